@@ -1,0 +1,1 @@
+"""Finding out who asks, and giving people and programs a way in."""

@@ -1,0 +1,87 @@
+"""What identity needs from the world."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from domain.identity.api_key import ApiKey
+from domain.identity.organization import Membership, Organization, Project
+from domain.identity.user import Claims, User
+from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
+
+
+class Tokens(Protocol):
+    """The identity provider's word. Contract of Tokens: tests/contracts/test_tokens.py."""
+
+    async def verify(self, token: str) -> Claims:
+        """The claims of a signed token, once signature, issuer, audience and times are checked.
+
+        Raises Unauthenticated, without saying why to whom can't sign; Unavailable where no key
+        to check with can be had.
+        """
+        ...
+
+
+class ApiKeys(Protocol):
+    """Every organization's keys. Contract of ApiKeys: tests/contracts/test_api_keys.py."""
+
+    async def add(self, key: ApiKey) -> None:
+        """Stores a new key. Raises NotFound where its organization is gone."""
+        ...
+
+    async def by_digest(self, digest: bytes) -> ApiKey | None:
+        """The key of this secret, revoked and expired ones included; None where there is none."""
+        ...
+
+    async def mark_used(self, uses: Mapping[ApiKeyId, datetime]) -> None:
+        """Moves `last_used_at` of each key forward to its instant, never back. Unknown: ignored."""
+        ...
+
+
+class Projects(Protocol):
+    """The projects of every organization. Contract of Projects: tests/contracts/test_projects.py."""
+
+    async def ensure(self, organization: OrganizationId, project: Project) -> Project:
+        """The organization's project of this name; `project` itself where there was none.
+
+        Calls at once for one name, in any number of processes, all get the same one. Raises
+        NotFound where the organization is gone.
+        """
+        ...
+
+    async def get(self, organization: OrganizationId, project: ProjectId) -> Project:
+        """Raises NotFound where the organization has no such project."""
+        ...
+
+
+class Users(Protocol):
+    """People who signed in. Contract of Users: tests/contracts/test_users.py."""
+
+    async def signed_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
+        """The user of (`issuer`, `subject`), made with the id `new` at first sight.
+
+        The email follows the claims; the display name is filled only while it is empty;
+        `last_sign_in_at` moves to `at` once it is a minute old. Calls at once make one user.
+        """
+        ...
+
+
+class Organizations(Protocol):
+    """Organizations and who belongs to them.
+
+    Contract of Organizations: tests/contracts/test_organizations.py.
+    """
+
+    async def memberships(self, user: UserId) -> Sequence[Membership]:
+        """Every membership of the user, oldest first."""
+        ...
+
+    async def found(
+        self, organization: Organization, owner: UserId, project: Project
+    ) -> Membership:
+        """Makes the organization with its OWNER and a first project, unless the user has one.
+
+        Where the user has a membership already, nothing is made and their oldest is returned:
+        calls at once for one user make one organization.
+        """
+        ...

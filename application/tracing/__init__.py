@@ -1,0 +1,1 @@
+"""Storing traces and showing them again."""

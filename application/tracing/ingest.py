@@ -1,0 +1,66 @@
+"""Taking traces in. What is answered is stored: nothing is accepted first and written later."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from application.tracing.ports import Traces
+from domain.errors import Invalid
+from domain.ids import ProjectId, TraceId
+from domain.tracing.span import Span
+from domain.tracing.trace import Trace
+
+BATCH_MAX: Final = 500  # traces; bounds one body and what one caller may put in line at once
+
+
+@dataclass(frozen=True, slots=True)
+class IngestTrace:
+    """Stores a trace with its spans: a read, a score or a patch that follows at once finds it."""
+
+    traces: Traces
+
+    async def __call__(self, project: ProjectId, trace: Trace) -> None:
+        """Safe to repeat. Raises Invalid, Unavailable."""
+        await self.traces.put(project, trace)
+
+
+@dataclass(frozen=True, slots=True)
+class IngestBatch:
+    """Stores many traces, each for itself: a bad one costs only itself."""
+
+    traces: Traces
+
+    async def __call__(self, project: ProjectId, traces: Sequence[Trace]) -> list[Invalid | None]:
+        """For each trace None where it is stored, else what is wrong with it, in their order.
+
+        A trace that occurs twice is merged in that order and shares one outcome. Safe to repeat.
+        Raises Invalid unless there are 1 to BATCH_MAX traces, Unavailable.
+        """
+        if not 0 < len(traces) <= BATCH_MAX:
+            raise Invalid(f"a batch holds 1 to {BATCH_MAX} traces, not {len(traces)}")
+        merged: dict[TraceId, Trace] = {}
+        for trace in traces:
+            known = merged.get(trace.id)
+            merged[trace.id] = trace if known is None else known.merged(trace)
+        outcomes = await asyncio.gather(*(self._put(project, one) for one in merged.values()))
+        by_id = dict(zip(merged, outcomes, strict=True))
+        return [by_id[trace.id] for trace in traces]
+
+    async def _put(self, project: ProjectId, trace: Trace) -> Invalid | None:
+        try:
+            await self.traces.put(project, trace)
+        except Invalid as problem:
+            return problem
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class AddSpans:
+    """Adds spans to a trace that is stored already, or completes spans that it has."""
+
+    traces: Traces
+
+    async def __call__(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
+        """Safe to repeat. Raises NotFound, Invalid, Unavailable."""
+        await self.traces.add_spans(project, trace, spans)

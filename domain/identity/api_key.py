@@ -1,0 +1,69 @@
+"""API keys: secrets of an organization, for programs."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from domain.errors import Unauthenticated
+from domain.ids import ApiKeyId, OrganizationId, UserId
+
+RANDOM_BYTES: Final = 32
+PREFIX_LENGTH: Final = 10  # characters that may be shown, enough to tell keys apart
+
+_FORM: Final = re.compile(r"pp_[0-9a-f]{64}")
+
+
+class Scope(StrEnum):
+    """What a key may do. There is no administrative scope: people manage, keys work."""
+
+    INGEST = "ingest"
+    READ = "read"
+    EVALUATE = "evaluate"
+
+
+ALL_SCOPES: Final = frozenset(Scope)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """A key as it is stored: its secret is known by digest only."""
+
+    id: ApiKeyId
+    organization_id: OrganizationId
+    created_by: UserId | None
+    name: str
+    prefix: str
+    digest: bytes
+    scopes: frozenset[Scope] = ALL_SCOPES
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+    def checked(self, now: datetime) -> None:
+        """Raises Unauthenticated where the key is revoked or expired at `now`."""
+        if self.revoked_at is not None:
+            raise Unauthenticated(UNKNOWN_KEY)
+        if self.expires_at is not None and self.expires_at <= now:
+            raise Unauthenticated("API key has expired")
+
+
+UNKNOWN_KEY: Final = "Invalid API key"
+
+
+def secret_of(random: bytes) -> str:
+    """The text of a key made of RANDOM_BYTES unguessable bytes: `pp_` and 64 hex digits."""
+    return f"pp_{random.hex()}"
+
+
+def digest_of(secret: str) -> bytes:
+    """SHA-256 of the whole text. Raises Unauthenticated where it doesn't have a key's form.
+
+    A plain digest is enough: 256 random bits can't be guessed, with or without a slow hash.
+    """
+    if _FORM.fullmatch(secret) is None:
+        raise Unauthenticated(UNKNOWN_KEY)
+    return hashlib.sha256(secret.encode()).digest()

@@ -1,0 +1,24 @@
+"""Who sent a request to the data plane."""
+
+from dataclasses import dataclass
+
+from domain.errors import Forbidden
+from domain.identity.api_key import Scope
+from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """A key or a user, resolved to the one project that the request is about."""
+
+    organization_id: OrganizationId
+    project_id: ProjectId
+    scopes: frozenset[Scope]
+    key_id: ApiKeyId | None = None
+    user_id: UserId | None = None
+
+    def require(self, *scopes: Scope) -> None:
+        """Raises Forbidden unless the caller has every one of `scopes`."""
+        for scope in scopes:
+            if scope not in self.scopes:
+                raise Forbidden(f"This API key lacks the scope '{scope}'")

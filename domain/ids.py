@@ -1,0 +1,11 @@
+"""Names for identifiers, so that a project's id can't be passed where a trace's is due."""
+
+from typing import NewType
+from uuid import UUID
+
+OrganizationId = NewType("OrganizationId", UUID)
+ProjectId = NewType("ProjectId", UUID)
+UserId = NewType("UserId", UUID)
+ApiKeyId = NewType("ApiKeyId", UUID)
+TraceId = NewType("TraceId", UUID)
+SpanId = NewType("SpanId", UUID)

@@ -1,0 +1,48 @@
+"""JSON that passes through: kept as text, so that every digit and every escape comes back.
+
+A payload is the UTF-8 text of one JSON value, as it was sent. Only objects that merge
+(metadata) are ever looked into, and of those only the top-level keys.
+"""
+
+import json
+from typing import Final
+
+type JsonText = bytes
+"""One JSON value as UTF-8 text. `null` isn't kept: a payload that is absent is None."""
+
+EMPTY_OBJECT: Final[JsonText] = b"{}"
+
+_decoder: Final = json.JSONDecoder(parse_int=str, parse_float=str)
+_BLANK: Final = " \t\r\n"
+
+
+def members(text: JsonText) -> dict[str, str]:
+    """The top-level keys of a JSON object, each with the text of its value. The last one wins."""
+    source = text.decode()
+    found: dict[str, str] = {}
+    at = _skip(source, source.index("{") + 1)
+    while source[at] != "}":
+        key, at = _decoder.raw_decode(source, at)
+        start = _skip(source, _skip(source, at) + 1)
+        _, at = _decoder.raw_decode(source, start)
+        found[key] = source[start:at]
+        at = _skip(source, at)
+        if source[at] == ",":
+            at = _skip(source, at + 1)
+    return found
+
+
+def merged_objects(old: JsonText, new: JsonText) -> JsonText:
+    """`old` with the top-level keys of `new` put over it: a shallow merge, the newer value wins."""
+    if new in {EMPTY_OBJECT, old}:
+        return old
+    if old == EMPTY_OBJECT:
+        return new
+    both = members(old) | members(new)
+    return ("{" + ",".join(f"{json.dumps(k)}:{v}" for k, v in both.items()) + "}").encode()
+
+
+def _skip(source: str, at: int) -> int:
+    while source[at] in _BLANK:
+        at += 1
+    return at

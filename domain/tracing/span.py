@@ -1,0 +1,166 @@
+"""A span: one step of a trace."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final, Self
+
+from domain.ids import SpanId
+from domain.tracing.payload import EMPTY_OBJECT, JsonText, merged_objects
+from domain.tracing.usage import EXACT, Charge, Pricing, Usage, charged
+
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+class SpanKind(StrEnum):
+    AGENT = "AGENT"
+    TOOL = "TOOL"
+    LLM = "LLM"
+    RETRIEVER = "RETRIEVER"
+    CHAIN = "CHAIN"
+    EMBEDDING = "EMBEDDING"
+    OTHER = "OTHER"
+
+
+class SpanStatus(StrEnum):
+    UNSET = "UNSET"
+    OK = "OK"
+    ERROR = "ERROR"
+
+
+def elapsed_ms(start: datetime, end: datetime | None) -> float | None:
+    """Milliseconds from `start` to `end`, negative where `end` lies before; None without an end."""
+    return None if end is None else (end - start) / _MILLISECOND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """One step, as it was sent or as it is stored.
+
+    As sent, None means "not said", and `charge` is None. `settled` makes of it what is stored:
+    kind, status and charge are then always there. Times are aware, in UTC. Parents may be
+    unknown, may form cycles, and a span may end before it starts: what was sent is kept.
+    """
+
+    id: SpanId
+    name: str
+    started_at: datetime
+    parent_id: SpanId | None = None
+    kind: SpanKind | None = None
+    status: SpanStatus | None = None
+    ended_at: datetime | None = None
+    completion_started_at: datetime | None = None
+    error: str | None = None
+    model: str | None = None
+    input: JsonText | None = None
+    output: JsonText | None = None
+    metadata: JsonText = EMPTY_OBJECT
+    token_usage: JsonText | None = None
+    model_parameters: JsonText | None = None
+    cost: Mapping[str, float] | None = None
+    charge: Charge | None = None
+
+    @property
+    def usage(self) -> Usage:
+        return Usage.of(self.token_usage)
+
+    @property
+    def latency_ms(self) -> float | None:
+        return elapsed_ms(self.started_at, self.ended_at)
+
+    @property
+    def time_to_first_token_ms(self) -> float | None:
+        return elapsed_ms(self.started_at, self.completion_started_at)
+
+    def merged(self, later: "Span") -> Self:
+        """This span with what `later` says of it: null and omitted fields keep what is known.
+
+        Any order of the same partial spans gives the same result, but for two different values
+        of one field, where the later wins. A charge stays while what it was made of stays.
+        """
+        both = replace(
+            self,
+            name=later.name,
+            started_at=later.started_at,
+            parent_id=later.parent_id or self.parent_id,
+            kind=later.kind or self.kind,
+            status=later.status or self.status,
+            ended_at=later.ended_at or self.ended_at,
+            completion_started_at=later.completion_started_at or self.completion_started_at,
+            error=self.error if later.error is None else later.error,
+            model=self.model if later.model is None else later.model,
+            input=self.input if later.input is None else later.input,
+            output=self.output if later.output is None else later.output,
+            metadata=merged_objects(self.metadata, later.metadata),
+            token_usage=self.token_usage if later.token_usage is None else later.token_usage,
+            model_parameters=(
+                self.model_parameters if later.model_parameters is None else later.model_parameters
+            ),
+            cost=self.cost if later.cost is None else later.cost,
+        )
+        return both if _priced_by(both) == _priced_by(self) else replace(both, charge=None)
+
+    def settled(self, pricing: Pricing) -> Self:
+        """What is stored of it: defaults filled in, and charged where it isn't yet."""
+        if self.charge is not None:
+            return self
+        return replace(
+            self,
+            kind=self.kind or SpanKind.OTHER,
+            status=self.status or SpanStatus.UNSET,
+            charge=charged(self.cost, self.model, self.usage, self.started_at, pricing),
+        )
+
+
+def _priced_by(span: Span) -> tuple[object, ...]:
+    return (span.cost, span.model, span.token_usage, span.started_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What the spans of a trace add up to. Exact, so what was added can be taken away again."""
+
+    spans: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: Decimal = Decimal(0)
+    errors: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    @classmethod
+    def of(cls, spans: Iterable[Span]) -> Self:
+        """The sum over settled spans, each counted once."""
+        count = prompt = completion = errors = 0
+        cost = Decimal(0)
+        for span in spans:
+            usage = span.usage
+            count += 1
+            prompt += usage.prompt_tokens
+            completion += usage.completion_tokens
+            errors += span.status is SpanStatus.ERROR
+            if span.charge is not None and span.charge.amount:
+                cost = EXACT.add(cost, span.charge.amount)
+        return cls(count, prompt, completion, cost, errors)
+
+    def __add__(self, other: "Totals") -> "Totals":
+        return Totals(
+            self.spans + other.spans,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            EXACT.add(self.cost, other.cost),
+            self.errors + other.errors,
+        )
+
+    def __sub__(self, other: "Totals") -> "Totals":
+        return Totals(
+            self.spans - other.spans,
+            self.prompt_tokens - other.prompt_tokens,
+            self.completion_tokens - other.completion_tokens,
+            EXACT.subtract(self.cost, other.cost),
+            self.errors - other.errors,
+        )

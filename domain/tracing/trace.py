@@ -1,0 +1,119 @@
+"""A trace: one run of an agent, and how late, partial and repeated reports of it come together."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Self
+
+from domain.ids import SpanId, TraceId
+from domain.tracing.payload import EMPTY_OBJECT, JsonText, merged_objects
+from domain.tracing.span import Span, Totals, elapsed_ms
+from domain.tracing.usage import Pricing
+
+
+class TraceStatus(StrEnum):
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    ERROR = "ERROR"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """One run of an agent, as it was sent or as it is stored.
+
+    As sent, None means "not said". `settled` makes of it what is stored: the status is then
+    always there, and each span id occurs once, ascending by (started_at, id). Times are aware,
+    in UTC.
+    """
+
+    id: TraceId
+    name: str
+    started_at: datetime
+    status: TraceStatus | None = None
+    ended_at: datetime | None = None
+    session_id: str | None = None
+    user_id: str | None = None
+    environment: str | None = None
+    release: str | None = None
+    input: JsonText | None = None
+    output: JsonText | None = None
+    metadata: JsonText = EMPTY_OBJECT
+    tags: tuple[str, ...] = ()
+    spans: tuple[Span, ...] = ()
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Of the trace itself, never derived from its spans."""
+        return elapsed_ms(self.started_at, self.ended_at)
+
+    def merged(self, later: "Trace") -> Self:
+        """This trace with what `later` says of it: null and omitted fields keep what is known.
+
+        Spans are merged by id, and those that `later` doesn't mention stay. Tags become the
+        sorted union, also where `later` brings none. Any order of the same partial traces gives
+        the same result, but for two different values of one field, where the later wins.
+        """
+        return replace(
+            self,
+            name=later.name,
+            started_at=later.started_at,
+            status=later.status or self.status,
+            ended_at=later.ended_at or self.ended_at,
+            session_id=self.session_id if later.session_id is None else later.session_id,
+            user_id=self.user_id if later.user_id is None else later.user_id,
+            environment=self.environment if later.environment is None else later.environment,
+            release=self.release if later.release is None else later.release,
+            input=self.input if later.input is None else later.input,
+            output=self.output if later.output is None else later.output,
+            metadata=merged_objects(self.metadata, later.metadata),
+            tags=tuple(sorted({*self.tags, *later.tags})),
+            spans=merged_spans((*self.spans, *later.spans)),
+        )
+
+    def settled(self, pricing: Pricing) -> Self:
+        """What is stored of it: defaults filled in, spans unique, settled and in order."""
+        return replace(
+            self,
+            status=self.status or TraceStatus.COMPLETED,
+            spans=in_order(span.settled(pricing) for span in merged_spans(self.spans)),
+        )
+
+
+def merged_spans(spans: Sequence[Span]) -> tuple[Span, ...]:
+    """Each id once, merged in the order of arrival; ids keep the place of their first."""
+    found: dict[SpanId, Span] = {span.id: span for span in spans}
+    if len(found) == len(spans):
+        return tuple(spans)
+    found.clear()
+    for span in spans:
+        known = found.get(span.id)
+        found[span.id] = span if known is None else known.merged(span)
+    return tuple(found.values())
+
+
+def in_order(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """The order in which a trace shows its spans."""
+    return tuple(sorted(spans, key=lambda span: (span.started_at, span.id)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceSummary:
+    """A row of the list of traces: no payload, and what its spans add up to."""
+
+    id: TraceId
+    name: str
+    status: TraceStatus
+    started_at: datetime
+    ended_at: datetime | None
+    session_id: str | None
+    user_id: str | None
+    environment: str | None
+    release: str | None
+    tags: tuple[str, ...]
+    totals: Totals
+
+    @property
+    def latency_ms(self) -> float | None:
+        return elapsed_ms(self.started_at, self.ended_at)

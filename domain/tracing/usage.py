@@ -1,0 +1,118 @@
+"""Tokens and money: what a span consumed, what it cost, and who says so."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Context, Decimal
+from enum import StrEnum
+from typing import Final, Self
+
+from domain.tracing.payload import JsonText
+
+TOKENS_MAX: Final = 2**53  # exclusive: beyond it a double no longer counts in ones
+# Enough digits to add any two doubles without rounding: 309 before the point, 1074 after it.
+EXACT: Final = Context(prec=1_400)
+
+_NUMBER: Final = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of a prompt and of its completion; `is_known` where at least one was counted."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    is_known: bool = False
+
+    @classmethod
+    def of(cls, token_usage: JsonText | None) -> Self:
+        """What counts of a `token_usage` object.
+
+        `12`, `12.0` and `"12"` count; fractions, negatives, 2^53 and more, and anything else
+        count as 0. Keys other than `prompt_tokens` and `completion_tokens` are not looked at.
+        """
+        if token_usage is None or b"_tokens" not in token_usage:
+            return cls()
+        found = json.loads(token_usage, parse_int=str, parse_float=str)
+        prompt, completion = (
+            _count(found.get("prompt_tokens")),
+            _count(found.get("completion_tokens")),
+        )
+        return cls(prompt or 0, completion or 0, (prompt, completion) != (None, None))
+
+
+def _count(value: object) -> int | None:
+    if not isinstance(value, str) or not value.isascii():
+        return None
+    if len(value) < 16 and value.isdigit():  # noqa: PLR2004 - 15 digits are below 2^53
+        return int(value)
+    if _NUMBER.fullmatch(value) is None:
+        return None
+    number = Decimal(value)
+    if not 0 <= number < TOKENS_MAX or number != number.to_integral_value():
+        return None
+    return int(number)
+
+
+class CostSource(StrEnum):
+    """Who says what a span cost."""
+
+    CLIENT = "client"
+    TABLE = "table"
+    UNPRICED = "unpriced"
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a span cost in USD. An unpriced span is charged 0, which is no price."""
+
+    amount: Decimal
+    source: CostSource
+
+
+UNPRICED: Final = Charge(Decimal(0), CostSource.UNPRICED)
+
+type Pricing = Callable[[str, Usage, datetime], Decimal | None]
+"""USD for a model's usage at an instant, or None where the model isn't listed. Never raises."""
+
+
+def charged(
+    cost: Mapping[str, float] | None,
+    model: str | None,
+    usage: Usage,
+    at: datetime,
+    pricing: Pricing,
+) -> Charge:
+    """The charge of a span: what the client says, else what the price table says, else nothing.
+
+    Of a client's cost: its `total`, else its `total_cost`, else the sum of its members.
+    """
+    if cost:
+        said = cost.get("total", cost.get("total_cost"))
+        if said is not None:
+            return Charge(_exact(said), CostSource.CLIENT)
+        return Charge(exact_sum(map(_exact, cost.values())), CostSource.CLIENT)
+    if model and usage.is_known and (price := pricing(model, usage, at)) is not None:
+        return Charge(price, CostSource.TABLE)
+    return UNPRICED
+
+
+def _exact(value: float) -> Decimal:
+    # The shortest decimal that reads as this double: what the client wrote, not its binary tail.
+    return Decimal(repr(value))
+
+
+def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
+    """The sum without rounding, in any order."""
+    total = Decimal(0)
+    for amount in amounts:
+        total = EXACT.add(total, amount)
+    return total
+
+
+def as_float(amount: Decimal) -> float:
+    """The nearest finite double: sums of finite costs may lie beyond the largest one."""
+    return min(max(float(amount), -sys.float_info.max), sys.float_info.max)
