@@ -19,7 +19,7 @@ from application.identity.authenticate import (
     ResolveProject,
 )
 from application.identity.keys import IssueKey
-from application.identity.ports import ApiKeys, Organizations, Projects, Tokens, Users
+from application.identity.ports import ApiKeys, KeyUse, Organizations, Projects, Tokens, Users
 from application.ports import Clock, NewId, Part, RandomBytes
 from application.tracing.browse import ListTraces, ReadTrace
 from application.tracing.edit import DeleteTrace
@@ -37,6 +37,7 @@ class Ports:
 
     traces: Traces
     keys: ApiKeys
+    uses: KeyUse
     projects: Projects
     users: Users
     organizations: Organizations
@@ -74,7 +75,7 @@ class UseCases:
             read_trace=ReadTrace(ports.traces),
             list_traces=ListTraces(ports.traces),
             delete_trace=DeleteTrace(ports.traces),
-            authenticate_key=AuthenticateKey(ports.keys, ports.projects, clock, new_id),
+            authenticate_key=AuthenticateKey(ports.keys, ports.projects, ports.uses, clock, new_id),
             authenticate_token=AuthenticateToken(ports.tokens, ports.users, clock, new_id),
             resolve_organization=ResolveOrganization(ports.organizations, clock, new_id),
             resolve_project=ResolveProject(ports.projects),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from application.identity.ports import ApiKeys, Organizations, Projects, Tokens, Users
+from application.identity.ports import ApiKeys, KeyUse, Organizations, Projects, Tokens, Users
 from application.ports import Clock, NewId
 from domain.errors import Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, UNKNOWN_KEY, digest_of
@@ -31,6 +31,7 @@ class AuthenticateKey:
 
     keys: ApiKeys
     projects: Projects
+    uses: KeyUse
     clock: Clock
     new_id: NewId
 
@@ -51,6 +52,7 @@ class AuthenticateKey:
             project = await self.projects.ensure(key.organization_id, wanted)
         except NotFound as gone:  # the organization went while the key was still remembered
             raise Unauthenticated(UNKNOWN_KEY) from gone
+        self.uses.noted(key.id, now)
         return Caller(
             organization_id=key.organization_id,
             project_id=project.id,

@@ -38,8 +38,20 @@ class ApiKeys(Protocol):
         ...
 
 
+class KeyUse(Protocol):
+    """Where the use of a key is noted. Contract of KeyUse: tests/contracts/test_key_use.py."""
+
+    def noted(self, key: ApiKeyId, at: datetime) -> None:
+        """Sees to it that `last_used_at` of the key moves to `at`, soon and never back.
+
+        Never waits and never raises: a note may be lost, a request may not be held up. Notes
+        less than a minute after the last one of the same key may be left out.
+        """
+        ...
+
+
 class Projects(Protocol):
-    """The projects of every organization. Contract of Projects: tests/contracts/test_projects.py."""
+    """Every organization's projects. Contract of Projects: tests/contracts/test_projects.py."""
 
     async def ensure(self, organization: OrganizationId, project: Project) -> Project:
         """The organization's project of this name; `project` itself where there was none.
@@ -82,6 +94,6 @@ class Organizations(Protocol):
         """Makes the organization with its OWNER and a first project, unless the user has one.
 
         Where the user has a membership already, nothing is made and their oldest is returned:
-        calls at once for one user make one organization.
+        calls at once for one user make one organization. Raises NotFound where the user is gone.
         """
         ...

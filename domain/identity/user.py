@@ -1,9 +1,13 @@
 """People, as the identity provider tells of them."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, Self
 
 from domain.ids import UserId
+
+# `last_sign_in_at` moves no more often than this: no write with every request.
+SIGN_IN_STEP: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,3 +30,31 @@ class User:
     display_name: str
     created_at: datetime
     last_sign_in_at: datetime | None = None
+
+    @classmethod
+    def first_seen(cls, claims: Claims, new: UserId, at: datetime) -> Self:
+        return cls(
+            id=new,
+            issuer=claims.issuer,
+            subject=claims.subject,
+            email=claims.email,
+            display_name=claims.display_name,
+            created_at=at,
+            last_sign_in_at=at,
+        )
+
+    def is_bearer_of(self, claims: Claims) -> bool:
+        return (self.issuer, self.subject) == (claims.issuer, claims.subject)
+
+    def seen_again(self, claims: Claims, at: datetime) -> Self:
+        """The user after a request at `at` with `claims` of theirs; equal where nothing is new.
+
+        The email follows the token; the display name is filled only while it is empty.
+        """
+        last = self.last_sign_in_at
+        return replace(
+            self,
+            email=claims.email,
+            display_name=self.display_name or claims.display_name,
+            last_sign_in_at=at if last is None or at - last >= SIGN_IN_STEP else last,
+        )

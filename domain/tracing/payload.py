@@ -38,7 +38,10 @@ def merged_objects(old: JsonText, new: JsonText) -> JsonText:
         return old
     if old == EMPTY_OBJECT:
         return new
-    both = members(old) | members(new)
+    known, more = members(old), members(new)
+    if more.items() <= known.items():
+        return old
+    both = known | more
     return ("{" + ",".join(f"{json.dumps(k)}:{v}" for k, v in both.items()) + "}").encode()
 
 

@@ -1,0 +1,132 @@
+"""The connection pool, transactions, and the driver's errors told in our words."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import asyncpg
+from piccolo.engine.postgres import PostgresEngine
+
+from domain.errors import Conflict, Invalid, Unavailable
+
+type Pool = asyncpg.Pool[asyncpg.Record]
+type Connection = (
+    asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+)
+
+CONNECT_TIMEOUT_S: Final = 5
+LOCK_TIMEOUT_MS: Final = 10_000  # longer than any batch; a wait beyond it is somebody's fault
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # what Postgres counts from
+_MICROSECOND: Final = timedelta(microseconds=1)
+IDLE_S: Final = 300  # a connection that nobody wants for so long is closed
+
+# What the connection or the server did, and not what was asked of it: worth another try.
+OUT_OF_REACH: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+)
+# What no other try will change: Postgres can't hold the value.
+UNSTORABLE: Final = (
+    asyncpg.DataError,
+    asyncpg.StatementTooComplexError,
+    asyncpg.ProgramLimitExceededError,
+)
+
+
+class Engine(PostgresEngine):
+    """Piccolo's engine without its habit of connecting when it is made."""
+
+    async def check_version(self) -> None:
+        return None
+
+    async def prep_database(self) -> None:
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSettings:
+    """How to reach the database. `size` connections at most, for one process."""
+
+    url: str
+    size: int = 10
+    statement_timeout_ms: int = 30_000
+    application_name: str = "pandaprobe"
+
+
+@asynccontextmanager
+async def opened(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
+    """The pool of `engine`, open inside the block; Piccolo's queries use it too.
+
+    Connections are made when they are first needed. Raises Unavailable.
+    """
+    engine.config = {"dsn": settings.url}
+    async with translated():
+        await engine.start_connection_pool(
+            min_size=1,
+            max_size=settings.size,
+            timeout=CONNECT_TIMEOUT_S,
+            max_inactive_connection_lifetime=IDLE_S,
+            init=prepare,
+            server_settings={
+                "application_name": settings.application_name,
+                "statement_timeout": str(settings.statement_timeout_ms),
+                "lock_timeout": str(LOCK_TIMEOUT_MS),
+                "jit": "off",  # compiling costs list queries more than 100 ms
+                "timezone": "UTC",
+            },
+        )
+    pool: Any = engine.pool
+    try:
+        yield pool
+    finally:
+        engine.pool = None
+        await pool.close()
+
+
+async def prepare(connection: Connection) -> None:
+    """JSON in and out as bytes, undecoded: payloads pass through, digit by digit.
+
+    Instants in and out as microseconds: asyncpg itself takes the first and the last instant that
+    Python knows for minus and plus infinity.
+    """
+    await connection.set_type_codec(
+        "timestamptz",
+        schema="pg_catalog",
+        format="tuple",
+        encoder=lambda instant: ((instant - _EPOCH) // _MICROSECOND,),
+        decoder=lambda data: _EPOCH + timedelta(microseconds=data[0]),
+    )
+    await connection.set_type_codec(
+        "json", schema="pg_catalog", format="binary", encoder=bytes, decoder=bytes
+    )
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda text: b"\x01" + (text.encode() if isinstance(text, str) else text),
+        decoder=lambda data: bytes(data[1:]),  # the first byte is the format's version
+    )
+
+
+@asynccontextmanager
+async def translated() -> AsyncIterator[None]:
+    """Turns what asyncpg raises into what the ports promise; the cause is kept for the log."""
+    try:
+        yield
+    except asyncpg.QueryCanceledError as error:
+        raise Unavailable("The database took too long: narrow the request, or try later") from error
+    except asyncpg.UniqueViolationError as error:
+        raise Conflict("already exists") from error
+    except UNSTORABLE as error:
+        raise Invalid("the database cannot hold this value") from error
+    except OUT_OF_REACH as error:
+        raise Unavailable("The database cannot be reached; try again") from error

@@ -1,0 +1,88 @@
+"""Migrations: SQL, run by Piccolo, one process at a time.
+
+Each one runs in a transaction, starts with a short lock timeout (it fails rather than holds up
+the service), and can be run again: Piccolo notes it as done only after its commit.
+"""
+
+import contextlib
+import io
+from collections.abc import Sequence
+from typing import Final
+
+from piccolo.apps.migrations.auto.migration_manager import MigrationManager
+from piccolo.apps.migrations.commands.backwards import BackwardsMigrationManager
+from piccolo.apps.migrations.commands.base import BaseMigrationManager, MigrationResult
+from piccolo.apps.migrations.commands.forwards import ForwardsMigrationManager
+from piccolo.apps.migrations.tables import Migration
+
+from adapters.postgres.engine import Pool, translated
+from adapters.postgres.piccolo_app import APP_CONFIG
+from adapters.postgres.piccolo_conf import DB
+
+APP: Final = APP_CONFIG.app_name
+TURN: Final = 5_071_840_223  # the advisory lock of migrations; any number that is ours alone
+TURN_TIMEOUT_MS: Final = 600_000  # a migration of another process is waited for this long
+LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '5s'"
+
+
+def statements(
+    migration_id: str, description: str, forwards: Sequence[str], backwards: Sequence[str]
+) -> MigrationManager:
+    """A migration made of SQL statements, all of them or none."""
+    manager = MigrationManager(migration_id=migration_id, app_name=APP, description=description)
+
+    async def run(sql: Sequence[str]) -> None:
+        for statement in (LOCK_TIMEOUT, *sql):
+            await DB.run_ddl(statement)
+
+    async def go() -> None:  # Piccolo awaits what is an async function, not what returns one's work
+        await run(forwards)
+
+    async def go_back() -> None:
+        await run(backwards)
+
+    manager.add_raw(go)
+    manager.add_raw_backwards(go_back)
+    return manager
+
+
+async def pending() -> list[str]:
+    """The ids of migrations that the database hasn't seen, in order. Raises Unavailable."""
+    runner = BaseMigrationManager()
+    known = set(runner.get_migration_modules(APP_CONFIG.resolved_migrations_folder_path))
+    async with translated():
+        done: set[str] = set()
+        if await Migration.table_exists().run():
+            done = set(await Migration.get_migrations_which_ran(app_name=APP))
+    return sorted(known - done)
+
+
+async def migrate(pool: Pool) -> list[str]:
+    """Brings the database to the newest schema; the ids that were run. Raises Unavailable.
+
+    Of several processes one migrates while the others wait, and then find nothing to do.
+    """
+    async with translated(), pool.acquire() as turn:
+        await turn.execute(f"SET lock_timeout = {TURN_TIMEOUT_MS}")
+        await turn.execute("SELECT pg_advisory_lock($1)", TURN)
+        try:
+            due = await pending()
+            if due:
+                await _run(ForwardsMigrationManager(app_name=APP, migration_id="all"))
+            return due
+        finally:
+            await turn.execute("SELECT pg_advisory_unlock($1)", TURN)
+            await turn.execute("RESET lock_timeout")
+
+
+async def undo(migration_id: str) -> None:
+    """Takes back every migration down to `migration_id`, and it too. For tests of migrations."""
+    await _run(BackwardsMigrationManager(app_name=APP, migration_id=migration_id, auto_agree=True))
+
+
+async def _run(runner: ForwardsMigrationManager | BackwardsMigrationManager) -> None:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):  # Piccolo prints; our command line has its own words
+        result: MigrationResult = await runner.run()
+    if not result.success:
+        raise RuntimeError(f"migration failed: {result.message or said.getvalue()}")

@@ -1,0 +1,107 @@
+"""Traces and spans as rows, and back."""
+
+from typing import Final
+
+import msgspec
+from asyncpg import Record
+
+from domain.ids import ProjectId, SpanId, TraceId
+from domain.tracing.query import folded
+from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
+from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.usage import UNPRICED, Charge, CostSource
+
+_COST: Final = msgspec.json.Decoder(dict[str, float])
+_BACKSLASHED: Final = str.maketrans({"\\": "\\\\", '"': '\\"'})
+
+TRACE_COLUMNS: Final = (
+    "project_id", "trace_id", "name", "search_name", "status", "started_at", "ended_at",
+    "session_id", "user_id", "environment", "release", "tags", "metadata", "span_count",
+    "error_span_count", "prompt_tokens", "completion_tokens", "total_cost",
+)  # fmt: skip
+
+SPAN_COLUMNS: Final = (
+    "project_id", "trace_id", "span_id", "parent_span_id", "name", "kind", "status", "started_at",
+    "ended_at", "completion_start_time", "model", "prompt_tokens", "completion_tokens",
+    "cost_amount", "cost_source", "error", "input", "output", "metadata", "token_usage",
+    "model_parameters", "cost",
+)  # fmt: skip
+
+
+def trace_row(project: ProjectId, trace: Trace, totals: Totals) -> tuple[object, ...]:
+    """A settled trace in the order of TRACE_COLUMNS; tags as the text of an array."""
+    return (
+        project, trace.id, trace.name, folded(trace.name), trace.status, trace.started_at,
+        trace.ended_at, trace.session_id, trace.user_id, trace.environment, trace.release,
+        _array(trace.tags), trace.metadata, totals.spans, totals.errors, totals.prompt_tokens,
+        totals.completion_tokens, totals.cost,
+    )  # fmt: skip
+
+
+def trace_of(row: Record) -> Trace:
+    """The trace of a row; without payloads and spans where the row has none."""
+    return Trace(
+        id=TraceId(row["trace_id"]),
+        name=row["name"],
+        status=TraceStatus(row["status"]),
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        session_id=row["session_id"],
+        user_id=row["user_id"],
+        environment=row["environment"],
+        release=row["release"],
+        tags=tuple(row["tags"]),
+        metadata=row["metadata"],
+        input=row.get("input"),
+        output=row.get("output"),
+    )
+
+
+def totals_of(row: Record) -> Totals:
+    return Totals(
+        spans=row["span_count"],
+        prompt_tokens=int(row["prompt_tokens"]),
+        completion_tokens=int(row["completion_tokens"]),
+        cost=row["total_cost"],
+        errors=row["error_span_count"],
+    )
+
+
+def span_row(project: ProjectId, trace: TraceId, span: Span) -> tuple[object, ...]:
+    """A settled span in the order of SPAN_COLUMNS."""
+    usage, charge = span.usage, span.charge or UNPRICED
+    return (
+        project, trace, span.id, span.parent_id, span.name, span.kind, span.status,
+        span.started_at, span.ended_at, span.completion_started_at, span.model,
+        usage.prompt_tokens, usage.completion_tokens, charge.amount, charge.source, span.error,
+        span.input, span.output, span.metadata, span.token_usage, span.model_parameters,
+        None if span.cost is None else msgspec.json.encode(span.cost),
+    )  # fmt: skip
+
+
+def span_of(row: Record) -> Span:
+    cost = row["cost"]
+    return Span(
+        id=SpanId(row["span_id"]),
+        parent_id=row["parent_span_id"],
+        name=row["name"],
+        kind=SpanKind(row["kind"]),
+        status=SpanStatus(row["status"]),
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        completion_started_at=row["completion_start_time"],
+        model=row["model"],
+        error=row["error"],
+        input=row["input"],
+        output=row["output"],
+        metadata=row["metadata"],
+        token_usage=row["token_usage"],
+        model_parameters=row["model_parameters"],
+        cost=None if cost is None else _COST.decode(cost),
+        charge=Charge(row["cost_amount"], CostSource(row["cost_source"])),
+    )
+
+
+def _array(tags: tuple[str, ...]) -> str:
+    # An array inside an unnested array has to travel as text: unnest() would flatten it.
+    return "{" + ",".join(f'"{tag.translate(_BACKSLASHED)}"' for tag in tags) + "}"

@@ -1,0 +1,138 @@
+"""The schema as Piccolo sees it: columns by name and kind.
+
+Keys, indexes and checks are in the migrations, in SQL, and a test holds the two together.
+
+Every tenant's table has its project (or organization) first in its key: isolation today, and the
+column to distribute by tomorrow.
+"""
+
+from typing import Final
+
+from piccolo.columns import (
+    JSON,
+    JSONB,
+    UUID,
+    Array,
+    BigInt,
+    Bytea,
+    DoublePrecision,
+    Integer,
+    Numeric,
+    Text,
+    Timestamptz,
+)
+from piccolo.table import Table
+
+
+class OrganizationRow(Table, tablename="organizations"):
+    id = UUID(primary_key=True)
+    name = Text()
+    created_at = Timestamptz()
+
+
+class ProjectRow(Table, tablename="projects"):
+    id = UUID(primary_key=True)
+    organization_id = UUID()
+    name = Text()
+    description = Text()
+    created_at = Timestamptz()
+
+
+class UserRow(Table, tablename="users"):
+    id = UUID(primary_key=True)
+    issuer = Text()
+    subject = Text()
+    email = Text()
+    display_name = Text()
+    created_at = Timestamptz()
+    last_sign_in_at = Timestamptz(null=True, default=None)
+
+
+class MembershipRow(Table, tablename="memberships"):
+    id = UUID(primary_key=True)
+    organization_id = UUID()
+    user_id = UUID()
+    role = Text()
+    created_at = Timestamptz()
+
+
+class ApiKeyRow(Table, tablename="api_keys"):
+    id = UUID(primary_key=True)
+    organization_id = UUID()
+    created_by = UUID(null=True, default=None)
+    name = Text()
+    prefix = Text()
+    digest = Bytea()
+    scopes = Array(base_column=Text())
+    created_at = Timestamptz()
+    expires_at = Timestamptz(null=True, default=None)
+    revoked_at = Timestamptz(null=True, default=None)
+    last_used_at = Timestamptz(null=True, default=None)
+
+
+class TraceRow(Table, tablename="traces"):
+    project_id = UUID(primary_key=True)
+    trace_id = UUID()
+    name = Text()
+    search_name = Text()
+    status = Text()
+    started_at = Timestamptz()
+    ended_at = Timestamptz(null=True, default=None)
+    latency_ms = DoublePrecision(null=True, default=None)
+    session_id = Text(null=True, default=None)
+    user_id = Text(null=True, default=None)
+    environment = Text(null=True, default=None)
+    release = Text(null=True, default=None)
+    tags = Array(base_column=Text())
+    metadata = JSONB()
+    span_count = Integer()
+    error_span_count = Integer()
+    prompt_tokens = Numeric()
+    completion_tokens = Numeric()
+    total_cost = Numeric()
+    created_at = Timestamptz()
+    updated_at = Timestamptz()
+
+
+class TracePayloadRow(Table, tablename="trace_payloads"):
+    project_id = UUID(primary_key=True)
+    trace_id = UUID()
+    input = JSON(null=True, default=None)
+    output = JSON(null=True, default=None)
+
+
+class SpanRow(Table, tablename="spans"):
+    project_id = UUID(primary_key=True)
+    trace_id = UUID()
+    span_id = UUID()
+    parent_span_id = UUID(null=True, default=None)
+    name = Text()
+    kind = Text()
+    status = Text()
+    started_at = Timestamptz()
+    ended_at = Timestamptz(null=True, default=None)
+    completion_start_time = Timestamptz(null=True, default=None)
+    model = Text(null=True, default=None)
+    prompt_tokens = BigInt()
+    completion_tokens = BigInt()
+    cost_amount = Numeric()
+    cost_source = Text()
+    error = Text(null=True, default=None)
+    input = JSON(null=True, default=None)
+    output = JSON(null=True, default=None)
+    metadata = JSONB()
+    token_usage = JSON(null=True, default=None)
+    model_parameters = JSON(null=True, default=None)
+    cost = JSON(null=True, default=None)
+
+
+ALL: Final = (
+    OrganizationRow,
+    ProjectRow,
+    UserRow,
+    MembershipRow,
+    ApiKeyRow,
+    TraceRow,
+    TracePayloadRow,
+    SpanRow,
+)
