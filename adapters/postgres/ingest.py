@@ -61,13 +61,19 @@ FROM traces JOIN unnest($1::uuid[], $2::uuid[]) AS u(p, t)
 ORDER BY traces.project_id, traces.trace_id
 FOR UPDATE OF traces
 """
-# Payloads of a known trace need no reading: what is sent replaces, what isn't stays.
+# Payloads of a known trace need no reading: what is sent replaces, what isn't stays. Gives back
+# the traces whose payloads are now others than before.
 PUT_PAYLOADS: Final = """
 INSERT INTO trace_payloads (project_id, trace_id, input, output)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::json[], $4::json[])
 ON CONFLICT (project_id, trace_id) DO UPDATE SET
   input = coalesce(excluded.input, trace_payloads.input),
   output = coalesce(excluded.output, trace_payloads.output)
+WHERE coalesce(excluded.input, trace_payloads.input)::text
+      IS DISTINCT FROM trace_payloads.input::text
+   OR coalesce(excluded.output, trace_payloads.output)::text
+      IS DISTINCT FROM trace_payloads.output::text
+RETURNING project_id, trace_id
 """
 _MENTIONED: Final = """
 spans.project_id = u.p AND spans.trace_id = u.t AND spans.span_id = u.s
@@ -109,10 +115,8 @@ class TraceWriter:
             rows = await connection.fetch(LOCK_KNOWN, [project], [trace])
             if not rows:
                 raise NotFound("Trace not found")
-            known = trace_of(rows[0])
-            await self._amend(
-                connection, rows, {(project, trace): replace(known, spans=tuple(spans))}
-            )
+            spans_only = {(project, trace): tuple(spans)}
+            await self._amend(connection, rows, spans_only, {})
 
     async def _store(self, connection: Connection, incoming: dict[Key, Trace]) -> dict[Key, Trace]:
         # Returns what met a row that was gone again when it was to be locked.
@@ -133,33 +137,42 @@ class TraceWriter:
         known = {key: trace for key, trace in incoming.items() if key not in new}
         locked = await connection.fetch(LOCK_KNOWN, *_columns(known))
         found = {(row["project_id"], row["trace_id"]) for row in locked}
-        await self._amend(connection, locked, {k: t for k, t in known.items() if k in found})
+        here = {key: trace for key, trace in known.items() if key in found}
+        spans = {key: trace.spans for key, trace in here.items()}
+        await self._amend(connection, locked, spans, here)
         return {key: trace for key, trace in known.items() if key not in found}
 
     async def _amend(
-        self, connection: Connection, locked: Sequence[Record], incoming: dict[Key, Trace]
+        self,
+        connection: Connection,
+        locked: Sequence[Record],
+        spans: Mapping[Key, Sequence[Span]],
+        reports: Mapping[Key, Trace],
     ) -> None:
-        """Merges what comes into rows that this transaction holds the lock of."""
-        stored = await _stored_spans(connection, incoming)
+        """Merges spans, and reports of the traces themselves, into rows that are locked here."""
+        stored = await _stored_spans(connection, spans)
+        renewed: set[Key] = set()
+        if payloads := _payload_rows(reports.items()):
+            rows = await connection.fetch(PUT_PAYLOADS, *_columns(payloads))
+            renewed = {(row[0], row[1]) for row in rows}
         traces: list[tuple[object, ...]] = []
-        spans: dict[SpanKey, Span] = {}
+        changed: dict[SpanKey, Span] = {}
         for row in locked:
             key = (row["project_id"], row["trace_id"])
-            trace, known = incoming[key], trace_of(row)
-            changes = self._changes(key, trace.spans, stored)
-            merged = known.merged(replace(trace, input=None, output=None, spans=()))
-            if changes or merged != known:
+            known = merged = trace_of(row)
+            if (report := reports.get(key)) is not None:
+                merged = known.merged(replace(report, input=None, output=None, spans=()))
+            changes = self._changes(key, spans[key], stored)
+            if changes or merged != known or key in renewed:
                 before = [stored[one] for one in changes if one in stored]
                 totals = totals_of(row) - Totals.of(before) + Totals.of(changes.values())
                 traces.append(trace_row(key[0], merged, totals))
-                spans |= changes
-        if replaced := [key for key in spans if key in stored]:
+                changed |= changes
+        if replaced := [key for key in changed if key in stored]:
             await connection.execute(REMOVE_SPANS, *_columns(replaced))
-        await _copy_spans(connection, [span_row(p, t, span) for (p, t, _), span in spans.items()])
+        await _copy_spans(connection, [span_row(p, t, span) for (p, t, _), span in changed.items()])
         if traces:
             await connection.execute(WRITE_BACK, *_columns(traces))
-        if payloads := _payload_rows(incoming.items()):
-            await connection.execute(PUT_PAYLOADS, *_columns(payloads))
 
     def _changes(
         self, key: Key, spans: Sequence[Span], stored: Mapping[SpanKey, Span]
@@ -190,9 +203,9 @@ class TraceWriter:
 
 
 async def _stored_spans(
-    connection: Connection, incoming: Mapping[Key, Trace]
+    connection: Connection, spans: Mapping[Key, Sequence[Span]]
 ) -> dict[SpanKey, Span]:
-    mentioned = [(*key, span.id) for key, trace in incoming.items() for span in trace.spans]
+    mentioned = [(*key, span.id) for key, some in spans.items() for span in some]
     if not mentioned:
         return {}
     rows = await connection.fetch(READ_SPANS, *_columns(mentioned))

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,7 +23,7 @@ from domain.ids import ProjectId
 from domain.page import Window
 from domain.tracing.query import SortOrder, TraceFilter
 from domain.tracing.span import SpanKind, SpanStatus, Totals
-from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.trace import TraceStatus
 from domain.tracing.usage import CostSource
 from tests import strategies
 from tests.builders import NOON, at, prices, span, span_id, trace, trace_id
@@ -156,7 +155,9 @@ async def test_sums_are_right_after_repeats_late_spans_and_corrections(traces):
         await traces.put(ours, sent)
     [summary] = (await page(traces, ours)).items
     assert summary.totals == Totals(1, 1000, 100, Decimal("0.0035"), 0)
-    await traces.add_spans(ours, sent.id, [span(status=SpanStatus.ERROR, cost={"a": 0.1, "b": 0.2})])
+    await traces.add_spans(
+        ours, sent.id, [span(status=SpanStatus.ERROR, cost={"a": 0.1, "b": 0.2})]
+    )
     [summary] = (await page(traces, ours)).items
     assert summary.totals == Totals(2, 1000, 100, Decimal("0.3035"), 1)
     await traces.put(ours, trace(replace(step, cost={"total": 1.0}), id=sent.id))
@@ -253,6 +254,16 @@ async def test_what_was_deleted_is_gone_with_its_spans(traces):
     assert (await traces.get(ours, other.id)).id == other.id
 
 
+async def test_added_spans_leave_the_trace_as_it_is(traces):
+    ours, sent = project(), trace(tags=("b", "a"), input=b"1")
+    await traces.put(ours, sent)
+    step = span()
+    await traces.add_spans(ours, sent.id, [step, replace(step, name="twice")])
+    found = await traces.get(ours, sent.id)
+    assert replace(found, spans=()) == sent.settled(prices().price)
+    assert [one.name for one in found.spans] == ["twice"]
+
+
 async def test_spans_need_a_trace(traces):
     ours = project()
     with pytest.raises(NotFound):
@@ -338,7 +349,7 @@ async def test_the_first_and_the_last_year_are_kept(traces, instant):
         ({"metadata": b'{"n":1e400000}'}, "spans.1.metadata"),
         ({"metadata": b'{"n":"\\u0000"}'}, "spans.1.metadata"),
         ({"input": b"[" * 50_000 + b"]" * 50_000}, "spans.1.input"),
-        ({"token_usage": b'{"a":"\\ud800\\ud800"' }, "spans.1.token_usage"),
+        ({"token_usage": b'{"a":"\\ud800\\ud800"'}, "spans.1.token_usage"),
     ],
     ids=["number", "nul", "depth", "syntax"],
 )
@@ -363,7 +374,8 @@ async def test_a_poisonous_trace_fails_alone_and_names_its_field(pool, bad, fiel
 
 @SERVICE
 async def test_what_is_sent_again_unchanged_is_not_written_again(pool):
-    ours, sent = project(), trace(span(input=b"1", metadata=b'{"a": 1}'), tags=("a", "b"))
+    ours = project()
+    sent = trace(span(input=b"1", metadata=b'{"a": 1}'), tags=("a", "b"), input=b"[1]")
     async with PostgresTraces.over(pool, prices()) as traces:
         await traces.put(ours, sent)
         written = "SELECT xmin::text FROM spans WHERE project_id = $1 UNION ALL SELECT "
@@ -371,6 +383,8 @@ async def test_what_is_sent_again_unchanged_is_not_written_again(pool):
         before = await pool.fetch(written, ours)
         await traces.put(ours, sent)
         assert await pool.fetch(written, ours) == before
+        await traces.put(ours, replace(sent, output=b"2"))
+        assert await pool.fetch(written, ours) != before
 
 
 @SERVICE

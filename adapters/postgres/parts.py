@@ -1,0 +1,46 @@
+"""Whether the database answers, and whether its schema is the one that this version needs."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from adapters.postgres.engine import Pool, translated
+from adapters.postgres.migrating import pending
+from application.ports import PartState
+from domain.errors import Failure
+
+TIMEOUT_S: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresPart:
+    """Ready while the database answers."""
+
+    pool: Pool
+
+    async def check(self) -> PartState:
+        try:
+            async with asyncio.timeout(TIMEOUT_S), translated():
+                await self.pool.execute("SELECT 1")
+        except (Failure, TimeoutError) as error:
+            return PartState(ok=False, detail=_told(error))
+        return PartState(ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationsPart:
+    """Ready while no migration is pending."""
+
+    async def check(self) -> PartState:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                due = await pending()
+        except (Failure, TimeoutError) as error:
+            return PartState(ok=False, detail=_told(error))
+        if due:
+            return PartState(ok=False, detail=f"{len(due)} pending: run pandaprobe-server migrate")
+        return PartState(ok=True)
+
+
+def _told(error: Exception) -> str:
+    return str(error) or f"no answer within {TIMEOUT_S} s"

@@ -1,0 +1,1 @@
+"""Redis, or Valkey: what may be lost. Nothing that was accepted lives only here."""

@@ -1,0 +1,45 @@
+"""The Redis client of a process, and whether Redis answers."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import RedisError
+
+from application.ports import PartState
+
+CONNECTIONS_MAX: Final = 20
+TIMEOUT_S: Final = 2  # to connect, to get a connection, and to get an answer
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Redis]:
+    """A client with its own connections, made when they are first needed."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=CONNECTIONS_MAX,
+        timeout=TIMEOUT_S,
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S,
+    )
+    client = Redis.from_pool(pool)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class RedisPart:
+    """Ready while Redis answers."""
+
+    client: Redis
+
+    async def check(self) -> PartState:
+        try:
+            await self.client.ping()
+        except (RedisError, OSError, TimeoutError) as error:
+            return PartState(ok=False, detail=f"no answer: {type(error).__name__}")
+        return PartState(ok=True)
