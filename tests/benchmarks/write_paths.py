@@ -1,0 +1,153 @@
+"""Three ways of writing a batch of traces, on our schema, with nothing around them.
+
+    python -m tests.benchmarks.write_paths
+
+direct     COPY into every table; on a unique violation the batch again, by the written path
+written    the path in use: INSERT traces that skips what exists, COPY for the new ones, merge for
+           the known ones
+unnest     an upsert from arrays for every table
+"""
+
+import asyncio
+import random
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import asyncpg
+
+from adapters.embedded.servers import running
+from adapters.postgres import migrating
+from adapters.postgres.engine import Pool, PoolSettings, opened
+from adapters.postgres.ingest import PAYLOAD_COLUMNS, Item, TraceWriter
+from adapters.postgres.piccolo_conf import DB
+from adapters.postgres.rows import SPAN_COLUMNS, TRACE_COLUMNS, span_row, trace_row
+from domain.ids import ProjectId
+from domain.tracing.span import Totals
+from domain.tracing.trace import Trace
+from tests.benchmarks.bodies import body
+from tests.builders import prices
+
+BATCH = 64
+BATCHES = 60
+PROJECT = ProjectId(uuid.UUID(int=1))
+
+type Write = Callable[[Sequence[Item]], Awaitable[None]]
+type Rows = tuple[list[tuple[object, ...]], list[tuple[object, ...]], list[tuple[object, ...]]]
+
+SPAN_TYPES = (
+    "uuid uuid uuid uuid text text text timestamptz timestamptz timestamptz text bigint bigint "
+    "numeric text text json json jsonb json json json"
+).split()
+
+
+def rows(items: Sequence[Item]) -> Rows:
+    settled = [(project, trace.settled(prices().price)) for project, trace in items]
+    traces = []
+    for project, trace in settled:
+        row = list(trace_row(project, trace, Totals.of(trace.spans)))
+        row[11] = list(trace.tags)
+        traces.append(tuple(row))
+    payloads = [(project, t.id, t.input, t.output) for project, t in settled]
+    spans = [span_row(project, t.id, span) for project, t in settled for span in t.spans]
+    return traces, payloads, spans
+
+
+def direct(pool: Pool, writer: TraceWriter) -> Write:
+    async def write(items: Sequence[Item]) -> None:
+        traces, payloads, spans = rows(items)
+        try:
+            async with pool.acquire() as c, c.transaction():
+                for table, records, columns in (
+                    ("traces", traces, TRACE_COLUMNS),
+                    ("trace_payloads", payloads, PAYLOAD_COLUMNS),
+                    ("spans", spans, SPAN_COLUMNS),
+                ):
+                    await c.copy_records_to_table(table, records=records, columns=columns)
+        except asyncpg.UniqueViolationError:
+            await writer.write(items)
+
+    return write
+
+
+def unnest(pool: Pool) -> Write:
+    arrays = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(SPAN_TYPES, 1))
+    upsert = (
+        f"INSERT INTO spans ({', '.join(SPAN_COLUMNS)}) SELECT * FROM unnest({arrays}) "
+        "ON CONFLICT (project_id, trace_id, span_id) DO UPDATE SET "
+        + ", ".join(f"{c} = coalesce(excluded.{c}, spans.{c})" for c in SPAN_COLUMNS[3:])
+    )
+    from adapters.postgres.ingest import PUT_PAYLOADS, WRITE_BACK, _columns
+
+    async def write(items: Sequence[Item]) -> None:
+        settled = [(project, trace.settled(prices().price)) for project, trace in items]
+        traces = [trace_row(project, t, Totals.of(t.spans)) for project, t in settled]
+        _, payloads, spans = rows(items)
+        async with pool.acquire() as c, c.transaction():
+            await c.execute(WRITE_BACK, *_columns(sorted(traces, key=lambda row: row[1])))
+            await c.execute(PUT_PAYLOADS, *_columns(payloads))
+            await c.execute(upsert, *_columns(spans))
+
+    return write
+
+
+def batches(spans: int, repeated: float) -> list[list[Item]]:
+    """Batches of which a share of the traces was sent before, with other spans."""
+    from entrypoints.http.controllers.traces import decode_trace
+
+    random_ = random.Random(spans)
+    seen: list[Trace] = []
+    made = []
+    for _ in range(BATCHES):
+        batch = []
+        for _ in range(BATCH):
+            trace = decode_trace(body(random_, spans))
+            if seen and random_.random() < repeated:
+                trace = random_.choice(seen)
+            seen.append(trace)
+            batch.append((PROJECT, trace))
+        made.append(list({trace.id: (p, trace) for p, trace in batch}.values()))
+    return made
+
+
+async def measure(write: Write, work: list[list[Item]]) -> float:
+    """Traces a second, with two writers."""
+    waiting = list(work)
+
+    async def writer() -> None:
+        while waiting:
+            await write(waiting.pop())
+
+    begin = time.perf_counter()
+    await asyncio.gather(writer(), writer())
+    return sum(map(len, work)) / (time.perf_counter() - begin)
+
+
+async def main(url: str) -> None:
+    async with opened(DB, PoolSettings(url=url)) as pool:
+        await migrating.migrate(pool)
+        writer = TraceWriter(pool, prices())
+        paths = {"direct": direct(pool, writer), "written": writer.write, "unnest": unnest(pool)}
+        print("| spans | sent before | " + " | ".join(paths) + " |")
+        print("|---|---|" + "---|" * len(paths))
+        for spans in (3, 12):
+            for repeated in (0.0, 0.01, 0.2):
+                best = dict.fromkeys(paths, 0.0)
+                for _ in range(3):
+                    for name, write in paths.items():
+                        await pool.execute("TRUNCATE traces, trace_payloads, spans")
+                        rate = await measure(write, batches(spans, repeated))
+                        best[name] = max(best[name], rate)
+                figures = " | ".join(f"{rate:,.0f}" for rate in best.values())
+                print(f"| {spans} | {repeated:.0%} | {figures} |", flush=True)
+
+
+if __name__ == "__main__":
+    folder = Path(tempfile.mkdtemp(prefix="pandaprobe-bench-"))
+    folder.chmod(0o755)
+    with running(folder) as servers:
+        asyncio.run(main(servers.database_url))
+    sys.exit(0)
