@@ -68,7 +68,8 @@ async def opened(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
 
     Connections are made when they are first needed. Raises Unavailable.
     """
-    engine.config = {"dsn": settings.url}
+    before = (engine.config, engine.pool)  # one block inside another uses its own database
+    engine.config, engine.pool = {"dsn": settings.url}, None
     async with translated():
         await engine.start_connection_pool(
             min_size=1,
@@ -88,7 +89,7 @@ async def opened(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
     try:
         yield pool
     finally:
-        engine.pool = None
+        engine.config, engine.pool = before
         await pool.close()
 
 

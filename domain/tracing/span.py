@@ -39,8 +39,8 @@ def elapsed_ms(start: datetime, end: datetime | None) -> float | None:
 class Span:
     """One step, as it was sent or as it is stored.
 
-    As sent, None means "not said", and `charge` is None. `settled` makes of it what is stored:
-    kind, status and charge are then always there. Times are aware, in UTC. Parents may be
+    As sent, None means "not said". `settled` makes of it what is stored: kind, status, usage and
+    charge are then always there. Times are aware, in UTC. Parents may be
     unknown, may form cycles, and a span may end before it starts: what was sent is kept.
     """
 
@@ -60,11 +60,8 @@ class Span:
     token_usage: JsonText | None = None
     model_parameters: JsonText | None = None
     cost: Mapping[str, float] | None = None
+    usage: Usage | None = None
     charge: Charge | None = None
-
-    @property
-    def usage(self) -> Usage:
-        return Usage.of(self.token_usage)
 
     @property
     def latency_ms(self) -> float | None:
@@ -78,7 +75,7 @@ class Span:
         """This span with what `later` says of it: null and omitted fields keep what is known.
 
         Any order of the same partial spans gives the same result, but for two different values
-        of one field, where the later wins. A charge stays while what it was made of stays.
+        of one field, where the later wins. Usage and charge stay while what made them stays.
         """
         both = replace(
             self,
@@ -100,17 +97,21 @@ class Span:
             ),
             cost=self.cost if later.cost is None else later.cost,
         )
-        return both if _priced_by(both) == _priced_by(self) else replace(both, charge=None)
+        if _priced_by(both) == _priced_by(self):
+            return both
+        return replace(both, usage=None, charge=None)
 
     def settled(self, pricing: Pricing) -> Self:
         """What is stored of it: defaults filled in, and charged where it isn't yet."""
         if self.charge is not None:
             return self
+        usage = Usage.of(self.token_usage)
         return replace(
             self,
             kind=self.kind or SpanKind.OTHER,
             status=self.status or SpanStatus.UNSET,
-            charge=charged(self.cost, self.model, self.usage, self.started_at, pricing),
+            usage=usage,
+            charge=charged(self.cost, self.model, usage, self.started_at, pricing),
         )
 
 
@@ -138,11 +139,11 @@ class Totals:
         count = prompt = completion = errors = 0
         cost = Decimal(0)
         for span in spans:
-            usage = span.usage
             count += 1
-            prompt += usage.prompt_tokens
-            completion += usage.completion_tokens
             errors += span.status is SpanStatus.ERROR
+            if span.usage is not None:
+                prompt += span.usage.prompt_tokens
+                completion += span.usage.completion_tokens
             if span.charge is not None and span.charge.amount:
                 cost = EXACT.add(cost, span.charge.amount)
         return cls(count, prompt, completion, cost, errors)

@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Context, Decimal
 from enum import StrEnum
@@ -16,6 +16,7 @@ TOKENS_MAX: Final = 2**53  # exclusive: beyond it a double no longer counts in o
 # Enough digits to add any two doubles without rounding: 309 before the point, 1074 after it.
 EXACT: Final = Context(prec=1_400)
 
+_decoder: Final = json.JSONDecoder(parse_int=str, parse_float=str)
 _NUMBER: Final = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,5})?")
 
 
@@ -25,7 +26,7 @@ class Usage:
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    is_known: bool = False
+    is_known: bool = field(default=False, compare=False)
 
     @classmethod
     def of(cls, token_usage: JsonText | None) -> Self:
@@ -34,9 +35,9 @@ class Usage:
         `12`, `12.0` and `"12"` count; fractions, negatives, 2^53 and more, and anything else
         count as 0. Keys other than `prompt_tokens` and `completion_tokens` are not looked at.
         """
-        if token_usage is None or b"_tokens" not in token_usage:
-            return cls()
-        found = json.loads(token_usage, parse_int=str, parse_float=str)
+        if token_usage is None or (b"_tokens" not in token_usage and b"\\" not in token_usage):
+            return cls()  # neither key, nor an escape that may hide one
+        found = _decoder.decode(token_usage.decode())
         prompt, completion = (
             _count(found.get("prompt_tokens")),
             _count(found.get("completion_tokens")),

@@ -6,11 +6,55 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-WORDS: Final = (
-    "the order was placed on Monday and the customer asks where it is now please check the "
-    "carrier status then answer politely with the tracking number and an estimate of arrival "
-    "if the parcel is late offer a refund according to policy section four and note it"
-).split()
+WORDS: Final = [
+    "the",
+    "order",
+    "was",
+    "placed",
+    "on",
+    "Monday",
+    "and",
+    "the",
+    "customer",
+    "asks",
+    "where",
+    "it",
+    "is",
+    "now",
+    "please",
+    "check",
+    "the",
+    "carrier",
+    "status",
+    "then",
+    "answer",
+    "politely",
+    "with",
+    "the",
+    "tracking",
+    "number",
+    "and",
+    "an",
+    "estimate",
+    "of",
+    "arrival",
+    "if",
+    "the",
+    "parcel",
+    "is",
+    "late",
+    "offer",
+    "a",
+    "refund",
+    "according",
+    "to",
+    "policy",
+    "section",
+    "four",
+    "and",
+    "note",
+    "it",
+]
 KINDS: Final = ("AGENT", "LLM", "TOOL", "LLM", "RETRIEVER", "LLM", "TOOL", "CHAIN")
 START: Final = datetime(2026, 3, 1, 9, tzinfo=UTC)
 SPAN_BYTES: Final = 2_000  # with its payloads, about: 12 spans make 25 kB
@@ -19,7 +63,7 @@ SPAN_BYTES: Final = 2_000  # with its payloads, about: 12 spans make 25 kB
 def body(random_: random.Random, spans: int) -> bytes:
     """A trace of `spans` spans with fresh ids; about 2 kB a span, 1 kB where there are three."""
     started = START + timedelta(seconds=random_.randrange(86_400 * 30))
-    size = 150 if spans <= 3 else 760  # noqa: PLR2004 - small traces have small payloads
+    size = 150 if spans <= 3 else 760
     root = _id(random_)
     return json.dumps(
         {

@@ -21,7 +21,7 @@ import asyncpg
 
 from adapters.embedded.servers import running
 from adapters.postgres import migrating
-from adapters.postgres.engine import Pool, PoolSettings, opened
+from adapters.postgres.engine import Connection, Pool, PoolSettings, opened
 from adapters.postgres.ingest import PAYLOAD_COLUMNS, Item, TraceWriter
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.rows import SPAN_COLUMNS, TRACE_COLUMNS, span_row, trace_row
@@ -38,10 +38,30 @@ PROJECT = ProjectId(uuid.UUID(int=1))
 type Write = Callable[[Sequence[Item]], Awaitable[None]]
 type Rows = tuple[list[tuple[object, ...]], list[tuple[object, ...]], list[tuple[object, ...]]]
 
-SPAN_TYPES = (
-    "uuid uuid uuid uuid text text text timestamptz timestamptz timestamptz text bigint bigint "
-    "numeric text text json json jsonb json json json"
-).split()
+SPAN_TYPES = [
+    "uuid",
+    "uuid",
+    "uuid",
+    "uuid",
+    "text",
+    "text",
+    "text",
+    "timestamptz",
+    "timestamptz",
+    "timestamptz",
+    "text",
+    "bigint",
+    "bigint",
+    "numeric",
+    "text",
+    "text",
+    "json",
+    "json",
+    "jsonb",
+    "json",
+    "json",
+    "json",
+]
 
 
 def rows(items: Sequence[Item]) -> Rows:
@@ -56,17 +76,22 @@ def rows(items: Sequence[Item]) -> Rows:
     return traces, payloads, spans
 
 
+async def copy(connection: Connection, made: Rows) -> None:
+    traces, payloads, spans = made
+    for table, records, columns in (
+        ("traces", traces, TRACE_COLUMNS),
+        ("trace_payloads", payloads, PAYLOAD_COLUMNS),
+        ("spans", spans, SPAN_COLUMNS),
+    ):
+        await connection.copy_records_to_table(table, records=records, columns=columns)
+
+
 def direct(pool: Pool, writer: TraceWriter) -> Write:
     async def write(items: Sequence[Item]) -> None:
-        traces, payloads, spans = rows(items)
+        made = rows(items)
         try:
             async with pool.acquire() as c, c.transaction():
-                for table, records, columns in (
-                    ("traces", traces, TRACE_COLUMNS),
-                    ("trace_payloads", payloads, PAYLOAD_COLUMNS),
-                    ("spans", spans, SPAN_COLUMNS),
-                ):
-                    await c.copy_records_to_table(table, records=records, columns=columns)
+                await copy(c, made)
         except asyncpg.UniqueViolationError:
             await writer.write(items)
 

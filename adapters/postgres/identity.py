@@ -1,0 +1,223 @@
+"""Identity in Postgres."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+
+from adapters.postgres.engine import Pool, translated
+from adapters.postgres.tables import ApiKeyRow, MembershipRow, ProjectRow
+from domain.errors import NotFound, Unavailable
+from domain.identity.api_key import ApiKey, Scope
+from domain.identity.organization import Membership, Organization, Project, Role
+from domain.identity.user import SIGN_IN_STEP, Claims, User
+from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
+
+ENSURE_ATTEMPTS: Final = 3  # another try is due only where the project is deleted in between
+
+NO_ORGANIZATION: Final = "Organization not found"
+NO_PROJECT: Final = "Project not found"
+NO_USER: Final = "User not found"
+
+# Asked with every request of a key that isn't remembered: one look into a unique index.
+KEY_BY_DIGEST: Final = """
+SELECT id, organization_id, created_by, name, prefix, digest, scopes,
+       created_at, expires_at, revoked_at, last_used_at
+FROM api_keys WHERE digest = $1
+"""
+
+# Sorted, so that two processes lock the rows in one order. The condition spares the write, and
+# keeps an older note from moving the instant back.
+MARK_USED: Final = """
+WITH uses AS (
+  SELECT k.id, u.at FROM unnest($1::uuid[], $2::timestamptz[]) AS u(id, at)
+  JOIN api_keys k USING (id) ORDER BY k.id FOR NO KEY UPDATE OF k
+)
+UPDATE api_keys k SET last_used_at = uses.at FROM uses
+WHERE k.id = uses.id AND (k.last_used_at IS NULL OR k.last_used_at < uses.at)
+"""
+
+PROJECT_BY_NAME: Final = """
+SELECT id, organization_id, name, description, created_at
+FROM projects WHERE organization_id = $1 AND name = $2
+"""
+
+# Who meets another's uncommitted project of that name waits for its commit, and gets no row.
+ADD_PROJECT: Final = """
+INSERT INTO projects (id, organization_id, name, description, created_at)
+VALUES ($1, $2, $3, $4, $5) ON CONFLICT (organization_id, name) DO NOTHING
+RETURNING id, organization_id, name, description, created_at
+"""
+
+USER_OF_CLAIMS: Final = """
+SELECT id, issuer, subject, email, display_name, created_at, last_sign_in_at
+FROM users WHERE issuer = $1 AND subject = $2
+"""
+
+# `User.first_seen` and `User.seen_again`, said once more for requests that come at once.
+SIGNED_IN: Final = """
+INSERT INTO users AS known
+  (id, issuer, subject, email, display_name, created_at, last_sign_in_at)
+VALUES ($1, $2, $3, $4, $5, $6, $6)
+ON CONFLICT (issuer, subject) DO UPDATE SET
+  email = excluded.email,
+  display_name = coalesce(nullif(known.display_name, ''), excluded.display_name),
+  last_sign_in_at = CASE
+    WHEN known.last_sign_in_at > excluded.last_sign_in_at - $7::interval
+    THEN known.last_sign_in_at ELSE excluded.last_sign_in_at END
+RETURNING id, issuer, subject, email, display_name, created_at, last_sign_in_at
+"""
+
+# One at a time for one person: also held up by whoever adds a membership of theirs elsewhere.
+LOCK_USER: Final = "SELECT id FROM users WHERE id = $1 FOR UPDATE"
+
+OLDEST_MEMBERSHIP: Final = """
+SELECT organization_id, user_id, role, created_at FROM memberships
+WHERE user_id = $1 ORDER BY created_at, organization_id LIMIT 1
+"""
+
+ADD_ORGANIZATION: Final = "INSERT INTO organizations (id, name, created_at) VALUES ($1, $2, $3)"
+
+ADD_MEMBERSHIP: Final = """
+INSERT INTO memberships (id, organization_id, user_id, role, created_at)
+VALUES (gen_random_uuid(), $1, $2, $3, $4)
+RETURNING organization_id, user_id, role, created_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresApiKeys:
+    pool: Pool
+
+    async def add(self, key: ApiKey) -> None:
+        row = ApiKeyRow(
+            id=key.id,
+            organization_id=key.organization_id,
+            created_by=key.created_by,
+            name=key.name,
+            prefix=key.prefix,
+            digest=key.digest,
+            scopes=sorted(key.scopes),
+            created_at=key.created_at,
+            expires_at=key.expires_at,
+            revoked_at=key.revoked_at,
+            last_used_at=key.last_used_at,
+        )
+        try:
+            async with translated():
+                await ApiKeyRow.insert(row)
+        except asyncpg.ForeignKeyViolationError as error:
+            by_user = "created_by" in (error.constraint_name or "")
+            raise NotFound(NO_USER if by_user else NO_ORGANIZATION) from error
+
+    async def by_digest(self, digest: bytes) -> ApiKey | None:
+        async with translated():
+            row = await self.pool.fetchrow(KEY_BY_DIGEST, digest)
+        if row is None:
+            return None
+        # A scope that only a newer version knows is no right here.
+        scopes = frozenset(scope for scope in Scope if scope in row["scopes"])
+        return ApiKey(**dict(row) | {"scopes": scopes})
+
+    async def mark_used(self, uses: Mapping[ApiKeyId, datetime]) -> None:
+        async with translated():
+            await self.pool.execute(MARK_USED, list(uses.keys()), list(uses.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresProjects:
+    pool: Pool
+
+    async def ensure(self, organization: OrganizationId, project: Project) -> Project:
+        new = (project.id, organization, project.name, project.description, project.created_at)
+        try:
+            async with translated():
+                for _ in range(ENSURE_ATTEMPTS):
+                    row = await self.pool.fetchrow(PROJECT_BY_NAME, organization, project.name)
+                    row = row or await self.pool.fetchrow(ADD_PROJECT, *new)
+                    if row is not None:
+                        return Project(**row)
+        except asyncpg.ForeignKeyViolationError as error:
+            raise NotFound(NO_ORGANIZATION) from error
+        raise Unavailable("The project is being made and deleted at the same time; try again")
+
+    async def get(self, organization: OrganizationId, project: ProjectId) -> Project:
+        async with translated():
+            row = (
+                await ProjectRow.select()
+                .where(ProjectRow.organization_id == organization, ProjectRow.id == project)
+                .first()
+            )
+        if row is None:
+            raise NotFound(NO_PROJECT)
+        return Project(**row)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresUsers:
+    pool: Pool
+
+    async def signed_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
+        async with translated():
+            row = await self.pool.fetchrow(USER_OF_CLAIMS, claims.issuer, claims.subject)
+            if row is not None:
+                known = User(**row)
+                # Nearly every request tells nothing new, and is spared the write.
+                if known.seen_again(claims, at) == known:
+                    return known
+            row = await self.pool.fetchrow(
+                SIGNED_IN,
+                new,
+                claims.issuer,
+                claims.subject,
+                claims.email,
+                claims.display_name,
+                at,
+                SIGN_IN_STEP,
+            )
+        assert row is not None  # an upsert without a condition always returns its row
+        return User(**row)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresOrganizations:
+    pool: Pool
+
+    async def memberships(self, user: UserId) -> Sequence[Membership]:
+        async with translated():
+            rows = (
+                await MembershipRow.select(*MembershipRow.all_columns(exclude=[MembershipRow.id]))
+                .where(MembershipRow.user_id == user)
+                .order_by(MembershipRow.created_at, MembershipRow.organization_id)
+            )
+        return [_membership(row) for row in rows]
+
+    async def found(
+        self, organization: Organization, owner: UserId, project: Project
+    ) -> Membership:
+        created_at = organization.created_at
+        async with translated(), self.pool.acquire() as c, c.transaction():
+            if await c.fetchval(LOCK_USER, owner) is None:
+                raise NotFound(NO_USER)
+            row = await c.fetchrow(OLDEST_MEMBERSHIP, owner)
+            if row is None:
+                await c.execute(ADD_ORGANIZATION, organization.id, organization.name, created_at)
+                row = await c.fetchrow(
+                    ADD_MEMBERSHIP, organization.id, owner, Role.OWNER, created_at
+                )
+                await c.execute(
+                    ADD_PROJECT,
+                    project.id,
+                    organization.id,
+                    project.name,
+                    project.description,
+                    project.created_at,
+                )
+        assert row is not None  # found or inserted
+        return _membership(dict(row))
+
+
+def _membership(row: Mapping[str, Any]) -> Membership:
+    return Membership(**{**row, "role": Role(row["role"])})

@@ -1,0 +1,155 @@
+"""The composition root: the one module that knows which adapter stands behind which port."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+from joserfc.jwk import KeySet
+
+from adapters.memory.parts import FixedPart
+from adapters.postgres import migrating
+from adapters.postgres.engine import Pool, PoolSettings, opened
+from adapters.postgres.identity import (
+    PostgresApiKeys,
+    PostgresOrganizations,
+    PostgresProjects,
+    PostgresUsers,
+)
+from adapters.postgres.parts import MigrationsPart, PostgresPart
+from adapters.postgres.piccolo_conf import DB
+from adapters.postgres.tracing import PostgresTraces
+from adapters.prices import GenaiPriceBook
+from adapters.redis.client import RedisPart
+from adapters.redis.client import opened as redis_opened
+from adapters.remembered import RememberedApiKeys, RememberedKeyUses, RememberedProjects
+from adapters.tokens import DevelopmentIssuer, JwtTokens, fixed
+from application.identity.ports import Tokens
+from application.ports import PartState
+from application.use_cases import Ports, UseCases, utc_now
+from entrypoints.http.app import create_app
+from entrypoints.http.config import HttpConfig
+from entrypoints.settings import Settings
+
+type Message = dict[str, Any]
+type Receive = Callable[[], Awaitable[Message]]
+type Send = Callable[[Message], Awaitable[None]]
+
+NO_JOBS: Final = PartState(ok=True, detail="this version has no jobs yet")
+ISSUER_FOLDER: Final = "issuer"
+
+
+def product_version() -> str:
+    try:
+        return version("pandaprobe-server")
+    except PackageNotFoundError:  # run from a folder that was never installed
+        return "0.0.0"
+
+
+@asynccontextmanager
+async def database(settings: Settings) -> AsyncIterator[Pool]:
+    """The connections of this process. Raises Unavailable where there is no database."""
+    async with opened(
+        DB,
+        PoolSettings(
+            url=settings.database_url or "",
+            size=settings.database_pool_size,
+            statement_timeout_ms=settings.database_statement_timeout_ms,
+        ),
+    ) as pool:
+        yield pool
+
+
+async def migrate(settings: Settings) -> list[str]:
+    """Brings the database to the newest schema; the migrations that were run, in order."""
+    async with database(settings) as pool:
+        return await migrating.migrate(pool)
+
+
+async def pending(settings: Settings) -> list[str]:
+    """The migrations that the database lacks, in order."""
+    async with database(settings):
+        return await migrating.pending()
+
+
+def development_issuer(settings: Settings) -> DevelopmentIssuer:
+    """The issuer of development tokens, with its key in the data folder."""
+    return DevelopmentIssuer.load_or_create(Path(settings.data_dir) / ISSUER_FOLDER)
+
+
+def _tokens(settings: Settings) -> Tokens:
+    """Of the development issuer where it is switched on; else nobody's token passes."""
+    keys, leeway_s = KeySet([]), int(settings.auth_leeway_seconds)
+    if settings.auth_dev_issuer:
+        keys = development_issuer(settings).keys()
+    return JwtTokens(
+        fixed(keys),
+        issuer=DevelopmentIssuer.ISSUER,
+        audiences=[DevelopmentIssuer.AUDIENCE],
+        clock=utc_now,
+        leeway_s=leeway_s,
+    )
+
+
+@asynccontextmanager
+async def ports(settings: Settings) -> AsyncIterator[Ports]:
+    """Every port filled, for as long as the block is open. Leaving it writes what was accepted."""
+    seconds = settings.api_key_cache_seconds
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(database(settings))
+        redis = await stack.enter_async_context(redis_opened(settings.redis_url or ""))
+        prices = GenaiPriceBook()
+        prices.warm()
+        traces = await stack.enter_async_context(PostgresTraces.over(pool, prices))
+        keys = PostgresApiKeys(pool)
+        uses = await stack.enter_async_context(RememberedKeyUses.over(keys))
+        yield Ports(
+            traces=traces,
+            keys=RememberedApiKeys(keys, utc_now, seconds),
+            uses=uses,
+            projects=RememberedProjects(PostgresProjects(pool), utc_now, seconds),
+            users=PostgresUsers(pool),
+            organizations=PostgresOrganizations(pool),
+            tokens=_tokens(settings),
+            parts={
+                "postgres": PostgresPart(pool),
+                "redis": RedisPart(redis),
+                "migrations": MigrationsPart(),
+                "queue": FixedPart(NO_JOBS),
+            },
+        )
+
+
+class App:
+    """The HTTP service as an ASGI app: it opens its ports at start-up and closes them at the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._config = HttpConfig(
+            version=product_version(),
+            environment=settings.app_env,
+            allowed_origins=settings.allowed_origins,
+            max_body_bytes=settings.max_body_bytes,
+            max_spans=settings.max_spans_per_request,
+        )
+        self._http: Any = None
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await self._http(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()  # lifespan.startup
+        async with ports(self._settings) as filled:
+            self._http = create_app(UseCases.over(filled), self._config)
+            await send({"type": "lifespan.startup.complete"})
+            await receive()  # lifespan.shutdown
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def build_app(settings: Settings) -> App:
+    """The HTTP service over the servers that the settings name."""
+    return App(settings)

@@ -1,0 +1,162 @@
+"""POST /traces, accepted and durable, beside the floor. Prints Markdown.
+
+    python -m tests.benchmarks.ingest
+
+For 3, 12 and 100 spans a trace: the bare handler of `floor.py`, COPY of the same rows with
+nothing around it, and `pandaprobe-server serve`, one process, over PostgreSQL with its default
+durability. Everything, the load generator included, shares this machine's cores.
+"""
+
+import asyncio
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from adapters.embedded.process import free_port
+from adapters.embedded.servers import Servers, running
+from adapters.postgres.engine import PoolSettings, opened
+from adapters.postgres.piccolo_conf import DB
+from application.use_cases import UseCases
+from domain.identity.user import Claims
+from domain.ids import UserId
+from entrypoints import composition
+from entrypoints.settings import Settings
+from tests.benchmarks import write_paths
+
+CONNECTIONS = 32
+COUNTS = {3: 20_000, 12: 12_000, 100: 1_500}  # requests: six to ten seconds each
+READY_MAX_S = 30
+SERVE = [sys.executable, "-m", "entrypoints.cli", "serve"]
+
+
+def load(url: str, headers: dict[str, str], spans: int, rate: float | None = None) -> dict:
+    """What the load generator, a process of its own, reports."""
+    count = COUNTS[spans] if rate is None else int(rate * 8)
+    command = [sys.executable, "-m", "tests.benchmarks.load", url]
+    command += [str(spans), str(count), str(CONNECTIONS), *([str(rate)] if rate else [])]
+    done = subprocess.run(
+        command, input=json.dumps(headers), capture_output=True, text=True, check=True
+    )
+    report = json.loads(done.stdout)
+    assert set(report["statuses"]) == {"202"}, report
+    return report
+
+
+@contextmanager
+def process(command: list[str], ready: str, environ: dict[str, str]) -> Iterator[tuple[int, float]]:
+    """A running process and the seconds until `ready` answered 200 (or anything, if no path)."""
+    begin = time.perf_counter()
+    child = subprocess.Popen(command, env=environ)
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(ready, timeout=1).read()
+                break
+            except (OSError, ValueError):
+                assert time.perf_counter() - begin < READY_MAX_S, f"{command} isn't ready"
+                assert child.poll() is None, f"{command} ended"
+        yield child.pid, time.perf_counter() - begin
+    finally:
+        child.terminate()
+        child.wait(15)
+
+
+def resident_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+async def first_key(settings: Settings) -> str:
+    async with composition.ports(settings) as ports:
+        use = UseCases.over(ports)
+        claims = Claims(issuer="bench", subject="bench", email="bench@localhost")
+        user = await ports.users.signed_in(claims, new=UserId(uuid.uuid4()), at=ports.clock())
+        organization = await use.resolve_organization(user.id, None)
+        _, secret = await use.issue_key(organization, name="bench")
+        return secret
+
+
+async def copy_rate(servers: Servers, spans: int) -> float:
+    """Traces a second of COPY alone: rows made ahead, two connections, batches of 64."""
+    made = [write_paths.rows(batch) for batch in write_paths.batches(spans, 0.0)]
+    async with opened(DB, PoolSettings(url=servers.database_url)) as pool:
+
+        async def write(rows: write_paths.Rows) -> None:
+            async with pool.acquire() as c, c.transaction():
+                await write_paths.copy(c, rows)
+
+        waiting = list(made)
+
+        async def writer() -> None:
+            while waiting:
+                await write(waiting.pop())
+
+        begin = time.perf_counter()
+        await asyncio.gather(writer(), writer())
+        took = time.perf_counter() - begin
+        await pool.execute("TRUNCATE traces, trace_payloads, spans")
+    return sum(len(rows[0]) for rows in made) / took
+
+
+def machine() -> str:
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+         if line.startswith("model name")), platform.machine(),
+    )  # fmt: skip
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} × {model}, {memory:.0f} GiB, Python {platform.python_version()}"
+
+
+def main() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="pandaprobe-bench-"))
+    folder.chmod(0o755)
+    with running(folder) as servers:
+        port = free_port()
+        settings = Settings(database_url=servers.database_url, redis_url=servers.redis_url)
+        asyncio.run(composition.migrate(settings))
+        headers = {"X-API-Key": asyncio.run(first_key(settings)), "X-Project-Name": "bench"}
+        environ = os.environ | {
+            "PANDAPROBE_DATABASE_URL": servers.database_url,
+            "PANDAPROBE_REDIS_URL": servers.redis_url,
+            "PANDAPROBE_PORT": str(port),
+        }
+        floor_port = free_port()
+        print(machine(), "\n", flush=True)
+        print("| spans | kB | bare handler | COPY alone | both, one after the other | **serve** | "
+              "share | p50 ms | p99 ms | half load: p50 | p99 |")  # fmt: skip
+        print("|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
+        for spans in COUNTS:
+            floor = [sys.executable, "-m", "tests.benchmarks.floor", str(floor_port)]
+            url = f"http://127.0.0.1:{floor_port}/"
+            with process(floor, url, dict(os.environ)):
+                bare = load(url + "traces", headers, spans)["per_s"]
+            copy = asyncio.run(copy_rate(servers, spans))
+            allowed = 1 / (1 / bare + 1 / copy)
+            url = f"http://127.0.0.1:{port}/"
+            with process(SERVE, url + "health/ready", environ) as (pid, ready_s):
+                idle_mb = resident_mb(pid)
+                full = load(url + "traces", headers, spans)
+                half = load(url + "traces", headers, spans, rate=full["per_s"] / 2)
+                used_mb = resident_mb(pid)
+            print(
+                f"| {spans} | {full['bytes'] / 1e3:.1f} | {bare:,.0f} | {copy:,.0f} | "
+                f"{allowed:,.0f} | **{full['per_s']:,.0f}** | {full['per_s'] / allowed:.0%} | "
+                f"{full['p50_ms']:.1f} | {full['p99_ms']:.1f} | "
+                f"{half['p50_ms']:.1f} | {half['p99_ms']:.1f} |",
+                flush=True,
+            )
+            print(f"<!-- ready after {ready_s:.2f} s; resident {idle_mb:.0f} MB idle, "
+                  f"{used_mb:.0f} MB after {COUNTS[spans]:,} traces -->", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

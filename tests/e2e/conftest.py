@@ -1,0 +1,107 @@
+"""The product as a new user starts it: `pandaprobe-server dev`, on its own folder and port."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from adapters.embedded.process import free_port
+
+READY_MAX_S = 60
+STOP_MAX_S = 15
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class DevServer:
+    """A running `dev`: where it answers, and what it wrote into dev.env."""
+
+    folder: Path
+    environ: dict[str, str]  # as a user has it after `set -a; . dev.env`
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        return self.environ["PANDAPROBE_ENDPOINT"]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {
+            "X-API-Key": self.environ["PANDAPROBE_API_KEY"],
+            "X-Project-Name": self.environ["PANDAPROBE_PROJECT_NAME"],
+        }
+
+    def client(self, **headers: str) -> httpx.Client:
+        return httpx.Client(base_url=self.url, headers=headers or self.headers, timeout=30)
+
+
+def own_environ(folder: Path, port: int) -> dict[str, str]:
+    """The environment of this process without settings of ours, but for folder and port."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PANDAPROBE_")}
+    return kept | {"PANDAPROBE_DATA_DIR": str(folder), "PANDAPROBE_PORT": str(port)}
+
+
+def read_env(path: Path) -> dict[str, str]:
+    lines = path.read_text().splitlines()
+    pairs = (line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    return {name.strip(): value.strip().strip("'\"") for name, value in pairs}
+
+
+def start_dev(folder: Path, port: int) -> DevServer:
+    """Starts `dev` and waits until it is ready."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "entrypoints.cli", "dev"],
+        cwd=ROOT,
+        env=own_environ(folder, port),
+        stdin=subprocess.DEVNULL,
+        stdout=(folder / "dev.log").open("ab"),
+        stderr=subprocess.STDOUT,
+    )
+    deadline = time.monotonic() + READY_MAX_S
+    while True:
+        said = (folder / "dev.log").read_text()
+        assert process.poll() is None, f"dev ended:\n{said}"
+        assert time.monotonic() < deadline, f"dev isn't ready:\n{said}"
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200:
+                environ = read_env(folder / "dev.env")
+                if environ.get("PANDAPROBE_API_KEY"):
+                    return DevServer(folder, environ, process)
+        except (httpx.TransportError, FileNotFoundError):
+            pass
+        wait_a_moment(process)
+
+
+def wait_a_moment(process: subprocess.Popen[bytes]) -> None:
+    """Up to a twentieth of a second, less where the process ends."""
+    try:
+        process.wait(0.05)
+    except subprocess.TimeoutExpired:
+        return
+
+
+@pytest.fixture(scope="session")
+def enterable_folder() -> Iterator[Path]:
+    """A folder that the user `nobody`, as whom postgres runs for root, can enter."""
+    folder = Path(tempfile.mkdtemp(prefix="pandaprobe-e2e-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def dev_server(enterable_folder: Path) -> Iterator[DevServer]:
+    folder = enterable_folder / "dev"
+    folder.mkdir(mode=0o755)
+    server = start_dev(folder, free_port())
+    yield server
+    server.process.terminate()
+    server.process.wait(STOP_MAX_S)

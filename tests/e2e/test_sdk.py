@@ -1,0 +1,118 @@
+"""The published SDK, unchanged, against the service: what was traced reads back exactly."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pandaprobe
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def sdk(dev_server) -> Iterator[pandaprobe.Client]:
+    client = pandaprobe.init(
+        api_key=dev_server.environ["PANDAPROBE_API_KEY"],
+        project_name="sdk",
+        endpoint=dev_server.url,
+        environment="test",
+        release="1.2.3",
+    )
+    problems: list[Exception] = []
+    client.on_error(problems.append)
+    yield client
+    client.shutdown()
+    assert problems == []
+
+
+@pandaprobe.span(kind="TOOL", name="look-up")
+def look_up(order: str) -> dict[str, Any]:
+    return {"order": order, "rows": [1, 2.5, None, "ü🐼"], "found": False}
+
+
+@pandaprobe.span(kind="TOOL", name="carrier")
+def carrier(order: str) -> str:
+    raise TimeoutError(f"no answer about {order}")
+
+
+@pandaprobe.span(kind="AGENT", name="assistant")
+def assistant(messages: list[dict[str, str]]) -> dict[str, Any]:
+    look_up("A-1")
+    with pytest.raises(TimeoutError):
+        carrier("A-1")
+    trace = pandaprobe.tracing.context.get_current_trace()
+    with trace.span("chat", kind="LLM", model="gpt-4o") as span:
+        span.set_input({"messages": messages})
+        span.set_model_parameters({"temperature": 0.0})
+        span.set_completion_start_time(datetime.now(UTC))
+        span.set_token_usage(prompt_tokens=1000, completion_tokens=100, cache_read_tokens=7)
+        answer = {"messages": [{"role": "assistant", "content": "It is on its way."}]}
+        span.set_output(answer)
+    return answer
+
+
+@pandaprobe.trace(name="where-is-it", tags=["shop", "prod"], metadata={"a.b": {"c": 0}})
+def agent(messages: list[dict[str, str]]) -> dict[str, Any]:
+    return assistant(messages)
+
+
+def traced(sdk: pandaprobe.Client) -> dict[str, Any]:
+    """What the SDK submitted for one run of the agent."""
+    sent: list[dict[str, Any]] = []
+    with (
+        sdk.capture_traces(on_submit=sent.append),
+        pandaprobe.session("conv-42"),
+        pandaprobe.user("u-7"),
+    ):
+        agent([{"role": "user", "content": "Where is my order?"}])
+    sdk.flush()
+    [one] = sent
+    return one
+
+
+def same_instant(ours: str | None, theirs: str | None) -> bool:
+    if ours is None or theirs is None:
+        return ours is theirs
+    return datetime.fromisoformat(ours) == datetime.fromisoformat(theirs)
+
+
+def test_what_the_sdk_traced_reads_back_exactly(sdk, dev_server):
+    sent = traced(sdk)
+    headers = dev_server.headers | {"X-Project-Name": "sdk"}
+    with dev_server.client(**headers) as http:
+        found = http.get(f"/traces/{sent['trace_id']}").raise_for_status().json()
+        [listed] = http.get("/traces", params={"session_id": "conv-42"}).json()["items"]
+    for name in ("name", "status", "input", "output", "metadata", "session_id", "user_id", "tags"):
+        assert found[name] == sent[name], name
+    assert (found["environment"], found["release"]) == ("test", "1.2.3")
+    spans = {span["span_id"]: span for span in found["spans"]}
+    assert len(spans) == len(sent["spans"]) == 4
+    times = {"started_at", "ended_at", "completion_start_time"}
+    for one in sent["spans"]:
+        for name, value in one.items():
+            stored = spans[one["span_id"]][name]
+            assert same_instant(stored, value) if name in times else stored == value, name
+    by_name = {span["name"]: span for span in found["spans"]}
+    assert by_name["carrier"]["status"] == "ERROR"
+    assert by_name["carrier"]["error"] == "no answer about A-1"
+    assert by_name["assistant"]["parent_span_id"] is None
+    for child in ("look-up", "carrier", "chat"):
+        assert by_name[child]["parent_span_id"] == by_name["assistant"]["span_id"]
+    assert by_name["chat"]["token_usage"]["cache_read_tokens"] == 7
+    assert by_name["chat"]["cost"] == {"total": 0.0035}
+    assert by_name["chat"]["cost_source"] == "table"
+    assert (listed["trace_id"], listed["span_count"]) == (sent["trace_id"], 4)
+    assert (listed["total_tokens"], listed["total_cost"]) == (1100, 0.0035)
+
+
+def test_a_burst_of_traces_arrives_whole(sdk, dev_server):
+    with pandaprobe.session("burst"):
+        for _ in range(60):
+            agent([{"role": "user", "content": "again"}])
+    sdk.flush()
+    headers = dev_server.headers | {"X-Project-Name": "sdk"}
+    with dev_server.client(**headers) as http:
+        page = http.get("/traces", params={"session_id": "burst", "limit": 200}).json()
+    assert page["total"] == len(page["items"]) == 60
+    assert {item["span_count"] for item in page["items"]} == {4}
