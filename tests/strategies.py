@@ -83,7 +83,7 @@ def _object(draw: st.DrawFn, inner: SearchStrategy[str]) -> str:
 
 
 def _values(scalars: SearchStrategy[str]) -> SearchStrategy[str]:
-    return st.recursive(scalars, lambda inner: _array(inner) | _object(inner), max_leaves=6)
+    return st.recursive(scalars, lambda inner: _array(inner) | _object(inner), max_leaves=4)
 
 
 payloads: Final[SearchStrategy[JsonText]] = (
@@ -192,7 +192,7 @@ def one_of_each_id(spans: Sequence[Span]) -> tuple[Span, ...]:
 
 
 @st.composite
-def reports(draw: st.DrawFn, *, parts_max: int = 4) -> Sequence[Trace]:
+def reports(draw: st.DrawFn, *, parts_max: int = 3) -> Sequence[Trace]:
     """Partial reports of one trace that contradict each other nowhere, two at least.
 
     Each says some of what the trace is: no two give different values for one field, nor for

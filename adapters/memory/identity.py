@@ -5,11 +5,24 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from adapters.memory.store import MemoryStore
-from domain.errors import Conflict, NotFound
+from domain.errors import Conflict, NotFound, Unauthenticated
 from domain.identity.api_key import ApiKey
 from domain.identity.organization import Membership, Organization, Project, Role
 from domain.identity.user import Claims, User
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryTokens:
+    """Believes the tokens that it was told of."""
+
+    known: Mapping[str, Claims]
+
+    async def verify(self, token: str) -> Claims:
+        claims = self.known.get(token)
+        if claims is None:
+            raise Unauthenticated("Invalid token")
+        return claims
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +32,8 @@ class MemoryApiKeys:
     async def add(self, key: ApiKey) -> None:
         if key.organization_id not in self.store.organizations:
             raise NotFound("Organization not found")
+        if key.created_by is not None and key.created_by not in self.store.users:
+            raise NotFound("User not found")
         if any(key.id == one.id or key.digest == one.digest for one in self.store.keys.values()):
             raise Conflict("already exists")
         self.store.keys[key.id] = key

@@ -26,7 +26,7 @@ class ApiKeys(Protocol):
     """Every organization's keys. Contract of ApiKeys: tests/contracts/test_api_keys.py."""
 
     async def add(self, key: ApiKey) -> None:
-        """Stores a new key. Raises NotFound where its organization is gone."""
+        """Stores a new key. Raises NotFound where its organization or its maker is gone."""
         ...
 
     async def by_digest(self, digest: bytes) -> ApiKey | None:

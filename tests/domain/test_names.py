@@ -1,0 +1,71 @@
+"""Names of organizations and projects."""
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.errors import FieldError, Invalid
+from domain.identity.organization import NAME_MAX, checked_name
+
+EDGE = string.ascii_letters + string.digits
+INSIDE = EDGE + " _.'-"
+
+
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        ("checkout-bot", "checkout-bot"),
+        ("  trimmed\t\n", "trimmed"),
+        ("O'Neill & Co".replace(" & ", " "), "O'Neill Co"),
+        ("a", "a"),
+        ("7", "7"),
+        ("é", "é"),
+        ("日", "日"),
+        ("٣", "٣"),
+        ("a..b--c__d  e", "a..b--c__d  e"),
+        ("x" * NAME_MAX, "x" * NAME_MAX),
+        (" " * 300 + "x" * NAME_MAX, "x" * NAME_MAX),
+    ],
+)
+def test_a_name_is_trimmed_and_taken(sent, name):
+    assert checked_name(sent, "name") == name
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        *("", " ", "\u3000", "-", "_", "'", "🐼", "\x00", "\u0301"),
+        *("-a", "a-", ".a", "a.", "'a'", "a_"),
+        *("é1", "aé", "a é b", "ab\u00a0c", "日本"),
+        *("a/b", "a&b", "a\tb", "a\nb", "a\x00b", "a\\b", 'a"b', "a%b", "a@b", "a+b"),
+        "x" * (NAME_MAX + 1),
+    ],
+)
+def test_any_other_is_refused_naming_the_field(sent):
+    with pytest.raises(Invalid) as caught:
+        checked_name(sent, "header.X-Project-Name")
+    [error] = caught.value.errors
+    assert isinstance(error, FieldError)
+    assert error.field == "header.X-Project-Name"
+
+
+@given(
+    st.sampled_from(EDGE),
+    st.text(st.sampled_from(INSIDE), max_size=NAME_MAX - 2),
+    st.sampled_from(EDGE),
+)
+def test_every_name_of_the_rule_is_taken_as_it_is(first, inside, last):
+    assert checked_name(first + inside + last, "name") == first + inside + last
+
+
+@given(st.text())
+def test_what_is_taken_is_taken_again_unchanged(text):
+    try:
+        name = checked_name(text, "name")
+    except Invalid:
+        return
+    assert checked_name(name, "name") == name
+    assert 1 <= len(name) <= NAME_MAX
+    assert len(name) == 1 or name.isascii()
