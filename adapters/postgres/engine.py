@@ -17,6 +17,8 @@ type Connection = (
 )
 
 CONNECT_TIMEOUT_S: Final = 5
+ACQUIRE_TIMEOUT_S: Final = 10  # for a free connection; who waits longer had better come back
+QUERIES_MAX: Final = 50_000  # of one connection, which is then replaced
 LOCK_TIMEOUT_MS: Final = 10_000  # longer than any batch; a wait beyond it is somebody's fault
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # what Postgres counts from
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -40,6 +42,15 @@ UNSTORABLE: Final = (
     asyncpg.StatementTooComplexError,
     asyncpg.ProgramLimitExceededError,
 )
+
+
+class BoundedPool(asyncpg.Pool):
+    """A pool whose callers don't wait for a connection for ever."""
+
+    __slots__ = ()
+
+    def acquire(self, *, timeout: float | None = None) -> Any:
+        return super().acquire(timeout=ACQUIRE_TIMEOUT_S if timeout is None else timeout)
 
 
 class Engine(PostgresEngine):
@@ -70,23 +81,32 @@ async def opened(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
     """
     before = (engine.config, engine.pool)  # one block inside another uses its own database
     engine.config, engine.pool = {"dsn": settings.url}, None
-    async with translated():
-        await engine.start_connection_pool(
-            min_size=1,
-            max_size=settings.size,
-            timeout=CONNECT_TIMEOUT_S,
-            max_inactive_connection_lifetime=IDLE_S,
-            init=prepare,
-            server_settings={
-                "application_name": settings.application_name,
-                "statement_timeout": str(settings.statement_timeout_ms),
-                "lock_timeout": str(LOCK_TIMEOUT_MS),
-                "jit": "off",  # compiling costs list queries more than 100 ms
-                "timezone": "UTC",
-            },
-        )
-    pool: Any = engine.pool
+    pool = BoundedPool(
+        settings.url,
+        min_size=1,
+        max_size=settings.size,
+        max_queries=QUERIES_MAX,
+        max_inactive_connection_lifetime=IDLE_S,
+        connect=None,
+        setup=None,
+        init=prepare,
+        reset=None,
+        loop=None,
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
+        timeout=CONNECT_TIMEOUT_S,
+        server_settings={
+            "application_name": settings.application_name,
+            "statement_timeout": str(settings.statement_timeout_ms),
+            "lock_timeout": str(LOCK_TIMEOUT_MS),
+            "jit": "off",  # compiling costs list queries more than 100 ms
+            "timezone": "UTC",
+        },
+    )
     try:
+        async with translated():
+            await pool
+        engine.pool = pool
         yield pool
     finally:
         engine.config, engine.pool = before

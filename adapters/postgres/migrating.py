@@ -22,7 +22,8 @@ from adapters.postgres.piccolo_conf import DB
 APP: Final = APP_CONFIG.app_name
 TURN: Final = 5_071_840_223  # the advisory lock of migrations; any number that is ours alone
 TURN_TIMEOUT_MS: Final = 600_000  # a migration of another process is waited for this long
-LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '5s'"
+# A migration fails rather than holds up the service; once it has its locks it may take its time.
+BOUNDS: Final = ("SET LOCAL lock_timeout = '5s'", "SET LOCAL statement_timeout = 0")
 
 
 def statements(
@@ -32,7 +33,7 @@ def statements(
     manager = MigrationManager(migration_id=migration_id, app_name=APP, description=description)
 
     async def run(sql: Sequence[str]) -> None:
-        for statement in (LOCK_TIMEOUT, *sql):
+        for statement in (*BOUNDS, *sql):
             await DB.run_ddl(statement)
 
     async def go() -> None:  # Piccolo awaits what is an async function, not what returns one's work
@@ -63,7 +64,7 @@ async def migrate(pool: Pool) -> list[str]:
     Of several processes one migrates while the others wait, and then find nothing to do.
     """
     async with translated(), pool.acquire() as turn:
-        await turn.execute(f"SET lock_timeout = {TURN_TIMEOUT_MS}")
+        await turn.execute(f"SET lock_timeout = {TURN_TIMEOUT_MS}; SET statement_timeout = 0")
         await turn.execute("SELECT pg_advisory_lock($1)", TURN)
         try:
             due = await pending()
@@ -72,7 +73,7 @@ async def migrate(pool: Pool) -> list[str]:
             return due
         finally:
             await turn.execute("SELECT pg_advisory_unlock($1)", TURN)
-            await turn.execute("RESET lock_timeout")
+            await turn.execute("RESET lock_timeout; RESET statement_timeout")
 
 
 async def undo(migration_id: str) -> None:

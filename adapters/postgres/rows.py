@@ -9,7 +9,7 @@ from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.query import folded
 from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
 from domain.tracing.trace import Trace, TraceStatus
-from domain.tracing.usage import UNPRICED, Charge, CostSource, Usage
+from domain.tracing.usage import NO_USAGE, UNPRICED, Charge, CostSource, Usage
 
 _COST: Final = msgspec.json.Decoder(dict[str, float])
 _BACKSLASHED: Final = str.maketrans({"\\": "\\\\", '"': '\\"'})
@@ -69,7 +69,7 @@ def totals_of(row: Record) -> Totals:
 
 def span_row(project: ProjectId, trace: TraceId, span: Span) -> tuple[object, ...]:
     """A settled span in the order of SPAN_COLUMNS."""
-    usage, charge = span.usage or Usage(), span.charge or UNPRICED
+    usage, charge = span.usage or NO_USAGE, span.charge or UNPRICED
     return (
         project, trace, span.id, span.parent_id, span.name, span.kind, span.status,
         span.started_at, span.ended_at, span.completion_started_at, span.model,

@@ -53,7 +53,7 @@ class Membership:
 def checked_name(text: str, field: str) -> str:
     """A name of an organization or project, trimmed. Raises Invalid, naming `field`."""
     name = text.strip()
-    single = len(name) == 1 and name.isalnum()
+    single = len(name) == 1 and (name.isalpha() or name.isdecimal())
     if not single and (len(name) > NAME_MAX or _NAME.fullmatch(name) is None):
         raise Invalid.field(field, NAME_RULE)
     return name

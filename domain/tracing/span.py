@@ -101,15 +101,28 @@ class Span:
             return both
         return replace(both, usage=None, charge=None)
 
-    def settled(self, pricing: Pricing) -> Self:
-        """What is stored of it: defaults filled in, and charged where it isn't yet."""
+    def settled(self, pricing: Pricing) -> "Span":
+        """What is stored of it: defaults filled in, usage and charge found where they are not."""
         if self.charge is not None:
             return self
         usage = Usage.of(self.token_usage)
-        return replace(
-            self,
+        return Span(  # twice as fast as `replace`, on the path of every span that comes in
+            id=self.id,
+            name=self.name,
+            started_at=self.started_at,
+            parent_id=self.parent_id,
             kind=self.kind or SpanKind.OTHER,
             status=self.status or SpanStatus.UNSET,
+            ended_at=self.ended_at,
+            completion_started_at=self.completion_started_at,
+            error=self.error,
+            model=self.model,
+            input=self.input,
+            output=self.output,
+            metadata=self.metadata,
+            token_usage=self.token_usage,
+            model_parameters=self.model_parameters,
+            cost=self.cost,
             usage=usage,
             charge=charged(self.cost, self.model, usage, self.started_at, pricing),
         )

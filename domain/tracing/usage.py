@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Context, Decimal
 from enum import StrEnum
-from typing import Final, Self
+from typing import Final
 
 from domain.tracing.payload import JsonText
 
@@ -29,20 +29,23 @@ class Usage:
     is_known: bool = field(default=False, compare=False)
 
     @classmethod
-    def of(cls, token_usage: JsonText | None) -> Self:
+    def of(cls, token_usage: JsonText | None) -> "Usage":
         """What counts of a `token_usage` object.
 
         `12`, `12.0` and `"12"` count; fractions, negatives, 2^53 and more, and anything else
         count as 0. Keys other than `prompt_tokens` and `completion_tokens` are not looked at.
         """
         if token_usage is None or (b"_tokens" not in token_usage and b"\\" not in token_usage):
-            return cls()  # neither key, nor an escape that may hide one
+            return NO_USAGE  # neither key, nor an escape that may hide one
         found = _decoder.decode(token_usage.decode())
         prompt, completion = (
             _count(found.get("prompt_tokens")),
             _count(found.get("completion_tokens")),
         )
         return cls(prompt or 0, completion or 0, (prompt, completion) != (None, None))
+
+
+NO_USAGE: Final = Usage()
 
 
 def _count(value: object) -> int | None:

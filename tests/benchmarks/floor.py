@@ -1,15 +1,26 @@
 """The floor under POST /traces: what is left when everything of ours is taken away.
 
-    python -m tests.benchmarks.floor PORT
+    python -m tests.benchmarks.floor PORT [DATABASE_URL SPANS COUNT]
 
 A bare ASGI handler on the same server (uvicorn, uvloop, httptools) that reads a body, decodes it
-in one pass of msgspec with payloads left raw, and answers. COPY alone is in `ingest.py`.
+in one pass of msgspec with payloads left raw, and answers. With a database it also waits until
+rows that were made ahead are committed: batches of COPY, as many as two connections take. No
+route, no credentials, no check, no value made of what was decoded. COPY alone is in `ingest.py`.
 """
 
+import gc
 import sys
+from collections.abc import Sequence
+from itertools import chain
 
 import msgspec
 import uvicorn
+import uvloop
+
+from adapters.postgres.engine import PoolSettings, opened
+from adapters.postgres.group_commit import GroupCommit
+from adapters.postgres.piccolo_conf import DB
+from tests.benchmarks import write_paths
 
 
 class Span(msgspec.Struct):
@@ -54,20 +65,59 @@ HEAD = {
 }
 
 
-async def app(scope, receive, send):
-    parts = []
-    more = True
-    while more:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        more = message.get("more_body", False)
-    decoder.decode(b"".join(parts))
-    await send(HEAD)
-    await send({"type": "http.response.body", "body": b"{}"})
+class Floor:
+    def __init__(self, rows: list[write_paths.Rows]) -> None:
+        self.rows = rows
+        self.line: GroupCommit[write_paths.Rows] | None = None
+
+    async def __call__(self, scope, receive, send):
+        parts = []
+        more = True
+        while more:
+            message = await receive()
+            parts.append(message.get("body", b""))
+            more = message.get("more_body", False)
+        if body := b"".join(parts):
+            decoder.decode(body)
+            if self.line is not None:
+                await self.line.put(self.rows.pop(), len(body))
+        await send(HEAD)
+        await send({"type": "http.response.body", "body": b"{}"})
+
+
+async def serve(app: Floor, port: int, database_url: str | None) -> None:
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app, port=port, lifespan="off", log_level="warning", access_log=False, http="httptools"
+        )
+    )
+    if database_url is None:
+        await server.serve()
+        return
+    async with opened(DB, PoolSettings(url=database_url)) as pool:
+
+        async def write(some: Sequence[write_paths.Rows]) -> None:
+            traces, payloads, spans = (list(chain(*table)) for table in zip(*some, strict=True))
+            async with pool.acquire() as connection, connection.transaction():
+                await write_paths.copy(connection, (traces, payloads, spans))
+
+        app.line = GroupCommit(write, lambda _: True)
+        app.line.start()
+        await server.serve()
+        await app.line.close()
+
+
+def main() -> None:
+    port, *rest = sys.argv[1:]
+    rows: list[write_paths.Rows] = []
+    if rest:
+        spans, count = int(rest[1]), int(rest[2])
+        made = chain(*write_paths.batches(spans, 0.0, 1 + count // write_paths.BATCH))
+        rows = [write_paths.rows([item]) for item in made]
+    gc.collect()
+    gc.freeze()
+    uvloop.run(serve(Floor(rows), int(port), rest[0] if rest else None))
 
 
 if __name__ == "__main__":
-    uvicorn.run(
-        app, port=int(sys.argv[1]), loop="uvloop", http="httptools", lifespan="off",
-        log_level="warning", access_log=False,
-    )  # fmt: skip
+    main()

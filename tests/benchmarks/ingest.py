@@ -34,7 +34,7 @@ from tests.benchmarks import write_paths
 
 CONNECTIONS = 32
 COUNTS = {3: 20_000, 12: 12_000, 100: 1_500}  # requests: six to ten seconds each
-READY_MAX_S = 30
+READY_MAX_S = 120  # the floor makes its rows before it listens
 SERVE = [sys.executable, "-m", "entrypoints.cli", "serve"]
 
 
@@ -103,8 +103,13 @@ async def copy_rate(servers: Servers, spans: int) -> float:
         begin = time.perf_counter()
         await asyncio.gather(writer(), writer())
         took = time.perf_counter() - begin
-        await pool.execute("TRUNCATE traces, trace_payloads, spans")
+    await empty(servers)
     return sum(len(rows[0]) for rows in made) / took
+
+
+async def empty(servers: Servers) -> None:
+    async with opened(DB, PoolSettings(url=servers.database_url)) as pool:
+        await pool.execute("TRUNCATE traces, trace_payloads, spans")
 
 
 def machine() -> str:
@@ -128,10 +133,11 @@ def main() -> None:
             "PANDAPROBE_DATABASE_URL": servers.database_url,
             "PANDAPROBE_REDIS_URL": servers.redis_url,
             "PANDAPROBE_PORT": str(port),
+            "PANDAPROBE_LOG_LEVEL": "WARNING",
         }
         floor_port = free_port()
         print(machine(), "\n", flush=True)
-        print("| spans | kB | bare handler | COPY alone | both, one after the other | **serve** | "
+        print("| spans | kB | bare handler | COPY alone | bare handler and COPY | **serve** | "
               "share | p50 ms | p99 ms | half load: p50 | p99 |")  # fmt: skip
         print("|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
         for spans in COUNTS:
@@ -140,7 +146,13 @@ def main() -> None:
             with process(floor, url, dict(os.environ)):
                 bare = load(url + "traces", headers, spans)["per_s"]
             copy = asyncio.run(copy_rate(servers, spans))
-            allowed = 1 / (1 / bare + 1 / copy)
+            with process(
+                [*floor, servers.database_url, str(spans), str(COUNTS[spans])],
+                url,
+                dict(os.environ),
+            ):
+                allowed = load(url + "traces", headers, spans)["per_s"]
+            asyncio.run(empty(servers))
             url = f"http://127.0.0.1:{port}/"
             with process(SERVE, url + "health/ready", environ) as (pid, ready_s):
                 idle_mb = resident_mb(pid)

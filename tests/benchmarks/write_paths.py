@@ -28,6 +28,9 @@ from adapters.postgres.rows import SPAN_COLUMNS, TRACE_COLUMNS, span_row, trace_
 from domain.ids import ProjectId
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace
+from entrypoints.http.config import HttpConfig
+from entrypoints.http.controllers.traces import TRACE
+from entrypoints.http.problems import Mistakes
 from tests.benchmarks.bodies import body
 from tests.builders import prices
 
@@ -119,17 +122,21 @@ def unnest(pool: Pool) -> Write:
     return write
 
 
-def batches(spans: int, repeated: float) -> list[list[Item]]:
-    """Batches of which a share of the traces was sent before, with other spans."""
-    from entrypoints.http.controllers.traces import decode_trace
+def read(data: bytes) -> Trace:
+    trace = TRACE.read(data, HttpConfig(version="", environment="test"), Mistakes())
+    assert trace is not None
+    return trace
 
+
+def batches(spans: int, repeated: float, count: int = BATCHES) -> list[list[Item]]:
+    """Batches of which a share of the traces was sent before, with other spans."""
     random_ = random.Random(spans)
     seen: list[Trace] = []
     made = []
-    for _ in range(BATCHES):
+    for _ in range(count):
         batch = []
         for _ in range(BATCH):
-            trace = decode_trace(body(random_, spans))
+            trace = read(body(random_, spans))
             if seen and random_.random() < repeated:
                 trace = random_.choice(seen)
             seen.append(trace)

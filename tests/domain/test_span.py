@@ -30,7 +30,7 @@ FULL = span(
     model_parameters=b'{"t":0}',
     cost={"total": 1.0},
 )
-ALWAYS_SAID = {"id", "name", "started_at", "charge"}
+ALWAYS_SAID = {"id", "name", "started_at", "usage", "charge"}
 OPTIONAL = [field.name for field in fields(Span) if field.name not in ALWAYS_SAID]
 
 
