@@ -57,14 +57,15 @@ def read_env(path: Path) -> dict[str, str]:
 
 def start_dev(folder: Path, port: int) -> DevServer:
     """Starts `dev` and waits until it is ready."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "entrypoints.cli", "dev"],
-        cwd=ROOT,
-        env=own_environ(folder, port),
-        stdin=subprocess.DEVNULL,
-        stdout=(folder / "dev.log").open("ab"),
-        stderr=subprocess.STDOUT,
-    )
+    with (folder / "dev.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "entrypoints.cli", "dev"],
+            cwd=ROOT,
+            env=own_environ(folder, port),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
     deadline = time.monotonic() + READY_MAX_S
     while True:
         said = (folder / "dev.log").read_text()

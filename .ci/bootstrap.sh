@@ -1,0 +1,60 @@
+#!/bin/sh
+# Brings what `make` needs: uv, if there is none, into .tools; the environment .venv with the
+# locked dependencies, every one checked against its hash; the command `pandaprobe-server`.
+# Everything stays in this folder. Run again, it does nothing until a lock has changed.
+#
+# It lies beside `run` because these two are all that a machine has to start with.
+set -eu
+cd "$(dirname "$0")/.."
+
+stamp=.venv/.installed
+wanted=$(cat requirements-dev.lock pyproject.toml .ci/bootstrap.sh | cksum)
+if [ -x .venv/bin/pandaprobe-server ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+    exit 0
+fi
+
+export PIP_ROOT_USER_ACTION=ignore  # root or not, nothing outside this folder is touched
+
+say() { echo "bootstrap: $*" >&2; }
+
+# Debian and others split pip and venv off from Python: either one is enough to fetch uv.
+fetch_uv() {
+    for python in python3.13 python3.12 python3 python3.14 /usr/bin/python3 python; do
+        "$python" -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null || continue
+        if "$python" -m pip --version >/dev/null 2>&1; then
+            "$python" -m pip install --quiet --disable-pip-version-check --no-input \
+                --require-hashes --upgrade --target .tools -r .ci/bootstrap.lock && return
+        elif "$python" -m venv .tools/venv >/dev/null 2>&1; then
+            .tools/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+                --require-hashes --upgrade --target .tools -r .ci/bootstrap.lock && return
+        fi
+    done
+    say "neither uv nor a Python with pip was found."
+    say "Install uv (https://docs.astral.sh/uv/), or Python 3.12 or newer with pip, and try again."
+    exit 1
+}
+
+if command -v uv >/dev/null 2>&1; then
+    uv=uv
+else
+    uv=.tools/bin/uv
+    if ! "$uv" --version >/dev/null 2>&1; then
+        say "fetching uv into .tools"
+        fetch_uv
+    fi
+fi
+
+# A Python that is here already is preferred to one that would have to be fetched.
+if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then
+    say "making .venv"
+    "$uv" venv --quiet --clear --no-python-downloads --python '>=3.12,<3.14' .venv 2>/dev/null ||
+        "$uv" venv --quiet --clear --no-python-downloads --python '>=3.12' .venv 2>/dev/null ||
+        "$uv" venv --quiet --clear --python 3.13 .venv
+fi
+
+say "installing the locked dependencies into .venv"
+rm -f "$stamp"
+"$uv" pip sync --quiet --python .venv/bin/python --require-hashes requirements-dev.lock
+# The build backend is among the locked: nothing is fetched for this.
+"$uv" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+echo "$wanted" >"$stamp"

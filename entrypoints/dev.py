@@ -1,0 +1,282 @@
+"""`dev`: everything on one machine, under one supervisor.
+
+The servers, the API and a worker are its children. Where one of them ends by itself, all are
+stopped and the reason is told: half a stack is no use, and a restart would hide the crash. The
+kernel ends the children if the supervisor itself is killed, so the next start finds a free field;
+what was accepted is on disk by then.
+"""
+
+import asyncio
+import os
+import secrets
+import shlex
+import signal
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+import entrypoints
+from adapters.embedded import servers
+from adapters.embedded.process import Child, StartError, spawn
+from domain.identity.organization import FIRST_PROJECT
+from entrypoints.settings import PREFIX, Settings, variable
+from entrypoints.startup import CommandError, base_url, listen
+
+READY_TIMEOUT_S: Final = 30
+PORT_TIMEOUT_S: Final = 2  # a killed predecessor's port may take a moment to be free
+STOP_TIMEOUT_S: Final = 4  # of the API and the worker; with the servers' turn, below ten in all
+WATCH_S: Final = 0.1  # between two looks at the children
+TOKEN_LASTS_S: Final = 30 * 86_400
+DEV_ENV: Final = "dev.env"
+SERVERS_ENV: Final = "servers.env"
+
+
+def run(settings: Settings) -> int:
+    """Runs until SIGINT, SIGTERM or SIGHUP, or until a child ends. Raises CommandError."""
+    given = [variable(name) for name in ("database_url", "redis_url") if getattr(settings, name)]
+    if given:
+        raise CommandError(
+            f"`dev` brings servers of its own, and {' and '.join(given)} is set: unset it, or run "
+            "`migrate`, `serve` and `worker` on your servers"
+        )
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, lambda *_: stop.set())
+    try:
+        return _supervise(settings, Path(settings.data_dir).absolute(), stop)
+    except StartError as error:
+        raise CommandError(str(error)) from error
+
+
+def running_servers(data_dir: str) -> Mapping[str, str]:
+    """The settings of a `dev` that runs on `data_dir`; empty where none does."""
+    folder = Path(data_dir)
+    return read_env(folder / SERVERS_ENV) if servers.is_locked(folder) else {}
+
+
+def _supervise(settings: Settings, data: Path, stop: threading.Event) -> int:
+    with ExitStack() as stack:
+        _say(f"Starting PostgreSQL and Valkey in {data}")
+        own = stack.enter_context(servers.running(data))
+        _await_port(settings, stop)
+        settings = msgspec.structs.replace(
+            settings, data_dir=str(data), database_url=own.database_url, redis_url=own.redis_url
+        )
+        environ = _environ(settings)
+        stack.enter_context(_published(data / SERVERS_ENV, environ))
+        key = _prepared(settings, data)
+        ours: list[Child] = []
+        stack.callback(_stop, ours)
+        if not stop.is_set():
+            _say("Starting the API and a worker")
+            ours += (_started(command, environ) for command in ("serve", "worker"))
+        children = (*own.children, *ours)
+        ended = _await_ready(settings, children, stop)
+        if ended is None and not stop.is_set():
+            _say(_welcome(settings, data, key))
+            ended = _watch(children, stop)
+        if ended is not None:
+            status = ended.process.returncode
+            _say(f"{ended.name} ended by itself ({_how(status)}){_why(ended)}. Stopping the rest.")
+        else:
+            _say("Stopping")
+    _say("Stopped; nothing is lost.")
+    return 0 if ended is None else 1
+
+
+def _prepared(settings: Settings, data: Path) -> str:
+    """Migrates, sees to the first organization, and writes dev.env; the API key in it."""
+    # Slow to import: after the first lines have told that something happens.
+    from entrypoints import access, composition  # noqa: PLC0415
+
+    done = asyncio.run(composition.migrate(settings))
+    _say(f"Migrated: {', '.join(done)}" if done else "The schema is up to date")
+    file = data / DEV_ENV
+    known = read_env(file).get(f"{PREFIX}API_KEY")
+    key = asyncio.run(access.first_key(settings, known))
+    if key != known:
+        _say(f"Made an API key for the organization of {access.DEVELOPER}")
+    token = access.development_token(
+        settings,
+        email=access.DEVELOPER,
+        name=access.DEVELOPER_NAME,
+        expires_in_s=TOKEN_LASTS_S,
+    )
+    write_env(
+        file,
+        {
+            f"{PREFIX}ENDPOINT": base_url(settings),
+            f"{PREFIX}API_KEY": key,
+            f"{PREFIX}PROJECT_NAME": FIRST_PROJECT,
+            f"{PREFIX}TOKEN": token,
+        },
+    )
+    return key
+
+
+def _environ(settings: Settings) -> dict[str, str]:
+    """What the children, and commands that join them, are told beyond the environment."""
+    return {
+        variable("app_env"): settings.app_env,
+        variable("log_format"): settings.log_format,
+        variable("data_dir"): settings.data_dir,
+        variable("auth_dev_issuer"): "on" if settings.auth_dev_issuer else "off",
+        variable("database_url"): settings.database_url or "",
+        variable("redis_url"): settings.redis_url or "",
+    }
+
+
+def _started(command: str, environ: Mapping[str, str]) -> Child:
+    return spawn(
+        command,
+        # -P: a folder `domain` where we were started is not ours.
+        [sys.executable, "-P", "-m", "entrypoints.cli", command],
+        stop_signals=(signal.SIGTERM,),
+        orphaned=signal.SIGKILL,  # without its servers it has nothing left to finish
+        env={**os.environ, **environ, "PYTHONPATH": os.pathsep.join(_import_path())},
+    )
+
+
+def _import_path() -> Iterator[str]:
+    """Where we were imported from, installed or not, then what the environment says."""
+    yield str(Path(entrypoints.__file__).resolve().parents[1])
+    if given := os.environ.get("PYTHONPATH"):
+        yield given
+
+
+def _stop(children: Sequence[Child]) -> None:
+    """Ends them all at the same time."""
+    for child in children:
+        child.ask_to_stop()
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    for child in children:
+        child.stop(max(0.0, deadline - time.monotonic()))
+
+
+def _await_port(settings: Settings, stop: threading.Event) -> None:
+    deadline = time.monotonic() + PORT_TIMEOUT_S
+    while True:
+        try:
+            listen(settings).close()
+        except CommandError:
+            if time.monotonic() > deadline or stop.wait(WATCH_S):
+                raise
+        else:
+            return
+
+
+def _await_ready(
+    settings: Settings, children: Sequence[Child], stop: threading.Event
+) -> Child | None:
+    """Waits until the API can work; the child that ended instead, if one did."""
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    said = "no answer"
+    while not stop.is_set():
+        if (ended := _ended(children)) is not None:
+            return ended
+        try:
+            with urllib.request.urlopen(f"{base_url(settings)}/health/ready", timeout=2):  # noqa: S310 - our own address
+                return None
+        except urllib.error.HTTPError as error:
+            said = error.read(2048).decode(errors="replace")
+        except OSError as error:
+            said = str(error)
+        if time.monotonic() > deadline:
+            raise CommandError(f"the API isn't ready after {READY_TIMEOUT_S} s: {said}")
+        stop.wait(WATCH_S / 2)
+    return None
+
+
+def _watch(children: Sequence[Child], stop: threading.Event) -> Child | None:
+    """Waits until it is time to stop; the child that ended by itself, if one did."""
+    while not stop.wait(WATCH_S):
+        if (ended := _ended(children)) is not None:
+            return ended
+    return None
+
+
+def _ended(children: Sequence[Child]) -> Child | None:
+    return next((child for child in children if child.process.poll() is not None), None)
+
+
+def _how(status: int) -> str:
+    return f"exit {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"
+
+
+def _why(child: Child) -> str:
+    return "" if child.log is None else f"; see {child.log}"
+
+
+def _welcome(settings: Settings, data: Path, key: str) -> str:
+    url = base_url(settings)
+    body = f'{{"name": "first-light", "started_at": "{_now()}", "input": "hello"}}'
+    return f"""
+PandaProbe is ready.
+
+  Base URL       {url}
+  API key        {key}
+  API reference  {url}/docs
+  Environment    set -a; . {shlex.quote(str(data / DEV_ENV))}; set +a
+
+Send a first trace:
+
+  curl {url}/traces -H 'X-API-Key: {key}' \\
+    -H 'X-Project-Name: {FIRST_PROJECT}' -H 'Content-Type: application/json' \\
+    -d '{body}'
+
+Ctrl-C stops everything.
+"""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def _published(file: Path, values: Mapping[str, str]) -> Iterator[None]:
+    write_env(file, values)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def write_env(file: Path, values: Mapping[str, str]) -> None:
+    """A file that a shell can source, for its owner only; in place whole or not at all."""
+    draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as out:
+        out.writelines(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+    draft.replace(file)
+
+
+def read_env(file: Path) -> dict[str, str]:
+    """What `write_env` wrote; lines of another form are passed over."""
+    try:
+        lines = file.read_text().splitlines()
+    except (FileNotFoundError, PermissionError, UnicodeDecodeError):
+        return {}
+    found: dict[str, str] = {}
+    for line in lines:
+        name, separator, value = line.partition("=")
+        if separator and name.isidentifier():
+            try:
+                found[name] = "".join(shlex.split(value))
+            except ValueError:  # an open quote
+                continue
+    return found

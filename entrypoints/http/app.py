@@ -1,0 +1,44 @@
+"""The ASGI application."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.types import ASGIApp
+
+from application.use_cases import UseCases
+from entrypoints.http.config import Edge, HttpConfig
+from entrypoints.http.controllers.public import PublicController, pages
+from entrypoints.http.controllers.traces import TraceController
+from entrypoints.http.cors import Cors
+from entrypoints.http.openapi import document
+from entrypoints.http.operation import EDGE
+from entrypoints.http.problems import exception_handlers
+from entrypoints.http.reference import page
+from entrypoints.http.request_ids import RequestIds
+
+type Hook = Callable[[], Awaitable[None]]
+
+
+def create_app(
+    use_cases: UseCases,
+    config: HttpConfig,
+    on_startup: Sequence[Hook] = (),
+    on_shutdown: Sequence[Hook] = (),
+) -> ASGIApp:
+    """The service over HTTP. The hooks run in the server's event loop, before and after serving."""
+    app = Litestar(
+        route_handlers=[TraceController, PublicController],
+        exception_handlers=exception_handlers(),
+        on_startup=list(on_startup),
+        on_shutdown=list(on_shutdown),
+        state=State({EDGE: Edge(use_cases, config)}),
+        openapi_config=None,  # ours, below, knows bodies that Litestar doesn't read
+        logging_config=None,  # the process decides; and nothing here may log a body
+        request_max_body_size=None,  # `transfer` bounds what it reads, inflated too
+    )
+    reference = document(app, config)
+    for route in pages(msgspec.json.encode(reference), page(reference)):
+        app.register(route)
+    return RequestIds(Cors(app, config.allowed_origins))

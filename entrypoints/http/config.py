@@ -1,0 +1,24 @@
+"""What the HTTP edge can be told from outside."""
+
+from dataclasses import dataclass
+
+from application.use_cases import UseCases
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpConfig:
+    """`allowed_origins` are those of CORS, as browsers send them; `*` allows any."""
+
+    version: str
+    environment: str
+    allowed_origins: tuple[str, ...] = ()
+    max_body_bytes: int = 20 << 20
+    max_spans: int = 5000  # of one trace as sent, and of one request that adds spans
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What stands behind every handler."""
+
+    use_cases: UseCases
+    config: HttpConfig

@@ -1,0 +1,80 @@
+"""One trace, as the reference shows it going in and coming out."""
+
+from typing import Any, Final
+
+TRACE_ID: Final = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10"
+SPAN_ID: Final = "0d6c2c2e-3b55-4a35-9f0b-55b0a8a0c001"
+
+SPAN: Final[dict[str, Any]] = {
+    "span_id": SPAN_ID,
+    "name": "chat",
+    "kind": "LLM",
+    "status": "OK",
+    "model": "gpt-4o",
+    "started_at": "2026-03-01T09:00:00.100000+00:00",
+    "completion_start_time": "2026-03-01T09:00:00.400000+00:00",
+    "ended_at": "2026-03-01T09:00:01.100000+00:00",
+    "token_usage": {"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17},
+    "cost": {"total": 0.0004},
+}
+
+_LABELS: Final[dict[str, Any]] = {
+    "session_id": "conv-42",
+    "user_id": "u-7",
+    "tags": ["prod"],
+    "environment": "production",
+    "release": "1.4.0",
+}
+_RUN: Final[dict[str, Any]] = {
+    "trace_id": TRACE_ID,
+    "name": "answer-question",
+    "status": "COMPLETED",
+    "started_at": "2026-03-01T09:00:00+00:00",
+    "ended_at": "2026-03-01T09:00:01.250000+00:00",
+    **_LABELS,
+}
+_PAYLOADS: Final[dict[str, Any]] = {
+    "input": {"messages": [{"role": "user", "content": "hi"}]},
+    "output": {"messages": [{"role": "assistant", "content": "hello"}]},
+}
+
+TRACE: Final[dict[str, Any]] = {**_RUN, **_PAYLOADS, "spans": [SPAN]}
+
+ACCEPTED: Final[dict[str, Any]] = {
+    "trace_id": TRACE_ID,
+    "task_id": "8f2c0c1e-5d7b-4b0a-9d3e-6a1f0e4b2c77",
+}
+
+TRACE_RESPONSE: Final[dict[str, Any]] = {
+    **_RUN,
+    **_PAYLOADS,
+    "project_id": "7c1e0b52-0f0e-4d0b-8a4e-2f1d9b6c1111",
+    "metadata": {},
+    "spans": [
+        {
+            **SPAN,
+            "trace_id": TRACE_ID,
+            "parent_span_id": None,
+            "input": None,
+            "output": None,
+            "metadata": {},
+            "error": None,
+            "model_parameters": None,
+            "latency_ms": 1000.0,
+            "time_to_first_token_ms": 300.0,
+            "cost_source": "client",
+        }
+    ],
+    "total_tokens": 17,
+    "total_cost": 0.0004,
+}
+
+PAGE: Final[dict[str, Any]] = {
+    "items": [
+        {**_RUN, "latency_ms": 1250.0, "span_count": 1, "total_tokens": 17, "total_cost": 0.0004}
+    ],
+    "total": 1,
+    "limit": 50,
+    "offset": 0,
+    "next_cursor": None,
+}

@@ -1,0 +1,225 @@
+"""The OpenAPI document, made of the routes that are served and of the types that they use."""
+
+from collections.abc import Iterable, Iterator
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
+
+from entrypoints.http.config import HttpConfig
+from entrypoints.http.operation import Operation
+from entrypoints.http.problems import ErrorResponse
+from entrypoints.http.transfer import JSON
+
+_REF: Final = "#/components/schemas/{name}"
+# Enumerations that clients know by another name than the domain does.
+_PUBLISHED: Final = {"SpanStatus": "SpanStatusCode"}
+_EMPTY: Final = 204
+
+_DESCRIPTION: Final = (
+    "Traces, sessions and evaluations of LLM agents. Times are in UTC; every error has one shape, "
+    "and tells of all mistakes at once; every answer carries an X-Request-ID."
+)
+_SCHEMES: Final = {
+    "HTTPBearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "ProjectName": {"type": "apiKey", "in": "header", "name": "X-Project-Name"},
+    "ProjectID": {"type": "apiKey", "in": "header", "name": "X-Project-ID"},
+    "OrganizationID": {"type": "apiKey", "in": "header", "name": "X-Organization-ID"},
+}
+_REQUEST_ID: Final = {
+    "X-Request-ID": {
+        "description": "The request's own X-Request-ID where it had a valid one, else a new id.",
+        "schema": {"type": "string"},
+    }
+}
+_REFUSALS: Final = {
+    400: "The body is not JSON",
+    401: "Credentials are missing, unknown, revoked or expired",
+    403: "A scope or membership is lacking",
+    404: "There is no such thing, or none that is yours",
+    413: "The body is too large",
+    415: "The media type or coding of the body is not supported",
+    422: "Something in the request can't be; `errors` names each field",
+    500: "An unexpected fault",
+    503: "A part that the request needs is down; send it again after Retry-After seconds",
+}
+_WAIT: Final = {
+    "Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer", "minimum": 1}}
+}
+_BODY_REFUSALS: Final = (400, 413, 415, 422)
+
+
+def document(app: Litestar, config: HttpConfig) -> dict[str, Any]:
+    """The document of every handler of `app` that has an operation."""
+    handlers = sorted(_handlers(app), key=lambda one: (one[0], one[1]))
+    operations = [operation for _, _, operation, _ in handlers]
+    schemas = _Schemas(_types(operations), _word_types(operations), config)
+    paths: dict[str, dict[str, Any]] = {}
+    for path, method, operation, handler in handlers:
+        paths.setdefault(path, {})[method] = _described(path, operation, handler, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "PandaProbe server",
+            "version": config.version,
+            "description": _DESCRIPTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {"schemas": schemas.components, "securitySchemes": _SCHEMES},
+    }
+
+
+type _Any = Operation[Any, Any, Any, Any]
+
+
+def _handlers(app: Litestar) -> Iterator[tuple[str, str, _Any, HTTPRouteHandler]]:
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            operation = handler.opt.get("operation")
+            if operation is not None:
+                for method in handler.http_methods:
+                    yield route.path_format, method.lower(), operation, handler
+
+
+def _types(operations: Iterable[_Any]) -> list[Any]:
+    found: list[Any] = [ErrorResponse]
+    for one in operations:
+        parts = [part.wire for part in (one.path, one.query, one.body) if part is not None]
+        answers = [one.documented.answer, *one.documented.answers.values()]
+        found += [wire for wire in (*parts, *answers) if wire is not None and wire not in found]
+    return found
+
+
+def _word_types(operations: Iterable[_Any]) -> set[str]:
+    """Names of the types of paths and queries, which are published as parameters."""
+    return {
+        part.wire.__name__
+        for one in operations
+        for part in (one.path, one.query)
+        if part is not None
+    }
+
+
+class _Schemas:
+    """The schema of each type, and the components that they refer to."""
+
+    def __init__(self, types: list[Any], words: set[str], config: HttpConfig) -> None:
+        schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+        self._config = config
+        self._types = types
+        self._schemas = [self._published(one) for one in schemas]
+        self._all = {
+            _PUBLISHED.get(name, name): self._published(one) for name, one in components.items()
+        }
+        self.components = {name: one for name, one in self._all.items() if name not in words}
+
+    def of(self, wire: Any) -> dict[str, Any]:
+        found: dict[str, Any] = self._schemas[self._types.index(wire)]
+        return found
+
+    def words(self, wire: Any) -> Iterator[tuple[str, dict[str, Any], bool]]:
+        """Name, schema and necessity of each field of a path or query."""
+        whole = self._all[wire.__name__]
+        for name, schema in whole["properties"].items():
+            yield name, schema, name in whole["required"]
+
+    def _published(self, schema: Any) -> Any:
+        if isinstance(schema, list):
+            return [self._published(one) for one in schema]
+        if not isinstance(schema, dict):
+            return schema
+        found = {name: self._published(one) for name, one in schema.items()}
+        if found.get("format") == "date-time":
+            found.pop("anyOf", None)  # epochs are taken too, and nobody should start with them
+        if isinstance(setting := found.get("maxItems"), str):
+            found["maxItems"] = getattr(self._config, setting)
+        if isinstance(ref := found.get("$ref"), str):
+            name = ref.rpartition("/")[2]
+            found["$ref"] = _REF.format(name=_PUBLISHED.get(name, name))
+        if (title := found.get("title")) in _PUBLISHED:
+            found["title"] = _PUBLISHED[title]
+        return found
+
+
+def _described(
+    path: str, operation: _Any, handler: HTTPRouteHandler, schemas: _Schemas
+) -> dict[str, Any]:
+    told = operation.documented
+    described: dict[str, Any] = {
+        "operationId": handler.handler_name,
+        "summary": told.summary,
+        "description": told.description,
+        "tags": [_tag(path)],
+        "security": operation.access.security,
+        "parameters": list(_parameters(operation, schemas)),
+        "responses": _responses(operation, handler, schemas),
+    }
+    if operation.body is not None:
+        media = {"schema": schemas.of(operation.body.wire), "example": told.body_example}
+        described["requestBody"] = {"required": True, "content": {JSON: media}}
+    return described
+
+
+def _tag(path: str) -> str:
+    first = path.strip("/").partition("/")[0]
+    return first if first not in {"", "health"} else "service"
+
+
+def _parameters(operation: _Any, schemas: _Schemas) -> Iterator[dict[str, Any]]:
+    for part in (operation.path, operation.query):
+        if part is None:
+            continue
+        for name, schema, is_required in schemas.words(part.wire):
+            described = dict(schema)
+            parameter = {"name": name, "in": part.place, "required": is_required}
+            if told := described.pop("description", None) or _inner_description(described):
+                parameter["description"] = told
+            yield {**parameter, "schema": described}
+
+
+def _inner_description(schema: dict[str, Any]) -> str | None:
+    return next(
+        (one["description"] for one in schema.get("anyOf", ()) if "description" in one), None
+    )
+
+
+def _responses(
+    operation: _Any, handler: HTTPRouteHandler, schemas: _Schemas
+) -> dict[str, dict[str, Any]]:
+    told = operation.documented
+    status = handler.status_code
+    success: dict[str, Any] = {
+        "description": HTTPStatus(status).phrase,
+        "headers": _REQUEST_ID,
+    }
+    if status != _EMPTY:
+        success["content"] = {JSON: {"schema": schemas.of(told.answer), "example": told.example}}
+    found = {str(status): success}
+    refusals = {*operation.access.refusals, 500}
+    if operation.body is not None:
+        refusals.update(_BODY_REFUSALS)
+    if operation.path is not None:
+        refusals.update((404, 422))
+    if operation.query is not None:
+        refusals.add(422)
+    for code in sorted({*refusals, *told.answers}):
+        wire = told.answers.get(code, ErrorResponse)
+        found[str(code)] = {
+            "description": _REFUSALS[code],
+            "headers": _REQUEST_ID | (_WAIT if code == HTTPStatus.SERVICE_UNAVAILABLE else {}),
+            "content": {JSON: {"schema": schemas.of(wire), "example": _example(code)}}
+            if wire is ErrorResponse
+            else {JSON: {"schema": schemas.of(wire)}},
+        }
+    return found
+
+
+def _example(code: int) -> dict[str, Any]:
+    if code != HTTPStatus.UNPROCESSABLE_ENTITY:
+        return {"detail": _REFUSALS[code]}
+    errors = [{"field": "spans.0.started_at", "message": "is required"}]
+    return {"detail": "Validation error", "errors": errors}

@@ -1,0 +1,160 @@
+"""What an endpoint takes and gives, said once: requests are read by it, and documented by it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final, Self, cast
+
+import msgspec
+from litestar import Response
+
+from entrypoints.http.access import Access, Headers, header
+from entrypoints.http.body import Body
+from entrypoints.http.config import Edge, HttpConfig
+from entrypoints.http.problems import Disconnected, Mistakes, Problem
+from entrypoints.http.request_ids import HttpRequest
+from entrypoints.http.transfer import (
+    CODINGS,
+    JSON,
+    Broken,
+    TooLarge,
+    compressed_aside,
+    inflated,
+    is_json,
+    received,
+)
+from entrypoints.http.words import Words, query_words
+
+EDGE: Final = "edge"  # where the application's state holds what handlers work with
+
+
+@dataclass(frozen=True, slots=True)
+class Given[C, P, Q, B]:
+    """A request, checked: who asks, and what each part of it says."""
+
+    caller: C
+    path: P
+    query: Q
+    body: B
+
+
+@dataclass(frozen=True, slots=True)
+class Documented:
+    """What the reference says of an endpoint beside its types."""
+
+    summary: str
+    description: str
+    answer: Any  # the type of the body of a success; None for an empty one
+    example: Any = None  # of the answer
+    body_example: Any = None
+    answers: Mapping[int, Any] = field(default_factory=dict)  # others, by status
+
+
+@dataclass(frozen=True, slots=True)
+class Operation[C, P, Q, B]:
+    """Made by `operation`; `with_path`, `with_query` and `with_body` say what else it takes."""
+
+    documented: Documented
+    access: Access[C]
+    path: Words[Any] | None = None
+    query: Words[Any] | None = None
+    body: Body[Any] | None = None
+
+    def with_path[T: msgspec.Struct](self, wire: type[T]) -> "Operation[C, T, Q, B]":
+        return Operation(self.documented, self.access, Words(wire, "path"), self.query, self.body)
+
+    def with_query[T: msgspec.Struct](self, wire: type[T]) -> "Operation[C, P, T, B]":
+        return Operation(self.documented, self.access, self.path, Words(wire, "query"), self.body)
+
+    def with_body[T](self, body: Body[T]) -> "Operation[C, P, Q, T]":
+        return Operation(self.documented, self.access, self.path, self.query, body)
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self  # Litestar copies the handlers of a controller with all they hold
+
+    @property
+    def opt(self) -> dict[str, Any]:
+        """For Litestar's route handler: what the OpenAPI document is made of."""
+        return {"operation": self}
+
+    async def read(self, request: HttpRequest) -> Given[C, P, Q, B]:
+        """The request in the order of the contract: what it declares, who asks, what it holds.
+
+        Raises Problem for what only HTTP knows, Invalid with every mistake at once, and what
+        authentication raises.
+        """
+        scope = request.scope
+        edge = edge_of(request)
+        headers: Headers = dict(scope["headers"])
+        if self.body is not None:
+            coding = _declared(request, headers, edge.config)
+        caller = await self.access(headers, edge.use_cases)
+        mistakes = Mistakes()
+        body = path = query = None
+        if self.body is not None:
+            data = await _content(request, coding, edge.config.max_body_bytes)
+            body = self.body.read(data, edge.config, mistakes)
+        if self.path is not None:
+            given = {name: [value] for name, value in scope["path_params"].items()}
+            path = self.path.read(given, mistakes)
+        if self.query is not None:
+            query = self.query.read(query_words(scope["query_string"], mistakes), mistakes)
+        mistakes.check()
+        return Given(caller, cast("P", path), cast("Q", query), cast("B", body))
+
+
+def operation[C](access: Access[C], documented: Documented) -> Operation[C, None, None, None]:
+    return Operation(documented, access)
+
+
+def edge_of(request: HttpRequest) -> Edge:
+    return cast("Edge", request.app.state[EDGE])
+
+
+async def answer(
+    request: HttpRequest,
+    value: Any,
+    *,
+    status: int | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response[bytes]:
+    """`value` as JSON, with the handler's status where none is given."""
+    body, coding = await compressed_aside(msgspec.json.encode(value), request.scope["headers"])
+    return Response(
+        body, media_type=JSON, status_code=status, headers={**(headers or {}), **coding}
+    )
+
+
+def _declared(request: HttpRequest, headers: Headers, config: HttpConfig) -> str | None:
+    """The coding of the body. Raises Problem for what can be refused unread."""
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and int(length[:20]) > config.max_body_bytes:
+        raise _too_large(config.max_body_bytes)
+    if not is_json(header(headers, b"content-type")):
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The Content-Type must be {JSON}")
+    coding = (header(headers, b"content-encoding") or "identity").lower()
+    if coding == "identity":
+        return None
+    codings = sum(name == b"content-encoding" for name, _ in request.scope["headers"])
+    if coding not in CODINGS or codings > 1:
+        known = ", ".join((*CODINGS, "identity"))
+        raise Problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The Content-Encoding must be one, of {known}"
+        )
+    return coding
+
+
+async def _content(request: HttpRequest, coding: str | None, size_max: int) -> bytes:
+    try:
+        data = await received(request.receive, size_max)
+        if data is None:
+            raise Disconnected
+        return await inflated(data, coding, size_max) if coding and data else data
+    except TooLarge as error:
+        raise _too_large(size_max) from error
+    except Broken as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not valid {coding}") from error
+
+
+def _too_large(size_max: int) -> Problem:
+    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {size_max} bytes")

@@ -1,0 +1,59 @@
+"""Log lines of every process: one JSON object a line, or a line to read."""
+
+import json
+import logging
+import sys
+import time
+from typing import Final
+
+from entrypoints.settings import Settings
+
+# What every record has anyway: whatever else is on it was given as `extra`.
+PLAIN: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
+    *("message", "asctime", "taskName"),
+    "color_message",  # uvicorn's, for terminals
+}
+QUIET: Final = ("httpx", "httpcore", "asyncio", "dramatiq")  # libraries that chat at INFO
+
+
+def configure(settings: Settings) -> None:
+    """Sends every log record to stderr, from the level of the settings on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if settings.log_format == "json" else ConsoleLines())
+    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+class JsonLines(logging.Formatter):
+    """`time` in UTC, `level`, `logger`, `message`, then what was given as `extra`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": f"{_utc(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03d}+00:00",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_extra(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+class ConsoleLines(logging.Formatter):
+    """The same for eyes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        extra = "".join(f" {name}={value}" for name, value in _extra(record).items())
+        head = f"{_utc(record, '%H:%M:%S')} {record.levelname:<7} {record.name}"
+        trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
+        return f"{head}: {record.getMessage()}{extra}{trace}"
+
+
+def _utc(record: logging.LogRecord, form: str) -> str:
+    return time.strftime(form, time.gmtime(record.created))
+
+
+def _extra(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name, value in record.__dict__.items() if name not in PLAIN}

@@ -1,0 +1,56 @@
+"""`serve`: the HTTP API, one process."""
+
+import asyncio
+import signal
+from typing import Final, NoReturn
+
+from entrypoints import logs
+from entrypoints.settings import Settings
+from entrypoints.startup import CommandError, check_servers, listen
+
+DRAIN_S: Final = 8  # requests under way may end within it; supervisors wait ten seconds or more
+BACKLOG: Final = 2048  # connections that wait to be accepted
+KEEP_ALIVE_S: Final = 65  # longer than the 60 s after which common load balancers let go
+
+
+def serve(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT. Raises CommandError, Unavailable."""
+    check_servers(settings)
+    logs.configure(settings)
+    with listen(settings) as bound:
+        # What takes time to import comes after what takes none to refuse.
+        import uvicorn  # noqa: PLC0415
+
+        from entrypoints import composition  # noqa: PLC0415
+
+        pending = asyncio.run(composition.pending(settings))
+        if pending:
+            raise CommandError(
+                f"the database lacks {len(pending)} migrations ({', '.join(pending)}): "
+                "run `pandaprobe-server migrate` first"
+            )
+        config = uvicorn.Config(
+            composition.build_app(settings),
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=DRAIN_S,
+        )
+        server = uvicorn.Server(config)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _leave)
+        server.run(sockets=[bound])
+        return 0 if server.started else 1
+
+
+def _leave(*_: object) -> NoReturn:
+    """An end in order. Uvicorn raises the signal that ended it again, once it has shut down."""
+    raise SystemExit(0)

@@ -1,0 +1,139 @@
+"""Every setting of the service, read once, from the environment."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+PREFIX: Final = "PANDAPROBE_"
+DEPLOYED: Final = ("staging", "production")  # where a development key must open nothing
+SWITCH: Final = {"on": "true", "yes": "true", "off": "false", "no": "false"}
+
+type Environment = Literal["development", "staging", "production", "test"]
+type LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+type LogFormat = Literal["json", "console"]
+
+
+class SettingsError(Exception):
+    """Variables that can't be used; the message names each, and says what it takes."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Each field is the variable of its name in capitals, after PREFIX. docs/settings.md says more.
+
+    The description of a type ends the sentence "… must be".
+    """
+
+    app_env: Annotated[
+        Environment, Meta(description="development, staging, production or test")
+    ] = "production"
+    host: Annotated[str, Meta(description="an address to listen on", min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Meta(description="a whole number from 1 to 65535", ge=1, le=65535)] = 8000
+    log_level: Annotated[LogLevel, Meta(description="DEBUG, INFO, WARNING, ERROR or CRITICAL")] = (
+        "INFO"
+    )
+    log_format: Annotated[LogFormat, Meta(description="json or console")] = "json"
+    data_dir: Annotated[str, Meta(description="a folder", min_length=1)] = ".local"
+    database_url: (
+        Annotated[
+            str,
+            Meta(description="a URL that begins with postgresql://", pattern="^postgres(ql)?://"),
+        ]
+        | None
+    ) = None
+    database_pool_size: Annotated[
+        int, Meta(description="a whole number from 1 to 1000", ge=1, le=1000)
+    ] = 10
+    database_statement_timeout_ms: Annotated[
+        int, Meta(description="milliseconds from 100 to 3600000", ge=100, le=3_600_000)
+    ] = 30_000
+    redis_url: (
+        Annotated[
+            str,
+            Meta(description="a URL that begins with redis:// or rediss://", pattern="^rediss?://"),
+        ]
+        | None
+    ) = None
+    allowed_origins: Annotated[
+        tuple[str, ...], Meta(description="origins, as a JSON array or separated by commas")
+    ] = ()
+    max_body_bytes: Annotated[
+        int, Meta(description="bytes from 1024 to 1073741824", ge=1024, le=1 << 30)
+    ] = 20 << 20
+    max_spans_per_request: Annotated[
+        int, Meta(description="a whole number from 1 to 100000", ge=1, le=100_000)
+    ] = 5000
+    api_key_cache_seconds: Annotated[
+        float, Meta(description="seconds from 0 to 30", ge=0, le=30)
+    ] = 30
+    auth_dev_issuer: Annotated[bool, Meta(description="on or off")] = False
+    auth_leeway_seconds: Annotated[
+        int, Meta(description="whole seconds from 0 to 300", ge=0, le=300)
+    ] = 30
+
+    def __repr__(self) -> str:
+        """Every field but the secrets: the URLs hold passwords."""
+        shown = (
+            f"{name}={'…' if name in SECRET and value else repr(value)}"
+            for name, value in msgspec.structs.asdict(self).items()
+        )
+        return f"Settings({', '.join(shown)})"
+
+
+SECRET: Final = frozenset({"database_url", "redis_url"})
+
+
+def variable(field: str) -> str:
+    """The name of the environment variable of a field."""
+    return f"{PREFIX}{field.upper()}"
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """The settings of an environment. An empty variable counts as absent.
+
+    Raises SettingsError, in one message for all that is wrong.
+    """
+    values: dict[str, object] = {}
+    problems: list[str] = []
+    for field, kind in get_type_hints(Settings, include_extras=True).items():
+        name = variable(field)
+        text = environ.get(name, "").strip()
+        if not text:
+            continue
+        try:
+            values[field] = msgspec.convert(_prepared(text, kind), kind, strict=False)
+        except (msgspec.ValidationError, ValueError):
+            given = "" if field in SECRET else f", not {text!r}"
+            problems.append(f"{name} must be {_expected(kind)}{given}")
+    settings = Settings(**values)  # type: ignore[arg-type]  # each value was converted to its field's type
+    if settings.auth_dev_issuer and settings.app_env in DEPLOYED:
+        problems.append(
+            f"{variable('auth_dev_issuer')} must be off where {variable('app_env')} is "
+            f"{settings.app_env}: whoever has the development key could sign in as anybody"
+        )
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return settings
+
+
+def _prepared(text: str, kind: object) -> object:
+    """A variable's text in a form that msgspec converts to `kind`."""
+    inner = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    if inner is bool:
+        return SWITCH.get(text.lower(), text.lower())
+    if get_origin(inner) is tuple:
+        if text.startswith("["):
+            return json.loads(text)
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text
+
+
+def _expected(kind: object) -> str:
+    """What the description of an annotated type says, also of an optional one."""
+    for part in (kind, *get_args(kind)):
+        for meta in get_args(part)[1:]:
+            if isinstance(meta, Meta) and meta.description:
+                return meta.description
+    raise TypeError(f"{kind} has no description")

@@ -1,0 +1,100 @@
+"""The pages: short enough to be read, true enough to be relied on. tests/e2e runs the README."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("domain", "application", "adapters", "entrypoints")
+README = ROOT / "README.md"
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
+DECISIONS = sorted((ROOT / "docs/adr").glob("*.md"))
+PAGES = [README, ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SECTIONS = ["Context", "Decision", "Consequences", "What would change our mind", "Held by"]
+BY_NAME = {"ids": lambda path: path.name}
+
+
+def folders() -> list[str]:
+    """The packages, and what lies right below them."""
+    inner = [
+        folder.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for folder in sorted((ROOT / package).iterdir())
+        if (folder / "__init__.py").exists()
+    ]
+    return [*(f"{package}/" for package in PACKAGES), *inner]
+
+
+def section(text: str, title: str) -> str:
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, title
+    return found[1].strip()
+
+
+def test_the_readme_can_be_read_in_one_sitting():
+    assert len(README.read_text().splitlines()) < 120
+
+
+@pytest.mark.parametrize("folder", folders())
+def test_the_map_names_every_folder(folder):
+    assert f"`{folder}`" in ARCHITECTURE
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").iterdir()), **BY_NAME)
+def test_the_map_names_every_kind_of_test(path):
+    assert path.suffix or path.name == "__pycache__" or f"`tests/{path.name}`" in ARCHITECTURE
+
+
+@pytest.mark.parametrize("path", PAGES, **BY_NAME)
+def test_what_a_page_names_exists(path):
+    text = path.read_text()
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+    assert [link for link in links if not (path.parent / link).exists()] == []
+    named = re.findall(r"`((?:\.ci|docs|tests|docker|" + "|".join(PACKAGES) + r")/[\w./-]*)`", text)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_architecture_names_modules_by_their_names():
+    named = set(re.findall(r"`(\w+\.py)`", ARCHITECTURE))
+    there = {path.name for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    assert named <= there
+
+
+@pytest.mark.parametrize("path", DECISIONS, **BY_NAME)
+def test_a_decision_has_its_parts_and_one_sentence_to_quote(path):
+    text = path.read_text()
+    assert text.startswith(f"# {path.name[:4]}: ")
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == SECTIONS
+    assert len(text.splitlines()) <= 60
+    said = section(text, "Decision")
+    assert said.startswith("> ")
+    assert len(re.findall(r"\.(?=\s|$)", said)) == 1
+    assert 3 <= len(re.findall(r"[.:?](?=\s|$)", section(text, "Context"))) <= 6
+    assert re.search(r"`(tests/|pyproject)", section(text, "Held by"))
+
+
+def test_decisions_are_numbered_without_a_gap():
+    assert [int(path.name[:4]) for path in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+
+
+def test_decisions_that_the_code_names_exist():
+    named = {
+        number
+        for folder in (*PACKAGES, "tests")
+        for path in (ROOT / folder).rglob("*.py")
+        for number in re.findall(r"(?:docs/adr/|ADR )(\d{4})", path.read_text())
+    }
+    assert named <= {path.name[:4] for path in DECISIONS}
+
+
+def test_adding_an_endpoint_takes_nine_steps():
+    steps = re.findall(r"^(\d)\. ", (ROOT / "docs/adding-an-endpoint.md").read_text(), re.MULTILINE)
+    assert steps == list("123456789")
+
+
+def test_the_licence_is_the_one_that_the_package_declares():
+    assert 'license = "Apache-2.0"' in (ROOT / "pyproject.toml").read_text()
+    text = (ROOT / "LICENSE").read_text()
+    assert "Apache License" in text
+    assert "END OF TERMS AND CONDITIONS" in text

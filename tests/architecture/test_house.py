@@ -1,0 +1,289 @@
+"""The rules of the house that a machine can hold. Who may import whom: import-linter, pyproject."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[2]
+PACKAGES: Final = ("domain", "application", "adapters", "entrypoints")
+MODULE_LINES_MAX: Final = 300
+FUNCTION_LINES_MAX: Final = 70  # a screen
+VAGUE: Final = {"manager", "helper", "helpers", "util", "utils", "base", "abstract", "impl"} | {
+    *("dto", "service", "services", "info", "common", "shared", "core", "misc", "lib", "kit"),
+}
+# An import inside a function speaks for itself: slow, or not needed by whoever calls another.
+SPEAKS_FOR_ITSELF: Final = {"PLC0415"}
+
+type Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def modules(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def functions(path: Path) -> Iterator[Function]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, Function.__value__):
+            yield node
+
+
+def imported(folder: str) -> set[str]:
+    """The first names of every module that a folder imports, wherever the import stands."""
+    names: set[str] = set()
+    for path in modules(folder):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{relative(path)}: a relative import"
+                names.add((node.module or "").partition(".")[0])
+    return names
+
+
+def dotted(node: ast.expr) -> str:
+    """`a.b.c` of a name or an attribute; of anything else nothing."""
+    if isinstance(node, ast.Name):
+        return node.id
+    return f"{dotted(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else ""
+
+
+def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            yield dotted(node.func), node
+
+
+CODE: Final = modules(*PACKAGES)
+TESTS: Final = modules("tests")
+BY_NAME: Final = {"ids": relative}
+
+# --- the hexagon ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("folder", "own"), [("domain", {"domain"}), ("application", {"application", "domain"})]
+)
+def test_the_hexagon_imports_the_standard_library_and_itself(folder, own):
+    assert imported(folder) - own <= sys.stdlib_module_names
+
+
+def test_nothing_in_the_domain_awaits():
+    waiting = [
+        f"{relative(path)}: {node.name}"
+        for path in modules("domain")
+        for node in functions(path)
+        if isinstance(node, ast.AsyncFunctionDef)
+    ]
+    assert waiting == []
+
+
+@pytest.mark.parametrize("path", modules("domain", "application"), **BY_NAME)
+def test_time_and_chance_are_arguments(path):
+    asked = {name for name, _ in calls(path)}
+    ours = relative(path) == "application/use_cases.py"  # where the real ones are the default
+    assert not asked & {"time.time", "time.monotonic", "uuid.uuid4", "uuid4", "random.random"}
+    assert ours or not {name for name in asked if name.endswith((".now", ".utcnow", ".today"))}
+
+
+def classes_with_call() -> dict[str, tuple[Path, ast.ClassDef]]:
+    return {
+        node.name: (path, node)
+        for path in modules("application")
+        for node in tree(path).body
+        if isinstance(node, ast.ClassDef)
+        and any(isinstance(one, Function.__value__) and one.name == "__call__" for one in node.body)
+    }
+
+
+def test_no_use_case_calls_another():
+    use_cases = classes_with_call()
+    assert len(use_cases) > 5
+    for name, (_, node) in use_cases.items():
+        fields = {
+            word.id
+            for field in node.body
+            if isinstance(field, ast.AnnAssign)
+            for word in ast.walk(field.annotation)
+            if isinstance(word, ast.Name)
+        }
+        assert not fields & use_cases.keys(), name
+
+
+def test_every_use_case_is_ready_to_call():
+    text = (ROOT / "application/use_cases.py").read_text()
+    assert [name for name in classes_with_call() if f"{name}(" not in text] == []
+
+
+# --- ports ---------------------------------------------------------------------------------
+
+
+def ports() -> dict[str, ast.ClassDef]:
+    return {
+        node.name: node
+        for path in modules("application")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ClassDef) and any(dotted(one) == "Protocol" for one in node.bases)
+    }
+
+
+@pytest.mark.parametrize("port", ports())
+def test_every_port_has_a_contract(port):
+    contracts = [path for path in TESTS if path.name.startswith("test_") and path != Path(__file__)]
+    assert any(re.search(rf"Contract of {port}\b", path.read_text()) for path in contracts)
+    assert re.search(r"tests/contracts/test_\w+\.py", ast.get_docstring(ports()[port]) or "")
+
+
+@pytest.mark.parametrize("port", ["Traces"])
+def test_no_method_of_a_port_of_traces_lacks_a_project(port):
+    methods = [node for node in ports()[port].body if isinstance(node, Function.__value__)]
+    assert {dotted(one.args.args[1].annotation) for one in methods} == {"ProjectId"}
+
+
+def test_the_pages_that_ports_name_exist():
+    named = {
+        name
+        for path in CODE
+        for name in re.findall(r"(?:tests|docs)/[\w/-]+\.(?:py|md)", path.read_text())
+    }
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+# --- shape and names -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [p for p in CODE if "migrations" not in p.parts], **BY_NAME)
+def test_a_module_is_a_chapter_and_a_function_a_screen(path):
+    assert len(path.read_text().splitlines()) <= MODULE_LINES_MAX
+    for node in functions(path):
+        assert (node.end_lineno or 0) - node.lineno < FUNCTION_LINES_MAX, node.name
+
+
+@pytest.mark.parametrize("path", TESTS, **BY_NAME)
+def test_a_function_of_the_tests_is_a_screen_too(path):
+    for node in functions(path):
+        assert (node.end_lineno or 0) - node.lineno < FUNCTION_LINES_MAX, node.name
+
+
+def words(name: str) -> set[str]:
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[A-Z]", name)}
+
+
+@pytest.mark.parametrize("path", CODE + TESTS, **BY_NAME)
+def test_no_name_says_nothing(path):
+    names = [path.stem, path.parent.name]
+    if path in CODE:
+        names += [node.name for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef)]
+    assert [name for name in names if words(name) & VAGUE] == []
+
+
+@pytest.mark.parametrize("path", [path for path in CODE if path.name != "__init__.py"], **BY_NAME)
+def test_a_module_says_what_it_is_for(path):
+    assert "migrations" in path.parts or ast.get_docstring(tree(path))
+
+
+def reason(line: str, before: str, mark: str) -> str:
+    """The words after the codes of a `noqa` or `type: ignore`, or in the comment line above."""
+    _, _, rest = line.partition(mark)
+    own = re.sub(r"^[:\s]*[\[\]A-Za-z0-9, -]*?(?:\]|[A-Z]+[0-9]+)\s*(?=[-#]|$)", "", rest)
+    above = before.strip() if before.strip().startswith("#") else ""
+    return f"{own.strip(' -#')}{above.strip('# ')}"
+
+
+@pytest.mark.parametrize("path", [p for p in CODE + TESTS if p != Path(__file__)], **BY_NAME)
+def test_an_exception_to_a_check_names_its_code_and_says_why(path):
+    lines = ["", *path.read_text().splitlines()]
+    for number, line in enumerate(lines[1:], 1):
+        for mark, code in (
+            ("# noqa", r"# noqa: [A-Z]+\d+"),
+            ("# type: ignore", r"ignore\[[a-z-]+"),
+        ):
+            if mark in line and not any(known in line for known in SPEAKS_FOR_ITSELF):
+                assert re.search(code, line), f"line {number}: which check?"
+                why = reason(line, lines[number - 1], mark)
+                assert re.search(r"[A-Za-z]{3}", why), f"line {number}: why?"
+
+
+# --- tests ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [p for p in TESTS if "benchmarks" not in p.parts], **BY_NAME)
+def test_tests_use_the_real_thing_and_do_not_sleep(path):
+    for node in ast.walk(tree(path)):
+        names = [alias.name for alias in getattr(node, "names", []) if isinstance(alias, ast.alias)]
+        names.append(str(getattr(node, "module", "")))
+        assert not any("mock" in name for name in names), "a mock agrees with whatever it is told"
+    for name, call in calls(path):
+        assert name not in {"monkeypatch.setattr", "mocker.patch", "mock.patch", "patch"}
+        assert name != "time.sleep"
+        if name == "asyncio.sleep":  # a step of the loop, or a moment between two looks
+            [pause] = call.args
+            assert isinstance(pause, ast.Constant), "a pause without a bound"
+            assert pause.value <= 0.05
+
+
+def holds(node: ast.AST) -> bool:
+    """Whether something in it can fail: an assertion, `raises`, or a check by its name."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Assert | ast.Raise):
+            return True
+        if isinstance(part, ast.Call):
+            last = dotted(part.func).rpartition(".")[2]
+            if last in {"raises", "fail", "run_state_machine_as_test", "run_machine"} or re.match(
+                r"(assert|expect|check|agree|holds)", last
+            ):
+                return True
+    return False
+
+
+@pytest.mark.parametrize("path", TESTS, **BY_NAME)
+def test_every_test_can_fail(path):
+    local = {node.name: node for node in functions(path)}
+    for name, node in local.items():
+        if name.startswith("test_"):
+            called = {dotted(one.func) for one in ast.walk(node) if isinstance(one, ast.Call)}
+            inside = [node, *(local[one] for one in called & local.keys())]
+            assert any(map(holds, inside)), f"{name} asserts nothing"
+
+
+def test_every_folder_of_tests_is_a_namespace():
+    assert list((ROOT / "tests").rglob("__init__.py")) == []
+
+
+# --- the repository ------------------------------------------------------------------------
+
+CACHES: Final = {"__pycache__", "node_modules", "dist", "build"}
+BINARY: Final = {".png", ".ico", ".woff2", ".gz", ".whl", ".db"}
+
+
+def files() -> Iterator[Path]:
+    """What is written by hand: no cache, no hidden folder but CI's, no binary."""
+    for path in sorted(ROOT.rglob("*")):
+        parts = path.relative_to(ROOT).parts
+        hidden = any(part.startswith(".") and part != ".ci" for part in parts[:-1])
+        if path.is_file() and not hidden and not CACHES & set(parts) and path.suffix not in BINARY:
+            yield path
+
+
+def test_nothing_depends_on_the_machine_it_was_written_on():
+    place = re.compile(r"(?<![\w.$}])/" + r"(?:work|tmp|home|root)/")
+    found = [
+        f"{relative(path)}: {line.strip()[:80]}"
+        for path in files()
+        if path.stat().st_size < 1 << 20
+        for line in path.read_text(errors="replace").splitlines()
+        if place.search(line)
+    ]
+    assert found == []

@@ -1,0 +1,55 @@
+"""A setting that nobody can read about doesn't exist; one that is only written about neither."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from entrypoints.settings import Settings, read_settings, variable
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/settings.md").read_text()
+EXAMPLE = (ROOT / ".env.example").read_text()
+FIELDS = Settings.__struct_fields__
+VARIABLES = {variable(field) for field in FIELDS}
+
+# What SDKs and the CLI read under our prefix (contract, section 11).
+FOREIGN = {
+    f"PANDAPROBE_{name}"
+    for name in (
+        "API_KEY PROJECT_NAME ENDPOINT ENVIRONMENT RELEASE ENABLED DEBUG TIMEOUT BATCH_SIZE "
+        "FLUSH_INTERVAL MAX_QUEUE_SIZE AUTH_URL BASE_URL FORMAT CONFIG VERSION INSTALL_DIR"
+    ).split()
+}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_setting_is_a_row_of_the_page(field):
+    assert re.search(rf"^\| `{variable(field)}` \|[^|]+\|[^|]{{10,}}\|$", PAGE, re.MULTILINE)
+
+
+def test_the_page_has_no_row_without_a_setting():
+    assert set(re.findall(r"^\| `(PANDAPROBE_\w+)`", PAGE, re.MULTILINE)) == VARIABLES
+
+
+def test_the_example_holds_every_setting_and_no_other():
+    assert len(re.findall(r"PANDAPROBE_\w+=", EXAMPLE)) == len(FIELDS)
+    assert set(re.findall(r"^#(PANDAPROBE_\w+)=", EXAMPLE, re.MULTILINE)) == VARIABLES
+
+
+def test_the_values_of_the_example_are_the_defaults():
+    example = dict(re.findall(r"^#(PANDAPROBE_\w+)=(.*)$", EXAMPLE, re.MULTILINE))
+    assert read_settings(example) == Settings()
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_the_page_tells_the_default(field):
+    default = getattr(Settings(), field)
+    text = {None: "none", (): "none", False: "off"}.get(default, str(default))
+    row = re.search(rf"^\| `{variable(field)}` \|([^|]+)\|", PAGE, re.MULTILINE)
+    assert row
+    assert row[1].strip().replace("`", "").split(";")[0] == text
+
+
+def test_no_setting_takes_a_name_of_the_sdk():
+    assert not VARIABLES & FOREIGN

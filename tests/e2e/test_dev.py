@@ -1,0 +1,296 @@
+"""`pandaprobe-server dev` as a user meets it."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+START_S = 40  # on a machine with much else to do
+STOP_S = 10  # what the manual promises
+URL = re.compile(r"Base URL +(\S+)")
+KEY = re.compile(r"API key +(pp_[0-9a-f]{64})\n")
+
+
+@dataclass
+class Dev:
+    """A running supervisor and what it has said so far."""
+
+    process: subprocess.Popen[str]
+    data: Path
+    said: str = ""
+
+    def read_until(self, words: str) -> str:
+        assert self.process.stdout
+        deadline = time.monotonic() + START_S
+        while words not in self.said:
+            line = self.process.stdout.readline()
+            assert line, f"it ended:\n{self.said}"
+            self.said += line
+            assert time.monotonic() < deadline, self.said
+        return self.said
+
+    def children(self) -> dict[str, int]:
+        """The process ids of what it started, by a word of their command."""
+        found = {}
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                parent = (path / "stat").read_text().rsplit(")", 1)[1].split()[1]
+                command = (path / "cmdline").read_text().replace("\0", " ")
+            except OSError:
+                continue
+            if int(parent) == self.process.pid:
+                words = ("postgres", "valkey", "serve", "worker")
+                name = next(w for w in words if re.search(rf"(/|-| ){w}( |-)", command))
+                found[name] = int(path.name)
+        return found
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
+        """Its exit status, and the seconds until it was gone."""
+        started = time.monotonic()
+        self.process.send_signal(number)
+        out, _ = self.process.communicate(timeout=2 * STOP_S)
+        self.said += out
+        return self.process.returncode, time.monotonic() - started
+
+    @property
+    def env(self) -> dict[str, str]:
+        """dev.env as a shell understands it."""
+        script = f'set -a; . "{self.data}/dev.env"; env'
+        told = subprocess.run(
+            ["sh", "-c", script], env={}, capture_output=True, text=True, check=True
+        )
+        lines = (line.partition("=") for line in told.stdout.splitlines())
+        return {name: value for name, _, value in lines if name.startswith("PANDAPROBE_")}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def environment(**settings: object) -> dict[str, str]:
+    own = {k: v for k, v in os.environ.items() if not k.startswith("PANDAPROBE_")}
+    given = {f"PANDAPROBE_{name}": str(value) for name, value in settings.items()}
+    return {**own, "PYTHONPATH": str(ROOT), **given}
+
+
+def command(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "entrypoints.cli", *arguments],
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=START_S,
+        check=False,
+    )
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="pandaprobe dev "))  # a space, as in people's folders
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def start(folder):
+    """Starts `dev` on one data folder, as often as it is called; the last one is ended after."""
+    running: list[Dev] = []
+
+    def start(**settings: object) -> Dev:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "entrypoints.cli", "dev"],
+            env=environment(DATA_DIR=folder / ".local", **settings),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        running.append(Dev(process, folder / ".local"))
+        return running[-1]
+
+    yield start
+    for dev in running:
+        if dev.process.poll() is None:
+            dev.stop()
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def all_gone(pids, deadline_s: float = STOP_S) -> bool:
+    """Waits until none of `pids` is left."""
+    descriptors = []
+    for pid in pids:
+        try:
+            descriptors.append(os.pidfd_open(pid))
+        except ProcessLookupError:
+            continue
+    deadline = time.monotonic() + deadline_s
+    for descriptor in descriptors:
+        with socket.socket():  # select wants a positive timeout
+            import select
+
+            select.select([descriptor], [], [], max(0.01, deadline - time.monotonic()))
+        os.close(descriptor)
+    return all(map(is_gone, pids))
+
+
+def post_pasted(said: str) -> dict:
+    """Runs the `curl` that was printed, as it stands."""
+    pasted = re.search(r"^  curl .*?[^\\]\n", said, re.MULTILINE | re.DOTALL)
+    assert pasted
+    done = subprocess.run(["sh", "-c", pasted[0]], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def traces(dev: Dev) -> list[dict]:
+    env = dev.env
+    answer = httpx.get(
+        f"{env['PANDAPROBE_ENDPOINT']}/traces",
+        headers={
+            "X-API-Key": env["PANDAPROBE_API_KEY"],
+            "X-Project-Name": env["PANDAPROBE_PROJECT_NAME"],
+        },
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.json()["items"]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="what is tried is a curl")
+def test_from_the_first_start_to_the_second(start):
+    port = free_port()
+    dev = start(PORT=port)
+    said = dev.read_until("Ctrl-C stops everything.")
+    url, key = URL.search(said), KEY.search(said)
+    assert url
+    assert key
+    assert url[1] == f"http://127.0.0.1:{port}"
+    assert f"{url[1]}/docs" in said
+    assert [line for line in said.splitlines() if line][0].startswith("Starting PostgreSQL")
+
+    # The first trace, as pasted, and what dev.env says.
+    sent = post_pasted(said)
+    assert [trace["trace_id"] for trace in traces(dev)] == [sent["trace_id"]]
+    assert (dev.data / "dev.env").stat().st_mode & 0o777 == 0o600
+    env = dev.env
+    assert set(env) == {
+        f"PANDAPROBE_{name}" for name in ("ENDPOINT", "API_KEY", "PROJECT_NAME", "TOKEN")
+    }
+    assert (env["PANDAPROBE_ENDPOINT"], env["PANDAPROBE_API_KEY"]) == (url[1], key[1])
+
+    # Commands find it by its folder.
+    doctor = command("doctor", DATA_DIR=dev.data)
+    assert doctor.returncode == 0, doctor.stdout
+    assert "WRONG" not in doctor.stdout
+    created = command("key", "create", "--scopes", "read", "--expires", "90d", DATA_DIR=dev.data)
+    assert re.fullmatch(r"pp_[0-9a-f]{64}\n", created.stdout), created.stderr
+    reader = {"X-API-Key": created.stdout.strip(), "X-Project-Name": "onboarding"}
+    assert httpx.get(f"{url[1]}/traces", headers=reader).json()["total"] == 1
+    refused = httpx.post(
+        f"{url[1]}/traces", headers=reader, json={"name": "a", "started_at": "2026-01-01T00:00:00Z"}
+    )
+    assert refused.status_code == 403
+
+    # A second start says so, and hurts nothing.
+    second = command("dev", DATA_DIR=dev.data, PORT=free_port())
+    assert second.returncode == 1
+    assert f"{dev.data} is in use by another start" in second.stderr
+    assert "Traceback" not in second.stderr
+
+    children = dev.children()
+    assert set(children) == {"postgres", "valkey", "serve", "worker"}
+    status, seconds = dev.stop()
+    assert (status, seconds < STOP_S) == (0, True)
+    assert all_gone(children.values())
+    assert not (dev.data / "servers.env").exists()
+
+    # The next start keeps key and traces, and makes a new token.
+    again = start(PORT=free_port())
+    said = again.read_until("Ctrl-C stops everything.")
+    assert KEY.search(said)[1] == key[1]
+    assert "Made an API key" not in said
+    assert [trace["trace_id"] for trace in traces(again)] == [sent["trace_id"]]
+    status, seconds = again.stop(signal.SIGINT)
+    assert (status, seconds < STOP_S) == (0, True)
+
+
+def test_killed_with_all_it_started_it_starts_again_with_its_data(start):
+    port = free_port()
+    dev = start(PORT=port)
+    dev.read_until("Ctrl-C stops everything.")
+    env, children = dev.env, dev.children()
+    sent = httpx.post(
+        f"{env['PANDAPROBE_ENDPOINT']}/traces",
+        headers={"X-API-Key": env["PANDAPROBE_API_KEY"], "X-Project-Name": "onboarding"},
+        json={"name": "kept", "started_at": "2026-01-01T00:00:00Z"},
+    )
+    assert sent.status_code == 202
+    dev.process.kill()
+    dev.process.communicate(timeout=STOP_S)
+
+    again = start(PORT=port)  # at once, on the same port
+    again.read_until("Ctrl-C stops everything.")
+    assert all(map(is_gone, children.values()))
+    assert [trace["trace_id"] for trace in traces(again)] == [sent.json()["trace_id"]]
+    assert again.env["PANDAPROBE_API_KEY"] == env["PANDAPROBE_API_KEY"]
+
+    # Without dev.env nobody knows the key: there is another one.
+    again.stop()
+    (again.data / "dev.env").unlink()
+    third = start(PORT=port)
+    assert "Made an API key" in third.read_until("Ctrl-C stops everything.")
+    assert third.env["PANDAPROBE_API_KEY"] != env["PANDAPROBE_API_KEY"]
+
+    # A part that ends takes the rest along, and is named.
+    children = third.children()
+    os.kill(children["serve"], signal.SIGKILL)
+    third.process.wait(2 * STOP_S)
+    status, _ = third.stop()
+    assert status == 1
+    assert "serve ended by itself (signal SIGKILL)" in third.said
+    assert all_gone(children.values())
+
+
+def test_a_busy_port_is_told_by_name(start):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        dev = start(PORT=port)
+        dev.process.wait(START_S)
+        status, _ = dev.stop()
+    assert status == 1
+    assert f"port {port} on 127.0.0.1 is in use: set PANDAPROBE_PORT" in dev.said
+    assert "Traceback" not in dev.said
+
+
+def test_servers_of_one_s_own_are_not_for_dev(start):
+    dev = start(DATABASE_URL="postgresql://u:secret@localhost/d")
+    dev.process.wait(START_S)
+    status, _ = dev.stop()
+    assert status == 1
+    assert "PANDAPROBE_DATABASE_URL is set" in dev.said
+    assert "secret" not in dev.said
+    assert not dev.data.exists()

@@ -1,0 +1,101 @@
+"""What the environment may say."""
+
+import pytest
+
+from entrypoints.settings import Settings, SettingsError, read_settings
+
+
+def test_an_empty_environment_gives_the_defaults():
+    assert read_settings({}) == Settings()
+
+
+def test_a_variable_that_is_empty_or_blank_counts_as_absent():
+    assert read_settings({"PANDAPROBE_PORT": "", "PANDAPROBE_DATABASE_URL": "  "}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "field", "value"),
+    [
+        ("PORT", "9000", "port", 9000),
+        ("PORT", "65535", "port", 65535),
+        ("LOG_LEVEL", "DEBUG", "log_level", "DEBUG"),
+        ("ALLOWED_ORIGINS", "http://a, http://b,", "allowed_origins", ("http://a", "http://b")),
+        ("ALLOWED_ORIGINS", '["http://a"]', "allowed_origins", ("http://a",)),
+        ("ALLOWED_ORIGINS", "[]", "allowed_origins", ()),
+        ("AUTH_LEEWAY_SECONDS", "0", "auth_leeway_seconds", 0),
+        ("API_KEY_CACHE_SECONDS", "0.5", "api_key_cache_seconds", 0.5),
+        ("DATABASE_URL", "postgres://u:p@h/d", "database_url", "postgres://u:p@h/d"),
+        ("REDIS_URL", "rediss://:p@h/0", "redis_url", "rediss://:p@h/0"),
+    ],
+)
+def test_a_value_is_read(name, text, field, value):
+    assert getattr(read_settings({f"PANDAPROBE_{name}": text}), field) == value
+
+
+@pytest.mark.parametrize("text", ["on", "ON", "true", "1", "yes"])
+def test_a_switch_can_be_on(text):
+    given = {"PANDAPROBE_AUTH_DEV_ISSUER": text, "PANDAPROBE_APP_ENV": "test"}
+    assert read_settings(given).auth_dev_issuer
+
+
+@pytest.mark.parametrize("text", ["off", "false", "0", "no", ""])
+def test_a_switch_can_be_off(text):
+    assert not read_settings({"PANDAPROBE_AUTH_DEV_ISSUER": text}).auth_dev_issuer
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("PORT", "0", "a whole number from 1 to 65535, not '0'"),
+        ("PORT", "65536", "a whole number from 1 to 65535, not '65536'"),
+        ("PORT", "80 80", "a whole number from 1 to 65535"),
+        ("APP_ENV", "prod", "development, staging, production or test, not 'prod'"),
+        ("LOG_LEVEL", "info", "DEBUG, INFO, WARNING, ERROR or CRITICAL"),
+        ("LOG_FORMAT", "xml", "json or console"),
+        ("API_KEY_CACHE_SECONDS", "31", "seconds from 0 to 30"),
+        ("API_KEY_CACHE_SECONDS", "nan", "seconds from 0 to 30"),
+        ("AUTH_DEV_ISSUER", "maybe", "on or off, not 'maybe'"),
+        ("ALLOWED_ORIGINS", "[1", "origins, as a JSON array or separated by commas"),
+        ("ALLOWED_ORIGINS", "[1]", "origins, as a JSON array or separated by commas"),
+        ("MAX_BODY_BYTES", "20MB", "bytes from 1024 to 1073741824"),
+    ],
+)
+def test_a_value_that_can_t_be_used_is_told_with_what_is_expected(name, text, expected):
+    with pytest.raises(SettingsError, match=f"^PANDAPROBE_{name} must be ") as told:
+        read_settings({f"PANDAPROBE_{name}": text})
+    assert expected in str(told.value)
+
+
+def test_everything_wrong_is_told_at_once():
+    given = {"PANDAPROBE_PORT": "x", "PANDAPROBE_LOG_LEVEL": "loud", "PANDAPROBE_HOST": "::1"}
+    with pytest.raises(SettingsError) as told:
+        read_settings(given)
+    assert [line.split()[0] for line in str(told.value).splitlines()] == [
+        "PANDAPROBE_PORT",
+        "PANDAPROBE_LOG_LEVEL",
+    ]
+
+
+@pytest.mark.parametrize("environment", ["staging", "production", None])
+def test_development_tokens_are_refused_where_people_work(environment):
+    given = {"PANDAPROBE_AUTH_DEV_ISSUER": "on", "PANDAPROBE_APP_ENV": environment or ""}
+    with pytest.raises(SettingsError, match="PANDAPROBE_AUTH_DEV_ISSUER must be off"):
+        read_settings(given)
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
+def test_a_secret_is_in_no_message(name):
+    with pytest.raises(SettingsError) as told:
+        read_settings({f"PANDAPROBE_{name}": "mysql://user:secret@host/db"})
+    assert "secret" not in str(told.value)
+
+
+def test_a_secret_is_in_no_representation():
+    settings = Settings(database_url="postgresql://u:secret@h/d", redis_url="redis://:secret@h")
+    assert "secret" not in f"{settings!r} {settings}"
+    assert "port=8000" in repr(settings)
+
+
+@pytest.mark.parametrize("name", ["API_KEY", "PROJECT_NAME", "ENVIRONMENT", "TIMEOUT"])
+def test_what_the_sdk_reads_means_nothing_here(name):
+    assert read_settings({f"PANDAPROBE_{name}": "\0 anything"}) == Settings()

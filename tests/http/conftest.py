@@ -1,0 +1,129 @@
+"""The service over HTTP, in process, on memory adapters."""
+
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from litestar.types import ASGIApp
+
+from adapters.memory.identity import (
+    MemoryApiKeys,
+    MemoryKeyUse,
+    MemoryOrganizations,
+    MemoryProjects,
+    MemoryTokens,
+    MemoryUsers,
+)
+from adapters.memory.parts import FixedPart
+from adapters.memory.store import MemoryStore
+from adapters.memory.tracing import MemoryTraces
+from application.ports import PartState
+from application.use_cases import Ports, UseCases
+from domain.identity.api_key import ALL_SCOPES, ApiKey, Scope, digest_of, secret_of
+from domain.identity.organization import Organization, Project
+from domain.identity.user import Claims
+from domain.ids import ApiKeyId, OrganizationId, ProjectId
+from entrypoints.http.app import create_app
+from entrypoints.http.config import HttpConfig
+from tests.builders import NOON, prices
+
+ORIGIN = "https://app.example.com"
+CONFIG = HttpConfig(
+    version="9.9.9", environment="test", allowed_origins=(ORIGIN,), max_body_bytes=1 << 20
+)
+TOKEN = "a-token-of-ada"
+ADA = Claims(issuer="https://issuer.test", subject="ada", email="ada@example.com")
+
+
+@dataclass
+class Site:
+    """One installation with an organization, and a way to make keys and requests."""
+
+    config: HttpConfig = CONFIG
+    store: MemoryStore = field(default_factory=MemoryStore)
+    parts: dict[str, PartState] = field(default_factory=lambda: {"postgres": PartState(ok=True)})
+    swapped: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.organization = OrganizationId(uuid.uuid4())
+        self.store.organizations[self.organization] = Organization(
+            id=self.organization, name="Ours", created_at=NOON
+        )
+        self.ports = Ports(
+            traces=MemoryTraces(self.store, prices()),
+            keys=MemoryApiKeys(self.store),
+            uses=MemoryKeyUse(self.store),
+            projects=MemoryProjects(self.store),
+            users=MemoryUsers(self.store),
+            organizations=MemoryOrganizations(self.store),
+            tokens=MemoryTokens({TOKEN: ADA}),
+            parts={name: FixedPart(state) for name, state in self.parts.items()},
+        )
+        self.app: ASGIApp = create_app(
+            UseCases.over(replace(self.ports, **self.swapped)), self.config
+        )
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.app), base_url="http://test"
+        )
+
+    def key(self, *scopes: Scope, **said: Any) -> str:
+        """The secret of a new key with these scopes, all where none is named."""
+        secret = secret_of(uuid.uuid4().bytes * 2)
+        key = ApiKey(
+            id=ApiKeyId(uuid.uuid4()),
+            organization_id=self.organization,
+            created_by=None,
+            name="test",
+            prefix=secret[:10],
+            digest=digest_of(secret),
+            scopes=frozenset(scopes) or ALL_SCOPES,
+            created_at=datetime.now(UTC),
+        )
+        self.store.keys[key.id] = replace(key, **said)
+        return secret
+
+    def headers(self, *scopes: Scope, project: str = "shop", **said: Any) -> dict[str, str]:
+        return {"x-api-key": self.key(*scopes, **said), "x-project-name": project}
+
+    def project(self, name: str = "elsewhere", organization: OrganizationId | None = None) -> str:
+        """The id of a new project."""
+        new = ProjectId(uuid.uuid4())
+        of = organization or self.organization
+        self.store.projects[new] = Project(id=new, organization_id=of, name=name, created_at=NOON)
+        return str(new)
+
+    def stored(self) -> int:
+        return len(self.store.traces)
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    site = Site()
+    async with site.http:
+        yield site
+
+
+@pytest.fixture
+def head(site: Site) -> dict[str, str]:
+    """Headers of a key with all scopes."""
+    return site.headers()
+
+
+def a_trace(**said: Any) -> dict[str, Any]:
+    return {"name": "run", "started_at": "2026-03-01T09:00:00Z"} | said
+
+
+def a_span(**said: Any) -> dict[str, Any]:
+    return a_trace() | {"name": "step"} | said
+
+
+def mistakes(response: httpx.Response) -> dict[str, str]:
+    """Field and message of each mistake of a 422."""
+    assert response.status_code == 422, response.text
+    body = response.json()
+    assert body["detail"] == "Validation error"
+    return {one["field"]: one["message"] for one in body["errors"]}

@@ -1,0 +1,285 @@
+"""Requests that can't be taken: each with its status and its fields, and nothing half-written."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.http.conftest import CONFIG, Site, a_span, a_trace, mistakes
+
+NUL, LONE = "a\\u0000b", "a\\ud800b"
+TEXTS = ("name", "session_id", "user_id", "environment", "release")
+
+
+def deep(levels: int) -> str:
+    return "[" * levels + "]" * levels
+
+
+async def refused(site: Site, content: str | bytes) -> dict[str, str]:
+    """The mistakes of a trace that is refused; nothing of it is stored."""
+    response = await site.http.post("/traces", headers=site.headers(), content=content)
+    assert site.stored() == 0
+    return mistakes(response)
+
+
+def raw_trace(**members: str) -> str:
+    """A good trace with `members` put over it, each as JSON text."""
+    said = {"name": '"n"', "started_at": '"2026-03-01"'} | members
+    return "{" + ",".join(f'"{key}":{value}' for key, value in said.items()) + "}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"nonsense",
+        b"   ",
+        b"{'name':1}",
+        b'{"name":"n",}',
+        b'{"name":"n"} x',
+        b'{"input":NaN}',
+        b'{"input":Infinity}',
+        b'{"input":-Infinity}',
+        b'{"input":01}',
+        b'{"input":"\x01"}',
+        b'{"input":"\\x"}',
+        b'{"input":"\\ud800}',
+        b'{"input":"\x00\x00\\ud800"}',
+        b'{"input":"\xff"}',
+        b'{"input":"\xed\xa0\x80"}',
+        b'\xef\xbb\xbf{"name":"n"}',
+        b'{"name":"n","unknown":tru}',
+        '{"name":"n"}'.encode("utf-16"),
+    ],
+)
+async def test_what_is_not_json_in_utf8_is_400(site: Site, body: bytes) -> None:
+    for path in ("/traces", "/traces/batch"):
+        response = await site.http.post(path, headers=site.headers(), content=body)
+        assert response.status_code == 400
+        assert list(response.json()) == ["detail"]
+    assert site.stored() == 0
+
+
+async def test_no_body_is_a_mistake_of_the_whole(site: Site) -> None:
+    assert set(await refused(site, b"")) == {""}
+
+
+@pytest.mark.parametrize("body", ["null", "1", '"text"', "[]", "true", "1e400"])
+async def test_what_is_no_object_is_a_mistake_of_the_whole(site: Site, body: str) -> None:
+    assert set(await refused(site, body)) == {""}
+
+
+async def test_every_mistake_at_every_depth_comes_at_once(site: Site) -> None:
+    body = a_trace(
+        name=1,
+        started_at=None,
+        ended_at={},
+        status="completed",
+        tags=["a", 2, None],
+        metadata=[],
+        trace_id=None,
+        session_id="s" * 256,
+        spans=[
+            a_span(kind="x", status=None, metadata=None, span_id="x", token_usage=[1]),
+            {"name": "", "started_at": True, "cost": {"a": None, "b": True, "c": "x", "d": []}},
+            7,
+        ],
+    )
+    assert set(await refused(site, json.dumps(body))) == {
+        "name",
+        "started_at",
+        "ended_at",
+        "status",
+        "tags.1",
+        "tags.2",
+        "metadata",
+        "trace_id",
+        "session_id",
+        "spans.0.kind",
+        "spans.0.status",
+        "spans.0.metadata",
+        "spans.0.span_id",
+        "spans.0.token_usage",
+        "spans.1.name",
+        "spans.1.started_at",
+        "spans.1.cost.a",
+        "spans.1.cost.b",
+        "spans.1.cost.c",
+        "spans.1.cost.d",
+        "spans.2",
+    }
+
+
+async def test_a_hundred_mistakes_are_enough(site: Site) -> None:
+    assert len(await refused(site, json.dumps(a_trace(spans=[{}] * 500)))) == 100
+
+
+@pytest.mark.parametrize("member", ["status", "metadata", "tags", "spans", "trace_id", "name"])
+async def test_null_where_it_means_nothing(site: Site, member: str) -> None:
+    assert set(await refused(site, raw_trace(**{member: "null"}))) == {member}
+
+
+async def test_null_where_it_means_absent(site: Site, head: dict[str, str]) -> None:
+    absent = ("input", "output", "ended_at", "session_id", "user_id", "environment", "release")
+    in_spans = ("parent_span_id", "ended_at", "error", "completion_start_time", "model", "input")
+    payloads = ("output", "token_usage", "model_parameters", "cost")
+    span = a_span(**dict.fromkeys((*in_spans, *payloads)))
+    body = a_trace(spans=[span], **dict.fromkeys(absent))
+    assert (await site.http.post("/traces", headers=head, json=body)).status_code == 202
+
+
+async def test_too_many_spans_refuse_the_whole_trace(site: Site, head: dict[str, str]) -> None:
+    spans = [a_span()] * (CONFIG.max_spans + 1)
+    assert set(await refused(site, json.dumps(a_trace(spans=spans)))) == {"spans"}
+    batch = {"traces": [a_trace(spans=spans), a_trace()]}
+    done = await site.http.post("/traces/batch", headers=head, json=batch)
+    assert [one["index"] for one in done.json()["rejected"]] == [0]
+    path = f"/traces/{done.json()['accepted'][0]['trace_id']}/spans"
+    assert set(mistakes(await site.http.post(path, headers=head, json=spans))) == {""}
+
+
+async def test_as_many_spans_as_allowed(site: Site, head: dict[str, str]) -> None:
+    body = a_trace(spans=[a_span()] * CONFIG.max_spans)
+    assert (await site.http.post("/traces", headers=head, json=body)).status_code == 202
+
+
+@pytest.mark.parametrize("text", [NUL, LONE, "\\udc00\\ud800", "\\ud800\\ud800\\udc00"])
+@pytest.mark.parametrize("member", TEXTS)
+async def test_no_text_of_a_trace_holds_what_can_not_be_stored(
+    site: Site, member: str, text: str
+) -> None:
+    assert set(await refused(site, raw_trace(**{member: f'"{text}"'}))) == {member}
+
+
+@pytest.mark.parametrize("text", [NUL, LONE])
+async def test_nor_tags_nor_texts_of_spans_nor_metadata(site: Site, text: str) -> None:
+    span = raw_trace(model=f'"{text}"', error=f'"{text}"', metadata=f'{{"k":["{text}"]}}')
+    body = raw_trace(
+        tags=f'["a","{text}"]', metadata=f'{{"{text}":1}}', spans=f"[{span}]", status=f'"{text}"'
+    )
+    assert set(await refused(site, body)) == {
+        "tags.1",
+        "metadata",
+        "status",
+        "spans.0.model",
+        "spans.0.error",
+        "spans.0.metadata",
+    }
+
+
+async def test_a_lone_surrogate_in_any_payload_is_named(site: Site) -> None:
+    span = raw_trace(
+        input=f'"{LONE}"',
+        token_usage=f'{{"a":"{LONE}"}}',
+        model_parameters=f'{{"{LONE}":1}}',
+        cost=f'{{"{LONE}":1}}',
+    )
+    body = raw_trace(input=f'"{LONE}"', output=f'["{LONE}"]', spans=f"[{span}]")
+    assert set(await refused(site, body)) == {
+        "input",
+        "output",
+        "spans.0.input",
+        "spans.0.token_usage",
+        "spans.0.model_parameters",
+        "spans.0.cost",
+    }
+
+
+async def test_payloads_keep_nul_and_pairs_of_surrogates(site: Site, head: dict[str, str]) -> None:
+    usage = f'{{"a":"{NUL}"}}'
+    text = f'"{NUL} \\ud83d\\ude00 \\\\ud800 \\\\u0000"'
+    span = raw_trace(input=text, token_usage=usage, model_parameters=usage, cost=f'{{"{NUL}":1.5}}')
+    body = raw_trace(
+        input=text, output=text, spans=f"[{span}]", metadata='{"k":"\\\\u0000 \\\\ud800"}'
+    )
+    posted = await site.http.post("/traces", headers=head, content=body)
+    assert posted.status_code == 202
+    read = await site.http.get(f"/traces/{posted.json()['trace_id']}", headers=head)
+    assert read.text.count(text) == 3
+    assert read.text.count(usage) == 2
+    assert read.json()["spans"][0]["cost"] == {"a\0b": 1.5}
+    assert read.json()["metadata"] == {"k": "\\u0000 \\ud800"}
+
+
+async def test_unknown_keys_are_ignored_whatever_they_hold(
+    site: Site, head: dict[str, str]
+) -> None:
+    body = raw_trace(unknown=f'"{LONE}"', other=f'"{NUL}"', third="1e400")
+    assert (await site.http.post("/traces", headers=head, content=body)).status_code == 202
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 400, "9" * 6000, str(2**70)])
+async def test_numbers_that_are_too_large_for_what_is_due(site: Site, number: str) -> None:
+    found = await refused(site, raw_trace(started_at=number, ended_at=f'"{number}"'))
+    assert set(found) == {"started_at", "ended_at"}
+
+
+async def test_a_cost_has_to_be_finite(site: Site, head: dict[str, str]) -> None:
+    span = raw_trace(cost='{"a":1e400,"b":"1e400","c":"NaN","d":"inf"}')
+    found = await refused(site, raw_trace(spans=f"[{span}]"))
+    assert set(found) == {f"spans.0.cost.{key}" for key in "abcd"}
+    large = raw_trace(cost=f'{{"total":{2**70},"part":"0.1"}}')
+    body = raw_trace(spans=f"[{large}]")
+    posted = await site.http.post("/traces", headers=head, content=body)
+    read = await site.http.get(f"/traces/{posted.json()['trace_id']}", headers=head)
+    assert read.json()["spans"][0]["cost"] == {"total": float(2**70), "part": 0.1}
+
+
+@pytest.mark.parametrize("levels", [128, 499])
+async def test_nesting_that_is_accepted(site: Site, head: dict[str, str], levels: int) -> None:
+    held = f'{{"k":{deep(levels)},"text":"{"[{" * 400}"}}'
+    span = raw_trace(token_usage=held, model_parameters=held, metadata=held, input=held)
+    body = raw_trace(metadata=held, input=deep(levels), spans=f"[{span}]")
+    posted = await site.http.post("/traces", headers=head, content=body)
+    assert posted.status_code == 202
+    read = await site.http.get(f"/traces/{posted.json()['trace_id']}", headers=head)
+    assert read.status_code == 200
+    assert held in read.text
+
+
+async def test_objects_nested_too_deeply_are_named(site: Site) -> None:
+    held = f'{{"k":{deep(500)}}}'
+    span = raw_trace(token_usage=held, model_parameters=held, metadata=held)
+    assert set(await refused(site, raw_trace(metadata=held, spans=f"[{span}]"))) == {
+        "metadata",
+        "spans.0.metadata",
+        "spans.0.token_usage",
+        "spans.0.model_parameters",
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (raw_trace(input=deep(100_000)), "input"),
+        (raw_trace(spans=f"[{raw_trace()},{raw_trace(output=deep(100_000))}]"), "spans.1.output"),
+        (raw_trace(metadata=f'{{"k":{deep(100_000)}}}'), "metadata"),
+        (raw_trace(name=deep(100_000)), "name"),
+        (raw_trace(unknown=deep(100_000)), ""),
+        (deep(100_000), ""),
+        ("[" * 100_000, ""),
+    ],
+)
+async def test_what_is_too_deep_to_be_parsed_is_named(site: Site, body: str, field: str) -> None:
+    response = await site.http.post("/traces", headers=site.headers(), content=body)
+    assert site.stored() == 0
+    assert set(mistakes(response)) == {field}
+
+
+@pytest.mark.parametrize(
+    "value", ["2026-13-01", "0000-01-01", "10000-01-01", "2026-03-01T24:00:00Z"]
+)
+async def test_no_instant(site: Site, value: Any) -> None:
+    assert set(await refused(site, json.dumps(a_trace(started_at=value)))) == {"started_at"}
+
+
+async def test_the_first_and_the_last_year(site: Site, head: dict[str, str]) -> None:
+    body = a_trace(started_at="0001-01-01", ended_at="9999-12-31T23:59:59.9999999Z")
+    posted = await site.http.post("/traces", headers=head, json=body)
+    assert posted.status_code == 202
+    read = (await site.http.get(f"/traces/{posted.json()['trace_id']}", headers=head)).json()
+    assert read["started_at"] == "0001-01-01T00:00:00+00:00"
+    assert read["ended_at"] == "9999-12-31T23:59:59.999999+00:00"
+    outside = a_trace(started_at="0001-01-01T00:00:00+02:00", ended_at="9999-12-31T23:00:00-02:00")
+    response = await site.http.post("/traces", headers=head, json=outside)
+    assert set(mistakes(response)) == {"started_at", "ended_at"}

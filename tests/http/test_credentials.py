@@ -1,0 +1,188 @@
+"""Who may ask what: keys, tokens, projects and scopes."""
+
+import asyncio
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from application.use_cases import utc_now
+from domain.errors import Unavailable
+from domain.identity.api_key import Scope
+from tests.http.conftest import TOKEN, Site, a_span, a_trace, mistakes
+
+SOME_ID = str(uuid.UUID(int=1))
+
+
+async def asked(site: Site, **headers: str) -> Any:
+    said = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await site.http.get("/traces", headers=said)
+
+
+class TestKeys:
+    async def test_a_key_and_a_name_make_the_project_once(self, site: Site) -> None:
+        head = site.headers(project="new one")
+        answers = await asyncio.gather(
+            *(site.http.post("/traces", headers=head, json=a_trace()) for _ in range(50))
+        )
+        assert {one.status_code for one in answers} == {202}
+        assert [project.name for project in site.store.projects.values()] == ["new one"]
+
+    async def test_keys_that_do_not_open(self, site: Site) -> None:
+        past = utc_now() - timedelta(seconds=1)
+        revoked = await asked(site, **_underscored(site.headers(revoked_at=past)))
+        expired = await asked(site, **_underscored(site.headers(expires_at=past)))
+        unknown = await asked(site, x_api_key=f"pp_{'0' * 64}", x_project_name="p")
+        malformed = await asked(site, x_api_key="nonsense", x_project_name="p")
+        answers = [revoked, expired, unknown, malformed]
+        assert [one.status_code for one in answers] == [401] * 4
+        assert len({one.json()["detail"] for one in answers}) == 2
+        assert "expired" in expired.json()["detail"]
+        assert {one.headers["www-authenticate"] for one in answers} == {"Bearer"}
+        assert site.store.projects == {}
+
+    @pytest.mark.parametrize("name", [None, "", "  ", "-a", "a/b", "a" * 256, "名前"])
+    async def test_a_project_has_to_be_named(self, site: Site, name: str | None) -> None:
+        said = {} if name is None else {"x-project-name": name.encode()}
+        refused = await site.http.get("/traces", headers={"x-api-key": site.key().encode(), **said})
+        assert set(mistakes(refused)) == {"header.X-Project-Name"}
+
+    @pytest.mark.parametrize(
+        "name", [" padded ", "é".encode(), "é".encode("latin-1"), "a.b_c-d'e f"]
+    )
+    async def test_names_of_projects(self, site: Site, name: Any) -> None:
+        sent = name if isinstance(name, bytes) else name.encode()
+        done = await site.http.get(
+            "/traces", headers={"x-api-key": site.key().encode(), "x-project-name": sent}
+        )
+        assert done.status_code == 200
+        [project] = site.store.projects.values()
+        assert project.name == (name.strip() if isinstance(name, str) else "é")
+
+    async def test_a_key_decides_whatever_comes_with_it(self, site: Site) -> None:
+        head = _underscored(site.headers())
+        beside = {"x_project_id": "nonsense", "x_organization_id": "nonsense"}
+        assert (await asked(site, **head, **beside, authorization="Bearer x")).status_code == 200
+        bad = await asked(
+            site, x_api_key="bad", authorization=f"Bearer {TOKEN}", x_project_id=site.project()
+        )
+        assert bad.status_code == 401
+
+    async def test_a_bad_key_comes_before_a_missing_name(self, site: Site) -> None:
+        assert (await asked(site, x_api_key="bad")).status_code == 401
+
+
+class TestTokens:
+    async def test_a_member_works_on_a_project_of_theirs(self, site: Site) -> None:
+        first = await asked(site, authorization=f"Bearer {TOKEN}", x_project_id=SOME_ID)
+        assert first.status_code == 404  # but they have an organization and a project now
+        [project] = site.store.projects.values()
+        head = {"authorization": f"bearer {TOKEN}", "x-project-id": str(project.id)}
+        posted = await site.http.post("/traces", headers=head, json=a_trace(spans=[a_span()]))
+        assert posted.status_code == 202
+        path = f"/traces/{posted.json()['trace_id']}"
+        named = head | {"x-organization-id": str(project.organization_id).upper()}
+        assert (await site.http.get(path, headers=named)).status_code == 200
+        assert (await site.http.delete(path, headers=named)).status_code == 204
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {},
+            {"authorization": ""},
+            {"authorization": "Bearer"},
+            {"authorization": "Bearer   "},
+            {"authorization": "Basic abc"},
+            {"authorization": TOKEN},
+            {"authorization": "Bearer unknown"},
+            {"x_api_key": " ", "x_project_name": "p"},
+        ],
+    )
+    async def test_no_credentials_or_bad_ones_are_401(
+        self, site: Site, headers: dict[str, str]
+    ) -> None:
+        refused = await asked(site, **headers)
+        assert refused.status_code == 401
+        assert list(refused.json()) == ["detail"]
+        assert refused.headers["www-authenticate"] == "Bearer"
+
+    async def test_a_blank_key_leaves_it_to_the_token(self, site: Site) -> None:
+        refused = await asked(site, x_api_key=" ", authorization=f"Bearer {TOKEN}")
+        assert set(mistakes(refused)) == {"header.X-Project-ID"}
+
+    async def test_bad_headers_come_together_after_the_token(self, site: Site) -> None:
+        bad = {"x_organization_id": "x", "x_project_id": "y"}
+        assert (await asked(site, authorization="Bearer no", **bad)).status_code == 401
+        refused = await asked(site, authorization=f"Bearer {TOKEN}", **bad)
+        assert set(mistakes(refused)) == {"header.X-Organization-ID", "header.X-Project-ID"}
+
+    async def test_another_organization_is_403_and_its_project_404(self, site: Site) -> None:
+        theirs = site.project()
+        bearer = {"authorization": f"Bearer {TOKEN}"}
+        named = await asked(
+            site, **bearer, x_organization_id=str(site.organization), x_project_id=theirs
+        )
+        unknown = await asked(site, **bearer, x_organization_id=SOME_ID, x_project_id=theirs)
+        assert [named.status_code, unknown.status_code] == [403, 403]
+        other = await asked(site, **bearer, x_project_id=theirs)
+        missing = await asked(site, **bearer, x_project_id=SOME_ID)
+        assert [other.status_code, missing.status_code] == [404, 404]
+        assert other.json() == missing.json()
+
+
+READ, WRITE, JUDGE = Scope.READ, Scope.INGEST, Scope.EVALUATE
+ID = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10"
+ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
+    ("POST", "/traces", a_trace(trace_id=ID), {WRITE}),
+    ("POST", "/traces/batch", {"traces": [a_trace()]}, {WRITE}),
+    ("POST", f"/traces/{ID}/spans", [a_span()], {WRITE}),
+    ("GET", "/traces", None, {READ}),
+    ("GET", f"/traces/{ID}", None, {READ}),
+    ("DELETE", f"/traces/{ID}", None, {WRITE, READ}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "needed"), ROUTES)
+async def test_each_route_asks_for_its_scopes(
+    site: Site, method: str, path: str, body: Any, needed: set[Scope]
+) -> None:
+    await site.http.post("/traces", headers=site.headers(), json=a_trace(trace_id=ID))
+    for scopes in ({READ}, {WRITE}, {JUDGE}, {READ, JUDGE}, {WRITE, JUDGE}, {READ, WRITE}):
+        head = site.headers(*scopes)
+        answer = await site.http.request(method, path, headers=head, json=body)
+        assert (answer.status_code == 403) is not (needed <= scopes)
+        assert answer.is_success is (needed <= scopes)
+
+
+@pytest.mark.parametrize(("method", "path", "body", "needed"), ROUTES)
+async def test_no_route_of_the_data_plane_is_open(
+    site: Site, method: str, path: str, body: Any, needed: set[Scope]
+) -> None:
+    assert (await site.http.request(method, path, json=body)).status_code == 401
+
+
+class Down:
+    """Keys that can't be looked up right now."""
+
+    async def by_digest(self, digest: bytes) -> None:
+        raise Unavailable("The database can't be reached", retry_after_s=7)
+
+
+async def test_a_store_out_of_reach_is_503_with_a_wait() -> None:
+    site = Site(swapped={"keys": Down()})
+    async with site.http:
+        answer = await asked(site, **_underscored(site.headers()))
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "7"
+    assert list(answer.json()) == ["detail"]
+
+
+async def test_an_organization_that_is_gone_closes_its_keys(site: Site) -> None:
+    head = site.headers()
+    del site.store.organizations[site.organization]
+    assert (await site.http.get("/traces", headers=head)).status_code == 401
+
+
+def _underscored(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("-", "_"): value for name, value in headers.items()}
