@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -149,10 +150,7 @@ def all_gone(pids, deadline_s: float = STOP_S) -> bool:
             continue
     deadline = time.monotonic() + deadline_s
     for descriptor in descriptors:
-        with socket.socket():  # select wants a positive timeout
-            import select
-
-            select.select([descriptor], [], [], max(0.01, deadline - time.monotonic()))
+        select.select([descriptor], [], [], max(0, deadline - time.monotonic()))
         os.close(descriptor)
     return all(map(is_gone, pids))
 
@@ -188,7 +186,7 @@ def test_from_the_first_start_to_the_second(start):
     assert key
     assert url[1] == f"http://127.0.0.1:{port}"
     assert f"{url[1]}/docs" in said
-    assert [line for line in said.splitlines() if line][0].startswith("Starting PostgreSQL")
+    assert next(line for line in said.splitlines() if line).startswith("Starting PostgreSQL")
 
     # The first trace, as pasted, and what dev.env says.
     sent = post_pasted(said)

@@ -10,11 +10,14 @@ from typing import Any
 import httpx
 import pytest
 import zstandard
+from litestar.testing import AsyncTestClient
 
 from application.ports import PartState
+from application.use_cases import UseCases
 from domain.errors import Conflict, FieldError, Invalid, LimitExceeded, Unavailable
+from entrypoints.http.app import create_app
 from tests.http.asgi import chunk, exchange
-from tests.http.conftest import ORIGIN, Site, a_trace, mistakes
+from tests.http.conftest import CONFIG, ORIGIN, Site, a_trace, mistakes
 
 PATHS = [
     ("GET", "/", 200),
@@ -266,3 +269,20 @@ class TestHealth:
                 assert (answer.status_code, answer.json()["status"]) == (503, "not_ready")
                 assert "postgres" in answer.json()["detail"]
                 assert int(answer.headers["retry-after"]) >= 1
+
+
+async def test_hooks_run_before_and_after_serving() -> None:
+    site = Site()
+    ran: list[str] = []
+
+    async def opened() -> None:
+        ran.append("opened")
+
+    async def closed() -> None:
+        ran.append("closed")
+
+    app = create_app(UseCases.over(site.ports), CONFIG, [opened], [closed])
+    async with AsyncTestClient(app) as client:
+        assert ran == ["opened"]
+        assert (await client.get("/health")).status_code == 200
+    assert ran == ["opened", "closed"]
