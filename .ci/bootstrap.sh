@@ -54,7 +54,9 @@ fi
 
 say "installing the locked dependencies into .venv"
 rm -f "$stamp"
-"$uv" pip sync --quiet --python .venv/bin/python --require-hashes requirements-dev.lock
+# Compiled now: a service that starts in a second has no time for it, nor always a folder to write.
+"$uv" pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes \
+    requirements-dev.lock
 # The build backend is among the locked: nothing is fetched for this.
 "$uv" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 echo "$wanted" >"$stamp"

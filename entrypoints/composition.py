@@ -9,7 +9,6 @@ from typing import Any, Final
 from joserfc.jwk import KeySet
 
 from adapters.memory.parts import FixedPart
-from adapters.postgres import migrating
 from adapters.postgres.engine import Pool, PoolSettings, opened
 from adapters.postgres.identity import (
     PostgresApiKeys,
@@ -18,6 +17,7 @@ from adapters.postgres.identity import (
     PostgresUsers,
 )
 from adapters.postgres.parts import MigrationsPart, PostgresPart
+from adapters.postgres.pending import pending as schema_pending
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.tracing import PostgresTraces
 from adapters.prices import GenaiPriceBook
@@ -63,14 +63,16 @@ async def database(settings: Settings) -> AsyncIterator[Pool]:
 
 async def migrate(settings: Settings) -> list[str]:
     """Brings the database to the newest schema; the migrations that were run, in order."""
+    from adapters.postgres import migrating  # noqa: PLC0415 - loads much that serving never needs
+
     async with database(settings) as pool:
         return await migrating.migrate(pool)
 
 
 async def pending(settings: Settings) -> list[str]:
     """The migrations that the database lacks, in order."""
-    async with database(settings):
-        return await migrating.pending()
+    async with database(settings) as pool:
+        return await schema_pending(pool)
 
 
 def development_issuer(settings: Settings) -> DevelopmentIssuer:
@@ -115,14 +117,14 @@ async def ports(settings: Settings) -> AsyncIterator[Ports]:
             parts={
                 "postgres": PostgresPart(pool),
                 "redis": RedisPart(redis),
-                "migrations": MigrationsPart(),
+                "migrations": MigrationsPart(pool),
                 "queue": FixedPart(NO_JOBS),
             },
         )
 
 
 class App:
-    """The HTTP service as an ASGI app: it opens its ports at start-up and closes them at the end."""
+    """The HTTP service as an ASGI app, with its ports open from start-up to shutdown."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -11,15 +11,13 @@ from typing import Final
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.apps.migrations.commands.backwards import BackwardsMigrationManager
-from piccolo.apps.migrations.commands.base import BaseMigrationManager, MigrationResult
+from piccolo.apps.migrations.commands.base import MigrationResult
 from piccolo.apps.migrations.commands.forwards import ForwardsMigrationManager
-from piccolo.apps.migrations.tables import Migration
 
 from adapters.postgres.engine import Pool, translated
-from adapters.postgres.piccolo_app import APP_CONFIG
+from adapters.postgres.pending import APP, pending
 from adapters.postgres.piccolo_conf import DB
 
-APP: Final = APP_CONFIG.app_name
 TURN: Final = 5_071_840_223  # the advisory lock of migrations; any number that is ours alone
 TURN_TIMEOUT_MS: Final = 600_000  # a migration of another process is waited for this long
 # A migration fails rather than holds up the service; once it has its locks it may take its time.
@@ -47,17 +45,6 @@ def statements(
     return manager
 
 
-async def pending() -> list[str]:
-    """The ids of migrations that the database hasn't seen, in order. Raises Unavailable."""
-    runner = BaseMigrationManager()
-    known = set(runner.get_migration_modules(APP_CONFIG.resolved_migrations_folder_path))
-    async with translated():
-        done: set[str] = set()
-        if await Migration.table_exists().run():
-            done = set(await Migration.get_migrations_which_ran(app_name=APP))
-    return sorted(known - done)
-
-
 async def migrate(pool: Pool) -> list[str]:
     """Brings the database to the newest schema; the ids that were run. Raises Unavailable.
 
@@ -67,7 +54,7 @@ async def migrate(pool: Pool) -> list[str]:
         await turn.execute(f"SET lock_timeout = {TURN_TIMEOUT_MS}; SET statement_timeout = 0")
         await turn.execute("SELECT pg_advisory_lock($1)", TURN)
         try:
-            due = await pending()
+            due = await pending(pool)
             if due:
                 await _run(ForwardsMigrationManager(app_name=APP, migration_id="all"))
             return due

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from adapters.postgres.engine import Pool, translated
-from adapters.postgres.migrating import pending
+from adapters.postgres.pending import pending
 from application.ports import PartState
 from domain.errors import Failure
 
@@ -31,10 +31,12 @@ class PostgresPart:
 class MigrationsPart:
     """Ready while no migration is pending."""
 
+    pool: Pool
+
     async def check(self) -> PartState:
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                due = await pending()
+                due = await pending(self.pool)
         except (Failure, TimeoutError) as error:
             return PartState(ok=False, detail=_told(error))
         if due:

@@ -1,14 +1,13 @@
 """The schema's tables and migrations, where Piccolo looks for them."""
 
-from pathlib import Path
-
 from piccolo.conf.apps import AppConfig
 
 from adapters.postgres import tables
+from adapters.postgres.pending import APP, FOLDER
 
 APP_CONFIG = AppConfig(
-    app_name="pandaprobe",
-    migrations_folder_path=str(Path(__file__).parent / "migrations"),
+    app_name=APP,
+    migrations_folder_path=str(FOLDER),
     table_classes=list(tables.ALL),
     migration_dependencies=[],
     commands=[],

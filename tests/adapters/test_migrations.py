@@ -10,6 +10,7 @@ import pytest
 
 from adapters.postgres import migrating, tables
 from adapters.postgres.engine import Pool, PoolSettings, opened
+from adapters.postgres.pending import pending
 from adapters.postgres.piccolo_conf import DB
 from domain.errors import Unavailable
 
@@ -72,14 +73,14 @@ async def relations(pool: Pool) -> set[str]:
 
 
 async def test_up_down_and_up_again(database):
-    due = await migrating.pending()
+    due = await pending(database)
     assert due
     assert await migrating.migrate(database) == due
     up = await schema(database)
     assert await relations(database) == set(OURS)
     await migrating.undo(due[0])
     assert await relations(database) == set()
-    assert await migrating.pending() == due
+    assert await pending(database) == due
     assert await migrating.migrate(database) == due
     assert await schema(database) == up
 
@@ -87,7 +88,7 @@ async def test_up_down_and_up_again(database):
 async def test_a_second_run_finds_nothing_to_do(database):
     await migrating.migrate(database)
     up = await schema(database)
-    assert await migrating.pending() == []
+    assert await pending(database) == []
     assert await migrating.migrate(database) == []
     assert await schema(database) == up
 
@@ -101,7 +102,7 @@ async def test_what_was_done_but_not_noted_can_be_run_again(database):
 
 
 async def test_of_several_at_once_one_migrates(database):
-    due = await migrating.pending()
+    due = await pending(database)
     ran = await asyncio.gather(*(migrating.migrate(database) for _ in range(3)))
     assert sorted(ran) == [[], [], due]
     assert await relations(database) == set(OURS)
