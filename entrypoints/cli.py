@@ -6,33 +6,34 @@ Nothing is imported before it is known what is asked for: `serve` has to be quic
 import argparse
 import asyncio
 import os
-import re
 import sys
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+from entrypoints.arguments import DAY_S, Command, Subcommands, add_command, duration
 from entrypoints.settings import Settings, SettingsError, read_settings
 from entrypoints.startup import CommandError, check_layout, check_servers
 
 PROGRAM: Final = "pandaprobe-server"
-UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-HELP_WIDTH: Final = 80
-TOKEN_MAX_S: Final = 366 * UNIT_S["d"]
 
-type Command = Callable[[argparse.Namespace, Settings], int]
+# What `dev` and its tokens take for said where the environment says nothing.
+DEV: Final = {
+    "PANDAPROBE_APP_ENV": "development",
+    "PANDAPROBE_LOG_FORMAT": "console",
+    "PANDAPROBE_AUTH_DEV_ISSUER": "on",
+}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Runs one command. 0: done; 1: it couldn't be; 2: the command line or a setting is wrong."""
     given = _parser().parse_args(arguments)
     try:
         check_layout()
-        environ = {**given.defaults, **os.environ}
+        told = {**given.defaults, **environ}
         if given.joins_dev:
-            environ = _joined(environ)
+            told = _joined(told)
         command: Command = given.command
-        return command(given, read_settings(environ))
+        return command(given, read_settings(told))
     except SettingsError as error:
         return _refused(str(error), 2)
     except CommandError as error:
@@ -133,10 +134,16 @@ def _parser() -> argparse.ArgumentParser:
         f"`{PROGRAM} <command> --help` explains a command.",
     )
     commands = parser.add_subparsers(title="commands", metavar="<command>", required=True)
-    dev_issuer = {"PANDAPROBE_AUTH_DEV_ISSUER": "on"}
-    dev = {"PANDAPROBE_APP_ENV": "development", "PANDAPROBE_LOG_FORMAT": "console", **dev_issuer}
+    _add_processes(commands)
+    _add_upkeep(commands)
+    _add_token(commands)
+    _add_keys(commands)
+    return parser
 
-    _add(
+
+def _add_processes(commands: Subcommands) -> None:
+    """What runs until it is stopped: `dev`, `serve`, `worker`."""
+    add_command(
         commands,
         "dev",
         _dev,
@@ -147,9 +154,9 @@ def _parser() -> argparse.ArgumentParser:
         "Where one of its processes ends by itself, all are stopped and the reason is told; "
         "what was accepted is kept, and the next start goes on with it.",
         example="PANDAPROBE_PORT=9000 pandaprobe-server dev",
-        defaults=dev,
+        defaults=DEV,
     )
-    _add(
+    add_command(
         commands,
         "serve",
         _serve,
@@ -159,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
         example="PANDAPROBE_DATABASE_URL=postgresql://… PANDAPROBE_REDIS_URL=redis://… \\\n"
         "    pandaprobe-server serve",
     )
-    _add(
+    add_command(
         commands,
         "worker",
         _worker,
@@ -168,7 +175,11 @@ def _parser() -> argparse.ArgumentParser:
         example="PANDAPROBE_DATABASE_URL=postgresql://… PANDAPROBE_REDIS_URL=redis://… \\\n"
         "    pandaprobe-server worker",
     )
-    migrate = _add(
+
+
+def _add_upkeep(commands: Subcommands) -> None:
+    """`migrate` and `doctor`."""
+    migrate = add_command(
         commands,
         "migrate",
         _migrate,
@@ -182,28 +193,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="change nothing; list what is pending, and exit with 1 if anything is",
     )
-    token = _add(
-        commands,
-        "token",
-        _token,
-        summary="a token of the development issuer, to sign in without an identity provider",
-        description="Prints a JSON Web Token signed with the key in the data folder. Only a "
-        "server that runs on the same folder with PANDAPROBE_AUTH_DEV_ISSUER=on believes it, as "
-        "`dev` does.",
-        example='curl -H "Authorization: Bearer $(pandaprobe-server token)" …',
-        defaults=dev,
-    )
-    token.add_argument("--email", default="dev@localhost", help="whose; default: %(default)s")
-    token.add_argument("--name", default="Developer", help="shown name; default: %(default)s")
-    token.add_argument(
-        "--expires",
-        type=_duration,
-        default="12h",
-        metavar="TIME",
-        help="how long it lasts: a number and s, m, h or d, at most 366d; default: %(default)s",
-    )
-    _add_keys(commands)
-    _add(
+    add_command(
         commands,
         "doctor",
         _doctor,
@@ -213,10 +203,30 @@ def _parser() -> argparse.ArgumentParser:
         example="pandaprobe-server doctor",
         joins_dev=True,
     )
-    return parser
 
 
-type Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse gives the type no public name
+def _add_token(commands: Subcommands) -> None:
+    """`token`."""
+    token = add_command(
+        commands,
+        "token",
+        _token,
+        summary="a token of the development issuer, to sign in without an identity provider",
+        description="Prints a JSON Web Token signed with the key in the data folder. Only a "
+        "server that runs on the same folder with PANDAPROBE_AUTH_DEV_ISSUER=on believes it, as "
+        "`dev` does.",
+        example='curl -H "Authorization: Bearer $(pandaprobe-server token)" …',
+        defaults=DEV,
+    )
+    token.add_argument("--email", default="dev@localhost", help="whose; default: %(default)s")
+    token.add_argument("--name", default="Developer", help="shown name; default: %(default)s")
+    token.add_argument(
+        "--expires",
+        type=duration,
+        default="12h",
+        metavar="TIME",
+        help="how long it lasts: a number and s, m, h or d, at most 366d; default: %(default)s",
+    )
 
 
 def _add_keys(commands: Subcommands) -> None:
@@ -224,7 +234,7 @@ def _add_keys(commands: Subcommands) -> None:
     about = "make API keys for programs"
     key = commands.add_parser("key", help=about, description=f"{about.capitalize()}.")
     actions = key.add_subparsers(title="commands", metavar="<command>", required=True)
-    create = _add(
+    create = add_command(
         actions,
         "create",
         _key_create,
@@ -246,46 +256,12 @@ def _add_keys(commands: Subcommands) -> None:
     )
     create.add_argument(
         "--expires",
-        type=lambda text: None if text == "never" else _duration(text),
+        type=lambda text: None if text == "never" else duration(text),
         default="never",
-        choices=(None, 90 * UNIT_S["d"]),
+        choices=(None, DAY_S * 90),
         metavar="{never,90d}",
         help="default: never",
     )
-
-
-def _add(
-    commands: Subcommands,
-    name: str,
-    command: Command,
-    *,
-    summary: str,
-    description: str,
-    example: str,
-    joins_dev: bool = False,
-    defaults: Mapping[str, str] | None = None,
-) -> argparse.ArgumentParser:
-    """A command. `defaults` stand where the environment says nothing."""
-    parser = commands.add_parser(
-        name,
-        help=summary,
-        description="\n\n".join(
-            textwrap.fill(part, HELP_WIDTH) for part in description.split("\n\n")
-        ),
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(command=command, joins_dev=joins_dev, defaults=defaults or {})
-    return parser
-
-
-def _duration(text: str) -> int:
-    """Seconds, of a number with its unit."""
-    parts = re.fullmatch(r"([1-9]\d{0,8})([smhd])", text)
-    seconds = int(parts[1]) * UNIT_S[parts[2]] if parts else TOKEN_MAX_S + 1
-    if seconds > TOKEN_MAX_S:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 30m, 12h or 90d, up to 366d")
-    return seconds
 
 
 if __name__ == "__main__":

@@ -6,9 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from adapters.embedded.postgres import start_postgres
 from adapters.embedded.valkey import start_valkey
+
+# `make check` takes a look, `make test` a good one; timings are never asserted.
+settings.register_profile("quick", max_examples=20, deadline=None)
+settings.register_profile("full", deadline=None)
+settings.load_profile("full")
 
 # Nothing in the tests that share this server survives it, so it need not wait for the disk.
 HASTY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 PLACE_MAX: Final = 6  # components of a path; requests are shallow, only payloads are deep
+DEPTH_MAX: Final = 100_000  # no parser goes half as deep: a place that does is deep enough
 TOKENS_MAX: Final = 2_000_000  # a body of nothing but brackets isn't worth more seconds than two
 
 _NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
@@ -13,7 +14,7 @@ _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{},]')
 
 def is_deeper(text: bytes, levels: int) -> bool:
     """Whether a JSON value is nested deeper than `levels`; `[[1]]` is nested two levels."""
-    if text.count(b"[") + text.count(b"{") <= levels:
+    if len(text) <= levels or text.count(b"[") + text.count(b"{") <= levels:
         return False
     depth = 0
     for bracket in _STRING.sub(b"", text).translate(None, _NO_BRACKETS):
@@ -36,6 +37,8 @@ def deepest(text: bytes) -> list[str | int]:
         mark = token[0]
         if count > TOKENS_MAX:
             return []
+        if best > DEPTH_MAX:
+            return place
         if mark in b"[{":
             path.append(0 if mark == b"[" else None)
             if len(path) > best:

@@ -7,7 +7,7 @@ from typing import Final
 LONE_MESSAGE: Final = "must not contain a lone surrogate"
 
 # It begins with U+0000, for which every reader looks anyway, and nobody can guess the rest.
-LONE: Final = f"\0lone-{secrets.token_hex(16)}"
+LONE: Final = f"\0{secrets.token_urlsafe(12)}"
 LONE_ESCAPED: Final = LONE.replace("\0", "\\u0000").encode()
 
 _HIGH: Final = rb"\\u[dD][89abAB][0-9a-fA-F]{2}"
@@ -23,4 +23,4 @@ def marked(text: bytes) -> bytes:
         return text  # no JSON, and marking it must not make it so
     # Escaped backslashes are put aside: what still begins with a backslash is an escape.
     aside = text.replace(_BACKSLASH, _ASIDE)
-    return _LONE.sub(lambda _: LONE_ESCAPED, aside).replace(_ASIDE, _BACKSLASH)
+    return _LONE.sub(LONE_ESCAPED.replace(b"\\", rb"\\"), aside).replace(_ASIDE, _BACKSLASH)

@@ -62,7 +62,7 @@ async def test_a_fixed_part_says_what_it_was_given(state):
 async def test_what_works_is_ok(pool: Pool, redis_url: str):
     async with opened(redis_url) as client:
         states = [
-            await told(one) for one in (PostgresPart(pool), MigrationsPart(), RedisPart(client))
+            await told(one) for one in (PostgresPart(pool), MigrationsPart(pool), RedisPart(client))
         ]
     assert states == [PartState(ok=True)] * 3
 

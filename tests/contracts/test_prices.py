@@ -120,6 +120,11 @@ def test_a_price_is_that_of_the_spans_own_date(genai, at, usd):
     assert genai.price("o3", MILLION, at) == usd
 
 
+@pytest.mark.parametrize(("tokens", "usd"), [(200_000, "0.25"), (200_001, "0.5000025")])
+def test_beyond_a_step_every_token_costs_more(genai, tokens, usd):
+    assert genai.price("gemini-2.5-pro", Usage(tokens, 0, is_known=True), NOON) == Decimal(usd)
+
+
 @pytest.mark.parametrize(
     ("sent", "meant"),
     [

@@ -51,6 +51,12 @@ def test_any_other_is_refused_naming_the_field(sent):
     assert error.field == "header.X-Project-Name"
 
 
+def test_the_bound_is_the_published_one():
+    assert checked_name("x" * 255, "name") == "x" * 255
+    with pytest.raises(Invalid):
+        checked_name("x" * 256, "name")
+
+
 @given(
     st.sampled_from(EDGE),
     st.text(st.sampled_from(INSIDE), max_size=NAME_MAX - 2),

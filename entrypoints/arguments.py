@@ -1,0 +1,51 @@
+"""How a command line is described: commands that explain themselves, and times with a unit."""
+
+import argparse
+import re
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from entrypoints.settings import Settings
+
+DAY_S: Final = 86_400
+UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": DAY_S}
+DURATION_MAX_S: Final = 366 * DAY_S
+HELP_WIDTH: Final = 80
+
+type Command = Callable[[argparse.Namespace, Settings], int]
+type Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse gives the type no public name
+
+
+def add_command(
+    commands: Subcommands,
+    name: str,
+    command: Command,
+    *,
+    summary: str,
+    description: str,
+    example: str,
+    joins_dev: bool = False,
+    defaults: Mapping[str, str] | None = None,
+) -> argparse.ArgumentParser:
+    """A command. `defaults` stand where the environment says nothing."""
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description="\n\n".join(
+            textwrap.fill(part, HELP_WIDTH) for part in description.split("\n\n")
+        ),
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=command, joins_dev=joins_dev, defaults=defaults or {})
+    return parser
+
+
+def duration(text: str) -> int:
+    """Seconds, of a number with its unit."""
+    parts = re.fullmatch(r"([1-9]\d{0,8})([smhd])", text)
+    seconds = int(parts[1]) * UNIT_S[parts[2]] if parts else DURATION_MAX_S + 1
+    if seconds > DURATION_MAX_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 30m, 12h or 90d, up to 366d")
+    return seconds

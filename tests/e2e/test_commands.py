@@ -1,0 +1,187 @@
+"""`migrate`, `serve`, `worker`, `doctor` and `key create` on servers that somebody else runs."""
+
+import asyncio
+import json
+import os
+import re
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import httpx
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 30
+
+type Environment = dict[str, str]
+
+
+async def started(environ: Environment, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "entrypoints.cli", *arguments),
+        env=environ,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def command(environ: Environment, *arguments: str) -> tuple[int | None, str, str]:
+    """Exit status, stdout and stderr of one that ends by itself."""
+    process = await started(environ, *arguments)
+    out, err = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    return process.returncode, out.decode(), err.decode()
+
+
+async def said(process: asyncio.subprocess.Process, words: str) -> None:
+    assert process.stderr
+    async with asyncio.timeout(DEADLINE_S):
+        while words not in (line := (await process.stderr.readline()).decode()):
+            assert line, "it ended"
+
+
+async def stopped(process: asyncio.subprocess.Process, number: signal.Signals) -> int | None:
+    process.send_signal(number)
+    await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    return process.returncode
+
+
+@pytest.fixture
+async def environ(postgres_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Environment]:
+    """An environment with an empty database of this test, and a free port."""
+    name = f"commands_{secrets.token_hex(6)}"
+    administrator = await asyncpg.connect(postgres_url)
+    await administrator.execute(f"CREATE DATABASE {name}")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("PANDAPROBE_")}
+    yield {
+        **inherited,
+        "PYTHONPATH": str(ROOT),
+        "PANDAPROBE_DATABASE_URL": urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}")),
+        "PANDAPROBE_REDIS_URL": redis_url,
+        "PANDAPROBE_DATA_DIR": str(tmp_path / "data"),
+        "PANDAPROBE_PORT": str(port),
+    }
+    await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await administrator.close()
+
+
+@pytest.fixture
+async def migrated(environ: Environment) -> Environment:
+    status, out, err = await command(environ, "migrate")
+    assert (status, "migrated: " in out) == (0, True), err
+    return environ
+
+
+async def test_check_tells_what_is_pending_and_changes_nothing(environ):
+    for _ in range(2):
+        status, out, _ = await command(environ, "migrate", "--check")
+        assert (status, out.startswith("pending: ")) == (1, True)
+    status, out, _ = await command(environ, "migrate")
+    assert (status, out.startswith("migrated: ")) == (0, True)
+    assert await command(environ, "migrate", "--check") == (0, "The schema is up to date.\n", "")
+    assert (await command(environ, "migrate"))[:2] == (0, "The schema is up to date.\n")
+
+
+@pytest.mark.parametrize("name", ["serve", "worker"])
+async def test_nothing_works_on_an_old_schema(environ, name):
+    status, _, err = await command(environ, name)
+    assert status == 1
+    assert "run pandaprobe-server migrate" in err.replace("`", "")
+    assert "Traceback" not in err
+
+
+async def test_a_worker_waits_for_work_and_stops_in_order(migrated):
+    worker = await started(migrated, "worker")
+    await said(worker, "waiting for work")
+    assert await stopped(worker, signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_serve_runs_on_the_servers_it_is_given_and_stops_in_order(migrated, number):
+    server = await started(migrated, "serve")
+    await said(server, "Application startup complete")
+    url = f"http://127.0.0.1:{migrated['PANDAPROBE_PORT']}"
+    async with httpx.AsyncClient(base_url=url) as client:
+        ready = await client.get("/health/ready")
+        assert ready.status_code == 200, ready.text
+        assert (await client.get("/health")).json()["environment"] == "production"
+        status, _, err = await command(migrated, "serve")
+        assert (status, "is in use: set PANDAPROBE_PORT" in err) == (1, True)
+    assert await stopped(server, number) == 0
+
+
+@pytest.mark.parametrize("name", ["serve", "worker", "migrate"])
+async def test_a_database_out_of_reach_is_told_in_a_line(environ, name):
+    away = {**environ, "PANDAPROBE_DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/d"}
+    status, _, err = await command(away, name)
+    assert status == 1
+    assert "database" in err
+    assert "secret" not in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "REDIS_URL"])
+async def test_the_doctor_names_the_server_that_is_away(migrated, variable):
+    away = {"DATABASE_URL": "postgresql://127.0.0.1:1/d", "REDIS_URL": "redis://127.0.0.1:1"}
+    status, out, _ = await command(migrated, "doctor")
+    assert (status, "WRONG" in out) == (0, False), out
+    environ = {**migrated, f"PANDAPROBE_{variable}": away[variable]}
+    status, out, err = await command(environ, "doctor")
+    wrong = " ".join(line for line in out.splitlines() if line.startswith("WRONG"))
+    assert status == 1, err
+    assert {"DATABASE_URL": "postgres", "REDIS_URL": "redis"}[variable] in wrong
+
+
+async def test_a_key_opens_the_organization_it_was_made_for(migrated):
+    owner = await asyncpg.connect(migrated["PANDAPROBE_DATABASE_URL"])
+    organization = "0b8f0a52-6f0c-4df5-9b39-5f6d2f1f7a10"
+    await owner.execute(
+        "INSERT INTO organizations (id, name, created_at) VALUES ($1, 'Acme', now())", organization
+    )
+    arguments = ("key", "create", "--organization", organization, "--scopes", "ingest,read")
+    status, out, err = await command(migrated, *arguments, "--expires", "90d")
+    row = await owner.fetchrow("SELECT *, expires_at - created_at AS lasts FROM api_keys")
+    await owner.close()
+    assert (status, bool(re.fullmatch(r"pp_[0-9a-f]{64}\n", out))) == (0, True), err
+    assert row
+    assert (str(row["organization_id"]), sorted(row["scopes"]), row["lasts"].days in {89, 90}) == (
+        organization,
+        ["ingest", "read"],
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "name the organization: --organization ID"),
+        (("--organization", "acme"), "'acme' is no id"),
+        (("--organization", "0b8f0a52-6f0c-4df5-9b39-5f6d2f1f7a11"), "not found"),
+        (("--scopes", "admin"), "'admin'"),
+    ],
+)
+async def test_a_key_that_can_t_be_made_is_told_why(migrated, arguments, told):
+    status, out, err = await command(migrated, "key", "create", *arguments)
+    assert (status, out) == (1, "")
+    assert told.lower() in err.lower()
+    assert "Traceback" not in err
+
+
+async def test_logs_are_json_lines(migrated):
+    worker = await started(migrated, "worker")
+    assert worker.stderr
+    line = json.loads(await asyncio.wait_for(worker.stderr.readline(), DEADLINE_S))
+    assert await stopped(worker, signal.SIGTERM) == 0
+    assert {"time", "level", "logger", "message"} <= set(line)

@@ -1,0 +1,203 @@
+"""The command line, as far as it goes without servers."""
+
+import base64
+import json
+import logging
+import re
+import socket
+import time
+
+import pytest
+
+from domain.identity.api_key import Scope
+from entrypoints import access, dev, doctor, logs
+from entrypoints.cli import main
+from entrypoints.settings import Settings
+from entrypoints.startup import CommandError, base_url, check_layout, check_servers, listen
+
+COMMANDS = ["dev", "serve", "worker", "migrate", "token", "key create", "doctor"]
+
+
+def claims(token: str) -> dict:
+    body = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_itself_with_an_example(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([*command.split(), "--help"], {})
+    said = capsys.readouterr().out
+    assert end.value.code == 0
+    assert re.search(r"^example:\n.*pandaprobe-server ", said, re.MULTILINE | re.DOTALL)
+    assert max(map(len, said.splitlines())) <= 100
+
+
+def test_the_list_names_every_command(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"], {})
+    said = capsys.readouterr().out
+    assert all(f"    {command.split()[0]} " in said for command in COMMANDS)
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["key"], ["token", "--expires", "1y"]])
+def test_a_wrong_command_line_ends_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(arguments, {})
+    assert end.value.code == 2
+    assert "usage: pandaprobe-server" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "migrate"])
+def test_a_missing_server_is_named_and_so_is_dev(command, capsys):
+    assert main([command], {}) == 1
+    said = capsys.readouterr().err
+    assert "PANDAPROBE_DATABASE_URL" in said
+    assert ("PANDAPROBE_REDIS_URL" in said) == (command != "migrate")
+    assert "`pandaprobe-server dev`" in said
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "migrate", "dev", "token", "doctor"])
+def test_a_wrong_setting_ends_every_command_with_2(command, capsys):
+    assert main([command], {"PANDAPROBE_PORT": "many", "PANDAPROBE_LOG_FORMAT": "xml"}) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in said] == ["PANDAPROBE_PORT", "PANDAPROBE_LOG_FORMAT"]
+
+
+def test_dev_is_refused_where_people_work(capsys):
+    assert main(["dev"], {"PANDAPROBE_APP_ENV": "production"}) == 2
+    assert "PANDAPROBE_AUTH_DEV_ISSUER must be off" in capsys.readouterr().err
+
+
+def test_a_token_names_its_bearer_and_lasts_as_long_as_asked(tmp_path, capsys):
+    environ = {"PANDAPROBE_DATA_DIR": str(tmp_path / "data")}
+    arguments = ["token", "--email", "ada@example.com", "--name", "Ada", "--expires", "90m"]
+    assert main(arguments, environ) == 0
+    said = claims(capsys.readouterr().out.strip())
+    assert (said["email"], said["sub"], said["name"]) == ("ada@example.com",) * 2 + ("Ada",)
+    assert said["exp"] - said["iat"] == 90 * 60
+    assert abs(said["iat"] - time.time()) < 60
+
+
+def test_a_token_needs_a_folder_for_its_key(tmp_path, capsys):
+    (tmp_path / "data").write_text("")
+    assert main(["token"], {"PANDAPROBE_DATA_DIR": str(tmp_path / "data")}) == 1
+    said = capsys.readouterr()
+    assert "no development key" in said.err
+    assert not said.out
+
+
+def test_the_packages_lie_side_by_side():
+    assert check_layout() is None
+
+
+def test_servers_that_are_named_are_enough():
+    assert check_servers(Settings(database_url="postgresql://h/d"), "database_url") is None
+    with pytest.raises(CommandError, match=r"^PANDAPROBE_REDIS_URL must be set"):
+        check_servers(Settings(database_url="postgresql://h/d"))
+
+
+def test_a_busy_port_is_told_by_name():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(CommandError, match=f"port {port} on 127.0.0.1 is in use: set PANDA"):
+            listen(Settings(port=port))
+    listen(Settings(port=port)).close()
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no such host.invalid"])
+def test_an_address_of_nobody_or_of_another_machine_is_told(host):
+    with pytest.raises(CommandError, match=f"^PANDAPROBE_HOST: {host} is no address"):
+        listen(Settings(host=host, port=18000))
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://[::1]:8000"),
+        ("localhost", "http://localhost:8000"),
+    ],
+)
+def test_clients_are_told_an_address_that_they_can_reach(host, url):
+    assert base_url(Settings(host=host)) == url
+
+
+@pytest.mark.parametrize("value", ["plain", "with space", "it's", 'a"b$c`d', "", "ä\\n"])
+def test_what_is_written_for_a_shell_is_read_back(tmp_path, value):
+    file = tmp_path / "dev.env"
+    dev.write_env(file, {"PANDAPROBE_A": value, "PANDAPROBE_B": "b"})
+    assert dev.read_env(file) == {"PANDAPROBE_A": value, "PANDAPROBE_B": "b"}
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"A='open\nB", b"= x\nno name=1"])
+def test_a_broken_file_says_nothing(tmp_path, content):
+    (tmp_path / "dev.env").write_bytes(content)
+    assert dev.read_env(tmp_path / "dev.env") == {}
+    assert dev.read_env(tmp_path / "none.env") == {}
+
+
+def test_the_servers_of_a_dev_that_was_killed_are_not_joined(tmp_path):
+    dev.write_env(tmp_path / "servers.env", {"PANDAPROBE_DATABASE_URL": "postgresql://h/d"})
+    (tmp_path / "lock").write_text("1\n")
+    assert dev.running_servers(str(tmp_path)) == {}
+
+
+def test_the_doctor_names_what_is_missing(tmp_path, capsys):
+    assert main(["doctor"], {"PANDAPROBE_DATA_DIR": str(tmp_path / "data")}) == 1
+    said = capsys.readouterr().out
+    assert "WRONG  postgres: PANDAPROBE_DATABASE_URL isn't set" in said
+    assert "WRONG  redis: PANDAPROBE_REDIS_URL isn't set" in said
+    assert "ok     data folder" in said
+
+
+def test_the_doctor_looks_at_the_folder(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert doctor.examine(Settings(data_dir=str(tmp_path / "file"))) == 1
+    assert "file: is no folder" in capsys.readouterr().out
+
+
+async def test_a_key_with_an_unknown_scope_is_refused_before_anything_is_opened():
+    wanted = {"organization": None, "name": "ci", "lasts_s": None}
+    with pytest.raises(CommandError, match="--scopes: 'admin'"):
+        await access.create_key(Settings(), scopes=("read", "admin"), **wanted)
+    assert "admin" not in set(Scope)
+
+
+def record(**extra) -> logging.LogRecord:
+    made = logging.makeLogRecord({"name": "pandaprobe", "levelname": "INFO", "msg": "%s ü"})
+    made.args = ("said",)
+    made.created, made.msecs = 1_700_000_000.25, 250.0
+    vars(made).update(extra)
+    return made
+
+
+def test_a_json_line_holds_the_time_in_utc_and_what_was_given():
+    line = json.loads(logs.JsonLines().format(record(request_id="r1", color_message="x")))
+    assert line == {
+        "time": "2023-11-14T22:13:20.250+00:00",
+        "level": "INFO",
+        "logger": "pandaprobe",
+        "message": "said ü",
+        "request_id": "r1",
+    }
+
+
+def test_a_line_to_read_holds_the_same():
+    line = logs.ConsoleLines().format(record(request_id="r1"))
+    assert line == "22:13:20 INFO    pandaprobe: said ü request_id=r1"
+
+
+@pytest.mark.parametrize("form", [logs.JsonLines, logs.ConsoleLines])
+def test_an_exception_is_told_with_its_trace(form):
+    try:
+        int("broken")
+    except ValueError as error:
+        told = form().format(record(exc_info=(type(error), error, error.__traceback__)))
+    assert "ValueError: invalid literal" in told
+    assert "Traceback" in told
