@@ -12,6 +12,8 @@ from entrypoints.startup import CommandError, check_servers, listen
 DRAIN_S: Final = 8  # requests under way may end within it; supervisors wait ten seconds or more
 BACKLOG: Final = 2048  # connections that wait to be accepted
 KEEP_ALIVE_S: Final = 65  # longer than the 60 s after which common load balancers let go
+# What a batch is made of lives until its COMMIT: looking for garbage in the midst of it is in vain.
+GC_AFTER: Final = 50_000  # containers that were made and not given back
 
 
 def serve(settings: Settings) -> int:
@@ -27,6 +29,7 @@ def serve(settings: Settings) -> int:
         from entrypoints import composition  # noqa: PLC0415
 
         gc.freeze()
+        gc.set_threshold(GC_AFTER, 20, 20)
         gc.enable()
         pending = asyncio.run(composition.pending(settings))
         if pending:

@@ -47,6 +47,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "max_wal_size": "4GB",  # with the next two: no checkpoint in the middle of a burst
     "checkpoint_timeout": "15min",
     "wal_compression": "on",
+    "wal_init_zero": "off",  # filling each new segment with zeros holds up commits for 20 to 60 ms
     "jit": "off",  # compiling costs list queries more than it gains
     "timezone": "UTC",
     "log_timezone": "UTC",

@@ -1,6 +1,6 @@
 """POST /traces, accepted and durable, beside the floor. Prints Markdown.
 
-    python -m tests.benchmarks.ingest
+    python -m tests.benchmarks.ingest [SPANS …]
 
 For 3, 12 and 100 spans a trace: the bare handler of `floor.py`, COPY of the same rows with
 nothing around it, and `pandaprobe-server serve`, one process, over PostgreSQL with its default
@@ -13,11 +13,10 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,9 +30,10 @@ from domain.ids import UserId
 from entrypoints import composition
 from entrypoints.settings import Settings
 from tests.benchmarks import write_paths
+from tests.benchmarks.folder import bench_folder
 
 CONNECTIONS = 32
-COUNTS = {3: 20_000, 12: 12_000, 100: 1_500}  # requests: six to ten seconds each
+COUNTS = {3: 100_000, 12: 15_000, 100: 2_000}  # requests; memory is looked at after the first
 READY_MAX_S = 120  # the floor makes its rows before it listens
 SERVE = [sys.executable, "-m", "entrypoints.cli", "serve"]
 
@@ -121,10 +121,8 @@ def machine() -> str:
     return f"{os.cpu_count()} × {model}, {memory:.0f} GiB, Python {platform.python_version()}"
 
 
-def main() -> None:
-    folder = Path(tempfile.mkdtemp(prefix="pandaprobe-bench-"))
-    folder.chmod(0o755)
-    with running(folder) as servers:
+def main(sizes: Sequence[int] = tuple(COUNTS)) -> None:
+    with bench_folder() as folder, running(folder) as servers:
         port = free_port()
         settings = Settings(database_url=servers.database_url, redis_url=servers.redis_url)
         asyncio.run(composition.migrate(settings))
@@ -140,7 +138,7 @@ def main() -> None:
         print("| spans | kB | bare handler | COPY alone | bare handler and COPY | **serve** | "
               "share | p50 ms | p99 ms | half load: p50 | p99 |")  # fmt: skip
         print("|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
-        for spans in COUNTS:
+        for spans in sizes:
             floor = [sys.executable, "-m", "tests.benchmarks.floor", str(floor_port)]
             url = f"http://127.0.0.1:{floor_port}/"
             with process(floor, url, dict(os.environ)):
@@ -171,4 +169,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main([int(size) for size in sys.argv[1:]] or tuple(COUNTS))

@@ -8,6 +8,7 @@ one, so a stalled server can't hide its own delay. Prints one JSON object.
 """
 
 import asyncio
+import gc
 import json
 import random
 import sys
@@ -76,6 +77,8 @@ async def main() -> None:
     rate = float(rest[0]) if rest else None
     made = requests(url, json.load(sys.stdin), int(spans), int(count), time.time_ns())
     size = sum(map(len, made)) // len(made)
+    gc.collect()
+    gc.disable()  # a pause of our own must not look like one of the server's
     warm = int(len(made) * WARM_UP_SHARE)
     await run(url, deque(made[:warm]), int(connections), None)
     latencies, statuses, took = await run(url, deque(made[warm:]), int(connections), rate)

@@ -10,12 +10,9 @@ unnest     an upsert from arrays for every table
 
 import asyncio
 import random
-import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 
 import asyncpg
 
@@ -32,6 +29,7 @@ from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.traces import TRACE
 from entrypoints.http.problems import Mistakes
 from tests.benchmarks.bodies import body
+from tests.benchmarks.folder import bench_folder
 from tests.builders import prices
 
 BATCH = 64
@@ -178,8 +176,5 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    folder = Path(tempfile.mkdtemp(prefix="pandaprobe-bench-"))
-    folder.chmod(0o755)
-    with running(folder) as servers:
+    with bench_folder() as folder, running(folder) as servers:
         asyncio.run(main(servers.database_url))
-    sys.exit(0)
