@@ -20,6 +20,7 @@ from adapters.postgres.parts import MigrationsPart, PostgresPart
 from adapters.postgres.pending import pending as schema_pending
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.tracing import PostgresTraces
+from adapters.price_table import PriceTableError, TablePriceBook
 from adapters.prices import GenaiPriceBook
 from adapters.redis.client import RedisPart
 from adapters.redis.client import opened as redis_opened
@@ -27,10 +28,11 @@ from adapters.remembered import RememberedApiKeys, RememberedKeyUses, Remembered
 from adapters.tokens import DevelopmentIssuer, JwtTokens, fixed
 from application.identity.ports import Tokens
 from application.ports import PartState
+from application.tracing.ports import PriceBook
 from application.use_cases import Ports, UseCases, utc_now
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
-from entrypoints.settings import Settings
+from entrypoints.settings import Settings, SettingsError, variable
 
 type Message = dict[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
@@ -94,16 +96,30 @@ def _tokens(settings: Settings) -> Tokens:
     )
 
 
+def price_book(settings: Settings) -> PriceBook:
+    """The operator's table where there is one, else the built-in one. Raises SettingsError."""
+    if settings.price_table is None:
+        built_in = GenaiPriceBook()
+        built_in.warm()
+        return built_in
+    try:
+        return TablePriceBook.from_file(Path(settings.price_table))
+    except PriceTableError as error:
+        raise SettingsError(f"{variable('price_table')}: {error}") from error
+
+
 @asynccontextmanager
-async def ports(settings: Settings) -> AsyncIterator[Ports]:
-    """Every port filled, for as long as the block is open. Leaving it writes what was accepted."""
+async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIterator[Ports]:
+    """Every port filled, for as long as the block is open. Leaving it writes what was accepted.
+
+    Raises SettingsError, Unavailable.
+    """
     seconds = settings.api_key_cache_seconds
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(database(settings))
         redis = await stack.enter_async_context(redis_opened(settings.redis_url or ""))
-        prices = GenaiPriceBook()
-        prices.warm()
-        traces = await stack.enter_async_context(PostgresTraces.over(pool, prices))
+        book = prices or price_book(settings)
+        traces = await stack.enter_async_context(PostgresTraces.over(pool, book))
         keys = PostgresApiKeys(pool)
         uses = await stack.enter_async_context(RememberedKeyUses.over(keys))
         yield Ports(
@@ -128,6 +144,7 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._prices = price_book(settings)
         self._config = HttpConfig(
             version=product_version(),
             environment=settings.app_env,
@@ -145,7 +162,7 @@ class App:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()  # lifespan.startup
-        async with ports(self._settings) as filled:
+        async with ports(self._settings, self._prices) as filled:
             self._http = create_app(UseCases.over(filled), self._config)
             await send({"type": "lifespan.startup.complete"})
             await receive()  # lifespan.shutdown
@@ -153,5 +170,5 @@ class App:
 
 
 def build_app(settings: Settings) -> App:
-    """The HTTP service over the servers that the settings name."""
+    """The HTTP service over the servers that the settings name. Raises SettingsError."""
     return App(settings)

@@ -73,6 +73,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(description="whole seconds from 0 to 300", ge=0, le=300)
     ] = 30
 
+    price_table: Annotated[str, Meta(description="a file", min_length=1)] | None = None
+
     def __repr__(self) -> str:
         """Every field but the secrets: the URLs hold passwords."""
         shown = (
