@@ -22,7 +22,7 @@ test: setup lint types imports ## lint, types, import rules, and every test on s
 
 check: setup ## the fast part of it: no services, seconds
 	@start=$$(date +%s); \
-	$(MAKE) lint types imports && $(BIN)/pytest -n $(TEST_PROCESSES) --hypothesis-profile=quick -m "not service and not e2e" && \
+	$(MAKE) lint types imports && $(BIN)/pytest -n $(TEST_PROCESSES) --hypothesis-profile=quick -m "not service and not e2e and not slow" && \
 	echo "check: $$(( $$(date +%s) - start )) s"
 
 lint: setup ## style

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,9 @@ from hypothesis import settings
 
 from adapters.embedded.postgres import start_postgres
 from adapters.embedded.valkey import start_valkey
+from adapters.postgres import migrating
+from adapters.postgres.engine import Pool, PoolSettings, opened
+from adapters.postgres.piccolo_conf import DB
 
 # `make check` takes a look, `make test` a good one; timings are never asserted.
 settings.register_profile("quick", max_examples=20, deadline=None)
@@ -42,3 +45,11 @@ def redis_url(servers_folder: Path) -> Iterator[str]:
     child, url = start_valkey(servers_folder)
     yield url
     child.stop()
+
+
+@pytest.fixture(scope="session")
+async def pool(postgres_url: str) -> AsyncIterator[Pool]:
+    """A migrated database, shared by all tests: each writes under ids of its own."""
+    async with opened(DB, PoolSettings(url=postgres_url)) as pool:
+        await migrating.migrate(pool)
+        yield pool

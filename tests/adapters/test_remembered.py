@@ -432,6 +432,7 @@ async def test_a_database_that_is_away_delays_the_writing_only(inner, caplog, er
     assert "could not be written yet" in caplog.text
 
 
+@pytest.mark.slow
 async def test_a_database_that_never_answers_holds_up_no_stop(inner, caplog):
     key = inner.key()
     inner.gate = asyncio.Event()

@@ -3,7 +3,8 @@
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,7 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@cache  # every rule looks at every file
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), str(path))
 
@@ -68,7 +70,27 @@ def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
 
 CODE: Final = modules(*PACKAGES)
 TESTS: Final = modules("tests")
-BY_NAME: Final = {"ids": relative}
+
+
+def in_each(paths: Sequence[Path]) -> Callable[[Callable[[Path], None]], Callable[[], None]]:
+    """One test that goes through all the files, and names each that doesn't pass."""
+
+    def test_of(check: Callable[[Path], None]) -> Callable[[], None]:
+        def test() -> None:
+            assert paths
+            problems: dict[str, str] = {}
+            for path in paths:
+                try:
+                    check(path)
+                except AssertionError as problem:
+                    problems[relative(path)] = str(problem)
+            assert problems == {}
+
+        test.__name__, test.__doc__ = check.__name__, check.__doc__
+        return test
+
+    return test_of
+
 
 # --- the hexagon ---------------------------------------------------------------------------
 
@@ -90,7 +112,7 @@ def test_nothing_in_the_domain_awaits():
     assert waiting == []
 
 
-@pytest.mark.parametrize("path", modules("domain", "application"), **BY_NAME)
+@in_each(modules("domain", "application"))
 def test_time_and_chance_are_arguments(path):
     asked = {name for name, _ in calls(path)}
     ours = relative(path) == "application/use_cases.py"  # where the real ones are the default
@@ -164,14 +186,14 @@ def test_the_pages_that_ports_name_exist():
 # --- shape and names -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [p for p in CODE if "migrations" not in p.parts], **BY_NAME)
+@in_each([p for p in CODE if "migrations" not in p.parts])
 def test_a_module_is_a_chapter_and_a_function_a_screen(path):
     assert len(path.read_text().splitlines()) <= MODULE_LINES_MAX
     for node in functions(path):
         assert (node.end_lineno or 0) - node.lineno < FUNCTION_LINES_MAX, node.name
 
 
-@pytest.mark.parametrize("path", TESTS, **BY_NAME)
+@in_each(TESTS)
 def test_a_function_of_the_tests_is_a_screen_too(path):
     for node in functions(path):
         assert (node.end_lineno or 0) - node.lineno < FUNCTION_LINES_MAX, node.name
@@ -181,7 +203,7 @@ def words(name: str) -> set[str]:
     return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[A-Z]", name)}
 
 
-@pytest.mark.parametrize("path", CODE + TESTS, **BY_NAME)
+@in_each(CODE + TESTS)
 def test_no_name_says_nothing(path):
     names = [path.stem, path.parent.name]
     if path in CODE:
@@ -189,7 +211,7 @@ def test_no_name_says_nothing(path):
     assert [name for name in names if words(name) & VAGUE] == []
 
 
-@pytest.mark.parametrize("path", [path for path in CODE if path.name != "__init__.py"], **BY_NAME)
+@in_each([path for path in CODE if path.name != "__init__.py"])
 def test_a_module_says_what_it_is_for(path):
     assert "migrations" in path.parts or ast.get_docstring(tree(path))
 
@@ -202,7 +224,7 @@ def reason(line: str, before: str, mark: str) -> str:
     return f"{own.strip(' -#')}{above.strip('# ')}"
 
 
-@pytest.mark.parametrize("path", [p for p in CODE + TESTS if p != Path(__file__)], **BY_NAME)
+@in_each([p for p in CODE + TESTS if p != Path(__file__)])
 def test_an_exception_to_a_check_names_its_code_and_says_why(path):
     lines = ["", *path.read_text().splitlines()]
     for number, line in enumerate(lines[1:], 1):
@@ -219,7 +241,7 @@ def test_an_exception_to_a_check_names_its_code_and_says_why(path):
 # --- tests ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [p for p in TESTS if "benchmarks" not in p.parts], **BY_NAME)
+@in_each([p for p in TESTS if "benchmarks" not in p.parts])
 def test_tests_use_the_real_thing_and_do_not_sleep(path):
     for node in ast.walk(tree(path)):
         names = [alias.name for alias in getattr(node, "names", []) if isinstance(alias, ast.alias)]
@@ -248,7 +270,7 @@ def holds(node: ast.AST) -> bool:
     return False
 
 
-@pytest.mark.parametrize("path", TESTS, **BY_NAME)
+@in_each(TESTS)
 def test_every_test_can_fail(path):
     local = {node.name: node for node in functions(path)}
     for name, node in local.items():

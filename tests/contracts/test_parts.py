@@ -76,6 +76,7 @@ async def test_what_cannot_be_reached_is_told(part: Opened):
 
 
 @REMOTE
+@pytest.mark.slow
 async def test_what_does_not_answer_is_told_in_time(part: Opened, silent: str):
     async with part(silent) as mute:
         state = await told(mute)
