@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,13 +23,11 @@ from adapters.embedded.process import free_port
 from adapters.embedded.servers import Servers, running
 from adapters.postgres.engine import PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
-from application.use_cases import UseCases
-from domain.identity.user import Claims
-from domain.ids import UserId
 from entrypoints import composition
 from entrypoints.settings import Settings
 from tests.benchmarks import write_paths
 from tests.benchmarks.folder import bench_folder
+from tests.first_key import first_key
 
 CONNECTIONS = 32
 COUNTS = {3: 100_000, 12: 15_000, 100: 2_000}  # requests; memory is looked at after the first
@@ -73,16 +70,6 @@ def process(command: list[str], ready: str, environ: dict[str, str]) -> Iterator
 def resident_mb(pid: int) -> float:
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-
-async def first_key(settings: Settings) -> str:
-    async with composition.ports(settings) as ports:
-        use = UseCases.over(ports)
-        claims = Claims(issuer="bench", subject="bench", email="bench@localhost")
-        user = await ports.users.signed_in(claims, new=UserId(uuid.uuid4()), at=ports.clock())
-        organization = await use.resolve_organization(user.id, None)
-        _, secret = await use.issue_key(organization, name="bench")
-        return secret
 
 
 async def copy_rate(servers: Servers, spans: int) -> float:

@@ -17,12 +17,10 @@ import pytest
 from adapters.embedded.postgres import start_postgres
 from adapters.embedded.process import free_port
 from adapters.embedded.valkey import start_valkey
-from application.use_cases import UseCases
-from domain.identity.user import Claims
-from domain.ids import UserId
 from entrypoints import composition
 from entrypoints.settings import Settings
 from tests.e2e.conftest import own_environ, wait_a_moment
+from tests.first_key import first_key
 
 pytestmark = pytest.mark.e2e
 
@@ -87,16 +85,6 @@ class Service:
         self.api.wait(15)
         self.postgres.stop()
         self.redis.stop()
-
-
-async def first_key(settings: Settings) -> str:
-    async with composition.ports(settings) as ports:
-        use = UseCases.over(ports)
-        claims = Claims(issuer="test", subject="test", email="test@localhost")
-        user = await ports.users.signed_in(claims, new=UserId(uuid.uuid4()), at=ports.clock())
-        organization = await use.resolve_organization(user.id, None)
-        _, secret = await use.issue_key(organization, name="test")
-        return secret
 
 
 @pytest.fixture
