@@ -1,5 +1,6 @@
 """What tokens cost, by the prices that `genai-prices` collects."""
 
+import asyncio
 import importlib.metadata
 import json
 import logging
@@ -75,8 +76,8 @@ class GenaiPriceBook:
     """The prices that the installed `genai-prices` holds, by provider, model and date.
 
     The package is loaded by a process of its own, and what it says of tokens is kept in 4 MB.
-    `warm` starts that; a price that is asked for earlier waits for it. Where it can't be loaded,
-    everything is unpriced, and the log says why.
+    `warm` starts that, `loaded` waits for it, and so does a price that is asked for earlier.
+    Where it can't be loaded, everything is unpriced, and the log says why.
     """
 
     def __init__(self) -> None:
@@ -95,6 +96,11 @@ class GenaiPriceBook:
         """Starts loading, once, and returns at once."""
         if self._start.acquire(blocking=False):  # never released: it is started once
             threading.Thread(target=self._load, name="prices", daemon=True).start()
+
+    async def loaded(self) -> None:
+        """Returns once prices are at hand, or can't be had; within LOAD_MAX_S."""
+        self.warm()
+        await asyncio.wrap_future(self._catalogue)
 
     def price(self, model: str, usage: Usage, at: datetime) -> Decimal | None:
         return first_cost(self._tariffs(model), usage, at)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from joserfc.jwk import KeySet
+from msgspec import structs
 
 from adapters.memory.parts import FixedPart
 from adapters.postgres.engine import Pool, PoolSettings, opened
@@ -39,6 +40,7 @@ type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
 
 NO_JOBS: Final = PartState(ok=True, detail="this version has no jobs yet")
+MIGRATING_CONNECTIONS: Final = 3  # one holds the turn while others look and change
 ISSUER_FOLDER: Final = "issuer"
 
 
@@ -67,7 +69,10 @@ async def migrate(settings: Settings) -> list[str]:
     """Brings the database to the newest schema; the migrations that were run, in order."""
     from adapters.postgres import migrating  # noqa: PLC0415 - loads much that serving never needs
 
-    async with database(settings) as pool:
+    roomy = structs.replace(
+        settings, database_pool_size=max(settings.database_pool_size, MIGRATING_CONNECTIONS)
+    )
+    async with database(roomy) as pool:
         return await migrating.migrate(pool)
 
 
@@ -119,6 +124,8 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
         pool = await stack.enter_async_context(database(settings))
         redis = await stack.enter_async_context(redis_opened(settings.redis_url or ""))
         book = prices or price_book(settings)
+        if isinstance(book, GenaiPriceBook):
+            await book.loaded()  # or the first span with a model would hold up everybody else's
         traces = await stack.enter_async_context(PostgresTraces.over(pool, book))
         keys = PostgresApiKeys(pool)
         uses = await stack.enter_async_context(RememberedKeyUses.over(keys))

@@ -16,11 +16,11 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -37,6 +37,8 @@ STOP_TIMEOUT_S: Final = 4  # of the API and the worker; with the servers' turn, 
 WATCH_S: Final = 0.1  # between two looks at the children
 TOKEN_LASTS_S: Final = 30 * 86_400
 DEV_ENV: Final = "dev.env"
+# Our own address is asked without the proxy that the environment may name.
+DIRECTLY: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 SERVERS_ENV: Final = "servers.env"
 
 
@@ -49,13 +51,21 @@ def run(settings: Settings) -> int:
             "`migrate`, `serve` and `worker` on your servers"
         )
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, lambda *_: stop.set())
+    _on_signals(_leave)  # while servers start, which may take long after a crash
     try:
         return _supervise(settings, Path(settings.data_dir).absolute(), stop)
     except StartError as error:
         raise CommandError(str(error)) from error
+
+
+def _on_signals(handler: Callable[..., object]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, handler)
+
+
+def _leave(*_: object) -> NoReturn:
+    raise SystemExit(0)
 
 
 def running_servers(data_dir: str) -> Mapping[str, str]:
@@ -68,6 +78,7 @@ def _supervise(settings: Settings, data: Path, stop: threading.Event) -> int:
     with ExitStack() as stack:
         _say(f"Starting PostgreSQL and Valkey in {data}")
         own = stack.enter_context(servers.running(data))
+        _on_signals(lambda *_: stop.set())
         _await_port(settings, stop)
         settings = msgspec.structs.replace(
             settings, data_dir=str(data), database_url=own.database_url, redis_url=own.redis_url
@@ -185,7 +196,7 @@ def _await_ready(
         if (ended := _ended(children)) is not None:
             return ended
         try:
-            with urllib.request.urlopen(f"{base_url(settings)}/health/ready", timeout=2):  # noqa: S310 - our own address
+            with DIRECTLY.open(f"{base_url(settings)}/health/ready", timeout=2):
                 return None
         except urllib.error.HTTPError as error:
             said = error.read(2048).decode(errors="replace")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -105,6 +106,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         if not text:
             continue
         try:
+            if field in SECRET:
+                urlsplit(text).port  # noqa: B018 - raises where a password isn't percent-encoded
             values[field] = msgspec.convert(_prepared(text, kind), kind, strict=False)
         except (msgspec.ValidationError, ValueError):
             given = "" if field in SECRET else f", not {text!r}"

@@ -101,7 +101,7 @@ hard_objects: Final[SearchStrategy[JsonText]] = st.builds(
     _keys | st.sampled_from(_HARD),
     st.sampled_from(_HARD),
 )
-"""JSON objects with an escaped NUL or a lone surrogate, which no jsonb column holds."""
+"""JSON objects with an escaped NUL or a lone surrogate, which not every reader takes."""
 
 # --- tokens, money, time --------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The connection pool, transactions, and the driver's errors told in our words."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ type Connection = (
 
 CONNECT_TIMEOUT_S: Final = 5
 ACQUIRE_TIMEOUT_S: Final = 10  # for a free connection; who waits longer had better come back
+SILENCE_S: Final = 5  # beyond the statement timeout, before a server counts as gone
+CLOSE_TIMEOUT_S: Final = 2
 QUERIES_MAX: Final = 50_000  # of one connection, which is then replaced
 LOCK_TIMEOUT_MS: Final = 10_000  # longer than any batch; a wait beyond it is somebody's fault
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # what Postgres counts from
@@ -35,6 +38,9 @@ OUT_OF_REACH: Final = (
     asyncpg.InsufficientResourcesError,
     asyncpg.TransactionRollbackError,
     asyncpg.LockNotAvailableError,
+    asyncpg.InvalidAuthorizationSpecificationError,  # a password that was changed
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidTransactionStateError,  # read-only, as after a failover
 )
 # What no other try will change: Postgres can't hold the value.
 UNSTORABLE: Final = (
@@ -95,6 +101,8 @@ async def opened(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
         connection_class=asyncpg.Connection,
         record_class=asyncpg.Record,
         timeout=CONNECT_TIMEOUT_S,
+        # For a server that no longer answers, and so can't keep its own time limit.
+        command_timeout=settings.statement_timeout_ms / 1_000 + SILENCE_S,
         server_settings={
             "application_name": settings.application_name,
             "statement_timeout": str(settings.statement_timeout_ms),
@@ -110,7 +118,11 @@ async def opened(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
         yield pool
     finally:
         engine.config, engine.pool = before
-        await pool.close()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
 
 
 async def prepare(connection: Connection) -> None:
@@ -128,13 +140,6 @@ async def prepare(connection: Connection) -> None:
     )
     await connection.set_type_codec(
         "json", schema="pg_catalog", format="binary", encoder=bytes, decoder=bytes
-    )
-    await connection.set_type_codec(
-        "jsonb",
-        schema="pg_catalog",
-        format="binary",
-        encoder=lambda text: b"\x01" + (text.encode() if isinstance(text, str) else text),
-        decoder=lambda data: bytes(data[1:]),  # the first byte is the format's version
     )
 
 

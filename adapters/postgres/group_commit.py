@@ -17,6 +17,7 @@ BATCH_ITEMS_MAX: Final = 64  # larger batches gain nothing and lengthen the wait
 BATCH_BYTES_MAX: Final = 8 << 20
 LINE_ITEMS_MAX: Final = 4_096  # beyond it callers are told to come back, not made to wait longer
 LINE_BYTES_MAX: Final = 64 << 20
+CLOSE_TIMEOUT_S: Final = 5  # what is in line takes a fraction of it
 
 
 class Passing(Protocol):
@@ -30,6 +31,10 @@ class Waiting[T]:
     item: T
     size: int
     written: asyncio.Future[None]
+
+    def fail(self, error: Exception) -> None:
+        if not self.written.done():
+            self.written.set_exception(error)
 
 
 @dataclass(slots=True)
@@ -74,10 +79,18 @@ class GroupCommit[T]:
         ]
 
     async def close(self) -> None:
-        """Takes nothing more, and returns once all that was taken is written or has failed."""
+        """Takes nothing more, and returns once all that was taken is written or has failed.
+
+        A store that doesn't answer for CLOSE_TIMEOUT_S is given up: who still waits is told.
+        """
         self._closing = True
         self._filled.set()
-        await asyncio.gather(*self._writers)
+        _, stuck = await asyncio.wait(self._writers, timeout=CLOSE_TIMEOUT_S)
+        for writer in stuck:
+            writer.cancel()
+        await asyncio.gather(*stuck, return_exceptions=True)
+        while self._line:
+            self._line.popleft().fail(Unavailable("The service is shutting down; try again"))
 
     async def _run(self) -> None:
         while self._line or not self._closing:
@@ -110,8 +123,11 @@ class GroupCommit[T]:
                 await self._settle(batch[half:])
                 return
             for one in batch:
-                if not one.written.done():
-                    one.written.set_exception(error)
+                one.fail(error)
+        except asyncio.CancelledError:
+            for one in batch:
+                one.fail(Unavailable("The service is shutting down; try again"))
+            raise
         else:
             for one in batch:
                 if not one.written.done():

@@ -33,7 +33,8 @@ type Key = tuple[ProjectId, TraceId]
 type SpanKey = tuple[ProjectId, TraceId, SpanId]
 
 PAYLOAD_COLUMNS: Final = ("project_id", "trace_id", "input", "output")
-UNSTORABLE_RULE: Final = "can't be stored: nested too deep, or a number out of range"
+UNSTORABLE_RULE: Final = "can't be stored: nested too deep"
+SURELY_STORABLE: Final = 1_000  # levels that every Postgres takes with its default stack
 ROUNDS_MAX: Final = 3  # a trace may be deleted between two statements, hardly three times in a row
 
 # One array a column: as many parameters as columns, however many traces.
@@ -43,7 +44,7 @@ INSERT INTO traces ({_COLUMNS})
 SELECT p, t, n, sn, s, sa, ea, si, ui, e, r, g::text[], m, sc, ec, pt, ct, tc
 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
             $7::timestamptz[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
-            $13::jsonb[], $14::int[], $15::int[], $16::numeric[], $17::numeric[], $18::numeric[])
+            $13::json[], $14::int[], $15::int[], $16::numeric[], $17::numeric[], $18::numeric[])
      AS u(p, t, n, sn, s, sa, ea, si, ui, e, r, g, m, sc, ec, pt, ct, tc)
 """
 # Waits for another writer's uncommitted row of the same key, and then skips it.
@@ -94,19 +95,23 @@ def is_passing(error: Exception) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TraceWriter:
-    """Stores batches of traces. Each call is one transaction."""
+    """Stores batches of traces."""
 
     pool: Pool
     prices: PriceBook
 
     async def write(self, items: Sequence[Item]) -> None:
-        """Merges each item into what is stored: all of them, or none where this raises."""
+        """Merges each item into what is stored. Where it raises, some may be stored all the same.
+
+        Nearly always one transaction. What met a row that was just being deleted goes into
+        another: a later round must not wait for a key while it holds greater ones.
+        """
         incoming = _by_key(items)
-        async with self.pool.acquire() as connection, connection.transaction():
-            for _ in range(ROUNDS_MAX):
+        for _ in range(ROUNDS_MAX):
+            async with self.pool.acquire() as connection, connection.transaction():
                 incoming = await self._store(connection, incoming)
-                if not incoming:
-                    return
+            if not incoming:
+                return
         raise Unavailable("This trace is being deleted; try again")
 
     async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
@@ -194,9 +199,9 @@ class TraceWriter:
         errors: list[FieldError] = []
         async with self.pool.acquire() as connection:
             for path, owner in owners:
-                for name, kind, text in _payloads(owner):
+                for name, text in _suspects(owner):
                     try:
-                        await connection.execute(f"SELECT $1::{kind}", text)
+                        await connection.execute("SELECT $1::json", text)
                     except UNSTORABLE:
                         errors.append(FieldError(path + name, UNSTORABLE_RULE))
         return Invalid.fields(errors or [FieldError("", UNSTORABLE_RULE)])
@@ -239,15 +244,20 @@ def _payload_rows(traces: Iterable[tuple[Key, Trace]]) -> list[tuple[object, ...
     ]
 
 
-def _payloads(owner: Trace | Span) -> Iterable[tuple[str, str, JsonText]]:
-    values: list[tuple[str, str, JsonText | None]] = [
-        ("input", "json", owner.input),
-        ("output", "json", owner.output),
-        ("metadata", "jsonb", owner.metadata),
+def _suspects(owner: Trace | Span) -> Iterable[tuple[str, JsonText]]:
+    # Nothing but depth can be wrong with JSON here, and what has few brackets isn't deep.
+    values: list[tuple[str, JsonText | None]] = [
+        ("input", owner.input),
+        ("output", owner.output),
+        ("metadata", owner.metadata),
     ]
     if isinstance(owner, Span):
         values += [
-            ("token_usage", "json", owner.token_usage),
-            ("model_parameters", "json", owner.model_parameters),
+            ("token_usage", owner.token_usage),
+            ("model_parameters", owner.model_parameters),
         ]
-    return ((name, kind, text) for name, kind, text in values if text is not None)
+    return (
+        (name, text)
+        for name, text in values
+        if text is not None and text.count(b"[") + text.count(b"{") > SURELY_STORABLE
+    )

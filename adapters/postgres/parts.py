@@ -22,7 +22,7 @@ class PostgresPart:
         try:
             async with asyncio.timeout(TIMEOUT_S), translated():
                 await self.pool.execute("SELECT 1")
-        except (Failure, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
             return PartState(ok=False, detail=_told(error))
         return PartState(ok=True)
 
@@ -37,7 +37,7 @@ class MigrationsPart:
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 due = await pending(self.pool)
-        except (Failure, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
             return PartState(ok=False, detail=_told(error))
         if due:
             return PartState(ok=False, detail=f"{len(due)} pending: run pandaprobe-server migrate")
@@ -45,4 +45,6 @@ class MigrationsPart:
 
 
 def _told(error: Exception) -> str:
-    return str(error) or f"no answer within {TIMEOUT_S} s"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {TIMEOUT_S} s"
+    return error.message if isinstance(error, Failure) else type(error).__name__

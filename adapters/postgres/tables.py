@@ -10,7 +10,6 @@ from typing import Final
 
 from piccolo.columns import (
     JSON,
-    JSONB,
     UUID,
     Array,
     BigInt,
@@ -84,7 +83,7 @@ class TraceRow(Table, tablename="traces"):
     environment = Text(null=True, default=None)
     release = Text(null=True, default=None)
     tags = Array(base_column=Text())
-    metadata = JSONB()
+    metadata = JSON()
     span_count = Integer()
     error_span_count = Integer()
     prompt_tokens = Numeric()
@@ -120,7 +119,7 @@ class SpanRow(Table, tablename="spans"):
     error = Text(null=True, default=None)
     input = JSON(null=True, default=None)
     output = JSON(null=True, default=None)
-    metadata = JSONB()
+    metadata = JSON()
     token_usage = JSON(null=True, default=None)
     model_parameters = JSON(null=True, default=None)
     cost = JSON(null=True, default=None)

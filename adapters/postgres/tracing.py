@@ -1,5 +1,6 @@
 """Traces in Postgres: the port. Writing is `ingest.py`'s business."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -7,7 +8,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.engine import UNSTORABLE, Pool, translated
+from adapters.postgres.engine import ACQUIRE_TIMEOUT_S, UNSTORABLE, Connection, Pool, translated
 from adapters.postgres.group_commit import GroupCommit
 from adapters.postgres.ingest import Item, TraceWriter, is_passing
 from adapters.postgres.rows import SPAN_COLUMNS, TRACE_COLUMNS, span_of, totals_of, trace_of
@@ -19,7 +20,10 @@ from domain.tracing.query import SortOrder, TraceFilter, folded
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary, in_order
 
+SPAN_WRITERS: Final = 2  # who waits for the lock of a busy trace holds a connection: a few may
 ROW_BYTES: Final = 600  # what a row weighs beside its payloads, about; for the bounds of the line
+
+COST_BYTES: Final = 100  # a member of a span's cost, about
 
 READ_TRACE: Final = f"""
 SELECT {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}, input, output
@@ -59,6 +63,7 @@ class PostgresTraces:
     pool: Pool
     writer: TraceWriter
     line: GroupCommit[Item]
+    span_turns: asyncio.Semaphore
 
     @classmethod
     @asynccontextmanager
@@ -68,7 +73,7 @@ class PostgresTraces:
         line: GroupCommit[Item] = GroupCommit(writer.write, is_passing)
         line.start()
         try:
-            yield cls(pool, writer, line)
+            yield cls(pool, writer, line, asyncio.Semaphore(SPAN_WRITERS))
         finally:
             await line.close()
 
@@ -81,20 +86,34 @@ class PostgresTraces:
                 raise await self.writer.unstorable([("", trace), *spans]) from error
 
     async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
-        async with translated():
+        async with translated(), self._turn():
             try:
                 await self.writer.add_spans(project, trace, spans)
             except UNSTORABLE as error:
                 owners = [(f"{n}.", span) for n, span in enumerate(spans)]
                 raise await self.writer.unstorable(owners) from error
 
-    async def get(self, project: ProjectId, trace: TraceId) -> Trace:
-        # One snapshot: a write between two statements must not show half of itself.
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[Connection]:
+        """A write between two statements must not show half of itself."""
         async with (
             translated(),
             self.pool.acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
+            yield connection
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        async with asyncio.timeout(ACQUIRE_TIMEOUT_S):
+            await self.span_turns.acquire()
+        try:
+            yield
+        finally:
+            self.span_turns.release()
+
+    async def get(self, project: ProjectId, trace: TraceId) -> Trace:
+        async with self._snapshot() as connection:
             row = await connection.fetchrow(READ_TRACE, project, trace)
             if row is None:
                 raise NotFound("Trace not found")
@@ -106,7 +125,7 @@ class PostgresTraces:
     ) -> Page[TraceSummary]:
         where, values = _conditions(project, matching)
         direction = "ASC" if order is SortOrder.ASC else "DESC"
-        async with translated(), self.pool.acquire() as connection:
+        async with self._snapshot() as connection:
             total = await connection.fetchval(f"{COUNT} {where}", *values)
             rows = []
             if window.offset < total:
@@ -171,6 +190,9 @@ def _summary(row: Record) -> TraceSummary:
 
 def _size(trace: Trace) -> int:
     size = ROW_BYTES + len(trace.input or b"") + len(trace.output or b"") + len(trace.metadata)
+    size += sum(map(len, trace.tags))
     for span in trace.spans:
         size += ROW_BYTES + len(span.input or b"") + len(span.output or b"") + len(span.metadata)
+        size += len(span.token_usage or b"") + len(span.model_parameters or b"")
+        size += len(span.error or "") + COST_BYTES * len(span.cost or ())
     return size

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Final
 
 from application.tracing.ports import Traces
@@ -34,18 +35,28 @@ class IngestBatch:
     async def __call__(self, project: ProjectId, traces: Sequence[Trace]) -> list[Invalid | None]:
         """For each trace None where it is stored, else what is wrong with it, in their order.
 
-        A trace that occurs twice is merged in that order and shares one outcome. Safe to repeat.
+        A trace that occurs twice is merged in that order. Safe to repeat.
         Raises Invalid unless there are 1 to BATCH_MAX traces, Unavailable.
         """
         if not 0 < len(traces) <= BATCH_MAX:
             raise Invalid(f"a batch holds 1 to {BATCH_MAX} traces, not {len(traces)}")
-        merged: dict[TraceId, Trace] = {}
-        for trace in traces:
-            known = merged.get(trace.id)
-            merged[trace.id] = trace if known is None else known.merged(trace)
-        outcomes = await asyncio.gather(*(self._put(project, one) for one in merged.values()))
-        by_id = dict(zip(merged, outcomes, strict=True))
-        return [by_id[trace.id] for trace in traces]
+        places: dict[TraceId, list[int]] = {}
+        for place, trace in enumerate(traces):
+            places.setdefault(trace.id, []).append(place)
+        outcomes: list[Invalid | None] = [None] * len(traces)
+
+        async def put_all(at: Sequence[int]) -> None:
+            whole = reduce(Trace.merged, (traces[place] for place in at))
+            if (problem := await self._put(project, whole)) is None:
+                return
+            if len(at) == 1:
+                outcomes[at[0]] = problem
+                return
+            for place in at:  # one of them is to blame, and the others are not to pay for it
+                outcomes[place] = await self._put(project, traces[place])
+
+        await asyncio.gather(*(put_all(at) for at in places.values()))
+        return outcomes
 
     async def _put(self, project: ProjectId, trace: Trace) -> Invalid | None:
         try:

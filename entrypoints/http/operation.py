@@ -133,9 +133,9 @@ def _declared(request: HttpRequest, headers: Headers, config: HttpConfig) -> str
     if not is_json(header(headers, b"content-type")):
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The Content-Type must be {JSON}")
     coding = (header(headers, b"content-encoding") or "identity").lower()
-    if coding == "identity":
-        return None
     codings = sum(name == b"content-encoding" for name, _ in request.scope["headers"])
+    if coding == "identity" and codings < 2:  # noqa: PLR2004 - one, or none
+        return None
     if coding not in CODINGS or codings > 1:
         known = ", ".join((*CODINGS, "identity"))
         raise Problem(

@@ -176,3 +176,18 @@ async def test_closing_writes_what_was_taken_and_takes_no_more():
     await closing
     assert await taken == [None] * 200
     assert sorted(store.kept) == list(range(200))
+
+
+@pytest.mark.slow
+async def test_a_store_that_never_answers_holds_up_no_stop():
+    store = Store()
+    store.open.clear()
+    puts = GroupCommit(store.write, lambda _: False)
+    puts.start()
+    taken = asyncio.create_task(put_all(puts, range(300)))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(2 * group_commit.CLOSE_TIMEOUT_S):
+        await puts.close()
+    assert all(isinstance(outcome, Unavailable) for outcome in await taken)
+    assert store.kept == []

@@ -199,3 +199,23 @@ async def test_there_is_nothing_to_add_to_a_trace_of_nobody_or_of_another_projec
 def test_an_invalid_request_always_names_a_field():
     assert Invalid("no").errors == (FieldError("", "no"),)
     assert NO_NUL.message == "Validation error"
+
+
+@dataclass(frozen=True, slots=True)
+class Picky(MemoryTraces):
+    """Refuses what has a user, as a database does that can't hold some value of it."""
+
+    async def put(self, project: ProjectId, trace: Trace) -> None:
+        if trace.user_id is not None:
+            raise NO_NUL
+        await MemoryTraces.put(self, project, trace)
+
+
+async def test_a_bad_duplicate_costs_the_good_ones_nothing():
+    traces, good = Picky(MemoryStore(), prices()), trace(name="first", tags=("a",))
+    bad = replace(good, name="bad", user_id="u")
+    last = replace(good, name="last", tags=("b",))
+    outcomes = await IngestBatch(traces)(OURS, [good, bad, last, trace()])
+    assert outcomes == [None, NO_NUL, None, None]
+    found = await read(traces, good)
+    assert (found.name, found.tags, found.user_id) == ("last", ("a", "b"), None)

@@ -58,7 +58,7 @@ SPAN_TYPES = [
     "text",
     "json",
     "json",
-    "jsonb",
+    "json",
     "json",
     "json",
     "json",

@@ -27,7 +27,6 @@ from domain.tracing.trace import TraceStatus
 from domain.tracing.usage import CostSource
 from tests import strategies
 from tests.builders import NOON, at, prices, span, span_id, trace, trace_id
-from tests.canonical import canonical
 
 SERVICE = pytest.mark.service
 
@@ -329,6 +328,22 @@ async def test_a_name_is_found_by_any_part_of_it_whatever_its_case(traces, needl
 
 # --- hard values ---------------------------------------------------------------------------------
 
+DEEP = b"[" * 50_000 + b"]" * 50_000
+
+
+async def test_json_comes_back_as_it_was_written(traces):
+    ours = project()
+    text = b'{"n": 1e131071, "m":[1.0, 1e2,12345678901234567890], "s":"\\u0000\\/"}'
+    fields = {"input": text, "output": text, "metadata": text}
+    sent = trace(span(**fields, token_usage=text, model_parameters=text), **fields)
+    await traces.put(ours, sent)
+    await traces.put(ours, sent)
+    found = await traces.get(ours, sent.id)
+    [step] = found.spans
+    assert {found.input, found.output, found.metadata} == {text}
+    assert {step.input, step.output, step.metadata} == {text}
+    assert {step.token_usage, step.model_parameters} == {text}
+
 
 @pytest.mark.parametrize("instant", [datetime.min, datetime.max])
 async def test_the_first_and_the_last_year_are_kept(traces, instant):
@@ -346,15 +361,11 @@ async def test_the_first_and_the_last_year_are_kept(traces, instant):
 @pytest.mark.parametrize(
     ("bad", "field"),
     [
-        ({"metadata": b'{"n":1e400000}'}, "spans.1.metadata"),
-        ({"metadata": b'{"n":"\\u0000"}'}, "spans.1.metadata"),
-        ({"input": b"[" * 50_000 + b"]" * 50_000}, "spans.1.input"),
-        (
-            {"model_parameters": b'{"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}"},
-            "spans.1.model_parameters",
-        ),
+        ({"input": DEEP}, "spans.1.input"),
+        ({"metadata": b'{"a":' + DEEP + b"}"}, "spans.1.metadata"),
+        ({"model_parameters": b'{"a":' + DEEP + b"}"}, "spans.1.model_parameters"),
     ],
-    ids=["number", "nul", "depth", "depth of an object"],
+    ids=["a payload", "metadata", "another object"],
 )
 async def test_a_poisonous_trace_fails_alone_and_names_its_field(pool, bad, field):
     ours = project()
@@ -427,5 +438,5 @@ async def test_any_history_reads_the_same_as_the_model(traces, history, data):
         await asyncio.gather(*(traces.put(ours, sent) for sent in some))
     for sent in history:
         found, expected = await traces.get(ours, sent.id), await model.get(ours, sent.id)
-        assert canonical(found) == canonical(expected)
+        assert found == expected
     assert (await page(traces, ours)) == (await page(model, ours))

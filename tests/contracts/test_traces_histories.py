@@ -28,7 +28,6 @@ from domain.tracing.span import Span
 from domain.tracing.trace import Trace, TraceStatus
 from tests import strategies
 from tests.builders import NOON, prices
-from tests.canonical import canonical
 
 pytestmark = pytest.mark.service
 
@@ -129,7 +128,7 @@ class Histories(RuleBasedStateMachine):
                 page = await traces.summaries(project, TraceFilter(), SortOrder.ASC, Window())
                 found.append(page)
                 for summary in page.items:
-                    found.append(canonical(await traces.get(project, summary.id)))
+                    found.append(await traces.get(project, summary.id))
             return found
 
         if hasattr(self, "postgres"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from domain.tracing.usage import Usage
-from entrypoints.composition import price_book
+from entrypoints.composition import migrate, price_book
 from entrypoints.settings import Settings, SettingsError
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -39,3 +39,10 @@ def test_a_price_table_that_can_t_be_used_is_told_by_its_variable(tmp_path, cont
         file.write_text(content)
     with pytest.raises(SettingsError, match=r"PANDAPROBE_PRICE_TABLE: .*prices\.json"):
         price_book(Settings(price_table=str(file)))
+
+
+@pytest.mark.service
+async def test_one_connection_is_enough_of_a_setting_to_migrate(postgres_url):
+    settings = Settings(database_url=postgres_url, database_pool_size=1)
+    await migrate(settings)
+    assert await migrate(settings) == []

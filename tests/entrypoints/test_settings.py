@@ -57,6 +57,8 @@ def test_a_switch_can_be_off(text):
         ("AUTH_DEV_ISSUER", "maybe", "on or off, not 'maybe'"),
         ("ALLOWED_ORIGINS", "[1", "origins, as a JSON array or separated by commas"),
         ("ALLOWED_ORIGINS", "[1]", "origins, as a JSON array or separated by commas"),
+        ("DATABASE_URL", "postgresql://me:se/cret@host/db", "a URL that begins with postgresql://"),
+        ("REDIS_URL", "redis://:se/cret@host/0", "a URL that begins with redis://"),
         ("MAX_BODY_BYTES", "20MB", "bytes from 1024 to 1073741824"),
     ],
 )
