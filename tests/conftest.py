@@ -15,7 +15,7 @@ from adapters.postgres.engine import Pool, PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
 
 # `make check` takes a look, `make test` a good one; timings are never asserted.
-settings.register_profile("quick", max_examples=20, deadline=None)
+settings.register_profile("quick", max_examples=10, deadline=None)
 settings.register_profile("full", deadline=None)
 settings.load_profile("full")
 
