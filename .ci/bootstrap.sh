@@ -55,8 +55,16 @@ fi
 say "installing the locked dependencies into .venv"
 rm -f "$stamp"
 # Compiled now: a service that starts in a second has no time for it, nor always a folder to write.
-"$uv" pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes \
-    requirements-dev.lock
+install() {
+    "$uv" pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes \
+        requirements-dev.lock
+}
+# uv brings certificates of its own; behind a proxy of one's own only the machine's are right.
+if ! said=$(install 2>&1); then
+    say "trying again with this machine's certificates"
+    export UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1 # newer and older versions of uv
+    install || { echo "$said" >&2; exit 1; }
+fi
 # The build backend is among the locked: nothing is fetched for this.
 "$uv" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 echo "$wanted" >"$stamp"
