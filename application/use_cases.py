@@ -21,10 +21,24 @@ from application.identity.authenticate import (
 from application.identity.keys import IssueKey
 from application.identity.ports import ApiKeys, KeyUse, Organizations, Projects, Tokens, Users
 from application.ports import Clock, NewId, Part, RandomBytes
-from application.tracing.browse import ListTraces, ReadTrace
-from application.tracing.edit import DeleteTrace
+from application.tracing.analyze import (
+    ListUsers,
+    SessionVolume,
+    TokenUsage,
+    TopModels,
+    TraceVolume,
+)
+from application.tracing.browse import ListSessions, ListTraces, ReadSession, ReadTrace
+from application.tracing.edit import (
+    ChangeSpan,
+    ChangeTrace,
+    DeleteSession,
+    DeleteTrace,
+    DeleteTraces,
+    TagTraces,
+)
 from application.tracing.ingest import AddSpans, IngestBatch, IngestTrace
-from application.tracing.ports import Traces
+from application.tracing.ports import Sessions, TraceAnalytics, Traces
 
 
 def utc_now() -> datetime:
@@ -36,6 +50,8 @@ class Ports:
     """Every port, filled. Tests swap one with `dataclasses.replace`."""
 
     traces: Traces
+    sessions: Sessions
+    analytics: TraceAnalytics
     keys: ApiKeys
     uses: KeyUse
     projects: Projects
@@ -57,7 +73,19 @@ class UseCases:
     add_spans: AddSpans
     read_trace: ReadTrace
     list_traces: ListTraces
+    change_trace: ChangeTrace
+    change_span: ChangeSpan
+    tag_traces: TagTraces
     delete_trace: DeleteTrace
+    delete_traces: DeleteTraces
+    list_sessions: ListSessions
+    read_session: ReadSession
+    delete_session: DeleteSession
+    trace_volume: TraceVolume
+    token_usage: TokenUsage
+    top_models: TopModels
+    session_volume: SessionVolume
+    list_users: ListUsers
     authenticate_key: AuthenticateKey
     authenticate_token: AuthenticateToken
     resolve_organization: ResolveOrganization
@@ -74,7 +102,19 @@ class UseCases:
             add_spans=AddSpans(ports.traces),
             read_trace=ReadTrace(ports.traces),
             list_traces=ListTraces(ports.traces),
+            change_trace=ChangeTrace(ports.traces),
+            change_span=ChangeSpan(ports.traces),
+            tag_traces=TagTraces(ports.traces),
             delete_trace=DeleteTrace(ports.traces),
+            delete_traces=DeleteTraces(ports.traces),
+            list_sessions=ListSessions(ports.sessions),
+            read_session=ReadSession(ports.sessions),
+            delete_session=DeleteSession(ports.sessions),
+            trace_volume=TraceVolume(ports.analytics),
+            token_usage=TokenUsage(ports.analytics),
+            top_models=TopModels(ports.analytics),
+            session_volume=SessionVolume(ports.analytics),
+            list_users=ListUsers(ports.analytics),
             authenticate_key=AuthenticateKey(ports.keys, ports.projects, ports.uses, clock, new_id),
             authenticate_token=AuthenticateToken(ports.tokens, ports.users, clock, new_id),
             resolve_organization=ResolveOrganization(ports.organizations, clock, new_id),

@@ -1,25 +1,81 @@
-"""Pages of a list."""
+"""Pages of a list: by offset, or from a position on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
 
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 200  # items; a page is built in memory
 OFFSET_MAX: Final = 2**63 - 1  # what the database counts with
 
+type SortValue = str | int | float | Decimal | datetime | None
+
+
+class SortOrder(StrEnum):
+    ASC = "asc"
+    DESC = "desc"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where an item stands: what the list is sorted by, and the id that breaks ties.
+
+    An item without a `value` stands after all that have one, in either order.
+    """
+
+    value: SortValue
+    id: UUID | str
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which part of a list: `limit` items after the first `offset`."""
+    """Which part of a list: `limit` items after the first `offset`, or after a position."""
 
     limit: int = LIMIT_DEFAULT
     offset: int = 0
+    after: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Page[T]:
-    """Some of the matches in their order, and the exact number of all of them."""
+    """Some of the matches in their order, and the exact number of all of them.
+
+    `end` is the position of the last item where more follow, else None.
+    """
 
     items: Sequence[T]
     total: int
+    end: Position | None = None
+
+
+def paged[T](
+    items: Iterable[T], place: Callable[[T], Position], order: SortOrder, window: Window
+) -> Page[T]:
+    """What a page is: sorted by value, then id, in one direction; no value comes last in both."""
+    down = order is SortOrder.DESC
+    placed = [(place(item), item) for item in items]
+    placed.sort(key=lambda one: _comparable(one[0]), reverse=down)
+    in_order = [one for one in placed if one[0].value is not None]
+    in_order += [one for one in placed if one[0].value is None]
+    start = window.offset
+    if window.after is not None:
+        start = sum(not _is_after(one[0], window.after, down=down) for one in in_order)
+    cut = in_order[start : start + window.limit]
+    has_more = len(in_order) > start + len(cut)
+    return Page([item for _, item in cut], len(in_order), cut[-1][0] if cut and has_more else None)
+
+
+def _comparable(position: Position) -> tuple[Any, ...]:
+    has_value = position.value is not None
+    return (has_value, position.value if has_value else 0, position.id)
+
+
+def _is_after(position: Position, other: Position, *, down: bool) -> bool:
+    if (position.value is None) is not (other.value is None):
+        return position.value is None
+    left, right = _comparable(position), _comparable(other)
+    return left < right if down else left > right

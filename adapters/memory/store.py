@@ -19,3 +19,6 @@ class MemoryStore:
     memberships: dict[tuple[OrganizationId, UserId], Membership] = field(default_factory=dict)
     users: dict[UserId, User] = field(default_factory=dict)
     keys: dict[ApiKeyId, ApiKey] = field(default_factory=dict)
+
+    def traces_of(self, project: ProjectId) -> list[Trace]:
+        return [trace for (of, _), trace in self.traces.items() if of == project]

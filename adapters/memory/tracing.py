@@ -7,9 +7,32 @@ from decimal import Decimal
 from adapters.memory.store import MemoryStore
 from application.tracing.ports import PriceBook
 from domain.errors import NotFound
-from domain.ids import ProjectId, TraceId
-from domain.page import Page, Window
-from domain.tracing.query import SortOrder, TraceFilter
+from domain.ids import ProjectId, SpanId, TraceId
+from domain.page import Page, SortOrder, Window, paged
+from domain.tracing.analytics import (
+    Granularity,
+    ModelUsage,
+    Period,
+    SessionBucket,
+    TraceBucket,
+    UsageBucket,
+    UserSummary,
+    bounded,
+    session_buckets,
+    top_models,
+    trace_buckets,
+    usage_buckets,
+    user_summaries,
+)
+from domain.tracing.change import SpanChange, TraceChange, retagged
+from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.session import (
+    Session,
+    SessionFilter,
+    SessionSort,
+    SessionSummary,
+    sessions_of,
+)
 from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 from domain.tracing.usage import Usage
@@ -36,17 +59,113 @@ class MemoryTraces:
             raise NotFound("Trace not found")
         return found
 
+    async def change(self, project: ProjectId, trace: TraceId, change: TraceChange) -> Trace:
+        changed = change.applied(await self.get(project, trace))
+        self.store.traces[project, trace] = changed
+        return changed
+
+    async def change_span(
+        self, project: ProjectId, trace: TraceId, span: SpanId, change: SpanChange
+    ) -> Span:
+        known = self.store.traces.get((project, trace))
+        stored = {} if known is None else {one.id: one for one in known.spans}
+        if known is None or span not in stored:
+            raise NotFound("Span not found")
+        changed = change.applied(stored[span], self.prices.price)
+        spans = tuple(changed if one.id == span else one for one in known.spans)
+        self.store.traces[project, trace] = replace(known, spans=spans)
+        return changed
+
+    async def retag(
+        self,
+        project: ProjectId,
+        traces: Sequence[TraceId],
+        add: Sequence[str],
+        remove: Sequence[str],
+    ) -> int:
+        keys = {(project, trace) for trace in traces} & self.store.traces.keys()
+        for key in keys:
+            known = self.store.traces[key]
+            self.store.traces[key] = replace(known, tags=retagged(known.tags, add, remove))
+        return len(keys)
+
     async def summaries(
-        self, project: ProjectId, matching: TraceFilter, order: SortOrder, window: Window
+        self,
+        project: ProjectId,
+        matching: TraceFilter,
+        sort: TraceSort,
+        order: SortOrder,
+        window: Window,
     ) -> Page[TraceSummary]:
-        ours = (_summary(trace) for (of, _), trace in self.store.traces.items() if of == project)
-        found = [summary for summary in ours if matching.admits(summary)]
-        found.sort(key=lambda one: (one.started_at, one.id), reverse=order is SortOrder.DESC)
-        return Page(found[window.offset : window.offset + window.limit], len(found))
+        found = [_summary(one) for one in self.store.traces_of(project) if matching.admits(one)]
+        return paged(found, sort.position, order, window)
 
     async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
         gone = [self.store.traces.pop((project, trace), None) for trace in dict.fromkeys(traces)]
         return sum(one is not None for one in gone)
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySessions:
+    store: MemoryStore
+
+    async def summaries(
+        self,
+        project: ProjectId,
+        matching: SessionFilter,
+        sort: SessionSort,
+        order: SortOrder,
+        window: Window,
+    ) -> Page[SessionSummary]:
+        found = sessions_of(self.store.traces_of(project), matching)
+        return paged(found, sort.position, order, window)
+
+    async def get(self, project: ProjectId, session: str, window: Window) -> Session:
+        traces = self._traces(project, session)
+        if not traces:
+            raise NotFound("Session not found")
+        cut = traces[window.offset : window.offset + window.limit]
+        return Session(SessionSummary.of(session, traces), cut)
+
+    async def delete(self, project: ProjectId, session: str) -> int:
+        traces = self._traces(project, session)
+        for trace in traces:
+            del self.store.traces[project, trace.id]
+        return len(traces)
+
+    def _traces(self, project: ProjectId, session: str) -> list[Trace]:
+        ours = (one for one in self.store.traces_of(project) if one.session_id == session)
+        return sorted(ours, key=lambda one: (one.started_at, one.id))
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryTraceAnalytics:
+    store: MemoryStore
+
+    async def volume(
+        self, project: ProjectId, period: Period, granularity: Granularity
+    ) -> Sequence[TraceBucket]:
+        return bounded(trace_buckets(self.store.traces_of(project), period, granularity))
+
+    async def usage(
+        self, project: ProjectId, period: Period, granularity: Granularity
+    ) -> Sequence[UsageBucket]:
+        return bounded(usage_buckets(self._spans(project), period, granularity))
+
+    async def models(self, project: ProjectId, period: Period) -> Sequence[ModelUsage]:
+        return top_models(self._spans(project), period)
+
+    async def sessions(
+        self, project: ProjectId, period: Period, granularity: Granularity
+    ) -> Sequence[SessionBucket]:
+        return bounded(session_buckets(self.store.traces_of(project), period, granularity))
+
+    async def users(self, project: ProjectId, window: Window) -> Page[UserSummary]:
+        found = user_summaries(self.store.traces_of(project))
+        return paged(found, lambda one: one.position, SortOrder.DESC, window)
+
+    def _spans(self, project: ProjectId) -> list[Span]:
+        return [span for trace in self.store.traces_of(project) for span in trace.spans]
 
 
 def _summary(trace: Trace) -> TraceSummary:

@@ -13,6 +13,7 @@ from piccolo.columns import (
     UUID,
     Array,
     BigInt,
+    Boolean,
     Bytea,
     DoublePrecision,
     Integer,
@@ -77,7 +78,6 @@ class TraceRow(Table, tablename="traces"):
     status = Text()
     started_at = Timestamptz()
     ended_at = Timestamptz(null=True, default=None)
-    latency_ms = DoublePrecision(null=True, default=None)
     session_id = Text(null=True, default=None)
     user_id = Text(null=True, default=None)
     environment = Text(null=True, default=None)
@@ -91,6 +91,9 @@ class TraceRow(Table, tablename="traces"):
     total_cost = Numeric()
     created_at = Timestamptz()
     updated_at = Timestamptz()
+    latency_us = BigInt(null=True, default=None)
+    models = Array(base_column=Text())
+    terms = Array(base_column=BigInt())
 
 
 class TracePayloadRow(Table, tablename="trace_payloads"):
@@ -125,6 +128,71 @@ class SpanRow(Table, tablename="spans"):
     cost = JSON(null=True, default=None)
 
 
+class TraceFacetRow(Table, tablename="trace_facets"):
+    project_id = UUID(primary_key=True)
+    kind = Text()
+    value = Text()
+    search_value = Text(null=True, default=None)
+    trace_count = BigInt()
+
+
+class TraceBucketRow(Table, tablename="trace_buckets"):
+    project_id = UUID(primary_key=True)
+    granularity = Text()
+    bucket = Timestamptz()
+    trace_count = BigInt()
+    error_count = BigInt()
+    latency_count = BigInt()
+    latency_us = Numeric()
+    p50_us = DoublePrecision(null=True, default=None)
+    p90_us = DoublePrecision(null=True, default=None)
+    p99_us = DoublePrecision(null=True, default=None)
+    revision = BigInt()
+
+
+class UsageHourRow(Table, tablename="usage_hours"):
+    project_id = UUID(primary_key=True)
+    hour = Timestamptz()
+    has_model = Boolean()
+    model = Text()
+    calls = BigInt()
+    prompt_tokens = Numeric()
+    completion_tokens = Numeric()
+    cost = Numeric()
+
+
+class SessionRow(Table, tablename="sessions"):
+    project_id = UUID(primary_key=True)
+    session_id = Text()
+    trace_count = BigInt()
+    first_started_at = Timestamptz()
+    last_started_at = Timestamptz()
+    last_ended_at = Timestamptz(null=True, default=None)
+    last_activity_at = Timestamptz()
+    latency_count = BigInt()
+    latency_sum_us = Numeric()
+    latency_us = Numeric(null=True, default=None)
+    error_count = BigInt()
+    user_id = Text(null=True, default=None)
+    user_started_at = Timestamptz(null=True, default=None)
+    user_trace_id = UUID(null=True, default=None)
+    tags = Array(base_column=Text())
+    span_count = BigInt()
+    error_span_count = BigInt()
+    prompt_tokens = Numeric()
+    completion_tokens = Numeric()
+    total_cost = Numeric()
+
+
+class TraceUserRow(Table, tablename="trace_users"):
+    project_id = UUID(primary_key=True)
+    user_id = Text()
+    trace_count = BigInt()
+    error_count = BigInt()
+    first_seen = Timestamptz()
+    last_seen = Timestamptz()
+
+
 ALL: Final = (
     OrganizationRow,
     ProjectRow,
@@ -134,4 +202,9 @@ ALL: Final = (
     TraceRow,
     TracePayloadRow,
     SpanRow,
+    TraceFacetRow,
+    TraceBucketRow,
+    UsageHourRow,
+    SessionRow,
+    TraceUserRow,
 )

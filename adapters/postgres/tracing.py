@@ -15,8 +15,8 @@ from adapters.postgres.rows import SPAN_COLUMNS, TRACE_COLUMNS, span_of, totals_
 from application.tracing.ports import PriceBook
 from domain.errors import NotFound
 from domain.ids import ProjectId, TraceId
-from domain.page import Page, Window
-from domain.tracing.query import SortOrder, TraceFilter, folded
+from domain.page import Page, SortOrder, Window
+from domain.tracing.query import TraceFilter, TraceSort, folded
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary, in_order
 
@@ -121,7 +121,12 @@ class PostgresTraces:
         return replace(trace_of(row), spans=in_order(map(span_of, spans)))
 
     async def summaries(
-        self, project: ProjectId, matching: TraceFilter, order: SortOrder, window: Window
+        self,
+        project: ProjectId,
+        matching: TraceFilter,
+        sort: TraceSort,
+        order: SortOrder,
+        window: Window,
     ) -> Page[TraceSummary]:
         where, values = _conditions(project, matching)
         direction = "ASC" if order is SortOrder.ASC else "DESC"

@@ -1,11 +1,12 @@
-"""Showing traces."""
+"""Showing traces and sessions."""
 
 from dataclasses import dataclass
 
-from application.tracing.ports import Traces
+from application.tracing.ports import Sessions, Traces
 from domain.ids import ProjectId, TraceId
-from domain.page import Page, Window
-from domain.tracing.query import SortOrder, TraceFilter
+from domain.page import Page, SortOrder, Window
+from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
 from domain.tracing.trace import Trace, TraceSummary
 
 
@@ -27,7 +28,41 @@ class ListTraces:
     traces: Traces
 
     async def __call__(
-        self, project: ProjectId, matching: TraceFilter, order: SortOrder, window: Window
+        self,
+        project: ProjectId,
+        matching: TraceFilter,
+        sort: TraceSort,
+        order: SortOrder,
+        window: Window,
     ) -> Page[TraceSummary]:
-        """By (started_at, id). Raises Unavailable."""
-        return await self.traces.summaries(project, matching, order, window)
+        """Raises Unavailable."""
+        return await self.traces.summaries(project, matching, sort, order, window)
+
+
+@dataclass(frozen=True, slots=True)
+class ListSessions:
+    """A page of the sessions that a filter admits, with the exact number of all of them."""
+
+    sessions: Sessions
+
+    async def __call__(
+        self,
+        project: ProjectId,
+        matching: SessionFilter,
+        sort: SessionSort,
+        order: SortOrder,
+        window: Window,
+    ) -> Page[SessionSummary]:
+        """Raises Unavailable."""
+        return await self.sessions.summaries(project, matching, sort, order, window)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSession:
+    """A session with a page of its traces."""
+
+    sessions: Sessions
+
+    async def __call__(self, project: ProjectId, session: str, window: Window) -> Session:
+        """Raises NotFound, Invalid, Unavailable."""
+        return await self.sessions.get(project, session, window)

@@ -1,10 +1,63 @@
 """Changing and removing what is stored."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from application.tracing.ports import Traces
+from application.tracing.ports import Sessions, Traces
 from domain.errors import NotFound
-from domain.ids import ProjectId, TraceId
+from domain.ids import ProjectId, SpanId, TraceId
+from domain.tracing.change import SpanChange, TraceChange
+from domain.tracing.span import Span
+from domain.tracing.trace import Trace
+
+EDITED_MAX: Final = 500  # traces of one request: they are locked together
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeTrace:
+    """Gives a trace new values where the change has any."""
+
+    traces: Traces
+
+    async def __call__(self, project: ProjectId, trace: TraceId, change: TraceChange) -> Trace:
+        """The whole trace after it. Safe to repeat. Raises NotFound, Invalid, Unavailable."""
+        return await self.traces.change(project, trace, change)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSpan:
+    """Gives a span of a trace new values where the change has any."""
+
+    traces: Traces
+
+    async def __call__(
+        self, project: ProjectId, trace: TraceId, span: SpanId, change: SpanChange
+    ) -> Span:
+        """The span after it. Safe to repeat. Raises NotFound, Invalid, Unavailable."""
+        return await self.traces.change_span(project, trace, span, change)
+
+
+@dataclass(frozen=True, slots=True)
+class TagTraces:
+    """Takes tags from traces, and then gives them others."""
+
+    traces: Traces
+
+    async def __call__(
+        self,
+        project: ProjectId,
+        traces: Sequence[TraceId],
+        add: Sequence[str],
+        remove: Sequence[str],
+    ) -> int:
+        """The number of traces that are there, changed or not; 0 where there is nothing to do.
+
+        `traces` are at most EDITED_MAX. Safe to repeat. Raises Unavailable.
+        """
+        if not add and not remove:
+            return 0
+        return await self.traces.retag(project, traces, add, remove)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +70,27 @@ class DeleteTrace:
         """Raises NotFound, the second time too; Unavailable."""
         if not await self.traces.delete(project, [trace]):
             raise NotFound("Trace not found")
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTraces:
+    """Removes traces with their spans, those that are there."""
+
+    traces: Traces
+
+    async def __call__(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
+        """How many were there, of at most EDITED_MAX. Safe to repeat. Raises Unavailable."""
+        return await self.traces.delete(project, traces)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteSession:
+    """Removes all traces of a session, with their spans."""
+
+    sessions: Sessions
+
+    async def __call__(self, project: ProjectId, session: str) -> int:
+        """How many traces there were. Raises NotFound, the second time too; Unavailable."""
+        if not (deleted := await self.sessions.delete(project, session)):
+            raise NotFound("Session not found")
+        return deleted

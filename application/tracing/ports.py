@@ -5,9 +5,20 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from domain.ids import ProjectId, TraceId
-from domain.page import Page, Window
-from domain.tracing.query import SortOrder, TraceFilter
+from domain.ids import ProjectId, SpanId, TraceId
+from domain.page import Page, SortOrder, Window
+from domain.tracing.analytics import (
+    Granularity,
+    ModelUsage,
+    Period,
+    SessionBucket,
+    TraceBucket,
+    UsageBucket,
+    UserSummary,
+)
+from domain.tracing.change import SpanChange, TraceChange
+from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace, TraceSummary
 from domain.tracing.usage import Usage
@@ -54,16 +65,106 @@ class Traces(Protocol):
         """
         ...
 
+    async def change(self, project: ProjectId, trace: TraceId, change: TraceChange) -> Trace:
+        """The whole trace after `change.applied`. Calls at once for one trace lose nothing.
+
+        Raises NotFound; Invalid and Unavailable as `put`.
+        """
+        ...
+
+    async def change_span(
+        self, project: ProjectId, trace: TraceId, span: SpanId, change: SpanChange
+    ) -> Span:
+        """The span after `change.applied`; as `change`."""
+        ...
+
+    async def retag(
+        self,
+        project: ProjectId,
+        traces: Sequence[TraceId],
+        add: Sequence[str],
+        remove: Sequence[str],
+    ) -> int:
+        """Changes tags as `retagged` says; the number of traces that are there, each counted once.
+
+        Raises Unavailable.
+        """
+        ...
+
     async def get(self, project: ProjectId, trace: TraceId) -> Trace:
         """The whole trace, settled, spans in order. Raises NotFound, Unavailable."""
         ...
 
     async def summaries(
-        self, project: ProjectId, matching: TraceFilter, order: SortOrder, window: Window
+        self,
+        project: ProjectId,
+        matching: TraceFilter,
+        sort: TraceSort,
+        order: SortOrder,
+        window: Window,
     ) -> Page[TraceSummary]:
-        """The traces that `matching` admits, by (started_at, id) in `order`. Raises Unavailable."""
+        """The traces that `matching` admits, as `paged` says. Raises Unavailable."""
         ...
 
     async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
         """Removes traces with their spans; the number that was there. Raises Unavailable."""
+        ...
+
+
+class Sessions(Protocol):
+    """The sessions that the traces of each project form; of `Traces` all that regards projects.
+
+    A session is there while a trace has its id. Contract of Sessions:
+    tests/contracts/test_sessions.py, run against every adapter.
+    """
+
+    async def summaries(
+        self,
+        project: ProjectId,
+        matching: SessionFilter,
+        sort: SessionSort,
+        order: SortOrder,
+        window: Window,
+    ) -> Page[SessionSummary]:
+        """The summaries that `matching` admits, as `paged` says. Raises Unavailable."""
+        ...
+
+    async def get(self, project: ProjectId, session: str, window: Window) -> Session:
+        """The summary of the whole session, and the traces of `window`, by (started_at, id).
+
+        Raises NotFound, Unavailable; Invalid where the traces are too large for one page.
+        """
+        ...
+
+    async def delete(self, project: ProjectId, session: str) -> int:
+        """Removes the traces of a session, all or none; the number there was.
+
+        Raises Unavailable.
+        """
+        ...
+
+
+class TraceAnalytics(Protocol):
+    """Figures over the traces of each project, as the functions of `domain.tracing.analytics`.
+
+    Contract of TraceAnalytics: tests/contracts/test_trace_analytics.py, run against every adapter.
+    All raise Unavailable, and Invalid for more than BUCKETS_MAX buckets.
+    """
+
+    async def volume(
+        self, project: ProjectId, period: Period, granularity: Granularity
+    ) -> Sequence[TraceBucket]: ...
+
+    async def usage(
+        self, project: ProjectId, period: Period, granularity: Granularity
+    ) -> Sequence[UsageBucket]: ...
+
+    async def models(self, project: ProjectId, period: Period) -> Sequence[ModelUsage]: ...
+
+    async def sessions(
+        self, project: ProjectId, period: Period, granularity: Granularity
+    ) -> Sequence[SessionBucket]: ...
+
+    async def users(self, project: ProjectId, window: Window) -> Page[UserSummary]:
+        """By `last_seen`, newest first, then by id, as `paged` says."""
         ...

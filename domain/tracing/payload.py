@@ -32,6 +32,20 @@ def members(text: JsonText) -> dict[str, str]:
     return found
 
 
+def scalars(text: JsonText) -> dict[str, str]:
+    """The top-level members that are no object and no array, each as one text.
+
+    A string is its own text; a number, a boolean and null are their JSON text, as it was sent.
+    """
+    if text == EMPTY_OBJECT:
+        return {}
+    return {
+        key: json.loads(value) if value[0] == '"' else value
+        for key, value in members(text).items()
+        if value[0] not in "{["
+    }
+
+
 def merged_objects(old: JsonText, new: JsonText) -> JsonText:
     """`old` with the top-level keys of `new` put over it: a shallow merge, the newer value wins."""
     if new in {EMPTY_OBJECT, old}:

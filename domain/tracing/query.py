@@ -1,15 +1,40 @@
-"""What the list of traces can be narrowed by."""
+"""What the list of traces can be narrowed and sorted by."""
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from enum import StrEnum
+from typing import Final
 
-from domain.tracing.trace import TraceStatus, TraceSummary
+from domain.page import Position, SortValue
+from domain.tracing.payload import scalars
+from domain.tracing.trace import Trace, TraceStatus, TraceSummary
+
+LATENCY_US_MAX: Final = 2**62  # beyond any two instants
 
 
-class SortOrder(StrEnum):
-    ASC = "asc"
-    DESC = "desc"
+class TraceSort(StrEnum):
+    STARTED_AT = "started_at"
+    ENDED_AT = "ended_at"
+    NAME = "name"
+    LATENCY = "latency"
+    STATUS = "status"
+
+    def position(self, trace: TraceSummary) -> Position:
+        return Position(self._value(trace), trace.id)
+
+    def _value(self, trace: TraceSummary) -> SortValue:
+        match self:
+            case TraceSort.STARTED_AT:
+                return trace.started_at
+            case TraceSort.ENDED_AT:
+                return trace.ended_at
+            case TraceSort.NAME:
+                return trace.name
+            case TraceSort.LATENCY:
+                return trace.latency_us
+            case TraceSort.STATUS:
+                return trace.status.value
 
 
 def folded(text: str) -> str:
@@ -21,23 +46,77 @@ def folded(text: str) -> str:
 class TraceFilter:
     """Conditions that all have to hold; None is no condition.
 
-    `name` is a substring without regard to case, and none where empty; `started_after` includes
-    its instant, `started_before` doesn't.
+    `name` is a substring without regard to case, and none where empty. `started_after` includes
+    its instant, `started_before` doesn't; both bounds of latency are included, and a trace
+    without latency is in no bounds. Of `tags` one suffices, none is no condition. `model` is that
+    of at least one span. `has_error` regards the trace and its spans. `metadata` holds top-level
+    keys with the texts of which each has to have one, as `scalars` tells them.
     """
 
     session_id: str | None = None
     user_id: str | None = None
+    environment: str | None = None
+    release: str | None = None
     status: TraceStatus | None = None
+    tags: tuple[str, ...] = ()
     name: str | None = None
     started_after: datetime | None = None
     started_before: datetime | None = None
+    model: str | None = None
+    min_latency_ms: float | None = None
+    max_latency_ms: float | None = None
+    has_error: bool | None = None
+    metadata: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
-    def admits(self, trace: TraceSummary) -> bool:
+    def admits(self, trace: Trace) -> bool:
+        """Whether a settled trace is among the matches."""
         return (
-            (self.session_id is None or trace.session_id == self.session_id)
-            and (self.user_id is None or trace.user_id == self.user_id)
-            and (self.status is None or trace.status is self.status)
+            self._admits_labels(trace)
             and (not self.name or folded(self.name) in folded(trace.name))
             and (self.started_after is None or trace.started_at >= self.started_after)
             and (self.started_before is None or trace.started_at < self.started_before)
+            and (self.model is None or self.model in trace.models)
+            and (self.has_error is None or trace.has_error is self.has_error)
+            and self._admits_latency(trace.latency_us)
+            and self._admits_metadata(trace)
         )
+
+    def _admits_labels(self, trace: Trace) -> bool:
+        return (
+            (self.session_id is None or trace.session_id == self.session_id)
+            and (self.user_id is None or trace.user_id == self.user_id)
+            and (self.environment is None or trace.environment == self.environment)
+            and (self.release is None or trace.release == self.release)
+            and (self.status is None or trace.status is self.status)
+            and (not self.tags or not set(self.tags).isdisjoint(trace.tags))
+        )
+
+    @property
+    def latency_us(self) -> tuple[int, int] | None:
+        """The bounds of latency in microseconds, both included; None where there are none."""
+        if self.min_latency_ms is None and self.max_latency_ms is None:
+            return None
+        low, high = _us(self.min_latency_ms, ROUND_CEILING), _us(self.max_latency_ms, ROUND_FLOOR)
+        return (
+            -LATENCY_US_MAX if low is None else low,
+            LATENCY_US_MAX if high is None else high,
+        )
+
+    def _admits_latency(self, latency_us: int | None) -> bool:
+        if (bounds := self.latency_us) is None:
+            return True
+        return latency_us is not None and bounds[0] <= latency_us <= bounds[1]
+
+    def _admits_metadata(self, trace: Trace) -> bool:
+        if not self.metadata:
+            return True
+        found = scalars(trace.metadata)
+        return all(found.get(key) in wanted for key, wanted in self.metadata)
+
+
+def _us(bound_ms: float | None, rounding: str) -> int | None:
+    # As it is written: 1.1 ms are 1,100 us, whatever the double that stands for 1.1.
+    if bound_ms is None:
+        return None
+    exact = (Decimal(repr(bound_ms)) * 1_000).to_integral_value(rounding)
+    return min(max(int(exact), -LATENCY_US_MAX), LATENCY_US_MAX)

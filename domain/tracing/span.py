@@ -12,6 +12,7 @@ from domain.tracing.payload import EMPTY_OBJECT, JsonText, merged_objects
 from domain.tracing.usage import EXACT, Charge, Pricing, Usage, charged
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class SpanKind(StrEnum):
@@ -33,6 +34,11 @@ class SpanStatus(StrEnum):
 def elapsed_ms(start: datetime, end: datetime | None) -> float | None:
     """Milliseconds from `start` to `end`, negative where `end` lies before; None without an end."""
     return None if end is None else (end - start) / _MILLISECOND
+
+
+def elapsed_us(start: datetime, end: datetime | None) -> int | None:
+    """As `elapsed_ms`, in whole microseconds: sums of them are exact."""
+    return None if end is None else (end - start) // _MICROSECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +103,13 @@ class Span:
             ),
             cost=self.cost if later.cost is None else later.cost,
         )
-        if _priced_by(both) == _priced_by(self):
-            return both
-        return replace(both, usage=None, charge=None)
+        return both.repriced_after(self)
+
+    def repriced_after(self, before: "Span") -> Self:
+        """Without usage and charge, which `settled` finds anew, where their causes changed."""
+        if _priced_by(self) == _priced_by(before):
+            return self
+        return replace(self, usage=None, charge=None)
 
     def settled(self, pricing: Pricing) -> "Span":
         """What is stored of it: defaults filled in, usage and charge found where they are not."""

@@ -8,7 +8,7 @@ from typing import Self
 
 from domain.ids import SpanId, TraceId
 from domain.tracing.payload import EMPTY_OBJECT, JsonText, merged_objects
-from domain.tracing.span import Span, Totals, elapsed_ms
+from domain.tracing.span import Span, SpanStatus, Totals, elapsed_ms, elapsed_us
 from domain.tracing.usage import Pricing
 
 
@@ -47,6 +47,22 @@ class Trace:
     def latency_ms(self) -> float | None:
         """Of the trace itself, never derived from its spans."""
         return elapsed_ms(self.started_at, self.ended_at)
+
+    @property
+    def latency_us(self) -> int | None:
+        return elapsed_us(self.started_at, self.ended_at)
+
+    @property
+    def has_error(self) -> bool:
+        """Whether the trace or one of its spans failed."""
+        return self.status is TraceStatus.ERROR or any(
+            span.status is SpanStatus.ERROR for span in self.spans
+        )
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that its spans called, each once, sorted."""
+        return models_of(self.spans)
 
     def merged(self, later: "Trace") -> Self:
         """This trace with what `later` says of it: null and omitted fields keep what is known.
@@ -93,6 +109,11 @@ def merged_spans(spans: Sequence[Span]) -> tuple[Span, ...]:
     return tuple(found.values())
 
 
+def models_of(spans: Iterable[Span]) -> tuple[str, ...]:
+    """The models of spans, each once, sorted."""
+    return tuple(sorted({span.model for span in spans if span.model is not None}))
+
+
 def in_order(spans: Iterable[Span]) -> tuple[Span, ...]:
     """The order in which a trace shows its spans."""
     return tuple(sorted(spans, key=lambda span: (span.started_at, span.id)))
@@ -117,3 +138,7 @@ class TraceSummary:
     @property
     def latency_ms(self) -> float | None:
         return elapsed_ms(self.started_at, self.ended_at)
+
+    @property
+    def latency_us(self) -> int | None:
+        return elapsed_us(self.started_at, self.ended_at)

@@ -12,8 +12,8 @@ from application.tracing.ingest import BATCH_MAX
 from domain.errors import FieldError, Invalid
 from domain.identity.api_key import Scope
 from domain.ids import SpanId, TraceId
-from domain.page import LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX, Window
-from domain.tracing.query import SortOrder, TraceFilter
+from domain.page import LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX, SortOrder, Window
+from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace, TraceStatus
 from entrypoints.http.access import data_plane
@@ -227,6 +227,7 @@ class TraceController(Controller):
         page = await edge_of(request).use_cases.list_traces(
             given.caller.project_id,
             query.to_domain(),
+            TraceSort.STARTED_AT,
             query.sort_order,
             Window(query.limit, query.offset),
         )

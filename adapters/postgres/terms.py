@@ -1,0 +1,51 @@
+"""What a trace is found by beside its columns: tags, models and metadata, as one list of numbers.
+
+A term is 64 bits of a hash with the project in it, so one inverted index serves every project
+and no list of a common term runs across projects. Two texts may share a term: who searches
+looks at the columns too. The second migration computes the same in SQL.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from domain.ids import ProjectId
+from domain.tracing.payload import EMPTY_OBJECT, scalars
+from domain.tracing.trace import Trace
+
+TAG: Final = "tag"
+MODEL: Final = "model"
+METADATA: Final = "metadata"
+
+METADATA_MAX: Final = 200  # members with terms of their own; a trace with more has MANY instead
+MANY: Final = ""
+
+_SEPARATOR: Final = "\x1f"
+
+
+def term(project: ProjectId, kind: str, *value: str) -> int:
+    """A signed 64-bit number."""
+    text = _SEPARATOR.join((str(project), kind, *value))
+    digest = hashlib.md5(text.encode(), usedforsecurity=False).digest()
+    return int.from_bytes(digest[:8], signed=True)
+
+
+def metadata_terms(project: ProjectId, key: str, texts: Sequence[str]) -> list[int]:
+    """The terms of which a trace has one, if `key` of its metadata is one of `texts`."""
+    return [
+        *(term(project, METADATA, key, text) for text in texts),
+        term(project, METADATA, MANY),
+    ]
+
+
+def trace_terms(project: ProjectId, trace: Trace, models: Iterable[str]) -> list[int]:
+    """All terms of a trace whose spans called `models`."""
+    found = [term(project, TAG, tag) for tag in dict.fromkeys(trace.tags)]
+    found += [term(project, MODEL, model) for model in models]
+    if trace.metadata != EMPTY_OBJECT:
+        members = scalars(trace.metadata)
+        if len(members) > METADATA_MAX:
+            found.append(term(project, METADATA, MANY))
+        else:
+            found += [term(project, METADATA, key, text) for key, text in members.items()]
+    return found

@@ -1,0 +1,78 @@
+"""Figures over the traces of a project."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from application.tracing.ports import TraceAnalytics
+from domain.ids import ProjectId
+from domain.page import Page, Window
+from domain.tracing.analytics import (
+    Granularity,
+    ModelUsage,
+    Period,
+    SessionBucket,
+    TraceBucket,
+    UsageBucket,
+    UserSummary,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TraceVolume:
+    """How many traces there were, how many failed, and how long they took."""
+
+    analytics: TraceAnalytics
+
+    async def __call__(
+        self, project: ProjectId, period: Period, granularity: Granularity
+    ) -> Sequence[TraceBucket]:
+        """Ascending by bucket. Raises Invalid, Unavailable."""
+        return await self.analytics.volume(project, period, granularity)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """What spans consumed, and what it cost."""
+
+    analytics: TraceAnalytics
+
+    async def __call__(
+        self, project: ProjectId, period: Period, granularity: Granularity
+    ) -> Sequence[UsageBucket]:
+        """Ascending by bucket. Raises Invalid, Unavailable."""
+        return await self.analytics.usage(project, period, granularity)
+
+
+@dataclass(frozen=True, slots=True)
+class TopModels:
+    """The models that were called most."""
+
+    analytics: TraceAnalytics
+
+    async def __call__(self, project: ProjectId, period: Period) -> Sequence[ModelUsage]:
+        """Most calls first. Raises Unavailable."""
+        return await self.analytics.models(project, period)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionVolume:
+    """How many sessions began, and how long they were."""
+
+    analytics: TraceAnalytics
+
+    async def __call__(
+        self, project: ProjectId, period: Period, granularity: Granularity
+    ) -> Sequence[SessionBucket]:
+        """Ascending by bucket. Raises Invalid, Unavailable."""
+        return await self.analytics.sessions(project, period, granularity)
+
+
+@dataclass(frozen=True, slots=True)
+class ListUsers:
+    """A page of those for whom the agents ran, who were seen last first."""
+
+    analytics: TraceAnalytics
+
+    async def __call__(self, project: ProjectId, window: Window) -> Page[UserSummary]:
+        """Raises Unavailable."""
+        return await self.analytics.users(project, window)

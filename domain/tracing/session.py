@@ -1,0 +1,135 @@
+"""A session: the traces of one conversation, and what they come to together."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Self
+
+from domain.page import Position, SortValue
+from domain.tracing.query import folded
+from domain.tracing.span import Totals
+from domain.tracing.trace import Trace, TraceStatus
+
+TRACES_DEFAULT: Final = 200
+TRACES_MAX: Final = 1_000  # whole traces on one page of a session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSummary:
+    """What some traces of one session come to, at least one.
+
+    `last_trace_at` is when the last of those that ended did, `latency_us` the sum of their
+    latencies in microseconds: both None while none has ended. `last_activity_at` is the latest
+    start or end. The user is that of the earliest trace that has one. Tags are sorted, each once.
+    `has_error` regards the traces and not their spans.
+    """
+
+    id: str
+    trace_count: int
+    first_trace_at: datetime
+    last_trace_at: datetime | None
+    last_activity_at: datetime
+    latency_us: int | None
+    has_error: bool
+    user_id: str | None
+    tags: tuple[str, ...]
+    totals: Totals
+
+    @property
+    def latency_ms(self) -> float | None:
+        return None if self.latency_us is None else self.latency_us / 1_000
+
+    @classmethod
+    def of(cls, session: str, traces: Sequence[Trace]) -> Self:
+        """The summary of settled traces, at least one."""
+        starts = [trace.started_at for trace in traces]
+        ends = [trace.ended_at for trace in traces if trace.ended_at is not None]
+        latencies = [trace.latency_us for trace in traces if trace.latency_us is not None]
+        users = [(one.started_at, one.id, one.user_id) for one in traces if one.user_id is not None]
+        return cls(
+            id=session,
+            trace_count=len(traces),
+            first_trace_at=min(starts),
+            last_trace_at=max(ends, default=None),
+            last_activity_at=max(starts + ends),
+            latency_us=sum(latencies) if latencies else None,
+            has_error=any(trace.status is TraceStatus.ERROR for trace in traces),
+            user_id=min(users)[2] if users else None,
+            tags=tuple(sorted({tag for trace in traces for tag in trace.tags})),
+            totals=sum((Totals.of(trace.spans) for trace in traces), Totals()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session with some of its traces, by (started_at, id)."""
+
+    summary: SessionSummary
+    traces: Sequence[Trace]
+
+
+class SessionSort(StrEnum):
+    RECENT = "recent"
+    TRACE_COUNT = "trace_count"
+    LATENCY = "latency"
+    COST = "cost"
+
+    def position(self, session: SessionSummary) -> Position:
+        return Position(self._value(session), session.id)
+
+    def _value(self, session: SessionSummary) -> SortValue:
+        match self:
+            case SessionSort.RECENT:
+                return session.last_activity_at
+            case SessionSort.TRACE_COUNT:
+                return session.trace_count
+            case SessionSort.LATENCY:
+                return session.latency_us
+            case SessionSort.COST:
+                return session.totals.cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFilter:
+    """Conditions that all have to hold; None is no condition.
+
+    `user_id`, the bounds of `started_at` (the first included) and `tags`, of which one suffices,
+    select traces: a summary then covers only those. `query`, a part of the id without regard to
+    case, and `has_error` select summaries.
+    """
+
+    user_id: str | None = None
+    has_error: bool | None = None
+    started_after: datetime | None = None
+    started_before: datetime | None = None
+    tags: tuple[str, ...] = ()
+    query: str | None = None
+
+    @property
+    def selects_traces(self) -> bool:
+        bounds = (self.user_id, self.started_after, self.started_before)
+        return bool(self.tags) or any(bound is not None for bound in bounds)
+
+    def admits_trace(self, trace: Trace) -> bool:
+        return (
+            (self.user_id is None or trace.user_id == self.user_id)
+            and (self.started_after is None or trace.started_at >= self.started_after)
+            and (self.started_before is None or trace.started_at < self.started_before)
+            and (not self.tags or not set(self.tags).isdisjoint(trace.tags))
+        )
+
+    def admits(self, session: SessionSummary) -> bool:
+        return (not self.query or folded(self.query) in folded(session.id)) and (
+            self.has_error is None or session.has_error is self.has_error
+        )
+
+
+def sessions_of(traces: Iterable[Trace], matching: SessionFilter) -> list[SessionSummary]:
+    """The sessions that the admitted ones of settled traces form, and that are admitted."""
+    found: dict[str, list[Trace]] = {}
+    for trace in traces:
+        if trace.session_id is not None and matching.admits_trace(trace):
+            found.setdefault(trace.session_id, []).append(trace)
+    summaries = (SessionSummary.of(session, some) for session, some in found.items())
+    return [summary for summary in summaries if matching.admits(summary)]
