@@ -1,10 +1,12 @@
 """Traces and spans as rows, and back."""
 
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
 from asyncpg import Record
 
+from adapters.postgres.terms import trace_terms
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.query import folded
 from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
@@ -17,7 +19,7 @@ _BACKSLASHED: Final = str.maketrans({"\\": "\\\\", '"': '\\"'})
 TRACE_COLUMNS: Final = (
     "project_id", "trace_id", "name", "search_name", "status", "started_at", "ended_at",
     "session_id", "user_id", "environment", "release", "tags", "metadata", "span_count",
-    "error_span_count", "prompt_tokens", "completion_tokens", "total_cost",
+    "error_span_count", "prompt_tokens", "completion_tokens", "total_cost", "models", "terms",
 )  # fmt: skip
 
 SPAN_COLUMNS: Final = (
@@ -28,13 +30,16 @@ SPAN_COLUMNS: Final = (
 )  # fmt: skip
 
 
-def trace_row(project: ProjectId, trace: Trace, totals: Totals) -> tuple[object, ...]:
-    """A settled trace in the order of TRACE_COLUMNS; tags as the text of an array."""
+def trace_row(
+    project: ProjectId, trace: Trace, totals: Totals, models: tuple[str, ...]
+) -> tuple[object, ...]:
+    """A settled trace in the order of TRACE_COLUMNS; lists as the text of an array."""
     return (
         project, trace.id, trace.name, folded(trace.name), trace.status, trace.started_at,
         trace.ended_at, trace.session_id, trace.user_id, trace.environment, trace.release,
-        _array(trace.tags), trace.metadata, totals.spans, totals.errors, totals.prompt_tokens,
-        totals.completion_tokens, totals.cost,
+        array_text(trace.tags), trace.metadata, totals.spans, totals.errors, totals.prompt_tokens,
+        totals.completion_tokens, totals.cost, array_text(models),
+        "{" + ",".join(map(str, trace_terms(project, trace, models))) + "}",
     )  # fmt: skip
 
 
@@ -103,6 +108,11 @@ def span_of(row: Record) -> Span:
     )
 
 
-def _array(tags: tuple[str, ...]) -> str:
-    # An array inside an unnested array has to travel as text: unnest() would flatten it.
-    return "{" + ",".join(f'"{tag.translate(_BACKSLASHED)}"' for tag in tags) + "}"
+def array_text(texts: Iterable[str]) -> str:
+    """An array inside an unnested array has to travel as text: unnest() would flatten it."""
+    return "{" + ",".join(f'"{text.translate(_BACKSLASHED)}"' for text in texts) + "}"
+
+
+def columns(rows: Iterable[Sequence[object]]) -> list[list[object]]:
+    """One list a column, as `unnest` takes them; none where there is no row."""
+    return [list(column) for column in zip(*rows, strict=True)]

@@ -1,53 +1,28 @@
 """Traces in Postgres: the port. Writing is `ingest.py`'s business."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.engine import ACQUIRE_TIMEOUT_S, UNSTORABLE, Connection, Pool, translated
+from adapters.postgres.edits import TraceEdits, read_trace
+from adapters.postgres.engine import UNSTORABLE, Connection, Pool, translated
 from adapters.postgres.group_commit import GroupCommit
-from adapters.postgres.ingest import Item, TraceWriter, is_passing
-from adapters.postgres.rows import SPAN_COLUMNS, TRACE_COLUMNS, span_of, totals_of, trace_of
+from adapters.postgres.ingest import Item, TraceWriter, is_passing, suspects, unstorable
+from adapters.postgres.rows import totals_of
 from application.tracing.ports import PriceBook
-from domain.errors import NotFound
-from domain.ids import ProjectId, TraceId
+from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, SortOrder, Window
+from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.query import TraceFilter, TraceSort, folded
 from domain.tracing.span import Span
-from domain.tracing.trace import Trace, TraceStatus, TraceSummary, in_order
+from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 
-SPAN_WRITERS: Final = 2  # who waits for the lock of a busy trace holds a connection: a few may
 ROW_BYTES: Final = 600  # what a row weighs beside its payloads, about; for the bounds of the line
-
 COST_BYTES: Final = 100  # a member of a span's cost, about
 
-READ_TRACE: Final = f"""
-SELECT {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}, input, output
-FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id)
-WHERE traces.project_id = $1 AND traces.trace_id = $2
-"""
-READ_SPANS: Final = f"""
-SELECT {", ".join(SPAN_COLUMNS)} FROM spans WHERE project_id = $1 AND trace_id = $2
-"""
-# The trace first: whoever wants to write to it waits, and then finds it gone. The statements that
-# follow see what was committed while this one waited.
-DELETE_TRACES: Final = """
-DELETE FROM traces USING (
-  SELECT project_id, trace_id FROM traces
-  WHERE project_id = $1 AND trace_id = ANY($2::uuid[])
-  ORDER BY project_id, trace_id FOR UPDATE
-) AS locked
-WHERE traces.project_id = locked.project_id AND traces.trace_id = locked.trace_id
-RETURNING traces.trace_id
-"""
-DELETE_SPANS: Final = "DELETE FROM spans WHERE project_id = $1 AND trace_id = ANY($2::uuid[])"
-DELETE_PAYLOADS: Final = """
-DELETE FROM trace_payloads WHERE project_id = $1 AND trace_id = ANY($2::uuid[])
-"""
 COUNT: Final = "SELECT count(*) FROM traces WHERE"
 SUMMARIES: Final = """
 SELECT trace_id, name, status, started_at, ended_at, session_id, user_id, environment, release,
@@ -61,19 +36,17 @@ class PostgresTraces:
     """Reads on the pool; writes through the line of a group commit."""
 
     pool: Pool
-    writer: TraceWriter
     line: GroupCommit[Item]
-    span_turns: asyncio.Semaphore
+    edits: TraceEdits
 
     @classmethod
     @asynccontextmanager
     async def over(cls, pool: Pool, prices: PriceBook) -> AsyncIterator["PostgresTraces"]:
         """Writes while the block is open; leaving it waits for all that was taken."""
-        writer = TraceWriter(pool, prices)
-        line: GroupCommit[Item] = GroupCommit(writer.write, is_passing)
+        line: GroupCommit[Item] = GroupCommit(TraceWriter(pool, prices).write, is_passing)
         line.start()
         try:
-            yield cls(pool, writer, line, asyncio.Semaphore(SPAN_WRITERS))
+            yield cls(pool, line, TraceEdits(pool, prices))
         finally:
             await line.close()
 
@@ -82,16 +55,33 @@ class PostgresTraces:
             try:
                 await self.line.put((project, trace), _size(trace))
             except UNSTORABLE as error:
-                spans = [(f"spans.{n}.", span) for n, span in enumerate(trace.spans)]
-                raise await self.writer.unstorable([("", trace), *spans]) from error
+                values = [*suspects("", trace)]
+                for n, span in enumerate(trace.spans):
+                    values += suspects(f"spans.{n}.", span)
+                raise await unstorable(self.pool, values) from error
 
     async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
-        async with translated(), self._turn():
-            try:
-                await self.writer.add_spans(project, trace, spans)
-            except UNSTORABLE as error:
-                owners = [(f"{n}.", span) for n, span in enumerate(spans)]
-                raise await self.writer.unstorable(owners) from error
+        await self.edits.add_spans(project, trace, spans)
+
+    async def change(self, project: ProjectId, trace: TraceId, change: TraceChange) -> Trace:
+        return await self.edits.change(project, trace, change)
+
+    async def change_span(
+        self, project: ProjectId, trace: TraceId, span: SpanId, change: SpanChange
+    ) -> Span:
+        return await self.edits.change_span(project, trace, span, change)
+
+    async def retag(
+        self,
+        project: ProjectId,
+        traces: Sequence[TraceId],
+        add: Sequence[str],
+        remove: Sequence[str],
+    ) -> int:
+        return await self.edits.retag(project, traces, add, remove)
+
+    async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
+        return await self.edits.delete(project, traces)
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Connection]:
@@ -103,22 +93,9 @@ class PostgresTraces:
         ):
             yield connection
 
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        async with asyncio.timeout(ACQUIRE_TIMEOUT_S):
-            await self.span_turns.acquire()
-        try:
-            yield
-        finally:
-            self.span_turns.release()
-
     async def get(self, project: ProjectId, trace: TraceId) -> Trace:
         async with self._snapshot() as connection:
-            row = await connection.fetchrow(READ_TRACE, project, trace)
-            if row is None:
-                raise NotFound("Trace not found")
-            spans = await connection.fetch(READ_SPANS, project, trace)
-        return replace(trace_of(row), spans=in_order(map(span_of, spans)))
+            return await read_trace(connection, project, trace)
 
     async def summaries(
         self,
@@ -141,17 +118,6 @@ class PostgresTraces:
                     *values,
                 )
         return Page([_summary(row) for row in rows], total)
-
-    async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
-        async with (
-            translated(),
-            self.pool.acquire() as connection,
-            connection.transaction(),
-        ):
-            gone = [row[0] for row in await connection.fetch(DELETE_TRACES, project, traces)]
-            await connection.execute(DELETE_SPANS, project, gone)
-            await connection.execute(DELETE_PAYLOADS, project, gone)
-        return len(gone)
 
 
 def _conditions(project: ProjectId, matching: TraceFilter) -> tuple[str, list[object]]:

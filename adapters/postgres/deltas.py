@@ -1,0 +1,292 @@
+"""What a transaction adds to the roll-ups and takes from them, gathered while it writes.
+
+Counts and sums are exact, so they can be taken back. Extremes and sets can't: a session or user
+that only grew is merged into its row, any other is counted again from its traces.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, Self
+
+from domain.ids import ProjectId, TraceId
+from domain.tracing.analytics import Granularity
+from domain.tracing.query import folded
+from domain.tracing.span import Span, Totals
+from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.usage import EXACT
+
+ALL: Final = "all"
+FAILED: Final = "error"
+STATUS: Final = "status"
+ENVIRONMENT: Final = "environment"
+RELEASE: Final = "release"
+NAME: Final = "name"
+SESSION: Final = "session"
+TAG: Final = "tag"
+MODEL: Final = "model"
+SEARCHED: Final = frozenset({NAME, SESSION})  # kinds of which parts are looked for
+
+type FacetKey = tuple[ProjectId, str, str]
+type BucketKey = tuple[ProjectId, str, datetime]
+type UsageKey = tuple[ProjectId, datetime, bool, str]
+type OwnerKey = tuple[ProjectId, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A stored trace as far as roll-ups count it: its own columns, and what its spans come to."""
+
+    project: ProjectId
+    trace: Trace
+    totals: Totals
+    models: tuple[str, ...]
+
+    @property
+    def is_failed(self) -> bool:
+        return self.trace.status is TraceStatus.ERROR
+
+    def facets(self) -> set[FacetKey]:
+        trace, of = self.trace, self.project
+        found = {(of, ALL, ""), (of, NAME, trace.name), (of, STATUS, str(trace.status))}
+        if self.is_failed or self.totals.errors:
+            found.add((of, FAILED, ""))
+        if trace.environment is not None:
+            found.add((of, ENVIRONMENT, trace.environment))
+        if trace.release is not None:
+            found.add((of, RELEASE, trace.release))
+        if trace.session_id is not None:
+            found.add((of, SESSION, trace.session_id))
+        found.update((of, TAG, tag) for tag in trace.tags)
+        found.update((of, MODEL, model) for model in self.models)
+        return found
+
+    def timing(self) -> tuple[datetime, bool, int | None]:
+        return (self.trace.started_at, self.is_failed, self.trace.latency_us)
+
+
+@dataclass(slots=True)
+class SessionGrowth:
+    """What is merged into the row of a session."""
+
+    first_started_at: datetime
+    last_started_at: datetime
+    last_ended_at: datetime | None
+    traces: int = 0
+    latencies: int = 0
+    latency_us: int = 0
+    errors: int = 0
+    user: tuple[datetime, TraceId, str] | None = None
+    tags: set[str] = field(default_factory=set)
+    totals: Totals = field(default_factory=Totals)
+
+    @classmethod
+    def at(cls, trace: Trace) -> Self:
+        return cls(trace.started_at, trace.started_at, trace.ended_at)
+
+    @property
+    def last_activity_at(self) -> datetime:
+        ended = self.last_ended_at
+        return self.last_started_at if ended is None else max(self.last_started_at, ended)
+
+    def extend(self, counted: Counted) -> None:
+        """Extremes and sets grow by a trace."""
+        trace, ended = counted.trace, self.last_ended_at
+        self.first_started_at = min(self.first_started_at, trace.started_at)
+        self.last_started_at = max(self.last_started_at, trace.started_at)
+        if trace.ended_at is not None:
+            self.last_ended_at = trace.ended_at if ended is None else max(ended, trace.ended_at)
+        if trace.user_id is not None:
+            candidate = (trace.started_at, trace.id, trace.user_id)
+            self.user = candidate if self.user is None else min(self.user, candidate)
+        self.tags.update(trace.tags)
+
+    def count(self, counted: Counted, sign: int) -> None:
+        latency = counted.trace.latency_us
+        self.traces += sign
+        self.errors += sign * counted.is_failed
+        self.latencies += sign * (latency is not None)
+        self.latency_us += sign * (latency or 0)
+        totals = counted.totals
+        self.totals = self.totals + totals if sign > 0 else self.totals - totals
+
+
+@dataclass(slots=True)
+class UserGrowth:
+    first_seen: datetime
+    last_seen: datetime
+    traces: int = 0
+    errors: int = 0
+
+    def extend(self, counted: Counted) -> None:
+        self.first_seen = min(self.first_seen, counted.trace.started_at)
+        self.last_seen = max(self.last_seen, counted.trace.started_at)
+
+    def count(self, counted: Counted, sign: int) -> None:
+        self.traces += sign
+        self.errors += sign * counted.is_failed
+
+
+@dataclass(slots=True)
+class Deltas:
+    """Of one transaction; `rollups.write` carries it out."""
+
+    facets: dict[FacetKey, int] = field(default_factory=dict)
+    hours: dict[tuple[ProjectId, datetime], list[int]] = field(default_factory=dict)
+    usage: dict[UsageKey, tuple[int, int, int, Decimal]] = field(default_factory=dict)
+    sessions: dict[OwnerKey, SessionGrowth] = field(default_factory=dict)
+    users: dict[OwnerKey, UserGrowth] = field(default_factory=dict)
+    stale_sessions: set[OwnerKey] = field(default_factory=set)
+    stale_users: set[OwnerKey] = field(default_factory=set)
+
+    def put(self, after: Counted) -> None:
+        """A trace that is new."""
+        self._count(after, 1)
+        if after.trace.session_id is not None:
+            self._grow_session(after.trace.session_id, after, None)
+        if after.trace.user_id is not None:
+            self._grow_user(after.trace.user_id, after, None)
+
+    def drop(self, before: Counted) -> None:
+        """A trace that is gone."""
+        self._count(before, -1)
+        self._shrink(before, session=before.trace.session_id, user=before.trace.user_id)
+
+    def change(self, before: Counted, after: Counted) -> None:
+        """A trace that was there and still is."""
+        for key in (old := before.facets()) ^ (new := after.facets()):
+            self.facets[key] = self.facets.get(key, 0) + (key in new) - (key in old)
+        if before.timing() != after.timing():
+            self._time(before, -1)
+            self._time(after, 1)
+        self._change_session(before, after)
+        self._change_user(before, after)
+
+    def add_spans(self, project: ProjectId, spans: Iterable[Span], sign: int = 1) -> None:
+        """Settled spans that are new, or gone where `sign` is -1."""
+        for span in spans:
+            hour = Granularity.HOUR.bucket(span.started_at)
+            assert span.usage is not None
+            assert span.charge is not None
+            self.add_usage(
+                (project, hour, span.model is not None, span.model or ""),
+                sign,
+                sign * span.usage.prompt_tokens,
+                sign * span.usage.completion_tokens,
+                span.charge.amount * sign if span.charge.amount else Decimal(0),
+            )
+
+    def add_usage(
+        self, key: UsageKey, calls: int, prompt: int, completion: int, cost: Decimal
+    ) -> None:
+        known = self.usage.get(key)
+        if known is not None:
+            calls, prompt, completion = calls + known[0], prompt + known[1], completion + known[2]
+            cost = EXACT.add(cost, known[3]) if cost else known[3]
+        self.usage[key] = (calls, prompt, completion, cost)
+
+    def buckets(self) -> Iterator[tuple[BucketKey, list[int]]]:
+        """Traces, failures, latencies and their microseconds, by every granularity."""
+        found: dict[BucketKey, list[int]] = {}
+        for (project, hour), counts in self.hours.items():
+            for granularity in Granularity:
+                key = (project, granularity.value, granularity.bucket(hour))
+                sums = found.setdefault(key, [0, 0, 0, 0])
+                for place, count in enumerate(counts):
+                    sums[place] += count
+        return iter(sorted(found.items()))
+
+    def _count(self, counted: Counted, sign: int) -> None:
+        for key in counted.facets():
+            self.facets[key] = self.facets.get(key, 0) + sign
+        self._time(counted, sign)
+
+    def _time(self, counted: Counted, sign: int) -> None:
+        started_at, is_failed, latency = counted.timing()
+        key = (counted.project, Granularity.HOUR.bucket(started_at))
+        sums = self.hours.setdefault(key, [0, 0, 0, 0])
+        sums[0] += sign
+        sums[1] += sign * is_failed
+        if latency is not None:
+            sums[2] += sign
+            sums[3] += sign * latency
+
+    def _change_session(self, before: Counted, after: Counted) -> None:
+        old, new = before.trace.session_id, after.trace.session_id
+        if old == new and new is not None:
+            if _of_session(before) != _of_session(after):
+                self._grow_session(new, after, before)
+                if not _only_grew(before.trace, after.trace):
+                    self.stale_sessions.add((after.project, new))
+            return
+        self._shrink(before, session=old, user=None)
+        if new is not None:
+            self._grow_session(new, after, None)
+
+    def _change_user(self, before: Counted, after: Counted) -> None:
+        old, new = before.trace.user_id, after.trace.user_id
+        if old == new and new is not None:
+            if before.timing()[:2] != after.timing()[:2]:
+                self._grow_user(new, after, before)
+                if before.trace.started_at != after.trace.started_at:
+                    self.stale_users.add((after.project, new))
+            return
+        self._shrink(before, session=None, user=old)
+        if new is not None:
+            self._grow_user(new, after, None)
+
+    def _grow_session(self, session: str, after: Counted, before: Counted | None) -> None:
+        key = (after.project, session)
+        growth = self.sessions.get(key)
+        if growth is None:
+            growth = self.sessions[key] = SessionGrowth.at(after.trace)
+        growth.extend(after)
+        growth.count(after, 1)
+        if before is not None:
+            growth.count(before, -1)
+
+    def _grow_user(self, user: str, after: Counted, before: Counted | None) -> None:
+        key = (after.project, user)
+        growth = self.users.get(key)
+        if growth is None:
+            start = after.trace.started_at
+            growth = self.users[key] = UserGrowth(start, start)
+        growth.extend(after)
+        growth.count(after, 1)
+        if before is not None:
+            growth.count(before, -1)
+
+    def _shrink(self, before: Counted, *, session: str | None, user: str | None) -> None:
+        # The rows are merged with nothing, which locks them in their order, and then counted anew.
+        start = before.trace.started_at
+        if session is not None:
+            key = (before.project, session)
+            self.stale_sessions.add(key)
+            self.sessions.setdefault(key, SessionGrowth.at(before.trace))
+        if user is not None:
+            key = (before.project, user)
+            self.stale_users.add(key)
+            self.users.setdefault(key, UserGrowth(start, start))
+
+
+def _of_session(counted: Counted) -> tuple[object, ...]:
+    trace = counted.trace
+    return (counted.timing(), trace.ended_at, trace.user_id, trace.tags, counted.totals)
+
+
+def _only_grew(before: Trace, after: Trace) -> bool:
+    """Whether no extreme and no set of their session can have become less."""
+    return (
+        before.started_at == after.started_at
+        and (
+            before.ended_at is None
+            or (after.ended_at is not None and after.ended_at >= before.ended_at)
+        )
+        and (before.user_id is None or before.user_id == after.user_id)
+        and set(before.tags) <= set(after.tags)
+    )
+
+
+def search_value(kind: str, value: str) -> str | None:
+    return folded(value) if kind in SEARCHED else None

@@ -1,0 +1,201 @@
+"""Changing and removing stored traces: each call a transaction of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from adapters.postgres import rollups
+from adapters.postgres.amending import Amended, counted, locked, merge, put_back, stored_spans
+from adapters.postgres.deltas import Deltas
+from adapters.postgres.engine import ACQUIRE_TIMEOUT_S, UNSTORABLE, Connection, Pool, translated
+from adapters.postgres.ingest import suspects, unstorable
+from adapters.postgres.rows import SPAN_COLUMNS, TRACE_COLUMNS, span_of, trace_of
+from application.tracing.ports import PriceBook
+from domain.errors import NotFound
+from domain.ids import ProjectId, SpanId, TraceId
+from domain.tracing.change import UNSAID, SpanChange, TraceChange, retagged
+from domain.tracing.span import Span
+from domain.tracing.trace import Trace, in_order
+
+EDITORS: Final = 2  # who waits for the lock of a busy trace holds a connection: a few may
+CHUNK: Final = 1_000  # traces that one statement removes
+
+READ_TRACE: Final = f"""
+SELECT {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}, input, output
+FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id)
+WHERE traces.project_id = $1 AND traces.trace_id = $2
+"""
+READ_SPANS: Final = f"""
+SELECT {", ".join(SPAN_COLUMNS)} FROM spans WHERE project_id = $1 AND trace_id = $2
+"""
+CHANGE_PAYLOADS: Final = """
+INSERT INTO trace_payloads AS t (project_id, trace_id, input, output) VALUES ($1, $2, $3, $4)
+ON CONFLICT (project_id, trace_id) DO UPDATE SET
+  input = CASE WHEN $5 THEN excluded.input ELSE t.input END,
+  output = CASE WHEN $6 THEN excluded.output ELSE t.output END
+"""
+# The trace first: whoever wants to write to it waits, and then finds it gone. The statements that
+# follow see what was committed while this one waited.
+DELETE_TRACES: Final = f"""
+DELETE FROM traces USING (
+  SELECT project_id, trace_id FROM traces
+  WHERE project_id = $1 AND trace_id = ANY($2::uuid[]) AND ($3::text IS NULL OR session_id = $3)
+  ORDER BY project_id, trace_id FOR UPDATE
+) AS locked
+WHERE traces.project_id = locked.project_id AND traces.trace_id = locked.trace_id
+RETURNING {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}
+"""
+DELETE_SPANS: Final = """
+WITH gone AS (
+  DELETE FROM spans WHERE project_id = $1 AND trace_id = ANY($2::uuid[])
+  RETURNING date_trunc('hour', started_at) AS hour, model, prompt_tokens, completion_tokens,
+            cost_amount
+)
+SELECT hour, model, count(*) AS calls, sum(prompt_tokens) AS prompt_tokens,
+       sum(completion_tokens) AS completion_tokens, sum(cost_amount) AS cost
+FROM gone GROUP BY hour, model
+"""
+DELETE_PAYLOADS: Final = """
+DELETE FROM trace_payloads WHERE project_id = $1 AND trace_id = ANY($2::uuid[])
+"""
+OF_SESSION: Final = """
+SELECT trace_id FROM traces WHERE project_id = $1 AND session_id = $2 ORDER BY trace_id
+"""
+
+
+async def read_trace(connection: Connection, project: ProjectId, trace: TraceId) -> Trace:
+    """The whole trace. Raises NotFound."""
+    row = await connection.fetchrow(READ_TRACE, project, trace)
+    if row is None:
+        raise NotFound("Trace not found")
+    spans = await connection.fetch(READ_SPANS, project, trace)
+    return replace(trace_of(row), spans=in_order(map(span_of, spans)))
+
+
+@dataclass(frozen=True, slots=True)
+class TraceEdits:
+    """What is done to traces that are stored. At most EDITORS at a time, for one process."""
+
+    pool: Pool
+    prices: PriceBook
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EDITORS))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[tuple[Connection, Deltas]]:
+        """A transaction in its turn; what it notes in the deltas is written at its end."""
+        async with translated():
+            async with asyncio.timeout(ACQUIRE_TIMEOUT_S):
+                await self.turns.acquire()
+            try:
+                async with self.pool.acquire() as connection, connection.transaction():
+                    deltas = Deltas()
+                    yield connection, deltas
+                    await rollups.write(connection, deltas)
+            finally:
+                self.turns.release()
+
+    @asynccontextmanager
+    async def _told(self, change: TraceChange | SpanChange) -> AsyncIterator[None]:
+        """Names the payload that can't be stored."""
+        try:
+            yield
+        except UNSTORABLE as error:
+            said = (("input", change.input), ("output", change.output))
+            texts = [(name, text) for name, text in said if isinstance(text, bytes)]
+            raise await unstorable(self.pool, texts) from error
+
+    async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
+        async with self.transaction() as (connection, deltas):
+            known = await locked(connection, [(project, trace)])
+            if not known:
+                raise NotFound("Trace not found")
+            new, pricing = {(project, trace): tuple(spans)}, self.prices.price
+            try:
+                await merge(connection, pricing, known, new, reports={}, deltas=deltas)
+            except UNSTORABLE as error:
+                values = [one for n, span in enumerate(spans) for one in suspects(f"{n}.", span)]
+                raise await unstorable(self.pool, values) from error
+
+    async def change(self, project: ProjectId, trace: TraceId, change: TraceChange) -> Trace:
+        async with self.transaction() as (connection, deltas), self._told(change):
+            known = (await locked(connection, [(project, trace)])).get((project, trace))
+            if known is None:
+                raise NotFound("Trace not found")
+            said = [value is not UNSAID for value in (change.input, change.output)]
+            changed = change.applied(known.trace)
+            if any(said):
+                payloads = (changed.input, changed.output)
+                await connection.execute(CHANGE_PAYLOADS, project, trace, *payloads, *said)
+            merged = replace(changed, input=None, output=None)
+            amended = Amended(known, merged, is_renewed=any(said))
+            await put_back(connection, [amended], deltas)
+            return await read_trace(connection, project, trace)
+
+    async def change_span(
+        self, project: ProjectId, trace: TraceId, span: SpanId, change: SpanChange
+    ) -> Span:
+        async with self.transaction() as (connection, deltas), self._told(change):
+            known = await locked(connection, [(project, trace)])
+            stored = await stored_spans(connection, [(project, trace, span)])
+            if (project, trace) not in known or (project, trace) not in stored:
+                raise NotFound("Span not found")
+            old = stored[project, trace]
+            changed = change.applied(old[span], self.prices.price)
+            before = known[project, trace]
+            spans = {span: changed} if changed != old[span] else {}
+            await put_back(connection, [Amended(before, before.trace, spans, old)], deltas)
+            return changed
+
+    async def retag(
+        self,
+        project: ProjectId,
+        traces: Sequence[TraceId],
+        add: Sequence[str],
+        remove: Sequence[str],
+    ) -> int:
+        async with self.transaction() as (connection, deltas):
+            keys = [(project, trace) for trace in dict.fromkeys(traces)]
+            known = await locked(connection, keys)
+            amended = [
+                Amended(one, replace(one.trace, tags=retagged(one.trace.tags, add, remove)))
+                for one in known.values()
+            ]
+            await put_back(connection, amended, deltas)
+            return len(known)
+
+    async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
+        async with self.transaction() as (connection, deltas):
+            return await self._delete(connection, deltas, project, traces, None)
+
+    async def delete_session(self, project: ProjectId, session: str) -> int:
+        """Removes the traces that the session has now, in one transaction."""
+        async with self.transaction() as (connection, deltas):
+            rows = await connection.fetch(OF_SESSION, project, session)
+            traces = [TraceId(row[0]) for row in rows]
+            gone = 0
+            for start in range(0, len(traces), CHUNK):
+                chunk = traces[start : start + CHUNK]
+                gone += await self._delete(connection, deltas, project, chunk, session)
+            return gone
+
+    async def _delete(
+        self,
+        connection: Connection,
+        deltas: Deltas,
+        project: ProjectId,
+        traces: Sequence[TraceId],
+        session: str | None,
+    ) -> int:
+        rows = await connection.fetch(DELETE_TRACES, project, traces, session)
+        for row in rows:
+            deltas.drop(counted(row))
+        gone = [row["trace_id"] for row in rows]
+        if gone:
+            for row in await connection.fetch(DELETE_SPANS, project, gone):
+                key = (project, row["hour"], row["model"] is not None, row["model"] or "")
+                tokens = (-int(row["prompt_tokens"]), -int(row["completion_tokens"]))
+                deltas.add_usage(key, -row["calls"], *tokens, -row["cost"])
+            await connection.execute(DELETE_PAYLOADS, project, gone)
+        return len(gone)
