@@ -6,7 +6,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.deltas import Counted, Deltas
+from adapters.postgres.deltas import ByProject, Counted
 from adapters.postgres.engine import Connection
 from adapters.postgres.rows import (
     SPAN_COLUMNS,
@@ -144,7 +144,7 @@ async def merge(
     spans: Mapping[Key, Sequence[Span]],
     *,
     reports: Mapping[Key, Trace],
-    deltas: Deltas,
+    deltas: ByProject,
 ) -> None:
     """Merges spans, and reports of the traces themselves, into traces that are locked here."""
     stored = await stored_spans(
@@ -186,7 +186,7 @@ def payload_rows(traces: Iterable[tuple[Key, Trace]]) -> list[tuple[object, ...]
     ]
 
 
-async def put_back(connection: Connection, amended: Iterable[Amended], deltas: Deltas) -> None:
+async def put_back(connection: Connection, amended: Iterable[Amended], deltas: ByProject) -> None:
     """Writes what changed, and notes it in `deltas`."""
     changed = [
         one for one in amended if one.spans or one.is_renewed or one.merged != one.before.trace
@@ -208,9 +208,10 @@ async def put_back(connection: Connection, amended: Iterable[Amended], deltas: D
             if one.loses_a_model
             else tuple(sorted({*before.models, *models_of(one.spans.values())})),
         )
-        deltas.change(before, after)
-        deltas.add_spans(before.project, replaced_spans, -1)
-        deltas.add_spans(before.project, one.spans.values())
+        of_project = deltas[before.project]
+        of_project.change(before, after)
+        of_project.add_spans(replaced_spans, -1)
+        of_project.add_spans(one.spans.values())
         rows.append(trace_row(after.project, after.trace, after.totals, after.models))
     if rows:
         await connection.execute(WRITE_BACK, *columns(rows))

@@ -4,6 +4,7 @@ Counts and sums are exact, so they can be taken back. Extremes and sets can't: a
 that only grew is merged into its row, any other is counted again from its traces.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,10 +29,9 @@ TAG: Final = "tag"
 MODEL: Final = "model"
 SEARCHED: Final = frozenset({NAME, SESSION})  # kinds of which parts are looked for
 
-type FacetKey = tuple[ProjectId, str, str]
-type BucketKey = tuple[ProjectId, str, datetime]
-type UsageKey = tuple[ProjectId, datetime, bool, str]
-type OwnerKey = tuple[ProjectId, str]
+type FacetKey = tuple[str, str]
+type BucketKey = tuple[str, datetime]
+type UsageKey = tuple[datetime, bool, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +48,18 @@ class Counted:
         return self.trace.status is TraceStatus.ERROR
 
     def facets(self) -> set[FacetKey]:
-        trace, of = self.trace, self.project
-        found = {(of, ALL, ""), (of, NAME, trace.name), (of, STATUS, str(trace.status))}
+        trace = self.trace
+        found = {(ALL, ""), (NAME, trace.name), (STATUS, str(trace.status))}
         if self.is_failed or self.totals.errors:
-            found.add((of, FAILED, ""))
+            found.add((FAILED, ""))
         if trace.environment is not None:
-            found.add((of, ENVIRONMENT, trace.environment))
+            found.add((ENVIRONMENT, trace.environment))
         if trace.release is not None:
-            found.add((of, RELEASE, trace.release))
+            found.add((RELEASE, trace.release))
         if trace.session_id is not None:
-            found.add((of, SESSION, trace.session_id))
-        found.update((of, TAG, tag) for tag in trace.tags)
-        found.update((of, MODEL, model) for model in self.models)
+            found.add((SESSION, trace.session_id))
+        found.update((TAG, tag) for tag in trace.tags)
+        found.update((MODEL, model) for model in self.models)
         return found
 
     def timing(self) -> tuple[datetime, bool, int | None]:
@@ -130,15 +130,15 @@ class UserGrowth:
 
 @dataclass(slots=True)
 class Deltas:
-    """Of one transaction; `rollups.write` carries it out."""
+    """Of one project in one transaction; `rollups.write` carries them out."""
 
     facets: dict[FacetKey, int] = field(default_factory=dict)
-    hours: dict[tuple[ProjectId, datetime], list[int]] = field(default_factory=dict)
+    hours: dict[datetime, list[int]] = field(default_factory=dict)
     usage: dict[UsageKey, tuple[int, int, int, Decimal]] = field(default_factory=dict)
-    sessions: dict[OwnerKey, SessionGrowth] = field(default_factory=dict)
-    users: dict[OwnerKey, UserGrowth] = field(default_factory=dict)
-    stale_sessions: set[OwnerKey] = field(default_factory=set)
-    stale_users: set[OwnerKey] = field(default_factory=set)
+    sessions: dict[str, SessionGrowth] = field(default_factory=dict)
+    users: dict[str, UserGrowth] = field(default_factory=dict)
+    stale_sessions: set[str] = field(default_factory=set)
+    stale_users: set[str] = field(default_factory=set)
 
     def put(self, after: Counted) -> None:
         """A trace that is new."""
@@ -163,14 +163,14 @@ class Deltas:
         self._change_session(before, after)
         self._change_user(before, after)
 
-    def add_spans(self, project: ProjectId, spans: Iterable[Span], sign: int = 1) -> None:
+    def add_spans(self, spans: Iterable[Span], sign: int = 1) -> None:
         """Settled spans that are new, or gone where `sign` is -1."""
         for span in spans:
             hour = Granularity.HOUR.bucket(span.started_at)
             assert span.usage is not None
             assert span.charge is not None
             self.add_usage(
-                (project, hour, span.model is not None, span.model or ""),
+                (hour, span.model is not None, span.model or ""),
                 sign,
                 sign * span.usage.prompt_tokens,
                 sign * span.usage.completion_tokens,
@@ -189,9 +189,9 @@ class Deltas:
     def buckets(self) -> Iterator[tuple[BucketKey, list[int]]]:
         """Traces, failures, latencies and their microseconds, by every granularity."""
         found: dict[BucketKey, list[int]] = {}
-        for (project, hour), counts in self.hours.items():
+        for hour, counts in self.hours.items():
             for granularity in Granularity:
-                key = (project, granularity.value, granularity.bucket(hour))
+                key = (granularity.value, granularity.bucket(hour))
                 sums = found.setdefault(key, [0, 0, 0, 0])
                 for place, count in enumerate(counts):
                     sums[place] += count
@@ -204,8 +204,7 @@ class Deltas:
 
     def _time(self, counted: Counted, sign: int) -> None:
         started_at, is_failed, latency = counted.timing()
-        key = (counted.project, Granularity.HOUR.bucket(started_at))
-        sums = self.hours.setdefault(key, [0, 0, 0, 0])
+        sums = self.hours.setdefault(Granularity.HOUR.bucket(started_at), [0, 0, 0, 0])
         sums[0] += sign
         sums[1] += sign * is_failed
         if latency is not None:
@@ -218,7 +217,7 @@ class Deltas:
             if _of_session(before) != _of_session(after):
                 self._grow_session(new, after, before)
                 if not _only_grew(before.trace, after.trace):
-                    self.stale_sessions.add((after.project, new))
+                    self.stale_sessions.add(new)
             return
         self._shrink(before, session=old, user=None)
         if new is not None:
@@ -230,28 +229,26 @@ class Deltas:
             if before.timing()[:2] != after.timing()[:2]:
                 self._grow_user(new, after, before)
                 if before.trace.started_at != after.trace.started_at:
-                    self.stale_users.add((after.project, new))
+                    self.stale_users.add(new)
             return
         self._shrink(before, session=None, user=old)
         if new is not None:
             self._grow_user(new, after, None)
 
     def _grow_session(self, session: str, after: Counted, before: Counted | None) -> None:
-        key = (after.project, session)
-        growth = self.sessions.get(key)
+        growth = self.sessions.get(session)
         if growth is None:
-            growth = self.sessions[key] = SessionGrowth.at(after.trace)
+            growth = self.sessions[session] = SessionGrowth.at(after.trace)
         growth.extend(after)
         growth.count(after, 1)
         if before is not None:
             growth.count(before, -1)
 
     def _grow_user(self, user: str, after: Counted, before: Counted | None) -> None:
-        key = (after.project, user)
-        growth = self.users.get(key)
+        growth = self.users.get(user)
         if growth is None:
             start = after.trace.started_at
-            growth = self.users[key] = UserGrowth(start, start)
+            growth = self.users[user] = UserGrowth(start, start)
         growth.extend(after)
         growth.count(after, 1)
         if before is not None:
@@ -261,13 +258,19 @@ class Deltas:
         # The rows are merged with nothing, which locks them in their order, and then counted anew.
         start = before.trace.started_at
         if session is not None:
-            key = (before.project, session)
-            self.stale_sessions.add(key)
-            self.sessions.setdefault(key, SessionGrowth.at(before.trace))
+            self.stale_sessions.add(session)
+            self.sessions.setdefault(session, SessionGrowth.at(before.trace))
         if user is not None:
-            key = (before.project, user)
-            self.stale_users.add(key)
-            self.users.setdefault(key, UserGrowth(start, start))
+            self.stale_users.add(user)
+            self.users.setdefault(user, UserGrowth(start, start))
+
+
+type ByProject = defaultdict[ProjectId, Deltas]
+
+
+def by_project() -> ByProject:
+    """The deltas of a transaction, none yet."""
+    return defaultdict(Deltas)
 
 
 def _of_session(counted: Counted) -> tuple[object, ...]:

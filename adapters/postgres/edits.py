@@ -8,7 +8,7 @@ from typing import Final
 
 from adapters.postgres import rollups
 from adapters.postgres.amending import Amended, counted, locked, merge, put_back, stored_spans
-from adapters.postgres.deltas import Deltas
+from adapters.postgres.deltas import ByProject, Deltas, by_project
 from adapters.postgres.engine import ACQUIRE_TIMEOUT_S, UNSTORABLE, Connection, Pool, translated
 from adapters.postgres.ingest import suspects, unstorable
 from adapters.postgres.rows import SPAN_COLUMNS, TRACE_COLUMNS, span_of, trace_of
@@ -83,14 +83,14 @@ class TraceEdits:
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EDITORS))
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[tuple[Connection, Deltas]]:
+    async def transaction(self) -> AsyncIterator[tuple[Connection, ByProject]]:
         """A transaction in its turn; what it notes in the deltas is written at its end."""
         async with translated():
             async with asyncio.timeout(ACQUIRE_TIMEOUT_S):
                 await self.turns.acquire()
             try:
                 async with self.pool.acquire() as connection, connection.transaction():
-                    deltas = Deltas()
+                    deltas = by_project()
                     yield connection, deltas
                     await rollups.write(connection, deltas)
             finally:
@@ -167,7 +167,7 @@ class TraceEdits:
 
     async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
         async with self.transaction() as (connection, deltas):
-            return await self._delete(connection, deltas, project, traces, None)
+            return await self._delete(connection, deltas[project], project, traces, None)
 
     async def delete_session(self, project: ProjectId, session: str) -> int:
         """Removes the traces that the session has now, in one transaction."""
@@ -177,7 +177,7 @@ class TraceEdits:
             gone = 0
             for start in range(0, len(traces), CHUNK):
                 chunk = traces[start : start + CHUNK]
-                gone += await self._delete(connection, deltas, project, chunk, session)
+                gone += await self._delete(connection, deltas[project], project, chunk, session)
             return gone
 
     async def _delete(
@@ -194,7 +194,7 @@ class TraceEdits:
         gone = [row["trace_id"] for row in rows]
         if gone:
             for row in await connection.fetch(DELETE_SPANS, project, gone):
-                key = (project, row["hour"], row["model"] is not None, row["model"] or "")
+                key = (row["hour"], row["model"] is not None, row["model"] or "")
                 tokens = (-int(row["prompt_tokens"]), -int(row["completion_tokens"]))
                 deltas.add_usage(key, -row["calls"], *tokens, -row["cost"])
             await connection.execute(DELETE_PAYLOADS, project, gone)

@@ -18,7 +18,7 @@ from adapters.postgres.amending import (
     merge,
     payload_rows,
 )
-from adapters.postgres.deltas import Counted, Deltas
+from adapters.postgres.deltas import Counted, by_project
 from adapters.postgres.engine import OUT_OF_REACH, UNSTORABLE, Connection, Pool
 from adapters.postgres.rows import columns, span_row, trace_row
 from application.tracing.ports import PriceBook
@@ -77,10 +77,11 @@ class TraceWriter:
         new = {(row[0], row[1]) for row in made} if len(made) < len(rows) else incoming.keys()
         fresh = [one for one in settled if (one.project, one.trace.id) in new]
         await _copy_new(connection, fresh)
-        deltas, gone = Deltas(), dict[Key, Trace]()
+        deltas, gone = by_project(), dict[Key, Trace]()
         for one in fresh:
-            deltas.put(one)
-            deltas.add_spans(one.project, one.trace.spans)
+            of_project = deltas[one.project]
+            of_project.put(one)
+            of_project.add_spans(one.trace.spans)
         if len(fresh) < len(settled):
             known = {key: trace for key, trace in incoming.items() if key not in new}
             here = await locked(connection, known)

@@ -5,28 +5,33 @@ writers wait for each other, and never in a circle. Traces are locked before any
 """
 
 from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
 from typing import Final
+from uuid import UUID
 
-from adapters.postgres.deltas import Deltas, OwnerKey, search_value
+import msgspec
+
+from adapters.postgres.deltas import ByProject, SessionGrowth, search_value
 from adapters.postgres.engine import Connection
-from adapters.postgres.rows import array_text, columns
+from domain.ids import ProjectId
 
-PUT_FACETS: Final = """
+_PUT_FACETS: Final = """
 INSERT INTO trace_facets AS f (project_id, kind, value, search_value, trace_count)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+SELECT * FROM json_to_recordset($1) AS u(p uuid, k text, v text, s text, n bigint)
 ON CONFLICT (project_id, kind, value) DO UPDATE
 SET trace_count = f.trace_count + excluded.trace_count
 """
 REMOVE_FACETS: Final = """
-DELETE FROM trace_facets AS f USING unnest($1::uuid[], $2::text[], $3::text[]) AS u(p, k, v)
+DELETE FROM trace_facets AS f USING json_to_recordset($1) AS u(p uuid, k text, v text)
 WHERE f.project_id = u.p AND f.kind = u.k AND f.value = u.v AND f.trace_count = 0
 """
 # The percentiles were those of other traces.
-PUT_BUCKETS: Final = """
+_PUT_BUCKETS: Final = """
 INSERT INTO trace_buckets AS b (project_id, granularity, bucket, trace_count, error_count,
                                 latency_count, latency_us)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::bigint[], $5::bigint[],
-                     $6::bigint[], $7::numeric[])
+SELECT * FROM json_to_recordset($2)
+  AS u(p uuid, g text, at timestamptz, n bigint, ec bigint, lc bigint, lu numeric)
 ON CONFLICT (project_id, granularity, bucket) DO UPDATE SET
   trace_count = b.trace_count + excluded.trace_count,
   error_count = b.error_count + excluded.error_count,
@@ -35,15 +40,14 @@ ON CONFLICT (project_id, granularity, bucket) DO UPDATE SET
   p50_us = NULL, p90_us = NULL, p99_us = NULL, revision = b.revision + 1
 """
 REMOVE_BUCKETS: Final = """
-DELETE FROM trace_buckets AS b
-USING unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS u(p, g, at)
+DELETE FROM trace_buckets AS b USING json_to_recordset($1) AS u(p uuid, g text, at timestamptz)
 WHERE b.project_id = u.p AND b.granularity = u.g AND b.bucket = u.at AND b.trace_count = 0
 """
-PUT_USAGE: Final = """
+_PUT_USAGE: Final = """
 INSERT INTO usage_hours AS h (project_id, hour, has_model, model, calls, prompt_tokens,
                               completion_tokens, cost)
-SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::boolean[], $4::text[], $5::bigint[],
-                     $6::numeric[], $7::numeric[], $8::numeric[])
+SELECT * FROM json_to_recordset($3)
+  AS u(p uuid, at timestamptz, has boolean, m text, n bigint, pt numeric, ct numeric, c numeric)
 ON CONFLICT (project_id, hour, has_model, model) DO UPDATE SET
   calls = h.calls + excluded.calls,
   prompt_tokens = h.prompt_tokens + excluded.prompt_tokens,
@@ -52,7 +56,7 @@ ON CONFLICT (project_id, hour, has_model, model) DO UPDATE SET
 """
 REMOVE_USAGE: Final = """
 DELETE FROM usage_hours AS h
-USING unnest($1::uuid[], $2::timestamptz[], $3::boolean[], $4::text[]) AS u(p, at, has, m)
+USING json_to_recordset($1) AS u(p uuid, at timestamptz, has boolean, m text)
 WHERE h.project_id = u.p AND h.hour = u.at AND h.has_model = u.has AND h.model = u.m
   AND h.calls = 0
 """
@@ -69,14 +73,12 @@ _SUMS: Final = (
     *("trace_count", "latency_count", "latency_sum_us", "error_count", "span_count"),
     *("error_span_count", "prompt_tokens", "completion_tokens", "total_cost"),
 )
-PUT_SESSIONS: Final = f"""
+_PUT_SESSIONS: Final = f"""
 INSERT INTO sessions AS s (project_id, session_id, {_SESSION_COLUMNS})
-SELECT p, s, n, fs, ls, le, la, lc, lu, ec, ui, us, ut, g::text[], sc, es, pt, ct, tc
-FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::timestamptz[], $5::timestamptz[],
-            $6::timestamptz[], $7::timestamptz[], $8::bigint[], $9::numeric[], $10::bigint[],
-            $11::text[], $12::timestamptz[], $13::uuid[], $14::text[], $15::bigint[],
-            $16::bigint[], $17::numeric[], $18::numeric[], $19::numeric[])
-     AS u(p, s, n, fs, ls, le, la, lc, lu, ec, ui, us, ut, g, sc, es, pt, ct, tc)
+SELECT * FROM json_to_recordset($4)
+  AS u(p uuid, s text, n bigint, fs timestamptz, ls timestamptz, le timestamptz, la timestamptz,
+       lc bigint, lu numeric, ec bigint, ui text, us timestamptz, ut uuid, g text[], sc bigint,
+       es bigint, pt numeric, ct numeric, tc numeric)
 ON CONFLICT (project_id, session_id) DO UPDATE SET
   {", ".join(f"{column} = s.{column} + excluded.{column}" for column in _SUMS)},
   first_started_at = least(s.first_started_at, excluded.first_started_at),
@@ -104,18 +106,18 @@ UPDATE sessions AS s SET ({_SESSION_COLUMNS}) = (
          sum(t.completion_tokens), sum(t.total_cost)
   FROM traces AS t WHERE t.project_id = u.p AND t.session_id = u.s
 )
-FROM unnest($1::uuid[], $2::text[]) AS u(p, s)
+FROM json_to_recordset($1) AS u(p uuid, s text)
 WHERE s.project_id = u.p AND s.session_id = u.s
 """
 REMOVE_SESSIONS: Final = """
-DELETE FROM sessions AS s USING unnest($1::uuid[], $2::text[]) AS u(p, s)
+DELETE FROM sessions AS s USING json_to_recordset($1) AS u(p uuid, s text)
 WHERE s.project_id = u.p AND s.session_id = u.s AND NOT EXISTS (
   SELECT FROM traces AS t WHERE t.project_id = u.p AND t.session_id = u.s)
 """
-PUT_USERS: Final = """
+_PUT_USERS: Final = """
 INSERT INTO trace_users AS s (project_id, user_id, trace_count, error_count, first_seen, last_seen)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::timestamptz[],
-                     $6::timestamptz[])
+SELECT * FROM json_to_recordset($5)
+  AS u(p uuid, s text, n bigint, ec bigint, fs timestamptz, ls timestamptz)
 ON CONFLICT (project_id, user_id) DO UPDATE SET
   trace_count = s.trace_count + excluded.trace_count,
   error_count = s.error_count + excluded.error_count,
@@ -128,72 +130,142 @@ UPDATE trace_users AS s SET (trace_count, error_count, first_seen, last_seen) = 
          max(t.started_at)
   FROM traces AS t WHERE t.project_id = u.p AND t.user_id = u.s
 )
-FROM unnest($1::uuid[], $2::text[]) AS u(p, s)
+FROM json_to_recordset($1) AS u(p uuid, s text)
 WHERE s.project_id = u.p AND s.user_id = u.s
 """
 REMOVE_USERS: Final = """
-DELETE FROM trace_users AS s USING unnest($1::uuid[], $2::text[]) AS u(p, s)
+DELETE FROM trace_users AS s USING json_to_recordset($1) AS u(p uuid, s text)
 WHERE s.project_id = u.p AND s.user_id = u.s AND NOT EXISTS (
   SELECT FROM traces AS t WHERE t.project_id = u.p AND t.user_id = u.s)
 """
+_ENCODER: Final = msgspec.json.Encoder()
+
+# One round trip, so that the rows are locked for a short time. Parts of one statement run in an
+# order that is the same each time, and every writer has this statement.
+PUT: Final = f"""
+WITH facets AS ({_PUT_FACETS}), buckets AS ({_PUT_BUCKETS}), usage AS ({_PUT_USAGE}),
+     sessions_ AS ({_PUT_SESSIONS}), users_ AS ({_PUT_USERS})
+SELECT
+"""
 
 
-async def write(connection: Connection, deltas: Deltas) -> None:
+class _Facet(msgspec.Struct):
+    p: UUID
+    k: str
+    v: str
+    s: str | None = None
+    n: int = 0
+
+
+class _Bucket(msgspec.Struct):
+    p: UUID
+    g: str
+    at: datetime
+    n: int
+    ec: int
+    lc: int
+    lu: int
+
+
+class _Usage(msgspec.Struct):
+    p: UUID
+    at: datetime
+    has: bool
+    m: str
+    n: int
+    pt: int
+    ct: int
+    c: Decimal
+
+
+class _Session(msgspec.Struct):
+    p: UUID
+    s: str
+    n: int
+    fs: datetime
+    ls: datetime
+    le: datetime | None
+    la: datetime
+    lc: int
+    lu: int
+    ec: int
+    ui: str | None
+    us: datetime | None
+    ut: UUID | None
+    g: list[str]
+    sc: int
+    es: int
+    pt: int
+    ct: int
+    tc: Decimal
+
+
+class _User(msgspec.Struct):
+    p: UUID
+    s: str
+    n: int
+    ec: int
+    fs: datetime
+    ls: datetime
+
+
+class _Owner(msgspec.Struct):
+    p: UUID
+    s: str
+
+
+async def write(connection: Connection, deltas: ByProject) -> None:
     """Carries out the deltas: the last thing that a transaction does, so that locks are short."""
-    await _write_facets(connection, deltas)
-    await _write_buckets(connection, deltas)
-    await _write_usage(connection, deltas)
-    await _write_sessions(connection, deltas)
-    await _write_users(connection, deltas)
-
-
-async def _write_facets(connection: Connection, deltas: Deltas) -> None:
-    facets = sorted((key, n) for key, n in deltas.facets.items() if n)
-    rows = [(*key, search_value(*key[1:]), n) for key, n in facets]
-    await _put(connection, PUT_FACETS, rows)
-    await _put(connection, REMOVE_FACETS, [key for key, n in facets if n < 0])
-
-
-async def _write_buckets(connection: Connection, deltas: Deltas) -> None:
-    buckets = list(deltas.buckets())
-    await _put(connection, PUT_BUCKETS, [(*key, *counts) for key, counts in buckets])
-    await _put(connection, REMOVE_BUCKETS, [key for key, counts in buckets if counts[0] < 0])
-
-
-async def _write_usage(connection: Connection, deltas: Deltas) -> None:
-    usage = sorted((key, sums) for key, sums in deltas.usage.items() if any(sums))
-    await _put(connection, PUT_USAGE, [(*key, *sums) for key, sums in usage])
-    await _put(connection, REMOVE_USAGE, [key for key, sums in usage if sums[0] < 0])
-
-
-async def _write_sessions(connection: Connection, deltas: Deltas) -> None:
-    rows: list[tuple[object, ...]] = []
-    for key in sorted(deltas.sessions):
-        one = deltas.sessions[key]
-        user_at, user_trace, user = one.user or (None, None, None)
-        rows.append((
-            *key, one.traces, one.first_started_at, one.last_started_at, one.last_ended_at,
-            one.last_activity_at, one.latencies, one.latency_us, one.errors, user, user_at,
-            user_trace, array_text(sorted(one.tags)), one.totals.spans, one.totals.errors,
-            one.totals.prompt_tokens, one.totals.completion_tokens, one.totals.cost,
-        ))  # fmt: skip
-    await _put(connection, PUT_SESSIONS, rows)
-    stale: Sequence[OwnerKey] = sorted(deltas.stale_sessions)
+    of = sorted(deltas.items())
+    facets = [
+        _Facet(project, *key, search_value(*key), n)
+        for project, one in of
+        for key, n in sorted(one.facets.items())
+        if n
+    ]
+    buckets = [
+        _Bucket(project, *key, *counts) for project, one in of for key, counts in one.buckets()
+    ]
+    usage = [
+        _Usage(project, *key, sums[0], sums[1], sums[2], sums[3])
+        for project, one in of
+        for key, sums in sorted(one.usage.items())
+        if any(sums)
+    ]
+    sessions = [
+        _session(project, key, growth)
+        for project, one in of
+        for key, growth in sorted(one.sessions.items())
+    ]
+    users = [
+        _User(project, key, user.traces, user.errors, user.first_seen, user.last_seen)
+        for project, one in of
+        for key, user in sorted(one.users.items())
+    ]
+    parts = (facets, buckets, usage, sessions, users)
+    if any(parts):
+        await connection.execute(PUT, *map(_ENCODER.encode, parts))
+    await _put(connection, REMOVE_FACETS, [one for one in facets if one.n < 0])
+    await _put(connection, REMOVE_BUCKETS, [one for one in buckets if one.n < 0])
+    await _put(connection, REMOVE_USAGE, [one for one in usage if one.n < 0])
+    stale = [_Owner(project, key) for project, one in of for key in sorted(one.stale_sessions)]
     await _put(connection, REMOVE_SESSIONS, stale)
     await _put(connection, COUNT_SESSIONS, stale)
-
-
-async def _write_users(connection: Connection, deltas: Deltas) -> None:
-    rows = []
-    for key in sorted(deltas.users):
-        one = deltas.users[key]
-        rows.append((*key, one.traces, one.errors, one.first_seen, one.last_seen))
-    await _put(connection, PUT_USERS, rows)
-    stale: Sequence[OwnerKey] = sorted(deltas.stale_users)
+    stale = [_Owner(project, key) for project, one in of for key in sorted(one.stale_users)]
     await _put(connection, REMOVE_USERS, stale)
     await _put(connection, COUNT_USERS, stale)
 
 
-async def _put(connection: Connection, sql: str, rows: Sequence[tuple[object, ...]]) -> None:
+def _session(project: ProjectId, session: str, one: SessionGrowth) -> _Session:
+    user_at, user_trace, user = one.user or (None, None, None)
+    return _Session(
+        project, session, one.traces, one.first_started_at, one.last_started_at, one.last_ended_at,
+        one.last_activity_at, one.latencies, one.latency_us, one.errors, user, user_at, user_trace,
+        sorted(one.tags), one.totals.spans, one.totals.errors, one.totals.prompt_tokens,
+        one.totals.completion_tokens, one.totals.cost,
+    )  # fmt: skip
+
+
+async def _put(connection: Connection, sql: str, rows: Sequence[msgspec.Struct]) -> None:
     if rows:
-        await connection.execute(sql, *columns(rows))
+        await connection.execute(sql, _ENCODER.encode(rows))

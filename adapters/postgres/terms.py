@@ -7,6 +7,7 @@ looks at the columns too. The second migration computes the same in SQL.
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from domain.ids import ProjectId
@@ -20,13 +21,15 @@ METADATA: Final = "metadata"
 METADATA_MAX: Final = 200  # members with terms of their own; a trace with more has MANY instead
 MANY: Final = ""
 
+REMEMBERED_MAX: Final = 10_000  # terms: tags and models come again and again
 _SEPARATOR: Final = "\x1f"
 
 
+@lru_cache(REMEMBERED_MAX)
 def term(project: ProjectId, kind: str, *value: str) -> int:
     """A signed 64-bit number."""
     text = _SEPARATOR.join((str(project), kind, *value))
-    digest = hashlib.md5(text.encode(), usedforsecurity=False).digest()
+    digest = hashlib.md5(text.encode(errors="surrogatepass"), usedforsecurity=False).digest()
     return int.from_bytes(digest[:8], signed=True)
 
 

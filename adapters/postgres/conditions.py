@@ -1,0 +1,159 @@
+"""What the list of traces is narrowed by, as SQL, and what tells beforehand how many there are."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from adapters.postgres.fragments import Sql
+from adapters.postgres.periods import Bounds, parts
+from adapters.postgres.terms import MODEL, TAG, metadata_terms, term
+from domain.ids import ProjectId
+from domain.tracing.analytics import Granularity
+from domain.tracing.query import TraceFilter, TraceSort
+
+STARTED: Final = frozenset({TraceSort.STARTED_AT})
+NO_SORTS: Final = frozenset[TraceSort]()
+
+ALL: Final = Sql(
+    "(SELECT trace_count FROM trace_facets WHERE project_id = $1 AND kind = 'all' AND value = '')"
+)
+FAILED: Final = "(status = 'ERROR' OR error_span_count > 0)"
+# NUL and lone surrogates are no text to Postgres: it refuses to look into an object that has one
+# anywhere. What it looks into here has U+FFFD in their place. No value that is asked for holds
+# either, so none is found that isn't there.
+_READABLE: Final = r"""
+(CASE WHEN strpos(metadata::text, '\u') = 0 THEN metadata ELSE regexp_replace(
+  metadata::text,
+  '(?<!\\)((?:\\\\)*)(?:\\u0000|\\ud[89ab][0-9a-f][0-9a-f](?!\\ud[c-f])'
+  '|(?<!\\ud[89ab][0-9a-f][0-9a-f])\\ud[c-f][0-9a-f][0-9a-f])', '\1\\ufffd', 'gi')::json END)
+"""
+_METADATA: Final = (
+    "terms && {}::bigint[]"
+    f" AND json_typeof({_READABLE} -> {{}}::text) NOT IN ('object', 'array')"
+    f" AND coalesce({_READABLE} ->> {{}}::text, 'null') = ANY({{}}::text[])"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One condition on traces; `$1` is the project.
+
+    `counter` is a number that none may exceed, from what is counted at each write, and the very
+    number where `is_exact`; None where nothing is counted. In the orders of `sorts` the traces
+    that it admits are one piece of an index; of a range each of several clauses narrows it.
+    """
+
+    sql: Sql
+    counter: Sql | None = None
+    is_exact: bool = True
+    sorts: frozenset[TraceSort] = NO_SORTS
+    is_range: bool = False
+
+
+def clauses_of(project: ProjectId, matching: TraceFilter) -> list[Clause]:
+    """What `TraceFilter.admits` says, all of which has to hold, but for `name`: see `totals`."""
+    return [
+        *_labels(matching),
+        *_kinds(project, matching),
+        *_spreads(matching),
+        *_metadata(project, matching),
+    ]
+
+
+def facet(kind: str, value: str) -> Sql:
+    """How many traces have a value."""
+    sql = f"WHERE project_id = $1 AND kind = '{kind}' AND value = {{}}"
+    return Sql(f"(SELECT trace_count FROM trace_facets {sql})", (value,))
+
+
+def _labels(matching: TraceFilter) -> Iterator[Clause]:
+    if (session := matching.session_id) is not None:
+        counter = facet("session", session)
+        yield Clause(Sql("session_id = {}", (session,)), counter, sorts=STARTED)
+    if (user := matching.user_id) is not None:
+        where = "WHERE project_id = $1 AND user_id = {}"
+        counter = Sql(f"(SELECT trace_count FROM trace_users {where})", (user,))
+        yield Clause(Sql("user_id = {}", (user,)), counter, sorts=STARTED)
+    if (environment := matching.environment) is not None:
+        counter = facet("environment", environment)
+        yield Clause(Sql("environment = {}", (environment,)), counter, sorts=STARTED)
+    if (release := matching.release) is not None:
+        counter = facet("release", release)
+        yield Clause(Sql("release = {}", (release,)), counter, sorts=STARTED)
+    if (status := matching.status) is not None:
+        counter = facet("status", status)
+        sorts = frozenset({TraceSort.STATUS})
+        yield Clause(Sql("status = {}", (status,)), counter, sorts=sorts)
+
+
+def _kinds(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
+    if tags := sorted(set(matching.tags)):
+        counter = Sql(
+            "(SELECT sum(trace_count) FROM trace_facets"
+            " WHERE project_id = $1 AND kind = 'tag' AND value = ANY({}::text[]))",
+            (tags,),
+        )
+        terms = [term(project, TAG, tag) for tag in tags]
+        yield Clause(
+            Sql("terms && {}::bigint[] AND tags && {}::text[]", (terms, tags)),
+            counter,
+            is_exact=len(tags) == 1,
+        )
+    if (model := matching.model) is not None:
+        terms = [term(project, MODEL, model)]
+        sql = Sql("terms && {}::bigint[] AND {} = ANY(models)", (terms, model))
+        yield Clause(sql, facet("model", model))
+    if matching.has_error is True:
+        yield Clause(Sql(FAILED), facet("error", ""), sorts=STARTED)
+    elif matching.has_error is False:
+        failed = facet("error", "")
+        counter = Sql(f"({ALL.text} - coalesce({failed.text}, 0))", failed.values)
+        yield Clause(Sql(f"NOT {FAILED}"), counter)
+
+
+def _spreads(matching: TraceFilter) -> Iterator[Clause]:
+    after, before = matching.started_after, matching.started_before
+    within = []
+    if after is not None:
+        within.append(("started_at >= {}", after))
+    if before is not None:
+        within.append(("started_at < {}", before))
+    if within:
+        sql = Sql(" AND ".join(text for text, _ in within), tuple(value for _, value in within))
+        yield Clause(sql, _started((after, before)), sorts=STARTED, is_range=True)
+    if (bounds := matching.latency_us) is not None:
+        sql = Sql("latency_us BETWEEN {} AND {}", bounds)
+        yield Clause(sql, sorts=frozenset({TraceSort.LATENCY}), is_range=True)
+
+
+def _metadata(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
+    for key, texts in matching.metadata:
+        terms = metadata_terms(project, key, texts)
+        yield Clause(Sql(_METADATA, (terms, key, key, list(texts))))
+
+
+def _started(bounds: Bounds) -> Sql:
+    """How many traces started within `bounds`: whole days, whole hours, and the rest by index."""
+    days = parts(bounds, Granularity.DAY)
+    sums, values = list[str](), list[object]()
+
+    def bounded(column: str, bounds: Bounds) -> str:
+        conditions = ["project_id = $1"]
+        for sign, bound in zip((">=", "<"), bounds, strict=True):
+            if bound is not None:
+                conditions.append(f"{column} {sign} {{}}")
+                values.append(bound)
+        return " AND ".join(conditions)
+
+    def whole(granularity: Granularity, bounds: Bounds | None) -> None:
+        if bounds is not None:
+            where = f"granularity = '{granularity}' AND {bounded('bucket', bounds)}"
+            sums.append(f"coalesce((SELECT sum(trace_count) FROM trace_buckets WHERE {where}), 0)")
+
+    whole(Granularity.DAY, days.whole)
+    for cut in days.cuts:
+        hours = parts(cut, Granularity.HOUR)
+        whole(Granularity.HOUR, hours.whole)
+        for rest in hours.cuts:
+            sums.append(f"(SELECT count(*) FROM traces WHERE {bounded('started_at', rest)})")
+    return Sql(f"({' + '.join(sums) or '0'})", tuple(values))

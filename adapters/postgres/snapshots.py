@@ -1,0 +1,45 @@
+"""Reads: one state of the database however many statements, and a limit below the clients' own."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import asyncpg
+
+from adapters.postgres.engine import Connection, Pool, translated
+from domain.errors import Unavailable
+
+READ_TIMEOUT_S: Final = 10  # clients give up after 30: they are told first
+
+
+@asynccontextmanager
+async def reading(
+    pool: Pool, advice: str, timeout_s: float = READ_TIMEOUT_S
+) -> AsyncIterator[Connection]:
+    """A connection for one statement.
+
+    Raises Unavailable with `advice` where the block takes longer than `timeout_s`: what runs
+    then is cancelled, on the server too.
+    """
+    async with translated(), pool.acquire() as connection:
+        try:
+            async with asyncio.timeout(timeout_s):
+                yield connection
+        except (TimeoutError, asyncpg.QueryCanceledError) as error:
+            raise Unavailable(f"The database took longer than {timeout_s:g} s: {advice}") from error
+
+
+@asynccontextmanager
+async def snapshot(
+    pool: Pool, advice: str, timeout_s: float = READ_TIMEOUT_S
+) -> AsyncIterator[Connection]:
+    """As `reading`, for several statements: a write between two of them isn't seen by the second.
+
+    Raises Unavailable.
+    """
+    async with (
+        reading(pool, advice, timeout_s) as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        yield connection

@@ -1,0 +1,92 @@
+"""How many traces match: from what is counted at each write where that tells, else counted now."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from adapters.postgres.conditions import ALL, Clause
+from adapters.postgres.engine import Connection
+from adapters.postgres.fragments import Parameters, Sql, like
+from domain.ids import ProjectId
+
+NAMES_MAX: Final = 1_000  # of which each is looked for; where more match, names are compared
+
+_NAMES: Final = """
+WITH names AS MATERIALIZED (
+  SELECT value, trace_count FROM trace_facets
+  WHERE project_id = $1 AND kind = 'name' AND search_value LIKE $2
+)
+SELECT coalesce(sum(trace_count), 0)::bigint AS traces, count(*) AS names,
+       ARRAY(SELECT value FROM names LIMIT $3) AS some
+FROM names
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A clause, and how many traces it admits at most; None where nothing tells."""
+
+    clause: Clause
+    most: int | None
+    is_exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """`all`: the traces of the project. `total`: those that match, None where it isn't known."""
+
+    all: int
+    clauses: Sequence[Counted]
+
+    @property
+    def most(self) -> int:
+        """No more traces than these match."""
+        return min([self.all, *(one.most for one in self.clauses if one.most is not None)])
+
+    @property
+    def total(self) -> int | None:
+        match self.clauses:
+            case []:
+                return self.all
+            case [one] if one.is_exact:
+                return one.most
+        return 0 if self.most == 0 else None
+
+
+async def counts(
+    connection: Connection, project: ProjectId, clauses: Sequence[Clause], part: str
+) -> Counts:
+    """What the counters say of each clause, and of the names that hold `part`, folded, if any."""
+    p = Parameters([project])
+    counters = [ALL, *(one.counter for one in clauses if one.counter is not None)]
+    columns = [f"coalesce({sql}, 0)::bigint" for sql in p.all_of(counters)]
+    row = await connection.fetchrow(f"SELECT {', '.join(columns)}", *p.values)
+    assert row is not None  # no table, one row
+    numbers = iter(row[1:])
+    counted = [
+        Counted(clause, next(numbers), clause.is_exact)
+        if clause.counter is not None
+        else Counted(clause, None, is_exact=False)
+        for clause in clauses
+    ]
+    if part:
+        counted.append(await _named(connection, project, part))
+    return Counts(row[0], counted)
+
+
+async def count(connection: Connection, project: ProjectId, clauses: Sequence[Counted]) -> int:
+    """How many traces match, counted now."""
+    p = Parameters([project])
+    where = " AND ".join(["project_id = $1", *p.all_of(one.clause.sql for one in clauses)])
+    total: int = await connection.fetchval(f"SELECT count(*) FROM traces WHERE {where}", *p.values)
+    return total
+
+
+async def _named(connection: Connection, project: ProjectId, part: str) -> Counted:
+    row = await connection.fetchrow(_NAMES, project, like(part), NAMES_MAX)
+    assert row is not None  # an aggregate
+    if row["names"] <= NAMES_MAX:
+        sql = Sql("name = ANY({}::text[])", (row["some"],))
+    else:
+        sql = Sql("search_name LIKE {}", (like(part),))
+    return Counted(Clause(sql), row["traces"], is_exact=True)
