@@ -8,8 +8,9 @@ LOCK := uv pip compile --universal --generate-hashes --no-header --no-emit-index
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 # Processes that share the tests, each with servers of its own.
 TEST_PROCESSES ?= 2
+TRACES ?= 1000
 
-.PHONY: help dev test check lint types imports format serve worker migrate bench lock clean setup
+.PHONY: help dev test check lint types imports format serve worker migrate seed bench lock clean setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,7 +48,10 @@ worker: setup ## a worker on the same
 migrate: setup ## bring that database to the newest schema
 	@exec $(BIN)/pandaprobe-server migrate
 
-bench: setup ## how many traces a second; docs/benchmarks.md says more
+seed: setup ## fill the project demo of a running dev with made-up traces; TRACES=100000 for more
+	@exec $(BIN)/pandaprobe-server seed --traces $(TRACES)
+
+bench: setup ## how fast writes and reads are; docs/benchmarks.md says more
 	@$(BIN)/python -m tests.benchmarks
 
 lock: setup ## resolve the dependencies anew; UPGRADE=--upgrade to take the newest

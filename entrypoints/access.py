@@ -41,14 +41,18 @@ async def create_key(
     """The secret of a new key. Raises CommandError, and NotFound where the organization is gone."""
     wanted = ALL_SCOPES if scopes is None else _scopes(scopes)
     async with composition.ports(settings) as ports:
-        owner = _organization(organization) or await _developers(settings, ports)
         _, secret = await UseCases.over(ports).issue_key(
-            owner,
+            await owner(settings, ports, organization),
             name=name,
             scopes=wanted,
             expires_at=None if lasts_s is None else ports.clock() + timedelta(seconds=lasts_s),
         )
     return secret
+
+
+async def owner(settings: Settings, ports: Ports, named: str | None) -> OrganizationId:
+    """The organization of this id, or else the developer's. Raises CommandError."""
+    return _organization(named) or await _developers(settings, ports)
 
 
 async def first_key(settings: Settings, known: str | None) -> str:

@@ -10,18 +10,22 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from entrypoints.arguments import DAY_S, Command, Subcommands, add_command, duration
+from entrypoints.access_commands import add_access
+from entrypoints.arguments import (
+    DEV,
+    Command,
+    Subcommands,
+    add_command,
+    add_organization,
+    instant,
+    whole_number,
+)
 from entrypoints.settings import Settings, SettingsError, read_settings
 from entrypoints.startup import CommandError, check_layout, check_servers
 
 PROGRAM: Final = "pandaprobe-server"
-
-# What `dev` and its tokens take for said where the environment says nothing.
-DEV: Final = {
-    "PANDAPROBE_APP_ENV": "development",
-    "PANDAPROBE_LOG_FORMAT": "console",
-    "PANDAPROBE_AUTH_DEV_ISSUER": "on",
-}
+SEED_TRACES_MAX: Final = 10_000_000
+SEED_DAYS_MAX: Final = 3_650
 
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
@@ -93,31 +97,14 @@ def _migrate(given: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _token(given: argparse.Namespace, settings: Settings) -> int:
-    from entrypoints import access  # noqa: PLC0415
-
-    print(
-        access.development_token(
-            settings, email=given.email, name=given.name, expires_in_s=given.expires
-        )
-    )
-    return 0
-
-
-def _key_create(given: argparse.Namespace, settings: Settings) -> int:
+def _seed(given: argparse.Namespace, settings: Settings) -> int:
     check_servers(settings)
-    from entrypoints import access  # noqa: PLC0415
+    from entrypoints import seed, synthetic  # noqa: PLC0415
 
-    created = access.create_key(
-        settings,
-        organization=given.organization,
-        name=given.name,
-        scopes=given.scopes,
-        lasts_s=given.expires,
+    recipe = synthetic.Recipe(
+        traces=given.traces, seed=given.seed, days=given.days, until=given.until or seed.this_hour()
     )
-    print(asyncio.run(created))
-    print("Keep it: it can't be shown again.", file=sys.stderr)
-    return 0
+    return seed.run(settings, recipe, organization=given.organization, project=given.project)
 
 
 def _doctor(_given: argparse.Namespace, settings: Settings) -> int:
@@ -136,8 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="<command>", required=True)
     _add_processes(commands)
     _add_upkeep(commands)
-    _add_token(commands)
-    _add_keys(commands)
+    _add_seed(commands)
+    add_access(commands)
     return parser
 
 
@@ -205,62 +192,48 @@ def _add_upkeep(commands: Subcommands) -> None:
     )
 
 
-def _add_token(commands: Subcommands) -> None:
-    """`token`."""
-    token = add_command(
+def _add_seed(commands: Subcommands) -> None:
+    """`seed`."""
+    seed = add_command(
         commands,
-        "token",
-        _token,
-        summary="a token of the development issuer, to sign in without an identity provider",
-        description="Prints a JSON Web Token signed with the key in the data folder. Only a "
-        "server that runs on the same folder with PANDAPROBE_AUTH_DEV_ISSUER=on believes it, as "
-        "`dev` does.",
-        example='curl -H "Authorization: Bearer $(pandaprobe-server token)" …',
-        defaults=DEV,
-    )
-    token.add_argument("--email", default="dev@localhost", help="whose; default: %(default)s")
-    token.add_argument("--name", default="Developer", help="shown name; default: %(default)s")
-    token.add_argument(
-        "--expires",
-        type=duration,
-        default="12h",
-        metavar="TIME",
-        help="how long it lasts: a number and s, m, h or d, at most 366d; default: %(default)s",
-    )
-
-
-def _add_keys(commands: Subcommands) -> None:
-    """`key create`."""
-    about = "make API keys for programs"
-    key = commands.add_parser("key", help=about, description=f"{about.capitalize()}.")
-    actions = key.add_subparsers(title="commands", metavar="<command>", required=True)
-    create = add_command(
-        actions,
-        "create",
-        _key_create,
-        summary="make an API key and print its secret, once",
-        description="Makes an API key, which reaches every project of its organization. Without "
-        "the addresses of servers it works on those of a running `dev`.",
-        example="pandaprobe-server key create --name ci --scopes ingest,read --expires 90d",
+        "seed",
+        _seed,
+        summary="fill a project with synthetic traces, for a demo or a benchmark",
+        description="Makes runs of several kinds of agents, of about ten spans each, and stores "
+        "them as fast as they can be written. The same options give the same traces: what is "
+        "there already is merged, never doubled. Ctrl-C stops it. Without the addresses of "
+        "servers it works on those of a running `dev`.",
+        example="pandaprobe-server seed --traces 10000 --project demo",
         joins_dev=True,
     )
-    create.add_argument(
-        "--organization", metavar="ID", help="whose key; with `dev`: by default the first one"
+    seed.add_argument(
+        "--traces",
+        type=whole_number(1, SEED_TRACES_MAX),
+        required=True,
+        metavar="N",
+        help=f"how many, up to {SEED_TRACES_MAX:,}",
     )
-    create.add_argument("--name", default="command line", help="default: %(default)s")
-    create.add_argument(
-        "--scopes",
-        type=lambda text: tuple(text.split(",")),
-        metavar="LIST",
-        help="of ingest, read and evaluate, separated by commas; default: all",
+    seed.add_argument(
+        "--seed",
+        type=whole_number(0, 2**63 - 1),
+        default=1,
+        metavar="INT",
+        help="another one gives other traces; default: %(default)s",
     )
-    create.add_argument(
-        "--expires",
-        type=lambda text: None if text == "never" else duration(text),
-        default="never",
-        choices=(None, DAY_S * 90),
-        metavar="{never,90d}",
-        help="default: never",
+    seed.add_argument("--project", default="demo", metavar="NAME", help="default: %(default)s")
+    add_organization(seed, "whose project")
+    seed.add_argument(
+        "--days",
+        type=whole_number(1, SEED_DAYS_MAX),
+        default=30,
+        metavar="D",
+        help="over how many days they are spread; default: %(default)s",
+    )
+    seed.add_argument(
+        "--until",
+        type=instant,
+        metavar="INSTANT",
+        help="the end of that time, in ISO 8601; default: the hour that has begun last",
     )
 
 

@@ -1,6 +1,10 @@
 """Every benchmark, one after the other: `make bench`. docs/benchmarks.md tells what they say."""
 
-from tests.benchmarks import ingest
+import sys
+
+from tests.benchmarks import ingest, reads
 
 if __name__ == "__main__":
     ingest.main()
+    print()
+    sys.exit(reads.main())

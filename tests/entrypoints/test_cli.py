@@ -15,7 +15,7 @@ from entrypoints.cli import main
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError, base_url, check_layout, check_servers, listen
 
-COMMANDS = ["dev", "serve", "worker", "migrate", "token", "key create", "doctor"]
+COMMANDS = ["dev", "serve", "worker", "migrate", "seed", "token", "key create", "doctor"]
 
 
 def claims(token: str) -> dict:

@@ -1,0 +1,159 @@
+"""What the benchmark of reads asks for: every read of the data plane, as data.
+
+A path holds names of values in braces; who runs the benchmark finds out what they stand for.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+type Query = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One line of the table. `walks`: follows `next_cursor` instead of asking the same again."""
+
+    label: str
+    path: str
+    query: Query = ()
+    walks: bool = False
+
+    def target(self, values: dict[str, str]) -> str:
+        """Path and query of a request, filled in."""
+        query = [(name, text.format_map(values)) for name, text in self.query]
+        path = self.path.format_map(values)
+        return f"{path}?{urlencode(query)}" if query else path
+
+
+BRACES = str.maketrans("{}", "<>")
+WEEK: Query = (("started_after", "{week_begins}"), ("started_before", "{week_ends}"))
+MONTH: Query = (("started_after", "{month_begins}"), ("started_before", "{month_ends}"))
+
+
+def _filters(path: str, *filters: tuple[str, str]) -> list[Read]:
+    return [
+        Read(f"`{name}={text.translate(BRACES)}`", path, ((name, text),)) for name, text in filters
+    ]
+
+
+def _sorts(path: str, *names: str) -> list[Read]:
+    return [
+        Read(f"`sort_by={name}` {order}", path, (("sort_by", name), ("sort_order", order)))
+        for name in names
+        for order in ("desc", "asc")
+    ]
+
+
+PAGES = [
+    Read("first page", "/traces"),
+    Read("first page, `limit=200`", "/traces", (("limit", "200"),)),
+    Read("page at offset 50,000 (or the middle)", "/traces", (("offset", "{deep}"),)),
+    Read("cursor page 1,000 (or the middle)", "/traces", walks=True),
+]
+# Each with a frequent and a rare value, where there is such a thing.
+FILTERS = [
+    *_filters(
+        "/traces",
+        ("session_id", "{session}"),
+        ("user_id", "{frequent_user}"),
+        ("user_id", "{rare_user}"),
+        ("environment", "production"),
+        ("environment", "development"),
+        ("release", "2.6.0"),
+        ("release", "2.12.0"),
+        ("status", "COMPLETED"),
+        ("status", "ERROR"),
+        ("status", "PENDING"),
+        ("tags", "support"),
+        ("tags", "incident"),
+        ("name", "question"),
+        ("name", "TRIP"),
+        ("name", "100%"),
+        ("model", "gpt-4o-mini"),
+        ("model", "house-llama-70b"),
+        ("model", "nobody-has-it"),
+        ("min_latency_ms", "5000"),
+        ("min_latency_ms", "120000"),
+        ("max_latency_ms", "20000"),
+        ("max_latency_ms", "800"),
+        ("has_error", "true"),
+        ("has_error", "false"),
+        ("metadata.attempt", "1"),
+        ("metadata.attempt", "3"),
+        ("metadata.cached", "true"),
+        ("metadata.customer", "Brightwater"),
+        ("metadata.customer", "Dunlin"),
+        ("metadata.unknown", "1"),
+    ),
+    Read("tags, any of two", "/traces", (("tags", "canary"), ("tags", "incident"))),
+    Read(
+        "latency from 2 to 3 s", "/traces", (("min_latency_ms", "2000"), ("max_latency_ms", "3000"))
+    ),
+    Read("a week", "/traces", WEEK),
+    Read(
+        "a week, production, with errors",
+        "/traces",
+        (*WEEK, ("environment", "production"), ("has_error", "true")),
+    ),
+    Read("a user's traces by name", "/traces", (("user_id", "{frequent_user}"), ("name", "plan"))),
+    Read("`tags=reviewed` by latency", "/traces", (("tags", "reviewed"), ("sort_by", "latency"))),
+]
+SORTS = _sorts("/traces", "started_at", "ended_at", "name", "latency", "status")
+DETAILS = [
+    Read("trace of 12 spans", "/traces/{trace_of_12}"),
+    Read("trace of 5,000 spans", "/traces/{trace_of_5000}"),
+    Read("session detail", "/sessions/{session}"),
+    Read("session detail, `limit=1`", "/sessions/{session}", (("limit", "1"),)),
+]
+ANALYTICS = [
+    Read(
+        f"{metric}, 30 days, {granularity}",
+        "/traces/analytics",
+        (("metric", metric), ("granularity", granularity), *MONTH),
+    )
+    for metric in ("volume", "errors", "latency", "cost", "tokens")
+    for granularity in ("hour", "day")
+] + [
+    Read("latency, a week, hour", "/traces/analytics",
+         (("metric", "latency"), ("granularity", "hour"), *WEEK)),
+    Read("models, 30 days", "/traces/analytics", (("metric", "models"), *MONTH)),
+    Read("models, a week", "/traces/analytics", (("metric", "models"), *WEEK)),
+    *(
+        Read(f"sessions, 30 days, {granularity}", "/sessions/analytics",
+             (("granularity", granularity), *MONTH))
+        for granularity in ("hour", "day")
+    ),
+]  # fmt: skip
+SESSIONS = [
+    Read("first page", "/sessions"),
+    Read("page at offset 10,000 (or a tenth)", "/sessions", (("offset", "{deep_session}"),)),
+    Read("cursor pages from there on", "/sessions", walks=True),
+    *_sorts("/sessions", "recent", "trace_count", "latency", "cost"),
+    *_filters(
+        "/sessions",
+        ("has_error", "true"),
+        ("has_error", "false"),
+        ("query", "conv-0a"),
+        ("query", "nobody"),
+        ("user_id", "{frequent_user}"),
+        ("user_id", "{rare_user}"),
+        ("tags", "support"),
+        ("tags", "incident"),
+    ),
+    Read("a week", "/sessions", WEEK),
+    Read("a week, by cost", "/sessions", (*WEEK, ("sort_by", "cost"))),
+]
+USERS = [
+    Read("first page", "/traces/users"),
+    Read("page at offset 10,000 (or the middle)", "/traces/users", (("offset", "{deep_user}"),)),
+]
+
+GROUPS = {
+    "GET /traces: pages": PAGES,
+    "GET /traces: filters": FILTERS,
+    "GET /traces: sorts": SORTS,
+    "One trace, one session": DETAILS,
+    "Analytics": ANALYTICS,
+    "GET /sessions": SESSIONS,
+    "GET /traces/users": USERS,
+}

@@ -1,0 +1,115 @@
+"""`seed` on real servers: what it says is stored is stored, also where it is stopped."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from adapters.postgres.engine import Pool
+from domain.ids import ProjectId
+from entrypoints import composition
+from entrypoints.settings import read_settings
+from entrypoints.synthetic import Recipe, synthetic_traces
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 60
+UNTIL = "2026-03-01T00:00:00Z"
+
+type Environment = dict[str, str]
+
+
+@pytest.fixture
+def environ(postgres_url: str, redis_url: str, pool: Pool, tmp_path: Path) -> Environment:
+    """Of a developer; `pool` has seen to it that the database is migrated."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("PANDAPROBE_")}
+    return {
+        **inherited,
+        "PYTHONPATH": str(ROOT),
+        "PANDAPROBE_DATABASE_URL": postgres_url,
+        "PANDAPROBE_REDIS_URL": redis_url,
+        "PANDAPROBE_DATA_DIR": str(tmp_path / "data"),
+        "PANDAPROBE_APP_ENV": "development",
+        "PANDAPROBE_AUTH_DEV_ISSUER": "on",
+    }
+
+
+async def started(environ: Environment, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "entrypoints.cli", "seed", "--until", UNTIL, *arguments),
+        env=environ,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
+    out, err = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    return process.returncode, out.decode(), err.decode()
+
+
+async def stored(pool: Pool, project: str) -> tuple[int, int]:
+    """Traces and spans of the project of this name."""
+    row = await pool.fetchrow(
+        "SELECT count(DISTINCT (t.project_id, t.trace_id)), count(s.span_id) FROM traces t "
+        "JOIN projects p ON p.id = t.project_id LEFT JOIN spans s USING (project_id, trace_id) "
+        "WHERE p.name = $1",
+        project,
+    )
+    assert row
+    return row[0], row[1]
+
+
+async def test_the_same_command_twice_stores_the_same_traces_once(environ, pool):
+    name = f"seeded-{uuid.uuid4().hex}"
+    wanted = Recipe(traces=300, seed=7, days=2, until=datetime(2026, 3, 1, tzinfo=UTC))
+    made = list(synthetic_traces(wanted))
+    spans = sum(len(trace.spans) for trace in made)
+    for _ in range(2):
+        run = await started(
+            environ, "--traces", "300", "--seed", "7", "--days", "2", "--project", name
+        )
+        status, out, err = await ended(run)
+        assert status == 0, err
+        assert out.startswith(f"300 traces with {spans:,} spans stored in project {name} in ")
+        assert "300/300 100 %" in err
+        assert await stored(pool, name) == (300, spans)
+    project = await pool.fetchval("SELECT id FROM projects WHERE name = $1", name)
+    async with composition.ports(read_settings(environ)) as ports:
+        for trace in made[::100]:
+            found = await ports.traces.get(ProjectId(project), trace.id)
+            assert (found.name, found.output, found.tags) == (trace.name, trace.output, trace.tags)
+            assert {s.id: s.input for s in found.spans} == {s.id: s.input for s in trace.spans}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_what_was_stored_before_it_was_stopped_is_counted(environ, pool, number):
+    name = f"seeded-{uuid.uuid4().hex}"
+    run = await started(environ, "--traces", "1000000", "--project", name)
+    async with asyncio.timeout(DEADLINE_S):
+        while await stored(pool, name) == (0, 0):
+            assert run.returncode is None
+            await asyncio.sleep(0.05)
+    run.send_signal(number)
+    status, out, err = await ended(run)
+    assert status == 130, err
+    told = re.match(r"stopped: ([\d,]+) of 1,000,000 traces with ([\d,]+) spans", out)
+    assert told, out
+    assert await stored(pool, name) == tuple(int(n.replace(",", "")) for n in told.groups())
+    assert "Traceback" not in err
+
+
+async def test_an_organization_that_is_not_there_is_told(environ):
+    arguments = ("--traces", "5", "--organization", str(uuid.uuid4()))
+    status, out, err = await ended(await started(environ, *arguments))
+    assert (status, out) == (1, "")
+    assert "not found" in err.lower()

@@ -1,0 +1,359 @@
+"""`seed`: synthetic traces, what the command takes, and what it does when storing fails."""
+
+import asyncio
+import io
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from adapters.prices import GenaiPriceBook
+from application.tracing.ingest import IngestBatch
+from domain.errors import Invalid, Unavailable
+from domain.tracing.span import SpanKind, SpanStatus
+from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.usage import Usage
+from entrypoints import scenarios, seed
+from entrypoints.arguments import instant
+from entrypoints.cli import main
+from entrypoints.progress import Progress
+from entrypoints.startup import CommandError
+from entrypoints.synthetic import Recipe, synthetic_traces
+from tests.builders import OURS
+
+UNTIL = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def recipe(traces: int, **said) -> Recipe:
+    return Recipe(**{"traces": traces, "seed": 1, "days": 30, "until": UNTIL} | said)
+
+
+@pytest.fixture(scope="module")
+def many() -> list[Trace]:
+    return list(synthetic_traces(recipe(3_000)))
+
+
+# --- traces ----------------------------------------------------------------------------------
+
+
+def test_the_same_recipe_gives_the_same_traces_in_every_process():
+    program = (
+        "import hashlib; from tests.entrypoints.test_seed import recipe, synthetic_traces;"
+        "print(hashlib.sha256(repr(list(synthetic_traces(recipe(40)))).encode()).hexdigest())"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("1", "2")
+    }
+    assert len(said) == 1
+    assert list(synthetic_traces(recipe(40))) == list(synthetic_traces(recipe(40)))
+
+
+def test_another_seed_gives_others():
+    first, second = (
+        {trace.id for trace in synthetic_traces(recipe(40, seed=seed))} for seed in (1, 2)
+    )
+    assert len(first) == len(second) == 40
+    assert first.isdisjoint(second)
+
+
+@pytest.mark.parametrize(("traces", "days"), [(1, 1), (1, 3_650), (2, 1), (50, 365), (500, 1)])
+def test_they_come_in_order_and_fill_the_time(traces, days):
+    starts = [trace.started_at for trace in synthetic_traces(recipe(traces, days=days))]
+    assert len(starts) == traces
+    assert starts == sorted(starts)
+    assert UNTIL - timedelta(days=days) <= starts[0]
+    assert starts[-1] < UNTIL
+    if traces >= 50:
+        assert starts[-1] - starts[0] > timedelta(days=days * 0.8)
+
+
+def test_every_id_occurs_once(many):
+    assert len({trace.id for trace in many}) == len(many)
+    spans = [span.id for trace in many for span in trace.spans]
+    assert len(set(spans)) == len(spans)
+
+
+def test_a_trace_has_one_root_and_every_other_span_lies_within_its_parent(many):
+    for trace in many:
+        known = {span.id: span for span in trace.spans}
+        roots = [span for span in trace.spans if span.parent_id is None]
+        assert [root.kind for root in roots] == [SpanKind.AGENT] * bool(trace.spans)
+        for span in trace.spans:
+            assert trace.started_at <= span.started_at
+            if span.parent_id is not None:
+                parent = known[span.parent_id]
+                assert parent.started_at <= span.started_at
+                assert parent.ended_at is None or span.ended_at <= parent.ended_at
+
+
+def test_payloads_are_json_of_about_two_kilobytes_a_span(many):
+    sizes = []
+    for trace in many:
+        for text in (trace.input, trace.output, trace.metadata):
+            assert text is None or json.loads(text)
+        for span in trace.spans:
+            texts = (span.input, span.output, span.metadata, span.token_usage)
+            present = [text for text in (*texts, span.model_parameters) if text is not None]
+            assert all(json.loads(text) is not None for text in present)
+            sizes.append(sum(map(len, present)))
+    assert 1_500 < statistics.mean(sizes) < 3_000
+
+
+def test_traces_have_ten_spans_in_the_mean(many):
+    counts = [len(trace.spans) for trace in many if trace.status is not TraceStatus.PENDING]
+    assert (min(counts), max(counts)) >= (3, 25)
+    assert max(counts) <= 30
+    assert 8 < statistics.mean(counts) < 12
+
+
+def test_shares_are_those_of_a_service_in_use(many):
+    def share(chosen: Counter, *values) -> float:
+        return sum(chosen[value] for value in values) / chosen.total()
+
+    status = Counter(trace.status for trace in many)
+    environment = Counter(trace.environment for trace in many)
+    failed = Counter(any(s.status is SpanStatus.ERROR for s in trace.spans) for trace in many)
+    assert 0.03 < share(status, TraceStatus.ERROR) < 0.07
+    assert 0.003 < share(status, TraceStatus.RUNNING, TraceStatus.PENDING) < 0.02
+    assert share(failed, True) > share(status, TraceStatus.ERROR)
+    assert 0.7 < share(environment, "production") < 0.9
+    assert environment.keys() == {"production", "staging", "development"}
+    assert {trace.name for trace in many} == {agent.name for agent in scenarios.AGENTS}
+
+
+def test_what_failed_says_so_and_what_runs_has_not_ended(many):
+    for trace in many:
+        for span in trace.spans:
+            assert (span.error is not None) == (span.status is SpanStatus.ERROR)
+            assert (span.ended_at is None) == (span.status is SpanStatus.UNSET)
+        unfinished = trace.status in {TraceStatus.RUNNING, TraceStatus.PENDING}
+        assert (trace.ended_at is None) == unfinished
+        assert (trace.output is None) == (trace.status is not TraceStatus.COMPLETED)
+
+
+def test_sessions_are_of_one_user_and_users_have_a_long_tail(many):
+    sessions: dict[str, list[Trace]] = {}
+    for trace in many:
+        if trace.session_id is not None:
+            sessions.setdefault(trace.session_id, []).append(trace)
+    lengths = Counter(map(len, sessions.values()))
+    users = Counter(trace.user_id for trace in many if trace.user_id is not None)
+    assert 0.65 < sum(map(len, sessions.values())) / len(many) < 0.75
+    assert (min(lengths), max(lengths)) == (1, 8)
+    assert all(len({trace.user_id for trace in some}) == 1 for some in sessions.values())
+    assert 100 < len(users) <= 150
+    assert users.most_common(1)[0][1] > 5 * statistics.mean(users.values())
+
+
+def test_releases_follow_each_other(many):
+    first_seen = list(dict.fromkeys(t.release for t in many if t.environment == "production"))
+    assert first_seen == [f"2.{minor}.0" for minor in range(12)]
+
+
+def test_some_costs_are_sent_and_the_price_table_knows_the_models_of_the_rest(many):
+    calls = [span for trace in many for span in trace.spans if span.token_usage is not None]
+    models = {span.model for span in calls}
+    assert 0.2 < sum(span.cost is not None for span in calls) / len(calls) < 0.8
+    assert all(min(span.cost.values()) >= 0 for span in calls if span.cost is not None)
+    book = GenaiPriceBook()
+    unknown = {m for m in models if book.price(m, Usage(1_000, 10, True), UNTIL) is None}
+    assert unknown == {scenarios.IN_HOUSE_MODEL}
+
+
+# --- the command -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--traces", "0"],
+        ["--traces", "10000001"],
+        ["--traces", "many"],
+        ["--traces", "1e3"],
+        ["--traces", "5", "--days", "0"],
+        ["--traces", "5", "--seed", "-1"],
+        ["--traces", "5", "--until", "yesterday"],
+        ["--traces", "5", "--until", "0001-01-01"],
+    ],
+)
+def test_what_it_can_t_do_is_refused_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["seed", *arguments], {})
+    assert end.value.code == 2
+    assert "usage: pandaprobe-server seed" in capsys.readouterr().err
+
+
+def test_without_a_running_dev_it_needs_servers(tmp_path, capsys):
+    assert main(["seed", "--traces", "5"], {"PANDAPROBE_DATA_DIR": str(tmp_path)}) == 1
+    assert "PANDAPROBE_DATABASE_URL" in capsys.readouterr().err
+
+
+def test_a_project_s_name_is_checked_before_anything_is_opened(capsys):
+    environ = {
+        "PANDAPROBE_DATABASE_URL": "postgresql://127.0.0.1:1/d",
+        "PANDAPROBE_REDIS_URL": "redis://127.0.0.1:1",
+    }
+    assert main(["seed", "--traces", "5", "--project", "a/b"], environ) == 1
+    assert "--project must be 1 to 255 characters" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2026-03-01", datetime(2026, 3, 1, tzinfo=UTC)),
+        ("2026-03-01T09:00:00Z", datetime(2026, 3, 1, 9, tzinfo=UTC)),
+        ("2026-03-01T09:00+02:00", datetime(2026, 3, 1, 7, tzinfo=UTC)),
+    ],
+)
+def test_an_instant_without_an_offset_is_in_utc(text, meant):
+    assert instant(text) == meant
+    assert instant(text).tzinfo is UTC
+
+
+def test_the_hour_is_one_that_has_begun():
+    age = datetime.now(UTC) - seed.this_hour()
+    assert timedelta(0) <= age < timedelta(hours=1, minutes=1)
+    assert seed.this_hour().minute == seed.this_hour().microsecond == 0
+
+
+# --- storing ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Store:
+    """A store that answers its first calls with `failures`, one each, and the rest with None."""
+
+    failures: list[Exception] = field(default_factory=list)
+    put_ids: list[uuid.UUID] = field(default_factory=list)
+
+    async def put(self, project, trace):
+        assert project == OURS
+        await asyncio.sleep(0)
+        if self.failures:
+            raise self.failures.pop(0)
+        self.put_ids.append(trace.id)
+
+
+def seeding(store: Store, traces: int) -> seed.Seeding:
+    return seed.Seeding(
+        IngestBatch(store),
+        OURS,
+        itertools.batched(synthetic_traces(recipe(traces)), seed.BATCH),
+        Progress(traces, io.StringIO()),
+    )
+
+
+def away(count: int) -> list[Exception]:
+    return [Unavailable("The database cannot be reached", retry_after_s=0) for _ in range(count)]
+
+
+async def test_everything_is_stored_and_counted(capsys):
+    store = Store()
+    run = seeding(store, 300)
+    await run.run()
+    wanted = list(synthetic_traces(recipe(300)))
+    assert run.told("demo") == 0
+    assert sorted(store.put_ids) == sorted(trace.id for trace in wanted)
+    said = capsys.readouterr().out
+    spans = sum(len(trace.spans) for trace in wanted)
+    assert said.startswith(f"300 traces with {spans:,} spans stored in project demo in ")
+    assert said.endswith(" traces/s\n")
+
+
+async def test_a_store_that_comes_back_is_waited_for():
+    store = Store(away(3 * seed.BATCH))
+    run = seeding(store, 300)
+    await run.run()
+    assert run.told("demo") == 0
+    assert len(set(store.put_ids)) == 300
+
+
+async def test_a_store_that_stays_away_ends_it_and_the_count_is_told():
+    run = seeding(Store(away(1_000_000)), 300)
+    await run.run()
+    with pytest.raises(CommandError, match=r"cannot be reached \(0 of 300 traces are stored"):
+        run.told("demo")
+
+
+async def test_what_is_refused_ends_it_too():
+    run = seeding(Store([Invalid("can't be stored")]), 300)
+    await run.run()
+    assert run.progress.done <= 300 - seed.BATCH
+    with pytest.raises(CommandError, match="can't be stored"):
+        run.told("demo")
+
+
+async def test_stopping_finishes_what_was_begun_and_says_how_much(capsys):
+    store = Store()
+    run = seeding(store, 1_000)
+    going = asyncio.create_task(run.run())
+    while not run.progress.done:
+        await asyncio.sleep(0)
+    run.stopping.set()
+    await going
+    assert run.told("demo") == seed.INTERRUPTED
+    assert 0 < run.progress.done == len(store.put_ids) < 1_000
+    assert f"stopped: {run.progress.done:,} of 1,000 traces" in capsys.readouterr().out
+
+
+async def test_stopping_does_not_wait_for_a_store_that_is_away():
+    failures = [Unavailable("away", retry_after_s=3_600) for _ in range(1_000)]
+    run = seeding(Store(failures), 1_000)
+    going = asyncio.create_task(run.run())
+    await asyncio.sleep(0.05)
+    assert not going.done()
+    run.stopping.set()
+    await asyncio.wait_for(going, 5)
+    assert run.told("demo") == seed.INTERRUPTED
+
+
+# --- progress --------------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_log_gets_a_line_every_few_seconds():
+    now = [0.0]
+    stream = io.StringIO()
+    progress = Progress(10_000, stream, clock=lambda: now[0])
+    for second in range(1, 13):
+        now[0] = float(second)
+        progress.advance(500)
+    assert stream.getvalue().splitlines() == [
+        "2,500/10,000 25 % 500/s 0:15 left",
+        "5,000/10,000 50 % 500/s 0:10 left",
+    ]
+
+
+def test_a_terminal_gets_one_bar_that_moves():
+    now = [0.0]
+    stream = Terminal()
+    progress = Progress(8_000, stream, clock=lambda: now[0])
+    for second in (0.05, 0.5, 1.0):
+        now[0] = second
+        progress.advance(1)
+    now[0] = 4_000.0
+    progress.done = 4_000
+    progress.finish()
+    drawn = stream.getvalue().split("\r")
+    assert len(drawn) == 4  # nothing before the first, and none for the first 0.05 s
+    assert drawn[-1].startswith("[############............] 4,000/8,000 50 % 1/s 1:06:40 left")
+    assert stream.getvalue().endswith("\n")
