@@ -10,6 +10,7 @@ from joserfc.jwk import KeySet
 from msgspec import structs
 
 from adapters.memory.parts import FixedPart
+from adapters.postgres.analytics import PostgresTraceAnalytics
 from adapters.postgres.engine import Pool, PoolSettings, opened
 from adapters.postgres.identity import (
     PostgresApiKeys,
@@ -20,6 +21,7 @@ from adapters.postgres.identity import (
 from adapters.postgres.parts import MigrationsPart, PostgresPart
 from adapters.postgres.pending import pending as schema_pending
 from adapters.postgres.piccolo_conf import DB
+from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.tracing import PostgresTraces
 from adapters.price_table import PriceTableError, TablePriceBook
 from adapters.prices import GenaiPriceBook
@@ -131,6 +133,8 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
         uses = await stack.enter_async_context(RememberedKeyUses.over(keys))
         yield Ports(
             traces=traces,
+            sessions=PostgresSessions(pool, traces.edits),
+            analytics=PostgresTraceAnalytics(pool),
             keys=RememberedApiKeys(keys, utc_now, seconds),
             uses=uses,
             projects=RememberedProjects(PostgresProjects(pool), utc_now, seconds),

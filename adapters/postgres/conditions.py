@@ -6,7 +6,7 @@ from typing import Final
 
 from adapters.postgres.fragments import Sql
 from adapters.postgres.periods import Bounds, parts
-from adapters.postgres.terms import MODEL, TAG, metadata_terms, term
+from adapters.postgres.terms import MODEL, SEPARATOR, TAG, metadata_terms, term
 from domain.ids import ProjectId
 from domain.tracing.analytics import Granularity
 from domain.tracing.query import TraceFilter, TraceSort
@@ -27,9 +27,8 @@ _READABLE: Final = r"""
   '(?<!\\)((?:\\\\)*)(?:\\u0000|\\ud[89ab][0-9a-f][0-9a-f](?!\\ud[c-f])'
   '|(?<!\\ud[89ab][0-9a-f][0-9a-f])\\ud[c-f][0-9a-f][0-9a-f])', '\1\\ufffd', 'gi')::json END)
 """
-_METADATA: Final = (
-    "terms && {}::bigint[]"
-    f" AND json_typeof({_READABLE} -> {{}}::text) NOT IN ('object', 'array')"
+_LOOKED_INTO: Final = (
+    f"json_typeof({_READABLE} -> {{}}::text) NOT IN ('object', 'array')"
     f" AND coalesce({_READABLE} ->> {{}}::text, 'null') = ANY({{}}::text[])"
 )
 
@@ -127,9 +126,18 @@ def _spreads(matching: TraceFilter) -> Iterator[Clause]:
 
 
 def _metadata(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
+    # 64 bits tell pairs of key and text apart well enough: looking into the object of each match
+    # would take three times as long. It is looked into where its members have no terms, and where
+    # one pair could be read as another.
     for key, texts in matching.metadata:
-        terms = metadata_terms(project, key, texts)
-        yield Clause(Sql(_METADATA, (terms, key, key, list(texts))))
+        *pairs, many = metadata_terms(project, key, texts)
+        terms = f"terms && {{}}::bigint[] AND {_LOOKED_INTO}"
+        looked_into = (key, key, list(texts))
+        if any(SEPARATOR in text for text in (key, *texts)):
+            yield Clause(Sql(f"({terms})", ([*pairs, many], *looked_into)))
+        else:
+            sql = f"(terms && {{}}::bigint[] OR ({terms}))"
+            yield Clause(Sql(sql, (pairs, [many], *looked_into)))
 
 
 def _started(bounds: Bounds) -> Sql:

@@ -37,7 +37,7 @@ ON CONFLICT (project_id, granularity, bucket) DO UPDATE SET
   error_count = b.error_count + excluded.error_count,
   latency_count = b.latency_count + excluded.latency_count,
   latency_us = b.latency_us + excluded.latency_us,
-  p50_us = NULL, p90_us = NULL, p99_us = NULL, revision = b.revision + 1
+  p50_us = NULL, p90_us = NULL, p99_us = NULL
 """
 REMOVE_BUCKETS: Final = """
 DELETE FROM trace_buckets AS b USING json_to_recordset($1) AS u(p uuid, g text, at timestamptz)

@@ -147,7 +147,6 @@ class TraceBucketRow(Table, tablename="trace_buckets"):
     p50_us = DoublePrecision(null=True, default=None)
     p90_us = DoublePrecision(null=True, default=None)
     p99_us = DoublePrecision(null=True, default=None)
-    revision = BigInt()
 
 
 class UsageHourRow(Table, tablename="usage_hours"):

@@ -22,13 +22,13 @@ METADATA_MAX: Final = 200  # members with terms of their own; a trace with more 
 MANY: Final = ""
 
 REMEMBERED_MAX: Final = 10_000  # terms: tags and models come again and again
-_SEPARATOR: Final = "\x1f"
+SEPARATOR: Final = "\x1f"
 
 
 @lru_cache(REMEMBERED_MAX)
 def term(project: ProjectId, kind: str, *value: str) -> int:
     """A signed 64-bit number."""
-    text = _SEPARATOR.join((str(project), kind, *value))
+    text = SEPARATOR.join((str(project), kind, *value))
     digest = hashlib.md5(text.encode(errors="surrogatepass"), usedforsecurity=False).digest()
     return int.from_bytes(digest[:8], signed=True)
 

@@ -5,30 +5,23 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from asyncpg import Record
-
 from adapters.postgres.edits import TraceEdits, read_trace
-from adapters.postgres.engine import UNSTORABLE, Connection, Pool, translated
+from adapters.postgres.engine import UNSTORABLE, Pool, translated
 from adapters.postgres.group_commit import GroupCommit
 from adapters.postgres.ingest import Item, TraceWriter, is_passing, suspects, unstorable
-from adapters.postgres.rows import totals_of
+from adapters.postgres.snapshots import snapshot
+from adapters.postgres.trace_lists import TraceLists
 from application.tracing.ports import PriceBook
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, SortOrder, Window
 from domain.tracing.change import SpanChange, TraceChange
-from domain.tracing.query import TraceFilter, TraceSort, folded
+from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import Span
-from domain.tracing.trace import Trace, TraceStatus, TraceSummary
+from domain.tracing.trace import Trace, TraceSummary
 
 ROW_BYTES: Final = 600  # what a row weighs beside its payloads, about; for the bounds of the line
 COST_BYTES: Final = 100  # a member of a span's cost, about
-
-COUNT: Final = "SELECT count(*) FROM traces WHERE"
-SUMMARIES: Final = """
-SELECT trace_id, name, status, started_at, ended_at, session_id, user_id, environment, release,
-       tags, span_count, error_span_count, prompt_tokens, completion_tokens, total_cost
-FROM traces WHERE
-"""
+READ_ADVICE: Final = "try again later"  # one trace can't be narrowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +76,8 @@ class PostgresTraces:
     async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
         return await self.edits.delete(project, traces)
 
-    @asynccontextmanager
-    async def _snapshot(self) -> AsyncIterator[Connection]:
-        """A write between two statements must not show half of itself."""
-        async with (
-            translated(),
-            self.pool.acquire() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            yield connection
-
     async def get(self, project: ProjectId, trace: TraceId) -> Trace:
-        async with self._snapshot() as connection:
+        async with snapshot(self.pool, READ_ADVICE) as connection:
             return await read_trace(connection, project, trace)
 
     async def summaries(
@@ -105,58 +88,7 @@ class PostgresTraces:
         order: SortOrder,
         window: Window,
     ) -> Page[TraceSummary]:
-        where, values = _conditions(project, matching)
-        direction = "ASC" if order is SortOrder.ASC else "DESC"
-        async with self._snapshot() as connection:
-            total = await connection.fetchval(f"{COUNT} {where}", *values)
-            rows = []
-            if window.offset < total:
-                rows = await connection.fetch(
-                    f"{SUMMARIES} {where}"
-                    f" ORDER BY started_at {direction}, trace_id {direction}"
-                    f" LIMIT {window.limit:d} OFFSET {window.offset:d}",
-                    *values,
-                )
-        return Page([_summary(row) for row in rows], total)
-
-
-def _conditions(project: ProjectId, matching: TraceFilter) -> tuple[str, list[object]]:
-    """SQL for what `TraceFilter.admits` says, and its values from $1 on."""
-    clauses, values = ["project_id = $1"], list[object]([project])
-
-    def where(clause: str, value: object) -> None:
-        values.append(value)
-        clauses.append(clause.format(f"${len(values)}"))
-
-    if matching.session_id is not None:
-        where("session_id = {}", matching.session_id)
-    if matching.user_id is not None:
-        where("user_id = {}", matching.user_id)
-    if matching.status is not None:
-        where("status = {}", matching.status)
-    if matching.name:
-        where("strpos(search_name, {}) > 0", folded(matching.name))
-    if matching.started_after is not None:
-        where("started_at >= {}", matching.started_after)
-    if matching.started_before is not None:
-        where("started_at < {}", matching.started_before)
-    return " AND ".join(clauses), values
-
-
-def _summary(row: Record) -> TraceSummary:
-    return TraceSummary(
-        id=TraceId(row["trace_id"]),
-        name=row["name"],
-        status=TraceStatus(row["status"]),
-        started_at=row["started_at"],
-        ended_at=row["ended_at"],
-        session_id=row["session_id"],
-        user_id=row["user_id"],
-        environment=row["environment"],
-        release=row["release"],
-        tags=tuple(row["tags"]),
-        totals=totals_of(row),
-    )
+        return await TraceLists(self.pool).summaries(project, matching, sort, order, window)
 
 
 def _size(trace: Trace) -> int:

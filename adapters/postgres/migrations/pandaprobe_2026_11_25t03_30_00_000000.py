@@ -109,8 +109,8 @@ ROLL_UPS = (
         PRIMARY KEY (project_id, kind, value)
     ) WITH (fillfactor = 50)
     """,
-    # Traces by their start. Percentiles are those of the traces as they are at `revision`; NULL
-    # where nobody has asked since the last write.
+    # Traces by their start. Percentiles are NULL where nobody has asked for them since
+    # the last write.
     """
     CREATE TABLE IF NOT EXISTS trace_buckets (
         project_id uuid NOT NULL,
@@ -123,7 +123,6 @@ ROLL_UPS = (
         p50_us float8,
         p90_us float8,
         p99_us float8,
-        revision bigint NOT NULL DEFAULT 0,
         PRIMARY KEY (project_id, granularity, bucket)
     ) WITH (fillfactor = 50)
     """,

@@ -1,0 +1,116 @@
+"""Traces over time: counts from every write; percentiles once computed are kept until the next."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import asyncpg
+from asyncpg import Record
+
+from adapters.postgres.engine import OUT_OF_REACH, Connection, Pool
+from adapters.postgres.periods import STEPS, parts
+from domain.ids import ProjectId
+from domain.tracing.analytics import (
+    BUCKETS_MAX,
+    PERCENTILES,
+    Granularity,
+    Latencies,
+    Period,
+    TraceBucket,
+    bounded,
+    mean_ms,
+)
+
+_log: Final = logging.getLogger(__name__)
+
+KEPT_MIN: Final = 5_000  # latencies in one answer: sorting fewer takes no longer than a write
+
+BUCKETS: Final = f"""
+SELECT bucket, trace_count, error_count, latency_count, latency_us,
+       ARRAY[p50_us, p90_us, p99_us] AS percentiles, p50_us IS NULL AND latency_count > 0 AS is_due,
+       bucket + $5::interval <= now() AS is_over, xmin::text AS version
+FROM trace_buckets
+WHERE project_id = $1 AND granularity = $2 AND bucket >= $3 AND bucket < $4
+ORDER BY bucket LIMIT {BUCKETS_MAX + 1}
+"""
+# Ranges that each lie in one bucket; without an end, a whole one.
+COMPUTED: Final = """
+SELECT date_trunc($2, since) AS bucket, counted.*
+FROM unnest($3::timestamptz[], $4::timestamptz[]) AS range (since, until)
+CROSS JOIN LATERAL (
+  SELECT count(*) AS trace_count, count(*) FILTER (WHERE status = 'ERROR') AS error_count,
+         count(latency_us) AS latency_count, coalesce(sum(latency_us), 0) AS latency_us,
+         percentile_cont($6::float8[]) WITHIN GROUP (ORDER BY latency_us::float8) AS percentiles
+  FROM traces
+  WHERE project_id = $1 AND started_at >= since
+    AND started_at < coalesce(until, since + $5::interval)
+) AS counted
+"""
+# Only where nobody has written since they were computed: any write makes another version of the
+# row. A row that somebody is writing is left alone.
+KEEP: Final = """
+UPDATE trace_buckets AS b SET p50_us = free.p50, p90_us = free.p90, p99_us = free.p99
+FROM (
+  SELECT bucket, u.p50, u.p90, u.p99
+  FROM unnest($3::timestamptz[], $4::text[], $5::float8[], $6::float8[], $7::float8[])
+       AS u (at, version, p50, p90, p99)
+  JOIN trace_buckets ON project_id = $1 AND granularity = $2 AND bucket = u.at
+                    AND xmin::text = u.version
+  ORDER BY bucket FOR UPDATE OF trace_buckets SKIP LOCKED
+) AS free
+WHERE b.project_id = $1 AND b.granularity = $2 AND b.bucket = free.bucket
+"""
+
+
+@dataclass(slots=True)
+class Volume:
+    """One answer: `read` it, then `keep` what had to be computed for it."""
+
+    project: ProjectId
+    granularity: Granularity
+    computed: list[tuple[Record, Record]] = field(default_factory=list)
+
+    async def read(self, connection: Connection, period: Period) -> Sequence[TraceBucket]:
+        """Ascending by bucket; in a snapshot. Raises Invalid."""
+        found = parts((period.after, period.before), self.granularity)
+        step = STEPS[self.granularity]
+        whole: Sequence[Record] = []
+        if found.whole is not None:
+            whole = await connection.fetch(
+                BUCKETS, self.project, self.granularity, *found.whole, step
+            )
+        due = {row["bucket"]: row for row in bounded(whole) if row["is_due"]}
+        since = [*due, *(cut[0] for cut in found.cuts)]
+        until = [*(None for _ in due), *(cut[1] for cut in found.cuts)]
+        computed: Sequence[Record] = []
+        if since:
+            computed = await connection.fetch(
+                COMPUTED, self.project, self.granularity, since, until, step, PERCENTILES
+            )
+        # A cut is of a bucket of its own: due ones are whole.
+        self.computed = [(due[row[0]], row) for row in computed if row[0] in due]
+        shown = [row for row in whole if row["bucket"] not in due]
+        shown += [row for row in computed if row["trace_count"]]
+        return bounded(sorted(map(_bucket, shown), key=lambda one: one.bucket))
+
+    async def keep(self, pool: Pool) -> None:
+        """Saves who asks next the work, where it was much. Never fails, waits for nobody."""
+        over = [(old, new) for old, new in self.computed if old["is_over"]]
+        if sum(old["latency_count"] for old, _ in over) < KEPT_MIN:
+            return
+        rows = [(old["bucket"], old["version"], *new["percentiles"]) for old, new in over]
+        try:
+            await pool.execute(
+                KEEP, self.project, self.granularity, *map(list, zip(*rows, strict=True))
+            )
+        except (*OUT_OF_REACH, asyncpg.PostgresError):
+            _log.warning("percentiles were not kept", exc_info=True)
+
+
+def _bucket(row: Record) -> TraceBucket:
+    latencies = None
+    if row["latency_count"]:
+        mean = mean_ms(int(row["latency_us"]), row["latency_count"])
+        latencies = Latencies(mean, *(one / 1_000 for one in row["percentiles"]))
+    return TraceBucket(row["bucket"], row["trace_count"], row["error_count"], latencies)

@@ -1,0 +1,253 @@
+"""The list of sessions: rows that every write keeps, or sums over the traces that are asked for."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from asyncpg import Record
+
+from adapters.postgres.engine import Connection, Pool
+from adapters.postgres.fragments import Parameters, Sql, like
+from adapters.postgres.ordered import NEAR, Found, Ordered, Where
+from adapters.postgres.periods import Bounds
+from adapters.postgres.rows import totals_of
+from adapters.postgres.snapshots import READ_TIMEOUT_S, reading, snapshot
+from adapters.postgres.terms import TAG, term
+from domain.ids import ProjectId
+from domain.page import Page, SortOrder, Window
+from domain.tracing.query import folded
+from domain.tracing.session import SessionFilter, SessionSort, SessionSummary
+
+ADVICE: Final = (
+    "narrow the list of sessions with started_after and started_before, with user_id, "
+    "or with rarer tags"
+)
+COLUMNS: Final = (
+    "session_id", "trace_count", "first_started_at", "last_ended_at", "last_activity_at",
+    "latency_us", "error_count", "user_id", "tags", "span_count", "error_span_count",
+    "prompt_tokens", "completion_tokens", "total_cost",
+)  # fmt: skip
+ALL: Final = Sql("(SELECT count(*) FROM sessions WHERE project_id = $1)")
+FAILED: Final = "(SELECT count(*) FROM sessions WHERE project_id = $1 AND error_count > 0)"
+FOUND: Final = """
+(SELECT count(*) FROM trace_facets
+ WHERE project_id = $1 AND kind = 'session' AND search_value LIKE {})
+"""
+
+# What a row of sessions holds, of some traces of one session; no row without a trace.
+_SUMMED: Final = """
+SELECT min(session_id) AS session_id, count(*) AS trace_count,
+       min(started_at) AS first_started_at, max(ended_at) AS last_ended_at,
+       max(greatest(started_at, ended_at)) AS last_activity_at,
+       sum(latency_us) AS latency_us, count(*) FILTER (WHERE status = 'ERROR') AS error_count,
+       (array_agg(user_id ORDER BY started_at, trace_id)
+           FILTER (WHERE user_id IS NOT NULL))[1] AS user_id,
+       sum(span_count) AS span_count, sum(error_span_count) AS error_span_count,
+       sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
+       sum(total_cost) AS total_cost
+FROM traces WHERE
+"""
+_VALUES: Final = {
+    SessionSort.RECENT: "last_activity_at",
+    SessionSort.TRACE_COUNT: "trace_count",
+    SessionSort.LATENCY: "latency_us",
+    SessionSort.COST: "total_cost",
+}
+_SUMS: Final = {
+    SessionSort.RECENT: "max(greatest(started_at, ended_at))",
+    SessionSort.TRACE_COUNT: "count(*)",
+    SessionSort.LATENCY: "sum(latency_us)",
+    SessionSort.COST: "sum(total_cost)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLists:
+    """Each list is of one moment, and takes `timeout_s` at most."""
+
+    pool: Pool
+    timeout_s: float = READ_TIMEOUT_S
+
+    async def summaries(
+        self,
+        project: ProjectId,
+        matching: SessionFilter,
+        sort: SessionSort,
+        order: SortOrder,
+        window: Window,
+    ) -> Page[SessionSummary]:
+        """As `Sessions.summaries`."""
+        ordered = Ordered(
+            project=project,
+            table="sessions",
+            id="session_id",
+            value=_VALUES[sort],
+            columns=COLUMNS,
+            down=order is SortOrder.DESC,
+            window=window,
+            is_nullable=sort is SessionSort.LATENCY,
+        )
+        if matching.selects_traces:
+            async with reading(self.pool, ADVICE, self.timeout_s) as connection:
+                found = await _Selected(ordered, sort, matching).fetch(connection)
+        elif matching == SessionFilter() and window.offset <= NEAR:
+            async with reading(self.pool, ADVICE, self.timeout_s) as connection:
+                found = await ordered.among_all(connection, ALL)
+        else:
+            async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+                where = await _counted(connection, project, matching, sort)
+                found = await ordered.matching(connection, where)
+        items = [summary_of(row) for row in found.rows]
+        shown = items[: window.limit]
+        end = sort.position(shown[-1]) if len(items) > len(shown) else None
+        return Page(shown, found.total, end)
+
+
+def summary_of(row: Record) -> SessionSummary:
+    """The summary of a row of COLUMNS."""
+    latency = row["latency_us"]
+    return SessionSummary(
+        id=row["session_id"],
+        trace_count=row["trace_count"],
+        first_trace_at=row["first_started_at"],
+        last_trace_at=row["last_ended_at"],
+        last_activity_at=row["last_activity_at"],
+        latency_us=None if latency is None else int(latency),
+        has_error=row["error_count"] > 0,
+        user_id=row["user_id"],
+        tags=tuple(row["tags"]),
+        totals=totals_of(row),
+    )
+
+
+async def _counted(
+    connection: Connection, project: ProjectId, matching: SessionFilter, sort: SessionSort
+) -> Where:
+    """What narrows whole sessions, and how many there are."""
+    served, rest, counters = list[Sql](), list[Sql](), [ALL]
+    if matching.has_error is True:
+        (served if sort is SessionSort.RECENT else rest).append(Sql("error_count > 0"))
+        counters.append(Sql(FAILED))
+    elif matching.has_error is False:
+        rest.append(Sql("error_count = 0"))
+        counters.append(Sql(f"({ALL.text} - {FAILED})"))
+    if matching.query:
+        rest.append(_holds(matching.query))
+        counters.append(Sql(FOUND, (like(folded(matching.query)),)))
+    p = Parameters([project])
+    row = await connection.fetchrow(f"SELECT {', '.join(p.all_of(counters))}", *p.values)
+    assert row is not None  # no table, one row
+    every, *some = row.values()
+    return Where(
+        served=served,
+        rest=rest,
+        among=some[0] if served else every,
+        total=None if some[1:] and 0 not in some else min([every, *some]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Selected:
+    """A page of what sessions come to when only some of their traces count."""
+
+    ordered: Ordered
+    sort: SessionSort
+    matching: SessionFilter
+
+    async def fetch(self, connection: Connection) -> Found:
+        p = Parameters([self.ordered.project])
+        by_period = self.matching.user_id is None and not self.matching.tags
+        groups = self._by_period(p) if by_period else self._by_trace(p)
+        keys = f"groups AS MATERIALIZED ({groups}), {self.ordered.sorted_keys(p, 'groups')}"
+        traces = f"project_id = $1 AND session_id = keys.id AND {self._traces(p)}"
+        tags = (
+            'ARRAY(SELECT DISTINCT tag COLLATE "C" FROM traces CROSS JOIN unnest(tags) AS tag'
+            f" WHERE {traces} ORDER BY 1) AS tags"
+        )
+        columns = ", ".join(COLUMNS)
+        page = f"""
+        SELECT {columns} FROM keys CROSS JOIN LATERAL (SELECT *, {tags} FROM ({_SUMMED} {traces})
+            AS summed) AS summed WHERE NOT is_whole
+        UNION ALL
+        SELECT {columns} FROM keys JOIN sessions ON project_id = $1 AND session_id = keys.id
+        WHERE is_whole
+        """
+        return await self.ordered.fetch(connection, p, keys, "(SELECT count(*) FROM groups)", page)
+
+    def _by_trace(self, p: Parameters) -> str:
+        return f"""
+        SELECT {_SUMS[self.sort]} AS value, session_id AS id, false AS is_whole FROM traces
+        WHERE project_id = $1 AND session_id IS NOT NULL AND {self._traces(p)} {self._query(p)}
+        GROUP BY session_id {self._having(p)}
+        """
+
+    def _by_period(self, p: Parameters) -> str:
+        bounds = (self.matching.started_after, self.matching.started_before)
+        has_error = self.matching.has_error
+        failed = "" if has_error is None else f"AND (error_count > 0) = {p.put(has_error)}"
+        value = _VALUES[self.sort]
+        return f"""
+        SELECT {value} AS value, session_id AS id, true AS is_whole FROM sessions
+        WHERE project_id = $1 AND {p.sql(inside(bounds))} {failed} {self._query(p)}
+        UNION ALL
+        SELECT summed.value, session_id, false
+        FROM sessions CROSS JOIN LATERAL (
+            SELECT {_SUMS[self.sort]} AS value FROM traces
+            WHERE project_id = $1 AND session_id = sessions.session_id AND {self._traces(p)}
+            HAVING count(*) > 0 {self._failed(p)}
+        ) AS summed
+        WHERE project_id = $1 AND {p.sql(straddling(bounds))} {self._query(p)}
+        """
+
+    def _traces(self, p: Parameters) -> str:
+        conditions = []
+        if (user := self.matching.user_id) is not None:
+            conditions.append(f"user_id = {p.put(user)}")
+        if (after := self.matching.started_after) is not None:
+            conditions.append(f"started_at >= {p.put(after)}")
+        if (before := self.matching.started_before) is not None:
+            conditions.append(f"started_at < {p.put(before)}")
+        if tags := sorted(set(self.matching.tags)):
+            terms = [term(self.ordered.project, TAG, tag) for tag in tags]
+            conditions.append(f"terms && {p.put(terms)}::bigint[]")
+            conditions.append(f"tags && {p.put(tags)}::text[]")
+        return " AND ".join(conditions)
+
+    def _query(self, p: Parameters) -> str:
+        return f"AND {p.sql(_holds(self.matching.query))}" if self.matching.query else ""
+
+    def _failed(self, p: Parameters) -> str:
+        if self.matching.has_error is None:
+            return ""
+        return f"AND bool_or(status = 'ERROR') = {p.put(self.matching.has_error)}"
+
+    def _having(self, p: Parameters) -> str:
+        return f"HAVING true {self._failed(p)}"
+
+
+def inside(bounds: Bounds) -> Sql:
+    """Of sessions: all of their traces started within `bounds`, of which at least one is there."""
+    return _all_of(("first_started_at >= {}", bounds[0]), ("last_started_at < {}", bounds[1]))
+
+
+def straddling(bounds: Bounds) -> Sql:
+    """Of sessions: some of their traces may have started within `bounds`, and some did not."""
+    after, before = bounds
+    may = _all_of(("first_started_at < {}", before), ("last_started_at >= {}", after))
+    outside = _all_of(
+        ("first_started_at < {}", after), ("last_started_at >= {}", before), joined_by=" OR "
+    )
+    return Sql(f"{may.text} AND ({outside.text})", (*may.values, *outside.values))
+
+
+def _all_of(*bounds: tuple[str, datetime | None], joined_by: str = " AND ") -> Sql:
+    given = [(text, bound) for text, bound in bounds if bound is not None]
+    return Sql(joined_by.join(text for text, _ in given), tuple(bound for _, bound in given))
+
+
+def _holds(part: str) -> Sql:
+    return Sql(
+        "EXISTS (SELECT FROM trace_facets AS f WHERE f.project_id = $1 AND f.kind = 'session'"
+        " AND f.value = session_id AND f.search_value LIKE {})",
+        (like(folded(part)),),
+    )
