@@ -1,6 +1,7 @@
 """The ASGI application."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 import msgspec
 from litestar import Litestar
@@ -9,14 +10,31 @@ from litestar.types import ASGIApp
 
 from application.use_cases import UseCases
 from entrypoints.http.config import Edge, HttpConfig
+from entrypoints.http.controllers.analytics import AnalyticsController
 from entrypoints.http.controllers.public import PublicController, pages
+from entrypoints.http.controllers.sessions import SessionController
+from entrypoints.http.controllers.trace_changes import TraceChangeController
+from entrypoints.http.controllers.trace_lists import TraceListController
 from entrypoints.http.controllers.traces import TraceController
 from entrypoints.http.cors import Cors
 from entrypoints.http.openapi import document
 from entrypoints.http.operation import EDGE
+from entrypoints.http.paths import PathSegments
 from entrypoints.http.problems import exception_handlers
 from entrypoints.http.reference import page
 from entrypoints.http.request_ids import RequestIds
+
+
+class Traces(TraceController, TraceListController, TraceChangeController):
+    """All of /traces: Litestar can't serve one path's methods from several controllers."""
+
+
+CONTROLLERS: Final = (
+    Traces,
+    AnalyticsController,
+    SessionController,
+    PublicController,
+)
 
 type Hook = Callable[[], Awaitable[None]]
 
@@ -29,7 +47,7 @@ def create_app(
 ) -> ASGIApp:
     """The service over HTTP. The hooks run in the server's event loop, before and after serving."""
     app = Litestar(
-        route_handlers=[TraceController, PublicController],
+        route_handlers=CONTROLLERS,
         exception_handlers=exception_handlers(),
         on_startup=list(on_startup),
         on_shutdown=list(on_shutdown),
@@ -41,4 +59,4 @@ def create_app(
     reference = document(app, config)
     for route in pages(msgspec.json.encode(reference), page(reference)):
         app.register(route)
-    return RequestIds(Cors(app, config.allowed_origins))
+    return RequestIds(Cors(PathSegments(app), config.allowed_origins))

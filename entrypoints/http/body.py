@@ -15,12 +15,11 @@ from msgspec import Raw
 
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.nesting import deepest, is_deeper
-from entrypoints.http.problems import Mistakes, Problem
+from entrypoints.http.problems import KEY_SHOWN, Mistakes, Problem
 from entrypoints.http.scalars import DIGITS_MAX, NUL, Refused, Scalar, check_count, converted
 from entrypoints.http.surrogates import LONE, LONE_ESCAPED, LONE_MESSAGE, marked
 from entrypoints.http.wire import NESTING_MAX, NULL, TOO_DEEP
 
-KEY_SHOWN: Final = 200  # characters of a key of the caller's in the path of a mistake
 DEEP: Final = "is nested too deeply"
 
 _NUL_ESCAPED: Final = b"\\u0000"

@@ -9,13 +9,18 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.operation import Operation
+from entrypoints.http.operation import OneOf, Operation
 from entrypoints.http.problems import ErrorResponse
 from entrypoints.http.transfer import JSON
 
 _REF: Final = "#/components/schemas/{name}"
 # Enumerations that clients know by another name than the domain does.
-_PUBLISHED: Final = {"SpanStatus": "SpanStatusCode"}
+_PUBLISHED: Final = {
+    "SpanStatus": "SpanStatusCode",
+    "TraceSort": "TraceSortBy",
+    "SessionSort": "SessionSortBy",
+    "Granularity": "AnalyticsGranularity",
+}
 _EMPTY: Final = 204
 
 _DESCRIPTION: Final = (
@@ -89,8 +94,10 @@ def _types(operations: Iterable[_Any]) -> list[Any]:
     found: list[Any] = [ErrorResponse]
     for one in operations:
         parts = [part.wire for part in (one.path, one.query, one.body) if part is not None]
-        answers = [one.documented.answer, *one.documented.answers.values()]
-        found += [wire for wire in (*parts, *answers) if wire is not None and wire not in found]
+        told = one.documented.answer
+        answers = told.types if isinstance(told, OneOf) else (told,)
+        wires = (*parts, *answers, *one.documented.answers.values())
+        found += [wire for wire in wires if wire is not None and wire not in found]
     return found
 
 
@@ -118,6 +125,8 @@ class _Schemas:
         self.components = {name: one for name, one in self._all.items() if name not in words}
 
     def of(self, wire: Any) -> dict[str, Any]:
+        if isinstance(wire, OneOf):
+            return {"anyOf": [self.of(one) for one in wire.types]}
         found: dict[str, Any] = self._schemas[self._types.index(wire)]
         return found
 
@@ -135,6 +144,8 @@ class _Schemas:
         found = {name: self._published(one) for name, one in schema.items()}
         if found.get("format") == "date-time":
             found.pop("anyOf", None)  # epochs are taken too, and nobody should start with them
+        if "patternProperties" in found:
+            found["additionalProperties"] = False  # the schema of a dict says what values it takes
         if isinstance(setting := found.get("maxItems"), str):
             found["maxItems"] = getattr(self._config, setting)
         if isinstance(ref := found.get("$ref"), str):
@@ -174,17 +185,25 @@ def _parameters(operation: _Any, schemas: _Schemas) -> Iterator[dict[str, Any]]:
         if part is None:
             continue
         for name, schema, is_required in schemas.words(part.wire):
-            described = dict(schema)
+            inner = next(iter(schema.get("anyOf", ())), schema)  # an optional word: itself, or null
             parameter = {"name": name, "in": part.place, "required": is_required}
-            if told := described.pop("description", None) or _inner_description(described):
+            if (told := schema.get("description", inner.get("description"))) is not None:
                 parameter["description"] = told
-            yield {**parameter, "schema": described}
+            if (shown := inner.get("examples")) is not None:
+                parameter["example"] = shown[0]
+            if "patternProperties" in schema:
+                parameter |= {"style": "form", "explode": True}  # a parameter for each property
+            yield {**parameter, "schema": _untold(schema)}
 
 
-def _inner_description(schema: dict[str, Any]) -> str | None:
-    return next(
-        (one["description"] for one in schema.get("anyOf", ()) if "description" in one), None
-    )
+def _untold(schema: Any) -> Any:
+    """Without what the parameter itself tells."""
+    if isinstance(schema, list):
+        return [_untold(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    told = ("description", "examples")
+    return {name: _untold(one) for name, one in schema.items() if name not in told}
 
 
 def _responses(

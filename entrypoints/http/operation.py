@@ -11,6 +11,7 @@ from litestar import Response
 from entrypoints.http.access import Access, Headers, header
 from entrypoints.http.body import Body
 from entrypoints.http.config import Edge, HttpConfig
+from entrypoints.http.paths import segment
 from entrypoints.http.problems import Disconnected, Mistakes, Problem
 from entrypoints.http.request_ids import HttpRequest
 from entrypoints.http.transfer import (
@@ -38,13 +39,20 @@ class Given[C, P, Q, B]:
     body: B
 
 
+class OneOf:
+    """An answer that has one of several types: those that no union can hold, such as lists."""
+
+    def __init__(self, *types: Any) -> None:
+        self.types = types
+
+
 @dataclass(frozen=True, slots=True)
 class Documented:
     """What the reference says of an endpoint beside its types."""
 
     summary: str
     description: str
-    answer: Any  # the type of the body of a success; None for an empty one
+    answer: Any  # the type of the body of a success, or OneOf some; None for an empty one
     example: Any = None  # of the answer
     body_example: Any = None
     answers: Mapping[int, Any] = field(default_factory=dict)  # others, by status
@@ -95,7 +103,7 @@ class Operation[C, P, Q, B]:
             data = await _content(request, coding, edge.config.max_body_bytes)
             body = self.body.read(data, edge.config, mistakes)
         if self.path is not None:
-            given = {name: [value] for name, value in scope["path_params"].items()}
+            given = {name: [segment(word)] for name, word in scope["path_params"].items()}
             path = self.path.read(given, mistakes)
         if self.query is not None:
             query = self.query.read(query_words(scope["query_string"], mistakes), mistakes)

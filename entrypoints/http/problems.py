@@ -15,6 +15,7 @@ from entrypoints.http.request_ids import HttpRequest, request_id_of
 from entrypoints.http.transfer import JSON, compressed
 
 ERRORS_MAX: Final = 100  # of one request; who has more mistakes than that has one big one
+KEY_SHOWN: Final = 200  # characters of a key of the caller's in the path of a mistake
 
 STATUS: Final[dict[type[errors.Failure], int]] = {
     errors.Invalid: 422,

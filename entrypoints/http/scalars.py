@@ -88,7 +88,7 @@ def _decimal(text: str, due: str) -> Decimal:
     return Decimal(text)
 
 
-def converted(  # noqa: PLR0911 - one return a kind
+def converted(  # noqa: C901, PLR0911 - one return a kind
     kind: mi.Type, extra: Mapping[str, Any], value: Scalar, *, is_word: bool
 ) -> object:
     """`value` as the wire type `kind` wants it. Raises Refused.
@@ -111,6 +111,8 @@ def converted(  # noqa: PLR0911 - one return a kind
             return _truth(value, is_word=is_word)
         case mi.UUIDType():
             return parse_uuid(_string(value))
+        case mi.DateTimeType():
+            return parse_instant(_string(value))
         case mi.EnumType():
             names = {str(one.value): one for one in kind.cls}
             return _one_of(names, value)

@@ -23,6 +23,12 @@ type Instant = Annotated[
 ]
 """A moment as clients spell it; `scalars.parse_instant` reads it, since decoders would round it."""
 
+type QueryInstant = Annotated[
+    datetime,
+    Meta(extra_json_schema={"format": "date-time"}, examples=["2026-03-01T00:00:00Z"]),
+]
+"""A moment in a query, in the same spellings."""
+
 type ShownInstant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 """A moment as answers have it; `instant` writes it."""
 
@@ -47,6 +53,15 @@ type OptionalObject = Annotated[
     ),
 ]
 """As JsonObject, or null."""
+
+type OptionalPlainObject = Annotated[
+    Raw,
+    Meta(
+        extra={"payload": "object", "nullable": True, "nul": False},
+        extra_json_schema={"type": ["object", "null"]},
+    ),
+]
+"""As PlainObject, or null."""
 
 type Deferred = Annotated[Raw, Meta(extra={"payload": "deferred"})]
 """JSON of which another reader makes something, one item at a time."""

@@ -7,14 +7,18 @@ from urllib.parse import parse_qsl
 import msgspec
 import msgspec.inspect as mi
 
-from entrypoints.http.problems import Mistakes
+from entrypoints.http.problems import KEY_SHOWN, Mistakes
 from entrypoints.http.scalars import Refused, check_count, converted
 
 FIELDS_MAX: Final = 1000  # of a query; more than that is no question
 
 
 class Words[T: msgspec.Struct]:
-    """How strings become a `T`; `place` is `path` or `query` and begins the path of a mistake."""
+    """How strings become a `T`; `place` is `path` or `query` and begins the path of a mistake.
+
+    A field that is a dict takes every word whose name begins with its own and a dot. `check` among
+    the extras of a type is called with a value, and raises Refused.
+    """
 
     def __init__(self, wire: type[T], place: str) -> None:
         self.wire = wire
@@ -26,6 +30,11 @@ class Words[T: msgspec.Struct]:
         values: dict[str, Any] = {}
         is_whole = True
         for field, kind, extra in self._fields:
+            if isinstance(kind, mi.DictType):
+                found = self._keyed(given, f"{field.encode_name}.", kind, mistakes)
+                is_whole = is_whole and found is not None
+                values[field.name] = found
+                continue
             words = given.get(field.encode_name)
             path = f"{self.place}.{field.encode_name}"
             if not words:
@@ -39,6 +48,37 @@ class Words[T: msgspec.Struct]:
                 mistakes.add(path, str(refused))
                 is_whole = False
         return self.wire(**values) if is_whole else None
+
+    def _keyed(
+        self,
+        given: Mapping[str, Sequence[str]],
+        prefix: str,
+        kind: mi.DictType,
+        mistakes: Mistakes,
+    ) -> dict[str, Any] | None:
+        """The words whose names begin with `prefix`, by the rest of their names."""
+        found: dict[str, Any] = {}
+        before = len(mistakes.found)
+        whole = f"{self.place}.{prefix[:-1]}"
+        key_kind, value_kind = _stripped(kind.key_type), _stripped(kind.value_type)
+        for name, words in given.items():
+            if not name.startswith(prefix):
+                continue
+            key = name[len(prefix) :]
+            try:
+                _word(*key_kind, key)
+            except Refused as refused:
+                mistakes.add(whole, f"a key {refused}")
+                continue
+            try:
+                found[key] = _value(*value_kind, words)
+            except Refused as refused:
+                mistakes.add(f"{whole}.{key[:KEY_SHOWN]}", str(refused))
+        try:
+            check_count(kind, None, len(found))
+        except Refused as refused:
+            mistakes.add(whole, str(refused))
+        return found if len(mistakes.found) == before else None
 
 
 def _fields_of(kind: mi.Type) -> Sequence[mi.Field]:
@@ -75,7 +115,10 @@ def _word(kind: mi.Type, extra: Mapping[str, Any], word: str) -> object:
             word.encode()
         except UnicodeEncodeError as error:
             raise Refused("must be UTF-8") from error
-    return converted(kind, extra, word, is_word=True)
+    found = converted(kind, extra, word, is_word=True)
+    if (check := extra.get("check")) is not None:
+        check(found)
+    return found
 
 
 def query_words(query: bytes, mistakes: Mistakes) -> dict[str, list[str]]:

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from adapters.memory.identity import (
 )
 from adapters.memory.parts import FixedPart
 from adapters.memory.store import MemoryStore
-from adapters.memory.tracing import MemoryTraces
+from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from application.ports import PartState
 from application.use_cases import Ports, UseCases
 from domain.identity.api_key import ALL_SCOPES, ApiKey, Scope, digest_of, secret_of
@@ -49,12 +49,10 @@ class Site:
     swapped: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.organization = OrganizationId(uuid.uuid4())
-        self.store.organizations[self.organization] = Organization(
-            id=self.organization, name="Ours", created_at=NOON
-        )
         self.ports = Ports(
             traces=MemoryTraces(self.store, prices()),
+            sessions=MemorySessions(self.store),
+            analytics=MemoryTraceAnalytics(self.store),
             keys=MemoryApiKeys(self.store),
             uses=MemoryKeyUse(self.store),
             projects=MemoryProjects(self.store),
@@ -65,6 +63,16 @@ class Site:
         )
         self.app: ASGIApp = create_app(
             UseCases.over(replace(self.ports, **self.swapped)), self.config
+        )
+        self.begin()
+
+    def begin(self) -> None:
+        """With nothing in the store but an organization, and a client that is not closed."""
+        for kept in fields(self.store):
+            getattr(self.store, kept.name).clear()
+        self.organization = OrganizationId(uuid.uuid4())
+        self.store.organizations[self.organization] = Organization(
+            id=self.organization, name="Ours", created_at=NOON
         )
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app), base_url="http://test"
@@ -100,11 +108,17 @@ class Site:
         return len(self.store.traces)
 
 
+@pytest.fixture(scope="session")
+def installed() -> Site:
+    """To make an application takes longer than most tests."""
+    return Site()
+
+
 @pytest.fixture
-async def site() -> AsyncIterator[Site]:
-    site = Site()
-    async with site.http:
-        yield site
+async def site(installed: Site) -> AsyncIterator[Site]:
+    installed.begin()
+    async with installed.http:
+        yield installed
 
 
 @pytest.fixture

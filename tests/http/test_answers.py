@@ -125,7 +125,9 @@ class TestErrors:
         assert set(headers[b"allow"].decode().split(", ")) == {"GET", "POST", "OPTIONS"}
         assert list(json.loads(sent[1]["body"])) == ["detail"]
 
-    @pytest.mark.parametrize("path", ["/nowhere", "/traces/a/b/c", "/traces/x/spans/y", "/schema"])
+    @pytest.mark.parametrize(
+        "path", ["/nowhere", "/traces/a/b/c", "/traces/x/spans/y/z", "/schema"]
+    )
     async def test_404_for_what_is_not_there(self, site: Site, path: str) -> None:
         answer = await site.http.get(path)
         assert answer.status_code == 404

@@ -133,13 +133,24 @@ class TestTokens:
 
 READ, WRITE, JUDGE = Scope.READ, Scope.INGEST, Scope.EVALUATE
 ID = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10"
+DAY = "started_after=2026-03-01&started_before=2026-03-02"
 ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
     ("POST", "/traces", a_trace(trace_id=ID), {WRITE}),
     ("POST", "/traces/batch", {"traces": [a_trace()]}, {WRITE}),
     ("POST", f"/traces/{ID}/spans", [a_span()], {WRITE}),
     ("GET", "/traces", None, {READ}),
     ("GET", f"/traces/{ID}", None, {READ}),
+    ("PATCH", f"/traces/{ID}", {}, {WRITE}),
+    ("PATCH", f"/traces/{ID}/spans/{ID}", {}, {WRITE}),
     ("DELETE", f"/traces/{ID}", None, {WRITE, READ}),
+    ("POST", "/traces/batch/delete", {"trace_ids": [ID]}, {WRITE, READ}),
+    ("POST", "/traces/batch/tags", {"trace_ids": [ID]}, {WRITE}),
+    ("GET", "/traces/users", None, {READ}),
+    ("GET", f"/traces/analytics?{DAY}", None, {READ}),
+    ("GET", "/sessions", None, {READ}),
+    ("GET", f"/sessions/analytics?{DAY}", None, {READ}),
+    ("GET", "/sessions/s", None, {READ}),
+    ("DELETE", "/sessions/s", None, {WRITE, READ}),
 ]
 
 
@@ -147,7 +158,8 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
 async def test_each_route_asks_for_its_scopes(
     site: Site, method: str, path: str, body: Any, needed: set[Scope]
 ) -> None:
-    await site.http.post("/traces", headers=site.headers(), json=a_trace(trace_id=ID))
+    known = a_trace(trace_id=ID, session_id="s", spans=[a_span(span_id=ID)])
+    await site.http.post("/traces", headers=site.headers(), json=known)
     for scopes in ({READ}, {WRITE}, {JUDGE}, {READ, JUDGE}, {WRITE, JUDGE}, {READ, WRITE}):
         head = site.headers(*scopes)
         answer = await site.http.request(method, path, headers=head, json=body)
@@ -160,6 +172,25 @@ async def test_no_route_of_the_data_plane_is_open(
     site: Site, method: str, path: str, body: Any, needed: set[Scope]
 ) -> None:
     assert (await site.http.request(method, path, json=body)).status_code == 401
+
+
+async def test_no_route_of_the_data_plane_is_left_out(site: Site) -> None:
+    document = (await site.http.get("/openapi.json")).json()
+    served = {
+        (method.upper(), path)
+        for path, methods in document["paths"].items()
+        for method, told in methods.items()
+        if told["security"]
+    }
+    tried = {
+        (method, path.partition("?")[0].replace(f"/spans/{ID}", "/spans/{span_id}"))
+        for method, path, _, _ in ROUTES
+    }
+    named = {
+        (method, path.replace(ID, "{trace_id}").replace("/sessions/s", "/sessions/{session_id}"))
+        for method, path in tried
+    }
+    assert named == served
 
 
 class Down:

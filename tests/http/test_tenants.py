@@ -19,7 +19,7 @@ from adapters.memory.identity import (
     MemoryUsers,
 )
 from adapters.memory.store import MemoryStore
-from adapters.memory.tracing import MemoryTraces
+from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from adapters.postgres.engine import Pool
 from adapters.postgres.identity import (
     PostgresApiKeys,
@@ -27,7 +27,6 @@ from adapters.postgres.identity import (
     PostgresProjects,
     PostgresUsers,
 )
-from adapters.postgres.tracing import PostgresTraces
 from adapters.remembered import RememberedApiKeys, RememberedProjects
 from application.use_cases import Ports, UseCases, utc_now
 from domain.identity.user import Claims
@@ -35,6 +34,8 @@ from domain.ids import UserId
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
 from tests.builders import prices
+from tests.contracts import data_plane
+from tests.contracts.data_plane import DataPlane
 from tests.http.conftest import a_span, a_trace
 
 DEEP = "[" * 15_000 + "]" * 15_000
@@ -62,6 +63,8 @@ def over_memory() -> Ports:
     store = MemoryStore()
     return Ports(
         traces=MemoryTraces(store, prices()),
+        sessions=MemorySessions(store),
+        analytics=MemoryTraceAnalytics(store),
         keys=MemoryApiKeys(store),
         uses=MemoryKeyUse(store),
         projects=MemoryProjects(store),
@@ -72,9 +75,11 @@ def over_memory() -> Ports:
     )
 
 
-def over_postgres(pool: Pool, traces: PostgresTraces) -> Ports:
+def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
     return Ports(
-        traces=traces,
+        traces=plane.traces,
+        sessions=plane.sessions,
+        analytics=plane.analytics,
         keys=RememberedApiKeys(PostgresApiKeys(pool), utc_now, 30),
         uses=MemoryKeyUse(MemoryStore()),
         projects=RememberedProjects(PostgresProjects(pool), utc_now, 30),
@@ -95,8 +100,8 @@ async def ports(database: Pool | None) -> AsyncIterator[Ports]:
     if database is None:
         yield over_memory()
         return
-    async with PostgresTraces.over(database, prices()) as traces:
-        yield over_postgres(database, traces)
+    async with data_plane.over_postgres(database) as plane:
+        yield over_postgres(database, plane)
 
 
 @pytest.fixture
@@ -159,6 +164,102 @@ async def test_the_same_ids_never_meet(tenants, order):
             assert [span["name"] for span in read["spans"]] == [known, known]
 
 
+MARCH = "started_after=2026-03-01&started_before=2026-04-01"
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Ids that every tenant uses, and what one of them sees under these."""
+
+    id: str
+    span: str
+
+    async def shown_to(self, tenant: Tenant) -> dict[str, Any]:
+        """Whatever lists, details and figures tell a tenant of who has been there."""
+        sessions = (await tenant("GET", "/sessions")).json()
+        users = (await tenant("GET", "/traces/users")).json()
+        detail = (await tenant("GET", "/sessions/a%2Fb")).json()
+        models = (await tenant("GET", f"/traces/analytics?{MARCH}&metric=models")).json()
+        volume = (await tenant("GET", f"/traces/analytics?{MARCH}")).json()
+        usage = (await tenant("GET", f"/traces/analytics?{MARCH}&metric=cost")).json()
+        begun = (await tenant("GET", f"/sessions/analytics?{MARCH}")).json()
+        return {
+            "names": {one["name"] for one in detail.get("traces", ())},
+            "traces": [one["trace_count"] for one in (*volume, *sessions["items"])],
+            "totals": [sessions["total"], users["total"]],
+            "users": {one["user_id"] for one in users["items"]},
+            "models": {one["model"] for one in models},
+            "costs": {one["total_cost"] for one in (*usage, *models, *sessions["items"])},
+            "begun": [one["session_count"] for one in begun],
+        }
+
+    async def touched_by(self, tenant: Tenant) -> list[int]:
+        """The statuses of everything that a tenant can do to what it may not have."""
+        path, ids = f"/traces/{self.id}", {"trace_ids": [self.id]}
+        answers = [
+            await tenant("PATCH", path, {"name": "stolen", "session_id": None}),
+            await tenant("PATCH", f"{path}/spans/{self.span}", {"name": "stolen"}),
+            await tenant("GET", "/sessions/a%2Fb"),
+            await tenant("DELETE", "/sessions/a%2Fb"),
+        ]
+        tagged = await tenant("POST", "/traces/batch/tags", ids | {"add_tags": ["stolen"]})
+        removed = await tenant("POST", "/traces/batch/delete", ids)
+        assert (tagged.json(), removed.json()) == ({"updated": 0}, {"deleted": 0})
+        return [one.status_code for one in answers]
+
+
+NOTHING: dict[str, Any] = {
+    "names": set(),
+    "users": set(),
+    "models": set(),
+    "costs": set(),
+    "traces": [],
+    "totals": [0, 0],
+    "begun": [],
+}
+
+
+@pytest.mark.parametrize("order", list(permutations(TENANTS))[::2], ids=" then ".join)
+async def test_sessions_users_figures_and_changes_never_meet(tenants, order):
+    ids, here = Shared(str(uuid.uuid4()), str(uuid.uuid4())), []
+
+    def own(name: str) -> dict[str, Any]:
+        return {
+            "names": {name},
+            "users": {name},
+            "models": {name},
+            "costs": {0.5},
+            "traces": [1, 1],
+            "totals": [1, 1],
+            "begun": [1],
+        }
+
+    for name in order:
+        tenant = tenants[name]
+        assert await ids.shown_to(tenant) == NOTHING
+        assert await ids.touched_by(tenant) == [404] * 4
+        span = a_span(span_id=ids.span, model=name, cost={"total": 0.5})
+        sent = a_trace(trace_id=ids.id, session_id="a/b", user_id=name, spans=[span])
+        assert (await tenant("POST", "/traces", sent)).status_code == 202
+        path = f"/traces/{ids.id}"
+        assert (await tenant("PATCH", path, {"name": name})).json()["name"] == name
+        changed = await tenant("PATCH", f"{path}/spans/{ids.span}", {"output": name})
+        assert changed.json()["output"] == name
+        here.append(name)
+        for known in here:
+            assert await ids.shown_to(tenants[known]) == own(known)
+    for name in order:
+        body = {"trace_ids": [ids.id], "add_tags": [name]}
+        assert (await tenants[name]("POST", "/traces/batch/tags", body)).json() == {"updated": 1}
+        assert (await tenants[name]("DELETE", "/sessions/a%2Fb")).json() == {"deleted": 1}
+        here.remove(name)
+        assert await ids.shown_to(tenants[name]) == NOTHING
+        for known in here:
+            assert await ids.shown_to(tenants[known]) == own(known)
+            [left] = await tenants[known].traces()
+            assert left["tags"] == []
+
+
 async def test_fifty_first_requests_at_once_make_one_project(tenants):
     new = Tenant("new", tenants["ours"].http, tenants["ours"].headers | {"x-project-name": "new"})
     answers = await asyncio.gather(
@@ -191,8 +292,8 @@ async def test_what_is_refused_leaves_nothing_half_written(tenants):
 
 @pytest.mark.service
 async def test_what_is_too_deep_for_anybody_is_named_and_not_stored(pool):
-    async with PostgresTraces.over(pool, prices()) as traces:
-        ports = over_postgres(pool, traces)
+    async with data_plane.over_postgres(pool) as plane:
+        ports = over_postgres(pool, plane)
         use = UseCases.over(ports)
         claims = Claims(issuer="test", subject=uuid.uuid4().hex, email="a@example.com")
         user = await ports.users.signed_in(claims, new=UserId(uuid.uuid4()), at=utc_now())

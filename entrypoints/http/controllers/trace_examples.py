@@ -1,4 +1,4 @@
-"""One trace, as the reference shows it going in and coming out."""
+"""One trace and its session, as the reference shows them going in and coming out."""
 
 from typing import Any, Final
 
@@ -45,26 +45,26 @@ ACCEPTED: Final[dict[str, Any]] = {
     "task_id": "8f2c0c1e-5d7b-4b0a-9d3e-6a1f0e4b2c77",
 }
 
+SPAN_RESPONSE: Final[dict[str, Any]] = {
+    **SPAN,
+    "trace_id": TRACE_ID,
+    "parent_span_id": None,
+    "input": None,
+    "output": None,
+    "metadata": {},
+    "error": None,
+    "model_parameters": None,
+    "latency_ms": 1000.0,
+    "time_to_first_token_ms": 300.0,
+    "cost_source": "client",
+}
+
 TRACE_RESPONSE: Final[dict[str, Any]] = {
     **_RUN,
     **_PAYLOADS,
     "project_id": "7c1e0b52-0f0e-4d0b-8a4e-2f1d9b6c1111",
     "metadata": {},
-    "spans": [
-        {
-            **SPAN,
-            "trace_id": TRACE_ID,
-            "parent_span_id": None,
-            "input": None,
-            "output": None,
-            "metadata": {},
-            "error": None,
-            "model_parameters": None,
-            "latency_ms": 1000.0,
-            "time_to_first_token_ms": 300.0,
-            "cost_source": "client",
-        }
-    ],
+    "spans": [SPAN_RESPONSE],
     "total_tokens": 17,
     "total_cost": 0.0004,
 }
@@ -77,4 +77,18 @@ PAGE: Final[dict[str, Any]] = {
     "limit": 50,
     "offset": 0,
     "next_cursor": None,
+}
+
+SESSION: Final[dict[str, Any]] = {
+    "session_id": "conv-42",
+    "trace_count": 1,
+    "first_trace_at": "2026-03-01T09:00:00+00:00",
+    "last_trace_at": "2026-03-01T09:00:01.250000+00:00",
+    "total_latency_ms": 1250.0,
+    "has_error": False,
+    "user_id": "u-7",
+    "tags": ["prod"],
+    "total_span_count": 1,
+    "total_tokens": 17,
+    "total_cost": 0.0004,
 }

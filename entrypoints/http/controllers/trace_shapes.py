@@ -11,6 +11,7 @@ from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 from domain.tracing.usage import CostSource, as_float
 from entrypoints.http.config import HttpConfig
+from entrypoints.http.controllers.trace_examples import TRACE_ID
 from entrypoints.http.scalars import parse_instant
 from entrypoints.http.wire import (
     AnyJson,
@@ -43,6 +44,10 @@ type Cost = Annotated[
     dict[str, float],
     Meta(description="USD by part. `total`, else `total_cost`, else their sum is the cost."),
 ]
+
+
+class TracePath(msgspec.Struct, frozen=True):
+    trace_id: Annotated[UUID, Meta(description="The trace's id", examples=[TRACE_ID])]
 
 
 class SpanCreate(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,21 +1,19 @@
-"""Traces and spans: storing them, showing them, removing them."""
+"""Traces and spans: storing them, showing one."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal
-from uuid import UUID, uuid4
+from typing import Annotated, Final
+from uuid import uuid4
 
 import msgspec
-from litestar import Controller, Response, delete, get, post
+from litestar import Controller, Response, get, post
 from msgspec import Meta
 
 from application.tracing.ingest import BATCH_MAX
 from domain.errors import FieldError, Invalid
 from domain.identity.api_key import Scope
 from domain.ids import SpanId, TraceId
-from domain.page import LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX, SortOrder, Window
-from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import Span
-from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.trace import Trace
 from entrypoints.http.access import data_plane
 from entrypoints.http.body import Body
 from entrypoints.http.config import HttpConfig
@@ -25,34 +23,29 @@ from entrypoints.http.controllers.trace_shapes import (
     SpansAccepted,
     TraceAccepted,
     TraceCreate,
-    TraceListItem,
+    TracePath,
     TraceResponse,
     spans_of,
 )
 from entrypoints.http.operation import Documented, answer, edge_of, operation
 from entrypoints.http.problems import FieldProblem, Mistakes
 from entrypoints.http.request_ids import HttpRequest
-from entrypoints.http.scalars import parse_instant
-from entrypoints.http.wire import Deferred, Instant, PaginatedResponse, capped
+from entrypoints.http.wire import Deferred, capped
 
 TRACE: Final = Body(TraceCreate, TraceCreate.to_domain)
 SPANS: Final = Body(Annotated[list[SpanCreate], Meta(min_length=1), capped("max_spans")], spans_of)
-
-
-class TracePath(msgspec.Struct, frozen=True):
-    trace_id: UUID
 
 
 class BatchCreate(msgspec.Struct, frozen=True):
     """Traces, each of which is taken or refused for itself."""
 
     traces: Annotated[
-        list[Deferred],
-        Meta(
-            min_length=1,
-            max_length=BATCH_MAX,
-            extra_json_schema={"items": {"$ref": "#/components/schemas/TraceCreate"}},
-        ),
+        list[
+            Annotated[
+                Deferred, Meta(extra_json_schema={"$ref": "#/components/schemas/TraceCreate"})
+            ]
+        ],
+        Meta(min_length=1, max_length=BATCH_MAX),
     ]
 
 
@@ -68,32 +61,6 @@ class BatchAccepted(msgspec.Struct, frozen=True):
 
     accepted: list[TraceAccepted]
     rejected: list[BatchRejected]
-
-
-class TraceQuery(msgspec.Struct, frozen=True, kw_only=True):
-    limit: Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="How many to show")] = LIMIT_DEFAULT
-    offset: Annotated[int, Meta(ge=0, le=OFFSET_MAX, description="How many to pass over")] = 0
-    session_id: Annotated[str, Meta(description="Exactly this session")] | None = None
-    user_id: Annotated[str, Meta(description="Exactly this user")] | None = None
-    status: Annotated[TraceStatus, Meta(description="Exactly this status")] | None = None
-    name: Annotated[str, Meta(description="Part of the name, without regard to case")] | None = None
-    started_after: Annotated[Instant, Meta(description="Started then or later")] | None = None
-    started_before: Annotated[Instant, Meta(description="Started earlier")] | None = None
-    sort_by: Annotated[
-        Literal["started_at"], Meta(description="What to sort by; the id breaks ties")
-    ] = "started_at"
-    sort_order: SortOrder = SortOrder.DESC
-
-    def to_domain(self) -> TraceFilter:
-        after, before = self.started_after, self.started_before
-        return TraceFilter(
-            session_id=self.session_id,
-            user_id=self.user_id,
-            status=self.status,
-            name=self.name,
-            started_after=None if after is None else parse_instant(after),
-            started_before=None if before is None else parse_instant(before),
-        )
 
 
 INGEST: Final = operation(
@@ -141,16 +108,6 @@ ADD_SPANS: Final = (
     .with_body(SPANS)
 )
 
-LIST: Final = operation(
-    data_plane(Scope.READ),
-    Documented(
-        summary="List traces",
-        description="A page of the project's traces, without their payloads.",
-        answer=PaginatedResponse[TraceListItem],
-        example=examples.PAGE,
-    ),
-).with_query(TraceQuery)
-
 READ: Final = operation(
     data_plane(Scope.READ),
     Documented(
@@ -158,15 +115,6 @@ READ: Final = operation(
         description="One trace with all its spans, by their start.",
         answer=TraceResponse,
         example=examples.TRACE_RESPONSE,
-    ),
-).with_path(TracePath)
-
-DELETE: Final = operation(
-    data_plane(Scope.INGEST, Scope.READ),
-    Documented(
-        summary="Delete a trace",
-        description="Removes a trace with its spans and scores.",
-        answer=None,
     ),
 ).with_path(TracePath)
 
@@ -220,41 +168,12 @@ class TraceController(Controller):
         ids: list[SpanId] = [span.id for span in spans]
         return await answer(request, SpansAccepted(list(ids)))
 
-    @get("/", opt=LIST.opt)
-    async def list_traces(self, request: HttpRequest) -> Response[bytes]:
-        given = await LIST.read(request)
-        query = given.query
-        page = await edge_of(request).use_cases.list_traces(
-            given.caller.project_id,
-            query.to_domain(),
-            TraceSort.STARTED_AT,
-            query.sort_order,
-            Window(query.limit, query.offset),
-        )
-        return await answer(
-            request,
-            PaginatedResponse(
-                items=[TraceListItem.of(one) for one in page.items],
-                total=page.total,
-                limit=query.limit,
-                offset=query.offset,
-                next_cursor=None,
-            ),
-        )
-
     @get("/{trace_id:str}", opt=READ.opt)
     async def read_trace(self, request: HttpRequest) -> Response[bytes]:
         given = await READ.read(request)
         project = given.caller.project_id
         trace = await edge_of(request).use_cases.read_trace(project, TraceId(given.path.trace_id))
         return await answer(request, TraceResponse.of(project, trace))
-
-    @delete("/{trace_id:str}", status_code=204, opt=DELETE.opt)
-    async def delete_trace(self, request: HttpRequest) -> None:
-        given = await DELETE.read(request)
-        await edge_of(request).use_cases.delete_trace(
-            given.caller.project_id, TraceId(given.path.trace_id)
-        )
 
 
 def _accepted(trace: TraceId) -> TraceAccepted:

@@ -1,0 +1,168 @@
+"""Figures over time, over HTTP: which rows, in which form."""
+
+from typing import Any
+
+import pytest
+
+from domain.tracing.analytics import BUCKETS_MAX
+from tests.http.conftest import Site, a_span, a_trace, mistakes
+
+MARCH = "started_after=2026-03-01&started_before=2026-04-01"
+VOLUME = ("volume", "errors", "latency")
+USAGE = ("cost", "tokens")
+HOUR = "2026-03-{:02}T{:02}:00:00+00:00"
+
+
+@pytest.fixture
+async def filled(site: Site, head: dict[str, str]) -> dict[str, str]:
+    """Sunday the 1st, 22:00 and 23:00; Monday the 2nd, 00:00."""
+    span = a_span(
+        started_at="2026-03-02T00:30:00Z",
+        model="gpt-4o",
+        token_usage={"prompt_tokens": "12", "completion_tokens": 5.0},
+        cost={"total": 0.5},
+    )
+    odd = {"prompt_tokens": 10.5, "completion_tokens": "n/a"}
+    bodies = [
+        {"started_at": "2026-03-01T22:00:00Z", "ended_at": "2026-03-01T22:00:01Z"},
+        {"started_at": "2026-03-01T23:59:59Z", "ended_at": "2026-03-02T00:00:02Z"},
+        {"started_at": "2026-03-02T00:00:00Z", "status": "ERROR", "session_id": "t"},
+    ]
+    for body in bodies[:2]:
+        body["session_id"] = "s"
+    bodies[0]["spans"] = [span, a_span(model="tiny", token_usage=odd), a_span()]
+    for body in bodies:
+        assert (await site.http.post("/traces", headers=head, json=a_trace(**body))).is_success
+    return head
+
+
+async def rows(site: Site, head: dict[str, str], query: str) -> Any:
+    answer = await site.http.get(f"/traces/analytics?{query}", headers=head)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def volume(bucket: str, count: int, errors: int, *took: float | None) -> dict[str, Any]:
+    names = ("avg_latency_ms", "p50_latency_ms", "p90_latency_ms", "p99_latency_ms")
+    figures = dict(zip(names, took or [None] * 4, strict=True))
+    return {"bucket": bucket, "trace_count": count, "error_count": errors, **figures}
+
+
+@pytest.mark.parametrize("metric", VOLUME)
+async def test_traces_by_day(site: Site, filled: dict[str, str], metric: str) -> None:
+    assert await rows(site, filled, f"{MARCH}&metric={metric}") == [
+        volume(HOUR.format(1, 0), 2, 0, 2000.0, 2000.0, 2800.0, 2980.0),
+        volume(HOUR.format(2, 0), 1, 1),
+    ]
+
+
+async def test_traces_by_hour_and_by_week(site: Site, filled: dict[str, str]) -> None:
+    by_hour = await rows(site, filled, f"{MARCH}&granularity=hour")
+    assert [one["bucket"] for one in by_hour] == [
+        HOUR.format(1, 22),
+        HOUR.format(1, 23),
+        HOUR.format(2, 0),
+    ]
+    by_week = await rows(site, filled, f"{MARCH}&granularity=week")
+    assert [(one["bucket"], one["trace_count"]) for one in by_week] == [
+        ("2026-02-23T00:00:00+00:00", 2),
+        ("2026-03-02T00:00:00+00:00", 1),
+    ]
+
+
+@pytest.mark.parametrize("metric", USAGE)
+async def test_usage_goes_by_the_start_of_spans(
+    site: Site, filled: dict[str, str], metric: str
+) -> None:
+    none = {"total_tokens": 0, "prompt_tokens": 0, "completion_tokens": 0, "total_cost": 0.0}
+    some = {"total_tokens": 17, "prompt_tokens": 12, "completion_tokens": 5, "total_cost": 0.5}
+    assert await rows(site, filled, f"{MARCH}&metric={metric}") == [
+        {"bucket": HOUR.format(1, 0)} | none,
+        {"bucket": HOUR.format(2, 0)} | some,
+    ]
+
+
+async def test_models_have_no_buckets(site: Site, filled: dict[str, str]) -> None:
+    for more in ("", "&granularity=hour"):
+        assert await rows(site, filled, f"{MARCH}&metric=models{more}") == [
+            {"model": "gpt-4o", "call_count": 1, "total_tokens": 17, "total_cost": 0.5},
+            {"model": "tiny", "call_count": 1, "total_tokens": 0, "total_cost": 0.0},
+        ]
+
+
+async def test_sessions_lie_where_they_begin(site: Site, filled: dict[str, str]) -> None:
+    answer = await site.http.get(f"/sessions/analytics?{MARCH}", headers=filled)
+    assert answer.json() == [
+        {
+            "bucket": HOUR.format(1, 0),
+            "session_count": 1,
+            "avg_traces_per_session": 2.0,
+            "avg_session_duration_ms": 4000.0,
+        },
+        {
+            "bucket": HOUR.format(2, 0),
+            "session_count": 1,
+            "avg_traces_per_session": 1.0,
+            "avg_session_duration_ms": None,
+        },
+    ]
+
+
+@pytest.mark.parametrize("path", ["/traces/analytics", "/sessions/analytics"])
+@pytest.mark.parametrize(
+    ("after", "before", "count"),
+    [
+        ("2026-03-01T22:00:00Z", "2026-03-02T00:00:00Z", 1),
+        ("2026-03-02", "2026-03-02T00:00:00.000001Z", 1),
+        ("2026-03-02T00:00:00.000001Z", "2026-03-03", 0),
+        ("2026-04-01", "2026-03-01", 0),
+        ("2026-03-02", "2026-03-02", 0),
+        ("0001-01-01", "9999-12-31", 2),
+    ],
+)
+async def test_a_period_holds_its_first_instant_and_not_its_last(
+    site: Site, filled: dict[str, str], path: str, after: str, before: str, count: int
+) -> None:
+    query = f"started_after={after}&started_before={before}"
+    assert len((await site.http.get(f"{path}?{query}", headers=filled)).json()) == count
+
+
+@pytest.mark.parametrize("path", ["/traces/analytics", "/sessions/analytics"])
+async def test_another_project_has_other_figures(
+    site: Site, filled: dict[str, str], path: str
+) -> None:
+    theirs = site.headers(project="theirs")
+    assert (await site.http.get(f"{path}?{MARCH}", headers=theirs)).json() == []
+
+
+@pytest.mark.parametrize(
+    ("query", "fields"),
+    [
+        ("", {"started_after", "started_before"}),
+        ("started_after=2026-03-01", {"started_before"}),
+        ("started_before=x&granularity=month", {"started_after", "started_before", "granularity"}),
+        (f"{MARCH}&granularity=Day", {"granularity"}),
+    ],
+)
+async def test_what_can_not_be_asked_is_named(
+    site: Site, head: dict[str, str], query: str, fields: set[str]
+) -> None:
+    for path in ("/traces/analytics", "/sessions/analytics"):
+        refused = await site.http.get(f"{path}?{query}", headers=head)
+        assert set(mistakes(refused)) == {f"query.{one}" for one in fields}
+    refused = await site.http.get(f"/traces/analytics?{query}&metric=money", headers=head)
+    assert set(mistakes(refused)) == {f"query.{one}" for one in (*fields, "metric")}
+
+
+async def test_too_many_buckets_say_what_to_do(site: Site, head: dict[str, str]) -> None:
+    for first in range(0, BUCKETS_MAX + 1, 500):
+        hours = range(first, min(first + 500, BUCKETS_MAX + 1))
+        batch = {"traces": [a_trace(started_at=3600 * hour) for hour in hours]}
+        assert (await site.http.post("/traces/batch", headers=head, json=batch)).is_success
+    query = "started_after=1970-01-01&started_before=1990-01-01&granularity="
+    refused = await site.http.get(f"/traces/analytics?{query}hour", headers=head)
+    assert refused.status_code == 422
+    assert "started_after" in refused.json()["detail"]
+    assert [one["field"] for one in refused.json()["errors"]] == [""]
+    daily = await site.http.get(f"/traces/analytics?{query}day", headers=head)
+    assert len(daily.json()) == BUCKETS_MAX // 24 + 1

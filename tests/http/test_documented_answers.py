@@ -1,0 +1,86 @@
+"""Whatever is sent, in order or not, is answered as the OpenAPI document says."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import schemathesis
+import schemathesis.openapi
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import CHECKS, load_all_checks
+
+from entrypoints.http.controllers import trace_examples as examples
+from tests.http.conftest import Site, a_trace
+from tests.http.promises import operations
+
+EXAMPLES = {"quick": 5, "full": 15}  # a mode and operation: the whole takes some seconds
+# Not whether data of the right form is taken: no form tells which cursors there are, or which ids.
+CHECKED = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+)
+STORED = {"trace_id": examples.TRACE_ID, "span_id": examples.SPAN_ID, "session_id": "conv-42"}
+SITE = Site()
+SERVED = schemathesis.openapi.from_asgi("/openapi.json", SITE.app)
+OPERATIONS = {one.ok().label: one.ok() for one in SERVED.get_all_operations()}
+
+
+@pytest.fixture(scope="module")
+def checks() -> list[Any]:
+    load_all_checks()
+    return [CHECKS.get_one(name) for name in CHECKED]
+
+
+def test_every_operation_is_tried() -> None:
+    told = operations(SERVED.raw_schema)
+    assert set(OPERATIONS) == {f"{method.upper()} {path}" for method, path in told}
+
+
+def tried(operation: Any, mode: GenerationMode, checks: list[Any]) -> Counter[int]:
+    """The statuses of the answers, each of which was as documented."""
+    SITE.begin()
+    SITE.project("shop")
+    head = SITE.headers()
+    statuses: Counter[int] = Counter()
+
+    @settings(
+        max_examples=EXAMPLES[settings.get_current_profile_name()],
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def holds(case: Any) -> None:
+        if statuses.total() % 2 == 0:  # every other one meets something that is stored
+            for name in case.path_parameters.keys() & STORED.keys():
+                case.path_parameters[name] = STORED[name]
+            stored = operation.schema["/traces"]["POST"].Case(
+                body=a_trace(**examples.TRACE), media_type="application/json"
+            )
+            assert stored.call(app=SITE.app, headers=head).status_code == 202
+        answer = case.call(app=SITE.app, headers=head)
+        statuses[answer.status_code] += 1
+        case.validate_response(answer, checks=checks)
+
+    holds()
+    return statuses
+
+
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_what_is_in_order(label: str, checks: list[Any]) -> None:
+    statuses = tried(OPERATIONS[label], GenerationMode.POSITIVE, checks)
+    assert min(statuses) < 300
+
+
+@pytest.mark.parametrize(
+    "label",
+    [label for label, one in OPERATIONS.items() if one.query or one.body or one.path_parameters],
+)
+def test_what_is_not_in_order(label: str, checks: list[Any]) -> None:
+    statuses = tried(OPERATIONS[label], GenerationMode.NEGATIVE, checks)
+    assert set(statuses) <= {200, 201, 202, 204, 400, 404, 422}
