@@ -1,12 +1,13 @@
 """Stored traces that become others: locked, changed by the domain's rules, and written back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.deltas import ByProject, Counted
+from adapters.postgres.counted import Counted
+from adapters.postgres.deltas import ByProject
 from adapters.postgres.engine import Connection
 from adapters.postgres.rows import (
     SPAN_COLUMNS,
@@ -114,9 +115,9 @@ def counted(row: Record) -> Counted:
     return Counted(row["project_id"], trace_of(row), totals_of(row), tuple(row["models"]))
 
 
-async def locked(connection: Connection, keys: Iterable[Key]) -> dict[Key, Counted]:
+async def locked(connection: Connection, keys: Collection[Key]) -> dict[Key, Counted]:
     """Those of the traces that are there, locked until the transaction ends."""
-    rows = await connection.fetch(LOCK_KNOWN, *columns(keys))
+    rows = await connection.fetch(LOCK_KNOWN, *columns(keys)) if keys else []
     return {(row["project_id"], row["trace_id"]): counted(row) for row in rows}
 
 
@@ -212,7 +213,7 @@ async def put_back(connection: Connection, amended: Iterable[Amended], deltas: B
         of_project.change(before, after)
         of_project.add_spans(replaced_spans, -1)
         of_project.add_spans(one.spans.values())
-        rows.append(trace_row(after.project, after.trace, after.totals, after.models))
+        rows.append(trace_row(after))
     if rows:
         await connection.execute(WRITE_BACK, *columns(rows))
 

@@ -110,7 +110,7 @@ class PostgresTraceAnalytics:
     async def usage(
         self, project: ProjectId, period: Period, granularity: Granularity
     ) -> Sequence[UsageBucket]:
-        async with reading(self.pool, ADVICE, self.timeout_s) as connection:
+        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
             rows = await connection.fetch(USAGE, project, *_hours(period), granularity)
         return bounded(
             [
@@ -125,7 +125,7 @@ class PostgresTraceAnalytics:
         )
 
     async def models(self, project: ProjectId, period: Period) -> Sequence[ModelUsage]:
-        async with reading(self.pool, ADVICE, self.timeout_s) as connection:
+        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
             rows = await connection.fetch(MODELS, project, *_hours(period))
         return [
             ModelUsage(row["model"], row["calls"], int(row["tokens"]), row["cost"]) for row in rows
@@ -144,7 +144,7 @@ class PostgresTraceAnalytics:
             after=p.put(period.after),
             before=p.put(period.before),
         )
-        async with reading(self.pool, ADVICE, self.timeout_s) as connection:
+        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
             rows = await connection.fetch(sql, *p.values)
         return bounded([_session_bucket(row) for row in rows])
 

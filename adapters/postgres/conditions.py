@@ -1,12 +1,14 @@
 """What the list of traces is narrowed by, as SQL, and what tells beforehand how many there are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from adapters.postgres.bins import binned
+from adapters.postgres.counted import LATENCY, MODEL, SEPARATOR, TAG, member_value
 from adapters.postgres.fragments import Sql
 from adapters.postgres.periods import Bounds, parts
-from adapters.postgres.terms import MODEL, SEPARATOR, TAG, metadata_terms, term
+from adapters.postgres.terms import metadata_terms, term
 from domain.ids import ProjectId
 from domain.tracing.analytics import Granularity
 from domain.tracing.query import TraceFilter, TraceSort
@@ -38,8 +40,9 @@ class Clause:
     """One condition on traces; `$1` is the project.
 
     `counter` is a number that none may exceed, from what is counted at each write, and the very
-    number where `is_exact`; None where nothing is counted. In the orders of `sorts` the traces
-    that it admits are one piece of an index; of a range each of several clauses narrows it.
+    number where `is_exact`; None, or negative, where nothing is counted. In the orders of `sorts`
+    the traces that it admits are one piece of an index; of a range each of several clauses
+    narrows it.
     """
 
     sql: Sql
@@ -122,7 +125,8 @@ def _spreads(matching: TraceFilter) -> Iterator[Clause]:
         yield Clause(sql, _started((after, before)), sorts=STARTED, is_range=True)
     if (bounds := matching.latency_us) is not None:
         sql = Sql("latency_us BETWEEN {} AND {}", bounds)
-        yield Clause(sql, sorts=frozenset({TraceSort.LATENCY}), is_range=True)
+        sorts = frozenset({TraceSort.LATENCY})
+        yield Clause(sql, _lasting(bounds), sorts=sorts, is_range=True)
 
 
 def _metadata(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
@@ -133,11 +137,39 @@ def _metadata(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
         *pairs, many = metadata_terms(project, key, texts)
         terms = f"terms && {{}}::bigint[] AND {_LOOKED_INTO}"
         looked_into = (key, key, list(texts))
+        counter = _members(key, texts)
         if any(SEPARATOR in text for text in (key, *texts)):
-            yield Clause(Sql(f"({terms})", ([*pairs, many], *looked_into)))
+            yield Clause(Sql(f"({terms})", ([*pairs, many], *looked_into)), counter)
         else:
             sql = f"(terms && {{}}::bigint[] OR ({terms}))"
-            yield Clause(Sql(sql, (pairs, [many], *looked_into)))
+            yield Clause(Sql(sql, (pairs, [many], *looked_into)), counter)
+
+
+def _members(key: str, texts: Sequence[str]) -> Sql | None:
+    """How many traces have one of `texts` under `key`; -1 where that wasn't counted."""
+    values = [member_value(key, text) for text in dict.fromkeys(texts)]
+    if None in values:
+        return None
+    return Sql(
+        "(SELECT CASE WHEN EXISTS ("
+        "SELECT FROM trace_facets WHERE project_id = $1 AND kind = 'many members') THEN -1"
+        " ELSE coalesce(sum(trace_count), 0) END FROM trace_facets"
+        " WHERE project_id = $1 AND kind = 'metadata' AND value = ANY({}::text[]))",
+        (values,),
+    )
+
+
+def _lasting(bounds: tuple[int, int]) -> Sql:
+    """How many traces took so long: whole bins, and the rest by index."""
+    found = binned(*bounds)
+    # Only bins are numbers, and Postgres may look at a value before it looks at its kind.
+    least = f"(CASE WHEN kind = '{LATENCY}' THEN value::bigint END)"
+    where = f"project_id = $1 AND kind = '{LATENCY}' AND {least} >= {{}} AND {least} < {{}}"
+    sums = [f"coalesce((SELECT sum(trace_count) FROM trace_facets WHERE {where}), 0)"]
+    cut = "(SELECT count(*) FROM traces WHERE project_id = $1 AND latency_us BETWEEN {} AND {})"
+    sums += [cut] * len(found.cuts)
+    values = [*found.whole, *(end for cut in found.cuts for end in cut)]
+    return Sql(f"({' + '.join(sums)})", tuple(values))
 
 
 def _started(bounds: Bounds) -> Sql:

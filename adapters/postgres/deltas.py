@@ -9,61 +9,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Final, Self
+from typing import Self
 
+from adapters.postgres.counted import Counted, FacetKey
 from domain.ids import ProjectId, TraceId
 from domain.tracing.analytics import Granularity
-from domain.tracing.query import folded
 from domain.tracing.span import Span, Totals
-from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.trace import Trace
 from domain.tracing.usage import EXACT
 
-ALL: Final = "all"
-FAILED: Final = "error"
-STATUS: Final = "status"
-ENVIRONMENT: Final = "environment"
-RELEASE: Final = "release"
-NAME: Final = "name"
-SESSION: Final = "session"
-TAG: Final = "tag"
-MODEL: Final = "model"
-SEARCHED: Final = frozenset({NAME, SESSION})  # kinds of which parts are looked for
-
-type FacetKey = tuple[str, str]
 type BucketKey = tuple[str, datetime]
 type UsageKey = tuple[datetime, bool, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """A stored trace as far as roll-ups count it: its own columns, and what its spans come to."""
-
-    project: ProjectId
-    trace: Trace
-    totals: Totals
-    models: tuple[str, ...]
-
-    @property
-    def is_failed(self) -> bool:
-        return self.trace.status is TraceStatus.ERROR
-
-    def facets(self) -> set[FacetKey]:
-        trace = self.trace
-        found = {(ALL, ""), (NAME, trace.name), (STATUS, str(trace.status))}
-        if self.is_failed or self.totals.errors:
-            found.add((FAILED, ""))
-        if trace.environment is not None:
-            found.add((ENVIRONMENT, trace.environment))
-        if trace.release is not None:
-            found.add((RELEASE, trace.release))
-        if trace.session_id is not None:
-            found.add((SESSION, trace.session_id))
-        found.update((TAG, tag) for tag in trace.tags)
-        found.update((MODEL, model) for model in self.models)
-        return found
-
-    def timing(self) -> tuple[datetime, bool, int | None]:
-        return (self.trace.started_at, self.is_failed, self.trace.latency_us)
 
 
 @dataclass(slots=True)
@@ -169,12 +125,13 @@ class Deltas:
             hour = Granularity.HOUR.bucket(span.started_at)
             assert span.usage is not None
             assert span.charge is not None
+            amount = span.charge.amount or Decimal(0)
             self.add_usage(
                 (hour, span.model is not None, span.model or ""),
                 sign,
                 sign * span.usage.prompt_tokens,
                 sign * span.usage.completion_tokens,
-                span.charge.amount * sign if span.charge.amount else Decimal(0),
+                amount if sign > 0 else EXACT.minus(amount),  # a plain minus rounds
             )
 
     def add_usage(
@@ -289,7 +246,3 @@ def _only_grew(before: Trace, after: Trace) -> bool:
         and (before.user_id is None or before.user_id == after.user_id)
         and set(before.tags) <= set(after.tags)
     )
-
-
-def search_value(kind: str, value: str) -> str | None:
-    return folded(value) if kind in SEARCHED else None

@@ -18,6 +18,7 @@ from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.change import UNSAID, SpanChange, TraceChange, retagged
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace, in_order
+from domain.tracing.usage import EXACT
 
 EDITORS: Final = 2  # who waits for the lock of a busy trace holds a connection: a few may
 CHUNK: Final = 1_000  # traces that one statement removes
@@ -196,6 +197,6 @@ class TraceEdits:
             for row in await connection.fetch(DELETE_SPANS, project, gone):
                 key = (row["hour"], row["model"] is not None, row["model"] or "")
                 tokens = (-int(row["prompt_tokens"]), -int(row["completion_tokens"]))
-                deltas.add_usage(key, -row["calls"], *tokens, -row["cost"])
+                deltas.add_usage(key, -row["calls"], *tokens, EXACT.minus(row["cost"]))
             await connection.execute(DELETE_PAYLOADS, project, gone)
         return len(gone)

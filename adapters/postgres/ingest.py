@@ -18,7 +18,8 @@ from adapters.postgres.amending import (
     merge,
     payload_rows,
 )
-from adapters.postgres.deltas import Counted, by_project
+from adapters.postgres.counted import Counted
+from adapters.postgres.deltas import by_project
 from adapters.postgres.engine import OUT_OF_REACH, UNSTORABLE, Connection, Pool
 from adapters.postgres.rows import columns, span_row, trace_row
 from application.tracing.ports import PriceBook
@@ -72,7 +73,7 @@ class TraceWriter:
             for key, trace in incoming.items()
             for whole in (trace.settled(self.prices.price),)
         ]
-        rows = [trace_row(one.project, one.trace, one.totals, one.models) for one in settled]
+        rows = list(map(trace_row, settled))
         made = await connection.fetch(INSERT_NEW, *columns(rows))
         new = {(row[0], row[1]) for row in made} if len(made) < len(rows) else incoming.keys()
         fresh = [one for one in settled if (one.project, one.trace.id) in new]

@@ -12,7 +12,8 @@ from uuid import UUID
 
 import msgspec
 
-from adapters.postgres.deltas import ByProject, SessionGrowth, search_value
+from adapters.postgres.counted import search_value
+from adapters.postgres.deltas import ByProject, SessionGrowth
 from adapters.postgres.engine import Connection
 from domain.ids import ProjectId
 

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 from asyncpg import Record
 
+from adapters.postgres.counted import Counted
 from adapters.postgres.terms import trace_terms
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.query import folded
@@ -30,16 +31,15 @@ SPAN_COLUMNS: Final = (
 )  # fmt: skip
 
 
-def trace_row(
-    project: ProjectId, trace: Trace, totals: Totals, models: tuple[str, ...]
-) -> tuple[object, ...]:
+def trace_row(counted: Counted) -> tuple[object, ...]:
     """A settled trace in the order of TRACE_COLUMNS; lists as the text of an array."""
+    project, trace, totals = counted.project, counted.trace, counted.totals
     return (
         project, trace.id, trace.name, folded(trace.name), trace.status, trace.started_at,
         trace.ended_at, trace.session_id, trace.user_id, trace.environment, trace.release,
         array_text(trace.tags), trace.metadata, totals.spans, totals.errors, totals.prompt_tokens,
-        totals.completion_tokens, totals.cost, array_text(models),
-        "{" + ",".join(map(str, trace_terms(project, trace, models))) + "}",
+        totals.completion_tokens, totals.cost, array_text(counted.models),
+        "{" + ",".join(map(str, trace_terms(counted))) + "}",
     )  # fmt: skip
 
 

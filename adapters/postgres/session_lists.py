@@ -1,18 +1,20 @@
 """The list of sessions: rows that every write keeps, or sums over the traces that are asked for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from asyncpg import Record
 
+from adapters.postgres.counted import TAG
 from adapters.postgres.engine import Connection, Pool
 from adapters.postgres.fragments import Parameters, Sql, like
 from adapters.postgres.ordered import NEAR, Found, Ordered, Where
 from adapters.postgres.periods import Bounds
 from adapters.postgres.rows import totals_of
 from adapters.postgres.snapshots import READ_TIMEOUT_S, reading, snapshot
-from adapters.postgres.terms import TAG, term
+from adapters.postgres.terms import term
 from domain.ids import ProjectId
 from domain.page import Page, SortOrder, Window
 from domain.tracing.query import folded
@@ -47,6 +49,13 @@ SELECT min(session_id) AS session_id, count(*) AS trace_count,
        sum(total_cost) AS total_cost
 FROM traces WHERE
 """
+TAGGED: Final = """
+SELECT coalesce(sum(trace_count), 0)::bigint FROM trace_facets
+WHERE project_id = $1 AND kind = 'tag' AND value = ANY($2::text[])
+"""
+RARE_MAX: Final = 50_000  # traces
+GROUPS_MEMORY: Final = "16MB"  # holds some 200,000 groups; beyond them the disk is used
+
 _VALUES: Final = {
     SessionSort.RECENT: "last_activity_at",
     SessionSort.TRACE_COUNT: "trace_count",
@@ -88,8 +97,10 @@ class SessionLists:
             is_nullable=sort is SessionSort.LATENCY,
         )
         if matching.selects_traces:
-            async with reading(self.pool, ADVICE, self.timeout_s) as connection:
-                found = await _Selected(ordered, sort, matching).fetch(connection)
+            async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+                await connection.execute(f"SET LOCAL work_mem = '{GROUPS_MEMORY}'")
+                is_rare = await _are_rare(connection, project, matching.tags)
+                found = await _Selected(ordered, sort, matching, is_rare).fetch(connection)
         elif matching == SessionFilter() and window.offset <= NEAR:
             async with reading(self.pool, ADVICE, self.timeout_s) as connection:
                 found = await ordered.among_all(connection, ALL)
@@ -146,6 +157,14 @@ async def _counted(
     )
 
 
+async def _are_rare(connection: Connection, project: ProjectId, tags: Sequence[str]) -> bool:
+    """Whether few traces have one of `tags`. An inverted index is slower than a walk for many."""
+    if not tags:
+        return False
+    count: int = await connection.fetchval(TAGGED, project, tags)
+    return count <= RARE_MAX
+
+
 @dataclass(frozen=True, slots=True)
 class _Selected:
     """A page of what sessions come to when only some of their traces count."""
@@ -153,6 +172,7 @@ class _Selected:
     ordered: Ordered
     sort: SessionSort
     matching: SessionFilter
+    is_rare: bool  # what the tags are on: worth being looked up by them
 
     async def fetch(self, connection: Connection) -> Found:
         p = Parameters([self.ordered.project])
@@ -208,8 +228,9 @@ class _Selected:
         if (before := self.matching.started_before) is not None:
             conditions.append(f"started_at < {p.put(before)}")
         if tags := sorted(set(self.matching.tags)):
-            terms = [term(self.ordered.project, TAG, tag) for tag in tags]
-            conditions.append(f"terms && {p.put(terms)}::bigint[]")
+            if self.is_rare:
+                terms = [term(self.ordered.project, TAG, tag) for tag in tags]
+                conditions.append(f"terms && {p.put(terms)}::bigint[]")
             conditions.append(f"tags && {p.put(tags)}::text[]")
         return " AND ".join(conditions)
 
@@ -233,16 +254,25 @@ def inside(bounds: Bounds) -> Sql:
 def straddling(bounds: Bounds) -> Sql:
     """Of sessions: some of their traces may have started within `bounds`, and some did not."""
     after, before = bounds
-    may = _all_of(("first_started_at < {}", before), ("last_started_at >= {}", after))
-    outside = _all_of(
-        ("first_started_at < {}", after), ("last_started_at >= {}", before), joined_by=" OR "
+    # None was active before its last trace started: said so that an index can be entered by it.
+    early = _all_of(
+        ("first_started_at < {}", after),
+        ("last_started_at >= {}", after),
+        ("last_activity_at >= {}", after),
     )
-    return Sql(f"{may.text} AND ({outside.text})", (*may.values, *outside.values))
+    late = _all_of(
+        ("first_started_at >= {}", after),
+        ("first_started_at < {}", before),
+        ("last_started_at >= {}", before),
+    )
+    pieces = [early] if before is None else [late] if after is None else [early, late]
+    text = " OR ".join(f"({one.text})" for one in pieces)
+    return Sql(f"({text})", tuple(value for one in pieces for value in one.values))
 
 
-def _all_of(*bounds: tuple[str, datetime | None], joined_by: str = " AND ") -> Sql:
+def _all_of(*bounds: tuple[str, datetime | None]) -> Sql:
     given = [(text, bound) for text, bound in bounds if bound is not None]
-    return Sql(joined_by.join(text for text, _ in given), tuple(bound for _, bound in given))
+    return Sql(" AND ".join(text for text, _ in given), tuple(bound for _, bound in given))
 
 
 def _holds(part: str) -> Sql:

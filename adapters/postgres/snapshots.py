@@ -12,6 +12,10 @@ from domain.errors import Unavailable
 
 READ_TIMEOUT_S: Final = 10  # clients give up after 30: they are told first
 
+BEGIN: Final = """
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan
+"""
+
 
 @asynccontextmanager
 async def reading(
@@ -36,10 +40,12 @@ async def snapshot(
 ) -> AsyncIterator[Connection]:
     """As `reading`, for several statements: a write between two of them isn't seen by the second.
 
-    Raises Unavailable.
+    Statements are planned for their values: a plan for any value is a poor one where some values
+    are on nearly all rows and others on a few. Raises Unavailable.
     """
-    async with (
-        reading(pool, advice, timeout_s) as connection,
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
-        yield connection
+    async with reading(pool, advice, timeout_s) as connection:
+        await connection.execute(BEGIN)
+        try:
+            yield connection
+        finally:
+            await connection.execute("ROLLBACK")  # there is nothing to commit

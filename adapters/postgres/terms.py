@@ -6,23 +6,16 @@ looks at the columns too. The second migration computes the same in SQL.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
+from adapters.postgres.counted import METADATA, MODEL, SEPARATOR, TAG, Counted
 from domain.ids import ProjectId
-from domain.tracing.payload import EMPTY_OBJECT, scalars
-from domain.tracing.trace import Trace
 
-TAG: Final = "tag"
-MODEL: Final = "model"
-METADATA: Final = "metadata"
-
-METADATA_MAX: Final = 200  # members with terms of their own; a trace with more has MANY instead
-MANY: Final = ""
+MANY: Final = ""  # instead of the terms of members, where there are too many of them
 
 REMEMBERED_MAX: Final = 10_000  # terms: tags and models come again and again
-SEPARATOR: Final = "\x1f"
 
 
 @lru_cache(REMEMBERED_MAX)
@@ -41,14 +34,13 @@ def metadata_terms(project: ProjectId, key: str, texts: Sequence[str]) -> list[i
     ]
 
 
-def trace_terms(project: ProjectId, trace: Trace, models: Iterable[str]) -> list[int]:
-    """All terms of a trace whose spans called `models`."""
-    found = [term(project, TAG, tag) for tag in dict.fromkeys(trace.tags)]
-    found += [term(project, MODEL, model) for model in models]
-    if trace.metadata != EMPTY_OBJECT:
-        members = scalars(trace.metadata)
-        if len(members) > METADATA_MAX:
-            found.append(term(project, METADATA, MANY))
-        else:
-            found += [term(project, METADATA, key, text) for key, text in members.items()]
+def trace_terms(counted: Counted) -> list[int]:
+    """All terms of a trace."""
+    project = counted.project
+    found = [term(project, TAG, tag) for tag in dict.fromkeys(counted.trace.tags)]
+    found += [term(project, MODEL, model) for model in counted.models]
+    if counted.has_many_members:
+        found.append(term(project, METADATA, MANY))
+    else:
+        found += [term(project, METADATA, key, text) for key, text in counted.members.items()]
     return found

@@ -63,12 +63,11 @@ async def counts(
     row = await connection.fetchrow(f"SELECT {', '.join(columns)}", *p.values)
     assert row is not None  # no table, one row
     numbers = iter(row[1:])
-    counted = [
-        Counted(clause, next(numbers), clause.is_exact)
-        if clause.counter is not None
-        else Counted(clause, None, is_exact=False)
-        for clause in clauses
-    ]
+    counted = []
+    for clause in clauses:
+        number = -1 if clause.counter is None else next(numbers)
+        most = None if number < 0 else number
+        counted.append(Counted(clause, most, clause.is_exact and most is not None))
     if part:
         counted.append(await _named(connection, project, part))
     return Counts(row[0], counted)

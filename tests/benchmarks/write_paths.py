@@ -18,10 +18,14 @@ import asyncpg
 
 from adapters.embedded.servers import running
 from adapters.postgres import migrating
+from adapters.postgres.amending import PUT_PAYLOADS, WRITE_BACK
+from adapters.postgres.counted import Counted
 from adapters.postgres.engine import Connection, Pool, PoolSettings, opened
 from adapters.postgres.ingest import PAYLOAD_COLUMNS, Item, TraceWriter
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.rows import SPAN_COLUMNS, TRACE_COLUMNS, span_row, trace_row
+from adapters.postgres.rows import columns as columns_of
+from adapters.postgres.terms import trace_terms
 from domain.ids import ProjectId
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace
@@ -65,12 +69,17 @@ SPAN_TYPES = [
 ]
 
 
+def counted(project: ProjectId, trace: Trace) -> Counted:
+    return Counted(project, trace, Totals.of(trace.spans), trace.models)
+
+
 def rows(items: Sequence[Item]) -> Rows:
     settled = [(project, trace.settled(prices().price)) for project, trace in items]
     traces = []
     for project, trace in settled:
-        row = list(trace_row(project, trace, Totals.of(trace.spans)))
-        row[11] = list(trace.tags)
+        one = counted(project, trace)
+        row = list(trace_row(one))
+        row[11], row[18], row[19] = list(trace.tags), list(trace.models), trace_terms(one)
         traces.append(tuple(row))
     payloads = [(project, t.id, t.input, t.output) for project, t in settled]
     spans = [span_row(project, t.id, span) for project, t in settled for span in t.spans]
@@ -106,16 +115,15 @@ def unnest(pool: Pool) -> Write:
         "ON CONFLICT (project_id, trace_id, span_id) DO UPDATE SET "
         + ", ".join(f"{c} = coalesce(excluded.{c}, spans.{c})" for c in SPAN_COLUMNS[3:])
     )
-    from adapters.postgres.ingest import PUT_PAYLOADS, WRITE_BACK, _columns
 
     async def write(items: Sequence[Item]) -> None:
         settled = [(project, trace.settled(prices().price)) for project, trace in items]
-        traces = [trace_row(project, t, Totals.of(t.spans)) for project, t in settled]
+        traces = [trace_row(counted(project, t)) for project, t in settled]
         _, payloads, spans = rows(items)
         async with pool.acquire() as c, c.transaction():
-            await c.execute(WRITE_BACK, *_columns(sorted(traces, key=lambda row: row[1])))
-            await c.execute(PUT_PAYLOADS, *_columns(payloads))
-            await c.execute(upsert, *_columns(spans))
+            await c.execute(WRITE_BACK, *columns_of(sorted(traces, key=lambda row: row[1])))
+            await c.execute(PUT_PAYLOADS, *columns_of(payloads))
+            await c.execute(upsert, *columns_of(spans))
 
     return write
 

@@ -18,6 +18,16 @@ def _term(kind: str, value: str) -> str:
     return TERM.format(project="t.project_id", kind=f"'{kind}'", value=value)
 
 
+# How many scalars a trace's metadata has.
+MEMBERS = """(
+    SELECT count(*) FROM json_each(t.metadata) AS m
+    WHERE json_typeof(m.value) NOT IN ('object', 'array')
+)"""
+LATENCY_BIN = """
+CASE WHEN t.latency_us < 100 THEN t.latency_us
+     ELSE t.latency_us - t.latency_us % (10 ^ (length(t.latency_us::text) - 2))::bigint END::text
+"""
+
 COLUMNS = (
     # Microseconds: whole numbers, so that sums are exact and can be taken back.
     """
@@ -47,10 +57,7 @@ COLUMNS = (
         ARRAY(SELECT {_term("tag", "tag")} FROM unnest(t.tags) AS tag)
         || ARRAY(SELECT {_term("model", "model")} FROM unnest(t.models) AS model)
         || CASE
-            WHEN (
-                SELECT count(*) FROM json_each(t.metadata) AS m
-                WHERE json_typeof(m.value) NOT IN ('object', 'array')
-            ) > 200 THEN ARRAY[{_term("metadata", "''")}]
+            WHEN {MEMBERS} > 200 THEN ARRAY[{_term("metadata", "''")}]
             ELSE ARRAY(
                 SELECT {_term("metadata", "m.key || E'\\x1f' || coalesce(m.value #>> '{}', 'null')")}
                 FROM json_each(t.metadata) AS m
@@ -232,6 +239,18 @@ FILLED = (
     _facets("session", "t.session_id", "(SELECT * FROM traces WHERE session_id IS NOT NULL) AS t", "lower(t.session_id)"),
     _facets("tag", "tag", "traces AS t CROSS JOIN unnest(t.tags) AS tag"),
     _facets("model", "model", "traces AS t CROSS JOIN unnest(t.models) AS model"),
+    # Bins of two significant digits: see `bins.py`.
+    _facets("latency", LATENCY_BIN, "(SELECT * FROM traces WHERE latency_us >= 0) AS t"),
+    _facets("many members", "''::text", f"(SELECT * FROM traces AS t WHERE {MEMBERS} > 200) AS t"),
+    _facets(
+        "metadata",
+        "m.key || E'\\x1f' || coalesce(m.value #>> '{}', 'null')",
+        f"""(SELECT * FROM traces AS t WHERE {MEMBERS} <= 200) AS t
+            CROSS JOIN LATERAL json_each(t.metadata) AS m
+            WHERE json_typeof(m.value) NOT IN ('object', 'array') AND length(m.key) <= 64
+              AND length(coalesce(m.value #>> '{{}}', 'null')) <= 31
+              AND strpos(coalesce(m.value #>> '{{}}', 'null'), E'\\x1f') = 0""",
+    ),
     """
     INSERT INTO trace_buckets (project_id, granularity, bucket, trace_count, error_count,
                                latency_count, latency_us)

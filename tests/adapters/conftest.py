@@ -1,0 +1,13 @@
+"""A seeded database, for the tests that look at how reads go about it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.adapters.seeded import Seeded, seeding
+
+
+@pytest.fixture(scope="session")
+async def seeded(postgres_url: str) -> AsyncIterator[Seeded]:
+    async with seeding(postgres_url) as seeded:
+        yield seeded

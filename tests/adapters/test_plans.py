@@ -1,0 +1,199 @@
+"""By which indexes the reads go, and over how many rows."""
+
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+
+from adapters.postgres.snapshots import snapshot
+from domain.page import SortOrder, Window
+from domain.tracing.analytics import Granularity, Period
+from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.session import SessionFilter, SessionSort
+from domain.tracing.trace import TraceStatus
+from tests.adapters.seeded import END, HOUR, OURS, SESSIONS, START, Seeded
+
+pytestmark = pytest.mark.service
+
+PAGE: Final = 51  # one more than is shown
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from nodes(inner)
+
+
+async def plans(seeded: Seeded, read: Callable[[Seeded], Awaitable[object]]) -> list[Any]:
+    """The plans of every statement of a read that regards a project, as they are carried out."""
+    seeded.statements.clear()
+    await read(seeded)
+    asked = [one for one in seeded.statements if "$1" in one.query and "UPDATE" not in one.query]
+    assert asked
+    found = []
+    for one in asked:
+        async with snapshot(seeded.pool, "") as connection:
+            sql = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {one.query}"
+            text = await connection.fetchval(sql, *one.args)
+        found += nodes(json.loads(text)[0]["Plan"])
+    return found
+
+
+def read_rows(found: list[Any]) -> Counter[str]:
+    """How many rows or entries of each table were looked at."""
+    rows: Counter[str] = Counter()
+    for node in found:
+        if "Relation Name" in node:
+            passed = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+            passed += node.get("Rows Removed by Index Recheck", 0)
+            rows[node["Relation Name"]] += round(passed * node["Actual Loops"])
+    return rows
+
+
+def scanned_whole(found: list[Any]) -> set[str]:
+    whole = {node["Relation Name"] for node in found if node["Node Type"] == "Seq Scan"}
+    return whole & {"traces", "spans", "sessions"}  # the others are small, as are their scans
+
+
+def traces(
+    matching: TraceFilter | None = None,
+    sort: TraceSort = TraceSort.STARTED_AT,
+    order: SortOrder = SortOrder.DESC,
+    window: Window | None = None,
+) -> Callable[[Seeded], Awaitable[object]]:
+    wanted = matching or TraceFilter()
+    return lambda at: at.lists.summaries(OURS, wanted, sort, order, window or Window())
+
+
+def sessions(
+    matching: SessionFilter | None = None,
+    sort: SessionSort = SessionSort.RECENT,
+    window: Window | None = None,
+) -> Callable[[Seeded], Awaitable[object]]:
+    wanted = matching or SessionFilter()
+    return lambda at: at.sessions.summaries(OURS, wanted, sort, SortOrder.DESC, window or Window())
+
+
+def figures(metric: str, *arguments: object) -> Callable[[Seeded], Awaitable[object]]:
+    return lambda at: getattr(at.analytics, metric)(OURS, *arguments)
+
+
+DAY_END = END - timedelta(hours=1, minutes=10)
+LAST_DAY = TraceFilter(started_after=END - timedelta(days=1))
+PERIOD = Period(START + timedelta(minutes=10), DAY_END)
+SHOWN = 2 * PAGE  # keys by index, then the rows they lead to
+# For each read: how many rows it may look at, of each table that it may look at.
+READS: dict[str, tuple[Callable[[Seeded], Awaitable[object]], dict[str, int]]] = {
+    **{
+        f"traces by {sort} {order}": (traces(None, sort, order), {"traces": SHOWN})
+        for sort in TraceSort
+        for order in SortOrder
+    },
+    "traces at an offset": (traces(window=Window(offset=9_000)), {"traces": 9_000 + SHOWN}),
+    "traces near the end": (traces(window=Window(offset=19_900)), {"traces": 100 + SHOWN}),
+    "session": (traces(TraceFilter(session_id="conv-7")), {"traces": SHOWN}),
+    "user": (traces(TraceFilter(user_id="user-7")), {"traces": SHOWN}),
+    "environment": (traces(TraceFilter(environment="staging")), {"traces": SHOWN}),
+    "release": (traces(TraceFilter(release="1.3")), {"traces": SHOWN}),
+    "release by name": (
+        traces(TraceFilter(release="1.3"), TraceSort.NAME),
+        {"traces": 2_000 + SHOWN},
+    ),
+    "status": (traces(TraceFilter(status=TraceStatus.ERROR)), {"traces": 2_000 + SHOWN}),
+    "a rare tag": (traces(TraceFilter(tags=("canary",))), {"traces": 200 + SHOWN}),
+    "a common tag": (traces(TraceFilter(tags=("prod",))), {"traces": SHOWN}),
+    "two tags": (traces(TraceFilter(tags=("canary", "none"))), {"traces": 200 + SHOWN}),
+    "part of a name": (traces(TraceFilter(name="RUN 1")), {"traces": 2 * SHOWN}),
+    "a rare name": (traces(TraceFilter(name="n 19")), {"traces": 1_000 + SHOWN}),
+    "a day": (traces(LAST_DAY), {"traces": 3 * HOUR + SHOWN}),
+    "a day by latency": (traces(LAST_DAY, TraceSort.LATENCY), {"traces": 27 * HOUR + SHOWN}),
+    "model": (traces(TraceFilter(model="tiny")), {"traces": 1_000 + SHOWN}),
+    "latency": (traces(TraceFilter(min_latency_ms=6_900)), {"traces": 3 * 240 + SHOWN}),
+    "failed": (traces(TraceFilter(has_error=True)), {"traces": SHOWN}),
+    "not failed": (traces(TraceFilter(has_error=False)), {"traces": 2 * SHOWN}),
+    "metadata": (traces(TraceFilter(metadata=(("tenant", ("t-7",)),))), {"traces": 100 + SHOWN}),
+    "a user's failures": (
+        traces(TraceFilter(user_id="user-40", has_error=True)),
+        {"traces": 40 + SHOWN},
+    ),
+    **{
+        f"sessions by {sort}": (sessions(None, sort), {"sessions": SESSIONS + SHOWN})
+        for sort in SessionSort
+    },
+    "failed sessions": (sessions(SessionFilter(has_error=True)), {"sessions": 3 * SESSIONS}),
+    "part of a session's id": (
+        sessions(SessionFilter(query="v-123")),
+        {"sessions": SESSIONS + 200 + SHOWN},
+    ),
+    "sessions of a day": (
+        sessions(SessionFilter(started_after=LAST_DAY.started_after)),
+        {"sessions": 3 * 240 + SHOWN, "traces": 12},
+    ),
+    "sessions of a user": (
+        sessions(SessionFilter(user_id="user-7")),
+        {"traces": 40 + 8 * PAGE, "sessions": 0},
+    ),
+    "sessions with a rare tag": (
+        sessions(SessionFilter(tags=("canary",))),
+        {"traces": 200 + 8 * PAGE, "sessions": 0},
+    ),
+    "usage": (figures("usage", PERIOD, Granularity.HOUR), {"spans": 2 * 3 * HOUR}),
+    "usage by day": (figures("usage", PERIOD, Granularity.DAY), {"spans": 2 * 3 * HOUR}),
+    "models": (figures("models", PERIOD), {"spans": 2 * 3 * HOUR}),
+    "volume by hour": (figures("volume", PERIOD, Granularity.HOUR), {"traces": 2 * HOUR}),
+    "volume by day": (figures("volume", PERIOD, Granularity.DAY), {"traces": 2 * 24 * HOUR}),
+    "sessions over time": (
+        figures("sessions", PERIOD, Granularity.DAY),
+        {"sessions": 2 * SESSIONS, "traces": 16},
+    ),
+    "users": (figures("users", Window()), {}),
+}
+EXACT: Final = {"trace_facets", "trace_buckets", "trace_users", "usage_hours"}  # what is counted
+
+
+@pytest.mark.parametrize("read", READS)
+async def test_a_read_looks_at_no_more_than_it_needs(seeded, read):
+    act, most = READS[read]
+    await act(seeded)  # percentiles are computed once, and then kept
+    found = await plans(seeded, act)
+    looked_at = {table: rows for table, rows in read_rows(found).items() if table not in EXACT}
+    assert looked_at.keys() <= most.keys()
+    assert {table: rows for table, rows in looked_at.items() if rows > most[table]} == {}
+    assert scanned_whole(found) == set()
+
+
+@pytest.mark.parametrize("sort", TraceSort)
+async def test_a_page_by_cursor_costs_what_the_first_costs(seeded, sort):
+    page = await seeded.lists.summaries(
+        OURS, TraceFilter(), sort, SortOrder.DESC, Window(limit=200, offset=900)
+    )
+    found = await plans(seeded, traces(None, sort, window=Window(after=page.end)))
+    assert read_rows(found)["traces"] <= SHOWN
+
+
+async def test_a_first_page_is_walked_to_whatever_it_is_planned_for(seeded):
+    seeded.statements.clear()
+    for act in (traces(), traces(sort=TraceSort.LATENCY), figures("users", Window())):
+        await act(seeded)
+    asked = [one for one in seeded.statements if "$1" in one.query]
+    assert len(asked) == 3
+    for number, one in enumerate(asked):
+        values = ", ".join(f"'{value}'" for value in one.args)
+        async with seeded.pool.acquire() as connection:
+            await connection.execute("SET plan_cache_mode = force_generic_plan")
+            await connection.execute(f"PREPARE first_{number} AS {one.query}")
+            sql = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE first_{number}({values})"
+            found = list(nodes(json.loads(await connection.fetchval(sql))[0]["Plan"]))
+        assert scanned_whole(found) == set()
+        assert read_rows(found)["traces"] <= SHOWN
+
+
+async def test_a_session_is_read_by_its_traces(seeded):
+    found = await plans(seeded, lambda at: at.sessions.get(OURS, "conv-7", Window(limit=2)))
+    rows = read_rows(found)
+    assert rows["sessions"] == 1
+    assert rows["spans"] == 2 * 2 * 3
+    assert rows["traces"] <= 3 * 4

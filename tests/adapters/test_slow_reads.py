@@ -1,0 +1,79 @@
+"""Reads beside writers, and reads that take too long."""
+
+import asyncio
+import re
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from adapters.postgres.analytics import PostgresTraceAnalytics
+from adapters.postgres.edits import TraceEdits
+from adapters.postgres.percentiles import Volume
+from adapters.postgres.sessions import PostgresSessions
+from adapters.postgres.snapshots import snapshot
+from adapters.postgres.trace_lists import TraceLists
+from domain.errors import Unavailable
+from domain.page import SortOrder, Window
+from domain.tracing.analytics import Granularity, Period
+from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.session import SessionFilter, SessionSort
+from tests.adapters.seeded import END, OURS, START
+from tests.builders import prices
+
+pytestmark = pytest.mark.service
+
+PERIOD = Period(START, END)
+
+
+async def test_percentiles_are_kept_unless_somebody_wrote_meanwhile(seeded):
+    await seeded.pool.execute(
+        "UPDATE trace_buckets SET p50_us = NULL, p90_us = NULL, p99_us = NULL"
+    )
+    volume = Volume(OURS, Granularity.DAY)
+    async with snapshot(seeded.pool, "") as connection:
+        buckets = await volume.read(connection, Period(START, END))
+    late = sorted(bucket.bucket for bucket in buckets)[3]
+    await seeded.pool.execute(
+        "UPDATE trace_buckets SET trace_count = trace_count WHERE bucket = $1", late
+    )
+    await volume.keep(seeded.pool)
+    rows = await seeded.pool.fetch(
+        "SELECT bucket, p50_us FROM trace_buckets WHERE project_id = $1 AND granularity = 'day'"
+        " AND bucket BETWEEN $2 AND $3 ORDER BY bucket",
+        OURS, START, END - timedelta(days=1),
+    )  # fmt: skip
+    assert [row["bucket"] for row in rows if row["p50_us"] is None] == [late]
+    async with snapshot(seeded.pool, "") as connection:
+        assert await Volume(OURS, Granularity.DAY).read(connection, Period(START, END)) == buckets
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda pool: TraceLists(pool, 0.1).summaries(
+            OURS, TraceFilter(user_id="user-7"), TraceSort.NAME, SortOrder.ASC, Window()
+        ),
+        lambda pool: PostgresSessions(pool, TraceEdits(pool, prices()), 0.1).summaries(
+            OURS, SessionFilter(user_id="user-7"), SessionSort.COST, SortOrder.ASC, Window()
+        ),
+        lambda pool: PostgresTraceAnalytics(pool, 0.1).volume(OURS, PERIOD, Granularity.HOUR),
+    ],
+    ids=["traces", "sessions", "analytics"],
+)
+async def test_a_read_that_takes_too_long_says_what_to_narrow(seeded, act):
+    blocker = await asyncpg.connect(seeded.url)
+    try:
+        async with blocker.transaction():
+            await blocker.execute("LOCK TABLE traces, trace_buckets IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(Unavailable, match=re.compile("0.1 s: narrow.*started_after")):
+                await act(seeded.pool)
+            waiting = await blocker.fetchval(
+                "SELECT count(*) FROM pg_locks JOIN pg_database ON database = pg_database.oid"
+                " WHERE datname = current_database() AND NOT granted"
+            )
+            assert waiting == 0
+    finally:
+        await blocker.close()
+    async with asyncio.timeout(5):
+        assert await seeded.pool.fetchval("SELECT 1") == 1
