@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from domain.ids import SpanId, TraceId
+from domain.tracing.change import UNSAID, SpanChange, TraceChange
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.span import Span, SpanKind, SpanStatus
 from domain.tracing.trace import Trace, TraceStatus
@@ -131,6 +132,18 @@ instants: Final = st.one_of(
 )
 """Aware instants in UTC, years 1 to 9999; many equal or close, so latencies go both ways."""
 
+_MONDAY: Final = datetime(2026, 3, 2, tzinfo=UTC)
+
+edges: Final = st.builds(
+    lambda weeks, hours, off: _MONDAY + timedelta(weeks=weeks, hours=hours) + off,
+    st.sampled_from([0, 0, 0, 1]),
+    st.sampled_from([-25, -24, -1, 0, 0, 1, 2, 24]),
+    st.sampled_from([0, 0, -1, 1, 1_800_000_000, -90_000_000]).map(
+        lambda microseconds: timedelta(microseconds=microseconds)
+    ),
+)
+"""Instants on and beside the edges of hours, days and weeks."""
+
 
 def maybe[T](values: SearchStrategy[T]) -> SearchStrategy[T | None]:
     return st.none() | values
@@ -184,6 +197,48 @@ def traces(
         tags=tags.map(tuple),
         spans=st.lists(spans(), max_size=spans_max).map(tuple),
     )
+
+
+# --- changes ---------------------------------------------------------------------------------
+
+
+def clearable[T](values: SearchStrategy[T]) -> SearchStrategy[Any]:
+    """Unsaid, null, or a value."""
+    return st.sampled_from([UNSAID, UNSAID, None]) | values
+
+
+trace_changes: Final[SearchStrategy[TraceChange]] = st.builds(
+    TraceChange,
+    name=maybe(names),
+    status=maybe(st.sampled_from(TraceStatus)),
+    tags=maybe(tags.map(tuple)),
+    metadata=objects,
+    input=clearable(payloads),
+    output=clearable(payloads),
+    ended_at=clearable(instants),
+    session_id=clearable(labels),
+    user_id=clearable(labels),
+    environment=clearable(labels),
+    release=clearable(labels),
+)
+span_changes: Final[SearchStrategy[SpanChange]] = st.builds(
+    SpanChange,
+    name=maybe(names),
+    kind=maybe(st.sampled_from(SpanKind)),
+    status=maybe(st.sampled_from(SpanStatus)),
+    metadata=objects,
+    input=clearable(payloads),
+    output=clearable(payloads),
+    model=clearable(models),
+    token_usage=clearable(token_usages),
+    ended_at=clearable(instants),
+    error=clearable(texts),
+    completion_started_at=clearable(instants),
+    model_parameters=clearable(objects),
+    cost=clearable(costs),
+)
+
+# --- reports ---------------------------------------------------------------------------------
 
 
 def one_of_each_id(spans: Sequence[Span]) -> tuple[Span, ...]:

@@ -20,18 +20,9 @@ ALL: Final = Sql(
     "(SELECT trace_count FROM trace_facets WHERE project_id = $1 AND kind = 'all' AND value = '')"
 )
 FAILED: Final = "(status = 'ERROR' OR error_span_count > 0)"
-# NUL and lone surrogates are no text to Postgres: it refuses to look into an object that has one
-# anywhere. What it looks into here has U+FFFD in their place. No value that is asked for holds
-# either, so none is found that isn't there.
-_READABLE: Final = r"""
-(CASE WHEN strpos(metadata::text, '\u') = 0 THEN metadata ELSE regexp_replace(
-  metadata::text,
-  '(?<!\\)((?:\\\\)*)(?:\\u0000|\\ud[89ab][0-9a-f][0-9a-f](?!\\ud[c-f])'
-  '|(?<!\\ud[89ab][0-9a-f][0-9a-f])\\ud[c-f][0-9a-f][0-9a-f])', '\1\\ufffd', 'gi')::json END)
-"""
 _LOOKED_INTO: Final = (
-    f"json_typeof({_READABLE} -> {{}}::text) NOT IN ('object', 'array')"
-    f" AND coalesce({_READABLE} ->> {{}}::text, 'null') = ANY({{}}::text[])"
+    "json_typeof(metadata -> {}::text) NOT IN ('object', 'array')"
+    " AND coalesce(metadata ->> {}::text, 'null') = ANY({}::text[])"
 )
 
 

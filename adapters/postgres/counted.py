@@ -1,6 +1,5 @@
 """What a stored trace counts as: its facets, of each of which is known how many traces have it."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,7 +30,6 @@ MEMBERS_MAX: Final = 200  # of one metadata that are looked for and counted by t
 KEY_MAX: Final = 64  # characters of a key whose members are counted
 TEXT_MAX: Final = 31  # characters; ids as long as a UUID are seldom the same twice
 SEPARATOR: Final = "\x1f"  # between the parts of one value
-_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 type FacetKey = tuple[str, str]
 
@@ -87,11 +85,9 @@ class Counted:
 
 
 def member_value(key: str, text: str) -> str | None:
-    """How a member of metadata is counted; None for a long one, and for no text to Postgres."""
+    """How a member of metadata is counted; None for a long one."""
     both = f"{key}{SEPARATOR}{text}"
-    if len(key) > KEY_MAX or len(text) > TEXT_MAX or SEPARATOR in text or "\0" in both:
-        return None
-    return both if both.isascii() or not _SURROGATES.search(both) else None
+    return both if len(key) <= KEY_MAX and len(text) <= TEXT_MAX and SEPARATOR not in text else None
 
 
 def search_value(kind: str, value: str) -> str | None:

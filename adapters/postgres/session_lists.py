@@ -54,6 +54,7 @@ SELECT coalesce(sum(trace_count), 0)::bigint FROM trace_facets
 WHERE project_id = $1 AND kind = 'tag' AND value = ANY($2::text[])
 """
 RARE_MAX: Final = 50_000  # traces
+FOUND_MAX: Final = 5_000  # ids that are looked up one by one
 GROUPS_MEMORY: Final = "16MB"  # holds some 200,000 groups; beyond them the disk is used
 
 _VALUES: Final = {
@@ -143,12 +144,14 @@ async def _counted(
         rest.append(Sql("error_count = 0"))
         counters.append(Sql(f"({ALL.text} - {FAILED})"))
     if matching.query:
-        rest.append(_holds(matching.query))
         counters.append(Sql(FOUND, (like(folded(matching.query)),)))
     p = Parameters([project])
     row = await connection.fetchrow(f"SELECT {', '.join(p.all_of(counters))}", *p.values)
     assert row is not None  # no table, one row
     every, *some = row.values()
+    if matching.query:
+        is_few = some[-1] <= FOUND_MAX
+        rest.append(_found(matching.query) if is_few else _holds(matching.query))
     return Where(
         served=served,
         rest=rest,
@@ -273,6 +276,15 @@ def straddling(bounds: Bounds) -> Sql:
 def _all_of(*bounds: tuple[str, datetime | None]) -> Sql:
     given = [(text, bound) for text, bound in bounds if bound is not None]
     return Sql(" AND ".join(text for text, _ in given), tuple(bound for _, bound in given))
+
+
+def _found(part: str) -> Sql:
+    """As `_holds`, by the ids that are found: for few of them."""
+    return Sql(
+        "session_id = ANY(ARRAY(SELECT value FROM trace_facets WHERE project_id = $1"
+        " AND kind = 'session' AND search_value LIKE {}))",
+        (like(folded(part)),),
+    )
 
 
 def _holds(part: str) -> Sql:

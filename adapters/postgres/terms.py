@@ -22,7 +22,7 @@ REMEMBERED_MAX: Final = 10_000  # terms: tags and models come again and again
 def term(project: ProjectId, kind: str, *value: str) -> int:
     """A signed 64-bit number."""
     text = SEPARATOR.join((str(project), kind, *value))
-    digest = hashlib.md5(text.encode(errors="surrogatepass"), usedforsecurity=False).digest()
+    digest = hashlib.md5(text.encode(), usedforsecurity=False).digest()
     return int.from_bytes(digest[:8], signed=True)
 
 

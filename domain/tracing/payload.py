@@ -1,7 +1,8 @@
 """JSON that passes through: kept as text, so that every digit and every escape comes back.
 
 A payload is the UTF-8 text of one JSON value, as it was sent. Only objects that merge
-(metadata) are ever looked into, and of those only the top-level keys.
+(metadata) are ever looked into, and of those only the top-level keys; the ways in refuse NUL and
+lone surrogates there, which are no text to search for.
 """
 
 import json

@@ -119,4 +119,5 @@ def _us(bound_ms: float | None, rounding: str) -> int | None:
     if bound_ms is None:
         return None
     exact = (Decimal(repr(bound_ms)) * 1_000).to_integral_value(rounding)
-    return min(max(int(exact), -LATENCY_US_MAX), LATENCY_US_MAX)
+    most = Decimal(LATENCY_US_MAX)
+    return int(min(max(exact, -most), most))  # of infinity too

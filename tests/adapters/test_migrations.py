@@ -22,8 +22,8 @@ OF_PICCOLO = "migration"
 # What a key may begin with besides the tenant: ids that are unique everywhere, and the digest,
 # by which a tenant is found in the first place.
 GLOBAL_KEYS = {("id",), ("digest",)}
-# Inverted indexes: terms have the project in them, and what is found by trigrams is looked at.
-SEARCHES = {("terms",), ("search_value",)}
+# An inverted index whose terms have the project in them.
+SEARCHES = {("terms",)}
 
 COLUMNS = """
 SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull

@@ -126,7 +126,7 @@ READS: dict[str, tuple[Callable[[Seeded], Awaitable[object]], dict[str, int]]] =
     "failed sessions": (sessions(SessionFilter(has_error=True)), {"sessions": 3 * SESSIONS}),
     "part of a session's id": (
         sessions(SessionFilter(query="v-123")),
-        {"sessions": SESSIONS + 200 + SHOWN},
+        {"sessions": SESSIONS + 11 + SHOWN},
     ),
     "sessions of a day": (
         sessions(SessionFilter(started_after=LAST_DAY.started_after)),

@@ -1,19 +1,20 @@
-"""Showing and removing traces."""
+"""Showing traces and sessions."""
 
 import pytest
 
 from adapters.memory.store import MemoryStore
-from adapters.memory.tracing import MemoryTraces
-from application.tracing.browse import ListTraces, ReadTrace
-from application.tracing.edit import DeleteTrace
+from adapters.memory.tracing import MemorySessions, MemoryTraces
+from application.tracing.browse import ListSessions, ListTraces, ReadSession, ReadTrace
 from domain.errors import NotFound, Unavailable
 from domain.ids import ProjectId, TraceId
-from domain.page import Page, Window
-from domain.tracing.query import SortOrder, TraceFilter
+from domain.page import Page, SortOrder, Window
+from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
 from domain.tracing.span import SpanStatus
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 from tests.builders import OURS, THEIRS, at, prices, span, trace, trace_id
 
+RECENT = (TraceSort.STARTED_AT, SortOrder.DESC)
 ALL = TraceFilter()
 
 
@@ -22,14 +23,21 @@ def traces() -> MemoryTraces:
     return MemoryTraces(MemoryStore(), prices())
 
 
+@pytest.fixture
+def sessions(traces: MemoryTraces) -> MemorySessions:
+    return MemorySessions(traces.store)
+
+
 async def listed(traces: MemoryTraces, *window: int, **conditions) -> Page[TraceSummary]:
-    matching = TraceFilter(**conditions)
-    return await ListTraces(traces)(OURS, matching, SortOrder.DESC, Window(*window))
+    return await ListTraces(traces)(OURS, TraceFilter(**conditions), *RECENT, Window(*window))
 
 
 async def fill(traces: MemoryTraces, *sent: Trace, project: ProjectId = OURS) -> None:
     for one in sent:
         await traces.put(project, one)
+
+
+# --- traces --------------------------------------------------------------------------------
 
 
 async def test_a_summary_says_what_the_spans_add_up_to(traces):
@@ -55,6 +63,15 @@ async def test_a_page_is_a_part_and_the_total_is_the_whole(traces):
     assert (list(past.items), past.total) == ([], 5)
 
 
+async def test_a_page_is_followed_by_the_one_after_its_end(traces):
+    await fill(traces, *(trace(name=str(n)) for n in range(5)))
+    list_traces = ListTraces(traces)
+    first = await list_traces(OURS, ALL, TraceSort.NAME, SortOrder.ASC, Window(limit=3))
+    rest = await list_traces(OURS, ALL, TraceSort.NAME, SortOrder.ASC, Window(after=first.end))
+    assert [one.name for one in (*first.items, *rest.items)] == list("01234")
+    assert rest.end is None
+
+
 async def test_pages_of_equal_starts_neither_repeat_nor_lose_one(traces):
     await fill(traces, *(trace() for _ in range(7)))
     seen = [one.id for offset in range(0, 7, 2) for one in (await listed(traces, 2, offset)).items]
@@ -74,43 +91,72 @@ async def test_nothing_of_another_project_is_seen(traces):
     assert (await listed(traces)).total == (await listed(traces, session_id="s")).total == 0
     with pytest.raises(NotFound):
         await ReadTrace(traces)(OURS, theirs.id)
-    with pytest.raises(NotFound):
-        await DeleteTrace(traces)(OURS, theirs.id)
     assert (await ReadTrace(traces)(THEIRS, theirs.id)).id == theirs.id
 
 
-async def test_a_deleted_trace_is_gone_and_the_second_time_it_is_not_found(traces):
-    gone, kept = trace(span()), trace()
-    await fill(traces, gone, kept)
-    await DeleteTrace(traces)(OURS, gone.id)
-    with pytest.raises(NotFound):
-        await ReadTrace(traces)(OURS, gone.id)
-    with pytest.raises(NotFound):
-        await DeleteTrace(traces)(OURS, gone.id)
-    assert [one.id for one in (await listed(traces)).items] == [kept.id]
+# --- sessions ------------------------------------------------------------------------------
 
 
-async def test_a_trace_sent_after_its_deletion_is_a_new_one(traces):
-    first = trace(span(), tags=("old",))
-    await fill(traces, first)
-    await DeleteTrace(traces)(OURS, first.id)
-    await fill(traces, trace(id=first.id))
-    found = await ReadTrace(traces)(OURS, first.id)
-    assert (found.tags, found.spans) == ((), ())
+async def test_sessions_are_listed_by_what_is_asked_for(traces, sessions):
+    await fill(
+        traces,
+        trace(session_id="short", ended_at=at(1)),
+        trace(session_id="long", ended_at=at(9), user_id="u"),
+        trace(session_id="running", started_at=at(99)),
+        trace(),
+    )
+    orders = {
+        SessionSort.LATENCY: ["long", "short", "running"],
+        SessionSort.RECENT: ["running", "long", "short"],
+    }
+    for sort, order in orders.items():
+        page = await ListSessions(sessions)(
+            OURS, SessionFilter(), sort, SortOrder.DESC, Window(limit=2)
+        )
+        assert ([one.id for one in page.items], page.total) == (order[:2], 3)
+    page = await ListSessions(sessions)(
+        OURS, SessionFilter(user_id="u"), SessionSort.COST, SortOrder.ASC, Window()
+    )
+    assert [one.id for one in page.items] == ["long"]
+
+
+async def test_a_session_is_summed_as_a_whole_beside_a_page_of_its_traces(traces, sessions):
+    sent = [trace(span(), session_id="s", started_at=at(n)) for n in range(5)]
+    await fill(traces, *reversed(sent), trace(session_id="t"))
+    found = await ReadSession(sessions)(OURS, "s", Window(limit=2, offset=1))
+    assert [one.id for one in found.traces] == [one.id for one in sent[1:3]]
+    assert [len(one.spans) for one in found.traces] == [1, 1]
+    assert (found.summary.trace_count, found.summary.totals.spans) == (5, 5)
+    past = await ReadSession(sessions)(OURS, "s", Window(offset=5))
+    assert (list(past.traces), past.summary) == ([], found.summary)
+
+
+@pytest.mark.parametrize("key", ["", "S", "t"])
+async def test_a_session_of_nobody_or_of_another_project_is_not_found(traces, sessions, key):
+    await fill(traces, trace(session_id="s"), trace())
+    await fill(traces, trace(session_id="t"), project=THEIRS)
+    with pytest.raises(NotFound):
+        await ReadSession(sessions)(OURS, key, Window())
+    assert (await ReadSession(sessions)(OURS, "s", Window())).summary.trace_count == 1
+
+
+# --- failures ------------------------------------------------------------------------------
 
 
 class Down:
-    """A store out of reach."""
+    """Traces and sessions out of reach."""
 
-    async def get(self, project: ProjectId, trace: TraceId) -> Trace:
+    async def get(self, project: ProjectId, key: TraceId | str, *window: Window) -> Trace | Session:
         raise Unavailable("away")
 
     async def summaries(
-        self, project: ProjectId, matching: TraceFilter, order: SortOrder, window: Window
-    ) -> Page[TraceSummary]:
-        raise Unavailable("away")
-
-    async def delete(self, project: ProjectId, traces: list[TraceId]) -> int:
+        self,
+        project: ProjectId,
+        matching: TraceFilter | SessionFilter,
+        sort: TraceSort | SessionSort,
+        order: SortOrder,
+        window: Window,
+    ) -> Page[TraceSummary] | Page[SessionSummary]:
         raise Unavailable("away")
 
 
@@ -118,8 +164,9 @@ async def test_a_store_out_of_reach_is_told_not_an_empty_page():
     down = Down()
     calls = [
         ReadTrace(down)(OURS, trace_id()),
-        ListTraces(down)(OURS, ALL, SortOrder.ASC, Window()),
-        DeleteTrace(down)(OURS, trace_id()),
+        ListTraces(down)(OURS, ALL, *RECENT, Window()),
+        ReadSession(down)(OURS, "s", Window()),
+        ListSessions(down)(OURS, SessionFilter(), SessionSort.RECENT, SortOrder.DESC, Window()),
     ]
     for call in calls:
         with pytest.raises(Unavailable):

@@ -1,8 +1,14 @@
 """The adapters that each port's contract is run against."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from adapters.memory.store import MemoryStore
+from adapters.postgres.engine import Pool
+from application.tracing.ports import Traces
+from tests.contracts import data_plane
+from tests.contracts.data_plane import DataPlane
 from tests.contracts.identities import Identity, over_memory, over_postgres, remembered
 
 
@@ -18,3 +24,23 @@ def identity(request: pytest.FixtureRequest) -> Identity:
             return remembered(over_memory(MemoryStore()))
         case _:
             return over_postgres(request.getfixturevalue("pool"))
+
+
+@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.service)])
+def adapter(request: pytest.FixtureRequest) -> Pool | None:
+    """None for memory, else the pool. A plain fixture: it may ask for another by name."""
+    return None if request.param == "memory" else request.getfixturevalue("pool")
+
+
+@pytest.fixture
+async def plane(adapter: Pool | None) -> AsyncIterator[DataPlane]:
+    if adapter is None:
+        yield data_plane.over_memory()
+        return
+    async with data_plane.over_postgres(adapter) as postgres:
+        yield postgres
+
+
+@pytest.fixture
+def traces(plane: DataPlane) -> Traces:
+    return plane.traces

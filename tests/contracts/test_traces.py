@@ -2,12 +2,9 @@
 
 import asyncio
 import json
-import uuid
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,47 +12,17 @@ from hypothesis import strategies as st
 
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemoryTraces
-from adapters.postgres.engine import Pool
-from adapters.postgres.tracing import PostgresTraces
 from application.tracing.ports import Traces
-from domain.errors import Invalid, NotFound, Unavailable
+from domain.errors import NotFound
 from domain.ids import ProjectId
-from domain.page import Window
-from domain.tracing.query import SortOrder, TraceFilter
+from domain.page import Page, SortOrder, Window
+from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import SpanKind, SpanStatus, Totals
-from domain.tracing.trace import TraceStatus
+from domain.tracing.trace import TraceStatus, TraceSummary
 from domain.tracing.usage import CostSource
 from tests import strategies
 from tests.builders import NOON, at, prices, span, span_id, trace, trace_id
-
-SERVICE = pytest.mark.service
-
-
-@pytest.fixture(params=["memory", pytest.param("postgres", marks=SERVICE)])
-def adapter(request: pytest.FixtureRequest) -> Pool | None:
-    """None for memory, else the pool. A plain fixture: it may ask for another by name."""
-    return None if request.param == "memory" else request.getfixturevalue("pool")
-
-
-@pytest.fixture
-async def traces(adapter: Pool | None) -> AsyncIterator[Traces]:
-    if adapter is None:
-        yield MemoryTraces(MemoryStore(), prices())
-        return
-    async with PostgresTraces.over(adapter, prices()) as postgres:
-        yield postgres
-
-
-def project() -> ProjectId:
-    """A project that no other test, and no other example of this one, has written to."""
-    return ProjectId(uuid.uuid4())
-
-
-async def names(traces: Traces, of: ProjectId, **conditions: Any) -> list[str]:
-    page = await traces.summaries(of, TraceFilter(**conditions), SortOrder.ASC, Window())
-    assert page.total == len(page.items)
-    return [summary.name for summary in page.items]
-
+from tests.contracts.data_plane import project
 
 # --- writing and reading -------------------------------------------------------------------------
 
@@ -104,7 +71,7 @@ async def test_another_project_sees_nothing_and_keeps_its_own(traces):
     with pytest.raises(NotFound):
         await traces.add_spans(theirs, same, [span()])
     assert await traces.delete(theirs, [same]) == 0
-    assert await names(traces, theirs) == []
+    assert (await page(traces, theirs)).items == []
     await traces.put(theirs, trace(replace(step, name="theirs"), id=same, name="theirs"))
     assert (await traces.get(ours, same)).spans[0].name == "ours"
     assert await traces.delete(theirs, [same]) == 1
@@ -185,8 +152,8 @@ async def test_token_sums_beyond_64_bits_are_kept(traces):
     assert summary.totals.prompt_tokens == 1100 * (2**53 - 1)
 
 
-async def page(traces: Traces, of: ProjectId, order: SortOrder = SortOrder.DESC, **window: int):
-    return await traces.summaries(of, TraceFilter(), order, Window(**window))
+async def page(traces: Traces, of: ProjectId) -> Page[TraceSummary]:
+    return await traces.summaries(of, TraceFilter(), TraceSort.STARTED_AT, SortOrder.DESC, Window())
 
 
 # --- at once -------------------------------------------------------------------------------------
@@ -232,7 +199,7 @@ async def test_deleting_while_others_write_leaves_no_halves(traces):
     for summary in (await page(traces, ours)).items:
         assert summary.totals.spans == len((await traces.get(ours, summary.id)).spans) >= 2
     assert await traces.delete(ours, ids) == 4
-    assert await names(traces, ours) == []
+    assert (await page(traces, ours)).items == []
 
 
 # --- deleting ------------------------------------------------------------------------------------
@@ -246,7 +213,7 @@ async def test_what_was_deleted_is_gone_with_its_spans(traces):
     assert await traces.delete(ours, [sent.id, sent.id, trace_id()]) == 1
     with pytest.raises(NotFound):
         await traces.get(ours, sent.id)
-    assert await traces.delete(ours, [sent.id]) == 0
+    assert await traces.delete(ours, [sent.id]) == await traces.delete(ours, []) == 0
     await traces.put(ours, trace(id=sent.id))
     found = await traces.get(ours, sent.id)
     assert (found.spans, found.input, found.tags) == ((), None, ())
@@ -269,79 +236,21 @@ async def test_spans_need_a_trace(traces):
         await traces.add_spans(ours, trace_id(), [span()])
 
 
-# --- lists ---------------------------------------------------------------------------------------
-
-
-async def test_a_list_is_ordered_by_start_then_id_and_paged(traces):
-    ours = project()
-    sent = [trace(started_at=at(n // 3)) for n in range(9)]
-    for one in sent:
-        await traces.put(ours, one)
-    by_start = [one.id for one in sorted(sent, key=lambda one: (one.started_at, one.id))]
-    found = await page(traces, ours, SortOrder.ASC)
-    assert [one.id for one in found.items] == by_start
-    found = await page(traces, ours, SortOrder.DESC, limit=4, offset=3)
-    assert [one.id for one in found.items] == by_start[::-1][3:7]
-    assert found.total == 9
-    beyond = await page(traces, ours, limit=4, offset=10**30)
-    assert (beyond.items, beyond.total) == ([], 9)
-
-
-async def test_filters_hold_together(traces):
-    ours = project()
-    for n, (session, user, status) in enumerate([
-        ("s", "u", TraceStatus.RUNNING), ("s", None, TraceStatus.ERROR), ("", "u", None),
-    ]):  # fmt: skip
-        await traces.put(
-            ours,
-            trace(name=f"n{n}", session_id=session, user_id=user, status=status, started_at=at(n)),
-        )
-    assert await names(traces, ours) == ["n0", "n1", "n2"]
-    assert await names(traces, ours, session_id="s") == ["n0", "n1"]
-    assert await names(traces, ours, session_id="") == ["n2"]
-    assert await names(traces, ours, user_id="u") == ["n0", "n2"]
-    assert await names(traces, ours, status=TraceStatus.COMPLETED) == ["n2"]
-    assert await names(traces, ours, session_id="s", user_id="u") == ["n0"]
-    assert await names(traces, ours, started_after=at(1)) == ["n1", "n2"]
-    assert await names(traces, ours, started_before=at(1)) == ["n0"]
-    assert await names(traces, ours, started_after=at(1), started_before=at(2)) == ["n1"]
-
-
-@pytest.mark.parametrize(
-    ("needle", "found"),
-    [
-        ("", {"100% sure", "100x sure", "a_b", "Größe", "back\\slash"}),
-        ("0%", {"100% sure"}),
-        ("A_B", {"a_b"}),
-        ("GRÖSSE", {"Größe"}),
-        ("K\\S", {"back\\slash"}),
-        ("sure", {"100% sure", "100x sure"}),
-        ("nothing", set()),
-    ],
-)
-async def test_a_name_is_found_by_any_part_of_it_whatever_its_case(traces, needle, found):
-    ours = project()
-    for name in ("100% sure", "100x sure", "a_b", "Größe", "back\\slash"):
-        await traces.put(ours, trace(name=name))
-    assert set(await names(traces, ours, name=needle)) == found
-
-
 # --- hard values ---------------------------------------------------------------------------------
-
-DEEP = b"[" * 50_000 + b"]" * 50_000
 
 
 async def test_json_comes_back_as_it_was_written(traces):
     ours = project()
     text = b'{"n": 1e131071, "m":[1.0, 1e2,12345678901234567890], "s":"\\u0000\\/"}'
-    fields = {"input": text, "output": text, "metadata": text}
+    plain = text.replace(b"\\u0000", b"\\u00e9")  # what is looked into holds no NUL
+    fields = {"input": text, "output": text, "metadata": plain}
     sent = trace(span(**fields, token_usage=text, model_parameters=text), **fields)
     await traces.put(ours, sent)
     await traces.put(ours, sent)
     found = await traces.get(ours, sent.id)
     [step] = found.spans
-    assert {found.input, found.output, found.metadata} == {text}
-    assert {step.input, step.output, step.metadata} == {text}
+    assert {found.input, found.output, step.input, step.output} == {text}
+    assert {found.metadata, step.metadata} == {plain}
     assert {step.token_usage, step.model_parameters} == {text}
 
 
@@ -357,74 +266,12 @@ async def test_the_first_and_the_last_year_are_kept(traces, instant):
     )
 
 
-@SERVICE
-@pytest.mark.parametrize(
-    ("bad", "field"),
-    [
-        ({"input": DEEP}, "spans.1.input"),
-        ({"metadata": b'{"a":' + DEEP + b"}"}, "spans.1.metadata"),
-        ({"model_parameters": b'{"a":' + DEEP + b"}"}, "spans.1.model_parameters"),
-    ],
-    ids=["a payload", "metadata", "another object"],
-)
-async def test_a_poisonous_trace_fails_alone_and_names_its_field(pool, bad, field):
-    ours = project()
-    good = [trace(span(), input=b"1") for _ in range(40)]
-    poison = trace(span(), span(**bad))
-    async with PostgresTraces.over(pool, prices()) as traces:
-        outcomes = await asyncio.gather(
-            *(traces.put(ours, one) for one in [*good[:20], poison, *good[20:]]),
-            return_exceptions=True,
-        )
-        assert [outcome for outcome in outcomes if outcome is not None] == [outcomes[20]]
-        assert isinstance(outcomes[20], Invalid)
-        assert [error.field for error in outcomes[20].errors] == [field]
-        assert (await page(traces, ours)).total == 40
-        with pytest.raises(Invalid) as caught:
-            await traces.add_spans(ours, good[0].id, [span(), span(**bad)])
-        assert [error.field for error in caught.value.errors] == [field.removeprefix("spans.")]
-        assert len((await traces.get(ours, good[0].id)).spans) == 1
-
-
-@SERVICE
-async def test_what_is_sent_again_unchanged_is_not_written_again(pool):
-    ours = project()
-    sent = trace(span(input=b"1", metadata=b'{"a": 1}'), tags=("a", "b"), input=b"[1]")
-    async with PostgresTraces.over(pool, prices()) as traces:
-        await traces.put(ours, sent)
-        written = "SELECT xmin::text FROM spans WHERE project_id = $1 UNION ALL SELECT "
-        written += "xmin::text FROM traces WHERE project_id = $1"
-        before = await pool.fetch(written, ours)
-        await traces.put(ours, sent)
-        assert await pool.fetch(written, ours) == before
-        await traces.put(ours, replace(sent, output=b"2"))
-        assert await pool.fetch(written, ours) != before
-
-
-@SERVICE
-async def test_a_lost_connection_is_unavailable_and_passes(pool):
-    ours, sent = project(), trace(span())
-    async with PostgresTraces.over(pool, prices()) as traces:
-        await traces.put(ours, sent)
-        async with pool.acquire() as other:
-            await other.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE pid <> pg_backend_pid() AND datname = current_database() "
-                "AND backend_type = 'client backend'"
-            )
-        for _ in range(20):
-            try:
-                await traces.put(ours, sent)
-                break
-            except Unavailable:
-                continue
-        assert (await traces.get(ours, sent.id)).id == sent.id
-
-
 # --- any history ---------------------------------------------------------------------------------
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(history=st.lists(strategies.traces(), min_size=1, max_size=8), data=st.data())
 async def test_any_history_reads_the_same_as_the_model(traces, history, data):
     """The memory adapter is the model: written in one order, or in batches, reads agree."""

@@ -1,12 +1,13 @@
 """Any history of writes, told to the memory model and to Postgres: every read agrees.
 
-Belongs to the contract of Traces.
+Belongs to the contracts of Traces, Sessions and TraceAnalytics.
 """
 
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -15,81 +16,75 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from adapters.memory.store import MemoryStore
-from adapters.memory.tracing import MemoryTraces
 from adapters.postgres.engine import Engine, PoolSettings, opened
-from adapters.postgres.tracing import PostgresTraces
-from application.tracing.ports import Traces
 from domain.errors import Failure
-from domain.ids import ProjectId, TraceId
-from domain.page import Window
-from domain.tracing.query import SortOrder, TraceFilter
+from domain.ids import ProjectId, SpanId, TraceId
+from domain.page import Page, SortOrder, Window
+from domain.tracing.analytics import Granularity, Period
+from domain.tracing.change import SpanChange, TraceChange
+from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import Span
-from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.trace import Trace
 from tests import strategies
-from tests.builders import NOON, prices
+from tests.contracts import meeting
+from tests.contracts.data_plane import ALL, EVER, DataPlane, over_memory, over_postgres
 
 pytestmark = pytest.mark.service
 
-FILTERS = st.builds(
-    TraceFilter,
-    session_id=strategies.labels,
-    user_id=strategies.labels,
-    status=strategies.maybe(st.sampled_from(TraceStatus)),
-    name=st.none() | st.sampled_from(["", "a", "A", "ß", "%", "_", "\\"]),
-    started_after=st.none() | st.just(NOON),
-    started_before=st.none() | st.just(NOON),
-)
-projects = st.integers(0, 1)
+projects = st.sampled_from([0, 0, 0, 1])
+ids = st.lists(strategies.trace_ids, min_size=1, max_size=2)
+
+type Read = Callable[[DataPlane, Window], Awaitable[Page[Any]]]
 
 
 class Histories(RuleBasedStateMachine):
     """Two projects that use the same few ids, so that whatever could meet does."""
 
-    url: ClassVar[str]
     runner: ClassVar[asyncio.Runner]
+    postgres: ClassVar[DataPlane]
 
-    @initialize()
-    def open(self) -> None:
+    @initialize(
+        first=st.lists(meeting.traces(), min_size=2, max_size=5),
+        other=st.lists(meeting.traces(), max_size=2),
+    )
+    def begin(self, first: Sequence[Trace], other: Sequence[Trace]) -> None:
+        """With some traces: a history of what isn't there would tell little."""
         self.projects = [ProjectId(uuid.uuid4()), ProjectId(uuid.uuid4())]
-        self.model = MemoryTraces(MemoryStore(), prices())
-        self.postgres = self.runner.run(self._open())
+        self.model = over_memory()
         self.sent: list[tuple[ProjectId, Trace]] = []
+        self.pages: list[tuple[Read, Window]] = []
+        self.put_at_once([*((0, one) for one in first), *((1, one) for one in other)])
 
-    async def _open(self) -> PostgresTraces:
-        self.stack = AsyncExitStack()
-        pool = await self.stack.enter_async_context(
-            opened(Engine(config={}), PoolSettings(url=self.url, size=3))
-        )
-        return await self.stack.enter_async_context(PostgresTraces.over(pool, prices()))
+    def both(self, act: Callable[[DataPlane], Awaitable[Any]]) -> Any:
+        """What both answer, failures included."""
+        found, expected = self._outcome(act, self.postgres), self._outcome(act, self.model)
+        assert found == expected
+        return found
 
-    def teardown(self) -> None:
-        if hasattr(self, "stack"):
-            self.runner.run(self.stack.aclose())
-
-    def both(self, act: Callable[[Traces], Awaitable[Any]]) -> None:
-        assert self._outcome(act, self.postgres) == self._outcome(act, self.model)
-
-    def _outcome(self, act: Callable[[Traces], Awaitable[Any]], traces: Traces) -> Any:
+    def _outcome(self, act: Callable[[DataPlane], Awaitable[Any]], plane: DataPlane) -> Any:
         async def go() -> Any:
             try:
-                return await act(traces)
+                return await act(plane)
             except Failure as failure:
                 return type(failure), failure.message
 
         return self.runner.run(go())
 
-    @rule(of=projects, trace=strategies.traces())
-    def put(self, of: int, trace: Trace) -> None:
-        self.sent.append((self.projects[of], trace))
-        self.both(lambda traces: traces.put(self.projects[of], trace))
+    # --- writes ---
 
-    @rule(some=st.lists(st.tuples(projects, strategies.traces()), min_size=2, max_size=5))
+    @rule(of=projects, trace=meeting.traces())
+    def put(self, of: int, trace: Trace) -> None:
+        project = self.projects[of]
+        self.sent.append((project, trace))
+        self.both(lambda plane: plane.traces.put(project, trace))
+
+    @rule(some=st.lists(st.tuples(projects, meeting.traces()), min_size=2, max_size=5))
     def put_at_once(self, some: Sequence[tuple[int, Trace]]) -> None:
         """Callers in one batch are merged in the order in which they came."""
 
-        async def act(traces: Traces) -> None:
-            await asyncio.gather(*(traces.put(self.projects[of], trace) for of, trace in some))
+        async def act(plane: DataPlane) -> None:
+            await asyncio.gather(*(plane.traces.put(self.projects[of], one) for of, one in some))
 
         self.both(act)
 
@@ -97,53 +92,152 @@ class Histories(RuleBasedStateMachine):
     def put_again(self, data: st.DataObject) -> None:
         if self.sent:
             project, trace = data.draw(st.sampled_from(self.sent))
-            self.both(lambda traces: traces.put(project, trace))
+            self.both(lambda plane: plane.traces.put(project, trace))
 
     @rule(
         of=projects,
         trace=strategies.trace_ids,
-        spans=st.lists(strategies.spans(), min_size=1, max_size=3),
+        spans=st.lists(meeting.spans() | strategies.spans(), min_size=1, max_size=3),
     )
     def add_spans(self, of: int, trace: TraceId, spans: Sequence[Span]) -> None:
-        self.both(lambda traces: traces.add_spans(self.projects[of], trace, spans))
+        self.both(lambda plane: plane.traces.add_spans(self.projects[of], trace, spans))
 
-    @rule(of=projects, some=st.lists(strategies.trace_ids, min_size=1, max_size=3))
-    def delete(self, of: int, some: Sequence[TraceId]) -> None:
-        self.both(lambda traces: traces.delete(self.projects[of], some))
+    @rule(of=projects, trace=strategies.trace_ids, change=meeting.trace_changes)
+    def change(self, of: int, trace: TraceId, change: TraceChange) -> None:
+        self.both(lambda plane: plane.traces.change(self.projects[of], trace, change))
 
     @rule(
         of=projects,
-        matching=FILTERS,
-        order=st.sampled_from(SortOrder),
-        window=st.builds(Window, st.integers(1, 3), st.integers(0, 3)),
+        trace=strategies.trace_ids,
+        span=meeting.span_ids,
+        change=meeting.span_changes,
     )
-    def browse(self, of: int, matching: TraceFilter, order: SortOrder, window: Window) -> None:
-        self.both(lambda traces: traces.summaries(self.projects[of], matching, order, window))
+    def change_span(self, of: int, trace: TraceId, span: SpanId, change: SpanChange) -> None:
+        self.both(lambda plane: plane.traces.change_span(self.projects[of], trace, span, change))
+
+    @rule(of=projects, some=ids, add=meeting.tags, remove=meeting.tags)
+    def retag(
+        self, of: int, some: Sequence[TraceId], add: Sequence[str], remove: Sequence[str]
+    ) -> None:
+        self.both(lambda plane: plane.traces.retag(self.projects[of], some, add, remove))
+
+    @rule(of=projects, gone=ids | meeting.sessions)
+    def delete(self, of: int, gone: Sequence[TraceId] | str) -> None:
+        """Traces, or a session."""
+        project = self.projects[of]
+        if isinstance(gone, str):
+            self.both(lambda plane: plane.sessions.delete(project, gone))
+        else:
+            self.both(lambda plane: plane.traces.delete(project, gone))
+
+    # --- reads ---
+
+    @rule(
+        of=projects,
+        matching=meeting.filters,
+        sort=meeting.sorts,
+        order=meeting.orders,
+        window=meeting.windows,
+    )
+    def browse(
+        self, of: int, matching: TraceFilter, sort: TraceSort, order: SortOrder, window: Window
+    ) -> None:
+        project = self.projects[of]
+        self._page(
+            lambda plane, at: plane.traces.summaries(project, matching, sort, order, at), window
+        )
+
+    @rule(
+        of=projects,
+        matching=meeting.session_filters,
+        sort=meeting.session_sorts,
+        order=meeting.orders,
+        window=meeting.windows,
+    )
+    def browse_sessions(
+        self, of: int, matching: SessionFilter, sort: SessionSort, order: SortOrder, window: Window
+    ) -> None:
+        project = self.projects[of]
+        self._page(
+            lambda plane, at: plane.sessions.summaries(project, matching, sort, order, at), window
+        )
+
+    @rule(of=projects, window=meeting.windows)
+    def browse_users(self, of: int, window: Window) -> None:
+        project = self.projects[of]
+        self._page(lambda plane, at: plane.analytics.users(project, at), window)
+
+    @rule(data=st.data())
+    def go_on(self, data: st.DataObject) -> None:
+        """The next page of one that was read before, whatever was written since."""
+        if self.pages:
+            read, window = data.draw(st.sampled_from(self.pages))
+            self._page(read, window)
+
+    def _page(self, read: Read, window: Window) -> None:
+        page = self.both(lambda plane: read(plane, window))
+        if page.end is not None:
+            self.pages.append((read, replace(window, offset=0, after=page.end)))
+
+    @rule(of=projects, session=meeting.sessions, window=meeting.windows)
+    def read_session(self, of: int, session: str, window: Window) -> None:
+        self.both(lambda plane: plane.sessions.get(self.projects[of], session, window))
+
+    @rule(of=projects, period=meeting.periods, by=meeting.granularities)
+    def figures(self, of: int, period: Period, by: Granularity) -> None:
+        self.both(lambda plane: _figures(plane, self.projects[of], period, by))
 
     @invariant()
     def every_read_agrees(self) -> None:
-        async def read(traces: Traces) -> Any:
+        async def read(plane: DataPlane) -> Any:
             found: list[Any] = []
             for project in self.projects:
-                page = await traces.summaries(project, TraceFilter(), SortOrder.ASC, Window())
-                found.append(page)
-                for summary in page.items:
-                    found.append(await traces.get(project, summary.id))
+                page = await plane.traces.summaries(
+                    project, TraceFilter(), TraceSort.STARTED_AT, SortOrder.ASC, ALL
+                )
+                found += [page, *[await plane.traces.get(project, one.id) for one in page.items]]
+                found += [
+                    await plane.sessions.summaries(
+                        project, SessionFilter(), SessionSort.RECENT, SortOrder.ASC, ALL
+                    ),
+                    await plane.analytics.users(project, ALL),
+                    await _figures(plane, project, EVER, Granularity.HOUR),
+                ]
             return found
 
-        if hasattr(self, "postgres"):
+        if hasattr(self, "model"):
             self.both(read)
+
+
+async def _figures(plane: DataPlane, of: ProjectId, period: Period, by: Granularity) -> Any:
+    return [
+        await plane.analytics.volume(of, period, by),
+        await plane.analytics.usage(of, period, by),
+        await plane.analytics.models(of, period),
+        await plane.analytics.sessions(of, period, by),
+    ]
+
+
+async def opened_over(url: str, stack: AsyncExitStack) -> DataPlane:
+    pool = await stack.enter_async_context(opened(Engine(config={}), PoolSettings(url=url, size=3)))
+    return await stack.enter_async_context(over_postgres(pool))
 
 
 def test_any_history_of_writes_reads_the_same(pool, postgres_url):
     with asyncio.Runner() as runner:
-        Histories.url, Histories.runner = postgres_url, runner
-        run_machine(
-            Histories,
-            settings=settings(
-                max_examples=40,
-                stateful_step_count=12,
-                deadline=None,
-                suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-            ),
-        )
+        stack = AsyncExitStack()
+        Histories.runner = runner
+        Histories.postgres = runner.run(opened_over(postgres_url, stack))
+        try:
+            run_machine(
+                Histories,
+                settings=settings(
+                    max_examples=70,
+                    stateful_step_count=15,
+                    deadline=None,
+                    report_multiple_bugs=False,
+                    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+                ),
+            )
+        finally:
+            runner.run(stack.aclose())

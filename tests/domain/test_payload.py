@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given
 
-from domain.tracing.payload import EMPTY_OBJECT, members, merged_objects
+from domain.tracing.payload import EMPTY_OBJECT, members, merged_objects, scalars
 from tests import strategies
 
 
@@ -76,3 +76,35 @@ def test_values_keep_every_digit_and_space_inside():
 def test_a_falsy_value_replaces_like_any_other(falsy):
     merged = merged_objects(b'{"a":1}', f'{{"a":{falsy}}}'.encode())
     assert members(merged) == {"a": falsy}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b"{}", {}),
+        (b' { "a" : 1 , "b": "x" } ', {"a": "1", "b": "x"}),
+        (
+            b'{"a":1.0,"b":1E+2,"c":12345678901234567890,"d":-0}',
+            {"a": "1.0", "b": "1E+2", "c": "12345678901234567890", "d": "-0"},
+        ),
+        (b'{"a":true,"b":false,"c":null}', {"a": "true", "b": "false", "c": "null"}),
+        (b'{"a":{"b":1},"c":[1],"d":{},"e":[]}', {}),
+        (b'{"a.b":1,"":2}', {"a.b": "1", "": "2"}),
+        (b'{"a":1,"a":{"b":2}}', {}),
+        (b'{"a":[1],"\\u0061":"\\n\\"\\u00e9"}', {"a": '\n"é'}),
+        (b'{"a":"\\u0000","\\u0000":1}', {"a": "\0", "\0": "1"}),
+    ],
+)
+def test_scalars_are_the_texts_of_what_is_no_object_and_no_array(text, found):
+    assert scalars(text) == found
+
+
+@given(strategies.objects | strategies.hard_objects)
+def test_scalars_are_what_a_json_reader_sees(text):
+    told = json.loads(text, parse_int=str, parse_float=str)
+    words = {True: "true", False: "false", None: "null"}
+    assert scalars(text) == {
+        key: value if isinstance(value, str) else words[value]
+        for key, value in told.items()
+        if not isinstance(value, dict | list)
+    }
