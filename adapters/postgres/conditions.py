@@ -164,8 +164,8 @@ def _lasting(bounds: tuple[int, int]) -> Sql:
 
 
 def _started(bounds: Bounds) -> Sql:
-    """How many traces started within `bounds`: whole days, whole hours, and the rest by index."""
-    days = parts(bounds, Granularity.DAY)
+    """How many traces started within `bounds`: whole hours, and the rest by index."""
+    found = parts(bounds, Granularity.HOUR)
     sums, values = list[str](), list[object]()
 
     def bounded(column: str, bounds: Bounds) -> str:
@@ -176,15 +176,9 @@ def _started(bounds: Bounds) -> Sql:
                 values.append(bound)
         return " AND ".join(conditions)
 
-    def whole(granularity: Granularity, bounds: Bounds | None) -> None:
-        if bounds is not None:
-            where = f"granularity = '{granularity}' AND {bounded('bucket', bounds)}"
-            sums.append(f"coalesce((SELECT sum(trace_count) FROM trace_buckets WHERE {where}), 0)")
-
-    whole(Granularity.DAY, days.whole)
-    for cut in days.cuts:
-        hours = parts(cut, Granularity.HOUR)
-        whole(Granularity.HOUR, hours.whole)
-        for rest in hours.cuts:
-            sums.append(f"(SELECT count(*) FROM traces WHERE {bounded('started_at', rest)})")
+    if found.whole is not None:
+        where = bounded("hour", found.whole)
+        sums.append(f"coalesce((SELECT sum(trace_count) FROM trace_hours WHERE {where}), 0)")
+    for cut in found.cuts:
+        sums.append(f"(SELECT count(*) FROM traces WHERE {bounded('started_at', cut)})")
     return Sql(f"({' + '.join(sums) or '0'})", tuple(values))

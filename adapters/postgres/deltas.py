@@ -5,7 +5,7 @@ that only grew is merged into its row, any other is counted again from its trace
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -18,7 +18,6 @@ from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace
 from domain.tracing.usage import EXACT
 
-type BucketKey = tuple[str, datetime]
 type UsageKey = tuple[datetime, bool, str]
 
 
@@ -89,7 +88,7 @@ class Deltas:
     """Of one project in one transaction; `rollups.write` carries them out."""
 
     facets: dict[FacetKey, int] = field(default_factory=dict)
-    hours: dict[datetime, list[int]] = field(default_factory=dict)
+    hours: dict[datetime, list[int]] = field(default_factory=dict)  # see `_time`
     usage: dict[UsageKey, tuple[int, int, int, Decimal]] = field(default_factory=dict)
     sessions: dict[str, SessionGrowth] = field(default_factory=dict)
     users: dict[str, UserGrowth] = field(default_factory=dict)
@@ -143,23 +142,13 @@ class Deltas:
             cost = EXACT.add(cost, known[3]) if cost else known[3]
         self.usage[key] = (calls, prompt, completion, cost)
 
-    def buckets(self) -> Iterator[tuple[BucketKey, list[int]]]:
-        """Traces, failures, latencies and their microseconds, by every granularity."""
-        found: dict[BucketKey, list[int]] = {}
-        for hour, counts in self.hours.items():
-            for granularity in Granularity:
-                key = (granularity.value, granularity.bucket(hour))
-                sums = found.setdefault(key, [0, 0, 0, 0])
-                for place, count in enumerate(counts):
-                    sums[place] += count
-        return iter(sorted(found.items()))
-
     def _count(self, counted: Counted, sign: int) -> None:
         for key in counted.facets():
             self.facets[key] = self.facets.get(key, 0) + sign
         self._time(counted, sign)
 
     def _time(self, counted: Counted, sign: int) -> None:
+        """Traces, failures, latencies and their microseconds; also where they come to nothing."""
         started_at, is_failed, latency = counted.timing()
         sums = self.hours.setdefault(Granularity.HOUR.bucket(started_at), [0, 0, 0, 0])
         sums[0] += sign

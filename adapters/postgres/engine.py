@@ -96,7 +96,7 @@ async def opened(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
         connect=None,
         setup=None,
         init=prepare,
-        reset=None,
+        reset=_reset,
         loop=None,
         connection_class=asyncpg.Connection,
         record_class=asyncpg.Record,
@@ -123,6 +123,14 @@ async def opened(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
                 await pool.close()
         except TimeoutError:
             pool.terminate()
+
+
+async def _reset(_connection: Connection) -> None:
+    """Saves each use of a connection a round trip. asyncpg itself rolls back what was left open.
+
+    Nobody leaves anything else behind: settings are local to transactions, and who takes a lock
+    or a setting of the connection gives it back.
+    """
 
 
 async def prepare(connection: Connection) -> None:

@@ -31,13 +31,21 @@ from domain.tracing.trace import Trace
 
 type Item = tuple[ProjectId, Trace]
 
-PAYLOAD_COLUMNS: Final = ("project_id", "trace_id", "input", "output")
+NO_PAYLOADS: Final[Sequence[list[object]]] = ([], [], [], [])
 UNSTORABLE_RULE: Final = "can't be stored: nested too deep"
 SURELY_STORABLE: Final = 1_000  # levels that every Postgres takes with its default stack
 ROUNDS_MAX: Final = 3  # a trace may be deleted between two statements, hardly three times in a row
 
-# Waits for another writer's uncommitted row of the same key, and then skips it.
-INSERT_NEW: Final = f"{UNNESTED} ON CONFLICT DO NOTHING RETURNING project_id, trace_id"
+# Waits for another writer's uncommitted row of the same key, and then skips it. Payloads come
+# along where the trace is new.
+INSERT_NEW: Final = f"""
+WITH new AS ({UNNESTED} ON CONFLICT DO NOTHING RETURNING project_id, trace_id), payloads AS (
+  INSERT INTO trace_payloads (project_id, trace_id, input, output)
+  SELECT u.* FROM unnest($21::uuid[], $22::uuid[], $23::json[], $24::json[]) AS u(p, t, i, o)
+  JOIN new ON new.project_id = u.p AND new.trace_id = u.t
+)
+SELECT project_id, trace_id FROM new
+"""
 
 
 def is_passing(error: Exception) -> bool:
@@ -74,10 +82,14 @@ class TraceWriter:
             for whole in (trace.settled(self.prices.price),)
         ]
         rows = list(map(trace_row, settled))
-        made = await connection.fetch(INSERT_NEW, *columns(rows))
+        payloads = columns(payload_rows(incoming.items())) or NO_PAYLOADS
+        made = await connection.fetch(INSERT_NEW, *columns(rows), *payloads)
         new = {(row[0], row[1]) for row in made} if len(made) < len(rows) else incoming.keys()
         fresh = [one for one in settled if (one.project, one.trace.id) in new]
-        await _copy_new(connection, fresh)
+        await copy_spans(
+            connection,
+            [span_row(one.project, one.trace.id, s) for one in fresh for s in one.trace.spans],
+        )
         deltas, gone = by_project(), dict[Key, Trace]()
         for one in fresh:
             of_project = deltas[one.project]
@@ -108,18 +120,6 @@ async def unstorable(pool: Pool, suspects: Iterable[tuple[str, JsonText]]) -> In
             except UNSTORABLE:
                 errors.append(FieldError(path, UNSTORABLE_RULE))
     return Invalid.fields(errors or [FieldError("", UNSTORABLE_RULE)])
-
-
-async def _copy_new(connection: Connection, fresh: Sequence[Counted]) -> None:
-    payloads = payload_rows(((one.project, one.trace.id), one.trace) for one in fresh)
-    if payloads:
-        await connection.copy_records_to_table(
-            "trace_payloads", records=payloads, columns=PAYLOAD_COLUMNS
-        )
-    await copy_spans(
-        connection,
-        [span_row(one.project, one.trace.id, span) for one in fresh for span in one.trace.spans],
-    )
 
 
 def _by_key(items: Sequence[Item]) -> dict[Key, Trace]:

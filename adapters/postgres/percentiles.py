@@ -1,4 +1,4 @@
-"""Traces over time: counts from every write; percentiles once computed are kept until the next."""
+"""Traces over time: counted by every write; percentiles once computed are kept until the next."""
 
 import logging
 from collections.abc import Sequence
@@ -27,12 +27,19 @@ _log: Final = logging.getLogger(__name__)
 KEPT_MIN: Final = 5_000  # latencies in one answer: sorting fewer takes no longer than a write
 
 BUCKETS: Final = f"""
-SELECT bucket, trace_count, error_count, latency_count, latency_us,
-       ARRAY[p50_us, p90_us, p99_us] AS percentiles, p50_us IS NULL AND latency_count > 0 AS is_due,
-       bucket + $5::interval <= now() AS is_over, xmin::text AS version
-FROM trace_buckets
-WHERE project_id = $1 AND granularity = $2 AND bucket >= $3 AND bucket < $4
-ORDER BY bucket LIMIT {BUCKETS_MAX + 1}
+SELECT counted.*, ARRAY[p50_us, p90_us, p99_us] AS percentiles,
+       p50_us IS NULL AND latency_count > 0 AS is_due,
+       counted.bucket + $5::interval <= now() AS is_over
+FROM (
+  SELECT date_trunc($2, hour) AS bucket, sum(trace_count)::bigint AS trace_count,
+         sum(error_count)::bigint AS error_count, sum(latency_count)::bigint AS latency_count,
+         sum(latency_us) AS latency_us, sum(revision)::bigint AS revision
+  FROM trace_hours WHERE project_id = $1 AND hour >= $3 AND hour < $4
+  GROUP BY 1 HAVING sum(trace_count) > 0 ORDER BY 1 LIMIT {BUCKETS_MAX + 1}
+) AS counted
+LEFT JOIN trace_percentiles AS kept ON kept.project_id = $1 AND kept.granularity = $2
+  AND kept.bucket = counted.bucket AND kept.revision = counted.revision
+ORDER BY counted.bucket
 """
 # Ranges that each lie in one bucket; without an end, a whole one.
 COMPUTED: Final = """
@@ -47,19 +54,13 @@ CROSS JOIN LATERAL (
     AND started_at < coalesce(until, since + $5::interval)
 ) AS counted
 """
-# Only where nobody has written since they were computed: any write makes another version of the
-# row. A row that somebody is writing is left alone.
+# Beside the revision that they are of: those of another one are never shown.
 KEEP: Final = """
-UPDATE trace_buckets AS b SET p50_us = free.p50, p90_us = free.p90, p99_us = free.p99
-FROM (
-  SELECT bucket, u.p50, u.p90, u.p99
-  FROM unnest($3::timestamptz[], $4::text[], $5::float8[], $6::float8[], $7::float8[])
-       AS u (at, version, p50, p90, p99)
-  JOIN trace_buckets ON project_id = $1 AND granularity = $2 AND bucket = u.at
-                    AND xmin::text = u.version
-  ORDER BY bucket FOR UPDATE OF trace_buckets SKIP LOCKED
-) AS free
-WHERE b.project_id = $1 AND b.granularity = $2 AND b.bucket = free.bucket
+INSERT INTO trace_percentiles (project_id, granularity, bucket, revision, p50_us, p90_us, p99_us)
+SELECT $1, $2, * FROM unnest($3::timestamptz[], $4::bigint[], $5::float8[], $6::float8[],
+                             $7::float8[])
+ON CONFLICT (project_id, granularity, bucket) DO UPDATE SET revision = excluded.revision,
+  p50_us = excluded.p50_us, p90_us = excluded.p90_us, p99_us = excluded.p99_us
 """
 
 
@@ -95,11 +96,11 @@ class Volume:
         return bounded(sorted(map(_bucket, shown), key=lambda one: one.bucket))
 
     async def keep(self, pool: Pool) -> None:
-        """Saves who asks next the work, where it was much. Never fails, waits for nobody."""
+        """Saves who asks next the work, where it was much. Never fails."""
         over = [(old, new) for old, new in self.computed if old["is_over"]]
         if sum(old["latency_count"] for old, _ in over) < KEPT_MIN:
             return
-        rows = [(old["bucket"], old["version"], *new["percentiles"]) for old, new in over]
+        rows = sorted((old["bucket"], old["revision"], *new["percentiles"]) for old, new in over)
         try:
             await pool.execute(
                 KEEP, self.project, self.granularity, *map(list, zip(*rows, strict=True))

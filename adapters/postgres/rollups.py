@@ -27,22 +27,17 @@ REMOVE_FACETS: Final = """
 DELETE FROM trace_facets AS f USING json_to_recordset($1) AS u(p uuid, k text, v text)
 WHERE f.project_id = u.p AND f.kind = u.k AND f.value = u.v AND f.trace_count = 0
 """
-# The percentiles were those of other traces.
-_PUT_BUCKETS: Final = """
-INSERT INTO trace_buckets AS b (project_id, granularity, bucket, trace_count, error_count,
-                                latency_count, latency_us)
+_PUT_HOURS: Final = """
+INSERT INTO trace_hours AS h (project_id, hour, trace_count, error_count, latency_count,
+                              latency_us)
 SELECT * FROM json_to_recordset($2)
-  AS u(p uuid, g text, at timestamptz, n bigint, ec bigint, lc bigint, lu numeric)
-ON CONFLICT (project_id, granularity, bucket) DO UPDATE SET
-  trace_count = b.trace_count + excluded.trace_count,
-  error_count = b.error_count + excluded.error_count,
-  latency_count = b.latency_count + excluded.latency_count,
-  latency_us = b.latency_us + excluded.latency_us,
-  p50_us = NULL, p90_us = NULL, p99_us = NULL
-"""
-REMOVE_BUCKETS: Final = """
-DELETE FROM trace_buckets AS b USING json_to_recordset($1) AS u(p uuid, g text, at timestamptz)
-WHERE b.project_id = u.p AND b.granularity = u.g AND b.bucket = u.at AND b.trace_count = 0
+  AS u(p uuid, at timestamptz, n bigint, ec bigint, lc bigint, lu numeric)
+ON CONFLICT (project_id, hour) DO UPDATE SET
+  trace_count = h.trace_count + excluded.trace_count,
+  error_count = h.error_count + excluded.error_count,
+  latency_count = h.latency_count + excluded.latency_count,
+  latency_us = h.latency_us + excluded.latency_us,
+  revision = h.revision + 1
 """
 _PUT_USAGE: Final = """
 INSERT INTO usage_hours AS h (project_id, hour, has_model, model, calls, prompt_tokens,
@@ -144,7 +139,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 # One round trip, so that the rows are locked for a short time. Parts of one statement run in an
 # order that is the same each time, and every writer has this statement.
 PUT: Final = f"""
-WITH facets AS ({_PUT_FACETS}), buckets AS ({_PUT_BUCKETS}), usage AS ({_PUT_USAGE}),
+WITH facets AS ({_PUT_FACETS}), hours AS ({_PUT_HOURS}), usage AS ({_PUT_USAGE}),
      sessions_ AS ({_PUT_SESSIONS}), users_ AS ({_PUT_USERS})
 SELECT
 """
@@ -158,9 +153,8 @@ class _Facet(msgspec.Struct):
     n: int = 0
 
 
-class _Bucket(msgspec.Struct):
+class _Hour(msgspec.Struct):
     p: UUID
-    g: str
     at: datetime
     n: int
     ec: int
@@ -224,8 +218,10 @@ async def write(connection: Connection, deltas: ByProject) -> None:
         for key, n in sorted(one.facets.items())
         if n
     ]
-    buckets = [
-        _Bucket(project, *key, *counts) for project, one in of for key, counts in one.buckets()
+    hours = [
+        _Hour(project, hour, *sums)
+        for project, one in of
+        for hour, sums in sorted(one.hours.items())
     ]
     usage = [
         _Usage(project, *key, sums[0], sums[1], sums[2], sums[3])
@@ -243,11 +239,10 @@ async def write(connection: Connection, deltas: ByProject) -> None:
         for project, one in of
         for key, user in sorted(one.users.items())
     ]
-    parts = (facets, buckets, usage, sessions, users)
+    parts = (facets, hours, usage, sessions, users)
     if any(parts):
         await connection.execute(PUT, *map(_ENCODER.encode, parts))
     await _put(connection, REMOVE_FACETS, [one for one in facets if one.n < 0])
-    await _put(connection, REMOVE_BUCKETS, [one for one in buckets if one.n < 0])
     await _put(connection, REMOVE_USAGE, [one for one in usage if one.n < 0])
     stale = [_Owner(project, key) for project, one in of for key in sorted(one.stale_sessions)]
     await _put(connection, REMOVE_SESSIONS, stale)

@@ -136,17 +136,24 @@ class TraceFacetRow(Table, tablename="trace_facets"):
     trace_count = BigInt()
 
 
-class TraceBucketRow(Table, tablename="trace_buckets"):
+class TraceHourRow(Table, tablename="trace_hours"):
     project_id = UUID(primary_key=True)
-    granularity = Text()
-    bucket = Timestamptz()
+    hour = Timestamptz()
     trace_count = BigInt()
     error_count = BigInt()
     latency_count = BigInt()
     latency_us = Numeric()
-    p50_us = DoublePrecision(null=True, default=None)
-    p90_us = DoublePrecision(null=True, default=None)
-    p99_us = DoublePrecision(null=True, default=None)
+    revision = BigInt()
+
+
+class TracePercentilesRow(Table, tablename="trace_percentiles"):
+    project_id = UUID(primary_key=True)
+    granularity = Text()
+    bucket = Timestamptz()
+    revision = BigInt()
+    p50_us = DoublePrecision()
+    p90_us = DoublePrecision()
+    p99_us = DoublePrecision()
 
 
 class UsageHourRow(Table, tablename="usage_hours"):
@@ -202,7 +209,8 @@ ALL: Final = (
     TracePayloadRow,
     SpanRow,
     TraceFacetRow,
-    TraceBucketRow,
+    TraceHourRow,
+    TracePercentilesRow,
     UsageHourRow,
     SessionRow,
     TraceUserRow,

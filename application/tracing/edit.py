@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from application.tracing.ports import Sessions, Traces
-from domain.errors import NotFound
+from domain.errors import Invalid, NotFound
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.span import Span
@@ -53,8 +53,9 @@ class TagTraces:
     ) -> int:
         """The number of traces that are there, changed or not; 0 where there is nothing to do.
 
-        `traces` are at most EDITED_MAX. Safe to repeat. Raises Unavailable.
+        Safe to repeat. Raises Invalid for more than EDITED_MAX traces, Unavailable.
         """
+        _check_count(traces)
         if not add and not remove:
             return 0
         return await self.traces.retag(project, traces, add, remove)
@@ -79,7 +80,11 @@ class DeleteTraces:
     traces: Traces
 
     async def __call__(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
-        """How many were there, of at most EDITED_MAX. Safe to repeat. Raises Unavailable."""
+        """How many were there. Safe to repeat.
+
+        Raises Invalid for more than EDITED_MAX, Unavailable.
+        """
+        _check_count(traces)
         return await self.traces.delete(project, traces)
 
 
@@ -94,3 +99,8 @@ class DeleteSession:
         if not (deleted := await self.sessions.delete(project, session)):
             raise NotFound("Session not found")
         return deleted
+
+
+def _check_count(traces: Sequence[TraceId]) -> None:
+    if len(traces) > EDITED_MAX:
+        raise Invalid(f"at most {EDITED_MAX} traces at once, not {len(traces)}")

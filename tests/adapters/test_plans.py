@@ -151,7 +151,13 @@ READS: dict[str, tuple[Callable[[Seeded], Awaitable[object]], dict[str, int]]] =
     ),
     "users": (figures("users", Window()), {}),
 }
-EXACT: Final = {"trace_facets", "trace_buckets", "trace_users", "usage_hours"}  # what is counted
+EXACT: Final = {
+    "trace_facets",
+    "trace_hours",
+    "trace_percentiles",
+    "trace_users",
+    "usage_hours",
+}  # what is counted
 
 
 @pytest.mark.parametrize("read", READS)

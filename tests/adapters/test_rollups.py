@@ -30,7 +30,7 @@ pytestmark = pytest.mark.service
 MIGRATION = "adapters.postgres.migrations.pandaprobe_2026_11_25t03_30_00_000000"
 COUNTED = {
     "trace_facets": "kind, value, trace_count",
-    "trace_buckets": "granularity, bucket, trace_count, error_count, latency_count, latency_us",
+    "trace_hours": "hour, trace_count, error_count, latency_count, latency_us",
     "usage_hours": "hour, has_model, model, calls, prompt_tokens, completion_tokens, cost",
     "sessions": "*",
     "trace_users": "*",
@@ -125,7 +125,9 @@ async def counted(pool: Pool, of: Sequence[ProjectId]) -> dict[str, list[str]]:
         table: sorted(
             str([one.normalize() if isinstance(one, Decimal) else one for one in row])
             for row in await pool.fetch(
-                f"SELECT project_id, {columns} FROM {table} WHERE project_id = ANY($1)", of
+                f"SELECT project_id, {columns} FROM {table} WHERE project_id = ANY($1)"
+                f" {'AND trace_count > 0' if table == 'trace_hours' else ''}",
+                of,
             )
         )
         for table, columns in COUNTED.items()

@@ -9,6 +9,7 @@ import pytest
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraces
 from application.tracing.edit import (
+    EDITED_MAX,
     ChangeSpan,
     ChangeTrace,
     DeleteSession,
@@ -16,7 +17,7 @@ from application.tracing.edit import (
     DeleteTraces,
     TagTraces,
 )
-from domain.errors import NotFound, Unavailable
+from domain.errors import Invalid, NotFound, Unavailable
 from domain.ids import ProjectId, TraceId
 from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.trace import Trace
@@ -183,3 +184,12 @@ async def test_a_store_out_of_reach_is_told_not_a_count_of_none():
     for call in calls:
         with pytest.raises(Unavailable):
             await call
+
+
+async def test_at_most_so_many_traces_are_edited_at_once(traces):
+    many = [trace_id() for _ in range(EDITED_MAX + 1)]
+    with pytest.raises(Invalid, match="500"):
+        await DeleteTraces(traces)(OURS, many)
+    with pytest.raises(Invalid, match="500"):
+        await TagTraces(traces)(OURS, many, ["a"], [])
+    assert await DeleteTraces(traces)(OURS, many[1:]) == 0

@@ -168,7 +168,7 @@ def test_every_port_has_a_contract(port):
     assert re.search(r"tests/contracts/test_\w+\.py", ast.get_docstring(ports()[port]) or "")
 
 
-@pytest.mark.parametrize("port", ["Traces"])
+@pytest.mark.parametrize("port", ["Traces", "Sessions", "TraceAnalytics"])
 def test_no_method_of_a_port_of_traces_lacks_a_project(port):
     methods = [node for node in ports()[port].body if isinstance(node, Function.__value__)]
     assert {dotted(one.args.args[1].annotation) for one in methods} == {"ProjectId"}

@@ -21,7 +21,7 @@ from adapters.postgres import migrating
 from adapters.postgres.amending import PUT_PAYLOADS, WRITE_BACK
 from adapters.postgres.counted import Counted
 from adapters.postgres.engine import Connection, Pool, PoolSettings, opened
-from adapters.postgres.ingest import PAYLOAD_COLUMNS, Item, TraceWriter
+from adapters.postgres.ingest import Item, TraceWriter
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.rows import SPAN_COLUMNS, TRACE_COLUMNS, span_row, trace_row
 from adapters.postgres.rows import columns as columns_of
@@ -36,6 +36,7 @@ from tests.benchmarks.bodies import body
 from tests.benchmarks.folder import bench_folder
 from tests.builders import prices
 
+PAYLOAD_COLUMNS = ("project_id", "trace_id", "input", "output")
 BATCH = 64
 BATCHES = 60
 PROJECT = ProjectId(uuid.UUID(int=1))

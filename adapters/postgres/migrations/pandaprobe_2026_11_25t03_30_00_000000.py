@@ -117,22 +117,32 @@ ROLL_UPS = (
         PRIMARY KEY (project_id, kind, value)
     ) WITH (fillfactor = 50)
     """,
-    # Traces by their start. Percentiles are NULL where nobody has asked for them since
-    # the last write.
+    # Traces by their start. Every write to an hour counts up its revision; an hour stays when its
+    # last trace is gone, so that no revision comes twice.
     """
-    CREATE TABLE IF NOT EXISTS trace_buckets (
+    CREATE TABLE IF NOT EXISTS trace_hours (
         project_id uuid NOT NULL,
-        granularity text COLLATE "C" NOT NULL CHECK (granularity IN ('hour', 'day', 'week')),
-        bucket timestamptz NOT NULL,
+        hour timestamptz NOT NULL,
         trace_count bigint NOT NULL,
         error_count bigint NOT NULL,
         latency_count bigint NOT NULL,
         latency_us numeric NOT NULL,
-        p50_us float8,
-        p90_us float8,
-        p99_us float8,
-        PRIMARY KEY (project_id, granularity, bucket)
+        revision bigint NOT NULL DEFAULT 1,
+        PRIMARY KEY (project_id, hour)
     ) WITH (fillfactor = 50)
+    """,
+    # Percentiles of a bucket, valid while the revisions of its hours add up to `revision`.
+    """
+    CREATE TABLE IF NOT EXISTS trace_percentiles (
+        project_id uuid NOT NULL,
+        granularity text COLLATE "C" NOT NULL CHECK (granularity IN ('hour', 'day', 'week')),
+        bucket timestamptz NOT NULL,
+        revision bigint NOT NULL,
+        p50_us float8 NOT NULL,
+        p90_us float8 NOT NULL,
+        p99_us float8 NOT NULL,
+        PRIMARY KEY (project_id, granularity, bucket)
+    )
     """,
     # Spans by their start and model; has_model tells no model from the empty one.
     """
@@ -216,7 +226,9 @@ def _facets(kind: str, value: str, source: str, search: str = "NULL::text") -> s
 
 
 FILLED = (
-    "TRUNCATE trace_facets, trace_buckets, usage_hours, sessions, trace_users",
+    """
+    TRUNCATE trace_facets, trace_hours, trace_percentiles, usage_hours, sessions, trace_users
+    """,
     _facets("all", "''::text", "traces AS t"),
     _facets("error", "''::text", "(SELECT * FROM traces WHERE status = 'ERROR' OR error_span_count > 0) AS t"),
     _facets("status", "t.status", "traces AS t"),
@@ -240,13 +252,11 @@ FILLED = (
               AND strpos(coalesce(m.value #>> '{{}}', 'null'), E'\\x1f') = 0""",
     ),
     """
-    INSERT INTO trace_buckets (project_id, granularity, bucket, trace_count, error_count,
-                               latency_count, latency_us)
-    SELECT project_id, granularity, date_trunc(granularity, started_at), count(*),
+    INSERT INTO trace_hours (project_id, hour, trace_count, error_count, latency_count, latency_us)
+    SELECT project_id, date_trunc('hour', started_at), count(*),
            count(*) FILTER (WHERE status = 'ERROR'), count(latency_us),
            coalesce(sum(latency_us), 0)
-    FROM traces CROSS JOIN unnest(ARRAY['hour', 'day', 'week']) AS granularity
-    GROUP BY project_id, granularity, date_trunc(granularity, started_at)
+    FROM traces GROUP BY project_id, date_trunc('hour', started_at)
     """,
     """
     INSERT INTO usage_hours (project_id, hour, has_model, model, calls, prompt_tokens,
@@ -294,7 +304,10 @@ FILLED = (
 FORWARDS = (*COLUMNS, *INDEXES, *ROLL_UPS, *FILLED)
 
 BACKWARDS = (
-    "DROP TABLE IF EXISTS trace_facets, trace_buckets, usage_hours, sessions, trace_users",
+    """
+    DROP TABLE IF EXISTS trace_facets, trace_hours, trace_percentiles, usage_hours, sessions,
+        trace_users
+    """,
     "DROP INDEX IF EXISTS spans_started",
     """
     DROP INDEX IF EXISTS traces_started, traces_ended, traces_latency, traces_name,

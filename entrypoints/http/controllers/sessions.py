@@ -143,7 +143,7 @@ SESSIONS: Final = PagedList(
     {
         SessionSort.RECENT: INSTANT,
         SessionSort.TRACE_COUNT: WHOLE,
-        SessionSort.LATENCY: or_none(WHOLE),
+        SessionSort.LATENCY: or_none(AMOUNT),
         SessionSort.COST: AMOUNT,
     },
     TEXT,
