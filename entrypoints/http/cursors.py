@@ -24,6 +24,7 @@ from entrypoints.http.wire import PaginatedResponse
 
 CURSOR_MAX: Final = 6_000  # characters: a name of 512 escaped characters and its id need 4,300
 AMOUNT_MAX: Final = 1_500  # digits, before the point and after it: sums of doubles have fewer
+DIGITS_MAX: Final = 60  # of a sum of whole numbers: more than can ever come together
 MALFORMED: Final = "is no cursor"
 FOREIGN: Final = "belongs to another query: begin again without a cursor"
 DIRECTION: Final = "In which direction; what has no value comes last in both"
@@ -84,6 +85,13 @@ def _amount(text: str) -> Decimal:
     return amount
 
 
+def _whole(text: str) -> int:
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= DIGITS_MAX):
+        raise Refused(MALFORMED)
+    return int(text)
+
+
 def _since_epoch(at: datetime) -> int:
     return (at - _EPOCH) // _MICROSECOND
 
@@ -98,6 +106,7 @@ INSTANT: Final = Kind(
 )
 WHOLE: Final = Kind(Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)], int, int)
 TEXT: Final = Kind(str, str, _text)
+SUM: Final = Kind(str, str, _whole)  # of whole numbers, beyond 64 bits
 AMOUNT: Final = Kind(str, str, _amount)
 ID: Final = Kind(UUID, lambda one: one, lambda one: one)
 

@@ -20,6 +20,7 @@ from entrypoints.http.cursors import (
     AMOUNT,
     DIRECTION,
     INSTANT,
+    SUM,
     TEXT,
     WHOLE,
     PagedList,
@@ -143,7 +144,7 @@ SESSIONS: Final = PagedList(
     {
         SessionSort.RECENT: INSTANT,
         SessionSort.TRACE_COUNT: WHOLE,
-        SessionSort.LATENCY: or_none(AMOUNT),
+        SessionSort.LATENCY: or_none(SUM),
         SessionSort.COST: AMOUNT,
     },
     TEXT,
