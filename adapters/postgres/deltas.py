@@ -201,14 +201,14 @@ class Deltas:
             growth.count(before, -1)
 
     def _shrink(self, before: Counted, *, session: str | None, user: str | None) -> None:
-        # The rows are merged with nothing, which locks them in their order, and then counted anew.
+        # A session's row is merged with nothing, which locks it in its order, and counted anew.
         start = before.trace.started_at
         if session is not None:
             self.stale_sessions.add(session)
             self.sessions.setdefault(session, SessionGrowth.at(before.trace))
         if user is not None:
             self.stale_users.add(user)
-            self.users.setdefault(user, UserGrowth(start, start))
+            self.users.setdefault(user, UserGrowth(start, start)).count(before, -1)
 
 
 type ByProject = defaultdict[ProjectId, Deltas]

@@ -9,7 +9,14 @@ from typing import Final
 from adapters.postgres import rollups
 from adapters.postgres.amending import Amended, counted, locked, merge, put_back, stored_spans
 from adapters.postgres.deltas import ByProject, Deltas, by_project
-from adapters.postgres.engine import ACQUIRE_TIMEOUT_S, UNSTORABLE, Connection, Pool, translated
+from adapters.postgres.engine import (
+    ACQUIRE_TIMEOUT_S,
+    UNSTORABLE,
+    WRITE_TIMEOUT_S,
+    Connection,
+    Pool,
+    translated,
+)
 from adapters.postgres.ingest import suspects, unstorable
 from adapters.postgres.rows import SPAN_COLUMNS, TRACE_COLUMNS, span_of, trace_of
 from application.tracing.ports import PriceBook
@@ -21,7 +28,8 @@ from domain.tracing.trace import Trace, in_order
 from domain.tracing.usage import EXACT
 
 EDITORS: Final = 2  # who waits for the lock of a busy trace holds a connection: a few may
-CHUNK: Final = 1_000  # traces that one statement removes
+CHUNK: Final = 1_000  # traces of a session that one transaction removes
+CHUNK_SPANS: Final = 50_000  # and spans; a single trace may have more
 
 READ_TRACE: Final = f"""
 SELECT {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}, input, output
@@ -61,8 +69,19 @@ FROM gone GROUP BY hour, model
 DELETE_PAYLOADS: Final = """
 DELETE FROM trace_payloads WHERE project_id = $1 AND trace_id = ANY($2::uuid[])
 """
+COUNT_OF_SESSION: Final = """
+SELECT trace_count FROM sessions WHERE project_id = $1 AND session_id = $2
+"""
+# Some traces of a session, of $3 spans together or one trace, of $4 traces at most.
 OF_SESSION: Final = """
-SELECT trace_id FROM traces WHERE project_id = $1 AND session_id = $2 ORDER BY trace_id
+SELECT trace_id FROM (
+  SELECT trace_id, started_at, row_number() OVER upto AS place, sum(span_count) OVER upto AS spans
+  FROM (
+    SELECT trace_id, started_at, span_count FROM traces
+    WHERE project_id = $1 AND session_id = $2 ORDER BY started_at, trace_id LIMIT $4
+  ) AS first WINDOW upto AS (ORDER BY started_at, trace_id)
+) AS counted
+WHERE spans <= $3 OR place = 1
 """
 
 
@@ -90,7 +109,11 @@ class TraceEdits:
             async with asyncio.timeout(ACQUIRE_TIMEOUT_S):
                 await self.turns.acquire()
             try:
-                async with self.pool.acquire() as connection, connection.transaction():
+                async with (
+                    asyncio.timeout(WRITE_TIMEOUT_S),
+                    self.pool.acquire() as connection,
+                    connection.transaction(),
+                ):
                     deltas = by_project()
                     yield connection, deltas
                     await rollups.write(connection, deltas)
@@ -171,15 +194,18 @@ class TraceEdits:
             return await self._delete(connection, deltas[project], project, traces, None)
 
     async def delete_session(self, project: ProjectId, session: str) -> int:
-        """Removes the traces that the session has now, in one transaction."""
-        async with self.transaction() as (connection, deltas):
-            rows = await connection.fetch(OF_SESSION, project, session)
-            traces = [TraceId(row[0]) for row in rows]
-            gone = 0
-            for start in range(0, len(traces), CHUNK):
-                chunk = traces[start : start + CHUNK]
-                gone += await self._delete(connection, deltas[project], project, chunk, session)
-            return gone
+        """Removes as many traces as the session has now, so few at once that others can go on."""
+        async with translated():
+            wanted = await self.pool.fetchval(COUNT_OF_SESSION, project, session) or 0
+        gone = 0
+        while gone < wanted:
+            async with self.transaction() as (connection, deltas):
+                rows = await connection.fetch(OF_SESSION, project, session, CHUNK_SPANS, CHUNK)
+                some = [TraceId(row[0]) for row in rows]
+                gone += await self._delete(connection, deltas[project], project, some, session)
+            if not some:
+                break
+        return gone
 
     async def _delete(
         self,

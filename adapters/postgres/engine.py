@@ -20,9 +20,10 @@ type Connection = (
 CONNECT_TIMEOUT_S: Final = 5
 ACQUIRE_TIMEOUT_S: Final = 10  # for a free connection; who waits longer had better come back
 SILENCE_S: Final = 5  # beyond the statement timeout, before a server counts as gone
+WRITE_TIMEOUT_S: Final = 20  # clients give up after 30: they are told first
 CLOSE_TIMEOUT_S: Final = 2
 QUERIES_MAX: Final = 50_000  # of one connection, which is then replaced
-LOCK_TIMEOUT_MS: Final = 10_000  # longer than any batch; a wait beyond it is somebody's fault
+LOCK_TIMEOUT_MS: Final = 2_000  # longer than any batch; a wait beyond it is somebody's fault
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # what Postgres counts from
 _MICROSECOND: Final = timedelta(microseconds=1)
 IDLE_S: Final = 300  # a connection that nobody wants for so long is closed

@@ -5,9 +5,12 @@ meet nothing and are copied in. Known traces are locked, merged by the domain's 
 written back: no rule of merging is told a second time in SQL. Figures: docs/adr/0004.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from asyncpg import LockNotAvailableError
 
 from adapters.postgres import rollups
 from adapters.postgres.amending import (
@@ -20,7 +23,7 @@ from adapters.postgres.amending import (
 )
 from adapters.postgres.counted import Counted
 from adapters.postgres.deltas import by_project
-from adapters.postgres.engine import OUT_OF_REACH, UNSTORABLE, Connection, Pool
+from adapters.postgres.engine import OUT_OF_REACH, UNSTORABLE, WRITE_TIMEOUT_S, Connection, Pool
 from adapters.postgres.rows import columns, span_row, trace_row
 from application.tracing.ports import PriceBook
 from domain.errors import FieldError, Invalid, Unavailable
@@ -48,9 +51,15 @@ SELECT project_id, trace_id FROM new
 """
 
 
+BLAMED: Final = (*UNSTORABLE, LockNotAvailableError)
+
+
 def is_passing(error: Exception) -> bool:
-    """Whether another try may succeed: the moment was wrong, not the value."""
-    return isinstance(error, (*OUT_OF_REACH, Unavailable)) and not isinstance(error, UNSTORABLE)
+    """Whether the moment was wrong for all, and no single trace is to blame.
+
+    One that somebody has locked for long is to blame: the others needn't wait for it.
+    """
+    return isinstance(error, (*OUT_OF_REACH, Unavailable)) and not isinstance(error, BLAMED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +76,12 @@ class TraceWriter:
         another: a later round must not wait for a key while it holds greater ones.
         """
         incoming = _by_key(items)
-        for _ in range(ROUNDS_MAX):
-            async with self.pool.acquire() as connection, connection.transaction():
-                incoming = await self._store(connection, incoming)
-            if not incoming:
-                return
+        async with asyncio.timeout(WRITE_TIMEOUT_S):
+            for _ in range(ROUNDS_MAX):
+                async with self.pool.acquire() as connection, connection.transaction():
+                    incoming = await self._store(connection, incoming)
+                if not incoming:
+                    return
         raise Unavailable("This trace is being deleted; try again")
 
     async def _store(self, connection: Connection, incoming: dict[Key, Trace]) -> dict[Key, Trace]:

@@ -51,16 +51,16 @@ async def migrate(pool: Pool) -> list[str]:
     Of several processes one migrates while the others wait, and then find nothing to do.
     """
     async with translated(), pool.acquire() as turn:
-        await turn.execute(f"SET lock_timeout = {TURN_TIMEOUT_MS}; SET statement_timeout = 0")
-        await turn.execute("SELECT pg_advisory_lock($1)", TURN)
         try:
+            await turn.execute(f"SET lock_timeout = {TURN_TIMEOUT_MS}; SET statement_timeout = 0")
+            await turn.execute("SELECT pg_advisory_lock($1)", TURN)
             due = await pending(pool)
             if due:
                 await _run(ForwardsMigrationManager(app_name=APP, migration_id="all"))
             return due
         finally:
-            await turn.execute("SELECT pg_advisory_unlock($1)", TURN)
             await turn.execute("RESET lock_timeout; RESET statement_timeout")
+            await turn.execute("SELECT pg_advisory_unlock_all()")
 
 
 async def undo(migration_id: str) -> None:

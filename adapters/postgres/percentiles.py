@@ -1,5 +1,6 @@
 """Traces over time: counted by every write; percentiles once computed are kept until the next."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from domain.tracing.analytics import (
 
 _log: Final = logging.getLogger(__name__)
 
+KEEP_TIMEOUT_S: Final = 1  # the answer waits for it
 KEPT_MIN: Final = 5_000  # latencies in one answer: sorting fewer takes no longer than a write
 
 BUCKETS: Final = f"""
@@ -98,13 +100,13 @@ class Volume:
     async def keep(self, pool: Pool) -> None:
         """Saves who asks next the work, where it was much. Never fails."""
         over = [(old, new) for old, new in self.computed if old["is_over"]]
-        if sum(old["latency_count"] for old, _ in over) < KEPT_MIN:
+        if not over or sum(old["latency_count"] for old, _ in over) < KEPT_MIN:
             return
         rows = sorted((old["bucket"], old["revision"], *new["percentiles"]) for old, new in over)
         try:
-            await pool.execute(
-                KEEP, self.project, self.granularity, *map(list, zip(*rows, strict=True))
-            )
+            async with asyncio.timeout(KEEP_TIMEOUT_S):
+                columns = map(list, zip(*rows, strict=True))
+                await pool.execute(KEEP, self.project, self.granularity, *columns)
         except (*OUT_OF_REACH, asyncpg.PostgresError):
             _log.warning("percentiles were not kept", exc_info=True)
 

@@ -4,7 +4,6 @@ Each statement takes its rows in the order of their keys, and the tables always 
 writers wait for each other, and never in a circle. Traces are locked before any of it.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -21,7 +20,7 @@ _PUT_FACETS: Final = """
 INSERT INTO trace_facets AS f (project_id, kind, value, search_value, trace_count)
 SELECT * FROM json_to_recordset($1) AS u(p uuid, k text, v text, s text, n bigint)
 ON CONFLICT (project_id, kind, value) DO UPDATE
-SET trace_count = f.trace_count + excluded.trace_count
+SET trace_count = f.trace_count + excluded.trace_count, search_value = excluded.search_value
 """
 REMOVE_FACETS: Final = """
 DELETE FROM trace_facets AS f USING json_to_recordset($1) AS u(p uuid, k text, v text)
@@ -120,10 +119,10 @@ ON CONFLICT (project_id, user_id) DO UPDATE SET
   first_seen = least(s.first_seen, excluded.first_seen),
   last_seen = greatest(s.last_seen, excluded.last_seen)
 """
+# What can be taken back was; the first and the last are at the ends of an index.
 COUNT_USERS: Final = """
-UPDATE trace_users AS s SET (trace_count, error_count, first_seen, last_seen) = (
-  SELECT count(*), count(*) FILTER (WHERE t.status = 'ERROR'), min(t.started_at),
-         max(t.started_at)
+UPDATE trace_users AS s SET (first_seen, last_seen) = (
+  SELECT min(t.started_at), max(t.started_at)
   FROM traces AS t WHERE t.project_id = u.p AND t.user_id = u.s
 )
 FROM json_to_recordset($1) AS u(p uuid, s text)
@@ -131,13 +130,23 @@ WHERE s.project_id = u.p AND s.user_id = u.s
 """
 REMOVE_USERS: Final = """
 DELETE FROM trace_users AS s USING json_to_recordset($1) AS u(p uuid, s text)
-WHERE s.project_id = u.p AND s.user_id = u.s AND NOT EXISTS (
-  SELECT FROM traces AS t WHERE t.project_id = u.p AND t.user_id = u.s)
+WHERE s.project_id = u.p AND s.user_id = u.s AND s.trace_count = 0
 """
 _ENCODER: Final = msgspec.json.Encoder()
 
-# One round trip, so that the rows are locked for a short time. Parts of one statement run in an
-# order that is the same each time, and every writer has this statement.
+# The rows of sessions and users first, since counting them anew may take a while, and then those
+# that every trace of a project is counted in: users, sessions, usage, hours, facets. Mostly all of
+# it is one statement, so that these are locked for one round trip and the COMMIT. Postgres carries
+# out the parts of a WITH that nobody reads from the last to the first.
+PUT_OWNERS: Final = (
+    (f"WITH sessions_ AS ({_PUT_SESSIONS}), users_ AS ({_PUT_USERS}) SELECT")
+    .replace("$4", "$1")
+    .replace("$5", "$2")
+)
+PUT_COUNTS: Final = f"""
+WITH facets AS ({_PUT_FACETS}), hours AS ({_PUT_HOURS}), usage AS ({_PUT_USAGE})
+SELECT
+"""
 PUT: Final = f"""
 WITH facets AS ({_PUT_FACETS}), hours AS ({_PUT_HOURS}), usage AS ({_PUT_USAGE}),
      sessions_ AS ({_PUT_SESSIONS}), users_ AS ({_PUT_USERS})
@@ -239,17 +248,30 @@ async def write(connection: Connection, deltas: ByProject) -> None:
         for project, one in of
         for key, user in sorted(one.users.items())
     ]
-    parts = (facets, hours, usage, sessions, users)
-    if any(parts):
-        await connection.execute(PUT, *map(_ENCODER.encode, parts))
-    await _put(connection, REMOVE_FACETS, [one for one in facets if one.n < 0])
-    await _put(connection, REMOVE_USAGE, [one for one in usage if one.n < 0])
-    stale = [_Owner(project, key) for project, one in of for key in sorted(one.stale_sessions)]
-    await _put(connection, REMOVE_SESSIONS, stale)
-    await _put(connection, COUNT_SESSIONS, stale)
-    stale = [_Owner(project, key) for project, one in of for key in sorted(one.stale_users)]
-    await _put(connection, REMOVE_USERS, stale)
-    await _put(connection, COUNT_USERS, stale)
+    counts, owners = (facets, hours, usage), (sessions, users)
+    if stale := _stale(deltas):
+        await connection.execute(PUT_OWNERS, *map(_ENCODER.encode, owners))
+        for sql, keys in stale:
+            await connection.execute(sql, _ENCODER.encode(keys))
+        if any(counts):
+            await connection.execute(PUT_COUNTS, *map(_ENCODER.encode, counts))
+    elif any(counts) or any(owners):
+        await connection.execute(PUT, *map(_ENCODER.encode, (*counts, *owners)))
+    for sql, some in ((REMOVE_USAGE, usage), (REMOVE_FACETS, facets)):
+        if fewer := [one for one in some if one.n < 0]:
+            await connection.execute(sql, _ENCODER.encode(fewer))
+
+
+def _stale(deltas: ByProject) -> list[tuple[str, list[_Owner]]]:
+    """What has to be counted anew, and how."""
+    of = sorted(deltas.items())
+    users = [_Owner(project, key) for project, one in of for key in sorted(one.stale_users)]
+    sessions = [_Owner(project, key) for project, one in of for key in sorted(one.stale_sessions)]
+    steps = (
+        (REMOVE_USERS, users), (COUNT_USERS, users),
+        (REMOVE_SESSIONS, sessions), (COUNT_SESSIONS, sessions),
+    )  # fmt: skip
+    return [(sql, keys) for sql, keys in steps if keys]
 
 
 def _session(project: ProjectId, session: str, one: SessionGrowth) -> _Session:
@@ -260,8 +282,3 @@ def _session(project: ProjectId, session: str, one: SessionGrowth) -> _Session:
         sorted(one.tags), one.totals.spans, one.totals.errors, one.totals.prompt_tokens,
         one.totals.completion_tokens, one.totals.cost,
     )  # fmt: skip
-
-
-async def _put(connection: Connection, sql: str, rows: Sequence[msgspec.Struct]) -> None:
-    if rows:
-        await connection.execute(sql, _ENCODER.encode(rows))

@@ -15,15 +15,19 @@ from domain.ids import ProjectId
 
 MANY: Final = ""  # instead of the terms of members, where there are too many of them
 
-REMEMBERED_MAX: Final = 10_000  # terms: tags and models come again and again
+REMEMBERED_MAX: Final = 10_000  # tags and models, which are short and come again and again
 
 
-@lru_cache(REMEMBERED_MAX)
 def term(project: ProjectId, kind: str, *value: str) -> int:
     """A signed 64-bit number."""
     text = SEPARATOR.join((str(project), kind, *value))
     digest = hashlib.md5(text.encode(), usedforsecurity=False).digest()
     return int.from_bytes(digest[:8], signed=True)
+
+
+@lru_cache(REMEMBERED_MAX)
+def _label_term(project: ProjectId, kind: str, label: str) -> int:
+    return term(project, kind, label)
 
 
 def metadata_terms(project: ProjectId, key: str, texts: Sequence[str]) -> list[int]:
@@ -37,8 +41,8 @@ def metadata_terms(project: ProjectId, key: str, texts: Sequence[str]) -> list[i
 def trace_terms(counted: Counted) -> list[int]:
     """All terms of a trace."""
     project = counted.project
-    found = [term(project, TAG, tag) for tag in dict.fromkeys(counted.trace.tags)]
-    found += [term(project, MODEL, model) for model in counted.models]
+    found = [_label_term(project, TAG, tag) for tag in dict.fromkeys(counted.trace.tags)]
+    found += [_label_term(project, MODEL, model) for model in counted.models]
     if counted.has_many_members:
         found.append(term(project, METADATA, MANY))
     else:

@@ -23,7 +23,7 @@ FROM names
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class Estimate:
     """A clause, and how many traces it admits at most; None where nothing tells."""
 
     clause: Clause
@@ -36,7 +36,7 @@ class Counts:
     """`all`: the traces of the project. `total`: those that match, None where it isn't known."""
 
     all: int
-    clauses: Sequence[Counted]
+    clauses: Sequence[Estimate]
 
     @property
     def most(self) -> int:
@@ -67,13 +67,13 @@ async def counts(
     for clause in clauses:
         number = -1 if clause.counter is None else next(numbers)
         most = None if number < 0 else number
-        counted.append(Counted(clause, most, clause.is_exact and most is not None))
+        counted.append(Estimate(clause, most, clause.is_exact and most is not None))
     if part:
         counted.append(await _named(connection, project, part))
     return Counts(row[0], counted)
 
 
-async def count(connection: Connection, project: ProjectId, clauses: Sequence[Counted]) -> int:
+async def count(connection: Connection, project: ProjectId, clauses: Sequence[Estimate]) -> int:
     """How many traces match, counted now."""
     p = Parameters([project])
     where = " AND ".join(["project_id = $1", *p.all_of(one.clause.sql for one in clauses)])
@@ -81,11 +81,11 @@ async def count(connection: Connection, project: ProjectId, clauses: Sequence[Co
     return total
 
 
-async def _named(connection: Connection, project: ProjectId, part: str) -> Counted:
+async def _named(connection: Connection, project: ProjectId, part: str) -> Estimate:
     row = await connection.fetchrow(_NAMES, project, like(part), NAMES_MAX)
     assert row is not None  # an aggregate
     if row["names"] <= NAMES_MAX:
         sql = Sql("name = ANY({}::text[])", (row["some"],))
     else:
         sql = Sql("search_name LIKE {}", (like(part),))
-    return Counted(Clause(sql), row["traces"], is_exact=True)
+    return Estimate(Clause(sql), row["traces"], is_exact=True)

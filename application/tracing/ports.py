@@ -137,9 +137,10 @@ class Sessions(Protocol):
         ...
 
     async def delete(self, project: ProjectId, session: str) -> int:
-        """Removes the traces of a session, all or none; the number there was.
+        """Removes the traces of a session with their spans; the number there was.
 
-        Raises Unavailable.
+        A large one goes in pieces: each goes wholly or not at all, and after a failure or an
+        interruption the rest is still there, for the next call. Raises Unavailable.
         """
         ...
 

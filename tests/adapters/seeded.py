@@ -37,14 +37,16 @@ SEED: Final = (
     """
     INSERT INTO traces (project_id, trace_id, name, search_name, status, started_at, ended_at,
                         session_id, user_id, environment, release, tags, metadata, span_count,
-                        error_span_count, prompt_tokens, completion_tokens, total_cost)
+                        error_span_count, prompt_tokens, completion_tokens, total_cost, models,
+                        terms)
     SELECT $1, gen_random_uuid(), 'run ' || i % 20, 'run ' || i % 20,
            CASE WHEN i % 20 = 0 THEN 'ERROR' ELSE 'COMPLETED' END, at,
            CASE WHEN i % 100 > 0 THEN at + i % 997 * interval '7 ms' END,
            'conv-' || i / $5::int, 'user-' || i % 500,
            CASE WHEN i % 5 > 0 THEN 'production' ELSE 'staging' END, '1.' || i / 2000,
            CASE WHEN i % 100 = 7 THEN ARRAY['canary', 'prod'] ELSE ARRAY['prod'] END,
-           json_build_object('tenant', 't-' || i % 200), 3, 0, 36, 15, 0.5
+           json_build_object('tenant', 't-' || i % 200), 3, 0, 36, 15, 0.5, '{}',
+           '{}'
     FROM generate_series(0, $4::int - 1) AS i
     CROSS JOIN LATERAL (SELECT $2::timestamptz + i * $3::interval AS at) AS started
     """,

@@ -137,7 +137,7 @@ async def counted(pool: Pool, of: Sequence[ProjectId]) -> dict[str, list[str]]:
 async def recount(pool: Pool) -> None:
     migration: ModuleType = importlib.import_module(MIGRATION)
     fillings = [sql for sql in migration.COLUMNS if sql.strip().startswith("UPDATE")]
-    assert len(fillings) == 2
+    assert len(fillings) == 1
     async with pool.acquire() as connection, connection.transaction():
         for sql in (*fillings, *migration.FILLED):
             await connection.execute(sql)

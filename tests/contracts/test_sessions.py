@@ -1,5 +1,6 @@
 """Contract of Sessions, run against every adapter."""
 
+import asyncio
 from dataclasses import replace
 from decimal import Decimal
 
@@ -203,3 +204,15 @@ async def test_a_session_follows_what_becomes_of_its_traces(plane):
         await step_taken
         await assert_rolled_up(plane, ours)
     assert await session_counts(plane, ours) == {}
+
+
+async def test_a_session_of_very_many_traces_is_deleted_whole(plane):
+    ours = project()
+    many = [trace(session_id="many") for _ in range(1_010)]
+    await asyncio.gather(*(plane.traces.put(ours, one) for one in many))
+    await fill(plane, ours, trace(session_id="other"))
+    assert await plane.sessions.delete(ours, "many") == 1_010
+    assert await plane.sessions.delete(ours, "many") == 0
+    with pytest.raises(NotFound):
+        await plane.sessions.get(ours, "many", Window())
+    assert await session_counts(plane, ours) == {"other": 1}

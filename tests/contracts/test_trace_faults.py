@@ -97,3 +97,24 @@ async def test_a_change_that_cant_be_stored_names_its_field_and_changes_nothing(
 async def count(traces, of) -> int:
     page = await traces.summaries(of, TraceFilter(), TraceSort.STARTED_AT, SortOrder.ASC, Window())
     return page.total
+
+
+@pytest.mark.slow
+async def test_a_trace_that_somebody_has_locked_fails_alone(pool):
+    ours, locked = project(), trace()
+    others = [trace() for _ in range(10)]
+    async with PostgresTraces.over(pool, prices()) as traces, pool.acquire() as somebody:
+        await traces.put(ours, locked)
+        async with somebody.transaction():
+            await somebody.execute(
+                "SELECT FROM traces WHERE project_id = $1 AND trace_id = $2 FOR UPDATE",
+                ours, locked.id,
+            )  # fmt: skip
+            again = [*others[:5], trace(span(), id=locked.id), *others[5:]]
+            outcomes = await asyncio.gather(
+                *(traces.put(ours, one) for one in again), return_exceptions=True
+            )
+        assert [outcome for outcome in outcomes if outcome is not None] == [outcomes[5]]
+        assert isinstance(outcomes[5], Unavailable)
+        await traces.put(ours, again[5])
+        assert len((await traces.get(ours, locked.id)).spans) == 1

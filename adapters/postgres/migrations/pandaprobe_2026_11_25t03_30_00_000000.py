@@ -18,17 +18,22 @@ def _term(kind: str, value: str) -> str:
     return TERM.format(project="t.project_id", kind=f"'{kind}'", value=value)
 
 
-# How many scalars a trace's metadata has.
-MEMBERS = """(
-    SELECT count(*) FROM json_each(t.metadata) AS m
-    WHERE json_typeof(m.value) NOT IN ('object', 'array')
+# The scalars of a trace's metadata as key and text; of a key that comes twice the last.
+MEMBER = """(
+    SELECT key, coalesce(value #>> '{}', 'null') AS text FROM (
+        SELECT DISTINCT ON (key) key, value
+        FROM json_each(t.metadata) WITH ORDINALITY AS m(key, value, place)
+        ORDER BY key, place DESC
+    ) AS last WHERE json_typeof(value) NOT IN ('object', 'array')
 )"""
+MEMBERS = f"(SELECT count(*) FROM {MEMBER} AS m)"
 LATENCY_BIN = """
 CASE WHEN t.latency_us < 100 THEN t.latency_us
      ELSE t.latency_us - t.latency_us % (10 ^ (length(t.latency_us::text) - 2))::bigint END::text
 """
 
 COLUMNS = (
+    "DROP INDEX IF EXISTS traces_started, traces_session, traces_user",
     # Microseconds: whole numbers, so that sums are exact and can be taken back.
     """
     ALTER TABLE traces
@@ -45,34 +50,42 @@ COLUMNS = (
         autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05
     )
     """,
-    """
-    UPDATE traces AS t SET models = found.models FROM (
-        SELECT project_id, trace_id, array_agg(DISTINCT model COLLATE "C") AS models
-        FROM spans WHERE model IS NOT NULL GROUP BY project_id, trace_id
+    # One pass over the table, without indexes that would have to follow.
+    f"""
+    UPDATE traces AS t SET models = found.models, terms =
+        ARRAY(SELECT {_term("tag", "tag")} FROM unnest(t.tags) AS tag)
+        || ARRAY(SELECT {_term("model", "model")} FROM unnest(found.models) AS model)
+        || CASE
+            WHEN {MEMBERS} > 200 THEN ARRAY[{_term("metadata", "''")}]
+            ELSE ARRAY(SELECT {_term("metadata", "m.key || E'\\x1f' || m.text")} FROM {MEMBER} AS m)
+        END
+    FROM (
+        SELECT t.project_id, t.trace_id, coalesce(
+            array_agg(DISTINCT s.model COLLATE "C") FILTER (WHERE s.model IS NOT NULL), '{{}}'
+        ) AS models
+        FROM traces AS t LEFT JOIN spans AS s USING (project_id, trace_id)
+        GROUP BY t.project_id, t.trace_id
     ) AS found
     WHERE t.project_id = found.project_id AND t.trace_id = found.trace_id
     """,
-    f"""
-    UPDATE traces AS t SET terms =
-        ARRAY(SELECT {_term("tag", "tag")} FROM unnest(t.tags) AS tag)
-        || ARRAY(SELECT {_term("model", "model")} FROM unnest(t.models) AS model)
-        || CASE
-            WHEN {MEMBERS} > 200 THEN ARRAY[{_term("metadata", "''")}]
-            ELSE ARRAY(
-                SELECT {_term("metadata", "m.key || E'\\x1f' || coalesce(m.value #>> '{}', 'null')")}
-                FROM json_each(t.metadata) AS m
-                WHERE json_typeof(m.value) NOT IN ('object', 'array')
-            )
-        END
-    """,
+    # A process of the version before, which knows neither, is to fail rather than to leave out.
+    "ALTER TABLE traces ALTER COLUMN models DROP DEFAULT, ALTER COLUMN terms DROP DEFAULT",
 )
 
 INDEXES = (
     # The list by start in either order; totals and percentiles of a period without the table.
-    "DROP INDEX IF EXISTS traces_started",
     """
-    CREATE INDEX traces_started
+    CREATE INDEX IF NOT EXISTS traces_started
         ON traces (project_id, started_at, trace_id) INCLUDE (status, latency_us)
+    """,
+    # As they were before.
+    """
+    CREATE INDEX IF NOT EXISTS traces_session
+        ON traces (project_id, session_id, started_at, trace_id) WHERE session_id IS NOT NULL
+    """,
+    """
+    CREATE INDEX IF NOT EXISTS traces_user
+        ON traces (project_id, user_id, started_at, trace_id) WHERE user_id IS NOT NULL
     """,
     # The other orders of the list, and the bounds of latency.
     "CREATE INDEX IF NOT EXISTS traces_ended ON traces (project_id, ended_at, trace_id)",
@@ -244,12 +257,11 @@ FILLED = (
     _facets("many members", "''::text", f"(SELECT * FROM traces AS t WHERE {MEMBERS} > 200) AS t"),
     _facets(
         "metadata",
-        "m.key || E'\\x1f' || coalesce(m.value #>> '{}', 'null')",
+        "m.key || E'\\x1f' || m.text",
         f"""(SELECT * FROM traces AS t WHERE {MEMBERS} <= 200) AS t
-            CROSS JOIN LATERAL json_each(t.metadata) AS m
-            WHERE json_typeof(m.value) NOT IN ('object', 'array') AND length(m.key) <= 64
-              AND length(coalesce(m.value #>> '{{}}', 'null')) <= 31
-              AND strpos(coalesce(m.value #>> '{{}}', 'null'), E'\\x1f') = 0""",
+            CROSS JOIN LATERAL {MEMBER} AS m
+            WHERE length(m.key) <= 64 AND length(m.text) <= 31
+              AND strpos(m.text, E'\\x1f') = 0""",
     ),
     """
     INSERT INTO trace_hours (project_id, hour, trace_count, error_count, latency_count, latency_us)
@@ -301,7 +313,9 @@ FILLED = (
     """,
 )
 
-FORWARDS = (*COLUMNS, *INDEXES, *ROLL_UPS, *FILLED)
+ANALYZED = ("ANALYZE",)
+
+FORWARDS = (*COLUMNS, *INDEXES, *ROLL_UPS, *FILLED, *ANALYZED)
 
 BACKWARDS = (
     """
