@@ -10,7 +10,6 @@ from joserfc.jwk import KeySet
 from msgspec import structs
 
 from adapters.memory.parts import FixedPart
-from adapters.postgres.analytics import PostgresTraceAnalytics
 from adapters.postgres.engine import Pool, PoolSettings, opened
 from adapters.postgres.identity import (
     PostgresApiKeys,
@@ -19,8 +18,9 @@ from adapters.postgres.identity import (
     PostgresUsers,
 )
 from adapters.postgres.parts import MigrationsPart, PostgresPart
-from adapters.postgres.pending import pending as schema_pending
 from adapters.postgres.piccolo_conf import DB
+from adapters.postgres.reading.analytics import PostgresTraceAnalytics
+from adapters.postgres.schema.pending import pending as schema_pending
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.tracing import PostgresTraces
 from adapters.price_table import PriceTableError, TablePriceBook
@@ -69,7 +69,7 @@ async def database(settings: Settings) -> AsyncIterator[Pool]:
 
 async def migrate(settings: Settings) -> list[str]:
     """Brings the database to the newest schema; the migrations that were run, in order."""
-    from adapters.postgres import migrating  # noqa: PLC0415 - loads much that serving never needs
+    from adapters.postgres.schema import migrating  # noqa: PLC0415 - loads much that serving never needs
 
     roomy = structs.replace(
         settings, database_pool_size=max(settings.database_pool_size, MIGRATING_CONNECTIONS)

@@ -38,7 +38,8 @@ class Recipe:
 
 def synthetic_traces(recipe: Recipe) -> Iterator[Trace]:
     """The traces of a recipe, one at a time, in the order in which they start."""
-    random = Random(recipe.seed)  # noqa: S311 - it has to be repeatable, not secret
+    said = f"{recipe.seed} {recipe.traces} {recipe.days} {recipe.until.timestamp()}"
+    random = Random(said)  # noqa: S311 - it has to be repeatable, not secret
     # So many conversations at once that each takes an hour or two, not days.
     at_once = round(recipe.traces / (recipe.days * _DAY_HOURS) / 4)
     conversations = Conversations(

@@ -10,9 +10,9 @@ from hypothesis import settings
 
 from adapters.embedded.postgres import start_postgres
 from adapters.embedded.valkey import start_valkey
-from adapters.postgres import migrating
 from adapters.postgres.engine import Pool, PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
+from adapters.postgres.schema import migrating
 
 # `make check` takes a look, `make test` a good one; timings are never asserted.
 settings.register_profile("quick", max_examples=10, deadline=None)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 from adapters.postgres.bins import bin_of
@@ -12,26 +13,32 @@ from domain.tracing.query import folded
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace, TraceStatus
 
-ALL: Final = "all"
-FAILED: Final = "error"
-STATUS: Final = "status"
-ENVIRONMENT: Final = "environment"
-RELEASE: Final = "release"
-NAME: Final = "name"
-SESSION: Final = "session"
-TAG: Final = "tag"
-MODEL: Final = "model"
-LATENCY: Final = "latency"
-METADATA: Final = "metadata"
-MANY_MEMBERS: Final = "many members"  # instead of those of METADATA
-SEARCHED: Final = frozenset({NAME, SESSION})  # kinds of which parts are looked for
-
 MEMBERS_MAX: Final = 200  # of one metadata that are looked for and counted by themselves
 KEY_MAX: Final = 64  # characters of a key whose members are counted
 TEXT_MAX: Final = 31  # characters; ids as long as a UUID are seldom the same twice
 SEPARATOR: Final = "\x1f"  # between the parts of one value
 
-type FacetKey = tuple[str, str]
+
+class Facet(StrEnum):
+    """What traces are counted by. ALL, FAILED and MANY_MEMBERS have one value, the empty one."""
+
+    ALL = "all"
+    FAILED = "error"
+    STATUS = "status"
+    ENVIRONMENT = "environment"
+    RELEASE = "release"
+    NAME = "name"
+    SESSION = "session"
+    TAG = "tag"
+    MODEL = "model"
+    LATENCY = "latency"
+    METADATA = "metadata"
+    MANY_MEMBERS = "many members"  # instead of those of METADATA
+
+
+SEARCHED: Final = frozenset({Facet.NAME, Facet.SESSION})  # of which parts are looked for
+
+type FacetKey = tuple[Facet, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +67,24 @@ class Counted:
 
     def facets(self) -> set[FacetKey]:
         trace = self.trace
-        found = {(ALL, ""), (NAME, trace.name), (STATUS, str(trace.status))}
+        found = {(Facet.ALL, ""), (Facet.NAME, trace.name), (Facet.STATUS, str(trace.status))}
         if self.is_failed or self.totals.errors:
-            found.add((FAILED, ""))
+            found.add((Facet.FAILED, ""))
         if trace.environment is not None:
-            found.add((ENVIRONMENT, trace.environment))
+            found.add((Facet.ENVIRONMENT, trace.environment))
         if trace.release is not None:
-            found.add((RELEASE, trace.release))
+            found.add((Facet.RELEASE, trace.release))
         if trace.session_id is not None:
-            found.add((SESSION, trace.session_id))
-        found.update((TAG, tag) for tag in trace.tags)
-        found.update((MODEL, model) for model in self.models)
+            found.add((Facet.SESSION, trace.session_id))
+        found.update((Facet.TAG, tag) for tag in trace.tags)
+        found.update((Facet.MODEL, model) for model in self.models)
         if (latency := trace.latency_us) is not None and latency >= 0:
-            found.add((LATENCY, str(bin_of(latency))))
+            found.add((Facet.LATENCY, str(bin_of(latency))))
         if self.has_many_members:
-            found.add((MANY_MEMBERS, ""))
+            found.add((Facet.MANY_MEMBERS, ""))
         else:
             values = (member_value(key, text) for key, text in self.members.items())
-            found.update((METADATA, value) for value in values if value is not None)
+            found.update((Facet.METADATA, value) for value in values if value is not None)
         return found
 
     def timing(self) -> tuple[datetime, bool, int | None]:
@@ -90,5 +97,5 @@ def member_value(key: str, text: str) -> str | None:
     return both if len(key) <= KEY_MAX and len(text) <= TEXT_MAX and SEPARATOR not in text else None
 
 
-def search_value(kind: str, value: str) -> str | None:
+def search_value(kind: Facet, value: str) -> str | None:
     return folded(value) if kind in SEARCHED else None

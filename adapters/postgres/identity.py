@@ -8,7 +8,7 @@ from typing import Any, Final
 import asyncpg
 
 from adapters.postgres.engine import Pool, translated
-from adapters.postgres.tables import ApiKeyRow, MembershipRow, ProjectRow
+from adapters.postgres.schema.tables import ApiKeyRow, MembershipRow, ProjectRow
 from domain.errors import NotFound, Unavailable
 from domain.identity.api_key import ApiKey, Scope
 from domain.identity.organization import Membership, Organization, Project, Role

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from adapters.postgres.engine import Pool, translated
-from adapters.postgres.pending import pending
+from adapters.postgres.schema.pending import pending
 from application.ports import PartState
 from domain.errors import Failure
 

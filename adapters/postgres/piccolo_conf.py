@@ -6,4 +6,4 @@ from adapters.postgres.engine import Engine
 
 DB = Engine(config={})
 
-APP_REGISTRY = AppRegistry(apps=["adapters.postgres.piccolo_app"])
+APP_REGISTRY = AppRegistry(apps=["adapters.postgres.schema.piccolo_app"])

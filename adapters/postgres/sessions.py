@@ -4,11 +4,11 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import Final
 
-from adapters.postgres.edits import TraceEdits
 from adapters.postgres.engine import Pool
+from adapters.postgres.reading.session_lists import COLUMNS, SessionLists, summary_of
+from adapters.postgres.reading.snapshots import READ_TIMEOUT_S, snapshot
 from adapters.postgres.rows import SPAN_COLUMNS, TRACE_COLUMNS, span_of, trace_of
-from adapters.postgres.session_lists import COLUMNS, SessionLists, summary_of
-from adapters.postgres.snapshots import READ_TIMEOUT_S, snapshot
+from adapters.postgres.writing.edits import TraceEdits
 from domain.errors import Invalid, NotFound
 from domain.ids import ProjectId, TraceId
 from domain.page import Page, SortOrder, Window
@@ -21,8 +21,9 @@ ROW_BYTES: Final = 600  # what a row weighs beside its payloads, about
 
 TOO_LARGE: Final = f"these traces hold more than {PAGE_BYTES_MAX >> 20} MiB"
 ADVICE: Final = "ask for fewer traces with limit"
-_PAYLOADS: Final = ("input", "output", "metadata")
-_SPAN_PAYLOADS: Final = (*_PAYLOADS, "token_usage", "model_parameters", "error", "cost")
+_SPAN_PAYLOADS: Final = (
+    *("input", "output", "metadata", "token_usage", "model_parameters", "error", "cost"),
+)
 
 
 def _stored(columns: tuple[str, ...]) -> str:
@@ -36,12 +37,16 @@ WITH shown AS MATERIALIZED (
   ORDER BY started_at, trace_id LIMIT $3 OFFSET $4
 )
 SELECT {", ".join(COLUMNS)}, ARRAY(SELECT trace_id FROM shown) AS shown,
-  (SELECT coalesce(sum({_stored(_PAYLOADS)}), 0)::bigint
-   FROM shown JOIN traces ON traces.project_id = $1 AND traces.trace_id = shown.trace_id
-   LEFT JOIN trace_payloads ON trace_payloads.project_id = $1
-                           AND trace_payloads.trace_id = shown.trace_id)
-  + (SELECT coalesce(sum({_stored(_SPAN_PAYLOADS)}), 0)::bigint
-     FROM shown JOIN spans ON spans.project_id = $1 AND spans.trace_id = shown.trace_id) AS bytes
+  (SELECT coalesce(sum(stored.bytes), 0)::bigint FROM shown CROSS JOIN LATERAL (
+    SELECT sum({_stored(("metadata",))}) AS bytes FROM traces
+    WHERE project_id = $1 AND trace_id = shown.trace_id
+    UNION ALL
+    SELECT sum({_stored(("input", "output"))}) FROM trace_payloads
+    WHERE project_id = $1 AND trace_id = shown.trace_id
+    UNION ALL
+    SELECT sum({_stored(_SPAN_PAYLOADS)}) FROM spans
+    WHERE project_id = $1 AND trace_id = shown.trace_id
+  ) AS stored) AS bytes
 FROM sessions WHERE project_id = $1 AND session_id = $2
 """
 READ_TRACES: Final = f"""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from adapters.postgres.counted import METADATA, MODEL, SEPARATOR, TAG, Counted
+from adapters.postgres.counted import SEPARATOR, Counted, Facet
 from domain.ids import ProjectId
 
 MANY: Final = ""  # instead of the terms of members, where there are too many of them
@@ -18,7 +18,7 @@ MANY: Final = ""  # instead of the terms of members, where there are too many of
 REMEMBERED_MAX: Final = 10_000  # tags and models, which are short and come again and again
 
 
-def term(project: ProjectId, kind: str, *value: str) -> int:
+def term(project: ProjectId, kind: Facet, *value: str) -> int:
     """A signed 64-bit number."""
     text = SEPARATOR.join((str(project), kind, *value))
     digest = hashlib.md5(text.encode(), usedforsecurity=False).digest()
@@ -26,25 +26,25 @@ def term(project: ProjectId, kind: str, *value: str) -> int:
 
 
 @lru_cache(REMEMBERED_MAX)
-def _label_term(project: ProjectId, kind: str, label: str) -> int:
+def _label_term(project: ProjectId, kind: Facet, label: str) -> int:
     return term(project, kind, label)
 
 
 def metadata_terms(project: ProjectId, key: str, texts: Sequence[str]) -> list[int]:
     """The terms of which a trace has one, if `key` of its metadata is one of `texts`."""
     return [
-        *(term(project, METADATA, key, text) for text in texts),
-        term(project, METADATA, MANY),
+        *(term(project, Facet.METADATA, key, text) for text in texts),
+        term(project, Facet.METADATA, MANY),
     ]
 
 
 def trace_terms(counted: Counted) -> list[int]:
     """All terms of a trace."""
     project = counted.project
-    found = [_label_term(project, TAG, tag) for tag in dict.fromkeys(counted.trace.tags)]
-    found += [_label_term(project, MODEL, model) for model in counted.models]
+    found = [_label_term(project, Facet.TAG, tag) for tag in dict.fromkeys(counted.trace.tags)]
+    found += [_label_term(project, Facet.MODEL, model) for model in counted.models]
     if counted.has_many_members:
-        found.append(term(project, METADATA, MANY))
+        found.append(term(project, Facet.METADATA, MANY))
     else:
-        found += [term(project, METADATA, key, text) for key, text in counted.members.items()]
+        found += [term(project, Facet.METADATA, key, text) for key, text in counted.members.items()]
     return found

@@ -5,12 +5,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.postgres.edits import TraceEdits, read_trace
 from adapters.postgres.engine import UNSTORABLE, Pool, translated
-from adapters.postgres.group_commit import GroupCommit
-from adapters.postgres.ingest import Item, TraceWriter, is_passing, suspects, unstorable
-from adapters.postgres.snapshots import snapshot
-from adapters.postgres.trace_lists import TraceLists
+from adapters.postgres.reading.snapshots import snapshot
+from adapters.postgres.reading.trace_lists import TraceLists
+from adapters.postgres.writing.edits import TraceEdits, read_trace
+from adapters.postgres.writing.group_commit import GroupCommit
+from adapters.postgres.writing.ingest import Item, TraceWriter, is_passing, suspects, unstorable
 from application.tracing.ports import PriceBook
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, SortOrder, Window

@@ -5,7 +5,7 @@ from typing import Final
 
 from application.identity.ports import ApiKeys, KeyUse, Organizations, Projects, Tokens, Users
 from application.ports import Clock, NewId
-from domain.errors import Forbidden, NotFound, Unauthenticated
+from domain.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, UNKNOWN_KEY, digest_of
 from domain.identity.caller import Caller
 from domain.identity.organization import (
@@ -35,13 +35,15 @@ class AuthenticateKey:
     clock: Clock
     new_id: NewId
 
-    async def __call__(self, secret: str, project_name: str) -> Caller:
-        """Raises Unauthenticated, Invalid for the project's name, Unavailable."""
+    async def __call__(self, secret: str, project_name: str | None) -> Caller:
+        """Raises Unauthenticated, Invalid for the project's name or without one, Unavailable."""
         now = self.clock()
         key = await self.keys.by_digest(digest_of(secret))
         if key is None:
             raise Unauthenticated(UNKNOWN_KEY)
         key.checked(now)
+        if project_name is None:
+            raise Invalid.field(PROJECT_NAME_HEADER, "is required")
         wanted = Project(
             id=ProjectId(self.new_id()),
             organization_id=key.organization_id,

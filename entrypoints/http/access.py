@@ -72,8 +72,7 @@ class DataPlane:
     async def __call__(self, headers: Headers, do: UseCases) -> Caller:
         key = header(headers, b"x-api-key")
         if key is not None:
-            # The empty name is refused like any other that isn't one, after the key is checked.
-            caller = await do.authenticate_key(key, header(headers, b"x-project-name") or "")
+            caller = await do.authenticate_key(key, header(headers, b"x-project-name"))
         else:
             caller = await _person(headers, do)
         caller.require(*self.scopes)

@@ -24,7 +24,7 @@ _PUBLISHED: Final = {
 _EMPTY: Final = 204
 
 _DESCRIPTION: Final = (
-    "Traces, sessions and evaluations of LLM agents. Times are in UTC; every error has one shape, "
+    "Traces, sessions and figures of LLM agents. Times are in UTC; every error has one shape, "
     "and tells of all mistakes at once; every answer carries an X-Request-ID."
 )
 _SCHEMES: Final = {

@@ -11,6 +11,8 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 _PERCENT: Final = b"%"
+_EMPTY: Final = b"//"
+NOWHERE: Final = "/%/%/%/%/%/%"  # no route is that deep
 
 
 class PathSegments:
@@ -20,9 +22,13 @@ class PathSegments:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == ScopeType.HTTP and _PERCENT in scope["raw_path"]:
+        if scope["type"] == ScopeType.HTTP:
+            raw_path = scope["raw_path"]
             # A copy: servers go on to log the path of theirs, and expect to be able to.
-            scope = cast("Scope", {**scope, "path": decoded(scope["raw_path"])})
+            if _EMPTY in raw_path:  # routing would pass over an empty segment, and proxies don't
+                scope = cast("Scope", {**scope, "path": NOWHERE})
+            elif _PERCENT in raw_path:
+                scope = cast("Scope", {**scope, "path": decoded(raw_path)})
         await self.app(scope, receive, send)
 
 

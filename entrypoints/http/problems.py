@@ -113,7 +113,10 @@ def _litestar(request: HttpRequest, problem: HTTPException) -> Response[bytes]:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return _unexpected(request, problem)
     detail = HTTPStatus(status).phrase if status in HTTPStatus else "Bad Request"
-    return _answer(request, status, detail, problem.headers)
+    headers = {name.lower(): value for name, value in (problem.headers or {}).items()}
+    if "allow" in headers:
+        headers["allow"] = ", ".join(sorted(headers["allow"].split(", ")))
+    return _answer(request, status, detail, headers)
 
 
 def _unexpected(request: HttpRequest, fault: Exception) -> Response[bytes]:

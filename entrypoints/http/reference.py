@@ -40,8 +40,9 @@ def page(document: dict[str, Any]) -> bytes:
         ),
         "</nav>",
     ]
+    headers = _headers(document)
     for method, path, told in operations:
-        parts += _operation(method, path, told)
+        parts += _operation(method, path, told, headers)
     for name, schema in sorted(document["components"]["schemas"].items()):
         parts += _schema(name, schema)
     parts.append("</body></html>")
@@ -52,17 +53,36 @@ def _call(method: str, path: str) -> str:
     return f'<code><span class="method">{method}</span>{escape(path)}</code>'
 
 
-def _operation(method: str, path: str, told: dict[str, Any]) -> Iterator[str]:
+def _headers(document: dict[str, Any]) -> dict[str, str]:
+    """The header of each security scheme."""
+    schemes = document["components"]["securitySchemes"]
+    return {name: one.get("name", "Authorization: Bearer") for name, one in schemes.items()}
+
+
+def _told(parameter: dict[str, Any]) -> str:
+    """What is to be known of a parameter beside its type."""
+    default = parameter["schema"].get("default")
+    said = [
+        "required" if parameter["required"] else "",
+        parameter.get("description", "").replace("`", ""),
+        f"default: {default}" if default is not None and default != "" else "",
+    ]
+    return "; ".join(part for part in said if part)
+
+
+def _operation(
+    method: str, path: str, told: dict[str, Any], headers: dict[str, str]
+) -> Iterator[str]:
     yield f'<section id="{told["operationId"]}"><h2>{escape(told["summary"])}</h2>'
     yield f"<p>{_call(method, path)}</p><p>{escape(told['description'])}</p>"
-    ways = [" + ".join(way) for way in told["security"]]
+    ways = [" + ".join(headers[scheme] for scheme in way) for way in told["security"]]
     yield f"<p>Credentials: {escape('; or '.join(ways) or 'none')}</p>"
     if told["parameters"]:
         yield "<table><tr><th>Parameter</th><th>In</th><th>Type</th><th></th></tr>"
         for one in told["parameters"]:
             yield (
                 f"<tr><td><code>{escape(one['name'])}</code></td><td>{one['in']}</td>"
-                f"<td>{_type(one['schema'])}</td><td>{escape(one.get('description', ''))}</td></tr>"
+                f"<td>{_type(one['schema'])}</td><td>{escape(_told(one))}</td></tr>"
             )
         yield "</table>"
     if (body := told.get("requestBody")) is not None:
@@ -96,7 +116,8 @@ def _schema(name: str, schema: dict[str, Any]) -> Iterator[str]:
     for field, told in schema["properties"].items():
         yield (
             f"<tr><td><code>{escape(field)}</code></td><td>{_type(told)}</td>"
-            f"<td>{'required' if field in required else ''}</td></tr>"
+            f"<td>{'required' if field in required else ''} "
+            f"{escape(told.get('description', ''))}</td></tr>"
         )
     yield "</table></section>"
 

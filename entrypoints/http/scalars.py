@@ -18,7 +18,7 @@ type Scalar = str | int | float | bool | None
 
 DIGITS_MAX: Final = 400  # of a number: the longest double has 309 before its point
 MILLISECONDS_FROM: Final = 20_000_000_000  # an epoch beyond it (the year 2603) is in milliseconds
-INSTANT: Final = "must be a date and time, e.g. 2026-03-01T09:00:00+00:00"
+INSTANT: Final = "must be a date and time, e.g. 2026-03-01T09:00:00Z"
 EPOCH_END: Final = 10**18  # beyond every year, in either unit; spares the arithmetic
 OUT_OF_RANGE: Final = "is out of range"
 NUL: Final = "must not contain the character U+0000"

@@ -11,18 +11,18 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from adapters.postgres import migrating
-from adapters.postgres.analytics import PostgresTraceAnalytics
-from adapters.postgres.edits import TraceEdits
 from adapters.postgres.engine import Engine, Pool, PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
+from adapters.postgres.reading.analytics import PostgresTraceAnalytics
+from adapters.postgres.reading.trace_lists import TraceLists
+from adapters.postgres.schema import migrating
 from adapters.postgres.sessions import PostgresSessions
-from adapters.postgres.trace_lists import TraceLists
+from adapters.postgres.writing.edits import TraceEdits
 from domain.ids import ProjectId
 from tests.builders import prices
 
 migration = importlib.import_module(
-    "adapters.postgres.migrations.pandaprobe_2026_11_25t03_30_00_000000"
+    "adapters.postgres.schema.migrations.pandaprobe_2026_11_25t03_30_00_000000"
 )
 
 OURS, NOISE = ProjectId(uuid.UUID(int=0xC)), ProjectId(uuid.UUID(int=0xD))

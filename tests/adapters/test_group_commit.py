@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.postgres import group_commit
-from adapters.postgres.group_commit import GroupCommit
+from adapters.postgres.writing import group_commit
+from adapters.postgres.writing.group_commit import GroupCommit
 from domain.errors import Unavailable
 
 

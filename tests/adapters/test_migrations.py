@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from adapters.postgres import migrating, tables
 from adapters.postgres.engine import Pool, PoolSettings, opened
-from adapters.postgres.pending import pending
 from adapters.postgres.piccolo_conf import DB
+from adapters.postgres.schema import migrating, tables
+from adapters.postgres.schema.pending import pending
 from domain.errors import Unavailable
 
 pytestmark = pytest.mark.service

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from adapters.postgres.snapshots import snapshot
+from adapters.postgres.reading.snapshots import snapshot
 from domain.page import SortOrder, Window
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.query import TraceFilter, TraceSort

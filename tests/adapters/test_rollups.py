@@ -27,7 +27,7 @@ from tests.builders import NOON, prices, span, span_id, trace, trace_id
 
 pytestmark = pytest.mark.service
 
-MIGRATION = "adapters.postgres.migrations.pandaprobe_2026_11_25t03_30_00_000000"
+MIGRATION = "adapters.postgres.schema.migrations.pandaprobe_2026_11_25t03_30_00_000000"
 COUNTED = {
     "trace_facets": "kind, value, trace_count",
     "trace_hours": "hour, trace_count, error_count, latency_count, latency_us",

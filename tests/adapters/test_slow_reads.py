@@ -6,12 +6,12 @@ import re
 import asyncpg
 import pytest
 
-from adapters.postgres.analytics import PostgresTraceAnalytics
-from adapters.postgres.edits import TraceEdits
-from adapters.postgres.percentiles import Volume
+from adapters.postgres.reading.analytics import PostgresTraceAnalytics
+from adapters.postgres.reading.percentiles import Volume
+from adapters.postgres.reading.snapshots import snapshot
+from adapters.postgres.reading.trace_lists import TraceLists
 from adapters.postgres.sessions import PostgresSessions
-from adapters.postgres.snapshots import snapshot
-from adapters.postgres.trace_lists import TraceLists
+from adapters.postgres.writing.edits import TraceEdits
 from domain.errors import Unavailable
 from domain.page import SortOrder, Window
 from domain.tracing.analytics import Granularity, Period

@@ -18,8 +18,8 @@ import uvicorn
 import uvloop
 
 from adapters.postgres.engine import PoolSettings, opened
-from adapters.postgres.group_commit import GroupCommit
 from adapters.postgres.piccolo_conf import DB
+from adapters.postgres.writing.group_commit import GroupCommit
 from tests.benchmarks import write_paths
 
 

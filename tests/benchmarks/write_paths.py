@@ -17,15 +17,15 @@ from collections.abc import Awaitable, Callable, Sequence
 import asyncpg
 
 from adapters.embedded.servers import running
-from adapters.postgres import migrating
-from adapters.postgres.amending import PUT_PAYLOADS, WRITE_BACK
 from adapters.postgres.counted import Counted
 from adapters.postgres.engine import Connection, Pool, PoolSettings, opened
-from adapters.postgres.ingest import Item, TraceWriter
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.rows import SPAN_COLUMNS, TRACE_COLUMNS, span_row, trace_row
 from adapters.postgres.rows import columns as columns_of
+from adapters.postgres.schema import migrating
 from adapters.postgres.terms import trace_terms
+from adapters.postgres.writing.amending import PUT_PAYLOADS, WRITE_BACK
+from adapters.postgres.writing.ingest import Item, TraceWriter
 from domain.ids import ProjectId
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace

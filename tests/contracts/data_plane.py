@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
-from adapters.postgres.analytics import PostgresTraceAnalytics
 from adapters.postgres.engine import Pool
+from adapters.postgres.reading.analytics import PostgresTraceAnalytics
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.tracing import PostgresTraces
 from application.tracing.ports import Sessions, TraceAnalytics, Traces

@@ -4,17 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.postgres.conditions import ALL, Clause
+from adapters.postgres.counted import Facet
 from adapters.postgres.engine import Connection
-from adapters.postgres.fragments import Parameters, Sql, like
+from adapters.postgres.reading.conditions import ALL_TRACES, Clause
+from adapters.postgres.reading.fragments import Parameters, Sql, like
 from domain.ids import ProjectId
 
 NAMES_MAX: Final = 1_000  # of which each is looked for; where more match, names are compared
 
-_NAMES: Final = """
+_NAMES: Final = f"""
 WITH names AS MATERIALIZED (
   SELECT value, trace_count FROM trace_facets
-  WHERE project_id = $1 AND kind = 'name' AND search_value LIKE $2
+  WHERE project_id = $1 AND kind = '{Facet.NAME}' AND search_value LIKE $2
 )
 SELECT coalesce(sum(trace_count), 0)::bigint AS traces, count(*) AS names,
        ARRAY(SELECT value FROM names LIMIT $3) AS some
@@ -58,7 +59,7 @@ async def counts(
 ) -> Counts:
     """What the counters say of each clause, and of the names that hold `part`, folded, if any."""
     p = Parameters([project])
-    counters = [ALL, *(one.counter for one in clauses if one.counter is not None)]
+    counters = [ALL_TRACES, *(one.counter for one in clauses if one.counter is not None)]
     columns = [f"coalesce({sql}, 0)::bigint" for sql in p.all_of(counters)]
     row = await connection.fetchrow(f"SELECT {', '.join(columns)}", *p.values)
     assert row is not None  # no table, one row

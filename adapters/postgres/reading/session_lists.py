@@ -7,13 +7,13 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.counted import TAG
+from adapters.postgres.counted import Facet
 from adapters.postgres.engine import Connection, Pool
-from adapters.postgres.fragments import Parameters, Sql, like
-from adapters.postgres.ordered import NEAR, Found, Ordered, Where
-from adapters.postgres.periods import Bounds
+from adapters.postgres.reading.fragments import Parameters, Sql, like
+from adapters.postgres.reading.ordered import NEAR, Found, Ordered, Where
+from adapters.postgres.reading.periods import Bounds
+from adapters.postgres.reading.snapshots import READ_TIMEOUT_S, reading, snapshot
 from adapters.postgres.rows import totals_of
-from adapters.postgres.snapshots import READ_TIMEOUT_S, reading, snapshot
 from adapters.postgres.terms import term
 from domain.ids import ProjectId
 from domain.page import Page, SortOrder, Window
@@ -29,11 +29,11 @@ COLUMNS: Final = (
     "latency_us", "error_count", "user_id", "tags", "span_count", "error_span_count",
     "prompt_tokens", "completion_tokens", "total_cost",
 )  # fmt: skip
-ALL: Final = Sql("(SELECT count(*) FROM sessions WHERE project_id = $1)")
-FAILED: Final = "(SELECT count(*) FROM sessions WHERE project_id = $1 AND error_count > 0)"
-FOUND: Final = """
+ALL_SESSIONS: Final = Sql("(SELECT count(*) FROM sessions WHERE project_id = $1)")
+FAILED_SESSIONS: Final = "(SELECT count(*) FROM sessions WHERE project_id = $1 AND error_count > 0)"
+FOUND: Final = f"""
 (SELECT count(*) FROM trace_facets
- WHERE project_id = $1 AND kind = 'session' AND search_value LIKE {})
+ WHERE project_id = $1 AND kind = '{Facet.SESSION}' AND search_value LIKE {{}})
 """
 
 # What a row of sessions holds, of some traces of one session; no row without a trace.
@@ -49,9 +49,9 @@ SELECT min(session_id) AS session_id, count(*) AS trace_count,
        sum(total_cost) AS total_cost
 FROM traces WHERE
 """
-TAGGED: Final = """
+TAGGED: Final = f"""
 SELECT coalesce(sum(trace_count), 0)::bigint FROM trace_facets
-WHERE project_id = $1 AND kind = 'tag' AND value = ANY($2::text[])
+WHERE project_id = $1 AND kind = '{Facet.TAG}' AND value = ANY($2::text[])
 """
 RARE_MAX: Final = 50_000  # traces
 FOUND_MAX: Final = 5_000  # ids that are looked up one by one
@@ -104,7 +104,7 @@ class SessionLists:
                 found = await _Selected(ordered, sort, matching, is_rare).fetch(connection)
         elif matching == SessionFilter() and window.offset <= NEAR:
             async with reading(self.pool, ADVICE, self.timeout_s) as connection:
-                found = await ordered.among_all(connection, ALL)
+                found = await ordered.among_all(connection, ALL_SESSIONS)
         else:
             async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
                 where = await _counted(connection, project, matching, sort)
@@ -136,13 +136,13 @@ async def _counted(
     connection: Connection, project: ProjectId, matching: SessionFilter, sort: SessionSort
 ) -> Where:
     """What narrows whole sessions, and how many there are."""
-    served, rest, counters = list[Sql](), list[Sql](), [ALL]
+    served, rest, counters = list[Sql](), list[Sql](), [ALL_SESSIONS]
     if matching.has_error is True:
         (served if sort is SessionSort.RECENT else rest).append(Sql("error_count > 0"))
-        counters.append(Sql(FAILED))
+        counters.append(Sql(FAILED_SESSIONS))
     elif matching.has_error is False:
         rest.append(Sql("error_count = 0"))
-        counters.append(Sql(f"({ALL.text} - {FAILED})"))
+        counters.append(Sql(f"({ALL_SESSIONS.text} - {FAILED_SESSIONS})"))
     if matching.query:
         counters.append(Sql(FOUND, (like(folded(matching.query)),)))
     p = Parameters([project])
@@ -192,8 +192,9 @@ class _Selected:
         SELECT {columns} FROM keys CROSS JOIN LATERAL (SELECT *, {tags} FROM ({_SUMMED} {traces})
             AS summed) AS summed WHERE NOT is_whole
         UNION ALL
-        SELECT {columns} FROM keys JOIN sessions ON project_id = $1 AND session_id = keys.id
-        WHERE is_whole
+        SELECT {columns} FROM keys CROSS JOIN LATERAL (
+            SELECT * FROM sessions WHERE project_id = $1 AND session_id = keys.id LIMIT 1
+        ) AS kept WHERE is_whole
         """
         return await self.ordered.fetch(connection, p, keys, "(SELECT count(*) FROM groups)", page)
 
@@ -232,7 +233,7 @@ class _Selected:
             conditions.append(f"started_at < {p.put(before)}")
         if tags := sorted(set(self.matching.tags)):
             if self.is_rare:
-                terms = [term(self.ordered.project, TAG, tag) for tag in tags]
+                terms = [term(self.ordered.project, Facet.TAG, tag) for tag in tags]
                 conditions.append(f"terms && {p.put(terms)}::bigint[]")
             conditions.append(f"tags && {p.put(tags)}::text[]")
         return " AND ".join(conditions)
@@ -282,14 +283,15 @@ def _found(part: str) -> Sql:
     """As `_holds`, by the ids that are found: for few of them."""
     return Sql(
         "session_id = ANY(ARRAY(SELECT value FROM trace_facets WHERE project_id = $1"
-        " AND kind = 'session' AND search_value LIKE {}))",
+        f" AND kind = '{Facet.SESSION}' AND search_value LIKE {{}}))",
         (like(folded(part)),),
     )
 
 
 def _holds(part: str) -> Sql:
     return Sql(
-        "EXISTS (SELECT FROM trace_facets AS f WHERE f.project_id = $1 AND f.kind = 'session'"
+        "EXISTS (SELECT FROM trace_facets AS f"
+        f" WHERE f.project_id = $1 AND f.kind = '{Facet.SESSION}'"
         " AND f.value = session_id AND f.search_value LIKE {})",
         (like(folded(part)),),
     )

@@ -2,7 +2,7 @@
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
-from adapters.postgres.migrating import statements
+from adapters.postgres.schema.migrating import statements
 
 ID = "2026-11-25T01:00:00:000000"
 VERSION = "1.38.0"

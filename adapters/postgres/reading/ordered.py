@@ -13,7 +13,7 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.engine import Connection
-from adapters.postgres.fragments import Parameters, Sql
+from adapters.postgres.reading.fragments import Parameters, Sql
 from domain.ids import ProjectId
 from domain.page import Position, Window
 
@@ -123,9 +123,11 @@ class Ordered:
         """What `keys`, common tables, lead to: rows of `table`, or of `page` where it is given."""
         # Columns are looked up for the keys of the page alone: what is passed over on the way
         # there costs entries of an index, and no rows.
+        # For each of them by itself: of a project that its statistics don't know the planner takes
+        # a join to be cheapest by the project alone, and looks at all of it for every key.
         page = page or (
-            f"SELECT {self.table}.* FROM keys JOIN {self.table}"
-            f" ON {self.table}.project_id = $1 AND {self.table}.{self.id} = keys.id"
+            f"SELECT found.* FROM keys CROSS JOIN LATERAL (SELECT * FROM {self.table}"
+            f" WHERE project_id = $1 AND {self.id} = keys.id LIMIT 1) AS found"
         )
         columns = ", ".join(f"page.{column}" for column in self.columns)
         by = self._by(f"page.{self.value}", f"page.{self.id}")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from adapters.postgres.bins import binned
-from adapters.postgres.counted import LATENCY, MODEL, SEPARATOR, TAG, member_value
-from adapters.postgres.fragments import Sql
-from adapters.postgres.periods import Bounds, parts
+from adapters.postgres.counted import SEPARATOR, Facet, member_value
+from adapters.postgres.reading.fragments import Sql
+from adapters.postgres.reading.periods import Bounds, parts
 from adapters.postgres.terms import metadata_terms, term
 from domain.ids import ProjectId
 from domain.tracing.analytics import Granularity
@@ -16,10 +16,11 @@ from domain.tracing.query import TraceFilter, TraceSort
 STARTED: Final = frozenset({TraceSort.STARTED_AT})
 NO_SORTS: Final = frozenset[TraceSort]()
 
-ALL: Final = Sql(
-    "(SELECT trace_count FROM trace_facets WHERE project_id = $1 AND kind = 'all' AND value = '')"
+ALL_TRACES: Final = Sql(
+    "(SELECT trace_count FROM trace_facets"
+    f" WHERE project_id = $1 AND kind = '{Facet.ALL}' AND value = '')"
 )
-FAILED: Final = "(status = 'ERROR' OR error_span_count > 0)"
+HAS_ERROR: Final = "(status = 'ERROR' OR error_span_count > 0)"
 _LOOKED_INTO: Final = (
     "json_typeof(metadata -> {}::text) NOT IN ('object', 'array')"
     " AND coalesce(metadata ->> {}::text, 'null') = ANY({}::text[])"
@@ -53,7 +54,7 @@ def clauses_of(project: ProjectId, matching: TraceFilter) -> list[Clause]:
     ]
 
 
-def facet(kind: str, value: str) -> Sql:
+def facet(kind: Facet, value: str) -> Sql:
     """How many traces have a value."""
     sql = f"WHERE project_id = $1 AND kind = '{kind}' AND value = {{}}"
     return Sql(f"(SELECT trace_count FROM trace_facets {sql})", (value,))
@@ -61,20 +62,20 @@ def facet(kind: str, value: str) -> Sql:
 
 def _labels(matching: TraceFilter) -> Iterator[Clause]:
     if (session := matching.session_id) is not None:
-        counter = facet("session", session)
+        counter = facet(Facet.SESSION, session)
         yield Clause(Sql("session_id = {}", (session,)), counter, sorts=STARTED)
     if (user := matching.user_id) is not None:
         where = "WHERE project_id = $1 AND user_id = {}"
         counter = Sql(f"(SELECT trace_count FROM trace_users {where})", (user,))
         yield Clause(Sql("user_id = {}", (user,)), counter, sorts=STARTED)
     if (environment := matching.environment) is not None:
-        counter = facet("environment", environment)
+        counter = facet(Facet.ENVIRONMENT, environment)
         yield Clause(Sql("environment = {}", (environment,)), counter, sorts=STARTED)
     if (release := matching.release) is not None:
-        counter = facet("release", release)
+        counter = facet(Facet.RELEASE, release)
         yield Clause(Sql("release = {}", (release,)), counter, sorts=STARTED)
     if (status := matching.status) is not None:
-        counter = facet("status", status)
+        counter = facet(Facet.STATUS, status)
         sorts = frozenset({TraceSort.STATUS})
         yield Clause(Sql("status = {}", (status,)), counter, sorts=sorts)
 
@@ -83,25 +84,25 @@ def _kinds(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
     if tags := sorted(set(matching.tags)):
         counter = Sql(
             "(SELECT sum(trace_count) FROM trace_facets"
-            " WHERE project_id = $1 AND kind = 'tag' AND value = ANY({}::text[]))",
+            f" WHERE project_id = $1 AND kind = '{Facet.TAG}' AND value = ANY({{}}::text[]))",
             (tags,),
         )
-        terms = [term(project, TAG, tag) for tag in tags]
+        terms = [term(project, Facet.TAG, tag) for tag in tags]
         yield Clause(
             Sql("terms && {}::bigint[] AND tags && {}::text[]", (terms, tags)),
             counter,
             is_exact=len(tags) == 1,
         )
     if (model := matching.model) is not None:
-        terms = [term(project, MODEL, model)]
+        terms = [term(project, Facet.MODEL, model)]
         sql = Sql("terms && {}::bigint[] AND {} = ANY(models)", (terms, model))
-        yield Clause(sql, facet("model", model))
+        yield Clause(sql, facet(Facet.MODEL, model))
     if matching.has_error is True:
-        yield Clause(Sql(FAILED), facet("error", ""), sorts=STARTED)
+        yield Clause(Sql(HAS_ERROR), facet(Facet.FAILED, ""), sorts=STARTED)
     elif matching.has_error is False:
-        failed = facet("error", "")
-        counter = Sql(f"({ALL.text} - coalesce({failed.text}, 0))", failed.values)
-        yield Clause(Sql(f"NOT {FAILED}"), counter)
+        failed = facet(Facet.FAILED, "")
+        counter = Sql(f"({ALL_TRACES.text} - coalesce({failed.text}, 0))", failed.values)
+        yield Clause(Sql(f"NOT {HAS_ERROR}"), counter)
 
 
 def _spreads(matching: TraceFilter) -> Iterator[Clause]:
@@ -143,9 +144,9 @@ def _members(key: str, texts: Sequence[str]) -> Sql | None:
         return None
     return Sql(
         "(SELECT CASE WHEN EXISTS ("
-        "SELECT FROM trace_facets WHERE project_id = $1 AND kind = 'many members') THEN -1"
+        f"SELECT FROM trace_facets WHERE project_id = $1 AND kind = '{Facet.MANY_MEMBERS}') THEN -1"
         " ELSE coalesce(sum(trace_count), 0) END FROM trace_facets"
-        " WHERE project_id = $1 AND kind = 'metadata' AND value = ANY({}::text[]))",
+        f" WHERE project_id = $1 AND kind = '{Facet.METADATA}' AND value = ANY({{}}::text[]))",
         (values,),
     )
 
@@ -154,8 +155,8 @@ def _lasting(bounds: tuple[int, int]) -> Sql:
     """How many traces took so long: whole bins, and the rest by index."""
     found = binned(*bounds)
     # Only bins are numbers, and Postgres may look at a value before it looks at its kind.
-    least = f"(CASE WHEN kind = '{LATENCY}' THEN value::bigint END)"
-    where = f"project_id = $1 AND kind = '{LATENCY}' AND {least} >= {{}} AND {least} < {{}}"
+    least = f"(CASE WHEN kind = '{Facet.LATENCY}' THEN value::bigint END)"
+    where = f"project_id = $1 AND kind = '{Facet.LATENCY}' AND {least} >= {{}} AND {least} < {{}}"
     sums = [f"coalesce((SELECT sum(trace_count) FROM trace_facets WHERE {where}), 0)"]
     cut = "(SELECT count(*) FROM traces WHERE project_id = $1 AND latency_us BETWEEN {} AND {})"
     sums += [cut] * len(found.cuts)

@@ -7,12 +7,12 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.engine import Pool
-from adapters.postgres.fragments import Parameters, Sql
-from adapters.postgres.ordered import NEAR, Ordered, Where
-from adapters.postgres.percentiles import Volume
-from adapters.postgres.periods import parts
-from adapters.postgres.session_lists import inside, straddling
-from adapters.postgres.snapshots import READ_TIMEOUT_S, reading, snapshot
+from adapters.postgres.reading.fragments import Parameters, Sql
+from adapters.postgres.reading.ordered import NEAR, Ordered, Where
+from adapters.postgres.reading.percentiles import Volume
+from adapters.postgres.reading.periods import parts
+from adapters.postgres.reading.session_lists import inside, straddling
+from adapters.postgres.reading.snapshots import READ_TIMEOUT_S, reading, snapshot
 from domain.ids import ProjectId
 from domain.page import Page, Window
 from domain.tracing.analytics import (

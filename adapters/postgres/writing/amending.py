@@ -7,7 +7,6 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.counted import Counted
-from adapters.postgres.deltas import ByProject
 from adapters.postgres.engine import Connection
 from adapters.postgres.rows import (
     SPAN_COLUMNS,
@@ -19,6 +18,7 @@ from adapters.postgres.rows import (
     trace_of,
     trace_row,
 )
+from adapters.postgres.writing.deltas import ByProject
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace, merged_spans, models_of
@@ -53,7 +53,7 @@ FOR UPDATE OF traces
 _MENTIONED: Final = """
 spans.project_id = u.p AND spans.trace_id = u.t AND spans.span_id = u.s
 """
-READ_SPANS: Final = f"""
+MENTIONED_SPANS: Final = f"""
 SELECT {", ".join(f"spans.{column}" for column in SPAN_COLUMNS)}
 FROM spans JOIN unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS u(p, t, s) ON {_MENTIONED}
 """
@@ -127,7 +127,7 @@ async def stored_spans(
     """Those of the spans that are there, by trace."""
     found: dict[Key, dict[SpanId, Span]] = {}
     if mentioned:
-        for row in await connection.fetch(READ_SPANS, *columns(mentioned)):
+        for row in await connection.fetch(MENTIONED_SPANS, *columns(mentioned)):
             key = (row["project_id"], row["trace_id"])
             found.setdefault(key, {})[row["span_id"]] = span_of(row)
     return found

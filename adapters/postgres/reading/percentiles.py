@@ -10,7 +10,7 @@ import asyncpg
 from asyncpg import Record
 
 from adapters.postgres.engine import OUT_OF_REACH, Connection, Pool
-from adapters.postgres.periods import STEPS, parts
+from adapters.postgres.reading.periods import STEPS, parts
 from domain.ids import ProjectId
 from domain.tracing.analytics import (
     BUCKETS_MAX,

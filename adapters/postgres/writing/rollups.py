@@ -12,8 +12,8 @@ from uuid import UUID
 import msgspec
 
 from adapters.postgres.counted import search_value
-from adapters.postgres.deltas import ByProject, SessionGrowth
 from adapters.postgres.engine import Connection
+from adapters.postgres.writing.deltas import ByProject, SessionGrowth
 from domain.ids import ProjectId
 
 _PUT_FACETS: Final = """

@@ -2,8 +2,8 @@
 
 from piccolo.conf.apps import AppConfig
 
-from adapters.postgres import tables
-from adapters.postgres.pending import APP, FOLDER
+from adapters.postgres.schema import tables
+from adapters.postgres.schema.pending import APP, FOLDER
 
 APP_CONFIG = AppConfig(
     app_name=APP,

@@ -12,8 +12,11 @@ from typing import Final
 
 from asyncpg import LockNotAvailableError
 
-from adapters.postgres import rollups
-from adapters.postgres.amending import (
+from adapters.postgres.counted import Counted
+from adapters.postgres.engine import OUT_OF_REACH, UNSTORABLE, WRITE_TIMEOUT_S, Connection, Pool
+from adapters.postgres.rows import columns, span_row, trace_row
+from adapters.postgres.writing import rollups
+from adapters.postgres.writing.amending import (
     UNNESTED,
     Key,
     copy_spans,
@@ -21,10 +24,7 @@ from adapters.postgres.amending import (
     merge,
     payload_rows,
 )
-from adapters.postgres.counted import Counted
-from adapters.postgres.deltas import by_project
-from adapters.postgres.engine import OUT_OF_REACH, UNSTORABLE, WRITE_TIMEOUT_S, Connection, Pool
-from adapters.postgres.rows import columns, span_row, trace_row
+from adapters.postgres.writing.deltas import by_project
 from application.tracing.ports import PriceBook
 from domain.errors import FieldError, Invalid, Unavailable
 from domain.ids import ProjectId

@@ -15,8 +15,8 @@ from piccolo.apps.migrations.commands.base import MigrationResult
 from piccolo.apps.migrations.commands.forwards import ForwardsMigrationManager
 
 from adapters.postgres.engine import Pool, translated
-from adapters.postgres.pending import APP, pending
 from adapters.postgres.piccolo_conf import DB
+from adapters.postgres.schema.pending import APP, pending
 
 TURN: Final = 5_071_840_223  # the advisory lock of migrations; any number that is ours alone
 TURN_TIMEOUT_MS: Final = 600_000  # a migration of another process is waited for this long

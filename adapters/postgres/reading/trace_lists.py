@@ -5,13 +5,13 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.conditions import ALL, clauses_of
 from adapters.postgres.engine import Pool
-from adapters.postgres.fragments import Sql
-from adapters.postgres.ordered import NEAR, Ordered, Where
+from adapters.postgres.reading.conditions import ALL_TRACES, clauses_of
+from adapters.postgres.reading.fragments import Sql
+from adapters.postgres.reading.ordered import NEAR, Ordered, Where
+from adapters.postgres.reading.snapshots import READ_TIMEOUT_S, reading, snapshot
+from adapters.postgres.reading.totals import Counts, count, counts
 from adapters.postgres.rows import totals_of
-from adapters.postgres.snapshots import READ_TIMEOUT_S, reading, snapshot
-from adapters.postgres.totals import Counts, count, counts
 from domain.ids import ProjectId, TraceId
 from domain.page import Page, SortOrder, Window
 from domain.tracing.query import TraceFilter, TraceSort, folded
@@ -23,7 +23,7 @@ ADVICE: Final = (
     "narrow the list with started_after and started_before, or with session_id, user_id, "
     "environment, release, status, model or one of tags"
 )
-TOTAL: Final = Sql(f"coalesce({ALL.text}, 0)::bigint")
+TOTAL: Final = Sql(f"coalesce({ALL_TRACES.text}, 0)::bigint")
 COLUMNS: Final = (
     "trace_id", "name", "status", "started_at", "ended_at", "session_id", "user_id",
     "environment", "release", "tags", "span_count", "error_span_count", "prompt_tokens",

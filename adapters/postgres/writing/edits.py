@@ -6,9 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from adapters.postgres import rollups
-from adapters.postgres.amending import Amended, counted, locked, merge, put_back, stored_spans
-from adapters.postgres.deltas import ByProject, Deltas, by_project
 from adapters.postgres.engine import (
     ACQUIRE_TIMEOUT_S,
     UNSTORABLE,
@@ -17,8 +14,18 @@ from adapters.postgres.engine import (
     Pool,
     translated,
 )
-from adapters.postgres.ingest import suspects, unstorable
 from adapters.postgres.rows import SPAN_COLUMNS, TRACE_COLUMNS, span_of, trace_of
+from adapters.postgres.writing import rollups
+from adapters.postgres.writing.amending import (
+    Amended,
+    counted,
+    locked,
+    merge,
+    put_back,
+    stored_spans,
+)
+from adapters.postgres.writing.deltas import ByProject, Deltas, by_project
+from adapters.postgres.writing.ingest import suspects, unstorable
 from application.tracing.ports import PriceBook
 from domain.errors import NotFound
 from domain.ids import ProjectId, SpanId, TraceId
@@ -36,7 +43,7 @@ SELECT {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}, input, outpu
 FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id)
 WHERE traces.project_id = $1 AND traces.trace_id = $2
 """
-READ_SPANS: Final = f"""
+SPANS_OF_TRACE: Final = f"""
 SELECT {", ".join(SPAN_COLUMNS)} FROM spans WHERE project_id = $1 AND trace_id = $2
 """
 CHANGE_PAYLOADS: Final = """
@@ -90,7 +97,7 @@ async def read_trace(connection: Connection, project: ProjectId, trace: TraceId)
     row = await connection.fetchrow(READ_TRACE, project, trace)
     if row is None:
         raise NotFound("Trace not found")
-    spans = await connection.fetch(READ_SPANS, project, trace)
+    spans = await connection.fetch(SPANS_OF_TRACE, project, trace)
     return replace(trace_of(row), spans=in_order(map(span_of, spans)))
 
 

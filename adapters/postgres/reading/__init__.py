@@ -1,0 +1,1 @@
+"""Reading: lists, sums and figures, each of one moment and within a time limit."""

@@ -1,0 +1,1 @@
+"""The schema: tables as Piccolo sees them, and the migrations that make them."""

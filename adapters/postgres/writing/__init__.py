@@ -1,0 +1,1 @@
+"""Writing traces: batches and edits, and what each of them counts."""
