@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import Final
 
-from adapters.postgres.engine import Pool
+from adapters.postgres.engine import OF_PROJECT, Pool
 from adapters.postgres.reading.session_lists import COLUMNS, SessionLists, summary_of
 from adapters.postgres.reading.snapshots import READ_TIMEOUT_S, snapshot
 from adapters.postgres.rows import SPAN_COLUMNS, TRACE_COLUMNS, span_of, trace_of
@@ -33,31 +33,31 @@ def _stored(columns: tuple[str, ...]) -> str:
 
 READ_SESSION: Final = f"""
 WITH shown AS MATERIALIZED (
-  SELECT trace_id FROM traces WHERE project_id = $1 AND session_id = $2
+  SELECT trace_id FROM traces WHERE {OF_PROJECT} AND session_id = $2
   ORDER BY started_at, trace_id LIMIT $3 OFFSET $4
 )
 SELECT {", ".join(COLUMNS)}, ARRAY(SELECT trace_id FROM shown) AS shown,
   (SELECT coalesce(sum(stored.bytes), 0)::bigint FROM shown CROSS JOIN LATERAL (
     SELECT sum({_stored(("metadata",))}) AS bytes FROM traces
-    WHERE project_id = $1 AND trace_id = shown.trace_id
+    WHERE {OF_PROJECT} AND trace_id = shown.trace_id
     UNION ALL
     SELECT sum({_stored(("input", "output"))}) FROM trace_payloads
-    WHERE project_id = $1 AND trace_id = shown.trace_id
+    WHERE {OF_PROJECT} AND trace_id = shown.trace_id
     UNION ALL
     SELECT sum({_stored(_SPAN_PAYLOADS)}) FROM spans
-    WHERE project_id = $1 AND trace_id = shown.trace_id
+    WHERE {OF_PROJECT} AND trace_id = shown.trace_id
   ) AS stored) AS bytes
-FROM sessions WHERE project_id = $1 AND session_id = $2
+FROM sessions WHERE {OF_PROJECT} AND session_id = $2
 """
 READ_TRACES: Final = f"""
 SELECT {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}, input, output
 FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id)
-WHERE traces.project_id = $1 AND traces.trace_id = ANY($2::uuid[])
+WHERE traces.{OF_PROJECT} AND traces.trace_id = ANY($2::uuid[])
 ORDER BY traces.started_at, traces.trace_id
 """
 READ_SPANS: Final = f"""
 SELECT {", ".join(SPAN_COLUMNS)} FROM spans
-WHERE project_id = $1 AND trace_id = ANY($2::uuid[])
+WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
 
 

@@ -1,4 +1,4 @@
-"""Two projects of one shape in a database of their own: for tests of how reads go about it."""
+"""Projects of one shape in a database of their own: for tests of how reads go about it."""
 
 import importlib
 import uuid
@@ -26,8 +26,11 @@ migration = importlib.import_module(
 )
 
 OURS, NOISE = ProjectId(uuid.UUID(int=0xC)), ProjectId(uuid.UUID(int=0xD))
+# The same as OURS, written after the statistics were made: to the planner it is next to empty.
+UNKNOWN: Final = ProjectId(uuid.UUID(int=0xE))
 TRACES: Final = 20_000  # of each project, with three spans each
-SESSIONS: Final = TRACES // 4  # of ours; of the other as many as traces
+LONG: Final = 4  # traces of a session
+SESSIONS: Final = TRACES // LONG  # of ours; of the noise as many as traces
 START: Final = datetime(2026, 1, 1, 0, 30, tzinfo=UTC)
 STEP: Final = timedelta(seconds=90)  # for three weeks
 END: Final = START + TRACES * STEP
@@ -60,6 +63,25 @@ SEED: Final = (
 )
 
 
+OF_PROJECTS: Final = (
+    *("traces", "spans", "sessions"),
+    *("trace_facets", "trace_hours", "trace_users", "usage_hours"),
+)
+WRITTEN: Final = """
+SELECT string_agg(column_name, ', ') FROM information_schema.columns
+WHERE table_name = $1 AND is_generated = 'NEVER'
+"""
+ASIDE: Final = """
+ALTER TABLE {table} SET (autovacuum_enabled = false);  -- statistics stay as they are
+CREATE TABLE aside_{table} AS SELECT {columns} FROM {table} WHERE project_id = '{unknown}';
+DELETE FROM {table} WHERE project_id = '{unknown}';
+"""
+BACK: Final = """
+INSERT INTO {table} ({columns}) SELECT {columns} FROM aside_{table};
+DROP TABLE aside_{table};
+"""
+
+
 @dataclass(frozen=True)
 class Seeded:
     """A pool of one connection, which notes the statements that it is given."""
@@ -74,7 +96,11 @@ class Seeded:
 
     @property
     def sessions(self) -> PostgresSessions:
-        return PostgresSessions(self.pool, TraceEdits(self.pool, prices()))
+        return PostgresSessions(self.pool, self.edits)
+
+    @property
+    def edits(self) -> TraceEdits:
+        return TraceEdits(self.pool, prices())
 
     @property
     def analytics(self) -> PostgresTraceAnalytics:
@@ -91,12 +117,17 @@ async def seeding(postgres_url: str) -> AsyncIterator[Seeded]:
         async with opened(DB, PoolSettings(url=url)) as pool:
             await migrating.migrate(pool)
         async with opened(Engine(config={}), PoolSettings(url=url, size=1)) as pool:
-            for project, session in ((OURS, TRACES // SESSIONS), (NOISE, 1)):
+            for project, session in ((OURS, LONG), (NOISE, 1), (UNKNOWN, LONG)):
                 await pool.execute(SEED[0], project, START, STEP, TRACES, session)
                 await pool.execute(SEED[1], project)
             for statement in (*migration.COLUMNS[2:], *migration.FILLED):
                 await pool.execute(statement)
+            columns = {table: await pool.fetchval(WRITTEN, table) for table in OF_PROJECTS}
+            for table, some in columns.items():
+                await pool.execute(ASIDE.format(table=table, columns=some, unknown=UNKNOWN))
             await pool.execute("VACUUM ANALYZE")
+            for table, some in columns.items():
+                await pool.execute(BACK.format(table=table, columns=some))
             statements: list[Any] = []
             async with pool.acquire() as connection:
                 connection.add_query_logger(statements.append)

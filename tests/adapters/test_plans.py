@@ -3,20 +3,28 @@
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
 import pytest
 
 from adapters.postgres.reading.snapshots import snapshot
+from adapters.postgres.writing.edits import read_trace
+from adapters.postgres.writing.ingest import TraceWriter
+from domain.ids import ProjectId
 from domain.page import SortOrder, Window
 from domain.tracing.analytics import Granularity, Period
+from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.trace import TraceStatus
-from tests.adapters.seeded import END, HOUR, OURS, SESSIONS, START, Seeded
+from tests.adapters.seeded import END, HOUR, OURS, SESSIONS, START, UNKNOWN, Seeded
+from tests.builders import prices, span, trace
 
 pytestmark = pytest.mark.service
+
+type Read = Callable[[Seeded, ProjectId], Awaitable[object]]
 
 PAGE: Final = 51  # one more than is shown
 
@@ -27,10 +35,10 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(inner)
 
 
-async def plans(seeded: Seeded, read: Callable[[Seeded], Awaitable[object]]) -> list[Any]:
+async def plans(seeded: Seeded, read: Read, project: ProjectId = OURS) -> list[Any]:
     """The plans of every statement of a read that regards a project, as they are carried out."""
     seeded.statements.clear()
-    await read(seeded)
+    await read(seeded, project)
     asked = [one for one in seeded.statements if "$1" in one.query and "UPDATE" not in one.query]
     assert asked
     found = []
@@ -63,22 +71,24 @@ def traces(
     sort: TraceSort = TraceSort.STARTED_AT,
     order: SortOrder = SortOrder.DESC,
     window: Window | None = None,
-) -> Callable[[Seeded], Awaitable[object]]:
+) -> Read:
     wanted = matching or TraceFilter()
-    return lambda at: at.lists.summaries(OURS, wanted, sort, order, window or Window())
+    return lambda at, of: at.lists.summaries(of, wanted, sort, order, window or Window())
 
 
 def sessions(
     matching: SessionFilter | None = None,
     sort: SessionSort = SessionSort.RECENT,
     window: Window | None = None,
-) -> Callable[[Seeded], Awaitable[object]]:
+) -> Read:
     wanted = matching or SessionFilter()
-    return lambda at: at.sessions.summaries(OURS, wanted, sort, SortOrder.DESC, window or Window())
+    return lambda at, of: at.sessions.summaries(
+        of, wanted, sort, SortOrder.DESC, window or Window()
+    )
 
 
-def figures(metric: str, *arguments: object) -> Callable[[Seeded], Awaitable[object]]:
-    return lambda at: getattr(at.analytics, metric)(OURS, *arguments)
+def figures(metric: str, *arguments: object) -> Read:
+    return lambda at, of: getattr(at.analytics, metric)(of, *arguments)
 
 
 DAY_END = END - timedelta(hours=1, minutes=10)
@@ -86,7 +96,7 @@ LAST_DAY = TraceFilter(started_after=END - timedelta(days=1))
 PERIOD = Period(START + timedelta(minutes=10), DAY_END)
 SHOWN = 2 * PAGE  # keys by index, then the rows they lead to
 # For each read: how many rows it may look at, of each table that it may look at.
-READS: dict[str, tuple[Callable[[Seeded], Awaitable[object]], dict[str, int]]] = {
+READS: dict[str, tuple[Read, dict[str, int]]] = {
     **{
         f"traces by {sort} {order}": (traces(None, sort, order), {"traces": SHOWN})
         for sort in TraceSort
@@ -160,11 +170,23 @@ EXACT: Final = {
 }  # what is counted
 
 
+OF_BOTH: Final = pytest.mark.parametrize("of", [OURS, UNKNOWN], ids=["known", "unknown"])
+KEYS: Final = {
+    "traces": ("trace_id", "session_id", "user_id"),
+    "trace_payloads": ("trace_id",),
+    "spans": ("trace_id",),
+    "sessions": ("session_id",),
+    "trace_facets": ("value",),
+    "usage_hours": ("hour",),
+}
+
+
 @pytest.mark.parametrize("read", READS)
-async def test_a_read_looks_at_no_more_than_it_needs(seeded, read):
+@OF_BOTH
+async def test_a_read_looks_at_no_more_than_it_needs(seeded, of, read):
     act, most = READS[read]
-    await act(seeded)  # percentiles are computed once, and then kept
-    found = await plans(seeded, act)
+    await act(seeded, of)  # percentiles are computed once, and then kept
+    found = await plans(seeded, act, of)
     looked_at = {table: rows for table, rows in read_rows(found).items() if table not in EXACT}
     assert looked_at.keys() <= most.keys()
     assert {table: rows for table, rows in looked_at.items() if rows > most[table]} == {}
@@ -183,7 +205,7 @@ async def test_a_page_by_cursor_costs_what_the_first_costs(seeded, sort):
 async def test_a_first_page_is_walked_to_whatever_it_is_planned_for(seeded):
     seeded.statements.clear()
     for act in (traces(), traces(sort=TraceSort.LATENCY), figures("users", Window())):
-        await act(seeded)
+        await act(seeded, OURS)
     asked = [one for one in seeded.statements if "$1" in one.query]
     assert len(asked) == 3
     for number, one in enumerate(asked):
@@ -197,9 +219,39 @@ async def test_a_first_page_is_walked_to_whatever_it_is_planned_for(seeded):
         assert read_rows(found)["traces"] <= SHOWN
 
 
-async def test_a_session_is_read_by_its_traces(seeded):
-    found = await plans(seeded, lambda at: at.sessions.get(OURS, "conv-7", Window(limit=2)))
+@OF_BOTH
+async def test_a_session_is_read_by_its_traces(seeded, of):
+    window = Window(limit=2)
+    found = await plans(seeded, lambda at, of: at.sessions.get(of, "conv-7", window), of)
     rows = read_rows(found)
     assert rows["sessions"] == 1
     assert rows["spans"] == 2 * 2 * 3
     assert rows["traces"] <= 3 * 4
+
+
+@OF_BOTH
+async def test_writes_and_details_reach_rows_by_their_keys(seeded, of):
+    first, second = span(model="m"), span()
+    one = trace(first, second, session_id="conv-new", user_id="u")
+    seeded.statements.clear()
+    write = TraceWriter(seeded.pool, prices()).write
+    await write([(of, one)])
+    await write([(of, replace(one, session_id="conv-newer", user_id="v", input=b"1"))])
+    await seeded.edits.add_spans(of, one.id, [replace(second, output=b"2"), span()])
+    await seeded.edits.change_span(of, one.id, first.id, SpanChange(model="n"))
+    await seeded.edits.change(of, one.id, TraceChange(tags=("a",), session_id="conv-new"))
+    await seeded.edits.retag(of, [one.id], ["b"], ["a"])
+    async with snapshot(seeded.pool, "") as connection:
+        await read_trace(connection, of, one.id)
+    assert await seeded.sessions.delete(of, "conv-new") == 1
+    entered = Counter[str]()
+    for asked in list(seeded.statements):
+        if asked.query.startswith("COPY") or not asked.args:
+            continue
+        text = await seeded.pool.fetchval(f"EXPLAIN (FORMAT JSON) {asked.query}", *asked.args)
+        for node in nodes(json.loads(text)[0]["Plan"]):
+            if (table := node.get("Relation Name")) in KEYS and node["Node Type"] != "ModifyTable":
+                condition = node.get("Index Cond", "") or node.get("Recheck Cond", "")
+                assert any(key in condition for key in KEYS[table]), (asked.query, node)
+                entered[table] += 1
+    assert entered.keys() == KEYS.keys()

@@ -84,8 +84,8 @@ async def test_the_two_ids_that_no_path_leads_to(site: Site, head: dict[str, str
     for raw in ("/sessions/analytics", "/sessions/%61nalytics", "/sessions/analytics/"):
         refused = await site.http.get(raw, headers=head)
         assert set(mistakes(refused)) == {"query.started_after", "query.started_before"}
-    for raw in ("/sessions/", "/sessions//"):
-        assert (await site.http.get(raw, headers=head)).json()["total"] == 2
+    assert (await site.http.get("/sessions/", headers=head)).json()["total"] == 2
+    assert (await site.http.get("/sessions//", headers=head)).status_code == 404
     status, headers = await asked(site, "DELETE", "/sessions/analytics", head)
     assert (status, set(headers["allow"].split(", "))) == (405, {"GET", "OPTIONS"})
     assert site.stored() == 2

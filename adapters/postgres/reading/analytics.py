@@ -6,7 +6,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.engine import Pool
+from adapters.postgres.engine import OF_PROJECT, Pool
 from adapters.postgres.reading.fragments import Parameters, Sql
 from adapters.postgres.reading.ordered import NEAR, Ordered, Where
 from adapters.postgres.reading.percentiles import Volume
@@ -39,12 +39,12 @@ SELECT date_trunc($6, hour) AS bucket, sum(prompt_tokens) AS prompt_tokens,
        sum(completion_tokens) AS completion_tokens, sum(cost) AS cost
 FROM (
   SELECT hour, prompt_tokens, completion_tokens, cost FROM usage_hours
-  WHERE project_id = $1 AND hour >= $2 AND hour < $3
+  WHERE {OF_PROJECT} AND hour >= $2 AND hour < $3
   UNION ALL
   SELECT since, summed.* FROM unnest($4::timestamptz[], $5::timestamptz[]) AS cut (since, until)
   CROSS JOIN LATERAL (
     SELECT sum(prompt_tokens), sum(completion_tokens), sum(cost_amount) FROM spans
-    WHERE project_id = $1 AND started_at >= since
+    WHERE {OF_PROJECT} AND started_at >= since
       AND started_at < coalesce(until, 'infinity'::timestamptz)
     HAVING count(*) > 0
   ) AS summed
@@ -55,13 +55,13 @@ MODELS: Final = f"""
 SELECT model, sum(calls)::bigint AS calls, sum(tokens) AS tokens, sum(cost) AS cost
 FROM (
   SELECT model, calls, prompt_tokens + completion_tokens AS tokens, cost FROM usage_hours
-  WHERE project_id = $1 AND hour >= $2 AND hour < $3 AND has_model
+  WHERE {OF_PROJECT} AND hour >= $2 AND hour < $3 AND has_model
   UNION ALL
   SELECT summed.* FROM unnest($4::timestamptz[], $5::timestamptz[]) AS cut (since, until)
   CROSS JOIN LATERAL (
     SELECT model, count(*), sum(prompt_tokens) + sum(completion_tokens), sum(cost_amount)
     FROM spans
-    WHERE project_id = $1 AND started_at >= since
+    WHERE {OF_PROJECT} AND started_at >= since
       AND started_at < coalesce(until, 'infinity'::timestamptz) AND model IS NOT NULL
     GROUP BY model
   ) AS summed
@@ -76,19 +76,19 @@ SELECT date_trunc({{granularity}}, first_started_at) AS bucket, count(*) AS sess
        sum(latency_us) AS latency_us
 FROM (
   SELECT first_started_at, trace_count, latency_us FROM sessions
-  WHERE project_id = $1 AND {{inside}}
+  WHERE {OF_PROJECT} AND {{inside}}
   UNION ALL
   SELECT summed.* FROM sessions CROSS JOIN LATERAL (
     SELECT min(started_at), count(*), sum(latency_us) FROM traces
-    WHERE project_id = $1 AND session_id = sessions.session_id
+    WHERE {OF_PROJECT} AND session_id = sessions.session_id
       AND started_at >= {{after}} AND started_at < {{before}}
     HAVING count(*) > 0
   ) AS summed
-  WHERE project_id = $1 AND {{straddling}}
+  WHERE {OF_PROJECT} AND {{straddling}}
 ) AS counted
 GROUP BY 1 ORDER BY 1 LIMIT {BUCKETS_MAX + 1}
 """
-USERS: Final = Sql("(SELECT count(*) FROM trace_users WHERE project_id = $1)")
+USERS: Final = Sql(f"(SELECT count(*) FROM trace_users WHERE {OF_PROJECT})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Final
 
 from adapters.postgres.bins import binned
 from adapters.postgres.counted import SEPARATOR, Facet, member_value
+from adapters.postgres.engine import OF_PROJECT
 from adapters.postgres.reading.fragments import Sql
 from adapters.postgres.reading.periods import Bounds, parts
 from adapters.postgres.terms import metadata_terms, term
@@ -18,7 +19,7 @@ NO_SORTS: Final = frozenset[TraceSort]()
 
 ALL_TRACES: Final = Sql(
     "(SELECT trace_count FROM trace_facets"
-    f" WHERE project_id = $1 AND kind = '{Facet.ALL}' AND value = '')"
+    f" WHERE {OF_PROJECT} AND kind = '{Facet.ALL}' AND value = '')"
 )
 HAS_ERROR: Final = "(status = 'ERROR' OR error_span_count > 0)"
 _LOOKED_INTO: Final = (
@@ -56,7 +57,7 @@ def clauses_of(project: ProjectId, matching: TraceFilter) -> list[Clause]:
 
 def facet(kind: Facet, value: str) -> Sql:
     """How many traces have a value."""
-    sql = f"WHERE project_id = $1 AND kind = '{kind}' AND value = {{}}"
+    sql = f"WHERE {OF_PROJECT} AND kind = '{kind}' AND value = {{}}"
     return Sql(f"(SELECT trace_count FROM trace_facets {sql})", (value,))
 
 
@@ -65,7 +66,7 @@ def _labels(matching: TraceFilter) -> Iterator[Clause]:
         counter = facet(Facet.SESSION, session)
         yield Clause(Sql("session_id = {}", (session,)), counter, sorts=STARTED)
     if (user := matching.user_id) is not None:
-        where = "WHERE project_id = $1 AND user_id = {}"
+        where = f"WHERE {OF_PROJECT} AND user_id = {{}}"
         counter = Sql(f"(SELECT trace_count FROM trace_users {where})", (user,))
         yield Clause(Sql("user_id = {}", (user,)), counter, sorts=STARTED)
     if (environment := matching.environment) is not None:
@@ -84,7 +85,7 @@ def _kinds(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
     if tags := sorted(set(matching.tags)):
         counter = Sql(
             "(SELECT sum(trace_count) FROM trace_facets"
-            f" WHERE project_id = $1 AND kind = '{Facet.TAG}' AND value = ANY({{}}::text[]))",
+            f" WHERE {OF_PROJECT} AND kind = '{Facet.TAG}' AND value = ANY({{}}::text[]))",
             (tags,),
         )
         terms = [term(project, Facet.TAG, tag) for tag in tags]
@@ -144,9 +145,9 @@ def _members(key: str, texts: Sequence[str]) -> Sql | None:
         return None
     return Sql(
         "(SELECT CASE WHEN EXISTS ("
-        f"SELECT FROM trace_facets WHERE project_id = $1 AND kind = '{Facet.MANY_MEMBERS}') THEN -1"
+        f"SELECT FROM trace_facets WHERE {OF_PROJECT} AND kind = '{Facet.MANY_MEMBERS}') THEN -1"
         " ELSE coalesce(sum(trace_count), 0) END FROM trace_facets"
-        f" WHERE project_id = $1 AND kind = '{Facet.METADATA}' AND value = ANY({{}}::text[]))",
+        f" WHERE {OF_PROJECT} AND kind = '{Facet.METADATA}' AND value = ANY({{}}::text[]))",
         (values,),
     )
 
@@ -156,9 +157,9 @@ def _lasting(bounds: tuple[int, int]) -> Sql:
     found = binned(*bounds)
     # Only bins are numbers, and Postgres may look at a value before it looks at its kind.
     least = f"(CASE WHEN kind = '{Facet.LATENCY}' THEN value::bigint END)"
-    where = f"project_id = $1 AND kind = '{Facet.LATENCY}' AND {least} >= {{}} AND {least} < {{}}"
+    where = f"{OF_PROJECT} AND kind = '{Facet.LATENCY}' AND {least} >= {{}} AND {least} < {{}}"
     sums = [f"coalesce((SELECT sum(trace_count) FROM trace_facets WHERE {where}), 0)"]
-    cut = "(SELECT count(*) FROM traces WHERE project_id = $1 AND latency_us BETWEEN {} AND {})"
+    cut = f"(SELECT count(*) FROM traces WHERE {OF_PROJECT} AND latency_us BETWEEN {{}} AND {{}})"
     sums += [cut] * len(found.cuts)
     values = [*found.whole, *(end for cut in found.cuts for end in cut)]
     return Sql(f"({' + '.join(sums)})", tuple(values))
@@ -170,7 +171,7 @@ def _started(bounds: Bounds) -> Sql:
     sums, values = list[str](), list[object]()
 
     def bounded(column: str, bounds: Bounds) -> str:
-        conditions = ["project_id = $1"]
+        conditions = [OF_PROJECT]
         for sign, bound in zip((">=", "<"), bounds, strict=True):
             if bound is not None:
                 conditions.append(f"{column} {sign} {{}}")

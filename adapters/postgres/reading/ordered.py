@@ -12,7 +12,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.engine import Connection
+from adapters.postgres.engine import OF_PROJECT, Connection
 from adapters.postgres.reading.fragments import Parameters, Sql
 from domain.ids import ProjectId
 from domain.page import Position, Window
@@ -112,7 +112,7 @@ class Ordered:
 
     async def _sorted(self, connection: Connection, where: Where) -> Found:
         p = Parameters([self.project])
-        conditions = ["project_id = $1", *p.all_of([*where.served, *where.rest])]
+        conditions = [OF_PROJECT, *p.all_of([*where.served, *where.rest])]
         matches = f"SELECT {self._key_columns} FROM {self.table} WHERE {' AND '.join(conditions)}"
         keys = f"matches AS MATERIALIZED ({matches}), {self.sorted_keys(p, 'matches')}"
         return await self.fetch(connection, p, keys, "(SELECT count(*) FROM matches)")
@@ -127,7 +127,7 @@ class Ordered:
         # a join to be cheapest by the project alone, and looks at all of it for every key.
         page = page or (
             f"SELECT found.* FROM keys CROSS JOIN LATERAL (SELECT * FROM {self.table}"
-            f" WHERE project_id = $1 AND {self.id} = keys.id LIMIT 1) AS found"
+            f" WHERE {OF_PROJECT} AND {self.id} = keys.id LIMIT 1) AS found"
         )
         columns = ", ".join(f"page.{column}" for column in self.columns)
         by = self._by(f"page.{self.value}", f"page.{self.id}")
@@ -173,7 +173,7 @@ class Ordered:
         limit = f"{p.put(end)}::bigint"
         branches = [
             f"(SELECT {columns or self._key_columns} FROM {self.table}"
-            f" WHERE {' AND '.join(['project_id = $1', *where, *more])}"
+            f" WHERE {' AND '.join([OF_PROJECT, *where, *more])}"
             f" ORDER BY {by} LIMIT {limit})"
             for more in self._branches(p)
         ]

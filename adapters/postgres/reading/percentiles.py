@@ -9,7 +9,7 @@ from typing import Final
 import asyncpg
 from asyncpg import Record
 
-from adapters.postgres.engine import OUT_OF_REACH, Connection, Pool
+from adapters.postgres.engine import OF_PROJECT, OUT_OF_REACH, Connection, Pool
 from adapters.postgres.reading.periods import STEPS, parts
 from domain.ids import ProjectId
 from domain.tracing.analytics import (
@@ -36,15 +36,15 @@ FROM (
   SELECT date_trunc($2, hour) AS bucket, sum(trace_count)::bigint AS trace_count,
          sum(error_count)::bigint AS error_count, sum(latency_count)::bigint AS latency_count,
          sum(latency_us) AS latency_us, sum(revision)::bigint AS revision
-  FROM trace_hours WHERE project_id = $1 AND hour >= $3 AND hour < $4
+  FROM trace_hours WHERE {OF_PROJECT} AND hour >= $3 AND hour < $4
   GROUP BY 1 HAVING sum(trace_count) > 0 ORDER BY 1 LIMIT {BUCKETS_MAX + 1}
 ) AS counted
-LEFT JOIN trace_percentiles AS kept ON kept.project_id = $1 AND kept.granularity = $2
+LEFT JOIN trace_percentiles AS kept ON kept.{OF_PROJECT} AND kept.granularity = $2
   AND kept.bucket = counted.bucket AND kept.revision = counted.revision
 ORDER BY counted.bucket
 """
 # Ranges that each lie in one bucket; without an end, a whole one.
-COMPUTED: Final = """
+COMPUTED: Final = f"""
 SELECT date_trunc($2, since) AS bucket, counted.*
 FROM unnest($3::timestamptz[], $4::timestamptz[]) AS range (since, until)
 CROSS JOIN LATERAL (
@@ -52,7 +52,7 @@ CROSS JOIN LATERAL (
          count(latency_us) AS latency_count, coalesce(sum(latency_us), 0) AS latency_us,
          percentile_cont($6::float8[]) WITHIN GROUP (ORDER BY latency_us::float8) AS percentiles
   FROM traces
-  WHERE project_id = $1 AND started_at >= since
+  WHERE {OF_PROJECT} AND started_at >= since
     AND started_at < coalesce(until, since + $5::interval)
 ) AS counted
 """

@@ -8,7 +8,7 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.counted import Facet
-from adapters.postgres.engine import Connection, Pool
+from adapters.postgres.engine import OF_PROJECT, Connection, Pool
 from adapters.postgres.reading.fragments import Parameters, Sql, like
 from adapters.postgres.reading.ordered import NEAR, Found, Ordered, Where
 from adapters.postgres.reading.periods import Bounds
@@ -29,11 +29,11 @@ COLUMNS: Final = (
     "latency_us", "error_count", "user_id", "tags", "span_count", "error_span_count",
     "prompt_tokens", "completion_tokens", "total_cost",
 )  # fmt: skip
-ALL_SESSIONS: Final = Sql("(SELECT count(*) FROM sessions WHERE project_id = $1)")
-FAILED_SESSIONS: Final = "(SELECT count(*) FROM sessions WHERE project_id = $1 AND error_count > 0)"
+ALL_SESSIONS: Final = Sql(f"(SELECT count(*) FROM sessions WHERE {OF_PROJECT})")
+FAILED_SESSIONS: Final = f"(SELECT count(*) FROM sessions WHERE {OF_PROJECT} AND error_count > 0)"
 FOUND: Final = f"""
 (SELECT count(*) FROM trace_facets
- WHERE project_id = $1 AND kind = '{Facet.SESSION}' AND search_value LIKE {{}})
+ WHERE {OF_PROJECT} AND kind = '{Facet.SESSION}' AND search_value LIKE {{}})
 """
 
 # What a row of sessions holds, of some traces of one session; no row without a trace.
@@ -51,7 +51,7 @@ FROM traces WHERE
 """
 TAGGED: Final = f"""
 SELECT coalesce(sum(trace_count), 0)::bigint FROM trace_facets
-WHERE project_id = $1 AND kind = '{Facet.TAG}' AND value = ANY($2::text[])
+WHERE {OF_PROJECT} AND kind = '{Facet.TAG}' AND value = ANY($2::text[])
 """
 RARE_MAX: Final = 50_000  # traces
 FOUND_MAX: Final = 5_000  # ids that are looked up one by one
@@ -182,7 +182,7 @@ class _Selected:
         by_period = self.matching.user_id is None and not self.matching.tags
         groups = self._by_period(p) if by_period else self._by_trace(p)
         keys = f"groups AS MATERIALIZED ({groups}), {self.ordered.sorted_keys(p, 'groups')}"
-        traces = f"project_id = $1 AND session_id = keys.id AND {self._traces(p)}"
+        traces = f"{OF_PROJECT} AND session_id = keys.id AND {self._traces(p)}"
         tags = (
             'ARRAY(SELECT DISTINCT tag COLLATE "C" FROM traces CROSS JOIN unnest(tags) AS tag'
             f" WHERE {traces} ORDER BY 1) AS tags"
@@ -193,7 +193,7 @@ class _Selected:
             AS summed) AS summed WHERE NOT is_whole
         UNION ALL
         SELECT {columns} FROM keys CROSS JOIN LATERAL (
-            SELECT * FROM sessions WHERE project_id = $1 AND session_id = keys.id LIMIT 1
+            SELECT * FROM sessions WHERE {OF_PROJECT} AND session_id = keys.id LIMIT 1
         ) AS kept WHERE is_whole
         """
         return await self.ordered.fetch(connection, p, keys, "(SELECT count(*) FROM groups)", page)
@@ -201,7 +201,7 @@ class _Selected:
     def _by_trace(self, p: Parameters) -> str:
         return f"""
         SELECT {_SUMS[self.sort]} AS value, session_id AS id, false AS is_whole FROM traces
-        WHERE project_id = $1 AND session_id IS NOT NULL AND {self._traces(p)} {self._query(p)}
+        WHERE {OF_PROJECT} AND session_id IS NOT NULL AND {self._traces(p)} {self._query(p)}
         GROUP BY session_id {self._having(p)}
         """
 
@@ -212,15 +212,15 @@ class _Selected:
         value = _VALUES[self.sort]
         return f"""
         SELECT {value} AS value, session_id AS id, true AS is_whole FROM sessions
-        WHERE project_id = $1 AND {p.sql(inside(bounds))} {failed} {self._query(p)}
+        WHERE {OF_PROJECT} AND {p.sql(inside(bounds))} {failed} {self._query(p)}
         UNION ALL
         SELECT summed.value, session_id, false
         FROM sessions CROSS JOIN LATERAL (
             SELECT {_SUMS[self.sort]} AS value FROM traces
-            WHERE project_id = $1 AND session_id = sessions.session_id AND {self._traces(p)}
+            WHERE {OF_PROJECT} AND session_id = sessions.session_id AND {self._traces(p)}
             HAVING count(*) > 0 {self._failed(p)}
         ) AS summed
-        WHERE project_id = $1 AND {p.sql(straddling(bounds))} {self._query(p)}
+        WHERE {OF_PROJECT} AND {p.sql(straddling(bounds))} {self._query(p)}
         """
 
     def _traces(self, p: Parameters) -> str:
@@ -282,7 +282,7 @@ def _all_of(*bounds: tuple[str, datetime | None]) -> Sql:
 def _found(part: str) -> Sql:
     """As `_holds`, by the ids that are found: for few of them."""
     return Sql(
-        "session_id = ANY(ARRAY(SELECT value FROM trace_facets WHERE project_id = $1"
+        f"session_id = ANY(ARRAY(SELECT value FROM trace_facets WHERE {OF_PROJECT}"
         f" AND kind = '{Facet.SESSION}' AND search_value LIKE {{}}))",
         (like(folded(part)),),
     )
@@ -291,7 +291,7 @@ def _found(part: str) -> Sql:
 def _holds(part: str) -> Sql:
     return Sql(
         "EXISTS (SELECT FROM trace_facets AS f"
-        f" WHERE f.project_id = $1 AND f.kind = '{Facet.SESSION}'"
+        f" WHERE f.{OF_PROJECT} AND f.kind = '{Facet.SESSION}'"
         " AND f.value = session_id AND f.search_value LIKE {})",
         (like(folded(part)),),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from adapters.postgres.counted import Facet
-from adapters.postgres.engine import Connection
+from adapters.postgres.engine import OF_PROJECT, Connection
 from adapters.postgres.reading.conditions import ALL_TRACES, Clause
 from adapters.postgres.reading.fragments import Parameters, Sql, like
 from domain.ids import ProjectId
@@ -15,7 +15,7 @@ NAMES_MAX: Final = 1_000  # of which each is looked for; where more match, names
 _NAMES: Final = f"""
 WITH names AS MATERIALIZED (
   SELECT value, trace_count FROM trace_facets
-  WHERE project_id = $1 AND kind = '{Facet.NAME}' AND search_value LIKE $2
+  WHERE {OF_PROJECT} AND kind = '{Facet.NAME}' AND search_value LIKE $2
 )
 SELECT coalesce(sum(trace_count), 0)::bigint AS traces, count(*) AS names,
        ARRAY(SELECT value FROM names LIMIT $3) AS some
@@ -77,7 +77,7 @@ async def counts(
 async def count(connection: Connection, project: ProjectId, clauses: Sequence[Estimate]) -> int:
     """How many traces match, counted now."""
     p = Parameters([project])
-    where = " AND ".join(["project_id = $1", *p.all_of(one.clause.sql for one in clauses)])
+    where = " AND ".join([OF_PROJECT, *p.all_of(one.clause.sql for one in clauses)])
     total: int = await connection.fetchval(f"SELECT count(*) FROM traces WHERE {where}", *p.values)
     return total
 

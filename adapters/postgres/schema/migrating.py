@@ -21,7 +21,11 @@ from adapters.postgres.schema.pending import APP, pending
 TURN: Final = 5_071_840_223  # the advisory lock of migrations; any number that is ours alone
 TURN_TIMEOUT_MS: Final = 600_000  # a migration of another process is waited for this long
 # A migration fails rather than holds up the service; once it has its locks it may take its time.
-BOUNDS: Final = ("SET LOCAL lock_timeout = '5s'", "SET LOCAL statement_timeout = 0")
+BOUNDS: Final = (
+    "SET LOCAL lock_timeout = '5s'",
+    "SET LOCAL statement_timeout = 0",
+    "SET LOCAL enable_seqscan = on",  # unlike requests, it is for all projects
+)
 
 
 def statements(

@@ -8,6 +8,7 @@ from typing import Final
 
 from adapters.postgres.engine import (
     ACQUIRE_TIMEOUT_S,
+    OF_PROJECT,
     UNSTORABLE,
     WRITE_TIMEOUT_S,
     Connection,
@@ -41,10 +42,10 @@ CHUNK_SPANS: Final = 50_000  # and spans; a single trace may have more
 READ_TRACE: Final = f"""
 SELECT {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}, input, output
 FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id)
-WHERE traces.project_id = $1 AND traces.trace_id = $2
+WHERE traces.{OF_PROJECT} AND traces.trace_id = $2
 """
 SPANS_OF_TRACE: Final = f"""
-SELECT {", ".join(SPAN_COLUMNS)} FROM spans WHERE project_id = $1 AND trace_id = $2
+SELECT {", ".join(SPAN_COLUMNS)} FROM spans WHERE {OF_PROJECT} AND trace_id = $2
 """
 CHANGE_PAYLOADS: Final = """
 INSERT INTO trace_payloads AS t (project_id, trace_id, input, output) VALUES ($1, $2, $3, $4)
@@ -57,15 +58,15 @@ ON CONFLICT (project_id, trace_id) DO UPDATE SET
 DELETE_TRACES: Final = f"""
 DELETE FROM traces USING (
   SELECT project_id, trace_id FROM traces
-  WHERE project_id = $1 AND trace_id = ANY($2::uuid[]) AND ($3::text IS NULL OR session_id = $3)
+  WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) AND ($3::text IS NULL OR session_id = $3)
   ORDER BY project_id, trace_id FOR UPDATE
 ) AS locked
 WHERE traces.project_id = locked.project_id AND traces.trace_id = locked.trace_id
 RETURNING {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}
 """
-DELETE_SPANS: Final = """
+DELETE_SPANS: Final = f"""
 WITH gone AS (
-  DELETE FROM spans WHERE project_id = $1 AND trace_id = ANY($2::uuid[])
+  DELETE FROM spans WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
   RETURNING date_trunc('hour', started_at) AS hour, model, prompt_tokens, completion_tokens,
             cost_amount
 )
@@ -73,19 +74,19 @@ SELECT hour, model, count(*) AS calls, sum(prompt_tokens) AS prompt_tokens,
        sum(completion_tokens) AS completion_tokens, sum(cost_amount) AS cost
 FROM gone GROUP BY hour, model
 """
-DELETE_PAYLOADS: Final = """
-DELETE FROM trace_payloads WHERE project_id = $1 AND trace_id = ANY($2::uuid[])
+DELETE_PAYLOADS: Final = f"""
+DELETE FROM trace_payloads WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
-COUNT_OF_SESSION: Final = """
-SELECT trace_count FROM sessions WHERE project_id = $1 AND session_id = $2
+COUNT_OF_SESSION: Final = f"""
+SELECT trace_count FROM sessions WHERE {OF_PROJECT} AND session_id = $2
 """
 # Some traces of a session, of $3 spans together or one trace, of $4 traces at most.
-OF_SESSION: Final = """
+OF_SESSION: Final = f"""
 SELECT trace_id FROM (
   SELECT trace_id, started_at, row_number() OVER upto AS place, sum(span_count) OVER upto AS spans
   FROM (
     SELECT trace_id, started_at, span_count FROM traces
-    WHERE project_id = $1 AND session_id = $2 ORDER BY started_at, trace_id LIMIT $4
+    WHERE {OF_PROJECT} AND session_id = $2 ORDER BY started_at, trace_id LIMIT $4
   ) AS first WINDOW upto AS (ORDER BY started_at, trace_id)
 ) AS counted
 WHERE spans <= $3 OR place = 1
