@@ -96,7 +96,10 @@ async def copy_rate(servers: Servers, spans: int) -> float:
 
 async def empty(servers: Servers) -> None:
     async with opened(DB, PoolSettings(url=servers.database_url)) as pool:
-        await pool.execute("TRUNCATE traces, trace_payloads, spans")
+        await pool.execute(
+            "TRUNCATE traces, trace_payloads, spans, trace_facets, trace_hours,"
+            " trace_percentiles, usage_hours, sessions, trace_users"
+        )
 
 
 def machine() -> str:
