@@ -12,7 +12,6 @@ import secrets
 import shlex
 import signal
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -42,6 +41,28 @@ DIRECTLY: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 SERVERS_ENV: Final = "servers.env"
 
 
+class Stop:
+    """Whether it is time to stop; a signal says so.
+
+    A plain flag: a signal may come while the handler of one before runs, which must then hold no
+    lock, as that of a threading.Event is.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def set(self) -> None:
+        self._is_set = True
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def wait(self, seconds: float) -> bool:
+        """Sleeps so long; whether it is time then."""
+        time.sleep(seconds)
+        return self._is_set
+
+
 def run(settings: Settings) -> int:
     """Runs until SIGINT, SIGTERM or SIGHUP, or until a child ends. Raises CommandError."""
     given = [variable(name) for name in ("database_url", "redis_url") if getattr(settings, name)]
@@ -50,7 +71,7 @@ def run(settings: Settings) -> int:
             f"`dev` brings servers of its own, and {' and '.join(given)} is set: unset it, or run "
             "`migrate`, `serve` and `worker` on your servers"
         )
-    stop = threading.Event()
+    stop = Stop()
     _on_signals(_leave)  # while servers start, which may take long after a crash
     try:
         return _supervise(settings, Path(settings.data_dir).absolute(), stop)
@@ -74,7 +95,7 @@ def running_servers(data_dir: str) -> Mapping[str, str]:
     return read_env(folder / SERVERS_ENV) if servers.is_locked(folder) else {}
 
 
-def _supervise(settings: Settings, data: Path, stop: threading.Event) -> int:
+def _supervise(settings: Settings, data: Path, stop: Stop) -> int:
     with ExitStack() as stack:
         _say(f"Starting PostgreSQL and Valkey in {data}")
         own = stack.enter_context(servers.running(data))
@@ -174,7 +195,7 @@ def _stop(children: Sequence[Child]) -> None:
         child.stop(max(0.0, deadline - time.monotonic()))
 
 
-def _await_port(settings: Settings, stop: threading.Event) -> None:
+def _await_port(settings: Settings, stop: Stop) -> None:
     deadline = time.monotonic() + PORT_TIMEOUT_S
     while True:
         try:
@@ -187,7 +208,7 @@ def _await_port(settings: Settings, stop: threading.Event) -> None:
 
 
 def _await_ready(
-    settings: Settings, children: Sequence[Child], stop: threading.Event
+    settings: Settings, children: Sequence[Child], stop: Stop
 ) -> Child | None:
     """Waits until the API can work; the child that ended instead, if one did."""
     deadline = time.monotonic() + READY_TIMEOUT_S
@@ -208,7 +229,7 @@ def _await_ready(
     return None
 
 
-def _watch(children: Sequence[Child], stop: threading.Event) -> Child | None:
+def _watch(children: Sequence[Child], stop: Stop) -> Child | None:
     """Waits until it is time to stop; the child that ended by itself, if one did."""
     while not stop.wait(WATCH_S):
         if (ended := _ended(children)) is not None:
