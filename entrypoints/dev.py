@@ -29,6 +29,7 @@ from adapters.embedded.process import Child, StartError, spawn
 from domain.identity.organization import FIRST_PROJECT
 from entrypoints.settings import PREFIX, Settings, variable
 from entrypoints.startup import CommandError, base_url, listen
+from entrypoints.stopping import Stop
 
 READY_TIMEOUT_S: Final = 30
 PORT_TIMEOUT_S: Final = 2  # a killed predecessor's port may take a moment to be free
@@ -39,28 +40,6 @@ DEV_ENV: Final = "dev.env"
 # Our own address is asked without the proxy that the environment may name.
 DIRECTLY: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 SERVERS_ENV: Final = "servers.env"
-
-
-class Stop:
-    """Whether it is time to stop; a signal says so.
-
-    A plain flag: a signal may come while the handler of one before runs, which must then hold no
-    lock, as that of a threading.Event is.
-    """
-
-    def __init__(self) -> None:
-        self._is_set = False
-
-    def set(self) -> None:
-        self._is_set = True
-
-    def is_set(self) -> bool:
-        return self._is_set
-
-    def wait(self, seconds: float) -> bool:
-        """Sleeps so long; whether it is time then."""
-        time.sleep(seconds)
-        return self._is_set
 
 
 def run(settings: Settings) -> int:
@@ -207,9 +186,7 @@ def _await_port(settings: Settings, stop: Stop) -> None:
             return
 
 
-def _await_ready(
-    settings: Settings, children: Sequence[Child], stop: Stop
-) -> Child | None:
+def _await_ready(settings: Settings, children: Sequence[Child], stop: Stop) -> Child | None:
     """Waits until the API can work; the child that ended instead, if one did."""
     deadline = time.monotonic() + READY_TIMEOUT_S
     said = "no answer"
