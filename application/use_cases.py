@@ -12,14 +12,51 @@ from datetime import UTC, datetime
 from typing import Self
 
 from application.health import CheckReadiness
+from application.identity.administration import Administration, Directory, Removals
 from application.identity.authenticate import (
     AuthenticateKey,
     AuthenticateToken,
-    ResolveOrganization,
+    ResolveMembership,
     ResolveProject,
 )
-from application.identity.keys import IssueKey
+from application.identity.invitations import (
+    AcceptInvitation,
+    DeclineInvitation,
+    Invite,
+    ListInvitations,
+    ListMyInvitations,
+    RevokeInvitation,
+)
+from application.identity.keys import (
+    CreateKey,
+    DeleteKey,
+    IssueKey,
+    KeyMint,
+    ListKeys,
+    ReadKey,
+    RevokeKey,
+    RotateKey,
+)
+from application.identity.login import ExchangeLoginCode, IssueLoginCode
+from application.identity.members import ChangeRole, ListMembers, RemoveMember
+from application.identity.office import Offices
+from application.identity.organizations import (
+    CreateOrganization,
+    DeleteOrganization,
+    ListAuditLog,
+    ListOrganizations,
+    ReadOrganization,
+    RenameOrganization,
+)
 from application.identity.ports import ApiKeys, KeyUse, Organizations, Projects, Tokens, Users
+from application.identity.projects import (
+    ChangeProject,
+    CreateProject,
+    DeleteProject,
+    ListProjects,
+    ReadProject,
+)
+from application.identity.sweep import SweepRemoved
 from application.ports import Clock, NewId, Part, RandomBytes
 from application.tracing.analyze import (
     ListUsers,
@@ -57,11 +94,15 @@ class Ports:
     projects: Projects
     users: Users
     organizations: Organizations
+    directory: Directory
+    administration: Administration
+    removals: Removals
     tokens: Tokens
     parts: Mapping[str, Part]
     clock: Clock = utc_now
     new_id: NewId = uuid.uuid4
     random: RandomBytes = os.urandom
+    owned_organizations_max: int | None = None  # of one person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,14 +129,45 @@ class UseCases:
     list_users: ListUsers
     authenticate_key: AuthenticateKey
     authenticate_token: AuthenticateToken
-    resolve_organization: ResolveOrganization
+    resolve_membership: ResolveMembership
     resolve_project: ResolveProject
     issue_key: IssueKey
+    create_organization: CreateOrganization
+    list_organizations: ListOrganizations
+    read_organization: ReadOrganization
+    rename_organization: RenameOrganization
+    delete_organization: DeleteOrganization
+    list_audit_log: ListAuditLog
+    list_members: ListMembers
+    change_role: ChangeRole
+    remove_member: RemoveMember
+    invite: Invite
+    list_invitations: ListInvitations
+    revoke_invitation: RevokeInvitation
+    list_my_invitations: ListMyInvitations
+    accept_invitation: AcceptInvitation
+    decline_invitation: DeclineInvitation
+    create_project: CreateProject
+    list_projects: ListProjects
+    read_project: ReadProject
+    change_project: ChangeProject
+    delete_project: DeleteProject
+    create_key: CreateKey
+    list_keys: ListKeys
+    read_key: ReadKey
+    rotate_key: RotateKey
+    revoke_key: RevokeKey
+    delete_key: DeleteKey
+    issue_login_code: IssueLoginCode
+    exchange_login_code: ExchangeLoginCode
+    sweep_removed: SweepRemoved
     check_readiness: CheckReadiness
 
     @classmethod
     def over(cls, ports: Ports) -> Self:
-        clock, new_id = ports.clock, ports.new_id
+        clock, new_id, directory = ports.clock, ports.new_id, ports.directory
+        offices = Offices(ports.administration, clock, new_id)
+        mint = KeyMint(clock, new_id, ports.random)
         return cls(
             ingest_trace=IngestTrace(ports.traces),
             ingest_batch=IngestBatch(ports.traces),
@@ -117,8 +189,39 @@ class UseCases:
             list_users=ListUsers(ports.analytics),
             authenticate_key=AuthenticateKey(ports.keys, ports.projects, ports.uses, clock, new_id),
             authenticate_token=AuthenticateToken(ports.tokens, ports.users, clock, new_id),
-            resolve_organization=ResolveOrganization(ports.organizations, clock, new_id),
+            resolve_membership=ResolveMembership(ports.organizations, clock, new_id),
             resolve_project=ResolveProject(ports.projects),
-            issue_key=IssueKey(ports.keys, clock, new_id, ports.random),
+            issue_key=IssueKey(ports.keys, mint),
+            create_organization=CreateOrganization(
+                ports.organizations, ports.owned_organizations_max, clock, new_id
+            ),
+            list_organizations=ListOrganizations(directory),
+            read_organization=ReadOrganization(directory),
+            rename_organization=RenameOrganization(offices),
+            delete_organization=DeleteOrganization(offices),
+            list_audit_log=ListAuditLog(directory),
+            list_members=ListMembers(directory),
+            change_role=ChangeRole(offices),
+            remove_member=RemoveMember(offices),
+            invite=Invite(offices),
+            list_invitations=ListInvitations(directory, clock),
+            revoke_invitation=RevokeInvitation(offices),
+            list_my_invitations=ListMyInvitations(directory, clock),
+            accept_invitation=AcceptInvitation(directory, offices),
+            decline_invitation=DeclineInvitation(directory, offices),
+            create_project=CreateProject(offices),
+            list_projects=ListProjects(directory),
+            read_project=ReadProject(ports.projects),
+            change_project=ChangeProject(offices),
+            delete_project=DeleteProject(offices),
+            create_key=CreateKey(offices, mint),
+            list_keys=ListKeys(directory),
+            read_key=ReadKey(directory),
+            rotate_key=RotateKey(offices, mint),
+            revoke_key=RevokeKey(offices),
+            delete_key=DeleteKey(offices),
+            issue_login_code=IssueLoginCode(offices, ports.random),
+            exchange_login_code=ExchangeLoginCode(directory, ports.administration, mint),
+            sweep_removed=SweepRemoved(ports.removals, clock),
             check_readiness=CheckReadiness(ports.parts),
         )

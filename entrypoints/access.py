@@ -9,6 +9,7 @@ from uuid import UUID
 from application.use_cases import Ports, UseCases, utc_now
 from domain.errors import Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, Scope, digest_of
+from domain.identity.audit import NOWHERE
 from domain.ids import OrganizationId
 from entrypoints import composition
 from entrypoints.settings import Settings
@@ -84,8 +85,8 @@ async def _developers(settings: Settings, ports: Ports) -> OrganizationId:
         raise CommandError("name the organization: --organization ID")
     use_cases = UseCases.over(ports)
     token = development_token(settings, email=DEVELOPER, name=DEVELOPER_NAME, expires_in_s=60)
-    user = await use_cases.authenticate_token(token)
-    return await use_cases.resolve_organization(user.id, None)
+    person = await use_cases.authenticate_token(token, NOWHERE)
+    return (await use_cases.resolve_membership(person, None)).organization_id
 
 
 def _organization(text: str | None) -> OrganizationId | None:

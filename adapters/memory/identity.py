@@ -1,15 +1,20 @@
 """Identity in memory."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from adapters.memory.store import MemoryStore
-from domain.errors import Conflict, NotFound, Unauthenticated
+from application.identity.ports import ORIGINS_MAX, OWNED_MAX, Meeting
+from application.ports import NewId
+from domain.errors import Conflict, Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import ApiKey
-from domain.identity.organization import Membership, Organization, Project, Role
+from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
+from domain.identity.founding import Founding
+from domain.identity.organization import Membership, Project, Role
 from domain.identity.user import Claims, User
-from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
+from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, ProjectId, UserId
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +50,37 @@ class MemoryApiKeys:
         for key, at in uses.items():
             _used(self.store, key, at)
 
+    async def met(self, meetings: Sequence[Meeting]) -> None:
+        for meeting in meetings:
+            _met(self.store, meeting)
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryKeyUse:
     """Notes each use where it is read from, at once."""
 
     store: MemoryStore
+    new_id: NewId = uuid.uuid4
 
-    def noted(self, key: ApiKeyId, at: datetime) -> None:
+    def noted(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
         _used(self.store, key, at)
+        _met(self.store, Meeting(key, origin, at, AuditEntryId(self.new_id())))
+
+
+def _met(store: MemoryStore, meeting: Meeting) -> None:
+    key, origins = store.keys.get(meeting.key), store.origins[meeting.key]
+    if key is None or meeting.origin in origins or len(origins) >= ORIGINS_MAX:
+        return
+    origins.add(meeting.origin)
+    store.audit_log[meeting.entry] = AuditEntry(
+        id=meeting.entry,
+        organization_id=key.organization_id,
+        at=meeting.at,
+        actor=Actor(key_id=key.id, name=key.prefix, origin=meeting.origin),
+        action=AuditAction.API_KEY_USED,
+        resource_id=str(key.id),
+        detail={"name": key.name},
+    )
 
 
 def _used(store: MemoryStore, key: ApiKeyId, at: datetime) -> None:
@@ -101,20 +128,28 @@ class MemoryOrganizations:
         ours = [one for one in self.store.memberships.values() if one.user_id == user]
         return sorted(ours, key=lambda one: (one.created_at, one.organization_id))
 
-    async def found(
-        self, organization: Organization, owner: UserId, project: Project
-    ) -> Membership:
+    async def found(self, founding: Founding) -> Membership:
+        owner = founding.owner.user_id
         if owner not in self.store.users:
             raise NotFound("User not found")
         if known := await self.memberships(owner):
             return known[0]
-        membership = Membership(
-            organization_id=organization.id,
-            user_id=owner,
-            role=Role.OWNER,
-            created_at=organization.created_at,
-        )
+        self._put(founding)
+        return founding.owner
+
+    async def add(self, founding: Founding, owned_max: int | None) -> None:
+        owner = founding.owner.user_id
+        if owner not in self.store.users:
+            raise NotFound("User not found")
+        ours = await self.memberships(owner)
+        owned = sum(one.role is Role.OWNER for one in ours)
+        if owned_max is not None and owned >= owned_max:
+            raise Forbidden(OWNED_MAX.format(owned_max))
+        self._put(founding)
+
+    def _put(self, founding: Founding) -> None:
+        organization, project = founding.organization, founding.project
         self.store.organizations[organization.id] = organization
-        self.store.memberships[organization.id, owner] = membership
+        self.store.memberships[organization.id, founding.owner.user_id] = founding.owner
         self.store.projects[project.id] = project
-        return membership
+        self.store.audit_log[founding.entry.id] = founding.entry

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from adapters.memory.store import MemoryStore
 from application.tracing.ports import PriceBook
-from domain.errors import NotFound
+from domain.errors import NotFound, Unavailable
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, SortOrder, Window, paged
 from domain.tracing.analytics import (
@@ -44,6 +44,8 @@ class MemoryTraces:
     prices: PriceBook
 
     async def put(self, project: ProjectId, trace: Trace) -> None:
+        if project in self.store.removed:
+            raise Unavailable("This project was deleted; send it again")
         known = self.store.traces.get((project, trace.id))
         merged = trace if known is None else known.merged(trace)
         self.store.traces[project, trace.id] = merged.settled(self.prices.price)
@@ -54,7 +56,7 @@ class MemoryTraces:
         self.store.traces[project, trace] = more.settled(self.prices.price)
 
     async def get(self, project: ProjectId, trace: TraceId) -> Trace:
-        found = self.store.traces.get((project, trace))
+        found = self._stored(project, trace)
         if found is None:
             raise NotFound("Trace not found")
         return found
@@ -67,7 +69,7 @@ class MemoryTraces:
     async def change_span(
         self, project: ProjectId, trace: TraceId, span: SpanId, change: SpanChange
     ) -> Span:
-        known = self.store.traces.get((project, trace))
+        known = self._stored(project, trace)
         stored = {} if known is None else {one.id: one for one in known.spans}
         if known is None or span not in stored:
             raise NotFound("Span not found")
@@ -83,11 +85,12 @@ class MemoryTraces:
         add: Sequence[str],
         remove: Sequence[str],
     ) -> int:
-        keys = {(project, trace) for trace in traces} & self.store.traces.keys()
-        for key in keys:
-            known = self.store.traces[key]
-            self.store.traces[key] = replace(known, tags=retagged(known.tags, add, remove))
-        return len(keys)
+        known = {trace: self._stored(project, trace) for trace in traces}
+        found = [one for one in known.values() if one is not None]
+        for one in found:
+            changed = replace(one, tags=retagged(one.tags, add, remove))
+            self.store.traces[project, one.id] = changed
+        return len(found)
 
     async def summaries(
         self,
@@ -101,8 +104,13 @@ class MemoryTraces:
         return paged(found, sort.position, order, window)
 
     async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
-        gone = [self.store.traces.pop((project, trace), None) for trace in dict.fromkeys(traces)]
-        return sum(one is not None for one in gone)
+        gone = [one for one in dict.fromkeys(traces) if self._stored(project, one) is not None]
+        for one in gone:
+            del self.store.traces[project, one]
+        return len(gone)
+
+    def _stored(self, project: ProjectId, trace: TraceId) -> Trace | None:
+        return None if project in self.store.removed else self.store.traces.get((project, trace))
 
 
 @dataclass(frozen=True, slots=True)

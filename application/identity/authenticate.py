@@ -7,19 +7,15 @@ from application.identity.ports import ApiKeys, KeyUse, Organizations, Projects,
 from application.ports import Clock, NewId
 from domain.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, UNKNOWN_KEY, digest_of
-from domain.identity.caller import Caller
-from domain.identity.organization import (
-    FIRST_ORGANIZATION,
-    FIRST_PROJECT,
-    Organization,
-    Project,
-    checked_name,
-)
-from domain.identity.user import User
+from domain.identity.audit import Origin
+from domain.identity.caller import Caller, Person
+from domain.identity.founding import Founding
+from domain.identity.organization import FIRST_ORGANIZATION, Membership, Project, checked_name
 from domain.ids import OrganizationId, ProjectId, UserId
 
 PROJECT_NAME_HEADER: Final = "header.X-Project-Name"
 NO_SUCH_PROJECT: Final = "Project not found or not in your organization"
+NOT_A_MEMBER: Final = "You are not a member of this organization"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +31,7 @@ class AuthenticateKey:
     clock: Clock
     new_id: NewId
 
-    async def __call__(self, secret: str, project_name: str | None) -> Caller:
+    async def __call__(self, secret: str, project_name: str | None, origin: Origin) -> Caller:
         """Raises Unauthenticated, Invalid for the project's name or without one, Unavailable."""
         now = self.clock()
         key = await self.keys.by_digest(digest_of(secret))
@@ -54,7 +50,7 @@ class AuthenticateKey:
             project = await self.projects.ensure(key.organization_id, wanted)
         except NotFound as gone:  # the organization went while the key was still remembered
             raise Unauthenticated(UNKNOWN_KEY) from gone
-        self.uses.noted(key.id, now)
+        self.uses.noted(key.id, now, origin)
         return Caller(
             organization_id=key.organization_id,
             project_id=project.id,
@@ -72,42 +68,40 @@ class AuthenticateToken:
     clock: Clock
     new_id: NewId
 
-    async def __call__(self, token: str) -> User:
+    async def __call__(self, token: str, origin: Origin) -> Person:
         """Raises Unauthenticated, Unavailable."""
         claims = await self.tokens.verify(token)
-        return await self.users.signed_in(claims, new=UserId(self.new_id()), at=self.clock())
+        new = UserId(self.new_id())
+        user = await self.users.signed_in(claims, new=new, at=self.clock())
+        return Person(user, claims.email_verified, origin)
 
 
 @dataclass(frozen=True, slots=True)
-class ResolveOrganization:
-    """The organization that a person works in: the one they name, else their oldest.
+class ResolveMembership:
+    """The membership with which a person works: in the organization they name, or their oldest.
 
-    Who belongs to none gets one of their own, with a first project.
+    Who belongs to none gets an organization of their own, with a first project.
     """
 
     organizations: Organizations
     clock: Clock
     new_id: NewId
 
-    async def __call__(self, user: UserId, named: OrganizationId | None) -> OrganizationId:
-        """Raises Forbidden where the user isn't a member of the one named, Unavailable."""
+    async def __call__(self, person: Person, named: OrganizationId | None) -> Membership:
+        """Raises Forbidden where the person isn't a member of the one named, Unavailable."""
+        user = person.user.id
         memberships = await self.organizations.memberships(user)
         if not memberships:
-            organization = Organization(
-                id=OrganizationId(self.new_id()), name=FIRST_ORGANIZATION, created_at=self.clock()
+            founding = Founding.of(
+                FIRST_ORGANIZATION, user, person.actor, self.new_id, self.clock()
             )
-            project = Project(
-                id=ProjectId(self.new_id()),
-                organization_id=organization.id,
-                name=FIRST_PROJECT,
-                created_at=organization.created_at,
-            )
-            memberships = [await self.organizations.found(organization, user, project)]
+            memberships = [await self.organizations.found(founding)]
         if named is None:
-            return memberships[0].organization_id
-        if all(one.organization_id != named for one in memberships):
-            raise Forbidden("You are not a member of this organization")
-        return named
+            return memberships[0]
+        for membership in memberships:
+            if membership.organization_id == named:
+                return membership
+        raise Forbidden(NOT_A_MEMBER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,41 +1,53 @@
-"""Giving programs a way in."""
+"""Giving programs a way in, and taking it back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
+from application.identity.administration import Directory
+from application.identity.office import Offices
 from application.identity.ports import ApiKeys
 from application.ports import Clock, NewId, RandomBytes
+from domain.errors import NotFound
 from domain.identity.api_key import (
     ALL_SCOPES,
+    LIFETIME,
     PREFIX_LENGTH,
     RANDOM_BYTES,
     ApiKey,
+    Expiration,
     Scope,
     digest_of,
     secret_of,
 )
+from domain.identity.audit import AuditAction
+from domain.identity.caller import Person
+from domain.identity.organization import Membership
+from domain.identity.rights import Action
 from domain.ids import ApiKeyId, OrganizationId, UserId
+
+NO_KEY: Final = "API key not found"
 
 
 @dataclass(frozen=True, slots=True)
-class IssueKey:
-    """Makes an API key. Its secret is returned here, and nowhere and never again."""
+class KeyMint:
+    """Where keys are made. Their secrets are told here, and nowhere and never again."""
 
-    keys: ApiKeys
     clock: Clock
     new_id: NewId
     random: RandomBytes
 
-    async def __call__(
+    def new(
         self,
         organization: OrganizationId,
         *,
         name: str,
-        created_by: UserId | None = None,
-        scopes: frozenset[Scope] = ALL_SCOPES,
-        expires_at: datetime | None = None,
+        created_by: UserId | None,
+        scopes: frozenset[Scope],
+        expires_at: datetime | None,
     ) -> tuple[ApiKey, str]:
-        """The key and its secret. Raises NotFound where the organization is gone, Unavailable."""
+        """A key that isn't stored yet, and its secret."""
         secret = secret_of(self.random(RANDOM_BYTES))
         key = ApiKey(
             id=ApiKeyId(self.new_id()),
@@ -48,5 +60,144 @@ class IssueKey:
             created_at=self.clock(),
             expires_at=expires_at,
         )
+        return key, secret
+
+
+@dataclass(frozen=True, slots=True)
+class IssueKey:
+    """Makes a key on an operator's behalf."""
+
+    keys: ApiKeys
+    mint: KeyMint
+
+    async def __call__(
+        self,
+        organization: OrganizationId,
+        *,
+        name: str,
+        created_by: UserId | None = None,
+        scopes: frozenset[Scope] = ALL_SCOPES,
+        expires_at: datetime | None = None,
+    ) -> tuple[ApiKey, str]:
+        """The key and its secret. Raises NotFound where the organization is gone, Unavailable."""
+        key, secret = self.mint.new(
+            organization, name=name, created_by=created_by, scopes=scopes, expires_at=expires_at
+        )
         await self.keys.add(key)
         return key, secret
+
+
+@dataclass(frozen=True, slots=True)
+class CreateKey:
+    offices: Offices
+    mint: KeyMint
+
+    async def __call__(
+        self,
+        person: Person,
+        organization: OrganizationId,
+        name: str,
+        expiration: Expiration,
+        scopes: frozenset[Scope],
+    ) -> tuple[ApiKey, str]:
+        """The key and its secret. Raises Forbidden, Unavailable."""
+        key, secret = self.mint.new(
+            organization,
+            name=name,
+            created_by=person.user.id,
+            scopes=scopes,
+            expires_at=expiration.after(self.offices.clock()),
+        )
+        async with self.offices.open(organization, person) as office:
+            await office.entered(Action.CREATE_KEY)
+            await office.open.put_key(key)
+            await office.record(AuditAction.API_KEY_CREATED, key.id, _detail(key))
+        return key, secret
+
+
+@dataclass(frozen=True, slots=True)
+class ListKeys:
+    directory: Directory
+
+    async def __call__(self, membership: Membership) -> Sequence[ApiKey]:
+        """Revoked and expired ones included, newest first. Raises Unavailable."""
+        return await self.directory.keys(membership.organization_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadKey:
+    directory: Directory
+
+    async def __call__(self, membership: Membership, key: ApiKeyId) -> ApiKey:
+        """Raises NotFound, Unavailable."""
+        return await self.directory.key(membership.organization_id, key)
+
+
+@dataclass(frozen=True, slots=True)
+class RotateKey:
+    """Makes a key that follows another, which stays valid until its own expiry."""
+
+    offices: Offices
+    mint: KeyMint
+
+    async def __call__(
+        self, person: Person, organization: OrganizationId, key: ApiKeyId
+    ) -> tuple[ApiKey, str]:
+        """The new key and its secret. Raises Forbidden, NotFound, Invalid, Unavailable."""
+        async with self.offices.open(organization, person) as office:
+            await office.entered(Action.CHANGE_KEY)
+            known = await office.open.key(key)
+            if known is None:
+                raise NotFound(NO_KEY)
+            known.check_rotatable()
+            new, secret = self.mint.new(
+                organization,
+                name=known.name,
+                created_by=person.user.id,
+                scopes=known.scopes,
+                expires_at=self.offices.clock() + LIFETIME,
+            )
+            await office.open.put_key(new)
+            detail = {**_detail(new), "new_id": str(new.id)}
+            await office.record(AuditAction.API_KEY_ROTATED, known.id, detail)
+        return new, secret
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeKey:
+    """A revoked key stays to be seen, and opens nothing. Revoking it again changes nothing."""
+
+    offices: Offices
+
+    async def __call__(self, person: Person, organization: OrganizationId, key: ApiKeyId) -> None:
+        """Raises Forbidden, NotFound, Unavailable."""
+        async with self.offices.open(organization, person) as office:
+            await office.entered(Action.CHANGE_KEY)
+            known = await office.open.key(key)
+            if known is None:
+                raise NotFound(NO_KEY)
+            revoked = known.revoked(self.offices.clock())
+            if revoked != known:
+                await office.open.put_key(revoked)
+                await office.record(AuditAction.API_KEY_REVOKED, key, _detail(known))
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteKey:
+    """Takes a key away for good: it opens nothing, and no list shows it."""
+
+    offices: Offices
+
+    async def __call__(self, person: Person, organization: OrganizationId, key: ApiKeyId) -> None:
+        """Raises Forbidden, NotFound, Unavailable."""
+        async with self.offices.open(organization, person) as office:
+            await office.entered(Action.CHANGE_KEY)
+            known = await office.open.key(key)
+            if known is None:
+                raise NotFound(NO_KEY)
+            await office.open.remove_key(key)
+            await office.record(AuditAction.API_KEY_DELETED, key, _detail(known))
+
+
+def _detail(key: ApiKey) -> dict[str, str]:
+    return {"name": key.name, "prefix": key.prefix}

@@ -1,13 +1,19 @@
-"""What identity needs from the world."""
+"""What identity needs from the world. What managing organizations needs beside: administration.py."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from domain.identity.api_key import ApiKey
-from domain.identity.organization import Membership, Organization, Project
+from domain.identity.audit import Origin
+from domain.identity.founding import Founding
+from domain.identity.organization import Membership, Project
 from domain.identity.user import Claims, User
-from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
+from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, ProjectId, UserId
+
+ORIGINS_MAX: Final = 100  # of one key in the audit log: its clients may have any number
+OWNED_MAX: Final = "You own {} organizations already, which is as many as this service allows"
 
 
 class Tokens(Protocol):
@@ -20,6 +26,16 @@ class Tokens(Protocol):
         to check with can be had.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """A key was used from an origin. `entry` is the id of what the audit log may tell of it."""
+
+    key: ApiKeyId
+    origin: Origin
+    at: datetime
+    entry: AuditEntryId
 
 
 class ApiKeys(Protocol):
@@ -37,15 +53,24 @@ class ApiKeys(Protocol):
         """Moves `last_used_at` of each key forward to its instant, never back. Unknown: ignored."""
         ...
 
+    async def met(self, meetings: Sequence["Meeting"]) -> None:
+        """Tells the audit log of each key that is met from an origin never seen with it.
+
+        Of a key at most ORIGINS_MAX origins are told, in the order they come; later ones are
+        passed over, and so are keys that are gone. A repeated meeting is told once.
+        """
+        ...
+
 
 class KeyUse(Protocol):
     """Where the use of a key is noted. Contract of KeyUse: tests/contracts/test_key_use.py."""
 
-    def noted(self, key: ApiKeyId, at: datetime) -> None:
+    def noted(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
         """Sees to it that `last_used_at` of the key moves to `at`, soon and never back.
 
-        Never waits and never raises: a note may be lost, a request may not be held up. Notes
-        less than a minute after the last one of the same key may be left out.
+        And that the audit log is told where `origin` was never seen with the key. Never waits
+        and never raises: a note may be lost, a request may not be held up. Notes less than a
+        minute after the last one of the same key and origin may be left out.
         """
         ...
 
@@ -88,12 +113,18 @@ class Organizations(Protocol):
         """Every membership of the user, oldest first."""
         ...
 
-    async def found(
-        self, organization: Organization, owner: UserId, project: Project
-    ) -> Membership:
+    async def found(self, founding: Founding) -> Membership:
         """Makes the organization with its OWNER and a first project, unless the user has one.
 
         Where the user has a membership already, nothing is made and their oldest is returned:
         calls at once for one user make one organization. Raises NotFound where the user is gone.
+        """
+        ...
+
+    async def add(self, founding: Founding, owned_max: int | None) -> None:
+        """Makes another organization for its OWNER.
+
+        Raises Forbidden where they own `owned_max` already, calls at once included; NotFound
+        where they are gone.
         """
         ...

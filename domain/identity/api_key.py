@@ -2,16 +2,18 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
-from domain.errors import Unauthenticated
+from domain.errors import Invalid, Unauthenticated
 from domain.ids import ApiKeyId, OrganizationId, UserId
 
 RANDOM_BYTES: Final = 32
 PREFIX_LENGTH: Final = 10  # characters that may be shown, enough to tell keys apart
+KEY_NAME_MAX: Final = 255  # characters
+LIFETIME: Final = timedelta(days=90)  # of a key that expires
 
 _FORM: Final = re.compile(r"pp_[0-9a-f]{64}")
 
@@ -25,6 +27,14 @@ class Scope(StrEnum):
 
 
 ALL_SCOPES: Final = frozenset(Scope)
+
+
+class Expiration(StrEnum):
+    NEVER = "never"
+    DAYS_90 = "90d"
+
+    def after(self, now: datetime) -> datetime | None:
+        return now + LIFETIME if self is Expiration.DAYS_90 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +52,21 @@ class ApiKey:
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
+
+    def is_active(self, now: datetime) -> bool:
+        """Neither revoked nor expired at `now`."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+
+    def check_rotatable(self) -> None:
+        """Raises Invalid where the key is revoked or never expires."""
+        if self.revoked_at is not None:
+            raise Invalid("A revoked key can't be rotated: create a new one")
+        if self.expires_at is None:
+            raise Invalid("A key that never expires can't be rotated: create a new one")
+
+    def revoked(self, now: datetime) -> Self:
+        """Revoked at `now`, or when it was before."""
+        return self if self.revoked_at is not None else replace(self, revoked_at=now)
 
     def checked(self, now: datetime) -> None:
         """Raises Unauthenticated where the key is revoked or expired at `now`."""

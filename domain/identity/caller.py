@@ -1,9 +1,11 @@
-"""Who sent a request to the data plane."""
+"""Who sent a request: a caller to the data plane, a person to the management plane."""
 
 from dataclasses import dataclass
 
 from domain.errors import Forbidden
 from domain.identity.api_key import Scope
+from domain.identity.audit import NOWHERE, Actor, Origin
+from domain.identity.user import User
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 
 
@@ -22,3 +24,16 @@ class Caller:
         for scope in scopes:
             if scope not in self.scopes:
                 raise Forbidden(f"This API key lacks the scope '{scope}'")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who signed in. `email_verified` is what their identity provider says of them."""
+
+    user: User
+    email_verified: bool = True
+    origin: Origin = NOWHERE
+
+    @property
+    def actor(self) -> Actor:
+        return Actor(user_id=self.user.id, name=self.user.email, origin=self.origin)

@@ -1,19 +1,23 @@
 """Organizations, their projects and members."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from domain.errors import Invalid
-from domain.ids import OrganizationId, ProjectId, UserId
+from domain.errors import Conflict, Invalid
+from domain.ids import MembershipId, OrganizationId, ProjectId, UserId
 
 NAME_MAX: Final = 255
+DESCRIPTION_MAX: Final = 2_000  # characters
 FIRST_ORGANIZATION: Final = "My Organization"
 FIRST_PROJECT: Final = "onboarding"
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 _.'\-]*[A-Za-z0-9])?")
+# Control characters (Unicode category Cc) but for tab, line feed and carriage return.
+_CONTROL: Final = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 NAME_RULE: Final = (
     "must be 1 to 255 characters: ASCII letters, digits, space and _ . ' - between a first and "
     "last letter or digit"
@@ -44,10 +48,28 @@ class Project:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
+    """A person's place in an organization."""
+
+    id: MembershipId
     organization_id: OrganizationId
     user_id: UserId
     role: Role
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A membership, with what is shown of the person."""
+
+    membership: Membership
+    display_name: str
+    email: str
+
+
+def check_an_owner_stays(owners: Collection[UserId], leaving: UserId) -> None:
+    """Raises Conflict where nobody but `leaving` owns the organization."""
+    if set(owners) <= {leaving}:
+        raise Conflict("An organization needs an owner: make another member OWNER first")
 
 
 def checked_name(text: str, field: str) -> str:
@@ -57,3 +79,13 @@ def checked_name(text: str, field: str) -> str:
     if not single and (len(name) > NAME_MAX or _NAME.fullmatch(name) is None):
         raise Invalid.field(field, NAME_RULE)
     return name
+
+
+def checked_description(text: str, field: str) -> str:
+    """A description of a project, trimmed. Raises Invalid, naming `field`."""
+    description = text.strip()
+    if len(description) > DESCRIPTION_MAX:
+        raise Invalid.field(field, f"must be at most {DESCRIPTION_MAX} characters")
+    if _CONTROL.search(description):
+        raise Invalid.field(field, "must not hold control characters but tab and line breaks")
+    return description

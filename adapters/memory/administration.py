@@ -1,0 +1,193 @@
+"""Changes to organizations in memory, and the rows that they leave behind."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from adapters.memory.directory import member_of
+from adapters.memory.store import MemoryStore
+from application.identity.administration import OpenOrganization
+from domain.errors import Conflict, NotFound
+from domain.identity.api_key import ApiKey
+from domain.identity.audit import AuditEntry
+from domain.identity.invitation import Invitation, InvitationStatus
+from domain.identity.login_code import LoginCode
+from domain.identity.organization import Member, Membership, Organization, Project, Role
+from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
+
+STEP: Final = 1_000  # traces that one sweep takes away
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryAdministration:
+    store: MemoryStore
+    turns: dict[OrganizationId, asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock)
+    )
+
+    @asynccontextmanager
+    async def opened(self, organization: OrganizationId) -> AsyncIterator[OpenOrganization]:
+        async with self.turns[organization]:
+            known = self.store.organizations.get(organization)
+            if known is None:
+                raise NotFound("Organization not found")
+            opened = _Opened(self.store, known)
+            try:
+                yield opened
+            except BaseException:
+                opened.undo()
+                raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    store: MemoryStore
+    organization: Organization
+    undoing: list[Callable[[], object]] = field(default_factory=list)
+
+    def undo(self) -> None:
+        for step in reversed(self.undoing):
+            step()
+
+    def _set[K, V](self, values: dict[K, V], key: K, value: V | None) -> None:
+        """Puts a value, or takes it away where it is None, in a way that `undo` takes back."""
+        before = values.get(key)
+        for_undo = (
+            (lambda: values.pop(key, None))
+            if before is None
+            else (lambda: values.__setitem__(key, before))
+        )
+        self.undoing.append(for_undo)
+        if value is None:
+            values.pop(key, None)
+        else:
+            values[key] = value
+
+    async def member(self, user: UserId) -> Member | None:
+        membership = self.store.memberships.get((self.organization.id, user))
+        return None if membership is None else member_of(self.store, membership)
+
+    async def owners(self) -> Sequence[UserId]:
+        return [one.user_id for one in self._memberships() if one.role is Role.OWNER]
+
+    async def has_member(self, email: str) -> bool:
+        users = (self.store.users[one.user_id] for one in self._memberships())
+        return any(user.email.lower() == email for user in users)
+
+    async def put_membership(self, membership: Membership) -> None:
+        if membership.user_id not in self.store.users:
+            raise NotFound("User not found")
+        self._set(self.store.memberships, (self.organization.id, membership.user_id), membership)
+
+    async def remove_member(self, user: UserId, at: datetime) -> Sequence[ApiKeyId]:
+        self._set(self.store.memberships, (self.organization.id, user), None)
+        keys = [
+            key
+            for key in self.store.keys.values()
+            if key.organization_id == self.organization.id
+            and key.created_by == user
+            and key.revoked_at is None
+        ]
+        for key in keys:
+            self._set(self.store.keys, key.id, replace(key, revoked_at=at))
+        return [key.id for key in keys]
+
+    async def invitation(self, invitation: InvitationId) -> Invitation | None:
+        found = self.store.invitations.get(invitation)
+        return found if found and found.organization_id == self.organization.id else None
+
+    async def invitations_to(self, email: str) -> Sequence[Invitation]:
+        return [
+            one
+            for one in self.store.invitations.values()
+            if one.organization_id == self.organization.id
+            and one.email == email
+            and one.status is InvitationStatus.PENDING
+        ]
+
+    async def put_invitation(self, invitation: Invitation) -> None:
+        self._set(self.store.invitations, invitation.id, invitation)
+
+    async def rename(self, name: str) -> None:
+        renamed = replace(self.organization, name=name)
+        self._set(self.store.organizations, self.organization.id, renamed)
+
+    async def remove(self, at: datetime) -> None:
+        ours, store = self.organization.id, self.store
+        for project in [one for one in store.projects.values() if one.organization_id == ours]:
+            await self.remove_project(project.id, at)
+        for membership in self._memberships():
+            self._set(store.memberships, (ours, membership.user_id), None)
+        for key in [one for one in store.keys.values() if one.organization_id == ours]:
+            self._set(store.keys, key.id, None)
+        for invitation in [
+            one for one in store.invitations.values() if one.organization_id == ours
+        ]:
+            self._set(store.invitations, invitation.id, None)
+        for code in [one for one in store.login_codes.values() if one.organization_id == ours]:
+            self._set(store.login_codes, code.digest, None)
+        self._set(store.organizations, ours, None)
+
+    async def project(self, project: ProjectId) -> Project | None:
+        found = self.store.projects.get(project)
+        return found if found and found.organization_id == self.organization.id else None
+
+    async def put_project(self, project: Project) -> None:
+        for other in self.store.projects.values():
+            same_name = (other.organization_id, other.name) == (self.organization.id, project.name)
+            if same_name and other.id != project.id:
+                raise Conflict("A project of this name exists already")
+        self._set(self.store.projects, project.id, project)
+
+    async def remove_project(self, project: ProjectId, at: datetime) -> None:
+        self._set(self.store.projects, project, None)
+        self._set(self.store.removed, project, at)
+        for code in [one for one in self.store.login_codes.values() if one.project_id == project]:
+            self._set(self.store.login_codes, code.digest, None)
+
+    async def key(self, key: ApiKeyId) -> ApiKey | None:
+        found = self.store.keys.get(key)
+        return found if found and found.organization_id == self.organization.id else None
+
+    async def put_key(self, key: ApiKey) -> None:
+        if key.created_by is not None and key.created_by not in self.store.users:
+            raise NotFound("User not found")
+        self._set(self.store.keys, key.id, key)
+
+    async def remove_key(self, key: ApiKeyId) -> None:
+        self._set(self.store.keys, key, None)
+
+    async def add_login_code(self, code: LoginCode) -> None:
+        self._set(self.store.login_codes, code.digest, code)
+
+    async def use_login_code(self, digest: bytes) -> bool:
+        known = self.store.login_codes.get(digest)
+        if known is None or known.organization_id != self.organization.id:
+            return False
+        self._set(self.store.login_codes, digest, None)
+        return True
+
+    async def record(self, entry: AuditEntry) -> None:
+        self._set(self.store.audit_log, entry.id, entry)
+
+    def _memberships(self) -> list[Membership]:
+        memberships = self.store.memberships.values()
+        return [one for one in memberships if one.organization_id == self.organization.id]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRemovals:
+    store: MemoryStore
+
+    async def sweep(self, now: datetime) -> int:
+        codes = [one for one in self.store.login_codes.values() if one.expires_at <= now]
+        for code in codes:
+            del self.store.login_codes[code.digest]
+        left = [key for key in self.store.traces if key[0] in self.store.removed][:STEP]
+        for key in left:
+            del self.store.traces[key]
+        return len(codes) + len(left)

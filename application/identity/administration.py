@@ -1,0 +1,174 @@
+"""What managing organizations needs from the world."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Protocol
+
+from domain.identity.api_key import ApiKey
+from domain.identity.audit import AuditEntry
+from domain.identity.invitation import Invitation, SentInvitation
+from domain.identity.login_code import LoginCode
+from domain.identity.organization import Member, Membership, Organization, Project, Role
+from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
+from domain.page import Page, Window
+
+
+class Directory(Protocol):
+    """What is there to be seen of organizations; who may see it is the use cases' business.
+
+    Contract of Directory: tests/contracts/test_directory.py.
+    """
+
+    async def organizations(self, user: UserId) -> Sequence[tuple[Organization, Role]]:
+        """Those that the user belongs to, and as what; the newest membership first."""
+        ...
+
+    async def organization(self, organization: OrganizationId) -> Organization:
+        """Raises NotFound."""
+        ...
+
+    async def members(self, organization: OrganizationId) -> Sequence[Member]:
+        """Everybody, by the age of their membership, oldest first."""
+        ...
+
+    async def invitations(self, organization: OrganizationId) -> Sequence[SentInvitation]:
+        """As stored, whatever their status, newest first."""
+        ...
+
+    async def invitations_to(self, email: str, now: datetime) -> Sequence[SentInvitation]:
+        """Those to the address, in lower case, that are PENDING at `now`; newest first."""
+        ...
+
+    async def invitation(self, invitation: InvitationId) -> SentInvitation:
+        """As stored. Raises NotFound."""
+        ...
+
+    async def projects(self, organization: OrganizationId) -> Sequence[Project]:
+        """All of them, newest first."""
+        ...
+
+    async def keys(self, organization: OrganizationId) -> Sequence[ApiKey]:
+        """All of them, revoked and expired ones included, newest first."""
+        ...
+
+    async def key(self, organization: OrganizationId, key: ApiKeyId) -> ApiKey:
+        """Raises NotFound where the organization has no such key."""
+        ...
+
+    async def login_code(self, digest: bytes) -> LoginCode | None:
+        """The code of this digest, expired ones included; None where it is unknown or used."""
+        ...
+
+    async def audit_log(self, organization: OrganizationId, window: Window) -> Page[AuditEntry]:
+        """What happened in the organization, newest first. Positions: instant, id of the entry."""
+        ...
+
+
+class OpenOrganization(Protocol):
+    """An organization while it is being changed: nobody else changes it meanwhile.
+
+    Contract of OpenOrganization: tests/contracts/test_administration.py.
+    """
+
+    @property
+    def organization(self) -> Organization:
+        """As it was when it was opened."""
+        ...
+
+    async def member(self, user: UserId) -> Member | None: ...
+
+    async def owners(self) -> Sequence[UserId]: ...
+
+    async def has_member(self, email: str) -> bool:
+        """Whether a member has this address, given in lower case."""
+        ...
+
+    async def put_membership(self, membership: Membership) -> None:
+        """Adds it, or gives the member its role. Raises NotFound where the user is gone."""
+        ...
+
+    async def remove_member(self, user: UserId, at: datetime) -> Sequence[ApiKeyId]:
+        """Ends the membership, and revokes at `at` what the user's keys here still opened.
+
+        Returns the keys that were revoked by it.
+        """
+        ...
+
+    async def invitation(self, invitation: InvitationId) -> Invitation | None: ...
+
+    async def invitations_to(self, email: str) -> Sequence[Invitation]:
+        """Those to the address, in lower case, whose stored status is PENDING."""
+        ...
+
+    async def put_invitation(self, invitation: Invitation) -> None:
+        """Adds it, or replaces its status."""
+        ...
+
+    async def rename(self, name: str) -> None: ...
+
+    async def remove(self, at: datetime) -> None:
+        """Removes the organization with all that is in it, for every reader from the commit on.
+
+        The rows of its projects are removed later: see Removals.
+        """
+        ...
+
+    async def project(self, project: ProjectId) -> Project | None: ...
+
+    async def put_project(self, project: Project) -> None:
+        """Adds it, or replaces name and description. Raises Conflict where the name is taken."""
+        ...
+
+    async def remove_project(self, project: ProjectId, at: datetime) -> None:
+        """Removes it, as `remove` does."""
+        ...
+
+    async def key(self, key: ApiKeyId) -> ApiKey | None: ...
+
+    async def put_key(self, key: ApiKey) -> None:
+        """Adds it, or moves its `revoked_at`. Raises NotFound where its maker is gone."""
+        ...
+
+    async def remove_key(self, key: ApiKeyId) -> None: ...
+
+    async def add_login_code(self, code: LoginCode) -> None: ...
+
+    async def use_login_code(self, digest: bytes) -> bool:
+        """Uses the code up; False where it was used, or never there."""
+        ...
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Tells the audit log; an entry is never changed or removed."""
+        ...
+
+
+class Administration(Protocol):
+    """Changes to organizations.
+
+    Contract of Administration: tests/contracts/test_administration.py.
+    """
+
+    def opened(self, organization: OrganizationId) -> AbstractAsyncContextManager[OpenOrganization]:
+        """The organization, for a block that changes it; one block at a time for each.
+
+        What the block did is stored, all of it, once it is left; where it raises, none of it is.
+        Entering raises NotFound where the organization is gone, and Unavailable.
+        """
+        ...
+
+
+class Removals(Protocol):
+    """Rows of projects that were removed. No read shows them.
+
+    They are taken away in the background, a bounded number at a time.
+    Contract of Removals: tests/contracts/test_removals.py.
+    """
+
+    async def sweep(self, now: datetime) -> int:
+        """Takes away some rows of some removed project; how many. 0: nothing is left for now.
+
+        Each call is a transaction or a few; a crash between two loses nothing. Login codes that
+        expired go too.
+        """
+        ...

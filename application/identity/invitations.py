@@ -1,0 +1,164 @@
+"""Asking people into an organization, and their answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from application.identity.administration import Directory
+from application.identity.office import Offices
+from application.ports import Clock
+from domain.errors import Conflict, Forbidden, NotFound
+from domain.identity.audit import AuditAction
+from domain.identity.caller import Person
+from domain.identity.invitation import (
+    VALID,
+    Invitation,
+    InvitationStatus,
+    SentInvitation,
+    checked_email,
+    folded_email,
+)
+from domain.identity.organization import Membership, Organization, Role
+from domain.identity.rights import TO_INVITE, Action
+from domain.ids import InvitationId, MembershipId, OrganizationId
+
+NO_INVITATION: Final = "Invitation not found"
+
+
+@dataclass(frozen=True, slots=True)
+class Invite:
+    """Nothing is mailed: who is invited sees it once they sign in."""
+
+    offices: Offices
+
+    async def __call__(
+        self, person: Person, organization: OrganizationId, email: str, role: Role
+    ) -> SentInvitation:
+        """Raises Invalid for the address, Forbidden, Conflict, Unavailable."""
+        address = checked_email(email, "email")
+        async with self.offices.open(organization, person) as office:
+            await office.entered(TO_INVITE[role])
+            now = self.offices.clock()
+            if address == folded_email(person.user.email):
+                raise Conflict("This is your own address")
+            if await office.open.has_member(address):
+                raise Conflict("Somebody with this address is a member already")
+            if any(one.is_pending(now) for one in await office.open.invitations_to(address)):
+                raise Conflict("An invitation to this address is pending already")
+            invitation = Invitation(
+                id=InvitationId(self.offices.new_id()),
+                organization_id=organization,
+                email=address,
+                role=role,
+                invited_by=person.user.id,
+                created_at=now,
+                expires_at=now + VALID,
+            )
+            await office.open.put_invitation(invitation)
+            await office.record(
+                AuditAction.INVITATION_CREATED, invitation.id, {"email": address, "role": role}
+            )
+            return SentInvitation(
+                invitation=invitation,
+                organization_name=office.open.organization.name,
+                inviter_display_name=person.user.display_name,
+                inviter_email=person.user.email,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ListInvitations:
+    directory: Directory
+    clock: Clock
+
+    async def __call__(self, membership: Membership) -> Sequence[SentInvitation]:
+        """Whatever their status, newest first. Raises Unavailable."""
+        now = self.clock()
+        sent = await self.directory.invitations(membership.organization_id)
+        return [one.seen(now) for one in sent]
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeInvitation:
+    offices: Offices
+
+    async def __call__(
+        self, person: Person, organization: OrganizationId, invitation: InvitationId
+    ) -> None:
+        """Raises Forbidden, NotFound, Conflict where it isn't pending, Unavailable."""
+        async with self.offices.open(organization, person) as office:
+            await office.entered(Action.REVOKE_INVITATION)
+            known = await office.open.invitation(invitation)
+            if known is None:
+                raise NotFound(NO_INVITATION)
+            revoked = known.settled(InvitationStatus.REVOKED, self.offices.clock())
+            await office.open.put_invitation(revoked)
+            await office.record(AuditAction.INVITATION_REVOKED, known.id, {"email": known.email})
+
+
+@dataclass(frozen=True, slots=True)
+class ListMyInvitations:
+    directory: Directory
+    clock: Clock
+
+    async def __call__(self, person: Person) -> Sequence[SentInvitation]:
+        """Those to the person's address that wait for an answer, newest first."""
+        return await self.directory.invitations_to(folded_email(person.user.email), self.clock())
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptInvitation:
+    directory: Directory
+    offices: Offices
+
+    async def __call__(
+        self, person: Person, invitation: InvitationId
+    ) -> tuple[Organization, Membership]:
+        """Raises NotFound, Forbidden for another's, Conflict, Unavailable; in this order."""
+        organization = await _mine(self.directory, person, invitation)
+        async with self.offices.open(organization, person) as office:
+            known = await office.open.invitation(invitation)
+            if known is None:
+                raise NotFound(NO_INVITATION)
+            now = self.offices.clock()
+            accepted = known.settled(InvitationStatus.ACCEPTED, now)
+            if await office.open.member(person.user.id) is not None:
+                raise Conflict("You are a member of this organization already")
+            membership = Membership(
+                id=MembershipId(self.offices.new_id()),
+                organization_id=organization,
+                user_id=person.user.id,
+                role=known.role,
+                created_at=now,
+            )
+            await office.open.put_membership(membership)
+            await office.open.put_invitation(accepted)
+            await office.record(AuditAction.INVITATION_ACCEPTED, known.id, {"role": known.role})
+            return office.open.organization, membership
+
+
+@dataclass(frozen=True, slots=True)
+class DeclineInvitation:
+    directory: Directory
+    offices: Offices
+
+    async def __call__(self, person: Person, invitation: InvitationId) -> None:
+        """Raises NotFound, Forbidden for another's, Conflict, Unavailable; in this order."""
+        organization = await _mine(self.directory, person, invitation)
+        async with self.offices.open(organization, person) as office:
+            known = await office.open.invitation(invitation)
+            if known is None:
+                raise NotFound(NO_INVITATION)
+            declined = known.settled(InvitationStatus.DECLINED, self.offices.clock())
+            await office.open.put_invitation(declined)
+            await office.record(AuditAction.INVITATION_DECLINED, known.id)
+
+
+async def _mine(directory: Directory, person: Person, invitation: InvitationId) -> OrganizationId:
+    """Into which organization the person is invited. Raises NotFound, Forbidden."""
+    sent = (await directory.invitation(invitation)).invitation
+    if not sent.is_to(person.user.email):
+        raise Forbidden("This invitation is for another address")
+    if not person.email_verified:
+        raise Forbidden("Your identity provider hasn't verified your address yet")
+    return sent.organization_id

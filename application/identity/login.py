@@ -1,0 +1,117 @@
+"""Signing a command line in: a code for a person's browser, exchanged for a key by the program.
+
+Authorization code with PKCE (RFC 7636): who sees the code alone can't exchange it.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from application.identity.administration import Administration, Directory
+from application.identity.keys import KeyMint
+from application.identity.office import Offices
+from application.ports import RandomBytes
+from domain.errors import Forbidden, NotFound, Unauthenticated
+from domain.identity.api_key import ALL_SCOPES, LIFETIME, ApiKey
+from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
+from domain.identity.caller import Person
+from domain.identity.login_code import (
+    CODE_BYTES,
+    CODE_LIFE,
+    REFUSED,
+    LoginCode,
+    code_digest,
+    code_of,
+    key_name,
+)
+from domain.identity.organization import Project
+from domain.identity.rights import Action
+from domain.ids import AuditEntryId, OrganizationId, ProjectId
+
+NO_PROJECT: Final = "Project not found"
+NO_LONGER: Final = "Who asked for this code is no longer a member, or its project is gone"
+
+
+@dataclass(frozen=True, slots=True)
+class IssueLoginCode:
+    offices: Offices
+    random: RandomBytes
+
+    async def __call__(
+        self,
+        person: Person,
+        organization: OrganizationId,
+        project: ProjectId,
+        challenge: str,
+        label: str,
+    ) -> str:
+        """The code, good for CODE_LIFE. Raises Forbidden, NotFound, Unavailable."""
+        code, now = code_of(self.random(CODE_BYTES)), self.offices.clock()
+        async with self.offices.open(organization, person) as office:
+            await office.entered(Action.ISSUE_LOGIN_CODE)
+            if await office.open.project(project) is None:
+                raise NotFound(NO_PROJECT)
+            await office.open.add_login_code(
+                LoginCode(
+                    digest=code_digest(code),
+                    user_id=person.user.id,
+                    organization_id=organization,
+                    project_id=project,
+                    challenge=challenge,
+                    label=label,
+                    created_at=now,
+                    expires_at=now + CODE_LIFE,
+                )
+            )
+            await office.record(AuditAction.LOGIN_CODE_ISSUED, project, {"label": label})
+        return code
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeLoginCode:
+    directory: Directory
+    administration: Administration
+    mint: KeyMint
+
+    async def __call__(
+        self, code: str, verifier: str, origin: Origin
+    ) -> tuple[ApiKey, str, Project]:
+        """A key of the person who asked for the code, its secret, and the project they chose.
+
+        Raises Unauthenticated for a code that is unknown, used or expired and for a wrong
+        verifier, which leaves the code as it is; Forbidden where the person's membership ended
+        or the project is gone; Unavailable.
+        """
+        now = self.mint.clock()
+        known = await self.directory.login_code(code_digest(code))
+        if known is None:
+            raise Unauthenticated(REFUSED)
+        known.check(verifier, now)
+        key, secret = self.mint.new(
+            known.organization_id,
+            name=key_name(known.label, now),
+            created_by=known.user_id,
+            scopes=ALL_SCOPES,
+            expires_at=now + LIFETIME,
+        )
+        try:
+            async with self.administration.opened(known.organization_id) as opened:
+                if not await opened.use_login_code(known.digest):
+                    raise Unauthenticated(REFUSED)
+                project = await opened.project(known.project_id)
+                if project is None or await opened.member(known.user_id) is None:
+                    raise Forbidden(NO_LONGER)
+                await opened.put_key(key)
+                await opened.record(
+                    AuditEntry(
+                        id=AuditEntryId(self.mint.new_id()),
+                        organization_id=known.organization_id,
+                        at=now,
+                        actor=Actor(user_id=known.user_id, name=known.label, origin=origin),
+                        action=AuditAction.API_KEY_CREATED,
+                        resource_id=str(key.id),
+                        detail={"name": key.name, "prefix": key.prefix},
+                    )
+                )
+        except NotFound as gone:
+            raise Forbidden(NO_LONGER) from gone
+        return key, secret, project

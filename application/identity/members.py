@@ -1,0 +1,76 @@
+"""Who belongs to an organization, and as what."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from application.identity.administration import Directory
+from application.identity.office import Offices
+from domain.errors import Forbidden, NotFound
+from domain.identity.audit import AuditAction
+from domain.identity.caller import Person
+from domain.identity.organization import Member, Membership, Role, check_an_owner_stays
+from domain.identity.rights import TO_REMOVE, Action, check_right
+from domain.ids import OrganizationId, UserId
+
+NO_MEMBER: Final = "Member not found"
+
+
+@dataclass(frozen=True, slots=True)
+class ListMembers:
+    directory: Directory
+
+    async def __call__(self, membership: Membership) -> Sequence[Member]:
+        """Oldest first. Raises Unavailable."""
+        return await self.directory.members(membership.organization_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRole:
+    offices: Offices
+
+    async def __call__(
+        self, person: Person, organization: OrganizationId, user: UserId, role: Role
+    ) -> Member:
+        """Raises Forbidden, NotFound, Conflict for the last OWNER, Unavailable; in this order."""
+        async with self.offices.open(organization, person) as office:
+            mine = await office.entered()
+            if user == person.user.id:
+                raise Forbidden("Nobody may change their own role")
+            check_right(mine.role, Action.CHANGE_ROLE)
+            member = await office.open.member(user)
+            if member is None:
+                raise NotFound(NO_MEMBER)
+            known = member.membership
+            if known.role is role:
+                return member
+            if known.role is Role.OWNER:
+                check_an_owner_stays(await office.open.owners(), user)
+            changed = replace(known, role=role)
+            await office.open.put_membership(changed)
+            await office.record(
+                AuditAction.MEMBER_ROLE_CHANGED, user, {"from": known.role, "to": role}
+            )
+            return replace(member, membership=changed)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMember:
+    """Removes a member, or lets the caller leave. Their keys here open nothing from then on."""
+
+    offices: Offices
+
+    async def __call__(self, person: Person, organization: OrganizationId, user: UserId) -> None:
+        """Raises NotFound, Forbidden, Conflict for the last OWNER, Unavailable; in this order."""
+        async with self.offices.open(organization, person) as office:
+            mine = await office.entered()
+            member = await office.open.member(user)
+            if member is None:
+                raise NotFound(NO_MEMBER)
+            role, leaves = member.membership.role, user == person.user.id
+            check_right(mine.role, Action.LEAVE if leaves else TO_REMOVE[role])
+            if role is Role.OWNER:
+                check_an_owner_stays(await office.open.owners(), user)
+            keys = await office.open.remove_member(user, self.offices.clock())
+            action = AuditAction.MEMBER_LEFT if leaves else AuditAction.MEMBER_REMOVED
+            await office.record(action, user, {"role": role, "revoked_keys": str(len(keys))})

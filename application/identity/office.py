@@ -1,0 +1,75 @@
+"""How a use case enters an organization to change it."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from application.identity.administration import Administration, OpenOrganization
+from application.identity.authenticate import NOT_A_MEMBER
+from application.ports import Clock, NewId
+from domain.errors import Forbidden, NotFound
+from domain.identity.audit import AuditAction, AuditEntry
+from domain.identity.caller import Person
+from domain.identity.organization import Membership
+from domain.identity.rights import Action, check_right
+from domain.ids import AuditEntryId, OrganizationId
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """An organization that `person` has open: nobody else changes it meanwhile."""
+
+    open: OpenOrganization
+    person: Person
+    new_id: NewId
+    clock: Clock
+
+    async def entered(self, *actions: Action) -> Membership:
+        """The person's membership. Raises Forbidden without one, or without each right."""
+        mine = await self.open.member(self.person.user.id)
+        if mine is None:
+            raise Forbidden(NOT_A_MEMBER)
+        for action in actions:
+            check_right(mine.membership.role, action)
+        return mine.membership
+
+    async def record(
+        self, action: AuditAction, resource: object, detail: Mapping[str, str] | None = None
+    ) -> None:
+        """Tells the audit log what the person does, in the transaction of what it is about."""
+        entry = AuditEntry(
+            id=AuditEntryId(self.new_id()),
+            organization_id=self.open.organization.id,
+            at=self.clock(),
+            actor=self.person.actor,
+            action=action,
+            resource_id=str(resource),
+            detail=detail or {},
+        )
+        await self.open.record(entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Offices:
+    """The way into every organization."""
+
+    administration: Administration
+    clock: Clock
+    new_id: NewId
+
+    @asynccontextmanager
+    async def open(self, organization: OrganizationId, person: Person) -> AsyncIterator[Office]:
+        """All that the block does is stored when it is left, or nothing where it raises.
+
+        Raises Forbidden where the organization is gone: who belongs to none that exists can't be
+        told that it did. Unavailable.
+        """
+        entered = False
+        try:
+            async with self.administration.opened(organization) as opened:
+                entered = True
+                yield Office(opened, person, self.new_id, self.clock)
+        except NotFound as gone:
+            if entered:
+                raise
+            raise Forbidden(NOT_A_MEMBER) from gone

@@ -1,0 +1,97 @@
+"""Organizations: making, showing, renaming and removing them; their audit log."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from application.identity.administration import Directory
+from application.identity.office import Offices
+from application.identity.ports import Organizations
+from application.ports import Clock, NewId
+from domain.identity.audit import AuditAction, AuditEntry
+from domain.identity.caller import Person
+from domain.identity.founding import Founding
+from domain.identity.organization import Membership, Organization, Role, checked_name
+from domain.identity.rights import Action, check_right
+from domain.ids import OrganizationId
+from domain.page import Page, Window
+
+
+@dataclass(frozen=True, slots=True)
+class CreateOrganization:
+    """`owned_max` organizations at most are owned by one person; None: any number."""
+
+    organizations: Organizations
+    owned_max: int | None
+    clock: Clock
+    new_id: NewId
+
+    async def __call__(self, person: Person, name: str) -> Organization:
+        """Raises Invalid for the name, Forbidden at the cap, Unavailable."""
+        name = checked_name(name, "name")
+        founding = Founding.of(name, person.user.id, person.actor, self.new_id, self.clock())
+        await self.organizations.add(founding, self.owned_max)
+        return founding.organization
+
+
+@dataclass(frozen=True, slots=True)
+class ListOrganizations:
+    directory: Directory
+
+    async def __call__(self, person: Person) -> Sequence[tuple[Organization, Role]]:
+        """Those that the person belongs to, newest membership first. Raises Unavailable."""
+        return await self.directory.organizations(person.user.id)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOrganization:
+    directory: Directory
+
+    async def __call__(self, membership: Membership) -> Organization:
+        """Raises NotFound where it went meanwhile, Unavailable."""
+        return await self.directory.organization(membership.organization_id)
+
+
+@dataclass(frozen=True, slots=True)
+class RenameOrganization:
+    offices: Offices
+
+    async def __call__(
+        self, person: Person, organization: OrganizationId, name: str | None
+    ) -> Organization:
+        """None changes nothing. Raises Invalid for the name, Forbidden, Unavailable."""
+        new = None if name is None else checked_name(name, "name")
+        async with self.offices.open(organization, person) as office:
+            await office.entered(Action.RENAME)
+            known = office.open.organization
+            if new is None or new == known.name:
+                return known
+            await office.open.rename(new)
+            await office.record(
+                AuditAction.ORGANIZATION_RENAMED, known.id, {"from": known.name, "to": new}
+            )
+            return replace(known, name=new)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOrganization:
+    """Everything in it is gone for every reader at once; its rows are removed later."""
+
+    offices: Offices
+
+    async def __call__(self, person: Person, organization: OrganizationId) -> None:
+        """Raises Forbidden, Unavailable."""
+        async with self.offices.open(organization, person) as office:
+            await office.entered(Action.DELETE)
+            known = office.open.organization
+            await office.record(AuditAction.ORGANIZATION_DELETED, known.id, {"name": known.name})
+            await office.open.remove(self.offices.clock())
+
+
+@dataclass(frozen=True, slots=True)
+class ListAuditLog:
+    directory: Directory
+
+    async def __call__(self, membership: Membership, window: Window) -> Page[AuditEntry]:
+        """Newest first. Raises Forbidden, Unavailable."""
+        check_right(membership.role, Action.READ_AUDIT_LOG)
+        return await self.directory.audit_log(membership.organization_id, window)

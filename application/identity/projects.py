@@ -1,0 +1,108 @@
+"""Projects of an organization."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from application.identity.administration import Directory
+from application.identity.office import Offices
+from application.identity.ports import Projects
+from domain.errors import NotFound
+from domain.identity.audit import AuditAction
+from domain.identity.caller import Person
+from domain.identity.organization import Membership, Project, checked_description, checked_name
+from domain.identity.rights import Action
+from domain.ids import OrganizationId, ProjectId
+
+NO_PROJECT: Final = "Project not found"
+
+
+@dataclass(frozen=True, slots=True)
+class CreateProject:
+    offices: Offices
+
+    async def __call__(
+        self, person: Person, organization: OrganizationId, name: str, description: str
+    ) -> Project:
+        """Raises Invalid, Forbidden, Conflict where the name is taken, Unavailable."""
+        project = Project(
+            id=ProjectId(self.offices.new_id()),
+            organization_id=organization,
+            name=checked_name(name, "name"),
+            description=checked_description(description, "description"),
+            created_at=self.offices.clock(),
+        )
+        async with self.offices.open(organization, person) as office:
+            await office.entered(Action.CREATE_PROJECT)
+            await office.open.put_project(project)
+            await office.record(AuditAction.PROJECT_CREATED, project.id, {"name": project.name})
+        return project
+
+
+@dataclass(frozen=True, slots=True)
+class ListProjects:
+    directory: Directory
+
+    async def __call__(self, membership: Membership) -> Sequence[Project]:
+        """Newest first. Raises Unavailable."""
+        return await self.directory.projects(membership.organization_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadProject:
+    projects: Projects
+
+    async def __call__(self, membership: Membership, project: ProjectId) -> Project:
+        """Raises NotFound, Unavailable."""
+        return await self.projects.get(membership.organization_id, project)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeProject:
+    offices: Offices
+
+    async def __call__(
+        self,
+        person: Person,
+        organization: OrganizationId,
+        project: ProjectId,
+        name: str | None,
+        description: str | None,
+    ) -> Project:
+        """None changes nothing. Raises Invalid, Forbidden, NotFound, Conflict, Unavailable."""
+        new_name = None if name is None else checked_name(name, "name")
+        new_text = None if description is None else checked_description(description, "description")
+        async with self.offices.open(organization, person) as office:
+            await office.entered(Action.CHANGE_PROJECT)
+            known = await office.open.project(project)
+            if known is None:
+                raise NotFound(NO_PROJECT)
+            changed = replace(
+                known,
+                name=known.name if new_name is None else new_name,
+                description=known.description if new_text is None else new_text,
+            )
+            if changed != known:
+                await office.open.put_project(changed)
+                detail = {"from": known.name, "to": changed.name}
+                await office.record(AuditAction.PROJECT_CHANGED, project, detail)
+            return changed
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteProject:
+    """Its data is gone for every reader at once; the rows are removed later."""
+
+    offices: Offices
+
+    async def __call__(
+        self, person: Person, organization: OrganizationId, project: ProjectId
+    ) -> None:
+        """Raises Forbidden, NotFound, Unavailable."""
+        async with self.offices.open(organization, person) as office:
+            await office.entered(Action.DELETE_PROJECT)
+            known = await office.open.project(project)
+            if known is None:
+                raise NotFound(NO_PROJECT)
+            await office.open.remove_project(project, self.offices.clock())
+            await office.record(AuditAction.PROJECT_DELETED, project, {"name": known.name})

@@ -1,0 +1,86 @@
+"""Invitations into an organization, by email."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, Self
+
+from domain.errors import Conflict, Invalid
+from domain.identity.organization import Role
+from domain.ids import InvitationId, OrganizationId, UserId
+
+VALID: Final = timedelta(days=7)
+EMAIL_MIN: Final = 3
+EMAIL_MAX: Final = 320
+
+
+class InvitationStatus(StrEnum):
+    PENDING = "PENDING"
+    ACCEPTED = "ACCEPTED"
+    DECLINED = "DECLINED"
+    REVOKED = "REVOKED"
+    EXPIRED = "EXPIRED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invitation:
+    """Asks the owner of an email address to join.
+
+        PENDING ──▶ ACCEPTED, DECLINED or REVOKED; past `expires_at` it counts as EXPIRED
+
+    `email` is in lower case. A final status never changes. EXPIRED is never stored.
+    """
+
+    id: InvitationId
+    organization_id: OrganizationId
+    email: str
+    role: Role
+    status: InvitationStatus = InvitationStatus.PENDING
+    invited_by: UserId
+    created_at: datetime
+    expires_at: datetime
+
+    def seen(self, now: datetime) -> Self:
+        """The invitation as it stands at `now`."""
+        if self.status is InvitationStatus.PENDING and self.expires_at <= now:
+            return replace(self, status=InvitationStatus.EXPIRED)
+        return self
+
+    def is_pending(self, now: datetime) -> bool:
+        return self.seen(now).status is InvitationStatus.PENDING
+
+    def settled(self, status: InvitationStatus, now: datetime) -> Self:
+        """Once accepted, declined or revoked at `now`. Raises Conflict where it isn't PENDING."""
+        current = self.seen(now).status
+        if current is not InvitationStatus.PENDING:
+            raise Conflict(f"This invitation is {current} already")
+        return replace(self, status=status)
+
+    def is_to(self, email: str) -> bool:
+        return self.email == folded_email(email)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentInvitation:
+    """An invitation, with what is shown of who sent it and into what."""
+
+    invitation: Invitation
+    organization_name: str
+    inviter_display_name: str
+    inviter_email: str
+
+    def seen(self, now: datetime) -> Self:
+        return replace(self, invitation=self.invitation.seen(now))
+
+
+def folded_email(text: str) -> str:
+    """Addresses are the same without regard to case and to blanks around them."""
+    return text.strip().lower()
+
+
+def checked_email(text: str, field: str) -> str:
+    """The address of an invitation. Its syntax isn't looked at. Raises Invalid, naming `field`."""
+    email = folded_email(text)
+    if not EMAIL_MIN <= len(email) <= EMAIL_MAX:
+        raise Invalid.field(field, f"must be {EMAIL_MIN} to {EMAIL_MAX} characters")
+    return email
