@@ -1,4 +1,4 @@
-"""What identity needs from the world. What managing organizations needs beside: administration.py."""
+"""What identity needs from the world; administration.py: what managing it needs beside."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -8,7 +8,7 @@ from typing import Any, Final, Self, cast
 import msgspec
 from litestar import Response
 
-from entrypoints.http.access import Access, Headers, header
+from entrypoints.http.access import Access, Headers, Incoming, header
 from entrypoints.http.body import Body
 from entrypoints.http.config import Edge, HttpConfig
 from entrypoints.http.paths import segment
@@ -93,10 +93,10 @@ class Operation[C, P, Q, B]:
         """
         scope = request.scope
         edge = edge_of(request)
-        headers: Headers = dict(scope["headers"])
+        incoming = Incoming.of(scope)
         if self.body is not None:
-            coding = _declared(request, headers, edge.config)
-        caller = await self.access(headers, edge.use_cases)
+            coding = _declared(request, incoming.headers, edge.config)
+        caller = await self.access(incoming, edge.use_cases)
         mistakes = Mistakes()
         body = path = query = None
         if self.body is not None:
