@@ -20,7 +20,7 @@ type Headers = Mapping[bytes, bytes]
 ORGANIZATION: Final = "header.X-Organization-ID"
 PROJECT: Final = "header.X-Project-ID"
 UNKNOWN: Final = "Send an X-API-Key with an X-Project-Name, or a Bearer token with an X-Project-ID"
-NO_TOKEN: Final = "Send a Bearer token"
+SEND_A_BEARER: Final = "Send a Bearer token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class SignedIn:
         return (401, 403, 422, 503)
 
     async def __call__(self, incoming: Incoming, do: UseCases, /) -> Person:
-        person = await _person(incoming, do, NO_TOKEN)
+        person = await _person(incoming, do, SEND_A_BEARER)
         mistakes = Mistakes()
         named = _named_organization(incoming.headers, mistakes)
         mistakes.check()
@@ -160,7 +160,7 @@ class OfOrganization:
         return SIGNED_IN.refusals
 
     async def __call__(self, incoming: Incoming, do: UseCases, /) -> Colleague:
-        person = await _person(incoming, do, NO_TOKEN)
+        person = await _person(incoming, do, SEND_A_BEARER)
         mistakes = Mistakes()
         _named_organization(incoming.headers, mistakes)
         mistakes.check()
