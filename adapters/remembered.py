@@ -5,14 +5,14 @@ once those are over; what this one changed, at once.
 """
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from application.identity.ports import ApiKeys, Projects
+from application.identity.administration import Administration, OpenOrganization
+from application.identity.ports import ApiKeys, Meeting, Projects
 from application.ports import Clock
 from domain.identity.api_key import ApiKey
 from domain.identity.organization import Project
@@ -20,12 +20,6 @@ from domain.ids import ApiKeyId, OrganizationId, ProjectId
 
 SECONDS_MAX: Final = 30  # how long a key that was revoked elsewhere may still pass
 ENTRIES_MAX: Final = 4_096  # about 1 KB each
-NOTE_STEP: Final = timedelta(minutes=1)  # `last_used_at` moves no more often than this
-NOTES_MAX: Final = 4_096  # keys; with more of them in use, some are noted more often
-FLUSH_EVERY_S: Final = 5.0
-LAST_FLUSH_S: Final = 2.0  # a stop isn't held up longer by a database that doesn't answer
-
-_log = logging.getLogger(__name__)
 
 
 class RememberedApiKeys:
@@ -45,6 +39,13 @@ class RememberedApiKeys:
     async def mark_used(self, uses: Mapping[ApiKeyId, datetime]) -> None:
         await self._inner.mark_used(uses)
         self._answers.change(lambda key: _used(key, uses.get(key.id)))
+
+    async def met(self, meetings: Sequence[Meeting]) -> None:
+        await self._inner.met(meetings)
+
+    def forget_of(self, organization: OrganizationId) -> None:
+        """Asks anew about each key of the organization."""
+        self._answers.forget_where(lambda key: key.organization_id == organization)
 
 
 def _used(key: ApiKey, at: datetime | None) -> ApiKey:
@@ -68,6 +69,34 @@ class RememberedProjects:
 
     async def get(self, organization: OrganizationId, project: ProjectId) -> Project:
         return await self._inner.get(organization, project)
+
+    def forget_of(self, organization: OrganizationId) -> None:
+        """Asks anew about each project of the organization."""
+        self._answers.forget_where(lambda project: project.organization_id == organization)
+
+    def forget(self, project: ProjectId) -> None:
+        """Asks anew about a project that turned out to be gone."""
+        self._answers.forget_where(lambda known: known.id == project)
+
+
+class RememberedAdministration:
+    """`inner`; what it changes is forgotten in this process at once."""
+
+    def __init__(
+        self, inner: Administration, keys: RememberedApiKeys, projects: RememberedProjects
+    ) -> None:
+        self._inner = inner
+        self._keys = keys
+        self._projects = projects
+
+    @asynccontextmanager
+    async def opened(self, organization: OrganizationId) -> AsyncIterator[OpenOrganization]:
+        try:
+            async with self._inner.opened(organization) as opened:
+                yield opened
+        finally:  # after a failed COMMIT too: it may have come through
+            self._keys.forget_of(organization)
+            self._projects.forget_of(organization)
 
 
 class _Answers[K, V]:
@@ -121,79 +150,12 @@ class _Answers[K, V]:
         self._known.pop(key, None)
         self._asked.pop(key, None)
 
+    def forget_where(self, matches: Callable[[V], bool]) -> None:
+        # What is being asked right now may be the answer of before.
+        self._asked.clear()
+        self._known = {key: one for key, one in self._known.items() if not matches(one[1])}
+
     def change(self, change: Callable[[V], V]) -> None:
         """Puts a newer value in place of each answer; none gets a longer life by it."""
         self._asked.clear()
         self._known = {key: (since, change(value)) for key, (since, value) in self._known.items()}
-
-
-class RememberedKeyUses:
-    """Uses of keys, gathered in memory and written every few seconds, aside from any request.
-
-    A database that is away delays the writing and nothing else. What a killed process had
-    gathered is lost.
-    """
-
-    def __init__(self, keys: ApiKeys, every_s: float = FLUSH_EVERY_S) -> None:
-        self._keys = keys
-        self._every_s = every_s
-        self._noted: dict[ApiKeyId, datetime] = {}
-        self._due: dict[ApiKeyId, datetime] = {}
-
-    @classmethod
-    @asynccontextmanager
-    async def over(
-        cls, keys: ApiKeys, every_s: float = FLUSH_EVERY_S
-    ) -> AsyncIterator["RememberedKeyUses"]:
-        """Writes through `keys` while the block is open, and once more when it is left."""
-        uses = cls(keys, every_s)
-        rounds = asyncio.create_task(uses._rounds())
-        try:
-            yield uses
-        finally:
-            rounds.cancel()
-            await asyncio.wait([rounds])
-            await uses._last_round()
-
-    def noted(self, key: ApiKeyId, at: datetime) -> None:
-        last = self._noted.get(key)
-        if last is not None and at - last < NOTE_STEP:
-            return
-        _put(self._noted, key, at)
-        _put(self._due, key, at)
-
-    async def _rounds(self) -> None:
-        while True:
-            await asyncio.sleep(self._every_s)
-            await self._flush()
-
-    async def _last_round(self) -> None:
-        try:
-            async with asyncio.timeout(LAST_FLUSH_S):
-                await self._flush()
-        except TimeoutError:
-            _log.warning("the last uses of %d API keys were not written", len(self._due))
-
-    async def _flush(self) -> None:
-        if not self._due:
-            return
-        due, self._due = self._due, {}
-        written = False
-        try:
-            await self._keys.mark_used(due)
-            written = True
-        except Exception:  # noqa: BLE001 - whatever it is, the next round tries again
-            _log.warning("uses of %d API keys could not be written yet", len(due), exc_info=True)
-        finally:
-            if not written:
-                for key, at in self._due.items():
-                    _put(due, key, at)
-                self._due = due
-
-
-def _put(notes: dict[ApiKeyId, datetime], key: ApiKeyId, at: datetime) -> None:
-    """Adds a note as the newest; where there are too many, the oldest goes."""
-    notes.pop(key, None)
-    notes[key] = at
-    while len(notes) > NOTES_MAX:
-        del notes[next(iter(notes))]

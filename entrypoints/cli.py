@@ -158,7 +158,8 @@ def _add_processes(commands: Subcommands) -> None:
         "worker",
         _worker,
         summary="what is done later, on your own PostgreSQL and Redis",
-        description="Checks the servers and waits for work until SIGTERM. As yet there is none.",
+        description="Checks the servers, and works until SIGTERM: takes away the rows of projects "
+        "that were removed.",
         example="PANDAPROBE_DATABASE_URL=postgresql://… PANDAPROBE_REDIS_URL=redis://… \\\n"
         "    pandaprobe-server worker",
     )

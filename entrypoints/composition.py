@@ -9,7 +9,10 @@ from typing import Any, Final
 from joserfc.jwk import KeySet
 from msgspec import structs
 
+from adapters.key_uses import GatheredKeyUses
 from adapters.memory.parts import FixedPart
+from adapters.postgres.administration import PostgresAdministration
+from adapters.postgres.directory import PostgresDirectory
 from adapters.postgres.engine import Pool, PoolSettings, opened
 from adapters.postgres.identity import (
     PostgresApiKeys,
@@ -20,6 +23,7 @@ from adapters.postgres.identity import (
 from adapters.postgres.parts import MigrationsPart, PostgresPart
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.reading.analytics import PostgresTraceAnalytics
+from adapters.postgres.removals import PostgresRemovals
 from adapters.postgres.schema.pending import pending as schema_pending
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.tracing import PostgresTraces
@@ -27,7 +31,11 @@ from adapters.price_table import PriceTableError, TablePriceBook
 from adapters.prices import GenaiPriceBook
 from adapters.redis.client import RedisPart
 from adapters.redis.client import opened as redis_opened
-from adapters.remembered import RememberedApiKeys, RememberedKeyUses, RememberedProjects
+from adapters.remembered import (
+    RememberedAdministration,
+    RememberedApiKeys,
+    RememberedProjects,
+)
 from adapters.tokens import DevelopmentIssuer, JwtTokens, fixed
 from application.identity.ports import Tokens
 from application.ports import PartState
@@ -128,18 +136,22 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
         book = prices or price_book(settings)
         if isinstance(book, GenaiPriceBook):
             await book.loaded()  # or the first span with a model would hold up everybody else's
-        traces = await stack.enter_async_context(PostgresTraces.over(pool, book))
-        keys = PostgresApiKeys(pool)
-        uses = await stack.enter_async_context(RememberedKeyUses.over(keys))
+        keys = RememberedApiKeys(PostgresApiKeys(pool), utc_now, seconds)
+        projects = RememberedProjects(PostgresProjects(pool), utc_now, seconds)
+        traces = await stack.enter_async_context(PostgresTraces.over(pool, book, projects.forget))
+        uses = await stack.enter_async_context(GatheredKeyUses.over(keys))
         yield Ports(
             traces=traces,
             sessions=PostgresSessions(pool, traces.edits),
             analytics=PostgresTraceAnalytics(pool),
-            keys=RememberedApiKeys(keys, utc_now, seconds),
+            keys=keys,
             uses=uses,
-            projects=RememberedProjects(PostgresProjects(pool), utc_now, seconds),
+            projects=projects,
             users=PostgresUsers(pool),
             organizations=PostgresOrganizations(pool),
+            directory=PostgresDirectory(pool),
+            administration=RememberedAdministration(PostgresAdministration(pool), keys, projects),
+            removals=PostgresRemovals(pool),
             tokens=_tokens(settings),
             parts={
                 "postgres": PostgresPart(pool),

@@ -1,16 +1,20 @@
-"""`worker`: work that is done later. It has no jobs yet; it checks what it needs and waits."""
+"""`worker`: work that is done later: taking away the rows of what was removed."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 from typing import Final
 
+from application.use_cases import UseCases
+from domain.errors import Failure
 from entrypoints import composition, logs
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError, check_servers
 
 LOG: Final = logging.getLogger("pandaprobe.worker")
 NEEDED: Final = ("postgres", "redis", "migrations")
+SWEEP_EVERY_S: Final = 10
 
 
 def work(settings: Settings) -> int:
@@ -32,5 +36,19 @@ async def _work(settings: Settings) -> None:
             if not state.ok:
                 raise CommandError(f"{name}: {state.detail}")
         LOG.info("waiting for work")
+        sweeping = asyncio.create_task(_sweep(UseCases.over(ports)))
         await stopping.wait()
+        sweeping.cancel()  # what isn't committed is done again
+        with contextlib.suppress(asyncio.CancelledError):
+            await sweeping
     LOG.info("stopped")
+
+
+async def _sweep(do: UseCases) -> None:
+    while True:
+        try:
+            if swept := await do.sweep_removed():
+                LOG.info("took away %d rows of what was removed", swept)
+        except Failure as failure:
+            LOG.warning("sweeping goes on later: %s", failure.message)
+        await asyncio.sleep(SWEEP_EVERY_S)

@@ -45,8 +45,12 @@ OUT_OF_REACH: Final = (
 )
 # What statements on one project are bound by; $1 is its id. In a subquery, so that it is planned
 # for as a project of average size: of one that the statistics don't know yet the planner would
-# expect a single row, take any index to be as good as any other, and look at all of it.
-OF_PROJECT: Final = "project_id = (SELECT $1::uuid)"
+# expect a single row, take any index to be as good as any other, and look at all of it. Nothing
+# of a project that was removed is found, though rows of it may be left.
+OF_PROJECT: Final = (
+    "project_id = (SELECT $1::uuid"
+    " WHERE NOT EXISTS (SELECT FROM removals WHERE removals.project_id = $1::uuid))"
+)
 # What no other try will change: Postgres can't hold the value.
 UNSTORABLE: Final = (
     asyncpg.DataError,

@@ -1,17 +1,30 @@
 """Identity in Postgres."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 
-from adapters.postgres.engine import Pool, translated
+from adapters.postgres.engine import Connection, Pool, translated
+from adapters.postgres.identity_rows import (
+    AUDIT_COLUMNS,
+    PUT_MEMBERSHIP,
+    RECORD,
+    audit_row,
+    key_of,
+    membership_of,
+    membership_row,
+)
 from adapters.postgres.schema.tables import ApiKeyRow, MembershipRow, ProjectRow
-from domain.errors import NotFound, Unavailable
-from domain.identity.api_key import ApiKey, Scope
-from domain.identity.organization import Membership, Organization, Project, Role
+from application.identity.ports import ORIGINS_MAX, OWNED_MAX, Meeting
+from domain.errors import Forbidden, NotFound, Unavailable
+from domain.identity.api_key import ApiKey
+from domain.identity.audit import AuditAction
+from domain.identity.founding import Founding
+from domain.identity.organization import Membership, Project, Role
 from domain.identity.user import SIGN_IN_STEP, Claims, User
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 
@@ -74,16 +87,30 @@ RETURNING id, issuer, subject, email, display_name, created_at, last_sign_in_at
 LOCK_USER: Final = "SELECT id FROM users WHERE id = $1 FOR UPDATE"
 
 OLDEST_MEMBERSHIP: Final = """
-SELECT organization_id, user_id, role, created_at FROM memberships
+SELECT id, organization_id, user_id, role, created_at FROM memberships
 WHERE user_id = $1 ORDER BY created_at, organization_id LIMIT 1
 """
 
+COUNT_OWNED: Final = "SELECT count(*) FROM memberships WHERE user_id = $1 AND role = $2"
+
 ADD_ORGANIZATION: Final = "INSERT INTO organizations (id, name, created_at) VALUES ($1, $2, $3)"
 
-ADD_MEMBERSHIP: Final = """
-INSERT INTO memberships (id, organization_id, user_id, role, created_at)
-VALUES (gen_random_uuid(), $1, $2, $3, $4)
-RETURNING organization_id, user_id, role, created_at
+# A key's origin that the audit log hasn't told yet, while there are fewer than $7 of them; and
+# what it tells. The key is locked, so that calls at once count each other's.
+MET: Final = f"""
+WITH key AS (
+  SELECT id, organization_id, prefix, name FROM api_keys WHERE id = $1 FOR NO KEY UPDATE
+), new AS (
+  INSERT INTO api_key_origins (organization_id, key_id, address, agent)
+  SELECT organization_id, id, coalesce($2, ''), coalesce($3, '') FROM key
+  WHERE (SELECT count(*) FROM api_key_origins AS known
+         WHERE known.organization_id = key.organization_id AND known.key_id = key.id) < $7
+  ON CONFLICT DO NOTHING RETURNING key_id
+)
+INSERT INTO audit_log ({", ".join(AUDIT_COLUMNS)})
+SELECT $4, organization_id, $5, NULL, id, prefix, $2, $3, $6, id::text,
+       json_build_object('name', name)
+FROM key JOIN new ON new.key_id = key.id
 """
 
 
@@ -117,13 +144,26 @@ class PostgresApiKeys:
             row = await self.pool.fetchrow(KEY_BY_DIGEST, digest)
         if row is None:
             return None
-        # A scope that only a newer version knows is no right here.
-        scopes = frozenset(scope for scope in Scope if scope in row["scopes"])
-        return ApiKey(**dict(row) | {"scopes": scopes})
+        return key_of(row)
 
     async def mark_used(self, uses: Mapping[ApiKeyId, datetime]) -> None:
         async with translated():
             await self.pool.execute(MARK_USED, list(uses.keys()), list(uses.values()))
+
+    async def met(self, meetings: Sequence[Meeting]) -> None:
+        async with translated():
+            for meeting in sorted(meetings, key=lambda one: one.at):
+                origin = meeting.origin
+                await self.pool.execute(
+                    MET,
+                    meeting.key,
+                    origin.address,
+                    origin.agent,
+                    meeting.entry,
+                    meeting.at,
+                    AuditAction.API_KEY_USED,
+                    ORIGINS_MAX,
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,36 +228,50 @@ class PostgresOrganizations:
     async def memberships(self, user: UserId) -> Sequence[Membership]:
         async with translated():
             rows = (
-                await MembershipRow.select(*MembershipRow.all_columns(exclude=[MembershipRow.id]))
+                await MembershipRow.select()
                 .where(MembershipRow.user_id == user)
                 .order_by(MembershipRow.created_at, MembershipRow.organization_id)
             )
-        return [_membership(row) for row in rows]
+        return [membership_of(row) for row in rows]
 
-    async def found(
-        self, organization: Organization, owner: UserId, project: Project
-    ) -> Membership:
-        created_at = organization.created_at
-        async with translated(), self.pool.acquire() as c, c.transaction():
-            if await c.fetchval(LOCK_USER, owner) is None:
+    async def found(self, founding: Founding) -> Membership:
+        owner = founding.owner.user_id
+        async with self._one_at_a_time(owner) as connection:
+            row = await connection.fetchrow(OLDEST_MEMBERSHIP, owner)
+            if row is not None:
+                return membership_of(row)
+            await _put(connection, founding)
+            return founding.owner
+
+    async def add(self, founding: Founding, owned_max: int | None) -> None:
+        owner = founding.owner.user_id
+        async with self._one_at_a_time(owner) as connection:
+            owned = await connection.fetchval(COUNT_OWNED, owner, Role.OWNER)
+            if owned_max is not None and owned >= owned_max:
+                raise Forbidden(OWNED_MAX.format(owned_max))
+            await _put(connection, founding)
+
+    @asynccontextmanager
+    async def _one_at_a_time(self, user: UserId) -> AsyncIterator[Connection]:
+        """A transaction while nobody else founds anything for the user. Raises NotFound."""
+        async with translated(), self.pool.acquire() as connection, connection.transaction():
+            if await connection.fetchval(LOCK_USER, user) is None:
                 raise NotFound(NO_USER)
-            row = await c.fetchrow(OLDEST_MEMBERSHIP, owner)
-            if row is None:
-                await c.execute(ADD_ORGANIZATION, organization.id, organization.name, created_at)
-                row = await c.fetchrow(
-                    ADD_MEMBERSHIP, organization.id, owner, Role.OWNER, created_at
-                )
-                await c.execute(
-                    ADD_PROJECT,
-                    project.id,
-                    organization.id,
-                    project.name,
-                    project.description,
-                    project.created_at,
-                )
-        assert row is not None  # found or inserted
-        return _membership(dict(row))
+            yield connection
 
 
-def _membership(row: Mapping[str, Any]) -> Membership:
-    return Membership(**{**row, "role": Role(row["role"])})
+async def _put(connection: Connection, founding: Founding) -> None:
+    organization, project = founding.organization, founding.project
+    await connection.execute(
+        ADD_ORGANIZATION, organization.id, organization.name, organization.created_at
+    )
+    await connection.execute(PUT_MEMBERSHIP, *membership_row(founding.owner))
+    await connection.execute(
+        ADD_PROJECT,
+        project.id,
+        organization.id,
+        project.name,
+        project.description,
+        project.created_at,
+    )
+    await connection.execute(RECORD, *audit_row(founding.entry))

@@ -1,6 +1,6 @@
 """Traces in Postgres: the port. Writing is `ingest.py`'s business."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -10,7 +10,14 @@ from adapters.postgres.reading.snapshots import snapshot
 from adapters.postgres.reading.trace_lists import TraceLists
 from adapters.postgres.writing.edits import TraceEdits, read_trace
 from adapters.postgres.writing.group_commit import GroupCommit
-from adapters.postgres.writing.ingest import Item, TraceWriter, is_passing, suspects, unstorable
+from adapters.postgres.writing.ingest import (
+    Item,
+    ProjectRemoved,
+    TraceWriter,
+    is_passing,
+    suspects,
+    unstorable,
+)
 from application.tracing.ports import PriceBook
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, SortOrder, Window
@@ -31,15 +38,24 @@ class PostgresTraces:
     pool: Pool
     line: GroupCommit[Item]
     edits: TraceEdits
+    on_removed: Callable[[ProjectId], None] = lambda _: None
 
     @classmethod
     @asynccontextmanager
-    async def over(cls, pool: Pool, prices: PriceBook) -> AsyncIterator["PostgresTraces"]:
-        """Writes while the block is open; leaving it waits for all that was taken."""
+    async def over(
+        cls,
+        pool: Pool,
+        prices: PriceBook,
+        on_removed: Callable[[ProjectId], None] = lambda _: None,
+    ) -> AsyncIterator["PostgresTraces"]:
+        """Writes while the block is open; leaving it waits for all that was taken.
+
+        `on_removed` is told of a project that was written to though another process removed it.
+        """
         line: GroupCommit[Item] = GroupCommit(TraceWriter(pool, prices).write, is_passing)
         line.start()
         try:
-            yield cls(pool, line, TraceEdits(pool, prices))
+            yield cls(pool, line, TraceEdits(pool, prices), on_removed)
         finally:
             await line.close()
 
@@ -47,6 +63,9 @@ class PostgresTraces:
         async with translated():
             try:
                 await self.line.put((project, trace), _size(trace))
+            except ProjectRemoved as removed:
+                self.on_removed(removed.project)
+                raise
             except UNSTORABLE as error:
                 values = [*suspects("", trace)]
                 for n, span in enumerate(trace.spans):

@@ -70,6 +70,55 @@ class ApiKeyRow(Table, tablename="api_keys"):
     last_used_at = Timestamptz(null=True, default=None)
 
 
+class InvitationRow(Table, tablename="invitations"):
+    id = UUID(primary_key=True)
+    organization_id = UUID()
+    email = Text()
+    role = Text()
+    status = Text()
+    invited_by = UUID()
+    created_at = Timestamptz()
+    expires_at = Timestamptz()
+
+
+class LoginCodeRow(Table, tablename="login_codes"):
+    digest = Bytea(primary_key=True)
+    organization_id = UUID()
+    user_id = UUID()
+    project = UUID()
+    challenge = Text()
+    label = Text()
+    created_at = Timestamptz()
+    expires_at = Timestamptz()
+
+
+class AuditEntryRow(Table, tablename="audit_log"):
+    id = UUID(primary_key=True)
+    organization_id = UUID()
+    at = Timestamptz()
+    actor_user_id = UUID(null=True, default=None)
+    actor_key_id = UUID(null=True, default=None)
+    actor_name = Text()
+    address = Text(null=True, default=None)
+    agent = Text(null=True, default=None)
+    action = Text()
+    resource_id = Text()
+    detail = JSON()
+
+
+class ApiKeyOriginRow(Table, tablename="api_key_origins"):
+    organization_id = UUID(primary_key=True)
+    key_id = UUID()
+    address = Text()
+    agent = Text()
+
+
+class RemovalRow(Table, tablename="removals"):
+    project_id = UUID(primary_key=True)
+    removed_at = Timestamptz()
+    due_at = Timestamptz()
+
+
 class TraceRow(Table, tablename="traces"):
     project_id = UUID(primary_key=True)
     trace_id = UUID()
@@ -205,6 +254,11 @@ ALL: Final = (
     UserRow,
     MembershipRow,
     ApiKeyRow,
+    InvitationRow,
+    LoginCodeRow,
+    AuditEntryRow,
+    ApiKeyOriginRow,
+    RemovalRow,
     TraceRow,
     TracePayloadRow,
     SpanRow,

@@ -47,6 +47,7 @@ LOCK_KNOWN: Final = f"""
 SELECT {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}
 FROM traces JOIN unnest($1::uuid[], $2::uuid[]) AS u(p, t)
   ON traces.project_id = u.p AND traces.trace_id = u.t
+WHERE NOT EXISTS (SELECT FROM removals WHERE removals.project_id = u.p)
 ORDER BY traces.project_id, traces.trace_id
 FOR UPDATE OF traces
 """

@@ -40,9 +40,12 @@ SURELY_STORABLE: Final = 1_000  # levels that every Postgres takes with its defa
 ROUNDS_MAX: Final = 3  # a trace may be deleted between two statements, hardly three times in a row
 
 # Waits for another writer's uncommitted row of the same key, and then skips it. Payloads come
-# along where the trace is new.
+# along where the trace is new. Nothing is stored for a project that was removed.
 INSERT_NEW: Final = f"""
-WITH new AS ({UNNESTED} ON CONFLICT DO NOTHING RETURNING project_id, trace_id), payloads AS (
+WITH new AS (
+  {UNNESTED} WHERE NOT EXISTS (SELECT FROM removals WHERE removals.project_id = u.p)
+  ON CONFLICT DO NOTHING RETURNING project_id, trace_id
+), payloads AS (
   INSERT INTO trace_payloads (project_id, trace_id, input, output)
   SELECT u.* FROM unnest($21::uuid[], $22::uuid[], $23::json[], $24::json[]) AS u(p, t, i, o)
   JOIN new ON new.project_id = u.p AND new.trace_id = u.t
@@ -50,8 +53,18 @@ WITH new AS ({UNNESTED} ON CONFLICT DO NOTHING RETURNING project_id, trace_id), 
 SELECT project_id, trace_id FROM new
 """
 
+REMOVED: Final = "SELECT project_id FROM removals WHERE project_id = ANY($1::uuid[]) LIMIT 1"
 
-BLAMED: Final = (*UNSTORABLE, LockNotAvailableError)
+
+class ProjectRemoved(Unavailable):
+    """Who named the project gets another of that name with the next try."""
+
+    def __init__(self, project: ProjectId) -> None:
+        super().__init__("This project was deleted; send the request again")
+        self.project = project
+
+
+BLAMED: Final = (*UNSTORABLE, LockNotAvailableError, ProjectRemoved)
 
 
 def is_passing(error: Exception) -> bool:
@@ -80,6 +93,8 @@ class TraceWriter:
             for _ in range(ROUNDS_MAX):
                 async with self.pool.acquire() as connection, connection.transaction():
                     incoming = await self._store(connection, incoming)
+                    if incoming:
+                        await _check_not_removed(connection, incoming)
                 if not incoming:
                     return
         raise Unavailable("This trace is being deleted; try again")
@@ -115,6 +130,13 @@ class TraceWriter:
             await merge(connection, pricing, here, spans, reports=reports, deltas=deltas)
         await rollups.write(connection, deltas)
         return gone
+
+
+async def _check_not_removed(connection: Connection, keys: Iterable[Key]) -> None:
+    """Raises ProjectRemoved where a trace can't be stored for that reason."""
+    projects = list({project for project, _ in keys})
+    if (removed := await connection.fetchval(REMOVED, projects)) is not None:
+        raise ProjectRemoved(removed)
 
 
 async def unstorable(pool: Pool, suspects: Iterable[tuple[str, JsonText]]) -> Invalid:
