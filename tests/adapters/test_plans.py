@@ -187,7 +187,8 @@ async def test_a_read_looks_at_no_more_than_it_needs(seeded, of, read):
     act, most = READS[read]
     await act(seeded, of)  # percentiles are computed once, and then kept
     found = await plans(seeded, act, of)
-    looked_at = {table: rows for table, rows in read_rows(found).items() if table not in EXACT}
+    rows = read_rows(found)
+    looked_at = {table: count for table, count in rows.items() if count and table not in EXACT}
     assert looked_at.keys() <= most.keys()
     assert {table: rows for table, rows in looked_at.items() if rows > most[table]} == {}
     assert scanned_whole(found) == set()
