@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 # One list a bucket: the instants that count, the oldest first. `History` of domain/limits.py tells
 # why each step is as it is. The key lives a millisecond longer than its youngest instant counts,
 # since Redis cuts the present down to milliseconds before it adds the life of a key to it.
-# Written with string.format, for Lua writes no integer of 16 digits by itself.
+# Numbers are doubles, which hold microseconds exactly for another two centuries.
 ADMIT: Final = """
 local key, count, window = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local counts, now = ARGV[3] == '1', tonumber(ARGV[4])
@@ -32,7 +32,7 @@ local at, newest = now, tonumber(redis.call('LINDEX', key, -1))
 if newest and newest - now > window then
   local ahead = newest - now
   for index, instant in ipairs(redis.call('LRANGE', key, 0, -1)) do
-    redis.call('LSET', key, index - 1, string.format('%.0f', instant - ahead))
+    redis.call('LSET', key, index - 1, instant - ahead)
   end
   newest = now
 end
@@ -48,7 +48,7 @@ if counted >= count then
   return {0, counted, reset, redis.call('LINDEX', key, counted - count) + window - now}
 end
 if counts then
-  redis.call('RPUSH', key, string.format('%.0f', at))
+  redis.call('RPUSH', key, at)
   redis.call('PEXPIRE', key, math.ceil((at - now + window) / 1000) + 1)
 end
 return {1, counted + 1, reset, 0}

@@ -106,6 +106,13 @@ async def test_whatever_fails_the_limit_holds_and_nothing_is_raised(limiter, win
     assert limiter.fallbacks == 20
 
 
+async def test_a_redis_that_never_answers_is_not_waited_for(limiter, windows):
+    windows.gate = asyncio.Event()
+    async with asyncio.timeout(SOON_S):
+        assert await passed(limiter, 20) == LIMIT.count
+    assert windows.asked == 1
+
+
 async def test_one_outage_is_told_once_and_so_is_its_end(limiter, windows, ticks, caplog):
     caplog.set_level(logging.INFO, LOG)
     for _ in range(2):
@@ -193,10 +200,13 @@ async def test_what_is_refused_here_takes_no_place_in_redis(limiter, windows):
     assert len(windows.histories["ours"]) == 0
 
 
-async def test_the_longer_wait_is_told(limiter, windows, ticks):
-    windows.histories["ours"].admit(Limit(1, "day"), ticks() + 5 * SECOND_US)
+@pytest.mark.parametrize(("redis_s", "wait_s"), [(-5, 60), (0, 60), (5, 65)])
+async def test_the_longer_wait_is_told(limiter, windows, ticks, redis_s, wait_s):
     one = Limit(1, "minute")
-    assert (await limiter.admit("ours", one)).retry_after_s == 65
+    assert (await limiter.admit("ours", one)).admitted
+    windows.histories["ours"] = History()
+    windows.histories["ours"].admit(one, ticks() + redis_s * SECOND_US)
+    assert (await limiter.admit("ours", one)).retry_after_s == wait_s
 
 
 @given(st.data(), limits)

@@ -154,6 +154,19 @@ async def test_redis_decides_any_history_as_the_domain_does(redis_url, data, lim
 
 
 @pytest.mark.service
+async def test_redis_waits_for_as_many_to_leave_as_a_lowered_limit_needs(redis):
+    bucket, model, windows = new_bucket(), History(), RedisWindows(redis)
+    for second in range(5):
+        at_us = START_US + second * 7 * SECOND_US
+        model.admit(Limit(5, "minute"), at_us)
+        await windows.decide(bucket, Limit(5, "minute"), at_us=at_us)
+    for count in range(5, 0, -1):
+        told = await windows.decide(bucket, Limit(count, "minute"), at_us=at_us)
+        assert told.retry_after_s == 60 - 28 + (5 - count) * 7
+        assert told == model.admit(Limit(count, "minute"), at_us)
+
+
+@pytest.mark.service
 async def test_redis_itself_says_what_time_it_is(redis):
     bucket, limit = new_bucket(), Limit(2, "minute")
     await RedisWindows(redis).decide(bucket, limit)
@@ -236,6 +249,28 @@ async def test_a_full_bucket_of_one_limit_takes_no_room_from_another():
     for n in range(10):
         await limiter.admit(f"ip:{n}", Limit(1, "minute"))
     assert (await limiter.admit("key", Limit(1, "hour"))).admitted
+
+
+async def test_a_bucket_stays_where_it_is_counted_also_when_there_is_room():
+    ticks, limit = Hands(), Limit(1, "minute")
+    limiter = MemoryRateLimiter(ticks, buckets_max=1)
+    assert (await limiter.admit("first", limit)).admitted
+    ticks.now_us += limit.window_us - 1
+    assert (await limiter.admit("second", limit)).admitted  # shares, for want of room
+    ticks.now_us += 1
+    assert not (await limiter.admit("second", limit)).admitted
+    ticks.now_us += limit.window_us - 1
+    assert (await limiter.admit("second", limit)).admitted
+
+
+@pytest.mark.parametrize("bucket", ["first", "second"])
+async def test_what_is_taken_back_gives_its_place_back(bucket):
+    limiter, limit = MemoryRateLimiter(Hands(), buckets_max=1), Limit(1, "minute")
+    limiter.take_back(bucket, limit, START_US)  # which was never there
+    for name in ("first", "second"):
+        _, at_us = limiter.admit_at_once(name, limit)
+    limiter.take_back(bucket, limit, at_us)
+    assert limiter.admit_at_once(bucket, limit)[0].admitted
 
 
 @given(st.data(), limits)

@@ -119,7 +119,7 @@ def test_a_lowered_limit_holds_at_once(before, lowered, data):
     history = History()
     lowered = Limit(min(before.count, lowered.count), before.unit)
     instants = [START_US]
-    for step_us in data.draw(st.lists(st.integers(0, 5), max_size=10)):
+    for step_us in data.draw(st.lists(st.integers(0, before.window_us // 11), max_size=10)):
         instants.append(instants[-1] + step_us)
     admitted = [one for one in instants if history.admit(before, one).admitted]
     decision = history.admit(lowered, instants[-1])
