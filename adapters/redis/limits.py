@@ -91,7 +91,7 @@ class OwnLimiter(Protocol):
     def take_back(self, bucket: str, limit: Limit, at_us: int) -> None: ...
 
 
-class SharedRateLimiter:
+class RedisRateLimiter:
     """Redis decides for all processes; what this one admitted is counted here as well.
 
     A request has to pass both. While Redis keeps its memory, what is counted here is part of what

@@ -17,7 +17,7 @@ from adapters.embedded.process import free_port
 from adapters.embedded.valkey import start_valkey
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.redis.client import opened
-from adapters.redis.limits import RedisWindows, SharedRateLimiter
+from adapters.redis.limits import RedisRateLimiter, RedisWindows
 from application.ports import RateLimiter
 from domain.limits import COUNT_MAX, Limit
 from tests.benchmarks.folder import bench_folder
@@ -46,10 +46,10 @@ async def times(limiter: RateLimiter, limit: Limit, full: bool) -> list[float]:
 
 
 @asynccontextmanager
-async def over_redis(url: str) -> AsyncIterator[SharedRateLimiter]:
+async def over_redis(url: str) -> AsyncIterator[RedisRateLimiter]:
     async with opened(url) as client:
         own = MemoryRateLimiter(monotonic_us)
-        yield SharedRateLimiter(RedisWindows(client), own, monotonic_us)
+        yield RedisRateLimiter(RedisWindows(client), own, monotonic_us)
 
 
 def row(label: str, taken: list[float]) -> str:
@@ -70,15 +70,15 @@ async def measured(url: str) -> None:
     print("| µs a request | p50 | p95 | p99 |\n|---|---|---|---|", flush=True)
     async with opened(url) as client:
         print(row("PING: the round trip alone", await ping_times(client.ping)), flush=True)
-    for label, address in (
-        ("Redis", url),
-        ("Redis away", f"redis://127.0.0.1:{free_port()}/0"),
-    ):
-        async with over_redis(address) as limiter:
-            for state, limit, full in (("admitted", AMPLE, False), ("refused", FULL, True)):
+    for label, address in (("Redis", url), ("Redis away", f"redis://127.0.0.1:{free_port()}/0")):
+        for state, limit, full in (("admitted", AMPLE, False), ("refused", FULL, True)):
+            async with over_redis(address) as limiter:
                 gc.collect()
-                print(row(f"{label}, {state}", await times(limiter, limit, full)), flush=True)
-            print(f"<!-- {label}: {limiter.fallbacks:,} decided without Redis -->", flush=True)
+                taken = await times(limiter, limit, full)
+                figures = row(f"{label}, {state}", taken)
+                # One stall of 0.1 s, and for a second nothing but this process is measured.
+                stalled = limiter.fallbacks and address == url
+                print(f"| {label}, {state}: stalled, run again | | | |" if stalled else figures)
 
 
 def main() -> None:

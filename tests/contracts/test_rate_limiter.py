@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from adapters.embedded.process import free_port
 from adapters.memory.limits import SHARED, MemoryRateLimiter, monotonic_us
 from adapters.redis.client import opened
-from adapters.redis.limits import KEY_PREFIX, RedisWindows, SharedRateLimiter
+from adapters.redis.limits import KEY_PREFIX, RedisRateLimiter, RedisWindows
 from application.ports import RateLimiter
 from domain.limits import SECOND_US, Decision, History, Limit
 from tests.strategies import limits, steps_us
@@ -34,8 +34,8 @@ def new_bucket() -> str:
     return f"key:{uuid.uuid4()}:ingest"
 
 
-def shared(client: Redis) -> SharedRateLimiter:
-    return SharedRateLimiter(RedisWindows(client), MemoryRateLimiter(monotonic_us), monotonic_us)
+def shared(client: Redis) -> RedisRateLimiter:
+    return RedisRateLimiter(RedisWindows(client), MemoryRateLimiter(monotonic_us), monotonic_us)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from adapters.embedded.process import Child, spawn
 from adapters.embedded.valkey import start_valkey
 from adapters.memory.limits import MemoryRateLimiter
 from adapters.redis.client import opened
-from adapters.redis.limits import AWAY_S, RedisWindows, SharedRateLimiter
+from adapters.redis.limits import AWAY_S, RedisRateLimiter, RedisWindows
 from domain.limits import SECOND_US, Decision, History, Limit
 from tests.strategies import limits, steps_us
 
@@ -80,11 +80,11 @@ def windows(ticks: Hands) -> Windows:
 
 
 @pytest.fixture
-def limiter(windows: Windows, ticks: Hands) -> SharedRateLimiter:
-    return SharedRateLimiter(windows, MemoryRateLimiter(ticks), ticks)
+def limiter(windows: Windows, ticks: Hands) -> RedisRateLimiter:
+    return RedisRateLimiter(windows, MemoryRateLimiter(ticks), ticks)
 
 
-async def passed(limiter: SharedRateLimiter, count: int, bucket: str = "ours") -> int:
+async def passed(limiter: RedisRateLimiter, count: int, bucket: str = "ours") -> int:
     """How many of so many requests, one after the other, are admitted."""
     return sum([(await limiter.admit(bucket, LIMIT)).admitted for _ in range(count)])
 
@@ -214,7 +214,7 @@ async def test_whatever_becomes_of_redis_no_window_admits_more(data, limit):
     """In one process, through any history of outages, and of what Redis forgets."""
     ticks = Hands()
     windows = Windows(ticks)
-    limiter = SharedRateLimiter(windows, MemoryRateLimiter(ticks), ticks)
+    limiter = RedisRateLimiter(windows, MemoryRateLimiter(ticks), ticks)
     alone = History()
     for step_us in data.draw(st.lists(steps_us(limit), max_size=40)):
         ticks.now_us += step_us
@@ -233,7 +233,7 @@ async def test_whatever_becomes_of_redis_no_window_admits_more(data, limit):
 async def test_two_processes_share_while_redis_is_there(data, limit):
     ticks = Hands()
     windows, together = Windows(ticks), History()
-    processes = [SharedRateLimiter(windows, MemoryRateLimiter(ticks), ticks) for _ in range(2)]
+    processes = [RedisRateLimiter(windows, MemoryRateLimiter(ticks), ticks) for _ in range(2)]
     for step_us in data.draw(st.lists(steps_us(limit), max_size=40)):
         ticks.now_us += step_us
         process = data.draw(st.sampled_from(processes))
@@ -285,12 +285,12 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
 async def limiting(valkey: Valkey, ticks: Hands):
     """A limiter over this server; it has been asked."""
     async with opened(valkey.url) as client:
-        limiter = SharedRateLimiter(RedisWindows(client), MemoryRateLimiter(ticks), ticks)
+        limiter = RedisRateLimiter(RedisWindows(client), MemoryRateLimiter(ticks), ticks)
         await back(limiter, ticks)
         yield limiter, client
 
 
-async def back(limiter: SharedRateLimiter, ticks: Hands) -> None:
+async def back(limiter: RedisRateLimiter, ticks: Hands) -> None:
     """Returns once Redis is asked again, and answers: by itself, but for the time it takes."""
     loop = asyncio.get_running_loop()
     end = loop.time() + SOON_S
