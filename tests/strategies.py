@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from domain.ids import SpanId, TraceId
+from domain.limits import Limit
 from domain.tracing.change import UNSAID, SpanChange, TraceChange
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.span import Span, SpanKind, SpanStatus
@@ -275,3 +276,16 @@ def _part[T: (Span, Trace)](draw: st.DrawFn, whole: T) -> T:
         if field.name not in _ALWAYS_SAID and draw(st.booleans()):
             unsaid[field.name] = EMPTY_OBJECT if field.name == "metadata" else None
     return replace(whole, **unsaid)
+
+
+# --- limits ---------------------------------------------------------------------------------
+
+limits: Final = st.builds(Limit, st.integers(1, 5), st.sampled_from(["minute", "hour"]))
+"""Small enough to be used up. No window is so short that Redis, by its own clock, forgets it."""
+
+
+def steps_us(limit: Limit) -> SearchStrategy[int]:
+    """Microseconds between two requests: around the ends of the window, where mistakes are."""
+    window_us = limit.window_us
+    edges = [0, 0, 0, 1, window_us - 1, window_us, window_us + 1, window_us // 2]
+    return st.sampled_from(edges) | st.integers(0, 2 * window_us // limit.count)

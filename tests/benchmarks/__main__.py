@@ -2,9 +2,11 @@
 
 import sys
 
-from tests.benchmarks import ingest, reads
+from tests.benchmarks import ingest, limiter, reads
 
 if __name__ == "__main__":
     ingest.main()
+    print()
+    limiter.main()
     print()
     sys.exit(reads.main())

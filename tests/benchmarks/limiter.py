@@ -1,0 +1,94 @@
+"""What it costs a request to be counted, by each limiter. Prints Markdown.
+
+    python -m tests.benchmarks.limiter
+
+One call after the other, each timed, on uvloop as `serve` runs; Redis is an embedded Valkey on
+the loopback. *Full*: the window holds as many as the limit, so that every call is refused.
+"""
+
+import gc
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import uvloop
+
+from adapters.embedded.process import free_port
+from adapters.embedded.valkey import start_valkey
+from adapters.memory.limits import MemoryRateLimiter, monotonic_us
+from adapters.redis.client import opened
+from adapters.redis.limits import RedisRateLimiter, RedisWindows
+from application.ports import RateLimiter
+from domain.limits import COUNT_MAX, Limit
+from tests.benchmarks.folder import bench_folder
+from tests.benchmarks.load import quantile
+
+CALLS = 20_000
+WARM = 500
+KEYS = 100  # buckets that are asked in turn, as callers would
+AMPLE = Limit(COUNT_MAX, "hour")
+FULL = Limit(600, "hour")
+
+
+async def times(limiter: RateLimiter, limit: Limit, full: bool) -> list[float]:
+    """Microseconds of each call; `full`: with every window filled before."""
+    buckets = [f"key:{n}:{limit}" for n in range(KEYS)]
+    for bucket in buckets:
+        for _ in range(limit.count if full else WARM // KEYS):
+            await limiter.admit(bucket, limit)
+    taken: list[float] = []
+    for n in range(CALLS):
+        begin = time.perf_counter_ns()
+        decision = await limiter.admit(buckets[n % KEYS], limit)
+        taken.append((time.perf_counter_ns() - begin) / 1e3)
+        assert decision.admitted != full
+    return taken
+
+
+@asynccontextmanager
+async def over_redis(url: str) -> AsyncIterator[RedisRateLimiter]:
+    async with opened(url) as client:
+        own = MemoryRateLimiter(monotonic_us)
+        yield RedisRateLimiter(RedisWindows(client), own, monotonic_us)
+
+
+def row(label: str, taken: list[float]) -> str:
+    figures = " | ".join(f"{quantile(taken, q):,.0f}" for q in (0.5, 0.95, 0.99))
+    return f"| {label} | {figures} |"
+
+
+async def ping_times(ping: Callable[[], Awaitable[object]]) -> list[float]:
+    taken: list[float] = []
+    for _ in range(CALLS):
+        begin = time.perf_counter_ns()
+        await ping()
+        taken.append((time.perf_counter_ns() - begin) / 1e3)
+    return taken
+
+
+async def measured(url: str) -> None:
+    print("| µs a request | p50 | p95 | p99 |\n|---|---|---|---|", flush=True)
+    async with opened(url) as client:
+        print(row("PING: the round trip alone", await ping_times(client.ping)), flush=True)
+    for label, address in (("Redis", url), ("Redis away", f"redis://127.0.0.1:{free_port()}/0")):
+        for state, limit, full in (("admitted", AMPLE, False), ("refused", FULL, True)):
+            async with over_redis(address) as limiter:
+                gc.collect()
+                taken = await times(limiter, limit, full)
+                figures = row(f"{label}, {state}", taken)
+                # One stall of 0.1 s, and for a second nothing but this process is measured.
+                stalled = limiter.fallbacks and address == url
+                print(f"| {label}, {state}: stalled, run again | | | |" if stalled else figures)
+
+
+def main() -> None:
+    with bench_folder() as folder:
+        child, url = start_valkey(folder)
+        try:
+            uvloop.run(measured(url))
+        finally:
+            child.stop()
+
+
+if __name__ == "__main__":
+    main()
