@@ -36,6 +36,7 @@ SYMMETRIC: Final = "HS256"
 
 TOKEN_MAX: Final = 16_384  # characters; providers' tokens hold one to four thousand
 HEADER_MAX: Final = 4_096  # bytes, encoded; some issuers send their certificate along
+SECRET_MIN: Final = 32  # bytes, as many as HS256 signs with (RFC 7518, section 3.2)
 SUBJECT_MAX: Final = 255  # characters (OpenID Connect Core 1.0, section 2)
 EMAIL_MAX: Final = 320  # characters: 64 @ 255
 DISPLAY_NAME_MAX: Final = 255  # characters; what is longer is cut
@@ -51,7 +52,8 @@ class JwtTokens:
     """Believes one issuer, and of its tokens those meant for one of `audiences`.
 
     The algorithm that a token names has to be one of ours, and the key has to be made for it:
-    a public key is never taken for a shared secret. HS256 passes with `secret` only.
+    a public key is never taken for a shared secret. HS256 passes with `secret` only, of
+    SECRET_MIN bytes at least.
     """
 
     def __init__(
@@ -64,6 +66,8 @@ class JwtTokens:
         leeway_s: int = LEEWAY_S,
         secret: str | None = None,
     ) -> None:
+        if secret is not None and len(secret.encode()) < SECRET_MIN:
+            raise ValueError(f"a shared secret has at least {SECRET_MIN} bytes")
         self._keys = keys
         self._secret = None if secret is None else OctKey.import_key(secret.encode())
         self._registry = _Registry(
@@ -78,10 +82,10 @@ class JwtTokens:
         )
 
     async def verify(self, token: str) -> Claims:
-        with _told_briefly():
+        with told_briefly():
             signed = self._read(token)
         keys = await self._keys_for(signed.headers())
-        with _told_briefly():
+        with told_briefly():
             if not any(jws.validate_compact(signed, key, registry=self._registry) for key in keys):
                 raise Unauthenticated(INVALID)
             said = json.loads(signed.payload)
@@ -119,7 +123,7 @@ def fixed(keys: KeySet) -> KeySource:
 
 
 @contextmanager
-def _told_briefly() -> Iterator[None]:
+def told_briefly() -> Iterator[None]:
     """Whatever a token makes the libraries trip over, its sender learns only that it is no good."""
     try:
         yield

@@ -20,6 +20,7 @@ from entrypoints.arguments import (
     instant,
     whole_number,
 )
+from entrypoints.identity_provider import identity_provider
 from entrypoints.settings import Settings, SettingsError, read_settings
 from entrypoints.startup import CommandError, check_layout, check_servers
 
@@ -37,7 +38,9 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         if given.joins_dev:
             told = _joined(told)
         command: Command = given.command
-        return command(given, read_settings(told))
+        settings = read_settings(told)
+        identity_provider(settings)  # half of one stops every command
+        return command(given, settings)
     except SettingsError as error:
         return _refused(str(error), 2)
     except CommandError as error:

@@ -1,5 +1,6 @@
 """The composition root: the one module that knows which adapter stands behind which port."""
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -9,6 +10,9 @@ from typing import Any, Final
 from joserfc.jwk import KeySet
 from msgspec import structs
 
+from adapters.issuer_keys import IssuerKeys
+from adapters.issuers import Issuers
+from adapters.jwks import Jwks, JwksError
 from adapters.key_uses import GatheredKeyUses
 from adapters.memory.parts import FixedPart
 from adapters.postgres.administration import PostgresAdministration
@@ -36,13 +40,14 @@ from adapters.remembered import (
     RememberedApiKeys,
     RememberedProjects,
 )
-from adapters.tokens import DevelopmentIssuer, JwtTokens, fixed
+from adapters.tokens import DevelopmentIssuer, JwtTokens, KeySource, fixed
 from application.identity.ports import Tokens
 from application.ports import PartState
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports, UseCases, utc_now
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
+from entrypoints.identity_provider import IdentityProvider, identity_provider
 from entrypoints.settings import Settings, SettingsError, variable
 
 type Message = dict[str, Any]
@@ -52,6 +57,10 @@ type Send = Callable[[Message], Awaitable[None]]
 NO_JOBS: Final = PartState(ok=True, detail="this version has no jobs yet")
 MIGRATING_CONNECTIONS: Final = 3  # one holds the turn while others look and change
 ISSUER_FOLDER: Final = "issuer"
+NOBODY: Final = "no identity provider is set: API keys work, and nobody can sign in"
+DEVELOPERS: Final = "the development issuer only"
+
+_log: Final = logging.getLogger(__name__)
 
 
 def product_version() -> str:
@@ -98,17 +107,52 @@ def development_issuer(settings: Settings) -> DevelopmentIssuer:
 
 
 def _tokens(settings: Settings) -> Tokens:
-    """Of the development issuer where it is switched on; else nobody's token passes."""
-    keys, leeway_s = KeySet([]), int(settings.auth_leeway_seconds)
+    """Of the identity provider and of the development issuer, where there are such."""
+    leeway_s = settings.auth_leeway_seconds
+    believed: dict[str, Tokens] = {}
+    if (provider := identity_provider(settings)) is not None:
+        believed[provider.issuer] = JwtTokens(
+            _keys(provider),
+            issuer=provider.issuer,
+            audiences=provider.audiences,
+            clock=utc_now,
+            leeway_s=leeway_s,
+            secret=provider.secret,
+        )
     if settings.auth_dev_issuer:
-        keys = development_issuer(settings).keys()
-    return JwtTokens(
-        fixed(keys),
-        issuer=DevelopmentIssuer.ISSUER,
-        audiences=[DevelopmentIssuer.AUDIENCE],
-        clock=utc_now,
-        leeway_s=leeway_s,
-    )
+        if DevelopmentIssuer.ISSUER in believed:
+            raise SettingsError(
+                f"{variable('auth_issuer')} must be another than that of the development issuer"
+            )
+        believed[DevelopmentIssuer.ISSUER] = JwtTokens(
+            fixed(development_issuer(settings).keys()),
+            issuer=DevelopmentIssuer.ISSUER,
+            audiences=[DevelopmentIssuer.AUDIENCE],
+            clock=utc_now,
+            leeway_s=leeway_s,
+        )
+    return Issuers(believed)
+
+
+def _keys(provider: IdentityProvider) -> KeySource:
+    if not provider.publishes_keys:
+        return fixed(KeySet([]))
+    return IssuerKeys(Jwks(provider.issuer, provider.jwks_url), issuer=provider.issuer)
+
+
+async def sign_in_state(settings: Settings) -> PartState:
+    """Whether anybody can sign in; asks the identity provider for its keys."""
+    provider = identity_provider(settings)
+    if provider is None:
+        return PartState(ok=True, detail=NOBODY if not settings.auth_dev_issuer else DEVELOPERS)
+    if not provider.publishes_keys:
+        return PartState(ok=True, detail=f"{provider.issuer}, by a shared secret")
+    try:
+        keys = await Jwks(provider.issuer, provider.jwks_url)()
+    except JwksError as error:
+        return PartState(ok=False, detail=str(error))
+    usable = bool(keys) or provider.secret is not None
+    return PartState(ok=usable, detail=f"{provider.issuer} has {len(keys.keys)} keys for us")
 
 
 def price_book(settings: Settings) -> PriceBook:
@@ -167,6 +211,8 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        if identity_provider(settings) is None and not settings.auth_dev_issuer:
+            _log.warning(NOBODY)
         self._prices = price_book(settings)
         self._config = HttpConfig(
             version=product_version(),

@@ -36,6 +36,7 @@ async def _checks(settings: Settings) -> AsyncIterator[tuple[str, PartState]]:
     folder = Path(settings.data_dir)
     yield f"data folder {folder}", _folder(folder)
     yield f"disk of {folder}", _disk(folder)
+    yield "sign-in", await _sign_in(settings)
     addresses = {
         "postgres": ("database_url", settings.database_url),
         "redis": ("redis_url", settings.redis_url),
@@ -60,6 +61,12 @@ async def _checks(settings: Settings) -> AsyncIterator[tuple[str, PartState]]:
                 yield name, await part.check()
     except Failure as failure:
         yield "postgres and redis", PartState(ok=False, detail=failure.message)
+
+
+async def _sign_in(settings: Settings) -> PartState:
+    from entrypoints import composition  # noqa: PLC0415 - slow to import
+
+    return await composition.sign_in_state(settings)
 
 
 def _folder(folder: Path) -> PartState:

@@ -14,7 +14,11 @@ SWITCH: Final = {"on": "true", "yes": "true", "off": "false", "no": "false"}
 
 type Environment = Literal["development", "staging", "production", "test"]
 type LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+type AuthPreset = Literal["oidc", "supabase", "firebase"]
 type LogFormat = Literal["json", "console"]
+
+
+HTTP_URL: Final = Meta(description="a URL that begins with https://", pattern="^https?://")
 
 
 class SettingsError(Exception):
@@ -69,6 +73,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api_key_cache_seconds: Annotated[
         float, Meta(description="seconds from 0 to 30", ge=0, le=30)
     ] = 30
+    auth_preset: Annotated[AuthPreset, Meta(description="oidc, supabase or firebase")] = "oidc"
+    auth_issuer: (
+        Annotated[str, Meta(description="what tokens say in `iss`", min_length=1)] | None
+    ) = None
+    auth_audience: Annotated[
+        tuple[Annotated[str, Meta(min_length=1)], ...],
+        Meta(description="audiences, as a JSON array or separated by commas"),
+    ] = ()
+    auth_jwks_url: Annotated[str, HTTP_URL] | None = None
+    auth_hs256_secret: (
+        Annotated[str, Meta(description="a secret of at least 32 characters", min_length=32)] | None
+    ) = None
+    supabase_url: Annotated[str, HTTP_URL] | None = None
+    firebase_project_id: (
+        Annotated[
+            str, Meta(description="the id of a Firebase project", pattern=r"^[a-z0-9.:-]{1,64}$")
+        ]
+        | None
+    ) = None
     auth_dev_issuer: Annotated[bool, Meta(description="on or off")] = False
     auth_leeway_seconds: Annotated[
         int, Meta(description="whole seconds from 0 to 300", ge=0, le=300)
@@ -77,7 +100,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     price_table: Annotated[str, Meta(description="a file", min_length=1)] | None = None
 
     def __repr__(self) -> str:
-        """Every field but the secrets: the URLs hold passwords."""
+        """Every field but the secrets: the servers' URLs hold passwords."""
         shown = (
             f"{name}={'…' if name in SECRET and value else repr(value)}"
             for name, value in msgspec.structs.asdict(self).items()
@@ -85,7 +108,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"Settings({', '.join(shown)})"
 
 
-SECRET: Final = frozenset({"database_url", "redis_url"})
+SERVER_URLS: Final = frozenset({"database_url", "redis_url"})
+SECRET: Final = SERVER_URLS | {"auth_hs256_secret"}
 
 
 def variable(field: str) -> str:
@@ -106,7 +130,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         if not text:
             continue
         try:
-            if field in SECRET:
+            if field in SERVER_URLS:
                 urlsplit(text).port  # noqa: B018 - raises where a password isn't percent-encoded
             values[field] = msgspec.convert(_prepared(text, kind), kind, strict=False)
         except (msgspec.ValidationError, ValueError):

@@ -1,0 +1,49 @@
+"""Where an issuer's documents may lie: an address that nobody on the way can answer for it."""
+
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+DISCOVERY: Final = "/.well-known/openid-configuration"
+# Names that no public DNS resolves (RFC 6761, RFC 6762, ICANN's reservation of 2024).
+PRIVATE_SUFFIXES: Final = (".localhost", ".local", ".internal", ".test")
+
+
+def is_trusted(url: str) -> bool:
+    """Whether keys may be fetched from `url`: https, or http within a private network.
+
+    A URL with a password or a fragment is none.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        parts.port  # noqa: B018 - raises where it is no number
+    except ValueError:
+        return False
+    if not host or not url.isascii() or any(char <= " " for char in url):
+        return False
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and _is_private(host))
+
+
+def is_as_safe(url: str, as_: str) -> bool:
+    """Whether `url`, which the trusted `as_` names, may be trusted like it: never less safe."""
+    return is_trusted(url) and (_parts(url).scheme == "https" or _parts(as_).scheme == "http")
+
+
+def discovery_url(issuer: str) -> str:
+    """Where an issuer describes itself (OpenID Connect Discovery 1.0, section 4)."""
+    return issuer.rstrip("/") + DISCOVERY
+
+
+def _parts(url: str) -> SplitResult:
+    return urlsplit(url)
+
+
+def _is_private(host: str) -> bool:
+    try:
+        return ip_address(host).is_private  # loopback too
+    except ValueError:
+        # A name without a dot is one of this network: a container beside us, `localhost`.
+        return "." not in host or host.endswith(PRIVATE_SUFFIXES)
