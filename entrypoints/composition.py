@@ -106,7 +106,7 @@ def development_issuer(settings: Settings) -> DevelopmentIssuer:
     return DevelopmentIssuer.load_or_create(Path(settings.data_dir) / ISSUER_FOLDER)
 
 
-def _tokens(settings: Settings) -> Tokens:
+def tokens(settings: Settings) -> Tokens:
     """Of the identity provider and of the development issuer, where there are such."""
     leeway_s = settings.auth_leeway_seconds
     believed: dict[str, Tokens] = {}
@@ -151,8 +151,9 @@ async def sign_in_state(settings: Settings) -> PartState:
         keys = await Jwks(provider.issuer, provider.jwks_url)()
     except JwksError as error:
         return PartState(ok=False, detail=str(error))
-    usable = bool(keys) or provider.secret is not None
-    return PartState(ok=usable, detail=f"{provider.issuer} has {len(keys.keys)} keys for us")
+    count = len(keys.keys) or "no"
+    detail = f"{provider.issuer} has {count} {'keys' if len(keys.keys) > 1 else 'key'} for us"
+    return PartState(ok=bool(keys) or provider.secret is not None, detail=detail)
 
 
 def price_book(settings: Settings) -> PriceBook:
@@ -196,7 +197,7 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
             directory=PostgresDirectory(pool),
             administration=RememberedAdministration(PostgresAdministration(pool), keys, projects),
             removals=PostgresRemovals(pool),
-            tokens=_tokens(settings),
+            tokens=tokens(settings),
             parts={
                 "postgres": PostgresPart(pool),
                 "redis": RedisPart(redis),

@@ -23,6 +23,10 @@ def test_a_variable_that_is_empty_or_blank_counts_as_absent():
         ("ALLOWED_ORIGINS", '["http://a"]', "allowed_origins", ("http://a",)),
         ("ALLOWED_ORIGINS", "[]", "allowed_origins", ()),
         ("AUTH_LEEWAY_SECONDS", "0", "auth_leeway_seconds", 0),
+        ("AUTH_PRESET", "supabase", "auth_preset", "supabase"),
+        ("AUTH_AUDIENCE", "a, b", "auth_audience", ("a", "b")),
+        ("AUTH_AUDIENCE", '["a,b"]', "auth_audience", ("a,b",)),
+        ("AUTH_HS256_SECRET", "http://[ " + "x" * 32, "auth_hs256_secret", "http://[ " + "x" * 32),
         ("API_KEY_CACHE_SECONDS", "0.5", "api_key_cache_seconds", 0.5),
         ("DATABASE_URL", "postgres://u:p@h/d", "database_url", "postgres://u:p@h/d"),
         ("REDIS_URL", "rediss://:p@h/0", "redis_url", "rediss://:p@h/0"),
@@ -59,6 +63,12 @@ def test_a_switch_can_be_off(text):
         ("ALLOWED_ORIGINS", "[1]", "origins, as a JSON array or separated by commas"),
         ("DATABASE_URL", "postgresql://me:se/cret@host/db", "a URL that begins with postgresql://"),
         ("REDIS_URL", "redis://:se/cret@host/0", "a URL that begins with redis://"),
+        ("AUTH_PRESET", "auth0", "oidc, supabase or firebase, not 'auth0'"),
+        ("AUTH_AUDIENCE", '[""]', "audiences, as a JSON array or separated by commas"),
+        ("AUTH_JWKS_URL", "ftp://id.example.com", "a URL that begins with https://"),
+        ("SUPABASE_URL", "project.supabase.co", "a URL that begins with https://"),
+        ("FIREBASE_PROJECT_ID", "a/b", "the id of a Firebase project"),
+        ("AUTH_HS256_SECRET", "x" * 31, "a secret of at least 32 characters"),
         ("MAX_BODY_BYTES", "20MB", "bytes from 1024 to 1073741824"),
     ],
 )
@@ -92,9 +102,19 @@ def test_a_secret_is_in_no_message(name):
     assert "secret" not in str(told.value)
 
 
+def test_a_weak_shared_secret_is_not_shown_either():
+    with pytest.raises(SettingsError) as told:
+        read_settings({"PANDAPROBE_AUTH_HS256_SECRET": "hidden"})
+    assert "hidden" not in str(told.value)
+
+
 def test_a_secret_is_in_no_representation():
-    settings = Settings(database_url="postgresql://u:secret@h/d", redis_url="redis://:secret@h")
-    assert "secret" not in f"{settings!r} {settings}"
+    settings = Settings(
+        database_url="postgresql://u:hidden@h/d",
+        redis_url="redis://:hidden@h",
+        auth_hs256_secret="hidden" * 6,
+    )
+    assert "hidden" not in f"{settings!r} {settings}"
     assert "port=8000" in repr(settings)
 
 

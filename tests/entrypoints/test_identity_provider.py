@@ -1,0 +1,183 @@
+"""Whose tokens are believed, by the settings."""
+
+import logging
+
+import pytest
+
+from adapters.tokens import DevelopmentIssuer
+from domain.errors import Unauthenticated
+from entrypoints import doctor
+from entrypoints.cli import main
+from entrypoints.composition import build_app, sign_in_state, tokens
+from entrypoints.identity_provider import FIREBASE_JWKS, IdentityProvider, identity_provider
+from entrypoints.settings import Settings, SettingsError, read_settings
+from tests.adapters.publishing import JWKS, publishing
+
+SECRET = "a secret that both sides know, of 32 bytes and more"
+ISSUER = "https://id.example.com"
+
+
+def provider(**said: str) -> IdentityProvider | None:
+    return identity_provider(
+        read_settings({f"PANDAPROBE_{name}": text for name, text in said.items()})
+    )
+
+
+def test_with_nothing_set_there_is_none():
+    assert provider() is None
+    assert provider(AUTH_PRESET="oidc", AUTH_LEEWAY_SECONDS="10") is None
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            {"AUTH_ISSUER": ISSUER, "AUTH_AUDIENCE": "a, b"},
+            IdentityProvider(issuer=ISSUER, audiences=("a", "b")),
+        ),
+        (
+            {"AUTH_ISSUER": "any text", "AUTH_AUDIENCE": "a", "AUTH_JWKS_URL": f"{ISSUER}/k"},
+            IdentityProvider(issuer="any text", audiences=("a",), jwks_url=f"{ISSUER}/k"),
+        ),
+        (
+            {"AUTH_ISSUER": "any text", "AUTH_AUDIENCE": "a", "AUTH_HS256_SECRET": SECRET},
+            IdentityProvider(issuer="any text", audiences=("a",), secret=SECRET),
+        ),
+        (
+            {"AUTH_PRESET": "supabase", "SUPABASE_URL": "https://p.supabase.co/"},
+            IdentityProvider(
+                issuer="https://p.supabase.co/auth/v1",
+                audiences=("authenticated",),
+                jwks_url="https://p.supabase.co/auth/v1/.well-known/jwks.json",
+            ),
+        ),
+        (
+            {
+                "AUTH_PRESET": "supabase",
+                "SUPABASE_URL": "http://kong:8000",
+                "AUTH_ISSUER": "https://db.example.com/auth/v1",
+                "AUTH_AUDIENCE": "mine",
+                "AUTH_HS256_SECRET": SECRET,
+            },
+            IdentityProvider(
+                issuer="https://db.example.com/auth/v1",
+                audiences=("mine",),
+                jwks_url="http://kong:8000/auth/v1/.well-known/jwks.json",
+                secret=SECRET,
+            ),
+        ),
+        (
+            {"AUTH_PRESET": "firebase", "FIREBASE_PROJECT_ID": "shop-1"},
+            IdentityProvider(
+                issuer="https://securetoken.google.com/shop-1",
+                audiences=("shop-1",),
+                jwks_url=FIREBASE_JWKS,
+            ),
+        ),
+    ],
+)
+def test_a_provider_is_read(said, expected):
+    assert provider(**said) == expected
+
+
+def test_a_secret_alone_publishes_no_keys():
+    said = {"issuer": ISSUER, "audiences": ("a",)}
+    assert IdentityProvider(**said).publishes_keys
+    assert IdentityProvider(**said, jwks_url=ISSUER, secret=SECRET).publishes_keys
+    assert not IdentityProvider(**said, secret=SECRET).publishes_keys
+    assert SECRET not in repr(IdentityProvider(**said, secret=SECRET))
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"AUTH_ISSUER": ISSUER}, ["AUTH_AUDIENCE must be set where PANDAPROBE_AUTH_ISSUER is"]),
+        ({"AUTH_AUDIENCE": "a"}, ["AUTH_ISSUER must be set where PANDAPROBE_AUTH_AUDIENCE is"]),
+        ({"AUTH_HS256_SECRET": SECRET}, ["AUTH_ISSUER must be set", "AUTH_AUDIENCE must be set"]),
+        ({"AUTH_JWKS_URL": ISSUER}, ["AUTH_ISSUER must be set", "AUTH_AUDIENCE must be set"]),
+        ({"AUTH_PRESET": "supabase"}, ["SUPABASE_URL must be set"]),
+        ({"AUTH_PRESET": "firebase"}, ["FIREBASE_PROJECT_ID must be set"]),
+        ({"SUPABASE_URL": ISSUER}, ["AUTH_PRESET must be supabase"]),
+        ({"FIREBASE_PROJECT_ID": "a"}, ["AUTH_PRESET must be firebase"]),
+        (
+            {"AUTH_PRESET": "firebase", "FIREBASE_PROJECT_ID": "a", "SUPABASE_URL": ISSUER},
+            ["AUTH_PRESET must be supabase"],
+        ),
+        ({"AUTH_ISSUER": "a name", "AUTH_AUDIENCE": "a"}, ["AUTH_ISSUER must be a URL"]),
+        ({"AUTH_ISSUER": "http://example.com", "AUTH_AUDIENCE": "a"}, ["AUTH_ISSUER must be a"]),
+        (
+            {
+                "AUTH_ISSUER": ISSUER,
+                "AUTH_AUDIENCE": "a",
+                "AUTH_JWKS_URL": "https://u:hidden@example.com",
+            },
+            ["AUTH_JWKS_URL must be a URL that begins with https://"],
+        ),
+        (
+            {"AUTH_PRESET": "supabase", "SUPABASE_URL": "http://p.supabase.co"},
+            ["SUPABASE_URL must be a URL"],
+        ),
+    ],
+)
+def test_half_a_provider_is_told_by_its_variables(said, expected, capsys):
+    with pytest.raises(SettingsError) as told:
+        provider(**said)
+    lines = str(told.value).splitlines()
+    assert len(lines) == len(expected)
+    for line, start in zip(lines, expected, strict=True):
+        assert line.startswith(f"PANDAPROBE_{start}")
+    assert "hidden" not in str(told.value)
+    assert SECRET not in str(told.value)
+    assert main(["serve"], {f"PANDAPROBE_{name}": text for name, text in said.items()}) == 2
+    assert lines[0] in capsys.readouterr().err
+
+
+# --- what follows --------------------------------------------------------------------------------
+
+
+def test_without_a_provider_the_service_says_that_nobody_can_sign_in(caplog):
+    with caplog.at_level(logging.WARNING):
+        build_app(Settings())
+    assert "nobody can sign in" in caplog.text
+
+
+def test_with_one_it_has_nothing_to_say(caplog):
+    with caplog.at_level(logging.WARNING):
+        build_app(Settings(auth_dev_issuer=True))
+        build_app(Settings(auth_issuer=ISSUER, auth_audience=("a",)))
+    assert caplog.text == ""
+
+
+async def test_without_a_provider_nobody_is_believed():
+    with pytest.raises(Unauthenticated):
+        await tokens(Settings()).verify("a.b.c")
+
+
+def test_a_provider_is_not_the_development_issuer(tmp_path):
+    given = Settings(
+        auth_dev_issuer=True,
+        auth_issuer=DevelopmentIssuer.ISSUER,
+        auth_audience=("a",),
+        auth_hs256_secret=SECRET,
+        data_dir=str(tmp_path),
+    )
+    with pytest.raises(SettingsError, match="PANDAPROBE_AUTH_ISSUER must be another"):
+        tokens(given)
+
+
+async def test_the_doctor_asks_the_provider():
+    async with publishing() as issuer:
+        given = Settings(auth_issuer=issuer.url, auth_audience=("a",))
+        state = await sign_in_state(given)
+        assert (state.ok, "answered 404" in state.detail) == (False, True)
+        issuer.describes_itself()
+        issuer.says(JWKS, {"keys": []})
+        state = await sign_in_state(given)
+        assert (state.ok, state.detail) == (False, f"{issuer.url} has no key for us")
+
+
+def test_the_doctor_tells_that_nobody_can_sign_in(tmp_path, capsys):
+    doctor.examine(Settings(data_dir=str(tmp_path)))
+    assert "ok     sign-in: no identity provider is set" in capsys.readouterr().out
+    doctor.examine(Settings(data_dir=str(tmp_path), auth_dev_issuer=True))
+    assert "ok     sign-in: the development issuer only" in capsys.readouterr().out

@@ -1,0 +1,186 @@
+"""An OpenID provider on loopback: Authlib's, with its users and clients in memory."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from authlib.integrations.flask_oauth2 import AuthorizationServer
+from authlib.oauth2.rfc6749 import AuthorizationCodeMixin, ClientMixin, grants
+from authlib.oauth2.rfc7636 import CodeChallenge
+from authlib.oidc.core import UserInfo
+from authlib.oidc.core.grants import OpenIDCode
+from flask import Flask, jsonify
+from joserfc.jwk import KeySet, RSAKey
+from werkzeug.serving import make_server
+
+CALLBACK = "https://app.example.com/callback"
+KEY = RSAKey.generate_key(2048, {"kid": "signing", "use": "sig", "alg": "RS256"})
+ADA = {"sub": "ada-1", "email": "ada@example.com", "name": "Ada Lovelace"}
+
+
+@dataclass
+class Client(ClientMixin):
+    """A public client: a page in a browser, which keeps no secret."""
+
+    client_id: str
+
+    def get_client_id(self) -> str:
+        return self.client_id
+
+    def get_default_redirect_uri(self) -> str:
+        return CALLBACK
+
+    def get_allowed_scope(self, scope: str) -> str:
+        return scope
+
+    def check_redirect_uri(self, redirect_uri: str) -> bool:
+        return redirect_uri == CALLBACK
+
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
+        return method == "none"
+
+    def check_response_type(self, response_type: str) -> bool:
+        return response_type == "code"
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        return grant_type == "authorization_code"
+
+
+@dataclass
+class Code(AuthorizationCodeMixin):
+    """A code for one sign-in, with what was asked for."""
+
+    code: str
+    client_id: str
+    scope: str
+    nonce: str | None
+    code_challenge: str | None
+    code_challenge_method: str | None
+    user: dict[str, str]
+
+    def get_redirect_uri(self) -> str:
+        return CALLBACK
+
+    def get_scope(self) -> str:
+        return self.scope
+
+    def get_nonce(self) -> str | None:
+        return self.nonce
+
+    def get_auth_time(self) -> None:
+        return None
+
+    def get_acr(self) -> None:
+        return None
+
+    def get_amr(self) -> None:
+        return None
+
+
+@dataclass
+class Provider:
+    """`issuer` is its address; everybody who comes is signed in as Ada."""
+
+    issuer: str
+    codes: dict[str, Code] = field(default_factory=dict)
+
+
+class CodeGrant(grants.AuthorizationCodeGrant):
+    TOKEN_ENDPOINT_AUTH_METHODS = ("none",)
+
+    @property
+    def codes(self) -> dict[str, Code]:
+        return self.server.provider.codes
+
+    def save_authorization_code(self, code: str, request: Any) -> None:
+        asked = request.payload.data
+        self.codes[code] = Code(
+            code=code,
+            client_id=request.client.client_id,
+            scope=request.payload.scope,
+            nonce=asked.get("nonce"),
+            code_challenge=asked.get("code_challenge"),
+            code_challenge_method=asked.get("code_challenge_method"),
+            user=request.user,
+        )
+
+    def query_authorization_code(self, code: str, client: Client) -> Code | None:
+        found = self.codes.get(code)
+        return found if found and found.client_id == client.client_id else None
+
+    def delete_authorization_code(self, authorization_code: Code) -> None:
+        del self.codes[authorization_code.code]
+
+    def authenticate_user(self, authorization_code: Code) -> dict[str, str]:
+        return authorization_code.user
+
+
+class IdToken(OpenIDCode):
+    def __init__(self, issuer: str) -> None:
+        super().__init__(require_nonce=True)
+        self.issuer = issuer
+
+    def exists_nonce(self, nonce: str, request: Any) -> bool:
+        return False
+
+    def resolve_client_private_key(self, client: Client) -> RSAKey:
+        return KEY
+
+    def get_client_algorithm(self, client: Client) -> str:
+        return "RS256"
+
+    def get_encode_header(self, client: Client) -> dict[str, str]:
+        return {"alg": "RS256", "kid": KEY.kid}
+
+    def get_client_claims(self, client: Client) -> dict[str, str]:
+        return {"iss": self.issuer}
+
+    def generate_user_info(self, user: dict[str, str], scope: str) -> UserInfo:
+        return UserInfo(user)
+
+
+def _serve(app: Flask, provider: Provider) -> None:
+    server = AuthorizationServer(app, query_client=Client, save_token=lambda token, request: None)
+    server.provider = provider
+    server.register_grant(CodeGrant, [IdToken(provider.issuer), CodeChallenge(required=True)])
+
+    @app.get("/.well-known/openid-configuration")
+    def discovery() -> Any:
+        return jsonify(
+            issuer=provider.issuer,
+            authorization_endpoint=f"{provider.issuer}/authorize",
+            token_endpoint=f"{provider.issuer}/token",
+            jwks_uri=f"{provider.issuer}/jwks",
+            response_types_supported=["code"],
+            subject_types_supported=["public"],
+            id_token_signing_alg_values_supported=["RS256"],
+        )
+
+    @app.get("/jwks")
+    def jwks() -> Any:
+        return jsonify(KeySet([RSAKey.import_key(KEY.as_dict(private=False))]).as_dict())
+
+    @app.get("/authorize")
+    def authorize() -> Any:
+        grant = server.get_consent_grant(end_user=ADA)
+        return server.create_authorization_response(grant=grant, grant_user=ADA)
+
+    app.post("/token")(server.create_token_response)
+
+
+@contextmanager
+def openid_provider() -> Iterator[Provider]:
+    app = Flask("openid-provider")
+    http = make_server("127.0.0.1", 0, app, threaded=True)
+    provider = Provider(f"http://127.0.0.1:{http.server_port}")
+    _serve(app, provider)
+    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield provider
+    finally:
+        http.shutdown()
+        thread.join()
+        http.server_close()
