@@ -66,6 +66,13 @@ class IssuerKeys:
             raise Unavailable(UNAVAILABLE, retry_after_s=wait_s) from self._cause
         return found
 
+    async def aclose(self) -> None:
+        """Gives up a fetch that is under way."""
+        if (fetching := self._fetching) is not None:
+            fetching.cancel()
+            await asyncio.wait([fetching])
+            self._fetching = None  # one that was never begun doesn't see to it
+
     def _usable(self) -> KeySet | None:
         return self._keys if self._elapsed() - self._fetched_s < STALE_MAX_S else None
 

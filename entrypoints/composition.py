@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -106,38 +106,47 @@ def development_issuer(settings: Settings) -> DevelopmentIssuer:
     return DevelopmentIssuer.load_or_create(Path(settings.data_dir) / ISSUER_FOLDER)
 
 
-def tokens(settings: Settings) -> Tokens:
-    """Of the identity provider and of the development issuer, where there are such."""
-    leeway_s = settings.auth_leeway_seconds
+@asynccontextmanager
+async def tokens(settings: Settings) -> AsyncIterator[Tokens]:
+    """Of the identity provider and of the development issuer, where there are such.
+
+    Raises SettingsError.
+    """
     believed: dict[str, Tokens] = {}
-    if (provider := identity_provider(settings)) is not None:
-        believed[provider.issuer] = JwtTokens(
-            _keys(provider),
-            issuer=provider.issuer,
-            audiences=provider.audiences,
-            clock=utc_now,
-            leeway_s=leeway_s,
-            secret=provider.secret,
-        )
-    if settings.auth_dev_issuer:
-        if DevelopmentIssuer.ISSUER in believed:
-            raise SettingsError(
-                f"{variable('auth_issuer')} must be another than that of the development issuer"
+    async with AsyncExitStack() as stack:
+        if (provider := identity_provider(settings)) is not None:
+            keys = await stack.enter_async_context(_keys(provider))
+            believed[provider.issuer] = JwtTokens(
+                keys,
+                issuer=provider.issuer,
+                audiences=provider.audiences,
+                clock=utc_now,
+                leeway_s=settings.auth_leeway_seconds,
+                secret=provider.secret,
             )
-        believed[DevelopmentIssuer.ISSUER] = JwtTokens(
-            fixed(development_issuer(settings).keys()),
-            issuer=DevelopmentIssuer.ISSUER,
-            audiences=[DevelopmentIssuer.AUDIENCE],
-            clock=utc_now,
-            leeway_s=leeway_s,
-        )
-    return Issuers(believed)
+        if settings.auth_dev_issuer:
+            if DevelopmentIssuer.ISSUER in believed:
+                raise SettingsError(
+                    f"{variable('auth_issuer')} must be another than that of the development issuer"
+                )
+            believed[DevelopmentIssuer.ISSUER] = JwtTokens(
+                fixed(development_issuer(settings).keys()),
+                issuer=DevelopmentIssuer.ISSUER,
+                audiences=[DevelopmentIssuer.AUDIENCE],
+                clock=utc_now,
+                leeway_s=settings.auth_leeway_seconds,
+            )
+        yield Issuers(believed)
 
 
-def _keys(provider: IdentityProvider) -> KeySource:
+@asynccontextmanager
+async def _keys(provider: IdentityProvider) -> AsyncIterator[KeySource]:
     if not provider.publishes_keys:
-        return fixed(KeySet([]))
-    return IssuerKeys(Jwks(provider.issuer, provider.jwks_url), issuer=provider.issuer)
+        yield fixed(KeySet([]))
+        return
+    fetched = IssuerKeys(Jwks(provider.issuer, provider.jwks_url), issuer=provider.issuer)
+    async with aclosing(fetched):
+        yield fetched
 
 
 async def sign_in_state(settings: Settings) -> PartState:
@@ -176,6 +185,7 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
     """
     seconds = settings.api_key_cache_seconds
     async with AsyncExitStack() as stack:
+        believed = await stack.enter_async_context(tokens(settings))
         pool = await stack.enter_async_context(database(settings))
         redis = await stack.enter_async_context(redis_opened(settings.redis_url or ""))
         book = prices or price_book(settings)
@@ -197,7 +207,7 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
             directory=PostgresDirectory(pool),
             administration=RememberedAdministration(PostgresAdministration(pool), keys, projects),
             removals=PostgresRemovals(pool),
-            tokens=tokens(settings),
+            tokens=believed,
             parts={
                 "postgres": PostgresPart(pool),
                 "redis": RedisPart(redis),

@@ -29,6 +29,7 @@ class Publisher:
     pages: dict[str, Page] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     heads: list[str] = field(default_factory=list)
+    open: set[asyncio.StreamWriter] = field(default_factory=set)
 
     def says(self, path: str, document: object, **said: object) -> None:
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
@@ -38,6 +39,7 @@ class Publisher:
         self.says(DISCOVERY, {"issuer": self.url, "jwks_uri": self.url + JWKS} | said)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open.add(writer)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             path = head.split(" ", 2)[1]
@@ -57,6 +59,7 @@ class Publisher:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # who asked has gone
         finally:
+            self.open.discard(writer)
             writer.close()
 
 
@@ -69,4 +72,5 @@ async def publishing() -> AsyncIterator[Publisher]:
         yield publisher
     finally:
         server.close()
-        server.close_clients()
+        for writer in publisher.open:
+            writer.close()

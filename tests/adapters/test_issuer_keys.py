@@ -192,6 +192,19 @@ async def test_but_not_for_ever(site):
     assert await site.ask() == ["old"]
 
 
+async def test_a_fetch_under_way_is_given_up_at_the_end(site):
+    await site.ask()
+    await site.source.aclose()
+    site.hold = asyncio.Event()
+    site.now += FETCH_EVERY_S
+    waiting = asyncio.create_task(site.ask("new"))
+    await asyncio.sleep(0)
+    await site.source.aclose()
+    assert site.source._fetching is None
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
 async def test_an_unknown_key_does_not_spoil_the_known_ones(site):
     await site.ask()
     site.down = True
@@ -241,3 +254,4 @@ async def test_tokens_pass_through_rotation_and_an_outage():
             assert (await tokens.verify(token(NEW))).subject == "ada"
     now[0] += REFRESH_AFTER_S  # its server is gone by now
     assert (await tokens.verify(token(NEW))).subject == "ada"
+    await source.aclose()

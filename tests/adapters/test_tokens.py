@@ -254,6 +254,30 @@ async def test_a_stranger_with_the_right_name_is_refused(alg, stranger):
     await refused(signed(alg=alg, key=stranger, jwk=stranger.as_dict(private=False)))
 
 
+@pytest.mark.parametrize("name", ["jku", "x5u", "jwk", "x5c", "x5t", "x5t#S256"])
+@pytest.mark.parametrize("alg", ["RS256", "ES256", "EdDSA"])
+async def test_what_a_token_says_of_its_key_is_left_alone(alg, name):
+    """But for the key's name: neither a certificate nor an address makes it another key."""
+    elsewhere = {"jwk": SIGNERS["ES256"].as_dict(private=False), "x5c": ["MIIB"]}
+    told = {name: elsewhere.get(name, "https://127.0.0.1:9/keys")}
+    assert (await checker().verify(signed(alg=alg, **told))).subject == "ada"
+    stranger = type(SIGNERS[alg]).generate_key(*STRANGERS[alg])
+    await refused(signed(alg=alg, key=stranger, **told))
+
+
+STRANGERS = {
+    "RS256": (2048, {"kid": "rsa"}),
+    "ES256": ("P-256", {"kid": "ec"}),
+    "EdDSA": ("Ed25519", {"kid": "ed"}),
+}
+
+
+@pytest.mark.parametrize("secret", ["", "short", "x" * 31, "ü" * 15])
+def test_a_weak_shared_secret_is_not_taken(secret):
+    with pytest.raises(ValueError, match="at least 32 bytes"):
+        checker(secret=secret)
+
+
 @pytest.mark.parametrize("said", [{"use": "enc"}, {"alg": "HS256"}, {"key_ops": ["encrypt"]}])
 @pytest.mark.parametrize("alg", SIGNERS)
 async def test_a_key_that_is_for_something_else_is_refused(alg, said):

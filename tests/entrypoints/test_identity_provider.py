@@ -1,6 +1,8 @@
 """Whose tokens are believed, by the settings."""
 
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -148,12 +150,19 @@ def test_with_one_it_has_nothing_to_say(caplog):
     assert caplog.text == ""
 
 
+def test_what_asks_the_provider_is_not_loaded_before_it_is_needed():
+    look = "import sys, entrypoints.composition; print('httpx2' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "False"
+
+
 async def test_without_a_provider_nobody_is_believed():
-    with pytest.raises(Unauthenticated):
-        await tokens(Settings()).verify("a.b.c")
+    async with tokens(Settings()) as believed:
+        with pytest.raises(Unauthenticated):
+            await believed.verify("a.b.c")
 
 
-def test_a_provider_is_not_the_development_issuer(tmp_path):
+async def test_a_provider_is_not_the_development_issuer(tmp_path):
     given = Settings(
         auth_dev_issuer=True,
         auth_issuer=DevelopmentIssuer.ISSUER,
@@ -162,7 +171,8 @@ def test_a_provider_is_not_the_development_issuer(tmp_path):
         data_dir=str(tmp_path),
     )
     with pytest.raises(SettingsError, match="PANDAPROBE_AUTH_ISSUER must be another"):
-        tokens(given)
+        async with tokens(given):
+            pass
 
 
 async def test_the_doctor_asks_the_provider():
