@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 DISCOVERY: Final = "/.well-known/openid-configuration"
 # Names that no public DNS resolves (RFC 6761, RFC 6762, ICANN's reservation of 2024).
@@ -29,16 +29,12 @@ def is_trusted(url: str) -> bool:
 
 def is_as_safe(url: str, as_: str) -> bool:
     """Whether `url`, which the trusted `as_` names, may be trusted like it: never less safe."""
-    return is_trusted(url) and (_parts(url).scheme == "https" or _parts(as_).scheme == "http")
+    return is_trusted(url) and (urlsplit(url).scheme == "https" or urlsplit(as_).scheme == "http")
 
 
 def discovery_url(issuer: str) -> str:
     """Where an issuer describes itself (OpenID Connect Discovery 1.0, section 4)."""
     return issuer.rstrip("/") + DISCOVERY
-
-
-def _parts(url: str) -> SplitResult:
-    return urlsplit(url)
 
 
 def _is_private(host: str) -> bool:
