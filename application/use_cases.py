@@ -57,7 +57,7 @@ from application.identity.projects import (
     ReadProject,
 )
 from application.identity.sweep import SweepRemoved
-from application.ports import Clock, NewId, Part, RandomBytes
+from application.ports import Clock, NewId, Part, RandomBytes, RateLimiter
 from application.tracing.analyze import (
     ListUsers,
     SessionVolume,
@@ -98,6 +98,7 @@ class Ports:
     administration: Administration
     removals: Removals
     tokens: Tokens
+    limiter: RateLimiter
     parts: Mapping[str, Part]
     clock: Clock = utc_now
     new_id: NewId = uuid.uuid4

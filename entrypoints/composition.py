@@ -14,6 +14,7 @@ from adapters.issuer_keys import IssuerKeys
 from adapters.issuers import Issuers
 from adapters.jwks import Jwks, JwksError
 from adapters.key_uses import GatheredKeyUses
+from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.memory.parts import FixedPart
 from adapters.postgres.administration import PostgresAdministration
 from adapters.postgres.directory import PostgresDirectory
@@ -35,6 +36,7 @@ from adapters.price_table import PriceTableError, TablePriceBook
 from adapters.prices import GenaiPriceBook
 from adapters.redis.client import RedisPart
 from adapters.redis.client import opened as redis_opened
+from adapters.redis.limits import RedisRateLimiter, RedisWindows
 from adapters.remembered import (
     RememberedAdministration,
     RememberedApiKeys,
@@ -45,8 +47,11 @@ from application.identity.ports import Tokens
 from application.ports import PartState
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports, UseCases, utc_now
+from domain.limits import Limit
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
+from entrypoints.http.limits import RateLimits, RouteClass
+from entrypoints.http.peers import network
 from entrypoints.identity_provider import IdentityProvider, identity_provider
 from entrypoints.settings import Settings, SettingsError, variable
 
@@ -208,6 +213,9 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
             administration=RememberedAdministration(PostgresAdministration(pool), keys, projects),
             removals=PostgresRemovals(pool),
             tokens=believed,
+            limiter=RedisRateLimiter(
+                RedisWindows(redis), MemoryRateLimiter(monotonic_us), monotonic_us
+            ),
             parts={
                 "postgres": PostgresPart(pool),
                 "redis": RedisPart(redis),
@@ -215,6 +223,13 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
                 "queue": FixedPart(NO_JOBS),
             },
         )
+
+
+def rate_limits(settings: Settings) -> dict[RouteClass, Limit]:
+    """The limit of each class of routes; none of any where they are switched off."""
+    if not settings.rate_limit_enabled:
+        return {}
+    return {one: Limit.parsed(getattr(settings, f"rate_limit_{one}")) for one in RouteClass}
 
 
 class App:
@@ -231,6 +246,7 @@ class App:
             allowed_origins=settings.allowed_origins,
             max_body_bytes=settings.max_body_bytes,
             max_spans=settings.max_spans_per_request,
+            trusted_proxies=tuple(map(network, settings.trusted_proxies)),
         )
         self._http: Any = None
 
@@ -243,7 +259,8 @@ class App:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()  # lifespan.startup
         async with ports(self._settings, self._prices) as filled:
-            self._http = create_app(UseCases.over(filled), self._config)
+            limits = RateLimits(filled.limiter, rate_limits(self._settings))
+            self._http = create_app(UseCases.over(filled), self._config, limits)
             await send({"type": "lifespan.startup.complete"})
             await receive()  # lifespan.shutdown
         await send({"type": "lifespan.shutdown.complete"})

@@ -1,7 +1,8 @@
 """Every setting of the service, read once, from the environment."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_network
 from typing import Annotated, Final, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
@@ -19,6 +20,15 @@ type LogFormat = Literal["json", "console"]
 
 
 HTTP_URL: Final = Meta(description="a URL that begins with https://", pattern="^https?://")
+
+
+Rate = Annotated[  # a plain alias: its description is looked for
+    str,
+    Meta(
+        description="a limit such as 100/minute, per second, minute, hour or day, up to 100000",
+        pattern=r"^([1-9][0-9]{0,4}|100000)/(second|minute|hour|day)$",
+    ),
+]
 
 
 class SettingsError(Exception):
@@ -97,6 +107,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(description="whole seconds from 0 to 300", ge=0, le=300)
     ] = 30
 
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(description="addresses or networks, as a JSON array or separated by commas"),
+    ] = ()
+    rate_limit_enabled: Annotated[bool, Meta(description="on or off")] = True
+    rate_limit_ingest: Rate = "100/minute"
+    rate_limit_trace_runs: Rate = "50/minute"
+    rate_limit_session_runs: Rate = "50/minute"
+    rate_limit_monitor_trigger: Rate = "10/minute"
+    rate_limit_invitations: Rate = "10/hour"
+    rate_limit_cli_exchange: Rate = "20/minute"
+    rate_limit_default: Rate = "600/minute"
+
     price_table: Annotated[str, Meta(description="a file", min_length=1)] | None = None
 
     def __repr__(self) -> str:
@@ -142,9 +165,18 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             f"{variable('auth_dev_issuer')} must be off where {variable('app_env')} is "
             f"{settings.app_env}: whoever has the development key could sign in as anybody"
         )
+    problems += _unknown_networks(settings.trusted_proxies)
     if problems:
         raise SettingsError("\n".join(problems))
     return settings
+
+
+def _unknown_networks(proxies: Sequence[str]) -> Iterator[str]:
+    for text in proxies:
+        try:
+            ip_network(text, strict=False)
+        except ValueError:
+            yield f"{variable('trusted_proxies')} must be addresses or networks, not {text!r}"
 
 
 def _prepared(text: str, kind: object) -> object:

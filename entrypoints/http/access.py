@@ -1,6 +1,6 @@
 """Whose credentials an endpoint accepts, and how a caller is made of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
@@ -11,12 +11,14 @@ from domain.identity.audit import ADDRESS_MAX, AGENT_MAX, Origin
 from domain.identity.caller import Caller, Person
 from domain.identity.organization import Membership
 from domain.ids import OrganizationId, ProjectId
+from entrypoints.http.peers import Network, client_address
 from entrypoints.http.problems import Mistakes
 from entrypoints.http.scalars import Refused, parse_uuid
 
 type Headers = Mapping[bytes, bytes]
 """The request's headers by their names in lower case."""
 
+FORWARDED: Final = b"x-forwarded-for"
 ORGANIZATION: Final = "header.X-Organization-ID"
 PROJECT: Final = "header.X-Project-ID"
 UNKNOWN: Final = "Send an X-API-Key with an X-Project-Name, or a Bearer token with an X-Project-ID"
@@ -32,11 +34,16 @@ class Incoming:
     origin: Origin
 
     @classmethod
-    def of(cls, scope: Mapping[str, Any]) -> "Incoming":
-        """Of an ASGI scope."""
+    def of(cls, scope: Mapping[str, Any], trusted: Sequence[Network]) -> "Incoming":
+        """Of an ASGI scope; `trusted` are the proxies whose X-Forwarded-For counts."""
         headers: Headers = dict(scope["headers"])
         client, agent = scope.get("client"), header(headers, b"user-agent")
         address = None if client is None else _shown(client[0], ADDRESS_MAX)
+        if trusted:
+            forwarded = [
+                value.decode("latin-1") for name, value in scope["headers"] if name == FORWARDED
+            ]
+            address = client_address(address, forwarded, trusted)
         origin = Origin(address, None if agent is None else _shown(agent, AGENT_MAX))
         return cls(headers, scope["path_params"], origin)
 
@@ -167,8 +174,8 @@ class OfOrganization:
         try:
             named = OrganizationId(parse_uuid(incoming.path["org_id"]))
         except Refused:
-            # Nobody gets to see it: reading the path refuses the request, with all its mistakes.
-            return cast("Colleague", None)
+            # Nobody gets to see that it is none: reading the path refuses the request.
+            return Colleague(person, cast("Membership", None))
         return Colleague(person, await do.resolve_membership(person, named))
 
 

@@ -17,6 +17,7 @@ from entrypoints.http.controllers.trace_changes import TraceChangeController
 from entrypoints.http.controllers.trace_lists import TraceListController
 from entrypoints.http.controllers.traces import TraceController
 from entrypoints.http.cors import Cors
+from entrypoints.http.limits import RateLimitHeaders, RateLimits
 from entrypoints.http.openapi import document
 from entrypoints.http.operation import EDGE
 from entrypoints.http.paths import PathSegments
@@ -42,6 +43,7 @@ type Hook = Callable[[], Awaitable[None]]
 def create_app(
     use_cases: UseCases,
     config: HttpConfig,
+    rate_limits: RateLimits,
     on_startup: Sequence[Hook] = (),
     on_shutdown: Sequence[Hook] = (),
 ) -> ASGIApp:
@@ -51,7 +53,7 @@ def create_app(
         exception_handlers=exception_handlers(),
         on_startup=list(on_startup),
         on_shutdown=list(on_shutdown),
-        state=State({EDGE: Edge(use_cases, config)}),
+        state=State({EDGE: Edge(use_cases, config, rate_limits)}),
         openapi_config=None,  # ours, below, knows bodies that Litestar doesn't read
         logging_config=None,  # the process decides; and nothing here may log a body
         request_max_body_size=None,  # `transfer` bounds what it reads, inflated too
@@ -59,4 +61,4 @@ def create_app(
     reference = document(app, config)
     for route in pages(msgspec.json.encode(reference), page(reference)):
         app.register(route)
-    return RequestIds(Cors(PathSegments(app), config.allowed_origins))
+    return RequestIds(Cors(PathSegments(RateLimitHeaders(app)), config.allowed_origins))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from application.use_cases import UseCases
+from entrypoints.http.limits import RateLimits
+from entrypoints.http.peers import Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +16,7 @@ class HttpConfig:
     allowed_origins: tuple[str, ...] = ()
     max_body_bytes: int = 20 << 20
     max_spans: int = 5000  # of one trace as sent, and of one request that adds spans
+    trusted_proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +25,4 @@ class Edge:
 
     use_cases: UseCases
     config: HttpConfig
+    rate_limits: RateLimits

@@ -48,12 +48,23 @@ _REFUSALS: Final = {
     413: "The body is too large",
     415: "The media type or coding of the body is not supported",
     422: "Something in the request can't be; `errors` names each field",
+    429: "A rate limit was exceeded; send it again after Retry-After seconds",
     500: "An unexpected fault",
     503: "A part that the request needs is down; send it again after Retry-After seconds",
 }
-_WAIT: Final = {
-    "Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer", "minimum": 1}}
+
+
+def _whole(description: str, least: int = 0) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "integer", "minimum": least}}
+
+
+_WAIT: Final = {"Retry-After": _whole("Seconds to wait", 1)}
+_RATE_LIMIT: Final = {
+    "RateLimit-Limit": _whole("Requests in the window"),
+    "RateLimit-Remaining": _whole("Requests that are left in it, after this one"),
+    "RateLimit-Reset": _whole("Seconds until the oldest counted request leaves the window"),
 }
+_MORE: Final = {429: _WAIT | _RATE_LIMIT, 503: _WAIT}
 _BODY_REFUSALS: Final = (400, 413, 415, 422)
 
 
@@ -219,6 +230,9 @@ def _responses(
         success["content"] = {JSON: {"schema": schemas.of(told.answer), "example": told.example}}
     found = {str(status): success}
     refusals = {*operation.access.refusals, 500}
+    if told.route_class is not None:
+        refusals.add(429)
+        success["headers"] = _REQUEST_ID | _RATE_LIMIT
     if operation.body is not None:
         refusals.update(_BODY_REFUSALS)
     if operation.path is not None:
@@ -229,7 +243,7 @@ def _responses(
         wire = told.answers.get(code, ErrorResponse)
         found[str(code)] = {
             "description": _REFUSALS[code],
-            "headers": _REQUEST_ID | (_WAIT if code == HTTPStatus.SERVICE_UNAVAILABLE else {}),
+            "headers": _REQUEST_ID | _MORE.get(code, {}),
             "content": {JSON: {"schema": schemas.of(wire), "example": _example(code)}}
             if wire is ErrorResponse
             else {JSON: {"schema": schemas.of(wire)}},
@@ -238,6 +252,9 @@ def _responses(
 
 
 def _example(code: int) -> dict[str, Any]:
+    if code == HTTPStatus.TOO_MANY_REQUESTS:
+        said = "Rate limit exceeded: 100 per minute"
+        return {"detail": said, "error": said}
     if code != HTTPStatus.UNPROCESSABLE_ENTITY:
         return {"detail": _REFUSALS[code]}
     errors = [{"field": "spans.0.started_at", "message": "is required"}]

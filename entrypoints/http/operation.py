@@ -8,9 +8,11 @@ from typing import Any, Final, Self, cast
 import msgspec
 from litestar import Response
 
+from domain.errors import Unauthenticated
 from entrypoints.http.access import Access, Headers, Incoming, header
 from entrypoints.http.body import Body
 from entrypoints.http.config import Edge, HttpConfig
+from entrypoints.http.limits import RouteClass, of_address, principal_of
 from entrypoints.http.paths import segment
 from entrypoints.http.problems import Disconnected, Mistakes, Problem
 from entrypoints.http.request_ids import HttpRequest
@@ -56,6 +58,7 @@ class Documented:
     example: Any = None  # of the answer
     body_example: Any = None
     answers: Mapping[int, Any] = field(default_factory=dict)  # others, by status
+    route_class: RouteClass | None = RouteClass.DEFAULT  # what limits it; None: nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +96,10 @@ class Operation[C, P, Q, B]:
         """
         scope = request.scope
         edge = edge_of(request)
-        incoming = Incoming.of(scope)
+        incoming = Incoming.of(scope, edge.config.trusted_proxies)
         if self.body is not None:
             coding = _declared(request, incoming.headers, edge.config)
-        caller = await self.access(incoming, edge.use_cases)
+        caller = await self._admitted(request, incoming, edge)
         mistakes = Mistakes()
         body = path = query = None
         if self.body is not None:
@@ -109,6 +112,20 @@ class Operation[C, P, Q, B]:
             query = self.query.read(query_words(scope["query_string"], mistakes), mistakes)
         mistakes.check()
         return Given(caller, cast("P", path), cast("Q", query), cast("B", body))
+
+    async def _admitted(self, request: HttpRequest, incoming: Incoming, edge: Edge) -> C:
+        """Who asks, once the rate limit lets them. Raises what `access` raises, LimitExceeded."""
+        scope = cast("dict[str, Any]", request.scope)
+        try:
+            caller = await self.access(incoming, edge.use_cases)
+        except Unauthenticated:
+            # Guessing counts against the address, whatever it was that was guessed at.
+            if self.documented.route_class is not None:
+                address = of_address(incoming.origin)
+                await edge.rate_limits.admit(scope, RouteClass.DEFAULT, address)
+            raise
+        await edge.rate_limits.admit(scope, self.documented.route_class, principal_of(caller))
+        return caller
 
 
 def operation[C](access: Access[C], documented: Documented) -> Operation[C, None, None, None]:

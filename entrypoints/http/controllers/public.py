@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import msgspec
 from litestar import Controller, Response, get
 
 from application.ports import PartState
 from domain.errors import RETRY_AFTER_S
-from entrypoints.http.access import PUBLIC
+from entrypoints.http.access import PUBLIC, Incoming
+from entrypoints.http.limits import RouteClass, of_address
 from entrypoints.http.operation import Documented, answer, edge_of, operation
 from entrypoints.http.request_ids import HttpRequest
 from entrypoints.http.transfer import JSON, compressed_aside
@@ -89,6 +90,7 @@ HEALTH: Final = operation(
             "environment": "production",
             "timestamp": "2026-03-01T09:00:00.502441+00:00",
         },
+        route_class=None,
     ),
 )
 
@@ -100,6 +102,7 @@ READY: Final = operation(
         answer=Ready,
         example={"status": "ready", "checks": _EXAMPLE_CHECKS},
         answers={503: NotReady},
+        route_class=None,
     ),
 )
 
@@ -155,5 +158,10 @@ def pages(openapi: bytes, reference: bytes) -> Sequence[Any]:
 async def _page(
     request: HttpRequest, page: bytes, media_type: str, headers: dict[str, str]
 ) -> Response[bytes]:
+    edge = edge_of(request)
+    origin = Incoming.of(request.scope, edge.config.trusted_proxies).origin
+    await edge.rate_limits.admit(
+        cast("dict[str, Any]", request.scope), RouteClass.DEFAULT, of_address(origin)
+    )
     body, coding = await compressed_aside(page, request.scope["headers"])
     return Response(body, media_type=media_type, headers={**headers, **coding})

@@ -27,6 +27,7 @@ from entrypoints.http.controllers.trace_shapes import (
     TraceResponse,
     spans_of,
 )
+from entrypoints.http.limits import RouteClass
 from entrypoints.http.operation import Documented, answer, edge_of, operation
 from entrypoints.http.problems import FieldProblem, Mistakes
 from entrypoints.http.request_ids import HttpRequest
@@ -75,6 +76,7 @@ INGEST: Final = operation(
         answer=TraceAccepted,
         example=examples.ACCEPTED,
         body_example=examples.TRACE,
+        route_class=RouteClass.INGEST,
     ),
 ).with_body(TRACE)
 
@@ -90,6 +92,7 @@ INGEST_BATCH: Final = operation(
         answer=BatchAccepted,
         example={"accepted": [examples.ACCEPTED], "rejected": []},
         body_example={"traces": [examples.TRACE]},
+        route_class=RouteClass.INGEST,
     ),
 ).with_body(Body(BatchCreate, lambda batch, _: [bytes(one) for one in batch.traces]))
 
