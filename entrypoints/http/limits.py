@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -99,7 +99,7 @@ class RateLimitHeaders:
 
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
-                decision: Decision | None = scope.get(_DECISION)  # type: ignore[call-overload]  # a key of ours
+                decision = cast("Decision | None", scope.get(_DECISION))
                 if decision is not None:
                     message["headers"] = [*message["headers"], *_headers(decision)]
             await send(message)
