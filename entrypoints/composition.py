@@ -153,6 +153,7 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
             administration=RememberedAdministration(PostgresAdministration(pool), keys, projects),
             removals=PostgresRemovals(pool),
             tokens=_tokens(settings),
+            owned_organizations_max=settings.max_owned_organizations or None,
             parts={
                 "postgres": PostgresPart(pool),
                 "redis": RedisPart(redis),
