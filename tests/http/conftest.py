@@ -50,6 +50,7 @@ class Site:
     parts: dict[str, PartState] = field(default_factory=lambda: {"postgres": PartState(ok=True)})
     swapped: Mapping[str, Any] = field(default_factory=dict)
 
+    owned_max: int | None = None
     tokens: dict[str, Claims] = field(default_factory=dict)
     now: datetime | None = None  # what the clock shows; None: the time
 
@@ -68,6 +69,7 @@ class Site:
             removals=MemoryRemovals(self.store),
             tokens=MemoryTokens(self.tokens),
             clock=lambda: self.now or utc_now(),
+            owned_organizations_max=self.owned_max,
             parts={name: FixedPart(state) for name, state in self.parts.items()},
         )
         self.app: ASGIApp = create_app(

@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
+from json import dumps
 from typing import Any
 
 import httpx
@@ -39,8 +40,14 @@ class Somebody:
         self, method: str, path: str, json: Any = None, **headers: str
     ) -> httpx.Response:
         """The answer to a request of theirs; `x_organization_id` is X-Organization-ID."""
-        said = {name.replace("_", "-"): value for name, value in headers.items()}
-        return await self.site.http.request(method, path, headers=self.bearer | said, json=json)
+        said = self.bearer | {
+            name.replace("_", "-"): value.encode("latin-1") for name, value in headers.items()
+        }
+        content = None
+        if json is not None:
+            said |= {"content-type": "application/json"}
+            content = dumps(json)  # in ASCII, which can say what no UTF-8 can
+        return await self.site.http.request(method, path, headers=said, content=content)
 
     async def got(self, path: str) -> Any:
         """The body of the answer to a GET that succeeds."""
