@@ -79,11 +79,7 @@ class Site:
 
     def begin(self) -> None:
         """With nothing in the store but an organization, and a client that is not closed."""
-        for kept in fields(self.store):
-            getattr(self.store, kept.name).clear()
-        self.now = None
-        self.tokens.clear()
-        self.tokens[TOKEN] = ADA
+        self.clear()
         self.organization = OrganizationId(uuid.uuid4())
         self.store.organizations[self.organization] = Organization(
             id=self.organization, name="Ours", created_at=NOON
@@ -91,6 +87,13 @@ class Site:
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app), base_url="http://test"
         )
+
+    def clear(self) -> None:
+        for kept in fields(self.store):
+            getattr(self.store, kept.name).clear()
+        self.now = None
+        self.tokens.clear()
+        self.tokens[TOKEN] = ADA
 
     def key(self, *scopes: Scope, **said: Any) -> str:
         """The secret of a new key with these scopes, all where none is named."""
