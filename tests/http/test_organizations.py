@@ -16,8 +16,23 @@ from tests.http.people import ISSUER, Somebody, joined, somebody
 
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 # Of an organization or project, after trimming; the same for both.
-NAMES = ["a", "Acme", "A.b_c-d'e f", "0", "é", "名", "x" * 255, "  padded  "]
-NO_NAMES = ["", "   ", "-a", "a-", "a/b", "é é", "名前", "a" * 256, "a\tb", "a\0", "\ud800", 7, []]
+NAMES = ["a", "Acme", "A.b_c-d'e f", "0", "é", "名", "x" * 255, f"  {'x' * 255}  "]
+NO_NAMES = [
+    "",
+    "   ",
+    "-a",
+    "a-",
+    "a/b",
+    "é é",
+    "名前",
+    "a" * 256,
+    " " * 256,
+    "a\tb",
+    "a\0",
+    "\ud800",
+    7,
+    [],
+]
 
 
 @pytest.fixture

@@ -39,11 +39,16 @@ def ruled(rule: Callable[[str, str], object]) -> Callable[[str], None]:
 
 check_name: Final = ruled(checked_name)
 
+# The rules count characters once blanks around a text are gone; its bounds are published alone.
 type Name = Annotated[
     str,
-    Meta(min_length=1, max_length=NAME_MAX, description=NAME_RULE, extra={"check": check_name}),
+    Meta(
+        description=NAME_RULE,
+        extra={"check": check_name},
+        extra_json_schema={"minLength": 1, "maxLength": NAME_MAX},
+    ),
 ]
-"""Of an organization or project; blanks around it don't count."""
+"""Of an organization or project."""
 
 
 class OrganizationPath(msgspec.Struct, frozen=True):

@@ -35,7 +35,11 @@ class CreateInvitationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Whom to invite, and as what. Case of the address and blanks around it don't count."""
 
     email: Annotated[
-        str, Meta(min_length=EMAIL_MIN, max_length=EMAIL_MAX, extra={"check": check_email})
+        str,
+        Meta(
+            extra={"check": check_email},
+            extra_json_schema={"minLength": EMAIL_MIN, "maxLength": EMAIL_MAX},
+        ),
     ]
     role: Role = Role.MEMBER
 

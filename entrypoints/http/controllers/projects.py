@@ -27,7 +27,8 @@ from entrypoints.http.wire import ShownInstant, instant
 check_description: Final = ruled(checked_description)
 
 type Description = Annotated[
-    str, Meta(max_length=DESCRIPTION_MAX, extra={"check": check_description})
+    str,
+    Meta(extra={"check": check_description}, extra_json_schema={"maxLength": DESCRIPTION_MAX}),
 ]
 
 
