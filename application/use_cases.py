@@ -163,6 +163,7 @@ class UseCases:
     exchange_login_code: ExchangeLoginCode
     sweep_removed: SweepRemoved
     check_readiness: CheckReadiness
+    clock: Clock  # by which all of them go
 
     @classmethod
     def over(cls, ports: Ports) -> Self:
@@ -170,6 +171,7 @@ class UseCases:
         offices = Offices(ports.administration, clock, new_id)
         mint = KeyMint(clock, new_id, ports.random)
         return cls(
+            clock=clock,
             ingest_trace=IngestTrace(ports.traces),
             ingest_batch=IngestBatch(ports.traces),
             add_spans=AddSpans(ports.traces),

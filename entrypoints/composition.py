@@ -216,6 +216,7 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
             limiter=RedisRateLimiter(
                 RedisWindows(redis), MemoryRateLimiter(monotonic_us), monotonic_us
             ),
+            owned_organizations_max=settings.max_owned_organizations or None,
             parts={
                 "postgres": PostgresPart(pool),
                 "redis": RedisPart(redis),

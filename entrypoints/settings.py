@@ -80,6 +80,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_spans_per_request: Annotated[
         int, Meta(description="a whole number from 1 to 100000", ge=1, le=100_000)
     ] = 5000
+    max_owned_organizations: Annotated[
+        int, Meta(description="a whole number from 0 to 1000000", ge=0, le=1_000_000)
+    ] = 0
     api_key_cache_seconds: Annotated[
         float, Meta(description="seconds from 0 to 30", ge=0, le=30)
     ] = 30

@@ -3,6 +3,7 @@
 import uuid
 
 from application.use_cases import UseCases
+from domain.identity.caller import Person
 from domain.identity.user import Claims
 from domain.ids import UserId
 from entrypoints import composition
@@ -15,5 +16,5 @@ async def first_key(settings: Settings) -> str:
         use = UseCases.over(ports)
         claims = Claims(issuer="test", subject=uuid.uuid4().hex, email="test@localhost")
         user = await ports.users.signed_in(claims, new=UserId(uuid.uuid4()), at=ports.clock())
-        organization = await use.resolve_organization(user.id, None)
-        return (await use.issue_key(organization, name="test"))[1]
+        membership = await use.resolve_membership(Person(user), None)
+        return (await use.issue_key(membership.organization_id, name="test"))[1]

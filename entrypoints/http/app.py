@@ -11,6 +11,13 @@ from litestar.types import ASGIApp
 from application.use_cases import UseCases
 from entrypoints.http.config import Edge, HttpConfig
 from entrypoints.http.controllers.analytics import AnalyticsController
+from entrypoints.http.controllers.api_keys import ApiKeyController
+from entrypoints.http.controllers.audit_log import AuditLogController
+from entrypoints.http.controllers.invitations import InvitationController
+from entrypoints.http.controllers.me import MeController
+from entrypoints.http.controllers.members import MemberController
+from entrypoints.http.controllers.organizations import OrganizationController
+from entrypoints.http.controllers.projects import ProjectController
 from entrypoints.http.controllers.public import PublicController, pages
 from entrypoints.http.controllers.sessions import SessionController
 from entrypoints.http.controllers.trace_changes import TraceChangeController
@@ -34,6 +41,13 @@ CONTROLLERS: Final = (
     Traces,
     AnalyticsController,
     SessionController,
+    MeController,
+    OrganizationController,
+    MemberController,
+    InvitationController,
+    ProjectController,
+    ApiKeyController,
+    AuditLogController,
     PublicController,
 )
 

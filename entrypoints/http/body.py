@@ -35,6 +35,8 @@ class Body[B]:
     """How the body of a request becomes a `B`: JSON to the type `wire`, and that through `use`.
 
     `use` raises ValueError for what `wire` alone can't refuse; the walk has to refuse the same.
+    `check` among the extras of a type, called with a value of it, raises Refused in the walk; a
+    `__post_init__` has to call it for the fast pass.
     """
 
     def __init__(self, wire: Any, use: Callable[[Any, HttpConfig], B]) -> None:
@@ -160,7 +162,10 @@ class _Walk:
             case mi.RawType():
                 return self._raw(text, extra, path)
             case _:
-                return converted(kind, extra, _scalar(text), is_word=False)
+                found = converted(kind, extra, _scalar(text), is_word=False)
+                if (check := extra.get("check")) is not None:
+                    check(found)
+                return found
 
     def _struct(self, text: memoryview, kind: mi.StructType, path: str) -> Any:
         members = _MEMBERS.decode(_opened(text, "{"))

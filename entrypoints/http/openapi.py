@@ -20,12 +20,16 @@ _PUBLISHED: Final = {
     "TraceSort": "TraceSortBy",
     "SessionSort": "SessionSortBy",
     "Granularity": "AnalyticsGranularity",
+    "Role": "MembershipRole",
+    "Expiration": "KeyExpiration",
+    "Scope": "KeyScope",
 }
 _EMPTY: Final = 204
 
 _DESCRIPTION: Final = (
-    "Traces, sessions and figures of LLM agents. Times are in UTC; every error has one shape, "
-    "and tells of all mistakes at once; every answer carries an X-Request-ID."
+    "Traces, sessions and figures of LLM agents, and the organizations that they belong to. Times "
+    "are in UTC; every error has one shape, and tells of all mistakes at once; every answer "
+    "carries an X-Request-ID."
 )
 _SCHEMES: Final = {
     "HTTPBearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
@@ -43,8 +47,9 @@ _REQUEST_ID: Final = {
 _REFUSALS: Final = {
     400: "The body is not JSON",
     401: "Credentials are missing, unknown, revoked or expired",
-    403: "A scope or membership is lacking",
+    403: "A role, scope or membership is lacking",
     404: "There is no such thing, or none that is yours",
+    409: "The state of things doesn't allow it",
     413: "The body is too large",
     415: "The media type or coding of the body is not supported",
     422: "Something in the request can't be; `errors` names each field",
@@ -187,7 +192,9 @@ def _described(
 
 
 def _tag(path: str) -> str:
-    first = path.strip("/").partition("/")[0]
+    first, _, rest = path.strip("/").partition("/")
+    if first == "organizations" and (inner := rest.partition("/")[2]):
+        return inner.partition("/")[0]
     return first if first not in {"", "health"} else "service"
 
 

@@ -45,7 +45,7 @@ def test_the_values_of_the_example_are_the_defaults():
 @pytest.mark.parametrize("field", FIELDS)
 def test_the_page_tells_the_default(field):
     default = getattr(Settings(), field)
-    text = {None: "none", (): "none", False: "off"}.get(default, str(default))
+    text = "off" if default is False else {None: "none", (): "none"}.get(default, str(default))
     row = re.search(rf"^\| `{variable(field)}` \|([^|]+)\|", PAGE, re.MULTILINE)
     assert row
     assert row[1].strip().replace("`", "").split(";")[0] == text

@@ -10,6 +10,8 @@ import httpx
 import pytest
 from litestar.types import ASGIApp
 
+from adapters.memory.administration import MemoryAdministration, MemoryRemovals
+from adapters.memory.directory import MemoryDirectory
 from adapters.memory.identity import (
     MemoryApiKeys,
     MemoryKeyUse,
@@ -22,7 +24,7 @@ from adapters.memory.parts import FixedPart
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from application.ports import PartState
-from application.use_cases import Ports, UseCases
+from application.use_cases import Ports, UseCases, utc_now
 from domain.identity.api_key import ALL_SCOPES, ApiKey, Scope, digest_of, secret_of
 from domain.identity.organization import Organization, Project
 from domain.identity.user import Claims
@@ -48,6 +50,10 @@ class Site:
     parts: dict[str, PartState] = field(default_factory=lambda: {"postgres": PartState(ok=True)})
     swapped: Mapping[str, Any] = field(default_factory=dict)
 
+    owned_max: int | None = None
+    tokens: dict[str, Claims] = field(default_factory=dict)
+    now: datetime | None = None  # what the clock shows; None: the time
+
     def __post_init__(self) -> None:
         self.ports = Ports(
             traces=MemoryTraces(self.store, prices()),
@@ -58,7 +64,12 @@ class Site:
             projects=MemoryProjects(self.store),
             users=MemoryUsers(self.store),
             organizations=MemoryOrganizations(self.store),
-            tokens=MemoryTokens({TOKEN: ADA}),
+            directory=MemoryDirectory(self.store),
+            administration=MemoryAdministration(self.store),
+            removals=MemoryRemovals(self.store),
+            tokens=MemoryTokens(self.tokens),
+            clock=lambda: self.now or utc_now(),
+            owned_organizations_max=self.owned_max,
             parts={name: FixedPart(state) for name, state in self.parts.items()},
         )
         self.app: ASGIApp = create_app(
@@ -68,8 +79,7 @@ class Site:
 
     def begin(self) -> None:
         """With nothing in the store but an organization, and a client that is not closed."""
-        for kept in fields(self.store):
-            getattr(self.store, kept.name).clear()
+        self.clear()
         self.organization = OrganizationId(uuid.uuid4())
         self.store.organizations[self.organization] = Organization(
             id=self.organization, name="Ours", created_at=NOON
@@ -77,6 +87,13 @@ class Site:
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app), base_url="http://test"
         )
+
+    def clear(self) -> None:
+        for kept in fields(self.store):
+            getattr(self.store, kept.name).clear()
+        self.now = None
+        self.tokens.clear()
+        self.tokens[TOKEN] = ADA
 
     def key(self, *scopes: Scope, **said: Any) -> str:
         """The secret of a new key with these scopes, all where none is named."""

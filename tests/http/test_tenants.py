@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from adapters.memory.administration import MemoryAdministration, MemoryRemovals
+from adapters.memory.directory import MemoryDirectory
 from adapters.memory.identity import (
     MemoryApiKeys,
     MemoryKeyUse,
@@ -29,6 +31,7 @@ from adapters.postgres.identity import (
 )
 from adapters.remembered import RememberedApiKeys, RememberedProjects
 from application.use_cases import Ports, UseCases, utc_now
+from domain.identity.caller import Person
 from domain.identity.user import Claims
 from domain.ids import UserId
 from entrypoints.http.app import create_app
@@ -59,6 +62,15 @@ class Tenant:
         return page["items"]
 
 
+def managed_in(store: MemoryStore) -> dict[str, Any]:
+    """The ports that no request of a data plane comes to."""
+    return {
+        "directory": MemoryDirectory(store),
+        "administration": MemoryAdministration(store),
+        "removals": MemoryRemovals(store),
+    }
+
+
 def over_memory() -> Ports:
     store = MemoryStore()
     return Ports(
@@ -70,6 +82,7 @@ def over_memory() -> Ports:
         projects=MemoryProjects(store),
         users=MemoryUsers(store),
         organizations=MemoryOrganizations(store),
+        **managed_in(store),
         tokens=MemoryTokens({}),
         parts={},
     )
@@ -85,6 +98,7 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         projects=RememberedProjects(PostgresProjects(pool), utc_now, 30),
         users=PostgresUsers(pool),
         organizations=PostgresOrganizations(pool),
+        **managed_in(MemoryStore()),
         tokens=MemoryTokens({}),
         parts={},
     )
@@ -113,8 +127,8 @@ async def tenants(ports: Ports) -> AsyncIterator[dict[str, Tenant]]:
     async def key() -> str:
         claims = Claims(issuer="test", subject=uuid.uuid4().hex, email="a@example.com")
         user = await ports.users.signed_in(claims, new=UserId(uuid.uuid4()), at=utc_now())
-        organization = await use.resolve_organization(user.id, None)
-        return (await use.issue_key(organization, name="test"))[1]
+        membership = await use.resolve_membership(Person(user), None)
+        return (await use.issue_key(membership.organization_id, name="test"))[1]
 
     mine, other = await key(), await key()
     async with httpx.AsyncClient(
@@ -297,7 +311,8 @@ async def test_what_is_too_deep_for_anybody_is_named_and_not_stored(pool):
         use = UseCases.over(ports)
         claims = Claims(issuer="test", subject=uuid.uuid4().hex, email="a@example.com")
         user = await ports.users.signed_in(claims, new=UserId(uuid.uuid4()), at=utc_now())
-        _, secret = await use.issue_key(await use.resolve_organization(user.id, None), name="k")
+        membership = await use.resolve_membership(Person(user), None)
+        _, secret = await use.issue_key(membership.organization_id, name="k")
         app = create_app(use, HttpConfig(version="", environment="test"))
         head = {"x-api-key": secret, "x-project-name": "deep"}
         async with httpx.AsyncClient(
