@@ -11,6 +11,7 @@ from litestar.types import ASGIApp
 from application.use_cases import UseCases
 from entrypoints.http.config import Edge, HttpConfig
 from entrypoints.http.controllers.analytics import AnalyticsController
+from entrypoints.http.controllers.cli_login import CliLoginController
 from entrypoints.http.controllers.public import PublicController, pages
 from entrypoints.http.controllers.sessions import SessionController
 from entrypoints.http.controllers.trace_changes import TraceChangeController
@@ -33,6 +34,7 @@ CONTROLLERS: Final = (
     Traces,
     AnalyticsController,
     SessionController,
+    CliLoginController,
     PublicController,
 )
 

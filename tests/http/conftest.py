@@ -10,6 +10,8 @@ import httpx
 import pytest
 from litestar.types import ASGIApp
 
+from adapters.memory.administration import MemoryAdministration, MemoryRemovals
+from adapters.memory.directory import MemoryDirectory
 from adapters.memory.identity import (
     MemoryApiKeys,
     MemoryKeyUse,
@@ -58,6 +60,9 @@ class Site:
             projects=MemoryProjects(self.store),
             users=MemoryUsers(self.store),
             organizations=MemoryOrganizations(self.store),
+            directory=MemoryDirectory(self.store),
+            administration=MemoryAdministration(self.store),
+            removals=MemoryRemovals(self.store),
             tokens=MemoryTokens({TOKEN: ADA}),
             parts={name: FixedPart(state) for name, state in self.parts.items()},
         )

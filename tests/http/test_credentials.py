@@ -180,7 +180,7 @@ async def test_no_route_of_the_data_plane_is_left_out(site: Site) -> None:
         (method.upper(), path)
         for path, methods in document["paths"].items()
         for method, told in methods.items()
-        if told["security"]
+        if any("ApiKey" in way for way in told["security"])
     }
     tried = {
         (method, path.partition("?")[0].replace(f"/spans/{ID}", "/spans/{span_id}"))

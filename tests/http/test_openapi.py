@@ -40,8 +40,6 @@ NOT_YET_THERE = {
     "GET /organizations/{org_id}/api-keys/{key_id}",
     "DELETE /organizations/{org_id}/api-keys/{key_id}",
     "POST /organizations/{org_id}/api-keys/{key_id}/rotate",
-    "POST /cli/auth/codes",
-    "POST /cli/auth/exchange",
     "GET /evaluations/providers",
     "GET /evaluations/trace-metrics",
     "GET /evaluations/trace-runs/template",
@@ -97,6 +95,10 @@ TIGHTER = {
         )
         for rule in (": maxItems", ".[]: maxLength")
     ),
+    # The one way that there is.
+    "POST /cli/auth/codes body.code_challenge_method: enum",
+    "POST /cli/auth/codes body.expires_days: minimum",
+    "POST /cli/auth/codes body.expires_days: maximum",
     # What a database counts with.
     *(
         f"GET {path} query.offset: maximum"
@@ -134,7 +136,9 @@ async def test_every_operation_is_told_in_full(document: Any) -> None:
         assert told["summary"]
         assert told["description"]
         assert ("security" in told) is True
-        assert bool(told["security"]) is path.startswith(("/traces", "/sessions"))
+        assert bool(told["security"]) is path.startswith(
+            ("/traces", "/sessions", "/cli/auth/codes")
+        )
         assert not told["security"] or "503" in told["responses"]
         for parameter in told["parameters"]:
             assert parameter["description"]
