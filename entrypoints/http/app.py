@@ -12,6 +12,7 @@ from application.use_cases import UseCases
 from entrypoints.http.config import Edge, HttpConfig
 from entrypoints.http.controllers.analytics import AnalyticsController
 from entrypoints.http.controllers.cli_login import CliLoginController
+from entrypoints.http.controllers.cli_login_page import cli_login_pages
 from entrypoints.http.controllers.public import PublicController, pages
 from entrypoints.http.controllers.sessions import SessionController
 from entrypoints.http.controllers.trace_changes import TraceChangeController
@@ -59,6 +60,9 @@ def create_app(
         request_max_body_size=None,  # `transfer` bounds what it reads, inflated too
     )
     reference = document(app, config)
-    for route in pages(msgspec.json.encode(reference), page(reference)):
+    for route in (
+        *pages(msgspec.json.encode(reference), page(reference)),
+        *cli_login_pages(config),
+    ):
         app.register(route)
     return RequestIds(Cors(PathSegments(app), config.allowed_origins))
