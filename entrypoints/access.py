@@ -15,8 +15,8 @@ from entrypoints import composition
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError
 
-DEVELOPER: Final = "dev@localhost"
-DEVELOPER_NAME: Final = "Developer"
+DEVELOPER: Final = composition.DEVELOPER
+DEVELOPER_NAME: Final = composition.DEVELOPER_NAME
 FIRST_KEY: Final = "development"
 
 

@@ -52,6 +52,9 @@ type Send = Callable[[Message], Awaitable[None]]
 NO_JOBS: Final = PartState(ok=True, detail="this version has no jobs yet")
 MIGRATING_CONNECTIONS: Final = 3  # one holds the turn while others look and change
 ISSUER_FOLDER: Final = "issuer"
+DEVELOPER: Final = "dev@localhost"
+DEVELOPER_NAME: Final = "Developer"
+PAGE_TOKEN_S: Final = 600  # of the page of CLI login: longer than anybody takes to choose
 
 
 def product_version() -> str:
@@ -95,6 +98,19 @@ async def pending(settings: Settings) -> list[str]:
 def development_issuer(settings: Settings) -> DevelopmentIssuer:
     """The issuer of development tokens, with its key in the data folder."""
     return DevelopmentIssuer.load_or_create(Path(settings.data_dir) / ISSUER_FOLDER)
+
+
+def _developer_signs_in(settings: Settings) -> Callable[[], str] | None:
+    """What makes short-lived tokens of the developer, where the development issuer is on."""
+    if not settings.auth_dev_issuer:
+        return None
+    return lambda: development_issuer(settings).token(
+        subject=DEVELOPER,
+        email=DEVELOPER,
+        name=DEVELOPER_NAME,
+        expires_in_s=PAGE_TOKEN_S,
+        now=utc_now(),
+    )
 
 
 def _tokens(settings: Settings) -> Tokens:
@@ -174,6 +190,7 @@ class App:
             allowed_origins=settings.allowed_origins,
             max_body_bytes=settings.max_body_bytes,
             max_spans=settings.max_spans_per_request,
+            development_token=_developer_signs_in(settings),
         )
         self._http: Any = None
 

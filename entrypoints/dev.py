@@ -130,6 +130,7 @@ def _prepared(settings: Settings, data: Path) -> str:
             f"{PREFIX}API_KEY": key,
             f"{PREFIX}PROJECT_NAME": FIRST_PROJECT,
             f"{PREFIX}TOKEN": token,
+            f"{PREFIX}AUTH_URL": base_url(settings),
         },
     )
     return key
@@ -242,6 +243,10 @@ Send a first trace:
   curl {url}/traces -H 'X-API-Key: {key}' \\
     -H 'X-Project-Name: {FIRST_PROJECT}' -H 'Content-Type: application/json' \\
     -d '{body}'
+
+Sign the pandaprobe command line in, with a key of its own:
+
+  {PREFIX}ENDPOINT={url} {PREFIX}AUTH_URL={url} pandaprobe auth login
 
 Ctrl-C stops everything.
 """
