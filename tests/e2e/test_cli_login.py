@@ -127,7 +127,8 @@ def photographed(page: chromium.Page) -> Callable[[str], None]:
     return take
 
 
-CHOOSING = "!document.getElementById('choose').hidden && document.getElementById('status').textContent === ''"
+AT_REST = "document.getElementById('status').textContent === ''"
+CHOOSING = f"!document.getElementById('choose').hidden && {AT_REST}"
 SIGNING_IN = "!document.getElementById('sign-in').hidden"
 ALARMED = "!document.getElementById('problem').hidden"
 
@@ -204,7 +205,7 @@ def test_a_token_is_pasted(
         page.value("document.getElementById('token').value = ''")
         page.type(wrong)
         page.enter()
-        page.wait(f"{ALARMED} && document.getElementById('status').textContent === ''")
+        page.wait(f"{ALARMED} && {AT_REST}")
         assert "token" in page.value("document.getElementById('problem').innerText")
         assert page.value("document.activeElement.id") == "token"
     photographed("wrong-token")
@@ -267,12 +268,8 @@ def test_a_link_that_cannot_be(
         return
     page.wait("!document.getElementById('refused').hidden")
     assert reason in page.text()
-    assert (
-        page.value(
-            "[...document.querySelectorAll('button, input, select')].filter((one) => one.checkVisibility()).length"
-        )
-        == 0
-    )
+    controls = "[...document.querySelectorAll('button, input, select')]"
+    assert page.value(f"{controls}.some((one) => one.checkVisibility())") is False
     assert len(page.requested()) == 1  # the page: nobody was signed in
     assert command_line.was_left_alone
 
