@@ -7,6 +7,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,8 +18,15 @@ from typing import Any
 
 WAIT_MAX_S = 30
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-# The command as it is, with the pipes where Chromium looks for them.
-AT_3_AND_4 = 'read_end=$1 write_end=$2; shift 2; exec "$@" 3<&"$read_end" 4>&"$write_end"'
+# Becomes the command, with the pipes where Chromium looks for them and nothing else open.
+AT_3_AND_4 = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 5) for end in sys.argv[1:3]]
+for place, end in enumerate(ends, 3):
+    os.dup2(end, place)
+os.closerange(5, 1024)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
 
 
 def executable() -> str | None:
@@ -198,7 +206,10 @@ def running(program: str) -> Iterator[Browser]:
         *(["--no-sandbox"] if os.geteuid() == 0 else []),
     ]
     process = subprocess.Popen(
-        ["sh", "-c", AT_3_AND_4, "sh", str(read_commands), str(write_answers), program, *flags],
+        [
+            *(sys.executable, "-c", AT_3_AND_4, str(read_commands), str(write_answers)),
+            *(program, *flags),
+        ],
         pass_fds=(read_commands, write_answers),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
