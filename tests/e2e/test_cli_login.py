@@ -7,6 +7,7 @@ import queue
 import secrets
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -20,11 +21,7 @@ import pytest
 from tests.e2e import chromium
 from tests.e2e.conftest import DevServer
 
-PROGRAM = chromium.executable()
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed to open the page with"),
-]
+pytestmark = pytest.mark.e2e
 WAIT_MAX_S = 30
 STATE = "a+b/c=~ %&<é>"  # the command line gets back what it sent, whatever that was
 
@@ -53,12 +50,16 @@ class CommandLine:
     def port(self) -> int:
         return self.server.server_port
 
-    def link(self, **said: str | None) -> str:
+    @property
+    def challenge(self) -> str:
         digest = hashlib.sha256(self.verifier.encode()).digest()
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+    def link(self, **said: str | None) -> str:
         words: dict[str, Any] = {
             "port": self.port,
             "state": self.state,
-            "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
+            "code_challenge": self.challenge,
             "code_challenge_method": "S256",
             "label": "ada-laptop <b>",
             "cli_version": "0.4.1",
@@ -98,8 +99,10 @@ def waiting(service: str) -> Iterator[CommandLine]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[chromium.Browser]:
-    assert PROGRAM
-    with chromium.running(PROGRAM) as browser:
+    program = chromium.executable()
+    if program is None:
+        pytest.skip("no Chromium is installed to open the page with")
+    with chromium.running(program) as browser:
         yield browser
 
 
@@ -278,3 +281,22 @@ def test_a_word_that_is_there_twice(page: chromium.Page, command_line: CommandLi
     page.open(command_line.link() + "&port=1")
     page.wait("!document.getElementById('refused').hidden")
     assert "“port” is there more than once" in page.text()
+
+
+def test_of_those_who_race_for_a_key_one_gets_it(
+    command_line: CommandLine, dev_server: DevServer
+) -> None:
+    bearer = {"Authorization": f"Bearer {dev_server.environ['PANDAPROBE_TOKEN']}"}
+    with dev_server.client(**bearer) as http:
+        organization = http.get("/organizations").json()[0]["id"]
+        [project, *_] = http.get(f"/organizations/{organization}/projects").json()
+        sent = {"org_id": organization, "project_id": project["id"], "label": "race"}
+        asked = {"code_challenge": command_line.challenge, **sent}
+        issued = http.post("/cli/auth/codes", json=asked)
+        assert issued.status_code == 201, issued.text
+        code = issued.json()["code"]
+        with ThreadPoolExecutor(8) as racers:
+            answers = list(racers.map(command_line.exchanged, [code] * 16))
+        assert sorted(one.status_code for one in answers) == [200] + [401] * 15
+        keys = http.get(f"/organizations/{organization}/api-keys").json()
+    assert sum(key["name"].startswith("PandaProbe CLI race ") for key in keys) == 1

@@ -18,8 +18,8 @@ from entrypoints.http.transfer import compressed_aside
 
 PAGES: Final = Path(__file__).parents[1] / "pages"
 ONLY_HERE: Final = (
-    "Without a token this page signs in only in a browser on the machine of the service, at "
-    "http://127.0.0.1 or http://localhost"
+    "This page signs in by itself only on the machine of the service, at http://127.0.0.1 or "
+    "http://localhost. Elsewhere paste a token; `pandaprobe-server token` prints one"
 )
 # Other names may have been made to point here (DNS rebinding), and their pages be anybody's.
 _LOOPBACK_HOST: Final = re.compile(rb"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
