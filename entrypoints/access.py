@@ -13,17 +13,16 @@ from domain.identity.audit import NOWHERE
 from domain.ids import OrganizationId
 from entrypoints import composition
 from entrypoints.settings import Settings
+from entrypoints.sign_in import DEVELOPER, DEVELOPER_NAME, development_issuer
 from entrypoints.startup import CommandError
 
-DEVELOPER: Final = "dev@localhost"
-DEVELOPER_NAME: Final = "Developer"
 FIRST_KEY: Final = "development"
 
 
 def development_token(settings: Settings, *, email: str, name: str, expires_in_s: int) -> str:
     """A token of the development issuer; its subject is the email. Raises CommandError."""
     try:
-        issuer = composition.development_issuer(settings)
+        issuer = development_issuer(settings)
     except (OSError, ValueError) as error:
         raise CommandError(f"no development key in {Path(settings.data_dir)}: {error}") from error
     return issuer.token(

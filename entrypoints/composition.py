@@ -2,17 +2,13 @@
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-from joserfc.jwk import KeySet
 from msgspec import structs
 
-from adapters.issuer_keys import IssuerKeys
-from adapters.issuers import Issuers
-from adapters.jwks import Jwks, JwksError
 from adapters.key_uses import GatheredKeyUses
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.memory.parts import FixedPart
@@ -42,8 +38,6 @@ from adapters.remembered import (
     RememberedApiKeys,
     RememberedProjects,
 )
-from adapters.tokens import DevelopmentIssuer, JwtTokens, KeySource, fixed
-from application.identity.ports import Tokens
 from application.ports import PartState
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports, UseCases, utc_now
@@ -52,8 +46,9 @@ from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.limits import RateLimits, RouteClass
 from entrypoints.http.peers import network
-from entrypoints.identity_provider import IdentityProvider, identity_provider
+from entrypoints.identity_provider import identity_provider
 from entrypoints.settings import Settings, SettingsError, variable
+from entrypoints.sign_in import NOBODY, developer_signs_in, tokens
 
 type Message = dict[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
@@ -61,9 +56,6 @@ type Send = Callable[[Message], Awaitable[None]]
 
 NO_JOBS: Final = PartState(ok=True, detail="this version has no jobs yet")
 MIGRATING_CONNECTIONS: Final = 3  # one holds the turn while others look and change
-ISSUER_FOLDER: Final = "issuer"
-NOBODY: Final = "no identity provider is set: API keys work, and nobody can sign in"
-DEVELOPERS: Final = "the development issuer only"
 
 _log: Final = logging.getLogger(__name__)
 
@@ -104,70 +96,6 @@ async def pending(settings: Settings) -> list[str]:
     """The migrations that the database lacks, in order."""
     async with database(settings) as pool:
         return await schema_pending(pool)
-
-
-def development_issuer(settings: Settings) -> DevelopmentIssuer:
-    """The issuer of development tokens, with its key in the data folder."""
-    return DevelopmentIssuer.load_or_create(Path(settings.data_dir) / ISSUER_FOLDER)
-
-
-@asynccontextmanager
-async def tokens(settings: Settings) -> AsyncIterator[Tokens]:
-    """Of the identity provider and of the development issuer, where there are such.
-
-    Raises SettingsError.
-    """
-    believed: dict[str, Tokens] = {}
-    async with AsyncExitStack() as stack:
-        if (provider := identity_provider(settings)) is not None:
-            keys = await stack.enter_async_context(_keys(provider))
-            believed[provider.issuer] = JwtTokens(
-                keys,
-                issuer=provider.issuer,
-                audiences=provider.audiences,
-                clock=utc_now,
-                leeway_s=settings.auth_leeway_seconds,
-                secret=provider.secret,
-            )
-        if settings.auth_dev_issuer:
-            if DevelopmentIssuer.ISSUER in believed:
-                raise SettingsError(
-                    f"{variable('auth_issuer')} must be another than that of the development issuer"
-                )
-            believed[DevelopmentIssuer.ISSUER] = JwtTokens(
-                fixed(development_issuer(settings).keys()),
-                issuer=DevelopmentIssuer.ISSUER,
-                audiences=[DevelopmentIssuer.AUDIENCE],
-                clock=utc_now,
-                leeway_s=settings.auth_leeway_seconds,
-            )
-        yield Issuers(believed)
-
-
-@asynccontextmanager
-async def _keys(provider: IdentityProvider) -> AsyncIterator[KeySource]:
-    if not provider.publishes_keys:
-        yield fixed(KeySet([]))
-        return
-    fetched = IssuerKeys(Jwks(provider.issuer, provider.jwks_url), issuer=provider.issuer)
-    async with aclosing(fetched):
-        yield fetched
-
-
-async def sign_in_state(settings: Settings) -> PartState:
-    """Whether anybody can sign in; asks the identity provider for its keys."""
-    provider = identity_provider(settings)
-    if provider is None:
-        return PartState(ok=True, detail=NOBODY if not settings.auth_dev_issuer else DEVELOPERS)
-    if not provider.publishes_keys:
-        return PartState(ok=True, detail=f"{provider.issuer}, by a shared secret")
-    try:
-        keys = await Jwks(provider.issuer, provider.jwks_url)()
-    except JwksError as error:
-        return PartState(ok=False, detail=str(error))
-    count = len(keys.keys) or "no"
-    detail = f"{provider.issuer} has {count} {'keys' if len(keys.keys) > 1 else 'key'} for us"
-    return PartState(ok=bool(keys) or provider.secret is not None, detail=detail)
 
 
 def price_book(settings: Settings) -> PriceBook:
@@ -248,6 +176,7 @@ class App:
             max_body_bytes=settings.max_body_bytes,
             max_spans=settings.max_spans_per_request,
             trusted_proxies=tuple(map(network, settings.trusted_proxies)),
+            development_token=developer_signs_in(settings),
         )
         self._http: Any = None
 

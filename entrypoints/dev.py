@@ -108,7 +108,7 @@ def _supervise(settings: Settings, data: Path, stop: Stop) -> int:
 def _prepared(settings: Settings, data: Path) -> str:
     """Migrates, sees to the first organization, and writes dev.env; the API key in it."""
     # Slow to import: after the first lines have told that something happens.
-    from entrypoints import access, composition  # noqa: PLC0415
+    from entrypoints import access, composition, sign_in  # noqa: PLC0415
 
     done = asyncio.run(composition.migrate(settings))
     _say(f"Migrated: {', '.join(done)}" if done else "The schema is up to date")
@@ -116,11 +116,11 @@ def _prepared(settings: Settings, data: Path) -> str:
     known = read_env(file).get(f"{PREFIX}API_KEY")
     key = asyncio.run(access.first_key(settings, known))
     if key != known:
-        _say(f"Made an API key for the organization of {access.DEVELOPER}")
+        _say(f"Made an API key for the organization of {sign_in.DEVELOPER}")
     token = access.development_token(
         settings,
-        email=access.DEVELOPER,
-        name=access.DEVELOPER_NAME,
+        email=sign_in.DEVELOPER,
+        name=sign_in.DEVELOPER_NAME,
         expires_in_s=TOKEN_LASTS_S,
     )
     write_env(
@@ -130,6 +130,7 @@ def _prepared(settings: Settings, data: Path) -> str:
             f"{PREFIX}API_KEY": key,
             f"{PREFIX}PROJECT_NAME": FIRST_PROJECT,
             f"{PREFIX}TOKEN": token,
+            f"{PREFIX}AUTH_URL": base_url(settings),
         },
     )
     return key
@@ -242,6 +243,10 @@ Send a first trace:
   curl {url}/traces -H 'X-API-Key: {key}' \\
     -H 'X-Project-Name: {FIRST_PROJECT}' -H 'Content-Type: application/json' \\
     -d '{body}'
+
+Sign the pandaprobe command line in, with a key of its own:
+
+  {PREFIX}ENDPOINT={url} {PREFIX}AUTH_URL={url} pandaprobe auth login
 
 Ctrl-C stops everything.
 """

@@ -64,9 +64,9 @@ async def _checks(settings: Settings) -> AsyncIterator[tuple[str, PartState]]:
 
 
 async def _sign_in(settings: Settings) -> PartState:
-    from entrypoints import composition  # noqa: PLC0415 - slow to import
+    from entrypoints.sign_in import sign_in_state  # noqa: PLC0415
 
-    return await composition.sign_in_state(settings)
+    return await sign_in_state(settings)
 
 
 def _folder(folder: Path) -> PartState:

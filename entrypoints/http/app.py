@@ -13,6 +13,8 @@ from entrypoints.http.config import Edge, HttpConfig
 from entrypoints.http.controllers.analytics import AnalyticsController
 from entrypoints.http.controllers.api_keys import ApiKeyController
 from entrypoints.http.controllers.audit_log import AuditLogController
+from entrypoints.http.controllers.cli_login import CliLoginController
+from entrypoints.http.controllers.cli_login_page import cli_login_pages
 from entrypoints.http.controllers.invitations import InvitationController
 from entrypoints.http.controllers.me import MeController
 from entrypoints.http.controllers.members import MemberController
@@ -48,6 +50,7 @@ CONTROLLERS: Final = (
     ProjectController,
     ApiKeyController,
     AuditLogController,
+    CliLoginController,
     PublicController,
 )
 
@@ -73,6 +76,9 @@ def create_app(
         request_max_body_size=None,  # `transfer` bounds what it reads, inflated too
     )
     reference = document(app, config)
-    for route in pages(msgspec.json.encode(reference), page(reference)):
+    for route in (
+        *pages(msgspec.json.encode(reference), page(reference)),
+        *cli_login_pages(config),
+    ):
         app.register(route)
     return RequestIds(Cors(PathSegments(RateLimitHeaders(app)), config.allowed_origins))

@@ -1,5 +1,6 @@
 """What the HTTP edge can be told from outside."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from application.use_cases import UseCases
@@ -9,7 +10,11 @@ from entrypoints.http.peers import Network
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpConfig:
-    """`allowed_origins` are those of CORS, as browsers send them; `*` allows any."""
+    """`allowed_origins` are those of CORS, as browsers send them; `*` allows any.
+
+    `development_token` makes a token of the developer. It is there with the development issuer
+    only, and given to nobody but a browser on this machine.
+    """
 
     version: str
     environment: str
@@ -17,6 +22,7 @@ class HttpConfig:
     max_body_bytes: int = 20 << 20
     max_spans: int = 5000  # of one trace as sent, and of one request that adds spans
     trusted_proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For counts
+    development_token: Callable[[], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

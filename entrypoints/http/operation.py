@@ -136,6 +136,14 @@ def edge_of(request: HttpRequest) -> Edge:
     return cast("Edge", request.app.state[EDGE])
 
 
+async def admit_anybody(request: HttpRequest) -> None:
+    """The rate limit of what has no operation: by address. Raises LimitExceeded."""
+    edge = edge_of(request)
+    origin = Incoming.of(request.scope, edge.config.trusted_proxies).origin
+    scope = cast("dict[str, Any]", request.scope)
+    await edge.rate_limits.admit(scope, RouteClass.DEFAULT, of_address(origin))
+
+
 async def answer(
     request: HttpRequest,
     value: Any,

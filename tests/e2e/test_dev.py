@@ -194,9 +194,12 @@ def test_from_the_first_start_to_the_second(start):
     assert (dev.data / "dev.env").stat().st_mode & 0o777 == 0o600
     env = dev.env
     assert set(env) == {
-        f"PANDAPROBE_{name}" for name in ("ENDPOINT", "API_KEY", "PROJECT_NAME", "TOKEN")
+        f"PANDAPROBE_{name}"
+        for name in ("ENDPOINT", "API_KEY", "PROJECT_NAME", "TOKEN", "AUTH_URL")
     }
     assert (env["PANDAPROBE_ENDPOINT"], env["PANDAPROBE_API_KEY"]) == (url[1], key[1])
+    assert f"PANDAPROBE_AUTH_URL={url[1]} pandaprobe auth login" in said
+    assert env["PANDAPROBE_AUTH_URL"] == url[1]
 
     # Commands find it by its folder.
     doctor = command("doctor", DATA_DIR=dev.data)

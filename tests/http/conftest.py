@@ -20,17 +20,20 @@ from adapters.memory.identity import (
     MemoryTokens,
     MemoryUsers,
 )
+from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.memory.parts import FixedPart
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
-from application.ports import PartState
+from application.ports import PartState, RateLimiter
 from application.use_cases import Ports, UseCases, utc_now
 from domain.identity.api_key import ALL_SCOPES, ApiKey, Scope, digest_of, secret_of
 from domain.identity.organization import Organization, Project
 from domain.identity.user import Claims
 from domain.ids import ApiKeyId, OrganizationId, ProjectId
+from domain.limits import Limit
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
+from entrypoints.http.limits import RateLimits, RouteClass
 from tests.builders import NOON, prices
 
 ORIGIN = "https://app.example.com"
@@ -52,6 +55,8 @@ class Site:
 
     owned_max: int | None = None
     tokens: dict[str, Claims] = field(default_factory=dict)
+    limits: Mapping[RouteClass, Limit] = field(default_factory=dict)  # of none: nothing is limited
+    limiter: RateLimiter = field(default_factory=lambda: MemoryRateLimiter(monotonic_us))
     now: datetime | None = None  # what the clock shows; None: the time
 
     def __post_init__(self) -> None:
@@ -68,12 +73,15 @@ class Site:
             administration=MemoryAdministration(self.store),
             removals=MemoryRemovals(self.store),
             tokens=MemoryTokens(self.tokens),
+            limiter=self.limiter,
             clock=lambda: self.now or utc_now(),
             owned_organizations_max=self.owned_max,
             parts={name: FixedPart(state) for name, state in self.parts.items()},
         )
         self.app: ASGIApp = create_app(
-            UseCases.over(replace(self.ports, **self.swapped)), self.config
+            UseCases.over(replace(self.ports, **self.swapped)),
+            self.config,
+            RateLimits(self.limiter, self.limits),
         )
         self.begin()
 

@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
+from domain.identity.login_code import challenge_of
 from domain.identity.organization import Role
 from domain.ids import InvitationId, OrganizationId
 from entrypoints.http.controllers import trace_examples as examples
-from tests.http.conftest import Site, a_trace
+from tests.http.conftest import TOKEN, Site, a_trace
 from tests.http.people import Somebody, furnished, joined
 from tests.http.promises import operations
 
@@ -33,6 +34,29 @@ MANAGED = ("/me", "/organizations")
 SITE = Site()
 SERVED = schemathesis.openapi.from_asgi("/openapi.json", SITE.app)
 OPERATIONS = {one.ok().label: one.ok() for one in SERVED.get_all_operations()}
+
+
+def with_a_project(head: dict[str, str], body: Any) -> Any:
+    """The body of a request for a login code, for a project of the caller's."""
+    issue = SERVED["/cli/auth/codes"]["POST"]
+    issue.Case(body=body, media_type="application/json").call(app=SITE.app, headers=head)
+    [(organization, _)] = SITE.store.memberships  # which is theirs since that request
+    [project] = [
+        one.id for one in SITE.store.projects.values() if one.organization_id == organization
+    ]
+    return body | {"org_id": str(organization), "project_id": str(project)}
+
+
+def with_a_code(head: dict[str, str], body: Any) -> Any:
+    """The body of an exchange of a login code, with one that is good."""
+    issue = SERVED["/cli/auth/codes"]["POST"]
+    asked = dict.fromkeys(("org_id", "project_id"), examples.TRACE_ID)
+    asked |= {"label": "a", "code_challenge": challenge_of(body["code_verifier"])}
+    case = issue.Case(body=with_a_project(head, asked), media_type="application/json")
+    return body | {"code": case.call(app=SITE.app, headers=head).json()["code"]}
+
+
+LOGINS = {"POST /cli/auth/codes": with_a_project, "POST /cli/auth/exchange": with_a_code}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +82,7 @@ class Traced:
         SITE.project("shop")
         self.head = SITE.headers()
 
-    def meets(self, case: Any) -> None:
+    def meets(self, case: Any, _mode: GenerationMode) -> None:
         """Makes `case` be about what is stored."""
         for name in case.path_parameters.keys() & STORED.keys():
             case.path_parameters[name] = STORED[name]
@@ -89,7 +113,7 @@ class Managed:
         known[self.to_me] = replace(known[self.to_me], email=caller.email)
         return caller
 
-    def meets(self, case: Any) -> None:
+    def meets(self, case: Any, _mode: GenerationMode) -> None:
         """As above; a name that is taken from nowhere is hardly ever one."""
         self.caller = self._caller()
         case.headers.pop("X-Organization-ID", None)  # or nothing else would be looked at
@@ -102,9 +126,27 @@ class Managed:
             case.body["name"] = "store"
 
 
+class SigningIn(Traced):
+    """Requests of a person and of their command line: with a project or a code that is good."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head |= {"authorization": f"Bearer {TOKEN}"}
+
+    def meets(self, case: Any, mode: GenerationMode) -> None:
+        if mode is GenerationMode.POSITIVE:
+            case.body = LOGINS[case.operation.label](self.head, case.body)
+
+
+def world_of(operation: Any) -> Traced | Managed:
+    if is_managing(operation):
+        return Managed()
+    return SigningIn() if operation.label in LOGINS else Traced()
+
+
 def tried(operation: Any, mode: GenerationMode, checks: list[Any]) -> Counter[int]:
     """The statuses of the answers, each of which was as documented."""
-    world = Managed() if is_managing(operation) else Traced()
+    world = world_of(operation)
     statuses: Counter[int] = Counter()
 
     @settings(
@@ -117,7 +159,7 @@ def tried(operation: Any, mode: GenerationMode, checks: list[Any]) -> Counter[in
     @given(case=operation.as_strategy(generation_mode=mode))
     def holds(case: Any) -> None:
         if statuses.total() % 2 == 0:  # every other one meets something that is stored
-            world.meets(case)
+            world.meets(case, mode)
         answer = case.call(app=SITE.app, headers=world.head)
         statuses[answer.status_code] += 1
         case.validate_response(answer, checks=checks)
@@ -138,5 +180,5 @@ def test_what_is_in_order(label: str, checks: list[Any]) -> None:
 )
 def test_what_is_not_in_order(label: str, checks: list[Any]) -> None:
     statuses = tried(OPERATIONS[label], GenerationMode.NEGATIVE, checks)
-    refused = {401, 403, 409} if is_managing(OPERATIONS[label]) else set()
+    refused = {401, 403, 409} if is_managing(OPERATIONS[label]) else {401, 403}
     assert set(statuses) <= {200, 201, 202, 204, 400, 404, 422} | refused

@@ -19,6 +19,7 @@ from entrypoints.http.controllers.identity_shapes import (
     OrganizationPath,
     ruled,
 )
+from entrypoints.http.limits import RouteClass
 from entrypoints.http.operation import Documented, answer, edge_of, operation
 from entrypoints.http.request_ids import HttpRequest
 
@@ -61,6 +62,7 @@ INVITE: Final = (
             answer=OrganizationInvitationResponse,
             example=examples.INVITATION,
             body_example={"email": "grace@example.com", "role": "MEMBER"},
+            route_class=RouteClass.INVITATIONS,
             answers=CONFLICT,
         ),
     )

@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 import msgspec
 from litestar import Controller, Response, get
 
 from application.ports import PartState
 from domain.errors import RETRY_AFTER_S
-from entrypoints.http.access import PUBLIC, Incoming
-from entrypoints.http.limits import RouteClass, of_address
-from entrypoints.http.operation import Documented, answer, edge_of, operation
+from entrypoints.http.access import PUBLIC
+from entrypoints.http.operation import Documented, admit_anybody, answer, edge_of, operation
 from entrypoints.http.request_ids import HttpRequest
 from entrypoints.http.transfer import JSON, compressed_aside
 from entrypoints.http.wire import ShownInstant, instant
@@ -158,10 +157,6 @@ def pages(openapi: bytes, reference: bytes) -> Sequence[Any]:
 async def _page(
     request: HttpRequest, page: bytes, media_type: str, headers: dict[str, str]
 ) -> Response[bytes]:
-    edge = edge_of(request)
-    origin = Incoming.of(request.scope, edge.config.trusted_proxies).origin
-    await edge.rate_limits.admit(
-        cast("dict[str, Any]", request.scope), RouteClass.DEFAULT, of_address(origin)
-    )
+    await admit_anybody(request)
     body, coding = await compressed_aside(page, request.scope["headers"])
     return Response(body, media_type=media_type, headers={**headers, **coding})

@@ -1,0 +1,269 @@
+"use strict";
+// Signs a command line in (api.md, section 9): asks who the person is and which project they mean,
+// gets a code for it, and takes that to the loopback address where the command line waits.
+// Words of the link are shown as text and sent to nobody but this service and that address.
+(() => {
+  const TIMEOUT_MS = 30_000;
+  const LABEL_MAX = 255;
+  const $ = (id) => document.getElementById(id);
+  let token = null; // here and nowhere else
+
+  /** What the link says, and what is wrong with it: {port, state, challenge, label, version, reasons}. */
+  function readLink(search) {
+    const words = new URLSearchParams(search);
+    const reasons = [];
+    const one = (name) => {
+      const found = words.getAll(name);
+      if (found.length === 1 && found[0].trim() !== "") return found[0];
+      reasons.push(found.length > 1 ? `“${name}” is there more than once` : `“${name}” is missing`);
+      return null;
+    };
+    const port = one("port");
+    if (port !== null && !(/^[1-9][0-9]{0,4}$/.test(port) && Number(port) <= 65535)) {
+      reasons.push("“port” is not a port: a whole number from 1 to 65535");
+    }
+    const state = raw(search, "state");
+    if (one("state") !== null && state === "") reasons.push("“state” is written in an unusual way");
+    const challenge = one("code_challenge");
+    const method = one("code_challenge_method");
+    if (method !== null && method !== "S256") reasons.push("“code_challenge_method” is not S256");
+    const label = one("label");
+    if (label !== null && [...label].length > LABEL_MAX) {
+      reasons.push(`“label” is longer than ${LABEL_MAX} characters`);
+    }
+    return { port, state, challenge, label, version: words.get("cli_version"), reasons };
+  }
+
+  /** A word of the query as it was sent: decoding it and encoding it again could change it. */
+  function raw(search, name) {
+    const pair = search.slice(1).split("&").find((each) => each.startsWith(`${name}=`));
+    return pair === undefined ? "" : pair.slice(name.length + 1);
+  }
+
+  const link = readLink(location.search);
+  const callback = `http://127.0.0.1:${link.port}/callback`;
+
+  /** Leaves for the command line with these words and its state. */
+  function goBack(words) {
+    const said = Object.entries(words).map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
+    leaving = true;
+    say("Going back to the command line …");
+    location.assign(`${callback}?${[...said, `state=${link.state}`].join("&")}`);
+  }
+
+  function goBackWith(error) {
+    goBack({ error: error.code, error_description: plain(error.message) });
+  }
+
+  /** Printable ASCII without what means something in JSON or HTML (RFC 6749, section 4.1.2.1). */
+  function plain(text) {
+    return text.replace(/[^\x20-\x7e]|["\\<>&]/g, " ").slice(0, 200);
+  }
+
+  class Refusal extends Error {
+    constructor(status, message) {
+      super(message);
+      this.status = status;
+    }
+
+    /** Its name among the errors of RFC 6749. */
+    get code() {
+      if (this.status === 401 || this.status === 403) return "access_denied";
+      if (this.status === 429 || this.status === 503) return "temporarily_unavailable";
+      return this.status >= 400 && this.status < 500 ? "invalid_request" : "server_error";
+    }
+  }
+
+  /** The answer of this service. Throws Refusal. */
+  async function ask(method, path, body) {
+    let answer, told;
+    const headers = { Accept: "application/json" };
+    if (token !== null) headers.Authorization = `Bearer ${token}`;
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    try {
+      answer = await fetch(path, {
+        method,
+        headers,
+        body: body === undefined ? undefined : JSON.stringify(body),
+        cache: "no-store",
+        credentials: "omit",
+        redirect: "error",
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+      });
+      told = await answer.json();
+    } catch {
+      throw new Refusal(0, "The service does not answer. Is it still running?");
+    }
+    if (answer.ok) return told;
+    const fields = Array.isArray(told.errors) ? told.errors.map((one) => `${one.field} ${one.message}`) : [];
+    const wait = answer.status === 429 && answer.headers.get("Retry-After");
+    const detail = typeof told.detail === "string" ? told.detail : `The service answered ${answer.status}`;
+    throw new Refusal(answer.status, [detail, ...fields, wait ? `wait ${wait} s` : ""].filter(Boolean).join("; "));
+  }
+
+  function say(text) {
+    $("status").textContent = text;
+  }
+
+  let problem = null;
+
+  function complain(error) {
+    problem = error;
+    $("problem-text").textContent = error === null ? "" : error.message;
+    $("problem").hidden = error === null;
+  }
+
+  function show(step, focus) {
+    for (const one of ["sign-in", "choose"]) $(one).hidden = one !== step;
+    if (focus) focus.focus();
+  }
+
+  /** Runs one step at a time; what it throws is shown. */
+  let busy = false;
+  let leaving = false;
+  async function step(doing, work, failed = () => {}) {
+    if (busy) return;
+    busy = true;
+    complain(null);
+    say(doing);
+    for (const one of document.querySelectorAll("button.main")) one.disabled = true;
+    try {
+      await work();
+      if (!leaving) say("");
+    } catch (error) {
+      if (!(error instanceof Refusal)) console.error(error);
+      say("");
+      complain(error instanceof Refusal ? error : new Refusal(500, "This page ran into a fault"));
+      failed(error);
+    } finally {
+      busy = false;
+      for (const one of document.querySelectorAll("button.main")) one.disabled = false;
+      $("authorize").disabled = $("project").options.length === 0;
+    }
+  }
+
+  function fill(select, items) {
+    select.replaceChildren(...items.map((item) => new Option(item.name, item.id)));
+  }
+
+  function askForToken() {
+    token = null;
+    $("person-row").hidden = true;
+    show("sign-in", $("token"));
+  }
+
+  /** Signs in with the token and shows what it opens. */
+  async function enter() {
+    const organizations = await ask("GET", "/organizations");
+    fill($("organization"), organizations);
+    await listProjects();
+    $("person").textContent = await email();
+    $("person-row").hidden = false;
+    $("token").value = "";
+    show("choose", $(organizations.length > 1 ? "organization" : "project"));
+  }
+
+  async function email() {
+    try {
+      return (await ask("GET", "/me")).email;
+    } catch {
+      return "whoever this token is of"; // good to know, but nothing depends on it
+    }
+  }
+
+  async function listProjects() {
+    $("project").replaceChildren();
+    let organization, projects;
+    do {
+      organization = $("organization").value;
+      projects = await ask("GET", `/organizations/${encodeURIComponent(organization)}/projects`);
+    } while (organization !== $("organization").value); // another was chosen meanwhile
+    fill($("project"), projects);
+    if (projects.length === 0) complain(new Refusal(404, "This organization has no project yet"));
+  }
+
+  function refused(error) {
+    $("choose").inert = false;
+    if (error.status === 401) askForToken();
+  }
+
+  async function authorize() {
+    $("choose").inert = true;
+    const issued = await ask("POST", "/cli/auth/codes", {
+      org_id: $("organization").value,
+      project_id: $("project").value,
+      code_challenge: link.challenge,
+      code_challenge_method: "S256",
+      label: link.label,
+      expires_days: 90,
+    });
+    goBack({ code: issued.code });
+  }
+
+  $("sign-in").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const given = $("token").value.trim().replace(/^bearer\s+/i, "");
+    $("token").removeAttribute("aria-invalid");
+    step(
+      "Signing in …",
+      async () => {
+        // Anything else could not be sent as a header.
+        if (!/^[\x21-\x7e]+$/.test(given)) throw new Refusal(401, "This is not a token");
+        token = given;
+        await enter();
+      },
+      (error) => {
+        if (error.status === 401) $("token").setAttribute("aria-invalid", "true");
+        askForToken();
+      },
+    );
+  });
+  $("organization").addEventListener("change", () => step("Looking up its projects …", listProjects, refused));
+  $("choose").addEventListener("submit", (event) => {
+    event.preventDefault();
+    step("Authorizing …", authorize, refused);
+  });
+  $("other-person").addEventListener("click", () => {
+    complain(null);
+    askForToken();
+  });
+  $("hand-back").addEventListener("click", () => goBackWith(problem));
+  for (const one of document.querySelectorAll(".cancel")) {
+    one.addEventListener("click", () => goBackWith({ code: "access_denied", message: "Cancelled in the browser" }));
+  }
+
+  // Who comes back here finds the page as it was first, without the token.
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) location.reload();
+  });
+
+  if (link.reasons.length > 0) {
+    $("reasons").replaceChildren(
+      ...link.reasons.map((reason) => {
+        const item = document.createElement("li");
+        item.textContent = reason;
+        return item;
+      }),
+    );
+    $("refused").hidden = false;
+    $("title").focus();
+    return;
+  }
+  $("label").textContent = link.label;
+  $("address").textContent = callback;
+  $("version").textContent = link.version;
+  $("version-row").hidden = !link.version;
+  $("request").hidden = false;
+  if (document.body.dataset.signIn === "development") {
+    step(
+      "Signing in …",
+      async () => {
+        token = (await ask("POST", "/cli-login/token")).token;
+        await enter();
+      },
+      askForToken,
+    );
+  } else {
+    askForToken();
+  }
+})();

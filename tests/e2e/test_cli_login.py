@@ -1,0 +1,302 @@
+"""Signing the command line in, in a browser: from the link to a key that works."""
+
+import base64
+import hashlib
+import os
+import queue
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote_plus, urlencode, urlsplit
+
+import httpx
+import pytest
+
+from tests.e2e import chromium
+from tests.e2e.conftest import DevServer
+
+pytestmark = pytest.mark.e2e
+WAIT_MAX_S = 30
+STATE = "a+b/c=~ %&<é>"  # the command line gets back what it sent, whatever that was
+
+
+class Answer(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if self.path != "/favicon.ico":
+            self.server.asked.put(self.path)  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"You can close this page.")
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@dataclass
+class CommandLine:
+    """What the published command line does: it opens a link, and waits on a port of its own."""
+
+    server: HTTPServer
+    service: str
+    state: str = STATE
+    verifier: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+
+    @property
+    def port(self) -> int:
+        return self.server.server_port
+
+    @property
+    def challenge(self) -> str:
+        digest = hashlib.sha256(self.verifier.encode()).digest()
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+    def link(self, **said: str | None) -> str:
+        words: dict[str, Any] = {
+            "port": self.port,
+            "state": self.state,
+            "code_challenge": self.challenge,
+            "code_challenge_method": "S256",
+            "label": "ada-laptop <b>",
+            "cli_version": "0.4.1",
+        } | said
+        sent = {name: value for name, value in words.items() if value is not None}
+        return f"{self.service}/cli-login?{urlencode(sent)}"
+
+    def told(self) -> dict[str, str]:
+        """The words that came back."""
+        path, _, query = self.server.asked.get(timeout=WAIT_MAX_S).partition("?")  # type: ignore[attr-defined]
+        assert path == "/callback"
+        assert f"state={quote_plus(self.state)}" in query.split("&")
+        words = parse_qs(query, strict_parsing=True)
+        assert words.pop("state") == [self.state]
+        return {name: value for name, [value] in words.items()}
+
+    def exchanged(self, code: str) -> httpx.Response:
+        empty = {"X-Api-Key": "", "X-Project-Name": ""}
+        body = {"code": code, "code_verifier": self.verifier}
+        return httpx.post(f"{self.service}/cli/auth/exchange", headers=empty, json=body)
+
+    @property
+    def was_left_alone(self) -> bool:
+        return self.server.asked.empty()  # type: ignore[attr-defined]
+
+
+@contextmanager
+def waiting(service: str) -> Iterator[CommandLine]:
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        server.asked = queue.Queue()  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield CommandLine(server, service)
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[chromium.Browser]:
+    program = chromium.executable()
+    if program is None:
+        pytest.skip("no Chromium is installed to open the page with")
+    with chromium.running(program) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: chromium.Browser) -> chromium.Page:
+    return browser.page()
+
+
+@pytest.fixture
+def command_line(dev_server: DevServer) -> Iterator[CommandLine]:
+    with waiting(dev_server.url) as command_line:
+        yield command_line
+
+
+@pytest.fixture
+def photographed(page: chromium.Page) -> Callable[[str], None]:
+    """Takes pictures into the folder that SCREENSHOTS names, for who wants to look."""
+
+    def take(name: str) -> None:
+        if folder := os.environ.get("SCREENSHOTS"):
+            for scheme in ("light", "dark"):
+                page.prefer(scheme)
+                page.screenshot(Path(folder) / f"{name}-{scheme}.png")
+
+    return take
+
+
+AT_REST = "document.getElementById('status').textContent === ''"
+CHOOSING = f"!document.getElementById('choose').hidden && {AT_REST}"
+SIGNING_IN = "!document.getElementById('sign-in').hidden"
+ALARMED = "!document.getElementById('problem').hidden"
+
+
+def nowhere_else(page: chromium.Page, command_line: CommandLine) -> bool:
+    """Whether it asked nobody but the service and the command line."""
+    known = {urlsplit(command_line.service).netloc, f"127.0.0.1:{command_line.port}"}
+    return {urlsplit(url).netloc for url in page.requested()} <= known
+
+
+def test_from_the_link_to_a_trace(
+    page: chromium.Page, command_line: CommandLine, photographed: Callable[[str], None]
+) -> None:
+    page.open(command_line.link())
+    page.wait(CHOOSING)
+    said = page.text()
+    assert "ada-laptop <b>" in said
+    assert f"http://127.0.0.1:{command_line.port}/callback" in said
+    assert "dev@localhost" in said
+    photographed("choose")
+    page.click("#authorize")
+    told = command_line.told()
+    assert set(told) == {"code"}
+
+    answer = command_line.exchanged(told["code"])
+    assert answer.status_code == 200, answer.text
+    login = answer.json()
+    assert login["project_name"] == "onboarding"
+    head = {"X-API-Key": login["api_key"], "X-Project-Name": login["project_name"]}
+    sent = {"name": "after the login", "started_at": "2026-03-01T09:00:00Z"}
+    posted = httpx.post(f"{command_line.service}/traces", headers=head, json=sent)
+    assert posted.status_code == 202
+    trace = f"{command_line.service}/traces/{posted.json()['trace_id']}"
+    assert httpx.get(trace, headers=head).json()["name"] == "after the login"
+    assert command_line.exchanged(told["code"]).status_code == 401
+    assert nowhere_else(page, command_line)
+    assert page.complaints() == []
+
+
+def test_without_a_mouse(page: chromium.Page, command_line: CommandLine) -> None:
+    page.open(command_line.link())
+    page.wait(CHOOSING)
+    assert page.value("document.activeElement.id") in {"organization", "project"}
+    while page.tab() != "authorize":
+        assert page.value("document.activeElement.closest('form').id") == "choose"
+    assert page.tab() == "Cancel"
+    page.value("document.getElementById('authorize').focus()")
+    page.enter()
+    assert set(command_line.told()) == {"code"}
+
+
+def test_cancelled(page: chromium.Page, command_line: CommandLine) -> None:
+    page.open(command_line.link())
+    page.wait(CHOOSING)
+    page.click("#choose .cancel")
+    told = command_line.told()
+    assert told["error"] == "access_denied"
+    assert told["error_description"]
+
+
+def test_a_token_is_pasted(
+    page: chromium.Page,
+    command_line: CommandLine,
+    dev_server: DevServer,
+    photographed: Callable[[str], None],
+) -> None:
+    # A name of this machine that the shortcut for developers doesn't know.
+    command_line.service = dev_server.url.replace("127.0.0.1", "own.localhost")
+    page.open(command_line.link())
+    page.wait(SIGNING_IN)
+    page.wait("document.activeElement.id === 'token'")
+    photographed("sign-in")
+    for wrong in ("not.a.token", "ключ"):
+        page.value("document.getElementById('token').value = ''")
+        page.type(wrong)
+        page.enter()
+        page.wait(f"{ALARMED} && {AT_REST}")
+        assert "token" in page.value("document.getElementById('problem').innerText")
+        assert page.value("document.activeElement.id") == "token"
+    photographed("wrong-token")
+    assert command_line.was_left_alone
+
+    token = dev_server.environ["PANDAPROBE_TOKEN"]
+    page.value("document.getElementById('token').value = ''")
+    page.type(f" {token}\n")
+    page.enter()
+    page.wait(CHOOSING)
+    assert page.value("document.getElementById('token').value") == ""
+    assert token not in page.value("document.documentElement.outerHTML")
+    assert page.value("localStorage.length + sessionStorage.length + document.cookie.length") == 0
+    assert not [url for url in page.requested() if token in url]
+    page.click("#authorize")
+    assert set(command_line.told()) == {"code"}
+    assert nowhere_else(page, command_line)
+
+
+def test_a_refusal_is_handed_back(page: chromium.Page, command_line: CommandLine) -> None:
+    page.open(command_line.link())
+    page.wait(CHOOSING)
+    page.value("document.getElementById('project').options[0].value = crypto.randomUUID()")
+    page.click("#authorize")
+    page.wait(ALARMED)
+    assert "Project not found" in page.text()
+    assert command_line.was_left_alone
+    page.click("#hand-back")
+    assert command_line.told() == {
+        "error": "invalid_request",
+        "error_description": "Project not found",
+    }
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"port": "0"}, "“port” is not a port"),
+        ({"port": "65536"}, "“port” is not a port"),
+        ({"port": "80 "}, "“port” is not a port"),
+        ({"port": "1e3"}, "“port” is not a port"),
+        ({"port": "+80"}, "“port” is not a port"),
+        ({"port": "80@evil.example"}, "“port” is not a port"),
+        ({"port": "٨٠"}, "“port” is not a port"),
+        ({"port": None}, "“port” is missing"),
+        ({"state": ""}, "“state” is missing"),
+        ({"code_challenge": " "}, "“code_challenge” is missing"),
+        ({"code_challenge_method": "plain"}, "“code_challenge_method” is not S256"),
+        ({"label": "l" * 256}, "“label” is longer"),
+        ({"label": None}, "“label” is missing"),
+        ({"cli_version": "1&port=2"}, None),
+    ],
+)
+def test_a_link_that_cannot_be(
+    page: chromium.Page, command_line: CommandLine, said: dict[str, str | None], reason: str | None
+) -> None:
+    page.open(command_line.link(**said))
+    if reason is None:
+        page.wait(CHOOSING)
+        return
+    page.wait("!document.getElementById('refused').hidden")
+    assert reason in page.text()
+    controls = "[...document.querySelectorAll('button, input, select')]"
+    assert page.value(f"{controls}.some((one) => one.checkVisibility())") is False
+    assert len(page.requested()) == 1  # the page: nobody was signed in
+    assert command_line.was_left_alone
+
+
+def test_a_word_that_is_there_twice(page: chromium.Page, command_line: CommandLine) -> None:
+    page.open(command_line.link() + "&port=1")
+    page.wait("!document.getElementById('refused').hidden")
+    assert "“port” is there more than once" in page.text()
+
+
+def test_of_those_who_race_for_a_key_one_gets_it(
+    command_line: CommandLine, dev_server: DevServer
+) -> None:
+    bearer = {"Authorization": f"Bearer {dev_server.environ['PANDAPROBE_TOKEN']}"}
+    with dev_server.client(**bearer) as http:
+        organization = http.get("/organizations").json()[0]["id"]
+        [project, *_] = http.get(f"/organizations/{organization}/projects").json()
+        sent = {"org_id": organization, "project_id": project["id"], "label": "race"}
+        asked = {"code_challenge": command_line.challenge, **sent}
+        issued = http.post("/cli/auth/codes", json=asked)
+        assert issued.status_code == 201, issued.text
+        code = issued.json()["code"]
+        with ThreadPoolExecutor(8) as racers:
+            answers = list(racers.map(command_line.exchanged, [code] * 16))
+        assert sorted(one.status_code for one in answers) == [200] + [401] * 15
+        keys = http.get(f"/organizations/{organization}/api-keys").json()
+    assert sum(key["name"].startswith("PandaProbe CLI race ") for key in keys) == 1
