@@ -14,7 +14,7 @@ from application.identity.administration import OpenOrganization
 from domain.errors import Conflict, NotFound
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry
-from domain.identity.invitation import Invitation, InvitationStatus
+from domain.identity.invitation import Invitation, InvitationStatus, folded_email
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import Member, Membership, Organization, Project, Role
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
@@ -73,12 +73,14 @@ class _Opened:
 
     async def has_member(self, email: str) -> bool:
         users = (self.store.users[one.user_id] for one in self._memberships())
-        return any(user.email.lower() == email for user in users)
+        return any(folded_email(user.email) == email for user in users)
 
     async def put_membership(self, membership: Membership) -> None:
         if membership.user_id not in self.store.users:
             raise NotFound("User not found")
-        self.store.memberships[self.organization.id, membership.user_id] = membership
+        known = self.store.memberships.get((self.organization.id, membership.user_id))
+        put = membership if known is None else replace(known, role=membership.role)
+        self.store.memberships[self.organization.id, membership.user_id] = put
 
     async def remove_member(self, user: UserId, at: datetime) -> Sequence[ApiKeyId]:
         self.store.memberships.pop((self.organization.id, user), None)
@@ -107,7 +109,9 @@ class _Opened:
         ]
 
     async def put_invitation(self, invitation: Invitation) -> None:
-        self.store.invitations[invitation.id] = invitation
+        known = self.store.invitations.get(invitation.id)
+        put = invitation if known is None else replace(known, status=invitation.status)
+        self.store.invitations[invitation.id] = put
 
     async def rename(self, name: str) -> None:
         renamed = replace(self.organization, name=name)
@@ -155,7 +159,9 @@ class _Opened:
     async def put_key(self, key: ApiKey) -> None:
         if key.created_by is not None and key.created_by not in self.store.users:
             raise NotFound("User not found")
-        self.store.keys[key.id] = key
+        known = self.store.keys.get(key.id)
+        put = key if known is None else replace(known, revoked_at=key.revoked_at)
+        self.store.keys[key.id] = put
 
     async def remove_key(self, key: ApiKeyId) -> None:
         if await self.key(key) is not None:
