@@ -14,6 +14,8 @@ from adapters.memory.identity import (
     MemoryUsers,
 )
 from adapters.memory.store import MemoryStore
+from adapters.postgres.administration import PostgresAdministration
+from adapters.postgres.directory import PostgresDirectory
 from adapters.postgres.engine import Pool
 from adapters.postgres.identity import (
     PostgresApiKeys,
@@ -21,7 +23,12 @@ from adapters.postgres.identity import (
     PostgresProjects,
     PostgresUsers,
 )
-from adapters.remembered import RememberedApiKeys, RememberedProjects
+from adapters.postgres.removals import PostgresRemovals
+from adapters.remembered import (
+    RememberedAdministration,
+    RememberedApiKeys,
+    RememberedProjects,
+)
 from application.identity.administration import Administration, Directory, Removals
 from application.identity.ports import ApiKeys, Organizations, Projects, Users
 from domain.identity.audit import OPERATOR
@@ -118,10 +125,6 @@ def over_memory(store: MemoryStore) -> Identity:
 
 
 def over_postgres(pool: Pool) -> Identity:
-    from adapters.postgres.administration import PostgresAdministration
-    from adapters.postgres.directory import PostgresDirectory
-    from adapters.postgres.removals import PostgresRemovals
-
     return Identity(
         keys=PostgresApiKeys(pool),
         projects=PostgresProjects(pool),
@@ -135,8 +138,7 @@ def over_postgres(pool: Pool) -> Identity:
 
 
 def remembered(inner: Identity) -> Identity:
-    return replace(
-        inner,
-        keys=RememberedApiKeys(inner.keys, lambda: NOON, 30),
-        projects=RememberedProjects(inner.projects, lambda: NOON, 30),
-    )
+    keys = RememberedApiKeys(inner.keys, lambda: NOON, 30)
+    projects = RememberedProjects(inner.projects, lambda: NOON, 30)
+    administration = RememberedAdministration(inner.administration, keys, projects)
+    return replace(inner, keys=keys, projects=projects, administration=administration)

@@ -174,10 +174,9 @@ async def test_a_first_meeting_is_told_whole(identity):
         Origin("192.0.2.1", None),
         Origin(None, "sdk/1"),
         Origin(None, None),
-        Origin("192.0.2.1", ""),
         Origin("x" * ADDRESS_MAX, "語" * AGENT_MAX),
     ],
-    ids=["address", "agent", "case", "no agent", "no address", "neither", "empty", "long"],
+    ids=["address", "agent", "case", "no agent", "no address", "neither", "long"],
 )
 async def test_an_origin_is_its_address_with_its_client(identity, other):
     ours = await identity.organization()
@@ -187,17 +186,6 @@ async def test_an_origin_is_its_address_with_its_client(identity, other):
         await identity.keys.met([meeting(key, HOME, second), meeting(key, other, second + 10)])
     origins = [entry.actor.origin for entry in await told(identity, ours)]
     assert origins == [other, HOME]
-
-
-async def test_origins_that_differ_only_in_what_is_unknown_are_told_apart(identity):
-    ours = await identity.organization()
-    key = new_key(ours)
-    await identity.keys.add(key)
-    unknown = [Origin(), Origin("", None), Origin(None, ""), Origin("", "")]
-    for _ in range(2):
-        await identity.keys.met([meeting(key, one, n) for n, one in enumerate(unknown)])
-    origins = [entry.actor.origin for entry in await told(identity, ours)]
-    assert origins == unknown[::-1]
 
 
 async def test_keys_meet_the_same_origin_each_for_itself(identity):

@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from adapters.key_uses import GatheredKeyUses
 from adapters.memory.identity import MemoryApiKeys, MemoryKeyUse
 from adapters.memory.store import MemoryStore
-from adapters.remembered import RememberedKeyUses
 from application.identity.ports import KeyUse
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
@@ -52,14 +52,14 @@ async def nothing() -> None:
     """For adapters that write at once."""
 
 
-@pytest.fixture(params=["memory", "remembered"])
+@pytest.fixture(params=["memory", "gathered"])
 async def uses(request: pytest.FixtureRequest) -> AsyncIterator[Uses]:
     store = MemoryStore()
     async with AsyncExitStack() as stack:
         if request.param == "memory":
             yield Uses(store, MemoryKeyUse(store), nothing)
         else:
-            gathered = RememberedKeyUses.over(MemoryApiKeys(store), every_s=HOUR)
+            gathered = GatheredKeyUses.over(MemoryApiKeys(store), every_s=HOUR)
             yield Uses(store, await stack.enter_async_context(gathered), stack.aclose)
 
 
