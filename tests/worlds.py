@@ -2,7 +2,7 @@
 
 import random
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from adapters.memory.administration import MemoryAdministration, MemoryRemovals
@@ -48,17 +48,24 @@ def memory_ports(store: MemoryStore) -> Ports:
 
 @dataclass(slots=True)
 class World:
-    """Its clock stands still until it is moved, and its people come from addresses of their own."""
+    """Its clock stands still until it is moved, its ids ascend, its people have browsers."""
 
     ports: Ports
     now: datetime = NOON
+    last_id: int = field(default_factory=lambda: uuid.uuid4().int >> 32 << 32)
 
     def forward(self, **period: float) -> None:
         self.now += timedelta(**period)
 
     def with_ports(self, **swapped: object) -> UseCases:
         """The use cases where some ports are others than this world's."""
-        return UseCases.over(replace(self.ports, clock=lambda: self.now, **swapped))
+        own = {"clock": lambda: self.now, "new_id": self.new_id}
+        return UseCases.over(replace(self.ports, **own | swapped))
+
+    def new_id(self) -> uuid.UUID:
+        """Unlike any other world's; of what is made at one instant the later has the greater."""
+        self.last_id += 1
+        return uuid.UUID(int=self.last_id)
 
     @property
     def do(self) -> UseCases:
