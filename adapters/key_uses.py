@@ -59,7 +59,7 @@ class GatheredKeyUses:
         if last is not None and at - last < NOTE_STEP:
             return
         _put(self._noted, (key, origin), at)
-        _put(self._due, key, at)
+        _put(self._due, key, max(at, self._due.get(key, at)))
         if last is None:
             meeting = Meeting(key, origin, at, AuditEntryId(self._new_id()))
             _put(self._met, (key, origin), meeting, MEETINGS_MAX)

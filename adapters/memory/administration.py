@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from adapters.memory.directory import member_of
 from adapters.memory.store import MemoryStore
@@ -14,12 +14,17 @@ from application.identity.administration import OpenOrganization
 from domain.errors import Conflict, NotFound
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry
-from domain.identity.invitation import Invitation, InvitationStatus
+from domain.identity.invitation import Invitation, InvitationStatus, folded_email
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import Member, Membership, Organization, Project, Role
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
 
 STEP: Final = 1_000  # traces that one sweep takes away
+# What a block may change of the store.
+CHANGED: Final = (
+    *("organizations", "projects", "memberships", "keys", "invitations", "login_codes"),
+    *("audit_log", "removed"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,37 +40,29 @@ class MemoryAdministration:
             known = self.store.organizations.get(organization)
             if known is None:
                 raise NotFound("Organization not found")
-            opened = _Opened(self.store, known)
-            try:
-                yield opened
-            except BaseException:
-                opened.undo()
-                raise
+            before, draft = _copied(self.store), _copied(self.store)
+            yield _Opened(draft, known)
+            for name in CHANGED:
+                _carry(getattr(before, name), getattr(draft, name), getattr(self.store, name))
+
+
+def _copied(store: MemoryStore) -> MemoryStore:
+    return replace(store, **{name: dict(getattr(store, name)) for name in CHANGED})
+
+
+def _carry(before: dict[Any, Any], draft: dict[Any, Any], stored: dict[Any, Any]) -> None:
+    """Does to what is stored what a block did to its draft."""
+    for key in before.keys() - draft.keys():
+        stored.pop(key, None)
+    stored.update({key: one for key, one in draft.items() if before.get(key) is not one})
 
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
+    """Works on a draft, which nobody else sees."""
+
     store: MemoryStore
     organization: Organization
-    undoing: list[Callable[[], object]] = field(default_factory=list)
-
-    def undo(self) -> None:
-        for step in reversed(self.undoing):
-            step()
-
-    def _set[K, V](self, values: dict[K, V], key: K, value: V | None) -> None:
-        """Puts a value, or takes it away where it is None, in a way that `undo` takes back."""
-        before = values.get(key)
-        for_undo = (
-            (lambda: values.pop(key, None))
-            if before is None
-            else (lambda: values.__setitem__(key, before))
-        )
-        self.undoing.append(for_undo)
-        if value is None:
-            values.pop(key, None)
-        else:
-            values[key] = value
 
     async def member(self, user: UserId) -> Member | None:
         membership = self.store.memberships.get((self.organization.id, user))
@@ -76,15 +73,17 @@ class _Opened:
 
     async def has_member(self, email: str) -> bool:
         users = (self.store.users[one.user_id] for one in self._memberships())
-        return any(user.email.lower() == email for user in users)
+        return any(folded_email(user.email) == email for user in users)
 
     async def put_membership(self, membership: Membership) -> None:
         if membership.user_id not in self.store.users:
             raise NotFound("User not found")
-        self._set(self.store.memberships, (self.organization.id, membership.user_id), membership)
+        known = self.store.memberships.get((self.organization.id, membership.user_id))
+        put = membership if known is None else replace(known, role=membership.role)
+        self.store.memberships[self.organization.id, membership.user_id] = put
 
     async def remove_member(self, user: UserId, at: datetime) -> Sequence[ApiKeyId]:
-        self._set(self.store.memberships, (self.organization.id, user), None)
+        self.store.memberships.pop((self.organization.id, user), None)
         keys = [
             key
             for key in self.store.keys.values()
@@ -93,7 +92,7 @@ class _Opened:
             and key.revoked_at is None
         ]
         for key in keys:
-            self._set(self.store.keys, key.id, replace(key, revoked_at=at))
+            self.store.keys[key.id] = replace(key, revoked_at=at)
         return [key.id for key in keys]
 
     async def invitation(self, invitation: InvitationId) -> Invitation | None:
@@ -110,27 +109,29 @@ class _Opened:
         ]
 
     async def put_invitation(self, invitation: Invitation) -> None:
-        self._set(self.store.invitations, invitation.id, invitation)
+        known = self.store.invitations.get(invitation.id)
+        put = invitation if known is None else replace(known, status=invitation.status)
+        self.store.invitations[invitation.id] = put
 
     async def rename(self, name: str) -> None:
         renamed = replace(self.organization, name=name)
-        self._set(self.store.organizations, self.organization.id, renamed)
+        self.store.organizations[self.organization.id] = renamed
 
     async def remove(self, at: datetime) -> None:
         ours, store = self.organization.id, self.store
         for project in [one for one in store.projects.values() if one.organization_id == ours]:
             await self.remove_project(project.id, at)
         for membership in self._memberships():
-            self._set(store.memberships, (ours, membership.user_id), None)
+            store.memberships.pop((ours, membership.user_id), None)
         for key in [one for one in store.keys.values() if one.organization_id == ours]:
-            self._set(store.keys, key.id, None)
+            store.keys.pop(key.id, None)
         for invitation in [
             one for one in store.invitations.values() if one.organization_id == ours
         ]:
-            self._set(store.invitations, invitation.id, None)
+            store.invitations.pop(invitation.id, None)
         for code in [one for one in store.login_codes.values() if one.organization_id == ours]:
-            self._set(store.login_codes, code.digest, None)
-        self._set(store.organizations, ours, None)
+            store.login_codes.pop(code.digest, None)
+        store.organizations.pop(ours, None)
 
     async def project(self, project: ProjectId) -> Project | None:
         found = self.store.projects.get(project)
@@ -141,13 +142,15 @@ class _Opened:
             same_name = (other.organization_id, other.name) == (self.organization.id, project.name)
             if same_name and other.id != project.id:
                 raise Conflict("A project of this name exists already")
-        self._set(self.store.projects, project.id, project)
+        self.store.projects[project.id] = project
 
     async def remove_project(self, project: ProjectId, at: datetime) -> None:
-        self._set(self.store.projects, project, None)
-        self._set(self.store.removed, project, at)
+        if await self.project(project) is None:
+            return
+        del self.store.projects[project]
+        self.store.removed[project] = at
         for code in [one for one in self.store.login_codes.values() if one.project_id == project]:
-            self._set(self.store.login_codes, code.digest, None)
+            self.store.login_codes.pop(code.digest, None)
 
     async def key(self, key: ApiKeyId) -> ApiKey | None:
         found = self.store.keys.get(key)
@@ -156,23 +159,26 @@ class _Opened:
     async def put_key(self, key: ApiKey) -> None:
         if key.created_by is not None and key.created_by not in self.store.users:
             raise NotFound("User not found")
-        self._set(self.store.keys, key.id, key)
+        known = self.store.keys.get(key.id)
+        put = key if known is None else replace(known, revoked_at=key.revoked_at)
+        self.store.keys[key.id] = put
 
     async def remove_key(self, key: ApiKeyId) -> None:
-        self._set(self.store.keys, key, None)
+        if await self.key(key) is not None:
+            del self.store.keys[key]
 
     async def add_login_code(self, code: LoginCode) -> None:
-        self._set(self.store.login_codes, code.digest, code)
+        self.store.login_codes[code.digest] = code
 
     async def use_login_code(self, digest: bytes) -> bool:
         known = self.store.login_codes.get(digest)
         if known is None or known.organization_id != self.organization.id:
             return False
-        self._set(self.store.login_codes, digest, None)
+        self.store.login_codes.pop(digest, None)
         return True
 
     async def record(self, entry: AuditEntry) -> None:
-        self._set(self.store.audit_log, entry.id, entry)
+        self.store.audit_log[entry.id] = entry
 
     def _memberships(self) -> list[Membership]:
         memberships = self.store.memberships.values()

@@ -98,7 +98,8 @@ class ExchangeLoginCode:
                 if not await opened.use_login_code(known.digest):
                     raise Unauthenticated(REFUSED)
                 project = await opened.project(known.project_id)
-                if project is None or await opened.member(known.user_id) is None:
+                member = await opened.member(known.user_id)
+                if project is None or member is None:
                     raise Forbidden(NO_LONGER)
                 await opened.put_key(key)
                 await opened.record(
@@ -106,7 +107,7 @@ class ExchangeLoginCode:
                         id=AuditEntryId(self.mint.new_id()),
                         organization_id=known.organization_id,
                         at=now,
-                        actor=Actor(user_id=known.user_id, name=known.label, origin=origin),
+                        actor=Actor(user_id=known.user_id, name=member.email, origin=origin),
                         action=AuditAction.API_KEY_CREATED,
                         resource_id=str(key.id),
                         detail={"name": key.name, "prefix": key.prefix},

@@ -7,7 +7,7 @@ import base64
 import hashlib
 import hmac
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from domain.errors import Unauthenticated
@@ -58,4 +58,4 @@ def challenge_of(verifier: str) -> str:
 
 def key_name(label: str, at: datetime) -> str:
     """What the key of a code is called: a fixed prefix, the label, the UTC date."""
-    return f"{KEY_PREFIX} {label} {at.date().isoformat()}"[:KEY_NAME_MAX]
+    return f"{KEY_PREFIX} {label} {at.astimezone(UTC).date().isoformat()}"[:KEY_NAME_MAX]

@@ -2,116 +2,23 @@
 
 import asyncio
 import contextlib
-import logging
-import random
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 
 import pytest
 
-from adapters.memory.identity import MemoryApiKeys, MemoryProjects
-from adapters.memory.store import MemoryStore
+from adapters.memory.administration import MemoryAdministration
 from adapters.remembered import (
     ENTRIES_MAX,
-    NOTES_MAX,
+    RememberedAdministration,
     RememberedApiKeys,
-    RememberedKeyUses,
     RememberedProjects,
 )
-from domain.errors import NotFound, Unavailable
-from domain.identity.api_key import ApiKey
-from domain.identity.organization import Organization, Project
-from domain.ids import ApiKeyId, OrganizationId, ProjectId
+from domain.errors import Conflict, NotFound, Unavailable
+from domain.ids import OrganizationId
+from tests.adapters.counted import Counted, Hands, new_key, new_project, turns
 from tests.builders import NOON, at
 
 SECONDS = 30
-SOON_S = 10  # for what happens by itself, on a machine that is busy
-
-
-class Hands:
-    """A clock that is set."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def forward(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-
-
-@dataclass
-class Counted:
-    """The keys and projects of a store: counts questions, and holds or fails them as told."""
-
-    store: MemoryStore = field(default_factory=MemoryStore)
-    asked: int = 0
-    fail: Exception | None = None
-    gate: asyncio.Event | None = None
-    batches: list[Mapping[ApiKeyId, datetime]] = field(default_factory=list)
-
-    async def _question(self) -> None:
-        self.asked += 1
-        if self.gate is not None:
-            await self.gate.wait()
-        if self.fail is not None:
-            raise self.fail
-
-    async def add(self, key: ApiKey) -> None:
-        await MemoryApiKeys(self.store).add(key)
-
-    async def by_digest(self, digest: bytes) -> ApiKey | None:
-        found = await MemoryApiKeys(self.store).by_digest(digest)
-        await self._question()
-        return found
-
-    async def mark_used(self, uses: Mapping[ApiKeyId, datetime]) -> None:
-        await self._question()
-        self.batches.append(dict(uses))
-        await MemoryApiKeys(self.store).mark_used(uses)
-
-    async def ensure(self, organization: OrganizationId, project: Project) -> Project:
-        await self._question()
-        return await MemoryProjects(self.store).ensure(organization, project)
-
-    async def get(self, organization: OrganizationId, project: ProjectId) -> Project:
-        await self._question()
-        return await MemoryProjects(self.store).get(organization, project)
-
-    def organization(self) -> OrganizationId:
-        made = Organization(id=OrganizationId(uuid.uuid4()), name="Ours", created_at=NOON)
-        self.store.organizations[made.id] = made
-        return made.id
-
-    def key(self) -> ApiKey:
-        key = new_key(self.organization())
-        self.store.keys[key.id] = key
-        return key
-
-    def revoke(self, key: ApiKey) -> None:
-        """As another process would."""
-        self.store.keys[key.id] = replace(key, revoked_at=NOON)
-
-
-def new_key(organization: OrganizationId) -> ApiKey:
-    return ApiKey(
-        id=ApiKeyId(uuid.uuid4()),
-        organization_id=organization,
-        created_by=None,
-        name="ci",
-        prefix="pp_0000000",
-        digest=random.randbytes(32),
-        created_at=NOON,
-    )
-
-
-def new_project(organization: OrganizationId, name: str = "bot") -> Project:
-    return Project(
-        id=ProjectId(uuid.uuid4()), organization_id=organization, name=name, created_at=NOON
-    )
 
 
 @pytest.fixture
@@ -132,18 +39,6 @@ def keys(inner: Counted, clock: Hands) -> RememberedApiKeys:
 @pytest.fixture
 def projects(inner: Counted, clock: Hands) -> RememberedProjects:
     return RememberedProjects(inner, clock, SECONDS)
-
-
-async def turns(count: int = 5) -> None:
-    """Lets every task that can go on do so."""
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-async def until(holds) -> None:
-    async with asyncio.timeout(SOON_S):
-        while not holds():
-            await asyncio.sleep(0)
 
 
 # --- keys ----------------------------------------------------------------------------------------
@@ -377,82 +272,104 @@ async def test_an_organization_that_is_gone_is_asked_for_each_time(projects, inn
     assert inner.asked == 2
 
 
-# --- uses of keys --------------------------------------------------------------------------------
+# --- what this process changes -------------------------------------------------------------------
 
 
-async def test_uses_are_written_by_themselves(inner):
+@pytest.fixture
+def administration(inner, keys, projects) -> RememberedAdministration:
+    return RememberedAdministration(MemoryAdministration(inner.store), keys, projects)
+
+
+async def test_what_a_block_revokes_is_refused_at_once(keys, inner, administration):
     key = inner.key()
-    async with RememberedKeyUses.over(inner, every_s=0.001) as uses:
-        uses.noted(key.id, at(1))
-        await until(lambda: inner.store.keys[key.id].last_used_at == at(1))
-        uses.noted(key.id, at(61))
-        await until(lambda: inner.store.keys[key.id].last_used_at == at(61))
-    assert inner.batches == [{key.id: at(1)}, {key.id: at(61)}]
+    await keys.by_digest(key.digest)
+    async with administration.opened(key.organization_id) as opened:
+        await opened.put_key(key.revoked(at(1)))
+    assert (await keys.by_digest(key.digest)).revoked_at == at(1)
 
 
-async def test_nothing_is_written_where_nothing_was_noted(inner):
-    async with RememberedKeyUses.over(inner, every_s=0.001):
-        await asyncio.sleep(0.02)
-    assert inner.batches == []
-
-
-async def test_a_key_is_noted_once_a_minute(inner):
+async def test_a_key_that_a_block_removes_is_gone_at_once(keys, inner, administration):
     key = inner.key()
-    async with RememberedKeyUses.over(inner, every_s=0.001) as uses:
-        for second in range(180):
-            uses.noted(key.id, at(second))
-            await turns()
-    written = [instant for batch in inner.batches for instant in batch.values()]
-    assert len(written) <= 3
-    assert inner.store.keys[key.id].last_used_at == at(120)
+    await keys.by_digest(key.digest)
+    async with administration.opened(key.organization_id) as opened:
+        await opened.remove_key(key.id)
+    assert await keys.by_digest(key.digest) is None
 
 
-async def test_many_keys_are_written_in_one_go_when_the_block_is_left(inner):
-    noted = [inner.key() for _ in range(20)]
-    async with RememberedKeyUses.over(inner) as uses:
-        for key in noted:
-            uses.noted(key.id, at(1))
-        assert inner.batches == []
-    assert inner.batches == [{key.id: at(1) for key in noted}]
+async def test_the_name_of_a_removed_project_makes_a_new_one_at_once(
+    projects, inner, administration
+):
+    ours = inner.organization()
+    before = await projects.ensure(ours, new_project(ours))
+    async with administration.opened(ours) as opened:
+        await opened.remove_project(before.id, NOON)
+    wanted = new_project(ours)
+    assert await projects.ensure(ours, wanted) == wanted
 
 
-@pytest.mark.parametrize("error", [Unavailable("down"), RuntimeError("a fault of ours")])
-async def test_a_database_that_is_away_delays_the_writing_only(inner, caplog, error):
-    key, other = inner.key(), inner.key()
-    inner.fail = error
-    with caplog.at_level(logging.WARNING):
-        async with RememberedKeyUses.over(inner, every_s=0.001) as uses:
-            uses.noted(key.id, at(1))
-            await until(lambda: inner.asked >= 2)
-            uses.noted(key.id, at(61))
-            uses.noted(other.id, at(2))
-            inner.fail = None
-            await until(lambda: inner.batches)
-    assert inner.batches == [{key.id: at(61), other.id: at(2)}]
-    assert "could not be written yet" in caplog.text
-
-
-@pytest.mark.slow
-async def test_a_database_that_never_answers_holds_up_no_stop(inner, caplog):
+async def test_nothing_of_a_removed_organization_is_remembered(
+    keys, projects, inner, administration
+):
     key = inner.key()
-    inner.gate = asyncio.Event()
-    async with asyncio.timeout(SOON_S):
-        async with RememberedKeyUses.over(inner, every_s=0.001) as uses:
-            uses.noted(key.id, at(1))
-            await until(lambda: inner.asked)
-    assert inner.batches == []
-    assert "were not written" in caplog.text
+    ours = key.organization_id
+    await keys.by_digest(key.digest)
+    await projects.ensure(ours, new_project(ours))
+    async with administration.opened(ours) as opened:
+        await opened.remove(NOON)
+    assert await keys.by_digest(key.digest) is None
+    with pytest.raises(NotFound):
+        await projects.ensure(ours, new_project(ours))
 
 
-async def test_notes_are_bounded_while_the_database_is_away(inner):
-    inner.fail = Unavailable("down")
-    async with RememberedKeyUses.over(inner, every_s=0.001) as uses:
-        for n in range(NOTES_MAX + 100):
-            uses.noted(ApiKeyId(uuid.UUID(int=n)), at(n))
-            if n % 1000 == 0:
-                await until(lambda seen=inner.asked: inner.asked > seen)
-        inner.fail = None
-    [batch] = inner.batches
-    assert len(batch) == NOTES_MAX
-    assert ApiKeyId(uuid.UUID(int=NOTES_MAX + 99)) in batch
-    assert ApiKeyId(uuid.UUID(int=0)) not in batch
+async def test_a_block_that_fails_makes_everything_be_asked_for_anew(keys, inner, administration):
+    """Its COMMIT may have come through although its answer did not."""
+    key = inner.key()
+    await keys.by_digest(key.digest)
+
+    async def fail() -> None:
+        async with administration.opened(key.organization_id):
+            inner.revoke(key)
+            raise Conflict("no")
+
+    with pytest.raises(Conflict):
+        await fail()
+    assert (await keys.by_digest(key.digest)).revoked_at == NOON
+
+
+async def test_an_answer_from_before_a_block_is_not_remembered(keys, inner, administration):
+    key = inner.key()
+    gate = inner.gate = asyncio.Event()
+    early = asyncio.create_task(keys.by_digest(key.digest))
+    await turns()
+    inner.gate = None
+    async with administration.opened(key.organization_id) as opened:
+        await opened.put_key(key.revoked(at(1)))
+    gate.set()
+    assert await early == key
+    assert (await keys.by_digest(key.digest)).revoked_at == at(1)
+
+
+async def test_other_organizations_stay_remembered(keys, projects, inner, administration):
+    ours, theirs = inner.key(), inner.key()
+    await keys.by_digest(theirs.digest)
+    kept = await projects.ensure(theirs.organization_id, new_project(theirs.organization_id))
+    before = inner.asked
+    async with administration.opened(ours.organization_id) as opened:
+        await opened.put_key(ours.revoked(at(1)))
+    await keys.by_digest(theirs.digest)
+    again = new_project(theirs.organization_id)
+    assert await projects.ensure(theirs.organization_id, again) == kept
+    assert inner.asked == before
+
+
+async def test_a_project_that_turned_out_to_be_gone_is_asked_for_anew(projects, inner):
+    ours = inner.organization()
+    gone = await projects.ensure(ours, new_project(ours))
+    kept = await projects.ensure(ours, new_project(ours, "kept"))
+    del inner.store.projects[gone.id]  # by another process
+    projects.forget(gone.id)
+    wanted = new_project(ours)
+    assert await projects.ensure(ours, wanted) == wanted
+    before = inner.asked
+    assert await projects.ensure(ours, new_project(ours, "kept")) == kept
+    assert inner.asked == before

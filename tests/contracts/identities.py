@@ -2,9 +2,11 @@
 
 import asyncio
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from adapters.memory.administration import MemoryAdministration, MemoryRemovals
+from adapters.memory.directory import MemoryDirectory
 from adapters.memory.identity import (
     MemoryApiKeys,
     MemoryOrganizations,
@@ -12,6 +14,8 @@ from adapters.memory.identity import (
     MemoryUsers,
 )
 from adapters.memory.store import MemoryStore
+from adapters.postgres.administration import PostgresAdministration
+from adapters.postgres.directory import PostgresDirectory
 from adapters.postgres.engine import Pool
 from adapters.postgres.identity import (
     PostgresApiKeys,
@@ -19,15 +23,23 @@ from adapters.postgres.identity import (
     PostgresProjects,
     PostgresUsers,
 )
-from adapters.remembered import RememberedApiKeys, RememberedProjects
+from adapters.postgres.removals import PostgresRemovals
+from adapters.remembered import (
+    RememberedAdministration,
+    RememberedApiKeys,
+    RememberedProjects,
+)
+from application.identity.administration import Administration, Directory, Removals
 from application.identity.ports import ApiKeys, Organizations, Projects, Users
-from domain.identity.organization import Membership, Organization, Project, Role
+from domain.identity.audit import OPERATOR
+from domain.identity.founding import Founding
+from domain.identity.organization import Membership, Project, Role
 from domain.identity.user import Claims, User
-from domain.ids import OrganizationId, ProjectId, UserId
+from domain.ids import MembershipId, OrganizationId, ProjectId, UserId
 from tests.builders import NOON
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """The ports of identity over one store, and what tests need of it that no port gives."""
 
@@ -35,6 +47,9 @@ class Identity:
     projects: Projects
     users: Users
     organizations: Organizations
+    directory: Directory
+    administration: Administration
+    removals: Removals
     backend: MemoryStore | Pool
 
     async def warm(self) -> None:
@@ -43,77 +58,87 @@ class Identity:
             naps = range(self.backend.get_max_size())
             await asyncio.gather(*(self.backend.execute("SELECT pg_sleep(0.1)") for _ in naps))
 
-    async def person(self) -> User:
-        claims = Claims(issuer="test", subject=uuid.uuid4().hex, email="ada@example.com")
+    async def person(self, email: str = "ada@example.com", display_name: str = "") -> User:
+        claims = Claims(
+            issuer="test", subject=uuid.uuid4().hex, email=email, display_name=display_name
+        )
         return await self.users.signed_in(claims, new=UserId(uuid.uuid4()), at=NOON)
+
+    async def founded(self, name: str = "Ours", at: datetime = NOON) -> Founding:
+        """A new organization, with an owner of its own and the project `onboarding`."""
+        owner = await self.person()
+        made = founding(owner.id, name, at)
+        await self.organizations.found(made)
+        return made
 
     async def organization(self) -> OrganizationId:
         """A new one, with an owner of its own and the project `onboarding`."""
-        organization = new_organization()
-        owner = await self.person()
-        await self.organizations.found(
-            organization, owner.id, new_project("onboarding", organization.id)
-        )
-        return organization.id
+        return (await self.founded()).organization.id
 
     async def join(self, user: UserId, at: datetime) -> OrganizationId:
         """Makes the user a MEMBER of another organization, since the instant `at`."""
         organization = await self.organization()
-        membership = Membership(
-            organization_id=organization, user_id=user, role=Role.MEMBER, created_at=at
-        )
-        if isinstance(self.backend, MemoryStore):
-            self.backend.memberships[organization, user] = membership
-        else:
-            await self.backend.execute(
-                "INSERT INTO memberships VALUES ($1, $2, $3, 'MEMBER', $4)",
-                uuid.uuid4(),
-                organization,
-                user,
-                at,
-            )
+        async with self.administration.opened(organization) as opened:
+            await opened.put_membership(new_membership(organization, user, at=at))
         return organization
 
 
-def new_organization(name: str = "Ours", at: datetime = NOON) -> Organization:
-    return Organization(id=OrganizationId(uuid.uuid4()), name=name, created_at=at)
+def founding(owner: UserId, name: str = "Ours", at: datetime = NOON) -> Founding:
+    return Founding.of(name, owner, OPERATOR, uuid.uuid4, at)
 
 
-def new_project(name: str, organization: OrganizationId, description: str = "") -> Project:
+def new_membership(
+    organization: OrganizationId, user: UserId, role: Role = Role.MEMBER, at: datetime = NOON
+) -> Membership:
+    return Membership(
+        id=MembershipId(uuid.uuid4()),
+        organization_id=organization,
+        user_id=user,
+        role=role,
+        created_at=at,
+    )
+
+
+def new_project(
+    name: str, organization: OrganizationId, description: str = "", at: datetime = NOON
+) -> Project:
     return Project(
         id=ProjectId(uuid.uuid4()),
         organization_id=organization,
         name=name,
         description=description,
-        created_at=NOON,
+        created_at=at,
     )
 
 
 def over_memory(store: MemoryStore) -> Identity:
     return Identity(
-        MemoryApiKeys(store),
-        MemoryProjects(store),
-        MemoryUsers(store),
-        MemoryOrganizations(store),
-        store,
+        keys=MemoryApiKeys(store),
+        projects=MemoryProjects(store),
+        users=MemoryUsers(store),
+        organizations=MemoryOrganizations(store),
+        directory=MemoryDirectory(store),
+        administration=MemoryAdministration(store),
+        removals=MemoryRemovals(store),
+        backend=store,
     )
 
 
 def over_postgres(pool: Pool) -> Identity:
     return Identity(
-        PostgresApiKeys(pool),
-        PostgresProjects(pool),
-        PostgresUsers(pool),
-        PostgresOrganizations(pool),
-        pool,
+        keys=PostgresApiKeys(pool),
+        projects=PostgresProjects(pool),
+        users=PostgresUsers(pool),
+        organizations=PostgresOrganizations(pool),
+        directory=PostgresDirectory(pool),
+        administration=PostgresAdministration(pool),
+        removals=PostgresRemovals(pool),
+        backend=pool,
     )
 
 
 def remembered(inner: Identity) -> Identity:
-    return Identity(
-        RememberedApiKeys(inner.keys, lambda: NOON, 30),
-        RememberedProjects(inner.projects, lambda: NOON, 30),
-        inner.users,
-        inner.organizations,
-        inner.backend,
-    )
+    keys = RememberedApiKeys(inner.keys, lambda: NOON, 30)
+    projects = RememberedProjects(inner.projects, lambda: NOON, 30)
+    administration = RememberedAdministration(inner.administration, keys, projects)
+    return replace(inner, keys=keys, projects=projects, administration=administration)

@@ -2,17 +2,19 @@
 
 import hashlib
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.errors import Unauthenticated
+from domain.errors import Invalid, Unauthenticated
 from domain.identity.api_key import (
     ALL_SCOPES,
     PREFIX_LENGTH,
     RANDOM_BYTES,
     ApiKey,
+    Expiration,
     Scope,
     digest_of,
     secret_of,
@@ -85,3 +87,49 @@ def test_a_revoked_key_is_refused_like_an_unknown_one():
 
 def test_a_key_has_every_scope_unless_told_otherwise():
     assert KEY.scopes == ALL_SCOPES == {Scope.INGEST, Scope.READ, Scope.EVALUATE}
+
+
+@given(
+    st.none() | st.integers(-20, 20).map(at),
+    st.none() | st.integers(-20, 20).map(at),
+    st.integers(-20, 20).map(at),
+)
+def test_a_key_is_active_where_it_passes(revoked_at, expires_at, now):
+    key = replace(KEY, revoked_at=revoked_at, expires_at=expires_at)
+    if key.is_active(now):
+        assert key.checked(now) is None
+    else:
+        with pytest.raises(Unauthenticated):
+            key.checked(now)
+    assert key.is_active(now) == (revoked_at is None and (expires_at is None or now < expires_at))
+
+
+def test_a_key_lives_ninety_days_or_for_ever():
+    assert [str(one) for one in Expiration] == ["never", "90d"]
+    assert Expiration.NEVER.after(NOON) is None
+    assert Expiration.DAYS_90.after(NOON) == NOON + timedelta(days=90)
+
+
+def test_a_key_is_revoked_once():
+    revoked = KEY.revoked(at(1))
+    assert revoked == replace(KEY, revoked_at=at(1))
+    assert revoked.revoked(at(2)) == revoked
+    assert not revoked.is_active(at(-100))
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        ({"revoked_at": at(1), "expires_at": at(9)}, "revoked"),
+        ({"revoked_at": at(1), "expires_at": None}, "revoked"),
+        ({"expires_at": None}, "never expires"),
+    ],
+)
+def test_a_revoked_or_everlasting_key_is_not_rotated(said, word):
+    with pytest.raises(Invalid, match=word):
+        replace(KEY, **said).check_rotatable()
+
+
+def test_a_key_that_expires_or_has_expired_is_rotated():
+    assert replace(KEY, expires_at=at(-1)).check_rotatable() is None
+    assert replace(KEY, expires_at=at(1)).check_rotatable() is None

@@ -1,0 +1,11 @@
+"""A world of organizations over memory, for whoever asks for one."""
+
+import pytest
+
+from adapters.memory.store import MemoryStore
+from tests.worlds import World, memory_ports
+
+
+@pytest.fixture
+def world() -> World:
+    return World(memory_ports(MemoryStore()))

@@ -1,0 +1,96 @@
+"""Organizations: an owner stays; descriptions. Names: test_names.py."""
+
+import unicodedata
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.errors import Conflict, Invalid
+from domain.identity.organization import (
+    DESCRIPTION_MAX,
+    FIRST_ORGANIZATION,
+    FIRST_PROJECT,
+    NAME_MAX,
+    Role,
+    check_an_owner_stays,
+    checked_description,
+    checked_name,
+)
+from domain.ids import UserId
+
+ADA, BOB, CID = (UserId(uuid.UUID(int=n)) for n in range(3))
+USERS = st.sampled_from([ADA, BOB, CID])
+KEPT = "\t\n\r"
+
+
+def test_the_roles_are_the_published_ones():
+    assert [str(role) for role in Role] == ["OWNER", "ADMIN", "MEMBER"]
+
+
+def test_the_first_names_are_the_published_ones():
+    assert (FIRST_ORGANIZATION, FIRST_PROJECT) == ("My Organization", "onboarding")
+    assert checked_name(FIRST_ORGANIZATION, "name") == FIRST_ORGANIZATION
+    assert checked_name(FIRST_PROJECT, "name") == FIRST_PROJECT
+    assert NAME_MAX == 255
+
+
+@pytest.mark.parametrize("owners", [[], [ADA], [ADA, ADA]])
+def test_the_last_owner_stays(owners):
+    with pytest.raises(Conflict):
+        check_an_owner_stays(owners, ADA)
+
+
+@given(st.lists(USERS), USERS)
+def test_who_leaves_leaves_another_owner(owners, leaving):
+    if any(owner != leaving for owner in owners):
+        assert check_an_owner_stays(owners, leaving) is None
+    else:
+        with pytest.raises(Conflict):
+            check_an_owner_stays(owners, leaving)
+
+
+@pytest.mark.parametrize(
+    ("sent", "description"),
+    [
+        ("", ""),
+        (" \t\r\n ", ""),
+        ("  Sells things.\n", "Sells things."),
+        ("one\ttwo\r\nthree\n\nfour", "one\ttwo\r\nthree\n\nfour"),
+        ("Ünïcode 🔑 日本", "Ünïcode 🔑 日本"),
+        ("x" * 2_000, "x" * 2_000),
+        (" " * 3_000 + "x" * 2_000 + "\n", "x" * 2_000),
+        ("a\u200bb\u2028c", "a\u200bb\u2028c"),  # odd, and no control characters
+    ],
+)
+def test_a_description_is_trimmed_and_taken(sent, description):
+    assert checked_description(sent, "description") == description
+
+
+@pytest.mark.parametrize("character", [chr(n) for n in range(256)])
+def test_control_characters_are_refused_but_tab_and_line_breaks(character):
+    text = f"a{character}b"
+    if unicodedata.category(character) != "Cc" or character in KEPT:
+        assert checked_description(text, "description") == text
+        return
+    with pytest.raises(Invalid) as refused:
+        checked_description(text, "description")
+    assert [error.field for error in refused.value.errors] == ["description"]
+
+
+def test_a_longer_description_is_refused_naming_the_field():
+    with pytest.raises(Invalid) as refused:
+        checked_description("x" * (DESCRIPTION_MAX + 1), "description")
+    assert [error.field for error in refused.value.errors] == ["description"]
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_what_is_taken_is_taken_again_unchanged(text):
+    try:
+        description = checked_description(text, "description")
+    except Invalid:
+        assert any(unicodedata.category(one) == "Cc" for one in text)
+        return
+    assert checked_description(description, "description") == description == text.strip()
+    assert not any(unicodedata.category(one) == "Cc" and one not in KEPT for one in description)

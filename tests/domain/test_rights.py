@@ -1,0 +1,82 @@
+"""What each role may do: the table of the contract, written out once more."""
+
+from itertools import product
+
+import pytest
+
+from domain.errors import Forbidden
+from domain.identity.organization import Role
+from domain.identity.rights import RIGHTS, TO_INVITE, TO_REMOVE, Action, check_right
+
+OWNER, ADMIN, MEMBER = Role.OWNER, Role.ADMIN, Role.MEMBER
+TABLE = {
+    # read organization, members, invitations, projects, keys, usage; create an API key; issue a
+    # CLI code; leave
+    Action.READ: {OWNER, ADMIN, MEMBER},
+    Action.CREATE_KEY: {OWNER, ADMIN, MEMBER},
+    Action.ISSUE_LOGIN_CODE: {OWNER, ADMIN, MEMBER},
+    Action.LEAVE: {OWNER, ADMIN, MEMBER},
+    # rename organization; create, update project; rotate, revoke, delete key; revoke invitation;
+    # invite as MEMBER; remove another MEMBER
+    Action.RENAME: {OWNER, ADMIN},
+    Action.CREATE_PROJECT: {OWNER, ADMIN},
+    Action.CHANGE_PROJECT: {OWNER, ADMIN},
+    Action.CHANGE_KEY: {OWNER, ADMIN},
+    Action.REVOKE_INVITATION: {OWNER, ADMIN},
+    Action.INVITE_MEMBER: {OWNER, ADMIN},
+    Action.REMOVE_MEMBER: {OWNER, ADMIN},
+    # invite as ADMIN; change another member's role; remove an ADMIN or another OWNER; delete
+    # project; delete organization
+    Action.INVITE_ADMIN: {OWNER},
+    Action.CHANGE_ROLE: {OWNER},
+    Action.REMOVE_ADMIN: {OWNER},
+    Action.REMOVE_OWNER: {OWNER},
+    Action.DELETE_PROJECT: {OWNER},
+    Action.DELETE: {OWNER},
+    # invite as OWNER
+    Action.INVITE_OWNER: set(),
+    # ours
+    Action.READ_AUDIT_LOG: {OWNER, ADMIN},
+}
+
+
+def test_the_table_is_complete():
+    assert set(TABLE) == set(Action)
+    assert set(RIGHTS) == set(Role)
+
+
+@pytest.mark.parametrize(("role", "action"), list(product(Role, Action)))
+def test_a_role_may_do_what_the_table_says_and_nothing_else(role, action):
+    if role in TABLE[action]:
+        assert check_right(role, action) is None
+        return
+    with pytest.raises(Forbidden) as refused:
+        check_right(role, action)
+    assert action in refused.value.message
+    for one in Role:
+        assert (one in refused.value.message.removesuffix(action)) == (one in TABLE[action])
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        (Action.RENAME, "Only OWNER or ADMIN may rename this organization"),
+        (Action.DELETE, "Only OWNER may delete this organization"),
+        (Action.INVITE_OWNER, "Nobody may invite an OWNER"),
+    ],
+)
+def test_a_refusal_says_whose_right_it_is(action, said):
+    with pytest.raises(Forbidden) as refused:
+        check_right(Role.MEMBER, action)
+    assert refused.value.message == said
+
+
+def test_whom_one_invites_or_removes_decides_which_right_it_takes():
+    invite = {MEMBER: Action.INVITE_MEMBER, ADMIN: Action.INVITE_ADMIN, OWNER: Action.INVITE_OWNER}
+    remove = {MEMBER: Action.REMOVE_MEMBER, ADMIN: Action.REMOVE_ADMIN, OWNER: Action.REMOVE_OWNER}
+    assert invite == TO_INVITE
+    assert remove == TO_REMOVE
+
+
+def test_more_is_never_less():
+    assert RIGHTS[MEMBER] < RIGHTS[ADMIN] < RIGHTS[OWNER]

@@ -1,0 +1,119 @@
+"""Organizations at work: every use case over one set of ports, with people and a clock."""
+
+import random
+import uuid
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from adapters.memory.administration import MemoryAdministration, MemoryRemovals
+from adapters.memory.directory import MemoryDirectory
+from adapters.memory.identity import (
+    MemoryApiKeys,
+    MemoryKeyUse,
+    MemoryOrganizations,
+    MemoryProjects,
+    MemoryTokens,
+    MemoryUsers,
+)
+from adapters.memory.store import MemoryStore
+from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
+from application.use_cases import Ports, UseCases
+from domain.identity.audit import AuditEntry, Origin
+from domain.identity.caller import Person
+from domain.identity.organization import Membership, Role
+from domain.identity.user import Claims
+from domain.ids import MembershipId, OrganizationId, ProjectId, UserId
+from domain.page import LIMIT_MAX, Window
+from tests.builders import NOON, prices
+
+
+def memory_ports(store: MemoryStore) -> Ports:
+    return Ports(
+        traces=MemoryTraces(store, prices()),
+        sessions=MemorySessions(store),
+        analytics=MemoryTraceAnalytics(store),
+        keys=MemoryApiKeys(store),
+        uses=MemoryKeyUse(store),
+        projects=MemoryProjects(store),
+        users=MemoryUsers(store),
+        organizations=MemoryOrganizations(store),
+        directory=MemoryDirectory(store),
+        administration=MemoryAdministration(store),
+        removals=MemoryRemovals(store),
+        tokens=MemoryTokens({}),
+        parts={},
+        random=random.randbytes,
+    )
+
+
+@dataclass(slots=True)
+class World:
+    """Its clock stands still until it is moved, its ids ascend, its people have browsers."""
+
+    ports: Ports
+    now: datetime = NOON
+    last_id: int = field(default_factory=lambda: uuid.uuid4().int >> 32 << 32)
+
+    def forward(self, **period: float) -> None:
+        self.now += timedelta(**period)
+
+    def with_ports(self, **swapped: object) -> UseCases:
+        """The use cases where some ports are others than this world's."""
+        own = {"clock": lambda: self.now, "new_id": self.new_id}
+        return UseCases.over(replace(self.ports, **own | swapped))
+
+    def new_id(self) -> uuid.UUID:
+        """Unlike any other world's; of what is made at one instant the later has the greater."""
+        self.last_id += 1
+        return uuid.UUID(int=self.last_id)
+
+    @property
+    def do(self) -> UseCases:
+        return self.with_ports()
+
+    async def person(self, name: str, **said: object) -> Person:
+        """Somebody new who signed in, with the address `<name>@example.com`."""
+        claims = Claims(
+            issuer="test",
+            subject=uuid.uuid4().hex,
+            email=f"{name}@example.com",
+            display_name=name.title(),
+        )
+        user = await self.ports.users.signed_in(claims, new=UserId(uuid.uuid4()), at=self.now)
+        return replace(Person(user, origin=Origin("192.0.2.1", f"{name}'s browser")), **said)
+
+    async def join(self, organization: OrganizationId, person: Person, role: Role) -> None:
+        """Makes somebody a member, past all rules."""
+        membership = Membership(
+            id=MembershipId(uuid.uuid4()),
+            organization_id=organization,
+            user_id=person.user.id,
+            role=role,
+            created_at=self.now,
+        )
+        async with self.ports.administration.opened(organization) as opened:
+            await opened.put_membership(membership)
+
+    async def member(
+        self, organization: OrganizationId, name: str, role: Role = Role.MEMBER
+    ) -> Person:
+        person = await self.person(name)
+        await self.join(organization, person, role)
+        return person
+
+    async def roles(self, organization: OrganizationId) -> dict[UserId, Role]:
+        members = await self.ports.directory.members(organization)
+        return {one.membership.user_id: one.membership.role for one in members}
+
+    async def membership(self, organization: OrganizationId, person: Person) -> Membership:
+        return await self.do.resolve_membership(person, organization)
+
+    async def project(self, organization: OrganizationId) -> ProjectId:
+        """The newest project."""
+        return (await self.ports.directory.projects(organization))[0].id
+
+    async def log(self, organization: OrganizationId) -> list[AuditEntry]:
+        """All that the audit log tells, newest first; at most LIMIT_MAX entries."""
+        page = await self.ports.directory.audit_log(organization, Window(limit=LIMIT_MAX))
+        assert page.end is None
+        return list(page.items)
