@@ -15,6 +15,7 @@ from adapters.memory.identity import (
     MemoryTokens,
     MemoryUsers,
 )
+from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from application.use_cases import Ports, UseCases
@@ -41,6 +42,7 @@ def memory_ports(store: MemoryStore) -> Ports:
         administration=MemoryAdministration(store),
         removals=MemoryRemovals(store),
         tokens=MemoryTokens({}),
+        limiter=MemoryRateLimiter(monotonic_us),
         parts={},
         random=random.randbytes,
     )

@@ -122,6 +122,7 @@ def main(sizes: Sequence[int] = tuple(COUNTS)) -> None:
             "PANDAPROBE_REDIS_URL": servers.redis_url,
             "PANDAPROBE_PORT": str(port),
             "PANDAPROBE_LOG_LEVEL": "WARNING",
+            "PANDAPROBE_RATE_LIMIT_ENABLED": "off",  # tests/benchmarks/limiter.py has its cost
         }
         floor_port = free_port()
         print(machine(), "\n", flush=True)

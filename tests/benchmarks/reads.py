@@ -230,6 +230,7 @@ def main(sizes: Sequence[int] = ()) -> int:
             "PANDAPROBE_REDIS_URL": servers.redis_url,
             "PANDAPROBE_DATA_DIR": settings.data_dir,
             "PANDAPROBE_APP_ENV": "development",
+            "PANDAPROBE_RATE_LIMIT_ENABLED": "off",
             "PANDAPROBE_AUTH_DEV_ISSUER": "on",
             "PANDAPROBE_LOG_LEVEL": "WARNING",
         }

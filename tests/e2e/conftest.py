@@ -44,9 +44,16 @@ class DevServer:
 
 
 def own_environ(folder: Path, port: int) -> dict[str, str]:
-    """The environment of this process without settings of ours, but for folder and port."""
+    """The environment of this process without settings of ours, but for folder and port.
+
+    Nothing is limited: tests send what nobody would send in a minute.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PANDAPROBE_")}
-    return kept | {"PANDAPROBE_DATA_DIR": str(folder), "PANDAPROBE_PORT": str(port)}
+    return kept | {
+        "PANDAPROBE_DATA_DIR": str(folder),
+        "PANDAPROBE_PORT": str(port),
+        "PANDAPROBE_RATE_LIMIT_ENABLED": "off",
+    }
 
 
 def read_env(path: Path) -> dict[str, str]:

@@ -10,9 +10,10 @@ from adapters.tokens import DevelopmentIssuer
 from domain.errors import Unauthenticated
 from entrypoints import doctor
 from entrypoints.cli import main
-from entrypoints.composition import build_app, sign_in_state, tokens
+from entrypoints.composition import build_app
 from entrypoints.identity_provider import FIREBASE_JWKS, IdentityProvider, identity_provider
 from entrypoints.settings import Settings, SettingsError, read_settings
+from entrypoints.sign_in import sign_in_state, tokens
 from tests.adapters.publishing import JWKS, publishing
 
 SECRET = "a secret that both sides know, of 32 bytes and more"

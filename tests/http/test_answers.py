@@ -17,7 +17,7 @@ from application.use_cases import UseCases
 from domain.errors import Conflict, FieldError, Invalid, LimitExceeded, Unavailable
 from entrypoints.http.app import create_app
 from tests.http.asgi import chunk, exchange
-from tests.http.conftest import CONFIG, ORIGIN, Site, a_trace, mistakes
+from tests.http.conftest import CONFIG, ORIGIN, UNLIMITED, Site, a_trace, mistakes
 
 PATHS = [
     ("GET", "/", 200),
@@ -283,7 +283,7 @@ async def test_hooks_run_before_and_after_serving() -> None:
     async def closed() -> None:
         ran.append("closed")
 
-    app = create_app(UseCases.over(site.ports), CONFIG, [opened], [closed])
+    app = create_app(UseCases.over(site.ports), CONFIG, UNLIMITED, [opened], [closed])
     async with AsyncTestClient(app) as client:
         assert ran == ["opened"]
         assert (await client.get("/health")).status_code == 200

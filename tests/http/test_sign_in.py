@@ -14,8 +14,8 @@ from joserfc.jwk import ECKey, OctKey
 
 from adapters.tokens import DevelopmentIssuer
 from application.use_cases import utc_now
-from entrypoints.composition import tokens
 from entrypoints.settings import read_settings
+from entrypoints.sign_in import tokens
 from tests.http.conftest import Site
 from tests.http.openid_provider import ADA, CALLBACK, openid_provider
 

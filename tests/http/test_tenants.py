@@ -20,6 +20,7 @@ from adapters.memory.identity import (
     MemoryTokens,
     MemoryUsers,
 )
+from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from adapters.postgres.engine import Pool
@@ -39,7 +40,7 @@ from entrypoints.http.config import HttpConfig
 from tests.builders import prices
 from tests.contracts import data_plane
 from tests.contracts.data_plane import DataPlane
-from tests.http.conftest import a_span, a_trace
+from tests.http.conftest import UNLIMITED, a_span, a_trace
 
 DEEP = "[" * 15_000 + "]" * 15_000
 TENANTS = ("ours", "the other project", "the other organization")
@@ -68,6 +69,7 @@ def managed_in(store: MemoryStore) -> dict[str, Any]:
         "directory": MemoryDirectory(store),
         "administration": MemoryAdministration(store),
         "removals": MemoryRemovals(store),
+        "limiter": MemoryRateLimiter(monotonic_us),
     }
 
 
@@ -122,7 +124,7 @@ async def ports(database: Pool | None) -> AsyncIterator[Ports]:
 async def tenants(ports: Ports) -> AsyncIterator[dict[str, Tenant]]:
     """Two projects of one organization, and one of the same name of another."""
     use = UseCases.over(ports)
-    app = create_app(use, HttpConfig(version="", environment="test"))
+    app = create_app(use, HttpConfig(version="", environment="test"), UNLIMITED)
 
     async def key() -> str:
         claims = Claims(issuer="test", subject=uuid.uuid4().hex, email="a@example.com")
@@ -313,7 +315,7 @@ async def test_what_is_too_deep_for_anybody_is_named_and_not_stored(pool):
         user = await ports.users.signed_in(claims, new=UserId(uuid.uuid4()), at=utc_now())
         membership = await use.resolve_membership(Person(user), None)
         _, secret = await use.issue_key(membership.organization_id, name="k")
-        app = create_app(use, HttpConfig(version="", environment="test"))
+        app = create_app(use, HttpConfig(version="", environment="test"), UNLIMITED)
         head = {"x-api-key": secret, "x-project-name": "deep"}
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://test"
