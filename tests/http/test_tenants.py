@@ -22,6 +22,8 @@ from adapters.memory.identity import (
 )
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
+from adapters.postgres.administration import PostgresAdministration
+from adapters.postgres.directory import PostgresDirectory
 from adapters.postgres.engine import Pool
 from adapters.postgres.identity import (
     PostgresApiKeys,
@@ -29,6 +31,7 @@ from adapters.postgres.identity import (
     PostgresProjects,
     PostgresUsers,
 )
+from adapters.postgres.removals import PostgresRemovals
 from adapters.remembered import RememberedApiKeys, RememberedProjects
 from application.use_cases import Ports, UseCases, utc_now
 from domain.identity.caller import Person
@@ -62,15 +65,6 @@ class Tenant:
         return page["items"]
 
 
-def managed_in(store: MemoryStore) -> dict[str, Any]:
-    """The ports that no request of a data plane comes to."""
-    return {
-        "directory": MemoryDirectory(store),
-        "administration": MemoryAdministration(store),
-        "removals": MemoryRemovals(store),
-    }
-
-
 def over_memory() -> Ports:
     store = MemoryStore()
     return Ports(
@@ -82,7 +76,9 @@ def over_memory() -> Ports:
         projects=MemoryProjects(store),
         users=MemoryUsers(store),
         organizations=MemoryOrganizations(store),
-        **managed_in(store),
+        directory=MemoryDirectory(store),
+        administration=MemoryAdministration(store),
+        removals=MemoryRemovals(store),
         tokens=MemoryTokens({}),
         parts={},
     )
@@ -98,7 +94,9 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         projects=RememberedProjects(PostgresProjects(pool), utc_now, 30),
         users=PostgresUsers(pool),
         organizations=PostgresOrganizations(pool),
-        **managed_in(MemoryStore()),
+        directory=PostgresDirectory(pool),
+        administration=PostgresAdministration(pool),
+        removals=PostgresRemovals(pool),
         tokens=MemoryTokens({}),
         parts={},
     )
