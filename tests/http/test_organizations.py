@@ -198,6 +198,14 @@ class TestOrganizations:
         assert await somebody(site, "eve@example.com").got("/me/invitations") == []
         assert (await ada("DELETE", ours)).status_code == 403
 
+    async def test_one_that_goes_while_it_is_read(
+        self, site: Site, ada: Somebody, ours: str
+    ) -> None:
+        del site.store.organizations[OrganizationId(uuid.UUID(ours[-36:]))]
+        gone = await ada("GET", ours)
+        unknown = await ada("GET", f"/organizations/{uuid.uuid4()}")
+        assert (gone.status_code, gone.json()) == (403, unknown.json())
+
     @pytest.mark.parametrize(
         "path",
         [
