@@ -100,7 +100,8 @@ class TestProfile:
         self, site: Site, ada: Somebody, ours: str
     ) -> None:
         other = await ada.did("POST", "/organizations", {"name": "Other"})
-        for header in (other["id"], ours[-36:].upper(), "", f"{{{other['id']}}}"):
+        foreign = str(uuid.uuid4())
+        for header in (other["id"], foreign, ours[-36:].upper(), "", f"{{{other['id']}}}"):
             answer = await ada("GET", ours, x_organization_id=header)
             assert (answer.status_code, answer.json()["name"]) == (200, "Acme")
 
