@@ -13,10 +13,9 @@ STEP: Final = 2_000  # rows of one transaction, with their payloads
 KEPT: Final = timedelta(hours=1)
 
 SWEPT: Final = tuple(
-    table._meta.tablename  # noqa: SLF001 - Piccolo's own way to a table's name
-    for table in ALL
-    if any(column._meta.name == "project_id" for column in table._meta.columns)  # noqa: SLF001
-    and table._meta.tablename != "removals"  # noqa: SLF001
+    meta.tablename
+    for meta in (table._meta for table in ALL)  # noqa: SLF001 - Piccolo's own way to a table's name
+    if meta.tablename != "removals" and "project_id" in {one._meta.name for one in meta.columns}  # noqa: SLF001 - and to its columns'
 )
 # Of several workers each takes another project.
 NEXT: Final = """

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from application.identity.administration import Directory
+from application.identity.authenticate import NOT_A_MEMBER
 from application.identity.office import Offices
 from application.identity.ports import Organizations
 from application.ports import Clock, NewId
+from domain.errors import Forbidden, NotFound
 from domain.identity.audit import AuditAction, AuditEntry
 from domain.identity.caller import Person
 from domain.identity.founding import Founding
@@ -47,8 +49,11 @@ class ReadOrganization:
     directory: Directory
 
     async def __call__(self, membership: Membership) -> Organization:
-        """Raises NotFound where it went meanwhile, Unavailable."""
-        return await self.directory.organization(membership.organization_id)
+        """Raises Forbidden where it went meanwhile, as where it never was; Unavailable."""
+        try:
+            return await self.directory.organization(membership.organization_id)
+        except NotFound as gone:
+            raise Forbidden(NOT_A_MEMBER) from gone
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,8 @@ def test_the_values_of_the_example_are_the_defaults():
 @pytest.mark.parametrize("field", FIELDS)
 def test_the_page_tells_the_default(field):
     default = getattr(Settings(), field)
-    text = "off" if default is False else {None: "none", (): "none"}.get(default, str(default))
+    spelled = {None: "none", (): "none", "True": "on", "False": "off"}
+    text = spelled.get(default if default in {None, ()} else str(default), str(default))
     row = re.search(rf"^\| `{variable(field)}` \|([^|]+)\|", PAGE, re.MULTILINE)
     assert row
     assert row[1].strip().replace("`", "").split(";")[0] == text

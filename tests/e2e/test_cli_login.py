@@ -29,7 +29,7 @@ STATE = "a+b/c=~ %&<é>"  # the command line gets back what it sent, whatever th
 class Answer(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path != "/favicon.ico":
-            self.server.asked.put(self.path)  # type: ignore[attr-defined]
+            self.server.asked.put(self.path)  # type: ignore[attr-defined]  # a queue of this test
         self.send_response(200)
         self.end_headers()
         self.wfile.write(b"You can close this page.")
@@ -69,7 +69,7 @@ class CommandLine:
 
     def told(self) -> dict[str, str]:
         """The words that came back."""
-        path, _, query = self.server.asked.get(timeout=WAIT_MAX_S).partition("?")  # type: ignore[attr-defined]
+        path, _, query = self.server.asked.get(timeout=WAIT_MAX_S).partition("?")  # type: ignore[attr-defined]  # a queue of this test
         assert path == "/callback"
         assert f"state={quote_plus(self.state)}" in query.split("&")
         words = parse_qs(query, strict_parsing=True)
@@ -83,13 +83,13 @@ class CommandLine:
 
     @property
     def was_left_alone(self) -> bool:
-        return self.server.asked.empty()  # type: ignore[attr-defined]
+        return self.server.asked.empty()  # type: ignore[attr-defined]  # a queue of this test
 
 
 @contextmanager
 def waiting(service: str) -> Iterator[CommandLine]:
     with HTTPServer(("127.0.0.1", 0), Answer) as server:
-        server.asked = queue.Queue()  # type: ignore[attr-defined]
+        server.asked = queue.Queue()  # type: ignore[attr-defined]  # a queue of this test
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         yield CommandLine(server, service)

@@ -40,7 +40,6 @@ ORIGIN = "https://app.example.com"
 CONFIG = HttpConfig(
     version="9.9.9", environment="test", allowed_origins=(ORIGIN,), max_body_bytes=1 << 20
 )
-UNLIMITED = RateLimits(MemoryRateLimiter(monotonic_us), {})
 TOKEN = "a-token-of-ada"
 ADA = Claims(issuer="https://issuer.test", subject="ada", email="ada@example.com")
 

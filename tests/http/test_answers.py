@@ -16,8 +16,9 @@ from application.ports import PartState
 from application.use_cases import UseCases
 from domain.errors import Conflict, FieldError, Invalid, LimitExceeded, Unavailable
 from entrypoints.http.app import create_app
+from entrypoints.http.limits import RateLimits
 from tests.http.asgi import chunk, exchange
-from tests.http.conftest import CONFIG, ORIGIN, UNLIMITED, Site, a_trace, mistakes
+from tests.http.conftest import CONFIG, ORIGIN, Site, a_trace, mistakes
 
 PATHS = [
     ("GET", "/", 200),
@@ -283,7 +284,9 @@ async def test_hooks_run_before_and_after_serving() -> None:
     async def closed() -> None:
         ran.append("closed")
 
-    app = create_app(UseCases.over(site.ports), CONFIG, UNLIMITED, [opened], [closed])
+    app = create_app(
+        UseCases.over(site.ports), CONFIG, RateLimits(site.limiter, {}), [opened], [closed]
+    )
     async with AsyncTestClient(app) as client:
         assert ran == ["opened"]
         assert (await client.get("/health")).status_code == 200

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from domain.identity.invitation import VALID
+from domain.limits import Limit
+from entrypoints.http.limits import RouteClass
 from tests.builders import NOON
 from tests.http.conftest import Site, mistakes
 from tests.http.people import Somebody, somebody
@@ -240,3 +242,19 @@ async def test_accepting_twice_at_once_makes_one_member(
     )
     assert sorted(one.status_code for one in answers)[:2] in ([200, 409], [204, 409])
     assert len(await ada.got(f"{ours}/members")) == 1 + (answers[-1].status_code == 409)
+
+
+async def test_they_have_a_limit_of_their_own() -> None:
+    site = Site(limits={RouteClass.INVITATIONS: Limit(2, "hour")})
+    async with site.http:
+        ada, bob = somebody(site, "ada@example.com"), somebody(site, "bob@example.com")
+        statuses = []
+        for name in ("Acme", "Other"):  # a limit isn't of an organization
+            made = await ada.did("POST", "/organizations", {"name": name})
+            path = f"/organizations/{made['id']}/invitations"
+            for email in (GRACE, "eve@example.com"):
+                statuses.append((await ada("POST", path, {"email": email})).status_code)
+        assert statuses == [201, 201, 429, 429]
+        assert (await ada("GET", path)).status_code == 200
+        mine = await bob.did("POST", "/organizations", {"name": "Bob's"})
+        await bob.did("POST", f"/organizations/{mine['id']}/invitations", {"email": GRACE})

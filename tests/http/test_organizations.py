@@ -100,7 +100,8 @@ class TestProfile:
         self, site: Site, ada: Somebody, ours: str
     ) -> None:
         other = await ada.did("POST", "/organizations", {"name": "Other"})
-        for header in (other["id"], ours[-36:].upper(), "", f"{{{other['id']}}}"):
+        foreign = str(uuid.uuid4())
+        for header in (other["id"], foreign, ours[-36:].upper(), "", f"{{{other['id']}}}"):
             answer = await ada("GET", ours, x_organization_id=header)
             assert (answer.status_code, answer.json()["name"]) == (200, "Acme")
 
@@ -197,6 +198,14 @@ class TestOrganizations:
         assert (await site.http.get("/traces", headers=data)).status_code == 401
         assert await somebody(site, "eve@example.com").got("/me/invitations") == []
         assert (await ada("DELETE", ours)).status_code == 403
+
+    async def test_one_that_goes_while_it_is_read(
+        self, site: Site, ada: Somebody, ours: str
+    ) -> None:
+        del site.store.organizations[OrganizationId(uuid.UUID(ours[-36:]))]
+        gone = await ada("GET", ours)
+        unknown = await ada("GET", f"/organizations/{uuid.uuid4()}")
+        assert (gone.status_code, gone.json()) == (403, unknown.json())
 
     @pytest.mark.parametrize(
         "path",

@@ -23,6 +23,8 @@ from adapters.memory.identity import (
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
+from adapters.postgres.administration import PostgresAdministration
+from adapters.postgres.directory import PostgresDirectory
 from adapters.postgres.engine import Pool
 from adapters.postgres.identity import (
     PostgresApiKeys,
@@ -30,6 +32,7 @@ from adapters.postgres.identity import (
     PostgresProjects,
     PostgresUsers,
 )
+from adapters.postgres.removals import PostgresRemovals
 from adapters.remembered import RememberedApiKeys, RememberedProjects
 from application.use_cases import Ports, UseCases, utc_now
 from domain.identity.caller import Person
@@ -37,11 +40,13 @@ from domain.identity.user import Claims
 from domain.ids import UserId
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
+from entrypoints.http.limits import RateLimits
 from tests.builders import prices
 from tests.contracts import data_plane
 from tests.contracts.data_plane import DataPlane
-from tests.http.conftest import UNLIMITED, a_span, a_trace
+from tests.http.conftest import a_span, a_trace
 
+CONFIG = HttpConfig(version="", environment="test")
 DEEP = "[" * 15_000 + "]" * 15_000
 TENANTS = ("ours", "the other project", "the other organization")
 
@@ -63,16 +68,6 @@ class Tenant:
         return page["items"]
 
 
-def managed_in(store: MemoryStore) -> dict[str, Any]:
-    """The ports that no request of a data plane comes to."""
-    return {
-        "directory": MemoryDirectory(store),
-        "administration": MemoryAdministration(store),
-        "removals": MemoryRemovals(store),
-        "limiter": MemoryRateLimiter(monotonic_us),
-    }
-
-
 def over_memory() -> Ports:
     store = MemoryStore()
     return Ports(
@@ -84,8 +79,11 @@ def over_memory() -> Ports:
         projects=MemoryProjects(store),
         users=MemoryUsers(store),
         organizations=MemoryOrganizations(store),
-        **managed_in(store),
+        directory=MemoryDirectory(store),
+        administration=MemoryAdministration(store),
+        removals=MemoryRemovals(store),
         tokens=MemoryTokens({}),
+        limiter=MemoryRateLimiter(monotonic_us),
         parts={},
     )
 
@@ -100,8 +98,11 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         projects=RememberedProjects(PostgresProjects(pool), utc_now, 30),
         users=PostgresUsers(pool),
         organizations=PostgresOrganizations(pool),
-        **managed_in(MemoryStore()),
+        directory=PostgresDirectory(pool),
+        administration=PostgresAdministration(pool),
+        removals=PostgresRemovals(pool),
         tokens=MemoryTokens({}),
+        limiter=MemoryRateLimiter(monotonic_us),
         parts={},
     )
 
@@ -124,7 +125,7 @@ async def ports(database: Pool | None) -> AsyncIterator[Ports]:
 async def tenants(ports: Ports) -> AsyncIterator[dict[str, Tenant]]:
     """Two projects of one organization, and one of the same name of another."""
     use = UseCases.over(ports)
-    app = create_app(use, HttpConfig(version="", environment="test"), UNLIMITED)
+    app = create_app(use, CONFIG, RateLimits(ports.limiter, {}))
 
     async def key() -> str:
         claims = Claims(issuer="test", subject=uuid.uuid4().hex, email="a@example.com")
@@ -315,7 +316,7 @@ async def test_what_is_too_deep_for_anybody_is_named_and_not_stored(pool):
         user = await ports.users.signed_in(claims, new=UserId(uuid.uuid4()), at=utc_now())
         membership = await use.resolve_membership(Person(user), None)
         _, secret = await use.issue_key(membership.organization_id, name="k")
-        app = create_app(use, HttpConfig(version="", environment="test"), UNLIMITED)
+        app = create_app(use, CONFIG, RateLimits(ports.limiter, {}))
         head = {"x-api-key": secret, "x-project-name": "deep"}
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://test"
