@@ -60,7 +60,7 @@ class Desk:
     async def code(self) -> str:
         answer = await self.issued()
         assert answer.status_code == 201, answer.text
-        return answer.json()["code"]
+        return str(answer.json()["code"])
 
     async def exchanged(self, code: str, verifier: str = VERIFIER, **headers: str) -> Any:
         body = {"code": code, "code_verifier": verifier}
