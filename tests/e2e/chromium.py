@@ -73,7 +73,8 @@ class Browser:
             assert part, "the browser ended"
             self.unread += part
         message, _, self.unread = self.unread.partition(b"\0")
-        return json.loads(message)
+        found: dict[str, Any] = json.loads(message)
+        return found
 
     def page(self) -> "Page":
         """A new page."""
@@ -124,7 +125,7 @@ class Page:
 
     def text(self) -> str:
         """What can be read on the page."""
-        return self.value("document.body.innerText")
+        return str(self.value("document.body.innerText"))
 
     def type(self, text: str) -> None:
         """Into what has the focus."""
@@ -144,7 +145,7 @@ class Page:
     def tab(self) -> str:
         """Goes on to the next control; what it is called."""
         self.press("Tab", 9)
-        return self.value("document.activeElement.id || document.activeElement.textContent")
+        return str(self.value("document.activeElement.id || document.activeElement.textContent"))
 
     def enter(self) -> None:
         self.press("Enter", 13, "\r")

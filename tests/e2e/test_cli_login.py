@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import os
 import queue
 import secrets
@@ -181,6 +182,33 @@ def test_without_a_mouse(page: chromium.Page, command_line: CommandLine) -> None
     page.value("document.getElementById('authorize').focus()")
     page.enter()
     assert set(command_line.told()) == {"code"}
+
+
+def test_another_organization_has_other_projects(
+    page: chromium.Page, command_line: CommandLine, dev_server: DevServer
+) -> None:
+    bearer = {"Authorization": f"Bearer {dev_server.environ['PANDAPROBE_TOKEN']}"}
+    with dev_server.client(**bearer) as http:
+        other = http.post("/organizations", json={"name": f"Other {secrets.token_hex(4)}"}).json()
+        path = f"/organizations/{other['id']}/projects"
+        for project in http.get(path).json():
+            assert http.delete(f"{path}/{project['id']}").status_code == 204
+        page.open(command_line.link())
+        page.wait(CHOOSING)
+        choose = (
+            "((select, id) => { select.value = id; select.dispatchEvent(new Event('change')) })"
+            f"(document.getElementById('organization'), {json.dumps(other['id'])})"
+        )
+        page.value(choose)
+        page.wait(f"{ALARMED} && {AT_REST}")
+        assert "no project" in page.text()
+        assert page.value("document.getElementById('authorize').disabled") is True
+        assert http.post(path, json={"name": "theirs"}).status_code == 201
+    page.value(choose)
+    page.wait("!document.getElementById('authorize').disabled")
+    page.click("#authorize")
+    login = command_line.exchanged(command_line.told()["code"]).json()
+    assert (login["org_id"], login["project_name"]) == (other["id"], "theirs")
 
 
 def test_cancelled(page: chromium.Page, command_line: CommandLine) -> None:

@@ -17,6 +17,8 @@ from domain.identity.api_key import ALL_SCOPES, ApiKey
 from domain.identity.audit import AuditAction
 from domain.identity.login_code import challenge_of
 from domain.identity.user import Claims
+from domain.limits import Limit
+from entrypoints.http.limits import RouteClass
 from tests.builders import NOON
 from tests.http.conftest import ADA, TOKEN, Site, a_trace, mistakes
 
@@ -60,7 +62,7 @@ class Desk:
     async def code(self) -> str:
         answer = await self.issued()
         assert answer.status_code == 201, answer.text
-        return answer.json()["code"]
+        return str(answer.json()["code"])
 
     async def exchanged(self, code: str, verifier: str = VERIFIER, **headers: str) -> Any:
         body = {"code": code, "code_verifier": verifier}
@@ -305,3 +307,15 @@ class TestExchange:
 
     async def test_a_text_that_is_no_code(self, desk: Desk) -> None:
         assert (await desk.exchanged("é" * 10_000, "ü")).status_code == 401
+
+    async def test_who_tries_codes_is_slowed_down_by_address(self) -> None:
+        limits = {RouteClass.CLI_EXCHANGE: Limit(2, "minute")}
+        site = Site(limits=limits)
+        body = {"code": "c", "code_verifier": "v"}
+        async with site.http as http:
+            head = site.headers()  # no key makes another bucket
+            answers = [await http.post("/cli/auth/exchange", json=body) for _ in range(2)]
+            answers.append(await http.post("/cli/auth/exchange", json=body, headers=head))
+            assert (await http.get("/cli-login")).status_code == 200
+        assert [one.status_code for one in answers] == [401, 401, 429]
+        assert answers[-1].headers["retry-after"]

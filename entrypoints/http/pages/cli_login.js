@@ -88,6 +88,7 @@
         cache: "no-store",
         credentials: "omit",
         redirect: "error",
+        referrerPolicy: "strict-origin", // without one some browsers send no Origin either
         signal: AbortSignal.timeout(TIMEOUT_MS),
       });
       told = await answer.json();
