@@ -1,9 +1,11 @@
 """The ports of identity over one store, for the suites that need several of them."""
 
 import asyncio
+import random
 import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from adapters.memory.administration import MemoryAdministration, MemoryRemovals
 from adapters.memory.directory import MemoryDirectory
@@ -31,11 +33,22 @@ from adapters.remembered import (
 )
 from application.identity.administration import Administration, Directory, Removals
 from application.identity.ports import ApiKeys, Organizations, Projects, Users
-from domain.identity.audit import OPERATOR
+from domain.identity.api_key import ApiKey, digest_of, secret_of
+from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
 from domain.identity.founding import Founding
+from domain.identity.invitation import VALID, Invitation
+from domain.identity.login_code import CODE_LIFE, LoginCode
 from domain.identity.organization import Membership, Project, Role
 from domain.identity.user import Claims, User
-from domain.ids import MembershipId, OrganizationId, ProjectId, UserId
+from domain.ids import (
+    ApiKeyId,
+    AuditEntryId,
+    InvitationId,
+    MembershipId,
+    OrganizationId,
+    ProjectId,
+    UserId,
+)
 from tests.builders import NOON
 
 
@@ -109,6 +122,61 @@ def new_project(
         description=description,
         created_at=at,
     )
+
+
+def new_invitation(
+    organization: OrganizationId, by: UserId, email: str = "new@example.com", **said: Any
+) -> Invitation:
+    known: dict[str, Any] = {
+        "id": InvitationId(uuid.uuid4()),
+        "organization_id": organization,
+        "email": email,
+        "role": Role.MEMBER,
+        "invited_by": by,
+        "created_at": NOON,
+        "expires_at": NOON + VALID,
+    }
+    return Invitation(**known | said)
+
+
+def new_key(organization: OrganizationId, **said: Any) -> ApiKey:
+    secret = secret_of(random.randbytes(32))
+    known: dict[str, Any] = {
+        "id": ApiKeyId(uuid.uuid4()),
+        "organization_id": organization,
+        "created_by": None,
+        "name": "ci",
+        "prefix": secret[:10],
+        "digest": digest_of(secret),
+        "created_at": NOON,
+    }
+    return ApiKey(**known | said)
+
+
+def new_code(project: Project, user: UserId, **said: Any) -> LoginCode:
+    known: dict[str, Any] = {
+        "digest": random.randbytes(32),
+        "user_id": user,
+        "organization_id": project.organization_id,
+        "project_id": project.id,
+        "challenge": "c",
+        "label": "laptop",
+        "created_at": NOON,
+        "expires_at": NOON + CODE_LIFE,
+    }
+    return LoginCode(**known | said)
+
+
+def new_entry(organization: OrganizationId, **said: Any) -> AuditEntry:
+    known: dict[str, Any] = {
+        "id": AuditEntryId(uuid.uuid4()),
+        "organization_id": organization,
+        "at": NOON,
+        "actor": OPERATOR,
+        "action": AuditAction.ORGANIZATION_RENAMED,
+        "resource_id": str(organization),
+    }
+    return AuditEntry(**known | said)
 
 
 def over_memory(store: MemoryStore) -> Identity:
