@@ -33,6 +33,7 @@ from adapters.remembered import (
 )
 from application.identity.administration import Administration, Directory, Removals
 from application.identity.ports import ApiKeys, Organizations, Projects, Users
+from application.use_cases import Ports
 from domain.identity.api_key import ApiKey, digest_of, secret_of
 from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
 from domain.identity.founding import Founding
@@ -50,6 +51,8 @@ from domain.ids import (
     UserId,
 )
 from tests.builders import NOON
+from tests.contracts.data_plane import DataPlane
+from tests.worlds import memory_ports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +71,7 @@ class Identity:
     async def warm(self) -> None:
         """Opens every connection, so that calls at once are at once."""
         if not isinstance(self.backend, MemoryStore):
-            naps = range(self.backend.get_max_size())
-            await asyncio.gather(*(self.backend.execute("SELECT pg_sleep(0.1)") for _ in naps))
+            await warm(self.backend)
 
     async def person(self, email: str = "ada@example.com", display_name: str = "") -> User:
         claims = Claims(
@@ -94,6 +96,11 @@ class Identity:
         async with self.administration.opened(organization) as opened:
             await opened.put_membership(new_membership(organization, user, at=at))
         return organization
+
+
+async def warm(pool: Pool) -> None:
+    naps = range(pool.get_max_size())
+    await asyncio.gather(*(pool.execute("SELECT pg_sleep(0.1)") for _ in naps))
 
 
 def founding(owner: UserId, name: str = "Ours", at: datetime = NOON) -> Founding:
@@ -202,6 +209,24 @@ def over_postgres(pool: Pool) -> Identity:
         administration=PostgresAdministration(pool),
         removals=PostgresRemovals(pool),
         backend=pool,
+    )
+
+
+def postgres_ports(pool: Pool, plane: DataPlane) -> Ports:
+    """As `memory_ports`, over one database; keys' uses are noted in memory."""
+    identity = over_postgres(pool)
+    return replace(
+        memory_ports(MemoryStore()),
+        traces=plane.traces,
+        sessions=plane.sessions,
+        analytics=plane.analytics,
+        keys=identity.keys,
+        projects=identity.projects,
+        users=identity.users,
+        organizations=identity.organizations,
+        directory=identity.directory,
+        administration=identity.administration,
+        removals=identity.removals,
     )
 
 
