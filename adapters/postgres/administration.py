@@ -42,9 +42,14 @@ ADDRESSES: Final = """
 SELECT u.email FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.organization_id = $1
 """
 REMOVE_MEMBER: Final = "DELETE FROM memberships WHERE organization_id = $1 AND user_id = $2"
+# In the order in which uses of keys are marked: else two who lock many would wait for each other.
 REVOKE_KEYS_OF: Final = """
-UPDATE api_keys SET revoked_at = $3
-WHERE organization_id = $1 AND created_by = $2 AND revoked_at IS NULL RETURNING id
+WITH good AS (
+  SELECT id FROM api_keys
+  WHERE organization_id = $1 AND created_by = $2 AND revoked_at IS NULL
+  ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE api_keys SET revoked_at = $3 FROM good WHERE api_keys.id = good.id RETURNING api_keys.id
 """
 INVITATION: Final = "SELECT * FROM invitations WHERE organization_id = $1 AND id = $2"
 INVITATIONS_TO: Final = f"""
@@ -61,6 +66,7 @@ WHERE known.organization_id = excluded.organization_id
 RENAME: Final = "UPDATE organizations SET name = $2 WHERE id = $1"
 # Nothing may be added any more: what is added before this waits, and is then seen.
 CLOSE: Final = "SELECT FROM organizations WHERE id = $1 FOR UPDATE"
+LOCK_KEYS: Final = "SELECT FROM api_keys WHERE organization_id = $1 ORDER BY id FOR UPDATE"
 NOTE_REMOVALS: Final = """
 INSERT INTO removals (project_id, removed_at, due_at)
 SELECT id, $2, $2 FROM projects WHERE organization_id = $1 AND ($3::uuid IS NULL OR id = $3)
@@ -166,6 +172,7 @@ class _Opened:
 
     async def remove(self, at: datetime) -> None:
         await self.connection.execute(CLOSE, self.organization.id)
+        await self.connection.execute(LOCK_KEYS, self.organization.id)
         await self.connection.execute(NOTE_REMOVALS, self.organization.id, at, None)
         await self.connection.execute(REMOVE, self.organization.id)
 

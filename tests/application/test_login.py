@@ -127,7 +127,8 @@ async def test_a_project_that_went_meanwhile_gives_no_key(world, ours, ada, bot,
 
 async def test_a_changed_role_doesn_t_matter(world, ours, ada, bob, code):
     await world.do.change_role(ada, ours, bob.user.id, Role.ADMIN)
-    await world.do.exchange_login_code(code, VERIFIER, TERMINAL)
+    key, _, _ = await world.do.exchange_login_code(code, VERIFIER, TERMINAL)
+    assert key.created_by == bob.user.id
 
 
 async def test_codes_of_one_person_are_good_each_for_itself(world, ours, ada, bob, bot):

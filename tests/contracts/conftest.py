@@ -9,7 +9,14 @@ from adapters.postgres.engine import Pool
 from application.tracing.ports import Traces
 from tests.contracts import data_plane
 from tests.contracts.data_plane import DataPlane
-from tests.contracts.identities import Identity, over_memory, over_postgres, remembered
+from tests.contracts.identities import (
+    Identity,
+    over_memory,
+    over_postgres,
+    postgres_ports,
+    remembered,
+)
+from tests.worlds import World, memory_ports
 
 
 @pytest.fixture(
@@ -39,6 +46,16 @@ async def plane(adapter: Pool | None) -> AsyncIterator[DataPlane]:
         return
     async with data_plane.over_postgres(adapter) as postgres:
         yield postgres
+
+
+@pytest.fixture
+async def world(adapter: Pool | None) -> AsyncIterator[World]:
+    """Every use case, and both planes over one store."""
+    if adapter is None:
+        yield World(memory_ports(MemoryStore()))
+        return
+    async with data_plane.over_postgres(adapter) as plane:
+        yield World(postgres_ports(adapter, plane))
 
 
 @pytest.fixture

@@ -44,8 +44,9 @@ class DataPlane:
     analytics: TraceAnalytics
 
 
-def over_memory() -> DataPlane:
-    store = MemoryStore()
+def over_memory(store: MemoryStore | None = None) -> DataPlane:
+    """A store of its own where none is given."""
+    store = MemoryStore() if store is None else store
     return DataPlane(
         MemoryTraces(store, prices()), MemorySessions(store), MemoryTraceAnalytics(store)
     )

@@ -1,9 +1,11 @@
 """The ports of identity over one store, for the suites that need several of them."""
 
 import asyncio
+import random
 import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from adapters.memory.administration import MemoryAdministration, MemoryRemovals
 from adapters.memory.directory import MemoryDirectory
@@ -31,12 +33,26 @@ from adapters.remembered import (
 )
 from application.identity.administration import Administration, Directory, Removals
 from application.identity.ports import ApiKeys, Organizations, Projects, Users
-from domain.identity.audit import OPERATOR
+from application.use_cases import Ports
+from domain.identity.api_key import ApiKey, digest_of, secret_of
+from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
 from domain.identity.founding import Founding
+from domain.identity.invitation import VALID, Invitation
+from domain.identity.login_code import CODE_LIFE, LoginCode
 from domain.identity.organization import Membership, Project, Role
 from domain.identity.user import Claims, User
-from domain.ids import MembershipId, OrganizationId, ProjectId, UserId
+from domain.ids import (
+    ApiKeyId,
+    AuditEntryId,
+    InvitationId,
+    MembershipId,
+    OrganizationId,
+    ProjectId,
+    UserId,
+)
 from tests.builders import NOON
+from tests.contracts.data_plane import DataPlane
+from tests.worlds import memory_ports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +71,7 @@ class Identity:
     async def warm(self) -> None:
         """Opens every connection, so that calls at once are at once."""
         if not isinstance(self.backend, MemoryStore):
-            naps = range(self.backend.get_max_size())
-            await asyncio.gather(*(self.backend.execute("SELECT pg_sleep(0.1)") for _ in naps))
+            await warm(self.backend)
 
     async def person(self, email: str = "ada@example.com", display_name: str = "") -> User:
         claims = Claims(
@@ -81,6 +96,11 @@ class Identity:
         async with self.administration.opened(organization) as opened:
             await opened.put_membership(new_membership(organization, user, at=at))
         return organization
+
+
+async def warm(pool: Pool) -> None:
+    naps = range(pool.get_max_size())
+    await asyncio.gather(*(pool.execute("SELECT pg_sleep(0.1)") for _ in naps))
 
 
 def founding(owner: UserId, name: str = "Ours", at: datetime = NOON) -> Founding:
@@ -111,6 +131,61 @@ def new_project(
     )
 
 
+def new_invitation(
+    organization: OrganizationId, by: UserId, email: str = "new@example.com", **said: Any
+) -> Invitation:
+    known: dict[str, Any] = {
+        "id": InvitationId(uuid.uuid4()),
+        "organization_id": organization,
+        "email": email,
+        "role": Role.MEMBER,
+        "invited_by": by,
+        "created_at": NOON,
+        "expires_at": NOON + VALID,
+    }
+    return Invitation(**known | said)
+
+
+def new_key(organization: OrganizationId, **said: Any) -> ApiKey:
+    secret = secret_of(random.randbytes(32))
+    known: dict[str, Any] = {
+        "id": ApiKeyId(uuid.uuid4()),
+        "organization_id": organization,
+        "created_by": None,
+        "name": "ci",
+        "prefix": secret[:10],
+        "digest": digest_of(secret),
+        "created_at": NOON,
+    }
+    return ApiKey(**known | said)
+
+
+def new_code(project: Project, user: UserId, **said: Any) -> LoginCode:
+    known: dict[str, Any] = {
+        "digest": random.randbytes(32),
+        "user_id": user,
+        "organization_id": project.organization_id,
+        "project_id": project.id,
+        "challenge": "c",
+        "label": "laptop",
+        "created_at": NOON,
+        "expires_at": NOON + CODE_LIFE,
+    }
+    return LoginCode(**known | said)
+
+
+def new_entry(organization: OrganizationId, **said: Any) -> AuditEntry:
+    known: dict[str, Any] = {
+        "id": AuditEntryId(uuid.uuid4()),
+        "organization_id": organization,
+        "at": NOON,
+        "actor": OPERATOR,
+        "action": AuditAction.ORGANIZATION_RENAMED,
+        "resource_id": str(organization),
+    }
+    return AuditEntry(**known | said)
+
+
 def over_memory(store: MemoryStore) -> Identity:
     return Identity(
         keys=MemoryApiKeys(store),
@@ -134,6 +209,24 @@ def over_postgres(pool: Pool) -> Identity:
         administration=PostgresAdministration(pool),
         removals=PostgresRemovals(pool),
         backend=pool,
+    )
+
+
+def postgres_ports(pool: Pool, plane: DataPlane) -> Ports:
+    """As `memory_ports`, over one database; keys' uses are noted in memory."""
+    identity = over_postgres(pool)
+    return replace(
+        memory_ports(MemoryStore()),
+        traces=plane.traces,
+        sessions=plane.sessions,
+        analytics=plane.analytics,
+        keys=identity.keys,
+        projects=identity.projects,
+        users=identity.users,
+        organizations=identity.organizations,
+        directory=identity.directory,
+        administration=identity.administration,
+        removals=identity.removals,
     )
 
 

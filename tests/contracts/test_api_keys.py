@@ -16,20 +16,7 @@ from domain.identity.audit import ADDRESS_MAX, AGENT_MAX, Actor, AuditAction, Au
 from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, UserId
 from domain.page import LIMIT_MAX, Window
 from tests.builders import NOON, at
-
-
-def new_key(organization: OrganizationId, **said) -> ApiKey:
-    secret = secret_of(random.randbytes(32))
-    known = {
-        "id": ApiKeyId(uuid.uuid4()),
-        "organization_id": organization,
-        "created_by": None,
-        "name": "ci",
-        "prefix": secret[:10],
-        "digest": digest_of(secret),
-        "created_at": NOON,
-    }
-    return ApiKey(**known | said)
+from tests.contracts.identities import new_key
 
 
 async def test_a_key_reads_back_whole(identity):
