@@ -15,6 +15,7 @@ from domain.identity.api_key import ALL_SCOPES, LIFETIME, ApiKey
 from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
 from domain.identity.caller import Person
 from domain.identity.login_code import (
+    CHALLENGE_MAX,
     CODE_BYTES,
     CODE_LIFE,
     REFUSED,
@@ -56,7 +57,7 @@ class IssueLoginCode:
                     user_id=person.user.id,
                     organization_id=organization,
                     project_id=project,
-                    challenge=challenge,
+                    challenge=challenge[:CHALLENGE_MAX],
                     label=label,
                     created_at=now,
                     expires_at=now + CODE_LIFE,

@@ -15,6 +15,7 @@ from domain.identity.api_key import KEY_NAME_MAX
 from domain.ids import OrganizationId, ProjectId, UserId
 
 CODE_BYTES: Final = 32
+CHALLENGE_MAX: Final = 128  # characters that are kept; a challenge of S256 has 43
 CODE_LIFE: Final = timedelta(seconds=120)
 KEY_PREFIX: Final = "PandaProbe CLI"
 REFUSED: Final = "This code is unknown, used or expired, or its verifier is wrong"

@@ -86,10 +86,10 @@ async def test_organizations_are_told_by_the_newest_membership(world, ada):
     assert told == [(older, Role.MEMBER), (own["two"], Role.OWNER), (own["one"], Role.OWNER)]
 
 
-async def test_what_went_meanwhile_is_not_found(world, ada, ours):
+async def test_what_went_meanwhile_is_nobody_s(world, ada, ours):
     membership = await world.membership(ours, ada)
     await world.do.delete_organization(ada, ours)
-    with pytest.raises(NotFound):
+    with pytest.raises(Forbidden):
         await world.do.read_organization(membership)
     assert await world.do.list_members(membership) == []
     assert await world.do.list_projects(membership) == []

@@ -20,7 +20,6 @@ from entrypoints.http.request_ids import HttpRequest
 from entrypoints.http.wire import ShownInstant, optional_instant
 
 LABEL_MAX: Final = 255
-CHALLENGE_MAX: Final = 128  # characters; those of S256 have 43 (RFC 7636, section 4.2)
 DAYS: Final = 90
 # What these answers hold opens a project: no cache may keep it (RFC 6749, section 5.1).
 UNKEPT: Final = {"cache-control": "no-store"}
@@ -35,7 +34,6 @@ class IssueCodeRequest(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(
             min_length=1,
-            max_length=CHALLENGE_MAX,
             pattern=r"\S",
             description="base64url(SHA-256(code_verifier)), without padding",
         ),
