@@ -27,6 +27,7 @@ def serve(settings: Settings) -> int:
         import uvicorn  # noqa: PLC0415
 
         from entrypoints import composition  # noqa: PLC0415
+        from entrypoints.connections import BoundedConnection, raise_file_limit  # noqa: PLC0415
 
         gc.freeze()
         gc.set_threshold(GC_AFTER, 20, 20)
@@ -37,10 +38,11 @@ def serve(settings: Settings) -> int:
                 f"the database lacks {len(pending)} migrations ({', '.join(pending)}): "
                 "run `pandaprobe-server migrate` first"
             )
+        BoundedConnection.connections_max = raise_file_limit()
         config = uvicorn.Config(
             composition.build_app(settings),
             loop="uvloop",
-            http="httptools",
+            http=BoundedConnection,
             ws="none",
             lifespan="on",
             interface="asgi3",

@@ -29,6 +29,7 @@ from entrypoints.http.cors import Cors
 from entrypoints.http.limits import RateLimitHeaders, RateLimits
 from entrypoints.http.openapi import document
 from entrypoints.http.operation import EDGE
+from entrypoints.http.overload import Overload
 from entrypoints.http.paths import PathSegments
 from entrypoints.http.problems import exception_handlers
 from entrypoints.http.reference import page
@@ -81,4 +82,4 @@ def create_app(
         *cli_login_pages(config),
     ):
         app.register(route)
-    return RequestIds(Cors(PathSegments(RateLimitHeaders(app)), config.allowed_origins))
+    return RequestIds(Cors(Overload(PathSegments(RateLimitHeaders(app))), config.allowed_origins))

@@ -1,5 +1,6 @@
 """What an endpoint takes and gives, said once: requests are read by it, and documented by it."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -13,13 +14,16 @@ from entrypoints.http.access import Access, Headers, Incoming, header
 from entrypoints.http.body import Body
 from entrypoints.http.config import Edge, HttpConfig
 from entrypoints.http.limits import RouteClass, of_address, principal_of
+from entrypoints.http.overload import intake_of
 from entrypoints.http.paths import segment
 from entrypoints.http.problems import Disconnected, Mistakes, Problem
 from entrypoints.http.request_ids import HttpRequest
 from entrypoints.http.transfer import (
+    BODY_S,
     CODINGS,
     JSON,
     Broken,
+    Slow,
     TooLarge,
     compressed_aside,
     inflated,
@@ -28,6 +32,7 @@ from entrypoints.http.transfer import (
 )
 from entrypoints.http.words import Words, query_words
 
+PARSED_ASIDE_FROM: Final = 256 << 10  # bytes; looking for mistakes takes up to 50 ms a megabyte
 EDGE: Final = "edge"  # where the application's state holds what handlers work with
 
 
@@ -104,7 +109,10 @@ class Operation[C, P, Q, B]:
         body = path = query = None
         if self.body is not None:
             data = await _content(request, coding, edge.config.max_body_bytes)
-            body = self.body.read(data, edge.config, mistakes)
+            if len(data) < PARSED_ASIDE_FROM:
+                body = self.body.read(data, edge.config, mistakes)
+            else:
+                body = await asyncio.to_thread(self.body.read, data, edge.config, mistakes)
         if self.path is not None:
             given = {name: [segment(word)] for name, word in scope["path_params"].items()}
             path = self.path.read(given, mistakes)
@@ -178,15 +186,23 @@ def _declared(request: HttpRequest, headers: Headers, config: HttpConfig) -> str
 
 
 async def _content(request: HttpRequest, coding: str | None, size_max: int) -> bytes:
+    take = intake_of(request.scope).take
     try:
-        data = await received(request.receive, size_max)
+        data = await received(request.receive, size_max, take)
         if data is None:
             raise Disconnected
-        return await inflated(data, coding, size_max) if coding and data else data
+        if coding and data:
+            data = await inflated(data, coding, size_max)
+            take(len(data))
+    except Slow as error:
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, f"The body did not come within {BODY_S:g} s"
+        ) from error
     except TooLarge as error:
         raise _too_large(size_max) from error
     except Broken as error:
         raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not valid {coding}") from error
+    return data
 
 
 def _too_large(size_max: int) -> Problem:

@@ -2,13 +2,14 @@
 
 import asyncio
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import zstandard
 from litestar.types import Receive
 
 JSON: Final = "application/json"
+BODY_S: Final = 60.0  # for a body to come; 20 MB in it are 3 Mbit/s
 COMPRESS_FROM: Final = 1024  # bytes; less hardly shrinks
 THREAD_FROM: Final = 128 << 10  # bytes; more would hold up every other request for milliseconds
 WINDOW_MAX: Final = 8 << 20  # bytes; what RFC 8878 asks of every decoder, and no more memory
@@ -19,6 +20,10 @@ CODINGS: Final = ("gzip", "deflate", "zstd")
 
 class TooLarge(Exception):  # noqa: N818 - becomes a Problem where it is answered
     pass
+
+
+class Slow(Exception):  # noqa: N818 - becomes a Problem where it is answered
+    """The body didn't come in time."""
 
 
 class Broken(Exception):  # noqa: N818 - becomes a Problem where it is answered
@@ -33,21 +38,33 @@ def is_json(content_type: str | None) -> bool:
     return media == JSON or (media.startswith("application/") and media.endswith("+json"))
 
 
-async def received(receive: Receive, size_max: int) -> bytes | None:
-    """The whole body; None where the client hung up before its end. Raises TooLarge."""
+async def received(
+    receive: Receive, size_max: int, take: Callable[[int], None], within_s: float = BODY_S
+) -> bytes | None:
+    """The whole body; None where the client hung up before its end.
+
+    `take` makes room for each part, and may raise. Raises TooLarge, Slow.
+    """
     chunks: list[bytes] = []
     size = 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > size_max:
-            raise TooLarge
-        chunks.append(chunk)
-        if not message.get("more_body", False):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    try:
+        async with asyncio.timeout(within_s) as limit:
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    return None
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                if size > size_max:
+                    raise TooLarge
+                take(len(chunk))
+                chunks.append(chunk)
+                if not message.get("more_body", False):
+                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    except TimeoutError as error:
+        if limit.expired():
+            raise Slow from error
+        raise
 
 
 async def inflated(data: bytes, coding: str, size_max: int) -> bytes:

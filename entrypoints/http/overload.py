@@ -1,0 +1,86 @@
+"""How much is under way at once: beyond it callers are told early, and what is inside finishes."""
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+import msgspec
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from domain.errors import RETRY_AFTER_S, Unavailable
+
+REQUESTS_MAX: Final = 512  # under way in a process: some tenths of a second of work
+BODIES_MAX_BYTES: Final = 256 << 20  # of all of them together, as received and once inflated
+ALWAYS: Final = ("/health", "/health/ready")  # whoever asks these wants to know just that
+BUSY: Final = "The service has as much to do as it can; try again"
+
+_INTAKE: Final = "pandaprobe.intake"
+
+
+class Overload:
+    """Refuses requests beyond REQUESTS_MAX with 503, before anything is done for them."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        requests_max: int = REQUESTS_MAX,
+        bodies_max_bytes: int = BODIES_MAX_BYTES,
+    ) -> None:
+        self.app = app
+        self.requests_max = requests_max
+        self.bodies_max_bytes = bodies_max_bytes
+        self.requests = 0
+        self.bodies_bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP or scope["path"] in ALWAYS:
+            await self.app(scope, receive, send)
+            return
+        if self.requests >= self.requests_max:
+            await _refuse(send)
+            return
+        intake = Intake(self)
+        cast("dict[str, Any]", scope)[_INTAKE] = intake
+        self.requests += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.requests -= 1
+            self.bodies_bytes -= intake.bytes
+
+
+class Intake:
+    """What one request holds of the room for bodies, until it is answered."""
+
+    __slots__ = ("_overload", "bytes")
+
+    def __init__(self, overload: Overload) -> None:
+        self._overload = overload
+        self.bytes = 0
+
+    def take(self, size: int) -> None:
+        """Makes room for `size` bytes more. Raises Unavailable where others have taken it.
+
+        A request that is alone always gets what it needs: its own size has a limit elsewhere.
+        """
+        room = self._overload
+        if room.bodies_bytes + size > room.bodies_max_bytes and room.bodies_bytes > self.bytes:
+            raise Unavailable(BUSY)
+        room.bodies_bytes += size
+        self.bytes += size
+
+
+def intake_of(scope: Mapping[str, Any]) -> Intake:
+    """The intake of a request that passed an Overload."""
+    return cast("Intake", scope[_INTAKE])
+
+
+async def _refuse(send: Send) -> None:
+    body = msgspec.json.encode({"detail": BUSY})
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"retry-after", str(RETRY_AFTER_S).encode()),
+    ]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
