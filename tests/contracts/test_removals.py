@@ -20,6 +20,7 @@ from domain.tracing.analytics import Granularity
 from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.trace import Trace
 from tests.builders import NOON, at, span, trace
+from tests.contracts import data_plane
 from tests.contracts.data_plane import (
     ALL,
     EVER,
@@ -29,7 +30,7 @@ from tests.contracts.data_plane import (
     sessions_page,
     traces_page,
 )
-from tests.contracts.identities import new_code, new_project
+from tests.contracts.identities import new_code, new_project, postgres_ports
 from tests.worlds import World
 
 STEP_MAX = 10_000  # rows: what anybody would still call a bounded number
@@ -321,6 +322,28 @@ async def test_sweeps_at_once_share_the_work(land):
     await land.sweep()
     assert [await land.rows(one.id) for one in others] == [0] * 4
     assert len(await assert_rolled_up(land.plane, land.kept.id)) == len(land.traces)
+
+
+@pytest.mark.service
+async def test_a_sweep_doesn_t_wait_for_one_that_is_at_work(pool):
+    async with data_plane.over_postgres(pool) as plane:
+        world = World(postgres_ports(pool, plane))
+        ada = await world.person("ada")
+        ours = (await world.do.create_organization(ada, "Ours")).id
+        made = [await world.do.create_project(ada, ours, name, "") for name in ("one", "two")]
+        await world.do.sweep_removed()
+        for one in made:
+            await fill(plane, one.id, a_trace(0))
+            await world.do.delete_project(ada, ours, one.id)
+    busy = "SELECT FROM removals WHERE project_id = $1 FOR UPDATE"
+    async with pool.acquire() as at_work, at_work.transaction():
+        await at_work.execute(busy, made[0].id)
+        while await world.ports.removals.sweep(NOON):
+            pass
+    land = Land(world, pool, ours, made[0], made[1], [])
+    assert await land.rows(made[0].id) > 0
+    assert await land.rows(made[1].id) == 0
+    assert await land.sweep() != []
 
 
 async def test_what_a_straggler_wrote_doesn_t_come_back_to_life(land):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from domain.errors import Invalid, Unauthenticated
@@ -94,6 +94,7 @@ def test_a_key_has_every_scope_unless_told_otherwise():
     st.none() | st.integers(-20, 20).map(at),
     st.integers(-20, 20).map(at),
 )
+@example(None, at(5), at(5))
 def test_a_key_is_active_where_it_passes(revoked_at, expires_at, now):
     key = replace(KEY, revoked_at=revoked_at, expires_at=expires_at)
     if key.is_active(now):
