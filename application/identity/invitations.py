@@ -116,7 +116,8 @@ class AcceptInvitation:
     ) -> tuple[Organization, Membership]:
         """Raises NotFound, Forbidden for another's, Conflict, Unavailable; in this order."""
         organization = await _mine(self.directory, person, invitation)
-        async with self.offices.open(organization, person) as office:
+        gone = NotFound(NO_INVITATION)
+        async with self.offices.open(organization, person, gone) as office:
             known = await office.open.invitation(invitation)
             if known is None:
                 raise NotFound(NO_INVITATION)
@@ -145,7 +146,8 @@ class DeclineInvitation:
     async def __call__(self, person: Person, invitation: InvitationId) -> None:
         """Raises NotFound, Forbidden for another's, Conflict, Unavailable; in this order."""
         organization = await _mine(self.directory, person, invitation)
-        async with self.offices.open(organization, person) as office:
+        gone = NotFound(NO_INVITATION)
+        async with self.offices.open(organization, person, gone) as office:
             known = await office.open.invitation(invitation)
             if known is None:
                 raise NotFound(NO_INVITATION)

@@ -24,7 +24,7 @@ from domain.identity.login_code import (
     code_of,
     key_name,
 )
-from domain.identity.organization import Project
+from domain.identity.organization import Member, Project
 from domain.identity.rights import Action
 from domain.ids import AuditEntryId, OrganizationId, ProjectId
 
@@ -100,20 +100,22 @@ class ExchangeLoginCode:
                     raise Unauthenticated(REFUSED)
                 project = await opened.project(known.project_id)
                 member = await opened.member(known.user_id)
-                if project is None or member is None:
-                    raise Forbidden(NO_LONGER)
-                await opened.put_key(key)
-                await opened.record(
-                    AuditEntry(
-                        id=AuditEntryId(self.mint.new_id()),
-                        organization_id=known.organization_id,
-                        at=now,
-                        actor=Actor(user_id=known.user_id, name=member.email, origin=origin),
-                        action=AuditAction.API_KEY_CREATED,
-                        resource_id=str(key.id),
-                        detail={"name": key.name, "prefix": key.prefix},
-                    )
-                )
+                if project is not None and member is not None:
+                    await opened.put_key(key)
+                    await opened.record(self._entry(known, key, member, origin))
         except NotFound as gone:
             raise Forbidden(NO_LONGER) from gone
+        if project is None or member is None:  # the code is used up all the same
+            raise Forbidden(NO_LONGER)
         return key, secret, project
+
+    def _entry(self, code: LoginCode, key: ApiKey, member: Member, origin: Origin) -> AuditEntry:
+        return AuditEntry(
+            id=AuditEntryId(self.mint.new_id()),
+            organization_id=code.organization_id,
+            at=key.created_at,
+            actor=Actor(user_id=code.user_id, name=member.email, origin=origin),
+            action=AuditAction.API_KEY_CREATED,
+            resource_id=str(key.id),
+            detail={"name": key.name, "prefix": key.prefix},
+        )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from application.identity.administration import Administration, OpenOrganization
 from application.identity.authenticate import NOT_A_MEMBER
 from application.ports import Clock, NewId
-from domain.errors import Forbidden, NotFound
+from domain.errors import Failure, Forbidden, NotFound
 from domain.identity.audit import AuditAction, AuditEntry
 from domain.identity.caller import Person
 from domain.identity.organization import Membership
@@ -58,18 +58,20 @@ class Offices:
     new_id: NewId
 
     @asynccontextmanager
-    async def open(self, organization: OrganizationId, person: Person) -> AsyncIterator[Office]:
+    async def open(
+        self, organization: OrganizationId, person: Person, gone: Failure | None = None
+    ) -> AsyncIterator[Office]:
         """All that the block does is stored when it is left, or nothing where it raises.
 
-        Raises Forbidden where the organization is gone: who belongs to none that exists can't be
-        told that it did. Unavailable.
+        Raises `gone` where the organization isn't there, or else Forbidden: who belongs to none
+        that exists can't be told that it did. Unavailable.
         """
         entered = False
         try:
             async with self.administration.opened(organization) as opened:
                 entered = True
                 yield Office(opened, person, self.new_id, self.clock)
-        except NotFound as gone:
+        except NotFound as missing:
             if entered:
                 raise
-            raise Forbidden(NOT_A_MEMBER) from gone
+            raise (gone or Forbidden(NOT_A_MEMBER)) from missing

@@ -56,7 +56,7 @@ class ApiKeys(Protocol):
     async def met(self, meetings: Sequence["Meeting"]) -> None:
         """Tells the audit log of each key that is met from an origin never seen with it.
 
-        Of a key at most ORIGINS_MAX origins are told, in the order they come; later ones are
+        Of a key at most ORIGINS_MAX origins are told, by their instants; later ones are
         passed over, and so are keys that are gone. A repeated meeting is told once.
         """
         ...
