@@ -47,7 +47,7 @@ def _candidates(subject: Subject) -> Iterable[Sequence[str]]:
 
 
 def _numbered(text: str) -> Sequence[str]:
-    """The first list in it that counts 1, 2, …"""
+    """The first list in it that counts from 1 by ones."""
     items: list[str] = []
     for number, item in _NUMBERED.findall(text[:TEXT_MAX]):
         if int(number) == len(items) + 1:
