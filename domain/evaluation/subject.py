@@ -13,6 +13,7 @@ from domain.tracing.span import Span, SpanKind
 from domain.tracing.trace import Trace, TraceStatus, in_order
 
 WINDOW: Final = 3  # earlier traces of the session that an output is compared with
+_RUNS: Final = frozenset({SpanKind.AGENT, SpanKind.CHAIN})
 
 
 @dataclass(frozen=True)  # no slots: what was looked into is kept
@@ -68,13 +69,19 @@ class Subject:
         return self.trace.status in {TraceStatus.PENDING, TraceStatus.RUNNING}
 
     def _first_input(self) -> JsonText | None:
-        # Instrumentations that know only spans (OTLP) leave the trace itself without payloads.
-        roots = (self.spans[at].input for at in self.tree.roots)
-        return self.trace.input or next(filter(None, roots), None)
+        return self.trace.input or (self._whole.input if self._whole else None)
 
     def _last_output(self) -> JsonText | None:
-        roots = (self.spans[at].output for at in reversed(self.tree.roots))
-        return self.trace.output or next(filter(None, roots), None)
+        return self.trace.output or (self._whole.output if self._whole else None)
+
+    @property
+    def _whole(self) -> Span | None:
+        """The one span that stands for the run, where instrumentation gave only spans payloads.
+
+        A tool or a model at the root doesn't: what it gives back is no answer to anybody.
+        """
+        roots = [self.spans[at] for at in self.tree.roots]
+        return roots[0] if len(roots) == 1 and roots[0].kind in _RUNS else None
 
 
 def answer_of(trace: Trace) -> str:
