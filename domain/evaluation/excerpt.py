@@ -92,6 +92,8 @@ def looked_at(text: str, tokens: int, masker: Masker) -> Masked:
     Of a long one only LOOKED_AT times as much is looked at, so that the work is bounded too.
     """
     window = tokens * BYTES_PER_TOKEN * LOOKED_AT
+    if len(text) > window:
+        text = masker.without_key_blocks(text)
     if len(text) <= window:
         return Masked(masker.masked(cleaned(text))) if text else NOTHING
     # Half a key at the edge has lost the shape by which it would be known.
@@ -99,6 +101,6 @@ def looked_at(text: str, tokens: int, masker: Masker) -> Masked:
     tail = text[-(window - window * 2 // 3) :].lstrip(EDGE)
     return Masked(
         masker.masked(cleaned(head)),
-        masker.masked(cleaned(tail), is_rest=True),
+        masker.masked(cleaned(tail)),
         len(text) - len(head) - len(tail),
     )

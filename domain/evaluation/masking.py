@@ -9,7 +9,7 @@ import string
 from enum import StrEnum
 from typing import Final
 
-EDGE: Final = string.ascii_letters + string.digits + "_-.+/=~%"
+EDGE: Final = string.ascii_letters + string.digits + "_-.+/=~%:@"
 """The characters that keys are made of. Where a text was cut, a run of them may be half a key."""
 
 
@@ -26,16 +26,8 @@ _AT: Final = r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4}))"
 
 # Each shape with the texts of which one has to be there, so that most are not searched for at all.
 _SHAPES: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
-    # Private keys, whole or cut off behind their beginning.
-    (
-        ("PRIVATE KEY",),
-        (
-            r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-            r"[\s\S]*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
-        ),
-    ),
     # JSON Web Tokens, signed, encrypted, or without their last part.
-    (("eyJ",), _AT + r"eyJ[\w-]{6,}(?:\.[\w-]*){1,4}"),
+    (("eyJ",), _AT + r"eyJ[\w-]{6,4096}+(?:\.[\w-]*){1,4}"),
     # OpenAI, Anthropic, OpenRouter, DeepSeek, Langfuse and others.
     (("sk-", "pk-"), _AT + r"[sp]k-[\w-]{16,}"),
     # Ours.
@@ -75,12 +67,16 @@ _SHAPES: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     (("asic ", "ASIC "), r"(?i:\bbasic) {1,4}(?P<secret>[A-Za-z0-9+/]{16,}={0,2})"),
     (("://",), r"(?<=://)[^\s/@:\"']{0,100}:[^\s/@\"']{1,200}(?=@)"),
 )
+# Private keys, whole or without their end.
+_KEY_BLOCK: Final = re.compile(
+    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+    r"[\s\S]*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
+)
 _SECRETS: Final = tuple((hints, re.compile(shape, re.ASCII)) for hints, shape in _SHAPES)
 
 _EMAIL: Final = re.compile(r"[\w.%+'-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _DIGITS: Final = re.compile(r"(?<![\w.])[+(]?[0-9](?:[ .()/-]{0,2}[0-9]){7,18}(?![\w])", re.ASCII)
 _DATE: Final = re.compile(r"[0-9]{4}([-/.])[0-9]{2}\1[0-9]{2}")
-_KEY_END: Final = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _CARD_DIGITS: Final = range(13, 20)
 _PHONE_DIGITS: Final = range(8, 16)  # E.164 has at most 15
 _GROUPS_MIN: Final = 3
@@ -97,12 +93,20 @@ class Masker:
         self._masking = masking
         self._numbers: dict[str, int] = {}
 
-    def masked(self, text: str, *, is_rest: bool = False) -> str:
-        """The text with its secrets replaced. `is_rest` tells that its beginning was cut off."""
+    def without_key_blocks(self, text: str) -> str:
+        """The text with private keys replaced: of secrets the only ones that fill many lines.
+
+        Quick, so that it can be done before a text is cut, where a line of them shows no shape.
+        """
+        if self._masking is Masking.OFF or "PRIVATE KEY" not in text:
+            return text
+        return _KEY_BLOCK.sub(self._secret, text)
+
+    def masked(self, text: str) -> str:
+        """The text with everything replaced that has to be."""
         if self._masking is Masking.OFF:
             return text
-        if is_rest and (end := _KEY_END.search(text)) and "-----BEGIN" not in text[: end.start()]:
-            text = self._name("secret", text[: end.end()]) + text[end.end() :]
+        text = self.without_key_blocks(text)
         for hints, shape in _SECRETS:
             if any(hint in text for hint in hints):
                 text = shape.sub(self._secret, text)
