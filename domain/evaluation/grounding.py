@@ -51,11 +51,17 @@ def answer_grounding(subject: Subject) -> float | None:
     said = _terms(to_text(value_of(subject.trace.input)) + "\n" + subject.request.text)
     for call in subject.calls:
         said |= _payload(call.span.output)
-    return _share([one for one in _terms(subject.answer.text) if _is_exact(one)], said)
+    answered = set(_SPECIFIC.findall(_folded(subject.answer.text)))
+    return _share([one for one in answered if _is_exact(one)], said)
 
 
 def _share(asked: Sequence[str], said: set[str]) -> float | None:
-    return sum(one in said for one in asked) / len(asked) if asked else None
+    return sum(_was_said(one, said) for one in asked) / len(asked) if asked else None
+
+
+def _was_said(term: str, said: set[str]) -> bool:
+    """Whole, or part by part, as "W123/1250" was where both were."""
+    return term in said or said.issuperset(_PART.findall(term) or [term])
 
 
 def _payload(text: JsonText | None) -> set[str]:
@@ -63,8 +69,12 @@ def _payload(text: JsonText | None) -> set[str]:
 
 
 def _terms(text: str) -> set[str]:
-    folded = _THOUSANDS.sub("", text[:SOURCE_MAX].casefold())
+    folded = _folded(text)
     return {*_SPECIFIC.findall(folded), *_PART.findall(folded)}
+
+
+def _folded(text: str) -> str:
+    return _THOUSANDS.sub("", text[:SOURCE_MAX].casefold())
 
 
 def _is_exact(term: str) -> bool:

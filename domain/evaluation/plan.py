@@ -67,8 +67,14 @@ def _under_a_key(value: object) -> Sequence[str]:
                 for key in _KEYS:
                     if items := _items(one.get(key)):
                         return items
-        level = [inner for one in level for inner in children(one)]
+        level = [inner for one in level for inner in _by_key(one)]
     return []
+
+
+def _by_key(value: object) -> Iterable[object]:
+    if isinstance(value, Mapping):
+        return [value[key] for key in sorted(value)]  # whatever order a store gives them back in
+    return children(value)
 
 
 def _items(value: object) -> Sequence[str]:
@@ -86,7 +92,7 @@ def _item(one: object) -> str:
 
 
 def _argument(arguments: object) -> Sequence[str]:
-    for one in (arguments, *children(arguments)):
+    for one in (arguments, *_by_key(arguments)):
         if items := _items(one):
             return items
         if isinstance(one, str) and one.strip():

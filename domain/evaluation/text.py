@@ -38,12 +38,15 @@ STOP_WORDS: Final = frozenset(
 
 
 def to_text(value: object) -> str:
-    """A JSON value as text: null is empty, a string is itself, anything else is compact JSON."""
+    """A JSON value as text: null is empty, a string is itself, anything else is compact JSON.
+
+    Keys are sorted, since a store may give them back in another order.
+    """
     if value is None:
         return ""
     if isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def embedded_text(text: str) -> str:

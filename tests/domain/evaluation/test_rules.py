@@ -119,6 +119,13 @@ def test_the_first_model_output_goes_before_keys_and_keys_before_planning_tools(
     assert list(plan_of(subject(*tools[:1]))) == ["c", "d"]
 
 
+def test_a_plan_is_the_same_in_any_order_of_keys():
+    one, other = {"x": {"plan": PLAN}, "a": {"todos": ["c", "d"]}}, {}
+    for key in reversed(one):
+        other[key] = one[key]
+    assert list(plan_of(subject(model(one)))) == list(plan_of(subject(model(other)))) == ["c", "d"]
+
+
 def test_a_plan_has_an_end():
     long = "\n".join(f"{n}. item" for n in range(1, 100))
     assert len(plan_of(subject(model(long)))) == ITEMS_MAX
