@@ -68,7 +68,7 @@ def has_failed(span: Span, output: object) -> bool:
 
 
 def _is_http_error(status: object) -> bool:
-    return isinstance(status, int | float) and not isinstance(status, bool) and status >= HTTP_ERROR
+    return isinstance(status, int | float) and status >= HTTP_ERROR
 
 
 @dataclass(frozen=True, slots=True)

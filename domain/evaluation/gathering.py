@@ -195,7 +195,7 @@ def _steps(spans: Sequence[Span], masker: Masker, room: int) -> tuple[Sequence[S
         shown = shown or _fitting(places, others, allowed, room)
     if shown is None:
         failed = [at for at in order if places[at].has_failed]
-        shown = _fitting(places, others + failed, _ERRORS[-1], room, at_least=len(others))
+        shown = _fitting(places, others + failed, _ERRORS[-1], room)
     return shown or [], False
 
 
@@ -240,7 +240,6 @@ def _fitting(
     order: Sequence[int],
     allowed: Allowance,
     room: int,
-    at_least: int = 0,
 ) -> Sequence[Step | Gap] | None:
     """The steps without as few of the first of `order` as need be; None where all aren't enough."""
     cut = [None if place.draft is None else place.draft.cut(allowed) for place in places]
@@ -258,7 +257,7 @@ def _fitting(
 
     if not fits(len(order)):
         return None
-    low, high = at_least, len(order)  # `high` fits
+    low, high = 0, len(order)  # `high` fits
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if fits(middle) else (middle + 1, high)

@@ -266,6 +266,27 @@ def told(draw: st.DrawFn) -> Trace:
     return trace(*spans, input=said(draw(values)), output=said(draw(values)))
 
 
+def test_calls_of_one_instant_stand_in_the_order_of_what_they_hold():
+    first, second = sorted([span_id(), span_id()])
+    hashes = {
+        evidence_of(
+            Subject(
+                trace(
+                    span(id=one, kind=SpanKind.TOOL, input=b'"a"'),
+                    span(id=other, kind=SpanKind.TOOL, input=b'"b"'),
+                )
+            )
+        ).hash
+        for one, other in ((first, second), (second, first))
+    }
+    assert len(hashes) == 1
+
+
+def test_the_hash_of_one_trace_is_known():
+    """Where this fails, verdicts that are stored are worth nothing: count BUILDER_VERSION up."""
+    assert evidence_of(whole_run()).hash == "GOLDEN"
+
+
 @given(told(), st.integers(1, 2**40), st.integers(-(10**6), 10**6))
 def test_the_hash_knows_no_ids_and_no_instants(one, salt, seconds):
     spans = one.spans
@@ -400,6 +421,15 @@ def test_then_steps_go_from_the_middle_but_for_errors():
     assert EVIDENCE_TOKENS - 100 < found.tokens <= EVIDENCE_TOKENS
 
 
+def test_errors_are_shortened_before_one_of_them_goes():
+    failed = [tool("t", {"n": n}, LONG, error=f"broke at {n} {LONG}", **FAILS) for n in range(100)]
+    found = evidence_of(subject(*failed, tool(), model(LONG)))
+    steps = [step for step in found.steps if isinstance(step, Step)]
+    assert sum(step.error.startswith("broke at ") for step in steps) == 100
+    assert found.omitted_steps <= 2
+    assert found.truncated
+
+
 def test_where_even_errors_have_no_room_their_number_is_told():
     found = evidence_of(long_run(3_000, frozenset(range(0, 3_000, 2))), tokens=2_000)
     assert found.tokens <= 2_000
@@ -446,6 +476,29 @@ def test_many_tools_and_a_long_plan_leave_room_for_steps():
     assert 5 < len(found.plan) <= 30
     assert "here" in found.text()
     assert found.truncated
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        subject(retrieval(["short"] * 11)),
+        subject(offering(*({"name": f"t{n}"} for n in range(900)))),
+        subject(offering({"name": "t", "description": LONG})),
+        subject(model({"plan": ["a", LONG]})),
+        subject(input=LONG * 2),
+        subject(output=LONG * 2),
+        subject(span(error=LONG)),
+    ],
+)
+def test_whatever_is_cut_is_marked(one):
+    assert evidence_of(one).truncated
+    assert evidence_of(one).marks()["truncated"] is True
+
+
+def test_facts_count_what_repeats():
+    same = [tool("a", {}, "x") for _ in range(3)]
+    found = evidence_of(subject(*same, tool("b"), tool("a", {}, "x"))).facts
+    assert found == Facts(steps=5, calls=5, repeated_calls=3, longest_block=3, open_steps=5)
 
 
 @pytest.mark.parametrize("shape", ["flat", "chain", "ring"])

@@ -41,6 +41,9 @@ def test_what_a_model_says_grounds_nothing_but_what_it_was_told_does():
     asks = chat(("system", "policy P77"), ("user", "x"))
     spans = [model("I use K42", input=asks), tool("f", {"id": "K42", "policy": "P77"})]
     assert list(argument_groundings(subject(*spans))) == [0.5]
+    # Later inputs of models hold what they said before.
+    later = [tool("f"), model(input="K42"), tool("f", {"id": "K42"})]
+    assert list(argument_groundings(subject(*later))) == [None, 0.0]
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,11 @@ def test_a_cut_text_is_within_its_budget(text, tokens):
     assert (short == cleaned(text)) == Masked(cleaned(text)).fits(tokens) or not text.strip()
 
 
+@pytest.mark.parametrize("line", ["\n", "a\n", "é\n", "a few words\n"])
+def test_marks_of_quotation_count(line):
+    assert tokens_of(quoted(Masked(line * 5_000).cut(100))) <= 100
+
+
 def test_two_thirds_come_from_the_head_and_one_from_the_tail():
     text = "".join(f"{n:05}" for n in range(2_000))
     head, mark, tail = Masked(text).cut(100).split("\n")
