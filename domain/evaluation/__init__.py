@@ -1,0 +1,13 @@
+"""Scores: how good a trace was, and how that is found out.
+
+metric     something that can be measured of a trace or a session, by its name; 1.0 is the good end
+outcome    what measuring ended in: scored (a number in [0, 1]), skipped (there was nothing to
+           measure) or failed (the measurement broke); the last two are never a number
+code       why it was skipped or failed, in a word that programs can group by
+subject    what a measure reads: a trace, and the outputs of its session before it
+call       a tool call of a trace: a TOOL span with its arguments, output and whether it failed
+evidence   what of a trace a judge gets to read: within a budget, secrets masked, with a hash
+step       a span as evidence tells it, under a label such as `s1.2`
+fence      the line around evidence that the author of a trace can't guess
+shingle    three words in a row, to tell how much of one text stands in another
+"""

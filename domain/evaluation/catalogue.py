@@ -1,0 +1,102 @@
+"""Every metric by its name, and how one by computation is taken."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from domain.errors import Invalid
+from domain.evaluation.closeness import COHERENCE, LOOP_DETECTION
+from domain.evaluation.measured_output import OUTPUT_METRICS
+from domain.evaluation.measured_run import RUN_METRICS
+from domain.evaluation.measured_tools import TOOL_METRICS
+from domain.evaluation.metric import Category, JudgeKind, Metric, Way
+from domain.evaluation.outcome import Outcome, Scored, SkipCode, Skipped
+from domain.evaluation.rules import JUDGED_METRICS
+from domain.evaluation.subject import Subject
+
+SPANS_MAX: Final = 20_000  # of a trace: beyond it the work is refused, never the data
+
+AGENT_RELIABILITY: Final = Metric(
+    name="agent_reliability",
+    description="Tail risk: how bad the worst traces of the session are",
+    way=Way.ROLLED_UP,
+    category=Category.SESSION,
+)
+AGENT_CONSISTENCY: Final = Metric(
+    name="agent_consistency",
+    description="How evenly well-behaved the session is",
+    way=Way.ROLLED_UP,
+    category=Category.SESSION,
+)
+
+
+def _by_name(metrics: Iterable[Metric]) -> Mapping[str, Metric]:
+    ordered = sorted(metrics, key=lambda metric: metric.name)
+    named = {metric.name: metric for metric in ordered}
+    assert len(named) == len(ordered), "two metrics of one name"
+    return MappingProxyType(named)
+
+
+CATALOGUE: Final = _by_name(
+    (
+        *(*JUDGED_METRICS, COHERENCE, LOOP_DETECTION),
+        *(*TOOL_METRICS, *OUTPUT_METRICS, *RUN_METRICS),
+        *(AGENT_RELIABILITY, AGENT_CONSISTENCY),
+    )
+)
+"""Every metric, unlisted ones included, by name in order of names."""
+
+
+def listed(category: Category) -> Sequence[Metric]:
+    """The metrics that can be asked for, by name."""
+    return [one for one in CATALOGUE.values() if one.category is category and one.is_listed]
+
+
+def metric_named(name: str, category: Category) -> Metric:
+    """The listed metric of a name. Raises Invalid, which tells the names there are."""
+    metric = CATALOGUE.get(name)
+    if metric is None or not metric.is_listed or metric.category is not category:
+        raise Invalid.field("metric", _unknown(name, category))
+    return metric
+
+
+def metrics_named(names: Sequence[str], category: Category) -> Sequence[Metric]:
+    """The listed metrics of some names, each once, in the order of the names.
+
+    Raises Invalid for the first unknown name, telling the names there are.
+    """
+    known = {metric.name: metric for metric in listed(category)}
+    for name in names:
+        if name not in known:
+            raise Invalid.field("metrics", _unknown(name, category))
+    return [known[name] for name in dict.fromkeys(names)]
+
+
+def _unknown(name: str, category: Category) -> str:
+    there_are = ", ".join(metric.name for metric in listed(category))
+    return f"unknown {category} metric {name[:100]!r}; there are: {there_are}"
+
+
+def measured(metric: Metric, subject: Subject) -> Outcome:
+    """What a metric by computation comes to, with the keys that every such score has.
+
+    Raises ValueError where the metric isn't found by computation alone.
+    """
+    if metric.way is not Way.MEASURED or metric.measure is None:
+        raise ValueError(f"{metric.name} is not measured")
+    if len(subject.trace.spans) > SPANS_MAX:
+        return Skipped(SkipCode.TRACE_TOO_LARGE)
+    outcome = metric.measure(subject)
+    if not isinstance(outcome, Scored):
+        return outcome
+    common = {
+        **metric.marks(outcome.value),
+        "judge_kind": JudgeKind.MEASURED.value,
+        "fingerprint": fingerprint(metric),
+    }
+    return Scored(outcome.value, outcome.reason, {**outcome.metadata, **common})
+
+
+def fingerprint(metric: Metric) -> str:
+    """What stands on a measured score: only scores of one fingerprint can be compared."""
+    return f"measured/{metric.version}"

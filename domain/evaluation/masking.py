@@ -1,0 +1,153 @@
+"""Secrets and personal data in a text, replaced before anything leaves or is hashed.
+
+Shapes only: what looks like a key of a known kind is masked wherever it stands. What has no shape
+of its own, such as a password in a sentence, can't be told from other words.
+"""
+
+import re
+import string
+from enum import StrEnum
+from typing import Final
+
+EDGE: Final = string.ascii_letters + string.digits + "_-.+/=~%:@"
+"""The characters that keys are made of. Where a text was cut, a run of them may be half a key."""
+
+
+class Masking(StrEnum):
+    """What is masked: the setting EVAL_MASK."""
+
+    SECRETS = "secrets"
+    SECRETS_PII = "secrets,pii"
+    OFF = "off"
+
+
+# A key starts where no letter or digit stands before it, but for an escape of JSON in JSON.
+_AT: Final = r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4}))"
+
+# Each shape with the texts of which one has to be there, so that most are not searched for at all.
+_SHAPES: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
+    # JSON Web Tokens, signed, encrypted, or without their last part.
+    (("eyJ",), _AT + r"eyJ[\w-]{6,4096}+(?:\.[\w-]*){1,4}"),
+    # OpenAI, Anthropic, OpenRouter, DeepSeek, Langfuse and others.
+    (("sk-", "pk-"), _AT + r"[sp]k-[\w-]{16,}"),
+    # Ours.
+    (("pp_",), _AT + r"pp_[0-9a-f]{32,}"),
+    # Google: API keys, OAuth tokens, client secrets.
+    (("AIza",), _AT + r"AIza[\w-]{30,}"),
+    (("ya29.",), _AT + r"ya29\.[\w-]{16,}"),
+    (("GOCSPX-",), _AT + r"GOCSPX-[\w-]{20,}"),
+    # AWS: key ids, and secret keys where they are called so.
+    (("AKIA", "ASIA", "ABIA", "ACCA"), _AT + r"A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16}"),
+    (("ecret", "ECRET"), r"(?i:aws_?secret_?access_?key)\W{1,8}(?P<secret>[\w/+=]{40})"),
+    # GitHub, GitLab, npm, PyPI, Hugging Face, DigitalOcean, Doppler.
+    (("gh",), _AT + r"gh[pousr]_[A-Za-z0-9]{30,}"),
+    (("github_pat_",), _AT + r"github_pat_\w{22,}"),
+    (("glpat-",), _AT + r"glpat-[\w-]{20,}"),
+    (("npm_",), _AT + r"npm_[A-Za-z0-9]{30,}"),
+    (("pypi-",), _AT + r"pypi-[\w-]{32,}"),
+    (("hf_",), _AT + r"hf_[A-Za-z0-9]{24,}"),
+    (("dop_v1_", "doo_v1_"), _AT + r"do[op]_v1_[0-9a-f]{32,}"),
+    # Slack, Telegram, Twilio, SendGrid.
+    (("xox", "xapp-"), _AT + r"(?:xox[a-z]|xapp)-[\w-]{10,}"),
+    (("hooks.slack.com",), r"hooks\.slack\.com/(?:services|workflows)/[\w/-]{16,}"),
+    ((":AA",), _AT + r"[0-9]{8,10}:AA[\w-]{30,}"),
+    (("SK",), _AT + r"SK[0-9a-f]{32}"),
+    (("SG.",), _AT + r"SG\.[\w-]{16,}\.[\w-]{16,}"),
+    # Stripe, Shopify.
+    (("_live_", "_test_"), _AT + r"[a-z]{2}_(?:live|test)_[A-Za-z0-9]{16,}"),
+    (("whsec_",), _AT + r"whsec_[\w+/=]{24,}"),
+    (("shp",), _AT + r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}"),
+    # Groq, xAI, Perplexity, Replicate, Tavily, Fireworks, Pinecone.
+    (
+        ("gsk_", "xai-", "pplx-", "r8_", "tvly-", "fw_", "pcsk_"),
+        _AT + r"(?:gsk_|xai-|pplx-|r8_|tvly-|fw_|pcsk_)[\w-]{20,}",
+    ),
+    # Credentials in headers and addresses.
+    (("earer", "EARER"), r"(?i:\bbearer)[\s:]{1,4}(?P<secret>[\w.~+/=-]{16,})"),
+    (("asic ", "ASIC "), r"(?i:\bbasic) {1,4}(?P<secret>[A-Za-z0-9+/]{16,}={0,2})"),
+    (("://",), r"(?<=://)[^\s/@:\"']{0,100}:[^\s/@\"']{1,200}(?=@)"),
+)
+# Private keys, whole or without their end.
+_KEY_BLOCK: Final = re.compile(
+    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+    r"[\s\S]*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
+)
+_SECRETS: Final = tuple((hints, re.compile(shape, re.ASCII)) for hints, shape in _SHAPES)
+
+_EMAIL: Final = re.compile(r"[\w.%+'-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+_DIGITS: Final = re.compile(r"(?<![\w.])[+(]?[0-9](?:[ .()/-]{0,2}[0-9]){7,18}(?![\w])", re.ASCII)
+_DATE: Final = re.compile(r"[0-9]{4}([-/.])[0-9]{2}\1[0-9]{2}")
+_CARD_DIGITS: Final = range(13, 20)
+_PHONE_DIGITS: Final = range(8, 16)  # E.164 has at most 15
+_GROUPS_MIN: Final = 3
+_LONGEST_PLAIN: Final = 4  # digits in a row, of a phone number without a plus
+
+
+class Masker:
+    """Replaces what must not leave by `[secret:1]`, `[email:2]`: the same text by the same number.
+
+    Numbers count from 1 over all texts that one masker sees, so the order of the texts matters.
+    """
+
+    def __init__(self, masking: Masking) -> None:
+        self._masking = masking
+        self._numbers: dict[str, int] = {}
+
+    def without_key_blocks(self, text: str) -> str:
+        """The text with private keys replaced: of secrets the only ones that fill many lines.
+
+        Quick, so that it can be done before a text is cut, where a line of them shows no shape.
+        """
+        if self._masking is Masking.OFF or "PRIVATE KEY" not in text:
+            return text
+        return _KEY_BLOCK.sub(self._secret, text)
+
+    def masked(self, text: str) -> str:
+        """The text with everything replaced that has to be."""
+        if self._masking is Masking.OFF:
+            return text
+        text = self.without_key_blocks(text)
+        for hints, shape in _SECRETS:
+            if any(hint in text for hint in hints):
+                text = shape.sub(self._secret, text)
+        if self._masking is Masking.SECRETS_PII:
+            if "@" in text:
+                text = _EMAIL.sub(lambda found: self._name("email", found[0]), text)
+            text = _DIGITS.sub(self._digits, text)
+        return text
+
+    def _secret(self, found: re.Match[str]) -> str:
+        whole, secret = found[0], found.groupdict().get("secret")
+        if secret is None:
+            return self._name("secret", whole)
+        return whole.removesuffix(secret) + self._name("secret", secret)
+
+    def _digits(self, found: re.Match[str]) -> str:
+        text = found[0]
+        digits = re.sub(r"[^0-9]", "", text)
+        if len(digits) in _CARD_DIGITS and _passes_luhn(digits):
+            return self._name("card", text)
+        return self._name("phone", text) if _is_phone(text, digits) else text
+
+    def _name(self, kind: str, text: str) -> str:
+        number = self._numbers.setdefault(text, len(self._numbers) + 1)
+        return f"[{kind}:{number}]"
+
+
+def _is_phone(text: str, digits: str) -> bool:
+    """With a plus, or grouped as people write them: a plain run of digits is more often an id."""
+    if len(digits) not in _PHONE_DIGITS or _DATE.match(text):
+        return False
+    groups = re.split(r"[^0-9]+", text.strip("(+"))
+    return text.startswith("+") or (
+        len(groups) >= _GROUPS_MIN and all(len(group) <= _LONGEST_PLAIN for group in groups)
+    )
+
+
+def _passes_luhn(digits: str) -> bool:
+    """The check digit of card numbers (ISO/IEC 7812-1, annex B)."""
+    total = 0
+    for at, digit in enumerate(reversed(digits)):
+        twice = int(digit) * (1 + at % 2)
+        total += twice - 9 if twice > 9 else twice  # noqa: PLR2004 - the sum of its digits
+    return total % 10 == 0

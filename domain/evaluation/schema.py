@@ -1,0 +1,121 @@
+"""The part of JSON Schema that tool arguments are checked against. Not a validator for others.
+
+A schema that uses more than is known here is not understood, and says nothing about a call: a
+check that skips a keyword would call arguments good that nobody has checked.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from domain.evaluation.messages import canonical
+
+LEVELS_MAX: Final = 50  # of a schema; deeper ones are not understood
+_CHECKED: Final = frozenset(
+    {"type", "enum", "const", "required", "properties", "additionalProperties", "items"}
+    | {"minLength", "maxLength", "minimum", "maximum"}
+)
+# They describe and assert nothing (JSON Schema 2020-12, Core 8, Validation 9).
+_DESCRIBING: Final = frozenset(
+    {"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly"}
+    | {"$schema", "$id", "$comment"}
+)
+_CLASSES: Final[Mapping[str, type]] = {
+    "null": type(None),
+    "boolean": bool,
+    "object": dict,
+    "array": list,
+    "string": str,
+}
+_TYPES: Final = frozenset({*_CLASSES, "number", "integer"})
+
+
+def is_understood(schema: object, levels: int = LEVELS_MAX) -> bool:
+    """Whether `fits` can check everything that a schema asks for."""
+    if isinstance(schema, bool):
+        return True
+    if not isinstance(schema, Mapping) or not levels or schema.keys() - _CHECKED - _DESCRIBING:
+        return False
+    types, properties = _types(schema), schema.get("properties", {})
+    required, values = schema.get("required", []), schema.get("enum", [])
+    return (
+        types <= _TYPES
+        and isinstance(required, list)
+        and all(isinstance(name, str) for name in required)
+        and isinstance(values, list)
+        and all(_is_number(schema.get(key, 0)) for key in ("minLength", "maxLength"))
+        and all(_is_number(schema.get(key, 0)) for key in ("minimum", "maximum"))
+        and isinstance(properties, Mapping)
+        and all(is_understood(inner, levels - 1) for inner in properties.values())
+        and is_understood(schema.get("items", True), levels - 1)
+        and is_understood(schema.get("additionalProperties", True), levels - 1)
+    )
+
+
+def fits(value: object, schema: object) -> bool:
+    """Whether a value is what an understood schema asks for.
+
+    Where `properties` are given, a field that is none of them is invalid unless the schema allows
+    it in so many words: a model that invents an argument has made a mistake.
+    """
+    if not isinstance(schema, Mapping):
+        return schema is not False
+    types = _types(schema)
+    return (
+        (not types or any(_is_of(value, one) for one in types))
+        and ("enum" not in schema or any(_is_same(value, one) for one in schema["enum"]))
+        and ("const" not in schema or _is_same(value, schema["const"]))
+        and _fits_size(value, schema)
+        and _fits_members(value, schema)
+    )
+
+
+def _fits_size(value: object, schema: Mapping[str, object]) -> bool:
+    if isinstance(value, str):
+        return _is_between(len(value), schema.get("minLength"), schema.get("maxLength"))
+    if _is_number(value):
+        return _is_between(value, schema.get("minimum"), schema.get("maximum"))
+    return True
+
+
+def _fits_members(value: object, schema: Mapping[str, object]) -> bool:
+    if isinstance(value, list):
+        return all(fits(one, schema.get("items", True)) for one in value)
+    if not isinstance(value, Mapping):
+        return True
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    others = schema.get("additionalProperties", "properties" not in schema)
+    assert isinstance(properties, Mapping)
+    assert isinstance(required, list)
+    return all(name in value for name in required) and all(
+        fits(one, properties.get(name, others)) for name, one in value.items()
+    )
+
+
+def _types(schema: Mapping[str, object]) -> set[object]:
+    types = schema.get("type", [])
+    return set(map(str, types)) if isinstance(types, list) else {str(types)}
+
+
+def _is_of(value: object, kind: object) -> bool:
+    if kind in {"number", "integer"}:
+        whole = not isinstance(value, float) or value.is_integer()
+        return _is_number(value) and (whole or kind == "number")
+    return isinstance(value, _CLASSES[str(kind)])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_between(value: object, least: object, most: object) -> bool:
+    assert isinstance(value, int | float)
+    return (not isinstance(least, int | float) or value >= least) and (
+        not isinstance(most, int | float) or value <= most
+    )
+
+
+def _is_same(one: object, other: object) -> bool:
+    # `1` and `1.0` are one number in JSON, `1` and `true` are not one value.
+    if _is_number(one) and _is_number(other):
+        return one == other
+    return canonical(one) == canonical(other)

@@ -1,0 +1,149 @@
+"""Words of a text, and how much two texts have in common: by shingles and by hashed vectors."""
+
+import json
+import math
+import re
+import unicodedata
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
+from itertools import pairwise
+from typing import Final
+
+EMBEDDED_HEAD: Final = 5_300  # characters of a text that are embedded, from its beginning
+EMBEDDED_TAIL: Final = 2_700  # and from its end: answers sum up there
+DIMENSIONS: Final = 1_024
+SHINGLE_WORDS: Final = 3
+
+type Vector = Sequence[float]
+type Shingle = tuple[str, ...]
+
+# Scripts that are written without blanks: every character is a word of its own.
+_ALONE: Final = (
+    r"\u0e00-\u0e7f\u1100-\u11ff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff"
+    r"\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_WORD: Final = re.compile(rf"(?=[^\W_])[{_ALONE}]|[^\W_{_ALONE}]+")
+
+STOP_WORDS: Final = frozenset(
+    (  # noqa: SIM905 - a list of words reads better as one text
+        "the an and or but nor if then than as at by for from in into of off on onto out over to "
+        "up with about after before between during through under until is am are was were be "
+        "been being do does did has have had having will would shall should can could may might "
+        "must it its he him his she her they them their we us our you your my me this that these "
+        "those there here who whom which what when where how so such too very just also"
+    ).split()
+)
+"""English function words, which two answers share whatever they say. `no` and `not` are none."""
+
+
+def to_text(value: object) -> str:
+    """A JSON value as text: null is empty, a string is itself, anything else is compact JSON.
+
+    Keys are sorted, since a store may give them back in another order.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def embedded_text(text: str) -> str:
+    """What of a text is embedded: all of it, or its head and tail."""
+    if len(text) <= EMBEDDED_HEAD + EMBEDDED_TAIL:
+        return text
+    return text[:EMBEDDED_HEAD] + text[-EMBEDDED_TAIL:]
+
+
+def words(text: str) -> list[str]:
+    """Runs of letters and digits, in NFKC, case folded; in scripts without blanks every character.
+
+    Folding may take a text out of NFKC, so what it gives is normalized again: words of words
+    are themselves.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return _WORD.findall(unicodedata.normalize("NFKC", folded))
+
+
+def has_words(text: str) -> bool:
+    """Whether there is a letter or a digit in it."""
+    return any(map(str.isalnum, text))
+
+
+def tokens(text: str) -> frozenset[str]:
+    """The words that carry content: no single ASCII character, no English function word."""
+    return frozenset(
+        word
+        for word in words(text)
+        if (len(word) > 1 or not word.isascii()) and word not in STOP_WORDS
+    )
+
+
+def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+    """How many of all words both have: 0 where they share none, or have none, 1 where equal."""
+    union = len(one | other)
+    return len(one & other) / union if union else 0.0
+
+
+def shingles(text: str) -> frozenset[Shingle]:
+    """Each three words in a row. Fewer words than three are one shingle, none are none."""
+    found = words(text)
+    if len(found) < SHINGLE_WORDS:
+        return frozenset([tuple(found)] if found else [])
+    return frozenset(ngrams(found, SHINGLE_WORDS))
+
+
+def ngrams(items: Sequence[str], size: int) -> Iterable[tuple[str, ...]]:
+    """Each `size` items in a row, in order."""
+    return zip(*(items[at:] for at in range(size)), strict=False)
+
+
+def containment(own: frozenset[Shingle], other: frozenset[Shingle]) -> float:
+    """|A ∩ B| / |A|: how much of the first stands in the second; 0 where the first is empty."""
+    return len(own & other) / len(own) if own else 0.0
+
+
+type Similarity = Callable[[str, str], float]
+"""How alike two texts are, 0 to 1."""
+
+
+def shingle_similarity(own: str, other: str) -> float:
+    """How much of `own` stands in `other`, by its shingles."""
+    return containment(shingles(own), shingles(other))
+
+
+# --- vectors ---------------------------------------------------------------------------------
+
+
+def cosine(one: Vector, other: Vector) -> float:
+    """The cosine of two vectors of one length; 0 where one of them is zero."""
+    norms = math.sqrt(math.sumprod(one, one) * math.sumprod(other, other))
+    return math.sumprod(one, other) / norms if norms else 0.0
+
+
+def hashed_vector(text: str) -> Vector:
+    """A text as DIMENSIONS numbers of length 1, without a model: signed feature hashing.
+
+    Features are the character 3-, 4- and 5-grams and the pairs of adjacent words, each added
+    with its own sign at its own index (Weinberger et al. 2009). Never Python's `hash`, which is
+    salted per process. A text without words gives the zero vector.
+    """
+    found = words(text)
+    vector = array("d", bytes(8 * DIMENSIONS))
+    if not found:
+        return vector
+    spaced = f" {' '.join(found)} "
+    for feature in _features(spaced, found):
+        digest = blake2b(feature.encode(), digest_size=8).digest()
+        vector[(digest[0] | digest[1] << 8) % DIMENSIONS] += 1.0 if digest[4] & 1 else -1.0
+    length = math.sqrt(math.sumprod(vector, vector))
+    return array("d", [value / length for value in vector]) if length else vector
+
+
+def _features(spaced: str, found: Sequence[str]) -> Iterable[str]:
+    for size in (3, 4, 5):
+        for at in range(len(spaced) - size + 1):
+            yield f"c{size}:{spaced[at : at + size]}"
+    for one, next_one in pairwise(found):
+        yield f"w2:{one} {next_one}"

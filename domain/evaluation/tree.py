@@ -1,0 +1,71 @@
+"""The tree that spans form by their parents, whatever those parents are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+from domain.ids import SpanId
+from domain.tracing.span import Span
+
+LEVELS_MAX: Final = 8  # of a label; what lies deeper is numbered along under the last level
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Indexes into spans that are in order (started_at, id).
+
+    A span without a known parent is a root. A cycle is cut at its earliest span, which becomes a
+    root. So every span is reached from a root, once.
+    """
+
+    roots: Sequence[int]
+    children: Mapping[int, Sequence[int]]
+
+    @classmethod
+    def of(cls, spans: Sequence[Span]) -> Self:
+        at = {span.id: index for index, span in enumerate(spans)}
+        parents = _uncycled([_known(at, span) for span in spans])
+        children: dict[int, list[int]] = {}
+        for index, parent in enumerate(parents):
+            if parent is not None:
+                children.setdefault(parent, []).append(index)
+        return cls([index for index, parent in enumerate(parents) if parent is None], children)
+
+    def labelled(self) -> Sequence[tuple[int, str]]:
+        """Every index with its label, parents before children: `s1`, `s1.1`, `s1.1.1`, `s2`.
+
+        Labels have at most LEVELS_MAX levels: in a chain of 20,000 spans they would otherwise
+        come to 800 MB.
+        """
+        found: list[tuple[int, str]] = []
+        given: dict[str, int] = {}  # how many labels lie directly below one
+        left = [(index, "s", 0) for index in reversed(self.roots)]
+        while left:
+            index, above, level = left.pop()
+            given[above] = number = given.get(above, 0) + 1
+            label = f"s{number}" if above == "s" else f"{above}.{number}"
+            found.append((index, label))
+            below, deeper = (label, level + 1) if level + 1 < LEVELS_MAX else (above, level)
+            left.extend((child, below, deeper) for child in reversed(self.children.get(index, ())))
+        return found
+
+
+def _known(at: Mapping[SpanId, int], span: Span) -> int | None:
+    return None if span.parent_id is None else at.get(span.parent_id)
+
+
+def _uncycled(parents: Sequence[int | None]) -> list[int | None]:
+    """The same parents, but None for the first index of every cycle."""
+    cut = list(parents)
+    seen = [0] * len(cut)  # the walk in which an index was met, from 1
+    for start in range(len(cut)):
+        at: int | None = start
+        while at is not None and not seen[at]:
+            seen[at] = start + 1
+            at = cut[at]
+        if at is not None and seen[at] == start + 1:  # this walk met itself
+            first, walk = at, cut[at]
+            while walk is not None and walk != at:
+                first, walk = min(first, walk), cut[walk]
+            cut[first] = None
+    return cut

@@ -1,0 +1,100 @@
+"""Coherence and loop detection."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.evaluation.closeness import coherence, loop_detection
+from domain.evaluation.outcome import Scored, SkipCode
+from domain.evaluation.text import hashed_vector, shingle_similarity
+
+TEXTS = ["", " ", ":", "a", "Yes.", "flight to Paris", "flight to Paris is cancelled", "天气"]
+some_texts = st.sampled_from(TEXTS) | st.text(max_size=20)
+
+
+def alike(_one, _other):
+    return 1.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "window", "score"),
+    [
+        ("Flight C789 cancelled", ["Flight A123 cancelled", "Flight B456 cancelled"], 0.5),
+        ("无法完成请求", ["无法完成请求"], 0.0),
+        ("Yes.", ["Yes."], 0.0),
+        ("a", ["a"], 1.0),
+        ("hello world foo", ["hello world foo", "", "different thing entirely"], 0.0),
+    ],
+)
+def test_the_golden_loops(answer, window, score):
+    assert loop_detection(answer, window, alike).value == score
+
+
+def test_comparisons_count_the_window_before_empty_outputs_are_dropped():
+    window = ["hello world foo", "", "different thing entirely"]
+    found = loop_detection("hello world foo", window, alike).metadata
+    assert [one["trace_index"] for one in found["comparisons"]] == [0, 2]
+    assert found["comparisons"][0] == {
+        "trace_index": 0,
+        "cosine_similarity": 1.0,
+        "jaccard_similarity": 1.0,
+        "hybrid_score": 1.0,
+    }
+    assert (found["window_size"], found["max_hybrid"]) == (3, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "window", "code"),
+    [
+        ("x", [], SkipCode.NO_PREVIOUS_TRACES),
+        ("", [], SkipCode.NO_PREVIOUS_TRACES),
+        (" ", ["x"], SkipCode.EMPTY_OUTPUT),
+        ("x", ["", " "], SkipCode.NO_PREVIOUS_OUTPUTS),
+        ("x", ["x", "", " ", "\n"], SkipCode.NO_PREVIOUS_OUTPUTS),
+    ],
+)
+def test_nothing_to_compare_is_skipped(answer, window, code):
+    assert loop_detection(answer, window).code is code
+
+
+def test_only_the_last_three_outputs_are_looked_at():
+    window = ["the same old answer", "one thing", "another thing", "some third matter"]
+    assert loop_detection("the same old answer", window).value == 1.0
+    assert loop_detection("the same old answer", window[:3]).value == 0.0
+
+
+@given(some_texts, st.lists(some_texts, max_size=4), st.sampled_from([alike, shingle_similarity]))
+def test_a_loop_score_is_a_number_between_0_and_1_or_none(answer, window, similar):
+    outcome = loop_detection(answer, window, similar)
+    assert not isinstance(outcome, Scored) or 0 <= outcome.value <= 1
+    assert isinstance(outcome, Scored) == bool(
+        answer.strip() and any(text.strip() for text in window[-3:])
+    )
+
+
+# --- coherence -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("request_", "answer"), [("", "x"), ("x", " "), ("", ""), ("\n", "x")])
+def test_without_a_text_there_is_no_coherence(request_, answer):
+    assert coherence(request_, answer, hashed_vector).code is SkipCode.EMPTY_INPUT_OR_OUTPUT
+
+
+def test_what_says_nothing_is_far_from_everything():
+    outcome = coherence(":", ":", hashed_vector)
+    assert (outcome.value, outcome.metadata) == (0.0, {"coherence_gap": 1.0})
+
+
+def test_coherence_is_the_cosine():
+    request_ = "Cancel my flight to Paris on Monday"
+    outcome = coherence(request_, "Your flight to Paris on Monday is cancelled", hashed_vector)
+    assert (outcome.value, outcome.metadata["coherence_gap"]) == (0.7318, 0.2682)
+    assert coherence(request_, "The weather is nice and warm", hashed_vector).value == 0.0
+    assert coherence(request_, request_, hashed_vector).value == 1.0
+
+
+@given(some_texts, some_texts)
+def test_a_coherence_is_a_number_between_0_and_1_or_none(request_, answer):
+    outcome = coherence(request_, answer, hashed_vector)
+    assert isinstance(outcome, Scored) == bool(request_.strip() and answer.strip())
+    assert not isinstance(outcome, Scored) or 0 <= outcome.value <= 1
