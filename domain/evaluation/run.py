@@ -6,19 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Self
-from uuid import uuid5
+from typing import Any, Final, Self
+from uuid import UUID, uuid5
 
 from domain.errors import Conflict, Invalid
-from domain.evaluation.score import Score, ScoreOutcome
-from domain.ids import MonitorId, ProjectId, RunId, ScoreId
+from domain.evaluation.outcome import FailCode
+from domain.evaluation.score import Score, ScoreOutcome, ScoreSource, SessionScore, TraceScore
+from domain.ids import MonitorId, ProjectId, RunId, ScoreId, TraceId
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 
 NAME_MAX: Final = 255
 MODEL_MAX: Final = 255
 TARGETS_MAX: Final = 100_000  # of one run: each is a row that waits and a score a metric
 RETRY_PREFIX: Final = "Retry: "
-ENDED_WITHOUT_CODE: Final = "internal"  # a failure whose row doesn't say why
 
 
 class RunStatus(StrEnum):
@@ -90,7 +90,7 @@ class Tally:
         own = [one for one in executions if one.metric in metrics]
         outcomes = Counter(one.outcome for one in own)
         codes = Counter(
-            one.code or ENDED_WITHOUT_CODE for one in own if one.outcome is ScoreOutcome.FAILED
+            one.code or FailCode.INTERNAL.value for one in own if one.outcome is ScoreOutcome.FAILED
         )
         return cls(
             evaluated=finished,
@@ -195,6 +195,38 @@ class EvalRun:
 
     def _is(self, status: RunStatus) -> bool:
         return self.status is status
+
+
+def waiting_scores(
+    run: EvalRun, work: Assignment, now: datetime, environment: str | None = None
+) -> list[TraceScore] | list[SessionScore]:
+    """The PENDING rows of a target, in the order of its metrics; there before it is looked at.
+
+    `environment` is the trace's; a session has none.
+    """
+    if run.target_type is TargetType.TRACE:
+        trace = TraceId(UUID(work.target))
+        return [
+            TraceScore(**_waiting(run, work, metric, now), trace_id=trace, environment=environment)
+            for metric in work.metrics
+        ]
+    return [
+        SessionScore(**_waiting(run, work, metric, now), session_id=work.target)
+        for metric in work.metrics
+    ]
+
+
+def _waiting(run: EvalRun, work: Assignment, metric: str, now: datetime) -> dict[str, Any]:
+    return {
+        "id": run.score_id(work.target, metric),
+        "project_id": run.project_id,
+        "name": metric,
+        "outcome": ScoreOutcome.PENDING,
+        "source": ScoreSource.AUTOMATED,
+        "run_id": run.id,
+        "created_at": now,
+        "updated_at": now,
+    }
 
 
 def retry_of(

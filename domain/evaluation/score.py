@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Self
 
 from domain.errors import Invalid
+from domain.evaluation.outcome import Failed, Outcome, Scored, SkipCode, Skipped
 from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
 from domain.tracing.payload import EMPTY_OBJECT, JsonText, members, merged_objects, scalars
 
@@ -17,6 +18,8 @@ VALUE_MAX: Final = 255
 ENVIRONMENT_MAX: Final = 255
 ORIGINAL_VALUE: Final = "original_value"
 _DECIMAL: Final = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
 class DataType(StrEnum):
@@ -126,6 +129,27 @@ class Score:
             return None
         return scalars(self.metadata).get("code")
 
+    def measured(self, outcome: Outcome, now: datetime) -> Self:
+        """As a worker leaves it; itself where it isn't PENDING any more.
+
+        What a person wrote on the waiting row stays: their reason, and their keys of metadata.
+        """
+        if self.outcome is not ScoreOutcome.PENDING:
+            return self
+        return replace(
+            self,
+            outcome=_KINDS[type(outcome)],
+            value=outcome.text if isinstance(outcome, Scored) else None,
+            source=ScoreSource.AUTOMATED,
+            reason=storable_text(outcome.reason) if self.reason is None else self.reason,
+            metadata=merged_objects(json_text(outcome.metadata), self.metadata),
+            updated_at=now,
+        )
+
+    def cancelled(self, now: datetime) -> Self:
+        """As cancelling its run leaves it: SKIPPED where it was PENDING."""
+        return self.measured(Skipped(SkipCode.CANCELLED), now)
+
     def patched(self, change: ScoreChange, now: datetime, author: UserId | None) -> Self:
         """As a person leaves it; itself where the change says nothing. `author` None keeps theirs.
 
@@ -175,6 +199,13 @@ class SessionScore(Score):
     session_id: str
 
 
+_KINDS: Final[Mapping[type, ScoreOutcome]] = {
+    Scored: ScoreOutcome.SCORED,
+    Skipped: ScoreOutcome.SKIPPED,
+    Failed: ScoreOutcome.FAILED,
+}
+
+
 def newest_first[S: Score](scores: Iterable[S]) -> list[S]:
     """By (created_at, id), descending: the order of every list of scores."""
     return sorted(scores, key=lambda one: (one.created_at, one.id), reverse=True)
@@ -222,3 +253,23 @@ def _is_at_most_one(text: str) -> bool:
     whole, _, part = mantissa.lstrip("+").partition(".")
     one = "1" + "0" * (len(part) - int(exponent or 0))
     return int(whole + part) <= int(one)
+
+
+def storable_text(text: str) -> str:
+    """Text that every column takes: of what a judge or a trace said, no NUL, no lone surrogate."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def json_text(value: Mapping[str, object]) -> JsonText:
+    """A score's metadata as it is stored, compact. What is no number is refused: ValueError."""
+    return json.dumps(
+        _storable(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    ).encode()
+
+
+def _storable(value: object) -> object:
+    if isinstance(value, str):
+        return storable_text(value)
+    if isinstance(value, Mapping):
+        return {storable_text(str(key)): _storable(inner) for key, inner in value.items()}
+    return [_storable(one) for one in value] if isinstance(value, Sequence) else value
