@@ -5,23 +5,21 @@ provider's prompt cache has something to keep.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
 from domain.evaluation.judged import LABEL_MAX, PROTOCOL, RUBRICS, Form, Rubric
 from domain.evaluation.metric import Metric
+from domain.evaluation.selection import SAMPLING_RATE_DEFAULT, TraceSelection
 
-FENCE_DIGITS: Final = 16
 CALLS_HALF: Final = 20  # calls of a checklist from the beginning, and as many from the end
 FINGERPRINT_DIGITS: Final = 16
 HEURISTIC_FINGERPRINT: Final = "heuristic/1"
 
-_FENCE: Final = re.compile(rf"[0-9a-f]{{{FENCE_DIGITS}}}")
 _FENCE_SHOWN: Final = "<16 random hexadecimal digits>"
-_EVIDENCE_SHOWN: Final = "<evidence>"
+_EVIDENCE_SHOWN: Final = f"evidence {_FENCE_SHOWN}\n<evidence>\nend of evidence {_FENCE_SHOWN}"
 _CALLS_SHOWN: Final = "<labels of the tool calls>"
 
 type Schema = Mapping[str, object]
@@ -42,27 +40,20 @@ def judged_calls(labels: Sequence[str]) -> tuple[Sequence[str], bool]:
     return [*labels[:CALLS_HALF], *labels[-CALLS_HALF:]], True
 
 
-def question_text(rubric: Rubric, evidence: str, fence: str, calls: Sequence[str] = ()) -> str:
-    """What the judge reads after PROTOCOL. `calls` are those of a checklist, by label, in order.
+def question_text(rubric: Rubric, fenced: str, calls: Sequence[str] = ()) -> str:
+    """What the judge reads after PROTOCOL: `Evidence.fenced`, then the criterion.
 
-    `fence` is drawn at random for each target: nobody who writes a trace can know it. Raises
-    ValueError where it is no fence, or occurs in the evidence: another has to be drawn.
+    `calls` are those of a checklist, by label, in order.
     """
-    if not _FENCE.fullmatch(fence) or fence in evidence:
-        raise ValueError("not a fence for this evidence")
-    return _text(rubric, evidence, fence, ", ".join(calls))
-
-
-def _text(rubric: Rubric, evidence: str, fence: str, calls: str) -> str:
-    asked = [f"Criterion: {rubric.criterion}"]
+    asked = ["", f"Criterion: {rubric.criterion}", ""]
     if rubric.form is Form.CHECKLIST:
-        asked += [f"Tool calls, one entry each, in this order: {calls}", "ok:"]
+        asked += [f"Tool calls, one entry each, in this order: {', '.join(calls)}", "", "ok:"]
         labels = ["false", "true"]
     else:
         asked.append("label:")
         labels = [str(label) for label in range(LABEL_MAX + 1)]
     anchored = [f"{label} = {text}" for label, text in zip(labels, rubric.anchors, strict=True)]
-    return "\n".join([fence, evidence, fence, "", *asked, *reversed(anchored)])
+    return "\n".join([fenced, *asked, *reversed(anchored)])
 
 
 def answer_schema(form: Form) -> Schema:
@@ -155,7 +146,7 @@ def session_fingerprint(
 
 def prompt_hash(rubric: Rubric) -> str:
     """Of every text that a judge reads for it, but evidence and fence."""
-    return _hash(f"{PROTOCOL}\n{_text(rubric, _EVIDENCE_SHOWN, _FENCE_SHOWN, _CALLS_SHOWN)}")
+    return _hash(f"{PROTOCOL}\n{question_text(rubric, _EVIDENCE_SHOWN, [_CALLS_SHOWN])}")
 
 
 def _hash(text: str) -> str:
@@ -175,7 +166,7 @@ def prompt_preview(metric: Metric) -> tuple[Stage, ...]:
     rubric = RUBRICS.get(metric.name)
     if rubric is None:
         return ()
-    asked = _text(rubric, _EVIDENCE_SHOWN, _FENCE_SHOWN, _CALLS_SHOWN)
+    asked = question_text(rubric, _EVIDENCE_SHOWN, [_CALLS_SHOWN])
     thoughts = "kept" if metric.sees_reasoning else "left out"
     taken = (
         "No model is asked. Taken from the trace, within a budget: the task, the steps with "
@@ -184,3 +175,17 @@ def prompt_preview(metric: Metric) -> tuple[Stage, ...]:
         f"instants and costs are left out. The agent's own reasoning is {thoughts}."
     )
     return (Stage("evidence", taken), Stage("judge", f"{PROTOCOL}\n\n{asked}"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTemplate:
+    """What a run over traces with one metric would be: a form to be changed and sent."""
+
+    metric: Metric
+    model: str
+    filters: TraceSelection = field(default_factory=TraceSelection)
+    sampling_rate: float = SAMPLING_RATE_DEFAULT
+
+    @property
+    def prompt_preview(self) -> tuple[Stage, ...]:
+        return prompt_preview(self.metric)
