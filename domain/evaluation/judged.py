@@ -108,7 +108,7 @@ STEP_EFFICIENCY: Final = Rubric(
         "How little work was wasted? A step is wasted if the run would have come to the same "
         "result without it: a repetition with the same outcome, a detour whose result is never "
         "used, a search for what was known already. Trying again after an error is no waste. "
-        "The facts at the end count repeated and failed calls."
+        'The line that begins with "counted" tells how many calls were repeated or failed.'
     ),
     anchors=(
         "mostly repetition, or no progress at all",
