@@ -144,7 +144,7 @@ PLAN_ADHERENCE: Final = Rubric(
         "found on the way is no deviation. Do not judge whether the plan was good."
     ),
     anchors=(
-        "the plan was ignored",
+        "the plan was ignored, or none of its items was done",
         "one item was done, and the rest was dropped without cause",
         "several items are missing or were done out of order without cause",
         "one planned step is missing without cause",
