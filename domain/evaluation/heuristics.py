@@ -175,7 +175,7 @@ def confidence(evidence: Evidence) -> Outcome:
     retries = sum(one.name in before for one, before in _after_failures(signs.calls))
     last = {one.name: one.has_failed for one in signs.calls}
     abandoned = sum(last.values())
-    contradicting = int(evidence.status == "COMPLETED" and signs.has_failed_root)
+    contradicting = int(evidence.status == "COMPLETED" and signs.ends_in_error)
     loose = min(retries + abandoned + contradicting, steps)
     return Scored(
         1 - loose / steps,

@@ -58,13 +58,14 @@ class CallSigns:
 class Signs:
     """Of a whole trace, steps that a judge isn't shown included. Calls are in order.
 
-    `idle_steps` have neither output nor children. `token_confidence` is the mean probability of
-    the models' tokens, geometric; None where no model call carries them.
+    `idle_steps` have neither output nor children. It `ends_in_error` if its last root failed,
+    whatever its status. `token_confidence` is the geometric mean of the probabilities of the
+    models' tokens, None where no model call carries them.
     """
 
     calls: tuple[CallSigns, ...] = ()
     idle_steps: int = 0
-    has_failed_root: bool = False
+    ends_in_error: bool = False
     answer_grounding: float | None = None
     token_confidence: float | None = None
 
@@ -72,15 +73,14 @@ class Signs:
 def signs_of(subject: Subject) -> Signs:
     """The signs of a trace. The same for the same content, whatever its ids."""
     below = subject.tree.children
+    roots = [subject.spans[at] for at in subject.tree.roots]
     return Signs(
         calls=_calls(subject),
         idle_steps=sum(
             at not in below and is_blank(value_of(span.output))
             for at, span in enumerate(subject.spans)
         ),
-        has_failed_root=any(
-            subject.spans[at].status is SpanStatus.ERROR for at in subject.tree.roots
-        ),
+        ends_in_error=bool(roots) and max(roots, key=by_content).status is SpanStatus.ERROR,
         answer_grounding=_rounded(answer_grounding(subject)),
         token_confidence=_token_confidence(subject.models),
     )
