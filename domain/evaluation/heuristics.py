@@ -154,7 +154,7 @@ def step_efficiency(evidence: Evidence) -> Outcome:
     calls = evidence.signs.calls
     repeats = sum(one.is_repeat for one in calls)
     in_vain = sum(
-        one.has_failed and one.name in before and not one.is_repeat
+        one.has_failed and one.tool in before and not one.is_repeat
         for one, before in _after_failures(calls)
     )
     wasted = min(repeats + in_vain + evidence.signs.idle_steps, steps)
@@ -172,8 +172,8 @@ def confidence(evidence: Evidence) -> Outcome:
         return Scored(signs.token_confidence, "By the probability of the models' own tokens")
     if not steps:
         return Skipped(SkipCode.NO_STEPS)
-    retries = sum(one.name in before for one, before in _after_failures(signs.calls))
-    last = {one.name: one.has_failed for one in signs.calls}
+    retries = sum(one.tool in before for one, before in _after_failures(signs.calls))
+    last = {one.tool: one.has_failed for one in signs.calls}
     abandoned = sum(last.values())
     contradicting = int(evidence.status == "COMPLETED" and signs.ends_in_error)
     loose = min(retries + abandoned + contradicting, steps)
@@ -184,13 +184,13 @@ def confidence(evidence: Evidence) -> Outcome:
     )
 
 
-def _after_failures(calls: Sequence[CallSigns]) -> list[tuple[CallSigns, frozenset[str]]]:
+def _after_failures(calls: Sequence[CallSigns]) -> list[tuple[CallSigns, frozenset[int]]]:
     """Each call with the tools whose last call before it had failed."""
-    failed: frozenset[str] = frozenset()
-    found: list[tuple[CallSigns, frozenset[str]]] = []
+    failed: frozenset[int] = frozenset()
+    found: list[tuple[CallSigns, frozenset[int]]] = []
     for one in calls:
         found.append((one, failed))
-        failed = failed | {one.name} if one.has_failed else failed - {one.name}
+        failed = failed | {one.tool} if one.has_failed else failed - {one.tool}
     return found
 
 

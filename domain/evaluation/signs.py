@@ -39,12 +39,13 @@ _REJECTING: Final = frozenset({400, 422})
 class CallSigns:
     """Of one tool call. None is what can't be told: nothing declared, or no such argument.
 
+    Tools are numbered by their first call: nothing that would have to be masked is in here.
     `asked_before` counts earlier calls with the same arguments, `is_repeat` tells that one of them
     got the same as well. `is_rejected` where it failed for its arguments. `grounding` is the share
     of its specific arguments that had been said before.
     """
 
-    name: str
+    tool: int = 0
     has_failed: bool = False
     is_rejected: bool = False
     asked_before: int = 0
@@ -96,13 +97,14 @@ def by_content(span: Span) -> tuple[object, ...]:
 def _calls(subject: Subject) -> tuple[CallSigns, ...]:
     groundings = zip(subject.calls, argument_groundings(subject), strict=True)
     in_order = sorted(groundings, key=lambda pair: by_content(pair[0].span))
+    tools: dict[str, int] = {}
     asked: Counter[tuple[str, str]] = Counter()
     got: set[tuple[str, str, str]] = set()
     found: list[CallSigns] = []
     for call, grounding in in_order:
         found.append(
             CallSigns(
-                name=call.name,
+                tool=tools.setdefault(call.name, len(tools)),
                 has_failed=call.has_failed,
                 is_rejected=call.has_failed and _is_rejected(call),
                 asked_before=asked[call.fingerprint],

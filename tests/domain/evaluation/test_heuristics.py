@@ -224,7 +224,7 @@ shares = st.none() | st.floats(0, 1)
 claims = st.none() | st.booleans()
 calls = st.builds(
     CallSigns,
-    name=st.sampled_from("ab"),
+    tool=st.integers(0, 1),
     has_failed=st.booleans(),
     is_rejected=st.booleans(),
     asked_before=st.integers(0, 5),
@@ -299,7 +299,7 @@ def test_one_more_failure_never_helps(metric, pack):
     """Of the last call, so that it is no retry that something after it makes good."""
     some = pack.signs.calls
     if not some or pack.signs.token_confidence is not None:
-        pack = replace(pack, signs=Signs(calls=(CallSigns(name="a"),)))
+        pack = replace(pack, signs=Signs(calls=(CallSigns(),)))
         some = pack.signs.calls
     good = replace(some[-1], has_failed=False)
     bad = replace(some[-1], has_failed=True)

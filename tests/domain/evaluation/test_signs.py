@@ -130,3 +130,18 @@ def test_ids_have_no_part_in_signs(some, chance):
     shuffled = spans()
     chance.shuffle(shuffled)
     assert seen(spans()) == seen(shuffled)
+
+
+def test_nothing_that_would_have_to_be_masked_is_in_the_signs():
+    def planted(text: str) -> Signs:
+        some = subject(
+            *(tool(f"a {text}", {"q": [text]}, {"a": text}, error=text), tool("b", {"q": text})),
+            *(model(text), tool("b", got=text)),
+            input=text,
+            output=text,
+        )
+        return evidence_of(some).signs
+
+    assert "sk-" not in repr(planted("sk-1234567890abcdef"))
+    assert planted("sk-1234567890abcdef") == planted("sk-fedcba0987654321")
+    assert [one.tool for one in planted("x").calls] == [0, 1, 1]
