@@ -105,7 +105,7 @@ def agent_reliability(session: Sequence[TraceSignals], given: Mapping[str, float
     """
     weights = merged_weights(given)
     worst = {
-        one.trace: max(_weighted(weights[signal], risk) for signal, risk in one.risks.items())
+        one.trace: max(weights[signal] * risk for signal, risk in one.risks.items())
         for one in session
         if one.risks
     }
@@ -146,8 +146,8 @@ def agent_consistency(session: Sequence[TraceSignals], given: Mapping[str, float
     uncertainties: dict[str, float] = {}
     for one in session:
         if CONFIDENCE in (risks := one.risks):
-            doubt = _weighted(weights[CONFIDENCE], risks.pop(CONFIDENCE))
-            penalty = math.fsum(_weighted(weights[signal], risks[signal]) for signal in risks)
+            doubt = weights[CONFIDENCE] * risks.pop(CONFIDENCE)
+            penalty = math.fsum(weights[signal] * risk for signal, risk in risks.items())
             penalties[one.trace] = penalty
             uncertainties[one.trace] = (1 + penalty) * doubt
     known = _known(session, weights, penalties, "situational_penalty")
@@ -172,10 +172,6 @@ SESSION_METRICS: Final = {
     "agent_consistency": agent_consistency,
     "agent_reliability": agent_reliability,
 }
-
-
-def _weighted(weight: float, risk: float) -> float:
-    return round(weight * risk, _DUST)
 
 
 def _rounded(value: float) -> float:

@@ -99,15 +99,16 @@ def test_arguments_are_right_if_they_fit_were_said_and_were_not_refused():
         offering(SEARCH),
         tool(given={"q": "HAT123"}),  # fits, and was said
         tool(given={"q": "HAT999"}),  # was never said
+        tool("fly", given={"to": "HAT123", "by": "HAT998"}),  # half of it was said
         tool(given={"n": "HAT123"}),  # doesn't fit
         tool("fly", given={"to": "HAT123"}, got={"error": "invalid argument: to"}),  # was refused
         tool("fly", given={"to": "HAT123"}, got={"error": "the airline is on strike"}),
         tool("wait", given={"s": 1}),  # nothing to go by
         input=ASKED,
     )
-    assert found.value == 0.4
+    assert found.value == 0.5
     assert [one["verdict"] for one in found.metadata["verdicts"]] == [
-        *("yes", "no", "no", "no", "yes"),
+        *("yes", "no", "yes", "no", "no", "yes"),
     ]
 
 
@@ -152,6 +153,7 @@ def test_a_tool_refuses_arguments_by_status(code, rejected):
         ([tool(given=1), tool(given=2), model("x")], 0.9),
         ([tool(given=1), tool(given=1), tool(given=2), model("x")], 0.75),
         ([failed(given=1), failed(given=2), tool(given=3), model("x")], 0.75),
+        ([failed(given=1), failed(given=1), tool(given=3), model("x")], 0.75),
         ([failed(given=1), failed("fly", given=2), tool(given=3), model("x")], 0.9),
         ([tool(given=1), tool(given=2, got=None)], 0.5),
         ([], "no_steps"),
@@ -177,7 +179,12 @@ def test_confidence_goes_by_retries_and_loose_ends_and_not_by_hedges(spans, said
 
 
 def test_confidence_is_the_models_own_where_it_was_recorded():
-    tokens = [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -1.5}, {"logprob": "x"}]
+    tokens = [
+        {"token": "a", "logprob": -0.5},
+        {"token": "b", "logprob": -1.5},
+        {"logprob": "x"},
+        {"logprob": 9},
+    ]
     choice = {"message": {"content": "ab"}, "logprobs": {"content": tokens}}
     assert value(judged("confidence", model({"choices": [choice]}))) == 0.3679
     assert value(judged("confidence", model({"choices": [{"logprobs": {"content": 1}}]}))) == 0.9
@@ -193,6 +200,7 @@ PLAN = "1. Search flights to Oslo\n2. Book the cheapest flight\n3. Send a confir
     [
         ([tool("search_flights", given="Oslo"), tool("book", given="flight")], 0.6667),
         ([tool("book", given="flight"), tool("search_flights", given="Oslo")], 0.3333),
+        ([tool("confirmation")], 0.3333),
         ([tool("weather")], 0.1),
         ([], 0.1),
     ],

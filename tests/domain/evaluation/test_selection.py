@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -65,6 +66,13 @@ def test_a_monitor_takes_one_at_least_where_there_is_one():
 def test_a_higher_rate_keeps_everything_that_a_lower_one_had(some, one, other):
     low, high = sorted((one, other))
     assert set(sampled(some, low, SALT)) <= set(sampled(some, high, SALT)) <= set(some)
+
+
+def test_rates_are_nested_like_dolls():
+    some = [str(n) for n in range(100)]
+    taken = [set(sampled(some, tenth / 10, SALT)) for tenth in range(11)]
+    assert [len(one) for one in taken] == list(range(0, 101, 10))
+    assert all(one < other for one, other in pairwise(taken))
 
 
 @given(targets, rates, st.randoms())

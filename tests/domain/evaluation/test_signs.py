@@ -60,6 +60,8 @@ def test_arguments_are_grounded_in_what_was_said_before_them():
         input="to Bergen",
     )
     assert [one.grounding for one in found] == [0.5, 0.75]
+    told_later = [tool(given="HAT1"), model(input="use HAT2"), tool(given="HAT2")]
+    assert [one.grounding for one in calls(*told_later)] == [0.0, 0.0]
 
 
 def test_calls_of_one_instant_could_not_know_of_one_another():
