@@ -10,4 +10,11 @@ evidence   what of a trace a judge gets to read: within a budget, secrets masked
 step       a span as evidence tells it, under a label such as `s1.2`
 fence      the line around evidence that the author of a trace can't guess
 shingle    three words in a row, to tell how much of one text stands in another
+run        targets, which are traces or sessions, each to be measured with some metrics
+execution  one metric on one target: what the row of its score says
+score      what is said of a target under one name, by a machine, a person or a program
+signal     a trace's score that session metrics roll up
+rubric     what a judge is asked for one metric: the criterion, and what each label stands for
+verdict    what a judge answers: a label or checks, the steps it cites, or that it can't tell
+selection  which traces or sessions are meant, as a caller gave it
 """

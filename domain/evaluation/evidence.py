@@ -6,12 +6,13 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Final
 
 from domain.evaluation.excerpt import quoted, tokens_of
 from domain.evaluation.messages import canonical
+from domain.evaluation.signs import Signs
 
 BUILDER_VERSION: Final = 1  # a change of what is taken, cut or masked is a new one
 _FENCE: Final = re.compile(r"[0-9a-f]{16}")
@@ -104,6 +105,7 @@ class Evidence:
     """What a judge reads of one trace, the same for all metrics. Everything in it is masked.
 
     `truncated` where anything of it was cut or left out; `omitted_steps` were left out whole.
+    `signs` are for the keyless judge, and are not printed.
     """
 
     task: str
@@ -112,6 +114,7 @@ class Evidence:
     declared_tools: tuple[Tool, ...] = ()
     plan: tuple[str, ...] = ()
     facts: Facts = Facts()
+    signs: Signs = field(default_factory=Signs)
     steps: tuple[Step | Gap, ...] = ()
     truncated: bool = False
     omitted_steps: int = 0

@@ -10,9 +10,10 @@ from domain.evaluation.excerpt import BYTES_PER_TOKEN, Masked, looked_at
 from domain.evaluation.masking import Masker, Masking
 from domain.evaluation.measured_tools import longest_block, repeated
 from domain.evaluation.plan import plan_of
+from domain.evaluation.signs import by_content, signs_of
 from domain.evaluation.subject import Subject
 from domain.evaluation.tree import Tree
-from domain.tracing.span import Span, SpanKind, SpanStatus
+from domain.tracing.span import Span, SpanStatus
 
 EVIDENCE_TOKENS: Final = 12_000
 EVIDENCE_TOKENS_MIN: Final = 1_000  # with less no step would be left beside task and output
@@ -75,6 +76,7 @@ def evidence_of(
         declared_tools=_tools(subject, masker, cut, tokens // _TOOLS_SHARE),
         plan=_plan(subject, masker, cut, tokens // _PLAN_SHARE),
         facts=_facts(subject),
+        signs=signs_of(subject),
     )
     room = tokens * BYTES_PER_TOKEN - len(head.text().encode())
     steps, is_whole = _steps(subject.spans, masker, room)
@@ -99,7 +101,7 @@ class Cuts:
 
 
 def _facts(subject: Subject) -> Facts:
-    calls = subject.calls
+    calls = sorted(subject.calls, key=lambda call: by_content(call.span))
     return Facts(
         steps=len(subject.spans),
         calls=len(calls),
@@ -201,7 +203,7 @@ def _steps(spans: Sequence[Span], masker: Masker, room: int) -> tuple[Sequence[S
 
 def _places(spans: Sequence[Span], masker: Masker, room: int) -> Sequence[_Place]:
     # Ids say nothing: spans of one instant stand in the order of what they hold.
-    spans = sorted(spans, key=_order)
+    spans = sorted(spans, key=by_content)
     labelled = Tree.of(spans).labelled()
     near = max(room, 0) // _STEP_BYTES_MIN // 2 + 1  # that many from each end, and as many errors
     count = len(labelled)
@@ -214,12 +216,6 @@ def _places(spans: Sequence[Span], masker: Masker, room: int) -> Sequence[_Place
         _Place(label, at in errors, draft(label, spans[index], masker) if at in kept else None)
         for at, (index, label) in enumerate(labelled)
     ]
-
-
-def _order(span: Span) -> tuple[object, ...]:
-    kind, status = span.kind or SpanKind.OTHER, span.status or SpanStatus.UNSET
-    held = (span.input or b"", span.output or b"", span.error or "", span.model or "")
-    return (span.started_at, kind.value, span.name, status.value, *held, span.id)
 
 
 def _has_failed(span: Span) -> bool:

@@ -5,6 +5,7 @@ Two measures that the keyless judge reads; no metrics of their own yet.
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import groupby, islice
 from typing import Final
 
 from domain.evaluation.messages import children, value_of
@@ -32,14 +33,19 @@ def argument_groundings(subject: Subject) -> Sequence[float | None]:
     names the arguments itself. None for a call without specific arguments.
     """
     said = _terms(to_text(value_of(subject.trace.input)))
+    calls = iter(subject.calls)
     shares: list[float | None] = []
-    for span in subject.spans:
-        if span.kind is SpanKind.TOOL:
-            shares.append(_share(_specific(subject.calls[len(shares)].arguments), said))
-        elif not shares:
-            said |= _payload(span.input)
-        if span.kind in {SpanKind.TOOL, SpanKind.RETRIEVER}:
-            said |= _payload(span.output)
+    for _, same in groupby(subject.spans, key=lambda span: span.started_at):
+        at_once = list(same)  # they could not wait for one another, whatever their ids say
+        if not shares:
+            for span in at_once:
+                if span.kind is not SpanKind.TOOL:
+                    said |= _payload(span.input)
+        tools = sum(span.kind is SpanKind.TOOL for span in at_once)
+        shares += [_share(_specific(call.arguments), said) for call in islice(calls, tools)]
+        for span in at_once:
+            if span.kind in {SpanKind.TOOL, SpanKind.RETRIEVER}:
+                said |= _payload(span.output)
     return shares
 
 
