@@ -62,13 +62,13 @@ def read_env(path: Path) -> dict[str, str]:
     return {name.strip(): value.strip().strip("'\"") for name, value in pairs}
 
 
-def start_dev(folder: Path, port: int) -> DevServer:
-    """Starts `dev` and waits until it is ready."""
+def start_dev(folder: Path, port: int, **settings: str) -> DevServer:
+    """Starts `dev` with these variables beside, and waits until it is ready."""
     with (folder / "dev.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "entrypoints.cli", "dev"],
             cwd=ROOT,
-            env=own_environ(folder, port),
+            env=own_environ(folder, port) | settings,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -7,7 +7,13 @@ from typing import Any
 import pandaprobe
 import pytest
 
+from adapters.embedded.process import free_port
+from tests.e2e.conftest import STOP_MAX_S, DevServer, start_dev
+
 pytestmark = pytest.mark.e2e
+
+BURST = 300
+FLUSH_MAX_S = 60
 
 
 @pytest.fixture
@@ -116,3 +122,40 @@ def test_a_burst_of_traces_arrives_whole(sdk, dev_server):
         page = http.get("/traces", params={"session_id": "burst", "limit": 200}).json()
     assert page["total"] == len(page["items"]) == 60
     assert {item["span_count"] for item in page["items"]} == {4}
+
+
+@pytest.fixture(scope="module")
+def limited_server(enterable_folder) -> Iterator[DevServer]:
+    """Takes 50 traces a second, which is less than the SDK sends."""
+    folder = enterable_folder / "limited"
+    folder.mkdir(mode=0o755)
+    server = start_dev(
+        folder,
+        free_port(),
+        PANDAPROBE_RATE_LIMIT_ENABLED="on",
+        PANDAPROBE_RATE_LIMIT_INGEST="50/second",
+    )
+    yield server
+    server.process.terminate()
+    server.process.wait(STOP_MAX_S)
+
+
+def test_a_burst_beyond_the_limit_arrives_whole_too(limited_server):
+    client = pandaprobe.Client(
+        api_key=limited_server.environ["PANDAPROBE_API_KEY"],
+        project_name="burst",
+        endpoint=limited_server.url,
+    )
+    problems: list[Exception] = []
+    client.on_error(problems.append)
+    for number in range(BURST):
+        with client.trace(f"run {number}"):
+            pass
+    client.flush(timeout=FLUSH_MAX_S)
+    client.shutdown()
+    assert problems == []
+    headers = limited_server.headers | {"X-Project-Name": "burst"}
+    with limited_server.client(**headers) as http:
+        assert http.get("/traces").json()["total"] == BURST
+        spent = http.post("/traces", json={"name": "one", "started_at": "2026-03-01"})
+    assert spent.headers["ratelimit-limit"] == "50"
