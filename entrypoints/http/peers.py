@@ -44,7 +44,8 @@ def _address(text: str) -> Address | None:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        address = ipaddress.ip_address(text)
+        # A zone (RFC 4007) means something on one machine only, and may hold any text.
+        address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
     # The same client, whichever way the socket of the proxy was opened.

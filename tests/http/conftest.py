@@ -34,7 +34,9 @@ from domain.limits import Limit
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.limits import RateLimits, RouteClass
+from entrypoints.http.peers import network
 from tests.builders import NOON, prices
+from tests.http.limited import DAY_US, Clock, Limited
 
 ORIGIN = "https://app.example.com"
 CONFIG = HttpConfig(
@@ -144,6 +146,32 @@ async def site(installed: Site) -> AsyncIterator[Site]:
     installed.begin()
     async with installed.http:
         yield installed
+
+
+@pytest.fixture(scope="session")
+def limited_site() -> Limited:
+    """Behind proxies of 10.0.0.0/8."""
+    clock, limits = Clock(), dict[RouteClass, Limit]()
+    config = HttpConfig(
+        version="",
+        environment="test",
+        allowed_origins=(ORIGIN,),
+        max_body_bytes=1 << 20,
+        trusted_proxies=(network("10.0.0.0/8"),),
+    )
+    site = Site(config=config, limits=limits, limiter=MemoryRateLimiter(clock))
+    return Limited(site, clock, limits)
+
+
+@pytest.fixture
+async def limited(limited_site: Limited) -> AsyncIterator[Limited]:
+    """With 100 a minute of each class, none of them used."""
+    limited_site.site.begin()
+    limited_site.clock.us += 2 * DAY_US  # whatever was counted has left
+    limited_site.limits.clear()
+    limited_site.limits.update(dict.fromkeys(RouteClass, Limit(100, "minute")))
+    async with limited_site.site.http:
+        yield limited_site
 
 
 @pytest.fixture

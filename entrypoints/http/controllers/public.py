@@ -111,6 +111,7 @@ class PublicController(Controller):
 
     @get("/", opt=WELCOME.opt)
     async def welcome(self, request: HttpRequest) -> Response[bytes]:
+        await WELCOME.read(request)
         version = edge_of(request).config.version
         return await answer(request, Welcome(NAME, version, "healthy", "/docs", "/openapi.json"))
 
