@@ -5,21 +5,20 @@ and nothing else. No test changes anything by hand after a fault.
 """
 
 import asyncio
+import contextlib
 import os
 import secrets
 import signal
-
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-
 import httpx
 
 from adapters.embedded.postgres import start_postgres
-from adapters.embedded.process import Child, free_port, spawn
+from adapters.embedded.process import Child, StartError, free_port, spawn
 from adapters.embedded.valkey import start_valkey
 from entrypoints import composition
 from entrypoints.settings import Settings, read_settings
@@ -161,7 +160,8 @@ class Stack:
         def is_whole() -> bool:
             for part, start in starts.items():
                 if self.processes[part].process.poll() is not None:
-                    start()
+                    with contextlib.suppress(StartError):  # then the next look tries again
+                        start()
             return self.readiness() == (200, frozenset())
 
         return until(is_whole, within_s, f"ready again; it says {self.readiness()}")
@@ -193,4 +193,3 @@ class Stack:
             if part in self.processes:
                 self.signal(part, signal.SIGCONT)
                 self.stop(part)
-
