@@ -32,7 +32,7 @@ def start_valkey(data: Path, options: Mapping[str, str] | None = None) -> tuple[
     """A running Valkey on the loopback with its data in `data`/valkey, and its URL.
 
     The URL holds a password of this start, so that other users of the machine stay outside.
-    `options` are settings that go over ours, `port` and `requirepass` among them. Raises StartError.
+    `options` are settings that go over ours, also `port` and `requirepass`. Raises StartError.
     """
     folder = data / "valkey"
     ensure_folder(folder, 0o700)

@@ -103,8 +103,8 @@ class Load:
     ) -> bool:
         """Sends it as often as the SDK would; whether it was accepted."""
         headers = {**self.headers(project), "X-Request-ID": uuid.uuid4().hex}
-        for wait_s in (*RETRY_AFTER_S, None):
-            begin = time.monotonic()
+        for planned_s in (*RETRY_AFTER_S, None):
+            wait_s, begin = planned_s, time.monotonic()
             try:
                 answer = await http.post(path, json=body, headers=headers)
             except httpx.TransportError as error:

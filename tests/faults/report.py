@@ -1,4 +1,4 @@
-"""What was seen, as lines for docs/reliability.md: `pytest -rP` or PANDAPROBE_TEST_SEEN shows it."""
+"""What was seen, for docs/reliability.md: `pytest -rP` prints it, FAULTS_SEEN names a file."""
 
 import os
 from pathlib import Path

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -45,14 +46,29 @@ def until(is_so: Callable[[], bool], within_s: float, what: str) -> float:
     return time.monotonic() - begin
 
 
+def pause_s(length_s: float) -> None:
+    """How long a fault lasts: the one thing here that is waited for by the clock."""
+    time.sleep(length_s)
+
+
+def moved(url: str, port: int) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{port}").geturl()
+
+
 class Stack:
     """PostgreSQL with its default durability, Valkey, `serve` and `worker`, at fixed addresses.
 
-    `data` is where PostgreSQL keeps its data, where that isn't `folder`.
+    `data` is where PostgreSQL keeps its data, where that isn't `folder`. `through` gives the port
+    by which a server ("postgres", "redis") is reached, by its name and its own port.
     """
 
     def __init__(
-        self, folder: Path, data: Path | None = None, more: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        data: Path | None = None,
+        through: Callable[[str, int], int] | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> None:
         self.folder, self.data = folder, data or folder
         self.postgres_port, self.redis_port, self.port = free_port(), free_port(), free_port()
@@ -60,10 +76,14 @@ class Stack:
         self.processes: dict[str, Child] = {}
         self.start_postgres()
         self.start_valkey()
+        database_url, redis_url = self.database_url, self.redis_url
+        if through is not None:
+            database_url = moved(database_url, through("postgres", self.postgres_port))
+            redis_url = moved(redis_url, through("redis", self.redis_port))
         self.environ = own_environ(folder, self.port) | {
             "PANDAPROBE_APP_ENV": "test",
-            "PANDAPROBE_DATABASE_URL": self.database_url,
-            "PANDAPROBE_REDIS_URL": self.redis_url,
+            "PANDAPROBE_DATABASE_URL": database_url,
+            "PANDAPROBE_REDIS_URL": redis_url,
             "PANDAPROBE_AUTH_DEV_ISSUER": "on",
             "PANDAPROBE_LOG_LEVEL": "WARNING",
             "PANDAPROBE_RATE_LIMIT_ENABLED": "on",
@@ -135,12 +155,12 @@ class Stack:
                 continue
 
     def kill(self, part: str) -> None:
-        """kill -9: with its children, as when the machine loses power."""
+        """As kill -9 does: with its children, as when the machine loses power."""
         self.signal(part, signal.SIGKILL)
         self.processes[part].process.wait()
 
     def kill_backend(self) -> None:
-        """kill -9 of one child of PostgreSQL, which then ends all others and recovers."""
+        """As kill -9 of one child of PostgreSQL, which then ends all others and recovers."""
         backends = self.pids("postgres")[1:]
         if backends:
             os.kill(backends[-1], signal.SIGKILL)
