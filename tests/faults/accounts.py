@@ -1,0 +1,67 @@
+"""Whether what was acknowledged is there: exactly once, whole, and counted right."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Final
+
+import httpx
+
+from adapters.postgres.engine import PoolSettings, opened
+from adapters.postgres.piccolo_conf import DB
+from domain.ids import ProjectId
+from entrypoints.settings import Settings
+from tests.contracts.data_plane import assert_rolled_up, over_postgres
+from tests.faults.clients import PAYLOAD, Load, Sent
+
+PAGE: Final = 200
+
+
+async def assert_kept(load: Load, settings: Settings, recounted: int = 3) -> None:
+    """Reads everything back through the API; the roll-ups of `recounted` projects from the store.
+
+    What was accepted is there once, with all its spans. What was not may be there, but whole; and
+    nothing else is.
+    """
+    assert not load.unexpected, load.outcomes
+    assert load.accepted, load.outcomes
+    projects: dict[str, dict[str, Sent]] = defaultdict(dict)
+    for trace, sent in load.sent.items():
+        projects[sent.project][trace] = sent
+    async with httpx.AsyncClient(base_url=load.url, timeout=30) as http:
+        for name, traces in projects.items():
+            await _assert_project(http, load.headers(name), traces)
+    await _assert_counted(settings, sorted(projects)[:: max(1, len(projects) // recounted)])
+
+
+async def _assert_project(
+    http: httpx.AsyncClient, headers: Mapping[str, str], traces: Mapping[str, Sent]
+) -> None:
+    answer = await http.get("/traces", params={"limit": PAGE}, headers=headers)
+    assert answer.status_code == 200, answer.text
+    page = answer.json()
+    assert page["total"] == len(page["items"])
+    listed = Counter(item["trace_id"] for item in page["items"])
+    assert set(listed.values()) <= {1}
+    accepted = {id_ for id_, sent in traces.items() if sent.accepted}
+    assert not accepted - set(listed), f"accepted and missing: {accepted - set(listed)}"
+    assert set(listed) <= set(traces)
+    for item in page["items"]:
+        sent = traces[item["trace_id"]]
+        found = (await http.get(f"/traces/{item['trace_id']}", headers=headers)).json()
+        assert found["input"] == {"number": sent.number}
+        spans = Counter(span["span_id"] for span in found["spans"])
+        assert set(spans.values()) == {1}
+        assert sent.spans <= set(spans) <= sent.spans | sent.late
+        assert all(span["input"] == PAYLOAD for span in found["spans"])
+        assert (item["span_count"], item["total_tokens"]) == (len(spans), len(spans))
+
+
+async def _assert_counted(settings: Settings, names: list[str]) -> None:
+    async with (
+        opened(DB, PoolSettings(url=settings.database_url or "")) as pool,
+        over_postgres(pool) as plane,
+    ):
+        rows = await pool.fetch("SELECT id FROM projects WHERE name = ANY($1)", names)
+        assert rows
+        for row in rows:
+            await assert_rolled_up(plane, ProjectId(row["id"]))

@@ -1,0 +1,136 @@
+"""Clients that behave as the SDK does: what they sent, and what they were told became of it."""
+
+import asyncio
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import httpx
+
+RETRIED: Final = frozenset({429, 500, 502, 503, 504})
+RETRY_AFTER_S: Final = (0.5, 1.0, 2.0)  # or what the answer asks for; then it is dropped
+TIMEOUT: Final = httpx.Timeout(connect=5, read=30, write=10, pool=30)
+PROJECT_MAX: Final = 100  # traces of one project: few enough to be recounted in one page
+SPANS: Final = 3
+PACE_S: Final = 0.02  # between two traces of a client: agents that work, no flood
+STARTED_AT: Final = "2026-03-01T09:00:00Z"
+PAYLOAD: Final = "x" * 900
+
+
+@dataclass
+class Sent:
+    """One trace on its way; `spans` grows where a part is sent later."""
+
+    project: str
+    number: int
+    spans: set[str]
+    late: set[str] = field(default_factory=set)  # sent after, and not known to be accepted
+    accepted: bool = False
+
+
+@dataclass
+class Load:
+    """A number of clients under way at once, each with its own projects.
+
+    `headers` gives those of a project by its name. Every other trace is sent twice, as by a
+    client that lost an answer; every third one gets one more span in a request of its own.
+    """
+
+    url: str
+    headers: Callable[[str], Mapping[str, str]]
+    clients: int = 8
+    pace_s: float = PACE_S
+    seed: int = 1
+    sent: dict[str, Sent] = field(default_factory=dict)
+    outcomes: Counter[object] = field(default_factory=Counter)
+    dropped: int = 0
+    slowest_s: float = 0.0  # of all requests, answered or not
+    running: bool = True
+
+    @property
+    def accepted(self) -> int:
+        """Answers of 2xx; a trace that is sent twice counts twice."""
+        return self.outcomes[202] + self.outcomes[201]
+
+    @property
+    def unexpected(self) -> set[object]:
+        """Statuses that no fault excuses: of what was sent none is wrong, none too much."""
+        return {one for one in self.outcomes if isinstance(one, int)} - {201, 202, 503}
+
+    async def run(self) -> None:
+        """Until `running` is taken back, and what is under way then has ended."""
+        await asyncio.gather(*(self._client(n) for n in range(self.clients)))
+
+    async def _client(self, number: int) -> None:
+        chance = random.Random(self.seed * 1_000 + number)
+        async with httpx.AsyncClient(base_url=self.url, timeout=TIMEOUT) as http:
+            count = 0
+            while self.running:
+                project = f"load-{self.seed}-{number}-{count // PROJECT_MAX}"
+                await self._one(http, project, count, chance)
+                count += 1
+                await asyncio.sleep(self.pace_s * 2 * chance.random())
+
+    async def _one(
+        self, http: httpx.AsyncClient, project: str, number: int, chance: random.Random
+    ) -> None:
+        trace, spans = str(uuid.uuid4()), [str(uuid.uuid4()) for _ in range(SPANS)]
+        self.sent[trace] = sent = Sent(project, number, set(spans))
+        body = {
+            "trace_id": trace,
+            "name": f"t{number}",
+            "started_at": STARTED_AT,
+            "session_id": f"s{number % 10}",
+            "user_id": f"u{number % 7}",
+            "input": {"number": number},
+            "spans": [a_span(id_) for id_ in spans],
+        }
+        for _ in range(1 + chance.randrange(2)):
+            sent.accepted |= await self._delivered(http, project, "/traces", body)
+        if sent.accepted and number % 3 == 0:
+            id_ = str(uuid.uuid4())
+            sent.late.add(id_)
+            if await self._delivered(http, project, f"/traces/{trace}/spans", [a_span(id_)]):
+                sent.late.remove(id_)
+                sent.spans.add(id_)
+
+    async def _delivered(
+        self, http: httpx.AsyncClient, project: str, path: str, body: object
+    ) -> bool:
+        """Sends it as often as the SDK would; whether it was accepted."""
+        headers = {**self.headers(project), "X-Request-ID": uuid.uuid4().hex}
+        for planned_s in (*RETRY_AFTER_S, None):
+            wait_s, begin = planned_s, time.monotonic()
+            try:
+                answer = await http.post(path, json=body, headers=headers)
+            except httpx.TransportError as error:
+                self.outcomes[type(error).__name__] += 1
+            else:
+                self.outcomes[answer.status_code] += 1
+                if answer.status_code < 300:
+                    return True
+                if answer.status_code not in RETRIED:
+                    break
+                if wait_s is not None:
+                    wait_s = float(answer.headers.get("Retry-After", wait_s))
+            finally:
+                self.slowest_s = max(self.slowest_s, time.monotonic() - begin)
+            if wait_s is None:
+                break
+            await asyncio.sleep(wait_s)
+        self.dropped += 1
+        return False
+
+
+def a_span(id_: str) -> dict[str, object]:
+    return {
+        "span_id": id_,
+        "name": "step",
+        "started_at": STARTED_AT,
+        "input": PAYLOAD,
+        "token_usage": {"prompt_tokens": 1},
+    }

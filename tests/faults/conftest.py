@@ -1,0 +1,63 @@
+"""One installation for the tests of a module, and clients that go on while it is hurt."""
+
+import itertools
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.faults.accounts import assert_kept
+from tests.faults.background import Background, background
+from tests.faults.clients import PACE_S, Load
+from tests.faults.stack import Stack, until
+
+END_MAX_S: Final = 120.0  # for the last tries of clients
+MORE_MAX_S: Final = 60.0
+SEEDS: Final = itertools.count(1)
+
+type Loading = Callable[..., AbstractContextManager[Load]]
+
+
+@pytest.fixture(scope="session")
+def beside() -> Iterator[Background]:
+    with background() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def stack(servers_folder: Path) -> Iterator[Stack]:
+    folder = servers_folder / f"faults-{uuid.uuid4().hex[:8]}"
+    folder.mkdir(mode=0o755)
+    made = Stack(folder)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def loading(stack: Stack, beside: Background) -> Loading:
+    """Load for the length of a block; after it everything is accounted for."""
+
+    @contextmanager
+    def loading(clients: int = 8, pace_s: float = PACE_S, url: str | None = None) -> Iterator[Load]:
+        load = Load(url or stack.url, stack.headers, clients, pace_s, seed=next(SEEDS))
+        under_way = beside.start(load.run())
+        try:
+            more(load)
+            yield load
+            more(load)
+        finally:
+            load.running = False
+            under_way.result(END_MAX_S)
+        load.url = stack.url
+        beside.run(assert_kept(load, stack.settings), END_MAX_S)
+
+    return loading
+
+
+def more(load: Load, count: int = 30) -> None:
+    """Waits until so many requests more are accepted."""
+    goal = load.accepted + count
+    until(lambda: load.accepted >= goal, MORE_MAX_S, f"{count} more accepted; {load.outcomes}")

@@ -1,0 +1,215 @@
+"""Everything that an installation is made of, each part of which can be killed, stopped, frozen.
+
+What is started again is started as a process manager would: the same command, the same address,
+and nothing else. No test changes anything by hand after a fault.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from adapters.embedded.postgres import start_postgres
+from adapters.embedded.process import Child, StartError, free_port, spawn
+from adapters.embedded.valkey import start_valkey
+from entrypoints import composition
+from entrypoints.settings import Settings, read_settings
+from tests.e2e.conftest import ROOT, own_environ
+from tests.first_key import first_key
+
+TOLD_MAX_S: Final = 3.0
+"""Within it /health/ready names a part that is gone: a check takes 2 s at most."""
+READY_AGAIN_MAX_S: Final = 5.0
+"""Within it after all parts are back, the service is ready again."""
+STARTED_MAX_S: Final = 60.0
+TICK_S: Final = 0.05
+STOP_MAX_S: Final = 20.0
+DATABASE_PARTS: Final = frozenset({"postgres", "migrations"})
+AMPLE: Final = "100000/second"  # so that Redis is asked with every request, and refuses none
+
+
+def until(is_so: Callable[[], bool], within_s: float, what: str) -> float:
+    """Looks again and again; the seconds that it took. Fails after `within_s`."""
+    begin = time.monotonic()
+    while not is_so():
+        assert time.monotonic() - begin < within_s, f"not within {within_s} s: {what}"
+        time.sleep(TICK_S)
+    return time.monotonic() - begin
+
+
+def pause_s(length_s: float) -> None:
+    """How long a fault lasts: the one thing here that is waited for by the clock."""
+    time.sleep(length_s)
+
+
+def moved(url: str, port: int) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{port}").geturl()
+
+
+class Stack:
+    """PostgreSQL with its default durability, Valkey, `serve` and `worker`, at fixed addresses.
+
+    `data` is where PostgreSQL keeps its data, where that isn't `folder`. `through` gives the port
+    by which a server ("postgres", "redis") is reached, by its name and its own port.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        data: Path | None = None,
+        through: Callable[[str, int], int] | None = None,
+        more: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder, self.data = folder, data or folder
+        self.postgres_port, self.redis_port, self.port = free_port(), free_port(), free_port()
+        self._redis_options = {"port": str(self.redis_port), "requirepass": secrets.token_hex(16)}
+        self.processes: dict[str, Child] = {}
+        self.start_postgres()
+        self.start_valkey()
+        database_url, redis_url = self.database_url, self.redis_url
+        if through is not None:
+            database_url = moved(database_url, through("postgres", self.postgres_port))
+            redis_url = moved(redis_url, through("redis", self.redis_port))
+        self.environ = own_environ(folder, self.port) | {
+            "PANDAPROBE_APP_ENV": "test",
+            "PANDAPROBE_DATABASE_URL": database_url,
+            "PANDAPROBE_REDIS_URL": redis_url,
+            "PANDAPROBE_AUTH_DEV_ISSUER": "on",
+            "PANDAPROBE_LOG_LEVEL": "WARNING",
+            "PANDAPROBE_RATE_LIMIT_ENABLED": "on",
+            "PANDAPROBE_RATE_LIMIT_INGEST": AMPLE,
+            "PANDAPROBE_RATE_LIMIT_DEFAULT": AMPLE,
+            **(more or {}),
+        }
+        asyncio.run(composition.migrate(self.settings))
+        self.key = asyncio.run(first_key(self.settings))
+        self.http = httpx.Client(base_url=self.url, timeout=10)
+        self.start_api()
+        self.start_worker()
+        self.until_ready(STARTED_MAX_S)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def settings(self) -> Settings:
+        return read_settings(self.environ)
+
+    def headers(self, project: str) -> dict[str, str]:
+        return {"X-API-Key": self.key, "X-Project-Name": project}
+
+    # Parts
+
+    def start_postgres(self) -> None:
+        options = {"port": str(self.postgres_port)}
+        self.processes["postgres"], self.database_url = start_postgres(self.data, options)
+
+    def start_valkey(self) -> None:
+        self.processes["valkey"], self.redis_url = start_valkey(self.folder, self._redis_options)
+
+    def start_api(self, **more: str) -> None:
+        self._start("serve", more)
+
+    def start_worker(self) -> None:
+        self._start("worker", {})
+
+    def _start(self, command: str, more: Mapping[str, str]) -> None:
+        self.processes[command] = spawn(
+            command,
+            [sys.executable, "-m", "entrypoints.cli", command],
+            stop_signals=(signal.SIGTERM,),
+            log=self.folder / f"{command}.log",
+            cwd=ROOT,
+            env={**self.environ, **more},
+        )
+
+    def log(self, command: str) -> str:
+        return (self.folder / f"{command}.log").read_text()
+
+    def pids(self, part: str) -> list[int]:
+        """The process and its children: PostgreSQL has one for each connection."""
+        pid = self.processes[part].process.pid
+        try:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        except FileNotFoundError:
+            return [pid]
+        return [pid, *map(int, children)]
+
+    def signal(self, part: str, number: signal.Signals) -> None:
+        """Sent to the process and to all its children."""
+        for pid in self.pids(part):
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue
+
+    def kill(self, part: str) -> None:
+        """As kill -9 does: with its children, as when the machine loses power."""
+        self.signal(part, signal.SIGKILL)
+        self.processes[part].process.wait()
+
+    def kill_backend(self) -> None:
+        """As kill -9 of one child of PostgreSQL, which then ends all others and recovers."""
+        backends = self.pids("postgres")[1:]
+        if backends:
+            os.kill(backends[-1], signal.SIGKILL)
+
+    def stop(self, part: str) -> None:
+        self.processes[part].stop(STOP_MAX_S)
+
+    def revive(self, within_s: float = STARTED_MAX_S) -> float:
+        """Starts what has ended, again and again, until all is ready; the seconds that it took."""
+        starts = {
+            "postgres": self.start_postgres,
+            "valkey": self.start_valkey,
+            "serve": self.start_api,
+            "worker": self.start_worker,
+        }
+
+        def is_whole() -> bool:
+            for part, start in starts.items():
+                if self.processes[part].process.poll() is not None:
+                    with contextlib.suppress(StartError):  # then the next look tries again
+                        start()
+            return self.readiness() == (200, frozenset())
+
+        return until(is_whole, within_s, f"ready again; it says {self.readiness()}")
+
+    # What it says of itself
+
+    def readiness(self) -> tuple[int, frozenset[str]]:
+        """The status of /health/ready and the parts that fail; 0 where nobody answers."""
+        try:
+            answer = self.http.get("/health/ready")
+        except httpx.TransportError:
+            return 0, frozenset()
+        checks = answer.json()["checks"]
+        return answer.status_code, frozenset(name for name, one in checks.items() if not one["ok"])
+
+    def lives(self) -> bool:
+        return self.http.get("/health").status_code == 200
+
+    def until_ready(self, within_s: float = READY_AGAIN_MAX_S) -> float:
+        return until(lambda: self.readiness()[0] == 200, within_s, "ready")
+
+    def until_unready(self, parts: frozenset[str], within_s: float = TOLD_MAX_S) -> float:
+        """Waits until exactly `parts` are named."""
+        return until(lambda: self.readiness() == (503, parts), within_s, f"503 for {set(parts)}")
+
+    def close(self) -> None:
+        self.http.close()
+        for part in ("serve", "worker", "valkey", "postgres"):
+            if part in self.processes:
+                self.signal(part, signal.SIGCONT)
+                self.stop(part)
