@@ -1,0 +1,268 @@
+"""Every operation of the OpenAPI document, tried with what belongs to another tenant.
+
+Each is answered as if that didn't exist, nothing of it is shown, and nothing of it changes.
+"""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from itertools import chain, combinations
+from typing import Any
+
+import pytest
+
+from domain.identity.login_code import challenge_of
+from tests.contracts import data_plane
+from tests.http.conftest import Site, a_span, a_trace
+from tests.http.promises import operations
+from tests.http.two_tenants import VERIFIER, TwoTenants, Words, filled, named
+
+
+@dataclass(frozen=True)
+class Case:
+    """What an operation is sent beside its path: templates of a query and of a body."""
+
+    query: str = ""
+    body: Any = None
+
+
+MEMBER = "/organizations/{org_id}/members/{user_id}"
+KEY = "/organizations/{org_id}/api-keys/{key_id}"
+INVITATION = "/organizations/{org_id}/invitations/{invitation_id}"
+PROJECT = "/organizations/{org_id}/projects/{project_id}"
+NAMED = Case(body={"name": "{text}"})
+PAGE = "limit=200&offset=0"
+MARCH = "started_after=2026-03-01&started_before=2026-04-01"
+LATER = "2026-03-02"  # than what is stored: so lists have one order
+SPAN = a_span(started_at=LATER, span_id="{span_id}", parent_span_id="{span_id}", model="{text}")
+TRACE = a_trace(started_at=LATER, trace_id="{trace_id}", spans=[SPAN]) | {
+    "session_id": "{session_id}",
+    "user_id": "{reader}",
+}
+CASES: dict[str, Case] = {
+    "GET /": Case(),
+    "GET /health": Case(),
+    "GET /health/ready": Case(),
+    "POST /cli/auth/codes": Case(
+        body={
+            "org_id": "{org_id}",
+            "project_id": "{project_id}",
+            "code_challenge": challenge_of(VERIFIER),
+            "label": "{text}",
+        }
+    ),
+    "POST /cli/auth/exchange": Case(body={"code": "{code}", "code_verifier": VERIFIER}),
+    "GET /me": Case(),
+    "GET /me/invitations": Case(),
+    "POST /me/invitations/{invitation_id}/accept": Case(),
+    "POST /me/invitations/{invitation_id}/decline": Case(),
+    "GET /organizations": Case(),
+    "POST /organizations": NAMED,
+    "DELETE /organizations/{org_id}": Case(),
+    "GET /organizations/{org_id}": Case(),
+    "PATCH /organizations/{org_id}": NAMED,
+    "GET /organizations/{org_id}/api-keys": Case(),
+    "POST /organizations/{org_id}/api-keys": NAMED,
+    f"DELETE {KEY}": Case("permanent=true"),
+    f"GET {KEY}": Case(),
+    f"POST {KEY}/rotate": Case(),
+    "GET /organizations/{org_id}/audit-log": Case(PAGE),
+    "GET /organizations/{org_id}/invitations": Case(),
+    "POST /organizations/{org_id}/invitations": Case(body={"email": "{email}"}),
+    f"DELETE {INVITATION}": Case(),
+    "GET /organizations/{org_id}/members": Case(),
+    f"DELETE {MEMBER}": Case(),
+    f"PATCH {MEMBER}": Case(body={"role": "ADMIN"}),
+    "GET /organizations/{org_id}/projects": Case(),
+    "POST /organizations/{org_id}/projects": Case(body={"name": "{project}"}),
+    f"DELETE {PROJECT}": Case(),
+    f"GET {PROJECT}": Case(),
+    f"PATCH {PROJECT}": Case(body={"name": "{project}", "description": "{text}"}),
+    "GET /sessions": Case(f"{PAGE}&user_id={{reader}}&query={{text}}"),
+    "GET /sessions/analytics": Case(MARCH),
+    "DELETE /sessions/{session_id}": Case(),
+    "GET /sessions/{session_id}": Case(PAGE),
+    "GET /traces": Case(f"{PAGE}&session_id={{session_id}}&user_id={{reader}}&name={{text}}"),
+    "POST /traces": Case(body=TRACE),
+    "GET /traces/analytics": Case(f"{MARCH}&metric=models"),
+    "POST /traces/batch": Case(
+        body={"traces": [TRACE, a_trace(started_at=LATER, trace_id="{trace_id}")]}
+    ),
+    "POST /traces/batch/delete": Case(body={"trace_ids": ["{trace_id}"]}),
+    "POST /traces/batch/tags": Case(body={"trace_ids": ["{trace_id}"], "add_tags": ["new"]}),
+    "GET /traces/users": Case(PAGE),
+    "DELETE /traces/{trace_id}": Case(),
+    "GET /traces/{trace_id}": Case(),
+    "PATCH /traces/{trace_id}": Case(body={"session_id": "{session_id}", "user_id": "{reader}"}),
+    "POST /traces/{trace_id}/spans": Case(body=[SPAN]),
+    "PATCH /traces/{trace_id}/spans/{span_id}": Case(body={"name": "new"}),
+}
+PUBLIC = ("/health", "/cli/auth/exchange")
+MANAGED = ("/me", "/organizations", "/cli/auth/codes")
+ON_DATA = [label for label in CASES if label.split()[1].startswith(("/traces", "/sessions"))]
+# Words for which the other tenant's can be named while the rest is one's own.
+IDS = {"org_id", "project_id", "key_id", "invitation_id", "user_id", "code"} | {
+    *("trace_id", "span_id", "session_id"),
+}
+# The contract tells invitations of others (403) from unknown ones (404): who was sent the link
+# of one learns that it is for another address.
+TOLD_APART = [label for label in CASES if label.startswith("POST /me/invitations/")]
+# What a caller reads of their own after a write.
+READS = ("/traces", "/traces/{trace_id}", "/sessions", "/sessions/{session_id}", "/traces/users")
+OURS_PROJECT = {"x-project-id": "{ours.project_id}"}
+THEIR_PROJECT = {"x-project-id": "{project_id}"}
+OURS, THEIRS = {"x-organization-id": "{ours.org_id}"}, {"x-organization-id": "{org_id}"}
+
+
+def heads(path: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The credential and the other headers of each way to send a request, the plain ones first."""
+    if path in {"/", "/health/ready", *PUBLIC}:
+        yield from (("nothing", {}), ("key", THEIR_PROJECT), ("token", THEIR_PROJECT | THEIRS))
+    elif path.startswith(MANAGED):
+        yield from (("token", {}), ("token", THEIRS), ("token", OURS | THEIR_PROJECT))
+    else:
+        yield "key", {"x-project-name": "{ours.project}"}
+        yield "token", OURS_PROJECT
+        yield "key", {"x-project-name": "{project}"}
+        yield "key", {"x-project-name": "{ours.project}"} | THEIR_PROJECT | THEIRS
+        yield from (("token", THEIR_PROJECT), ("token", THEIR_PROJECT | OURS))
+        yield from (("token", THEIR_PROJECT | THEIRS), ("token", OURS_PROJECT | THEIRS))
+
+
+def ways(label: str) -> Iterator[tuple[set[str], str, dict[str, str]]]:
+    """Which ids are another's, and how the request is sent."""
+    path = label.split()[1]
+    ids = sorted(named(path, CASES[label].query, CASES[label].body) & IDS)
+    some = chain.from_iterable(combinations(ids, size) for size in range(1, len(ids)))
+    ways = list(heads(path))
+    yield from ((set(ids), *way) for way in ways)
+    plain = ways[:2] if len(ways) > 3 else ways[:1]
+    yield from ((set(one), *way) for one in some for way in plain)
+
+
+@pytest.fixture(scope="module")
+def installed_here() -> Site:
+    return Site()
+
+
+@pytest.fixture
+async def over_memory(installed_here: Site) -> AsyncIterator[TwoTenants]:
+    installed_here.begin()
+    async with installed_here.http:
+        yield TwoTenants(installed_here)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A request for what is somebody else's, in a world made for it."""
+
+    label: str
+    foreign: set[str]
+    credential: str
+    head: dict[str, str]
+
+    def words(self, world: TwoTenants, other: Words) -> dict[str, str]:
+        mine = named(self.label, CASES[self.label].body, CASES[self.label].query) & IDS
+        own = {word: world.ours[word] for word in mine - self.foreign}
+        return dict(other) | own | {f"ours.{word}": value for word, value in world.ours.items()}
+
+    async def seen(self, world: TwoTenants, whose: str) -> list[Any]:
+        """The answer, and what the caller reads of their own afterwards, without random parts."""
+        await world.begin()
+        words = self.words(world, getattr(world, whose))
+        head = {name: words[value[1:-1]] for name, value in self.head.items()}
+        head |= {"key": world.key, "token": world.bearer, "nothing": {}}[self.credential] | head
+        case, (method, path) = CASES[self.label], self.label.split()
+        said = named(self.label, case.query, case.body, *self.head.values())
+        sent = {word: value for word, value in words.items() if word in said}
+        their_reading, before = await world.read_by_them(), world.state()
+        place = f"{quoted(path, words)}?{filled(case.query, words)}"
+        answer = await world.asked(method, place, head, filled(case.body, words))
+        assert answer.status_code < 500
+        after = world.state()
+        assert world.of_theirs(after) == world.of_theirs(before)
+        assert await world.read_by_them() == their_reading
+        if not answer.is_success or method == "GET":
+            projects = before.pop("projects"), after.pop("projects")  # a name may have made one
+            assert after == before
+            assert projects[0].items() <= projects[1].items()
+        seen = [world.shown(answer, sent)]
+        if path.startswith(("/traces", "/sessions")) and method != "GET":
+            for read in READS:
+                again = await world.asked("GET", quoted(read, words), head)
+                seen.append(world.shown(again, sent))
+        return seen
+
+
+def quoted(path: str, words: Words) -> str:
+    return filled(path, {word: value.replace("/", "%2F") for word, value in words.items()})
+
+
+@pytest.mark.parametrize("label", CASES)
+async def test_what_is_another_tenants_is_as_what_is_nowhere(
+    over_memory: TwoTenants, label: str
+) -> None:
+    for way in ways(label):
+        attempt = Attempt(label, *way)
+        theirs = await attempt.seen(over_memory, "theirs")
+        if label not in TOLD_APART:
+            assert theirs == await attempt.seen(over_memory, "nobody"), attempt
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("label", ON_DATA)
+async def test_so_it_is_over_postgres(pool: Any, label: str) -> None:
+    async with data_plane.over_postgres(pool) as plane:
+        ports = {name: getattr(plane, name) for name in ("traces", "sessions", "analytics")}
+        world = TwoTenants(Site(swapped=ports))
+        async with world.site.http:
+            for way in list(ways(label))[:2]:
+                attempt = Attempt(label, *way)
+                theirs = await attempt.seen(world, "theirs")
+                assert theirs == await attempt.seen(world, "nobody")
+
+
+async def test_a_cursor_of_another_tenant_shows_nothing_of_theirs(over_memory: TwoTenants) -> None:
+    world = over_memory
+    await world.begin()
+    for _ in range(2):
+        more = a_trace(session_id=f"{world.theirs['text']}-2", user_id=f"{world.theirs['text']}-2")
+        await world.asked("POST", "/traces", world.their_key, more)
+    for path in ("/traces", "/sessions", "/traces/users"):
+        page = await world.asked("GET", f"{path}?limit=1", world.their_key)
+        cursor = page.json()["next_cursor"]
+        answer = await world.asked("GET", f"{path}?limit=1&cursor={cursor}", world.key)
+        assert answer.status_code in {200, 422}
+        world.shown(answer, {"cursor": cursor})
+
+
+async def test_every_operation_has_a_case_that_names_all_its_ids(site: Site) -> None:
+    document = (await site.http.get("/openapi.json")).json()
+    told = {f"{method.upper()} {path}": one for (method, path), one in operations(document).items()}
+    assert set(told) == set(CASES)
+    for label, one in told.items():
+        case = CASES[label]
+        assert ("requestBody" in one) is (case.body is not None), label
+        sent = {*re.findall(r'"(\w+_ids?)"', repr(case.body).replace("'", '"'))}
+        sent |= {*re.findall(r"(\w+_id)=", case.query)}
+        ids = {name for name in taken(document, one) if re.search(r"_ids?$", name)}
+        assert ids <= sent, label
+
+
+def taken(document: Any, one: Any) -> Iterator[str]:
+    """The names of the parameters of a query, and of the fields of a body at every depth."""
+    yield from (told["name"] for told in one["parameters"] if told["in"] == "query")
+    yield from _fields(document, one.get("requestBody", {}))
+
+
+def _fields(document: Any, schema: Any) -> Iterator[str]:
+    match schema:
+        case {"$ref": ref}:
+            yield from _fields(document, document["components"]["schemas"][ref.split("/")[-1]])
+        case dict():
+            yield from schema.get("properties", {})
+            for value in schema.values():
+                yield from _fields(document, value)
+        case list():
+            for value in schema:
+                yield from _fields(document, value)
