@@ -249,6 +249,8 @@ def test_tests_use_the_real_thing_and_do_not_sleep(path):
         assert not any("mock" in name for name in names), "a mock agrees with whatever it is told"
     for name, call in calls(path):
         assert name not in {"monkeypatch.setattr", "mocker.patch", "mock.patch", "patch"}
+        if relative(path).startswith("tests/faults/"):
+            continue  # an outage has a length, a slow network a delay, a client's retry a pause
         assert name != "time.sleep"
         if name == "asyncio.sleep":  # a step of the loop, or a moment between two looks
             [pause] = call.args

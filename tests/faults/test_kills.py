@@ -30,6 +30,7 @@ def test_any_part_may_be_killed(stack: Stack, loading: Loading, kills: int) -> N
                 stack.kill(part)
             slowest = max(slowest, stack.revive())
             more(load, 10 + chance.randrange(40))
+    assert load.accepted
     killed = sum(map(len, rounds))
     seen(f"kill -9: {killed} in {len(rounds)} rounds; {load.accepted} accepted, {load.dropped} "
          f"dropped; ready again after at most {slowest:.1f} s; {dict(load.outcomes)}")  # fmt: skip
