@@ -15,7 +15,8 @@ from domain.ids import ApiKeyId, AuditEntryId
 
 NOTE_STEP: Final = timedelta(minutes=1)  # `last_used_at` moves no more often than this
 NOTES_MAX: Final = 4_096  # keys and origins; with more in use, some are noted more often
-MEETINGS_MAX: Final = 256  # new origins of one round; a client may call itself anything
+MEETINGS_MAX: Final = 256  # new origins of one round
+MEETINGS_OF_KEY_MAX: Final = 8  # of one key: a client may call itself anything
 FLUSH_EVERY_S: Final = 5.0
 LAST_FLUSH_S: Final = 2.0  # a stop isn't held up longer by a database that doesn't answer
 
@@ -58,11 +59,20 @@ class GatheredKeyUses:
         last = self._noted.get((key, origin))
         if last is not None and at - last < NOTE_STEP:
             return
-        _put(self._noted, (key, origin), at)
         _put(self._due, key, max(at, self._due.get(key, at)))
+        if last is None and not self._has_room(key):
+            return  # not as noted: its next use tells of it
+        _put(self._noted, (key, origin), at)
         if last is None:
             meeting = Meeting(key, origin, at, AuditEntryId(self._new_id()))
-            _put(self._met, (key, origin), meeting, MEETINGS_MAX)
+            self._met[key, origin] = meeting
+
+    def _has_room(self, key: ApiKeyId) -> bool:
+        """Whether another origin of the key may wait: nobody's names push out another's."""
+        return (
+            len(self._met) < MEETINGS_MAX
+            and sum(met == key for met, _ in self._met) < MEETINGS_OF_KEY_MAX
+        )
 
     async def _rounds(self) -> None:
         while True:
@@ -93,13 +103,16 @@ class GatheredKeyUses:
                 for key, at in self._due.items():
                     _put(due, key, at)
                 for place, meeting in self._met.items():
-                    _put(met, place, meeting, MEETINGS_MAX)
+                    if len(met) < MEETINGS_MAX:
+                        met[place] = meeting
+                    else:
+                        self._noted.pop(place, None)  # its next use tells of it
                 self._due, self._met = due, met
 
 
-def _put[K, V](notes: dict[K, V], key: K, value: V, most: int = NOTES_MAX) -> None:
+def _put[K, V](notes: dict[K, V], key: K, value: V) -> None:
     """Adds a note as the newest; where there are too many, the oldest goes."""
     notes.pop(key, None)
     notes[key] = value
-    while len(notes) > most:
+    while len(notes) > NOTES_MAX:
         del notes[next(iter(notes))]

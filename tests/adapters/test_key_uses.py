@@ -49,6 +49,15 @@ async def test_a_key_is_noted_once_a_minute(inner):
     assert inner.store.keys[key.id].last_used_at == at(120)
 
 
+async def test_a_client_of_many_names_keeps_no_other_key_out_of_the_audit_log(inner):
+    stolen, noisy = inner.key(), inner.key()
+    uses = GatheredKeyUses(inner)
+    uses.noted(stolen.id, at(0), AWAY)
+    for n in range(MEETINGS_MAX * 2):
+        uses.noted(noisy.id, at(1), Origin("192.0.2.1", f"sdk/{n}"))
+    assert any(key == stolen.id for key, _ in uses._met)
+
+
 async def test_many_keys_are_written_in_one_go_when_the_block_is_left(inner):
     noted = [inner.key() for _ in range(20)]
     async with GatheredKeyUses.over(inner) as uses:
@@ -146,8 +155,8 @@ async def test_meetings_that_could_not_be_written_are_written_later_as_they_were
 
 
 async def test_meetings_are_bounded_while_nobody_takes_them(inner):
-    key = inner.key()
+    keys = [inner.key() for _ in range(MEETINGS_MAX + 10)]
     async with GatheredKeyUses.over(inner) as uses:
-        for n in range(MEETINGS_MAX + 10):
+        for n, key in enumerate(keys):
             uses.noted(key.id, at(n), Origin(f"192.0.2.{n}"))
     assert len(met(inner)) == MEETINGS_MAX
