@@ -51,4 +51,6 @@ async def _sweep(do: UseCases) -> None:
                 LOG.info("took away %d rows of what was removed", swept)
         except Failure as failure:
             LOG.warning("sweeping goes on later: %s", failure.message)
+        except Exception:  # a fault of one round must not end all that follow
+            LOG.exception("sweeping goes on later")
         await asyncio.sleep(SWEEP_EVERY_S)
