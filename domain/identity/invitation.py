@@ -12,6 +12,7 @@ from domain.ids import InvitationId, OrganizationId, UserId
 VALID: Final = timedelta(days=7)
 EMAIL_MIN: Final = 3
 EMAIL_MAX: Final = 320
+_KELVIN: Final = "\N{KELVIN SIGN}"
 
 
 class InvitationStatus(StrEnum):
@@ -75,7 +76,8 @@ class SentInvitation:
 
 def folded_email(text: str) -> str:
     """Addresses are the same without regard to case and to blanks around them."""
-    return text.strip().lower()
+    # The one sign outside of ASCII whose small letter is in it: it must not pass for a k.
+    return _KELVIN.join(part.lower() for part in text.strip().split(_KELVIN))
 
 
 def checked_email(text: str, field: str) -> str:

@@ -146,3 +146,8 @@ def test_what_is_taken_is_taken_again_unchanged(text):
 def test_two_answers_don_t_both_count(status, again):
     with pytest.raises(Conflict):
         SENT.settled(status, NOON).settled(again, NOON)
+
+
+def test_no_other_sign_passes_for_an_ascii_letter_of_an_address():
+    for code in range(0x80, 0x110000):
+        assert not folded_email(f"a{chr(code)}a").isascii()
