@@ -194,7 +194,7 @@ class UseCases:
             authenticate_token=AuthenticateToken(ports.tokens, ports.users, clock, new_id),
             resolve_membership=ResolveMembership(ports.organizations, clock, new_id),
             resolve_project=ResolveProject(ports.projects),
-            issue_key=IssueKey(ports.keys, mint),
+            issue_key=IssueKey(ports.administration, mint),
             create_organization=CreateOrganization(
                 ports.organizations, ports.owned_organizations_max, clock, new_id
             ),

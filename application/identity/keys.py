@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from application.identity.administration import Directory
+from application.identity.administration import Administration, Directory
 from application.identity.office import Offices
-from application.identity.ports import ApiKeys
 from application.ports import Clock, NewId, RandomBytes
 from domain.errors import NotFound
 from domain.identity.api_key import (
@@ -21,11 +20,11 @@ from domain.identity.api_key import (
     digest_of,
     secret_of,
 )
-from domain.identity.audit import AuditAction
+from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
 from domain.identity.caller import Person
 from domain.identity.organization import Membership
 from domain.identity.rights import Action
-from domain.ids import ApiKeyId, OrganizationId, UserId
+from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, UserId
 
 NO_KEY: Final = "API key not found"
 
@@ -67,7 +66,7 @@ class KeyMint:
 class IssueKey:
     """Makes a key on an operator's behalf."""
 
-    keys: ApiKeys
+    administration: Administration
     mint: KeyMint
 
     async def __call__(
@@ -83,7 +82,18 @@ class IssueKey:
         key, secret = self.mint.new(
             organization, name=name, created_by=created_by, scopes=scopes, expires_at=expires_at
         )
-        await self.keys.add(key)
+        entry = AuditEntry(
+            id=AuditEntryId(self.mint.new_id()),
+            organization_id=organization,
+            at=key.created_at,
+            actor=OPERATOR,
+            action=AuditAction.API_KEY_CREATED,
+            resource_id=str(key.id),
+            detail=_detail(key),
+        )
+        async with self.administration.opened(organization) as opened:
+            await opened.put_key(key)
+            await opened.record(entry)
         return key, secret
 
 

@@ -85,6 +85,8 @@ class ChangeProject:
             if changed != known:
                 await office.open.put_project(changed)
                 detail = {"from": known.name, "to": changed.name}
+                if changed.description != known.description:
+                    detail["description"] = "changed"
                 await office.record(AuditAction.PROJECT_CHANGED, project, detail)
             return changed
 

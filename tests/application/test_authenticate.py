@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from adapters.memory.administration import MemoryAdministration
 from adapters.memory.identity import (
     MemoryApiKeys,
     MemoryKeyUse,
@@ -48,7 +49,9 @@ class World:
     def __post_init__(self) -> None:
         keys, projects = MemoryApiKeys(self.store), MemoryProjects(self.store)
         clock = lambda: self.now
-        self.issue_key = IssueKey(keys, KeyMint(clock, uuid.uuid4, random.randbytes))
+        self.issue_key = IssueKey(
+            MemoryAdministration(self.store), KeyMint(clock, uuid.uuid4, random.randbytes)
+        )
         self.authenticate_key = AuthenticateKey(
             keys, projects, MemoryKeyUse(self.store), clock, uuid.uuid4
         )

@@ -112,7 +112,7 @@ async def test_uses_noted_at_once_in_any_order_keep_the_latest(identity):
 
 
 async def test_an_issued_secret_finds_its_key(identity):
-    issue = IssueKey(identity.keys, KeyMint(lambda: NOON, uuid.uuid4, random.randbytes))
+    issue = IssueKey(identity.administration, KeyMint(lambda: NOON, uuid.uuid4, random.randbytes))
     key, secret = await issue(await identity.organization(), name="ci")
     assert await identity.keys.by_digest(digest_of(secret)) == key
     assert secret.startswith(key.prefix)

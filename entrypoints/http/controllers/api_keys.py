@@ -47,7 +47,11 @@ class CreateAPIKeyRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class APIKeyResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """A key. Its secret, `raw_key`, is shown once: to who makes or rotates it."""
+    """A key. Its secret, `raw_key`, is shown once: to who makes or rotates it.
+
+    `created_by` is the user who made it, null for one made at the command line; `last_used_at`
+    follows its uses by a minute at most.
+    """
 
     id: UUID
     org_id: UUID
@@ -58,6 +62,8 @@ class APIKeyResponse(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: ShownInstant | None
     raw_key: str | None
     scopes: list[Scope]
+    created_by: UUID | None
+    last_used_at: ShownInstant | None
 
     @classmethod
     def of(cls, key: keys.ApiKey, now: datetime, secret: str | None = None) -> Self:
@@ -71,6 +77,8 @@ class APIKeyResponse(msgspec.Struct, frozen=True, kw_only=True):
             expires_at=optional_instant(key.expires_at),
             raw_key=secret,
             scopes=[scope for scope in Scope if scope in key.scopes],
+            created_by=key.created_by,
+            last_used_at=optional_instant(key.last_used_at),
         )
 
 

@@ -61,6 +61,8 @@ KEY: Final[dict[str, Any]] = {
     "expires_at": "2026-05-30T08:00:00.000100+00:00",
     "raw_key": None,
     "scopes": ["ingest"],
+    "created_by": USER_ID,
+    "last_used_at": None,
 }
 NEW_KEY: Final[dict[str, Any]] = {
     **KEY,
