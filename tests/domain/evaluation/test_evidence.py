@@ -429,6 +429,7 @@ def test_errors_are_shortened_before_one_of_them_goes():
     found = evidence_of(subject(*failed, tool(), model(LONG)))
     steps = [step for step in found.steps if isinstance(step, Step)]
     assert sum(step.error.startswith("broke at ") for step in steps) == 100
+    assert all(200 < len(step.error) <= 320 for step in steps if step.error)  # no shorter than due
     assert found.omitted_steps <= 2
     assert found.truncated
 
