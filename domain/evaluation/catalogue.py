@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from domain.errors import Invalid
+from domain.errors import FieldError, Invalid
 from domain.evaluation.closeness import COHERENCE, LOOP_DETECTION
 from domain.evaluation.measured_output import OUTPUT_METRICS
 from domain.evaluation.measured_run import RUN_METRICS
@@ -14,6 +14,7 @@ from domain.evaluation.outcome import Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.rules import JUDGED_METRICS
 from domain.evaluation.subject import Subject
 
+ERRORS_MAX: Final = 100  # of one answer; api.md §1.6
 SPANS_MAX: Final = 20_000  # of a trace: beyond it the work is refused, never the data
 
 AGENT_RELIABILITY: Final = Metric(
@@ -61,14 +62,21 @@ def metric_named(name: str, category: Category) -> Metric:
 
 
 def metrics_named(names: Sequence[str], category: Category) -> Sequence[Metric]:
-    """The listed metrics of some names, each once, in the order of the names.
+    """The listed metrics of some names, at least one: each once, at its first place.
 
-    Raises Invalid for the first unknown name, telling the names there are.
+    Raises Invalid, naming `metrics.<i>` for each unknown one and telling the names there are.
     """
+    if not names:
+        raise Invalid.field("metrics", "must name at least one metric")
     known = {metric.name: metric for metric in listed(category)}
-    for name in names:
-        if name not in known:
-            raise Invalid.field("metrics", _unknown(name, category))
+    unknown = [place for place, name in enumerate(names) if name not in known]
+    if unknown:
+        raise Invalid.fields(
+            [
+                FieldError(f"metrics.{place}", _unknown(names[place], category))
+                for place in unknown[:ERRORS_MAX]
+            ]
+        )
     return [known[name] for name in dict.fromkeys(names)]
 
 

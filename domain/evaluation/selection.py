@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from domain.errors import FieldError, Invalid
+from domain.errors import Invalid
 from domain.evaluation.run import TARGETS_MAX, Target, TargetType
 from domain.tracing.payload import JsonText
 from domain.tracing.query import TraceFilter
@@ -118,23 +118,6 @@ def _as_given(value: object) -> object:
 
 def _json(value: object) -> JsonText:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def checked_metrics(names: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
-    """Each metric once, at its first place. Raises Invalid, naming `metrics.<i>` for each unknown.
-
-    `known` are those of the kind of target: a metric of the other kind is unknown.
-    """
-    if not names:
-        raise Invalid.field("metrics", "must name at least one metric")
-    unknown = [
-        FieldError(f"metrics.{place}", f"unknown metric: {name}")
-        for place, name in enumerate(names)
-        if name not in known
-    ]
-    if unknown:
-        raise Invalid.fields(unknown)
-    return tuple(dict.fromkeys(names))
 
 
 def checked_ids(target_type: TargetType, ids: Sequence[Target]) -> tuple[Target, ...]:

@@ -51,7 +51,6 @@ _RISK_NAMES: Final = {
     LOOP_DETECTION: "loop_risk",
     TOOL_CORRECTNESS: "tool_risk",
 }
-_DUST: Final = 12  # decimals; scores have 4, and 0.8 · 0.625 must not be more than 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class TraceSignals:
     def risks(self) -> dict[str, float]:
         """1 - score of each signal that was scored, in [0, 1], in the order of WEIGHTS."""
         return {
-            signal: round(1 - outcome.value, _DUST)
+            signal: 1 - outcome.value
             for signal in WEIGHTS
             if isinstance(outcome := self.outcomes.get(signal), Scored)
         }

@@ -13,7 +13,7 @@ from typing import Final
 
 from domain.evaluation.calls import Call
 from domain.evaluation.grounding import answer_grounding, argument_groundings
-from domain.evaluation.messages import first_choice, is_blank, parsed, value_of
+from domain.evaluation.messages import first_choice, parsed, value_of
 from domain.evaluation.schema import fits, is_understood
 from domain.evaluation.subject import Subject
 from domain.evaluation.text import to_text
@@ -59,9 +59,9 @@ class CallSigns:
 class Signs:
     """Of a whole trace, steps that a judge isn't shown included. Calls are in order.
 
-    `idle_steps` have neither output nor children. It `ends_in_error` if its last root failed,
-    whatever its status. `token_confidence` is the geometric mean of the probabilities of the
-    models' tokens, None where no model call carries them.
+    `idle_steps` have neither output nor error nor children. It `ends_in_error` if its last root
+    failed, whatever its status. `token_confidence` is the geometric mean of the probabilities of
+    the models' tokens, None where no model call carries them.
     """
 
     calls: tuple[CallSigns, ...] = ()
@@ -78,13 +78,18 @@ def signs_of(subject: Subject) -> Signs:
     return Signs(
         calls=_calls(subject),
         idle_steps=sum(
-            at not in below and is_blank(value_of(span.output))
-            for at, span in enumerate(subject.spans)
+            at not in below and _leaves_nothing(span) for at, span in enumerate(subject.spans)
         ),
         ends_in_error=bool(roots) and max(roots, key=by_content).status is SpanStatus.ERROR,
         answer_grounding=_rounded(answer_grounding(subject)),
         token_confidence=_token_confidence(subject.models),
     )
+
+
+def _leaves_nothing(span: Span) -> bool:
+    # An empty list is an answer, and an error tells something too.
+    has_failed = span.status is SpanStatus.ERROR or bool(span.error)
+    return not has_failed and not to_text(value_of(span.output)).strip()
 
 
 def by_content(span: Span) -> tuple[object, ...]:

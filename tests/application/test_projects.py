@@ -102,7 +102,8 @@ async def test_a_change_leaves_what_it_doesn_t_name(world, ours, ada, bot):
     assert await do.read_project(membership, bot.id) == described
     assert (described.id, described.created_at) == (bot.id, bot.created_at)
     told = [one.detail for one in await world.log(ours)][:2]
-    assert told == [{"from": "new", "to": "new"}, {"from": "bot", "to": "new"}]
+    described = {"from": "new", "to": "new", "description": "changed"}
+    assert told == [described, {"from": "bot", "to": "new"}]
 
 
 async def test_a_change_to_a_name_that_is_taken_changes_nothing(world, ours, ada, bot):

@@ -6,7 +6,14 @@ from dataclasses import replace
 import pytest
 
 from domain.errors import Invalid
-from domain.evaluation.catalogue import CATALOGUE, listed, measured, metric_named, metrics_named
+from domain.evaluation.catalogue import (
+    CATALOGUE,
+    ERRORS_MAX,
+    listed,
+    measured,
+    metric_named,
+    metrics_named,
+)
 from domain.evaluation.metric import Category, Direction, Way
 from tests.domain.evaluation.build import subject
 
@@ -52,7 +59,18 @@ def test_names_are_found_each_once_in_their_order():
     found = metrics_named(names, Category.TRACE)
     assert [one.name for one in found] == ["tool_loop", "coherence"]
     assert metric_named("coherence", Category.TRACE) is found[1]
-    assert list(metrics_named([], Category.TRACE)) == []
+
+
+def test_each_unknown_name_is_told_by_its_place_up_to_a_bound():
+    names = ["coherence", "loop_detection", "tool_loop", "x"]
+    for some, fields in (
+        (names, ["metrics.1", "metrics.3"]),
+        ([], ["metrics"]),
+        (["x"] * 1_000, [f"metrics.{place}" for place in range(ERRORS_MAX)]),
+    ):
+        with pytest.raises(Invalid) as raised:
+            metrics_named(some, Category.TRACE)
+        assert [one.field for one in raised.value.errors] == fields
 
 
 @pytest.mark.parametrize(
@@ -71,7 +89,7 @@ def test_an_unknown_name_tells_which_there_are(name, category):
         metric_named(name, category)
     with pytest.raises(Invalid) as several:
         metrics_named([name], category)
-    for problem, field in ((one, "metric"), (several, "metrics")):
+    for problem, field in ((one, "metric"), (several, "metrics.0")):
         [error] = problem.value.errors
         assert error.field == field
         assert all(metric.name in error.message for metric in listed(category))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from domain.evaluation.evidence import Evidence, Facts, Gap, Step, Tool
 from domain.evaluation.gathering import EVIDENCE_TOKENS, EVIDENCE_TOKENS_MIN, evidence_of
 from domain.evaluation.masking import Masking
-from domain.evaluation.signs import Signs
+from domain.evaluation.signs import CallSigns, Signs
 from domain.evaluation.subject import Subject
 from domain.ids import SpanId, TraceId
 from domain.tracing.span import SpanKind, SpanStatus
@@ -54,6 +54,12 @@ def test_what_a_judge_reads():
         declared_tools=(Tool("search", "finds flights"),),
         plan=("a", "b"),
         facts=Facts(steps=5, calls=2, failed_calls=1, longest_block=1, open_steps=3),
+        signs=Signs(
+            calls=(
+                CallSigns(is_declared=True, fits_schema=True, grounding=1.0),
+                CallSigns(is_declared=True, fits_schema=True, grounding=0.0, has_failed=True),
+            ),
+        ),
         steps=(
             Step(label="s1", kind="AGENT", name="agent", status="UNSET", duration_ms=9_000),
             Step(
@@ -286,7 +292,7 @@ def test_calls_of_one_instant_stand_in_the_order_of_what_they_hold():
 def test_the_hash_of_one_trace_is_known():
     """Where this fails, verdicts that are stored are worth nothing: count BUILDER_VERSION up."""
     assert evidence_of(whole_run()).hash == (
-        "d9f678f64ccbdbbe3856a3fe928bced000829f43e5d8ec7afb064a4295818352"
+        "486da9cd7a0f37805bd18011196de7787e6cd924f61d933142145933265ca92a"
     )
 
 

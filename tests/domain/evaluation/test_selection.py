@@ -17,7 +17,6 @@ from domain.evaluation.selection import (
     TraceSelection,
     bounded_targets,
     checked_ids,
-    checked_metrics,
     echo_of_batch,
     echo_of_filters,
     place_of,
@@ -96,16 +95,6 @@ def test_another_salt_takes_others():
 
 
 # --- what is asked for -----------------------------------------------------------------------
-
-
-def test_each_unknown_metric_is_named_and_duplicates_collapse():
-    assert checked_metrics(["b", "a", "b"], {"a", "b"}) == ("b", "a")
-    with pytest.raises(Invalid) as raised:
-        checked_metrics(["a", "loop_detection", "b", "x"], {"a", "b"})
-    assert [one.field for one in raised.value.errors] == ["metrics.1", "metrics.3"]
-    with pytest.raises(Invalid) as raised:
-        checked_metrics([], {"a"})
-    assert [one.field for one in raised.value.errors] == ["metrics"]
 
 
 def test_a_batch_holds_1_to_so_many_ids_each_once():

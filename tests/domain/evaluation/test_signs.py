@@ -77,11 +77,12 @@ def test_calls_of_one_instant_could_not_know_of_one_another():
 @pytest.mark.parametrize(
     ("spans", "idle"),
     [
-        ([tool(got=None), tool(got=""), tool(got={"a": None}), tool(got=0)], 3),
+        ([tool(got=None), tool(got=" "), tool(got={"a": []}), tool(got=0)], 2),
+        ([tool(got=None, error="no such city"), tool(got=None, status=SpanStatus.ERROR)], 0),
         ([tool(got="x"), model("y")], 0),
     ],
 )
-def test_idle_steps_have_neither_output_nor_children(spans, idle):
+def test_idle_steps_have_neither_output_nor_error_nor_children(spans, idle):
     assert signs_of(subject(*spans)).idle_steps == idle
     outer = tool(got=None)
     inner = tool(got="x", parent_id=outer.id)
