@@ -34,6 +34,7 @@ from entrypoints.http.paths import PathSegments
 from entrypoints.http.problems import exception_handlers
 from entrypoints.http.reference import page
 from entrypoints.http.request_ids import RequestIds
+from entrypoints.http.request_lines import RequestLines
 from entrypoints.http.security import SecurityHeaders
 
 
@@ -84,4 +85,4 @@ def create_app(
     ):
         app.register(route)
     bounded = Overload(PathSegments(RateLimitHeaders(app)))
-    return RequestIds(SecurityHeaders(Cors(bounded, config.allowed_origins)))
+    return RequestIds(RequestLines(SecurityHeaders(Cors(bounded, config.allowed_origins))))
