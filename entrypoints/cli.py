@@ -20,7 +20,7 @@ from entrypoints.arguments import (
     instant,
     whole_number,
 )
-from entrypoints.identity_provider import identity_provider
+from entrypoints.identity_provider import provider_problems
 from entrypoints.settings import Settings, SettingsError, read_settings
 from entrypoints.startup import CommandError, check_layout, check_servers
 
@@ -38,9 +38,8 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         if given.joins_dev:
             told = _joined(told)
         command: Command = given.command
-        settings = read_settings(told)
-        identity_provider(settings)  # half of one stops every command
-        return command(given, settings)
+        # Half an identity provider stops every command.
+        return command(given, read_settings(told, provider_problems))
     except SettingsError as error:
         return _refused(str(error), 2)
     except CommandError as error:
@@ -65,7 +64,7 @@ def _joined(environ: Mapping[str, str]) -> dict[str, str]:
     """With the addresses of a `dev` that runs on the same folder, where none are given."""
     from entrypoints import dev  # noqa: PLC0415
 
-    return {**dev.running_servers(read_settings(environ).data_dir), **environ}
+    return {**dev.running_servers(read_settings(environ, provider_problems).data_dir), **environ}
 
 
 def _dev(_given: argparse.Namespace, settings: Settings) -> int:

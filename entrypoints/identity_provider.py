@@ -40,7 +40,7 @@ def identity_provider(settings: Settings) -> IdentityProvider | None:
 
     Nothing is left out silently: half a provider is a mistake, and so is a second one.
     """
-    if problems := list(_problems(settings)):
+    if problems := list(provider_problems(settings)):
         raise SettingsError("\n".join(problems))
     preset = _of_preset(settings)
     if preset is None:
@@ -71,29 +71,33 @@ def _of_preset(settings: Settings) -> IdentityProvider | None:
     return IdentityProvider(issuer=settings.auth_issuer, audiences=settings.auth_audience)
 
 
-def _problems(settings: Settings) -> Iterator[str]:
+def provider_problems(settings: Settings, wrong: frozenset[str] = frozenset()) -> Iterator[str]:
+    """What makes half a provider, or two. Fields in `wrong` are set, to what can't be used."""
     preset = settings.auth_preset
+    if "auth_preset" in wrong:
+        return
     for name, own in OWN.items():
-        given = getattr(settings, own)
-        if given and preset != name:
+        is_given = own in wrong or getattr(settings, own)
+        if is_given and preset != name:
             yield (
                 f"{variable('auth_preset')} must be {name} where {variable(own)} is set, "
                 f"not {preset!r}"
             )
-        if preset == name and not given:
+        if preset == name and not is_given:
             yield f"{variable(own)} must be set where {variable('auth_preset')} is {name}"
     if preset == "oidc":
-        given = [name for name in SHARED if getattr(settings, name)]
+        given = [name for name in SHARED if name in wrong or getattr(settings, name)]
         for needed in ("auth_issuer", "auth_audience"):
             if given and needed not in given:
                 yield f"{variable(needed)} must be set where {variable(given[0])} is"
-    yield from _untrusted(settings)
+    yield from _untrusted(settings, wrong)
 
 
-def _untrusted(settings: Settings) -> Iterator[str]:
+def _untrusted(settings: Settings, wrong: frozenset[str]) -> Iterator[str]:
     """The addresses that keys would be fetched from, where somebody on the way could answer."""
     asked = ["supabase_url", "auth_jwks_url"]
     discovers = not (settings.auth_jwks_url or settings.auth_hs256_secret)
+    discovers = discovers and not wrong & {"auth_jwks_url", "auth_hs256_secret"}
     if settings.auth_preset == "oidc" and discovers:
         asked.append("auth_issuer")
     for name in asked:

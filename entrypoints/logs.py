@@ -38,17 +38,37 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        # In ASCII: what some readers take for the end of a line, or a terminal obeys, is escaped.
+        return json.dumps(line, default=str)
 
 
 class ConsoleLines(logging.Formatter):
-    """The same for eyes."""
+    """The same for eyes: a record is one line, and each line of a traceback is indented."""
 
     def format(self, record: logging.LogRecord) -> str:
-        extra = "".join(f" {name}={value}" for name, value in _extra(record).items())
+        extra = "".join(f" {name}={_value(value)}" for name, value in _extra(record).items())
         head = f"{_utc(record, '%H:%M:%S')} {record.levelname:<7} {record.name}"
-        trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
-        return f"{head}: {record.getMessage()}{extra}{trace}"
+        trace = self.formatException(record.exc_info).split("\n") if record.exc_info else []
+        lines = [
+            f"{head}: {_shown(record.getMessage())}{extra}",
+            *(f"    {_shown(t)}" for t in trace),
+        ]
+        return "\n".join(lines)
+
+
+def _shown(text: str) -> str:
+    """A text with escapes for whatever would end its line, or a terminal would obey."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
+
+
+def _value(value: object) -> str:
+    """A value that can't pass for several."""
+    text = str(value)
+    return _shown(json.dumps(text, ensure_ascii=False) if set(text) & set(' ="') else text)
 
 
 def _utc(record: logging.LogRecord, form: str) -> str:

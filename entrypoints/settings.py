@@ -1,7 +1,7 @@
 """Every setting of the service, read once, from the environment."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_network
 from typing import Annotated, Final, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
@@ -143,13 +143,18 @@ def variable(field: str) -> str:
     return f"{PREFIX}{field.upper()}"
 
 
-def read_settings(environ: Mapping[str, str]) -> Settings:
+type Check = Callable[[Settings, frozenset[str]], Iterable[str]]
+"""What is wrong with settings taken together; the fields that hold what can't be used."""
+
+
+def read_settings(environ: Mapping[str, str], *checks: Check) -> Settings:
     """The settings of an environment. An empty variable counts as absent.
 
-    Raises SettingsError, in one message for all that is wrong.
+    Raises SettingsError, in one message for all that is wrong, by `checks` too.
     """
     values: dict[str, object] = {}
     problems: list[str] = []
+    wrong: set[str] = set()
     for field, kind in get_type_hints(Settings, include_extras=True).items():
         name = variable(field)
         text = environ.get(name, "").strip()
@@ -162,6 +167,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         except (msgspec.ValidationError, ValueError):
             given = "" if field in SECRET else f", not {text!r}"
             problems.append(f"{name} must be {_expected(kind)}{given}")
+            wrong.add(field)
     settings = Settings(**values)  # type: ignore[arg-type]  # each value was converted to its field's type
     if settings.auth_dev_issuer and settings.app_env in DEPLOYED:
         problems.append(
@@ -169,6 +175,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             f"{settings.app_env}: whoever has the development key could sign in as anybody"
         )
     problems += _unknown_networks(settings.trusted_proxies)
+    for check in checks:
+        problems += check(settings, frozenset(wrong))
     if problems:
         raise SettingsError("\n".join(problems))
     return settings

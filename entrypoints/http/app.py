@@ -34,6 +34,8 @@ from entrypoints.http.paths import PathSegments
 from entrypoints.http.problems import exception_handlers
 from entrypoints.http.reference import page
 from entrypoints.http.request_ids import RequestIds
+from entrypoints.http.request_lines import RequestLines
+from entrypoints.http.security import SecurityHeaders
 
 
 class Traces(TraceController, TraceListController, TraceChangeController):
@@ -82,4 +84,5 @@ def create_app(
         *cli_login_pages(config),
     ):
         app.register(route)
-    return RequestIds(Cors(Overload(PathSegments(RateLimitHeaders(app))), config.allowed_origins))
+    bounded = Overload(PathSegments(RateLimitHeaders(app)))
+    return RequestIds(RequestLines(SecurityHeaders(Cors(bounded, config.allowed_origins))))

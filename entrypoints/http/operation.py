@@ -18,6 +18,7 @@ from entrypoints.http.overload import intake_of
 from entrypoints.http.paths import segment
 from entrypoints.http.problems import Disconnected, Mistakes, Problem
 from entrypoints.http.request_ids import HttpRequest
+from entrypoints.http.request_lines import note
 from entrypoints.http.transfer import (
     BODY_S,
     CODINGS,
@@ -100,6 +101,7 @@ class Operation[C, P, Q, B]:
         authentication raises.
         """
         scope = request.scope
+        note(scope)
         edge = edge_of(request)
         incoming = Incoming.of(scope, edge.config.trusted_proxies)
         if self.body is not None:
@@ -132,6 +134,7 @@ class Operation[C, P, Q, B]:
                 address = of_address(incoming.origin)
                 await edge.rate_limits.admit(scope, RouteClass.DEFAULT, address)
             raise
+        note(scope, caller=caller)
         await edge.rate_limits.admit(scope, self.documented.route_class, principal_of(caller))
         return caller
 
@@ -146,6 +149,7 @@ def edge_of(request: HttpRequest) -> Edge:
 
 async def admit_anybody(request: HttpRequest) -> None:
     """The rate limit of what has no operation: by address. Raises LimitExceeded."""
+    note(request.scope)
     edge = edge_of(request)
     origin = Incoming.of(request.scope, edge.config.trusted_proxies).origin
     scope = cast("dict[str, Any]", request.scope)

@@ -192,3 +192,35 @@ def test_the_doctor_tells_that_nobody_can_sign_in(tmp_path, capsys):
     assert "ok     sign-in: no identity provider is set" in capsys.readouterr().out
     doctor.examine(Settings(data_dir=str(tmp_path), auth_dev_issuer=True))
     assert "ok     sign-in: the development issuer only" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["serve", "seed --traces 1"])
+def test_its_mistakes_are_told_with_all_others(command, capsys):
+    environ = {
+        "PANDAPROBE_PORT": "x",
+        "PANDAPROBE_TRUSTED_PROXIES": "nowhere",
+        "PANDAPROBE_AUTH_ISSUER": ISSUER,
+        "PANDAPROBE_SUPABASE_URL": "https://p.supabase.co",
+    }
+    assert main(command.split(), environ) == 2
+    told = [line.split()[1] for line in capsys.readouterr().err.splitlines()]
+    names = ("PORT", "TRUSTED_PROXIES", "AUTH_PRESET", "AUTH_AUDIENCE")
+    assert told == [f"PANDAPROBE_{name}" for name in names]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (
+            {"AUTH_JWKS_URL": "ftp://x", "AUTH_ISSUER": "any", "AUTH_AUDIENCE": "a"},
+            ["AUTH_JWKS_URL"],
+        ),
+        ({"AUTH_JWKS_URL": "ftp://x", "AUTH_ISSUER": "any"}, ["AUTH_JWKS_URL", "AUTH_AUDIENCE"]),
+        ({"AUTH_PRESET": "x", "SUPABASE_URL": "https://p.supabase.co"}, ["AUTH_PRESET"]),
+        ({"AUTH_PRESET": "supabase", "SUPABASE_URL": "x"}, ["SUPABASE_URL"]),
+    ],
+)
+def test_what_is_set_wrong_does_not_count_as_missing(more, told, capsys):
+    assert main(["serve"], {f"PANDAPROBE_{name}": text for name, text in more.items()}) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in lines] == [f"PANDAPROBE_{name}" for name in told]

@@ -17,7 +17,10 @@ from entrypoints.http.wire import ShownInstant, instant
 
 NAME: Final = "pandaprobe-server"
 # The reference loads nothing and runs nothing: it is one page of text.
-DOCS_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'"
+DOCS_POLICY: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
 
 
 class Welcome(msgspec.Struct, frozen=True):
@@ -160,4 +163,5 @@ async def _page(
 ) -> Response[bytes]:
     await admit_anybody(request)
     body, coding = await compressed_aside(page, request.scope["headers"])
-    return Response(body, media_type=media_type, headers={**headers, **coding})
+    kept = {"cache-control": "no-cache"}  # the same for everybody until the next release
+    return Response(body, media_type=media_type, headers={**kept, **headers, **coding})
