@@ -22,7 +22,7 @@ ACQUIRE_TIMEOUT_S: Final = 10  # for a free connection; who waits longer had bet
 SILENCE_S: Final = 5  # beyond the statement timeout, before a server counts as gone
 WRITE_TIMEOUT_S: Final = 20  # clients give up after 30: they are told first
 CLOSE_TIMEOUT_S: Final = 1
-CANCEL_TIMEOUT_S: Final = 1  # for a server to confirm that it gave up a query
+CANCEL_TIMEOUT_S: Final = 0.5  # for a server to confirm that it gave up a query
 QUERIES_MAX: Final = 50_000  # of one connection, which is then replaced
 LOCK_TIMEOUT_MS: Final = 2_000  # longer than any batch; a wait beyond it is somebody's fault
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # what Postgres counts from
