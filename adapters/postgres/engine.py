@@ -82,7 +82,7 @@ class BoundedConnection(asyncpg.Connection):
         # asyncpg's own takes the cancellation by this time limit for the end of the process, and
         # tells the waiters: none of them runs before the next line.
         async with asyncio.timeout(CANCEL_TIMEOUT_S) as limit:
-            await super()._cancel(*waiters)  # type: ignore[misc]
+            await super()._cancel(*waiters)  # type: ignore[misc]  # not in its stubs
         if limit.expired():
             self.terminate()
 
