@@ -10,16 +10,19 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 TEST_PROCESSES ?= 2
 TRACES ?= 1000
 
-.PHONY: help dev test check lint types imports format serve worker migrate seed bench lock clean setup
+.PHONY: help dev test test-faults check lint types imports format serve worker migrate seed bench lock clean setup
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 dev: setup ## everything on this machine: a PostgreSQL and a Valkey of its own, the API, a worker
 	@exec $(BIN)/pandaprobe-server dev
 
 test: setup lint types imports ## lint, types, import rules, and every test on servers of its own
 	@$(BIN)/pytest -n $(TEST_PROCESSES)
+
+test-faults: setup ## kill, stop, freeze and slow every part, for minutes; docs/reliability.md says more
+	@$(BIN)/pytest tests/faults -m "faults or e2e" -rP
 
 check: setup ## the fast part of it: no services, seconds
 	@start=$$(date +%s); \

@@ -21,7 +21,8 @@ CONNECT_TIMEOUT_S: Final = 5
 ACQUIRE_TIMEOUT_S: Final = 10  # for a free connection; who waits longer had better come back
 SILENCE_S: Final = 5  # beyond the statement timeout, before a server counts as gone
 WRITE_TIMEOUT_S: Final = 20  # clients give up after 30: they are told first
-CLOSE_TIMEOUT_S: Final = 2
+CLOSE_TIMEOUT_S: Final = 1
+CANCEL_TIMEOUT_S: Final = 0.5  # for a server to confirm that it gave up a query
 QUERIES_MAX: Final = 50_000  # of one connection, which is then replaced
 LOCK_TIMEOUT_MS: Final = 2_000  # longer than any batch; a wait beyond it is somebody's fault
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # what Postgres counts from
@@ -69,6 +70,24 @@ class BoundedPool(asyncpg.Pool):
         return super().acquire(timeout=ACQUIRE_TIMEOUT_S if timeout is None else timeout)
 
 
+class BoundedConnection(asyncpg.Connection):
+    """A connection that is given up where a server doesn't confirm a cancelled query.
+
+    asyncpg itself waits as long as for an answer, and so would everybody who lets go of it: a
+    rollback, the pool, the end of the process.
+    """
+
+    __slots__ = ()
+
+    async def _cancel(self, *waiters: Any) -> None:
+        # asyncpg's own takes the cancellation by this time limit for the end of the process, and
+        # tells the waiters: none of them runs before the next line.
+        async with asyncio.timeout(CANCEL_TIMEOUT_S) as limit:
+            await super()._cancel(*waiters)  # type: ignore[misc]  # not in its stubs
+        if limit.expired():
+            self.terminate()
+
+
 class Engine(PostgresEngine):
     """Piccolo's engine without its habit of connecting when it is made."""
 
@@ -108,7 +127,7 @@ async def opened(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
         init=prepare,
         reset=_reset,
         loop=None,
-        connection_class=asyncpg.Connection,
+        connection_class=BoundedConnection,
         record_class=asyncpg.Record,
         timeout=CONNECT_TIMEOUT_S,
         # For a server that no longer answers, and so can't keep its own time limit.

@@ -1,11 +1,12 @@
 """How much is under way at once: beyond it callers are told early, and what is inside finishes."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import msgspec
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from domain.errors import RETRY_AFTER_S, Unavailable
 
@@ -13,6 +14,7 @@ REQUESTS_MAX: Final = 512  # under way in a process: some tenths of a second of 
 BODIES_MAX_BYTES: Final = 256 << 20  # of all of them together, as received and once inflated
 ALWAYS: Final = ("/health", "/health/ready")  # whoever asks these wants to know just that
 BUSY: Final = "The service has as much to do as it can; try again"
+LEAVING: Final = "The service is shutting down; try again"
 
 _INTAKE: Final = "pandaprobe.intake"
 
@@ -42,8 +44,19 @@ class Overload:
         intake = Intake(self)
         cast("dict[str, Any]", scope)[_INTAKE] = intake
         self.requests += 1
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, sending)
+        except asyncio.CancelledError:  # the time to shut down is over: worth another try elsewhere
+            if not begun:
+                await _refuse(send, LEAVING)
+            raise
         finally:
             self.requests -= 1
             self.bodies_bytes -= intake.bytes
@@ -75,8 +88,8 @@ def intake_of(scope: Mapping[str, Any]) -> Intake:
     return cast("Intake", scope[_INTAKE])
 
 
-async def _refuse(send: Send) -> None:
-    body = msgspec.json.encode({"detail": BUSY})
+async def _refuse(send: Send, why: str = BUSY) -> None:
+    body = msgspec.json.encode({"detail": why})
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

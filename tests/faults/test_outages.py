@@ -43,11 +43,13 @@ def test_postgres_away(
     told = "nothing"
     with loading() as load:
         end()
-        if length_s > 1 or how is stopped:
-            told = f"{stack.until_unready(DATABASE_PARTS):.2f} s"
-        assert stack.lives()
-        pause_s(length_s)
-        begin_again()
+        try:
+            if length_s > 1 or how is stopped:
+                told = f"{stack.until_unready(DATABASE_PARTS):.2f} s"
+            assert stack.lives()
+            pause_s(length_s)
+        finally:
+            begin_again()
         back = stack.until_ready()
         more(load)
     assert load.slowest_s < ANSWER_MAX_S
@@ -69,11 +71,13 @@ def test_redis_away(
     with loading() as load:
         refused = load.outcomes[503]
         end()
-        if length_s > 1 or how is stopped:
-            told = f"{stack.until_unready(REDIS):.2f} s"
-        more(load)
-        pause_s(length_s)
-        begin_again()
+        try:
+            if length_s > 1 or how is stopped:
+                told = f"{stack.until_unready(REDIS):.2f} s"
+            more(load)
+            pause_s(length_s)
+        finally:
+            begin_again()
         back = stack.until_ready()
         more(load)
         assert load.outcomes[503] == refused

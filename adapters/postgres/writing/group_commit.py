@@ -17,7 +17,7 @@ BATCH_ITEMS_MAX: Final = 64  # larger batches gain nothing and lengthen the wait
 BATCH_BYTES_MAX: Final = 8 << 20
 LINE_ITEMS_MAX: Final = 4_096  # beyond it callers are told to come back, not made to wait longer
 LINE_BYTES_MAX: Final = 64 << 20
-CLOSE_TIMEOUT_S: Final = 5  # what is in line takes a fraction of it
+CLOSE_TIMEOUT_S: Final = 1  # what is in line takes a fraction of it
 
 
 class Passing(Protocol):
@@ -86,11 +86,12 @@ class GroupCommit[T]:
         self._closing = True
         self._filled.set()
         _, stuck = await asyncio.wait(self._writers, timeout=CLOSE_TIMEOUT_S)
+        # First, so that a writer whose store makes another failure of the cancellation ends too.
+        while self._line:
+            self._line.popleft().fail(Unavailable("The service is shutting down; try again"))
         for writer in stuck:
             writer.cancel()
         await asyncio.gather(*stuck, return_exceptions=True)
-        while self._line:
-            self._line.popleft().fail(Unavailable("The service is shutting down; try again"))
 
     async def _run(self) -> None:
         while self._line or not self._closing:
