@@ -54,11 +54,15 @@ async def test_its_fields(site: Site, ada: Somebody, ours: str) -> None:
         "expires_at": "2026-05-30T12:00:00+00:00",
         "raw_key": secret,
         "scopes": ["read"],
+        "created_by": (await ada.got("/me"))["id"],
+        "last_used_at": None,
     }
     hidden = made | {"raw_key": None}
     assert await ada.got(f"{ours}/{made['id']}") == hidden
     assert await ada.got(ours) == [hidden]
     assert await opened(site, secret) == {"read": 200, "ingest": 403}
+    used = await ada.got(f"{ours}/{made['id']}")
+    assert used == hidden | {"last_used_at": "2026-03-01T12:00:00+00:00"}
     assert secret.encode() not in repr(site.store).encode()
 
 
@@ -134,7 +138,8 @@ async def test_a_revoked_key(site: Site, ada: Somebody, ours: str) -> None:
     for query in ("", "?permanent=false", "?permanent=no"):
         await ada.did("DELETE", path + query)
         assert await opened(site, made["raw_key"]) == CLOSED
-        assert await ada.got(path) == made | {"raw_key": None, "is_active": False}
+        used = {"last_used_at": "2026-03-01T12:00:00+00:00"}
+        assert await ada.got(path) == made | used | {"raw_key": None, "is_active": False}
     log = await ada.got(ours.replace("api-keys", "audit-log"))
     assert [one["action"] for one in log["items"]].count("api_key.revoked") == 1
 
@@ -175,7 +180,8 @@ async def test_rotating(site: Site, ada: Somebody, ours: str) -> None:
     assert new["expires_at"] == "2026-08-18T12:00:00+00:00"
     reading = {"read": 200, "ingest": 403}
     assert await opened(site, old["raw_key"]) == await opened(site, new["raw_key"]) == reading
-    assert await ada.got(ours) == [new | {"raw_key": None}, old | {"raw_key": None}]
+    seen = {"raw_key": None, "last_used_at": "2026-05-20T12:00:00+00:00"}
+    assert await ada.got(ours) == [new | seen, old | seen]
     site.now = NOON + LIFETIME
     assert await opened(site, old["raw_key"]) == CLOSED
     assert await opened(site, new["raw_key"]) == reading
