@@ -50,14 +50,19 @@ def scalars(text: JsonText) -> dict[str, str]:
 def merged_objects(old: JsonText, new: JsonText) -> JsonText:
     """`old` with the top-level keys of `new` put over it: a shallow merge, the newer value wins.
 
-    Associative in the text too: what was merged has no blanks between members, on whatever way.
+    Associative in the text too: what was merged has no blanks between members, on whatever way,
+    and an object without any, however it is written, changes nothing.
     """
-    if new in {EMPTY_OBJECT, old}:
+    if new == old or _is_empty(new):
         return old
-    if old == EMPTY_OBJECT:
+    if _is_empty(old):
         return new
     both = members(old) | members(new)
     return ("{" + ",".join(f"{json.dumps(k)}:{v}" for k, v in both.items()) + "}").encode()
+
+
+def _is_empty(text: JsonText) -> bool:
+    return not text.strip(b" \t\r\n{}")
 
 
 def _skip(source: str, at: int) -> int:
