@@ -53,7 +53,11 @@ def merged_objects(old: JsonText, new: JsonText) -> JsonText:
     Associative in the text too: what was merged has no blanks between members, on whatever way,
     and an object without any, however it is written, changes nothing.
     """
-    if new == old or _is_empty(new):
+    if new in {EMPTY_OBJECT, old}:
+        return old
+    if old == EMPTY_OBJECT:
+        return new
+    if _is_empty(new):
         return old
     if _is_empty(old):
         return new
