@@ -29,10 +29,6 @@ class RememberedApiKeys:
         self._inner = inner
         self._answers: _Answers[bytes, ApiKey] = _Answers(clock, seconds)
 
-    async def add(self, key: ApiKey) -> None:
-        await self._inner.add(key)
-        self._answers.forget(key.digest)
-
     async def by_digest(self, digest: bytes) -> ApiKey | None:
         return await self._answers.get(digest, lambda: self._inner.by_digest(digest))
 
@@ -145,10 +141,6 @@ class _Answers[K, V]:
         finally:
             if self._asked.get(key) is current:
                 del self._asked[key]
-
-    def forget(self, key: K) -> None:
-        self._known.pop(key, None)
-        self._asked.pop(key, None)
 
     def forget_where(self, matches: Callable[[V], bool]) -> None:
         # What is being asked right now may be the answer of before.

@@ -223,7 +223,7 @@ class UseCases:
             rotate_key=RotateKey(offices, mint),
             revoke_key=RevokeKey(offices),
             delete_key=DeleteKey(offices),
-            issue_login_code=IssueLoginCode(offices, ports.random),
+            issue_login_code=IssueLoginCode(ports.organizations, offices, ports.random),
             exchange_login_code=ExchangeLoginCode(directory, ports.administration, mint),
             sweep_removed=SweepRemoved(ports.removals, clock),
             check_readiness=CheckReadiness(ports.parts),

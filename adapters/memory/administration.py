@@ -159,6 +159,8 @@ class _Opened:
     async def put_key(self, key: ApiKey) -> None:
         if key.created_by is not None and key.created_by not in self.store.users:
             raise NotFound("User not found")
+        if any(key.digest == one.digest and key.id != one.id for one in self.store.keys.values()):
+            raise Conflict("already exists")
         known = self.store.keys.get(key.id)
         put = key if known is None else replace(known, revoked_at=key.revoked_at)
         self.store.keys[key.id] = put

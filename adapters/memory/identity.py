@@ -8,7 +8,7 @@ from datetime import datetime
 from adapters.memory.store import MemoryStore
 from application.identity.ports import ORIGINS_MAX, OWNED_MAX, Meeting
 from application.ports import NewId
-from domain.errors import Conflict, Forbidden, NotFound, Unauthenticated
+from domain.errors import Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
 from domain.identity.founding import Founding
@@ -33,15 +33,6 @@ class MemoryTokens:
 @dataclass(frozen=True, slots=True)
 class MemoryApiKeys:
     store: MemoryStore
-
-    async def add(self, key: ApiKey) -> None:
-        if key.organization_id not in self.store.organizations:
-            raise NotFound("Organization not found")
-        if key.created_by is not None and key.created_by not in self.store.users:
-            raise NotFound("User not found")
-        if any(key.id == one.id or key.digest == one.digest for one in self.store.keys.values()):
-            raise Conflict("already exists")
-        self.store.keys[key.id] = key
 
     async def by_digest(self, digest: bytes) -> ApiKey | None:
         return next((key for key in self.store.keys.values() if key.digest == digest), None)

@@ -18,7 +18,7 @@ from adapters.postgres.identity_rows import (
     membership_of,
     membership_row,
 )
-from adapters.postgres.schema.tables import ApiKeyRow, MembershipRow, ProjectRow
+from adapters.postgres.schema.tables import MembershipRow, ProjectRow
 from application.identity.ports import ORIGINS_MAX, OWNED_MAX, Meeting
 from domain.errors import Forbidden, NotFound, Unavailable
 from domain.identity.api_key import ApiKey
@@ -117,27 +117,6 @@ FROM key JOIN new ON new.key_id = key.id
 @dataclass(frozen=True, slots=True)
 class PostgresApiKeys:
     pool: Pool
-
-    async def add(self, key: ApiKey) -> None:
-        row = ApiKeyRow(
-            id=key.id,
-            organization_id=key.organization_id,
-            created_by=key.created_by,
-            name=key.name,
-            prefix=key.prefix,
-            digest=key.digest,
-            scopes=sorted(key.scopes),
-            created_at=key.created_at,
-            expires_at=key.expires_at,
-            revoked_at=key.revoked_at,
-            last_used_at=key.last_used_at,
-        )
-        try:
-            async with translated():
-                await ApiKeyRow.insert(row)
-        except asyncpg.ForeignKeyViolationError as error:
-            by_user = "created_by" in (error.constraint_name or "")
-            raise NotFound(NO_USER if by_user else NO_ORGANIZATION) from error
 
     async def by_digest(self, digest: bytes) -> ApiKey | None:
         async with translated():

@@ -29,9 +29,11 @@ DELETE FROM {table} WHERE ctid = ANY(ARRAY(
 """
 KEEP: Final = "UPDATE removals SET due_at = $2 WHERE project_id = $1"
 FORGET: Final = "DELETE FROM removals WHERE project_id = $1"
+# What somebody holds is passed by: it goes with its organization, or at the next turn. Who waited
+# for some while holding others could be waited for by them.
 EXPIRED_CODES: Final = """
 DELETE FROM login_codes WHERE digest = ANY(ARRAY(
-  SELECT digest FROM login_codes WHERE expires_at <= $1 LIMIT $2
+  SELECT digest FROM login_codes WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED
 ))
 """
 

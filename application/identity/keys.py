@@ -74,13 +74,12 @@ class IssueKey:
         organization: OrganizationId,
         *,
         name: str,
-        created_by: UserId | None = None,
         scopes: frozenset[Scope] = ALL_SCOPES,
         expires_at: datetime | None = None,
     ) -> tuple[ApiKey, str]:
         """The key and its secret. Raises NotFound where the organization is gone, Unavailable."""
         key, secret = self.mint.new(
-            organization, name=name, created_by=created_by, scopes=scopes, expires_at=expires_at
+            organization, name=name, created_by=None, scopes=scopes, expires_at=expires_at
         )
         entry = AuditEntry(
             id=AuditEntryId(self.mint.new_id()),

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from application.identity.administration import Administration, Directory
+from application.identity.authenticate import NOT_A_MEMBER
 from application.identity.keys import KeyMint
 from application.identity.office import Offices
+from application.identity.ports import Organizations
 from application.ports import RandomBytes
 from domain.errors import Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, LIFETIME, ApiKey
@@ -34,6 +36,7 @@ NO_LONGER: Final = "Who asked for this code is no longer a member, or its projec
 
 @dataclass(frozen=True, slots=True)
 class IssueLoginCode:
+    organizations: Organizations
     offices: Offices
     random: RandomBytes
 
@@ -46,6 +49,10 @@ class IssueLoginCode:
         label: str,
     ) -> str:
         """The code, good for CODE_LIFE. Raises Forbidden, NotFound, Unavailable."""
+        # Asked before it is opened: a stranger to an organization must not hold its members up.
+        mine = await self.organizations.memberships(person.user.id)
+        if all(one.organization_id != organization for one in mine):
+            raise Forbidden(NOT_A_MEMBER)
         code, now = code_of(self.random(CODE_BYTES)), self.offices.clock()
         async with self.offices.open(organization, person) as office:
             await office.entered(Action.ISSUE_LOGIN_CODE)

@@ -41,10 +41,6 @@ class Meeting:
 class ApiKeys(Protocol):
     """Every organization's keys. Contract of ApiKeys: tests/contracts/test_api_keys.py."""
 
-    async def add(self, key: ApiKey) -> None:
-        """Stores a new key. Raises NotFound where its organization or its maker is gone."""
-        ...
-
     async def by_digest(self, digest: bytes) -> ApiKey | None:
         """The key of this secret, revoked and expired ones included; None where there is none."""
         ...

@@ -49,9 +49,6 @@ class Counted:
         if self.fail is not None:
             raise self.fail
 
-    async def add(self, key: ApiKey) -> None:
-        await MemoryApiKeys(self.store).add(key)
-
     async def by_digest(self, digest: bytes) -> ApiKey | None:
         found = await MemoryApiKeys(self.store).by_digest(digest)
         await self._question()

@@ -7,7 +7,7 @@ import pytest
 
 from domain.errors import Invalid, NotFound, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, Expiration, Scope, digest_of
-from domain.identity.audit import NOWHERE, AuditAction
+from domain.identity.audit import NOWHERE, OPERATOR, AuditAction
 from domain.identity.organization import Role
 
 DAYS_90 = timedelta(days=90)
@@ -178,6 +178,13 @@ async def test_an_operator_s_key_is_managed_like_any_other(world, ours, ada):
     key, secret = await world.do.issue_key(ours, name="operator's")
     assert key.created_by is None
     assert await listed(world, ours, ada) == [key]
+    told = (await world.log(ours))[0]
+    assert (told.action, told.actor, told.resource_id) == (
+        AuditAction.API_KEY_CREATED,
+        OPERATOR,
+        str(key.id),
+    )
+    assert told.detail == {"name": "operator's", "prefix": key.prefix}
     await world.do.revoke_key(ada, ours, key.id)
     with pytest.raises(Unauthenticated):
         await world.do.authenticate_key(secret, "bot", NOWHERE)

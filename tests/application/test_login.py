@@ -1,5 +1,6 @@
 """Signing a command line in: a code for a person, exchanged for a key by their program."""
 
+import asyncio
 import uuid
 from datetime import timedelta
 
@@ -154,6 +155,14 @@ async def test_who_isn_t_a_member_is_refused_before_the_project_is_looked_for(wo
     for project in (bot.id, ProjectId(uuid.uuid4())):
         with pytest.raises(Forbidden):
             await world.do.issue_login_code(stranger, ours, project, "c", "x")
+
+
+async def test_a_stranger_doesn_t_open_the_organization(world, ours, bot):
+    """Whoever has it open holds its members up."""
+    eve = await world.person("eve")
+    async with asyncio.timeout(1), world.ports.administration.opened(ours):
+        with pytest.raises(Forbidden):
+            await world.do.issue_login_code(eve, ours, bot.id, challenge_of(VERIFIER), "laptop")
 
 
 async def test_a_project_of_another_organization_is_not_found(world, ours, bob, bot):

@@ -90,6 +90,12 @@ class Identity:
         """A new one, with an owner of its own and the project `onboarding`."""
         return (await self.founded()).organization.id
 
+    async def add_key(self, key: ApiKey) -> None:
+        async with self.administration.opened(key.organization_id) as opened:
+            await opened.put_key(key)
+        if key.last_used_at is not None:
+            await self.keys.mark_used({key.id: key.last_used_at})
+
     async def join(self, user: UserId, at: datetime) -> OrganizationId:
         """Makes the user a MEMBER of another organization, since the instant `at`."""
         organization = await self.organization()

@@ -265,11 +265,11 @@ async def test_who_gives_up_waiting_holds_nobody_up(identity, house):
 async def test_the_data_plane_goes_on_meanwhile(identity, house):
     """Reading keys, making projects by name, noting uses: nothing waits for people."""
     wanted, used = new_project("new bot", house.id), new_key(house.id)
+    await identity.add_key(used)
     async with asyncio.timeout(WAIT_S), identity.administration.opened(house.id) as opened:
         await opened.rename("Renamed")
         assert await identity.keys.by_digest(house.key.digest) == house.key
         assert await identity.projects.ensure(house.id, wanted) == wanted
-        await identity.keys.add(used)
         await identity.keys.mark_used({used.id: at(5)})
     assert await identity.projects.get(house.id, wanted.id) == wanted
     assert await identity.keys.by_digest(used.digest) == replace(used, last_used_at=at(5))

@@ -176,7 +176,7 @@ async def test_keys_are_told_newest_first_whatever_became_of_them(identity):
     keys[1] = replace(keys[1], expires_at=at(-1))
     keys[2] = replace(keys[2], last_used_at=at(3), scopes=frozenset())
     for key in (*keys, foreign := new_key(theirs.organization.id)):
-        await identity.keys.add(key)
+        await identity.add_key(key)
     assert list(await identity.directory.keys(home)) == newest(keys)
     for key in keys:
         assert await identity.directory.key(home, key.id) == key

@@ -135,7 +135,7 @@ async def test_whoever_is_removed_leaves_revoked_keys_here_and_good_ones_elsewhe
         new_key(there, created_by=person.id),
     ]
     for key in (*mine, *kept):
-        await identity.keys.add(key)
+        await identity.add_key(key)
     async with identity.administration.opened(here) as opened:
         await opened.put_membership(new_membership(here, person.id))
         revoked = await opened.remove_member(person.id, at(7))
@@ -330,7 +330,7 @@ async def test_a_key_that_is_put_again_is_revoked_and_nothing_else(identity):
     ours = await identity.founded()
     home = ours.organization.id
     key = new_key(home)
-    await identity.keys.add(key)
+    await identity.add_key(key)
     async with identity.administration.opened(home) as opened:
         known = await opened.key(key.id)
         await identity.keys.mark_used({key.id: at(3)})  # meanwhile
@@ -350,7 +350,7 @@ async def test_a_removed_key_opens_nothing(identity):
     ours = await identity.organization()
     gone, kept = new_key(ours), new_key(ours)
     for key in (gone, kept):
-        await identity.keys.add(key)
+        await identity.add_key(key)
         await identity.keys.by_digest(key.digest)
     async with identity.administration.opened(ours) as opened:
         await opened.remove_key(gone.id)

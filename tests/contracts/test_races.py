@@ -6,7 +6,6 @@ Belongs to the contracts of Administration, Organizations, Projects and ApiKeys.
 import asyncio
 import random
 from collections.abc import Awaitable
-from itertools import batched
 from typing import Any
 
 import pytest
@@ -269,8 +268,9 @@ async def test_a_revocation_wins_over_a_rotation_or_comes_after_it(world, ours, 
 async def used_by_bob(world: World, ours) -> tuple[Person, list[ApiKey]]:
     bob = await world.member(ours, "bob")
     made = [new_key(ours, created_by=bob.user.id) for _ in range(KEYS)]
-    for some in batched(made, AT_ONCE):
-        await asyncio.gather(*(world.ports.keys.add(key) for key in some))
+    async with world.ports.administration.opened(ours) as opened:
+        for key in made:
+            await opened.put_key(key)
     return bob, made
 
 

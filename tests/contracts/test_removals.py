@@ -361,6 +361,19 @@ async def test_what_a_straggler_wrote_doesn_t_come_back_to_life(land):
     assert len(await assert_rolled_up(land.plane, land.kept.id)) == len(land.traces)
 
 
+async def test_a_code_that_is_just_used_holds_no_sweep_up(land):
+    ada = await land.world.person("ada")
+    codes = [new_code(land.kept, ada.user.id, expires_at=at(n)) for n in (10, 20)]
+    administration, removals = land.world.ports.administration, land.world.ports.removals
+    async with administration.opened(land.organization) as opened:
+        for code in codes:
+            await opened.add_login_code(code)
+    async with administration.opened(land.organization) as opened:
+        assert await opened.use_login_code(codes[0].digest)
+        assert await removals.sweep(LATER) > 0  # and waits for nobody
+    assert await land.world.ports.directory.login_code(codes[1].digest) is None
+
+
 async def test_login_codes_that_expired_go_too(land):
     ada = await land.world.person("ada")
     codes = [new_code(land.kept, ada.user.id, expires_at=at(n)) for n in (10, 20, 30)]
