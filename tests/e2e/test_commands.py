@@ -113,7 +113,8 @@ async def test_serve_runs_on_the_servers_it_is_given_and_stops_in_order(migrated
     server = await started(migrated, "serve")
     await said(server, "Application startup complete")
     url = f"http://127.0.0.1:{migrated['PANDAPROBE_PORT']}"
-    async with httpx.AsyncClient(base_url=url) as client:
+    patient = httpx.AsyncHTTPTransport(retries=5)  # it listens a moment after it says so
+    async with httpx.AsyncClient(base_url=url, transport=patient) as client:
         ready = await client.get("/health/ready")
         assert ready.status_code == 200, ready.text
         assert (await client.get("/health")).json()["environment"] == "production"
