@@ -10,19 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.memory.administration import MemoryAdministration, MemoryRemovals
-from adapters.memory.directory import MemoryDirectory
 from adapters.memory.identity import (
-    MemoryApiKeys,
     MemoryKeyUse,
-    MemoryOrganizations,
-    MemoryProjects,
     MemoryTokens,
-    MemoryUsers,
 )
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.memory.store import MemoryStore
-from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from adapters.postgres.administration import PostgresAdministration
 from adapters.postgres.directory import PostgresDirectory
 from adapters.postgres.engine import Pool
@@ -41,10 +34,10 @@ from domain.ids import UserId
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.limits import RateLimits
-from tests.builders import prices
 from tests.contracts import data_plane
 from tests.contracts.data_plane import DataPlane
 from tests.http.conftest import a_span, a_trace
+from tests.worlds import memory_ports
 
 CONFIG = HttpConfig(version="", environment="test")
 DEEP = "[" * 15_000 + "]" * 15_000
@@ -66,26 +59,6 @@ class Tenant:
         page = (await self("GET", "/traces")).json()
         assert page["total"] == len(page["items"])
         return page["items"]
-
-
-def over_memory() -> Ports:
-    store = MemoryStore()
-    return Ports(
-        traces=MemoryTraces(store, prices()),
-        sessions=MemorySessions(store),
-        analytics=MemoryTraceAnalytics(store),
-        keys=MemoryApiKeys(store),
-        uses=MemoryKeyUse(store),
-        projects=MemoryProjects(store),
-        users=MemoryUsers(store),
-        organizations=MemoryOrganizations(store),
-        directory=MemoryDirectory(store),
-        administration=MemoryAdministration(store),
-        removals=MemoryRemovals(store),
-        tokens=MemoryTokens({}),
-        limiter=MemoryRateLimiter(monotonic_us),
-        parts={},
-    )
 
 
 def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
@@ -115,7 +88,7 @@ def database(request: pytest.FixtureRequest) -> Pool | None:
 @pytest.fixture
 async def ports(database: Pool | None) -> AsyncIterator[Ports]:
     if database is None:
-        yield over_memory()
+        yield memory_ports(MemoryStore())
         return
     async with data_plane.over_postgres(database) as plane:
         yield over_postgres(database, plane)
