@@ -4,6 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from domain.evaluation.score import SessionScore, TraceScore
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry, Origin
 from domain.identity.invitation import Invitation
@@ -16,6 +17,7 @@ from domain.ids import (
     InvitationId,
     OrganizationId,
     ProjectId,
+    ScoreId,
     TraceId,
     UserId,
 )
@@ -37,9 +39,28 @@ class MemoryStore:
     login_codes: dict[bytes, LoginCode] = field(default_factory=dict)
     audit_log: dict[AuditEntryId, AuditEntry] = field(default_factory=dict)
     removed: dict[ProjectId, datetime] = field(default_factory=dict)
+    trace_scores: dict[tuple[ProjectId, ScoreId], TraceScore] = field(default_factory=dict)
+    session_scores: dict[tuple[ProjectId, ScoreId], SessionScore] = field(default_factory=dict)
 
     def traces_of(self, project: ProjectId) -> list[Trace]:
         """None where the project was removed: its rows wait to be swept."""
         if project in self.removed:
             return []
         return [trace for (of, _), trace in self.traces.items() if of == project]
+
+    def drop_trace(self, project: ProjectId, trace: TraceId) -> None:
+        """Removes a trace that is there, with its scores."""
+        del self.traces[project, trace]
+        for score in self.trace_scores_of(project):
+            if score.trace_id == trace:
+                del self.trace_scores[project, score.id]
+
+    def trace_scores_of(self, project: ProjectId) -> list[TraceScore]:
+        if project in self.removed:
+            return []
+        return [score for (of, _), score in self.trace_scores.items() if of == project]
+
+    def session_scores_of(self, project: ProjectId) -> list[SessionScore]:
+        if project in self.removed:
+            return []
+        return [score for (of, _), score in self.session_scores.items() if of == project]

@@ -197,6 +197,14 @@ class EvalRun:
         return self.status is status
 
 
+@dataclass(frozen=True, slots=True)
+class RunProgress:
+    """A run, and what its rows come to at that moment."""
+
+    run: EvalRun
+    tally: Tally
+
+
 def waiting_scores(
     run: EvalRun, work: Assignment, now: datetime, environment: str | None = None
 ) -> list[TraceScore] | list[SessionScore]:
