@@ -20,6 +20,7 @@ from domain.ids import ProjectId, RunId, TraceId
 
 LEASE: Final = timedelta(minutes=2)  # renewed with every metric that is finished
 UNHEARD: Final = timedelta(seconds=60)  # after that a message counts as lost
+IN_FLIGHT_MAX: Final = 32  # targets of one project, queued or running: a default
 ATTEMPTS_MAX: Final = 5  # of one target, killed workers included
 PLANNED_AT_ONCE: Final = 1_000  # targets of one transaction
 OVERDUE_MAX: Final = 1_000  # jobs that are found at once
