@@ -1,7 +1,7 @@
 """What there is to evaluate, in memory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adapters.memory.store import MemoryStore
 from domain.evaluation.catalogue import SPANS_MAX
@@ -41,10 +41,13 @@ class MemoryTargets:
             return Subject(found)
         order = self._in_order(project, found.session_id)
         before = order[: order.index(found)]
-        return Subject(found, [answer_of(one) for one in before[-WINDOW:]])
+        return Subject(found, [answer_of(self._bounded(one)) for one in before[-WINDOW:]])
 
     async def traces_of(self, project: ProjectId, session: str) -> Sequence[TraceId]:
         return [one.id for one in self._in_order(project, session)][: SESSION_TRACES_MAX + 1]
+
+    def _bounded(self, trace: Trace) -> Trace:
+        return trace if len(trace.spans) <= self.spans_max else replace(trace, spans=())
 
     def _in_order(self, project: ProjectId, session: str) -> list[Trace]:
         ours = [one for one in self.store.traces_of(project) if one.session_id == session]
