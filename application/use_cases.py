@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 
+from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
 from application.health import CheckReadiness
 from application.identity.administration import Administration, Directory, Removals
 from application.identity.authenticate import (
@@ -89,6 +90,7 @@ class Ports:
     traces: Traces
     sessions: Sessions
     analytics: TraceAnalytics
+    evaluation: EvaluationPorts
     keys: ApiKeys
     uses: KeyUse
     projects: Projects
@@ -128,6 +130,7 @@ class UseCases:
     top_models: TopModels
     session_volume: SessionVolume
     list_users: ListUsers
+    evaluation: EvaluationUseCases
     authenticate_key: AuthenticateKey
     authenticate_token: AuthenticateToken
     resolve_membership: ResolveMembership
@@ -190,6 +193,7 @@ class UseCases:
             top_models=TopModels(ports.analytics),
             session_volume=SessionVolume(ports.analytics),
             list_users=ListUsers(ports.analytics),
+            evaluation=EvaluationUseCases.over(ports.evaluation, clock, new_id),
             authenticate_key=AuthenticateKey(ports.keys, ports.projects, ports.uses, clock, new_id),
             authenticate_token=AuthenticateToken(ports.tokens, ports.users, clock, new_id),
             resolve_membership=ResolveMembership(ports.organizations, clock, new_id),
