@@ -50,6 +50,7 @@ from entrypoints.http.config import HttpConfig
 from entrypoints.http.limits import RateLimits, RouteClass
 from entrypoints.http.peers import network
 from entrypoints.identity_provider import identity_provider
+from entrypoints.judges import judge_models, judge_providers
 from entrypoints.settings import Settings, SettingsError, variable
 from entrypoints.sign_in import NOBODY, developer_signs_in, tokens
 
@@ -149,6 +150,8 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
                 RedisWindows(redis), MemoryRateLimiter(monotonic_us), monotonic_us
             ),
             owned_organizations_max=settings.max_owned_organizations or None,
+            models=judge_models(settings),
+            providers=judge_providers(settings),
             parts={
                 "postgres": PostgresPart(pool),
                 "redis": RedisPart(redis),
