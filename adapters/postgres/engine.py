@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import asyncpg
+from asyncpg.protocol.protocol import NO_TIMEOUT, PreparedStatementState
 from piccolo.engine.postgres import PostgresEngine
 
 from domain.errors import Conflict, Invalid, Unavailable
@@ -77,34 +78,22 @@ class BoundedPool(asyncpg.Pool):
     async def _acquire(self, timeout: float | None) -> Any:  # noqa: ASYNC109 - asyncpg's own
         for _ in range(self.get_max_size()):  # all of them may be lost; a new one is idle
             connection = await super()._acquire(timeout)  # type: ignore[misc]  # not in its stubs
-            if await _is_idle(connection):
+            if await self._is_idle(connection):
                 return connection
         return await super()._acquire(timeout)  # type: ignore[misc]  # not in its stubs
 
-
-async def _is_idle(connection: Connection) -> bool:
-    """Whether it can be used; it is terminated where it can't.
-
-    To execute something no times sends nothing, and is refused by a connection that isn't idle:
-    6 µs. Only the first time in five minutes does it wait, for the statement to be prepared.
-    """
-    try:
-        await connection.executemany("SELECT", ())
-        # asyncpg ends the time limit of a statement one turn of the loop after the statement,
-        # which this one is within: it would be that of the next.
-        await asyncio.sleep(0)
-    except (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError):
-        _terminate(connection)
-        return False
-    except BaseException:
-        _terminate(connection)
-        raise
-    return True
-
-
-def _terminate(connection: Connection) -> None:
-    with suppress(asyncpg.InterfaceError):  # whose end was read meanwhile is no longer ours
-        connection.terminate()
+    @staticmethod
+    async def _is_idle(connection: Any) -> bool:
+        """Whether it can be used; it is terminated where it can't."""
+        try:
+            await connection.check_idle()
+        except BaseException as error:
+            with suppress(asyncpg.InterfaceError):  # its end was read meanwhile: it is nobody's
+                connection.terminate()
+            if not isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError)):
+                raise
+            return False
+        return True
 
 
 class BoundedConnection(asyncpg.Connection):
@@ -115,6 +104,20 @@ class BoundedConnection(asyncpg.Connection):
     """
 
     __slots__ = ()
+    _protocol: Any  # not in its stubs
+
+    async def check_idle(self) -> None:
+        """Raises InterfaceError, InternalClientError where another statement can't begin.
+
+        To execute a statement no times sends nothing, not even the statement, and is refused as
+        any other would be (4 µs). A statement that is only prepared would open a transaction.
+        """
+        self._check_open()  # type: ignore[attr-defined]  # not in its stubs
+        nothing = PreparedStatementState("", "", self._protocol, asyncpg.Record, False)
+        await self._protocol.bind_execute_many(nothing, (), "", NO_TIMEOUT, False)
+        # One turn of the loop after a statement asyncpg ends the time limit of the current one:
+        # without it, that of the next.
+        await asyncio.sleep(0)
 
     async def _cancel(self, *waiters: Any) -> None:
         # asyncpg's own takes the cancellation by this time limit for the end of the process, and

@@ -65,6 +65,15 @@ async def test_to_look_at_a_connection_asks_the_server_nothing(narrow):
         assert await watching.fetchval(last, pid) > before
 
 
+async def test_a_new_connection_is_in_no_transaction_yet(postgres_url):
+    async with (
+        opened(DB, PoolSettings(url=postgres_url, size=1)) as pool,
+        pool.acquire() as connection,
+        connection.transaction(isolation="serializable"),
+    ):
+        assert await connection.fetchval("SHOW transaction_isolation") == "serializable"
+
+
 async def test_the_first_statement_has_its_time_limit(narrow):
     async with narrow.acquire() as connection:
         with pytest.raises(TimeoutError):
