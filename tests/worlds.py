@@ -16,6 +16,7 @@ from adapters.memory.identity import (
     MemoryUsers,
 )
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
+from adapters.memory.replies import MemoryReplies
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from application.use_cases import Ports, UseCases
@@ -43,6 +44,7 @@ def memory_ports(store: MemoryStore) -> Ports:
         removals=MemoryRemovals(store),
         tokens=MemoryTokens({}),
         limiter=MemoryRateLimiter(monotonic_us),
+        replies=MemoryReplies(store),
         parts={},
         random=random.randbytes,
     )

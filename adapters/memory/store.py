@@ -4,6 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from application.ports import Reply, Turn
 from domain.evaluation.score import SessionScore, TraceScore
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry, Origin
@@ -24,6 +25,16 @@ from domain.ids import (
 from domain.tracing.trace import Trace
 
 
+@dataclass(frozen=True, slots=True)
+class KnownAttempt:
+    """A write that may be sent again: who has its turn, and its reply once there is one."""
+
+    request_hash: bytes
+    turn: Turn
+    reply: Reply | None
+    expires_at: datetime
+
+
 @dataclass(slots=True)
 class MemoryStore:
     """For one process and one event loop: no method of an adapter awaits halfway."""
@@ -41,6 +52,7 @@ class MemoryStore:
     removed: dict[ProjectId, datetime] = field(default_factory=dict)
     trace_scores: dict[tuple[ProjectId, ScoreId], TraceScore] = field(default_factory=dict)
     session_scores: dict[tuple[ProjectId, ScoreId], SessionScore] = field(default_factory=dict)
+    replies: dict[tuple[ProjectId, str, str], KnownAttempt] = field(default_factory=dict)
 
     def traces_of(self, project: ProjectId) -> list[Trace]:
         """None where the project was removed: its rows wait to be swept."""
