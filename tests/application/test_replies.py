@@ -17,9 +17,8 @@ from domain.ids import ProjectId
 from tests.builders import NOON
 
 DAY = timedelta(hours=24)
-ATTEMPT = Attempt(
-    project=ProjectId(uuid.UUID(int=7)), operation="POST /x", key="k", request_hash=b""
-)
+SHOP = ProjectId(uuid.UUID(int=7))
+ATTEMPT = Attempt(project=SHOP, operation="POST /x", key="k", request_hash=b"1")
 
 
 @dataclass
