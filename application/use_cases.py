@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from application.evaluation.catalogue import ListMetrics, ListProviders, ReadRunTemplate
+from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
 from application.health import CheckReadiness
 from application.identity.administration import Administration, Directory, Removals
 from application.identity.authenticate import (
@@ -92,6 +93,7 @@ class Ports:
     traces: Traces
     sessions: Sessions
     analytics: TraceAnalytics
+    evaluation: EvaluationPorts
     keys: ApiKeys
     uses: KeyUse
     projects: Projects
@@ -135,6 +137,7 @@ class UseCases:
     top_models: TopModels
     session_volume: SessionVolume
     list_users: ListUsers
+    evaluation: EvaluationUseCases
     list_metrics: ListMetrics
     read_run_template: ReadRunTemplate
     list_providers: ListProviders
@@ -202,6 +205,7 @@ class UseCases:
             top_models=TopModels(ports.analytics),
             session_volume=SessionVolume(ports.analytics),
             list_users=ListUsers(ports.analytics),
+            evaluation=EvaluationUseCases.over(ports.evaluation, clock, new_id),
             list_metrics=ListMetrics(),
             read_run_template=ReadRunTemplate(ports.models),
             list_providers=ListProviders(ports.providers),

@@ -25,9 +25,11 @@ from adapters.postgres.identity import (
 from adapters.postgres.parts import MigrationsPart, PostgresPart
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.reading.analytics import PostgresTraceAnalytics
+from adapters.postgres.reading.score_analytics import PostgresScoreAnalytics
 from adapters.postgres.removals import PostgresRemovals
 from adapters.postgres.replies import PostgresReplies
 from adapters.postgres.schema.pending import pending as schema_pending
+from adapters.postgres.scores import PostgresSessionScores, PostgresTraceScores
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.tracing import PostgresTraces
 from adapters.price_table import PriceTableError, TablePriceBook
@@ -40,6 +42,7 @@ from adapters.remembered import (
     RememberedApiKeys,
     RememberedProjects,
 )
+from application.evaluation.use_cases import EvaluationPorts
 from application.ports import PartState
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports, UseCases, utc_now
@@ -135,6 +138,7 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
             traces=traces,
             sessions=PostgresSessions(pool, traces.edits),
             analytics=PostgresTraceAnalytics(pool),
+            evaluation=evaluation_ports(pool),
             keys=keys,
             uses=uses,
             projects=projects,
@@ -159,6 +163,14 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
                 "queue": FixedPart(NO_JOBS),
             },
         )
+
+
+def evaluation_ports(pool: Pool) -> EvaluationPorts:
+    return EvaluationPorts(
+        trace_scores=PostgresTraceScores(pool),
+        session_scores=PostgresSessionScores(pool),
+        score_analytics=PostgresScoreAnalytics(pool),
+    )
 
 
 def rate_limits(settings: Settings) -> dict[RouteClass, Limit]:
