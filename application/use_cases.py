@@ -6,11 +6,13 @@ port is decided in `entrypoints.composition`, or by a test.
 
 import os
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
 
+from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
+from application.evaluation.catalogue import ListMetrics, ListProviders, ReadRunTemplate
 from application.health import CheckReadiness
 from application.identity.administration import Administration, Directory, Removals
 from application.identity.authenticate import (
@@ -76,6 +78,7 @@ from application.tracing.edit import (
 )
 from application.tracing.ingest import AddSpans, IngestBatch, IngestTrace
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
+from domain.evaluation.models import JudgeModels, ProviderState
 
 
 def utc_now() -> datetime:
@@ -89,6 +92,7 @@ class Ports:
     traces: Traces
     sessions: Sessions
     analytics: TraceAnalytics
+    evaluation: EvaluationPorts
     keys: ApiKeys
     uses: KeyUse
     projects: Projects
@@ -104,6 +108,8 @@ class Ports:
     new_id: NewId = uuid.uuid4
     random: RandomBytes = os.urandom
     owned_organizations_max: int | None = None  # of one person
+    models: JudgeModels = field(default_factory=JudgeModels)
+    providers: Sequence[ProviderState] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +134,10 @@ class UseCases:
     top_models: TopModels
     session_volume: SessionVolume
     list_users: ListUsers
+    evaluation: EvaluationUseCases
+    list_metrics: ListMetrics
+    read_run_template: ReadRunTemplate
+    list_providers: ListProviders
     authenticate_key: AuthenticateKey
     authenticate_token: AuthenticateToken
     resolve_membership: ResolveMembership
@@ -190,6 +200,10 @@ class UseCases:
             top_models=TopModels(ports.analytics),
             session_volume=SessionVolume(ports.analytics),
             list_users=ListUsers(ports.analytics),
+            evaluation=EvaluationUseCases.over(ports.evaluation, clock, new_id),
+            list_metrics=ListMetrics(),
+            read_run_template=ReadRunTemplate(ports.models),
+            list_providers=ListProviders(ports.providers),
             authenticate_key=AuthenticateKey(ports.keys, ports.projects, ports.uses, clock, new_id),
             authenticate_token=AuthenticateToken(ports.tokens, ports.users, clock, new_id),
             resolve_membership=ResolveMembership(ports.organizations, clock, new_id),

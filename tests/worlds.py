@@ -16,8 +16,14 @@ from adapters.memory.identity import (
     MemoryUsers,
 )
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
+from adapters.memory.scores import (
+    MemoryScoreAnalytics,
+    MemorySessionScores,
+    MemoryTraceScores,
+)
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
+from application.evaluation.use_cases import EvaluationPorts
 from application.use_cases import Ports, UseCases
 from domain.identity.audit import AuditEntry, Origin
 from domain.identity.caller import Person
@@ -33,6 +39,7 @@ def memory_ports(store: MemoryStore) -> Ports:
         traces=MemoryTraces(store, prices()),
         sessions=MemorySessions(store),
         analytics=MemoryTraceAnalytics(store),
+        evaluation=memory_evaluation(store),
         keys=MemoryApiKeys(store),
         uses=MemoryKeyUse(store),
         projects=MemoryProjects(store),
@@ -45,6 +52,14 @@ def memory_ports(store: MemoryStore) -> Ports:
         limiter=MemoryRateLimiter(monotonic_us),
         parts={},
         random=random.randbytes,
+    )
+
+
+def memory_evaluation(store: MemoryStore) -> EvaluationPorts:
+    return EvaluationPorts(
+        trace_scores=MemoryTraceScores(store),
+        session_scores=MemorySessionScores(store),
+        score_analytics=MemoryScoreAnalytics(store),
     )
 
 

@@ -1,10 +1,11 @@
 """What evaluation needs from the world, beside the rows of work (assignments.py)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
 from domain.evaluation.answer import Answer, Question
+from domain.evaluation.metric import Metric
 from domain.evaluation.outcome import Failed, Skipped
 from domain.evaluation.run import (
     Assignment,
@@ -218,11 +219,24 @@ class Runs(Protocol):
         ...
 
 
+type OnFault = Callable[[ScoreId, Exception], None]
+"""Tells whoever runs the process what nobody expected, and which score is FAILED for it."""
+
 EMBEDDED_MAX: Final = 256  # texts of one call
 
 
 class Judge(Protocol):
-    """Gives a verdict on evidence. Contract of Judge: tests/contracts/test_judge.py."""
+    """Gives a verdict on evidence. Contract of Judge: tests/contracts/test_judge.py.
+
+    Run against every adapter.
+    """
+
+    def fingerprint(self, metric: Metric, model: str) -> str:
+        """What stands on the scores that `ask` gives; known beforehand, without asking anybody.
+
+        Raises JudgeRefused where nobody answers for the model.
+        """
+        ...
 
     async def ask(self, question: Question) -> Answer:
         """One verdict, after at most `question.deadline_s` seconds, whatever is tried in them.
@@ -243,8 +257,8 @@ class Embedder(Protocol):
     def key(self) -> str: ...
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
-        """One vector a text, in order; at most EMBEDDED_MAX texts.
+        """One vector a text, in order, of at most EMBEDDED_MAX texts: else ValueError.
 
-        The empty text gives the zero vector. Raises as Judge does.
+        A text without words gives the zero vector. Raises as Judge does.
         """
         ...

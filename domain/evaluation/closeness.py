@@ -16,6 +16,8 @@ from domain.evaluation.text import (
     tokens,
 )
 
+HASH_EMBEDDER: Final = "hash"  # the key of the embedder that needs no model
+
 type Embed = Callable[[str], Vector]
 """The vector of a text that `embedded_text` gave; the zero vector where it says nothing."""
 
@@ -87,3 +89,8 @@ LOOP_DETECTION: Final = Metric(
     way=Way.EMBEDDED,
     is_listed=False,  # a signal of sessions only
 )
+
+
+def fingerprint(metric: Metric, embedder: str) -> str:
+    """What stands on a score by the embedder of that key: only those of one can be compared."""
+    return f"{embedder}/{metric.version}"

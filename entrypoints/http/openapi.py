@@ -14,7 +14,7 @@ from entrypoints.http.problems import ErrorResponse
 from entrypoints.http.transfer import JSON
 
 _REF: Final = "#/components/schemas/{name}"
-# Enumerations that clients know by another name than the domain does.
+# What clients know by another name than we do.
 _PUBLISHED: Final = {
     "SpanStatus": "SpanStatusCode",
     "TraceSort": "TraceSortBy",
@@ -23,6 +23,10 @@ _PUBLISHED: Final = {
     "Role": "MembershipRole",
     "Expiration": "KeyExpiration",
     "Scope": "KeyScope",
+    "MetricDetail": "MetricInfo",
+    "JudgeProvider": "ProviderInfo",
+    "RunStatus": "EvaluationStatus",
+    "DataType": "ScoreDataType",
 }
 _EMPTY: Final = 204
 

@@ -226,6 +226,7 @@ def postgres_ports(pool: Pool, plane: DataPlane) -> Ports:
         traces=plane.traces,
         sessions=plane.sessions,
         analytics=plane.analytics,
+        evaluation=plane.evaluation,
         keys=identity.keys,
         projects=identity.projects,
         users=identity.users,

@@ -37,6 +37,7 @@ from entrypoints.http.limits import RateLimits, RouteClass
 from entrypoints.http.peers import network
 from tests.builders import NOON, prices
 from tests.http.limited import DAY_US, Clock, Limited
+from tests.worlds import memory_evaluation
 
 ORIGIN = "https://app.example.com"
 CONFIG = HttpConfig(
@@ -66,6 +67,7 @@ class Site:
             traces=MemoryTraces(self.store, prices()),
             sessions=MemorySessions(self.store),
             analytics=MemoryTraceAnalytics(self.store),
+            evaluation=memory_evaluation(self.store),
             keys=MemoryApiKeys(self.store),
             uses=MemoryKeyUse(self.store),
             projects=MemoryProjects(self.store),
