@@ -17,17 +17,17 @@ from redis.asyncio import Redis
 
 from adapters.dramatiq.crew import Crew
 from adapters.dramatiq.jobs import DramatiqJobs
-from adapters.dramatiq.messages import JUDGE, MEASURE, NAMESPACE, PLAN, QUEUES, encoded
+from adapters.dramatiq.messages import NAMESPACE, encoded
 from adapters.memory.limits import monotonic_us
 from adapters.redis.client import opened
-from application.jobs import Job, RunDue, TargetDue
+from application.jobs import Job, Lane, RunDue, TargetDue
 from domain.ids import ProjectId, RunId
 from tests.adapters.valkeys import Valkey
 
 pytestmark = pytest.mark.service
 
 SOON_S = 20  # for what takes a moment, on a machine that is busy
-HANDS = {PLAN: 1, MEASURE: 2, JUDGE: 2}
+HANDS = {Lane.PLAN: 1, Lane.MEASURE: 2, Lane.JUDGE: 2}
 
 
 def a_run() -> tuple[ProjectId, RunId]:
@@ -61,7 +61,7 @@ class Doing:
 
 
 @contextlib.asynccontextmanager
-async def at_work(url: str, doing: Doing, hands: Mapping[str, int] = HANDS) -> AsyncIterator[Crew]:
+async def at_work(url: str, doing: Doing, hands: Mapping[Lane, int] = HANDS) -> AsyncIterator[Crew]:
     crew = Crew(url, hands, doing)
     crew.start()
     try:
@@ -89,7 +89,7 @@ def valkey(servers_folder: Path) -> Iterator[Valkey]:
 
 async def left(client: Redis) -> int:
     """Messages that are in a queue, or fetched and not acknowledged."""
-    return sum([await client.hlen(f"{NAMESPACE}:{queue}.msgs") for queue in QUEUES])
+    return sum([await client.hlen(f"{NAMESPACE}:{queue}.msgs") for queue in Lane])
 
 
 async def emptied(client: Redis) -> None:
@@ -104,7 +104,7 @@ async def emptied(client: Redis) -> None:
 async def test_a_stock_dramatiq_worker_takes_what_is_sent(redis, redis_url):
     """With Dramatiq's own broker, middleware and actors."""
     broker, taken = RedisBroker(url=redis_url, namespace=NAMESPACE), []
-    for queue, name in ((PLAN, "plan_run"), (MEASURE, "evaluate_target")):
+    for queue, name in ((Lane.PLAN, "plan_run"), (Lane.MEASURE, "evaluate_target")):
 
         def act(*args: str) -> None:
             taken.append(args)
@@ -121,7 +121,7 @@ async def test_a_stock_dramatiq_worker_takes_what_is_sent(redis, redis_url):
         await emptied(redis)
     finally:
         await asyncio.to_thread(worker.stop)
-        broker.client.close()
+        broker.client.connection_pool.disconnect()
     project, number = map(str, run)
     expected = [(project, number), *((project, number, f"session {n} é") for n in range(50))]
     assert Counter(taken) == Counter(expected)
@@ -155,10 +155,10 @@ async def test_no_queue_waits_for_another_and_none_has_more_hands_than_it_was_gi
     jobs = DramatiqJobs(redis, monotonic_us)
     async with at_work(redis_url, doing):
         await jobs.send(*judged)
-        await until(lambda: len(doing.begun) == HANDS[JUDGE])
+        await until(lambda: len(doing.begun) == HANDS[Lane.JUDGE])
         await jobs.send(RunDue(*a_run()), *measured)
         await until(lambda: len(doing.done) == 51)
-        assert len(doing.begun) == 51 + HANDS[JUDGE]
+        assert len(doing.begun) == 51 + HANDS[Lane.JUDGE]
         gate.set()
         await until(lambda: len(doing.done) == 61)
 
@@ -186,7 +186,7 @@ async def test_at_the_end_what_is_under_way_is_finished_and_the_rest_put_back(re
     gate, doing = asyncio.Event(), Doing()
     doing.gate = lambda _: gate
     due = some_targets(20)
-    crew = Crew(redis_url, {MEASURE: 2}, doing)
+    crew = Crew(redis_url, {Lane.MEASURE: 2}, doing)
     await DramatiqJobs(redis, monotonic_us).send(*due)
     crew.start()
     await until(lambda: len(doing.begun) == 2)
@@ -195,7 +195,7 @@ async def test_at_the_end_what_is_under_way_is_finished_and_the_rest_put_back(re
     gate.set()
     await stopping
     assert len(doing.done) == len(doing.begun) >= 2
-    assert await redis.llen(f"{NAMESPACE}:{MEASURE}") == 20 - len(doing.done)
+    assert await redis.llen(f"{NAMESPACE}:{Lane.MEASURE}") == 20 - len(doing.done)
     async with at_work(redis_url, doing):
         await until(lambda: len(doing.done) == 20)
     assert Counter(doing.done) == Counter(due)
@@ -254,8 +254,8 @@ async def test_what_can_not_be_read_is_dropped_and_told_and_stops_nobody(
     await jobs.send(*due[:20])
     for _ in range(3):
         key = str(uuid.uuid4())
-        await redis.hset(f"{NAMESPACE}:{MEASURE}.msgs", key, POISON[kind](key))
-        await redis.rpush(f"{NAMESPACE}:{MEASURE}", key)
+        await redis.hset(f"{NAMESPACE}:{Lane.MEASURE}.msgs", key, POISON[kind](key))
+        await redis.rpush(f"{NAMESPACE}:{Lane.MEASURE}", key)
     await jobs.send(*due[20:])
     async with at_work(redis_url, doing):
         await until(lambda: len(doing.done) == 40)
@@ -322,8 +322,8 @@ async def test_what_a_killed_worker_had_fetched_comes_back(redis, redis_url):
     """Its broker is silent for longer than HEARTBEAT_TIMEOUT_MS."""
     [due] = some_targets(1)
     key, data = encoded(due)
-    dead = f"{NAMESPACE}:__acks__.dead.{MEASURE}"
-    await redis.hset(f"{NAMESPACE}:{MEASURE}.msgs", key, data)
+    dead = f"{NAMESPACE}:__acks__.dead.{Lane.MEASURE}"
+    await redis.hset(f"{NAMESPACE}:{Lane.MEASURE}.msgs", key, data)
     await redis.sadd(dead, key)
     await redis.zadd(f"{NAMESPACE}:__heartbeats__", {"dead": 1})
     doing = Doing()
