@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
 
-from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
 from application.evaluation.catalogue import ListMetrics, ListProviders, ReadRunTemplate
+from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
 from application.health import CheckReadiness
 from application.identity.administration import Administration, Directory, Removals
 from application.identity.authenticate import (
