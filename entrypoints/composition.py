@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -24,8 +25,11 @@ from adapters.postgres.identity import (
 from adapters.postgres.parts import MigrationsPart, PostgresPart
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.reading.analytics import PostgresTraceAnalytics
+from adapters.postgres.reading.score_analytics import PostgresScoreAnalytics
 from adapters.postgres.removals import PostgresRemovals
+from adapters.postgres.replies import PostgresReplies
 from adapters.postgres.schema.pending import pending as schema_pending
+from adapters.postgres.scores import PostgresSessionScores, PostgresTraceScores
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.tracing import PostgresTraces
 from adapters.price_table import PriceTableError, TablePriceBook
@@ -38,6 +42,7 @@ from adapters.remembered import (
     RememberedApiKeys,
     RememberedProjects,
 )
+from application.evaluation.use_cases import EvaluationPorts
 from application.ports import PartState
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports, UseCases, utc_now
@@ -47,6 +52,7 @@ from entrypoints.http.config import HttpConfig
 from entrypoints.http.limits import RateLimits, RouteClass
 from entrypoints.http.peers import network
 from entrypoints.identity_provider import identity_provider
+from entrypoints.judges import judge_models, judge_providers
 from entrypoints.settings import Settings, SettingsError, variable
 from entrypoints.sign_in import NOBODY, developer_signs_in, tokens
 
@@ -132,6 +138,7 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
             traces=traces,
             sessions=PostgresSessions(pool, traces.edits),
             analytics=PostgresTraceAnalytics(pool),
+            evaluation=evaluation_ports(pool),
             keys=keys,
             uses=uses,
             projects=projects,
@@ -144,7 +151,11 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
             limiter=RedisRateLimiter(
                 RedisWindows(redis), MemoryRateLimiter(monotonic_us), monotonic_us
             ),
+            replies=PostgresReplies(pool),
+            replies_kept_for=timedelta(hours=settings.idempotency_ttl_hours),
             owned_organizations_max=settings.max_owned_organizations or None,
+            models=judge_models(settings),
+            providers=judge_providers(settings),
             parts={
                 "postgres": PostgresPart(pool),
                 "redis": RedisPart(redis),
@@ -152,6 +163,14 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
                 "queue": FixedPart(NO_JOBS),
             },
         )
+
+
+def evaluation_ports(pool: Pool) -> EvaluationPorts:
+    return EvaluationPorts(
+        trace_scores=PostgresTraceScores(pool),
+        session_scores=PostgresSessionScores(pool),
+        score_analytics=PostgresScoreAnalytics(pool),
+    )
 
 
 def rate_limits(settings: Settings) -> dict[RouteClass, Limit]:

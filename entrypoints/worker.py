@@ -49,6 +49,7 @@ async def _sweep(do: UseCases) -> None:
         try:
             if swept := await do.sweep_removed():
                 LOG.info("took away %d rows of what was removed", swept)
+            await do.sweep_replies()
         except Failure as failure:
             LOG.warning("sweeping goes on later: %s", failure.message)
         except Exception:  # a fault of one round must not end all that follow

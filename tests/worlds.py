@@ -16,8 +16,15 @@ from adapters.memory.identity import (
     MemoryUsers,
 )
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
+from adapters.memory.replies import MemoryReplies
+from adapters.memory.scores import (
+    MemoryScoreAnalytics,
+    MemorySessionScores,
+    MemoryTraceScores,
+)
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
+from application.evaluation.use_cases import EvaluationPorts
 from application.use_cases import Ports, UseCases
 from domain.identity.audit import AuditEntry, Origin
 from domain.identity.caller import Person
@@ -33,6 +40,7 @@ def memory_ports(store: MemoryStore) -> Ports:
         traces=MemoryTraces(store, prices()),
         sessions=MemorySessions(store),
         analytics=MemoryTraceAnalytics(store),
+        evaluation=memory_evaluation(store),
         keys=MemoryApiKeys(store),
         uses=MemoryKeyUse(store),
         projects=MemoryProjects(store),
@@ -43,8 +51,17 @@ def memory_ports(store: MemoryStore) -> Ports:
         removals=MemoryRemovals(store),
         tokens=MemoryTokens({}),
         limiter=MemoryRateLimiter(monotonic_us),
+        replies=MemoryReplies(store),
         parts={},
         random=random.randbytes,
+    )
+
+
+def memory_evaluation(store: MemoryStore) -> EvaluationPorts:
+    return EvaluationPorts(
+        trace_scores=MemoryTraceScores(store),
+        session_scores=MemorySessionScores(store),
+        score_analytics=MemoryScoreAnalytics(store),
     )
 
 

@@ -16,5 +16,7 @@ score      what is said of a target under one name, by a machine, a person or a 
 signal     a trace's score that session metrics roll up
 rubric     what a judge is asked for one metric: the criterion, and what each label stands for
 verdict    what a judge answers: a label or checks, the steps it cites, or that it can't tell
+agreement  how far a judge says what people say, and what its pass rate is worth
+cadence    how often a monitor runs: a period, or five fields of cron in UTC
 selection  which traces or sessions are meant, as a caller gave it
 """

@@ -15,9 +15,6 @@ from tests.http.snapshot import SNAPSHOT, text
 
 CONTRACT = Path(__file__).parents[3] / "shared" / "contract" / "openapi.json"
 NOT_YET_THERE = {
-    "GET /evaluations/providers",
-    "GET /evaluations/trace-metrics",
-    "GET /evaluations/trace-runs/template",
     "POST /evaluations/trace-runs",
     "GET /evaluations/trace-runs",
     "POST /evaluations/trace-runs/batch",
@@ -33,7 +30,6 @@ NOT_YET_THERE = {
     "GET /evaluations/analytics/trace-scores/summary",
     "GET /evaluations/analytics/trace-scores/trend",
     "GET /evaluations/analytics/trace-scores/distribution",
-    "GET /evaluations/session-metrics",
     "POST /evaluations/session-runs",
     "GET /evaluations/session-runs",
     "POST /evaluations/session-runs/batch",
