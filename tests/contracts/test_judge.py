@@ -1,4 +1,4 @@
-"""The contract of Judge: one verdict, marked with who gave it, or one of two failures."""
+"""Contract of Judge: one verdict, marked with who gave it, or one of two failures."""
 
 import asyncio
 from collections.abc import Callable, Sequence
