@@ -8,7 +8,7 @@ import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from application.evaluation.catalogue import ListMetrics, ListProviders, ReadRunTemplate
@@ -59,7 +59,8 @@ from application.identity.projects import (
     ReadProject,
 )
 from application.identity.sweep import SweepRemoved
-from application.ports import Clock, NewId, Part, RandomBytes, RateLimiter
+from application.ports import Clock, NewId, Part, RandomBytes, RateLimiter, Replies
+from application.replies import AnswerOnce, SweepReplies
 from application.tracing.analyze import (
     ListUsers,
     SessionVolume,
@@ -103,11 +104,13 @@ class Ports:
     removals: Removals
     tokens: Tokens
     limiter: RateLimiter
+    replies: Replies
     parts: Mapping[str, Part]
     clock: Clock = utc_now
     new_id: NewId = uuid.uuid4
     random: RandomBytes = os.urandom
     owned_organizations_max: int | None = None  # of one person
+    replies_kept_for: timedelta = timedelta(hours=24)
     models: JudgeModels = field(default_factory=JudgeModels)
     providers: Sequence[ProviderState] = ()
 
@@ -171,7 +174,9 @@ class UseCases:
     delete_key: DeleteKey
     issue_login_code: IssueLoginCode
     exchange_login_code: ExchangeLoginCode
+    answer_once: AnswerOnce
     sweep_removed: SweepRemoved
+    sweep_replies: SweepReplies
     check_readiness: CheckReadiness
     clock: Clock  # by which all of them go
 
@@ -239,6 +244,8 @@ class UseCases:
             delete_key=DeleteKey(offices),
             issue_login_code=IssueLoginCode(ports.organizations, offices, ports.random),
             exchange_login_code=ExchangeLoginCode(directory, ports.administration, mint),
+            answer_once=AnswerOnce(ports.replies, ports.replies_kept_for, clock, new_id),
             sweep_removed=SweepRemoved(ports.removals, clock),
+            sweep_replies=SweepReplies(ports.replies, clock),
             check_readiness=CheckReadiness(ports.parts),
         )

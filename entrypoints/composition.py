@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,7 @@ from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.reading.analytics import PostgresTraceAnalytics
 from adapters.postgres.reading.score_analytics import PostgresScoreAnalytics
 from adapters.postgres.removals import PostgresRemovals
+from adapters.postgres.replies import PostgresReplies
 from adapters.postgres.schema.pending import pending as schema_pending
 from adapters.postgres.scores import PostgresSessionScores, PostgresTraceScores
 from adapters.postgres.sessions import PostgresSessions
@@ -149,6 +151,8 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
             limiter=RedisRateLimiter(
                 RedisWindows(redis), MemoryRateLimiter(monotonic_us), monotonic_us
             ),
+            replies=PostgresReplies(pool),
+            replies_kept_for=timedelta(hours=settings.idempotency_ttl_hours),
             owned_organizations_max=settings.max_owned_organizations or None,
             models=judge_models(settings),
             providers=judge_providers(settings),

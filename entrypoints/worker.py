@@ -5,11 +5,10 @@ no connection of it is ever seen by a fork. Several processes share nothing but 
 """
 
 import asyncio
-import contextlib
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +17,8 @@ from msgspec import structs
 from application.jobs import Job, Lane, RunDue, TargetDue, lane_of
 from application.use_cases import UseCases
 from domain.errors import Failure
+from domain.evaluation.run import Target
+from domain.ids import ProjectId, RunId
 from entrypoints import children, composition, logs
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError, check_servers
@@ -26,9 +27,7 @@ from entrypoints.stopping import Stop
 LOG: Final = logging.getLogger("pandaprobe.worker")
 NEEDED: Final = ("postgres", "migrations")  # Redis may come later
 SWEEP_EVERY_S: Final = 10
-ANNOUNCE_EVERY_S: Final = 15
-DRAIN_S: Final = 20  # for what is under way at the end; leases see to the rest
-STOP_MAX_S: Final = DRAIN_S + 5  # of a process among several
+STOP_MAX_S: Final = 25.0  # of a process among several
 WATCH_S: Final = 0.2  # between two looks at the processes
 
 
@@ -70,28 +69,18 @@ async def _work(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    at_once = settings.eval_worker_concurrency
-    hands = {Lane.PLAN: 1, Lane.MEASURE: at_once, Lane.JUDGE: at_once}
-    own = composition.own_jobs()
-    async with composition.ports(settings, otherwise=own) as ports:
+    async with composition.ports(settings) as ports:
         for name in NEEDED:
             state = await ports.parts[name].check()
             if not state.ok:
                 raise CommandError(f"{name}: {state.detail}")
-        do = UseCases.over(ports)
-        desk = Desk(do, {lane: asyncio.Semaphore(count) for lane, count in hands.items()})
-        crew = composition.crew(settings, hands, desk)
-        crew.start()
         LOG.info("waiting for work")
-        tasks = [
-            *(asyncio.create_task(_again_and_again(one)) for one in upkeep(do)),
-            asyncio.create_task(own.work(hands, desk)),
-        ]
+        do = UseCases.over(ports)
+        tasks = [asyncio.create_task(_again_and_again(one)) for one in upkeep(do)]
         await stopping.wait()
         for task in tasks:
             task.cancel()  # what isn't committed is done again
         await asyncio.gather(*tasks, return_exceptions=True)
-        await crew.stop(DRAIN_S)
     LOG.info("stopped")
 
 
@@ -102,8 +91,9 @@ class Desk:
     Never raises: what wasn't finished is found again in the database.
     """
 
-    do: UseCases
-    room: dict[Lane, asyncio.Semaphore]
+    plan: Callable[[ProjectId, RunId], Awaitable[None]]
+    evaluate: Callable[[ProjectId, RunId, Target], Awaitable[None]]
+    room: Mapping[Lane, asyncio.Semaphore]
 
     async def __call__(self, job: Job) -> None:
         async with self.room[lane_of(job)]:
@@ -119,12 +109,11 @@ class Desk:
                 LOG.debug("done", extra={**_named(job), "seconds": took_s})
 
     async def _done(self, job: Job) -> None:
-        evaluation = self.do.evaluation
         match job:
             case RunDue():
-                await evaluation.plan_run(job.project, job.run)
+                await self.plan(job.project, job.run)
             case TargetDue():
-                await evaluation.evaluate_target(job.project, job.run, job.target)
+                await self.evaluate(job.project, job.run, job.target)
 
 
 def _named(job: Job) -> dict[str, str]:
@@ -145,12 +134,7 @@ class Round:
 def upkeep(do: UseCases) -> list[Round]:
     return [
         Round("sweeping", SWEEP_EVERY_S, do.sweep_removed, "took away %d rows of what was removed"),
-        Round(
-            "announcing",
-            ANNOUNCE_EVERY_S,
-            do.evaluation.announce_overdue,
-            "announced %d jobs that were overdue",
-        ),
+        Round("forgetting", SWEEP_EVERY_S, do.sweep_replies, "forgot %d replies to old writes"),
     ]
 
 

@@ -16,6 +16,7 @@ from adapters.memory.identity import (
     MemoryUsers,
 )
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
+from adapters.memory.replies import MemoryReplies
 from adapters.memory.scores import (
     MemoryScoreAnalytics,
     MemorySessionScores,
@@ -50,6 +51,7 @@ def memory_ports(store: MemoryStore) -> Ports:
         removals=MemoryRemovals(store),
         tokens=MemoryTokens({}),
         limiter=MemoryRateLimiter(monotonic_us),
+        replies=MemoryReplies(store),
         parts={},
         random=random.randbytes,
     )

@@ -11,6 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.operation import OneOf, Operation
 from entrypoints.http.problems import ErrorResponse
+from entrypoints.http.repeats import KEY_PARAMETER
 from entrypoints.http.transfer import JSON
 
 _REF: Final = "#/components/schemas/{name}"
@@ -216,6 +217,8 @@ def _parameters(operation: _Any, schemas: _Schemas) -> Iterator[dict[str, Any]]:
             if "patternProperties" in schema:
                 parameter |= {"style": "form", "explode": True}  # a parameter for each property
             yield {**parameter, "schema": _untold(schema)}
+    if operation.documented.is_once:
+        yield KEY_PARAMETER
 
 
 def _untold(schema: Any) -> Any:
@@ -250,6 +253,8 @@ def _responses(
         refusals.update((404, 422))
     if operation.query is not None:
         refusals.add(422)
+    if told.is_once:
+        refusals.add(409)
     for code in sorted({*refusals, *told.answers}):
         wire = told.answers.get(code, ErrorResponse)
         found[str(code)] = {

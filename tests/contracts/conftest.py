@@ -9,6 +9,8 @@ from adapters.postgres.engine import Pool
 from application.tracing.ports import Traces
 from tests.contracts import data_plane
 from tests.contracts.data_plane import DataPlane
+from tests.contracts.evaluating import Evaluating
+from tests.contracts.evaluating import over_memory as evaluating_over_memory
 from tests.contracts.identities import (
     Identity,
     over_memory,
@@ -46,6 +48,11 @@ async def plane(adapter: Pool | None) -> AsyncIterator[DataPlane]:
         return
     async with data_plane.over_postgres(adapter) as postgres:
         yield postgres
+
+
+@pytest.fixture
+def evaluating() -> Evaluating:
+    return evaluating_over_memory()
 
 
 @pytest.fixture

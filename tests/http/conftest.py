@@ -22,6 +22,7 @@ from adapters.memory.identity import (
 )
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.memory.parts import FixedPart
+from adapters.memory.replies import MemoryReplies
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from application.ports import PartState, RateLimiter
@@ -78,6 +79,7 @@ class Site:
             removals=MemoryRemovals(self.store),
             tokens=MemoryTokens(self.tokens),
             limiter=self.limiter,
+            replies=MemoryReplies(self.store),
             clock=lambda: self.now or utc_now(),
             owned_organizations_max=self.owned_max,
             parts={name: FixedPart(state) for name, state in self.parts.items()},
