@@ -76,7 +76,7 @@ async def _work(settings: Settings) -> None:
                 raise CommandError(f"{name}: {state.detail}")
         LOG.info("waiting for work")
         do = UseCases.over(ports)
-        tasks = [asyncio.create_task(_again_and_again(one)) for one in upkeep(do)]
+        tasks = [asyncio.create_task(again_and_again(one)) for one in upkeep(do)]
         await stopping.wait()
         for task in tasks:
             task.cancel()  # what isn't committed is done again
@@ -138,7 +138,7 @@ def upkeep(do: UseCases) -> list[Round]:
     ]
 
 
-async def _again_and_again(one: Round) -> None:
+async def again_and_again(one: Round) -> None:
     while True:
         try:
             if count := await one.call():
