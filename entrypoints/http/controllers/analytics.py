@@ -44,7 +44,9 @@ class AnalyticsMetric(StrEnum):
 class PeriodQuery(msgspec.Struct, frozen=True, kw_only=True):
     granularity: Annotated[Granularity, Meta(description=BUCKETS)] = Granularity.DAY
     started_after: Annotated[QueryInstant, Meta(description="Started then or later")]
-    started_before: Annotated[QueryInstant, Meta(description="Started earlier")]
+    started_before: Annotated[
+        QueryInstant, Meta(description="Started earlier", examples=["2026-03-02T00:00:00Z"])
+    ]
 
     @property
     def period(self) -> Period:

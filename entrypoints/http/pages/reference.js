@@ -1,0 +1,113 @@
+"use strict";
+// Shows the OpenAPI document with Swagger UI, and gives its calls the credentials of the form.
+// These are kept in this page's memory alone, and sent to nobody but this service.
+(() => {
+  const $ = (id) => document.getElementById(id);
+  let ui = null;
+
+  /** Swagger UI's own dark style, where the person's system is dark. */
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const shade = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+  dark.addEventListener("change", shade);
+  shade();
+
+  function complain(text) {
+    $("problem").textContent = text;
+    $("problem").hidden = text === "";
+  }
+
+  /** The document as forms need it: what may be left out is left out until somebody fills it in. */
+  function forForms(whole) {
+    for (const operation of Object.values(whole.paths).flatMap(Object.values)) {
+      for (const parameter of operation.parameters) {
+        if (parameter.required) continue;
+        delete parameter.example;
+        const [kind] = parameter.schema.anyOf ?? [parameter.schema];
+        parameter.schema = { ...kind };
+      }
+    }
+    return whole;
+  }
+
+  /** Our descriptions are text with `code` in it, and no HTML is ever made of one. */
+  const Text = ({ getSystem }) => ({
+    components: {
+      Markdown: ({ source }) => {
+        const { createElement } = getSystem().React;
+        const parts = String(source ?? "").split("`");
+        const shown = parts.map((part, at) => (at % 2 ? createElement("code", { key: at }, part) : part));
+        return createElement("p", { className: "markdown" }, ...shown);
+      },
+    },
+  });
+
+  async function show() {
+    const answer = await fetch("/openapi.json", { credentials: "omit" });
+    if (!answer.ok) throw new Error(`The OpenAPI document can't be had: ${answer.status}`);
+    const spec = forForms(await answer.json());
+    ui = SwaggerUIBundle({
+      spec,
+      domNode: $("reference"),
+      presets: [SwaggerUIBundle.presets.apis],
+      plugins: [Text],
+      layout: "BaseLayout",
+      deepLinking: true,
+      docExpansion: "list",
+      defaultModelsExpandDepth: 0,
+      displayRequestDuration: true,
+      tryItOutEnabled: true,
+      filter: true,
+      persistAuthorization: false,
+      queryConfigEnabled: false,
+      validatorUrl: null,
+    });
+    schemes = spec.components.securitySchemes;
+  }
+
+  let schemes = {};
+
+  /** The fields of the way that is chosen. */
+  const fields = () => [...document.querySelectorAll(".fields:not([hidden]) input")];
+
+  function choose() {
+    const way = document.querySelector("input[name=way]:checked").value;
+    for (const one of document.querySelectorAll(".fields")) {
+      one.hidden = one.id !== `of-${way}`;
+      for (const input of one.querySelectorAll("input")) input.disabled = one.hidden;
+    }
+  }
+
+  function forget() {
+    ui.authActions.logout(Object.keys(schemes));
+    $("forget").hidden = true;
+    $("said").textContent = "Calls are sent without credentials.";
+  }
+
+  $("credentials").addEventListener("change", choose);
+  $("credentials").addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (ui === null) return;
+    forget();
+    const sent = [];
+    for (const input of fields()) {
+      const name = input.dataset.scheme;
+      const value = input.value.trim().replace(/^bearer\s+/i, "");
+      if (value === "") continue;
+      ui.authActions.authorize({ [name]: { name, schema: schemes[name], value } });
+      sent.push(schemes[name].name ?? "Authorization");
+    }
+    $("forget").hidden = false;
+    $("said").textContent = `Calls are sent with ${sent.join(", ")}.`;
+  });
+  $("forget").addEventListener("click", () => {
+    for (const input of document.querySelectorAll(".fields input")) input.value = "";
+    forget();
+    fields()[0].focus();
+  });
+
+  choose();
+  show().catch((error) => {
+    console.error(error);
+    complain(`${error.message}. The same as text: ${location.origin}/docs/plain`);
+  });
+})();
