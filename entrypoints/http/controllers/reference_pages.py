@@ -30,7 +30,8 @@ def reference_pages(document: dict[str, Any]) -> Sequence[Any]:
     openapi, plain = msgspec.json.encode(document), page(document)
     vendored = json.loads((_FOLDER / "vendored.json").read_text())
     release = f"/docs/swagger-ui-{vendored['version']}"
-    words = {"version": escape(document["info"]["version"]), "release": release}
+    info = {name: escape(document["info"][name]) for name in ("version", "description")}
+    words = info | {"release": release}
     tried, own = assembled(
         "reference", **words, **{name: vendored["files"][name] for name in ASSETS}
     )
@@ -40,7 +41,7 @@ def reference_pages(document: dict[str, Any]) -> Sequence[Any]:
         "img-src": "data:",  # arrows and marks within Swagger UI's style
         "connect-src": "'self'",
     }
-    headers = _KEPT | {"content-security-policy": policy(sources)}
+    headers = _KEPT | {"content-security-policy": policy(sources, "require-trusted-types-for 'script'")}
 
     @get("/openapi.json")
     async def openapi_document(request: HttpRequest) -> Response[bytes]:

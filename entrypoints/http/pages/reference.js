@@ -4,6 +4,7 @@
 (() => {
   const $ = (id) => document.getElementById(id);
   let ui = null;
+  let schemes = {}; // by name, as the document has them
 
   /** Swagger UI's own dark style, where the person's system is dark. */
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -29,14 +30,22 @@
     return whole;
   }
 
-  /** Our descriptions are text with `code` in it, and no HTML is ever made of one. */
-  const Text = ({ getSystem }) => ({
+  /** What is ours within Swagger UI. */
+  const Ours = ({ getSystem }) => ({
     components: {
+      // Descriptions are text with `code` in it, and no HTML is ever made of one.
       Markdown: ({ source }) => {
         const { createElement } = getSystem().React;
         const parts = String(source ?? "").split("`");
         const shown = parts.map((part, at) => (at % 2 ? createElement("code", { key: at }, part) : part));
-        return createElement("p", { className: "markdown" }, ...shown);
+        return createElement("p", { className: "renderedMarkdown" }, ...shown);
+      },
+      InfoContainer: () => null, // the page's own head tells it
+    },
+    statePlugins: {
+      auth: {
+        // The padlock of a call leads to the one form, where it says which credentials it takes.
+        wrapActions: { showDefinitions: () => (wanted) => wanted && askFor(wanted) },
       },
     },
   });
@@ -45,11 +54,12 @@
     const answer = await fetch("/openapi.json", { credentials: "omit" });
     if (!answer.ok) throw new Error(`The OpenAPI document can't be had: ${answer.status}`);
     const spec = forForms(await answer.json());
+    schemes = spec.components.securitySchemes;
     ui = SwaggerUIBundle({
       spec,
       domNode: $("reference"),
       presets: [SwaggerUIBundle.presets.apis],
-      plugins: [Text],
+      plugins: [Ours],
       layout: "BaseLayout",
       deepLinking: true,
       docExpansion: "list",
@@ -61,20 +71,22 @@
       queryConfigEnabled: false,
       validatorUrl: null,
     });
-    schemes = spec.components.securitySchemes;
   }
 
-  let schemes = {};
-
-  /** The fields of the way that is chosen. */
-  const fields = () => [...document.querySelectorAll(".fields:not([hidden]) input")];
-
+  /** The form of the way that is chosen. */
   function choose() {
     const way = document.querySelector("input[name=way]:checked").value;
-    for (const one of document.querySelectorAll(".fields")) {
-      one.hidden = one.id !== `of-${way}`;
-      for (const input of one.querySelectorAll("input")) input.disabled = one.hidden;
-    }
+    for (const form of document.forms) form.hidden = form.id !== `of-${way}`;
+    return $(`of-${way}`);
+  }
+
+  function askFor(wanted) {
+    const names = wanted.toJS().flatMap(Object.keys);
+    const other = document.querySelector("input[name=way]:not(:checked)");
+    if (other.value === "token" && !names.includes("ApiKey")) other.checked = true;
+    const form = choose();
+    $("credentials").scrollIntoView({ block: "center" });
+    form.querySelector("input").focus();
   }
 
   function forget() {
@@ -83,13 +95,12 @@
     $("said").textContent = "Calls are sent without credentials.";
   }
 
-  $("credentials").addEventListener("change", choose);
-  $("credentials").addEventListener("submit", (event) => {
+  function use(event) {
     event.preventDefault();
     if (ui === null) return;
     forget();
     const sent = [];
-    for (const input of fields()) {
+    for (const input of event.target.querySelectorAll("input")) {
       const name = input.dataset.scheme;
       const value = input.value.trim().replace(/^bearer\s+/i, "");
       if (value === "") continue;
@@ -98,11 +109,14 @@
     }
     $("forget").hidden = false;
     $("said").textContent = `Calls are sent with ${sent.join(", ")}.`;
-  });
+  }
+
+  for (const form of document.forms) form.addEventListener("submit", use);
+  document.querySelector(".ways").addEventListener("change", choose);
   $("forget").addEventListener("click", () => {
-    for (const input of document.querySelectorAll(".fields input")) input.value = "";
+    for (const form of document.forms) form.reset();
     forget();
-    fields()[0].focus();
+    choose().querySelector("input").focus();
   });
 
   choose();
