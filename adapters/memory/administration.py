@@ -195,7 +195,10 @@ class MemoryRemovals:
         codes = [one for one in self.store.login_codes.values() if one.expires_at <= now]
         for code in codes:
             del self.store.login_codes[code.digest]
-        left = [key for key in self.store.traces if key[0] in self.store.removed][:STEP]
-        for key in left:
-            del self.store.traces[key]
-        return len(codes) + len(left)
+        left = 0
+        for kept in (self.store.traces, self.store.trace_scores, self.store.session_scores):
+            gone = [key for key in kept if key[0] in self.store.removed][: STEP - left]
+            for key in gone:
+                del kept[key]
+            left += len(gone)
+        return len(codes) + left
