@@ -93,7 +93,7 @@ values: Final[dict[DataType, SearchStrategy[str]]] = {
     DataType.CATEGORICAL: st.sampled_from(["good", "0.5", "", "\U0001f43c"]),
 }
 metadata: Final[SearchStrategy[JsonText]] = mostly(
-    st.builds(lambda kind, **more: by(kind, **more), kinds, fingerprint=strategies.texts),
+    st.builds(by, kinds, fingerprint=strategies.texts),
     strategies.objects | st.just(b'{"judge_kind": "\\u0000", "code": "\\ud800"}'),
 )
 

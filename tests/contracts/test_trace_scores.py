@@ -22,7 +22,7 @@ from domain.evaluation.score import (
 from domain.evaluation.score_query import ScoreFilter
 from domain.page import OFFSET_MAX, Window
 from tests.builders import at, trace, trace_id
-from tests.contracts.data_plane import ALL, fill, project, walked
+from tests.contracts.data_plane import ALL, fill, over_postgres, project, walked
 from tests.contracts.scoring import (
     ADA,
     AUTOMATED,
@@ -329,7 +329,7 @@ async def test_a_traces_scores_go_with_it_and_no_others(plane, scores, ours, way
 
 
 async def test_fifty_changes_of_one_score_lose_nothing(scores, ours):
-    known = {"source": AUTOMATED, "metadata": by("model")}
+    known = {"source": AUTOMATED, "metadata": by("model"), "run_id": RUNS[0]}
     one = await scores.add(trace_score(ours, three(ours)[0], **known))
     changes = [
         ScoreChange(reason=f"r{n}") if n % 2 else ScoreChange(value=f"0.{n:02}")
@@ -367,9 +367,11 @@ async def test_a_trace_that_goes_while_scores_come_leaves_none_behind(plane, sco
 
 async def test_changes_of_what_is_being_removed_end_as_one_or_the_other(plane, scores, ours):
     one = await scores.add(trace_score(ours, three(ours)[0]))
-    changes = [scores.change(ours, one.id, ScoreChange(reason=f"{n}"), at(n), None) for n in range(9)]
+    changes = [ScoreChange(reason=f"{n}") for n in range(9)]
     answers = await asyncio.gather(
-        *changes, plane.traces.delete(ours, [one.trace_id]), return_exceptions=True
+        *(scores.change(ours, one.id, change, at(9), None) for change in changes),
+        plane.traces.delete(ours, [one.trace_id]),
+        return_exceptions=True,
     )
     assert answers.pop() == 1
     assert all(isinstance(each, NotFound) or each.id == one.id for each in answers)
@@ -384,16 +386,28 @@ async def test_changes_of_what_is_being_removed_end_as_one_or_the_other(plane, s
 async def test_text_comes_back_as_it_was_or_is_refused_by_its_name(scores, ours, field, text):
     said = {field: text, "data_type": DataType.CATEGORICAL}
     one = trace_score(ours, three(ours)[0], **said)
-    try:
-        assert await scores.add(one) == one
-    except Invalid as refused:
-        assert [error.field for error in refused.errors] == [field]
-        assert await all_of(scores, ours) == []
-    else:
-        assert await all_of(scores, ours) == [one]
+    [answer] = await asyncio.gather(scores.add(one), return_exceptions=True)
+    if answer != one:
+        assert isinstance(answer, Invalid)
+        assert [error.field for error in answer.errors] == [field]
+    assert await all_of(scores, ours) == ([one] if answer == one else [])
+
+
+DEEP = b'{"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}"
 
 
 @pytest.mark.service
 async def test_what_postgres_cant_hold_is_refused_by_its_name_and_changes_nothing(pool):
-    deep = b'{"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}"
-    from tests.contracts.data_plane import over_postgres  # noqa: PLC0415
+    ours, scores = project(), PostgresTraceScores(pool)
+    async with over_postgres(pool) as plane:
+        await fill(plane, ours, *(trace(id=one) for one in three(ours)))
+    one = await scores.add(trace_score(ours, three(ours)[0]))
+    for field, said in (("metadata", {"metadata": DEEP}), ("reason", {"reason": "\x00"})):
+        for call in (
+            scores.add(trace_score(ours, three(ours)[0], **said)),
+            scores.change(ours, one.id, ScoreChange(**said), at(1), None),
+        ):
+            with pytest.raises(Invalid) as caught:
+                await call
+            assert [error.field for error in caught.value.errors] == [field]
+    assert await all_of(scores, ours) == [one]
