@@ -205,7 +205,7 @@ class UseCases:
             top_models=TopModels(ports.analytics),
             session_volume=SessionVolume(ports.analytics),
             list_users=ListUsers(ports.analytics),
-            evaluation=EvaluationUseCases.over(ports.evaluation, clock, new_id),
+            evaluation=EvaluationUseCases.over(ports.evaluation, clock, new_id, ports.random),
             list_metrics=ListMetrics(),
             read_run_template=ReadRunTemplate(ports.models),
             list_providers=ListProviders(ports.providers),

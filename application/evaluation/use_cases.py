@@ -3,8 +3,25 @@
 from dataclasses import dataclass
 from typing import Self
 
-from application.evaluation.ports import ScoreAnalytics, SessionScores, TraceScores
-from application.ports import Clock, NewId
+from application.evaluation.assignments import Assignments
+from application.evaluation.circuits import Circuits
+from application.evaluation.evaluate import EvaluateTarget
+from application.evaluation.guarded import GuardedMeasure
+from application.evaluation.matter import USUAL, MeasuringPolicy
+from application.evaluation.measure import Measure
+from application.evaluation.ports import (
+    Embedder,
+    Judge,
+    OnFault,
+    ScoreAnalytics,
+    SessionScores,
+    Targets,
+    TraceScores,
+)
+from application.evaluation.signals import MeasureSignals
+from application.evaluation.work import AnnounceOverdue, PlanRun
+from application.jobs import Jobs
+from application.ports import Clock, NewId, RandomBytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,12 +31,54 @@ class EvaluationPorts:
     trace_scores: TraceScores
     session_scores: SessionScores
     score_analytics: ScoreAnalytics
+    assignments: Assignments
+    targets: Targets
+    jobs: Jobs
+    judge: Judge
+    embedder: Embedder
+    on_fault: OnFault
+    measuring: MeasuringPolicy = USUAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationUseCases:
     """Every use case of evaluation, ready to call."""
 
+    plan_run: PlanRun
+    announce_overdue: AnnounceOverdue
+    evaluate_target: EvaluateTarget
+
     @classmethod
-    def over(cls, ports: EvaluationPorts, clock: Clock, new_id: NewId) -> Self:  # noqa: ARG003 - what the first use case will be made of
-        return cls()
+    def over(
+        cls,
+        ports: EvaluationPorts,
+        clock: Clock,
+        new_id: NewId,  # noqa: ARG003 - what the first use case will be made of
+        random: RandomBytes,
+    ) -> Self:
+        return cls(
+            plan_run=PlanRun(ports.assignments, ports.jobs, clock),
+            announce_overdue=AnnounceOverdue(ports.assignments, ports.jobs, clock),
+            evaluate_target=evaluate_target(ports, clock, random),
+        )
+
+
+def evaluate_target(ports: EvaluationPorts, clock: Clock, random: RandomBytes) -> EvaluateTarget:
+    """With circuits of its own: one a process."""
+    assignments, targets, policy = ports.assignments, ports.targets, ports.measuring
+    measure = GuardedMeasure(
+        targets,
+        Measure(ports.judge, ports.embedder, Circuits(policy.head_start_s)),
+        policy,
+        random,
+        ports.on_fault,
+    )
+    return EvaluateTarget(
+        assignments,
+        ports.jobs,
+        measure,
+        MeasureSignals(assignments, targets, measure, policy, clock),
+        policy,
+        ports.on_fault,
+        clock,
+    )
