@@ -13,6 +13,7 @@ from adapters.key_uses import GatheredKeyUses
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.memory.parts import FixedPart
 from adapters.postgres.administration import PostgresAdministration
+from adapters.postgres.assignments import PostgresAssignments
 from adapters.postgres.directory import PostgresDirectory
 from adapters.postgres.engine import Pool, PoolSettings, opened
 from adapters.postgres.identity import (
@@ -26,9 +27,11 @@ from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.reading.analytics import PostgresTraceAnalytics
 from adapters.postgres.reading.score_analytics import PostgresScoreAnalytics
 from adapters.postgres.removals import PostgresRemovals
+from adapters.postgres.runs import PostgresRuns
 from adapters.postgres.schema.pending import pending as schema_pending
 from adapters.postgres.scores import PostgresSessionScores, PostgresTraceScores
 from adapters.postgres.sessions import PostgresSessions
+from adapters.postgres.targets import PostgresTargets
 from adapters.postgres.tracing import PostgresTraces
 from adapters.price_table import PriceTableError, TablePriceBook
 from adapters.prices import GenaiPriceBook
@@ -166,6 +169,9 @@ def evaluation_ports(pool: Pool) -> EvaluationPorts:
         trace_scores=PostgresTraceScores(pool),
         session_scores=PostgresSessionScores(pool),
         score_analytics=PostgresScoreAnalytics(pool),
+        runs=PostgresRuns(pool),
+        assignments=PostgresAssignments(pool),
+        targets=PostgresTargets(pool),
     )
 
 

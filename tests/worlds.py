@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from adapters.memory.administration import MemoryAdministration, MemoryRemovals
+from adapters.memory.assignments import MemoryAssignments
 from adapters.memory.directory import MemoryDirectory
 from adapters.memory.identity import (
     MemoryApiKeys,
@@ -16,12 +17,14 @@ from adapters.memory.identity import (
     MemoryUsers,
 )
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
+from adapters.memory.runs import MemoryRuns
 from adapters.memory.scores import (
     MemoryScoreAnalytics,
     MemorySessionScores,
     MemoryTraceScores,
 )
 from adapters.memory.store import MemoryStore
+from adapters.memory.targets import MemoryTargets
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from application.evaluation.use_cases import EvaluationPorts
 from application.use_cases import Ports, UseCases
@@ -60,6 +63,9 @@ def memory_evaluation(store: MemoryStore) -> EvaluationPorts:
         trace_scores=MemoryTraceScores(store),
         session_scores=MemorySessionScores(store),
         score_analytics=MemoryScoreAnalytics(store),
+        runs=MemoryRuns(store),
+        assignments=MemoryAssignments(store),
+        targets=MemoryTargets(store),
     )
 
 

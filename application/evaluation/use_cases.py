@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Self
 
-from application.evaluation.ports import ScoreAnalytics, SessionScores, TraceScores
+from application.evaluation.assignments import Assignments
+from application.evaluation.ports import Runs, ScoreAnalytics, SessionScores, Targets, TraceScores
 from application.ports import Clock, NewId
 
 
@@ -14,6 +15,9 @@ class EvaluationPorts:
     trace_scores: TraceScores
     session_scores: SessionScores
     score_analytics: ScoreAnalytics
+    runs: Runs
+    assignments: Assignments
+    targets: Targets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
