@@ -15,12 +15,10 @@ from adapters.embedders import HashEmbedder
 from adapters.judges.by_provider import JudgeByProvider
 from adapters.judges.heuristic import HeuristicJudge
 from adapters.key_uses import GatheredKeyUses
-from adapters.memory.assignments import MemoryAssignments
 from adapters.memory.jobs import OwnJobs
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
-from adapters.memory.store import MemoryStore
-from adapters.memory.targets import MemoryTargets
 from adapters.postgres.administration import PostgresAdministration
+from adapters.postgres.assignments import PostgresAssignments
 from adapters.postgres.directory import PostgresDirectory
 from adapters.postgres.engine import Pool, PoolSettings, opened
 from adapters.postgres.identity import (
@@ -35,9 +33,11 @@ from adapters.postgres.reading.analytics import PostgresTraceAnalytics
 from adapters.postgres.reading.score_analytics import PostgresScoreAnalytics
 from adapters.postgres.removals import PostgresRemovals
 from adapters.postgres.replies import PostgresReplies
+from adapters.postgres.runs import PostgresRuns
 from adapters.postgres.schema.pending import pending as schema_pending
 from adapters.postgres.scores import PostgresSessionScores, PostgresTraceScores
 from adapters.postgres.sessions import PostgresSessions
+from adapters.postgres.targets import PostgresTargets
 from adapters.postgres.tracing import PostgresTraces
 from adapters.price_table import PriceTableError, TablePriceBook
 from adapters.prices import GenaiPriceBook
@@ -187,14 +187,14 @@ async def ports(
 
 
 def evaluation_ports(settings: Settings, pool: Pool, jobs: Jobs) -> EvaluationPorts:
-    store = MemoryStore()
     judges: dict[str, Judge | None] = {one.prefix.rstrip("/"): None for one in PROVIDERS}
     return EvaluationPorts(
         trace_scores=PostgresTraceScores(pool),
         session_scores=PostgresSessionScores(pool),
         score_analytics=PostgresScoreAnalytics(pool),
-        assignments=MemoryAssignments(store),
-        targets=MemoryTargets(store),
+        runs=PostgresRuns(pool),
+        assignments=PostgresAssignments(pool),
+        targets=PostgresTargets(pool),
         jobs=jobs,
         judge=JudgeByProvider(judges | {"heuristic": HeuristicJudge()}),
         embedder=HashEmbedder(),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from adapters.embedders import HashEmbedder
+from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.administration import MemoryAdministration, MemoryRemovals
 from adapters.memory.assignments import MemoryAssignments
 from adapters.memory.directory import MemoryDirectory
@@ -18,9 +19,9 @@ from adapters.memory.identity import (
     MemoryUsers,
 )
 from adapters.memory.jobs import RecordedJobs
-from adapters.memory.judge import ScriptedJudge
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.memory.replies import MemoryReplies
+from adapters.memory.runs import MemoryRuns
 from adapters.memory.scores import (
     MemoryScoreAnalytics,
     MemorySessionScores,
@@ -67,17 +68,18 @@ def memory_evaluation(store: MemoryStore) -> EvaluationPorts:
         trace_scores=MemoryTraceScores(store),
         session_scores=MemorySessionScores(store),
         score_analytics=MemoryScoreAnalytics(store),
+        runs=MemoryRuns(store),
         assignments=MemoryAssignments(store),
         targets=MemoryTargets(store),
         jobs=RecordedJobs(),
-        judge=ScriptedJudge(),
+        judge=HeuristicJudge(),
         embedder=HashEmbedder(),
-        on_fault=no_fault,
+        on_fault=unexpected,
     )
 
 
-def no_fault(_score: ScoreId, fault: Exception) -> None:
-    raise AssertionError("a fault of ours") from fault
+def unexpected(score: ScoreId, fault: Exception) -> None:
+    raise AssertionError(f"measuring {score} broke") from fault
 
 
 @dataclass(slots=True)
