@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from adapters.memory.judge import ScriptedEmbedder, ScriptedJudge
 from adapters.memory.jobs import RecordedJobs
+from adapters.memory.judge import ScriptedEmbedder, ScriptedJudge
 from adapters.memory.runs import MemoryRuns
 from adapters.memory.store import MemoryStore
 from application.evaluation.matter import USUAL, MeasuringPolicy
@@ -73,14 +73,14 @@ class Laboratory:
     # --- traces ---
 
     def put(self, *spans: Span, **said: Any) -> Trace:
-        """Stores a trace of these spans; a tool call, a request and an answer where none is said."""
+        """Stores a trace of these spans: one tool call, a request and an answer if none is said."""
         known: dict[str, Any] = {"input": "book a flight to Oslo", "output": "I booked HAT123."}
         trace = subject(*(spans or (tool(given={"to": "Oslo"}),)), **known | said).trace
         self.store.traces[self.project, trace.id] = trace
         return trace
 
     def session(self, count: int, name: str = "chat", **said: Any) -> list[Trace]:
-        """So many traces of a session, a minute after each other, each with an answer of its own."""
+        """So many traces of a session, a minute after each other, each with its own answer."""
         return [
             self.put(
                 **{
