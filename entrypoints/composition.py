@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -138,7 +139,11 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
             traces=traces,
             sessions=PostgresSessions(pool, traces.edits),
             analytics=PostgresTraceAnalytics(pool),
-            evaluation=evaluation_ports(pool),
+            evaluation=replace(
+                evaluation_ports(pool),
+                models=judge_models(settings),
+                providers=judge_providers(settings),
+            ),
             keys=keys,
             uses=uses,
             projects=projects,
@@ -154,8 +159,6 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
             replies=PostgresReplies(pool),
             replies_kept_for=timedelta(hours=settings.idempotency_ttl_hours),
             owned_organizations_max=settings.max_owned_organizations or None,
-            models=judge_models(settings),
-            providers=judge_providers(settings),
             parts={
                 "postgres": PostgresPart(pool),
                 "redis": RedisPart(redis),
