@@ -37,8 +37,8 @@ class Body[B]:
     `use` raises ValueError for what `wire` alone can't refuse; the walk has to refuse the same.
     `check` among the extras of a type, called with a value of it, raises Refused in the walk; a
     `__post_init__` has to call it for the fast pass. So it has to do with `across`, a class method
-    that is given those fields of a struct which could be read, and gives name and message of each
-    mistake that only shows when they are seen together.
+    that is given the fields of a struct but for those that were refused (NODEFAULT where one is
+    missing), and gives name and message of each mistake that only shows when they are seen together.
     """
 
     def __init__(self, wire: Any, use: Callable[[Any, HttpConfig], B]) -> None:
@@ -180,11 +180,9 @@ class _Walk:
                 values[field.name] = self.value(memoryview(member), field.type, at)
             elif field.required:
                 self.mistakes.add(at, "is required")
-            else:
-                values[field.name] = _default(field)
         if (across := getattr(kind.cls, "across", None)) is not None:
-            read = {name: one for name, one in values.items() if one is not _REFUSED}
-            for name, message in across(read):
+            read = {one.name: values.get(one.name, one.default) for one in kind.fields}
+            for name, message in across({k: v for k, v in read.items() if v is not _REFUSED}):
                 self.mistakes.add(f"{path}.{name}" if path else name, message)
         if len(self.mistakes.found) > before:
             return _REFUSED
@@ -240,12 +238,6 @@ class _Walk:
         if not extra.get("nul", True) and _NUL_ESCAPED in sent.replace(b"\\\\", b""):
             return self.refuse(path, NUL)
         return Raw(sent)
-
-
-def _default(field: mi.Field) -> Any:
-    if field.default_factory is not msgspec.NODEFAULT:
-        return field.default_factory()
-    return field.default
 
 
 def _opened(text: memoryview, bracket: str) -> memoryview:

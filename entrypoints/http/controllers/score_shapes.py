@@ -74,9 +74,10 @@ class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def across(cls, read: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Whether the value is of its data type."""
-        if read.keys() >= {"value", "data_type"}:
+        value, data_type = read.get("value"), read.get("data_type")
+        if isinstance(value, str) and isinstance(data_type, DataType):
             try:
-                checked_value(read["value"], read["data_type"])
+                checked_value(value, data_type)
             except Invalid as invalid:
                 yield "value", invalid.errors[0].message
 
