@@ -86,5 +86,5 @@ def create_app(
         *cli_login_pages(config),
     ):
         app.register(route)
-    bounded = Overload(PathSegments(RateLimitHeaders(app)))
+    bounded = Overload(PathSegments(RateLimitHeaders(app)), held_s=config.refusals_held_s)
     return RequestIds(RequestLines(SecurityHeaders(Cors(bounded, config.allowed_origins))))

@@ -121,6 +121,8 @@ class Operation[C, P, Q, B]:
         if self.query is not None:
             query = self.query.read(query_words(scope["query_string"], mistakes), mistakes)
         mistakes.check()
+        if self.documented.route_class is not RouteClass.INGEST:  # those are committed together
+            await intake_of(scope).turn()
         return Given(caller, cast("P", path), cast("Q", query), cast("B", body))
 
     async def _admitted(self, request: HttpRequest, incoming: Incoming, edge: Edge) -> C:
@@ -135,7 +137,10 @@ class Operation[C, P, Q, B]:
                 await edge.rate_limits.admit(scope, RouteClass.DEFAULT, address)
             raise
         note(scope, caller=caller)
-        await edge.rate_limits.admit(scope, self.documented.route_class, principal_of(caller))
+        principal = principal_of(caller)
+        await edge.rate_limits.admit(scope, self.documented.route_class, principal)
+        if self.documented.route_class is not None:
+            await intake_of(scope).enter(principal)
         return caller
 
 
