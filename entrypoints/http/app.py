@@ -87,5 +87,5 @@ def create_app(
     )
     for route in (*reference_pages(document(app, config)), *cli_login_pages(config)):
         app.register(route)
-    bounded = Overload(PathSegments(RateLimitHeaders(app)))
+    bounded = Overload(PathSegments(RateLimitHeaders(app)), held_s=config.refusals_held_s)
     return RequestIds(RequestLines(SecurityHeaders(Cors(bounded, config.allowed_origins))))
