@@ -41,7 +41,9 @@ def reference_pages(document: dict[str, Any]) -> Sequence[Any]:
         "img-src": "data:",  # arrows and marks within Swagger UI's style
         "connect-src": "'self'",
     }
-    headers = _KEPT | {"content-security-policy": policy(sources, "require-trusted-types-for 'script'")}
+    headers = _KEPT | {
+        "content-security-policy": policy(sources, "require-trusted-types-for 'script'")
+    }
 
     @get("/openapi.json")
     async def openapi_document(request: HttpRequest) -> Response[bytes]:
