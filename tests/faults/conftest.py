@@ -1,4 +1,4 @@
-"""One installation for the tests of a module, and clients that go on while it is hurt."""
+"""One installation for all tests that hurt no network or disk, and clients that go on meanwhile."""
 
 import itertools
 import uuid
@@ -28,7 +28,7 @@ def beside() -> Iterator[Background]:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stack(servers_folder: Path) -> Iterator[Stack]:
     folder = servers_folder / f"faults-{uuid.uuid4().hex[:8]}"
     folder.mkdir(mode=0o755)
@@ -43,6 +43,7 @@ def loading(stack: Stack, beside: Background) -> Loading:
 
     @contextmanager
     def loading(clients: int = 8, pace_s: float = PACE_S, url: str | None = None) -> Iterator[Load]:
+        stack.revive()  # after a test that failed
         load = Load(url or stack.url, stack.headers, clients, pace_s, seed=next(SEEDS))
         under_way = beside.start(load.run())
         try:

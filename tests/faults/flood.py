@@ -180,7 +180,7 @@ async def main() -> None:
         url, float(seconds), float(rate), int(connections), int(payload), json.load(sys.stdin)
     )
     await flood.run()
-    Path(file).write_text("".join(f"{trace}\n" for trace in flood.accepted))
+    await asyncio.to_thread(Path(file).write_text, "\n".join(flood.accepted))
     print(json.dumps(flood.report()))
 
 

@@ -135,8 +135,14 @@ class Stack:
             env={**self.environ, **more},
         )
 
-    def log(self, command: str) -> str:
-        return (self.folder / f"{command}.log").read_text()
+    def logged(self, command: str) -> int:
+        """How many bytes it has logged so far."""
+        return (self.folder / f"{command}.log").stat().st_size
+
+    def log(self, command: str, since: int = 0) -> str:
+        with (self.folder / f"{command}.log").open("rb") as file:
+            file.seek(since)
+            return file.read().decode()
 
     def pids(self, part: str) -> list[int]:
         """The process and its children: PostgreSQL has one for each connection."""
