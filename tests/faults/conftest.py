@@ -45,18 +45,25 @@ def loading(stack: Stack, beside: Background) -> Loading:
     def loading(clients: int = 8, pace_s: float = PACE_S, url: str | None = None) -> Iterator[Load]:
         stack.revive()  # after a test that failed
         load = Load(url or stack.url, stack.headers, clients, pace_s, seed=next(SEEDS))
-        under_way = beside.start(load.run())
-        try:
-            more(load)
+        with running(load, beside):
             yield load
-            more(load)
-        finally:
-            load.running = False
-            under_way.result(END_MAX_S)
         load.url = stack.url
         beside.run(assert_kept(load, stack.settings), END_MAX_S)
 
     return loading
+
+
+@contextmanager
+def running(load: Load, beside: Background) -> Iterator[None]:
+    """Its clients are under way in the block, and have ended after it."""
+    under_way = beside.start(load.run())
+    try:
+        more(load)
+        yield
+        more(load)
+    finally:
+        load.running = False
+        under_way.result(END_MAX_S)
 
 
 def more(load: Load, count: int = 30) -> None:
