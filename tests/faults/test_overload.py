@@ -124,9 +124,11 @@ def test_three_times_what_it_sustains(
         ),
         CHECK_MAX_S,
     )
+    answer_s = report["answer_s"]
     offered = sum(report["statuses"].values()) + report["unsent"]
-    seen(f"{offered / length_s:.0f}/s of {payload} bytes for {length_s} s, where {sustained:.0f}/s "
-         f"are sustained: {report['accepted_per_s']:.0f}/s accepted, {report['statuses']} and "
-         f"{report['unsent']} unsent, answers {report['answer_s']}, memory {idle >> 20} MiB and "
-         f"{grown >> 20} more at most; accepting {back:.2f} s after, then "
+    seen(f"{offered / report['took_s']:.0f}/s of {payload} bytes for {length_s} s, where "
+         f"{sustained:.0f}/s are sustained: {report['accepted_per_s']:.0f}/s accepted, p99 "
+         f"{answer_s['202']['p99']:.2f} s; refused: p99 {answer_s['503']['p99']:.2f} s, slowest "
+         f"{answer_s['503']['max']:.2f} s; {report['statuses']}, {report['unsent']} unsent; memory "
+         f"{idle >> 20} MiB and {grown >> 20} more at most; accepting {back:.2f} s after, then "
          f"{calmly[-1][0]['accepted_per_s']:.0f}/s")  # fmt: skip
