@@ -8,7 +8,7 @@ import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
@@ -58,7 +58,8 @@ from application.identity.projects import (
     ReadProject,
 )
 from application.identity.sweep import SweepRemoved
-from application.ports import Clock, NewId, Part, RandomBytes, RateLimiter
+from application.ports import Clock, NewId, Part, RandomBytes, RateLimiter, Replies
+from application.replies import AnswerOnce, SweepReplies
 from application.tracing.analyze import (
     ListUsers,
     SessionVolume,
@@ -101,11 +102,13 @@ class Ports:
     removals: Removals
     tokens: Tokens
     limiter: RateLimiter
+    replies: Replies
     parts: Mapping[str, Part]
     clock: Clock = utc_now
     new_id: NewId = uuid.uuid4
     random: RandomBytes = os.urandom
     owned_organizations_max: int | None = None  # of one person
+    replies_kept_for: timedelta = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +167,9 @@ class UseCases:
     delete_key: DeleteKey
     issue_login_code: IssueLoginCode
     exchange_login_code: ExchangeLoginCode
+    answer_once: AnswerOnce
     sweep_removed: SweepRemoved
+    sweep_replies: SweepReplies
     check_readiness: CheckReadiness
     clock: Clock  # by which all of them go
 
@@ -193,7 +198,7 @@ class UseCases:
             top_models=TopModels(ports.analytics),
             session_volume=SessionVolume(ports.analytics),
             list_users=ListUsers(ports.analytics),
-            evaluation=EvaluationUseCases.over(ports.evaluation, clock, new_id),
+            evaluation=EvaluationUseCases.over(ports.evaluation, clock, ports.random),
             authenticate_key=AuthenticateKey(ports.keys, ports.projects, ports.uses, clock, new_id),
             authenticate_token=AuthenticateToken(ports.tokens, ports.users, clock, new_id),
             resolve_membership=ResolveMembership(ports.organizations, clock, new_id),
@@ -229,6 +234,8 @@ class UseCases:
             delete_key=DeleteKey(offices),
             issue_login_code=IssueLoginCode(ports.organizations, offices, ports.random),
             exchange_login_code=ExchangeLoginCode(directory, ports.administration, mint),
+            answer_once=AnswerOnce(ports.replies, ports.replies_kept_for, clock, new_id),
             sweep_removed=SweepRemoved(ports.removals, clock),
+            sweep_replies=SweepReplies(ports.replies, clock),
             check_readiness=CheckReadiness(ports.parts),
         )

@@ -75,7 +75,10 @@ def _put_back_statement[S: Score](table: ScoreTable[S]) -> str:
 ADD_TO_TRACE: Final = _add_statement(TRACE_SCORES, "trace_id")
 # Any trace of it will do: in place of one that is just being removed the next is taken.
 ADD_TO_SESSION: Final = _add_statement(SESSION_SCORES, "session_id")
-PUT_BACK: Final = _put_back_statement(TRACE_SCORES)
+PUT_BACK: Final = {
+    TRACE_SCORES.name: _put_back_statement(TRACE_SCORES),
+    SESSION_SCORES.name: _put_back_statement(SESSION_SCORES),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,7 @@ class PostgresTraceScores:
             known = TRACE_SCORES.score(row)
             changed = known.patched(change, now, author)
             if changed != known:
-                check_storable(changed)
-                await connection.execute(PUT_BACK, *TRACE_SCORES.row(changed))
+                await put_back(connection, TRACE_SCORES, changed)
             return changed
 
     async def delete(self, project: ProjectId, score: ScoreId) -> bool:
@@ -174,6 +176,15 @@ async def _add[S: Score](pool: Pool, table: ScoreTable[S], sql: str, score: S, m
     if row is None:
         raise NotFound(missing)
     return table.score(row)
+
+
+async def put_back[S: Score](connection: Connection, table: ScoreTable[S], score: S) -> None:
+    """Writes a score that is locked. Raises Invalid for what can't be stored."""
+    check_storable(score)
+    try:
+        await connection.execute(PUT_BACK[table.name], *table.row(score))
+    except UNSTORABLE as error:
+        raise Invalid.field("metadata", UNSTORABLE_JSON) from error
 
 
 async def _delete[S: Score](

@@ -22,6 +22,7 @@ from adapters.memory.identity import (
 )
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.memory.parts import FixedPart
+from adapters.memory.replies import MemoryReplies
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from application.ports import PartState, RateLimiter
@@ -41,7 +42,11 @@ from tests.worlds import memory_evaluation
 
 ORIGIN = "https://app.example.com"
 CONFIG = HttpConfig(
-    version="9.9.9", environment="test", allowed_origins=(ORIGIN,), max_body_bytes=1 << 20
+    version="9.9.9",
+    environment="test",
+    allowed_origins=(ORIGIN,),
+    max_body_bytes=1 << 20,
+    refusals_held_s=0,
 )
 TOKEN = "a-token-of-ada"
 ADA = Claims(issuer="https://issuer.test", subject="ada", email="ada@example.com")
@@ -78,6 +83,7 @@ class Site:
             removals=MemoryRemovals(self.store),
             tokens=MemoryTokens(self.tokens),
             limiter=self.limiter,
+            replies=MemoryReplies(self.store),
             clock=lambda: self.now or utc_now(),
             owned_organizations_max=self.owned_max,
             parts={name: FixedPart(state) for name, state in self.parts.items()},
@@ -160,6 +166,7 @@ def limited_site() -> Limited:
         allowed_origins=(ORIGIN,),
         max_body_bytes=1 << 20,
         trusted_proxies=(network("10.0.0.0/8"),),
+        refusals_held_s=0,
     )
     site = Site(config=config, limits=limits, limiter=MemoryRateLimiter(clock))
     return Limited(site, clock, limits)
