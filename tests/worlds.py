@@ -21,6 +21,7 @@ from adapters.memory.identity import (
 from adapters.memory.jobs import RecordedJobs
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.memory.replies import MemoryReplies
+from adapters.memory.runs import MemoryRuns
 from adapters.memory.scores import (
     MemoryScoreAnalytics,
     MemorySessionScores,
@@ -67,6 +68,7 @@ def memory_evaluation(store: MemoryStore) -> EvaluationPorts:
         trace_scores=MemoryTraceScores(store),
         session_scores=MemorySessionScores(store),
         score_analytics=MemoryScoreAnalytics(store),
+        runs=MemoryRuns(store),
         assignments=MemoryAssignments(store),
         targets=MemoryTargets(store),
         jobs=RecordedJobs(),

@@ -104,7 +104,7 @@ class PostgresTraceScores:
             known = TRACE_SCORES.score(row)
             changed = known.patched(change, now, author)
             if changed != known:
-                await _put_back(connection, TRACE_SCORES, changed)
+                await put_back(connection, TRACE_SCORES, changed)
             return changed
 
     async def delete(self, project: ProjectId, score: ScoreId) -> bool:
@@ -169,7 +169,8 @@ async def _add[S: Score](pool: Pool, table: ScoreTable[S], sql: str, score: S, m
     return table.score(row)
 
 
-async def _put_back[S: Score](connection: Connection, table: ScoreTable[S], score: S) -> None:
+async def put_back[S: Score](connection: Connection, table: ScoreTable[S], score: S) -> None:
+    """Writes a score that is locked. Raises Invalid for what can't be stored."""
     check_storable(score)
     sets = ", ".join(
         f"{name} = ${n}::{kind}" for n, (name, kind) in enumerate(table.types.items(), start=1)

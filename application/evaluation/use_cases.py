@@ -13,6 +13,7 @@ from application.evaluation.ports import (
     Embedder,
     Judge,
     OnFault,
+    Runs,
     ScoreAnalytics,
     SessionScores,
     Targets,
@@ -31,6 +32,7 @@ class EvaluationPorts:
     trace_scores: TraceScores
     session_scores: SessionScores
     score_analytics: ScoreAnalytics
+    runs: Runs
     assignments: Assignments
     targets: Targets
     jobs: Jobs
