@@ -19,6 +19,7 @@ from domain.errors import Unavailable
 from domain.evaluation.answer import JudgeUnavailable
 from domain.evaluation.catalogue import CATALOGUE
 from domain.evaluation.metric import JudgeKind
+from domain.evaluation.models import provider_of
 from domain.evaluation.outcome import FailCode, Failed, Outcome, Scored, Skipped
 from domain.evaluation.question import session_fingerprint
 from domain.evaluation.run import EvalRun, Target, TargetType
@@ -132,7 +133,7 @@ class EvaluateTarget:
         metric = CATALOGUE[name]
         weights = merged_weights(run.signal_weights)
         prints = {signal: self.measure.fingerprint(signal, run.model) for signal in WEIGHTS}
-        is_heuristic = run.model.partition("/")[0] == JudgeKind.HEURISTIC
+        is_heuristic = provider_of(run.model) == JudgeKind.HEURISTIC
         marks = {
             **metric.marks(outcome.value),
             "judge_kind": (JudgeKind.HEURISTIC if is_heuristic else JudgeKind.MODEL).value,
