@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from application.evaluation.assignments import Assignments
 from application.evaluation.catalogue import ListMetrics, ListProviders, ReadRunTemplate
+from application.evaluation.circuits import Circuits
+from application.evaluation.evaluate import EvaluateTarget
 from application.evaluation.figures import (
     CompareSessions,
     ReadSessionHistory,
@@ -12,7 +15,19 @@ from application.evaluation.figures import (
     ScoreSummaries,
     ScoreTrend,
 )
-from application.evaluation.ports import ScoreAnalytics, SessionScores, TraceScores
+from application.evaluation.guarded import GuardedMeasure
+from application.evaluation.matter import USUAL, MeasuringPolicy
+from application.evaluation.measure import Measure
+from application.evaluation.ports import (
+    Embedder,
+    Judge,
+    OnFault,
+    Runs,
+    ScoreAnalytics,
+    SessionScores,
+    Targets,
+    TraceScores,
+)
 from application.evaluation.scores import (
     ChangeTraceScore,
     DeleteSessionScore,
@@ -24,7 +39,10 @@ from application.evaluation.scores import (
     RecordTraceScore,
     ScoresOfSession,
 )
-from application.ports import Clock
+from application.evaluation.signals import MeasureSignals
+from application.evaluation.work import AnnounceOverdue, PlanRun
+from application.jobs import Jobs
+from application.ports import Clock, RandomBytes
 from domain.evaluation.models import JudgeModels, ProviderState
 
 
@@ -35,6 +53,14 @@ class EvaluationPorts:
     trace_scores: TraceScores
     session_scores: SessionScores
     score_analytics: ScoreAnalytics
+    runs: Runs
+    assignments: Assignments
+    targets: Targets
+    jobs: Jobs
+    judge: Judge
+    embedder: Embedder
+    on_fault: OnFault
+    measuring: MeasuringPolicy = USUAL
     models: JudgeModels = field(default_factory=JudgeModels)
     providers: Sequence[ProviderState] = ()
 
@@ -43,6 +69,9 @@ class EvaluationPorts:
 class EvaluationUseCases:
     """Every use case of evaluation, ready to call."""
 
+    plan_run: PlanRun
+    announce_overdue: AnnounceOverdue
+    evaluate_target: EvaluateTarget
     list_metrics: ListMetrics
     read_run_template: ReadRunTemplate
     list_providers: ListProviders
@@ -62,7 +91,12 @@ class EvaluationUseCases:
     compare_sessions: CompareSessions
 
     @classmethod
-    def over(cls, ports: EvaluationPorts, clock: Clock) -> Self:
+    def over(
+        cls,
+        ports: EvaluationPorts,
+        clock: Clock,
+        random: RandomBytes,
+    ) -> Self:
         of_traces, of_sessions = ports.trace_scores, ports.session_scores
         return cls(
             list_metrics=ListMetrics(),
@@ -82,4 +116,28 @@ class EvaluationUseCases:
             score_distribution=ScoreDistribution(ports.score_analytics),
             read_session_history=ReadSessionHistory(ports.score_analytics),
             compare_sessions=CompareSessions(ports.score_analytics),
+            plan_run=PlanRun(ports.assignments, ports.jobs, clock),
+            announce_overdue=AnnounceOverdue(ports.assignments, ports.jobs, clock),
+            evaluate_target=evaluate_target(ports, clock, random),
         )
+
+
+def evaluate_target(ports: EvaluationPorts, clock: Clock, random: RandomBytes) -> EvaluateTarget:
+    """With circuits of its own: one a process."""
+    assignments, targets, policy = ports.assignments, ports.targets, ports.measuring
+    measure = GuardedMeasure(
+        targets,
+        Measure(ports.judge, ports.embedder, Circuits(policy.head_start_s)),
+        policy,
+        random,
+        ports.on_fault,
+    )
+    return EvaluateTarget(
+        assignments,
+        ports.jobs,
+        measure,
+        MeasureSignals(assignments, targets, measure, policy, clock),
+        policy,
+        ports.on_fault,
+        clock,
+    )

@@ -37,8 +37,8 @@ class Body[B]:
     `use` raises ValueError for what `wire` alone can't refuse; the walk has to refuse the same.
     `check` among the extras of a type, called with a value of it, raises Refused in the walk; a
     `__post_init__` has to call it for the fast pass. So it has to do with `across`, a class method
-    that tells name and message of each mistake that only shows between fields. It is given those
-    that weren't refused, NODEFAULT for one that is missing.
+    that is given the fields of a struct but for those that were refused (NODEFAULT where one is
+    missing), and gives name and message of each mistake that only shows when all are seen.
     """
 
     def __init__(self, wire: Any, use: Callable[[Any, HttpConfig], B]) -> None:

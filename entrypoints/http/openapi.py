@@ -31,6 +31,21 @@ _PUBLISHED: Final = {
 }
 _EMPTY: Final = 204
 
+# In the order in which a reader wants them.
+_TAGS: Final = {
+    "traces": "Runs of agents with their spans: sending, reading, changing, figures",
+    "sessions": "Conversations, each made of traces",
+    "evaluations": "Scores of traces and sessions, and the runs and monitors that give them",
+    "organizations": "What people, projects and keys belong to",
+    "projects": "What traces belong to",
+    "api-keys": "What programs come in with",
+    "members": "People and their roles",
+    "invitations": "People who are asked in",
+    "audit-log": "Who changed what",
+    "me": "The person who asks",
+    "cli": "How command lines get a key",
+    "service": "The service itself",
+}
 _DESCRIPTION: Final = (
     "Traces, sessions and figures of LLM agents, and the organizations that they belong to. Times "
     "are in UTC; every error has one shape, and tells of all mistakes at once; every answer "
@@ -94,6 +109,7 @@ def document(app: Litestar, config: HttpConfig) -> dict[str, Any]:
             "description": _DESCRIPTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "tags": _tags(paths),
         "paths": paths,
         "components": {"schemas": schemas.components, "securitySchemes": _SCHEMES},
     }
@@ -201,6 +217,11 @@ def _tag(path: str) -> str:
     if first == "organizations" and (inner := rest.partition("/")[2]):
         return inner.partition("/")[0]
     return first if first not in {"", "health"} else "service"
+
+
+def _tags(paths: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
+    used = {tag for methods in paths.values() for told in methods.values() for tag in told["tags"]}
+    return [{"name": name, "description": told} for name, told in _TAGS.items() if name in used]
 
 
 def _parameters(operation: _Any, schemas: _Schemas) -> Iterator[dict[str, Any]]:

@@ -30,56 +30,69 @@ ADVICE: Final = "narrow date_from and date_to"
 HISTORY_ADVICE: Final = "ask for fewer with limit"
 
 _TABLES: Final = {TargetType.TRACE: "trace_scores", TargetType.SESSION: "session_scores"}
-_MIXED: Final = f"judge_kind IN ('{HEURISTIC}', '{MODEL}')"
-SUMMARIES: Final = f"""
-WITH admitted AS MATERIALIZED (
-  SELECT name, outcome, number, judge_kind, created_at, id FROM {{table}}
-  WHERE {OF_PROJECT} AND {{within}}
-), kinds AS (
-  SELECT DISTINCT ON (name) name, judge_kind FROM admitted
-  WHERE number IS NOT NULL AND {_MIXED} ORDER BY name, created_at DESC, id DESC
-)
-SELECT name, avg(number) FILTER (WHERE is_compared) AS mean,
-       min(number) FILTER (WHERE is_compared) AS least,
-       max(number) FILTER (WHERE is_compared) AS most,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY number) FILTER (WHERE is_compared) AS median,
-       count(*) FILTER (WHERE outcome = '{ScoreOutcome.SCORED}') AS scored,
-       count(*) FILTER (WHERE outcome = '{ScoreOutcome.FAILED}') AS failed,
-       max(created_at) AS latest_at, min(kind) AS judge_kind
-FROM (
-  SELECT admitted.*, kinds.judge_kind AS kind,
-         number IS NOT NULL AND (
-           admitted.judge_kind IS NULL OR kinds.judge_kind IS NULL
-           OR admitted.judge_kind NOT IN ('{HEURISTIC}', '{MODEL}')
-           OR admitted.judge_kind = kinds.judge_kind
-         ) AS is_compared
-  FROM admitted LEFT JOIN kinds USING (name)
-) AS told
-GROUP BY name ORDER BY name
+# Which kinds of judge can't be mixed: see `comparable`.
+_KIND: Final = f"CASE WHEN judge_kind IN ('{HEURISTIC}', '{MODEL}') THEN judge_kind END"
+_NEWEST: Final = f"""
+SELECT judge_kind FROM {{table}}
+WHERE {OF_PROJECT} AND name = {{name}} AND {{within}} AND number IS NOT NULL
+  AND judge_kind IN ('{HEURISTIC}', '{MODEL}')
+ORDER BY created_at DESC, id DESC LIMIT 1
 """
-# The numbers of one name that may be averaged.
+# Where one kind is there alone nobody has to look which is the newest.
+_TOLD: Final = f"CASE WHEN count(DISTINCT kind) < 2 THEN min(kind) ELSE ({_NEWEST}) END"
+# Numbers are counted by their value: a judge's have 4 decimals, and there are few.
+SUMMARIES: Final = f"""
+WITH tallied AS MATERIALIZED (
+  SELECT name, number, CASE WHEN number IS NOT NULL THEN {_KIND} END AS kind, outcome,
+         count(*) AS scores, max(created_at) AS latest_at
+  FROM {{table}} WHERE {OF_PROJECT} AND {{within}} GROUP BY 1, 2, 3, 4
+), told AS MATERIALIZED (
+  SELECT name, sum(scores) FILTER (WHERE outcome = '{ScoreOutcome.SCORED}') AS scored,
+         sum(scores) FILTER (WHERE outcome = '{ScoreOutcome.FAILED}') AS failed,
+         max(latest_at) AS latest_at, {
+    _TOLD.format(table="{table}", name="tallied.name", within="{within}")
+} AS judge_kind
+  FROM tallied GROUP BY name
+), upto AS (
+  SELECT name, number, sum(scores) AS scores,
+         sum(sum(scores)) OVER (PARTITION BY name ORDER BY number) AS upto
+  FROM tallied JOIN told USING (name)
+  WHERE number IS NOT NULL AND (kind IS NULL OR kind = told.judge_kind)
+  GROUP BY name, number
+), counted AS (
+  SELECT *, sum(scores) OVER (PARTITION BY name) AS numbers FROM upto
+), figures AS (
+  SELECT name, sum(number * scores) / sum(scores) AS mean, min(number) AS least,
+         max(number) AS most, min(number) FILTER (WHERE upto > div(numbers - 1, 2)) AS below,
+         min(number) FILTER (WHERE upto > div(numbers, 2)) AS above
+  FROM counted GROUP BY name
+)
+SELECT name, mean, least, most, below + (above - below) / 2 AS median,
+       coalesce(scored, 0)::bigint AS scored, coalesce(failed, 0)::bigint AS failed, latest_at,
+       judge_kind
+FROM told LEFT JOIN figures USING (name) ORDER BY name
+"""
+# The numbers of one name that may be averaged, by one thing that they have in common.
 _COMPARED: Final = f"""
-WITH kind AS MATERIALIZED (
-  SELECT judge_kind FROM {{table}}
-  WHERE {OF_PROJECT} AND name = {{name}} AND {{within}} AND number IS NOT NULL AND {_MIXED}
-  ORDER BY created_at DESC, id DESC LIMIT 1
+WITH tallied AS MATERIALIZED (
+  SELECT {{by}} AS by, {_KIND} AS kind, sum(number) AS total, count(*) AS count FROM {{table}}
+  WHERE {OF_PROJECT} AND name = {{name}} AND {{within}} AND number IS NOT NULL GROUP BY 1, 2
 ), compared AS (
-  SELECT number, created_at FROM {{table}}
-  WHERE {OF_PROJECT} AND name = {{name}} AND {{within}} AND number IS NOT NULL
-    AND (judge_kind IS NULL OR judge_kind NOT IN ('{HEURISTIC}', '{MODEL}')
-         OR judge_kind = (SELECT judge_kind FROM kind))
+  SELECT by, sum(total) AS total, sum(count)::bigint AS count FROM tallied
+  WHERE kind IS NULL OR kind = (SELECT {_TOLD} FROM tallied)
+  GROUP BY by
 )
 """
 TREND: Final = f"""
-{_COMPARED}
-SELECT date_trunc({{granularity}}, created_at) AS bucket, avg(number) AS mean, count(*) AS count
-FROM compared GROUP BY 1 ORDER BY 1 LIMIT {BUCKETS_MAX + 1}
+{_COMPARED.replace("{by}", "date_trunc({granularity}, created_at)")}
+SELECT by AS bucket, total / count AS mean, count FROM compared
+ORDER BY 1 LIMIT {BUCKETS_MAX + 1}
 """
 # As the number is written: `part_of` says why.
 DISTRIBUTION: Final = f"""
-{_COMPARED}
-SELECT least(floor(number::text::numeric * {{parts}}::int)::int + 1, {{parts}}::int) AS part,
-       count(*) AS count
+{_COMPARED.replace("{by}", "number")}
+SELECT least(floor(by::text::numeric * {{parts}}::int)::int + 1, {{parts}}::int) AS part,
+       sum(count)::bigint AS count
 FROM compared GROUP BY 1 ORDER BY 1
 """
 HISTORY: Final = f"""
@@ -92,7 +105,7 @@ COMPARISON: Final = f"""
 WITH newest AS MATERIALIZED (
   SELECT DISTINCT ON (session_id) session_id, number, created_at, run_id FROM session_scores
   WHERE {OF_PROJECT} AND name = $2 AND number IS NOT NULL
-  ORDER BY session_id, created_at DESC, id DESC
+  ORDER BY session_id DESC, created_at DESC, id DESC
 ), shown AS (
   SELECT * FROM newest WHERE {{after}}
   ORDER BY number {{direction}}, session_id LIMIT {{limit}} OFFSET {{offset}}

@@ -78,8 +78,10 @@ class EvalRunRow(Table, tablename="eval_runs"):
     created_at = Timestamptz()
     completed_at = Timestamptz(null=True, default=None)
     evaluated_count = Integer(null=True, default=None)
+    scored_count = Integer(null=True, default=None)
     failed_count = Integer(null=True, default=None)
     skipped_count = Integer(null=True, default=None)
+    codes = JSON(null=True, default=None)
     announced_at = Timestamptz()
 
 
