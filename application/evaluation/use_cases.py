@@ -28,6 +28,19 @@ from application.evaluation.ports import (
     Targets,
     TraceScores,
 )
+from application.evaluation.runs import (
+    CancelRun,
+    DeleteRun,
+    Desk,
+    ListRuns,
+    ReadRun,
+    RetryRun,
+    SessionScoresOfRun,
+    StartBatch,
+    StartSessionRun,
+    StartTraceRun,
+    TraceScoresOfRun,
+)
 from application.evaluation.scores import (
     ChangeTraceScore,
     DeleteSessionScore,
@@ -89,6 +102,16 @@ class EvaluationUseCases:
     score_distribution: ScoreDistribution
     read_session_history: ReadSessionHistory
     compare_sessions: CompareSessions
+    start_trace_run: StartTraceRun
+    start_session_run: StartSessionRun
+    start_batch: StartBatch
+    retry_run: RetryRun
+    cancel_run: CancelRun
+    delete_run: DeleteRun
+    read_run: ReadRun
+    list_runs: ListRuns
+    trace_scores_of_run: TraceScoresOfRun
+    session_scores_of_run: SessionScoresOfRun
 
     @classmethod
     def over(
@@ -98,6 +121,7 @@ class EvaluationUseCases:
         random: RandomBytes,
     ) -> Self:
         of_traces, of_sessions = ports.trace_scores, ports.session_scores
+        desk = Desk(ports.runs, ports.jobs, ports.models, clock)
         return cls(
             list_metrics=ListMetrics(),
             read_run_template=ReadRunTemplate(ports.models),
@@ -116,6 +140,16 @@ class EvaluationUseCases:
             score_distribution=ScoreDistribution(ports.score_analytics),
             read_session_history=ReadSessionHistory(ports.score_analytics),
             compare_sessions=CompareSessions(ports.score_analytics),
+            start_trace_run=StartTraceRun(desk, ports.targets),
+            start_session_run=StartSessionRun(desk, ports.targets),
+            start_batch=StartBatch(desk),
+            retry_run=RetryRun(desk),
+            cancel_run=CancelRun(ports.runs, clock),
+            delete_run=DeleteRun(ports.runs, clock),
+            read_run=ReadRun(ports.runs),
+            list_runs=ListRuns(ports.runs),
+            trace_scores_of_run=TraceScoresOfRun(of_traces),
+            session_scores_of_run=SessionScoresOfRun(of_sessions),
             plan_run=PlanRun(ports.assignments, ports.jobs, clock),
             announce_overdue=AnnounceOverdue(ports.assignments, ports.jobs, clock),
             evaluate_target=evaluate_target(ports, clock, random),
