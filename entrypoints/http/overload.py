@@ -73,7 +73,6 @@ class Overload:
             self.bodies_bytes -= intake.bytes
             intake.leave()
 
-
     async def hold(self) -> None:
         """Some time before a refusal, in which it takes nothing that others need."""
         if self.held >= HELD_MAX:
