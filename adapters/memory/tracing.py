@@ -106,7 +106,7 @@ class MemoryTraces:
     async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
         gone = [one for one in dict.fromkeys(traces) if self._stored(project, one) is not None]
         for one in gone:
-            del self.store.traces[project, one]
+            self.store.drop_trace(project, one)
         return len(gone)
 
     def _stored(self, project: ProjectId, trace: TraceId) -> Trace | None:
@@ -138,7 +138,10 @@ class MemorySessions:
     async def delete(self, project: ProjectId, session: str) -> int:
         traces = self._traces(project, session)
         for trace in traces:
-            del self.store.traces[project, trace.id]
+            self.store.drop_trace(project, trace.id)
+        for score in self.store.session_scores_of(project):
+            if score.session_id == session:
+                del self.store.session_scores[project, score.id]
         return len(traces)
 
     def _traces(self, project: ProjectId, session: str) -> list[Trace]:

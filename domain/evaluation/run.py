@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 from uuid import UUID, uuid5
 
 from domain.errors import Conflict, Invalid
-from domain.evaluation.outcome import FailCode
+from domain.evaluation.outcome import FailCode, Outcome
 from domain.evaluation.score import Score, ScoreOutcome, ScoreSource, SessionScore, TraceScore
 from domain.ids import MonitorId, ProjectId, RunId, ScoreId, TraceId
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
@@ -197,6 +197,14 @@ class EvalRun:
         return self.status is status
 
 
+@dataclass(frozen=True, slots=True)
+class RunProgress:
+    """A run, and what its rows come to at that moment."""
+
+    run: EvalRun
+    tally: Tally
+
+
 def waiting_scores(
     run: EvalRun, work: Assignment, now: datetime, environment: str | None = None
 ) -> list[TraceScore] | list[SessionScore]:
@@ -214,6 +222,21 @@ def waiting_scores(
         SessionScore(**_waiting(run, work, metric, now), session_id=work.target)
         for metric in work.metrics
     ]
+
+
+def signal_score(
+    run: EvalRun,
+    trace: TraceId,
+    signal: str,
+    outcome: Outcome,
+    now: datetime,
+    *,
+    environment: str | None,
+) -> TraceScore:
+    """What a session run leaves of a signal that it measured. There is no row of it before."""
+    work = Assignment(str(trace), (signal,))
+    row = _waiting(run, work, signal, now)
+    return TraceScore(**row, trace_id=trace, environment=environment).measured(outcome, now)
 
 
 def _waiting(run: EvalRun, work: Assignment, metric: str, now: datetime) -> dict[str, Any]:

@@ -62,6 +62,19 @@ class ScoreFilter:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class CreatedWithin:
+    """When scores were made: `after` includes its instant, `before` doesn't; None is no bound."""
+
+    after: datetime | None = None
+    before: datetime | None = None
+
+    def admits(self, score: Score) -> bool:
+        return (self.after is None or score.created_at >= self.after) and (
+            self.before is None or score.created_at < self.before
+        )
+
+
 def place_in_list(score: Score) -> Position:
     """Where a score stands in a list, which goes from the newest to the oldest."""
     return Position(score.created_at, score.id)

@@ -5,6 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from domain.evaluation.catalogue import CATALOGUE, SPANS_MAX
+from domain.evaluation.metric import JudgeKind
+from domain.evaluation.run import TARGETS_MAX
+from domain.evaluation.selection import BATCH_MAX
+from domain.evaluation.sessions import SESSION_TRACES_MAX
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("domain", "application", "adapters", "entrypoints")
 README = ROOT / "README.md"
@@ -98,3 +104,16 @@ def test_the_licence_is_the_one_that_the_package_declares():
     text = (ROOT / "LICENSE").read_text()
     assert "Apache License" in text
     assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_every_metric_is_explained():
+    page = (ROOT / "docs/metrics.md").read_text()
+    rows = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    listed = {one.name for one in CATALOGUE.values() if one.is_listed}
+    assert rows - set(JudgeKind) == listed
+
+
+def test_the_bounds_of_evaluation_are_those_of_the_code():
+    page = section((ROOT / "docs/metrics.md").read_text(), "Bounds")
+    bounds = (SPANS_MAX, SESSION_TRACES_MAX, TARGETS_MAX, BATCH_MAX)
+    assert [int(one.replace(",", "")) for one in re.findall(r"[\d,]*\d{3}\b", page)] == [*bounds]

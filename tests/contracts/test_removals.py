@@ -52,7 +52,7 @@ class Land:
     @property
     def plane(self) -> DataPlane:
         ports = self.world.ports
-        return DataPlane(ports.traces, ports.sessions, ports.analytics)
+        return DataPlane(ports.traces, ports.sessions, ports.analytics, ports.evaluation)
 
     async def remove(self, *, whole: bool = False) -> None:
         async with self.world.ports.administration.opened(self.organization) as opened:

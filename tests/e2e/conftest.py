@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from adapters.embedded.process import free_port
+from tests.e2e import chromium
 
 READY_MAX_S = 60
 STOP_MAX_S = 15
@@ -169,3 +170,30 @@ def dev_server(enterable_folder: Path) -> Iterator[DevServer]:
     yield server
     server.process.terminate()
     server.process.wait(STOP_MAX_S)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[chromium.Browser]:
+    program = chromium.executable()
+    if program is None:
+        pytest.skip("no Chromium is installed to open the page with")
+    with chromium.running(program) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: chromium.Browser) -> chromium.Page:
+    return browser.page()
+
+
+@pytest.fixture
+def photographed(page: chromium.Page) -> Callable[[str], None]:
+    """Takes pictures into the folder that SCREENSHOTS names, for who wants to look."""
+
+    def take(name: str) -> None:
+        if folder := os.environ.get("SCREENSHOTS"):
+            for scheme in ("light", "dark"):
+                page.prefer(scheme)
+                page.screenshot(Path(folder) / f"{name}-{scheme}.png")
+
+    return take

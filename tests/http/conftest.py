@@ -22,6 +22,7 @@ from adapters.memory.identity import (
 )
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.memory.parts import FixedPart
+from adapters.memory.replies import MemoryReplies
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from application.ports import PartState, RateLimiter
@@ -37,10 +38,15 @@ from entrypoints.http.limits import RateLimits, RouteClass
 from entrypoints.http.peers import network
 from tests.builders import NOON, prices
 from tests.http.limited import DAY_US, Clock, Limited
+from tests.worlds import memory_evaluation
 
 ORIGIN = "https://app.example.com"
 CONFIG = HttpConfig(
-    version="9.9.9", environment="test", allowed_origins=(ORIGIN,), max_body_bytes=1 << 20
+    version="9.9.9",
+    environment="test",
+    allowed_origins=(ORIGIN,),
+    max_body_bytes=1 << 20,
+    refusals_held_s=0,
 )
 TOKEN = "a-token-of-ada"
 ADA = Claims(issuer="https://issuer.test", subject="ada", email="ada@example.com")
@@ -66,6 +72,7 @@ class Site:
             traces=MemoryTraces(self.store, prices()),
             sessions=MemorySessions(self.store),
             analytics=MemoryTraceAnalytics(self.store),
+            evaluation=memory_evaluation(self.store),
             keys=MemoryApiKeys(self.store),
             uses=MemoryKeyUse(self.store),
             projects=MemoryProjects(self.store),
@@ -76,6 +83,7 @@ class Site:
             removals=MemoryRemovals(self.store),
             tokens=MemoryTokens(self.tokens),
             limiter=self.limiter,
+            replies=MemoryReplies(self.store),
             clock=lambda: self.now or utc_now(),
             owned_organizations_max=self.owned_max,
             parts={name: FixedPart(state) for name, state in self.parts.items()},
@@ -158,6 +166,7 @@ def limited_site() -> Limited:
         allowed_origins=(ORIGIN,),
         max_body_bytes=1 << 20,
         trusted_proxies=(network("10.0.0.0/8"),),
+        refusals_held_s=0,
     )
     site = Site(config=config, limits=limits, limiter=MemoryRateLimiter(clock))
     return Limited(site, clock, limits)

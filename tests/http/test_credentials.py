@@ -151,6 +151,10 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
     ("GET", f"/sessions/analytics?{DAY}", None, {READ}),
     ("GET", "/sessions/s", None, {READ}),
     ("DELETE", "/sessions/s", None, {WRITE, READ}),
+    ("GET", "/evaluations/trace-metrics", None, {READ}),
+    ("GET", "/evaluations/session-metrics", None, {READ}),
+    ("GET", "/evaluations/trace-runs/template?metric=coherence", None, {READ}),
+    ("GET", "/evaluations/providers", None, {READ}),
 ]
 
 

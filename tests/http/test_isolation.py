@@ -52,6 +52,10 @@ CASES: dict[str, Case] = {
         }
     ),
     "POST /cli/auth/exchange": Case(body={"code": "{code}", "code_verifier": VERIFIER}),
+    "GET /evaluations/providers": Case(),
+    "GET /evaluations/session-metrics": Case(),
+    "GET /evaluations/trace-metrics": Case(),
+    "GET /evaluations/trace-runs/template": Case("metric=coherence"),
     "GET /me": Case(),
     "GET /me/invitations": Case(),
     "POST /me/invitations/{invitation_id}/accept": Case(),

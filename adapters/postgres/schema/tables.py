@@ -23,6 +23,8 @@ from piccolo.columns import (
 )
 from piccolo.table import Table
 
+from adapters.postgres.schema.evaluation_tables import EVALUATION
+
 
 class OrganizationRow(Table, tablename="organizations"):
     id = UUID(primary_key=True)
@@ -268,4 +270,5 @@ ALL: Final = (
     UsageHourRow,
     SessionRow,
     TraceUserRow,
+    *EVALUATION,
 )

@@ -1,0 +1,144 @@
+"""Scores in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from adapters.memory.store import MemoryStore
+from domain.errors import NotFound
+from domain.evaluation import score_analytics as figures
+from domain.evaluation.run import TargetType
+from domain.evaluation.score import (
+    Score,
+    ScoreChange,
+    SessionScore,
+    TraceScore,
+    latest_of_each_name,
+    newest_first,
+)
+from domain.evaluation.score_analytics import (
+    HistoryPoint,
+    Part,
+    RankedSession,
+    ScoreSummary,
+    TrendPoint,
+)
+from domain.evaluation.score_query import CreatedWithin, ScoreFilter, place_in_list
+from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
+from domain.page import Page, SortOrder, Window, paged
+from domain.tracing.analytics import Granularity
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryTraceScores:
+    store: MemoryStore
+
+    async def add(self, score: TraceScore) -> TraceScore:
+        if not any(one.id == score.trace_id for one in self.store.traces_of(score.project_id)):
+            raise NotFound("Trace not found")
+        return self.store.trace_scores.setdefault((score.project_id, score.id), score)
+
+    async def change(
+        self,
+        project: ProjectId,
+        score: ScoreId,
+        change: ScoreChange,
+        now: datetime,
+        author: UserId | None,
+    ) -> TraceScore:
+        known = {one.id: one for one in self.store.trace_scores_of(project)}.get(score)
+        if known is None:
+            raise NotFound("Score not found")
+        changed = known.patched(change, now, author)
+        self.store.trace_scores[project, score] = changed
+        return changed
+
+    async def delete(self, project: ProjectId, score: ScoreId) -> bool:
+        return self.store.trace_scores.pop((project, score), None) is not None
+
+    async def page(
+        self, project: ProjectId, matching: ScoreFilter, window: Window
+    ) -> Page[TraceScore]:
+        return _page(self.store.trace_scores_of(project), matching, window)
+
+    async def latest(self, project: ProjectId, trace: TraceId) -> Sequence[TraceScore]:
+        known = self.store.trace_scores_of(project)
+        return latest_of_each_name(one for one in known if one.trace_id == trace)
+
+    async def of_run(self, project: ProjectId, run: RunId) -> Sequence[TraceScore]:
+        return newest_first(one for one in self.store.trace_scores_of(project) if one.run_id == run)
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySessionScores:
+    store: MemoryStore
+
+    async def add(self, score: SessionScore) -> SessionScore:
+        traces = self.store.traces_of(score.project_id)
+        if not any(one.session_id == score.session_id for one in traces):
+            raise NotFound("Session not found")
+        return self.store.session_scores.setdefault((score.project_id, score.id), score)
+
+    async def delete(self, project: ProjectId, score: ScoreId) -> bool:
+        return self.store.session_scores.pop((project, score), None) is not None
+
+    async def page(
+        self, project: ProjectId, matching: ScoreFilter, window: Window
+    ) -> Page[SessionScore]:
+        return _page(self.store.session_scores_of(project), matching, window)
+
+    async def of_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
+        known = self.store.session_scores_of(project)
+        return newest_first(one for one in known if one.session_id == session)
+
+    async def of_run(self, project: ProjectId, run: RunId) -> Sequence[SessionScore]:
+        known = self.store.session_scores_of(project)
+        return newest_first(one for one in known if one.run_id == run)
+
+
+def _page[S: Score](scores: Sequence[S], matching: ScoreFilter, window: Window) -> Page[S]:
+    found = [one for one in scores if matching.admits(one)]
+    return paged(found, place_in_list, SortOrder.DESC, window)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryScoreAnalytics:
+    store: MemoryStore
+
+    async def summaries(
+        self, project: ProjectId, of: TargetType, within: CreatedWithin
+    ) -> Sequence[ScoreSummary]:
+        return figures.summaries(self._within(project, of, within))
+
+    async def trend(
+        self,
+        project: ProjectId,
+        of: TargetType,
+        name: str,
+        granularity: Granularity,
+        within: CreatedWithin,
+    ) -> Sequence[TrendPoint]:
+        return figures.trend(self._within(project, of, within), name, granularity)
+
+    async def distribution(
+        self, project: ProjectId, of: TargetType, name: str, parts: int, within: CreatedWithin
+    ) -> Sequence[Part]:
+        return figures.distribution(self._within(project, of, within), name, parts)
+
+    async def history(
+        self, project: ProjectId, session: str, name: str | None, limit: int
+    ) -> Sequence[HistoryPoint]:
+        return figures.history(self.store.session_scores_of(project), session, name, limit)
+
+    async def comparison(
+        self, project: ProjectId, name: str, order: SortOrder, window: Window
+    ) -> Page[RankedSession]:
+        return figures.comparison(self.store.session_scores_of(project), name, order, window)
+
+    def _within(self, project: ProjectId, of: TargetType, within: CreatedWithin) -> list[Score]:
+        known: Sequence[Score] = (
+            self.store.trace_scores_of(project)
+            if of is TargetType.TRACE
+            else self.store.session_scores_of(project)
+        )
+        return [one for one in known if within.admits(one)]

@@ -1,0 +1,152 @@
+"""The tables of evaluation, as Piccolo sees them; tables.py says more."""
+
+from typing import Final
+
+from piccolo.columns import (
+    JSON,
+    UUID,
+    Array,
+    BigInt,
+    Bytea,
+    DoublePrecision,
+    Integer,
+    Numeric,
+    Text,
+    Timestamptz,
+)
+from piccolo.table import Table
+
+
+class TraceScoreRow(Table, tablename="trace_scores"):
+    project_id = UUID(primary_key=True)
+    id = UUID()
+    trace_id = UUID()
+    environment = Text(null=True, default=None)
+    evidence_hash = Text(null=True, default=None)
+    name = Text()
+    outcome = Text()
+    value = Text(null=True, default=None)
+    number = DoublePrecision(null=True, default=None)
+    data_type = Text()
+    source = Text()
+    run_id = UUID(null=True, default=None)
+    author_id = UUID(null=True, default=None)
+    reason = Text(null=True, default=None)
+    metadata = JSON()
+    judge_kind = Text(null=True, default=None)
+    fingerprint = Text(null=True, default=None)
+    code = Text(null=True, default=None)
+    created_at = Timestamptz()
+    updated_at = Timestamptz()
+
+
+class SessionScoreRow(Table, tablename="session_scores"):
+    project_id = UUID(primary_key=True)
+    id = UUID()
+    session_id = Text()
+    name = Text()
+    outcome = Text()
+    value = Text(null=True, default=None)
+    number = DoublePrecision(null=True, default=None)
+    data_type = Text()
+    source = Text()
+    run_id = UUID(null=True, default=None)
+    author_id = UUID(null=True, default=None)
+    reason = Text(null=True, default=None)
+    metadata = JSON()
+    judge_kind = Text(null=True, default=None)
+    fingerprint = Text(null=True, default=None)
+    code = Text(null=True, default=None)
+    created_at = Timestamptz()
+    updated_at = Timestamptz()
+
+
+class EvalRunRow(Table, tablename="eval_runs"):
+    project_id = UUID(primary_key=True)
+    id = UUID()
+    target_type = Text()
+    name = Text(null=True, default=None)
+    metrics = Array(base_column=Text())
+    targets = Integer()
+    filters = JSON()
+    sampling_rate = DoublePrecision()
+    model = Text()
+    signal_weights = JSON()
+    monitor_id = UUID(null=True, default=None)
+    status = Text()
+    error_message = Text(null=True, default=None)
+    created_at = Timestamptz()
+    completed_at = Timestamptz(null=True, default=None)
+    evaluated_count = Integer(null=True, default=None)
+    scored_count = Integer(null=True, default=None)
+    failed_count = Integer(null=True, default=None)
+    skipped_count = Integer(null=True, default=None)
+    codes = JSON(null=True, default=None)
+    announced_at = Timestamptz()
+
+
+class EvalJobRow(Table, tablename="eval_jobs"):
+    project_id = UUID(primary_key=True)
+    run_id = UUID()
+    target = Text()
+    place = Integer()
+    metrics = Array(base_column=Text(), null=True, default=None)
+    state = Text()
+    attempts = Integer()
+    run_after = Timestamptz()
+    due_at = Timestamptz(null=True, default=None)
+    last_code = Text(null=True, default=None)
+    updated_at = Timestamptz()
+
+
+class JudgeVerdictRow(Table, tablename="judge_verdicts"):
+    project_id = UUID(primary_key=True)
+    key = Bytea()
+    outcome = JSON()
+    usage = JSON()
+    model = Text()
+    created_at = Timestamptz()
+
+
+class JudgeCallRow(Table, tablename="judge_calls"):
+    project_id = UUID(primary_key=True)
+    id = UUID()
+    run_id = UUID(null=True, default=None)
+    target = Text()
+    metric = Text()
+    attempt = Integer()
+    provider = Text()
+    model = Text()
+    input_tokens = BigInt()
+    cache_read_tokens = BigInt()
+    cache_write_tokens = BigInt()
+    output_tokens = BigInt()
+    reasoning_tokens = BigInt()
+    usd = Numeric(null=True, default=None)
+    price_version = Text(null=True, default=None)
+    latency_ms = DoublePrecision()
+    code = Text(null=True, default=None)
+    created_at = Timestamptz()
+
+
+class ReplyRow(Table, tablename="replies"):
+    project_id = UUID(primary_key=True)
+    operation = Text()
+    key = Text()
+    request_hash = Bytea()
+    object_id = UUID()
+    status = Integer(null=True, default=None)
+    body = Bytea(null=True, default=None)
+    held_until = Timestamptz()
+    expires_at = Timestamptz()
+
+
+EVALUATION: Final = (
+    TraceScoreRow,
+    SessionScoreRow,
+    EvalRunRow,
+    EvalJobRow,
+    JudgeVerdictRow,
+    JudgeCallRow,
+    ReplyRow,
+)
