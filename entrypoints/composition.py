@@ -175,8 +175,6 @@ async def ports(
             replies=PostgresReplies(pool),
             replies_kept_for=timedelta(hours=settings.idempotency_ttl_hours),
             owned_organizations_max=settings.max_owned_organizations or None,
-            models=judge_models(settings),
-            providers=judge_providers(settings),
             parts={
                 "postgres": PostgresPart(pool),
                 "redis": RedisPart(redis),
@@ -198,6 +196,8 @@ def evaluation_ports(settings: Settings, pool: Pool, jobs: Jobs) -> EvaluationPo
         jobs=jobs,
         judge=JudgeByProvider(judges | {"heuristic": HeuristicJudge()}),
         embedder=HashEmbedder(),
+        models=judge_models(settings),
+        providers=judge_providers(settings),
         on_fault=_tell_fault,
         measuring=MeasuringPolicy(
             evidence_tokens=settings.eval_evidence_tokens,

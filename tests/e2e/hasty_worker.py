@@ -51,7 +51,7 @@ class SlowJudge:
 
 
 def main() -> int:
-    answer_s, file, *rest = [*sys.argv[1:], ""]
+    answer_s, file, *_ = [*sys.argv[1:], ""]
     judge = SlowJudge(float(answer_s), Path(file) if file else None, ScriptedJudge())
 
     @asynccontextmanager

@@ -197,23 +197,23 @@ class EvaluationCatalogueController(Controller):
     @get("/trace-metrics", opt=TRACE_METRICS.opt)
     async def list_trace_metrics(self, request: HttpRequest) -> Response[bytes]:
         await TRACE_METRICS.read(request)
-        found = edge_of(request).use_cases.list_metrics(Category.TRACE)
+        found = edge_of(request).use_cases.evaluation.list_metrics(Category.TRACE)
         return await answer(request, [MetricSummary.of(one) for one in found])
 
     @get("/session-metrics", opt=SESSION_METRICS.opt)
     async def list_session_metrics(self, request: HttpRequest) -> Response[bytes]:
         await SESSION_METRICS.read(request)
-        found = edge_of(request).use_cases.list_metrics(Category.SESSION)
+        found = edge_of(request).use_cases.evaluation.list_metrics(Category.SESSION)
         return await answer(request, [MetricSummary.of(one) for one in found])
 
     @get("/trace-runs/template", opt=TEMPLATE.opt)
     async def read_run_template(self, request: HttpRequest) -> Response[bytes]:
         given = await TEMPLATE.read(request)
-        template = edge_of(request).use_cases.read_run_template(given.query.metric)
+        template = edge_of(request).use_cases.evaluation.read_run_template(given.query.metric)
         return await answer(request, EvalRunTemplate.of(template))
 
     @get("/providers", opt=PROVIDERS.opt)
     async def list_providers(self, request: HttpRequest) -> Response[bytes]:
         await PROVIDERS.read(request)
-        found = edge_of(request).use_cases.list_providers()
+        found = edge_of(request).use_cases.evaluation.list_providers()
         return await answer(request, [JudgeProvider.of(one) for one in found])
