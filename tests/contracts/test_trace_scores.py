@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import uuid
 from dataclasses import replace
 from itertools import combinations
@@ -92,6 +93,13 @@ async def test_what_is_added_comes_back_as_it_was(scores, ours, said):
     one = trace_score(ours, three(ours)[0], **said)
     assert await scores.add(one) == one
     assert await all_of(scores, ours) == [one]
+
+
+async def test_whoever_is_named_as_judge_may_have_a_long_name(scores, ours):
+    name = random.randbytes(9_999).hex()  # which no index makes small
+    one = trace_score(ours, three(ours)[0], metadata=by(name), source=AUTOMATED)
+    assert await scores.add(one) == one
+    assert await all_of(scores, ours, name="m") == [one]
 
 
 async def test_an_id_that_is_taken_is_answered_with_what_has_it(scores, ours):
