@@ -353,6 +353,17 @@ async def test_fifty_changes_of_one_score_lose_nothing(scores, ours):
     assert json.loads(found.metadata) == {"judge_kind": "model", "original_value": "0.5"}
 
 
+async def test_of_two_changes_at_once_both_stay(scores, ours):
+    sent = [trace_score(ours, three(ours)[0]) for _ in range(AT_ONCE // 2)]
+    await asyncio.gather(*map(scores.add, sent))
+    said = [ScoreChange(value="1"), ScoreChange(reason="r"), ScoreChange(metadata=b'{"a":1}')]
+    await asyncio.gather(
+        *(scores.change(ours, one.id, change, at(1), None) for one in sent for change in said)
+    )
+    for one in await all_of(scores, ours):
+        assert (one.value, one.reason, one.metadata) == ("1", "r", b'{"a":1}')
+
+
 @pytest.mark.parametrize("turn", range(ROUNDS))
 async def test_a_trace_that_goes_while_scores_come_leaves_none_behind(plane, scores, ours, turn):
     one = three(ours)[turn % 3]
