@@ -5,6 +5,8 @@ import uuid
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from adapters.embedders import HashEmbedder
+from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.administration import MemoryAdministration, MemoryRemovals
 from adapters.memory.assignments import MemoryAssignments
 from adapters.memory.directory import MemoryDirectory
@@ -16,7 +18,9 @@ from adapters.memory.identity import (
     MemoryTokens,
     MemoryUsers,
 )
+from adapters.memory.jobs import RecordedJobs
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
+from adapters.memory.replies import MemoryReplies
 from adapters.memory.runs import MemoryRuns
 from adapters.memory.scores import (
     MemoryScoreAnalytics,
@@ -32,7 +36,7 @@ from domain.identity.audit import AuditEntry, Origin
 from domain.identity.caller import Person
 from domain.identity.organization import Membership, Role
 from domain.identity.user import Claims
-from domain.ids import MembershipId, OrganizationId, ProjectId, UserId
+from domain.ids import MembershipId, OrganizationId, ProjectId, ScoreId, UserId
 from domain.page import LIMIT_MAX, Window
 from tests.builders import NOON, prices
 
@@ -53,6 +57,7 @@ def memory_ports(store: MemoryStore) -> Ports:
         removals=MemoryRemovals(store),
         tokens=MemoryTokens({}),
         limiter=MemoryRateLimiter(monotonic_us),
+        replies=MemoryReplies(store),
         parts={},
         random=random.randbytes,
     )
@@ -66,7 +71,15 @@ def memory_evaluation(store: MemoryStore) -> EvaluationPorts:
         runs=MemoryRuns(store),
         assignments=MemoryAssignments(store),
         targets=MemoryTargets(store),
+        jobs=RecordedJobs(),
+        judge=HeuristicJudge(),
+        embedder=HashEmbedder(),
+        on_fault=unexpected,
     )
+
+
+def unexpected(score: ScoreId, fault: Exception) -> None:
+    raise AssertionError(f"measuring {score} broke") from fault
 
 
 @dataclass(slots=True)

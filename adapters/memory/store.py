@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from adapters.memory.work import StoredRun, Work
+from application.ports import Reply, Turn
 from domain.evaluation.run import Target
 from domain.evaluation.score import Score, SessionScore, TraceScore
 from domain.identity.api_key import ApiKey
@@ -27,6 +28,16 @@ from domain.ids import (
 from domain.tracing.trace import Trace
 
 
+@dataclass(frozen=True, slots=True)
+class KnownAttempt:
+    """A write that may be sent again: who has its turn, and its reply once there is one."""
+
+    request_hash: bytes
+    turn: Turn
+    reply: Reply | None
+    expires_at: datetime
+
+
 @dataclass(slots=True)
 class MemoryStore:
     """For one process and one event loop: no method of an adapter awaits halfway."""
@@ -46,6 +57,7 @@ class MemoryStore:
     session_scores: dict[tuple[ProjectId, ScoreId], SessionScore] = field(default_factory=dict)
     runs: dict[tuple[ProjectId, RunId], StoredRun] = field(default_factory=dict)
     assignments: dict[tuple[ProjectId, RunId, Target], Work] = field(default_factory=dict)
+    replies: dict[tuple[ProjectId, str, str], KnownAttempt] = field(default_factory=dict)
 
     def traces_of(self, project: ProjectId) -> list[Trace]:
         """None where the project was removed: its rows wait to be swept."""

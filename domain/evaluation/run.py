@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 from uuid import UUID, uuid5
 
 from domain.errors import Conflict, Invalid
-from domain.evaluation.outcome import FailCode
+from domain.evaluation.outcome import FailCode, Outcome
 from domain.evaluation.score import Score, ScoreOutcome, ScoreSource, SessionScore, TraceScore
 from domain.ids import MonitorId, ProjectId, RunId, ScoreId, TraceId
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
@@ -233,6 +233,21 @@ def waiting_scores(
         SessionScore(**_waiting(run, work, metric, now), session_id=work.target)
         for metric in work.metrics
     ]
+
+
+def signal_score(
+    run: EvalRun,
+    trace: TraceId,
+    signal: str,
+    outcome: Outcome,
+    now: datetime,
+    *,
+    environment: str | None,
+) -> TraceScore:
+    """What a session run leaves of a signal that it measured. There is no row of it before."""
+    work = Assignment(str(trace), (signal,))
+    row = _waiting(run, work, signal, now)
+    return TraceScore(**row, trace_id=trace, environment=environment).measured(outcome, now)
 
 
 def _waiting(run: EvalRun, work: Assignment, metric: str, now: datetime) -> dict[str, Any]:
