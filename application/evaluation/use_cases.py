@@ -15,9 +15,9 @@ from application.evaluation.figures import (
     ScoreSummaries,
     ScoreTrend,
 )
-from application.evaluation.guarded import GuardedMeasure
+from application.evaluation.guarded import GuardedMeasuring
 from application.evaluation.matter import USUAL, MeasuringPolicy
-from application.evaluation.measure import Measure
+from application.evaluation.measuring import Measuring
 from application.evaluation.ports import (
     Embedder,
     Judge,
@@ -52,7 +52,7 @@ from application.evaluation.scores import (
     RecordTraceScore,
     ScoresOfSession,
 )
-from application.evaluation.signals import MeasureSignals
+from application.evaluation.signals import SignalMeasuring
 from application.evaluation.work import AnnounceOverdue, PlanRun
 from application.jobs import Jobs
 from application.ports import Clock, RandomBytes
@@ -159,9 +159,9 @@ class EvaluationUseCases:
 def evaluate_target(ports: EvaluationPorts, clock: Clock, random: RandomBytes) -> EvaluateTarget:
     """With circuits of its own: one a process."""
     assignments, targets, policy = ports.assignments, ports.targets, ports.measuring
-    measure = GuardedMeasure(
+    measure = GuardedMeasuring(
         targets,
-        Measure(ports.judge, ports.embedder, Circuits(policy.head_start_s)),
+        Measuring(ports.judge, ports.embedder, Circuits(policy.head_start_s)),
         policy,
         random,
         ports.on_fault,
@@ -170,7 +170,7 @@ def evaluate_target(ports: EvaluationPorts, clock: Clock, random: RandomBytes) -
         assignments,
         ports.jobs,
         measure,
-        MeasureSignals(assignments, targets, measure, policy, clock),
+        SignalMeasuring(assignments, targets, measure, policy, clock),
         policy,
         ports.on_fault,
         clock,

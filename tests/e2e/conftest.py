@@ -79,8 +79,19 @@ def spawn_dev(folder: Path, port: int, **settings: str) -> subprocess.Popen[byte
 
 
 def start_dev(folder: Path, port: int, **settings: str) -> DevServer:
-    """As `spawn_dev`, and waits until it is ready."""
+    """As `spawn_dev`, and waits until it is ready; what isn't in time is ended."""
     process = spawn_dev(folder, port, **settings)
+    try:
+        return DevServer(folder, _environ_once_ready(folder, port, process), process)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
+def _environ_once_ready(
+    folder: Path, port: int, process: subprocess.Popen[bytes]
+) -> dict[str, str]:
     deadline = time.monotonic() + READY_MAX_S
     while True:
         said = (folder / "dev.log").read_text()
@@ -90,7 +101,7 @@ def start_dev(folder: Path, port: int, **settings: str) -> DevServer:
             if httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200:
                 environ = read_env(folder / "dev.env")
                 if environ.get("PANDAPROBE_API_KEY"):
-                    return DevServer(folder, environ, process)
+                    return environ
         except (httpx.TransportError, FileNotFoundError):
             pass
         wait_a_moment(process)

@@ -27,8 +27,8 @@ CALM: Final = 32  # connections that measure what the service sustains
 CONNECTIONS: Final = 2 * REQUESTS_MAX
 READ_AHEAD: Final = 64 << 10  # bytes that uvicorn takes of a request before anybody asks for them
 COPIES: Final = 3  # of a body: as received, as decoded, and as written
-EARLY_S: Final = 1.0  # within it 99 of 100 refusals are told
-COME_S: Final = 20.0  # large bodies are refused once they have come, all over one loopback
+EARLY_S: Final = 2.0  # within it 99 of 100 refusals are told, on a busy machine
+COME_S: Final = 30.0  # large bodies are refused once they have come, all over one loopback
 CHECK_MAX_S: Final = 120.0
 
 FORMS: Final = [
