@@ -8,9 +8,10 @@ import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
+from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
 from application.health import CheckReadiness
 from application.identity.administration import Administration, Directory, Removals
 from application.identity.authenticate import (
@@ -57,7 +58,8 @@ from application.identity.projects import (
     ReadProject,
 )
 from application.identity.sweep import SweepRemoved
-from application.ports import Clock, NewId, Part, RandomBytes, RateLimiter
+from application.ports import Clock, NewId, Part, RandomBytes, RateLimiter, Replies
+from application.replies import AnswerOnce, SweepReplies
 from application.tracing.analyze import (
     ListUsers,
     SessionVolume,
@@ -89,6 +91,7 @@ class Ports:
     traces: Traces
     sessions: Sessions
     analytics: TraceAnalytics
+    evaluation: EvaluationPorts
     keys: ApiKeys
     uses: KeyUse
     projects: Projects
@@ -99,11 +102,13 @@ class Ports:
     removals: Removals
     tokens: Tokens
     limiter: RateLimiter
+    replies: Replies
     parts: Mapping[str, Part]
     clock: Clock = utc_now
     new_id: NewId = uuid.uuid4
     random: RandomBytes = os.urandom
     owned_organizations_max: int | None = None  # of one person
+    replies_kept_for: timedelta = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +133,7 @@ class UseCases:
     top_models: TopModels
     session_volume: SessionVolume
     list_users: ListUsers
+    evaluation: EvaluationUseCases
     authenticate_key: AuthenticateKey
     authenticate_token: AuthenticateToken
     resolve_membership: ResolveMembership
@@ -161,7 +167,9 @@ class UseCases:
     delete_key: DeleteKey
     issue_login_code: IssueLoginCode
     exchange_login_code: ExchangeLoginCode
+    answer_once: AnswerOnce
     sweep_removed: SweepRemoved
+    sweep_replies: SweepReplies
     check_readiness: CheckReadiness
     clock: Clock  # by which all of them go
 
@@ -190,6 +198,7 @@ class UseCases:
             top_models=TopModels(ports.analytics),
             session_volume=SessionVolume(ports.analytics),
             list_users=ListUsers(ports.analytics),
+            evaluation=EvaluationUseCases.over(ports.evaluation, clock, ports.random),
             authenticate_key=AuthenticateKey(ports.keys, ports.projects, ports.uses, clock, new_id),
             authenticate_token=AuthenticateToken(ports.tokens, ports.users, clock, new_id),
             resolve_membership=ResolveMembership(ports.organizations, clock, new_id),
@@ -225,6 +234,8 @@ class UseCases:
             delete_key=DeleteKey(offices),
             issue_login_code=IssueLoginCode(ports.organizations, offices, ports.random),
             exchange_login_code=ExchangeLoginCode(directory, ports.administration, mint),
+            answer_once=AnswerOnce(ports.replies, ports.replies_kept_for, clock, new_id),
             sweep_removed=SweepRemoved(ports.removals, clock),
+            sweep_replies=SweepReplies(ports.replies, clock),
             check_readiness=CheckReadiness(ports.parts),
         )

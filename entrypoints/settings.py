@@ -17,6 +17,7 @@ type Environment = Literal["development", "staging", "production", "test"]
 type LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 type AuthPreset = Literal["oidc", "supabase", "firebase"]
 type LogFormat = Literal["json", "console"]
+type Masking = Literal["secrets", "secrets,pii", "off"]
 
 
 HTTP_URL: Final = Meta(description="a URL that begins with https://", pattern="^https?://")
@@ -31,6 +32,12 @@ Rate = Annotated[  # a plain alias: its description is looked for
 ]
 
 
+ProviderKey = Annotated[  # plain aliases, as well
+    str, Meta(description="a key, in visible ASCII characters", pattern=r"^[\x21-\x7e]{1,4096}$")
+]
+ModelName = Annotated[str, Meta(description="the name of a model", pattern=r"^[\x21-\x7e]{1,255}$")]
+
+
 class SettingsError(Exception):
     """Variables that can't be used; the message names each, and says what it takes."""
 
@@ -38,6 +45,7 @@ class SettingsError(Exception):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Each field is the variable of its name in capitals, after PREFIX. docs/settings.md says more.
 
+    A field of UNPREFIXED is also the variable without it, as other programs name it.
     The description of a type ends the sentence "… must be".
     """
 
@@ -124,6 +132,46 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_default: Rate = "600/minute"
 
     price_table: Annotated[str, Meta(description="a file", min_length=1)] | None = None
+    idempotency_ttl_hours: Annotated[
+        int, Meta(description="whole hours from 1 to 720", ge=1, le=720)
+    ] = 24
+
+    openai_api_key: ProviderKey | None = None
+    openai_base_url: Annotated[str, HTTP_URL] | None = None
+    anthropic_api_key: ProviderKey | None = None
+    gemini_api_key: ProviderKey | None = None
+    google_cloud_project: (
+        Annotated[str, Meta(description="the id of a project of Google Cloud", min_length=1)] | None
+    ) = None
+    vertex_ai_location: Annotated[
+        str, Meta(description="a location of Google Cloud", pattern=r"^[a-z0-9-]{1,64}$")
+    ] = "global"
+    openai_compatible_base_url: Annotated[str, HTTP_URL] | None = None
+    openai_compatible_api_key: ProviderKey | None = None
+    eval_llm_model: ModelName | None = None
+    eval_allowed_models: Annotated[
+        tuple[ModelName, ...],
+        Meta(description="names of models, as a JSON array or separated by commas"),
+    ] = ()
+    eval_worker_processes: Annotated[
+        int, Meta(description="a whole number from 1 to 64", ge=1, le=64)
+    ] = 1
+    eval_worker_concurrency: Annotated[
+        int, Meta(description="a whole number from 1 to 256", ge=1, le=256)
+    ] = 8
+    eval_evidence_tokens: Annotated[
+        int, Meta(description="a whole number from 1000 to 1000000", ge=1_000, le=1_000_000)
+    ] = 12_000
+    eval_mask: Annotated[Masking, Meta(description="secrets; secrets,pii; or off")] = "secrets"
+    eval_judge_timeout_seconds: Annotated[
+        float, Meta(description="seconds from 1 to 90", ge=1, le=90)
+    ] = 60
+    eval_judge_concurrency: Annotated[
+        int, Meta(description="a whole number from 1 to 1000", ge=1, le=1_000)
+    ] = 8
+    ready_max_queue_age_seconds: Annotated[
+        int, Meta(description="whole seconds from 1 to 86400", ge=1, le=86_400)
+    ] = 300
 
     def __repr__(self) -> str:
         """Every field but the secrets: the servers' URLs hold passwords."""
@@ -135,7 +183,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SERVER_URLS: Final = frozenset({"database_url", "redis_url"})
-SECRET: Final = SERVER_URLS | {"auth_hs256_secret"}
+# Fields that are read from the variable without PREFIX as well, where the own one isn't set.
+UNPREFIXED: Final = frozenset(
+    {"openai_api_key", "anthropic_api_key", "gemini_api_key", "google_cloud_project"}
+)
+SECRET: Final = SERVER_URLS | {
+    *("auth_hs256_secret", "openai_api_key", "anthropic_api_key", "gemini_api_key"),
+    *("openai_compatible_api_key", "openai_base_url", "openai_compatible_base_url"),
+}
 
 
 def variable(field: str) -> str:
@@ -158,6 +213,9 @@ def read_settings(environ: Mapping[str, str], *checks: Check) -> Settings:
     for field, kind in get_type_hints(Settings, include_extras=True).items():
         name = variable(field)
         text = environ.get(name, "").strip()
+        if not text and field in UNPREFIXED:
+            name = field.upper()
+            text = environ.get(name, "").strip()
         if not text:
             continue
         try:

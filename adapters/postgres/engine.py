@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import asyncpg
+from asyncpg.protocol.protocol import NO_TIMEOUT, PreparedStatementState
 from piccolo.engine.postgres import PostgresEngine
 
 from domain.errors import Conflict, Invalid, Unavailable
@@ -21,7 +22,8 @@ CONNECT_TIMEOUT_S: Final = 5
 ACQUIRE_TIMEOUT_S: Final = 10  # for a free connection; who waits longer had better come back
 SILENCE_S: Final = 5  # beyond the statement timeout, before a server counts as gone
 WRITE_TIMEOUT_S: Final = 20  # clients give up after 30: they are told first
-CLOSE_TIMEOUT_S: Final = 1
+PROMPT_S: Final = 4  # twice of it and a write: still before clients give up
+CLOSE_TIMEOUT_S: Final = 0.5  # for a server to take leave of its connections
 CANCEL_TIMEOUT_S: Final = 0.5  # for a server to confirm that it gave up a query
 QUERIES_MAX: Final = 50_000  # of one connection, which is then replaced
 LOCK_TIMEOUT_MS: Final = 2_000  # longer than any batch; a wait beyond it is somebody's fault
@@ -62,12 +64,37 @@ UNSTORABLE: Final = (
 
 
 class BoundedPool(asyncpg.Pool):
-    """A pool whose callers don't wait for a connection for ever."""
+    """A pool whose callers don't wait for a connection for ever, and get one that is idle.
+
+    What a server says last, as when it is told to shut down, is read some milliseconds before the
+    end of its connection is. asyncpg takes such a connection for one in the middle of something,
+    and hands it out all the same; a COPY leaves it worse, and gives it back.
+    """
 
     __slots__ = ()
 
     def acquire(self, *, timeout: float | None = None) -> Any:
         return super().acquire(timeout=ACQUIRE_TIMEOUT_S if timeout is None else timeout)
+
+    async def _acquire(self, timeout: float | None) -> Any:  # noqa: ASYNC109 - asyncpg's own
+        for _ in range(self.get_max_size()):  # all of them may be lost; a new one is idle
+            connection = await super()._acquire(timeout)  # type: ignore[misc]  # not in its stubs
+            if await self._is_idle(connection):
+                return connection
+        return await super()._acquire(timeout)  # type: ignore[misc]  # not in its stubs
+
+    @staticmethod
+    async def _is_idle(connection: Any) -> bool:
+        """Whether it can be used; it is terminated where it can't."""
+        try:
+            await connection.check_idle()
+        except BaseException as error:
+            with suppress(asyncpg.InterfaceError):  # its end was read meanwhile: it is nobody's
+                connection.terminate()
+            if not isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError)):
+                raise
+            return False
+        return True
 
 
 class BoundedConnection(asyncpg.Connection):
@@ -78,6 +105,20 @@ class BoundedConnection(asyncpg.Connection):
     """
 
     __slots__ = ()
+    _protocol: Any  # not in its stubs
+
+    async def check_idle(self) -> None:
+        """Raises InterfaceError, InternalClientError where another statement can't begin.
+
+        To execute a statement no times sends nothing, not even the statement, and is refused as
+        any other would be (4 µs). A statement that is only prepared would open a transaction.
+        """
+        self._check_open()  # type: ignore[attr-defined]  # not in its stubs
+        nothing = PreparedStatementState("", "", self._protocol, asyncpg.Record, False)
+        await self._protocol.bind_execute_many(nothing, (), "", NO_TIMEOUT, False)
+        # One turn of the loop after a statement asyncpg ends the time limit of the current one:
+        # without it, that of the next.
+        await asyncio.sleep(0)
 
     async def _cancel(self, *waiters: Any) -> None:
         # asyncpg's own takes the cancellation by this time limit for the end of the process, and
@@ -196,3 +237,13 @@ async def translated() -> AsyncIterator[None]:
         raise Invalid("the database cannot hold this value") from error
     except OUT_OF_REACH as error:
         raise Unavailable("The database cannot be reached; try again") from error
+
+
+@asynccontextmanager
+async def prompt(within_s: float = PROMPT_S) -> AsyncIterator[None]:
+    """As `translated`, for the few rows by which a request finds out who asks.
+
+    Where they don't come `within_s`, the request is told while its caller still listens.
+    """
+    async with translated(), asyncio.timeout(within_s):
+        yield

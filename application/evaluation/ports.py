@@ -1,10 +1,11 @@
 """What evaluation needs from the world, beside the rows of work (assignments.py)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
 from domain.evaluation.answer import Answer, Question
+from domain.evaluation.metric import Metric
 from domain.evaluation.outcome import Failed, Skipped
 from domain.evaluation.run import (
     Assignment,
@@ -162,7 +163,7 @@ class Targets(Protocol):
         """A trace to measure, with the outputs before it in its session.
 
         Where it is gone, or has more than SPANS_MAX spans, what that makes of every metric; it
-        isn't read then.
+        isn't read then. Of an earlier trace that has more, only its own output is looked at.
         """
         ...
 
@@ -174,6 +175,10 @@ class Targets(Protocol):
 class Runs(Protocol):
     """The runs of every project, seen one project at a time. What is written is durable on return.
 
+    A target that is finished counts with what its metrics came to then, whatever becomes of its
+    scores; one that is queued or running with its scores as they are, and of one that waits for
+    that, all is pending. So a run that is over always tells the same. What cancelling closes
+    isn't evaluated, and its open scores are skipped.
     Contract of Runs: tests/contracts/test_runs.py, run against every adapter. All raise
     Unavailable.
     """
@@ -181,8 +186,9 @@ class Runs(Protocol):
     async def create(self, run: EvalRun, work: Sequence[Assignment]) -> RunProgress:
         """Stores a run and all of its work, or nothing; `work` in the order it is to be done.
 
-        Where there's a run of its id, that one, and nothing is stored. Raises Invalid for what
-        can't be stored.
+        Each of its `targets` has one assignment. Where there's a run of its id, that one, and
+        nothing is stored. Raises Invalid for what can't be stored, Unavailable where the project
+        was removed.
         """
         ...
 
@@ -197,7 +203,10 @@ class Runs(Protocol):
         ...
 
     async def failures(self, project: ProjectId, run: RunId) -> tuple[EvalRun, Sequence[Execution]]:
-        """A run with those executions that FAILED, signals included. Raises NotFound."""
+        """A run with those executions that FAILED, signals included, by target and metric.
+
+        Raises NotFound.
+        """
         ...
 
     async def cancel(self, project: ProjectId, run: RunId, now: datetime) -> RunProgress:
@@ -218,11 +227,24 @@ class Runs(Protocol):
         ...
 
 
+type OnFault = Callable[[ScoreId, Exception], None]
+"""Tells whoever runs the process what nobody expected, and which score is FAILED for it."""
+
 EMBEDDED_MAX: Final = 256  # texts of one call
 
 
 class Judge(Protocol):
-    """Gives a verdict on evidence. Contract of Judge: tests/contracts/test_judge.py."""
+    """Gives a verdict on evidence. Contract of Judge: tests/contracts/test_judge.py.
+
+    Run against every adapter.
+    """
+
+    def fingerprint(self, metric: Metric, model: str) -> str:
+        """What stands on the scores that `ask` gives; known beforehand, without asking anybody.
+
+        Raises JudgeRefused where nobody answers for the model.
+        """
+        ...
 
     async def ask(self, question: Question) -> Answer:
         """One verdict, after at most `question.deadline_s` seconds, whatever is tried in them.
@@ -243,8 +265,8 @@ class Embedder(Protocol):
     def key(self) -> str: ...
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
-        """One vector a text, in order; at most EMBEDDED_MAX texts.
+        """One vector a text, in order, of at most EMBEDDED_MAX texts: else ValueError.
 
-        The empty text gives the zero vector. Raises as Judge does.
+        A text without words gives the zero vector. Raises as Judge does.
         """
         ...

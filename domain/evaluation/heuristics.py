@@ -154,8 +154,7 @@ def step_efficiency(evidence: Evidence) -> Outcome:
     calls = evidence.signs.calls
     repeats = sum(one.is_repeat for one in calls)
     in_vain = sum(
-        one.has_failed and one.tool in before and not one.is_repeat
-        for one, before in _after_failures(calls)
+        one.has_failed and is_retry and not one.is_repeat for one, is_retry in _retries(calls)
     )
     wasted = min(repeats + in_vain + evidence.signs.idle_steps, steps)
     return Scored(
@@ -172,7 +171,7 @@ def confidence(evidence: Evidence) -> Outcome:
         return Scored(signs.token_confidence, "By the probability of the models' own tokens")
     if not steps:
         return Skipped(SkipCode.NO_STEPS)
-    retries = sum(one.tool in before for one, before in _after_failures(signs.calls))
+    retries = sum(is_retry for _, is_retry in _retries(signs.calls))
     last = {one.tool: one.has_failed for one in signs.calls}
     abandoned = sum(last.values())
     contradicting = int(evidence.status == "COMPLETED" and signs.ends_in_error)
@@ -184,13 +183,13 @@ def confidence(evidence: Evidence) -> Outcome:
     )
 
 
-def _after_failures(calls: Sequence[CallSigns]) -> list[tuple[CallSigns, frozenset[int]]]:
-    """Each call with the tools whose last call before it had failed."""
-    failed: frozenset[int] = frozenset()
-    found: list[tuple[CallSigns, frozenset[int]]] = []
+def _retries(calls: Sequence[CallSigns]) -> list[tuple[CallSigns, bool]]:
+    """Each call, and whether the call of its tool before it had failed."""
+    failed: set[int] = set()
+    found: list[tuple[CallSigns, bool]] = []
     for one in calls:
-        found.append((one, failed))
-        failed = failed | {one.tool} if one.has_failed else failed - {one.tool}
+        found.append((one, one.tool in failed))
+        (failed.add if one.has_failed else failed.discard)(one.tool)
     return found
 
 

@@ -144,22 +144,29 @@ def _summary(name: str, scores: Sequence[Score]) -> ScoreSummary:
     )
 
 
-def trend(scores: Iterable[Score], name: str, granularity: Granularity) -> list[TrendPoint]:
+def trend(scores: Iterable[Score], name: str, granularity: Granularity) -> Sequence[TrendPoint]:
     """The means over time, by creation, ascending; buckets without a number are left out.
 
     Raises Invalid where there are more than BUCKETS_MAX.
     """
     compared, _ = comparable([one for one in scores if one.name == name])
     buckets = _grouped(compared, lambda one: granularity.bucket(one.created_at))
-    if len(buckets) > BUCKETS_MAX:
+    return bounded(
+        [
+            TrendPoint(bucket, mean([float(one.number or 0) for one in some]), len(some))
+            for bucket, some in sorted(buckets.items())
+        ]
+    )
+
+
+def bounded(points: Sequence[TrendPoint]) -> Sequence[TrendPoint]:
+    """The points of a trend. Raises Invalid where there are more than BUCKETS_MAX."""
+    if len(points) > BUCKETS_MAX:
         raise Invalid(
             f"more than {BUCKETS_MAX} buckets: narrow date_from and date_to, "
             "or take a coarser granularity"
         )
-    return [
-        TrendPoint(bucket, mean([float(one.number or 0) for one in some]), len(some))
-        for bucket, some in sorted(buckets.items())
-    ]
+    return points
 
 
 def distribution(scores: Iterable[Score], name: str, parts: int) -> list[Part]:
@@ -170,10 +177,12 @@ def distribution(scores: Iterable[Score], name: str, parts: int) -> list[Part]:
     """
     compared, _ = comparable([one for one in scores if one.name == name])
     counts = _grouped(compared, lambda one: part_of(one.number or 0.0, parts))
-    return [
-        Part(number, round((number - 1) / parts, 4), round(number / parts, 4), len(counts[number]))
-        for number in sorted(counts)
-    ]
+    return [part(number, parts, len(counts[number])) for number in sorted(counts)]
+
+
+def part(number: int, parts: int, count: int) -> Part:
+    """The `number`th of `parts`, its bounds rounded to 4 decimals."""
+    return Part(number, round((number - 1) / parts, 4), round(number / parts, 4), count)
 
 
 def part_of(number: float, parts: int) -> int:
@@ -211,7 +220,7 @@ def comparison(
 ) -> Page[RankedSession]:
     """Sessions by their newest number of one name; ties by session, ascending in both orders.
 
-    `total` counts the sessions ranked.
+    `total` counts the sessions ranked. Raises Invalid for a position that is none of this list.
     """
     newest: dict[str, RankedSession] = {}
     for one in newest_first(one for one in scores if one.name == name):
@@ -221,7 +230,8 @@ def comparison(
     in_order = sorted(newest.values(), key=lambda one: rank(one.position, order))
     start = window.offset
     if (after := window.after) is not None:
-        start = sum(rank(one.position, order) <= rank(after, order) for one in in_order)
+        reached = rank(after, order)
+        start = sum(rank(one.position, order) <= reached for one in in_order)
     cut = in_order[start : start + window.limit]
     has_more = len(in_order) > start + len(cut)
     return Page(cut, len(in_order), cut[-1].position if cut and has_more else None)

@@ -11,10 +11,11 @@ from litestar.handlers import HTTPRouteHandler
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.operation import OneOf, Operation
 from entrypoints.http.problems import ErrorResponse
+from entrypoints.http.repeats import KEY_PARAMETER
 from entrypoints.http.transfer import JSON
 
 _REF: Final = "#/components/schemas/{name}"
-# Enumerations that clients know by another name than the domain does.
+# What clients know by another name than we do.
 _PUBLISHED: Final = {
     "SpanStatus": "SpanStatusCode",
     "TraceSort": "TraceSortBy",
@@ -23,6 +24,10 @@ _PUBLISHED: Final = {
     "Role": "MembershipRole",
     "Expiration": "KeyExpiration",
     "Scope": "KeyScope",
+    "MetricDetail": "MetricInfo",
+    "JudgeProvider": "ProviderInfo",
+    "RunStatus": "EvaluationStatus",
+    "DataType": "ScoreDataType",
 }
 _EMPTY: Final = 204
 
@@ -174,7 +179,7 @@ class _Schemas:
         if not isinstance(schema, dict):
             return schema
         found = {name: self._published(one) for name, one in schema.items()}
-        if found.get("format") == "date-time":
+        if "type" in found:
             found.pop("anyOf", None)  # epochs are taken too, and nobody should start with them
         if "patternProperties" in found:
             found["additionalProperties"] = False  # the schema of a dict says what values it takes
@@ -233,6 +238,8 @@ def _parameters(operation: _Any, schemas: _Schemas) -> Iterator[dict[str, Any]]:
             if "patternProperties" in schema:
                 parameter |= {"style": "form", "explode": True}  # a parameter for each property
             yield {**parameter, "schema": _untold(schema)}
+    if operation.documented.is_once:
+        yield KEY_PARAMETER
 
 
 def _untold(schema: Any) -> Any:
@@ -267,6 +274,8 @@ def _responses(
         refusals.update((404, 422))
     if operation.query is not None:
         refusals.add(422)
+    if told.is_once:
+        refusals.add(409)
     for code in sorted({*refusals, *told.answers}):
         wire = told.answers.get(code, ErrorResponse)
         found[str(code)] = {

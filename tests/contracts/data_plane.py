@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from adapters.memory.jobs import RecordedJobs
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from adapters.postgres.engine import Pool
 from adapters.postgres.reading.analytics import PostgresTraceAnalytics
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.tracing import PostgresTraces
+from application.evaluation.use_cases import EvaluationPorts
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
 from domain.ids import ProjectId
 from domain.page import LIMIT_MAX, Page, Position, SortOrder, Window
@@ -30,7 +32,10 @@ from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort, SessionSummary, sessions_of
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace, TraceSummary
+from entrypoints.composition import evaluation_ports
+from entrypoints.settings import Settings
 from tests.builders import prices
+from tests.worlds import memory_evaluation
 
 ALL: Final = Window(limit=LIMIT_MAX)
 EVER: Final = Period(datetime(1, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
@@ -42,20 +47,29 @@ class DataPlane:
     traces: Traces
     sessions: Sessions
     analytics: TraceAnalytics
+    evaluation: EvaluationPorts
 
 
 def over_memory(store: MemoryStore | None = None) -> DataPlane:
     """A store of its own where none is given."""
     store = MemoryStore() if store is None else store
     return DataPlane(
-        MemoryTraces(store, prices()), MemorySessions(store), MemoryTraceAnalytics(store)
+        MemoryTraces(store, prices()),
+        MemorySessions(store),
+        MemoryTraceAnalytics(store),
+        memory_evaluation(store),
     )
 
 
 @asynccontextmanager
 async def over_postgres(pool: Pool) -> AsyncIterator[DataPlane]:
     async with PostgresTraces.over(pool, prices()) as traces:
-        yield DataPlane(traces, PostgresSessions(pool, traces.edits), PostgresTraceAnalytics(pool))
+        yield DataPlane(
+            traces,
+            PostgresSessions(pool, traces.edits),
+            PostgresTraceAnalytics(pool),
+            evaluation_ports(Settings(), pool, RecordedJobs()),
+        )
 
 
 def project() -> ProjectId:

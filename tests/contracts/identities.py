@@ -26,6 +26,7 @@ from adapters.postgres.identity import (
     PostgresUsers,
 )
 from adapters.postgres.removals import PostgresRemovals
+from adapters.postgres.replies import PostgresReplies
 from adapters.remembered import (
     RememberedAdministration,
     RememberedApiKeys,
@@ -226,6 +227,7 @@ def postgres_ports(pool: Pool, plane: DataPlane) -> Ports:
         traces=plane.traces,
         sessions=plane.sessions,
         analytics=plane.analytics,
+        evaluation=plane.evaluation,
         keys=identity.keys,
         projects=identity.projects,
         users=identity.users,
@@ -233,6 +235,7 @@ def postgres_ports(pool: Pool, plane: DataPlane) -> Ports:
         directory=identity.directory,
         administration=identity.administration,
         removals=identity.removals,
+        replies=PostgresReplies(pool),
     )
 
 

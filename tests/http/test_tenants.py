@@ -66,6 +66,7 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         traces=plane.traces,
         sessions=plane.sessions,
         analytics=plane.analytics,
+        evaluation=plane.evaluation,
         keys=RememberedApiKeys(PostgresApiKeys(pool), utc_now, 30),
         uses=MemoryKeyUse(MemoryStore()),
         projects=RememberedProjects(PostgresProjects(pool), utc_now, 30),

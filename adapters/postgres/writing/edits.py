@@ -77,6 +77,21 @@ FROM gone GROUP BY hour, model
 DELETE_PAYLOADS: Final = f"""
 DELETE FROM trace_payloads WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
+# Several scores at once are locked in the order of the key, by whoever writes them.
+DELETE_TRACE_SCORES: Final = f"""
+DELETE FROM trace_scores USING (
+  SELECT project_id, id FROM trace_scores WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+  ORDER BY project_id, id FOR UPDATE
+) AS locked
+WHERE trace_scores.project_id = locked.project_id AND trace_scores.id = locked.id
+"""
+DELETE_SESSION_SCORES: Final = f"""
+DELETE FROM session_scores USING (
+  SELECT project_id, id FROM session_scores WHERE {OF_PROJECT} AND session_id = $2
+  ORDER BY project_id, id FOR UPDATE
+) AS locked
+WHERE session_scores.project_id = locked.project_id AND session_scores.id = locked.id
+"""
 COUNT_OF_SESSION: Final = f"""
 SELECT trace_count FROM sessions WHERE {OF_PROJECT} AND session_id = $2
 """
@@ -202,17 +217,20 @@ class TraceEdits:
             return await self._delete(connection, deltas[project], project, traces, None)
 
     async def delete_session(self, project: ProjectId, session: str) -> int:
-        """Removes as many traces as the session has now, so few at once that others can go on."""
+        """Removes as many traces as the session has now, so few at once that others can go on.
+
+        Its scores go with the last of them: until then it is there, and so are they.
+        """
         async with translated():
             wanted = await self.pool.fetchval(COUNT_OF_SESSION, project, session) or 0
-        gone = 0
-        while gone < wanted:
+        gone, is_over = 0, False
+        while not is_over:
             async with self.transaction() as (connection, deltas):
                 rows = await connection.fetch(OF_SESSION, project, session, CHUNK_SPANS, CHUNK)
                 some = [TraceId(row[0]) for row in rows]
                 gone += await self._delete(connection, deltas[project], project, some, session)
-            if not some:
-                break
+                if is_over := gone >= wanted or not some:
+                    await connection.execute(DELETE_SESSION_SCORES, project, session)
         return gone
 
     async def _delete(
@@ -233,4 +251,5 @@ class TraceEdits:
                 tokens = (-int(row["prompt_tokens"]), -int(row["completion_tokens"]))
                 deltas.add_usage(key, -row["calls"], *tokens, EXACT.minus(row["cost"]))
             await connection.execute(DELETE_PAYLOADS, project, gone)
+            await connection.execute(DELETE_TRACE_SCORES, project, gone)
         return len(gone)

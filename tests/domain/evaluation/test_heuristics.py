@@ -320,3 +320,19 @@ def test_one_more_failure_never_helps(metric, pack):
     assert isinstance(before, Scored) is isinstance(after, Scored)
     if isinstance(before, Scored):
         assert after.value <= before.value
+
+
+@pytest.mark.parametrize("metric", ["confidence", "step_efficiency"])
+def test_20_000_tools_that_all_failed_are_remembered_once_each(metric):
+    """Kept anew for each call they would fill the memory of the machine."""
+    count = 20_000
+    calls = tuple(CallSigns(tool=n, has_failed=True) for n in range(count))
+    evidence = Evidence(
+        task="",
+        final_output="",
+        status="COMPLETED",
+        facts=Facts(steps=count, calls=count, failed_calls=count),
+        signs=Signs(calls=calls),
+    )
+    expected = {"confidence": 0.1, "step_efficiency": 0.9}
+    assert value(heuristic_outcome(metric, evidence)) == expected[metric]

@@ -1,0 +1,68 @@
+"""A job as a message: the names of rows in Postgres, in Dramatiq's wire format."""
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from application.jobs import Job, Lane, RunDue, TargetDue, lane_of
+from domain.ids import ProjectId, RunId
+
+NAMESPACE: Final = "pandaprobe"  # before the name of every key
+# A queue is a lane by its name.
+ACTORS: Final[Mapping[str, str]] = {
+    Lane.PLAN: "plan_run",
+    Lane.MEASURE: "evaluate_target",
+    Lane.JUDGE: "evaluate_target",
+}
+
+
+class Message(msgspec.Struct):
+    """What Dramatiq's own JSON encoder writes; loading Dramatiq for it costs the API 0.1 s."""
+
+    queue_name: str
+    actor_name: str
+    args: Sequence[str]
+    kwargs: dict[str, str]
+    options: dict[str, str]
+    message_id: str
+    message_timestamp: int  # milliseconds
+
+
+_encoder: Final = msgspec.json.Encoder()
+
+
+def encoded(job: Job) -> tuple[str, bytes]:
+    """The id under which Redis keeps the message of a job, new each time, and the message.
+
+    Raises Exception for a target that is no text in UTF-8, which Postgres can't hold either.
+    """
+    queue = lane_of(job).value
+    args = [str(job.project), str(job.run)]
+    if isinstance(job, TargetDue):
+        args.append(job.target)
+    key = str(uuid.uuid4())
+    message = Message(
+        queue_name=queue,
+        actor_name=ACTORS[queue],
+        args=args,
+        kwargs={},
+        options={"redis_message_id": key},
+        message_id=key,
+        message_timestamp=int(time.time() * 1_000),
+    )
+    return key, _encoder.encode(message)
+
+
+def job_of(queue: str, args: Sequence[object]) -> Job:
+    """The job that a message of this queue names. Raises ValueError where it names none."""
+    match queue, args:
+        case Lane.PLAN, [str() as project, str() as run]:
+            return RunDue(ProjectId(UUID(project)), RunId(UUID(run)))
+        case ((Lane.MEASURE | Lane.JUDGE), [str() as project, str() as run, str() as target]):
+            ids = ProjectId(UUID(project)), RunId(UUID(run))
+            return TargetDue(*ids, target, asks_judge=queue == Lane.JUDGE)
+    raise ValueError(f"no job of {queue}")

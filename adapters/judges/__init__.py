@@ -1,0 +1,1 @@
+"""Who judges: by rules, and by model."""

@@ -1,0 +1,39 @@
+"""The keyless judge: the port over the rules of the domain. Always there, offline, at no cost."""
+
+import asyncio
+from typing import Final
+
+from domain.evaluation.answer import Answer, JudgeRefused, Question
+from domain.evaluation.heuristics import HEURISTICS, MODEL, heuristic_outcome
+from domain.evaluation.metric import Metric
+from domain.evaluation.outcome import FailCode, Failed
+from domain.evaluation.question import HEURISTIC_FINGERPRINT
+
+LARGE: Final = 500  # steps, or calls: from here on the rules take milliseconds
+
+
+class HeuristicJudge:
+    """Answers for the model `heuristic/1`, at once."""
+
+    def fingerprint(self, metric: Metric, model: str) -> str:
+        _check(metric, model)
+        return HEURISTIC_FINGERPRINT
+
+    async def ask(self, question: Question) -> Answer:
+        _check(question.metric, question.model)
+        evidence = question.evidence
+        asked = (question.metric.name, evidence)
+        if max(len(evidence.steps), len(evidence.signs.calls)) < LARGE:
+            outcome = heuristic_outcome(*asked)
+        else:
+            outcome = await asyncio.to_thread(heuristic_outcome, *asked)
+        if isinstance(outcome, Failed):  # no rule fails
+            raise JudgeRefused(outcome.code)
+        return Answer(outcome=outcome, model=MODEL)
+
+
+def _check(metric: Metric, model: str) -> None:
+    if model != MODEL:
+        raise JudgeRefused(FailCode.UNKNOWN_MODEL)
+    if metric.name not in HEURISTICS:
+        raise JudgeRefused(FailCode.MISCONFIGURED)

@@ -1,0 +1,231 @@
+"""What one key's ordinary calls take beside another key that floods the service. Prints Markdown.
+
+    python -m tests.benchmarks.neighbours
+
+One `serve` process. The quiet key stores a trace of 12 spans and asks for a first page of 50, by
+turns, at instants that are fixed ahead: latency counts from the intended one. The flood, a process
+of its own, sends what it sends at a rate, or as fast as its connections are answered.
+"""
+
+import asyncio
+import gc
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import uvloop
+
+from adapters.embedded.process import free_port
+from adapters.embedded.servers import Servers, running
+from entrypoints import composition
+from entrypoints.settings import Settings
+from tests.benchmarks.bodies import body
+from tests.benchmarks.folder import bench_folder
+from tests.benchmarks.ingest import SERVE, machine, process
+from tests.benchmarks.load import answer, quantile
+from tests.first_key import first_key
+
+LIMIT = 100  # requests a second of each key, where it is limited
+QUIET_RATE = 40  # requests a second, half of them writes
+QUIET_CONNECTIONS = 16  # one that waits must not hold up the next
+MEASURED_S = 40
+WARM_UP_S = 3
+SPANS = 12
+BODIES = 200  # that are sent again and again, as new traces
+TRACES = 2_000  # of each key, before anything is measured
+
+type Headers = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Flood:
+    """`rate` requests a second over all connections; None: as fast as they are answered."""
+
+    label: str
+    method: str
+    connections: int
+    rate: float | None = None
+
+
+WITH_LIMITS = (
+    Flood(f"writes at the limit, {LIMIT}/s", "POST", 32, LIMIT),
+    Flood(f"writes at 10 times the limit, {LIMIT * 10}/s", "POST", 32, LIMIT * 10),
+    Flood("writes, 32 connections, as fast as they are refused", "POST", 32),
+)
+WITHOUT_LIMITS = (
+    Flood("reads, 4 connections, as fast as they are answered", "GET", 4),
+    Flood("reads, 32 connections, as fast as they are answered", "GET", 32),
+    Flood("reads, 256 connections, as fast as they are answered", "GET", 256),
+)
+
+
+def request(port: int, method: str, headers: Headers, content: bytes = b"") -> bytes:
+    path = "/traces" if method == "POST" else "/traces?limit=50"
+    lines = {"Host": f"127.0.0.1:{port}", **headers, "Content-Length": str(len(content))}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + content
+
+
+def requests(port: int, method: str, headers: Headers) -> list[bytes]:
+    if method == "GET":
+        return [request(port, method, headers)]
+    random_ = random.Random(time.time_ns())
+    return [request(port, method, headers, body(random_, SPANS)) for _ in range(BODIES)]
+
+
+async def flood(port: int, flood: Flood, headers: Headers) -> None:
+    """Until it is told to end; then prints what was answered, by status."""
+    made = requests(port, flood.method, headers)
+    statuses: Counter[int] = Counter()
+    begin, sent, ended = time.perf_counter(), 0, asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+
+    async def one() -> None:
+        nonlocal sent
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while True:
+            number, sent = sent, sent + 1
+            if flood.rate is not None:
+                intended = begin + number / flood.rate
+                await asyncio.sleep(max(0.0, intended - time.perf_counter()))
+            writer.write(made[number % len(made)])
+            statuses[await answer(reader)] += 1
+
+    tasks = [asyncio.create_task(one()) for _ in range(flood.connections)]
+    await ended.wait()
+    for task in tasks:
+        task.cancel()
+    took = time.perf_counter() - begin
+    print(json.dumps({status: count / took for status, count in statuses.items()}))
+
+
+@contextmanager
+def flooding(port: int, kind: Flood, headers: Headers) -> Iterator[dict[str, float]]:
+    """A flood, for as long as the block runs; answers a second by status, once it is over."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tests.benchmarks.neighbours", "flood", str(port), kind.method,
+         str(kind.connections), str(kind.rate or "")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert child.stdin is not None
+    child.stdin.write(json.dumps(headers))
+    child.stdin.close()
+    answered: dict[str, float] = {}
+    try:
+        time.sleep(WARM_UP_S)
+        yield answered
+    finally:
+        child.terminate()
+        assert child.stdout is not None
+        answered.update(json.loads(child.stdout.read()))
+        child.wait(15)
+
+
+async def quiet(port: int, headers: Headers, seconds: float) -> dict[str, list[float]]:
+    """Seconds of each answer, by method."""
+    made = {method: requests(port, method, headers) for method in ("POST", "GET")}
+    times: dict[str, list[float]] = {"POST": [], "GET": []}
+    total, begin, sent = int(seconds * QUIET_RATE), time.perf_counter(), 0
+
+    async def one() -> None:
+        nonlocal sent
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while sent < total:
+            number, sent = sent, sent + 1
+            method = "GET" if number % 2 else "POST"
+            intended = begin + number / QUIET_RATE
+            await asyncio.sleep(max(0.0, intended - time.perf_counter()))
+            writer.write(made[method][number % len(made[method])])
+            status = await answer(reader)
+            assert status in {200, 202}, status
+            times[method].append(time.perf_counter() - intended)
+        writer.close()
+
+    gc.collect()
+    gc.disable()
+    await asyncio.gather(*(one() for _ in range(QUIET_CONNECTIONS)))
+    gc.enable()
+    return times
+
+
+def row(label: str, times: dict[str, list[float]], alone: dict[str, list[float]]) -> str:
+    cells = []
+    for method in ("POST", "GET"):
+        p50, p99 = (quantile(times[method], q) * 1e3 for q in (0.5, 0.99))
+        more = p99 / (quantile(alone[method], 0.99) * 1e3)
+        cells.append(f"{p50:.1f} | {p99:.1f} | {more:.1f} ×")
+    return f"| {label} | {' | '.join(cells)} |"
+
+
+def measured(
+    servers: Servers, keys: tuple[str, str], floods: tuple[Flood, ...], limited: bool
+) -> None:
+    port = free_port()
+    environ = os.environ | {
+        "PANDAPROBE_DATABASE_URL": servers.database_url,
+        "PANDAPROBE_REDIS_URL": servers.redis_url,
+        "PANDAPROBE_PORT": str(port),
+        "PANDAPROBE_LOG_LEVEL": "WARNING",
+        "PANDAPROBE_RATE_LIMIT_ENABLED": "on" if limited else "off",
+        "PANDAPROBE_RATE_LIMIT_INGEST": f"{LIMIT}/second",
+        "PANDAPROBE_RATE_LIMIT_DEFAULT": f"{LIMIT}/second",
+    }
+    ours, theirs = ({"X-API-Key": key, "X-Project-Name": "bench"} for key in keys)
+    with process(SERVE, f"http://127.0.0.1:{port}/health/ready", environ):
+        uvloop.run(quiet(port, ours, WARM_UP_S))
+        alone = uvloop.run(quiet(port, ours, MEASURED_S))
+        state = "limits on" if limited else "limits off"
+        print(row(f"alone, {state}", alone, alone), flush=True)
+        for kind in floods:
+            with flooding(port, kind, theirs) as answered:
+                times = uvloop.run(quiet(port, ours, MEASURED_S))
+            told = ", ".join(f"{count:,.0f}/s {one}" for one, count in sorted(answered.items()))
+            print(row(f"{kind.label} ({told})", times, alone), flush=True)
+
+
+def fill(servers: Servers, key: str) -> None:
+    environ = os.environ | {
+        "PANDAPROBE_DATABASE_URL": servers.database_url,
+        "PANDAPROBE_REDIS_URL": servers.redis_url,
+        "PANDAPROBE_RATE_LIMIT_ENABLED": "off",
+        "PANDAPROBE_LOG_LEVEL": "WARNING",
+    }
+    port = free_port()
+    with process(SERVE, f"http://127.0.0.1:{port}/health/ready",
+                 environ | {"PANDAPROBE_PORT": str(port)}):  # fmt: skip
+        load = [sys.executable, "-m", "tests.benchmarks.load", f"http://127.0.0.1:{port}/traces"]
+        headers = json.dumps({"X-API-Key": key, "X-Project-Name": "bench"})
+        subprocess.run([*load, str(SPANS), str(TRACES), "8"], input=headers, text=True,
+                       check=True, stdout=subprocess.DEVNULL)  # fmt: skip
+
+
+def main() -> None:
+    with ExitStack() as stack:
+        servers = stack.enter_context(running(stack.enter_context(bench_folder())))
+        settings = Settings(database_url=servers.database_url, redis_url=servers.redis_url)
+        asyncio.run(composition.migrate(settings))
+        keys = asyncio.run(first_key(settings)), asyncio.run(first_key(settings))
+        for key in keys:
+            fill(servers, key)
+        print(machine(), "\n", flush=True)
+        print("| beside | write: p50 ms | p99 ms | | first page: p50 ms | p99 ms | |")
+        print("|---|---|---|---|---|---|---|", flush=True)
+        measured(servers, keys, WITH_LIMITS, limited=True)
+        measured(servers, keys, WITHOUT_LIMITS, limited=False)
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["flood", port, method, connections, rate]:
+            kind = Flood("", method, int(connections), float(rate) if rate else None)
+            uvloop.run(flood(int(port), kind, json.load(sys.stdin)))
+        case _:
+            main()
