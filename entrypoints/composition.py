@@ -1,6 +1,7 @@
 """The composition root: the one module that knows which adapter stands behind which port."""
 
 import logging
+import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -85,8 +86,9 @@ _log: Final = logging.getLogger(__name__)
 def product_version() -> str:
     try:
         return version("pandaprobe-server")
-    except PackageNotFoundError:  # run from a folder that was never installed
-        return "0.0.0"
+    except PackageNotFoundError:  # run from a folder that was never installed, as in an image
+        project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+        return str(project["project"]["version"])
 
 
 @asynccontextmanager

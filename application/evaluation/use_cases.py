@@ -15,9 +15,9 @@ from application.evaluation.figures import (
     ScoreSummaries,
     ScoreTrend,
 )
-from application.evaluation.guarded import GuardedMeasure
+from application.evaluation.guarded import GuardedMeasuring
 from application.evaluation.matter import USUAL, MeasuringPolicy
-from application.evaluation.measure import Measure
+from application.evaluation.measuring import Measuring
 from application.evaluation.ports import (
     Embedder,
     Judge,
@@ -27,6 +27,19 @@ from application.evaluation.ports import (
     SessionScores,
     Targets,
     TraceScores,
+)
+from application.evaluation.runs import (
+    CancelRun,
+    DeleteRun,
+    Desk,
+    ListRuns,
+    ReadRun,
+    RetryRun,
+    SessionScoresOfRun,
+    StartBatch,
+    StartSessionRun,
+    StartTraceRun,
+    TraceScoresOfRun,
 )
 from application.evaluation.scores import (
     ChangeTraceScore,
@@ -39,7 +52,7 @@ from application.evaluation.scores import (
     RecordTraceScore,
     ScoresOfSession,
 )
-from application.evaluation.signals import MeasureSignals
+from application.evaluation.signals import SignalMeasuring
 from application.evaluation.work import AnnounceOverdue, PlanRun
 from application.jobs import Jobs
 from application.ports import Clock, RandomBytes
@@ -89,6 +102,16 @@ class EvaluationUseCases:
     score_distribution: ScoreDistribution
     read_session_history: ReadSessionHistory
     compare_sessions: CompareSessions
+    start_trace_run: StartTraceRun
+    start_session_run: StartSessionRun
+    start_batch: StartBatch
+    retry_run: RetryRun
+    cancel_run: CancelRun
+    delete_run: DeleteRun
+    read_run: ReadRun
+    list_runs: ListRuns
+    trace_scores_of_run: TraceScoresOfRun
+    session_scores_of_run: SessionScoresOfRun
 
     @classmethod
     def over(
@@ -98,6 +121,7 @@ class EvaluationUseCases:
         random: RandomBytes,
     ) -> Self:
         of_traces, of_sessions = ports.trace_scores, ports.session_scores
+        desk = Desk(ports.runs, ports.jobs, ports.models, clock)
         return cls(
             list_metrics=ListMetrics(),
             read_run_template=ReadRunTemplate(ports.models),
@@ -116,6 +140,16 @@ class EvaluationUseCases:
             score_distribution=ScoreDistribution(ports.score_analytics),
             read_session_history=ReadSessionHistory(ports.score_analytics),
             compare_sessions=CompareSessions(ports.score_analytics),
+            start_trace_run=StartTraceRun(desk, ports.targets),
+            start_session_run=StartSessionRun(desk, ports.targets),
+            start_batch=StartBatch(desk),
+            retry_run=RetryRun(desk),
+            cancel_run=CancelRun(ports.runs, clock),
+            delete_run=DeleteRun(ports.runs, clock),
+            read_run=ReadRun(ports.runs),
+            list_runs=ListRuns(ports.runs),
+            trace_scores_of_run=TraceScoresOfRun(of_traces),
+            session_scores_of_run=SessionScoresOfRun(of_sessions),
             plan_run=PlanRun(ports.assignments, ports.jobs, clock),
             announce_overdue=AnnounceOverdue(ports.assignments, ports.jobs, clock),
             evaluate_target=evaluate_target(ports, clock, random),
@@ -125,9 +159,9 @@ class EvaluationUseCases:
 def evaluate_target(ports: EvaluationPorts, clock: Clock, random: RandomBytes) -> EvaluateTarget:
     """With circuits of its own: one a process."""
     assignments, targets, policy = ports.assignments, ports.targets, ports.measuring
-    measure = GuardedMeasure(
+    measure = GuardedMeasuring(
         targets,
-        Measure(ports.judge, ports.embedder, Circuits(policy.head_start_s)),
+        Measuring(ports.judge, ports.embedder, Circuits(policy.head_start_s)),
         policy,
         random,
         ports.on_fault,
@@ -136,7 +170,7 @@ def evaluate_target(ports: EvaluationPorts, clock: Clock, random: RandomBytes) -
         assignments,
         ports.jobs,
         measure,
-        MeasureSignals(assignments, targets, measure, policy, clock),
+        SignalMeasuring(assignments, targets, measure, policy, clock),
         policy,
         ports.on_fault,
         clock,

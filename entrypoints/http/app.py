@@ -23,10 +23,12 @@ from entrypoints.http.controllers.projects import ProjectController
 from entrypoints.http.controllers.public import PublicController
 from entrypoints.http.controllers.reference_pages import reference_pages
 from entrypoints.http.controllers.score_figures import ScoreFigureController
+from entrypoints.http.controllers.session_runs import SessionRunController
 from entrypoints.http.controllers.session_scores import SessionScoreController
 from entrypoints.http.controllers.sessions import SessionController
 from entrypoints.http.controllers.trace_changes import TraceChangeController
 from entrypoints.http.controllers.trace_lists import TraceListController
+from entrypoints.http.controllers.trace_runs import TraceRunController
 from entrypoints.http.controllers.trace_scores import TraceScoreController
 from entrypoints.http.controllers.traces import TraceController
 from entrypoints.http.cors import Cors
@@ -50,6 +52,8 @@ CONTROLLERS: Final = (
     AnalyticsController,
     SessionController,
     EvaluationCatalogueController,
+    TraceRunController,
+    SessionRunController,
     TraceScoreController,
     SessionScoreController,
     ScoreFigureController,

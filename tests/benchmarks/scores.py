@@ -20,6 +20,7 @@ from functools import partial
 from typing import Final
 
 from adapters.embedded.servers import running
+from adapters.memory.jobs import RecordedJobs
 from adapters.postgres.engine import Pool
 from application.evaluation.use_cases import EvaluationPorts
 from domain.evaluation.run import TargetType
@@ -166,7 +167,7 @@ async def measured(settings: Settings, sizes: Sequence[int]) -> None:
     found: dict[tuple[str, str, int], list[float]] = {}
     await composition.migrate(settings)
     async with composition.database(settings) as pool:
-        ports = composition.evaluation_ports(pool)
+        ports = composition.evaluation_ports(settings, pool, RecordedJobs())
         for scores in sizes:
             of = await fill(pool, scores)
             newest = (await ports.trace_scores.page(of, ScoreFilter(), Window(limit=1))).items[0]

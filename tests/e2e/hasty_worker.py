@@ -1,9 +1,9 @@
-"""`worker` as it is, but for three things: how long it waits for others, its judge, its log of it.
+"""`worker` as it is, but for its clock, which is faster, and its judge, which answers by itself.
 
-    python -m tests.e2e.hasty_worker ANSWER_S [FILE] [OPTION …]
+    python -m tests.e2e.hasty_worker EPOCH ANSWER_S [FILE]
 
-A lease lasts LEASE, a message counts as lost after UNHEARD. Models are asked of nobody: an answer
-takes ANSWER_S, and FILE gets a line for each question, the metric and the task.
+EPOCH, in seconds, is when the clock was right: all who share a database take the same one. An
+answer takes ANSWER_S, and FILE gets a line for each question: the metric, a tab, the task.
 """
 
 import asyncio
@@ -11,22 +11,32 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from adapters.memory.judge import ScriptedJudge
 from application.jobs import Jobs
-from application.use_cases import Ports
+from application.ports import Clock
+from application.use_cases import Ports, utc_now
 from domain.evaluation.answer import Answer, Question
 from domain.evaluation.metric import Metric
 from entrypoints import composition, worker
 from entrypoints.identity_provider import provider_problems
 from entrypoints.settings import Settings, read_settings
 
-LEASE = timedelta(seconds=4)
-UNHEARD = timedelta(seconds=2)
+HASTE = 20  # a lease of two minutes takes six seconds, a message counts as lost after three
 ANNOUNCE_EVERY_S = 0.5
+
+
+def hasty_clock(epoch_s: float) -> Clock:
+    epoch = datetime.fromtimestamp(epoch_s, UTC)
+
+    def now() -> datetime:
+        passed: timedelta = utc_now() - epoch
+        return epoch + HASTE * passed
+
+    return now
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +44,8 @@ class SlowJudge:
     """Fair, after a while; writes down what it is asked."""
 
     answer_s: float
-    file: Path | None
-    fair: ScriptedJudge
+    file: Path | None = None
+    fair: ScriptedJudge = field(default_factory=ScriptedJudge)
 
     def fingerprint(self, metric: Metric, model: str) -> str:
         return self.fair.fingerprint(metric, model)
@@ -46,20 +56,22 @@ class SlowJudge:
             descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.write(descriptor, line)  # one write: whole, whoever else writes, whatever comes
             os.close(descriptor)
-        await asyncio.sleep(self.answer_s)
-        return await self.fair.ask(question)
+        if self.answer_s:
+            await asyncio.sleep(self.answer_s)
+        answer = await self.fair.ask(question)
+        self.fair.asked.clear()
+        return answer
 
 
 def main() -> int:
-    answer_s, file, *_ = [*sys.argv[1:], ""]
-    judge = SlowJudge(float(answer_s), Path(file) if file else None, ScriptedJudge())
+    epoch_s, answer_s, *file = sys.argv[1:]
+    judge = SlowJudge(float(answer_s), Path(file[0]) if file else None)
+    clock = hasty_clock(float(epoch_s))
 
     @asynccontextmanager
     async def hasty_ports(settings: Settings, otherwise: Jobs) -> AsyncIterator[Ports]:
         async with composition.workers_ports(settings, otherwise) as ports:
-            assignments = replace(ports.evaluation.assignments, lease=LEASE, unheard=UNHEARD)
-            evaluation = replace(ports.evaluation, assignments=assignments, judge=judge)
-            yield replace(ports, evaluation=evaluation)
+            yield replace(ports, clock=clock, evaluation=replace(ports.evaluation, judge=judge))
 
     settings = read_settings(os.environ, provider_problems)
     return worker.work(settings, hasty_ports, ANNOUNCE_EVERY_S)

@@ -7,25 +7,15 @@ from litestar import Controller, Response, get
 from msgspec import Meta
 
 import domain.evaluation.metric as metrics
-from domain.errors import Invalid
 from domain.evaluation import question
-from domain.evaluation.catalogue import metric_named
 from domain.evaluation.metric import THRESHOLD, Category
 from domain.evaluation.models import HEURISTIC_MODEL, ProviderState
 from domain.identity.api_key import Scope
 from entrypoints.http.access import data_plane
 from entrypoints.http.controllers.run_filters import EvalRunFilters
+from entrypoints.http.controllers.run_shapes import check_trace_metric
 from entrypoints.http.operation import Documented, answer, edge_of, operation
 from entrypoints.http.request_ids import HttpRequest
-from entrypoints.http.scalars import Refused
-
-
-def check_trace_metric(name: str) -> None:
-    """Raises Refused for what is no metric that a run over traces can have."""
-    try:
-        metric_named(name, Category.TRACE)
-    except Invalid as invalid:
-        raise Refused(invalid.errors[0].message) from invalid
 
 
 class TemplateQuery(msgspec.Struct, frozen=True, kw_only=True):
