@@ -1,6 +1,7 @@
 """The composition root: the one module that knows which adapter stands behind which port."""
 
 import logging
+import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -85,8 +86,9 @@ _log: Final = logging.getLogger(__name__)
 def product_version() -> str:
     try:
         return version("pandaprobe-server")
-    except PackageNotFoundError:  # run from a folder that was never installed
-        return "0.0.0"
+    except PackageNotFoundError:  # run from a folder that was never installed, as in an image
+        project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+        return str(project["project"]["version"])
 
 
 @asynccontextmanager
@@ -175,8 +177,6 @@ async def ports(
             replies=PostgresReplies(pool),
             replies_kept_for=timedelta(hours=settings.idempotency_ttl_hours),
             owned_organizations_max=settings.max_owned_organizations or None,
-            models=judge_models(settings),
-            providers=judge_providers(settings),
             parts={
                 "postgres": PostgresPart(pool),
                 "redis": RedisPart(redis),
@@ -198,6 +198,8 @@ def evaluation_ports(settings: Settings, pool: Pool, jobs: Jobs) -> EvaluationPo
         jobs=jobs,
         judge=JudgeByProvider(judges | {"heuristic": HeuristicJudge()}),
         embedder=HashEmbedder(),
+        models=judge_models(settings),
+        providers=judge_providers(settings),
         on_fault=_tell_fault,
         measuring=MeasuringPolicy(
             evidence_tokens=settings.eval_evidence_tokens,

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Final
 from uuid import UUID
 
-from adapters.memory.runs import counted
+from adapters.memory.runs import counted, executed
 from adapters.memory.store import MemoryStore
 from adapters.memory.work import StoredRun, Work, WorkState
 from application.evaluation.assignments import (
@@ -177,7 +177,8 @@ class MemoryAssignments:
         """Closes a row, and settles its run where it was the last one."""
         for score in self._open_scores(stored.run, row):
             self.store.put_score(score.measured(Failed(code), now))
-        self._put(stored.run, replace(row, state=state, due_at=None))
+        came_to = executed(self.store, stored.run, row, finished=1)
+        self._put(stored.run, replace(row, state=state, due_at=None, came_to=came_to))
         tally = counted(self.store, stored.run)
         settled = stored.run.settled(tally, now)
         if settled is not stored.run:

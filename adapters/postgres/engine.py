@@ -22,7 +22,8 @@ CONNECT_TIMEOUT_S: Final = 5
 ACQUIRE_TIMEOUT_S: Final = 10  # for a free connection; who waits longer had better come back
 SILENCE_S: Final = 5  # beyond the statement timeout, before a server counts as gone
 WRITE_TIMEOUT_S: Final = 20  # clients give up after 30: they are told first
-CLOSE_TIMEOUT_S: Final = 1
+PROMPT_S: Final = 4  # twice of it and a write: still before clients give up
+CLOSE_TIMEOUT_S: Final = 0.5  # for a server to take leave of its connections
 CANCEL_TIMEOUT_S: Final = 0.5  # for a server to confirm that it gave up a query
 QUERIES_MAX: Final = 50_000  # of one connection, which is then replaced
 LOCK_TIMEOUT_MS: Final = 2_000  # longer than any batch; a wait beyond it is somebody's fault
@@ -236,3 +237,13 @@ async def translated() -> AsyncIterator[None]:
         raise Invalid("the database cannot hold this value") from error
     except OUT_OF_REACH as error:
         raise Unavailable("The database cannot be reached; try again") from error
+
+
+@asynccontextmanager
+async def prompt(within_s: float = PROMPT_S) -> AsyncIterator[None]:
+    """As `translated`, for the few rows by which a request finds out who asks.
+
+    Where they don't come `within_s`, the request is told while its caller still listens.
+    """
+    async with translated(), asyncio.timeout(within_s):
+        yield

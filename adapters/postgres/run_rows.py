@@ -1,13 +1,11 @@
 """Runs as rows, and back."""
 
-from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
 from asyncpg import Record
 
-from domain.evaluation.run import EvalRun, Execution, RunStatus, Tally, TargetType
-from domain.evaluation.score import ScoreOutcome
+from domain.evaluation.run import EvalRun, RunStatus, Tally, TargetType
 from domain.ids import RunId
 
 RUN_COLUMNS: Final = (
@@ -69,20 +67,3 @@ def final_tally(row: Record) -> Tally | None:
         skipped=row["skipped_count"],
         codes=_CODES.decode(row["codes"]),
     )
-
-
-def tally_of(run: EvalRun, finished: int, groups: Iterable[Record]) -> Tally:
-    """Of scores that were counted by name, outcome and code."""
-    executions = (
-        Execution("", group["name"], ScoreOutcome(group["outcome"]), group["code"])
-        for group in groups
-        for _ in range(group["executions"])
-    )
-    return Tally.of(run.metrics, finished, executions)
-
-
-def by_run(rows: Iterable[Record]) -> Mapping[RunId, list[Record]]:
-    found: dict[RunId, list[Record]] = {}
-    for row in rows:
-        found.setdefault(RunId(row["run_id"]), []).append(row)
-    return found

@@ -11,8 +11,9 @@ from adapters.postgres.reading.ordered import Ordered, Where
 from adapters.postgres.reading.snapshots import READ_TIMEOUT_S, snapshot
 from adapters.postgres.run_rows import RUN_COLUMNS, TALLY_COLUMNS, run_of
 from adapters.postgres.score_rows import SESSION_SCORES, TRACE_SCORES
+from adapters.postgres.working.counting import progress
 from adapters.postgres.working.planning import store
-from adapters.postgres.working.settling import SHOWN, end, locked_run, progress, transaction
+from adapters.postgres.working.settling import SHOWN, end, locked_run, transaction
 from domain.errors import Conflict, NotFound
 from domain.evaluation.run import (
     Assignment,

@@ -9,10 +9,10 @@ from uuid import UUID
 
 from application.at_once import at_most
 from application.evaluation.assignments import ATTEMPTS_MAX, Assignments, Claim
-from application.evaluation.guarded import GuardedMeasure
+from application.evaluation.guarded import GuardedMeasuring
 from application.evaluation.matter import Matter, MeasuringPolicy
 from application.evaluation.ports import OnFault
-from application.evaluation.signals import MeasureSignals, SessionSignals
+from application.evaluation.signals import SessionSignals, SignalMeasuring
 from application.jobs import Jobs
 from application.ports import Clock
 from domain.errors import Unavailable
@@ -40,8 +40,8 @@ class EvaluateTarget:
 
     assignments: Assignments
     jobs: Jobs
-    measure: GuardedMeasure
-    signals: MeasureSignals
+    measuring: GuardedMeasuring
+    signals: SignalMeasuring
     policy: MeasuringPolicy
     on_fault: OnFault
     clock: Clock
@@ -71,7 +71,7 @@ class EvaluateTarget:
         if not claim.metrics or not await self.assignments.is_live(claim):
             return None
         trace = TraceId(UUID(claim.target))
-        matter = await self.measure.matter(claim.run, trace, claim.metrics)
+        matter = await self.measuring.matter(claim.run, trace, claim.metrics)
         steps = [partial(self._metric, claim, name, matter) for name in claim.metrics]
         found = await at_most(self.policy.metrics_at_once, steps)
         missed = [late for late in found if late is not None]
@@ -87,7 +87,7 @@ class EvaluateTarget:
             await self._record(claim, name, matter)
             return None
         try:
-            outcome = await self.measure(name, matter)
+            outcome = await self.measuring.outcome(name, matter)
         except JudgeUnavailable as late:
             return late
         await self._record(claim, name, outcome)
@@ -108,7 +108,7 @@ class EvaluateTarget:
         if not claim.metrics:
             return None
         session = SessionSignals(claim)
-        signals = await self.signals(session)
+        signals = await self.signals.of(session)
         if session.late is not None and not session.is_last:
             return session.late
         await self.signals.store_failed(session)
@@ -132,7 +132,7 @@ class EvaluateTarget:
             return outcome
         metric = CATALOGUE[name]
         weights = merged_weights(run.signal_weights)
-        prints = {signal: self.measure.fingerprint(signal, run.model) for signal in WEIGHTS}
+        prints = {signal: self.measuring.fingerprint(signal, run.model) for signal in WEIGHTS}
         is_heuristic = provider_of(run.model) == JudgeKind.HEURISTIC
         marks = {
             **metric.marks(outcome.value),

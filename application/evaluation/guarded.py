@@ -5,7 +5,7 @@ from typing import Final
 
 from application.evaluation.assignments import SignalKey
 from application.evaluation.matter import Matter, MeasuringPolicy
-from application.evaluation.measure import Measure
+from application.evaluation.measuring import Measuring
 from application.evaluation.ports import OnFault, Targets
 from application.ports import RandomBytes
 from domain.errors import Unavailable
@@ -20,14 +20,14 @@ _FENCE_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class GuardedMeasure:
-    """As Measure, with a fault as FAILED `internal`: `on_fault` has its cause, by the score's id.
+class GuardedMeasuring:
+    """As Measuring, with a fault as FAILED `internal`: `on_fault` has its cause, by the score's id.
 
     No text of an exception gets into a score.
     """
 
     targets: Targets
-    measure: Measure
+    measuring: Measuring
     policy: MeasuringPolicy
     random: RandomBytes
     on_fault: OnFault
@@ -51,10 +51,10 @@ class GuardedMeasure:
             return found
         return Matter(found, run, self.policy, self.random(_FENCE_BYTES).hex())
 
-    async def __call__(self, name: str, matter: Matter) -> Outcome:
+    async def outcome(self, name: str, matter: Matter) -> Outcome:
         """What the metric of that name comes to. Raises JudgeUnavailable."""
         try:
-            return await self.measure(CATALOGUE[name], matter)
+            return await self.measuring.outcome(CATALOGUE[name], matter)
         except JudgeUnavailable:
             raise
         except Exception as fault:  # noqa: BLE001 - a metric that breaks costs only itself
@@ -63,15 +63,15 @@ class GuardedMeasure:
             return Failed(FailCode.INTERNAL)
 
     async def key(self, name: str, matter: Matter) -> SignalKey | None:
-        """As `Measure.key`; None also for what can't be looked into, as measuring it will tell."""
+        """As `Measuring.key`; None also for what can't be looked into: measuring it will tell."""
         try:
-            return await self.measure.key(CATALOGUE[name], matter)
+            return await self.measuring.key(CATALOGUE[name], matter)
         except Exception:  # noqa: BLE001 - measuring the same comes upon it again, and tells it
             return None
 
     def fingerprint(self, name: str, model: str) -> str:
-        """As `Measure.fingerprint`; "" where nobody answers for the model."""
+        """As `Measuring.fingerprint`; "" where nobody answers for the model."""
         try:
-            return self.measure.fingerprint(CATALOGUE[name], model)
+            return self.measuring.fingerprint(CATALOGUE[name], model)
         except JudgeRefused:
             return ""

@@ -8,7 +8,7 @@ from typing import Final
 
 from application.at_once import at_most
 from application.evaluation.assignments import ATTEMPTS_MAX, Assignments, Claim
-from application.evaluation.guarded import GuardedMeasure
+from application.evaluation.guarded import GuardedMeasuring
 from application.evaluation.matter import Matter, MeasuringPolicy
 from application.evaluation.ports import Targets
 from application.ports import Clock
@@ -69,7 +69,7 @@ class SessionSignals:
 
 
 @dataclass(frozen=True, slots=True)
-class MeasureSignals:
+class SignalMeasuring:
     """Finds the signals of every trace of a session, and stores those that it measured.
 
     A known one is taken where it has the same fingerprint and is of the same evidence. Few traces
@@ -78,11 +78,11 @@ class MeasureSignals:
 
     assignments: Assignments
     targets: Targets
-    measure: GuardedMeasure
+    measuring: GuardedMeasuring
     policy: MeasuringPolicy
     clock: Clock
 
-    async def __call__(self, session: SessionSignals) -> list[TraceSignals]:
+    async def of(self, session: SessionSignals) -> list[TraceSignals]:
         """Of each trace that is there, in order. Raises Unavailable."""
         run = session.claim.run
         traces = await self.targets.traces_of(run.project_id, session.claim.target)
@@ -101,7 +101,7 @@ class MeasureSignals:
     async def _trace(self, session: SessionSignals, trace: TraceId) -> None:
         if session.is_given_up or not await self.assignments.is_live(session.claim):
             return
-        matter = await self.measure.matter(session.claim.run, trace, tuple(WEIGHTS))
+        matter = await self.measuring.matter(session.claim.run, trace, tuple(WEIGHTS))
         if isinstance(matter, Failed) and matter.code is FailCode.TARGET_GONE:
             return  # it is no trace of the session any more
         if not isinstance(matter, Matter):
@@ -119,7 +119,7 @@ class MeasureSignals:
         keys = {
             name: key
             for name in WEIGHTS
-            if (key := await self.measure.key(name, matter)) is not None
+            if (key := await self.measuring.key(name, matter)) is not None
         }
         trace = matter.subject.trace.id
         scores = await self.assignments.signals(claim.run.project_id, trace, keys)
@@ -134,7 +134,7 @@ class MeasureSignals:
             outcome: Outcome = Failed(session.late.code)
         else:
             try:
-                outcome = await self.measure(name, matter)
+                outcome = await self.measuring.outcome(name, matter)
             except JudgeUnavailable as late:
                 session.missed(way, late)
                 outcome = Failed(late.code)

@@ -1,14 +1,23 @@
 """The ports of evaluation, and its use cases over them: a part of `application.use_cases`."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Self
 
 from application.evaluation.assignments import Assignments
+from application.evaluation.catalogue import ListMetrics, ListProviders, ReadRunTemplate
 from application.evaluation.circuits import Circuits
 from application.evaluation.evaluate import EvaluateTarget
-from application.evaluation.guarded import GuardedMeasure
+from application.evaluation.figures import (
+    CompareSessions,
+    ReadSessionHistory,
+    ScoreDistribution,
+    ScoreSummaries,
+    ScoreTrend,
+)
+from application.evaluation.guarded import GuardedMeasuring
 from application.evaluation.matter import USUAL, MeasuringPolicy
-from application.evaluation.measure import Measure
+from application.evaluation.measuring import Measuring
 from application.evaluation.ports import (
     Embedder,
     Judge,
@@ -19,15 +28,40 @@ from application.evaluation.ports import (
     Targets,
     TraceScores,
 )
-from application.evaluation.signals import MeasureSignals
+from application.evaluation.runs import (
+    CancelRun,
+    DeleteRun,
+    Desk,
+    ListRuns,
+    ReadRun,
+    RetryRun,
+    SessionScoresOfRun,
+    StartBatch,
+    StartSessionRun,
+    StartTraceRun,
+    TraceScoresOfRun,
+)
+from application.evaluation.scores import (
+    ChangeTraceScore,
+    DeleteSessionScore,
+    DeleteTraceScore,
+    LatestTraceScores,
+    ListSessionScores,
+    ListTraceScores,
+    RecordSessionScore,
+    RecordTraceScore,
+    ScoresOfSession,
+)
+from application.evaluation.signals import SignalMeasuring
 from application.evaluation.work import AnnounceOverdue, PlanRun
 from application.jobs import Jobs
-from application.ports import Clock, NewId, RandomBytes
+from application.ports import Clock, RandomBytes
+from domain.evaluation.models import JudgeModels, ProviderState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPorts:
-    """Every port of evaluation, filled."""
+    """Every port of evaluation, filled; and who may judge."""
 
     trace_scores: TraceScores
     session_scores: SessionScores
@@ -40,6 +74,8 @@ class EvaluationPorts:
     embedder: Embedder
     on_fault: OnFault
     measuring: MeasuringPolicy = USUAL
+    models: JudgeModels = field(default_factory=JudgeModels)
+    providers: Sequence[ProviderState] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,16 +85,71 @@ class EvaluationUseCases:
     plan_run: PlanRun
     announce_overdue: AnnounceOverdue
     evaluate_target: EvaluateTarget
+    list_metrics: ListMetrics
+    read_run_template: ReadRunTemplate
+    list_providers: ListProviders
+    record_trace_score: RecordTraceScore
+    list_trace_scores: ListTraceScores
+    latest_trace_scores: LatestTraceScores
+    change_trace_score: ChangeTraceScore
+    delete_trace_score: DeleteTraceScore
+    record_session_score: RecordSessionScore
+    list_session_scores: ListSessionScores
+    scores_of_session: ScoresOfSession
+    delete_session_score: DeleteSessionScore
+    score_summaries: ScoreSummaries
+    score_trend: ScoreTrend
+    score_distribution: ScoreDistribution
+    read_session_history: ReadSessionHistory
+    compare_sessions: CompareSessions
+    start_trace_run: StartTraceRun
+    start_session_run: StartSessionRun
+    start_batch: StartBatch
+    retry_run: RetryRun
+    cancel_run: CancelRun
+    delete_run: DeleteRun
+    read_run: ReadRun
+    list_runs: ListRuns
+    trace_scores_of_run: TraceScoresOfRun
+    session_scores_of_run: SessionScoresOfRun
 
     @classmethod
     def over(
         cls,
         ports: EvaluationPorts,
         clock: Clock,
-        new_id: NewId,  # noqa: ARG003 - what the first use case will be made of
         random: RandomBytes,
     ) -> Self:
+        of_traces, of_sessions = ports.trace_scores, ports.session_scores
+        desk = Desk(ports.runs, ports.jobs, ports.models, clock)
         return cls(
+            list_metrics=ListMetrics(),
+            read_run_template=ReadRunTemplate(ports.models),
+            list_providers=ListProviders(ports.providers),
+            record_trace_score=RecordTraceScore(of_traces, clock),
+            list_trace_scores=ListTraceScores(of_traces),
+            latest_trace_scores=LatestTraceScores(of_traces),
+            change_trace_score=ChangeTraceScore(of_traces, clock),
+            delete_trace_score=DeleteTraceScore(of_traces),
+            record_session_score=RecordSessionScore(of_sessions, clock),
+            list_session_scores=ListSessionScores(of_sessions),
+            scores_of_session=ScoresOfSession(of_sessions),
+            delete_session_score=DeleteSessionScore(of_sessions),
+            score_summaries=ScoreSummaries(ports.score_analytics),
+            score_trend=ScoreTrend(ports.score_analytics),
+            score_distribution=ScoreDistribution(ports.score_analytics),
+            read_session_history=ReadSessionHistory(ports.score_analytics),
+            compare_sessions=CompareSessions(ports.score_analytics),
+            start_trace_run=StartTraceRun(desk, ports.targets),
+            start_session_run=StartSessionRun(desk, ports.targets),
+            start_batch=StartBatch(desk),
+            retry_run=RetryRun(desk),
+            cancel_run=CancelRun(ports.runs, clock),
+            delete_run=DeleteRun(ports.runs, clock),
+            read_run=ReadRun(ports.runs),
+            list_runs=ListRuns(ports.runs),
+            trace_scores_of_run=TraceScoresOfRun(of_traces),
+            session_scores_of_run=SessionScoresOfRun(of_sessions),
             plan_run=PlanRun(ports.assignments, ports.jobs, clock),
             announce_overdue=AnnounceOverdue(ports.assignments, ports.jobs, clock),
             evaluate_target=evaluate_target(ports, clock, random),
@@ -68,9 +159,9 @@ class EvaluationUseCases:
 def evaluate_target(ports: EvaluationPorts, clock: Clock, random: RandomBytes) -> EvaluateTarget:
     """With circuits of its own: one a process."""
     assignments, targets, policy = ports.assignments, ports.targets, ports.measuring
-    measure = GuardedMeasure(
+    measure = GuardedMeasuring(
         targets,
-        Measure(ports.judge, ports.embedder, Circuits(policy.head_start_s)),
+        Measuring(ports.judge, ports.embedder, Circuits(policy.head_start_s)),
         policy,
         random,
         ports.on_fault,
@@ -79,7 +170,7 @@ def evaluate_target(ports: EvaluationPorts, clock: Clock, random: RandomBytes) -
         assignments,
         ports.jobs,
         measure,
-        MeasureSignals(assignments, targets, measure, policy, clock),
+        SignalMeasuring(assignments, targets, measure, policy, clock),
         policy,
         ports.on_fault,
         clock,

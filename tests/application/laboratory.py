@@ -59,7 +59,6 @@ class Laboratory:
         return EvaluationUseCases.over(
             ports or self.ports,
             lambda: self.now,
-            uuid.uuid4,
             lambda count: uuid.uuid4().bytes[:count],
         )
 

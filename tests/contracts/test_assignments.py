@@ -276,7 +276,7 @@ async def test_what_a_person_remarked_stays_where_a_run_is_cancelled(evaluating)
     remarked = await change(run.project_id, remarked.id, remark, NOON, None)
     over = await evaluating.runs.cancel(run.project_id, run.id, later(seconds=1))
     assert await evaluating.scores(run) == [edited, remarked.cancelled(later(seconds=1))]
-    assert over.tally == Tally(scored=1, skipped=1)
+    assert over.tally == Tally(skipped=1)
 
 
 async def test_a_metric_that_is_finished_renews_the_lease(evaluating):

@@ -96,6 +96,10 @@ class EvalJobRow(Table, tablename="eval_jobs"):
     run_after = Timestamptz()
     due_at = Timestamptz(null=True, default=None)
     last_code = Text(null=True, default=None)
+    scored = Integer(null=True, default=None)
+    failed = Integer(null=True, default=None)
+    skipped = Integer(null=True, default=None)
+    codes = Array(base_column=Text(), null=True, default=None)
     updated_at = Timestamptz()
 
 

@@ -6,10 +6,11 @@ from typing import Final
 from adapters.postgres.engine import OF_PROJECT, Connection
 from adapters.postgres.run_rows import RUN_COLUMNS, run_of
 from adapters.postgres.scores import put_back
-from adapters.postgres.working.settling import fail_open, locked_run, pending, settle, table_of
+from adapters.postgres.working.counting import table_of
+from adapters.postgres.working.settling import CAME_TO, closed, locked_run, pending, settle
 from application.evaluation.assignments import ATTEMPTS_MAX, LEASE, Claim
 from domain.evaluation.outcome import FailCode, Outcome
-from domain.evaluation.run import Assignment, RunStatus, Target
+from domain.evaluation.run import Assignment, EvalRun, RunStatus, Target
 from domain.evaluation.score import ScoreOutcome
 from domain.ids import ProjectId, RunId
 
@@ -27,18 +28,21 @@ SELECT EXISTS (
   WHERE {OF_PROJECT} AND run_id = $2 AND target = $3 AND {READY} AND attempts >= {ATTEMPTS_MAX}
 )
 """
-BURY_SPENT: Final = f"""
-UPDATE eval_jobs SET state = 'dead', due_at = NULL, updated_at = $4
+SPENT: Final = f"""
+SELECT metrics, last_code, attempts FROM eval_jobs
 WHERE {OF_PROJECT} AND run_id = $2 AND target = $3 AND {READY} AND attempts >= {ATTEMPTS_MAX}
-RETURNING metrics, last_code
+FOR UPDATE
 """
 # Only of who was given it last.
 HELD: Final = f"""
 WHERE {OF_PROJECT} AND run_id = $2 AND target = $3 AND state = 'running' AND attempts = $4
 """
 RENEW: Final = f"UPDATE eval_jobs SET due_at = $5, updated_at = $6 {HELD}"
+HOLD: Final = f"SELECT metrics FROM eval_jobs {HELD} FOR UPDATE"
 FINISH: Final = f"""
-UPDATE eval_jobs SET state = $5, due_at = NULL, updated_at = $6 {HELD} RETURNING metrics
+UPDATE eval_jobs SET state = $4, due_at = NULL, updated_at = $5,
+  {", ".join(f"{column} = ${n}" for n, column in enumerate(CAME_TO, start=6))}
+WHERE {OF_PROJECT} AND run_id = $2 AND target = $3
 """
 PUT_BACK: Final = f"""
 UPDATE eval_jobs SET state = 'queued', run_after = $5, due_at = $5, last_code = $6, updated_at = $7
@@ -73,12 +77,11 @@ async def bury_spent(
     if not await connection.fetchval(IS_SPENT, project, run, target, now):
         return
     stored = await locked_run(connection, project, run)
-    row = await connection.fetchrow(BURY_SPENT, project, run, target, now)
+    row = await connection.fetchrow(SPENT, project, run, target, now)
     if stored is not None and row is not None:
         known, code = run_of(stored), FailCode(row["last_code"] or FailCode.INTERNAL)
         work = Assignment(target, tuple(row["metrics"] or known.metrics))
-        await fail_open(connection, known, work, code, now)
-        await settle(connection, known, now)
+        await _close(connection, known, work, ("dead", code), now)
 
 
 async def renew(connection: Connection, claim: Claim, now: datetime) -> None:
@@ -102,15 +105,28 @@ async def finish(
     connection: Connection, claim: Claim, state: str, code: FailCode, now: datetime
 ) -> bool:
     """Closes the target of a claim and settles its run; False where it is somebody else's."""
-    run = await locked_run(connection, claim.run.project_id, claim.run.id)
-    row = await connection.fetchrow(FINISH, *_held(claim), state, now)
-    if run is None or row is None:
+    stored = await locked_run(connection, claim.run.project_id, claim.run.id)
+    row = await connection.fetchrow(HOLD, *_held(claim))
+    if stored is None or row is None:
         return False
-    known = run_of(run)
-    work = Assignment(claim.target, tuple(row["metrics"] or known.metrics))
-    await fail_open(connection, known, work, code, now)
-    await settle(connection, known, now)
+    run = run_of(stored)
+    work = Assignment(claim.target, tuple(row["metrics"] or run.metrics))
+    await _close(connection, run, work, (state, code), now)
     return True
+
+
+async def _close(
+    connection: Connection,
+    run: EvalRun,
+    work: Assignment,
+    how: tuple[str, FailCode],
+    now: datetime,
+) -> None:
+    """Closes a locked row of work; `how`: the state it is in then, and why its open scores FAIL."""
+    came_to = await closed(connection, run, work, how[1], now)
+    key = (run.project_id, run.id, work.target)
+    await connection.execute(FINISH, *key, how[0], now, *came_to)
+    await settle(connection, run, now)
 
 
 async def postpone(

@@ -10,7 +10,8 @@ from asyncpg import Record
 from adapters.postgres.engine import OF_PROJECT, Connection
 from adapters.postgres.rows import columns
 from adapters.postgres.run_rows import RUN_COLUMNS, TALLY_COLUMNS, run_of, run_row, tally_row
-from adapters.postgres.working.settling import locked_run, table_of
+from adapters.postgres.working.counting import table_of
+from adapters.postgres.working.settling import locked_run
 from adapters.postgres.writing.ingest import REMOVED, ProjectRemoved
 from application.evaluation.assignments import PLANNED_AT_ONCE
 from domain.evaluation.run import (

@@ -1,27 +1,22 @@
 """What the rows of a run come to, and how it ends."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
 from asyncpg import Record
 
 from adapters.postgres.engine import OF_PROJECT, WRITE_TIMEOUT_S, Connection, Pool, translated
-from adapters.postgres.run_rows import (
-    RUN_COLUMNS,
-    TALLY_COLUMNS,
-    by_run,
-    final_tally,
-    run_of,
-    tally_of,
-    tally_row,
-)
-from adapters.postgres.score_rows import SESSION_SCORES, TRACE_SCORES, ScoreTable
+from adapters.postgres.run_rows import RUN_COLUMNS, TALLY_COLUMNS, tally_row
+from adapters.postgres.score_rows import ScoreTable
 from adapters.postgres.scores import put_back
+from adapters.postgres.working.counting import counted, executed, ids_of, table_of
 from domain.evaluation.outcome import FailCode, Failed
-from domain.evaluation.run import Assignment, EvalRun, RunProgress, Tally, TargetType
+from domain.evaluation.run import Assignment, EvalRun, Tally
 from domain.evaluation.score import Score, ScoreOutcome
 from domain.ids import ProjectId, RunId
 
@@ -37,10 +32,7 @@ OPEN: Final = "state IN ('unplanned', 'waiting', 'queued', 'running')"
 IS_OPEN: Final = (
     f"SELECT EXISTS (SELECT FROM eval_jobs WHERE {OF_PROJECT} AND run_id = $2 AND {OPEN})"
 )
-OPEN_COUNTS: Final = f"""
-SELECT run_id, count(*) AS open FROM eval_jobs
-WHERE {OF_PROJECT} AND run_id = ANY($2::uuid[]) AND {OPEN} GROUP BY run_id
-"""
+CAME_TO: Final = ("scored", "failed", "skipped", "codes")
 # Of a waiting score that somebody has said something about.
 REMARKED: Final = "run_id = $2 AND (reason IS NOT NULL OR metadata::text <> '{}')"
 CLOSE_ALL: Final = f"""
@@ -61,58 +53,25 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
         yield connection
 
 
-def table_of(target_type: TargetType) -> ScoreTable[Any]:
-    return TRACE_SCORES if target_type is TargetType.TRACE else SESSION_SCORES
-
-
 async def locked_run(connection: Connection, project: ProjectId, run: RunId) -> Record | None:
     """Its row of RUN_COLUMNS and TALLY_COLUMNS, for whoever changes what it comes to."""
     row: Record | None = await connection.fetchrow(LOCK_RUN, project, run)
     return row
 
 
-async def progress(
-    connection: Connection, project: ProjectId, rows: Sequence[Record]
-) -> list[RunProgress]:
-    """Runs of one kind of target with what they come to, in the order of their rows."""
-    live = [run_of(row) for row in rows if row["evaluated_count"] is None]
-    counted = await _counted(connection, project, live) if live else {}
-    found = [(run_of(row), final_tally(row)) for row in rows]
-    return [RunProgress(run, tally or counted[run.id]) for run, tally in found]
-
-
-async def counted(connection: Connection, run: EvalRun) -> Tally:
-    return (await _counted(connection, run.project_id, [run]))[run.id]
-
-
-async def _counted(
-    connection: Connection, project: ProjectId, runs: Sequence[EvalRun]
-) -> Mapping[RunId, Tally]:
-    ids, tallies = [run.id for run in runs], dict[RunId, Tally]()
-    left = await connection.fetch(OPEN_COUNTS, project, ids)
-    still_open = {RunId(row["run_id"]): row["open"] for row in left}
-    for target_type in {run.target_type for run in runs}:
-        sql = f"""
-        SELECT run_id, name, outcome, code, count(*) AS executions
-        FROM {table_of(target_type).name}
-        WHERE {OF_PROJECT} AND run_id = ANY($2::uuid[]) GROUP BY run_id, name, outcome, code
-        """
-        groups = by_run(await connection.fetch(sql, project, ids))
-        for run in runs:
-            if run.target_type is target_type:
-                finished = run.targets - still_open.get(run.id, 0)
-                tallies[run.id] = tally_of(run, finished, groups.get(run.id, ()))
-    return tallies
-
-
-async def fail_open(
+async def closed(
     connection: Connection, run: EvalRun, work: Assignment, code: FailCode, now: datetime
-) -> None:
-    """What is PENDING of a target that is finished, FAILS."""
-    table = table_of(run.target_type)
-    ids = [run.score_id(work.target, metric) for metric in work.metrics]
-    for score in await pending(connection, table, run.project_id, "id = ANY($2::uuid[])", ids):
+) -> tuple[object, ...]:
+    """What a target that is finished came to, as its row keeps it: see CAME_TO.
+
+    What is PENDING of it FAILS with `code`.
+    """
+    table, by_id = table_of(run.target_type), ("id = ANY($2::uuid[])", ids_of(run, work))
+    for score in await pending(connection, table, run.project_id, *by_id):
         await put_back(connection, table, score.measured(Failed(code), now))
+    tally = await executed(connection, run, work)
+    codes = [*Counter(tally.codes).elements()] or None
+    return tally.scored, tally.failed, tally.skipped, codes
 
 
 async def settle(connection: Connection, run: EvalRun, now: datetime) -> None:
@@ -127,21 +86,10 @@ async def settle(connection: Connection, run: EvalRun, now: datetime) -> None:
 
 async def end(connection: Connection, over: EvalRun, now: datetime) -> None:
     """Stores a locked run that is over now, with nothing left to be done."""
-    project, run = over.project_id, over.id
-    still_open = await connection.fetchrow(OPEN_COUNTS, project, [run])
-    # What is closed now was not evaluated.
-    finished = over.targets - (still_open["open"] if still_open else 0)
-    await connection.execute(CLOSE_ALL, project, run, now)
-    await _skip_all(connection, over, now)
-    table = table_of(over.target_type)
-    groups = await connection.fetch(
-        f"""
-        SELECT name, outcome, code, count(*) AS executions FROM {table.name}
-        WHERE {OF_PROJECT} AND run_id = $2 GROUP BY name, outcome, code
-        """,
-        project, run,
-    )  # fmt: skip
-    await _store(connection, over, tally_of(over, finished, groups))
+    tally = await counted(connection, over)
+    await connection.execute(CLOSE_ALL, over.project_id, over.id, now)
+    skipped = tally.skipped + await _skip_all(connection, over, now)
+    await _store(connection, over, replace(tally, pending=0, skipped=skipped))
 
 
 async def _store(connection: Connection, over: EvalRun, tally: Tally) -> None:
@@ -164,10 +112,11 @@ async def pending(
     return [table.score(row) for row in rows]
 
 
-async def _skip_all(connection: Connection, run: EvalRun, now: datetime) -> None:
-    """Every PENDING score of a run as `cancelled` leaves it."""
+async def _skip_all(connection: Connection, run: EvalRun, now: datetime) -> int:
+    """Every PENDING score of a run as `cancelled` leaves it; how many there were."""
     table, project = table_of(run.target_type), run.project_id
-    for score in await pending(connection, table, project, REMARKED, run.id):
+    remarked = await pending(connection, table, project, REMARKED, run.id)
+    for score in remarked:
         await put_back(connection, table, score.cancelled(now))
     # The others are all alike, so that one tells how they end.
     row = await connection.fetchrow(
@@ -178,9 +127,9 @@ async def _skip_all(connection: Connection, run: EvalRun, now: datetime) -> None
         project, run.id,
     )  # fmt: skip
     if row is None:
-        return
+        return len(remarked)
     skipped = table.score(row).cancelled(now)
-    await connection.execute(
+    status = await connection.execute(
         f"""
         UPDATE {table.name} AS s
         SET outcome = $3, source = $4, reason = $5, metadata = $6, code = $7, updated_at = $8
@@ -194,3 +143,4 @@ async def _skip_all(connection: Connection, run: EvalRun, now: datetime) -> None
         project, run.id, skipped.outcome, skipped.source, skipped.reason, skipped.metadata,
         skipped.code, skipped.updated_at,
     )  # fmt: skip
+    return len(remarked) + int(status.rpartition(" ")[2])

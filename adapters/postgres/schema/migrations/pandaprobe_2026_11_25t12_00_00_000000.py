@@ -118,7 +118,8 @@ FORWARDS = (
     CREATE INDEX IF NOT EXISTS eval_runs_live ON eval_runs (status, announced_at)
         WHERE status IN ('PENDING', 'RUNNING')
     """,
-    # `metrics` is there where they aren't those of the run.
+    # `metrics` is there where they aren't those of the run. What they came to is there once the
+    # target is finished, with the code of each that failed: so a run's figures cost a row a target.
     """
     CREATE TABLE IF NOT EXISTS eval_jobs (
         project_id uuid NOT NULL,
@@ -132,6 +133,10 @@ FORWARDS = (
         run_after timestamptz NOT NULL,
         due_at timestamptz,
         last_code text COLLATE "C",
+        scored integer,
+        failed integer,
+        skipped integer,
+        codes text[] COLLATE "C",
         updated_at timestamptz NOT NULL,
         PRIMARY KEY (project_id, run_id, target)
     )

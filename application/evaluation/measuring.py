@@ -19,17 +19,15 @@ from domain.evaluation.text import Vector, cosine
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
-    """Finds what a metric of a trace comes to, with the marks that its score carries.
-
-    Raises JudgeUnavailable where it may succeed later.
-    """
+class Measuring:
+    """Finds what a metric of a trace comes to, with the marks that its score carries."""
 
     judge: Judge
     embedder: Embedder
     circuits: Circuits
 
-    async def __call__(self, metric: Metric, matter: Matter) -> Outcome:
+    async def outcome(self, metric: Metric, matter: Matter) -> Outcome:
+        """Raises JudgeUnavailable where it may succeed later."""
         try:
             match metric.way:
                 case Way.MEASURED:
