@@ -57,7 +57,9 @@ class SlowJudge:
             os.write(descriptor, line)  # one write: whole, whoever else writes, whatever comes
             os.close(descriptor)
         if self.answer_s:
-            await asyncio.sleep(self.answer_s)
+            done = asyncio.Event()
+            asyncio.get_running_loop().call_later(self.answer_s, done.set)
+            await done.wait()
         answer = await self.fair.ask(question)
         self.fair.asked.clear()
         return answer

@@ -309,7 +309,9 @@ async def test_a_worker_may_be_there_before_redis(workers: Workers) -> None:
     async with workers.ports() as ports:
         try:
             targets = await stored_traces(ports, project := a_project(), 3)
-            await (await started(ports, project, targets)).completed()
+            watched = await started(ports, project, targets)
+            await watched.completed()
+            assert await watched.scored() == questions(workers).keys()
         finally:
             workers.valkey.start_again()
 
