@@ -8,7 +8,7 @@ from adapters.postgres.run_rows import RUN_COLUMNS, run_of
 from adapters.postgres.scores import put_back
 from adapters.postgres.working.counting import table_of
 from adapters.postgres.working.settling import CAME_TO, closed, locked_run, pending, settle
-from application.evaluation.assignments import ATTEMPTS_MAX, LEASE, Claim
+from application.evaluation.assignments import ATTEMPTS_MAX, LATELY, LEASE, Claim
 from domain.evaluation.outcome import FailCode, Outcome
 from domain.evaluation.run import Assignment, EvalRun, RunStatus, Target
 from domain.evaluation.score import ScoreOutcome
@@ -46,7 +46,8 @@ id = $2 AND EXISTS (
 HELD: Final = f"""
 WHERE {OF_PROJECT} AND run_id = $2 AND target = $3 AND state = 'running' AND attempts = $4
 """
-RENEW: Final = f"UPDATE eval_jobs SET due_at = $5, updated_at = $6 {HELD}"
+# Metrics of one target are recorded at the same time: of those that come lately none waits here.
+RENEW: Final = f"UPDATE eval_jobs SET due_at = $5, updated_at = $6 {HELD} AND due_at <= $7"
 HOLD: Final = f"SELECT metrics FROM eval_jobs {HELD} FOR UPDATE"
 FINISH: Final = f"""
 UPDATE eval_jobs SET state = $4, due_at = NULL, updated_at = $5,
@@ -97,7 +98,8 @@ async def bury_spent(
 
 
 async def renew(connection: Connection, claim: Claim, now: datetime) -> None:
-    await connection.execute(RENEW, *_held(claim), now + LEASE, now)
+    until = now + LEASE
+    await connection.execute(RENEW, *_held(claim), until, now, until - LATELY)
 
 
 async def record(
