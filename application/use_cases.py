@@ -6,12 +6,11 @@ port is decided in `entrypoints.composition`, or by a test.
 
 import os
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
-from application.evaluation.catalogue import ListMetrics, ListProviders, ReadRunTemplate
 from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
 from application.health import CheckReadiness
 from application.identity.administration import Administration, Directory, Removals
@@ -79,7 +78,6 @@ from application.tracing.edit import (
 )
 from application.tracing.ingest import AddSpans, IngestBatch, IngestTrace
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
-from domain.evaluation.models import JudgeModels, ProviderState
 
 
 def utc_now() -> datetime:
@@ -111,8 +109,6 @@ class Ports:
     random: RandomBytes = os.urandom
     owned_organizations_max: int | None = None  # of one person
     replies_kept_for: timedelta = timedelta(hours=24)
-    models: JudgeModels = field(default_factory=JudgeModels)
-    providers: Sequence[ProviderState] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,9 +134,6 @@ class UseCases:
     session_volume: SessionVolume
     list_users: ListUsers
     evaluation: EvaluationUseCases
-    list_metrics: ListMetrics
-    read_run_template: ReadRunTemplate
-    list_providers: ListProviders
     authenticate_key: AuthenticateKey
     authenticate_token: AuthenticateToken
     resolve_membership: ResolveMembership
@@ -205,10 +198,7 @@ class UseCases:
             top_models=TopModels(ports.analytics),
             session_volume=SessionVolume(ports.analytics),
             list_users=ListUsers(ports.analytics),
-            evaluation=EvaluationUseCases.over(ports.evaluation, clock, new_id),
-            list_metrics=ListMetrics(),
-            read_run_template=ReadRunTemplate(ports.models),
-            list_providers=ListProviders(ports.providers),
+            evaluation=EvaluationUseCases.over(ports.evaluation, clock, ports.random),
             authenticate_key=AuthenticateKey(ports.keys, ports.projects, ports.uses, clock, new_id),
             authenticate_token=AuthenticateToken(ports.tokens, ports.users, clock, new_id),
             resolve_membership=ResolveMembership(ports.organizations, clock, new_id),

@@ -7,6 +7,7 @@ import time
 from typing import Final
 
 from entrypoints.settings import Settings
+from entrypoints.tracebacks import traceback_of
 
 # What every record has anyway: whatever else is on it was given as `extra`.
 PLAIN: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
@@ -33,11 +34,11 @@ class JsonLines(logging.Formatter):
             "time": f"{_utc(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03d}+00:00",
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _message(record),
             **_extra(record),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = _fault(record)
         # In ASCII: what some readers take for the end of a line, or a terminal obeys, is escaped.
         return json.dumps(line, default=str)
 
@@ -48,12 +49,24 @@ class ConsoleLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         extra = "".join(f" {name}={_value(value)}" for name, value in _extra(record).items())
         head = f"{_utc(record, '%H:%M:%S')} {record.levelname:<7} {record.name}"
-        trace = self.formatException(record.exc_info).split("\n") if record.exc_info else []
+        trace = _fault(record).split("\n") if record.exc_info else []
         lines = [
-            f"{head}: {_shown(record.getMessage())}{extra}",
+            f"{head}: {_shown(_message(record))}{extra}",
             *(f"    {_shown(t)}" for t in trace),
         ]
         return "\n".join(lines)
+
+
+def _message(record: logging.LogRecord) -> str:
+    text = record.getMessage()
+    # Its first line tells what happened, the others quote the task with its exception.
+    return text.partition("\n")[0] if record.name == "asyncio" else text
+
+
+def _fault(record: logging.LogRecord) -> str:
+    """What `exc_info` holds, without the messages of exceptions."""
+    error = record.exc_info[1] if record.exc_info else None
+    return "" if error is None else traceback_of(error)
 
 
 def _shown(text: str) -> str:

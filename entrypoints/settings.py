@@ -164,7 +164,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 12_000
     eval_mask: Annotated[Masking, Meta(description="secrets; secrets,pii; or off")] = "secrets"
     eval_judge_timeout_seconds: Annotated[
-        float, Meta(description="seconds from 1 to 600", ge=1, le=600)
+        float, Meta(description="seconds from 1 to 90", ge=1, le=90)
     ] = 60
     eval_judge_concurrency: Annotated[
         int, Meta(description="a whole number from 1 to 1000", ge=1, le=1_000)

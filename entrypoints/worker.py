@@ -9,13 +9,14 @@ import logging
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final
 
 from msgspec import structs
 
-from application.jobs import Job, Lane, RunDue, TargetDue, lane_of
-from application.use_cases import UseCases
+from application.jobs import Job, Jobs, Lane, RunDue, TargetDue, lane_of
+from application.use_cases import Ports, UseCases
 from domain.errors import Failure
 from domain.evaluation.run import Target
 from domain.ids import ProjectId, RunId
@@ -27,17 +28,27 @@ from entrypoints.stopping import Stop
 LOG: Final = logging.getLogger("pandaprobe.worker")
 NEEDED: Final = ("postgres", "migrations")  # Redis may come later
 SWEEP_EVERY_S: Final = 10
-STOP_MAX_S: Final = 25.0  # of a process among several
+ANNOUNCE_EVERY_S: Final = 15.0
+DRAIN_S: Final = 20.0  # for what is under way at the end; leases see to the rest
+STOP_MAX_S: Final = DRAIN_S + 5  # of a process among several
 WATCH_S: Final = 0.2  # between two looks at the processes
 
 
-def work(settings: Settings) -> int:
+type OpenPorts = Callable[[Settings, Jobs], AbstractAsyncContextManager[Ports]]
+"""Fills every port; what Redis can't be told of goes to these jobs."""
+
+
+def work(
+    settings: Settings,
+    open_ports: OpenPorts = composition.workers_ports,
+    announce_every_s: float = ANNOUNCE_EVERY_S,
+) -> int:
     """Works until SIGTERM or SIGINT. Raises CommandError, Unavailable."""
     check_servers(settings)
     logs.configure(settings)
     if settings.eval_worker_processes > 1:
         return _supervise(settings)
-    asyncio.run(_work(settings))
+    asyncio.run(_work(settings, open_ports, announce_every_s))
     return 0
 
 
@@ -64,28 +75,42 @@ def _supervise(settings: Settings) -> int:
     return 0
 
 
-async def _work(settings: Settings) -> None:
+async def _work(settings: Settings, open_ports: OpenPorts, announce_every_s: float) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    async with composition.ports(settings) as ports:
+    at_once = settings.eval_worker_concurrency
+    hands = {Lane.PLAN: 1, Lane.MEASURE: at_once, Lane.JUDGE: at_once}
+    own = composition.own_jobs()
+    async with open_ports(settings, own) as ports:
         for name in NEEDED:
             state = await ports.parts[name].check()
             if not state.ok:
                 raise CommandError(f"{name}: {state.detail}")
-        LOG.info("waiting for work")
         do = UseCases.over(ports)
-        tasks = [asyncio.create_task(again_and_again(one)) for one in upkeep(do)]
+        workbench = Workbench(
+            do.evaluation.plan_run,
+            do.evaluation.evaluate_target,
+            {lane: asyncio.Semaphore(count) for lane, count in hands.items()},
+        )
+        crew = composition.crew(settings, hands, workbench)
+        crew.start()
+        tasks = [
+            asyncio.create_task(own.work(hands, workbench)),
+            *(asyncio.create_task(again_and_again(one)) for one in upkeep(do, announce_every_s)),
+        ]
+        LOG.info("waiting for work")
         await stopping.wait()
         for task in tasks:
             task.cancel()  # what isn't committed is done again
         await asyncio.gather(*tasks, return_exceptions=True)
+        await crew.stop(DRAIN_S)
     LOG.info("stopped")
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Workbench:
     """Has one job done: finds its use case, waits for room in its lane, tells what went wrong.
 
     Never raises: what wasn't finished is found again in the database.
@@ -131,10 +156,12 @@ class Round:
     told: str  # once something was done; with how much
 
 
-def upkeep(do: UseCases) -> list[Round]:
+def upkeep(do: UseCases, announce_every_s: float) -> list[Round]:
+    announce = do.evaluation.announce_overdue
     return [
         Round("sweeping", SWEEP_EVERY_S, do.sweep_removed, "took away %d rows of what was removed"),
         Round("forgetting", SWEEP_EVERY_S, do.sweep_replies, "forgot %d replies to old writes"),
+        Round("announcing", announce_every_s, announce, "told of %d jobs that were overdue"),
     ]
 
 

@@ -8,12 +8,13 @@ from itertools import islice
 from typing import Final
 from uuid import UUID
 
-from adapters.memory.runs import counted
+from adapters.memory.runs import counted, executed
 from adapters.memory.store import MemoryStore
 from adapters.memory.work import StoredRun, Work, WorkState
 from application.evaluation.assignments import (
     ATTEMPTS_MAX,
     IN_FLIGHT_MAX,
+    LATELY,
     LEASE,
     OVERDUE_MAX,
     PLANNED_AT_ONCE,
@@ -165,8 +166,11 @@ class MemoryAssignments:
         return (stored, row) if is_held else None
 
     def _renew(self, claim: Claim, now: datetime) -> None:
-        if (held := self._held(claim)) is not None:
-            self._put(held[0].run, replace(held[1], due_at=now + LEASE))
+        if (held := self._held(claim)) is None:
+            return
+        stored, row = held
+        if row.due_at is not None and row.due_at <= now + LEASE - LATELY:
+            self._put(stored.run, replace(row, due_at=now + LEASE))
 
     def _bury(self, stored: StoredRun, row: Work, code: FailCode, now: datetime) -> None:
         self._finish(stored, row, WorkState.DEAD, code, now)
@@ -177,7 +181,8 @@ class MemoryAssignments:
         """Closes a row, and settles its run where it was the last one."""
         for score in self._open_scores(stored.run, row):
             self.store.put_score(score.measured(Failed(code), now))
-        self._put(stored.run, replace(row, state=state, due_at=None))
+        came_to = executed(self.store, stored.run, row, finished=1)
+        self._put(stored.run, replace(row, state=state, due_at=None, came_to=came_to))
         tally = counted(self.store, stored.run)
         settled = stored.run.settled(tally, now)
         if settled is not stored.run:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from adapters.memory.store import MemoryStore
-from adapters.memory.work import StoredRun, Work, WorkState, finished
+from adapters.memory.work import StoredRun, Work, WorkState
 from domain.errors import NotFound, Unavailable
 from domain.evaluation.run import (
     Assignment,
@@ -95,23 +95,40 @@ class MemoryRuns:
 
 
 def counted(store: MemoryStore, run: EvalRun) -> Tally:
-    """What the rows of a run come to now."""
+    """What the targets of a run come to now."""
     rows = store.work_of(run.project_id, run.id)
-    scores = store.scores_of_run(run.project_id, run.id)
-    executions = [Execution.of(target_of(one), one) for one in scores]
-    return Tally.of(run.metrics, finished(rows), executions)
+    return sum((_came_to(store, run, one) for one in rows), Tally())
+
+
+def _came_to(store: MemoryStore, run: EvalRun, row: Work) -> Tally:
+    if row.state is WorkState.UNPLANNED:
+        return Tally()
+    if row.state is WorkState.WAITING:
+        return Tally(pending=len(row.assignment.metrics))
+    return row.came_to or executed(store, run, row, finished=0)
+
+
+def executed(store: MemoryStore, run: EvalRun, row: Work, *, finished: int) -> Tally:
+    """What the scores of one target say now."""
+    target, metrics = row.assignment.target, row.assignment.metrics
+    known = [store.score_of(run.project_id, run.score_id(target, one)) for one in metrics]
+    scores = [Execution.of(target, one) for one in known if one is not None]
+    return Tally.of(run.metrics, finished, scores)
 
 
 def end(store: MemoryStore, stored: StoredRun, over: EvalRun, now: datetime) -> None:
     """Stores a run that is over, with nothing left to be done."""
     project, run = over.project_id, over.id
-    for score in store.scores_of_run(project, run):
+    tally = counted(store, over)
+    scores = store.scores_of_run(project, run)
+    pending = [one for one in scores if one.outcome is ScoreOutcome.PENDING]
+    for score in pending:
         store.put_score(score.cancelled(now))
-    final = counted(store, over)  # what is closed now was not evaluated
     for row in store.work_of(project, run):
-        if not row.state.is_finished:
+        if row.came_to is None:
             key = (project, run, row.assignment.target)
             store.assignments[key] = replace(row, state=WorkState.DONE, due_at=None)
+    final = replace(tally, pending=0, skipped=tally.skipped + len(pending))
     store.runs[project, run] = replace(stored, run=over, final=final)
 
 

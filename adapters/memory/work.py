@@ -1,6 +1,5 @@
 """Runs and their rows of work as the memory store keeps them, and how a run ends."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,10 +14,6 @@ class WorkState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     DEAD = "dead"
-
-    @property
-    def is_finished(self) -> bool:
-        return self in {WorkState.DONE, WorkState.DEAD}
 
     @property
     def is_in_flight(self) -> bool:
@@ -36,7 +31,11 @@ class StoredRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """One row of work. `due_at`, in flight only, is when somebody has to be told of it again."""
+    """One row of work.
+
+    `due_at`, in flight only, is when somebody has to be told of it again. `came_to` is there once
+    it is finished.
+    """
 
     assignment: Assignment
     place: int
@@ -45,7 +44,4 @@ class Work:
     run_after: datetime
     due_at: datetime | None = None
     last_code: str | None = None
-
-
-def finished(rows: Sequence[Work]) -> int:
-    return sum(one.state.is_finished for one in rows)
+    came_to: Tally | None = None

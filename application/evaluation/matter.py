@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 from typing import Final
 
+from application.evaluation.assignments import LATELY, LEASE
+from application.evaluation.circuits import HEAD_START_S
 from domain.evaluation.answer import Question
 from domain.evaluation.closeness import ComparedTexts
 from domain.evaluation.evidence import Evidence
@@ -26,15 +29,24 @@ _STEP_BYTES: Final = 1_000
 class MeasuringPolicy:
     """Within what bounds targets are measured.
 
-    `deadline_s` is for one question. With the head start of another (`Circuits`) it has to stay
-    within a lease, or the target is given to somebody else meanwhile.
+    `deadline_s` is for one question, `head_start_s` for the first of a run (see Circuits).
+    Together they have to stay within what is left of a lease at the least, or the target goes to
+    somebody else meanwhile: else ValueError.
     """
 
     evidence_tokens: int = EVIDENCE_TOKENS
     masking: Masking = Masking.SECRETS
     deadline_s: float = 60.0
+    head_start_s: float = HEAD_START_S
     metrics_at_once: int = 8  # of one target
     traces_at_once: int = 4  # of one session: so many are in memory
+
+    def __post_init__(self) -> None:
+        if timedelta(seconds=self.deadline_s + self.head_start_s) >= LEASE - LATELY:
+            raise ValueError(f"a question of {self.deadline_s} s does not fit into a lease")
+
+
+USUAL: Final = MeasuringPolicy()
 
 
 @dataclass(frozen=True)  # no slots: what was looked into is kept

@@ -175,8 +175,10 @@ class Targets(Protocol):
 class Runs(Protocol):
     """The runs of every project, seen one project at a time. What is written is durable on return.
 
-    A live run's tally is counted when it is read. That of a run that is over stays what it was at
-    that moment, whatever becomes of its scores; targets that cancelling closed aren't evaluated.
+    A target that is finished counts with what its metrics came to then, whatever becomes of its
+    scores; one that is queued or running with its scores as they are, and of one that waits for
+    that, all is pending. So a run that is over always tells the same. What cancelling closes
+    isn't evaluated, and its open scores are skipped.
     Contract of Runs: tests/contracts/test_runs.py, run against every adapter. All raise
     Unavailable.
     """

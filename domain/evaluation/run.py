@@ -71,10 +71,11 @@ class Execution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What the rows of a run come to. It is counted whenever it's asked for, and never kept.
+    """What the targets of a run, or some of them, come to.
 
     `evaluated` targets are finished, vanished ones included. The others count executions of the
-    run's own metrics; the signals that a session run computes on its way have no part in them.
+    run's own metrics; the signals that a session run computes on its way have no part in them. Of
+    a target that is finished they are what they were then, whatever becomes of its scores.
     """
 
     evaluated: int = 0
@@ -99,6 +100,16 @@ class Tally:
             failed=outcomes[ScoreOutcome.FAILED],
             skipped=outcomes[ScoreOutcome.SKIPPED],
             codes=dict(codes),
+        )
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            evaluated=self.evaluated + other.evaluated,
+            pending=self.pending + other.pending,
+            scored=self.scored + other.scored,
+            failed=self.failed + other.failed,
+            skipped=self.skipped + other.skipped,
+            codes=dict(Counter(self.codes) + Counter(other.codes)),
         )
 
     @property

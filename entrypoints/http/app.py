@@ -22,9 +22,14 @@ from entrypoints.http.controllers.organizations import OrganizationController
 from entrypoints.http.controllers.projects import ProjectController
 from entrypoints.http.controllers.public import PublicController
 from entrypoints.http.controllers.reference_pages import reference_pages
+from entrypoints.http.controllers.score_figures import ScoreFigureController
+from entrypoints.http.controllers.session_runs import SessionRunController
+from entrypoints.http.controllers.session_scores import SessionScoreController
 from entrypoints.http.controllers.sessions import SessionController
 from entrypoints.http.controllers.trace_changes import TraceChangeController
 from entrypoints.http.controllers.trace_lists import TraceListController
+from entrypoints.http.controllers.trace_runs import TraceRunController
+from entrypoints.http.controllers.trace_scores import TraceScoreController
 from entrypoints.http.controllers.traces import TraceController
 from entrypoints.http.cors import Cors
 from entrypoints.http.limits import RateLimitHeaders, RateLimits
@@ -47,6 +52,11 @@ CONTROLLERS: Final = (
     AnalyticsController,
     SessionController,
     EvaluationCatalogueController,
+    TraceRunController,
+    SessionRunController,
+    TraceScoreController,
+    SessionScoreController,
+    ScoreFigureController,
     MeController,
     OrganizationController,
     MemberController,
@@ -81,5 +91,5 @@ def create_app(
     )
     for route in (*reference_pages(document(app, config)), *cli_login_pages(config)):
         app.register(route)
-    bounded = Overload(PathSegments(RateLimitHeaders(app)))
+    bounded = Overload(PathSegments(RateLimitHeaders(app)), held_s=config.refusals_held_s)
     return RequestIds(RequestLines(SecurityHeaders(Cors(bounded, config.allowed_origins))))

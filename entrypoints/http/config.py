@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from application.use_cases import UseCases
 from entrypoints.http.limits import RateLimits
+from entrypoints.http.overload import HELD_S
 from entrypoints.http.peers import Network
 
 
@@ -22,6 +23,7 @@ class HttpConfig:
     max_body_bytes: int = 20 << 20
     max_spans: int = 5000  # of one trace as sent, and of one request that adds spans
     trusted_proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For counts
+    refusals_held_s: float = HELD_S  # before a caller who asks too often is told so
     development_token: Callable[[], str] | None = None
 
 

@@ -15,6 +15,7 @@ from domain.identity.audit import Origin
 from domain.identity.caller import Caller, Person
 from domain.limits import Decision, Limit
 from entrypoints.http.access import Colleague
+from entrypoints.http.overload import intake_of
 
 IPV6_PREFIX: Final = 64  # bits: as many addresses as one customer of a network has at least
 _DECISION: Final = "pandaprobe.rate_limit"
@@ -52,6 +53,7 @@ class RateLimits:
         decision = await self.limiter.admit(f"{route_class}:{principal}", limit)
         scope[_DECISION] = decision
         if not decision.admitted:
+            await intake_of(scope).hold()
             raise LimitExceeded(
                 f"Rate limit exceeded: {limit.count} per {limit.unit}",
                 retry_after_s=decision.retry_after_s,

@@ -179,7 +179,7 @@ class _Schemas:
         if not isinstance(schema, dict):
             return schema
         found = {name: self._published(one) for name, one in schema.items()}
-        if found.get("format") == "date-time":
+        if "type" in found:
             found.pop("anyOf", None)  # epochs are taken too, and nobody should start with them
         if "patternProperties" in found:
             found["additionalProperties"] = False  # the schema of a dict says what values it takes

@@ -129,6 +129,8 @@ class Operation[C, P, Q, B]:
             query = self.query.read(query_words(scope["query_string"], mistakes), mistakes)
         repeated = repeated_of(scope, data, mistakes) if self.documented.is_once else None
         mistakes.check()
+        if self.documented.route_class is not RouteClass.INGEST:  # those are committed together
+            await intake_of(scope).turn()
         return Given(caller, cast("P", path), cast("Q", query), cast("B", body), repeated)
 
     async def _admitted(self, request: HttpRequest, incoming: Incoming, edge: Edge) -> C:
@@ -143,7 +145,10 @@ class Operation[C, P, Q, B]:
                 await edge.rate_limits.admit(scope, RouteClass.DEFAULT, address)
             raise
         note(scope, caller=caller)
-        await edge.rate_limits.admit(scope, self.documented.route_class, principal_of(caller))
+        principal = principal_of(caller)
+        await edge.rate_limits.admit(scope, self.documented.route_class, principal)
+        if self.documented.route_class is not None:
+            await intake_of(scope).enter(principal)
         return caller
 
 

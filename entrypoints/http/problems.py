@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from domain import errors
 from entrypoints.http.request_ids import HttpRequest, request_id_of
 from entrypoints.http.transfer import JSON, compressed
+from entrypoints.tracebacks import name_of
 
 ERRORS_MAX: Final = 100  # of one request; who has more mistakes than that has one big one
 KEY_SHOWN: Final = 200  # characters of a key of the caller's in the path of a mistake
@@ -99,7 +100,9 @@ def _failure(request: HttpRequest, failure: errors.Failure) -> Response[bytes]:
         return _answer(request, status, failure.message, wait, error=failure.message)
     if isinstance(failure, errors.Unavailable):
         # The cause is an operator's business, and the caller is told none of it.
-        _log.warning("%s: %s (%s)", request_id_of(request.scope), failure, failure.__cause__)
+        cause = failure.__cause__
+        why = "" if cause is None else f" ({name_of(cause)})"
+        _log.warning("%s: %s%s", request_id_of(request.scope), failure, why)
         return _answer(
             request, status, failure.message, {"retry-after": str(failure.retry_after_s)}
         )

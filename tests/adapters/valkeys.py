@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from redis import Redis
+
 from adapters.embedded.packages import package_folder
 from adapters.embedded.process import Child, spawn
 from adapters.embedded.valkey import start_valkey
@@ -22,6 +24,11 @@ class Valkey:
     def kill(self) -> None:
         self.child.process.kill()
         self.child.process.wait()
+
+    def flush(self) -> None:
+        """It forgets everything at once."""
+        with Redis.from_url(self.url) as client:
+            client.flushall()
 
     def start_again(self) -> None:
         """At the same address and with nothing in it; it may not be ready on return."""

@@ -8,9 +8,9 @@ from adapters.memory.store import MemoryStore
 from adapters.postgres.engine import Pool
 from application.tracing.ports import Traces
 from tests.contracts import data_plane
+from tests.contracts import evaluating as evaluation
 from tests.contracts.data_plane import DataPlane
 from tests.contracts.evaluating import Evaluating
-from tests.contracts.evaluating import over_memory as evaluating_over_memory
 from tests.contracts.identities import (
     Identity,
     over_memory,
@@ -51,8 +51,12 @@ async def plane(adapter: Pool | None) -> AsyncIterator[DataPlane]:
 
 
 @pytest.fixture
-def evaluating() -> Evaluating:
-    return evaluating_over_memory()
+async def evaluating(adapter: Pool | None) -> AsyncIterator[Evaluating]:
+    if adapter is None:
+        yield evaluation.over_memory()
+        return
+    async with evaluation.over_postgres(adapter) as postgres:
+        yield postgres
 
 
 @pytest.fixture

@@ -1,16 +1,18 @@
 """The ports of evaluation over one store, and runs in a few words."""
 
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from adapters.memory.assignments import MemoryAssignments
-from adapters.memory.runs import MemoryRuns
-from adapters.memory.scores import MemorySessionScores, MemoryTraceScores
 from adapters.memory.store import MemoryStore
 from adapters.memory.targets import MemoryTargets
+from adapters.postgres.assignments import PostgresAssignments
+from adapters.postgres.engine import Pool
+from adapters.postgres.targets import PostgresTargets
 from application.evaluation.assignments import Assignments, Claim
 from application.evaluation.ports import Runs, SessionScores, Targets, TraceScores
 from application.jobs import TargetDue
@@ -110,13 +112,40 @@ def over_memory(store: MemoryStore | None = None) -> Evaluating:
     async def remove(project: ProjectId) -> None:
         store.removed[project] = NOON
 
+    return _over(
+        data_plane.over_memory(store),
+        MemoryAssignments(store, WINDOW),
+        MemoryTargets(store, SPANS_MAX),
+        remove,
+    )
+
+
+@asynccontextmanager
+async def over_postgres(pool: Pool) -> AsyncIterator[Evaluating]:
+    async def remove(project: ProjectId) -> None:
+        await pool.execute(
+            "INSERT INTO removals (project_id, removed_at, due_at) VALUES ($1, $2, $2)",
+            project, NOON,
+        )  # fmt: skip
+
+    async with data_plane.over_postgres(pool) as plane:
+        assignments = PostgresAssignments(pool, WINDOW)
+        yield _over(plane, assignments, PostgresTargets(pool, SPANS_MAX), remove)
+
+
+def _over(
+    plane: DataPlane,
+    assignments: Assignments,
+    targets: Targets,
+    remove: Callable[[ProjectId], Awaitable[None]],
+) -> Evaluating:
     return Evaluating(
-        plane=data_plane.over_memory(store),
-        trace_scores=MemoryTraceScores(store),
-        session_scores=MemorySessionScores(store),
-        runs=MemoryRuns(store),
-        assignments=MemoryAssignments(store, WINDOW),
-        targets=MemoryTargets(store, SPANS_MAX),
+        plane=plane,
+        trace_scores=plane.evaluation.trace_scores,
+        session_scores=plane.evaluation.session_scores,
+        runs=plane.evaluation.runs,
+        assignments=assignments,
+        targets=targets,
         remove=remove,
     )
 

@@ -130,6 +130,7 @@ def _known_to_nobody() -> Sequence[tuple[Judge, str, FailCode]]:
         (several, "heuristic/2", FailCode.UNKNOWN_MODEL),
         (several, "openai/tiny", FailCode.MISCONFIGURED),
         (several, "mystery", FailCode.UNKNOWN_MODEL),
+        (several, "o4-mini", FailCode.MISCONFIGURED),
         (several, "/tiny", FailCode.UNKNOWN_MODEL),
         (several, "", FailCode.UNKNOWN_MODEL),
         (ScriptedJudge(unknown=frozenset({"m"})), "m", FailCode.UNKNOWN_MODEL),

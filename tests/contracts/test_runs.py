@@ -274,7 +274,7 @@ async def test_what_a_run_came_to_stays_whatever_becomes_of_its_scores(evaluatin
     assert len(left) == 2
 
 
-async def test_until_then_it_is_counted(evaluating):
+async def test_what_a_target_came_to_stays_while_its_run_goes_on(evaluating):
     ours = project()
     run = a_run(ours, 3)
     await evaluating.begun(run, work_of(run))
@@ -283,7 +283,21 @@ async def test_until_then_it_is_counted(evaluating):
     [failed, _] = [one for one in await evaluating.scores(run) if one.code]
     await evaluating.trace_scores.change(ours, failed.id, CORRECTED, NOON, None)
     tally = (await evaluating.progress(run)).tally
-    assert tally == Tally(evaluated=1, pending=4, scored=1, failed=1, codes={"rate_limited": 1})
+    assert tally == Tally(evaluated=1, pending=4, failed=2, codes={"rate_limited": 2})
+
+
+async def test_a_target_in_flight_counts_with_its_scores_as_they_are(evaluating):
+    ours = project()
+    run = a_run(ours, 2)
+    await evaluating.begun(run, work_of(run))
+    assert (await evaluating.progress(run)).tally == Tally(pending=4)
+    claim = await evaluating.claim_next(ours)
+    assert await evaluating.assignments.record(claim, METRICS[0], BAD, NOON)
+    tally = Tally(pending=3, failed=1, codes={"rate_limited": 1})
+    assert (await evaluating.progress(run)).tally == tally
+    scores = [one for one in await evaluating.scores(run) if one.code]
+    await evaluating.trace_scores.change(ours, scores[0].id, CORRECTED, NOON, None)
+    assert (await evaluating.progress(run)).tally == Tally(pending=3, scored=1)
 
 
 async def test_targets_may_have_metrics_of_their_own(evaluating):

@@ -4,15 +4,18 @@ from typing import get_args
 
 import pytest
 
+from application.evaluation.matter import MeasuringPolicy
 from domain.evaluation.gathering import EVIDENCE_TOKENS, EVIDENCE_TOKENS_MIN
 from domain.evaluation.masking import Masking
 from entrypoints import settings
 from entrypoints.settings import Settings, SettingsError, read_settings
 
 
-def test_settings_and_the_domain_agree_on_what_can_be_masked_and_how_little_evidence_is():
-    assert {one.value for one in Masking} == set(get_args(settings.Masking.__value__))
+def test_what_settings_allow_evaluation_takes():
     assert read_settings({}).eval_evidence_tokens == EVIDENCE_TOKENS
+    assert {one.value for one in Masking} == set(get_args(settings.Masking.__value__))
+    longest = read_settings({"PANDAPROBE_EVAL_JUDGE_TIMEOUT_SECONDS": "90"})
+    assert MeasuringPolicy(deadline_s=longest.eval_judge_timeout_seconds)
     least = read_settings({"PANDAPROBE_EVAL_EVIDENCE_TOKENS": str(EVIDENCE_TOKENS_MIN)})
     assert least.eval_evidence_tokens == EVIDENCE_TOKENS_MIN
 
@@ -90,7 +93,7 @@ def test_a_switch_can_be_off(text):
         ("EVAL_WORKER_CONCURRENCY", "0", "a whole number from 1 to 256"),
         ("EVAL_WORKER_PROCESSES", "65", "a whole number from 1 to 64"),
         ("EVAL_EVIDENCE_TOKENS", "999", "a whole number from 1000 to 1000000"),
-        ("EVAL_JUDGE_TIMEOUT_SECONDS", "0", "seconds from 1 to 600"),
+        ("EVAL_JUDGE_TIMEOUT_SECONDS", "0", "seconds from 1 to 90"),
         ("EVAL_JUDGE_CONCURRENCY", "-1", "a whole number from 1 to 1000"),
         ("READY_MAX_QUEUE_AGE_SECONDS", "5m", "whole seconds from 1 to 86400"),
     ],

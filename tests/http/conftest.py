@@ -25,6 +25,8 @@ from adapters.memory.parts import FixedPart
 from adapters.memory.replies import MemoryReplies
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
+from adapters.postgres.engine import Pool
+from adapters.postgres.replies import PostgresReplies
 from application.ports import PartState, RateLimiter
 from application.use_cases import Ports, UseCases, utc_now
 from domain.identity.api_key import ALL_SCOPES, ApiKey, Scope, digest_of, secret_of
@@ -37,12 +39,17 @@ from entrypoints.http.config import HttpConfig
 from entrypoints.http.limits import RateLimits, RouteClass
 from entrypoints.http.peers import network
 from tests.builders import NOON, prices
+from tests.contracts import data_plane
 from tests.http.limited import DAY_US, Clock, Limited
 from tests.worlds import memory_evaluation
 
 ORIGIN = "https://app.example.com"
 CONFIG = HttpConfig(
-    version="9.9.9", environment="test", allowed_origins=(ORIGIN,), max_body_bytes=1 << 20
+    version="9.9.9",
+    environment="test",
+    allowed_origins=(ORIGIN,),
+    max_body_bytes=1 << 20,
+    refusals_held_s=0,
 )
 TOKEN = "a-token-of-ada"
 ADA = Claims(issuer="https://issuer.test", subject="ada", email="ada@example.com")
@@ -153,6 +160,30 @@ async def site(installed: Site) -> AsyncIterator[Site]:
 
 
 @pytest.fixture(scope="session")
+async def on_postgres(pool: Pool) -> AsyncIterator[Site]:
+    """Data in Postgres; keys, people and projects in memory."""
+    async with data_plane.over_postgres(pool) as plane:
+        kept = {one.name: getattr(plane, one.name) for one in fields(plane)}
+        yield Site(swapped=kept | {"replies": PostgresReplies(pool)})
+
+
+@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.service)])
+def kept_in(request: pytest.FixtureRequest) -> Site:
+    """A plain fixture: it may ask for another by name."""
+    name = "installed" if request.param == "memory" else "on_postgres"
+    site: Site = request.getfixturevalue(name)
+    return site
+
+
+@pytest.fixture
+async def either(kept_in: Site) -> AsyncIterator[Site]:
+    """The service with its data in memory, then in Postgres."""
+    kept_in.begin()
+    async with kept_in.http:
+        yield kept_in
+
+
+@pytest.fixture(scope="session")
 def limited_site() -> Limited:
     """Behind proxies of 10.0.0.0/8."""
     clock, limits = Clock(), dict[RouteClass, Limit]()
@@ -162,6 +193,7 @@ def limited_site() -> Limited:
         allowed_origins=(ORIGIN,),
         max_body_bytes=1 << 20,
         trusted_proxies=(network("10.0.0.0/8"),),
+        refusals_held_s=0,
     )
     site = Site(config=config, limits=limits, limiter=MemoryRateLimiter(clock))
     return Limited(site, clock, limits)

@@ -165,6 +165,40 @@ async def test_no_secret_payload_or_name_is_ever_written(site: Site, written: Wr
     assert TOKEN not in written.text
 
 
+class Faulty:
+    """Fails at a trace, and quotes it, as libraries do."""
+
+    def __init__(self, secret: str) -> None:
+        self.secret = secret
+
+    async def put(self, _project: Any, trace: Any) -> None:
+        cause = KeyError(self.secret)
+        cause.add_note(str(trace))
+        raise ExceptionGroup(f"{trace}", [ValueError(trace.input)]) from cause
+
+    async def get(self, *_: Any) -> None:
+        raise Unavailable("The database is away") from RuntimeError(f"{CANARY} {self.secret}")
+
+
+async def test_a_fault_tells_its_place_and_nothing_that_it_was_about(written: Written) -> None:
+    faulty = Faulty("")
+    site = Site(swapped={"traces": faulty})
+    async with site.http:
+        head = site.headers()
+        faulty.secret = head["x-api-key"]
+        body = a_trace(**dict.fromkeys(("name", "session_id", "input", "output"), CANARY))
+        stored = await site.http.post("/traces", headers=head, json=body)
+        read = await site.http.get(f"/traces/{uuid.uuid4()}", headers=head)
+    assert [stored.status_code, read.status_code] == [500, 503]
+    for text in (stored.text, read.text, written.text):
+        assert CANARY not in text
+        assert head["x-api-key"] not in text
+    assert "Unexpected fault in request" in written.text
+    assert "ExceptionGroup" in written.text
+    assert "in put" in written.text
+    assert "The database is away (RuntimeError)" in written.text
+
+
 def formed(form: type[logging.Formatter], message: str, value: str, *, fault: bool) -> str:
     record = logging.makeLogRecord({"name": "a", "levelname": "INFO", "msg": message})
     record.said = value

@@ -30,70 +30,63 @@ ADVICE: Final = "narrow date_from and date_to"
 HISTORY_ADVICE: Final = "ask for fewer with limit"
 
 _TABLES: Final = {TargetType.TRACE: "trace_scores", TargetType.SESSION: "session_scores"}
-# Which kinds of judge can't be mixed: see `comparable`.
-_KIND: Final = f"CASE WHEN judge_kind IN ('{HEURISTIC}', '{MODEL}') THEN judge_kind END"
+# The kind of the newest number of a name, where it is of one that can't be mixed with another: see
+# `comparable`.
 _NEWEST: Final = f"""
 SELECT judge_kind FROM {{table}}
 WHERE {OF_PROJECT} AND name = {{name}} AND {{within}} AND number IS NOT NULL
   AND judge_kind IN ('{HEURISTIC}', '{MODEL}')
 ORDER BY created_at DESC, id DESC LIMIT 1
 """
-# Where one kind is there alone nobody has to look which is the newest.
-_TOLD: Final = f"CASE WHEN count(DISTINCT kind) < 2 THEN min(kind) ELSE ({_NEWEST}) END"
-# Numbers are counted by their value: a judge's have 4 decimals, and there are few.
+_OTHER: Final = (
+    f"CASE newest WHEN '{MODEL}' THEN '{HEURISTIC}' WHEN '{HEURISTIC}' THEN '{MODEL}' END"
+)
+_COMPARED: Final = "coalesce(judge_kind <> other, true)"
+# From one name to the next, and of each what lies within the bounds: both by one index.
 SUMMARIES: Final = f"""
-WITH tallied AS MATERIALIZED (
-  SELECT name, number, CASE WHEN number IS NOT NULL THEN {_KIND} END AS kind, outcome,
-         count(*) AS scores, max(created_at) AS latest_at
-  FROM {{table}} WHERE {OF_PROJECT} AND {{within}} GROUP BY 1, 2, 3, 4
-), told AS MATERIALIZED (
-  SELECT name, sum(scores) FILTER (WHERE outcome = '{ScoreOutcome.SCORED}') AS scored,
-         sum(scores) FILTER (WHERE outcome = '{ScoreOutcome.FAILED}') AS failed,
-         max(latest_at) AS latest_at, {
-    _TOLD.format(table="{table}", name="tallied.name", within="{within}")
-} AS judge_kind
-  FROM tallied GROUP BY name
-), upto AS (
-  SELECT name, number, sum(scores) AS scores,
-         sum(sum(scores)) OVER (PARTITION BY name ORDER BY number) AS upto
-  FROM tallied JOIN told USING (name)
-  WHERE number IS NOT NULL AND (kind IS NULL OR kind = told.judge_kind)
-  GROUP BY name, number
-), counted AS (
-  SELECT *, sum(scores) OVER (PARTITION BY name) AS numbers FROM upto
-), figures AS (
-  SELECT name, sum(number * scores) / sum(scores) AS mean, min(number) AS least,
-         max(number) AS most, min(number) FILTER (WHERE upto > div(numbers - 1, 2)) AS below,
-         min(number) FILTER (WHERE upto > div(numbers, 2)) AS above
-  FROM counted GROUP BY name
+WITH RECURSIVE names AS (
+  (SELECT name FROM {{table}} WHERE {OF_PROJECT} ORDER BY name LIMIT 1)
+  UNION ALL
+  SELECT (
+    SELECT name FROM {{table}} WHERE {OF_PROJECT} AND name > names.name ORDER BY name LIMIT 1
+  ) FROM names WHERE names.name IS NOT NULL
 )
-SELECT name, mean, least, most, below + (above - below) / 2 AS median,
-       coalesce(scored, 0)::bigint AS scored, coalesce(failed, 0)::bigint AS failed, latest_at,
-       judge_kind
-FROM told LEFT JOIN figures USING (name) ORDER BY name
+SELECT names.name, newest AS judge_kind, figures.* FROM names
+CROSS JOIN LATERAL (SELECT ({_NEWEST.replace("{name}", "names.name")}) AS newest OFFSET 0) AS told
+CROSS JOIN LATERAL (SELECT {_OTHER} AS other OFFSET 0) AS left_out
+CROSS JOIN LATERAL (
+  SELECT avg(number) FILTER (WHERE is_compared) AS mean,
+         min(number) FILTER (WHERE is_compared) AS least,
+         max(number) FILTER (WHERE is_compared) AS most,
+         percentile_cont(0.5) WITHIN GROUP (ORDER BY number) FILTER (WHERE is_compared) AS median,
+         count(*) FILTER (WHERE outcome = '{ScoreOutcome.SCORED}') AS scored,
+         count(*) FILTER (WHERE outcome = '{ScoreOutcome.FAILED}') AS failed,
+         max(created_at) AS latest_at
+  FROM (
+    SELECT number, outcome, created_at, {_COMPARED} AS is_compared FROM {{table}}
+    WHERE {OF_PROJECT} AND name = names.name AND {{within}} OFFSET 0
+  ) AS of_name
+  HAVING count(*) > 0
+) AS figures
+ORDER BY names.name
 """
-# The numbers of one name that may be averaged, by one thing that they have in common.
-_COMPARED: Final = f"""
-WITH tallied AS MATERIALIZED (
-  SELECT {{by}} AS by, {_KIND} AS kind, sum(number) AS total, count(*) AS count FROM {{table}}
-  WHERE {OF_PROJECT} AND name = {{name}} AND {{within}} AND number IS NOT NULL GROUP BY 1, 2
-), compared AS (
-  SELECT by, sum(total) AS total, sum(count)::bigint AS count FROM tallied
-  WHERE kind IS NULL OR kind = (SELECT {_TOLD} FROM tallied)
-  GROUP BY by
-)
+# The numbers of one name that may be averaged.
+_NUMBERS: Final = f"""
+{{table}} CROSS JOIN (
+  SELECT {_OTHER} AS other FROM (SELECT ({_NEWEST}) AS newest OFFSET 0) AS told OFFSET 0
+) AS left_out
+WHERE {OF_PROJECT} AND name = {{name}} AND {{within}} AND number IS NOT NULL AND {_COMPARED}
 """
 TREND: Final = f"""
-{_COMPARED.replace("{by}", "date_trunc({granularity}, created_at)")}
-SELECT by AS bucket, total / count AS mean, count FROM compared
-ORDER BY 1 LIMIT {BUCKETS_MAX + 1}
+SELECT date_trunc({{granularity}}, created_at) AS bucket, avg(number) AS mean, count(*) AS count
+FROM {_NUMBERS} GROUP BY 1 ORDER BY 1 LIMIT {BUCKETS_MAX + 1}
 """
-# As the number is written: `part_of` says why.
+# As the number is written, which `part_of` explains; each number once, since writing takes long.
 DISTRIBUTION: Final = f"""
-{_COMPARED.replace("{by}", "number")}
-SELECT least(floor(by::text::numeric * {{parts}}::int)::int + 1, {{parts}}::int) AS part,
+SELECT least(floor(number::text::numeric * {{parts}}::int)::int + 1, {{parts}}::int) AS part,
        sum(count)::bigint AS count
-FROM compared GROUP BY 1 ORDER BY 1
+FROM (SELECT number, count(*) AS count FROM {_NUMBERS} GROUP BY number) AS counted
+GROUP BY 1 ORDER BY 1
 """
 HISTORY: Final = f"""
 SELECT name, number, run_id, created_at, outcome FROM session_scores

@@ -12,23 +12,22 @@ from domain.evaluation.answer import Answer, JudgeRefused
 from domain.evaluation.catalogue import measured
 from domain.evaluation.closeness import COHERENCE, HASH_EMBEDDER, ComparedTexts
 from domain.evaluation.metric import JudgeKind, Metric, Way
+from domain.evaluation.models import provider_of
 from domain.evaluation.outcome import Failed, Outcome, Scored, Skipped
 from domain.evaluation.particulars import particulars
 from domain.evaluation.text import Vector, cosine
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
-    """Finds what a metric of a trace comes to, with the marks that its score carries.
-
-    Raises JudgeUnavailable where it may succeed later.
-    """
+class Measuring:
+    """Finds what a metric of a trace comes to, with the marks that its score carries."""
 
     judge: Judge
     embedder: Embedder
     circuits: Circuits
 
-    async def __call__(self, metric: Metric, matter: Matter) -> Outcome:
+    async def outcome(self, metric: Metric, matter: Matter) -> Outcome:
+        """Raises JudgeUnavailable where it may succeed later."""
         try:
             match metric.way:
                 case Way.MEASURED:
@@ -62,8 +61,10 @@ class Measure:
         if (ruled := await matter.seen(lambda it: _ruled(metric, it))) is not None:
             return ruled
         question = await matter.seen(lambda it: it.question(metric))
-        provider = matter.run.model.partition("/")[0]
-        answer = await self.circuits.ask(matter.run.id, provider, lambda: self.judge.ask(question))
+        run = matter.run
+        answer = await self.circuits.ask(
+            run.id, provider_of(run.model), lambda: self.judge.ask(question)
+        )
         return await matter.seen(lambda it: _answered(metric, it, answer))
 
     # --- embedded ---
