@@ -7,6 +7,7 @@ from piccolo.columns import (
     UUID,
     Array,
     BigInt,
+    Boolean,
     Bytea,
     DoublePrecision,
     Integer,
@@ -104,6 +105,28 @@ class EvalJobRow(Table, tablename="eval_jobs"):
     updated_at = Timestamptz()
 
 
+class MonitorRow(Table, tablename="monitors"):
+    project_id = UUID(primary_key=True)
+    id = UUID()
+    name = Text()
+    target_type = Text()
+    metrics = Array(base_column=Text())
+    selection = JSON()
+    signal_weights = JSON()
+    sampling_rate = DoublePrecision()
+    model = Text(null=True, default=None)
+    cadence = Text()
+    only_if_changed = Boolean()
+    status = Text()
+    last_run_at = Timestamptz(null=True, default=None)
+    last_run_id = UUID(null=True, default=None)
+    next_run_at = Timestamptz(null=True, default=None)
+    looked_at = Timestamptz(null=True, default=None)
+    looked_at_trace = UUID(null=True, default=None)
+    created_at = Timestamptz()
+    updated_at = Timestamptz()
+
+
 class JudgeVerdictRow(Table, tablename="judge_verdicts"):
     project_id = UUID(primary_key=True)
     key = Bytea()
@@ -151,6 +174,7 @@ EVALUATION: Final = (
     SessionScoreRow,
     EvalRunRow,
     EvalJobRow,
+    MonitorRow,
     JudgeVerdictRow,
     JudgeCallRow,
     ReplyRow,
