@@ -1,11 +1,13 @@
 """The memory 'database': dicts of frozen values, each by its primary key."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from adapters.memory.work import StoredRun, Work
 from application.ports import Reply, Turn
+from domain.evaluation.monitor import Monitor
 from domain.evaluation.run import Target
 from domain.evaluation.score import Score, SessionScore, TraceScore
 from domain.identity.api_key import ApiKey
@@ -18,6 +20,7 @@ from domain.ids import (
     ApiKeyId,
     AuditEntryId,
     InvitationId,
+    MonitorId,
     OrganizationId,
     ProjectId,
     RunId,
@@ -38,11 +41,25 @@ class KnownAttempt:
     expires_at: datetime
 
 
+class Stamped[K, V](dict[K, V]):
+    """Knows by `clock` when each value was last put that is another than before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self.written_at: dict[K, datetime] = {}
+
+    def __setitem__(self, key: K, value: V) -> None:
+        if key not in self or self[key] != value:
+            self.written_at[key] = self.clock()
+        super().__setitem__(key, value)
+
+
 @dataclass(slots=True)
 class MemoryStore:
     """For one process and one event loop: no method of an adapter awaits halfway."""
 
-    traces: dict[tuple[ProjectId, TraceId], Trace] = field(default_factory=dict)
+    traces: Stamped[tuple[ProjectId, TraceId], Trace] = field(default_factory=Stamped)
     organizations: dict[OrganizationId, Organization] = field(default_factory=dict)
     projects: dict[ProjectId, Project] = field(default_factory=dict)
     memberships: dict[tuple[OrganizationId, UserId], Membership] = field(default_factory=dict)
@@ -57,6 +74,7 @@ class MemoryStore:
     session_scores: dict[tuple[ProjectId, ScoreId], SessionScore] = field(default_factory=dict)
     runs: dict[tuple[ProjectId, RunId], StoredRun] = field(default_factory=dict)
     assignments: dict[tuple[ProjectId, RunId, Target], Work] = field(default_factory=dict)
+    monitors: dict[tuple[ProjectId, MonitorId], Monitor] = field(default_factory=dict)
     replies: dict[tuple[ProjectId, str, str], KnownAttempt] = field(default_factory=dict)
 
     def traces_of(self, project: ProjectId) -> list[Trace]:
@@ -114,3 +132,6 @@ class MemoryStore:
         keys = [key for key in self.assignments if key[:2] == (project, run)]
         ours = [self.assignments[key] for key in keys if project not in self.removed]
         return sorted(ours, key=lambda one: one.place)
+
+    def monitor_of(self, project: ProjectId, monitor: MonitorId) -> Monitor | None:
+        return None if project in self.removed else self.monitors.get((project, monitor))

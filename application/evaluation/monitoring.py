@@ -10,7 +10,7 @@ from domain.evaluation.run import Assignment, EvalRun, RunProgress, Target
 from domain.ids import MonitorId, ProjectId
 from domain.page import Page, Window
 
-DUE_MAX: Final = 1_000  # monitors of one look; the longest due come first
+DUE_MAX: Final = 1_000  # monitors of one look
 LEADER_GONE: Final = UNHEARD  # within it another scheduler goes on
 
 
@@ -22,7 +22,10 @@ class Monitors(Protocol):
     """
 
     async def create(self, monitor: Monitor) -> Monitor:
-        """Stores it; where there's one of its id, that one. Raises Invalid."""
+        """Stores it; where there's one of its id, that one.
+
+        Raises Invalid for what can't be stored, Unavailable where the project was removed.
+        """
         ...
 
     async def get(self, project: ProjectId, monitor: MonitorId) -> Monitor:
@@ -54,8 +57,11 @@ class Monitors(Protocol):
         """What it has run, newest first. Raises NotFound."""
         ...
 
-    async def due(self, now: datetime) -> Sequence[Monitor]:
-        """The ACTIVE monitors of all projects whose slot has come, by it; at most DUE_MAX."""
+    async def due(self, now: datetime, after: Monitor | None = None) -> Sequence[Monitor]:
+        """The ACTIVE monitors of all projects whose slot has come, the longest due first.
+
+        At most DUE_MAX; where there are more, those after the last of them are asked for next.
+        """
         ...
 
     async def fired(
@@ -64,7 +70,8 @@ class Monitors(Protocol):
         """Stores what became of a monitor and the run it made, in one transaction, or nothing.
 
         Only where it is still as `before`: whoever edits, pauses, deletes or fires it meanwhile
-        goes first, and False is the answer. So a slot is used once, however many look.
+        goes first, and False is the answer. So a slot is used once, however many look. False also
+        where there is a run of that id.
         """
         ...
 
@@ -76,10 +83,11 @@ class Changed(Protocol):
     of Changed: tests/contracts/test_changed.py, run against every adapter. All raise Unavailable.
     """
 
-    async def edge(self, now: datetime) -> Watermark:
+    async def edge(self) -> Watermark:
         """How far one can look: nothing before it will ever be written any more.
 
-        SETTLING before `now`, or earlier while writes that began before are under way.
+        SETTLING before now by the clock that stamps what is written, or earlier while writes that
+        began before are under way.
         """
         ...
 
@@ -93,7 +101,8 @@ class Changed(Protocol):
     ) -> Sequence[Target]:
         """Of what `selection` admits that was written after one mark and not after the other.
 
-        A session was written when the last of its traces was; it is judged by all of its
+        Of a trace its last write counts, and one that changes nothing is none. A session counts
+        by any of its traces, selected or not; whether it is admitted is judged by all of its
         selected ones. Ascending, the first `most` + 1. None is from the beginning.
         """
         ...
@@ -102,7 +111,9 @@ class Changed(Protocol):
 class Leadership(Protocol):
     """One of many processes does what one alone should do.
 
-    Contract of Leadership: tests/contracts/test_leadership.py, run against every adapter.
+    It saves work and no more: two that lead for a moment, as after a break of the network, have
+    to be harmless. Contract of Leadership: tests/contracts/test_leadership.py, run against every
+    adapter.
     """
 
     async def is_ours(self) -> bool:
