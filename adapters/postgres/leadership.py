@@ -28,7 +28,9 @@ SET LOCAL tcp_keepalives_interval = 5;
 SET LOCAL tcp_keepalives_count = 3
 """
 TAKE: Final = "SELECT pg_try_advisory_xact_lock($1)"
-IS_OPEN: Final = "SELECT true"  # it isn't, once anything went wrong in it
+# It isn't open, once anything went wrong in it. Said in the simple protocol, it leaves no snapshot
+# behind, as it does away with that of the statement before it.
+IS_OPEN: Final = "SELECT"
 
 
 @dataclass(slots=True)
@@ -55,7 +57,8 @@ class PostgresLeadership:
 
     async def _asked(self) -> bool:
         if self._held is not None:
-            return await _is_so(self._held, IS_OPEN)
+            await self._held.execute(IS_OPEN)
+            return True
         self._held = await asyncpg.connect(
             self.url,
             timeout=CONNECT_TIMEOUT_S,
@@ -63,7 +66,9 @@ class PostgresLeadership:
             server_settings={"application_name": LEADER},
         )
         await self._held.execute(BEGIN)
-        return await _is_so(self._held, TAKE, self.key)
+        is_ours: bool = await self._held.fetchval(TAKE, self.key)
+        await self._held.execute(IS_OPEN)
+        return is_ours
 
     async def close(self) -> None:
         """Lets others lead. Never raises, and takes CLOSE_TIMEOUT_S at most."""
@@ -72,11 +77,3 @@ class PostgresLeadership:
             with contextlib.suppress(Exception):
                 await held.close(timeout=CLOSE_TIMEOUT_S)
             held.terminate()
-
-
-async def _is_so(
-    connection: "asyncpg.Connection[asyncpg.Record]", sql: str, *values: object
-) -> bool:
-    # All rows: what is fetched in part keeps its snapshot until the transaction ends.
-    [row] = await connection.fetch(sql, *values)
-    return bool(row[0])
