@@ -85,6 +85,7 @@ class EvalRunRow(Table, tablename="eval_runs"):
     codes = JSON(null=True, default=None)
     cancelled_at = Timestamptz(null=True, default=None)
     announced_at = Timestamptz()
+    assessed_at = Timestamptz(null=True, default=None)
 
 
 class EvalJobRow(Table, tablename="eval_jobs"):
@@ -125,6 +126,59 @@ class MonitorRow(Table, tablename="monitors"):
     looked_at_trace = UUID(null=True, default=None)
     created_at = Timestamptz()
     updated_at = Timestamptz()
+
+
+class AlertRow(Table, tablename="alerts"):
+    project_id = UUID(primary_key=True)
+    id = UUID()
+    monitor_id = UUID()
+    metric = Text()
+    figure = Text()
+    threshold = DoublePrecision()
+    clear_at = DoublePrecision()
+    samples_min = Integer()
+    breaches = Integer()
+    recoveries = Integer()
+    state = Text()
+    since = Timestamptz()
+    in_a_row = Integer()
+    value = DoublePrecision(null=True, default=None)
+    created_at = Timestamptz()
+
+
+class AlertChangeRow(Table, tablename="alert_changes"):
+    project_id = UUID(primary_key=True)
+    id = UUID()
+    monitor_id = UUID()
+    alert_id = UUID()
+    run_id = UUID(null=True, default=None)
+    before = Text()
+    after = Text()
+    value = DoublePrecision(null=True, default=None)
+    at = Timestamptz()
+
+
+class WebhookRow(Table, tablename="webhooks"):
+    project_id = UUID(primary_key=True)
+    id = UUID()
+    url = Text()
+    secret = Bytea()
+    created_at = Timestamptz()
+
+
+class AlertDeliveryRow(Table, tablename="alert_deliveries"):
+    project_id = UUID(primary_key=True)
+    id = UUID()
+    webhook_id = UUID()
+    change_id = UUID(null=True, default=None)
+    body = Bytea()
+    attempts = Integer()
+    status = Integer(null=True, default=None)
+    error = Text(null=True, default=None)
+    next_attempt_at = Timestamptz(null=True, default=None)
+    delivered_at = Timestamptz(null=True, default=None)
+    held_until = Timestamptz(null=True, default=None)
+    created_at = Timestamptz()
 
 
 class JudgeVerdictRow(Table, tablename="judge_verdicts"):
@@ -175,6 +229,10 @@ EVALUATION: Final = (
     EvalRunRow,
     EvalJobRow,
     MonitorRow,
+    AlertRow,
+    AlertChangeRow,
+    WebhookRow,
+    AlertDeliveryRow,
     JudgeVerdictRow,
     JudgeCallRow,
     ReplyRow,
