@@ -60,6 +60,8 @@ class MemoryMonitors:
             if stored.run.monitor_id == monitor:
                 free = replace(stored, run=replace(stored.run, monitor_id=None))
                 self.store.runs[project, stored.run.id] = free
+        for alert in self.store.alerts_of(project, monitor):
+            self.store.drop_alert(project, alert.id)
         del self.store.monitors[project, monitor]
         return True
 

@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from uuid import UUID
 
 from adapters.memory.work import StoredRun, Work
+from application.evaluation.alerting import Alert, AlertChange, Delivery, Webhook
 from application.ports import Reply, Turn
 from domain.evaluation.monitor import Monitor
 from domain.evaluation.run import Target
@@ -75,6 +77,12 @@ class MemoryStore:
     runs: dict[tuple[ProjectId, RunId], StoredRun] = field(default_factory=dict)
     assignments: dict[tuple[ProjectId, RunId, Target], Work] = field(default_factory=dict)
     monitors: dict[tuple[ProjectId, MonitorId], Monitor] = field(default_factory=dict)
+    assessed: set[tuple[ProjectId, RunId]] = field(default_factory=set)
+    alerts: dict[tuple[ProjectId, UUID], Alert] = field(default_factory=dict)
+    alert_changes: dict[tuple[ProjectId, UUID], AlertChange] = field(default_factory=dict)
+    webhooks: dict[tuple[ProjectId, UUID], Webhook] = field(default_factory=dict)
+    deliveries: dict[tuple[ProjectId, UUID], Delivery] = field(default_factory=dict)
+    deliveries_held: dict[tuple[ProjectId, UUID], datetime] = field(default_factory=dict)
     replies: dict[tuple[ProjectId, str, str], KnownAttempt] = field(default_factory=dict)
 
     def traces_of(self, project: ProjectId) -> list[Trace]:
@@ -135,3 +143,21 @@ class MemoryStore:
 
     def monitor_of(self, project: ProjectId, monitor: MonitorId) -> Monitor | None:
         return None if project in self.removed else self.monitors.get((project, monitor))
+
+    def alerts_of(self, project: ProjectId, monitor: MonitorId) -> list[Alert]:
+        """In the order in which they were made."""
+        if project in self.removed:
+            return []
+        ours = [one for (of, _), one in self.alerts.items() if of == project]
+        found = [one for one in ours if one.monitor_id == monitor]
+        return sorted(found, key=lambda one: (one.created_at, one.id))
+
+    def drop_alert(self, project: ProjectId, alert: UUID) -> None:
+        """Removes an alert that is there, with its changes."""
+        del self.alerts[project, alert]
+        for key, change in [*self.alert_changes.items()]:
+            if key[0] == project and change.alert_id == alert:
+                del self.alert_changes[key]
+
+    def webhook_of(self, project: ProjectId, webhook: UUID) -> Webhook | None:
+        return None if project in self.removed else self.webhooks.get((project, webhook))

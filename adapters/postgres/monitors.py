@@ -7,12 +7,13 @@ from typing import Final
 
 from adapters.postgres.engine import OF_PROJECT, Connection, Pool
 from adapters.postgres.monitor_rows import MONITOR_COLUMNS, monitor_of, monitor_row
-from adapters.postgres.reading.fragments import Parameters, Sql
-from adapters.postgres.reading.ordered import Found, Ordered, Where
+from adapters.postgres.reading.fragments import Sql
+from adapters.postgres.reading.newest import newest_first, page_of
 from adapters.postgres.reading.snapshots import READ_TIMEOUT_S, reading, snapshot
 from adapters.postgres.run_rows import RUN_COLUMNS, TALLY_COLUMNS
 from adapters.postgres.runs import STEP
 from adapters.postgres.working.counting import progress
+from adapters.postgres.working.dropping import drop_alerts
 from adapters.postgres.working.planning import store
 from adapters.postgres.working.settling import transaction
 from adapters.postgres.working.upkeep import HERE
@@ -81,10 +82,10 @@ class PostgresMonitors:
     async def page(
         self, project: ProjectId, status: MonitorStatus | None, window: Window
     ) -> Page[Monitor]:
-        ordered = _by_creation(project, "monitors", MONITOR_COLUMNS, window)
+        ordered = newest_first(project, "monitors", MONITOR_COLUMNS, window)
         where = [] if status is None else [Sql("status = {}", (status,))]
         async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
-            found = await _newest(connection, ordered, where)
+            found = await page_of(connection, ordered, where)
         shown = [monitor_of(row) for row in found.rows[: window.limit]]
         has_more = len(found.rows) > len(shown)
         return Page(
@@ -113,15 +114,16 @@ class PostgresMonitors:
             await connection.execute(LOCK, project, monitor)
             while await _free_runs(connection, project, monitor):
                 pass
+            await drop_alerts(connection, project, monitor)
             return await connection.execute(DELETE, project, monitor) == "DELETE 1"
 
     async def runs(
         self, project: ProjectId, monitor: MonitorId, window: Window
     ) -> Page[RunProgress]:
-        ordered = _by_creation(project, "eval_runs", (*RUN_COLUMNS, *TALLY_COLUMNS), window)
+        ordered = newest_first(project, "eval_runs", (*RUN_COLUMNS, *TALLY_COLUMNS), window)
         async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
             await _read(connection, READ, project, monitor)
-            found = await _newest(connection, ordered, [Sql("monitor_id = {}", (monitor,))])
+            found = await page_of(connection, ordered, [Sql("monitor_id = {}", (monitor,))])
             shown = await progress(connection, project, found.rows[: window.limit])
         has_more = len(found.rows) > len(shown)
         last = shown[-1].run if has_more else None
@@ -162,24 +164,3 @@ async def _read(
 async def _free_runs(connection: Connection, project: ProjectId, monitor: MonitorId) -> bool:
     """Frees some of its runs; whether there were any."""
     return await connection.execute(FREE_RUNS, project, monitor, STEP) != "UPDATE 0"
-
-
-async def _newest(connection: Connection, ordered: Ordered, where: Sequence[Sql]) -> Found:
-    """A page of what all of `where` admits."""
-    p = Parameters([ordered.project])
-    counting = f"SELECT count(*) FROM {ordered.table} WHERE {OF_PROJECT}"
-    total: int = await connection.fetchval(" AND ".join([counting, *p.all_of(where)]), *p.values)
-    return await ordered.matching(connection, Where(served=where, among=total, total=total))
-
-
-def _by_creation(project: ProjectId, table: str, columns: Sequence[str], window: Window) -> Ordered:
-    """Newest first."""
-    return Ordered(
-        project=project,
-        table=table,
-        id="id",
-        value="created_at",
-        columns=columns,
-        down=True,
-        window=window,
-    )

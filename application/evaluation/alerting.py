@@ -1,21 +1,22 @@
 """The ports of alerts: what is watched, what has changed, and whom to tell."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from domain.evaluation.alert import AlertRule, AlertState, Measured, Watch
+from domain.evaluation.run import TargetType
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, Window
 
 WEBHOOKS_MAX: Final = 20  # of one project
-DELIVERIES_AT_ONCE: Final = 100
-DELIVERY_ATTEMPTS_MAX: Final = 10
-DELIVERY_WAIT_MIN: Final = timedelta(seconds=5)  # doubled with every attempt
-DELIVERY_WAIT_MAX: Final = timedelta(hours=6)
 RUNS_BEFORE: Final = 5  # that a drop is a drop against
+ENDED_AT_ONCE: Final = 100
+DELIVERIES_AT_ONCE: Final = 100
+DELIVERIES_OF_ONE: Final = 5  # at once to one webhook: one that is slow leaves room for others
+DELIVERY_HELD: Final = timedelta(minutes=1)  # longer than any attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +80,48 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class EndedRun:
-    """A run of a monitor that is over, and not looked at by its alerts yet."""
+    """A run of a monitor that has ended by itself, and that alerts haven't looked at yet."""
 
     project: ProjectId
     monitor: MonitorId
     run: RunId
+    of: TargetType
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A change, and what every webhook of its project is sent."""
+
+    change: AlertChange
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """An alert as it stands after a run, with a notice where it turned."""
+
+    alert: Alert
+    notice: Notice | None = None
+
+
+def deliveries_of(notice: Notice, webhooks: Sequence[Webhook], now: datetime) -> list[Delivery]:
+    """What each webhook is sent of a notice; the ids are derived, and so once the same."""
+    return [
+        Delivery(
+            id=uuid5(notice.change.id, str(one.id)),
+            project_id=one.project_id,
+            webhook_id=one.id,
+            change_id=notice.change.id,
+            body=notice.body,
+            next_attempt_at=now,
+            created_at=now,
+        )
+        for one in webhooks
+    ]
+
+
+type Assess = Callable[[Sequence[Alert]], Sequence[Assessed]]
+"""How alerts stand after a run: a pure function, called once at most."""
 
 
 class Alerts(Protocol):
@@ -115,19 +153,26 @@ class Alerts(Protocol):
         ...
 
     async def ended(self) -> Sequence[EndedRun]:
-        """Runs of monitors with alerts that are over and not looked at, the oldest first."""
+        """Runs of monitors that were not looked at, the first to end first; ENDED_AT_ONCE at most.
+
+        Whether or not there are alerts: one that is made later begins with what ends later. A run
+        that was cancelled says nothing of what it measures, and is none of them.
+        """
         ...
 
-    async def measured(self, ended: EndedRun, metric: str) -> Sequence[Measured]:
-        """What it came to in a metric, and then what up to RUNS_BEFORE runs before it did."""
+    async def measured(self, ended: EndedRun, metric: str, threshold: float) -> Sequence[Measured]:
+        """What it came to in a metric, and then what up to RUNS_BEFORE runs before it did.
+
+        Of its monitor, the newest first; cancelled ones are passed by.
+        """
         ...
 
-    async def turned(
-        self, ended: EndedRun, alerts: Sequence[Alert], changes: Sequence[AlertChange]
-    ) -> bool:
-        """Stores how the alerts stand after a run, what changed, and a delivery for each webhook.
+    async def assess(self, ended: EndedRun, assess: Assess, now: datetime) -> bool:
+        """Stores how the alerts of a monitor stand after a run, and notices, in one transaction.
 
-        In one transaction, once for each run: False where it was looked at before.
+        A notice is a change, and a delivery for every webhook of the project, due now. Each run is
+        looked at once, however many try: False, and nothing is stored, where it was looked at
+        before, or where it or its monitor is gone. Alerts don't change meanwhile.
         """
         ...
 
@@ -140,29 +185,37 @@ class Webhooks(Protocol):
     """
 
     async def create(self, webhook: Webhook) -> Webhook:
-        """As `Alerts.create`; Invalid beyond WEBHOOKS_MAX of one project."""
+        """Stores it; where there's one of its id, that one.
+
+        Raises Invalid beyond WEBHOOKS_MAX of one project.
+        """
         ...
 
-    async def all(self, project: ProjectId) -> Sequence[Webhook]: ...
+    async def all(self, project: ProjectId) -> Sequence[Webhook]:
+        """By creation, at most WEBHOOKS_MAX."""
+        ...
 
     async def delete(self, project: ProjectId, webhook: UUID) -> bool:
-        """Whether there was one. What it wasn't told yet isn't told any more."""
+        """Whether there was one. Its deliveries go along: what wasn't sent yet never is."""
         ...
 
     async def deliver(self, delivery: Delivery) -> None:
-        """Stores a message for a webhook that is there, to be sent. Raises NotFound."""
+        """Stores a message for a webhook that is there, once for each id. Raises NotFound."""
         ...
 
     async def deliveries(self, project: ProjectId, webhook: UUID, window: Window) -> Page[Delivery]:
         """Newest first. Raises NotFound."""
         ...
 
-    async def due(self, now: datetime) -> Sequence[tuple[Delivery, Webhook]]:
-        """Messages whose turn it is, DELIVERIES_AT_ONCE at most; for a minute nobody else's."""
+    async def due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
+        """Messages whose turn it is, the longest due first; for DELIVERY_HELD nobody else's.
+
+        At most `most`, and at most DELIVERIES_OF_ONE to one webhook that are held by anybody.
+        """
         ...
 
     async def attempted(self, delivery: Delivery) -> None:
-        """Stores how an attempt went."""
+        """Stores how an attempt went; nobody holds it then. Nothing where it is gone."""
         ...
 
 

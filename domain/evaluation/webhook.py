@@ -115,5 +115,7 @@ def wait_after(attempts: int, chance: float) -> timedelta | None:
     """
     if attempts >= DELIVERY_ATTEMPTS_MAX:
         return None
-    full = min(DELIVERY_WAIT_MIN * DELIVERY_WAIT_GROWTH ** (attempts - 1), DELIVERY_WAIT_MAX)
+    full: timedelta = min(
+        DELIVERY_WAIT_MIN * DELIVERY_WAIT_GROWTH ** (attempts - 1), DELIVERY_WAIT_MAX
+    )
     return full * (1 - chance / 4)

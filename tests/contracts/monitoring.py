@@ -7,11 +7,15 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
+from adapters.memory.alerts import MemoryAlerts, MemoryWebhooks
 from adapters.memory.monitors import MemoryChanged, MemoryMonitors
 from adapters.memory.store import MemoryStore
+from adapters.postgres.alerts import PostgresAlerts
 from adapters.postgres.changed import PostgresChanged
 from adapters.postgres.engine import Pool
 from adapters.postgres.monitors import PostgresMonitors
+from adapters.postgres.webhooks import PostgresWebhooks
+from application.evaluation.alerting import Alerts, Webhooks
 from application.evaluation.monitoring import Changed, Monitors
 from domain.evaluation.monitor import Monitor, Selection, Watermark
 from domain.evaluation.run import EvalRun, TargetType
@@ -32,6 +36,8 @@ class Monitoring:
     monitors: Monitors
     changed: Changed
     settled: Changed
+    alerts: Alerts
+    webhooks: Webhooks
 
     async def stored(self, of: ProjectId, **said: Any) -> Monitor:
         return await self.monitors.create(a_monitor(of, **said))
@@ -55,6 +61,8 @@ def over_memory(store: MemoryStore | None = None) -> Monitoring:
         monitors=MemoryMonitors(store),
         changed=MemoryChanged(store, AT_ONCE),
         settled=MemoryChanged(store),
+        alerts=MemoryAlerts(store),
+        webhooks=MemoryWebhooks(store),
     )
 
 
@@ -66,6 +74,8 @@ async def over_postgres(pool: Pool) -> AsyncIterator[Monitoring]:
             monitors=PostgresMonitors(pool),
             changed=PostgresChanged(pool, AT_ONCE),
             settled=PostgresChanged(pool),
+            alerts=PostgresAlerts(pool),
+            webhooks=PostgresWebhooks(pool),
         )
 
 
