@@ -26,7 +26,7 @@ from domain.errors import Invalid, NotFound, Unavailable
 from domain.evaluation.alert import RULES_MAX, Measured
 from domain.evaluation.run import EvalRun, RunStatus
 from domain.evaluation.score import ScoreOutcome
-from domain.ids import MonitorId, ProjectId
+from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, Position, SortOrder, Window, paged
 
 
@@ -63,19 +63,18 @@ class MemoryAlerts:
         ]
         return paged(found, lambda one: Position(one.at, one.id), SortOrder.DESC, window)
 
-    async def ended(self) -> Sequence[EndedRun]:
+    async def ended(self, after: EndedRun | None = None) -> Sequence[EndedRun]:
         found = [
-            stored.run
-            for key, stored in self.store.runs.items()
-            if key not in self.store.assessed and _says_something(stored.run)
+            EndedRun(run.project_id, run.monitor_id, run.id, run.target_type, run.completed_at)
+            for key, run in ((key, stored.run) for key, stored in self.store.runs.items())
+            if key not in self.store.assessed
+            and run.project_id not in self.store.removed
+            and _says_something(run)
+            and run.monitor_id is not None
+            and run.completed_at is not None
         ]
-        here = [one for one in found if one.project_id not in self.store.removed]
-        here.sort(key=lambda one: (one.completed_at, one.project_id, one.id))
-        return [
-            EndedRun(one.project_id, one.monitor_id, one.id, one.target_type)
-            for one in here[:ENDED_AT_ONCE]
-            if one.monitor_id is not None
-        ]
+        following = [one for one in found if after is None or _turn_of(one) > _turn_of(after)]
+        return sorted(following, key=_turn_of)[:ENDED_AT_ONCE]
 
     async def measured(self, ended: EndedRun, metric: str, threshold: float) -> Sequence[Measured]:
         runs = [
@@ -125,6 +124,10 @@ class MemoryAlerts:
             skipped=outcomes[ScoreOutcome.SKIPPED],
             threshold=threshold,
         )
+
+
+def _turn_of(ended: EndedRun) -> tuple[datetime, ProjectId, RunId]:
+    return ended.at, ended.project, ended.run
 
 
 def _says_something(run: EvalRun) -> bool:

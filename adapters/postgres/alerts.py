@@ -73,11 +73,13 @@ LOOKED_AT: Final = f"""
 UPDATE eval_runs SET assessed_at = $4
 WHERE {OF_PROJECT} AND id = $2 AND monitor_id = $3 AND assessed_at IS NULL AND {_BY_ITSELF}
 """
-ENDED: Final = f"""
-SELECT project_id, id, monitor_id, target_type FROM eval_runs
+_ENDED: Final = f"""
+SELECT project_id, id, monitor_id, target_type, completed_at FROM eval_runs
 WHERE monitor_id IS NOT NULL AND assessed_at IS NULL AND {_BY_ITSELF} AND {HERE.format("eval_runs")}
-ORDER BY completed_at, project_id, id LIMIT {ENDED_AT_ONCE}
 """
+_IN_ORDER: Final = f"ORDER BY completed_at, project_id, id LIMIT {ENDED_AT_ONCE}"
+ENDED: Final = f"{_ENDED} {_IN_ORDER}"
+ENDED_AFTER: Final = f"{_ENDED} AND (completed_at, project_id, id) > ($1, $2, $3) {_IN_ORDER}"
 RUN_AND_BEFORE: Final = f"""
 SELECT id FROM (
   SELECT id, created_at FROM eval_runs
@@ -145,15 +147,19 @@ class PostgresAlerts:
         has_more = len(found.rows) > len(shown)
         return Page(shown, found.total, Position(shown[-1].at, shown[-1].id) if has_more else None)
 
-    async def ended(self) -> Sequence[EndedRun]:
+    async def ended(self, after: EndedRun | None = None) -> Sequence[EndedRun]:
         async with reading(self.pool, ADVICE, self.timeout_s) as connection:
-            rows = await connection.fetch(ENDED)
+            if after is None:
+                rows = await connection.fetch(ENDED)
+            else:
+                rows = await connection.fetch(ENDED_AFTER, after.at, after.project, after.run)
         return [
             EndedRun(
                 ProjectId(row["project_id"]),
                 MonitorId(row["monitor_id"]),
                 RunId(row["id"]),
                 TargetType(row["target_type"]),
+                row["completed_at"],
             )
             for row in rows
         ]

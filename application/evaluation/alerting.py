@@ -80,12 +80,13 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class EndedRun:
-    """A run of a monitor that has ended by itself, and that alerts haven't looked at yet."""
+    """A run of a monitor that has ended by itself, `at` some time, and was not looked at yet."""
 
     project: ProjectId
     monitor: MonitorId
     run: RunId
     of: TargetType
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +153,10 @@ class Alerts(Protocol):
         """Of all alerts of a monitor, newest first. Raises NotFound."""
         ...
 
-    async def ended(self) -> Sequence[EndedRun]:
-        """Runs of monitors that were not looked at, the first to end first; ENDED_AT_ONCE at most.
+    async def ended(self, after: EndedRun | None = None) -> Sequence[EndedRun]:
+        """Runs of monitors that were not looked at, the first to end first.
 
+        At most ENDED_AT_ONCE; where there are more, those after the last of them are asked for next.
         Whether or not there are alerts: one that is made later begins with what ends later. A run
         that was cancelled says nothing of what it measures, and is none of them.
         """

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from application.evaluation.alerting import (
+    ENDED_AT_ONCE,
     Alert,
     AlertChange,
     Assessed,
@@ -99,8 +100,15 @@ async def ran(
 
 def ended(run: EvalRun) -> EndedRun:
     assert run.monitor_id is not None
-    return EndedRun(run.project_id, run.monitor_id, run.id, run.target_type)
+    at = run.completed_at or NOON
+    return EndedRun(run.project_id, run.monitor_id, run.id, run.target_type, at)
 
 
 async def found_ended(monitoring: Monitoring, of: ProjectId) -> Sequence[EndedRun]:
-    return [one for one in await monitoring.alerts.ended() if one.project == of]
+    """Of all that there are, in turns."""
+    found, last = list[EndedRun](), None
+    while some := await monitoring.alerts.ended(last):
+        assert len(some) <= ENDED_AT_ONCE
+        found += [one for one in some if one.project == of]
+        last = some[-1]
+    return found

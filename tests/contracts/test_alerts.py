@@ -9,7 +9,7 @@ import pytest
 from application.evaluation.alerting import RUNS_BEFORE, Assessed
 from domain.errors import Invalid, NotFound
 from domain.evaluation.alert import RULES_MAX, AlertState, Figure, Measured, Watch
-from domain.evaluation.outcome import FailCode, Failed, Scored, Skipped
+from domain.evaluation.outcome import FailCode, Failed, Scored, SkipCode, Skipped
 from domain.evaluation.run import TargetType
 from domain.ids import MonitorId
 from domain.page import Window
@@ -189,7 +189,7 @@ async def test_what_failed_and_what_was_skipped_is_counted(monitoring):
         Scored(0.25, "", {}),
         Scored(0.5, "", {}),
         Failed(FailCode.RATE_LIMITED),
-        Skipped("nothing to see"),
+        Skipped(SkipCode.NO_INPUT),
     ]
     by_target = dict(zip([target(run, n) for n in range(4)], outcomes, strict=True))
     for _ in range(4):
