@@ -98,7 +98,10 @@ async def _work(settings: Settings, open_ports: OpenPorts, announce_every_s: flo
         crew.start()
         tasks = [
             asyncio.create_task(own.work(hands, workbench)),
-            *(asyncio.create_task(again_and_again(one)) for one in upkeep(do, announce_every_s)),
+            *(
+                asyncio.create_task(again_and_again(one))
+                for one in upkeep(do, announce_every_s, settings.monitor_tick_seconds)
+            ),
         ]
         LOG.info("waiting for work")
         await stopping.wait()
@@ -148,7 +151,10 @@ def _named(job: Job) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What is done again and again. Several workers may do it at once; one is enough."""
+    """What is done again and again. Several workers may do it at once; one is enough.
+
+    Of monitors one worker sees to all, while it leads: the others look whether it still does.
+    """
 
     name: str
     every_s: float
@@ -156,12 +162,13 @@ class Round:
     told: str  # once something was done; with how much
 
 
-def upkeep(do: UseCases, announce_every_s: float) -> list[Round]:
-    announce = do.evaluation.announce_overdue
+def upkeep(do: UseCases, announce_every_s: float, tick_s: float) -> list[Round]:
+    announce, fire = do.evaluation.announce_overdue, do.evaluation.fire_due_monitors
     return [
         Round("sweeping", SWEEP_EVERY_S, do.sweep_removed, "took away %d rows of what was removed"),
         Round("forgetting", SWEEP_EVERY_S, do.sweep_replies, "forgot %d replies to old writes"),
         Round("announcing", announce_every_s, announce, "told of %d jobs that were overdue"),
+        Round("firing", tick_s, fire, "used %d slots of monitors"),
     ]
 
 

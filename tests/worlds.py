@@ -20,6 +20,7 @@ from adapters.memory.identity import (
 )
 from adapters.memory.jobs import RecordedJobs
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
+from adapters.memory.monitors import MemoryChanged, MemoryLeadership, MemoryMonitors
 from adapters.memory.replies import MemoryReplies
 from adapters.memory.runs import MemoryRuns
 from adapters.memory.scores import (
@@ -32,6 +33,7 @@ from adapters.memory.targets import MemoryTargets
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from application.evaluation.use_cases import EvaluationPorts
 from application.use_cases import Ports, UseCases
+from domain.evaluation.monitor import Monitor
 from domain.identity.audit import AuditEntry, Origin
 from domain.identity.caller import Person
 from domain.identity.organization import Membership, Role
@@ -71,15 +73,23 @@ def memory_evaluation(store: MemoryStore) -> EvaluationPorts:
         runs=MemoryRuns(store),
         assignments=MemoryAssignments(store),
         targets=MemoryTargets(store),
+        monitors=MemoryMonitors(store),
+        changed=MemoryChanged(store),
+        leadership=MemoryLeadership(),
         jobs=RecordedJobs(),
         judge=HeuristicJudge(),
         embedder=HashEmbedder(),
         on_fault=unexpected,
+        on_monitor_fault=unfired,
     )
 
 
 def unexpected(score: ScoreId, fault: Exception) -> None:
     raise AssertionError(f"measuring {score} broke") from fault
+
+
+def unfired(monitor: Monitor, fault: Exception) -> None:
+    raise AssertionError(f"{monitor.name} didn't fire") from fault
 
 
 @dataclass(slots=True)

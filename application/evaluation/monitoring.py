@@ -123,3 +123,7 @@ class Leadership(Protocol):
         found out is no leadership. Another's death is noticed within LEADER_GONE.
         """
         ...
+
+    async def close(self) -> None:
+        """Lets another lead, until this process is asked again. Never raises."""
+        ...

@@ -18,6 +18,7 @@ from entrypoints.http.controllers.evaluation_catalogue import EvaluationCatalogu
 from entrypoints.http.controllers.invitations import InvitationController
 from entrypoints.http.controllers.me import MeController
 from entrypoints.http.controllers.members import MemberController
+from entrypoints.http.controllers.monitors import MonitorController
 from entrypoints.http.controllers.organizations import OrganizationController
 from entrypoints.http.controllers.projects import ProjectController
 from entrypoints.http.controllers.public import PublicController
@@ -57,6 +58,7 @@ CONTROLLERS: Final = (
     TraceScoreController,
     SessionScoreController,
     ScoreFigureController,
+    MonitorController,
     MeController,
     OrganizationController,
     MemberController,
