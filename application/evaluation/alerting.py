@@ -156,7 +156,7 @@ class Alerts(Protocol):
     async def ended(self, after: EndedRun | None = None) -> Sequence[EndedRun]:
         """Runs of monitors that were not looked at, the first to end first.
 
-        At most ENDED_AT_ONCE; where there are more, those after the last of them are asked for next.
+        At most ENDED_AT_ONCE; where there are more, those after the last are asked for next.
         Whether or not there are alerts: one that is made later begins with what ends later. A run
         that was cancelled says nothing of what it measures, and is none of them.
         """
@@ -234,13 +234,18 @@ class Sent:
 
 
 class Courier(Protocol):
-    """Sends messages to webhooks. Contract of Courier: tests/contracts/test_courier.py."""
+    """Sends messages to webhooks.
+
+    Contract of Courier: tests/contracts/test_courier.py.
+    """
 
     async def send(self, delivery: Delivery, webhook: Webhook, now: datetime) -> Sent:
-        """Within ten seconds. Never raises: what went wrong is told.
+        """Within ten seconds, whatever the receiver does. Never raises: what went wrong is told.
 
         Signed as Standard Webhooks says: `webhook-id` is the delivery's id, `webhook-timestamp`
         whole seconds, `webhook-signature` an HMAC-SHA256 over both and the body. Redirects are not
-        followed, and nothing inside a private network is reached unless that is allowed.
+        followed, no answer's body is read, and nothing inside a private network is reached unless
+        that is allowed. The name of a host is resolved once, and what was found is checked and
+        connected to.
         """
         ...

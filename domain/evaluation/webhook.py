@@ -1,5 +1,6 @@
 """Webhooks: where messages may be sent to, when they are sent again, and what signs them."""
 
+import hmac
 from base64 import b64encode
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
@@ -106,6 +107,12 @@ def _refused(message: str) -> Invalid:
 def secret_text(secret: bytes) -> str:
     """A secret as its receiver is given it."""
     return SECRET_PREFIX + b64encode(secret).decode()
+
+
+def signature(secret: bytes, message: str, timestamp: int, body: bytes) -> str:
+    """What Standard Webhooks has in `webhook-signature`: of an id, whole seconds, and a body."""
+    signed = b"%s.%d.%s" % (message.encode(), timestamp, body)
+    return f"v1,{b64encode(hmac.digest(secret, signed, 'sha256')).decode()}"
 
 
 def wait_after(attempts: int, chance: float) -> timedelta | None:
