@@ -12,8 +12,9 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -69,7 +70,7 @@ class HttpCourier:
     resolve: Resolve
     admits: Callable[[str], bool] = is_public
     allow_private: bool = False
-    tls: ssl.SSLContext = field(default_factory=ssl.create_default_context)
+    tls: ssl.SSLContext | None = None  # who is trusted; None: whom this host trusts
     timeout_s: float = TIMEOUT_S
     connect_timeout_s: float = CONNECT_TIMEOUT_S
 
@@ -87,7 +88,10 @@ class HttpCourier:
         addresses, head = await self._checked(url), _head(delivery, webhook, now)
         # No proxy of the environment: it would resolve the name anew.
         async with httpx2.AsyncClient(
-            verify=self.tls, trust_env=False, follow_redirects=False, timeout=self._timeout()
+            verify=self.tls or _system_tls(),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=self._timeout(),
         ) as client:
             for address in addresses[:-1]:
                 with suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
@@ -109,6 +113,11 @@ class HttpCourier:
         import httpx2  # noqa: PLC0415
 
         return httpx2.Timeout(self.timeout_s, connect=self.connect_timeout_s)
+
+
+@cache
+def _system_tls() -> ssl.SSLContext:
+    return ssl.create_default_context()  # made once: it reads hundreds of certificates
 
 
 async def _posted(

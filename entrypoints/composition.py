@@ -66,6 +66,7 @@ from domain.evaluation.models import PROVIDERS
 from domain.evaluation.monitor import Monitor
 from domain.ids import ScoreId
 from domain.limits import Limit
+from entrypoints.alerting import alert_ports
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.limits import RateLimits, RouteClass
@@ -204,6 +205,7 @@ def evaluation_ports(settings: Settings, pool: Pool, jobs: Jobs) -> EvaluationPo
         monitors=PostgresMonitors(pool),
         changed=PostgresChanged(pool),
         leadership=PostgresLeadership(settings.database_url or ""),
+        alerting=alert_ports(settings, pool),
         jobs=jobs,
         judge=JudgeByProvider(judges | {"heuristic": HeuristicJudge()}),
         embedder=HashEmbedder(),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from application.evaluation.alert_use_cases import AlertPorts, AlertUseCases
 from application.evaluation.assignments import Assignments
 from application.evaluation.catalogue import ListMetrics, ListProviders, ReadRunTemplate
 from application.evaluation.circuits import Circuits
@@ -90,6 +91,7 @@ class EvaluationPorts:
     monitors: Monitors
     changed: Changed
     leadership: Leadership
+    alerting: AlertPorts
     jobs: Jobs
     judge: Judge
     embedder: Embedder
@@ -144,6 +146,7 @@ class EvaluationUseCases:
     trigger_monitor: TriggerMonitor
     list_monitor_runs: ListMonitorRuns
     fire_due_monitors: FireDueMonitors
+    alerts: AlertUseCases
 
     @classmethod
     def over(
@@ -198,6 +201,7 @@ class EvaluationUseCases:
             trigger_monitor=TriggerMonitor(runway, ports.runs),
             list_monitor_runs=ListMonitorRuns(monitors),
             fire_due_monitors=FireDueMonitors(runway, ports.leadership, ports.on_monitor_fault),
+            alerts=AlertUseCases.over(ports.alerting, monitors, clock, random),
         )
 
 

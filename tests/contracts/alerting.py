@@ -29,7 +29,8 @@ BODY = b'{"type": "alert.changed"}'
 
 def a_rule(**said: Any) -> AlertRule:
     known: dict[str, Any] = {"metric": METRICS[0], "figure": Figure.SCORE_MEAN, "threshold": 0.5}
-    return AlertRule(**known | {"clear_at": known["threshold"]} | said)
+    known |= said
+    return AlertRule(**{"clear_at": known["threshold"]} | known)
 
 
 def an_alert(monitor: Monitor, **said: Any) -> Alert:
