@@ -9,6 +9,7 @@ from litestar.types import ASGIApp
 
 from application.use_cases import UseCases
 from entrypoints.http.config import Edge, HttpConfig
+from entrypoints.http.controllers.alerts import AlertController
 from entrypoints.http.controllers.analytics import AnalyticsController
 from entrypoints.http.controllers.api_keys import ApiKeyController
 from entrypoints.http.controllers.audit_log import AuditLogController
@@ -32,6 +33,7 @@ from entrypoints.http.controllers.trace_lists import TraceListController
 from entrypoints.http.controllers.trace_runs import TraceRunController
 from entrypoints.http.controllers.trace_scores import TraceScoreController
 from entrypoints.http.controllers.traces import TraceController
+from entrypoints.http.controllers.webhooks import WebhookController
 from entrypoints.http.cors import Cors
 from entrypoints.http.limits import RateLimitHeaders, RateLimits
 from entrypoints.http.openapi import document
@@ -59,6 +61,8 @@ CONTROLLERS: Final = (
     SessionScoreController,
     ScoreFigureController,
     MonitorController,
+    AlertController,
+    WebhookController,
     MeController,
     OrganizationController,
     MemberController,

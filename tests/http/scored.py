@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import httpx
 
+from application.evaluation.alerts import message
 from application.evaluation.use_cases import EvaluationPorts
 from domain.evaluation.monitor import Monitor
 from domain.evaluation.run import Assignment, EvalRun, TargetType
@@ -15,6 +16,7 @@ from domain.evaluation.selection import TraceSelection, echo_of_batch
 from domain.identity.organization import Role
 from domain.ids import MonitorId, ProjectId, RunId, ScoreId, TraceId
 from tests.builders import NOON
+from tests.contracts.alerting import a_delivery, a_rule, a_webhook, an_alert
 from tests.http.conftest import Site, a_trace
 from tests.http.people import Somebody, joined
 
@@ -133,6 +135,25 @@ async def put_monitor(
             updated_at=BEFORE,
         )
     )
+
+
+async def put_alert(
+    ports: EvaluationPorts,
+    project: ProjectId,
+    alert: str,
+    *,
+    monitor: str,
+    webhook: str | None = None,
+    text: str = "n",
+) -> None:
+    """An alert of a stored monitor, and a webhook that was told something, past the API."""
+    made = await ports.monitors.get(project, MonitorId(uuid.UUID(monitor)))
+    stored = an_alert(made, id=uuid.UUID(alert), rule=a_rule(metric="coherence"))
+    await ports.alerting.alerts.create(stored)
+    told = a_webhook(project, id=uuid.UUID(webhook or alert), url=f"https://hooks.example/{text}")
+    await ports.alerting.webhooks.create(told)
+    body = message("alert.changed", NOON, {"text": text})
+    await ports.alerting.webhooks.deliver(a_delivery(told, body=body))
 
 
 async def put_run(
