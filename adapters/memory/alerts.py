@@ -91,7 +91,7 @@ class MemoryAlerts:
         if key in self.store.assessed or self._run(ended) is None:
             return False
         found = assess(self.store.alerts_of(ended.project, ended.monitor))
-        self.store.assessed.add(key)
+        self.store.assessed[key] = now
         webhooks = [one for (of, _), one in self.store.webhooks.items() if of == ended.project]
         for one in found:
             self.store.alerts[ended.project, one.alert.id] = one.alert

@@ -77,7 +77,7 @@ class MemoryStore:
     runs: dict[tuple[ProjectId, RunId], StoredRun] = field(default_factory=dict)
     assignments: dict[tuple[ProjectId, RunId, Target], Work] = field(default_factory=dict)
     monitors: dict[tuple[ProjectId, MonitorId], Monitor] = field(default_factory=dict)
-    assessed: set[tuple[ProjectId, RunId]] = field(default_factory=set)
+    assessed: dict[tuple[ProjectId, RunId], datetime] = field(default_factory=dict)
     alerts: dict[tuple[ProjectId, UUID], Alert] = field(default_factory=dict)
     alert_changes: dict[tuple[ProjectId, UUID], AlertChange] = field(default_factory=dict)
     webhooks: dict[tuple[ProjectId, UUID], Webhook] = field(default_factory=dict)
