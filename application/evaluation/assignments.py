@@ -62,10 +62,8 @@ class Assignments(Protocol):
     async def plan(self, project: ProjectId, run: RunId, now: datetime) -> bool:
         """Writes the PENDING scores of the next PLANNED_AT_ONCE targets of a PENDING run.
 
-        Goes on with cancelling a run, where that was interrupted.
-
         With the last of them the run is RUNNING. Whether there is more to plan; False where the
-        run isn't there, or isn't PENDING.
+        run isn't there, or isn't PENDING. Goes on with cancelling one, where that was interrupted.
         """
         ...
 
