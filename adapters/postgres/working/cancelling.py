@@ -42,15 +42,15 @@ UPDATE eval_runs SET skipped_count = $3, announced_at = $4 WHERE {OF_PROJECT} AN
 WAITS: Final = f"run_id = $2 AND outcome = '{ScoreOutcome.PENDING}'"
 # Of a waiting score that somebody has said something about.
 REMARKED: Final = "run_id = $2 AND (reason IS NOT NULL OR metadata::text <> '{}')"
+# By their places, which no statistics can mislead; what was edited while this waited isn't PENDING.
 SKIP: Final = f"""
-UPDATE {{table}} AS s
+UPDATE {{table}}
 SET outcome = $3, source = $4, reason = $5, metadata = $6, code = $7, updated_at = $8
-FROM (
-  SELECT project_id, id FROM {{table}} WHERE {OF_PROJECT} AND {WAITS} AND id = ANY(ARRAY(
-    SELECT id FROM {{table}} WHERE {OF_PROJECT} AND {WAITS} LIMIT $9
+WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM {{table}} WHERE outcome || '' = '{ScoreOutcome.PENDING}' AND ctid = ANY(ARRAY(
+    SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND {WAITS} LIMIT $9
   )) ORDER BY project_id, id FOR UPDATE
-) AS locked
-WHERE s.project_id = locked.project_id AND s.id = locked.id
+))
 """
 
 
