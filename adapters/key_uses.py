@@ -18,7 +18,7 @@ NOTES_MAX: Final = 4_096  # keys and origins; with more in use, some are noted m
 MEETINGS_MAX: Final = 256  # new origins of one round
 MEETINGS_OF_KEY_MAX: Final = 8  # of one key: a client may call itself anything
 FLUSH_EVERY_S: Final = 5.0
-LAST_FLUSH_S: Final = 1.0  # a stop isn't held up longer by a database that doesn't answer
+LAST_FLUSH_S: Final = 0.5  # a stop isn't held up longer by a database that doesn't answer
 
 _log = logging.getLogger(__name__)
 

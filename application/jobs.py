@@ -1,6 +1,7 @@
 """What is due later, and how workers are told of it."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from domain.evaluation.run import Target
@@ -26,6 +27,20 @@ class TargetDue:
 
 
 type Job = RunDue | TargetDue
+
+
+class Lane(StrEnum):
+    """Jobs that wait for each other and for no others: a slow model holds up its own lane only."""
+
+    PLAN = "plan"
+    MEASURE = "measure"
+    JUDGE = "judge"
+
+
+def lane_of(job: Job) -> Lane:
+    if isinstance(job, RunDue):
+        return Lane.PLAN
+    return Lane.JUDGE if job.asks_judge else Lane.MEASURE
 
 
 class Jobs(Protocol):

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID
 
+from domain.ids import ProjectId
 from domain.limits import Decision, Limit
 
 type Clock = Callable[[], datetime]
@@ -55,4 +56,68 @@ class RateLimiter(Protocol):
         Waits for other machines ADMIT_MAX_S at most, and never raises: what it relies on may be
         gone, and then the limit still holds in this process.
         """
+        ...
+
+
+HELD: Final = timedelta(seconds=10)  # for a write; whoever takes longer may be taken for dead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A write that may be sent again: by one key, in one project, of one kind of request.
+
+    `request_hash` is of all that makes it this request and no other.
+    """
+
+    project: ProjectId
+    operation: str
+    key: str
+    request_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a write was answered with. `body` is as it was shown."""
+
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The right to do a write until `held_until`, and the id that its object gets."""
+
+    object_id: UUID
+    held_until: datetime
+
+
+class Replies(Protocol):
+    """The replies to writes that may be sent again, for as long as they are kept.
+
+    Contract of Replies: tests/contracts/test_replies.py, run against every adapter. What is
+    written is durable on return. All raise Unavailable.
+    """
+
+    async def begin(
+        self, attempt: Attempt, new: UUID, now: datetime, expires_at: datetime
+    ) -> Turn | Reply | None:
+        """The reply that is kept; else a turn, for HELD from now; None while another has it.
+
+        A turn that was released, or has run out, is given to the next: with the id that the first
+        one had where it is the same request, else with `new`. After `expires_at` nothing is known
+        of it. Raises Conflict where the key belongs to another request, which has its reply or its
+        turn, NotFound where the project was removed.
+        """
+        ...
+
+    async def keep(self, attempt: Attempt, turn: Turn, reply: Reply) -> Reply:
+        """Keeps the first reply of an object, and returns it: another's where that was first."""
+        ...
+
+    async def release(self, attempt: Attempt, turn: Turn, now: datetime) -> None:
+        """Ends a turn without a reply. Nothing happens where somebody else has it by now."""
+        ...
+
+    async def sweep(self, now: datetime) -> int:
+        """Forgets some of what has expired, in all projects; how many, 0 when none is left."""
         ...

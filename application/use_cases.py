@@ -6,12 +6,11 @@ port is decided in `entrypoints.composition`, or by a test.
 
 import os
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
-from application.evaluation.catalogue import ListMetrics, ListProviders, ReadRunTemplate
 from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
 from application.health import CheckReadiness
 from application.identity.administration import Administration, Directory, Removals
@@ -59,7 +58,8 @@ from application.identity.projects import (
     ReadProject,
 )
 from application.identity.sweep import SweepRemoved
-from application.ports import Clock, NewId, Part, RandomBytes, RateLimiter
+from application.ports import Clock, NewId, Part, RandomBytes, RateLimiter, Replies
+from application.replies import AnswerOnce, SweepReplies
 from application.tracing.analyze import (
     ListUsers,
     SessionVolume,
@@ -78,7 +78,6 @@ from application.tracing.edit import (
 )
 from application.tracing.ingest import AddSpans, IngestBatch, IngestTrace
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
-from domain.evaluation.models import JudgeModels, ProviderState
 
 
 def utc_now() -> datetime:
@@ -103,13 +102,13 @@ class Ports:
     removals: Removals
     tokens: Tokens
     limiter: RateLimiter
+    replies: Replies
     parts: Mapping[str, Part]
     clock: Clock = utc_now
     new_id: NewId = uuid.uuid4
     random: RandomBytes = os.urandom
     owned_organizations_max: int | None = None  # of one person
-    models: JudgeModels = field(default_factory=JudgeModels)
-    providers: Sequence[ProviderState] = ()
+    replies_kept_for: timedelta = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,9 +134,6 @@ class UseCases:
     session_volume: SessionVolume
     list_users: ListUsers
     evaluation: EvaluationUseCases
-    list_metrics: ListMetrics
-    read_run_template: ReadRunTemplate
-    list_providers: ListProviders
     authenticate_key: AuthenticateKey
     authenticate_token: AuthenticateToken
     resolve_membership: ResolveMembership
@@ -171,7 +167,9 @@ class UseCases:
     delete_key: DeleteKey
     issue_login_code: IssueLoginCode
     exchange_login_code: ExchangeLoginCode
+    answer_once: AnswerOnce
     sweep_removed: SweepRemoved
+    sweep_replies: SweepReplies
     check_readiness: CheckReadiness
     clock: Clock  # by which all of them go
 
@@ -200,10 +198,7 @@ class UseCases:
             top_models=TopModels(ports.analytics),
             session_volume=SessionVolume(ports.analytics),
             list_users=ListUsers(ports.analytics),
-            evaluation=EvaluationUseCases.over(ports.evaluation, clock, new_id),
-            list_metrics=ListMetrics(),
-            read_run_template=ReadRunTemplate(ports.models),
-            list_providers=ListProviders(ports.providers),
+            evaluation=EvaluationUseCases.over(ports.evaluation, clock, ports.random),
             authenticate_key=AuthenticateKey(ports.keys, ports.projects, ports.uses, clock, new_id),
             authenticate_token=AuthenticateToken(ports.tokens, ports.users, clock, new_id),
             resolve_membership=ResolveMembership(ports.organizations, clock, new_id),
@@ -239,6 +234,8 @@ class UseCases:
             delete_key=DeleteKey(offices),
             issue_login_code=IssueLoginCode(ports.organizations, offices, ports.random),
             exchange_login_code=ExchangeLoginCode(directory, ports.administration, mint),
+            answer_once=AnswerOnce(ports.replies, ports.replies_kept_for, clock, new_id),
             sweep_removed=SweepRemoved(ports.removals, clock),
+            sweep_replies=SweepReplies(ports.replies, clock),
             check_readiness=CheckReadiness(ports.parts),
         )

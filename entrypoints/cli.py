@@ -79,11 +79,11 @@ def _serve(_given: argparse.Namespace, settings: Settings) -> int:
     return serving.serve(settings)
 
 
-def _worker(_given: argparse.Namespace, settings: Settings) -> int:
+def _worker(given: argparse.Namespace, settings: Settings) -> int:
     check_servers(settings)
     from entrypoints import worker  # noqa: PLC0415
 
-    return worker.work(settings)
+    return worker.work(worker.with_options(settings, given.processes, given.concurrency))
 
 
 def _migrate(given: argparse.Namespace, settings: Settings) -> int:
@@ -155,15 +155,30 @@ def _add_processes(commands: Subcommands) -> None:
         example="PANDAPROBE_DATABASE_URL=postgresql://… PANDAPROBE_REDIS_URL=redis://… \\\n"
         "    pandaprobe-server serve",
     )
-    add_command(
+    worker = add_command(
         commands,
         "worker",
         _worker,
         summary="what is done later, on your own PostgreSQL and Redis",
-        description="Checks the servers, and works until SIGTERM: takes away the rows of projects "
-        "that were removed.",
+        description="Checks the database, and works until SIGTERM: evaluates what runs ask for, "
+        "and takes away the rows of what was removed. Any number may run; what one leaves behind, "
+        "however it ends, another takes up. While Redis is away it finds its work in the "
+        "database, a minute later than it would.",
         example="PANDAPROBE_DATABASE_URL=postgresql://… PANDAPROBE_REDIS_URL=redis://… \\\n"
-        "    pandaprobe-server worker",
+        "    pandaprobe-server worker --processes 2",
+    )
+    worker.add_argument(
+        "--processes",
+        type=whole_number(1, 64),
+        metavar="N",
+        help="how many share the work; default: 1, or what EVAL_WORKER_PROCESSES says",
+    )
+    worker.add_argument(
+        "--concurrency",
+        type=whole_number(1, 256),
+        metavar="N",
+        help="targets that a process evaluates at once, of those that ask a judge and of those "
+        "that don't; default: 8, or what EVAL_WORKER_CONCURRENCY says",
     )
 
 

@@ -1,18 +1,25 @@
 """The composition root: the one module that knows which adapter stands behind which port."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+import tomllib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import structs
 
+from adapters.dramatiq.jobs import DramatiqJobs
+from adapters.embedders import HashEmbedder
+from adapters.judges.by_provider import JudgeByProvider
+from adapters.judges.heuristic import HeuristicJudge
 from adapters.key_uses import GatheredKeyUses
+from adapters.memory.jobs import OwnJobs
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
-from adapters.memory.parts import FixedPart
 from adapters.postgres.administration import PostgresAdministration
+from adapters.postgres.assignments import PostgresAssignments
 from adapters.postgres.directory import PostgresDirectory
 from adapters.postgres.engine import Pool, PoolSettings, opened
 from adapters.postgres.identity import (
@@ -26,9 +33,12 @@ from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.reading.analytics import PostgresTraceAnalytics
 from adapters.postgres.reading.score_analytics import PostgresScoreAnalytics
 from adapters.postgres.removals import PostgresRemovals
+from adapters.postgres.replies import PostgresReplies
+from adapters.postgres.runs import PostgresRuns
 from adapters.postgres.schema.pending import pending as schema_pending
 from adapters.postgres.scores import PostgresSessionScores, PostgresTraceScores
 from adapters.postgres.sessions import PostgresSessions
+from adapters.postgres.targets import PostgresTargets
 from adapters.postgres.tracing import PostgresTraces
 from adapters.price_table import PriceTableError, TablePriceBook
 from adapters.prices import GenaiPriceBook
@@ -40,10 +50,16 @@ from adapters.remembered import (
     RememberedApiKeys,
     RememberedProjects,
 )
+from application.evaluation.backlog import BacklogPart
+from application.evaluation.matter import MeasuringPolicy
+from application.evaluation.ports import Judge
 from application.evaluation.use_cases import EvaluationPorts
-from application.ports import PartState
+from application.jobs import Job, Jobs, Lane
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports, UseCases, utc_now
+from domain.evaluation.masking import Masking
+from domain.evaluation.models import PROVIDERS
+from domain.ids import ScoreId
 from domain.limits import Limit
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
@@ -57,9 +73,12 @@ from entrypoints.sign_in import NOBODY, developer_signs_in, tokens
 type Message = dict[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
+type Do = Callable[[Job], Coroutine[Any, Any, None]]
 
-NO_JOBS: Final = PartState(ok=True, detail="this version has no jobs yet")
 MIGRATING_CONNECTIONS: Final = 3  # one holds the turn while others look and change
+
+if TYPE_CHECKING:
+    from adapters.dramatiq.crew import Crew
 
 _log: Final = logging.getLogger(__name__)
 
@@ -67,8 +86,9 @@ _log: Final = logging.getLogger(__name__)
 def product_version() -> str:
     try:
         return version("pandaprobe-server")
-    except PackageNotFoundError:  # run from a folder that was never installed
-        return "0.0.0"
+    except PackageNotFoundError:  # run from a folder that was never installed, as in an image
+        project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+        return str(project["project"]["version"])
 
 
 @asynccontextmanager
@@ -115,10 +135,12 @@ def price_book(settings: Settings) -> PriceBook:
 
 
 @asynccontextmanager
-async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIterator[Ports]:
+async def ports(
+    settings: Settings, prices: PriceBook | None = None, otherwise: Jobs | None = None
+) -> AsyncIterator[Ports]:
     """Every port filled, for as long as the block is open. Leaving it writes what was accepted.
 
-    Raises SettingsError, Unavailable.
+    Jobs that Redis can't be told are told `otherwise`. Raises SettingsError, Unavailable.
     """
     seconds = settings.api_key_cache_seconds
     async with AsyncExitStack() as stack:
@@ -132,11 +154,14 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
         projects = RememberedProjects(PostgresProjects(pool), utc_now, seconds)
         traces = await stack.enter_async_context(PostgresTraces.over(pool, book, projects.forget))
         uses = await stack.enter_async_context(GatheredKeyUses.over(keys))
+        jobs = DramatiqJobs(redis, monotonic_us, otherwise)
+        evaluation = evaluation_ports(settings, pool, jobs)
+        age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
         yield Ports(
             traces=traces,
             sessions=PostgresSessions(pool, traces.edits),
             analytics=PostgresTraceAnalytics(pool),
-            evaluation=evaluation_ports(pool),
+            evaluation=evaluation,
             keys=keys,
             uses=uses,
             projects=projects,
@@ -149,24 +174,59 @@ async def ports(settings: Settings, prices: PriceBook | None = None) -> AsyncIte
             limiter=RedisRateLimiter(
                 RedisWindows(redis), MemoryRateLimiter(monotonic_us), monotonic_us
             ),
+            replies=PostgresReplies(pool),
+            replies_kept_for=timedelta(hours=settings.idempotency_ttl_hours),
             owned_organizations_max=settings.max_owned_organizations or None,
-            models=judge_models(settings),
-            providers=judge_providers(settings),
             parts={
                 "postgres": PostgresPart(pool),
                 "redis": RedisPart(redis),
                 "migrations": MigrationsPart(pool),
-                "queue": FixedPart(NO_JOBS),
+                "queue": BacklogPart(evaluation.assignments, utc_now, age_max),
             },
         )
 
 
-def evaluation_ports(pool: Pool) -> EvaluationPorts:
+def evaluation_ports(settings: Settings, pool: Pool, jobs: Jobs) -> EvaluationPorts:
+    judges: dict[str, Judge | None] = {one.prefix.rstrip("/"): None for one in PROVIDERS}
     return EvaluationPorts(
         trace_scores=PostgresTraceScores(pool),
         session_scores=PostgresSessionScores(pool),
         score_analytics=PostgresScoreAnalytics(pool),
+        runs=PostgresRuns(pool),
+        assignments=PostgresAssignments(pool),
+        targets=PostgresTargets(pool),
+        jobs=jobs,
+        judge=JudgeByProvider(judges | {"heuristic": HeuristicJudge()}),
+        embedder=HashEmbedder(),
+        models=judge_models(settings),
+        providers=judge_providers(settings),
+        on_fault=_tell_fault,
+        measuring=MeasuringPolicy(
+            evidence_tokens=settings.eval_evidence_tokens,
+            masking=Masking(settings.eval_mask),
+            deadline_s=settings.eval_judge_timeout_seconds,
+        ),
     )
+
+
+def _tell_fault(score: ScoreId, fault: Exception) -> None:
+    _log.error("a score failed, by a fault of ours", exc_info=fault, extra={"score_id": str(score)})
+
+
+def workers_ports(settings: Settings, otherwise: Jobs) -> AbstractAsyncContextManager[Ports]:
+    return ports(settings, otherwise=otherwise)
+
+
+def own_jobs() -> OwnJobs:
+    """Jobs that a process does itself."""
+    return OwnJobs()
+
+
+def crew(settings: Settings, hands: Mapping[Lane, int], do: Do) -> "Crew":
+    """The threads of a worker: they have the jobs that Redis tells of done on this loop."""
+    from adapters.dramatiq.crew import Crew  # noqa: PLC0415 - only workers need Dramatiq itself
+
+    return Crew(settings.redis_url or "", hands, do)
 
 
 def rate_limits(settings: Settings) -> dict[RouteClass, Limit]:

@@ -23,10 +23,10 @@ from typing import Final, NoReturn
 
 import msgspec
 
-import entrypoints
 from adapters.embedded import servers
-from adapters.embedded.process import Child, StartError, spawn
+from adapters.embedded.process import Child, StartError
 from domain.identity.organization import FIRST_PROJECT
+from entrypoints.children import how_it_ended, lost, started, stop_all
 from entrypoints.settings import PREFIX, Settings, variable
 from entrypoints.startup import CommandError, base_url, listen
 from entrypoints.stopping import Stop
@@ -87,18 +87,22 @@ def _supervise(settings: Settings, data: Path, stop: Stop) -> int:
         stack.enter_context(_published(data / SERVERS_ENV, environ))
         key = _prepared(settings, data)
         ours: list[Child] = []
-        stack.callback(_stop, ours)
+        stack.callback(stop_all, ours, STOP_TIMEOUT_S)
         if not stop.is_set():
             _say("Starting the API and a worker")
-            ours += (_started(command, environ) for command in ("serve", "worker"))
+            # Without their servers they have nothing left to finish.
+            ours += (
+                started(command, environ=environ, orphaned=signal.SIGKILL)
+                for command in ("serve", "worker")
+            )
         children = (*own.children, *ours)
         ended = _await_ready(settings, children, stop)
         if ended is None and not stop.is_set():
             _say(_welcome(settings, data, key))
             ended = _watch(children, stop)
         if ended is not None:
-            status = ended.process.returncode
-            _say(f"{ended.name} ended by itself ({_how(status)}){_why(ended)}. Stopping the rest.")
+            how = how_it_ended(ended)
+            _say(f"{ended.name} ended by itself ({how}){_why(ended)}. Stopping the rest.")
         else:
             _say("Stopping")
     _say("Stopped; nothing is lost.")
@@ -148,33 +152,6 @@ def _environ(settings: Settings) -> dict[str, str]:
     }
 
 
-def _started(command: str, environ: Mapping[str, str]) -> Child:
-    return spawn(
-        command,
-        # -P: a folder `domain` where we were started is not ours.
-        [sys.executable, "-P", "-m", "entrypoints.cli", command],
-        stop_signals=(signal.SIGTERM,),
-        orphaned=signal.SIGKILL,  # without its servers it has nothing left to finish
-        env={**os.environ, **environ, "PYTHONPATH": os.pathsep.join(_import_path())},
-    )
-
-
-def _import_path() -> Iterator[str]:
-    """Where we were imported from, installed or not, then what the environment says."""
-    yield str(Path(entrypoints.__file__).resolve().parents[1])
-    if given := os.environ.get("PYTHONPATH"):
-        yield given
-
-
-def _stop(children: Sequence[Child]) -> None:
-    """Ends them all at the same time."""
-    for child in children:
-        child.ask_to_stop()
-    deadline = time.monotonic() + STOP_TIMEOUT_S
-    for child in children:
-        child.stop(max(0.0, deadline - time.monotonic()))
-
-
 def _await_port(settings: Settings, stop: Stop) -> None:
     deadline = time.monotonic() + PORT_TIMEOUT_S
     while True:
@@ -192,7 +169,7 @@ def _await_ready(settings: Settings, children: Sequence[Child], stop: Stop) -> C
     deadline = time.monotonic() + READY_TIMEOUT_S
     said = "no answer"
     while not stop.is_set():
-        if (ended := _ended(children)) is not None:
+        if (ended := lost(children)) is not None:
             return ended
         try:
             with DIRECTLY.open(f"{base_url(settings)}/health/ready", timeout=2):
@@ -210,17 +187,9 @@ def _await_ready(settings: Settings, children: Sequence[Child], stop: Stop) -> C
 def _watch(children: Sequence[Child], stop: Stop) -> Child | None:
     """Waits until it is time to stop; the child that ended by itself, if one did."""
     while not stop.wait(WATCH_S):
-        if (ended := _ended(children)) is not None:
+        if (ended := lost(children)) is not None:
             return ended
     return None
-
-
-def _ended(children: Sequence[Child]) -> Child | None:
-    return next((child for child in children if child.process.poll() is not None), None)
-
-
-def _how(status: int) -> str:
-    return f"exit {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"
 
 
 def _why(child: Child) -> str:

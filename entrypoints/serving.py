@@ -9,8 +9,8 @@ from entrypoints import logs
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError, check_servers, listen
 
-# Requests under way may end within it. A silent database holds up what follows for up to 5 s more;
-# supervisors wait ten seconds or more.
+# Requests under way may end within it. A silent database holds up what follows for up to 3.5 s
+# more; supervisors wait ten seconds or more.
 DRAIN_S: Final = 4
 BACKLOG: Final = 2048  # connections that wait to be accepted
 KEEP_ALIVE_S: Final = 65  # longer than the 60 s after which common load balancers let go

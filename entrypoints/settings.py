@@ -17,6 +17,7 @@ type Environment = Literal["development", "staging", "production", "test"]
 type LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 type AuthPreset = Literal["oidc", "supabase", "firebase"]
 type LogFormat = Literal["json", "console"]
+type Masking = Literal["secrets", "secrets,pii", "off"]
 
 
 HTTP_URL: Final = Meta(description="a URL that begins with https://", pattern="^https?://")
@@ -152,6 +153,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tuple[ModelName, ...],
         Meta(description="names of models, as a JSON array or separated by commas"),
     ] = ()
+    eval_worker_processes: Annotated[
+        int, Meta(description="a whole number from 1 to 64", ge=1, le=64)
+    ] = 1
+    eval_worker_concurrency: Annotated[
+        int, Meta(description="a whole number from 1 to 256", ge=1, le=256)
+    ] = 8
+    eval_evidence_tokens: Annotated[
+        int, Meta(description="a whole number from 1000 to 1000000", ge=1_000, le=1_000_000)
+    ] = 12_000
+    eval_mask: Annotated[Masking, Meta(description="secrets; secrets,pii; or off")] = "secrets"
+    eval_judge_timeout_seconds: Annotated[
+        float, Meta(description="seconds from 1 to 90", ge=1, le=90)
+    ] = 60
+    eval_judge_concurrency: Annotated[
+        int, Meta(description="a whole number from 1 to 1000", ge=1, le=1_000)
+    ] = 8
+    ready_max_queue_age_seconds: Annotated[
+        int, Meta(description="whole seconds from 1 to 86400", ge=1, le=86_400)
+    ] = 300
 
     def __repr__(self) -> str:
         """Every field but the secrets: the servers' URLs hold passwords."""

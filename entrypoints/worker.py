@@ -1,56 +1,186 @@
-"""`worker`: work that is done later: taking away the rows of what was removed."""
+"""`worker`: work that is done later: evaluation, and what nobody else sees to.
+
+One event loop does it. Dramatiq's threads only wait for it; they are started once it runs, so that
+no connection of it is ever seen by a fork. Several processes share nothing but the servers.
+"""
 
 import asyncio
-import contextlib
 import logging
 import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Final
 
-from application.use_cases import UseCases
+from msgspec import structs
+
+from application.jobs import Job, Jobs, Lane, RunDue, TargetDue, lane_of
+from application.use_cases import Ports, UseCases
 from domain.errors import Failure
-from entrypoints import composition, logs
+from domain.evaluation.run import Target
+from domain.ids import ProjectId, RunId
+from entrypoints import children, composition, logs
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError, check_servers
+from entrypoints.stopping import Stop
 
 LOG: Final = logging.getLogger("pandaprobe.worker")
-NEEDED: Final = ("postgres", "redis", "migrations")
+NEEDED: Final = ("postgres", "migrations")  # Redis may come later
 SWEEP_EVERY_S: Final = 10
+ANNOUNCE_EVERY_S: Final = 15.0
+DRAIN_S: Final = 20.0  # for what is under way at the end; leases see to the rest
+STOP_MAX_S: Final = DRAIN_S + 5  # of a process among several
+WATCH_S: Final = 0.2  # between two looks at the processes
 
 
-def work(settings: Settings) -> int:
+type OpenPorts = Callable[[Settings, Jobs], AbstractAsyncContextManager[Ports]]
+"""Fills every port; what Redis can't be told of goes to these jobs."""
+
+
+def work(
+    settings: Settings,
+    open_ports: OpenPorts = composition.workers_ports,
+    announce_every_s: float = ANNOUNCE_EVERY_S,
+) -> int:
     """Works until SIGTERM or SIGINT. Raises CommandError, Unavailable."""
     check_servers(settings)
     logs.configure(settings)
-    asyncio.run(_work(settings))
+    if settings.eval_worker_processes > 1:
+        return _supervise(settings)
+    asyncio.run(_work(settings, open_ports, announce_every_s))
     return 0
 
 
-async def _work(settings: Settings) -> None:
+def _supervise(settings: Settings) -> int:
+    """Several processes. Where one ends by itself, all end: a restart would hide the crash."""
+    stop = Stop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    options = ("--processes", "1", "--concurrency", str(settings.eval_worker_concurrency))
+    processes = [
+        children.started("worker", *options, environ={}, orphaned=signal.SIGTERM)
+        for _ in range(settings.eval_worker_processes)
+    ]
+    try:
+        while not stop.wait(WATCH_S):
+            if (ended := children.lost(processes)) is not None:
+                LOG.error(
+                    "a process ended by itself (%s): stopping the rest",
+                    children.how_it_ended(ended),
+                )
+                return 1
+    finally:
+        children.stop_all(processes, STOP_MAX_S)
+    return 0
+
+
+async def _work(settings: Settings, open_ports: OpenPorts, announce_every_s: float) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    async with composition.ports(settings) as ports:
+    at_once = settings.eval_worker_concurrency
+    hands = {Lane.PLAN: 1, Lane.MEASURE: at_once, Lane.JUDGE: at_once}
+    own = composition.own_jobs()
+    async with open_ports(settings, own) as ports:
         for name in NEEDED:
             state = await ports.parts[name].check()
             if not state.ok:
                 raise CommandError(f"{name}: {state.detail}")
+        do = UseCases.over(ports)
+        workbench = Workbench(
+            do.evaluation.plan_run,
+            do.evaluation.evaluate_target,
+            {lane: asyncio.Semaphore(count) for lane, count in hands.items()},
+        )
+        crew = composition.crew(settings, hands, workbench)
+        crew.start()
+        tasks = [
+            asyncio.create_task(own.work(hands, workbench)),
+            *(asyncio.create_task(again_and_again(one)) for one in upkeep(do, announce_every_s)),
+        ]
         LOG.info("waiting for work")
-        sweeping = asyncio.create_task(_sweep(UseCases.over(ports)))
         await stopping.wait()
-        sweeping.cancel()  # what isn't committed is done again
-        with contextlib.suppress(asyncio.CancelledError):
-            await sweeping
+        for task in tasks:
+            task.cancel()  # what isn't committed is done again
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await crew.stop(DRAIN_S)
     LOG.info("stopped")
 
 
-async def _sweep(do: UseCases) -> None:
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """Has one job done: finds its use case, waits for room in its lane, tells what went wrong.
+
+    Never raises: what wasn't finished is found again in the database.
+    """
+
+    plan: Callable[[ProjectId, RunId], Awaitable[None]]
+    evaluate: Callable[[ProjectId, RunId, Target], Awaitable[None]]
+    room: Mapping[Lane, asyncio.Semaphore]
+
+    async def __call__(self, job: Job) -> None:
+        async with self.room[lane_of(job)]:
+            began = time.perf_counter()
+            try:
+                await self._done(job)
+            except Failure as failure:
+                LOG.warning("put off: %s", failure.message, extra=_named(job))
+            except Exception:  # a fault of one job must not end the others
+                LOG.exception("put off", extra=_named(job))
+            else:
+                took_s = round(time.perf_counter() - began, 3)
+                LOG.debug("done", extra={**_named(job), "seconds": took_s})
+
+    async def _done(self, job: Job) -> None:
+        match job:
+            case RunDue():
+                await self.plan(job.project, job.run)
+            case TargetDue():
+                await self.evaluate(job.project, job.run, job.target)
+
+
+def _named(job: Job) -> dict[str, str]:
+    named = {"lane": lane_of(job).value, "project_id": str(job.project), "run_id": str(job.run)}
+    return named if isinstance(job, RunDue) else {**named, "target": job.target}
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What is done again and again. Several workers may do it at once; one is enough."""
+
+    name: str
+    every_s: float
+    call: Callable[[], Awaitable[int]]
+    told: str  # once something was done; with how much
+
+
+def upkeep(do: UseCases, announce_every_s: float) -> list[Round]:
+    announce = do.evaluation.announce_overdue
+    return [
+        Round("sweeping", SWEEP_EVERY_S, do.sweep_removed, "took away %d rows of what was removed"),
+        Round("forgetting", SWEEP_EVERY_S, do.sweep_replies, "forgot %d replies to old writes"),
+        Round("announcing", announce_every_s, announce, "told of %d jobs that were overdue"),
+    ]
+
+
+async def again_and_again(one: Round) -> None:
     while True:
         try:
-            if swept := await do.sweep_removed():
-                LOG.info("took away %d rows of what was removed", swept)
+            if count := await one.call():
+                LOG.info(one.told, count)
         except Failure as failure:
-            LOG.warning("sweeping goes on later: %s", failure.message)
+            LOG.warning("%s goes on later: %s", one.name, failure.message)
         except Exception:  # a fault of one round must not end all that follow
-            LOG.exception("sweeping goes on later")
-        await asyncio.sleep(SWEEP_EVERY_S)
+            LOG.exception("%s goes on later", one.name)
+        await asyncio.sleep(one.every_s)
+
+
+def with_options(settings: Settings, processes: int | None, concurrency: int | None) -> Settings:
+    """The settings, but for what the command line says otherwise."""
+    return structs.replace(
+        settings,
+        eval_worker_processes=processes or settings.eval_worker_processes,
+        eval_worker_concurrency=concurrency or settings.eval_worker_concurrency,
+    )

@@ -62,7 +62,7 @@ class QueueBroker(RedisBroker):
         return PatientConsumer(self, inner, queue_name)
 
     def close(self) -> None:
-        self.client.close()
+        self.client.connection_pool.disconnect()
 
     def fetched(self, queue: str) -> dict[str, bytes | None]:
         """The messages that this broker has fetched and not acknowledged, by their ids in Redis.

@@ -12,7 +12,7 @@ import dramatiq
 
 from adapters.dramatiq.broker import QueueBroker
 from adapters.dramatiq.messages import ACTORS, job_of
-from application.jobs import Job
+from application.jobs import Job, Lane
 
 IDLE_MS: Final = 1_000  # between two looks of a thread without work whether it is to stop
 CLOSING_S: Final = 3  # for consumers to end, and to put back what they had fetched
@@ -24,20 +24,22 @@ type Do = Callable[[Job], Coroutine[Any, Any, None]]
 
 
 class Crew:
-    """`hands` says how many jobs of each queue are done at once.
+    """`hands` says how many jobs of each lane are done at once.
 
-    Each queue has a broker, a consumer and threads of its own, so that none waits for another.
+    Each lane has a broker, a consumer and threads of its own, so that none waits for another.
     A thread does nothing but wait for what the loop does.
     """
 
-    def __init__(self, url: str, hands: Mapping[str, int], do: Do) -> None:
+    def __init__(self, url: str, hands: Mapping[Lane, int], do: Do) -> None:
         self._loop = asyncio.get_running_loop()
         self._do = do
         self._running: set[Future[None]] = set()
         self._lock = Lock()
         self._workers = [
-            dramatiq.Worker(self._broker(url, queue), worker_threads=count, worker_timeout=IDLE_MS)
-            for queue, count in hands.items()
+            dramatiq.Worker(
+                self._broker(url, lane.value), worker_threads=count, worker_timeout=IDLE_MS
+            )
+            for lane, count in hands.items()
         ]
 
     def start(self) -> None:

@@ -3,14 +3,14 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import batched
 from typing import Final
 
 from redis.asyncio import Redis
 
-from adapters.dramatiq.messages import NAMESPACE, encoded, queue_of
-from application.jobs import Job
+from adapters.dramatiq.messages import NAMESPACE, encoded
+from application.jobs import Job, Jobs, lane_of
 from application.ports import Ticks
 
 SEND_MAX_S: Final = 2  # for all jobs of a call
@@ -19,26 +19,19 @@ AWAY_US: Final = 1_000_000  # Redis isn't asked again for so long after it faile
 
 _log = logging.getLogger(__name__)
 
-type Untold = Callable[[Sequence[Job]], None]
-"""Takes the jobs that Redis wasn't told, and doesn't raise."""
-
-
-def nobody(_jobs: Sequence[Job]) -> None:
-    """Their rows are found by `Assignments.overdue`."""
-
 
 class DramatiqJobs:
-    """Messages that Dramatiq's workers consume; what can't be told goes to `untold`.
+    """Messages that Dramatiq's workers consume; what can't be told is told `otherwise`, if at all.
 
     `sent` and `lost` count jobs; what was lost may have arrived, if only the answer was.
     """
 
-    def __init__(self, client: Redis, ticks: Ticks, untold: Untold = nobody) -> None:
+    def __init__(self, client: Redis, ticks: Ticks, otherwise: Jobs | None = None) -> None:
         self.sent = 0
         self.lost = 0
         self._client = client
         self._ticks = ticks
-        self._untold = untold
+        self._otherwise = otherwise
         self._ask_again_us: int | None = None  # None while Redis answers
 
     async def send(self, *jobs: Job) -> None:
@@ -56,13 +49,14 @@ class DramatiqJobs:
         self.sent += told
         if left := jobs[told:]:
             self.lost += len(left)
-            self._untold(left)
+            if self._otherwise is not None:
+                await self._otherwise.send(*left)
 
     async def _told(self, jobs: Sequence[Job]) -> None:
         """Two commands a queue, all or none. Raises whatever the client raises."""
         queues: defaultdict[str, list[str | bytes]] = defaultdict(list)  # key, message, key, …
         for job in jobs:
-            queues[queue_of(job)] += encoded(job)
+            queues[lane_of(job)] += encoded(job)
         async with self._client.pipeline(transaction=True) as pipeline:
             for queue, items in queues.items():
                 name = f"{NAMESPACE}:{queue}"

@@ -2,21 +2,22 @@
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
-from application.jobs import Job, RunDue, TargetDue
+from application.jobs import Job, Lane, RunDue, TargetDue, lane_of
 from domain.ids import ProjectId, RunId
 
 NAMESPACE: Final = "pandaprobe"  # before the name of every key
-PLAN: Final = "plan"
-MEASURE: Final = "measure"  # targets that ask no judge
-JUDGE: Final = "judge"
-QUEUES: Final = (PLAN, MEASURE, JUDGE)
-ACTORS: Final = {PLAN: "plan_run", MEASURE: "evaluate_target", JUDGE: "evaluate_target"}
+# A queue is a lane by its name.
+ACTORS: Final[Mapping[str, str]] = {
+    Lane.PLAN: "plan_run",
+    Lane.MEASURE: "evaluate_target",
+    Lane.JUDGE: "evaluate_target",
+}
 
 
 class Message(msgspec.Struct):
@@ -34,18 +35,12 @@ class Message(msgspec.Struct):
 _encoder: Final = msgspec.json.Encoder()
 
 
-def queue_of(job: Job) -> str:
-    if isinstance(job, RunDue):
-        return PLAN
-    return JUDGE if job.asks_judge else MEASURE
-
-
 def encoded(job: Job) -> tuple[str, bytes]:
     """The id under which Redis keeps the message of a job, new each time, and the message.
 
     Raises Exception for a target that is no text in UTF-8, which Postgres can't hold either.
     """
-    queue = queue_of(job)
+    queue = lane_of(job).value
     args = [str(job.project), str(job.run)]
     if isinstance(job, TargetDue):
         args.append(job.target)
@@ -65,9 +60,9 @@ def encoded(job: Job) -> tuple[str, bytes]:
 def job_of(queue: str, args: Sequence[object]) -> Job:
     """The job that a message of this queue names. Raises ValueError where it names none."""
     match queue, args:
-        case "plan", [str() as project, str() as run]:
+        case Lane.PLAN, [str() as project, str() as run]:
             return RunDue(ProjectId(UUID(project)), RunId(UUID(run)))
-        case "measure" | "judge", [str() as project, str() as run, str() as target]:
+        case ((Lane.MEASURE | Lane.JUDGE), [str() as project, str() as run, str() as target]):
             ids = ProjectId(UUID(project)), RunId(UUID(run))
-            return TargetDue(*ids, target, asks_judge=queue == JUDGE)
+            return TargetDue(*ids, target, asks_judge=queue == Lane.JUDGE)
     raise ValueError(f"no job of {queue}")

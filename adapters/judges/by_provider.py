@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from application.evaluation.ports import Judge
 from domain.evaluation.answer import Answer, JudgeRefused, Question
 from domain.evaluation.metric import Metric
+from domain.evaluation.models import provider_of
 from domain.evaluation.outcome import FailCode
 
 
 class JudgeByProvider:
-    """Picks by what stands before the slash of a model's name.
+    """Picks by `provider_of` a model's name.
 
     `judges` has every known provider; None for one that isn't configured: its models are refused
     as `misconfigured`, those of anybody else as `unknown_model`.
@@ -25,7 +26,7 @@ class JudgeByProvider:
         return await self._of(question.model).ask(question)
 
     def _of(self, model: str) -> Judge:
-        provider = model.partition("/")[0]
+        provider = provider_of(model)
         if provider not in self._judges:
             raise JudgeRefused(FailCode.UNKNOWN_MODEL)
         judge = self._judges[provider]

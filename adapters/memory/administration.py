@@ -195,7 +195,13 @@ class MemoryRemovals:
         codes = [one for one in self.store.login_codes.values() if one.expires_at <= now]
         for code in codes:
             del self.store.login_codes[code.digest]
-        left = [key for key in self.store.traces if key[0] in self.store.removed][:STEP]
-        for key in left:
-            del self.store.traces[key]
-        return len(codes) + len(left)
+        left = self._take_away(self.store.traces)
+        left += self._take_away(self.store.trace_scores)
+        left += self._take_away(self.store.session_scores)
+        return len(codes) + left
+
+    def _take_away[K, V](self, kept: dict[tuple[ProjectId, K], V]) -> int:
+        gone = [key for key in kept if key[0] in self.store.removed][:STEP]
+        for key in gone:
+            del kept[key]
+        return len(gone)

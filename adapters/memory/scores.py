@@ -54,7 +54,8 @@ class MemoryTraceScores:
         return changed
 
     async def delete(self, project: ProjectId, score: ScoreId) -> bool:
-        return self.store.trace_scores.pop((project, score), None) is not None
+        known = any(one.id == score for one in self.store.trace_scores_of(project))
+        return known and self.store.trace_scores.pop((project, score)) is not None
 
     async def page(
         self, project: ProjectId, matching: ScoreFilter, window: Window
@@ -80,7 +81,8 @@ class MemorySessionScores:
         return self.store.session_scores.setdefault((score.project_id, score.id), score)
 
     async def delete(self, project: ProjectId, score: ScoreId) -> bool:
-        return self.store.session_scores.pop((project, score), None) is not None
+        known = any(one.id == score for one in self.store.session_scores_of(project))
+        return known and self.store.session_scores.pop((project, score)) is not None
 
     async def page(
         self, project: ProjectId, matching: ScoreFilter, window: Window

@@ -4,7 +4,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from domain.evaluation.score import SessionScore, TraceScore
+from adapters.memory.work import StoredRun, Work
+from application.ports import Reply, Turn
+from domain.evaluation.run import Target
+from domain.evaluation.score import Score, SessionScore, TraceScore
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry, Origin
 from domain.identity.invitation import Invitation
@@ -17,11 +20,22 @@ from domain.ids import (
     InvitationId,
     OrganizationId,
     ProjectId,
+    RunId,
     ScoreId,
     TraceId,
     UserId,
 )
 from domain.tracing.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAttempt:
+    """A write that may be sent again: who has its turn, and its reply once there is one."""
+
+    request_hash: bytes
+    turn: Turn
+    reply: Reply | None
+    expires_at: datetime
 
 
 @dataclass(slots=True)
@@ -41,6 +55,9 @@ class MemoryStore:
     removed: dict[ProjectId, datetime] = field(default_factory=dict)
     trace_scores: dict[tuple[ProjectId, ScoreId], TraceScore] = field(default_factory=dict)
     session_scores: dict[tuple[ProjectId, ScoreId], SessionScore] = field(default_factory=dict)
+    runs: dict[tuple[ProjectId, RunId], StoredRun] = field(default_factory=dict)
+    assignments: dict[tuple[ProjectId, RunId, Target], Work] = field(default_factory=dict)
+    replies: dict[tuple[ProjectId, str, str], KnownAttempt] = field(default_factory=dict)
 
     def traces_of(self, project: ProjectId) -> list[Trace]:
         """None where the project was removed: its rows wait to be swept."""
@@ -64,3 +81,36 @@ class MemoryStore:
         if project in self.removed:
             return []
         return [score for (of, _), score in self.session_scores.items() if of == project]
+
+    def scores_of_run(self, project: ProjectId, run: RunId) -> list[Score]:
+        """Of traces and of sessions."""
+        known = [*self.trace_scores_of(project), *self.session_scores_of(project)]
+        return [score for score in known if score.run_id == run]
+
+    def score_of(self, project: ProjectId, score: ScoreId) -> Score | None:
+        if project in self.removed:
+            return None
+        key = (project, score)
+        return self.trace_scores.get(key) or self.session_scores.get(key)
+
+    def put_score(self, score: Score) -> None:
+        if isinstance(score, TraceScore):
+            self.trace_scores[score.project_id, score.id] = score
+        elif isinstance(score, SessionScore):
+            self.session_scores[score.project_id, score.id] = score
+
+    def runs_of(self, project: ProjectId) -> list[StoredRun]:
+        """In the order in which they were made."""
+        if project in self.removed:
+            return []
+        ours = [stored for (of, _), stored in self.runs.items() if of == project]
+        return sorted(ours, key=lambda one: (one.run.created_at, one.run.id))
+
+    def run_of(self, project: ProjectId, run: RunId) -> StoredRun | None:
+        return None if project in self.removed else self.runs.get((project, run))
+
+    def work_of(self, project: ProjectId, run: RunId) -> list[Work]:
+        """In the order in which it is to be done."""
+        keys = [key for key in self.assignments if key[:2] == (project, run)]
+        ours = [self.assignments[key] for key in keys if project not in self.removed]
+        return sorted(ours, key=lambda one: one.place)

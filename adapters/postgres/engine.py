@@ -22,7 +22,8 @@ CONNECT_TIMEOUT_S: Final = 5
 ACQUIRE_TIMEOUT_S: Final = 10  # for a free connection; who waits longer had better come back
 SILENCE_S: Final = 5  # beyond the statement timeout, before a server counts as gone
 WRITE_TIMEOUT_S: Final = 20  # clients give up after 30: they are told first
-CLOSE_TIMEOUT_S: Final = 1
+PROMPT_S: Final = 4  # twice of it and a write: still before clients give up
+CLOSE_TIMEOUT_S: Final = 0.5  # for a server to take leave of its connections
 CANCEL_TIMEOUT_S: Final = 0.5  # for a server to confirm that it gave up a query
 QUERIES_MAX: Final = 50_000  # of one connection, which is then replaced
 LOCK_TIMEOUT_MS: Final = 2_000  # longer than any batch; a wait beyond it is somebody's fault
@@ -147,6 +148,21 @@ class PoolSettings:
     statement_timeout_ms: int = 30_000
     application_name: str = "pandaprobe"
 
+    @property
+    def of_sessions(self) -> dict[str, str]:
+        """Settings of every connection, which a pooler in between may not pass on.
+
+        docs/operations.md says what to do there.
+        """
+        return {
+            "statement_timeout": str(self.statement_timeout_ms),
+            "lock_timeout": str(LOCK_TIMEOUT_MS),
+            "jit": "off",  # compiling costs list queries more than 100 ms
+            # Nothing needs a whole table: one project's rows are reached by an index, also while
+            # the planner takes a project that it has no statistics of for half of the table.
+            "enable_seqscan": "off",
+        }
+
 
 @asynccontextmanager
 async def opened(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
@@ -174,13 +190,8 @@ async def opened(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
         command_timeout=settings.statement_timeout_ms / 1_000 + SILENCE_S,
         server_settings={
             "application_name": settings.application_name,
-            "statement_timeout": str(settings.statement_timeout_ms),
-            "lock_timeout": str(LOCK_TIMEOUT_MS),
-            "jit": "off",  # compiling costs list queries more than 100 ms
-            # Nothing needs a whole table: one project's rows are reached by an index, also while
-            # the planner takes a project that it has no statistics of for half of the table.
-            "enable_seqscan": "off",
             "timezone": "UTC",
+            **settings.of_sessions,
         },
     )
     try:
@@ -236,3 +247,13 @@ async def translated() -> AsyncIterator[None]:
         raise Invalid("the database cannot hold this value") from error
     except OUT_OF_REACH as error:
         raise Unavailable("The database cannot be reached; try again") from error
+
+
+@asynccontextmanager
+async def prompt(within_s: float = PROMPT_S) -> AsyncIterator[None]:
+    """As `translated`, for the few rows by which a request finds out who asks.
+
+    Where they don't come `within_s`, the request is told while its caller still listens.
+    """
+    async with translated(), asyncio.timeout(within_s):
+        yield

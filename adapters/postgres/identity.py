@@ -8,7 +8,7 @@ from typing import Final
 
 import asyncpg
 
-from adapters.postgres.engine import Connection, Pool, translated
+from adapters.postgres.engine import Connection, Pool, prompt, translated
 from adapters.postgres.identity_rows import (
     AUDIT_COLUMNS,
     PUT_MEMBERSHIP,
@@ -119,7 +119,7 @@ class PostgresApiKeys:
     pool: Pool
 
     async def by_digest(self, digest: bytes) -> ApiKey | None:
-        async with translated():
+        async with prompt():
             row = await self.pool.fetchrow(KEY_BY_DIGEST, digest)
         if row is None:
             return None
@@ -152,7 +152,7 @@ class PostgresProjects:
     async def ensure(self, organization: OrganizationId, project: Project) -> Project:
         new = (project.id, organization, project.name, project.description, project.created_at)
         try:
-            async with translated():
+            async with prompt():
                 for _ in range(ENSURE_ATTEMPTS):
                     row = await self.pool.fetchrow(PROJECT_BY_NAME, organization, project.name)
                     row = row or await self.pool.fetchrow(ADD_PROJECT, *new)
@@ -179,7 +179,7 @@ class PostgresUsers:
     pool: Pool
 
     async def signed_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
-        async with translated():
+        async with prompt():
             row = await self.pool.fetchrow(USER_OF_CLAIMS, claims.issuer, claims.subject)
             if row is not None:
                 known = User(**row)
@@ -205,7 +205,7 @@ class PostgresOrganizations:
     pool: Pool
 
     async def memberships(self, user: UserId) -> Sequence[Membership]:
-        async with translated():
+        async with prompt():
             rows = (
                 await MembershipRow.select()
                 .where(MembershipRow.user_id == user)

@@ -1,4 +1,4 @@
-"""Whether the database answers, and whether its schema is the one that this version needs."""
+"""Whether the database does its work, and whether its schema is what this version needs."""
 
 import asyncio
 from dataclasses import dataclass
@@ -10,20 +10,27 @@ from application.ports import PartState
 from domain.errors import Failure
 
 TIMEOUT_S: Final = 2
+IS_READ_ONLY: Final = "SELECT current_setting('transaction_read_only')::bool"
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresPart:
-    """Ready while the database answers."""
+    """Ready while the database answers, and takes writes as far as it knows.
+
+    A standby, and a server that was told so, know that they don't; a full disk nobody knows of
+    before a write fails.
+    """
 
     pool: Pool
 
     async def check(self) -> PartState:
         try:
             async with asyncio.timeout(TIMEOUT_S), translated():
-                await self.pool.execute("SELECT 1")
+                is_read_only = await self.pool.fetchval(IS_READ_ONLY)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told
             return PartState(ok=False, detail=_told(error))
+        if is_read_only:
+            return PartState(ok=False, detail="it is read-only: writes are refused")
         return PartState(ok=True)
 
 

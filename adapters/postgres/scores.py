@@ -1,6 +1,8 @@
 """Scores in Postgres: the ports."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -29,51 +31,54 @@ from domain.evaluation.score_query import ScoreFilter
 from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
 from domain.page import Page, Window
 
-ADVICE: Final = "try again later"  # one target or run can't be narrowed
-UNSTORABLE_TEXT: Final = "can't be stored: holds NUL or a lone surrogate"
+ADVICE: Final = "try again later"  # one trace can't be narrowed
 TEXTS: Final = ("name", "value", "reason", "environment", "session_id")
+UNSTORABLE_TEXT: Final = "can't be stored: holds NUL or a lone surrogate"
 UNSTORABLE_JSON: Final = "can't be stored: nested too deep"
 
-# Of the newest of each name the index has the last entry: one step a name.
+# Its scores lie together, in the order of their names; of one name the newest last.
 LATEST: Final = f"""
-SELECT DISTINCT ON (name) * FROM trace_scores
+SELECT DISTINCT ON (name) {", ".join(TRACE_SCORES.columns)} FROM trace_scores
 WHERE {OF_PROJECT} AND trace_id = $2 AND outcome <> '{ScoreOutcome.PENDING}'
 ORDER BY name DESC, created_at DESC, id DESC
 """
+LOCK: Final = f"""
+SELECT {", ".join(TRACE_SCORES.columns)} FROM trace_scores
+WHERE {OF_PROJECT} AND id = $2 FOR UPDATE
+"""
 
 
-def add_statement[S: Score](table: ScoreTable[S], of: str) -> str:
-    """Stores a row of a target that `of`, a statement, finds and locks; the row under its id.
+def _add_statement[S: Score](table: ScoreTable[S], target: str) -> str:
+    """Stores a row where there is a trace with its `target`; gives the row under its id, if any.
 
-    Whoever removes the target waits, and then removes the score too. Where the id is taken the
-    row that has it is written as it is, which returns it however many ask at once.
+    Whoever removes the trace waits for this one, and then removes the score too. Where the id is
+    taken the row that has it is written as it is: so it is given whoever else writes it.
     """
-    names = list(table.types)
+    place = table.columns.index(table.target) + 1
     values = ", ".join(f"${n}::{kind}" for n, kind in enumerate(table.types.values(), start=1))
     return f"""
-    WITH target AS MATERIALIZED ({of})
-    INSERT INTO {table.name} AS s ({", ".join(names)})
-    SELECT {values} FROM target
+    WITH target AS MATERIALIZED (
+      SELECT FROM traces WHERE {OF_PROJECT} AND {target} = ${place} LIMIT 1 FOR KEY SHARE
+    )
+    INSERT INTO {table.name} AS s ({", ".join(table.columns)}) SELECT {values} FROM target
     ON CONFLICT (project_id, id) DO UPDATE SET id = excluded.id
-    RETURNING {", ".join(f"s.{name}" for name in names)}
+    RETURNING {", ".join(f"s.{column}" for column in table.columns)}
     """
 
 
-def _place[S: Score](table: ScoreTable[S], column: str) -> str:
-    return f"${[*table.types].index(column) + 1}"
+def _put_back_statement[S: Score](table: ScoreTable[S]) -> str:
+    places = enumerate(table.types.items(), start=1)
+    sets = ", ".join(f"{column} = ${n}::{kind}" for n, (column, kind) in places)
+    return f"UPDATE {table.name} SET {sets} WHERE {OF_PROJECT} AND id = $2"
 
 
-ADD_TO_TRACE: Final = add_statement(
-    TRACE_SCORES,
-    f"SELECT FROM traces WHERE {OF_PROJECT}"
-    f" AND trace_id = {_place(TRACE_SCORES, 'trace_id')}::uuid FOR KEY SHARE",
-)
-# Any of its traces: of one that is just being removed the next is taken.
-ADD_TO_SESSION: Final = add_statement(
-    SESSION_SCORES,
-    f"SELECT FROM traces WHERE {OF_PROJECT}"
-    f" AND session_id = {_place(SESSION_SCORES, 'session_id')}::text LIMIT 1 FOR KEY SHARE",
-)
+ADD_TO_TRACE: Final = _add_statement(TRACE_SCORES, "trace_id")
+# Any trace of it will do: in place of one that is just being removed the next is taken.
+ADD_TO_SESSION: Final = _add_statement(SESSION_SCORES, "session_id")
+PUT_BACK: Final = {
+    TRACE_SCORES.name: _put_back_statement(TRACE_SCORES),
+    SESSION_SCORES.name: _put_back_statement(SESSION_SCORES),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +99,14 @@ class PostgresTraceScores:
         now: datetime,
         author: UserId | None,
     ) -> TraceScore:
-        async with translated(), self.pool.acquire() as connection, connection.transaction():
-            row = await connection.fetchrow(
-                f"SELECT * FROM trace_scores WHERE {OF_PROJECT} AND id = $2 FOR UPDATE",
-                project, score, timeout=WRITE_TIMEOUT_S,
-            )  # fmt: skip
+        async with _writing(self.pool) as connection, connection.transaction():
+            row = await connection.fetchrow(LOCK, project, score)
             if row is None:
                 raise NotFound("Score not found")
             known = TRACE_SCORES.score(row)
             changed = known.patched(change, now, author)
             if changed != known:
-                await _put_back(connection, TRACE_SCORES, changed)
+                await put_back(connection, TRACE_SCORES, changed)
             return changed
 
     async def delete(self, project: ProjectId, score: ScoreId) -> bool:
@@ -113,9 +115,7 @@ class PostgresTraceScores:
     async def page(
         self, project: ProjectId, matching: ScoreFilter, window: Window
     ) -> Page[TraceScore]:
-        return await ScoreLists(self.pool, TRACE_SCORES, self.timeout_s).page(
-            project, matching, window
-        )
+        return await self._lists.page(project, matching, window)
 
     async def latest(self, project: ProjectId, trace: TraceId) -> Sequence[TraceScore]:
         async with reading(self.pool, ADVICE, self.timeout_s) as connection:
@@ -123,12 +123,16 @@ class PostgresTraceScores:
         return [TRACE_SCORES.score(row) for row in reversed(rows)]
 
     async def of_run(self, project: ProjectId, run: RunId) -> Sequence[TraceScore]:
-        return await ScoreLists(self.pool, TRACE_SCORES, self.timeout_s).all(project, "run_id", run)
+        return await self._lists.all(project, "run_id", run)
+
+    @property
+    def _lists(self) -> ScoreLists[TraceScore]:
+        return ScoreLists(self.pool, TRACE_SCORES, self.timeout_s)
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresSessionScores:
-    """As PostgresTraceScores."""
+    """Each read is of one moment, and takes `timeout_s` at most."""
 
     pool: Pool
     timeout_s: float = READ_TIMEOUT_S
@@ -142,41 +146,43 @@ class PostgresSessionScores:
     async def page(
         self, project: ProjectId, matching: ScoreFilter, window: Window
     ) -> Page[SessionScore]:
-        return await ScoreLists(self.pool, SESSION_SCORES, self.timeout_s).page(
-            project, matching, window
-        )
+        return await self._lists.page(project, matching, window)
 
     async def of_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
-        return await ScoreLists(self.pool, SESSION_SCORES, self.timeout_s).all(
-            project, "session_id", session
-        )
+        return await self._lists.all(project, "session_id", session)
 
     async def of_run(self, project: ProjectId, run: RunId) -> Sequence[SessionScore]:
-        return await ScoreLists(self.pool, SESSION_SCORES, self.timeout_s).all(
-            project, "run_id", run
-        )
+        return await self._lists.all(project, "run_id", run)
+
+    @property
+    def _lists(self) -> ScoreLists[SessionScore]:
+        return ScoreLists(self.pool, SESSION_SCORES, self.timeout_s)
+
+
+@asynccontextmanager
+async def _writing(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection for WRITE_TIMEOUT_S at most; tells which value can't be stored."""
+    async with translated(), asyncio.timeout(WRITE_TIMEOUT_S), pool.acquire() as connection:
+        try:
+            yield connection
+        except (*UNSTORABLE, RecursionError) as error:  # of texts all have been looked at
+            raise Invalid.field("metadata", UNSTORABLE_JSON) from error
 
 
 async def _add[S: Score](pool: Pool, table: ScoreTable[S], sql: str, score: S, missing: str) -> S:
     check_storable(score)
-    async with translated():
-        try:
-            row = await pool.fetchrow(sql, *table.row(score), timeout=WRITE_TIMEOUT_S)
-        except UNSTORABLE as error:
-            raise Invalid.field("metadata", UNSTORABLE_JSON) from error
+    async with _writing(pool) as connection:
+        row = await connection.fetchrow(sql, *table.row(score))
     if row is None:
         raise NotFound(missing)
     return table.score(row)
 
 
-async def _put_back[S: Score](connection: Connection, table: ScoreTable[S], score: S) -> None:
+async def put_back[S: Score](connection: Connection, table: ScoreTable[S], score: S) -> None:
+    """Writes a score that is locked. Raises Invalid for what can't be stored."""
     check_storable(score)
-    sets = ", ".join(
-        f"{name} = ${n}::{kind}" for n, (name, kind) in enumerate(table.types.items(), start=1)
-    )
-    sql = f"UPDATE {table.name} SET {sets} WHERE {OF_PROJECT} AND id = $2"
     try:
-        await connection.execute(sql, *table.row(score), timeout=WRITE_TIMEOUT_S)
+        await connection.execute(PUT_BACK[table.name], *table.row(score))
     except UNSTORABLE as error:
         raise Invalid.field("metadata", UNSTORABLE_JSON) from error
 
@@ -184,9 +190,9 @@ async def _put_back[S: Score](connection: Connection, table: ScoreTable[S], scor
 async def _delete[S: Score](
     pool: Pool, table: ScoreTable[S], project: ProjectId, score: ScoreId
 ) -> bool:
-    sql = f"DELETE FROM {table.name} WHERE {OF_PROJECT} AND id = $2"
-    async with translated():
-        return bool(await pool.execute(sql, project, score, timeout=WRITE_TIMEOUT_S) != "DELETE 0")
+    sql = f"DELETE FROM {table.name} WHERE {OF_PROJECT} AND id = $2 RETURNING true"
+    async with _writing(pool) as connection:
+        return await connection.fetchval(sql, project, score) is not None
 
 
 def check_storable(score: Score) -> None:

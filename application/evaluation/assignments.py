@@ -19,7 +19,9 @@ from domain.evaluation.score import TraceScore
 from domain.ids import ProjectId, RunId, TraceId
 
 LEASE: Final = timedelta(minutes=2)  # renewed with every metric that is finished
+LATELY: Final = timedelta(seconds=5)  # but not one that was given so lately, which costs a lock
 UNHEARD: Final = timedelta(seconds=60)  # after that a message counts as lost
+IN_FLIGHT_MAX: Final = 32  # targets of one project, queued or running: a default
 ATTEMPTS_MAX: Final = 5  # of one target, killed workers included
 PLANNED_AT_ONCE: Final = 1_000  # targets of one transaction
 OVERDUE_MAX: Final = 1_000  # jobs that are found at once
@@ -50,10 +52,12 @@ class SignalKey:
 class Assignments(Protocol):
     """What runs have to do, row by row, and by whom it is being done.
 
-    Postgres holds the truth: a message only says where to look. Every method is a transaction.
-    Whoever closes the last row of a run settles the run with it, so that nobody ever sees a final
-    run with a PENDING score. Contract of Assignments: tests/contracts/test_assignments.py, run
-    against every adapter. All raise Unavailable.
+    Postgres holds the truth: a message only says where to look. Every method but `overdue` is one
+    transaction. Of a removed project nothing is found or done. Whose lease ran out can close or
+    postpone nothing that somebody else was given. Whoever closes the last row of a run settles
+    the run with it, so that nobody ever sees a final run with a PENDING score. Contract of
+    Assignments: tests/contracts/test_assignments.py, run against every adapter. All raise
+    Unavailable.
     """
 
     async def plan(self, project: ProjectId, run: RunId, now: datetime) -> bool:
@@ -68,8 +72,9 @@ class Assignments(Protocol):
         """Takes targets of the project's RUNNING runs that are to be announced now.
 
         So many that no more than the window of the adapter are queued or running for one
-        project; of several runs in turn, of each in its order. So a large run never stands
-        before another project's small one.
+        project. The next one is always of the run that has the fewest in flight, of equals the
+        one that was made first, and of each in its order. So a large run never stands before a
+        small one, of another project or of the same.
         """
         ...
 
@@ -79,7 +84,8 @@ class Assignments(Protocol):
         """The target, for LEASE from now; None where somebody else has it or nothing is to be done.
 
         What is queued for later, and what waits to be announced, isn't given. One that was
-        claimed ATTEMPTS_MAX times is buried instead.
+        claimed ATTEMPTS_MAX times is buried instead: its open scores FAIL with the code that it
+        was last postponed for, else `internal`.
         """
         ...
 
@@ -120,25 +126,28 @@ class Assignments(Protocol):
         ...
 
     async def postpone(self, claim: Claim, until: datetime, code: FailCode, now: datetime) -> None:
-        """Puts the target back, to be claimed at `until` or later.
+        """Puts the target back, to be claimed at `until` or later; `overdue` finds it then.
 
-        Buries it where this was the last attempt: its open scores FAIL with `code` then.
+        It keeps its place among those in flight: the window has no room for another. Buries it
+        where this was the last attempt: its open scores FAIL with `code` then.
         """
         ...
 
     async def overdue(self, now: datetime) -> Sequence[Job]:
         """What has to be announced again, across all projects: at most OVERDUE_MAX jobs.
 
-        Runs that nobody has planned for UNHEARD; targets whose lease has run out, or that were
-        queued and are due for UNHEARD. Each counts as announced now. Targets of projects that
-        have waiting ones and room in their window are dispatched.
+        Runs that nobody has planned for UNHEARD; targets whose lease has run out, that nobody
+        has claimed for UNHEARD since they were announced, or that were postponed until now. Each
+        counts as announced now. Targets of projects that have waiting ones and room in their
+        window are dispatched.
         """
         ...
 
     async def oldest_waiting(self, now: datetime) -> timedelta | None:
         """For how long the oldest thing that could be done has waited, across all projects.
 
-        None where nothing waits.
+        Runs to be planned, targets that are queued and due, or whose lease has run out; those
+        whose turn hasn't come don't count. None where nothing waits.
         """
         ...
 

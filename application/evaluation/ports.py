@@ -163,7 +163,7 @@ class Targets(Protocol):
         """A trace to measure, with the outputs before it in its session.
 
         Where it is gone, or has more than SPANS_MAX spans, what that makes of every metric; it
-        isn't read then.
+        isn't read then. Of an earlier trace that has more, only its own output is looked at.
         """
         ...
 
@@ -175,6 +175,10 @@ class Targets(Protocol):
 class Runs(Protocol):
     """The runs of every project, seen one project at a time. What is written is durable on return.
 
+    A target that is finished counts with what its metrics came to then, whatever becomes of its
+    scores; one that is queued or running with its scores as they are, and of one that waits for
+    that, all is pending. So a run that is over always tells the same. What cancelling closes
+    isn't evaluated, and its open scores are skipped.
     Contract of Runs: tests/contracts/test_runs.py, run against every adapter. All raise
     Unavailable.
     """
@@ -182,8 +186,9 @@ class Runs(Protocol):
     async def create(self, run: EvalRun, work: Sequence[Assignment]) -> RunProgress:
         """Stores a run and all of its work, or nothing; `work` in the order it is to be done.
 
-        Where there's a run of its id, that one, and nothing is stored. Raises Invalid for what
-        can't be stored.
+        Each of its `targets` has one assignment. Where there's a run of its id, that one, and
+        nothing is stored. Raises Invalid for what can't be stored, Unavailable where the project
+        was removed.
         """
         ...
 
@@ -198,7 +203,10 @@ class Runs(Protocol):
         ...
 
     async def failures(self, project: ProjectId, run: RunId) -> tuple[EvalRun, Sequence[Execution]]:
-        """A run with those executions that FAILED, signals included. Raises NotFound."""
+        """A run with those executions that FAILED, signals included, by target and metric.
+
+        Raises NotFound.
+        """
         ...
 
     async def cancel(self, project: ProjectId, run: RunId, now: datetime) -> RunProgress:

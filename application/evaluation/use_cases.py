@@ -1,25 +1,177 @@
 """The ports of evaluation, and its use cases over them: a part of `application.use_cases`."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Self
 
-from application.evaluation.ports import ScoreAnalytics, SessionScores, TraceScores
-from application.ports import Clock, NewId
+from application.evaluation.assignments import Assignments
+from application.evaluation.catalogue import ListMetrics, ListProviders, ReadRunTemplate
+from application.evaluation.circuits import Circuits
+from application.evaluation.evaluate import EvaluateTarget
+from application.evaluation.figures import (
+    CompareSessions,
+    ReadSessionHistory,
+    ScoreDistribution,
+    ScoreSummaries,
+    ScoreTrend,
+)
+from application.evaluation.guarded import GuardedMeasuring
+from application.evaluation.matter import USUAL, MeasuringPolicy
+from application.evaluation.measuring import Measuring
+from application.evaluation.ports import (
+    Embedder,
+    Judge,
+    OnFault,
+    Runs,
+    ScoreAnalytics,
+    SessionScores,
+    Targets,
+    TraceScores,
+)
+from application.evaluation.runs import (
+    CancelRun,
+    DeleteRun,
+    Desk,
+    ListRuns,
+    ReadRun,
+    RetryRun,
+    SessionScoresOfRun,
+    StartBatch,
+    StartSessionRun,
+    StartTraceRun,
+    TraceScoresOfRun,
+)
+from application.evaluation.scores import (
+    ChangeTraceScore,
+    DeleteSessionScore,
+    DeleteTraceScore,
+    LatestTraceScores,
+    ListSessionScores,
+    ListTraceScores,
+    RecordSessionScore,
+    RecordTraceScore,
+    ScoresOfSession,
+)
+from application.evaluation.signals import SignalMeasuring
+from application.evaluation.work import AnnounceOverdue, PlanRun
+from application.jobs import Jobs
+from application.ports import Clock, RandomBytes
+from domain.evaluation.models import JudgeModels, ProviderState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPorts:
-    """Every port of evaluation, filled."""
+    """Every port of evaluation, filled; and who may judge."""
 
     trace_scores: TraceScores
     session_scores: SessionScores
     score_analytics: ScoreAnalytics
+    runs: Runs
+    assignments: Assignments
+    targets: Targets
+    jobs: Jobs
+    judge: Judge
+    embedder: Embedder
+    on_fault: OnFault
+    measuring: MeasuringPolicy = USUAL
+    models: JudgeModels = field(default_factory=JudgeModels)
+    providers: Sequence[ProviderState] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationUseCases:
     """Every use case of evaluation, ready to call."""
 
+    plan_run: PlanRun
+    announce_overdue: AnnounceOverdue
+    evaluate_target: EvaluateTarget
+    list_metrics: ListMetrics
+    read_run_template: ReadRunTemplate
+    list_providers: ListProviders
+    record_trace_score: RecordTraceScore
+    list_trace_scores: ListTraceScores
+    latest_trace_scores: LatestTraceScores
+    change_trace_score: ChangeTraceScore
+    delete_trace_score: DeleteTraceScore
+    record_session_score: RecordSessionScore
+    list_session_scores: ListSessionScores
+    scores_of_session: ScoresOfSession
+    delete_session_score: DeleteSessionScore
+    score_summaries: ScoreSummaries
+    score_trend: ScoreTrend
+    score_distribution: ScoreDistribution
+    read_session_history: ReadSessionHistory
+    compare_sessions: CompareSessions
+    start_trace_run: StartTraceRun
+    start_session_run: StartSessionRun
+    start_batch: StartBatch
+    retry_run: RetryRun
+    cancel_run: CancelRun
+    delete_run: DeleteRun
+    read_run: ReadRun
+    list_runs: ListRuns
+    trace_scores_of_run: TraceScoresOfRun
+    session_scores_of_run: SessionScoresOfRun
+
     @classmethod
-    def over(cls, ports: EvaluationPorts, clock: Clock, new_id: NewId) -> Self:  # noqa: ARG003 - what the first use case will be made of
-        return cls()
+    def over(
+        cls,
+        ports: EvaluationPorts,
+        clock: Clock,
+        random: RandomBytes,
+    ) -> Self:
+        of_traces, of_sessions = ports.trace_scores, ports.session_scores
+        desk = Desk(ports.runs, ports.jobs, ports.models, clock)
+        return cls(
+            list_metrics=ListMetrics(),
+            read_run_template=ReadRunTemplate(ports.models),
+            list_providers=ListProviders(ports.providers),
+            record_trace_score=RecordTraceScore(of_traces, clock),
+            list_trace_scores=ListTraceScores(of_traces),
+            latest_trace_scores=LatestTraceScores(of_traces),
+            change_trace_score=ChangeTraceScore(of_traces, clock),
+            delete_trace_score=DeleteTraceScore(of_traces),
+            record_session_score=RecordSessionScore(of_sessions, clock),
+            list_session_scores=ListSessionScores(of_sessions),
+            scores_of_session=ScoresOfSession(of_sessions),
+            delete_session_score=DeleteSessionScore(of_sessions),
+            score_summaries=ScoreSummaries(ports.score_analytics),
+            score_trend=ScoreTrend(ports.score_analytics),
+            score_distribution=ScoreDistribution(ports.score_analytics),
+            read_session_history=ReadSessionHistory(ports.score_analytics),
+            compare_sessions=CompareSessions(ports.score_analytics),
+            start_trace_run=StartTraceRun(desk, ports.targets),
+            start_session_run=StartSessionRun(desk, ports.targets),
+            start_batch=StartBatch(desk),
+            retry_run=RetryRun(desk),
+            cancel_run=CancelRun(ports.runs, clock),
+            delete_run=DeleteRun(ports.runs, clock),
+            read_run=ReadRun(ports.runs),
+            list_runs=ListRuns(ports.runs),
+            trace_scores_of_run=TraceScoresOfRun(of_traces),
+            session_scores_of_run=SessionScoresOfRun(of_sessions),
+            plan_run=PlanRun(ports.assignments, ports.jobs, clock),
+            announce_overdue=AnnounceOverdue(ports.assignments, ports.jobs, clock),
+            evaluate_target=evaluate_target(ports, clock, random),
+        )
+
+
+def evaluate_target(ports: EvaluationPorts, clock: Clock, random: RandomBytes) -> EvaluateTarget:
+    """With circuits of its own: one a process."""
+    assignments, targets, policy = ports.assignments, ports.targets, ports.measuring
+    measure = GuardedMeasuring(
+        targets,
+        Measuring(ports.judge, ports.embedder, Circuits(policy.head_start_s)),
+        policy,
+        random,
+        ports.on_fault,
+    )
+    return EvaluateTarget(
+        assignments,
+        ports.jobs,
+        measure,
+        SignalMeasuring(assignments, targets, measure, policy, clock),
+        policy,
+        ports.on_fault,
+        clock,
+    )

@@ -39,6 +39,13 @@ class Cadence(Protocol):
         """The first slot strictly after an instant, both in UTC."""
         ...
 
+    def next_in_series(self, due: datetime, now: datetime) -> datetime:
+        """The first slot after `now` of the series that the slot `due` is one of.
+
+        So a firing that comes late shifts no later one, and slots that were missed count as one.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Period:
@@ -48,6 +55,10 @@ class Period:
 
     def next_after(self, instant: datetime) -> datetime:
         return instant + self.length
+
+    def next_in_series(self, due: datetime, now: datetime) -> datetime:
+        missed = max((now - due) // self.length, 0)
+        return due + (missed + 1) * self.length
 
 
 PERIODS: Final[Mapping[str, Period]] = {
@@ -89,6 +100,9 @@ class Cron:
             # A month that is never meant is passed over at once: leap days lie years apart.
             day = day + _DAY if day.month in self.months else _first_of_next_month(day)
         return _at(day, self.minutes[0])
+
+    def next_in_series(self, due: datetime, now: datetime) -> datetime:
+        return self.next_after(max(due, now))
 
     @property
     def ever_comes(self) -> bool:

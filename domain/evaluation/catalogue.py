@@ -80,6 +80,15 @@ def metrics_named(names: Sequence[str], category: Category) -> Sequence[Metric]:
     return [known[name] for name in dict.fromkeys(names)]
 
 
+def may_wait(metrics: Iterable[str], model: str) -> bool:
+    """Whether finding some metrics, with `model` as the judge, may wait for a service."""
+    local = {Way.MEASURED}
+    if model.partition("/")[0] == JudgeKind.HEURISTIC:
+        local.add(Way.JUDGED)
+    known = [CATALOGUE.get(name) for name in metrics]
+    return any(metric is None or metric.way not in local for metric in known)
+
+
 def _unknown(name: str, category: Category) -> str:
     there_are = ", ".join(metric.name for metric in listed(category))
     return f"unknown {category} metric {name[:100]!r}; there are: {there_are}"

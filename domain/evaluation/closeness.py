@@ -1,12 +1,19 @@
 """How close two texts are: of input and output, and of an output and those before it."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, Self
 
+from domain.evaluation.excerpt import BYTES_PER_TOKEN, looked_at
+from domain.evaluation.masking import Masker, Masking
+from domain.evaluation.messages import canonical
 from domain.evaluation.metric import Metric, Way
 from domain.evaluation.outcome import Outcome, Scored, SkipCode, Skipped, clamped
-from domain.evaluation.subject import WINDOW
+from domain.evaluation.subject import WINDOW, Subject
 from domain.evaluation.text import (
+    EMBEDDED_HEAD,
+    EMBEDDED_TAIL,
     Similarity,
     Vector,
     cosine,
@@ -18,8 +25,41 @@ from domain.evaluation.text import (
 
 HASH_EMBEDDER: Final = "hash"  # the key of the embedder that needs no model
 
+COMPARED_TOKENS: Final = (EMBEDDED_HEAD + EMBEDDED_TAIL) // BYTES_PER_TOKEN
+
 type Embed = Callable[[str], Vector]
 """The vector of a text that `embedded_text` gave; the zero vector where it says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedTexts:
+    """What of a trace is compared, masked and as long as `embedded_text` leaves it.
+
+    `window` as in `loop_detection`.
+    """
+
+    request: str
+    answer: str
+    window: tuple[str, ...]
+
+    @classmethod
+    def of(cls, subject: Subject, masking: Masking) -> Self:
+        masker = Masker(masking)
+
+        def shown(text: str) -> str:
+            looked = looked_at(text, COMPARED_TOKENS, masker)
+            return embedded_text(looked.head + looked.tail)
+
+        return cls(
+            request=shown(subject.request.text),
+            answer=shown(subject.answer.text),
+            window=tuple(map(shown, subject.window)),
+        )
+
+    def windowed(self, evidence_hash: str) -> str:
+        """The hash of the evidence and of the window that it is compared with."""
+        held = {"evidence": evidence_hash, "window": self.window}
+        return sha256(canonical(held).encode()).hexdigest()
 
 
 def coherence(request: str, answer: str, embed: Embed) -> Outcome:

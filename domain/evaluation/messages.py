@@ -46,7 +46,9 @@ def value_of(text: JsonText | None) -> object:
         return None
     source = text.decode(errors="replace")
     try:
-        value: object = json.loads(source, parse_int=_integer, parse_float=_fraction)
+        value: object = json.loads(
+            source, parse_int=_integer, parse_float=_fraction, parse_constant=str
+        )
     except (ValueError, RecursionError):
         return source
     openers = text.count(b"[") + text.count(b"{")

@@ -16,6 +16,7 @@ _BARE: Final = (
     (re.compile(r"claude-[^/]"), "anthropic/"),
     (re.compile(r"gemini-[^/]"), "gemini/"),
 )
+_REASONING: Final = re.compile(r"o[0-9]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +86,16 @@ def resolved(name: str) -> str:
             if bare.match(name):
                 return prefix + name
     return name
+
+
+def provider_of(model: str) -> str:
+    """What stands before the slash of a resolved name; "" where it tells no provider.
+
+    An `o` and a digit begin the names of reasoning models of OpenAI, also of later ones.
+    """
+    if "/" in model:
+        return model.partition("/")[0]
+    return "openai" if _REASONING.match(model) else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 from uuid import UUID, uuid5
 
 from domain.errors import Conflict, Invalid
-from domain.evaluation.outcome import FailCode
+from domain.evaluation.outcome import FailCode, Outcome
 from domain.evaluation.score import Score, ScoreOutcome, ScoreSource, SessionScore, TraceScore
 from domain.ids import MonitorId, ProjectId, RunId, ScoreId, TraceId
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
@@ -71,10 +71,11 @@ class Execution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What the rows of a run come to. It is counted whenever it's asked for, and never kept.
+    """What the targets of a run, or some of them, come to.
 
     `evaluated` targets are finished, vanished ones included. The others count executions of the
-    run's own metrics; the signals that a session run computes on its way have no part in them.
+    run's own metrics; the signals that a session run computes on its way have no part in them. Of
+    a target that is finished they are what they were then, whatever becomes of its scores.
     """
 
     evaluated: int = 0
@@ -99,6 +100,16 @@ class Tally:
             failed=outcomes[ScoreOutcome.FAILED],
             skipped=outcomes[ScoreOutcome.SKIPPED],
             codes=dict(codes),
+        )
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            evaluated=self.evaluated + other.evaluated,
+            pending=self.pending + other.pending,
+            scored=self.scored + other.scored,
+            failed=self.failed + other.failed,
+            skipped=self.skipped + other.skipped,
+            codes=dict(Counter(self.codes) + Counter(other.codes)),
         )
 
     @property
@@ -222,6 +233,21 @@ def waiting_scores(
         SessionScore(**_waiting(run, work, metric, now), session_id=work.target)
         for metric in work.metrics
     ]
+
+
+def signal_score(
+    run: EvalRun,
+    trace: TraceId,
+    signal: str,
+    outcome: Outcome,
+    now: datetime,
+    *,
+    environment: str | None,
+) -> TraceScore:
+    """What a session run leaves of a signal that it measured. There is no row of it before."""
+    work = Assignment(str(trace), (signal,))
+    row = _waiting(run, work, signal, now)
+    return TraceScore(**row, trace_id=trace, environment=environment).measured(outcome, now)
 
 
 def _waiting(run: EvalRun, work: Assignment, metric: str, now: datetime) -> dict[str, Any]:

@@ -220,7 +220,7 @@ def comparison(
 ) -> Page[RankedSession]:
     """Sessions by their newest number of one name; ties by session, ascending in both orders.
 
-    `total` counts the sessions ranked.
+    `total` counts the sessions ranked. Raises Invalid for a position that is none of this list.
     """
     newest: dict[str, RankedSession] = {}
     for one in newest_first(one for one in scores if one.name == name):
@@ -230,7 +230,8 @@ def comparison(
     in_order = sorted(newest.values(), key=lambda one: rank(one.position, order))
     start = window.offset
     if (after := window.after) is not None:
-        start = sum(rank(one.position, order) <= rank(after, order) for one in in_order)
+        reached = rank(after, order)
+        start = sum(rank(one.position, order) <= reached for one in in_order)
     cut = in_order[start : start + window.limit]
     has_more = len(in_order) > start + len(cut)
     return Page(cut, len(in_order), cut[-1].position if cut and has_more else None)

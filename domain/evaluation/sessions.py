@@ -37,6 +37,8 @@ WEIGHTS: Final[Mapping[str, float]] = {
     TOOL_CORRECTNESS: 0.8,
 }
 """The signals in their order, with their default weights."""
+JUDGED: Final = frozenset({CONFIDENCE, TOOL_CORRECTNESS})
+"""The signals that a judge is asked for."""
 
 WEIGHT_COUNTED_MAX: Final = 1e6  # a larger weight counts as this: sums of squares stay finite
 FLAGGED_ABOVE: Final = 0.5
@@ -209,7 +211,11 @@ def _refusal(
     if len(session) > SESSION_TRACES_MAX:
         why = f"the session has more than {SESSION_TRACES_MAX} traces"
         return Skipped(SkipCode.TRACE_TOO_LARGE, why, known)
-    if evaluated >= COVERAGE_MIN * len(session):
+    if evaluated < COVERAGE_MIN * len(session):
+        why = f"{evaluated} of {len(session)} traces have the signals it takes"
+    elif _is_judge_out_of_reach(session):
+        why = "the judge failed wherever it was asked"
+    else:
         return None
     ended = Counter(
         type(outcome)
@@ -217,11 +223,16 @@ def _refusal(
         for signal, outcome in one.outcomes.items()
         if signal in WEIGHTS
     )
-    why = (
-        f"{evaluated} of {len(session)} traces have the signals it takes; "
-        f"{ended[Failed]} signals failed and {ended[Skipped]} were skipped"
-    )
+    why += f"; {ended[Failed]} signals failed and {ended[Skipped]} were skipped"
     return Skipped(SkipCode.INSUFFICIENT_SIGNALS, why, known)
+
+
+def _is_judge_out_of_reach(session: Sequence[TraceSignals]) -> bool:
+    """Whether a judge failed wherever it was asked: what was measured without it isn't enough."""
+    judged = {
+        type(one.outcomes[signal]) for one in session for signal in JUDGED & set(one.outcomes)
+    }
+    return Failed in judged and Scored not in judged
 
 
 def _band(score: float) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-import msgspec
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.types import ASGIApp
@@ -21,10 +20,16 @@ from entrypoints.http.controllers.me import MeController
 from entrypoints.http.controllers.members import MemberController
 from entrypoints.http.controllers.organizations import OrganizationController
 from entrypoints.http.controllers.projects import ProjectController
-from entrypoints.http.controllers.public import PublicController, pages
+from entrypoints.http.controllers.public import PublicController
+from entrypoints.http.controllers.reference_pages import reference_pages
+from entrypoints.http.controllers.score_figures import ScoreFigureController
+from entrypoints.http.controllers.session_runs import SessionRunController
+from entrypoints.http.controllers.session_scores import SessionScoreController
 from entrypoints.http.controllers.sessions import SessionController
 from entrypoints.http.controllers.trace_changes import TraceChangeController
 from entrypoints.http.controllers.trace_lists import TraceListController
+from entrypoints.http.controllers.trace_runs import TraceRunController
+from entrypoints.http.controllers.trace_scores import TraceScoreController
 from entrypoints.http.controllers.traces import TraceController
 from entrypoints.http.cors import Cors
 from entrypoints.http.limits import RateLimitHeaders, RateLimits
@@ -33,7 +38,6 @@ from entrypoints.http.operation import EDGE
 from entrypoints.http.overload import Overload
 from entrypoints.http.paths import PathSegments
 from entrypoints.http.problems import exception_handlers
-from entrypoints.http.reference import page
 from entrypoints.http.request_ids import RequestIds
 from entrypoints.http.request_lines import RequestLines
 from entrypoints.http.security import SecurityHeaders
@@ -48,6 +52,11 @@ CONTROLLERS: Final = (
     AnalyticsController,
     SessionController,
     EvaluationCatalogueController,
+    TraceRunController,
+    SessionRunController,
+    TraceScoreController,
+    SessionScoreController,
+    ScoreFigureController,
     MeController,
     OrganizationController,
     MemberController,
@@ -80,11 +89,7 @@ def create_app(
         logging_config=None,  # the process decides; and nothing here may log a body
         request_max_body_size=None,  # `transfer` bounds what it reads, inflated too
     )
-    reference = document(app, config)
-    for route in (
-        *pages(msgspec.json.encode(reference), page(reference)),
-        *cli_login_pages(config),
-    ):
+    for route in (*reference_pages(document(app, config)), *cli_login_pages(config)):
         app.register(route)
     bounded = Overload(PathSegments(RateLimitHeaders(app)), held_s=config.refusals_held_s)
     return RequestIds(RequestLines(SecurityHeaders(Cors(bounded, config.allowed_origins))))

@@ -36,7 +36,9 @@ class Body[B]:
 
     `use` raises ValueError for what `wire` alone can't refuse; the walk has to refuse the same.
     `check` among the extras of a type, called with a value of it, raises Refused in the walk; a
-    `__post_init__` has to call it for the fast pass.
+    `__post_init__` has to call it for the fast pass. So it has to do with `across`, a class method
+    that is given the fields of a struct but for those that were refused (NODEFAULT where one is
+    missing), and gives name and message of each mistake that only shows when all are seen.
     """
 
     def __init__(self, wire: Any, use: Callable[[Any, HttpConfig], B]) -> None:
@@ -178,6 +180,10 @@ class _Walk:
                 values[field.name] = self.value(memoryview(member), field.type, at)
             elif field.required:
                 self.mistakes.add(at, "is required")
+        if (across := getattr(kind.cls, "across", None)) is not None:
+            read = {one.name: values.get(one.name, one.default) for one in kind.fields}
+            for name, message in across({k: v for k, v in read.items() if v is not _REFUSED}):
+                self.mistakes.add(f"{path}.{name}" if path else name, message)
         if len(self.mistakes.found) > before:
             return _REFUSED
         try:

@@ -105,6 +105,7 @@ INSTANT: Final = Kind(
     lambda microseconds: _EPOCH + microseconds * _MICROSECOND,
 )
 WHOLE: Final = Kind(Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)], int, int)
+NUMBER: Final = Kind(float, float, float)
 TEXT: Final = Kind(str, str, _text)
 SUM: Final = Kind(str, str, _whole)  # of whole numbers, beyond 64 bits
 AMOUNT: Final = Kind(str, str, _amount)

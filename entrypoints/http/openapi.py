@@ -11,6 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.operation import OneOf, Operation
 from entrypoints.http.problems import ErrorResponse
+from entrypoints.http.repeats import KEY_PARAMETER
 from entrypoints.http.transfer import JSON
 
 _REF: Final = "#/components/schemas/{name}"
@@ -30,6 +31,21 @@ _PUBLISHED: Final = {
 }
 _EMPTY: Final = 204
 
+# In the order in which a reader wants them.
+_TAGS: Final = {
+    "traces": "Runs of agents with their spans: sending, reading, changing, figures",
+    "sessions": "Conversations, each made of traces",
+    "evaluations": "Scores of traces and sessions, and the runs and monitors that give them",
+    "organizations": "What people, projects and keys belong to",
+    "projects": "What traces belong to",
+    "api-keys": "What programs come in with",
+    "members": "People and their roles",
+    "invitations": "People who are asked in",
+    "audit-log": "Who changed what",
+    "me": "The person who asks",
+    "cli": "How command lines get a key",
+    "service": "The service itself",
+}
 _DESCRIPTION: Final = (
     "Traces, sessions and figures of LLM agents, and the organizations that they belong to. Times "
     "are in UTC; every error has one shape, and tells of all mistakes at once; every answer "
@@ -93,6 +109,7 @@ def document(app: Litestar, config: HttpConfig) -> dict[str, Any]:
             "description": _DESCRIPTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "tags": _tags(paths),
         "paths": paths,
         "components": {"schemas": schemas.components, "securitySchemes": _SCHEMES},
     }
@@ -162,7 +179,7 @@ class _Schemas:
         if not isinstance(schema, dict):
             return schema
         found = {name: self._published(one) for name, one in schema.items()}
-        if found.get("format") == "date-time":
+        if "type" in found:
             found.pop("anyOf", None)  # epochs are taken too, and nobody should start with them
         if "patternProperties" in found:
             found["additionalProperties"] = False  # the schema of a dict says what values it takes
@@ -202,6 +219,11 @@ def _tag(path: str) -> str:
     return first if first not in {"", "health"} else "service"
 
 
+def _tags(paths: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
+    used = {tag for methods in paths.values() for told in methods.values() for tag in told["tags"]}
+    return [{"name": name, "description": told} for name, told in _TAGS.items() if name in used]
+
+
 def _parameters(operation: _Any, schemas: _Schemas) -> Iterator[dict[str, Any]]:
     for part in (operation.path, operation.query):
         if part is None:
@@ -216,6 +238,8 @@ def _parameters(operation: _Any, schemas: _Schemas) -> Iterator[dict[str, Any]]:
             if "patternProperties" in schema:
                 parameter |= {"style": "form", "explode": True}  # a parameter for each property
             yield {**parameter, "schema": _untold(schema)}
+    if operation.documented.is_once:
+        yield KEY_PARAMETER
 
 
 def _untold(schema: Any) -> Any:
@@ -250,6 +274,8 @@ def _responses(
         refusals.update((404, 422))
     if operation.query is not None:
         refusals.add(422)
+    if told.is_once:
+        refusals.add(409)
     for code in sorted({*refusals, *told.answers}):
         wire = told.answers.get(code, ErrorResponse)
         found[str(code)] = {

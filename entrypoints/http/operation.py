@@ -1,15 +1,18 @@
 """What an endpoint takes and gives, said once: requests are read by it, and documented by it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, Self, cast
+from uuid import UUID
 
 import msgspec
 from litestar import Response
 
+from application.ports import Reply
 from domain.errors import Unauthenticated
+from domain.identity.caller import Caller
 from entrypoints.http.access import Access, Headers, Incoming, header
 from entrypoints.http.body import Body
 from entrypoints.http.config import Edge, HttpConfig
@@ -17,6 +20,7 @@ from entrypoints.http.limits import RouteClass, of_address, principal_of
 from entrypoints.http.overload import intake_of
 from entrypoints.http.paths import segment
 from entrypoints.http.problems import Disconnected, Mistakes, Problem
+from entrypoints.http.repeats import Repeated, repeated_of
 from entrypoints.http.request_ids import HttpRequest
 from entrypoints.http.request_lines import note
 from entrypoints.http.transfer import (
@@ -45,6 +49,7 @@ class Given[C, P, Q, B]:
     path: P
     query: Q
     body: B
+    repeated: Repeated | None = None  # by what a repeat is known, where one has no other effect
 
 
 class OneOf:
@@ -65,6 +70,7 @@ class Documented:
     body_example: Any = None
     answers: Mapping[int, Any] = field(default_factory=dict)  # others, by status
     route_class: RouteClass | None = RouteClass.DEFAULT  # what limits it; None: nothing
+    is_once: bool = False  # a repeat with the same key gets the first answer again
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,7 @@ class Operation[C, P, Q, B]:
         caller = await self._admitted(request, incoming, edge)
         mistakes = Mistakes()
         body = path = query = None
+        data = b""
         if self.body is not None:
             data = await _content(request, coding, edge.config.max_body_bytes)
             if len(data) < PARSED_ASIDE_FROM:
@@ -120,10 +127,11 @@ class Operation[C, P, Q, B]:
             path = self.path.read(given, mistakes)
         if self.query is not None:
             query = self.query.read(query_words(scope["query_string"], mistakes), mistakes)
+        repeated = repeated_of(scope, data, mistakes) if self.documented.is_once else None
         mistakes.check()
         if self.documented.route_class is not RouteClass.INGEST:  # those are committed together
             await intake_of(scope).turn()
-        return Given(caller, cast("P", path), cast("Q", query), cast("B", body))
+        return Given(caller, cast("P", path), cast("Q", query), cast("B", body), repeated)
 
     async def _admitted(self, request: HttpRequest, incoming: Incoming, edge: Edge) -> C:
         """Who asks, once the rate limit lets them. Raises what `access` raises, LimitExceeded."""
@@ -169,7 +177,36 @@ async def answer(
     headers: dict[str, str] | None = None,
 ) -> Response[bytes]:
     """`value` as JSON, with the handler's status where none is given."""
-    body, coding = await compressed_aside(msgspec.json.encode(value), request.scope["headers"])
+    return await _shown(request, msgspec.json.encode(value), status, headers)
+
+
+async def answer_once(
+    request: HttpRequest,
+    given: Given[Caller, Any, Any, Any],
+    status: int,
+    write: Callable[[UUID], Awaitable[Any]],
+) -> Response[bytes]:
+    """What `write` gives as JSON, or what it gave the first time that this request was sent.
+
+    `write` makes the object of the id that it is called with; where there is one, it finds it.
+    """
+    use_cases = edge_of(request).use_cases
+
+    async def reply(object_id: UUID) -> Reply:
+        return Reply(status, msgspec.json.encode(await write(object_id)))
+
+    if given.repeated is None:
+        made = await reply(use_cases.answer_once.new_id())
+    else:
+        attempt = given.repeated.within(given.caller.project_id)
+        made = await use_cases.answer_once(attempt, reply)
+    return await _shown(request, made.body, made.status, None)
+
+
+async def _shown(
+    request: HttpRequest, text: bytes, status: int | None, headers: dict[str, str] | None
+) -> Response[bytes]:
+    body, coding = await compressed_aside(text, request.scope["headers"])
     return Response(
         body, media_type=JSON, status_code=status, headers={**(headers or {}), **coding}
     )

@@ -1,10 +1,14 @@
-"""The API reference: one page of HTML made of the OpenAPI document, with nothing to load or run."""
+"""The API reference to read: one page of HTML made of the OpenAPI document, and nothing to run."""
 
 import json
 from collections.abc import Iterator
 from html import escape
 from typing import Any, Final
 
+PLAIN_POLICY: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
 _STYLE: Final = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 body { margin: 0 auto; max-width: 60rem; padding: 1rem 1.5rem 4rem; }
@@ -33,6 +37,7 @@ def page(document: dict[str, Any]) -> bytes:
         f"<title>{escape(info['title'])}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{escape(info['title'])} <small>{escape(info['version'])}</small></h1>",
         f"<p>{escape(info['description'])}</p>",
+        '<p>To try calls: <a href="/docs">/docs</a></p>',
         '<p>For programs: <a href="/openapi.json">/openapi.json</a></p><nav>',
         *(
             f'<a href="#{told["operationId"]}">{_call(method, path)} {escape(told["summary"])}</a>'

@@ -20,6 +20,16 @@ def request_id_of(scope: Any) -> str:
     return str(scope.get(_KEY, ""))
 
 
+def sent_request_id(scope: Any) -> str | None:
+    """The caller's own, where they sent one of the right form."""
+    given = _given(scope)
+    return given.decode() if _FORM.fullmatch(given) else None
+
+
+def _given(scope: Any) -> bytes:
+    return next((value for name, value in scope["headers"] if name == HEADER), b"")
+
+
 class RequestIds:
     """Outermost, so that no answer goes without: the caller's own id where it has its form."""
 
@@ -30,7 +40,7 @@ class RequestIds:
         if scope["type"] != ScopeType.HTTP:
             await self.app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == HEADER), b"")
+        given = _given(scope)
         own = given if _FORM.fullmatch(given) else str(uuid.uuid4()).encode()
         cast("dict[str, Any]", scope)[_KEY] = own.decode()
 

@@ -132,15 +132,18 @@ def compressed(
     """The body in the coding that the request's headers ask for, and the headers that say so."""
     if len(body) < COMPRESS_FROM:
         return body, {}
-    coding = _wanted(headers)
-    if coding == "gzip":
-        stream = zlib.compressobj(5, zlib.DEFLATED, 31)
-        body = stream.compress(body) + stream.flush()
-    elif coding == "zstd":
-        body = zstandard.ZstdCompressor().compress(body)
-    else:
+    coding = wanted_coding(headers)
+    if coding is None:
         return body, {"vary": "Accept-Encoding"}
-    return body, {"vary": "Accept-Encoding", "content-encoding": coding}
+    return whole_as(coding, body), {"vary": "Accept-Encoding", "content-encoding": coding}
+
+
+def whole_as(coding: str, body: bytes) -> bytes:
+    """The body in `zstd` or `gzip`."""
+    if coding == "zstd":
+        return zstandard.ZstdCompressor().compress(body)
+    stream = zlib.compressobj(5, zlib.DEFLATED, 31)
+    return stream.compress(body) + stream.flush()
 
 
 async def compressed_aside(
@@ -152,7 +155,7 @@ async def compressed_aside(
     return await asyncio.to_thread(compressed, body, headers)
 
 
-def _wanted(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+def wanted_coding(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     """The coding of ours that `Accept-Encoding` rates highest; zstd where it rates them equal."""
     asked = ",".join(
         value.decode("latin-1") for name, value in headers if name == b"accept-encoding"

@@ -29,6 +29,12 @@ type QueryInstant = Annotated[
 ]
 """A moment in a query, in the same spellings."""
 
+type QueryEnd = Annotated[
+    datetime,
+    Meta(extra_json_schema={"format": "date-time"}, examples=["2026-03-02T00:00:00Z"]),
+]
+"""A moment before which something is; its example comes after that of `QueryInstant`."""
+
 type ShownInstant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 """A moment as answers have it; `instant` writes it."""
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from adapters.memory.jobs import RecordedJobs
 from adapters.postgres.engine import Engine, Pool, PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.reading.analytics import PostgresTraceAnalytics
@@ -18,7 +19,11 @@ from adapters.postgres.reading.trace_lists import TraceLists
 from adapters.postgres.schema import migrating
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.writing.edits import TraceEdits
+from application.evaluation.use_cases import EvaluationPorts
 from domain.ids import ProjectId
+from entrypoints.composition import evaluation_ports
+from entrypoints.settings import Settings
+from tests import many_scores
 from tests.builders import prices
 
 migration = importlib.import_module(
@@ -31,6 +36,7 @@ UNKNOWN: Final = ProjectId(uuid.UUID(int=0xE))
 TRACES: Final = 20_000  # of each project, with three spans each
 LONG: Final = 4  # traces of a session
 SESSIONS: Final = TRACES // LONG  # of ours; of the noise as many as traces
+SCORES: Final = 20_000  # of traces, of each project; half as many of sessions
 START: Final = datetime(2026, 1, 1, 0, 30, tzinfo=UTC)
 STEP: Final = timedelta(seconds=90)  # for three weeks
 END: Final = START + TRACES * STEP
@@ -64,7 +70,7 @@ SEED: Final = (
 
 
 OF_PROJECTS: Final = (
-    *("traces", "spans", "sessions"),
+    *("traces", "spans", "sessions", "trace_scores", "session_scores"),
     *("trace_facets", "trace_hours", "trace_users", "usage_hours"),
 )
 WRITTEN: Final = """
@@ -103,6 +109,10 @@ class Seeded:
         return TraceEdits(self.pool, prices())
 
     @property
+    def evaluation(self) -> EvaluationPorts:
+        return evaluation_ports(Settings(), self.pool, RecordedJobs())
+
+    @property
     def analytics(self) -> PostgresTraceAnalytics:
         return PostgresTraceAnalytics(self.pool)
 
@@ -120,6 +130,9 @@ async def seeding(postgres_url: str) -> AsyncIterator[Seeded]:
             for project, session in ((OURS, LONG), (NOISE, 1), (UNKNOWN, LONG)):
                 await pool.execute(SEED[0], project, START, STEP, TRACES, session)
                 await pool.execute(SEED[1], project)
+            for project in (OURS, NOISE, UNKNOWN):
+                for sql, arguments in many_scores.inserts(project, SCORES, SCORES // 2):
+                    await pool.execute(sql, *arguments)
             for statement in (*migration.COLUMNS[2:], *migration.FILLED):
                 await pool.execute(statement)
             columns = {table: await pool.fetchval(WRITTEN, table) for table in OF_PROJECTS}

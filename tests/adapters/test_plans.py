@@ -1,31 +1,39 @@
 """By which indexes the reads go, and over how many rows."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
+from uuid import UUID
 
 import pytest
 
 from adapters.postgres.reading.snapshots import snapshot
 from adapters.postgres.writing.edits import read_trace
 from adapters.postgres.writing.ingest import TraceWriter
-from domain.ids import ProjectId
+from domain.evaluation.run import TargetType
+from domain.evaluation.score import ScoreChange, ScoreSource, ScoreStatus
+from domain.evaluation.score_query import CreatedWithin, ScoreFilter
+from domain.ids import ProjectId, RunId, TraceId
 from domain.page import SortOrder, Window
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.trace import TraceStatus
-from tests.adapters.seeded import END, HOUR, OURS, SESSIONS, START, UNKNOWN, Seeded
-from tests.builders import prices, span, trace
+from tests.adapters.seeded import END, HOUR, OURS, SCORES, SESSIONS, START, UNKNOWN, Seeded
+from tests.builders import at, prices, span, trace
+from tests.contracts.scoring import session_score, trace_score
+from tests.many_scores import NAMES, OF_RUN, SESSION_NAMES, UNTIL
 
 pytestmark = pytest.mark.service
 
 type Read = Callable[[Seeded, ProjectId], Awaitable[object]]
 
+LARGE: Final = {"traces", "spans", "sessions", "trace_scores", "session_scores"}
 PAGE: Final = 51  # one more than is shown
 
 
@@ -63,7 +71,7 @@ def read_rows(found: list[Any]) -> Counter[str]:
 
 def scanned_whole(found: list[Any]) -> set[str]:
     whole = {node["Relation Name"] for node in found if node["Node Type"] == "Seq Scan"}
-    return whole & {"traces", "spans", "sessions"}  # the others are small, as are their scans
+    return whole & LARGE  # the others are small, as are their scans
 
 
 def traces(
@@ -91,9 +99,35 @@ def figures(metric: str, *arguments: object) -> Read:
     return lambda at, of: getattr(at.analytics, metric)(of, *arguments)
 
 
+def scores(window: Window | None = None, **conditions: Any) -> Read:
+    """What is asked for may be a function of the project."""
+
+    def read(at: Seeded, of: ProjectId) -> Awaitable[object]:
+        said = {key: one(of) if callable(one) else one for key, one in conditions.items()}
+        return at.evaluation.trace_scores.page(of, ScoreFilter(**said), window or Window())
+
+    return read
+
+
+def run_of(project: ProjectId) -> RunId:
+    """The run of the first scores."""
+    return RunId(UUID(hashlib.md5(f"{project}run0".encode()).hexdigest()))
+
+
+def trace_of(project: ProjectId) -> TraceId:
+    """The trace of the first scores."""
+    return TraceId(UUID(hashlib.md5(f"{project}0".encode()).hexdigest()))
+
+
+def score_figures(figure: str, *arguments: object) -> Read:
+    return lambda at, of: getattr(at.evaluation.score_analytics, figure)(of, *arguments)
+
+
 DAY_END = END - timedelta(hours=1, minutes=10)
 LAST_DAY = TraceFilter(started_after=END - timedelta(days=1))
 PERIOD = Period(START + timedelta(minutes=10), DAY_END)
+LAST_SCORES = CreatedWithin(UNTIL - timedelta(days=3), UNTIL)
+OF_NAME: Final = SCORES // len(NAMES)
 SHOWN = 2 * PAGE  # keys by index, then the rows they lead to
 # For each read: how many rows it may look at, of each table that it may look at.
 READS: dict[str, tuple[Read, dict[str, int]]] = {
@@ -160,6 +194,63 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         {"sessions": 2 * SESSIONS, "traces": 16},
     ),
     "users": (figures("users", Window()), {}),
+    # Totals are counted by an index, so are figures.
+    "scores": (scores(), {"trace_scores": SCORES + SHOWN}),
+    "scores at an offset": (
+        scores(Window(offset=9_000)),
+        {"trace_scores": SCORES + 9_000 + SHOWN},
+    ),
+    "scores of a name": (scores(name=NAMES[3]), {"trace_scores": OF_NAME + SHOWN}),
+    "scores of a run": (scores(run_id=run_of), {"trace_scores": OF_RUN + SHOWN}),
+    "scores of a trace": (scores(trace_id=trace_of), {"trace_scores": 10 + 2 * PAGE}),
+    "scores by a source": (
+        scores(source=ScoreSource.ANNOTATION),
+        {"trace_scores": 2 * SCORES + SHOWN},
+    ),
+    "scores of a name that failed": (
+        scores(name=NAMES[0], status=ScoreStatus.FAILED),
+        {"trace_scores": 2 * OF_NAME + SHOWN},
+    ),
+    "scores of three days": (
+        scores(created_after=UNTIL - timedelta(days=3)),
+        {"trace_scores": SCORES // 10 + SHOWN},
+    ),
+    "the latest scores of a trace": (
+        lambda at, of: at.evaluation.trace_scores.latest(of, trace_of(of)),
+        {"trace_scores": 10},
+    ),
+    "all scores of a run": (
+        lambda at, of: at.evaluation.trace_scores.of_run(of, run_of(of)),
+        {"trace_scores": OF_RUN},
+    ),
+    "a summary of scores": (
+        score_figures("summaries", TargetType.TRACE, CreatedWithin()),
+        {"trace_scores": SCORES + 500},
+    ),
+    "a summary of scores of three days": (
+        score_figures("summaries", TargetType.TRACE, LAST_SCORES),
+        {"trace_scores": SCORES // 10 + 500},
+    ),
+    "a trend of scores": (
+        score_figures("trend", TargetType.TRACE, NAMES[3], Granularity.DAY, LAST_SCORES),
+        {"trace_scores": OF_NAME // 10 + 50},
+    ),
+    "a distribution of scores": (
+        score_figures("distribution", TargetType.TRACE, NAMES[3], 10, CreatedWithin()),
+        {"trace_scores": OF_NAME + 50},
+    ),
+    "all scores of a session": (
+        lambda at, of: at.evaluation.session_scores.of_session(of, "conv-7"),
+        {"session_scores": 4},
+    ),
+    "a session's history": (
+        score_figures("history", "conv-7", None, 50),
+        {"session_scores": 4},
+    ),
+    "sessions compared": (
+        score_figures("comparison", SESSION_NAMES[0], SortOrder.ASC, Window()),
+        {"session_scores": SCORES // 4},
+    ),
 }
 EXACT: Final = {
     "trace_facets",
@@ -176,6 +267,8 @@ KEYS: Final = {
     "trace_payloads": ("trace_id",),
     "spans": ("trace_id",),
     "sessions": ("session_id",),
+    "trace_scores": ("id", "trace_id"),
+    "session_scores": ("id", "session_id"),
     "trace_facets": ("value",),
     "usage_hours": ("hour",),
 }
@@ -244,6 +337,12 @@ async def test_writes_and_details_reach_rows_by_their_keys(seeded, of):
     await seeded.edits.retag(of, [one.id], ["b"], ["a"])
     async with snapshot(seeded.pool, "") as connection:
         await read_trace(connection, of, one.id)
+    evaluation, score = seeded.evaluation, trace_score(of, one.id)
+    await evaluation.trace_scores.add(score)
+    await evaluation.trace_scores.change(of, score.id, ScoreChange(value="1"), at(1), None)
+    await evaluation.trace_scores.delete(of, score.id)
+    await evaluation.session_scores.add(score := session_score(of, "conv-new"))
+    await evaluation.session_scores.delete(of, score.id)
     assert await seeded.sessions.delete(of, "conv-new") == 1
     entered = Counter[str]()
     for asked in list(seeded.statements):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from adapters.postgres.engine import translated
+from adapters.postgres.engine import prompt, translated
 from adapters.postgres.writing.ingest import is_passing
 from domain.errors import Unavailable
 
@@ -28,3 +28,11 @@ async def test_the_server_is_to_blame(pool, code):
     assert isinstance(caught.value.__cause__, Exception)
     # The writer doesn't try a failed batch again in halves: no trace of it is at fault.
     assert is_passing(caught.value.__cause__)
+
+
+async def test_who_asks_is_found_out_promptly_or_told_as_passing(pool):
+    with pytest.raises(Unavailable):
+        async with prompt(within_s=0.05):
+            await pool.execute("SELECT pg_sleep(60)")
+    async with prompt():
+        assert await pool.fetchval("SELECT 1") == 1

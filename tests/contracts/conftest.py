@@ -8,7 +8,9 @@ from adapters.memory.store import MemoryStore
 from adapters.postgres.engine import Pool
 from application.tracing.ports import Traces
 from tests.contracts import data_plane
+from tests.contracts import evaluating as evaluation
 from tests.contracts.data_plane import DataPlane
+from tests.contracts.evaluating import Evaluating
 from tests.contracts.identities import (
     Identity,
     over_memory,
@@ -45,6 +47,15 @@ async def plane(adapter: Pool | None) -> AsyncIterator[DataPlane]:
         yield data_plane.over_memory()
         return
     async with data_plane.over_postgres(adapter) as postgres:
+        yield postgres
+
+
+@pytest.fixture
+async def evaluating(adapter: Pool | None) -> AsyncIterator[Evaluating]:
+    if adapter is None:
+        yield evaluation.over_memory()
+        return
+    async with evaluation.over_postgres(adapter) as postgres:
         yield postgres
 
 

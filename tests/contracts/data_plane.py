@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from adapters.memory.jobs import RecordedJobs
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from adapters.postgres.engine import Pool
@@ -32,6 +33,7 @@ from domain.tracing.session import SessionFilter, SessionSort, SessionSummary, s
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace, TraceSummary
 from entrypoints.composition import evaluation_ports
+from entrypoints.settings import Settings
 from tests.builders import prices
 from tests.worlds import memory_evaluation
 
@@ -66,7 +68,7 @@ async def over_postgres(pool: Pool) -> AsyncIterator[DataPlane]:
             traces,
             PostgresSessions(pool, traces.edits),
             PostgresTraceAnalytics(pool),
-            evaluation_ports(pool),
+            evaluation_ports(Settings(), pool, RecordedJobs()),
         )
 
 

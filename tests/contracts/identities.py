@@ -26,6 +26,7 @@ from adapters.postgres.identity import (
     PostgresUsers,
 )
 from adapters.postgres.removals import PostgresRemovals
+from adapters.postgres.replies import PostgresReplies
 from adapters.remembered import (
     RememberedAdministration,
     RememberedApiKeys,
@@ -234,6 +235,7 @@ def postgres_ports(pool: Pool, plane: DataPlane) -> Ports:
         directory=identity.directory,
         administration=identity.administration,
         removals=identity.removals,
+        replies=PostgresReplies(pool),
     )
 
 

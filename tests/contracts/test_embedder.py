@@ -1,4 +1,4 @@
-"""The contract of Embedder: one vector a text, in order, of one length."""
+"""Contract of Embedder: one vector a text, in order, of one length."""
 
 import math
 import os

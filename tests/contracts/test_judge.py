@@ -1,4 +1,4 @@
-"""The contract of Judge: one verdict, marked with who gave it, or one of two failures."""
+"""Contract of Judge: one verdict, marked with who gave it, or one of two failures."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -130,6 +130,7 @@ def _known_to_nobody() -> Sequence[tuple[Judge, str, FailCode]]:
         (several, "heuristic/2", FailCode.UNKNOWN_MODEL),
         (several, "openai/tiny", FailCode.MISCONFIGURED),
         (several, "mystery", FailCode.UNKNOWN_MODEL),
+        (several, "o4-mini", FailCode.MISCONFIGURED),
         (several, "/tiny", FailCode.UNKNOWN_MODEL),
         (several, "", FailCode.UNKNOWN_MODEL),
         (ScriptedJudge(unknown=frozenset({"m"})), "m", FailCode.UNKNOWN_MODEL),

@@ -67,6 +67,16 @@ async def test_what_works_is_ok(pool: Pool, redis_url: str):
     assert states == [PartState(ok=True)] * 3
 
 
+@pytest.mark.service
+async def test_a_database_that_takes_no_writes_is_told(pool: Pool, postgres_url: str):
+    settings = {"default_transaction_read_only": "on"}  # as the sessions of a standby have it
+    async with asyncpg.create_pool(postgres_url, min_size=0, server_settings=settings) as reading:
+        state = await told(PostgresPart(reading))
+        assert await told(MigrationsPart(reading)) == PartState(ok=True)
+    assert not state.ok
+    assert "read-only" in (state.detail or "")
+
+
 @REMOTE
 async def test_what_cannot_be_reached_is_told(part: Opened):
     async with part(f"127.0.0.1:{free_port()}") as unreachable:

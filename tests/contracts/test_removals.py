@@ -6,12 +6,15 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from adapters.postgres.engine import Pool
 from adapters.postgres.schema.tables import ALL as TABLES
 from domain.errors import NotFound, Unavailable
+from domain.evaluation.score import ScoreChange, TraceScore
+from domain.evaluation.score_query import ScoreFilter
 from domain.identity.login_code import CODE_LIFE
 from domain.identity.organization import Project
 from domain.ids import OrganizationId, ProjectId
@@ -31,6 +34,8 @@ from tests.contracts.data_plane import (
     traces_page,
 )
 from tests.contracts.identities import new_code, new_project, postgres_ports
+from tests.contracts.scoring import EVER as ALWAYS
+from tests.contracts.scoring import RUNS, figures, score_id, session_score, trace_score
 from tests.worlds import World
 
 STEP_MAX = 10_000  # rows: what anybody would still call a bounded number
@@ -54,6 +59,11 @@ class Land:
         ports = self.world.ports
         return DataPlane(ports.traces, ports.sessions, ports.analytics, ports.evaluation)
 
+    @property
+    def kept_in_memory(self) -> list[dict[tuple[ProjectId, Any], Any]]:
+        store = self.world.ports.traces.store
+        return [store.traces, store.trace_scores, store.session_scores]
+
     async def remove(self, *, whole: bool = False) -> None:
         async with self.world.ports.administration.opened(self.organization) as opened:
             if whole:
@@ -64,7 +74,7 @@ class Land:
     async def rows(self, project: ProjectId) -> int:
         """How many rows the store holds of a project, seen or not."""
         if self.pool is None:
-            return sum(of == project for of, _ in self.world.ports.traces.store.traces)
+            return sum(of == project for kept in self.kept_in_memory for of, _ in kept)
         return sum(
             [
                 await self.pool.fetchval(
@@ -84,9 +94,10 @@ class Land:
     async def straggle(self, project: ProjectId) -> None:
         """Rows of the project that stays, under another's id: what no port would write."""
         if self.pool is None:
-            store = self.world.ports.traces.store
-            for one in self.traces:
-                store.traces[project, one.id] = store.traces[self.kept.id, one.id]
+            for kept in self.kept_in_memory:
+                kept |= {
+                    (project, key): one for (of, key), one in kept.items() if of == self.kept.id
+                }
             return
         for table in OF_PROJECTS:
             columns = await self.pool.fetchval(WRITTEN, table)
@@ -139,7 +150,17 @@ async def land(world: World, adapter: Pool | None) -> Land:
     await made.sweep(LATER)  # what other tests left in this database
     for one in (gone, kept):
         await fill(made.plane, one.id, *made.traces)
+        for score in of_trace(one.id, made.traces[0]):
+            await made.plane.evaluation.trace_scores.add(score)
+        await made.plane.evaluation.session_scores.add(session_score(one.id, "s0", id=SCORE))
     return made
+
+
+SCORE = score_id()
+
+
+def of_trace(project: ProjectId, one: Trace) -> list[TraceScore]:
+    return [trace_score(project, one.id, id=SCORE, run_id=RUNS[0]), trace_score(project, one.id)]
 
 
 async def assert_nothing_is_read(land: Land, project: ProjectId) -> None:
@@ -156,12 +177,28 @@ async def assert_nothing_is_read(land: Land, project: ProjectId) -> None:
         assert list(await plane.analytics.sessions(project, EVER, by)) == []
     assert list(await plane.analytics.models(project, EVER)) == []
     assert (await plane.analytics.users(project, ALL)).total == 0
+    await assert_no_score_is_read(land, project)
     for read in (
         plane.traces.get(project, one.id),
         plane.sessions.get(project, "s0", Window()),
     ):
         with pytest.raises(NotFound):
             await read
+
+
+async def assert_no_score_is_read(land: Land, project: ProjectId) -> None:
+    ports, one = land.plane.evaluation, land.traces[0]
+    for scores in (ports.trace_scores, ports.session_scores):
+        for matching in (ScoreFilter(), ScoreFilter(name="m"), ScoreFilter(run_id=RUNS[0])):
+            page = await scores.page(project, matching, ALL)
+            assert (list(page.items), page.total, page.end) == ([], 0, None)
+        assert list(await scores.of_run(project, RUNS[0])) == []
+    assert list(await ports.trace_scores.latest(project, one.id)) == []
+    assert list(await ports.session_scores.of_session(project, "s0")) == []
+    assert [page.total for page in await figures(ports.score_analytics, project, ALWAYS, 3)] == [
+        0,
+        0,
+    ]
 
 
 # --- at once -------------------------------------------------------------------------------------
@@ -186,7 +223,13 @@ async def test_nothing_of_it_is_changed_any_more(land, swept):
     assert await traces.retag(gone, [one.id], ["new"], []) == 0
     assert await traces.delete(gone, [one.id]) == 0
     assert await land.plane.sessions.delete(gone, "s0") == 0
+    scores = land.plane.evaluation
+    assert not await scores.trace_scores.delete(gone, SCORE)
+    assert not await scores.session_scores.delete(gone, SCORE)
     for write in (
+        scores.trace_scores.change(gone, SCORE, ScoreChange(value="1"), NOON, None),
+        scores.trace_scores.add(trace_score(gone, one.id)),
+        scores.session_scores.add(session_score(gone, "s0")),
         traces.change(gone, one.id, TraceChange(name="new")),
         traces.change_span(gone, one.id, one.spans[0].id, SpanChange(name="new")),
         traces.add_spans(gone, one.id, [span()]),

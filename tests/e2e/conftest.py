@@ -1,12 +1,14 @@
 """The product as a new user starts it: `pandaprobe-server dev`, on its own folder and port."""
 
 import os
+import re
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import httpx
 import pytest
 
 from adapters.embedded.process import free_port
+from tests.e2e import chromium
 
 READY_MAX_S = 60
 STOP_MAX_S = 15
@@ -62,10 +65,10 @@ def read_env(path: Path) -> dict[str, str]:
     return {name.strip(): value.strip().strip("'\"") for name, value in pairs}
 
 
-def start_dev(folder: Path, port: int, **settings: str) -> DevServer:
-    """Starts `dev` with these variables beside, and waits until it is ready."""
+def spawn_dev(folder: Path, port: int, **settings: str) -> subprocess.Popen[bytes]:
+    """Starts `dev` with these variables beside, and waits for nothing."""
     with (folder / "dev.log").open("ab") as log:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "entrypoints.cli", "dev"],
             cwd=ROOT,
             env=own_environ(folder, port) | settings,
@@ -73,6 +76,22 @@ def start_dev(folder: Path, port: int, **settings: str) -> DevServer:
             stdout=log,
             stderr=subprocess.STDOUT,
         )
+
+
+def start_dev(folder: Path, port: int, **settings: str) -> DevServer:
+    """As `spawn_dev`, and waits until it is ready; what isn't in time is ended."""
+    process = spawn_dev(folder, port, **settings)
+    try:
+        return DevServer(folder, _environ_once_ready(folder, port, process), process)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
+def _environ_once_ready(
+    folder: Path, port: int, process: subprocess.Popen[bytes]
+) -> dict[str, str]:
     deadline = time.monotonic() + READY_MAX_S
     while True:
         said = (folder / "dev.log").read_text()
@@ -82,7 +101,7 @@ def start_dev(folder: Path, port: int, **settings: str) -> DevServer:
             if httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200:
                 environ = read_env(folder / "dev.env")
                 if environ.get("PANDAPROBE_API_KEY"):
-                    return DevServer(folder, environ, process)
+                    return environ
         except (httpx.TransportError, FileNotFoundError):
             pass
         wait_a_moment(process)
@@ -94,6 +113,44 @@ def wait_a_moment(process: subprocess.Popen[bytes]) -> None:
         process.wait(0.05)
     except subprocess.TimeoutExpired:
         return
+
+
+def children_of(supervisor: int) -> dict[str, int]:
+    """The process ids of what a `dev` started, by a word of their command."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = (path / "stat").read_text().rsplit(")", 1)[1].split()[1]
+            command = (path / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+        if int(parent) == supervisor:
+            words = ("postgres", "valkey", "serve", "worker")
+            name = next(w for w in words if re.search(rf"(/|-| ){w}( |-)", command))
+            found[name] = int(path.name)
+    return found
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def all_gone(pids: Iterable[int], deadline_s: float = STOP_MAX_S) -> bool:
+    """Waits until none of `pids` is left."""
+    descriptors = []
+    for pid in pids:
+        try:
+            descriptors.append(os.pidfd_open(pid))
+        except ProcessLookupError:
+            continue
+    deadline = time.monotonic() + deadline_s
+    for descriptor in descriptors:
+        select.select([descriptor], [], [], max(0, deadline - time.monotonic()))
+        os.close(descriptor)
+    return all(map(is_gone, pids))
 
 
 @pytest.fixture(scope="session")
@@ -113,3 +170,30 @@ def dev_server(enterable_folder: Path) -> Iterator[DevServer]:
     yield server
     server.process.terminate()
     server.process.wait(STOP_MAX_S)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[chromium.Browser]:
+    program = chromium.executable()
+    if program is None:
+        pytest.skip("no Chromium is installed to open the page with")
+    with chromium.running(program) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: chromium.Browser) -> chromium.Page:
+    return browser.page()
+
+
+@pytest.fixture
+def photographed(page: chromium.Page) -> Callable[[str], None]:
+    """Takes pictures into the folder that SCREENSHOTS names, for who wants to look."""
+
+    def take(name: str) -> None:
+        if folder := os.environ.get("SCREENSHOTS"):
+            for scheme in ("light", "dark"):
+                page.prefer(scheme)
+                page.screenshot(Path(folder) / f"{name}-{scheme}.png")
+
+    return take

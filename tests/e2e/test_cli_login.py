@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import os
 import queue
 import secrets
 import threading
@@ -12,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote_plus, urlencode, urlsplit
 
@@ -98,37 +96,10 @@ def waiting(service: str) -> Iterator[CommandLine]:
         thread.join()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[chromium.Browser]:
-    program = chromium.executable()
-    if program is None:
-        pytest.skip("no Chromium is installed to open the page with")
-    with chromium.running(program) as browser:
-        yield browser
-
-
-@pytest.fixture
-def page(browser: chromium.Browser) -> chromium.Page:
-    return browser.page()
-
-
 @pytest.fixture
 def command_line(dev_server: DevServer) -> Iterator[CommandLine]:
     with waiting(dev_server.url) as command_line:
         yield command_line
-
-
-@pytest.fixture
-def photographed(page: chromium.Page) -> Callable[[str], None]:
-    """Takes pictures into the folder that SCREENSHOTS names, for who wants to look."""
-
-    def take(name: str) -> None:
-        if folder := os.environ.get("SCREENSHOTS"):
-            for scheme in ("light", "dark"):
-                page.prefer(scheme)
-                page.screenshot(Path(folder) / f"{name}-{scheme}.png")
-
-    return take
 
 
 AT_REST = "document.getElementById('status').textContent === ''"

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import select
 import shutil
 import signal
 import socket
@@ -17,6 +16,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from tests.e2e.conftest import all_gone, children_of
 
 pytestmark = pytest.mark.e2e
 
@@ -46,19 +47,7 @@ class Dev:
         return self.said
 
     def children(self) -> dict[str, int]:
-        """The process ids of what it started, by a word of their command."""
-        found = {}
-        for path in Path("/proc").glob("[0-9]*"):
-            try:
-                parent = (path / "stat").read_text().rsplit(")", 1)[1].split()[1]
-                command = (path / "cmdline").read_text().replace("\0", " ")
-            except OSError:
-                continue
-            if int(parent) == self.process.pid:
-                words = ("postgres", "valkey", "serve", "worker")
-                name = next(w for w in words if re.search(rf"(/|-| ){w}( |-)", command))
-                found[name] = int(path.name)
-        return found
+        return children_of(self.process.pid)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
         """Its exit status, and the seconds until it was gone."""
@@ -131,28 +120,6 @@ def start(folder):
     for dev in running:
         if dev.process.poll() is None:
             dev.stop()
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-def all_gone(pids, deadline_s: float = STOP_S) -> bool:
-    """Waits until none of `pids` is left."""
-    descriptors = []
-    for pid in pids:
-        try:
-            descriptors.append(os.pidfd_open(pid))
-        except ProcessLookupError:
-            continue
-    deadline = time.monotonic() + deadline_s
-    for descriptor in descriptors:
-        select.select([descriptor], [], [], max(0, deadline - time.monotonic()))
-        os.close(descriptor)
-    return all(map(is_gone, pids))
 
 
 def post_pasted(said: str) -> dict:
@@ -239,40 +206,26 @@ def test_from_the_first_start_to_the_second(start):
     assert (status, seconds < STOP_S) == (0, True)
 
 
-def test_killed_with_all_it_started_it_starts_again_with_its_data(start):
+def test_without_dev_env_there_is_another_key_and_a_part_that_ends_takes_the_rest_along(start):
     port = free_port()
     dev = start(PORT=port)
     dev.read_until("Ctrl-C stops everything.")
-    env, children = dev.env, dev.children()
-    sent = httpx.post(
-        f"{env['PANDAPROBE_ENDPOINT']}/traces",
-        headers={"X-API-Key": env["PANDAPROBE_API_KEY"], "X-Project-Name": "onboarding"},
-        json={"name": "kept", "started_at": "2026-01-01T00:00:00Z"},
-    )
-    assert sent.status_code == 202
-    dev.process.kill()
-    dev.process.communicate(timeout=STOP_S)
+    key = dev.env["PANDAPROBE_API_KEY"]
+    dev.stop()
 
-    again = start(PORT=port)  # at once, on the same port
-    again.read_until("Ctrl-C stops everything.")
-    assert all(map(is_gone, children.values()))
-    assert [trace["trace_id"] for trace in traces(again)] == [sent.json()["trace_id"]]
-    assert again.env["PANDAPROBE_API_KEY"] == env["PANDAPROBE_API_KEY"]
+    # Nobody knows the key any more.
+    (dev.data / "dev.env").unlink()
+    again = start(PORT=port)
+    assert "Made an API key" in again.read_until("Ctrl-C stops everything.")
+    assert again.env["PANDAPROBE_API_KEY"] != key
 
-    # Without dev.env nobody knows the key: there is another one.
-    again.stop()
-    (again.data / "dev.env").unlink()
-    third = start(PORT=port)
-    assert "Made an API key" in third.read_until("Ctrl-C stops everything.")
-    assert third.env["PANDAPROBE_API_KEY"] != env["PANDAPROBE_API_KEY"]
-
-    # A part that ends takes the rest along, and is named.
-    children = third.children()
+    # The part is named.
+    children = again.children()
     os.kill(children["serve"], signal.SIGKILL)
-    third.process.wait(2 * STOP_S)
-    status, _ = third.stop()
+    again.process.wait(2 * STOP_S)
+    status, _ = again.stop()
     assert status == 1
-    assert "serve ended by itself (signal SIGKILL)" in third.said
+    assert "serve ended by itself (signal SIGKILL)" in again.said
     assert all_gone(children.values())
 
 

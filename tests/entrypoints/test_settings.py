@@ -1,8 +1,23 @@
 """What the environment may say."""
 
+from typing import get_args
+
 import pytest
 
+from application.evaluation.matter import MeasuringPolicy
+from domain.evaluation.gathering import EVIDENCE_TOKENS, EVIDENCE_TOKENS_MIN
+from domain.evaluation.masking import Masking
+from entrypoints import settings
 from entrypoints.settings import Settings, SettingsError, read_settings
+
+
+def test_what_settings_allow_evaluation_takes():
+    assert read_settings({}).eval_evidence_tokens == EVIDENCE_TOKENS
+    assert {one.value for one in Masking} == set(get_args(settings.Masking.__value__))
+    longest = read_settings({"PANDAPROBE_EVAL_JUDGE_TIMEOUT_SECONDS": "90"})
+    assert MeasuringPolicy(deadline_s=longest.eval_judge_timeout_seconds)
+    least = read_settings({"PANDAPROBE_EVAL_EVIDENCE_TOKENS": str(EVIDENCE_TOKENS_MIN)})
+    assert least.eval_evidence_tokens == EVIDENCE_TOKENS_MIN
 
 
 def test_an_empty_environment_gives_the_defaults():
@@ -30,6 +45,10 @@ def test_a_variable_that_is_empty_or_blank_counts_as_absent():
         ("API_KEY_CACHE_SECONDS", "0.5", "api_key_cache_seconds", 0.5),
         ("DATABASE_URL", "postgres://u:p@h/d", "database_url", "postgres://u:p@h/d"),
         ("REDIS_URL", "rediss://:p@h/0", "redis_url", "rediss://:p@h/0"),
+        ("EVAL_MASK", "secrets,pii", "eval_mask", "secrets,pii"),
+        ("EVAL_EVIDENCE_TOKENS", "1000", "eval_evidence_tokens", 1000),
+        ("EVAL_JUDGE_TIMEOUT_SECONDS", "2.5", "eval_judge_timeout_seconds", 2.5),
+        ("EVAL_WORKER_CONCURRENCY", "256", "eval_worker_concurrency", 256),
     ],
 )
 def test_a_value_is_read(name, text, field, value):
@@ -70,6 +89,13 @@ def test_a_switch_can_be_off(text):
         ("FIREBASE_PROJECT_ID", "a/b", "the id of a Firebase project"),
         ("AUTH_HS256_SECRET", "x" * 31, "a secret of at least 32 characters"),
         ("MAX_BODY_BYTES", "20MB", "bytes from 1024 to 1073741824"),
+        ("EVAL_MASK", "pii", "secrets; secrets,pii; or off, not 'pii'"),
+        ("EVAL_WORKER_CONCURRENCY", "0", "a whole number from 1 to 256"),
+        ("EVAL_WORKER_PROCESSES", "65", "a whole number from 1 to 64"),
+        ("EVAL_EVIDENCE_TOKENS", "999", "a whole number from 1000 to 1000000"),
+        ("EVAL_JUDGE_TIMEOUT_SECONDS", "0", "seconds from 1 to 90"),
+        ("EVAL_JUDGE_CONCURRENCY", "-1", "a whole number from 1 to 1000"),
+        ("READY_MAX_QUEUE_AGE_SECONDS", "5m", "whole seconds from 1 to 86400"),
     ],
 )
 def test_a_value_that_can_t_be_used_is_told_with_what_is_expected(name, text, expected):

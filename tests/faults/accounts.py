@@ -1,7 +1,7 @@
 """Whether what was acknowledged is there: exactly once, whole, and counted right."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import httpx
@@ -14,6 +14,12 @@ from tests.contracts.data_plane import assert_rolled_up, over_postgres
 from tests.faults.clients import PAYLOAD, Load, Sent
 
 PAGE: Final = 200
+SHOWN: Final = 100  # of a flood
+SPANS_OF_TRACES: Final = """
+SELECT trace_id, (SELECT count(*) FROM spans WHERE (project_id, trace_id) = (p.id, t.trace_id)) AS
+  spans
+FROM traces t JOIN projects p ON p.id = t.project_id WHERE p.name = $1
+"""
 
 
 async def assert_kept(load: Load, settings: Settings, recounted: int = 3) -> None:
@@ -31,6 +37,30 @@ async def assert_kept(load: Load, settings: Settings, recounted: int = 3) -> Non
         for name, traces in projects.items():
             await _assert_project(http, load.headers(name), traces)
     await _assert_counted(settings, sorted(projects)[:: max(1, len(projects) // recounted)])
+
+
+async def assert_flood_kept(
+    url: str, headers: Mapping[str, str], settings: Settings, accepted: Collection[str]
+) -> None:
+    """As `assert_kept`, for more traces of one project than could be read back one by one.
+
+    Each has one span.
+    """
+    name = headers["X-Project-Name"]
+    async with opened(DB, PoolSettings(url=settings.database_url or "")) as pool:
+        stored = Counter(
+            {str(row["trace_id"]): row["spans"] for row in await pool.fetch(SPANS_OF_TRACES, name)}
+        )
+    assert len(set(accepted)) == len(accepted)
+    missing = set(accepted) - set(stored)
+    assert not missing, f"accepted and missing: {len(missing)}, {list(missing)[:5]}"
+    assert set(stored.values()) <= {1}
+    async with httpx.AsyncClient(base_url=url, timeout=30) as http:
+        listed = (await http.get("/traces", headers=headers)).json()
+        assert listed["total"] == len(stored)
+        for trace in list(accepted)[:: max(1, len(accepted) // SHOWN)]:
+            found = (await http.get(f"/traces/{trace}", headers=headers)).json()
+            assert len(found["spans"]) == 1
 
 
 async def _assert_project(

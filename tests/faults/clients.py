@@ -19,6 +19,7 @@ SPANS: Final = 3
 PACE_S: Final = 0.02  # between two traces of a client: agents that work, no flood
 STARTED_AT: Final = "2026-03-01T09:00:00Z"
 PAYLOAD: Final = "x" * 900
+NO_ADVICE: Final = "503 without Retry-After"
 
 
 @dataclass
@@ -58,8 +59,9 @@ class Load:
 
     @property
     def unexpected(self) -> set[object]:
-        """Statuses that no fault excuses: of what was sent none is wrong, none too much."""
-        return {one for one in self.outcomes if isinstance(one, int)} - {201, 202, 503}
+        """Answers that no fault excuses: of what was sent none is wrong, none too much."""
+        told = {one for one in self.outcomes if isinstance(one, int) or one == NO_ADVICE}
+        return told - {201, 202, 503}
 
     async def run(self) -> None:
         """Until `running` is taken back, and what is under way then has ended."""
@@ -115,6 +117,8 @@ class Load:
                     return True
                 if answer.status_code not in RETRIED:
                     break
+                if answer.status_code == 503 and "Retry-After" not in answer.headers:
+                    self.outcomes[NO_ADVICE] += 1
                 if wait_s is not None:
                     wait_s = float(answer.headers.get("Retry-After", wait_s))
             finally:

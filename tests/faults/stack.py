@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+import asyncpg
 import httpx
 
 from adapters.embedded.postgres import start_postgres
@@ -33,7 +34,7 @@ READY_AGAIN_MAX_S: Final = 5.0
 STARTED_MAX_S: Final = 60.0
 TICK_S: Final = 0.05
 STOP_MAX_S: Final = 20.0
-DATABASE_PARTS: Final = frozenset({"postgres", "migrations"})
+DATABASE_PARTS: Final = frozenset({"postgres", "migrations", "queue"})
 AMPLE: Final = "100000/second"  # so that Redis is asked with every request, and refuses none
 
 
@@ -134,8 +135,14 @@ class Stack:
             env={**self.environ, **more},
         )
 
-    def log(self, command: str) -> str:
-        return (self.folder / f"{command}.log").read_text()
+    def logged(self, command: str) -> int:
+        """How many bytes it has logged so far."""
+        return (self.folder / f"{command}.log").stat().st_size
+
+    def log(self, command: str, since: int = 0) -> str:
+        with (self.folder / f"{command}.log").open("rb") as file:
+            file.seek(since)
+            return file.read().decode()
 
     def pids(self, part: str) -> list[int]:
         """The process and its children: PostgreSQL has one for each connection."""
@@ -170,21 +177,46 @@ class Stack:
 
     def revive(self, within_s: float = STARTED_MAX_S) -> float:
         """Starts what has ended, again and again, until all is ready; the seconds that it took."""
+
+        def is_whole() -> bool:
+            self._start_ended()
+            return self.readiness() == (200, frozenset())
+
+        return until(is_whole, within_s, f"ready again; it says {self.readiness()}")
+
+    def tend(self, length_s: float) -> int:
+        """Starts what has ended for so long; how many starts there were, in vain or not."""
+        starts, end = 0, time.monotonic() + length_s
+        while time.monotonic() < end:
+            starts += self._start_ended()
+            time.sleep(TICK_S)
+        return starts
+
+    def _start_ended(self) -> int:
         starts = {
             "postgres": self.start_postgres,
             "valkey": self.start_valkey,
             "serve": self.start_api,
             "worker": self.start_worker,
         }
+        ended = [part for part in starts if self.processes[part].process.poll() is not None]
+        for part in ended:
+            with contextlib.suppress(StartError):  # then the next look tries again
+                starts[part]()
+        return len(ended)
 
-        def is_whole() -> bool:
-            for part, start in starts.items():
-                if self.processes[part].process.poll() is not None:
-                    with contextlib.suppress(StartError):  # then the next look tries again
-                        start()
-            return self.readiness() == (200, frozenset())
+    def tell_postgres(self, *statements: str) -> None:
+        """Each in a transaction of its own."""
 
-        return until(is_whole, within_s, f"ready again; it says {self.readiness()}")
+        async def told() -> None:
+            connection = await asyncpg.connect(self.database_url)
+            try:
+                for one in statements:
+                    await connection.execute(one)
+            finally:
+                await connection.close()
+
+        asyncio.run(told())
 
     # What it says of itself
 

@@ -12,31 +12,32 @@ from tests.faults.stack import DATABASE_PARTS, Stack
 pytestmark = pytest.mark.e2e
 
 PARTS = ("serve", "worker", "postgres", "valkey")
-ONCE = pytest.param(1, id="once")
-AT_RANDOM = pytest.param(40, id="at-random", marks=pytest.mark.faults)
+HUNG_UP = {"ConnectError", "ReadError", "RemoteProtocolError", "WriteError", "ReadTimeout"}
+ONCE = pytest.param(1, 0.005, id="once")
+AT_RANDOM = pytest.param(40, 0.02, id="at-random", marks=pytest.mark.faults)
 
 
-@pytest.mark.parametrize("kills", [ONCE, AT_RANDOM])
-def test_any_part_may_be_killed(stack: Stack, loading: Loading, kills: int) -> None:
+@pytest.mark.parametrize(("kills", "pace_s"), [ONCE, AT_RANDOM])
+def test_any_part_may_be_killed(stack: Stack, loading: Loading, kills: int, pace_s: float) -> None:
     """Each in turn once, or any at any moment, several at once among them."""
     chance = random.Random(time.time_ns())
     rounds = [[part] for part in PARTS]
     if kills > 1:
         rounds = [chance.sample(PARTS, chance.choice((1, 1, 2, 4))) for _ in range(kills)]
     slowest = 0.0
-    with loading() as load:
+    with loading(16, pace_s) as load:
         for parts in rounds:
             for part in parts:
                 stack.kill(part)
             slowest = max(slowest, stack.revive())
             more(load, 10 + chance.randrange(40))
-    assert load.accepted
+    assert set(load.outcomes) - {201, 202, 503} <= HUNG_UP, load.outcomes
     killed = sum(map(len, rounds))
     seen(f"kill -9: {killed} in {len(rounds)} rounds; {load.accepted} accepted, {load.dropped} "
          f"dropped; ready again after at most {slowest:.1f} s; {dict(load.outcomes)}")  # fmt: skip
 
 
-@pytest.mark.parametrize("kills", [ONCE, pytest.param(20, id="often", marks=pytest.mark.faults)])
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.faults)])
 def test_a_killed_connection_takes_the_database_down_for_a_moment(
     stack: Stack, loading: Loading, kills: int
 ) -> None:

@@ -15,9 +15,10 @@ pytestmark = pytest.mark.e2e
 REDIS: Final = frozenset({"redis"})
 ANSWER_MAX_S: Final = 25.0
 """Within it every request is answered, whatever is silent: clients give up after 30."""
-LENGTHS_S: Final = [1, *(pytest.param(s, marks=pytest.mark.faults) for s in (10, 60))]
+LENGTHS_S: Final = (1, 10, 60)
 
 type Outage = tuple[Callable[[], None], Callable[[], None]]
+type How = Callable[[Stack, str], Outage]
 
 
 def stopped(stack: Stack, part: str) -> Outage:
@@ -34,11 +35,21 @@ def frozen(stack: Stack, part: str) -> Outage:
     )
 
 
-@pytest.mark.parametrize("length_s", LENGTHS_S)
-@pytest.mark.parametrize("how", [stopped, frozen])
-def test_postgres_away(
-    stack: Stack, loading: Loading, how: Callable[[Stack, str], Outage], length_s: int
-) -> None:
+def outages(quick: How) -> pytest.MarkDecorator:
+    """Both ways, for each length; one of them is short enough to be tried with every change."""
+    long = pytest.mark.faults
+    return pytest.mark.parametrize(
+        ("how", "length_s"),
+        [
+            pytest.param(how, s, marks=() if (how, s) == (quick, LENGTHS_S[0]) else long)
+            for how in (stopped, frozen)
+            for s in LENGTHS_S
+        ],
+    )
+
+
+@outages(quick=stopped)
+def test_postgres_away(stack: Stack, loading: Loading, how: How, length_s: int) -> None:
     end, begin_again = how(stack, "postgres")
     told = "nothing"
     with loading() as load:
@@ -60,11 +71,8 @@ def test_postgres_away(
          f"{load.dropped} dropped; {dict(load.outcomes)}")  # fmt: skip
 
 
-@pytest.mark.parametrize("length_s", LENGTHS_S)
-@pytest.mark.parametrize("how", [stopped, frozen])
-def test_redis_away(
-    stack: Stack, loading: Loading, how: Callable[[Stack, str], Outage], length_s: int
-) -> None:
+@outages(quick=frozen)
+def test_redis_away(stack: Stack, loading: Loading, how: How, length_s: int) -> None:
     """Traces go on being accepted: no request needs Redis to be answered."""
     end, begin_again = how(stack, "valkey")
     told = "nothing"

@@ -22,8 +22,11 @@ from adapters.memory.identity import (
 )
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.memory.parts import FixedPart
+from adapters.memory.replies import MemoryReplies
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
+from adapters.postgres.engine import Pool
+from adapters.postgres.replies import PostgresReplies
 from application.ports import PartState, RateLimiter
 from application.use_cases import Ports, UseCases, utc_now
 from domain.identity.api_key import ALL_SCOPES, ApiKey, Scope, digest_of, secret_of
@@ -36,6 +39,7 @@ from entrypoints.http.config import HttpConfig
 from entrypoints.http.limits import RateLimits, RouteClass
 from entrypoints.http.peers import network
 from tests.builders import NOON, prices
+from tests.contracts import data_plane
 from tests.http.limited import DAY_US, Clock, Limited
 from tests.worlds import memory_evaluation
 
@@ -82,6 +86,7 @@ class Site:
             removals=MemoryRemovals(self.store),
             tokens=MemoryTokens(self.tokens),
             limiter=self.limiter,
+            replies=MemoryReplies(self.store),
             clock=lambda: self.now or utc_now(),
             owned_organizations_max=self.owned_max,
             parts={name: FixedPart(state) for name, state in self.parts.items()},
@@ -152,6 +157,30 @@ async def site(installed: Site) -> AsyncIterator[Site]:
     installed.begin()
     async with installed.http:
         yield installed
+
+
+@pytest.fixture(scope="session")
+async def on_postgres(pool: Pool) -> AsyncIterator[Site]:
+    """Data in Postgres; keys, people and projects in memory."""
+    async with data_plane.over_postgres(pool) as plane:
+        kept = {one.name: getattr(plane, one.name) for one in fields(plane)}
+        yield Site(swapped=kept | {"replies": PostgresReplies(pool)})
+
+
+@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.service)])
+def kept_in(request: pytest.FixtureRequest) -> Site:
+    """A plain fixture: it may ask for another by name."""
+    name = "installed" if request.param == "memory" else "on_postgres"
+    site: Site = request.getfixturevalue(name)
+    return site
+
+
+@pytest.fixture
+async def either(kept_in: Site) -> AsyncIterator[Site]:
+    """The service with its data in memory, then in Postgres."""
+    kept_in.begin()
+    async with kept_in.http:
+        yield kept_in
 
 
 @pytest.fixture(scope="session")

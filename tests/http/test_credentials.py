@@ -1,6 +1,7 @@
 """Who may ask what: keys, tokens, projects and scopes."""
 
 import asyncio
+import re
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from application.use_cases import utc_now
 from domain.errors import Unavailable
 from domain.identity.api_key import Scope
 from tests.http.conftest import TOKEN, Site, a_span, a_trace, mistakes
+from tests.http.scored import put_run, put_score
 
 SOME_ID = str(uuid.UUID(int=1))
 
@@ -133,6 +135,11 @@ class TestTokens:
 
 READ, WRITE, JUDGE = Scope.READ, Scope.INGEST, Scope.EVALUATE
 ID = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10"
+SCORE = {"name": "n", "value": "1"}
+RUNS = {
+    "trace": {"metrics": ["coherence"], "trace_ids": [ID]},
+    "session": {"metrics": ["agent_reliability"], "session_ids": ["s"]},
+}
 DAY = "started_after=2026-03-01&started_before=2026-03-02"
 ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
     ("POST", "/traces", a_trace(trace_id=ID), {WRITE}),
@@ -155,6 +162,36 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
     ("GET", "/evaluations/session-metrics", None, {READ}),
     ("GET", "/evaluations/trace-runs/template?metric=coherence", None, {READ}),
     ("GET", "/evaluations/providers", None, {READ}),
+    ("POST", "/evaluations/trace-scores", {"trace_id": ID, **SCORE}, {WRITE}),
+    ("GET", "/evaluations/trace-scores", None, {READ}),
+    ("GET", f"/evaluations/trace-scores/{ID}", None, {READ}),
+    ("PATCH", f"/evaluations/trace-scores/{ID}", {"value": "1"}, {JUDGE}),
+    ("DELETE", f"/evaluations/trace-scores/{ID}", None, {JUDGE}),
+    ("POST", "/evaluations/session-scores", {"session_id": "s", **SCORE}, {WRITE}),
+    ("GET", "/evaluations/session-scores", None, {READ}),
+    ("GET", "/evaluations/session-scores/s", None, {READ}),
+    ("DELETE", f"/evaluations/session-scores/{ID}", None, {JUDGE}),
+    *(
+        ("GET", f"/evaluations/analytics/{kind}-scores/{figure}", None, {READ})
+        for kind in ("trace", "session")
+        for figure in ("summary", "trend?metric_name=n", "distribution?metric_name=n")
+    ),
+    *(
+        (method, f"/evaluations/{kind}-runs{path}", body, needed)
+        for kind, body_of in RUNS.items()
+        for method, path, body, needed in (
+            ("POST", "", body_of, {JUDGE}),
+            ("POST", "/batch", body_of, {JUDGE}),
+            ("GET", "", None, {READ}),
+            ("GET", f"/{ID}", None, {READ}),
+            ("DELETE", f"/{ID}", None, {JUDGE}),
+            ("POST", f"/{ID}/retry", None, {JUDGE}),
+            ("POST", f"/{ID}/cancel", None, {JUDGE}),
+            ("GET", f"/{ID}/scores", None, {READ}),
+        )
+    ),
+    ("GET", "/evaluations/analytics/session-scores/history/s", None, {READ}),
+    ("GET", "/evaluations/analytics/session-scores/comparison?metric_name=n", None, {READ}),
 ]
 
 
@@ -162,9 +199,8 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
 async def test_each_route_asks_for_its_scopes(
     site: Site, method: str, path: str, body: Any, needed: set[Scope]
 ) -> None:
-    known = a_trace(trace_id=ID, session_id="s", spans=[a_span(span_id=ID)])
-    await site.http.post("/traces", headers=site.headers(), json=known)
     for scopes in ({READ}, {WRITE}, {JUDGE}, {READ, JUDGE}, {WRITE, JUDGE}, {READ, WRITE}):
+        await _furnish(site)
         head = site.headers(*scopes)
         answer = await site.http.request(method, path, headers=head, json=body)
         assert (answer.status_code == 403) is not (needed <= scopes)
@@ -178,6 +214,15 @@ async def test_no_route_of_the_data_plane_is_open(
     assert (await site.http.request(method, path, json=body)).status_code == 401
 
 
+async def _furnish(site: Site) -> None:
+    """One of each thing that a route may name, under ID."""
+    known = a_trace(trace_id=ID, session_id="s", spans=[a_span(span_id=ID)])
+    await site.http.post("/traces", headers=site.headers(), json=known)
+    [project] = site.store.projects
+    await put_score(site.ports.evaluation, project, ID, trace=ID)
+    await put_run(site.ports.evaluation, project, ID, trace=ID)
+
+
 async def test_no_route_of_the_data_plane_is_left_out(site: Site) -> None:
     document = (await site.http.get("/openapi.json")).json()
     served = {
@@ -186,15 +231,20 @@ async def test_no_route_of_the_data_plane_is_left_out(site: Site) -> None:
         for method, told in methods.items()
         if any("ApiKey" in way for way in told["security"])
     }
-    tried = {
-        (method, path.partition("?")[0].replace(f"/spans/{ID}", "/spans/{span_id}"))
-        for method, path, _, _ in ROUTES
-    }
     named = {
-        (method, path.replace(ID, "{trace_id}").replace("/sessions/s", "/sessions/{session_id}"))
-        for method, path in tried
+        (method, _template(method, path.partition("?")[0], served)) for method, path, *_ in ROUTES
     }
     assert named == served
+
+
+def _template(method: str, path: str, served: set[tuple[str, str]]) -> str:
+    """What the document calls a path: of those that fit the one with the most fixed segments."""
+    fitting = [
+        template
+        for verb, template in served
+        if verb == method and re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path)
+    ]
+    return min(fitting, key=lambda one: one.count("{"))
 
 
 class Down:

@@ -1,11 +1,14 @@
 """Metrics, templates of runs, providers."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from adapters.memory.store import MemoryStore
 from domain.evaluation.models import PROVIDERS, JudgeModels, ProviderState
 from tests.http.conftest import Site, mistakes
+from tests.worlds import memory_evaluation
 
 TRACE = {
     *("argument_correctness", "coherence", "confidence", "plan_adherence", "plan_quality"),
@@ -13,6 +16,12 @@ TRACE = {
 }
 
 SESSION = {"agent_consistency", "agent_reliability"}
+
+
+def judged_by(**swapped: Any) -> Site:
+    store = MemoryStore()
+    evaluation = replace(memory_evaluation(store), **swapped)
+    return Site(store=store, swapped={"evaluation": evaluation})
 
 
 async def got(site: Site, path: str) -> Any:
@@ -74,7 +83,7 @@ async def test_what_is_no_metric_of_traces_has_no_template(site: Site, query: st
 
 
 async def test_the_template_names_the_model_that_is_preferred() -> None:
-    site = Site(swapped={"models": JudgeModels("gpt-5-mini")})
+    site = judged_by(models=JudgeModels("gpt-5-mini"))
     async with site.http:
         found = await got(site, "trace-runs/template?metric=coherence")
     assert found["model"] == "openai/gpt-5-mini"
@@ -82,7 +91,7 @@ async def test_the_template_names_the_model_that_is_preferred() -> None:
 
 async def test_providers_are_shown_in_their_order_with_what_they_lack() -> None:
     states = [ProviderState(one, one.key == "heuristic", "m") for one in PROVIDERS]
-    site = Site(swapped={"providers": states})
+    site = judged_by(providers=states)
     async with site.http:
         found = await got(site, "providers")
     assert [one["key"] for one in found] == [one.key for one in PROVIDERS]

@@ -39,6 +39,12 @@ TRACE = a_trace(started_at=LATER, trace_id="{trace_id}", spans=[SPAN]) | {
     "session_id": "{session_id}",
     "user_id": "{reader}",
 }
+SCORE = {"name": "{text}", "value": "1"}
+FIGURES = {
+    "summary": "",
+    "trend": "metric_name={text}",
+    "distribution": "metric_name={text}",
+}
 CASES: dict[str, Case] = {
     "GET /": Case(),
     "GET /health": Case(),
@@ -56,6 +62,51 @@ CASES: dict[str, Case] = {
     "GET /evaluations/session-metrics": Case(),
     "GET /evaluations/trace-metrics": Case(),
     "GET /evaluations/trace-runs/template": Case("metric=coherence"),
+    "POST /evaluations/trace-runs": Case(
+        body={
+            "metrics": ["coherence"],
+            "name": "{text}",
+            "filters": {"session_id": "{session_id}", "user_id": "{reader}", "name": "{text}"},
+        }
+    ),
+    "POST /evaluations/trace-runs/batch": Case(
+        body={"metrics": ["coherence"], "trace_ids": ["{trace_id}"]}
+    ),
+    "POST /evaluations/session-runs": Case(
+        body={"metrics": ["agent_reliability"], "filters": {"user_id": "{reader}"}}
+    ),
+    "POST /evaluations/session-runs/batch": Case(
+        body={"metrics": ["agent_reliability"], "session_ids": ["{session_id}"]}
+    ),
+    **{
+        f"{method} /evaluations/{kind}-runs{path}": Case(query)
+        for kind in ("trace", "session")
+        for method, path, query in (
+            *(("GET", "", PAGE), ("GET", "/{run_id}", ""), ("GET", "/{run_id}/scores", "")),
+            *(("DELETE", "/{run_id}", "delete_scores=true"), ("POST", "/{run_id}/retry", "")),
+            ("POST", "/{run_id}/cancel", ""),
+        )
+    },
+    "POST /evaluations/trace-scores": Case(body={"trace_id": "{trace_id}", **SCORE}),
+    "GET /evaluations/trace-scores": Case(
+        f"{PAGE}&trace_id={{trace_id}}&eval_run_id={{eval_run_id}}&name={{text}}"
+    ),
+    "GET /evaluations/trace-scores/{trace_id}": Case(),
+    "PATCH /evaluations/trace-scores/{score_id}": Case(body={"value": "1"}),
+    "DELETE /evaluations/trace-scores/{score_id}": Case(),
+    "POST /evaluations/session-scores": Case(body={"session_id": "{session_id}", **SCORE}),
+    "GET /evaluations/session-scores": Case(
+        f"{PAGE}&session_id={{session_id}}&eval_run_id={{eval_run_id}}&name={{text}}"
+    ),
+    "GET /evaluations/session-scores/{session_id}": Case(),
+    "DELETE /evaluations/session-scores/{score_id}": Case(),
+    **{
+        f"GET /evaluations/analytics/{kind}-scores/{figure}": Case(query)
+        for kind in ("trace", "session")
+        for figure, query in FIGURES.items()
+    },
+    "GET /evaluations/analytics/session-scores/history/{session_id}": Case(),
+    "GET /evaluations/analytics/session-scores/comparison": Case("metric_name={text}"),
     "GET /me": Case(),
     "GET /me/invitations": Case(),
     "POST /me/invitations/{invitation_id}/accept": Case(),
@@ -103,16 +154,21 @@ CASES: dict[str, Case] = {
 }
 PUBLIC = ("/health", "/cli/auth/exchange")
 MANAGED = ("/me", "/organizations", "/cli/auth/codes")
-ON_DATA = [label for label in CASES if label.split()[1].startswith(("/traces", "/sessions"))]
+DATA = ("/traces", "/sessions", "/evaluations")
+ON_DATA = [label for label in CASES if label.split()[1].startswith(DATA)]
 # Words for which the other tenant's can be named while the rest is one's own.
 IDS = {"org_id", "project_id", "key_id", "invitation_id", "user_id", "code"} | {
-    *("trace_id", "span_id", "session_id"),
+    *("trace_id", "span_id", "session_id", "score_id", "run_id", "eval_run_id"),
 }
 # The contract tells invitations of others (403) from unknown ones (404): who was sent the link
 # of one learns that it is for another address.
 TOLD_APART = [label for label in CASES if label.startswith("POST /me/invitations/")]
 # What a caller reads of their own after a write.
-READS = ("/traces", "/traces/{trace_id}", "/sessions", "/sessions/{session_id}", "/traces/users")
+READS = (
+    *("/traces", "/traces/{trace_id}", "/sessions", "/sessions/{session_id}", "/traces/users"),
+    *("/evaluations/trace-scores", "/evaluations/session-scores"),
+    *("/evaluations/trace-runs", "/evaluations/session-runs"),
+)
 OURS_PROJECT = {"x-project-id": "{ours.project_id}"}
 THEIR_PROJECT = {"x-project-id": "{project_id}"}
 OURS, THEIRS = {"x-organization-id": "{ours.org_id}"}, {"x-organization-id": "{org_id}"}
@@ -191,7 +247,7 @@ class Attempt:
             assert after == before
             assert projects[0].items() <= projects[1].items()
         seen = [world.shown(answer, sent)]
-        if path.startswith(("/traces", "/sessions")) and method != "GET":
+        if path.startswith(DATA) and method != "GET":
             for read in READS:
                 again = await world.asked("GET", quoted(read, words), head)
                 seen.append(world.shown(again, sent))
@@ -217,7 +273,8 @@ async def test_what_is_another_tenants_is_as_what_is_nowhere(
 @pytest.mark.parametrize("label", ON_DATA)
 async def test_so_it_is_over_postgres(pool: Any, label: str) -> None:
     async with data_plane.over_postgres(pool) as plane:
-        ports = {name: getattr(plane, name) for name in ("traces", "sessions", "analytics")}
+        names = ("traces", "sessions", "analytics", "evaluation")
+        ports = {name: getattr(plane, name) for name in names}
         world = TwoTenants(Site(swapped=ports))
         async with world.site.http:
             for way in list(ways(label))[:2]:

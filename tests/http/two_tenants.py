@@ -16,6 +16,7 @@ from domain.identity.organization import Role
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 from tests.http.conftest import Site, a_span, a_trace
 from tests.http.people import furnished, joined
+from tests.http.scored import put_run, put_score
 
 type Words = Mapping[str, str]
 """What a request may name, by the word that stands for it in a template."""
@@ -94,7 +95,9 @@ class TwoTenants:
             store.projects[project], name=f"{name} shop", description=name
         )
         store.keys[key] = replace(store.keys[key], name=name)
-        words |= {"trace_id": str(uuid.uuid4()), "span_id": str(uuid.uuid4())}
+        ids = ("trace_id", "span_id", "score_id", "run_id")
+        words |= {word: str(uuid.uuid4()) for word in ids}
+        words["eval_run_id"] = words["run_id"]
         words["user_id"] = words["member"]
         words["project"] = f"{name} shop"
         now = utc_now()
@@ -116,6 +119,17 @@ class TwoTenants:
         trace |= {"environment": name, "release": name, "metadata": {name: name}, "spans": [span]}
         stored = await self.asked("POST", "/traces", self._key(words), trace)
         assert stored.status_code == 202
+        ports = replace(self.site.ports, **self.site.swapped)
+        await put_score(
+            ports.evaluation,
+            project,
+            words["score_id"],
+            trace=words["trace_id"],
+            session=words["session_id"],
+            text=name,
+        )
+        run, trace = words["run_id"], words["trace_id"]
+        await put_run(ports.evaluation, project, run, trace=trace, text=name)
         return words
 
     def _key(self, words: Words) -> dict[str, str]:
@@ -128,7 +142,11 @@ class TwoTenants:
 
     async def read_by_them(self) -> list[Any]:
         """What the other tenant reads of their own."""
-        paths = (f"/traces/{self.theirs['trace_id']}", "/traces", "/sessions", "/traces/users")
+        paths = (
+            *(f"/traces/{self.theirs['trace_id']}", "/traces", "/sessions", "/traces/users"),
+            *("/evaluations/trace-scores", "/evaluations/session-scores"),
+            *("/evaluations/trace-runs", "/evaluations/session-runs"),
+        )
         return [(await self.asked("GET", path, self.their_key)).json() for path in paths]
 
     def state(self) -> dict[str, dict[str, str]]:

@@ -30,57 +30,63 @@ ADVICE: Final = "narrow date_from and date_to"
 HISTORY_ADVICE: Final = "ask for fewer with limit"
 
 _TABLES: Final = {TargetType.TRACE: "trace_scores", TargetType.SESSION: "session_scores"}
-_MIXED: Final = f"judge_kind IN ('{HEURISTIC}', '{MODEL}')"
-SUMMARIES: Final = f"""
-WITH admitted AS MATERIALIZED (
-  SELECT name, outcome, number, judge_kind, created_at, id FROM {{table}}
-  WHERE {OF_PROJECT} AND {{within}}
-), kinds AS (
-  SELECT DISTINCT ON (name) name, judge_kind FROM admitted
-  WHERE number IS NOT NULL AND {_MIXED} ORDER BY name, created_at DESC, id DESC
+# The kind of the newest number of a name, where it is of one that can't be mixed with another: see
+# `comparable`.
+_NEWEST: Final = f"""
+SELECT judge_kind FROM {{table}}
+WHERE {OF_PROJECT} AND name = {{name}} AND {{within}} AND number IS NOT NULL
+  AND judge_kind IN ('{HEURISTIC}', '{MODEL}')
+ORDER BY created_at DESC, id DESC LIMIT 1
+"""
+_OTHER: Final = (
+    f"CASE newest WHEN '{MODEL}' THEN '{HEURISTIC}' WHEN '{HEURISTIC}' THEN '{MODEL}' END"
 )
-SELECT name, avg(number) FILTER (WHERE is_compared) AS mean,
-       min(number) FILTER (WHERE is_compared) AS least,
-       max(number) FILTER (WHERE is_compared) AS most,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY number) FILTER (WHERE is_compared) AS median,
-       count(*) FILTER (WHERE outcome = '{ScoreOutcome.SCORED}') AS scored,
-       count(*) FILTER (WHERE outcome = '{ScoreOutcome.FAILED}') AS failed,
-       max(created_at) AS latest_at, min(kind) AS judge_kind
-FROM (
-  SELECT admitted.*, kinds.judge_kind AS kind,
-         number IS NOT NULL AND (
-           admitted.judge_kind IS NULL OR kinds.judge_kind IS NULL
-           OR admitted.judge_kind NOT IN ('{HEURISTIC}', '{MODEL}')
-           OR admitted.judge_kind = kinds.judge_kind
-         ) AS is_compared
-  FROM admitted LEFT JOIN kinds USING (name)
-) AS told
-GROUP BY name ORDER BY name
+_COMPARED: Final = "coalesce(judge_kind <> other, true)"
+# From one name to the next, and of each what lies within the bounds: both by one index.
+SUMMARIES: Final = f"""
+WITH RECURSIVE names AS (
+  (SELECT name FROM {{table}} WHERE {OF_PROJECT} ORDER BY name LIMIT 1)
+  UNION ALL
+  SELECT (
+    SELECT name FROM {{table}} WHERE {OF_PROJECT} AND name > names.name ORDER BY name LIMIT 1
+  ) FROM names WHERE names.name IS NOT NULL
+)
+SELECT names.name, newest AS judge_kind, figures.* FROM names
+CROSS JOIN LATERAL (SELECT ({_NEWEST.replace("{name}", "names.name")}) AS newest OFFSET 0) AS told
+CROSS JOIN LATERAL (SELECT {_OTHER} AS other OFFSET 0) AS left_out
+CROSS JOIN LATERAL (
+  SELECT avg(number) FILTER (WHERE is_compared) AS mean,
+         min(number) FILTER (WHERE is_compared) AS least,
+         max(number) FILTER (WHERE is_compared) AS most,
+         percentile_cont(0.5) WITHIN GROUP (ORDER BY number) FILTER (WHERE is_compared) AS median,
+         count(*) FILTER (WHERE outcome = '{ScoreOutcome.SCORED}') AS scored,
+         count(*) FILTER (WHERE outcome = '{ScoreOutcome.FAILED}') AS failed,
+         max(created_at) AS latest_at
+  FROM (
+    SELECT number, outcome, created_at, {_COMPARED} AS is_compared FROM {{table}}
+    WHERE {OF_PROJECT} AND name = names.name AND {{within}} OFFSET 0
+  ) AS of_name
+  HAVING count(*) > 0
+) AS figures
+ORDER BY names.name
 """
 # The numbers of one name that may be averaged.
-_COMPARED: Final = f"""
-WITH kind AS MATERIALIZED (
-  SELECT judge_kind FROM {{table}}
-  WHERE {OF_PROJECT} AND name = {{name}} AND {{within}} AND number IS NOT NULL AND {_MIXED}
-  ORDER BY created_at DESC, id DESC LIMIT 1
-), compared AS (
-  SELECT number, created_at FROM {{table}}
-  WHERE {OF_PROJECT} AND name = {{name}} AND {{within}} AND number IS NOT NULL
-    AND (judge_kind IS NULL OR judge_kind NOT IN ('{HEURISTIC}', '{MODEL}')
-         OR judge_kind = (SELECT judge_kind FROM kind))
-)
+_NUMBERS: Final = f"""
+{{table}} CROSS JOIN (
+  SELECT {_OTHER} AS other FROM (SELECT ({_NEWEST}) AS newest OFFSET 0) AS told OFFSET 0
+) AS left_out
+WHERE {OF_PROJECT} AND name = {{name}} AND {{within}} AND number IS NOT NULL AND {_COMPARED}
 """
 TREND: Final = f"""
-{_COMPARED}
 SELECT date_trunc({{granularity}}, created_at) AS bucket, avg(number) AS mean, count(*) AS count
-FROM compared GROUP BY 1 ORDER BY 1 LIMIT {BUCKETS_MAX + 1}
+FROM {_NUMBERS} GROUP BY 1 ORDER BY 1 LIMIT {BUCKETS_MAX + 1}
 """
-# As the number is written: `part_of` says why.
+# As the number is written, which `part_of` explains; each number once, since writing takes long.
 DISTRIBUTION: Final = f"""
-{_COMPARED}
 SELECT least(floor(number::text::numeric * {{parts}}::int)::int + 1, {{parts}}::int) AS part,
-       count(*) AS count
-FROM compared GROUP BY 1 ORDER BY 1
+       sum(count)::bigint AS count
+FROM (SELECT number, count(*) AS count FROM {_NUMBERS} GROUP BY number) AS counted
+GROUP BY 1 ORDER BY 1
 """
 HISTORY: Final = f"""
 SELECT name, number, run_id, created_at, outcome FROM session_scores
@@ -92,7 +98,7 @@ COMPARISON: Final = f"""
 WITH newest AS MATERIALIZED (
   SELECT DISTINCT ON (session_id) session_id, number, created_at, run_id FROM session_scores
   WHERE {OF_PROJECT} AND name = $2 AND number IS NOT NULL
-  ORDER BY session_id, created_at DESC, id DESC
+  ORDER BY session_id DESC, created_at DESC, id DESC
 ), shown AS (
   SELECT * FROM newest WHERE {{after}}
   ORDER BY number {{direction}}, session_id LIMIT {{limit}} OFFSET {{offset}}

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.postgres.engine import OF_PROJECT, Pool
-from adapters.postgres.reading.fragments import Sql
-from adapters.postgres.reading.ordered import Ordered, Where
-from adapters.postgres.reading.snapshots import READ_TIMEOUT_S, snapshot
+from adapters.postgres.engine import OF_PROJECT, Connection, Pool
+from adapters.postgres.reading.fragments import Parameters, Sql
+from adapters.postgres.reading.ordered import NEAR, Found, Ordered, Where
+from adapters.postgres.reading.snapshots import READ_TIMEOUT_S, reading, snapshot
 from adapters.postgres.score_rows import ScoreTable
 from domain.evaluation.score import Score, ScoreOutcome, ScoreStatus
 from domain.evaluation.score_query import ScoreFilter, place_in_list
@@ -15,6 +15,15 @@ from domain.ids import ProjectId
 from domain.page import Page, Window
 
 ADVICE: Final = "narrow the list with date_from and date_to, or with another filter"
+EQUAL: Final = (
+    *("trace_id", "session_id", "environment", "name"),
+    *("source", "outcome", "data_type", "run_id"),
+)
+ALL_ADVICE: Final = "ask for a page of the list instead"
+# The index of each of these goes on with the order of the list: matches are one piece of it. The
+# first that is asked for is entered, as the one that has the least.
+PIECES: Final = ("run_id", "name")
+FEW: Final = ("trace_id", "session_id")  # of which there are so few that they are sorted
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +44,13 @@ class ScoreLists[S: Score]:
             down=True,
             window=window,
         )
-        where = list(conditions(self.table, matching))
-        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
-            found = await ordered.matching(connection, Where(rest=where, among=0, total=None))
+        where = conditions(self.table, matching)
+        if not where and window.offset <= NEAR:
+            async with reading(self.pool, ADVICE, self.timeout_s) as connection:
+                found = await ordered.among_all(connection, self._count_all)
+        else:
+            async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+                found = await self._narrowed(connection, ordered, where)
         items = [self.table.score(row) for row in found.rows]
         shown = items[: window.limit]
         end = place_in_list(shown[-1]) if len(items) > len(shown) else None
@@ -49,24 +62,54 @@ class ScoreLists[S: Score]:
         SELECT {", ".join(self.table.types)} FROM {self.table.name}
         WHERE {OF_PROJECT} AND {column} = $2 ORDER BY created_at DESC, id DESC
         """
-        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
-            return [self.table.score(row) for row in await connection.fetch(sql, project, value)]
+        async with snapshot(self.pool, ALL_ADVICE, self.timeout_s) as connection:
+            rows = await connection.fetch(sql, project, value)
+        return [self.table.score(row) for row in rows]
+
+    @property
+    def _count_all(self) -> Sql:
+        # Of a column, so that it goes by time: by the ids of the key it would jump to and fro.
+        return Sql(f"(SELECT count(created_at) FROM {self.table.name} WHERE {OF_PROJECT})")
+
+    async def _narrowed(
+        self, connection: Connection, ordered: Ordered, where: dict[str, Sql]
+    ) -> Found:
+        if any(column in where for column in FEW):
+            few = Where(rest=list(where.values()), among=0, total=None)
+            return await ordered.matching(connection, few)
+        entered = {"created_at", next((one for one in PIECES if one in where), "created_at")}
+        served = [sql for column, sql in where.items() if column in entered]
+        rest = [sql for column, sql in where.items() if column not in entered]
+        p = Parameters([ordered.project])
+        among = " AND ".join([OF_PROJECT, *p.all_of(served)])
+        matches = " AND ".join(p.all_of(rest)) or "true"
+        sql = f"SELECT count(created_at), count(created_at) FILTER (WHERE {matches})"
+        sql += f" FROM {self.table.name}"
+        row = await connection.fetchrow(f"{sql} WHERE {among}", *p.values)
+        assert row is not None  # an aggregate
+        return await ordered.matching(
+            connection, Where(served=served, rest=rest, among=row[0], total=row[1])
+        )
 
 
-def conditions[S: Score](table: ScoreTable[S], matching: ScoreFilter) -> Iterator[Sql]:
-    """What `ScoreFilter.admits` says, all of which has to hold."""
-    for column in ("trace_id", "session_id", "environment", "name", "source", "outcome"):
-        if (value := getattr(matching, column)) is not None:
-            yield Sql(f"{column} = {{}}", (value,)) if column in table.types else Sql("false")
-    for column in ("data_type", "run_id"):
-        if (value := getattr(matching, column)) is not None:
-            yield Sql(f"{column} = {{}}", (value,))
+def conditions[S: Score](table: ScoreTable[S], matching: ScoreFilter) -> dict[str, Sql]:
+    """What `ScoreFilter.admits` says, all of which has to hold, by the column that it regards."""
+    found = {column: Sql(f"{column} = {{}}", (value,)) for column, value in _equal(matching)}
     if (status := matching.status) is not None:
-        yield Sql("outcome = ANY({}::text[])", (_outcomes(status),))
-    if (after := matching.created_after) is not None:
-        yield Sql("created_at >= {}", (after,))
-    if (before := matching.created_before) is not None:
-        yield Sql("created_at < {}", (before,))
+        found["status"] = Sql("outcome = ANY({}::text[])", (_outcomes(status),))
+    bounds = [(">=", matching.created_after), ("<", matching.created_before)]
+    if within := [(sign, bound) for sign, bound in bounds if bound is not None]:
+        sql = " AND ".join(f"created_at {sign} {{}}" for sign, _ in within)
+        found["created_at"] = Sql(sql, tuple(bound for _, bound in within))
+    for column in {"trace_id", "environment", "session_id"} & found.keys() - table.types.keys():
+        found[column] = Sql("false")  # no score of this kind has it
+    return found
+
+
+def _equal(matching: ScoreFilter) -> Iterator[tuple[str, object]]:
+    for column in EQUAL:
+        if (value := getattr(matching, column)) is not None:
+            yield column, value
 
 
 def _outcomes(status: ScoreStatus) -> list[str]:

@@ -78,8 +78,11 @@ class EvalRunRow(Table, tablename="eval_runs"):
     created_at = Timestamptz()
     completed_at = Timestamptz(null=True, default=None)
     evaluated_count = Integer(null=True, default=None)
+    scored_count = Integer(null=True, default=None)
     failed_count = Integer(null=True, default=None)
     skipped_count = Integer(null=True, default=None)
+    codes = JSON(null=True, default=None)
+    cancelled_at = Timestamptz(null=True, default=None)
     announced_at = Timestamptz()
 
 
@@ -94,6 +97,10 @@ class EvalJobRow(Table, tablename="eval_jobs"):
     run_after = Timestamptz()
     due_at = Timestamptz(null=True, default=None)
     last_code = Text(null=True, default=None)
+    scored = Integer(null=True, default=None)
+    failed = Integer(null=True, default=None)
+    skipped = Integer(null=True, default=None)
+    codes = Array(base_column=Text(), null=True, default=None)
     updated_at = Timestamptz()
 
 

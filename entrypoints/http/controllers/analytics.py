@@ -24,7 +24,7 @@ from domain.tracing.usage import as_float
 from entrypoints.http.access import data_plane
 from entrypoints.http.operation import Documented, OneOf, answer, edge_of, operation
 from entrypoints.http.request_ids import HttpRequest
-from entrypoints.http.wire import QueryInstant, ShownInstant, instant
+from entrypoints.http.wire import QueryEnd, QueryInstant, ShownInstant, instant
 
 BUCKETS: Final = (
     "Time is cut in UTC, weeks on Mondays; a bucket without rows is left out, and more than "
@@ -44,7 +44,7 @@ class AnalyticsMetric(StrEnum):
 class PeriodQuery(msgspec.Struct, frozen=True, kw_only=True):
     granularity: Annotated[Granularity, Meta(description=BUCKETS)] = Granularity.DAY
     started_after: Annotated[QueryInstant, Meta(description="Started then or later")]
-    started_before: Annotated[QueryInstant, Meta(description="Started earlier")]
+    started_before: Annotated[QueryEnd, Meta(description="Started earlier")]
 
     @property
     def period(self) -> Period:

@@ -1,22 +1,19 @@
 """The page on which a person signs a command line in, and the developer's shortcut into it."""
 
-import base64
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any, Final
 
 from litestar import Response, get, post
 
 from domain.errors import Forbidden
+from entrypoints.http.assembly import assembled, policy
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.operation import admit_anybody, answer
 from entrypoints.http.request_ids import HttpRequest
 from entrypoints.http.transfer import compressed_aside
 
-PAGES: Final = Path(__file__).parents[1] / "pages"
 ONLY_HERE: Final = (
     "This page signs in by itself only on the machine of the service, at http://127.0.0.1 or "
     "http://localhost. Elsewhere paste a token; `pandaprobe-server token` prints one"
@@ -29,9 +26,12 @@ _PROXIED: Final = re.compile(rb"forwarded|x-forwarded-.*|x-real-ip|via")
 
 def cli_login_pages(config: HttpConfig) -> Sequence[Any]:
     """The routes of the page, with the developer's token where there is one."""
-    page, policy = _assembled("token" if config.development_token is None else "development")
+    sign_in = "token" if config.development_token is None else "development"
+    page, own = assembled("cli_login", sign_in=sign_in)
     headers = {
-        "content-security-policy": policy,
+        "content-security-policy": policy(
+            own | {"connect-src": "'self'"}, "require-trusted-types-for 'script'"
+        ),
         "referrer-policy": "no-referrer",
         "cache-control": "no-store",
         "x-content-type-options": "nosniff",
@@ -84,27 +84,3 @@ def _is_loopback(client: Sequence[Any] | None) -> bool:
         return client is not None and ip_address(client[0]).is_loopback
     except ValueError:  # as of a socket file
         return False
-
-
-def _assembled(sign_in: str) -> tuple[bytes, str]:
-    """The page in one piece, and the policy that lets nothing but its own script and style run."""
-    style, script = ((PAGES / f"cli_login.{kind}").read_text() for kind in ("css", "js"))
-    page = (PAGES / "cli_login.html").read_text()
-    for name, text in (("sign_in", sign_in), ("style", style), ("script", script)):
-        page = page.replace(f"{{{{{name}}}}}", text)
-    policy = (
-        "default-src 'none'",
-        f"script-src {_source(script)}",
-        f"style-src {_source(style)}",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-    )
-    return page.encode(), "; ".join(policy)
-
-
-def _source(text: str) -> str:
-    """The one inline text that may be used (Content Security Policy 3, section 2.3.1)."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -7,25 +7,15 @@ from litestar import Controller, Response, get
 from msgspec import Meta
 
 import domain.evaluation.metric as metrics
-from domain.errors import Invalid
 from domain.evaluation import question
-from domain.evaluation.catalogue import metric_named
 from domain.evaluation.metric import THRESHOLD, Category
 from domain.evaluation.models import HEURISTIC_MODEL, ProviderState
 from domain.identity.api_key import Scope
 from entrypoints.http.access import data_plane
 from entrypoints.http.controllers.run_filters import EvalRunFilters
+from entrypoints.http.controllers.run_shapes import check_trace_metric
 from entrypoints.http.operation import Documented, answer, edge_of, operation
 from entrypoints.http.request_ids import HttpRequest
-from entrypoints.http.scalars import Refused
-
-
-def check_trace_metric(name: str) -> None:
-    """Raises Refused for what is no metric that a run over traces can have."""
-    try:
-        metric_named(name, Category.TRACE)
-    except Invalid as invalid:
-        raise Refused(invalid.errors[0].message) from invalid
 
 
 class TemplateQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,23 +187,23 @@ class EvaluationCatalogueController(Controller):
     @get("/trace-metrics", opt=TRACE_METRICS.opt)
     async def list_trace_metrics(self, request: HttpRequest) -> Response[bytes]:
         await TRACE_METRICS.read(request)
-        found = edge_of(request).use_cases.list_metrics(Category.TRACE)
+        found = edge_of(request).use_cases.evaluation.list_metrics(Category.TRACE)
         return await answer(request, [MetricSummary.of(one) for one in found])
 
     @get("/session-metrics", opt=SESSION_METRICS.opt)
     async def list_session_metrics(self, request: HttpRequest) -> Response[bytes]:
         await SESSION_METRICS.read(request)
-        found = edge_of(request).use_cases.list_metrics(Category.SESSION)
+        found = edge_of(request).use_cases.evaluation.list_metrics(Category.SESSION)
         return await answer(request, [MetricSummary.of(one) for one in found])
 
     @get("/trace-runs/template", opt=TEMPLATE.opt)
     async def read_run_template(self, request: HttpRequest) -> Response[bytes]:
         given = await TEMPLATE.read(request)
-        template = edge_of(request).use_cases.read_run_template(given.query.metric)
+        template = edge_of(request).use_cases.evaluation.read_run_template(given.query.metric)
         return await answer(request, EvalRunTemplate.of(template))
 
     @get("/providers", opt=PROVIDERS.opt)
     async def list_providers(self, request: HttpRequest) -> Response[bytes]:
         await PROVIDERS.read(request)
-        found = edge_of(request).use_cases.list_providers()
+        found = edge_of(request).use_cases.evaluation.list_providers()
         return await answer(request, [JudgeProvider.of(one) for one in found])

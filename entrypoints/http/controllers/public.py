@@ -1,8 +1,8 @@
 """What anybody may ask: whether the service lives, what it is, and how it is called."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 from litestar import Controller, Response, get
@@ -10,17 +10,11 @@ from litestar import Controller, Response, get
 from application.ports import PartState
 from domain.errors import RETRY_AFTER_S
 from entrypoints.http.access import PUBLIC
-from entrypoints.http.operation import Documented, admit_anybody, answer, edge_of, operation
+from entrypoints.http.operation import Documented, answer, edge_of, operation
 from entrypoints.http.request_ids import HttpRequest
-from entrypoints.http.transfer import JSON, compressed_aside
 from entrypoints.http.wire import ShownInstant, instant
 
 NAME: Final = "pandaprobe-server"
-# The reference loads nothing and runs nothing: it is one page of text.
-DOCS_POLICY: Final = (
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
 
 
 class Welcome(msgspec.Struct, frozen=True):
@@ -141,27 +135,3 @@ class PublicController(Controller):
 
 def _failing(states: Mapping[str, PartState]) -> list[str]:
     return [name for name, state in states.items() if not state.ok]
-
-
-def pages(openapi: bytes, reference: bytes) -> Sequence[Any]:
-    """The routes of the OpenAPI document and of the reference made of it."""
-
-    @get("/openapi.json")
-    async def openapi_document(request: HttpRequest) -> Response[bytes]:
-        return await _page(request, openapi, JSON, {})
-
-    @get("/docs")
-    async def reference_page(request: HttpRequest) -> Response[bytes]:
-        policy = {"content-security-policy": DOCS_POLICY}
-        return await _page(request, reference, "text/html", policy)
-
-    return (openapi_document, reference_page)
-
-
-async def _page(
-    request: HttpRequest, page: bytes, media_type: str, headers: dict[str, str]
-) -> Response[bytes]:
-    await admit_anybody(request)
-    body, coding = await compressed_aside(page, request.scope["headers"])
-    kept = {"cache-control": "no-cache"}  # the same for everybody until the next release
-    return Response(body, media_type=media_type, headers={**kept, **headers, **coding})

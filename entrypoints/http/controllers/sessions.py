@@ -31,6 +31,7 @@ from entrypoints.http.operation import Documented, answer, edge_of, operation
 from entrypoints.http.request_ids import HttpRequest
 from entrypoints.http.wire import (
     PaginatedResponse,
+    QueryEnd,
     QueryInstant,
     ShownInstant,
     instant,
@@ -47,7 +48,7 @@ class SessionQuery(PageQuery, frozen=True, kw_only=True):
         Annotated[QueryInstant, Meta(description="Only traces that started then or later")] | None
     ) = None
     started_before: (
-        Annotated[QueryInstant, Meta(description="Only traces that started earlier")] | None
+        Annotated[QueryEnd, Meta(description="Only traces that started earlier")] | None
     ) = None
     tags: Annotated[Tags, Meta(description="Only traces with any of these tags")] | None = None
     query: (

@@ -27,7 +27,7 @@ from entrypoints.http.cursors import (
 )
 from entrypoints.http.operation import Documented, answer, edge_of, operation
 from entrypoints.http.request_ids import HttpRequest
-from entrypoints.http.wire import PaginatedResponse, QueryInstant, ShownInstant, instant
+from entrypoints.http.wire import PaginatedResponse, QueryEnd, QueryInstant, ShownInstant, instant
 
 METADATA_MAX: Final = 20  # keys in one query: each is a condition of its own
 METADATA_VALUES_MAX: Final = 100  # for one key
@@ -58,7 +58,7 @@ class TraceQuery(PageQuery, frozen=True, kw_only=True):
     tags: Annotated[Tags, Meta(description="Has any of these tags")] | None = None
     name: Annotated[str, Meta(description="Part of the name, without regard to case")] | None = None
     started_after: Annotated[QueryInstant, Meta(description="Started then or later")] | None = None
-    started_before: Annotated[QueryInstant, Meta(description="Started earlier")] | None = None
+    started_before: Annotated[QueryEnd, Meta(description="Started earlier")] | None = None
     model: Annotated[str, Meta(description="Has a span with exactly this model")] | None = None
     min_latency_ms: (
         Annotated[float, Meta(description="Took that long or longer; not while it runs")] | None

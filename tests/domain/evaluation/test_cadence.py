@@ -165,3 +165,15 @@ def test_neighbours_are_found_at_the_turn_of_a_month_in_leap_years():
 def test_it_is_shown_as_it_was_sent():
     assert as_stored("cron:   0 9 *  * MON ") == "cron:0 9 *  * MON "
     assert as_stored("daily") == "daily"
+
+
+@given(st.sampled_from(["every_6h", "daily", "weekly", "cron:7 */6 * * *"]), INSTANTS, st.data())
+def test_a_late_firing_shifts_nothing(text, start, data):
+    cadence = cadence_of(text)
+    due = cadence.next_after(start)
+    late = data.draw(st.timedeltas(timedelta(0), timedelta(days=30)))
+    found = cadence.next_in_series(due, due + late)
+    slot = due
+    while slot <= due + late:
+        slot = cadence.next_after(slot)
+    assert found == slot

@@ -4,9 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.evaluation.closeness import coherence, loop_detection
+from domain.evaluation.closeness import (
+    COHERENCE,
+    ComparedTexts,
+    coherence,
+    fingerprint,
+    loop_detection,
+)
+from domain.evaluation.masking import Masking
 from domain.evaluation.outcome import Scored, SkipCode
 from domain.evaluation.text import hashed_vector, shingle_similarity
+from tests.domain.evaluation.build import subject
 
 TEXTS = ["", " ", ":", "a", "Yes.", "flight to Paris", "flight to Paris is cancelled", "天气"]
 some_texts = st.sampled_from(TEXTS) | st.text(max_size=20)
@@ -98,3 +106,39 @@ def test_a_coherence_is_a_number_between_0_and_1_or_none(request_, answer):
     outcome = coherence(request_, answer, hashed_vector)
     assert isinstance(outcome, Scored) == bool(request_.strip() and answer.strip())
     assert not isinstance(outcome, Scored) or 0 <= outcome.value <= 1
+
+
+# --- what is compared ------------------------------------------------------------------------
+
+KEY = "sk-" + "a1B2" * 8
+
+
+def test_secrets_are_masked_before_texts_are_compared():
+    texts = ComparedTexts.of(
+        subject(input=f"use {KEY}", output=f"used {KEY}", earlier=(f"had {KEY}",)),
+        Masking.SECRETS,
+    )
+    assert texts == ComparedTexts("use [secret:1]", "used [secret:1]", ("had [secret:1]",))
+
+
+@pytest.mark.parametrize("length", [8_000, 8_001, 32_001, 1_000_000])
+def test_long_texts_are_compared_by_head_and_tail(length):
+    text = "ab " * (length // 3) + "the end"
+    texts = ComparedTexts.of(subject(input="a", output=text), Masking.SECRETS)
+    assert len(texts.answer) <= 8_000
+    assert texts.answer[:4_000] == text[:4_000]
+    assert texts.answer[-2_000:] == text[-2_000:]
+
+
+def test_the_hash_of_a_window_knows_the_evidence_and_each_output():
+    hashes = {
+        ComparedTexts("a", "b", window).windowed(evidence)
+        for evidence in ("1", "2")
+        for window in ((), ("x",), ("x", "y"), ("y", "x"))
+    }
+    assert len(hashes) == 8
+
+
+def test_the_fingerprint_is_of_the_embedder():
+    assert fingerprint(COHERENCE, "hash") == "hash/1"
+    assert fingerprint(COHERENCE, "openai/small") != fingerprint(COHERENCE, "hash")

@@ -46,6 +46,11 @@ def test_what_is_wide_is_not_deep():
     assert value_of(json.dumps(wide).encode()) == wide
 
 
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_stays_as_it_was_written(word):
+    assert parsed(f"[{word}]") == [word]
+
+
 def test_canonical_has_no_order_of_keys():
     one, other = value_of(b'{"a":1,"b":{"x":1,"y":2}}'), value_of(b'{ "b":{"y":2,"x":1},"a":1 }')
     assert canonical(one) == canonical(other) == '{"a":1,"b":{"x":1,"y":2}}'

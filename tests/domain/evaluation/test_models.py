@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import Invalid
-from domain.evaluation.models import PROVIDERS, JudgeModels, resolved
+from domain.evaluation.models import PROVIDERS, JudgeModels, provider_of, resolved
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,19 @@ def test_providers_are_told_apart() -> None:
     ]
     assert len({one.prefix for one in PROVIDERS}) == len(PROVIDERS)
     assert all(one.prefix.endswith("/") for one in PROVIDERS)
+
+
+@pytest.mark.parametrize(
+    ("model", "provider"),
+    [
+        ("openai/gpt-5-mini", "openai"),
+        ("openai_compatible/org/model", "openai_compatible"),
+        ("o4-mini", "openai"),
+        ("o3", "openai"),
+        ("orca", ""),
+        ("mystery", ""),
+        ("/mystery", ""),
+    ],
+)
+def test_the_provider_of_a_model(model: str, provider: str) -> None:
+    assert provider_of(model) == provider

@@ -133,6 +133,14 @@ def test_an_impossible_run_cannot_be_built(said):
 # --- counts ----------------------------------------------------------------------------------
 
 
+def test_what_two_parts_of_a_run_come_to_is_their_sum():
+    parts = [tally(BROKE, SCORED), tally(WAITS, BROKE, SKIPPED, finished=1, code="quota")]
+    parts.append(tally(BROKE, finished=0))
+    assert sum(parts, Tally()) == Tally(
+        evaluated=3, pending=1, scored=1, failed=3, skipped=1, codes={"auth": 2, "quota": 1}
+    )
+
+
 def test_counts_are_of_the_runs_own_metrics_and_not_of_signals():
     rows = [
         Execution("s", "agent_reliability", SCORED),

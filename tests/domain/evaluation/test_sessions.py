@@ -214,8 +214,16 @@ def test_a_score_speaks_for_half_of_the_traces_at_least(metric, some, given_weig
         any(isinstance(one, Scored) for name, one in each.outcomes.items() if needed in name)
         for each in some
     )
+    judged = {
+        type(outcome)
+        for each in some
+        for name, outcome in each.outcomes.items()
+        if name in {"confidence", "tool_correctness"}
+    }
+    is_answered = Scored in judged or Failed not in judged
     found = metric(some, given_weights)
-    assert isinstance(found, Scored) is bool(some and 2 * evaluated >= len(some))
+    is_enough = bool(some) and 2 * evaluated >= len(some)
+    assert isinstance(found, Scored) is (is_enough and is_answered)
     json.loads(json_text(found.metadata))  # finite, whatever the weights
 
 
@@ -229,6 +237,35 @@ def test_the_reason_of_a_refusal_counts_what_failed_and_what_was_skipped():
     assert found.reason == (
         "Skipped: 1 of 3 traces have the signals it takes; 1 signals failed and 1 were skipped"
     )
+
+
+DOWN = Failed(FailCode.JUDGE_UNREACHABLE)
+NO_TOOLS = Skipped(SkipCode.NO_TOOLS)
+ALIKE = Scored(1.0, "")
+
+
+@pytest.mark.parametrize(
+    ("judged", "reliability"),
+    [
+        ({"confidence": DOWN, "tool_correctness": DOWN}, "insufficient_signals"),
+        ({"confidence": DOWN, "tool_correctness": NO_TOOLS}, "insufficient_signals"),
+        ({"confidence": ALIKE, "tool_correctness": DOWN}, 1.0),
+        ({"confidence": DOWN, "tool_correctness": ALIKE}, 1.0),
+        ({"confidence": NO_TOOLS, "tool_correctness": NO_TOOLS}, 1.0),
+    ],
+)
+def test_what_is_measured_without_the_judge_does_not_stand_in_for_it(judged, reliability):
+    some = [TraceSignals("a", {"coherence": ALIKE, "loop_detection": ALIKE} | judged)]
+    assert value(agent_reliability(some, {})) == reliability
+
+
+def test_a_judge_out_of_reach_is_told():
+    some = [TraceSignals("a", {"coherence": ALIKE, "confidence": DOWN})]
+    found = agent_reliability(some, {})
+    assert found.reason == (
+        "Skipped: the judge failed wherever it was asked; 1 signals failed and 0 were skipped"
+    )
+    assert found.metadata["coverage"] == 1.0
 
 
 def test_a_session_too_large_is_refused():

@@ -75,7 +75,8 @@ FORWARDS = (
     )
     """,
     *score_indexes("session_scores", "session_id"),
-    # The three counts are there once the run is over; until then they are counted.
+    # What it came to, `codes` being the failures by code, is there once the run is over, or is
+    # `cancelled_at` an instant and about to be; until then it is counted.
     """
     CREATE TABLE IF NOT EXISTS eval_runs (
         project_id uuid NOT NULL,
@@ -95,8 +96,11 @@ FORWARDS = (
         created_at timestamptz NOT NULL,
         completed_at timestamptz,
         evaluated_count integer,
+        scored_count integer,
         failed_count integer,
         skipped_count integer,
+        codes json,
+        cancelled_at timestamptz,
         announced_at timestamptz NOT NULL,
         PRIMARY KEY (project_id, id)
     )
@@ -105,12 +109,18 @@ FORWARDS = (
     CREATE INDEX IF NOT EXISTS eval_runs_created
         ON eval_runs (project_id, target_type, created_at, id)
     """,
+    # Whose turn it is next.
+    """
+    CREATE INDEX IF NOT EXISTS eval_runs_running ON eval_runs (project_id, created_at, id)
+        WHERE status = 'RUNNING'
+    """,
     # Asked across projects, by upkeep: what waits to be planned, and who may have waiting targets.
     """
     CREATE INDEX IF NOT EXISTS eval_runs_live ON eval_runs (status, announced_at)
         WHERE status IN ('PENDING', 'RUNNING')
     """,
-    # `metrics` is there where they aren't those of the run.
+    # `metrics` is there where they aren't those of the run. What they came to is there once the
+    # target is finished, with the code of each that failed: so a run's figures cost a row a target.
     """
     CREATE TABLE IF NOT EXISTS eval_jobs (
         project_id uuid NOT NULL,
@@ -124,6 +134,10 @@ FORWARDS = (
         run_after timestamptz NOT NULL,
         due_at timestamptz,
         last_code text COLLATE "C",
+        scored integer,
+        failed integer,
+        skipped integer,
+        codes text[] COLLATE "C",
         updated_at timestamptz NOT NULL,
         PRIMARY KEY (project_id, run_id, target)
     )
@@ -134,6 +148,11 @@ FORWARDS = (
     """,
     # Asked across projects, by upkeep: when a lease runs out, or a message counts as lost.
     "CREATE INDEX IF NOT EXISTS eval_jobs_due ON eval_jobs (due_at) WHERE due_at IS NOT NULL",
+    # The few that were given up: they are counted across projects.
+    """
+    CREATE INDEX IF NOT EXISTS eval_jobs_dead ON eval_jobs (project_id, run_id, target)
+        WHERE state = 'dead'
+    """,
     """
     CREATE TABLE IF NOT EXISTS judge_verdicts (
         project_id uuid NOT NULL,

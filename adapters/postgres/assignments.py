@@ -1,0 +1,146 @@
+"""What runs have to do, in Postgres: the port."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from adapters.postgres.engine import OF_PROJECT, Pool
+from adapters.postgres.reading.snapshots import reading
+from adapters.postgres.score_rows import TRACE_SCORES
+from adapters.postgres.scores import check_storable
+from adapters.postgres.working import claiming, upkeep
+from adapters.postgres.working.dispatching import dispatch
+from adapters.postgres.working.planning import plan
+from adapters.postgres.working.settling import transaction
+from application.evaluation.assignments import (
+    ATTEMPTS_MAX,
+    IN_FLIGHT_MAX,
+    OVERDUE_MAX,
+    Claim,
+    SignalKey,
+)
+from application.jobs import Job, TargetDue
+from domain.evaluation.outcome import FailCode, Outcome
+from domain.evaluation.run import RunStatus, Target
+from domain.evaluation.score import DataType, ScoreOutcome, ScoreSource, TraceScore
+from domain.ids import ProjectId, RunId, TraceId
+
+ADVICE: Final = "try again later"
+LIVE: Final = f"""
+SELECT FROM eval_runs WHERE {OF_PROJECT} AND id = $2
+  AND status = '{RunStatus.RUNNING}' AND cancelled_at IS NULL
+"""
+_TYPES: Final = list(TRACE_SCORES.types)
+_PLACES: Final = {name: f"${n}" for n, name in enumerate(_TYPES, start=1)}
+# Whoever removes the run or the trace waits, and then removes or frees the signal too.
+HOLD_RUN: Final = f"{LIVE} FOR KEY SHARE"
+ADD_SIGNAL: Final = f"""
+WITH trace AS MATERIALIZED (
+  SELECT FROM traces WHERE {OF_PROJECT} AND trace_id = {_PLACES["trace_id"]}::uuid FOR KEY SHARE
+)
+INSERT INTO trace_scores ({", ".join(_TYPES)})
+SELECT {", ".join(f"{_PLACES[name]}::{kind}" for name, kind in TRACE_SCORES.types.items())}
+FROM trace ON CONFLICT (project_id, id) DO NOTHING
+"""
+# A judge's fingerprint stands on what a run measured, and on nothing that a person wrote over.
+SIGNALS: Final = f"""
+SELECT found.* FROM unnest($3::text[], $4::text[], $5::text[]) AS wanted (name, mark, evidence)
+CROSS JOIN LATERAL (
+  SELECT {", ".join(_TYPES)} FROM trace_scores
+  WHERE {OF_PROJECT} AND trace_id = $2 AND name = wanted.name
+    AND fingerprint = wanted.mark AND evidence_hash = wanted.evidence
+    AND outcome = '{ScoreOutcome.SCORED}' AND data_type = '{DataType.NUMERIC}'
+    AND source = '{ScoreSource.AUTOMATED}'
+  ORDER BY created_at DESC, id DESC LIMIT 1
+) AS found
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresAssignments:
+    """At most `window` targets of a project are queued or running."""
+
+    pool: Pool
+    window: int = IN_FLIGHT_MAX
+
+    async def plan(self, project: ProjectId, run: RunId, now: datetime) -> bool:
+        async with transaction(self.pool) as connection:
+            return await plan(connection, project, run, now)
+
+    async def dispatch(self, project: ProjectId, now: datetime) -> Sequence[TargetDue]:
+        async with transaction(self.pool) as connection:
+            return await dispatch(connection, project, now, self.window, self.window)
+
+    async def claim(
+        self, project: ProjectId, run: RunId, target: Target, now: datetime
+    ) -> Claim | None:
+        async with transaction(self.pool) as connection:
+            if claim := await claiming.claim(connection, project, run, target, now):
+                return claim
+            await claiming.bury_spent(connection, project, run, target, now)
+            return None
+
+    async def record(self, claim: Claim, metric: str, outcome: Outcome, now: datetime) -> bool:
+        async with transaction(self.pool) as connection:
+            return await claiming.record(connection, claim, metric, outcome, now)
+
+    async def record_signal(self, claim: Claim, score: TraceScore, now: datetime) -> None:
+        check_storable(score)
+        run = (claim.run.project_id, claim.run.id)
+        async with transaction(self.pool) as connection:
+            if await connection.fetchrow(HOLD_RUN, *run) is not None:
+                await claiming.renew(connection, claim, now)
+                await connection.execute(ADD_SIGNAL, *TRACE_SCORES.row(score))
+
+    async def signals(
+        self, project: ProjectId, trace: TraceId, wanted: Mapping[str, SignalKey]
+    ) -> Sequence[TraceScore]:
+        keys = (
+            list(wanted),
+            [key.fingerprint for key in wanted.values()],
+            [key.evidence_hash for key in wanted.values()],
+        )
+        async with reading(self.pool, ADVICE) as connection:
+            rows = await connection.fetch(SIGNALS, project, trace, *keys)
+        return [TRACE_SCORES.score(row) for row in rows]
+
+    async def is_live(self, claim: Claim) -> bool:
+        async with reading(self.pool, ADVICE) as connection:
+            live = await connection.fetchrow(LIVE, claim.run.project_id, claim.run.id)
+        return live is not None
+
+    async def close(self, claim: Claim, now: datetime) -> Sequence[TargetDue]:
+        async with transaction(self.pool) as connection:
+            if not await claiming.finish(connection, claim, "done", FailCode.INTERNAL, now):
+                return ()
+            project = claim.run.project_id
+            return await dispatch(connection, project, now, self.window, self.window)
+
+    async def postpone(self, claim: Claim, until: datetime, code: FailCode, now: datetime) -> None:
+        async with transaction(self.pool) as connection:
+            if claim.attempt < ATTEMPTS_MAX:
+                await claiming.postpone(connection, claim, until, code, now)
+            else:
+                await claiming.finish(connection, claim, "dead", code, now)
+
+    async def overdue(self, now: datetime) -> Sequence[Job]:
+        async with transaction(self.pool) as connection:
+            jobs = await upkeep.unplanned(connection, now)
+        async with transaction(self.pool) as connection:
+            jobs += await upkeep.unheard(connection, now, OVERDUE_MAX - len(jobs))
+        async with transaction(self.pool) as connection:
+            projects = await upkeep.with_room(connection, self.window)
+        for project in projects:
+            if left := OVERDUE_MAX - len(jobs):
+                async with transaction(self.pool) as connection:
+                    jobs += await dispatch(connection, project, now, self.window, left)
+        return jobs
+
+    async def oldest_waiting(self, now: datetime) -> timedelta | None:
+        async with reading(self.pool, ADVICE) as connection:
+            return await upkeep.oldest_waiting(connection, now)
+
+    async def dead(self) -> int:
+        async with reading(self.pool, ADVICE) as connection:
+            return await upkeep.dead(connection)

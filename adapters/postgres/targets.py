@@ -1,0 +1,153 @@
+"""What there is to evaluate, in Postgres: the port."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from asyncpg import Record
+
+from adapters.postgres.engine import OF_PROJECT, Connection, Pool
+from adapters.postgres.reading.conditions import clauses_of
+from adapters.postgres.reading.fragments import Parameters
+from adapters.postgres.reading.session_lists import GROUPS_MEMORY
+from adapters.postgres.reading.snapshots import READ_TIMEOUT_S, reading, snapshot
+from adapters.postgres.reading.totals import counts
+from adapters.postgres.rows import SPAN_COLUMNS, TRACE_COLUMNS, span_of, trace_of
+from adapters.postgres.writing.edits import read_trace
+from domain.evaluation.catalogue import SPANS_MAX
+from domain.evaluation.outcome import FailCode, Failed, SkipCode, Skipped
+from domain.evaluation.run import Target
+from domain.evaluation.selection import SessionSelection, TraceSelection
+from domain.evaluation.sessions import SESSION_TRACES_MAX
+from domain.evaluation.subject import WINDOW, Subject, answer_of
+from domain.ids import ProjectId, TraceId
+from domain.tracing.query import TraceFilter, folded
+from domain.tracing.span import Span
+from domain.tracing.trace import Trace, TraceStatus
+
+ADVICE: Final = "narrow the filters with date_from and date_to, with user_id, or with rarer tags"
+READ_ADVICE: Final = "try again later"  # one trace or session can't be narrowed
+
+OF_SESSION: Final = f"""
+SELECT trace_id FROM traces WHERE {OF_PROJECT} AND session_id = $2
+ORDER BY started_at, trace_id LIMIT {SESSION_TRACES_MAX + 1}
+"""
+PLACE: Final = f"""
+SELECT span_count, session_id, started_at FROM traces WHERE {OF_PROJECT} AND trace_id = $2
+"""
+BEFORE: Final = f"""
+SELECT {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}, NULL::json AS input, output
+FROM (
+  SELECT * FROM traces
+  WHERE {OF_PROJECT} AND session_id = $2 AND (started_at, trace_id) < ($3, $4)
+  ORDER BY started_at DESC, trace_id DESC LIMIT {WINDOW}
+) AS traces LEFT JOIN trace_payloads USING (project_id, trace_id)
+ORDER BY traces.started_at, traces.trace_id
+"""
+# An output is looked for in spans where the trace has none; the rest of them isn't read.
+_UNREAD: Final = {
+    "input": "NULL::json",
+    "metadata": "'{}'::json",
+    "token_usage": "NULL::json",
+    "model_parameters": "NULL::json",
+}
+OUTPUTS: Final = f"""
+SELECT {", ".join(f"{_UNREAD[one]} AS {one}" if one in _UNREAD else one for one in SPAN_COLUMNS)}
+FROM spans WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresTargets:
+    """Each read is of one moment, and takes `timeout_s` at most."""
+
+    pool: Pool
+    spans_max: int = SPANS_MAX
+    timeout_s: float = READ_TIMEOUT_S
+
+    async def traces(
+        self, project: ProjectId, selection: TraceSelection, most: int
+    ) -> Sequence[Target]:
+        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+            p, where = await _admitted(connection, project, selection.matching)
+            # All of them before the first is taken: by the key one would walk past all the others.
+            sql = f"""
+            WITH found AS MATERIALIZED (SELECT trace_id FROM traces WHERE {where})
+            SELECT trace_id FROM found ORDER BY trace_id LIMIT {p.put(most + 1)}
+            """
+            rows = await connection.fetch(sql, *p.values)
+        return [str(row["trace_id"]) for row in rows]
+
+    async def sessions(
+        self, project: ProjectId, selection: SessionSelection, most: int
+    ) -> Sequence[Target]:
+        matching = selection.matching
+        traces = TraceFilter(
+            user_id=matching.user_id,
+            started_after=matching.started_after,
+            started_before=matching.started_before,
+            tags=matching.tags,
+        )
+        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+            await connection.execute(f"SET LOCAL work_mem = '{GROUPS_MEMORY}'")
+            p, where = await _admitted(connection, project, traces)
+            having = [f"count(*) >= {p.put(selection.min_trace_count or 1)}"]
+            if matching.has_error is not None:
+                failed = f"bool_or(status = '{TraceStatus.ERROR}')"
+                having.append(f"{failed} = {p.put(matching.has_error)}")
+            sql = f"""
+            SELECT session_id FROM traces WHERE {where} AND session_id IS NOT NULL
+            GROUP BY session_id HAVING {" AND ".join(having)}
+            ORDER BY session_id LIMIT {p.put(most + 1)}
+            """
+            rows = await connection.fetch(sql, *p.values)
+        return [row["session_id"] for row in rows]
+
+    async def subject(self, project: ProjectId, trace: TraceId) -> Subject | Skipped | Failed:
+        async with snapshot(self.pool, READ_ADVICE, self.timeout_s) as connection:
+            place = await connection.fetchrow(PLACE, project, trace)
+            if place is None:
+                return Failed(FailCode.TARGET_GONE)
+            if place["span_count"] > self.spans_max:
+                return Skipped(SkipCode.TRACE_TOO_LARGE)
+            read = await read_trace(connection, project, trace)
+            if place["session_id"] is None:
+                return Subject(read)
+            earlier = await self._before(connection, project, trace, place)
+            return Subject(read, [answer_of(one) for one in earlier])
+
+    async def traces_of(self, project: ProjectId, session: str) -> Sequence[TraceId]:
+        async with reading(self.pool, READ_ADVICE, self.timeout_s) as connection:
+            rows = await connection.fetch(OF_SESSION, project, session)
+        return [TraceId(row["trace_id"]) for row in rows]
+
+    async def _before(
+        self, connection: Connection, project: ProjectId, trace: TraceId, place: Record
+    ) -> list[Trace]:
+        """The traces before one in its session, with no more of each than its answer takes."""
+        at = (place["session_id"], place["started_at"], trace)
+        rows = await connection.fetch(BEFORE, project, *at)
+        silent = [
+            row["trace_id"]
+            for row in rows
+            if row["output"] is None and row["span_count"] <= self.spans_max
+        ]
+        spans: dict[TraceId, list[Span]] = defaultdict(list)
+        if silent:
+            for row in await connection.fetch(OUTPUTS, project, silent):
+                spans[TraceId(row["trace_id"])].append(span_of(row))
+        return [replace(one, spans=tuple(spans[one.id])) for one in (trace_of(row) for row in rows)]
+
+
+async def _admitted(
+    connection: Connection, project: ProjectId, matching: TraceFilter
+) -> tuple[Parameters, str]:
+    """What `matching` says of traces, and its values."""
+    clauses, part = clauses_of(project, matching), folded(matching.name or "")
+    p = Parameters([project])
+    conditions = p.all_of(one.sql for one in clauses)
+    if part:
+        counted = await counts(connection, project, [], part)
+        conditions += p.all_of(one.clause.sql for one in counted.clauses)
+    return p, " AND ".join([OF_PROJECT, *conditions])

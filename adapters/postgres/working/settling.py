@@ -1,0 +1,98 @@
+"""What the rows of a run come to, and how it ends."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, Final
+
+from asyncpg import Record
+
+from adapters.postgres.engine import OF_PROJECT, WRITE_TIMEOUT_S, Connection, Pool, translated
+from adapters.postgres.run_rows import RUN_COLUMNS, TALLY_COLUMNS, tally_row
+from adapters.postgres.score_rows import ScoreTable
+from adapters.postgres.scores import put_back
+from adapters.postgres.working.counting import counted, executed, ids_of, table_of
+from domain.evaluation.outcome import FailCode, Failed
+from domain.evaluation.run import Assignment, EvalRun, Tally
+from domain.evaluation.score import Score, ScoreOutcome
+from domain.ids import ProjectId, RunId
+
+SHOWN: Final = ", ".join((*RUN_COLUMNS, *TALLY_COLUMNS, "cancelled_at"))
+# Who finishes a target, plans or cancels goes one after the other: the last of them settles it.
+LOCK_RUN: Final = f"SELECT {SHOWN} FROM eval_runs WHERE {OF_PROJECT} AND id = $2 FOR NO KEY UPDATE"
+END_RUN: Final = f"""
+UPDATE eval_runs SET status = $3, error_message = $4, completed_at = $5,
+  {", ".join(f"{column} = ${n}" for n, column in enumerate(TALLY_COLUMNS, start=6))}
+WHERE {OF_PROJECT} AND id = $2
+"""
+OPEN: Final = "state IN ('unplanned', 'waiting', 'queued', 'running')"
+IS_OPEN: Final = (
+    f"SELECT EXISTS (SELECT FROM eval_jobs WHERE {OF_PROJECT} AND run_id = $2 AND {OPEN})"
+)
+CAME_TO: Final = ("scored", "failed", "skipped", "codes")
+
+
+@asynccontextmanager
+async def transaction(pool: Pool) -> AsyncIterator[Connection]:
+    """One that is given up where it takes longer than WRITE_TIMEOUT_S. Raises Unavailable."""
+    async with (
+        translated(),
+        asyncio.timeout(WRITE_TIMEOUT_S),
+        pool.acquire() as connection,
+        connection.transaction(),
+    ):
+        yield connection
+
+
+async def locked_run(connection: Connection, project: ProjectId, run: RunId) -> Record | None:
+    """Its row of RUN_COLUMNS and TALLY_COLUMNS, for whoever changes what it comes to."""
+    row: Record | None = await connection.fetchrow(LOCK_RUN, project, run)
+    return row
+
+
+async def closed(
+    connection: Connection, run: EvalRun, work: Assignment, code: FailCode, now: datetime
+) -> tuple[object, ...]:
+    """What a target that is finished came to, as its row keeps it: see CAME_TO.
+
+    What is PENDING of it FAILS with `code`.
+    """
+    table, by_id = table_of(run.target_type), ("id = ANY($2::uuid[])", ids_of(run, work))
+    for score in await pending(connection, table, run.project_id, *by_id):
+        await put_back(connection, table, score.measured(Failed(code), now))
+    tally = await executed(connection, run, work)
+    codes = [*Counter(tally.codes).elements()] or None
+    return tally.scored, tally.failed, tally.skipped, codes
+
+
+async def settle(connection: Connection, run: EvalRun, now: datetime) -> None:
+    """Ends a locked run where nothing of it is left to be done."""
+    if await connection.fetchval(IS_OPEN, run.project_id, run.id):
+        return
+    tally = await counted(connection, run)
+    settled = run.settled(tally, now)
+    if settled is not run:
+        await store_ended(connection, settled, tally)
+
+
+async def store_ended(connection: Connection, over: EvalRun, tally: Tally) -> None:
+    """Stores that a locked run is over, and what it came to."""
+    ended = (over.status, over.error_message, over.completed_at)
+    await connection.execute(END_RUN, over.project_id, over.id, *ended, *tally_row(tally))
+
+
+async def pending(
+    connection: Connection, table: ScoreTable[Any], project: ProjectId, where: str, *values: object
+) -> list[Score]:
+    """PENDING scores, locked in the order of the key."""
+    rows = await connection.fetch(
+        f"""
+        SELECT {", ".join(table.types)} FROM {table.name}
+        WHERE {OF_PROJECT} AND outcome = '{ScoreOutcome.PENDING}' AND {where}
+        ORDER BY project_id, id FOR UPDATE
+        """,
+        project, *values,
+    )  # fmt: skip
+    return [table.score(row) for row in rows]

@@ -1,0 +1,150 @@
+"""Evaluating one target of a run: what a worker does with what it is told to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from application.at_once import at_most
+from application.evaluation.assignments import ATTEMPTS_MAX, Assignments, Claim
+from application.evaluation.guarded import GuardedMeasuring
+from application.evaluation.matter import Matter, MeasuringPolicy
+from application.evaluation.ports import OnFault
+from application.evaluation.signals import SessionSignals, SignalMeasuring
+from application.jobs import Jobs
+from application.ports import Clock
+from domain.errors import Unavailable
+from domain.evaluation.answer import JudgeUnavailable
+from domain.evaluation.catalogue import CATALOGUE
+from domain.evaluation.metric import JudgeKind
+from domain.evaluation.models import provider_of
+from domain.evaluation.outcome import FailCode, Failed, Outcome, Scored, Skipped
+from domain.evaluation.question import session_fingerprint
+from domain.evaluation.run import EvalRun, Target, TargetType
+from domain.evaluation.sessions import SESSION_METRICS, WEIGHTS, TraceSignals, merged_weights
+from domain.ids import ProjectId, RunId, TraceId
+
+WAIT: Final = timedelta(seconds=10)  # after the first attempt; twice as long after each other
+WAIT_MAX: Final = timedelta(minutes=10)
+RETRY_AFTER_MAX: Final = timedelta(hours=1)  # of what a provider asks for
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateTarget:
+    """Measures whatever is open of a target: each pair by itself, and stored as it comes.
+
+    Where a judge gives no answer, the rest goes on, and the target is put back for later.
+    """
+
+    assignments: Assignments
+    jobs: Jobs
+    measuring: GuardedMeasuring
+    signals: SignalMeasuring
+    policy: MeasuringPolicy
+    on_fault: OnFault
+    clock: Clock
+
+    async def __call__(self, project: ProjectId, run: RunId, target: Target) -> None:
+        """Nothing where somebody else has it, or it is done. Raises Unavailable.
+
+        After that, or when it is stopped, whoever claims the target next goes on with the rest.
+        """
+        claim = await self.assignments.claim(project, run, target, self.clock())
+        if claim is None:
+            return
+        is_trace = claim.run.target_type is TargetType.TRACE
+        late = await (self._trace(claim) if is_trace else self._session(claim))
+        now = self.clock()
+        if late is None:
+            await self.jobs.send(*await self.assignments.close(claim, now))
+            return
+        until = now + waiting(claim.attempt, late)
+        await self.assignments.postpone(claim, until, late.code, now)
+        if claim.attempt >= ATTEMPTS_MAX:  # it was buried, and left room for another
+            await self.jobs.send(*await self.assignments.dispatch(project, now))
+
+    # --- traces ---
+
+    async def _trace(self, claim: Claim) -> JudgeUnavailable | None:
+        if not claim.metrics or not await self.assignments.is_live(claim):
+            return None
+        trace = TraceId(UUID(claim.target))
+        matter = await self.measuring.matter(claim.run, trace, claim.metrics)
+        steps = [partial(self._metric, claim, name, matter) for name in claim.metrics]
+        found = await at_most(self.policy.metrics_at_once, steps)
+        missed = [late for late in found if late is not None]
+        return max(missed, key=lambda late: late.retry_after_s, default=None)
+
+    async def _metric(
+        self, claim: Claim, name: str, matter: Matter | Skipped | Failed
+    ) -> JudgeUnavailable | None:
+        """Records what it comes to; where there was no answer and may be one later, tells that."""
+        if not await self.assignments.is_live(claim):
+            return None
+        if not isinstance(matter, Matter):
+            await self._record(claim, name, matter)
+            return None
+        try:
+            outcome = await self.measuring.outcome(name, matter)
+        except JudgeUnavailable as late:
+            return late
+        await self._record(claim, name, outcome)
+        return None
+
+    async def _record(self, claim: Claim, name: str, outcome: Outcome) -> None:
+        try:
+            await self.assignments.record(claim, name, outcome, self.clock())
+        except Unavailable:
+            raise
+        except Exception as fault:  # noqa: BLE001 - an outcome that can't be stored costs only itself
+            self.on_fault(claim.run.score_id(claim.target, name), fault)
+            await self.assignments.record(claim, name, Failed(FailCode.INTERNAL), self.clock())
+
+    # --- sessions ---
+
+    async def _session(self, claim: Claim) -> JudgeUnavailable | None:
+        if not claim.metrics:
+            return None
+        session = SessionSignals(claim)
+        signals = await self.signals.of(session)
+        if session.late is not None and not session.is_last:
+            return session.late
+        await self.signals.store_failed(session)
+        if session.late is not None and not session.is_judged:
+            return session.late
+        for name in claim.metrics:
+            if await self.assignments.is_live(claim):
+                await self._record(claim, name, self._guarded(claim, name, signals))
+        return None
+
+    def _guarded(self, claim: Claim, name: str, signals: Sequence[TraceSignals]) -> Outcome:
+        try:
+            return self._rolled_up(claim.run, name, signals)
+        except Exception as fault:  # noqa: BLE001 - a metric that breaks costs only itself
+            self.on_fault(claim.run.score_id(claim.target, name), fault)
+            return Failed(FailCode.INTERNAL)
+
+    def _rolled_up(self, run: EvalRun, name: str, signals: Sequence[TraceSignals]) -> Outcome:
+        outcome = SESSION_METRICS[name](signals, run.signal_weights)
+        if not isinstance(outcome, Scored):
+            return outcome
+        metric = CATALOGUE[name]
+        weights = merged_weights(run.signal_weights)
+        prints = {signal: self.measuring.fingerprint(signal, run.model) for signal in WEIGHTS}
+        is_heuristic = provider_of(run.model) == JudgeKind.HEURISTIC
+        marks = {
+            **metric.marks(outcome.value),
+            "judge_kind": (JudgeKind.HEURISTIC if is_heuristic else JudgeKind.MODEL).value,
+            "fingerprint": session_fingerprint(metric, weights, prints),
+            "model": run.model,
+        }
+        return replace(outcome, metadata={**outcome.metadata, **marks})
+
+
+def waiting(attempt: int, late: JudgeUnavailable) -> timedelta:
+    """How long to wait after the `attempt`th, from 1, unless a provider asks for longer."""
+    usual = min(WAIT * (1 << attempt - 1), WAIT_MAX)
+    asked = min(timedelta(seconds=late.retry_after_s), RETRY_AFTER_MAX)
+    return max(usual, asked)

@@ -1,0 +1,77 @@
+"""Measuring where anything may break: what nobody expected costs one score, and is told."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from application.evaluation.assignments import SignalKey
+from application.evaluation.matter import Matter, MeasuringPolicy
+from application.evaluation.measuring import Measuring
+from application.evaluation.ports import OnFault, Targets
+from application.ports import RandomBytes
+from domain.errors import Unavailable
+from domain.evaluation.answer import JudgeRefused, JudgeUnavailable
+from domain.evaluation.catalogue import CATALOGUE
+from domain.evaluation.outcome import FailCode, Failed, Outcome, Skipped
+from domain.evaluation.run import EvalRun
+from domain.evaluation.subject import Subject
+from domain.ids import TraceId
+
+_FENCE_BYTES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedMeasuring:
+    """As Measuring, with a fault as FAILED `internal`: `on_fault` has its cause, by the score's id.
+
+    No text of an exception gets into a score.
+    """
+
+    targets: Targets
+    measuring: Measuring
+    policy: MeasuringPolicy
+    random: RandomBytes
+    on_fault: OnFault
+
+    async def matter(
+        self, run: EvalRun, trace: TraceId, names: tuple[str, ...]
+    ) -> Matter | Skipped | Failed:
+        """A trace to measure; else what that makes of each metric of `names`.
+
+        Raises Unavailable.
+        """
+        try:
+            found = await self.targets.subject(run.project_id, trace)
+        except Unavailable:
+            raise
+        except Exception as fault:  # noqa: BLE001 - a trace that can't be read costs only itself
+            for name in names:
+                self.on_fault(run.score_id(str(trace), name), fault)
+            return Failed(FailCode.INTERNAL)
+        if not isinstance(found, Subject):
+            return found
+        return Matter(found, run, self.policy, self.random(_FENCE_BYTES).hex())
+
+    async def outcome(self, name: str, matter: Matter) -> Outcome:
+        """What the metric of that name comes to. Raises JudgeUnavailable."""
+        try:
+            return await self.measuring.outcome(CATALOGUE[name], matter)
+        except JudgeUnavailable:
+            raise
+        except Exception as fault:  # noqa: BLE001 - a metric that breaks costs only itself
+            target = str(matter.subject.trace.id)
+            self.on_fault(matter.run.score_id(target, name), fault)
+            return Failed(FailCode.INTERNAL)
+
+    async def key(self, name: str, matter: Matter) -> SignalKey | None:
+        """As `Measuring.key`; None also for what can't be looked into: measuring it will tell."""
+        try:
+            return await self.measuring.key(CATALOGUE[name], matter)
+        except Exception:  # noqa: BLE001 - measuring the same comes upon it again, and tells it
+            return None
+
+    def fingerprint(self, name: str, model: str) -> str:
+        """As `Measuring.fingerprint`; "" where nobody answers for the model."""
+        try:
+            return self.measuring.fingerprint(CATALOGUE[name], model)
+        except JudgeRefused:
+            return ""

@@ -1,0 +1,105 @@
+"""A trace before its metrics: what several of them read is made once."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from typing import Final
+
+from application.evaluation.assignments import LATELY, LEASE
+from application.evaluation.circuits import HEAD_START_S
+from domain.evaluation.answer import Question
+from domain.evaluation.closeness import ComparedTexts
+from domain.evaluation.evidence import Evidence
+from domain.evaluation.gathering import EVIDENCE_TOKENS, evidence_of
+from domain.evaluation.masking import Masking
+from domain.evaluation.metric import Metric
+from domain.evaluation.rules import is_output_shown
+from domain.evaluation.run import EvalRun
+from domain.evaluation.subject import Subject
+
+# From here on evidence takes ten milliseconds, in which nobody else would get a turn: a
+# step takes as long as a kilobyte of payload.
+LARGE: Final = 150
+_STEP_BYTES: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuringPolicy:
+    """Within what bounds targets are measured.
+
+    `deadline_s` is for one question, `head_start_s` for the first of a run (see Circuits).
+    Together they have to stay within what is left of a lease at the least, or the target goes to
+    somebody else meanwhile: else ValueError.
+    """
+
+    evidence_tokens: int = EVIDENCE_TOKENS
+    masking: Masking = Masking.SECRETS
+    deadline_s: float = 60.0
+    head_start_s: float = HEAD_START_S
+    metrics_at_once: int = 8  # of one target
+    traces_at_once: int = 4  # of one session: so many are in memory
+
+    def __post_init__(self) -> None:
+        if timedelta(seconds=self.deadline_s + self.head_start_s) >= LEASE - LATELY:
+            raise ValueError(f"a question of {self.deadline_s} s does not fit into a lease")
+
+
+USUAL: Final = MeasuringPolicy()
+
+
+@dataclass(frozen=True)  # no slots: what was looked into is kept
+class Matter:
+    """One trace in one run. `fence` as in `Question`."""
+
+    subject: Subject
+    run: EvalRun
+    policy: MeasuringPolicy
+    fence: str
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def seen[T](self, look: Callable[["Matter"], T]) -> T:
+        """What a pure function finds in it; beside the event loop where it is large.
+
+        One at a time: what the first has looked into, the next finds ready.
+        """
+        if not self._is_large:
+            return look(self)
+        async with self._turn:
+            return await asyncio.to_thread(look, self)
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        return evidence_of(self.subject, self.policy.masking, self.policy.evidence_tokens)
+
+    @cached_property
+    def evidence_marks(self) -> Mapping[str, object]:
+        return self.evidence.marks()
+
+    @cached_property
+    def evidence_hash(self) -> str:
+        return str(self.evidence_marks["evidence_hash"])
+
+    @cached_property
+    def texts(self) -> ComparedTexts:
+        return ComparedTexts.of(self.subject, self.policy.masking)
+
+    def question(self, metric: Metric) -> Question:
+        return Question(
+            metric=metric,
+            evidence=self.evidence,
+            fence=self.fence,
+            model=self.run.model,
+            deadline_s=self.policy.deadline_s,
+            is_output_shown=is_output_shown(metric, self.subject),
+        )
+
+    @cached_property
+    def _is_large(self) -> bool:
+        trace = self.subject.trace
+        size = len(trace.input or b"") + len(trace.output or b"")
+        size += sum(map(len, self.subject.earlier))
+        for span in trace.spans:
+            size += len(span.input or b"") + len(span.output or b"") + len(span.metadata)
+        return len(trace.spans) + size // _STEP_BYTES >= LARGE

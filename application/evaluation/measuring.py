@@ -1,0 +1,149 @@
+"""How a metric of a trace is measured: by a rule, a judge, an embedder, or computation alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from application.evaluation.assignments import SignalKey
+from application.evaluation.circuits import Circuits
+from application.evaluation.matter import Matter
+from application.evaluation.ports import Embedder, Judge
+from domain.evaluation import closeness
+from domain.evaluation.answer import Answer, JudgeRefused
+from domain.evaluation.catalogue import measured
+from domain.evaluation.closeness import COHERENCE, HASH_EMBEDDER, ComparedTexts
+from domain.evaluation.metric import JudgeKind, Metric, Way
+from domain.evaluation.models import provider_of
+from domain.evaluation.outcome import Failed, Outcome, Scored, Skipped
+from domain.evaluation.particulars import particulars
+from domain.evaluation.text import Vector, cosine
+
+
+@dataclass(frozen=True, slots=True)
+class Measuring:
+    """Finds what a metric of a trace comes to, with the marks that its score carries."""
+
+    judge: Judge
+    embedder: Embedder
+    circuits: Circuits
+
+    async def outcome(self, metric: Metric, matter: Matter) -> Outcome:
+        """Raises JudgeUnavailable where it may succeed later."""
+        try:
+            match metric.way:
+                case Way.MEASURED:
+                    return await matter.seen(lambda it: measured(metric, it.subject))
+                case Way.JUDGED:
+                    return await self._judged(metric, matter)
+                case Way.EMBEDDED:
+                    return await self._embedded(metric, matter)
+                case Way.ROLLED_UP:
+                    raise ValueError(f"{metric.name} is of no single trace")
+        except JudgeRefused as refused:
+            return Failed(refused.code)
+
+    async def key(self, metric: Metric, matter: Matter) -> SignalKey | None:
+        """In what an earlier score has to agree to stand for this one; None where none can."""
+        try:
+            fingerprint = self.fingerprint(metric, matter.run.model)
+        except JudgeRefused:
+            return None
+        return SignalKey(fingerprint, await matter.seen(lambda it: _hash(metric, it)))
+
+    def fingerprint(self, metric: Metric, model: str) -> str:
+        """Of a metric that is judged or embedded. Raises JudgeRefused."""
+        if metric.way is Way.EMBEDDED:
+            return closeness.fingerprint(metric, self.embedder.key)
+        return self.judge.fingerprint(metric, model)
+
+    # --- judged ---
+
+    async def _judged(self, metric: Metric, matter: Matter) -> Outcome:
+        if (ruled := await matter.seen(lambda it: _ruled(metric, it))) is not None:
+            return ruled
+        question = await matter.seen(lambda it: it.question(metric))
+        run = matter.run
+        answer = await self.circuits.ask(
+            run.id, provider_of(run.model), lambda: self.judge.ask(question)
+        )
+        return await matter.seen(lambda it: _answered(metric, it, answer))
+
+    # --- embedded ---
+
+    async def _embedded(self, metric: Metric, matter: Matter) -> Outcome:
+        texts = await matter.seen(lambda it: it.texts)
+        if metric is COHERENCE:
+            outcome = await self._coherence(matter, texts)
+        else:
+            outcome = await self._loop_detection(matter, texts)
+        if not isinstance(outcome, Scored):
+            return outcome
+        marks = {
+            **metric.marks(outcome.value),
+            "judge_kind": JudgeKind.EMBEDDING.value,
+            "fingerprint": closeness.fingerprint(metric, self.embedder.key),
+            "evidence_hash": await matter.seen(lambda it: _hash(metric, it)),
+        }
+        return replace(outcome, metadata={**outcome.metadata, **marks})
+
+    async def _coherence(self, matter: Matter, texts: ComparedTexts) -> Outcome:
+        both = [texts.request, texts.answer]
+        vectors = await self._vectors(matter, both if all(map(str.strip, both)) else ())
+        return closeness.coherence(texts.request, texts.answer, vectors.__getitem__)
+
+    async def _loop_detection(self, matter: Matter, texts: ComparedTexts) -> Outcome:
+        if self.embedder.key == HASH_EMBEDDER:
+            return closeness.loop_detection(texts.answer, texts.window)
+        earlier = [text for text in texts.window if text.strip()]
+        is_due = bool(earlier and texts.answer.strip())
+        vectors = await self._vectors(matter, [texts.answer, *earlier] if is_due else ())
+        return closeness.loop_detection(
+            texts.answer, texts.window, lambda own, other: cosine(vectors[own], vectors[other])
+        )
+
+    async def _vectors(self, matter: Matter, texts: Sequence[str]) -> dict[str, Vector]:
+        distinct = list(dict.fromkeys(texts))
+        if not distinct:
+            return {}
+        found = await self.circuits.ask(
+            matter.run.id, self.embedder.key, lambda: self.embedder.embed(distinct)
+        )
+        return dict(zip(distinct, found, strict=True))
+
+
+def _hash(metric: Metric, matter: Matter) -> str:
+    if metric is closeness.LOOP_DETECTION:
+        return matter.texts.windowed(matter.evidence_hash)
+    return matter.evidence_hash
+
+
+def _ruled(metric: Metric, matter: Matter) -> Outcome | None:
+    """What the metric's rule says, so that nobody needs to be asked."""
+    outcome = metric.rule(matter.subject) if metric.rule else None
+    if not isinstance(outcome, Scored):
+        return outcome
+    marks = {
+        **metric.marks(outcome.value),
+        "fingerprint": f"{JudgeKind.RULE}/{metric.version}",
+        **matter.evidence_marks,
+    }
+    told = particulars(metric.name, matter.evidence)
+    return replace(outcome, metadata={**told, **outcome.metadata, **marks})
+
+
+def _answered(metric: Metric, matter: Matter, answer: Answer) -> Scored | Skipped:
+    outcome = answer.outcome
+    asked = {
+        "model": answer.model,
+        "usage": {
+            "calls": answer.use.requests,
+            "input_tokens": answer.use.input,
+            "output_tokens": answer.use.output,
+        },
+        "cache": "miss",
+        **matter.evidence_marks,
+    }
+    if isinstance(outcome, Skipped):
+        return replace(outcome, metadata={**outcome.metadata, **asked})
+    told: dict[str, object] = {"evidence": [], **particulars(metric.name, matter.evidence)}
+    marks = {**asked, **metric.marks(outcome.value)}
+    return replace(outcome, metadata={**told, **outcome.metadata, **marks})

@@ -1,0 +1,116 @@
+"""Runs over sessions: starting them, and what became of them."""
+
+from typing import Final
+
+from litestar import Controller, Response, delete, get, post
+
+from domain.evaluation.run import TargetType
+from domain.identity.api_key import Scope
+from domain.ids import RunId
+from entrypoints.http.access import data_plane
+from entrypoints.http.body import Body
+from entrypoints.http.controllers import run_examples as examples
+from entrypoints.http.controllers import runs
+from entrypoints.http.controllers.run_shapes import (
+    CreateBatchSessionEvalRunRequest,
+    CreateSessionEvalRunRequest,
+    RunPath,
+)
+from entrypoints.http.controllers.score_examples import SESSION_SCORE
+from entrypoints.http.controllers.score_shapes import SessionScoreResponse
+from entrypoints.http.operation import Documented, answer, operation
+from entrypoints.http.request_ids import HttpRequest
+
+OF: Final = TargetType.SESSION
+
+START: Final = operation(
+    data_plane(Scope.EVALUATE),
+    runs.started(
+        OF,
+        "Start a run over sessions",
+        (
+            "Evaluates the sessions that match, or a share of them, each as a whole. Filters "
+            "select traces, and every session with one of these is looked at. 422 where nothing "
+            "matches."
+        ),
+        examples.SESSION_ORDER,
+    ),
+).with_body(Body(CreateSessionEvalRunRequest, CreateSessionEvalRunRequest.to_domain))
+
+START_BATCH: Final = operation(
+    data_plane(Scope.EVALUATE),
+    runs.started(
+        OF,
+        "Start a run over sessions by their ids",
+        "Evaluates the sessions that are named; one that isn't there counts as failed.",
+        examples.SESSION_BATCH,
+    ),
+).with_body(Body(CreateBatchSessionEvalRunRequest, CreateBatchSessionEvalRunRequest.to_domain))
+
+SCORES: Final = operation(
+    data_plane(Scope.READ),
+    Documented(
+        summary="Read the session scores of a run",
+        description=(
+            "Every score of sessions that the run has made, the newest first, those that are "
+            "pending included. An unknown run has none."
+        ),
+        answer=list[SessionScoreResponse],
+        example=[SESSION_SCORE],
+    ),
+).with_path(RunPath)
+
+LIST: Final = runs.listing(OF)
+READ: Final = runs.reading(OF)
+RETRY: Final = runs.retrying(OF)
+CANCEL: Final = runs.cancelling(OF)
+
+
+class SessionRunController(Controller):
+    path = "/evaluations/session-runs"
+
+    @post("/", status_code=202, opt=START.opt)
+    async def start_session_run(self, request: HttpRequest) -> Response[bytes]:
+        given = await START.read(request)
+        project, (order, selection) = given.caller.project_id, given.body
+        start = runs.use_cases(request).start_session_run
+        return await runs.shown_once(
+            request, given, lambda new: start(project, new, order, selection)
+        )
+
+    @post("/batch", status_code=202, opt=START_BATCH.opt)
+    async def start_session_batch(self, request: HttpRequest) -> Response[bytes]:
+        given = await START_BATCH.read(request)
+        project, (order, ids) = given.caller.project_id, given.body
+        start = runs.use_cases(request).start_batch
+        return await runs.shown_once(
+            request, given, lambda new: start(project, new, OF, order, ids)
+        )
+
+    @get("/", opt=LIST.opt)
+    async def list_session_runs(self, request: HttpRequest) -> Response[bytes]:
+        return await runs.page(request, LIST, OF)
+
+    @get("/{run_id:str}", opt=READ.opt)
+    async def read_session_run(self, request: HttpRequest) -> Response[bytes]:
+        return await runs.read(request, READ)
+
+    @delete("/{run_id:str}", status_code=204, opt=runs.DELETE.opt)
+    async def delete_session_run(self, request: HttpRequest) -> None:
+        await runs.delete(request)
+
+    @post("/{run_id:str}/retry", status_code=202, opt=RETRY.opt)
+    async def retry_session_run(self, request: HttpRequest) -> Response[bytes]:
+        return await runs.retry(request, RETRY)
+
+    @post("/{run_id:str}/cancel", status_code=202, opt=CANCEL.opt)
+    async def cancel_session_run(self, request: HttpRequest) -> Response[bytes]:
+        return await runs.cancel(request, CANCEL)
+
+    @get("/{run_id:str}/scores", opt=SCORES.opt)
+    async def session_scores_of_run(self, request: HttpRequest) -> Response[bytes]:
+        given = await SCORES.read(request)
+        found = await runs.use_cases(request).session_scores_of_run(
+            given.caller.project_id, RunId(given.path.run_id)
+        )
+        return await answer(request, [SessionScoreResponse.of(one) for one in found])

@@ -1,0 +1,115 @@
+"""Runs over traces: starting them, and what became of them."""
+
+from typing import Final
+
+from litestar import Controller, Response, delete, get, post
+
+from domain.evaluation.run import TargetType
+from domain.identity.api_key import Scope
+from domain.ids import RunId
+from entrypoints.http.access import data_plane
+from entrypoints.http.body import Body
+from entrypoints.http.controllers import run_examples as examples
+from entrypoints.http.controllers import runs
+from entrypoints.http.controllers.run_shapes import (
+    CreateBatchEvalRunRequest,
+    CreateEvalRunRequest,
+    RunPath,
+)
+from entrypoints.http.controllers.score_examples import TRACE_SCORE
+from entrypoints.http.controllers.score_shapes import TraceScoreResponse
+from entrypoints.http.operation import Documented, answer, operation
+from entrypoints.http.request_ids import HttpRequest
+
+OF: Final = TargetType.TRACE
+
+START: Final = operation(
+    data_plane(Scope.EVALUATE),
+    runs.started(
+        OF,
+        "Start a run over traces",
+        (
+            "Evaluates the traces that match, or a share of them: the same traces for the same "
+            "share. 422 where nothing matches."
+        ),
+        examples.TRACE_ORDER,
+    ),
+).with_body(Body(CreateEvalRunRequest, CreateEvalRunRequest.to_domain))
+
+START_BATCH: Final = operation(
+    data_plane(Scope.EVALUATE),
+    runs.started(
+        OF,
+        "Start a run over traces by their ids",
+        "Evaluates the traces that are named; one that isn't there counts as failed.",
+        examples.TRACE_BATCH,
+    ),
+).with_body(Body(CreateBatchEvalRunRequest, CreateBatchEvalRunRequest.to_domain))
+
+SCORES: Final = operation(
+    data_plane(Scope.READ),
+    Documented(
+        summary="Read the trace scores of a run",
+        description=(
+            "Every score of traces that the run has made, the newest first, those that are "
+            "pending and a session run's signals included. An unknown run has none."
+        ),
+        answer=list[TraceScoreResponse],
+        example=[TRACE_SCORE],
+    ),
+).with_path(RunPath)
+
+LIST: Final = runs.listing(OF)
+READ: Final = runs.reading(OF)
+RETRY: Final = runs.retrying(OF)
+CANCEL: Final = runs.cancelling(OF)
+
+
+class TraceRunController(Controller):
+    path = "/evaluations/trace-runs"
+
+    @post("/", status_code=202, opt=START.opt)
+    async def start_trace_run(self, request: HttpRequest) -> Response[bytes]:
+        given = await START.read(request)
+        project, (order, selection) = given.caller.project_id, given.body
+        start = runs.use_cases(request).start_trace_run
+        return await runs.shown_once(
+            request, given, lambda new: start(project, new, order, selection)
+        )
+
+    @post("/batch", status_code=202, opt=START_BATCH.opt)
+    async def start_trace_batch(self, request: HttpRequest) -> Response[bytes]:
+        given = await START_BATCH.read(request)
+        project, (order, ids) = given.caller.project_id, given.body
+        start = runs.use_cases(request).start_batch
+        return await runs.shown_once(
+            request, given, lambda new: start(project, new, OF, order, ids)
+        )
+
+    @get("/", opt=LIST.opt)
+    async def list_trace_runs(self, request: HttpRequest) -> Response[bytes]:
+        return await runs.page(request, LIST, OF)
+
+    @get("/{run_id:str}", opt=READ.opt)
+    async def read_trace_run(self, request: HttpRequest) -> Response[bytes]:
+        return await runs.read(request, READ)
+
+    @delete("/{run_id:str}", status_code=204, opt=runs.DELETE.opt)
+    async def delete_trace_run(self, request: HttpRequest) -> None:
+        await runs.delete(request)
+
+    @post("/{run_id:str}/retry", status_code=202, opt=RETRY.opt)
+    async def retry_trace_run(self, request: HttpRequest) -> Response[bytes]:
+        return await runs.retry(request, RETRY)
+
+    @post("/{run_id:str}/cancel", status_code=202, opt=CANCEL.opt)
+    async def cancel_trace_run(self, request: HttpRequest) -> Response[bytes]:
+        return await runs.cancel(request, CANCEL)
+
+    @get("/{run_id:str}/scores", opt=SCORES.opt)
+    async def trace_scores_of_run(self, request: HttpRequest) -> Response[bytes]:
+        given = await SCORES.read(request)
+        found = await runs.use_cases(request).trace_scores_of_run(
+            given.caller.project_id, RunId(given.path.run_id)
+        )
+        return await answer(request, [TraceScoreResponse.of(one) for one in found])

@@ -1,0 +1,110 @@
+"""Runs from beginning to end over each store, by the judge that needs no key."""
+
+import uuid
+from typing import Any
+
+from adapters.memory.jobs import RecordedJobs
+from application.jobs import Job, RunDue
+from domain.evaluation.run import Assignment, EvalRun, RunStatus, TargetType
+from domain.evaluation.score import ScoreOutcome
+from domain.ids import ProjectId, RunId
+from domain.tracing.trace import Trace
+from tests.builders import at, trace
+from tests.domain.evaluation.build import said, tool
+from tests.worlds import World
+
+TRACE_METRICS = ("coherence", "confidence", "task_completion", "tool_correctness", "tool_loop")
+SESSION_METRICS = ("agent_consistency", "agent_reliability")
+
+
+async def stored(world: World, project: ProjectId, count: int) -> list[Trace]:
+    """A session of traces with an answer each."""
+    traces = [
+        trace(
+            tool(given={"to": "Oslo"}, got=f"HAT{n}00", started_at=at(n)),
+            session_id="chat",
+            started_at=at(n),
+            input=said("book a flight to Oslo"),
+            output=said(f"The flight HAT{n}00 to Oslo is booked"),
+            environment="test",
+        )
+        for n in range(count)
+    ]
+    for one in traces:
+        await world.ports.traces.put(project, one)
+    return traces
+
+
+async def ended(
+    world: World, project: ProjectId, metrics: tuple[str, ...], *targets: str
+) -> EvalRun:
+    """A run over these targets, as it is once nothing is left to do."""
+    run = EvalRun(
+        id=RunId(uuid.uuid4()),
+        project_id=project,
+        target_type=TargetType.SESSION if metrics == SESSION_METRICS else TargetType.TRACE,
+        metrics=metrics,
+        targets=len(targets),
+        model="heuristic/1",
+        created_at=world.now,
+    )
+    ports, do = world.ports.evaluation, world.do.evaluation
+    jobs = ports.jobs
+    assert isinstance(jobs, RecordedJobs)
+    await ports.runs.create(run, [Assignment(target, metrics) for target in targets])
+
+    async def done(job: Job) -> Any:
+        if isinstance(job, RunDue):
+            return await do.plan_run(job.project, job.run)
+        return await do.evaluate_target(job.project, job.run, job.target)
+
+    await jobs.send(RunDue(project, run.id))
+    await jobs.done(done)
+    return (await ports.runs.get(project, run.id)).run
+
+
+async def project_of(world: World) -> ProjectId:
+    ada = await world.person("ada")
+    return await world.project((await world.do.create_organization(ada, "Ours")).id)
+
+
+async def test_traces_are_scored_to_the_end(world: World):
+    project = await project_of(world)
+    traces = await stored(world, project, 3)
+    run = await ended(world, project, TRACE_METRICS, *(str(one.id) for one in traces))
+    assert run.status is RunStatus.COMPLETED
+    scores = await world.ports.evaluation.trace_scores.of_run(project, run.id)
+    told = {(score.trace_id, score.name): score for score in scores}
+    assert set(told) == {(one.id, name) for one in traces for name in TRACE_METRICS}
+    assert {score.environment for score in scores} == {"test"}
+    for one in traces:
+        assert told[one.id, "tool_loop"].code == "too_short"
+        for name in set(TRACE_METRICS) - {"tool_loop"}:
+            assert told[one.id, name].outcome is ScoreOutcome.SCORED
+    kinds = {score.name: score.judge_kind for score in scores if score.number is not None}
+    assert kinds == {
+        "coherence": "embedding",
+        **dict.fromkeys(("confidence", "task_completion", "tool_correctness"), "heuristic"),
+    }
+
+
+async def test_sessions_are_scored_by_signals_that_the_next_run_finds(world: World):
+    project = await project_of(world)
+    traces = await stored(world, project, 3)
+    first = await ended(world, project, SESSION_METRICS, "chat")
+    second = await ended(world, project, SESSION_METRICS, "chat")
+    assert [first.status, second.status] == [RunStatus.COMPLETED] * 2
+    ports = world.ports.evaluation
+    values = [
+        {
+            one.name: (one.value, one.metadata)
+            for one in await ports.session_scores.of_run(project, run.id)
+        }
+        for run in (first, second)
+    ]
+    assert set(values[0]) == set(SESSION_METRICS)
+    assert values[0] == values[1]
+    signals = await ports.trace_scores.of_run(project, first.id)
+    assert len(signals) == 4 * len(traces)
+    again = await ports.trace_scores.of_run(project, second.id)
+    assert [(one.trace_id, one.name) for one in again] == [(traces[0].id, "loop_detection")]

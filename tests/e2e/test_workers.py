@@ -1,0 +1,390 @@
+"""Workers as processes: whatever becomes of them, and of Redis, a run is done, and done once.
+
+Their clocks are hasty (hasty_worker.py), so that a lease runs out while somebody watches.
+"""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from adapters.embedded.postgres import start_postgres
+from application.jobs import RunDue, TargetDue
+from application.use_cases import Ports
+from domain.evaluation.run import (
+    Assignment,
+    EvalRun,
+    RunProgress,
+    RunStatus,
+    TargetType,
+)
+from domain.evaluation.score import ScoreOutcome, TraceScore
+from domain.ids import ProjectId, RunId
+from entrypoints import composition
+from entrypoints.settings import Settings, read_settings
+from entrypoints.synthetic import Recipe, synthetic_traces
+from tests.adapters.valkeys import Valkey
+from tests.builders import span, trace
+from tests.e2e.conftest import ROOT, own_environ
+from tests.e2e.hasty_worker import hasty_clock
+
+pytestmark = pytest.mark.e2e
+
+WAIT_MAX_S = 90
+STOP_MAX_S = 30
+JUDGED = ("task_completion", "tool_correctness", "step_efficiency")
+MEASURED = ("trace_success", "tool_success_rate", "tool_loop", "trace_hygiene")
+HASTE = 20  # a lease of two minutes takes six seconds, a message counts as lost after three
+AT_ONCE = 4  # targets of a worker
+
+
+@dataclass
+class Workers:
+    """Servers of its own, and worker processes that are started by hand."""
+
+    folder: Path
+    environ: dict[str, str]
+    valkey: Valkey
+    epoch_s: float = field(default_factory=time.time)
+    children: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def settings(self) -> Settings:
+        return read_settings(self.environ)
+
+    @property
+    def asked(self) -> Path:
+        return self.folder / "asked.tsv"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "workers.log").read_text()
+
+    def start(self, answer_s: float = 0.1) -> subprocess.Popen[bytes]:
+        arguments = (str(self.epoch_s), str(HASTE), str(answer_s), str(self.asked))
+        with (self.folder / "workers.log").open("ab") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "tests.e2e.hasty_worker", *arguments],
+                cwd=ROOT,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self.children.append(child)
+        return child
+
+    def kill(self, child: subprocess.Popen[bytes]) -> None:
+        child.kill()
+        child.wait()
+
+    def end(self) -> None:
+        for child in self.children:
+            self.kill(child)
+        self.children.clear()
+
+    @asynccontextmanager
+    async def ports(self) -> AsyncIterator[Ports]:
+        async with composition.ports(self.settings) as ports:
+            yield replace(ports, clock=hasty_clock(self.epoch_s, HASTE))
+
+
+@pytest.fixture(scope="module")
+def servers(enterable_folder: Path) -> Iterator[Workers]:
+    folder = enterable_folder / "workers"
+    folder.mkdir(mode=0o755)
+    postgres, database_url = start_postgres(folder)
+    valkey = Valkey(folder)
+    environ = own_environ(folder, 1) | {
+        "PANDAPROBE_APP_ENV": "test",
+        "PANDAPROBE_DATABASE_URL": database_url,
+        "PANDAPROBE_REDIS_URL": valkey.url,
+        "PANDAPROBE_EVAL_WORKER_CONCURRENCY": str(AT_ONCE),
+    }
+    made = Workers(folder, environ, valkey)
+    try:
+        asyncio.run(composition.migrate(made.settings))
+        yield made
+    finally:
+        made.end()
+        valkey.child.stop()
+        postgres.stop()
+
+
+@pytest.fixture
+def workers(servers: Workers) -> Iterator[Workers]:
+    servers.asked.unlink(missing_ok=True)
+    yield servers
+    servers.end()
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A run that is under way."""
+
+    ports: Ports
+    run: EvalRun
+
+    async def progress(self) -> RunProgress:
+        return await self.ports.evaluation.runs.get(self.run.project_id, self.run.id)
+
+    async def until(self, is_so: Callable[[RunProgress], bool]) -> RunProgress:
+        async with asyncio.timeout(WAIT_MAX_S):
+            while not is_so(progress := await self.progress()):
+                await asyncio.sleep(0.05)
+        return progress
+
+    async def evaluated(self, count: int) -> RunProgress:
+        return await self.until(lambda one: one.tally.evaluated >= count)
+
+    async def completed(self) -> RunProgress:
+        """Nothing of it is open or failed then."""
+        progress = await self.until(lambda one: one.run.status.is_final)
+        pairs = self.run.targets * len(self.run.metrics)
+        assert progress.run.status is RunStatus.COMPLETED
+        assert progress.tally.evaluated == self.run.targets
+        tally = progress.tally
+        assert (tally.pending, tally.failed, tally.scored + tally.skipped) == (0, 0, pairs)
+        return progress
+
+    async def scores(self) -> Sequence[TraceScore]:
+        return await self.ports.evaluation.trace_scores.of_run(self.run.project_id, self.run.id)
+
+    async def scored(self) -> set[tuple[str, str]]:
+        """The pairs whose score is written: metric and task."""
+        done = [one for one in await self.scores() if one.outcome is ScoreOutcome.SCORED]
+        return {(one.name, task_of(one.trace_id)) for one in done}
+
+
+def task_of(target: object) -> str:
+    return f"What about {target}?"
+
+
+async def stored_traces(ports: Ports, project: ProjectId, count: int) -> list[str]:
+    """Traces whose evidence differs, each with what every metric needs; their ids."""
+    made = []
+    for _ in range(count):
+        one = trace(span(kind="TOOL", name="look", input=b'{"a": 1}', output=b'"found"'))
+        made.append(replace(one, input=f'"{task_of(one.id)}"'.encode(), output=b'"All is well."'))
+    ended = [replace(one, status="COMPLETED", ended_at=one.started_at) for one in made]
+    await asyncio.gather(*(ports.traces.put(project, one) for one in ended))
+    return [str(one.id) for one in made]
+
+
+async def started(
+    ports: Ports, project: ProjectId, targets: Sequence[str], metrics: Sequence[str] = JUDGED
+) -> Watched:
+    run = EvalRun(
+        id=RunId(uuid.uuid4()),
+        project_id=project,
+        target_type=TargetType.TRACE,
+        metrics=tuple(metrics),
+        targets=len(targets),
+        model="openai/gpt-5-mini",
+        created_at=ports.clock(),
+    )
+    await ports.evaluation.runs.create(run, [Assignment(one, run.metrics) for one in targets])
+    await ports.evaluation.jobs.send(RunDue(project, run.id))
+    return Watched(ports, run)
+
+
+def questions(workers: Workers) -> Counter[tuple[str, str]]:
+    """How often each was asked: metric and task."""
+    lines = workers.asked.read_text().splitlines()
+    return Counter((name, task) for name, _, task in (line.partition("\t") for line in lines))
+
+
+def a_project() -> ProjectId:
+    return ProjectId(uuid.uuid4())
+
+
+# --- a run ---------------------------------------------------------------------------------------
+
+
+async def test_a_run_is_done_by_two_workers_and_each_pair_judged_once(workers: Workers) -> None:
+    for _ in range(2):
+        workers.start()
+    async with workers.ports() as ports:
+        targets = await stored_traces(ports, project := a_project(), 30)
+        watched = await started(ports, project, targets)
+        await watched.completed()
+        assert await watched.scored() == questions(workers).keys()
+    assert set(questions(workers).values()) == {1}
+    assert len(questions(workers)) == 30 * len(JUDGED)
+
+
+async def test_a_killed_worker_leaves_what_another_resumes(workers: Workers) -> None:
+    """A pair that was finished isn't judged again; one that was under way is, once."""
+    async with workers.ports() as ports:
+        targets = await stored_traces(ports, project := a_project(), 30)
+        first = workers.start(answer_s=0.3)
+        watched = await started(ports, project, targets)
+        await watched.evaluated(8)
+        workers.kill(first)
+        done, before = await watched.scored(), questions(workers)
+        assert 8 * len(JUDGED) <= len(done) < 30 * len(JUDGED)
+        workers.start(answer_s=0.05)
+        await watched.completed()
+        after = questions(workers) - before
+    assert not done & after.keys()
+    assert max(after.values()) == 1
+    again = before.keys() & after.keys()
+    assert len(again) <= AT_ONCE * len(JUDGED)
+    assert before.keys() | after.keys() == {(m, task_of(t)) for m in JUDGED for t in targets}
+
+
+async def test_workers_that_are_killed_again_and_again_get_it_done(workers: Workers) -> None:
+    async with workers.ports() as ports:
+        targets = await stored_traces(ports, project := a_project(), 30)
+        watched = await started(ports, project, targets)
+        workers.start(answer_s=0.1)
+        for count in (5, 10, 15):
+            await watched.evaluated(count)
+            workers.kill(workers.children[-1])
+            workers.start(answer_s=0.1)
+        await watched.completed()
+    assert max(questions(workers).values()) <= 4
+
+
+async def test_a_worker_that_is_told_to_stop_finishes_what_it_does(workers: Workers) -> None:
+    async with workers.ports() as ports:
+        targets = await stored_traces(ports, project := a_project(), 30)
+        watched = await started(ports, project, targets)
+        first = workers.start(answer_s=0.4)
+        await watched.evaluated(8)
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(STOP_MAX_S) == 0
+        assert await watched.scored() == questions(workers).keys()
+        workers.start(answer_s=0.05)
+        await watched.completed()
+    assert set(questions(workers).values()) == {1}
+
+
+# --- Redis ---------------------------------------------------------------------------------------
+
+
+async def test_redis_that_forgets_everything_costs_nothing_but_time(workers: Workers) -> None:
+    async with workers.ports() as ports:
+        targets = await stored_traces(ports, project := a_project(), 30)
+        workers.start(answer_s=0.2)
+        watched = await started(ports, project, targets)
+        await watched.evaluated(8)
+        workers.valkey.flush()
+        await watched.completed()
+    assert set(questions(workers).values()) == {1}
+
+
+async def test_without_redis_workers_find_their_work_and_go_on_with_it(workers: Workers) -> None:
+    async with workers.ports() as ports:
+        targets = await stored_traces(ports, project := a_project(), 30)
+        workers.start(answer_s=0.05)
+        watched = await started(ports, project, targets)
+        await watched.evaluated(5)
+        workers.valkey.kill()
+        try:
+            late = await started(ports, project, targets[:5], MEASURED)
+            await watched.completed()
+            await late.completed()
+        finally:
+            workers.valkey.start_again()
+        await (await started(ports, project, targets[:5], MEASURED)).completed()
+    assert max(questions(workers).values()) == 1
+    assert "Traceback" not in workers.log
+
+
+async def test_a_worker_may_be_there_before_redis(workers: Workers) -> None:
+    workers.valkey.kill()
+    workers.start()
+    async with workers.ports() as ports:
+        try:
+            targets = await stored_traces(ports, project := a_project(), 3)
+            watched = await started(ports, project, targets)
+            await watched.completed()
+            assert await watched.scored() == questions(workers).keys()
+        finally:
+            workers.valkey.start_again()
+
+
+# --- others --------------------------------------------------------------------------------------
+
+
+async def test_messages_that_name_nothing_are_dropped(workers: Workers) -> None:
+    async with workers.ports() as ports:
+        targets = await stored_traces(ports, project := a_project(), 3)
+        nothing = RunId(uuid.uuid4())
+        await ports.evaluation.jobs.send(
+            RunDue(project, nothing),
+            TargetDue(project, nothing, targets[0]),
+            TargetDue(project, nothing, "no id", asks_judge=True),
+        )
+        workers.start()
+        watched = await started(ports, project, targets)
+        await watched.completed()
+        await ports.evaluation.jobs.send(  # of another project, and what is done already
+            RunDue(a_project(), watched.run.id),
+            TargetDue(a_project(), watched.run.id, targets[0], asks_judge=True),
+            TargetDue(project, watched.run.id, targets[0], asks_judge=True),
+        )
+        await (await started(ports, project, targets)).completed()
+    assert len(questions(workers)) == 3 * len(JUDGED)
+    assert set(questions(workers).values()) == {2}  # by two runs
+
+
+async def test_a_large_run_does_not_hold_up_a_small_one_of_another_project(
+    workers: Workers,
+) -> None:
+    """Ten targets are done while ten thousand of somebody else are under way."""
+    async with workers.ports() as ports:
+        recipe = Recipe(traces=10_000, seed=1, days=2, until=datetime(2026, 3, 1, tzinfo=UTC))
+        large, small = a_project(), a_project()
+        targets = []
+        for some in batches(synthetic_traces(recipe), 500):
+            await asyncio.gather(*(ports.traces.put(large, one) for one in some))
+            targets += [str(one.id) for one in some]
+        workers.start()
+        first = await started(ports, large, targets, MEASURED)
+        await first.evaluated(20)
+        other = await started(ports, small, await stored_traces(ports, small, 10), MEASURED)
+        await other.completed()
+        progress = await first.progress()
+        assert progress.run.status is RunStatus.RUNNING
+        assert progress.tally.evaluated < 9_000
+        await ports.evaluation.runs.cancel(large, first.run.id, ports.clock())
+
+
+def batches(items: Iterator[object], size: int) -> Iterator[list]:
+    from itertools import batched
+
+    return (list(some) for some in batched(items, size))
+
+
+async def test_a_fault_that_always_comes_ends_in_dead_letters(workers: Workers) -> None:
+    """A target whose row can't be measured is given up after a few leases, and the run ends."""
+    async with workers.ports() as ports:
+        targets = await stored_traces(ports, project := a_project(), 2)
+        watched = await started(ports, project, targets)
+        connection = await asyncpg.connect(workers.environ["PANDAPROBE_DATABASE_URL"])
+        try:
+            await connection.execute(
+                "UPDATE eval_jobs SET attempts = 5 WHERE run_id = $1 AND target = $2",
+                watched.run.id,
+                targets[0],
+            )
+        finally:
+            await connection.close()
+        workers.start()
+        progress = await watched.until(lambda one: one.run.status.is_final)
+    assert progress.run.status is RunStatus.COMPLETED
+    assert progress.tally.failed == len(JUDGED)
+    assert progress.tally.codes == {"internal": len(JUDGED)}

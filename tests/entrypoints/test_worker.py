@@ -1,0 +1,143 @@
+"""The worker's workbench and rounds: whatever a job or a round does, the next one is done."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from application.jobs import Lane, RunDue, TargetDue
+from domain.errors import Unavailable
+from domain.ids import ProjectId, RunId
+from entrypoints.cli import main
+from entrypoints.settings import Settings
+from entrypoints.worker import Round, Workbench, again_and_again, with_options
+
+PROJECT, RUN = ProjectId(uuid.UUID(int=1)), RunId(uuid.UUID(int=2))
+NAMED = {"project_id": str(PROJECT), "run_id": str(RUN)}
+
+
+def a_workbench(called: list[object], room: int = 2) -> Workbench:
+    """Its use cases write down what they are called with, and raise what is in it already."""
+    raising = [one for one in called if isinstance(one, Exception)]
+
+    async def call(*arguments: object) -> None:
+        called.append(arguments)
+        if raising:
+            raise raising[0]
+
+    return Workbench(call, call, {lane: asyncio.Semaphore(room) for lane in Lane})
+
+
+async def test_each_job_finds_its_use_case():
+    called: list[object] = []
+    workbench = a_workbench(called)
+    await workbench(RunDue(PROJECT, RUN))
+    await workbench(TargetDue(PROJECT, RUN, "t"))
+    await workbench(TargetDue(PROJECT, RUN, "u", asks_judge=True))
+    assert called == [(PROJECT, RUN), (PROJECT, RUN, "t"), (PROJECT, RUN, "u")]
+
+
+@pytest.mark.parametrize(
+    ("job", "named"),
+    [
+        (RunDue(PROJECT, RUN), {"lane": "plan", **NAMED}),
+        (TargetDue(PROJECT, RUN, "t"), {"lane": "measure", **NAMED, "target": "t"}),
+        (TargetDue(PROJECT, RUN, "t", True), {"lane": "judge", **NAMED, "target": "t"}),
+    ],
+    ids=["plan", "measure", "judge"],
+)
+@pytest.mark.parametrize(
+    ("error", "level", "has_cause"),
+    [(Unavailable("The database is away"), "WARNING", False), (KeyError("?"), "ERROR", True)],
+    ids=["passing", "unexpected"],
+)
+async def test_what_goes_wrong_is_told_by_the_names_of_rows_and_not_raised(
+    caplog, job, named, error, level, has_cause
+):
+    await a_workbench([error])(job)
+    [record] = caplog.records
+    assert record.levelname == level
+    assert {name: getattr(record, name) for name in named} == named
+    assert bool(record.exc_info) is has_cause
+
+
+async def test_a_job_that_is_given_up_is_not_told_as_a_fault(caplog):
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    workbench = Workbench(never, never, {lane: asyncio.Semaphore(1) for lane in Lane})
+    doing = asyncio.create_task(workbench(RunDue(PROJECT, RUN)))
+    await asyncio.sleep(0)
+    doing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await doing
+    assert caplog.records == []
+
+
+async def test_no_lane_has_more_at_once_than_its_room():
+    begun, gate = [], asyncio.Event()
+
+    async def wait(*arguments: object) -> None:
+        begun.append(arguments)
+        await gate.wait()
+
+    workbench = Workbench(wait, wait, {lane: asyncio.Semaphore(2) for lane in Lane})
+    jobs = [TargetDue(PROJECT, RUN, str(n), n % 2 == 0) for n in range(10)]
+    async with asyncio.TaskGroup() as group:
+        for job in jobs:
+            group.create_task(workbench(job))
+        await asyncio.sleep(0.01)
+        assert len(begun) == 4
+        gate.set()
+    assert len(begun) == 10
+
+
+def failing_twice() -> tuple[Callable[[], Awaitable[int]], list[int], asyncio.Event]:
+    """A round that fails in two ways before it does something."""
+    calls, done = [], asyncio.Event()
+
+    async def call() -> int:
+        calls.append(len(calls))
+        if len(calls) == 1:
+            raise Unavailable("The database is away")
+        if len(calls) == 2:
+            raise KeyError("?")
+        done.set()
+        return 7
+
+    return call, calls, done
+
+
+async def test_a_round_that_fails_is_not_the_last_one(caplog):
+    caplog.set_level(logging.INFO, "pandaprobe.worker")
+    call, calls, done = failing_twice()
+    rounds = asyncio.create_task(again_and_again(Round("sweeping", 0, call, "took away %d rows")))
+    async with asyncio.timeout(10):
+        await done.wait()
+    await asyncio.sleep(0)
+    rounds.cancel()
+    await asyncio.gather(rounds, return_exceptions=True)
+    assert len(calls) >= 3
+    told = [(one.levelname, one.message) for one in caplog.records[:3]]
+    assert told == [
+        ("WARNING", "sweeping goes on later: The database is away"),
+        ("ERROR", "sweeping goes on later"),
+        ("INFO", "took away 7 rows"),
+    ]
+
+
+def test_the_command_line_says_how_many_before_the_settings_do():
+    settings = Settings(eval_worker_concurrency=3, eval_worker_processes=2)
+    assert with_options(settings, None, None) == settings
+    chosen = with_options(settings, 1, 5)
+    assert (chosen.eval_worker_processes, chosen.eval_worker_concurrency) == (1, 5)
+
+
+@pytest.mark.parametrize("options", [["--processes", "0"], ["--concurrency", "257"]])
+def test_a_number_that_makes_no_sense_is_refused(options, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["worker", *options], {})
+    assert ended.value.code == 2
+    assert "is no whole number from 1" in capsys.readouterr().err

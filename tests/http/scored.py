@@ -1,0 +1,146 @@
+"""A project with traces to score, as a client with a key or a person sees it."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Self
+
+import httpx
+
+from application.evaluation.use_cases import EvaluationPorts
+from domain.evaluation.run import Assignment, EvalRun, TargetType
+from domain.evaluation.score import ScoreOutcome, ScoreSource, SessionScore, TraceScore
+from domain.evaluation.selection import echo_of_batch
+from domain.identity.organization import Role
+from domain.ids import ProjectId, RunId, ScoreId, TraceId
+from tests.builders import NOON
+from tests.http.conftest import Site, a_trace
+from tests.http.people import Somebody, joined
+
+TRACES = "/evaluations/trace-scores"
+SESSIONS = "/evaluations/session-scores"
+BEFORE = NOON - timedelta(seconds=1)  # so that lists have one order
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A project of its own, with one trace in one session."""
+
+    site: Site
+    head: dict[str, str]
+    trace: str
+    session: str
+
+    @classmethod
+    async def new(cls, site: Site) -> Self:
+        found = cls(
+            site,
+            site.headers(project=f"p-{uuid.uuid4()}"),
+            str(uuid.uuid4()),
+            f"s/{uuid.uuid4()}",
+        )
+        await found.stores(trace_id=found.trace, session_id=found.session)
+        return found
+
+    async def stores(self, **said: Any) -> str:
+        """The id of a new trace."""
+        sent = await self("POST", "/traces", a_trace(**said))
+        assert sent.status_code == 202, sent.text
+        return str(sent.json()["trace_id"])
+
+    async def __call__(
+        self, method: str, path: str, json: Any = None, **headers: str
+    ) -> httpx.Response:
+        said = self.head | {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.site.http.request(method, path, headers=said, json=json)
+
+    async def got(self, path: str) -> Any:
+        answer = await self("GET", path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def score(self, **said: Any) -> dict[str, Any]:
+        return {"trace_id": self.trace, "name": "quality", "value": "0.5"} | said
+
+    async def gives(self, **said: Any) -> Any:
+        """A score of the trace, as it was answered."""
+        given = await self("POST", TRACES, self.score(**said))
+        assert given.status_code == 201, given.text
+        return given.json()
+
+    async def gives_session(self, **said: Any) -> Any:
+        """A score of the session, as it was answered."""
+        body = {"session_id": self.session, "name": "quality", "value": "0.5"} | said
+        given = await self("POST", SESSIONS, body)
+        assert given.status_code == 201, given.text
+        return given.json()
+
+    def person(self) -> tuple[Somebody, dict[str, str]]:
+        """A member of the organization, and their headers for this project."""
+        somebody = joined(self.site, self.site.organization, "ada@example.com", Role.MEMBER)
+        [project] = [
+            one.id
+            for one in self.site.store.projects.values()
+            if one.name == self.head["x-project-name"]
+        ]
+        return somebody, somebody.bearer | {"x-project-id": str(project)}
+
+
+async def put_score(
+    ports: EvaluationPorts,
+    project: ProjectId,
+    score: str,
+    *,
+    trace: str,
+    session: str | None = None,
+    text: str = "n",
+) -> None:
+    """A score of a stored trace, and one of the same id for a stored session, past the API."""
+    known: dict[str, Any] = {
+        "id": ScoreId(uuid.UUID(score)),
+        "project_id": project,
+        "name": text,
+        "outcome": ScoreOutcome.SCORED,
+        "value": "0.5",
+        "source": ScoreSource.ANNOTATION,
+        "reason": text,
+        "created_at": NOON,
+        "updated_at": NOON,
+    }
+    of = TraceId(uuid.UUID(trace))
+    await ports.trace_scores.add(TraceScore(**known, trace_id=of, environment=text))
+    if session is not None:
+        await ports.session_scores.add(SessionScore(**known, session_id=session))
+
+
+async def put_run(
+    ports: EvaluationPorts, project: ProjectId, run: str, *, trace: str, text: str = "n"
+) -> None:
+    """A run that is PENDING, with a score of a stored trace that failed, past the API."""
+    made = EvalRun(
+        id=RunId(uuid.UUID(run)),
+        project_id=project,
+        target_type=TargetType.TRACE,
+        name=text,
+        metrics=("coherence",),
+        targets=1,
+        filters=echo_of_batch(TargetType.TRACE, [trace]),
+        model=text,
+        created_at=NOON,
+    )
+    await ports.runs.create(made, [Assignment(trace, made.metrics)])
+    await ports.trace_scores.add(
+        TraceScore(
+            id=made.score_id(trace, "coherence"),
+            project_id=project,
+            trace_id=TraceId(uuid.UUID(trace)),
+            name="coherence",
+            outcome=ScoreOutcome.FAILED,
+            source=ScoreSource.AUTOMATED,
+            run_id=made.id,
+            reason=text,
+            metadata=b'{"code":"internal"}',
+            created_at=BEFORE,
+            updated_at=BEFORE,
+        )
+    )

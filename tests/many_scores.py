@@ -1,0 +1,58 @@
+"""Very many scores of one project, made in the database: for benchmarks, and for tests of plans."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from domain.ids import ProjectId
+
+UNTIL: Final = datetime(2026, 6, 1, tzinfo=UTC)
+PERIOD: Final = timedelta(days=30)
+NAMES: Final = tuple(f"metric_{n}" for n in range(10))  # each on every trace
+SESSION_NAMES: Final = ("agent_reliability", "agent_consistency")
+OF_RUN: Final = 10_000  # scores
+TWICE: Final = 2  # a session is scored so often under each name
+
+# Of ten scores eight are a model's, one is the heuristic judge's and one a person's; of twenty one
+# failed and one was skipped.
+_TOLD: Final = """
+CASE i % 20 WHEN 0 THEN 'failed' WHEN 1 THEN 'skipped' ELSE 'scored' END,
+CASE WHEN i % 20 > 1 THEN number::text END, CASE WHEN i % 20 > 1 THEN number END, 'NUMERIC',
+CASE i / 10 % 10 WHEN 9 THEN 'ANNOTATION' ELSE 'AUTOMATED' END,
+md5($1::uuid::text || 'run' || i / 10000)::uuid,
+'The answer says what was asked for, and leaves out where it was found: part ' || i,
+json_build_object('judge_kind', kind, 'evidence_hash', md5(i::text), 'fingerprint', 'f1',
+                  'model', 'a-provider/a-model', 'tokens', i % 4000),
+kind, 'f1', CASE WHEN i % 20 = 1 THEN 'no_output' WHEN i % 20 = 0 THEN 'judge_down' END, at, at
+FROM generate_series(0, $2::int - 1) AS i
+CROSS JOIN LATERAL (
+  SELECT round((i::bigint * 7919 % 10007) / 10007.0, 4) AS number,
+         $3::timestamptz + i * $4::interval AS at,
+         CASE i / 10 % 10 WHEN 9 THEN NULL WHEN 8 THEN 'heuristic' ELSE 'model' END AS kind
+) AS made
+"""
+_COLUMNS: Final = (
+    "outcome, value, number, data_type, source, run_id, reason, metadata, judge_kind, fingerprint,"
+    " code, created_at, updated_at"
+)
+_TRACE_SCORES: Final = f"""
+INSERT INTO trace_scores (project_id, id, trace_id, environment, evidence_hash, name, {_COLUMNS})
+SELECT $1::uuid, gen_random_uuid(), md5($1::uuid::text || i / 10)::uuid,
+       CASE WHEN i / 10 % 5 > 0 THEN 'production' ELSE 'staging' END, md5(i::text),
+       'metric_' || i % 10, {_TOLD}
+"""
+_SESSION_SCORES: Final = f"""
+INSERT INTO session_scores (project_id, id, session_id, name, {_COLUMNS})
+SELECT $1::uuid, gen_random_uuid(), 'conv-' || i / 2 % ($2::int / 4),
+       CASE i % 2 WHEN 0 THEN 'agent_reliability' ELSE 'agent_consistency' END, {_TOLD}
+"""
+
+
+def inserts(
+    project: ProjectId, traces: int, sessions: int
+) -> Sequence[tuple[str, tuple[Any, ...]]]:
+    """Statements, with their arguments, that make so many scores of traces and of sessions."""
+    return [
+        (sql, (project, scores, UNTIL - PERIOD, PERIOD / scores))
+        for sql, scores in ((_TRACE_SCORES, traces), (_SESSION_SCORES, sessions))
+    ]
