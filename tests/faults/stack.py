@@ -34,7 +34,7 @@ READY_AGAIN_MAX_S: Final = 5.0
 STARTED_MAX_S: Final = 60.0
 TICK_S: Final = 0.05
 STOP_MAX_S: Final = 20.0
-DATABASE_PARTS: Final = frozenset({"postgres", "migrations"})
+DATABASE_PARTS: Final = frozenset({"postgres", "migrations", "queue"})
 AMPLE: Final = "100000/second"  # so that Redis is asked with every request, and refuses none
 
 
