@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 TEST_PROCESSES ?= 2
 TRACES ?= 1000
 
-.PHONY: help dev test test-faults check lint types imports format serve worker migrate seed bench lock clean setup
+.PHONY: help dev test test-faults check lint types imports format serve worker migrate seed bench lock vendor clean setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench: setup ## how fast writes and reads are; docs/benchmarks.md says more
 lock: setup ## resolve the dependencies anew; UPGRADE=--upgrade to take the newest
 	@$(LOCK) $(UPGRADE) -o requirements.lock
 	@$(LOCK) $(UPGRADE) --group dev -o requirements-dev.lock
+
+vendor: setup ## fetch Swagger UI with npm and check its hashes; VERSION=1.2.3 to take another
+	@$(BIN)/python .ci/vendor.py $(VERSION)
 
 clean: ## remove caches and environment; the data in .local stays
 	rm -rf .venv .tools .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist

@@ -2,9 +2,14 @@
 
 import asyncio
 import resource
+import uuid
 from typing import Any, Final, cast
 
+import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from entrypoints.http.request_ids import HEADER
+from entrypoints.http.security import HEADERS
 
 CONNECTIONS_MAX: Final = 4_096  # idle ones cost about 20 kB each
 HEADERS_S: Final = 10.0  # from a connection's first moment, or a request's first byte
@@ -63,6 +68,20 @@ class BoundedConnection(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self._is_read()
         super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """To what is no HTTP: in the form of every answer, though no application sees it."""
+        body = msgspec.json.encode({"detail": msg})
+        headers = (
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+            (HEADER, str(uuid.uuid4()).encode()),
+            *HEADERS,
+        )
+        head = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n%b\r\n%b" % (head, body))
+        self.transport.close()
 
     def _is_read(self) -> None:
         if self._unread is not None:

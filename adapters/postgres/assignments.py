@@ -28,7 +28,8 @@ from domain.ids import ProjectId, RunId, TraceId
 
 ADVICE: Final = "try again later"
 LIVE: Final = f"""
-SELECT FROM eval_runs WHERE {OF_PROJECT} AND id = $2 AND status = '{RunStatus.RUNNING}'
+SELECT FROM eval_runs WHERE {OF_PROJECT} AND id = $2
+  AND status = '{RunStatus.RUNNING}' AND cancelled_at IS NULL
 """
 _TYPES: Final = list(TRACE_SCORES.types)
 _PLACES: Final = {name: f"${n}" for n, name in enumerate(_TYPES, start=1)}

@@ -148,6 +148,21 @@ class PoolSettings:
     statement_timeout_ms: int = 30_000
     application_name: str = "pandaprobe"
 
+    @property
+    def of_sessions(self) -> dict[str, str]:
+        """Settings of every connection, which a pooler in between may not pass on.
+
+        docs/operations.md says what to do there.
+        """
+        return {
+            "statement_timeout": str(self.statement_timeout_ms),
+            "lock_timeout": str(LOCK_TIMEOUT_MS),
+            "jit": "off",  # compiling costs list queries more than 100 ms
+            # Nothing needs a whole table: one project's rows are reached by an index, also while
+            # the planner takes a project that it has no statistics of for half of the table.
+            "enable_seqscan": "off",
+        }
+
 
 @asynccontextmanager
 async def opened(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
@@ -175,13 +190,8 @@ async def opened(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
         command_timeout=settings.statement_timeout_ms / 1_000 + SILENCE_S,
         server_settings={
             "application_name": settings.application_name,
-            "statement_timeout": str(settings.statement_timeout_ms),
-            "lock_timeout": str(LOCK_TIMEOUT_MS),
-            "jit": "off",  # compiling costs list queries more than 100 ms
-            # Nothing needs a whole table: one project's rows are reached by an index, also while
-            # the planner takes a project that it has no statistics of for half of the table.
-            "enable_seqscan": "off",
             "timezone": "UTC",
+            **settings.of_sessions,
         },
     )
     try:

@@ -11,9 +11,10 @@ from adapters.postgres.reading.ordered import Ordered, Where
 from adapters.postgres.reading.snapshots import READ_TIMEOUT_S, snapshot
 from adapters.postgres.run_rows import RUN_COLUMNS, TALLY_COLUMNS, run_of
 from adapters.postgres.score_rows import SESSION_SCORES, TRACE_SCORES
+from adapters.postgres.working.cancelling import cancel
 from adapters.postgres.working.counting import progress
 from adapters.postgres.working.planning import store
-from adapters.postgres.working.settling import SHOWN, end, locked_run, transaction
+from adapters.postgres.working.settling import SHOWN, locked_run, transaction
 from domain.errors import Conflict, NotFound
 from domain.evaluation.run import (
     Assignment,
@@ -115,15 +116,15 @@ class PostgresRuns:
         return run_of(row), sorted(failed, key=lambda one: (one.target, one.metric))
 
     async def cancel(self, project: ProjectId, run: RunId, now: datetime) -> RunProgress:
-        async with transaction(self.pool) as connection:
-            row = await locked_run(connection, project, run)
-            if row is None:
-                raise NotFound("Run not found")
-            known = run_of(row)
-            cancelled = known.cancelled(now)
-            if cancelled is not known:
-                await end(connection, cancelled, now)
-            return await _read(connection, project, run)
+        is_over = False
+        while not is_over:
+            async with transaction(self.pool) as connection:
+                row = await locked_run(connection, project, run)
+                if row is None:
+                    raise NotFound("Run not found")
+                is_over = await cancel(connection, row, now)
+                found = await _read(connection, project, run)
+        return found
 
     async def delete(
         self, project: ProjectId, run: RunId, now: datetime, *, with_scores: bool

@@ -22,6 +22,8 @@ from domain.evaluation.score import (
 from domain.ids import ScoreId, TraceId
 from domain.tracing.payload import JsonText, scalars
 
+KIND_MAX: Final = 40  # characters; those of judges have fewer
+
 _TYPES: Final = {
     "project_id": "uuid",
     "id": "uuid",
@@ -71,13 +73,18 @@ def _row(score: Score) -> tuple[object, ...]:
     return (
         score.project_id, score.id, score.name, score.outcome, score.value, score.number,
         score.data_type, score.source, score.run_id, score.author_id, score.reason, score.metadata,
-        _storable(score.judge_kind), _told(score.metadata, "fingerprint"), _storable(score.code),
+        _kind(score.judge_kind), _told(score.metadata, "fingerprint"), _storable(score.code),
         score.created_at, score.updated_at,
     )  # fmt: skip
 
 
 def _told(metadata: JsonText, key: str) -> str | None:
     return _storable(scalars(metadata).get(key))
+
+
+def _kind(kind: str | None) -> str | None:
+    # A part of indexes, whose entries are bounded; of what anybody may write there.
+    return _storable(None if kind is None else kind[:KIND_MAX])
 
 
 def _storable(text: str | None) -> str | None:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from adapters.memory.jobs import RecordedJobs
 from adapters.postgres.engine import Engine, Pool, PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.reading.analytics import PostgresTraceAnalytics
@@ -21,6 +22,7 @@ from adapters.postgres.writing.edits import TraceEdits
 from application.evaluation.use_cases import EvaluationPorts
 from domain.ids import ProjectId
 from entrypoints.composition import evaluation_ports
+from entrypoints.settings import Settings
 from tests import many_scores
 from tests.builders import prices
 
@@ -108,7 +110,7 @@ class Seeded:
 
     @property
     def evaluation(self) -> EvaluationPorts:
-        return evaluation_ports(self.pool)
+        return evaluation_ports(Settings(), self.pool, RecordedJobs())
 
     @property
     def analytics(self) -> PostgresTraceAnalytics:

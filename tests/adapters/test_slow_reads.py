@@ -8,11 +8,15 @@ import pytest
 
 from adapters.postgres.reading.analytics import PostgresTraceAnalytics
 from adapters.postgres.reading.percentiles import Volume
+from adapters.postgres.reading.score_analytics import PostgresScoreAnalytics
 from adapters.postgres.reading.snapshots import snapshot
 from adapters.postgres.reading.trace_lists import TraceLists
+from adapters.postgres.scores import PostgresTraceScores
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.writing.edits import TraceEdits
 from domain.errors import Unavailable
+from domain.evaluation.run import TargetType
+from domain.evaluation.score_query import CreatedWithin, ScoreFilter
 from domain.page import SortOrder, Window
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.query import TraceFilter, TraceSort
@@ -51,15 +55,23 @@ async def test_percentiles_are_kept_unless_somebody_wrote_meanwhile(seeded):
             OURS, SessionFilter(user_id="user-7"), SessionSort.COST, SortOrder.ASC, Window()
         ),
         lambda pool: PostgresTraceAnalytics(pool, 0.1).volume(OURS, PERIOD, Granularity.HOUR),
+        lambda pool: PostgresTraceScores(pool, 0.1).page(OURS, ScoreFilter(), Window()),
+        lambda pool: PostgresTraceScores(pool, 0.1).page(OURS, ScoreFilter(name="m"), Window()),
+        lambda pool: PostgresScoreAnalytics(pool, 0.1).summaries(
+            OURS, TargetType.TRACE, CreatedWithin()
+        ),
     ],
-    ids=["traces", "sessions", "analytics"],
+    ids=["traces", "sessions", "analytics", "scores", "scores of a name", "figures of scores"],
 )
 async def test_a_read_that_takes_too_long_says_what_to_narrow(seeded, act):
     blocker = await asyncpg.connect(seeded.url)
     try:
         async with blocker.transaction():
-            await blocker.execute("LOCK TABLE traces, trace_hours IN ACCESS EXCLUSIVE MODE")
-            with pytest.raises(Unavailable, match=re.compile("0.1 s: narrow.*started_after")):
+            await blocker.execute(
+                "LOCK TABLE traces, trace_hours, trace_scores IN ACCESS EXCLUSIVE MODE"
+            )
+            bound = "(started_after|date_from)"
+            with pytest.raises(Unavailable, match=re.compile(f"0.1 s: narrow.*{bound}")):
                 await act(seeded.pool)
             waiting = await blocker.fetchval(
                 "SELECT count(*) FROM pg_locks JOIN pg_database ON database = pg_database.oid"

@@ -57,9 +57,7 @@ class Laboratory:
     def over(self, ports: EvaluationPorts | None = None) -> EvaluationUseCases:
         """A worker's use cases, in a process of its own."""
         return EvaluationUseCases.over(
-            ports or self.ports,
-            lambda: self.now,
-            lambda count: uuid.uuid4().bytes[:count],
+            ports or self.ports, lambda: self.now, lambda count: uuid.uuid4().bytes[:count]
         )
 
     def forward(self, **period: float) -> None:

@@ -2,11 +2,13 @@
 
 import sys
 
-from tests.benchmarks import ingest, limiter, reads
+from tests.benchmarks import ingest, limiter, reads, scores
 
 if __name__ == "__main__":
     ingest.main()
     print()
     limiter.main()
+    print()
+    scores.main()
     print()
     sys.exit(reads.main())

@@ -5,7 +5,7 @@
 Fills a project with 100,000 scores of traces (with SCALE=1m another one with a million) and a
 fifth as many of sessions, over 30 days, and asks for each read again and again, one after the
 other, on one connection pool. No HTTP: what reading a request and writing an answer take comes on
-top. PostgreSQL and this program share the machine's cores.
+top. PostgreSQL and this program share the machine's cores; *CPU* is what both used for an answer.
 """
 
 import asyncio
@@ -14,12 +14,15 @@ import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from adapters.embedded.servers import running
+from adapters.memory.jobs import RecordedJobs
 from adapters.postgres.engine import Pool
 from application.evaluation.use_cases import EvaluationPorts
 from domain.evaluation.run import TargetType
@@ -139,18 +142,39 @@ GROUPS: Final[dict[str, dict[str, Read]]] = {
 }
 
 
-async def times(ask: Callable[[], Awaitable[object]]) -> list[float]:
+@dataclass(frozen=True)
+class Taken:
+    """Seconds of each answer, and of CPU on average: what they take where nobody else works."""
+
+    times: Sequence[float]
+    cpu: float
+
+
+def cpu_s(pid: int) -> float:
+    """What a process and all that it started have used so far, and this process."""
+    used = time.process_time()
+    left = [pid]
+    while left:
+        of = Path(f"/proc/{left.pop()}")
+        with suppress(FileNotFoundError, ProcessLookupError):
+            fields = (of / "stat").read_text().rpartition(")")[2].split()
+            used += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+            left += map(int, (of / f"task/{of.name}/children").read_text().split())
+    return used
+
+
+async def asked(ask: Callable[[], Awaitable[object]], server: int) -> Taken:
     for _ in range(WARM_UP):
         await ask()
     taken: list[float] = []
-    begin = time.perf_counter()
+    used, begin = cpu_s(server), time.perf_counter()
     while len(taken) < REQUESTS_MAX:
         since = time.perf_counter()
         await ask()
         taken.append(time.perf_counter() - since)
         if len(taken) >= REQUESTS_MIN and time.perf_counter() - begin > ENOUGH_S:
             break
-    return taken
+    return Taken(taken, (cpu_s(server) - used) / len(taken))
 
 
 async def fill(pool: Pool, scores: int) -> ProjectId:
@@ -162,11 +186,11 @@ async def fill(pool: Pool, scores: int) -> ProjectId:
     return project
 
 
-async def measured(settings: Settings, sizes: Sequence[int]) -> None:
-    found: dict[tuple[str, str, int], list[float]] = {}
+async def measured(settings: Settings, server: int, sizes: Sequence[int]) -> None:
+    found: dict[tuple[str, str, int], Taken] = {}
     await composition.migrate(settings)
     async with composition.database(settings) as pool:
-        ports = composition.evaluation_ports(pool)
+        ports = composition.evaluation_ports(settings, pool, RecordedJobs())
         for scores in sizes:
             of = await fill(pool, scores)
             newest = (await ports.trace_scores.page(of, ScoreFilter(), Window(limit=1))).items[0]
@@ -174,24 +198,23 @@ async def measured(settings: Settings, sizes: Sequence[int]) -> None:
             known = Known(newest.trace_id, newest.run_id, "conv-7")
             for group, reads in GROUPS.items():
                 for label, read in reads.items():
-                    taken = await times(partial(read, ports, of, known))
+                    taken = await asked(partial(read, ports, of, known), server)
                     found[group, label, scores] = taken
-                    told = f"{quantile(taken, 0.5) * 1e3:.1f} ms"
+                    told = f"{quantile(taken.times, 0.5) * 1e3:.1f} ms, CPU {taken.cpu * 1e3:.1f}"
                     print(f"{scores:,} {group}: {label}: {told}", file=sys.stderr, flush=True)
     print("\n".join(table(found, sizes)))
 
 
-def table(found: dict[tuple[str, str, int], list[float]], sizes: Sequence[int]) -> Iterator[str]:
-    yield "| ms |" + "".join(f" {size:,}: p50 | p95 | p99 |" for size in sizes)
-    yield f"|---|{'---|---|---|' * len(sizes)}"
+def table(found: dict[tuple[str, str, int], Taken], sizes: Sequence[int]) -> Iterator[str]:
+    yield "| ms |" + "".join(f" {size:,}: p50 | p95 | p99 | CPU |" for size in sizes)
+    yield f"|---|{'---|---|---|---|' * len(sizes)}"
     for group, reads in GROUPS.items():
-        yield f"| **{group}** |{' | | |' * len(sizes)}"
+        yield f"| **{group}** |{' | | | |' * len(sizes)}"
         for label in reads:
-            cells = "".join(
-                f" {quantile(found[group, label, size], q) * 1e3:.1f} |"
-                for size in sizes
-                for q in (0.5, 0.95, 0.99)
-            )
+            cells = ""
+            for taken in (found[group, label, size] for size in sizes):
+                figures = [*(quantile(taken.times, q) for q in (0.5, 0.95, 0.99)), taken.cpu]
+                cells += "".join(f" {one * 1e3:.1f} |" for one in figures)
             yield f"| {label} |{cells}"
 
 
@@ -204,7 +227,7 @@ def main(sizes: Sequence[int] = ()) -> None:
             database_statement_timeout_ms=600_000,
         )
         print(machine(), "\n")
-        asyncio.run(measured(settings, sizes))
+        asyncio.run(measured(settings, servers.children[0].process.pid, sizes))
 
 
 if __name__ == "__main__":

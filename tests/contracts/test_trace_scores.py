@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import uuid
 from dataclasses import replace
 from itertools import combinations
@@ -92,6 +93,13 @@ async def test_what_is_added_comes_back_as_it_was(scores, ours, said):
     one = trace_score(ours, three(ours)[0], **said)
     assert await scores.add(one) == one
     assert await all_of(scores, ours) == [one]
+
+
+async def test_whoever_is_named_as_judge_may_have_a_long_name(scores, ours):
+    name = random.randbytes(9_999).hex()  # which no index makes small
+    one = trace_score(ours, three(ours)[0], metadata=by(name), source=AUTOMATED)
+    assert await scores.add(one) == one
+    assert await all_of(scores, ours, name="m") == [one]
 
 
 async def test_an_id_that_is_taken_is_answered_with_what_has_it(scores, ours):
@@ -343,6 +351,17 @@ async def test_fifty_changes_of_one_score_lose_nothing(scores, ours):
     assert found.value in {change.value for change in changes} - {None}
     assert found.reason in {change.reason for change in changes} - {None}
     assert json.loads(found.metadata) == {"judge_kind": "model", "original_value": "0.5"}
+
+
+async def test_of_two_changes_at_once_both_stay(scores, ours):
+    sent = [trace_score(ours, three(ours)[0]) for _ in range(AT_ONCE // 2)]
+    await asyncio.gather(*map(scores.add, sent))
+    said = [ScoreChange(value="1"), ScoreChange(reason="r"), ScoreChange(metadata=b'{"a":1}')]
+    await asyncio.gather(
+        *(scores.change(ours, one.id, change, at(1), None) for one in sent for change in said)
+    )
+    for one in await all_of(scores, ours):
+        assert (one.value, one.reason, one.metadata) == ("1", "r", b'{"a":1}')
 
 
 @pytest.mark.parametrize("turn", range(ROUNDS))

@@ -123,6 +123,54 @@ async def test_serve_runs_on_the_servers_it_is_given_and_stops_in_order(migrated
     assert await stopped(server, number) == 0
 
 
+async def exchanged(port: str, sent: bytes) -> bytes:
+    """All that comes back until the server closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
+    writer.write(sent)
+    async with asyncio.timeout(DEADLINE_S):
+        came = await reader.read()
+    writer.close()
+    return came
+
+
+async def test_what_is_no_http_is_answered_like_all_else(migrated):
+    server = await started({**migrated, "PANDAPROBE_LOG_LEVEL": "DEBUG"}, "serve")
+    await said(server, "Application startup complete")
+    port, canary = migrated["PANDAPROBE_PORT"], "canary7f3c"
+    url = f"http://127.0.0.1:{port}"
+    async with httpx.AsyncClient(
+        base_url=url, transport=httpx.AsyncHTTPTransport(retries=5)
+    ) as client:
+        left = []
+        for number in range(3):
+            # Nobody is a trusted proxy, this machine least of all.
+            forwarded = {"x-forwarded-for": f"192.0.2.{number}", "user-agent": canary}
+            answer = await client.get(f"/traces?name={canary}", headers=forwarded)
+            left.append(int(answer.headers["ratelimit-remaining"]))
+            assert (answer.status_code, "server" in answer.headers) == (401, False)
+        assert left == [left[0], left[0] - 1, left[0] - 2]
+    for sent in (
+        b"\x16\x03\x01\x02\x00 who speaks TLS\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+        b"GET /\xff%s HTTP/1.1\r\nHost: a\r\n\r\n" % canary.encode(),
+    ):
+        head, _, body = (await exchanged(port, sent)).partition(b"\r\n\r\n")
+        status, *lines = head.decode().split("\r\n")
+        said_of_it = dict(line.split(": ", 1) for line in lines)
+        assert status == "HTTP/1.1 400 Bad Request"
+        assert set(json.loads(body)) == {"detail"}
+        assert said_of_it["content-type"] == "application/json"
+        assert int(said_of_it["content-length"]) == len(body)
+        assert re.fullmatch("[0-9a-f-]{36}", said_of_it["x-request-id"])
+        assert said_of_it["x-content-type-options"] == "nosniff"
+        assert "server" not in said_of_it
+    server.send_signal(signal.SIGTERM)
+    _, err = await asyncio.wait_for(server.communicate(), DEADLINE_S)
+    lines_of_requests = [line for line in err.decode().splitlines() if '"request"' in line]
+    assert len(lines_of_requests) == 3
+    assert canary not in err.decode()
+
+
 @pytest.mark.parametrize("name", ["serve", "worker", "migrate"])
 async def test_a_database_out_of_reach_is_told_in_a_line(environ, name):
     away = {**environ, "PANDAPROBE_DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/d"}

@@ -42,9 +42,15 @@ def with_key(page: chromium.Page, dev_server: DevServer) -> None:
     )
 
 
+def unfolded(page: chromium.Page, call: str) -> None:
+    """Waits until a call's schemas are looked up: what is pressed before that is lost."""
+    page.wait(f"document.querySelector('#{call} .example') !== null")
+    page.wait(f"document.querySelector('#{call} .execute') !== null")
+
+
 def unfold(page: chromium.Page, call: str) -> None:
     page.click(f"#{call} .opblock-summary-control")
-    page.wait(f"document.querySelector('#{call} .execute') !== null")
+    unfolded(page, call)
 
 
 def answered(page: chromium.Page, call: str) -> tuple[int, str]:
@@ -145,7 +151,7 @@ def test_without_a_mouse(page: chromium.Page, dev_server: DevServer) -> None:
             break
         page.tab()
     page.enter()
-    page.wait(f"document.querySelector('#{POST} .execute') !== null")
+    unfolded(page, POST)
     for _ in range(20):
         page.tab()
         if page.value("document.activeElement.matches('.execute')"):

@@ -2,20 +2,24 @@
 
 import uuid
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Self
 
 import httpx
 
 from application.evaluation.use_cases import EvaluationPorts
+from domain.evaluation.run import Assignment, EvalRun, TargetType
 from domain.evaluation.score import ScoreOutcome, ScoreSource, SessionScore, TraceScore
+from domain.evaluation.selection import echo_of_batch
 from domain.identity.organization import Role
-from domain.ids import ProjectId, ScoreId, TraceId
+from domain.ids import ProjectId, RunId, ScoreId, TraceId
 from tests.builders import NOON
 from tests.http.conftest import Site, a_trace
 from tests.http.people import Somebody, joined
 
 TRACES = "/evaluations/trace-scores"
 SESSIONS = "/evaluations/session-scores"
+BEFORE = NOON - timedelta(seconds=1)  # so that lists have one order
 
 
 @dataclass(frozen=True)
@@ -107,3 +111,36 @@ async def put_score(
     await ports.trace_scores.add(TraceScore(**known, trace_id=of, environment=text))
     if session is not None:
         await ports.session_scores.add(SessionScore(**known, session_id=session))
+
+
+async def put_run(
+    ports: EvaluationPorts, project: ProjectId, run: str, *, trace: str, text: str = "n"
+) -> None:
+    """A run that is PENDING, with a score of a stored trace that failed, past the API."""
+    made = EvalRun(
+        id=RunId(uuid.UUID(run)),
+        project_id=project,
+        target_type=TargetType.TRACE,
+        name=text,
+        metrics=("coherence",),
+        targets=1,
+        filters=echo_of_batch(TargetType.TRACE, [trace]),
+        model=text,
+        created_at=NOON,
+    )
+    await ports.runs.create(made, [Assignment(trace, made.metrics)])
+    await ports.trace_scores.add(
+        TraceScore(
+            id=made.score_id(trace, "coherence"),
+            project_id=project,
+            trace_id=TraceId(uuid.UUID(trace)),
+            name="coherence",
+            outcome=ScoreOutcome.FAILED,
+            source=ScoreSource.AUTOMATED,
+            run_id=made.id,
+            reason=text,
+            metadata=b'{"code":"internal"}',
+            created_at=BEFORE,
+            updated_at=BEFORE,
+        )
+    )

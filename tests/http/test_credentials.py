@@ -12,7 +12,7 @@ from application.use_cases import utc_now
 from domain.errors import Unavailable
 from domain.identity.api_key import Scope
 from tests.http.conftest import TOKEN, Site, a_span, a_trace, mistakes
-from tests.http.scored import put_score
+from tests.http.scored import put_run, put_score
 
 SOME_ID = str(uuid.UUID(int=1))
 
@@ -136,6 +136,10 @@ class TestTokens:
 READ, WRITE, JUDGE = Scope.READ, Scope.INGEST, Scope.EVALUATE
 ID = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10"
 SCORE = {"name": "n", "value": "1"}
+RUNS = {
+    "trace": {"metrics": ["coherence"], "trace_ids": [ID]},
+    "session": {"metrics": ["agent_reliability"], "session_ids": ["s"]},
+}
 DAY = "started_after=2026-03-01&started_before=2026-03-02"
 ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
     ("POST", "/traces", a_trace(trace_id=ID), {WRITE}),
@@ -172,6 +176,20 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
         for kind in ("trace", "session")
         for figure in ("summary", "trend?metric_name=n", "distribution?metric_name=n")
     ),
+    *(
+        (method, f"/evaluations/{kind}-runs{path}", body, needed)
+        for kind, body_of in RUNS.items()
+        for method, path, body, needed in (
+            ("POST", "", body_of, {JUDGE}),
+            ("POST", "/batch", body_of, {JUDGE}),
+            ("GET", "", None, {READ}),
+            ("GET", f"/{ID}", None, {READ}),
+            ("DELETE", f"/{ID}", None, {JUDGE}),
+            ("POST", f"/{ID}/retry", None, {JUDGE}),
+            ("POST", f"/{ID}/cancel", None, {JUDGE}),
+            ("GET", f"/{ID}/scores", None, {READ}),
+        )
+    ),
     ("GET", "/evaluations/analytics/session-scores/history/s", None, {READ}),
     ("GET", "/evaluations/analytics/session-scores/comparison?metric_name=n", None, {READ}),
 ]
@@ -202,6 +220,7 @@ async def _furnish(site: Site) -> None:
     await site.http.post("/traces", headers=site.headers(), json=known)
     [project] = site.store.projects
     await put_score(site.ports.evaluation, project, ID, trace=ID)
+    await put_run(site.ports.evaluation, project, ID, trace=ID)
 
 
 async def test_no_route_of_the_data_plane_is_left_out(site: Site) -> None:

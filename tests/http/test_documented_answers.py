@@ -18,13 +18,14 @@ from schemathesis.checks import CHECKS, load_all_checks
 from domain.errors import NotFound
 from domain.identity.login_code import challenge_of
 from domain.identity.organization import Role
-from domain.ids import InvitationId, OrganizationId
+from domain.ids import InvitationId, OrganizationId, ProjectId
 from entrypoints.http.controllers import trace_examples as examples
+from entrypoints.http.controllers.run_shapes import RUN_ID
 from entrypoints.http.controllers.score_examples import SCORE_ID
 from tests.http.conftest import TOKEN, Site, a_trace
 from tests.http.people import Somebody, furnished, joined
 from tests.http.promises import operations
-from tests.http.scored import put_score
+from tests.http.scored import put_run, put_score
 
 EXAMPLES = {"quick": 5, "full": 15}  # a mode and operation: the whole takes some seconds
 # Not whether data of the right form is taken: no form tells which cursors there are, or which ids.
@@ -40,10 +41,12 @@ STORED = {
     "span_id": examples.SPAN_ID,
     "session_id": "conv-42",
     "score_id": SCORE_ID,
+    "run_id": RUN_ID,
 }
 # What of a body has to be so that it can be taken, beside its form.
 TAKEN = {"trace_id": examples.TRACE_ID, "session_id": "conv-42"}
-TAKEN |= {"value": "1", "data_type": "NUMERIC"}
+TAKEN |= {"value": "1", "data_type": "NUMERIC", "filters": {}}
+METRICS = {"trace": ["coherence"], "session": ["agent_reliability"]}
 MANAGED = ("/me", "/organizations")
 SITE = Site()
 SERVED = schemathesis.openapi.from_asgi("/openapi.json", SITE.app)
@@ -103,6 +106,9 @@ class Traced:
         """Makes `case` be about what is stored."""
         if mode is GenerationMode.POSITIVE and isinstance(case.body, dict):
             case.body |= {name: one for name, one in TAKEN.items() if name in case.body}
+            if "metrics" in case.body:
+                kind = case.operation.path.split("/")[2].partition("-")[0]
+                case.body["metrics"] = METRICS[kind]
         case.headers.pop("X-Organization-ID", None)  # as it would be one of nobody
         for name in case.path_parameters.keys() & STORED.keys():
             case.path_parameters[name] = STORED[name]
@@ -111,9 +117,14 @@ class Traced:
         )
         assert stored.call(app=SITE.app, headers=self.head).status_code == 202
         for of in SITE.store.projects:
-            score = put_score(SITE.ports.evaluation, of, SCORE_ID, trace=examples.TRACE_ID)
             with suppress(NotFound):  # of a project that it isn't about
-                asyncio.run(score)
+                asyncio.run(self._scored(of))
+
+    @staticmethod
+    async def _scored(project: ProjectId) -> None:
+        ports, trace = SITE.ports.evaluation, examples.TRACE_ID
+        await put_score(ports, project, SCORE_ID, trace=trace)
+        await put_run(ports, project, RUN_ID, trace=trace)
 
 
 class Managed:

@@ -62,6 +62,31 @@ CASES: dict[str, Case] = {
     "GET /evaluations/session-metrics": Case(),
     "GET /evaluations/trace-metrics": Case(),
     "GET /evaluations/trace-runs/template": Case("metric=coherence"),
+    "POST /evaluations/trace-runs": Case(
+        body={
+            "metrics": ["coherence"],
+            "name": "{text}",
+            "filters": {"session_id": "{session_id}", "user_id": "{reader}", "name": "{text}"},
+        }
+    ),
+    "POST /evaluations/trace-runs/batch": Case(
+        body={"metrics": ["coherence"], "trace_ids": ["{trace_id}"]}
+    ),
+    "POST /evaluations/session-runs": Case(
+        body={"metrics": ["agent_reliability"], "filters": {"user_id": "{reader}"}}
+    ),
+    "POST /evaluations/session-runs/batch": Case(
+        body={"metrics": ["agent_reliability"], "session_ids": ["{session_id}"]}
+    ),
+    **{
+        f"{method} /evaluations/{kind}-runs{path}": Case(query)
+        for kind in ("trace", "session")
+        for method, path, query in (
+            *(("GET", "", PAGE), ("GET", "/{run_id}", ""), ("GET", "/{run_id}/scores", "")),
+            *(("DELETE", "/{run_id}", "delete_scores=true"), ("POST", "/{run_id}/retry", "")),
+            ("POST", "/{run_id}/cancel", ""),
+        )
+    },
     "POST /evaluations/trace-scores": Case(body={"trace_id": "{trace_id}", **SCORE}),
     "GET /evaluations/trace-scores": Case(
         f"{PAGE}&trace_id={{trace_id}}&eval_run_id={{eval_run_id}}&name={{text}}"
@@ -142,6 +167,7 @@ TOLD_APART = [label for label in CASES if label.startswith("POST /me/invitations
 READS = (
     *("/traces", "/traces/{trace_id}", "/sessions", "/sessions/{session_id}", "/traces/users"),
     *("/evaluations/trace-scores", "/evaluations/session-scores"),
+    *("/evaluations/trace-runs", "/evaluations/session-runs"),
 )
 OURS_PROJECT = {"x-project-id": "{ours.project_id}"}
 THEIR_PROJECT = {"x-project-id": "{project_id}"}

@@ -16,7 +16,7 @@ from domain.identity.organization import Role
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 from tests.http.conftest import Site, a_span, a_trace
 from tests.http.people import furnished, joined
-from tests.http.scored import put_score
+from tests.http.scored import put_run, put_score
 
 type Words = Mapping[str, str]
 """What a request may name, by the word that stands for it in a template."""
@@ -128,6 +128,8 @@ class TwoTenants:
             session=words["session_id"],
             text=name,
         )
+        run, trace = words["run_id"], words["trace_id"]
+        await put_run(ports.evaluation, project, run, trace=trace, text=name)
         return words
 
     def _key(self, words: Words) -> dict[str, str]:
@@ -143,6 +145,7 @@ class TwoTenants:
         paths = (
             *(f"/traces/{self.theirs['trace_id']}", "/traces", "/sessions", "/traces/users"),
             *("/evaluations/trace-scores", "/evaluations/session-scores"),
+            *("/evaluations/trace-runs", "/evaluations/session-runs"),
         )
         return [(await self.asked("GET", path, self.their_key)).json() for path in paths]
 

@@ -82,6 +82,7 @@ class EvalRunRow(Table, tablename="eval_runs"):
     failed_count = Integer(null=True, default=None)
     skipped_count = Integer(null=True, default=None)
     codes = JSON(null=True, default=None)
+    cancelled_at = Timestamptz(null=True, default=None)
     announced_at = Timestamptz()
 
 

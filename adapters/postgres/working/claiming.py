@@ -15,12 +15,15 @@ from domain.evaluation.score import ScoreOutcome
 from domain.ids import ProjectId, RunId
 
 READY: Final = "(state = 'queued' AND run_after <= $4 OR state = 'running' AND due_at <= $4)"
+# Who cancels or settles it waits, and so does this.
+RUNNING: Final = f"""
+SELECT {", ".join(RUN_COLUMNS)} FROM eval_runs
+WHERE {OF_PROJECT} AND id = $2 AND status = '{RunStatus.RUNNING}' FOR SHARE
+"""
 CLAIM: Final = f"""
-UPDATE eval_jobs AS j SET state = 'running', attempts = attempts + 1, due_at = $5, updated_at = $4
-FROM eval_runs AS r
-WHERE j.{OF_PROJECT} AND j.run_id = $2 AND j.target = $3 AND {READY} AND attempts < {ATTEMPTS_MAX}
-  AND r.project_id = j.project_id AND r.id = j.run_id AND r.status = '{RunStatus.RUNNING}'
-RETURNING {", ".join(f"r.{column}" for column in RUN_COLUMNS)}, j.metrics AS own, j.attempts
+UPDATE eval_jobs SET state = 'running', attempts = attempts + 1, due_at = $5, updated_at = $4
+WHERE {OF_PROJECT} AND run_id = $2 AND target = $3 AND {READY} AND attempts < {ATTEMPTS_MAX}
+RETURNING metrics, attempts
 """
 IS_SPENT: Final = f"""
 SELECT EXISTS (
@@ -32,6 +35,12 @@ SPENT: Final = f"""
 SELECT metrics, last_code, attempts FROM eval_jobs
 WHERE {OF_PROJECT} AND run_id = $2 AND target = $3 AND {READY} AND attempts >= {ATTEMPTS_MAX}
 FOR UPDATE
+"""
+# Not where a run is being cancelled.
+GOING_ON: Final = f"""
+id = $2 AND EXISTS (
+  SELECT FROM eval_runs WHERE {OF_PROJECT} AND id = run_id AND cancelled_at IS NULL
+)
 """
 # Only of who was given it last.
 HELD: Final = f"""
@@ -55,11 +64,14 @@ async def claim(
     connection: Connection, project: ProjectId, run: RunId, target: Target, now: datetime
 ) -> Claim | None:
     """As `Assignments.claim`, but that nothing is buried."""
+    running = await connection.fetchrow(RUNNING, project, run)
+    if running is None:
+        return None
     row = await connection.fetchrow(CLAIM, project, run, target, now, now + LEASE)
     if row is None:
         return None
-    known = run_of(row)
-    metrics = tuple(row["own"] or known.metrics)
+    known = run_of(running)
+    metrics = tuple(row["metrics"] or known.metrics)
     ids = {known.score_id(target, metric): metric for metric in metrics}
     found = await connection.fetch(
         f"SELECT id FROM {table_of(known.target_type).name}"
@@ -97,7 +109,7 @@ async def record(
     await renew(connection, claim, now)
     table, project = table_of(claim.run.target_type), claim.run.project_id
     score = claim.run.score_id(claim.target, metric)
-    for known in await pending(connection, table, project, "id = $2", score):
+    for known in await pending(connection, table, project, GOING_ON, score):
         await put_back(connection, table, known.measured(outcome, now))
         return True
     return False

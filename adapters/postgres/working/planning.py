@@ -10,6 +10,7 @@ from asyncpg import Record
 from adapters.postgres.engine import OF_PROJECT, Connection
 from adapters.postgres.rows import columns
 from adapters.postgres.run_rows import RUN_COLUMNS, TALLY_COLUMNS, run_of, run_row, tally_row
+from adapters.postgres.working.cancelling import cancel
 from adapters.postgres.working.counting import table_of
 from adapters.postgres.working.settling import locked_run
 from adapters.postgres.writing.ingest import REMOVED, ProjectRemoved
@@ -78,9 +79,13 @@ def _own(run: EvalRun, work: Assignment) -> tuple[str, ...] | None:
 
 
 async def plan(connection: Connection, project: ProjectId, run: RunId, now: datetime) -> bool:
-    """As `Assignments.plan`."""
+    """As `Assignments.plan`; goes on with what was left of cancelling a run."""
     row = await locked_run(connection, project, run)
-    if row is None or row["status"] != RunStatus.PENDING:
+    if row is None:
+        return False
+    if row["cancelled_at"] is not None:
+        return not await cancel(connection, row, now)
+    if row["status"] != RunStatus.PENDING:
         return False
     known = run_of(row)
     left = await connection.fetch(UNPLANNED, project, run, PLANNED_AT_ONCE + 1)

@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,7 +19,7 @@ from domain.evaluation.run import Assignment, EvalRun, Tally
 from domain.evaluation.score import Score, ScoreOutcome
 from domain.ids import ProjectId, RunId
 
-SHOWN: Final = ", ".join((*RUN_COLUMNS, *TALLY_COLUMNS))
+SHOWN: Final = ", ".join((*RUN_COLUMNS, *TALLY_COLUMNS, "cancelled_at"))
 # Who finishes a target, plans or cancels goes one after the other: the last of them settles it.
 LOCK_RUN: Final = f"SELECT {SHOWN} FROM eval_runs WHERE {OF_PROJECT} AND id = $2 FOR NO KEY UPDATE"
 END_RUN: Final = f"""
@@ -33,12 +32,6 @@ IS_OPEN: Final = (
     f"SELECT EXISTS (SELECT FROM eval_jobs WHERE {OF_PROJECT} AND run_id = $2 AND {OPEN})"
 )
 CAME_TO: Final = ("scored", "failed", "skipped", "codes")
-# Of a waiting score that somebody has said something about.
-REMARKED: Final = "run_id = $2 AND (reason IS NOT NULL OR metadata::text <> '{}')"
-CLOSE_ALL: Final = f"""
-UPDATE eval_jobs SET state = 'done', due_at = NULL, updated_at = $3
-WHERE {OF_PROJECT} AND run_id = $2 AND {OPEN}
-"""
 
 
 @asynccontextmanager
@@ -81,18 +74,11 @@ async def settle(connection: Connection, run: EvalRun, now: datetime) -> None:
     tally = await counted(connection, run)
     settled = run.settled(tally, now)
     if settled is not run:
-        await _store(connection, settled, tally)
+        await store_ended(connection, settled, tally)
 
 
-async def end(connection: Connection, over: EvalRun, now: datetime) -> None:
-    """Stores a locked run that is over now, with nothing left to be done."""
-    tally = await counted(connection, over)
-    await connection.execute(CLOSE_ALL, over.project_id, over.id, now)
-    skipped = tally.skipped + await _skip_all(connection, over, now)
-    await _store(connection, over, replace(tally, pending=0, skipped=skipped))
-
-
-async def _store(connection: Connection, over: EvalRun, tally: Tally) -> None:
+async def store_ended(connection: Connection, over: EvalRun, tally: Tally) -> None:
+    """Stores that a locked run is over, and what it came to."""
     ended = (over.status, over.error_message, over.completed_at)
     await connection.execute(END_RUN, over.project_id, over.id, *ended, *tally_row(tally))
 
@@ -110,37 +96,3 @@ async def pending(
         project, *values,
     )  # fmt: skip
     return [table.score(row) for row in rows]
-
-
-async def _skip_all(connection: Connection, run: EvalRun, now: datetime) -> int:
-    """Every PENDING score of a run as `cancelled` leaves it; how many there were."""
-    table, project = table_of(run.target_type), run.project_id
-    remarked = await pending(connection, table, project, REMARKED, run.id)
-    for score in remarked:
-        await put_back(connection, table, score.cancelled(now))
-    # The others are all alike, so that one tells how they end.
-    row = await connection.fetchrow(
-        f"""
-        SELECT {", ".join(table.types)} FROM {table.name}
-        WHERE {OF_PROJECT} AND run_id = $2 AND outcome = '{ScoreOutcome.PENDING}' LIMIT 1
-        """,
-        project, run.id,
-    )  # fmt: skip
-    if row is None:
-        return len(remarked)
-    skipped = table.score(row).cancelled(now)
-    status = await connection.execute(
-        f"""
-        UPDATE {table.name} AS s
-        SET outcome = $3, source = $4, reason = $5, metadata = $6, code = $7, updated_at = $8
-        FROM (
-          SELECT project_id, id FROM {table.name}
-          WHERE {OF_PROJECT} AND run_id = $2 AND outcome = '{ScoreOutcome.PENDING}'
-          ORDER BY project_id, id FOR UPDATE
-        ) AS locked
-        WHERE s.project_id = locked.project_id AND s.id = locked.id
-        """,
-        project, run.id, skipped.outcome, skipped.source, skipped.reason, skipped.metadata,
-        skipped.code, skipped.updated_at,
-    )  # fmt: skip
-    return len(remarked) + int(status.rpartition(" ")[2])

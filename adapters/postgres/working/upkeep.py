@@ -18,7 +18,8 @@ HERE: Final = "NOT EXISTS (SELECT FROM removals WHERE removals.project_id = {}.p
 UNPLANNED: Final = f"""
 WITH late AS MATERIALIZED (
   SELECT project_id, id, announced_at FROM eval_runs
-  WHERE status = 'PENDING' AND announced_at <= $2 AND {HERE.format("eval_runs")}
+  WHERE status IN ('PENDING', 'RUNNING') AND announced_at <= $2 AND {HERE.format("eval_runs")}
+    AND (status = 'PENDING' OR cancelled_at IS NOT NULL)
   ORDER BY announced_at, project_id, id LIMIT $3 FOR UPDATE SKIP LOCKED
 )
 UPDATE eval_runs SET announced_at = $1 FROM late
@@ -75,7 +76,7 @@ SELECT count(*) FROM (
 
 
 async def unplanned(connection: Connection, now: datetime) -> list[Job]:
-    """Runs that nobody has planned, which count as announced now."""
+    """Runs that nobody has planned, or not cancelled to the end, which count as announced now."""
     rows = await connection.fetch(UNPLANNED, now, now - UNHEARD, OVERDUE_MAX)
     found = sorted((row["announced_at"], row["project_id"], row["id"]) for row in rows)
     return [RunDue(ProjectId(project), RunId(run)) for _, project, run in found]

@@ -75,8 +75,8 @@ FORWARDS = (
     )
     """,
     *score_indexes("session_scores", "session_id"),
-    # What it came to, `codes` being the failures by code, is there once the run is over; until then
-    # it is counted.
+    # What it came to, `codes` being the failures by code, is there once the run is over, or is
+    # `cancelled_at` an instant and about to be; until then it is counted.
     """
     CREATE TABLE IF NOT EXISTS eval_runs (
         project_id uuid NOT NULL,
@@ -100,6 +100,7 @@ FORWARDS = (
         failed_count integer,
         skipped_count integer,
         codes json,
+        cancelled_at timestamptz,
         announced_at timestamptz NOT NULL,
         PRIMARY KEY (project_id, id)
     )

@@ -1,0 +1,110 @@
+"""Cancelling a run: at once, and of a large one its scores piece by piece.
+
+The first transaction ends all work: from then on `cancelled_at` is there, nothing is claimed, and
+what the run came to stands. Its status follows with the last of its scores, so that nobody sees
+a final run with a PENDING one. After an interruption planning goes on with it.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from asyncpg import Record
+
+from adapters.postgres.engine import OF_PROJECT, Connection
+from adapters.postgres.run_rows import TALLY_COLUMNS, final_tally, run_of, tally_row
+from adapters.postgres.score_rows import ScoreTable
+from adapters.postgres.scores import put_back
+from adapters.postgres.working.counting import counted, table_of
+from adapters.postgres.working.settling import OPEN, pending, store_ended
+from domain.evaluation.run import EvalRun, Tally
+from domain.evaluation.score import ScoreOutcome
+
+SKIPPED_AT_ONCE: Final = 20_000  # scores of one transaction
+
+# Whoever writes a score of these waits, and then finds that it isn't theirs.
+HOLD_IN_FLIGHT: Final = f"""
+SELECT FROM eval_jobs WHERE {OF_PROJECT} AND run_id = $2 AND state IN ('queued', 'running')
+ORDER BY target FOR UPDATE
+"""
+CLOSE_ALL: Final = f"""
+UPDATE eval_jobs SET state = 'done', due_at = NULL, updated_at = $3
+WHERE {OF_PROJECT} AND run_id = $2 AND {OPEN}
+"""
+BEGIN: Final = f"""
+UPDATE eval_runs SET cancelled_at = $3, announced_at = $3,
+  {", ".join(f"{column} = ${n}" for n, column in enumerate(TALLY_COLUMNS, start=4))}
+WHERE {OF_PROJECT} AND id = $2
+"""
+GO_ON: Final = f"""
+UPDATE eval_runs SET skipped_count = $3, announced_at = $4 WHERE {OF_PROJECT} AND id = $2
+"""
+WAITS: Final = f"run_id = $2 AND outcome = '{ScoreOutcome.PENDING}'"
+# Of a waiting score that somebody has said something about.
+REMARKED: Final = "run_id = $2 AND (reason IS NOT NULL OR metadata::text <> '{}')"
+SKIP: Final = f"""
+UPDATE {{table}} AS s
+SET outcome = $3, source = $4, reason = $5, metadata = $6, code = $7, updated_at = $8
+FROM (
+  SELECT project_id, id FROM {{table}} WHERE {OF_PROJECT} AND {WAITS} AND id = ANY(ARRAY(
+    SELECT id FROM {{table}} WHERE {OF_PROJECT} AND {WAITS} LIMIT $9
+  )) ORDER BY project_id, id FOR UPDATE
+) AS locked
+WHERE s.project_id = locked.project_id AND s.id = locked.id
+"""
+
+
+async def cancel(
+    connection: Connection, row: Record, now: datetime, most: int = SKIPPED_AT_ONCE
+) -> bool:
+    """Takes the cancelling of a locked run further by `most` scores; whether it is over then.
+
+    Raises Conflict where it has ended otherwise.
+    """
+    run, since = run_of(row), row["cancelled_at"] or now
+    cancelled = run.cancelled(since)
+    if cancelled is run:
+        return True
+    tally = final_tally(row) or await _begin(connection, run, since)
+    skipped = tally.skipped + await _skip_some(connection, run, since, most)
+    key, table = (run.project_id, run.id), table_of(run.target_type)
+    more = f"SELECT EXISTS (SELECT FROM {table.name} WHERE {OF_PROJECT} AND {WAITS})"
+    if await connection.fetchval(more, *key):
+        await connection.execute(GO_ON, *key, skipped, now)
+        return False
+    await store_ended(connection, cancelled, replace(tally, pending=0, skipped=skipped))
+    return True
+
+
+async def _begin(connection: Connection, run: EvalRun, now: datetime) -> Tally:
+    """Ends all work of a run; what it came to, but for what is skipped now."""
+    key = (run.project_id, run.id)
+    await connection.execute(HOLD_IN_FLIGHT, *key)
+    tally = await counted(connection, run)  # what is closed now was not evaluated
+    await connection.execute(CLOSE_ALL, *key, now)
+    await connection.execute(BEGIN, *key, now, *tally_row(tally))
+    return tally
+
+
+async def _skip_some(connection: Connection, run: EvalRun, now: datetime, most: int) -> int:
+    """Some PENDING scores of a run as `cancelled` leaves them; how many."""
+    table, key = table_of(run.target_type), (run.project_id, run.id)
+    remarked = await pending(connection, table, run.project_id, REMARKED, run.id)
+    for score in remarked:
+        await put_back(connection, table, score.cancelled(now))
+    return len(remarked) + await _skip_alike(connection, table, key, now, most)
+
+
+async def _skip_alike(
+    connection: Connection, table: ScoreTable[Any], key: tuple[Any, ...], now: datetime, most: int
+) -> int:
+    """Those that nobody has said anything about: one tells how all of them end."""
+    columns = ", ".join(table.types)
+    one = f"SELECT {columns} FROM {table.name} WHERE {OF_PROJECT} AND {WAITS} LIMIT 1"
+    row = await connection.fetchrow(one, *key)
+    if row is None:
+        return 0
+    score = table.score(row).cancelled(now)
+    ended = (score.outcome, score.source, score.reason, score.metadata, score.code, now)
+    status = await connection.execute(SKIP.format(table=table.name), *key, *ended, most)
+    return int(status.rpartition(" ")[2])
