@@ -89,15 +89,15 @@ async def _work(settings: Settings, open_ports: OpenPorts, announce_every_s: flo
             if not state.ok:
                 raise CommandError(f"{name}: {state.detail}")
         do = UseCases.over(ports)
-        desk = Desk(
+        workbench = Workbench(
             do.evaluation.plan_run,
             do.evaluation.evaluate_target,
             {lane: asyncio.Semaphore(count) for lane, count in hands.items()},
         )
-        crew = composition.crew(settings, hands, desk)
+        crew = composition.crew(settings, hands, workbench)
         crew.start()
         tasks = [
-            asyncio.create_task(own.work(hands, desk)),
+            asyncio.create_task(own.work(hands, workbench)),
             *(asyncio.create_task(again_and_again(one)) for one in upkeep(do, announce_every_s)),
         ]
         LOG.info("waiting for work")
@@ -110,7 +110,7 @@ async def _work(settings: Settings, open_ports: OpenPorts, announce_every_s: flo
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Workbench:
     """Has one job done: finds its use case, waits for room in its lane, tells what went wrong.
 
     Never raises: what wasn't finished is found again in the database.

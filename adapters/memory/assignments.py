@@ -14,6 +14,7 @@ from adapters.memory.work import StoredRun, Work, WorkState
 from application.evaluation.assignments import (
     ATTEMPTS_MAX,
     IN_FLIGHT_MAX,
+    LATELY,
     LEASE,
     OVERDUE_MAX,
     PLANNED_AT_ONCE,
@@ -165,8 +166,11 @@ class MemoryAssignments:
         return (stored, row) if is_held else None
 
     def _renew(self, claim: Claim, now: datetime) -> None:
-        if (held := self._held(claim)) is not None:
-            self._put(held[0].run, replace(held[1], due_at=now + LEASE))
+        if (held := self._held(claim)) is None:
+            return
+        stored, row = held
+        if row.due_at is not None and row.due_at <= now + LEASE - LATELY:
+            self._put(stored.run, replace(row, due_at=now + LEASE))
 
     def _bury(self, stored: StoredRun, row: Work, code: FailCode, now: datetime) -> None:
         self._finish(stored, row, WorkState.DEAD, code, now)

@@ -19,6 +19,7 @@ from domain.evaluation.score import TraceScore
 from domain.ids import ProjectId, RunId, TraceId
 
 LEASE: Final = timedelta(minutes=2)  # renewed with every metric that is finished
+LATELY: Final = timedelta(seconds=5)  # but not one that was given so lately, which costs a lock
 UNHEARD: Final = timedelta(seconds=60)  # after that a message counts as lost
 IN_FLIGHT_MAX: Final = 32  # targets of one project, queued or running: a default
 ATTEMPTS_MAX: Final = 5  # of one target, killed workers included

@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Final
 
-from application.evaluation.assignments import LEASE
+from application.evaluation.assignments import LATELY, LEASE
 from application.evaluation.circuits import HEAD_START_S
 from domain.evaluation.answer import Question
 from domain.evaluation.closeness import ComparedTexts
@@ -30,8 +30,8 @@ class MeasuringPolicy:
     """Within what bounds targets are measured.
 
     `deadline_s` is for one question, `head_start_s` for the first of a run (see Circuits).
-    Together they have to stay within a lease, or the target goes to somebody else meanwhile:
-    else ValueError.
+    Together they have to stay within what is left of a lease at the least, or the target goes to
+    somebody else meanwhile: else ValueError.
     """
 
     evidence_tokens: int = EVIDENCE_TOKENS
@@ -42,7 +42,7 @@ class MeasuringPolicy:
     traces_at_once: int = 4  # of one session: so many are in memory
 
     def __post_init__(self) -> None:
-        if timedelta(seconds=self.deadline_s + self.head_start_s) >= LEASE:
+        if timedelta(seconds=self.deadline_s + self.head_start_s) >= LEASE - LATELY:
             raise ValueError(f"a question of {self.deadline_s} s does not fit into a lease")
 
 

@@ -74,4 +74,4 @@ async def test_what_breaks_is_raised_and_the_next_goes_on():
 def test_a_question_has_to_fit_into_a_lease(seconds):
     with pytest.raises(ValueError):
         MeasuringPolicy(deadline_s=seconds - USUAL.head_start_s)
-    assert MeasuringPolicy(deadline_s=99.0).deadline_s == 99.0
+    assert MeasuringPolicy(deadline_s=94.0).deadline_s == 94.0

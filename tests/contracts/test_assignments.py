@@ -7,6 +7,7 @@ import pytest
 
 from application.evaluation.assignments import (
     ATTEMPTS_MAX,
+    LATELY,
     LEASE,
     PLANNED_AT_ONCE,
     UNHEARD,
@@ -293,6 +294,16 @@ async def test_a_metric_that_is_finished_renews_the_lease(evaluating):
     late = NOON + almost + 2 * LEASE
     assert await evaluating.assignments.record(claim, METRICS[1], GOOD, late)
     assert await evaluating.assignments.claim(*again, late) is not None
+
+
+async def test_a_lease_that_was_given_lately_is_not_given_anew(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    claim = await evaluating.claim_next(run.project_id)
+    soon = NOON + LATELY - timedelta(microseconds=1)
+    assert await evaluating.assignments.record(claim, METRICS[0], GOOD, soon)
+    again = (run.project_id, run.id, claim.target)
+    assert await evaluating.assignments.claim(*again, NOON + LEASE) is not None
 
 
 async def test_closing_ends_a_run_with_its_last_target(evaluating):

@@ -1,9 +1,10 @@
 """`worker` as it is, but for its clock, which is faster, and its judge, which answers by itself.
 
-    python -m tests.e2e.hasty_worker EPOCH ANSWER_S [FILE]
+    python -m tests.e2e.hasty_worker EPOCH HASTE ANSWER_S [FILE]
 
-EPOCH, in seconds, is when the clock was right: all who share a database take the same one. An
-answer takes ANSWER_S, and FILE gets a line for each question: the metric, a tab, the task.
+The clock goes HASTE times as fast since EPOCH, in seconds, when it was right: all who share a
+database take the same ones. An answer takes ANSWER_S, and FILE gets a line for each question: the
+metric, a tab, the task.
 """
 
 import asyncio
@@ -25,16 +26,15 @@ from entrypoints import composition, worker
 from entrypoints.identity_provider import provider_problems
 from entrypoints.settings import Settings, read_settings
 
-HASTE = 20  # a lease of two minutes takes six seconds, a message counts as lost after three
 ANNOUNCE_EVERY_S = 0.5
 
 
-def hasty_clock(epoch_s: float) -> Clock:
+def hasty_clock(epoch_s: float, haste: int) -> Clock:
     epoch = datetime.fromtimestamp(epoch_s, UTC)
 
     def now() -> datetime:
         passed: timedelta = utc_now() - epoch
-        return epoch + HASTE * passed
+        return epoch + haste * passed
 
     return now
 
@@ -57,16 +57,18 @@ class SlowJudge:
             os.write(descriptor, line)  # one write: whole, whoever else writes, whatever comes
             os.close(descriptor)
         if self.answer_s:
-            await asyncio.sleep(self.answer_s)
+            done = asyncio.Event()
+            asyncio.get_running_loop().call_later(self.answer_s, done.set)
+            await done.wait()
         answer = await self.fair.ask(question)
         self.fair.asked.clear()
         return answer
 
 
 def main() -> int:
-    epoch_s, answer_s, *file = sys.argv[1:]
+    epoch_s, haste, answer_s, *file = sys.argv[1:]
     judge = SlowJudge(float(answer_s), Path(file[0]) if file else None)
-    clock = hasty_clock(float(epoch_s))
+    clock = hasty_clock(float(epoch_s), int(haste))
 
     @asynccontextmanager
     async def hasty_ports(settings: Settings, otherwise: Jobs) -> AsyncIterator[Ports]:

@@ -45,6 +45,7 @@ WAIT_MAX_S = 90
 STOP_MAX_S = 30
 JUDGED = ("task_completion", "tool_correctness", "step_efficiency")
 MEASURED = ("trace_success", "tool_success_rate", "tool_loop", "trace_hygiene")
+HASTE = 20  # a lease of two minutes takes six seconds, a message counts as lost after three
 AT_ONCE = 4  # targets of a worker
 
 
@@ -71,7 +72,7 @@ class Workers:
         return (self.folder / "workers.log").read_text()
 
     def start(self, answer_s: float = 0.1) -> subprocess.Popen[bytes]:
-        arguments = (str(self.epoch_s), str(answer_s), str(self.asked))
+        arguments = (str(self.epoch_s), str(HASTE), str(answer_s), str(self.asked))
         with (self.folder / "workers.log").open("ab") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", "tests.e2e.hasty_worker", *arguments],
@@ -96,7 +97,7 @@ class Workers:
     @asynccontextmanager
     async def ports(self) -> AsyncIterator[Ports]:
         async with composition.ports(self.settings) as ports:
-            yield replace(ports, clock=hasty_clock(self.epoch_s))
+            yield replace(ports, clock=hasty_clock(self.epoch_s, HASTE))
 
 
 @pytest.fixture(scope="module")
@@ -215,24 +216,24 @@ async def test_a_run_is_done_by_two_workers_and_each_pair_judged_once(workers: W
     for _ in range(2):
         workers.start()
     async with workers.ports() as ports:
-        targets = await stored_traces(ports, project := a_project(), 60)
+        targets = await stored_traces(ports, project := a_project(), 30)
         watched = await started(ports, project, targets)
         await watched.completed()
         assert await watched.scored() == questions(workers).keys()
     assert set(questions(workers).values()) == {1}
-    assert len(questions(workers)) == 60 * len(JUDGED)
+    assert len(questions(workers)) == 30 * len(JUDGED)
 
 
 async def test_a_killed_worker_leaves_what_another_resumes(workers: Workers) -> None:
     """A pair that was finished isn't judged again; one that was under way is, once."""
     async with workers.ports() as ports:
-        targets = await stored_traces(ports, project := a_project(), 60)
+        targets = await stored_traces(ports, project := a_project(), 30)
         first = workers.start(answer_s=0.3)
         watched = await started(ports, project, targets)
-        await watched.evaluated(12)
+        await watched.evaluated(8)
         workers.kill(first)
         done, before = await watched.scored(), questions(workers)
-        assert 12 * len(JUDGED) <= len(done) < 60 * len(JUDGED)
+        assert 8 * len(JUDGED) <= len(done) < 30 * len(JUDGED)
         workers.start(answer_s=0.05)
         await watched.completed()
         after = questions(workers) - before
@@ -245,10 +246,10 @@ async def test_a_killed_worker_leaves_what_another_resumes(workers: Workers) -> 
 
 async def test_workers_that_are_killed_again_and_again_get_it_done(workers: Workers) -> None:
     async with workers.ports() as ports:
-        targets = await stored_traces(ports, project := a_project(), 40)
+        targets = await stored_traces(ports, project := a_project(), 30)
         watched = await started(ports, project, targets)
         workers.start(answer_s=0.1)
-        for count in (5, 15, 25):
+        for count in (5, 10, 15):
             await watched.evaluated(count)
             workers.kill(workers.children[-1])
             workers.start(answer_s=0.1)
@@ -258,7 +259,7 @@ async def test_workers_that_are_killed_again_and_again_get_it_done(workers: Work
 
 async def test_a_worker_that_is_told_to_stop_finishes_what_it_does(workers: Workers) -> None:
     async with workers.ports() as ports:
-        targets = await stored_traces(ports, project := a_project(), 40)
+        targets = await stored_traces(ports, project := a_project(), 30)
         watched = await started(ports, project, targets)
         first = workers.start(answer_s=0.4)
         await watched.evaluated(8)
@@ -275,7 +276,7 @@ async def test_a_worker_that_is_told_to_stop_finishes_what_it_does(workers: Work
 
 async def test_redis_that_forgets_everything_costs_nothing_but_time(workers: Workers) -> None:
     async with workers.ports() as ports:
-        targets = await stored_traces(ports, project := a_project(), 60)
+        targets = await stored_traces(ports, project := a_project(), 30)
         workers.start(answer_s=0.2)
         watched = await started(ports, project, targets)
         await watched.evaluated(8)
@@ -286,7 +287,7 @@ async def test_redis_that_forgets_everything_costs_nothing_but_time(workers: Wor
 
 async def test_without_redis_workers_find_their_work_and_go_on_with_it(workers: Workers) -> None:
     async with workers.ports() as ports:
-        targets = await stored_traces(ports, project := a_project(), 40)
+        targets = await stored_traces(ports, project := a_project(), 30)
         workers.start(answer_s=0.05)
         watched = await started(ports, project, targets)
         await watched.evaluated(5)
@@ -308,7 +309,9 @@ async def test_a_worker_may_be_there_before_redis(workers: Workers) -> None:
     async with workers.ports() as ports:
         try:
             targets = await stored_traces(ports, project := a_project(), 3)
-            await (await started(ports, project, targets)).completed()
+            watched = await started(ports, project, targets)
+            await watched.completed()
+            assert await watched.scored() == questions(workers).keys()
         finally:
             workers.valkey.start_again()
 

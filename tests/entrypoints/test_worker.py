@@ -1,4 +1,4 @@
-"""The worker's desk and rounds: whatever a job or a round does, the next one is done."""
+"""The worker's workbench and rounds: whatever a job or a round does, the next one is done."""
 
 import asyncio
 import logging
@@ -12,13 +12,13 @@ from domain.errors import Unavailable
 from domain.ids import ProjectId, RunId
 from entrypoints.cli import main
 from entrypoints.settings import Settings
-from entrypoints.worker import Desk, Round, again_and_again, with_options
+from entrypoints.worker import Round, Workbench, again_and_again, with_options
 
 PROJECT, RUN = ProjectId(uuid.UUID(int=1)), RunId(uuid.UUID(int=2))
 NAMED = {"project_id": str(PROJECT), "run_id": str(RUN)}
 
 
-def a_desk(called: list[object], room: int = 2) -> Desk:
+def a_workbench(called: list[object], room: int = 2) -> Workbench:
     """Its use cases write down what they are called with, and raise what is in it already."""
     raising = [one for one in called if isinstance(one, Exception)]
 
@@ -27,15 +27,15 @@ def a_desk(called: list[object], room: int = 2) -> Desk:
         if raising:
             raise raising[0]
 
-    return Desk(call, call, {lane: asyncio.Semaphore(room) for lane in Lane})
+    return Workbench(call, call, {lane: asyncio.Semaphore(room) for lane in Lane})
 
 
 async def test_each_job_finds_its_use_case():
     called: list[object] = []
-    desk = a_desk(called)
-    await desk(RunDue(PROJECT, RUN))
-    await desk(TargetDue(PROJECT, RUN, "t"))
-    await desk(TargetDue(PROJECT, RUN, "u", asks_judge=True))
+    workbench = a_workbench(called)
+    await workbench(RunDue(PROJECT, RUN))
+    await workbench(TargetDue(PROJECT, RUN, "t"))
+    await workbench(TargetDue(PROJECT, RUN, "u", asks_judge=True))
     assert called == [(PROJECT, RUN), (PROJECT, RUN, "t"), (PROJECT, RUN, "u")]
 
 
@@ -56,7 +56,7 @@ async def test_each_job_finds_its_use_case():
 async def test_what_goes_wrong_is_told_by_the_names_of_rows_and_not_raised(
     caplog, job, named, error, level, has_cause
 ):
-    await a_desk([error])(job)
+    await a_workbench([error])(job)
     [record] = caplog.records
     assert record.levelname == level
     assert {name: getattr(record, name) for name in named} == named
@@ -67,8 +67,8 @@ async def test_a_job_that_is_given_up_is_not_told_as_a_fault(caplog):
     async def never(*_: object) -> None:
         await asyncio.Event().wait()
 
-    desk = Desk(never, never, {lane: asyncio.Semaphore(1) for lane in Lane})
-    doing = asyncio.create_task(desk(RunDue(PROJECT, RUN)))
+    workbench = Workbench(never, never, {lane: asyncio.Semaphore(1) for lane in Lane})
+    doing = asyncio.create_task(workbench(RunDue(PROJECT, RUN)))
     await asyncio.sleep(0)
     doing.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -83,11 +83,11 @@ async def test_no_lane_has_more_at_once_than_its_room():
         begun.append(arguments)
         await gate.wait()
 
-    desk = Desk(wait, wait, {lane: asyncio.Semaphore(2) for lane in Lane})
+    workbench = Workbench(wait, wait, {lane: asyncio.Semaphore(2) for lane in Lane})
     jobs = [TargetDue(PROJECT, RUN, str(n), n % 2 == 0) for n in range(10)]
     async with asyncio.TaskGroup() as group:
         for job in jobs:
-            group.create_task(desk(job))
+            group.create_task(workbench(job))
         await asyncio.sleep(0.01)
         assert len(begun) == 4
         gate.set()

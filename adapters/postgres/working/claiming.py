@@ -16,7 +16,7 @@ from adapters.postgres.working.settling import (
     pending,
     settle,
 )
-from application.evaluation.assignments import ATTEMPTS_MAX, LEASE, Claim
+from application.evaluation.assignments import ATTEMPTS_MAX, LATELY, LEASE, Claim
 from domain.evaluation.outcome import FailCode, Outcome
 from domain.evaluation.run import Assignment, EvalRun, RunStatus, Target
 from domain.ids import ProjectId, RunId
@@ -53,7 +53,8 @@ id = $2 AND {IS_PENDING} AND EXISTS (
 HELD: Final = f"""
 WHERE {OF_PROJECT} AND run_id = $2 AND target = $3 AND state = 'running' AND attempts = $4
 """
-RENEW: Final = f"UPDATE eval_jobs SET due_at = $5, updated_at = $6 {HELD}"
+# Metrics of one target are recorded at the same time: of those that come lately none waits here.
+RENEW: Final = f"UPDATE eval_jobs SET due_at = $5, updated_at = $6 {HELD} AND due_at <= $7"
 HOLD: Final = f"SELECT metrics FROM eval_jobs {HELD} FOR UPDATE"
 FINISH: Final = f"""
 UPDATE eval_jobs SET state = $4, due_at = NULL, updated_at = $5,
@@ -101,7 +102,8 @@ async def bury_spent(
 
 
 async def renew(connection: Connection, claim: Claim, now: datetime) -> None:
-    await connection.execute(RENEW, *_held(claim), now + LEASE, now)
+    until = now + LEASE
+    await connection.execute(RENEW, *_held(claim), until, now, until - LATELY)
 
 
 async def record(
