@@ -23,7 +23,8 @@ from domain.evaluation.score import ScoreOutcome
 SKIPPED_AT_ONCE: Final = 5_000  # scores of one transaction
 
 HOLD_IN_FLIGHT: Final = f"""
-SELECT target, metrics FROM eval_jobs WHERE {OF_PROJECT} AND run_id = $2 AND state IN ('queued', 'running')
+SELECT target, metrics FROM eval_jobs
+WHERE {OF_PROJECT} AND run_id = $2 AND state IN ('queued', 'running')
 ORDER BY target FOR UPDATE
 """
 CLOSE_ALL: Final = f"""
@@ -41,14 +42,15 @@ UPDATE eval_runs SET skipped_count = $3, announced_at = $4 WHERE {OF_PROJECT} AN
 WAITS: Final = f"run_id = $2 AND outcome = '{ScoreOutcome.PENDING}'"
 # Of a waiting score that somebody has said something about.
 REMARKED: Final = f"{WAITS} AND (reason IS NOT NULL OR metadata::text <> '{{}}')"
-# By their places, which no statistics can mislead; what was edited while this waited isn't PENDING.
+# By their places, which no statistics can mislead. What somebody holds is left for the next piece:
+# by now others are held, and whoever holds this may wait for one of them.
 SKIP: Final = f"""
 UPDATE {{table}}
 SET outcome = $3, source = $4, reason = $5, metadata = $6, code = $7, updated_at = $8
 WHERE ctid = ANY(ARRAY(
   SELECT ctid FROM {{table}} WHERE {IS_PENDING} AND ctid = ANY(ARRAY(
     SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND {WAITS} LIMIT $9
-  )) ORDER BY project_id, id FOR UPDATE
+  )) ORDER BY project_id, id FOR UPDATE SKIP LOCKED
 ))
 """
 
@@ -95,7 +97,7 @@ async def _begin(connection: Connection, run: EvalRun, now: datetime) -> Tally:
 async def _skip_some(connection: Connection, run: EvalRun, now: datetime, most: int) -> int:
     """Some PENDING scores of a run as `cancelled` leaves them; how many."""
     table, key = table_of(run.target_type), (run.project_id, run.id)
-    remarked = await pending(connection, table, run.project_id, REMARKED, run.id)
+    remarked = await pending(connection, table, key[0], REMARKED, run.id, passing=True)
     for score in remarked:
         await put_back(connection, table, score.cancelled(now))
     return len(remarked) + await _skip_alike(connection, table, key, now, most)
