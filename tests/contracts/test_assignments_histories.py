@@ -144,7 +144,8 @@ class Histories(RuleBasedStateMachine):
     @rule(which=some)
     def create_again(self, which: int) -> None:
         if run := self._one(self.runs, which):
-            self.both(lambda to: to.runs.create(run, [Assignment("x", run.metrics)]))
+            work = [Assignment(str(uuid.UUID(int=n)), run.metrics) for n in range(run.targets)]
+            self.both(lambda to: to.runs.create(run, work))
 
     @rule(which=some)
     def plan(self, which: int) -> None:
