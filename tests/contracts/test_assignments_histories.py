@@ -162,6 +162,8 @@ class Histories(RuleBasedStateMachine):
         if really == 0 and (run := self._one(self.runs, which)):
             key = (run.project_id, run.id, self.now)
             self.both(lambda to: to.runs.delete(*key, with_scores=with_scores))
+            # It may be made anew, and measured anew.
+            self.measured = {pair for pair in self.measured if pair[0] != run.id}
 
     # --- workers ---
 
