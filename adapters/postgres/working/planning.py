@@ -59,7 +59,7 @@ async def store(connection: Connection, run: EvalRun, work: Sequence[Assignment]
         raise ProjectRemoved(run.project_id)
     opened = run.opened()
     tally = tally_row(Tally()) if opened.status.is_final else (None,) * len(TALLY_COLUMNS)
-    row = (*run_row(opened), *tally, run.created_at)
+    row = (*run_row(opened), *tally, None if opened.status.is_final else run.created_at)
     if await connection.fetchval(STORE_RUN, *row) is None:
         return False
     ids, start = (run.project_id, run.id), run.created_at
@@ -92,8 +92,8 @@ async def plan(connection: Connection, project: ProjectId, run: RunId, now: date
     next_ones, has_more = left[:PLANNED_AT_ONCE], len(left) > PLANNED_AT_ONCE
     await _store_scores(connection, known, next_ones, now)
     await connection.execute(PLANNED, project, run, [one["target"] for one in next_ones], now)
-    status = known.status if has_more else known.begun().status
-    await connection.execute(GO_ON, project, run, status, now)
+    announced = (known.status, now) if has_more else (known.begun().status, None)
+    await connection.execute(GO_ON, project, run, *announced)
     return has_more
 
 

@@ -23,7 +23,7 @@ SHOWN: Final = ", ".join((*RUN_COLUMNS, *TALLY_COLUMNS, "cancelled_at"))
 # Who finishes a target, plans or cancels goes one after the other: the last of them settles it.
 LOCK_RUN: Final = f"SELECT {SHOWN} FROM eval_runs WHERE {OF_PROJECT} AND id = $2 FOR NO KEY UPDATE"
 END_RUN: Final = f"""
-UPDATE eval_runs SET status = $3, error_message = $4, completed_at = $5,
+UPDATE eval_runs SET status = $3, error_message = $4, completed_at = $5, announced_at = NULL,
   {", ".join(f"{column} = ${n}" for n, column in enumerate(TALLY_COLUMNS, start=6))}
 WHERE {OF_PROJECT} AND id = $2
 """
