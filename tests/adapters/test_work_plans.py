@@ -159,10 +159,10 @@ async def test_a_read_looks_at_no_more_than_it_needs(seeded, runs, of, read):
 
 # One of these has to be in the condition by which an index is entered.
 KEYS: Final = {
-    "eval_runs": ("id =", "announced_at"),
+    "eval_runs": ("(id =", "announced_at"),
     "eval_jobs": ("run_id", "due_at"),
-    "trace_scores": ("id =", "run_id", "trace_id"),
-    "session_scores": ("id =", "run_id"),
+    "trace_scores": ("(id =", "run_id", "trace_id"),
+    "session_scores": ("(id =", "run_id"),
     "traces": ("trace_id",),
 }
 # Of few rows, and gone through from one end to the other.
