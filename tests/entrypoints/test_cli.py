@@ -199,5 +199,6 @@ def test_an_exception_is_told_with_its_trace(form):
         int("broken")
     except ValueError as error:
         told = form().format(record(exc_info=(type(error), error, error.__traceback__)))
-    assert "ValueError: invalid literal" in told
+    assert "ValueError" in told
+    assert "broken" not in told.replace('int("broken")', "")  # its message quotes the value
     assert "Traceback" in told
