@@ -2,7 +2,7 @@
 
 import sys
 
-from tests.benchmarks import ingest, limiter, reads, scores
+from tests.benchmarks import evaluation, ingest, limiter, reads, scores
 
 if __name__ == "__main__":
     ingest.main()
@@ -10,5 +10,7 @@ if __name__ == "__main__":
     limiter.main()
     print()
     scores.main()
+    print()
+    evaluation.main()
     print()
     sys.exit(reads.main())

@@ -65,6 +65,25 @@ async def test_beyond_those_in_work_they_wait_as_they_came_and_others_do_not() -
     assert order == [0, 1, 2, 3, 4]
 
 
+async def test_a_turn_is_taken_once_and_can_be_taken_again() -> None:
+    shares = Shares(working_max=1)
+    first, second = shares.enter("ada"), shares.enter("ada")
+    async with asyncio.timeout(WAIT_S):
+        await first.turn()
+        await first.turn()
+    first.worked()
+    async with asyncio.timeout(WAIT_S):
+        await second.turn()
+    with pytest.raises(Unavailable):
+        await first.turn(within_s=0.01)
+    second.worked()
+    async with asyncio.timeout(WAIT_S):
+        await first.turn()
+    first.leave()
+    second.leave()
+    assert len(shares) == 0
+
+
 async def test_nobody_waits_for_ever_and_who_gave_up_holds_nothing() -> None:
     shares = Shares(working_max=1)
     first, late, gone, last = (shares.enter("ada") for _ in range(4))

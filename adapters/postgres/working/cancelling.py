@@ -16,11 +16,11 @@ from adapters.postgres.run_rows import TALLY_COLUMNS, final_tally, run_of, tally
 from adapters.postgres.score_rows import ScoreTable
 from adapters.postgres.scores import put_back
 from adapters.postgres.working.counting import counted, table_of
-from adapters.postgres.working.settling import OPEN, pending, store_ended
+from adapters.postgres.working.settling import IS_PENDING, OPEN, pending, store_ended
 from domain.evaluation.run import EvalRun, Tally
 from domain.evaluation.score import ScoreOutcome
 
-SKIPPED_AT_ONCE: Final = 20_000  # scores of one transaction
+SKIPPED_AT_ONCE: Final = 5_000  # scores of one transaction
 
 # Whoever writes a score of these waits, and then finds that it isn't theirs.
 HOLD_IN_FLIGHT: Final = f"""
@@ -41,16 +41,16 @@ UPDATE eval_runs SET skipped_count = $3, announced_at = $4 WHERE {OF_PROJECT} AN
 """
 WAITS: Final = f"run_id = $2 AND outcome = '{ScoreOutcome.PENDING}'"
 # Of a waiting score that somebody has said something about.
-REMARKED: Final = "run_id = $2 AND (reason IS NOT NULL OR metadata::text <> '{}')"
+REMARKED: Final = f"{WAITS} AND (reason IS NOT NULL OR metadata::text <> '{{}}')"
+# By their places, which no statistics can mislead; what was edited while this waited isn't PENDING.
 SKIP: Final = f"""
-UPDATE {{table}} AS s
+UPDATE {{table}}
 SET outcome = $3, source = $4, reason = $5, metadata = $6, code = $7, updated_at = $8
-FROM (
-  SELECT project_id, id FROM {{table}} WHERE {OF_PROJECT} AND {WAITS} AND id = ANY(ARRAY(
-    SELECT id FROM {{table}} WHERE {OF_PROJECT} AND {WAITS} LIMIT $9
+WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM {{table}} WHERE {IS_PENDING} AND ctid = ANY(ARRAY(
+    SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND {WAITS} LIMIT $9
   )) ORDER BY project_id, id FOR UPDATE
-) AS locked
-WHERE s.project_id = locked.project_id AND s.id = locked.id
+))
 """
 
 

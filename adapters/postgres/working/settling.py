@@ -23,7 +23,7 @@ SHOWN: Final = ", ".join((*RUN_COLUMNS, *TALLY_COLUMNS, "cancelled_at"))
 # Who finishes a target, plans or cancels goes one after the other: the last of them settles it.
 LOCK_RUN: Final = f"SELECT {SHOWN} FROM eval_runs WHERE {OF_PROJECT} AND id = $2 FOR NO KEY UPDATE"
 END_RUN: Final = f"""
-UPDATE eval_runs SET status = $3, error_message = $4, completed_at = $5,
+UPDATE eval_runs SET status = $3, error_message = $4, completed_at = $5, announced_at = NULL,
   {", ".join(f"{column} = ${n}" for n, column in enumerate(TALLY_COLUMNS, start=6))}
 WHERE {OF_PROJECT} AND id = $2
 """
@@ -31,6 +31,9 @@ OPEN: Final = "state IN ('unplanned', 'waiting', 'queued', 'running')"
 IS_OPEN: Final = (
     f"SELECT EXISTS (SELECT FROM eval_jobs WHERE {OF_PROJECT} AND run_id = $2 AND {OPEN})"
 )
+# Said so that no index of all that is PENDING in a project is taken to be as good as the key.
+IS_PENDING: Final = f"outcome || '' = '{ScoreOutcome.PENDING}'"
+BY_IDS: Final = f"id = ANY($2::uuid[]) AND {IS_PENDING}"
 CAME_TO: Final = ("scored", "failed", "skipped", "codes")
 
 
@@ -59,8 +62,8 @@ async def closed(
 
     What is PENDING of it FAILS with `code`.
     """
-    table, by_id = table_of(run.target_type), ("id = ANY($2::uuid[])", ids_of(run, work))
-    for score in await pending(connection, table, run.project_id, *by_id):
+    table, ids = table_of(run.target_type), ids_of(run, work)
+    for score in await pending(connection, table, run.project_id, BY_IDS, ids):
         await put_back(connection, table, score.measured(Failed(code), now))
     tally = await executed(connection, run, work)
     codes = [*Counter(tally.codes).elements()] or None
@@ -86,11 +89,11 @@ async def store_ended(connection: Connection, over: EvalRun, tally: Tally) -> No
 async def pending(
     connection: Connection, table: ScoreTable[Any], project: ProjectId, where: str, *values: object
 ) -> list[Score]:
-    """PENDING scores, locked in the order of the key."""
+    """PENDING scores, which `where` says, locked in the order of the key."""
     rows = await connection.fetch(
         f"""
         SELECT {", ".join(table.types)} FROM {table.name}
-        WHERE {OF_PROJECT} AND outcome = '{ScoreOutcome.PENDING}' AND {where}
+        WHERE {OF_PROJECT} AND {where}
         ORDER BY project_id, id FOR UPDATE
         """,
         project, *values,
