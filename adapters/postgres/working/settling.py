@@ -87,14 +87,22 @@ async def store_ended(connection: Connection, over: EvalRun, tally: Tally) -> No
 
 
 async def pending(
-    connection: Connection, table: ScoreTable[Any], project: ProjectId, where: str, *values: object
+    connection: Connection,
+    table: ScoreTable[Any],
+    project: ProjectId,
+    where: str,
+    *values: object,
+    passing: bool = False,
 ) -> list[Score]:
-    """PENDING scores, which `where` says, locked in the order of the key."""
+    """PENDING scores, which `where` says, locked in the order of the key.
+
+    Waits for those that somebody holds; `passing` leaves them out.
+    """
+    lock = "FOR UPDATE SKIP LOCKED" if passing else "FOR UPDATE"
     rows = await connection.fetch(
         f"""
         SELECT {", ".join(table.types)} FROM {table.name}
-        WHERE {OF_PROJECT} AND {where}
-        ORDER BY project_id, id FOR UPDATE
+        WHERE {OF_PROJECT} AND {where} ORDER BY project_id, id {lock}
         """,
         project, *values,
     )  # fmt: skip
