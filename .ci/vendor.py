@@ -30,7 +30,9 @@ def digest(algorithm: str, content: bytes) -> str:
 def archive(package: str, version: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         command = ["npm", "pack", "--silent", "--ignore-scripts", f"{package}@{version}"]
-        subprocess.run(command, cwd=folder, check=True, timeout=FETCH_MAX_S, stdout=sys.stderr)  # noqa: S603 - package and version are ours
+        subprocess.run(  # noqa: S603 - package and version are ours
+            command, cwd=folder, check=True, timeout=FETCH_MAX_S, stdout=subprocess.DEVNULL
+        )
         [found] = Path(folder).glob("*.tgz")
         return found.read_bytes()
 

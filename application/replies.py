@@ -30,15 +30,14 @@ class AnswerOnce:
     kept_for: timedelta
     clock: Clock
     new_id: NewId
-    pause: Pause = asyncio.sleep
 
-    async def __call__(self, attempt: Attempt, write: Write) -> Reply:
+    async def __call__(self, attempt: Attempt, write: Write, pause: Pause = asyncio.sleep) -> Reply:
         """The first reply to succeed; while another request is at it, waits for its reply.
 
         Raises what `write` raises, and isn't remembered then; Conflict where the key belongs to
         another request; Unavailable where the other one takes too long.
         """
-        turn = await self._awaited(attempt)
+        turn = await self._awaited(attempt, pause)
         if isinstance(turn, Reply):
             return turn
         try:
@@ -52,14 +51,14 @@ class AnswerOnce:
         except Unavailable:
             return reply  # it is done; a repeat finds the object by its id
 
-    async def _awaited(self, attempt: Attempt) -> Turn | Reply:
+    async def _awaited(self, attempt: Attempt, pause: Pause) -> Turn | Reply:
         """Between two looks nothing is held, least of all a connection."""
         for _ in range(LOOKS_MAX):
             now = self.clock()
             found = await self.replies.begin(attempt, self.new_id(), now, now + self.kept_for)
             if found is not None:
                 return found
-            await self.pause(LOOK_EVERY_S)
+            await pause(LOOK_EVERY_S)
         raise Unavailable("The same request is still in progress; try again")
 
 

@@ -33,6 +33,7 @@ STEP: Final = 5_000  # rows of one transaction, where a run is removed
 
 READ_RUN: Final = f"SELECT {SHOWN} FROM eval_runs WHERE {OF_PROJECT} AND id = $2"
 DELETE_RUN: Final = f"DELETE FROM eval_runs WHERE {OF_PROJECT} AND id = $2"
+WORK: Final = "eval_jobs"
 DELETE_WORK: Final = f"""
 DELETE FROM eval_jobs WHERE ctid = ANY(ARRAY(
   SELECT ctid FROM eval_jobs WHERE {OF_PROJECT} AND run_id = $2 LIMIT $3
@@ -40,19 +41,17 @@ DELETE FROM eval_jobs WHERE ctid = ANY(ARRAY(
 """
 # Nobody adds to it any more: who adds a signal holds the run.
 HOLD_RUN: Final = f"SELECT FROM eval_runs WHERE {OF_PROJECT} AND id = $2 FOR UPDATE"
+# By their places, which no statistics can mislead.
 SOME_SCORES: Final = f"""
-SELECT project_id, id FROM {{table}} WHERE {OF_PROJECT} AND id = ANY(ARRAY(
-  SELECT id FROM {{table}} WHERE {OF_PROJECT} AND run_id = $2 ORDER BY created_at, id LIMIT $3
+SELECT ctid FROM {{table}} WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND run_id = $2 LIMIT $3
 )) ORDER BY project_id, id FOR UPDATE
 """
 FREE_SCORES: Final = f"""
-UPDATE {{table}} AS s SET run_id = NULL FROM ({SOME_SCORES}) AS locked
-WHERE s.project_id = locked.project_id AND s.id = locked.id
+UPDATE {{table}} SET run_id = NULL WHERE ctid = ANY(ARRAY({SOME_SCORES}))
 """
-DELETE_SCORES: Final = f"""
-DELETE FROM {{table}} AS s USING ({SOME_SCORES}) AS locked
-WHERE s.project_id = locked.project_id AND s.id = locked.id
-"""
+DELETE_SCORES: Final = f"DELETE FROM {{table}} WHERE ctid = ANY(ARRAY({SOME_SCORES}))"
+IS_THERE: Final = f"SELECT EXISTS (SELECT FROM {{table}} WHERE {OF_PROJECT} AND run_id = $2)"
 FAILURES: Final = f"""
 SELECT {{target}}::text AS target, name, code FROM {{table}}
 WHERE {OF_PROJECT} AND run_id = $2 AND outcome = '{ScoreOutcome.FAILED}'
@@ -159,10 +158,10 @@ async def _read(connection: Connection, project: ProjectId, run: RunId) -> RunPr
 
 async def _take_apart(connection: Connection, project: ProjectId, run: RunId, pieces: str) -> bool:
     """Removes a piece of a run that is over; whether there was anything to be removed."""
-    statements = [pieces.format(table=one.name) for one in (TRACE_SCORES, SESSION_SCORES)]
-    for sql in (*statements, DELETE_WORK):
-        status = await connection.execute(sql, project, run, STEP)
-        if int(status.rpartition(" ")[2]):
+    for table in (TRACE_SCORES.name, SESSION_SCORES.name, WORK):
+        if await connection.fetchval(IS_THERE.format(table=table), project, run):
+            sql = DELETE_WORK if table == WORK else pieces.format(table=table)
+            await connection.execute(sql, project, run, STEP)
             return True
     return False
 

@@ -64,7 +64,7 @@ class Assignments(Protocol):
         """Writes the PENDING scores of the next PLANNED_AT_ONCE targets of a PENDING run.
 
         With the last of them the run is RUNNING. Whether there is more to plan; False where the
-        run isn't there, or isn't PENDING.
+        run isn't there, or isn't PENDING. Goes on with cancelling one, where that was interrupted.
         """
         ...
 
@@ -93,14 +93,16 @@ class Assignments(Protocol):
         """Writes what a metric came to, and renews the lease. Whether it was written.
 
         Only a PENDING score is: one that a person wrote meanwhile stays, as does one of a run
-        that was cancelled, or that another worker wrote. A False is no reason to stop.
+        that was cancelled, or that another worker wrote. A False is no reason to stop. Raises
+        Invalid for what can't be stored.
         """
         ...
 
     async def record_signal(self, claim: Claim, score: TraceScore, now: datetime) -> None:
         """Adds a signal of a session run, unless one of its id is there; renews the lease.
 
-        Of a trace that is gone, or a run that is over, nothing is added.
+        Of a trace that is gone, or a run that is over, nothing is added. Raises Invalid for what
+        can't be stored.
         """
         ...
 

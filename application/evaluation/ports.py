@@ -210,9 +210,12 @@ class Runs(Protocol):
         ...
 
     async def cancel(self, project: ProjectId, run: RunId, now: datetime) -> RunProgress:
-        """The run after `cancelled`, with every PENDING score of it skipped, in one transaction.
+        """The run after `cancelled`, with every PENDING score of it skipped.
 
-        No execution begins after it. Raises NotFound, Conflict.
+        No execution begins after it. The scores of a large one are skipped in pieces: what is
+        asked meanwhile finds it live, with nothing left to be claimed, and after an interruption
+        whoever cancels or plans it goes on. The status and the last of them change together.
+        Raises NotFound, Conflict.
         """
         ...
 

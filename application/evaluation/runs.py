@@ -34,6 +34,7 @@ from domain.evaluation.selection import (
     echo_of_filters,
     sampled,
 )
+from domain.evaluation.sessions import checked_weights
 from domain.ids import ProjectId, RunId
 from domain.page import Page, Window
 from domain.tracing.payload import JsonText
@@ -62,7 +63,8 @@ class Desk:
     clock: Clock
 
     def checked(self, of: TargetType, order: Order) -> tuple[tuple[str, ...], str]:
-        """The metrics of an order, each once, and its model. Raises Invalid."""
+        """The metrics of an order, each once, and its model. Raises Invalid, also for weights."""
+        checked_weights(order.signal_weights)
         metrics = metrics_named(order.metrics, CATEGORIES[of])
         return tuple(one.name for one in metrics), self.models.chosen(order.model)
 

@@ -266,7 +266,7 @@ def _responses(
     found = {str(status): success}
     refusals = {*operation.access.refusals, 500}
     if told.route_class is not None:
-        refusals.add(429)
+        refusals.update((429, 503))  # of too much at once
         success["headers"] = _REQUEST_ID | _RATE_LIMIT
     if operation.body is not None:
         refusals.update(_BODY_REFUSALS)

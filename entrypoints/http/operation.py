@@ -190,16 +190,21 @@ async def answer_once(
 
     `write` makes the object of the id that it is called with; where there is one, it finds it.
     """
-    use_cases = edge_of(request).use_cases
+    use_cases, intake = edge_of(request).use_cases, intake_of(request.scope)
+
+    async def aside(seconds: float) -> None:
+        intake.worked()  # who waits for another request keeps no third one waiting
+        await asyncio.sleep(seconds)
 
     async def reply(object_id: UUID) -> Reply:
+        await intake.turn()
         return Reply(status, msgspec.json.encode(await write(object_id)))
 
     if given.repeated is None:
         made = await reply(use_cases.answer_once.new_id())
     else:
         attempt = given.repeated.within(given.caller.project_id)
-        made = await use_cases.answer_once(attempt, reply)
+        made = await use_cases.answer_once(attempt, reply, aside)
     return await _shown(request, made.body, made.status, None)
 
 

@@ -65,7 +65,12 @@ class Place:
         self._is_working = False
 
     async def turn(self, within_s: float = TURN_S) -> None:
-        """Waits until the request may be worked on, as they came. Raises Unavailable."""
+        """Waits until the request may be worked on, as they came. Raises Unavailable.
+
+        Nothing where it is already; after `worked` it may be worked on again.
+        """
+        if self._is_working:
+            return
         turns = self._share.turns
         try:
             async with asyncio.timeout(within_s if turns.locked() else None):

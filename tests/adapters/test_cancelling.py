@@ -44,8 +44,8 @@ async def evaluating(pool):
 
 @pytest.fixture
 async def run(pool, evaluating):
-    """Of five targets: one is finished, one half, one is claimed, one edited; then interrupted."""
-    run = a_run(project(), 5)
+    """Of eight targets: one is finished, one half, one is claimed, one edited; then interrupted."""
+    run = a_run(project(), 8)
     await evaluating.begun(run, work_of(run))
     due = await evaluating.assignments.dispatch(run.project_id, NOON)
     await evaluating.finish(await evaluating.claim(due[0]))
@@ -63,13 +63,13 @@ async def test_nothing_begins_once_it_was_begun(evaluating, run):
     ours, assignments = run.project_id, evaluating.assignments
     assert (await evaluating.run(run)).status is RunStatus.RUNNING
     assert await assignments.dispatch(ours, NOON) == []
-    for n in range(5):
+    for n in range(8):
         assert await assignments.claim(ours, run.id, target(run, n), NOON + LEASE) is None
     assert "pending" in (await evaluating.outcomes(run)).values()
 
 
 async def test_who_had_claimed_something_writes_no_more(pool, evaluating):
-    run = a_run(project(), 4)
+    run = a_run(project(), 6)
     await evaluating.begun(run, work_of(run))
     claims = [
         await evaluating.claim(one)
@@ -82,16 +82,16 @@ async def test_who_had_claimed_something_writes_no_more(pool, evaluating):
         assert await evaluating.assignments.close(claim, NOON) == ()
     while not await piece(pool, run, NOON):
         pass
-    assert (await evaluating.progress(run)).tally == Tally(skipped=8)
+    assert (await evaluating.progress(run)).tally == Tally(skipped=12)
 
 
 async def test_whoever_cancels_again_ends_it(evaluating, run):
     over = await evaluating.runs.cancel(run.project_id, run.id, later(days=1))
     assert (over.run.status, over.run.completed_at) == (RunStatus.CANCELLED, later(seconds=5))
     codes = {"rate_limited": 1}
-    assert over.tally == Tally(evaluated=1, scored=2, failed=1, skipped=7, codes=codes)
+    assert over.tally == Tally(evaluated=1, scored=2, failed=1, skipped=13, codes=codes)
     outcomes = list((await evaluating.outcomes(run)).values())
-    assert (outcomes.count("skipped"), "pending" in outcomes) == (7, False)
+    assert (outcomes.count("skipped"), "pending" in outcomes) == (13, False)
 
 
 async def test_upkeep_ends_it_where_nobody_does(evaluating, run):
@@ -103,7 +103,7 @@ async def test_upkeep_ends_it_where_nobody_does(evaluating, run):
     while await evaluating.assignments.plan(ours, run.id, now):
         pass
     over = await evaluating.progress(run)
-    assert (over.run.status, over.tally.skipped) == (RunStatus.CANCELLED, 7)
+    assert (over.run.status, over.tally.skipped) == (RunStatus.CANCELLED, 13)
     assert not await evaluating.assignments.plan(ours, run.id, now)
 
 

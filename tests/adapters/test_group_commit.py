@@ -178,6 +178,18 @@ async def test_closing_writes_what_was_taken_and_takes_no_more():
     assert sorted(store.kept) == list(range(200))
 
 
+async def test_who_waits_behind_a_store_that_does_not_answer_is_told_in_time():
+    store = Store()
+    store.open.clear()
+    puts = GroupCommit(store.write, lambda _: True, within_s=0.02)
+    puts.start()
+    outcomes = await put_all(puts, range(300))  # more than are under way at once
+    assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
+    store.open.set()
+    await puts.close()
+    assert sorted(store.kept) == list(range(300))
+
+
 @pytest.mark.slow
 async def test_a_store_that_never_answers_holds_up_no_stop():
     store = Store()

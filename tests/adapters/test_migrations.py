@@ -25,10 +25,8 @@ GLOBAL_KEYS = {("id",), ("digest",)}
 # An inverted index whose terms have the project in them.
 SEARCHES = {("terms",)}
 # By what upkeep finds, across tenants, what is due or has run out.
-UPKEEP = {
-    *(("status", "announced_at"), ("due_at",), ("created_at",), ("expires_at",)),
-    *(("next_run_at", "project_id", "id"), ("updated_at",)),
-}
+UPKEEP = {("announced_at",), ("due_at",), ("created_at",), ("expires_at",)}
+UPKEEP |= {("next_run_at", "project_id", "id"), ("updated_at",)}
 
 COLUMNS = """
 SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull

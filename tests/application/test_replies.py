@@ -11,7 +11,14 @@ import pytest
 from adapters.memory.replies import MemoryReplies
 from adapters.memory.store import MemoryStore
 from application.ports import HELD, Attempt, Replies, Reply, Turn
-from application.replies import LOOK_EVERY_S, LOOKS_MAX, STEPS_MAX, AnswerOnce, SweepReplies
+from application.replies import (
+    LOOK_EVERY_S,
+    LOOKS_MAX,
+    STEPS_MAX,
+    AnswerOnce,
+    SweepReplies,
+    Write,
+)
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.ids import ProjectId
 from tests.builders import NOON
@@ -30,9 +37,9 @@ class Counter:
     pauses: int = 0
     made: list[UUID] = field(default_factory=list)
 
-    @property
-    def once(self) -> AnswerOnce:
-        return AnswerOnce(self.replies, DAY, lambda: self.now, uuid.uuid4, self.pause)
+    async def once(self, attempt: Attempt, write: Write) -> Reply:
+        once = AnswerOnce(self.replies, DAY, lambda: self.now, uuid.uuid4)
+        return await once(attempt, write, self.pause)
 
     async def pause(self, seconds: float) -> None:
         assert seconds == LOOK_EVERY_S

@@ -112,6 +112,20 @@ async def test_sessions_are_found_by_their_traces(world, do, told, ours):
     assert told == [RunDue(ours, started.run.id)]
 
 
+@pytest.mark.parametrize("weight", [-0.5, float("inf"), float("nan")])
+async def test_weights_are_finite_and_not_negative(world, do, told, ours, weight):
+    await fill(world, ours, session_id="s")
+    order = replace(OF_SESSIONS, signal_weights={"confidence": 1.0, "other": weight})
+    for start in (
+        do.start_session_run(ours, an_id(), order, SessionSelection()),
+        do.start_batch(ours, an_id(), TargetType.SESSION, order, ["s"]),
+    ):
+        with pytest.raises(Invalid) as invalid:
+            await start
+        assert [one.field for one in invalid.value.errors] == ["signal_weights.other"]
+    assert told == []
+
+
 class Endless:
     """Targets without end."""
 

@@ -16,9 +16,13 @@ PACKAGES = ("domain", "application", "adapters", "entrypoints")
 README = ROOT / "README.md"
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
 DECISIONS = sorted((ROOT / "docs/adr").glob("*.md"))
-PAGES = [README, ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    ROOT / "docker/README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 SECTIONS = ["Context", "Decision", "Consequences", "What would change our mind", "Held by"]
-BY_NAME = {"ids": lambda path: path.name}
+BY_NAME = {"ids": lambda path: path.relative_to(ROOT).as_posix()}
 
 
 def folders() -> list[str]:

@@ -2,13 +2,17 @@
 
 import sys
 
-from tests.benchmarks import ingest, limiter, reads, scores
+from tests.benchmarks import evaluation, ingest, limiter, neighbours, reads, scores
 
 if __name__ == "__main__":
     ingest.main()
     print()
     limiter.main()
     print()
+    neighbours.main()
+    print()
     scores.main()
+    print()
+    evaluation.main()
     print()
     sys.exit(reads.main())

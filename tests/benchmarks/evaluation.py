@@ -46,13 +46,18 @@ MEASURED = (
 STATEMENTS = """
 SELECT sum(calls) FROM pg_stat_statements WHERE query !~ '^(BEGIN|COMMIT|SELECT status|SELECT pg_)'
 """
+ONE = ("task_completion",)
+THREE = (*ONE, "step_efficiency", "confidence")
 PROJECT = ProjectId(uuid.UUID(int=1))
 ROOT = Path(__file__).parents[2]
 
 
 class Bench:
-    def __init__(self, ports: Ports, settings: Settings, database: asyncpg.Connection) -> None:
+    def __init__(
+        self, ports: Ports, settings: Settings, database: asyncpg.Connection, postgres: int
+    ) -> None:
         self.ports = ports
+        self.postgres = postgres  # its process id
         self.settings = settings
         self.database = database
         self.targets: list[str] = []
@@ -125,8 +130,23 @@ def memory_mb(pid: int, field: str) -> int:
 
 
 def cpu_s(pid: int) -> float:
-    user, system = Path(f"/proc/{pid}/stat").read_text().split()[13:15]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    """Of a process, its children included, those that have ended too."""
+    ticks = sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return ticks / os.sysconf("SC_CLK_TCK") + sum(cpu_s(int(child)) for child in children)
+
+
+class Spent:
+    """CPU of the worker and of PostgreSQL since it was made."""
+
+    def __init__(self, *pids: int) -> None:
+        self.pids = pids
+        self.before = [cpu_s(pid) for pid in pids]
+
+    def per(self, count: int) -> str:
+        now = [cpu_s(pid) for pid in self.pids]
+        spent = zip(now, self.before, strict=True)
+        return " + ".join(f"{(a - b) * 1e3 / count:.1f}" for a, b in spent)
 
 
 @asynccontextmanager
@@ -141,7 +161,7 @@ async def opened(folder: Path) -> AsyncIterator[Bench]:
         database = await asyncpg.connect(database_url)
         await database.execute("CREATE EXTENSION pg_stat_statements")
         async with composition.ports(settings) as ports:
-            yield Bench(ports, settings, database)
+            yield Bench(ports, settings, database, postgres.process.pid)
         await database.close()
     finally:
         valkey.stop()
@@ -168,15 +188,18 @@ async def idle(bench: Bench, pid: int) -> None:
     row("run stored → its score, idle, ms: p50 / p95 / most", figures)
 
 
-async def judged(bench: Bench, answer_ms: int, metrics: Sequence[str]) -> None:
+async def judged(bench: Bench, pid: int, answer_ms: int, metrics: Sequence[str]) -> None:
+    await bench.took_s(bench.targets[:CONCURRENCY], metrics)  # whatever is only done once
+    spent = Spent(pid, bench.postgres)
     took_s = await bench.took_s(bench.targets[:JUDGED], metrics)
+    cpu = f"CPU a target, worker + PostgreSQL: {spent.per(JUDGED)} ms"
     rate = JUDGED * len(metrics) / took_s
     label = f"{JUDGED} targets × {len(metrics)} judged metrics, {answer_ms} ms an answer: scores/s"
     if answer_ms == 0:
-        row(label, f"{rate:,.0f}")
+        row(label, f"{rate:,.0f}; {cpu}")
         return
     ideal = CONCURRENCY * len(metrics) * 1_000 / answer_ms
-    row(label, f"{rate:,.1f} of {ideal:,.0f} ({rate / ideal:.0%})")
+    row(label, f"{rate:,.1f} of {ideal:,.0f} ({rate / ideal:.0%}); {cpu}")
 
 
 async def large(bench: Bench, pid: int, redis: Redis) -> None:
@@ -184,6 +207,7 @@ async def large(bench: Bench, pid: int, redis: Redis) -> None:
     run_size = "SELECT pg_column_size(eval_runs.*) FROM eval_runs WHERE id = $1"
     await database.execute("SELECT pg_stat_statements_reset()")
     begin = time.perf_counter()
+    spent = Spent(pid, bench.postgres)
     run = await bench.begun(bench.targets, MEASURED)
     before = await database.fetchval(run_size, run.id)
     most, lengths = 0, []
@@ -199,10 +223,11 @@ async def large(bench: Bench, pid: int, redis: Redis) -> None:
     scores = TRACES * len(MEASURED)
     row(f"{TRACES:,} targets × {len(MEASURED)} measured metrics: s", f"{took_s:.0f}")
     row("… scores/s; targets/s", f"{scores / took_s:,.0f}; {TRACES / took_s:,.0f}")
+    row("… CPU a target, worker + PostgreSQL, ms", spent.per(TRACES))
     row("… statements a target, BEGIN and COMMIT aside", f"{statements / TRACES:.1f}")
     row("… resident memory of the worker, MB: most", most)
     row("… bytes of the run's row: stored, over", f"{before}, {after}")
-    row("… bytes of a message: most, waiting at once: most", f"{max(lengths, default=0)}")
+    row("… bytes of a message: most", max(lengths, default=0))
 
 
 async def measured(folder: Path) -> None:
@@ -210,14 +235,14 @@ async def measured(folder: Path) -> None:
         await bench.fill()
         redis = Redis.from_url(bench.settings.redis_url or "")
         print("| | |\n|---|---|", flush=True)
+        with worker(bench.settings, 0.2) as pid:
+            await judged(bench, pid, 200, ONE)
+            await judged(bench, pid, 200, THREE)
         with worker(bench.settings, 0.0) as pid:
             await idle(bench, pid)
-            await judged(bench, 0, ("task_completion",))
-            await judged(bench, 0, ("task_completion", "step_efficiency", "confidence"))
+            await judged(bench, pid, 0, ONE)
+            await judged(bench, pid, 0, THREE)
             await large(bench, pid, redis)
-        with worker(bench.settings, 0.2):
-            await judged(bench, 200, ("task_completion",))
-            await judged(bench, 200, ("task_completion", "step_efficiency", "confidence"))
         await redis.aclose()
 
 

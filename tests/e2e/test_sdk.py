@@ -6,6 +6,8 @@ from typing import Any
 
 import pandaprobe
 import pytest
+from pandaprobe.api import PlatformClient
+from pandaprobe.api.errors import ApiError
 
 from adapters.embedded.process import free_port
 from tests.e2e.conftest import STOP_MAX_S, DevServer, start_dev
@@ -159,3 +161,33 @@ def test_a_burst_beyond_the_limit_arrives_whole_too(limited_server):
         assert http.get("/traces").json()["total"] == BURST
         spent = http.post("/traces", json={"name": "one", "started_at": "2026-03-01"})
     assert spent.headers["ratelimit-limit"] == "50"
+
+
+def test_a_score_follows_its_trace_at_once(sdk, dev_server):
+    sent = traced(sdk)
+    pandaprobe.score(sent["trace_id"], "thumbs", "1", reason="👍", metadata={"a.b": 0})
+    sdk.flush()
+    headers = dev_server.headers | {"X-Project-Name": "sdk"}
+    with dev_server.client(**headers) as http:
+        [score] = http.get(f"/evaluations/trace-scores/{sent['trace_id']}").json()
+    assert (score["name"], score["value"], score["status"]) == ("thumbs", "1", "SUCCESS")
+    assert (score["source"], score["data_type"]) == ("PROGRAMMATIC", "NUMERIC")
+    assert (score["reason"], score["metadata"]) == ("👍", {"a.b": 0})
+
+
+async def test_the_sdk_evaluates_what_it_traced(sdk):
+    sent = traced(sdk)
+    metrics = ["tool_success_rate", "task_completion"]
+    async with PlatformClient(sdk) as platform:
+        known = {one.name for one in await platform.evaluations.metrics()}
+        assert set(metrics) <= known
+        trace = await platform.traces.wait_visible(sent["trace_id"])
+        run = await platform.evaluations.create([trace.trace_id], metrics, name="from the SDK")
+        found = await platform.evaluations.wait(
+            run.id, trace_ids=[trace.trace_id], metrics=metrics, timeout=FLUSH_MAX_S
+        )
+        assert found.run.status == "COMPLETED"
+        assert {one.name: one.eval_run_id for one in found.scores} == dict.fromkeys(metrics, run.id)
+        with pytest.raises(ApiError) as refused:
+            await platform.evaluations.create([trace.trace_id], ["loop_detection"])
+    assert refused.value.status_code == 422

@@ -194,10 +194,11 @@ def test_a_line_to_read_holds_the_same():
 
 
 @pytest.mark.parametrize("form", [logs.JsonLines, logs.ConsoleLines])
-def test_an_exception_is_told_with_its_trace(form):
+def test_an_exception_is_told_with_its_trace_but_not_in_its_words(form):
     try:
         int("broken")
     except ValueError as error:
         told = form().format(record(exc_info=(type(error), error, error.__traceback__)))
-    assert "ValueError: invalid literal" in told
+    assert "ValueError" in told
     assert "Traceback" in told
+    assert "invalid literal" not in told  # it may hold what a client sent

@@ -72,6 +72,11 @@ class TestRequestIds:
 
 
 class TestErrors:
+    async def test_however_many_mistakes_there_are_a_hundred_are_told(self) -> None:
+        found = [FieldError(f"f{number}", "is odd") for number in range(150)]
+        answer = await posted(Invalid.fields(found))
+        assert [one["field"] for one in answer.json()["errors"]] == [f"f{n}" for n in range(100)]
+
     async def test_an_unexpected_fault_tells_nothing_and_is_logged(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -6,9 +6,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from litestar import Litestar
 
+from entrypoints.http.app import CONTROLLERS
 from entrypoints.http.config import HttpConfig
+from entrypoints.http.operation import OneOf
+from entrypoints.http.problems import Mistakes
 from tests.http.conftest import CONFIG, Site
 from tests.http.promises import broken, operations
 from tests.http.snapshot import SNAPSHOT, text
@@ -218,6 +223,35 @@ async def test_all_that_the_contract_promises_is_kept(document: Any) -> None:
     found = set(broken(json.loads(CONTRACT.read_text()), document))
     assert found - TIGHTER == set()
     assert TIGHTER - found == set(), "no difference any more: take it off the list"
+
+
+def documented() -> list[Any]:
+    app = Litestar(route_handlers=CONTROLLERS, openapi_config=None)
+    handlers = [one for route in app.routes for one in getattr(route, "route_handlers", ())]
+    return [one.opt["operation"] for one in handlers if "operation" in one.opt]
+
+
+def test_examples_are_what_they_are_examples_of() -> None:
+    for operation in documented():
+        told = operation.documented
+        kinds = told.answer.types if isinstance(told.answer, OneOf) else (told.answer,)
+        text = msgspec.json.encode(told.example)
+        if told.answer is not None:
+            assert any(fits(text, kind) for kind in kinds), told.summary
+        if operation.body is not None:
+            mistakes = Mistakes()
+            sent = msgspec.json.encode(told.body_example)
+            assert operation.body.part(sent, CONFIG, mistakes) is not None, told.summary
+            assert mistakes.found == []
+
+
+def fits(text: bytes, kind: Any) -> bool:
+    """Whether JSON is a value of the type, each key of it included."""
+    try:
+        shown = msgspec.json.encode(msgspec.json.decode(text, type=kind))
+    except msgspec.ValidationError:
+        return False
+    return bool(msgspec.json.decode(shown) == msgspec.json.decode(text))
 
 
 def without(*path: Any) -> Callable[[Any], None]:

@@ -1,13 +1,14 @@
 """What a process takes on at once, and what it refuses early."""
 
 import asyncio
+import gzip
 import json
 
 import httpx
 import pytest
 
 from domain.errors import Unavailable
-from entrypoints.http.overload import BUSY, Overload, intake_of
+from entrypoints.http.overload import BUSY, LEAVING, Overload, intake_of
 from entrypoints.http.transfer import Slow, TooLarge, received
 from tests.http.conftest import Site, a_trace
 
@@ -54,6 +55,49 @@ async def test_beyond_the_most_requests_are_refused_while_those_inside_finish():
         assert [one.status_code for one in await asyncio.gather(*inside)] == [204] * 3
         assert (await http.get("/traces")).status_code == 204
     assert (overload.requests, overload.bodies_bytes) == (0, 0)
+
+
+async def test_what_has_no_answer_at_the_end_is_told_so():
+    held, sent = Held(), []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "path": "/traces"}
+    task = asyncio.create_task(Overload(held)(scope, None, send))
+    await reached(held, 1)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert [message.get("status") for message in sent] == [503, None]
+    assert json.loads(sent[1]["body"]) == {"detail": LEAVING}
+
+
+class Looking:
+    """Takes no traces, and looks what room is taken meanwhile."""
+
+    def __init__(self) -> None:
+        self.overload = None
+        self.seen = []
+
+    async def put(self, *_: object) -> None:
+        self.seen.append(self.overload.bodies_bytes)
+
+
+async def test_an_inflated_body_takes_its_room_too():
+    looking = Looking()
+    site = Site(swapped={"traces": looking})
+    app = site.app
+    while not isinstance(app, Overload):
+        app = app.app
+    looking.overload = app
+    body = json.dumps(a_trace(input="x" * 10_000)).encode()
+    sent = gzip.compress(body)
+    async with site.http:
+        head = site.headers() | {"content-encoding": "gzip"}
+        assert (await site.http.post("/traces", headers=head, content=sent)).status_code == 202
+    assert looking.seen == [len(sent) + len(body)]
+    assert app.bodies_bytes == 0
 
 
 async def test_bodies_share_a_room_and_one_that_is_alone_gets_what_it_needs():

@@ -17,6 +17,7 @@ from application.ports import HELD
 from domain.errors import Unavailable
 from domain.evaluation.score import TraceScore
 from domain.ids import ScoreId
+from entrypoints.http.shares import WORKING_MAX
 from tests.builders import NOON
 from tests.http.conftest import Site, mistakes
 from tests.http.promises import operations
@@ -24,6 +25,7 @@ from tests.http.scored import SESSIONS, TRACES, Scored
 from tests.worlds import memory_evaluation
 
 KEY = "idempotency-key"
+WAIT_S = 10
 
 
 @pytest.fixture
@@ -211,6 +213,27 @@ async def test_nor_is_that_of_a_process_that_was_killed(
     assert again.status_code == 201
     assert set(scores.ids) == {ScoreId(UUID(again.json()["id"]))}
     assert await total(shop) == 1
+
+
+async def test_who_waits_for_the_first_keeps_nobody_else_waiting(
+    interrupted: tuple[Scored, Interrupted],
+) -> None:
+    shop, scores = interrupted
+    scores.fails = False
+    shop.site.now = NOON
+    sent = [asyncio.create_task(shop("POST", TRACES, shop.score(), **{KEY: "k"}))]
+    await scores.kept.wait()
+    for _ in range(2 * WORKING_MAX):
+        sent.append(asyncio.create_task(shop("POST", TRACES, shop.score(), **{KEY: "k"})))
+    async with asyncio.timeout(WAIT_S):
+        assert await total(shop) == 1
+    shop.site.now = NOON + HELD  # one of those that wait takes over, and all have its answer
+    async with asyncio.timeout(WAIT_S):
+        answers = await asyncio.gather(*sent[1:])
+    assert {one.status_code for one in answers} == {201}
+    assert len({one.content for one in answers}) == len(set(scores.ids)) == 1
+    sent[0].cancel()
+    await asyncio.wait(sent[:1])
 
 
 async def test_a_repeat_is_documented(site: Site) -> None:

@@ -3,12 +3,14 @@
 import gzip
 import json
 import logging
+import tracemalloc
 import zlib
 from typing import Any
 
 import pytest
 import zstandard
 
+from entrypoints.http.transfer import TooLarge, inflated
 from tests.http.asgi import DISCONNECT, chunk, exchange
 from tests.http.conftest import CONFIG, Site, a_span, a_trace, mistakes
 
@@ -157,6 +159,27 @@ class TestSize:
         sent, taken = await exchange(site.app, "POST", "/traces", site.headers(), [part] * 100)
         assert (sent[0]["status"], taken) == (413, 5)
         assert site.stored() == 0
+
+    @pytest.mark.parametrize(
+        ("coding", "code"),
+        [
+            ("gzip", gzipped),
+            ("deflate", zlib.compress),
+            ("deflate", raw_deflate),
+            ("zstd", zstd),
+            ("zstd", zstd_streamed),
+        ],
+        ids=["gzip", "deflate", "bare deflate", "zstd", "streamed zstd"],
+    )
+    async def test_inflating_stops_at_the_limit(self, coding: str, code: Any) -> None:
+        """In memory too: 64 MB come of these few bytes."""
+        bomb = code(bytes(64 << 20))
+        tracemalloc.start()
+        with pytest.raises(TooLarge):
+            await inflated(bomb, coding, 1 << 20)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 16 << 20
 
     async def test_a_body_in_pieces(self, site: Site) -> None:
         pieces = [chunk(GOOD[:100]), chunk(b""), chunk(GOOD[100:]), chunk(b"", more=False)]

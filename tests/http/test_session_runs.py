@@ -117,6 +117,7 @@ async def test_a_session_that_is_not_there_counts_as_failed_and_is_retried(shop:
         ({"filters": {"has_error": "yes"}, "name": 1}, {"filters.has_error", "name"}),
         ({"filters": {"date_from": ""}}, {"filters.date_from"}),
         ({"signal_weights": {"a": "x"}}, {"signal_weights.a"}),
+        ({"signal_weights": {"a": -0.5, "b": 0}, "name": 1}, {"signal_weights.a", "name"}),
         ({"signal_weights": {str(number): 1 for number in range(101)}}, {"signal_weights"}),
         ({"signal_weights": [1]}, {"signal_weights"}),
     ],

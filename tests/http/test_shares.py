@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.postgres.engine import WRITE_TIMEOUT_S, PoolSettings
 from domain.errors import NotFound, Unavailable
 from domain.limits import Limit
+from entrypoints.http import overload as overload_
+from entrypoints.http import shares as shares_
 from entrypoints.http.limits import RouteClass
 from entrypoints.http.overload import HELD_MAX, Overload, intake_of
 from entrypoints.http.shares import WORKING_MAX, Shares
@@ -60,6 +63,25 @@ async def test_beyond_those_in_work_they_wait_as_they_came_and_others_do_not() -
     places[2].leave()
     await asyncio.gather(*tasks)
     assert order == [0, 1, 2, 3, 4]
+
+
+async def test_a_turn_is_taken_once_and_can_be_taken_again() -> None:
+    shares = Shares(working_max=1)
+    first, second = shares.enter("ada"), shares.enter("ada")
+    async with asyncio.timeout(WAIT_S):
+        await first.turn()
+        await first.turn()
+    first.worked()
+    async with asyncio.timeout(WAIT_S):
+        await second.turn()
+    with pytest.raises(Unavailable):
+        await first.turn(within_s=0.01)
+    second.worked()
+    async with asyncio.timeout(WAIT_S):
+        await first.turn()
+    first.leave()
+    second.leave()
+    assert len(shares) == 0
 
 
 async def test_nobody_waits_for_ever_and_who_gave_up_holds_nothing() -> None:
@@ -153,6 +175,42 @@ async def test_traces_are_taken_together_however_many_a_key_sends() -> None:
             *(site.http.post("/traces", json=a_trace(), headers=headers) for _ in range(together))
         )
     assert {answer.status_code for answer in answers} == {202}
+
+
+async def begun(scope: Any, _receive: Any, send: Any) -> None:
+    """Begins an answer that nobody takes."""
+    await intake_of(scope).enter("ada")
+    await intake_of(scope).turn()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await asyncio.Event().wait()
+
+
+async def test_who_takes_their_answers_slowly_holds_up_no_work_of_theirs() -> None:
+    overload, count = Overload(begun), WORKING_MAX * 2
+    started = asyncio.Semaphore(0)
+
+    async def send(_message: Any) -> None:
+        started.release()
+
+    scope = {"type": "http", "path": "/traces"}
+    tasks = [
+        asyncio.create_task(overload(dict(scope), None, send))  # type: ignore[arg-type]  # of what is looked at
+        for _ in range(count)
+    ]
+    async with asyncio.timeout(WAIT_S):
+        for _ in range(count):
+            await started.acquire()
+    assert (overload.requests, len(overload.shares)) == (count, 1)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    assert (overload.requests, len(overload.shares)) == (0, 0)
+
+
+def test_the_bounds_leave_room_for_others() -> None:
+    assert PoolSettings(url="").size > WORKING_MAX * 2  # connections to the database
+    assert shares_.REQUESTS_MAX * 4 <= overload_.REQUESTS_MAX
+    assert shares_.TURN_S < WRITE_TIMEOUT_S  # so that a client is told before it gives up
 
 
 # --- refusals ------------------------------------------------------------------------------------

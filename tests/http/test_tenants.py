@@ -26,6 +26,7 @@ from adapters.postgres.identity import (
     PostgresUsers,
 )
 from adapters.postgres.removals import PostgresRemovals
+from adapters.postgres.replies import PostgresReplies
 from adapters.remembered import RememberedApiKeys, RememberedProjects
 from application.use_cases import Ports, UseCases, utc_now
 from domain.identity.caller import Person
@@ -77,6 +78,7 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         removals=PostgresRemovals(pool),
         tokens=MemoryTokens({}),
         limiter=MemoryRateLimiter(monotonic_us),
+        replies=PostgresReplies(pool),
         parts={},
     )
 

@@ -25,6 +25,7 @@ CANARY, NOBODY = "canary7f3c", "nobody7f3c"  # as long as each other
 VERIFIER = "v" * 43
 RANDOM = (
     re.compile(r"pp_[0-9a-f]{7,64}"),
+    re.compile(r"whsec_[\w+/]{43}="),
     re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
     re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00"),
     re.compile(r'(?<="code":")[\w-]{43}'),

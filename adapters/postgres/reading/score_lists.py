@@ -68,8 +68,7 @@ class ScoreLists[S: Score]:
 
     @property
     def _count_all(self) -> Sql:
-        # Of a column, so that it goes by time: by the ids of the key it would jump to and fro.
-        return Sql(f"(SELECT count(created_at) FROM {self.table.name} WHERE {OF_PROJECT})")
+        return Sql(f"(SELECT count(*) FROM {self.table.name} WHERE {OF_PROJECT})")
 
     async def _narrowed(
         self, connection: Connection, ordered: Ordered, where: dict[str, Sql]
@@ -83,8 +82,7 @@ class ScoreLists[S: Score]:
         p = Parameters([ordered.project])
         among = " AND ".join([OF_PROJECT, *p.all_of(served)])
         matches = " AND ".join(p.all_of(rest)) or "true"
-        sql = f"SELECT count(created_at), count(created_at) FILTER (WHERE {matches})"
-        sql += f" FROM {self.table.name}"
+        sql = f"SELECT count(*), count(*) FILTER (WHERE {matches}) FROM {self.table.name}"
         row = await connection.fetchrow(f"{sql} WHERE {among}", *p.values)
         assert row is not None  # an aggregate
         return await ordered.matching(

@@ -84,7 +84,7 @@ class EvalRunRow(Table, tablename="eval_runs"):
     skipped_count = Integer(null=True, default=None)
     codes = JSON(null=True, default=None)
     cancelled_at = Timestamptz(null=True, default=None)
-    announced_at = Timestamptz()
+    announced_at = Timestamptz(null=True, default=None)
     assessed_at = Timestamptz(null=True, default=None)
 
 

@@ -15,16 +15,16 @@ from adapters.postgres.engine import OF_PROJECT, Connection
 from adapters.postgres.run_rows import TALLY_COLUMNS, final_tally, run_of, tally_row
 from adapters.postgres.score_rows import ScoreTable
 from adapters.postgres.scores import put_back
-from adapters.postgres.working.counting import counted, table_of
-from adapters.postgres.working.settling import OPEN, pending, store_ended
-from domain.evaluation.run import EvalRun, Tally
+from adapters.postgres.working.counting import counted, ids_of, table_of
+from adapters.postgres.working.settling import IS_PENDING, OPEN, pending, pending_of, store_ended
+from domain.evaluation.run import Assignment, EvalRun, Tally
 from domain.evaluation.score import ScoreOutcome
 
-SKIPPED_AT_ONCE: Final = 20_000  # scores of one transaction
+SKIPPED_AT_ONCE: Final = 5_000  # scores of one transaction
 
-# Whoever writes a score of these waits, and then finds that it isn't theirs.
 HOLD_IN_FLIGHT: Final = f"""
-SELECT FROM eval_jobs WHERE {OF_PROJECT} AND run_id = $2 AND state IN ('queued', 'running')
+SELECT target, metrics FROM eval_jobs
+WHERE {OF_PROJECT} AND run_id = $2 AND due_at IS NOT NULL
 ORDER BY target FOR UPDATE
 """
 CLOSE_ALL: Final = f"""
@@ -41,16 +41,17 @@ UPDATE eval_runs SET skipped_count = $3, announced_at = $4 WHERE {OF_PROJECT} AN
 """
 WAITS: Final = f"run_id = $2 AND outcome = '{ScoreOutcome.PENDING}'"
 # Of a waiting score that somebody has said something about.
-REMARKED: Final = "run_id = $2 AND (reason IS NOT NULL OR metadata::text <> '{}')"
+REMARKED: Final = f"{WAITS} AND (reason IS NOT NULL OR metadata::text <> '{{}}')"
+# By their places, which no statistics can mislead. What somebody holds is left for the next piece:
+# by now others are held, and whoever holds this may wait for one of them.
 SKIP: Final = f"""
-UPDATE {{table}} AS s
+UPDATE {{table}}
 SET outcome = $3, source = $4, reason = $5, metadata = $6, code = $7, updated_at = $8
-FROM (
-  SELECT project_id, id FROM {{table}} WHERE {OF_PROJECT} AND {WAITS} AND id = ANY(ARRAY(
-    SELECT id FROM {{table}} WHERE {OF_PROJECT} AND {WAITS} LIMIT $9
-  )) ORDER BY project_id, id FOR UPDATE
-) AS locked
-WHERE s.project_id = locked.project_id AND s.id = locked.id
+WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM {{table}} WHERE {IS_PENDING} AND ctid = ANY(ARRAY(
+    SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND {WAITS} LIMIT $9
+  )) ORDER BY project_id, id FOR UPDATE SKIP LOCKED
+))
 """
 
 
@@ -77,10 +78,17 @@ async def cancel(
 
 
 async def _begin(connection: Connection, run: EvalRun, now: datetime) -> Tally:
-    """Ends all work of a run; what it came to, but for what is skipped now."""
+    """Ends all work of a run; what it came to, but for what is skipped after that."""
     key = (run.project_id, run.id)
-    await connection.execute(HOLD_IN_FLIGHT, *key)
+    held = await connection.fetch(HOLD_IN_FLIGHT, *key)
+    work = [Assignment(row["target"], tuple(row["metrics"] or run.metrics)) for row in held]
+    # Whoever is about to write one of these waits, and then finds it skipped.
+    table, ids = table_of(run.target_type), [score for one in work for score in ids_of(run, one)]
+    begun = await pending_of(connection, table, run.project_id, ids)
     tally = await counted(connection, run)  # what is closed now was not evaluated
+    for score in begun:
+        await put_back(connection, table, score.cancelled(now))
+    tally = replace(tally, skipped=tally.skipped + len(begun))
     await connection.execute(CLOSE_ALL, *key, now)
     await connection.execute(BEGIN, *key, now, *tally_row(tally))
     return tally

@@ -6,8 +6,14 @@ from typing import Final
 from adapters.postgres.engine import OF_PROJECT, Connection
 from adapters.postgres.run_rows import RUN_COLUMNS, run_of
 from adapters.postgres.scores import put_back
-from adapters.postgres.working.counting import table_of
-from adapters.postgres.working.settling import CAME_TO, closed, locked_run, pending, settle
+from adapters.postgres.working.counting import scores_of, table_of
+from adapters.postgres.working.settling import (
+    CAME_TO,
+    closed,
+    locked_run,
+    pending_of,
+    settle,
+)
 from application.evaluation.assignments import ATTEMPTS_MAX, LATELY, LEASE, Claim
 from domain.evaluation.outcome import FailCode, Outcome
 from domain.evaluation.run import Assignment, EvalRun, RunStatus, Target
@@ -35,12 +41,6 @@ SPENT: Final = f"""
 SELECT metrics, last_code, attempts FROM eval_jobs
 WHERE {OF_PROJECT} AND run_id = $2 AND target = $3 AND {READY} AND attempts >= {ATTEMPTS_MAX}
 FOR UPDATE
-"""
-# Not where a run is being cancelled.
-GOING_ON: Final = f"""
-id = $2 AND EXISTS (
-  SELECT FROM eval_runs WHERE {OF_PROJECT} AND id = run_id AND cancelled_at IS NULL
-)
 """
 # Only of who was given it last.
 HELD: Final = f"""
@@ -73,12 +73,8 @@ async def claim(
     known = run_of(running)
     metrics = tuple(row["metrics"] or known.metrics)
     ids = {known.score_id(target, metric): metric for metric in metrics}
-    found = await connection.fetch(
-        f"SELECT id FROM {table_of(known.target_type).name}"
-        f" WHERE {OF_PROJECT} AND id = ANY($2::uuid[]) AND outcome = '{ScoreOutcome.PENDING}'",
-        project, list(ids),
-    )  # fmt: skip
-    still_open = {ids[one["id"]] for one in found}
+    found = await scores_of(connection, known, list(ids))
+    still_open = {ids[one["id"]] for one in found if one["outcome"] == ScoreOutcome.PENDING}
     left = tuple(metric for metric in metrics if metric in still_open)
     return Claim(known, target, left, row["attempts"])
 
@@ -109,7 +105,7 @@ async def record(
     await renew(connection, claim, now)
     table, project = table_of(claim.run.target_type), claim.run.project_id
     score = claim.run.score_id(claim.target, metric)
-    for known in await pending(connection, table, project, GOING_ON, score):
+    for known in await pending_of(connection, table, project, [score]):
         await put_back(connection, table, known.measured(outcome, now))
         return True
     return False

@@ -37,7 +37,7 @@ WORK_COLUMNS: Final = (
     "updated_at",
 )  # fmt: skip
 UNPLANNED: Final = f"""
-SELECT target, metrics FROM eval_jobs
+SELECT target, metrics, place FROM eval_jobs
 WHERE {OF_PROJECT} AND run_id = $2 AND state = 'unplanned' ORDER BY place LIMIT $3
 """
 ENVIRONMENTS: Final = f"""
@@ -46,7 +46,7 @@ WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) AND environment IS NOT NULL
 """
 PLANNED: Final = f"""
 UPDATE eval_jobs SET state = 'waiting', updated_at = $4
-WHERE {OF_PROJECT} AND run_id = $2 AND target = ANY($3::text[]) AND state = 'unplanned'
+WHERE {OF_PROJECT} AND run_id = $2 AND state = 'unplanned' AND place <= $3
 """
 GO_ON: Final = f"""
 UPDATE eval_runs SET status = $3, announced_at = $4 WHERE {OF_PROJECT} AND id = $2
@@ -59,7 +59,7 @@ async def store(connection: Connection, run: EvalRun, work: Sequence[Assignment]
         raise ProjectRemoved(run.project_id)
     opened = run.opened()
     tally = tally_row(Tally()) if opened.status.is_final else (None,) * len(TALLY_COLUMNS)
-    row = (*run_row(opened), *tally, run.created_at)
+    row = (*run_row(opened), *tally, None if opened.status.is_final else run.created_at)
     if await connection.fetchval(STORE_RUN, *row) is None:
         return False
     ids, start = (run.project_id, run.id), run.created_at
@@ -91,9 +91,10 @@ async def plan(connection: Connection, project: ProjectId, run: RunId, now: date
     left = await connection.fetch(UNPLANNED, project, run, PLANNED_AT_ONCE + 1)
     next_ones, has_more = left[:PLANNED_AT_ONCE], len(left) > PLANNED_AT_ONCE
     await _store_scores(connection, known, next_ones, now)
-    await connection.execute(PLANNED, project, run, [one["target"] for one in next_ones], now)
-    status = known.status if has_more else known.begun().status
-    await connection.execute(GO_ON, project, run, status, now)
+    if next_ones:
+        await connection.execute(PLANNED, project, run, next_ones[-1]["place"], now)
+    announced = (known.status, now) if has_more else (known.begun().status, None)
+    await connection.execute(GO_ON, project, run, *announced)
     return has_more
 
 

@@ -14,28 +14,26 @@ from application.jobs import Job, RunDue
 from domain.ids import ProjectId, RunId
 
 HERE: Final = "NOT EXISTS (SELECT FROM removals WHERE removals.project_id = {}.project_id)"
-# What somebody holds is being done: there is no need to announce it.
+# What somebody holds is being done: there is no need to announce it. What isn't held can't move
+# once it is locked, so that it is reached again where it was found.
 UNPLANNED: Final = f"""
 WITH late AS MATERIALIZED (
-  SELECT project_id, id, announced_at FROM eval_runs
-  WHERE status IN ('PENDING', 'RUNNING') AND announced_at <= $2 AND {HERE.format("eval_runs")}
-    AND (status = 'PENDING' OR cancelled_at IS NOT NULL)
+  SELECT ctid, announced_at FROM eval_runs
+  WHERE announced_at <= $2 AND {HERE.format("eval_runs")}
   ORDER BY announced_at, project_id, id LIMIT $3 FOR UPDATE SKIP LOCKED
 )
-UPDATE eval_runs SET announced_at = $1 FROM late
-WHERE eval_runs.project_id = late.project_id AND eval_runs.id = late.id
+UPDATE eval_runs SET announced_at = $1 FROM late WHERE eval_runs.ctid = late.ctid
 RETURNING late.announced_at, eval_runs.project_id, eval_runs.id
 """
 UNHEARD_OF: Final = f"""
 WITH late AS MATERIALIZED (
-  SELECT project_id, run_id, target, due_at FROM eval_jobs
+  SELECT ctid, due_at FROM eval_jobs
   WHERE due_at <= $1 AND {HERE.format("eval_jobs")}
   ORDER BY due_at, project_id, run_id, target LIMIT $3 FOR UPDATE SKIP LOCKED
 ), told AS (
   UPDATE eval_jobs AS j SET state = 'queued', due_at = $2, updated_at = $1,
     run_after = CASE WHEN j.state = 'running' THEN j.due_at ELSE j.run_after END
-  FROM late
-  WHERE j.project_id = late.project_id AND j.run_id = late.run_id AND j.target = late.target
+  FROM late WHERE j.ctid = late.ctid
   RETURNING late.due_at, j.project_id, j.run_id, j.target, j.metrics AS own
 )
 SELECT told.due_at, told.target, told.own, {", ".join(f"r.{column}" for column in RUN_COLUMNS)}
@@ -47,8 +45,7 @@ ORDER BY told.due_at, told.project_id, told.run_id, told.target
 WITH_ROOM: Final = f"""
 SELECT project_id FROM eval_runs CROSS JOIN LATERAL (
   SELECT count(*) AS going FROM eval_jobs
-  WHERE project_id = eval_runs.project_id AND run_id = eval_runs.id
-    AND state IN ('queued', 'running')
+  WHERE project_id = eval_runs.project_id AND run_id = eval_runs.id AND due_at IS NOT NULL
 ) AS counted CROSS JOIN LATERAL (
   SELECT EXISTS (
     SELECT FROM eval_jobs
@@ -61,7 +58,7 @@ GROUP BY project_id HAVING bool_or(has_some) AND sum(going) < $1 ORDER BY projec
 OLDEST: Final = f"""
 SELECT min(since) FROM (
   SELECT created_at AS since FROM eval_runs
-  WHERE status = 'PENDING' AND {HERE.format("eval_runs")}
+  WHERE announced_at IS NOT NULL AND status = 'PENDING' AND {HERE.format("eval_runs")}
   UNION ALL
   SELECT CASE WHEN state = 'queued' THEN run_after ELSE due_at END FROM eval_jobs
   WHERE due_at IS NOT NULL AND {HERE.format("eval_jobs")}

@@ -128,12 +128,11 @@ class TraceEdits:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[tuple[Connection, ByProject]]:
         """A transaction in its turn; what it notes in the deltas is written at its end."""
-        async with translated():
+        async with translated(), asyncio.timeout(WRITE_TIMEOUT_S):
             async with asyncio.timeout(ACQUIRE_TIMEOUT_S):
                 await self.turns.acquire()
             try:
                 async with (
-                    asyncio.timeout(WRITE_TIMEOUT_S),
                     self.pool.acquire() as connection,
                     connection.transaction(),
                 ):

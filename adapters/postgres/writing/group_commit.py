@@ -17,6 +17,7 @@ BATCH_ITEMS_MAX: Final = 64  # larger batches gain nothing and lengthen the wait
 BATCH_BYTES_MAX: Final = 8 << 20
 LINE_ITEMS_MAX: Final = 4_096  # beyond it callers are told to come back, not made to wait longer
 LINE_BYTES_MAX: Final = 64 << 20
+WITHIN_S: Final = 20.0  # in line and while it is written: clients that give up are told before
 CLOSE_TIMEOUT_S: Final = 1  # what is in line takes a fraction of it
 
 
@@ -49,6 +50,7 @@ class GroupCommit[T]:
 
     write: Callable[[Sequence[T]], Awaitable[None]]
     is_passing: Passing
+    within_s: float = WITHIN_S
     _line: deque[Waiting[T]] = field(default_factory=deque)
     _bytes: int = 0
     _filled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -59,7 +61,8 @@ class GroupCommit[T]:
         """Returns once `item`, of about `size` bytes, is committed.
 
         A caller that is cancelled doesn't cancel the write. Raises what `write` raised for this
-        item, and Unavailable where the line is full or closing.
+        item, and Unavailable where the line is full or closing, or where it took longer than
+        `within_s`: it may be written yet.
         """
         if self._closing:
             raise Unavailable("The service is shutting down; try again")
@@ -71,7 +74,13 @@ class GroupCommit[T]:
         self._line.append(Waiting(item, size, written))
         self._bytes += size
         self._filled.set()
-        await written
+        try:
+            async with asyncio.timeout(self.within_s) as limit:
+                await written
+        except TimeoutError as error:
+            if limit.expired():
+                raise Unavailable("The write takes too long; try again") from error
+            raise
 
     def start(self) -> None:
         self._writers = [

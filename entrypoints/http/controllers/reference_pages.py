@@ -1,7 +1,9 @@
 """The API reference, where calls can be tried and where they are only read, and what it is made of.
 
-Calls are tried with Swagger UI. Its files lie in the repository (`make vendor`), and are served
-under the release that they are of, so that browsers may keep them for good.
+Calls are tried with Swagger UI: among those that are well kept the one that asks nobody else for
+anything, needs no `eval` and writes no inline styles, and is 1.9 MB, 0.5 MB as sent. Its files lie
+in the repository (`make vendor`), and are served under the release that they are of, so that
+browsers may keep them for good.
 """
 
 import asyncio

@@ -63,7 +63,7 @@ type Rate = Annotated[
     float, Meta(ge=0, le=1, description="The share of the matches that is evaluated")
 ]
 type Weights = Annotated[
-    dict[str, float],
+    dict[str, Annotated[float, Meta(ge=0)]],
     Meta(max_length=WEIGHTS_MAX, description="By signal, in place of the usual weight"),
 ]
 type TraceIds = Annotated[list[UUID], Meta(min_length=1, max_length=BATCH_MAX)]

