@@ -13,17 +13,20 @@ from application.evaluation.alerting import (
     DELIVERY_HELD,
     ENDED_AT_ONCE,
     RUNS_BEFORE,
+    SLOTS_AT_ONCE,
     WEBHOOKS_MAX,
     Alert,
     AlertChange,
     Assess,
+    Assessed,
     Delivery,
     EndedRun,
+    Slot,
     Webhook,
     deliveries_of,
 )
 from domain.errors import Invalid, NotFound, Unavailable
-from domain.evaluation.alert import RULES_MAX, Measured
+from domain.evaluation.alert import RULES_MAX, Figure, Measured
 from domain.evaluation.run import EvalRun, RunStatus
 from domain.evaluation.score import ScoreOutcome
 from domain.ids import MonitorId, ProjectId, RunId
@@ -92,15 +95,40 @@ class MemoryAlerts:
             return False
         found = assess(self.store.alerts_of(ended.project, ended.monitor))
         self.store.assessed[key] = now
-        webhooks = [one for (of, _), one in self.store.webhooks.items() if of == ended.project]
+        self._keep(ended.project, found, now)
+        return True
+
+    async def slots(self, now: datetime) -> Sequence[Slot]:
+        found = []
+        for (project, of), alert in sorted(self.store.alerts.items()):
+            monitor = self.store.monitor_of(project, alert.monitor_id)
+            awaited = self.store.alert_slots.get((project, of))
+            if alert.rule.figure is not Figure.NO_DATA or monitor is None:
+                continue
+            if awaited != monitor.next_run_at:
+                quiet = awaited is not None and monitor.was_quiet(awaited, now)
+                found.append(Slot(project, of, awaited, monitor.next_run_at, quiet))
+        return found[:SLOTS_AT_ONCE]
+
+    async def passed(self, slot: Slot, assess: Assess, now: datetime) -> bool:
+        key = (slot.project, slot.alert)
+        alert = None if slot.project in self.store.removed else self.store.alerts.get(key)
+        if alert is None or self.store.alert_slots.get(key) != slot.awaited:
+            return False
+        found = assess([alert]) if slot.quiet else []
+        self.store.alert_slots[key] = slot.following
+        self._keep(slot.project, found, now)
+        return True
+
+    def _keep(self, project: ProjectId, found: Sequence[Assessed], now: datetime) -> None:
+        webhooks = [one for (of, _), one in self.store.webhooks.items() if of == project]
         for one in found:
-            self.store.alerts[ended.project, one.alert.id] = one.alert
+            self.store.alerts[project, one.alert.id] = one.alert
             if one.notice is not None:
                 change = one.notice.change
-                self.store.alert_changes[ended.project, change.id] = change
+                self.store.alert_changes[project, change.id] = change
                 for delivery in deliveries_of(one.notice, webhooks, now):
-                    self.store.deliveries[ended.project, delivery.id] = delivery
-        return True
+                    self.store.deliveries[project, delivery.id] = delivery
 
     def _run(self, ended: EndedRun) -> StoredRun | None:
         stored = self.store.run_of(ended.project, ended.run)

@@ -80,6 +80,7 @@ class MemoryStore:
     assessed: dict[tuple[ProjectId, RunId], datetime] = field(default_factory=dict)
     alerts: dict[tuple[ProjectId, UUID], Alert] = field(default_factory=dict)
     alert_changes: dict[tuple[ProjectId, UUID], AlertChange] = field(default_factory=dict)
+    alert_slots: dict[tuple[ProjectId, UUID], datetime | None] = field(default_factory=dict)
     webhooks: dict[tuple[ProjectId, UUID], Webhook] = field(default_factory=dict)
     deliveries: dict[tuple[ProjectId, UUID], Delivery] = field(default_factory=dict)
     deliveries_held: dict[tuple[ProjectId, UUID], datetime] = field(default_factory=dict)
@@ -155,6 +156,7 @@ class MemoryStore:
     def drop_alert(self, project: ProjectId, alert: UUID) -> None:
         """Removes an alert that is there, with its changes."""
         del self.alerts[project, alert]
+        self.alert_slots.pop((project, alert), None)
         for key, change in [*self.alert_changes.items()]:
             if key[0] == project and change.alert_id == alert:
                 del self.alert_changes[key]

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from asyncpg import Record
+
 from adapters.postgres.alert_rows import (
     ALERT_COLUMNS,
     CHANGE_COLUMNS,
@@ -19,6 +21,7 @@ from adapters.postgres.alert_rows import (
     webhook_of,
 )
 from adapters.postgres.engine import OF_PROJECT, Connection, Pool
+from adapters.postgres.monitor_rows import MONITOR_COLUMNS, monitor_of
 from adapters.postgres.monitors import LOCK as LOCK_MONITOR
 from adapters.postgres.monitors import READ as READ_MONITOR
 from adapters.postgres.reading.fragments import Sql
@@ -31,16 +34,19 @@ from adapters.postgres.working.upkeep import HERE
 from application.evaluation.alerting import (
     ENDED_AT_ONCE,
     RUNS_BEFORE,
+    SLOTS_AT_ONCE,
     Alert,
     AlertChange,
     Assess,
+    Assessed,
     EndedRun,
     Notice,
+    Slot,
     Webhook,
     deliveries_of,
 )
 from domain.errors import Invalid, NotFound
-from domain.evaluation.alert import RULES_MAX, Measured
+from domain.evaluation.alert import RULES_MAX, Figure, Measured
 from domain.evaluation.run import RunStatus, TargetType
 from domain.evaluation.score import ScoreOutcome
 from domain.ids import MonitorId, ProjectId, RunId
@@ -68,6 +74,19 @@ UPDATE alerts SET state = $3, since = $4, in_a_row = $5, value = $6 WHERE {OF_PR
 """
 # Alerts and their changes stay with a monitor that is there: its removal waits, and takes them.
 HOLD_MONITOR: Final = f"SELECT id FROM monitors WHERE {OF_PROJECT} AND id = $2 FOR SHARE"
+SLOTS: Final = f"""
+SELECT a.id AS alert_id, a.awaits, {", ".join(f"m.{column}" for column in MONITOR_COLUMNS)}
+FROM alerts AS a CROSS JOIN LATERAL (
+  SELECT * FROM monitors WHERE project_id = a.project_id AND id = a.monitor_id
+) AS m
+WHERE a.figure = '{Figure.NO_DATA}' AND m.next_run_at IS DISTINCT FROM a.awaits
+  AND {HERE.format("a")}
+ORDER BY a.project_id, a.id LIMIT {SLOTS_AT_ONCE}
+"""
+PASSED: Final = f"""
+UPDATE alerts SET awaits = $4 WHERE {OF_PROJECT} AND id = $2 AND awaits IS NOT DISTINCT FROM $3
+RETURNING {_SHOWN}
+"""
 _BY_ITSELF: Final = f"status IN ('{RunStatus.COMPLETED}', '{RunStatus.FAILED}')"
 LOOKED_AT: Final = f"""
 UPDATE eval_runs SET assessed_at = $4
@@ -182,17 +201,22 @@ class PostgresAlerts:
             if await connection.execute(LOOKED_AT, *run, now) != "UPDATE 1":
                 return False
             rows = await connection.fetch(LOCK_OF_MONITOR, ended.project, ended.monitor)
-            webhooks: list[Webhook] | None = None
-            for one in assess([alert_of(row) for row in rows]):
-                watch = one.alert.watch
-                stands = (watch.state, watch.since, watch.in_a_row, watch.value)
-                await connection.execute(STAND, ended.project, one.alert.id, *stands)
-                if one.notice is not None:
-                    if webhooks is None:
-                        found = await connection.fetch(WEBHOOKS, ended.project)
-                        webhooks = [webhook_of(row) for row in found]
-                    await _tell(connection, one.notice, webhooks, now)
+            found = assess([alert_of(row) for row in rows])
+            await _keep(connection, ended.project, found, now)
             return True
+
+    async def slots(self, now: datetime) -> Sequence[Slot]:
+        async with reading(self.pool, ADVICE, self.timeout_s) as connection:
+            rows = await connection.fetch(SLOTS)
+        return [_slot_of(row, now) for row in rows]
+
+    async def passed(self, slot: Slot, assess: Assess, now: datetime) -> bool:
+        moved = (slot.alert, slot.awaited, slot.following)
+        async with transaction(self.pool) as connection:
+            row = await connection.fetchrow(PASSED, slot.project, *moved)
+            if row is not None and slot.quiet:
+                await _keep(connection, slot.project, assess([alert_of(row)]), now)
+        return row is not None
 
 
 async def _monitor(
@@ -200,6 +224,27 @@ async def _monitor(
 ) -> None:
     if await connection.fetchrow(sql, project, monitor) is None:
         raise NotFound("Monitor not found")
+
+
+def _slot_of(row: Record, now: datetime) -> Slot:
+    monitor, awaited = monitor_of(row), row["awaits"]
+    quiet = awaited is not None and monitor.was_quiet(awaited, now)
+    return Slot(monitor.project_id, row["alert_id"], awaited, monitor.next_run_at, quiet)
+
+
+async def _keep(
+    connection: Connection, project: ProjectId, found: Sequence[Assessed], now: datetime
+) -> None:
+    """Stores how locked alerts stand, and their notices."""
+    for one in found:
+        watch = one.alert.watch
+        stands = (watch.state, watch.since, watch.in_a_row, watch.value)
+        await connection.execute(STAND, project, one.alert.id, *stands)
+    notices = [one.notice for one in found if one.notice is not None]
+    if notices:
+        webhooks = [webhook_of(row) for row in await connection.fetch(WEBHOOKS, project)]
+        for notice in notices:
+            await _tell(connection, notice, webhooks, now)
 
 
 async def _tell(

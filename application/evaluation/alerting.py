@@ -14,6 +14,7 @@ from domain.page import Page, Window
 WEBHOOKS_MAX: Final = 20  # of one project
 RUNS_BEFORE: Final = 5  # that a drop is a drop against
 ENDED_AT_ONCE: Final = 100
+SLOTS_AT_ONCE: Final = 1_000
 DELIVERIES_AT_ONCE: Final = 100
 DELIVERIES_OF_ONE: Final = 5  # at once to one webhook: one that is slow leaves room for others
 DELIVERY_HELD: Final = timedelta(minutes=1)  # longer than any attempt
@@ -87,6 +88,20 @@ class EndedRun:
     run: RunId
     of: TargetType
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What a NO_DATA alert waited for, until its monitor waited for the `following` slot.
+
+    It was `quiet` where the monitor used it and had nothing to run. `awaited` is None at first.
+    """
+
+    project: ProjectId
+    alert: UUID
+    awaited: datetime | None
+    following: datetime | None
+    quiet: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +190,17 @@ class Alerts(Protocol):
         A notice is a change, and a delivery for every webhook of the project, due now. Each run is
         looked at once, however many try: False, and nothing is stored, where it was looked at
         before, or where it or its monitor is gone. Alerts don't change meanwhile.
+        """
+        ...
+
+    async def slots(self, now: datetime) -> Sequence[Slot]:
+        """What NO_DATA alerts needn't wait for any more; SLOTS_AT_ONCE at most, of all projects."""
+        ...
+
+    async def passed(self, slot: Slot, assess: Assess, now: datetime) -> bool:
+        """Stores that an alert waits for what follows, and of a quiet slot how it stands then.
+
+        Once for each slot, as `assess` does it for a run; `assess` gets that one alert.
         """
         ...
 

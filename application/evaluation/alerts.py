@@ -15,6 +15,7 @@ from application.evaluation.alerting import (
     Assessed,
     EndedRun,
     Notice,
+    Slot,
 )
 from application.evaluation.monitoring import Monitors
 from application.ports import Clock
@@ -26,6 +27,7 @@ from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, Window
 
 LOOKS_MAX: Final = 100  # of one round: ENDED_AT_ONCE runs each
+NOTHING: Final = 1.0  # the value of NO_DATA where there is none
 CHANGED: Final = "alert.changed"
 
 type OnAlertFault = Callable[[EndedRun, Exception], None]
@@ -94,14 +96,17 @@ class ListAlertChanges:
 
 @dataclass(frozen=True, slots=True)
 class AssessRuns:
-    """One look at the runs of monitors that have ended. One that fails holds up no other."""
+    """One look at the runs of monitors that have ended, and at slots that had none.
+
+    One that fails holds up no other.
+    """
 
     alerts: Alerts
     on_fault: OnAlertFault
     clock: Clock
 
     async def __call__(self) -> int:
-        """How many were looked at. Raises Unavailable; what was looked at before that stays so."""
+        """How many there were. Raises Unavailable; what was looked at before that stays so."""
         looked, last = 0, None
         for _ in range(LOOKS_MAX):
             found = await self.alerts.ended(last)
@@ -110,7 +115,18 @@ class AssessRuns:
             if len(found) < ENDED_AT_ONCE:
                 break
             last = found[-1]
+        for slot in await self.alerts.slots(self.clock()):
+            looked += await self._passed(slot)
         return looked
+
+    async def _passed(self, slot: Slot) -> bool:
+        """Whether a slot was quiet, which is no data as well: there is no run to look at then."""
+        now = self.clock()
+
+        def assess(there: Sequence[Alert]) -> Sequence[Assessed]:
+            return [after(one, NOTHING, None, now) for one in there]
+
+        return await self.alerts.passed(slot, assess, now) and slot.quiet
 
     async def _guarded(self, ended: EndedRun) -> bool:
         try:

@@ -145,6 +145,25 @@ async def test_an_alert_looks_only_at_what_ends_after_it_was_made():
     assert await desk.states(monitor) == [OK]
 
 
+async def test_a_slot_without_a_run_is_no_data_and_told():
+    desk = Desk()
+    monitor = await desk.monitoring.stored(project())
+    await desk.alert(monitor, figure=Figure.NO_DATA)
+    await desk.alert(monitor)
+    assert await desk.assess() == 0
+    desk.now = at(1)
+    used = monitor.fired(desk.now, None, None)
+    assert await desk.monitoring.monitors.fired(monitor, used, None, [])
+    assert await desk.assess() == 1
+    assert await desk.assess() == 0
+    assert sorted(await desk.states(monitor)) == [ALERTING, OK]
+    [change] = await desk.changes(monitor)
+    assert (change.run_id, change.after, change.at) == (None, ALERTING, at(1))
+    await ran(desk.monitoring, monitor, 1, GOOD, created_at=at(2))
+    assert await desk.assess() == 1
+    assert await desk.states(monitor) == [OK, OK]
+
+
 class OneIsBroken(MemoryAlerts):
     async def measured(self, ended, metric, threshold):
         if ended == min(await self.ended(), key=lambda one: one.at):

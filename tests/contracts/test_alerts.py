@@ -299,6 +299,77 @@ async def test_what_assessing_raises_leaves_all_as_it_was(monitoring):
     assert await found_ended(monitoring, monitor.project_id) == [run]
 
 
+# --- slots without a run -----------------------------------------------------------------------
+
+
+async def slots_of(monitoring, monitor, now):
+    return [one for one in await monitoring.alerts.slots(now) if one.project == monitor.project_id]
+
+
+async def fired(monitoring, monitor, run=None, now=NOON):
+    after = monitor.fired(now, run and run.id, None)
+    assert await monitoring.monitors.fired(monitor, after, run, work_of(run) if run else [])
+    return after
+
+
+async def waiting(monitoring, **said):
+    """A monitor, and a NO_DATA alert that waits for its slot."""
+    monitor = await monitoring.stored(project(), **said)
+    alert = an_alert(monitor, rule=a_rule(figure=Figure.NO_DATA))
+    await monitoring.alerts.create(alert)
+    [slot] = await slots_of(monitoring, monitor, NOON)
+    assert (slot.alert, slot.awaited, slot.quiet) == (alert.id, None, False)
+    assert slot.following == monitor.next_run_at
+    assert await monitoring.alerts.passed(slot, nothing, NOON)
+    assert await slots_of(monitoring, monitor, NOON) == []
+    return monitor, alert
+
+
+async def test_a_slot_without_a_run_is_quiet_once(monitoring):
+    monitor, alert = await waiting(monitoring)
+    after = await fired(monitoring, monitor)
+    [slot] = await slots_of(monitoring, monitor, NOON)
+    assert (slot.awaited, slot.following, slot.quiet) == (NOON, after.next_run_at, True)
+    raised = turned(ended(run_of(monitor)), alert, run_id=None)
+    results = await asyncio.gather(
+        *(monitoring.alerts.passed(slot, lambda _: [raised], NOON) for _ in range(3))
+    )
+    assert sorted(results) == [False, False, True]
+    assert await slots_of(monitoring, monitor, NOON) == []
+    changes = await monitoring.alerts.changes(monitor.project_id, monitor.id, ALL)
+    assert list(changes.items) == [raised.notice.change]
+    assert await monitoring.alerts.of_monitor(monitor.project_id, monitor.id) == [raised.alert]
+
+
+async def test_a_slot_with_a_run_is_not_quiet(monitoring):
+    monitor, _ = await waiting(monitoring)
+    await fired(monitoring, monitor, run_of(monitor))
+    [slot] = await slots_of(monitoring, monitor, NOON)
+    assert not slot.quiet
+    assert await monitoring.alerts.passed(slot, lambda _: pytest.fail("it was quiet"), NOON)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [lambda one: one.paused(NOON), lambda one: replace(one, next_run_at=at(9))],
+    ids=["paused", "moved"],
+)
+async def test_a_slot_that_was_not_used_is_not_quiet(monitoring, edit):
+    monitor, _ = await waiting(monitoring, next_run_at=at(5))
+    await monitoring.monitors.edit(monitor.project_id, monitor.id, edit)
+    [slot] = await slots_of(monitoring, monitor, at(1))
+    assert (slot.awaited, slot.quiet) == (at(5), False)
+
+
+async def test_only_alerts_of_no_data_wait_for_slots(monitoring):
+    monitor = await monitoring.stored(project())
+    await monitoring.alerts.create(an_alert(monitor))
+    assert await slots_of(monitoring, monitor, NOON) == []
+    _, alert = await waiting(monitoring)
+    await monitoring.evaluating.remove(alert.project_id)
+    assert await slots_of(monitoring, alert, NOON) == []
+
+
 async def test_changes_are_listed_newest_first(monitoring):
     monitor = await monitoring.stored(project())
     alert = await monitoring.alerts.create(an_alert(monitor))

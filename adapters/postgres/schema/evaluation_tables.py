@@ -143,6 +143,7 @@ class AlertRow(Table, tablename="alerts"):
     since = Timestamptz()
     in_a_row = Integer()
     value = DoublePrecision(null=True, default=None)
+    awaits = Timestamptz(null=True, default=None)
     created_at = Timestamptz()
 
 

@@ -27,6 +27,7 @@ FORWARDS = (
         since timestamptz NOT NULL,
         in_a_row integer NOT NULL,
         value double precision,
+        awaits timestamptz,
         created_at timestamptz NOT NULL,
         PRIMARY KEY (project_id, id)
     )
@@ -34,6 +35,8 @@ FORWARDS = (
     """
     CREATE INDEX IF NOT EXISTS alerts_monitor ON alerts (project_id, monitor_id, created_at, id)
     """,
+    # Those that look at slots too, in which there may be no run. Asked across projects.
+    "CREATE INDEX IF NOT EXISTS alerts_slots ON alerts (project_id, id) WHERE figure = 'no_data'",
     f"""
     CREATE TABLE IF NOT EXISTS alert_changes (
         project_id uuid NOT NULL,
