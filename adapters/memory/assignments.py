@@ -95,6 +95,9 @@ class MemoryAssignments:
         if await self.is_live(claim) and any(one.id == score.trace_id for one in traces):
             self._add(score)
 
+    async def renew(self, claim: Claim, now: datetime) -> None:
+        self._renew(claim, now)
+
     async def signals(
         self, project: ProjectId, trace: TraceId, wanted: Mapping[str, SignalKey]
     ) -> Sequence[TraceScore]:

@@ -93,6 +93,10 @@ class PostgresAssignments:
                 await claiming.renew(connection, claim, now)
                 await connection.execute(ADD_SIGNAL, *TRACE_SCORES.row(score))
 
+    async def renew(self, claim: Claim, now: datetime) -> None:
+        async with transaction(self.pool) as connection:
+            await claiming.renew(connection, claim, now)
+
     async def signals(
         self, project: ProjectId, trace: TraceId, wanted: Mapping[str, SignalKey]
     ) -> Sequence[TraceScore]:

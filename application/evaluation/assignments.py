@@ -106,6 +106,10 @@ class Assignments(Protocol):
         """
         ...
 
+    async def renew(self, claim: Claim, now: datetime) -> None:
+        """LEASE from now for who has the target still, and has nothing to write."""
+        ...
+
     async def signals(
         self, project: ProjectId, trace: TraceId, wanted: Mapping[str, SignalKey]
     ) -> Sequence[TraceScore]:

@@ -517,6 +517,7 @@ async def test_nothing_is_done_for_a_removed_project(evaluating):
     assert not await assignments.is_live(claim)
     assert not await assignments.record(claim, METRICS[0], GOOD, NOON)
     await assignments.record_signal(claim, signal_of(run, known, "confidence"), NOON)
+    await assignments.renew(claim, NOON)
     await assignments.postpone(claim, NOON, FailCode.QUOTA, NOON)
     assert await assignments.close(claim, NOON) == ()
     assert await assignments.claim(ours, run.id, due.target, again) is None
@@ -565,6 +566,19 @@ async def test_a_signal_renews_the_lease(evaluating):
     again = (ours, run.id, "s0")
     assert await evaluating.assignments.claim(*again, NOON + LEASE) is None
     assert await evaluating.assignments.claim(*again, NOON + 1.5 * LEASE) is not None
+
+
+async def test_a_lease_is_renewed_where_nothing_is_written(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    claim, again = await evaluating.claim_next(run.project_id), (run.project_id, run.id)
+    await evaluating.assignments.renew(claim, NOON + LEASE / 2)
+    assert await evaluating.assignments.claim(*again, claim.target, NOON + LEASE) is None
+    assert "pending" in (await evaluating.outcomes(run)).values()
+    assert await evaluating.assignments.claim(*again, claim.target, NOON + 1.5 * LEASE) is not None
+    # Who has lost the target doesn't renew it for the other.
+    await evaluating.assignments.renew(claim, NOON + 2.5 * LEASE)
+    assert await evaluating.assignments.claim(*again, claim.target, NOON + 2.5 * LEASE) is not None
 
 
 async def test_the_newest_signal_of_each_name_with_the_same_key_is_used_again(evaluating):
