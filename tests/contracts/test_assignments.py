@@ -253,6 +253,29 @@ async def test_whatever_an_outcome_says_is_kept(evaluating, outcome):
     assert (await evaluating.scores(run))[0] == before.measured(outcome, NOON)
 
 
+async def test_several_are_written_together_but_for_what_is_there(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    claim = await evaluating.claim_next(run.project_id)
+    first, second = await evaluating.scores(run)
+    outcomes = {METRICS[0]: GOOD, METRICS[1]: BAD, "coherence": GOOD}
+    assert await evaluating.assignments.record_all(claim, {METRICS[1]: GOOD}, NOON) == 1
+    assert await evaluating.assignments.record_all(claim, outcomes, NOON) == 1
+    assert await evaluating.scores(run) == [first.measured(GOOD, NOON), second.measured(GOOD, NOON)]
+    assert await evaluating.assignments.record_all(claim, {}, NOON) == 0
+
+
+async def test_of_several_none_is_written_where_one_cannot_be(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    claim = await evaluating.claim_next(run.project_id)
+    before = await evaluating.scores(run)
+    odd = Scored(0.5, "", {"label": float("nan")})
+    with pytest.raises(ValueError, match="JSON"):
+        await evaluating.assignments.record_all(claim, {METRICS[0]: GOOD, METRICS[1]: odd}, NOON)
+    assert await evaluating.scores(run) == before
+
+
 async def test_what_a_person_wrote_stays(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
@@ -517,6 +540,7 @@ async def test_nothing_is_done_for_a_removed_project(evaluating):
     assert not await assignments.is_live(claim)
     assert not await assignments.record(claim, METRICS[0], GOOD, NOON)
     await assignments.record_signal(claim, signal_of(run, known, "confidence"), NOON)
+    await assignments.renew(claim, NOON)
     await assignments.postpone(claim, NOON, FailCode.QUOTA, NOON)
     assert await assignments.close(claim, NOON) == ()
     assert await assignments.claim(ours, run.id, due.target, again) is None
@@ -565,6 +589,19 @@ async def test_a_signal_renews_the_lease(evaluating):
     again = (ours, run.id, "s0")
     assert await evaluating.assignments.claim(*again, NOON + LEASE) is None
     assert await evaluating.assignments.claim(*again, NOON + 1.5 * LEASE) is not None
+
+
+async def test_a_lease_is_renewed_where_nothing_is_written(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    claim, again = await evaluating.claim_next(run.project_id), (run.project_id, run.id)
+    await evaluating.assignments.renew(claim, NOON + LEASE / 2)
+    assert await evaluating.assignments.claim(*again, claim.target, NOON + LEASE) is None
+    assert "pending" in (await evaluating.outcomes(run)).values()
+    assert await evaluating.assignments.claim(*again, claim.target, NOON + 1.5 * LEASE) is not None
+    # Who has lost the target doesn't renew it for the other.
+    await evaluating.assignments.renew(claim, NOON + 2.5 * LEASE)
+    assert await evaluating.assignments.claim(*again, claim.target, NOON + 2.5 * LEASE) is not None
 
 
 async def test_the_newest_signal_of_each_name_with_the_same_key_is_used_again(evaluating):
