@@ -5,6 +5,7 @@ no connection of it is ever seen by a fork. Several processes share nothing but 
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import time
@@ -48,6 +49,7 @@ def work(
     logs.configure(settings)
     if settings.eval_worker_processes > 1:
         return _supervise(settings)
+    gc.freeze()  # what was imported is never garbage: looking for some takes less time now
     asyncio.run(_work(settings, open_ports, announce_every_s))
     return 0
 

@@ -82,12 +82,19 @@ class MemoryAssignments:
         return Claim(known.run, target, metrics, taken.attempts)
 
     async def record(self, claim: Claim, metric: str, outcome: Outcome, now: datetime) -> bool:
+        return await self.record_all(claim, {metric: outcome}, now) > 0
+
+    async def record_all(self, claim: Claim, outcomes: Mapping[str, Outcome], now: datetime) -> int:
         self._renew(claim, now)
-        score = self._score(claim.run, claim.target, metric)
-        if score is None or score.outcome is not ScoreOutcome.PENDING:
-            return False
-        self.store.put_score(score.measured(outcome, now))
-        return True
+        written = [
+            score.measured(outcome, now)
+            for metric, outcome in outcomes.items()
+            if (score := self._score(claim.run, claim.target, metric)) is not None
+            and score.outcome is ScoreOutcome.PENDING
+        ]
+        for score in written:
+            self.store.put_score(score)
+        return len(written)
 
     async def record_signal(self, claim: Claim, score: TraceScore, now: datetime) -> None:
         self._renew(claim, now)

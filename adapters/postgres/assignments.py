@@ -82,8 +82,11 @@ class PostgresAssignments:
             return None
 
     async def record(self, claim: Claim, metric: str, outcome: Outcome, now: datetime) -> bool:
+        return await self.record_all(claim, {metric: outcome}, now) > 0
+
+    async def record_all(self, claim: Claim, outcomes: Mapping[str, Outcome], now: datetime) -> int:
         async with transaction(self.pool) as connection:
-            return await claiming.record(connection, claim, metric, outcome, now)
+            return await claiming.record(connection, claim, outcomes, now)
 
     async def record_signal(self, claim: Claim, score: TraceScore, now: datetime) -> None:
         check_storable(score)

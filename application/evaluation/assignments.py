@@ -98,6 +98,10 @@ class Assignments(Protocol):
         """
         ...
 
+    async def record_all(self, claim: Claim, outcomes: Mapping[str, Outcome], now: datetime) -> int:
+        """As `record`, of several metrics, all or none; how many of them were written."""
+        ...
+
     async def record_signal(self, claim: Claim, score: TraceScore, now: datetime) -> None:
         """Adds a signal of a session run, unless one of its id is there; renews the lease.
 

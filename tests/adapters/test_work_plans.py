@@ -218,3 +218,37 @@ async def test_workers_reach_rows_by_their_keys(seeded, runs, of):
                 assert reached(node), json.dumps((asked.query, node))
                 entered.add(node["Relation Name"])
     assert entered == KEYS.keys()
+
+
+# --- each step -------------------------------------------------------------------------------
+
+BLOCKS_MAX: Final = 100  # of 8 kB, for one statement: much less than all of a project
+
+
+async def step(seeded: Seeded, of: ProjectId) -> None:
+    """What a worker does all day: its turn, a claim, a score, and the end of the target."""
+    assignments = PostgresAssignments(seeded.pool, 4 * IN_FLIGHT_MAX)
+    due = (await assignments.dispatch(of, NOON))[0]
+    claim = await assignments.claim(due.project, due.run, due.target, NOON)
+    assert claim is not None
+    await finish(assignments, claim)
+
+
+@OF_BOTH
+async def test_a_step_of_work_costs_the_same_however_much_there_is(seeded, runs, of):
+    assert len(runs[of]) == RUNS
+    seeded.statements.clear()
+    await step(seeded, of)
+    asked = [one for one in list(seeded.statements) if one.args]
+    assert len(asked) > len("claim, record, close")
+    for one in asked:
+        async with seeded.pool.acquire() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            sql = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {one.query}"
+            text = await connection.fetchval(sql, *one.args)
+            await transaction.rollback()
+        plan = json.loads(text)[0]["Plan"]
+        blocks = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+        picked = 4 * IN_FLIGHT_MAX if "unnest" in one.query else 0  # keys that are looked up
+        assert blocks <= BLOCKS_MAX + 20 * picked, (blocks, text)

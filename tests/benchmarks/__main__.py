@@ -2,12 +2,14 @@
 
 import sys
 
-from tests.benchmarks import evaluation, ingest, limiter, reads, scores
+from tests.benchmarks import evaluation, ingest, limiter, neighbours, reads, scores
 
 if __name__ == "__main__":
     ingest.main()
     print()
     limiter.main()
+    print()
+    neighbours.main()
     print()
     scores.main()
     print()

@@ -254,6 +254,29 @@ async def test_whatever_an_outcome_says_is_kept(evaluating, outcome):
     assert (await evaluating.scores(run))[0] == before.measured(outcome, NOON)
 
 
+async def test_several_are_written_together_but_for_what_is_there(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    claim = await evaluating.claim_next(run.project_id)
+    first, second = await evaluating.scores(run)
+    outcomes = {METRICS[0]: GOOD, METRICS[1]: BAD, "coherence": GOOD}
+    assert await evaluating.assignments.record_all(claim, {METRICS[1]: GOOD}, NOON) == 1
+    assert await evaluating.assignments.record_all(claim, outcomes, NOON) == 1
+    assert await evaluating.scores(run) == [first.measured(GOOD, NOON), second.measured(GOOD, NOON)]
+    assert await evaluating.assignments.record_all(claim, {}, NOON) == 0
+
+
+async def test_of_several_none_is_written_where_one_cannot_be(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    claim = await evaluating.claim_next(run.project_id)
+    before = await evaluating.scores(run)
+    odd = Scored(0.5, "", {"label": float("nan")})
+    with pytest.raises(ValueError, match="JSON"):
+        await evaluating.assignments.record_all(claim, {METRICS[0]: GOOD, METRICS[1]: odd}, NOON)
+    assert await evaluating.scores(run) == before
+
+
 async def test_what_a_person_wrote_stays(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))

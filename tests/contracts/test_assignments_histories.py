@@ -144,7 +144,8 @@ class Histories(RuleBasedStateMachine):
     @rule(which=some)
     def create_again(self, which: int) -> None:
         if run := self._one(self.runs, which):
-            self.both(lambda to: to.runs.create(run, [Assignment("x", run.metrics)]))
+            work = [Assignment(str(uuid.UUID(int=n)), run.metrics) for n in range(run.targets)]
+            self.both(lambda to: to.runs.create(run, work))
 
     @rule(which=some)
     def plan(self, which: int) -> None:
@@ -161,6 +162,8 @@ class Histories(RuleBasedStateMachine):
         if really == 0 and (run := self._one(self.runs, which)):
             key = (run.project_id, run.id, self.now)
             self.both(lambda to: to.runs.delete(*key, with_scores=with_scores))
+            # It may be made anew, and measured anew.
+            self.measured = {pair for pair in self.measured if pair[0] != run.id}
 
     # --- workers ---
 

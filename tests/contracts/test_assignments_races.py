@@ -9,6 +9,7 @@ from adapters.postgres.assignments import PostgresAssignments
 from adapters.postgres.engine import Engine, PoolSettings, opened
 from adapters.postgres.runs import PostgresRuns
 from application.evaluation.assignments import LEASE
+from application.jobs import TargetDue
 from domain.errors import Conflict, Failure, NotFound
 from domain.evaluation.outcome import FailCode
 from domain.evaluation.run import Assignment, RunStatus, TargetType
@@ -204,7 +205,7 @@ class Crowd:
             self.messages += [
                 one
                 for one in await self.to.assignments.overdue(NOON + LEASE)
-                if one.project == self.ours
+                if one.project == self.ours and isinstance(one, TargetDue)
             ]
             if not self.messages:
                 return

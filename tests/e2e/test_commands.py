@@ -108,6 +108,38 @@ async def test_a_worker_waits_for_work_and_stops_in_order(migrated):
     assert await stopped(worker, signal.SIGTERM) == 0
 
 
+async def two_at_work(environ: Environment) -> tuple[asyncio.subprocess.Process, list[int]]:
+    """A command of two worker processes, and their ids."""
+    worker = await started(environ, "worker", "--processes", "2", "--concurrency", "3")
+    for _ in range(2):
+        await said(worker, "waiting for work")
+    return worker, children_of(worker.pid)
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def are_gone(pids: list[int]) -> bool:
+    return not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+async def test_several_worker_processes_stop_in_order_together(migrated):
+    worker, children = await two_at_work(migrated)
+    assert len(children) == 2
+    assert await stopped(worker, signal.SIGTERM) == 0
+    assert are_gone(children)
+
+
+async def test_a_worker_process_that_ends_by_itself_ends_the_others(migrated):
+    worker, children = await two_at_work(migrated)
+    os.kill(children[0], signal.SIGKILL)
+    _, err = await asyncio.wait_for(worker.communicate(), DEADLINE_S)
+    assert worker.returncode == 1
+    assert b"signal SIGKILL" in err
+    assert are_gone(children)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_serve_runs_on_the_servers_it_is_given_and_stops_in_order(migrated, number):
     server = await started(migrated, "serve")

@@ -16,7 +16,7 @@ from adapters.postgres.run_rows import TALLY_COLUMNS, final_tally, run_of, tally
 from adapters.postgres.score_rows import ScoreTable
 from adapters.postgres.scores import put_back
 from adapters.postgres.working.counting import counted, ids_of, table_of
-from adapters.postgres.working.settling import BY_IDS, IS_PENDING, OPEN, pending, store_ended
+from adapters.postgres.working.settling import IS_PENDING, OPEN, pending, pending_of, store_ended
 from domain.evaluation.run import Assignment, EvalRun, Tally
 from domain.evaluation.score import ScoreOutcome
 
@@ -24,7 +24,7 @@ SKIPPED_AT_ONCE: Final = 5_000  # scores of one transaction
 
 HOLD_IN_FLIGHT: Final = f"""
 SELECT target, metrics FROM eval_jobs
-WHERE {OF_PROJECT} AND run_id = $2 AND state IN ('queued', 'running')
+WHERE {OF_PROJECT} AND run_id = $2 AND due_at IS NOT NULL
 ORDER BY target FOR UPDATE
 """
 CLOSE_ALL: Final = f"""
@@ -84,10 +84,9 @@ async def _begin(connection: Connection, run: EvalRun, now: datetime) -> Tally:
     work = [Assignment(row["target"], tuple(row["metrics"] or run.metrics)) for row in held]
     # Whoever is about to write one of these waits, and then finds it skipped.
     table, ids = table_of(run.target_type), [score for one in work for score in ids_of(run, one)]
-    begun = await pending(connection, table, run.project_id, BY_IDS, ids)
+    begun = await pending_of(connection, table, run.project_id, ids)
     tally = await counted(connection, run)  # what is closed now was not evaluated
-    for score in begun:
-        await put_back(connection, table, score.cancelled(now))
+    await put_back(connection, table, [one.cancelled(now) for one in begun])
     tally = replace(tally, skipped=tally.skipped + len(begun))
     await connection.execute(CLOSE_ALL, *key, now)
     await connection.execute(BEGIN, *key, now, *tally_row(tally))
@@ -97,9 +96,8 @@ async def _begin(connection: Connection, run: EvalRun, now: datetime) -> Tally:
 async def _skip_some(connection: Connection, run: EvalRun, now: datetime, most: int) -> int:
     """Some PENDING scores of a run as `cancelled` leaves them; how many."""
     table, key = table_of(run.target_type), (run.project_id, run.id)
-    remarked = await pending(connection, table, key[0], REMARKED, run.id, passing=True)
-    for score in remarked:
-        await put_back(connection, table, score.cancelled(now))
+    remarked = await pending(connection, table, run.project_id, REMARKED, run.id)
+    await put_back(connection, table, [one.cancelled(now) for one in remarked])
     return len(remarked) + await _skip_alike(connection, table, key, now, most)
 
 

@@ -1,24 +1,24 @@
 """A target in the hands of a worker: claimed, renewed, closed, put back, buried."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
 from adapters.postgres.engine import OF_PROJECT, Connection
 from adapters.postgres.run_rows import RUN_COLUMNS, run_of
 from adapters.postgres.scores import put_back
-from adapters.postgres.working.counting import table_of
+from adapters.postgres.working.counting import scores_of, table_of
 from adapters.postgres.working.settling import (
-    BY_IDS,
     CAME_TO,
-    IS_PENDING,
     closed,
     locked_run,
-    pending,
+    pending_of,
     settle,
 )
 from application.evaluation.assignments import ATTEMPTS_MAX, LATELY, LEASE, Claim
 from domain.evaluation.outcome import FailCode, Outcome
 from domain.evaluation.run import Assignment, EvalRun, RunStatus, Target
+from domain.evaluation.score import ScoreOutcome
 from domain.ids import ProjectId, RunId
 
 READY: Final = "(state = 'queued' AND run_after <= $4 OR state = 'running' AND due_at <= $4)"
@@ -42,12 +42,6 @@ SPENT: Final = f"""
 SELECT metrics, last_code, attempts FROM eval_jobs
 WHERE {OF_PROJECT} AND run_id = $2 AND target = $3 AND {READY} AND attempts >= {ATTEMPTS_MAX}
 FOR UPDATE
-"""
-# Not where a run is being cancelled.
-GOING_ON: Final = f"""
-id = $2 AND {IS_PENDING} AND EXISTS (
-  SELECT FROM eval_runs WHERE {OF_PROJECT} AND id = $3 AND cancelled_at IS NULL
-)
 """
 # Only of who was given it last.
 HELD: Final = f"""
@@ -80,9 +74,8 @@ async def claim(
     known = run_of(running)
     metrics = tuple(row["metrics"] or known.metrics)
     ids = {known.score_id(target, metric): metric for metric in metrics}
-    sql = f"SELECT id FROM {table_of(known.target_type).name} WHERE {OF_PROJECT} AND {BY_IDS}"
-    found = await connection.fetch(sql, project, list(ids))
-    still_open = {ids[one["id"]] for one in found}
+    found = await scores_of(connection, known, list(ids))
+    still_open = {ids[one["id"]] for one in found if one["outcome"] == ScoreOutcome.PENDING}
     left = tuple(metric for metric in metrics if metric in still_open)
     return Claim(known, target, left, row["attempts"])
 
@@ -107,17 +100,15 @@ async def renew(connection: Connection, claim: Claim, now: datetime) -> None:
 
 
 async def record(
-    connection: Connection, claim: Claim, metric: str, outcome: Outcome, now: datetime
-) -> bool:
-    """As `Assignments.record`."""
+    connection: Connection, claim: Claim, outcomes: Mapping[str, Outcome], now: datetime
+) -> int:
+    """As `Assignments.record_all`."""
     await renew(connection, claim, now)
-    table, project = table_of(claim.run.target_type), claim.run.project_id
-    score = claim.run.score_id(claim.target, metric)
-    going_on = (GOING_ON, score, claim.run.id)
-    for known in await pending(connection, table, project, *going_on):
-        await put_back(connection, table, known.measured(outcome, now))
-        return True
-    return False
+    table, run = table_of(claim.run.target_type), claim.run
+    by_id = {run.score_id(claim.target, metric): one for metric, one in outcomes.items()}
+    known = await pending_of(connection, table, run.project_id, by_id)
+    await put_back(connection, table, [one.measured(by_id[one.id], now) for one in known])
+    return len(known)
 
 
 async def finish(

@@ -20,21 +20,19 @@ from domain.evaluation.run import (
 from domain.evaluation.score import ScoreOutcome
 from domain.ids import ProjectId, RunId, ScoreId
 
-# Of what waits all is pending: the metrics of the run where a row has none of its own.
+# Of what waits all is pending: the metrics of the run where a row has none of its own. There are
+# few different lists of codes.
 SUMS: Final = f"""
-SELECT run_id, count(scored) AS evaluated, coalesce(sum(scored), 0) AS scored,
-  coalesce(sum(failed), 0) AS failed, coalesce(sum(skipped), 0) AS skipped,
+SELECT run_id, codes, count(*) AS targets, count(scored) AS evaluated,
+  coalesce(sum(scored), 0) AS scored, coalesce(sum(failed), 0) AS failed,
+  coalesce(sum(skipped), 0) AS skipped,
   count(*) FILTER (WHERE state = 'waiting' AND metrics IS NULL) AS alike,
   coalesce(sum(cardinality(metrics)) FILTER (WHERE state = 'waiting'), 0) AS others
-FROM eval_jobs WHERE {OF_PROJECT} AND run_id = ANY($2::uuid[]) GROUP BY run_id
-"""
-CODES: Final = f"""
-SELECT run_id, code, count(*) AS failed FROM eval_jobs CROSS JOIN unnest(codes) AS code
-WHERE {OF_PROJECT} AND run_id = ANY($2::uuid[]) AND failed > 0 GROUP BY run_id, code
+FROM eval_jobs WHERE {OF_PROJECT} AND run_id = ANY($2::uuid[]) GROUP BY run_id, codes
 """
 IN_FLIGHT: Final = f"""
 SELECT run_id, target, metrics FROM eval_jobs
-WHERE {OF_PROJECT} AND run_id = ANY($2::uuid[]) AND state IN ('queued', 'running')
+WHERE {OF_PROJECT} AND run_id = ANY($2::uuid[]) AND due_at IS NOT NULL
 """
 
 
@@ -70,30 +68,27 @@ async def executed(connection: Connection, run: EvalRun, work: Assignment) -> Ta
 async def _counted(
     connection: Connection, project: ProjectId, runs: Sequence[EvalRun]
 ) -> Mapping[RunId, Tally]:
-    ids = [run.id for run in runs]
-    sums = {RunId(row["run_id"]): row for row in await connection.fetch(SUMS, project, ids)}
-    codes: dict[RunId, Counter[str]] = defaultdict(Counter)
-    if any(row["failed"] for row in sums.values()):
-        for row in await connection.fetch(CODES, project, ids):
-            codes[RunId(row["run_id"])][row["code"]] = row["failed"]
+    ids, tallies = [run.id for run in runs], {run.id: Tally() for run in runs}
+    by_id = {run.id: run for run in runs}
+    for row in await connection.fetch(SUMS, project, ids):
+        tallies[row["run_id"]] += _sum_of(by_id[row["run_id"]], row)
     going: dict[RunId, list[Record]] = defaultdict(list)
     for row in await connection.fetch(IN_FLIGHT, project, ids):
         going[RunId(row["run_id"])].append(row)
-    tallies = {}
-    for run in runs:
-        closed = _sum_of(run, sums[run.id], codes[run.id])
-        tallies[run.id] = closed + await _in_flight(connection, run, going[run.id])
+    for run, rows in going.items():
+        tallies[run] += await _in_flight(connection, by_id[run], rows)
     return tallies
 
 
-def _sum_of(run: EvalRun, row: Record, codes: Mapping[str, int]) -> Tally:
+def _sum_of(run: EvalRun, row: Record) -> Tally:
+    codes = Counter(row["codes"] or ())
     return Tally(
         evaluated=row["evaluated"],
         pending=row["alike"] * len(run.metrics) + row["others"],
         scored=row["scored"],
         failed=row["failed"],
         skipped=row["skipped"],
-        codes=dict(codes),
+        codes={code: count * row["targets"] for code, count in codes.items()},
     )
 
 
@@ -106,9 +101,19 @@ async def _in_flight(connection: Connection, run: EvalRun, rows: Sequence[Record
 async def _executions(
     connection: Connection, run: EvalRun, ids: Sequence[ScoreId]
 ) -> list[Execution]:
-    sql = f"""
-    SELECT name, outcome, code FROM {table_of(run.target_type).name}
-    WHERE {OF_PROJECT} AND id = ANY($2::uuid[])
-    """
-    rows = await connection.fetch(sql, run.project_id, ids)
+    rows = await scores_of(connection, run, ids)
     return [Execution("", row["name"], ScoreOutcome(row["outcome"]), row["code"]) for row in rows]
+
+
+async def scores_of(
+    connection: Connection, run: EvalRun, ids: Sequence[ScoreId]
+) -> Sequence[Record]:
+    """Id, name, outcome and code of those of some scores that are there."""
+    # Each by itself: for a list of ids the planner may go through another index of the project.
+    sql = f"""
+    SELECT found.* FROM unnest($2::uuid[]) AS wanted (id) CROSS JOIN LATERAL (
+      SELECT id, name, outcome, code FROM {table_of(run.target_type).name}
+      WHERE {OF_PROJECT} AND id = wanted.id LIMIT 1
+    ) AS found
+    """
+    return await connection.fetch(sql, run.project_id, ids)

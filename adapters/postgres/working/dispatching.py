@@ -21,7 +21,7 @@ TAKE_TURN: Final = "SELECT pg_advisory_xact_lock(71, hashtext($1::uuid::text))"
 GOING: Final = f"""
 SELECT {", ".join(RUN_COLUMNS)}, (
   SELECT count(*) FROM eval_jobs
-  WHERE {OF_PROJECT} AND run_id = eval_runs.id AND state IN ('queued', 'running')
+  WHERE {OF_PROJECT} AND run_id = eval_runs.id AND due_at IS NOT NULL
 ) AS going
 FROM eval_runs WHERE {OF_PROJECT} AND status = 'RUNNING' ORDER BY created_at, id LIMIT $2
 """
@@ -33,16 +33,16 @@ CROSS JOIN LATERAL (
 ) AS next
 ORDER BY next.place
 """
-# One that somebody holds is just being closed.
+# Each by itself, or all that waits would be looked at. One that somebody holds is being closed.
 QUEUE: Final = f"""
-UPDATE eval_jobs SET state = 'queued', run_after = $4, due_at = $5, updated_at = $4 FROM (
-  SELECT project_id, run_id, target FROM eval_jobs
-  WHERE {OF_PROJECT} AND state = 'waiting'
-    AND (run_id, target) IN (SELECT * FROM unnest($2::uuid[], $3::text[]))
-  FOR UPDATE SKIP LOCKED
+UPDATE eval_jobs SET state = 'queued', run_after = $4, due_at = $5, updated_at = $4
+FROM unnest($2::uuid[], $3::text[]) AS picked (run, target) CROSS JOIN LATERAL (
+  SELECT ctid AS place FROM eval_jobs
+  WHERE {OF_PROJECT} AND run_id = picked.run AND target = picked.target
+    AND state || '' = 'waiting'
+  LIMIT 1 FOR UPDATE SKIP LOCKED
 ) AS free
-WHERE eval_jobs.project_id = free.project_id AND eval_jobs.run_id = free.run_id
-  AND eval_jobs.target = free.target
+WHERE eval_jobs.ctid = free.place
 RETURNING eval_jobs.run_id, eval_jobs.target
 """
 

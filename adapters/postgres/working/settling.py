@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -17,7 +17,7 @@ from adapters.postgres.working.counting import counted, executed, ids_of, table_
 from domain.evaluation.outcome import FailCode, Failed
 from domain.evaluation.run import Assignment, EvalRun, Tally
 from domain.evaluation.score import Score, ScoreOutcome
-from domain.ids import ProjectId, RunId
+from domain.ids import ProjectId, RunId, ScoreId
 
 SHOWN: Final = ", ".join((*RUN_COLUMNS, *TALLY_COLUMNS, "cancelled_at"))
 # Who finishes a target, plans or cancels goes one after the other: the last of them settles it.
@@ -33,7 +33,6 @@ IS_OPEN: Final = (
 )
 # Said so that no index of all that is PENDING in a project is taken to be as good as the key.
 IS_PENDING: Final = f"outcome || '' = '{ScoreOutcome.PENDING}'"
-BY_IDS: Final = f"id = ANY($2::uuid[]) AND {IS_PENDING}"
 CAME_TO: Final = ("scored", "failed", "skipped", "codes")
 
 
@@ -63,8 +62,8 @@ async def closed(
     What is PENDING of it FAILS with `code`.
     """
     table, ids = table_of(run.target_type), ids_of(run, work)
-    for score in await pending(connection, table, run.project_id, BY_IDS, ids):
-        await put_back(connection, table, score.measured(Failed(code), now))
+    left = await pending_of(connection, table, run.project_id, ids)
+    await put_back(connection, table, [one.measured(Failed(code), now) for one in left])
     tally = await executed(connection, run, work)
     codes = [*Counter(tally.codes).elements()] or None
     return tally.scored, tally.failed, tally.skipped, codes
@@ -87,23 +86,31 @@ async def store_ended(connection: Connection, over: EvalRun, tally: Tally) -> No
 
 
 async def pending(
-    connection: Connection,
-    table: ScoreTable[Any],
-    project: ProjectId,
-    where: str,
-    *values: object,
-    passing: bool = False,
+    connection: Connection, table: ScoreTable[Any], project: ProjectId, where: str, *values: object
 ) -> list[Score]:
-    """PENDING scores, which `where` says, locked in the order of the key.
-
-    Waits for those that somebody holds; `passing` leaves them out.
-    """
-    lock = "FOR UPDATE SKIP LOCKED" if passing else "FOR UPDATE"
+    """Scores that `where` says, locked; those that somebody holds are left out."""
     rows = await connection.fetch(
         f"""
         SELECT {", ".join(table.types)} FROM {table.name}
-        WHERE {OF_PROJECT} AND {where} ORDER BY project_id, id {lock}
+        WHERE {OF_PROJECT} AND {where} ORDER BY project_id, id FOR UPDATE SKIP LOCKED
         """,
         project, *values,
+    )  # fmt: skip
+    return [table.score(row) for row in rows]
+
+
+async def pending_of(
+    connection: Connection, table: ScoreTable[Any], project: ProjectId, ids: Iterable[ScoreId]
+) -> list[Score]:
+    """Those of some scores that are PENDING, locked in the order of the key."""
+    rows = await connection.fetch(
+        f"""
+        SELECT {", ".join(f"found.{column}" for column in table.types)}
+        FROM unnest($2::uuid[]) AS wanted (id) CROSS JOIN LATERAL (
+          SELECT * FROM {table.name} WHERE {OF_PROJECT} AND id = wanted.id AND {IS_PENDING}
+          LIMIT 1 FOR UPDATE
+        ) AS found
+        """,
+        project, sorted(ids),
     )  # fmt: skip
     return [table.score(row) for row in rows]

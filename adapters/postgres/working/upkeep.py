@@ -45,8 +45,7 @@ ORDER BY told.due_at, told.project_id, told.run_id, told.target
 WITH_ROOM: Final = f"""
 SELECT project_id FROM eval_runs CROSS JOIN LATERAL (
   SELECT count(*) AS going FROM eval_jobs
-  WHERE project_id = eval_runs.project_id AND run_id = eval_runs.id
-    AND state IN ('queued', 'running')
+  WHERE project_id = eval_runs.project_id AND run_id = eval_runs.id AND due_at IS NOT NULL
 ) AS counted CROSS JOIN LATERAL (
   SELECT EXISTS (
     SELECT FROM eval_jobs

@@ -146,6 +146,11 @@ FORWARDS = (
     CREATE INDEX IF NOT EXISTS eval_jobs_open ON eval_jobs (project_id, run_id, state, place)
         WHERE state IN ('unplanned', 'waiting', 'queued', 'running')
     """,
+    # The few that are queued or running, of one run among many.
+    """
+    CREATE INDEX IF NOT EXISTS eval_jobs_in_flight ON eval_jobs (project_id, run_id)
+        WHERE due_at IS NOT NULL
+    """,
     # Asked across projects, by upkeep: when a lease runs out, or a message counts as lost.
     "CREATE INDEX IF NOT EXISTS eval_jobs_due ON eval_jobs (due_at) WHERE due_at IS NOT NULL",
     # The few that were given up: they are counted across projects.
