@@ -82,12 +82,19 @@ class MemoryAssignments:
         return Claim(known.run, target, metrics, taken.attempts)
 
     async def record(self, claim: Claim, metric: str, outcome: Outcome, now: datetime) -> bool:
+        return await self.record_all(claim, {metric: outcome}, now) > 0
+
+    async def record_all(self, claim: Claim, outcomes: Mapping[str, Outcome], now: datetime) -> int:
         self._renew(claim, now)
-        score = self._score(claim.run, claim.target, metric)
-        if score is None or score.outcome is not ScoreOutcome.PENDING:
-            return False
-        self.store.put_score(score.measured(outcome, now))
-        return True
+        written = [
+            score.measured(outcome, now)
+            for metric, outcome in outcomes.items()
+            if (score := self._score(claim.run, claim.target, metric)) is not None
+            and score.outcome is ScoreOutcome.PENDING
+        ]
+        for score in written:
+            self.store.put_score(score)
+        return len(written)
 
     async def record_signal(self, claim: Claim, score: TraceScore, now: datetime) -> None:
         self._renew(claim, now)
@@ -95,13 +102,19 @@ class MemoryAssignments:
         if await self.is_live(claim) and any(one.id == score.trace_id for one in traces):
             self._add(score)
 
+    async def renew(self, claim: Claim, now: datetime) -> None:
+        self._renew(claim, now)
+
     async def signals(
         self, project: ProjectId, trace: TraceId, wanted: Mapping[str, SignalKey]
     ) -> Sequence[TraceScore]:
         usable = [
             one
             for one in self.store.trace_scores_of(project)
-            if one.trace_id == trace and one.name in wanted and wanted[one.name] == _signal_key(one)
+            if one.trace_id == trace
+            and (project, one.id) in self.store.written_by
+            and one.name in wanted
+            and wanted[one.name] == _signal_key(one)
         ]
         newest = {one.name: one for one in reversed(newest_first(usable))}
         return list(newest.values())
@@ -272,7 +285,7 @@ def _key_of(stored: StoredRun) -> tuple[ProjectId, RunId]:
 
 
 def _signal_key(score: TraceScore) -> SignalKey | None:
-    """None of what isn't a signal that a run has measured."""
+    """None of what failed or was skipped, and of what a person has had a say in."""
     is_automated = score.source is ScoreSource.AUTOMATED
     if score.outcome is not ScoreOutcome.SCORED or score.number is None or not is_automated:
         return None

@@ -82,8 +82,11 @@ class PostgresAssignments:
             return None
 
     async def record(self, claim: Claim, metric: str, outcome: Outcome, now: datetime) -> bool:
+        return await self.record_all(claim, {metric: outcome}, now) > 0
+
+    async def record_all(self, claim: Claim, outcomes: Mapping[str, Outcome], now: datetime) -> int:
         async with transaction(self.pool) as connection:
-            return await claiming.record(connection, claim, metric, outcome, now)
+            return await claiming.record(connection, claim, outcomes, now)
 
     async def record_signal(self, claim: Claim, score: TraceScore, now: datetime) -> None:
         check_storable(score)
@@ -92,6 +95,10 @@ class PostgresAssignments:
             if await connection.fetchrow(HOLD_RUN, *run) is not None:
                 await claiming.renew(connection, claim, now)
                 await connection.execute(ADD_SIGNAL, *TRACE_SCORES.row(score))
+
+    async def renew(self, claim: Claim, now: datetime) -> None:
+        async with transaction(self.pool) as connection:
+            await claiming.renew(connection, claim, now)
 
     async def signals(
         self, project: ProjectId, trace: TraceId, wanted: Mapping[str, SignalKey]

@@ -106,7 +106,7 @@ class PostgresTraceScores:
             known = TRACE_SCORES.score(row)
             changed = known.patched(change, now, author)
             if changed != known:
-                await put_back(connection, TRACE_SCORES, changed)
+                await put_back(connection, TRACE_SCORES, [changed])
             return changed
 
     async def delete(self, project: ProjectId, score: ScoreId) -> bool:
@@ -178,11 +178,14 @@ async def _add[S: Score](pool: Pool, table: ScoreTable[S], sql: str, score: S, m
     return table.score(row)
 
 
-async def put_back[S: Score](connection: Connection, table: ScoreTable[S], score: S) -> None:
-    """Writes a score that is locked. Raises Invalid for what can't be stored."""
-    check_storable(score)
+async def put_back[S: Score](
+    connection: Connection, table: ScoreTable[S], scores: Sequence[S]
+) -> None:
+    """Writes scores that are locked. Raises Invalid for what can't be stored."""
+    for score in scores:
+        check_storable(score)
     try:
-        await connection.execute(PUT_BACK[table.name], *table.row(score))
+        await connection.executemany(PUT_BACK[table.name], [table.row(one) for one in scores])
     except UNSTORABLE as error:
         raise Invalid.field("metadata", UNSTORABLE_JSON) from error
 

@@ -98,12 +98,20 @@ class Assignments(Protocol):
         """
         ...
 
+    async def record_all(self, claim: Claim, outcomes: Mapping[str, Outcome], now: datetime) -> int:
+        """As `record`, of several metrics, all or none; how many of them were written."""
+        ...
+
     async def record_signal(self, claim: Claim, score: TraceScore, now: datetime) -> None:
         """Adds a signal of a session run, unless one of its id is there; renews the lease.
 
         Of a trace that is gone, or a run that is over, nothing is added. Raises Invalid for what
         can't be stored.
         """
+        ...
+
+    async def renew(self, claim: Claim, now: datetime) -> None:
+        """LEASE from now for who has the target still, and has nothing to write."""
         ...
 
     async def signals(

@@ -1,6 +1,6 @@
 """Evaluating one target of a run: what a worker does with what it is told to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -12,15 +12,16 @@ from application.evaluation.assignments import ATTEMPTS_MAX, Assignments, Claim
 from application.evaluation.guarded import GuardedMeasuring
 from application.evaluation.matter import Matter, MeasuringPolicy
 from application.evaluation.ports import OnFault
+from application.evaluation.recording import Recording
 from application.evaluation.signals import SessionSignals, SignalMeasuring
 from application.jobs import Jobs
 from application.ports import Clock
 from domain.errors import Unavailable
 from domain.evaluation.answer import JudgeUnavailable
 from domain.evaluation.catalogue import CATALOGUE
-from domain.evaluation.metric import JudgeKind
+from domain.evaluation.metric import JudgeKind, Way
 from domain.evaluation.models import provider_of
-from domain.evaluation.outcome import FailCode, Failed, Outcome, Scored, Skipped
+from domain.evaluation.outcome import FailCode, Failed, Outcome, Scored
 from domain.evaluation.question import session_fingerprint
 from domain.evaluation.run import EvalRun, Target, TargetType
 from domain.evaluation.sessions import SESSION_METRICS, WEIGHTS, TraceSignals, merged_weights
@@ -72,33 +73,42 @@ class EvaluateTarget:
             return None
         trace = TraceId(UUID(claim.target))
         matter = await self.measuring.matter(claim.run, trace, claim.metrics)
-        steps = [partial(self._metric, claim, name, matter) for name in claim.metrics]
+        if not isinstance(matter, Matter):
+            await self._record(claim, dict.fromkeys(claim.metrics, matter))
+            return None
+        recording = Recording(partial(self._record, claim))
+        steps = [partial(self._metric, claim, name, matter, recording) for name in claim.metrics]
         found = await at_most(self.policy.metrics_at_once, steps)
         missed = [late for late in found if late is not None]
         return max(missed, key=lambda late: late.retry_after_s, default=None)
 
     async def _metric(
-        self, claim: Claim, name: str, matter: Matter | Skipped | Failed
+        self, claim: Claim, name: str, matter: Matter, recording: Recording
     ) -> JudgeUnavailable | None:
         """Records what it comes to; where there was no answer and may be one later, tells that."""
-        if not await self.assignments.is_live(claim):
-            return None
-        if not isinstance(matter, Matter):
-            await self._record(claim, name, matter)
+        # Computing is over before anybody could cancel it.
+        metric = CATALOGUE.get(name)
+        is_computed = metric is not None and metric.way is Way.MEASURED
+        if not is_computed and not await self.assignments.is_live(claim):
             return None
         try:
             outcome = await self.measuring.outcome(name, matter)
         except JudgeUnavailable as late:
             return late
-        await self._record(claim, name, outcome)
+        await recording.put(name, outcome)
         return None
 
-    async def _record(self, claim: Claim, name: str, outcome: Outcome) -> None:
+    async def _record(self, claim: Claim, outcomes: Mapping[str, Outcome]) -> None:
         try:
-            await self.assignments.record(claim, name, outcome, self.clock())
+            await self.assignments.record_all(claim, outcomes, self.clock())
         except Unavailable:
             raise
         except Exception as fault:  # noqa: BLE001 - an outcome that can't be stored costs only itself
+            if len(outcomes) > 1:
+                for name, outcome in outcomes.items():
+                    await self._record(claim, {name: outcome})
+                return
+            [name] = outcomes
             self.on_fault(claim.run.score_id(claim.target, name), fault)
             await self.assignments.record(claim, name, Failed(FailCode.INTERNAL), self.clock())
 
@@ -114,9 +124,8 @@ class EvaluateTarget:
         await self.signals.store_failed(session)
         if session.late is not None and not session.is_judged:
             return session.late
-        for name in claim.metrics:
-            if await self.assignments.is_live(claim):
-                await self._record(claim, name, self._guarded(claim, name, signals))
+        outcomes = {name: self._guarded(claim, name, signals) for name in claim.metrics}
+        await self._record(claim, outcomes)
         return None
 
     def _guarded(self, claim: Claim, name: str, signals: Sequence[TraceSignals]) -> Outcome:

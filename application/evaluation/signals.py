@@ -123,8 +123,8 @@ class SignalMeasuring:
         }
         trace = matter.subject.trace.id
         scores = await self.assignments.signals(claim.run.project_id, trace, keys)
-        if scores:  # it is there already: all that this does is to renew the lease
-            await self.assignments.record_signal(claim, scores[0], self.clock())
+        if scores:  # nothing of these will be written, which would renew the lease
+            await self.assignments.renew(claim, self.clock())
         numbers = {score.name: score.number for score in scores}
         return {name: Scored(value, "") for name, value in numbers.items() if value is not None}
 

@@ -2,15 +2,17 @@
 
 import asyncio
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from adapters.judges.heuristic import HeuristicJudge
+from adapters.memory.assignments import MemoryAssignments
 from adapters.memory.judge import ScriptedEmbedder, ScriptedJudge
 from adapters.memory.targets import MemoryTargets
-from application.evaluation.assignments import ATTEMPTS_MAX
+from application.evaluation.assignments import ATTEMPTS_MAX, SignalKey
 from application.evaluation.signals import SILENCES_MAX
 from domain.evaluation.answer import JudgeRefused, JudgeUnavailable
 from domain.evaluation.outcome import FailCode, Scored
@@ -544,3 +546,30 @@ async def test_known_signals_renew_the_lease():
     await lab.work(lab.over(replace(lab.ports, targets=targets)))
     assert targets.overdue == [0] * 5
     assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawnSignals(MemoryAssignments):
+    """Signals that somebody removes as soon as they were found."""
+
+    lab: Laboratory = field(default_factory=Laboratory)
+
+    async def signals(
+        self, project: ProjectId, trace: TraceId, wanted: Mapping[str, SignalKey]
+    ) -> Sequence[TraceScore]:
+        found = await super(WithdrawnSignals, self).signals(project, trace, wanted)
+        for score in found:
+            assert await self.lab.ports.trace_scores.delete(project, score.id)
+        return found
+
+
+async def test_a_signal_that_is_removed_while_it_is_used_stays_removed():
+    lab = Laboratory()
+    traces = lab.session(2)
+    await lab.run(BOTH, "chat")
+    await lab.work()
+    known = {score.name for score in await lab.scores_of(traces[1])}
+    run = await lab.run(BOTH, "chat")
+    await lab.work(lab.over(replace(lab.ports, assignments=WithdrawnSignals(lab.store, lab=lab))))
+    assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
+    assert (known, await lab.scores_of(traces[1])) == (set(WEIGHTS), [])

@@ -382,9 +382,9 @@ class FailingAssignments(MemoryAssignments):
 
     broken: str = ""
 
-    async def record(self, *args: Any) -> bool:
-        await self._check("record")
-        return await super(FailingAssignments, self).record(*args)
+    async def record_all(self, *args: Any) -> int:
+        await self._check("record_all")
+        return await super(FailingAssignments, self).record_all(*args)
 
     async def is_live(self, *args: Any) -> bool:
         await self._check("is_live")
@@ -399,7 +399,7 @@ class FailingAssignments(MemoryAssignments):
             raise Unavailable("no database")
 
 
-@pytest.mark.parametrize("broken", ["record", "is_live", "close"])
+@pytest.mark.parametrize("broken", ["record_all", "is_live", "close"])
 async def test_without_a_database_the_work_is_left_for_later(broken):
     lab = Laboratory()
     trace = lab.put(*SPANS)

@@ -1,6 +1,7 @@
 """Contract of Assignments, run against every adapter."""
 
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -17,7 +18,7 @@ from application.jobs import RunDue, TargetDue
 from domain.evaluation.outcome import FailCode, Failed, Scored, SkipCode, Skipped
 from domain.evaluation.run import Assignment, RunStatus, Tally, TargetType
 from domain.evaluation.score import DataType, ScoreChange, ScoreOutcome, ScoreSource, TraceScore
-from domain.ids import ScoreId
+from domain.ids import RunId, ScoreId
 from tests.builders import NOON, trace
 from tests.contracts.data_plane import fill, project
 from tests.contracts.evaluating import (
@@ -251,6 +252,29 @@ async def test_whatever_an_outcome_says_is_kept(evaluating, outcome):
     before = (await evaluating.scores(run))[0]
     assert await evaluating.assignments.record(claim, METRICS[0], outcome, NOON)
     assert (await evaluating.scores(run))[0] == before.measured(outcome, NOON)
+
+
+async def test_several_are_written_together_but_for_what_is_there(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    claim = await evaluating.claim_next(run.project_id)
+    first, second = await evaluating.scores(run)
+    outcomes = {METRICS[0]: GOOD, METRICS[1]: BAD, "coherence": GOOD}
+    assert await evaluating.assignments.record_all(claim, {METRICS[1]: GOOD}, NOON) == 1
+    assert await evaluating.assignments.record_all(claim, outcomes, NOON) == 1
+    assert await evaluating.scores(run) == [first.measured(GOOD, NOON), second.measured(GOOD, NOON)]
+    assert await evaluating.assignments.record_all(claim, {}, NOON) == 0
+
+
+async def test_of_several_none_is_written_where_one_cannot_be(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    claim = await evaluating.claim_next(run.project_id)
+    before = await evaluating.scores(run)
+    odd = Scored(0.5, "", {"label": float("nan")})
+    with pytest.raises(ValueError, match="JSON"):
+        await evaluating.assignments.record_all(claim, {METRICS[0]: GOOD, METRICS[1]: odd}, NOON)
+    assert await evaluating.scores(run) == before
 
 
 async def test_what_a_person_wrote_stays(evaluating):
@@ -517,6 +541,7 @@ async def test_nothing_is_done_for_a_removed_project(evaluating):
     assert not await assignments.is_live(claim)
     assert not await assignments.record(claim, METRICS[0], GOOD, NOON)
     await assignments.record_signal(claim, signal_of(run, known, "confidence"), NOON)
+    await assignments.renew(claim, NOON)
     await assignments.postpone(claim, NOON, FailCode.QUOTA, NOON)
     assert await assignments.close(claim, NOON) == ()
     assert await assignments.claim(ours, run.id, due.target, again) is None
@@ -567,6 +592,19 @@ async def test_a_signal_renews_the_lease(evaluating):
     assert await evaluating.assignments.claim(*again, NOON + 1.5 * LEASE) is not None
 
 
+async def test_a_lease_is_renewed_where_nothing_is_written(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    claim, again = await evaluating.claim_next(run.project_id), (run.project_id, run.id)
+    await evaluating.assignments.renew(claim, NOON + LEASE / 2)
+    assert await evaluating.assignments.claim(*again, claim.target, NOON + LEASE) is None
+    assert "pending" in (await evaluating.outcomes(run)).values()
+    assert await evaluating.assignments.claim(*again, claim.target, NOON + 1.5 * LEASE) is not None
+    # Who has lost the target doesn't renew it for the other.
+    await evaluating.assignments.renew(claim, NOON + 2.5 * LEASE)
+    assert await evaluating.assignments.claim(*again, claim.target, NOON + 2.5 * LEASE) is not None
+
+
 async def test_the_newest_signal_of_each_name_with_the_same_key_is_used_again(evaluating):
     ours, known, other = project(), trace(session_id="s0"), trace(session_id="s0")
     await fill(evaluating.plane, ours, known, other)
@@ -599,6 +637,10 @@ async def test_the_newest_signal_of_each_name_with_the_same_key_is_used_again(ev
     assert await found(**both) == {"confidence": newer, "loop_detection": loop}
     for key in (SignalKey("abc", "other"), SignalKey("other", "def")):
         assert await found(confidence=key) == {}
+    # Nor what looks like one.
+    posted = replace(newer, id=ScoreId(uuid.uuid4()), run_id=None, created_at=later(days=1))
+    assert await evaluating.trace_scores.add(posted) == posted
+    assert await found(confidence=KEY) == {"confidence": newer}
     # Of a run that was removed too, but not once a person has had a say in it.
     await evaluating.runs.delete(ours, runs[1].id, NOON, with_scores=False)
     assert [one.value for one in (await found(confidence=KEY)).values()] == ["0.3"]
@@ -616,8 +658,9 @@ async def test_the_newest_signal_of_each_name_with_the_same_key_is_used_again(ev
         {"source": ScoreSource.PROGRAMMATIC},
         {"metadata": b'{"fingerprint":"abc"}'},
         {"metadata": b"{}"},
+        {"run_id": None},
     ],
-    ids=["boolean", "categorical", "annotation", "program", "no evidence", "no key"],
+    ids=["boolean", "categorical", "annotation", "program", "no evidence", "no key", "no run"],
 )
 async def test_what_a_person_or_a_program_says_is_no_signal(evaluating, said):
     ours, known = project(), trace()
@@ -630,6 +673,7 @@ async def test_what_a_person_or_a_program_says_is_no_signal(evaluating, said):
         "outcome": ScoreOutcome.SCORED,
         "value": "0.5",
         "source": ScoreSource.AUTOMATED,
+        "run_id": RunId(uuid.uuid4()),
         "metadata": b'{"fingerprint":"abc","evidence_hash":"def"}',
         "created_at": NOON,
         "updated_at": NOON,

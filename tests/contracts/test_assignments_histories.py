@@ -203,6 +203,11 @@ class Histories(RuleBasedStateMachine):
             self.both(lambda to: to.assignments.record_signal(claim, score, self.now))
 
     @rule(which=some)
+    def renew(self, which: int) -> None:
+        if claim := self._one(self.claims, which):
+            self.both(lambda to: to.assignments.renew(claim, self.now))
+
+    @rule(which=some)
     def close(self, which: int) -> None:
         if claim := self._one(self.claims, which):
             self.told += self.both(lambda to: to.assignments.close(claim, self.now))

@@ -32,6 +32,9 @@ TIGHTER = {
         )
         for rule in (": maxItems", ".[]: maxLength")
     ),
+    # A weight below zero weighs nothing that could be told.
+    "POST /evaluations/session-runs body.signal_weights.*: minimum",
+    "POST /evaluations/session-runs/batch body.signal_weights.*: minimum",
     # The one way that there is.
     "POST /cli/auth/codes body.code_challenge_method: enum",
     "POST /cli/auth/codes body.expires_days: minimum",

@@ -86,8 +86,7 @@ async def _begin(connection: Connection, run: EvalRun, now: datetime) -> Tally:
     table, ids = table_of(run.target_type), [score for one in work for score in ids_of(run, one)]
     begun = await pending_of(connection, table, run.project_id, ids)
     tally = await counted(connection, run)  # what is closed now was not evaluated
-    for score in begun:
-        await put_back(connection, table, score.cancelled(now))
+    await put_back(connection, table, [one.cancelled(now) for one in begun])
     tally = replace(tally, skipped=tally.skipped + len(begun))
     await connection.execute(CLOSE_ALL, *key, now)
     await connection.execute(BEGIN, *key, now, *tally_row(tally))
@@ -98,8 +97,7 @@ async def _skip_some(connection: Connection, run: EvalRun, now: datetime, most: 
     """Some PENDING scores of a run as `cancelled` leaves them; how many."""
     table, key = table_of(run.target_type), (run.project_id, run.id)
     remarked = await pending(connection, table, run.project_id, REMARKED, run.id)
-    for score in remarked:
-        await put_back(connection, table, score.cancelled(now))
+    await put_back(connection, table, [one.cancelled(now) for one in remarked])
     return len(remarked) + await _skip_alike(connection, table, key, now, most)
 
 

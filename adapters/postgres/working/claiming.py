@@ -1,5 +1,6 @@
 """A target in the hands of a worker: claimed, renewed, closed, put back, buried."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
@@ -99,16 +100,15 @@ async def renew(connection: Connection, claim: Claim, now: datetime) -> None:
 
 
 async def record(
-    connection: Connection, claim: Claim, metric: str, outcome: Outcome, now: datetime
-) -> bool:
-    """As `Assignments.record`."""
+    connection: Connection, claim: Claim, outcomes: Mapping[str, Outcome], now: datetime
+) -> int:
+    """As `Assignments.record_all`."""
     await renew(connection, claim, now)
-    table, project = table_of(claim.run.target_type), claim.run.project_id
-    score = claim.run.score_id(claim.target, metric)
-    for known in await pending_of(connection, table, project, [score]):
-        await put_back(connection, table, known.measured(outcome, now))
-        return True
-    return False
+    table, run = table_of(claim.run.target_type), claim.run
+    by_id = {run.score_id(claim.target, metric): one for metric, one in outcomes.items()}
+    known = await pending_of(connection, table, run.project_id, by_id)
+    await put_back(connection, table, [one.measured(by_id[one.id], now) for one in known])
+    return len(known)
 
 
 async def finish(

@@ -62,8 +62,8 @@ async def closed(
     What is PENDING of it FAILS with `code`.
     """
     table, ids = table_of(run.target_type), ids_of(run, work)
-    for score in await pending_of(connection, table, run.project_id, ids):
-        await put_back(connection, table, score.measured(Failed(code), now))
+    left = await pending_of(connection, table, run.project_id, ids)
+    await put_back(connection, table, [one.measured(Failed(code), now) for one in left])
     tally = await executed(connection, run, work)
     codes = [*Counter(tally.codes).elements()] or None
     return tally.scored, tally.failed, tally.skipped, codes
