@@ -111,7 +111,10 @@ class MemoryAssignments:
         usable = [
             one
             for one in self.store.trace_scores_of(project)
-            if one.trace_id == trace and one.name in wanted and wanted[one.name] == _signal_key(one)
+            if one.trace_id == trace
+            and (project, one.id) in self.store.written_by
+            and one.name in wanted
+            and wanted[one.name] == _signal_key(one)
         ]
         newest = {one.name: one for one in reversed(newest_first(usable))}
         return list(newest.values())
@@ -282,7 +285,7 @@ def _key_of(stored: StoredRun) -> tuple[ProjectId, RunId]:
 
 
 def _signal_key(score: TraceScore) -> SignalKey | None:
-    """None of what isn't a signal that a run has measured."""
+    """None of what failed or was skipped, and of what a person has had a say in."""
     is_automated = score.source is ScoreSource.AUTOMATED
     if score.outcome is not ScoreOutcome.SCORED or score.number is None or not is_automated:
         return None

@@ -36,7 +36,10 @@ class MemoryTraceScores:
     async def add(self, score: TraceScore) -> TraceScore:
         if not any(one.id == score.trace_id for one in self.store.traces_of(score.project_id)):
             raise NotFound("Trace not found")
-        return self.store.trace_scores.setdefault((score.project_id, score.id), score)
+        known = self.store.trace_scores.get((score.project_id, score.id))
+        if known is None:
+            self.store.put_score(score)
+        return known or score
 
     async def change(
         self,

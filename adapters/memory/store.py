@@ -74,6 +74,8 @@ class MemoryStore:
     removed: dict[ProjectId, datetime] = field(default_factory=dict)
     trace_scores: dict[tuple[ProjectId, ScoreId], TraceScore] = field(default_factory=dict)
     session_scores: dict[tuple[ProjectId, ScoreId], SessionScore] = field(default_factory=dict)
+    # Which run has written a score, also where the run is gone.
+    written_by: dict[tuple[ProjectId, ScoreId], RunId] = field(default_factory=dict)
     runs: dict[tuple[ProjectId, RunId], StoredRun] = field(default_factory=dict)
     assignments: dict[tuple[ProjectId, RunId, Target], Work] = field(default_factory=dict)
     monitors: dict[tuple[ProjectId, MonitorId], Monitor] = field(default_factory=dict)
@@ -121,6 +123,8 @@ class MemoryStore:
         return self.trace_scores.get(key) or self.session_scores.get(key)
 
     def put_score(self, score: Score) -> None:
+        if score.run_id is not None:
+            self.written_by[score.project_id, score.id] = score.run_id
         if isinstance(score, TraceScore):
             self.trace_scores[score.project_id, score.id] = score
         elif isinstance(score, SessionScore):

@@ -1,7 +1,9 @@
 """Scores as rows, and back.
 
 What a score's value and metadata tell is a column too where it is averaged, compared or looked
-for: `number`, `judge_kind`, `fingerprint`, `evidence_hash`, `code`.
+for: `number`, `judge_kind`, `fingerprint`, `evidence_hash`, `code`. The two by which a signal is
+found again are of runs' scores only, and stay where the run is removed: anybody may write a score
+that looks like one.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +22,7 @@ from domain.evaluation.score import (
     storable_text,
 )
 from domain.ids import ScoreId, TraceId
-from domain.tracing.payload import JsonText, scalars
+from domain.tracing.payload import scalars
 
 KIND_MAX: Final = 40  # characters; those of judges have fewer
 
@@ -61,7 +63,7 @@ class ScoreTable[S: Score]:
 
 
 def _trace_score_row(score: TraceScore) -> tuple[object, ...]:
-    evidence = _told(score.metadata, "evidence_hash")
+    evidence = _told_by_run(score, "evidence_hash")
     return (*_row(score), score.trace_id, score.environment, evidence)
 
 
@@ -73,13 +75,13 @@ def _row(score: Score) -> tuple[object, ...]:
     return (
         score.project_id, score.id, score.name, score.outcome, score.value, score.number,
         score.data_type, score.source, score.run_id, score.author_id, score.reason, score.metadata,
-        _kind(score.judge_kind), _told(score.metadata, "fingerprint"), _storable(score.code),
+        _kind(score.judge_kind), _told_by_run(score, "fingerprint"), _storable(score.code),
         score.created_at, score.updated_at,
     )  # fmt: skip
 
 
-def _told(metadata: JsonText, key: str) -> str | None:
-    return _storable(scalars(metadata).get(key))
+def _told_by_run(score: Score, key: str) -> str | None:
+    return None if score.run_id is None else _storable(scalars(score.metadata).get(key))
 
 
 def _kind(kind: str | None) -> str | None:

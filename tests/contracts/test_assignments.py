@@ -1,6 +1,7 @@
 """Contract of Assignments, run against every adapter."""
 
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -17,7 +18,7 @@ from application.jobs import RunDue, TargetDue
 from domain.evaluation.outcome import FailCode, Failed, Scored, SkipCode, Skipped
 from domain.evaluation.run import Assignment, RunStatus, Tally, TargetType
 from domain.evaluation.score import DataType, ScoreChange, ScoreOutcome, ScoreSource, TraceScore
-from domain.ids import ScoreId
+from domain.ids import RunId, ScoreId
 from tests.builders import NOON, trace
 from tests.contracts.data_plane import fill, project
 from tests.contracts.evaluating import (
@@ -636,6 +637,10 @@ async def test_the_newest_signal_of_each_name_with_the_same_key_is_used_again(ev
     assert await found(**both) == {"confidence": newer, "loop_detection": loop}
     for key in (SignalKey("abc", "other"), SignalKey("other", "def")):
         assert await found(confidence=key) == {}
+    # Nor what looks like one.
+    posted = replace(newer, id=ScoreId(uuid.uuid4()), run_id=None, created_at=later(days=1))
+    assert await evaluating.trace_scores.add(posted) == posted
+    assert await found(confidence=KEY) == {"confidence": newer}
     # Of a run that was removed too, but not once a person has had a say in it.
     await evaluating.runs.delete(ours, runs[1].id, NOON, with_scores=False)
     assert [one.value for one in (await found(confidence=KEY)).values()] == ["0.3"]
@@ -653,8 +658,9 @@ async def test_the_newest_signal_of_each_name_with_the_same_key_is_used_again(ev
         {"source": ScoreSource.PROGRAMMATIC},
         {"metadata": b'{"fingerprint":"abc"}'},
         {"metadata": b"{}"},
+        {"run_id": None},
     ],
-    ids=["boolean", "categorical", "annotation", "program", "no evidence", "no key"],
+    ids=["boolean", "categorical", "annotation", "program", "no evidence", "no key", "no run"],
 )
 async def test_what_a_person_or_a_program_says_is_no_signal(evaluating, said):
     ours, known = project(), trace()
@@ -667,6 +673,7 @@ async def test_what_a_person_or_a_program_says_is_no_signal(evaluating, said):
         "outcome": ScoreOutcome.SCORED,
         "value": "0.5",
         "source": ScoreSource.AUTOMATED,
+        "run_id": RunId(uuid.uuid4()),
         "metadata": b'{"fingerprint":"abc","evidence_hash":"def"}',
         "created_at": NOON,
         "updated_at": NOON,

@@ -162,6 +162,7 @@ class TestMaking:
                 {"filters": {"min_trace_count": 0, "has_error": "yes"}},
                 {"filters.min_trace_count", "filters.has_error"},
             ),
+            ({"signal_weights": {"confidence": -1}}, {"signal_weights.confidence"}),
         ],
     )
     async def test_of_sessions_others_are_mistakes(

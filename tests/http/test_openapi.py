@@ -73,7 +73,7 @@ TIGHTER = {
         for method in ("POST /evaluations/monitors", "PATCH /evaluations/monitors/{monitor_id}")
         for rule in (
             *("name: minLength", "name: maxLength", "model: minLength", "model: maxLength"),
-            "cadence: maxLength",
+            *("cadence: maxLength", "signal_weights.*: minimum"),
         )
     ),
     "POST /evaluations/monitors body.target_type: enum",
