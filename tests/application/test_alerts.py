@@ -84,6 +84,7 @@ async def test_a_run_that_turned_bad_is_told_and_so_is_one_that_mended():
     assert await desk.assess() == 0
     await ran(desk.monitoring, monitor, 2, BAD, created_at=at(3))
     await ran(desk.monitoring, monitor, 2, GOOD, created_at=at(4))
+    desk.now = at(5)
     assert await desk.assess() == 2
     mended, raised = await desk.changes(monitor)
     assert (raised.before, raised.after, raised.run_id, raised.at) == (OK, ALERTING, bad.id, at(2))
