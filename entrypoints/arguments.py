@@ -20,6 +20,7 @@ DEV: Final = {
     "PANDAPROBE_APP_ENV": "development",
     "PANDAPROBE_LOG_FORMAT": "console",
     "PANDAPROBE_AUTH_DEV_ISSUER": "on",
+    "PANDAPROBE_ALERT_ALLOW_PRIVATE_TARGETS": "on",
 }
 
 type Command = Callable[[argparse.Namespace, Settings], int]

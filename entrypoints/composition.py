@@ -20,6 +20,7 @@ from adapters.memory.jobs import OwnJobs
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.postgres.administration import PostgresAdministration
 from adapters.postgres.assignments import PostgresAssignments
+from adapters.postgres.changed import PostgresChanged
 from adapters.postgres.directory import PostgresDirectory
 from adapters.postgres.engine import Pool, PoolSettings, opened
 from adapters.postgres.identity import (
@@ -28,6 +29,8 @@ from adapters.postgres.identity import (
     PostgresProjects,
     PostgresUsers,
 )
+from adapters.postgres.leadership import PostgresLeadership
+from adapters.postgres.monitors import PostgresMonitors
 from adapters.postgres.parts import MigrationsPart, PostgresPart
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.reading.analytics import PostgresTraceAnalytics
@@ -57,10 +60,13 @@ from application.evaluation.use_cases import EvaluationPorts
 from application.jobs import Job, Jobs, Lane
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports, UseCases, utc_now
+from domain.errors import Failure
 from domain.evaluation.masking import Masking
 from domain.evaluation.models import PROVIDERS
+from domain.evaluation.monitor import Monitor
 from domain.ids import ScoreId
 from domain.limits import Limit
+from entrypoints.alerting import alert_ports
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.limits import RateLimits, RouteClass
@@ -156,6 +162,7 @@ async def ports(
         uses = await stack.enter_async_context(GatheredKeyUses.over(keys))
         jobs = DramatiqJobs(redis, monotonic_us, otherwise)
         evaluation = evaluation_ports(settings, pool, jobs)
+        stack.push_async_callback(evaluation.leadership.close)
         age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
         yield Ports(
             traces=traces,
@@ -195,12 +202,17 @@ def evaluation_ports(settings: Settings, pool: Pool, jobs: Jobs) -> EvaluationPo
         runs=PostgresRuns(pool),
         assignments=PostgresAssignments(pool),
         targets=PostgresTargets(pool),
+        monitors=PostgresMonitors(pool),
+        changed=PostgresChanged(pool),
+        leadership=PostgresLeadership(settings.database_url or ""),
+        alerting=alert_ports(settings, pool),
         jobs=jobs,
         judge=JudgeByProvider(judges | {"heuristic": HeuristicJudge()}),
         embedder=HashEmbedder(),
         models=judge_models(settings),
         providers=judge_providers(settings),
         on_fault=_tell_fault,
+        on_monitor_fault=_tell_monitor_fault,
         measuring=MeasuringPolicy(
             evidence_tokens=settings.eval_evidence_tokens,
             masking=Masking(settings.eval_mask),
@@ -211,6 +223,14 @@ def evaluation_ports(settings: Settings, pool: Pool, jobs: Jobs) -> EvaluationPo
 
 def _tell_fault(score: ScoreId, fault: Exception) -> None:
     _log.error("a score failed, by a fault of ours", exc_info=fault, extra={"score_id": str(score)})
+
+
+def _tell_monitor_fault(monitor: Monitor, fault: Exception) -> None:
+    named = {"project_id": str(monitor.project_id), "monitor_id": str(monitor.id)}
+    if isinstance(fault, Failure):
+        _log.warning("a monitor fires later: %s", fault.message, extra=named)
+    else:
+        _log.error("a monitor fires later, by a fault of ours", exc_info=fault, extra=named)
 
 
 def workers_ports(settings: Settings, otherwise: Jobs) -> AbstractAsyncContextManager[Ports]:

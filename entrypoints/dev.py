@@ -147,6 +147,9 @@ def _environ(settings: Settings) -> dict[str, str]:
         variable("log_format"): settings.log_format,
         variable("data_dir"): settings.data_dir,
         variable("auth_dev_issuer"): "on" if settings.auth_dev_issuer else "off",
+        variable("alert_allow_private_targets"): (
+            "on" if settings.alert_allow_private_targets else "off"
+        ),
         variable("database_url"): settings.database_url or "",
         variable("redis_url"): settings.redis_url or "",
     }

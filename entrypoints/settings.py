@@ -169,6 +169,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     eval_judge_concurrency: Annotated[
         int, Meta(description="a whole number from 1 to 1000", ge=1, le=1_000)
     ] = 8
+    monitor_tick_seconds: Annotated[
+        int, Meta(description="whole seconds from 1 to 30", ge=1, le=30)
+    ] = 30
+    alert_allow_private_targets: Annotated[bool, Meta(description="on or off")] = False
     ready_max_queue_age_seconds: Annotated[
         int, Meta(description="whole seconds from 1 to 86400", ge=1, le=86_400)
     ] = 300

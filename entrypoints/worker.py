@@ -30,6 +30,8 @@ LOG: Final = logging.getLogger("pandaprobe.worker")
 NEEDED: Final = ("postgres", "migrations")  # Redis may come later
 SWEEP_EVERY_S: Final = 10
 ANNOUNCE_EVERY_S: Final = 15.0
+ASSESS_EVERY_S: Final = 5.0
+DELIVER_EVERY_S: Final = 1.0
 DRAIN_S: Final = 20.0  # for what is under way at the end; leases see to the rest
 STOP_MAX_S: Final = DRAIN_S + 5  # of a process among several
 WATCH_S: Final = 0.2  # between two looks at the processes
@@ -100,7 +102,10 @@ async def _work(settings: Settings, open_ports: OpenPorts, announce_every_s: flo
         crew.start()
         tasks = [
             asyncio.create_task(own.work(hands, workbench)),
-            *(asyncio.create_task(again_and_again(one)) for one in upkeep(do, announce_every_s)),
+            *(
+                asyncio.create_task(again_and_again(one))
+                for one in upkeep(do, announce_every_s, settings.monitor_tick_seconds)
+            ),
         ]
         LOG.info("waiting for work")
         await stopping.wait()
@@ -150,7 +155,10 @@ def _named(job: Job) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What is done again and again. Several workers may do it at once; one is enough."""
+    """What is done again and again. Several workers may do it at once; one is enough.
+
+    Of monitors one worker sees to all, while it leads: the others look whether it still does.
+    """
 
     name: str
     every_s: float
@@ -158,12 +166,16 @@ class Round:
     told: str  # once something was done; with how much
 
 
-def upkeep(do: UseCases, announce_every_s: float) -> list[Round]:
-    announce = do.evaluation.announce_overdue
+def upkeep(do: UseCases, announce_every_s: float, tick_s: float) -> list[Round]:
+    announce, fire = do.evaluation.announce_overdue, do.evaluation.fire_due_monitors
+    alerts = do.evaluation.alerts
     return [
         Round("sweeping", SWEEP_EVERY_S, do.sweep_removed, "took away %d rows of what was removed"),
         Round("forgetting", SWEEP_EVERY_S, do.sweep_replies, "forgot %d replies to old writes"),
         Round("announcing", announce_every_s, announce, "told of %d jobs that were overdue"),
+        Round("firing", tick_s, fire, "used %d slots of monitors"),
+        Round("assessing", ASSESS_EVERY_S, alerts.assess_runs, "alerts looked at %d runs"),
+        Round("delivering", DELIVER_EVERY_S, alerts.deliver_messages, "sent %d messages"),
     ]
 
 

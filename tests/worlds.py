@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from adapters.embedders import HashEmbedder
 from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.administration import MemoryAdministration, MemoryRemovals
+from adapters.memory.alerts import MemoryAlerts, MemoryWebhooks
 from adapters.memory.assignments import MemoryAssignments
+from adapters.memory.courier import MemoryCourier
 from adapters.memory.directory import MemoryDirectory
 from adapters.memory.identity import (
     MemoryApiKeys,
@@ -20,6 +22,7 @@ from adapters.memory.identity import (
 )
 from adapters.memory.jobs import RecordedJobs
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
+from adapters.memory.monitors import MemoryChanged, MemoryLeadership, MemoryMonitors
 from adapters.memory.replies import MemoryReplies
 from adapters.memory.runs import MemoryRuns
 from adapters.memory.scores import (
@@ -30,8 +33,11 @@ from adapters.memory.scores import (
 from adapters.memory.store import MemoryStore
 from adapters.memory.targets import MemoryTargets
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
+from application.evaluation.alert_use_cases import AlertPorts
+from application.evaluation.alerting import EndedRun
 from application.evaluation.use_cases import EvaluationPorts
 from application.use_cases import Ports, UseCases
+from domain.evaluation.monitor import Monitor
 from domain.identity.audit import AuditEntry, Origin
 from domain.identity.caller import Person
 from domain.identity.organization import Membership, Role
@@ -71,15 +77,33 @@ def memory_evaluation(store: MemoryStore) -> EvaluationPorts:
         runs=MemoryRuns(store),
         assignments=MemoryAssignments(store),
         targets=MemoryTargets(store),
+        monitors=MemoryMonitors(store),
+        changed=MemoryChanged(store),
+        leadership=MemoryLeadership(),
+        alerting=AlertPorts(
+            alerts=MemoryAlerts(store),
+            webhooks=MemoryWebhooks(store),
+            courier=MemoryCourier(),
+            on_fault=unassessed,
+        ),
         jobs=RecordedJobs(),
         judge=HeuristicJudge(),
         embedder=HashEmbedder(),
         on_fault=unexpected,
+        on_monitor_fault=unfired,
     )
 
 
 def unexpected(score: ScoreId, fault: Exception) -> None:
     raise AssertionError(f"measuring {score} broke") from fault
+
+
+def unfired(monitor: Monitor, fault: Exception) -> None:
+    raise AssertionError(f"{monitor.name} didn't fire") from fault
+
+
+def unassessed(ended: EndedRun, fault: Exception) -> None:
+    raise AssertionError(f"{ended.run} was not looked at") from fault
 
 
 @dataclass(slots=True)

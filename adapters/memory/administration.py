@@ -47,7 +47,8 @@ class MemoryAdministration:
 
 
 def _copied(store: MemoryStore) -> MemoryStore:
-    return replace(store, **{name: dict(getattr(store, name)) for name in CHANGED})
+    copies: dict[str, Any] = {name: dict(getattr(store, name)) for name in CHANGED}
+    return replace(store, **copies)
 
 
 def _carry(before: dict[Any, Any], draft: dict[Any, Any], stored: dict[Any, Any]) -> None:

@@ -1,11 +1,15 @@
 """The memory 'database': dicts of frozen values, each by its primary key."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from uuid import UUID
 
 from adapters.memory.work import StoredRun, Work
+from application.evaluation.alerting import Alert, AlertChange, Delivery, Webhook
 from application.ports import Reply, Turn
+from domain.evaluation.monitor import Monitor
 from domain.evaluation.run import Target
 from domain.evaluation.score import Score, SessionScore, TraceScore
 from domain.identity.api_key import ApiKey
@@ -18,6 +22,7 @@ from domain.ids import (
     ApiKeyId,
     AuditEntryId,
     InvitationId,
+    MonitorId,
     OrganizationId,
     ProjectId,
     RunId,
@@ -38,11 +43,25 @@ class KnownAttempt:
     expires_at: datetime
 
 
+class Stamped[K, V](dict[K, V]):
+    """Knows by `clock` when each value was last put that is another than before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self.written_at: dict[K, datetime] = {}
+
+    def __setitem__(self, key: K, value: V) -> None:
+        if key not in self or self[key] != value:
+            self.written_at[key] = self.clock()
+        super().__setitem__(key, value)
+
+
 @dataclass(slots=True)
 class MemoryStore:
     """For one process and one event loop: no method of an adapter awaits halfway."""
 
-    traces: dict[tuple[ProjectId, TraceId], Trace] = field(default_factory=dict)
+    traces: Stamped[tuple[ProjectId, TraceId], Trace] = field(default_factory=Stamped)
     organizations: dict[OrganizationId, Organization] = field(default_factory=dict)
     projects: dict[ProjectId, Project] = field(default_factory=dict)
     memberships: dict[tuple[OrganizationId, UserId], Membership] = field(default_factory=dict)
@@ -59,6 +78,14 @@ class MemoryStore:
     written_by: dict[tuple[ProjectId, ScoreId], RunId] = field(default_factory=dict)
     runs: dict[tuple[ProjectId, RunId], StoredRun] = field(default_factory=dict)
     assignments: dict[tuple[ProjectId, RunId, Target], Work] = field(default_factory=dict)
+    monitors: dict[tuple[ProjectId, MonitorId], Monitor] = field(default_factory=dict)
+    assessed: dict[tuple[ProjectId, RunId], datetime] = field(default_factory=dict)
+    alerts: dict[tuple[ProjectId, UUID], Alert] = field(default_factory=dict)
+    alert_changes: dict[tuple[ProjectId, UUID], AlertChange] = field(default_factory=dict)
+    alert_slots: dict[tuple[ProjectId, UUID], datetime | None] = field(default_factory=dict)
+    webhooks: dict[tuple[ProjectId, UUID], Webhook] = field(default_factory=dict)
+    deliveries: dict[tuple[ProjectId, UUID], Delivery] = field(default_factory=dict)
+    deliveries_held: dict[tuple[ProjectId, UUID], datetime] = field(default_factory=dict)
     replies: dict[tuple[ProjectId, str, str], KnownAttempt] = field(default_factory=dict)
 
     def traces_of(self, project: ProjectId) -> list[Trace]:
@@ -118,3 +145,25 @@ class MemoryStore:
         keys = [key for key in self.assignments if key[:2] == (project, run)]
         ours = [self.assignments[key] for key in keys if project not in self.removed]
         return sorted(ours, key=lambda one: one.place)
+
+    def monitor_of(self, project: ProjectId, monitor: MonitorId) -> Monitor | None:
+        return None if project in self.removed else self.monitors.get((project, monitor))
+
+    def alerts_of(self, project: ProjectId, monitor: MonitorId) -> list[Alert]:
+        """In the order in which they were made."""
+        if project in self.removed:
+            return []
+        ours = [one for (of, _), one in self.alerts.items() if of == project]
+        found = [one for one in ours if one.monitor_id == monitor]
+        return sorted(found, key=lambda one: (one.created_at, one.id))
+
+    def drop_alert(self, project: ProjectId, alert: UUID) -> None:
+        """Removes an alert that is there, with its changes."""
+        del self.alerts[project, alert]
+        self.alert_slots.pop((project, alert), None)
+        for key, change in [*self.alert_changes.items()]:
+            if key[0] == project and change.alert_id == alert:
+                del self.alert_changes[key]
+
+    def webhook_of(self, project: ProjectId, webhook: UUID) -> Webhook | None:
+        return None if project in self.removed else self.webhooks.get((project, webhook))

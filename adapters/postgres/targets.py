@@ -8,11 +8,8 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.engine import OF_PROJECT, Connection, Pool
-from adapters.postgres.reading.conditions import clauses_of
-from adapters.postgres.reading.fragments import Parameters
-from adapters.postgres.reading.session_lists import GROUPS_MEMORY
+from adapters.postgres.reading.selected import sessions_selected, traces_selected
 from adapters.postgres.reading.snapshots import READ_TIMEOUT_S, reading, snapshot
-from adapters.postgres.reading.totals import counts
 from adapters.postgres.rows import SPAN_COLUMNS, TRACE_COLUMNS, span_of, trace_of
 from adapters.postgres.writing.edits import read_trace
 from domain.evaluation.catalogue import SPANS_MAX
@@ -22,9 +19,8 @@ from domain.evaluation.selection import SessionSelection, TraceSelection
 from domain.evaluation.sessions import SESSION_TRACES_MAX
 from domain.evaluation.subject import WINDOW, Subject, answer_of
 from domain.ids import ProjectId, TraceId
-from domain.tracing.query import TraceFilter, folded
 from domain.tracing.span import Span
-from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.trace import Trace
 
 ADVICE: Final = "narrow the filters with date_from and date_to, with user_id, or with rarer tags"
 READ_ADVICE: Final = "try again later"  # one trace or session can't be narrowed
@@ -70,39 +66,13 @@ class PostgresTargets:
         self, project: ProjectId, selection: TraceSelection, most: int
     ) -> Sequence[Target]:
         async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
-            p, where = await _admitted(connection, project, selection.matching)
-            # All of them before the first is taken: by the key one would walk past all the others.
-            sql = f"""
-            WITH found AS MATERIALIZED (SELECT trace_id FROM traces WHERE {where})
-            SELECT trace_id FROM found ORDER BY trace_id LIMIT {p.put(most + 1)}
-            """
-            rows = await connection.fetch(sql, *p.values)
-        return [str(row["trace_id"]) for row in rows]
+            return await traces_selected(connection, project, selection, most)
 
     async def sessions(
         self, project: ProjectId, selection: SessionSelection, most: int
     ) -> Sequence[Target]:
-        matching = selection.matching
-        traces = TraceFilter(
-            user_id=matching.user_id,
-            started_after=matching.started_after,
-            started_before=matching.started_before,
-            tags=matching.tags,
-        )
         async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
-            await connection.execute(f"SET LOCAL work_mem = '{GROUPS_MEMORY}'")
-            p, where = await _admitted(connection, project, traces)
-            having = [f"count(*) >= {p.put(selection.min_trace_count or 1)}"]
-            if matching.has_error is not None:
-                failed = f"bool_or(status = '{TraceStatus.ERROR}')"
-                having.append(f"{failed} = {p.put(matching.has_error)}")
-            sql = f"""
-            SELECT session_id FROM traces WHERE {where} AND session_id IS NOT NULL
-            GROUP BY session_id HAVING {" AND ".join(having)}
-            ORDER BY session_id LIMIT {p.put(most + 1)}
-            """
-            rows = await connection.fetch(sql, *p.values)
-        return [row["session_id"] for row in rows]
+            return await sessions_selected(connection, project, selection, most)
 
     async def subject(self, project: ProjectId, trace: TraceId) -> Subject | Skipped | Failed:
         async with snapshot(self.pool, READ_ADVICE, self.timeout_s) as connection:
@@ -138,16 +108,3 @@ class PostgresTargets:
             for row in await connection.fetch(OUTPUTS, project, silent):
                 spans[TraceId(row["trace_id"])].append(span_of(row))
         return [replace(one, spans=tuple(spans[one.id])) for one in (trace_of(row) for row in rows)]
-
-
-async def _admitted(
-    connection: Connection, project: ProjectId, matching: TraceFilter
-) -> tuple[Parameters, str]:
-    """What `matching` says of traces, and its values."""
-    clauses, part = clauses_of(project, matching), folded(matching.name or "")
-    p = Parameters([project])
-    conditions = p.all_of(one.sql for one in clauses)
-    if part:
-        counted = await counts(connection, project, [], part)
-        conditions += p.all_of(one.clause.sql for one in counted.clauses)
-    return p, " AND ".join([OF_PROJECT, *conditions])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from application.evaluation.alert_use_cases import AlertPorts, AlertUseCases
 from application.evaluation.assignments import Assignments
 from application.evaluation.catalogue import ListMetrics, ListProviders, ReadRunTemplate
 from application.evaluation.circuits import Circuits
@@ -15,9 +16,27 @@ from application.evaluation.figures import (
     ScoreSummaries,
     ScoreTrend,
 )
+from application.evaluation.firing import (
+    FireDueMonitors,
+    OnMonitorFault,
+    Runway,
+    TriggerMonitor,
+)
 from application.evaluation.guarded import GuardedMeasuring
 from application.evaluation.matter import USUAL, MeasuringPolicy
 from application.evaluation.measuring import Measuring
+from application.evaluation.monitoring import Changed, Leadership, Monitors
+from application.evaluation.monitors import (
+    ChangeMonitor,
+    CreateMonitor,
+    DeleteMonitor,
+    ListMonitorRuns,
+    ListMonitors,
+    MonitorRules,
+    PauseMonitor,
+    ReadMonitor,
+    ResumeMonitor,
+)
 from application.evaluation.ports import (
     Embedder,
     Judge,
@@ -55,7 +74,7 @@ from application.evaluation.scores import (
 from application.evaluation.signals import SignalMeasuring
 from application.evaluation.work import AnnounceOverdue, PlanRun
 from application.jobs import Jobs
-from application.ports import Clock, RandomBytes
+from application.ports import Clock, NewId, RandomBytes
 from domain.evaluation.models import JudgeModels, ProviderState
 
 
@@ -69,10 +88,15 @@ class EvaluationPorts:
     runs: Runs
     assignments: Assignments
     targets: Targets
+    monitors: Monitors
+    changed: Changed
+    leadership: Leadership
+    alerting: AlertPorts
     jobs: Jobs
     judge: Judge
     embedder: Embedder
     on_fault: OnFault
+    on_monitor_fault: OnMonitorFault
     measuring: MeasuringPolicy = USUAL
     models: JudgeModels = field(default_factory=JudgeModels)
     providers: Sequence[ProviderState] = ()
@@ -112,14 +136,28 @@ class EvaluationUseCases:
     list_runs: ListRuns
     trace_scores_of_run: TraceScoresOfRun
     session_scores_of_run: SessionScoresOfRun
+    create_monitor: CreateMonitor
+    list_monitors: ListMonitors
+    read_monitor: ReadMonitor
+    change_monitor: ChangeMonitor
+    pause_monitor: PauseMonitor
+    resume_monitor: ResumeMonitor
+    delete_monitor: DeleteMonitor
+    trigger_monitor: TriggerMonitor
+    list_monitor_runs: ListMonitorRuns
+    fire_due_monitors: FireDueMonitors
+    alerts: AlertUseCases
 
     @classmethod
     def over(
         cls,
         ports: EvaluationPorts,
         clock: Clock,
+        new_id: NewId,
         random: RandomBytes,
     ) -> Self:
+        monitors, rules = ports.monitors, MonitorRules(ports.models)
+        runway = _runway(ports, clock, new_id)
         of_traces, of_sessions = ports.trace_scores, ports.session_scores
         desk = Desk(ports.runs, ports.jobs, ports.models, clock)
         return cls(
@@ -153,7 +191,24 @@ class EvaluationUseCases:
             plan_run=PlanRun(ports.assignments, ports.jobs, clock),
             announce_overdue=AnnounceOverdue(ports.assignments, ports.jobs, clock),
             evaluate_target=evaluate_target(ports, clock, random),
+            create_monitor=CreateMonitor(monitors, rules, clock),
+            list_monitors=ListMonitors(monitors),
+            read_monitor=ReadMonitor(monitors),
+            change_monitor=ChangeMonitor(monitors, rules, clock),
+            pause_monitor=PauseMonitor(monitors, clock),
+            resume_monitor=ResumeMonitor(monitors, clock),
+            delete_monitor=DeleteMonitor(monitors),
+            trigger_monitor=TriggerMonitor(runway, ports.runs),
+            list_monitor_runs=ListMonitorRuns(monitors),
+            fire_due_monitors=FireDueMonitors(runway, ports.leadership, ports.on_monitor_fault),
+            alerts=AlertUseCases.over(ports.alerting, monitors, clock, random),
         )
+
+
+def _runway(ports: EvaluationPorts, clock: Clock, new_id: NewId) -> Runway:
+    return Runway(
+        ports.monitors, ports.changed, ports.targets, ports.jobs, ports.models, clock, new_id
+    )
 
 
 def evaluate_target(ports: EvaluationPorts, clock: Clock, random: RandomBytes) -> EvaluateTarget:

@@ -9,6 +9,7 @@ Between the threshold and `clear_at` neither counts: a figure that trembles arou
 tells once. Figures of fewer than `samples_min` executions are no data.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,6 +17,7 @@ from enum import StrEnum
 from typing import Final, Self
 
 from domain.errors import FieldError, Invalid
+from domain.evaluation.metric import THRESHOLD
 from domain.evaluation.score_analytics import mean
 
 RULES_MAX: Final = 20  # of one monitor
@@ -47,16 +49,37 @@ class AlertState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a run came to in one metric: its scores, and how many executions gave none."""
+    """What a run came to in one metric: numbers and their mean, and what gave no number.
 
-    scores: tuple[float, ...] = ()
+    `passed` of its numbers meet the metric's threshold.
+    """
+
+    scored: int = 0
+    mean: float = 0.0
+    passed: int = 0
     failed: int = 0
     skipped: int = 0
-    threshold: float = 0.5
+
+    @classmethod
+    def of(
+        cls,
+        numbers: Sequence[float],
+        *,
+        failed: int = 0,
+        skipped: int = 0,
+        threshold: float = THRESHOLD,
+    ) -> Self:
+        return cls(
+            scored=len(numbers),
+            mean=mean(numbers) if numbers else 0.0,
+            passed=sum(number >= threshold for number in numbers),
+            failed=failed,
+            skipped=skipped,
+        )
 
     @property
     def executions(self) -> int:
-        return len(self.scores) + self.failed + self.skipped
+        return self.scored + self.failed + self.skipped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,27 +125,29 @@ class AlertRule:
 
         `before` are the runs that a drop is a drop against: together they need as many scores.
         """
-        if self.figure is Figure.NO_DATA:
-            return 0.0 if len(run.scores) >= self.samples_min else 1.0
-        if self.figure in {Figure.FAILED_SHARE, Figure.SKIPPED_SHARE}:
-            return self._share(run)
-        earlier = [score for one in before for score in one.scores]
-        looked_at = min(len(run.scores), len(earlier)) if self._compares else len(run.scores)
-        if looked_at < self.samples_min:
+        match self.figure:
+            case Figure.NO_DATA:
+                return 0.0 if run.scored >= self.samples_min else 1.0
+            case Figure.FAILED_SHARE:
+                return self._share(run.failed, run.executions)
+            case Figure.SKIPPED_SHARE:
+                return self._share(run.skipped, run.executions)
+            case Figure.PASS_RATE:
+                return self._share(run.passed, run.scored)
+            case Figure.SCORE_MEAN:
+                return run.mean if run.scored >= self.samples_min else None
+            case Figure.DROP:
+                return self._drop(run, before)
+
+    def _share(self, some: int, every: int) -> float | None:
+        return some / every if every >= self.samples_min else None
+
+    def _drop(self, run: Measured, before: Sequence[Measured]) -> float | None:
+        earlier = sum(one.scored for one in before)
+        if min(run.scored, earlier) < self.samples_min:
             return None
-        if self._compares:
-            return max(mean(earlier) - mean(run.scores), 0.0)
-        if self.figure is Figure.PASS_RATE:
-            return sum(score >= run.threshold for score in run.scores) / len(run.scores)
-        return mean(run.scores)
-
-    @property
-    def _compares(self) -> bool:
-        return self.figure is Figure.DROP
-
-    def _share(self, run: Measured) -> float | None:
-        some = run.failed if self.figure is Figure.FAILED_SHARE else run.skipped
-        return some / run.executions if run.executions >= self.samples_min else None
+        usual = math.fsum(one.mean * one.scored for one in before) / earlier
+        return max(usual - run.mean, 0.0)
 
     def is_breached(self, value: float) -> bool:
         if self.figure is Figure.NO_DATA:

@@ -109,6 +109,12 @@ class Monitor:
             and self.next_run_at <= now
         )
 
+    def was_quiet(self, slot: datetime, now: datetime) -> bool:
+        """Whether it has used a slot and had nothing to run in it. It has moved on since."""
+        is_used = self.next_run_at is not None and slot < self.next_run_at and slot <= now
+        has_run = self.last_run_at is not None and self.last_run_at >= slot
+        return self.status is MonitorStatus.ACTIVE and is_used and not has_run
+
     def changed(self, change: MonitorChange, now: datetime) -> Self:
         """Itself where the change says nothing. A new cadence counts from now, paused or not."""
         said = change.said

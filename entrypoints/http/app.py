@@ -9,6 +9,7 @@ from litestar.types import ASGIApp
 
 from application.use_cases import UseCases
 from entrypoints.http.config import Edge, HttpConfig
+from entrypoints.http.controllers.alerts import AlertController
 from entrypoints.http.controllers.analytics import AnalyticsController
 from entrypoints.http.controllers.api_keys import ApiKeyController
 from entrypoints.http.controllers.audit_log import AuditLogController
@@ -18,6 +19,7 @@ from entrypoints.http.controllers.evaluation_catalogue import EvaluationCatalogu
 from entrypoints.http.controllers.invitations import InvitationController
 from entrypoints.http.controllers.me import MeController
 from entrypoints.http.controllers.members import MemberController
+from entrypoints.http.controllers.monitors import MonitorController
 from entrypoints.http.controllers.organizations import OrganizationController
 from entrypoints.http.controllers.projects import ProjectController
 from entrypoints.http.controllers.public import PublicController
@@ -31,6 +33,7 @@ from entrypoints.http.controllers.trace_lists import TraceListController
 from entrypoints.http.controllers.trace_runs import TraceRunController
 from entrypoints.http.controllers.trace_scores import TraceScoreController
 from entrypoints.http.controllers.traces import TraceController
+from entrypoints.http.controllers.webhooks import WebhookController
 from entrypoints.http.cors import Cors
 from entrypoints.http.limits import RateLimitHeaders, RateLimits
 from entrypoints.http.openapi import document
@@ -57,6 +60,9 @@ CONTROLLERS: Final = (
     TraceScoreController,
     SessionScoreController,
     ScoreFigureController,
+    MonitorController,
+    AlertController,
+    WebhookController,
     MeController,
     OrganizationController,
     MemberController,

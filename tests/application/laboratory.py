@@ -57,7 +57,10 @@ class Laboratory:
     def over(self, ports: EvaluationPorts | None = None) -> EvaluationUseCases:
         """A worker's use cases, in a process of its own."""
         return EvaluationUseCases.over(
-            ports or self.ports, lambda: self.now, lambda count: uuid.uuid4().bytes[:count]
+            ports or self.ports,
+            lambda: self.now,
+            uuid.uuid4,
+            lambda count: uuid.uuid4().bytes[:count],
         )
 
     def forward(self, **period: float) -> None:

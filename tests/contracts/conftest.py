@@ -9,6 +9,7 @@ from adapters.postgres.engine import Pool
 from application.tracing.ports import Traces
 from tests.contracts import data_plane
 from tests.contracts import evaluating as evaluation
+from tests.contracts import monitoring as watched
 from tests.contracts.data_plane import DataPlane
 from tests.contracts.evaluating import Evaluating
 from tests.contracts.identities import (
@@ -18,6 +19,7 @@ from tests.contracts.identities import (
     postgres_ports,
     remembered,
 )
+from tests.contracts.monitoring import Monitoring
 from tests.worlds import World, memory_ports
 
 
@@ -56,6 +58,15 @@ async def evaluating(adapter: Pool | None) -> AsyncIterator[Evaluating]:
         yield evaluation.over_memory()
         return
     async with evaluation.over_postgres(adapter) as postgres:
+        yield postgres
+
+
+@pytest.fixture
+async def monitoring(adapter: Pool | None) -> AsyncIterator[Monitoring]:
+    if adapter is None:
+        yield watched.over_memory()
+        return
+    async with watched.over_postgres(adapter) as postgres:
         yield postgres
 
 

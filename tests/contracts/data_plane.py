@@ -4,11 +4,12 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from adapters.memory.jobs import RecordedJobs
+from adapters.memory.monitors import MemoryLeadership
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from adapters.postgres.engine import Pool
@@ -64,11 +65,12 @@ def over_memory(store: MemoryStore | None = None) -> DataPlane:
 @asynccontextmanager
 async def over_postgres(pool: Pool) -> AsyncIterator[DataPlane]:
     async with PostgresTraces.over(pool, prices()) as traces:
+        evaluation = evaluation_ports(Settings(), pool, RecordedJobs())
         yield DataPlane(
             traces,
             PostgresSessions(pool, traces.edits),
             PostgresTraceAnalytics(pool),
-            evaluation_ports(Settings(), pool, RecordedJobs()),
+            replace(evaluation, leadership=MemoryLeadership()),  # nobody else schedules here
         )
 
 

@@ -10,16 +10,17 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from adapters.embedded.postgres import start_postgres
+from adapters.postgres.leadership import LEADER
 from application.jobs import RunDue, TargetDue
 from application.use_cases import Ports
 from domain.evaluation.run import (
@@ -31,11 +32,13 @@ from domain.evaluation.run import (
 )
 from domain.evaluation.score import ScoreOutcome, TraceScore
 from domain.ids import ProjectId, RunId
+from domain.page import Window
 from entrypoints import composition
 from entrypoints.settings import Settings, read_settings
 from entrypoints.synthetic import Recipe, synthetic_traces
 from tests.adapters.valkeys import Valkey
 from tests.builders import span, trace
+from tests.contracts.monitoring import a_monitor
 from tests.e2e.conftest import ROOT, own_environ
 from tests.e2e.hasty_worker import hasty_clock
 
@@ -111,6 +114,7 @@ def servers(enterable_folder: Path) -> Iterator[Workers]:
         "PANDAPROBE_DATABASE_URL": database_url,
         "PANDAPROBE_REDIS_URL": valkey.url,
         "PANDAPROBE_EVAL_WORKER_CONCURRENCY": str(AT_ONCE),
+        "PANDAPROBE_MONITOR_TICK_SECONDS": "1",
     }
     made = Workers(folder, environ, valkey)
     try:
@@ -314,6 +318,52 @@ async def test_a_worker_may_be_there_before_redis(workers: Workers) -> None:
             assert await watched.scored() == questions(workers).keys()
         finally:
             workers.valkey.start_again()
+
+
+# --- monitors ------------------------------------------------------------------------------------
+
+LEADERS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
+MAKE_DUE = """
+UPDATE monitors SET next_run_at = now() - interval '1 hour' WHERE project_id = $1 AND id = $2
+"""
+
+
+async def soon[T](look: Callable[[], Awaitable[T]], is_so: Callable[[T], bool]) -> T:
+    async with asyncio.timeout(WAIT_MAX_S):
+        while not is_so(found := await look()):
+            await asyncio.sleep(0.05)
+    return found
+
+
+async def test_where_the_leader_is_killed_another_worker_fires_a_monitor(workers: Workers) -> None:
+    leader = workers.start()
+    database = await asyncpg.connect(workers.settings.database_url)
+    async with workers.ports() as ports:
+        try:
+            monitors = ports.evaluation.monitors
+            await soon(lambda: database.fetchval(LEADERS, LEADER), lambda count: count == 1)
+            other = workers.start()
+            targets = await stored_traces(ports, project := a_project(), 3)
+            later = ports.clock() + timedelta(days=400)
+            said = {"only_if_changed": False, "metrics": MEASURED, "next_run_at": later}
+            made = await monitors.create(a_monitor(project, cadence="weekly", **said))
+            for leaders_left in (1, 0):
+                await database.execute(MAKE_DUE, project, made.id)
+                runs = await soon(
+                    lambda: monitors.runs(project, made.id, Window()),
+                    lambda page, due=2 - leaders_left: page.total == due,
+                )
+                if leaders_left:
+                    workers.kill(leader)
+            watched = Watched(ports, runs.items[0].run)
+            await watched.completed()
+            assert {str(one.trace_id) for one in await watched.scores()} == set(targets)
+            assert other.poll() is None
+            known = await monitors.get(project, made.id)
+            assert known.last_run_id == watched.run.id
+            assert known.next_run_at > ports.clock()
+        finally:
+            await database.close()
 
 
 # --- others --------------------------------------------------------------------------------------

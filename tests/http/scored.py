@@ -7,13 +7,16 @@ from typing import Any, Self
 
 import httpx
 
+from application.evaluation.alerts import message
 from application.evaluation.use_cases import EvaluationPorts
+from domain.evaluation.monitor import Monitor
 from domain.evaluation.run import Assignment, EvalRun, TargetType
 from domain.evaluation.score import ScoreOutcome, ScoreSource, SessionScore, TraceScore
-from domain.evaluation.selection import echo_of_batch
+from domain.evaluation.selection import TraceSelection, echo_of_batch
 from domain.identity.organization import Role
-from domain.ids import ProjectId, RunId, ScoreId, TraceId
+from domain.ids import MonitorId, ProjectId, RunId, ScoreId, TraceId
 from tests.builders import NOON
+from tests.contracts.alerting import a_delivery, a_rule, a_webhook, an_alert
 from tests.http.conftest import Site, a_trace
 from tests.http.people import Somebody, joined
 
@@ -111,6 +114,46 @@ async def put_score(
     await ports.trace_scores.add(TraceScore(**known, trace_id=of, environment=text))
     if session is not None:
         await ports.session_scores.add(SessionScore(**known, session_id=session))
+
+
+async def put_monitor(
+    ports: EvaluationPorts, project: ProjectId, monitor: str, *, text: str = "n"
+) -> None:
+    """A monitor over all traces, past the API."""
+    await ports.monitors.create(
+        Monitor(
+            id=MonitorId(uuid.UUID(monitor)),
+            project_id=project,
+            name=text,
+            target_type=TargetType.TRACE,
+            metrics=("coherence",),
+            selection=TraceSelection(),
+            model=text,
+            cadence="daily",
+            next_run_at=NOON + timedelta(days=1),
+            created_at=BEFORE,
+            updated_at=BEFORE,
+        )
+    )
+
+
+async def put_alert(
+    ports: EvaluationPorts,
+    project: ProjectId,
+    alert: str,
+    *,
+    monitor: str,
+    webhook: str | None = None,
+    text: str = "n",
+) -> None:
+    """An alert of a stored monitor, and a webhook that was told something, past the API."""
+    made = await ports.monitors.get(project, MonitorId(uuid.UUID(monitor)))
+    stored = an_alert(made, id=uuid.UUID(alert), rule=a_rule(metric="coherence"))
+    await ports.alerting.alerts.create(stored)
+    told = a_webhook(project, id=uuid.UUID(webhook or alert), url=f"https://hooks.example/{text}")
+    await ports.alerting.webhooks.create(told)
+    body = message("alert.changed", NOON, {"text": text})
+    await ports.alerting.webhooks.deliver(a_delivery(told, body=body))
 
 
 async def put_run(

@@ -12,7 +12,7 @@ from application.use_cases import utc_now
 from domain.errors import Unavailable
 from domain.identity.api_key import Scope
 from tests.http.conftest import TOKEN, Site, a_span, a_trace, mistakes
-from tests.http.scored import put_run, put_score
+from tests.http.scored import put_alert, put_monitor, put_run, put_score
 
 SOME_ID = str(uuid.UUID(int=1))
 
@@ -140,6 +140,8 @@ RUNS = {
     "trace": {"metrics": ["coherence"], "trace_ids": [ID]},
     "session": {"metrics": ["agent_reliability"], "session_ids": ["s"]},
 }
+MONITOR = {"name": "n", "target_type": "TRACE", "metrics": ["coherence"], "cadence": "daily"}
+ALERT = {"metric": "coherence", "figure": "score_mean", "threshold": 0.5}
 DAY = "started_after=2026-03-01&started_before=2026-03-02"
 ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
     ("POST", "/traces", a_trace(trace_id=ID), {WRITE}),
@@ -190,6 +192,34 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
             ("GET", f"/{ID}/scores", None, {READ}),
         )
     ),
+    *(
+        (method, f"/evaluations/monitors{path}", body, needed)
+        for method, path, body, needed in (
+            ("POST", "", MONITOR, {JUDGE}),
+            ("GET", "", None, {READ}),
+            ("GET", f"/{ID}", None, {READ}),
+            ("PATCH", f"/{ID}", {"name": "other"}, {JUDGE}),
+            ("DELETE", f"/{ID}", None, {JUDGE}),
+            ("POST", f"/{ID}/pause", None, {JUDGE}),
+            ("POST", f"/{ID}/resume", None, {JUDGE}),
+            ("POST", f"/{ID}/trigger", None, {JUDGE}),
+            ("GET", f"/{ID}/runs", None, {READ}),
+            ("POST", f"/{ID}/alerts", ALERT, {JUDGE}),
+            ("GET", f"/{ID}/alerts", None, {READ}),
+            ("DELETE", f"/{ID}/alerts/{ID}", None, {JUDGE}),
+            ("GET", f"/{ID}/alert-changes", None, {READ}),
+        )
+    ),
+    *(
+        (method, f"/evaluations/webhooks{path}", body, needed)
+        for method, path, body, needed in (
+            ("POST", "", {"url": "https://hooks.example.com"}, {JUDGE}),
+            ("GET", "", None, {READ}),
+            ("DELETE", f"/{ID}", None, {JUDGE}),
+            ("POST", f"/{ID}/test", None, {JUDGE}),
+            ("GET", f"/{ID}/deliveries", None, {READ}),
+        )
+    ),
     ("GET", "/evaluations/analytics/session-scores/history/s", None, {READ}),
     ("GET", "/evaluations/analytics/session-scores/comparison?metric_name=n", None, {READ}),
 ]
@@ -221,6 +251,8 @@ async def _furnish(site: Site) -> None:
     [project] = site.store.projects
     await put_score(site.ports.evaluation, project, ID, trace=ID)
     await put_run(site.ports.evaluation, project, ID, trace=ID)
+    await put_monitor(site.ports.evaluation, project, ID)
+    await put_alert(site.ports.evaluation, project, ID, monitor=ID)
 
 
 async def test_no_route_of_the_data_plane_is_left_out(site: Site) -> None:

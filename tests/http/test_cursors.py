@@ -27,6 +27,9 @@ from tests.http.promises import operations
 from tests.http.running import RUNS, SESSION_RUNS, Running
 
 OURS = uuid.UUID(int=1)
+HOOK = {"url": "https://hooks.example.com"}
+ALERT = {"metric": "coherence", "figure": "no_data"}
+MONITOR = {"name": "n", "target_type": "TRACE", "metrics": ["coherence"], "cadence": "daily"}
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=512)
 instants = st.datetimes(timezones=st.just(UTC))
@@ -287,13 +290,21 @@ async def test_a_cursor_opens_no_other_project_in_any_list() -> None:
             await ours.gives_session(session_id=session)
             for runs in (RUNS, SESSION_RUNS):
                 await ours.starts(runs)
+            monitor = (await ours("POST", "/evaluations/monitors", MONITOR)).json()["id"]
+        hook = (await ours("POST", "/evaluations/webhooks", HOOK)).json()["id"]
+        for _ in range(2):
+            await ours("POST", f"/evaluations/monitors/{monitor}/alerts", ALERT)
+            await ours("POST", f"/evaluations/monitors/{monitor}/trigger")
+        await ours.works()
+        await ours.do.alerts.assess_runs()
         document = (await site.http.get("/openapi.json")).json()
         for (method, path), told in operations(document).items():
             names = {one["name"] for one in told["parameters"]}
             if "cursor" not in names or "{org_id}" in path:  # of which the audit log has its own
                 continue
             more = "&metric_name=quality" if "metric_name" in names else ""
-            place = f"{path}?limit=1{more}"
+            named = path.replace("{monitor_id}", monitor).replace("{webhook_id}", hook)
+            place = f"{named}?limit=1{more}"
             cursor = (await ours.got(place))["next_cursor"]
             assert cursor is not None, path
             await ours.got(f"{place}&cursor={cursor}")

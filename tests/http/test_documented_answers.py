@@ -20,12 +20,14 @@ from domain.identity.login_code import challenge_of
 from domain.identity.organization import Role
 from domain.ids import InvitationId, OrganizationId, ProjectId
 from entrypoints.http.controllers import trace_examples as examples
+from entrypoints.http.controllers.alert_examples import ALERT_ID, WEBHOOK_ID
+from entrypoints.http.controllers.monitor_examples import MONITOR_ID
 from entrypoints.http.controllers.run_shapes import RUN_ID
 from entrypoints.http.controllers.score_examples import SCORE_ID
 from tests.http.conftest import TOKEN, Site, a_trace
 from tests.http.people import Somebody, furnished, joined
 from tests.http.promises import operations
-from tests.http.scored import put_run, put_score
+from tests.http.scored import put_alert, put_monitor, put_run, put_score
 
 EXAMPLES = {"quick": 5, "full": 15}  # a mode and operation: the whole takes some seconds
 # Not whether data of the right form is taken: no form tells which cursors there are, or which ids.
@@ -42,11 +44,17 @@ STORED = {
     "session_id": "conv-42",
     "score_id": SCORE_ID,
     "run_id": RUN_ID,
+    "monitor_id": MONITOR_ID,
+    "alert_id": ALERT_ID,
+    "webhook_id": WEBHOOK_ID,
 }
 # What of a body has to be so that it can be taken, beside its form.
 TAKEN = {"trace_id": examples.TRACE_ID, "session_id": "conv-42"}
 TAKEN |= {"value": "1", "data_type": "NUMERIC", "filters": {}}
-METRICS = {"trace": ["coherence"], "session": ["agent_reliability"]}
+TAKEN |= {"cadence": "daily", "target_type": "TRACE", "signal_weights": None}
+TAKEN |= {"metric": "coherence", "figure": "score_mean", "threshold": 0.5, "clear_at": None}
+TAKEN |= {"url": "https://hooks.example.com"}
+METRICS = {"session": ["agent_reliability"]}  # of sessions; those of traces elsewhere
 MANAGED = ("/me", "/organizations")
 SITE = Site()
 SERVED = schemathesis.openapi.from_asgi("/openapi.json", SITE.app)
@@ -108,7 +116,7 @@ class Traced:
             case.body |= {name: one for name, one in TAKEN.items() if name in case.body}
             if "metrics" in case.body:
                 kind = case.operation.path.split("/")[2].partition("-")[0]
-                case.body["metrics"] = METRICS[kind]
+                case.body["metrics"] = METRICS.get(kind, ["coherence"])
         case.headers.pop("X-Organization-ID", None)  # as it would be one of nobody
         for name in case.path_parameters.keys() & STORED.keys():
             case.path_parameters[name] = STORED[name]
@@ -125,6 +133,8 @@ class Traced:
         ports, trace = SITE.ports.evaluation, examples.TRACE_ID
         await put_score(ports, project, SCORE_ID, trace=trace)
         await put_run(ports, project, RUN_ID, trace=trace)
+        await put_monitor(ports, project, MONITOR_ID)
+        await put_alert(ports, project, ALERT_ID, monitor=MONITOR_ID, webhook=WEBHOOK_ID)
 
 
 class Managed:

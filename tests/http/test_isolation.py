@@ -87,6 +87,35 @@ CASES: dict[str, Case] = {
             ("POST", "/{run_id}/cancel", ""),
         )
     },
+    "POST /evaluations/monitors": Case(
+        body={
+            "name": "{text}",
+            "target_type": "TRACE",
+            "metrics": ["coherence"],
+            "cadence": "daily",
+            "filters": {"session_id": "{session_id}", "name": "{text}"},
+        }
+    ),
+    "GET /evaluations/monitors": Case(f"{PAGE}&status=ACTIVE"),
+    "GET /evaluations/monitors/{monitor_id}": Case(),
+    "PATCH /evaluations/monitors/{monitor_id}": Case(body={"filters": {"name": "{text}"}}),
+    "DELETE /evaluations/monitors/{monitor_id}": Case(),
+    "GET /evaluations/monitors/{monitor_id}/runs": Case(PAGE),
+    **{
+        f"POST /evaluations/monitors/{{monitor_id}}/{verb}": Case()
+        for verb in ("pause", "resume", "trigger")
+    },
+    "POST /evaluations/monitors/{monitor_id}/alerts": Case(
+        body={"metric": "coherence", "figure": "score_mean", "threshold": 0.5}
+    ),
+    "GET /evaluations/monitors/{monitor_id}/alerts": Case(),
+    "DELETE /evaluations/monitors/{monitor_id}/alerts/{alert_id}": Case(),
+    "GET /evaluations/monitors/{monitor_id}/alert-changes": Case(PAGE),
+    "POST /evaluations/webhooks": Case(body={"url": "https://hooks.example.com/{text}"}),
+    "GET /evaluations/webhooks": Case(),
+    "DELETE /evaluations/webhooks/{webhook_id}": Case(),
+    "POST /evaluations/webhooks/{webhook_id}/test": Case(),
+    "GET /evaluations/webhooks/{webhook_id}/deliveries": Case(PAGE),
     "POST /evaluations/trace-scores": Case(body={"trace_id": "{trace_id}", **SCORE}),
     "GET /evaluations/trace-scores": Case(
         f"{PAGE}&trace_id={{trace_id}}&eval_run_id={{eval_run_id}}&name={{text}}"
@@ -159,6 +188,7 @@ ON_DATA = [label for label in CASES if label.split()[1].startswith(DATA)]
 # Words for which the other tenant's can be named while the rest is one's own.
 IDS = {"org_id", "project_id", "key_id", "invitation_id", "user_id", "code"} | {
     *("trace_id", "span_id", "session_id", "score_id", "run_id", "eval_run_id"),
+    *("monitor_id", "alert_id", "webhook_id"),
 }
 # The contract tells invitations of others (403) from unknown ones (404): who was sent the link
 # of one learns that it is for another address.
@@ -167,7 +197,10 @@ TOLD_APART = [label for label in CASES if label.startswith("POST /me/invitations
 READS = (
     *("/traces", "/traces/{trace_id}", "/sessions", "/sessions/{session_id}", "/traces/users"),
     *("/evaluations/trace-scores", "/evaluations/session-scores"),
-    *("/evaluations/trace-runs", "/evaluations/session-runs"),
+    *("/evaluations/trace-runs", "/evaluations/session-runs", "/evaluations/monitors"),
+    *("/evaluations/monitors/{monitor_id}/alerts", "/evaluations/webhooks"),
+    *("/evaluations/monitors/{monitor_id}/alert-changes",),
+    "/evaluations/webhooks/{webhook_id}/deliveries",
 )
 OURS_PROJECT = {"x-project-id": "{ours.project_id}"}
 THEIR_PROJECT = {"x-project-id": "{project_id}"}

@@ -16,7 +16,7 @@ from domain.identity.organization import Role
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 from tests.http.conftest import Site, a_span, a_trace
 from tests.http.people import furnished, joined
-from tests.http.scored import put_run, put_score
+from tests.http.scored import put_alert, put_monitor, put_run, put_score
 
 type Words = Mapping[str, str]
 """What a request may name, by the word that stands for it in a template."""
@@ -25,6 +25,7 @@ CANARY, NOBODY = "canary7f3c", "nobody7f3c"  # as long as each other
 VERIFIER = "v" * 43
 RANDOM = (
     re.compile(r"pp_[0-9a-f]{7,64}"),
+    re.compile(r"whsec_[\w+/]{43}="),
     re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
     re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00"),
     re.compile(r'(?<="code":")[\w-]{43}'),
@@ -95,7 +96,7 @@ class TwoTenants:
             store.projects[project], name=f"{name} shop", description=name
         )
         store.keys[key] = replace(store.keys[key], name=name)
-        ids = ("trace_id", "span_id", "score_id", "run_id")
+        ids = ("trace_id", "span_id", "score_id", "run_id", "monitor_id", "alert_id", "webhook_id")
         words |= {word: str(uuid.uuid4()) for word in ids}
         words["eval_run_id"] = words["run_id"]
         words["user_id"] = words["member"]
@@ -130,6 +131,12 @@ class TwoTenants:
         )
         run, trace = words["run_id"], words["trace_id"]
         await put_run(ports.evaluation, project, run, trace=trace, text=name)
+        monitor = words["monitor_id"]
+        await put_monitor(ports.evaluation, project, monitor, text=name)
+        alert, webhook = words["alert_id"], words["webhook_id"]
+        await put_alert(
+            ports.evaluation, project, alert, monitor=monitor, webhook=webhook, text=name
+        )
         return words
 
     def _key(self, words: Words) -> dict[str, str]:
@@ -145,7 +152,11 @@ class TwoTenants:
         paths = (
             *(f"/traces/{self.theirs['trace_id']}", "/traces", "/sessions", "/traces/users"),
             *("/evaluations/trace-scores", "/evaluations/session-scores"),
-            *("/evaluations/trace-runs", "/evaluations/session-runs"),
+            *("/evaluations/trace-runs", "/evaluations/session-runs", "/evaluations/monitors"),
+            f"/evaluations/monitors/{self.theirs['monitor_id']}/alerts",
+            f"/evaluations/monitors/{self.theirs['monitor_id']}/alert-changes",
+            f"/evaluations/webhooks/{self.theirs['webhook_id']}/deliveries",
+            "/evaluations/webhooks",
         )
         return [(await self.asked("GET", path, self.their_key)).json() for path in paths]
 

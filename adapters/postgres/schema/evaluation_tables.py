@@ -7,6 +7,7 @@ from piccolo.columns import (
     UUID,
     Array,
     BigInt,
+    Boolean,
     Bytea,
     DoublePrecision,
     Integer,
@@ -84,6 +85,7 @@ class EvalRunRow(Table, tablename="eval_runs"):
     codes = JSON(null=True, default=None)
     cancelled_at = Timestamptz(null=True, default=None)
     announced_at = Timestamptz(null=True, default=None)
+    assessed_at = Timestamptz(null=True, default=None)
 
 
 class EvalJobRow(Table, tablename="eval_jobs"):
@@ -102,6 +104,82 @@ class EvalJobRow(Table, tablename="eval_jobs"):
     skipped = Integer(null=True, default=None)
     codes = Array(base_column=Text(), null=True, default=None)
     updated_at = Timestamptz()
+
+
+class MonitorRow(Table, tablename="monitors"):
+    project_id = UUID(primary_key=True)
+    id = UUID()
+    name = Text()
+    target_type = Text()
+    metrics = Array(base_column=Text())
+    selection = JSON()
+    signal_weights = JSON()
+    sampling_rate = DoublePrecision()
+    model = Text(null=True, default=None)
+    cadence = Text()
+    only_if_changed = Boolean()
+    status = Text()
+    last_run_at = Timestamptz(null=True, default=None)
+    last_run_id = UUID(null=True, default=None)
+    next_run_at = Timestamptz(null=True, default=None)
+    looked_at = Timestamptz(null=True, default=None)
+    looked_at_trace = UUID(null=True, default=None)
+    created_at = Timestamptz()
+    updated_at = Timestamptz()
+
+
+class AlertRow(Table, tablename="alerts"):
+    project_id = UUID(primary_key=True)
+    id = UUID()
+    monitor_id = UUID()
+    metric = Text()
+    figure = Text()
+    threshold = DoublePrecision()
+    clear_at = DoublePrecision()
+    samples_min = Integer()
+    breaches = Integer()
+    recoveries = Integer()
+    state = Text()
+    since = Timestamptz()
+    in_a_row = Integer()
+    value = DoublePrecision(null=True, default=None)
+    awaits = Timestamptz(null=True, default=None)
+    created_at = Timestamptz()
+
+
+class AlertChangeRow(Table, tablename="alert_changes"):
+    project_id = UUID(primary_key=True)
+    id = UUID()
+    monitor_id = UUID()
+    alert_id = UUID()
+    run_id = UUID(null=True, default=None)
+    before = Text()
+    after = Text()
+    value = DoublePrecision(null=True, default=None)
+    at = Timestamptz()
+
+
+class WebhookRow(Table, tablename="webhooks"):
+    project_id = UUID(primary_key=True)
+    id = UUID()
+    url = Text()
+    secret = Bytea()
+    created_at = Timestamptz()
+
+
+class AlertDeliveryRow(Table, tablename="alert_deliveries"):
+    project_id = UUID(primary_key=True)
+    id = UUID()
+    webhook_id = UUID()
+    change_id = UUID(null=True, default=None)
+    body = Bytea()
+    attempts = Integer()
+    status = Integer(null=True, default=None)
+    error = Text(null=True, default=None)
+    next_attempt_at = Timestamptz(null=True, default=None)
+    delivered_at = Timestamptz(null=True, default=None)
+    held_until = Timestamptz(null=True, default=None)
+    created_at = Timestamptz()
 
 
 class JudgeVerdictRow(Table, tablename="judge_verdicts"):
@@ -151,6 +229,11 @@ EVALUATION: Final = (
     SessionScoreRow,
     EvalRunRow,
     EvalJobRow,
+    MonitorRow,
+    AlertRow,
+    AlertChangeRow,
+    WebhookRow,
+    AlertDeliveryRow,
     JudgeVerdictRow,
     JudgeCallRow,
     ReplyRow,

@@ -11,7 +11,7 @@ from domain.evaluation.alert import AlertRule, AlertState, Figure, Measured, Wat
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 OK, ALERTING, NO_DATA = AlertState.OK, AlertState.ALERTING, AlertState.NO_DATA
-GOOD, BAD = Measured((0.9,) * 10), Measured((0.2,) * 10)
+GOOD, BAD = Measured.of((0.9,) * 10), Measured.of((0.2,) * 10)
 
 
 def rule(figure: Figure = Figure.SCORE_MEAN, threshold: float = 0.5, **more: object) -> AlertRule:
@@ -31,18 +31,18 @@ def states(watched: AlertRule, values: list[float | None]) -> list[AlertState]:
     ("watched", "run", "value"),
     [
         (rule(), BAD, 0.2),
-        (rule(), Measured((0.2,) * 4), None),
-        (rule(samples_min=4), Measured((0.2,) * 4), 0.2),
-        (rule(Figure.PASS_RATE), Measured((0.5, 0.49, 1.0, 0.0)), None),
-        (rule(Figure.PASS_RATE, samples_min=4), Measured((0.5, 0.49, 1.0, 0.0)), 0.5),
-        (rule(Figure.PASS_RATE, samples_min=1), Measured((0.1,), threshold=0.0), 1.0),
-        (rule(Figure.FAILED_SHARE), Measured((0.9,) * 6, failed=2, skipped=2), 0.2),
-        (rule(Figure.SKIPPED_SHARE), Measured((0.9,) * 5, failed=2, skipped=3), 0.3),
+        (rule(), Measured.of((0.2,) * 4), None),
+        (rule(samples_min=4), Measured.of((0.2,) * 4), 0.2),
+        (rule(Figure.PASS_RATE), Measured.of((0.5, 0.49, 1.0, 0.0)), None),
+        (rule(Figure.PASS_RATE, samples_min=4), Measured.of((0.5, 0.49, 1.0, 0.0)), 0.5),
+        (rule(Figure.PASS_RATE, samples_min=1), Measured.of((0.1,), threshold=0.0), 1.0),
+        (rule(Figure.FAILED_SHARE), Measured.of((0.9,) * 6, failed=2, skipped=2), 0.2),
+        (rule(Figure.SKIPPED_SHARE), Measured.of((0.9,) * 5, failed=2, skipped=3), 0.3),
         (rule(Figure.FAILED_SHARE), Measured(failed=3, skipped=1), None),
-        (rule(Figure.NO_DATA), Measured((0.9,) * 4, failed=90), 1.0),
+        (rule(Figure.NO_DATA), Measured.of((0.9,) * 4, failed=90), 1.0),
         (rule(Figure.NO_DATA), GOOD, 0.0),
         (rule(Figure.DROP), BAD, 0.7),
-        (rule(Figure.DROP), Measured((1.0,) * 10), 0.0),
+        (rule(Figure.DROP), Measured.of((1.0,) * 10), 0.0),
     ],
 )
 def test_figures(watched, run, value):
@@ -52,8 +52,8 @@ def test_figures(watched, run, value):
 
 def test_a_drop_needs_something_to_drop_from():
     assert rule(Figure.DROP).value(BAD, []) is None
-    assert rule(Figure.DROP).value(BAD, [Measured((0.9,) * 4)]) is None
-    two = [Measured((0.9,) * 3), Measured((0.7,) * 3)]
+    assert rule(Figure.DROP).value(BAD, [Measured.of((0.9,) * 4)]) is None
+    two = [Measured.of((0.9,) * 3), Measured.of((0.7,) * 3)]
     assert rule(Figure.DROP).value(BAD, two) == pytest.approx(0.6)
 
 

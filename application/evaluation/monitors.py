@@ -1,0 +1,182 @@
+"""Monitors: making them, changing them, looking at them and at what they ran."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from application.evaluation.monitoring import Monitors
+from application.evaluation.runs import CATEGORIES, Order
+from application.ports import Clock
+from domain.errors import Invalid, NotFound
+from domain.evaluation.cadence import as_stored, cadence_of
+from domain.evaluation.catalogue import metrics_named
+from domain.evaluation.models import JudgeModels
+from domain.evaluation.monitor import (
+    UNSAID,
+    Monitor,
+    MonitorChange,
+    MonitorStatus,
+    Selection,
+)
+from domain.evaluation.run import RunProgress, TargetType
+from domain.ids import MonitorId, ProjectId
+from domain.page import Page, Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorOrder:
+    """What is asked of a monitor: of each of its runs, and when they are."""
+
+    name: str
+    of: TargetType
+    run: Order
+    selection: Selection
+    cadence: str
+    only_if_changed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorRules:
+    """What monitors may ask for."""
+
+    models: JudgeModels
+
+    def checked(self, of: TargetType, metrics: Sequence[str]) -> tuple[str, ...]:
+        """Each once. Raises Invalid, naming `metrics.<i>`."""
+        return tuple(one.name for one in metrics_named(metrics, CATEGORIES[of]))
+
+    def check_weights(self, of: TargetType, *, has_some: bool) -> None:
+        """Raises Invalid where there are some and nothing to weigh."""
+        if has_some and of is TargetType.TRACE:
+            raise Invalid.field("signal_weights", "are of monitors over sessions only")
+
+
+@dataclass(frozen=True, slots=True)
+class CreateMonitor:
+    monitors: Monitors
+    rules: MonitorRules
+    clock: Clock
+
+    async def __call__(self, project: ProjectId, new: MonitorId, asked: MonitorOrder) -> Monitor:
+        """The monitor, or the one that has the id `new` already; its first slot counts from now.
+
+        Raises Invalid for an unknown metric, a model that isn't allowed, a cadence that is none,
+        and weights of traces.
+        """
+        metrics = self.rules.checked(asked.of, asked.run.metrics)
+        self.rules.models.chosen(asked.run.model)
+        self.rules.check_weights(asked.of, has_some=bool(asked.run.signal_weights))
+        now = self.clock()
+        return await self.monitors.create(
+            Monitor(
+                id=new,
+                project_id=project,
+                name=asked.name,
+                target_type=asked.of,
+                metrics=metrics,
+                selection=asked.selection,
+                signal_weights=asked.run.signal_weights,
+                sampling_rate=asked.run.sampling_rate,
+                model=asked.run.model,
+                cadence=as_stored(asked.cadence),
+                only_if_changed=asked.only_if_changed,
+                next_run_at=cadence_of(asked.cadence).next_after(now),
+                created_at=now,
+                updated_at=now,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ListMonitors:
+    monitors: Monitors
+
+    async def __call__(
+        self, project: ProjectId, status: MonitorStatus | None, window: Window
+    ) -> Page[Monitor]:
+        """Newest first."""
+        return await self.monitors.page(project, status, window)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMonitor:
+    monitors: Monitors
+
+    async def __call__(self, project: ProjectId, monitor: MonitorId) -> Monitor:
+        """Raises NotFound."""
+        return await self.monitors.get(project, monitor)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeMonitor:
+    monitors: Monitors
+    rules: MonitorRules
+    clock: Clock
+
+    async def __call__(
+        self, project: ProjectId, monitor: MonitorId, change: MonitorChange
+    ) -> Monitor:
+        """The monitor after `change`, whose cadence is as it was sent and its metrics as well.
+
+        Raises NotFound, and Invalid as CreateMonitor does.
+        """
+        now = self.clock()
+
+        def edit(known: Monitor) -> Monitor:
+            return known.changed(self._checked(known.target_type, change), now)
+
+        return await self.monitors.edit(project, monitor, edit)
+
+    def _checked(self, of: TargetType, change: MonitorChange) -> MonitorChange:
+        said = change.said
+        if change.metrics is not UNSAID:
+            said["metrics"] = self.rules.checked(of, change.metrics)
+        if change.model is not UNSAID and change.model is not None:
+            self.rules.models.chosen(change.model)
+        if change.cadence is not UNSAID:
+            said["cadence"] = as_stored(change.cadence)
+        weights = change.signal_weights
+        self.rules.check_weights(of, has_some=weights is not UNSAID and bool(weights))
+        return MonitorChange(**said)  # type: ignore[arg-type]  # as MonitorChange has them
+
+
+@dataclass(frozen=True, slots=True)
+class PauseMonitor:
+    monitors: Monitors
+    clock: Clock
+
+    async def __call__(self, project: ProjectId, monitor: MonitorId) -> Monitor:
+        """Raises NotFound."""
+        now = self.clock()
+        return await self.monitors.edit(project, monitor, lambda known: known.paused(now))
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeMonitor:
+    monitors: Monitors
+    clock: Clock
+
+    async def __call__(self, project: ProjectId, monitor: MonitorId) -> Monitor:
+        """Raises NotFound."""
+        now = self.clock()
+        return await self.monitors.edit(project, monitor, lambda known: known.resumed(now))
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteMonitor:
+    monitors: Monitors
+
+    async def __call__(self, project: ProjectId, monitor: MonitorId) -> None:
+        """Its runs stay, of no monitor. Raises NotFound."""
+        if not await self.monitors.delete(project, monitor):
+            raise NotFound("Monitor not found")
+
+
+@dataclass(frozen=True, slots=True)
+class ListMonitorRuns:
+    monitors: Monitors
+
+    async def __call__(
+        self, project: ProjectId, monitor: MonitorId, window: Window
+    ) -> Page[RunProgress]:
+        """Newest first. Raises NotFound."""
+        return await self.monitors.runs(project, monitor, window)

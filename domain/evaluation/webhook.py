@@ -1,0 +1,128 @@
+"""Webhooks: where messages may be sent to, when they are sent again, and what signs them."""
+
+import hmac
+from base64 import b64encode
+from datetime import timedelta
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from domain.errors import Invalid
+
+URL_MAX: Final = 2_048
+SECRET_BYTES: Final = 32
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what Standard Webhooks marks a secret with
+DELIVERY_ATTEMPTS_MAX: Final = 10
+DELIVERY_WAIT_MIN: Final = timedelta(seconds=5)  # after the first attempt
+DELIVERY_WAIT_GROWTH: Final = 4  # ten attempts take about a day
+DELIVERY_WAIT_MAX: Final = timedelta(hours=6)
+
+PORTS: Final = {"http": 80, "https": 443}
+# Only here are addresses that the Internet routes; the rest of IPv6 is local or reserved.
+_GLOBAL_UNICAST: Final = ip_network("2000::/3")
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+# Of these the standard library says that they are global, and nobody on the Internet has them:
+# relays of 6to4, and what Azure gives machines to be asked at.
+_INSIDE: Final = (ip_network("192.88.99.0/24"), ip_network("168.63.129.16/32"))
+_INSIDE_V6: Final = (IPv6Network("2001::/32"), IPv6Network("3fff::/20"), IPv6Network("5f00::/16"))
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the Internet, and leads to none that isn't.
+
+    False for what is no address. An IPv4 address inside an IPv6 one is judged as itself.
+    """
+    try:
+        meant = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(meant, IPv6Address):
+        inner = _inner(meant)
+        if inner is None:
+            return _is_global(meant) and meant in _GLOBAL_UNICAST and not _is_in_v6(meant)
+        meant = inner
+    return _is_global(meant) and not any(meant in network for network in _INSIDE)
+
+
+def _inner(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address that packets to this one end at."""
+    if address.scope_id is None and address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
+
+
+def _is_global(address: IPv4Address | IPv6Address) -> bool:
+    return address.is_global and not (
+        address.is_multicast
+        or address.is_reserved
+        or address.is_loopback
+        or address.is_link_local
+        or address.is_unspecified
+    )
+
+
+def _is_in_v6(address: IPv6Address) -> bool:
+    return address.scope_id is not None or any(address in network for network in _INSIDE_V6)
+
+
+def checked_url(url: str, *, allow_private: bool) -> str:
+    """The URL of a webhook as it is given. Raises Invalid.
+
+    https, or http as well where private targets are allowed; no user, password or fragment. What
+    its name resolves to is checked whenever something is sent.
+    """
+    try:
+        parts = urlsplit(url)
+        host, is_wrong = parts.hostname, parts.port == 0
+    except ValueError:
+        host, is_wrong = None, True
+    if is_wrong or not host or len(url) > URL_MAX or not _is_plain(url):
+        raise _refused(f"must be a URL of at most {URL_MAX} ASCII characters")
+    if parts.scheme != "https" and not (allow_private and parts.scheme == "http"):
+        raise _refused("must be a URL that begins with https://")
+    if "@" in parts.netloc or "#" in url:
+        raise _refused("must have no user, password or fragment")
+    if not allow_private and _is_inside(parts):
+        raise _refused("must not lead into a private network")
+    return url
+
+
+def _is_plain(url: str) -> bool:
+    return url.isascii() and url.isprintable() and " " not in url and "\\" not in url
+
+
+def _is_inside(parts: SplitResult) -> bool:
+    host = parts.hostname or ""
+    try:
+        ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return not is_public(host)
+
+
+def _refused(message: str) -> Invalid:
+    return Invalid.field("url", message)
+
+
+def secret_text(secret: bytes) -> str:
+    """A secret as its receiver is given it."""
+    return SECRET_PREFIX + b64encode(secret).decode()
+
+
+def signature(secret: bytes, message: str, timestamp: int, body: bytes) -> str:
+    """What Standard Webhooks has in `webhook-signature`: of an id, whole seconds, and a body."""
+    signed = b"%s.%d.%s" % (message.encode(), timestamp, body)
+    return f"v1,{b64encode(hmac.digest(secret, signed, 'sha256')).decode()}"
+
+
+def wait_after(attempts: int, chance: float) -> timedelta | None:
+    """How long to wait after so many attempts, of which none succeeded; None: no more of them.
+
+    `chance` in [0, 1) takes up to a quarter off, so that not all come back at once.
+    """
+    if attempts >= DELIVERY_ATTEMPTS_MAX:
+        return None
+    full: timedelta = min(
+        DELIVERY_WAIT_MIN * DELIVERY_WAIT_GROWTH ** (attempts - 1), DELIVERY_WAIT_MAX
+    )
+    return full * (1 - chance / 4)

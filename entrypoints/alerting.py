@@ -1,0 +1,35 @@
+"""What alerts are kept in, and how they are told: the ports, as the settings have them."""
+
+import logging
+from typing import Final
+
+from adapters.courier import HttpCourier, SystemResolver
+from adapters.postgres.alerts import PostgresAlerts
+from adapters.postgres.engine import Pool
+from adapters.postgres.webhooks import PostgresWebhooks
+from application.evaluation.alert_use_cases import AlertPorts
+from application.evaluation.alerting import EndedRun
+from entrypoints.settings import Settings
+
+_log: Final = logging.getLogger(__name__)
+
+
+def alert_ports(settings: Settings, pool: Pool) -> AlertPorts:
+    return AlertPorts(
+        alerts=PostgresAlerts(pool),
+        webhooks=PostgresWebhooks(pool),
+        courier=courier(settings),
+        on_fault=_tell_fault,
+        allow_private=settings.alert_allow_private_targets,
+    )
+
+
+def courier(settings: Settings) -> HttpCourier:
+    if settings.alert_allow_private_targets:
+        return HttpCourier(SystemResolver(), admits=lambda _: True, allow_private=True)
+    return HttpCourier(SystemResolver())
+
+
+def _tell_fault(ended: EndedRun, fault: Exception) -> None:
+    named = {"project_id": str(ended.project), "run_id": str(ended.run)}
+    _log.error("alerts look at a run later, by a fault of ours", exc_info=fault, extra=named)
