@@ -185,7 +185,8 @@ async def put_back[S: Score](
     for score in scores:
         check_storable(score)
     try:
-        await connection.executemany(PUT_BACK[table.name], [table.row(one) for one in scores])
+        for score in scores:  # `executemany` hangs where it is cancelled
+            await connection.execute(PUT_BACK[table.name], *table.row(score))
     except UNSTORABLE as error:
         raise Invalid.field("metadata", UNSTORABLE_JSON) from error
 

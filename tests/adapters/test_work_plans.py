@@ -257,4 +257,4 @@ async def test_a_step_of_work_costs_the_same_however_much_there_is(seeded, runs,
         plan = json.loads(text)[0]["Plan"]
         blocks = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
         picked = 4 * IN_FLIGHT_MAX if "unnest" in one.query else 0  # keys that are looked up
-        assert blocks <= BLOCKS_MAX + 20 * picked, (blocks, text)
+        assert blocks <= BLOCKS_MAX + 20 * picked, (blocks, one.query, text.decode())

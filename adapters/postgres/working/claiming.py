@@ -21,7 +21,9 @@ from domain.evaluation.run import Assignment, EvalRun, RunStatus, Target
 from domain.evaluation.score import ScoreOutcome
 from domain.ids import ProjectId, RunId
 
-READY: Final = "(state = 'queued' AND run_after <= $4 OR state = 'running' AND due_at <= $4)"
+# Said so that no index of what is open in a run is taken to be as good as the key of a target.
+STATE: Final = "(state || '')"
+READY: Final = f"({STATE} = 'queued' AND run_after <= $4 OR {STATE} = 'running' AND due_at <= $4)"
 # Who cancels or settles it waits, and so does this.
 RUNNING: Final = f"""
 SELECT {", ".join(RUN_COLUMNS)} FROM eval_runs
@@ -45,7 +47,7 @@ FOR UPDATE
 """
 # Only of who was given it last.
 HELD: Final = f"""
-WHERE {OF_PROJECT} AND run_id = $2 AND target = $3 AND state = 'running' AND attempts = $4
+WHERE {OF_PROJECT} AND run_id = $2 AND target = $3 AND {STATE} = 'running' AND attempts = $4
 """
 # Metrics of one target are recorded at the same time: of those that come lately none waits here.
 RENEW: Final = f"UPDATE eval_jobs SET due_at = $5, updated_at = $6 {HELD} AND due_at <= $7"
