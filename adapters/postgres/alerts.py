@@ -251,5 +251,5 @@ async def _tell(
     connection: Connection, notice: Notice, webhooks: Sequence[Webhook], now: datetime
 ) -> None:
     await connection.execute(INSERT_CHANGE, *change_row(notice.change))
-    rows = [delivery_row(one) for one in deliveries_of(notice, webhooks, now)]
-    await connection.executemany(INSERT_DELIVERY, rows)
+    for one in deliveries_of(notice, webhooks, now):  # WEBHOOKS_MAX at most
+        await connection.execute(INSERT_DELIVERY, *delivery_row(one))
