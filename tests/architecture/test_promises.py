@@ -1,0 +1,141 @@
+"""What evaluation promises, and which tests hold it: a promise without a test is a wish."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+TESTS: Final = Path(__file__).parents[1]
+
+PROMISES: Final = {
+    "known numbers come out, for session metrics, loops, tool calls, vectors, samples and ids": (
+        "domain/evaluation/test_sessions.py::test_golden_vectors",
+        "domain/evaluation/test_closeness.py::test_the_golden_loops",
+        "domain/evaluation/test_text.py::test_the_golden_cosines",
+        "domain/evaluation/test_selection.py::test_the_place_of_a_target_is_the_golden_one",
+    ),
+    "signals that all failed or were skipped are no score, nor is a judge that stays away": (
+        (
+            "domain/evaluation/test_sessions.py"
+            "::test_signals_that_all_failed_or_were_skipped_are_never_a_score"
+        ),
+        (
+            "application/test_evaluate_sessions.py"
+            "::test_a_judge_that_stays_away_leaves_no_number_for_the_session"
+        ),
+    ),
+    "where there is nothing to measure, the code says what is missing": (
+        "domain/evaluation/test_measured.py::test_nothing_to_measure_is_skipped_with_its_code",
+        "domain/evaluation/test_rules.py::test_nothing_to_judge_is_skipped_with_its_code",
+        "domain/evaluation/test_closeness.py::test_nothing_to_compare_is_skipped",
+    ),
+    "raising a risk never raises a session's score": (
+        "domain/evaluation/test_sessions.py::test_raising_any_risk_never_raises_a_session_score",
+    ),
+    "a perfect trace more stays within the known steps": (
+        (
+            "domain/evaluation/test_sessions.py"
+            "::test_adding_a_perfect_trace_raises_reliability_by_its_known_step_at_most"
+        ),
+    ),
+    "a person's score is no signal": (
+        "application/test_evaluate_sessions.py::test_a_persons_score_is_no_signal",
+        "contracts/test_assignments.py::test_what_a_person_or_a_program_says_is_no_signal",
+    ),
+    "a score of another project, fingerprint or evidence is not used again": (
+        "application/test_evaluate_sessions.py::test_signals_of_another_project_are_not_seen",
+        (
+            "application/test_evaluate_sessions.py"
+            "::test_signals_of_another_fingerprint_are_measured_anew"
+        ),
+        (
+            "contracts/test_assignments.py"
+            "::test_the_newest_signal_of_each_name_with_the_same_key_is_used_again"
+        ),
+    ),
+    "a threshold of 0 is one": (
+        "domain/evaluation/test_catalogue.py::test_a_threshold_is_met_by_itself_and_0_is_one",
+    ),
+    "what a tool says gives the judge no orders": (
+        "domain/evaluation/test_evidence.py::test_two_fences_differ_in_two_lines",
+        "contracts/test_judge.py::test_what_a_tool_says_gives_no_orders",
+    ),
+    "no secret is printed": (
+        "domain/evaluation/test_masking.py::test_no_secret_stays_in_any_text",
+        "application/test_evaluate_traces.py::test_no_secret_reaches_judge_embedder_or_score",
+    ),
+    "evidence keeps to its budget, and its hash to its content": (
+        "domain/evaluation/test_evidence.py::test_then_steps_go_from_the_middle_but_for_errors",
+        "domain/evaluation/test_evidence.py::test_the_hash_knows_no_ids_and_no_instants",
+        "domain/evaluation/test_evidence.py::test_the_hash_knows_no_order_of_keys",
+    ),
+    "cycles, orphans and 20,000 spans end": (
+        (
+            "domain/evaluation/test_subject.py"
+            "::test_orphans_are_roots_and_cycles_are_cut_at_their_earliest_span"
+        ),
+        "application/test_evaluate_traces.py::test_a_trace_that_is_too_large_is_refused_and_not_read",
+    ),
+    "a killed worker's run is finished, each pair judged once": (
+        "e2e/test_workers.py::test_a_killed_worker_leaves_what_another_resumes",
+        "application/test_evaluate_traces.py::test_a_killed_worker_leaves_what_it_finished",
+    ),
+    "Redis that is emptied loses no work": (
+        "e2e/test_workers.py::test_redis_that_forgets_everything_costs_nothing_but_time",
+    ),
+    "two workers with one message write one set of scores": (
+        (
+            "contracts/test_assignments_races.py"
+            "::test_of_two_workers_with_one_target_each_pair_is_written_once"
+        ),
+    ),
+    "an edit survives, and no final run has a pending score at any instant": (
+        "contracts/test_assignments_races.py::test_an_edit_survives_whoever_comes_later",
+        (
+            "contracts/test_assignments_races.py"
+            "::test_no_reader_ever_sees_a_final_run_with_a_pending_score"
+        ),
+    ),
+    "no execution begins once a run is cancelled or deleted": (
+        "application/test_evaluate_traces.py::test_no_execution_begins_once_a_run_is_cancelled",
+        "application/test_evaluate_traces.py::test_a_run_that_is_deleted_while_it_is_measured",
+        "contracts/test_runs.py::test_a_run_is_removed_in_any_state",
+    ),
+    "a run fails only if every execution failed": (
+        "domain/evaluation/test_run.py::test_a_run_fails_only_if_every_execution_failed",
+    ),
+    "heuristic scores and those of a model are not averaged": (
+        (
+            "domain/evaluation/test_score_analytics.py"
+            "::test_heuristic_and_model_scores_of_one_name_are_not_averaged"
+        ),
+        "contracts/test_score_analytics.py::test_heuristics_and_models_are_never_mixed",
+    ),
+    "a higher rate keeps everything that a lower one had": (
+        (
+            "domain/evaluation/test_selection.py"
+            "::test_a_higher_rate_keeps_everything_that_a_lower_one_had"
+        ),
+    ),
+    "a trace that comes late is evaluated, a broken monitor holds up none, a crash loses no slot": (
+        "application/test_monitors.py::test_a_trace_that_comes_late_is_evaluated",
+        "application/test_monitors.py::test_one_that_breaks_holds_up_no_other",
+        "application/test_monitors.py::test_a_crash_loses_no_slot_and_uses_none_twice",
+    ),
+    "two processes make the same vector": (
+        "contracts/test_embedder.py::test_two_processes_make_the_same_vector",
+    ),
+    "the API loads no client of models": (
+        "architecture/test_light.py::test_the_api_loads_no_client_of_models",
+    ),
+}
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+def test_a_promise_has_its_tests(promise):
+    for place in PROMISES[promise]:
+        path, _, name = place.partition("::")
+        assert re.search(rf"^(async )?def {name}\(", (TESTS / path).read_text(), re.MULTILINE), (
+            place
+        )
