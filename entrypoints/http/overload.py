@@ -1,6 +1,7 @@
 """How much is under way at once: beyond it callers are told early, and what is inside finishes."""
 
 import asyncio
+import random
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
@@ -16,6 +17,7 @@ BODIES_MAX_BYTES: Final = 256 << 20  # of all of them together, as received and 
 # Who asks again as soon as they are refused would keep a process busy with nothing else: each of
 # their connections asks twice a second now.
 HELD_S: Final = 0.5
+HELD_SPREAD: Final = (0.5, 1.5)  # times HELD_S, by chance
 HELD_MAX: Final = 1024  # refusals at once; each holds a connection, and up to 64 kB of a body
 ALWAYS: Final = ("/health", "/health/ready")  # whoever asks these wants to know just that
 BUSY: Final = "The service has as much to do as it can; try again"
@@ -79,7 +81,9 @@ class Overload:
             return
         self.held += 1
         try:
-            await asyncio.sleep(self.held_s)
+            # Or those who were refused together would all be back together.
+            spread = random.uniform(*HELD_SPREAD)  # noqa: S311 - no secret: it only spreads them out
+            await asyncio.sleep(self.held_s * spread)
         finally:
             self.held -= 1
 
