@@ -17,7 +17,6 @@ from typing import Final
 from domain.evaluation.judged import LABEL_MAX
 
 Z: Final = 1.959963984540054  # of the normal distribution, two-sided 95 %
-PAIRS_ENOUGH: Final = 30  # with fewer a judge counts as uncalibrated
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from domain.tracing.payload import EMPTY_OBJECT, JsonText, members, merged_objec
 
 NAME_MAX: Final = 255
 VALUE_MAX: Final = 255
-ENVIRONMENT_MAX: Final = 255
 ORIGINAL_VALUE: Final = "original_value"
 _DECIMAL: Final = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
