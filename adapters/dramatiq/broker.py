@@ -138,7 +138,9 @@ class PatientConsumer(Consumer):
         """Removes those that can't be read from among the messages that were fetched."""
         try:
             for key, data in self._broker.fetched(self._queue).items():
-                if data is None or not _is_readable(key, data, self._queue):
+                if data is None:  # another thread acknowledged it between the two looks
+                    self._broker.do_ack(self._queue, key)
+                elif not _is_readable(key, data, self._queue):
                     self._broker.do_ack(self._queue, key)
                     _log.warning("%s: dropped a message that can't be read", self._queue)
         except OUT_OF_REACH as error:
