@@ -6,13 +6,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from domain.evaluation.answer import Answer, JudgeRefused, JudgeUnavailable, Question, TokenUse
+from domain.evaluation.answer import (
+    Answer,
+    JudgeCall,
+    JudgeRefused,
+    JudgeUnavailable,
+    Question,
+    TokenUse,
+)
 from domain.evaluation.metric import JudgeKind, Metric
+from domain.evaluation.models import provider_of
 from domain.evaluation.outcome import FailCode, Scored, Skipped
 from domain.evaluation.text import Vector, hashed_vector
 
 FAIR: Final = Scored(0.8, "Well done")
 USED: Final = TokenUse(requests=1, input=1_000, output=50)
+
+
+def a_call(model: str = "openai/tiny", code: FailCode | None = None) -> JudgeCall:
+    """One request, of which a provider tells tokens."""
+    return JudgeCall(
+        provider=provider_of(model), model=model, use=USED, latency_ms=200.0, code=code
+    )
+
 
 type Told = Scored | Skipped | Exception
 """What comes of a question: an outcome, or what is raised."""
@@ -79,7 +95,7 @@ class ScriptedJudge:
                 "fingerprint": self.fingerprint(question.metric, question.model),
             }
             outcome = Scored(outcome.value, outcome.reason, {**outcome.metadata, **marks})
-        return Answer(outcome=outcome, model=question.model, use=USED)
+        return Answer(outcome=outcome, model=question.model, calls=(a_call(question.model),))
 
 
 @dataclass(slots=True)

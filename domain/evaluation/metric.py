@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
+from domain.evaluation.judged import Rubric
 from domain.evaluation.outcome import Outcome
 from domain.evaluation.subject import Subject
 
@@ -61,8 +62,9 @@ class Metric:
     """What a metric is called and how it is found; scores lie in [0, 1].
 
     `version` changes with the formula or with any text that a judge reads. `measure` is there for
-    metrics by computation, `rule` for those that a judge is asked for. A judge of a metric that
-    `sees_reasoning` reads what the agent thought too. Unlisted metrics can't be run by name.
+    metrics by computation, `rubric` and `rule` for those that a judge is asked for. A judge of a
+    metric that `sees_reasoning` reads what the agent thought too. Unlisted metrics can't be run by
+    name.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Metric:
     direction: Direction = Direction.HIGHER_IS_BETTER
     is_listed: bool = True
     measure: Measure | None = None
+    rubric: Rubric | None = None
     rule: Rule | None = None
     sees_reasoning: bool = False
 

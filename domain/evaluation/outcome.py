@@ -35,6 +35,7 @@ class SkipCode(StrEnum):
     CANNOT_JUDGE = "cannot_judge"
     INSUFFICIENT_SIGNALS = "insufficient_signals"
     TRACE_TOO_LARGE = "trace_too_large"
+    BUDGET = "budget"
 
 
 class FailCode(StrEnum):
@@ -99,6 +100,7 @@ REASONS: Final[Mapping[SkipCode | FailCode, str]] = {
     SkipCode.STRUCTURED_OUTPUT: "the output is JSON, where repetition is normal",
     SkipCode.TRACE_RUNNING: "the trace has not ended",
     SkipCode.CANCELLED: "the run was cancelled",
+    SkipCode.BUDGET: "it might have cost more than the budget has left",
     SkipCode.CANNOT_JUDGE: "the evidence does not allow a verdict",
     SkipCode.INSUFFICIENT_SIGNALS: "too few traces of the session have signals",
     SkipCode.TRACE_TOO_LARGE: "the target is too large to evaluate",

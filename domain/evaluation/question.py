@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
-from domain.evaluation.judged import LABEL_MAX, PROTOCOL, RUBRICS, Form, Rubric
+from domain.evaluation.judged import LABEL_MAX, PROTOCOL, Form, Rubric
 from domain.evaluation.metric import Metric
 from domain.evaluation.selection import SAMPLING_RATE_DEFAULT, TraceSelection
 
@@ -108,9 +108,12 @@ def fingerprint(
 ) -> str:
     """What stands on a score that a model gave: only scores of one fingerprint can be compared.
 
-    `parameters` are what is sent beside the texts. Of a base URL only the hash goes in.
+    `parameters` are what is sent beside the texts. Of a base URL only the hash goes in. Raises
+    ValueError for a metric that no judge is asked for.
     """
-    rubric = RUBRICS[metric.name]
+    rubric = metric.rubric
+    if rubric is None:
+        raise ValueError(f"{metric.name} is not judged")
     return _digest(
         {
             "metric": metric.name,
@@ -163,7 +166,7 @@ def _digest(value: Mapping[str, object]) -> str:
 
 def prompt_preview(metric: Metric) -> tuple[Stage, ...]:
     """What is done for a metric, with placeholders for what differs; () where nobody is asked."""
-    rubric = RUBRICS.get(metric.name)
+    rubric = metric.rubric
     if rubric is None:
         return ()
     asked = question_text(rubric, _EVIDENCE_SHOWN, [_CALLS_SHOWN])

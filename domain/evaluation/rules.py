@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from domain.evaluation.judged import RUBRICS
 from domain.evaluation.metric import JudgeKind, Metric, Way
 from domain.evaluation.outcome import Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.plan import plan_of
@@ -58,6 +59,7 @@ TASK_COMPLETION: Final = Metric(
     name="task_completion",
     description="How fully the request was fulfilled",
     way=Way.JUDGED,
+    rubric=RUBRICS["task_completion"],
     rule=nothing_to_complete,
 )
 JUDGED_METRICS: Final = (
@@ -65,12 +67,14 @@ JUDGED_METRICS: Final = (
         name="argument_correctness",
         description="Share of tool calls whose arguments fit the request",
         way=Way.JUDGED,
+        rubric=RUBRICS["argument_correctness"],
         rule=no_tool_calls,
     ),
     Metric(
         name="confidence",
         description="How decisive and well-grounded the agent's behaviour was",
         way=Way.JUDGED,
+        rubric=RUBRICS["confidence"],
         rule=nothing_said,
         sees_reasoning=True,
     ),
@@ -78,6 +82,7 @@ JUDGED_METRICS: Final = (
         name="plan_adherence",
         description="How closely the run kept to the agent's stated plan",
         way=Way.JUDGED,
+        rubric=RUBRICS["plan_adherence"],
         rule=no_plan,
         sees_reasoning=True,
     ),
@@ -85,6 +90,7 @@ JUDGED_METRICS: Final = (
         name="plan_quality",
         description="How good the agent's plan was, executed or not",
         way=Way.JUDGED,
+        rubric=RUBRICS["plan_quality"],
         rule=no_plan,
         sees_reasoning=True,
     ),
@@ -92,6 +98,7 @@ JUDGED_METRICS: Final = (
         name="step_efficiency",
         description="How little wasted work the run contained",
         way=Way.JUDGED,
+        rubric=RUBRICS["step_efficiency"],
         rule=no_spans,
         sees_reasoning=True,
     ),
@@ -100,6 +107,7 @@ JUDGED_METRICS: Final = (
         name="tool_correctness",
         description="How suitable the chosen tools were",
         way=Way.JUDGED,
+        rubric=RUBRICS["tool_correctness"],
         rule=no_tools,
     ),
 )
