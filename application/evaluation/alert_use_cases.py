@@ -1,6 +1,7 @@
 """The ports of alerts, and their use cases over them: a part of `application.evaluation`."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Self
 
 from application.evaluation.alerting import Alerts, Courier, Webhooks
@@ -12,6 +13,7 @@ from application.evaluation.alerts import (
     ListAlerts,
     OnAlertFault,
 )
+from application.evaluation.history import CHANGES_KEPT, DELIVERIES_KEPT, ForgetAlertHistory
 from application.evaluation.monitoring import Monitors
 from application.evaluation.webhooks import (
     CreateWebhook,
@@ -33,6 +35,8 @@ class AlertPorts:
     courier: Courier
     on_fault: OnAlertFault
     allow_private: bool = False
+    deliveries_kept_for: timedelta = DELIVERIES_KEPT
+    changes_kept_for: timedelta = CHANGES_KEPT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,7 @@ class AlertUseCases:
     send_test_message: SendTestMessage
     list_deliveries: ListDeliveries
     deliver_messages: DeliverMessages
+    forget_history: ForgetAlertHistory
 
     @classmethod
     def over(cls, ports: AlertPorts, monitors: Monitors, clock: Clock, random: RandomBytes) -> Self:
@@ -66,4 +71,7 @@ class AlertUseCases:
             send_test_message=SendTestMessage(webhooks, clock),
             list_deliveries=ListDeliveries(webhooks),
             deliver_messages=DeliverMessages(webhooks, ports.courier, random, clock),
+            forget_history=ForgetAlertHistory(
+                alerts, webhooks, ports.deliveries_kept_for, ports.changes_kept_for, clock
+            ),
         )
