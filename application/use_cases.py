@@ -52,6 +52,7 @@ from application.identity.organizations import (
 from application.identity.ports import ApiKeys, KeyUse, Organizations, Projects, Tokens, Users
 from application.identity.projects import (
     ChangeProject,
+    ChangeRetention,
     CreateProject,
     DeleteProject,
     ListProjects,
@@ -77,6 +78,7 @@ from application.tracing.edit import (
     TagTraces,
 )
 from application.tracing.ingest import AddSpans, IngestBatch, IngestTrace
+from application.tracing.keeping_use_cases import KeepingPorts, KeepingUseCases
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
 
 
@@ -92,6 +94,7 @@ class Ports:
     sessions: Sessions
     analytics: TraceAnalytics
     evaluation: EvaluationPorts
+    keeping: KeepingPorts
     keys: ApiKeys
     uses: KeyUse
     projects: Projects
@@ -134,6 +137,7 @@ class UseCases:
     session_volume: SessionVolume
     list_users: ListUsers
     evaluation: EvaluationUseCases
+    keeping: KeepingUseCases
     authenticate_key: AuthenticateKey
     authenticate_token: AuthenticateToken
     resolve_membership: ResolveMembership
@@ -158,6 +162,7 @@ class UseCases:
     list_projects: ListProjects
     read_project: ReadProject
     change_project: ChangeProject
+    change_retention: ChangeRetention
     delete_project: DeleteProject
     create_key: CreateKey
     list_keys: ListKeys
@@ -199,6 +204,7 @@ class UseCases:
             session_volume=SessionVolume(ports.analytics),
             list_users=ListUsers(ports.analytics),
             evaluation=EvaluationUseCases.over(ports.evaluation, clock, new_id, ports.random),
+            keeping=KeepingUseCases.over(ports.keeping, clock),
             authenticate_key=AuthenticateKey(ports.keys, ports.projects, ports.uses, clock, new_id),
             authenticate_token=AuthenticateToken(ports.tokens, ports.users, clock, new_id),
             resolve_membership=ResolveMembership(ports.organizations, clock, new_id),
@@ -225,6 +231,7 @@ class UseCases:
             list_projects=ListProjects(directory),
             read_project=ReadProject(ports.projects),
             change_project=ChangeProject(offices),
+            change_retention=ChangeRetention(offices),
             delete_project=DeleteProject(offices),
             create_key=CreateKey(offices, mint),
             list_keys=ListKeys(directory),

@@ -29,6 +29,7 @@ from adapters.postgres.identity import (
     PostgresProjects,
     PostgresUsers,
 )
+from adapters.postgres.keeping import PostgresExpired
 from adapters.postgres.leadership import PostgresLeadership
 from adapters.postgres.monitors import PostgresMonitors
 from adapters.postgres.parts import MigrationsPart, PostgresPart
@@ -58,6 +59,7 @@ from application.evaluation.matter import MeasuringPolicy
 from application.evaluation.ports import Judge
 from application.evaluation.use_cases import EvaluationPorts
 from application.jobs import Job, Jobs, Lane
+from application.tracing.keeping_use_cases import KeepingPorts
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports, UseCases, utc_now
 from domain.errors import Failure
@@ -169,6 +171,7 @@ async def ports(
             sessions=PostgresSessions(pool, traces.edits),
             analytics=PostgresTraceAnalytics(pool),
             evaluation=evaluation,
+            keeping=KeepingPorts(expired=PostgresExpired(traces.edits)),
             keys=keys,
             uses=uses,
             projects=projects,

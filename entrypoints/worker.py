@@ -29,6 +29,7 @@ from entrypoints.stopping import Stop
 LOG: Final = logging.getLogger("pandaprobe.worker")
 NEEDED: Final = ("postgres", "migrations")  # Redis may come later
 SWEEP_EVERY_S: Final = 10
+EXPIRE_EVERY_S: Final = 60.0
 ANNOUNCE_EVERY_S: Final = 15.0
 ASSESS_EVERY_S: Final = 5.0
 DELIVER_EVERY_S: Final = 1.0
@@ -172,6 +173,7 @@ def upkeep(do: UseCases, announce_every_s: float, tick_s: float) -> list[Round]:
     alerts = do.evaluation.alerts
     return [
         Round("sweeping", SWEEP_EVERY_S, do.sweep_removed, "took away %d rows of what was removed"),
+        Round("expiring", EXPIRE_EVERY_S, do.keeping.remove_expired, "removed %d old traces"),
         Round("forgetting", SWEEP_EVERY_S, do.sweep_replies, "forgot %d replies to old writes"),
         Round("announcing", announce_every_s, announce, "told of %d jobs that were overdue"),
         Round("firing", tick_s, fire, "used %d slots of monitors"),

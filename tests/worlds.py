@@ -21,6 +21,7 @@ from adapters.memory.identity import (
     MemoryUsers,
 )
 from adapters.memory.jobs import RecordedJobs
+from adapters.memory.keeping import MemoryExpired
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.memory.monitors import MemoryChanged, MemoryLeadership, MemoryMonitors
 from adapters.memory.replies import MemoryReplies
@@ -36,6 +37,7 @@ from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, Memory
 from application.evaluation.alert_use_cases import AlertPorts
 from application.evaluation.alerting import EndedRun
 from application.evaluation.use_cases import EvaluationPorts
+from application.tracing.keeping_use_cases import KeepingPorts
 from application.use_cases import Ports, UseCases
 from domain.evaluation.monitor import Monitor
 from domain.identity.audit import AuditEntry, Origin
@@ -53,6 +55,7 @@ def memory_ports(store: MemoryStore) -> Ports:
         sessions=MemorySessions(store),
         analytics=MemoryTraceAnalytics(store),
         evaluation=memory_evaluation(store),
+        keeping=memory_keeping(store),
         keys=MemoryApiKeys(store),
         uses=MemoryKeyUse(store),
         projects=MemoryProjects(store),
@@ -67,6 +70,10 @@ def memory_ports(store: MemoryStore) -> Ports:
         parts={},
         random=random.randbytes,
     )
+
+
+def memory_keeping(store: MemoryStore) -> KeepingPorts:
+    return KeepingPorts(expired=MemoryExpired(store))
 
 
 def memory_evaluation(store: MemoryStore) -> EvaluationPorts:

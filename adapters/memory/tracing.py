@@ -139,9 +139,7 @@ class MemorySessions:
         traces = self._traces(project, session)
         for trace in traces:
             self.store.drop_trace(project, trace.id)
-        for score in self.store.session_scores_of(project):
-            if score.session_id == session:
-                del self.store.session_scores[project, score.id]
+        self.store.drop_session_scores(project, {session})
         return len(traces)
 
     def _traces(self, project: ProjectId, session: str) -> list[Trace]:

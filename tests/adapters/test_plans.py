@@ -5,12 +5,13 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import pytest
 
+from adapters.postgres.keeping import OLDEST, PROJECTS
 from adapters.postgres.reading.snapshots import snapshot
 from adapters.postgres.writing.edits import read_trace
 from adapters.postgres.writing.ingest import TraceWriter
@@ -355,3 +356,26 @@ async def test_writes_and_details_reach_rows_by_their_keys(seeded, of):
                 assert any(key in condition for key in KEYS[table]), (asked.query, node)
                 entered[table] += 1
     assert entered.keys() == KEYS.keys()
+
+
+@OF_BOTH
+async def test_the_oldest_are_found_by_their_age(seeded, of):
+    """However few of a large project have come of age."""
+    await seeded.pool.execute(
+        "INSERT INTO projects (id, organization_id, name, description, created_at, retention_days)"
+        " SELECT $1, id, 'kept', '', now(), 7 FROM organizations LIMIT 1",
+        of,
+    )
+    old = "UPDATE traces SET created_at = created_at - interval '9 days' WHERE project_id = $1"
+    rare = f"{old} AND name = 'run 7' AND started_at < '2026-01-01T12:00Z'"
+    async with seeded.pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute(rare, of)
+        found = []
+        for sql, arguments in ((OLDEST, (of, datetime.now(UTC))), (PROJECTS, (datetime.now(UTC),))):
+            text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
+            found += nodes(json.loads(text)[0]["Plan"])
+        await transaction.rollback()
+    assert scanned_whole(found) == set()
+    assert 0 < read_rows(found)["traces"] <= HOUR

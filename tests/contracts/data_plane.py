@@ -13,10 +13,12 @@ from adapters.memory.monitors import MemoryLeadership
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from adapters.postgres.engine import Pool
+from adapters.postgres.keeping import PostgresExpired
 from adapters.postgres.reading.analytics import PostgresTraceAnalytics
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.tracing import PostgresTraces
 from application.evaluation.use_cases import EvaluationPorts
+from application.tracing.keeping_use_cases import KeepingPorts
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
 from domain.ids import ProjectId
 from domain.page import LIMIT_MAX, Page, Position, SortOrder, Window
@@ -36,7 +38,7 @@ from domain.tracing.trace import Trace, TraceSummary
 from entrypoints.composition import evaluation_ports
 from entrypoints.settings import Settings
 from tests.builders import prices
-from tests.worlds import memory_evaluation
+from tests.worlds import memory_evaluation, memory_keeping
 
 ALL: Final = Window(limit=LIMIT_MAX)
 EVER: Final = Period(datetime(1, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
@@ -49,6 +51,7 @@ class DataPlane:
     sessions: Sessions
     analytics: TraceAnalytics
     evaluation: EvaluationPorts
+    keeping: KeepingPorts
 
 
 def over_memory(store: MemoryStore | None = None) -> DataPlane:
@@ -59,6 +62,7 @@ def over_memory(store: MemoryStore | None = None) -> DataPlane:
         MemorySessions(store),
         MemoryTraceAnalytics(store),
         memory_evaluation(store),
+        memory_keeping(store),
     )
 
 
@@ -71,6 +75,7 @@ async def over_postgres(pool: Pool) -> AsyncIterator[DataPlane]:
             PostgresSessions(pool, traces.edits),
             PostgresTraceAnalytics(pool),
             replace(evaluation, leadership=MemoryLeadership()),  # nobody else schedules here
+            KeepingPorts(expired=PostgresExpired(traces.edits)),
         )
 
 

@@ -57,7 +57,9 @@ class Land:
     @property
     def plane(self) -> DataPlane:
         ports = self.world.ports
-        return DataPlane(ports.traces, ports.sessions, ports.analytics, ports.evaluation)
+        return DataPlane(
+            ports.traces, ports.sessions, ports.analytics, ports.evaluation, ports.keeping
+        )
 
     @property
     def kept_in_memory(self) -> list[dict[tuple[ProjectId, Any], Any]]:

@@ -37,6 +37,7 @@ TABLE = {
     Action.INVITE_OWNER: set(),
     # ours
     Action.READ_AUDIT_LOG: {OWNER, ADMIN},
+    Action.CHANGE_RETENTION: {OWNER, ADMIN},
 }
 
 

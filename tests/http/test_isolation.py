@@ -161,6 +161,7 @@ CASES: dict[str, Case] = {
     "POST /organizations/{org_id}/projects": Case(body={"name": "{project}"}),
     f"DELETE {PROJECT}": Case(),
     f"GET {PROJECT}": Case(),
+    f"PUT {PROJECT}/retention": Case(body={"days": 9}),
     f"PATCH {PROJECT}": Case(body={"name": "{project}", "description": "{text}"}),
     "GET /sessions": Case(f"{PAGE}&user_id={{reader}}&query={{text}}"),
     "GET /sessions/analytics": Case(MARCH),
@@ -306,7 +307,7 @@ async def test_what_is_another_tenants_is_as_what_is_nowhere(
 @pytest.mark.parametrize("label", ON_DATA)
 async def test_so_it_is_over_postgres(pool: Any, label: str) -> None:
     async with data_plane.over_postgres(pool) as plane:
-        names = ("traces", "sessions", "analytics", "evaluation")
+        names = ("traces", "sessions", "analytics", "evaluation", "keeping")
         ports = {name: getattr(plane, name) for name in names}
         world = TwoTenants(Site(swapped=ports))
         async with world.site.http:

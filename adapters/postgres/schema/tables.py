@@ -38,6 +38,7 @@ class ProjectRow(Table, tablename="projects"):
     name = Text()
     description = Text()
     created_at = Timestamptz()
+    retention_days = Integer(null=True, default=None)
 
 
 class UserRow(Table, tablename="users"):
