@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, Protocol
 
+from application.ports import Clock
+from application.tracing.ports import PriceBook
 from domain.evaluation.answer import TokenUse
 from domain.evaluation.outcome import Scored
 from domain.evaluation.score_query import CreatedWithin
@@ -14,6 +16,8 @@ from domain.ids import ProjectId, RunId, TraceId
 
 PARTS_MAX: Final = 400  # of one answer on spending: days of a year and some
 SWEPT_MAX: Final = 2_000  # rows of one sweep
+KEPT_FOR: Final = timedelta(days=30)  # a verdict: the default of a setting
+ENTERED_FOR: Final = timedelta(days=400)  # a request: the default of a setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,3 +115,32 @@ class Budgets(Protocol):
     async def settle(self, project: ProjectId, reservation: Reservation, usd: Decimal) -> None:
         """`usd` was spent in its stead."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgingPorts:
+    """What is kept of judges, and at what prices.
+
+    Verdicts are kept for `kept_for`, requests for `entered_for`.
+    """
+
+    verdicts: Verdicts
+    ledger: Ledger
+    budgets: Budgets
+    prices: PriceBook
+    kept_for: timedelta = KEPT_FOR
+    entered_for: timedelta = ENTERED_FOR
+
+
+@dataclass(frozen=True, slots=True)
+class SweepJudging:
+    """Takes away verdicts and requests that have been kept for long enough."""
+
+    books: JudgingPorts
+    clock: Clock
+
+    async def __call__(self) -> int:
+        """How many rows; the rest goes at the next turns. Raises Unavailable."""
+        now, books = self.clock(), self.books
+        verdicts = await books.verdicts.sweep(now - books.kept_for)
+        return verdicts + await books.ledger.sweep(now - books.entered_for)
