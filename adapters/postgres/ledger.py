@@ -44,11 +44,11 @@ KEYS: Final = {
     SpendingBy.DAY: "to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
 }
 OF_PROJECTS: Final = f"""
-SELECT {{key}} AS key, {SUMS} FROM judge_calls
+SELECT ({{key}}) COLLATE "C" AS key, {SUMS} FROM judge_calls
 WHERE project_id = ANY($1::uuid[]) AND created_at >= $2 AND created_at < $3
 GROUP BY 1 ORDER BY {{order}} LIMIT $4
 """
-DEAREST: Final = 'usd DESC, calls DESC, {key} COLLATE "C"'
+DEAREST: Final = "usd DESC, calls DESC, key"
 
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
@@ -76,7 +76,7 @@ class PostgresLedger:
     async def of_projects(
         self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingBy
     ) -> Sequence[SpendingOf]:
-        order = "1 DESC" if by is SpendingBy.DAY else DEAREST.format(key=KEYS[by])
+        order = "key DESC" if by is SpendingBy.DAY else DEAREST
         sql = OF_PROJECTS.format(key=KEYS[by], order=order)
         async with reading(self.pool, ADVICE, self.timeout_s) as connection:
             rows = await connection.fetch(sql, projects, *_bounds(within), PARTS_MAX)
