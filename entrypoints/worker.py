@@ -175,10 +175,11 @@ def upkeep(do: UseCases, announce_every_s: float, tick_s: float) -> list[Round]:
         Round("sweeping", SWEEP_EVERY_S, do.sweep_removed, "took away %d rows of what was removed"),
         Round("expiring", EXPIRE_EVERY_S, do.keeping.remove_expired, "removed %d old traces"),
         Round("forgetting", SWEEP_EVERY_S, do.sweep_replies, "forgot %d replies to old writes"),
+        Round("pruning", SWEEP_EVERY_S, do.evaluation.sweep_judging, "took %d old rows of judges"),
         Round("announcing", announce_every_s, announce, "told of %d jobs that were overdue"),
         Round("firing", tick_s, fire, "used %d slots of monitors"),
         Round("assessing", ASSESS_EVERY_S, alerts.assess_runs, "alerts looked at %d runs"),
-        Round("pruning", PRUNE_EVERY_S, alerts.forget_history, "forgot %d changes and deliveries"),
+        Round("tidying", PRUNE_EVERY_S, alerts.forget_history, "forgot %d changes and deliveries"),
         Round("delivering", DELIVER_EVERY_S, alerts.deliver_messages, "sent %d messages"),
     ]
 

@@ -20,8 +20,8 @@ from domain.ids import ProjectId, TraceId
 # Across projects; one that was removed has no row here.
 PROJECTS: Final = f"""
 SELECT id FROM projects WHERE retention_days IS NOT NULL AND EXISTS (
-  SELECT FROM traces
-  WHERE project_id = projects.id AND created_at < $1::timestamptz - make_interval(days => retention_days)
+  SELECT FROM traces WHERE project_id = projects.id
+    AND created_at < $1::timestamptz - make_interval(days => retention_days)
 ) ORDER BY id LIMIT {PROJECTS_AT_ONCE}
 """
 # What somebody holds is passed by: of several workers each takes others.

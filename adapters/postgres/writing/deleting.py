@@ -47,7 +47,7 @@ DELETE FROM trace_scores USING (
 ) AS locked
 WHERE trace_scores.project_id = locked.project_id AND trace_scores.id = locked.id
 """
-# What judges said of it, kept so that they needn't be asked again.
+# Whoever keeps a verdict has locked its trace: nobody else holds one of these.
 DELETE_VERDICTS: Final = f"""
 DELETE FROM judge_verdicts WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
