@@ -204,7 +204,7 @@ class UseCases:
             session_volume=SessionVolume(ports.analytics),
             list_users=ListUsers(ports.analytics),
             evaluation=EvaluationUseCases.over(ports.evaluation, clock, new_id, ports.random),
-            keeping=KeepingUseCases.over(ports.keeping, clock),
+            keeping=KeepingUseCases.over(ports.keeping, directory, clock, new_id, ports.random),
             authenticate_key=AuthenticateKey(ports.keys, ports.projects, ports.uses, clock, new_id),
             authenticate_token=AuthenticateToken(ports.tokens, ports.users, clock, new_id),
             resolve_membership=ResolveMembership(ports.organizations, clock, new_id),

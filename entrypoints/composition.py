@@ -30,7 +30,6 @@ from adapters.postgres.identity import (
     PostgresProjects,
     PostgresUsers,
 )
-from adapters.postgres.keeping import PostgresExpired
 from adapters.postgres.leadership import PostgresLeadership
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.monitors import PostgresMonitors
@@ -63,7 +62,6 @@ from application.evaluation.matter import MeasuringPolicy
 from application.evaluation.ports import Judge
 from application.evaluation.use_cases import EvaluationPorts
 from application.jobs import Job, Jobs, Lane
-from application.tracing.keeping_use_cases import KeepingPorts
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports, UseCases, utc_now
 from domain.errors import Failure
@@ -79,6 +77,7 @@ from entrypoints.http.limits import RateLimits, RouteClass
 from entrypoints.http.peers import network
 from entrypoints.identity_provider import identity_provider
 from entrypoints.judges import judge_models, judge_providers
+from entrypoints.keeping import keeping_ports
 from entrypoints.settings import Settings, SettingsError, variable
 from entrypoints.sign_in import NOBODY, developer_signs_in, tokens
 
@@ -175,7 +174,7 @@ async def ports(
             sessions=PostgresSessions(pool, traces.edits),
             analytics=PostgresTraceAnalytics(pool),
             evaluation=evaluation,
-            keeping=KeepingPorts(expired=PostgresExpired(traces.edits)),
+            keeping=keeping_ports(traces.edits),
             keys=keys,
             uses=uses,
             projects=projects,

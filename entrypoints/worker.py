@@ -174,6 +174,7 @@ def upkeep(do: UseCases, announce_every_s: float, tick_s: float) -> list[Round]:
     return [
         Round("sweeping", SWEEP_EVERY_S, do.sweep_removed, "took away %d rows of what was removed"),
         Round("expiring", EXPIRE_EVERY_S, do.keeping.remove_expired, "removed %d old traces"),
+        Round("erasing", SWEEP_EVERY_S, do.keeping.finish_erasures, "finished %d erasures"),
         Round("forgetting", SWEEP_EVERY_S, do.sweep_replies, "forgot %d replies to old writes"),
         Round("pruning", SWEEP_EVERY_S, do.evaluation.sweep_judging, "took %d old rows of judges"),
         Round("announcing", announce_every_s, announce, "told of %d jobs that were overdue"),

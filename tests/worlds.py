@@ -12,6 +12,7 @@ from adapters.memory.alerts import MemoryAlerts, MemoryWebhooks
 from adapters.memory.assignments import MemoryAssignments
 from adapters.memory.courier import MemoryCourier
 from adapters.memory.directory import MemoryDirectory
+from adapters.memory.erasures import MemoryErasures
 from adapters.memory.identity import (
     MemoryApiKeys,
     MemoryKeyUse,
@@ -75,7 +76,7 @@ def memory_ports(store: MemoryStore) -> Ports:
 
 
 def memory_keeping(store: MemoryStore) -> KeepingPorts:
-    return KeepingPorts(expired=MemoryExpired(store))
+    return KeepingPorts(expired=MemoryExpired(store), erasures=MemoryErasures(store))
 
 
 def memory_evaluation(store: MemoryStore) -> EvaluationPorts:

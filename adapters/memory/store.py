@@ -24,6 +24,7 @@ from domain.identity.user import User
 from domain.ids import (
     ApiKeyId,
     AuditEntryId,
+    ErasureId,
     InvitationId,
     MonitorId,
     OrganizationId,
@@ -33,6 +34,7 @@ from domain.ids import (
     TraceId,
     UserId,
 )
+from domain.tracing.erasure import Erasure, Owner
 from domain.tracing.trace import Trace
 
 
@@ -105,6 +107,12 @@ class MemoryStore:
     ledger: dict[tuple[ProjectId, UUID], LedgerEntry] = field(default_factory=dict)
     budgets: dict[ProjectId, Decimal] = field(default_factory=dict)
     spending: dict[tuple[ProjectId, str], Decimal] = field(default_factory=dict)
+    erasures: dict[tuple[ProjectId, ErasureId], Erasure] = field(default_factory=dict)
+    erasing: dict[tuple[ProjectId, ErasureId], Owner] = field(default_factory=dict)
+    # By which erasure a trace went, and when.
+    erased: dict[tuple[ProjectId, TraceId], tuple[ErasureId, datetime]] = field(
+        default_factory=dict
+    )
     replies: dict[tuple[ProjectId, str, str], KnownAttempt] = field(default_factory=dict)
 
     def traces_of(self, project: ProjectId) -> list[Trace]:

@@ -29,6 +29,8 @@ class AuditAction(StrEnum):
     PROJECT_CHANGED = "project.changed"
     PROJECT_DELETED = "project.deleted"
     PROJECT_RETENTION_CHANGED = "project.retention_changed"
+    ERASURE_REQUESTED = "erasure.requested"
+    ERASURE_FINISHED = "erasure.finished"
     API_KEY_CREATED = "api_key.created"
     API_KEY_ROTATED = "api_key.rotated"
     API_KEY_REVOKED = "api_key.revoked"

@@ -13,7 +13,6 @@ from adapters.memory.monitors import MemoryLeadership
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from adapters.postgres.engine import Pool
-from adapters.postgres.keeping import PostgresExpired
 from adapters.postgres.reading.analytics import PostgresTraceAnalytics
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.tracing import PostgresTraces
@@ -36,6 +35,7 @@ from domain.tracing.session import SessionFilter, SessionSort, SessionSummary, s
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace, TraceSummary
 from entrypoints.composition import evaluation_ports
+from entrypoints.keeping import keeping_ports
 from entrypoints.settings import Settings
 from tests.builders import prices
 from tests.worlds import memory_evaluation, memory_keeping
@@ -75,7 +75,7 @@ async def over_postgres(pool: Pool) -> AsyncIterator[DataPlane]:
             PostgresSessions(pool, traces.edits),
             PostgresTraceAnalytics(pool),
             replace(evaluation, leadership=MemoryLeadership()),  # nobody else schedules here
-            KeepingPorts(expired=PostgresExpired(traces.edits)),
+            keeping_ports(traces.edits),
         )
 
 

@@ -19,6 +19,7 @@ ACTIONS = {
     "project": {"created", "changed", "deleted", "retention_changed"},
     "api_key": {"created", "rotated", "revoked", "deleted", "used"},
     "login_code": {"issued"},
+    "erasure": {"requested", "finished"},
 }
 
 

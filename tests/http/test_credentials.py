@@ -12,7 +12,7 @@ from application.use_cases import utc_now
 from domain.errors import Unavailable
 from domain.identity.api_key import Scope
 from tests.http.conftest import TOKEN, Site, a_span, a_trace, mistakes
-from tests.http.scored import put_alert, put_monitor, put_run, put_score
+from tests.http.scored import put_alert, put_erasure, put_monitor, put_run, put_score
 
 SOME_ID = str(uuid.UUID(int=1))
 
@@ -220,6 +220,10 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
             ("GET", f"/{ID}/deliveries", None, {READ}),
         )
     ),
+    ("POST", "/erasures", {"user_id": "u"}, {WRITE, READ}),
+    ("GET", "/erasures", None, {READ}),
+    ("GET", f"/erasures/{ID}", None, {READ}),
+    ("POST", f"/erasures/{ID}/check", {"user_id": "gone"}, {READ}),
     ("GET", "/evaluations/analytics/session-scores/history/s", None, {READ}),
     ("GET", "/evaluations/analytics/session-scores/comparison?metric_name=n", None, {READ}),
 ]
@@ -252,6 +256,7 @@ async def _furnish(site: Site) -> None:
     await put_score(site.ports.evaluation, project, ID, trace=ID)
     await put_run(site.ports.evaluation, project, ID, trace=ID)
     await put_monitor(site.ports.evaluation, project, ID)
+    await put_erasure(site.ports.keeping, project, ID, organization=str(site.organization))
     await put_alert(site.ports.evaluation, project, ID, monitor=ID)
 
 

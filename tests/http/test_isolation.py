@@ -163,6 +163,10 @@ CASES: dict[str, Case] = {
     f"GET {PROJECT}": Case(),
     f"PUT {PROJECT}/retention": Case(body={"days": 9}),
     f"PATCH {PROJECT}": Case(body={"name": "{project}", "description": "{text}"}),
+    "POST /erasures": Case(body={"user_id": "{reader}"}),
+    "GET /erasures": Case(PAGE),
+    "GET /erasures/{erasure_id}": Case(),
+    "POST /erasures/{erasure_id}/check": Case(body={"session_id": "{session_id}"}),
     "GET /sessions": Case(f"{PAGE}&user_id={{reader}}&query={{text}}"),
     "GET /sessions/analytics": Case(MARCH),
     "DELETE /sessions/{session_id}": Case(),
@@ -184,12 +188,12 @@ CASES: dict[str, Case] = {
 }
 PUBLIC = ("/health", "/cli/auth/exchange")
 MANAGED = ("/me", "/organizations", "/cli/auth/codes")
-DATA = ("/traces", "/sessions", "/evaluations")
+DATA = ("/traces", "/sessions", "/evaluations", "/erasures")
 ON_DATA = [label for label in CASES if label.split()[1].startswith(DATA)]
 # Words for which the other tenant's can be named while the rest is one's own.
 IDS = {"org_id", "project_id", "key_id", "invitation_id", "user_id", "code"} | {
     *("trace_id", "span_id", "session_id", "score_id", "run_id", "eval_run_id"),
-    *("monitor_id", "alert_id", "webhook_id"),
+    *("monitor_id", "alert_id", "webhook_id", "erasure_id"),
 }
 # The contract tells invitations of others (403) from unknown ones (404): who was sent the link
 # of one learns that it is for another address.
@@ -201,7 +205,7 @@ READS = (
     *("/evaluations/trace-runs", "/evaluations/session-runs", "/evaluations/monitors"),
     *("/evaluations/monitors/{monitor_id}/alerts", "/evaluations/webhooks"),
     *("/evaluations/monitors/{monitor_id}/alert-changes",),
-    "/evaluations/webhooks/{webhook_id}/deliveries",
+    *("/evaluations/webhooks/{webhook_id}/deliveries", "/erasures"),
 )
 OURS_PROJECT = {"x-project-id": "{ours.project_id}"}
 THEIR_PROJECT = {"x-project-id": "{project_id}"}

@@ -16,7 +16,7 @@ from domain.identity.organization import Role
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 from tests.http.conftest import Site, a_span, a_trace
 from tests.http.people import furnished, joined
-from tests.http.scored import put_alert, put_monitor, put_run, put_score
+from tests.http.scored import put_alert, put_erasure, put_monitor, put_run, put_score
 
 type Words = Mapping[str, str]
 """What a request may name, by the word that stands for it in a template."""
@@ -28,6 +28,7 @@ RANDOM = (
     re.compile(r"whsec_[\w+/]{43}="),
     re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
     re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00"),
+    re.compile(r'(?<=")[0-9a-f]{32}(?:[0-9a-f]{32})?(?=")'),
     re.compile(r'(?<="code":")[\w-]{43}'),
 )
 # By these a row is known to be a tenant's.
@@ -137,6 +138,8 @@ class TwoTenants:
         await put_alert(
             ports.evaluation, project, alert, monitor=monitor, webhook=webhook, text=name
         )
+        words["erasure_id"] = str(uuid.uuid4())
+        await put_erasure(ports.keeping, project, words["erasure_id"], organization=words["org_id"])
         return words
 
     def _key(self, words: Words) -> dict[str, str]:
@@ -156,7 +159,7 @@ class TwoTenants:
             f"/evaluations/monitors/{self.theirs['monitor_id']}/alerts",
             f"/evaluations/monitors/{self.theirs['monitor_id']}/alert-changes",
             f"/evaluations/webhooks/{self.theirs['webhook_id']}/deliveries",
-            "/evaluations/webhooks",
+            *("/evaluations/webhooks", "/erasures", f"/erasures/{self.theirs['erasure_id']}"),
         )
         return [(await self.asked("GET", path, self.their_key)).json() for path in paths]
 

@@ -24,6 +24,7 @@ from piccolo.columns import (
 from piccolo.table import Table
 
 from adapters.postgres.schema.evaluation_tables import EVALUATION
+from adapters.postgres.schema.keeping_tables import KEEPING
 
 
 class OrganizationRow(Table, tablename="organizations"):
@@ -272,4 +273,5 @@ ALL: Final = (
     SessionRow,
     TraceUserRow,
     *EVALUATION,
+    *KEEPING,
 )
