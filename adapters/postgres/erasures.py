@@ -94,7 +94,7 @@ FROM traces WHERE {OF_PROJECT} AND {{owner}} = $2
 _OF_ERASED: Final = f"""
 SELECT count(*) FROM (
   SELECT FROM erased_traces AS e CROSS JOIN LATERAL (
-    SELECT FROM {{table}} WHERE project_id = e.project_id AND trace_id = e.trace_id
+    SELECT FROM {{table}} WHERE project_id = e.project_id AND trace_id = e.trace_id LIMIT 1
   ) AS left_over
   WHERE e.{OF_PROJECT} AND e.erasure_id = $2 LIMIT {FOUND_MAX}
 ) AS found
@@ -108,8 +108,8 @@ SELECT count(*) FROM (SELECT FROM {{table}} WHERE {OF_PROJECT} AND {{of}} = $2 L
 """
 OF_SESSION: Final = {
     "session_scores": f"""
-    SELECT count(*) FROM session_scores
-    WHERE {OF_PROJECT} AND session_id = $2 AND ($3::timestamptz IS NULL OR created_at <= $3)
+    SELECT count(*) FILTER (WHERE $3::timestamptz IS NULL OR created_at <= $3)
+    FROM session_scores WHERE {OF_PROJECT} AND session_id = $2
     """,
     "eval_jobs": _OF_SESSION.format(table="eval_jobs", of="target"),
     "judge_calls": _OF_SESSION.format(table="judge_calls", of="target"),

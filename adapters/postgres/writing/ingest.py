@@ -40,15 +40,17 @@ UNSTORABLE_RULE: Final = "can't be stored: nested too deep"
 SURELY_STORABLE: Final = 1_000  # levels that every Postgres takes with its default stack
 ROUNDS_MAX: Final = 3  # a trace may be deleted between two statements, hardly three times in a row
 
+# Not as a join: for that the planner may go through all that was erased lately.
+NOT_ERASED: Final = """
+(SELECT erased_at FROM erased_traces AS e WHERE e.project_id = u.p AND e.trace_id = u.t) IS NULL
+"""
 # Waits for another writer's uncommitted row of the same key, and then skips it. Payloads come
 # along where the trace is new. Nothing is stored for a project that was removed, or of a trace
 # that was erased.
 INSERT_NEW: Final = f"""
 WITH new AS (
   {UNNESTED} WHERE NOT EXISTS (SELECT FROM removals WHERE removals.project_id = u.p)
-    AND NOT EXISTS (
-      SELECT FROM erased_traces AS e WHERE e.project_id = u.p AND e.trace_id = u.t
-    )
+    AND {NOT_ERASED}
   ON CONFLICT DO NOTHING RETURNING project_id, trace_id
 ), payloads AS (
   INSERT INTO trace_payloads (project_id, trace_id, input, output)
@@ -58,11 +60,8 @@ WITH new AS (
 SELECT project_id, trace_id FROM new
 """
 
-ERASED: Final = """
-SELECT EXISTS (
-  SELECT FROM unnest($1::uuid[], $2::uuid[]) AS u(p, t)
-  JOIN erased_traces AS e ON e.project_id = u.p AND e.trace_id = u.t
-)
+ERASED: Final = f"""
+SELECT NOT bool_and({NOT_ERASED}) FROM unnest($1::uuid[], $2::uuid[]) AS u(p, t)
 """
 REMOVED: Final = "SELECT project_id FROM removals WHERE project_id = ANY($1::uuid[]) LIMIT 1"
 
