@@ -13,8 +13,6 @@ from msgspec import structs
 
 from adapters.dramatiq.jobs import DramatiqJobs
 from adapters.embedders import HashEmbedder
-from adapters.judges.by_provider import JudgeByProvider
-from adapters.judges.heuristic import HeuristicJudge
 from adapters.key_uses import GatheredKeyUses
 from adapters.memory.jobs import OwnJobs
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
@@ -54,7 +52,7 @@ from adapters.remembered import (
     RememberedProjects,
 )
 from application.evaluation.backlog import BacklogPart
-from application.evaluation.matter import MeasuringPolicy
+from application.evaluation.matter import USUAL, MeasuringPolicy
 from application.evaluation.ports import Judge
 from application.evaluation.use_cases import EvaluationPorts
 from application.jobs import Job, Jobs, Lane
@@ -62,7 +60,6 @@ from application.tracing.ports import PriceBook
 from application.use_cases import Ports, UseCases, utc_now
 from domain.errors import Failure
 from domain.evaluation.masking import Masking
-from domain.evaluation.models import PROVIDERS
 from domain.evaluation.monitor import Monitor
 from domain.ids import ScoreId
 from domain.limits import Limit
@@ -72,7 +69,7 @@ from entrypoints.http.config import HttpConfig
 from entrypoints.http.limits import RateLimits, RouteClass
 from entrypoints.http.peers import network
 from entrypoints.identity_provider import identity_provider
-from entrypoints.judges import judge_models, judge_providers
+from entrypoints.judges import judge_models, judge_providers, opened_judge
 from entrypoints.settings import Settings, SettingsError, variable
 from entrypoints.sign_in import NOBODY, developer_signs_in, tokens
 
@@ -161,7 +158,8 @@ async def ports(
         traces = await stack.enter_async_context(PostgresTraces.over(pool, book, projects.forget))
         uses = await stack.enter_async_context(GatheredKeyUses.over(keys))
         jobs = DramatiqJobs(redis, monotonic_us, otherwise)
-        evaluation = evaluation_ports(settings, pool, jobs)
+        judge = await stack.enter_async_context(opened_judge(settings))
+        evaluation = evaluation_ports(settings, pool, jobs, judge)
         stack.push_async_callback(evaluation.leadership.close)
         age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
         yield Ports(
@@ -193,8 +191,7 @@ async def ports(
         )
 
 
-def evaluation_ports(settings: Settings, pool: Pool, jobs: Jobs) -> EvaluationPorts:
-    judges: dict[str, Judge | None] = {one.prefix.rstrip("/"): None for one in PROVIDERS}
+def evaluation_ports(settings: Settings, pool: Pool, jobs: Jobs, judge: Judge) -> EvaluationPorts:
     return EvaluationPorts(
         trace_scores=PostgresTraceScores(pool),
         session_scores=PostgresSessionScores(pool),
@@ -207,7 +204,7 @@ def evaluation_ports(settings: Settings, pool: Pool, jobs: Jobs) -> EvaluationPo
         leadership=PostgresLeadership(settings.database_url or ""),
         alerting=alert_ports(settings, pool),
         jobs=jobs,
-        judge=JudgeByProvider(judges | {"heuristic": HeuristicJudge()}),
+        judge=judge,
         embedder=HashEmbedder(),
         models=judge_models(settings),
         providers=judge_providers(settings),
@@ -217,6 +214,8 @@ def evaluation_ports(settings: Settings, pool: Pool, jobs: Jobs) -> EvaluationPo
             evidence_tokens=settings.eval_evidence_tokens,
             masking=Masking(settings.eval_mask),
             deadline_s=settings.eval_judge_timeout_seconds,
+            # More of them would only wait for their turn, after a run was cancelled too.
+            metrics_at_once=min(USUAL.metrics_at_once, settings.eval_judge_concurrency),
         ),
     )
 

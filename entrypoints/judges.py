@@ -1,7 +1,15 @@
 """Which judges there are, by the settings: models that may be named, providers with a key."""
 
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
+from adapters.judges.by_provider import JudgeByProvider
+from adapters.judges.heuristic import HeuristicJudge
+from adapters.judges.model import ModelJudge
+from adapters.judges.policy import PatientJudge
+from adapters.judges.wire import Endpoint
+from application.evaluation.ports import Judge
 from domain.evaluation.models import PROVIDERS, JudgeModels, ProviderState
 from entrypoints.settings import UNPREFIXED, Settings, variable
 
@@ -33,3 +41,43 @@ def judge_providers(settings: Settings) -> tuple[ProviderState, ...]:
             names = [variable(needed), *([needed.upper()] if needed in UNPREFIXED else [])]
             states.append(ProviderState(provider, False, f"{' or '.join(names)} must be set"))
     return tuple(states)
+
+
+@asynccontextmanager
+async def opened_judge(settings: Settings) -> AsyncIterator[Judge]:
+    """One for the models of every provider. No client is loaded before it is asked something."""
+    judges: dict[str, Judge | None] = {one.prefix.rstrip("/"): None for one in PROVIDERS}
+    judges["heuristic"] = HeuristicJudge()
+    async with AsyncExitStack() as stack:
+        for endpoint in _endpoints(settings):
+            model = ModelJudge(endpoint)
+            stack.push_async_callback(model.close)
+            at_once = settings.eval_judge_concurrency
+            judges[endpoint.provider] = PatientJudge(model, at_once=at_once)
+        yield JudgeByProvider(judges)
+
+
+def _endpoints(settings: Settings) -> Iterator[Endpoint]:
+    """Of every provider that has what it needs."""
+    if settings.openai_api_key:
+        yield Endpoint(
+            provider="openai",
+            api_key=settings.openai_api_key,
+            base_url=settings.openai_base_url,
+        )
+    if settings.anthropic_api_key:
+        yield Endpoint(provider="anthropic", api_key=settings.anthropic_api_key)
+    if settings.gemini_api_key:
+        yield Endpoint(provider="gemini", api_key=settings.gemini_api_key)
+    if settings.google_cloud_project:
+        yield Endpoint(
+            provider="vertex_ai",
+            project=settings.google_cloud_project,
+            location=settings.vertex_ai_location,
+        )
+    if settings.openai_compatible_base_url:
+        yield Endpoint(
+            provider="openai_compatible",
+            api_key=settings.openai_compatible_api_key,
+            base_url=settings.openai_compatible_base_url,
+        )

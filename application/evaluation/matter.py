@@ -51,12 +51,13 @@ USUAL: Final = MeasuringPolicy()
 
 @dataclass(frozen=True)  # no slots: what was looked into is kept
 class Matter:
-    """One trace in one run. `fence` as in `Question`."""
+    """One trace in one run. `fence` as in `Question`. `whole` where this is a shorter one of it."""
 
     subject: Subject
     run: EvalRun
     policy: MeasuringPolicy
     fence: str
+    whole: "Matter | None" = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def seen[T](self, look: Callable[["Matter"], T]) -> T:
@@ -75,7 +76,8 @@ class Matter:
 
     @cached_property
     def evidence_marks(self) -> Mapping[str, object]:
-        return self.evidence.marks()
+        marks = self.evidence.marks()
+        return marks if self.whole is None else marks | {"evidence_hash": self.whole.evidence_hash}
 
     @cached_property
     def evidence_hash(self) -> str:

@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from application.evaluation.assignments import SignalKey
 from application.evaluation.circuits import Circuits
 from application.evaluation.matter import Matter
 from application.evaluation.ports import Embedder, Judge
+from application.evaluation.too_long import answered
 from domain.evaluation import closeness
-from domain.evaluation.answer import Answer, JudgeRefused
+from domain.evaluation.answer import Answer, JudgeRefused, Question
 from domain.evaluation.catalogue import measured
 from domain.evaluation.closeness import COHERENCE, HASH_EMBEDDER, ComparedTexts
 from domain.evaluation.metric import JudgeKind, Metric, Way
 from domain.evaluation.models import provider_of
 from domain.evaluation.outcome import Failed, Outcome, Scored, Skipped
 from domain.evaluation.particulars import particulars
+from domain.evaluation.run import EvalRun
 from domain.evaluation.text import Vector, cosine
 
 
@@ -60,12 +63,12 @@ class Measuring:
     async def _judged(self, metric: Metric, matter: Matter) -> Outcome:
         if (ruled := await matter.seen(lambda it: _ruled(metric, it))) is not None:
             return ruled
-        question = await matter.seen(lambda it: it.question(metric))
-        run = matter.run
-        answer = await self.circuits.ask(
-            run.id, provider_of(run.model), lambda: self.judge.ask(question)
-        )
-        return await matter.seen(lambda it: _answered(metric, it, answer))
+        answer, shown = await answered(metric, matter, partial(self._asked, matter.run))
+        return await shown.seen(lambda it: _answered(metric, it, answer))
+
+    async def _asked(self, run: EvalRun, question: Question) -> Answer:
+        provider = provider_of(run.model)
+        return await self.circuits.ask(run.id, provider, lambda: self.judge.ask(question))
 
     # --- embedded ---
 
@@ -142,6 +145,8 @@ def _answered(metric: Metric, matter: Matter, answer: Answer) -> Scored | Skippe
         "cache": "miss",
         **matter.evidence_marks,
     }
+    if outcome.metadata.get("truncated"):  # of a checklist, though all of the evidence was shown
+        asked["truncated"] = True
     if isinstance(outcome, Skipped):
         return replace(outcome, metadata={**outcome.metadata, **asked})
     told: dict[str, object] = {"evidence": [], **particulars(metric.name, matter.evidence)}

@@ -190,7 +190,7 @@ async def measured(settings: Settings, server: int, sizes: Sequence[int]) -> Non
     found: dict[tuple[str, str, int], Taken] = {}
     await composition.migrate(settings)
     async with composition.database(settings) as pool:
-        ports = composition.evaluation_ports(settings, pool, RecordedJobs())
+        ports = composition.evaluation_ports(settings, pool, RecordedJobs(), HeuristicJudge())
         for scores in sizes:
             of = await fill(pool, scores)
             newest = (await ports.trace_scores.page(of, ScoreFilter(), Window(limit=1))).items[0]

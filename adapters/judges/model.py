@@ -1,0 +1,198 @@
+"""The judge that is a language model: renders questions, and reads verdicts out of answers.
+
+What talks to providers is in `clients.py`, which is loaded once a model is asked something.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from adapters.judges.wire import (
+    ANSWER_TOKENS,
+    ATTEMPT_S,
+    CHECK_TOKENS,
+    TEMPERATURE,
+    THOUGHT_TOKENS,
+    Endpoint,
+    Reply,
+    Request,
+    Trouble,
+    again,
+)
+from domain.evaluation.answer import (
+    Answer,
+    JudgeCall,
+    JudgeRefused,
+    JudgeUnavailable,
+    Question,
+)
+from domain.evaluation.evidence import BUILDER_VERSION
+from domain.evaluation.judged import PROTOCOL, Form, Rubric
+from domain.evaluation.metric import JudgeKind, Metric
+from domain.evaluation.models import provider_of
+from domain.evaluation.outcome import FailCode, SkipCode, Skipped
+from domain.evaluation.question import answer_schema, fingerprint, judged_calls, question_text
+from domain.evaluation.verdict import BadVerdict, read_verdict
+
+if TYPE_CHECKING:
+    from adapters.judges.clients import ModelClient
+
+TURNS: Final = 2  # the question, and one more where the answer was no verdict
+COMPLAINT: Final = (
+    "That is not a valid verdict: {fault}. Answer the question again, with one JSON object of the "
+    "given schema and nothing else."
+)
+# What is sent beside the texts. Which of it a model gets, its name decides.
+PARAMETERS: Final = {
+    "answer_tokens": ANSWER_TOKENS,
+    "check_tokens": CHECK_TOKENS,
+    "thought_tokens": THOUGHT_TOKENS,
+    "temperature": TEMPERATURE,
+}
+_MODEL: Final = re.compile(r"[\x21-\x7e]{1,200}")  # what a provider may call a model
+
+_log: Final = logging.getLogger(__name__)
+
+type Seconds = Callable[[], float]
+"""A clock that only goes forward."""
+
+
+class ModelJudge:
+    """Answers for the models of one provider, with one request, and a second one for a repair."""
+
+    def __init__(self, endpoint: Endpoint, clock: Seconds = time.monotonic) -> None:
+        self._endpoint = endpoint
+        self._clock = clock
+        self._client: ModelClient | None = None
+        self._opening = asyncio.Lock()
+
+    def fingerprint(self, metric: Metric, model: str) -> str:
+        self._name(model)
+        _rubric(metric)
+        return fingerprint(
+            metric,
+            model=model,
+            base_url=self._endpoint.base_url,
+            parameters=PARAMETERS,
+            evidence_version=BUILDER_VERSION,
+        )
+
+    async def ask(self, question: Question) -> Answer:
+        until = self._clock() + question.deadline_s
+        name, rubric = self._name(question.model), _rubric(question.metric)
+        calls, is_cut = judged_calls([step.label for step in question.evidence.calls])
+        if rubric.form is Form.CHECKLIST and not calls:  # none of them fitted into the evidence
+            return Answer(outcome=Skipped(SkipCode.CANNOT_JUDGE), model=question.model)
+        request = _request(question, rubric, calls)
+        client = await self._opened()
+        made: list[JudgeCall] = []
+        for _ in range(TURNS):
+            began = self._clock()
+            seconds = min(ATTEMPT_S, until - began)
+            if seconds <= 0:
+                raise JudgeUnavailable(FailCode.JUDGE_TIMEOUT, retry_after_s=0, calls=tuple(made))
+            reply = await client.ask(name, request, seconds)
+            call = self._call(question, reply, (self._clock() - began) * 1_000)
+            if isinstance(reply, Trouble):
+                made += [call] if reply.was_sent else []
+                if reply.code is not FailCode.BAD_VERDICT:
+                    raise self._failure(reply, tuple(made))
+                continue
+            try:
+                verdict = read_verdict(reply.text, rubric.form, calls)
+            except BadVerdict as bad:
+                made.append(replace(call, code=FailCode.BAD_VERDICT))
+                request = again(request, reply, COMPLAINT.format(fault=bad))
+                continue
+            made.append(call)
+            outcome = verdict.outcome(question.evidence.labels)
+            marks = self._marks(question, call.model) | ({"truncated": True} if is_cut else {})
+            marked = replace(outcome, metadata={**outcome.metadata, **marks})
+            return Answer(outcome=marked, model=call.model, calls=tuple(made))
+        raise JudgeRefused(FailCode.BAD_VERDICT, calls=tuple(made))
+
+    async def close(self) -> None:
+        """Once nobody asks any more."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def _opened(self) -> "ModelClient":
+        async with self._opening:
+            if self._client is None:
+                # Beside the loop: loading takes seconds, in which nobody else would get a turn.
+                self._client = await asyncio.to_thread(_loaded, self._endpoint)
+        return self._client
+
+    def _name(self, model: str) -> str:
+        """Without the provider. Raises JudgeRefused for models of others."""
+        name = model.partition("/")[2] if "/" in model else model
+        if provider_of(model) != self._endpoint.provider or not name:
+            raise JudgeRefused(FailCode.UNKNOWN_MODEL)
+        return name
+
+    def _call(self, question: Question, reply: Reply | Trouble, latency_ms: float) -> JudgeCall:
+        provider, model = self._endpoint.provider, question.model
+        if isinstance(reply, Reply) and _MODEL.fullmatch(reply.model):
+            model = f"{provider}/{reply.model}"
+        return JudgeCall(
+            provider=provider,
+            model=model,
+            use=reply.use,
+            latency_ms=latency_ms,
+            code=reply.code if isinstance(reply, Trouble) else None,
+        )
+
+    def _marks(self, question: Question, model: str) -> dict[str, object]:
+        return {
+            "judge_kind": JudgeKind.MODEL.value,
+            "model": model,
+            "fingerprint": self.fingerprint(question.metric, question.model),
+        }
+
+    def _failure(
+        self, trouble: Trouble, calls: tuple[JudgeCall, ...]
+    ) -> JudgeRefused | JudgeUnavailable:
+        told = {
+            "provider": self._endpoint.provider,
+            "code": trouble.code.value,
+            "status": trouble.status,
+            "kind": trouble.kind,
+        }
+        if trouble.code.is_passing:
+            _log.info("a model gave no answer", extra=told)
+            asked_for = trouble.retry_after_s
+            return JudgeUnavailable(trouble.code, retry_after_s=asked_for, calls=calls)
+        _log.warning("a model refused to answer", extra=told)
+        return JudgeRefused(trouble.code, calls=calls)
+
+
+def _rubric(metric: Metric) -> Rubric:
+    if metric.rubric is None:
+        raise JudgeRefused(FailCode.MISCONFIGURED)
+    return metric.rubric
+
+
+def _request(question: Question, rubric: Rubric, calls: Sequence[str]) -> Request:
+    fenced = question.evidence.fenced(
+        question.fence,
+        reasoning=question.metric.sees_reasoning,
+        output=question.is_output_shown,
+    )
+    return Request(
+        system=PROTOCOL,
+        user=question_text(rubric, fenced, calls),
+        schema=answer_schema(rubric.form),
+        max_tokens=ANSWER_TOKENS
+        + (CHECK_TOKENS * len(calls) if rubric.form is Form.CHECKLIST else 0),
+    )
+
+
+def _loaded(endpoint: Endpoint) -> "ModelClient":
+    from adapters.judges.clients import ModelClient  # noqa: PLC0415 - loads a hundred megabytes
+
+    return ModelClient(endpoint)
