@@ -1,8 +1,9 @@
 """A provider of models on loopback, which speaks three formats and answers as it is told to.
 
 `script` has what comes next, the last of it again and again: a `Says` is an answer of the model, a
-`Fails` one of HTTP without it, HANGS and HANGS_UP are none at all. Without a script it judges: every question
-gets GRADE, or a yes for each call, with the first step that it was shown as its ground.
+`Fails` one of HTTP without it, HANGS and HANGS_UP are none at all. Without a script it judges:
+every question gets GRADE, or a yes for each call, with the first step that it was shown as its
+ground.
 """
 
 import asyncio
@@ -54,6 +55,7 @@ class Got:
     turns: Sequence[str]
     schema: Mapping[str, Any] | None
     max_tokens: int | None
+    temperature: float | None
     key: str
 
     @property
@@ -78,7 +80,7 @@ def verdict_on(got: Got) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How requests are read and answers are written. `quota` and `too_long` are its refusals."""
+    """How requests are read and answers are written, and how it says that one is too long."""
 
     provider: str
     model: str
@@ -101,6 +103,7 @@ def _openai_read(path: str, head: Mapping[str, str], body: Mapping[str, Any]) ->
         turns=[m["content"] for m in body["messages"] if m["role"] != "system"],
         schema=form.get("json_schema", {}).get("schema"),
         max_tokens=body.get("max_completion_tokens", body.get("max_tokens")),
+        temperature=body.get("temperature"),
         key=head.get("authorization", "").removeprefix("Bearer "),
     )
 
@@ -138,7 +141,8 @@ def _anthropic_read(path: str, head: Mapping[str, str], body: Mapping[str, Any])
         turns=[_texts(m["content"]) for m in body["messages"]],
         schema=body.get("output_config", {}).get("format", {}).get("schema"),
         max_tokens=body.get("max_tokens"),
-        key=head.get("x-api-key", ""),
+        temperature=body.get("temperature"),
+        key=head.get("x-api-key") or head.get("authorization", "").removeprefix("Bearer "),
     )
 
 
@@ -178,6 +182,7 @@ def _google_read(path: str, head: Mapping[str, str], body: Mapping[str, Any]) ->
         turns=[_texts(turn["parts"]) for turn in body["contents"]],
         schema=config.get("responseJsonSchema"),
         max_tokens=config.get("maxOutputTokens"),
+        temperature=config.get("temperature"),
         key=head.get("x-goog-api-key", ""),
     )
 

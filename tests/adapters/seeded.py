@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.jobs import RecordedJobs
 from adapters.postgres.engine import Engine, Pool, PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB

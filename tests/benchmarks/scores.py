@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from adapters.embedded.servers import running
+from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.jobs import RecordedJobs
 from adapters.postgres.engine import Pool
 from application.evaluation.use_cases import EvaluationPorts

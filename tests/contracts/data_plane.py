@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.jobs import RecordedJobs
 from adapters.memory.monitors import MemoryLeadership
 from adapters.memory.store import MemoryStore
