@@ -99,8 +99,9 @@ class ModelJudge:
             call = self._call(question, reply, (self._clock() - began) * 1_000)
             if isinstance(reply, Trouble):
                 made += [call] if reply.was_sent else []
+                self._tell(reply)
                 if reply.code is not FailCode.BAD_VERDICT:
-                    raise self._failure(reply, tuple(made))
+                    raise _failure(reply, tuple(made))
                 continue
             try:
                 verdict = read_verdict(reply.text, rubric.form, calls)
@@ -113,6 +114,7 @@ class ModelJudge:
             marks = self._marks(question, call.model) | ({"truncated": True} if is_cut else {})
             marked = replace(outcome, metadata={**outcome.metadata, **marks})
             return Answer(outcome=marked, model=call.model, calls=tuple(made))
+        _log.warning("a model gave no verdict", extra={"provider": self._endpoint.provider})
         raise JudgeRefused(FailCode.BAD_VERDICT, calls=tuple(made))
 
     async def close(self) -> None:
@@ -154,21 +156,21 @@ class ModelJudge:
             "fingerprint": self.fingerprint(question.metric, question.model),
         }
 
-    def _failure(
-        self, trouble: Trouble, calls: tuple[JudgeCall, ...]
-    ) -> JudgeRefused | JudgeUnavailable:
+    def _tell(self, trouble: Trouble) -> None:
+        level = logging.INFO if trouble.code.is_passing else logging.WARNING
         told = {
             "provider": self._endpoint.provider,
             "code": trouble.code.value,
             "status": trouble.status,
             "kind": trouble.kind,
         }
-        if trouble.code.is_passing:
-            _log.info("a model gave no answer", extra=told)
-            asked_for = trouble.retry_after_s
-            return JudgeUnavailable(trouble.code, retry_after_s=asked_for, calls=calls)
-        _log.warning("a model refused to answer", extra=told)
+        _log.log(level, "a request to a model failed", extra=told)
+
+
+def _failure(trouble: Trouble, calls: tuple[JudgeCall, ...]) -> JudgeRefused | JudgeUnavailable:
+    if not trouble.code.is_passing:
         return JudgeRefused(trouble.code, calls=calls)
+    return JudgeUnavailable(trouble.code, retry_after_s=trouble.retry_after_s, calls=calls)
 
 
 def _rubric(metric: Metric) -> Rubric:

@@ -57,7 +57,7 @@ class EvaluateTarget:
         if claim is None:
             return
         is_trace = claim.run.target_type is TargetType.TRACE
-        async with kept(self.assignments, claim, self.clock):
+        async with kept(self.assignments, claim, self.clock, self.policy.renew_every):
             late = await (self._trace(claim) if is_trace else self._session(claim))
         now = self.clock()
         if late is None:

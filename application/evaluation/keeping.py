@@ -16,7 +16,7 @@ RENEW_EVERY: Final = LEASE / 4  # so that one or two that fail cost nothing
 
 @asynccontextmanager
 async def kept(
-    assignments: Assignments, claim: Claim, clock: Clock, every: timedelta = RENEW_EVERY
+    assignments: Assignments, claim: Claim, clock: Clock, every: timedelta
 ) -> AsyncIterator[None]:
     """Renews the lease while the block goes on. It ends with the process, and so does the lease."""
     renewing = asyncio.create_task(_renewed(assignments, claim, clock, every))

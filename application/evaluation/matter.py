@@ -9,6 +9,7 @@ from typing import Final
 
 from application.evaluation.assignments import LATELY, LEASE
 from application.evaluation.circuits import HEAD_START_S
+from application.evaluation.keeping import RENEW_EVERY
 from domain.evaluation.answer import Question
 from domain.evaluation.closeness import ComparedTexts
 from domain.evaluation.evidence import Evidence
@@ -40,6 +41,7 @@ class MeasuringPolicy:
     head_start_s: float = HEAD_START_S
     metrics_at_once: int = 8  # of one target
     traces_at_once: int = 4  # of one session: so many are in memory
+    renew_every: timedelta = RENEW_EVERY
 
     def __post_init__(self) -> None:
         if timedelta(seconds=self.deadline_s + self.head_start_s) >= LEASE - LATELY:

@@ -1,4 +1,4 @@
-"""Patience with a judge: attempts, waits and turns, by a clock that moves only when it is slept on."""
+"""Patience with a judge: attempts, waits and turns, by a clock that moves where somebody sleeps."""
 
 import asyncio
 from collections.abc import Callable
@@ -162,7 +162,7 @@ async def test_a_429_halves_them_and_answers_bring_them_back_one_by_one():
     await patient.ask(QUESTION)
     assert patient.at_once == 4
     assert await under_way(judge, patient, 8) == 4
-    for _ in range(MORE_AFTER - 9):
+    for _ in range(MORE_AFTER - 10):
         await patient.ask(QUESTION)
     assert patient.at_once == 4
     await patient.ask(QUESTION)
@@ -170,7 +170,7 @@ async def test_a_429_halves_them_and_answers_bring_them_back_one_by_one():
 
 
 async def test_a_burst_of_429_halves_them_once():
-    patient, judge = Time().judge(*[limited()] * 4, FAIR, at_once=8)
+    patient, judge = Time().judge(limited(3_600), at_once=8)
     assert await under_way(judge, patient, 4) == 4
     assert patient.at_once == 4
 
