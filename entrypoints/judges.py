@@ -22,6 +22,7 @@ NEEDED: Final = {
     "vertex_ai": "google_cloud_project",
     "openai_compatible": "openai_compatible_base_url",
 }
+ATTEMPT: Final = 0.75  # of the time of a question, so that another attempt has some left
 UNCHECKED: Final = {"vertex_ai": "the credentials themselves are not checked"}
 
 
@@ -50,7 +51,8 @@ async def opened_judge(settings: Settings) -> AsyncIterator[Judge]:
     judges["heuristic"] = HeuristicJudge()
     async with AsyncExitStack() as stack:
         for endpoint in _endpoints(settings):
-            model = ModelJudge(endpoint)
+            attempt_s = ATTEMPT * settings.eval_judge_timeout_seconds
+            model = ModelJudge(endpoint, attempt_s=attempt_s)
             stack.push_async_callback(model.close)
             at_once = settings.eval_judge_concurrency
             judges[endpoint.provider] = PatientJudge(model, at_once=at_once)

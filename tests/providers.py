@@ -271,7 +271,10 @@ QUOTA: Final = Fails(
 
 @dataclass(slots=True)
 class Provider:
-    """What was asked of it, and how many at once. An answer takes `answer_s`."""
+    """What was asked of it, and how many at once. An answer takes `answer_s`.
+
+    `left` is set whenever nobody is connected any more.
+    """
 
     format: Format
     url: str = ""
@@ -279,6 +282,8 @@ class Provider:
     answer_s: float = 0.0
     got: list[Got] = field(default_factory=list)
     most_at_once: int = 0
+    connections: int = 0
+    left: asyncio.Event = field(default_factory=asyncio.Event)
     _at_once: int = 0
 
     @property
@@ -291,6 +296,16 @@ class Provider:
     def says(self, *script: Told) -> None:
         self.script = script
         self.got.clear()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.left.clear()
+        try:
+            await self._serve(reader, writer)
+        finally:
+            self.connections -= 1
+            if not self.connections:
+                self.left.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
@@ -349,7 +364,7 @@ async def provider(format: Format = OPENAI, *script: Told) -> AsyncIterator[Prov
         task = asyncio.current_task()
         assert task is not None
         served.add(task)
-        await made._serve(reader, writer)
+        await made._connected(reader, writer)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 20)
     made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

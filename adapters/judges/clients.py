@@ -23,7 +23,7 @@ from pydantic_ai.settings import ModelSettings
 
 from adapters.judges.failures import trouble
 from adapters.judges.wire import (
-    ATTEMPT_S,
+    ATTEMPT_MAX_S,
     CONNECT_S,
     TEMPERATURE,
     THOUGHT_TOKENS,
@@ -54,7 +54,7 @@ class ModelClient:
     def __init__(self, endpoint: Endpoint) -> None:
         for name in TALKATIVE:
             logging.getLogger(name).setLevel(logging.WARNING)
-        timeout = httpx2.Timeout(ATTEMPT_S, connect=CONNECT_S)
+        timeout = httpx2.Timeout(ATTEMPT_MAX_S, connect=CONNECT_S)
         self._http = create_async_httpx2_client(timeout=timeout)  # which follows no redirect
         self._models = _models(endpoint, self._http)
 

@@ -62,10 +62,19 @@ type Seconds = Callable[[], float]
 
 
 class ModelJudge:
-    """Answers for the models of one provider, with one request, and a second one for a repair."""
+    """Answers for the models of one provider, with one request, and a second one for a repair.
 
-    def __init__(self, endpoint: Endpoint, clock: Seconds = time.monotonic) -> None:
+    Each takes `attempt_s` at most, however much is left for the question.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        clock: Seconds = time.monotonic,
+        attempt_s: float = ATTEMPT_S,
+    ) -> None:
         self._endpoint = endpoint
+        self._attempt_s = attempt_s
         self._clock = clock
         self._client: ModelClient | None = None
         self._opening = asyncio.Lock()
@@ -92,7 +101,7 @@ class ModelJudge:
         made: list[JudgeCall] = []
         for _ in range(TURNS):
             began = self._clock()
-            seconds = min(ATTEMPT_S, until - began)
+            seconds = min(self._attempt_s, until - began)
             if seconds <= 0:
                 raise JudgeUnavailable(FailCode.JUDGE_TIMEOUT, retry_after_s=0, calls=tuple(made))
             reply = await client.ask(name, request, seconds)

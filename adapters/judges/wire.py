@@ -7,7 +7,8 @@ from domain.evaluation.answer import TokenUse
 from domain.evaluation.outcome import FailCode
 from domain.evaluation.question import Schema
 
-ATTEMPT_S: Final = 45.0  # of one request, whatever is left for its question
+ATTEMPT_S: Final = 45.0  # of one request, where nothing else is said
+ATTEMPT_MAX_S: Final = 90.0
 CONNECT_S: Final = 5.0
 ANSWER_TOKENS: Final = 1_500  # bounds an answer that doesn't end; a usual one has 150
 CHECK_TOKENS: Final = 75  # more, for each call of a checklist

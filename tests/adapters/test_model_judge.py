@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 
-from adapters.judges.failures import RETRY_AFTER_MAX_S
+from adapters.judges.failures import RETRY_AFTER_MAX_S, trouble
 from adapters.judges.model import ModelJudge
 from adapters.judges.wire import ANSWER_TOKENS, CHECK_TOKENS, THOUGHT_TOKENS, Endpoint
 from domain.evaluation.answer import JudgeRefused, JudgeUnavailable, Question, TokenUse
@@ -455,6 +456,15 @@ async def test_who_says_nothing_is_waited_for_until_the_deadline(desk):
     assert [call.code for call in late.calls] == [FailCode.JUDGE_TIMEOUT]
 
 
+async def test_one_request_leaves_time_for_another(of_openai):
+    of_openai.there.says(HANGS)
+    hasty = ModelJudge(of_openai.there.endpoint(), attempt_s=0.1)
+    with pytest.raises(JudgeUnavailable) as late:
+        await hasty.ask(of_openai.question(deadline_s=1_000.0))
+    await hasty.close()
+    assert late.value.code is FailCode.JUDGE_TIMEOUT
+
+
 NONSENSE: dict[str, object] = {
     "no JSON": "<html>502</html>",
     "nothing": "",
@@ -472,6 +482,24 @@ async def test_an_answer_that_is_none_is_a_failure_like_others(desk, body):
     failure = await desk.failed()
     assert failure.code in {FailCode.BAD_VERDICT, FailCode.PROVIDER_ERROR}
     assert 1 <= len(failure.calls) == len(desk.there.got) <= 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DefaultCredentialsError("none"), FailCode.AUTH),
+        (RefreshError("expired"), FailCode.AUTH),
+        (TransportError("no metadata server"), FailCode.JUDGE_UNREACHABLE),
+    ],
+)
+def test_a_machine_without_credentials_has_asked_nobody(error, code):
+    told = trouble(error)
+    assert (told.code, told.was_sent) == (code, False)
+
+
+def test_what_nobody_foresaw_is_an_answer_that_makes_no_sense():
+    told = trouble(KeyError("?"))
+    assert (told.code, told.was_sent, told.kind) == (FailCode.BAD_VERDICT, True, "KeyError")
 
 
 async def test_no_key_follows_a_redirect(desk):

@@ -187,7 +187,11 @@ async def stored_traces(ports: Ports, project: ProjectId, count: int) -> list[st
 
 
 async def started(
-    ports: Ports, project: ProjectId, targets: Sequence[str], metrics: Sequence[str] = JUDGED
+    ports: Ports,
+    project: ProjectId,
+    targets: Sequence[str],
+    metrics: Sequence[str] = JUDGED,
+    model: str = "openai/gpt-5-mini",
 ) -> Watched:
     run = EvalRun(
         id=RunId(uuid.uuid4()),
@@ -195,7 +199,7 @@ async def started(
         target_type=TargetType.TRACE,
         metrics=tuple(metrics),
         targets=len(targets),
-        model="openai/gpt-5-mini",
+        model=model,
         created_at=ports.clock(),
     )
     await ports.evaluation.runs.create(run, [Assignment(one, run.metrics) for one in targets])
