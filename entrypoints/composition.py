@@ -52,14 +52,12 @@ from adapters.remembered import (
     RememberedProjects,
 )
 from application.evaluation.backlog import BacklogPart
-from application.evaluation.matter import USUAL, MeasuringPolicy
 from application.evaluation.ports import Judge
 from application.evaluation.use_cases import EvaluationPorts
 from application.jobs import Job, Jobs, Lane
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports, UseCases, utc_now
 from domain.errors import Failure
-from domain.evaluation.masking import Masking
 from domain.evaluation.monitor import Monitor
 from domain.ids import ScoreId
 from domain.limits import Limit
@@ -69,7 +67,13 @@ from entrypoints.http.config import HttpConfig
 from entrypoints.http.limits import RateLimits, RouteClass
 from entrypoints.http.peers import network
 from entrypoints.identity_provider import identity_provider
-from entrypoints.judges import judge_models, judge_providers, opened_judge
+from entrypoints.judges import (
+    judge_models,
+    judge_providers,
+    judging_ports,
+    measuring_policy,
+    opened_judge,
+)
 from entrypoints.settings import Settings, SettingsError, variable
 from entrypoints.sign_in import NOBODY, developer_signs_in, tokens
 
@@ -159,7 +163,7 @@ async def ports(
         uses = await stack.enter_async_context(GatheredKeyUses.over(keys))
         jobs = DramatiqJobs(redis, monotonic_us, otherwise)
         judge = await stack.enter_async_context(opened_judge(settings))
-        evaluation = evaluation_ports(settings, pool, jobs, judge)
+        evaluation = evaluation_ports(settings, pool, jobs, book, judge)
         stack.push_async_callback(evaluation.leadership.close)
         age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
         yield Ports(
@@ -191,7 +195,9 @@ async def ports(
         )
 
 
-def evaluation_ports(settings: Settings, pool: Pool, jobs: Jobs, judge: Judge) -> EvaluationPorts:
+def evaluation_ports(
+    settings: Settings, pool: Pool, jobs: Jobs, prices: PriceBook, judge: Judge
+) -> EvaluationPorts:
     return EvaluationPorts(
         trace_scores=PostgresTraceScores(pool),
         session_scores=PostgresSessionScores(pool),
@@ -205,18 +211,13 @@ def evaluation_ports(settings: Settings, pool: Pool, jobs: Jobs, judge: Judge) -
         alerting=alert_ports(settings, pool),
         jobs=jobs,
         judge=judge,
+        judging=judging_ports(settings, pool, prices),
         embedder=HashEmbedder(),
         models=judge_models(settings),
         providers=judge_providers(settings),
         on_fault=_tell_fault,
         on_monitor_fault=_tell_monitor_fault,
-        measuring=MeasuringPolicy(
-            evidence_tokens=settings.eval_evidence_tokens,
-            masking=Masking(settings.eval_mask),
-            deadline_s=settings.eval_judge_timeout_seconds,
-            # More of them would only wait for their turn, after a run was cancelled too.
-            metrics_at_once=min(USUAL.metrics_at_once, settings.eval_judge_concurrency),
-        ),
+        measuring=measuring_policy(settings),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from typing import Final
 
 from adapters.judges.by_provider import JudgeByProvider
@@ -9,7 +10,15 @@ from adapters.judges.heuristic import HeuristicJudge
 from adapters.judges.model import ModelJudge
 from adapters.judges.policy import PatientJudge
 from adapters.judges.wire import Endpoint
+from adapters.postgres.budgets import PostgresBudgets
+from adapters.postgres.engine import Pool
+from adapters.postgres.ledger import PostgresLedger
+from adapters.postgres.verdicts import PostgresVerdicts
+from application.evaluation.judging import JudgingPorts
+from application.evaluation.matter import USUAL, MeasuringPolicy
 from application.evaluation.ports import Judge
+from application.tracing.ports import PriceBook
+from domain.evaluation.masking import Masking
 from domain.evaluation.models import PROVIDERS, JudgeModels, ProviderState
 from entrypoints.settings import UNPREFIXED, Settings, variable
 
@@ -57,6 +66,28 @@ async def opened_judge(settings: Settings) -> AsyncIterator[Judge]:
             at_once = settings.eval_judge_concurrency
             judges[endpoint.provider] = PatientJudge(model, at_once=at_once)
         yield JudgeByProvider(judges)
+
+
+def judging_ports(settings: Settings, pool: Pool, prices: PriceBook) -> JudgingPorts:
+    """What is kept of those who judge."""
+    return JudgingPorts(
+        verdicts=PostgresVerdicts(pool),
+        ledger=PostgresLedger(pool),
+        budgets=PostgresBudgets(pool),
+        prices=prices,
+        kept_for=timedelta(days=settings.eval_cache_ttl_days),
+        entered_for=timedelta(days=settings.eval_ledger_days),
+    )
+
+
+def measuring_policy(settings: Settings) -> MeasuringPolicy:
+    return MeasuringPolicy(
+        evidence_tokens=settings.eval_evidence_tokens,
+        masking=Masking(settings.eval_mask),
+        deadline_s=settings.eval_judge_timeout_seconds,
+        # More of them would only wait for their turn, after a run was cancelled too.
+        metrics_at_once=min(USUAL.metrics_at_once, settings.eval_judge_concurrency),
+    )
 
 
 def _endpoints(settings: Settings) -> Iterator[Endpoint]:

@@ -120,9 +120,10 @@ class ModelJudge:
                 continue
             made.append(call)
             outcome = verdict.outcome(question.evidence.labels)
-            marks = self._marks(question, call.model) | ({"truncated": True} if is_cut else {})
+            model = f"{call.provider}/{call.model}"
+            marks = self._marks(question, model, is_cut=is_cut)
             marked = replace(outcome, metadata={**outcome.metadata, **marks})
-            return Answer(outcome=marked, model=call.model, calls=tuple(made))
+            return Answer(outcome=marked, model=model, calls=tuple(made))
         _log.warning("a model gave no verdict", extra={"provider": self._endpoint.provider})
         raise JudgeRefused(FailCode.BAD_VERDICT, calls=tuple(made))
 
@@ -147,19 +148,23 @@ class ModelJudge:
         return name
 
     def _call(self, question: Question, reply: Reply | Trouble, latency_ms: float) -> JudgeCall:
-        provider, model = self._endpoint.provider, question.model
+        model = self._name(question.model)
         if isinstance(reply, Reply) and _MODEL.fullmatch(reply.model):
-            model = f"{provider}/{reply.model}"
+            model = reply.model
         return JudgeCall(
-            provider=provider,
+            provider=self._endpoint.provider,
             model=model,
             use=reply.use,
             latency_ms=latency_ms,
             code=reply.code if isinstance(reply, Trouble) else None,
         )
 
-    def _marks(self, question: Question, model: str) -> dict[str, object]:
+    def _marks(self, question: Question, model: str, *, is_cut: bool) -> dict[str, object]:
+        """Also of what was shown, which may be less than others see of the trace."""
+        evidence = question.evidence
         return {
+            "truncated": is_cut or evidence.truncated,
+            "omitted_steps": evidence.omitted_steps,
             "judge_kind": JudgeKind.MODEL.value,
             "model": model,
             "fingerprint": self.fingerprint(question.metric, question.model),

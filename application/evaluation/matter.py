@@ -78,11 +78,13 @@ class Matter:
 
     @cached_property
     def evidence_marks(self) -> Mapping[str, object]:
-        marks = self.evidence.marks()
-        return marks if self.whole is None else marks | {"evidence_hash": self.whole.evidence_hash}
+        return self.evidence.marks()
 
     @cached_property
     def evidence_hash(self) -> str:
+        """That of the whole: a trace has the same one, however much of it is shown."""
+        if self.whole is not None:
+            return self.whole.evidence_hash
         return str(self.evidence_marks["evidence_hash"])
 
     @cached_property

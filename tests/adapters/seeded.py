@@ -111,7 +111,7 @@ class Seeded:
 
     @property
     def evaluation(self) -> EvaluationPorts:
-        return evaluation_ports(Settings(), self.pool, RecordedJobs(), HeuristicJudge())
+        return evaluation_ports(Settings(), self.pool, RecordedJobs(), prices(), HeuristicJudge())
 
     @property
     def analytics(self) -> PostgresTraceAnalytics:

@@ -234,17 +234,16 @@ async def test_a_verdict_is_a_score_with_its_marks_and_tokens(desk):
         {
             "evidence": ["s1"],
             "label": GRADE,
+            "truncated": False,
+            "omitted_steps": 0,
             "judge_kind": "model",
             "model": desk.there.model,
             "fingerprint": desk.judge.fingerprint(TASK_COMPLETION, desk.there.model),
         },
     )
     [call] = answer.calls
-    assert (call.provider, call.model, call.code) == (
-        desk.there.format.provider,
-        desk.there.model,
-        None,
-    )
+    spoken = desk.there.format
+    assert (call.provider, call.model, call.code) == (spoken.provider, spoken.model, None)
     assert call.use == answer.use == USED
     assert call.latency_ms > 0
 
@@ -282,7 +281,7 @@ async def test_only_the_fields_of_the_schema_count(of_openai):
     answer = await of_openai.judge.ask(of_openai.question())
     assert answer.outcome.value == GRADE / 5
     assert set(answer.outcome.metadata) == {
-        *("evidence", "label", "judge_kind", "model", "fingerprint"),
+        *("evidence", "label", "truncated", "omitted_steps", "judge_kind", "model", "fingerprint"),
     }
 
 
@@ -402,7 +401,7 @@ async def test_a_status_has_its_code_and_takes_one_request(desk, status):
     [call] = failure.calls
     assert (call.code, call.model, call.use) == (
         failure.code,
-        desk.there.model,
+        desk.there.format.model,
         TokenUse(requests=1),
     )
     assert len(desk.there.got) == 1, "no client tries again by itself"

@@ -48,7 +48,8 @@ async def test_a_model_judges_every_metric_of_a_trace(scene):
         marks = metadata(score)
         assert marks["judge_kind"] == '"model"'
         assert marks["model"] == f'"{scene.there.model}"'
-        assert marks["usage"] == '{"calls":1,"input_tokens":1000,"output_tokens":50}'
+        assert marks["usage"].startswith('{"calls":1,"input_tokens":1000,"output_tokens":50,')
+        assert marks["cache"] == '"miss"'
     assert len(scene.there.got) == len(JUDGED)
     assert scene.lab.faults == []
 
@@ -73,7 +74,8 @@ async def test_one_terminal_refusal_is_one_request_of_a_provider_and_a_run(scene
 
 async def test_evidence_that_is_too_long_is_sent_once_more_by_half(scene):
     text = "word " * 300
-    trace = scene.lab.put(*[tool(f"t{n}", given=text, got=text) for n in range(60)])
+    large = [tool(f"t{n}", given=text, got=text) for n in range(60)]
+    trace, other = scene.lab.put(*large), scene.lab.put(*large, output="Something else")
     good = '{"evidence": [], "reason": "fine", "cannot_judge": false, "label": 4}'
     scene.there.says(scene.there.format.too_long, Says(text=good))
     run = await scene.run(trace, metrics=["task_completion"])
@@ -81,10 +83,12 @@ async def test_evidence_that_is_too_long_is_sent_once_more_by_half(scene):
     assert len(second.user) < len(first.user) * 0.6
     [score] = (await scene.lab.of_run(run)).values()
     assert score.value == "0.8"
-    assert metadata(score)["usage"].startswith('{"calls":2,')
+    assert metadata(score)["truncated"] == "true"
+    spent = await scene.lab.ports.judging.ledger.of_run(scene.lab.project, run.id)
+    assert (spent.calls, spent.failed) == (2, 1)
     scene.there.says(scene.there.format.too_long)
-    run = await scene.run(trace, metrics=["task_completion"])
-    assert await scene.lab.told(run, trace) == {"task_completion": "too_long"}
+    run = await scene.run(other, metrics=["task_completion"])
+    assert await scene.lab.told(run, other) == {"task_completion": "too_long"}
     assert len(scene.there.got) == 2
 
 
