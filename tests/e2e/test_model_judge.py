@@ -93,7 +93,8 @@ async def test_a_run_is_judged_by_a_model_and_no_log_holds_key_or_prompt(place: 
                 await watched.completed()
                 scores = await watched.scores()
                 there.says(Fails(status=401, body={"error": {"message": f"No: {KEY}"}}))
-                refused = await started(ports, project, targets, JUDGED, there.model)
+                others = await stored_traces(ports, project, TRACES)  # not judged before
+                refused = await started(ports, project, others, JUDGED, there.model)
                 failed = await refused.until(lambda one: one.run.status.is_final)
             command = command_of(worker)
         finally:
