@@ -67,13 +67,15 @@ WITH newest AS MATERIALIZED (
   SELECT id, trace_id, number, created_at FROM trace_scores
   WHERE {OF_PROJECT} AND name = $2 AND {_IS_AUTOMATED} AND number IS NOT NULL
   ORDER BY created_at DESC, id DESC LIMIT {WAITING_MAX}
-), waiting AS MATERIALIZED (
+), of_traces AS MATERIALIZED (
   SELECT DISTINCT ON (trace_id) id, trace_id, number FROM newest
-  WHERE NOT EXISTS (
+  ORDER BY trace_id, created_at DESC, id DESC
+), waiting AS MATERIALIZED (
+  SELECT id, trace_id, number FROM of_traces WHERE NOT EXISTS (
     SELECT FROM trace_scores AS said
-    WHERE said.{OF_PROJECT} AND said.trace_id = newest.trace_id AND said.name = $2
+    WHERE said.{OF_PROJECT} AND said.trace_id = of_traces.trace_id AND said.name = $2
       AND said.{_IS_ANNOTATION} OFFSET 0
-  ) ORDER BY trace_id, created_at DESC, id DESC
+  )
 ), chosen AS MATERIALIZED (
   (SELECT id, false AS by_chance, row_number() OVER () AS place FROM (
     SELECT id FROM waiting ORDER BY abs(number - $3::float8), id LIMIT $5
