@@ -34,7 +34,7 @@ from domain.tracing.payload import scalars
 
 LABELS_MAX: Final = 10_000  # of one answer, the newest
 JUDGED_MAX: Final = 10_000  # scores that a pass rate is of, the newest
-OF_TRACE_MAX: Final = 20  # judges' scores of one trace, the newest: each judge's last is among them
+OF_TRACE_MAX: Final = 20  # judges' scores of one trace, the newest
 JUDGES_MAX: Final = 50  # of one answer, those with the most labels
 CALIBRATED_FROM: Final = 30  # labels
 
@@ -181,8 +181,13 @@ def judges(
         )
         for fingerprint, some in of.items()
     ]
-    found.sort(key=lambda one: (-len(one.pairs), -one.rated.judged, one.fingerprint or ""))
+    found.sort(key=_rank)
     return found[:JUDGES_MAX]
+
+
+def _rank(one: JudgeScores) -> tuple[int, int, bool, str]:
+    is_known = one.fingerprint is not None
+    return (-len(one.pairs), -one.rated.judged, not is_known, one.fingerprint or "")
 
 
 def held_against_people(
