@@ -15,6 +15,7 @@ from application.evaluation.matter import USUAL
 from domain.errors import Unavailable
 from tests.application.laboratory import Laboratory
 
+WAIT_MAX_S = 20
 SOON = timedelta(microseconds=1)
 
 
@@ -63,11 +64,12 @@ async def test_a_target_whose_question_waits_for_its_turn_goes_to_nobody_else():
     trace = lab.put()
     run = await lab.run("task_completion", trace)
     working = asyncio.create_task(lab.work(worker))
-    await assignments.often.wait()
-    lab.forward(seconds=LEASE.total_seconds() - 1)
-    assignments.renewed.clear()
-    assignments.often.clear()
-    await assignments.often.wait()
+    async with asyncio.timeout(WAIT_MAX_S):
+        await assignments.often.wait()
+        lab.forward(seconds=LEASE.total_seconds() - 1)
+        assignments.renewed.clear()
+        assignments.often.clear()
+        await assignments.often.wait()
     lab.forward(seconds=2)
     assert await assignments.claim(lab.project, run.id, str(trace.id), lab.now) is None
     judge.gate.set()
