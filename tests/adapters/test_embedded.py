@@ -24,7 +24,6 @@ from adapters.embedded.postgres import start_postgres
 from adapters.embedded.process import StartError, ensure_folder, rotated, spawn
 
 ROOT = Path(__file__).parents[2]
-ROOT = Path(__file__).parents[2]
 DEADLINE_S = 15
 IS_ROOT = os.geteuid() == 0
 
