@@ -13,7 +13,7 @@ from application.tracing.erasing import (
     ListErasures,
     ReadErasure,
 )
-from application.tracing.keeping import Expired, RemoveExpired
+from application.tracing.retention import Expired, RemoveExpired
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,8 @@ from adapters.postgres.erasures import (
     OF_SESSION,
     UNNAMED,
 )
-from adapters.postgres.keeping import OLDEST, PROJECTS
 from adapters.postgres.reading.snapshots import snapshot
+from adapters.postgres.retention import OLDEST, PROJECTS
 from adapters.postgres.writing.edits import read_trace
 from adapters.postgres.writing.ingest import ERASED, TraceWriter
 from domain.evaluation.run import TargetType
@@ -131,6 +131,10 @@ def trace_of(project: ProjectId) -> TraceId:
 
 def score_figures(figure: str, *arguments: object) -> Read:
     return lambda at, of: getattr(at.evaluation.score_analytics, figure)(of, *arguments)
+
+
+def labels(question: str, *arguments: object) -> Read:
+    return lambda at, of: getattr(at.evaluation.labels, question)(of, *arguments)
 
 
 DAY_END = END - timedelta(hours=1, minutes=10)
@@ -248,6 +252,18 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
     "a distribution of scores": (
         score_figures("distribution", TargetType.TRACE, NAMES[3], 10, CreatedWithin()),
         {"trace_scores": OF_NAME + 50},
+    ),
+    "judges held against people": (
+        labels("held_against_people", NAMES[3], 0.5, CreatedWithin()),
+        {"trace_scores": OF_NAME + 3 * OF_NAME // 10},  # each label, and the scores of its trace
+    ),
+    "judges held against people in three days": (
+        labels("held_against_people", NAMES[3], 0.5, LAST_SCORES),
+        {"trace_scores": OF_NAME // 10 + 3 * OF_NAME // 100 + 20},
+    ),
+    "what people may label next": (
+        labels("offered", NAMES[3], 0.5, "seed", 20),
+        {"trace_scores": 2 * OF_NAME + 2 * 20},  # each score, and whether somebody spoke of it
     ),
     "all scores of a session": (
         lambda at, of: at.evaluation.session_scores.of_session(of, "conv-7"),

@@ -1,65 +1,95 @@
-"""Removing what was kept for long enough: projects take turns, and a round is bounded."""
+"""A target is kept while it is measured, however long that takes."""
 
-import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+import asyncio
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from application.tracing.keeping import STEPS_MAX, RemoveExpired
+from adapters.memory.assignments import MemoryAssignments
+from adapters.memory.judge import ScriptedJudge
+from application.evaluation.assignments import LEASE, Claim
+from application.evaluation.keeping import RENEW_EVERY, kept
+from application.evaluation.matter import USUAL
 from domain.errors import Unavailable
-from domain.ids import ProjectId
-from tests.builders import NOON
+from tests.application.laboratory import Laboratory
 
-FIRST, SECOND, THIRD = (ProjectId(uuid.UUID(int=n)) for n in range(3))
-
-
-@dataclass
-class Shelf:
-    """Of each project what its steps remove, one after the other."""
-
-    left: dict[ProjectId, list[int | Exception]]
-    asked: list[ProjectId] = field(default_factory=list)
-
-    async def projects(self, now: datetime) -> Sequence[ProjectId]:
-        assert now == NOON
-        return [project for project, steps in self.left.items() if steps]
-
-    async def remove(self, project: ProjectId, now: datetime) -> int:
-        assert now == NOON
-        self.asked.append(project)
-        step = self.left[project].pop(0) if self.left[project] else 0
-        if isinstance(step, Exception):
-            raise step
-        return step
+WAIT_MAX_S = 20
+SOON = timedelta(microseconds=1)
 
 
-def removing(shelf: Shelf) -> RemoveExpired:
-    return RemoveExpired(shelf, lambda: NOON)
+@dataclass(frozen=True)
+class Counting(MemoryAssignments):
+    """Tells of every renewal; the first `broken` of them don't work."""
+
+    broken: int = 0
+    renewed: list[Claim] = field(default_factory=list)
+    often: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def renew(self, claim: Claim, now: Any) -> None:
+        self.renewed.append(claim)
+        if len(self.renewed) <= self.broken:
+            raise Unavailable("no database")
+        await super().renew(claim, now)
+        if len(self.renewed) > self.broken + 1:
+            self.often.set()
 
 
-async def test_projects_take_turns_until_nothing_is_left():
-    shelf = Shelf({FIRST: [5, 5, 5], SECOND: [2], THIRD: []})
-    assert await removing(shelf)() == 17
-    assert shelf.asked == [FIRST, SECOND, FIRST, SECOND, FIRST, FIRST]
+@pytest.mark.parametrize("broken", [0, 3])
+async def test_the_lease_is_renewed_until_it_is_done_whatever_breaks(broken):
+    lab = Laboratory()
+    trace = lab.put()
+    run = await lab.run("task_completion", trace)
+    assignments = Counting(lab.store, broken=broken)
+    claim = await assignments.claim(lab.project, run.id, str(trace.id), lab.now)
+    assert claim is not None
+    lab.forward(seconds=LEASE.total_seconds() - 1)
+    async with kept(assignments, claim, lambda: lab.now, SOON):
+        await assignments.often.wait()
+    lab.forward(seconds=2)
+    assert set(map(id, assignments.renewed)) == {id(claim)}
+    assert await assignments.claim(lab.project, run.id, str(trace.id), lab.now) is None
+    count = len(assignments.renewed)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert len(assignments.renewed) == count, "it ends with the block"
 
 
-async def test_where_nothing_is_left_nobody_is_asked():
-    shelf = Shelf({FIRST: []})
-    assert await removing(shelf)() == 0
-    assert shelf.asked == []
+async def test_a_target_whose_question_waits_for_its_turn_goes_to_nobody_else():
+    judge = ScriptedJudge(gate=asyncio.Event())
+    lab = Laboratory(judge=judge, policy=replace(USUAL, renew_every=SOON))
+    assignments = Counting(lab.store)
+    worker = lab.over(replace(lab.ports, assignments=assignments))
+    trace = lab.put()
+    run = await lab.run("task_completion", trace)
+    working = asyncio.create_task(lab.work(worker))
+    async with asyncio.timeout(WAIT_MAX_S):
+        await assignments.often.wait()
+        lab.forward(seconds=LEASE.total_seconds() - 1)
+        assignments.renewed.clear()
+        assignments.often.clear()
+        await assignments.often.wait()
+    lab.forward(seconds=2)
+    assert await assignments.claim(lab.project, run.id, str(trace.id), lab.now) is None
+    judge.gate.set()
+    await working
+    assert await lab.told(run, trace) == {"task_completion": "0.8"}
+    assert len(judge.asked) == 1
 
 
-async def test_a_round_is_bounded_over_all_projects_and_the_next_goes_on():
-    shelf = Shelf({FIRST: [1] * (2 * STEPS_MAX), SECOND: [1] * 3})
-    assert await removing(shelf)() == STEPS_MAX - 1  # once the second had nothing left
-    assert len(shelf.asked) == STEPS_MAX
-    assert await removing(shelf)() == STEPS_MAX
+async def test_what_goes_wrong_inside_ends_it_too():
+    lab = Laboratory()
+    run = await lab.run("task_completion", trace := lab.put())
+    assignments = Counting(lab.store)
+    claim = await assignments.claim(lab.project, run.id, str(trace.id), lab.now)
+    assert claim is not None
+    before = asyncio.all_tasks()
+    with pytest.raises(ZeroDivisionError):
+        async with kept(assignments, claim, lambda: lab.now, SOON):
+            raise ZeroDivisionError
+    assert asyncio.all_tasks() == before
 
 
-async def test_a_failure_is_told_and_the_next_round_goes_on():
-    shelf = Shelf({FIRST: [4, Unavailable("down"), 2]})
-    with pytest.raises(Unavailable):
-        await removing(shelf)()
-    assert await removing(shelf)() == 2
+def test_a_renewal_that_fails_leaves_time_for_another():
+    assert 2 * RENEW_EVERY < LEASE

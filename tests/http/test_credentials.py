@@ -224,6 +224,8 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
     ("GET", "/erasures", None, {READ}),
     ("GET", f"/erasures/{ID}", None, {READ}),
     ("POST", f"/erasures/{ID}/check", {"user_id": "gone"}, {READ}),
+    ("GET", "/evaluations/analytics/agreement?name=n", None, {READ}),
+    ("GET", "/evaluations/analytics/annotation-queue?name=n", None, {READ}),
     ("GET", "/evaluations/analytics/session-scores/history/s", None, {READ}),
     ("GET", "/evaluations/analytics/session-scores/comparison?metric_name=n", None, {READ}),
 ]

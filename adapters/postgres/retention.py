@@ -14,7 +14,7 @@ from adapters.postgres.writing.deleting import (
     ended,
 )
 from adapters.postgres.writing.edits import TraceEdits
-from application.tracing.keeping import PROJECTS_AT_ONCE
+from application.tracing.retention import PROJECTS_AT_ONCE
 from domain.ids import ProjectId, TraceId
 
 # Across projects; one that was removed has no row here.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from adapters.memory.store import MemoryStore
-from application.tracing.keeping import PROJECTS_AT_ONCE
+from application.tracing.retention import PROJECTS_AT_ONCE
 from domain.ids import ProjectId, TraceId
 
 STEP = 1_000  # traces that go at once
