@@ -152,6 +152,12 @@ def _read(folder: Path) -> Manifest:
         raise CommandError(f"{folder} is no backup: {error}") from error
     if manifest.format != FORMAT:
         raise CommandError(f"{folder} is a backup of a newer version: install that")
+    from adapters.postgres.schema.pending import known  # noqa: PLC0415 - slow to import
+
+    if not set(manifest.migrations) <= set(known()):
+        raise CommandError(
+            f"{folder} is a backup of {manifest.version}, which is newer: install that"
+        )
     if not is_same:
         raise CommandError(f"{folder / DUMP} was changed since it was written")
     return manifest

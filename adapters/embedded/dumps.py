@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from adapters.embedded.packages import package_folder
 from adapters.embedded.process import StartError
+from adapters.environment import passed_on
 
 JOBS: Final = 2  # tables and indexes that are filled at once
 ERROR_MAX: Final = 2_000  # characters of what a program says
@@ -43,7 +44,7 @@ def _private(path: str, flags: int) -> int:
 def _run(url: str, program: str, *options: str, stdout: int = subprocess.DEVNULL) -> None:
     where = urlsplit(url)
     # Not on the command line, which everybody on the machine can read.
-    environ = {name: one for name, one in os.environ.items() if not name.startswith("PG")} | {
+    environ = {name: one for name, one in passed_on().items() if not name.startswith("PG")} | {
         "PGHOST": where.hostname or "",
         "PGPORT": str(where.port),
         "PGUSER": where.username or "",

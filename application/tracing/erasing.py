@@ -137,23 +137,34 @@ class FinishErasures:
     new_id: NewId
 
     async def __call__(self) -> int:
-        """How many erasures came to their end. Raises Unavailable; what went stays gone."""
-        over = 0
+        """How many erasures came to their end. Raises Unavailable; what went stays gone.
+
+        One that can't go on holds no other up.
+        """
+        over, failures = 0, list[Unavailable]()
         for project, id_ in await self.erasures.unfinished():
-            for _ in range(STEPS_AT_ONCE):
-                try:
-                    known = await self.erasures.get(project, id_)
-                    known = await _advanced(self.erasures, known, self.clock(), self.new_id)
-                except NotFound:  # its project was removed meanwhile
-                    break
-                if known.state is ErasureState.REMOVED:
-                    over += 1
-                    break
+            try:
+                over += await self._finished(project, id_)
+            except NotFound:  # its project was removed meanwhile
+                continue
+            except Unavailable as failure:
+                failures.append(failure)
         before = self.clock() - REFUSED_FOR
         for _ in range(FORGET_STEPS_MAX):
             if not await self.erasures.forget(before):
                 break
+        if failures:
+            raise failures[0]
         return over
+
+    async def _finished(self, project: ProjectId, id_: ErasureId) -> bool:
+        """Whether it came to its end, within STEPS_AT_ONCE."""
+        known = await self.erasures.get(project, id_)
+        for _ in range(STEPS_AT_ONCE):
+            known = await _advanced(self.erasures, known, self.clock(), self.new_id)
+            if known.state is ErasureState.REMOVED:
+                return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from application.ports import Clock
+from domain.errors import Failure
 from domain.ids import ProjectId
 
 STEPS_MAX: Final = 1_000  # of one round, over all projects
@@ -41,14 +42,25 @@ class RemoveExpired:
     clock: Clock
 
     async def __call__(self) -> int:
-        """How many traces went. Raises Unavailable; what went before stays gone."""
+        """How many traces went. Raises Unavailable; what went before stays gone.
+
+        A project that can't go on holds no other up: the others go first.
+        """
         now, removed, steps = self.clock(), 0, 0
+        failures = list[Failure]()
         waiting = list(await self.expired.projects(now))
         while waiting and steps < STEPS_MAX:
             turn, waiting = waiting, []
             for project in turn[: STEPS_MAX - steps]:
                 steps += 1
-                if gone := await self.expired.remove(project, now):
-                    removed += gone
+                try:
+                    gone = await self.expired.remove(project, now)
+                except Failure as failure:
+                    failures.append(failure)
+                    continue
+                removed += gone
+                if gone:
                     waiting.append(project)
+        if failures:
+            raise failures[0]
         return removed

@@ -149,3 +149,14 @@ async def test_who_knows_the_id_can_check_and_nobody_else(world, caller):
         assert [error.field for error in refused.value.errors] == [named]
     with pytest.raises(NotFound):
         await check(caller.project_id, ErasureId(world.new_id()), GRACE)
+
+
+async def test_one_that_cannot_go_on_holds_no_other_up(world, caller):
+    down = [Unavailable("down")]
+    first, second = [await slowly(world, failures=[*down]).erase(caller, GRACE) for _ in range(2)]
+    with pytest.raises(Unavailable):
+        await slowly(world, failures=[*down]).finish_erasures()
+    states = {(await world.do.keeping.read_erasure(caller.project_id, one.id)).state
+              for one in (first, second)}  # fmt: skip
+    assert states == {ErasureState.REMOVED, ErasureState.REMOVING}
+    assert await world.do.keeping.finish_erasures() == 1

@@ -58,8 +58,9 @@ async def test_a_round_is_bounded_over_all_projects_and_the_next_goes_on():
     assert await removing(shelf)() == STEPS_MAX
 
 
-async def test_a_failure_is_told_and_the_next_round_goes_on():
-    shelf = Shelf({FIRST: [4, Unavailable("down"), 2]})
+async def test_a_failure_is_told_once_the_others_had_their_turns():
+    shelf = Shelf({FIRST: [4, Unavailable("down"), 2], SECOND: [1, 1, 1]})
     with pytest.raises(Unavailable):
         await removing(shelf)()
+    assert shelf.left == {FIRST: [2], SECOND: []}
     assert await removing(shelf)() == 2

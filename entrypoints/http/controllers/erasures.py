@@ -67,7 +67,7 @@ class RequesterResponse(msgspec.Struct, frozen=True, kw_only=True):
 class ErasureResponse(msgspec.Struct, frozen=True, kw_only=True):
     """A receipt.
 
-    `owner_hash` is scrypt of `<kind>:<id>` with `salt`, N 16384, r 8, p 1, 32 bytes. `rows` is how
+    `owner_hash` is scrypt of `<kind>:<id>` with `salt`, N 4096, r 8, p 1, 32 bytes. `rows` is how
     many were removed, by table; of `eval_jobs` and `judge_calls` how many name the session no
     more. `receipt_sha256` is of all other fields as JSON with sorted keys and no spaces; the audit
     log has it too.
