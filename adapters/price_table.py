@@ -11,7 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Self
 
-from adapters.prices import MODELS_MAX, Rate, Tariff, first_cost
+from adapters.prices import MODELS_MAX
+from domain.tracing.tariff import Rate, Tariff, first_cost
 from domain.tracing.usage import Usage
 
 TABLE_BYTES_MAX: Final = 1 << 20
@@ -39,9 +40,10 @@ class _Row:
 class TablePriceBook:
     """The prices of a PRICE_TABLE file, which knows these models and no others.
 
-    A JSON array of `{"match", "provider"?, "input", "output", "from"?, "to"?}`: `match` is a
-    pattern with `*` and `?`, without regard to case; prices are decimal strings in USD per
-    million tokens; `from` counts, `to` doesn't any more; the first row that fits wins. A row
+    A JSON array of `{"match", "provider"?, "input", "output", "cache_read"?, "cache_write"?,
+    "from"?, "to"?}`: `match` is a pattern with `*` and `?`, without regard to case; prices are
+    decimal strings in USD per million tokens; tokens of a cache cost `input` where they have no
+    price of their own; `from` counts, `to` doesn't any more; the first row that fits wins. A row
     with a provider fits models with that prefix, and those without any.
     """
 
@@ -82,7 +84,8 @@ class TablePriceBook:
         return tuple(row.tariff for row in self._rows if row.admits(name))
 
 
-_KEYS: Final = {"match", "provider", "input", "output", "cache_read", "cache_write", "from", "to"}
+_RATES: Final = (("input", True), ("output", True), ("cache_read", False), ("cache_write", False))
+_KEYS: Final = {"match", "provider", *(key for key, _ in _RATES), "from", "to"}
 
 
 def _row(row: object, place: str) -> _Row:
@@ -95,14 +98,13 @@ def _row(row: object, place: str) -> _Row:
         raise PriceTableError(f"{place}: 'match' must be a pattern such as \"gpt-4o*\"")
     if provider is not None and not isinstance(provider, str):
         raise PriceTableError(f"{place}: 'provider' must be a string")
-    rates = {
-        key: _amount(row.get(key), f"{place}: '{key}'")
-        for key in ("input", "output", "cache_read", "cache_write")
-        if key in row or key in {"input", "output"}
-    }
+    rates = [
+        Rate(_amount(row.get(key), f"{place}: '{key}'")) if key in row or is_due else None
+        for key, is_due in _RATES
+    ]
     since, until = (_instant(row.get(key), f"{place}: '{key}'") for key in ("from", "to"))
     holds = None if since is until is None else _within(since, until)
-    tariff = Tariff(Rate(rates["input"]), Rate(rates["output"]), holds)
+    tariff = Tariff(*rates, holds=holds)
     return _Row(match.lower(), provider.lower() if provider else None, tariff)
 
 

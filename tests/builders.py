@@ -15,11 +15,11 @@ NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OURS: Final = ProjectId(uuid.UUID(int=0xA << 120))
 THEIRS: Final = ProjectId(uuid.UUID(int=0xB << 120))
 
-PRICES: Final[Mapping[str, tuple[Decimal, Decimal]]] = {
-    "gpt-4o": (Decimal("2.50"), Decimal("10.00")),
+PRICES: Final[Mapping[str, tuple[Decimal, ...]]] = {
+    "gpt-4o": (Decimal("2.50"), Decimal("10.00"), Decimal("1.25")),
     "tiny": (Decimal("0.000001"), Decimal(0)),
 }
-"""USD per million tokens, in and out: the models that `prices()` lists."""
+"""USD per million tokens, in, out and cached: the models that `prices()` lists."""
 
 
 def prices() -> MemoryPriceBook:

@@ -34,6 +34,7 @@ from domain.tracing.session import (
     sessions_of,
 )
 from domain.tracing.span import Span, Totals
+from domain.tracing.tariff import Rate, Tariff
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 from domain.tracing.usage import Usage
 
@@ -197,14 +198,11 @@ def _summary(trace: Trace) -> TraceSummary:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPriceBook:
-    """USD per million tokens, in and out, by model."""
+    """USD per million tokens by model: of prompts, completions, and what a cache gave and took."""
 
-    per_million: dict[str, tuple[Decimal, Decimal]]
+    per_million: dict[str, tuple[Decimal, ...]]
     version: str = "memory"
 
     def price(self, model: str, usage: Usage, at: object) -> Decimal | None:  # noqa: ARG002 - undated
         prices = self.per_million.get(model.rsplit("/", 1)[-1])
-        if prices is None:
-            return None
-        tokens = (usage.prompt_tokens, usage.completion_tokens)
-        return sum((p * n for p, n in zip(prices, tokens, strict=True)), Decimal(0)) / 1_000_000
+        return None if prices is None else Tariff(*map(Rate, prices)).cost(usage)

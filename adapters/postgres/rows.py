@@ -26,8 +26,8 @@ TRACE_COLUMNS: Final = (
 SPAN_COLUMNS: Final = (
     "project_id", "trace_id", "span_id", "parent_span_id", "name", "kind", "status", "started_at",
     "ended_at", "completion_start_time", "model", "prompt_tokens", "completion_tokens",
-    "cost_amount", "cost_source", "error", "input", "output", "metadata", "token_usage",
-    "model_parameters", "cost",
+    "cache_read_tokens", "cache_write_tokens", "cost_amount", "cost_source", "error", "input",
+    "output", "metadata", "token_usage", "model_parameters", "cost",
 )  # fmt: skip
 
 
@@ -78,8 +78,9 @@ def span_row(project: ProjectId, trace: TraceId, span: Span) -> tuple[object, ..
     return (
         project, trace, span.id, span.parent_id, span.name, span.kind, span.status,
         span.started_at, span.ended_at, span.completion_started_at, span.model,
-        usage.prompt_tokens, usage.completion_tokens, charge.amount, charge.source, span.error,
-        span.input, span.output, span.metadata, span.token_usage, span.model_parameters,
+        usage.prompt_tokens, usage.completion_tokens, usage.cache_read_tokens or None,
+        usage.cache_write_tokens or None, charge.amount, charge.source, span.error, span.input,
+        span.output, span.metadata, span.token_usage, span.model_parameters,
         None if span.cost is None else msgspec.json.encode(span.cost),
     )  # fmt: skip
 
@@ -103,8 +104,19 @@ def span_of(row: Record) -> Span:
         token_usage=row["token_usage"],
         model_parameters=row["model_parameters"],
         cost=None if cost is None else _COST.decode(cost),
-        usage=Usage(row["prompt_tokens"], row["completion_tokens"]),
+        usage=_usage_of(row),
         charge=Charge(row["cost_amount"], CostSource(row["cost_source"])),
+    )
+
+
+def _usage_of(row: Record) -> Usage:
+    read, written = row["cache_read_tokens"] or 0, row["cache_write_tokens"] or 0
+    return Usage(
+        row["prompt_tokens"],
+        row["completion_tokens"],
+        is_known=bool(read or written),  # of others it isn't stored
+        cache_read_tokens=read,
+        cache_write_tokens=written,
     )
 
 

@@ -20,7 +20,9 @@ from domain.tracing.usage import TOKENS_MAX, Usage
 from tests import strategies
 from tests.builders import NOON
 
-GPT_4O = {"match": "gpt-4o*", "provider": "openai", "input": "2.50", "output": "10.00"}
+GPT_4O = {"match": "gpt-4o*", "provider": "openai", "input": "2.50", "output": "10.00"} | {
+    "cache_read": "1.25"
+}
 THOUSAND = Usage(1_000, 100, is_known=True)
 MILLION = Usage(1_000_000, 0, is_known=True)
 
@@ -39,7 +41,9 @@ def genai() -> GenaiPriceBook:
 @pytest.fixture(params=["memory", "genai", "table"])
 def book(request: pytest.FixtureRequest, genai: GenaiPriceBook, tmp_path: Path) -> PriceBook:
     books: dict[str, Callable[[], PriceBook]] = {
-        "memory": lambda: MemoryPriceBook({"gpt-4o": (Decimal("2.50"), Decimal(10))}),
+        "memory": lambda: MemoryPriceBook(
+            {"gpt-4o": (Decimal("2.50"), Decimal(10), Decimal("1.25"))}
+        ),
         "genai": lambda: genai,
         "table": lambda: table(tmp_path, GPT_4O),
     }
@@ -53,6 +57,22 @@ def test_tokens_in_and_out_have_their_own_price(book: PriceBook):
     assert book.price("gpt-4o", THOUSAND, NOON) == Decimal("0.0035")
     assert book.price("gpt-4o", Usage(1_000, 0, is_known=True), NOON) == Decimal("0.0025")
     assert book.price("gpt-4o", Usage(0, 100, is_known=True), NOON) == Decimal("0.001")
+
+
+def cached(prompt: int, completion: int = 0, *, read: int = 0, written: int = 0) -> Usage:
+    return Usage(
+        prompt, completion, is_known=True, cache_read_tokens=read, cache_write_tokens=written
+    )
+
+
+def test_what_a_cache_gave_has_a_price_of_its_own(book: PriceBook):
+    assert book.price("gpt-4o", cached(1_000, 100, read=500), NOON) == Decimal("0.002875")
+    assert book.price("gpt-4o", cached(1_000, read=1_000), NOON) == Decimal("0.00125")
+
+
+def test_what_a_cache_took_costs_what_a_prompt_does_where_it_has_no_price(book: PriceBook):
+    usage = cached(1_000, 100, read=500, written=400)
+    assert book.price("gpt-4o", usage, NOON) == Decimal("0.002875")
 
 
 def test_a_listed_model_that_used_nothing_costs_nothing(book: PriceBook):
@@ -104,6 +124,12 @@ def test_whatever_is_asked_the_answer_is_an_amount_or_none_and_stays(genai, mode
         ("text-embedding-3-small", Usage(1_000, 0, is_known=True), "0.00002"),
         ("text-embedding-ada-002", Usage(1_000, 0, is_known=True), "0.0001"),
         ("claude-sonnet-4-20250514", THOUSAND, "0.0045"),
+        (
+            "claude-sonnet-4-20250514",
+            cached(130_213, read=128_955, written=1_253),
+            "0.04340025",
+        ),
+        ("anthropic/claude-sonnet-4-20250514", cached(130_213, 393), "0.396534"),
         ("GPT-4o", THOUSAND, "0.0035"),
         ("gpt-4o-2024-08-06", THOUSAND, "0.0035"),
         ("gpt-4o-20240806", THOUSAND, "0.0035"),
@@ -176,14 +202,22 @@ def package() -> ModuleType:
 
 
 SMALL, LARGE = Usage(7, 3, is_known=True), Usage(1_234_567, 89, is_known=True)
+CACHED = cached(300_000, 89, read=200_000, written=50_001)
 MORNING, EVENING = datetime(2025, 3, 1, 3, tzinfo=UTC), datetime(2026, 10, 1, 20, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(("usage", "at"), [(SMALL, MORNING), (LARGE, MORNING), (LARGE, EVENING)])
+@pytest.mark.parametrize(
+    ("usage", "at"), [(SMALL, MORNING), (LARGE, EVENING), (CACHED, MORNING), (CACHED, EVENING)]
+)
 def test_every_model_costs_what_the_package_says(genai, package, usage, at):
     """The package is the oracle: each model by its provider, and by its bare name."""
     compared = 0
-    asked = package.Usage(input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens)
+    asked = package.Usage(
+        input_tokens=usage.prompt_tokens,
+        output_tokens=usage.completion_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+    )
     for provider in package.data.providers:
         for model in provider.models:
             if "/" in model.id.partition("/")[2]:
@@ -256,6 +290,12 @@ def test_from_counts_and_to_does_not(tmp_path):
     assert [book.price("m", MILLION, day) for day in days] == [9, 1, 9]
 
 
+def test_a_row_may_price_what_a_cache_gave_and_took(tmp_path):
+    book = table(tmp_path, GPT_4O | {"cache_read": "0", "cache_write": "8"})
+    assert book.price("gpt-4o", cached(1_000_000, read=400_000), NOON) == Decimal("1.5")
+    assert book.price("gpt-4o", cached(1_000_000, written=1_000_000), NOON) == 8
+
+
 def test_a_table_is_known_by_its_content(tmp_path):
     one, other = table(tmp_path, GPT_4O).version, table(tmp_path).version
     assert one != other
@@ -275,6 +315,7 @@ def test_a_table_is_known_by_its_content(tmp_path):
         ('[{"match": "a", "input": "NaN", "output": "1"}]', "row 0: 'input' must be USD"),
         ('[{"match": "a", "input": "1e9", "output": "1"}]', "row 0: 'input' must be USD"),
         ('[{"match": "a", "input": "1", "output": "1", "form": ""}]', "unknown key 'form'"),
+        ('[{"match": "a", "input": "1", "output": "1", "cache_read": null}]', "'cache_read' must"),
         ('[{"match": "a", "input": "1", "output": "1", "from": "May"}]', "'from' must be a date"),
         ('[{"match": "a", "input": "1", "output": "1", "provider": []}]', "'provider' must be"),
         ("\ud800", "not JSON"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.tracing.span import Span, SpanKind, SpanStatus, Totals, elapsed_ms
-from domain.tracing.usage import UNPRICED, Charge, CostSource
+from domain.tracing.usage import UNPRICED, Charge, CostSource, Usage
 from tests import strategies
 from tests.builders import NOON, at, prices, span, span_id
 
@@ -114,6 +114,33 @@ def test_a_change_of_what_is_charged_is_charged_again(said):
     if said.get("cost"):
         expected = Charge(Decimal(0), CostSource.CLIENT)
     assert changed.charge == expected
+
+
+CACHED = Usage(1_000_000, 0, is_known=True, cache_read_tokens=500_000)
+READ = USED | {"usage": CACHED}
+
+
+def test_a_usage_that_was_sent_counts_and_stays_while_its_token_usage_does():
+    stored = span(**READ).settled(PRICE)
+    assert stored.usage == CACHED
+    assert stored.charge == Charge(Decimal("1.875"), CostSource.TABLE)
+    moved = stored.merged(span(id=stored.id, model="openai/gpt-4o")).settled(PRICE)
+    assert (moved.usage, moved.charge) == (CACHED, stored.charge)
+
+
+def test_a_usage_that_was_sent_comes_and_goes_with_its_token_usage():
+    early = span(model="gpt-4o").settled(PRICE)
+    late = early.merged(span(id=early.id, **READ)).settled(PRICE)
+    assert late.usage == CACHED
+    said = span(id=early.id, token_usage=b'{"prompt_tokens":2}')
+    assert late.merged(said).settled(PRICE).usage == Usage(2, 0)
+
+
+def test_cached_tokens_that_only_token_usage_tells_of_are_not_looked_at():
+    usage = b'{"prompt_tokens":1000000,"completion_tokens":0,"cache_read_tokens":500000}'
+    assert span(model="gpt-4o", token_usage=usage).settled(PRICE).charge == Charge(
+        Decimal("2.5"), CostSource.TABLE
+    )
 
 
 def test_a_cost_sent_late_replaces_a_price_and_a_price_sent_late_no_cost():

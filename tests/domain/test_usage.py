@@ -104,6 +104,16 @@ def test_what_is_counted_is_never_negative_nor_beyond_the_bound(said):
     assert found.is_known or found == NONE
 
 
+@given(*[st.integers(-10, 50)] * 2, st.integers(0, 20))
+def test_what_was_cached_is_a_part_of_the_prompt(read, written, prompt):
+    found = Usage(prompt, 7, cache_read_tokens=read, cache_write_tokens=written)
+    cached = (found.cache_read_tokens, found.cache_write_tokens)
+    assert min(cached) >= 0
+    assert sum(cached) <= prompt == found.prompt_tokens
+    if read >= 0 and written >= 0 and read + written <= prompt:
+        assert cached == (read, written)
+
+
 # --- cost ----------------------------------------------------------------------------------
 
 KNOWN = Usage(1_000, 100, is_known=True)

@@ -177,6 +177,8 @@ class SpanRow(Table, tablename="spans"):
     token_usage = JSON(null=True, default=None)
     model_parameters = JSON(null=True, default=None)
     cost = JSON(null=True, default=None)
+    cache_read_tokens = BigInt(null=True, default=None)
+    cache_write_tokens = BigInt(null=True, default=None)
 
 
 class TraceFacetRow(Table, tablename="trace_facets"):

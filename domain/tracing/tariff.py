@@ -1,0 +1,66 @@
+"""What the tokens of a model cost: rates, by what they are priced apart, and from when to when."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from domain.tracing.usage import EXACT, Usage
+
+_PER_MILLION: Final = -6
+
+type Steps = tuple[tuple[int, Decimal], ...]
+"""(tokens, rate), ascending: with more prompt tokens than that, the rate counts for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """USD per million tokens."""
+
+    flat: Decimal
+    steps: Steps = ()
+
+    def at(self, prompt_tokens: int) -> Decimal:
+        for above, rate in reversed(self.steps):
+            if prompt_tokens > above:
+                return rate
+        return self.flat
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """What a model's tokens cost while `holds`; None is always.
+
+    A rate that is None is free, but for those of a cache: its tokens then cost what others of the
+    prompt do.
+    """
+
+    prompt: Rate | None
+    completion: Rate | None
+    cache_read: Rate | None = None
+    cache_write: Rate | None = None
+    holds: Callable[[datetime], bool] | None = field(default=None, kw_only=True)
+
+    def cost(self, usage: Usage) -> Decimal:
+        read = usage.cache_read_tokens if self.cache_read is not None else 0
+        written = usage.cache_write_tokens if self.cache_write is not None else 0
+        total = Decimal(0)
+        for rate, tokens in (
+            (self.prompt, usage.prompt_tokens - read - written),
+            (self.cache_read, read),
+            (self.cache_write, written),
+            (self.completion, usage.completion_tokens),
+        ):
+            if rate is not None and tokens:
+                amount = EXACT.multiply(rate.at(usage.prompt_tokens), Decimal(tokens))
+                total = EXACT.add(total, amount.scaleb(_PER_MILLION, EXACT))
+        return total
+
+
+def first_cost(tariffs: Sequence[Tariff], usage: Usage, at: datetime) -> Decimal | None:
+    """By the first tariff that holds at `at`; None where none does."""
+    for tariff in tariffs:
+        if tariff.holds is None or tariff.holds(at):
+            return tariff.cost(usage)
+    return None
