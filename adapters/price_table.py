@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final, Self
 
 from adapters.prices import MODELS_MAX
-from domain.tracing.tariff import Rate, Tariff, first_cost
-from domain.tracing.usage import Usage
+from domain.tracing.tariff import Rate, Tariff, first_price
+from domain.tracing.usage import Price, Usage
 
 TABLE_BYTES_MAX: Final = 1 << 20
 TABLE_ROWS_MAX: Final = 10_000
@@ -49,7 +49,7 @@ class TablePriceBook:
 
     def __init__(self, rows: Sequence[_Row], version: str) -> None:
         self._rows = tuple(rows)
-        self._version = version
+        self.version = version
         self._tariffs = lru_cache(maxsize=MODELS_MAX)(self._look_up)
 
     @classmethod
@@ -72,12 +72,8 @@ class TablePriceBook:
         version = f"table {hashlib.sha256(text).hexdigest()[:12]}"
         return cls([_row(row, f"{path}: row {at}") for at, row in enumerate(rows)], version)
 
-    @property
-    def version(self) -> str:
-        return self._version
-
-    def price(self, model: str, usage: Usage, at: datetime) -> Decimal | None:
-        return first_cost(self._tariffs(model), usage, at)
+    def price(self, model: str, usage: Usage, at: datetime) -> Price | None:
+        return first_price(self._tariffs(model), usage, at, self.version)
 
     def _look_up(self, model: str) -> tuple[Tariff, ...]:
         name = model.strip().lower()
@@ -103,8 +99,7 @@ def _row(row: object, place: str) -> _Row:
         for key, is_due in _RATES
     ]
     since, until = (_instant(row.get(key), f"{place}: '{key}'") for key in ("from", "to"))
-    holds = None if since is until is None else _within(since, until)
-    tariff = Tariff(*rates, holds=holds)
+    tariff = Tariff(*rates, since=since, holds=None if until is None else _before(until))
     return _Row(match.lower(), provider.lower() if provider else None, tariff)
 
 
@@ -130,5 +125,5 @@ def _instant(said: object, place: str) -> datetime | None:
     return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
 
 
-def _within(since: datetime | None, until: datetime | None) -> Callable[[datetime], bool]:
-    return lambda at: (since is None or at >= since) and (until is None or at < until)
+def _before(until: datetime) -> Callable[[datetime], bool]:
+    return lambda at: at < until

@@ -11,14 +11,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from domain.tracing.tariff import Rate, Tariff, first_cost
-from domain.tracing.usage import Usage
+from domain.tracing.tariff import Rate, Tariff, first_price
+from domain.tracing.usage import Price, Usage
 
 MODELS_MAX: Final = 2_048  # model names whose prices are kept at hand, under 2 MB
 LOAD_MAX_S: Final = 10.0  # loading takes half a second; a machine that needs longer is in trouble
@@ -36,16 +36,13 @@ class GenaiPriceBook:
     """
 
     def __init__(self) -> None:
+        try:
+            self.version = f"genai-prices {importlib.metadata.version('genai-prices')}"
+        except importlib.metadata.PackageNotFoundError:
+            self.version = "genai-prices missing"
         self._catalogue: Future[Catalogue] = Future()
         self._start = threading.Lock()
         self._tariffs = lru_cache(maxsize=MODELS_MAX)(self._look_up)
-
-    @property
-    def version(self) -> str:
-        try:
-            return f"genai-prices {importlib.metadata.version('genai-prices')}"
-        except importlib.metadata.PackageNotFoundError:
-            return "genai-prices missing"
 
     def warm(self) -> None:
         """Starts loading, once, and returns at once."""
@@ -57,8 +54,8 @@ class GenaiPriceBook:
         self.warm()
         await asyncio.wrap_future(self._catalogue)
 
-    def price(self, model: str, usage: Usage, at: datetime) -> Decimal | None:
-        return first_cost(self._tariffs(model), usage, at)
+    def price(self, model: str, usage: Usage, at: datetime) -> Price | None:
+        return first_price(self._tariffs(model), usage, at, self.version)
 
     def _look_up(self, model: str) -> tuple[Tariff, ...]:
         self.warm()
@@ -171,7 +168,7 @@ def _matches(match: Sequence[Any] | None, text: str) -> bool:  # noqa: PLR0911 -
 def _tariffs(dated: Sequence[Sequence[Any]]) -> tuple[Tariff, ...]:
     # The last that holds counts, and the first where none does.
     found = [_tariff(*one) for one in dated]
-    found = [*reversed(found), *(replace(one, holds=None) for one in found[:1])]
+    found = [*reversed(found), *(replace(one, since=None, holds=None) for one in found[:1])]
     # A model that is priced by the hour or the page only has no price of a token.
     return tuple(found) if any(one.prompt or one.completion for one in found) else ()
 
@@ -184,7 +181,8 @@ def _tariff(
     cache_write: object = None,
 ) -> Tariff:
     rates = map(_rate, (prompt, completion, cache_read, cache_write))
-    return Tariff(*rates, holds=_when(when))
+    since, holds = _when(when)
+    return Tariff(*rates, since=since, holds=holds)
 
 
 def _rate(said: Any) -> Rate | None:
@@ -196,14 +194,16 @@ def _rate(said: Any) -> Rate | None:
     return Rate(Decimal(flat), tuple((above, Decimal(rate)) for above, rate in steps))
 
 
-def _when(said: Sequence[str] | None) -> Callable[[datetime], bool] | None:
+def _when(
+    said: Sequence[str] | None,
+) -> tuple[datetime | None, Callable[[datetime], bool] | None]:
+    """Since when, and at what times of a day."""
     match said:
         case ["from", day]:
-            first = date.fromisoformat(day)
-            return lambda at: at.date() >= first
+            return datetime.fromisoformat(day).replace(tzinfo=UTC), None
         case ["between", start, end]:
             since, until = time.fromisoformat(start), time.fromisoformat(end)
             if until < since:  # over midnight
-                return lambda at: not until <= at.time() < since
-            return lambda at: since <= at.time() < until
-    return None
+                return None, lambda at: not until <= at.time() < since
+            return None, lambda at: since <= at.time() < until
+    return None, None

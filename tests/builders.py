@@ -10,6 +10,7 @@ from adapters.memory.tracing import MemoryPriceBook
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
+from domain.tracing.usage import Charge, CostSource, Price
 
 NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OURS: Final = ProjectId(uuid.UUID(int=0xA << 120))
@@ -24,6 +25,11 @@ PRICES: Final[Mapping[str, tuple[Decimal, ...]]] = {
 
 def prices() -> MemoryPriceBook:
     return MemoryPriceBook(dict(PRICES))
+
+
+def of_table(amount: str) -> Charge:
+    """The charge of a span by `prices()`."""
+    return Charge(Decimal(amount), CostSource.TABLE, Price(Decimal(amount), prices().version))
 
 
 def at(seconds: float = 0) -> datetime:

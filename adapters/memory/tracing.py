@@ -36,7 +36,7 @@ from domain.tracing.session import (
 from domain.tracing.span import Span, Totals
 from domain.tracing.tariff import Rate, Tariff
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
-from domain.tracing.usage import Usage
+from domain.tracing.usage import Price, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +203,8 @@ class MemoryPriceBook:
     per_million: dict[str, tuple[Decimal, ...]]
     version: str = "memory"
 
-    def price(self, model: str, usage: Usage, at: object) -> Decimal | None:  # noqa: ARG002 - undated
+    def price(self, model: str, usage: Usage, at: object) -> Price | None:  # noqa: ARG002 - undated
         prices = self.per_million.get(model.rsplit("/", 1)[-1])
-        return None if prices is None else Tariff(*map(Rate, prices)).cost(usage)
+        if prices is None:
+            return None
+        return Price(Tariff(*map(Rate, prices)).cost(usage), self.version)

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from domain.tracing.usage import EXACT, Usage
+from domain.tracing.usage import EXACT, Price, Usage
 
 _PER_MILLION: Final = -6
 
@@ -30,7 +30,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """What a model's tokens cost while `holds`; None is always.
+    """What a model's tokens cost from `since` on, while `holds`; None is always.
 
     A rate that is None is free, but for those of a cache: its tokens then cost what others of the
     prompt do.
@@ -40,7 +40,11 @@ class Tariff:
     completion: Rate | None
     cache_read: Rate | None = None
     cache_write: Rate | None = None
+    since: datetime | None = field(default=None, kw_only=True)
     holds: Callable[[datetime], bool] | None = field(default=None, kw_only=True)
+
+    def is_in_force(self, at: datetime) -> bool:
+        return (self.since is None or at >= self.since) and (self.holds is None or self.holds(at))
 
     def cost(self, usage: Usage) -> Decimal:
         read = usage.cache_read_tokens if self.cache_read is not None else 0
@@ -58,9 +62,11 @@ class Tariff:
         return total
 
 
-def first_cost(tariffs: Sequence[Tariff], usage: Usage, at: datetime) -> Decimal | None:
-    """By the first tariff that holds at `at`; None where none does."""
+def first_price(
+    tariffs: Sequence[Tariff], usage: Usage, at: datetime, version: str
+) -> Price | None:
+    """By the first tariff that is in force at `at`; None where none is."""
     for tariff in tariffs:
-        if tariff.holds is None or tariff.holds(at):
-            return tariff.cost(usage)
+        if tariff.is_in_force(at):
+            return Price(tariff.cost(usage), version, tariff.since)
     return None

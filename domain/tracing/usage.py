@@ -89,17 +89,30 @@ class CostSource(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """What a usage costs in USD, by which prices, and since when those count; None: always."""
+
+    amount: Decimal
+    version: str
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Charge:
-    """What a span cost in USD. An unpriced span is charged 0, which is no price."""
+    """What a span cost in USD. An unpriced span is charged 0, which is no price.
+
+    `price` is what the price table says: what is charged, or stands beside what the client said.
+    """
 
     amount: Decimal
     source: CostSource
+    price: Price | None = None
 
 
 UNPRICED: Final = Charge(Decimal(0), CostSource.UNPRICED)
 
-type Pricing = Callable[[str, Usage, datetime], Decimal | None]
-"""USD for a model's usage at an instant, or None where the model isn't listed. Never raises."""
+type Pricing = Callable[[str, Usage, datetime], Price | None]
+"""What a model's usage costs at an instant; None where the model isn't listed. Never raises."""
 
 
 def charged(
@@ -113,14 +126,12 @@ def charged(
 
     Of a client's cost: its `total`, else its `total_cost`, else the sum of its members.
     """
+    price = pricing(model, usage, at) if model and usage.is_known else None
     if cost:
         said = cost.get("total", cost.get("total_cost"))
-        if said is not None:
-            return Charge(_exact(said), CostSource.CLIENT)
-        return Charge(exact_sum(map(_exact, cost.values())), CostSource.CLIENT)
-    if model and usage.is_known and (price := pricing(model, usage, at)) is not None:
-        return Charge(price, CostSource.TABLE)
-    return UNPRICED
+        amount = exact_sum(map(_exact, cost.values())) if said is None else _exact(said)
+        return Charge(amount, CostSource.CLIENT, price)
+    return UNPRICED if price is None else Charge(price.amount, CostSource.TABLE, price)
 
 
 def _exact(value: float) -> Decimal:

@@ -30,6 +30,7 @@ from entrypoints.http.controllers.session_scores import SessionScoreController
 from entrypoints.http.controllers.sessions import SessionController
 from entrypoints.http.controllers.trace_changes import TraceChangeController
 from entrypoints.http.controllers.trace_lists import TraceListController
+from entrypoints.http.controllers.trace_prices import TracePriceController
 from entrypoints.http.controllers.trace_runs import TraceRunController
 from entrypoints.http.controllers.trace_scores import TraceScoreController
 from entrypoints.http.controllers.traces import TraceController
@@ -52,6 +53,7 @@ class Traces(TraceController, TraceListController, TraceChangeController):
 
 CONTROLLERS: Final = (
     Traces,
+    TracePriceController,
     AnalyticsController,
     SessionController,
     EvaluationCatalogueController,

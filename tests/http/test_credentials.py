@@ -149,6 +149,7 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
     ("POST", f"/traces/{ID}/spans", [a_span()], {WRITE}),
     ("GET", "/traces", None, {READ}),
     ("GET", f"/traces/{ID}", None, {READ}),
+    ("GET", f"/traces/{ID}/prices", None, {READ}),
     ("PATCH", f"/traces/{ID}", {}, {WRITE}),
     ("PATCH", f"/traces/{ID}/spans/{ID}", {}, {WRITE}),
     ("DELETE", f"/traces/{ID}", None, {WRITE, READ}),

@@ -177,6 +177,7 @@ CASES: dict[str, Case] = {
     "GET /traces/users": Case(PAGE),
     "DELETE /traces/{trace_id}": Case(),
     "GET /traces/{trace_id}": Case(),
+    "GET /traces/{trace_id}/prices": Case(),
     "PATCH /traces/{trace_id}": Case(body={"session_id": "{session_id}", "user_id": "{reader}"}),
     "POST /traces/{trace_id}/spans": Case(body=[SPAN]),
     "PATCH /traces/{trace_id}/spans/{span_id}": Case(body={"name": "new"}),

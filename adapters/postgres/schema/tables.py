@@ -179,6 +179,9 @@ class SpanRow(Table, tablename="spans"):
     cost = JSON(null=True, default=None)
     cache_read_tokens = BigInt(null=True, default=None)
     cache_write_tokens = BigInt(null=True, default=None)
+    price_version = Text(null=True, default=None)
+    price_since = Timestamptz(null=True, default=None)
+    listed_amount = Numeric(null=True, default=None)
 
 
 class TraceFacetRow(Table, tablename="trace_facets"):

@@ -1,4 +1,4 @@
-"""Prices: what of a prompt came from a cache."""
+"""Prices: what they were found by."""
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
@@ -9,11 +9,15 @@ VERSION = "1.38.0"
 DESCRIPTION = "prices"
 
 FORWARDS = (
-    # Null is none: no row has to be written again, and most have neither.
+    # Null is none: no row has to be written again. `listed_amount` is what the price table says
+    # where a client said something else.
     """
     ALTER TABLE spans
         ADD COLUMN IF NOT EXISTS cache_read_tokens bigint,
-        ADD COLUMN IF NOT EXISTS cache_write_tokens bigint
+        ADD COLUMN IF NOT EXISTS cache_write_tokens bigint,
+        ADD COLUMN IF NOT EXISTS price_version text COLLATE "C",
+        ADD COLUMN IF NOT EXISTS price_since timestamptz,
+        ADD COLUMN IF NOT EXISTS listed_amount numeric
     """,
 )
 
@@ -21,7 +25,10 @@ BACKWARDS = (
     """
     ALTER TABLE spans
         DROP COLUMN IF EXISTS cache_read_tokens,
-        DROP COLUMN IF EXISTS cache_write_tokens
+        DROP COLUMN IF EXISTS cache_write_tokens,
+        DROP COLUMN IF EXISTS price_version,
+        DROP COLUMN IF EXISTS price_since,
+        DROP COLUMN IF EXISTS listed_amount
     """,
 )
 
