@@ -2,22 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Self
 
 from adapters.prices import MODELS_MAX
-from domain.tracing.tariff import Rate, Tariff, first_price
+from domain.tracing.tariff import RATE_MAX, Rate, Tariff, first_price, fits
 from domain.tracing.usage import Price, Usage
 
 TABLE_BYTES_MAX: Final = 1 << 20
 TABLE_ROWS_MAX: Final = 10_000
-RATE_MAX: Final = 1_000_000  # USD per million tokens: far above any, small enough to store
 
 
 class PriceTableError(ValueError):
@@ -31,10 +29,9 @@ class _Row:
     tariff: Tariff
 
     def admits(self, model: str) -> bool:
-        prefix, slash, rest = model.partition("/")
-        if self.provider is not None and slash and prefix != self.provider:
-            return False
-        return fnmatchcase(model, self.match) or (bool(slash) and fnmatchcase(rest, self.match))
+        prefix, slash, _ = model.partition("/")
+        is_of_another = self.provider is not None and slash and prefix != self.provider
+        return not is_of_another and fits(self.match, model)
 
 
 class TablePriceBook:
@@ -99,7 +96,7 @@ def _row(row: object, place: str) -> _Row:
         for key, is_due in _RATES
     ]
     since, until = (_instant(row.get(key), f"{place}: '{key}'") for key in ("from", "to"))
-    tariff = Tariff(*rates, since=since, holds=None if until is None else _before(until))
+    tariff = Tariff(*rates, since=since, until=until)
     return _Row(match.lower(), provider.lower() if provider else None, tariff)
 
 
@@ -123,7 +120,3 @@ def _instant(said: object, place: str) -> datetime | None:
     if instant is None:
         raise PriceTableError(f'{place} must be a date or time, such as "2026-03-01"')
     return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
-
-
-def _before(until: datetime) -> Callable[[datetime], bool]:
-    return lambda at: at < until

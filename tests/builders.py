@@ -1,13 +1,15 @@
 """Values for tests, where only what a test is about needs to be said."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
 from adapters.memory.tracing import MemoryPriceBook
+from adapters.project_prices import ProjectPrices
 from domain.ids import ProjectId, SpanId, TraceId
+from domain.tracing.model_price import ModelPrice
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
 from domain.tracing.usage import Charge, CostSource, Price
@@ -25,6 +27,15 @@ PRICES: Final[Mapping[str, tuple[Decimal, ...]]] = {
 
 def prices() -> MemoryPriceBook:
     return MemoryPriceBook(dict(PRICES))
+
+
+def project_prices() -> ProjectPrices:
+    """Those of `prices()`, where no project has its own."""
+
+    async def load(projects: Collection[ProjectId]) -> Mapping[ProjectId, Sequence[ModelPrice]]:
+        return dict.fromkeys(projects, ())
+
+    return ProjectPrices(load, prices().price)
 
 
 def of_table(amount: str) -> Charge:

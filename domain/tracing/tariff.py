@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from typing import Final
 
 from domain.tracing.usage import EXACT, Price, Usage
 
+RATE_MAX: Final = 1_000_000  # USD per million tokens: far above any, small enough to store
 _PER_MILLION: Final = -6
 
 type Steps = tuple[tuple[int, Decimal], ...]
@@ -30,7 +32,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """What a model's tokens cost from `since` on, while `holds`; None is always.
+    """What a model's tokens cost from `since` on, before `until`, while `holds`; None is always.
 
     A rate that is None is free, but for those of a cache: its tokens then cost what others of the
     prompt do.
@@ -41,10 +43,15 @@ class Tariff:
     cache_read: Rate | None = None
     cache_write: Rate | None = None
     since: datetime | None = field(default=None, kw_only=True)
+    until: datetime | None = field(default=None, kw_only=True)
     holds: Callable[[datetime], bool] | None = field(default=None, kw_only=True)
 
     def is_in_force(self, at: datetime) -> bool:
-        return (self.since is None or at >= self.since) and (self.holds is None or self.holds(at))
+        return (
+            (self.since is None or at >= self.since)
+            and (self.until is None or at < self.until)
+            and (self.holds is None or self.holds(at))
+        )
 
     def cost(self, usage: Usage) -> Decimal:
         read = usage.cache_read_tokens if self.cache_read is not None else 0
@@ -60,6 +67,15 @@ class Tariff:
                 amount = EXACT.multiply(rate.at(usage.prompt_tokens), Decimal(tokens))
                 total = EXACT.add(total, amount.scaleb(_PER_MILLION, EXACT))
         return total
+
+
+def fits(pattern: str, model: str) -> bool:
+    """Whether a model is meant, with its `<provider>/` prefix or without it.
+
+    Both in lower case; `*` and `?` stand for any characters and for any one.
+    """
+    _, slash, rest = model.partition("/")
+    return fnmatchcase(model, pattern) or (bool(slash) and fnmatchcase(rest, pattern))
 
 
 def first_price(

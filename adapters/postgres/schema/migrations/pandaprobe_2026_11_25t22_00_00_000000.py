@@ -19,9 +19,32 @@ FORWARDS = (
         ADD COLUMN IF NOT EXISTS price_since timestamptz,
         ADD COLUMN IF NOT EXISTS listed_amount numeric
     """,
+    """
+    CREATE TABLE IF NOT EXISTS model_prices (
+        project_id uuid NOT NULL,
+        id uuid NOT NULL,
+        match text COLLATE "C" NOT NULL,
+        input numeric NOT NULL,
+        output numeric NOT NULL,
+        cache_read numeric,
+        cache_write numeric,
+        effective_from timestamptz,
+        effective_to timestamptz,
+        created_at timestamptz NOT NULL,
+        PRIMARY KEY (project_id, id)
+    )
+    """,
+    # Which models have no price: seldom any, and then it is asked for days of them.
+    """
+    CREATE INDEX IF NOT EXISTS spans_unpriced
+        ON spans (project_id, started_at) INCLUDE (model, prompt_tokens, completion_tokens)
+        WHERE cost_source = 'unpriced' AND model <> '' AND prompt_tokens + completion_tokens > 0
+    """,
 )
 
 BACKWARDS = (
+    "DROP INDEX IF EXISTS spans_unpriced",
+    "DROP TABLE IF EXISTS model_prices",
     """
     ALTER TABLE spans
         DROP COLUMN IF EXISTS cache_read_tokens,
