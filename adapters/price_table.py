@@ -44,6 +44,8 @@ class TablePriceBook:
     with a provider fits models with that prefix, and those without any.
     """
 
+    is_loaded = True
+
     def __init__(self, rows: Sequence[_Row], version: str) -> None:
         self._rows = tuple(rows)
         self.version = version

@@ -54,6 +54,10 @@ class GenaiPriceBook:
         self.warm()
         await asyncio.wrap_future(self._catalogue)
 
+    @property
+    def is_loaded(self) -> bool:
+        return self._catalogue.done() and bool(self._catalogue.result().providers)
+
     def price(self, model: str, usage: Usage, at: datetime) -> Price | None:
         return first_price(self._tariffs(model), usage, at, self.version)
 

@@ -43,7 +43,6 @@ from adapters.postgres.scores import PostgresSessionScores, PostgresTraceScores
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.targets import PostgresTargets
 from adapters.postgres.tracing import PostgresTraces
-from adapters.price_table import PriceTableError, TablePriceBook
 from adapters.prices import GenaiPriceBook
 from adapters.redis.client import RedisPart
 from adapters.redis.client import opened as redis_opened
@@ -73,7 +72,8 @@ from entrypoints.http.limits import RateLimits, RouteClass
 from entrypoints.http.peers import network
 from entrypoints.identity_provider import identity_provider
 from entrypoints.judges import judge_models, judge_providers
-from entrypoints.settings import Settings, SettingsError, variable
+from entrypoints.pricing import price_book, pricing_ports
+from entrypoints.settings import Settings
 from entrypoints.sign_in import NOBODY, developer_signs_in, tokens
 
 type Message = dict[str, Any]
@@ -128,18 +128,6 @@ async def pending(settings: Settings) -> list[str]:
         return await schema_pending(pool)
 
 
-def price_book(settings: Settings) -> PriceBook:
-    """The operator's table where there is one, else the built-in one. Raises SettingsError."""
-    if settings.price_table is None:
-        built_in = GenaiPriceBook()
-        built_in.warm()
-        return built_in
-    try:
-        return TablePriceBook.from_file(Path(settings.price_table))
-    except PriceTableError as error:
-        raise SettingsError(f"{variable('price_table')}: {error}") from error
-
-
 @asynccontextmanager
 async def ports(
     settings: Settings, prices: PriceBook | None = None, otherwise: Jobs | None = None
@@ -168,6 +156,7 @@ async def ports(
             traces=traces,
             sessions=PostgresSessions(pool, traces.edits),
             analytics=PostgresTraceAnalytics(pool),
+            pricing=pricing_ports(pool, book, traces.edits),
             evaluation=evaluation,
             keys=keys,
             uses=uses,

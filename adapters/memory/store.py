@@ -31,6 +31,7 @@ from domain.ids import (
     UserId,
 )
 from domain.tracing.model_price import ModelPrice, newest_first
+from domain.tracing.repricing import Repricing
 from domain.tracing.trace import Trace
 
 
@@ -89,6 +90,8 @@ class MemoryStore:
     deliveries_held: dict[tuple[ProjectId, UUID], datetime] = field(default_factory=dict)
     replies: dict[tuple[ProjectId, str, str], KnownAttempt] = field(default_factory=dict)
     model_prices: dict[tuple[ProjectId, UUID], ModelPrice] = field(default_factory=dict)
+    repricings: dict[tuple[ProjectId, UUID], Repricing] = field(default_factory=dict)
+    repricings_held: dict[tuple[ProjectId, UUID], datetime] = field(default_factory=dict)
 
     def traces_of(self, project: ProjectId) -> list[Trace]:
         """None where the project was removed: its rows wait to be swept."""

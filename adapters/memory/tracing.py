@@ -207,6 +207,10 @@ class MemoryPriceBook:
     per_million: dict[str, tuple[Decimal, ...]]
     version: str = "memory"
 
+    @property
+    def is_loaded(self) -> bool:
+        return bool(self.per_million)
+
     def price(self, model: str, usage: Usage, at: object) -> Price | None:  # noqa: ARG002 - undated
         prices = self.per_million.get(model.rsplit("/", 1)[-1])
         if prices is None:

@@ -31,6 +31,11 @@ class PriceBook(Protocol):
         """Which prices these are, e.g. `genai-prices 0.2.3`."""
         ...
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether prices are at hand. Where they can't be had, no model has one."""
+        ...
+
     def price(self, model: str, usage: Usage, at: datetime) -> Price | None:
         """What `usage` costs at the instant `at`; None where the book has no such model.
 

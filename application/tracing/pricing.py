@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -47,13 +48,40 @@ class ModelPrices(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceOrder:
+    """A price that is asked for, as ModelPrice has it."""
+
+    match: str
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+    effective_from: datetime | None = None
+    effective_to: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class CreateModelPrice:
     prices: ModelPrices
+    clock: Clock
 
-    async def __call__(self, price: ModelPrice) -> ModelPrice:
-        """The price, or the one that has its id already. Raises Invalid, Unavailable."""
-        return await self.prices.create(price)
+    async def __call__(self, project: ProjectId, new: UUID, asked: PriceOrder) -> ModelPrice:
+        """The price, or the one that has the id `new` already. Raises Invalid, Unavailable."""
+        return await self.prices.create(
+            ModelPrice(
+                id=new,
+                project_id=project,
+                match=asked.match,
+                input=asked.input,
+                output=asked.output,
+                cache_read=asked.cache_read,
+                cache_write=asked.cache_write,
+                effective_from=asked.effective_from,
+                effective_to=asked.effective_to,
+                created_at=self.clock(),
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from entrypoints.http.controllers.evaluation_catalogue import EvaluationCatalogu
 from entrypoints.http.controllers.invitations import InvitationController
 from entrypoints.http.controllers.me import MeController
 from entrypoints.http.controllers.members import MemberController
+from entrypoints.http.controllers.model_prices import ModelPriceController
 from entrypoints.http.controllers.monitors import MonitorController
 from entrypoints.http.controllers.organizations import OrganizationController
 from entrypoints.http.controllers.projects import ProjectController
@@ -54,6 +55,7 @@ class Traces(TraceController, TraceListController, TraceChangeController):
 CONTROLLERS: Final = (
     Traces,
     TracePriceController,
+    ModelPriceController,
     AnalyticsController,
     SessionController,
     EvaluationCatalogueController,

@@ -1,62 +1,27 @@
 """Contract of ModelPrices: each project's own, bounded, and what has none."""
 
-import uuid
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from adapters.memory.model_prices import MemoryModelPrices
-from adapters.memory.store import MemoryStore
-from adapters.postgres.engine import Pool
-from adapters.postgres.model_prices import PostgresModelPrices
-from adapters.postgres.tracing import PostgresTraces
-from application.tracing.ports import Traces
-from application.tracing.pricing import ModelPrices
 from domain.errors import Invalid
 from domain.ids import ProjectId
-from domain.tracing.model_price import PRICES_MAX, ModelPrice, UnpricedModel
+from domain.tracing.model_price import PRICES_MAX, UnpricedModel
 from domain.tracing.usage import CostSource
-from tests.builders import NOON, at, prices, span, trace
+from tests.builders import at, prices, span, trace
 from tests.contracts import data_plane
+from tests.contracts.pricing import a_price
 
 USED = b'{"prompt_tokens":1000000,"completion_tokens":10}'
-
-
-@dataclass(frozen=True)
-class Pricing:
-    prices: ModelPrices
-    traces: Traces
-
-
-@pytest.fixture
-async def pricing(adapter: Pool | None) -> AsyncIterator[Pricing]:
-    if adapter is None:
-        store = MemoryStore()
-        yield Pricing(MemoryModelPrices(store), data_plane.over_memory(store).traces)
-        return
-    async with PostgresTraces.over(adapter, prices()) as traces:
-        yield Pricing(PostgresModelPrices(adapter, traces.edits.prices.forget), traces)
 
 
 @pytest.fixture
 def ours() -> ProjectId:
     return data_plane.project()
-
-
-def a_price(of: ProjectId, **said: Any) -> ModelPrice:
-    known: dict[str, Any] = {
-        "id": uuid.uuid4(),
-        "project_id": of,
-        "match": "our-*",
-        "input": Decimal("0.20"),
-        "output": Decimal("0.4"),
-        "created_at": NOON,
-    }
-    return ModelPrice(**known | said)
 
 
 async def test_what_is_made_is_there_the_newest_first_and_in_its_project_only(pricing, ours):

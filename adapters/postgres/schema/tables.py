@@ -24,6 +24,7 @@ from piccolo.columns import (
 from piccolo.table import Table
 
 from adapters.postgres.schema.evaluation_tables import EVALUATION
+from adapters.postgres.schema.price_tables import PRICES
 
 
 class OrganizationRow(Table, tablename="organizations"):
@@ -184,19 +185,6 @@ class SpanRow(Table, tablename="spans"):
     listed_amount = Numeric(null=True, default=None)
 
 
-class ModelPriceRow(Table, tablename="model_prices"):
-    project_id = UUID(primary_key=True)
-    id = UUID()
-    match = Text()
-    input = Numeric()
-    output = Numeric()
-    cache_read = Numeric(null=True, default=None)
-    cache_write = Numeric(null=True, default=None)
-    effective_from = Timestamptz(null=True, default=None)
-    effective_to = Timestamptz(null=True, default=None)
-    created_at = Timestamptz()
-
-
 class TraceFacetRow(Table, tablename="trace_facets"):
     project_id = UUID(primary_key=True)
     kind = Text()
@@ -282,12 +270,12 @@ ALL: Final = (
     TraceRow,
     TracePayloadRow,
     SpanRow,
-    ModelPriceRow,
     TraceFacetRow,
     TraceHourRow,
     TracePercentilesRow,
     UsageHourRow,
     SessionRow,
     TraceUserRow,
+    *PRICES,
     *EVALUATION,
 )

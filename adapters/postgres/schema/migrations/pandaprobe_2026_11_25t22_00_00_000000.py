@@ -40,9 +40,38 @@ FORWARDS = (
         ON spans (project_id, started_at) INCLUDE (model, prompt_tokens, completion_tokens)
         WHERE cost_source = 'unpriced' AND model <> '' AND prompt_tokens + completion_tokens > 0
     """,
+    # What may be priced again, in the order in which it is.
+    """
+    CREATE INDEX IF NOT EXISTS spans_priced ON spans (project_id, started_at, trace_id, span_id)
+        WHERE model <> '' AND cost_source <> 'client' AND prompt_tokens + completion_tokens > 0
+    """,
+    # `place` and `found` are how far it has come, and what it has found so far.
+    """
+    CREATE TABLE IF NOT EXISTS repricings (
+        project_id uuid NOT NULL,
+        id uuid NOT NULL,
+        started_after timestamptz,
+        started_before timestamptz,
+        models text[] COLLATE "C" NOT NULL,
+        is_dry boolean NOT NULL,
+        place json,
+        found json NOT NULL,
+        created_at timestamptz NOT NULL,
+        completed_at timestamptz,
+        held_until timestamptz NOT NULL,
+        PRIMARY KEY (project_id, id)
+    )
+    """,
+    # Asked across projects, by whoever works.
+    """
+    CREATE INDEX IF NOT EXISTS repricings_due ON repricings (held_until, project_id, id)
+        WHERE completed_at IS NULL
+    """,
 )
 
 BACKWARDS = (
+    "DROP TABLE IF EXISTS repricings",
+    "DROP INDEX IF EXISTS spans_priced",
     "DROP INDEX IF EXISTS spans_unpriced",
     "DROP TABLE IF EXISTS model_prices",
     """
