@@ -20,6 +20,7 @@ from adapters.memory.jobs import OwnJobs
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.postgres.administration import PostgresAdministration
 from adapters.postgres.assignments import PostgresAssignments
+from adapters.postgres.budgets import PostgresBudgets
 from adapters.postgres.changed import PostgresChanged
 from adapters.postgres.directory import PostgresDirectory
 from adapters.postgres.engine import Pool, PoolSettings, opened
@@ -30,10 +31,12 @@ from adapters.postgres.identity import (
     PostgresUsers,
 )
 from adapters.postgres.leadership import PostgresLeadership
+from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.monitors import PostgresMonitors
 from adapters.postgres.parts import MigrationsPart, PostgresPart
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.reading.analytics import PostgresTraceAnalytics
+from adapters.postgres.reading.labels import PostgresLabels
 from adapters.postgres.reading.score_analytics import PostgresScoreAnalytics
 from adapters.postgres.removals import PostgresRemovals
 from adapters.postgres.replies import PostgresReplies
@@ -43,7 +46,7 @@ from adapters.postgres.scores import PostgresSessionScores, PostgresTraceScores
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.targets import PostgresTargets
 from adapters.postgres.tracing import PostgresTraces
-from adapters.prices import GenaiPriceBook
+from adapters.postgres.verdicts import PostgresVerdicts
 from adapters.redis.client import RedisPart
 from adapters.redis.client import opened as redis_opened
 from adapters.redis.limits import RedisRateLimiter, RedisWindows
@@ -53,6 +56,7 @@ from adapters.remembered import (
     RememberedProjects,
 )
 from application.evaluation.backlog import BacklogPart
+from application.evaluation.judging import JudgingPorts
 from application.evaluation.matter import MeasuringPolicy
 from application.evaluation.ports import Judge
 from application.evaluation.use_cases import EvaluationPorts
@@ -72,7 +76,7 @@ from entrypoints.http.limits import RateLimits, RouteClass
 from entrypoints.http.peers import network
 from entrypoints.identity_provider import identity_provider
 from entrypoints.judges import judge_models, judge_providers
-from entrypoints.pricing import price_book, pricing_ports
+from entrypoints.pricing import loaded, price_book, pricing_ports
 from entrypoints.settings import Settings
 from entrypoints.sign_in import NOBODY, developer_signs_in, tokens
 
@@ -141,15 +145,13 @@ async def ports(
         believed = await stack.enter_async_context(tokens(settings))
         pool = await stack.enter_async_context(database(settings))
         redis = await stack.enter_async_context(redis_opened(settings.redis_url or ""))
-        book = prices or price_book(settings)
-        if isinstance(book, GenaiPriceBook):
-            await book.loaded()  # or the first span with a model would hold up everybody else's
+        book = await loaded(prices or price_book(settings))
         keys = RememberedApiKeys(PostgresApiKeys(pool), utc_now, seconds)
         projects = RememberedProjects(PostgresProjects(pool), utc_now, seconds)
         traces = await stack.enter_async_context(PostgresTraces.over(pool, book, projects.forget))
         uses = await stack.enter_async_context(GatheredKeyUses.over(keys))
         jobs = DramatiqJobs(redis, monotonic_us, otherwise)
-        evaluation = evaluation_ports(settings, pool, jobs)
+        evaluation = evaluation_ports(settings, pool, jobs, book)
         stack.push_async_callback(evaluation.leadership.close)
         age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
         yield Ports(
@@ -182,12 +184,15 @@ async def ports(
         )
 
 
-def evaluation_ports(settings: Settings, pool: Pool, jobs: Jobs) -> EvaluationPorts:
+def evaluation_ports(
+    settings: Settings, pool: Pool, jobs: Jobs, prices: PriceBook
+) -> EvaluationPorts:
     judges: dict[str, Judge | None] = {one.prefix.rstrip("/"): None for one in PROVIDERS}
     return EvaluationPorts(
         trace_scores=PostgresTraceScores(pool),
         session_scores=PostgresSessionScores(pool),
         score_analytics=PostgresScoreAnalytics(pool),
+        labels=PostgresLabels(pool),
         runs=PostgresRuns(pool),
         assignments=PostgresAssignments(pool),
         targets=PostgresTargets(pool),
@@ -197,6 +202,14 @@ def evaluation_ports(settings: Settings, pool: Pool, jobs: Jobs) -> EvaluationPo
         alerting=alert_ports(settings, pool),
         jobs=jobs,
         judge=JudgeByProvider(judges | {"heuristic": HeuristicJudge()}),
+        judging=JudgingPorts(
+            verdicts=PostgresVerdicts(pool),
+            ledger=PostgresLedger(pool),
+            budgets=PostgresBudgets(pool),
+            prices=prices,
+            kept_for=timedelta(days=settings.eval_cache_ttl_days),
+            entered_for=timedelta(days=settings.eval_ledger_days),
+        ),
         embedder=HashEmbedder(),
         models=judge_models(settings),
         providers=judge_providers(settings),

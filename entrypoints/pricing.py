@@ -25,6 +25,13 @@ def price_book(settings: Settings) -> PriceBook:
         raise SettingsError(f"{variable('price_table')}: {error}") from error
 
 
+async def loaded(book: PriceBook) -> PriceBook:
+    """The book, once its prices are at hand or can't be had."""
+    if isinstance(book, GenaiPriceBook):
+        await book.loaded()  # or the first span with a model would hold up everybody else's
+    return book
+
+
 def pricing_ports(pool: Pool, book: PriceBook, edits: TraceEdits) -> PricingPorts:
     return PricingPorts(
         book=book,

@@ -24,7 +24,7 @@ from domain.ids import ProjectId
 from entrypoints.composition import evaluation_ports
 from entrypoints.settings import Settings
 from tests import many_scores
-from tests.builders import project_prices
+from tests.builders import prices, project_prices
 
 migration = importlib.import_module(
     "adapters.postgres.schema.migrations.pandaprobe_2026_11_25t03_30_00_000000"
@@ -110,7 +110,7 @@ class Seeded:
 
     @property
     def evaluation(self) -> EvaluationPorts:
-        return evaluation_ports(Settings(), self.pool, RecordedJobs())
+        return evaluation_ports(Settings(), self.pool, RecordedJobs(), prices())
 
     @property
     def analytics(self) -> PostgresTraceAnalytics:
