@@ -80,6 +80,7 @@ from application.tracing.edit import (
 from application.tracing.ingest import AddSpans, IngestBatch, IngestTrace
 from application.tracing.keeping_use_cases import KeepingPorts, KeepingUseCases
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
+from application.tracing.pricing_use_cases import PricingPorts, PricingUseCases
 
 
 def utc_now() -> datetime:
@@ -93,6 +94,7 @@ class Ports:
     traces: Traces
     sessions: Sessions
     analytics: TraceAnalytics
+    pricing: PricingPorts
     evaluation: EvaluationPorts
     keeping: KeepingPorts
     keys: ApiKeys
@@ -136,6 +138,7 @@ class UseCases:
     top_models: TopModels
     session_volume: SessionVolume
     list_users: ListUsers
+    pricing: PricingUseCases
     evaluation: EvaluationUseCases
     keeping: KeepingUseCases
     authenticate_key: AuthenticateKey
@@ -203,6 +206,7 @@ class UseCases:
             top_models=TopModels(ports.analytics),
             session_volume=SessionVolume(ports.analytics),
             list_users=ListUsers(ports.analytics),
+            pricing=PricingUseCases.over(ports.pricing, clock),
             evaluation=EvaluationUseCases.over(ports.evaluation, clock, new_id, ports.random),
             keeping=KeepingUseCases.over(ports.keeping, directory, clock, new_id, ports.random),
             authenticate_key=AuthenticateKey(ports.keys, ports.projects, ports.uses, clock, new_id),

@@ -155,9 +155,7 @@ def _read(folder: Path) -> Manifest:
     from adapters.postgres.schema.pending import known  # noqa: PLC0415 - slow to import
 
     if not set(manifest.migrations) <= set(known()):
-        raise CommandError(
-            f"{folder} is a backup of {manifest.version}, which is newer: install that"
-        )
+        raise CommandError(f"{folder} is a backup of a newer version: install {manifest.version}")
     if not is_same:
         raise CommandError(f"{folder / DUMP} was changed since it was written")
     return manifest

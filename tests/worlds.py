@@ -25,8 +25,10 @@ from adapters.memory.jobs import RecordedJobs
 from adapters.memory.judging import MemoryBudgets, MemoryLedger, MemoryVerdicts
 from adapters.memory.labels import MemoryLabels
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
+from adapters.memory.model_prices import MemoryModelPrices
 from adapters.memory.monitors import MemoryChanged, MemoryLeadership, MemoryMonitors
 from adapters.memory.replies import MemoryReplies
+from adapters.memory.repricings import MemoryRepricings
 from adapters.memory.retention import MemoryExpired
 from adapters.memory.runs import MemoryRuns
 from adapters.memory.scores import (
@@ -42,6 +44,7 @@ from application.evaluation.alerting import EndedRun
 from application.evaluation.judging import JudgingPorts
 from application.evaluation.use_cases import EvaluationPorts
 from application.tracing.keeping_use_cases import KeepingPorts
+from application.tracing.pricing_use_cases import PricingPorts
 from application.use_cases import Ports, UseCases
 from domain.evaluation.monitor import Monitor
 from domain.identity.audit import AuditEntry, Origin
@@ -58,6 +61,7 @@ def memory_ports(store: MemoryStore) -> Ports:
         traces=MemoryTraces(store, prices()),
         sessions=MemorySessions(store),
         analytics=MemoryTraceAnalytics(store),
+        pricing=memory_pricing(store),
         evaluation=memory_evaluation(store),
         keeping=memory_keeping(store),
         keys=MemoryApiKeys(store),
@@ -78,6 +82,12 @@ def memory_ports(store: MemoryStore) -> Ports:
 
 def memory_keeping(store: MemoryStore) -> KeepingPorts:
     return KeepingPorts(expired=MemoryExpired(store), erasures=MemoryErasures(store))
+
+
+def memory_pricing(store: MemoryStore) -> PricingPorts:
+    return PricingPorts(
+        book=prices(), prices=MemoryModelPrices(store), repricings=MemoryRepricings(store)
+    )
 
 
 def memory_evaluation(store: MemoryStore) -> EvaluationPorts:

@@ -44,7 +44,7 @@ def _private(path: str, flags: int) -> int:
 def _run(url: str, program: str, *options: str, stdout: int = subprocess.DEVNULL) -> None:
     where = urlsplit(url)
     # Not on the command line, which everybody on the machine can read.
-    environ = {name: one for name, one in passed_on().items() if not name.startswith("PG")} | {
+    environ = passed_on() | {
         "PGHOST": where.hostname or "",
         "PGPORT": str(where.port),
         "PGUSER": where.username or "",

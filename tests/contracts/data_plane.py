@@ -20,6 +20,7 @@ from adapters.postgres.tracing import PostgresTraces
 from application.evaluation.use_cases import EvaluationPorts
 from application.tracing.keeping_use_cases import KeepingPorts
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
+from application.tracing.pricing_use_cases import PricingPorts
 from domain.ids import ProjectId
 from domain.page import LIMIT_MAX, Page, Position, SortOrder, Window
 from domain.tracing.analytics import (
@@ -37,9 +38,10 @@ from domain.tracing.span import Totals
 from domain.tracing.trace import Trace, TraceSummary
 from entrypoints.composition import evaluation_ports
 from entrypoints.keeping import keeping_ports
+from entrypoints.pricing import pricing_ports
 from entrypoints.settings import Settings
 from tests.builders import prices
-from tests.worlds import memory_evaluation, memory_keeping
+from tests.worlds import memory_evaluation, memory_keeping, memory_pricing
 
 ALL: Final = Window(limit=LIMIT_MAX)
 EVER: Final = Period(datetime(1, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
@@ -53,6 +55,7 @@ class DataPlane:
     analytics: TraceAnalytics
     evaluation: EvaluationPorts
     keeping: KeepingPorts
+    pricing: PricingPorts
 
 
 def over_memory(store: MemoryStore | None = None) -> DataPlane:
@@ -64,6 +67,7 @@ def over_memory(store: MemoryStore | None = None) -> DataPlane:
         MemoryTraceAnalytics(store),
         memory_evaluation(store),
         memory_keeping(store),
+        memory_pricing(store),
     )
 
 
@@ -77,6 +81,7 @@ async def over_postgres(pool: Pool) -> AsyncIterator[DataPlane]:
             PostgresTraceAnalytics(pool),
             replace(evaluation, leadership=MemoryLeadership()),  # nobody else schedules here
             keeping_ports(traces.edits),
+            pricing_ports(pool, prices(), traces.edits),
         )
 
 

@@ -104,7 +104,12 @@ class Office:
 def office(world: World) -> Office:
     ports = world.ports
     plane = DataPlane(
-        ports.traces, ports.sessions, ports.analytics, ports.evaluation, ports.keeping
+        ports.traces,
+        ports.sessions,
+        ports.analytics,
+        ports.evaluation,
+        ports.keeping,
+        ports.pricing,
     )
     return Office(plane, world, [])
 
