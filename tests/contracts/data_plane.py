@@ -4,9 +4,9 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.jobs import RecordedJobs
@@ -21,6 +21,7 @@ from application.evaluation.use_cases import EvaluationPorts
 from application.tracing.keeping_use_cases import KeepingPorts
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
 from application.tracing.pricing_use_cases import PricingPorts
+from application.use_cases import Ports
 from domain.ids import ProjectId
 from domain.page import LIMIT_MAX, Page, Position, SortOrder, Window
 from domain.tracing.analytics import (
@@ -56,6 +57,11 @@ class DataPlane:
     evaluation: EvaluationPorts
     keeping: KeepingPorts
     pricing: PricingPorts
+
+    @classmethod
+    def of(cls, ports: Ports) -> Self:
+        """The ports of the data plane among all."""
+        return cls(**{one.name: getattr(ports, one.name) for one in fields(cls)})
 
 
 def over_memory(store: MemoryStore | None = None) -> DataPlane:

@@ -34,7 +34,7 @@ TALK = Owner(OwnerKind.SESSION, "talk")
 
 def a_trace(**said: Any) -> Trace:
     return trace(
-        span(model="gpt-4o", usage=b'{"prompt_tokens":3}'),
+        span(model="gpt-4o", token_usage=b'{"prompt_tokens":3}'),
         span(),
         **{"session_id": "s", "user_id": GRACE.id, "tags": ("a",), "input": b"[1]"} | said,
     )
@@ -102,16 +102,7 @@ class Office:
 
 @pytest.fixture
 def office(world: World) -> Office:
-    ports = world.ports
-    plane = DataPlane(
-        ports.traces,
-        ports.sessions,
-        ports.analytics,
-        ports.evaluation,
-        ports.keeping,
-        ports.pricing,
-    )
-    return Office(plane, world, [])
+    return Office(DataPlane.of(world.ports), world, [])
 
 
 # --- what goes ---------------------------------------------------------------------------------

@@ -22,8 +22,7 @@ STEP_MAX = 1_000  # traces of one step
 
 @pytest.fixture
 def plane(world: World) -> DataPlane:
-    ports = world.ports
-    return DataPlane(ports.traces, ports.sessions, ports.analytics, ports.evaluation, ports.keeping)
+    return DataPlane.of(world.ports)
 
 
 async def keeping(world: World, days: int | None) -> ProjectId:
@@ -39,7 +38,7 @@ async def keeping(world: World, days: int | None) -> ProjectId:
 
 def a_trace(**said) -> Trace:
     return trace(
-        span(model="gpt-4o", usage=b'{"prompt_tokens":3}'),
+        span(model="gpt-4o", token_usage=b'{"prompt_tokens":3}'),
         **{"session_id": "s", "user_id": "u", "tags": ("a",), "input": b"[1]"} | said,
     )
 
