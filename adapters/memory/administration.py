@@ -156,10 +156,11 @@ class _Opened:
             self.store.login_codes.pop(code.digest, None)
 
     async def budget(self, project: ProjectId) -> Decimal | None:
-        return self.store.budgets.get(project)
+        return None if await self.project(project) is None else self.store.budgets.get(project)
 
     async def put_budget(self, project: ProjectId, usd: Decimal | None, at: datetime) -> None:
-        put_budget(self.store, project, usd, at)
+        if await self.project(project) is not None:
+            put_budget(self.store, project, usd, at)
 
     async def key(self, key: ApiKeyId) -> ApiKey | None:
         found = self.store.keys.get(key)

@@ -200,10 +200,13 @@ class _Opened:
         await self.connection.execute(REMOVE_PROJECT, self.organization.id, project)
 
     async def budget(self, project: ProjectId) -> Decimal | None:
+        if await self.project(project) is None:
+            return None
         return await budget_of(self.connection, project)
 
     async def put_budget(self, project: ProjectId, usd: Decimal | None, at: datetime) -> None:
-        await put_budget(self.connection, project, usd, at)
+        if await self.project(project) is not None:
+            await put_budget(self.connection, project, usd, at)
 
     async def key(self, key: ApiKeyId) -> ApiKey | None:
         row = await self.connection.fetchrow(KEY, self.organization.id, key)

@@ -126,11 +126,17 @@ class OpenOrganization(Protocol):
         ...
 
     async def budget(self, project: ProjectId) -> Decimal | None:
-        """USD that its judges may cost in each calendar month, in UTC; None: any amount."""
+        """USD that its judges may cost in each calendar month, in UTC; None: any amount.
+
+        None also where it isn't this organization's.
+        """
         ...
 
     async def put_budget(self, project: ProjectId, usd: Decimal | None, at: datetime) -> None:
-        """What was spent earlier in the month counts. The project is the organization's."""
+        """What was spent earlier in the month counts.
+
+        Where the project isn't this organization's, nothing happens.
+        """
         ...
 
     async def key(self, key: ApiKeyId) -> ApiKey | None: ...

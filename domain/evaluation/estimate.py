@@ -112,10 +112,11 @@ class Estimate:
     def assumptions(self) -> str:
         """In words, what low and high rest on."""
         return (
-            f"{self.looked_at} traces were looked into, and the others are taken to be like them, "
-            f"with {ERRORS} standard errors on each side. At the low end each question is asked "
-            f"once and answered in {ANSWER_TOKENS_MIN} tokens; at the high end up to {self.votes} "
-            f"times, with {ANSWER_TOKENS_MAX} tokens an answer. Four bytes are taken for a token. "
+            f"Traces that were looked into: {self.looked_at}. The others are taken to be like "
+            f"them, with {ERRORS} standard errors on each side. At the low end each question is "
+            f"asked once and answered in {ANSWER_TOKENS_MIN} tokens; at the high end up to "
+            f"{self.votes} times, with {ANSWER_TOKENS_MAX} tokens an answer. Four bytes are taken "
+            "for a token. "
             "Answers that have to be mended and questions that fail and are asked again come on "
             "top; what a provider's own cache saves goes off."
         )

@@ -68,10 +68,10 @@ def started(of: TargetType, summary: str, description: str, body: dict[str, Any]
     )
 
 
-def estimating(of: TargetType, body: dict[str, Any]) -> Documented:
+def estimating(of: TargetType, summary: str, body: dict[str, Any]) -> Documented:
     """What the reference says of a way to learn what such a run would take."""
     return Documented(
-        summary=f"Estimate a run over {of.lower()}s" + (" by their ids" if _names(body) else ""),
+        summary=summary,
         description=(
             "What the run of this body would take: questions, tokens, and USD, each at least and "
             f"at most. At most {LOOKED_INTO_MAX} of its traces are looked into. Nothing is "
@@ -82,10 +82,6 @@ def estimating(of: TargetType, body: dict[str, Any]) -> Documented:
         body_example=body,
         route_class=_class_of(of),
     )
-
-
-def _names(body: dict[str, Any]) -> bool:
-    return not {of.ids_key for of in TargetType}.isdisjoint(body)
 
 
 def retrying(of: TargetType) -> OfRun:

@@ -48,11 +48,13 @@ START_BATCH: Final = operation(
 ).with_body(Body(CreateBatchSessionEvalRunRequest, CreateBatchSessionEvalRunRequest.to_domain))
 
 ESTIMATE: Final = operation(
-    data_plane(Scope.EVALUATE), runs.estimating(OF, examples.SESSION_ORDER)
+    data_plane(Scope.EVALUATE),
+    runs.estimating(OF, "Estimate a run over sessions", examples.SESSION_ORDER),
 ).with_body(Body(CreateSessionEvalRunRequest, CreateSessionEvalRunRequest.to_domain))
 
 ESTIMATE_BATCH: Final = operation(
-    data_plane(Scope.EVALUATE), runs.estimating(OF, examples.SESSION_BATCH)
+    data_plane(Scope.EVALUATE),
+    runs.estimating(OF, "Estimate a run over sessions by their ids", examples.SESSION_BATCH),
 ).with_body(Body(CreateBatchSessionEvalRunRequest, CreateBatchSessionEvalRunRequest.to_domain))
 
 SCORES: Final = operation(

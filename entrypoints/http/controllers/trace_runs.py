@@ -47,11 +47,13 @@ START_BATCH: Final = operation(
 ).with_body(Body(CreateBatchEvalRunRequest, CreateBatchEvalRunRequest.to_domain))
 
 ESTIMATE: Final = operation(
-    data_plane(Scope.EVALUATE), runs.estimating(OF, examples.TRACE_ORDER)
+    data_plane(Scope.EVALUATE),
+    runs.estimating(OF, "Estimate a run over traces", examples.TRACE_ORDER),
 ).with_body(Body(CreateEvalRunRequest, CreateEvalRunRequest.to_domain))
 
 ESTIMATE_BATCH: Final = operation(
-    data_plane(Scope.EVALUATE), runs.estimating(OF, examples.TRACE_BATCH)
+    data_plane(Scope.EVALUATE),
+    runs.estimating(OF, "Estimate a run over traces by their ids", examples.TRACE_BATCH),
 ).with_body(Body(CreateBatchEvalRunRequest, CreateBatchEvalRunRequest.to_domain))
 
 SCORES: Final = operation(
