@@ -36,6 +36,7 @@ from adapters.postgres.monitors import PostgresMonitors
 from adapters.postgres.parts import MigrationsPart, PostgresPart
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.reading.analytics import PostgresTraceAnalytics
+from adapters.postgres.reading.labels import PostgresLabels
 from adapters.postgres.reading.score_analytics import PostgresScoreAnalytics
 from adapters.postgres.removals import PostgresRemovals
 from adapters.postgres.replies import PostgresReplies
@@ -205,6 +206,7 @@ def evaluation_ports(
         trace_scores=PostgresTraceScores(pool),
         session_scores=PostgresSessionScores(pool),
         score_analytics=PostgresScoreAnalytics(pool),
+        labels=PostgresLabels(pool),
         runs=PostgresRuns(pool),
         assignments=PostgresAssignments(pool),
         targets=PostgresTargets(pool),

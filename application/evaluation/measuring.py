@@ -10,6 +10,7 @@ from application.evaluation.matter import Matter
 from application.evaluation.ports import Embedder
 from domain.evaluation import closeness
 from domain.evaluation.answer import JudgeRefused
+from domain.evaluation.catalogue import fingerprint as measured_fingerprint
 from domain.evaluation.catalogue import measured
 from domain.evaluation.closeness import COHERENCE, HASH_EMBEDDER, ComparedTexts
 from domain.evaluation.metric import JudgeKind, Metric, Way
@@ -50,7 +51,9 @@ class Measuring:
         return SignalKey(fingerprint, await matter.seen(lambda it: _hash(metric, it)))
 
     def fingerprint(self, metric: Metric, model: str) -> str:
-        """Of a metric that is judged or embedded. Raises JudgeRefused."""
+        """Of a metric of traces. Raises JudgeRefused."""
+        if metric.way is Way.MEASURED:
+            return measured_fingerprint(metric)
         if metric.way is Way.EMBEDDED:
             return closeness.fingerprint(metric, self.embedder.key)
         return self.asking.judge.fingerprint(metric, model)
