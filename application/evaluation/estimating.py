@@ -35,7 +35,8 @@ from domain.evaluation.selection import (
     checked_ids,
     sampled,
 )
-from domain.evaluation.sessions import SESSION_TRACES_MAX, WEIGHTS
+from domain.evaluation.sessions import SESSION_TRACES_MAX
+from domain.evaluation.sessions_v2 import signals_of
 from domain.evaluation.spending import ANSWER_TOKENS_MAX, usage_of
 from domain.evaluation.subject import Subject
 from domain.evaluation.votes import questions_due
@@ -169,7 +170,9 @@ class EstimateRun:
 
 def _asked_for(run: EvalRun) -> Sequence[Metric]:
     """The metrics for which a provider is asked; of sessions their signals."""
-    names = run.metrics if run.target_type is TargetType.TRACE else WEIGHTS
+    names = run.metrics
+    if run.target_type is TargetType.SESSION:
+        names = signals_of(run.metrics, run.signal_weights)
     judged = [one for name in names if (one := CATALOGUE[name]).way is Way.JUDGED]
     return judged if provider_of(run.model) != JudgeKind.HEURISTIC else ()
 
