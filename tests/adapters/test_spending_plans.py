@@ -45,7 +45,8 @@ SEED: Final = (
     """,
     """
     INSERT INTO judge_verdicts (project_id, key, trace_id, outcome, usage, model, created_at)
-    SELECT $1::uuid, decode(md5($1::uuid::text || i) || md5('' || i), 'hex'), md5($1::uuid::text || i % $4::int)::uuid,
+    SELECT $1::uuid, decode(md5($1::uuid::text || i) || md5('' || i), 'hex'),
+           md5($1::uuid::text || i % $4::int)::uuid,
            '{"value":1,"reason":"","metadata":{}}', '{"use":{},"usd":null}', 'openai/tiny',
            $2::timestamptz + i * interval '1 day' / $5::int
     FROM generate_series(0, $3::int - 1) AS i
