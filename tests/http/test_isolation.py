@@ -88,7 +88,11 @@ CASES: dict[str, Case] = {
         for end in ("", "/estimate")
     },
     "POST /evaluations/trace-runs/estimate": Case(
-        body={"metrics": ["task_completion"], "model": "gpt-4o", "filters": {"name": "{text}"}}
+        body={
+            "metrics": ["task_completion"],
+            "model": "gpt-4o",
+            "filters": {"session_id": "{session_id}", "user_id": "{reader}", "name": "{text}"},
+        }
     ),
     **{
         f"{method} /evaluations/{kind}-runs{path}": Case(query)
