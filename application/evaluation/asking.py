@@ -20,12 +20,12 @@ from domain.evaluation.answer import (
     TokenUse,
 )
 from domain.evaluation.excerpt import tokens_of
-from domain.evaluation.judged import PROTOCOL
+from domain.evaluation.judged import PROTOCOL, Form
 from domain.evaluation.metric import JudgeKind, Metric
 from domain.evaluation.models import provider_of
 from domain.evaluation.outcome import Scored, SkipCode, Skipped
-from domain.evaluation.question import question_text, verdict_key
-from domain.evaluation.spending import LedgerEntry, set_aside, usage_of
+from domain.evaluation.question import judged_calls, question_text, verdict_key
+from domain.evaluation.spending import LedgerEntry, answer_tokens_max, set_aside, usage_of
 from domain.evaluation.votes import counted, votes_due
 from domain.tracing.usage import exact_sum
 
@@ -148,7 +148,7 @@ class Asking:
     async def _paid_for(self, question: Question, matter: Matter) -> Vote:
         """An answer for which there's money."""
         run = matter.run
-        usd = self.price(question.model, set_aside(tokens_asked(question)))
+        usd = self.price(question.model, set_aside(tokens_asked(question), answer_tokens(question)))
         if usd is None and run.max_cost_usd is not None:  # it had a price when the run was made
             return Vote(Skipped(SkipCode.BUDGET), question.model, Paid())
         reserved = await self.books.budgets.reserve(
@@ -222,6 +222,15 @@ def tokens_asked(question: Question) -> int:
     calls = [step.label for step in evidence.calls]
     text = evidence.text(reasoning=question.metric.sees_reasoning, output=question.is_output_shown)
     return tokens_of(PROTOCOL) + tokens_of(question_text(rubric, text, calls))
+
+
+def answer_tokens(question: Question) -> int:
+    """How many its answer may have, but for a model's thoughts."""
+    rubric = question.metric.rubric
+    if rubric is None or rubric.form is not Form.CHECKLIST:
+        return answer_tokens_max(0)
+    calls, _ = judged_calls([step.label for step in question.evidence.calls])
+    return answer_tokens_max(len(calls))
 
 
 def _told(metric: Metric, answers: Sequence[Vote], missed: int) -> Scored | Skipped:

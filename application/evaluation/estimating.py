@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from application.at_once import at_most
-from application.evaluation.asking import key_of, tokens_asked
+from application.evaluation.asking import answer_tokens, key_of, tokens_asked
 from application.evaluation.assignments import Assignments, SignalKey
 from application.evaluation.judging import JudgingPorts
 from application.evaluation.matter import Matter, MeasuringPolicy
@@ -37,7 +37,7 @@ from domain.evaluation.selection import (
 )
 from domain.evaluation.sessions import SESSION_TRACES_MAX
 from domain.evaluation.sessions_v2 import signals_of
-from domain.evaluation.spending import ANSWER_TOKENS_MAX, usage_of
+from domain.evaluation.spending import usage_of
 from domain.evaluation.subject import Subject
 from domain.evaluation.votes import questions_due
 from domain.ids import ProjectId, RunId, TraceId
@@ -134,11 +134,12 @@ class EstimateRun:
     async def _pair(self, matter: Matter, metric: Metric, *, is_known: bool) -> Asked:
         question = await matter.seen(lambda it: it.question(metric))
         tokens = await matter.seen(lambda _: tokens_asked(question))
-        prices = self._prices(question.model, tokens)
+        answer = answer_tokens(question)
+        prices = self._prices(question.model, tokens, answer)
         if is_known:
-            return Asked.of((0, 0), tokens, prices)
+            return Asked.of((0, 0), tokens, answer, prices)
         votes = await self._remembered(matter, question)
-        return Asked.of(questions_due(votes, metric.threshold), tokens, prices)
+        return Asked.of(questions_due(votes, metric.threshold), tokens, answer, prices)
 
     async def _remembered(self, matter: Matter, question: Question) -> Sequence[float | None]:
         """The value of each vote that is remembered; none where this process has no such judge."""
@@ -157,10 +158,10 @@ class EstimateRun:
             found.append(None if verdict is None else verdict.outcome.value)
         return [*found, *[None] * (most - len(found))]
 
-    def _prices(self, model: str, tokens: int) -> Range | None:
+    def _prices(self, model: str, tokens: int, answer: int) -> Range | None:
         """Of a question with the shortest answer, and with the longest."""
         low = self._price(model, tokens, ANSWER_TOKENS_MIN)
-        high = self._price(model, tokens, ANSWER_TOKENS_MAX)
+        high = self._price(model, tokens, answer)
         return None if low is None or high is None else Range(low, high)
 
     def _price(self, model: str, tokens: int, answer: int) -> Decimal | None:

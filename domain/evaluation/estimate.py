@@ -47,15 +47,18 @@ class Asked:
     usd: Range | None = Range()
 
     @classmethod
-    def of(cls, questions: tuple[int, int], tokens: int, prices: Range | None) -> Self:
-        """Of a pair; `tokens` are those of one question, `prices` of its shortest and longest."""
+    def of(cls, questions: tuple[int, int], tokens: int, answer: int, prices: Range | None) -> Self:
+        """Of a pair. One question has `tokens`, its longest answer `answer`.
+
+        `prices` are those of one with the shortest answer, and with the longest.
+        """
         low, high = map(Decimal, questions)
         return cls(
             pairs=1,
             remembered=int(low == 0),
             questions=Range(low, high),
             input_tokens=Range(low, high).times(Decimal(tokens)),
-            output_tokens=Range(low * ANSWER_TOKENS_MIN, high * ANSWER_TOKENS_MAX),
+            output_tokens=Range(low * ANSWER_TOKENS_MIN, high * answer),
             usd=None if prices is None else Range(low * prices.low, high * prices.high),
         )
 
@@ -115,8 +118,9 @@ class Estimate:
             f"Traces that were looked into: {self.looked_at}. The others are taken to be like "
             f"them, with {ERRORS} standard errors on each side. At the low end each question is "
             f"asked once and answered in {ANSWER_TOKENS_MIN} tokens; at the high end up to "
-            f"{self.votes} times, with {ANSWER_TOKENS_MAX} tokens an answer. Four bytes are taken "
-            "for a token. "
+            f"{self.votes} times, with {ANSWER_TOKENS_MAX} tokens an answer, and more of a "
+            "checklist. Four bytes are taken for a token. What a model thinks before it answers "
+            "isn't known, and comes on top. "
             "Answers that have to be mended and questions that fail and are asked again come on "
             "top; what a provider's own cache saves goes off."
         )

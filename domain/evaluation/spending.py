@@ -18,7 +18,8 @@ from domain.tracing.usage import Usage, exact_sum
 BUDGET_MAX: Final = Decimal(1_000_000)  # USD, of a run or of a month
 BUDGET_PLACES: Final = 6  # of a budget, behind the point
 PERIOD_MAX: Final = timedelta(days=400)  # of one look at what was spent: a year and some
-ANSWER_TOKENS_MAX: Final = 1_500  # of one request's answer
+ANSWER_TOKENS_MAX: Final = 1_500  # bounds an answer that doesn't end; a usual one has 150
+CHECK_TOKENS_MAX: Final = 75  # more, for each call of a checklist
 # A text may have more tokens than it is estimated at, or a second request may have to mend the
 # answer of the first: twice what one takes is set aside.
 SET_ASIDE: Final = 2
@@ -144,12 +145,17 @@ def usage_of(use: TokenUse) -> Usage:
     return Usage(use.input, use.output, is_known=True)
 
 
-def set_aside(question_tokens: int) -> TokenUse:
-    """What is reserved before a question that is estimated at so many tokens."""
+def answer_tokens_max(checks: int) -> int:
+    """Of one request's answer, but for a model's thoughts; `checks` are those of a checklist."""
+    return ANSWER_TOKENS_MAX + CHECK_TOKENS_MAX * checks
+
+
+def set_aside(question_tokens: int, answer_tokens: int) -> TokenUse:
+    """What is reserved before a question that is estimated at so many tokens, as is its answer."""
     return TokenUse(
         requests=SET_ASIDE,
         input=SET_ASIDE * question_tokens,
-        output=SET_ASIDE * ANSWER_TOKENS_MAX,
+        output=SET_ASIDE * answer_tokens,
     )
 
 

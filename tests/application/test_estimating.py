@@ -19,7 +19,7 @@ from domain.evaluation.outcome import Scored
 from domain.evaluation.run import TargetType
 from domain.evaluation.selection import SessionSelection, TraceSelection
 from domain.evaluation.sessions import SESSION_TRACES_MAX
-from domain.evaluation.spending import ANSWER_TOKENS_MAX
+from domain.evaluation.spending import ANSWER_TOKENS_MAX, CHECK_TOKENS_MAX
 from domain.tracing.trace import Trace
 from tests.application.laboratory import Laboratory
 from tests.builders import THEIRS
@@ -85,6 +85,13 @@ async def test_tokens_are_those_of_the_question():
     other = replace(lab, store=MemoryStore(), judge=ScriptedJudge())
     other.store.traces[other.project, trace.id] = trace
     assert (await estimate(other)).input_tokens.low == tokens_asked(lab.judge.asked[0])
+
+
+async def test_a_checklist_has_longer_answers():
+    lab = Laboratory()
+    lab.put()  # with one call
+    found = await estimate(lab, metrics=["argument_correctness"])
+    assert found.output_tokens.high == ANSWER_TOKENS_MAX + CHECK_TOKENS_MAX
 
 
 async def test_of_many_a_few_are_looked_at():

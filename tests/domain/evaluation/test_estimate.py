@@ -27,7 +27,7 @@ def exactly(number: int | str) -> Range:
 
 def asked(low: int, high: int, tokens: int = 1_000, usd: str | None = "0.01") -> Asked:
     prices = None if usd is None else Range(Decimal(usd), 2 * Decimal(usd))
-    return Asked.of((low, high), tokens, prices)
+    return Asked.of((low, high), tokens, ANSWER_TOKENS_MAX, prices)
 
 
 # --- one pair, one trace ---

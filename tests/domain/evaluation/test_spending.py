@@ -13,7 +13,9 @@ from domain.evaluation.score_query import CreatedWithin
 from domain.evaluation.spending import (
     ANSWER_TOKENS_MAX,
     BUDGET_MAX,
+    CHECK_TOKENS_MAX,
     PERIOD_MAX,
+    answer_tokens_max,
     checked_budget,
     month_of,
     month_scope,
@@ -49,7 +51,12 @@ def test_what_is_no_budget_is_refused_by_its_name(usd):
 
 
 def test_twice_what_one_request_takes_is_set_aside():
-    assert set_aside(1_000) == TokenUse(requests=2, input=2_000, output=2 * ANSWER_TOKENS_MAX)
+    assert set_aside(1_000, 70) == TokenUse(requests=2, input=2_000, output=140)
+
+
+def test_an_answer_has_a_bound_and_a_checklist_more_for_each_call():
+    assert answer_tokens_max(0) == ANSWER_TOKENS_MAX
+    assert answer_tokens_max(2) - answer_tokens_max(0) == 2 * CHECK_TOKENS_MAX
 
 
 MARCH, NOW = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 15, 9, tzinfo=UTC)
