@@ -122,8 +122,9 @@ class MemoryBudgets:
 
 def put_budget(store: MemoryStore, project: ProjectId, usd: Decimal | None, now: datetime) -> None:
     """As `OpenOrganization.put_budget`."""
+    if usd is None or project not in store.budgets:
+        store.spending.pop((project, month_scope(now)), None)
     if usd is None:
         store.budgets.pop(project, None)
-        store.spending.pop((project, month_scope(now)), None)
     else:
         store.budgets[project] = usd

@@ -84,9 +84,11 @@ async def put_budget(
     connection: Connection, project: ProjectId, usd: Decimal | None, now: datetime
 ) -> None:
     """As `OpenOrganization.put_budget`, in the transaction that the connection is in."""
+    # As long as there is one, what is spent and set aside is counted, whatever it changes to.
+    if usd is None or await budget_of(connection, project) is None:
+        await connection.execute(FORGET, project, month_scope(now))
     if usd is None:
         await connection.execute(DROP_MONTHLY, project)
-        await connection.execute(FORGET, project, month_scope(now))
     else:
         await connection.execute(SET_MONTHLY, project, usd, now)
 
