@@ -9,7 +9,7 @@ from adapters.postgres.engine import UNSTORABLE, Pool, translated
 from adapters.postgres.reading.snapshots import snapshot
 from adapters.postgres.reading.trace_lists import TraceLists
 from adapters.postgres.writing.edits import TraceEdits, read_trace
-from adapters.postgres.writing.group_commit import GroupCommit
+from adapters.postgres.writing.group_commit import GroupCommit, Unwatched, Watch
 from adapters.postgres.writing.ingest import (
     Item,
     ProjectRemoved,
@@ -47,12 +47,15 @@ class PostgresTraces:
         pool: Pool,
         prices: PriceBook,
         on_removed: Callable[[ProjectId], None] = lambda _: None,
+        watch: Watch[Item] | None = None,
     ) -> AsyncIterator["PostgresTraces"]:
         """Writes while the block is open; leaving it waits for all that was taken.
 
         `on_removed` is told of a project that was written to though another process removed it.
         """
-        line: GroupCommit[Item] = GroupCommit(TraceWriter(pool, prices).write, is_passing)
+        line: GroupCommit[Item] = GroupCommit(
+            TraceWriter(pool, prices).write, is_passing, watch=watch or Unwatched()
+        )
         line.start()
         try:
             yield cls(pool, line, TraceEdits(pool, prices), on_removed)
