@@ -1,4 +1,4 @@
-"""What real processes tell of themselves: several of them in one scrape, and workers by their port."""
+"""What real processes tell of themselves: several in one scrape, and workers by their port."""
 
 import asyncio
 import re
@@ -174,9 +174,9 @@ async def test_what_is_served_is_what_the_list_says(migrated, key):
 
 
 async def test_switched_off_there_is_nothing(migrated):
-    async with serving({**migrated, "PANDAPROBE_METRICS_ENABLED": "off"}) as (_, port):
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
-            assert (await http.get("/metrics")).status_code == 404
+    off = {**migrated, "PANDAPROBE_METRICS_ENABLED": "off"}
+    async with serving(off) as (_, port), httpx.AsyncClient() as http:
+        assert (await http.get(f"http://127.0.0.1:{port}/metrics")).status_code == 404
 
 
 async def test_a_token_opens_it_and_nothing_else_does(migrated):
@@ -199,9 +199,7 @@ async def test_a_worker_answers_by_its_port_and_is_seen(migrated, processes):
     probe = await asyncio.create_subprocess_exec(*healthy)
     assert await asyncio.wait_for(probe.wait(), DEADLINE_S) == 0
     name, labels = "pandaprobe_worker_rounds_total", {"round": "telling", "outcome": "done"}
-    await until(
-        lambda: scraped(port), is_so=lambda seen: total(seen, name, **labels) == processes
-    )
+    await until(lambda: scraped(port), is_so=lambda seen: total(seen, name, **labels) == processes)
     async with serving(migrated) as (_, api):
         assert total(await scraped(api), "pandaprobe_workers") == processes
         assert await stopped(worker, signal.SIGTERM) == 0

@@ -189,9 +189,9 @@ async def test_the_doctor_asks_the_provider():
 
 def test_the_doctor_tells_that_nobody_can_sign_in(tmp_path, capsys):
     doctor.examine(Settings(data_dir=str(tmp_path)))
-    assert "ok     sign-in: no identity provider is set" in capsys.readouterr().out
+    assert "ok    sign-in: no identity provider is set" in capsys.readouterr().out
     doctor.examine(Settings(data_dir=str(tmp_path), auth_dev_issuer=True))
-    assert "ok     sign-in: the development issuer only" in capsys.readouterr().out
+    assert "ok    sign-in: the development issuer only" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["serve", "seed --traces 1"])
