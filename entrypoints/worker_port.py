@@ -54,7 +54,7 @@ def _handler(settings: Settings, figures: Figures) -> type[BaseHTTPRequestHandle
         def do_GET(self) -> None:
             match self.path.partition("?")[0]:
                 case "/health":
-                    self._answer(*health(figures))
+                    self._answer(*health(figures, time.time()))
                 case "/metrics" if settings.metrics_enabled:
                     self._metrics()
                 case _:
@@ -82,12 +82,12 @@ def _handler(settings: Settings, figures: Figures) -> type[BaseHTTPRequestHandle
     return Handler
 
 
-def health(figures: Figures) -> tuple[HTTPStatus, str, bytes]:
+def health(figures: Figures, now_s: float) -> tuple[HTTPStatus, str, bytes]:
     """200 while the loop of every worker that shares these figures turns, else 503."""
     beat = figures.gauge(BEAT, "worker")
     if beat is None:
         return HTTPStatus.SERVICE_UNAVAILABLE, JSON, _told("No worker has begun yet")
-    silent_s = time.time() - beat
+    silent_s = now_s - beat
     if silent_s > STUCK_AFTER_S:
         return HTTPStatus.SERVICE_UNAVAILABLE, JSON, _told(f"A loop stands for {silent_s:.0f} s")
     return HTTPStatus.OK, JSON, json.dumps({"status": "healthy"}).encode()

@@ -20,7 +20,6 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from adapters.prometheus.named import BUILD, KEPT, Named
 from adapters.prometheus.seats import Seat, take_seat
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # where the library looks for the folder
 
 type Samples = Mapping[tuple[str, ...], float]

@@ -41,7 +41,7 @@ class Seat:
         return sorted(map(str, kept))
 
 
-def take_seat(folder: Path) -> Seat:
+def take_seat(folder: Path, seats_max: int = SEATS_MAX) -> Seat:
     """The first free seat of `folder`, which is made where it is missing. Raises SeatError.
 
     Who finds all seats free empties the folder first: after a stop of everything, as for a new
@@ -50,10 +50,10 @@ def take_seat(folder: Path) -> Seat:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder / _GATE):
-            taken = [n for n in range(SEATS_MAX) if not _is_free(folder, n)]
-            number = next((n for n in range(SEATS_MAX) if n not in taken), None)
+            taken = [n for n in range(seats_max) if not _is_free(folder, n)]
+            number = next((n for n in range(seats_max) if n not in taken), None)
             if number is None:
-                raise SeatError(f"{folder}: more than {SEATS_MAX} processes share it")
+                raise SeatError(f"{folder}: more than {seats_max} processes share it")
             for file in folder.glob("*.db"):
                 if not taken or (file.name.startswith(LIVE) and _seat_of(file) == number):
                     file.unlink()

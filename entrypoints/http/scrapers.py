@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+CONTENT_TYPE: Final = "text/plain; version=0.0.4"
 # Who sends one of these is a proxy: whoever is behind it isn't on this machine.
 FORWARDING: Final = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
 

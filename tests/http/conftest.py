@@ -97,7 +97,7 @@ class Site:
         self.app: ASGIApp = create_app(
             UseCases.over(replace(self.ports, **self.swapped)),
             self.config,
-            RateLimits(self.limiter, self.limits),
+            RateLimits(self.limiter, self.limits, self.config.watch),
         )
         self.begin()
 
