@@ -14,7 +14,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from adapters.own_spans import AGENT
 from adapters.prometheus.named import ASKED, KEPT
+from tests.adapters.test_own_spans import OF_CALLER, attributes, collecting
 from tests.e2e.test_commands import (
     DEADLINE_S,
     Environment,
@@ -30,7 +32,7 @@ __all__ = ["environ", "migrated"]  # fixtures
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
-LOOK_S = 0.05
+
 TRACE = {"name": "run", "started_at": "2026-03-01T09:00:00Z", "spans": []}
 SPAN = {"name": "step", "started_at": "2026-03-01T09:00:00Z"}
 
@@ -64,7 +66,7 @@ async def until(look: Callable[[], Any], *, is_so: Callable[[Any], bool]) -> Any
     """What a look gives, once it is so."""
     async with asyncio.timeout(DEADLINE_S):
         while not is_so(seen := await look()):
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(0.05)
     return seen
 
 
@@ -186,6 +188,23 @@ async def test_a_token_opens_it_and_nothing_else_does(migrated):
         assert total(seen, "pandaprobe_database_up") == 1
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
             assert (await http.get("/metrics")).status_code == 401
+
+
+async def test_spans_of_our_own_join_those_of_who_asks(migrated, key):
+    async with collecting() as collector:
+        told = {**migrated, "PANDAPROBE_OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+        head = {"x-api-key": key, "x-project-name": "shop", "traceparent": OF_CALLER}
+        async with serving(told) as (_, port), httpx.AsyncClient(headers=head) as http:
+            answer = await http.post(f"http://127.0.0.1:{port}/traces", json=TRACE)
+            assert answer.status_code == 202
+            lent = {"user-agent": AGENT}  # a server of ours, whose spans lead here
+            await http.post(f"http://127.0.0.1:{port}/traces", json=TRACE, headers=lent)
+    served = {one["name"]: one for one in collector.spans}
+    assert set(served) == {"POST /traces", "group commit"}
+    assert len(collector.spans) == 2
+    assert served["POST /traces"]["traceId"] == served["group commit"]["traceId"] in OF_CALLER
+    assert served["group commit"]["parentSpanId"] == served["POST /traces"]["spanId"]
+    assert attributes(served["POST /traces"])["http.response.status_code"] == "202"
 
 
 @pytest.mark.parametrize("processes", [1, 2])

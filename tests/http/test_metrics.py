@@ -74,7 +74,7 @@ def watched(watched_site: Site, written: Written) -> Site:
 def asking(site: Site, address: str | None = "127.0.0.1") -> httpx.AsyncClient:
     client = (address, 1) if address else None
     return httpx.AsyncClient(
-        transport=httpx.ASGITransport(site.app, client=client),  # type: ignore[arg-type]
+        transport=httpx.ASGITransport(site.app, client=client),  # type: ignore[arg-type]  # it takes None too
         base_url="http://test",
     )
 
