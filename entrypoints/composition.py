@@ -16,12 +16,13 @@ from adapters.dramatiq.jobs import DramatiqJobs
 from adapters.embedders import HashEmbedder
 from adapters.judges.by_provider import JudgeByProvider
 from adapters.judges.heuristic import HeuristicJudge
-from adapters.judges.watched import WatchedJudge
+from adapters.judges.watched import WatchedLedger
 from adapters.key_uses import GatheredKeyUses
 from adapters.memory.jobs import OwnJobs
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.postgres.administration import PostgresAdministration
 from adapters.postgres.assignments import PostgresAssignments
+from adapters.postgres.budgets import PostgresBudgets
 from adapters.postgres.changed import PostgresChanged
 from adapters.postgres.directory import PostgresDirectory
 from adapters.postgres.engine import Pool, PoolSettings, opened
@@ -32,10 +33,12 @@ from adapters.postgres.identity import (
     PostgresUsers,
 )
 from adapters.postgres.leadership import PostgresLeadership
+from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.monitors import PostgresMonitors
 from adapters.postgres.parts import MigrationsPart, PostgresPart
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.reading.analytics import PostgresTraceAnalytics
+from adapters.postgres.reading.labels import PostgresLabels
 from adapters.postgres.reading.score_analytics import PostgresScoreAnalytics
 from adapters.postgres.removals import PostgresRemovals
 from adapters.postgres.replies import PostgresReplies
@@ -45,6 +48,7 @@ from adapters.postgres.scores import PostgresSessionScores, PostgresTraceScores
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.targets import PostgresTargets
 from adapters.postgres.tracing import PostgresTraces
+from adapters.postgres.verdicts import PostgresVerdicts
 from adapters.postgres.workers import PostgresWorkers, PostgresWorkloads
 from adapters.price_table import PriceTableError, TablePriceBook
 from adapters.prices import GenaiPriceBook
@@ -57,6 +61,7 @@ from adapters.remembered import (
     RememberedProjects,
 )
 from application.evaluation.backlog import BacklogPart
+from application.evaluation.judging import JudgingPorts
 from application.evaluation.matter import MeasuringPolicy
 from application.evaluation.ports import Judge
 from application.evaluation.use_cases import EvaluationPorts
@@ -162,7 +167,7 @@ async def ports(
         )
         uses = await stack.enter_async_context(GatheredKeyUses.over(keys))
         jobs = DramatiqJobs(redis, monotonic_us, otherwise)
-        evaluation = evaluation_ports(settings, pool, jobs)
+        evaluation = evaluation_ports(settings, pool, jobs, book)
         stack.push_async_callback(evaluation.leadership.close)
         workers = PostgresWorkers(pool)
         limiter = RedisRateLimiter(
@@ -170,7 +175,9 @@ async def ports(
         )
         if observer is not None:
             limiter.on_fallback = observer.unshared
-            evaluation = replace(evaluation, judge=WatchedJudge(evaluation.judge, observer.asked))
+            books = evaluation.judging
+            books = replace(books, ledger=WatchedLedger(books.ledger, observer.entered))
+            evaluation = replace(evaluation, judging=books)
             await stack.enter_async_context(sampled(observer.figures, pool, traces.line))
         age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
         yield Ports(
@@ -202,12 +209,15 @@ async def ports(
         )
 
 
-def evaluation_ports(settings: Settings, pool: Pool, jobs: Jobs) -> EvaluationPorts:
+def evaluation_ports(
+    settings: Settings, pool: Pool, jobs: Jobs, prices: PriceBook
+) -> EvaluationPorts:
     judges: dict[str, Judge | None] = {one.prefix.rstrip("/"): None for one in PROVIDERS}
     return EvaluationPorts(
         trace_scores=PostgresTraceScores(pool),
         session_scores=PostgresSessionScores(pool),
         score_analytics=PostgresScoreAnalytics(pool),
+        labels=PostgresLabels(pool),
         runs=PostgresRuns(pool),
         assignments=PostgresAssignments(pool),
         targets=PostgresTargets(pool),
@@ -217,6 +227,14 @@ def evaluation_ports(settings: Settings, pool: Pool, jobs: Jobs) -> EvaluationPo
         alerting=alert_ports(settings, pool),
         jobs=jobs,
         judge=JudgeByProvider(judges | {"heuristic": HeuristicJudge()}),
+        judging=JudgingPorts(
+            verdicts=PostgresVerdicts(pool),
+            ledger=PostgresLedger(pool),
+            budgets=PostgresBudgets(pool),
+            prices=prices,
+            kept_for=timedelta(days=settings.eval_cache_ttl_days),
+            entered_for=timedelta(days=settings.eval_ledger_days),
+        ),
         embedder=HashEmbedder(),
         models=judge_models(settings),
         providers=judge_providers(settings),

@@ -18,7 +18,7 @@ from adapters.prometheus import named
 from adapters.prometheus.figures import Figures
 from adapters.prometheus.seats import SeatError
 from application.jobs import Job, RunDue, lane_of
-from domain.evaluation.answer import JudgeCall
+from domain.evaluation.spending import LedgerEntry
 from entrypoints.http.watching import Kind
 from entrypoints.settings import Settings, SettingsError, variable
 
@@ -75,7 +75,8 @@ class Observer:
 
     # --- judges: adapters/judges/watched.py ---
 
-    def asked(self, call: JudgeCall) -> None:
+    def entered(self, entry: LedgerEntry) -> None:
+        call = entry.call
         outcome = "answered" if call.code is None else call.code.value
         seconds, use = call.latency_ms / 1_000, call.use
         self.figures.count(named.JUDGE_CALLS, call.provider, outcome)
@@ -90,8 +91,14 @@ class Observer:
         for kind, number in tokens.items():
             if number > 0:
                 self.figures.count(named.JUDGE_TOKENS, call.provider, kind, by=number)
+        if entry.usd:
+            self.figures.count(named.JUDGE_COST, call.provider, by=float(entry.usd))
         if self.spans is not None:
-            said = {"gen_ai.provider.name": call.provider, "gen_ai.request.model": call.model}
+            said = {
+                "gen_ai.provider.name": call.provider,
+                "gen_ai.response.model": call.model,
+                "pandaprobe.metric": entry.metric,
+            }
             failed = call.code is not None
             self.spans.record("ask judge", SpanKind.CLIENT, seconds, {**said}, has_failed=failed)
 

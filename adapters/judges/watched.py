@@ -1,32 +1,34 @@
-"""A judge whose requests to providers are told, whatever came of them."""
+"""A ledger whose entries are told too: every request to a provider, with what it cost."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from application.evaluation.ports import Judge
-from domain.evaluation.answer import Answer, JudgeCall, JudgeRefused, JudgeUnavailable, Question
-from domain.evaluation.metric import Metric
+from application.evaluation.judging import Ledger
+from domain.evaluation.score_query import CreatedWithin
+from domain.evaluation.spending import LedgerEntry, Spending, SpendingBy, SpendingOf
+from domain.ids import ProjectId, RunId
 
 
 @dataclass(frozen=True, slots=True)
-class WatchedJudge:
-    """As `judge`; `on_call` hears of each request once its question is answered or given up."""
+class WatchedLedger:
+    """As `ledger`; `on_entry` hears of each entry first, also where it can't be entered."""
 
-    judge: Judge
-    on_call: Callable[[JudgeCall], None]
+    ledger: Ledger
+    on_entry: Callable[[LedgerEntry], None]
 
-    def fingerprint(self, metric: Metric, model: str) -> str:
-        return self.judge.fingerprint(metric, model)
+    async def enter(self, entries: Sequence[LedgerEntry]) -> None:
+        for entry in entries:
+            self.on_entry(entry)
+        await self.ledger.enter(entries)
 
-    async def ask(self, question: Question) -> Answer:
-        try:
-            answer = await self.judge.ask(question)
-        except (JudgeRefused, JudgeUnavailable) as error:
-            self._tell(error.calls)
-            raise
-        self._tell(answer.calls)
-        return answer
+    async def of_run(self, project: ProjectId, run: RunId) -> Spending:
+        return await self.ledger.of_run(project, run)
 
-    def _tell(self, calls: tuple[JudgeCall, ...]) -> None:
-        for call in calls:
-            self.on_call(call)
+    async def of_projects(
+        self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingBy
+    ) -> Sequence[SpendingOf]:
+        return await self.ledger.of_projects(projects, within, by)
+
+    async def sweep(self, before: datetime) -> int:
+        return await self.ledger.sweep(before)

@@ -83,6 +83,7 @@ JUDGE_SECONDS: Final = _histogram(
     "judge_call_seconds", "How long they took", "provider", buckets=LONG_SECONDS
 )
 JUDGE_TOKENS: Final = _counter("judge_tokens", "Tokens of these requests", "provider", "kind")
+JUDGE_COST: Final = _counter("judge_cost_usd", "What they cost", "provider")
 JOBS: Final = _counter("worker_jobs", "Jobs that workers took up", "lane", "outcome")
 JOB_SECONDS: Final = _histogram(
     "worker_job_seconds", "How long they took", "lane", buckets=LONG_SECONDS
@@ -101,7 +102,7 @@ BUILD: Final = _gauge("build_info", "Always 1", "version", together="livemax")
 KEPT: Final = (
     *(REQUESTS, REQUEST_SECONDS, INGEST_REQUESTS, STORED_TRACES, STORED_SPANS, BATCHES),
     *(BATCH_TRACES, BATCH_SIZE, COMMIT_SECONDS, LINE_TRACES, LINE_BYTES, DECISIONS, FALLBACKS),
-    *(CONNECTIONS, CONNECTIONS_MAX, JUDGE_CALLS, JUDGE_SECONDS, JUDGE_TOKENS),
+    *(CONNECTIONS, CONNECTIONS_MAX, JUDGE_CALLS, JUDGE_SECONDS, JUDGE_TOKENS, JUDGE_COST),
     *(JOBS, JOB_SECONDS, ROUNDS, BEAT, SPANS, BUILD),
 )
 

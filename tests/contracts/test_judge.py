@@ -8,7 +8,6 @@ import pytest
 
 from adapters.judges.by_provider import JudgeByProvider
 from adapters.judges.heuristic import LARGE, HeuristicJudge
-from adapters.judges.watched import WatchedJudge
 from adapters.memory.judge import ScriptedJudge
 from application.evaluation.ports import Judge
 from domain.evaluation.answer import Answer, JudgeRefused, JudgeUnavailable, Question
@@ -60,11 +59,7 @@ def picked() -> Bench:
     )
 
 
-def watched() -> Bench:
-    return Bench(WatchedJudge(ScriptedJudge(), lambda _: None), "openai/tiny", JudgeKind.MODEL)
-
-
-@pytest.fixture(params=[scripted, heuristic, picked, watched])
+@pytest.fixture(params=[scripted, heuristic, picked])
 def bench(request: pytest.FixtureRequest) -> Bench:
     return request.param()
 

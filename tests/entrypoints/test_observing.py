@@ -4,12 +4,13 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from adapters.memory.judge import a_call
+from adapters.judges.watched import WatchedLedger
 from adapters.memory.store import MemoryStore
 from adapters.own_spans import OwnSpans
 from adapters.postgres.writing.group_commit import Batch
@@ -19,8 +20,9 @@ from adapters.prometheus.named import ASKED
 from application.jobs import RunDue, TargetDue
 from application.workers import Worker
 from domain.errors import Unavailable
-from domain.evaluation.answer import JudgeCall, TokenUse
+from domain.evaluation.answer import TokenUse
 from domain.evaluation.outcome import FailCode
+from domain.evaluation.spending import LedgerEntry
 from domain.ids import ProjectId, RunId
 from entrypoints.http.watching import Kind
 from entrypoints.observing import (
@@ -37,6 +39,7 @@ from entrypoints.settings import Settings, SettingsError
 from entrypoints.worker_port import STUCK_AFTER_S, health
 from tests.builders import NOON, span, trace
 from tests.contracts.evaluating import a_run, work_of
+from tests.contracts.test_ledger import an_entry
 from tests.worlds import World, memory_ports
 
 PROJECT, RUN = ProjectId(uuid.UUID(int=1)), RunId(uuid.UUID(int=2))
@@ -132,16 +135,29 @@ def test_what_is_committed_counts_and_what_is_not_does_not(figures):
 
 def test_no_token_of_a_judge_counts_twice(figures):
     use = TokenUse(requests=1, input=100, cache_read=60, cache_write=10, output=50, reasoning=20)
-    call = JudgeCall(provider="openai", model="openai/tiny", use=use, latency_ms=200.0)
     observer = Observer(figures)
-    observer.asked(call)
-    observer.asked(a_call(code=FailCode.RATE_LIMITED))
+    observer.entered(an_entry(use=use, usd=Decimal("0.25")))
+    failed = {"use": TokenUse(requests=1, input=5), "code": FailCode.RATE_LIMITED}
+    observer.entered(an_entry(**failed, usd=None))
     found = told(figures)
     assert found["judge_calls_total", "answered", "openai"] == 1
     assert found["judge_calls_total", "rate_limited", "openai"] == 1
-    assert found["judge_call_seconds_sum", "openai"] == pytest.approx(0.4)
+    assert found["judge_call_seconds_sum", "openai"] == pytest.approx(0.025)
+    assert found["judge_cost_usd_total", "openai"] == 0.25
     tokens = {kind[1]: n for kind, n in found.items() if kind[0] == "judge_tokens_total"}
-    assert tokens == {"input": 1_040, "cached_input": 60, "output": 80, "reasoning": 20}
+    assert tokens == {"input": 45, "cached_input": 60, "output": 30, "reasoning": 20}
+
+
+async def test_what_cannot_be_entered_is_told_all_the_same():
+    class Away:
+        async def enter(self, _entries: object) -> None:
+            raise Unavailable("away")
+
+    seen: list[LedgerEntry] = []
+    entry = an_entry()
+    with pytest.raises(Unavailable):
+        await WatchedLedger(Away(), seen.append).enter([entry])
+    assert seen == [entry]
 
 
 @pytest.mark.parametrize("outcome", [DONE, PUT_OFF, BROKEN])
@@ -164,7 +180,7 @@ def test_spans_of_one_piece_of_work_are_one_trace(figures):
     spans = Recorded()
     observer = Observer(figures, spans)
     with observer.job(TargetDue(PROJECT, RUN, "t")) as said:
-        observer.asked(a_call())
+        observer.entered(an_entry())
         said.outcome = DONE
     with RequestTracer(spans).request(OF_CALLER) as request:
         mark = observer.mark()
