@@ -139,7 +139,7 @@ BROKEN: Final = "broken"  # by a fault of ours; somebody tries it again
 class Told:
     """How a job went: one of the three words above."""
 
-    outcome: str = BROKEN
+    outcome: str = PUT_OFF  # also where it was stopped
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,9 +194,9 @@ class Workbench:
                 try:
                     await self._done(job)
                 except Failure as failure:
-                    told.outcome = PUT_OFF
                     LOG.warning("put off: %s", failure.message, extra=_named(job))
                 except Exception:  # a fault of one job must not end the others
+                    told.outcome = BROKEN
                     LOG.exception("put off", extra=_named(job))
                 else:
                     told.outcome = DONE

@@ -1,14 +1,15 @@
 """Where a worker that is asked answers: /health and /metrics, from a thread beside its loop.
 
 In a thread, so that it can tell of a loop that is stuck. One request at a time is enough for who
-looks on, and one that takes long keeps nobody for longer than TIMEOUT_S.
+looks on; the connection of one that takes longer than TIMEOUT_S in all is closed.
 """
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, Final
@@ -47,9 +48,20 @@ def answering(settings: Settings, figures: Figures) -> Iterator[None]:
 
 def _handler(settings: Settings, figures: Figures) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = TIMEOUT_S
         protocol_version = "HTTP/1.1"
         server_version, sys_version = "pandaprobe", ""
+
+        def setup(self) -> None:
+            super().setup()
+            # The library's own time limit is for each byte: by single ones a client could stay.
+            self._limit = threading.Timer(TIMEOUT_S, _close, (self.connection,))
+            self._limit.daemon = True
+            self._limit.start()
+
+        def finish(self) -> None:
+            self._limit.cancel()
+            with suppress(OSError):  # who asked has gone
+                super().finish()
 
         def do_GET(self) -> None:
             match self.path.partition("?")[0]:
@@ -80,6 +92,11 @@ def _handler(settings: Settings, figures: Figures) -> type[BaseHTTPRequestHandle
             """Nothing: who looks on every few seconds is no news."""
 
     return Handler
+
+
+def _close(connection: socket.socket) -> None:
+    with suppress(OSError):  # it is closed already
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def health(figures: Figures, now_s: float) -> tuple[HTTPStatus, str, bytes]:

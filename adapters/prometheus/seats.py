@@ -58,7 +58,7 @@ def take_seat(folder: Path, seats_max: int = SEATS_MAX) -> Seat:
                 if not taken or (file.name.startswith(LIVE) and _seat_of(file) == number):
                     file.unlink()
             lock = _opened(_lock_of(folder, number))
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX)  # free, but for a moment in which others look at it
     except OSError as error:
         raise SeatError(f"{folder}: {error.strerror}") from error
     return Seat(folder, number, lock)

@@ -41,8 +41,10 @@ class BacklogPart:
         words = []
         if age is not None:
             words.append(f"the oldest job has waited {age.total_seconds():.0f} s")
-        if is_late:
-            words.append(attendance.said(now) or f"{attendance.alive} workers don't get to it")
+            if said := attendance.said(now):
+                words.append(said)
+            elif is_late:
+                words.append(f"workers don't get to it: {attendance.alive}")
         if dead:
             words.append(f"{dead} targets were given up: see the log, then retry their runs")
         return PartState(ok=not is_late, detail="; ".join(words) or None)

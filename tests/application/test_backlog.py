@@ -11,6 +11,7 @@ from adapters.memory.workers import MemoryWorkers
 from application.evaluation.assignments import ATTEMPTS_MAX
 from application.evaluation.backlog import BacklogPart
 from application.ports import PartState
+from application.workers import Worker
 from domain.errors import Unavailable
 from domain.ids import ProjectId
 from tests.builders import NOON
@@ -30,8 +31,13 @@ def project() -> ProjectId:
     return ProjectId(uuid.uuid4())
 
 
-async def told(evaluating: Evaluating, now: datetime = NOON) -> PartState:
-    return await BacklogPart(evaluating.assignments, MemoryWorkers(), lambda: now, AGE_MAX).check()
+async def told(
+    evaluating: Evaluating, now: datetime = NOON, seen_at: datetime | None = None
+) -> PartState:
+    """With a worker that was last seen then; by default it is there."""
+    workers = MemoryWorkers()
+    await workers.seen(Worker(id=uuid.uuid4(), version="1", started_at=NOON), seen_at or now)
+    return await BacklogPart(evaluating.assignments, workers, lambda: now, AGE_MAX).check()
 
 
 async def test_nothing_to_do_is_fine(evaluating):
@@ -47,7 +53,16 @@ async def test_a_run_that_nobody_plans_is_told_and_after_a_while_not_ready(evalu
     assert (await told(evaluating, later(minutes=5))).ok
     late = await told(evaluating, later(minutes=5, seconds=1))
     assert not late.ok
-    assert late.detail == "the oldest job has waited 301 s; no worker has been seen for a day"
+    assert late.detail == "the oldest job has waited 301 s; workers don't get to it: 1"
+
+
+async def test_that_there_is_no_worker_is_told_once_something_waits(evaluating, project):
+    assert await told(evaluating, later(minutes=2), NOON) == FINE
+    run = a_run(project)
+    await evaluating.runs.create(run, work_of(run))
+    state = await told(evaluating, later(minutes=2), NOON)
+    words = "the oldest job has waited 120 s; no worker has been seen for 120 s"
+    assert state == PartState(ok=True, detail=words)
 
 
 async def test_what_is_being_done_does_not_wait(evaluating, project):

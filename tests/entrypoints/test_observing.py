@@ -1,6 +1,7 @@
 """What an observer makes of what it sees, and what of it is told."""
 
 import uuid
+from asyncio import CancelledError
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -170,10 +171,10 @@ def test_a_job_counts_by_lane_and_outcome(figures, outcome):
     assert ("status" in made) == (outcome != DONE)
 
 
-def test_a_job_that_is_cancelled_counts_as_broken_and_its_error_passes(figures):
-    with pytest.raises(KeyError), Observer(figures).job(RunDue(PROJECT, RUN)):
-        raise KeyError
-    assert told(figures)["worker_jobs_total", "plan", BROKEN] == 1
+def test_a_job_that_is_stopped_is_put_off_and_its_error_passes(figures):
+    with pytest.raises(CancelledError), Observer(figures).job(RunDue(PROJECT, RUN)):
+        raise CancelledError
+    assert told(figures)["worker_jobs_total", "plan", PUT_OFF] == 1
 
 
 def test_spans_of_one_piece_of_work_are_one_trace(figures):
