@@ -31,8 +31,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # else a series more
 class Figures:
     """The figures of `named.KEPT`, in this process or in a folder that it shares with others.
 
-    One of a folder may be made in a process, and before any other: the library decides once for
-    all where values are kept. Raises SeatError.
+    A process makes one of a folder at most, and no other: the library keeps in one place what all
+    of them count from then on. The seat is the process's until it ends. Raises SeatError.
     """
 
     def __init__(self, version: str, folder: Path | None = None) -> None:
@@ -67,10 +67,6 @@ class Figures:
         """All of it in Prometheus' text format, with what was asked for elsewhere."""
         found = [*self._collected(), *(_metric(*one) for one in (asked or {}).items())]
         return generate_latest(_Found(sorted(found, key=lambda one: one.name)))
-
-    def close(self) -> None:
-        if self._seat is not None:
-            self._seat.leave()
 
     def _collected(self) -> Iterable[Metric]:
         if self._seat is None:

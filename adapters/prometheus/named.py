@@ -32,12 +32,6 @@ class Named:
     buckets: Sequence[float] = ()
     together: str = ""
 
-    @property
-    def unit(self) -> str:
-        """As the name tells: seconds, bytes, usd; of what is counted none."""
-        words = self.name.removesuffix("_total").split("_")
-        return next((one for one in ("seconds", "bytes", "usd") if one in words), "")
-
 
 def _counter(name: str, about: str, *labels: str) -> Named:
     return Named(f"{PREFIX}{name}_total", "counter", about, labels)
@@ -66,7 +60,7 @@ BATCH_SIZE: Final = _histogram(
     "ingest_batch_bytes", "What a transaction stores, about", buckets=BATCH_BYTES
 )
 COMMIT_SECONDS: Final = _histogram(
-    "ingest_commit_seconds", "From the begin of a transaction to its COMMIT", buckets=SECONDS
+    "ingest_commit_seconds", "How long a transaction took", buckets=SECONDS
 )
 LINE_TRACES: Final = _gauge("ingest_queue_traces", "Traces that wait for a transaction")
 LINE_BYTES: Final = _gauge("ingest_queue_bytes", "What waits for a transaction, about")
