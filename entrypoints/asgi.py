@@ -7,13 +7,14 @@ from typing import Any, Final
 
 from application.use_cases import UseCases
 from domain.limits import Limit
-from entrypoints.composition import ports, price_book, product_version
+from entrypoints.composition import ports, product_version
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.limits import RateLimits, RouteClass
 from entrypoints.http.peers import network
 from entrypoints.identity_provider import identity_provider
 from entrypoints.observing import RequestTracer, figures_of, observed
+from entrypoints.pricing import price_book
 from entrypoints.scraping import Scrape
 from entrypoints.settings import Settings
 from entrypoints.sign_in import NOBODY, developer_signs_in

@@ -14,15 +14,12 @@ from msgspec import structs
 
 from adapters.dramatiq.jobs import DramatiqJobs
 from adapters.embedders import HashEmbedder
-from adapters.judges.by_provider import JudgeByProvider
-from adapters.judges.heuristic import HeuristicJudge
 from adapters.judges.watched import WatchedLedger
 from adapters.key_uses import GatheredKeyUses
 from adapters.memory.jobs import OwnJobs
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.postgres.administration import PostgresAdministration
 from adapters.postgres.assignments import PostgresAssignments
-from adapters.postgres.budgets import PostgresBudgets
 from adapters.postgres.changed import PostgresChanged
 from adapters.postgres.directory import PostgresDirectory
 from adapters.postgres.engine import Pool, PoolSettings, opened
@@ -33,7 +30,6 @@ from adapters.postgres.identity import (
     PostgresUsers,
 )
 from adapters.postgres.leadership import PostgresLeadership
-from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.monitors import PostgresMonitors
 from adapters.postgres.parts import MigrationsPart, PostgresPart
 from adapters.postgres.piccolo_conf import DB
@@ -48,10 +44,7 @@ from adapters.postgres.scores import PostgresSessionScores, PostgresTraceScores
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.targets import PostgresTargets
 from adapters.postgres.tracing import PostgresTraces
-from adapters.postgres.verdicts import PostgresVerdicts
 from adapters.postgres.workers import PostgresWorkers, PostgresWorkloads
-from adapters.price_table import PriceTableError, TablePriceBook
-from adapters.prices import GenaiPriceBook
 from adapters.redis.client import RedisPart
 from adapters.redis.client import opened as redis_opened
 from adapters.redis.limits import RedisRateLimiter, RedisWindows
@@ -61,22 +54,25 @@ from adapters.remembered import (
     RememberedProjects,
 )
 from application.evaluation.backlog import BacklogPart
-from application.evaluation.judging import JudgingPorts
-from application.evaluation.matter import MeasuringPolicy
 from application.evaluation.ports import Judge
 from application.evaluation.use_cases import EvaluationPorts
 from application.jobs import Job, Jobs, Lane
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports, utc_now
 from domain.errors import Failure
-from domain.evaluation.masking import Masking
-from domain.evaluation.models import PROVIDERS
 from domain.evaluation.monitor import Monitor
 from domain.ids import ScoreId
 from entrypoints.alerting import alert_ports
-from entrypoints.judges import judge_models, judge_providers
+from entrypoints.judges import (
+    judge_models,
+    judge_providers,
+    judging_ports,
+    measuring_policy,
+    opened_judge,
+)
 from entrypoints.observing import Observer, sampled
-from entrypoints.settings import Settings, SettingsError, variable
+from entrypoints.pricing import loaded, price_book, pricing_ports
+from entrypoints.settings import Settings
 from entrypoints.sign_in import tokens
 
 type Do = Callable[[Job], Coroutine[Any, Any, None]]
@@ -128,18 +124,6 @@ async def pending(settings: Settings) -> list[str]:
         return await schema_pending(pool)
 
 
-def price_book(settings: Settings) -> PriceBook:
-    """The operator's table where there is one, else the built-in one. Raises SettingsError."""
-    if settings.price_table is None:
-        built_in = GenaiPriceBook()
-        built_in.warm()
-        return built_in
-    try:
-        return TablePriceBook.from_file(Path(settings.price_table))
-    except PriceTableError as error:
-        raise SettingsError(f"{variable('price_table')}: {error}") from error
-
-
 @asynccontextmanager
 async def ports(
     settings: Settings,
@@ -157,9 +141,7 @@ async def ports(
         believed = await stack.enter_async_context(tokens(settings))
         pool = await stack.enter_async_context(database(settings))
         redis = await stack.enter_async_context(redis_opened(settings.redis_url or ""))
-        book = prices or price_book(settings)
-        if isinstance(book, GenaiPriceBook):
-            await book.loaded()  # or the first span with a model would hold up everybody else's
+        book = await loaded(prices or price_book(settings))
         keys = RememberedApiKeys(PostgresApiKeys(pool), utc_now, seconds)
         projects = RememberedProjects(PostgresProjects(pool), utc_now, seconds)
         traces = await stack.enter_async_context(
@@ -167,7 +149,8 @@ async def ports(
         )
         uses = await stack.enter_async_context(GatheredKeyUses.over(keys))
         jobs = DramatiqJobs(redis, monotonic_us, otherwise)
-        evaluation = evaluation_ports(settings, pool, jobs, book)
+        judge = await stack.enter_async_context(opened_judge(settings))
+        evaluation = evaluation_ports(settings, pool, jobs, book, judge)
         stack.push_async_callback(evaluation.leadership.close)
         workers = PostgresWorkers(pool)
         limiter = RedisRateLimiter(
@@ -184,6 +167,7 @@ async def ports(
             traces=traces,
             sessions=PostgresSessions(pool, traces.edits),
             analytics=PostgresTraceAnalytics(pool),
+            pricing=pricing_ports(pool, book, traces.edits),
             evaluation=evaluation,
             keys=keys,
             uses=uses,
@@ -210,9 +194,8 @@ async def ports(
 
 
 def evaluation_ports(
-    settings: Settings, pool: Pool, jobs: Jobs, prices: PriceBook
+    settings: Settings, pool: Pool, jobs: Jobs, prices: PriceBook, judge: Judge
 ) -> EvaluationPorts:
-    judges: dict[str, Judge | None] = {one.prefix.rstrip("/"): None for one in PROVIDERS}
     return EvaluationPorts(
         trace_scores=PostgresTraceScores(pool),
         session_scores=PostgresSessionScores(pool),
@@ -226,25 +209,14 @@ def evaluation_ports(
         leadership=PostgresLeadership(settings.database_url or ""),
         alerting=alert_ports(settings, pool),
         jobs=jobs,
-        judge=JudgeByProvider(judges | {"heuristic": HeuristicJudge()}),
-        judging=JudgingPorts(
-            verdicts=PostgresVerdicts(pool),
-            ledger=PostgresLedger(pool),
-            budgets=PostgresBudgets(pool),
-            prices=prices,
-            kept_for=timedelta(days=settings.eval_cache_ttl_days),
-            entered_for=timedelta(days=settings.eval_ledger_days),
-        ),
+        judge=judge,
+        judging=judging_ports(settings, pool, prices),
         embedder=HashEmbedder(),
         models=judge_models(settings),
         providers=judge_providers(settings),
         on_fault=_tell_fault,
         on_monitor_fault=_tell_monitor_fault,
-        measuring=MeasuringPolicy(
-            evidence_tokens=settings.eval_evidence_tokens,
-            masking=Masking(settings.eval_mask),
-            deadline_s=settings.eval_judge_timeout_seconds,
-        ),
+        measuring=measuring_policy(settings),
     )
 
 

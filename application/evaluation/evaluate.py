@@ -10,6 +10,7 @@ from uuid import UUID
 from application.at_once import at_most
 from application.evaluation.assignments import ATTEMPTS_MAX, Assignments, Claim
 from application.evaluation.guarded import GuardedMeasuring
+from application.evaluation.keeping import kept
 from application.evaluation.matter import Matter, MeasuringPolicy
 from application.evaluation.ports import OnFault
 from application.evaluation.recording import Recording
@@ -57,7 +58,8 @@ class EvaluateTarget:
         if claim is None:
             return
         is_trace = claim.run.target_type is TargetType.TRACE
-        late = await (self._trace(claim) if is_trace else self._session(claim))
+        async with kept(self.assignments, claim, self.clock, self.policy.renew_every):
+            late = await (self._trace(claim) if is_trace else self._session(claim))
         now = self.clock()
         if late is None:
             await self.jobs.send(*await self.assignments.close(claim, now))

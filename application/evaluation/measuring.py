@@ -8,6 +8,7 @@ from application.evaluation.assignments import SignalKey
 from application.evaluation.circuits import Circuits
 from application.evaluation.matter import Matter
 from application.evaluation.ports import Embedder
+from application.evaluation.too_long import answered
 from domain.evaluation import closeness
 from domain.evaluation.answer import JudgeRefused
 from domain.evaluation.catalogue import fingerprint as measured_fingerprint
@@ -63,7 +64,7 @@ class Measuring:
     async def _judged(self, metric: Metric, matter: Matter) -> Outcome:
         if (ruled := await matter.seen(lambda it: _ruled(metric, it))) is not None:
             return ruled
-        outcome = await self.asking.answer(metric, matter)
+        outcome = await answered(matter, lambda it: self.asking.answer(metric, it))
         return await matter.seen(lambda it: _answered(metric, it, outcome))
 
     # --- embedded ---
@@ -130,7 +131,8 @@ def _ruled(metric: Metric, matter: Matter) -> Outcome | None:
 
 
 def _answered(metric: Metric, matter: Matter, outcome: Scored | Skipped) -> Scored | Skipped:
-    asked = {**outcome.metadata, **matter.evidence_marks}
+    # Who judges may tell what of the evidence was shown, which can be less.
+    asked = {**matter.evidence_marks, **outcome.metadata}
     if isinstance(outcome, Skipped):
         return replace(outcome, metadata=asked)
     told: dict[str, object] = {"evidence": [], **particulars(metric.name, matter.evidence)}

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.jobs import RecordedJobs
 from adapters.postgres.engine import Engine, Pool, PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
@@ -24,7 +25,7 @@ from domain.ids import ProjectId
 from entrypoints.composition import evaluation_ports
 from entrypoints.settings import Settings
 from tests import many_scores
-from tests.builders import prices
+from tests.builders import prices, project_prices
 
 migration = importlib.import_module(
     "adapters.postgres.schema.migrations.pandaprobe_2026_11_25t03_30_00_000000"
@@ -106,11 +107,11 @@ class Seeded:
 
     @property
     def edits(self) -> TraceEdits:
-        return TraceEdits(self.pool, prices())
+        return TraceEdits(self.pool, project_prices())
 
     @property
     def evaluation(self) -> EvaluationPorts:
-        return evaluation_ports(Settings(), self.pool, RecordedJobs(), prices())
+        return evaluation_ports(Settings(), self.pool, RecordedJobs(), prices(), HeuristicJudge())
 
     @property
     def analytics(self) -> PostgresTraceAnalytics:

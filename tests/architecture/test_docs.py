@@ -9,6 +9,8 @@ from domain.evaluation.calibration import JUDGED_MAX, JUDGES_MAX, LABELS_MAX, OF
 from domain.evaluation.catalogue import CATALOGUE, SPANS_MAX
 from domain.evaluation.labelling import OFFERED_MAX, WAITING_MAX
 from domain.evaluation.metric import JudgeKind
+from domain.evaluation.models import PROVIDERS
+from domain.evaluation.outcome import FailCode
 from domain.evaluation.run import TARGETS_MAX
 from domain.evaluation.selection import BATCH_MAX
 from domain.evaluation.sessions import SESSION_TRACES_MAX
@@ -117,6 +119,13 @@ def test_every_metric_is_explained():
     rows = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
     listed = {one.name for one in CATALOGUE.values() if one.is_listed}
     assert rows - set(JudgeKind) == listed
+
+
+def test_every_provider_and_every_failure_of_a_judge_is_explained():
+    page = (ROOT / "docs/judges.md").read_text()
+    assert {one.prefix for one in PROVIDERS} <= set(re.findall(r"`(\w+/)", page))
+    rows = set(re.findall(r"^\| `(\w+)` \|", section(page, "What errors mean"), re.MULTILINE))
+    assert rows == set(FailCode) - {FailCode.TARGET_GONE, FailCode.INTERNAL}
 
 
 def test_the_bounds_of_evaluation_are_those_of_the_code():

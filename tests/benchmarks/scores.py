@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from adapters.embedded.servers import running
+from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.jobs import RecordedJobs
 from adapters.postgres.engine import Pool
 from application.evaluation.use_cases import EvaluationPorts
@@ -199,7 +200,9 @@ async def measured(settings: Settings, server: int, sizes: Sequence[int]) -> Non
     found: dict[tuple[str, str, int], Taken] = {}
     await composition.migrate(settings)
     async with composition.database(settings) as pool:
-        ports = composition.evaluation_ports(settings, pool, RecordedJobs(), prices())
+        ports = composition.evaluation_ports(
+            settings, pool, RecordedJobs(), prices(), HeuristicJudge()
+        )
         for scores in sizes:
             of = await fill(pool, scores)
             newest = (await ports.trace_scores.page(of, ScoreFilter(), Window(limit=1))).items[0]
