@@ -31,6 +31,7 @@ class AuditAction(StrEnum):
     PROJECT_RETENTION_CHANGED = "project.retention_changed"
     ERASURE_REQUESTED = "erasure.requested"
     ERASURE_FINISHED = "erasure.finished"
+    PROJECT_BUDGET_CHANGED = "project.budget_changed"
     API_KEY_CREATED = "api_key.created"
     API_KEY_ROTATED = "api_key.rotated"
     API_KEY_REVOKED = "api_key.revoked"

@@ -20,6 +20,7 @@ class Action(StrEnum):
     CREATE_PROJECT = "create projects"
     CHANGE_PROJECT = "change projects"
     CHANGE_RETENTION = "say how long projects keep traces"
+    CHANGE_BUDGET = "change budgets"
     CHANGE_KEY = "rotate, revoke or delete API keys"
     REVOKE_INVITATION = "revoke invitations"
     INVITE_MEMBER = "invite members"
@@ -42,6 +43,7 @@ _OF_ADMIN: Final = _OF_MEMBER | {
     Action.CREATE_PROJECT,
     Action.CHANGE_PROJECT,
     Action.CHANGE_RETENTION,
+    Action.CHANGE_BUDGET,
     Action.CHANGE_KEY,
     Action.REVOKE_INVITATION,
     Action.INVITE_MEMBER,

@@ -10,6 +10,7 @@ import pytest
 from adapters.postgres.alerts import FORGET as FORGET_CHANGES
 from adapters.postgres.assignments import PostgresAssignments
 from adapters.postgres.webhooks import FORGET as FORGET_DELIVERIES
+from adapters.postgres.workers import PostgresWorkloads
 from application.evaluation.assignments import (
     IN_FLIGHT_MAX,
     PLANNED_AT_ONCE,
@@ -188,6 +189,7 @@ async def work(seeded: Seeded, of: ProjectId) -> None:
     await PostgresAssignments(seeded.pool, 1).overdue(NOON + timedelta(days=1))
     await assignments.oldest_waiting(NOON)
     await assignments.dead()
+    await PostgresWorkloads(seeded.pool).workload(NOON)
     await do.runs.cancel(of, run.id, NOON)
     await do.runs.delete(of, run.id, NOON, with_scores=False)
 

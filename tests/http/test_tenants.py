@@ -27,6 +27,7 @@ from adapters.postgres.identity import (
 )
 from adapters.postgres.removals import PostgresRemovals
 from adapters.postgres.replies import PostgresReplies
+from adapters.postgres.workers import PostgresWorkers, PostgresWorkloads
 from adapters.remembered import RememberedApiKeys, RememberedProjects
 from application.use_cases import Ports, UseCases, utc_now
 from domain.identity.caller import Person
@@ -69,6 +70,7 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         analytics=plane.analytics,
         evaluation=plane.evaluation,
         keeping=plane.keeping,
+        pricing=plane.pricing,
         keys=RememberedApiKeys(PostgresApiKeys(pool), utc_now, 30),
         uses=MemoryKeyUse(MemoryStore()),
         projects=RememberedProjects(PostgresProjects(pool), utc_now, 30),
@@ -80,6 +82,8 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         tokens=MemoryTokens({}),
         limiter=MemoryRateLimiter(monotonic_us),
         replies=PostgresReplies(pool),
+        workers=PostgresWorkers(pool),
+        workloads=PostgresWorkloads(pool),
         parts={},
     )
 
