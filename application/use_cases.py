@@ -194,7 +194,7 @@ class UseCases:
         clock, new_id, directory = ports.clock, ports.new_id, ports.directory
         offices = Offices(ports.administration, clock, new_id)
         mint = KeyMint(clock, new_id, ports.random)
-        judging = ports.evaluation.judging
+        judging, most = ports.evaluation.judging, ports.owned_organizations_max
         return cls(
             clock=clock,
             ingest_trace=IngestTrace(ports.traces),
@@ -223,9 +223,7 @@ class UseCases:
             resolve_membership=ResolveMembership(ports.organizations, clock, new_id),
             resolve_project=ResolveProject(ports.projects),
             issue_key=IssueKey(ports.administration, mint),
-            create_organization=CreateOrganization(
-                ports.organizations, ports.owned_organizations_max, clock, new_id
-            ),
+            create_organization=CreateOrganization(ports.organizations, most, clock, new_id),
             list_organizations=ListOrganizations(directory),
             read_organization=ReadOrganization(directory),
             rename_organization=RenameOrganization(offices),
