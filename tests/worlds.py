@@ -11,6 +11,7 @@ from adapters.memory.administration import MemoryAdministration, MemoryRemovals
 from adapters.memory.alerts import MemoryAlerts, MemoryWebhooks
 from adapters.memory.assignments import MemoryAssignments
 from adapters.memory.courier import MemoryCourier
+from adapters.memory.custom_metrics import MemoryCustomMetrics
 from adapters.memory.directory import MemoryDirectory
 from adapters.memory.identity import (
     MemoryApiKeys,
@@ -33,6 +34,7 @@ from adapters.memory.scores import (
 from adapters.memory.store import MemoryStore
 from adapters.memory.targets import MemoryTargets
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
+from adapters.patterns import Re2Patterns
 from application.evaluation.alert_use_cases import AlertPorts
 from application.evaluation.alerting import EndedRun
 from application.evaluation.use_cases import EvaluationPorts
@@ -86,6 +88,8 @@ def memory_evaluation(store: MemoryStore) -> EvaluationPorts:
             courier=MemoryCourier(),
             on_fault=unassessed,
         ),
+        custom_metrics=MemoryCustomMetrics(store),
+        patterns=Re2Patterns(),
         jobs=RecordedJobs(),
         judge=HeuristicJudge(),
         embedder=HashEmbedder(),

@@ -9,6 +9,7 @@ from uuid import UUID
 from adapters.memory.work import StoredRun, Work
 from application.evaluation.alerting import Alert, AlertChange, Delivery, Webhook
 from application.ports import Reply, Turn
+from domain.evaluation.custom import CustomMetric, Revision
 from domain.evaluation.monitor import Monitor
 from domain.evaluation.run import Target
 from domain.evaluation.score import Score, SessionScore, TraceScore
@@ -86,6 +87,8 @@ class MemoryStore:
     webhooks: dict[tuple[ProjectId, UUID], Webhook] = field(default_factory=dict)
     deliveries: dict[tuple[ProjectId, UUID], Delivery] = field(default_factory=dict)
     deliveries_held: dict[tuple[ProjectId, UUID], datetime] = field(default_factory=dict)
+    custom_metrics: dict[tuple[ProjectId, str], CustomMetric] = field(default_factory=dict)
+    revisions: dict[tuple[ProjectId, str, int], Revision] = field(default_factory=dict)
     replies: dict[tuple[ProjectId, str, str], KnownAttempt] = field(default_factory=dict)
 
     def traces_of(self, project: ProjectId) -> list[Trace]:

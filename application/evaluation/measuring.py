@@ -44,7 +44,7 @@ class Measuring:
     async def key(self, metric: Metric, matter: Matter) -> SignalKey | None:
         """In what an earlier score has to agree to stand for this one; None where none can."""
         try:
-            fingerprint = self.fingerprint(metric, matter.run.model)
+            fingerprint = self.fingerprint(metric, metric.model or matter.run.model)
         except JudgeRefused:
             return None
         return SignalKey(fingerprint, await matter.seen(lambda it: _hash(metric, it)))
@@ -61,9 +61,8 @@ class Measuring:
         if (ruled := await matter.seen(lambda it: _ruled(metric, it))) is not None:
             return ruled
         question = await matter.seen(lambda it: it.question(metric))
-        run = matter.run
         answer = await self.circuits.ask(
-            run.id, provider_of(run.model), lambda: self.judge.ask(question)
+            matter.run.id, provider_of(question.model), lambda: self.judge.ask(question)
         )
         return await matter.seen(lambda it: _answered(metric, it, answer))
 

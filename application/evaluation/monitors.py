@@ -1,14 +1,15 @@
 """Monitors: making them, changing them, looking at them and at what they ran."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from application.evaluation.customizing import Shelf
 from application.evaluation.monitoring import Monitors
 from application.evaluation.runs import CATEGORIES, Order
 from application.ports import Clock
 from domain.errors import Invalid, NotFound
 from domain.evaluation.cadence import as_stored, cadence_of
-from domain.evaluation.catalogue import metrics_named
+from domain.evaluation.custom import Chosen, CustomMetric, check_judges, chosen
 from domain.evaluation.models import JudgeModels
 from domain.evaluation.monitor import (
     UNSAID,
@@ -39,10 +40,28 @@ class MonitorRules:
     """What monitors may ask for."""
 
     models: JudgeModels
+    shelf: Shelf
 
-    def checked(self, of: TargetType, metrics: Sequence[str]) -> tuple[str, ...]:
+    async def own(
+        self, project: ProjectId, of: TargetType, metrics: Sequence[str]
+    ) -> Mapping[str, CustomMetric]:
+        """The project's own among some names. Raises Invalid for too many."""
+        return await self.shelf.own(project, metrics, CATEGORIES[of])
+
+    def checked(
+        self, of: TargetType, metrics: Sequence[str], own: Mapping[str, CustomMetric]
+    ) -> tuple[str, ...]:
         """Each once. Raises Invalid, naming `metrics.<i>`."""
-        return tuple(one.name for one in metrics_named(metrics, CATEGORIES[of]))
+        return chosen(metrics, CATEGORIES[of], own).names
+
+    def check_judges(
+        self, metrics: Sequence[str], model: str | None, own: Mapping[str, CustomMetric]
+    ) -> None:
+        """Raises Invalid for a model that isn't allowed, or can't judge one of the metrics."""
+        asked = self.models.chosen(model)
+        named = tuple(metrics)
+        picked = Chosen(named, tuple(own[name].newest for name in named if name in own))
+        check_judges(picked, asked, self.models)
 
     def check_weights(self, of: TargetType, *, has_some: bool) -> None:
         """Raises Invalid where there are some and nothing to weigh."""
@@ -62,8 +81,9 @@ class CreateMonitor:
         Raises Invalid for an unknown metric, a model that isn't allowed, a cadence that is none,
         and weights of traces.
         """
-        metrics = self.rules.checked(asked.of, asked.run.metrics)
-        self.rules.models.chosen(asked.run.model)
+        own = await self.rules.own(project, asked.of, asked.run.metrics)
+        metrics = self.rules.checked(asked.of, asked.run.metrics, own)
+        self.rules.check_judges(metrics, asked.run.model, own)
         self.rules.check_weights(asked.of, has_some=bool(asked.run.signal_weights))
         now = self.clock()
         return await self.monitors.create(
@@ -120,18 +140,24 @@ class ChangeMonitor:
         Raises NotFound, and Invalid as CreateMonitor does.
         """
         now = self.clock()
+        before = await self.monitors.get(project, monitor)
+        named = before.metrics if change.metrics is UNSAID else change.metrics
+        own = await self.rules.own(project, before.target_type, named)
 
         def edit(known: Monitor) -> Monitor:
-            return known.changed(self._checked(known.target_type, change), now)
+            after = known.changed(self._checked(known.target_type, change, own), now)
+            if change.metrics is not UNSAID or change.model is not UNSAID:
+                self.rules.check_judges(after.metrics, after.model, own)
+            return after
 
         return await self.monitors.edit(project, monitor, edit)
 
-    def _checked(self, of: TargetType, change: MonitorChange) -> MonitorChange:
+    def _checked(
+        self, of: TargetType, change: MonitorChange, own: Mapping[str, CustomMetric]
+    ) -> MonitorChange:
         said = change.said
         if change.metrics is not UNSAID:
-            said["metrics"] = self.rules.checked(of, change.metrics)
-        if change.model is not UNSAID and change.model is not None:
-            self.rules.models.chosen(change.model)
+            said["metrics"] = self.rules.checked(of, change.metrics, own)
         if change.cadence is not UNSAID:
             said["cadence"] = as_stored(change.cadence)
         weights = change.signal_weights

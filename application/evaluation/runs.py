@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from application.evaluation.customizing import Shelf
 from application.evaluation.ports import Runs, SessionScores, Targets, TraceScores
 from application.jobs import Jobs, RunDue
 from application.ports import Clock
-from domain.evaluation.catalogue import metrics_named
+from domain.evaluation.custom import Chosen, check_judges
 from domain.evaluation.metric import Category
 from domain.evaluation.models import JudgeModels
 from domain.evaluation.run import (
@@ -60,13 +61,16 @@ class Desk:
     runs: Runs
     jobs: Jobs
     models: JudgeModels
+    shelf: Shelf
     clock: Clock
 
-    def checked(self, of: TargetType, order: Order) -> tuple[tuple[str, ...], str]:
-        """The metrics of an order, each once, and its model. Raises Invalid, also for weights."""
+    async def checked(self, project: ProjectId, of: TargetType, order: Order) -> tuple[Chosen, str]:
+        """The metrics of an order, and its model. Raises Invalid, also for weights."""
         checked_weights(order.signal_weights)
-        metrics = metrics_named(order.metrics, CATEGORIES[of])
-        return tuple(one.name for one in metrics), self.models.chosen(order.model)
+        picked = await self.shelf.chosen(project, order.metrics, CATEGORIES[of])
+        model = self.models.chosen(order.model)
+        check_judges(picked, model, self.models)
+        return picked, model
 
     async def opened(
         self,
@@ -79,21 +83,22 @@ class Desk:
         filters: JsonText,
     ) -> RunProgress:
         """The run over these targets, in their order. Raises Invalid."""
-        metrics, model = self.checked(of, order)
+        picked, model = await self.checked(project, of, order)
         run = EvalRun(
             id=new,
             project_id=project,
             target_type=of,
             name=order.name,
-            metrics=metrics,
+            metrics=picked.names,
             targets=len(targets),
             filters=filters,
             sampling_rate=order.sampling_rate,
             model=model,
             signal_weights=order.signal_weights,
+            definitions=picked.definitions,
             created_at=self.clock(),
         )
-        return await self.stored(run, [Assignment(target, metrics) for target in targets])
+        return await self.stored(run, [Assignment(target, picked.names) for target in targets])
 
     async def stored(self, run: EvalRun, work: Sequence[Assignment]) -> RunProgress:
         """Stores a run, or finds it, and tells the workers of it."""
@@ -115,10 +120,10 @@ class StartTraceRun:
     ) -> RunProgress:
         """The run, or the one that has the id `new` already.
 
-        Raises Invalid for an unknown metric, a model that isn't allowed, and where nothing
-        matches or too much does.
+        Raises Invalid for a metric that is unknown, archived, or needs another judge, a model
+        that isn't allowed, and where nothing matches or too much does.
         """
-        self.desk.checked(TargetType.TRACE, order)
+        await self.desk.checked(project, TargetType.TRACE, order)
         found = bounded_targets(await self.targets.traces(project, selection, TARGETS_MAX))
         taken = sampled(found, order.sampling_rate, str(project))
         filters = echo_of_filters(selection)
@@ -138,7 +143,7 @@ class StartSessionRun:
         self, project: ProjectId, new: RunId, order: Order, selection: SessionSelection
     ) -> RunProgress:
         """As StartTraceRun."""
-        self.desk.checked(TargetType.SESSION, order)
+        await self.desk.checked(project, TargetType.SESSION, order)
         found = bounded_targets(await self.targets.sessions(project, selection, TARGETS_MAX))
         taken = sampled(found, order.sampling_rate, str(project))
         filters = echo_of_filters(selection, order.signal_weights)

@@ -8,6 +8,8 @@ from application.evaluation.alert_use_cases import AlertPorts, AlertUseCases
 from application.evaluation.assignments import Assignments
 from application.evaluation.catalogue import ListMetrics, ListProviders, ReadRunTemplate
 from application.evaluation.circuits import Circuits
+from application.evaluation.custom_use_cases import CustomMetricUseCases
+from application.evaluation.customizing import CustomMetrics, Patterns, Shelf
 from application.evaluation.evaluate import EvaluateTarget
 from application.evaluation.figures import (
     CompareSessions,
@@ -92,6 +94,8 @@ class EvaluationPorts:
     changed: Changed
     leadership: Leadership
     alerting: AlertPorts
+    custom_metrics: CustomMetrics
+    patterns: Patterns
     jobs: Jobs
     judge: Judge
     embedder: Embedder
@@ -147,6 +151,7 @@ class EvaluationUseCases:
     list_monitor_runs: ListMonitorRuns
     fire_due_monitors: FireDueMonitors
     alerts: AlertUseCases
+    custom_metrics: CustomMetricUseCases
 
     @classmethod
     def over(
@@ -156,13 +161,14 @@ class EvaluationUseCases:
         new_id: NewId,
         random: RandomBytes,
     ) -> Self:
-        monitors, rules = ports.monitors, MonitorRules(ports.models)
-        runway = _runway(ports, clock, new_id)
+        custom, patterns, shelf = ports.custom_metrics, ports.patterns, Shelf(ports.custom_metrics)
+        monitors, rules = ports.monitors, MonitorRules(ports.models, shelf)
+        runway = _runway(ports, shelf, clock, new_id)
         of_traces, of_sessions = ports.trace_scores, ports.session_scores
-        desk = Desk(ports.runs, ports.jobs, ports.models, clock)
+        desk = Desk(ports.runs, ports.jobs, ports.models, shelf, clock)
         return cls(
-            list_metrics=ListMetrics(),
-            read_run_template=ReadRunTemplate(ports.models),
+            list_metrics=ListMetrics(custom),
+            read_run_template=ReadRunTemplate(ports.models, shelf, patterns),
             list_providers=ListProviders(ports.providers),
             record_trace_score=RecordTraceScore(of_traces, clock),
             list_trace_scores=ListTraceScores(of_traces),
@@ -201,14 +207,16 @@ class EvaluationUseCases:
             trigger_monitor=TriggerMonitor(runway, ports.runs),
             list_monitor_runs=ListMonitorRuns(monitors),
             fire_due_monitors=FireDueMonitors(runway, ports.leadership, ports.on_monitor_fault),
-            alerts=AlertUseCases.over(ports.alerting, monitors, clock, random),
+            alerts=AlertUseCases.over(ports.alerting, monitors, custom, clock, random),
+            custom_metrics=CustomMetricUseCases.over(
+                custom, patterns, ports.targets, desk, policy=ports.measuring, random=random
+            ),
         )
 
 
-def _runway(ports: EvaluationPorts, clock: Clock, new_id: NewId) -> Runway:
-    return Runway(
-        ports.monitors, ports.changed, ports.targets, ports.jobs, ports.models, clock, new_id
-    )
+def _runway(ports: EvaluationPorts, shelf: Shelf, clock: Clock, new_id: NewId) -> Runway:
+    look = (ports.monitors, ports.changed, ports.targets)
+    return Runway(*look, ports.jobs, ports.models, shelf, clock, new_id)
 
 
 def evaluate_target(ports: EvaluationPorts, clock: Clock, random: RandomBytes) -> EvaluateTarget:
@@ -219,6 +227,7 @@ def evaluate_target(ports: EvaluationPorts, clock: Clock, random: RandomBytes) -
         Measuring(ports.judge, ports.embedder, Circuits(policy.head_start_s)),
         policy,
         random,
+        ports.patterns.found,
         ports.on_fault,
     )
     return EvaluateTarget(

@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 from uuid import UUID, uuid5
 
 from domain.errors import Conflict, Invalid
+from domain.evaluation.definition import Definition
 from domain.evaluation.outcome import FailCode, Outcome
 from domain.evaluation.score import Score, ScoreOutcome, ScoreSource, SessionScore, TraceScore
 from domain.ids import MonitorId, ProjectId, RunId, ScoreId, TraceId
@@ -134,7 +135,8 @@ class EvalRun:
 
     A final status never changes. Counts are not kept here: see Tally. `filters` are the JSON that
     is shown again: what the caller selected by, as it was given. `signal_weights` are overrides as
-    given, of session runs only. `model` is resolved. Without targets a run is over as it is made.
+    given, of session runs only. `model` is resolved. `definitions` are those of the project's own
+    metrics, as they were when the run was made. Without targets a run is over as it is made.
     """
 
     id: RunId
@@ -147,6 +149,7 @@ class EvalRun:
     sampling_rate: float = 1.0
     model: str
     signal_weights: Mapping[str, float] = field(default_factory=dict)
+    definitions: tuple[Definition, ...] = ()
     monitor_id: MonitorId | None = None
     status: RunStatus = RunStatus.PENDING
     error_message: str | None = None
@@ -278,6 +281,7 @@ def retry_of(
     if not failed:
         raise Invalid("There is nothing to retry: no score of this run has failed")
     work = [Assignment(target, tuple(sorted(failed[target]))) for target in sorted(failed)]
+    tried = {metric for one in work for metric in one.metrics}
     echo = {"retry_of": str(run.id), run.target_type.ids_key: [one.target for one in work]}
     return (
         EvalRun(
@@ -285,11 +289,12 @@ def retry_of(
             project_id=run.project_id,
             target_type=run.target_type,
             name=f"{RETRY_PREFIX}{run.name or run.id}"[:NAME_MAX],
-            metrics=tuple(sorted({metric for one in work for metric in one.metrics})),
+            metrics=tuple(sorted(tried)),
             targets=len(work),
             filters=json.dumps(echo, ensure_ascii=False, separators=(",", ":")).encode(),
             model=run.model,
             signal_weights=run.signal_weights,
+            definitions=tuple(one for one in run.definitions if one.name in tried),
             created_at=now,
         ),
         work,

@@ -73,6 +73,7 @@ class EvalRunRow(Table, tablename="eval_runs"):
     sampling_rate = DoublePrecision()
     model = Text()
     signal_weights = JSON()
+    definitions = JSON()
     monitor_id = UUID(null=True, default=None)
     status = Text()
     error_message = Text(null=True, default=None)
@@ -182,6 +183,26 @@ class AlertDeliveryRow(Table, tablename="alert_deliveries"):
     created_at = Timestamptz()
 
 
+class CustomMetricRow(Table, tablename="custom_metrics"):
+    project_id = UUID(primary_key=True)
+    name = Text()
+    id = UUID()
+    revision = Integer()
+    archived_at = Timestamptz(null=True, default=None)
+    created_at = Timestamptz()
+
+
+class CustomMetricRevisionRow(Table, tablename="custom_metric_revisions"):
+    project_id = UUID(primary_key=True)
+    name = Text()
+    revision = Integer()
+    kind = Text()
+    description = Text()
+    threshold = DoublePrecision()
+    body = Bytea()
+    created_at = Timestamptz()
+
+
 class JudgeVerdictRow(Table, tablename="judge_verdicts"):
     project_id = UUID(primary_key=True)
     key = Bytea()
@@ -234,6 +255,8 @@ EVALUATION: Final = (
     AlertChangeRow,
     WebhookRow,
     AlertDeliveryRow,
+    CustomMetricRow,
+    CustomMetricRevisionRow,
     JudgeVerdictRow,
     JudgeCallRow,
     ReplyRow,
