@@ -21,6 +21,7 @@ from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.patterns import Re2Patterns
 from adapters.postgres.administration import PostgresAdministration
 from adapters.postgres.assignments import PostgresAssignments
+from adapters.postgres.budgets import PostgresBudgets
 from adapters.postgres.changed import PostgresChanged
 from adapters.postgres.custom_metrics import PostgresCustomMetrics
 from adapters.postgres.directory import PostgresDirectory
@@ -32,6 +33,7 @@ from adapters.postgres.identity import (
     PostgresUsers,
 )
 from adapters.postgres.leadership import PostgresLeadership
+from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.monitors import PostgresMonitors
 from adapters.postgres.parts import MigrationsPart, PostgresPart
 from adapters.postgres.piccolo_conf import DB
@@ -45,6 +47,7 @@ from adapters.postgres.scores import PostgresSessionScores, PostgresTraceScores
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.targets import PostgresTargets
 from adapters.postgres.tracing import PostgresTraces
+from adapters.postgres.verdicts import PostgresVerdicts
 from adapters.price_table import PriceTableError, TablePriceBook
 from adapters.prices import GenaiPriceBook
 from adapters.redis.client import RedisPart
@@ -56,6 +59,7 @@ from adapters.remembered import (
     RememberedProjects,
 )
 from application.evaluation.backlog import BacklogPart
+from application.evaluation.judging import JudgingPorts
 from application.evaluation.matter import MeasuringPolicy
 from application.evaluation.ports import Judge
 from application.evaluation.use_cases import EvaluationPorts
@@ -163,7 +167,7 @@ async def ports(
         traces = await stack.enter_async_context(PostgresTraces.over(pool, book, projects.forget))
         uses = await stack.enter_async_context(GatheredKeyUses.over(keys))
         jobs = DramatiqJobs(redis, monotonic_us, otherwise)
-        evaluation = evaluation_ports(settings, pool, jobs)
+        evaluation = evaluation_ports(settings, pool, jobs, book)
         stack.push_async_callback(evaluation.leadership.close)
         age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
         yield Ports(
@@ -195,7 +199,9 @@ async def ports(
         )
 
 
-def evaluation_ports(settings: Settings, pool: Pool, jobs: Jobs) -> EvaluationPorts:
+def evaluation_ports(
+    settings: Settings, pool: Pool, jobs: Jobs, prices: PriceBook
+) -> EvaluationPorts:
     judges: dict[str, Judge | None] = {one.prefix.rstrip("/"): None for one in PROVIDERS}
     return EvaluationPorts(
         trace_scores=PostgresTraceScores(pool),
@@ -212,6 +218,14 @@ def evaluation_ports(settings: Settings, pool: Pool, jobs: Jobs) -> EvaluationPo
         patterns=Re2Patterns(),
         jobs=jobs,
         judge=JudgeByProvider(judges | {"heuristic": HeuristicJudge()}),
+        judging=JudgingPorts(
+            verdicts=PostgresVerdicts(pool),
+            ledger=PostgresLedger(pool),
+            budgets=PostgresBudgets(pool),
+            prices=prices,
+            kept_for=timedelta(days=settings.eval_cache_ttl_days),
+            entered_for=timedelta(days=settings.eval_ledger_days),
+        ),
         embedder=HashEmbedder(),
         models=judge_models(settings),
         providers=judge_providers(settings),

@@ -22,6 +22,7 @@ from adapters.memory.identity import (
     MemoryUsers,
 )
 from adapters.memory.jobs import RecordedJobs
+from adapters.memory.judging import MemoryBudgets, MemoryLedger, MemoryVerdicts
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.memory.monitors import MemoryChanged, MemoryLeadership, MemoryMonitors
 from adapters.memory.replies import MemoryReplies
@@ -37,6 +38,7 @@ from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, Memory
 from adapters.patterns import Re2Patterns
 from application.evaluation.alert_use_cases import AlertPorts
 from application.evaluation.alerting import EndedRun
+from application.evaluation.judging import JudgingPorts
 from application.evaluation.use_cases import EvaluationPorts
 from application.use_cases import Ports, UseCases
 from domain.evaluation.monitor import Monitor
@@ -92,9 +94,19 @@ def memory_evaluation(store: MemoryStore) -> EvaluationPorts:
         patterns=Re2Patterns(),
         jobs=RecordedJobs(),
         judge=HeuristicJudge(),
+        judging=memory_judging(store),
         embedder=HashEmbedder(),
         on_fault=unexpected,
         on_monitor_fault=unfired,
+    )
+
+
+def memory_judging(store: MemoryStore) -> JudgingPorts:
+    return JudgingPorts(
+        verdicts=MemoryVerdicts(store),
+        ledger=MemoryLedger(store),
+        budgets=MemoryBudgets(store),
+        prices=prices(),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from application.evaluation.alert_use_cases import AlertPorts, AlertUseCases
+from application.evaluation.asking import Asking
 from application.evaluation.assignments import Assignments
 from application.evaluation.catalogue import ListMetrics, ListProviders, ReadRunTemplate
 from application.evaluation.circuits import Circuits
@@ -25,6 +26,7 @@ from application.evaluation.firing import (
     TriggerMonitor,
 )
 from application.evaluation.guarded import GuardedMeasuring
+from application.evaluation.judging import JudgingPorts, SweepJudging
 from application.evaluation.matter import USUAL, MeasuringPolicy
 from application.evaluation.measuring import Measuring
 from application.evaluation.monitoring import Changed, Leadership, Monitors
@@ -98,6 +100,7 @@ class EvaluationPorts:
     patterns: Patterns
     jobs: Jobs
     judge: Judge
+    judging: JudgingPorts
     embedder: Embedder
     on_fault: OnFault
     on_monitor_fault: OnMonitorFault
@@ -113,6 +116,7 @@ class EvaluationUseCases:
     plan_run: PlanRun
     announce_overdue: AnnounceOverdue
     evaluate_target: EvaluateTarget
+    sweep_judging: SweepJudging
     list_metrics: ListMetrics
     read_run_template: ReadRunTemplate
     list_providers: ListProviders
@@ -196,7 +200,8 @@ class EvaluationUseCases:
             session_scores_of_run=SessionScoresOfRun(of_sessions),
             plan_run=PlanRun(ports.assignments, ports.jobs, clock),
             announce_overdue=AnnounceOverdue(ports.assignments, ports.jobs, clock),
-            evaluate_target=evaluate_target(ports, clock, random),
+            sweep_judging=SweepJudging(ports.judging, clock),
+            evaluate_target=evaluate_target(ports, clock, new_id, random),
             create_monitor=CreateMonitor(monitors, rules, clock),
             list_monitors=ListMonitors(monitors),
             read_monitor=ReadMonitor(monitors),
@@ -219,12 +224,25 @@ def _runway(ports: EvaluationPorts, shelf: Shelf, clock: Clock, new_id: NewId) -
     return Runway(*look, ports.jobs, ports.models, shelf, clock, new_id)
 
 
-def evaluate_target(ports: EvaluationPorts, clock: Clock, random: RandomBytes) -> EvaluateTarget:
+def evaluate_target(
+    ports: EvaluationPorts, clock: Clock, new_id: NewId, random: RandomBytes
+) -> EvaluateTarget:
     """With circuits of its own: one a process."""
+    circuits = Circuits(ports.measuring.head_start_s)
     assignments, targets, policy = ports.assignments, ports.targets, ports.measuring
     measure = GuardedMeasuring(
         targets,
-        Measuring(ports.judge, ports.embedder, Circuits(policy.head_start_s)),
+        Measuring(
+            Asking(
+                judge=ports.judge,
+                circuits=circuits,
+                books=ports.judging,
+                clock=clock,
+                new_id=new_id,
+            ),
+            ports.embedder,
+            circuits,
+        ),
         policy,
         random,
         ports.patterns.found,

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final, Self
 from uuid import UUID, uuid5
@@ -13,6 +14,7 @@ from domain.errors import Conflict, Invalid
 from domain.evaluation.definition import Definition
 from domain.evaluation.outcome import FailCode, Outcome
 from domain.evaluation.score import Score, ScoreOutcome, ScoreSource, SessionScore, TraceScore
+from domain.evaluation.votes import STEPS
 from domain.ids import MonitorId, ProjectId, RunId, ScoreId, TraceId
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 
@@ -136,7 +138,8 @@ class EvalRun:
     A final status never changes. Counts are not kept here: see Tally. `filters` are the JSON that
     is shown again: what the caller selected by, as it was given. `signal_weights` are overrides as
     given, of session runs only. `model` is resolved. `definitions` are those of the project's own
-    metrics, as they were when the run was made. Without targets a run is over as it is made.
+    metrics, as they were when it was made. `votes` is how often one question may be asked (see
+    votes.py), `max_cost_usd` what its judges may cost. Without targets it is over as it is made.
     """
 
     id: RunId
@@ -150,6 +153,8 @@ class EvalRun:
     model: str
     signal_weights: Mapping[str, float] = field(default_factory=dict)
     definitions: tuple[Definition, ...] = ()
+    votes: int = 1
+    max_cost_usd: Decimal | None = None
     monitor_id: MonitorId | None = None
     status: RunStatus = RunStatus.PENDING
     error_message: str | None = None
@@ -161,6 +166,8 @@ class EvalRun:
             raise ValueError("a run has metrics, each once")
         if self.targets < 0 or not 0 <= self.sampling_rate <= 1:
             raise ValueError("a run of less than nothing")
+        if self.votes not in STEPS:
+            raise ValueError(f"a run with {self.votes} votes")
         if (self.completed_at is not None) is not self.status.is_final:
             raise ValueError(f"a run that is {self.status}, completed at {self.completed_at}")
         if (self.error_message is not None) is not (self.status is RunStatus.FAILED):
@@ -295,6 +302,8 @@ def retry_of(
             model=run.model,
             signal_weights=run.signal_weights,
             definitions=tuple(one for one in run.definitions if one.name in tried),
+            votes=run.votes,
+            max_cost_usd=run.max_cost_usd,
             created_at=now,
         ),
         work,

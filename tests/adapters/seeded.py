@@ -110,7 +110,7 @@ class Seeded:
 
     @property
     def evaluation(self) -> EvaluationPorts:
-        return evaluation_ports(Settings(), self.pool, RecordedJobs())
+        return evaluation_ports(Settings(), self.pool, RecordedJobs(), prices())
 
     @property
     def analytics(self) -> PostgresTraceAnalytics:

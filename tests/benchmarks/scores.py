@@ -41,6 +41,7 @@ from entrypoints.settings import Settings
 from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.ingest import machine
 from tests.benchmarks.load import quantile
+from tests.builders import prices
 from tests.many_scores import NAMES, PERIOD, SESSION_NAMES, UNTIL, inserts
 
 SIZES: Final = (100_000,)
@@ -190,7 +191,7 @@ async def measured(settings: Settings, server: int, sizes: Sequence[int]) -> Non
     found: dict[tuple[str, str, int], Taken] = {}
     await composition.migrate(settings)
     async with composition.database(settings) as pool:
-        ports = composition.evaluation_ports(settings, pool, RecordedJobs())
+        ports = composition.evaluation_ports(settings, pool, RecordedJobs(), prices())
         for scores in sizes:
             of = await fill(pool, scores)
             newest = (await ports.trace_scores.page(of, ScoreFilter(), Window(limit=1))).items[0]

@@ -65,7 +65,7 @@ def over_memory(store: MemoryStore | None = None) -> DataPlane:
 @asynccontextmanager
 async def over_postgres(pool: Pool) -> AsyncIterator[DataPlane]:
     async with PostgresTraces.over(pool, prices()) as traces:
-        evaluation = evaluation_ports(Settings(), pool, RecordedJobs())
+        evaluation = evaluation_ports(Settings(), pool, RecordedJobs(), prices())
         yield DataPlane(
             traces,
             PostgresSessions(pool, traces.edits),
