@@ -19,6 +19,7 @@ from application.evaluation.matter import MeasuringPolicy
 from application.evaluation.ports import Targets
 from application.evaluation.runs import Desk
 from application.ports import RandomBytes
+from application.tracing.ports import PriceBook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class CustomMetricUseCases:
         targets: Targets,
         desk: Desk,
         *,
+        prices: PriceBook,
         policy: MeasuringPolicy,
         random: RandomBytes,
     ) -> Self:
@@ -54,5 +56,5 @@ class CustomMetricUseCases:
             list=ListCustomMetrics(metrics),
             read=ReadCustomMetric(metrics),
             list_revisions=ListRevisions(metrics),
-            dry_run=TryCustomMetric(metrics, patterns, targets, desk, policy, random),
+            dry_run=TryCustomMetric(metrics, patterns, targets, desk, prices, policy, random),
         )

@@ -1,6 +1,7 @@
 """Trying a project's own metric on one trace, without a score."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
@@ -9,17 +10,21 @@ from application.evaluation.matter import Matter, MeasuringPolicy
 from application.evaluation.ports import Targets
 from application.evaluation.runs import Desk, Order
 from application.ports import RandomBytes
+from application.tracing.ports import PriceBook
 from domain.errors import NotFound
+from domain.evaluation.answer import Question, TokenUse
 from domain.evaluation.catalogue import measured
 from domain.evaluation.custom import CustomMetric
 from domain.evaluation.defining import metric_of
 from domain.evaluation.definition import Definition
+from domain.evaluation.excerpt import tokens_of
 from domain.evaluation.judged import PROTOCOL
 from domain.evaluation.metric import Metric, Way
 from domain.evaluation.outcome import Failed, Outcome
 from domain.evaluation.question import Stage, judged_calls, question_text
 from domain.evaluation.run import NAME_MAX, EvalRun, RunProgress, TargetType
 from domain.evaluation.selection import echo_of_batch
+from domain.evaluation.spending import ANSWER_TOKENS_MAX, usage_of
 from domain.evaluation.subject import Subject
 from domain.ids import ProjectId, RunId, TraceId
 
@@ -33,7 +38,8 @@ class DryRun:
 
     `prompt` is what a judge would read, word by word but for the fence, which is drawn anew each
     time; () where nobody is asked. `outcome` is None where only a judge can tell: `run`, where
-    there is one, is asking it.
+    there is one, is asking it. `model` is that judge, `usd` an estimate of what one request to it
+    costs at most, None where its tokens have no price; 0 where nobody is asked.
     """
 
     definition: Definition
@@ -41,6 +47,8 @@ class DryRun:
     prompt: tuple[Stage, ...] = ()
     outcome: Outcome | None = None
     run: RunProgress | None = None
+    model: str | None = None
+    usd: Decimal | None = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,7 @@ class TryCustomMetric:
     patterns: Patterns
     targets: Targets
     desk: Desk
+    prices: PriceBook
     policy: MeasuringPolicy
     random: RandomBytes
 
@@ -97,12 +106,16 @@ class TryCustomMetric:
         ruled = metric.rule(subject) if metric.rule else None
         if ruled is not None:
             return DryRun(definition=known.newest, outcome=ruled)
-        text = await matter.seen(lambda it: _prompt(metric, it))
+        question = await matter.seen(lambda it: it.question(metric))
+        text = await matter.seen(lambda _: _prompt(question))
+        use = TokenUse(input=tokens_of(text), output=ANSWER_TOKENS_MAX)
         return DryRun(
             definition=known.newest,
             evidence_hash=matter.evidence_hash,
-            prompt=(Stage("judge", f"{PROTOCOL}\n\n{text}"),),
+            prompt=(Stage("judge", text),),
             run=await self._asked(known, subject, new, model) if ask else None,
+            model=question.model,
+            usd=self.prices.price(question.model, usage_of(use), self.desk.clock()),
         )
 
     async def _asked(
@@ -136,9 +149,10 @@ class TryCustomMetric:
         return Matter(subject, run, self.policy, self.random(_FENCE_BYTES).hex())
 
 
-def _prompt(metric: Metric, matter: Matter) -> str:
-    question, rubric = matter.question(metric), metric.rubric
-    assert rubric is not None, "a metric that is judged has a rubric"
-    calls, _ = judged_calls([step.label for step in question.evidence.calls])
-    fenced = question.evidence.fenced(question.fence, reasoning=metric.sees_reasoning)
-    return question_text(rubric, fenced, calls)
+def _prompt(question: Question) -> str:
+    """All that a judge reads."""
+    metric, evidence = question.metric, question.evidence
+    assert metric.rubric is not None, "a metric that is judged has a rubric"
+    calls, _ = judged_calls([step.label for step in evidence.calls])
+    fenced = evidence.fenced(question.fence, reasoning=metric.sees_reasoning)
+    return f"{PROTOCOL}\n\n{question_text(metric.rubric, fenced, calls)}"

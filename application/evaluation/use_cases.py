@@ -214,7 +214,13 @@ class EvaluationUseCases:
             fire_due_monitors=FireDueMonitors(runway, ports.leadership, ports.on_monitor_fault),
             alerts=AlertUseCases.over(ports.alerting, monitors, custom, clock, random),
             custom_metrics=CustomMetricUseCases.over(
-                custom, patterns, ports.targets, desk, policy=ports.measuring, random=random
+                custom,
+                patterns,
+                ports.targets,
+                desk,
+                prices=ports.judging.prices,
+                policy=ports.measuring,
+                random=random,
             ),
         )
 
