@@ -145,11 +145,13 @@ def _node(value: object, at: str, mistakes: Mistakes, levels: int, left: list[in
 
 def _condition(members: Members) -> Condition | None:
     text = members.text("path", PLACE_MAX)
+    before = len(members.mistakes.found)
     op = members.choice("op", Op)
+    is_known = len(members.mistakes.found) == before
     value = members.value("value")
     over = members.choice("over", Over, default=Over.ANY)
     members.end()
-    if (wrong := _unfit(op, value)) is not None:
+    if is_known and (wrong := _unfit(op, value)) is not None:
         members.refuse("value", wrong)
     try:
         place = Place.of(text)

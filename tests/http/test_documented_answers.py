@@ -21,13 +21,15 @@ from domain.identity.organization import Role
 from domain.ids import InvitationId, OrganizationId, ProjectId
 from entrypoints.http.controllers import trace_examples as examples
 from entrypoints.http.controllers.alert_examples import ALERT_ID, WEBHOOK_ID
+from entrypoints.http.controllers.custom_metric_examples import NAME
 from entrypoints.http.controllers.monitor_examples import MONITOR_ID
 from entrypoints.http.controllers.run_shapes import RUN_ID
 from entrypoints.http.controllers.score_examples import SCORE_ID
+from tests.contracts.customizing import RULE
 from tests.http.conftest import TOKEN, Site, a_trace
 from tests.http.people import Somebody, furnished, joined
 from tests.http.promises import operations
-from tests.http.scored import put_alert, put_monitor, put_run, put_score
+from tests.http.scored import put_alert, put_custom_metric, put_monitor, put_run, put_score
 
 EXAMPLES = {"quick": 8, "full": 15}  # a mode and operation: the whole takes some seconds
 # Not whether data of the right form is taken: no form tells which cursors there are, or which ids.
@@ -47,13 +49,14 @@ STORED = {
     "monitor_id": MONITOR_ID,
     "alert_id": ALERT_ID,
     "webhook_id": WEBHOOK_ID,
+    "metric_name": NAME,
 }
 # What of a body has to be so that it can be taken, beside its form.
 TAKEN = {"trace_id": examples.TRACE_ID, "session_id": "conv-42"}
 TAKEN |= {"value": "1", "data_type": "NUMERIC", "filters": {}}
 TAKEN |= {"cadence": "daily", "target_type": "TRACE", "signal_weights": None}
 TAKEN |= {"metric": "coherence", "figure": "score_mean", "threshold": 0.5, "clear_at": None}
-TAKEN |= {"url": "https://hooks.example.com"}
+TAKEN |= {"url": "https://hooks.example.com", "kind": "rule", "definition": RULE}
 METRICS = {"session": ["agent_reliability"]}  # of sessions; those of traces elsewhere
 MANAGED = ("/me", "/organizations")
 SITE = Site()
@@ -114,6 +117,8 @@ class Traced:
         """Makes `case` be about what is stored."""
         if mode is GenerationMode.POSITIVE and isinstance(case.body, dict):
             case.body |= {name: one for name, one in TAKEN.items() if name in case.body}
+            if "kind" in case.body:
+                case.body["name"] = "another_metric"
             if "metrics" in case.body:
                 kind = case.operation.path.split("/")[2].partition("-")[0]
                 case.body["metrics"] = METRICS.get(kind, ["coherence"])
@@ -135,6 +140,7 @@ class Traced:
         await put_run(ports, project, RUN_ID, trace=trace)
         await put_monitor(ports, project, MONITOR_ID)
         await put_alert(ports, project, ALERT_ID, monitor=MONITOR_ID, webhook=WEBHOOK_ID)
+        await put_custom_metric(ports, project, NAME)
 
 
 class Managed:

@@ -20,6 +20,7 @@ CLASSES: dict[tuple[str, str], RouteClass | None] = {
         ("POST", SESSION_RUNS + more): RouteClass.SESSION_RUNS
         for more in ("", "/batch", "/{run_id}/retry")
     },
+    ("POST", "/evaluations/custom-metrics/{metric_name}/dry-run"): RouteClass.TRACE_RUNS,
     ("POST", "/evaluations/monitors/{monitor_id}/trigger"): RouteClass.MONITOR_TRIGGER,
     ("POST", "/organizations/{org_id}/invitations"): RouteClass.INVITATIONS,
     ("POST", "/cli/auth/exchange"): RouteClass.CLI_EXCHANGE,

@@ -16,7 +16,7 @@ from domain.identity.organization import Role
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 from tests.http.conftest import Site, a_span, a_trace
 from tests.http.people import furnished, joined
-from tests.http.scored import put_alert, put_monitor, put_run, put_score
+from tests.http.scored import put_alert, put_custom_metric, put_monitor, put_run, put_score
 
 type Words = Mapping[str, str]
 """What a request may name, by the word that stands for it in a template."""
@@ -40,6 +40,7 @@ def texts(name: str) -> dict[str, str]:
         "session_id": f"{name}/session",
         "reader": f"{name}-reader",
         "email": f"{name}@{name}.example",
+        "metric_name": f"{name}_metric",
         "code": code_of(hashlib.sha256(name.encode()).digest()),
     }
 
@@ -137,6 +138,7 @@ class TwoTenants:
         await put_alert(
             ports.evaluation, project, alert, monitor=monitor, webhook=webhook, text=name
         )
+        await put_custom_metric(ports.evaluation, project, words["metric_name"], text=name)
         return words
 
     def _key(self, words: Words) -> dict[str, str]:
@@ -156,7 +158,8 @@ class TwoTenants:
             f"/evaluations/monitors/{self.theirs['monitor_id']}/alerts",
             f"/evaluations/monitors/{self.theirs['monitor_id']}/alert-changes",
             f"/evaluations/webhooks/{self.theirs['webhook_id']}/deliveries",
-            "/evaluations/webhooks",
+            *("/evaluations/webhooks", "/evaluations/custom-metrics", "/evaluations/trace-metrics"),
+            f"/evaluations/custom-metrics/{self.theirs['metric_name']}/revisions",
         )
         return [(await self.asked("GET", path, self.their_key)).json() for path in paths]
 

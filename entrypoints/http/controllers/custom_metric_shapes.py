@@ -47,7 +47,7 @@ type Body = Annotated[
 
 
 class MetricPath(msgspec.Struct, frozen=True):
-    name: Annotated[str, Meta(description="The metric's name", examples=[NAME])]
+    metric_name: Annotated[str, Meta(description="The metric's name", examples=[NAME])]
 
 
 class ArchivedQuery(msgspec.Struct, frozen=True, kw_only=True):

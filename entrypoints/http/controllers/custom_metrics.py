@@ -161,45 +161,45 @@ class CustomMetricController(Controller):
         )
         return await answer(request, [CustomMetricResponse.of(one) for one in found])
 
-    @get("/{name:str}", opt=READ.opt)
+    @get("/{metric_name:str}", opt=READ.opt)
     async def read_custom_metric(self, request: HttpRequest) -> Response[bytes]:
         given = await READ.read(request)
         read = use_cases(request).custom_metrics.read
-        found = await read(given.caller.project_id, given.path.name)
+        found = await read(given.caller.project_id, given.path.metric_name)
         return await answer(request, CustomMetricResponse.of(found))
 
-    @put("/{name:str}", opt=REVISE.opt)
+    @put("/{metric_name:str}", opt=REVISE.opt)
     async def revise_custom_metric(self, request: HttpRequest) -> Response[bytes]:
         given = await REVISE.read(request)
         revise = use_cases(request).custom_metrics.revise
-        found = await revise(given.caller.project_id, given.path.name, given.body.order())
+        found = await revise(given.caller.project_id, given.path.metric_name, given.body.order())
         return await answer(request, CustomMetricResponse.of(found))
 
-    @get("/{name:str}/revisions", opt=REVISIONS.opt)
+    @get("/{metric_name:str}/revisions", opt=REVISIONS.opt)
     async def list_revisions(self, request: HttpRequest) -> Response[bytes]:
         given = await REVISIONS.read(request)
         revisions = use_cases(request).custom_metrics.list_revisions
-        found = await revisions(given.caller.project_id, given.path.name)
+        found = await revisions(given.caller.project_id, given.path.metric_name)
         return await answer(request, [MetricRevisionResponse.of(one) for one in found])
 
-    @post("/{name:str}/archive", status_code=200, opt=ARCHIVE.opt)
+    @post("/{metric_name:str}/archive", status_code=200, opt=ARCHIVE.opt)
     async def archive_custom_metric(self, request: HttpRequest) -> Response[bytes]:
         given = await ARCHIVE.read(request)
         archive = use_cases(request).custom_metrics.archive
-        found = await archive(given.caller.project_id, given.path.name)
+        found = await archive(given.caller.project_id, given.path.metric_name)
         return await answer(request, CustomMetricResponse.of(found))
 
-    @post("/{name:str}/restore", status_code=200, opt=RESTORE.opt)
+    @post("/{metric_name:str}/restore", status_code=200, opt=RESTORE.opt)
     async def restore_custom_metric(self, request: HttpRequest) -> Response[bytes]:
         given = await RESTORE.read(request)
         restore = use_cases(request).custom_metrics.restore
-        found = await restore(given.caller.project_id, given.path.name)
+        found = await restore(given.caller.project_id, given.path.metric_name)
         return await answer(request, CustomMetricResponse.of(found))
 
-    @post("/{name:str}/dry-run", status_code=200, opt=DRY_RUN.opt)
+    @post("/{metric_name:str}/dry-run", status_code=200, opt=DRY_RUN.opt)
     async def try_custom_metric(self, request: HttpRequest) -> Response[bytes]:
         given = await DRY_RUN.read(request)
-        project, name, wire = given.caller.project_id, given.path.name, given.body
+        project, name, wire = given.caller.project_id, given.path.metric_name, given.body
         trace, dry_run = TraceId(wire.trace_id), use_cases(request).custom_metrics.dry_run
 
         async def write(new: UUID) -> DryRunResponse:
