@@ -13,15 +13,12 @@ from msgspec import structs
 
 from adapters.dramatiq.jobs import DramatiqJobs
 from adapters.embedders import HashEmbedder
-from adapters.judges.by_provider import JudgeByProvider
-from adapters.judges.heuristic import HeuristicJudge
 from adapters.key_uses import GatheredKeyUses
 from adapters.memory.jobs import OwnJobs
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.patterns import Re2Patterns
 from adapters.postgres.administration import PostgresAdministration
 from adapters.postgres.assignments import PostgresAssignments
-from adapters.postgres.budgets import PostgresBudgets
 from adapters.postgres.changed import PostgresChanged
 from adapters.postgres.custom_metrics import PostgresCustomMetrics
 from adapters.postgres.directory import PostgresDirectory
@@ -33,11 +30,11 @@ from adapters.postgres.identity import (
     PostgresUsers,
 )
 from adapters.postgres.leadership import PostgresLeadership
-from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.monitors import PostgresMonitors
 from adapters.postgres.parts import MigrationsPart, PostgresPart
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.reading.analytics import PostgresTraceAnalytics
+from adapters.postgres.reading.labels import PostgresLabels
 from adapters.postgres.reading.score_analytics import PostgresScoreAnalytics
 from adapters.postgres.removals import PostgresRemovals
 from adapters.postgres.replies import PostgresReplies
@@ -47,7 +44,6 @@ from adapters.postgres.scores import PostgresSessionScores, PostgresTraceScores
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.targets import PostgresTargets
 from adapters.postgres.tracing import PostgresTraces
-from adapters.postgres.verdicts import PostgresVerdicts
 from adapters.price_table import PriceTableError, TablePriceBook
 from adapters.prices import GenaiPriceBook
 from adapters.redis.client import RedisPart
@@ -59,18 +55,11 @@ from adapters.remembered import (
     RememberedProjects,
 )
 from application.evaluation.backlog import BacklogPart
-from application.evaluation.judging import JudgingPorts
-from application.evaluation.matter import MeasuringPolicy
 from application.evaluation.ports import Judge
 from application.evaluation.use_cases import EvaluationPorts
 from application.jobs import Job, Jobs, Lane
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports, UseCases, utc_now
-from domain.errors import Failure
-from domain.evaluation.masking import Masking
-from domain.evaluation.models import PROVIDERS
-from domain.evaluation.monitor import Monitor
-from domain.ids import ScoreId
 from domain.limits import Limit
 from entrypoints.alerting import alert_ports
 from entrypoints.http.app import create_app
@@ -78,9 +67,16 @@ from entrypoints.http.config import HttpConfig
 from entrypoints.http.limits import RateLimits, RouteClass
 from entrypoints.http.peers import network
 from entrypoints.identity_provider import identity_provider
-from entrypoints.judges import judge_models, judge_providers
+from entrypoints.judges import (
+    judge_models,
+    judge_providers,
+    judging_ports,
+    measuring_policy,
+    opened_judge,
+)
 from entrypoints.settings import Settings, SettingsError, variable
 from entrypoints.sign_in import NOBODY, developer_signs_in, tokens
+from entrypoints.telling import tell_fault, tell_monitor_fault
 
 type Message = dict[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
@@ -167,7 +163,8 @@ async def ports(
         traces = await stack.enter_async_context(PostgresTraces.over(pool, book, projects.forget))
         uses = await stack.enter_async_context(GatheredKeyUses.over(keys))
         jobs = DramatiqJobs(redis, monotonic_us, otherwise)
-        evaluation = evaluation_ports(settings, pool, jobs, book)
+        judge = await stack.enter_async_context(opened_judge(settings))
+        evaluation = evaluation_ports(settings, pool, jobs, book, judge)
         stack.push_async_callback(evaluation.leadership.close)
         age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
         yield Ports(
@@ -200,13 +197,13 @@ async def ports(
 
 
 def evaluation_ports(
-    settings: Settings, pool: Pool, jobs: Jobs, prices: PriceBook
+    settings: Settings, pool: Pool, jobs: Jobs, prices: PriceBook, judge: Judge
 ) -> EvaluationPorts:
-    judges: dict[str, Judge | None] = {one.prefix.rstrip("/"): None for one in PROVIDERS}
     return EvaluationPorts(
         trace_scores=PostgresTraceScores(pool),
         session_scores=PostgresSessionScores(pool),
         score_analytics=PostgresScoreAnalytics(pool),
+        labels=PostgresLabels(pool),
         runs=PostgresRuns(pool),
         assignments=PostgresAssignments(pool),
         targets=PostgresTargets(pool),
@@ -217,38 +214,15 @@ def evaluation_ports(
         custom_metrics=PostgresCustomMetrics(pool),
         patterns=Re2Patterns(),
         jobs=jobs,
-        judge=JudgeByProvider(judges | {"heuristic": HeuristicJudge()}),
-        judging=JudgingPorts(
-            verdicts=PostgresVerdicts(pool),
-            ledger=PostgresLedger(pool),
-            budgets=PostgresBudgets(pool),
-            prices=prices,
-            kept_for=timedelta(days=settings.eval_cache_ttl_days),
-            entered_for=timedelta(days=settings.eval_ledger_days),
-        ),
+        judge=judge,
+        judging=judging_ports(settings, pool, prices),
         embedder=HashEmbedder(),
         models=judge_models(settings),
         providers=judge_providers(settings),
-        on_fault=_tell_fault,
-        on_monitor_fault=_tell_monitor_fault,
-        measuring=MeasuringPolicy(
-            evidence_tokens=settings.eval_evidence_tokens,
-            masking=Masking(settings.eval_mask),
-            deadline_s=settings.eval_judge_timeout_seconds,
-        ),
+        on_fault=tell_fault,
+        on_monitor_fault=tell_monitor_fault,
+        measuring=measuring_policy(settings),
     )
-
-
-def _tell_fault(score: ScoreId, fault: Exception) -> None:
-    _log.error("a score failed, by a fault of ours", exc_info=fault, extra={"score_id": str(score)})
-
-
-def _tell_monitor_fault(monitor: Monitor, fault: Exception) -> None:
-    named = {"project_id": str(monitor.project_id), "monitor_id": str(monitor.id)}
-    if isinstance(fault, Failure):
-        _log.warning("a monitor fires later: %s", fault.message, extra=named)
-    else:
-        _log.error("a monitor fires later, by a fault of ours", exc_info=fault, extra=named)
 
 
 def workers_ports(settings: Settings, otherwise: Jobs) -> AbstractAsyncContextManager[Ports]:

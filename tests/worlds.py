@@ -23,6 +23,7 @@ from adapters.memory.identity import (
 )
 from adapters.memory.jobs import RecordedJobs
 from adapters.memory.judging import MemoryBudgets, MemoryLedger, MemoryVerdicts
+from adapters.memory.labels import MemoryLabels
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.memory.monitors import MemoryChanged, MemoryLeadership, MemoryMonitors
 from adapters.memory.replies import MemoryReplies
@@ -78,6 +79,7 @@ def memory_evaluation(store: MemoryStore) -> EvaluationPorts:
         trace_scores=MemoryTraceScores(store),
         session_scores=MemorySessionScores(store),
         score_analytics=MemoryScoreAnalytics(store),
+        labels=MemoryLabels(store),
         runs=MemoryRuns(store),
         assignments=MemoryAssignments(store),
         targets=MemoryTargets(store),

@@ -8,8 +8,10 @@ from application.evaluation.assignments import SignalKey
 from application.evaluation.circuits import Circuits
 from application.evaluation.matter import Matter
 from application.evaluation.ports import Embedder
+from application.evaluation.too_long import answered
 from domain.evaluation import closeness
 from domain.evaluation.answer import JudgeRefused
+from domain.evaluation.catalogue import fingerprint as measured_fingerprint
 from domain.evaluation.catalogue import measured
 from domain.evaluation.closeness import COHERENCE, HASH_EMBEDDER, ComparedTexts
 from domain.evaluation.metric import JudgeKind, Metric, Way
@@ -50,7 +52,9 @@ class Measuring:
         return SignalKey(fingerprint, await matter.seen(lambda it: _hash(metric, it)))
 
     def fingerprint(self, metric: Metric, model: str) -> str:
-        """Of a metric that is judged or embedded. Raises JudgeRefused."""
+        """Of a metric of traces. Raises JudgeRefused."""
+        if metric.way is Way.MEASURED:
+            return measured_fingerprint(metric)
         if metric.way is Way.EMBEDDED:
             return closeness.fingerprint(metric, self.embedder.key)
         return self.asking.judge.fingerprint(metric, model)
@@ -60,7 +64,7 @@ class Measuring:
     async def _judged(self, metric: Metric, matter: Matter) -> Outcome:
         if (ruled := await matter.seen(lambda it: _ruled(metric, it))) is not None:
             return ruled
-        outcome = await self.asking.answer(metric, matter)
+        outcome = await answered(matter, lambda it: self.asking.answer(metric, it))
         return await matter.seen(lambda it: _answered(metric, it, outcome))
 
     # --- embedded ---
@@ -127,7 +131,8 @@ def _ruled(metric: Metric, matter: Matter) -> Outcome | None:
 
 
 def _answered(metric: Metric, matter: Matter, outcome: Scored | Skipped) -> Scored | Skipped:
-    asked = {**outcome.metadata, **matter.evidence_marks}
+    # Who judges may tell what of the evidence was shown, which can be less.
+    asked = {**matter.evidence_marks, **outcome.metadata}
     if isinstance(outcome, Skipped):
         return replace(outcome, metadata=asked)
     told: dict[str, object] = {"evidence": [], **particulars(metric.name, matter.evidence)}

@@ -14,6 +14,7 @@ from application.ports import Clock
 from domain.evaluation.custom import Chosen, check_judges
 from domain.evaluation.metric import Category
 from domain.evaluation.models import JudgeModels
+from domain.evaluation.retry import retry_of
 from domain.evaluation.run import (
     TARGETS_MAX,
     Assignment,
@@ -22,7 +23,6 @@ from domain.evaluation.run import (
     RunStatus,
     Target,
     TargetType,
-    retry_of,
 )
 from domain.evaluation.score import SessionScore, TraceScore
 from domain.evaluation.selection import (

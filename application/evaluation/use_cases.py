@@ -27,6 +27,7 @@ from application.evaluation.firing import (
 )
 from application.evaluation.guarded import GuardedMeasuring
 from application.evaluation.judging import JudgingPorts, SweepJudging
+from application.evaluation.labels import Labels, ReadAgreement, ReadAnnotationQueue
 from application.evaluation.matter import USUAL, MeasuringPolicy
 from application.evaluation.measuring import Measuring
 from application.evaluation.monitoring import Changed, Leadership, Monitors
@@ -89,6 +90,7 @@ class EvaluationPorts:
     trace_scores: TraceScores
     session_scores: SessionScores
     score_analytics: ScoreAnalytics
+    labels: Labels
     runs: Runs
     assignments: Assignments
     targets: Targets
@@ -134,6 +136,8 @@ class EvaluationUseCases:
     score_distribution: ScoreDistribution
     read_session_history: ReadSessionHistory
     compare_sessions: CompareSessions
+    read_agreement: ReadAgreement
+    read_annotation_queue: ReadAnnotationQueue
     start_trace_run: StartTraceRun
     start_session_run: StartSessionRun
     start_batch: StartBatch
@@ -188,6 +192,8 @@ class EvaluationUseCases:
             score_distribution=ScoreDistribution(ports.score_analytics),
             read_session_history=ReadSessionHistory(ports.score_analytics),
             compare_sessions=CompareSessions(ports.score_analytics),
+            read_agreement=ReadAgreement(ports.labels),
+            read_annotation_queue=ReadAnnotationQueue(ports.labels, clock),
             start_trace_run=StartTraceRun(desk, ports.targets),
             start_session_run=StartSessionRun(desk, ports.targets),
             start_batch=StartBatch(desk),

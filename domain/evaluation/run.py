@@ -1,6 +1,5 @@
 """Runs: what is scored with which metrics, how far it has got, and how it ends."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Final, Self
 from uuid import UUID, uuid5
 
-from domain.errors import Conflict, Invalid
+from domain.errors import Conflict
 from domain.evaluation.definition import Definition
 from domain.evaluation.outcome import FailCode, Outcome
 from domain.evaluation.score import Score, ScoreOutcome, ScoreSource, SessionScore, TraceScore
@@ -21,7 +20,6 @@ from domain.tracing.payload import EMPTY_OBJECT, JsonText
 NAME_MAX: Final = 255
 MODEL_MAX: Final = 255
 TARGETS_MAX: Final = 100_000  # of one run: each is a row that waits and a score a metric
-RETRY_PREFIX: Final = "Retry: "
 
 
 class RunStatus(StrEnum):
@@ -271,40 +269,3 @@ def _waiting(run: EvalRun, work: Assignment, metric: str, now: datetime) -> dict
         "created_at": now,
         "updated_at": now,
     }
-
-
-def retry_of(
-    run: EvalRun, executions: Iterable[Execution], new: RunId, now: datetime
-) -> tuple[EvalRun, list[Assignment]]:
-    """A new run, and what it has to do: exactly what failed in `run`, in whatever state that is.
-
-    Skipped pairs aren't tried again, nor are the signals of a session run, which a new one
-    computes where they are missing. Raises Invalid where nothing failed.
-    """
-    failed: dict[Target, set[str]] = {}
-    for one in executions:
-        if one.outcome is ScoreOutcome.FAILED and one.metric in run.metrics:
-            failed.setdefault(one.target, set()).add(one.metric)
-    if not failed:
-        raise Invalid("There is nothing to retry: no score of this run has failed")
-    work = [Assignment(target, tuple(sorted(failed[target]))) for target in sorted(failed)]
-    tried = {metric for one in work for metric in one.metrics}
-    echo = {"retry_of": str(run.id), run.target_type.ids_key: [one.target for one in work]}
-    return (
-        EvalRun(
-            id=new,
-            project_id=run.project_id,
-            target_type=run.target_type,
-            name=f"{RETRY_PREFIX}{run.name or run.id}"[:NAME_MAX],
-            metrics=tuple(sorted(tried)),
-            targets=len(work),
-            filters=json.dumps(echo, ensure_ascii=False, separators=(",", ":")).encode(),
-            model=run.model,
-            signal_weights=run.signal_weights,
-            definitions=tuple(one for one in run.definitions if one.name in tried),
-            votes=run.votes,
-            max_cost_usd=run.max_cost_usd,
-            created_at=now,
-        ),
-        work,
-    )

@@ -235,6 +235,8 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
             ("POST", "/own_metric/dry-run", {"trace_id": ID}, {JUDGE}),
         )
     ),
+    ("GET", "/evaluations/analytics/agreement?name=n", None, {READ}),
+    ("GET", "/evaluations/analytics/annotation-queue?name=n", None, {READ}),
     ("GET", "/evaluations/analytics/session-scores/history/s", None, {READ}),
     ("GET", "/evaluations/analytics/session-scores/comparison?metric_name=n", None, {READ}),
 ]

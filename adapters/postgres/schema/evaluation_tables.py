@@ -39,6 +39,7 @@ class TraceScoreRow(Table, tablename="trace_scores"):
     code = Text(null=True, default=None)
     created_at = Timestamptz()
     updated_at = Timestamptz()
+    original = DoublePrecision(null=True, default=None)
 
 
 class SessionScoreRow(Table, tablename="session_scores"):
