@@ -1,12 +1,15 @@
 """A project's own metrics over HTTP: made, revised, archived, tried, and used in runs."""
 
 import json
+import re
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from domain.evaluation.custom import NAME_MAX
+from domain.evaluation.definition import Kind
 from entrypoints.http.controllers import custom_metric_examples as examples
 from tests.http.conftest import Site, a_span, mistakes
 from tests.http.running import RUNS, Running
@@ -73,6 +76,13 @@ class TestMaking:
         metric = await made(shop, examples.ORDER)
         assert metric["definition"] == examples.CONTENT["definition"]
         assert set(metric) == set(examples.METRIC)
+
+    async def test_the_examples_of_the_page_are_taken(self, shop: Running) -> None:
+        page = (Path(__file__).parents[2] / "docs" / "custom-metrics.md").read_text()
+        found = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
+        for order in found:
+            await made(shop, order)
+        assert {one["kind"] for one in found} == set(Kind)
 
     async def test_a_request_that_is_sent_again_makes_no_second(self, shop: Running) -> None:
         key = {"idempotency_key": "once"}
