@@ -74,7 +74,6 @@ class EvalRunRow(Table, tablename="eval_runs"):
     sampling_rate = DoublePrecision()
     model = Text()
     signal_weights = JSON()
-    definitions = JSON()
     monitor_id = UUID(null=True, default=None)
     status = Text()
     error_message = Text(null=True, default=None)
@@ -90,6 +89,7 @@ class EvalRunRow(Table, tablename="eval_runs"):
     assessed_at = Timestamptz(null=True, default=None)
     votes = Integer(default=1)
     max_cost_usd = Numeric(null=True, default=None)
+    definitions = JSON()
 
 
 class EvalJobRow(Table, tablename="eval_jobs"):
