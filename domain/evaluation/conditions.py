@@ -8,10 +8,9 @@ from typing import Final
 from domain.evaluation.outcome import Outcome, Scored
 from domain.evaluation.parameters import Members, Mistakes
 from domain.evaluation.patterns import PATTERN_MAX, Finds
-from domain.evaluation.places import PLACE_MAX, NoPlace, Place
+from domain.evaluation.places import PLACE_MAX, Look, NoPlace, Place
 from domain.evaluation.schema import is_number, is_same
 from domain.evaluation.subject import Subject
-from domain.evaluation.text import to_text
 
 DEPTH_MAX: Final = 4  # of `all` and `any` within each other
 CONDITIONS_MAX: Final = 50
@@ -52,11 +51,11 @@ class Condition:
     value: object
     over: Over = Over.ANY
 
-    def holds(self, subject: Subject, finds: Finds) -> bool:
-        held = [self._holds_of(one, finds) for one in self.place.found(subject)]
+    def holds(self, look: Look, finds: Finds) -> bool:
+        held = [self._holds_of(one, look, finds) for one in self.place.found(look)]
         return any(held) if self.over is Over.ANY else bool(held) and all(held)
 
-    def _holds_of(self, found: object, finds: Finds) -> bool:  # noqa: PLR0911 - one for each word
+    def _holds_of(self, found: object, look: Look, finds: Finds) -> bool:  # noqa: PLR0911 - one for each word
         if self.op is Op.EXISTS:
             return (found is not None) is self.value
         if found is None:
@@ -72,7 +71,7 @@ class Condition:
             case Op.CONTAINS:
                 return _contains(found, self.value)
             case Op.MATCHES:
-                return finds(str(self.value), to_text(found))
+                return finds(str(self.value), look.text(found))
             case _:
                 return _compared(self.op, found, self.value)
 
@@ -208,7 +207,7 @@ def ruled(node: Node, subject: Subject, finds: Finds) -> Outcome:
     Each is looked at, also where others have decided: so a score tells all of what was wrong.
     """
     told: list[Mapping[str, object]] = []
-    holds = _holds(node, subject, finds, told)
+    holds = _holds(node, Look(subject), finds, told)
     held = sum(one["holds"] is True for one in told)
     word = "holds" if holds else "does not hold"
     return Scored(
@@ -218,10 +217,10 @@ def ruled(node: Node, subject: Subject, finds: Finds) -> Outcome:
     )
 
 
-def _holds(node: Node, subject: Subject, finds: Finds, told: list[Mapping[str, object]]) -> bool:
+def _holds(node: Node, look: Look, finds: Finds, told: list[Mapping[str, object]]) -> bool:
     if isinstance(node, Condition):
-        holds = node.holds(subject, finds)
+        holds = node.holds(look, finds)
         told.append({"path": node.place.text, "op": node.op.value, "holds": holds})
         return holds
-    each = [_holds(one, subject, finds, told) for one in node.of]
+    each = [_holds(one, look, finds, told) for one in node.of]
     return all(each) if node.is_all else any(each)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 
 from domain.evaluation.messages import value_of
 from domain.evaluation.metric import Way
@@ -16,7 +17,7 @@ class Kind(StrEnum):
     MEASURED = "measured"  # one of MEASURES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: what was looked into is kept
 class Definition:
     """One revision of a project's own metric. `body` is JSON of its kind, as `as_kept` writes it.
 
@@ -34,7 +35,7 @@ class Definition:
     def way(self) -> Way:
         return Way.JUDGED if self.kind is Kind.JUDGE else Way.MEASURED
 
-    @property
+    @cached_property
     def model(self) -> str | None:
         """The judge that it names; None where the run's is asked, or nobody."""
         value = value_of(self.body)

@@ -11,12 +11,12 @@ from domain.evaluation.measured_limits import Reader, Taken
 from domain.evaluation.outcome import Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.parameters import Members
 from domain.evaluation.patterns import PATTERN_MAX, TEXT_MAX, Finds
-from domain.evaluation.places import PLACE_MAX, NoPlace, Place
+from domain.evaluation.places import PLACE_MAX, Look, NoPlace, Place
 from domain.evaluation.schema import fits, is_understood
 from domain.evaluation.subject import Subject
-from domain.evaluation.text import to_text
 
 EXPECTED_MAX: Final = 2_000  # characters
+COMPARED_MAX: Final = 10_000  # characters of an answer; each takes longer than a microsecond
 ANSWER: Final = "answer"
 
 
@@ -47,7 +47,8 @@ def _place(members: Members, *, of_one: bool) -> Place:
 
 
 def _texts_at(place: Place, subject: Subject) -> list[str]:
-    return [to_text(one)[:TEXT_MAX] for one in place.found(subject) if one is not None]
+    look = Look(subject)
+    return [look.text(one)[:TEXT_MAX] for one in place.found(look) if one is not None]
 
 
 # --- JSON ------------------------------------------------------------------------------------
@@ -140,14 +141,18 @@ def _matches(op: Match, found: str, value: str, finds: Finds) -> bool:
 
 
 def levenshtein(members: Members) -> Taken:
-    """1 - edits that make the expected text of the answer / the length of the longer one."""
+    """1 - edits that make the expected text of the answer / the length of the longer one.
+
+    Of a long answer what comes after COMPARED_MAX characters counts as edits.
+    """
     expected = members.text("expected", EXPECTED_MAX)
 
     def taken(subject: Subject, _: Finds) -> Outcome:
-        found = subject.answer.text[:TEXT_MAX]
+        found = subject.answer.text
         if not found:
             return Skipped(SkipCode.EMPTY_OUTPUT)
-        edits, longer = distance(expected, found), max(len(expected), len(found))
+        longer = max(len(expected), len(found))
+        edits = distance(expected, found[:COMPARED_MAX]) + len(found[COMPARED_MAX:])
         told = {"edits": edits, "characters": longer}
         return Scored(1 - edits / longer, f"{edits} edits in {longer} characters", told)
 

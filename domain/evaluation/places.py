@@ -11,11 +11,12 @@ the number of such spans. Text is read by our own expressions, which take linear
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from domain.evaluation.messages import value_of
 from domain.evaluation.subject import Subject
+from domain.evaluation.text import to_text
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
 from domain.tracing.usage import CostSource, as_float, exact_sum
@@ -35,10 +36,6 @@ def _text(word: str) -> str:
     return str(found)
 
 
-def _payload(value: bytes | None) -> object:
-    return value_of(value)
-
-
 _OF_TRACE: Final[Mapping[str, Callable[[Trace], object]]] = {
     "name": lambda it: it.name,
     "status": lambda it: it.status and it.status.value,
@@ -50,9 +47,9 @@ _OF_TRACE: Final[Mapping[str, Callable[[Trace], object]]] = {
     "duration_ms": lambda it: it.latency_ms,
     "tokens": lambda it: tokens_of(it.spans),
     "cost": lambda it: cost_of(it.spans),
-    "input": lambda it: _payload(it.input),
-    "output": lambda it: _payload(it.output),
-    "metadata": lambda it: _payload(it.metadata),
+    "input": lambda it: value_of(it.input),
+    "output": lambda it: value_of(it.output),
+    "metadata": lambda it: value_of(it.metadata),
 }
 _OF_SPAN: Final[Mapping[str, Callable[[Span], object]]] = {
     "name": lambda it: it.name,
@@ -64,9 +61,9 @@ _OF_SPAN: Final[Mapping[str, Callable[[Span], object]]] = {
     "first_token_ms": lambda it: it.time_to_first_token_ms,
     "tokens": lambda it: tokens_of([it]),
     "cost": lambda it: cost_of([it]),
-    "input": lambda it: _payload(it.input),
-    "output": lambda it: _payload(it.output),
-    "metadata": lambda it: _payload(it.metadata),
+    "input": lambda it: value_of(it.input),
+    "output": lambda it: value_of(it.output),
+    "metadata": lambda it: value_of(it.metadata),
 }
 _OPEN: Final = frozenset({"input", "output", "metadata"})  # JSON that steps lead into
 _FILTERED: Final = ("name", "kind", "status", "model")
@@ -83,6 +80,38 @@ def cost_of(spans: Sequence[Span]) -> float | None:
     charges = [span.charge for span in spans if span.charge is not None]
     priced = [one.amount for one in charges if one.source is not CostSource.UNPRICED]
     return as_float(exact_sum(priced)) if priced else None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A subject while several places of it are looked at: what is large is read once."""
+
+    subject: Subject
+    _read: dict[tuple[int, str], object] = field(default_factory=dict)
+    _texts: dict[int, tuple[object, str]] = field(default_factory=dict)  # by ids, so values stay
+
+    def of_trace(self, name: str) -> object:
+        trace = self.subject.trace
+        return self._once(trace, name, lambda: _OF_TRACE[name](trace))
+
+    def of_span(self, span: Span, name: str) -> object:
+        return self._once(span, name, lambda: _OF_SPAN[name](span))
+
+    def text(self, value: object) -> str:
+        """As `to_text`."""
+        if isinstance(value, str):
+            return value
+        if id(value) not in self._texts:
+            self._texts[id(value)] = (value, to_text(value))
+        return self._texts[id(value)][1]
+
+    def _once(self, of: Trace | Span, name: str, read: Callable[[], object]) -> object:
+        if name not in _OPEN:
+            return read()
+        key = (id(of), name)
+        if key not in self._read:
+            self._read[key] = read()
+        return self._read[key]
 
 
 class NoPlace(ValueError):  # noqa: N818 - it is no error of ours
@@ -123,20 +152,21 @@ class Place:
     def is_count(self) -> bool:
         return self.of_spans and not self.field
 
-    def found(self, subject: Subject) -> Sequence[object]:
+    def found(self, look: Look) -> Sequence[object]:
         """What is there, of each span by itself; None where nothing is.
 
         A number of spans is one number.
         """
+        subject = look.subject
         if not self.of_spans:
             if self.field in {"request", "answer"}:
                 said = subject.request if self.field == "request" else subject.answer
                 return [said.text or None]
-            return [_into(_OF_TRACE[self.field](subject.trace), self.steps)]
+            return [_into(look.of_trace(self.field), self.steps)]
         spans = [span for span in subject.spans if self._admits(span)]
         if self.is_count:
             return [len(spans)]
-        return [_into(_OF_SPAN[self.field](span), self.steps) for span in spans]
+        return [_into(look.of_span(span, self.field), self.steps) for span in spans]
 
     def _admits(self, span: Span) -> bool:
         return all(_OF_SPAN[name](span) == value for name, value in self.filters)

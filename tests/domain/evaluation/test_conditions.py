@@ -240,3 +240,19 @@ def test_a_rule_comes_to_1_or_0_on_any_trace(op, trace, value):
     each = [{"path": path, "op": op.value, "value": wanted} for path in paths]
     settled = Subject(trace.settled(prices().price))
     assert ruled({"any": each}, settled).value in {0.0, 1.0}
+
+
+def test_what_is_looked_at_once_is_not_taken_for_something_else():
+    each = [
+        {"path": path, "op": "matches", "value": pattern}
+        for _ in range(5)
+        for path, pattern in (
+            ("trace.duration_ms", "^90000.0$"),
+            ("trace.tags", '^\\["prod","eu"\\]$'),
+            ("trace.cost", r"^\d\S*$"),
+            ("spans[name=search].output", '^\\["one","two"\\]$'),
+            ("trace.metadata.n", "^1$"),
+        )
+    ]
+    found = ruled({"all": each}, TRACE)
+    assert [one["holds"] for one in found.metadata["conditions"]] == [True] * len(each)
