@@ -78,6 +78,7 @@ from application.tracing.edit import (
 )
 from application.tracing.ingest import AddSpans, IngestBatch, IngestTrace
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
+from application.tracing.pricing_use_cases import PricingPorts, PricingUseCases
 
 
 def utc_now() -> datetime:
@@ -91,6 +92,7 @@ class Ports:
     traces: Traces
     sessions: Sessions
     analytics: TraceAnalytics
+    pricing: PricingPorts
     evaluation: EvaluationPorts
     keys: ApiKeys
     uses: KeyUse
@@ -133,6 +135,7 @@ class UseCases:
     top_models: TopModels
     session_volume: SessionVolume
     list_users: ListUsers
+    pricing: PricingUseCases
     evaluation: EvaluationUseCases
     authenticate_key: AuthenticateKey
     authenticate_token: AuthenticateToken
@@ -198,6 +201,7 @@ class UseCases:
             top_models=TopModels(ports.analytics),
             session_volume=SessionVolume(ports.analytics),
             list_users=ListUsers(ports.analytics),
+            pricing=PricingUseCases.over(ports.pricing, clock),
             evaluation=EvaluationUseCases.over(ports.evaluation, clock, new_id, ports.random),
             authenticate_key=AuthenticateKey(ports.keys, ports.projects, ports.uses, clock, new_id),
             authenticate_token=AuthenticateToken(ports.tokens, ports.users, clock, new_id),

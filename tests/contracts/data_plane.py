@@ -19,6 +19,7 @@ from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.tracing import PostgresTraces
 from application.evaluation.use_cases import EvaluationPorts
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
+from application.tracing.pricing_use_cases import PricingPorts
 from domain.ids import ProjectId
 from domain.page import LIMIT_MAX, Page, Position, SortOrder, Window
 from domain.tracing.analytics import (
@@ -35,9 +36,10 @@ from domain.tracing.session import SessionFilter, SessionSort, SessionSummary, s
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace, TraceSummary
 from entrypoints.composition import evaluation_ports
+from entrypoints.pricing import pricing_ports
 from entrypoints.settings import Settings
 from tests.builders import prices
-from tests.worlds import memory_evaluation
+from tests.worlds import memory_evaluation, memory_pricing
 
 ALL: Final = Window(limit=LIMIT_MAX)
 EVER: Final = Period(datetime(1, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
@@ -50,6 +52,7 @@ class DataPlane:
     sessions: Sessions
     analytics: TraceAnalytics
     evaluation: EvaluationPorts
+    pricing: PricingPorts
 
 
 def over_memory(store: MemoryStore | None = None) -> DataPlane:
@@ -60,6 +63,7 @@ def over_memory(store: MemoryStore | None = None) -> DataPlane:
         MemorySessions(store),
         MemoryTraceAnalytics(store),
         memory_evaluation(store),
+        memory_pricing(store),
     )
 
 
@@ -72,6 +76,7 @@ async def over_postgres(pool: Pool) -> AsyncIterator[DataPlane]:
             PostgresSessions(pool, traces.edits),
             PostgresTraceAnalytics(pool),
             replace(evaluation, leadership=MemoryLeadership()),  # nobody else schedules here
+            pricing_ports(pool, prices(), traces.edits),
         )
 
 

@@ -23,11 +23,13 @@ from entrypoints.http.controllers import trace_examples as examples
 from entrypoints.http.controllers.alert_examples import ALERT_ID, WEBHOOK_ID
 from entrypoints.http.controllers.custom_metric_examples import NAME
 from entrypoints.http.controllers.monitor_examples import MONITOR_ID
+from entrypoints.http.controllers.price_examples import PRICE_ID, REPRICING_ID
 from entrypoints.http.controllers.run_shapes import RUN_ID
 from entrypoints.http.controllers.score_examples import SCORE_ID
 from tests.contracts.customizing import RULE
 from tests.http.conftest import TOKEN, Site, a_trace
 from tests.http.people import Somebody, furnished, joined
+from tests.http.priced import put_prices
 from tests.http.promises import operations
 from tests.http.scored import put_alert, put_custom_metric, put_monitor, put_run, put_score
 
@@ -50,6 +52,8 @@ STORED = {
     "alert_id": ALERT_ID,
     "webhook_id": WEBHOOK_ID,
     "metric_name": NAME,
+    "price_id": PRICE_ID,
+    "repricing_id": REPRICING_ID,
 }
 # What of a body has to be so that it can be taken, beside its form.
 TAKEN = {"trace_id": examples.TRACE_ID, "session_id": "conv-42"}
@@ -141,6 +145,7 @@ class Traced:
         await put_monitor(ports, project, MONITOR_ID)
         await put_alert(ports, project, ALERT_ID, monitor=MONITOR_ID, webhook=WEBHOOK_ID)
         await put_custom_metric(ports, project, NAME)
+        await put_prices(SITE.ports.pricing, project, PRICE_ID, REPRICING_ID)
 
 
 class Managed:
