@@ -109,13 +109,14 @@ class TryCustomMetric:
         question = await matter.seen(lambda it: it.question(metric))
         text = await matter.seen(lambda _: _prompt(question))
         use = TokenUse(input=tokens_of(text), output=ANSWER_TOKENS_MAX)
+        price = self.prices.price(question.model, usage_of(use), self.desk.clock())
         return DryRun(
             definition=known.newest,
             evidence_hash=matter.evidence_hash,
             prompt=(Stage("judge", text),),
             run=await self._asked(known, subject, new, model) if ask else None,
             model=question.model,
-            usd=self.prices.price(question.model, usage_of(use), self.desk.clock()),
+            usd=None if price is None else price.amount,
         )
 
     async def _asked(

@@ -16,13 +16,16 @@ from application.evaluation.use_cases import EvaluationUseCases
 from domain.errors import Conflict, Invalid, NotFound
 from domain.evaluation.alert import AlertRule, Figure
 from domain.evaluation.definition import Kind
+from domain.evaluation.excerpt import tokens_of
 from domain.evaluation.models import JudgeModels
 from domain.evaluation.monitor import UNSAID, MonitorChange
 from domain.evaluation.outcome import FailCode, Scored
 from domain.evaluation.run import RunStatus, TargetType
 from domain.evaluation.selection import TraceSelection
+from domain.evaluation.spending import ANSWER_TOKENS_MAX
 from domain.ids import MonitorId, ProjectId, RunId, TraceId
 from domain.page import Window
+from domain.tracing.usage import Usage
 from tests.application.laboratory import MODEL, Laboratory, metadata
 from tests.builders import OURS
 from tests.domain.evaluation.build import tool
@@ -287,12 +290,25 @@ async def test_an_alert_counts_successes_by_the_metrics_threshold(shop):
 async def test_a_try_leaves_no_score_and_asks_nobody(shop):
     await shop.makes("polite", Kind.JUDGE, JUDGE)
     trace = shop.lab.put(tool())
-    found = await shop.do.custom_metrics.dry_run(OURS, "polite", trace.id, RunId(uuid.uuid4()))
+    dry_run = shop.do.custom_metrics.dry_run
+    found = await dry_run(OURS, "polite", trace.id, RunId(uuid.uuid4()), model="nobody/unpriced")
     assert found.outcome is None
     assert found.run is None
     assert "Is the answer polite?" in found.prompt[0].prompt
+    assert found.usd is None, "of a model without a price"
     assert shop.lab.judge.asked == []
     assert await shop.lab.scores_of(trace) == []
+
+
+async def test_a_try_tells_what_one_request_costs_at_most(shop):
+    await shop.makes("polite", Kind.JUDGE, JUDGE | {"model": "gpt-4o"})
+    dry_run, trace = shop.do.custom_metrics.dry_run, shop.lab.put(tool())
+    found = await dry_run(OURS, "polite", trace.id, RunId(uuid.uuid4()))
+    tokens = tokens_of(found.prompt[0].prompt)
+    book = shop.lab.ports.judging.prices
+    price = book.price("gpt-4o", Usage(tokens, ANSWER_TOKENS_MAX, is_known=True), shop.lab.now)
+    assert price is not None
+    assert found.usd == price.amount > 0
 
 
 async def test_a_try_that_asks_ends_in_one_score(shop):
