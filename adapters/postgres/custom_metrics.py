@@ -30,7 +30,7 @@ INSERT INTO custom_metric_revisions ({", ".join(REVISION_COLUMNS)})
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 # Of those who make some at once each counts what the one before has made.
-TAKE_TURN: Final = "SELECT pg_advisory_xact_lock(73, hashtext($1::uuid::text))"
+TAKE_TURN: Final = "SELECT pg_advisory_xact_lock(75, hashtext($1::uuid::text))"
 HELD: Final = f"FROM custom_metrics WHERE {OF_PROJECT}"
 # By the key of each revision, whatever statistics say.
 SHOWN: Final = f"""

@@ -103,7 +103,7 @@ class TryCustomMetric:
         ask: bool,
     ) -> DryRun:
         matter = self._matter(known, subject, new, model)
-        ruled = metric.rule(subject) if metric.rule else None
+        ruled = await matter.seen(lambda it: metric.rule(it.subject) if metric.rule else None)
         if ruled is not None:
             return DryRun(definition=known.newest, outcome=ruled)
         question = await matter.seen(lambda it: it.question(metric))
@@ -112,7 +112,7 @@ class TryCustomMetric:
         price = self.prices.price(question.model, usage_of(use), self.desk.clock())
         return DryRun(
             definition=known.newest,
-            evidence_hash=matter.evidence_hash,
+            evidence_hash=await matter.seen(lambda it: it.evidence_hash),
             prompt=(Stage("judge", text),),
             run=await self._asked(known, subject, new, model) if ask else None,
             model=question.model,
