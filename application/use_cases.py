@@ -57,6 +57,7 @@ from application.identity.projects import (
     ListProjects,
     ReadProject,
 )
+from application.identity.spending import ReadBudget, ReadUsage, SetBudget
 from application.identity.sweep import SweepRemoved
 from application.ports import Clock, NewId, Part, RandomBytes, RateLimiter, Replies
 from application.replies import AnswerOnce, SweepReplies
@@ -162,6 +163,9 @@ class UseCases:
     read_project: ReadProject
     change_project: ChangeProject
     delete_project: DeleteProject
+    read_usage: ReadUsage
+    read_budget: ReadBudget
+    set_budget: SetBudget
     create_key: CreateKey
     list_keys: ListKeys
     read_key: ReadKey
@@ -181,6 +185,7 @@ class UseCases:
         clock, new_id, directory = ports.clock, ports.new_id, ports.directory
         offices = Offices(ports.administration, clock, new_id)
         mint = KeyMint(clock, new_id, ports.random)
+        judging = ports.evaluation.judging
         return cls(
             clock=clock,
             ingest_trace=IngestTrace(ports.traces),
@@ -230,6 +235,9 @@ class UseCases:
             read_project=ReadProject(ports.projects),
             change_project=ChangeProject(offices),
             delete_project=DeleteProject(offices),
+            read_usage=ReadUsage(directory, judging.ledger, clock),
+            read_budget=ReadBudget(ports.projects, judging.budgets, judging.ledger, clock),
+            set_budget=SetBudget(offices, judging.ledger),
             create_key=CreateKey(offices, mint),
             list_keys=ListKeys(directory),
             read_key=ReadKey(directory),

@@ -12,6 +12,7 @@ from application.evaluation.customizing import Shelf
 from application.evaluation.monitoring import DUE_MAX, Changed, Leadership, Monitors
 from application.evaluation.ports import Runs, Targets
 from application.evaluation.runs import CATEGORIES
+from application.evaluation.spending import SpendingRules
 from application.jobs import Jobs, RunDue
 from application.ports import Clock, NewId
 from domain.errors import Conflict, Invalid, NotFound
@@ -55,6 +56,7 @@ class Runway:
     jobs: Jobs
     models: JudgeModels
     shelf: Shelf
+    spending: SpendingRules
     clock: Clock
     new_id: NewId
 
@@ -78,13 +80,14 @@ class Runway:
     ) -> tuple[EvalRun, list[Assignment]]:
         """A run over its share of what was found, by the newest revisions of its metrics.
 
-        Raises Invalid where that is nothing or too much, and where its metrics or its model
-        aren't there any more, archived metrics included.
+        Raises Invalid where that is nothing or too much, and where its metrics, its models
+        or the prices of those aren't there any more, archived metrics included.
         """
         category = CATEGORIES[monitor.target_type]
         picked = await self.shelf.chosen(monitor.project_id, monitor.metrics, category)
         model = self.models.chosen(monitor.model)
         check_judges(picked, model, self.models)
+        self.spending.check(monitor.votes, monitor.max_cost_usd, *picked.judges(model))
         rate, salt = monitor.sampling_rate, str(monitor.id)
         taken = sampled(bounded_targets(found), rate, salt, least=LEAST)
         run = self._of(monitor, new, len(taken), model, picked.definitions)
@@ -119,6 +122,8 @@ class Runway:
             model=model,
             signal_weights=monitor.signal_weights,
             definitions=definitions,
+            votes=monitor.votes,
+            max_cost_usd=monitor.max_cost_usd,
             monitor_id=monitor.id,
             created_at=self.clock(),
         )

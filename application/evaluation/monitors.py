@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from application.evaluation.customizing import Shelf
 from application.evaluation.monitoring import Monitors
 from application.evaluation.runs import CATEGORIES, Order
+from application.evaluation.spending import SpendingRules
 from application.ports import Clock
 from domain.errors import Invalid, NotFound
 from domain.evaluation.cadence import as_stored, cadence_of
@@ -21,6 +23,8 @@ from domain.evaluation.monitor import (
 from domain.evaluation.run import RunProgress, TargetType
 from domain.ids import MonitorId, ProjectId
 from domain.page import Page, Window
+
+OF_JUDGES: Final = frozenset({"metrics", "model", "votes", "max_cost_usd"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,7 @@ class MonitorRules:
 
     models: JudgeModels
     shelf: Shelf
+    spending: SpendingRules
 
     async def own(
         self, project: ProjectId, of: TargetType, metrics: Sequence[str]
@@ -54,19 +59,21 @@ class MonitorRules:
         """Each once. Raises Invalid, naming `metrics.<i>`."""
         return chosen(metrics, CATEGORIES[of], own).names
 
-    def check_judges(
-        self, metrics: Sequence[str], model: str | None, own: Mapping[str, CustomMetric]
-    ) -> None:
-        """Raises Invalid for a model that isn't allowed, or can't judge one of the metrics."""
-        asked = self.models.chosen(model)
-        named = tuple(metrics)
-        picked = Chosen(named, tuple(own[name].newest for name in named if name in own))
-        check_judges(picked, asked, self.models)
-
     def check_weights(self, of: TargetType, *, has_some: bool) -> None:
         """Raises Invalid where there are some and nothing to weigh."""
         if has_some and of is TargetType.TRACE:
             raise Invalid.field("signal_weights", "are of monitors over sessions only")
+
+    def check_judge(self, monitor: Monitor, own: Mapping[str, CustomMetric]) -> None:
+        """Raises Invalid for a model that isn't allowed, for votes, and what a run may cost.
+
+        And where one of the project's `own` metrics has nobody who could judge by it.
+        """
+        model = self.models.chosen(monitor.model)
+        known = tuple(own[name].newest for name in monitor.metrics if name in own)
+        picked = Chosen(monitor.metrics, known)
+        check_judges(picked, model, self.models)
+        self.spending.check(monitor.votes, monitor.max_cost_usd, *picked.judges(model))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,31 +86,32 @@ class CreateMonitor:
         """The monitor, or the one that has the id `new` already; its first slot counts from now.
 
         Raises Invalid for an unknown metric, a model that isn't allowed, a cadence that is none,
-        and weights of traces.
+        weights of traces, votes, and what a run may cost.
         """
         own = await self.rules.own(project, asked.of, asked.run.metrics)
         metrics = self.rules.checked(asked.of, asked.run.metrics, own)
-        self.rules.check_judges(metrics, asked.run.model, own)
         self.rules.check_weights(asked.of, has_some=bool(asked.run.signal_weights))
         now = self.clock()
-        return await self.monitors.create(
-            Monitor(
-                id=new,
-                project_id=project,
-                name=asked.name,
-                target_type=asked.of,
-                metrics=metrics,
-                selection=asked.selection,
-                signal_weights=asked.run.signal_weights,
-                sampling_rate=asked.run.sampling_rate,
-                model=asked.run.model,
-                cadence=as_stored(asked.cadence),
-                only_if_changed=asked.only_if_changed,
-                next_run_at=cadence_of(asked.cadence).next_after(now),
-                created_at=now,
-                updated_at=now,
-            )
+        monitor = Monitor(
+            id=new,
+            project_id=project,
+            name=asked.name,
+            target_type=asked.of,
+            metrics=metrics,
+            selection=asked.selection,
+            signal_weights=asked.run.signal_weights,
+            sampling_rate=asked.run.sampling_rate,
+            model=asked.run.model,
+            votes=asked.run.votes,
+            max_cost_usd=asked.run.max_cost_usd,
+            cadence=as_stored(asked.cadence),
+            only_if_changed=asked.only_if_changed,
+            next_run_at=cadence_of(asked.cadence).next_after(now),
+            created_at=now,
+            updated_at=now,
         )
+        self.rules.check_judge(monitor, own)
+        return await self.monitors.create(monitor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +153,10 @@ class ChangeMonitor:
         own = await self.rules.own(project, before.target_type, named)
 
         def edit(known: Monitor) -> Monitor:
-            after = known.changed(self._checked(known.target_type, change, own), now)
-            if change.metrics is not UNSAID or change.model is not UNSAID:
-                self.rules.check_judges(after.metrics, after.model, own)
-            return after
+            changed = known.changed(self._checked(known.target_type, change, own), now)
+            if OF_JUDGES & change.said.keys():
+                self.rules.check_judge(changed, own)
+            return changed
 
         return await self.monitors.edit(project, monitor, edit)
 

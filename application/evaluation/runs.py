@@ -5,10 +5,12 @@ A run that is stored will be done, whether or not a worker could be told of it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Final
 
 from application.evaluation.customizing import Shelf
 from application.evaluation.ports import Runs, SessionScores, Targets, TraceScores
+from application.evaluation.spending import SpendingRules
 from application.jobs import Jobs, RunDue
 from application.ports import Clock
 from domain.evaluation.custom import Chosen, check_judges
@@ -38,7 +40,7 @@ from domain.evaluation.selection import (
 from domain.evaluation.sessions import checked_weights
 from domain.ids import ProjectId, RunId
 from domain.page import Page, Window
-from domain.tracing.payload import JsonText
+from domain.tracing.payload import EMPTY_OBJECT, JsonText
 
 CATEGORIES: Final = {TargetType.TRACE: Category.TRACE, TargetType.SESSION: Category.SESSION}
 
@@ -52,6 +54,8 @@ class Order:
     model: str | None = None
     sampling_rate: float = SAMPLING_RATE_DEFAULT
     signal_weights: Mapping[str, float] = field(default_factory=dict)
+    votes: int = 1
+    max_cost_usd: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +65,50 @@ class Desk:
     runs: Runs
     jobs: Jobs
     models: JudgeModels
+    spending: SpendingRules
     shelf: Shelf
     clock: Clock
 
     async def checked(self, project: ProjectId, of: TargetType, order: Order) -> tuple[Chosen, str]:
-        """The metrics of an order, and its model. Raises Invalid, also for weights."""
+        """The metrics of an order, and its model.
+
+        Raises Invalid, also for weights, votes, and what it may cost.
+        """
         checked_weights(order.signal_weights)
         picked = await self.shelf.chosen(project, order.metrics, CATEGORIES[of])
         model = self.models.chosen(order.model)
         check_judges(picked, model, self.models)
+        self.spending.check(order.votes, order.max_cost_usd, *picked.judges(model))
         return picked, model
+
+    async def drafted(
+        self,
+        project: ProjectId,
+        new: RunId,
+        of: TargetType,
+        order: Order,
+        *,
+        targets: int,
+        filters: JsonText = EMPTY_OBJECT,
+    ) -> EvalRun:
+        """The run that an order is for, which isn't stored. Raises Invalid."""
+        picked, model = await self.checked(project, of, order)
+        return EvalRun(
+            id=new,
+            project_id=project,
+            target_type=of,
+            name=order.name,
+            metrics=picked.names,
+            targets=targets,
+            filters=filters,
+            sampling_rate=order.sampling_rate,
+            model=model,
+            signal_weights=order.signal_weights,
+            definitions=picked.definitions,
+            votes=order.votes,
+            max_cost_usd=order.max_cost_usd,
+            created_at=self.clock(),
+        )
 
     async def opened(
         self,
@@ -83,22 +121,9 @@ class Desk:
         filters: JsonText,
     ) -> RunProgress:
         """The run over these targets, in their order. Raises Invalid."""
-        picked, model = await self.checked(project, of, order)
-        run = EvalRun(
-            id=new,
-            project_id=project,
-            target_type=of,
-            name=order.name,
-            metrics=picked.names,
-            targets=len(targets),
-            filters=filters,
-            sampling_rate=order.sampling_rate,
-            model=model,
-            signal_weights=order.signal_weights,
-            definitions=picked.definitions,
-            created_at=self.clock(),
-        )
-        return await self.stored(run, [Assignment(target, picked.names) for target in targets])
+        count = len(targets)
+        run = await self.drafted(project, new, of, order, targets=count, filters=filters)
+        return await self.stored(run, [Assignment(target, run.metrics) for target in targets])
 
     async def stored(self, run: EvalRun, work: Sequence[Assignment]) -> RunProgress:
         """Stores a run, or finds it, and tells the workers of it."""

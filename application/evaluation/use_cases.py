@@ -11,6 +11,7 @@ from application.evaluation.catalogue import ListMetrics, ListProviders, ReadRun
 from application.evaluation.circuits import Circuits
 from application.evaluation.custom_use_cases import CustomMetricUseCases
 from application.evaluation.customizing import CustomMetrics, Patterns, Shelf
+from application.evaluation.estimating import EstimateRun
 from application.evaluation.evaluate import EvaluateTarget
 from application.evaluation.figures import (
     CompareSessions,
@@ -77,6 +78,7 @@ from application.evaluation.scores import (
     ScoresOfSession,
 )
 from application.evaluation.signals import SignalMeasuring
+from application.evaluation.spending import ReadRunUsage, SpendingRules
 from application.evaluation.work import AnnounceOverdue, PlanRun
 from application.jobs import Jobs
 from application.ports import Clock, NewId, RandomBytes
@@ -148,6 +150,8 @@ class EvaluationUseCases:
     list_runs: ListRuns
     trace_scores_of_run: TraceScoresOfRun
     session_scores_of_run: SessionScoresOfRun
+    read_run_usage: ReadRunUsage
+    estimate_run: EstimateRun
     create_monitor: CreateMonitor
     list_monitors: ListMonitors
     read_monitor: ReadMonitor
@@ -170,10 +174,11 @@ class EvaluationUseCases:
         random: RandomBytes,
     ) -> Self:
         custom, patterns, shelf = ports.custom_metrics, ports.patterns, Shelf(ports.custom_metrics)
-        monitors, rules = ports.monitors, MonitorRules(ports.models, shelf)
-        runway = _runway(ports, shelf, clock, new_id)
+        spending = SpendingRules(ports.judging.prices, clock)
+        monitors, rules = ports.monitors, MonitorRules(ports.models, shelf, spending)
+        runway = _runway(ports, spending, clock, new_id)
         of_traces, of_sessions = ports.trace_scores, ports.session_scores
-        desk = Desk(ports.runs, ports.jobs, ports.models, shelf, clock)
+        desk = Desk(ports.runs, ports.jobs, ports.models, spending, shelf, clock)
         return cls(
             list_metrics=ListMetrics(custom),
             read_run_template=ReadRunTemplate(ports.models, shelf, patterns),
@@ -204,6 +209,8 @@ class EvaluationUseCases:
             list_runs=ListRuns(ports.runs),
             trace_scores_of_run=TraceScoresOfRun(of_traces),
             session_scores_of_run=SessionScoresOfRun(of_sessions),
+            read_run_usage=ReadRunUsage(ports.runs, ports.judging.ledger),
+            estimate_run=_estimate_run(ports, desk, new_id),
             plan_run=PlanRun(ports.assignments, ports.jobs, clock),
             announce_overdue=AnnounceOverdue(ports.assignments, ports.jobs, clock),
             sweep_judging=SweepJudging(ports.judging, clock),
@@ -219,21 +226,42 @@ class EvaluationUseCases:
             list_monitor_runs=ListMonitorRuns(monitors),
             fire_due_monitors=FireDueMonitors(runway, ports.leadership, ports.on_monitor_fault),
             alerts=AlertUseCases.over(ports.alerting, monitors, custom, clock, random),
-            custom_metrics=CustomMetricUseCases.over(
-                custom,
-                patterns,
-                ports.targets,
-                desk,
-                prices=ports.judging.prices,
-                policy=ports.measuring,
-                random=random,
-            ),
+            custom_metrics=_custom_metrics(ports, desk, random),
         )
 
 
-def _runway(ports: EvaluationPorts, shelf: Shelf, clock: Clock, new_id: NewId) -> Runway:
+def _estimate_run(ports: EvaluationPorts, desk: Desk, new_id: NewId) -> EstimateRun:
+    return EstimateRun(
+        desk=desk,
+        targets=ports.targets,
+        assignments=ports.assignments,
+        judge=ports.judge,
+        books=ports.judging,
+        policy=ports.measuring,
+        finds=ports.patterns.found,
+        clock=desk.clock,
+        new_id=new_id,
+    )
+
+
+def _custom_metrics(
+    ports: EvaluationPorts, desk: Desk, random: RandomBytes
+) -> CustomMetricUseCases:
+    return CustomMetricUseCases.over(
+        ports.custom_metrics,
+        ports.patterns,
+        ports.targets,
+        desk,
+        prices=ports.judging.prices,
+        policy=ports.measuring,
+        random=random,
+    )
+
+
+def _runway(ports: EvaluationPorts, spending: SpendingRules, clock: Clock, new_id: NewId) -> Runway:
     look = (ports.monitors, ports.changed, ports.targets)
-    return Runway(*look, ports.jobs, ports.models, shelf, clock, new_id)
+    shelf = Shelf(ports.custom_metrics)
+    return Runway(*look, ports.jobs, ports.models, shelf, spending, clock, new_id)
 
 
 def evaluate_target(

@@ -124,6 +124,11 @@ class Chosen:
     names: tuple[str, ...]
     definitions: tuple[Definition, ...] = field(default=())
 
+    def judges(self, model: str) -> tuple[str, ...]:
+        """Who may be asked: `model`, which is the run's, and those that its own metrics name."""
+        named = [resolved(one.model) for one in self.definitions if one.model is not None]
+        return tuple(dict.fromkeys([model, *named]))
+
 
 def chosen(names: Sequence[str], category: Category, own: Mapping[str, CustomMetric]) -> Chosen:
     """What names stand for: a project's `own` metrics, archived ones included, or built-in ones.

@@ -31,6 +31,7 @@ from entrypoints.http.controllers.score_figures import ScoreFigureController
 from entrypoints.http.controllers.session_runs import SessionRunController
 from entrypoints.http.controllers.session_scores import SessionScoreController
 from entrypoints.http.controllers.sessions import SessionController
+from entrypoints.http.controllers.spending import SpendingController
 from entrypoints.http.controllers.trace_changes import TraceChangeController
 from entrypoints.http.controllers.trace_lists import TraceListController
 from entrypoints.http.controllers.trace_prices import TracePriceController
@@ -76,6 +77,7 @@ CONTROLLERS: Final = (
     MemberController,
     InvitationController,
     ProjectController,
+    SpendingController,
     ApiKeyController,
     AuditLogController,
     CliLoginController,

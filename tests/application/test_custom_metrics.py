@@ -3,6 +3,7 @@
 import json
 import uuid
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
@@ -206,14 +207,43 @@ async def test_a_model_that_may_not_be_named_is_refused_with_its_place():
     assert refused.value.errors[0].field == "definition.model"
 
 
+# --- what it costs ---------------------------------------------------------------------------
+
+
+async def test_a_bound_of_cost_asks_for_a_price_of_every_judge(shop):
+    await shop.makes("polite", Kind.JUDGE, JUDGE | {"model": "nobody/unpriced"})
+    trace = shop.lab.put(tool())
+    assert (await shop.starts("polite", of=[trace])).definitions
+    with pytest.raises(Invalid) as refused:
+        await shop.starts("polite", of=[trace], max_cost_usd=Decimal(1))
+    assert "nobody/unpriced has no price" in refused.value.errors[0].message
+    order = Order(metrics=["polite"], max_cost_usd=Decimal(1))
+    with pytest.raises(Invalid):
+        await monitor(shop, order=order)
+
+
+async def test_an_estimate_counts_the_questions_of_own_metrics(shop):
+    await shop.makes("polite", Kind.JUDGE, JUDGE | {"model": "gpt-4o"})
+    await shop.makes("searches")
+    ids = [str(shop.lab.put(tool()).id) for _ in range(3)]
+
+    async def questions(*metrics):
+        order = Order(metrics=metrics, model="heuristic/1")
+        found = await shop.do.estimate_run(OURS, TargetType.TRACE, order, ids)
+        return int(found.questions.low)
+
+    assert await questions("searches", "task_completion") == 0
+    assert await questions("searches", "polite") == 3
+
+
 # --- monitors and alerts ---------------------------------------------------------------------
 
 
-async def monitor(shop, *metrics, model=None):
+async def monitor(shop, *metrics, model=None, order=None):
     order = MonitorOrder(
         name="nightly",
         of=TargetType.TRACE,
-        run=Order(metrics=metrics, model=model),
+        run=order or Order(metrics=metrics, model=model),
         selection=TraceSelection(),
         cadence="daily",
         only_if_changed=False,
