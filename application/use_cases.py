@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
+from application.evaluation.workload import Workloads
 from application.health import CheckReadiness
 from application.identity.administration import Administration, Directory, Removals
 from application.identity.authenticate import (
@@ -80,6 +81,7 @@ from application.tracing.edit import (
 from application.tracing.ingest import AddSpans, IngestBatch, IngestTrace
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
 from application.tracing.pricing_use_cases import PricingPorts, PricingUseCases
+from application.workers import Workers
 
 
 def utc_now() -> datetime:
@@ -106,6 +108,8 @@ class Ports:
     tokens: Tokens
     limiter: RateLimiter
     replies: Replies
+    workers: Workers
+    workloads: Workloads
     parts: Mapping[str, Part]
     clock: Clock = utc_now
     new_id: NewId = uuid.uuid4

@@ -21,6 +21,7 @@ from entrypoints.http.controllers.evaluation_catalogue import EvaluationCatalogu
 from entrypoints.http.controllers.invitations import InvitationController
 from entrypoints.http.controllers.me import MeController
 from entrypoints.http.controllers.members import MemberController
+from entrypoints.http.controllers.metrics import metrics_pages
 from entrypoints.http.controllers.model_prices import ModelPriceController
 from entrypoints.http.controllers.monitors import MonitorController
 from entrypoints.http.controllers.organizations import OrganizationController
@@ -49,6 +50,7 @@ from entrypoints.http.problems import exception_handlers
 from entrypoints.http.request_ids import RequestIds
 from entrypoints.http.request_lines import RequestLines
 from entrypoints.http.security import SecurityHeaders
+from entrypoints.http.traced import Traced
 
 
 class Traces(TraceController, TraceListController, TraceChangeController):
@@ -105,7 +107,9 @@ def create_app(
         logging_config=None,  # the process decides; and nothing here may log a body
         request_max_body_size=None,  # `transfer` bounds what it reads, inflated too
     )
-    for route in (*reference_pages(document(app, config)), *cli_login_pages(config)):
+    pages = (*reference_pages(document(app, config)), *cli_login_pages(config))
+    for route in (*pages, *metrics_pages(config)):
         app.register(route)
     bounded = Overload(PathSegments(RateLimitHeaders(app)), held_s=config.refusals_held_s)
-    return RequestIds(RequestLines(SecurityHeaders(Cors(bounded, config.allowed_origins))))
+    secured = SecurityHeaders(Cors(bounded, config.allowed_origins))
+    return RequestIds(Traced(RequestLines(secured, config.watch), config.tracer))

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from adapters.judges.watched import WatchedLedger
 from adapters.memory.judging import MemoryLedger
 from adapters.memory.store import MemoryStore
 from adapters.postgres.engine import Pool
@@ -27,9 +28,10 @@ DAY = timedelta(days=1)
 ALWAYS = CreatedWithin()
 
 
-@pytest.fixture
-def ledger(adapter: Pool | None) -> Ledger:
-    return MemoryLedger(MemoryStore()) if adapter is None else PostgresLedger(adapter)
+@pytest.fixture(params=[False, True], ids=["", "watched"])
+def ledger(adapter: Pool | None, request: pytest.FixtureRequest) -> Ledger:
+    plain = MemoryLedger(MemoryStore()) if adapter is None else PostgresLedger(adapter)
+    return WatchedLedger(plain, lambda _: None) if request.param else plain
 
 
 def an_entry(**said: Any) -> LedgerEntry:
