@@ -18,9 +18,11 @@ from adapters.judges.watched import WatchedLedger
 from adapters.key_uses import GatheredKeyUses
 from adapters.memory.jobs import OwnJobs
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
+from adapters.patterns import Re2Patterns
 from adapters.postgres.administration import PostgresAdministration
 from adapters.postgres.assignments import PostgresAssignments
 from adapters.postgres.changed import PostgresChanged
+from adapters.postgres.custom_metrics import PostgresCustomMetrics
 from adapters.postgres.directory import PostgresDirectory
 from adapters.postgres.engine import Pool, PoolSettings, opened
 from adapters.postgres.identity import (
@@ -210,6 +212,8 @@ def evaluation_ports(
         changed=PostgresChanged(pool),
         leadership=PostgresLeadership(settings.database_url or ""),
         alerting=alert_ports(settings, pool),
+        custom_metrics=PostgresCustomMetrics(pool),
+        patterns=Re2Patterns(),
         jobs=jobs,
         judge=judge,
         judging=judging_ports(settings, pool, prices),

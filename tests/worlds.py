@@ -11,6 +11,7 @@ from adapters.memory.administration import MemoryAdministration, MemoryRemovals
 from adapters.memory.alerts import MemoryAlerts, MemoryWebhooks
 from adapters.memory.assignments import MemoryAssignments
 from adapters.memory.courier import MemoryCourier
+from adapters.memory.custom_metrics import MemoryCustomMetrics
 from adapters.memory.directory import MemoryDirectory
 from adapters.memory.erasures import MemoryErasures
 from adapters.memory.identity import (
@@ -40,6 +41,7 @@ from adapters.memory.store import MemoryStore
 from adapters.memory.targets import MemoryTargets
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from adapters.memory.workers import MemoryWorkers, MemoryWorkloads
+from adapters.patterns import Re2Patterns
 from application.evaluation.alert_use_cases import AlertPorts
 from application.evaluation.alerting import EndedRun
 from application.evaluation.judging import JudgingPorts
@@ -111,6 +113,8 @@ def memory_evaluation(store: MemoryStore) -> EvaluationPorts:
             courier=MemoryCourier(),
             on_fault=unassessed,
         ),
+        custom_metrics=MemoryCustomMetrics(store),
+        patterns=Re2Patterns(),
         jobs=RecordedJobs(),
         judge=HeuristicJudge(),
         judging=memory_judging(store),

@@ -11,6 +11,7 @@ from adapters.memory.work import StoredRun, Work
 from application.evaluation.alerting import Alert, AlertChange, Delivery, Webhook
 from application.evaluation.judging import Verdict
 from application.ports import Reply, Turn
+from domain.evaluation.custom import CustomMetric, Revision
 from domain.evaluation.monitor import Monitor
 from domain.evaluation.run import Target
 from domain.evaluation.score import Score, SessionScore, TraceScore
@@ -105,6 +106,8 @@ class MemoryStore:
     webhooks: dict[tuple[ProjectId, UUID], Webhook] = field(default_factory=dict)
     deliveries: dict[tuple[ProjectId, UUID], Delivery] = field(default_factory=dict)
     deliveries_held: dict[tuple[ProjectId, UUID], datetime] = field(default_factory=dict)
+    custom_metrics: dict[tuple[ProjectId, str], CustomMetric] = field(default_factory=dict)
+    revisions: dict[tuple[ProjectId, str, int], Revision] = field(default_factory=dict)
     verdicts: dict[tuple[ProjectId, bytes], KeptVerdict] = field(default_factory=dict)
     ledger: dict[tuple[ProjectId, UUID], LedgerEntry] = field(default_factory=dict)
     budgets: dict[ProjectId, Decimal] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from application.evaluation.alerts import (
     ListAlerts,
     OnAlertFault,
 )
+from application.evaluation.customizing import CustomMetrics
 from application.evaluation.history import CHANGES_KEPT, DELIVERIES_KEPT, ForgetAlertHistory
 from application.evaluation.monitoring import Monitors
 from application.evaluation.webhooks import (
@@ -57,14 +58,21 @@ class AlertUseCases:
     forget_history: ForgetAlertHistory
 
     @classmethod
-    def over(cls, ports: AlertPorts, monitors: Monitors, clock: Clock, random: RandomBytes) -> Self:
+    def over(
+        cls,
+        ports: AlertPorts,
+        monitors: Monitors,
+        custom: CustomMetrics,
+        clock: Clock,
+        random: RandomBytes,
+    ) -> Self:
         alerts, webhooks = ports.alerts, ports.webhooks
         return cls(
             create=CreateAlert(alerts, monitors, clock),
             list=ListAlerts(alerts),
             delete=DeleteAlert(alerts),
             list_changes=ListAlertChanges(alerts),
-            assess_runs=AssessRuns(alerts, ports.on_fault, clock),
+            assess_runs=AssessRuns(alerts, custom, ports.on_fault, clock),
             create_webhook=CreateWebhook(webhooks, ports.allow_private, random, clock),
             list_webhooks=ListWebhooks(webhooks),
             delete_webhook=DeleteWebhook(webhooks),

@@ -16,6 +16,7 @@ from entrypoints.http.controllers.api_keys import ApiKeyController
 from entrypoints.http.controllers.audit_log import AuditLogController
 from entrypoints.http.controllers.cli_login import CliLoginController
 from entrypoints.http.controllers.cli_login_page import cli_login_pages
+from entrypoints.http.controllers.custom_metrics import CustomMetricController
 from entrypoints.http.controllers.erasures import ErasureController
 from entrypoints.http.controllers.evaluation_catalogue import EvaluationCatalogueController
 from entrypoints.http.controllers.invitations import InvitationController
@@ -65,6 +66,7 @@ CONTROLLERS: Final = (
     SessionController,
     ErasureController,
     EvaluationCatalogueController,
+    CustomMetricController,
     TraceRunController,
     SessionRunController,
     TraceScoreController,

@@ -29,6 +29,7 @@ from domain.ids import (
 from domain.tracing.erasure import Erasure, Owner, OwnerKind
 from tests.builders import NOON
 from tests.contracts.alerting import a_delivery, a_rule, a_webhook, an_alert
+from tests.contracts.customizing import RULE, a_metric
 from tests.http.conftest import Site, a_trace
 from tests.http.people import Somebody, joined
 
@@ -166,6 +167,15 @@ async def put_alert(
     await ports.alerting.webhooks.create(told)
     body = message("alert.changed", NOON, {"text": text})
     await ports.alerting.webhooks.deliver(a_delivery(told, body=body))
+
+
+async def put_custom_metric(
+    ports: EvaluationPorts, project: ProjectId, name: str, *, text: str = "n"
+) -> None:
+    """A rule of the project's own, unless it has one of the name, past the API."""
+    if name not in await ports.custom_metrics.named(project, [name]):
+        body = RULE | {"value": text}
+        await ports.custom_metrics.create(a_metric(project, name=name, body=body, description=text))
 
 
 async def put_run(

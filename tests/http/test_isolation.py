@@ -40,6 +40,10 @@ TRACE = a_trace(started_at=LATER, trace_id="{trace_id}", spans=[SPAN]) | {
     "user_id": "{reader}",
 }
 SCORE = {"name": "{text}", "value": "1"}
+DEFINED = {
+    "description": "{text}",
+    "definition": {"path": "trace.name", "op": "eq", "value": "{text}"},
+}
 FIGURES = {
     "summary": "",
     "trend": "metric_name={text}",
@@ -61,7 +65,7 @@ CASES: dict[str, Case] = {
     "GET /evaluations/providers": Case(),
     "GET /evaluations/session-metrics": Case(),
     "GET /evaluations/trace-metrics": Case(),
-    "GET /evaluations/trace-runs/template": Case("metric=coherence"),
+    "GET /evaluations/trace-runs/template": Case("metric={metric_name}"),
     "POST /evaluations/trace-runs": Case(
         body={
             "metrics": ["coherence"],
@@ -71,7 +75,7 @@ CASES: dict[str, Case] = {
     ),
     **{
         f"POST /evaluations/trace-runs/batch{end}": Case(
-            body={"metrics": ["coherence"], "trace_ids": ["{trace_id}"]}
+            body={"metrics": ["coherence", "{metric_name}"], "trace_ids": ["{trace_id}"]}
         )
         for end in ("", "/estimate")
     },
@@ -132,6 +136,18 @@ CASES: dict[str, Case] = {
     "DELETE /evaluations/webhooks/{webhook_id}": Case(),
     "POST /evaluations/webhooks/{webhook_id}/test": Case(),
     "GET /evaluations/webhooks/{webhook_id}/deliveries": Case(PAGE),
+    "POST /evaluations/custom-metrics": Case(
+        body={"name": "{metric_name}", "kind": "rule", **DEFINED}
+    ),
+    "GET /evaluations/custom-metrics": Case("archived=false"),
+    **{
+        f"{method} /evaluations/custom-metrics/{{metric_name}}{path}": Case(body=body)
+        for method, path, body in (
+            *(("GET", "", None), ("PUT", "", DEFINED), ("GET", "/revisions", None)),
+            *(("POST", "/archive", None), ("POST", "/restore", None)),
+            ("POST", "/dry-run", {"trace_id": "{trace_id}", "ask": True}),
+        )
+    },
     "POST /evaluations/trace-scores": Case(body={"trace_id": "{trace_id}", **SCORE}),
     "GET /evaluations/trace-scores": Case(
         f"{PAGE}&trace_id={{trace_id}}&eval_run_id={{eval_run_id}}&name={{text}}"
@@ -221,7 +237,8 @@ ON_DATA = [label for label in CASES if label.split()[1].startswith(DATA)]
 # Words for which the other tenant's can be named while the rest is one's own.
 IDS = {"org_id", "project_id", "key_id", "invitation_id", "user_id", "code"} | {
     *("trace_id", "span_id", "session_id", "score_id", "run_id", "eval_run_id"),
-    *("monitor_id", "alert_id", "webhook_id", "erasure_id", "price_id", "repricing_id"),
+    *("monitor_id", "alert_id", "webhook_id", "metric_name", "erasure_id"),
+    *("price_id", "repricing_id"),
 }
 # The contract tells invitations of others (403) from unknown ones (404): who was sent the link
 # of one learns that it is for another address.
@@ -234,6 +251,7 @@ READS = (
     *("/evaluations/monitors/{monitor_id}/alerts", "/evaluations/webhooks"),
     *("/evaluations/monitors/{monitor_id}/alert-changes",),
     *("/evaluations/webhooks/{webhook_id}/deliveries", "/erasures"),
+    *("/evaluations/custom-metrics", "/evaluations/custom-metrics/{metric_name}"),
     *("/model-prices", "/model-prices/unpriced", "/model-prices/reprice/{repricing_id}"),
 )
 OURS_PROJECT = {"x-project-id": "{ours.project_id}"}

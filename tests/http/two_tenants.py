@@ -17,7 +17,14 @@ from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 from tests.http.conftest import Site, a_span, a_trace
 from tests.http.people import furnished, joined
 from tests.http.priced import put_prices
-from tests.http.scored import put_alert, put_erasure, put_monitor, put_run, put_score
+from tests.http.scored import (
+    put_alert,
+    put_custom_metric,
+    put_erasure,
+    put_monitor,
+    put_run,
+    put_score,
+)
 
 type Words = Mapping[str, str]
 """What a request may name, by the word that stands for it in a template."""
@@ -42,6 +49,7 @@ def texts(name: str) -> dict[str, str]:
         "session_id": f"{name}/session",
         "reader": f"{name}-reader",
         "email": f"{name}@{name}.example",
+        "metric_name": f"{name}_metric",
         "code": code_of(hashlib.sha256(name.encode()).digest()),
     }
 
@@ -141,6 +149,7 @@ class TwoTenants:
         )
         words["erasure_id"] = str(uuid.uuid4())
         await put_erasure(ports.keeping, project, words["erasure_id"], organization=words["org_id"])
+        await put_custom_metric(ports.evaluation, project, words["metric_name"], text=name)
         price, repricing = words["price_id"], words["repricing_id"]
         await put_prices(ports.pricing, project, price, repricing, text=name)
         return words
@@ -163,6 +172,8 @@ class TwoTenants:
             f"/evaluations/monitors/{self.theirs['monitor_id']}/alert-changes",
             f"/evaluations/webhooks/{self.theirs['webhook_id']}/deliveries",
             *("/evaluations/webhooks", "/erasures", f"/erasures/{self.theirs['erasure_id']}"),
+            *("/evaluations/webhooks", "/evaluations/custom-metrics", "/evaluations/trace-metrics"),
+            f"/evaluations/custom-metrics/{self.theirs['metric_name']}/revisions",
             *("/model-prices", "/model-prices/unpriced"),
             f"/model-prices/reprice/{self.theirs['repricing_id']}",
         )
