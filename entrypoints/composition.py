@@ -72,6 +72,7 @@ from entrypoints.judges import (
     measuring_policy,
     opened_judge,
 )
+from entrypoints.keeping import keeping_ports
 from entrypoints.observing import Observer, sampled
 from entrypoints.pricing import loaded, price_book, pricing_ports
 from entrypoints.settings import Settings
@@ -171,6 +172,7 @@ async def ports(
             analytics=PostgresTraceAnalytics(pool),
             pricing=pricing_ports(pool, book, traces.edits),
             evaluation=evaluation,
+            keeping=keeping_ports(traces.edits),
             keys=keys,
             uses=uses,
             projects=projects,

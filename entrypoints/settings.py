@@ -180,6 +180,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(description="whole seconds from 1 to 30", ge=1, le=30)
     ] = 30
     alert_allow_private_targets: Annotated[bool, Meta(description="on or off")] = False
+    alert_delivery_ttl_days: Annotated[
+        int, Meta(description="whole days from 2 to 3650", ge=2, le=3_650)
+    ] = 30
+    alert_change_ttl_days: Annotated[
+        int, Meta(description="whole days from 1 to 3650", ge=1, le=3_650)
+    ] = 400
     ready_max_queue_age_seconds: Annotated[
         int, Meta(description="whole seconds from 1 to 86400", ge=1, le=86_400)
     ] = 300

@@ -13,6 +13,7 @@ from adapters.memory.assignments import MemoryAssignments
 from adapters.memory.courier import MemoryCourier
 from adapters.memory.custom_metrics import MemoryCustomMetrics
 from adapters.memory.directory import MemoryDirectory
+from adapters.memory.erasures import MemoryErasures
 from adapters.memory.identity import (
     MemoryApiKeys,
     MemoryKeyUse,
@@ -29,6 +30,7 @@ from adapters.memory.model_prices import MemoryModelPrices
 from adapters.memory.monitors import MemoryChanged, MemoryLeadership, MemoryMonitors
 from adapters.memory.replies import MemoryReplies
 from adapters.memory.repricings import MemoryRepricings
+from adapters.memory.retention import MemoryExpired
 from adapters.memory.runs import MemoryRuns
 from adapters.memory.scores import (
     MemoryScoreAnalytics,
@@ -44,6 +46,7 @@ from application.evaluation.alert_use_cases import AlertPorts
 from application.evaluation.alerting import EndedRun
 from application.evaluation.judging import JudgingPorts
 from application.evaluation.use_cases import EvaluationPorts
+from application.tracing.keeping_use_cases import KeepingPorts
 from application.tracing.pricing_use_cases import PricingPorts
 from application.use_cases import Ports, UseCases
 from domain.evaluation.monitor import Monitor
@@ -63,6 +66,7 @@ def memory_ports(store: MemoryStore) -> Ports:
         analytics=MemoryTraceAnalytics(store),
         pricing=memory_pricing(store),
         evaluation=memory_evaluation(store),
+        keeping=memory_keeping(store),
         keys=MemoryApiKeys(store),
         uses=MemoryKeyUse(store),
         projects=MemoryProjects(store),
@@ -79,6 +83,10 @@ def memory_ports(store: MemoryStore) -> Ports:
         parts={},
         random=random.randbytes,
     )
+
+
+def memory_keeping(store: MemoryStore) -> KeepingPorts:
+    return KeepingPorts(expired=MemoryExpired(store), erasures=MemoryErasures(store))
 
 
 def memory_pricing(store: MemoryStore) -> PricingPorts:

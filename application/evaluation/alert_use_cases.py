@@ -1,6 +1,7 @@
 """The ports of alerts, and their use cases over them: a part of `application.evaluation`."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Self
 
 from application.evaluation.alerting import Alerts, Courier, Webhooks
@@ -13,6 +14,7 @@ from application.evaluation.alerts import (
     OnAlertFault,
 )
 from application.evaluation.customizing import CustomMetrics
+from application.evaluation.history import CHANGES_KEPT, DELIVERIES_KEPT, ForgetAlertHistory
 from application.evaluation.monitoring import Monitors
 from application.evaluation.webhooks import (
     CreateWebhook,
@@ -34,6 +36,8 @@ class AlertPorts:
     courier: Courier
     on_fault: OnAlertFault
     allow_private: bool = False
+    deliveries_kept_for: timedelta = DELIVERIES_KEPT
+    changes_kept_for: timedelta = CHANGES_KEPT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,7 @@ class AlertUseCases:
     send_test_message: SendTestMessage
     list_deliveries: ListDeliveries
     deliver_messages: DeliverMessages
+    forget_history: ForgetAlertHistory
 
     @classmethod
     def over(
@@ -74,4 +79,7 @@ class AlertUseCases:
             send_test_message=SendTestMessage(webhooks, clock),
             list_deliveries=ListDeliveries(webhooks),
             deliver_messages=DeliverMessages(webhooks, ports.courier, random, clock),
+            forget_history=ForgetAlertHistory(
+                alerts, webhooks, ports.deliveries_kept_for, ports.changes_kept_for, clock
+            ),
         )

@@ -17,6 +17,7 @@ from entrypoints.http.controllers.audit_log import AuditLogController
 from entrypoints.http.controllers.cli_login import CliLoginController
 from entrypoints.http.controllers.cli_login_page import cli_login_pages
 from entrypoints.http.controllers.custom_metrics import CustomMetricController
+from entrypoints.http.controllers.erasures import ErasureController
 from entrypoints.http.controllers.evaluation_catalogue import EvaluationCatalogueController
 from entrypoints.http.controllers.invitations import InvitationController
 from entrypoints.http.controllers.me import MeController
@@ -63,6 +64,7 @@ CONTROLLERS: Final = (
     ModelPriceController,
     AnalyticsController,
     SessionController,
+    ErasureController,
     EvaluationCatalogueController,
     CustomMetricController,
     TraceRunController,

@@ -4,9 +4,9 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.jobs import RecordedJobs
@@ -18,8 +18,10 @@ from adapters.postgres.reading.analytics import PostgresTraceAnalytics
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.tracing import PostgresTraces
 from application.evaluation.use_cases import EvaluationPorts
+from application.tracing.keeping_use_cases import KeepingPorts
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
 from application.tracing.pricing_use_cases import PricingPorts
+from application.use_cases import Ports
 from domain.ids import ProjectId
 from domain.page import LIMIT_MAX, Page, Position, SortOrder, Window
 from domain.tracing.analytics import (
@@ -36,10 +38,11 @@ from domain.tracing.session import SessionFilter, SessionSort, SessionSummary, s
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace, TraceSummary
 from entrypoints.composition import evaluation_ports
+from entrypoints.keeping import keeping_ports
 from entrypoints.pricing import pricing_ports
 from entrypoints.settings import Settings
 from tests.builders import prices
-from tests.worlds import memory_evaluation, memory_pricing
+from tests.worlds import memory_evaluation, memory_keeping, memory_pricing
 
 ALL: Final = Window(limit=LIMIT_MAX)
 EVER: Final = Period(datetime(1, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
@@ -52,7 +55,13 @@ class DataPlane:
     sessions: Sessions
     analytics: TraceAnalytics
     evaluation: EvaluationPorts
+    keeping: KeepingPorts
     pricing: PricingPorts
+
+    @classmethod
+    def of(cls, ports: Ports) -> Self:
+        """The ports of the data plane among all."""
+        return cls(**{one.name: getattr(ports, one.name) for one in fields(cls)})
 
 
 def over_memory(store: MemoryStore | None = None) -> DataPlane:
@@ -63,6 +72,7 @@ def over_memory(store: MemoryStore | None = None) -> DataPlane:
         MemorySessions(store),
         MemoryTraceAnalytics(store),
         memory_evaluation(store),
+        memory_keeping(store),
         memory_pricing(store),
     )
 
@@ -76,6 +86,7 @@ async def over_postgres(pool: Pool) -> AsyncIterator[DataPlane]:
             PostgresSessions(pool, traces.edits),
             PostgresTraceAnalytics(pool),
             replace(evaluation, leadership=MemoryLeadership()),  # nobody else schedules here
+            keeping_ports(traces.edits),
             pricing_ports(pool, prices(), traces.edits),
         )
 

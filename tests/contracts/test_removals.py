@@ -56,10 +56,7 @@ class Land:
 
     @property
     def plane(self) -> DataPlane:
-        ports = self.world.ports
-        return DataPlane(
-            ports.traces, ports.sessions, ports.analytics, ports.evaluation, ports.pricing
-        )
+        return DataPlane.of(self.world.ports)
 
     @property
     def kept_in_memory(self) -> list[dict[tuple[ProjectId, Any], Any]]:

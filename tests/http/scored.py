@@ -9,12 +9,24 @@ import httpx
 
 from application.evaluation.alerts import message
 from application.evaluation.use_cases import EvaluationPorts
+from application.tracing.keeping_use_cases import KeepingPorts
 from domain.evaluation.monitor import Monitor
 from domain.evaluation.run import Assignment, EvalRun, TargetType
 from domain.evaluation.score import ScoreOutcome, ScoreSource, SessionScore, TraceScore
 from domain.evaluation.selection import TraceSelection, echo_of_batch
+from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
 from domain.identity.organization import Role
-from domain.ids import MonitorId, ProjectId, RunId, ScoreId, TraceId
+from domain.ids import (
+    AuditEntryId,
+    ErasureId,
+    MonitorId,
+    OrganizationId,
+    ProjectId,
+    RunId,
+    ScoreId,
+    TraceId,
+)
+from domain.tracing.erasure import Erasure, Owner, OwnerKind
 from tests.builders import NOON
 from tests.contracts.alerting import a_delivery, a_rule, a_webhook, an_alert
 from tests.contracts.customizing import RULE, a_metric
@@ -197,3 +209,29 @@ async def put_run(
             updated_at=BEFORE,
         )
     )
+
+
+async def put_erasure(
+    ports: KeepingPorts, project: ProjectId, erasure: str, *, organization: str, user: str = "gone"
+) -> None:
+    """One that is asked for, of `user`, by an operator."""
+    owner, new = Owner(OwnerKind.USER, user), ErasureId(uuid.UUID(erasure))
+    asked = Erasure(
+        id=new,
+        organization_id=OrganizationId(uuid.UUID(organization)),
+        project_id=project,
+        kind=owner.kind,
+        salt=b"salt",
+        digest=owner.digest(b"salt"),
+        requested_at=NOON,
+        requested_by=OPERATOR,
+    )
+    entry = AuditEntry(
+        id=AuditEntryId(uuid.uuid4()),
+        organization_id=asked.organization_id,
+        at=NOON,
+        actor=OPERATOR,
+        action=AuditAction.ERASURE_REQUESTED,
+        resource_id=erasure,
+    )
+    await ports.erasures.begin(asked, owner, entry)

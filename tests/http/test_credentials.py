@@ -14,7 +14,14 @@ from domain.identity.api_key import Scope
 from tests.contracts.customizing import RULE
 from tests.http.conftest import TOKEN, Site, a_span, a_trace, mistakes
 from tests.http.priced import put_prices
-from tests.http.scored import put_alert, put_custom_metric, put_monitor, put_run, put_score
+from tests.http.scored import (
+    put_alert,
+    put_custom_metric,
+    put_erasure,
+    put_monitor,
+    put_run,
+    put_score,
+)
 
 SOME_ID = str(uuid.UUID(int=1))
 
@@ -246,6 +253,10 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
             ("POST", "/own_metric/dry-run", {"trace_id": ID}, {JUDGE}),
         )
     ),
+    ("POST", "/erasures", {"user_id": "u"}, {WRITE, READ}),
+    ("GET", "/erasures", None, {READ}),
+    ("GET", f"/erasures/{ID}", None, {READ}),
+    ("POST", f"/erasures/{ID}/check", {"user_id": "gone"}, {READ}),
     ("GET", "/evaluations/analytics/agreement?name=n", None, {READ}),
     ("GET", "/evaluations/analytics/annotation-queue?name=n", None, {READ}),
     ("GET", "/evaluations/analytics/session-scores/history/s", None, {READ}),
@@ -280,6 +291,7 @@ async def _furnish(site: Site) -> None:
     await put_score(site.ports.evaluation, project, ID, trace=ID)
     await put_run(site.ports.evaluation, project, ID, trace=ID)
     await put_monitor(site.ports.evaluation, project, ID)
+    await put_erasure(site.ports.keeping, project, ID, organization=str(site.organization))
     await put_alert(site.ports.evaluation, project, ID, monitor=ID)
     site.store.custom_metrics.clear()  # where a route has made one, its name is taken
     await put_custom_metric(site.ports.evaluation, project, "own_metric")

@@ -22,6 +22,7 @@ from domain.ids import InvitationId, OrganizationId, ProjectId
 from entrypoints.http.controllers import trace_examples as examples
 from entrypoints.http.controllers.alert_examples import ALERT_ID, WEBHOOK_ID
 from entrypoints.http.controllers.custom_metric_examples import NAME
+from entrypoints.http.controllers.erasure_examples import ID as ERASURE_ID
 from entrypoints.http.controllers.monitor_examples import MONITOR_ID
 from entrypoints.http.controllers.price_examples import PRICE_ID, REPRICING_ID
 from entrypoints.http.controllers.run_shapes import RUN_ID
@@ -31,7 +32,14 @@ from tests.http.conftest import TOKEN, Site, a_trace
 from tests.http.people import Somebody, furnished, joined
 from tests.http.priced import put_prices
 from tests.http.promises import operations
-from tests.http.scored import put_alert, put_custom_metric, put_monitor, put_run, put_score
+from tests.http.scored import (
+    put_alert,
+    put_custom_metric,
+    put_erasure,
+    put_monitor,
+    put_run,
+    put_score,
+)
 
 EXAMPLES = {"quick": 8, "full": 15}  # a mode and operation: the whole takes some seconds
 # Not whether data of the right form is taken: no form tells which cursors there are, or which ids.
@@ -52,6 +60,7 @@ STORED = {
     "alert_id": ALERT_ID,
     "webhook_id": WEBHOOK_ID,
     "metric_name": NAME,
+    "erasure_id": ERASURE_ID,
     "price_id": PRICE_ID,
     "repricing_id": REPRICING_ID,
 }
@@ -127,7 +136,10 @@ class Traced:
             if "metrics" in case.body:
                 kind = case.operation.path.split("/")[2].partition("-")[0]
                 case.body["metrics"] = METRICS.get(kind, ["coherence"])
+            if case.operation.path.startswith("/erasures"):
+                case.body = {"user_id": "gone"}  # one of both
         case.headers.pop("X-Organization-ID", None)  # as it would be one of nobody
+        SITE.store.erased.clear()  # or what an erasure took couldn't be stored again
         for name in case.path_parameters.keys() & STORED.keys():
             case.path_parameters[name] = STORED[name]
         stored = case.operation.schema["/traces"]["POST"].Case(
@@ -146,6 +158,8 @@ class Traced:
         await put_monitor(ports, project, MONITOR_ID)
         await put_alert(ports, project, ALERT_ID, monitor=MONITOR_ID, webhook=WEBHOOK_ID)
         await put_custom_metric(ports, project, NAME)
+        organization = str(SITE.organization)
+        await put_erasure(SITE.ports.keeping, project, ERASURE_ID, organization=organization)
         await put_prices(SITE.ports.pricing, project, PRICE_ID, REPRICING_ID)
 
 

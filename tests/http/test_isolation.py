@@ -195,7 +195,12 @@ CASES: dict[str, Case] = {
     "POST /organizations/{org_id}/projects": Case(body={"name": "{project}"}),
     f"DELETE {PROJECT}": Case(),
     f"GET {PROJECT}": Case(),
+    f"PUT {PROJECT}/retention": Case(body={"days": 9}),
     f"PATCH {PROJECT}": Case(body={"name": "{project}", "description": "{text}"}),
+    "POST /erasures": Case(body={"user_id": "{reader}"}),
+    "GET /erasures": Case(PAGE),
+    "GET /erasures/{erasure_id}": Case(),
+    "POST /erasures/{erasure_id}/check": Case(body={"session_id": "{session_id}"}),
     "POST /model-prices": Case(body={"match": "{text}", "input": "1", "output": "2"}),
     "GET /model-prices": Case(),
     "DELETE /model-prices/{price_id}": Case(),
@@ -227,12 +232,12 @@ CASES: dict[str, Case] = {
 }
 PUBLIC = ("/health", "/cli/auth/exchange")
 MANAGED = ("/me", "/organizations", "/cli/auth/codes")
-DATA = ("/traces", "/sessions", "/evaluations", "/model-prices")
+DATA = ("/traces", "/sessions", "/evaluations", "/erasures", "/model-prices")
 ON_DATA = [label for label in CASES if label.split()[1].startswith(DATA)]
 # Words for which the other tenant's can be named while the rest is one's own.
 IDS = {"org_id", "project_id", "key_id", "invitation_id", "user_id", "code"} | {
     *("trace_id", "span_id", "session_id", "score_id", "run_id", "eval_run_id"),
-    *("monitor_id", "alert_id", "webhook_id", "metric_name"),
+    *("monitor_id", "alert_id", "webhook_id", "metric_name", "erasure_id"),
     *("price_id", "repricing_id"),
 }
 # The contract tells invitations of others (403) from unknown ones (404): who was sent the link
@@ -245,7 +250,7 @@ READS = (
     *("/evaluations/trace-runs", "/evaluations/session-runs", "/evaluations/monitors"),
     *("/evaluations/monitors/{monitor_id}/alerts", "/evaluations/webhooks"),
     *("/evaluations/monitors/{monitor_id}/alert-changes",),
-    "/evaluations/webhooks/{webhook_id}/deliveries",
+    *("/evaluations/webhooks/{webhook_id}/deliveries", "/erasures"),
     *("/evaluations/custom-metrics", "/evaluations/custom-metrics/{metric_name}"),
     *("/model-prices", "/model-prices/unpriced", "/model-prices/reprice/{repricing_id}"),
 )
@@ -353,7 +358,7 @@ async def test_what_is_another_tenants_is_as_what_is_nowhere(
 @pytest.mark.parametrize("label", ON_DATA)
 async def test_so_it_is_over_postgres(pool: Any, label: str) -> None:
     async with data_plane.over_postgres(pool) as plane:
-        names = ("traces", "sessions", "analytics", "evaluation", "pricing")
+        names = ("traces", "sessions", "analytics", "evaluation", "keeping", "pricing")
         ports = {name: getattr(plane, name) for name in names}
         world = TwoTenants(Site(swapped=ports))
         async with world.site.http:

@@ -69,6 +69,8 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         sessions=plane.sessions,
         analytics=plane.analytics,
         evaluation=plane.evaluation,
+        keeping=plane.keeping,
+        pricing=plane.pricing,
         keys=RememberedApiKeys(PostgresApiKeys(pool), utc_now, 30),
         uses=MemoryKeyUse(MemoryStore()),
         projects=RememberedProjects(PostgresProjects(pool), utc_now, 30),

@@ -24,6 +24,7 @@ from piccolo.columns import (
 from piccolo.table import Table
 
 from adapters.postgres.schema.evaluation_tables import EVALUATION
+from adapters.postgres.schema.keeping_tables import KEEPING
 from adapters.postgres.schema.price_tables import PRICES
 
 
@@ -39,6 +40,7 @@ class ProjectRow(Table, tablename="projects"):
     name = Text()
     description = Text()
     created_at = Timestamptz()
+    retention_days = Integer(null=True, default=None)
 
 
 class UserRow(Table, tablename="users"):
@@ -286,4 +288,5 @@ ALL: Final = (
     TraceUserRow,
     *PRICES,
     *EVALUATION,
+    *KEEPING,
 )
