@@ -18,6 +18,7 @@ type LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 type AuthPreset = Literal["oidc", "supabase", "firebase"]
 type LogFormat = Literal["json", "console"]
 type Masking = Literal["secrets", "secrets,pii", "off"]
+type Days = Annotated[int, Meta(description="whole days from 1 to 3650", ge=1, le=3_650)]
 
 
 HTTP_URL: Final = Meta(description="a URL that begins with https://", pattern="^https?://")
@@ -170,9 +171,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     eval_judge_concurrency: Annotated[
         int, Meta(description="a whole number from 1 to 1000", ge=1, le=1_000)
     ] = 8
-    eval_cache_ttl_days: Annotated[
-        int, Meta(description="whole days from 1 to 3650", ge=1, le=3_650)
-    ] = 30
+    eval_cache_ttl_days: Days = 30
     eval_ledger_days: Annotated[
         int, Meta(description="whole days from 62 to 3650", ge=62, le=3_650)
     ] = 400
@@ -180,12 +179,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(description="whole seconds from 1 to 30", ge=1, le=30)
     ] = 30
     alert_allow_private_targets: Annotated[bool, Meta(description="on or off")] = False
-    alert_delivery_ttl_days: Annotated[
-        int, Meta(description="whole days from 2 to 3650", ge=2, le=3_650)
-    ] = 30
-    alert_change_ttl_days: Annotated[
-        int, Meta(description="whole days from 1 to 3650", ge=1, le=3_650)
-    ] = 400
+    alert_delivery_ttl_days: Days = 30
+    alert_change_ttl_days: Days = 400
     ready_max_queue_age_seconds: Annotated[
         int, Meta(description="whole seconds from 1 to 86400", ge=1, le=86_400)
     ] = 300

@@ -240,10 +240,6 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
             ("GET", f"/{ID}/deliveries", None, {READ}),
         )
     ),
-    ("POST", "/erasures", {"user_id": "u"}, {WRITE, READ}),
-    ("GET", "/erasures", None, {READ}),
-    ("GET", f"/erasures/{ID}", None, {READ}),
-    ("POST", f"/erasures/{ID}/check", {"user_id": "gone"}, {READ}),
     *(
         (method, f"/evaluations/custom-metrics{path}", body, needed)
         for method, path, body, needed in (
@@ -257,6 +253,10 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
             ("POST", "/own_metric/dry-run", {"trace_id": ID}, {JUDGE}),
         )
     ),
+    ("POST", "/erasures", {"user_id": "u"}, {WRITE, READ}),
+    ("GET", "/erasures", None, {READ}),
+    ("GET", f"/erasures/{ID}", None, {READ}),
+    ("POST", f"/erasures/{ID}/check", {"user_id": "gone"}, {READ}),
     ("GET", "/evaluations/analytics/agreement?name=n", None, {READ}),
     ("GET", "/evaluations/analytics/annotation-queue?name=n", None, {READ}),
     ("GET", "/evaluations/analytics/session-scores/history/s", None, {READ}),

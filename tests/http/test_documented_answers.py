@@ -59,8 +59,8 @@ STORED = {
     "monitor_id": MONITOR_ID,
     "alert_id": ALERT_ID,
     "webhook_id": WEBHOOK_ID,
-    "erasure_id": ERASURE_ID,
     "metric_name": NAME,
+    "erasure_id": ERASURE_ID,
     "price_id": PRICE_ID,
     "repricing_id": REPRICING_ID,
 }
@@ -157,9 +157,9 @@ class Traced:
         await put_run(ports, project, RUN_ID, trace=trace)
         await put_monitor(ports, project, MONITOR_ID)
         await put_alert(ports, project, ALERT_ID, monitor=MONITOR_ID, webhook=WEBHOOK_ID)
+        await put_custom_metric(ports, project, NAME)
         organization = str(SITE.organization)
         await put_erasure(SITE.ports.keeping, project, ERASURE_ID, organization=organization)
-        await put_custom_metric(ports, project, NAME)
         await put_prices(SITE.ports.pricing, project, PRICE_ID, REPRICING_ID)
 
 

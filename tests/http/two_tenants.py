@@ -147,9 +147,9 @@ class TwoTenants:
         await put_alert(
             ports.evaluation, project, alert, monitor=monitor, webhook=webhook, text=name
         )
+        await put_custom_metric(ports.evaluation, project, words["metric_name"], text=name)
         words["erasure_id"] = str(uuid.uuid4())
         await put_erasure(ports.keeping, project, words["erasure_id"], organization=words["org_id"])
-        await put_custom_metric(ports.evaluation, project, words["metric_name"], text=name)
         price, repricing = words["price_id"], words["repricing_id"]
         await put_prices(ports.pricing, project, price, repricing, text=name)
         return words
@@ -171,9 +171,9 @@ class TwoTenants:
             f"/evaluations/monitors/{self.theirs['monitor_id']}/alerts",
             f"/evaluations/monitors/{self.theirs['monitor_id']}/alert-changes",
             f"/evaluations/webhooks/{self.theirs['webhook_id']}/deliveries",
-            *("/evaluations/webhooks", "/erasures", f"/erasures/{self.theirs['erasure_id']}"),
             *("/evaluations/webhooks", "/evaluations/custom-metrics", "/evaluations/trace-metrics"),
             f"/evaluations/custom-metrics/{self.theirs['metric_name']}/revisions",
+            *("/erasures", f"/erasures/{self.theirs['erasure_id']}"),
             *("/model-prices", "/model-prices/unpriced"),
             f"/model-prices/reprice/{self.theirs['repricing_id']}",
         )
