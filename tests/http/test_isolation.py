@@ -382,6 +382,13 @@ async def test_a_cursor_of_another_tenant_shows_nothing_of_theirs(over_memory: T
         world.shown(answer, {"cursor": cursor})
 
 
+# Of two fields that exclude each other the one that a case doesn't name.
+NOT_BOTH = {
+    "POST /erasures": {"session_id"},
+    "POST /erasures/{erasure_id}/check": {"user_id"},
+}
+
+
 async def test_every_operation_has_a_case_that_names_all_its_ids(site: Site) -> None:
     document = (await site.http.get("/openapi.json")).json()
     told = {f"{method.upper()} {path}": one for (method, path), one in operations(document).items()}
@@ -392,7 +399,7 @@ async def test_every_operation_has_a_case_that_names_all_its_ids(site: Site) -> 
         sent = {*re.findall(r'"(\w+_ids?)"', repr(case.body).replace("'", '"'))}
         sent |= {*re.findall(r"(\w+_id)=", case.query)}
         ids = {name for name in taken(document, one) if re.search(r"_ids?$", name)}
-        assert ids <= sent, label
+        assert ids - NOT_BOTH.get(label, set()) <= sent, label
 
 
 def taken(document: Any, one: Any) -> Iterator[str]:
