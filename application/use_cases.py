@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
+from application.exporting.use_cases import ExportPorts, ExportUseCases
 from application.health import CheckReadiness
 from application.identity.administration import Administration, Directory, Removals
 from application.identity.authenticate import (
@@ -92,6 +93,7 @@ class Ports:
     sessions: Sessions
     analytics: TraceAnalytics
     evaluation: EvaluationPorts
+    exporting: ExportPorts
     keys: ApiKeys
     uses: KeyUse
     projects: Projects
@@ -134,6 +136,7 @@ class UseCases:
     session_volume: SessionVolume
     list_users: ListUsers
     evaluation: EvaluationUseCases
+    exporting: ExportUseCases
     authenticate_key: AuthenticateKey
     authenticate_token: AuthenticateToken
     resolve_membership: ResolveMembership
@@ -199,6 +202,9 @@ class UseCases:
             session_volume=SessionVolume(ports.analytics),
             list_users=ListUsers(ports.analytics),
             evaluation=EvaluationUseCases.over(ports.evaluation, clock, new_id, ports.random),
+            exporting=ExportUseCases.over(
+                ports.exporting, ports.traces, ports.evaluation.trace_scores
+            ),
             authenticate_key=AuthenticateKey(ports.keys, ports.projects, ports.uses, clock, new_id),
             authenticate_token=AuthenticateToken(ports.tokens, ports.users, clock, new_id),
             resolve_membership=ResolveMembership(ports.organizations, clock, new_id),

@@ -67,6 +67,7 @@ from domain.evaluation.monitor import Monitor
 from domain.ids import ScoreId
 from domain.limits import Limit
 from entrypoints.alerting import alert_ports
+from entrypoints.exporting import export_ports
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.limits import RateLimits, RouteClass
@@ -169,6 +170,7 @@ async def ports(
             sessions=PostgresSessions(pool, traces.edits),
             analytics=PostgresTraceAnalytics(pool),
             evaluation=evaluation,
+            exporting=await stack.enter_async_context(export_ports(settings, pool)),
             keys=keys,
             uses=uses,
             projects=projects,

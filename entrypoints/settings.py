@@ -173,6 +173,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(description="whole seconds from 1 to 30", ge=1, le=30)
     ] = 30
     alert_allow_private_targets: Annotated[bool, Meta(description="on or off")] = False
+    export_max_seconds: Annotated[
+        int, Meta(description="whole seconds from 10 to 86400", ge=10, le=86_400)
+    ] = 3_600
     ready_max_queue_age_seconds: Annotated[
         int, Meta(description="whole seconds from 1 to 86400", ge=1, le=86_400)
     ] = 300

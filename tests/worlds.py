@@ -9,6 +9,7 @@ from adapters.embedders import HashEmbedder
 from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.administration import MemoryAdministration, MemoryRemovals
 from adapters.memory.alerts import MemoryAlerts, MemoryWebhooks
+from adapters.memory.archive import MemoryArchive
 from adapters.memory.assignments import MemoryAssignments
 from adapters.memory.courier import MemoryCourier
 from adapters.memory.directory import MemoryDirectory
@@ -36,6 +37,7 @@ from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, Memory
 from application.evaluation.alert_use_cases import AlertPorts
 from application.evaluation.alerting import EndedRun
 from application.evaluation.use_cases import EvaluationPorts
+from application.exporting.use_cases import ExportPorts
 from application.use_cases import Ports, UseCases
 from domain.evaluation.monitor import Monitor
 from domain.identity.audit import AuditEntry, Origin
@@ -53,6 +55,7 @@ def memory_ports(store: MemoryStore) -> Ports:
         sessions=MemorySessions(store),
         analytics=MemoryTraceAnalytics(store),
         evaluation=memory_evaluation(store),
+        exporting=memory_exporting(store),
         keys=MemoryApiKeys(store),
         uses=MemoryKeyUse(store),
         projects=MemoryProjects(store),
@@ -92,6 +95,10 @@ def memory_evaluation(store: MemoryStore) -> EvaluationPorts:
         on_fault=unexpected,
         on_monitor_fault=unfired,
     )
+
+
+def memory_exporting(store: MemoryStore) -> ExportPorts:
+    return ExportPorts(archive=MemoryArchive(store))
 
 
 def unexpected(score: ScoreId, fault: Exception) -> None:

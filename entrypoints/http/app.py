@@ -29,6 +29,7 @@ from entrypoints.http.controllers.session_runs import SessionRunController
 from entrypoints.http.controllers.session_scores import SessionScoreController
 from entrypoints.http.controllers.sessions import SessionController
 from entrypoints.http.controllers.trace_changes import TraceChangeController
+from entrypoints.http.controllers.trace_exports import TraceExportController
 from entrypoints.http.controllers.trace_lists import TraceListController
 from entrypoints.http.controllers.trace_runs import TraceRunController
 from entrypoints.http.controllers.trace_scores import TraceScoreController
@@ -46,7 +47,7 @@ from entrypoints.http.request_lines import RequestLines
 from entrypoints.http.security import SecurityHeaders
 
 
-class Traces(TraceController, TraceListController, TraceChangeController):
+class Traces(TraceController, TraceListController, TraceChangeController, TraceExportController):
     """All of /traces: Litestar can't serve one path's methods from several controllers."""
 
 

@@ -262,7 +262,8 @@ def _responses(
         "headers": _REQUEST_ID,
     }
     if status != _EMPTY:
-        success["content"] = {JSON: {"schema": schemas.of(told.answer), "example": told.example}}
+        shown = {"schema": schemas.of(told.answer), "example": told.example}
+        success["content"] = {told.media_type: shown}
     found = {str(status): success}
     refusals = {*operation.access.refusals, 500}
     if told.route_class is not None:

@@ -71,6 +71,7 @@ class Documented:
     answers: Mapping[int, Any] = field(default_factory=dict)  # others, by status
     route_class: RouteClass | None = RouteClass.DEFAULT  # what limits it; None: nothing
     is_once: bool = False  # a repeat with the same key gets the first answer again
+    media_type: str = JSON  # of a success
 
 
 @dataclass(frozen=True, slots=True)

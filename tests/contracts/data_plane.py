@@ -17,6 +17,7 @@ from adapters.postgres.reading.analytics import PostgresTraceAnalytics
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.tracing import PostgresTraces
 from application.evaluation.use_cases import EvaluationPorts
+from application.exporting.use_cases import ExportPorts
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
 from domain.ids import ProjectId
 from domain.page import LIMIT_MAX, Page, Position, SortOrder, Window
@@ -34,12 +35,14 @@ from domain.tracing.session import SessionFilter, SessionSort, SessionSummary, s
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace, TraceSummary
 from entrypoints.composition import evaluation_ports
+from entrypoints.exporting import export_ports_over
 from entrypoints.settings import Settings
 from tests.builders import prices
-from tests.worlds import memory_evaluation
+from tests.worlds import memory_evaluation, memory_exporting
 
 ALL: Final = Window(limit=LIMIT_MAX)
 EVER: Final = Period(datetime(1, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+EXPORT_S: Final = 60.0  # that one may take
 PAGES_MAX: Final = 100  # of one walk
 
 
@@ -49,6 +52,7 @@ class DataPlane:
     sessions: Sessions
     analytics: TraceAnalytics
     evaluation: EvaluationPorts
+    exporting: ExportPorts
 
 
 def over_memory(store: MemoryStore | None = None) -> DataPlane:
@@ -59,6 +63,7 @@ def over_memory(store: MemoryStore | None = None) -> DataPlane:
         MemorySessions(store),
         MemoryTraceAnalytics(store),
         memory_evaluation(store),
+        memory_exporting(store),
     )
 
 
@@ -71,6 +76,7 @@ async def over_postgres(pool: Pool) -> AsyncIterator[DataPlane]:
             PostgresSessions(pool, traces.edits),
             PostgresTraceAnalytics(pool),
             replace(evaluation, leadership=MemoryLeadership()),  # nobody else schedules here
+            export_ports_over(pool, pool, EXPORT_S),
         )
 
 

@@ -228,6 +228,7 @@ def postgres_ports(pool: Pool, plane: DataPlane) -> Ports:
         sessions=plane.sessions,
         analytics=plane.analytics,
         evaluation=plane.evaluation,
+        exporting=plane.exporting,
         keys=identity.keys,
         projects=identity.projects,
         users=identity.users,

@@ -41,7 +41,7 @@ from entrypoints.http.peers import network
 from tests.builders import NOON, prices
 from tests.contracts import data_plane
 from tests.http.limited import DAY_US, Clock, Limited
-from tests.worlds import memory_evaluation
+from tests.worlds import memory_evaluation, memory_exporting
 
 ORIGIN = "https://app.example.com"
 CONFIG = HttpConfig(
@@ -76,6 +76,7 @@ class Site:
             sessions=MemorySessions(self.store),
             analytics=MemoryTraceAnalytics(self.store),
             evaluation=memory_evaluation(self.store),
+            exporting=memory_exporting(self.store),
             keys=MemoryApiKeys(self.store),
             uses=MemoryKeyUse(self.store),
             projects=MemoryProjects(self.store),
