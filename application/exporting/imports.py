@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import batched
 from typing import Final
@@ -11,7 +11,7 @@ from application.evaluation.ports import TraceScores
 from application.exporting.ports import BATCH_TRACES_MAX, Archive
 from application.tracing.ingest import BATCH_MAX
 from application.tracing.ports import Traces
-from domain.errors import Invalid
+from domain.errors import Invalid, NotFound
 from domain.exporting.archive import ArchivedTrace, says_nothing_new
 from domain.ids import ProjectId, TraceId
 
@@ -32,7 +32,7 @@ class ImportTraces:
 
     But a trace that says nothing new isn't written at all, so that its tags keep their order and
     no monitor takes it for changed; and a charge that comes with a new span is kept as it is. Of a
-    score that is there nothing is changed.
+    score that is there nothing is changed. Whatever project they were of, they are now of this one.
     """
 
     archive: Archive
@@ -69,7 +69,9 @@ class ImportTraces:
             if is_new:
                 await self.traces.put(project, sent.trace)
             for score in missing:
-                await self.scores.add(score)
+                await self.scores.add(replace(score, project_id=project))
         except Invalid as problem:
             return problem
+        except NotFound:
+            return Invalid("was deleted while it was put back")
         return Imported.STORED if is_new or missing else Imported.UNCHANGED

@@ -16,8 +16,9 @@ BATCH_TRACES_MAX: Final = 100
 
 
 class Archive(Protocol):
-    """Whole traces with their scores, of one project. Contract of Archive:
-    tests/contracts/test_archive.py, run against every adapter.
+    """Whole traces with their scores, of one project.
+
+    Contract of Archive: tests/contracts/test_archive.py, run against every adapter.
     """
 
     def reading(

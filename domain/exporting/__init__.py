@@ -1,1 +1,1 @@
-"""What leaves the service as a file, and comes back: whole traces, and the exports that hold them."""
+"""What leaves the service in a file, and comes back: traces, whole, and files of them."""

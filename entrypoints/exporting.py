@@ -1,0 +1,33 @@
+"""What exports need: a part of the composition root."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from adapters.postgres.archive import PostgresArchive
+from adapters.postgres.engine import Engine, Pool, PoolSettings, opened
+from application.exporting.streams import AT_ONCE_MAX
+from application.exporting.use_cases import ExportPorts
+from entrypoints.settings import Settings
+
+
+@asynccontextmanager
+async def export_ports(settings: Settings, pool: Pool) -> AsyncIterator[ExportPorts]:
+    """Exports are read on connections of their own, so that they keep no request waiting.
+
+    They are made when they are needed, and one statement may take as long as the export.
+    """
+    async with opened(
+        Engine({}),
+        PoolSettings(
+            url=settings.database_url or "",
+            size=AT_ONCE_MAX,
+            least=0,
+            statement_timeout_ms=settings.export_max_seconds * 1_000,
+            application_name="pandaprobe exports",
+        ),
+    ) as streams:
+        yield export_ports_over(pool, streams, settings.export_max_seconds)
+
+
+def export_ports_over(pool: Pool, streams: Pool, timeout_s: float) -> ExportPorts:
+    return ExportPorts(archive=PostgresArchive(pool, streams, timeout_s))
