@@ -21,6 +21,7 @@ from entrypoints.arguments import (
     whole_number,
 )
 from entrypoints.identity_provider import provider_problems
+from entrypoints.import_commands import add_import
 from entrypoints.settings import Settings, SettingsError, read_settings
 from entrypoints.startup import CommandError, check_layout, check_servers
 
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         told = {**given.defaults, **environ}
         if given.joins_dev:
             told = _joined(told)
+        given.environ = environ
         command: Command = given.command
         # Half an identity provider stops every command.
         return command(given, read_settings(told, provider_problems))
@@ -126,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_processes(commands)
     _add_upkeep(commands)
     _add_seed(commands)
+    add_import(commands)
     add_access(commands)
     return parser
 

@@ -40,7 +40,7 @@ def says_nothing_new(sent: Trace, known: Trace) -> bool:
 
 
 def _flat[T: (Span, Trace)](one: T, **more: Any) -> T:
-    texts = {
+    texts: dict[str, Any] = {
         field.name: on_one_line(value)
         for field in fields(one)
         if isinstance(value := getattr(one, field.name), bytes)
