@@ -2,12 +2,24 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from adapters.postgres.archive import PostgresArchive
 from adapters.postgres.engine import Engine, Pool, PoolSettings, opened
+from adapters.tables.comma_separated import CommaSeparated
+from adapters.tables.parquet import Parquet
+from application.exporting.ports import Encoders
 from application.exporting.streams import AT_ONCE_MAX
 from application.exporting.use_cases import ExportPorts
+from domain.exporting.export import FileFormat
+from entrypoints.http.controllers.export_shapes import ExportLines
 from entrypoints.settings import Settings
+
+ENCODERS: Final[Encoders] = {
+    FileFormat.CSV: lambda _, kind: CommaSeparated(kind),
+    FileFormat.PARQUET: lambda _, kind: Parquet(kind),
+    FileFormat.NDJSON: lambda project, _: ExportLines(project),
+}
 
 
 @asynccontextmanager

@@ -1,10 +1,13 @@
 """What exports need from the world."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Final, Protocol
+from uuid import UUID
 
 from domain.exporting.archive import ArchivedTrace
+from domain.exporting.export import Export, FileFormat, RowKind
 from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
@@ -37,3 +40,79 @@ class Archive(Protocol):
         Raises Unavailable.
         """
         ...
+
+
+PIECE_BYTES: Final = 256 << 10  # of a file as it is kept; the last piece may be shorter
+EXPORTS_MAX: Final = 10  # of a project, until they expire or are deleted
+
+
+class Exports(Protocol):
+    """The exports of every project, and the files that they came to, kept in pieces.
+
+    Contract of Exports: tests/contracts/test_exports.py, run against every adapter. What is written
+    is durable on return. All raise Unavailable.
+    """
+
+    async def add(self, export: Export) -> Export:
+        """Stores it; the one that is there under its id, if any.
+
+        Raises Conflict where the project has EXPORTS_MAX, Unavailable where it was removed.
+        """
+        ...
+
+    async def get(self, project: ProjectId, export: UUID) -> Export:
+        """Raises NotFound."""
+        ...
+
+    async def all(self, project: ProjectId) -> Sequence[Export]:
+        """Newest first, ties by id."""
+        ...
+
+    async def delete(self, project: ProjectId, export: UUID) -> bool:
+        """Removes it with its file, whoever writes it; whether it was there."""
+        ...
+
+    async def piece(self, project: ProjectId, export: UUID, number: int) -> bytes:
+        """A piece of the file, numbered from 0. Raises NotFound."""
+        ...
+
+    async def claim(self, now: datetime, until: datetime) -> Export | None:
+        """The export of any project that is due for longest, `claimed`, and no piece of it.
+
+        None where nothing is due. Of claims at once each gets another.
+        """
+        ...
+
+    async def keep(self, export: Export, *pieces: bytes) -> bool:
+        """Stores how a claimed export stands, and the next pieces of its file, wholly or not.
+
+        Every piece has PIECE_BYTES, but the last of the file may have fewer: the first one kept
+        has the number 0. False, and nothing is stored, where it was deleted, is over, or another
+        attempt has begun since.
+        """
+        ...
+
+    async def sweep(self, now: datetime) -> int:
+        """Removes some that have expired, with their files; how many rows, 0 when none is left."""
+        ...
+
+
+class Encoder(Protocol):
+    """Makes one file out of batches. Contract of Encoder: tests/contracts/test_encoders.py."""
+
+    @property
+    def rows(self) -> int:
+        """How many there are in the file by now."""
+        ...
+
+    def add(self, batch: Sequence[ArchivedTrace]) -> bytes:
+        """The next bytes of the file, which may be none; what it holds back is bounded."""
+        ...
+
+    def end(self) -> bytes:
+        """The last bytes."""
+        ...
+
+
+type Encoders = Mapping[FileFormat, Callable[[ProjectId, RowKind], Encoder]]
+"""How a file of each format is begun."""

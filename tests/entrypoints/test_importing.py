@@ -177,7 +177,7 @@ async def test_it_waits_as_long_as_it_is_told_and_sends_the_same_again():
 
 async def test_a_server_that_stays_away_ends_it_and_what_is_stored_is_told():
     server = Server(answers=[Answer(0, b"http://x: no route")] * (RETRIES_MAX + 1))
-    with pytest.raises(CommandError, match="no route .0 traces are stored; the same command"):
+    with pytest.raises(CommandError, match=r"no route .0 traces are stored; the same command"):
         await imported(server, ended(lines(2)))
 
 

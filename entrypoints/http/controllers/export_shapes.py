@@ -1,8 +1,9 @@
 """Whole traces on the wire, as an export shows them and an import takes them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from hashlib import sha256
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -80,6 +81,38 @@ class ExportedTrace(TraceResponse, frozen=True, kw_only=True):
         ]
         scores = [TraceScoreResponse.of(score) for score in archived.scores]
         return on_one_line(msgspec.json.encode(cls(**fields, scores=scores)))
+
+
+class ExportLines:
+    """The lines of an export of one project, a batch at a time.
+
+    What `add` gives never ends where a line does: what is broken off between two batches can't be
+    read as whole lines. The last line tells what all of them come to.
+    """
+
+    def __init__(self, project: ProjectId) -> None:
+        self.rows = 0
+        self._project = project
+        self._spans = 0
+        self._scores = 0
+        self._digest = sha256()
+
+    def add(self, batch: Sequence[ArchivedTrace]) -> bytes:
+        lines = [ExportedTrace.line(self._project, one)[:-1] for one in batch]
+        text = (b"}\n" if self.rows else b"") + b"}\n".join(lines)
+        self._digest.update(text)
+        self.rows += len(batch)
+        self._spans += sum(len(one.trace.spans) for one in batch)
+        self._scores += sum(len(one.scores) for one in batch)
+        return text
+
+    def end(self) -> bytes:
+        if not self.rows:
+            return b""
+        self._digest.update(b"}\n")
+        digest = self._digest.hexdigest()
+        end = ExportEnd(True, self.rows, self._spans, self._scores, digest)
+        return b',"export":%b}\n' % msgspec.json.encode(end)
 
 
 def _with_amount(wire: SpanResponse, span: Span) -> SpanResponse:

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from hashlib import sha256
 from typing import Annotated, Final
 
 import msgspec
@@ -20,7 +19,11 @@ from entrypoints.http.access import data_plane
 from entrypoints.http.body import Body
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers import export_examples as examples
-from entrypoints.http.controllers.export_shapes import ExportedTrace, ExportEnd, ImportedTrace
+from entrypoints.http.controllers.export_shapes import (
+    ExportedTrace,
+    ExportLines,
+    ImportedTrace,
+)
 from entrypoints.http.controllers.trace_lists import TraceConditions
 from entrypoints.http.controllers.traces import BatchRejected
 from entrypoints.http.limits import RouteClass
@@ -104,7 +107,7 @@ class TraceExportController(Controller):
         async def chunks() -> AsyncIterator[AsyncIterator[bytes]]:
             matching = query.to_domain()
             async with stream(project, matching, query.sort_by, query.sort_order) as batches:
-                yield ended(project, batches)
+                yield lines(project, batches)
 
         return Streamed(chunks, NDJSON, {})
 
@@ -133,26 +136,12 @@ class TraceExportController(Controller):
         )
 
 
-async def ended(project: ProjectId, batches: Batches) -> AsyncIterator[bytes]:
-    """The lines of an export, some at a time; the last tells what all of them come to.
-
-    No piece but the last ends where a line does: what is broken off between two of them can't be
-    read as whole lines.
-    """
-    digest = sha256()
-    traces = spans = scores = 0
+async def lines(project: ProjectId, batches: Batches) -> AsyncIterator[bytes]:
+    """The lines of an export, some at a time."""
+    encoder = ExportLines(project)
     async for batch in batches:
-        lines = [ExportedTrace.line(project, one) for one in batch]
-        piece = (b"}\n" if traces else b"") + b"}\n".join(line[:-1] for line in lines)
-        digest.update(piece)
-        traces += len(batch)
-        spans += sum(len(one.trace.spans) for one in batch)
-        scores += sum(len(one.scores) for one in batch)
-        yield piece
-    if traces:
-        digest.update(b"}\n")
-        end = ExportEnd(True, traces, spans, scores, digest.hexdigest())
-        yield b',"export":%b}\n' % msgspec.json.encode(end)
+        yield encoder.add(batch)
+    yield encoder.end()
 
 
 def _read_line(line: bytes, config: HttpConfig) -> ArchivedTrace | Invalid:
