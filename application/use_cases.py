@@ -203,7 +203,7 @@ class UseCases:
             list_users=ListUsers(ports.analytics),
             evaluation=EvaluationUseCases.over(ports.evaluation, clock, new_id, ports.random),
             exporting=ExportUseCases.over(
-                ports.exporting, ports.traces, ports.evaluation.trace_scores
+                ports.exporting, ports.traces, ports.evaluation.trace_scores, clock
             ),
             authenticate_key=AuthenticateKey(ports.keys, ports.projects, ports.uses, clock, new_id),
             authenticate_token=AuthenticateToken(ports.tokens, ports.users, clock, new_id),

@@ -2,10 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 from adapters.postgres.archive import PostgresArchive
 from adapters.postgres.engine import Engine, Pool, PoolSettings, opened
+from adapters.postgres.exports import PostgresExports
 from adapters.tables.comma_separated import CommaSeparated
 from adapters.tables.parquet import Parquet
 from application.exporting.ports import Encoders
@@ -38,8 +41,16 @@ async def export_ports(settings: Settings, pool: Pool) -> AsyncIterator[ExportPo
             application_name="pandaprobe exports",
         ),
     ) as streams:
-        yield export_ports_over(pool, streams, settings.export_max_seconds)
+        yield replace(
+            export_ports_over(pool, streams, settings.export_max_seconds),
+            kept_for=timedelta(days=settings.export_keep_days),
+            size_max=settings.export_max_megabytes << 20,
+        )
 
 
 def export_ports_over(pool: Pool, streams: Pool, timeout_s: float) -> ExportPorts:
-    return ExportPorts(archive=PostgresArchive(pool, streams, timeout_s))
+    return ExportPorts(
+        archive=PostgresArchive(pool, streams, timeout_s),
+        exports=PostgresExports(pool),
+        encoders=ENCODERS,
+    )

@@ -176,6 +176,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     export_max_seconds: Annotated[
         int, Meta(description="whole seconds from 10 to 86400", ge=10, le=86_400)
     ] = 3_600
+    export_max_megabytes: Annotated[
+        int, Meta(description="a whole number from 1 to 100000", ge=1, le=100_000)
+    ] = 2_048
+    export_keep_days: Annotated[int, Meta(description="whole days from 1 to 90", ge=1, le=90)] = 7
     ready_max_queue_age_seconds: Annotated[
         int, Meta(description="whole seconds from 1 to 86400", ge=1, le=86_400)
     ] = 300

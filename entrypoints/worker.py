@@ -29,6 +29,7 @@ from entrypoints.stopping import Stop
 LOG: Final = logging.getLogger("pandaprobe.worker")
 NEEDED: Final = ("postgres", "migrations")  # Redis may come later
 SWEEP_EVERY_S: Final = 10
+EXPORT_EVERY_S: Final = 1.0
 ANNOUNCE_EVERY_S: Final = 15.0
 ASSESS_EVERY_S: Final = 5.0
 DELIVER_EVERY_S: Final = 1.0
@@ -168,10 +169,12 @@ class Round:
 
 def upkeep(do: UseCases, announce_every_s: float, tick_s: float) -> list[Round]:
     announce, fire = do.evaluation.announce_overdue, do.evaluation.fire_due_monitors
-    alerts = do.evaluation.alerts
+    alerts, exporting = do.evaluation.alerts, do.exporting
     return [
         Round("sweeping", SWEEP_EVERY_S, do.sweep_removed, "took away %d rows of what was removed"),
         Round("forgetting", SWEEP_EVERY_S, do.sweep_replies, "forgot %d replies to old writes"),
+        Round("exporting", EXPORT_EVERY_S, exporting.write_export, "wrote %d exports"),
+        Round("expiring", SWEEP_EVERY_S, exporting.sweep_exports, "took away %d rows of exports"),
         Round("announcing", announce_every_s, announce, "told of %d jobs that were overdue"),
         Round("firing", tick_s, fire, "used %d slots of monitors"),
         Round("assessing", ASSESS_EVERY_S, alerts.assess_runs, "alerts looked at %d runs"),

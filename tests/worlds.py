@@ -13,6 +13,7 @@ from adapters.memory.archive import MemoryArchive
 from adapters.memory.assignments import MemoryAssignments
 from adapters.memory.courier import MemoryCourier
 from adapters.memory.directory import MemoryDirectory
+from adapters.memory.exports import MemoryExports
 from adapters.memory.identity import (
     MemoryApiKeys,
     MemoryKeyUse,
@@ -46,6 +47,7 @@ from domain.identity.organization import Membership, Role
 from domain.identity.user import Claims
 from domain.ids import MembershipId, OrganizationId, ProjectId, ScoreId, UserId
 from domain.page import LIMIT_MAX, Window
+from entrypoints.exporting import ENCODERS
 from tests.builders import NOON, prices
 
 
@@ -98,7 +100,9 @@ def memory_evaluation(store: MemoryStore) -> EvaluationPorts:
 
 
 def memory_exporting(store: MemoryStore) -> ExportPorts:
-    return ExportPorts(archive=MemoryArchive(store))
+    return ExportPorts(
+        archive=MemoryArchive(store), exports=MemoryExports(store), encoders=ENCODERS
+    )
 
 
 def unexpected(score: ScoreId, fault: Exception) -> None:

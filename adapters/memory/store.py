@@ -12,6 +12,7 @@ from application.ports import Reply, Turn
 from domain.evaluation.monitor import Monitor
 from domain.evaluation.run import Target
 from domain.evaluation.score import Score, SessionScore, TraceScore
+from domain.exporting.export import Export
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry, Origin
 from domain.identity.invitation import Invitation
@@ -86,6 +87,8 @@ class MemoryStore:
     webhooks: dict[tuple[ProjectId, UUID], Webhook] = field(default_factory=dict)
     deliveries: dict[tuple[ProjectId, UUID], Delivery] = field(default_factory=dict)
     deliveries_held: dict[tuple[ProjectId, UUID], datetime] = field(default_factory=dict)
+    exports: dict[tuple[ProjectId, UUID], Export] = field(default_factory=dict)
+    export_pieces: dict[tuple[ProjectId, UUID], tuple[bytes, ...]] = field(default_factory=dict)
     replies: dict[tuple[ProjectId, str, str], KnownAttempt] = field(default_factory=dict)
 
     def traces_of(self, project: ProjectId) -> list[Trace]:

@@ -87,8 +87,8 @@ class Exports(Protocol):
         """Stores how a claimed export stands, and the next pieces of its file, wholly or not.
 
         Every piece has PIECE_BYTES, but the last of the file may have fewer: the first one kept
-        has the number 0. False, and nothing is stored, where it was deleted, is over, or another
-        attempt has begun since.
+        has the number 0. Of one that FAILED no piece stays. False, and nothing is stored, where it
+        was deleted, is over, or another attempt has begun since.
         """
         ...
 

@@ -31,10 +31,6 @@ class ExportStatus(StrEnum):
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
 
-    @property
-    def is_final(self) -> bool:
-        return self in {ExportStatus.COMPLETED, ExportStatus.FAILED}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
@@ -78,6 +74,10 @@ class Export:
             size=0,
             due_at=until,
         )
+
+    def is_of(self, claimed: "Export") -> bool:
+        """Whether the attempt that `claimed` began is still the one that may write."""
+        return self.status is ExportStatus.RUNNING and self.attempts == claimed.attempts
 
     def put_off(self, until: datetime) -> Self:
         return replace(self, status=ExportStatus.PENDING, due_at=until)

@@ -16,6 +16,7 @@ from entrypoints.http.controllers.audit_log import AuditLogController
 from entrypoints.http.controllers.cli_login import CliLoginController
 from entrypoints.http.controllers.cli_login_page import cli_login_pages
 from entrypoints.http.controllers.evaluation_catalogue import EvaluationCatalogueController
+from entrypoints.http.controllers.export_files import ExportFileController
 from entrypoints.http.controllers.invitations import InvitationController
 from entrypoints.http.controllers.me import MeController
 from entrypoints.http.controllers.members import MemberController
@@ -53,6 +54,7 @@ class Traces(TraceController, TraceListController, TraceChangeController, TraceE
 
 CONTROLLERS: Final = (
     Traces,
+    ExportFileController,
     AnalyticsController,
     SessionController,
     EvaluationCatalogueController,

@@ -71,6 +71,7 @@ _REFUSALS: Final = {
     404: "There is no such thing, or none that is yours",
     409: "The state of things doesn't allow it",
     413: "The body is too large",
+    416: "The file has no such part",
     415: "The media type or coding of the body is not supported",
     422: "Something in the request can't be; `errors` names each field",
     429: "A rate limit was exceeded; send it again after Retry-After seconds",

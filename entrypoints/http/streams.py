@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from http import HTTPStatus
 from typing import Any, cast
 
 from litestar import Response
@@ -20,26 +21,36 @@ _log = logging.getLogger(__name__)
 
 
 class Streamed(Response[bytes]):
-    """A body of chunks, compressed where the request asks for it.
+    """A body of chunks, compressed where the request asks for it and `is_coded`.
 
     One that can't be finished is broken off: the connection is closed, so that no client takes it
     for whole.
     """
 
-    def __init__(self, chunks: Chunks, media_type: str, headers: dict[str, str]) -> None:
-        super().__init__(b"", media_type=media_type)
+    def __init__(
+        self,
+        chunks: Chunks,
+        media_type: str,
+        headers: Mapping[str, str] | None = None,
+        status: HTTPStatus = HTTPStatus.OK,
+        *,
+        is_coded: bool = True,
+    ) -> None:
+        super().__init__(b"", media_type=media_type, status_code=status)
         self._chunks = chunks
-        self._media_type = media_type
-        self._headers_sent = headers
+        self._said = {"content-type": media_type, **(headers or {})}
+        self._is_coded = is_coded
 
     def to_asgi_response(self, *_: Any, **__: Any) -> Any:
         return self._answer
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = cast("list[tuple[bytes, bytes]]", scope["headers"])
-        coding = wanted_coding(headers)
+        coding = wanted_coding(headers) if self._is_coded else None
         coder = Coder(coding)
-        said = {"content-type": self._media_type, "vary": "Accept-Encoding", **self._headers_sent}
+        said = dict(self._said)
+        if self._is_coded:
+            said["vary"] = "Accept-Encoding"
         if coding is not None:
             said["content-encoding"] = coding
         begun = False
@@ -48,7 +59,7 @@ class Streamed(Response[bytes]):
             async with self._chunks() as chunks:
                 first = await anext(chunks, None)
                 begun = True
-                await send(_start(said))
+                await send(_start(self.status_code or HTTPStatus.OK, said))
                 chunk = first
                 while chunk is not None and not gone.done():
                     await send(_body(await coder.more(chunk)))
@@ -70,9 +81,9 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-def _start(headers: dict[str, str]) -> Message:
+def _start(status: int, headers: Mapping[str, str]) -> Message:
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-    return {"type": "http.response.start", "status": 200, "headers": raw}
+    return {"type": "http.response.start", "status": status, "headers": raw}
 
 
 def _body(chunk: bytes, *, is_last: bool = False) -> Message:

@@ -24,6 +24,7 @@ from piccolo.columns import (
 from piccolo.table import Table
 
 from adapters.postgres.schema.evaluation_tables import EVALUATION
+from adapters.postgres.schema.export_tables import EXPORTS
 
 
 class OrganizationRow(Table, tablename="organizations"):
@@ -271,4 +272,5 @@ ALL: Final = (
     SessionRow,
     TraceUserRow,
     *EVALUATION,
+    *EXPORTS,
 )

@@ -109,7 +109,7 @@ class TraceExportController(Controller):
             async with stream(project, matching, query.sort_by, query.sort_order) as batches:
                 yield lines(project, batches)
 
-        return Streamed(chunks, NDJSON, {})
+        return Streamed(chunks, NDJSON)
 
     @post("/import", status_code=200, opt=IMPORT.opt)
     async def import_traces(self, request: HttpRequest) -> Response[bytes]:
