@@ -134,7 +134,7 @@ def _types(operations: Iterable[_Any]) -> list[Any]:
         parts = [part.wire for part in (one.path, one.query, one.body) if part is not None]
         told = one.documented.answer
         answers = told.types if isinstance(told, OneOf) else (told,)
-        wires = (*parts, *answers, *one.documented.answers.values())
+        wires = (*parts, *answers, *one.documented.answers.values(), *one.documented.parts)
         found += [wire for wire in wires if wire is not None and wire not in found]
     return found
 

@@ -72,6 +72,7 @@ class Documented:
     route_class: RouteClass | None = RouteClass.DEFAULT  # what limits it; None: nothing
     is_once: bool = False  # a repeat with the same key gets the first answer again
     media_type: str = JSON  # of a success
+    parts: tuple[Any, ...] = ()  # types that the body refers to by their names
 
 
 @dataclass(frozen=True, slots=True)

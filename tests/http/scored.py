@@ -9,12 +9,15 @@ import httpx
 
 from application.evaluation.alerts import message
 from application.evaluation.use_cases import EvaluationPorts
+from application.exporting.use_cases import ExportPorts
 from domain.evaluation.monitor import Monitor
 from domain.evaluation.run import Assignment, EvalRun, TargetType
 from domain.evaluation.score import ScoreOutcome, ScoreSource, SessionScore, TraceScore
 from domain.evaluation.selection import TraceSelection, echo_of_batch
+from domain.exporting.export import Export, ExportStatus, FileFormat
 from domain.identity.organization import Role
 from domain.ids import MonitorId, ProjectId, RunId, ScoreId, TraceId
+from domain.tracing.query import TraceFilter
 from tests.builders import NOON
 from tests.contracts.alerting import a_delivery, a_rule, a_webhook, an_alert
 from tests.http.conftest import Site, a_trace
@@ -154,6 +157,23 @@ async def put_alert(
     await ports.alerting.webhooks.create(told)
     body = message("alert.changed", NOON, {"text": text})
     await ports.alerting.webhooks.deliver(a_delivery(told, body=body))
+
+
+async def put_export(ports: ExportPorts, project: ProjectId, export: str, text: str = "n") -> None:
+    """A file that is complete and holds `text`, past the API."""
+    made = Export(
+        id=uuid.UUID(export),
+        project_id=project,
+        format=FileFormat.CSV,
+        matching=TraceFilter(name=text),
+        status=ExportStatus.RUNNING,
+        size=len(text),
+        created_at=NOON,
+        due_at=NOON + timedelta(days=36_500),
+        expires_at=NOON + timedelta(days=36_500),
+    )
+    await ports.exports.add(made)
+    await ports.exports.keep(made.completed("f" * 64, NOON), text.encode())
 
 
 async def put_run(

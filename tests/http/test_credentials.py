@@ -12,7 +12,7 @@ from application.use_cases import utc_now
 from domain.errors import Unavailable
 from domain.identity.api_key import Scope
 from tests.http.conftest import TOKEN, Site, a_span, a_trace, mistakes
-from tests.http.scored import put_alert, put_monitor, put_run, put_score
+from tests.http.scored import put_alert, put_export, put_monitor, put_run, put_score
 
 SOME_ID = str(uuid.UUID(int=1))
 
@@ -154,6 +154,13 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
     ("DELETE", f"/traces/{ID}", None, {WRITE, READ}),
     ("POST", "/traces/batch/delete", {"trace_ids": [ID]}, {WRITE, READ}),
     ("POST", "/traces/batch/tags", {"trace_ids": [ID]}, {WRITE}),
+    ("GET", "/traces/export", None, {READ}),
+    ("POST", "/traces/import", {"traces": [a_trace(trace_id=ID)]}, {WRITE, JUDGE}),
+    ("POST", "/traces/exports", {"format": "csv"}, {READ}),
+    ("GET", "/traces/exports", None, {READ}),
+    ("GET", f"/traces/exports/{ID}", None, {READ}),
+    ("GET", f"/traces/exports/{ID}/download", None, {READ}),
+    ("DELETE", f"/traces/exports/{ID}", None, {READ}),
     ("GET", "/traces/users", None, {READ}),
     ("GET", f"/traces/analytics?{DAY}", None, {READ}),
     ("GET", "/sessions", None, {READ}),
@@ -253,6 +260,7 @@ async def _furnish(site: Site) -> None:
     await put_run(site.ports.evaluation, project, ID, trace=ID)
     await put_monitor(site.ports.evaluation, project, ID)
     await put_alert(site.ports.evaluation, project, ID, monitor=ID)
+    await put_export(site.ports.exporting, project, ID)
 
 
 async def test_no_route_of_the_data_plane_is_left_out(site: Site) -> None:

@@ -21,13 +21,14 @@ from domain.identity.organization import Role
 from domain.ids import InvitationId, OrganizationId, ProjectId
 from entrypoints.http.controllers import trace_examples as examples
 from entrypoints.http.controllers.alert_examples import ALERT_ID, WEBHOOK_ID
+from entrypoints.http.controllers.export_examples import EXPORT_ID
 from entrypoints.http.controllers.monitor_examples import MONITOR_ID
 from entrypoints.http.controllers.run_shapes import RUN_ID
 from entrypoints.http.controllers.score_examples import SCORE_ID
 from tests.http.conftest import TOKEN, Site, a_trace
 from tests.http.people import Somebody, furnished, joined
 from tests.http.promises import operations
-from tests.http.scored import put_alert, put_monitor, put_run, put_score
+from tests.http.scored import put_alert, put_export, put_monitor, put_run, put_score
 
 EXAMPLES = {"quick": 5, "full": 15}  # a mode and operation: the whole takes some seconds
 # Not whether data of the right form is taken: no form tells which cursors there are, or which ids.
@@ -47,6 +48,7 @@ STORED = {
     "monitor_id": MONITOR_ID,
     "alert_id": ALERT_ID,
     "webhook_id": WEBHOOK_ID,
+    "export_id": EXPORT_ID,
 }
 # What of a body has to be so that it can be taken, beside its form.
 TAKEN = {"trace_id": examples.TRACE_ID, "session_id": "conv-42"}
@@ -135,6 +137,7 @@ class Traced:
         await put_run(ports, project, RUN_ID, trace=trace)
         await put_monitor(ports, project, MONITOR_ID)
         await put_alert(ports, project, ALERT_ID, monitor=MONITOR_ID, webhook=WEBHOOK_ID)
+        await put_export(SITE.ports.exporting, project, EXPORT_ID)
 
 
 class Managed:

@@ -169,6 +169,38 @@ CASES: dict[str, Case] = {
     "GET /traces": Case(f"{PAGE}&session_id={{session_id}}&user_id={{reader}}&name={{text}}"),
     "POST /traces": Case(body=TRACE),
     "GET /traces/analytics": Case(f"{MARCH}&metric=models"),
+    "GET /traces/export": Case("session_id={session_id}&user_id={reader}&name={text}"),
+    "POST /traces/import": Case(
+        body={
+            "traces": [
+                TRACE
+                | {
+                    "scores": [
+                        {
+                            "id": "{score_id}",
+                            "project_id": "{project_id}",
+                            "name": "{text}",
+                            "source": "ANNOTATION",
+                            "outcome": "scored",
+                            "value": "1",
+                            "created_at": LATER,
+                            "updated_at": LATER,
+                        }
+                    ]
+                }
+            ]
+        }
+    ),
+    "POST /traces/exports": Case(
+        body={
+            "format": "csv",
+            "filters": {"session_id": "{session_id}", "user_id": "{reader}", "name": "{text}"},
+        }
+    ),
+    "GET /traces/exports": Case(),
+    "GET /traces/exports/{export_id}": Case(),
+    "GET /traces/exports/{export_id}/download": Case(),
+    "DELETE /traces/exports/{export_id}": Case(),
     "POST /traces/batch": Case(
         body={"traces": [TRACE, a_trace(started_at=LATER, trace_id="{trace_id}")]}
     ),
@@ -188,7 +220,7 @@ ON_DATA = [label for label in CASES if label.split()[1].startswith(DATA)]
 # Words for which the other tenant's can be named while the rest is one's own.
 IDS = {"org_id", "project_id", "key_id", "invitation_id", "user_id", "code"} | {
     *("trace_id", "span_id", "session_id", "score_id", "run_id", "eval_run_id"),
-    *("monitor_id", "alert_id", "webhook_id"),
+    *("monitor_id", "alert_id", "webhook_id", "export_id"),
 }
 # The contract tells invitations of others (403) from unknown ones (404): who was sent the link
 # of one learns that it is for another address.
@@ -200,7 +232,7 @@ READS = (
     *("/evaluations/trace-runs", "/evaluations/session-runs", "/evaluations/monitors"),
     *("/evaluations/monitors/{monitor_id}/alerts", "/evaluations/webhooks"),
     *("/evaluations/monitors/{monitor_id}/alert-changes",),
-    "/evaluations/webhooks/{webhook_id}/deliveries",
+    *("/evaluations/webhooks/{webhook_id}/deliveries", "/traces/exports"),
 )
 OURS_PROJECT = {"x-project-id": "{ours.project_id}"}
 THEIR_PROJECT = {"x-project-id": "{project_id}"}
@@ -306,7 +338,7 @@ async def test_what_is_another_tenants_is_as_what_is_nowhere(
 @pytest.mark.parametrize("label", ON_DATA)
 async def test_so_it_is_over_postgres(pool: Any, label: str) -> None:
     async with data_plane.over_postgres(pool) as plane:
-        names = ("traces", "sessions", "analytics", "evaluation")
+        names = ("traces", "sessions", "analytics", "evaluation", "exporting")
         ports = {name: getattr(plane, name) for name in names}
         world = TwoTenants(Site(swapped=ports))
         async with world.site.http:

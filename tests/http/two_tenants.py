@@ -16,7 +16,7 @@ from domain.identity.organization import Role
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 from tests.http.conftest import Site, a_span, a_trace
 from tests.http.people import furnished, joined
-from tests.http.scored import put_alert, put_monitor, put_run, put_score
+from tests.http.scored import put_alert, put_export, put_monitor, put_run, put_score
 
 type Words = Mapping[str, str]
 """What a request may name, by the word that stands for it in a template."""
@@ -26,6 +26,7 @@ VERIFIER = "v" * 43
 RANDOM = (
     re.compile(r"pp_[0-9a-f]{7,64}"),
     re.compile(r"whsec_[\w+/]{43}="),
+    re.compile(r"\b[0-9a-f]{64}\b"),
     re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
     re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00"),
     re.compile(r'(?<="code":")[\w-]{43}'),
@@ -97,6 +98,7 @@ class TwoTenants:
         )
         store.keys[key] = replace(store.keys[key], name=name)
         ids = ("trace_id", "span_id", "score_id", "run_id", "monitor_id", "alert_id", "webhook_id")
+        ids += ("export_id",)
         words |= {word: str(uuid.uuid4()) for word in ids}
         words["eval_run_id"] = words["run_id"]
         words["user_id"] = words["member"]
@@ -137,6 +139,7 @@ class TwoTenants:
         await put_alert(
             ports.evaluation, project, alert, monitor=monitor, webhook=webhook, text=name
         )
+        await put_export(ports.exporting, project, words["export_id"], text=name)
         return words
 
     def _key(self, words: Words) -> dict[str, str]:
@@ -156,7 +159,7 @@ class TwoTenants:
             f"/evaluations/monitors/{self.theirs['monitor_id']}/alerts",
             f"/evaluations/monitors/{self.theirs['monitor_id']}/alert-changes",
             f"/evaluations/webhooks/{self.theirs['webhook_id']}/deliveries",
-            "/evaluations/webhooks",
+            *("/evaluations/webhooks", "/traces/exports"),
         )
         return [(await self.asked("GET", path, self.their_key)).json() for path in paths]
 

@@ -90,6 +90,7 @@ IMPORT: Final = operation(
         example={"stored": 1, "unchanged": 0, "rejected": []},
         body_example={"traces": [examples.LINE]},
         route_class=RouteClass.INGEST,
+        parts=(ImportedTrace,),
     ),
 ).with_body(Body(ImportBatch, lambda batch, _: [bytes(one) for one in batch.traces]))
 
