@@ -264,7 +264,7 @@ def _responses(
     }
     if status != _EMPTY:
         shown = {"schema": schemas.of(told.answer), "example": told.example}
-        success["content"] = {told.media_type: shown}
+        success["content"] = dict.fromkeys(told.media_types, shown)
     found = {str(status): success}
     refusals = {*operation.access.refusals, 500}
     if told.route_class is not None:

@@ -33,6 +33,7 @@ PROJECT = "/organizations/{org_id}/projects/{project_id}"
 NAMED = Case(body={"name": "{text}"})
 PAGE = "limit=200&offset=0"
 MARCH = "started_after=2026-03-01&started_before=2026-04-01"
+AUTHOR = "0e2d4a9c-1b7e-4c58-9f3a-6d5c4b3a2f10"  # of a score that is put back: told, not looked up
 LATER = "2026-03-02"  # than what is stored: so lists have one order
 SPAN = a_span(started_at=LATER, span_id="{span_id}", parent_span_id="{span_id}", model="{text}")
 TRACE = a_trace(started_at=LATER, trace_id="{trace_id}", spans=[SPAN]) | {
@@ -179,6 +180,7 @@ CASES: dict[str, Case] = {
                         {
                             "id": "{score_id}",
                             "project_id": "{project_id}",
+                            "author_user_id": AUTHOR,
                             "name": "{text}",
                             "source": "ANNOTATION",
                             "outcome": "scored",

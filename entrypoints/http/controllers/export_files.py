@@ -34,7 +34,6 @@ MEDIA_TYPES: Final = {
     FileFormat.NDJSON: NDJSON,
 }
 type Binary = Annotated[Raw, Meta(extra_json_schema={"type": "string", "format": "binary"})]
-FILE: Final = "application/octet-stream"  # of any format, for the reference
 
 CREATE: Final = operation(
     data_plane(Scope.READ),
@@ -87,7 +86,7 @@ DOWNLOAD: Final = operation(
         answer=Binary,
         example="PAR1…",
         answers={409: ErrorResponse, 416: ErrorResponse},
-        media_type=FILE,
+        media_types=tuple(MEDIA_TYPES.values()),
     ),
 ).with_path(ExportPath)
 

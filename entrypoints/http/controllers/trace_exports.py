@@ -72,7 +72,7 @@ EXPORT: Final = operation(
         ),
         answer=ExportedTrace,
         example=examples.LINE,
-        media_type=NDJSON,
+        media_types=(NDJSON,),
     ),
 ).with_query(TraceConditions)
 
