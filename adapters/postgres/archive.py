@@ -12,7 +12,7 @@ from adapters.postgres.engine import OF_PROJECT, Connection, Pool
 from adapters.postgres.reading.selected import admitted
 from adapters.postgres.reading.snapshots import snapshot
 from adapters.postgres.reading.trace_lists import VALUES
-from adapters.postgres.reading.whole_traces import SPAN_PAYLOADS, stored, whole_traces
+from adapters.postgres.reading.whole_traces import SPAN_PAYLOADS, read, whole_traces
 from adapters.postgres.score_rows import TRACE_SCORES
 from application.exporting.ports import BATCH_TRACES_MAX, Batches
 from domain.evaluation.score import ScoreOutcome, TraceScore
@@ -21,20 +21,24 @@ from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
 
-# Of one batch, as stored. Payloads are compressed there, some fourfold, and each is held as
-# stored, as read and as written: 100 MB are left for what compresses tenfold better than usual.
-BATCH_BYTES: Final = 1 << 19
+# Of one batch, as read: it is held as rows, as values and as what is made of them. Weighed so,
+# and not as stored, since some payloads are stored in a hundredth of it.
+BATCH_BYTES: Final = 1 << 20
 ADVICE_STREAM: Final = "narrow the export with started_after and started_before"
 ADVICE: Final = "import fewer traces at once"
 
+# Of the connection's own, which a pooler in between may not pass on, and an operator may set.
+AT_LENGTH: Final = """
+SET LOCAL statement_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = 0
+"""
 WEIGHTS: Final = f"""
 SELECT t.trace_id, coalesce((
-    SELECT {stored(("metadata",))} FROM traces WHERE {OF_PROJECT} AND trace_id = t.trace_id
+    SELECT {read(("metadata",))} FROM traces WHERE {OF_PROJECT} AND trace_id = t.trace_id
   ), 0) + coalesce((
-    SELECT {stored(("input", "output"))} FROM trace_payloads
+    SELECT {read(("input", "output"))} FROM trace_payloads
     WHERE {OF_PROJECT} AND trace_id = t.trace_id
   ), 0) + coalesce((
-    SELECT sum({stored(SPAN_PAYLOADS)}) FROM spans WHERE {OF_PROJECT} AND trace_id = t.trace_id
+    SELECT sum({read(SPAN_PAYLOADS)}) FROM spans WHERE {OF_PROJECT} AND trace_id = t.trace_id
   ), 0)::bigint AS bytes
 FROM unnest($2::uuid[]) WITH ORDINALITY AS t(trace_id, place) ORDER BY place
 """
@@ -57,6 +61,7 @@ class PostgresArchive:
         self, project: ProjectId, matching: TraceFilter, sort: TraceSort, order: SortOrder
     ) -> AsyncIterator[Batches]:
         async with snapshot(self.streams, ADVICE_STREAM, self.timeout_s) as connection:
+            await connection.execute(AT_LENGTH.format(round(self.timeout_s * 1_000)))
             yield self._batches(connection, project, matching, sort, order)
 
     async def known(self, project: ProjectId, traces: Sequence[TraceId]) -> Sequence[ArchivedTrace]:

@@ -22,6 +22,15 @@ def stored(columns: Sequence[str]) -> str:
     return " + ".join([str(ROW_BYTES), *(f"coalesce(pg_column_size({one}), 0)" for one in columns)])
 
 
+def read(columns: Sequence[str]) -> str:
+    """What a row takes once it is read: what is stored compressed is opened to be weighed."""
+    return " + ".join([str(ROW_BYTES), *(_OPENED.format(one) for one in columns)])
+
+
+_OPENED: Final = (
+    "CASE WHEN pg_column_compression({0}) IS NULL THEN coalesce(pg_column_size({0}), 0)"
+    " ELSE octet_length({0}::text) END"
+)
 READ_TRACES: Final = f"""
 SELECT {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}, input, output
 FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id)
