@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from adapters.environment import passed_on
 from domain.tracing.usage import EXACT, Usage
 
 MODELS_MAX: Final = 2_048  # model names whose prices are kept at hand, under 2 MB
@@ -118,6 +119,7 @@ class GenaiPriceBook:
                 capture_output=True,
                 timeout=LOAD_MAX_S,
                 check=True,
+                env=passed_on(),
             )
             catalogue = Catalogue(json.loads(done.stdout)["providers"])
         except (OSError, subprocess.SubprocessError, ValueError, KeyError) as problem:

@@ -1,7 +1,24 @@
 """Which judges there are, by the settings: models that may be named, providers with a key."""
 
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from typing import Final
 
+from adapters.judges.by_provider import JudgeByProvider
+from adapters.judges.heuristic import HeuristicJudge
+from adapters.judges.model import ModelJudge
+from adapters.judges.policy import PatientJudge
+from adapters.judges.wire import Endpoint
+from adapters.postgres.budgets import PostgresBudgets
+from adapters.postgres.engine import Pool
+from adapters.postgres.ledger import PostgresLedger
+from adapters.postgres.verdicts import PostgresVerdicts
+from application.evaluation.judging import JudgingPorts
+from application.evaluation.matter import USUAL, MeasuringPolicy
+from application.evaluation.ports import Judge
+from application.tracing.ports import PriceBook
+from domain.evaluation.masking import Masking
 from domain.evaluation.models import PROVIDERS, JudgeModels, ProviderState
 from entrypoints.settings import UNPREFIXED, Settings, variable
 
@@ -14,6 +31,7 @@ NEEDED: Final = {
     "vertex_ai": "google_cloud_project",
     "openai_compatible": "openai_compatible_base_url",
 }
+ATTEMPT: Final = 0.75  # of the time of a question, so that another attempt has some left
 UNCHECKED: Final = {"vertex_ai": "the credentials themselves are not checked"}
 
 
@@ -33,3 +51,66 @@ def judge_providers(settings: Settings) -> tuple[ProviderState, ...]:
             names = [variable(needed), *([needed.upper()] if needed in UNPREFIXED else [])]
             states.append(ProviderState(provider, False, f"{' or '.join(names)} must be set"))
     return tuple(states)
+
+
+@asynccontextmanager
+async def opened_judge(settings: Settings) -> AsyncIterator[Judge]:
+    """One for the models of every provider. No client is loaded before it is asked something."""
+    judges: dict[str, Judge | None] = {one.prefix.rstrip("/"): None for one in PROVIDERS}
+    judges["heuristic"] = HeuristicJudge()
+    async with AsyncExitStack() as stack:
+        for endpoint in _endpoints(settings):
+            attempt_s = ATTEMPT * settings.eval_judge_timeout_seconds
+            model = ModelJudge(endpoint, attempt_s=attempt_s)
+            stack.push_async_callback(model.close)
+            at_once = settings.eval_judge_concurrency
+            judges[endpoint.provider] = PatientJudge(model, at_once=at_once)
+        yield JudgeByProvider(judges)
+
+
+def judging_ports(settings: Settings, pool: Pool, prices: PriceBook) -> JudgingPorts:
+    """What is kept of those who judge."""
+    return JudgingPorts(
+        verdicts=PostgresVerdicts(pool),
+        ledger=PostgresLedger(pool),
+        budgets=PostgresBudgets(pool),
+        prices=prices,
+        kept_for=timedelta(days=settings.eval_cache_ttl_days),
+        entered_for=timedelta(days=settings.eval_ledger_days),
+    )
+
+
+def measuring_policy(settings: Settings) -> MeasuringPolicy:
+    return MeasuringPolicy(
+        evidence_tokens=settings.eval_evidence_tokens,
+        masking=Masking(settings.eval_mask),
+        deadline_s=settings.eval_judge_timeout_seconds,
+        # More of them would only wait for their turn, after a run was cancelled too.
+        metrics_at_once=min(USUAL.metrics_at_once, settings.eval_judge_concurrency),
+    )
+
+
+def _endpoints(settings: Settings) -> Iterator[Endpoint]:
+    """Of every provider that has what it needs."""
+    if settings.openai_api_key:
+        yield Endpoint(
+            provider="openai",
+            api_key=settings.openai_api_key,
+            base_url=settings.openai_base_url,
+        )
+    if settings.anthropic_api_key:
+        yield Endpoint(provider="anthropic", api_key=settings.anthropic_api_key)
+    if settings.gemini_api_key:
+        yield Endpoint(provider="gemini", api_key=settings.gemini_api_key)
+    if settings.google_cloud_project:
+        yield Endpoint(
+            provider="vertex_ai",
+            project=settings.google_cloud_project,
+            location=settings.vertex_ai_location,
+        )
+    if settings.openai_compatible_base_url:
+        yield Endpoint(
+            provider="openai_compatible",
+            api_key=settings.openai_compatible_api_key,
+            base_url=settings.openai_compatible_base_url,
+        )

@@ -169,6 +169,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     eval_judge_concurrency: Annotated[
         int, Meta(description="a whole number from 1 to 1000", ge=1, le=1_000)
     ] = 8
+    eval_cache_ttl_days: Annotated[
+        int, Meta(description="whole days from 1 to 3650", ge=1, le=3_650)
+    ] = 30
+    eval_ledger_days: Annotated[
+        int, Meta(description="whole days from 62 to 3650", ge=62, le=3_650)
+    ] = 400
     monitor_tick_seconds: Annotated[
         int, Meta(description="whole seconds from 1 to 30", ge=1, le=30)
     ] = 30

@@ -175,6 +175,7 @@ def upkeep(do: UseCases, announce_every_s: float, tick_s: float) -> list[Round]:
         Round("forgetting", SWEEP_EVERY_S, do.sweep_replies, "forgot %d replies to old writes"),
         Round("exporting", EXPORT_EVERY_S, exporting.write_export, "wrote %d exports"),
         Round("expiring", SWEEP_EVERY_S, exporting.sweep_exports, "took away %d rows of exports"),
+        Round("pruning", SWEEP_EVERY_S, do.evaluation.sweep_judging, "took %d old rows of judges"),
         Round("announcing", announce_every_s, announce, "told of %d jobs that were overdue"),
         Round("firing", tick_s, fire, "used %d slots of monitors"),
         Round("assessing", ASSESS_EVERY_S, alerts.assess_runs, "alerts looked at %d runs"),

@@ -13,8 +13,8 @@ SESSION_NAMES: Final = ("agent_reliability", "agent_consistency")
 OF_RUN: Final = 10_000  # scores
 TWICE: Final = 2  # a session is scored so often under each name
 
-# Of ten scores eight are a model's, one is the heuristic judge's and one a person's; of twenty one
-# failed and one was skipped.
+# Of ten scores eight are a model's, one is the heuristic judge's and one a person's, written over
+# what a judge had said; of twenty one failed and one was skipped.
 _TOLD: Final = """
 CASE i % 20 WHEN 0 THEN 'failed' WHEN 1 THEN 'skipped' ELSE 'scored' END,
 CASE WHEN i % 20 > 1 THEN number::text END, CASE WHEN i % 20 > 1 THEN number END, 'NUMERIC',
@@ -36,10 +36,11 @@ _COLUMNS: Final = (
     " code, created_at, updated_at"
 )
 _TRACE_SCORES: Final = f"""
-INSERT INTO trace_scores (project_id, id, trace_id, environment, evidence_hash, name, {_COLUMNS})
+INSERT INTO trace_scores (project_id, id, trace_id, environment, evidence_hash, original, name,
+                          {_COLUMNS})
 SELECT $1::uuid, gen_random_uuid(), md5($1::uuid::text || i / 10)::uuid,
        CASE WHEN i / 10 % 5 > 0 THEN 'production' ELSE 'staging' END, md5(i::text),
-       'metric_' || i % 10, {_TOLD}
+       CASE WHEN i / 10 % 10 = 9 AND i % 20 > 1 THEN 1 - number END, 'metric_' || i % 10, {_TOLD}
 """
 _SESSION_SCORES: Final = f"""
 INSERT INTO session_scores (project_id, id, session_id, name, {_COLUMNS})

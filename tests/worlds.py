@@ -23,6 +23,8 @@ from adapters.memory.identity import (
     MemoryUsers,
 )
 from adapters.memory.jobs import RecordedJobs
+from adapters.memory.judging import MemoryBudgets, MemoryLedger, MemoryVerdicts
+from adapters.memory.labels import MemoryLabels
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
 from adapters.memory.monitors import MemoryChanged, MemoryLeadership, MemoryMonitors
 from adapters.memory.replies import MemoryReplies
@@ -37,6 +39,7 @@ from adapters.memory.targets import MemoryTargets
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from application.evaluation.alert_use_cases import AlertPorts
 from application.evaluation.alerting import EndedRun
+from application.evaluation.judging import JudgingPorts
 from application.evaluation.use_cases import EvaluationPorts
 from application.exporting.use_cases import ExportPorts
 from application.use_cases import Ports, UseCases
@@ -79,6 +82,7 @@ def memory_evaluation(store: MemoryStore) -> EvaluationPorts:
         trace_scores=MemoryTraceScores(store),
         session_scores=MemorySessionScores(store),
         score_analytics=MemoryScoreAnalytics(store),
+        labels=MemoryLabels(store),
         runs=MemoryRuns(store),
         assignments=MemoryAssignments(store),
         targets=MemoryTargets(store),
@@ -93,6 +97,7 @@ def memory_evaluation(store: MemoryStore) -> EvaluationPorts:
         ),
         jobs=RecordedJobs(),
         judge=HeuristicJudge(),
+        judging=memory_judging(store),
         embedder=HashEmbedder(),
         on_fault=unexpected,
         on_monitor_fault=unfired,
@@ -102,6 +107,15 @@ def memory_evaluation(store: MemoryStore) -> EvaluationPorts:
 def memory_exporting(store: MemoryStore) -> ExportPorts:
     return ExportPorts(
         archive=MemoryArchive(store), exports=MemoryExports(store), encoders=ENCODERS
+    )
+
+
+def memory_judging(store: MemoryStore) -> JudgingPorts:
+    return JudgingPorts(
+        verdicts=MemoryVerdicts(store),
+        ledger=MemoryLedger(store),
+        budgets=MemoryBudgets(store),
+        prices=prices(),
     )
 
 

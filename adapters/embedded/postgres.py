@@ -32,6 +32,7 @@ from adapters.embedded.process import (
     rotated,
     spawn,
 )
+from adapters.environment import passed_on
 
 MAJOR: Final = 18  # of the server, and so of the data: another major version can't read it
 START_TIMEOUT_S: Final = 60  # covers the replay of the longest log that `max_wal_size` allows
@@ -197,6 +198,7 @@ def _initialise(folder: Path, programs: Path, account: Account | None) -> None:
                 *("-c", "scram_iterations=1"),
             ],
             stdin=file,
+            env=passed_on(),
             capture_output=True,
             cwd=new,
             user=account.uid if account else None,

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from adapters.environment import passed_on
+
 LOOPBACK: Final = "127.0.0.1"
 LOG_MAX_BYTES: Final = 8 << 20  # at a start, a log beyond it gives way to a new one
 LOG_TAIL_BYTES: Final = 16 << 10  # what is read back to tell why a server ended
@@ -86,7 +88,7 @@ def spawn(
 
     Without a `log` it writes where we write. `orphaned`, by default the gentlest of
     `stop_signals`, is what it gets from the kernel when we die. That is tied to the calling
-    thread, so call from the main one.
+    thread, so call from the main one. Without an `env` it gets `passed_on`.
     """
     with contextlib.ExitStack() as stack:
         out = None if log is None else stack.enter_context(log.open("ab"))
@@ -96,7 +98,7 @@ def spawn(
             stdout=out,
             stderr=out,
             cwd=cwd,
-            env=env,
+            env=passed_on() if env is None else env,
             process_group=0,
             user=account.uid if account else None,
             group=account.gid if account else None,

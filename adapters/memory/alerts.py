@@ -12,6 +12,7 @@ from application.evaluation.alerting import (
     DELIVERIES_OF_ONE,
     DELIVERY_HELD,
     ENDED_AT_ONCE,
+    IN_TURN,
     RUNS_BEFORE,
     SLOTS_AT_ONCE,
     WEBHOOKS_MAX,
@@ -67,7 +68,12 @@ class MemoryAlerts:
         return paged(found, lambda one: Position(one.at, one.id), SortOrder.DESC, window)
 
     async def ended(self, after: EndedRun | None = None) -> Sequence[EndedRun]:
-        found = [
+        found = self._unseen()
+        following = [one for one in found if after is None or _turn_of(one) > _turn_of(after)]
+        return sorted(following, key=_turn_of)[:ENDED_AT_ONCE]
+
+    def _unseen(self) -> list[EndedRun]:
+        return [
             EndedRun(run.project_id, run.monitor_id, run.id, run.target_type, run.completed_at)
             for key, run in ((key, stored.run) for key, stored in self.store.runs.items())
             if key not in self.store.assessed
@@ -76,8 +82,6 @@ class MemoryAlerts:
             and run.monitor_id is not None
             and run.completed_at is not None
         ]
-        following = [one for one in found if after is None or _turn_of(one) > _turn_of(after)]
-        return sorted(following, key=_turn_of)[:ENDED_AT_ONCE]
 
     async def measured(self, ended: EndedRun, metric: str, threshold: float) -> Sequence[Measured]:
         runs = [
@@ -91,12 +95,21 @@ class MemoryAlerts:
 
     async def assess(self, ended: EndedRun, assess: Assess, now: datetime) -> bool:
         key = (ended.project, ended.run)
-        if key in self.store.assessed or self._run(ended) is None:
+        if key in self.store.assessed or self._run(ended) is None or self._is_early(ended):
             return False
         found = assess(self.store.alerts_of(ended.project, ended.monitor))
         self.store.assessed[key] = now
         self._keep(ended.project, found, now)
         return True
+
+    def _is_early(self, ended: EndedRun) -> bool:
+        """Whether a run that ended before it has its turn first."""
+        own = (ended.at, ended.run)
+        return any(
+            (one.at, one.run) < own and one.at > ended.at - IN_TURN
+            for one in self._unseen()
+            if (one.project, one.monitor) == (ended.project, ended.monitor)
+        )
 
     async def slots(self, now: datetime) -> Sequence[Slot]:
         found = []

@@ -25,9 +25,8 @@ USED: Final = TokenUse(requests=1, input=1_000, output=50)
 
 def a_call(model: str = "openai/tiny", code: FailCode | None = None) -> JudgeCall:
     """One request, of which a provider tells tokens."""
-    return JudgeCall(
-        provider=provider_of(model), model=model, use=USED, latency_ms=200.0, code=code
-    )
+    provider, name = provider_of(model), model.rpartition("/")[2]
+    return JudgeCall(provider=provider, model=name, use=USED, latency_ms=200.0, code=code)
 
 
 type Told = Scored | Skipped | Exception

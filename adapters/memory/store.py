@@ -4,14 +4,17 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from uuid import UUID
 
 from adapters.memory.work import StoredRun, Work
 from application.evaluation.alerting import Alert, AlertChange, Delivery, Webhook
+from application.evaluation.judging import Verdict
 from application.ports import Reply, Turn
 from domain.evaluation.monitor import Monitor
 from domain.evaluation.run import Target
 from domain.evaluation.score import Score, SessionScore, TraceScore
+from domain.evaluation.spending import LedgerEntry
 from domain.exporting.export import Export
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry, Origin
@@ -42,6 +45,15 @@ class KnownAttempt:
     turn: Turn
     reply: Reply | None
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeptVerdict:
+    """A verdict on a trace, and when it was kept."""
+
+    trace: TraceId
+    verdict: Verdict
+    at: datetime
 
 
 class Stamped[K, V](dict[K, V]):
@@ -89,6 +101,10 @@ class MemoryStore:
     deliveries_held: dict[tuple[ProjectId, UUID], datetime] = field(default_factory=dict)
     exports: dict[tuple[ProjectId, UUID], Export] = field(default_factory=dict)
     export_pieces: dict[tuple[ProjectId, UUID], tuple[bytes, ...]] = field(default_factory=dict)
+    verdicts: dict[tuple[ProjectId, bytes], KeptVerdict] = field(default_factory=dict)
+    ledger: dict[tuple[ProjectId, UUID], LedgerEntry] = field(default_factory=dict)
+    budgets: dict[ProjectId, Decimal] = field(default_factory=dict)
+    spending: dict[tuple[ProjectId, str], Decimal] = field(default_factory=dict)
     replies: dict[tuple[ProjectId, str, str], KnownAttempt] = field(default_factory=dict)
 
     def traces_of(self, project: ProjectId) -> list[Trace]:
@@ -98,8 +114,11 @@ class MemoryStore:
         return [trace for (of, _), trace in self.traces.items() if of == project]
 
     def drop_trace(self, project: ProjectId, trace: TraceId) -> None:
-        """Removes a trace that is there, with its scores."""
+        """Removes a trace that is there, with its scores and what judges said of it."""
         del self.traces[project, trace]
+        for key, kept in [*self.verdicts.items()]:
+            if key[0] == project and kept.trace == trace:
+                del self.verdicts[key]
         for score in self.trace_scores_of(project):
             if score.trace_id == trace:
                 del self.trace_scores[project, score.id]

@@ -33,6 +33,7 @@ from adapters.postgres.working.settling import transaction
 from adapters.postgres.working.upkeep import HERE
 from application.evaluation.alerting import (
     ENDED_AT_ONCE,
+    IN_TURN,
     RUNS_BEFORE,
     SLOTS_AT_ONCE,
     Alert,
@@ -89,8 +90,13 @@ RETURNING {_SHOWN}
 """
 _BY_ITSELF: Final = f"status IN ('{RunStatus.COMPLETED}', '{RunStatus.FAILED}')"
 LOOKED_AT: Final = f"""
-UPDATE eval_runs SET assessed_at = $4
+UPDATE eval_runs AS own SET assessed_at = $4
 WHERE {OF_PROJECT} AND id = $2 AND monitor_id = $3 AND assessed_at IS NULL AND {_BY_ITSELF}
+  AND NOT EXISTS (
+    SELECT FROM eval_runs
+    WHERE {OF_PROJECT} AND monitor_id = $3 AND assessed_at IS NULL AND {_BY_ITSELF}
+      AND (completed_at, id) < (own.completed_at, own.id) AND completed_at > $5
+  )
 """
 _ENDED: Final = f"""
 SELECT project_id, id, monitor_id, target_type, completed_at FROM eval_runs
@@ -198,7 +204,7 @@ class PostgresAlerts:
             if await connection.fetchrow(HOLD_MONITOR, ended.project, ended.monitor) is None:
                 return False
             run = (ended.project, ended.run, ended.monitor)
-            if await connection.execute(LOOKED_AT, *run, now) != "UPDATE 1":
+            if await connection.execute(LOOKED_AT, *run, now, ended.at - IN_TURN) != "UPDATE 1":
                 return False
             rows = await connection.fetch(LOCK_OF_MONITOR, ended.project, ended.monitor)
             found = assess([alert_of(row) for row in rows])

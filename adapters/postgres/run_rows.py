@@ -10,8 +10,8 @@ from domain.ids import RunId
 
 RUN_COLUMNS: Final = (
     "project_id", "id", "target_type", "name", "metrics", "targets", "filters", "sampling_rate",
-    "model", "signal_weights", "monitor_id", "status", "error_message", "created_at",
-    "completed_at",
+    "model", "signal_weights", "votes", "max_cost_usd", "monitor_id", "status", "error_message",
+    "created_at", "completed_at",
 )  # fmt: skip
 TALLY_COLUMNS: Final = (
     "evaluated_count", "scored_count", "failed_count", "skipped_count", "codes",
@@ -26,7 +26,8 @@ def run_row(run: EvalRun) -> tuple[object, ...]:
     return (
         run.project_id, run.id, run.target_type, run.name, run.metrics, run.targets, run.filters,
         run.sampling_rate, run.model, msgspec.json.encode(dict(run.signal_weights)),
-        run.monitor_id, run.status, run.error_message, run.created_at, run.completed_at,
+        run.votes, run.max_cost_usd, run.monitor_id, run.status, run.error_message,
+        run.created_at, run.completed_at,
     )  # fmt: skip
 
 
@@ -42,6 +43,8 @@ def run_of(row: Record) -> EvalRun:
         sampling_rate=row["sampling_rate"],
         model=row["model"],
         signal_weights=_WEIGHTS.decode(row["signal_weights"]),
+        votes=row["votes"],
+        max_cost_usd=row["max_cost_usd"],
         monitor_id=row["monitor_id"],
         status=RunStatus(row["status"]),
         error_message=row["error_message"],

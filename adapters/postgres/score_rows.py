@@ -1,9 +1,9 @@
 """Scores as rows, and back.
 
 What a score's value and metadata tell is a column too where it is averaged, compared or looked
-for: `number`, `judge_kind`, `fingerprint`, `evidence_hash`, `code`. The two by which a signal is
-found again are of runs' scores only, and stay where the run is removed: anybody may write a score
-that looks like one.
+for: `number`, `judge_kind`, `fingerprint`, `evidence_hash`, `original`, `code`. The two by which a
+signal is found again are of runs' scores only, and stay where the run is removed: anybody may write
+a score that looks like one.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from asyncpg import Record
 
+from domain.evaluation.calibration import original
 from domain.evaluation.score import (
     DataType,
     Score,
@@ -64,7 +65,7 @@ class ScoreTable[S: Score]:
 
 def _trace_score_row(score: TraceScore) -> tuple[object, ...]:
     evidence = _told_by_run(score, "evidence_hash")
-    return (*_row(score), score.trace_id, score.environment, evidence)
+    return (*_row(score), score.trace_id, score.environment, evidence, original(score))
 
 
 def _session_score_row(score: SessionScore) -> tuple[object, ...]:
@@ -124,7 +125,8 @@ def _fields(row: Record) -> dict[str, Any]:
 TRACE_SCORES: Final = ScoreTable(
     name="trace_scores",
     target="trace_id",
-    types=_TYPES | {"trace_id": "uuid", "environment": "text", "evidence_hash": "text"},
+    types=_TYPES
+    | {"trace_id": "uuid", "environment": "text", "evidence_hash": "text", "original": "float8"},
     row=_trace_score_row,
     score=_trace_score,
 )

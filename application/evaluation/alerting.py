@@ -14,6 +14,7 @@ from domain.page import Page, Window
 WEBHOOKS_MAX: Final = 20  # of one project
 RUNS_BEFORE: Final = 5  # that a drop is a drop against
 ENDED_AT_ONCE: Final = 100
+IN_TURN: Final = timedelta(minutes=10)  # a run waits for those that ended so much earlier at most
 SLOTS_AT_ONCE: Final = 1_000
 DELIVERIES_AT_ONCE: Final = 100
 DELIVERIES_OF_ONE: Final = 5  # at once to one webhook: one that is slow leaves room for others
@@ -189,7 +190,10 @@ class Alerts(Protocol):
 
         A notice is a change, and a delivery for every webhook of the project, due now. Each run is
         looked at once, however many try: False, and nothing is stored, where it was looked at
-        before, or where it or its monitor is gone. Alerts don't change meanwhile.
+        before, or where it or its monitor is gone. Alerts don't change meanwhile. It is refused
+        as well while a run of the monitor that ended earlier, by IN_TURN at most, has not been
+        looked at: alerts see runs in their order, whoever looks at them, and one that can't be
+        looked at holds up the others for no longer than that.
         """
         ...
 

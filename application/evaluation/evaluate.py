@@ -1,6 +1,6 @@
 """Evaluating one target of a run: what a worker does with what it is told to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -10,6 +10,7 @@ from uuid import UUID
 from application.at_once import at_most
 from application.evaluation.assignments import ATTEMPTS_MAX, Assignments, Claim
 from application.evaluation.guarded import GuardedMeasuring
+from application.evaluation.keeping import kept
 from application.evaluation.matter import Matter, MeasuringPolicy
 from application.evaluation.ports import OnFault
 from application.evaluation.recording import Recording
@@ -24,7 +25,8 @@ from domain.evaluation.models import provider_of
 from domain.evaluation.outcome import FailCode, Failed, Outcome, Scored
 from domain.evaluation.question import session_fingerprint
 from domain.evaluation.run import EvalRun, Target, TargetType
-from domain.evaluation.sessions import SESSION_METRICS, WEIGHTS, TraceSignals, merged_weights
+from domain.evaluation.sessions import JUDGED, TraceSignals
+from domain.evaluation.sessions_v2 import ROLL_UPS, signals_of
 from domain.ids import ProjectId, RunId, TraceId
 
 WAIT: Final = timedelta(seconds=10)  # after the first attempt; twice as long after each other
@@ -56,7 +58,8 @@ class EvaluateTarget:
         if claim is None:
             return
         is_trace = claim.run.target_type is TargetType.TRACE
-        late = await (self._trace(claim) if is_trace else self._session(claim))
+        async with kept(self.assignments, claim, self.clock, self.policy.renew_every):
+            late = await (self._trace(claim) if is_trace else self._session(claim))
         now = self.clock()
         if late is None:
             await self.jobs.send(*await self.assignments.close(claim, now))
@@ -122,11 +125,11 @@ class EvaluateTarget:
         if session.late is not None and not session.is_last:
             return session.late
         await self.signals.store_failed(session)
-        if session.late is not None and not session.is_judged:
-            return session.late
-        outcomes = {name: self._guarded(claim, name, signals) for name in claim.metrics}
-        await self._record(claim, outcomes)
-        return None
+        late = None if session.is_judged else session.late
+        names = [name for name in claim.metrics if late is None or _is_computed(claim.run, name)]
+        if names:
+            await self._record(claim, {name: self._guarded(claim, name, signals) for name in names})
+        return late
 
     def _guarded(self, claim: Claim, name: str, signals: Sequence[TraceSignals]) -> Outcome:
         try:
@@ -136,20 +139,33 @@ class EvaluateTarget:
             return Failed(FailCode.INTERNAL)
 
     def _rolled_up(self, run: EvalRun, name: str, signals: Sequence[TraceSignals]) -> Outcome:
-        outcome = SESSION_METRICS[name](signals, run.signal_weights)
+        roll_up, metric = ROLL_UPS[name], CATALOGUE[name]
+        outcome = roll_up.of(signals, run.signal_weights)
         if not isinstance(outcome, Scored):
             return outcome
-        metric = CATALOGUE[name]
-        weights = merged_weights(run.signal_weights)
-        prints = {signal: self.measuring.fingerprint(signal, run.model) for signal in WEIGHTS}
-        is_heuristic = provider_of(run.model) == JudgeKind.HEURISTIC
+        weights = roll_up.weights(run.signal_weights)
+        prints = {signal: self.measuring.fingerprint(signal, run.model) for signal in weights}
         marks = {
             **metric.marks(outcome.value),
-            "judge_kind": (JudgeKind.HEURISTIC if is_heuristic else JudgeKind.MODEL).value,
+            **_by_whom(run, weights),
             "fingerprint": session_fingerprint(metric, weights, prints),
-            "model": run.model,
         }
         return replace(outcome, metadata={**outcome.metadata, **marks})
+
+
+def _is_computed(run: EvalRun, name: str) -> bool:
+    """Whether nobody has to be asked for a session metric."""
+    return all(CATALOGUE[one].way is Way.MEASURED for one in signals_of([name], run.signal_weights))
+
+
+def _by_whom(run: EvalRun, signals: Collection[str]) -> dict[str, object]:
+    if JUDGED.isdisjoint(signals):
+        ways = {CATALOGUE[signal].way for signal in signals}
+        kind = JudgeKind.EMBEDDING if Way.EMBEDDED in ways else JudgeKind.MEASURED
+        return {"judge_kind": kind.value}
+    is_heuristic = provider_of(run.model) == JudgeKind.HEURISTIC
+    kind = JudgeKind.HEURISTIC if is_heuristic else JudgeKind.MODEL
+    return {"judge_kind": kind.value, "model": run.model}
 
 
 def waiting(attempt: int, late: JudgeUnavailable) -> timedelta:

@@ -9,6 +9,7 @@ from typing import Final
 
 from application.evaluation.assignments import LATELY, LEASE
 from application.evaluation.circuits import HEAD_START_S
+from application.evaluation.keeping import RENEW_EVERY
 from domain.evaluation.answer import Question
 from domain.evaluation.closeness import ComparedTexts
 from domain.evaluation.evidence import Evidence
@@ -40,6 +41,7 @@ class MeasuringPolicy:
     head_start_s: float = HEAD_START_S
     metrics_at_once: int = 8  # of one target
     traces_at_once: int = 4  # of one session: so many are in memory
+    renew_every: timedelta = RENEW_EVERY
 
     def __post_init__(self) -> None:
         if timedelta(seconds=self.deadline_s + self.head_start_s) >= LEASE - LATELY:
@@ -51,12 +53,13 @@ USUAL: Final = MeasuringPolicy()
 
 @dataclass(frozen=True)  # no slots: what was looked into is kept
 class Matter:
-    """One trace in one run. `fence` as in `Question`."""
+    """One trace in one run. `fence` as in `Question`. `whole` where this is a shorter one of it."""
 
     subject: Subject
     run: EvalRun
     policy: MeasuringPolicy
     fence: str
+    whole: "Matter | None" = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def seen[T](self, look: Callable[["Matter"], T]) -> T:
@@ -79,6 +82,9 @@ class Matter:
 
     @cached_property
     def evidence_hash(self) -> str:
+        """That of the whole: a trace has the same one, however much of it is shown."""
+        if self.whole is not None:
+            return self.whole.evidence_hash
         return str(self.evidence_marks["evidence_hash"])
 
     @cached_property

@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from application.evaluation.asking import Asking
 from application.evaluation.assignments import SignalKey
 from application.evaluation.circuits import Circuits
 from application.evaluation.matter import Matter
-from application.evaluation.ports import Embedder, Judge
+from application.evaluation.ports import Embedder
+from application.evaluation.too_long import answered
 from domain.evaluation import closeness
-from domain.evaluation.answer import Answer, JudgeRefused
+from domain.evaluation.answer import JudgeRefused
+from domain.evaluation.catalogue import fingerprint as measured_fingerprint
 from domain.evaluation.catalogue import measured
 from domain.evaluation.closeness import COHERENCE, HASH_EMBEDDER, ComparedTexts
 from domain.evaluation.metric import JudgeKind, Metric, Way
-from domain.evaluation.models import provider_of
 from domain.evaluation.outcome import Failed, Outcome, Scored, Skipped
 from domain.evaluation.particulars import particulars
 from domain.evaluation.text import Vector, cosine
@@ -22,7 +24,7 @@ from domain.evaluation.text import Vector, cosine
 class Measuring:
     """Finds what a metric of a trace comes to, with the marks that its score carries."""
 
-    judge: Judge
+    asking: Asking
     embedder: Embedder
     circuits: Circuits
 
@@ -50,22 +52,20 @@ class Measuring:
         return SignalKey(fingerprint, await matter.seen(lambda it: _hash(metric, it)))
 
     def fingerprint(self, metric: Metric, model: str) -> str:
-        """Of a metric that is judged or embedded. Raises JudgeRefused."""
+        """Of a metric of traces. Raises JudgeRefused."""
+        if metric.way is Way.MEASURED:
+            return measured_fingerprint(metric)
         if metric.way is Way.EMBEDDED:
             return closeness.fingerprint(metric, self.embedder.key)
-        return self.judge.fingerprint(metric, model)
+        return self.asking.judge.fingerprint(metric, model)
 
     # --- judged ---
 
     async def _judged(self, metric: Metric, matter: Matter) -> Outcome:
         if (ruled := await matter.seen(lambda it: _ruled(metric, it))) is not None:
             return ruled
-        question = await matter.seen(lambda it: it.question(metric))
-        run = matter.run
-        answer = await self.circuits.ask(
-            run.id, provider_of(run.model), lambda: self.judge.ask(question)
-        )
-        return await matter.seen(lambda it: _answered(metric, it, answer))
+        outcome = await answered(matter, lambda it: self.asking.answer(metric, it))
+        return await matter.seen(lambda it: _answered(metric, it, outcome))
 
     # --- embedded ---
 
@@ -130,20 +130,10 @@ def _ruled(metric: Metric, matter: Matter) -> Outcome | None:
     return replace(outcome, metadata={**told, **outcome.metadata, **marks})
 
 
-def _answered(metric: Metric, matter: Matter, answer: Answer) -> Scored | Skipped:
-    outcome = answer.outcome
-    asked = {
-        "model": answer.model,
-        "usage": {
-            "calls": answer.use.requests,
-            "input_tokens": answer.use.input,
-            "output_tokens": answer.use.output,
-        },
-        "cache": "miss",
-        **matter.evidence_marks,
-    }
+def _answered(metric: Metric, matter: Matter, outcome: Scored | Skipped) -> Scored | Skipped:
+    # Who judges may tell what of the evidence was shown, which can be less.
+    asked = {**matter.evidence_marks, **outcome.metadata}
     if isinstance(outcome, Skipped):
-        return replace(outcome, metadata={**outcome.metadata, **asked})
+        return replace(outcome, metadata=asked)
     told: dict[str, object] = {"evidence": [], **particulars(metric.name, matter.evidence)}
-    marks = {**asked, **metric.marks(outcome.value)}
-    return replace(outcome, metadata={**told, **outcome.metadata, **marks})
+    return replace(outcome, metadata={**told, **asked, **metric.marks(outcome.value)})

@@ -252,8 +252,9 @@ class Judge(Protocol):
     async def ask(self, question: Question) -> Answer:
         """One verdict, after at most `question.deadline_s` seconds, whatever is tried in them.
 
-        Raises JudgeRefused where the same question fails again, JudgeUnavailable where it may
-        not; nothing else. Keeps no state between calls.
+        Where only so many questions are asked at once, they count from its turn on. Raises
+        JudgeRefused where the same question fails again, JudgeUnavailable where it may not;
+        nothing else. No answer depends on an earlier question.
         """
         ...
 

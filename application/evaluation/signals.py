@@ -18,7 +18,8 @@ from domain.evaluation.metric import Way
 from domain.evaluation.outcome import FailCode, Failed, Outcome, Scored
 from domain.evaluation.run import signal_score
 from domain.evaluation.score import TraceScore
-from domain.evaluation.sessions import JUDGED, SESSION_TRACES_MAX, WEIGHTS, TraceSignals
+from domain.evaluation.sessions import JUDGED, SESSION_TRACES_MAX, TraceSignals
+from domain.evaluation.sessions_v2 import signals_of
 from domain.ids import TraceId
 
 SILENCES_MAX: Final = 3  # questions in a row without an answer: then a session asks no more
@@ -38,6 +39,11 @@ class SessionSignals:
     failed: list[TraceScore] = field(default_factory=list)
     late: JudgeUnavailable | None = None
     silences: Counter[Way] = field(default_factory=Counter)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the signals that the open metrics are made of."""
+        return signals_of(self.claim.metrics, self.claim.run.signal_weights)
 
     @property
     def is_last(self) -> bool:
@@ -70,7 +76,7 @@ class SessionSignals:
 
 @dataclass(frozen=True, slots=True)
 class SignalMeasuring:
-    """Finds the signals of every trace of a session, and stores those that it measured.
+    """Finds the signals of every trace of a session, and stores those that it asked for.
 
     A known one is taken where it has the same fingerprint and is of the same evidence. Few traces
     are in memory at once.
@@ -101,29 +107,33 @@ class SignalMeasuring:
     async def _trace(self, session: SessionSignals, trace: TraceId) -> None:
         if session.is_given_up or not await self.assignments.is_live(session.claim):
             return
-        matter = await self.measuring.matter(session.claim.run, trace, tuple(WEIGHTS))
+        names = session.names
+        matter = await self.measuring.matter(session.claim.run, trace, names)
         if isinstance(matter, Failed) and matter.code is FailCode.TARGET_GONE:
             return  # it is no trace of the session any more
         if not isinstance(matter, Matter):
-            for name in WEIGHTS:
+            for name in names:
                 await self._keep(session, trace, name, matter, None)
             return
-        known = await self._known(session.claim, matter)
+        known = await self._known(session.claim, matter, names)
         session.found[trace] = known
-        missing = [name for name in WEIGHTS if name not in known]
+        missing = [name for name in names if name not in known]
         await at_most(
-            len(WEIGHTS), [partial(self._signal, session, matter, name) for name in missing]
+            len(names), [partial(self._signal, session, matter, name) for name in missing]
         )
 
-    async def _known(self, claim: Claim, matter: Matter) -> dict[str, Outcome]:
+    async def _known(
+        self, claim: Claim, matter: Matter, names: Sequence[str]
+    ) -> dict[str, Outcome]:
         keys = {
             name: key
-            for name in WEIGHTS
-            if (key := await self.measuring.key(name, matter)) is not None
+            for name in names
+            if not _is_measured(name)
+            and (key := await self.measuring.key(name, matter)) is not None
         }
         trace = matter.subject.trace.id
         scores = await self.assignments.signals(claim.run.project_id, trace, keys)
-        if scores:  # nothing of these will be written, which would renew the lease
+        if scores or not keys:  # nothing of these will be written, which would renew the lease
             await self.assignments.renew(claim, self.clock())
         numbers = {score.name: score.number for score in scores}
         return {name: Scored(value, "") for name, value in numbers.items() if value is not None}
@@ -152,9 +162,15 @@ class SignalMeasuring:
         environment: str | None,
     ) -> None:
         session.found.setdefault(trace, {})[name] = replace(outcome, metadata={})
+        if _is_measured(name):
+            return  # the trace tells it again at any time
         now = self.clock()
         score = signal_score(session.claim.run, trace, name, outcome, now, environment=environment)
         if isinstance(outcome, Failed):
             session.failed.append(score)
         else:
             await self.assignments.record_signal(session.claim, score, now)
+
+
+def _is_measured(name: str) -> bool:
+    return CATALOGUE[name].way is Way.MEASURED

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from application.evaluation.alert_use_cases import AlertPorts, AlertUseCases
+from application.evaluation.asking import Asking
 from application.evaluation.assignments import Assignments
 from application.evaluation.catalogue import ListMetrics, ListProviders, ReadRunTemplate
 from application.evaluation.circuits import Circuits
@@ -23,6 +24,8 @@ from application.evaluation.firing import (
     TriggerMonitor,
 )
 from application.evaluation.guarded import GuardedMeasuring
+from application.evaluation.judging import JudgingPorts, SweepJudging
+from application.evaluation.labels import Labels, ReadAgreement, ReadAnnotationQueue
 from application.evaluation.matter import USUAL, MeasuringPolicy
 from application.evaluation.measuring import Measuring
 from application.evaluation.monitoring import Changed, Leadership, Monitors
@@ -85,6 +88,7 @@ class EvaluationPorts:
     trace_scores: TraceScores
     session_scores: SessionScores
     score_analytics: ScoreAnalytics
+    labels: Labels
     runs: Runs
     assignments: Assignments
     targets: Targets
@@ -94,6 +98,7 @@ class EvaluationPorts:
     alerting: AlertPorts
     jobs: Jobs
     judge: Judge
+    judging: JudgingPorts
     embedder: Embedder
     on_fault: OnFault
     on_monitor_fault: OnMonitorFault
@@ -109,6 +114,7 @@ class EvaluationUseCases:
     plan_run: PlanRun
     announce_overdue: AnnounceOverdue
     evaluate_target: EvaluateTarget
+    sweep_judging: SweepJudging
     list_metrics: ListMetrics
     read_run_template: ReadRunTemplate
     list_providers: ListProviders
@@ -126,6 +132,8 @@ class EvaluationUseCases:
     score_distribution: ScoreDistribution
     read_session_history: ReadSessionHistory
     compare_sessions: CompareSessions
+    read_agreement: ReadAgreement
+    read_annotation_queue: ReadAnnotationQueue
     start_trace_run: StartTraceRun
     start_session_run: StartSessionRun
     start_batch: StartBatch
@@ -178,6 +186,8 @@ class EvaluationUseCases:
             score_distribution=ScoreDistribution(ports.score_analytics),
             read_session_history=ReadSessionHistory(ports.score_analytics),
             compare_sessions=CompareSessions(ports.score_analytics),
+            read_agreement=ReadAgreement(ports.labels),
+            read_annotation_queue=ReadAnnotationQueue(ports.labels, clock),
             start_trace_run=StartTraceRun(desk, ports.targets),
             start_session_run=StartSessionRun(desk, ports.targets),
             start_batch=StartBatch(desk),
@@ -190,7 +200,8 @@ class EvaluationUseCases:
             session_scores_of_run=SessionScoresOfRun(of_sessions),
             plan_run=PlanRun(ports.assignments, ports.jobs, clock),
             announce_overdue=AnnounceOverdue(ports.assignments, ports.jobs, clock),
-            evaluate_target=evaluate_target(ports, clock, random),
+            sweep_judging=SweepJudging(ports.judging, clock),
+            evaluate_target=evaluate_target(ports, clock, new_id, random),
             create_monitor=CreateMonitor(monitors, rules, clock),
             list_monitors=ListMonitors(monitors),
             read_monitor=ReadMonitor(monitors),
@@ -211,12 +222,25 @@ def _runway(ports: EvaluationPorts, clock: Clock, new_id: NewId) -> Runway:
     )
 
 
-def evaluate_target(ports: EvaluationPorts, clock: Clock, random: RandomBytes) -> EvaluateTarget:
+def evaluate_target(
+    ports: EvaluationPorts, clock: Clock, new_id: NewId, random: RandomBytes
+) -> EvaluateTarget:
     """With circuits of its own: one a process."""
+    circuits = Circuits(ports.measuring.head_start_s)
     assignments, targets, policy = ports.assignments, ports.targets, ports.measuring
     measure = GuardedMeasuring(
         targets,
-        Measuring(ports.judge, ports.embedder, Circuits(policy.head_start_s)),
+        Measuring(
+            Asking(
+                judge=ports.judge,
+                circuits=circuits,
+                books=ports.judging,
+                clock=clock,
+                new_id=new_id,
+            ),
+            ports.embedder,
+            circuits,
+        ),
         policy,
         random,
         ports.on_fault,

@@ -6,17 +6,21 @@ Passing means reaching the threshold. Every share comes with its interval of 95 
 Cohen's kappa with the variance of Fleiss, Cohen and Everitt (1969, Psychological Bulletin 72,
 323-327), also for quadratic weights on the scale of 0 to 5. Shares by Wilson's interval (1927).
 The corrected pass rate is the estimator of Rogan and Gladen (1978), which arXiv 2511.21140 takes
-up for judges, with the variance of both samples by the delta method.
+up for judges, with the variance of both samples by the delta method. Spearman's rank correlation
+by Fisher's z with the standard error of Bonett and Wright (2000, Psychometrika 65, 23-28).
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 from domain.evaluation.judged import LABEL_MAX
 
 Z: Final = 1.959963984540054  # of the normal distribution, two-sided 95 %
+
+SPEARMAN_MIN: Final = 4  # pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,39 @@ def weighted_kappa(pairs: Sequence[Pair]) -> Estimate | None:
     return kappa(labels(pairs), lambda i, j: 1 - ((i - j) / LABEL_MAX) ** 2)
 
 
+def mean_absolute_error(pairs: Sequence[Pair]) -> Estimate | None:
+    """By how much judge and person differ on average, with the interval of a mean; None of none."""
+    if not pairs:
+        return None
+    errors = [abs(one.judge - one.person) for one in pairs]
+    mean = math.fsum(errors) / len(errors)
+    if len(errors) == 1:
+        return Estimate(mean, 0.0, 1.0)
+    spread = math.fsum((error - mean) ** 2 for error in errors) / (len(errors) - 1)
+    return _estimate(mean, spread / len(errors), 0.0)
+
+
+def spearman(pairs: Sequence[Pair]) -> Estimate | None:
+    """Whether both put targets in the same order, from 1 down to -1 for the opposite one.
+
+    None of fewer than SPEARMAN_MIN pairs, or where one of both said the same throughout.
+    """
+    if len(pairs) < SPEARMAN_MIN:
+        return None
+    judge, person = _ranks([one.judge for one in pairs]), _ranks([one.person for one in pairs])
+    middle = (len(pairs) + 1) / 2
+    both = math.fsum((a - middle) * (b - middle) for a, b in zip(judge, person, strict=True))
+    own = [math.fsum((rank - middle) ** 2 for rank in ranks) for ranks in (judge, person)]
+    if 0.0 in own:
+        return None
+    value = min(max(both / math.sqrt(own[0] * own[1]), -1.0), 1.0)
+    if abs(value) == 1.0:
+        return Estimate(value, value, value)
+    error = Z * math.sqrt((1 + value**2 / 2) / (len(pairs) - 3))
+    at = math.atanh(value)
+    return Estimate(value, math.tanh(at - error), math.tanh(at + error))
+
+
 def kappa(table: Sequence[Sequence[int]], weight: Callable[[int, int], float]) -> Estimate | None:
     """Agreement beyond chance, 1 at its best; None where chance alone would agree in all.
 
@@ -165,8 +202,21 @@ def kappa(table: Sequence[Sequence[int]], weight: Callable[[int, int], float]) -
 
 def _estimate(value: float, variance: float, least: float) -> Estimate:
     error = Z * math.sqrt(max(variance, 0.0))
+    value = min(max(value, least), 1.0)  # rounding may leave the scale
     return Estimate(value, max(value - error, least), min(value + error, 1.0))
 
 
 def _label(score: float) -> int:
     return math.floor(score * LABEL_MAX + 0.5)
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    """From 1; equal values share the mean of their ranks."""
+    order = sorted(range(len(values)), key=values.__getitem__)
+    ranks = [0.0] * len(values)
+    for _, tied in groupby(enumerate(order, start=1), key=lambda placed: values[placed[1]]):
+        alike = list(tied)
+        rank = (alike[0][0] + alike[-1][0]) / 2
+        for _, at in alike:
+            ranks[at] = rank
+    return ranks

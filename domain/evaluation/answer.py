@@ -52,8 +52,8 @@ class TokenUse:
 class JudgeCall:
     """One request that was sent to a provider, whatever came of it: it may cost money.
 
-    `model` is the one that answered, else the one that was asked. `code` is None where the answer
-    was a verdict.
+    `model` is the one that answered, else the one that was asked, without its provider. `code` is
+    None where the answer was a verdict.
     """
 
     provider: str

@@ -29,6 +29,18 @@ AGENT_CONSISTENCY: Final = Metric(
     way=Way.ROLLED_UP,
     category=Category.SESSION,
 )
+AGENT_RELIABILITY_V2: Final = Metric(
+    name="agent_reliability_v2",
+    description="Tail risk by what can be measured: how bad the worst traces of the session are",
+    way=Way.ROLLED_UP,
+    category=Category.SESSION,
+)
+AGENT_CONSISTENCY_V2: Final = Metric(
+    name="agent_consistency_v2",
+    description="How evenly well-behaved the session is, each risk counting for itself",
+    way=Way.ROLLED_UP,
+    category=Category.SESSION,
+)
 
 
 def _by_name(metrics: Iterable[Metric]) -> Mapping[str, Metric]:
@@ -43,6 +55,7 @@ CATALOGUE: Final = _by_name(
         *(*JUDGED_METRICS, COHERENCE, LOOP_DETECTION),
         *(*TOOL_METRICS, *OUTPUT_METRICS, *RUN_METRICS),
         *(AGENT_RELIABILITY, AGENT_CONSISTENCY),
+        *(AGENT_RELIABILITY_V2, AGENT_CONSISTENCY_V2),
     )
 )
 """Every metric, unlisted ones included, by name in order of names."""

@@ -129,6 +129,14 @@ def fingerprint(
     )
 
 
+def verdict_key(
+    fingerprint: str, evidence_hash: str, *, is_output_shown: bool, sample: int
+) -> bytes:
+    """Under what a verdict is kept, 32 bytes: equal for questions that read alike."""
+    asked = [fingerprint, evidence_hash, is_output_shown, sample]
+    return sha256(json.dumps(asked).encode()).digest()
+
+
 def session_fingerprint(
     metric: Metric, weights: Mapping[str, float], signals: Mapping[str, str]
 ) -> str:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final, Self
 from uuid import UUID, uuid5
@@ -12,6 +13,7 @@ from uuid import UUID, uuid5
 from domain.errors import Conflict, Invalid
 from domain.evaluation.outcome import FailCode, Outcome
 from domain.evaluation.score import Score, ScoreOutcome, ScoreSource, SessionScore, TraceScore
+from domain.evaluation.votes import STEPS
 from domain.ids import MonitorId, ProjectId, RunId, ScoreId, TraceId
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 
@@ -134,7 +136,9 @@ class EvalRun:
 
     A final status never changes. Counts are not kept here: see Tally. `filters` are the JSON that
     is shown again: what the caller selected by, as it was given. `signal_weights` are overrides as
-    given, of session runs only. `model` is resolved. Without targets a run is over as it is made.
+    given, of session runs only. `model` is resolved. `votes` is how often one question may be asked
+    (see votes.py), `max_cost_usd` what its judges may cost. Without targets a run is over as it is
+    made.
     """
 
     id: RunId
@@ -147,6 +151,8 @@ class EvalRun:
     sampling_rate: float = 1.0
     model: str
     signal_weights: Mapping[str, float] = field(default_factory=dict)
+    votes: int = 1
+    max_cost_usd: Decimal | None = None
     monitor_id: MonitorId | None = None
     status: RunStatus = RunStatus.PENDING
     error_message: str | None = None
@@ -158,6 +164,8 @@ class EvalRun:
             raise ValueError("a run has metrics, each once")
         if self.targets < 0 or not 0 <= self.sampling_rate <= 1:
             raise ValueError("a run of less than nothing")
+        if self.votes not in STEPS:
+            raise ValueError(f"a run with {self.votes} votes")
         if (self.completed_at is not None) is not self.status.is_final:
             raise ValueError(f"a run that is {self.status}, completed at {self.completed_at}")
         if (self.error_message is not None) is not (self.status is RunStatus.FAILED):
@@ -290,6 +298,8 @@ def retry_of(
             filters=json.dumps(echo, ensure_ascii=False, separators=(",", ":")).encode(),
             model=run.model,
             signal_weights=run.signal_weights,
+            votes=run.votes,
+            max_cost_usd=run.max_cost_usd,
             created_at=now,
         ),
         work,

@@ -11,7 +11,14 @@ from typing import Final, Self
 from domain.errors import Invalid
 from domain.evaluation.outcome import Failed, Outcome, Scored, SkipCode, Skipped
 from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
-from domain.tracing.payload import EMPTY_OBJECT, JsonText, members, merged_objects, scalars
+from domain.tracing.payload import (
+    EMPTY_OBJECT,
+    JsonText,
+    members,
+    merged_objects,
+    scalars,
+    without,
+)
 
 NAME_MAX: Final = 255
 VALUE_MAX: Final = 255
@@ -153,7 +160,8 @@ class Score:
         """As a person leaves it; itself where the change says nothing. `author` None keeps theirs.
 
         The first value given over a machine's keeps that as `original_value`, null where the
-        machine had none, and later changes keep the entry. Raises Invalid, naming `value`.
+        machine had none, and later changes keep the entry; of a run's score nobody else writes it.
+        Raises Invalid, naming `value`.
         """
         if change.is_empty:
             return self
@@ -181,7 +189,7 @@ class Score:
             known = json.dumps(self.value)
         after = self.metadata if change.metadata is None else change.metadata
         if known is None:
-            return after
+            return after if self.run_id is None else without(after, ORIGINAL_VALUE)
         return merged_objects(after, f'{{"{ORIGINAL_VALUE}":{known}}}'.encode())
 
 
@@ -226,7 +234,7 @@ def checked_value(text: str, data_type: DataType) -> str:
     if len(text) > VALUE_MAX:
         raise Invalid.field("value", f"must have at most {VALUE_MAX} characters")
     match data_type:
-        case DataType.NUMERIC if not _is_share(text):
+        case DataType.NUMERIC if not is_share(text):
             raise Invalid.field("value", "must be a decimal number from 0 to 1, as a string")
         case DataType.BOOLEAN if text.lower() not in {"true", "false"}:
             raise Invalid.field("value", "must be true or false, as a string")
@@ -234,7 +242,7 @@ def checked_value(text: str, data_type: DataType) -> str:
             return text
 
 
-def _is_share(text: str) -> bool:
+def is_share(text: str) -> bool:
     """Whether it is a number within [0, 1], exactly, whatever a double makes of it."""
     if (found := _DECIMAL.fullmatch(text)) is None:
         return False

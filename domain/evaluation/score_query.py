@@ -64,14 +64,17 @@ class ScoreFilter:
 
 @dataclass(frozen=True, slots=True)
 class CreatedWithin:
-    """When scores were made: `after` includes its instant, `before` doesn't; None is no bound."""
+    """When something was made: `after` includes its instant, `before` doesn't; None is no bound."""
 
     after: datetime | None = None
     before: datetime | None = None
 
     def admits(self, score: Score) -> bool:
-        return (self.after is None or score.created_at >= self.after) and (
-            self.before is None or score.created_at < self.before
+        return self.holds(score.created_at)
+
+    def holds(self, instant: datetime) -> bool:
+        return (self.after is None or instant >= self.after) and (
+            self.before is None or instant < self.before
         )
 
 

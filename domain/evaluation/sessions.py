@@ -1,4 +1,4 @@
-"""Session metrics, version 1: what the signals of a session's traces add up to.
+"""Session metrics, version 1 (2: sessions_v2.py): what the signals of a session's traces add up to.
 
 The shapes follow TRACER (arXiv 2602.11409, the worst step and a tail) and SAUP (arXiv 2412.01033,
 a root mean square of weighted uncertainty). Both take uncertainty from the agent's own token
@@ -7,7 +7,7 @@ probabilities; here a judge's opinion, or something measured, stands in its plac
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,7 +22,6 @@ from domain.evaluation.outcome import (
     clamped,
 )
 
-VERSION: Final = 1
 SESSION_TRACES_MAX: Final = 1_000  # default; beyond it the work is refused, never the data
 COVERAGE_MIN: Final = 0.5  # of a session's traces; below it a score would speak for the unseen
 
@@ -40,6 +39,9 @@ WEIGHTS: Final[Mapping[str, float]] = {
 JUDGED: Final = frozenset({CONFIDENCE, TOOL_CORRECTNESS})
 """The signals that a judge is asked for."""
 
+TRIPWIRES: Final = ("tool_loop", "tool_success_rate", "trace_success")
+"""Measured, without a judge: signals of version 2 beside those of WEIGHTS."""
+
 WEIGHT_COUNTED_MAX: Final = 1e6  # a larger weight counts as this: sums of squares stay finite
 FLAGGED_ABOVE: Final = 0.5
 TAIL_PERCENT: Final = 15
@@ -47,11 +49,12 @@ MAX_SHARE: Final = 0.1  # of the worst trace, beside the mean of the tail
 STEADY_FROM: Final = 0.8
 UNSTEADY_BELOW: Final = 0.5
 
-_RISK_NAMES: Final = {
+RISK_NAMES: Final = {
     CONFIDENCE: "confidence_risk",
     COHERENCE: "coherence_risk",
     LOOP_DETECTION: "loop_risk",
     TOOL_CORRECTNESS: "tool_risk",
+    **{signal: f"{signal}_risk" for signal in TRIPWIRES},
 }
 
 
@@ -67,10 +70,13 @@ class TraceSignals:
 
     @property
     def risks(self) -> dict[str, float]:
-        """1 - score of each signal that was scored, in [0, 1], in the order of WEIGHTS."""
+        """1 - score of each signal of WEIGHTS that was scored, in [0, 1], in their order."""
+        return self.risks_of(WEIGHTS)
+
+    def risks_of(self, signals: Iterable[str]) -> dict[str, float]:
         return {
             signal: 1 - outcome.value
-            for signal in WEIGHTS
+            for signal in signals
             if isinstance(outcome := self.outcomes.get(signal), Scored)
         }
 
@@ -110,8 +116,8 @@ def agent_reliability(session: Sequence[TraceSignals], given: Mapping[str, float
         for one in session
         if one.risks
     }
-    known = _known(session, weights, worst, "step_risk")
-    if (refusal := _refusal(session, len(worst), known)) is not None:
+    known = known_of(session, weights, worst, "step_risk")
+    if (refusal := refusal_of(session, len(worst), known)) is not None:
         return refusal
     in_order = sorted(worst.values(), reverse=True)
     count = max(1, -(-TAIL_PERCENT * len(worst) // 100))  # rounded up, in whole numbers
@@ -123,14 +129,14 @@ def agent_reliability(session: Sequence[TraceSignals], given: Mapping[str, float
         f"{len(flagged)} of {len(worst)} traces flagged" if flagged else "No trace flagged",
         {
             **known,
-            "raw_risk": _rounded(raw),
+            "raw_risk": rounded(raw),
             "flagged_traces": flagged,
             "aggregation": {
                 "method": "max_compose_top_k",
                 "top_k_percentile": TAIL_PERCENT / 100,
                 "ensemble_weight": MAX_SHARE,
-                "mean_top_k_risk": _rounded(tail),
-                "max_risk": _rounded(in_order[0]),
+                "mean_top_k_risk": rounded(tail),
+                "max_risk": rounded(in_order[0]),
             },
         },
     )
@@ -151,61 +157,61 @@ def agent_consistency(session: Sequence[TraceSignals], given: Mapping[str, float
             penalty = math.fsum(weights[signal] * risk for signal, risk in risks.items())
             penalties[one.trace] = penalty
             uncertainties[one.trace] = (1 + penalty) * doubt
-    known = _known(session, weights, penalties, "situational_penalty")
+    known = known_of(session, weights, penalties, "situational_penalty")
     for trace, value in uncertainties.items():
-        known["per_trace_signals"][trace]["weighted_uncertainty"] = _rounded(value)
-    if (refusal := _refusal(session, len(penalties), known)) is not None:
+        known["per_trace_signals"][trace]["weighted_uncertainty"] = rounded(value)
+    if (refusal := refusal_of(session, len(penalties), known)) is not None:
         return refusal
     rms = math.sqrt(math.fsum(u * u for u in uncertainties.values()) / len(uncertainties))
     score = clamped(1 - rms)
     return Scored(
         score,
-        _band(score),
+        band(score),
         {
             **known,
-            "raw_instability": _rounded(rms),
-            "aggregation": {"method": "weighted_rms", "rms_value": _rounded(rms)},
+            "raw_instability": rounded(rms),
+            "aggregation": {"method": "weighted_rms", "rms_value": rounded(rms)},
         },
     )
 
 
-SESSION_METRICS: Final = {
-    "agent_consistency": agent_consistency,
-    "agent_reliability": agent_reliability,
-}
-
-
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
     return round(value, 4)
 
 
-def _known(
+def known_of(
     session: Sequence[TraceSignals],
     weights: Mapping[str, float],
     evaluated: Mapping[str, float],
     figure: str,
 ) -> dict[str, Any]:
-    """The metadata that is there whatever comes of it; `figure` names what `evaluated` holds."""
+    """The metadata that is there whatever comes of it; `figure` names what `evaluated` holds.
+
+    `weights` are those of the signals that count.
+    """
     per_trace: dict[str, dict[str, float]] = {}
     for one in session:
-        if risks := one.risks:
-            told = {_RISK_NAMES[signal]: _rounded(risk) for signal, risk in risks.items()}
+        if risks := one.risks_of(weights):
+            told = {RISK_NAMES[signal]: rounded(risk) for signal, risk in risks.items()}
             if one.trace in evaluated:
-                told[figure] = _rounded(evaluated[one.trace])
+                told[figure] = rounded(evaluated[one.trace])
             per_trace[one.trace] = told
     return {
         "total_traces_in_session": len(session),
         "traces_evaluated": len(evaluated),
-        "coverage": _rounded(len(evaluated) / len(session)) if session else 0.0,
+        "coverage": rounded(len(evaluated) / len(session)) if session else 0.0,
         "signal_weights": dict(weights),
         "per_trace_signals": per_trace,
     }
 
 
-def _refusal(
-    session: Sequence[TraceSignals], evaluated: int, known: Mapping[str, object]
+def refusal_of(
+    session: Sequence[TraceSignals],
+    evaluated: int,
+    known: Mapping[str, object],
+    signals: Collection[str] = WEIGHTS,
 ) -> Outcome | None:
-    """Why there can be no number; None where there can."""
+    """Why there can be no number; None where there can. `signals` are those that count."""
     if not session:
         return Failed(FailCode.TARGET_GONE, "The session has no trace", known)
     if len(session) > SESSION_TRACES_MAX:
@@ -213,7 +219,7 @@ def _refusal(
         return Skipped(SkipCode.TRACE_TOO_LARGE, why, known)
     if evaluated < COVERAGE_MIN * len(session):
         why = f"{evaluated} of {len(session)} traces have the signals it takes"
-    elif _is_judge_out_of_reach(session):
+    elif _is_judge_out_of_reach(session, JUDGED.intersection(signals)):
         why = "the judge failed wherever it was asked"
     else:
         return None
@@ -221,21 +227,19 @@ def _refusal(
         type(outcome)
         for one in session
         for signal, outcome in one.outcomes.items()
-        if signal in WEIGHTS
+        if signal in signals
     )
     why += f"; {ended[Failed]} signals failed and {ended[Skipped]} were skipped"
     return Skipped(SkipCode.INSUFFICIENT_SIGNALS, why, known)
 
 
-def _is_judge_out_of_reach(session: Sequence[TraceSignals]) -> bool:
+def _is_judge_out_of_reach(session: Sequence[TraceSignals], asked: frozenset[str]) -> bool:
     """Whether a judge failed wherever it was asked: what was measured without it isn't enough."""
-    judged = {
-        type(one.outcomes[signal]) for one in session for signal in JUDGED & set(one.outcomes)
-    }
+    judged = {type(one.outcomes[signal]) for one in session for signal in asked & set(one.outcomes)}
     return Failed in judged and Scored not in judged
 
 
-def _band(score: float) -> str:
+def band(score: float) -> str:
     if score >= STEADY_FROM:
         return "The behaviour is even across the session"
     if score >= UNSTEADY_BELOW:

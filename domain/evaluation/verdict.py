@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from domain.evaluation.judged import LABEL_MAX, Form
-from domain.evaluation.outcome import Outcome, Scored, SkipCode, Skipped
+from domain.evaluation.outcome import Scored, SkipCode, Skipped
 
 CITED_MAX: Final = 100  # steps that a score keeps as its evidence
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _FENCED: Final = re.compile(r"```[a-zA-Z]*\s*(.*?)\s*```", re.DOTALL)
 
 
@@ -26,7 +27,7 @@ class ScaleVerdict:
     cannot_judge: bool = False
     label: int | None
 
-    def outcome(self, known: Collection[str]) -> Outcome:
+    def outcome(self, known: Collection[str]) -> Scored | Skipped:
         """`known` are the labels of steps that the judge was shown; others that it cites go."""
         cited = _cited(self.evidence, known)
         if self.cannot_judge or self.label is None:
@@ -51,7 +52,7 @@ class ChecklistVerdict:
     checks: tuple[Check, ...]
     cannot_judge: bool = False
 
-    def outcome(self, known: Collection[str]) -> Outcome:
+    def outcome(self, known: Collection[str]) -> Scored | Skipped:
         """The share of yes among yes and no. `known` as for a scale."""
         cited = _cited(self.evidence, known)
         decided = [check for check in self.checks if check.ok is not None]
@@ -140,4 +141,6 @@ def _list(value: Mapping[str, object], key: str) -> Sequence[object]:
 def _text(value: object, key: str) -> str:
     if not isinstance(value, str):
         raise BadVerdict(f"{key} must be text")
+    if _UNSTORABLE.search(value):
+        raise BadVerdict(f"{key} must not hold NUL or half a character")
     return value

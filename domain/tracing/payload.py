@@ -61,8 +61,17 @@ def merged_objects(old: JsonText, new: JsonText) -> JsonText:
         return old
     if _is_empty(old):
         return new
-    both = members(old) | members(new)
-    return ("{" + ",".join(f"{json.dumps(k)}:{v}" for k, v in both.items()) + "}").encode()
+    return _text(members(old) | members(new))
+
+
+def without(text: JsonText, key: str) -> JsonText:
+    """An object without one of its top-level keys; the same text where it hasn't got it."""
+    known = members(text)
+    return text if known.pop(key, None) is None else _text(known)
+
+
+def _text(known: dict[str, str]) -> JsonText:
+    return ("{" + ",".join(f"{json.dumps(k)}:{v}" for k, v in known.items()) + "}").encode()
 
 
 def _is_empty(text: JsonText) -> bool:

@@ -9,6 +9,7 @@ from litestar.types import ASGIApp
 
 from application.use_cases import UseCases
 from entrypoints.http.config import Edge, HttpConfig
+from entrypoints.http.controllers.agreement import AgreementController
 from entrypoints.http.controllers.alerts import AlertController
 from entrypoints.http.controllers.analytics import AnalyticsController
 from entrypoints.http.controllers.api_keys import ApiKeyController
@@ -63,6 +64,7 @@ CONTROLLERS: Final = (
     TraceScoreController,
     SessionScoreController,
     ScoreFigureController,
+    AgreementController,
     MonitorController,
     AlertController,
     WebhookController,

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.jobs import RecordedJobs
 from adapters.postgres.engine import Engine, Pool, PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
@@ -110,7 +111,7 @@ class Seeded:
 
     @property
     def evaluation(self) -> EvaluationPorts:
-        return evaluation_ports(Settings(), self.pool, RecordedJobs())
+        return evaluation_ports(Settings(), self.pool, RecordedJobs(), prices(), HeuristicJudge())
 
     @property
     def analytics(self) -> PostgresTraceAnalytics:

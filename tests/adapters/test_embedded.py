@@ -348,3 +348,20 @@ def test_a_child_that_ignores_the_gentle_signal_is_ended_by_force():
     child.process.stdin.close()
     assert child.process.returncode in {-signal.SIGKILL, -signal.SIGTERM}
     assert time.monotonic() - started < 5
+
+
+TELLING = """
+import signal
+from adapters.embedded.process import spawn
+spawn("env", ["env"], stop_signals=(signal.SIGTERM,)).process.wait()
+"""
+
+
+def test_a_child_knows_no_key_of_ours():
+    known = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "sk-planted"}
+    known |= {"PANDAPROBE_DATABASE_URL": "postgresql://u:planted@h/d"}
+    told = subprocess.run(
+        [sys.executable, "-c", TELLING], env=known, capture_output=True, text=True, check=True
+    )
+    assert "PATH=" in told.stdout
+    assert "planted" not in told.stdout

@@ -123,6 +123,10 @@ def score_figures(figure: str, *arguments: object) -> Read:
     return lambda at, of: getattr(at.evaluation.score_analytics, figure)(of, *arguments)
 
 
+def labels(question: str, *arguments: object) -> Read:
+    return lambda at, of: getattr(at.evaluation.labels, question)(of, *arguments)
+
+
 DAY_END = END - timedelta(hours=1, minutes=10)
 LAST_DAY = TraceFilter(started_after=END - timedelta(days=1))
 PERIOD = Period(START + timedelta(minutes=10), DAY_END)
@@ -238,6 +242,18 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
     "a distribution of scores": (
         score_figures("distribution", TargetType.TRACE, NAMES[3], 10, CreatedWithin()),
         {"trace_scores": OF_NAME + 50},
+    ),
+    "judges held against people": (
+        labels("held_against_people", NAMES[3], 0.5, CreatedWithin()),
+        {"trace_scores": OF_NAME + 3 * OF_NAME // 10},  # each label, and the scores of its trace
+    ),
+    "judges held against people in three days": (
+        labels("held_against_people", NAMES[3], 0.5, LAST_SCORES),
+        {"trace_scores": OF_NAME // 10 + 3 * OF_NAME // 100 + 20},
+    ),
+    "what people may label next": (
+        labels("offered", NAMES[3], 0.5, "seed", 20),
+        {"trace_scores": 2 * OF_NAME + 2 * 20},  # each score, and whether somebody spoke of it
     ),
     "all scores of a session": (
         lambda at, of: at.evaluation.session_scores.of_session(of, "conv-7"),

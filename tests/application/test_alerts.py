@@ -8,7 +8,7 @@ import pytest
 
 from adapters.memory.alerts import MemoryAlerts
 from adapters.memory.store import MemoryStore
-from application.evaluation.alerting import EndedRun
+from application.evaluation.alerting import IN_TURN, EndedRun
 from application.evaluation.alerts import AssessRuns, CreateAlert
 from domain.errors import Invalid, NotFound, Unavailable
 from domain.evaluation.alert import AlertState, Figure
@@ -172,13 +172,14 @@ class OneIsBroken(MemoryAlerts):
         return await super().measured(ended, metric, threshold)
 
 
-async def test_one_that_fails_holds_up_no_other():
+async def test_one_that_fails_holds_up_no_other_monitor_and_its_own_only_for_a_while():
     desk = Desk()
-    monitor = await desk.monitoring.stored(project())
+    monitor, other = [await desk.monitoring.stored(project()) for _ in range(2)]
     await desk.alert(monitor)
     broken = await ran(desk.monitoring, monitor, 1, BAD, created_at=at(0))
-    await ran(desk.monitoring, monitor, 1, BAD, created_at=at(1))
-    assert await desk.assess(OneIsBroken(desk.store)) == 1
+    await ran(desk.monitoring, other, 1, BAD, created_at=at(1))
+    await ran(desk.monitoring, monitor, 1, BAD, created_at=NOON + IN_TURN)
+    assert await desk.assess(OneIsBroken(desk.store)) == 2
     assert [ended.run for ended, _ in desk.faults] == [broken.id]
     assert await desk.states(monitor) == [ALERTING]
     assert await desk.assess() == 1

@@ -234,6 +234,7 @@ async def test_a_persons_score_is_no_signal(said):
     machine = (await lab.of_run(first))[str(trace.id), "confidence"]
     await _annotated(lab, trace, metadata=machine.metadata, **said)
     del lab.store.trace_scores[lab.project, machine.id]
+    lab.store.verdicts.clear()
     asked = len(lab.judge.asked)
     run = await lab.run("agent_consistency", "chat")
     await lab.work()

@@ -77,7 +77,7 @@ async def test_the_marks_of_a_judged_score():
         "judge_kind": '"model"',
         "model": '"openai/tiny"',
         "fingerprint": '"scripted/1/task_completion"',
-        "usage": '{"calls":1,"input_tokens":1000,"output_tokens":50}',
+        "usage": '{"calls":1,"input_tokens":1000,"output_tokens":50,"usd":1e-09}',
         "cache": '"miss"',
         "evidence_hash": f'"{question.evidence.hash}"',
         "truncated": "false",
@@ -104,7 +104,7 @@ async def test_the_marks_of_an_embedded_score():
 
 async def test_evidence_and_fence_are_one_of_a_target():
     lab = Laboratory()
-    traces = [lab.put(*SPANS), lab.put(*SPANS)]
+    traces = [lab.put(*SPANS, output=said) for said in ("It is booked", "I booked it")]
     await lab.run(JUDGED, *traces)
     await lab.work()
     assert len(lab.judge.asked) == 2 * len(JUDGED)

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from domain.evaluation.calibration import JUDGED_MAX, JUDGES_MAX, LABELS_MAX, OF_TRACE_MAX
 from domain.evaluation.catalogue import CATALOGUE, SPANS_MAX
+from domain.evaluation.labelling import OFFERED_MAX, WAITING_MAX
 from domain.evaluation.metric import JudgeKind
+from domain.evaluation.models import PROVIDERS
+from domain.evaluation.outcome import FailCode
 from domain.evaluation.run import TARGETS_MAX
 from domain.evaluation.selection import BATCH_MAX
 from domain.evaluation.sessions import SESSION_TRACES_MAX
@@ -117,7 +121,20 @@ def test_every_metric_is_explained():
     assert rows - set(JudgeKind) == listed
 
 
+def test_every_provider_and_every_failure_of_a_judge_is_explained():
+    page = (ROOT / "docs/judges.md").read_text()
+    assert {one.prefix for one in PROVIDERS} <= set(re.findall(r"`(\w+/)", page))
+    rows = set(re.findall(r"^\| `(\w+)` \|", section(page, "What errors mean"), re.MULTILINE))
+    assert rows == set(FailCode) - {FailCode.TARGET_GONE, FailCode.INTERNAL}
+
+
 def test_the_bounds_of_evaluation_are_those_of_the_code():
     page = section((ROOT / "docs/metrics.md").read_text(), "Bounds")
     bounds = (SPANS_MAX, SESSION_TRACES_MAX, TARGETS_MAX, BATCH_MAX)
     assert [int(one.replace(",", "")) for one in re.findall(r"[\d,]*\d{3}\b", page)] == [*bounds]
+
+
+def test_the_bounds_of_agreement_are_those_of_the_code():
+    page = section((ROOT / "docs/agreement.md").read_text(), "Bounds")
+    bounds = (LABELS_MAX, JUDGED_MAX, OF_TRACE_MAX, JUDGES_MAX, WAITING_MAX, OFFERED_MAX)
+    assert [int(one.replace(",", "")) for one in re.findall(r"[\d,]*\d{2}\b", page)] == [*bounds]

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 HEAVY = ("pydantic_ai", "openai", "anthropic", "google.genai")
 PROGRAM = """
@@ -14,14 +16,65 @@ composition.build_app(Settings())
 print([name for name in sys.argv[1:] if name in sys.modules])
 """
 
+# With every provider there is, and a fingerprint of each, but no question.
+WORKER = """
+import asyncio, sys
+from entrypoints import cli, composition, judges, worker
+from entrypoints.settings import Settings
+from domain.evaluation.models import PROVIDERS
+from domain.evaluation.rules import TASK_COMPLETION
 
-def test_the_api_loads_no_client_of_models():
+async def known():
+    settings = Settings(
+        openai_api_key="k", anthropic_api_key="k", gemini_api_key="k", google_cloud_project="p",
+        openai_compatible_base_url="http://localhost:1/v1",
+    )
+    async with judges.opened_judge(settings) as judge:
+        names = [one.prefix + "1" for one in PROVIDERS]
+        return {judge.fingerprint(TASK_COMPLETION, name) for name in names}
+
+assert len(asyncio.run(known())) == len(PROVIDERS)
+print([name for name in sys.argv[1:] if name in sys.modules])
+"""
+# Once asked, only the client of the provider that is asked.
+ASKING = """
+import sys
+from adapters.judges.clients import ModelClient
+from adapters.judges.wire import Endpoint
+ModelClient(Endpoint(provider=sys.argv.pop(1), api_key="k", base_url="http://localhost:1"))
+print([name for name in sys.argv[1:] if name in sys.modules])
+"""
+
+
+def loaded(program: str, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *HEAVY, "litestar"],
+        [sys.executable, "-c", program, *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    assert done.stdout.splitlines()[-1] == "['litestar']"
+    return done.stdout.splitlines()[-1]
+
+
+def test_the_api_loads_no_client_of_models():
+    assert loaded(PROGRAM, *HEAVY, "litestar") == "['litestar']"
+
+
+def test_a_worker_that_asks_no_model_loads_none_either():
+    assert loaded(WORKER, *HEAVY, "adapters.judges.model") == "['adapters.judges.model']"
+
+
+@pytest.mark.parametrize(
+    ("provider", "client"),
+    [
+        ("openai", "openai"),
+        ("openai_compatible", "openai"),
+        ("anthropic", "anthropic"),
+        ("gemini", "google.genai"),
+        ("vertex_ai", "google.genai"),
+    ],
+)
+def test_one_that_does_loads_the_client_of_that_provider(provider, client):
+    assert loaded(ASKING, provider, *HEAVY) == f"['pydantic_ai', '{client}']"

@@ -60,6 +60,10 @@ PROMISES: Final = {
     "what a tool says gives the judge no orders": (
         "domain/evaluation/test_evidence.py::test_two_fences_differ_in_two_lines",
         "contracts/test_judge.py::test_what_a_tool_says_gives_no_orders",
+        (
+            "adapters/test_model_judge.py"
+            "::test_what_a_tool_says_stays_within_the_fence_and_gives_no_label"
+        ),
     ),
     "no secret is printed": (
         "domain/evaluation/test_masking.py::test_no_secret_stays_in_any_text",
@@ -126,8 +130,30 @@ PROMISES: Final = {
     "two processes make the same vector": (
         "contracts/test_embedder.py::test_two_processes_make_the_same_vector",
     ),
-    "the API loads no client of models": (
+    "the API loads no client of models, nor does a worker that asks none": (
         "architecture/test_light.py::test_the_api_loads_no_client_of_models",
+        "architecture/test_light.py::test_a_worker_that_asks_no_model_loads_none_either",
+    ),
+    "a key that is refused costs one request of a provider and a run": (
+        (
+            "adapters/test_model_judge_in_runs.py"
+            "::test_one_terminal_refusal_is_one_request_of_a_provider_and_a_run"
+        ),
+    ),
+    "who asks for patience gets it, and who is down for a moment is asked again": (
+        "adapters/test_judge_policy.py::test_429_with_retry_after_7_is_asked_again_no_sooner",
+        (
+            "adapters/test_judge_policy.py"
+            "::test_503_twice_and_then_an_answer_is_an_answer_after_three_attempts"
+        ),
+    ),
+    "an answer that is no verdict is repaired once": (
+        "adapters/test_model_judge.py::test_an_answer_that_is_no_verdict_may_be_repaired_once",
+    ),
+    "keys and prompts are told to nobody": (
+        "adapters/test_model_judge_secrets.py::test_nothing_of_it_is_told",
+        "adapters/test_model_judge_secrets.py::test_no_score_of_a_run_holds_it",
+        ("e2e/test_model_judge.py::test_a_run_is_judged_by_a_model_and_no_log_holds_key_or_prompt"),
     ),
 }
 

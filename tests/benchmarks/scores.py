@@ -22,9 +22,12 @@ from pathlib import Path
 from typing import Final
 
 from adapters.embedded.servers import running
+from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.jobs import RecordedJobs
 from adapters.postgres.engine import Pool
 from application.evaluation.use_cases import EvaluationPorts
+from domain.evaluation.labelling import OFFERED_DEFAULT
+from domain.evaluation.metric import THRESHOLD
 from domain.evaluation.run import TargetType
 from domain.evaluation.score import (
     DataType,
@@ -41,6 +44,7 @@ from entrypoints.settings import Settings
 from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.ingest import machine
 from tests.benchmarks.load import quantile
+from tests.builders import prices
 from tests.many_scores import NAMES, PERIOD, SESSION_NAMES, UNTIL, inserts
 
 SIZES: Final = (100_000,)
@@ -98,6 +102,10 @@ def figures(method: str, *arguments: object) -> Read:
     return lambda ports, of, _: getattr(ports.score_analytics, method)(of, *arguments)
 
 
+def labels(method: str, *arguments: object) -> Read:
+    return lambda ports, of, _: getattr(ports.labels, method)(of, *arguments)
+
+
 EVER: Final = CreatedWithin()
 WEEK: Final = CreatedWithin(UNTIL - timedelta(days=14), UNTIL - timedelta(days=7))
 IN_A_WEEK: Final = {"created_after": WEEK.after, "created_before": WEEK.before}
@@ -130,6 +138,8 @@ GROUPS: Final[dict[str, dict[str, Read]]] = {
         "trend, 30 days, day": figures("trend", OF_TRACE, NAME, DAY, MONTH),
         "trend, 30 days, hour": figures("trend", OF_TRACE, NAME, HOUR, MONTH),
         "distribution": figures("distribution", OF_TRACE, NAME, 10, EVER),
+        "agreement, a tenth labelled": labels("held_against_people", NAME, THRESHOLD, EVER),
+        "annotation queue": labels("offered", NAME, THRESHOLD, "seed", OFFERED_DEFAULT),
     },
     "Session scores, a fifth as many": {
         "first page": session_page,
@@ -190,7 +200,9 @@ async def measured(settings: Settings, server: int, sizes: Sequence[int]) -> Non
     found: dict[tuple[str, str, int], Taken] = {}
     await composition.migrate(settings)
     async with composition.database(settings) as pool:
-        ports = composition.evaluation_ports(settings, pool, RecordedJobs())
+        ports = composition.evaluation_ports(
+            settings, pool, RecordedJobs(), prices(), HeuristicJudge()
+        )
         for scores in sizes:
             of = await fill(pool, scores)
             newest = (await ports.trace_scores.page(of, ScoreFilter(), Window(limit=1))).items[0]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.jobs import RecordedJobs
 from adapters.memory.monitors import MemoryLeadership
 from adapters.memory.store import MemoryStore
@@ -70,7 +71,7 @@ def over_memory(store: MemoryStore | None = None) -> DataPlane:
 @asynccontextmanager
 async def over_postgres(pool: Pool) -> AsyncIterator[DataPlane]:
     async with PostgresTraces.over(pool, prices()) as traces:
-        evaluation = evaluation_ports(Settings(), pool, RecordedJobs())
+        evaluation = evaluation_ports(Settings(), pool, RecordedJobs(), prices(), HeuristicJudge())
         yield DataPlane(
             traces,
             PostgresSessions(pool, traces.edits),

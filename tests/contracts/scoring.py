@@ -9,6 +9,7 @@ from typing import Any, Final
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from application.evaluation.labels import Labels
 from application.evaluation.ports import ScoreAnalytics
 from domain.evaluation.run import TargetType
 from domain.evaluation.score import (
@@ -92,8 +93,10 @@ values: Final[dict[DataType, SearchStrategy[str]]] = {
     DataType.BOOLEAN: st.sampled_from(["true", "False"]),
     DataType.CATEGORICAL: st.sampled_from(["good", "0.5", "", "\U0001f43c"]),
 }
+originals: Final = st.sampled_from(["0.25", "0.5", "1e-400", "2", "", "\u0661", None, 1, True, {}])
 metadata: Final[SearchStrategy[JsonText]] = mostly(
-    st.builds(by, kinds, fingerprint=strategies.texts),
+    st.builds(by, kinds, fingerprint=strategies.texts)
+    | st.builds(by, kinds, fingerprint=st.sampled_from("fg"), original_value=originals),
     strategies.objects | st.just(b'{"judge_kind": "\\u0000", "code": "\\ud800"}'),
 )
 
@@ -223,6 +226,16 @@ async def figures(
         found += await of_scores.history(of, session, None, 3)
         found += await of_scores.history(of, session, "m", 200)
     return found
+
+
+async def labelled(
+    labels: Labels, of: ProjectId, name: str, threshold: float, bounds: CreatedWithin
+) -> list[Any]:
+    """What people said beside judges, and what they may say next."""
+    return [
+        *await labels.held_against_people(of, name, threshold, bounds),
+        *[await labels.offered(of, name, threshold, "seed", limit) for limit in (1, 5, 100)],
+    ]
 
 
 EVER: Final = CreatedWithin()

@@ -1,7 +1,7 @@
 """An agent breaks and mends: what its monitor finds is told, signed, to a receiver that listens."""
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ from standardwebhooks import Webhook as Verifier
 
 from adapters.courier import HttpCourier
 from adapters.memory.jobs import RecordedJobs
+from adapters.memory.judge import ScriptedJudge
 from application.evaluation.monitors import MonitorOrder
 from application.evaluation.runs import Order
 from application.jobs import Job, RunDue, TargetDue
@@ -25,6 +26,7 @@ from tests.builders import trace
 from tests.contracts.alerting import a_rule
 from tests.contracts.data_plane import project
 from tests.contracts.receiving import receiver, with_status
+from tests.domain.evaluation.build import said
 from tests.worlds import World
 
 EARLY = datetime(2021, 3, 1, tzinfo=UTC)  # what other tests left behind is not due then
@@ -41,22 +43,23 @@ class Agent:
 
     world: World
     project: ProjectId
+    judge: ScriptedJudge = field(default_factory=ScriptedJudge)
 
     def __post_init__(self) -> None:
         self.world.now = EARLY
         evaluation = self.world.ports.evaluation
         courier = HttpCourier(loopback, admits=lambda _: True, allow_private=True)
         alerting = replace(evaluation.alerting, courier=courier, allow_private=True)
-        ports = replace(evaluation, alerting=alerting)
+        ports = replace(evaluation, alerting=alerting, judge=self.judge)
         self.do = self.world.with_ports(evaluation=ports).evaluation
         assert isinstance(ports.jobs, RecordedJobs)
         self.jobs = ports.jobs
 
-    async def monitored(self) -> Monitor:
+    async def monitored(self, metric: str = "trace_success", model: str | None = None) -> Monitor:
         order = MonitorOrder(
             name="hourly",
             of=TargetType.TRACE,
-            run=Order(metrics=["trace_success"]),
+            run=Order(metrics=[metric], model=model),
             selection=TraceSelection(),
             cadence="every_6h",
             only_if_changed=False,  # what has changed is told by the database's own clock
@@ -147,3 +150,26 @@ async def agrees(agent: Agent, monitor: Monitor, webhook: Any) -> None:
     assert [(one.attempts, one.status) for one in log.items] == [(2, 200), (1, 204)]
     [alert] = await alerts.list(agent.project, monitor.id)
     assert alert.watch.state is AlertState.OK
+
+
+async def test_what_has_not_changed_is_not_judged_again(agent: Agent) -> None:
+    """Neither by the next firing, which takes all that match, nor where it was sent anew."""
+    monitor = await agent.monitored("task_completion", "openai/gpt-4o")
+    words = {"input": said("book a flight"), "output": said("It is booked")}
+    one = trace(started_at=EARLY, **words)
+    await agent.world.ports.traces.put(agent.project, one)
+    await agent.six_hours_later()
+    await agent.world.ports.traces.put(agent.project, one)
+    await agent.world.ports.traces.put(agent.project, trace(started_at=EARLY, **words))
+    await agent.six_hours_later()
+    assert len(agent.judge.asked) == 1
+    changed = replace(one, output=said("Nothing is booked"))
+    await agent.world.ports.traces.put(agent.project, changed)
+    await agent.six_hours_later()
+    assert len(agent.judge.asked) == 2
+    runs = await agent.do.list_monitor_runs(agent.project, monitor.id, Window())
+    assert [(one.tally.evaluated, one.tally.scored) for one in runs.items] == [
+        (2, 2),
+        (2, 2),
+        (1, 1),
+    ]

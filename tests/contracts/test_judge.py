@@ -1,13 +1,17 @@
 """Contract of Judge: one verdict, marked with who gave it, or one of two failures."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 
 import pytest
 
 from adapters.judges.by_provider import JudgeByProvider
 from adapters.judges.heuristic import LARGE, HeuristicJudge
+from adapters.judges.model import ModelJudge
+from adapters.judges.policy import PatientJudge
+from adapters.judges.wire import Endpoint
 from adapters.memory.judge import ScriptedJudge
 from application.evaluation.ports import Judge
 from domain.evaluation.answer import Answer, JudgeRefused, JudgeUnavailable, Question
@@ -19,6 +23,7 @@ from domain.evaluation.outcome import FailCode, Scored, SkipCode, Skipped
 from domain.evaluation.rules import JUDGED_METRICS, TASK_COMPLETION
 from domain.tracing.span import Span
 from tests.domain.evaluation.build import model, subject, tool
+from tests.providers import FORMATS, Format, provider
 
 PLAN = "1. search for flights\n2. book the cheapest"
 
@@ -59,9 +64,39 @@ def picked() -> Bench:
     )
 
 
-@pytest.fixture(params=[scripted, heuristic, picked])
-def bench(request: pytest.FixtureRequest) -> Bench:
-    return request.param()
+def patient() -> Bench:
+    return replace(scripted(), judge=PatientJudge(ScriptedJudge(), at_once=4))
+
+
+def standing() -> float:
+    """A clock by which every request of the same question takes as long."""
+    return 0.0
+
+
+def modelled(spoken: Format) -> Callable[[], AbstractAsyncContextManager[Bench]]:
+    """A model, by the format that its provider speaks."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Bench]:
+        async with provider(spoken) as there:
+            judge = ModelJudge(there.endpoint(), standing)
+            yield Bench(judge, there.model, JudgeKind.MODEL)
+            await judge.close()
+
+    return opened
+
+
+MODELLED = [pytest.param(modelled(spoken), id=spoken.provider) for spoken in FORMATS]
+
+
+@pytest.fixture(params=[scripted, heuristic, picked, patient, *MODELLED])
+async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    made = request.param()
+    if isinstance(made, Bench):
+        yield made
+        return
+    async with made as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("metric", JUDGED_METRICS, ids=lambda metric: metric.name)
@@ -121,6 +156,8 @@ def _without_grounds(outcome: Scored | Skipped) -> tuple[object, ...]:
 
 # --- no answer -------------------------------------------------------------------------------
 
+OF_OPENAI = ModelJudge(Endpoint(provider="openai", api_key="k"))
+
 
 def _known_to_nobody() -> Sequence[tuple[Judge, str, FailCode]]:
     several = JudgeByProvider({"heuristic": HeuristicJudge(), "openai": None})
@@ -134,6 +171,11 @@ def _known_to_nobody() -> Sequence[tuple[Judge, str, FailCode]]:
         (several, "/tiny", FailCode.UNKNOWN_MODEL),
         (several, "", FailCode.UNKNOWN_MODEL),
         (ScriptedJudge(unknown=frozenset({"m"})), "m", FailCode.UNKNOWN_MODEL),
+        (OF_OPENAI, "anthropic/claude-haiku-4-5", FailCode.UNKNOWN_MODEL),
+        (OF_OPENAI, "heuristic/1", FailCode.UNKNOWN_MODEL),
+        (OF_OPENAI, "openai/", FailCode.UNKNOWN_MODEL),
+        (OF_OPENAI, "mystery", FailCode.UNKNOWN_MODEL),
+        (PatientJudge(OF_OPENAI, at_once=1), "gemini/tiny", FailCode.UNKNOWN_MODEL),
     ]
 
 
@@ -154,18 +196,19 @@ async def test_a_model_that_nobody_answers_for_is_refused(judge: Judge, name: st
     assert code.opens_circuit
 
 
-async def test_a_metric_without_rules_is_refused():
+@pytest.mark.parametrize(("judge", "name"), [(HeuristicJudge(), MODEL), (OF_OPENAI, "openai/tiny")])
+async def test_a_metric_that_nobody_judges_is_refused(judge: Judge, name: str):
     with pytest.raises(JudgeRefused) as refused:
-        await HeuristicJudge().ask(heuristic().question(CATALOGUE["coherence"]))
+        await judge.ask(replace(heuristic().question(CATALOGUE["coherence"]), model=name))
     assert refused.value.code is FailCode.MISCONFIGURED
 
 
-async def test_who_doesnt_answer_in_time_is_unavailable():
-    closed = asyncio.Event()
-    question = replace(scripted().question(), deadline_s=0.0)
-    with pytest.raises(JudgeUnavailable) as late:
-        await ScriptedJudge(gate=closed).ask(question)
-    assert late.value.code is FailCode.JUDGE_TIMEOUT
+@pytest.mark.parametrize("judge", [ScriptedJudge(gate=asyncio.Event()), OF_OPENAI])
+async def test_who_doesnt_answer_in_time_is_unavailable(judge: Judge):
+    for asked in (judge, PatientJudge(judge, at_once=1)):
+        with pytest.raises(JudgeUnavailable) as late:
+            await asked.ask(replace(scripted().question(), deadline_s=0.0))
+        assert late.value.code is FailCode.JUDGE_TIMEOUT
 
 
 async def test_a_script_goes_on_question_by_question():

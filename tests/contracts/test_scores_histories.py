@@ -1,6 +1,6 @@
 """Any history of scores, told to the memory model and to Postgres: every read agrees.
 
-Belongs to the contracts of TraceScores, SessionScores and ScoreAnalytics.
+Belongs to the contracts of TraceScores, SessionScores, ScoreAnalytics and Labels.
 """
 
 import asyncio
@@ -144,6 +144,13 @@ class Histories(RuleBasedStateMachine):
             lambda plane: scoring.figures(plane.evaluation.score_analytics, project, within, parts)
         )
 
+    @rule(of=projects, within=scoring.within, threshold=st.sampled_from([0.0, 0.29, 0.5, 1.0]))
+    def label(self, of: int, within: CreatedWithin, threshold: float) -> None:
+        project = self.projects[of]
+        self.both(
+            lambda plane: scoring.labelled(plane.evaluation.labels, project, "m", threshold, within)
+        )
+
     @rule(of=projects, order=meeting.orders, window=meeting.windows)
     def compare(self, of: int, order: SortOrder, window: Window) -> None:
         project = self.projects[of]
@@ -171,6 +178,10 @@ class Histories(RuleBasedStateMachine):
                     ],
                     list(await ports.session_scores.of_session(project, "s")),
                     await scoring.figures(ports.score_analytics, project, scoring.EVER, 10),
+                    *[
+                        await scoring.labelled(ports.labels, project, name, 0.5, scoring.EVER)
+                        for name in ("m", "M")
+                    ],
                 ]
             return found
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given
 
-from domain.tracing.payload import EMPTY_OBJECT, members, merged_objects, scalars
+from domain.tracing.payload import EMPTY_OBJECT, members, merged_objects, scalars, without
 from tests import strategies
 
 
@@ -108,3 +108,17 @@ def test_scalars_are_what_a_json_reader_sees(text):
         for key, value in told.items()
         if not isinstance(value, dict | list)
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (b'{"a": 1, "k":"\\u0000"}', b'{"a":1}'),
+        (b'{"k":{"k":1}}', b"{}"),
+        (b'{"a":{"k":1}}', b'{"a":{"k":1}}'),
+        (b'{ "a" : 1.0 }', b'{ "a" : 1.0 }'),
+        (b"{}", b"{}"),
+    ],
+)
+def test_an_object_without_one_of_its_keys(text, left):
+    assert without(text, "k") == left

@@ -1,9 +1,17 @@
 """Who may judge, by the environment."""
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
-from entrypoints.judges import judge_models, judge_providers
+from domain.evaluation.answer import JudgeRefused
+from domain.evaluation.outcome import FailCode
+from domain.evaluation.rules import TASK_COMPLETION
+from entrypoints.judges import judge_models, judge_providers, opened_judge
 from entrypoints.settings import Settings, SettingsError, read_settings
+from tests.contracts.test_judge import scripted
+from tests.providers import COMPATIBLE, provider
 
 KEYS = {
     "OPENAI_API_KEY": "openai",
@@ -69,3 +77,44 @@ def test_models_are_those_of_the_settings() -> None:
     assert models.default == "openai/gpt-5"
     assert models.chosen("claude-x") == "anthropic/claude-x"
     assert judge_models(Settings()).default == "heuristic/1"
+
+
+EVERY = {
+    **dict.fromkeys(("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"), "k"),
+    "GOOGLE_CLOUD_PROJECT": "p",
+    "PANDAPROBE_OPENAI_COMPATIBLE_BASE_URL": "http://localhost:1/v1",
+}
+
+
+@pytest.mark.parametrize("environ", [{}, EVERY, *({name: EVERY[name]} for name in EVERY)])
+async def test_who_is_available_judges_and_nobody_else(environ: dict[str, str]) -> None:
+    settings = read_settings(environ)
+    async with opened_judge(settings) as judge:
+        for state in judge_providers(settings):
+            name = f"{state.provider.prefix}1"
+            if state.is_available:
+                assert judge.fingerprint(TASK_COMPLETION, name)
+                continue
+            with pytest.raises(JudgeRefused) as refused:
+                judge.fingerprint(TASK_COMPLETION, name)
+            assert refused.value.code is FailCode.MISCONFIGURED
+
+
+async def test_an_address_of_the_settings_is_another_judge() -> None:
+    prints = set()
+    for url in ("", "http://proxy/v1"):
+        given = {"OPENAI_API_KEY": "k", "PANDAPROBE_OPENAI_BASE_URL": url}
+        async with opened_judge(read_settings(given)) as judge:
+            prints.add(judge.fingerprint(TASK_COMPLETION, "openai/1"))
+    assert len(prints) == 2
+
+
+async def test_where_ports_close_no_connection_is_left() -> None:
+    async with provider(COMPATIBLE) as there:
+        given = {"PANDAPROBE_OPENAI_COMPATIBLE_BASE_URL": f"{there.url}/v1"}
+        async with opened_judge(read_settings(given)) as judge:
+            question = replace(scripted().question(), model=there.model)
+            await asyncio.gather(*(judge.ask(question) for _ in range(3)))
+            assert there.connections > 0
+        await there.left.wait()
+        assert there.connections == 0

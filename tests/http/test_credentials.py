@@ -227,6 +227,8 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
             ("GET", f"/{ID}/deliveries", None, {READ}),
         )
     ),
+    ("GET", "/evaluations/analytics/agreement?name=n", None, {READ}),
+    ("GET", "/evaluations/analytics/annotation-queue?name=n", None, {READ}),
     ("GET", "/evaluations/analytics/session-scores/history/s", None, {READ}),
     ("GET", "/evaluations/analytics/session-scores/comparison?metric_name=n", None, {READ}),
 ]

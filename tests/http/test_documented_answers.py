@@ -30,7 +30,7 @@ from tests.http.people import Somebody, furnished, joined
 from tests.http.promises import operations
 from tests.http.scored import put_alert, put_export, put_monitor, put_run, put_score
 
-EXAMPLES = {"quick": 5, "full": 15}  # a mode and operation: the whole takes some seconds
+EXAMPLES = {"quick": 8, "full": 15}  # a mode and operation: the whole takes some seconds
 # Not whether data of the right form is taken: no form tells which cursors there are, or which ids.
 CHECKED = (
     "not_a_server_error",

@@ -135,6 +135,8 @@ CASES: dict[str, Case] = {
         for kind in ("trace", "session")
         for figure, query in FIGURES.items()
     },
+    "GET /evaluations/analytics/agreement": Case("name={text}"),
+    "GET /evaluations/analytics/annotation-queue": Case("name={text}"),
     "GET /evaluations/analytics/session-scores/history/{session_id}": Case(),
     "GET /evaluations/analytics/session-scores/comparison": Case("metric_name={text}"),
     "GET /me": Case(),

@@ -119,7 +119,7 @@ class PostgresScoreAnalytics:
         self, project: ProjectId, of: TargetType, within: CreatedWithin
     ) -> Sequence[ScoreSummary]:
         p = Parameters([project])
-        sql = SUMMARIES.format(table=_TABLES[of], within=_within(p, within))
+        sql = SUMMARIES.format(table=_TABLES[of], within=created_within(p, within))
         async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
             rows = await connection.fetch(sql, *p.values)
         return [ScoreSummary(**row) for row in rows]
@@ -136,7 +136,7 @@ class PostgresScoreAnalytics:
         sql = TREND.format(
             table=_TABLES[of],
             name=p.put(name),
-            within=_within(p, within),
+            within=created_within(p, within),
             granularity=p.put(granularity),
         )
         async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
@@ -148,7 +148,10 @@ class PostgresScoreAnalytics:
     ) -> Sequence[Part]:
         p = Parameters([project])
         sql = DISTRIBUTION.format(
-            table=_TABLES[of], name=p.put(name), within=_within(p, within), parts=p.put(parts)
+            table=_TABLES[of],
+            name=p.put(name),
+            within=created_within(p, within),
+            parts=p.put(parts),
         )
         async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
             rows = await connection.fetch(sql, *p.values)
@@ -198,7 +201,8 @@ class PostgresScoreAnalytics:
         return Page(shown, rows[0]["total"], end)
 
 
-def _within(p: Parameters, within: CreatedWithin) -> str:
+def created_within(p: Parameters, within: CreatedWithin) -> str:
+    """What `CreatedWithin.admits` says."""
     conditions = []
     if within.after is not None:
         conditions.append(f"created_at >= {p.put(within.after)}")

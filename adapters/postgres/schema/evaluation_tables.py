@@ -39,6 +39,7 @@ class TraceScoreRow(Table, tablename="trace_scores"):
     code = Text(null=True, default=None)
     created_at = Timestamptz()
     updated_at = Timestamptz()
+    original = DoublePrecision(null=True, default=None)
 
 
 class SessionScoreRow(Table, tablename="session_scores"):
@@ -86,6 +87,8 @@ class EvalRunRow(Table, tablename="eval_runs"):
     cancelled_at = Timestamptz(null=True, default=None)
     announced_at = Timestamptz(null=True, default=None)
     assessed_at = Timestamptz(null=True, default=None)
+    votes = Integer(default=1)
+    max_cost_usd = Numeric(null=True, default=None)
 
 
 class EvalJobRow(Table, tablename="eval_jobs"):
@@ -189,6 +192,7 @@ class JudgeVerdictRow(Table, tablename="judge_verdicts"):
     usage = JSON()
     model = Text()
     created_at = Timestamptz()
+    trace_id = UUID(null=True, default=None)
 
 
 class JudgeCallRow(Table, tablename="judge_calls"):
@@ -209,6 +213,19 @@ class JudgeCallRow(Table, tablename="judge_calls"):
     price_version = Text(null=True, default=None)
     latency_ms = DoublePrecision()
     code = Text(null=True, default=None)
+    created_at = Timestamptz()
+
+
+class JudgeBudgetRow(Table, tablename="judge_budgets"):
+    project_id = UUID(primary_key=True)
+    monthly_usd = Numeric()
+    updated_at = Timestamptz()
+
+
+class JudgeSpendingRow(Table, tablename="judge_spending"):
+    project_id = UUID(primary_key=True)
+    scope = Text()
+    usd = Numeric()
     created_at = Timestamptz()
 
 
@@ -236,5 +253,7 @@ EVALUATION: Final = (
     AlertDeliveryRow,
     JudgeVerdictRow,
     JudgeCallRow,
+    JudgeBudgetRow,
+    JudgeSpendingRow,
     ReplyRow,
 )

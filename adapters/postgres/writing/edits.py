@@ -85,6 +85,10 @@ DELETE FROM trace_scores USING (
 ) AS locked
 WHERE trace_scores.project_id = locked.project_id AND trace_scores.id = locked.id
 """
+# Whoever keeps a verdict has locked its trace: nobody else holds one of these.
+DELETE_VERDICTS: Final = f"""
+DELETE FROM judge_verdicts WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+"""
 DELETE_SESSION_SCORES: Final = f"""
 DELETE FROM session_scores USING (
   SELECT project_id, id FROM session_scores WHERE {OF_PROJECT} AND session_id = $2
@@ -251,4 +255,5 @@ class TraceEdits:
                 deltas.add_usage(key, -row["calls"], *tokens, EXACT.minus(row["cost"]))
             await connection.execute(DELETE_PAYLOADS, project, gone)
             await connection.execute(DELETE_TRACE_SCORES, project, gone)
+            await connection.execute(DELETE_VERDICTS, project, gone)
         return len(gone)

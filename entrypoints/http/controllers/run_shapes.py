@@ -26,7 +26,7 @@ from entrypoints.http.scalars import Refused
 from entrypoints.http.wire import JsonObject, ShownInstant, instant, optional_instant, raw
 
 RUN_ID: Final = "1d0a6c1e-2f4b-4f0d-9c55-0a6d1e7b8f21"
-WEIGHTS_MAX: Final = 100  # there are four signals; unknown ones do nothing
+WEIGHTS_MAX: Final = 100  # there are seven signals; unknown ones do nothing
 
 
 def _known(category: Category) -> Callable[[str], None]:

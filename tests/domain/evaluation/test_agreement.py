@@ -12,7 +12,9 @@ from domain.evaluation.agreement import (
     corrected_rate,
     kappa,
     labels,
+    mean_absolute_error,
     share,
+    spearman,
     weighted_kappa,
 )
 
@@ -31,11 +33,69 @@ def test_kappa_of_fleiss_three_diagnoses():
     assert (found.high - found.low) / 2 / 1.96 == pytest.approx(0.087, abs=0.001)
 
 
+def test_weighted_kappa_of_ninety_one_couples():
+    # Hout, Duncan and Sobel (1987), with weights in equal steps: 0.2374 +- 0.0783, and without
+    # any 0.1293 +- 0.0686.
+    table = [[7, 7, 2, 3], [2, 8, 3, 7], [1, 5, 4, 9], [2, 8, 9, 14]]
+    for weight, value, error in (
+        (lambda i, j: 1 - abs(i - j) / 3, 0.2374, 0.0783),
+        (same, 0.1293, 0.0686),
+    ):
+        found = kappa(table, weight)
+        assert found.value == pytest.approx(value, abs=5e-5)
+        assert (found.high - found.low) / 2 / 1.96 == pytest.approx(error, abs=5e-5)
+
+
 def test_kappa_of_fifty_grants():
     # Two readers, 20 times yes and 15 times no by both: agreement 0.7, by chance 0.5.
     found = Confusion(20, 5, 10, 15)
     assert found.agreement.value == pytest.approx(0.7)
     assert found.kappa.value == pytest.approx(0.4)
+
+
+def test_spearman_of_ten_people():
+    # IQ and hours of television a week, as textbooks have it: -29/165.
+    iq = [106, 100, 86, 101, 99, 103, 97, 113, 112, 110]
+    hours = [7, 27, 2, 50, 28, 29, 20, 12, 6, 17]
+    found = spearman([Pair(a / 200, b / 200) for a, b in zip(iq, hours, strict=True)])
+    assert found.value == pytest.approx(-29 / 165)
+    # Fisher's z: -0.1776 +- 1.96 * sqrt((1 + 0.0154) / 7) = -0.1776 +- 0.7465
+    assert (found.low, found.high) == (
+        pytest.approx(-0.7278, abs=5e-5),
+        pytest.approx(0.5145, abs=5e-5),
+    )
+
+
+def test_ranks_that_are_shared_are_means():
+    # Ranks 1.5, 1.5, 3, 4 and 1, 3, 3, 3: covariance 3, own 4.5 and 3.
+    found = spearman([Pair(0.1, 0), Pair(0.1, 1), Pair(0.2, 1), Pair(0.3, 1)])
+    assert found.value == pytest.approx(2 / math.sqrt(4.5 * 3))
+
+
+def test_the_mean_absolute_error():
+    found = mean_absolute_error([Pair(0.1, 0.2), Pair(0.9, 0.6)])
+    assert found.value == pytest.approx(0.2)
+    # A deviation of 0.1414 of two: 0.1 to either side, 1.96 times.
+    assert (found.low, found.high) == (
+        pytest.approx(0.004, abs=5e-4),
+        pytest.approx(0.396, abs=5e-4),
+    )
+    assert mean_absolute_error([Pair(1, 0.5)]).value == 0.5
+    assert mean_absolute_error([]) is None
+
+
+@given(st.lists(st.builds(Pair, SCORES, SCORES), min_size=4, max_size=30))
+def test_an_order_turned_around_turns_spearman_around(pairs):
+    found = spearman(pairs)
+    turned = spearman([Pair(one.judge, 1 - one.person) for one in pairs])
+    there = len({one.judge for one in pairs}) > 1 and len({one.person for one in pairs}) > 1
+    assert (found is not None) is there
+    # 1 - x may make two numbers one.
+    if found is not None and len({1 - one.person for one in pairs}) == len(
+        {one.person for one in pairs}
+    ):
+        assert turned.value == pytest.approx(-found.value, abs=1e-9)
+        assert -1.0 <= found.low <= found.value <= found.high <= 1.0
 
 
 def test_wilsons_interval():

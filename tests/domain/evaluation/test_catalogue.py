@@ -31,14 +31,17 @@ MEASURED = {
 def test_the_lists():
     traces, sessions = listed(Category.TRACE), listed(Category.SESSION)
     assert [one.name for one in traces] == sorted(KNOWN | MEASURED)
-    assert [one.name for one in sessions] == ["agent_consistency", "agent_reliability"]
+    assert [one.name for one in sessions] == [
+        *("agent_consistency", "agent_consistency_v2"),
+        *("agent_reliability", "agent_reliability_v2"),
+    ]
     assert {one.name for one in traces if one.way is Way.MEASURED} == MEASURED
     assert set(CATALOGUE) == KNOWN | MEASURED | {one.name for one in sessions} | {"loop_detection"}
 
 
 @pytest.mark.parametrize("metric", CATALOGUE.values(), ids=lambda metric: metric.name)
 def test_every_metric_is_complete(metric):
-    assert re.fullmatch(r"[a-z]+(_[a-z]+)+|[a-z]+", metric.name)
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*(_v[2-9])?", metric.name)
     assert 20 < len(metric.description) < 80
     assert not metric.description.endswith(".")
     assert metric.threshold == 0.5

@@ -12,7 +12,6 @@ from domain.errors import Invalid
 from domain.evaluation.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.score import json_text
 from domain.evaluation.sessions import (
-    SESSION_METRICS,
     SESSION_TRACES_MAX,
     WEIGHTS,
     TraceSignals,
@@ -22,6 +21,7 @@ from domain.evaluation.sessions import (
     merged_weights,
 )
 
+SESSION_METRICS = {"agent_consistency": agent_consistency, "agent_reliability": agent_reliability}
 ORDER = ("confidence", "loop_detection", "tool_correctness", "coherence")  # of the golden vectors
 PERFECT = (1, 1, 1, 1)
 DEAD = (0, 0, 0, 0)

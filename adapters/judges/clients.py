@@ -1,0 +1,215 @@
+"""Requests to models, through pydantic-ai. Loading it takes a second and a hundred megabytes.
+
+So nothing imports this module but the model judge, once it is asked something.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import httpx2
+from pydantic_ai.direct import model_request
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    SystemPromptPart,
+    TextPart,
+    UserPromptPart,
+)
+from pydantic_ai.models import Model, ModelRequestParameters, create_async_httpx2_client
+from pydantic_ai.output import OutputObjectDefinition
+from pydantic_ai.settings import ModelSettings
+
+from adapters.judges.failures import trouble
+from adapters.judges.wire import (
+    ATTEMPT_MAX_S,
+    CONNECT_S,
+    TEMPERATURE,
+    THOUGHT_TOKENS,
+    Endpoint,
+    Reply,
+    Request,
+    Trouble,
+)
+from domain.evaluation.answer import TokenUse
+from domain.evaluation.outcome import FailCode
+
+# Their own addresses, said here: otherwise variables of the environment could lead elsewhere.
+OPENAI_URL: Final = "https://api.openai.com/v1"
+ANTHROPIC_URL: Final = "https://api.anthropic.com"
+GEMINI_URL: Final = "https://generativelanguage.googleapis.com"
+TALKATIVE: Final = (  # libraries that log whole requests, or parts of them
+    *("openai", "anthropic", "google_genai", "google.auth", "pydantic_ai"),
+    *("httpx2", "httpcore2", "httpx", "httpcore", "urllib3"),
+)
+
+type Models = Callable[[str], Model]
+"""Makes a model of its name, without the provider. Raises UserError."""
+
+
+class ModelClient:
+    """Asks any model of one provider. One for each endpoint and process, closed at the end."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        for name in TALKATIVE:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        timeout = httpx2.Timeout(ATTEMPT_MAX_S, connect=CONNECT_S)
+        self._http = create_async_httpx2_client(timeout=timeout)  # which follows no redirect
+        self._models = _models(endpoint, self._http)
+
+    async def ask(self, name: str, request: Request, seconds: float) -> Reply | Trouble:
+        """Sends it once, and waits so long. Raises nothing but what cancels it."""
+        try:
+            model = self._models(name)
+            response = await model_request(
+                model,
+                _messages(request),
+                model_settings=_settings(model, request, seconds),
+                model_request_parameters=_parameters(model, request),
+                instrument=False,
+            )
+            return _reply(response)
+        except Exception as error:  # noqa: BLE001 - each has its code, which also tells an unforeseen one
+            return trouble(error)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+
+def _messages(request: Request) -> Sequence[ModelMessage]:
+    asked: list[ModelMessage] = [
+        ModelRequest(parts=[SystemPromptPart(request.system), UserPromptPart(request.user)])
+    ]
+    if request.repaired is not None:
+        answer, complaint = request.repaired
+        asked += [
+            ModelResponse(parts=[TextPart(answer)]),
+            ModelRequest(parts=[UserPromptPart(complaint)]),
+        ]
+    return asked
+
+
+def _settings(model: Model, request: Request, seconds: float) -> ModelSettings:
+    profile = model.profile
+    thinks = bool(
+        profile.get("thinking_always_enabled") or profile.get("thinking_enabled_by_default")
+    )
+    may_think = request.may_think or thinks or bool(profile.get("supports_thinking"))
+    settings = ModelSettings(
+        max_tokens=request.max_tokens + (THOUGHT_TOKENS if may_think else 0),
+        timeout=seconds,
+        request_timeout=seconds,
+        max_retries=0,
+    )
+    if not thinks and not profile.get("anthropic_disallows_sampling_settings"):
+        settings["temperature"] = TEMPERATURE
+    return settings
+
+
+def _parameters(model: Model, request: Request) -> ModelRequestParameters:
+    has_schemas = model.profile.get("supports_json_schema_output")
+    return ModelRequestParameters(
+        output_mode="native" if has_schemas else "prompted",
+        output_object=OutputObjectDefinition(
+            json_schema=dict(request.schema), name="verdict", strict=True
+        ),
+        allow_text_output=True,
+    )
+
+
+def _reply(response: ModelResponse) -> Reply | Trouble:
+    usage = response.usage
+    use = TokenUse(
+        requests=1,
+        input=usage.input_tokens,
+        cache_read=usage.cache_read_tokens,
+        cache_write=usage.cache_write_tokens,
+        output=usage.output_tokens,
+        reasoning=usage.output_reasoning_tokens,
+    )
+    if response.finish_reason == "content_filter":
+        return Trouble(code=FailCode.CONTENT_FILTERED, use=use, kind="content_filter")
+    return Reply(
+        text=response.text or "",
+        model=response.model_name or "",
+        use=use,
+        is_cut=response.finish_reason == "length",
+    )
+
+
+# --- providers -------------------------------------------------------------------------------
+# Each has its client loaded where it is used: tens of megabytes, which those with another save.
+# ruff: noqa: PLC0415
+
+
+def _models(endpoint: Endpoint, http: httpx2.AsyncClient) -> Models:
+    match endpoint.provider:
+        case "openai":
+            return _openai(endpoint, http)
+        case "openai_compatible":
+            return _openai_compatible(endpoint, http)
+        case "anthropic":
+            return _anthropic(endpoint, http)
+        case "gemini":
+            return _gemini(endpoint, http)
+        case "vertex_ai":
+            return _vertex_ai(endpoint, http)
+        case other:
+            raise ValueError(f"no client for {other}")
+
+
+def _openai(endpoint: Endpoint, http: httpx2.AsyncClient) -> Models:
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    url = endpoint.base_url or OPENAI_URL
+    provider = OpenAIProvider(base_url=url, api_key=endpoint.api_key, http_client=http)
+    return lambda name: OpenAIChatModel(name, provider=provider)
+
+
+def _openai_compatible(endpoint: Endpoint, http: httpx2.AsyncClient) -> Models:
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.profiles.openai import OpenAIModelProfile
+    from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
+
+    provider = OpenAICompatibleProvider(
+        endpoint.provider,
+        base_url=endpoint.base_url or "",
+        api_key=endpoint.api_key,
+        http_client=http,
+        # The older name of the limit is the one that every server knows.
+        profile=OpenAIModelProfile(openai_chat_supports_max_completion_tokens=False),
+    )
+    return lambda name: OpenAIChatModel(name, provider=provider)
+
+
+def _anthropic(endpoint: Endpoint, http: httpx2.AsyncClient) -> Models:
+    from pydantic_ai.models.anthropic import AnthropicModel
+    from pydantic_ai.providers.anthropic import AnthropicProvider
+
+    url = endpoint.base_url or ANTHROPIC_URL
+    provider = AnthropicProvider(base_url=url, api_key=endpoint.api_key, http_client=http)
+    return lambda name: AnthropicModel(name, provider=provider)
+
+
+def _gemini(endpoint: Endpoint, http: httpx2.AsyncClient) -> Models:
+    from pydantic_ai.models.google import GoogleModel
+    from pydantic_ai.providers.google import GoogleProvider
+
+    url = endpoint.base_url or GEMINI_URL
+    provider = GoogleProvider(base_url=url, api_key=endpoint.api_key, http_client=http)
+    return lambda name: GoogleModel(name, provider=provider)
+
+
+def _vertex_ai(endpoint: Endpoint, http: httpx2.AsyncClient) -> Models:
+    from pydantic_ai.models.google import GoogleModel
+    from pydantic_ai.providers.google_cloud import GoogleCloudProvider
+
+    provider = GoogleCloudProvider(
+        project=endpoint.project,
+        location=endpoint.location,
+        base_url=endpoint.base_url,
+        http_client=http,
+    )
+    return lambda name: GoogleModel(name, provider=provider)

@@ -1,0 +1,214 @@
+"""The judge that is a language model: renders questions, and reads verdicts out of answers.
+
+What talks to providers is in `clients.py`, which is loaded once a model is asked something.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from adapters.judges.wire import (
+    ANSWER_TOKENS,
+    ATTEMPT_S,
+    CHECK_TOKENS,
+    TEMPERATURE,
+    THOUGHT_TOKENS,
+    Endpoint,
+    Reply,
+    Request,
+    Trouble,
+    again,
+)
+from domain.evaluation.answer import (
+    Answer,
+    JudgeCall,
+    JudgeRefused,
+    JudgeUnavailable,
+    Question,
+)
+from domain.evaluation.evidence import BUILDER_VERSION
+from domain.evaluation.judged import PROTOCOL, Form, Rubric
+from domain.evaluation.metric import JudgeKind, Metric
+from domain.evaluation.models import provider_of
+from domain.evaluation.outcome import FailCode, SkipCode, Skipped
+from domain.evaluation.question import answer_schema, fingerprint, judged_calls, question_text
+from domain.evaluation.verdict import BadVerdict, read_verdict
+
+if TYPE_CHECKING:
+    from adapters.judges.clients import ModelClient
+
+TURNS: Final = 2  # the question, and one more where the answer was no verdict
+COMPLAINT: Final = (
+    "That is not a valid verdict: {fault}. Answer the question again, with one JSON object of the "
+    "given schema and nothing else."
+)
+# What is sent beside the texts. Which of it a model gets, its name decides.
+PARAMETERS: Final = {
+    "answer_tokens": ANSWER_TOKENS,
+    "check_tokens": CHECK_TOKENS,
+    "thought_tokens": THOUGHT_TOKENS,
+    "temperature": TEMPERATURE,
+}
+_MODEL: Final = re.compile(r"[\x21-\x7e]{1,200}")  # what a provider may call a model
+
+_log: Final = logging.getLogger(__name__)
+
+type Seconds = Callable[[], float]
+"""A clock that only goes forward."""
+
+
+class ModelJudge:
+    """Answers for the models of one provider, with one request, and a second one for a repair.
+
+    Each takes `attempt_s` at most, however much is left for the question.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        clock: Seconds = time.monotonic,
+        attempt_s: float = ATTEMPT_S,
+    ) -> None:
+        self._endpoint = endpoint
+        self._attempt_s = attempt_s
+        self._clock = clock
+        self._client: ModelClient | None = None
+        self._opening = asyncio.Lock()
+
+    def fingerprint(self, metric: Metric, model: str) -> str:
+        self._name(model)
+        _rubric(metric)
+        return fingerprint(
+            metric,
+            model=model,
+            base_url=self._endpoint.base_url,
+            parameters=PARAMETERS,
+            evidence_version=BUILDER_VERSION,
+        )
+
+    async def ask(self, question: Question) -> Answer:
+        until = self._clock() + question.deadline_s
+        name, rubric = self._name(question.model), _rubric(question.metric)
+        calls, is_cut = judged_calls([step.label for step in question.evidence.calls])
+        if rubric.form is Form.CHECKLIST and not calls:  # none of them fitted into the evidence
+            return Answer(outcome=Skipped(SkipCode.CANNOT_JUDGE), model=question.model)
+        request = _request(question, rubric, calls)
+        client = await self._opened()
+        made: list[JudgeCall] = []
+        for _ in range(TURNS):
+            began = self._clock()
+            seconds = min(self._attempt_s, until - began)
+            if seconds <= 0:
+                raise JudgeUnavailable(FailCode.JUDGE_TIMEOUT, retry_after_s=0, calls=tuple(made))
+            reply = await client.ask(name, request, seconds)
+            call = self._call(question, reply, (self._clock() - began) * 1_000)
+            if isinstance(reply, Trouble):
+                made += [call] if reply.was_sent else []
+                self._tell(reply)
+                if reply.code is not FailCode.BAD_VERDICT:
+                    raise _failure(reply, tuple(made))
+                continue
+            try:
+                verdict = read_verdict(reply.text, rubric.form, calls)
+            except BadVerdict as bad:
+                made.append(replace(call, code=FailCode.BAD_VERDICT))
+                request = again(request, reply, COMPLAINT.format(fault=bad))
+                continue
+            made.append(call)
+            outcome = verdict.outcome(question.evidence.labels)
+            model = f"{call.provider}/{call.model}"
+            marks = self._marks(question, model, is_cut=is_cut)
+            marked = replace(outcome, metadata={**outcome.metadata, **marks})
+            return Answer(outcome=marked, model=model, calls=tuple(made))
+        _log.warning("a model gave no verdict", extra={"provider": self._endpoint.provider})
+        raise JudgeRefused(FailCode.BAD_VERDICT, calls=tuple(made))
+
+    async def close(self) -> None:
+        """Once nobody asks any more."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def _opened(self) -> "ModelClient":
+        async with self._opening:
+            if self._client is None:
+                # Beside the loop: loading takes seconds, in which nobody else would get a turn.
+                self._client = await asyncio.to_thread(_loaded, self._endpoint)
+        return self._client
+
+    def _name(self, model: str) -> str:
+        """Without the provider. Raises JudgeRefused for models of others."""
+        name = model.partition("/")[2] if "/" in model else model
+        if provider_of(model) != self._endpoint.provider or not name:
+            raise JudgeRefused(FailCode.UNKNOWN_MODEL)
+        return name
+
+    def _call(self, question: Question, reply: Reply | Trouble, latency_ms: float) -> JudgeCall:
+        model = self._name(question.model)
+        if isinstance(reply, Reply) and _MODEL.fullmatch(reply.model):
+            model = reply.model
+        return JudgeCall(
+            provider=self._endpoint.provider,
+            model=model,
+            use=reply.use,
+            latency_ms=latency_ms,
+            code=reply.code if isinstance(reply, Trouble) else None,
+        )
+
+    def _marks(self, question: Question, model: str, *, is_cut: bool) -> dict[str, object]:
+        """Also of what was shown, which may be less than others see of the trace."""
+        evidence = question.evidence
+        return {
+            "truncated": is_cut or evidence.truncated,
+            "omitted_steps": evidence.omitted_steps,
+            "judge_kind": JudgeKind.MODEL.value,
+            "model": model,
+            "fingerprint": self.fingerprint(question.metric, question.model),
+        }
+
+    def _tell(self, trouble: Trouble) -> None:
+        level = logging.INFO if trouble.code.is_passing else logging.WARNING
+        told = {
+            "provider": self._endpoint.provider,
+            "code": trouble.code.value,
+            "status": trouble.status,
+            "kind": trouble.kind,
+        }
+        _log.log(level, "a request to a model failed", extra=told)
+
+
+def _failure(trouble: Trouble, calls: tuple[JudgeCall, ...]) -> JudgeRefused | JudgeUnavailable:
+    if not trouble.code.is_passing:
+        return JudgeRefused(trouble.code, calls=calls)
+    return JudgeUnavailable(trouble.code, retry_after_s=trouble.retry_after_s, calls=calls)
+
+
+def _rubric(metric: Metric) -> Rubric:
+    if metric.rubric is None:
+        raise JudgeRefused(FailCode.MISCONFIGURED)
+    return metric.rubric
+
+
+def _request(question: Question, rubric: Rubric, calls: Sequence[str]) -> Request:
+    fenced = question.evidence.fenced(
+        question.fence,
+        reasoning=question.metric.sees_reasoning,
+        output=question.is_output_shown,
+    )
+    return Request(
+        system=PROTOCOL,
+        user=question_text(rubric, fenced, calls),
+        schema=answer_schema(rubric.form),
+        max_tokens=ANSWER_TOKENS
+        + (CHECK_TOKENS * len(calls) if rubric.form is Form.CHECKLIST else 0),
+    )
+
+
+def _loaded(endpoint: Endpoint) -> "ModelClient":
+    from adapters.judges.clients import ModelClient  # noqa: PLC0415 - loads a hundred megabytes
+
+    return ModelClient(endpoint)

@@ -1,0 +1,256 @@
+"""Asking judges: nothing twice, nothing beyond a budget, and votes where one isn't enough."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from adapters.memory.judge import USED, ScriptedJudge, Told, a_call
+from adapters.memory.judging import MemoryBudgets
+from application.evaluation.judging import KEPT_FOR
+from domain.evaluation.answer import JudgeRefused, JudgeUnavailable
+from domain.evaluation.outcome import FailCode, Scored, SkipCode, Skipped
+from domain.evaluation.run import EvalRun, RunStatus
+from domain.evaluation.score import ScoreOutcome, TraceScore
+from domain.evaluation.spending import Spending
+from domain.tracing.payload import members
+from domain.tracing.trace import Trace
+from tests.application.laboratory import Laboratory
+from tests.builders import NOON, THEIRS
+
+NAME = "task_completion"
+GPT = "openai/gpt-4o"  # which has a price: 1,000 tokens in and 50 out are 0.003 USD
+COST = Decimal("0.003")
+
+
+def lab_of(*told: Told) -> Laboratory:
+    return Laboratory(judge=ScriptedJudge({NAME: told} if told else {}))
+
+
+async def judged(
+    lab: Laboratory, *traces: Trace, model: str = GPT, **said: object
+) -> tuple[EvalRun, list[TraceScore]]:
+    run = await lab.run(NAME, *traces, model=model, **said)
+    await lab.work()
+    scores = await lab.of_run(run)
+    return run, [scores[str(one.id), NAME] for one in traces]
+
+
+def told(score: TraceScore, key: str) -> object:
+    return dict(members(score.metadata)).get(key)
+
+
+# --- what is remembered ---
+
+
+async def test_the_same_trace_ingested_again_asks_nobody():
+    lab = lab_of()
+    _, [first] = await judged(lab, lab.put())
+    lab.forward(days=1)
+    _, [again] = await judged(lab, lab.put())
+    assert len(lab.judge.asked) == 1
+    assert again.trace_id != first.trace_id
+    assert (again.value, again.reason) == (first.value, first.reason)
+    assert told(again, "cache") == '"hit"'
+    usage = '{"calls":0,"input_tokens":0,"output_tokens":0,"usd":0.0,"saved_usd":0.003}'
+    assert told(again, "usage") == usage
+    assert told(first, "cache") == '"miss"'
+    for mark in ("fingerprint", "model", "judge_kind", "evidence_hash", "threshold", "success"):
+        assert told(again, mark) == told(first, mark)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"output": "I booked nothing."}, {"input": "book a flight to Rome"}],
+    ids=["output", "input"],
+)
+async def test_changed_content_is_asked_about_once(changed: dict[str, str]):
+    lab = lab_of()
+    trace = lab.put()
+    await judged(lab, trace)
+    lab.change(trace, **changed)
+    await judged(lab, trace)
+    assert len(lab.judge.asked) == 2
+
+
+async def test_another_model_or_another_judge_is_asked_anew():
+    lab = lab_of()
+    trace = lab.put()
+    await judged(lab, trace)
+    lab.judge.revision = "scripted/2"
+    await judged(lab, trace)
+    assert len(lab.judge.asked) == 2
+
+
+async def test_another_project_is_told_nothing():
+    lab = lab_of()
+    await judged(lab, lab.put())
+    other = replace(lab, project=THEIRS)
+    await judged(other, other.put())
+    assert len(lab.judge.asked) == 2
+
+
+async def test_a_verdict_is_remembered_for_so_long():
+    lab = lab_of()
+    trace = lab.put()
+    await judged(lab, trace)
+    lab.forward(seconds=KEPT_FOR.total_seconds())
+    await judged(lab, trace)
+    assert len(lab.judge.asked) == 1
+    lab.now += timedelta(microseconds=1)
+    await judged(lab, trace)
+    assert len(lab.judge.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "first",
+    [Skipped(SkipCode.CANNOT_JUDGE), JudgeRefused(FailCode.BAD_VERDICT)],
+    ids=["cannot judge", "refused"],
+)
+async def test_what_is_no_verdict_is_not_remembered(first: Told):
+    lab = lab_of(first, Scored(1.0, "Yes"))
+    trace = lab.put()
+    await judged(lab, trace)
+    _, [score] = await judged(lab, trace)
+    assert score.outcome is ScoreOutcome.SCORED
+
+
+async def test_a_rule_and_the_keyless_judge_cost_nothing_and_are_not_entered():
+    lab = lab_of()
+    run, [score] = await judged(lab, lab.put(input=None))
+    assert score.outcome is ScoreOutcome.SKIPPED
+    assert lab.judge.asked == []
+    assert await lab.ports.judging.ledger.of_run(lab.project, run.id) == Spending()
+    run, _ = await judged(lab, lab.put(), model="heuristic/1")
+    assert await lab.ports.judging.ledger.of_run(lab.project, run.id) == Spending()
+    assert lab.store.verdicts == {}
+
+
+# --- what is entered ---
+
+
+async def test_every_request_is_entered_those_in_vain_too():
+    calls = (a_call(GPT, FailCode.PROVIDER_ERROR), a_call(GPT, FailCode.RATE_LIMITED))
+    lab = lab_of(JudgeUnavailable(FailCode.RATE_LIMITED, calls=calls), Scored(1.0, "Yes"))
+    run = await lab.run(NAME, lab.put(), model=GPT)
+    await lab.attempts(2)
+    entries = [*lab.store.ledger.values()]
+    assert [(one.attempt, one.call.code) for one in entries] == [
+        (1, FailCode.PROVIDER_ERROR),
+        (2, FailCode.RATE_LIMITED),
+        (1, None),
+    ]
+    assert {one.usd for one in entries} == {COST}
+    spent = await lab.ports.judging.ledger.of_run(lab.project, run.id)
+    assert (spent.calls, spent.failed, spent.usd) == (3, 2, 3 * COST)
+
+
+async def test_a_model_without_a_price_is_unpriced_and_never_free():
+    lab = lab_of()
+    run, [score] = await judged(lab, lab.put(), model="openai/nobody-knows")
+    spent = await lab.ports.judging.ledger.of_run(lab.project, run.id)
+    assert (spent.calls, spent.unpriced, spent.usd) == (1, 1, 0)
+    assert told(score, "usage") == '{"calls":1,"input_tokens":1000,"output_tokens":50,"usd":null}'
+
+
+# --- what may be spent ---
+
+
+async def test_what_a_run_has_no_money_for_is_skipped():
+    lab = lab_of()
+    traces = [lab.put(output=f"Flight {n}") for n in range(7)]
+    probe, _ = await judged(lab, traces[0])
+    run, scores = await judged(lab, *traces[1:], max_cost_usd=Decimal("0.04"))
+    assert len({one.outcome for one in scores}) == 2
+    skipped = [one for one in scores if one.outcome is ScoreOutcome.SKIPPED]
+    assert {one.code for one in skipped} == {"budget"}
+    progress = await lab.runs.get(lab.project, run.id)
+    assert progress.run.status is RunStatus.COMPLETED
+    assert progress.tally.skipped == len(skipped)
+    spent = await lab.ports.judging.ledger.of_run(lab.project, run.id)
+    assert spent.usd <= Decimal("0.04")
+    assert probe.max_cost_usd is None
+
+
+async def test_a_run_without_money_takes_what_is_remembered():
+    lab = lab_of()
+    trace = lab.put()
+    await judged(lab, trace)
+    _, [score] = await judged(lab, trace, max_cost_usd=Decimal(0))
+    assert score.outcome is ScoreOutcome.SCORED
+
+
+async def test_a_month_without_money_asks_nobody():
+    lab = lab_of()
+    await MemoryBudgets(lab.store).set_monthly(lab.project, Decimal(0), NOON)
+    _, [score] = await judged(lab, lab.put())
+    assert (score.outcome, score.code) == (ScoreOutcome.SKIPPED, "budget")
+    assert lab.judge.asked == []
+
+
+@pytest.mark.parametrize(
+    "first", [Scored(1.0, "Yes"), JudgeRefused(FailCode.BAD_VERDICT, calls=(a_call(GPT),))]
+)
+async def test_what_was_set_aside_and_not_spent_is_there_again(first: Told):
+    lab = lab_of(first)
+    await MemoryBudgets(lab.store).set_monthly(lab.project, Decimal(10), NOON)
+    await judged(lab, lab.put(), max_cost_usd=Decimal(1))
+    assert {*lab.store.spending.values()} == {COST}
+    assert len(lab.store.spending) == 2
+
+
+# --- votes ---
+
+
+@pytest.mark.parametrize(
+    ("values", "votes", "asked", "mean"),
+    [
+        ([0.6], 1, 1, 0.6),
+        ([1.0], 5, 1, 1.0),
+        ([0.6, 1.0, 1.0], 5, 3, 2.6 / 3),
+        ([0.6, 0.4, 1.0, 1.0, 0.0], 5, 5, 0.6),
+        ([0.6, 0.4, 1.0, 1.0, 0.0], 3, 3, 2.0 / 3),
+    ],
+)
+async def test_near_the_threshold_more_votes_are_asked_for(
+    values: Sequence[float], votes: int, asked: int, mean: float
+):
+    lab = lab_of(*(Scored(value, f"{value}") for value in values))
+    _, [score] = await judged(lab, lab.put(), votes=votes)
+    assert score.number == pytest.approx(mean, abs=1e-4)
+    assert sorted(one.sample for one in lab.judge.asked) == [*range(asked)]
+    assert (told(score, "votes") is None) is (asked == 1)
+    assert f'"input_tokens":{asked * USED.input},' in str(told(score, "usage"))
+
+
+async def test_votes_are_remembered_one_by_one():
+    lab = lab_of(Scored(0.6, ""), Scored(1.0, ""), Scored(0.8, ""))
+    trace = lab.put()
+    _, [first] = await judged(lab, trace, votes=3)
+    _, [again] = await judged(lab, trace, votes=3)
+    assert len(lab.judge.asked) == 3
+    assert again.value == first.value
+    _, [alone] = await judged(lab, trace)
+    assert alone.number == 0.6
+
+
+@pytest.mark.parametrize(
+    "later",
+    [JudgeUnavailable(FailCode.JUDGE_TIMEOUT), Skipped(SkipCode.CANNOT_JUDGE)],
+    ids=["no answer", "cannot judge"],
+)
+async def test_votes_that_can_not_be_had_are_done_without(later: Told):
+    lab = lab_of(Scored(0.6, "fair"), later)
+    _, [score] = await judged(lab, lab.put(), votes=3)
+    assert score.number == 0.6
+    assert told(score, "votes_missed") is not None
+    assert len(lab.judge.asked) == 3
+
+
+async def test_a_skipped_first_vote_needs_no_others():
+    lab = lab_of(Skipped(SkipCode.CANNOT_JUDGE))
+    _, [score] = await judged(lab, lab.put(), votes=5)
+    assert score.outcome is ScoreOutcome.SKIPPED
+    assert len(lab.judge.asked) == 1

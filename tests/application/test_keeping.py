@@ -1,0 +1,95 @@
+"""A target is kept while it is measured, however long that takes."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from adapters.memory.assignments import MemoryAssignments
+from adapters.memory.judge import ScriptedJudge
+from application.evaluation.assignments import LEASE, Claim
+from application.evaluation.keeping import RENEW_EVERY, kept
+from application.evaluation.matter import USUAL
+from domain.errors import Unavailable
+from tests.application.laboratory import Laboratory
+
+WAIT_MAX_S = 20
+SOON = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Counting(MemoryAssignments):
+    """Tells of every renewal; the first `broken` of them don't work."""
+
+    broken: int = 0
+    renewed: list[Claim] = field(default_factory=list)
+    often: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def renew(self, claim: Claim, now: Any) -> None:
+        self.renewed.append(claim)
+        if len(self.renewed) <= self.broken:
+            raise Unavailable("no database")
+        await super().renew(claim, now)
+        if len(self.renewed) > self.broken + 1:
+            self.often.set()
+
+
+@pytest.mark.parametrize("broken", [0, 3])
+async def test_the_lease_is_renewed_until_it_is_done_whatever_breaks(broken):
+    lab = Laboratory()
+    trace = lab.put()
+    run = await lab.run("task_completion", trace)
+    assignments = Counting(lab.store, broken=broken)
+    claim = await assignments.claim(lab.project, run.id, str(trace.id), lab.now)
+    assert claim is not None
+    lab.forward(seconds=LEASE.total_seconds() - 1)
+    async with kept(assignments, claim, lambda: lab.now, SOON):
+        await assignments.often.wait()
+    lab.forward(seconds=2)
+    assert set(map(id, assignments.renewed)) == {id(claim)}
+    assert await assignments.claim(lab.project, run.id, str(trace.id), lab.now) is None
+    count = len(assignments.renewed)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert len(assignments.renewed) == count, "it ends with the block"
+
+
+async def test_a_target_whose_question_waits_for_its_turn_goes_to_nobody_else():
+    judge = ScriptedJudge(gate=asyncio.Event())
+    lab = Laboratory(judge=judge, policy=replace(USUAL, renew_every=SOON))
+    assignments = Counting(lab.store)
+    worker = lab.over(replace(lab.ports, assignments=assignments))
+    trace = lab.put()
+    run = await lab.run("task_completion", trace)
+    working = asyncio.create_task(lab.work(worker))
+    async with asyncio.timeout(WAIT_MAX_S):
+        await assignments.often.wait()
+        lab.forward(seconds=LEASE.total_seconds() - 1)
+        assignments.renewed.clear()
+        assignments.often.clear()
+        await assignments.often.wait()
+    lab.forward(seconds=2)
+    assert await assignments.claim(lab.project, run.id, str(trace.id), lab.now) is None
+    judge.gate.set()
+    await working
+    assert await lab.told(run, trace) == {"task_completion": "0.8"}
+    assert len(judge.asked) == 1
+
+
+async def test_what_goes_wrong_inside_ends_it_too():
+    lab = Laboratory()
+    run = await lab.run("task_completion", trace := lab.put())
+    assignments = Counting(lab.store)
+    claim = await assignments.claim(lab.project, run.id, str(trace.id), lab.now)
+    assert claim is not None
+    before = asyncio.all_tasks()
+    with pytest.raises(ZeroDivisionError):
+        async with kept(assignments, claim, lambda: lab.now, SOON):
+            raise ZeroDivisionError
+    assert asyncio.all_tasks() == before
+
+
+def test_a_renewal_that_fails_leaves_time_for_another():
+    assert 2 * RENEW_EVERY < LEASE

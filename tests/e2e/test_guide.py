@@ -1,0 +1,83 @@
+"""The guide, done as it says: each call works, and its answer holds what the page tells of it."""
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.e2e.conftest import DevServer
+from tests.e2e.test_readme import RUN_MAX_S, environ
+
+pytestmark = pytest.mark.e2e
+
+ROOT: Final = Path(__file__).parents[2]
+GUIDE: Final = ROOT / "docs" / "guide"
+PAGES: Final = sorted(path for path in GUIDE.glob("*.md") if path.name != "README.md")
+TOLD: Final = "#=> "
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What a page shows in a language, without the lines that tell of an answer."""
+
+    language: str
+    code: str
+    told: list[str]
+
+
+def blocks(page: Path) -> list[Block]:
+    found = re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [
+        Block(
+            language,
+            "".join(line for line in code.splitlines(keepends=True) if not line.startswith(TOLD)),
+            [line.removeprefix(TOLD) for line in code.splitlines() if line.startswith(TOLD)],
+        )
+        for language, code in found
+    ]
+
+
+def said(block: Block, dev: DevServer) -> str:
+    """What a block prints, each by itself: what it needs of earlier ones is in the service."""
+    if block.language == "python":
+        command = [sys.executable, "-c", block.code]
+    else:
+        [begin] = blocks(GUIDE / "README.md")
+        script = f"set -e\n{begin.code}\n{block.code}".replace(".local/", f"{dev.folder}/")
+        command = ["sh", "-c", script]
+    done = subprocess.run(
+        command,
+        env=environ() | dev.environ,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=RUN_MAX_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"{block.code}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_does_what_it_says(dev_server: DevServer, page: Path):
+    found = blocks(page)
+    assert {one.language for one in found} <= {"sh", "python"}
+    assert any(one.told for one in found)
+    run = ""  # of one shell, as its reader has it, what the next one has to know
+    for block in found:
+        code = block.code
+        if block.language == "sh":
+            code = f"run={run}\n{code}\nprintf '\\nrun=%s' $run"
+        text = said(Block(block.language, code, block.told), dev_server)
+        run = (re.findall(r"^run=(.+)$", text, re.MULTILINE) or [run])[-1]
+        for told in block.told:
+            assert told in text, f"{page.name}: {told}\n{block.code}\n{text}"
+
+
+def test_every_page_is_listed():
+    listed = (GUIDE / "README.md").read_text()
+    assert [page.name for page in PAGES if f"({page.name})" not in listed] == []
