@@ -28,6 +28,7 @@ SEARCHES = {("terms",)}
 UPKEEP = {("announced_at",), ("due_at",), ("created_at",), ("expires_at",)}
 UPKEEP |= {("next_run_at", "project_id", "id"), ("updated_at",)}
 UPKEEP |= {("next_attempt_at", "project_id", "id"), ("completed_at", "project_id", "id")}
+UPKEEP |= {("due_at", "project_id", "id"), ("expires_at", "project_id", "id")}
 
 COLUMNS = """
 SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull

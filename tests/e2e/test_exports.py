@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import DevServer
+from tests.e2e.conftest import DevServer, wait_a_moment
 
 pytestmark = pytest.mark.e2e
 
@@ -97,7 +97,7 @@ def test_a_worker_writes_a_file_that_is_downloaded_in_parts(dev_server, filled):
         path, deadline = f"/traces/exports/{ordered['id']}", time.monotonic() + DEADLINE_S
         while (done := http.get(path).json())["status"] != "COMPLETED":
             assert time.monotonic() < deadline, done
-            time.sleep(0.1)
+            wait_a_moment(dev_server.process)
         half = done["size"] // 2
         first = http.get(f"{path}/download", headers={"range": f"bytes=0-{half}"})
         rest = http.get(f"{path}/download", headers={"range": f"bytes={half + 1}-"})
