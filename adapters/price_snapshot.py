@@ -4,11 +4,12 @@ Run as a process of its own (`adapters.prices` does): the package takes 16 MB an
 second to load, and what it knows of tokens fits in 4 MB. Nothing of ours is imported here.
 
     {"providers": [{"id", "of_model": match?, "of_id": match?, "fallback": [id],
-                    "models": [[match, [[when, rate, rate]]]]}]}
+                    "models": [[match, [[when, rate, rate, rate, rate]]]]}]}
     match   [kind, text] or [kind, [match]]
     when    null, ["from", date] or ["between", time, time], in UTC; the last that holds counts
-    rate    USD per million tokens, of prompt and completion: null, or the rate with its steps,
-            [rate, [[tokens, rate]]]: with more prompt tokens than a step it counts for all
+    rate    USD per million tokens, of prompt, completion, tokens read from a cache and written to
+            one: null, the rate, or the rate with its steps, [rate, [[tokens, rate]]]: with more
+            prompt tokens than a step it counts for all. Nulls at the end are left out.
 """
 
 import json
@@ -56,20 +57,29 @@ def _utc(value: Any) -> str:
     return str(value.replace(tzinfo=None).isoformat())
 
 
-def _rate(price: Any) -> list[object] | None:
+def _rate(price: Any) -> object:
     if price is None:
         return None
     if isinstance(price, types.TieredPrices):
         return [str(price.base), [[tier.start, str(tier.price)] for tier in price.tiers]]
-    return [str(price), []]
+    return str(price)
 
 
 def _prices(prices: Any) -> list[object]:
     dated = prices if isinstance(prices, list) else [types.ConditionalPrice(prices=prices)]
-    return [
-        [_when(one.constraint), _rate(one.prices.input_mtok), _rate(one.prices.output_mtok)]
-        for one in dated
+    return [[_when(one.constraint), *_rates(one.prices)] for one in dated]
+
+
+def _rates(prices: Any) -> list[object]:
+    rates = [
+        _rate(prices.input_mtok),
+        _rate(prices.output_mtok),
+        _rate(prices.cache_read_mtok),
+        _rate(prices.cache_write_mtok),
     ]
+    while rates and rates[-1] is None:
+        rates.pop()
+    return rates
 
 
 def snapshot() -> dict[str, object]:

@@ -2,21 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Self
 
-from adapters.prices import MODELS_MAX, Rate, Tariff, first_cost
-from domain.tracing.usage import Usage
+from adapters.prices import MODELS_MAX
+from domain.tracing.tariff import RATE_MAX, Rate, Tariff, first_price, fits
+from domain.tracing.usage import Price, Usage
 
 TABLE_BYTES_MAX: Final = 1 << 20
 TABLE_ROWS_MAX: Final = 10_000
-RATE_MAX: Final = 1_000_000  # USD per million tokens: far above any, small enough to store
 
 
 class PriceTableError(ValueError):
@@ -30,24 +29,26 @@ class _Row:
     tariff: Tariff
 
     def admits(self, model: str) -> bool:
-        prefix, slash, rest = model.partition("/")
-        if self.provider is not None and slash and prefix != self.provider:
-            return False
-        return fnmatchcase(model, self.match) or (bool(slash) and fnmatchcase(rest, self.match))
+        prefix, slash, _ = model.partition("/")
+        is_of_another = self.provider is not None and slash and prefix != self.provider
+        return not is_of_another and fits(self.match, model)
 
 
 class TablePriceBook:
     """The prices of a PRICE_TABLE file, which knows these models and no others.
 
-    A JSON array of `{"match", "provider"?, "input", "output", "from"?, "to"?}`: `match` is a
-    pattern with `*` and `?`, without regard to case; prices are decimal strings in USD per
-    million tokens; `from` counts, `to` doesn't any more; the first row that fits wins. A row
+    A JSON array of `{"match", "provider"?, "input", "output", "cache_read"?, "cache_write"?,
+    "from"?, "to"?}`: `match` is a pattern with `*` and `?`, without regard to case; prices are
+    decimal strings in USD per million tokens; tokens of a cache cost `input` where they have no
+    price of their own; `from` counts, `to` doesn't any more; the first row that fits wins. A row
     with a provider fits models with that prefix, and those without any.
     """
 
+    is_loaded = True
+
     def __init__(self, rows: Sequence[_Row], version: str) -> None:
         self._rows = tuple(rows)
-        self._version = version
+        self.version = version
         self._tariffs = lru_cache(maxsize=MODELS_MAX)(self._look_up)
 
     @classmethod
@@ -70,19 +71,16 @@ class TablePriceBook:
         version = f"table {hashlib.sha256(text).hexdigest()[:12]}"
         return cls([_row(row, f"{path}: row {at}") for at, row in enumerate(rows)], version)
 
-    @property
-    def version(self) -> str:
-        return self._version
-
-    def price(self, model: str, usage: Usage, at: datetime) -> Decimal | None:
-        return first_cost(self._tariffs(model), usage, at)
+    def price(self, model: str, usage: Usage, at: datetime) -> Price | None:
+        return first_price(self._tariffs(model), usage, at, self.version)
 
     def _look_up(self, model: str) -> tuple[Tariff, ...]:
         name = model.strip().lower()
         return tuple(row.tariff for row in self._rows if row.admits(name))
 
 
-_KEYS: Final = {"match", "provider", "input", "output", "cache_read", "cache_write", "from", "to"}
+_RATES: Final = (("input", True), ("output", True), ("cache_read", False), ("cache_write", False))
+_KEYS: Final = {"match", "provider", *(key for key, _ in _RATES), "from", "to"}
 
 
 def _row(row: object, place: str) -> _Row:
@@ -95,14 +93,12 @@ def _row(row: object, place: str) -> _Row:
         raise PriceTableError(f"{place}: 'match' must be a pattern such as \"gpt-4o*\"")
     if provider is not None and not isinstance(provider, str):
         raise PriceTableError(f"{place}: 'provider' must be a string")
-    rates = {
-        key: _amount(row.get(key), f"{place}: '{key}'")
-        for key in ("input", "output", "cache_read", "cache_write")
-        if key in row or key in {"input", "output"}
-    }
+    rates = [
+        Rate(_amount(row.get(key), f"{place}: '{key}'")) if key in row or is_due else None
+        for key, is_due in _RATES
+    ]
     since, until = (_instant(row.get(key), f"{place}: '{key}'") for key in ("from", "to"))
-    holds = None if since is until is None else _within(since, until)
-    tariff = Tariff(Rate(rates["input"]), Rate(rates["output"]), holds)
+    tariff = Tariff(*rates, since=since, until=until)
     return _Row(match.lower(), provider.lower() if provider else None, tariff)
 
 
@@ -126,7 +122,3 @@ def _instant(said: object, place: str) -> datetime | None:
     if instant is None:
         raise PriceTableError(f'{place} must be a date or time, such as "2026-03-01"')
     return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
-
-
-def _within(since: datetime | None, until: datetime | None) -> Callable[[datetime], bool]:
-    return lambda at: (since is None or at >= since) and (until is None or at < until)

@@ -10,67 +10,22 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
-from datetime import date, datetime, time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from adapters.environment import passed_on
-from domain.tracing.usage import EXACT, Usage
+from domain.tracing.tariff import Rate, Tariff, first_price
+from domain.tracing.usage import Price, Usage
 
 MODELS_MAX: Final = 2_048  # model names whose prices are kept at hand, under 2 MB
 LOAD_MAX_S: Final = 10.0  # loading takes half a second; a machine that needs longer is in trouble
 
-_PER_MILLION: Final = -6
 _SNAPSHOT: Final = Path(__file__).with_name("price_snapshot.py")
 _log: Final = logging.getLogger(__name__)
-
-type Steps = tuple[tuple[int, Decimal], ...]
-"""(tokens, rate), ascending: with more prompt tokens than that, the rate counts for all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """USD per million tokens."""
-
-    flat: Decimal
-    steps: Steps = ()
-
-    def at(self, prompt_tokens: int) -> Decimal:
-        for above, rate in reversed(self.steps):
-            if prompt_tokens > above:
-                return rate
-        return self.flat
-
-
-@dataclass(frozen=True, slots=True)
-class Tariff:
-    """What a model's tokens cost while `holds`; None is always. A rate that is None is free."""
-
-    prompt: Rate | None
-    completion: Rate | None
-    holds: Callable[[datetime], bool] | None = None
-
-    def cost(self, usage: Usage) -> Decimal:
-        total = Decimal(0)
-        for rate, tokens in (
-            (self.prompt, usage.prompt_tokens),
-            (self.completion, usage.completion_tokens),
-        ):
-            if rate is not None and tokens:
-                amount = EXACT.multiply(rate.at(usage.prompt_tokens), Decimal(tokens))
-                total = EXACT.add(total, amount.scaleb(_PER_MILLION, EXACT))
-        return total
-
-
-def first_cost(tariffs: Sequence[Tariff], usage: Usage, at: datetime) -> Decimal | None:
-    """By the first tariff that holds at `at`; None where none does."""
-    for tariff in tariffs:
-        if tariff.holds is None or tariff.holds(at):
-            return tariff.cost(usage)
-    return None
 
 
 class GenaiPriceBook:
@@ -82,16 +37,13 @@ class GenaiPriceBook:
     """
 
     def __init__(self) -> None:
+        try:
+            self.version = f"genai-prices {importlib.metadata.version('genai-prices')}"
+        except importlib.metadata.PackageNotFoundError:
+            self.version = "genai-prices missing"
         self._catalogue: Future[Catalogue] = Future()
         self._start = threading.Lock()
         self._tariffs = lru_cache(maxsize=MODELS_MAX)(self._look_up)
-
-    @property
-    def version(self) -> str:
-        try:
-            return f"genai-prices {importlib.metadata.version('genai-prices')}"
-        except importlib.metadata.PackageNotFoundError:
-            return "genai-prices missing"
 
     def warm(self) -> None:
         """Starts loading, once, and returns at once."""
@@ -103,8 +55,12 @@ class GenaiPriceBook:
         self.warm()
         await asyncio.wrap_future(self._catalogue)
 
-    def price(self, model: str, usage: Usage, at: datetime) -> Decimal | None:
-        return first_cost(self._tariffs(model), usage, at)
+    @property
+    def is_loaded(self) -> bool:
+        return self._catalogue.done() and bool(self._catalogue.result().providers)
+
+    def price(self, model: str, usage: Usage, at: datetime) -> Price | None:
+        return first_price(self._tariffs(model), usage, at, self.version)
 
     def _look_up(self, model: str) -> tuple[Tariff, ...]:
         self.warm()
@@ -217,27 +173,43 @@ def _matches(match: Sequence[Any] | None, text: str) -> bool:  # noqa: PLR0911 -
 
 def _tariffs(dated: Sequence[Sequence[Any]]) -> tuple[Tariff, ...]:
     # The last that holds counts, and the first where none does.
-    found = [Tariff(_rate(prompt), _rate(other), _when(when)) for when, prompt, other in dated]
-    found = [*reversed(found), *(Tariff(one.prompt, one.completion) for one in found[:1])]
+    found = [_tariff(*one) for one in dated]
+    found = [*reversed(found), *(replace(one, since=None, holds=None) for one in found[:1])]
     # A model that is priced by the hour or the page only has no price of a token.
     return tuple(found) if any(one.prompt or one.completion for one in found) else ()
 
 
-def _rate(said: Sequence[Any] | None) -> Rate | None:
+def _tariff(
+    when: Sequence[str] | None,
+    prompt: object = None,
+    completion: object = None,
+    cache_read: object = None,
+    cache_write: object = None,
+) -> Tariff:
+    rates = map(_rate, (prompt, completion, cache_read, cache_write))
+    since, holds = _when(when)
+    return Tariff(*rates, since=since, holds=holds)
+
+
+def _rate(said: Any) -> Rate | None:
     if said is None:
         return None
+    if isinstance(said, str):
+        return Rate(Decimal(said))
     flat, steps = said
     return Rate(Decimal(flat), tuple((above, Decimal(rate)) for above, rate in steps))
 
 
-def _when(said: Sequence[str] | None) -> Callable[[datetime], bool] | None:
+def _when(
+    said: Sequence[str] | None,
+) -> tuple[datetime | None, Callable[[datetime], bool] | None]:
+    """Since when, and at what times of a day."""
     match said:
         case ["from", day]:
-            first = date.fromisoformat(day)
-            return lambda at: at.date() >= first
+            return datetime.fromisoformat(day).replace(tzinfo=UTC), None
         case ["between", start, end]:
             since, until = time.fromisoformat(start), time.fromisoformat(end)
             if until < since:  # over midnight
-                return lambda at: not until <= at.time() < since
-            return lambda at: since <= at.time() < until
-    return None
+                return None, lambda at: not until <= at.time() < since
+            return None, lambda at: since <= at.time() < until
+    return None, None

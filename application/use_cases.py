@@ -79,6 +79,7 @@ from application.tracing.edit import (
 )
 from application.tracing.ingest import AddSpans, IngestBatch, IngestTrace
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
+from application.tracing.pricing_use_cases import PricingPorts, PricingUseCases
 
 
 def utc_now() -> datetime:
@@ -92,6 +93,7 @@ class Ports:
     traces: Traces
     sessions: Sessions
     analytics: TraceAnalytics
+    pricing: PricingPorts
     evaluation: EvaluationPorts
     exporting: ExportPorts
     keys: ApiKeys
@@ -135,6 +137,7 @@ class UseCases:
     top_models: TopModels
     session_volume: SessionVolume
     list_users: ListUsers
+    pricing: PricingUseCases
     evaluation: EvaluationUseCases
     exporting: ExportUseCases
     authenticate_key: AuthenticateKey
@@ -201,6 +204,7 @@ class UseCases:
             top_models=TopModels(ports.analytics),
             session_volume=SessionVolume(ports.analytics),
             list_users=ListUsers(ports.analytics),
+            pricing=PricingUseCases.over(ports.pricing, clock),
             evaluation=EvaluationUseCases.over(ports.evaluation, clock, new_id, ports.random),
             exporting=ExportUseCases.over(
                 ports.exporting, ports.traces, ports.evaluation.trace_scores, clock

@@ -42,8 +42,6 @@ from adapters.postgres.scores import PostgresSessionScores, PostgresTraceScores
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.targets import PostgresTargets
 from adapters.postgres.tracing import PostgresTraces
-from adapters.price_table import PriceTableError, TablePriceBook
-from adapters.prices import GenaiPriceBook
 from adapters.redis.client import RedisPart
 from adapters.redis.client import opened as redis_opened
 from adapters.redis.limits import RedisRateLimiter, RedisWindows
@@ -76,7 +74,8 @@ from entrypoints.judges import (
     measuring_policy,
     opened_judge,
 )
-from entrypoints.settings import Settings, SettingsError, variable
+from entrypoints.pricing import loaded, price_book, pricing_ports
+from entrypoints.settings import Settings
 from entrypoints.sign_in import NOBODY, developer_signs_in, tokens
 
 type Message = dict[str, Any]
@@ -131,18 +130,6 @@ async def pending(settings: Settings) -> list[str]:
         return await schema_pending(pool)
 
 
-def price_book(settings: Settings) -> PriceBook:
-    """The operator's table where there is one, else the built-in one. Raises SettingsError."""
-    if settings.price_table is None:
-        built_in = GenaiPriceBook()
-        built_in.warm()
-        return built_in
-    try:
-        return TablePriceBook.from_file(Path(settings.price_table))
-    except PriceTableError as error:
-        raise SettingsError(f"{variable('price_table')}: {error}") from error
-
-
 @asynccontextmanager
 async def ports(
     settings: Settings, prices: PriceBook | None = None, otherwise: Jobs | None = None
@@ -156,9 +143,7 @@ async def ports(
         believed = await stack.enter_async_context(tokens(settings))
         pool = await stack.enter_async_context(database(settings))
         redis = await stack.enter_async_context(redis_opened(settings.redis_url or ""))
-        book = prices or price_book(settings)
-        if isinstance(book, GenaiPriceBook):
-            await book.loaded()  # or the first span with a model would hold up everybody else's
+        book = await loaded(prices or price_book(settings))
         keys = RememberedApiKeys(PostgresApiKeys(pool), utc_now, seconds)
         projects = RememberedProjects(PostgresProjects(pool), utc_now, seconds)
         traces = await stack.enter_async_context(PostgresTraces.over(pool, book, projects.forget))
@@ -172,6 +157,7 @@ async def ports(
             traces=traces,
             sessions=PostgresSessions(pool, traces.edits),
             analytics=PostgresTraceAnalytics(pool),
+            pricing=pricing_ports(pool, book, traces.edits),
             evaluation=evaluation,
             exporting=await stack.enter_async_context(export_ports(settings, pool)),
             keys=keys,

@@ -33,6 +33,7 @@ EXPORT_EVERY_S: Final = 1.0
 ANNOUNCE_EVERY_S: Final = 15.0
 ASSESS_EVERY_S: Final = 5.0
 DELIVER_EVERY_S: Final = 1.0
+REPRICE_EVERY_S: Final = 1.0
 DRAIN_S: Final = 20.0  # for what is under way at the end; leases see to the rest
 STOP_MAX_S: Final = DRAIN_S + 5  # of a process among several
 WATCH_S: Final = 0.2  # between two looks at the processes
@@ -177,6 +178,7 @@ def upkeep(do: UseCases, announce_every_s: float, tick_s: float) -> list[Round]:
         Round("expiring", SWEEP_EVERY_S, exporting.sweep_exports, "took away %d rows of exports"),
         Round("pruning", SWEEP_EVERY_S, do.evaluation.sweep_judging, "took %d old rows of judges"),
         Round("announcing", announce_every_s, announce, "told of %d jobs that were overdue"),
+        Round("repricing", REPRICE_EVERY_S, do.pricing.reprice_spans, "priced again in %d steps"),
         Round("firing", tick_s, fire, "used %d slots of monitors"),
         Round("assessing", ASSESS_EVERY_S, alerts.assess_runs, "alerts looked at %d runs"),
         Round("delivering", DELIVER_EVERY_S, alerts.deliver_messages, "sent %d messages"),

@@ -20,6 +20,7 @@ from domain.tracing.change import UNSAID, SpanChange, TraceChange
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.span import Span, SpanKind, SpanStatus
 from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.usage import Usage
 from tests.builders import NOON, PRICES
 
 TRACE_IDS: Final = tuple(TraceId(UUID(int=n << 64 | 0x7)) for n in range(1, 4))
@@ -174,7 +175,17 @@ def spans(ids: SearchStrategy[SpanId] = span_ids) -> SearchStrategy[Span]:
         model_parameters=maybe(objects),
         cost=maybe(costs),
         charge=st.none(),
-    )
+    ).map(read)
+
+
+def read(span: Span) -> Span:
+    """A span whose sender told what of the prompt was cached, where its token usage says so."""
+    said = span.token_usage
+    if said is None or b'"cached":1' not in said:
+        return replace(span, usage=None)
+    known = Usage.of(said)
+    half = known.prompt_tokens // 2
+    return replace(span, usage=replace(known, cache_read_tokens=half, cache_write_tokens=half // 2))
 
 
 def traces(
@@ -275,7 +286,8 @@ def _part[T: (Span, Trace)](draw: st.DrawFn, whole: T) -> T:
     for field in fields(whole):
         if field.name not in _ALWAYS_SAID and draw(st.booleans()):
             unsaid[field.name] = EMPTY_OBJECT if field.name == "metadata" else None
-    return replace(whole, **unsaid)
+    part = replace(whole, **unsaid)
+    return read(part) if isinstance(part, Span) else part
 
 
 # --- limits ---------------------------------------------------------------------------------

@@ -26,8 +26,10 @@ from adapters.memory.jobs import RecordedJobs
 from adapters.memory.judging import MemoryBudgets, MemoryLedger, MemoryVerdicts
 from adapters.memory.labels import MemoryLabels
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
+from adapters.memory.model_prices import MemoryModelPrices
 from adapters.memory.monitors import MemoryChanged, MemoryLeadership, MemoryMonitors
 from adapters.memory.replies import MemoryReplies
+from adapters.memory.repricings import MemoryRepricings
 from adapters.memory.runs import MemoryRuns
 from adapters.memory.scores import (
     MemoryScoreAnalytics,
@@ -42,6 +44,7 @@ from application.evaluation.alerting import EndedRun
 from application.evaluation.judging import JudgingPorts
 from application.evaluation.use_cases import EvaluationPorts
 from application.exporting.use_cases import ExportPorts
+from application.tracing.pricing_use_cases import PricingPorts
 from application.use_cases import Ports, UseCases
 from domain.evaluation.monitor import Monitor
 from domain.identity.audit import AuditEntry, Origin
@@ -59,6 +62,7 @@ def memory_ports(store: MemoryStore) -> Ports:
         traces=MemoryTraces(store, prices()),
         sessions=MemorySessions(store),
         analytics=MemoryTraceAnalytics(store),
+        pricing=memory_pricing(store),
         evaluation=memory_evaluation(store),
         exporting=memory_exporting(store),
         keys=MemoryApiKeys(store),
@@ -74,6 +78,12 @@ def memory_ports(store: MemoryStore) -> Ports:
         replies=MemoryReplies(store),
         parts={},
         random=random.randbytes,
+    )
+
+
+def memory_pricing(store: MemoryStore) -> PricingPorts:
+    return PricingPorts(
+        book=prices(), prices=MemoryModelPrices(store), repricings=MemoryRepricings(store)
     )
 
 

@@ -34,6 +34,8 @@ from domain.ids import (
     TraceId,
     UserId,
 )
+from domain.tracing.model_price import ModelPrice, newest_first
+from domain.tracing.repricing import Repricing
 from domain.tracing.trace import Trace
 
 
@@ -106,6 +108,9 @@ class MemoryStore:
     budgets: dict[ProjectId, Decimal] = field(default_factory=dict)
     spending: dict[tuple[ProjectId, str], Decimal] = field(default_factory=dict)
     replies: dict[tuple[ProjectId, str, str], KnownAttempt] = field(default_factory=dict)
+    model_prices: dict[tuple[ProjectId, UUID], ModelPrice] = field(default_factory=dict)
+    repricings: dict[tuple[ProjectId, UUID], Repricing] = field(default_factory=dict)
+    repricings_held: dict[tuple[ProjectId, UUID], datetime] = field(default_factory=dict)
 
     def traces_of(self, project: ProjectId) -> list[Trace]:
         """None where the project was removed: its rows wait to be swept."""
@@ -186,6 +191,12 @@ class MemoryStore:
         for key, change in [*self.alert_changes.items()]:
             if key[0] == project and change.alert_id == alert:
                 del self.alert_changes[key]
+
+    def model_prices_of(self, project: ProjectId) -> list[ModelPrice]:
+        """In the order in which they are tried."""
+        if project in self.removed:
+            return []
+        return newest_first([one for (of, _), one in self.model_prices.items() if of == project])
 
     def webhook_of(self, project: ProjectId, webhook: UUID) -> Webhook | None:
         return None if project in self.removed else self.webhooks.get((project, webhook))

@@ -25,6 +25,7 @@ from domain.tracing.analytics import (
     user_summaries,
 )
 from domain.tracing.change import SpanChange, TraceChange, retagged
+from domain.tracing.model_price import pricing_of
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import (
     Session,
@@ -34,8 +35,9 @@ from domain.tracing.session import (
     sessions_of,
 )
 from domain.tracing.span import Span, Totals
+from domain.tracing.tariff import Rate, Tariff
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
-from domain.tracing.usage import Usage
+from domain.tracing.usage import Price, Pricing, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +45,20 @@ class MemoryTraces:
     store: MemoryStore
     prices: PriceBook
 
+    def _pricing(self, project: ProjectId) -> Pricing:
+        return pricing_of(self.store.model_prices_of(project), self.prices.price)
+
     async def put(self, project: ProjectId, trace: Trace) -> None:
         if project in self.store.removed:
             raise Unavailable("This project was deleted; send it again")
         known = self.store.traces.get((project, trace.id))
         merged = trace if known is None else known.merged(trace)
-        self.store.traces[project, trace.id] = merged.settled(self.prices.price)
+        self.store.traces[project, trace.id] = merged.settled(self._pricing(project))
 
     async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
         known = await self.get(project, trace)
         more = replace(known, spans=(*known.spans, *spans))
-        self.store.traces[project, trace] = more.settled(self.prices.price)
+        self.store.traces[project, trace] = more.settled(self._pricing(project))
 
     async def get(self, project: ProjectId, trace: TraceId) -> Trace:
         found = self._stored(project, trace)
@@ -73,7 +78,7 @@ class MemoryTraces:
         stored = {} if known is None else {one.id: one for one in known.spans}
         if known is None or span not in stored:
             raise NotFound("Span not found")
-        changed = change.applied(stored[span], self.prices.price)
+        changed = change.applied(stored[span], self._pricing(project))
         spans = tuple(changed if one.id == span else one for one in known.spans)
         self.store.traces[project, trace] = replace(known, spans=spans)
         return changed
@@ -197,14 +202,17 @@ def summary_of(trace: Trace) -> TraceSummary:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPriceBook:
-    """USD per million tokens, in and out, by model."""
+    """USD per million tokens by model: of prompts, completions, and what a cache gave and took."""
 
-    per_million: dict[str, tuple[Decimal, Decimal]]
+    per_million: dict[str, tuple[Decimal, ...]]
     version: str = "memory"
 
-    def price(self, model: str, usage: Usage, at: object) -> Decimal | None:  # noqa: ARG002 - undated
+    @property
+    def is_loaded(self) -> bool:
+        return bool(self.per_million)
+
+    def price(self, model: str, usage: Usage, at: object) -> Price | None:  # noqa: ARG002 - undated
         prices = self.per_million.get(model.rsplit("/", 1)[-1])
         if prices is None:
             return None
-        tokens = (usage.prompt_tokens, usage.completion_tokens)
-        return sum((p * n for p, n in zip(prices, tokens, strict=True)), Decimal(0)) / 1_000_000
+        return Price(Tariff(*map(Rate, prices)).cost(usage), self.version)

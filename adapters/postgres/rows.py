@@ -1,6 +1,8 @@
 """Traces and spans as rows, and back."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 import msgspec
@@ -12,7 +14,7 @@ from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.query import folded
 from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
 from domain.tracing.trace import Trace, TraceStatus
-from domain.tracing.usage import NO_USAGE, UNPRICED, Charge, CostSource, Usage
+from domain.tracing.usage import NO_USAGE, UNPRICED, Charge, CostSource, Price, Usage
 
 _COST: Final = msgspec.json.Decoder(dict[str, float])
 _BACKSLASHED: Final = str.maketrans({"\\": "\\\\", '"': '\\"'})
@@ -26,8 +28,9 @@ TRACE_COLUMNS: Final = (
 SPAN_COLUMNS: Final = (
     "project_id", "trace_id", "span_id", "parent_span_id", "name", "kind", "status", "started_at",
     "ended_at", "completion_start_time", "model", "prompt_tokens", "completion_tokens",
-    "cost_amount", "cost_source", "error", "input", "output", "metadata", "token_usage",
-    "model_parameters", "cost",
+    "cache_read_tokens", "cache_write_tokens", "cost_amount", "cost_source", "error", "input",
+    "output", "metadata", "token_usage", "model_parameters", "cost", "price_version",
+    "price_since", "listed_amount",
 )  # fmt: skip
 
 
@@ -78,10 +81,19 @@ def span_row(project: ProjectId, trace: TraceId, span: Span) -> tuple[object, ..
     return (
         project, trace, span.id, span.parent_id, span.name, span.kind, span.status,
         span.started_at, span.ended_at, span.completion_started_at, span.model,
-        usage.prompt_tokens, usage.completion_tokens, charge.amount, charge.source, span.error,
-        span.input, span.output, span.metadata, span.token_usage, span.model_parameters,
-        None if span.cost is None else msgspec.json.encode(span.cost),
+        usage.prompt_tokens, usage.completion_tokens, usage.cache_read_tokens or None,
+        usage.cache_write_tokens or None, charge.amount, charge.source, span.error, span.input,
+        span.output, span.metadata, span.token_usage, span.model_parameters,
+        None if span.cost is None else msgspec.json.encode(span.cost), *price_row(charge),
     )  # fmt: skip
+
+
+def price_row(charge: Charge) -> tuple[str | None, datetime | None, Decimal | None]:
+    """What the price table says; the amount only where another is charged."""
+    price = charge.price
+    if price is None:
+        return (None, None, None)
+    return (price.version, price.since, price.amount if price.amount != charge.amount else None)
 
 
 def span_of(row: Record) -> Span:
@@ -103,9 +115,29 @@ def span_of(row: Record) -> Span:
         token_usage=row["token_usage"],
         model_parameters=row["model_parameters"],
         cost=None if cost is None else _COST.decode(cost),
-        usage=Usage(row["prompt_tokens"], row["completion_tokens"]),
-        charge=Charge(row["cost_amount"], CostSource(row["cost_source"])),
+        usage=usage_of(row),
+        charge=charge_of(row),
     )
+
+
+def usage_of(row: Record) -> Usage:
+    read, written = row["cache_read_tokens"] or 0, row["cache_write_tokens"] or 0
+    return Usage(
+        row["prompt_tokens"],
+        row["completion_tokens"],
+        is_known=bool(read or written),  # of others it isn't stored
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+    )
+
+
+def charge_of(row: Record) -> Charge:
+    amount, version = row["cost_amount"], row["price_version"]
+    price = None
+    if version is not None:
+        listed = row["listed_amount"]
+        price = Price(amount if listed is None else listed, version, row["price_since"])
+    return Charge(amount, CostSource(row["cost_source"]), price)
 
 
 def array_text(texts: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from adapters.postgres.engine import UNSTORABLE, Pool, translated
+from adapters.postgres.model_prices import PostgresModelPrices
 from adapters.postgres.reading.snapshots import snapshot
 from adapters.postgres.reading.trace_lists import TraceLists
 from adapters.postgres.writing.edits import TraceEdits, read_trace
@@ -18,6 +19,7 @@ from adapters.postgres.writing.ingest import (
     suspects,
     unstorable,
 )
+from adapters.project_prices import ProjectPrices
 from application.tracing.ports import PriceBook
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, SortOrder, Window
@@ -45,13 +47,15 @@ class PostgresTraces:
     async def over(
         cls,
         pool: Pool,
-        prices: PriceBook,
+        book: PriceBook,
         on_removed: Callable[[ProjectId], None] = lambda _: None,
     ) -> AsyncIterator["PostgresTraces"]:
         """Writes while the block is open; leaving it waits for all that was taken.
 
-        `on_removed` is told of a project that was written to though another process removed it.
+        Spans are priced by their project's own prices, and by `book`. `on_removed` is told of a
+        project that was written to though another process removed it.
         """
+        prices = ProjectPrices(PostgresModelPrices(pool).of, book.price)
         line: GroupCommit[Item] = GroupCommit(TraceWriter(pool, prices).write, is_passing)
         line.start()
         try:

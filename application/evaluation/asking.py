@@ -199,7 +199,8 @@ class Asking:
 
     def price(self, model: str, use: TokenUse) -> Decimal | None:
         """USD at today's prices; None where the model has none."""
-        return self.books.prices.price(model, usage_of(use), self.clock())
+        price = self.books.prices.price(model, usage_of(use), self.clock())
+        return None if price is None else price.amount
 
 
 def tokens_asked(question: Question) -> int:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Protocol
 
 from domain.ids import ProjectId, SpanId, TraceId
@@ -21,7 +20,7 @@ from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace, TraceSummary
-from domain.tracing.usage import Usage
+from domain.tracing.usage import Price, Usage
 
 
 class PriceBook(Protocol):
@@ -32,8 +31,13 @@ class PriceBook(Protocol):
         """Which prices these are, e.g. `genai-prices 0.2.3`."""
         ...
 
-    def price(self, model: str, usage: Usage, at: datetime) -> Decimal | None:
-        """USD for the tokens of `usage` at the instant `at`; None where the book has no such model.
+    @property
+    def is_loaded(self) -> bool:
+        """Whether prices are at hand. Where they can't be had, no model has one."""
+        ...
+
+    def price(self, model: str, usage: Usage, at: datetime) -> Price | None:
+        """What `usage` costs at the instant `at`; None where the book has no such model.
 
         `model` may carry a `<provider>/` prefix. The same answer for one version; never raises.
         """

@@ -46,8 +46,9 @@ class Span:
     """One step, as it was sent or as it is stored.
 
     As sent, None means "not said". `settled` makes of it what is stored: kind, status, usage and
-    charge are then always there. Times are aware, in UTC. Parents may be
-    unknown, may form cycles, and a span may end before it starts: what was sent is kept.
+    charge are then always there. A usage that is sent stands beside the `token_usage` that it was
+    read from, and counts in place of what `Usage.of` finds there. Times are aware, in UTC. Parents
+    may be unknown, may form cycles, and a span may end before it starts: what was sent is kept.
     """
 
     id: SpanId
@@ -103,19 +104,27 @@ class Span:
             ),
             cost=self.cost if later.cost is None else later.cost,
         )
-        return both.repriced_after(self)
+        return both.repriced_after(self, later.usage)
 
-    def repriced_after(self, before: "Span") -> Self:
-        """Without usage and charge, which `settled` finds anew, where their causes changed."""
+    def repriced_after(self, before: "Span", counted: Usage | None = None) -> Self:
+        """Without usage and charge, which `settled` finds anew, where their causes changed.
+
+        `counted` came with the `token_usage`, where that changed.
+        """
         if _priced_by(self) == _priced_by(before):
             return self
-        return replace(self, usage=None, charge=None)
+        if self.token_usage == before.token_usage:
+            # What is stored doesn't tell whether anything was counted: it is counted again, but
+            # for what can't be found in `token_usage`.
+            known = before.usage
+            counted = known if known is not None and (known.is_known or known.has_cached) else None
+        return replace(self, usage=counted, charge=None)
 
     def settled(self, pricing: Pricing) -> "Span":
         """What is stored of it: defaults filled in, usage and charge found where they are not."""
         if self.charge is not None:
             return self
-        usage = Usage.of(self.token_usage)
+        usage = Usage.of(self.token_usage) if self.usage is None else self.usage
         return Span(  # twice as fast as `replace`, on the path of every span that comes in
             id=self.id,
             name=self.name,

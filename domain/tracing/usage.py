@@ -22,18 +22,37 @@ _NUMBER: Final = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of a prompt and of its completion; `is_known` where at least one was counted."""
+    """Tokens of a prompt and of its completion; `is_known` where at least one was counted.
+
+    Of the prompt's, `cache_read_tokens` came out of a cache and `cache_write_tokens` went into one.
+    They are parts of it: what is said beyond the whole is cut off, of those written first.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     is_known: bool = field(default=False, compare=False)
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        if self.has_cached:
+            read = min(max(self.cache_read_tokens, 0), self.prompt_tokens)
+            written = min(max(self.cache_write_tokens, 0), self.prompt_tokens - read)
+            object.__setattr__(self, "cache_read_tokens", read)
+            object.__setattr__(self, "cache_write_tokens", written)
+
+    @property
+    def has_cached(self) -> bool:
+        """Whether some of the prompt is priced apart from the rest."""
+        return bool(self.cache_read_tokens or self.cache_write_tokens)
 
     @classmethod
     def of(cls, token_usage: JsonText | None) -> "Usage":
         """What counts of a `token_usage` object.
 
         `12`, `12.0` and `"12"` count; fractions, negatives, 2^53 and more, and anything else
-        count as 0. Keys other than `prompt_tokens` and `completion_tokens` are not looked at.
+        count as 0. Keys other than `prompt_tokens` and `completion_tokens` are not looked at:
+        whoever knows what the others mean hands over a Usage of their own with the span.
         """
         if token_usage is None or (b"_tokens" not in token_usage and b"\\" not in token_usage):
             return NO_USAGE  # neither key, nor an escape that may hide one
@@ -70,17 +89,30 @@ class CostSource(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """What a usage costs in USD, by which prices, and since when those count; None: always."""
+
+    amount: Decimal
+    version: str
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Charge:
-    """What a span cost in USD. An unpriced span is charged 0, which is no price."""
+    """What a span cost in USD. An unpriced span is charged 0, which is no price.
+
+    `price` is what the price table says: what is charged, or stands beside what the client said.
+    """
 
     amount: Decimal
     source: CostSource
+    price: Price | None = None
 
 
 UNPRICED: Final = Charge(Decimal(0), CostSource.UNPRICED)
 
-type Pricing = Callable[[str, Usage, datetime], Decimal | None]
-"""USD for a model's usage at an instant, or None where the model isn't listed. Never raises."""
+type Pricing = Callable[[str, Usage, datetime], Price | None]
+"""What a model's usage costs at an instant; None where the model isn't listed. Never raises."""
 
 
 def charged(
@@ -94,14 +126,12 @@ def charged(
 
     Of a client's cost: its `total`, else its `total_cost`, else the sum of its members.
     """
+    price = pricing(model, usage, at) if model and usage.is_known else None
     if cost:
         said = cost.get("total", cost.get("total_cost"))
-        if said is not None:
-            return Charge(_exact(said), CostSource.CLIENT)
-        return Charge(exact_sum(map(_exact, cost.values())), CostSource.CLIENT)
-    if model and usage.is_known and (price := pricing(model, usage, at)) is not None:
-        return Charge(price, CostSource.TABLE)
-    return UNPRICED
+        amount = exact_sum(map(_exact, cost.values())) if said is None else _exact(said)
+        return Charge(amount, CostSource.CLIENT, price)
+    return UNPRICED if price is None else Charge(price.amount, CostSource.TABLE, price)
 
 
 def _exact(value: float) -> Decimal:

@@ -21,6 +21,7 @@ from entrypoints.http.controllers.export_files import ExportFileController
 from entrypoints.http.controllers.invitations import InvitationController
 from entrypoints.http.controllers.me import MeController
 from entrypoints.http.controllers.members import MemberController
+from entrypoints.http.controllers.model_prices import ModelPriceController
 from entrypoints.http.controllers.monitors import MonitorController
 from entrypoints.http.controllers.organizations import OrganizationController
 from entrypoints.http.controllers.projects import ProjectController
@@ -33,6 +34,7 @@ from entrypoints.http.controllers.sessions import SessionController
 from entrypoints.http.controllers.trace_changes import TraceChangeController
 from entrypoints.http.controllers.trace_exports import TraceExportController
 from entrypoints.http.controllers.trace_lists import TraceListController
+from entrypoints.http.controllers.trace_prices import TracePriceController
 from entrypoints.http.controllers.trace_runs import TraceRunController
 from entrypoints.http.controllers.trace_scores import TraceScoreController
 from entrypoints.http.controllers.traces import TraceController
@@ -56,6 +58,8 @@ class Traces(TraceController, TraceListController, TraceChangeController, TraceE
 CONTROLLERS: Final = (
     Traces,
     ExportFileController,
+    TracePriceController,
+    ModelPriceController,
     AnalyticsController,
     SessionController,
     EvaluationCatalogueController,

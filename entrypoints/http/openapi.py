@@ -35,6 +35,7 @@ _EMPTY: Final = 204
 _TAGS: Final = {
     "traces": "Runs of agents with their spans: sending, reading, changing, figures",
     "sessions": "Conversations, each made of traces",
+    "model-prices": "What tokens cost in a project, and pricing again what is stored",
     "evaluations": "Scores of traces and sessions, and the runs and monitors that give them",
     "organizations": "What people, projects and keys belong to",
     "projects": "What traces belong to",

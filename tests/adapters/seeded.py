@@ -25,7 +25,7 @@ from domain.ids import ProjectId
 from entrypoints.composition import evaluation_ports
 from entrypoints.settings import Settings
 from tests import many_scores
-from tests.builders import prices
+from tests.builders import prices, project_prices
 
 migration = importlib.import_module(
     "adapters.postgres.schema.migrations.pandaprobe_2026_11_25t03_30_00_000000"
@@ -107,7 +107,7 @@ class Seeded:
 
     @property
     def edits(self) -> TraceEdits:
-        return TraceEdits(self.pool, prices())
+        return TraceEdits(self.pool, project_prices())
 
     @property
     def evaluation(self) -> EvaluationPorts:

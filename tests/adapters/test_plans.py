@@ -25,7 +25,7 @@ from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.trace import TraceStatus
 from tests.adapters.seeded import END, HOUR, OURS, SCORES, SESSIONS, START, UNKNOWN, Seeded
-from tests.builders import at, prices, span, trace
+from tests.builders import at, project_prices, span, trace
 from tests.contracts.scoring import session_score, trace_score
 from tests.many_scores import NAMES, OF_RUN, SESSION_NAMES, UNTIL
 
@@ -344,7 +344,7 @@ async def test_writes_and_details_reach_rows_by_their_keys(seeded, of):
     first, second = span(model="m"), span()
     one = trace(first, second, session_id="conv-new", user_id="u")
     seeded.statements.clear()
-    write = TraceWriter(seeded.pool, prices()).write
+    write = TraceWriter(seeded.pool, project_prices()).write
     await write([(of, one)])
     await write([(of, replace(one, session_id="conv-newer", user_id="v", input=b"1"))])
     await seeded.edits.add_spans(of, one.id, [replace(second, output=b"2"), span()])

@@ -17,13 +17,16 @@ from typing import Any
 import pytest
 
 from adapters.postgres.engine import Pool
+from adapters.postgres.repricings import PostgresRepricings
 from adapters.postgres.tracing import PostgresTraces
 from domain.errors import NotFound
 from domain.ids import ProjectId
 from domain.tracing.change import UNSAID, SpanChange, TraceChange
 from domain.tracing.span import Span, SpanStatus
 from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.usage import Price
 from tests.builders import NOON, prices, span, span_id, trace, trace_id
+from tests.contracts.pricing import a_repricing
 
 pytestmark = pytest.mark.service
 
@@ -36,6 +39,11 @@ COUNTED = {
     "trace_users": "*",
     "traces": "trace_id, models, ARRAY(SELECT DISTINCT unnest(terms) ORDER BY 1)",
 }
+SUMS = """
+SELECT trace_id, total_cost, coalesce(sum(spans.cost_amount), 0) AS cost
+FROM traces LEFT JOIN spans USING (project_id, trace_id) WHERE traces.project_id = $1
+GROUP BY traces.project_id, trace_id, total_cost
+"""
 MINUTES = [-70, -1, 0, 0, 0, 1, 30, 59, 60, 61, 24 * 60, 7 * 24 * 60]
 
 
@@ -155,6 +163,31 @@ async def test_after_any_history_they_are_what_counting_anew_gives(pool, seed):
         assert kept["trace_facets"] != []
         await recount(pool)
         assert await counted(pool, projects) == kept
+
+
+def doubled(model, usage, when):
+    """Twice what it cost; `tiny` isn't known any more."""
+    price = None if model == "tiny" else prices().price(model, usage, when)
+    return None if price is None else Price(price.amount * 2, "v2")
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_so_they_are_while_spans_are_priced_again(pool, seed):
+    chance, project = Chance(20 + seed), ProjectId(uuid.uuid4())
+    async with PostgresTraces.over(pool, prices()) as traces:
+        repricings = PostgresRepricings(pool, traces.edits)
+        for _ in range(25):
+            await act(traces, project, chance)
+        for pricing in (doubled, prices().price, doubled):
+            going = await repricings.create(a_repricing(project, is_dry=False))
+            busy = [act(traces, project, chance) for _ in range(8)]
+            await asyncio.gather(repricings.step(going, pricing, NOON, NOON), *busy)
+        kept = await counted(pool, [project])
+        sums = await pool.fetch(SUMS, project)
+        assert sums != []
+        assert [row for row in sums if row["total_cost"] != row["cost"]] == []
+        await recount(pool)
+        assert await counted(pool, [project]) == kept
 
 
 async def test_nothing_is_left_of_what_was_deleted(pool):

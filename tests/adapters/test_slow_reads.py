@@ -22,7 +22,7 @@ from domain.tracing.analytics import Granularity, Period
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from tests.adapters.seeded import END, OURS, START
-from tests.builders import prices
+from tests.builders import project_prices
 
 pytestmark = pytest.mark.service
 
@@ -51,7 +51,7 @@ async def test_percentiles_are_kept_unless_somebody_wrote_meanwhile(seeded):
         lambda pool: TraceLists(pool, 0.1).summaries(
             OURS, TraceFilter(user_id="user-7"), TraceSort.NAME, SortOrder.ASC, Window()
         ),
-        lambda pool: PostgresSessions(pool, TraceEdits(pool, prices()), 0.1).summaries(
+        lambda pool: PostgresSessions(pool, TraceEdits(pool, project_prices()), 0.1).summaries(
             OURS, SessionFilter(user_id="user-7"), SessionSort.COST, SortOrder.ASC, Window()
         ),
         lambda pool: PostgresTraceAnalytics(pool, 0.1).volume(OURS, PERIOD, Granularity.HOUR),

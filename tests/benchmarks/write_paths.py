@@ -34,7 +34,7 @@ from entrypoints.http.controllers.traces import TRACE
 from entrypoints.http.problems import Mistakes
 from tests.benchmarks.bodies import body
 from tests.benchmarks.folder import bench_folder
-from tests.builders import prices
+from tests.builders import prices, project_prices
 
 PAYLOAD_COLUMNS = ("project_id", "trace_id", "input", "output")
 BATCH = 64
@@ -168,7 +168,7 @@ async def measure(write: Write, work: list[list[Item]]) -> float:
 async def main(url: str) -> None:
     async with opened(DB, PoolSettings(url=url)) as pool:
         await migrating.migrate(pool)
-        writer = TraceWriter(pool, prices())
+        writer = TraceWriter(pool, project_prices())
         paths = {"direct": direct(pool, writer), "written": writer.write, "unnest": unnest(pool)}
         print("| spans | sent before | " + " | ".join(paths) + " |")
         print("|---|---|" + "---|" * len(paths))

@@ -10,6 +10,7 @@ from application.tracing.ports import Traces
 from tests.contracts import data_plane
 from tests.contracts import evaluating as evaluation
 from tests.contracts import monitoring as watched
+from tests.contracts import pricing as priced
 from tests.contracts.data_plane import DataPlane
 from tests.contracts.evaluating import Evaluating
 from tests.contracts.identities import (
@@ -20,6 +21,7 @@ from tests.contracts.identities import (
     remembered,
 )
 from tests.contracts.monitoring import Monitoring
+from tests.contracts.pricing import Pricing
 from tests.worlds import World, memory_ports
 
 
@@ -49,6 +51,15 @@ async def plane(adapter: Pool | None) -> AsyncIterator[DataPlane]:
         yield data_plane.over_memory()
         return
     async with data_plane.over_postgres(adapter) as postgres:
+        yield postgres
+
+
+@pytest.fixture
+async def pricing(adapter: Pool | None) -> AsyncIterator[Pricing]:
+    if adapter is None:
+        yield priced.over_memory()
+        return
+    async with priced.over_postgres(adapter) as postgres:
         yield postgres
 
 

@@ -20,6 +20,7 @@ from adapters.postgres.tracing import PostgresTraces
 from application.evaluation.use_cases import EvaluationPorts
 from application.exporting.use_cases import ExportPorts
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
+from application.tracing.pricing_use_cases import PricingPorts
 from domain.ids import ProjectId
 from domain.page import LIMIT_MAX, Page, Position, SortOrder, Window
 from domain.tracing.analytics import (
@@ -37,9 +38,10 @@ from domain.tracing.span import Totals
 from domain.tracing.trace import Trace, TraceSummary
 from entrypoints.composition import evaluation_ports
 from entrypoints.exporting import export_ports_over
+from entrypoints.pricing import pricing_ports
 from entrypoints.settings import Settings
 from tests.builders import prices
-from tests.worlds import memory_evaluation, memory_exporting
+from tests.worlds import memory_evaluation, memory_exporting, memory_pricing
 
 ALL: Final = Window(limit=LIMIT_MAX)
 EVER: Final = Period(datetime(1, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
@@ -54,6 +56,7 @@ class DataPlane:
     analytics: TraceAnalytics
     evaluation: EvaluationPorts
     exporting: ExportPorts
+    pricing: PricingPorts
 
 
 def over_memory(store: MemoryStore | None = None) -> DataPlane:
@@ -65,6 +68,7 @@ def over_memory(store: MemoryStore | None = None) -> DataPlane:
         MemoryTraceAnalytics(store),
         memory_evaluation(store),
         memory_exporting(store),
+        memory_pricing(store),
     )
 
 
@@ -78,6 +82,7 @@ async def over_postgres(pool: Pool) -> AsyncIterator[DataPlane]:
             PostgresTraceAnalytics(pool),
             replace(evaluation, leadership=MemoryLeadership()),  # nobody else schedules here
             export_ports_over(pool, pool, EXPORT_S),
+            pricing_ports(pool, prices(), traces.edits),
         )
 
 

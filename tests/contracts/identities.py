@@ -225,6 +225,7 @@ def postgres_ports(pool: Pool, plane: DataPlane) -> Ports:
     return replace(
         memory_ports(MemoryStore()),
         traces=plane.traces,
+        pricing=plane.pricing,
         sessions=plane.sessions,
         analytics=plane.analytics,
         evaluation=plane.evaluation,

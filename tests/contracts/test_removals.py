@@ -57,7 +57,9 @@ class Land:
     @property
     def plane(self) -> DataPlane:
         ports = self.world.ports
-        return DataPlane(ports.traces, ports.sessions, ports.analytics, ports.evaluation)
+        return DataPlane(
+            ports.traces, ports.sessions, ports.analytics, ports.evaluation, ports.pricing
+        )
 
     @property
     def kept_in_memory(self) -> list[dict[tuple[ProjectId, Any], Any]]:
@@ -125,7 +127,9 @@ OF_PROJECTS = [
 
 def a_trace(n: int) -> Trace:
     return trace(
-        span(started_at=at(n), ended_at=at(n + 1), model="gpt-4o", usage=b'{"prompt_tokens":3}'),
+        span(
+            started_at=at(n), ended_at=at(n + 1), model="gpt-4o", token_usage=b'{"prompt_tokens":3}'
+        ),
         span(started_at=at(n)),
         name=f"run {n}",
         started_at=at(n),

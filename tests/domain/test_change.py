@@ -14,7 +14,7 @@ from domain.tracing.span import Span, SpanKind, SpanStatus
 from domain.tracing.trace import Trace, TraceStatus
 from domain.tracing.usage import NO_USAGE, UNPRICED, Charge, CostSource, Usage
 from tests import strategies
-from tests.builders import at, prices, span, span_id, trace
+from tests.builders import at, of_table, prices, span, span_id, trace
 
 PRICE = prices().price
 
@@ -167,24 +167,25 @@ def test_metadata_of_a_span_is_merged():
     assert json.loads(changed_span(metadata=b'{"b":2}').metadata) == {"a": 1, "b": 2}
 
 
-TABLE = CostSource.TABLE
+def by_client(amount: str) -> Charge:
+    return Charge(Decimal(amount), CostSource.CLIENT, of_table("0.0025").price)
 
 
 @pytest.mark.parametrize(
     ("said", "charge"),
     [
-        ({}, Charge(Decimal("0.5"), CostSource.CLIENT)),
-        ({"cost": {"total": 0.25}}, Charge(Decimal("0.25"), CostSource.CLIENT)),
-        ({"cost": {"total": 0.0}}, Charge(Decimal(0), CostSource.CLIENT)),
-        ({"cost": None}, Charge(Decimal("0.0025"), TABLE)),
-        ({"cost": {}}, Charge(Decimal("0.0025"), TABLE)),
-        ({"cost": None, "model": "openai/tiny"}, Charge(Decimal("1E-9"), TABLE)),
+        ({}, by_client("0.5")),
+        ({"cost": {"total": 0.25}}, by_client("0.25")),
+        ({"cost": {"total": 0.0}}, by_client("0")),
+        ({"cost": None}, of_table("0.0025")),
+        ({"cost": {}}, of_table("0.0025")),
+        ({"cost": None, "model": "openai/tiny"}, of_table("1E-9")),
         ({"cost": None, "model": None}, UNPRICED),
         ({"cost": None, "model": "unlisted"}, UNPRICED),
         ({"cost": None, "token_usage": None}, UNPRICED),
         (
             {"cost": None, "token_usage": b'{"completion_tokens":"10"}'},
-            Charge(Decimal("1e-4"), TABLE),
+            of_table("1e-4"),
         ),
         ({"model": None}, Charge(Decimal("0.5"), CostSource.CLIENT)),
     ],
@@ -195,11 +196,12 @@ def test_a_span_costs_what_is_known_after_the_change(said, charge):
 
 def test_tokens_are_counted_anew_under_a_price_of_the_client():
     found = changed_span(token_usage=b'{"prompt_tokens":7,"completion_tokens":1}')
-    assert (found.usage, found.charge) == (Usage(7, 1), SPAN.charge)
+    assert (found.usage, found.charge.amount) == (Usage(7, 1), SPAN.charge.amount)
+    assert found.charge.price.amount == Decimal("0.0000275")
     assert changed_span(token_usage=None).usage == NO_USAGE
 
 
-STORED = replace(SPAN, cost=None, charge=Charge(Decimal(99), TABLE))
+STORED = replace(SPAN, cost=None, charge=of_table("99"))
 """A span whose table price is none of today."""
 
 
@@ -222,7 +224,7 @@ def test_a_stored_price_stays_while_what_made_it_stays(said):
     "said", [{"model": "openai/gpt-4o"}, {"token_usage": b'{"prompt_tokens":1000.0}'}]
 )
 def test_a_stored_price_is_found_anew_where_what_made_it_changes(said):
-    assert changed_span(STORED, **said).charge == Charge(Decimal("0.0025"), TABLE)
+    assert changed_span(STORED, **said).charge == of_table("0.0025")
 
 
 @given(strategies.spans(), strategies.span_changes)

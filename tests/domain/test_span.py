@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.tracing.span import Span, SpanKind, SpanStatus, Totals, elapsed_ms
-from domain.tracing.usage import UNPRICED, Charge, CostSource
+from domain.tracing.usage import UNPRICED, Charge, CostSource, Price, Usage
 from tests import strategies
-from tests.builders import NOON, at, prices, span, span_id
+from tests.builders import NOON, at, of_table, prices, span, span_id
 
 PRICE = prices().price
 USED = {"model": "gpt-4o", "token_usage": b'{"prompt_tokens":1000000,"completion_tokens":0}'}
+MUCH = Price(Decimal(99), "v")
 FULL = span(
     parent_id=span_id(),
     kind=SpanKind.LLM,
@@ -92,9 +93,9 @@ def test_defaults_come_when_it_is_stored():
 
 def test_a_charge_stays_while_what_it_is_made_of_stays():
     stored = span(**USED).settled(PRICE)
-    assert stored.charge == Charge(Decimal("2.5"), CostSource.TABLE)
+    assert stored.charge == of_table("2.5")
     again = stored.merged(replace(FULL, cost=None, token_usage=None, model="gpt-4o"))
-    assert again.settled(lambda *_: Decimal(99)).charge == stored.charge
+    assert again.settled(lambda *_: MUCH).charge == stored.charge
 
 
 @pytest.mark.parametrize(
@@ -109,18 +110,44 @@ def test_a_charge_stays_while_what_it_is_made_of_stays():
 )
 def test_a_change_of_what_is_charged_is_charged_again(said):
     stored = span(**USED).settled(PRICE)
-    changed = stored.merged(replace(stored, charge=None, **said)).settled(lambda *_: Decimal(99))
-    expected = Charge(Decimal(99), CostSource.TABLE)
+    changed = stored.merged(replace(stored, charge=None, **said)).settled(lambda *_: MUCH)
+    expected = Charge(MUCH.amount, CostSource.TABLE, MUCH)
     if said.get("cost"):
-        expected = Charge(Decimal(0), CostSource.CLIENT)
+        expected = Charge(Decimal(0), CostSource.CLIENT, MUCH)
     assert changed.charge == expected
+
+
+CACHED = Usage(1_000_000, 0, is_known=True, cache_read_tokens=500_000)
+READ = USED | {"usage": CACHED}
+
+
+def test_a_usage_that_was_sent_counts_and_stays_while_its_token_usage_does():
+    stored = span(**READ).settled(PRICE)
+    assert stored.usage == CACHED
+    assert stored.charge == of_table("1.875")
+    moved = stored.merged(span(id=stored.id, model="openai/gpt-4o")).settled(PRICE)
+    assert (moved.usage, moved.charge) == (CACHED, stored.charge)
+
+
+def test_a_usage_that_was_sent_comes_and_goes_with_its_token_usage():
+    early = span(model="gpt-4o").settled(PRICE)
+    late = early.merged(span(id=early.id, **READ)).settled(PRICE)
+    assert late.usage == CACHED
+    said = span(id=early.id, token_usage=b'{"prompt_tokens":2}')
+    assert late.merged(said).settled(PRICE).usage == Usage(2, 0)
+
+
+def test_cached_tokens_that_only_token_usage_tells_of_are_not_looked_at():
+    usage = b'{"prompt_tokens":1000000,"completion_tokens":0,"cache_read_tokens":500000}'
+    assert span(model="gpt-4o", token_usage=usage).settled(PRICE).charge == of_table("2.5")
 
 
 def test_a_cost_sent_late_replaces_a_price_and_a_price_sent_late_no_cost():
     priced, paid = span(**USED), span(cost={"total": 0.5})
     late = priced.settled(PRICE).merged(replace(paid, id=priced.id)).settled(PRICE)
     early = paid.settled(PRICE).merged(replace(priced, id=paid.id)).settled(PRICE)
-    assert late.charge == early.charge == Charge(Decimal("0.5"), CostSource.CLIENT)
+    expected = Charge(Decimal("0.5"), CostSource.CLIENT, of_table("2.5").price)
+    assert late.charge == early.charge == expected
 
 
 # --- durations -----------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from domain.tracing.usage import (
     UNPRICED,
     Charge,
     CostSource,
+    Price,
     Usage,
     as_float,
     charged,
@@ -104,17 +105,31 @@ def test_what_is_counted_is_never_negative_nor_beyond_the_bound(said):
     assert found.is_known or found == NONE
 
 
+@given(*[st.integers(-10, 50)] * 2, st.integers(0, 20))
+def test_what_was_cached_is_a_part_of_the_prompt(read, written, prompt):
+    found = Usage(prompt, 7, cache_read_tokens=read, cache_write_tokens=written)
+    cached = (found.cache_read_tokens, found.cache_write_tokens)
+    assert min(cached) >= 0
+    assert sum(cached) <= prompt == found.prompt_tokens
+    if read >= 0 and written >= 0 and read + written <= prompt:
+        assert cached == (read, written)
+
+
 # --- cost ----------------------------------------------------------------------------------
 
 KNOWN = Usage(1_000, 100, is_known=True)
 
 
+CENT = Price(Decimal("0.01"), "v", NOON)
+
+
 def client(amount: str) -> Charge:
-    return Charge(Decimal(amount), CostSource.CLIENT)
+    """What the client says, beside the price of the table."""
+    return Charge(Decimal(amount), CostSource.CLIENT, CENT)
 
 
-def a_cent(*_: object) -> Decimal:
-    return Decimal("0.01")
+def a_cent(*_: object) -> Price:
+    return CENT
 
 
 def unlisted(*_: object) -> None:
@@ -142,12 +157,19 @@ def test_the_clients_word_counts_in_this_order(cost, charge):
 
 @pytest.mark.parametrize("cost", [None, {}])
 def test_without_the_clients_word_the_table_counts(cost):
-    assert charged(cost, "gpt-4o", KNOWN, NOON, a_cent) == Charge(Decimal("0.01"), CostSource.TABLE)
+    charge = charged(cost, "gpt-4o", KNOWN, NOON, a_cent)
+    assert charge == Charge(Decimal("0.01"), CostSource.TABLE, CENT)
 
 
 def test_a_price_of_nothing_is_a_price():
-    charge = charged(None, "free", KNOWN, NOON, lambda *_: Decimal(0))
-    assert charge == Charge(Decimal(0), CostSource.TABLE)
+    nothing = Price(Decimal(0), "v")
+    charge = charged(None, "free", KNOWN, NOON, lambda *_: nothing)
+    assert charge == Charge(Decimal(0), CostSource.TABLE, nothing)
+
+
+def test_the_clients_word_stands_alone_where_the_table_has_none():
+    charge = charged({"total": 2.0}, "gpt-4o", KNOWN, NOON, unlisted)
+    assert charge == Charge(Decimal(2), CostSource.CLIENT)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from domain.tracing.usage import Usage
-from entrypoints.composition import migrate, price_book
+from entrypoints.composition import migrate
+from entrypoints.pricing import price_book
 from entrypoints.settings import Settings, SettingsError
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -21,15 +22,15 @@ def test_a_price_table_replaces_the_built_in_prices(tmp_path):
     file.write_text(re.search(r"```json\n(.*?)```", PAGE, re.DOTALL)[1])
     book = price_book(Settings(price_table=str(file)))
     usage = Usage(1_000_000, 1_000_000)
-    assert book.price("openai/gpt-4o-mini", usage, NOW) == Decimal("12.50")
-    assert book.price("our-model", usage, NOW) == Decimal("0.60")
+    assert book.price("openai/gpt-4o-mini", usage, NOW).amount == Decimal("12.50")
+    assert book.price("our-model", usage, NOW).amount == Decimal("0.60")
     assert book.price("our-model", usage, datetime(2025, 12, 31, tzinfo=UTC)) is None
     assert book.price("claude-sonnet-4-20250514", usage, NOW) is None
 
 
 def test_without_one_the_built_in_prices_count():
     book = price_book(Settings())
-    assert book.price("gpt-4o", Usage(1_000, 100), NOW) == Decimal("0.0035")
+    assert book.price("gpt-4o", Usage(1_000, 100), NOW).amount == Decimal("0.0035")
 
 
 @pytest.mark.parametrize("content", [None, "no json", json.dumps([{"match": "a"}])])

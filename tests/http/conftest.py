@@ -41,7 +41,7 @@ from entrypoints.http.peers import network
 from tests.builders import NOON, prices
 from tests.contracts import data_plane
 from tests.http.limited import DAY_US, Clock, Limited
-from tests.worlds import memory_evaluation, memory_exporting
+from tests.worlds import memory_evaluation, memory_exporting, memory_pricing
 
 ORIGIN = "https://app.example.com"
 CONFIG = HttpConfig(
@@ -75,6 +75,7 @@ class Site:
             traces=MemoryTraces(self.store, prices()),
             sessions=MemorySessions(self.store),
             analytics=MemoryTraceAnalytics(self.store),
+            pricing=memory_pricing(self.store),
             evaluation=memory_evaluation(self.store),
             exporting=memory_exporting(self.store),
             keys=MemoryApiKeys(self.store),

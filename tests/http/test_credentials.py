@@ -12,6 +12,7 @@ from application.use_cases import utc_now
 from domain.errors import Unavailable
 from domain.identity.api_key import Scope
 from tests.http.conftest import TOKEN, Site, a_span, a_trace, mistakes
+from tests.http.priced import put_prices
 from tests.http.scored import put_alert, put_export, put_monitor, put_run, put_score
 
 SOME_ID = str(uuid.UUID(int=1))
@@ -149,6 +150,7 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
     ("POST", f"/traces/{ID}/spans", [a_span()], {WRITE}),
     ("GET", "/traces", None, {READ}),
     ("GET", f"/traces/{ID}", None, {READ}),
+    ("GET", f"/traces/{ID}/prices", None, {READ}),
     ("PATCH", f"/traces/{ID}", {}, {WRITE}),
     ("PATCH", f"/traces/{ID}/spans/{ID}", {}, {WRITE}),
     ("DELETE", f"/traces/{ID}", None, {WRITE, READ}),
@@ -163,6 +165,12 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
     ("DELETE", f"/traces/exports/{ID}", None, {READ}),
     ("GET", "/traces/users", None, {READ}),
     ("GET", f"/traces/analytics?{DAY}", None, {READ}),
+    ("POST", "/model-prices", {"match": "m", "input": "1", "output": "2"}, {JUDGE}),
+    ("GET", "/model-prices", None, {READ}),
+    ("DELETE", f"/model-prices/{ID}", None, {JUDGE}),
+    ("GET", "/model-prices/unpriced", None, {READ}),
+    ("POST", "/model-prices/reprice", {}, {JUDGE}),
+    ("GET", f"/model-prices/reprice/{ID}", None, {READ}),
     ("GET", "/sessions", None, {READ}),
     ("GET", f"/sessions/analytics?{DAY}", None, {READ}),
     ("GET", "/sessions/s", None, {READ}),
@@ -263,6 +271,8 @@ async def _furnish(site: Site) -> None:
     await put_monitor(site.ports.evaluation, project, ID)
     await put_alert(site.ports.evaluation, project, ID, monitor=ID)
     await put_export(site.ports.exporting, project, ID)
+    site.store.repricings.clear()
+    await put_prices(site.ports.pricing, project, ID, ID)
 
 
 async def test_no_route_of_the_data_plane_is_left_out(site: Site) -> None:

@@ -23,10 +23,12 @@ from entrypoints.http.controllers import trace_examples as examples
 from entrypoints.http.controllers.alert_examples import ALERT_ID, WEBHOOK_ID
 from entrypoints.http.controllers.export_examples import EXPORT_ID
 from entrypoints.http.controllers.monitor_examples import MONITOR_ID
+from entrypoints.http.controllers.price_examples import PRICE_ID, REPRICING_ID
 from entrypoints.http.controllers.run_shapes import RUN_ID
 from entrypoints.http.controllers.score_examples import SCORE_ID
 from tests.http.conftest import TOKEN, Site, a_trace
 from tests.http.people import Somebody, furnished, joined
+from tests.http.priced import put_prices
 from tests.http.promises import operations
 from tests.http.scored import put_alert, put_export, put_monitor, put_run, put_score
 
@@ -49,6 +51,8 @@ STORED = {
     "alert_id": ALERT_ID,
     "webhook_id": WEBHOOK_ID,
     "export_id": EXPORT_ID,
+    "price_id": PRICE_ID,
+    "repricing_id": REPRICING_ID,
 }
 # What of a body has to be so that it can be taken, beside its form.
 TAKEN = {"trace_id": examples.TRACE_ID, "session_id": "conv-42"}
@@ -138,6 +142,7 @@ class Traced:
         await put_monitor(ports, project, MONITOR_ID)
         await put_alert(ports, project, ALERT_ID, monitor=MONITOR_ID, webhook=WEBHOOK_ID)
         await put_export(SITE.ports.exporting, project, EXPORT_ID)
+        await put_prices(SITE.ports.pricing, project, PRICE_ID, REPRICING_ID)
 
 
 class Managed:

@@ -165,6 +165,12 @@ CASES: dict[str, Case] = {
     f"DELETE {PROJECT}": Case(),
     f"GET {PROJECT}": Case(),
     f"PATCH {PROJECT}": Case(body={"name": "{project}", "description": "{text}"}),
+    "POST /model-prices": Case(body={"match": "{text}", "input": "1", "output": "2"}),
+    "GET /model-prices": Case(),
+    "DELETE /model-prices/{price_id}": Case(),
+    "GET /model-prices/unpriced": Case("days=90"),
+    "POST /model-prices/reprice": Case(body={"models": ["{text}"], "dry_run": False}),
+    "GET /model-prices/reprice/{repricing_id}": Case(),
     "GET /sessions": Case(f"{PAGE}&user_id={{reader}}&query={{text}}"),
     "GET /sessions/analytics": Case(MARCH),
     "DELETE /sessions/{session_id}": Case(),
@@ -213,18 +219,19 @@ CASES: dict[str, Case] = {
     "GET /traces/users": Case(PAGE),
     "DELETE /traces/{trace_id}": Case(),
     "GET /traces/{trace_id}": Case(),
+    "GET /traces/{trace_id}/prices": Case(),
     "PATCH /traces/{trace_id}": Case(body={"session_id": "{session_id}", "user_id": "{reader}"}),
     "POST /traces/{trace_id}/spans": Case(body=[SPAN]),
     "PATCH /traces/{trace_id}/spans/{span_id}": Case(body={"name": "new"}),
 }
 PUBLIC = ("/health", "/cli/auth/exchange")
 MANAGED = ("/me", "/organizations", "/cli/auth/codes")
-DATA = ("/traces", "/sessions", "/evaluations")
+DATA = ("/traces", "/sessions", "/evaluations", "/model-prices")
 ON_DATA = [label for label in CASES if label.split()[1].startswith(DATA)]
 # Words for which the other tenant's can be named while the rest is one's own.
 IDS = {"org_id", "project_id", "key_id", "invitation_id", "user_id", "code"} | {
     *("trace_id", "span_id", "session_id", "score_id", "run_id", "eval_run_id"),
-    *("monitor_id", "alert_id", "webhook_id", "export_id"),
+    *("monitor_id", "alert_id", "webhook_id", "export_id", "price_id", "repricing_id"),
 }
 # The contract tells invitations of others (403) from unknown ones (404): who was sent the link
 # of one learns that it is for another address.
@@ -237,6 +244,7 @@ READS = (
     *("/evaluations/monitors/{monitor_id}/alerts", "/evaluations/webhooks"),
     *("/evaluations/monitors/{monitor_id}/alert-changes",),
     *("/evaluations/webhooks/{webhook_id}/deliveries", "/traces/exports"),
+    *("/model-prices", "/model-prices/unpriced", "/model-prices/reprice/{repricing_id}"),
 )
 OURS_PROJECT = {"x-project-id": "{ours.project_id}"}
 THEIR_PROJECT = {"x-project-id": "{project_id}"}
@@ -342,7 +350,7 @@ async def test_what_is_another_tenants_is_as_what_is_nowhere(
 @pytest.mark.parametrize("label", ON_DATA)
 async def test_so_it_is_over_postgres(pool: Any, label: str) -> None:
     async with data_plane.over_postgres(pool) as plane:
-        names = ("traces", "sessions", "analytics", "evaluation", "exporting")
+        names = ("traces", "sessions", "analytics", "evaluation", "exporting", "pricing")
         ports = {name: getattr(plane, name) for name in names}
         world = TwoTenants(Site(swapped=ports))
         async with world.site.http:

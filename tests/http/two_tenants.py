@@ -16,6 +16,7 @@ from domain.identity.organization import Role
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 from tests.http.conftest import Site, a_span, a_trace
 from tests.http.people import furnished, joined
+from tests.http.priced import put_prices
 from tests.http.scored import put_alert, put_export, put_monitor, put_run, put_score
 
 type Words = Mapping[str, str]
@@ -98,8 +99,7 @@ class TwoTenants:
         )
         store.keys[key] = replace(store.keys[key], name=name)
         ids = ("trace_id", "span_id", "score_id", "run_id", "monitor_id", "alert_id", "webhook_id")
-        ids += ("export_id",)
-        words |= {word: str(uuid.uuid4()) for word in ids}
+        words |= {word: str(uuid.uuid4()) for word in (*ids, "export_id", "price_id", "repricing_id")}
         words["eval_run_id"] = words["run_id"]
         words["user_id"] = words["member"]
         words["project"] = f"{name} shop"
@@ -140,6 +140,8 @@ class TwoTenants:
             ports.evaluation, project, alert, monitor=monitor, webhook=webhook, text=name
         )
         await put_export(ports.exporting, project, words["export_id"], text=name)
+        price, repricing = words["price_id"], words["repricing_id"]
+        await put_prices(ports.pricing, project, price, repricing, text=name)
         return words
 
     def _key(self, words: Words) -> dict[str, str]:
@@ -159,7 +161,8 @@ class TwoTenants:
             f"/evaluations/monitors/{self.theirs['monitor_id']}/alerts",
             f"/evaluations/monitors/{self.theirs['monitor_id']}/alert-changes",
             f"/evaluations/webhooks/{self.theirs['webhook_id']}/deliveries",
-            *("/evaluations/webhooks", "/traces/exports"),
+            *("/evaluations/webhooks", "/traces/exports", "/model-prices", "/model-prices/unpriced"),
+            f"/model-prices/reprice/{self.theirs['repricing_id']}",
         )
         return [(await self.asked("GET", path, self.their_key)).json() for path in paths]
 

@@ -25,6 +25,7 @@ from piccolo.table import Table
 
 from adapters.postgres.schema.evaluation_tables import EVALUATION
 from adapters.postgres.schema.export_tables import EXPORTS
+from adapters.postgres.schema.price_tables import PRICES
 
 
 class OrganizationRow(Table, tablename="organizations"):
@@ -178,6 +179,11 @@ class SpanRow(Table, tablename="spans"):
     token_usage = JSON(null=True, default=None)
     model_parameters = JSON(null=True, default=None)
     cost = JSON(null=True, default=None)
+    cache_read_tokens = BigInt(null=True, default=None)
+    cache_write_tokens = BigInt(null=True, default=None)
+    price_version = Text(null=True, default=None)
+    price_since = Timestamptz(null=True, default=None)
+    listed_amount = Numeric(null=True, default=None)
 
 
 class TraceFacetRow(Table, tablename="trace_facets"):
@@ -271,6 +277,7 @@ ALL: Final = (
     UsageHourRow,
     SessionRow,
     TraceUserRow,
+    *PRICES,
     *EVALUATION,
     *EXPORTS,
 )

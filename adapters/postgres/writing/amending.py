@@ -141,7 +141,7 @@ async def copy_spans(connection: Connection, rows: Sequence[tuple[object, ...]])
 
 async def merge(
     connection: Connection,
-    pricing: Pricing,
+    pricing: Mapping[ProjectId, Pricing],
     known: Mapping[Key, Counted],
     spans: Mapping[Key, Sequence[Span]],
     *,
@@ -161,7 +161,7 @@ async def merge(
         merged, old = before.trace, stored.get(key, {})
         if (report := reports.get(key)) is not None:
             merged = merged.merged(replace(report, input=None, output=None, spans=()))
-        changes = _changes(spans[key], old, pricing)
+        changes = _changes(spans[key], old, pricing[key[0]])
         amended.append(Amended(before, merged, changes, old, key in renewed))
     await put_back(connection, amended, deltas)
 

@@ -27,7 +27,7 @@ from adapters.postgres.writing.amending import (
 )
 from adapters.postgres.writing.deltas import ByProject, Deltas, by_project
 from adapters.postgres.writing.ingest import suspects, unstorable
-from application.tracing.ports import PriceBook
+from adapters.project_prices import ProjectPrices
 from domain.errors import NotFound
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.change import UNSAID, SpanChange, TraceChange, retagged
@@ -126,7 +126,7 @@ class TraceEdits:
     """What is done to traces that are stored. At most EDITORS at a time, for one process."""
 
     pool: Pool
-    prices: PriceBook
+    prices: ProjectPrices
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EDITORS))
 
     @asynccontextmanager
@@ -157,11 +157,12 @@ class TraceEdits:
             raise await unstorable(self.pool, texts) from error
 
     async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
+        pricing = await self.prices.of([project])
         async with self.transaction() as (connection, deltas):
             known = await locked(connection, [(project, trace)])
             if not known:
                 raise NotFound("Trace not found")
-            new, pricing = {(project, trace): tuple(spans)}, self.prices.price
+            new = {(project, trace): tuple(spans)}
             try:
                 await merge(connection, pricing, known, new, reports={}, deltas=deltas)
             except UNSTORABLE as error:
@@ -186,13 +187,14 @@ class TraceEdits:
     async def change_span(
         self, project: ProjectId, trace: TraceId, span: SpanId, change: SpanChange
     ) -> Span:
+        pricing = (await self.prices.of([project]))[project]
         async with self.transaction() as (connection, deltas), self._told(change):
             known = await locked(connection, [(project, trace)])
             stored = await stored_spans(connection, [(project, trace, span)])
             if (project, trace) not in known or (project, trace) not in stored:
                 raise NotFound("Span not found")
             old = stored[project, trace]
-            changed = change.applied(old[span], self.prices.price)
+            changed = change.applied(old[span], pricing)
             before = known[project, trace]
             spans = {span: changed} if changed != old[span] else {}
             await put_back(connection, [Amended(before, before.trace, spans, old)], deltas)

@@ -6,7 +6,7 @@ written back: no rule of merging is told a second time in SQL. Figures: docs/adr
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,12 +25,13 @@ from adapters.postgres.writing.amending import (
     payload_rows,
 )
 from adapters.postgres.writing.deltas import by_project
-from application.tracing.ports import PriceBook
+from adapters.project_prices import ProjectPrices
 from domain.errors import FieldError, Invalid, Unavailable
 from domain.ids import ProjectId
 from domain.tracing.payload import JsonText
 from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace
+from domain.tracing.usage import Pricing
 
 type Item = tuple[ProjectId, Trace]
 
@@ -80,7 +81,7 @@ class TraceWriter:
     """Stores batches of traces."""
 
     pool: Pool
-    prices: PriceBook
+    prices: ProjectPrices
 
     async def write(self, items: Sequence[Item]) -> None:
         """Merges each item into what is stored. Where it raises, some may be stored all the same.
@@ -90,21 +91,28 @@ class TraceWriter:
         """
         incoming = _by_key(items)
         async with asyncio.timeout(WRITE_TIMEOUT_S):
+            # Before there is a transaction: who holds a connection waits for no other one.
+            pricing = await self.prices.of({project for project, _ in incoming})
             for _ in range(ROUNDS_MAX):
                 async with self.pool.acquire() as connection, connection.transaction():
-                    incoming = await self._store(connection, incoming)
+                    incoming = await self._store(connection, incoming, pricing)
                     if incoming:
                         await _check_not_removed(connection, incoming)
                 if not incoming:
                     return
         raise Unavailable("This trace is being deleted; try again")
 
-    async def _store(self, connection: Connection, incoming: dict[Key, Trace]) -> dict[Key, Trace]:
+    async def _store(
+        self,
+        connection: Connection,
+        incoming: dict[Key, Trace],
+        pricing: Mapping[ProjectId, Pricing],
+    ) -> dict[Key, Trace]:
         # Returns what met a row that was gone again when it was to be locked.
         settled = [
             Counted(key[0], whole, Totals.of(whole.spans), whole.models)
             for key, trace in incoming.items()
-            for whole in (trace.settled(self.prices.price),)
+            for whole in (trace.settled(pricing[key[0]]),)
         ]
         rows = list(map(trace_row, settled))
         payloads = columns(payload_rows(incoming.items())) or NO_PAYLOADS
@@ -126,7 +134,6 @@ class TraceWriter:
             gone = {key: trace for key, trace in known.items() if key not in here}
             reports = {key: known[key] for key in here}
             spans = {key: trace.spans for key, trace in reports.items()}
-            pricing = self.prices.price
             await merge(connection, pricing, here, spans, reports=reports, deltas=deltas)
         await rollups.write(connection, deltas)
         return gone

@@ -1,0 +1,159 @@
+"""Pricing again what is stored: which spans, how far it has come, and what difference it makes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final, Self
+from uuid import UUID
+
+from domain.errors import Invalid
+from domain.ids import ProjectId, SpanId, TraceId
+from domain.tracing.usage import EXACT, UNPRICED, Charge, CostSource, Pricing, Usage
+
+MODELS_MAX: Final = 100  # that may be named
+MODELS_TOLD_MAX: Final = 200  # whose difference is told for each
+SAMPLE_MAX: Final = 20  # changes that are shown
+
+type Place = tuple[datetime, TraceId, SpanId]
+
+
+class RepricingStatus(StrEnum):
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """A span that used tokens of a model, and that no client has said the cost of."""
+
+    trace_id: TraceId
+    span_id: SpanId
+    started_at: datetime
+    model: str
+    usage: Usage
+    charge: Charge
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in the order in which spans are priced again."""
+        return (self.started_at, self.trace_id, self.span_id)
+
+    def charged_by(self, pricing: Pricing) -> Charge:
+        """By `pricing`, at its own start; its charge of before where that comes to the same."""
+        price = pricing(self.model, self.usage, self.started_at)
+        new = UNPRICED if price is None else Charge(price.amount, CostSource.TABLE, price)
+        known = self.charge
+        return known if (new.amount, new.source) == (known.amount, known.source) else new
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A span that costs something else, or that has a price now, or has none any more."""
+
+    trace_id: TraceId
+    span_id: SpanId
+    started_at: datetime
+    model: str
+    before: Charge
+    after: Charge
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Over some spans: how many, how many of them change, and what all of them cost, in USD."""
+
+    spans: int = 0
+    changed: int = 0
+    before: Decimal = Decimal(0)
+    after: Decimal = Decimal(0)
+
+    def and_one(self, before: Charge, after: Charge) -> "Difference":
+        return Difference(
+            self.spans + 1,
+            self.changed + (before != after),
+            EXACT.add(self.before, before.amount),
+            EXACT.add(self.after, after.amount),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What pricing again has found so far. `others` are models beyond MODELS_TOLD_MAX."""
+
+    total: Difference = field(default_factory=Difference)
+    models: Mapping[str, Difference] = field(default_factory=dict)
+    others: Difference = field(default_factory=Difference)
+    sample: tuple[Change, ...] = ()
+
+    def and_of(self, spans: Iterable[tuple[Priced, Charge]]) -> "Findings":
+        """With spans, each with what it is charged now."""
+        total, models, others = self.total, dict(self.models), self.others
+        sample = list(self.sample)
+        for span, after in spans:
+            before = span.charge
+            total = total.and_one(before, after)
+            if span.model in models or len(models) < MODELS_TOLD_MAX:
+                known = models.get(span.model, Difference())
+                models[span.model] = known.and_one(before, after)
+            else:
+                others = others.and_one(before, after)
+            if before != after and len(sample) < SAMPLE_MAX:
+                sample.append(
+                    Change(span.trace_id, span.span_id, span.started_at, span.model, before, after)
+                )
+        return Findings(total, models, others, tuple(sample))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repricing:
+    """Prices spans of a project again, a batch at a time, in the order of their places.
+
+        PENDING ──▶ RUNNING ──▶ COMPLETED
+
+    Of spans that started at `started_after` or later and before `started_before`, and only of
+    `models` where some are named. One that is dry finds the difference and changes nothing.
+    """
+
+    id: UUID
+    project_id: ProjectId
+    started_after: datetime | None = None
+    started_before: datetime | None = None
+    models: tuple[str, ...] = ()
+    is_dry: bool = True
+    created_at: datetime
+    place: Place | None = None  # of the last span that was looked at
+    found: Findings = field(default_factory=Findings)
+    completed_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        since, until = self.started_after, self.started_before
+        if since is not None and until is not None and until <= since:
+            raise Invalid.field("to", "must be later than from")
+
+    @property
+    def status(self) -> RepricingStatus:
+        if self.completed_at is not None:
+            return RepricingStatus.COMPLETED
+        return RepricingStatus.PENDING if self.place is None else RepricingStatus.RUNNING
+
+    def means(self, span: Priced) -> bool:
+        """Whether a span of the period is priced again."""
+        return not self.models or span.model in self.models
+
+    def after(
+        self,
+        looked_at: Sequence[Priced],
+        charged: Iterable[tuple[Priced, Charge]],
+        most: int,
+        now: datetime,
+    ) -> Self:
+        """Once the next `most` spans were looked at, or all that are left; some were charged."""
+        return replace(
+            self,
+            place=looked_at[-1].place if looked_at else self.place,
+            found=self.found.and_of(charged),
+            completed_at=now if len(looked_at) < most else None,
+        )
