@@ -29,6 +29,7 @@ from tests import strategies
 from tests.http.conftest import CONFIG, Site, a_span, a_trace, mistakes
 from tests.http.scored import Scored
 
+PRICE = {"amount": "12.50", "version": "of then", "since": "2026-01-01T00:00:00+00:00"}
 MODEL = {"model": "gpt-4o", "token_usage": {"prompt_tokens": 7, "completion_tokens": 3}}
 
 
@@ -168,7 +169,7 @@ async def test_what_a_span_was_charged_stays_though_prices_are_others(scored):
     line = lines_of(await export(scored.site, scored.head))[0] | {"trace_id": str(uuid.uuid4())}
     span = {"trace_id": line["trace_id"], "span_id": str(uuid.uuid4()), **a_span(**MODEL)}
     spans = [
-        span | {"cost": {"total": 12.5}, "cost_source": "table", "cost_amount": "12.50"},
+        span | {"cost": {"total": 12.5}, "cost_source": "table", "price": PRICE},
         span | {"span_id": str(uuid.uuid4()), "cost": None, "cost_source": "unpriced"},
         span | {"span_id": str(uuid.uuid4())},
     ]
@@ -181,6 +182,11 @@ async def test_what_a_span_was_charged_stays_though_prices_are_others(scored):
         ("unpriced", None),
         ("table", {"total": 0.0000475}),
     ]
+    priced = await scored.got(f"/traces/{line['trace_id']}/prices")
+    [version] = [one["price"]["version"] for one in priced if one["span_id"] == spans[0]["span_id"]]
+    assert version == "of then"
+    [again] = [one for one in lines_of(await export(scored.site, scored.head)) if one["spans"]]
+    assert [one.get("price") for one in again["spans"] if one["cost"] == {"total": 12.5}] == [PRICE]
 
 
 async def test_a_later_export_completes_what_an_earlier_one_brought(scored):
@@ -218,7 +224,7 @@ async def test_bad_lines_are_told_and_cost_only_themselves(scored):
     bad = [
         good | {"name": ""},
         {"name": "no id", "started_at": "2026-03-01"},
-        good | {"spans": [a_span(span_id=str(uuid.uuid4()), cost_amount="a lot")]},
+        good | {"spans": [a_span(span_id=str(uuid.uuid4()), price={"amount": "a lot"})]},
         good | {"scores": [score | {"outcome": "pending"}, score, score | {"value": "2"}]},
         7,
     ]
@@ -228,7 +234,7 @@ async def test_bad_lines_are_told_and_cost_only_themselves(scored):
     assert [[one["index"], {e["field"] for e in one["errors"]}] for one in told["rejected"]] == [
         [0, {"name"}],
         [1, {"trace_id"}],
-        [2, {"spans.0.cost_amount"}],
+        [2, {"spans.0.price.amount"}],
         [3, {"scores.0.outcome", "scores.1.value", "scores.2.value"}],
         [4, {""}],
     ]

@@ -99,7 +99,9 @@ class TwoTenants:
         )
         store.keys[key] = replace(store.keys[key], name=name)
         ids = ("trace_id", "span_id", "score_id", "run_id", "monitor_id", "alert_id", "webhook_id")
-        words |= {word: str(uuid.uuid4()) for word in (*ids, "export_id", "price_id", "repricing_id")}
+        words |= {
+            word: str(uuid.uuid4()) for word in (*ids, "export_id", "price_id", "repricing_id")
+        }
         words["eval_run_id"] = words["run_id"]
         words["user_id"] = words["member"]
         words["project"] = f"{name} shop"
@@ -161,7 +163,12 @@ class TwoTenants:
             f"/evaluations/monitors/{self.theirs['monitor_id']}/alerts",
             f"/evaluations/monitors/{self.theirs['monitor_id']}/alert-changes",
             f"/evaluations/webhooks/{self.theirs['webhook_id']}/deliveries",
-            *("/evaluations/webhooks", "/traces/exports", "/model-prices", "/model-prices/unpriced"),
+            *(
+                "/evaluations/webhooks",
+                "/traces/exports",
+                "/model-prices",
+                "/model-prices/unpriced",
+            ),
             f"/model-prices/reprice/{self.theirs['repricing_id']}",
         )
         return [(await self.asked("GET", path, self.their_key)).json() for path in paths]

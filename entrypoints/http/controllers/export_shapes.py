@@ -1,53 +1,101 @@
-"""Whole traces on the wire, as an export shows them and an import takes them."""
+"""Whole traces on the wire, as an export shows them."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from decimal import Decimal
 from hashlib import sha256
-from typing import Annotated, Any, Final
-from uuid import UUID
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from domain.errors import Invalid
-from domain.evaluation.score import (
-    DataType,
-    ScoreOutcome,
-    ScoreSource,
-    TraceScore,
-    checked_value,
-)
 from domain.exporting.archive import ArchivedTrace, on_one_line
-from domain.ids import ProjectId, ScoreId, TraceId, UserId
-from domain.tracing.span import Span, SpanKind, SpanStatus
-from domain.tracing.usage import UNPRICED, Charge, CostSource, Usage, charged
-from entrypoints.http.config import HttpConfig
-from entrypoints.http.controllers.score_shapes import ScoreName, TraceScoreResponse, Value
+from domain.ids import ProjectId
+from domain.tracing.span import Span
+from domain.tracing.usage import (
+    TOKENS_MAX,
+    Charge,
+    CostSource,
+    Price,
+    Usage,
+)
+from entrypoints.http.controllers.score_shapes import TraceScoreResponse
 from entrypoints.http.controllers.trace_shapes import (
-    SpanCreate,
     SpanResponse,
-    TraceCreate,
     TraceResponse,
     Word,
 )
 from entrypoints.http.scalars import parse_instant
-from entrypoints.http.wire import Instant, PlainObject, empty_object, object_of
+from entrypoints.http.wire import (
+    Instant,
+    optional_instant,
+)
 
 AMOUNT_MAX: Final = 401  # characters of an exact amount: tokens times a price have fewer
 
 type ExactAmount = Annotated[
-    str,
-    Meta(
-        max_length=AMOUNT_MAX,
-        pattern=r"^[0-9]{1,200}(\.[0-9]{1,200})?$",
-        description="With `cost_source` table: the price of the tokens in USD, exactly",
-    ),
+    str, Meta(max_length=AMOUNT_MAX, pattern=r"^[0-9]{1,200}(\.[0-9]{1,200})?$")
 ]
+type Tokens = Annotated[int, Meta(ge=0, lt=TOKENS_MAX)]
+
+
+class ExactPrice(msgspec.Struct, frozen=True):
+    """What the price table says in USD, to the last digit, by which prices, and since when."""
+
+    amount: ExactAmount
+    version: Word | None = None
+    since: Instant | None = None
+
+    @classmethod
+    def of(cls, charge: Charge | None) -> "ExactPrice | UnsetType":
+        """UNSET where the table says nothing."""
+        if charge is None or (charge.price is None and charge.source is not CostSource.TABLE):
+            return UNSET
+        if (price := charge.price) is None:  # charged before versions were kept
+            return cls(f"{charge.amount:f}")
+        return cls(f"{price.amount:f}", price.version, optional_instant(price.since))
+
+    def to_domain(self) -> Price | None:
+        """Raises ValueError for what is no instant."""
+        if self.version is None:
+            return None
+        since = None if self.since is None else parse_instant(self.since)
+        return Price(Decimal(self.amount), self.version, since)
+
+
+class CountedUsage(msgspec.Struct, frozen=True):
+    """The tokens that count, where they aren't those that `token_usage` tells."""
+
+    prompt_tokens: Tokens
+    completion_tokens: Tokens
+    cache_read_tokens: Tokens = 0
+    cache_write_tokens: Tokens = 0
+
+    @classmethod
+    def of(cls, span: Span) -> "CountedUsage | UnsetType":
+        """UNSET where `token_usage` tells them."""
+        counted = span.usage
+        if counted is None or counted == Usage.of(span.token_usage):
+            return UNSET
+        return cls(
+            counted.prompt_tokens,
+            counted.completion_tokens,
+            counted.cache_read_tokens,
+            counted.cache_write_tokens,
+        )
+
+    def to_domain(self) -> Usage:
+        return Usage(
+            self.prompt_tokens,
+            self.completion_tokens,
+            is_known=True,
+            cache_read_tokens=self.cache_read_tokens,
+            cache_write_tokens=self.cache_write_tokens,
+        )
 
 
 class ExportedSpan(SpanResponse, frozen=True, kw_only=True):
-    cost_amount: ExactAmount | UnsetType = UNSET
+    price: ExactPrice | UnsetType = UNSET
+    usage: CountedUsage | UnsetType = UNSET
 
 
 class ExportEnd(msgspec.Struct, frozen=True):
@@ -76,8 +124,7 @@ class ExportedTrace(TraceResponse, frozen=True, kw_only=True):
         shown = TraceResponse.of(project, archived.trace)
         fields = {name: getattr(shown, name) for name in TraceResponse.__struct_fields__}
         fields["spans"] = [
-            _with_amount(wire, span)
-            for wire, span in zip(shown.spans, archived.trace.spans, strict=True)
+            _told(wire, span) for wire, span in zip(shown.spans, archived.trace.spans, strict=True)
         ]
         scores = [TraceScoreResponse.of(score) for score in archived.scores]
         return on_one_line(msgspec.json.encode(cls(**fields, scores=scores)))
@@ -115,117 +162,10 @@ class ExportLines:
         return b',"export":%b}\n' % msgspec.json.encode(end)
 
 
-def _with_amount(wire: SpanResponse, span: Span) -> SpanResponse:
-    charge = span.charge
-    if charge is None or charge.source is not CostSource.TABLE:
+def _told(wire: SpanResponse, span: Span) -> SpanResponse:
+    """With what a span as it is read doesn't tell, where there is any."""
+    price, usage = ExactPrice.of(span.charge), CountedUsage.of(span)
+    if price is UNSET and usage is UNSET:
         return wire
     fields = {name: getattr(wire, name) for name in SpanResponse.__struct_fields__}
-    return ExportedSpan(**fields, cost_amount=f"{charge.amount:f}")
-
-
-class ImportedSpan(SpanCreate, frozen=True, kw_only=True):
-    """A span as an export has it. Without a word of who charged it, its charge is found anew."""
-
-    span_id: UUID
-    cost_source: CostSource | None = None
-    cost_amount: ExactAmount | None = None
-
-    def to_domain(self) -> Span:
-        """With the charge that it had. Raises ValueError for what the types alone can't refuse."""
-        span = super().to_domain()
-        cost, usage = span.cost, Usage.of(span.token_usage)
-        match self.cost_source:
-            case CostSource.TABLE if (text := self._amount()) is not None:
-                charge, cost = Charge(Decimal(text), CostSource.TABLE), None
-            case CostSource.CLIENT if cost:
-                charge = charged(cost, None, usage, span.started_at, lambda *_: None)
-            case CostSource.UNPRICED if not cost:
-                charge = UNPRICED
-            case _:
-                return span
-        return replace(
-            span,
-            kind=span.kind or SpanKind.OTHER,
-            status=span.status or SpanStatus.UNSET,
-            cost=cost,
-            usage=usage,
-            charge=charge,
-        )
-
-    def _amount(self) -> str | None:
-        if self.cost_amount is not None:
-            return self.cost_amount
-        total = (self.cost or {}).get("total")
-        return None if total is None else repr(total)
-
-
-class ImportedScore(msgspec.Struct, frozen=True, kw_only=True):
-    """A score as an export has it. The run that made it isn't there to belong to."""
-
-    id: UUID
-    project_id: UUID
-    name: ScoreName
-    value: Value | None = None
-    data_type: DataType = DataType.NUMERIC
-    source: ScoreSource
-    outcome: ScoreOutcome
-    author_user_id: UUID | None = None
-    reason: str | None = None
-    metadata: PlainObject = msgspec.field(default_factory=empty_object)
-    environment: Word | None = None
-    created_at: Instant
-    updated_at: Instant
-
-    def __post_init__(self) -> None:
-        said = {"value": self.value, "data_type": self.data_type, "outcome": self.outcome}
-        for _, message in self.across(said):
-            raise ValueError(message)
-
-    @classmethod
-    def across(cls, read: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Whether it is over, and there is a value of its data type exactly where it is scored."""
-        value, data_type, outcome = (read.get(key) for key in ("value", "data_type", "outcome"))
-        if outcome is ScoreOutcome.PENDING:
-            yield "outcome", "must not be pending: what was to measure it isn't there"
-        elif isinstance(outcome, ScoreOutcome) and "value" in read:
-            if (value is not None) is not (outcome is ScoreOutcome.SCORED):
-                yield "value", f"is {'missing' if value is None else 'there'}, though {outcome}"
-            elif isinstance(value, str) and isinstance(data_type, DataType):
-                try:
-                    checked_value(value, data_type)
-                except Invalid as invalid:
-                    yield "value", invalid.errors[0].message
-
-    def to_domain(self, trace: TraceId) -> TraceScore:
-        author = self.author_user_id
-        return TraceScore(
-            id=ScoreId(self.id),
-            project_id=ProjectId(self.project_id),
-            trace_id=trace,
-            name=self.name,
-            outcome=self.outcome,
-            value=self.value,
-            data_type=self.data_type,
-            source=self.source,
-            author_id=None if author is None else UserId(author),
-            reason=self.reason,
-            metadata=object_of(self.metadata),
-            environment=self.environment,
-            created_at=parse_instant(self.created_at),
-            updated_at=parse_instant(self.updated_at),
-        )
-
-
-class ImportedTrace(TraceCreate, frozen=True, kw_only=True):
-    """A trace as an export has it. The keys of an export that aren't listed are computed anew."""
-
-    trace_id: UUID
-    tags: list[Word] = msgspec.field(default_factory=list)
-    spans: list[ImportedSpan] = msgspec.field(default_factory=list)  # type: ignore[assignment]  # nothing here is ever assigned
-    scores: list[ImportedScore] = msgspec.field(default_factory=list)
-
-    def archived(self, config: HttpConfig) -> ArchivedTrace:
-        """Raises ValueError for what the types alone can't refuse."""
-        # A stored trace has as many spans as were added: what bounds it here is the body.
-        trace = self.to_domain(replace(config, max_spans=len(self.spans)))
-        return ArchivedTrace(trace, tuple([one.to_domain(trace.id) for one in self.scores]))
+    return ExportedSpan(**fields, price=price, usage=usage)

@@ -19,11 +19,8 @@ from entrypoints.http.access import data_plane
 from entrypoints.http.body import Body
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers import export_examples as examples
-from entrypoints.http.controllers.export_shapes import (
-    ExportedTrace,
-    ExportLines,
-    ImportedTrace,
-)
+from entrypoints.http.controllers.export_shapes import ExportedTrace, ExportLines
+from entrypoints.http.controllers.import_shapes import ImportedTrace
 from entrypoints.http.controllers.trace_lists import TraceConditions
 from entrypoints.http.controllers.traces import BatchRejected
 from entrypoints.http.limits import RouteClass
