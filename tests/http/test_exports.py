@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from application.exporting.streams import OF_PROJECT_MAX
-from application.use_cases import UseCases
+from application.use_cases import Ports, UseCases
 from domain.errors import Unavailable
 from domain.exporting.archive import ArchivedTrace
 from domain.identity.api_key import Scope
@@ -290,9 +290,18 @@ async def test_any_traces_come_back_byte_for_byte(either, sent):
     text = await export(either, head)
     assert (await put_back(either, head, text))["stored"] == 0
     assert await export(either, head) == text
+    before = await charges(ports, project, sent)
     await delete_all(either, head, text)
     assert (await put_back(either, head, text))["rejected"] == []
     assert await export(either, head) == text
+    assert await charges(ports, project, sent) == before
+
+
+async def charges(ports: Ports, project: ProjectId, traces: Sequence[Trace]) -> list[Any]:
+    """What spans were charged, and for what: more than an answer shows."""
+    ids = sorted({one.id for one in traces})
+    stored = [await ports.traces.get(project, one) for one in ids]
+    return [(span.id, span.usage, span.charge) for one in stored for span in one.spans]
 
 
 # --- streams that are slow, broken, or too many -------------------------------------------------
