@@ -71,20 +71,16 @@ class WriteExport:
                 if file.size > self.size_max:
                     await self.exports.keep(export.failed(self._too_large, self.clock()))
                     return
-                for piece in file.whole():
-                    if not await self.exports.keep(export, piece):
-                        return  # deleted, or another's by now
+                pieces = [*file.whole()]
+                if pieces and not await self.exports.keep(export, *pieces):
+                    return  # deleted, or another's by now
         file.add(encoder.end())
         export = self._standing(export, encoder, file, 0)
         if file.size > self.size_max:
             await self.exports.keep(export.failed(self._too_large, self.clock()))
             return
-        for piece in file.whole():
-            if not await self.exports.keep(export, piece):
-                return
-        await self.exports.keep(
-            export.completed(file.digest.hexdigest(), self.clock()), *file.rest()
-        )
+        done = export.completed(file.digest.hexdigest(), self.clock())
+        await self.exports.keep(done, *file.whole(), *file.rest())
 
     def _standing(self, export: Export, encoder: Encoder, file: "_Pieces", done: int) -> Export:
         return replace(
