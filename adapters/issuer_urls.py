@@ -24,7 +24,7 @@ def is_trusted(url: str) -> bool:
         return False
     if parts.username is not None or parts.password is not None or parts.fragment:
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and _is_private(host))
+    return parts.scheme == "https" or (parts.scheme == "http" and is_private(host))
 
 
 def is_as_safe(url: str, as_: str) -> bool:
@@ -37,7 +37,8 @@ def discovery_url(issuer: str) -> str:
     return issuer.rstrip("/") + DISCOVERY
 
 
-def _is_private(host: str) -> bool:
+def is_private(host: str) -> bool:
+    """Whether a host is in a network that isn't everybody's, as far as its name tells."""
     try:
         return ip_address(host).is_private  # loopback too
     except ValueError:

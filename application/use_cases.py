@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
+from application.evaluation.workload import Workloads
 from application.exporting.use_cases import ExportPorts, ExportUseCases
 from application.health import CheckReadiness
 from application.identity.administration import Administration, Directory, Removals
@@ -58,6 +59,7 @@ from application.identity.projects import (
     ListProjects,
     ReadProject,
 )
+from application.identity.spending import ReadBudget, ReadUsage, SetBudget
 from application.identity.sweep import SweepRemoved
 from application.ports import Clock, NewId, Part, RandomBytes, RateLimiter, Replies
 from application.replies import AnswerOnce, SweepReplies
@@ -80,6 +82,7 @@ from application.tracing.edit import (
 from application.tracing.ingest import AddSpans, IngestBatch, IngestTrace
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
 from application.tracing.pricing_use_cases import PricingPorts, PricingUseCases
+from application.workers import Workers
 
 
 def utc_now() -> datetime:
@@ -107,6 +110,8 @@ class Ports:
     tokens: Tokens
     limiter: RateLimiter
     replies: Replies
+    workers: Workers
+    workloads: Workloads
     parts: Mapping[str, Part]
     clock: Clock = utc_now
     new_id: NewId = uuid.uuid4
@@ -165,6 +170,9 @@ class UseCases:
     read_project: ReadProject
     change_project: ChangeProject
     delete_project: DeleteProject
+    read_usage: ReadUsage
+    read_budget: ReadBudget
+    set_budget: SetBudget
     create_key: CreateKey
     list_keys: ListKeys
     read_key: ReadKey
@@ -184,6 +192,7 @@ class UseCases:
         clock, new_id, directory = ports.clock, ports.new_id, ports.directory
         offices = Offices(ports.administration, clock, new_id)
         mint = KeyMint(clock, new_id, ports.random)
+        judging = ports.evaluation.judging
         return cls(
             clock=clock,
             ingest_trace=IngestTrace(ports.traces),
@@ -236,6 +245,9 @@ class UseCases:
             read_project=ReadProject(ports.projects),
             change_project=ChangeProject(offices),
             delete_project=DeleteProject(offices),
+            read_usage=ReadUsage(directory, judging.ledger, clock),
+            read_budget=ReadBudget(ports.projects, judging.budgets, judging.ledger, clock),
+            set_budget=SetBudget(offices, judging.ledger),
             create_key=CreateKey(offices, mint),
             list_keys=ListKeys(directory),
             read_key=ReadKey(directory),

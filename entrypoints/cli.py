@@ -38,11 +38,13 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         told = {**given.defaults, **environ}
         if given.joins_dev:
             told = _joined(told)
-        given.environ = environ
+        given.environ = told
         command: Command = given.command
         # Half an identity provider stops every command.
         return command(given, read_settings(told, provider_problems))
     except SettingsError as error:
+        if given.command is _doctor:
+            return _told_by_doctor(str(error), given)
         return _refused(str(error), 2)
     except CommandError as error:
         return _refused(str(error), 1)
@@ -111,10 +113,16 @@ def _seed(given: argparse.Namespace, settings: Settings) -> int:
     return seed.run(settings, recipe, organization=given.organization, project=given.project)
 
 
-def _doctor(_given: argparse.Namespace, settings: Settings) -> int:
+def _doctor(given: argparse.Namespace, settings: Settings) -> int:
     from entrypoints import doctor  # noqa: PLC0415
 
-    return doctor.examine(settings)
+    return doctor.examine(settings, given.environ, as_json=given.json)
+
+
+def _told_by_doctor(problems: str, given: argparse.Namespace) -> int:
+    from entrypoints import doctor  # noqa: PLC0415
+
+    return doctor.refused(problems, as_json=given.json)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -201,16 +209,18 @@ def _add_upkeep(commands: Subcommands) -> None:
         action="store_true",
         help="change nothing; list what is pending, and exit with 1 if anything is",
     )
-    add_command(
+    doctor = add_command(
         commands,
         "doctor",
         _doctor,
-        summary="check settings, servers, schema, folder and disk",
-        description="Prints a line for each check, and exits with 1 if one needs you. Without "
-        "the addresses of servers it looks at those of a running `dev`.",
+        summary="check settings, servers, schema, disks, clocks, the queue and workers",
+        description="Prints a line for each check: ok, warn or fail, what was found, and what to "
+        "do. Exits with 1 if one failed. Without the addresses of servers it looks at those of a "
+        "running `dev`.",
         example="pandaprobe-server doctor",
         joins_dev=True,
     )
+    doctor.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _add_seed(commands: Subcommands) -> None:

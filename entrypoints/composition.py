@@ -2,8 +2,9 @@
 
 import logging
 import tomllib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +14,7 @@ from msgspec import structs
 
 from adapters.dramatiq.jobs import DramatiqJobs
 from adapters.embedders import HashEmbedder
+from adapters.judges.watched import WatchedLedger
 from adapters.key_uses import GatheredKeyUses
 from adapters.memory.jobs import OwnJobs
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
@@ -42,6 +44,7 @@ from adapters.postgres.scores import PostgresSessionScores, PostgresTraceScores
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.targets import PostgresTargets
 from adapters.postgres.tracing import PostgresTraces
+from adapters.postgres.workers import PostgresWorkers, PostgresWorkloads
 from adapters.redis.client import RedisPart
 from adapters.redis.client import opened as redis_opened
 from adapters.redis.limits import RedisRateLimiter, RedisWindows
@@ -55,18 +58,12 @@ from application.evaluation.ports import Judge
 from application.evaluation.use_cases import EvaluationPorts
 from application.jobs import Job, Jobs, Lane
 from application.tracing.ports import PriceBook
-from application.use_cases import Ports, UseCases, utc_now
+from application.use_cases import Ports, utc_now
 from domain.errors import Failure
 from domain.evaluation.monitor import Monitor
 from domain.ids import ScoreId
-from domain.limits import Limit
 from entrypoints.alerting import alert_ports
 from entrypoints.exporting import export_ports
-from entrypoints.http.app import create_app
-from entrypoints.http.config import HttpConfig
-from entrypoints.http.limits import RateLimits, RouteClass
-from entrypoints.http.peers import network
-from entrypoints.identity_provider import identity_provider
 from entrypoints.judges import (
     judge_models,
     judge_providers,
@@ -74,13 +71,11 @@ from entrypoints.judges import (
     measuring_policy,
     opened_judge,
 )
+from entrypoints.observing import Observer, sampled
 from entrypoints.pricing import loaded, price_book, pricing_ports
 from entrypoints.settings import Settings
-from entrypoints.sign_in import NOBODY, developer_signs_in, tokens
+from entrypoints.sign_in import tokens
 
-type Message = dict[str, Any]
-type Receive = Callable[[], Awaitable[Message]]
-type Send = Callable[[Message], Awaitable[None]]
 type Do = Callable[[Job], Coroutine[Any, Any, None]]
 
 MIGRATING_CONNECTIONS: Final = 3  # one holds the turn while others look and change
@@ -132,11 +127,15 @@ async def pending(settings: Settings) -> list[str]:
 
 @asynccontextmanager
 async def ports(
-    settings: Settings, prices: PriceBook | None = None, otherwise: Jobs | None = None
+    settings: Settings,
+    prices: PriceBook | None = None,
+    otherwise: Jobs | None = None,
+    observer: Observer | None = None,
 ) -> AsyncIterator[Ports]:
     """Every port filled, for as long as the block is open. Leaving it writes what was accepted.
 
-    Jobs that Redis can't be told are told `otherwise`. Raises SettingsError, Unavailable.
+    Jobs that Redis can't be told are told `otherwise`; `observer` sees what they do. Raises
+    SettingsError, Unavailable.
     """
     seconds = settings.api_key_cache_seconds
     async with AsyncExitStack() as stack:
@@ -146,12 +145,24 @@ async def ports(
         book = await loaded(prices or price_book(settings))
         keys = RememberedApiKeys(PostgresApiKeys(pool), utc_now, seconds)
         projects = RememberedProjects(PostgresProjects(pool), utc_now, seconds)
-        traces = await stack.enter_async_context(PostgresTraces.over(pool, book, projects.forget))
+        traces = await stack.enter_async_context(
+            PostgresTraces.over(pool, book, projects.forget, observer)
+        )
         uses = await stack.enter_async_context(GatheredKeyUses.over(keys))
         jobs = DramatiqJobs(redis, monotonic_us, otherwise)
         judge = await stack.enter_async_context(opened_judge(settings))
         evaluation = evaluation_ports(settings, pool, jobs, book, judge)
         stack.push_async_callback(evaluation.leadership.close)
+        workers = PostgresWorkers(pool)
+        limiter = RedisRateLimiter(
+            RedisWindows(redis), MemoryRateLimiter(monotonic_us), monotonic_us
+        )
+        if observer is not None:
+            limiter.on_fallback = observer.unshared
+            books = evaluation.judging
+            books = replace(books, ledger=WatchedLedger(books.ledger, observer.entered))
+            evaluation = replace(evaluation, judging=books)
+            await stack.enter_async_context(sampled(observer.figures, pool, traces.line))
         age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
         yield Ports(
             traces=traces,
@@ -169,17 +180,17 @@ async def ports(
             administration=RememberedAdministration(PostgresAdministration(pool), keys, projects),
             removals=PostgresRemovals(pool),
             tokens=believed,
-            limiter=RedisRateLimiter(
-                RedisWindows(redis), MemoryRateLimiter(monotonic_us), monotonic_us
-            ),
+            limiter=limiter,
             replies=PostgresReplies(pool),
+            workers=workers,
+            workloads=PostgresWorkloads(pool),
             replies_kept_for=timedelta(hours=settings.idempotency_ttl_hours),
             owned_organizations_max=settings.max_owned_organizations or None,
             parts={
                 "postgres": PostgresPart(pool),
                 "redis": RedisPart(redis),
                 "migrations": MigrationsPart(pool),
-                "queue": BacklogPart(evaluation.assignments, utc_now, age_max),
+                "queue": BacklogPart(evaluation.assignments, workers, utc_now, age_max),
             },
         )
 
@@ -223,8 +234,10 @@ def _tell_monitor_fault(monitor: Monitor, fault: Exception) -> None:
         _log.error("a monitor fires later, by a fault of ours", exc_info=fault, extra=named)
 
 
-def workers_ports(settings: Settings, otherwise: Jobs) -> AbstractAsyncContextManager[Ports]:
-    return ports(settings, otherwise=otherwise)
+def workers_ports(
+    settings: Settings, otherwise: Jobs, observer: Observer
+) -> AbstractAsyncContextManager[Ports]:
+    return ports(settings, otherwise=otherwise, observer=observer)
 
 
 def own_jobs() -> OwnJobs:
@@ -237,50 +250,3 @@ def crew(settings: Settings, hands: Mapping[Lane, int], do: Do) -> "Crew":
     from adapters.dramatiq.crew import Crew  # noqa: PLC0415 - only workers need Dramatiq itself
 
     return Crew(settings.redis_url or "", hands, do)
-
-
-def rate_limits(settings: Settings) -> dict[RouteClass, Limit]:
-    """The limit of each class of routes; none of any where they are switched off."""
-    if not settings.rate_limit_enabled:
-        return {}
-    return {one: Limit.parsed(getattr(settings, f"rate_limit_{one}")) for one in RouteClass}
-
-
-class App:
-    """The HTTP service as an ASGI app, with its ports open from start-up to shutdown."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        if identity_provider(settings) is None and not settings.auth_dev_issuer:
-            _log.warning(NOBODY)
-        self._prices = price_book(settings)
-        self._config = HttpConfig(
-            version=product_version(),
-            environment=settings.app_env,
-            allowed_origins=settings.allowed_origins,
-            max_body_bytes=settings.max_body_bytes,
-            max_spans=settings.max_spans_per_request,
-            trusted_proxies=tuple(map(network, settings.trusted_proxies)),
-            development_token=developer_signs_in(settings),
-        )
-        self._http: Any = None
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        else:
-            await self._http(scope, receive, send)
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()  # lifespan.startup
-        async with ports(self._settings, self._prices) as filled:
-            limits = RateLimits(filled.limiter, rate_limits(self._settings))
-            self._http = create_app(UseCases.over(filled), self._config, limits)
-            await send({"type": "lifespan.startup.complete"})
-            await receive()  # lifespan.shutdown
-        await send({"type": "lifespan.shutdown.complete"})
-
-
-def build_app(settings: Settings) -> App:
-    """The HTTP service over the servers that the settings name. Raises SettingsError."""
-    return App(settings)

@@ -1,86 +1,99 @@
 """`doctor`: what is wrong with this installation, said by name."""
 
 import asyncio
+import json
 import os
-import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Final
 
-from application.ports import PartState
-from domain.errors import Failure
+from entrypoints.findings import Finding, Level, fail, ok
 from entrypoints.settings import Settings, variable
 
-FREE_MIN_BYTES: Final = 1 << 30  # less than that is gone in an afternoon of tracing
+
+def examine(
+    settings: Settings, environ: Mapping[str, str] | None = None, *, as_json: bool = False
+) -> int:
+    """Prints a line for each finding, or one object; 1 where anything failed, else 0."""
+    return asyncio.run(_examine(settings, environ or {}, as_json=as_json))
 
 
-def examine(settings: Settings) -> int:
-    """Prints a line for each check; 1 where one failed, else 0."""
-    return asyncio.run(_examine(settings))
+def refused(problems: str, *, as_json: bool = False) -> int:
+    """As `examine`, where settings can't be used: a line for each."""
+    return _told([fail("settings", one) for one in problems.splitlines()], as_json=as_json)
 
 
-async def _examine(settings: Settings) -> int:
-    failed = 0
-    async for name, state in _checks(settings):
-        failed += not state.ok
-        detail = f": {state.detail}" if state.detail else ""
-        sys.stdout.write(f"{'ok    ' if state.ok else 'WRONG '} {name}{detail}\n")
-    if failed:
-        sys.stdout.write(f"{failed} of these need you.\n")
-    return 1 if failed else 0
+async def _examine(settings: Settings, environ: Mapping[str, str], *, as_json: bool) -> int:
+    found = []
+    async for one in _findings(settings, environ):
+        found.append(one)
+        if not as_json:
+            sys.stdout.write(f"{one}\n")
+            sys.stdout.flush()
+    return _told(found, as_json=as_json, is_told=not as_json)
 
 
-async def _checks(settings: Settings) -> AsyncIterator[tuple[str, PartState]]:
-    yield "settings", PartState(ok=True)  # they were read, or this wouldn't run
+def _told(found: Sequence[Finding], *, as_json: bool, is_told: bool = False) -> int:
+    count = {level: sum(one.level is level for one in found) for level in Level}
+    is_fine = not count[Level.FAIL]
+    if as_json:
+        said = {"ok": is_fine, "findings": [asdict(one) for one in found]}
+        sys.stdout.write(f"{json.dumps(said, indent=2)}\n")
+    else:
+        if not is_told:
+            sys.stdout.writelines(f"{one}\n" for one in found)
+        if not is_fine or count[Level.WARN]:
+            sys.stdout.write(f"{count[Level.FAIL]} failed, {count[Level.WARN]} to look at.\n")
+    return 0 if is_fine else 1
+
+
+async def _findings(settings: Settings, environ: Mapping[str, str]) -> AsyncIterator[Finding]:
+    # Slow to import, as what follows.
+    from entrypoints.checked_servers import database_found, disk_found, redis_found  # noqa: PLC0415
+    from entrypoints.checked_settings import settings_found  # noqa: PLC0415
+
+    for one in settings_found(settings, environ):
+        yield one
     folder = Path(settings.data_dir)
-    yield f"data folder {folder}", _folder(folder)
-    yield f"disk of {folder}", _disk(folder)
-    yield "sign-in", await _sign_in(settings)
-    addresses = {
-        "postgres": ("database_url", settings.database_url),
-        "redis": ("redis_url", settings.redis_url),
-    }
-    missing = [name for name, (_, url) in addresses.items() if not url]
-    for name in missing:
-        yield (
-            name,
-            PartState(
-                ok=False,
-                detail=f"{variable(addresses[name][0])} isn't set, and no `pandaprobe-server dev` "
-                f"runs on {folder}",
-            ),
-        )
-    if missing:
-        return
-    from entrypoints import composition  # noqa: PLC0415 - slow to import, and often not reached
-
-    try:
-        async with composition.ports(settings) as ports:
-            for name, part in ports.parts.items():
-                yield name, await part.check()
-    except Failure as failure:
-        yield "postgres and redis", PartState(ok=False, detail=failure.message)
+    yield _folder("data folder", folder)
+    yield disk_found(f"disk of {folder}", folder)
+    if settings.metrics_dir is not None:
+        yield _folder("metrics folder", Path(settings.metrics_dir))
+    yield await _sign_in(settings)
+    if settings.database_url:
+        async for one in database_found(settings):
+            yield one
+    else:
+        yield _unset("postgres", "database_url", folder)
+    if settings.redis_url:
+        for one in await redis_found(settings):
+            yield one
+    else:
+        yield _unset("redis", "redis_url", folder)
 
 
-async def _sign_in(settings: Settings) -> PartState:
+def _unset(name: str, field: str, folder: Path) -> Finding:
+    detail = f"{variable(field)} isn't set, and no `pandaprobe-server dev` runs on {folder}"
+    return fail(name, detail, "set it")
+
+
+async def _sign_in(settings: Settings) -> Finding:
     from entrypoints.sign_in import sign_in_state  # noqa: PLC0415
 
-    return await sign_in_state(settings)
+    state = await sign_in_state(settings)
+    if state.ok:
+        return ok("sign-in", state.detail)
+    return fail("sign-in", state.detail or "nobody can sign in", "see docs/settings.md, Sign-in")
 
 
-def _folder(folder: Path) -> PartState:
+def _folder(name: str, folder: Path) -> Finding:
+    name = f"{name} {folder}"
     if not folder.exists():
-        return PartState(ok=True, detail="not made yet; only `dev` needs it")
+        return ok(name, "not made yet; whoever needs it makes it")
     if not folder.is_dir():
-        return PartState(ok=False, detail="is no folder")
+        return fail(name, "is no folder", "name another one")
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         owner = folder.stat().st_uid
-        return PartState(ok=False, detail=f"belongs to user {owner}, and you can't write to it")
-    return PartState(ok=True)
-
-
-def _disk(folder: Path) -> PartState:
-    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(place).free
-    return PartState(ok=free >= FREE_MIN_BYTES, detail=f"{free / (1 << 30):.1f} GiB free")
+        return fail(name, f"belongs to user {owner}, and you can't write to it", "change its owner")
+    return ok(name)

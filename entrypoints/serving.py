@@ -28,7 +28,7 @@ def serve(settings: Settings) -> int:
         gc.disable()
         import uvicorn  # noqa: PLC0415
 
-        from entrypoints import composition  # noqa: PLC0415
+        from entrypoints import asgi, composition  # noqa: PLC0415
         from entrypoints.connections import BoundedConnection, raise_file_limit  # noqa: PLC0415
 
         gc.freeze()
@@ -42,7 +42,7 @@ def serve(settings: Settings) -> int:
             )
         BoundedConnection.connections_max = raise_file_limit()
         config = uvicorn.Config(
-            composition.build_app(settings),
+            asgi.build_app(settings),
             loop="uvloop",
             http=BoundedConnection,
             ws="none",

@@ -35,6 +35,7 @@ Rate = Annotated[  # a plain alias: its description is looked for
 ProviderKey = Annotated[  # plain aliases, as well
     str, Meta(description="a key, in visible ASCII characters", pattern=r"^[\x21-\x7e]{1,4096}$")
 ]
+HeaderPair = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+=[\x20-\x7e]*$")]
 ModelName = Annotated[str, Meta(description="the name of a model", pattern=r"^[\x21-\x7e]{1,255}$")]
 
 
@@ -189,6 +190,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ready_max_queue_age_seconds: Annotated[
         int, Meta(description="whole seconds from 1 to 86400", ge=1, le=86_400)
     ] = 300
+    metrics_enabled: Annotated[bool, Meta(description="on or off")] = True
+    metrics_token: (
+        Annotated[
+            str,
+            Meta(description="at least 16 visible ASCII characters", pattern=r"^[\x21-\x7e]{16,}$"),
+        ]
+        | None
+    ) = None
+    metrics_dir: Annotated[str, Meta(description="a folder", min_length=1)] | None = None
+    worker_port: (
+        Annotated[int, Meta(description="a whole number from 1 to 65535", ge=1, le=65535)] | None
+    ) = None
+    otel_exporter_otlp_endpoint: Annotated[str, HTTP_URL] | None = None
+    otel_exporter_otlp_headers: Annotated[
+        tuple[HeaderPair, ...],
+        Meta(description="name=value, separated by commas or as a JSON array"),
+    ] = ()
 
     def __repr__(self) -> str:
         """Every field but the secrets: the servers' URLs hold passwords."""
@@ -206,6 +224,7 @@ UNPREFIXED: Final = frozenset(
 )
 SECRET: Final = SERVER_URLS | {
     *("auth_hs256_secret", "openai_api_key", "anthropic_api_key", "gemini_api_key"),
+    *("metrics_token", "otel_exporter_otlp_headers"),
     *("openai_compatible_api_key", "openai_base_url", "openai_compatible_base_url"),
 }
 

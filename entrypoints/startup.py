@@ -42,8 +42,11 @@ def check_servers(settings: Settings, *needed: str) -> None:
         )
 
 
-def listen(settings: Settings) -> socket.socket:
-    """A socket bound to the address of the settings. Raises CommandError, naming what is in use."""
+def listen(settings: Settings, field: str = "port") -> socket.socket:
+    """A socket bound to the address of the settings. Raises CommandError, naming what is in use.
+
+    `field` is the setting that the port is from.
+    """
     host, port = settings.host, settings.port
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -57,7 +60,7 @@ def listen(settings: Settings) -> socket.socket:
         bound.bind(address)
     except OSError as error:
         bound.close()
-        raise CommandError(_not_bound(host, port, error)) from error
+        raise CommandError(_not_bound(host, port, variable(field), error)) from error
     return bound
 
 
@@ -67,9 +70,9 @@ def base_url(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
-def _not_bound(host: str, port: int, error: OSError) -> str:
+def _not_bound(host: str, port: int, name: str, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is in use: set {variable('port')} to another one"
+        return f"port {port} on {host} is in use: set {name} to another one"
     if error.errno == errno.EACCES:
-        return f"port {port} is for root alone: set {variable('port')} to one above 1023"
+        return f"port {port} is for root alone: set {name} to one above 1023"
     return f"{variable('host')}: {host} is no address of this machine"

@@ -8,23 +8,36 @@ import asyncio
 import gc
 import logging
 import signal
+import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    ExitStack,
+    nullcontext,
+    suppress,
+)
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 from msgspec import structs
 
+from adapters.prometheus.figures import Figures
 from application.jobs import Job, Jobs, Lane, RunDue, TargetDue, lane_of
+from application.ports import Clock
 from application.use_cases import Ports, UseCases
+from application.workers import SEEN_EVERY, Worker, Workers
 from domain.errors import Failure
 from domain.evaluation.run import Target
 from domain.ids import ProjectId, RunId
 from entrypoints import children, composition, logs
-from entrypoints.settings import Settings
+from entrypoints.observing import BROKEN, DONE, PUT_OFF, Observer, Told, figures_of, observed
+from entrypoints.settings import Settings, variable
 from entrypoints.startup import CommandError, check_servers
 from entrypoints.stopping import Stop
+from entrypoints.worker_port import answering
 
 LOG: Final = logging.getLogger("pandaprobe.worker")
 NEEDED: Final = ("postgres", "migrations")  # Redis may come later
@@ -35,11 +48,12 @@ ASSESS_EVERY_S: Final = 5.0
 DELIVER_EVERY_S: Final = 1.0
 REPRICE_EVERY_S: Final = 1.0
 DRAIN_S: Final = 20.0  # for what is under way at the end; leases see to the rest
+LEAVE_S: Final = 1.0  # to say that we go
 STOP_MAX_S: Final = DRAIN_S + 5  # of a process among several
 WATCH_S: Final = 0.2  # between two looks at the processes
 
 
-type OpenPorts = Callable[[Settings, Jobs], AbstractAsyncContextManager[Ports]]
+type OpenPorts = Callable[[Settings, Jobs, Observer], AbstractAsyncContextManager[Ports]]
 """Fills every port; what Redis can't be told of goes to these jobs."""
 
 
@@ -54,7 +68,9 @@ def work(
     if settings.eval_worker_processes > 1:
         return _supervise(settings)
     gc.freeze()  # what was imported is never garbage: looking for some takes less time now
-    asyncio.run(_work(settings, open_ports, announce_every_s))
+    figures = figures_of(settings, composition.product_version())
+    with answering(settings, figures):
+        asyncio.run(_work(settings, figures, open_ports, announce_every_s))
     return 0
 
 
@@ -64,8 +80,22 @@ def _supervise(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     options = ("--processes", "1", "--concurrency", str(settings.eval_worker_concurrency))
+    with ExitStack() as stack:
+        environ = {}
+        if settings.worker_port is not None:  # we answer for all, from the figures that all share
+            folder = settings.metrics_dir or stack.enter_context(tempfile.TemporaryDirectory())
+            settings = structs.replace(settings, metrics_dir=folder)
+            environ = {variable("metrics_dir"): folder, variable("worker_port"): ""}
+            figures = figures_of(settings, composition.product_version())
+            stack.enter_context(answering(settings, figures))
+        return _watch(settings, options, environ, stop)
+
+
+def _watch(
+    settings: Settings, options: Sequence[str], environ: Mapping[str, str], stop: Stop
+) -> int:
     processes = [
-        children.started("worker", *options, environ={}, orphaned=signal.SIGTERM)
+        children.started("worker", *options, environ=environ, orphaned=signal.SIGTERM)
         for _ in range(settings.eval_worker_processes)
     ]
     try:
@@ -81,7 +111,9 @@ def _supervise(settings: Settings) -> int:
     return 0
 
 
-async def _work(settings: Settings, open_ports: OpenPorts, announce_every_s: float) -> None:
+async def _work(
+    settings: Settings, figures: Figures, open_ports: OpenPorts, announce_every_s: float
+) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -89,7 +121,10 @@ async def _work(settings: Settings, open_ports: OpenPorts, announce_every_s: flo
     at_once = settings.eval_worker_concurrency
     hands = {Lane.PLAN: 1, Lane.MEASURE: at_once, Lane.JUDGE: at_once}
     own = composition.own_jobs()
-    async with open_ports(settings, own) as ports:
+    async with (
+        observed(settings, figures, "worker") as observer,
+        open_ports(settings, own, observer) as ports,
+    ):
         for name in NEEDED:
             state = await ports.parts[name].check()
             if not state.ok:
@@ -99,15 +134,15 @@ async def _work(settings: Settings, open_ports: OpenPorts, announce_every_s: flo
             do.evaluation.plan_run,
             do.evaluation.evaluate_target,
             {lane: asyncio.Semaphore(count) for lane, count in hands.items()},
+            observer.job,
         )
         crew = composition.crew(settings, hands, workbench)
         crew.start()
+        me = Presence(ports.workers, do.clock, ports.new_id(), composition.product_version())
+        rounds = [me.round, *upkeep(do, announce_every_s, settings.monitor_tick_seconds)]
         tasks = [
             asyncio.create_task(own.work(hands, workbench)),
-            *(
-                asyncio.create_task(again_and_again(one))
-                for one in upkeep(do, announce_every_s, settings.monitor_tick_seconds)
-            ),
+            *(asyncio.create_task(again_and_again(one, observer.round)) for one in rounds),
         ]
         LOG.info("waiting for work")
         await stopping.wait()
@@ -115,7 +150,31 @@ async def _work(settings: Settings, open_ports: OpenPorts, announce_every_s: flo
             task.cancel()  # what isn't committed is done again
         await asyncio.gather(*tasks, return_exceptions=True)
         await crew.stop(DRAIN_S)
+        await me.leave()
     LOG.info("stopped")
+
+
+class Presence:
+    """Tells again and again that this process works, so that others notice when none does."""
+
+    def __init__(self, workers: Workers, clock: Clock, own_id: UUID, version: str) -> None:
+        self._workers = workers
+        self._clock = clock
+        self._me = Worker(id=own_id, version=version, started_at=clock())
+
+    @property
+    def round(self) -> "Round":
+        return Round("telling", SEEN_EVERY.total_seconds(), self._tell, "")
+
+    async def leave(self) -> None:
+        """Where the database doesn't answer at once, others find out by themselves."""
+        with suppress(Failure, TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                await self._workers.left(self._me)
+
+    async def _tell(self) -> int:
+        await self._workers.seen(self._me, self._clock())
+        return 0  # it is no news
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,19 +187,23 @@ class Workbench:
     plan: Callable[[ProjectId, RunId], Awaitable[None]]
     evaluate: Callable[[ProjectId, RunId, Target], Awaitable[None]]
     room: Mapping[Lane, asyncio.Semaphore]
+    watch: Callable[[Job], AbstractContextManager[Told]] = lambda _: nullcontext(Told())
 
     async def __call__(self, job: Job) -> None:
         async with self.room[lane_of(job)]:
             began = time.perf_counter()
-            try:
-                await self._done(job)
-            except Failure as failure:
-                LOG.warning("put off: %s", failure.message, extra=_named(job))
-            except Exception:  # a fault of one job must not end the others
-                LOG.exception("put off", extra=_named(job))
-            else:
-                took_s = round(time.perf_counter() - began, 3)
-                LOG.debug("done", extra={**_named(job), "seconds": took_s})
+            with self.watch(job) as told:
+                try:
+                    await self._done(job)
+                except Failure as failure:
+                    LOG.warning("put off: %s", failure.message, extra=_named(job))
+                except Exception:  # a fault of one job must not end the others
+                    told.outcome = BROKEN
+                    LOG.exception("put off", extra=_named(job))
+                else:
+                    told.outcome = DONE
+                    took_s = round(time.perf_counter() - began, 3)
+                    LOG.debug("done", extra={**_named(job), "seconds": took_s})
 
     async def _done(self, job: Job) -> None:
         match job:
@@ -185,15 +248,21 @@ def upkeep(do: UseCases, announce_every_s: float, tick_s: float) -> list[Round]:
     ]
 
 
-async def again_and_again(one: Round) -> None:
+async def again_and_again(
+    one: Round, on_round: Callable[[str, str], None] = lambda _name, _outcome: None
+) -> None:
     while True:
+        outcome = DONE
         try:
             if count := await one.call():
                 LOG.info(one.told, count)
         except Failure as failure:
+            outcome = PUT_OFF
             LOG.warning("%s goes on later: %s", one.name, failure.message)
         except Exception:  # a fault of one round must not end all that follow
+            outcome = BROKEN
             LOG.exception("%s goes on later", one.name)
+        on_round(one.name, outcome)
         await asyncio.sleep(one.every_s)
 
 

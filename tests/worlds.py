@@ -39,6 +39,7 @@ from adapters.memory.scores import (
 from adapters.memory.store import MemoryStore
 from adapters.memory.targets import MemoryTargets
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
+from adapters.memory.workers import MemoryWorkers, MemoryWorkloads
 from application.evaluation.alert_use_cases import AlertPorts
 from application.evaluation.alerting import EndedRun
 from application.evaluation.judging import JudgingPorts
@@ -76,6 +77,8 @@ def memory_ports(store: MemoryStore) -> Ports:
         tokens=MemoryTokens({}),
         limiter=MemoryRateLimiter(monotonic_us),
         replies=MemoryReplies(store),
+        workers=MemoryWorkers(),
+        workloads=MemoryWorkloads(store),
         parts={},
         random=random.randbytes,
     )

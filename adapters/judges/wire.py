@@ -6,12 +6,13 @@ from typing import Final
 from domain.evaluation.answer import TokenUse
 from domain.evaluation.outcome import FailCode
 from domain.evaluation.question import Schema
+from domain.evaluation.spending import ANSWER_TOKENS_MAX, CHECK_TOKENS_MAX
 
 ATTEMPT_S: Final = 45.0  # of one request, where nothing else is said
 ATTEMPT_MAX_S: Final = 90.0
 CONNECT_S: Final = 5.0
-ANSWER_TOKENS: Final = 1_500  # bounds an answer that doesn't end; a usual one has 150
-CHECK_TOKENS: Final = 75  # more, for each call of a checklist
+ANSWER_TOKENS: Final = ANSWER_TOKENS_MAX
+CHECK_TOKENS: Final = CHECK_TOKENS_MAX
 UNTOLD: Final = TokenUse(requests=1)  # of a request whose tokens nobody told
 THOUGHT_TOKENS: Final = 8_000  # more, where a model's thoughts count as a part of the answer
 TEMPERATURE: Final = 0.0  # where a model takes it; nothing depends on it

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 
 from adapters.memory.directory import member_of
+from adapters.memory.judging import put_budget
 from adapters.memory.store import MemoryStore
 from application.identity.administration import OpenOrganization
 from domain.errors import Conflict, NotFound
@@ -23,7 +25,7 @@ STEP: Final = 1_000  # traces that one sweep takes away
 # What a block may change of the store.
 CHANGED: Final = (
     *("organizations", "projects", "memberships", "keys", "invitations", "login_codes"),
-    *("audit_log", "removed"),
+    *("audit_log", "removed", "budgets", "spending"),
 )
 
 
@@ -152,6 +154,13 @@ class _Opened:
         self.store.removed[project] = at
         for code in [one for one in self.store.login_codes.values() if one.project_id == project]:
             self.store.login_codes.pop(code.digest, None)
+
+    async def budget(self, project: ProjectId) -> Decimal | None:
+        return None if await self.project(project) is None else self.store.budgets.get(project)
+
+    async def put_budget(self, project: ProjectId, usd: Decimal | None, at: datetime) -> None:
+        if await self.project(project) is not None:
+            put_budget(self.store, project, usd, at)
 
     async def key(self, key: ApiKeyId) -> ApiKey | None:
         found = self.store.keys.get(key)

@@ -57,18 +57,23 @@ class MemoryLedger:
         ours = self.store.ledger.values()
         return Spending.of(one for one in ours if (one.project_id, one.run_id) == (project, run))
 
+    async def total(self, projects: Sequence[ProjectId], within: CreatedWithin) -> Spending:
+        return Spending.of(self._entered(projects, within))
+
     async def of_projects(
         self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingBy
     ) -> Sequence[SpendingOf]:
-        found = by_key(
-            [
-                one
-                for one in self.store.ledger.values()
-                if one.project_id in projects and within.holds(one.created_at)
-            ],
-            by,
-        )
+        found = by_key(self._entered(projects, within), by)
         return found[-PARTS_MAX:] if by is SpendingBy.DAY else found[:PARTS_MAX]
+
+    def _entered(
+        self, projects: Sequence[ProjectId], within: CreatedWithin
+    ) -> Sequence[LedgerEntry]:
+        return [
+            one
+            for one in self.store.ledger.values()
+            if one.project_id in projects and within.holds(one.created_at)
+        ]
 
     async def sweep(self, before: datetime) -> int:
         old = sorted(
@@ -87,13 +92,6 @@ class MemoryBudgets:
 
     async def monthly(self, project: ProjectId) -> Decimal | None:
         return self.store.budgets.get(project)
-
-    async def set_monthly(self, project: ProjectId, usd: Decimal | None, now: datetime) -> None:
-        if usd is None:
-            self.store.budgets.pop(project, None)
-        else:
-            self.store.budgets[project] = usd
-        self.store.spending.pop((project, month_scope(now)), None)
 
     async def reserve(
         self, project: ProjectId, run: RunId, of_run: Decimal | None, usd: Decimal, now: datetime
@@ -120,3 +118,13 @@ class MemoryBudgets:
         return exact_sum(
             one.usd for one in ours if one.usd is not None and one.created_at >= month_of(now)
         )
+
+
+def put_budget(store: MemoryStore, project: ProjectId, usd: Decimal | None, now: datetime) -> None:
+    """As `OpenOrganization.put_budget`."""
+    if usd is None or project not in store.budgets:
+        store.spending.pop((project, month_scope(now)), None)
+    if usd is None:
+        store.budgets.pop(project, None)
+    else:
+        store.budgets[project] = usd

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 import asyncpg
 
+from adapters.postgres.budgets import budget_of, put_budget
 from adapters.postgres.directory import member_of
 from adapters.postgres.engine import Connection, Pool, translated
 from adapters.postgres.identity_rows import (
@@ -196,6 +198,15 @@ class _Opened:
     async def remove_project(self, project: ProjectId, at: datetime) -> None:
         await self.connection.execute(NOTE_REMOVALS, self.organization.id, at, project)
         await self.connection.execute(REMOVE_PROJECT, self.organization.id, project)
+
+    async def budget(self, project: ProjectId) -> Decimal | None:
+        if await self.project(project) is None:
+            return None
+        return await budget_of(self.connection, project)
+
+    async def put_budget(self, project: ProjectId, usd: Decimal | None, at: datetime) -> None:
+        if await self.project(project) is not None:
+            await put_budget(self.connection, project, usd, at)
 
     async def key(self, key: ApiKeyId) -> ApiKey | None:
         row = await self.connection.fetchrow(KEY, self.organization.id, key)

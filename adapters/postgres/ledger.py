@@ -43,9 +43,12 @@ KEYS: Final = {
     SpendingBy.METRIC: "metric",
     SpendingBy.DAY: "to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
 }
+ENTERED: Final = """
+FROM judge_calls WHERE project_id = ANY($1::uuid[]) AND created_at >= $2 AND created_at < $3
+"""
+TOTAL: Final = f"SELECT {SUMS} {ENTERED}"
 OF_PROJECTS: Final = f"""
-SELECT ({{key}}) COLLATE "C" AS key, {SUMS} FROM judge_calls
-WHERE project_id = ANY($1::uuid[]) AND created_at >= $2 AND created_at < $3
+SELECT ({{key}}) COLLATE "C" AS key, {SUMS} {ENTERED}
 GROUP BY 1 ORDER BY {{order}} LIMIT $4
 """
 DEAREST: Final = "usd DESC, calls DESC, key"
@@ -71,6 +74,11 @@ class PostgresLedger:
     async def of_run(self, project: ProjectId, run: RunId) -> Spending:
         async with reading(self.pool, ADVICE, self.timeout_s) as connection:
             [row] = await connection.fetch(OF_RUN, project, run)
+        return _spending(row)
+
+    async def total(self, projects: Sequence[ProjectId], within: CreatedWithin) -> Spending:
+        async with reading(self.pool, ADVICE, self.timeout_s) as connection:
+            [row] = await connection.fetch(TOTAL, projects, *_bounds(within))
         return _spending(row)
 
     async def of_projects(

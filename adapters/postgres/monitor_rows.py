@@ -16,8 +16,9 @@ from domain.tracing.trace import TraceStatus
 
 MONITOR_COLUMNS: Final = (
     "project_id", "id", "name", "target_type", "metrics", "selection", "signal_weights",
-    "sampling_rate", "model", "cadence", "only_if_changed", "status", "last_run_at",
-    "last_run_id", "next_run_at", "looked_at", "looked_at_trace", "created_at", "updated_at",
+    "sampling_rate", "model", "votes", "max_cost_usd", "cadence", "only_if_changed", "status",
+    "last_run_at", "last_run_id", "next_run_at", "looked_at", "looked_at_trace", "created_at",
+    "updated_at",
 )  # fmt: skip
 
 _DATED: Final = ("date_from", "date_to")
@@ -31,9 +32,10 @@ def monitor_row(monitor: Monitor) -> tuple[object, ...]:
     return (
         monitor.project_id, monitor.id, monitor.name, monitor.target_type, monitor.metrics,
         selection_json(monitor.selection), msgspec.json.encode(dict(monitor.signal_weights)),
-        monitor.sampling_rate, monitor.model, monitor.cadence, monitor.only_if_changed,
-        monitor.status, monitor.last_run_at, monitor.last_run_id, monitor.next_run_at,
-        mark and mark.written_at, mark and mark.trace, monitor.created_at, monitor.updated_at,
+        monitor.sampling_rate, monitor.model, monitor.votes, monitor.max_cost_usd,
+        monitor.cadence, monitor.only_if_changed, monitor.status, monitor.last_run_at,
+        monitor.last_run_id, monitor.next_run_at, mark and mark.written_at, mark and mark.trace,
+        monitor.created_at, monitor.updated_at,
     )  # fmt: skip
 
 
@@ -50,6 +52,8 @@ def monitor_of(row: Record) -> Monitor:
         signal_weights=_WEIGHTS.decode(row["signal_weights"]),
         sampling_rate=row["sampling_rate"],
         model=row["model"],
+        votes=row["votes"],
+        max_cost_usd=row["max_cost_usd"],
         cadence=row["cadence"],
         only_if_changed=row["only_if_changed"],
         status=MonitorStatus(row["status"]),

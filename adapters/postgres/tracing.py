@@ -10,7 +10,7 @@ from adapters.postgres.model_prices import PostgresModelPrices
 from adapters.postgres.reading.snapshots import snapshot
 from adapters.postgres.reading.trace_lists import TraceLists
 from adapters.postgres.writing.edits import TraceEdits, read_trace
-from adapters.postgres.writing.group_commit import GroupCommit
+from adapters.postgres.writing.group_commit import GroupCommit, Unwatched, Watch
 from adapters.postgres.writing.ingest import (
     Item,
     ProjectRemoved,
@@ -49,6 +49,7 @@ class PostgresTraces:
         pool: Pool,
         book: PriceBook,
         on_removed: Callable[[ProjectId], None] = lambda _: None,
+        watch: Watch[Item] | None = None,
     ) -> AsyncIterator["PostgresTraces"]:
         """Writes while the block is open; leaving it waits for all that was taken.
 
@@ -56,7 +57,9 @@ class PostgresTraces:
         project that was written to though another process removed it.
         """
         prices = ProjectPrices(PostgresModelPrices(pool).of, book.price)
-        line: GroupCommit[Item] = GroupCommit(TraceWriter(pool, prices).write, is_passing)
+        line: GroupCommit[Item] = GroupCommit(
+            TraceWriter(pool, prices).write, is_passing, watch=watch or Unwatched()
+        )
         line.start()
         try:
             yield cls(pool, line, TraceEdits(pool, prices), on_removed)

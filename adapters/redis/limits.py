@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from hashlib import sha1
 from typing import Final, Protocol, cast
 
@@ -98,11 +98,12 @@ class RedisRateLimiter:
     is counted there, and Redis is the stricter. When it is gone, slow, or has forgotten, this
     process still admits no more than the limit in any window, before, during and after.
 
-    `fallbacks` is how many requests were decided without Redis.
+    `fallbacks` is how many requests were decided without Redis; `on_fallback` is called for each.
     """
 
     def __init__(self, windows: RedisWindows, own: OwnLimiter, ticks: Ticks) -> None:
         self.fallbacks = 0
+        self.on_fallback: Callable[[], None] = lambda: None
         self._windows = windows
         self._own = own
         self._ticks = ticks
@@ -123,18 +124,22 @@ class RedisRateLimiter:
         """What Redis says; None where it doesn't, or isn't asked."""
         probing = self._ask_again_us is not None
         if probing and not self._is_due():
-            self.fallbacks += 1
+            self._fall_back()
             return None
         try:
             async with asyncio.timeout(ADMIT_MAX_S):
                 decision = await self._windows.decide(bucket, limit, counts=counts)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with Redis, the limit holds
-            self.fallbacks += 1
+            self._fall_back()
             self._lost(error)
             return None
         if probing:
             self._found()
         return decision
+
+    def _fall_back(self) -> None:
+        self.fallbacks += 1
+        self.on_fallback()
 
     def _is_due(self) -> bool:
         """Whether Redis may be asked again; whoever is told so is the only one for a while."""

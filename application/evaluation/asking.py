@@ -20,12 +20,12 @@ from domain.evaluation.answer import (
     TokenUse,
 )
 from domain.evaluation.excerpt import tokens_of
-from domain.evaluation.judged import PROTOCOL
+from domain.evaluation.judged import PROTOCOL, Form
 from domain.evaluation.metric import JudgeKind, Metric
 from domain.evaluation.models import provider_of
 from domain.evaluation.outcome import Scored, SkipCode, Skipped
-from domain.evaluation.question import question_text, verdict_key
-from domain.evaluation.spending import LedgerEntry, set_aside, usage_of
+from domain.evaluation.question import judged_calls, question_text, verdict_key
+from domain.evaluation.spending import LedgerEntry, answer_tokens_max, set_aside, usage_of
 from domain.evaluation.votes import counted, votes_due
 from domain.tracing.usage import exact_sum
 
@@ -130,12 +130,7 @@ class Asking:
         if provider == JudgeKind.HEURISTIC:
             answer = await self.circuits.ask(run.id, provider, lambda: self.judge.ask(question))
             return Vote(answer.outcome, answer.model, Paid(use=answer.use))
-        key = verdict_key(
-            self.judge.fingerprint(question.metric, question.model),
-            matter.evidence_hash,
-            is_output_shown=question.is_output_shown,
-            sample=question.sample,
-        )
+        key = key_of(question, self.judge, matter.evidence_hash)
         since = self.clock() - self.books.kept_for
         known = await self.books.verdicts.find(run.project_id, key, since)
         if known is not None:
@@ -153,9 +148,11 @@ class Asking:
     async def _paid_for(self, question: Question, matter: Matter) -> Vote:
         """An answer for which there's money."""
         run = matter.run
-        usd = self.price(question.model, set_aside(tokens_asked(question))) or Decimal(0)
+        usd = self.price(question.model, set_aside(tokens_asked(question), answer_tokens(question)))
+        if usd is None and run.max_cost_usd is not None:  # it had a price when the run was made
+            return Vote(Skipped(SkipCode.BUDGET), question.model, Paid())
         reserved = await self.books.budgets.reserve(
-            run.project_id, run.id, run.max_cost_usd, usd, self.clock()
+            run.project_id, run.id, run.max_cost_usd, usd or Decimal(0), self.clock()
         )
         if reserved is None:
             return Vote(Skipped(SkipCode.BUDGET), question.model, Paid())
@@ -186,7 +183,7 @@ class Asking:
                 metric=question.metric.name,
                 attempt=attempt,
                 call=call,
-                usd=self.price(f"{call.provider}/{call.model}", call.use),
+                usd=self._price_of(call, question),
                 price_version=self.books.prices.version,
                 created_at=now,
             )
@@ -197,10 +194,25 @@ class Asking:
         await self.books.budgets.settle(run.project_id, reserved, known)
         return entries
 
+    def _price_of(self, call: JudgeCall, question: Question) -> Decimal | None:
+        """By the model that answered; where that has no price, by the one that was asked."""
+        usd = self.price(f"{call.provider}/{call.model}", call.use)
+        return self.price(question.model, call.use) if usd is None else usd
+
     def price(self, model: str, use: TokenUse) -> Decimal | None:
         """USD at today's prices; None where the model has none."""
         price = self.books.prices.price(model, usage_of(use), self.clock())
         return None if price is None else price.amount
+
+
+def key_of(question: Question, judge: Judge, evidence_hash: str) -> bytes:
+    """Under what its verdict is remembered. Raises JudgeRefused."""
+    return verdict_key(
+        judge.fingerprint(question.metric, question.model),
+        evidence_hash,
+        is_output_shown=question.is_output_shown,
+        sample=question.sample,
+    )
 
 
 def tokens_asked(question: Question) -> int:
@@ -211,6 +223,15 @@ def tokens_asked(question: Question) -> int:
     calls = [step.label for step in evidence.calls]
     text = evidence.text(reasoning=question.metric.sees_reasoning, output=question.is_output_shown)
     return tokens_of(PROTOCOL) + tokens_of(question_text(rubric, text, calls))
+
+
+def answer_tokens(question: Question) -> int:
+    """How many its answer may have, but for a model's thoughts."""
+    rubric = question.metric.rubric
+    if rubric is None or rubric.form is not Form.CHECKLIST:
+        return answer_tokens_max(0)
+    calls, _ = judged_calls([step.label for step in question.evidence.calls])
+    return answer_tokens_max(len(calls))
 
 
 def _told(metric: Metric, answers: Sequence[Vote], missed: int) -> Scored | Skipped:

@@ -7,6 +7,7 @@ from typing import Final
 
 from application.evaluation.assignments import Assignments
 from application.ports import Clock, PartState
+from application.workers import Workers
 from domain.errors import Failure
 
 CHECK_MAX_S: Final = 2
@@ -20,14 +21,17 @@ class BacklogPart:
     """
 
     assignments: Assignments
+    workers: Workers
     clock: Clock
     age_max: timedelta
 
     async def check(self) -> PartState:
         try:
             async with asyncio.timeout(CHECK_MAX_S):
-                age = await self.assignments.oldest_waiting(self.clock())
+                now = self.clock()
+                age = await self.assignments.oldest_waiting(now)
                 dead = await self.assignments.dead()
+                attendance = await self.workers.attendance(now)
         except TimeoutError:
             return PartState(ok=False, detail=f"no answer within {CHECK_MAX_S} s")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told
@@ -37,8 +41,10 @@ class BacklogPart:
         words = []
         if age is not None:
             words.append(f"the oldest job has waited {age.total_seconds():.0f} s")
-        if is_late:
-            words.append("is a worker running?")
+            if said := attendance.said(now):
+                words.append(said)
+            elif is_late:
+                words.append(f"workers don't get to it: {attendance.alive}")
         if dead:
             words.append(f"{dead} targets were given up: see the log, then retry their runs")
         return PartState(ok=not is_late, detail="; ".join(words) or None)

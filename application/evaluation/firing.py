@@ -11,6 +11,7 @@ from application.at_once import at_most
 from application.evaluation.monitoring import DUE_MAX, Changed, Leadership, Monitors
 from application.evaluation.ports import Runs, Targets
 from application.evaluation.runs import CATEGORIES
+from application.evaluation.spending import SpendingRules
 from application.jobs import Jobs, RunDue
 from application.ports import Clock, NewId
 from domain.errors import Conflict, Invalid, NotFound
@@ -52,6 +53,7 @@ class Runway:
     targets: Targets
     jobs: Jobs
     models: JudgeModels
+    spending: SpendingRules
     clock: Clock
     new_id: NewId
 
@@ -75,11 +77,12 @@ class Runway:
     ) -> tuple[EvalRun, list[Assignment]]:
         """A run over its share of what was found.
 
-        Raises Invalid where that is nothing or too much, and where its metrics or its model
-        aren't there any more.
+        Raises Invalid where that is nothing or too much, and where its metrics, its model
+        or the price of that aren't there any more.
         """
         metrics_named(monitor.metrics, CATEGORIES[monitor.target_type])
         model = self.models.chosen(monitor.model)
+        self.spending.check(monitor.votes, monitor.max_cost_usd, model)
         rate, salt = monitor.sampling_rate, str(monitor.id)
         taken = sampled(bounded_targets(found), rate, salt, least=LEAST)
         run = self._of(monitor, new, len(taken), model)
@@ -106,6 +109,8 @@ class Runway:
             sampling_rate=monitor.sampling_rate,
             model=model,
             signal_weights=monitor.signal_weights,
+            votes=monitor.votes,
+            max_cost_usd=monitor.max_cost_usd,
             monitor_id=monitor.id,
             created_at=self.clock(),
         )

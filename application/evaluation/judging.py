@@ -68,6 +68,8 @@ class Ledger(Protocol):
 
     async def of_run(self, project: ProjectId, run: RunId) -> Spending: ...
 
+    async def total(self, projects: Sequence[ProjectId], within: CreatedWithin) -> Spending: ...
+
     async def of_projects(
         self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingBy
     ) -> Sequence[SpendingOf]:
@@ -90,16 +92,13 @@ class Reservation:
 class Budgets(Protocol):
     """What may be spent, and what has been spent or set aside.
 
-    A reservation that nobody settles, as its process was killed, counts as spent. Contract of
-    Budgets: tests/contracts/test_budgets.py, run against every adapter. All raise Unavailable.
+    What a project may spend is said by `OpenOrganization.put_budget`. A reservation that nobody
+    settles, as its process was killed, counts as spent. Contract of Budgets:
+    tests/contracts/test_budgets.py, run against every adapter. All raise Unavailable.
     """
 
     async def monthly(self, project: ProjectId) -> Decimal | None:
         """USD of each calendar month in UTC; None where there's no limit."""
-        ...
-
-    async def set_monthly(self, project: ProjectId, usd: Decimal | None, now: datetime) -> None:
-        """Counts what the ledger has of this month already."""
         ...
 
     async def reserve(

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from application.evaluation.monitoring import Monitors
 from application.evaluation.runs import CATEGORIES, Order
+from application.evaluation.spending import SpendingRules
 from application.ports import Clock
 from domain.errors import Invalid, NotFound
 from domain.evaluation.cadence import as_stored, cadence_of
@@ -20,6 +22,8 @@ from domain.evaluation.monitor import (
 from domain.evaluation.run import RunProgress, TargetType
 from domain.ids import MonitorId, ProjectId
 from domain.page import Page, Window
+
+OF_JUDGES: Final = frozenset({"model", "votes", "max_cost_usd"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,7 @@ class MonitorRules:
     """What monitors may ask for."""
 
     models: JudgeModels
+    spending: SpendingRules
 
     def checked(self, of: TargetType, metrics: Sequence[str]) -> tuple[str, ...]:
         """Each once. Raises Invalid, naming `metrics.<i>`."""
@@ -48,6 +53,11 @@ class MonitorRules:
         """Raises Invalid where there are some and nothing to weigh."""
         if has_some and of is TargetType.TRACE:
             raise Invalid.field("signal_weights", "are of monitors over sessions only")
+
+    def check_judge(self, monitor: Monitor) -> None:
+        """Raises Invalid for a model that isn't allowed, for votes, and what a run may cost."""
+        model = self.models.chosen(monitor.model)
+        self.spending.check(monitor.votes, monitor.max_cost_usd, model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,30 +70,31 @@ class CreateMonitor:
         """The monitor, or the one that has the id `new` already; its first slot counts from now.
 
         Raises Invalid for an unknown metric, a model that isn't allowed, a cadence that is none,
-        and weights of traces.
+        weights of traces, votes, and what a run may cost.
         """
         metrics = self.rules.checked(asked.of, asked.run.metrics)
-        self.rules.models.chosen(asked.run.model)
         self.rules.check_weights(asked.of, has_some=bool(asked.run.signal_weights))
         now = self.clock()
-        return await self.monitors.create(
-            Monitor(
-                id=new,
-                project_id=project,
-                name=asked.name,
-                target_type=asked.of,
-                metrics=metrics,
-                selection=asked.selection,
-                signal_weights=asked.run.signal_weights,
-                sampling_rate=asked.run.sampling_rate,
-                model=asked.run.model,
-                cadence=as_stored(asked.cadence),
-                only_if_changed=asked.only_if_changed,
-                next_run_at=cadence_of(asked.cadence).next_after(now),
-                created_at=now,
-                updated_at=now,
-            )
+        monitor = Monitor(
+            id=new,
+            project_id=project,
+            name=asked.name,
+            target_type=asked.of,
+            metrics=metrics,
+            selection=asked.selection,
+            signal_weights=asked.run.signal_weights,
+            sampling_rate=asked.run.sampling_rate,
+            model=asked.run.model,
+            votes=asked.run.votes,
+            max_cost_usd=asked.run.max_cost_usd,
+            cadence=as_stored(asked.cadence),
+            only_if_changed=asked.only_if_changed,
+            next_run_at=cadence_of(asked.cadence).next_after(now),
+            created_at=now,
+            updated_at=now,
         )
+        self.rules.check_judge(monitor)
+        return await self.monitors.create(monitor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +133,10 @@ class ChangeMonitor:
         now = self.clock()
 
         def edit(known: Monitor) -> Monitor:
-            return known.changed(self._checked(known.target_type, change), now)
+            changed = known.changed(self._checked(known.target_type, change), now)
+            if OF_JUDGES & change.said.keys():
+                self.rules.check_judge(changed)
+            return changed
 
         return await self.monitors.edit(project, monitor, edit)
 
@@ -130,8 +144,6 @@ class ChangeMonitor:
         said = change.said
         if change.metrics is not UNSAID:
             said["metrics"] = self.rules.checked(of, change.metrics)
-        if change.model is not UNSAID and change.model is not None:
-            self.rules.models.chosen(change.model)
         if change.cadence is not UNSAID:
             said["cadence"] = as_stored(change.cadence)
         weights = change.signal_weights

@@ -5,9 +5,11 @@ A run that is stored will be done, whether or not a worker could be told of it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Final
 
 from application.evaluation.ports import Runs, SessionScores, Targets, TraceScores
+from application.evaluation.spending import SpendingRules
 from application.jobs import Jobs, RunDue
 from application.ports import Clock
 from domain.evaluation.catalogue import metrics_named
@@ -37,7 +39,7 @@ from domain.evaluation.selection import (
 from domain.evaluation.sessions import checked_weights
 from domain.ids import ProjectId, RunId
 from domain.page import Page, Window
-from domain.tracing.payload import JsonText
+from domain.tracing.payload import EMPTY_OBJECT, JsonText
 
 CATEGORIES: Final = {TargetType.TRACE: Category.TRACE, TargetType.SESSION: Category.SESSION}
 
@@ -51,6 +53,8 @@ class Order:
     model: str | None = None
     sampling_rate: float = SAMPLING_RATE_DEFAULT
     signal_weights: Mapping[str, float] = field(default_factory=dict)
+    votes: int = 1
+    max_cost_usd: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +64,47 @@ class Desk:
     runs: Runs
     jobs: Jobs
     models: JudgeModels
+    spending: SpendingRules
     clock: Clock
 
     def checked(self, of: TargetType, order: Order) -> tuple[tuple[str, ...], str]:
-        """The metrics of an order, each once, and its model. Raises Invalid, also for weights."""
+        """The metrics of an order, each once, and its model.
+
+        Raises Invalid, also for weights, votes, and what it may cost.
+        """
         checked_weights(order.signal_weights)
         metrics = metrics_named(order.metrics, CATEGORIES[of])
-        return tuple(one.name for one in metrics), self.models.chosen(order.model)
+        model = self.models.chosen(order.model)
+        self.spending.check(order.votes, order.max_cost_usd, model)
+        return tuple(one.name for one in metrics), model
+
+    def drafted(
+        self,
+        project: ProjectId,
+        new: RunId,
+        of: TargetType,
+        order: Order,
+        *,
+        targets: int,
+        filters: JsonText = EMPTY_OBJECT,
+    ) -> EvalRun:
+        """The run that an order is for, which isn't stored. Raises Invalid."""
+        metrics, model = self.checked(of, order)
+        return EvalRun(
+            id=new,
+            project_id=project,
+            target_type=of,
+            name=order.name,
+            metrics=metrics,
+            targets=targets,
+            filters=filters,
+            sampling_rate=order.sampling_rate,
+            model=model,
+            signal_weights=order.signal_weights,
+            votes=order.votes,
+            max_cost_usd=order.max_cost_usd,
+            created_at=self.clock(),
+        )
 
     async def opened(
         self,
@@ -79,21 +117,8 @@ class Desk:
         filters: JsonText,
     ) -> RunProgress:
         """The run over these targets, in their order. Raises Invalid."""
-        metrics, model = self.checked(of, order)
-        run = EvalRun(
-            id=new,
-            project_id=project,
-            target_type=of,
-            name=order.name,
-            metrics=metrics,
-            targets=len(targets),
-            filters=filters,
-            sampling_rate=order.sampling_rate,
-            model=model,
-            signal_weights=order.signal_weights,
-            created_at=self.clock(),
-        )
-        return await self.stored(run, [Assignment(target, metrics) for target in targets])
+        run = self.drafted(project, new, of, order, targets=len(targets), filters=filters)
+        return await self.stored(run, [Assignment(target, run.metrics) for target in targets])
 
     async def stored(self, run: EvalRun, work: Sequence[Assignment]) -> RunProgress:
         """Stores a run, or finds it, and tells the workers of it."""

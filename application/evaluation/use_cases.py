@@ -9,6 +9,7 @@ from application.evaluation.asking import Asking
 from application.evaluation.assignments import Assignments
 from application.evaluation.catalogue import ListMetrics, ListProviders, ReadRunTemplate
 from application.evaluation.circuits import Circuits
+from application.evaluation.estimating import EstimateRun
 from application.evaluation.evaluate import EvaluateTarget
 from application.evaluation.figures import (
     CompareSessions,
@@ -75,6 +76,7 @@ from application.evaluation.scores import (
     ScoresOfSession,
 )
 from application.evaluation.signals import SignalMeasuring
+from application.evaluation.spending import ReadRunUsage, SpendingRules
 from application.evaluation.work import AnnounceOverdue, PlanRun
 from application.jobs import Jobs
 from application.ports import Clock, NewId, RandomBytes
@@ -144,6 +146,8 @@ class EvaluationUseCases:
     list_runs: ListRuns
     trace_scores_of_run: TraceScoresOfRun
     session_scores_of_run: SessionScoresOfRun
+    read_run_usage: ReadRunUsage
+    estimate_run: EstimateRun
     create_monitor: CreateMonitor
     list_monitors: ListMonitors
     read_monitor: ReadMonitor
@@ -164,10 +168,11 @@ class EvaluationUseCases:
         new_id: NewId,
         random: RandomBytes,
     ) -> Self:
-        monitors, rules = ports.monitors, MonitorRules(ports.models)
-        runway = _runway(ports, clock, new_id)
+        spending = SpendingRules(ports.judging.prices, clock)
+        monitors, rules = ports.monitors, MonitorRules(ports.models, spending)
+        runway = _runway(ports, spending, clock, new_id)
         of_traces, of_sessions = ports.trace_scores, ports.session_scores
-        desk = Desk(ports.runs, ports.jobs, ports.models, clock)
+        desk = Desk(ports.runs, ports.jobs, ports.models, spending, clock)
         return cls(
             list_metrics=ListMetrics(),
             read_run_template=ReadRunTemplate(ports.models),
@@ -198,6 +203,17 @@ class EvaluationUseCases:
             list_runs=ListRuns(ports.runs),
             trace_scores_of_run=TraceScoresOfRun(of_traces),
             session_scores_of_run=SessionScoresOfRun(of_sessions),
+            read_run_usage=ReadRunUsage(ports.runs, ports.judging.ledger),
+            estimate_run=EstimateRun(
+                desk=desk,
+                targets=ports.targets,
+                assignments=ports.assignments,
+                judge=ports.judge,
+                books=ports.judging,
+                policy=ports.measuring,
+                clock=clock,
+                new_id=new_id,
+            ),
             plan_run=PlanRun(ports.assignments, ports.jobs, clock),
             announce_overdue=AnnounceOverdue(ports.assignments, ports.jobs, clock),
             sweep_judging=SweepJudging(ports.judging, clock),
@@ -216,10 +232,9 @@ class EvaluationUseCases:
         )
 
 
-def _runway(ports: EvaluationPorts, clock: Clock, new_id: NewId) -> Runway:
-    return Runway(
-        ports.monitors, ports.changed, ports.targets, ports.jobs, ports.models, clock, new_id
-    )
+def _runway(ports: EvaluationPorts, spending: SpendingRules, clock: Clock, new_id: NewId) -> Runway:
+    look = (ports.monitors, ports.changed, ports.targets)
+    return Runway(*look, ports.jobs, ports.models, spending, clock, new_id)
 
 
 def evaluate_target(

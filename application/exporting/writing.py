@@ -76,9 +76,6 @@ class WriteExport:
                     return  # deleted, or another's by now
         file.add(encoder.end())
         export = self._standing(export, encoder, file, 0)
-        if file.size > self.size_max:
-            await self.exports.keep(export.failed(self._too_large, self.clock()))
-            return
         done = export.completed(file.digest.hexdigest(), self.clock())
         await self.exports.keep(done, *file.whole(), *file.rest())
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from decimal import Decimal
 from typing import Protocol
 
 from domain.identity.api_key import ApiKey
@@ -122,6 +123,20 @@ class OpenOrganization(Protocol):
 
     async def remove_project(self, project: ProjectId, at: datetime) -> None:
         """Removes it, as `remove` does. Where it isn't this organization's, nothing happens."""
+        ...
+
+    async def budget(self, project: ProjectId) -> Decimal | None:
+        """USD that its judges may cost in each calendar month, in UTC; None: any amount.
+
+        None also where it isn't this organization's.
+        """
+        ...
+
+    async def put_budget(self, project: ProjectId, usd: Decimal | None, at: datetime) -> None:
+        """What was spent earlier in the month counts.
+
+        Where the project isn't this organization's, nothing happens.
+        """
         ...
 
     async def key(self, key: ApiKeyId) -> ApiKey | None: ...

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import Enum, StrEnum
 from typing import Final, Self
 from uuid import UUID
@@ -55,6 +56,8 @@ class MonitorChange:
     cadence: str | Unsaid = UNSAID
     only_if_changed: bool | Unsaid = UNSAID
     signal_weights: Mapping[str, float] | Unsaid = UNSAID
+    votes: int | Unsaid = UNSAID
+    max_cost_usd: Decimal | Unsaid | None = UNSAID
 
     @property
     def said(self) -> dict[str, object]:
@@ -69,7 +72,8 @@ class Monitor:
         ACTIVE ──paused──▶ PAUSED ──resumed──▶ ACTIVE
 
     `next_run_at` is None while it is PAUSED, unless it was triggered. `model` is as it was given;
-    each run resolves it. `looked_at` is how far it has looked, None before its first firing.
+    each run resolves it. `votes` and `max_cost_usd` are those of each run. `looked_at` is how far
+    it has looked, None before its first firing.
     """
 
     id: MonitorId
@@ -81,6 +85,8 @@ class Monitor:
     signal_weights: Mapping[str, float] = field(default_factory=dict)
     sampling_rate: float = SAMPLING_RATE_DEFAULT
     model: str | None = None
+    votes: int = 1
+    max_cost_usd: Decimal | None = None
     cadence: str
     only_if_changed: bool = True
     status: MonitorStatus = MonitorStatus.ACTIVE

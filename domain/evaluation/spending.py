@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final, Self
@@ -11,15 +11,21 @@ from uuid import UUID
 from domain.errors import Invalid
 from domain.evaluation.answer import JudgeCall, TokenUse
 from domain.evaluation.run import Target
+from domain.evaluation.score_query import CreatedWithin
 from domain.ids import ProjectId, RunId
 from domain.tracing.usage import Usage, exact_sum
 
 BUDGET_MAX: Final = Decimal(1_000_000)  # USD, of a run or of a month
 BUDGET_PLACES: Final = 6  # of a budget, behind the point
-ANSWER_TOKENS_MAX: Final = 1_500  # of one request's answer
+PERIOD_MAX: Final = timedelta(days=400)  # of one look at what was spent: a year and some
+ANSWER_TOKENS_MAX: Final = 1_500  # bounds an answer that doesn't end; a usual one has 150
+CHECK_TOKENS_MAX: Final = 75  # more, for each call of a checklist
 # A text may have more tokens than it is estimated at, or a second request may have to mend the
 # answer of the first: twice what one takes is set aside.
 SET_ASIDE: Final = 2
+
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_MOMENT: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +103,21 @@ def month_of(instant: datetime) -> datetime:
     return datetime(day.year, day.month, 1, tzinfo=UTC)
 
 
+def period_of(after: datetime | None, before: datetime | None, now: datetime) -> CreatedWithin:
+    """From `after` to before `before`; from the first of the month of its end, where it isn't said.
+
+    Raises Invalid for more than PERIOD_MAX, up to now where there's no end.
+    """
+    end = now if before is None else before
+    if after is None:
+        # The end lies outside: what ends as a month begins is about the one before.
+        last = end if before is None or before == _FIRST else before - _MOMENT
+        return CreatedWithin(month_of(last), before)
+    if end - after > PERIOD_MAX:
+        raise Invalid.field("query.date_from", f"must be at most {PERIOD_MAX.days} days earlier")
+    return CreatedWithin(after, before)
+
+
 def month_scope(instant: datetime) -> str:
     """What a month's spending is kept under."""
     return f"month {month_of(instant):%Y-%m}"
@@ -121,15 +142,26 @@ def checked_budget(usd: Decimal, named: str) -> Decimal:
 
 def usage_of(use: TokenUse) -> Usage:
     """Tokens as the price book takes them."""
-    return Usage(use.input, use.output, is_known=True)
+    return Usage(
+        use.input,
+        use.output,
+        is_known=True,
+        cache_read_tokens=use.cache_read,
+        cache_write_tokens=use.cache_write,
+    )
 
 
-def set_aside(question_tokens: int) -> TokenUse:
-    """What is reserved before a question that is estimated at so many tokens."""
+def answer_tokens_max(checks: int) -> int:
+    """Of one request's answer, but for a model's thoughts; `checks` are those of a checklist."""
+    return ANSWER_TOKENS_MAX + CHECK_TOKENS_MAX * checks
+
+
+def set_aside(question_tokens: int, answer_tokens: int) -> TokenUse:
+    """What is reserved before a question that is estimated at so many tokens, as is its answer."""
     return TokenUse(
         requests=SET_ASIDE,
         input=SET_ASIDE * question_tokens,
-        output=SET_ASIDE * ANSWER_TOKENS_MAX,
+        output=SET_ASIDE * answer_tokens,
     )
 
 

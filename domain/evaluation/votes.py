@@ -10,11 +10,18 @@ from math import sqrt
 from statistics import fmean, stdev
 from typing import Final
 
+from domain.errors import Invalid
 from domain.evaluation.outcome import Scored
 
 STEPS: Final = (1, 3, 5)  # votes that there may be, and what they escalate to
 NEAR: Final = 0.2  # of the threshold
 _HAIR: Final = 1e-9  # 0.8 - 0.6 is a little more than 0.2
+
+
+def check_votes(votes: int) -> None:
+    """Raises Invalid, naming `votes`."""
+    if votes not in STEPS:
+        raise Invalid.field("votes", f"must be one of {', '.join(map(str, STEPS))}")
 
 
 def votes_due(values: Sequence[float], threshold: float, most: int) -> int:
@@ -26,6 +33,22 @@ def votes_due(values: Sequence[float], threshold: float, most: int) -> int:
     sides = {value >= threshold for value in values}
     is_near = abs(fmean(values) - threshold) <= NEAR + _HAIR
     return max(0, min(step, most) - len(values)) if is_near or len(sides) > 1 else 0
+
+
+def questions_due(known: Sequence[float | None], threshold: float) -> tuple[int, int]:
+    """How many questions asking takes, at least and at most.
+
+    `known` has each vote that there may be, in order: its value where it is remembered.
+    """
+    if known[0] is None:
+        return 1, known.count(None)
+    values = [known[0]]
+    while due := votes_due(values, threshold, len(known)):
+        step = known[len(values) : len(values) + due]
+        if missing := step.count(None):
+            return missing, known[len(values) :].count(None)
+        values += [value for value in step if value is not None]
+    return 0, 0
 
 
 def counted(votes: Sequence[Scored], threshold: float) -> Scored:

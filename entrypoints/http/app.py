@@ -21,6 +21,7 @@ from entrypoints.http.controllers.export_files import ExportFileController
 from entrypoints.http.controllers.invitations import InvitationController
 from entrypoints.http.controllers.me import MeController
 from entrypoints.http.controllers.members import MemberController
+from entrypoints.http.controllers.metrics import metrics_pages
 from entrypoints.http.controllers.model_prices import ModelPriceController
 from entrypoints.http.controllers.monitors import MonitorController
 from entrypoints.http.controllers.organizations import OrganizationController
@@ -31,6 +32,7 @@ from entrypoints.http.controllers.score_figures import ScoreFigureController
 from entrypoints.http.controllers.session_runs import SessionRunController
 from entrypoints.http.controllers.session_scores import SessionScoreController
 from entrypoints.http.controllers.sessions import SessionController
+from entrypoints.http.controllers.spending import SpendingController
 from entrypoints.http.controllers.trace_changes import TraceChangeController
 from entrypoints.http.controllers.trace_exports import TraceExportController
 from entrypoints.http.controllers.trace_lists import TraceListController
@@ -49,6 +51,7 @@ from entrypoints.http.problems import exception_handlers
 from entrypoints.http.request_ids import RequestIds
 from entrypoints.http.request_lines import RequestLines
 from entrypoints.http.security import SecurityHeaders
+from entrypoints.http.traced import Traced
 
 
 class Traces(TraceController, TraceListController, TraceChangeController, TraceExportController):
@@ -77,6 +80,7 @@ CONTROLLERS: Final = (
     MemberController,
     InvitationController,
     ProjectController,
+    SpendingController,
     ApiKeyController,
     AuditLogController,
     CliLoginController,
@@ -104,7 +108,9 @@ def create_app(
         logging_config=None,  # the process decides; and nothing here may log a body
         request_max_body_size=None,  # `transfer` bounds what it reads, inflated too
     )
-    for route in (*reference_pages(document(app, config)), *cli_login_pages(config)):
+    pages = (*reference_pages(document(app, config)), *cli_login_pages(config))
+    for route in (*pages, *metrics_pages(config)):
         app.register(route)
     bounded = Overload(PathSegments(RateLimitHeaders(app)), held_s=config.refusals_held_s)
-    return RequestIds(RequestLines(SecurityHeaders(Cors(bounded, config.allowed_origins))))
+    secured = SecurityHeaders(Cors(bounded, config.allowed_origins))
+    return RequestIds(Traced(RequestLines(secured, config.watch), config.tracer))

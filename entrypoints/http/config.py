@@ -1,12 +1,13 @@
 """What the HTTP edge can be told from outside."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from application.use_cases import UseCases
 from entrypoints.http.limits import RateLimits
 from entrypoints.http.overload import HELD_S
 from entrypoints.http.peers import Network
+from entrypoints.http.watching import Tracer, Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +15,8 @@ class HttpConfig:
     """`allowed_origins` are those of CORS, as browsers send them; `*` allows any.
 
     `development_token` makes a token of the developer. It is there with the development issuer
-    only, and given to nobody but a browser on this machine.
+    only, and given to nobody but a browser on this machine. `figures` gives the text of /metrics,
+    to whoever has `metrics_token`, else to who asks from this machine; without it there is none.
     """
 
     version: str
@@ -25,6 +27,10 @@ class HttpConfig:
     trusted_proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For counts
     refusals_held_s: float = HELD_S  # before a caller who asks too often is told so
     development_token: Callable[[], str] | None = None
+    figures: Callable[[], Awaitable[bytes]] | None = None
+    metrics_token: str | None = None
+    watch: Watch | None = None
+    tracer: Tracer | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from domain.identity.caller import Caller, Person
 from domain.limits import Decision, Limit
 from entrypoints.http.access import Colleague
 from entrypoints.http.overload import intake_of
+from entrypoints.http.watching import Watch
 
 IPV6_PREFIX: Final = 64  # bits: as many addresses as one customer of a network has at least
 _DECISION: Final = "pandaprobe.rate_limit"
@@ -39,6 +40,7 @@ class RateLimits:
 
     limiter: RateLimiter
     limits: Mapping[RouteClass, Limit]
+    watch: Watch | None = None
 
     async def admit(
         self, scope: MutableMapping[str, Any], route_class: RouteClass | None, principal: str
@@ -52,6 +54,8 @@ class RateLimits:
             return
         decision = await self.limiter.admit(f"{route_class}:{principal}", limit)
         scope[_DECISION] = decision
+        if self.watch is not None and route_class is not None:
+            self.watch.decided(route_class, admitted=decision.admitted)
         if not decision.admitted:
             await intake_of(scope).hold()
             raise LimitExceeded(

@@ -259,10 +259,7 @@ def _responses(
 ) -> dict[str, dict[str, Any]]:
     told = operation.documented
     status = handler.status_code
-    success: dict[str, Any] = {
-        "description": HTTPStatus(status).phrase,
-        "headers": _REQUEST_ID,
-    }
+    success: dict[str, Any] = {"description": HTTPStatus(status).phrase, "headers": _REQUEST_ID}
     if status != _EMPTY:
         shown = {"schema": schemas.of(told.answer), "example": told.example}
         success["content"] = dict.fromkeys(told.media_types, shown)

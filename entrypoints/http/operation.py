@@ -35,9 +35,11 @@ from entrypoints.http.transfer import (
     is_json,
     received,
 )
+from entrypoints.http.watching import Kind
 from entrypoints.http.words import Words, query_words
 
 PARSED_ASIDE_FROM: Final = 256 << 10  # bytes; looking for mistakes takes up to 50 ms a megabyte
+READING: Final = ("GET", "HEAD")
 EDGE: Final = "edge"  # where the application's state holds what handlers work with
 
 
@@ -109,7 +111,7 @@ class Operation[C, P, Q, B]:
         authentication raises.
         """
         scope = request.scope
-        note(scope)
+        note(scope, kind=self._kind(scope["method"]))
         edge = edge_of(request)
         incoming = Incoming.of(scope, edge.config.trusted_proxies)
         if self.body is not None:
@@ -134,6 +136,11 @@ class Operation[C, P, Q, B]:
         if self.documented.route_class is not RouteClass.INGEST:  # those are committed together
             await intake_of(scope).turn()
         return Given(caller, cast("P", path), cast("Q", query), cast("B", body), repeated)
+
+    def _kind(self, method: str) -> Kind:
+        if self.documented.route_class is RouteClass.INGEST:
+            return Kind.INGEST
+        return Kind.READ if method in READING else Kind.WRITE
 
     async def _admitted(self, request: HttpRequest, incoming: Incoming, edge: Edge) -> C:
         """Who asks, once the rate limit lets them. Raises what `access` raises, LimitExceeded."""

@@ -19,7 +19,8 @@ BODIES_MAX_BYTES: Final = 256 << 20  # of all of them together, as received and 
 HELD_S: Final = 0.5
 HELD_SPREAD: Final = (0.5, 1.5)  # times HELD_S, by chance
 HELD_MAX: Final = 1024  # refusals at once; each holds a connection, and up to 64 kB of a body
-ALWAYS: Final = ("/health", "/health/ready")  # whoever asks these wants to know just that
+# Whoever asks these wants to know just that.
+ALWAYS: Final = ("/health", "/health/ready", "/metrics")
 BUSY: Final = "The service has as much to do as it can; try again"
 LEAVING: Final = "The service is shutting down; try again"
 

@@ -1,4 +1,4 @@
-"""One log line for each request: who asked for what kind of thing, and how it went.
+"""What became of each request: one log line, and whoever watches is told.
 
 It holds ids of ours and the route's template, and nothing that a caller wrote but the request id,
 whose form is bounded: no path, query, header, body or name.
@@ -16,6 +16,7 @@ from domain.identity.caller import Caller, Person
 from entrypoints.http.access import Colleague
 from entrypoints.http.overload import ALWAYS
 from entrypoints.http.request_ids import request_id_of
+from entrypoints.http.watching import Kind, Watch
 
 UNROUTED: Final = "-"  # no operation was reached: 404, 405, a preflight, a refusal of overload
 METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"})
@@ -26,19 +27,38 @@ _log: Final = logging.getLogger("pandaprobe.requests")
 class RequestLine:
     """What becomes known of a request on its way in; shared by all copies of its scope."""
 
-    __slots__ = ("caller", "route")
+    __slots__ = ("caller", "kind", "route", "status")
 
     def __init__(self, route: str) -> None:
         self.route = route
+        self.kind = Kind.OTHER
+        self.status = 0  # nobody was answered
         self.caller: object = None
 
+    @property
+    def ids(self) -> dict[str, str]:
+        """Who asked, by ids of ours."""
+        return _ids(self.caller)
 
-def note(scope: Any, *, caller: object = None) -> None:
-    """Keeps the route of a request, and who asks once it is known, for its line."""
+
+def note(scope: Any, *, caller: object = None, kind: Kind | None = None) -> None:
+    """Keeps the route and the kind of a request, and who asks once it is known, for its line."""
     line = scope.get(_KEY)
     if line is not None:
         line.route = scope.get("path_template", UNROUTED)
         line.caller = caller or line.caller
+        line.kind = kind or line.kind
+
+
+def line_of(scope: Any) -> RequestLine | None:
+    """What is known of a request that has passed RequestLines."""
+    return cast("RequestLine | None", scope.get(_KEY))
+
+
+def method_of(scope: Any) -> str:
+    """One of METHODS, else `OTHER`: callers may make some up."""
+    method = str(scope["method"])
+    return method if method in METHODS else "OTHER"
 
 
 class RequestLines:
@@ -48,36 +68,38 @@ class RequestLines:
     one of these, and a line costs 31 µs, one that isn't written 2 µs.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, watch: Watch | None = None) -> None:
         self.app = app
+        self.watch = watch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP or not _log.isEnabledFor(logging.WARNING):
+        if scope["type"] != ScopeType.HTTP:
             await self.app(scope, receive, send)
             return
         line = RequestLine(scope["path"] if scope["path"] in ALWAYS else UNROUTED)
         cast("dict[str, Any]", scope)[_KEY] = line
-        status, began = 0, time.perf_counter()  # 0: nobody was answered
+        began = time.perf_counter()
 
         async def watched(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                line.status = message["status"]
             await send(message)
 
         try:
             await self.app(scope, receive, watched)
         finally:
-            level = _level(status, line.route)
+            seconds = time.perf_counter() - began
+            if self.watch is not None:
+                self.watch.answered(method_of(scope), line.route, line.status, line.kind, seconds)
+            level = _level(line.status, line.route)
             if _log.isEnabledFor(level):
-                method = scope["method"]
                 said = {
                     "request_id": request_id_of(scope),
-                    "method": method if method in METHODS else "OTHER",
+                    "method": method_of(scope),
                     "route": line.route,
-                    "status": status,
-                    "duration_ms": round((time.perf_counter() - began) * 1000, 3),
-                    **_ids(line.caller),
+                    "status": line.status,
+                    "duration_ms": round(seconds * 1000, 3),
+                    **line.ids,
                 }
                 _log.log(level, "request", extra=said)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.postgres.writing import group_commit
-from adapters.postgres.writing.group_commit import GroupCommit
+from adapters.postgres.writing.group_commit import Batch, GroupCommit
 from domain.errors import Unavailable
 
 
@@ -203,3 +203,52 @@ async def test_a_store_that_never_answers_holds_up_no_stop():
         await puts.close()
     assert all(isinstance(outcome, Unavailable) for outcome in await taken)
     assert store.kept == []
+
+
+class Watching:
+    """Gives each item a mark, and keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.marks, self.told = 0, list[Batch[int]]()
+
+    def mark(self) -> object:
+        self.marks += 1
+        return self.marks
+
+    def settled(self, batch: Batch[int], /) -> None:
+        self.told.append(batch)
+
+
+async def test_whoever_watches_is_told_of_each_batch_with_the_marks_of_its_callers():
+    store, watch = Store(poison=[2]), Watching()
+    made = GroupCommit(store.write, lambda error: isinstance(error, Away), watch=watch)
+    made.start()
+    store.open.clear()
+    puts = asyncio.gather(*(made.put(n, 10) for n in range(4)), return_exceptions=True)
+    await asyncio.sleep(0)
+    assert made.waiting == (4, 40)
+    store.open.set()
+    await puts
+    await made.close()
+    assert made.waiting == (0, 0)
+    kept = [one for one in watch.told if one.error is None]
+    assert sorted(item for one in kept for item in one.items) == [0, 1, 3]
+    marked = [pair for one in watch.told for pair in zip(one.items, one.marks, strict=True)]
+    assert dict(marked) == {0: 1, 1: 2, 2: 3, 3: 4}
+    assert all(one.bytes == 10 * len(one.items) and one.seconds >= 0 for one in watch.told)
+    [alone] = [one for one in watch.told if one.error is not None and len(one.items) == 1]
+    assert (alone.items, type(alone.error)) == ([2], Poison)
+
+
+async def test_a_batch_that_is_given_up_is_told_too():
+    store, watch = Store(), Watching()
+    made = GroupCommit(store.write, lambda _: False, watch=watch)
+    made.start()
+    store.open.clear()
+    put = asyncio.gather(made.put(1, 1), return_exceptions=True)
+    while not store.batches:
+        await asyncio.sleep(0)
+    await made.close()
+    [error] = await put
+    assert isinstance(error, Unavailable)
+    assert [type(one.error) for one in watch.told] == [asyncio.CancelledError]

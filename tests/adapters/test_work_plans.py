@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 
 from adapters.postgres.assignments import PostgresAssignments
+from adapters.postgres.workers import PostgresWorkloads
 from application.evaluation.assignments import (
     IN_FLIGHT_MAX,
     PLANNED_AT_ONCE,
@@ -186,6 +187,7 @@ async def work(seeded: Seeded, of: ProjectId) -> None:
     await PostgresAssignments(seeded.pool, 1).overdue(NOON + timedelta(days=1))
     await assignments.oldest_waiting(NOON)
     await assignments.dead()
+    await PostgresWorkloads(seeded.pool).workload(NOON)
     await do.runs.cancel(of, run.id, NOON)
     await do.runs.delete(of, run.id, NOON, with_scores=False)
 

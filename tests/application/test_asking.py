@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from adapters.memory.judge import USED, ScriptedJudge, Told, a_call
-from adapters.memory.judging import MemoryBudgets
+from adapters.memory.judging import put_budget
 from application.evaluation.judging import KEPT_FOR
 from domain.evaluation.answer import JudgeRefused, JudgeUnavailable
 from domain.evaluation.outcome import FailCode, Scored, SkipCode, Skipped
@@ -184,7 +184,7 @@ async def test_a_run_without_money_takes_what_is_remembered():
 
 async def test_a_month_without_money_asks_nobody():
     lab = lab_of()
-    await MemoryBudgets(lab.store).set_monthly(lab.project, Decimal(0), NOON)
+    put_budget(lab.store, lab.project, Decimal(0), NOON)
     _, [score] = await judged(lab, lab.put())
     assert (score.outcome, score.code) == (ScoreOutcome.SKIPPED, "budget")
     assert lab.judge.asked == []
@@ -195,10 +195,29 @@ async def test_a_month_without_money_asks_nobody():
 )
 async def test_what_was_set_aside_and_not_spent_is_there_again(first: Told):
     lab = lab_of(first)
-    await MemoryBudgets(lab.store).set_monthly(lab.project, Decimal(10), NOON)
+    put_budget(lab.store, lab.project, Decimal(10), NOON)
     await judged(lab, lab.put(), max_cost_usd=Decimal(1))
     assert {*lab.store.spending.values()} == {COST}
     assert len(lab.store.spending) == 2
+
+
+async def test_a_run_with_a_bound_asks_nobody_whose_price_has_gone():
+    lab = lab_of()
+    run, [score] = await judged(
+        lab, lab.put(), model="openai/nobody-knows", max_cost_usd=Decimal(5)
+    )
+    assert (score.outcome, score.code) == (ScoreOutcome.SKIPPED, "budget")
+    assert lab.judge.asked == []
+    assert await lab.ports.judging.ledger.of_run(lab.project, run.id) == Spending()
+
+
+async def test_an_answer_of_a_model_without_a_price_is_charged_as_the_one_that_was_asked():
+    other = JudgeRefused(FailCode.BAD_VERDICT, calls=(a_call("openai/snapshot-of-it"),))
+    lab = lab_of(other)
+    run, _ = await judged(lab, lab.put(), max_cost_usd=Decimal(1))
+    spent = await lab.ports.judging.ledger.of_run(lab.project, run.id)
+    assert (spent.usd, spent.unpriced) == (COST, 0)
+    assert {*lab.store.spending.values()} == {COST}
 
 
 # --- votes ---

@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from adapters.memory.workers import MemoryWorkers
 from application.evaluation.assignments import ATTEMPTS_MAX
 from application.evaluation.backlog import BacklogPart
 from application.ports import PartState
+from application.workers import Worker
 from domain.errors import Unavailable
 from domain.ids import ProjectId
 from tests.builders import NOON
@@ -29,8 +31,13 @@ def project() -> ProjectId:
     return ProjectId(uuid.uuid4())
 
 
-async def told(evaluating: Evaluating, now: datetime = NOON) -> PartState:
-    return await BacklogPart(evaluating.assignments, lambda: now, AGE_MAX).check()
+async def told(
+    evaluating: Evaluating, now: datetime = NOON, seen_at: datetime | None = None
+) -> PartState:
+    """With a worker that was last seen then; by default it is there."""
+    workers = MemoryWorkers()
+    await workers.seen(Worker(id=uuid.uuid4(), version="1", started_at=NOON), seen_at or now)
+    return await BacklogPart(evaluating.assignments, workers, lambda: now, AGE_MAX).check()
 
 
 async def test_nothing_to_do_is_fine(evaluating):
@@ -46,7 +53,16 @@ async def test_a_run_that_nobody_plans_is_told_and_after_a_while_not_ready(evalu
     assert (await told(evaluating, later(minutes=5))).ok
     late = await told(evaluating, later(minutes=5, seconds=1))
     assert not late.ok
-    assert late.detail == "the oldest job has waited 301 s; is a worker running?"
+    assert late.detail == "the oldest job has waited 301 s; workers don't get to it: 1"
+
+
+async def test_that_there_is_no_worker_is_told_once_something_waits(evaluating, project):
+    assert await told(evaluating, later(minutes=2), NOON) == FINE
+    run = a_run(project)
+    await evaluating.runs.create(run, work_of(run))
+    state = await told(evaluating, later(minutes=2), NOON)
+    words = "the oldest job has waited 120 s; no worker has been seen for 120 s"
+    assert state == PartState(ok=True, detail=words)
 
 
 async def test_what_is_being_done_does_not_wait(evaluating, project):
@@ -97,7 +113,7 @@ class Broken:
     [(Unavailable("The database is away"), "is away"), (KeyError(), "KeyError")],
 )
 async def test_what_fails_is_told_and_not_raised(error, detail):
-    state = await BacklogPart(Broken(error), lambda: NOON, AGE_MAX).check()
+    state = await BacklogPart(Broken(error), MemoryWorkers(), lambda: NOON, AGE_MAX).check()
     assert not state.ok
     assert detail in (state.detail or "")
 
@@ -105,5 +121,5 @@ async def test_what_fails_is_told_and_not_raised(error, detail):
 @pytest.mark.slow
 async def test_what_does_not_answer_is_told_in_time():
     async with asyncio.timeout(4):
-        state = await BacklogPart(Broken(None), lambda: NOON, AGE_MAX).check()
+        state = await BacklogPart(Broken(None), MemoryWorkers(), lambda: NOON, AGE_MAX).check()
     assert state == PartState(ok=False, detail="no answer within 2 s")

@@ -3,12 +3,14 @@
 import asyncio
 import uuid
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
 from adapters.memory.jobs import RecordedJobs
 from adapters.memory.monitors import Election, MemoryLeadership, MemoryMonitors
 from adapters.memory.store import MemoryStore
+from adapters.memory.tracing import MemoryPriceBook
 from application.evaluation import firing
 from application.evaluation.monitors import MonitorOrder
 from application.evaluation.runs import Order
@@ -461,6 +463,59 @@ async def test_a_model_that_is_no_longer_allowed_is_told_as_well(world, ours):
     # What it would have looked at isn't passed over.
     await Shop(world, ours).slot()
     assert await stricter.targets((await stricter.runs(made))[-1]) == ids
+
+
+async def test_each_run_has_its_votes_and_its_bound(shop, ours):
+    await shop.stores(trace())
+    order = replace(ORDER.run, model="gpt-4o", votes=3, max_cost_usd=Decimal("0.5"))
+    made = await shop.monitors(run=order)
+    await shop.slot()
+    triggered = await shop.do.trigger_monitor(ours, made.id, RunId(uuid.uuid4()))
+    for run in (*await shop.runs(made), triggered.run):
+        assert (run.votes, run.max_cost_usd) == (3, Decimal("0.5"))
+    change = MonitorChange(votes=5, max_cost_usd=None)
+    changed = await shop.do.change_monitor(ours, made.id, change)
+    assert (changed.votes, changed.max_cost_usd) == (5, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ({"votes": 4}, "votes"),
+        ({"max_cost_usd": Decimal(-1)}, "max_cost_usd"),
+        ({"max_cost_usd": Decimal(1), "model": "openai/nobody-knows"}, "max_cost_usd"),
+    ],
+)
+async def test_bounds_that_nobody_could_keep_to(shop, ours, said, field):
+    made = await shop.monitors()
+    for ask in (
+        shop.monitors(run=replace(ORDER.run, **said)),
+        shop.do.change_monitor(ours, made.id, MonitorChange(**said)),
+    ):
+        with pytest.raises(Invalid) as refused:
+            await ask
+        assert [one.field for one in refused.value.errors] == [field]
+    assert await shop.read(made) == made
+
+
+async def test_a_model_whose_bound_has_a_price_is_not_changed_for_one_without(shop, ours):
+    order = replace(ORDER.run, model="gpt-4o", max_cost_usd=Decimal(1))
+    made = await shop.monitors(run=order)
+    with pytest.raises(Invalid) as refused:
+        await shop.do.change_monitor(ours, made.id, MonitorChange(model="openai/nobody-knows"))
+    assert refused.value.errors[0].field == "max_cost_usd"
+
+
+async def test_a_price_that_has_gone_is_told_in_a_run_that_failed(world, shop, ours):
+    await shop.stores(trace())
+    order = replace(ORDER.run, model="gpt-4o", max_cost_usd=Decimal(1))
+    made = await shop.monitors(run=order)
+    unpriced = replace(world.ports.evaluation.judging, prices=MemoryPriceBook({}))
+    later = Shop(world, ours, judging=unpriced)
+    assert await later.slot() == 1
+    [run] = await later.runs(made)
+    assert (run.status, run.targets) == (RunStatus.FAILED, 0)
+    assert "openai/gpt-4o has no price" in run.error_message
 
 
 class Killed(BaseException):

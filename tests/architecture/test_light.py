@@ -10,9 +10,9 @@ ROOT = Path(__file__).parents[2]
 HEAVY = ("pydantic_ai", "openai", "anthropic", "google.genai")
 PROGRAM = """
 import sys
-from entrypoints import cli, composition, serving
+from entrypoints import asgi, cli, serving
 from entrypoints.settings import Settings
-composition.build_app(Settings())
+asgi.build_app(Settings())
 print([name for name in sys.argv[1:] if name in sys.modules])
 """
 

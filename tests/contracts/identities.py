@@ -27,6 +27,7 @@ from adapters.postgres.identity import (
 )
 from adapters.postgres.removals import PostgresRemovals
 from adapters.postgres.replies import PostgresReplies
+from adapters.postgres.workers import PostgresWorkers, PostgresWorkloads
 from adapters.remembered import (
     RememberedAdministration,
     RememberedApiKeys,
@@ -238,6 +239,8 @@ def postgres_ports(pool: Pool, plane: DataPlane) -> Ports:
         administration=identity.administration,
         removals=identity.removals,
         replies=PostgresReplies(pool),
+        workers=PostgresWorkers(pool),
+        workloads=PostgresWorkloads(pool),
     )
 
 

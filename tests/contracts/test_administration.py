@@ -7,6 +7,7 @@ does: test_open_organization.py.
 import asyncio
 import uuid
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
@@ -63,6 +64,7 @@ class House:
         await opened.remove_member(owner, at(1))
         await opened.put_invitation(new_invitation(self.id, owner, "other@example.com"))
         await opened.put_project(new_project("second", self.id))
+        await opened.put_budget(project.id, Decimal(1), at(1))
         await opened.put_key(new_key(self.id))
         await opened.use_login_code(self.code.digest)
         await opened.remove_key(self.key.id)

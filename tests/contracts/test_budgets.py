@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -9,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.memory.judging import MemoryBudgets, MemoryLedger
+from adapters.memory import judging as memory
 from adapters.memory.store import MemoryStore
-from adapters.postgres.budgets import PostgresBudgets
+from adapters.postgres import budgets as postgres
 from adapters.postgres.engine import Pool
 from adapters.postgres.ledger import PostgresLedger
 from application.evaluation.judging import Budgets, Ledger, Reservation
@@ -19,22 +20,38 @@ from domain.ids import ProjectId, RunId
 from tests.builders import NOON
 from tests.contracts.test_ledger import an_entry
 
-type Both = tuple[Budgets, Ledger]
-
 ONE = Decimal(1)
 
 
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The port, what was spent, and how an open organization says what may be."""
+
+    budgets: Budgets
+    ledger: Ledger
+    at: MemoryStore | Pool
+
+    async def set_monthly(
+        self, project: ProjectId, usd: Decimal | None, now: datetime = NOON
+    ) -> None:
+        if isinstance(self.at, MemoryStore):
+            memory.put_budget(self.at, project, usd, now)
+            return
+        async with self.at.acquire() as connection, connection.transaction():
+            await postgres.put_budget(connection, project, usd, now)
+
+
 @pytest.fixture
-def both(adapter: Pool | None) -> Both:
+def books(adapter: Pool | None) -> Books:
     if adapter is None:
         store = MemoryStore()
-        return MemoryBudgets(store), MemoryLedger(store)
-    return PostgresBudgets(adapter), PostgresLedger(adapter)
+        return Books(memory.MemoryBudgets(store), memory.MemoryLedger(store), store)
+    return Books(postgres.PostgresBudgets(adapter), PostgresLedger(adapter), adapter)
 
 
 @pytest.fixture
-def budgets(both: Both) -> Budgets:
-    return both[0]
+def budgets(books: Books) -> Budgets:
+    return books.budgets
 
 
 def ids() -> tuple[ProjectId, RunId]:
@@ -78,9 +95,10 @@ async def test_what_was_not_spent_may_be_set_aside_again(budgets: Budgets):
     assert await reserved(budgets, project, run, Decimal("0.75"), of_run=ONE) is not None
 
 
-async def test_a_month_has_its_budget_and_the_next_one_anew(budgets: Budgets):
+async def test_a_month_has_its_budget_and_the_next_one_anew(books: Books):
+    budgets = books.budgets
     project, run = ids()
-    await budgets.set_monthly(project, ONE, NOON)
+    await books.set_monthly(project, ONE)
     assert await budgets.monthly(project) == ONE
     assert await reserved(budgets, project, run) is not None
     assert await reserved(budgets, project, RunId(uuid.uuid4())) is None
@@ -91,8 +109,8 @@ async def test_a_month_has_its_budget_and_the_next_one_anew(budgets: Budgets):
     assert await reserved(budgets, project, run, now=moment) is None
 
 
-async def test_a_budget_counts_what_was_spent_before_there_was_one(both: Both):
-    budgets, ledger = both
+async def test_a_budget_counts_what_was_spent_before_there_was_one(books: Books):
+    budgets, ledger = books.budgets, books.ledger
     project, run = ids()
     before = datetime(2026, 2, 28, 23, 59, tzinfo=UTC)
     await ledger.enter(
@@ -103,24 +121,48 @@ async def test_a_budget_counts_what_was_spent_before_there_was_one(both: Both):
             an_entry(usd=Decimal(50)),
         ]
     )
-    await budgets.set_monthly(project, ONE, NOON)
+    await books.set_monthly(project, ONE)
     assert await reserved(budgets, project, run, Decimal("0.5")) is None
     assert await reserved(budgets, project, run, Decimal("0.4")) is not None
 
 
-async def test_a_budget_may_be_raised_and_taken_back(budgets: Budgets):
+async def test_a_budget_may_be_raised_and_taken_back(books: Books):
+    budgets = books.budgets
     project, run = ids()
-    await budgets.set_monthly(project, Decimal(0), NOON)
+    await books.set_monthly(project, Decimal(0))
     assert await reserved(budgets, project, run) is None
-    await budgets.set_monthly(project, ONE, NOON)
+    await books.set_monthly(project, ONE)
     assert await reserved(budgets, project, run) is not None
-    await budgets.set_monthly(project, None, NOON)
+    await books.set_monthly(project, None)
     assert await reserved(budgets, project, run) == Reservation((), ONE)
 
 
-async def test_of_both_limits_neither_is_passed_and_nothing_half_set_aside(budgets: Budgets):
+async def test_a_budget_that_changes_keeps_what_is_set_aside(books: Books):
+    budgets = books.budgets
     project, run = ids()
-    await budgets.set_monthly(project, ONE, NOON)
+    await books.set_monthly(project, ONE)
+    assert await reserved(budgets, project, run) is not None
+    await books.set_monthly(project, Decimal(2))
+    assert await reserved(budgets, project, run) is not None
+    assert await reserved(budgets, project, run, Decimal("0.01")) is None
+
+
+async def test_without_a_budget_the_ledger_alone_counts(books: Books):
+    budgets, ledger = books.budgets, books.ledger
+    project, run = ids()
+    await books.set_monthly(project, ONE)
+    assert await reserved(budgets, project, run) is not None
+    await books.set_monthly(project, None)
+    await ledger.enter([an_entry(project_id=project, usd=Decimal("0.75"))])
+    await books.set_monthly(project, ONE)
+    assert await reserved(budgets, project, run, Decimal("0.26")) is None
+    assert await reserved(budgets, project, run, Decimal("0.25")) is not None
+
+
+async def test_of_both_limits_neither_is_passed_and_nothing_half_set_aside(books: Books):
+    budgets = books.budgets
+    project, run = ids()
+    await books.set_monthly(project, ONE)
     two = Decimal(2)
     assert await reserved(budgets, project, run, two, of_run=two) is None
     both = await reserved(budgets, project, run, of_run=two)
@@ -130,9 +172,10 @@ async def test_of_both_limits_neither_is_passed_and_nothing_half_set_aside(budge
     assert await reserved(budgets, project, run, of_run=ONE) is not None
 
 
-async def test_many_at_once_never_set_aside_too_much(budgets: Budgets):
+async def test_many_at_once_never_set_aside_too_much(books: Books):
+    budgets = books.budgets
     project, run = ids()
-    await budgets.set_monthly(project, Decimal(5), NOON)
+    await books.set_monthly(project, Decimal(5))
     found = await asyncio.gather(
         *(reserved(budgets, project, run, of_run=Decimal(7)) for _ in range(20))
     )

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from adapters.judges.watched import WatchedLedger
 from adapters.memory.judging import MemoryLedger
 from adapters.memory.store import MemoryStore
 from adapters.postgres.engine import Pool
 from adapters.postgres.ledger import PostgresLedger
-from application.evaluation.judging import Ledger
+from application.evaluation.judging import PARTS_MAX, Ledger
 from domain.evaluation.answer import JudgeCall, TokenUse
 from domain.evaluation.outcome import FailCode
 from domain.evaluation.score_query import CreatedWithin
@@ -27,9 +28,10 @@ DAY = timedelta(days=1)
 ALWAYS = CreatedWithin()
 
 
-@pytest.fixture
-def ledger(adapter: Pool | None) -> Ledger:
-    return MemoryLedger(MemoryStore()) if adapter is None else PostgresLedger(adapter)
+@pytest.fixture(params=[False, True], ids=["", "watched"])
+def ledger(adapter: Pool | None, request: pytest.FixtureRequest) -> Ledger:
+    plain = MemoryLedger(MemoryStore()) if adapter is None else PostgresLedger(adapter)
+    return WatchedLedger(plain, lambda _: None) if request.param else plain
 
 
 def an_entry(**said: Any) -> LedgerEntry:
@@ -76,6 +78,8 @@ async def test_what_nobody_asked_cost_nothing(ledger: Ledger):
     assert await ledger.of_run(project, RunId(uuid.uuid4())) == Spending()
     assert await ledger.of_projects([project], ALWAYS, SpendingBy.MODEL) == []
     assert await ledger.of_projects([], ALWAYS, SpendingBy.MODEL) == []
+    assert await ledger.total([project], ALWAYS) == Spending()
+    assert await ledger.total([], ALWAYS) == Spending()
 
 
 async def test_an_entry_is_entered_once(ledger: Ledger):
@@ -131,7 +135,22 @@ async def test_it_adds_up_as_the_entries_do(ledger: Ledger, data: st.DataObject,
     ours = [one for one in entries if one.project_id in asked and within.holds(one.created_at)]
     found = await ledger.of_projects(asked, within, by)
     assert list(found) == by_key(ours, by)
-    assert sum(one.spending.calls for one in found) == len(ours)
+    assert await ledger.total(asked, within) == Spending.of(ours)
+
+
+async def test_of_many_parts_some_are_told_and_the_total_is_that_of_all(ledger: Ledger):
+    project = ProjectId(uuid.uuid4())
+    entries = [
+        an_entry(project_id=project, metric=f"m{n:03}", created_at=NOON + n * DAY)
+        for n in range(PARTS_MAX + 2)
+    ]
+    await ledger.enter(entries)
+    metrics = await ledger.of_projects([project], ALWAYS, SpendingBy.METRIC)
+    assert [one.key for one in metrics] == [f"m{n:03}" for n in range(PARTS_MAX)]
+    days = await ledger.of_projects([project], ALWAYS, SpendingBy.DAY)
+    assert len(days) == PARTS_MAX
+    assert days[-1].key == f"{entries[-1].created_at:%Y-%m-%d}"
+    assert (await ledger.total([project], ALWAYS)).calls == len(entries)
 
 
 async def test_the_oldest_are_swept(ledger: Ledger):

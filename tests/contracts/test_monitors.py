@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from dataclasses import replace
+from decimal import Decimal
 from itertools import pairwise
 
 import pytest
@@ -38,6 +39,8 @@ EVERYTHING = [
         ),
         "sampling_rate": 0.29,
         "model": "gpt-5",
+        "votes": 5,
+        "max_cost_usd": Decimal("0.000001"),
         "cadence": "cron:0  6 * * MON",
         "only_if_changed": False,
         "status": PAUSED,

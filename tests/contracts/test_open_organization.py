@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 import pytest
 
@@ -282,6 +283,16 @@ async def test_names_differ_by_case_and_by_organization(identity, two):
     for name in ("bot", "Bot", "onboarding2"):
         await two.opened.put_project(new_project(name, two.id))
     assert (await identity.projects.ensure(two.other, new_project("bot", two.other))).name == "bot"
+
+
+async def test_a_budget_is_kept_changed_and_taken_back(two):
+    project, other = two.ours.project.id, two.theirs.project.id
+    assert await two.opened.budget(project) is None
+    for usd in (Decimal("12.5"), Decimal(0), None, Decimal("0.000001")):
+        await two.opened.put_budget(project, usd, NOON)
+        assert await two.opened.budget(project) == usd
+    await two.opened.put_budget(other, Decimal(1), NOON)
+    assert await two.opened.budget(other) is None
 
 
 async def test_a_removed_project_leaves_its_name_and_takes_its_codes_along(identity):

@@ -16,7 +16,7 @@ ACTIONS = {
     "organization": {"created", "renamed", "deleted"},
     "member": {"role_changed", "removed", "left"},
     "invitation": {"created", "revoked", "accepted", "declined"},
-    "project": {"created", "changed", "deleted"},
+    "project": {"created", "changed", "deleted", "budget_changed"},
     "api_key": {"created", "rotated", "revoked", "deleted", "used"},
     "login_code": {"issued"},
 }

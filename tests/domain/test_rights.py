@@ -36,6 +36,7 @@ TABLE = {
     # invite as OWNER
     Action.INVITE_OWNER: set(),
     # ours
+    Action.CHANGE_BUDGET: {OWNER, ADMIN},
     Action.READ_AUDIT_LOG: {OWNER, ADMIN},
 }
 

@@ -24,6 +24,7 @@ from domain.evaluation.answer import Answer, Question
 from domain.evaluation.metric import Metric
 from entrypoints import composition, worker
 from entrypoints.identity_provider import provider_problems
+from entrypoints.observing import Observer
 from entrypoints.settings import Settings, read_settings
 
 ANNOUNCE_EVERY_S = 0.5
@@ -71,8 +72,10 @@ def main() -> int:
     clock = hasty_clock(float(epoch_s), int(haste))
 
     @asynccontextmanager
-    async def hasty_ports(settings: Settings, otherwise: Jobs) -> AsyncIterator[Ports]:
-        async with composition.workers_ports(settings, otherwise) as ports:
+    async def hasty_ports(
+        settings: Settings, otherwise: Jobs, observer: Observer
+    ) -> AsyncIterator[Ports]:
+        async with composition.workers_ports(settings, otherwise, observer) as ports:
             yield replace(ports, clock=clock, evaluation=replace(ports.evaluation, judge=judge))
 
     settings = read_settings(os.environ, provider_problems)

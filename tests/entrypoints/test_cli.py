@@ -10,7 +10,7 @@ import time
 import pytest
 
 from domain.identity.api_key import Scope
-from entrypoints import access, dev, doctor, logs
+from entrypoints import access, dev, logs
 from entrypoints.cli import main
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError, base_url, check_layout, check_servers, listen
@@ -57,7 +57,7 @@ def test_a_missing_server_is_named_and_so_is_dev(command, capsys):
     assert "`pandaprobe-server dev`" in said
 
 
-@pytest.mark.parametrize("command", ["serve", "worker", "migrate", "dev", "token", "doctor"])
+@pytest.mark.parametrize("command", ["serve", "worker", "migrate", "dev", "token"])
 def test_a_wrong_setting_ends_every_command_with_2(command, capsys):
     assert main([command], {"PANDAPROBE_PORT": "many", "PANDAPROBE_LOG_FORMAT": "xml"}) == 2
     said = capsys.readouterr().err.splitlines()
@@ -146,20 +146,6 @@ def test_the_servers_of_a_dev_that_was_killed_are_not_joined(tmp_path):
     dev.write_env(tmp_path / "servers.env", {"PANDAPROBE_DATABASE_URL": "postgresql://h/d"})
     (tmp_path / "lock").write_text("1\n")
     assert dev.running_servers(str(tmp_path)) == {}
-
-
-def test_the_doctor_names_what_is_missing(tmp_path, capsys):
-    assert main(["doctor"], {"PANDAPROBE_DATA_DIR": str(tmp_path / "data")}) == 1
-    said = capsys.readouterr().out
-    assert "WRONG  postgres: PANDAPROBE_DATABASE_URL isn't set" in said
-    assert "WRONG  redis: PANDAPROBE_REDIS_URL isn't set" in said
-    assert "ok     data folder" in said
-
-
-def test_the_doctor_looks_at_the_folder(tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    assert doctor.examine(Settings(data_dir=str(tmp_path / "file"))) == 1
-    assert "file: is no folder" in capsys.readouterr().out
 
 
 async def test_a_key_with_an_unknown_scope_is_refused_before_anything_is_opened():

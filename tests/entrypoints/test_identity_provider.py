@@ -9,8 +9,8 @@ import pytest
 from adapters.tokens import DevelopmentIssuer
 from domain.errors import Unauthenticated
 from entrypoints import doctor
+from entrypoints.asgi import build_app
 from entrypoints.cli import main
-from entrypoints.composition import build_app
 from entrypoints.identity_provider import FIREBASE_JWKS, IdentityProvider, identity_provider
 from entrypoints.settings import Settings, SettingsError, read_settings
 from entrypoints.sign_in import sign_in_state, tokens
@@ -152,7 +152,7 @@ def test_with_one_it_has_nothing_to_say(caplog):
 
 
 def test_what_asks_the_provider_is_not_loaded_before_it_is_needed():
-    look = "import sys, entrypoints.composition; print('httpx2' in sys.modules)"
+    look = "import sys, entrypoints.asgi; print('httpx2' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "False"
 
@@ -189,9 +189,9 @@ async def test_the_doctor_asks_the_provider():
 
 def test_the_doctor_tells_that_nobody_can_sign_in(tmp_path, capsys):
     doctor.examine(Settings(data_dir=str(tmp_path)))
-    assert "ok     sign-in: no identity provider is set" in capsys.readouterr().out
+    assert "ok    sign-in: no identity provider is set" in capsys.readouterr().out
     doctor.examine(Settings(data_dir=str(tmp_path), auth_dev_issuer=True))
-    assert "ok     sign-in: the development issuer only" in capsys.readouterr().out
+    assert "ok    sign-in: the development issuer only" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["serve", "seed --traces 1"])

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +13,7 @@ from application.jobs import Lane, RunDue, TargetDue
 from domain.errors import Unavailable
 from domain.ids import ProjectId, RunId
 from entrypoints.cli import main
+from entrypoints.observing import BROKEN, DONE, PUT_OFF, Told
 from entrypoints.settings import Settings
 from entrypoints.worker import Round, Workbench, again_and_again, with_options
 
@@ -63,6 +66,23 @@ async def test_what_goes_wrong_is_told_by_the_names_of_rows_and_not_raised(
     assert bool(record.exc_info) is has_cause
 
 
+@pytest.mark.parametrize(
+    ("error", "outcome"), [(None, DONE), (Unavailable("away"), PUT_OFF), (KeyError("?"), BROKEN)]
+)
+async def test_whoever_watches_is_told_how_a_job_went(error, outcome):
+    seen: list[tuple[object, Told]] = []
+
+    @contextmanager
+    def watch(job: object) -> Iterator[Told]:
+        seen.append((job, told := Told()))
+        yield told
+
+    bench = replace(a_workbench([error] if error else []), watch=watch)
+    job = TargetDue(PROJECT, RUN, "t")
+    await bench(job)
+    assert seen == [(job, Told(outcome))]
+
+
 async def test_a_job_that_is_given_up_is_not_told_as_a_fault(caplog):
     async def never(*_: object) -> None:
         await asyncio.Event().wait()
@@ -113,13 +133,16 @@ def failing_twice() -> tuple[Callable[[], Awaitable[int]], list[int], asyncio.Ev
 async def test_a_round_that_fails_is_not_the_last_one(caplog):
     caplog.set_level(logging.INFO, "pandaprobe.worker")
     call, calls, done = failing_twice()
-    rounds = asyncio.create_task(again_and_again(Round("sweeping", 0, call, "took away %d rows")))
+    told_of: list[tuple[str, str]] = []
+    one = Round("sweeping", 0, call, "took away %d rows")
+    rounds = asyncio.create_task(again_and_again(one, lambda *said: told_of.append(said)))
     async with asyncio.timeout(10):
         await done.wait()
     await asyncio.sleep(0)
     rounds.cancel()
     await asyncio.gather(rounds, return_exceptions=True)
     assert len(calls) >= 3
+    assert told_of[:3] == [("sweeping", outcome) for outcome in (PUT_OFF, BROKEN, DONE)]
     told = [(one.levelname, one.message) for one in caplog.records[:3]]
     assert told == [
         ("WARNING", "sweeping goes on later: The database is away"),

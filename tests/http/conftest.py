@@ -25,6 +25,7 @@ from adapters.memory.parts import FixedPart
 from adapters.memory.replies import MemoryReplies
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
+from adapters.memory.workers import MemoryWorkers, MemoryWorkloads
 from adapters.postgres.engine import Pool
 from adapters.postgres.replies import PostgresReplies
 from application.ports import PartState, RateLimiter
@@ -89,6 +90,8 @@ class Site:
             tokens=MemoryTokens(self.tokens),
             limiter=self.limiter,
             replies=MemoryReplies(self.store),
+            workers=MemoryWorkers(),
+            workloads=MemoryWorkloads(self.store),
             clock=lambda: self.now or utc_now(),
             owned_organizations_max=self.owned_max,
             parts={name: FixedPart(state) for name, state in self.parts.items()},
@@ -96,7 +99,7 @@ class Site:
         self.app: ASGIApp = create_app(
             UseCases.over(replace(self.ports, **self.swapped)),
             self.config,
-            RateLimits(self.limiter, self.limits),
+            RateLimits(self.limiter, self.limits, self.config.watch),
         )
         self.begin()
 

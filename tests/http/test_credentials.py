@@ -199,6 +199,9 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
         for method, path, body, needed in (
             ("POST", "", body_of, {JUDGE}),
             ("POST", "/batch", body_of, {JUDGE}),
+            ("POST", "/estimate", body_of, {JUDGE}),
+            ("POST", "/batch/estimate", body_of, {JUDGE}),
+            ("GET", f"/{ID}/usage", None, {READ}),
             ("GET", "", None, {READ}),
             ("GET", f"/{ID}", None, {READ}),
             ("DELETE", f"/{ID}", None, {JUDGE}),

@@ -57,6 +57,7 @@ STORED = {
 # What of a body has to be so that it can be taken, beside its form.
 TAKEN = {"trace_id": examples.TRACE_ID, "session_id": "conv-42"}
 TAKEN |= {"value": "1", "data_type": "NUMERIC", "filters": {}}
+TAKEN |= {"votes": 1, "max_cost_usd": None, "monthly_usd": 25}
 TAKEN |= {"cadence": "daily", "target_type": "TRACE", "signal_weights": None}
 TAKEN |= {"metric": "coherence", "figure": "score_mean", "threshold": 0.5, "clear_at": None}
 TAKEN |= {"url": "https://hooks.example.com"}

@@ -70,14 +70,30 @@ CASES: dict[str, Case] = {
             "filters": {"session_id": "{session_id}", "user_id": "{reader}", "name": "{text}"},
         }
     ),
-    "POST /evaluations/trace-runs/batch": Case(
-        body={"metrics": ["coherence"], "trace_ids": ["{trace_id}"]}
-    ),
-    "POST /evaluations/session-runs": Case(
-        body={"metrics": ["agent_reliability"], "filters": {"user_id": "{reader}"}}
-    ),
-    "POST /evaluations/session-runs/batch": Case(
-        body={"metrics": ["agent_reliability"], "session_ids": ["{session_id}"]}
+    **{
+        f"POST /evaluations/trace-runs/batch{end}": Case(
+            body={"metrics": ["coherence"], "trace_ids": ["{trace_id}"]}
+        )
+        for end in ("", "/estimate")
+    },
+    **{
+        f"POST /evaluations/session-runs{end}": Case(
+            body={"metrics": ["agent_reliability"], "filters": {"user_id": "{reader}"}}
+        )
+        for end in ("", "/estimate")
+    },
+    **{
+        f"POST /evaluations/session-runs/batch{end}": Case(
+            body={"metrics": ["agent_reliability"], "session_ids": ["{session_id}"]}
+        )
+        for end in ("", "/estimate")
+    },
+    "POST /evaluations/trace-runs/estimate": Case(
+        body={
+            "metrics": ["task_completion"],
+            "model": "gpt-4o",
+            "filters": {"session_id": "{session_id}", "user_id": "{reader}", "name": "{text}"},
+        }
     ),
     **{
         f"{method} /evaluations/{kind}-runs{path}": Case(query)
@@ -85,7 +101,7 @@ CASES: dict[str, Case] = {
         for method, path, query in (
             *(("GET", "", PAGE), ("GET", "/{run_id}", ""), ("GET", "/{run_id}/scores", "")),
             *(("DELETE", "/{run_id}", "delete_scores=true"), ("POST", "/{run_id}/retry", "")),
-            ("POST", "/{run_id}/cancel", ""),
+            *(("POST", "/{run_id}/cancel", ""), ("GET", "/{run_id}/usage", "")),
         )
     },
     "POST /evaluations/monitors": Case(
@@ -171,6 +187,9 @@ CASES: dict[str, Case] = {
     "GET /model-prices/unpriced": Case("days=90"),
     "POST /model-prices/reprice": Case(body={"models": ["{text}"], "dry_run": False}),
     "GET /model-prices/reprice/{repricing_id}": Case(),
+    "GET /organizations/{org_id}/usage": Case("by=metric"),
+    f"GET {PROJECT}/budget": Case(),
+    f"PUT {PROJECT}/budget": Case(body={"monthly_usd": 5}),
     "GET /sessions": Case(f"{PAGE}&user_id={{reader}}&query={{text}}"),
     "GET /sessions/analytics": Case(MARCH),
     "DELETE /sessions/{session_id}": Case(),

@@ -24,7 +24,16 @@ OF_TRACES = {
 OF_SESSIONS = OF_TRACES | {"target_type": "SESSION", "metrics": ["agent_reliability"]}
 FIELDS = [
     *("id", "project_id", "name", "target_type", "metric_names", "filters", "sampling_rate"),
-    *("model", "cadence", "only_if_changed", "status", "last_run_at", "last_run_id"),
+    *(
+        "model",
+        "votes",
+        "max_cost_usd",
+        "cadence",
+        "only_if_changed",
+        "status",
+        "last_run_at",
+        "last_run_id",
+    ),
     *("next_run_at", "created_at", "updated_at"),
 ]
 
@@ -76,6 +85,8 @@ class TestMaking:
             "filters": {"date_from": "2026-03-01", "status": "COMPLETED"},
             "sampling_rate": 1.0,
             "model": None,
+            "votes": 1,
+            "max_cost_usd": None,
             "cadence": "cron:0 6 * * mon",
             "only_if_changed": True,
             "status": "ACTIVE",
@@ -145,6 +156,8 @@ class TestMaking:
             ({"cadence": "cron:0 0 30 2 *"}, {"cadence"}),
             ({"cadence": "cron:* * * * *"}, {"cadence"}),
             ({"cadence": "cron:0 0 0 * * *"}, {"cadence"}),
+            ({"votes": 2, "max_cost_usd": 1e-7}, {"votes", "max_cost_usd"}),
+            ({"max_cost_usd": 1, "model": "openai/nobody-knows"}, {"max_cost_usd"}),
         ],
     )
     async def test_every_mistake_is_told_at_once(
@@ -248,6 +261,9 @@ class TestChanging:
             ({"sampling_rate": 0}, {"sampling_rate": 0.0}),
             ({"model": "o3-pro"}, {"model": "o3-pro"}),
             ({"only_if_changed": False}, {"only_if_changed": False}),
+            ({"votes": 3}, {"votes": 3}),
+            ({"model": "gpt-4o", "max_cost_usd": 0.25}, {"model": "gpt-4o", "max_cost_usd": 0.25}),
+            ({"max_cost_usd": None}, {"max_cost_usd": None}),
             (
                 {"cadence": "cron:  0 0 * * *"},
                 {"cadence": "cron:0 0 * * *", "next_run_at": "2026-03-02T00:00:00+00:00"},
@@ -293,6 +309,9 @@ class TestChanging:
             ({"filters": {"status": "DONE"}, "signal_weights": {"a": 1}},
              {"filters.status", "signal_weights"}),
             ({"filters": 5}, {"filters"}),
+            ({"votes": 4, "max_cost_usd": -1}, {"votes", "max_cost_usd"}),
+            ({"votes": None}, {"votes"}),
+            ({"max_cost_usd": 1, "model": "openai/nobody-knows"}, {"max_cost_usd"}),
         ],
     )  # fmt: skip
     async def test_what_is_refused(

@@ -11,15 +11,13 @@ from tests.http.people import furnished, joined
 from tests.http.promises import operations
 
 RUNS, SESSION_RUNS = "/evaluations/trace-runs", "/evaluations/session-runs"
+OF_RUNS = ("", "/batch", "/{run_id}/retry", "/estimate", "/batch/estimate")
 # The contract's table (section 3), with what it promises for later.
 CLASSES: dict[tuple[str, str], RouteClass | None] = {
     ("POST", "/traces"): RouteClass.INGEST,
     ("POST", "/traces/batch"): RouteClass.INGEST,
-    **{("POST", RUNS + more): RouteClass.TRACE_RUNS for more in ("", "/batch", "/{run_id}/retry")},
-    **{
-        ("POST", SESSION_RUNS + more): RouteClass.SESSION_RUNS
-        for more in ("", "/batch", "/{run_id}/retry")
-    },
+    **{("POST", RUNS + more): RouteClass.TRACE_RUNS for more in OF_RUNS},
+    **{("POST", SESSION_RUNS + more): RouteClass.SESSION_RUNS for more in OF_RUNS},
     ("POST", "/evaluations/monitors/{monitor_id}/trigger"): RouteClass.MONITOR_TRIGGER,
     ("POST", "/organizations/{org_id}/invitations"): RouteClass.INVITATIONS,
     ("POST", "/cli/auth/exchange"): RouteClass.CLI_EXCHANGE,

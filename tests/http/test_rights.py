@@ -42,6 +42,8 @@ TABLE: list[tuple[str, str, Any, tuple[int, int, int]]] = [
     ("GET", f"{ORG}/projects", None, (200, 200, 200)),
     ("GET", ORG + "/projects/{project_id}", None, (200, 200, 200)),
     ("PATCH", ORG + "/projects/{project_id}", NAMED, (200, 200, 403)),
+    ("GET", ORG + "/projects/{project_id}/budget", None, (200, 200, 200)),
+    ("PUT", ORG + "/projects/{project_id}/budget", {"monthly_usd": 9}, (200, 200, 403)),
     ("DELETE", ORG + "/projects/{project_id}", None, (204, 403, 403)),
     ("POST", f"{ORG}/api-keys", NAMED, (201, 201, 201)),
     ("GET", f"{ORG}/api-keys", None, (200, 200, 200)),
@@ -50,6 +52,7 @@ TABLE: list[tuple[str, str, Any, tuple[int, int, int]]] = [
     ("DELETE", ORG + "/api-keys/{key_id}", None, (204, 204, 403)),
     ("DELETE", ORG + "/api-keys/{key_id}?permanent=true", None, (204, 204, 403)),
     ("GET", f"{ORG}/audit-log", None, (200, 200, 403)),
+    ("GET", f"{ORG}/usage", None, (200, 200, 200)),
 ]
 # Those that name no organization: everybody who signed in.
 OF_ANYBODY: list[tuple[str, str, Any, int]] = [

@@ -17,7 +17,8 @@ NOBODY = str(uuid.UUID(int=1))
 FIELDS = [
     *("id", "name", "status", "metric_names", "total_targets", "evaluated_count"),
     *("failed_count", "skipped_count", "created_at", "completed_at", "project_id"),
-    *("target_type", "filters", "sampling_rate", "model", "monitor_id", "error_message"),
+    *("target_type", "filters", "sampling_rate", "model", "votes", "max_cost_usd"),
+    *("monitor_id", "error_message"),
 ]
 
 
@@ -50,6 +51,8 @@ class TestStarting:
             "filters": {"date_from": "2026-03-01", "status": "COMPLETED"},
             "sampling_rate": 0.5,
             "model": "heuristic/1",
+            "votes": 1,
+            "max_cost_usd": None,
             "monitor_id": None,
             "error_message": None,
         }
@@ -158,6 +161,11 @@ class TestStarting:
             ({"filters": {"status": "DONE", "tags": "a"}}, {"filters.status", "filters.tags"}),
             ({"filters": {"name": "\0"}, "name": "\0"}, {"filters.name", "name"}),
             ({"filters": {"tags": ["x" * 256]}}, {"filters.tags.0"}),
+            ({"votes": 2, "max_cost_usd": -0.1}, {"votes", "max_cost_usd"}),
+            ({"votes": None, "max_cost_usd": "much"}, {"votes", "max_cost_usd"}),
+            ({"votes": 7, "max_cost_usd": 1e-7}, {"votes", "max_cost_usd"}),
+            ({"max_cost_usd": 1_000_001}, {"max_cost_usd"}),
+            ({"max_cost_usd": 1, "model": "openai/nobody-knows"}, {"max_cost_usd"}),
         ],
     )
     async def test_every_mistake_is_told_at_once(
@@ -170,6 +178,23 @@ class TestStarting:
         run = await shop.starts(model="gpt-5-mini")
         assert run["model"] == "openai/gpt-5-mini"
         assert (await shop.starts(model=None))["model"] == "heuristic/1"
+
+    @pytest.mark.parametrize("path", [RUNS, f"{RUNS}/batch", SESSION_RUNS, f"{SESSION_RUNS}/batch"])
+    async def test_votes_and_a_budget_are_shown(self, shop: Running, path: str) -> None:
+        ids = {"trace_ids": [shop.trace], "session_ids": [shop.session]}
+        said = {"votes": 5, "max_cost_usd": 12.5, "model": "gpt-4o"}
+        run = await shop.starts(path, **(ids if path.endswith("batch") else {}), **said)
+        assert (run["votes"], run["max_cost_usd"]) == (5, 12.5)
+        assert await shop.run(run) == run
+
+    async def test_the_keyless_judge_keeps_to_any_budget(self, shop: Running) -> None:
+        run = await shop.starts(max_cost_usd=0)
+        assert (run["model"], run["max_cost_usd"]) == ("heuristic/1", 0)
+
+    async def test_without_a_price_nobody_can_keep_to_a_budget(self, shop: Running) -> None:
+        refused = await shop("POST", RUNS, {"metrics": PAIR, "model": "gpt-9", "max_cost_usd": 1})
+        assert "openai/gpt-9 has no price" in mistakes(refused)["max_cost_usd"]
+        assert (await shop.got(RUNS))["total"] == 0
 
 
 class TestBatches:
@@ -265,7 +290,9 @@ class TestCancelling:
 class TestRetrying:
     async def test_exactly_what_failed_is_tried_again(self, shop: Running) -> None:
         ids = [shop.trace, NOBODY]
-        run = await shop.starts(f"{RUNS}/batch", trace_ids=ids, name="first", model="gpt-5")
+        bounds = {"votes": 3, "max_cost_usd": 0.000001}
+        said = {"trace_ids": ids, "name": "first", "model": "gpt-4o"} | bounds
+        run = await shop.starts(f"{RUNS}/batch", **said)
         await shop.works()
         before = await shop.run(run)
         await shop.stores(trace_id=NOBODY)
@@ -274,7 +301,8 @@ class TestRetrying:
         again = answer.json()
         assert again["id"] != run["id"]
         assert again["name"] == "Retry: first"
-        assert (again["target_type"], again["model"]) == ("TRACE", "openai/gpt-5")
+        assert (again["target_type"], again["model"]) == ("TRACE", "openai/gpt-4o")
+        assert {name: again[name] for name in bounds} == bounds
         assert again["filters"] == {"retry_of": run["id"], "trace_ids": [NOBODY]}
         assert (again["metric_names"], again["total_targets"]) == (sorted(PAIR), 1)
         await shop.works()

@@ -27,6 +27,7 @@ from adapters.postgres.identity import (
 )
 from adapters.postgres.removals import PostgresRemovals
 from adapters.postgres.replies import PostgresReplies
+from adapters.postgres.workers import PostgresWorkers, PostgresWorkloads
 from adapters.remembered import RememberedApiKeys, RememberedProjects
 from application.use_cases import Ports, UseCases, utc_now
 from domain.identity.caller import Person
@@ -80,6 +81,8 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         tokens=MemoryTokens({}),
         limiter=MemoryRateLimiter(monotonic_us),
         replies=PostgresReplies(pool),
+        workers=PostgresWorkers(pool),
+        workloads=PostgresWorkloads(pool),
         parts={},
     )
 

@@ -129,6 +129,8 @@ class MonitorRow(Table, tablename="monitors"):
     looked_at_trace = UUID(null=True, default=None)
     created_at = Timestamptz()
     updated_at = Timestamptz()
+    votes = Integer(default=1)
+    max_cost_usd = Numeric(null=True, default=None)
 
 
 class AlertRow(Table, tablename="alerts"):

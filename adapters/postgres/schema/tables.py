@@ -123,6 +123,13 @@ class RemovalRow(Table, tablename="removals"):
     due_at = Timestamptz()
 
 
+class WorkerRow(Table, tablename="workers"):
+    id = UUID(primary_key=True)
+    version = Text()
+    started_at = Timestamptz()
+    seen_at = Timestamptz()
+
+
 class TraceRow(Table, tablename="traces"):
     project_id = UUID(primary_key=True)
     trace_id = UUID()
@@ -268,6 +275,7 @@ ALL: Final = (
     AuditEntryRow,
     ApiKeyOriginRow,
     RemovalRow,
+    WorkerRow,
     TraceRow,
     TracePayloadRow,
     SpanRow,

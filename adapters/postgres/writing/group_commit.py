@@ -5,6 +5,7 @@ service writes many items a COMMIT. A caller returns after the COMMIT of its own
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,10 +33,44 @@ class Waiting[T]:
     item: T
     size: int
     written: asyncio.Future[None]
+    mark: object = None
 
     def fail(self, error: Exception) -> None:
         if not self.written.done():
             self.written.set_exception(error)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch[T]:
+    """What became of some items that were written together; `marks` are those of their callers.
+
+    `bytes` as their callers told; `error` is None where they are committed.
+    """
+
+    items: Sequence[T]
+    marks: Sequence[object]
+    bytes: int
+    seconds: float
+    error: BaseException | None
+
+
+class Watch[T](Protocol):
+    """Whoever wants to know what becomes of batches. What it raises ends a writer."""
+
+    def mark(self) -> object:
+        """Kept with an item, whose caller asks for it."""
+        ...
+
+    def settled(self, batch: Batch[T], /) -> None:
+        """Called after each batch, stored or not; of one that is halved, for each part too."""
+        ...
+
+
+class Unwatched[T]:
+    def mark(self) -> object:
+        return None
+
+    def settled(self, batch: Batch[T], /) -> None: ...
 
 
 @dataclass(slots=True)
@@ -51,11 +86,17 @@ class GroupCommit[T]:
     write: Callable[[Sequence[T]], Awaitable[None]]
     is_passing: Passing
     within_s: float = WITHIN_S
+    watch: Watch[T] = field(default_factory=Unwatched)
     _line: deque[Waiting[T]] = field(default_factory=deque)
     _bytes: int = 0
     _filled: asyncio.Event = field(default_factory=asyncio.Event)
     _closing: bool = False
     _writers: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Items and bytes of the line."""
+        return len(self._line), self._bytes
 
     async def put(self, item: T, size: int) -> None:
         """Returns once `item`, of about `size` bytes, is committed.
@@ -71,7 +112,7 @@ class GroupCommit[T]:
         ):
             raise Unavailable("Too many writes are waiting; try again")
         written = asyncio.get_running_loop().create_future()
-        self._line.append(Waiting(item, size, written))
+        self._line.append(Waiting(item, size, written, self.watch.mark()))
         self._bytes += size
         self._filled.set()
         try:
@@ -124,9 +165,11 @@ class GroupCommit[T]:
         return batch
 
     async def _settle(self, batch: list[Waiting[T]]) -> None:
+        began = time.perf_counter()
         try:
             await self.write([one.item for one in batch])
         except Exception as error:  # noqa: BLE001 - every failure belongs to a caller, who is told
+            self._tell(batch, began, error)
             if len(batch) > 1 and not self.is_passing(error):
                 half = len(batch) // 2
                 await self._settle(batch[:half])
@@ -134,7 +177,8 @@ class GroupCommit[T]:
                 return
             for one in batch:
                 one.fail(error)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            self._tell(batch, began, error)
             for one in batch:
                 one.fail(Unavailable("The service is shutting down; try again"))
             raise
@@ -142,3 +186,10 @@ class GroupCommit[T]:
             for one in batch:
                 if not one.written.done():
                     one.written.set_result(None)
+            self._tell(batch, began, None)
+
+    def _tell(self, batch: Sequence[Waiting[T]], began: float, error: BaseException | None) -> None:
+        seconds = time.perf_counter() - began
+        items, marks = [one.item for one in batch], [one.mark for one in batch]
+        size = sum(one.size for one in batch)
+        self.watch.settled(Batch(items, marks, size, seconds, error))

@@ -27,6 +27,8 @@ MONITOR: Final[dict[str, Any]] = _SAID | {
     "filters": _FILTERS | _WEIGHTS,
     "sampling_rate": 1.0,
     "model": None,
+    "votes": 1,
+    "max_cost_usd": None,
     "only_if_changed": True,
     "status": "ACTIVE",
     "last_run_at": None,

@@ -30,6 +30,14 @@ from domain.evaluation.run import TargetType
 from domain.evaluation.selection import SAMPLING_RATE_DEFAULT, echo_of_filters
 from entrypoints.http.body import Body
 from entrypoints.http.config import HttpConfig
+from entrypoints.http.controllers.money_shapes import (
+    RunBudget,
+    Votes,
+    check_usd,
+    check_vote_count,
+    optional_usd,
+    shown_usd,
+)
 from entrypoints.http.controllers.monitor_examples import MONITOR_ID
 from entrypoints.http.controllers.run_filters import EvalRunFilters, SessionEvalRunFilters
 from entrypoints.http.controllers.run_shapes import Model, Rate, Weights
@@ -102,9 +110,13 @@ class CreateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
     cadence: Cadence
     only_if_changed: bool = True
     signal_weights: Weights | None = None
+    votes: Votes = 1
+    max_cost_usd: RunBudget | None = None
 
     def __post_init__(self) -> None:
         check_cadence(self.cadence)
+        check_vote_count(self.votes)
+        check_usd(self.max_cost_usd)
         for _, message in self.across(msgspec.structs.asdict(self)):
             raise ValueError(message)
 
@@ -124,6 +136,8 @@ class CreateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
                 model=self.model,
                 sampling_rate=self.sampling_rate,
                 signal_weights=self.signal_weights or {},
+                votes=self.votes,
+                max_cost_usd=optional_usd(self.max_cost_usd),
             ),
             selection=_selection(self.target_type, self.filters, Mistakes()),
             cadence=self.cadence,
@@ -142,17 +156,23 @@ class UpdateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
     cadence: Cadence | UnsetType = UNSET
     only_if_changed: bool | UnsetType = UNSET
     signal_weights: Weights | UnsetType | None = UNSET
+    votes: Votes | UnsetType = UNSET
+    max_cost_usd: RunBudget | UnsetType | None = UNSET
 
     def __post_init__(self) -> None:
         if self.cadence is not UNSET:
             check_cadence(self.cadence)
+        if self.votes is not UNSET:
+            check_vote_count(self.votes)
+        if self.max_cost_usd is not UNSET:
+            check_usd(self.max_cost_usd)
 
     def change_of(self, of: TargetType) -> MonitorChange:
         """What it says of a monitor about these. Raises Invalid, with every mistake at once."""
         read = {name: getattr(self, name) for name in _ACROSS}
         if found := list(mistakes_of(of, **read)):
             raise Invalid.fields(found)
-        filters, weights = self.filters, self.signal_weights
+        filters, weights, most = self.filters, self.signal_weights, self.max_cost_usd
         return MonitorChange(
             name=UNSAID if self.name is UNSET else self.name,
             metrics=tuple(self.metrics) if isinstance(self.metrics, list) else UNSAID,
@@ -162,6 +182,8 @@ class UpdateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
             cadence=UNSAID if self.cadence is UNSET else self.cadence,
             only_if_changed=UNSAID if self.only_if_changed is UNSET else self.only_if_changed,
             signal_weights=UNSAID if weights is UNSET else weights or {},
+            votes=UNSAID if self.votes is UNSET else self.votes,
+            max_cost_usd=UNSAID if most is UNSET else optional_usd(most),
         )
 
 
@@ -206,6 +228,8 @@ class MonitorResponse(msgspec.Struct, frozen=True, kw_only=True):
     filters: JsonObject
     sampling_rate: float
     model: str | None
+    votes: int
+    max_cost_usd: float | None
     cadence: str
     only_if_changed: bool
     status: MonitorStatus
@@ -226,6 +250,8 @@ class MonitorResponse(msgspec.Struct, frozen=True, kw_only=True):
             filters=raw(echo_of_filters(monitor.selection, monitor.signal_weights)),
             sampling_rate=monitor.sampling_rate,
             model=monitor.model,
+            votes=monitor.votes,
+            max_cost_usd=shown_usd(monitor.max_cost_usd),
             cadence=monitor.cadence,
             only_if_changed=monitor.only_if_changed,
             status=monitor.status,

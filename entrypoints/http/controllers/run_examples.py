@@ -32,6 +32,8 @@ TRACE_RUN: Final[dict[str, Any]] = {
     "filters": _TRACES,
     "sampling_rate": 0.5,
     "model": "heuristic/1",
+    "votes": 1,
+    "max_cost_usd": None,
     "monitor_id": None,
     "error_message": None,
 }

@@ -1,7 +1,7 @@
 """Runs on the wire: as they are asked for, and as they are shown."""
 
-from collections.abc import Callable
-from typing import Annotated, Final, Self
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 import msgspec
@@ -19,6 +19,14 @@ from domain.evaluation.selection import (
     TraceSelection,
 )
 from entrypoints.http.config import HttpConfig
+from entrypoints.http.controllers.money_shapes import (
+    RunBudget,
+    Votes,
+    check_usd,
+    check_vote_count,
+    optional_usd,
+    shown_usd,
+)
 from entrypoints.http.controllers.run_filters import EvalRunFilters, SessionEvalRunFilters
 from entrypoints.http.controllers.trace_shapes import Word
 from entrypoints.http.cursors import PageQuery
@@ -43,6 +51,7 @@ def _known(category: Category) -> Callable[[str], None]:
 
 check_trace_metric: Final = _known(Category.TRACE)
 check_session_metric: Final = _known(Category.SESSION)
+
 
 type TraceMetrics = Annotated[
     list[Annotated[str, Meta(extra={"check": check_trace_metric})]], Meta(min_length=1)
@@ -89,12 +98,30 @@ class RunCreate(msgspec.Struct, frozen=True, kw_only=True):
 
     name: RunName | None = None
     model: Model | None = None
+    votes: Votes = 1
+    max_cost_usd: RunBudget | None = None
+
+    def __post_init__(self) -> None:
+        check_vote_count(self.votes)
+        check_usd(self.max_cost_usd)
+
+    def order(self, metrics: Sequence[str], **said: Any) -> Order:
+        """What is asked of the run; `said` as in Order."""
+        return Order(
+            metrics=metrics,
+            name=self.name,
+            model=self.model,
+            votes=self.votes,
+            max_cost_usd=optional_usd(self.max_cost_usd),
+            **said,
+        )
 
 
 class OfTraces(RunCreate, frozen=True, kw_only=True):
     metrics: TraceMetrics
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in self.metrics:
             check_trace_metric(name)
 
@@ -104,6 +131,7 @@ class OfSessions(RunCreate, frozen=True, kw_only=True):
     signal_weights: Weights | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in self.metrics:
             check_session_metric(name)
 
@@ -116,12 +144,7 @@ class CreateEvalRunRequest(OfTraces, frozen=True, kw_only=True):
 
     def to_domain(self, _: HttpConfig) -> tuple[Order, TraceSelection]:
         """Raises ValueError for what is no date."""
-        order = Order(
-            metrics=self.metrics,
-            name=self.name,
-            model=self.model,
-            sampling_rate=self.sampling_rate,
-        )
+        order = self.order(self.metrics, sampling_rate=self.sampling_rate)
         return order, self.filters.to_domain()
 
 
@@ -131,8 +154,7 @@ class CreateBatchEvalRunRequest(OfTraces, frozen=True, kw_only=True):
     trace_ids: TraceIds
 
     def to_domain(self, _: HttpConfig) -> tuple[Order, list[str]]:
-        order = Order(metrics=self.metrics, name=self.name, model=self.model)
-        return order, [str(one) for one in self.trace_ids]
+        return self.order(self.metrics), [str(one) for one in self.trace_ids]
 
 
 class CreateSessionEvalRunRequest(OfSessions, frozen=True, kw_only=True):
@@ -143,13 +165,8 @@ class CreateSessionEvalRunRequest(OfSessions, frozen=True, kw_only=True):
 
     def to_domain(self, _: HttpConfig) -> tuple[Order, SessionSelection]:
         """Raises ValueError for what is no date."""
-        order = Order(
-            metrics=self.metrics,
-            name=self.name,
-            model=self.model,
-            sampling_rate=self.sampling_rate,
-            signal_weights=self.signal_weights or {},
-        )
+        weights = self.signal_weights or {}
+        order = self.order(self.metrics, sampling_rate=self.sampling_rate, signal_weights=weights)
         return order, self.filters.to_domain()
 
 
@@ -159,13 +176,7 @@ class CreateBatchSessionEvalRunRequest(OfSessions, frozen=True, kw_only=True):
     session_ids: SessionIds
 
     def to_domain(self, _: HttpConfig) -> tuple[Order, list[str]]:
-        order = Order(
-            metrics=self.metrics,
-            name=self.name,
-            model=self.model,
-            signal_weights=self.signal_weights or {},
-        )
-        return order, self.session_ids
+        return self.order(self.metrics, signal_weights=self.signal_weights or {}), self.session_ids
 
 
 class EvalRunResponse(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,6 +200,8 @@ class EvalRunResponse(msgspec.Struct, frozen=True, kw_only=True):
     filters: JsonObject
     sampling_rate: float
     model: str | None
+    votes: int
+    max_cost_usd: float | None
     monitor_id: UUID | None
     error_message: str | None
 
@@ -211,6 +224,8 @@ class EvalRunResponse(msgspec.Struct, frozen=True, kw_only=True):
             filters=raw(run.filters),
             sampling_rate=run.sampling_rate,
             model=run.model,
+            votes=run.votes,
+            max_cost_usd=shown_usd(run.max_cost_usd),
             monitor_id=run.monitor_id,
             error_message=run.error_message,
         )

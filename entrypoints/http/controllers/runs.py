@@ -6,6 +6,8 @@ from uuid import UUID
 
 from litestar import Response
 
+from application.evaluation.estimating import LOOKED_INTO_MAX, About
+from application.evaluation.runs import Order
 from application.evaluation.use_cases import EvaluationUseCases
 from domain.evaluation.run import RunProgress, TargetType
 from domain.identity.api_key import Scope
@@ -14,6 +16,7 @@ from domain.ids import RunId
 from domain.page import SortOrder
 from entrypoints.http.access import data_plane
 from entrypoints.http.controllers import run_examples as examples
+from entrypoints.http.controllers import spending_examples
 from entrypoints.http.controllers.run_shapes import (
     DeleteRunQuery,
     EvalRunResponse,
@@ -21,6 +24,7 @@ from entrypoints.http.controllers.run_shapes import (
     RunQuery,
 )
 from entrypoints.http.controllers.score_examples import page_of
+from entrypoints.http.controllers.spending_shapes import EvalRunEstimate, JudgeUsage
 from entrypoints.http.cursors import ID, INSTANT, PagedList
 from entrypoints.http.limits import RouteClass
 from entrypoints.http.operation import (
@@ -64,6 +68,22 @@ def started(of: TargetType, summary: str, description: str, body: dict[str, Any]
     )
 
 
+def estimating(of: TargetType, summary: str, body: dict[str, Any]) -> Documented:
+    """What the reference says of a way to learn what such a run would take."""
+    return Documented(
+        summary=summary,
+        description=(
+            "What the run of this body would take: questions, tokens, and USD, each at least and "
+            f"at most. At most {LOOKED_INTO_MAX} of its traces are looked into. Nothing is "
+            "stored, and no model is asked."
+        ),
+        answer=EvalRunEstimate,
+        example=spending_examples.ESTIMATE,
+        body_example=body,
+        route_class=_class_of(of),
+    )
+
+
 def retrying(of: TargetType) -> OfRun:
     return operation(
         data_plane(Scope.EVALUATE),
@@ -101,6 +121,21 @@ def reading(of: TargetType) -> OfRun:
             description="A run of either type, and how far it has got.",
             answer=EvalRunResponse,
             example=EXAMPLES[of],
+        ),
+    ).with_path(RunPath)
+
+
+def using() -> OfRun:
+    return operation(
+        data_plane(Scope.READ),
+        Documented(
+            summary="Read what a run took",
+            description=(
+                "The requests that providers were sent for a run of either type so far, and what "
+                "they cost. What was answered from memory took none."
+            ),
+            answer=JudgeUsage,
+            example=spending_examples.USAGE,
         ),
     ).with_path(RunPath)
 
@@ -180,6 +215,21 @@ async def read(request: HttpRequest, asked: OfRun) -> Response[bytes]:
     given = await asked.read(request)
     run = await use_cases(request).read_run(given.caller.project_id, RunId(given.path.run_id))
     return await answer(request, EvalRunResponse.of(run))
+
+
+async def estimate(
+    request: HttpRequest, caller: Caller, of: TargetType, order: Order, about: About
+) -> Response[bytes]:
+    found = await use_cases(request).estimate_run(caller.project_id, of, order, about)
+    return await answer(request, EvalRunEstimate.of(found))
+
+
+async def usage(request: HttpRequest, asked: OfRun) -> Response[bytes]:
+    given = await asked.read(request)
+    project, run = given.caller.project_id, RunId(given.path.run_id)
+    return await answer(
+        request, JudgeUsage.of(await use_cases(request).read_run_usage(project, run))
+    )
 
 
 async def cancel(request: HttpRequest, asked: OfRun) -> Response[bytes]:

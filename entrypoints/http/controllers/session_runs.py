@@ -47,6 +47,16 @@ START_BATCH: Final = operation(
     ),
 ).with_body(Body(CreateBatchSessionEvalRunRequest, CreateBatchSessionEvalRunRequest.to_domain))
 
+ESTIMATE: Final = operation(
+    data_plane(Scope.EVALUATE),
+    runs.estimating(OF, "Estimate a run over sessions", examples.SESSION_ORDER),
+).with_body(Body(CreateSessionEvalRunRequest, CreateSessionEvalRunRequest.to_domain))
+
+ESTIMATE_BATCH: Final = operation(
+    data_plane(Scope.EVALUATE),
+    runs.estimating(OF, "Estimate a run over sessions by their ids", examples.SESSION_BATCH),
+).with_body(Body(CreateBatchSessionEvalRunRequest, CreateBatchSessionEvalRunRequest.to_domain))
+
 SCORES: Final = operation(
     data_plane(Scope.READ),
     Documented(
@@ -64,6 +74,7 @@ LIST: Final = runs.listing(OF)
 READ: Final = runs.reading(OF)
 RETRY: Final = runs.retrying(OF)
 CANCEL: Final = runs.cancelling(OF)
+USAGE: Final = runs.using()
 
 
 class SessionRunController(Controller):
@@ -87,6 +98,16 @@ class SessionRunController(Controller):
             request, given, lambda new: start(project, new, OF, order, ids)
         )
 
+    @post("/estimate", status_code=200, opt=ESTIMATE.opt)
+    async def estimate_session_run(self, request: HttpRequest) -> Response[bytes]:
+        given = await ESTIMATE.read(request)
+        return await runs.estimate(request, given.caller, OF, *given.body)
+
+    @post("/batch/estimate", status_code=200, opt=ESTIMATE_BATCH.opt)
+    async def estimate_session_batch(self, request: HttpRequest) -> Response[bytes]:
+        given = await ESTIMATE_BATCH.read(request)
+        return await runs.estimate(request, given.caller, OF, *given.body)
+
     @get("/", opt=LIST.opt)
     async def list_session_runs(self, request: HttpRequest) -> Response[bytes]:
         return await runs.page(request, LIST, OF)
@@ -106,6 +127,10 @@ class SessionRunController(Controller):
     @post("/{run_id:str}/cancel", status_code=202, opt=CANCEL.opt)
     async def cancel_session_run(self, request: HttpRequest) -> Response[bytes]:
         return await runs.cancel(request, CANCEL)
+
+    @get("/{run_id:str}/usage", opt=USAGE.opt)
+    async def usage_of_session_run(self, request: HttpRequest) -> Response[bytes]:
+        return await runs.usage(request, USAGE)
 
     @get("/{run_id:str}/scores", opt=SCORES.opt)
     async def session_scores_of_run(self, request: HttpRequest) -> Response[bytes]:

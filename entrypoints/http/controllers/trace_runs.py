@@ -46,6 +46,16 @@ START_BATCH: Final = operation(
     ),
 ).with_body(Body(CreateBatchEvalRunRequest, CreateBatchEvalRunRequest.to_domain))
 
+ESTIMATE: Final = operation(
+    data_plane(Scope.EVALUATE),
+    runs.estimating(OF, "Estimate a run over traces", examples.TRACE_ORDER),
+).with_body(Body(CreateEvalRunRequest, CreateEvalRunRequest.to_domain))
+
+ESTIMATE_BATCH: Final = operation(
+    data_plane(Scope.EVALUATE),
+    runs.estimating(OF, "Estimate a run over traces by their ids", examples.TRACE_BATCH),
+).with_body(Body(CreateBatchEvalRunRequest, CreateBatchEvalRunRequest.to_domain))
+
 SCORES: Final = operation(
     data_plane(Scope.READ),
     Documented(
@@ -63,6 +73,7 @@ LIST: Final = runs.listing(OF)
 READ: Final = runs.reading(OF)
 RETRY: Final = runs.retrying(OF)
 CANCEL: Final = runs.cancelling(OF)
+USAGE: Final = runs.using()
 
 
 class TraceRunController(Controller):
@@ -86,6 +97,16 @@ class TraceRunController(Controller):
             request, given, lambda new: start(project, new, OF, order, ids)
         )
 
+    @post("/estimate", status_code=200, opt=ESTIMATE.opt)
+    async def estimate_trace_run(self, request: HttpRequest) -> Response[bytes]:
+        given = await ESTIMATE.read(request)
+        return await runs.estimate(request, given.caller, OF, *given.body)
+
+    @post("/batch/estimate", status_code=200, opt=ESTIMATE_BATCH.opt)
+    async def estimate_trace_batch(self, request: HttpRequest) -> Response[bytes]:
+        given = await ESTIMATE_BATCH.read(request)
+        return await runs.estimate(request, given.caller, OF, *given.body)
+
     @get("/", opt=LIST.opt)
     async def list_trace_runs(self, request: HttpRequest) -> Response[bytes]:
         return await runs.page(request, LIST, OF)
@@ -105,6 +126,10 @@ class TraceRunController(Controller):
     @post("/{run_id:str}/cancel", status_code=202, opt=CANCEL.opt)
     async def cancel_trace_run(self, request: HttpRequest) -> Response[bytes]:
         return await runs.cancel(request, CANCEL)
+
+    @get("/{run_id:str}/usage", opt=USAGE.opt)
+    async def usage_of_trace_run(self, request: HttpRequest) -> Response[bytes]:
+        return await runs.usage(request, USAGE)
 
     @get("/{run_id:str}/scores", opt=SCORES.opt)
     async def trace_scores_of_run(self, request: HttpRequest) -> Response[bytes]:

@@ -6,8 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.errors import Invalid
 from domain.evaluation.outcome import Scored
-from domain.evaluation.votes import NEAR, STEPS, counted, votes_due
+from domain.evaluation.votes import (
+    NEAR,
+    STEPS,
+    check_votes,
+    counted,
+    questions_due,
+    votes_due,
+)
 
 SHARES = st.integers(0, 5).map(lambda label: label / 5)
 
@@ -53,6 +61,56 @@ def test_the_edge_of_near_counts_as_near_whatever_doubles_say():
 def test_asking_ends_and_never_exceeds_what_was_allowed(values, threshold, most):
     assert 0 <= votes_due(values, threshold, most) <= max(0, most - len(values))
     assert votes_due(values[:1] * most, threshold, most) == 0
+
+
+@pytest.mark.parametrize("votes", STEPS)
+def test_one_three_or_five_may_be_asked_for(votes):
+    assert check_votes(votes) is None
+    with pytest.raises(Invalid) as refused:
+        check_votes(votes + 1)
+    assert refused.value.errors[0].field == "votes"
+
+
+@pytest.mark.parametrize(
+    ("known", "due"),
+    [
+        ([None], (1, 1)),
+        ([0.6], (0, 0)),
+        ([None, None, None], (1, 3)),
+        ([1.0, None, None], (0, 0)),  # far from 0.5
+        ([0.6, None, None], (2, 2)),
+        ([0.6, None, None, None, None], (2, 4)),
+        ([0.6, 1.0, None, None, None], (1, 3)),
+        ([0.6, 0.6, 0.6, None, 0.6], (1, 1)),
+        ([0.6, 1.0, 1.0, None, None], (0, 0)),
+        ([None, 0.6, 0.6], (1, 1)),  # only the first was forgotten
+    ],
+)
+def test_what_is_remembered_is_not_asked(known, due):
+    assert questions_due(known, 0.5) == due
+
+
+KNOWN = st.sampled_from(STEPS).flatmap(
+    lambda most: st.lists(st.none() | SHARES, min_size=most, max_size=most)
+)
+
+
+@given(KNOWN, SHARES, st.data())
+def test_asking_lies_within_what_was_told(known, threshold, data):
+    """Whatever is said to what isn't remembered."""
+    low, high = questions_due(known, threshold)
+    said = [data.draw(SHARES) if value is None else value for value in known]
+    taken = 1
+    while due := votes_due(said[:taken], threshold, len(said)):
+        taken += due
+    assert low <= known[:taken].count(None) <= high
+
+
+@given(st.lists(st.none() | SHARES, min_size=5, max_size=5), SHARES)
+def test_more_votes_never_take_fewer_questions(known, threshold):
+    bounds = [questions_due(known[:most], threshold) for most in STEPS]
+    for side in range(2):
+        assert [one[side] for one in bounds] == sorted(one[side] for one in bounds)
 
 
 def test_one_vote_is_what_it_is():

@@ -1,0 +1,54 @@
+"""Which workers there are: each tells of itself, so that others notice when none does."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+from uuid import UUID
+
+SEEN_EVERY: Final = timedelta(seconds=10)
+LOST_AFTER: Final = timedelta(seconds=60)  # of one that hasn't told for so long nothing is expected
+FORGOTTEN_AFTER: Final = timedelta(days=1)
+FORGOTTEN_AT_ONCE: Final = 1_000  # more than workers leave behind between two that tell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """One worker process, from its start to its end."""
+
+    id: UUID
+    version: str
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Attendance:
+    """How many workers were seen within LOST_AFTER, and when one last was, within a day."""
+
+    alive: int
+    last_seen_at: datetime | None
+
+    def said(self, now: datetime) -> str | None:
+        """What is wrong with it, in words; None while a worker is alive."""
+        if self.alive:
+            return None
+        if self.last_seen_at is None:
+            return "no worker has been seen for a day"
+        return f"no worker has been seen for {(now - self.last_seen_at).total_seconds():.0f} s"
+
+
+class Workers(Protocol):
+    """The workers of an installation, of all its projects together.
+
+    Contract of Workers: tests/contracts/test_workers.py, run against every adapter. All raise
+    Unavailable.
+    """
+
+    async def seen(self, worker: Worker, now: datetime) -> None:
+        """It lives. Also forgets some of those that weren't seen for FORGOTTEN_AFTER."""
+        ...
+
+    async def left(self, worker: Worker) -> None:
+        """It ends in order, and is forgotten. Nothing happens where it wasn't seen."""
+        ...
+
+    async def attendance(self, now: datetime) -> Attendance: ...

@@ -1,0 +1,242 @@
+"""What real processes tell of themselves: several in one scrape, and workers by their port."""
+
+import asyncio
+import re
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from adapters.own_spans import AGENT
+from adapters.prometheus.named import ASKED, KEPT
+from tests.adapters.test_own_spans import OF_CALLER, attributes, collecting
+from tests.e2e.test_commands import (
+    DEADLINE_S,
+    Environment,
+    command,
+    environ,
+    migrated,
+    said,
+    started,
+    stopped,
+)
+
+__all__ = ["environ", "migrated"]  # fixtures
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+
+TRACE = {"name": "run", "started_at": "2026-03-01T09:00:00Z", "spans": []}
+SPAN = {"name": "step", "started_at": "2026-03-01T09:00:00Z"}
+
+type Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def parsed(text: str) -> Samples:
+    return {
+        (one.name, frozenset(one.labels.items())): one.value
+        for family in text_string_to_metric_families(text)
+        for one in family.samples
+    }
+
+
+async def scraped(port: int, **headers: str) -> Samples:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers) as http:
+        answer = await http.get("/metrics")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    return parsed(answer.text)
+
+
+async def until(look: Callable[[], Any], *, is_so: Callable[[Any], bool]) -> Any:
+    """What a look gives, once it is so."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not is_so(seen := await look()):
+            await asyncio.sleep(0.05)
+    return seen
+
+
+def total(samples: Samples, name: str, **labels: str) -> float:
+    wanted = set(labels.items())
+    return sum(value for (named, own), value in samples.items() if named == name and wanted <= own)
+
+
+@asynccontextmanager
+async def serving(environ: Environment) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    """A `serve` on a port of its own, once it answers."""
+    port = free_port()
+    process = await started({**environ, "PANDAPROBE_PORT": str(port)}, "serve")
+    reading = asyncio.create_task(_drained(process))
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+
+            async def answers() -> bool:
+                try:
+                    return (await http.get("/health")).status_code == 200
+                except httpx.TransportError:
+                    assert process.returncode is None
+                    return False
+
+            await until(answers, is_so=bool)
+        yield process, port
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            await asyncio.wait_for(process.wait(), DEADLINE_S)
+        await reading
+
+
+async def _drained(process: asyncio.subprocess.Process) -> None:
+    assert process.stderr
+    async for _ in process.stderr:
+        pass
+
+
+@pytest.fixture
+async def key(migrated: Environment) -> str:
+    told = {
+        **migrated,
+        "PANDAPROBE_APP_ENV": "development",
+        "PANDAPROBE_AUTH_DEV_ISSUER": "on",
+    }
+    status, out, err = await command(told, "key", "create")
+    assert status == 0, err
+    return out.strip()
+
+
+async def sent(port: int, key: str, count: int) -> None:
+    head = {"x-api-key": key, "x-project-name": "shop"}
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=head) as http:
+        for _ in range(count):
+            answer = await http.post("/traces", json=TRACE | {"spans": [SPAN]})
+            assert answer.status_code == 202, answer.text
+        assert (await http.post("/traces", json={})).status_code == 422
+        assert (await http.get("/traces")).status_code == 200
+
+
+async def test_one_scrape_tells_of_all_processes_that_share_a_folder(migrated, key, tmp_path):
+    shared = {**migrated, "PANDAPROBE_METRICS_DIR": str(tmp_path / "metrics")}
+    async with serving(shared) as (first, one), serving(shared) as (_, other):
+        await sent(one, key, 3)
+        await sent(other, key, 4)
+        for port in (one, other):
+            seen = await scraped(port)
+            assert total(seen, "pandaprobe_ingest_requests_total", outcome="accepted") == 7
+            assert total(seen, "pandaprobe_ingest_requests_total", outcome="rejected") == 2
+            assert total(seen, "pandaprobe_ingest_traces_total") == 7
+            assert total(seen, "pandaprobe_ingest_spans_total") == 7
+            assert total(seen, "pandaprobe_http_request_seconds_count", kind="read") == 2
+            assert total(seen, "pandaprobe_rate_limit_decisions_total", decision="admitted") == 11
+            assert total(seen, "pandaprobe_database_connections_max") == 20
+        first.kill()
+        await first.wait()
+        left = await scraped(other)
+        assert total(left, "pandaprobe_ingest_traces_total") == 7  # no counter falls
+        assert total(left, "pandaprobe_database_connections_max") == 10  # gauges go with it
+        async with serving(shared) as (_, successor):
+            await sent(successor, key, 1)
+            assert total(await scraped(other), "pandaprobe_ingest_traces_total") == 8
+    assert {one.stem for one in (tmp_path / "metrics").glob("counter_*.db")} == {
+        "counter_0",
+        "counter_1",
+    }
+
+
+async def test_by_default_a_process_tells_of_itself_and_only_here(migrated, key):
+    async with serving(migrated) as (_, port), serving(migrated) as (_, other):
+        await sent(port, key, 2)
+        assert total(await scraped(port), "pandaprobe_ingest_traces_total") == 2
+        assert total(await scraped(other), "pandaprobe_ingest_traces_total") == 0
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            behind = await http.get("/metrics", headers={"x-forwarded-for": "192.0.2.1"})
+    assert behind.status_code == 403
+
+
+async def test_what_is_served_is_what_the_list_says(migrated, key):
+    async with serving(migrated) as (_, port):
+        await sent(port, key, 1)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            text = (await http.get("/metrics")).text
+    kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
+    assert kinds == {one.name: one.kind for one in (*KEPT, *ASKED)}
+
+
+async def test_switched_off_there_is_nothing(migrated):
+    off = {**migrated, "PANDAPROBE_METRICS_ENABLED": "off"}
+    async with serving(off) as (_, port), httpx.AsyncClient() as http:
+        assert (await http.get(f"http://127.0.0.1:{port}/metrics")).status_code == 404
+
+
+async def test_a_token_opens_it_and_nothing_else_does(migrated):
+    token = "a-token-of-the-scraper"
+    async with serving({**migrated, "PANDAPROBE_METRICS_TOKEN": token}) as (_, port):
+        seen = await scraped(port, authorization=f"Bearer {token}")
+        assert total(seen, "pandaprobe_database_up") == 1
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            assert (await http.get("/metrics")).status_code == 401
+
+
+async def test_spans_of_our_own_join_those_of_who_asks(migrated, key):
+    async with collecting() as collector:
+        told = {**migrated, "PANDAPROBE_OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+        head = {"x-api-key": key, "x-project-name": "shop", "traceparent": OF_CALLER}
+        async with serving(told) as (_, port), httpx.AsyncClient(headers=head) as http:
+            answer = await http.post(f"http://127.0.0.1:{port}/traces", json=TRACE)
+            assert answer.status_code == 202
+            lent = {"user-agent": AGENT}  # a server of ours, whose spans lead here
+            await http.post(f"http://127.0.0.1:{port}/traces", json=TRACE, headers=lent)
+    served = {one["name"]: one for one in collector.spans}
+    assert set(served) == {"POST /traces", "group commit"}
+    assert len(collector.spans) == 2
+    assert served["POST /traces"]["traceId"] == served["group commit"]["traceId"] in OF_CALLER
+    assert served["group commit"]["parentSpanId"] == served["POST /traces"]["spanId"]
+    assert attributes(served["POST /traces"])["http.response.status_code"] == "202"
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_a_worker_answers_by_its_port_and_is_seen(migrated, processes):
+    port = free_port()
+    told = {**migrated, "PANDAPROBE_WORKER_PORT": str(port)}
+    worker = await started(told, "worker", "--processes", str(processes))
+    for _ in range(processes):
+        await said(worker, "waiting for work")
+    healthy = [sys.executable, str(ROOT / "docker/healthy.py"), str(port)]
+    probe = await asyncio.create_subprocess_exec(*healthy)
+    assert await asyncio.wait_for(probe.wait(), DEADLINE_S) == 0
+    name, labels = "pandaprobe_worker_rounds_total", {"round": "telling", "outcome": "done"}
+    await until(lambda: scraped(port), is_so=lambda seen: total(seen, name, **labels) == processes)
+    async with serving(migrated) as (_, api):
+        assert total(await scraped(api), "pandaprobe_workers") == processes
+        assert await stopped(worker, signal.SIGTERM) == 0
+    async with serving(migrated) as (_, api):  # who goes says so
+        assert total(await scraped(api), "pandaprobe_workers") == 0
+
+
+async def test_a_port_of_a_worker_that_is_taken_is_named(migrated):
+    told = {**migrated, "PANDAPROBE_WORKER_PORT": str(free_port())}
+    worker = await started(told, "worker")
+    await said(worker, "waiting for work")
+    status, _, err = await command(told, "worker")
+    assert (status, "PANDAPROBE_WORKER_PORT" in err, "Traceback" in err) == (1, True, False)
+    assert await stopped(worker, signal.SIGTERM) == 0
+
+
+async def test_a_folder_that_cannot_be_made_is_named(migrated, tmp_path):
+    (tmp_path / "file").write_text("")
+    told = {**migrated, "PANDAPROBE_METRICS_DIR": str(tmp_path / "file" / "metrics")}
+    status, _, err = await command(told, "serve")
+    assert (status, "PANDAPROBE_METRICS_DIR" in err, "Traceback" in err) == (2, True, False)
