@@ -192,7 +192,8 @@ class UseCases:
         clock, new_id, directory = ports.clock, ports.new_id, ports.directory
         offices = Offices(ports.administration, clock, new_id)
         mint = KeyMint(clock, new_id, ports.random)
-        judging = ports.evaluation.judging
+        judging, scores = ports.evaluation.judging, ports.evaluation.trace_scores
+        owned_max = ports.owned_organizations_max
         return cls(
             clock=clock,
             ingest_trace=IngestTrace(ports.traces),
@@ -215,17 +216,13 @@ class UseCases:
             list_users=ListUsers(ports.analytics),
             pricing=PricingUseCases.over(ports.pricing, clock),
             evaluation=EvaluationUseCases.over(ports.evaluation, clock, new_id, ports.random),
-            exporting=ExportUseCases.over(
-                ports.exporting, ports.traces, ports.evaluation.trace_scores, clock
-            ),
+            exporting=ExportUseCases.over(ports.exporting, ports.traces, scores, clock),
             authenticate_key=AuthenticateKey(ports.keys, ports.projects, ports.uses, clock, new_id),
             authenticate_token=AuthenticateToken(ports.tokens, ports.users, clock, new_id),
             resolve_membership=ResolveMembership(ports.organizations, clock, new_id),
             resolve_project=ResolveProject(ports.projects),
             issue_key=IssueKey(ports.administration, mint),
-            create_organization=CreateOrganization(
-                ports.organizations, ports.owned_organizations_max, clock, new_id
-            ),
+            create_organization=CreateOrganization(ports.organizations, owned_max, clock, new_id),
             list_organizations=ListOrganizations(directory),
             read_organization=ReadOrganization(directory),
             rename_organization=RenameOrganization(offices),

@@ -36,6 +36,7 @@ ProviderKey = Annotated[  # plain aliases, as well
     str, Meta(description="a key, in visible ASCII characters", pattern=r"^[\x21-\x7e]{1,4096}$")
 ]
 HeaderPair = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+=[\x20-\x7e]*$")]
+Seconds = Annotated[int, Meta(description="whole seconds from 1 to 86400", ge=1, le=86_400)]
 ModelName = Annotated[str, Meta(description="the name of a model", pattern=r"^[\x21-\x7e]{1,255}$")]
 
 
@@ -180,16 +181,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(description="whole seconds from 1 to 30", ge=1, le=30)
     ] = 30
     alert_allow_private_targets: Annotated[bool, Meta(description="on or off")] = False
-    export_max_seconds: Annotated[
-        int, Meta(description="whole seconds from 10 to 86400", ge=10, le=86_400)
-    ] = 3_600
-    export_max_megabytes: Annotated[
-        int, Meta(description="a whole number from 1 to 100000", ge=1, le=100_000)
-    ] = 2_048
+    export_max_seconds: Seconds = 3_600
+    export_max_megabytes: Annotated[int, Meta(description="MiB from 1 to 9999", ge=1, le=9_999)] = (
+        2_048
+    )
     export_keep_days: Annotated[int, Meta(description="whole days from 1 to 90", ge=1, le=90)] = 7
-    ready_max_queue_age_seconds: Annotated[
-        int, Meta(description="whole seconds from 1 to 86400", ge=1, le=86_400)
-    ] = 300
+    ready_max_queue_age_seconds: Seconds = 300
     metrics_enabled: Annotated[bool, Meta(description="on or off")] = True
     metrics_token: (
         Annotated[

@@ -87,7 +87,7 @@ def main(traces: int = TRACES) -> None:
             "PANDAPROBE_AUTH_DEV_ISSUER": "on",
             "PANDAPROBE_LOG_LEVEL": "WARNING",
             "PANDAPROBE_PORT": str(port),
-            "PANDAPROBE_EXPORT_MAX_MEGABYTES": "100000",
+            "PANDAPROBE_EXPORT_MAX_MEGABYTES": "9999",
         }
         Path(settings.data_dir).mkdir()
         asyncio.run(composition.migrate(settings))
