@@ -182,9 +182,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 30
     alert_allow_private_targets: Annotated[bool, Meta(description="on or off")] = False
     export_max_seconds: Seconds = 3_600
-    export_max_megabytes: Annotated[int, Meta(description="MiB from 1 to 9999", ge=1, le=9999)] = (
-        2048
-    )
+    export_max_megabytes: Annotated[int, Meta(description="1 to 9999 MiB", ge=1, le=9999)] = 2048
     export_keep_days: Annotated[int, Meta(description="whole days from 1 to 90", ge=1, le=90)] = 7
     ready_max_queue_age_seconds: Seconds = 300
     metrics_enabled: Annotated[bool, Meta(description="on or off")] = True

@@ -58,7 +58,12 @@ class Land:
     def plane(self) -> DataPlane:
         ports = self.world.ports
         return DataPlane(
-            ports.traces, ports.sessions, ports.analytics, ports.evaluation, ports.pricing
+            traces=ports.traces,
+            sessions=ports.sessions,
+            analytics=ports.analytics,
+            evaluation=ports.evaluation,
+            exporting=ports.exporting,
+            pricing=ports.pricing,
         )
 
     @property
