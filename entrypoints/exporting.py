@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from adapters.postgres.archive import PostgresArchive
 from adapters.postgres.engine import Engine, Pool, PoolSettings, opened
+from adapters.postgres.exporting import PostgresArchive
 from adapters.postgres.exports import PostgresExports
 from adapters.tables.comma_separated import CommaSeparated
 from adapters.tables.parquet import Parquet

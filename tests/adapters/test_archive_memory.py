@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from adapters.postgres.archive import BATCH_BYTES, PostgresArchive
 from adapters.postgres.engine import Pool
+from adapters.postgres.exporting import BATCH_BYTES, PostgresArchive
 from adapters.postgres.tracing import PostgresTraces
 from domain.ids import ProjectId
 from domain.page import SortOrder
