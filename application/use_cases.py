@@ -54,6 +54,7 @@ from application.identity.organizations import (
 from application.identity.ports import ApiKeys, KeyUse, Organizations, Projects, Tokens, Users
 from application.identity.projects import (
     ChangeProject,
+    ChangeRetention,
     CreateProject,
     DeleteProject,
     ListProjects,
@@ -80,6 +81,7 @@ from application.tracing.edit import (
     TagTraces,
 )
 from application.tracing.ingest import AddSpans, IngestBatch, IngestTrace
+from application.tracing.keeping_use_cases import KeepingPorts, KeepingUseCases
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
 from application.tracing.pricing_use_cases import PricingPorts, PricingUseCases
 from application.workers import Workers
@@ -99,6 +101,7 @@ class Ports:
     pricing: PricingPorts
     evaluation: EvaluationPorts
     exporting: ExportPorts
+    keeping: KeepingPorts
     keys: ApiKeys
     uses: KeyUse
     projects: Projects
@@ -145,6 +148,7 @@ class UseCases:
     pricing: PricingUseCases
     evaluation: EvaluationUseCases
     exporting: ExportUseCases
+    keeping: KeepingUseCases
     authenticate_key: AuthenticateKey
     authenticate_token: AuthenticateToken
     resolve_membership: ResolveMembership
@@ -169,6 +173,7 @@ class UseCases:
     list_projects: ListProjects
     read_project: ReadProject
     change_project: ChangeProject
+    change_retention: ChangeRetention
     delete_project: DeleteProject
     read_usage: ReadUsage
     read_budget: ReadBudget
@@ -192,8 +197,8 @@ class UseCases:
         clock, new_id, directory = ports.clock, ports.new_id, ports.directory
         offices = Offices(ports.administration, clock, new_id)
         mint = KeyMint(clock, new_id, ports.random)
-        judging, scores = ports.evaluation.judging, ports.evaluation.trace_scores
-        owned_max = ports.owned_organizations_max
+        judging, most = ports.evaluation.judging, ports.owned_organizations_max
+        scores = ports.evaluation.trace_scores
         return cls(
             clock=clock,
             ingest_trace=IngestTrace(ports.traces),
@@ -217,12 +222,13 @@ class UseCases:
             pricing=PricingUseCases.over(ports.pricing, clock),
             evaluation=EvaluationUseCases.over(ports.evaluation, clock, new_id, ports.random),
             exporting=ExportUseCases.over(ports.exporting, ports.traces, scores, clock),
+            keeping=KeepingUseCases.over(ports.keeping, directory, clock, new_id, ports.random),
             authenticate_key=AuthenticateKey(ports.keys, ports.projects, ports.uses, clock, new_id),
             authenticate_token=AuthenticateToken(ports.tokens, ports.users, clock, new_id),
             resolve_membership=ResolveMembership(ports.organizations, clock, new_id),
             resolve_project=ResolveProject(ports.projects),
             issue_key=IssueKey(ports.administration, mint),
-            create_organization=CreateOrganization(ports.organizations, owned_max, clock, new_id),
+            create_organization=CreateOrganization(ports.organizations, most, clock, new_id),
             list_organizations=ListOrganizations(directory),
             read_organization=ReadOrganization(directory),
             rename_organization=RenameOrganization(offices),
@@ -241,6 +247,7 @@ class UseCases:
             list_projects=ListProjects(directory),
             read_project=ReadProject(ports.projects),
             change_project=ChangeProject(offices),
+            change_retention=ChangeRetention(offices),
             delete_project=DeleteProject(offices),
             read_usage=ReadUsage(directory, judging.ledger, clock),
             read_budget=ReadBudget(ports.projects, judging.budgets, judging.ledger, clock),

@@ -1,6 +1,7 @@
 """What alerts are kept in, and how they are told: the ports, as the settings have them."""
 
 import logging
+from datetime import timedelta
 from typing import Final
 
 from adapters.courier import HttpCourier, SystemResolver
@@ -21,6 +22,8 @@ def alert_ports(settings: Settings, pool: Pool) -> AlertPorts:
         courier=courier(settings),
         on_fault=_tell_fault,
         allow_private=settings.alert_allow_private_targets,
+        deliveries_kept_for=timedelta(days=settings.alert_delivery_ttl_days),
+        changes_kept_for=timedelta(days=settings.alert_change_ttl_days),
     )
 
 

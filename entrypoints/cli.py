@@ -20,6 +20,7 @@ from entrypoints.arguments import (
     instant,
     whole_number,
 )
+from entrypoints.backup_commands import add_backups
 from entrypoints.identity_provider import provider_problems
 from entrypoints.import_commands import add_import
 from entrypoints.settings import Settings, SettingsError, read_settings
@@ -138,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_seed(commands)
     add_import(commands)
     add_access(commands)
+    add_backups(commands)
     return parser
 
 

@@ -18,9 +18,11 @@ from adapters.judges.watched import WatchedLedger
 from adapters.key_uses import GatheredKeyUses
 from adapters.memory.jobs import OwnJobs
 from adapters.memory.limits import MemoryRateLimiter, monotonic_us
+from adapters.patterns import Re2Patterns
 from adapters.postgres.administration import PostgresAdministration
 from adapters.postgres.assignments import PostgresAssignments
 from adapters.postgres.changed import PostgresChanged
+from adapters.postgres.custom_metrics import PostgresCustomMetrics
 from adapters.postgres.directory import PostgresDirectory
 from adapters.postgres.engine import Pool, PoolSettings, opened
 from adapters.postgres.identity import (
@@ -71,6 +73,7 @@ from entrypoints.judges import (
     measuring_policy,
     opened_judge,
 )
+from entrypoints.keeping import keeping_ports
 from entrypoints.observing import Observer, sampled
 from entrypoints.pricing import loaded, price_book, pricing_ports
 from entrypoints.settings import Settings
@@ -171,6 +174,7 @@ async def ports(
             pricing=pricing_ports(pool, book, traces.edits),
             evaluation=evaluation,
             exporting=await stack.enter_async_context(export_ports(settings, pool)),
+            keeping=keeping_ports(traces.edits),
             keys=keys,
             uses=uses,
             projects=projects,
@@ -210,6 +214,8 @@ def evaluation_ports(
         changed=PostgresChanged(pool),
         leadership=PostgresLeadership(settings.database_url or ""),
         alerting=alert_ports(settings, pool),
+        custom_metrics=PostgresCustomMetrics(pool),
+        patterns=Re2Patterns(),
         jobs=jobs,
         judge=judge,
         judging=judging_ports(settings, pool, prices),

@@ -43,9 +43,11 @@ LOG: Final = logging.getLogger("pandaprobe.worker")
 NEEDED: Final = ("postgres", "migrations")  # Redis may come later
 SWEEP_EVERY_S: Final = 10
 EXPORT_EVERY_S: Final = 1.0
+EXPIRE_EVERY_S: Final = 60.0
 ANNOUNCE_EVERY_S: Final = 15.0
 ASSESS_EVERY_S: Final = 5.0
 DELIVER_EVERY_S: Final = 1.0
+PRUNE_EVERY_S: Final = 600.0
 REPRICE_EVERY_S: Final = 1.0
 DRAIN_S: Final = 20.0  # for what is under way at the end; leases see to the rest
 LEAVE_S: Final = 1.0  # to say that we go
@@ -236,14 +238,17 @@ def upkeep(do: UseCases, announce_every_s: float, tick_s: float) -> list[Round]:
     alerts, exporting = do.evaluation.alerts, do.exporting
     return [
         Round("sweeping", SWEEP_EVERY_S, do.sweep_removed, "took away %d rows of what was removed"),
+        Round("expiring", EXPIRE_EVERY_S, do.keeping.remove_expired, "removed %d old traces"),
+        Round("erasing", SWEEP_EVERY_S, do.keeping.finish_erasures, "finished %d erasures"),
         Round("forgetting", SWEEP_EVERY_S, do.sweep_replies, "forgot %d replies to old writes"),
         Round("exporting", EXPORT_EVERY_S, exporting.write_export, "wrote %d exports"),
-        Round("expiring", SWEEP_EVERY_S, exporting.sweep_exports, "took away %d rows of exports"),
+        Round("clearing", SWEEP_EVERY_S, exporting.sweep_exports, "took away %d rows of exports"),
         Round("pruning", SWEEP_EVERY_S, do.evaluation.sweep_judging, "took %d old rows of judges"),
         Round("announcing", announce_every_s, announce, "told of %d jobs that were overdue"),
         Round("repricing", REPRICE_EVERY_S, do.pricing.reprice_spans, "priced again in %d steps"),
         Round("firing", tick_s, fire, "used %d slots of monitors"),
         Round("assessing", ASSESS_EVERY_S, alerts.assess_runs, "alerts looked at %d runs"),
+        Round("tidying", PRUNE_EVERY_S, alerts.forget_history, "forgot %d changes and deliveries"),
         Round("delivering", DELIVER_EVERY_S, alerts.deliver_messages, "sent %d messages"),
     ]
 

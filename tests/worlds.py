@@ -12,7 +12,9 @@ from adapters.memory.alerts import MemoryAlerts, MemoryWebhooks
 from adapters.memory.archive import MemoryArchive
 from adapters.memory.assignments import MemoryAssignments
 from adapters.memory.courier import MemoryCourier
+from adapters.memory.custom_metrics import MemoryCustomMetrics
 from adapters.memory.directory import MemoryDirectory
+from adapters.memory.erasures import MemoryErasures
 from adapters.memory.exports import MemoryExports
 from adapters.memory.identity import (
     MemoryApiKeys,
@@ -30,6 +32,7 @@ from adapters.memory.model_prices import MemoryModelPrices
 from adapters.memory.monitors import MemoryChanged, MemoryLeadership, MemoryMonitors
 from adapters.memory.replies import MemoryReplies
 from adapters.memory.repricings import MemoryRepricings
+from adapters.memory.retention import MemoryExpired
 from adapters.memory.runs import MemoryRuns
 from adapters.memory.scores import (
     MemoryScoreAnalytics,
@@ -40,11 +43,13 @@ from adapters.memory.store import MemoryStore
 from adapters.memory.targets import MemoryTargets
 from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from adapters.memory.workers import MemoryWorkers, MemoryWorkloads
+from adapters.patterns import Re2Patterns
 from application.evaluation.alert_use_cases import AlertPorts
 from application.evaluation.alerting import EndedRun
 from application.evaluation.judging import JudgingPorts
 from application.evaluation.use_cases import EvaluationPorts
 from application.exporting.use_cases import ExportPorts
+from application.tracing.keeping_use_cases import KeepingPorts
 from application.tracing.pricing_use_cases import PricingPorts
 from application.use_cases import Ports, UseCases
 from domain.evaluation.monitor import Monitor
@@ -66,6 +71,7 @@ def memory_ports(store: MemoryStore) -> Ports:
         pricing=memory_pricing(store),
         evaluation=memory_evaluation(store),
         exporting=memory_exporting(store),
+        keeping=memory_keeping(store),
         keys=MemoryApiKeys(store),
         uses=MemoryKeyUse(store),
         projects=MemoryProjects(store),
@@ -82,6 +88,10 @@ def memory_ports(store: MemoryStore) -> Ports:
         parts={},
         random=random.randbytes,
     )
+
+
+def memory_keeping(store: MemoryStore) -> KeepingPorts:
+    return KeepingPorts(expired=MemoryExpired(store), erasures=MemoryErasures(store))
 
 
 def memory_pricing(store: MemoryStore) -> PricingPorts:
@@ -108,6 +118,8 @@ def memory_evaluation(store: MemoryStore) -> EvaluationPorts:
             courier=MemoryCourier(),
             on_fault=unassessed,
         ),
+        custom_metrics=MemoryCustomMetrics(store),
+        patterns=Re2Patterns(),
         jobs=RecordedJobs(),
         judge=HeuristicJudge(),
         judging=memory_judging(store),

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from adapters.memory.store import MemoryStore
@@ -32,6 +33,8 @@ from domain.evaluation.run import EvalRun, RunStatus
 from domain.evaluation.score import ScoreOutcome
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, Position, SortOrder, Window, paged
+
+STEP: Final = 1_000  # what is forgotten at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,12 @@ class MemoryAlerts:
         self.store.alert_slots[key] = slot.following
         self._keep(slot.project, found, now)
         return True
+
+    async def forget(self, before: datetime) -> int:
+        gone = [key for key, one in self.store.alert_changes.items() if one.at < before][:STEP]
+        for key in gone:
+            del self.store.alert_changes[key]
+        return len(gone)
 
     def _keep(self, project: ProjectId, found: Sequence[Assessed], now: datetime) -> None:
         webhooks = [one for (of, _), one in self.store.webhooks.items() if of == project]
@@ -244,6 +253,16 @@ class MemoryWebhooks:
             next_attempt_at=delivery.next_attempt_at,
             delivered_at=delivery.delivered_at,
         )
+
+    async def forget(self, before: datetime) -> int:
+        gone = [
+            key
+            for key, one in self.store.deliveries.items()
+            if one.created_at < before and one.next_attempt_at is None
+        ][:STEP]
+        for key in gone:
+            del self.store.deliveries[key]
+        return len(gone)
 
     def _is_held(self, delivery: Delivery, now: datetime) -> bool:
         until = self.store.deliveries_held.get((delivery.project_id, delivery.id))

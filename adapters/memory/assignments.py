@@ -23,7 +23,7 @@ from application.evaluation.assignments import (
     SignalKey,
 )
 from application.jobs import Job, RunDue, TargetDue
-from domain.evaluation.catalogue import may_wait
+from domain.evaluation.custom import may_wait
 from domain.evaluation.outcome import FailCode, Failed, Outcome
 from domain.evaluation.run import EvalRun, RunStatus, Target, TargetType, waiting_scores
 from domain.evaluation.score import (
@@ -276,7 +276,7 @@ def _is_ready(row: Work, now: datetime) -> bool:
 
 
 def _due(run: EvalRun, row: Work) -> TargetDue:
-    asks_judge = may_wait(row.assignment.metrics, run.model)
+    asks_judge = may_wait(row.assignment.metrics, run.model, run.definitions)
     return TargetDue(run.project_id, run.id, row.assignment.target, asks_judge)
 
 

@@ -1,7 +1,7 @@
 """The memory 'database': dicts of frozen values, each by its primary key."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,6 +11,7 @@ from adapters.memory.work import StoredRun, Work
 from application.evaluation.alerting import Alert, AlertChange, Delivery, Webhook
 from application.evaluation.judging import Verdict
 from application.ports import Reply, Turn
+from domain.evaluation.custom import CustomMetric, Revision
 from domain.evaluation.monitor import Monitor
 from domain.evaluation.run import Target
 from domain.evaluation.score import Score, SessionScore, TraceScore
@@ -25,6 +26,7 @@ from domain.identity.user import User
 from domain.ids import (
     ApiKeyId,
     AuditEntryId,
+    ErasureId,
     InvitationId,
     MonitorId,
     OrganizationId,
@@ -34,6 +36,7 @@ from domain.ids import (
     TraceId,
     UserId,
 )
+from domain.tracing.erasure import Erasure, Owner
 from domain.tracing.model_price import ModelPrice, newest_first
 from domain.tracing.repricing import Repricing
 from domain.tracing.trace import Trace
@@ -59,14 +62,17 @@ class KeptVerdict:
 
 
 class Stamped[K, V](dict[K, V]):
-    """Knows by `clock` when each value was last put that is another than before."""
+    """Knows by `clock` when each value was first put, and last another than before."""
 
     def __init__(self) -> None:
         super().__init__()
         self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self.made_at: dict[K, datetime] = {}
         self.written_at: dict[K, datetime] = {}
 
     def __setitem__(self, key: K, value: V) -> None:
+        if key not in self:
+            self.made_at[key] = self.clock()
         if key not in self or self[key] != value:
             self.written_at[key] = self.clock()
         super().__setitem__(key, value)
@@ -103,10 +109,18 @@ class MemoryStore:
     deliveries_held: dict[tuple[ProjectId, UUID], datetime] = field(default_factory=dict)
     exports: dict[tuple[ProjectId, UUID], Export] = field(default_factory=dict)
     export_pieces: dict[tuple[ProjectId, UUID], tuple[bytes, ...]] = field(default_factory=dict)
+    custom_metrics: dict[tuple[ProjectId, str], CustomMetric] = field(default_factory=dict)
+    revisions: dict[tuple[ProjectId, str, int], Revision] = field(default_factory=dict)
     verdicts: dict[tuple[ProjectId, bytes], KeptVerdict] = field(default_factory=dict)
     ledger: dict[tuple[ProjectId, UUID], LedgerEntry] = field(default_factory=dict)
     budgets: dict[ProjectId, Decimal] = field(default_factory=dict)
     spending: dict[tuple[ProjectId, str], Decimal] = field(default_factory=dict)
+    erasures: dict[tuple[ProjectId, ErasureId], Erasure] = field(default_factory=dict)
+    erasing: dict[tuple[ProjectId, ErasureId], Owner] = field(default_factory=dict)
+    # By which erasure a trace went, and when.
+    erased: dict[tuple[ProjectId, TraceId], tuple[ErasureId, datetime]] = field(
+        default_factory=dict
+    )
     replies: dict[tuple[ProjectId, str, str], KnownAttempt] = field(default_factory=dict)
     model_prices: dict[tuple[ProjectId, UUID], ModelPrice] = field(default_factory=dict)
     repricings: dict[tuple[ProjectId, UUID], Repricing] = field(default_factory=dict)
@@ -127,6 +141,16 @@ class MemoryStore:
         for score in self.trace_scores_of(project):
             if score.trace_id == trace:
                 del self.trace_scores[project, score.id]
+
+    def sessions_of(self, project: ProjectId) -> set[str | None]:
+        return {trace.session_id for trace in self.traces_of(project)}
+
+    def drop_session_scores(self, project: ProjectId, sessions: Container[str | None]) -> int:
+        """Removes all scores of some sessions; how many there were."""
+        gone = [one for one in self.session_scores_of(project) if one.session_id in sessions]
+        for score in gone:
+            del self.session_scores[project, score.id]
+        return len(gone)
 
     def trace_scores_of(self, project: ProjectId) -> list[TraceScore]:
         if project in self.removed:

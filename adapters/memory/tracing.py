@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from adapters.memory.store import MemoryStore
+from application.tracing.erasing import was_erased
 from application.tracing.ports import PriceBook
 from domain.errors import NotFound, Unavailable
 from domain.ids import ProjectId, SpanId, TraceId
@@ -51,6 +52,8 @@ class MemoryTraces:
     async def put(self, project: ProjectId, trace: Trace) -> None:
         if project in self.store.removed:
             raise Unavailable("This project was deleted; send it again")
+        if (project, trace.id) in self.store.erased:
+            raise was_erased()
         known = self.store.traces.get((project, trace.id))
         merged = trace if known is None else known.merged(trace)
         self.store.traces[project, trace.id] = merged.settled(self._pricing(project))
@@ -144,9 +147,7 @@ class MemorySessions:
         traces = self._traces(project, session)
         for trace in traces:
             self.store.drop_trace(project, trace.id)
-        for score in self.store.session_scores_of(project):
-            if score.session_id == session:
-                del self.store.session_scores[project, score.id]
+        self.store.drop_session_scores(project, {session})
         return len(traces)
 
     def _traces(self, project: ProjectId, session: str) -> list[Trace]:

@@ -76,13 +76,15 @@ ON CONFLICT DO NOTHING
 """
 REMOVE: Final = "DELETE FROM organizations WHERE id = $1"
 PROJECT: Final = """
-SELECT id, organization_id, name, description, created_at FROM projects
+SELECT id, organization_id, name, description, created_at, retention_days FROM projects
 WHERE organization_id = $1 AND id = $2
 """
 PUT_PROJECT: Final = """
-INSERT INTO projects AS known (id, organization_id, name, description, created_at)
-VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description
+INSERT INTO projects AS known
+  (id, organization_id, name, description, created_at, retention_days)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (id) DO UPDATE SET name = excluded.name, description = excluded.description,
+  retention_days = excluded.retention_days
 WHERE known.organization_id = excluded.organization_id
 """
 REMOVE_PROJECT: Final = "DELETE FROM projects WHERE organization_id = $1 AND id = $2"
@@ -191,6 +193,7 @@ class _Opened:
                 project.name,
                 project.description,
                 project.created_at,
+                project.retention_days,
             )
         except asyncpg.UniqueViolationError as error:
             raise Conflict("A project of this name exists already") from error

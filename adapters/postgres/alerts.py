@@ -20,7 +20,7 @@ from adapters.postgres.alert_rows import (
     insert,
     webhook_of,
 )
-from adapters.postgres.engine import OF_PROJECT, Connection, Pool
+from adapters.postgres.engine import OF_PROJECT, Connection, Pool, affected
 from adapters.postgres.monitor_rows import MONITOR_COLUMNS, monitor_of
 from adapters.postgres.monitors import LOCK as LOCK_MONITOR
 from adapters.postgres.monitors import READ as READ_MONITOR
@@ -54,6 +54,7 @@ from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, Position, Window
 
 ADVICE: Final = "ask for fewer, or try again later"
+STEP: Final = 2_000  # changes of one transaction, where they are forgotten
 
 _SHOWN: Final = ", ".join(ALERT_COLUMNS)
 INSERT: Final = insert("alerts", ALERT_COLUMNS)
@@ -126,6 +127,12 @@ FROM {{table}} WHERE {OF_PROJECT} AND run_id = $2 AND name = $3
 WEBHOOKS: Final = f"""
 SELECT project_id, id, url, secret, created_at FROM webhooks WHERE {OF_PROJECT}
 ORDER BY project_id, id FOR SHARE
+"""
+# Across projects.
+FORGET: Final = f"""
+DELETE FROM alert_changes WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM alert_changes WHERE at < $1 LIMIT {STEP} FOR UPDATE SKIP LOCKED
+))
 """
 
 
@@ -223,6 +230,10 @@ class PostgresAlerts:
             if row is not None and slot.quiet:
                 await _keep(connection, slot.project, assess([alert_of(row)]), now)
         return row is not None
+
+    async def forget(self, before: datetime) -> int:
+        async with transaction(self.pool) as connection:
+            return affected(await connection.execute(FORGET, before))
 
 
 async def _monitor(

@@ -258,3 +258,8 @@ async def prompt(within_s: float = PROMPT_S) -> AsyncIterator[None]:
     """
     async with translated(), asyncio.timeout(within_s):
         yield
+
+
+def affected(status: str) -> int:
+    """The number in what Postgres says of a command, such as `DELETE 12`."""
+    return int(status.rpartition(" ")[2])

@@ -53,7 +53,7 @@ WHERE k.id = uses.id AND (k.last_used_at IS NULL OR k.last_used_at < uses.at)
 """
 
 PROJECT_BY_NAME: Final = """
-SELECT id, organization_id, name, description, created_at
+SELECT id, organization_id, name, description, created_at, retention_days
 FROM projects WHERE organization_id = $1 AND name = $2
 """
 
@@ -61,7 +61,7 @@ FROM projects WHERE organization_id = $1 AND name = $2
 ADD_PROJECT: Final = """
 INSERT INTO projects (id, organization_id, name, description, created_at)
 VALUES ($1, $2, $3, $4, $5) ON CONFLICT (organization_id, name) DO NOTHING
-RETURNING id, organization_id, name, description, created_at
+RETURNING id, organization_id, name, description, created_at, retention_days
 """
 
 USER_OF_CLAIMS: Final = """

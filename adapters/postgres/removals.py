@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from adapters.postgres.engine import Pool, translated
+from adapters.postgres.engine import Pool, affected, translated
 from adapters.postgres.schema.tables import ALL
 
 STEP: Final = 2_000  # rows of one transaction, with their payloads
@@ -44,7 +44,7 @@ class PostgresRemovals:
 
     async def sweep(self, now: datetime) -> int:
         async with translated():
-            codes = _affected(await self.pool.execute(EXPIRED_CODES, now, STEP))
+            codes = affected(await self.pool.execute(EXPIRED_CODES, now, STEP))
             while codes == 0:
                 async with self.pool.acquire() as connection, connection.transaction():
                     removal = await connection.fetchrow(NEXT, now)
@@ -53,15 +53,10 @@ class PostgresRemovals:
                     project, removed_at = removal
                     for table in SWEPT:
                         sql = TAKE_AWAY.format(table=table)
-                        if gone := _affected(await connection.execute(sql, project, STEP)):
+                        if gone := affected(await connection.execute(sql, project, STEP)):
                             return gone
                     if removed_at + KEPT <= now:
                         await connection.execute(FORGET, project)
                     else:
                         await connection.execute(KEEP, project, removed_at + KEPT)
             return codes
-
-
-def _affected(status: str) -> int:
-    """The number in what Postgres says of a command, such as `DELETE 12`."""
-    return int(status.rpartition(" ")[2])

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from adapters.postgres.engine import OF_PROJECT, Pool, translated
+from adapters.postgres.engine import OF_PROJECT, Pool, affected, translated
 from application.ports import HELD, Attempt, Reply, Turn
 from domain.errors import Conflict, NotFound
 
@@ -87,8 +87,7 @@ class PostgresReplies:
 
     async def sweep(self, now: datetime) -> int:
         async with translated():
-            status = await self.pool.execute(SWEEP, now, SWEPT)
-        return int(status.rpartition(" ")[2])
+            return affected(await self.pool.execute(SWEEP, now, SWEPT))
 
 
 def _place(attempt: Attempt) -> tuple[UUID, str, str]:

@@ -5,13 +5,14 @@ from typing import Final
 import msgspec
 from asyncpg import Record
 
+from adapters.postgres.definition_rows import definitions_json, definitions_of
 from domain.evaluation.run import EvalRun, RunStatus, Tally, TargetType
 from domain.ids import RunId
 
 RUN_COLUMNS: Final = (
     "project_id", "id", "target_type", "name", "metrics", "targets", "filters", "sampling_rate",
-    "model", "signal_weights", "votes", "max_cost_usd", "monitor_id", "status", "error_message",
-    "created_at", "completed_at",
+    "model", "signal_weights", "definitions", "votes", "max_cost_usd", "monitor_id", "status",
+    "error_message", "created_at", "completed_at",
 )  # fmt: skip
 TALLY_COLUMNS: Final = (
     "evaluated_count", "scored_count", "failed_count", "skipped_count", "codes",
@@ -26,8 +27,8 @@ def run_row(run: EvalRun) -> tuple[object, ...]:
     return (
         run.project_id, run.id, run.target_type, run.name, run.metrics, run.targets, run.filters,
         run.sampling_rate, run.model, msgspec.json.encode(dict(run.signal_weights)),
-        run.votes, run.max_cost_usd, run.monitor_id, run.status, run.error_message,
-        run.created_at, run.completed_at,
+        definitions_json(run.definitions), run.votes, run.max_cost_usd, run.monitor_id,
+        run.status, run.error_message, run.created_at, run.completed_at,
     )  # fmt: skip
 
 
@@ -43,6 +44,7 @@ def run_of(row: Record) -> EvalRun:
         sampling_rate=row["sampling_rate"],
         model=row["model"],
         signal_weights=_WEIGHTS.decode(row["signal_weights"]),
+        definitions=definitions_of(row["definitions"]),
         votes=row["votes"],
         max_cost_usd=row["max_cost_usd"],
         monitor_id=row["monitor_id"],

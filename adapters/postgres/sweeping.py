@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final
 
-from adapters.postgres.engine import Pool, translated
+from adapters.postgres.engine import Pool, affected, translated
 from application.evaluation.judging import SWEPT_MAX
 
 # What somebody holds is passed by, and goes at the next turn.
@@ -18,5 +18,4 @@ DELETE FROM {table} WHERE (project_id, {key}) IN (
 async def swept(pool: Pool, table: str, key: str, before: datetime) -> int:
     """How many rows were taken, the oldest first, of a table with an index on `created_at`."""
     async with translated():
-        status = await pool.execute(SWEEP.format(table=table, key=key), before, SWEPT_MAX)
-    return int(status.rpartition(" ")[2])
+        return affected(await pool.execute(SWEEP.format(table=table, key=key), before, SWEPT_MAX))

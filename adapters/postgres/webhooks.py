@@ -15,7 +15,7 @@ from adapters.postgres.alert_rows import (
     webhook_of,
     webhook_row,
 )
-from adapters.postgres.engine import OF_PROJECT, Pool
+from adapters.postgres.engine import OF_PROJECT, Pool, affected
 from adapters.postgres.reading.fragments import Sql
 from adapters.postgres.reading.newest import newest_first, page_of
 from adapters.postgres.reading.snapshots import READ_TIMEOUT_S, reading, snapshot
@@ -89,6 +89,13 @@ ATTEMPTED: Final = f"""
 UPDATE alert_deliveries SET held_until = NULL, attempts = $3, status = $4, error = $5,
   next_attempt_at = $6, delivered_at = $7
 WHERE {OF_PROJECT} AND id = $2 AND delivered_at IS NULL
+"""
+# Across projects. What somebody holds is passed by: it goes with the next turn.
+FORGET: Final = f"""
+DELETE FROM alert_deliveries WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM alert_deliveries WHERE created_at < $1 AND next_attempt_at IS NULL
+  LIMIT {STEP} FOR UPDATE SKIP LOCKED
+))
 """
 
 
@@ -165,3 +172,7 @@ class PostgresWebhooks:
         then = (delivery.next_attempt_at, delivery.delivered_at)
         async with transaction(self.pool) as connection:
             await connection.execute(ATTEMPTED, delivery.project_id, delivery.id, *went, *then)
+
+    async def forget(self, before: datetime) -> int:
+        async with transaction(self.pool) as connection:
+            return affected(await connection.execute(FORGET, before))

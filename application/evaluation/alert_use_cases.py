@@ -1,6 +1,7 @@
 """The ports of alerts, and their use cases over them: a part of `application.evaluation`."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Self
 
 from application.evaluation.alerting import Alerts, Courier, Webhooks
@@ -12,6 +13,8 @@ from application.evaluation.alerts import (
     ListAlerts,
     OnAlertFault,
 )
+from application.evaluation.customizing import CustomMetrics
+from application.evaluation.history import CHANGES_KEPT, DELIVERIES_KEPT, ForgetAlertHistory
 from application.evaluation.monitoring import Monitors
 from application.evaluation.webhooks import (
     CreateWebhook,
@@ -33,6 +36,8 @@ class AlertPorts:
     courier: Courier
     on_fault: OnAlertFault
     allow_private: bool = False
+    deliveries_kept_for: timedelta = DELIVERIES_KEPT
+    changes_kept_for: timedelta = CHANGES_KEPT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,20 +55,31 @@ class AlertUseCases:
     send_test_message: SendTestMessage
     list_deliveries: ListDeliveries
     deliver_messages: DeliverMessages
+    forget_history: ForgetAlertHistory
 
     @classmethod
-    def over(cls, ports: AlertPorts, monitors: Monitors, clock: Clock, random: RandomBytes) -> Self:
+    def over(
+        cls,
+        ports: AlertPorts,
+        monitors: Monitors,
+        custom: CustomMetrics,
+        clock: Clock,
+        random: RandomBytes,
+    ) -> Self:
         alerts, webhooks = ports.alerts, ports.webhooks
         return cls(
             create=CreateAlert(alerts, monitors, clock),
             list=ListAlerts(alerts),
             delete=DeleteAlert(alerts),
             list_changes=ListAlertChanges(alerts),
-            assess_runs=AssessRuns(alerts, ports.on_fault, clock),
+            assess_runs=AssessRuns(alerts, custom, ports.on_fault, clock),
             create_webhook=CreateWebhook(webhooks, ports.allow_private, random, clock),
             list_webhooks=ListWebhooks(webhooks),
             delete_webhook=DeleteWebhook(webhooks),
             send_test_message=SendTestMessage(webhooks, clock),
             list_deliveries=ListDeliveries(webhooks),
             deliver_messages=DeliverMessages(webhooks, ports.courier, random, clock),
+            forget_history=ForgetAlertHistory(
+                alerts, webhooks, ports.deliveries_kept_for, ports.changes_kept_for, clock
+            ),
         )

@@ -208,6 +208,10 @@ class Alerts(Protocol):
         """
         ...
 
+    async def forget(self, before: datetime) -> int:
+        """Removes some changes from before an instant, of all projects; 0: none is left."""
+        ...
+
 
 class Webhooks(Protocol):
     """Whom to tell, by project but for `due`.
@@ -248,6 +252,13 @@ class Webhooks(Protocol):
 
     async def attempted(self, delivery: Delivery) -> None:
         """Stores how an attempt went; nobody holds it then. Nothing where it is gone."""
+        ...
+
+    async def forget(self, before: datetime) -> int:
+        """Removes some messages made before an instant, of all projects; 0: none is left.
+
+        Never one that is still to be sent, or sent again.
+        """
         ...
 
 

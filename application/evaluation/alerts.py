@@ -17,11 +17,13 @@ from application.evaluation.alerting import (
     Notice,
     Slot,
 )
+from application.evaluation.customizing import CustomMetrics
 from application.evaluation.monitoring import Monitors
 from application.ports import Clock
 from domain.errors import Invalid, NotFound, Unavailable
 from domain.evaluation.alert import AlertRule, Measured, Watch
 from domain.evaluation.catalogue import CATALOGUE
+from domain.evaluation.custom import CustomMetric
 from domain.evaluation.metric import THRESHOLD
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, Window
@@ -102,6 +104,7 @@ class AssessRuns:
     """
 
     alerts: Alerts
+    custom: CustomMetrics
     on_fault: OnAlertFault
     clock: Clock
 
@@ -142,9 +145,11 @@ class AssessRuns:
             alerts = await self.alerts.of_monitor(ended.project, ended.monitor)
         except NotFound:  # the monitor was removed meanwhile
             return False
+        metrics = sorted({one.rule.metric for one in alerts})
+        own = await self.custom.named(ended.project, metrics)
         found = {
-            metric: await self.alerts.measured(ended, metric, threshold_of(metric))
-            for metric in sorted({one.rule.metric for one in alerts})
+            metric: await self.alerts.measured(ended, metric, threshold_of(metric, own))
+            for metric in metrics
         }
         now = self.clock()
         return await self.alerts.assess(
@@ -152,8 +157,9 @@ class AssessRuns:
         )
 
 
-def threshold_of(metric: str) -> float:
-    known = CATALOGUE.get(metric)
+def threshold_of(metric: str, own: Mapping[str, CustomMetric]) -> float:
+    """From where on a score is a success; of a project's `own` metrics by the newest revision."""
+    known = own[metric].newest if metric in own else CATALOGUE.get(metric)
     return THRESHOLD if known is None else known.threshold
 
 

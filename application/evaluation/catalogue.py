@@ -3,26 +3,41 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from domain.evaluation.catalogue import listed, metric_named
+from application.evaluation.customizing import CustomMetrics, Patterns, Shelf
+from domain.evaluation.catalogue import listed
+from domain.evaluation.custom import metric_in
 from domain.evaluation.metric import Category, Metric
 from domain.evaluation.models import JudgeModels, ProviderState
 from domain.evaluation.question import RunTemplate
+from domain.ids import ProjectId
 
 
 @dataclass(frozen=True, slots=True)
 class ListMetrics:
-    def __call__(self, category: Category) -> Sequence[Metric]:
-        """Those that can be asked for, by name."""
-        return listed(category)
+    custom: CustomMetrics
+
+    async def __call__(self, project: ProjectId, category: Category) -> Sequence[Metric]:
+        """Those that can be asked for, by name: the project's own go before built-in ones."""
+        found = {one.name: one for one in listed(category)}
+        own = await self.custom.all(project) if category is Category.TRACE else ()
+        for one in own:
+            if one.archived_at is None:
+                told = one.newest.description
+                found[one.name] = Metric(name=one.name, description=told, way=one.newest.way)
+        return [found[name] for name in sorted(found)]
 
 
 @dataclass(frozen=True, slots=True)
 class ReadRunTemplate:
     models: JudgeModels
+    shelf: Shelf
+    patterns: Patterns
 
-    def __call__(self, metric: str) -> RunTemplate:
-        """Raises Invalid for what is no metric of traces."""
-        return RunTemplate(metric=metric_named(metric, Category.TRACE), model=self.models.default)
+    async def __call__(self, project: ProjectId, metric: str) -> RunTemplate:
+        """Raises Invalid for what is no metric of traces, or is archived."""
+        picked = await self.shelf.chosen(project, [metric], Category.TRACE)
+        found = metric_in(picked.definitions, metric, self.patterns.found)
+        return RunTemplate(metric=found, model=found.model or self.models.default)
 
 
 @dataclass(frozen=True, slots=True)

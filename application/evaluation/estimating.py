@@ -16,7 +16,7 @@ from application.evaluation.ports import Judge, Targets
 from application.evaluation.runs import Desk, Order
 from application.ports import Clock, NewId
 from domain.evaluation.answer import JudgeRefused, Question, TokenUse
-from domain.evaluation.catalogue import CATALOGUE
+from domain.evaluation.custom import metric_in
 from domain.evaluation.estimate import (
     ANSWER_TOKENS_MIN,
     Asked,
@@ -27,6 +27,7 @@ from domain.evaluation.estimate import (
 )
 from domain.evaluation.metric import JudgeKind, Metric, Way
 from domain.evaluation.models import provider_of
+from domain.evaluation.patterns import Finds
 from domain.evaluation.run import TARGETS_MAX, EvalRun, Target, TargetType
 from domain.evaluation.selection import (
     SessionSelection,
@@ -61,6 +62,7 @@ class EstimateRun:
     judge: Judge
     books: JudgingPorts
     policy: MeasuringPolicy
+    finds: Finds
     clock: Clock
     new_id: NewId
 
@@ -68,9 +70,9 @@ class EstimateRun:
         self, project: ProjectId, of: TargetType, order: Order, about: About
     ) -> Estimate:
         """Raises Invalid for whatever keeps such a run from being made; Unavailable."""
-        run = self.desk.drafted(project, RunId(self.new_id()), of, order, targets=0)
+        run = await self.desk.drafted(project, RunId(self.new_id()), of, order, targets=0)
         targets = await self._targets(run, about)
-        metrics = _asked_for(run)
+        metrics = self._asked_for(run)
         traces, count = await self._traces(run, targets if metrics else ())
         steps = [partial(self._trace, run, metrics, one) for one in traces]
         seen = await at_most(self.policy.traces_at_once, steps)
@@ -103,6 +105,18 @@ class EstimateRun:
         sized = [one if len(one) <= SESSION_TRACES_MAX else () for one in sessions]
         count = scaled([_exactly(len(one)) for one in sized], _exactly(len(targets)))
         return spread([trace for one in sized for trace in one], LOOKED_INTO_MAX), count
+
+    def _asked_for(self, run: EvalRun) -> Sequence[Metric]:
+        """The metrics for which a provider is asked; of sessions their signals."""
+        names = run.metrics
+        if run.target_type is TargetType.SESSION:
+            names = signals_of(run.metrics, run.signal_weights)
+        metrics = [metric_in(run.definitions, name, self.finds) for name in names]
+        return [
+            one
+            for one in metrics
+            if one.way is Way.JUDGED and provider_of(one.model or run.model) != JudgeKind.HEURISTIC
+        ]
 
     # --- one trace ---
 
@@ -168,15 +182,6 @@ class EstimateRun:
         use = TokenUse(requests=1, input=tokens, output=answer)
         price = self.books.prices.price(model, usage_of(use), self.clock())
         return None if price is None else price.amount
-
-
-def _asked_for(run: EvalRun) -> Sequence[Metric]:
-    """The metrics for which a provider is asked; of sessions their signals."""
-    names = run.metrics
-    if run.target_type is TargetType.SESSION:
-        names = signals_of(run.metrics, run.signal_weights)
-    judged = [one for name in names if (one := CATALOGUE[name]).way is Way.JUDGED]
-    return judged if provider_of(run.model) != JudgeKind.HEURISTIC else ()
 
 
 def _unruled(metrics: Sequence[Metric], subject: Subject) -> Sequence[Metric]:

@@ -20,6 +20,7 @@ from application.ports import Clock
 from domain.errors import Unavailable
 from domain.evaluation.answer import JudgeUnavailable
 from domain.evaluation.catalogue import CATALOGUE
+from domain.evaluation.custom import way_in
 from domain.evaluation.metric import JudgeKind, Way
 from domain.evaluation.models import provider_of
 from domain.evaluation.outcome import FailCode, Failed, Outcome, Scored
@@ -90,9 +91,8 @@ class EvaluateTarget:
     ) -> JudgeUnavailable | None:
         """Records what it comes to; where there was no answer and may be one later, tells that."""
         # Computing is over before anybody could cancel it.
-        metric = CATALOGUE.get(name)
-        is_computed = metric is not None and metric.way is Way.MEASURED
-        if not is_computed and not await self.assignments.is_live(claim):
+        way, _ = way_in(claim.run.definitions, name)
+        if way is not Way.MEASURED and not await self.assignments.is_live(claim):
             return None
         try:
             outcome = await self.measuring.outcome(name, matter)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from application.at_once import at_most
+from application.evaluation.customizing import Shelf
 from application.evaluation.monitoring import DUE_MAX, Changed, Leadership, Monitors
 from application.evaluation.ports import Runs, Targets
 from application.evaluation.runs import CATEGORIES
@@ -15,7 +16,8 @@ from application.evaluation.spending import SpendingRules
 from application.jobs import Jobs, RunDue
 from application.ports import Clock, NewId
 from domain.errors import Conflict, Invalid, NotFound
-from domain.evaluation.catalogue import metrics_named
+from domain.evaluation.custom import check_judges
+from domain.evaluation.definition import Definition
 from domain.evaluation.models import JudgeModels, resolved
 from domain.evaluation.monitor import LEAST, Monitor, Watermark
 from domain.evaluation.run import (
@@ -53,6 +55,7 @@ class Runway:
     targets: Targets
     jobs: Jobs
     models: JudgeModels
+    shelf: Shelf
     spending: SpendingRules
     clock: Clock
     new_id: NewId
@@ -72,20 +75,22 @@ class Runway:
             monitor.project_id, monitor.selection, monitor.looked_at, edge, TARGETS_MAX
         )
 
-    def run(
+    async def run(
         self, monitor: Monitor, new: RunId, found: Sequence[Target]
     ) -> tuple[EvalRun, list[Assignment]]:
-        """A run over its share of what was found.
+        """A run over its share of what was found, by the newest revisions of its metrics.
 
-        Raises Invalid where that is nothing or too much, and where its metrics, its model
-        or the price of that aren't there any more.
+        Raises Invalid where that is nothing or too much, and where its metrics, its models
+        or the prices of those aren't there any more, archived metrics included.
         """
-        metrics_named(monitor.metrics, CATEGORIES[monitor.target_type])
+        category = CATEGORIES[monitor.target_type]
+        picked = await self.shelf.chosen(monitor.project_id, monitor.metrics, category)
         model = self.models.chosen(monitor.model)
-        self.spending.check(monitor.votes, monitor.max_cost_usd, model)
+        check_judges(picked, model, self.models)
+        self.spending.check(monitor.votes, monitor.max_cost_usd, *picked.judges(model))
         rate, salt = monitor.sampling_rate, str(monitor.id)
         taken = sampled(bounded_targets(found), rate, salt, least=LEAST)
-        run = self._of(monitor, new, len(taken), model)
+        run = self._of(monitor, new, len(taken), model, picked.definitions)
         return run, [Assignment(target, run.metrics) for target in taken]
 
     def broken(self, monitor: Monitor, new: RunId, why: Invalid) -> EvalRun:
@@ -97,7 +102,14 @@ class Runway:
     async def told(self, run: EvalRun) -> None:
         await self.jobs.send(RunDue(run.project_id, run.id))
 
-    def _of(self, monitor: Monitor, new: RunId, targets: int, model: str) -> EvalRun:
+    def _of(
+        self,
+        monitor: Monitor,
+        new: RunId,
+        targets: int,
+        model: str,
+        definitions: tuple[Definition, ...] = (),
+    ) -> EvalRun:
         return EvalRun(
             id=new,
             project_id=monitor.project_id,
@@ -109,6 +121,7 @@ class Runway:
             sampling_rate=monitor.sampling_rate,
             model=model,
             signal_weights=monitor.signal_weights,
+            definitions=definitions,
             votes=monitor.votes,
             max_cost_usd=monitor.max_cost_usd,
             monitor_id=monitor.id,
@@ -137,7 +150,7 @@ class TriggerMonitor:
                 return made
             known = await runway.monitors.get(project, monitor)
             edge = await runway.changed.edge()
-            run, work = runway.run(known, new, await runway.everything(known))
+            run, work = await runway.run(known, new, await runway.everything(known))
             after = known.triggered(run.created_at, new, edge)
             if await runway.monitors.fired(known, after, run, work):
                 await runway.told(run)
@@ -189,7 +202,7 @@ class FireDueMonitors:
             after = monitor.fired(runway.clock(), None, None)
             return await runway.monitors.fired(monitor, after, None, [])
         try:
-            run, work = runway.run(monitor, new, found)
+            run, work = await runway.run(monitor, new, found)
         except Invalid as why:
             run, work = runway.broken(monitor, new, why), []
         reached = edge if run.status is RunStatus.PENDING else None

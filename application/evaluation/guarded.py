@@ -11,7 +11,9 @@ from application.ports import RandomBytes
 from domain.errors import Unavailable
 from domain.evaluation.answer import JudgeRefused, JudgeUnavailable
 from domain.evaluation.catalogue import CATALOGUE
+from domain.evaluation.custom import metric_in
 from domain.evaluation.outcome import FailCode, Failed, Outcome, Skipped
+from domain.evaluation.patterns import Finds
 from domain.evaluation.run import EvalRun
 from domain.evaluation.subject import Subject
 from domain.ids import TraceId
@@ -30,6 +32,7 @@ class GuardedMeasuring:
     measuring: Measuring
     policy: MeasuringPolicy
     random: RandomBytes
+    finds: Finds
     on_fault: OnFault
 
     async def matter(
@@ -54,7 +57,8 @@ class GuardedMeasuring:
     async def outcome(self, name: str, matter: Matter) -> Outcome:
         """What the metric of that name comes to. Raises JudgeUnavailable."""
         try:
-            return await self.measuring.outcome(CATALOGUE[name], matter)
+            metric = metric_in(matter.run.definitions, name, self.finds)
+            return await self.measuring.outcome(metric, matter)
         except JudgeUnavailable:
             raise
         except Exception as fault:  # noqa: BLE001 - a metric that breaks costs only itself

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Final
@@ -94,12 +94,16 @@ class Matter:
     def question(self, metric: Metric) -> Question:
         return Question(
             metric=metric,
-            evidence=self.evidence,
+            evidence=self._shown(metric),
             fence=self.fence,
-            model=self.run.model,
+            model=metric.model or self.run.model,
             deadline_s=self.policy.deadline_s,
             is_output_shown=is_output_shown(metric, self.subject),
         )
+
+    def _shown(self, metric: Metric) -> Evidence:
+        template = metric.rubric.template if metric.rubric else ""
+        return replace(self.evidence, template=template) if template else self.evidence
 
     @cached_property
     def _is_large(self) -> bool:

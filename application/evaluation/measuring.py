@@ -46,7 +46,7 @@ class Measuring:
     async def key(self, metric: Metric, matter: Matter) -> SignalKey | None:
         """In what an earlier score has to agree to stand for this one; None where none can."""
         try:
-            fingerprint = self.fingerprint(metric, matter.run.model)
+            fingerprint = self.fingerprint(metric, metric.model or matter.run.model)
         except JudgeRefused:
             return None
         return SignalKey(fingerprint, await matter.seen(lambda it: _hash(metric, it)))

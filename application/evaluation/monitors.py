@@ -1,16 +1,17 @@
 """Monitors: making them, changing them, looking at them and at what they ran."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from application.evaluation.customizing import Shelf
 from application.evaluation.monitoring import Monitors
 from application.evaluation.runs import CATEGORIES, Order
 from application.evaluation.spending import SpendingRules
 from application.ports import Clock
 from domain.errors import Invalid, NotFound
 from domain.evaluation.cadence import as_stored, cadence_of
-from domain.evaluation.catalogue import metrics_named
+from domain.evaluation.custom import Chosen, CustomMetric, check_judges, chosen
 from domain.evaluation.models import JudgeModels
 from domain.evaluation.monitor import (
     UNSAID,
@@ -23,7 +24,7 @@ from domain.evaluation.run import RunProgress, TargetType
 from domain.ids import MonitorId, ProjectId
 from domain.page import Page, Window
 
-OF_JUDGES: Final = frozenset({"model", "votes", "max_cost_usd"})
+OF_JUDGES: Final = frozenset({"metrics", "model", "votes", "max_cost_usd"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,21 +44,36 @@ class MonitorRules:
     """What monitors may ask for."""
 
     models: JudgeModels
+    shelf: Shelf
     spending: SpendingRules
 
-    def checked(self, of: TargetType, metrics: Sequence[str]) -> tuple[str, ...]:
+    async def own(
+        self, project: ProjectId, of: TargetType, metrics: Sequence[str]
+    ) -> Mapping[str, CustomMetric]:
+        """The project's own among some names. Raises Invalid for too many."""
+        return await self.shelf.own(project, metrics, CATEGORIES[of])
+
+    def checked(
+        self, of: TargetType, metrics: Sequence[str], own: Mapping[str, CustomMetric]
+    ) -> tuple[str, ...]:
         """Each once. Raises Invalid, naming `metrics.<i>`."""
-        return tuple(one.name for one in metrics_named(metrics, CATEGORIES[of]))
+        return chosen(metrics, CATEGORIES[of], own).names
 
     def check_weights(self, of: TargetType, *, has_some: bool) -> None:
         """Raises Invalid where there are some and nothing to weigh."""
         if has_some and of is TargetType.TRACE:
             raise Invalid.field("signal_weights", "are of monitors over sessions only")
 
-    def check_judge(self, monitor: Monitor) -> None:
-        """Raises Invalid for a model that isn't allowed, for votes, and what a run may cost."""
+    def check_judge(self, monitor: Monitor, own: Mapping[str, CustomMetric]) -> None:
+        """Raises Invalid for a model that isn't allowed, for votes, and what a run may cost.
+
+        And where one of the project's `own` metrics has nobody who could judge by it.
+        """
         model = self.models.chosen(monitor.model)
-        self.spending.check(monitor.votes, monitor.max_cost_usd, model)
+        known = tuple(own[name].newest for name in monitor.metrics if name in own)
+        picked = Chosen(monitor.metrics, known)
+        check_judges(picked, model, self.models)
+        self.spending.check(monitor.votes, monitor.max_cost_usd, *picked.judges(model))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +88,8 @@ class CreateMonitor:
         Raises Invalid for an unknown metric, a model that isn't allowed, a cadence that is none,
         weights of traces, votes, and what a run may cost.
         """
-        metrics = self.rules.checked(asked.of, asked.run.metrics)
+        own = await self.rules.own(project, asked.of, asked.run.metrics)
+        metrics = self.rules.checked(asked.of, asked.run.metrics, own)
         self.rules.check_weights(asked.of, has_some=bool(asked.run.signal_weights))
         now = self.clock()
         monitor = Monitor(
@@ -93,7 +110,7 @@ class CreateMonitor:
             created_at=now,
             updated_at=now,
         )
-        self.rules.check_judge(monitor)
+        self.rules.check_judge(monitor, own)
         return await self.monitors.create(monitor)
 
 
@@ -131,19 +148,24 @@ class ChangeMonitor:
         Raises NotFound, and Invalid as CreateMonitor does.
         """
         now = self.clock()
+        before = await self.monitors.get(project, monitor)
+        named = before.metrics if change.metrics is UNSAID else change.metrics
+        own = await self.rules.own(project, before.target_type, named)
 
         def edit(known: Monitor) -> Monitor:
-            changed = known.changed(self._checked(known.target_type, change), now)
+            changed = known.changed(self._checked(known.target_type, change, own), now)
             if OF_JUDGES & change.said.keys():
-                self.rules.check_judge(changed)
+                self.rules.check_judge(changed, own)
             return changed
 
         return await self.monitors.edit(project, monitor, edit)
 
-    def _checked(self, of: TargetType, change: MonitorChange) -> MonitorChange:
+    def _checked(
+        self, of: TargetType, change: MonitorChange, own: Mapping[str, CustomMetric]
+    ) -> MonitorChange:
         said = change.said
         if change.metrics is not UNSAID:
-            said["metrics"] = self.rules.checked(of, change.metrics)
+            said["metrics"] = self.rules.checked(of, change.metrics, own)
         if change.cadence is not UNSAID:
             said["cadence"] = as_stored(change.cadence)
         weights = change.signal_weights

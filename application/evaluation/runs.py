@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
+from application.evaluation.customizing import Shelf
 from application.evaluation.ports import Runs, SessionScores, Targets, TraceScores
 from application.evaluation.spending import SpendingRules
 from application.jobs import Jobs, RunDue
 from application.ports import Clock
-from domain.evaluation.catalogue import metrics_named
+from domain.evaluation.custom import Chosen, check_judges
 from domain.evaluation.metric import Category
 from domain.evaluation.models import JudgeModels
+from domain.evaluation.retry import retry_of
 from domain.evaluation.run import (
     TARGETS_MAX,
     Assignment,
@@ -23,7 +25,6 @@ from domain.evaluation.run import (
     RunStatus,
     Target,
     TargetType,
-    retry_of,
 )
 from domain.evaluation.score import SessionScore, TraceScore
 from domain.evaluation.selection import (
@@ -65,20 +66,22 @@ class Desk:
     jobs: Jobs
     models: JudgeModels
     spending: SpendingRules
+    shelf: Shelf
     clock: Clock
 
-    def checked(self, of: TargetType, order: Order) -> tuple[tuple[str, ...], str]:
-        """The metrics of an order, each once, and its model.
+    async def checked(self, project: ProjectId, of: TargetType, order: Order) -> tuple[Chosen, str]:
+        """The metrics of an order, and its model.
 
         Raises Invalid, also for weights, votes, and what it may cost.
         """
         checked_weights(order.signal_weights)
-        metrics = metrics_named(order.metrics, CATEGORIES[of])
+        picked = await self.shelf.chosen(project, order.metrics, CATEGORIES[of])
         model = self.models.chosen(order.model)
-        self.spending.check(order.votes, order.max_cost_usd, model)
-        return tuple(one.name for one in metrics), model
+        check_judges(picked, model, self.models)
+        self.spending.check(order.votes, order.max_cost_usd, *picked.judges(model))
+        return picked, model
 
-    def drafted(
+    async def drafted(
         self,
         project: ProjectId,
         new: RunId,
@@ -89,18 +92,19 @@ class Desk:
         filters: JsonText = EMPTY_OBJECT,
     ) -> EvalRun:
         """The run that an order is for, which isn't stored. Raises Invalid."""
-        metrics, model = self.checked(of, order)
+        picked, model = await self.checked(project, of, order)
         return EvalRun(
             id=new,
             project_id=project,
             target_type=of,
             name=order.name,
-            metrics=metrics,
+            metrics=picked.names,
             targets=targets,
             filters=filters,
             sampling_rate=order.sampling_rate,
             model=model,
             signal_weights=order.signal_weights,
+            definitions=picked.definitions,
             votes=order.votes,
             max_cost_usd=order.max_cost_usd,
             created_at=self.clock(),
@@ -117,7 +121,8 @@ class Desk:
         filters: JsonText,
     ) -> RunProgress:
         """The run over these targets, in their order. Raises Invalid."""
-        run = self.drafted(project, new, of, order, targets=len(targets), filters=filters)
+        count = len(targets)
+        run = await self.drafted(project, new, of, order, targets=count, filters=filters)
         return await self.stored(run, [Assignment(target, run.metrics) for target in targets])
 
     async def stored(self, run: EvalRun, work: Sequence[Assignment]) -> RunProgress:
@@ -140,10 +145,10 @@ class StartTraceRun:
     ) -> RunProgress:
         """The run, or the one that has the id `new` already.
 
-        Raises Invalid for an unknown metric, a model that isn't allowed, and where nothing
-        matches or too much does.
+        Raises Invalid for a metric that is unknown, archived, or needs another judge, a model
+        that isn't allowed, and where nothing matches or too much does.
         """
-        self.desk.checked(TargetType.TRACE, order)
+        await self.desk.checked(project, TargetType.TRACE, order)
         found = bounded_targets(await self.targets.traces(project, selection, TARGETS_MAX))
         taken = sampled(found, order.sampling_rate, str(project))
         filters = echo_of_filters(selection)
@@ -163,7 +168,7 @@ class StartSessionRun:
         self, project: ProjectId, new: RunId, order: Order, selection: SessionSelection
     ) -> RunProgress:
         """As StartTraceRun."""
-        self.desk.checked(TargetType.SESSION, order)
+        await self.desk.checked(project, TargetType.SESSION, order)
         found = bounded_targets(await self.targets.sessions(project, selection, TARGETS_MAX))
         taken = sampled(found, order.sampling_rate, str(project))
         filters = echo_of_filters(selection, order.signal_weights)

@@ -23,18 +23,20 @@ class SpendingRules:
     prices: PriceBook
     clock: Clock
 
-    def check(self, votes: int, max_cost_usd: Decimal | None, model: str) -> None:
+    def check(self, votes: int, max_cost_usd: Decimal | None, *models: str) -> None:
         """Raises Invalid, naming `votes` or `max_cost_usd`.
 
-        Where a judge has no price nobody could keep to a bound; the keyless one costs nothing.
+        Where one of the judges has no price nobody could keep to a bound; the keyless one costs
+        nothing.
         """
         check_votes(votes)
         if max_cost_usd is None:
             return
         checked_budget(max_cost_usd, "max_cost_usd")
-        if not self._is_priced(model):
+        unpriced = next((model for model in models if not self._is_priced(model)), None)
+        if unpriced is not None:
             what_to_do = "give it one in the server's price table, or leave this out"
-            raise Invalid.field("max_cost_usd", f"{model} has no price: {what_to_do}")
+            raise Invalid.field("max_cost_usd", f"{unpriced} has no price: {what_to_do}")
 
     def _is_priced(self, model: str) -> bool:
         if provider_of(model) == JudgeKind.HEURISTIC:

@@ -9,6 +9,8 @@ from application.evaluation.asking import Asking
 from application.evaluation.assignments import Assignments
 from application.evaluation.catalogue import ListMetrics, ListProviders, ReadRunTemplate
 from application.evaluation.circuits import Circuits
+from application.evaluation.custom_use_cases import CustomMetricUseCases
+from application.evaluation.customizing import CustomMetrics, Patterns, Shelf
 from application.evaluation.estimating import EstimateRun
 from application.evaluation.evaluate import EvaluateTarget
 from application.evaluation.figures import (
@@ -98,6 +100,8 @@ class EvaluationPorts:
     changed: Changed
     leadership: Leadership
     alerting: AlertPorts
+    custom_metrics: CustomMetrics
+    patterns: Patterns
     jobs: Jobs
     judge: Judge
     judging: JudgingPorts
@@ -159,6 +163,7 @@ class EvaluationUseCases:
     list_monitor_runs: ListMonitorRuns
     fire_due_monitors: FireDueMonitors
     alerts: AlertUseCases
+    custom_metrics: CustomMetricUseCases
 
     @classmethod
     def over(
@@ -168,14 +173,15 @@ class EvaluationUseCases:
         new_id: NewId,
         random: RandomBytes,
     ) -> Self:
+        custom, patterns, shelf = ports.custom_metrics, ports.patterns, Shelf(ports.custom_metrics)
         spending = SpendingRules(ports.judging.prices, clock)
-        monitors, rules = ports.monitors, MonitorRules(ports.models, spending)
+        monitors, rules = ports.monitors, MonitorRules(ports.models, shelf, spending)
         runway = _runway(ports, spending, clock, new_id)
         of_traces, of_sessions = ports.trace_scores, ports.session_scores
-        desk = Desk(ports.runs, ports.jobs, ports.models, spending, clock)
+        desk = Desk(ports.runs, ports.jobs, ports.models, spending, shelf, clock)
         return cls(
-            list_metrics=ListMetrics(),
-            read_run_template=ReadRunTemplate(ports.models),
+            list_metrics=ListMetrics(custom),
+            read_run_template=ReadRunTemplate(ports.models, shelf, patterns),
             list_providers=ListProviders(ports.providers),
             record_trace_score=RecordTraceScore(of_traces, clock),
             list_trace_scores=ListTraceScores(of_traces),
@@ -204,16 +210,7 @@ class EvaluationUseCases:
             trace_scores_of_run=TraceScoresOfRun(of_traces),
             session_scores_of_run=SessionScoresOfRun(of_sessions),
             read_run_usage=ReadRunUsage(ports.runs, ports.judging.ledger),
-            estimate_run=EstimateRun(
-                desk=desk,
-                targets=ports.targets,
-                assignments=ports.assignments,
-                judge=ports.judge,
-                books=ports.judging,
-                policy=ports.measuring,
-                clock=clock,
-                new_id=new_id,
-            ),
+            estimate_run=_estimate_run(ports, desk, new_id),
             plan_run=PlanRun(ports.assignments, ports.jobs, clock),
             announce_overdue=AnnounceOverdue(ports.assignments, ports.jobs, clock),
             sweep_judging=SweepJudging(ports.judging, clock),
@@ -228,13 +225,43 @@ class EvaluationUseCases:
             trigger_monitor=TriggerMonitor(runway, ports.runs),
             list_monitor_runs=ListMonitorRuns(monitors),
             fire_due_monitors=FireDueMonitors(runway, ports.leadership, ports.on_monitor_fault),
-            alerts=AlertUseCases.over(ports.alerting, monitors, clock, random),
+            alerts=AlertUseCases.over(ports.alerting, monitors, custom, clock, random),
+            custom_metrics=_custom_metrics(ports, desk, random),
         )
+
+
+def _estimate_run(ports: EvaluationPorts, desk: Desk, new_id: NewId) -> EstimateRun:
+    return EstimateRun(
+        desk=desk,
+        targets=ports.targets,
+        assignments=ports.assignments,
+        judge=ports.judge,
+        books=ports.judging,
+        policy=ports.measuring,
+        finds=ports.patterns.found,
+        clock=desk.clock,
+        new_id=new_id,
+    )
+
+
+def _custom_metrics(
+    ports: EvaluationPorts, desk: Desk, random: RandomBytes
+) -> CustomMetricUseCases:
+    return CustomMetricUseCases.over(
+        ports.custom_metrics,
+        ports.patterns,
+        ports.targets,
+        desk,
+        prices=ports.judging.prices,
+        policy=ports.measuring,
+        random=random,
+    )
 
 
 def _runway(ports: EvaluationPorts, spending: SpendingRules, clock: Clock, new_id: NewId) -> Runway:
     look = (ports.monitors, ports.changed, ports.targets)
-    return Runway(*look, ports.jobs, ports.models, spending, clock, new_id)
+    shelf = Shelf(ports.custom_metrics)
+    return Runway(*look, ports.jobs, ports.models, shelf, spending, clock, new_id)
 
 
 def evaluate_target(
@@ -258,6 +285,7 @@ def evaluate_target(
         ),
         policy,
         random,
+        ports.patterns.found,
         ports.on_fault,
     )
     return EvaluateTarget(

@@ -118,7 +118,10 @@ class OpenOrganization(Protocol):
     async def project(self, project: ProjectId) -> Project | None: ...
 
     async def put_project(self, project: Project) -> None:
-        """Adds it, or replaces name and description. Raises Conflict where the name is taken."""
+        """Adds it, or replaces name, description and retention.
+
+        Raises Conflict where the name is taken.
+        """
         ...
 
     async def remove_project(self, project: ProjectId, at: datetime) -> None:

@@ -7,10 +7,16 @@ from typing import Final
 from application.identity.administration import Directory
 from application.identity.office import Offices
 from application.identity.ports import Projects
-from domain.errors import NotFound
+from domain.errors import Invalid, NotFound
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
-from domain.identity.organization import Membership, Project, checked_description, checked_name
+from domain.identity.organization import (
+    RETENTION_MAX_DAYS,
+    Membership,
+    Project,
+    checked_description,
+    checked_name,
+)
 from domain.identity.rights import Action
 from domain.ids import OrganizationId, ProjectId
 
@@ -89,6 +95,35 @@ class ChangeProject:
                     detail["description"] = "changed"
                 await office.record(AuditAction.PROJECT_CHANGED, project, detail)
             return changed
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRetention:
+    """Says for how many days a project keeps traces. None: for ever."""
+
+    offices: Offices
+
+    async def __call__(
+        self, person: Person, organization: OrganizationId, project: ProjectId, days: int | None
+    ) -> Project:
+        """Raises Invalid beyond RETENTION_MAX_DAYS, Forbidden, NotFound, Unavailable."""
+        if days is not None and not 1 <= days <= RETENTION_MAX_DAYS:
+            raise Invalid.field("days", f"must be between 1 and {RETENTION_MAX_DAYS}, or null")
+        async with self.offices.open(organization, person) as office:
+            await office.entered(Action.CHANGE_RETENTION)
+            known = await office.open.project(project)
+            if known is None:
+                raise NotFound(NO_PROJECT)
+            changed = replace(known, retention_days=days)
+            if changed != known:
+                await office.open.put_project(changed)
+                detail = {"from": _told(known.retention_days), "to": _told(days)}
+                await office.record(AuditAction.PROJECT_RETENTION_CHANGED, project, detail)
+            return changed
+
+
+def _told(days: int | None) -> str:
+    return "for ever" if days is None else f"{days} days"
 
 
 @dataclass(frozen=True, slots=True)

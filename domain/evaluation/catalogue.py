@@ -70,7 +70,7 @@ def metric_named(name: str, category: Category) -> Metric:
     """The listed metric of a name. Raises Invalid, which tells the names there are."""
     metric = CATALOGUE.get(name)
     if metric is None or not metric.is_listed or metric.category is not category:
-        raise Invalid.field("metric", _unknown(name, category))
+        raise Invalid.field("metric", unknown_metric(name, category))
     return metric
 
 
@@ -86,23 +86,14 @@ def metrics_named(names: Sequence[str], category: Category) -> Sequence[Metric]:
     if unknown:
         raise Invalid.fields(
             [
-                FieldError(f"metrics.{place}", _unknown(names[place], category))
+                FieldError(f"metrics.{place}", unknown_metric(names[place], category))
                 for place in unknown[:ERRORS_MAX]
             ]
         )
     return [known[name] for name in dict.fromkeys(names)]
 
 
-def may_wait(metrics: Iterable[str], model: str) -> bool:
-    """Whether finding some metrics, with `model` as the judge, may wait for a service."""
-    local = {Way.MEASURED}
-    if model.partition("/")[0] == JudgeKind.HEURISTIC:
-        local.add(Way.JUDGED)
-    known = [CATALOGUE.get(name) for name in metrics]
-    return any(metric is None or metric.way not in local for metric in known)
-
-
-def _unknown(name: str, category: Category) -> str:
+def unknown_metric(name: str, category: Category) -> str:
     there_are = ", ".join(metric.name for metric in listed(category))
     return f"unknown {category} metric {name[:100]!r}; there are: {there_are}"
 
@@ -124,7 +115,7 @@ def measured(metric: Metric, subject: Subject) -> Outcome:
         "judge_kind": JudgeKind.MEASURED.value,
         "fingerprint": fingerprint(metric),
     }
-    return Scored(outcome.value, outcome.reason, {**outcome.metadata, **common})
+    return Scored(outcome.value, outcome.reason, {**common, **outcome.metadata})
 
 
 def fingerprint(metric: Metric) -> str:

@@ -5,7 +5,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Final
@@ -13,9 +13,11 @@ from typing import Final
 from domain.evaluation.excerpt import quoted, tokens_of
 from domain.evaluation.messages import canonical
 from domain.evaluation.signs import Signs
+from domain.evaluation.template import filled, shows_steps
 
 BUILDER_VERSION: Final = 1  # a change of what is taken, cut or masked is a new one
 _FENCE: Final = re.compile(r"[0-9a-f]{16}")
+_NONE: Final = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,7 @@ class Evidence:
     """What a judge reads of one trace, the same for all metrics. Everything in it is masked.
 
     `truncated` where anything of it was cut or left out; `omitted_steps` were left out whole.
-    `signs` are for the keyless judge, and are not printed.
+    `signs` are for the keyless judge, and are not printed. By a `template` only what it names is.
     """
 
     task: str
@@ -118,21 +120,28 @@ class Evidence:
     steps: tuple[Step | Gap, ...] = ()
     truncated: bool = False
     omitted_steps: int = 0
+    template: str = ""
 
     @property
     def labels(self) -> frozenset[str]:
         """What a judge may cite."""
-        return frozenset(step.label for step in self.steps if isinstance(step, Step))
+        return frozenset(step.label for step in self._shown if isinstance(step, Step))
 
     @property
     def calls(self) -> Sequence[Step]:
         """The tool calls that are shown, in the order of the tree."""
-        return [one for one in self.steps if isinstance(one, Step) and one.kind == "TOOL"]
+        return [one for one in self._shown if isinstance(one, Step) and one.kind == "TOOL"]
+
+    @property
+    def _shown(self) -> Sequence[Step | Gap]:
+        return self.steps if not self.template or shows_steps(self.template) else ()
 
     @property
     def hash(self) -> str:
         """Equal for equal content: 64 hex digits, which depend on no id, instant or fence."""
         held = {**asdict(self), "builder": BUILDER_VERSION}
+        if not self.template:
+            del held["template"]
         return sha256(canonical(held).encode()).hexdigest()
 
     @property
@@ -154,6 +163,8 @@ class Evidence:
         So nothing that a trace says can pass for a line of ours. Without `reasoning` nothing that
         the agent only thought is shown, without `output` no final output.
         """
+        if self.template:
+            return filled(self.template, self._parts(reasoning=reasoning))
         parts = [_part("task", self.task)]
         if output:
             parts.append(_part("final output", self.final_output))
@@ -163,12 +174,29 @@ class Evidence:
             parts += ["declared tools:", *(_tool(tool) for tool in self.declared_tools)]
         if self.plan:
             parts += ["plan:", *(f"{n}. {_line(item)}" for n, item in enumerate(self.plan, 1))]
-        parts.append("steps:")
-        for step in self.steps:
-            parts.append(
-                step.printed() if isinstance(step, Gap) else step.printed(reasoning=reasoning)
-            )
+        parts += ["steps:", *self._printed_steps(reasoning=reasoning)]
         return "\n".join(parts)
+
+    def _parts(self, *, reasoning: bool) -> Mapping[str, str]:
+        """What the names of a template stand for, each printed as in a text without one."""
+        lines = {
+            "tools": [_tool(tool) for tool in self.declared_tools],
+            "plan": [f"{n}. {_line(item)}" for n, item in enumerate(self.plan, 1)],
+            "steps": self._printed_steps(reasoning=reasoning),
+        }
+        return {
+            "task": quoted(self.task),
+            "final_output": quoted(self.final_output),
+            "status": self.status,
+            "facts": self.facts.printed(),
+            **{name: "\n".join(some) or _NONE for name, some in lines.items()},
+        }
+
+    def _printed_steps(self, *, reasoning: bool) -> list[str]:
+        return [
+            step.printed() if isinstance(step, Gap) else step.printed(reasoning=reasoning)
+            for step in self.steps
+        ]
 
     def fenced(self, fence: str, *, reasoning: bool = True, output: bool = True) -> str:
         """The text between two lines with `fence`, 16 hex digits that its author can't guess.

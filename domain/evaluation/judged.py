@@ -24,13 +24,15 @@ class Rubric:
     """One criterion, and what each label stands for.
 
     Of a scale `anchors` are those of the labels 0 to LABEL_MAX, ascending. Each names something
-    that can be pointed at in the evidence. A checklist has those of false and true.
+    that can be pointed at in the evidence. A checklist has those of false and true. Of the
+    evidence everything is shown, or what a `template` names.
     """
 
     metric: str
     form: Form = Form.SCALE
     criterion: str
     anchors: tuple[str, ...]
+    template: str = ""
 
     def __post_init__(self) -> None:
         if len(self.anchors) != (LABEL_MAX + 1 if self.form is Form.SCALE else 2):

@@ -6,6 +6,7 @@ of its own, such as a password in a sentence, can't be told from other words.
 
 import re
 import string
+from collections import Counter
 from enum import StrEnum
 from typing import Final
 
@@ -92,6 +93,8 @@ class Masker:
     def __init__(self, masking: Masking) -> None:
         self._masking = masking
         self._numbers: dict[str, int] = {}
+        self.found: Counter[str] = Counter()
+        """How many texts of each kind it has replaced: `secret`, `email`, `card`, `phone`."""
 
     def without_key_blocks(self, text: str) -> str:
         """The text with private keys replaced: of secrets the only ones that fill many lines.
@@ -130,6 +133,7 @@ class Masker:
         return self._name("phone", text) if _is_phone(text, digits) else text
 
     def _name(self, kind: str, text: str) -> str:
+        self.found[kind] += 1
         number = self._numbers.setdefault(text, len(self._numbers) + 1)
         return f"[{kind}:{number}]"
 

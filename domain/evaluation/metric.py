@@ -63,8 +63,8 @@ class Metric:
 
     `version` changes with the formula or with any text that a judge reads. `measure` is there for
     metrics by computation, `rubric` and `rule` for those that a judge is asked for. A judge of a
-    metric that `sees_reasoning` reads what the agent thought too. Unlisted metrics can't be run by
-    name.
+    metric that `sees_reasoning` reads what the agent thought too; it is `model`, where that is
+    said, else the run's. Unlisted metrics can't be run by name. `revision` is of a project's own.
     """
 
     name: str
@@ -79,12 +79,18 @@ class Metric:
     rubric: Rubric | None = None
     rule: Rule | None = None
     sees_reasoning: bool = False
+    model: str | None = None
+    revision: int | None = None
 
     def marks(self, value: float) -> dict[str, object]:
-        """`threshold` and `success` of a score, the threshold itself included; {} if neutral.
+        """`threshold` and `success` of a score, the threshold itself included; none if neutral.
 
-        A threshold of 0 is a threshold, which every score meets.
+        A threshold of 0 is a threshold, which every score meets. Of a project's own metric also
+        `metric_revision`.
         """
+        own: dict[str, object] = {}
+        if self.revision is not None:
+            own["metric_revision"] = self.revision
         if self.direction is Direction.NEUTRAL:
-            return {}
-        return {"threshold": self.threshold, "success": value >= self.threshold}
+            return own
+        return {**own, "threshold": self.threshold, "success": value >= self.threshold}

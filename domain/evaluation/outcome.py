@@ -30,6 +30,9 @@ class SkipCode(StrEnum):
     NO_FAILED_CALLS = "no_failed_calls"
     NO_SPANS = "no_spans"
     STRUCTURED_OUTPUT = "structured_output"
+    NO_USAGE = "no_usage"
+    NO_PRICES = "no_prices"
+    NOT_TIMED = "not_timed"
     TRACE_RUNNING = "trace_running"
     CANCELLED = "cancelled"
     CANNOT_JUDGE = "cannot_judge"
@@ -98,6 +101,9 @@ REASONS: Final[Mapping[SkipCode | FailCode, str]] = {
     SkipCode.NO_FAILED_CALLS: "no tool call failed",
     SkipCode.NO_SPANS: "the trace has no span",
     SkipCode.STRUCTURED_OUTPUT: "the output is JSON, where repetition is normal",
+    SkipCode.NO_USAGE: "not every model call tells its tokens",
+    SkipCode.NO_PRICES: "not every model call has a price",
+    SkipCode.NOT_TIMED: "no model call tells when its answer began",
     SkipCode.TRACE_RUNNING: "the trace has not ended",
     SkipCode.CANCELLED: "the run was cancelled",
     SkipCode.BUDGET: "it might have cost more than the budget has left",

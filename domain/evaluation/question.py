@@ -19,7 +19,6 @@ FINGERPRINT_DIGITS: Final = 16
 HEURISTIC_FINGERPRINT: Final = "heuristic/1"
 
 _FENCE_SHOWN: Final = "<16 random hexadecimal digits>"
-_EVIDENCE_SHOWN: Final = f"evidence {_FENCE_SHOWN}\n<evidence>\nend of evidence {_FENCE_SHOWN}"
 _CALLS_SHOWN: Final = "<labels of the tool calls>"
 
 type Schema = Mapping[str, object]
@@ -157,7 +156,14 @@ def session_fingerprint(
 
 def prompt_hash(rubric: Rubric) -> str:
     """Of every text that a judge reads for it, but evidence and fence."""
-    return _hash(f"{PROTOCOL}\n{question_text(rubric, _EVIDENCE_SHOWN, [_CALLS_SHOWN])}")
+    return _hash(f"{PROTOCOL}\n{_asked(rubric)}")
+
+
+def _asked(rubric: Rubric) -> str:
+    """The question with placeholders for what differs from trace to trace."""
+    shown = rubric.template or "<evidence>"
+    fenced = f"evidence {_FENCE_SHOWN}\n{shown}\nend of evidence {_FENCE_SHOWN}"
+    return question_text(rubric, fenced, [_CALLS_SHOWN])
 
 
 def _hash(text: str) -> str:
@@ -177,7 +183,6 @@ def prompt_preview(metric: Metric) -> tuple[Stage, ...]:
     rubric = metric.rubric
     if rubric is None:
         return ()
-    asked = question_text(rubric, _EVIDENCE_SHOWN, [_CALLS_SHOWN])
     thoughts = "kept" if metric.sees_reasoning else "left out"
     taken = (
         "No model is asked. Taken from the trace, within a budget: the task, the steps with "
@@ -185,7 +190,7 @@ def prompt_preview(metric: Metric) -> tuple[Stage, ...]:
         "and counts of calls, failures and repetitions. Secrets are masked. Ids, users, tags, "
         f"instants and costs are left out. The agent's own reasoning is {thoughts}."
     )
-    return (Stage("evidence", taken), Stage("judge", f"{PROTOCOL}\n\n{asked}"))
+    return (Stage("evidence", taken), Stage("judge", f"{PROTOCOL}\n\n{_asked(rubric)}"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

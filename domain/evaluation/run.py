@@ -1,6 +1,5 @@
 """Runs: what is scored with which metrics, how far it has got, and how it ends."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,8 @@ from enum import StrEnum
 from typing import Any, Final, Self
 from uuid import UUID, uuid5
 
-from domain.errors import Conflict, Invalid
+from domain.errors import Conflict
+from domain.evaluation.definition import Definition
 from domain.evaluation.outcome import FailCode, Outcome
 from domain.evaluation.score import Score, ScoreOutcome, ScoreSource, SessionScore, TraceScore
 from domain.evaluation.votes import STEPS
@@ -20,7 +20,6 @@ from domain.tracing.payload import EMPTY_OBJECT, JsonText
 NAME_MAX: Final = 255
 MODEL_MAX: Final = 255
 TARGETS_MAX: Final = 100_000  # of one run: each is a row that waits and a score a metric
-RETRY_PREFIX: Final = "Retry: "
 
 
 class RunStatus(StrEnum):
@@ -136,9 +135,9 @@ class EvalRun:
 
     A final status never changes. Counts are not kept here: see Tally. `filters` are the JSON that
     is shown again: what the caller selected by, as it was given. `signal_weights` are overrides as
-    given, of session runs only. `model` is resolved. `votes` is how often one question may be asked
-    (see votes.py), `max_cost_usd` what its judges may cost. Without targets a run is over as it is
-    made.
+    given, of session runs only. `model` is resolved. `definitions` are those of the project's own
+    metrics, as they were when it was made. `votes` is how often one question may be asked (see
+    votes.py), `max_cost_usd` what its judges may cost. Without targets it is over as it is made.
     """
 
     id: RunId
@@ -151,6 +150,7 @@ class EvalRun:
     sampling_rate: float = 1.0
     model: str
     signal_weights: Mapping[str, float] = field(default_factory=dict)
+    definitions: tuple[Definition, ...] = ()
     votes: int = 1
     max_cost_usd: Decimal | None = None
     monitor_id: MonitorId | None = None
@@ -269,38 +269,3 @@ def _waiting(run: EvalRun, work: Assignment, metric: str, now: datetime) -> dict
         "created_at": now,
         "updated_at": now,
     }
-
-
-def retry_of(
-    run: EvalRun, executions: Iterable[Execution], new: RunId, now: datetime
-) -> tuple[EvalRun, list[Assignment]]:
-    """A new run, and what it has to do: exactly what failed in `run`, in whatever state that is.
-
-    Skipped pairs aren't tried again, nor are the signals of a session run, which a new one
-    computes where they are missing. Raises Invalid where nothing failed.
-    """
-    failed: dict[Target, set[str]] = {}
-    for one in executions:
-        if one.outcome is ScoreOutcome.FAILED and one.metric in run.metrics:
-            failed.setdefault(one.target, set()).add(one.metric)
-    if not failed:
-        raise Invalid("There is nothing to retry: no score of this run has failed")
-    work = [Assignment(target, tuple(sorted(failed[target]))) for target in sorted(failed)]
-    echo = {"retry_of": str(run.id), run.target_type.ids_key: [one.target for one in work]}
-    return (
-        EvalRun(
-            id=new,
-            project_id=run.project_id,
-            target_type=run.target_type,
-            name=f"{RETRY_PREFIX}{run.name or run.id}"[:NAME_MAX],
-            metrics=tuple(sorted({metric for one in work for metric in one.metrics})),
-            targets=len(work),
-            filters=json.dumps(echo, ensure_ascii=False, separators=(",", ":")).encode(),
-            model=run.model,
-            signal_weights=run.signal_weights,
-            votes=run.votes,
-            max_cost_usd=run.max_cost_usd,
-            created_at=now,
-        ),
-        work,
-    )

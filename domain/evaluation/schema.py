@@ -7,8 +7,6 @@ check that skips a keyword would call arguments good that nobody has checked.
 from collections.abc import Mapping
 from typing import Final
 
-from domain.evaluation.messages import canonical
-
 LEVELS_MAX: Final = 50  # of a schema; deeper ones are not understood
 _CHECKED: Final = frozenset(
     {"type", "enum", "const", "required", "properties", "additionalProperties", "items"}
@@ -42,8 +40,8 @@ def is_understood(schema: object, levels: int = LEVELS_MAX) -> bool:
         and isinstance(required, list)
         and all(isinstance(name, str) for name in required)
         and isinstance(values, list)
-        and all(_is_number(schema.get(key, 0)) for key in ("minLength", "maxLength"))
-        and all(_is_number(schema.get(key, 0)) for key in ("minimum", "maximum"))
+        and all(is_number(schema.get(key, 0)) for key in ("minLength", "maxLength"))
+        and all(is_number(schema.get(key, 0)) for key in ("minimum", "maximum"))
         and isinstance(properties, Mapping)
         and all(is_understood(inner, levels - 1) for inner in properties.values())
         and is_understood(schema.get("items", True), levels - 1)
@@ -62,8 +60,8 @@ def fits(value: object, schema: object) -> bool:
     types = _types(schema)
     return (
         (not types or any(_is_of(value, one) for one in types))
-        and ("enum" not in schema or any(_is_same(value, one) for one in schema["enum"]))
-        and ("const" not in schema or _is_same(value, schema["const"]))
+        and ("enum" not in schema or any(is_same(value, one) for one in schema["enum"]))
+        and ("const" not in schema or is_same(value, schema["const"]))
         and _fits_size(value, schema)
         and _fits_members(value, schema)
     )
@@ -72,7 +70,7 @@ def fits(value: object, schema: object) -> bool:
 def _fits_size(value: object, schema: Mapping[str, object]) -> bool:
     if isinstance(value, str):
         return _is_between(len(value), schema.get("minLength"), schema.get("maxLength"))
-    if _is_number(value):
+    if is_number(value):
         return _is_between(value, schema.get("minimum"), schema.get("maximum"))
     return True
 
@@ -99,11 +97,11 @@ def _types(schema: Mapping[str, object]) -> set[object]:
 def _is_of(value: object, kind: object) -> bool:
     if kind in {"number", "integer"}:
         whole = not isinstance(value, float) or value.is_integer()
-        return _is_number(value) and (whole or kind == "number")
+        return is_number(value) and (whole or kind == "number")
     return isinstance(value, _CLASSES[str(kind)])
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -114,8 +112,12 @@ def _is_between(value: object, least: object, most: object) -> bool:
     )
 
 
-def _is_same(one: object, other: object) -> bool:
-    # `1` and `1.0` are one number in JSON, `1` and `true` are not one value.
-    if _is_number(one) and _is_number(other):
+def is_same(one: object, other: object) -> bool:
+    """Whether two values are one in JSON: `1` and `1.0` are, `1` and `true` are not."""
+    if is_number(one) and is_number(other):
         return one == other
-    return canonical(one) == canonical(other)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(is_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    return type(one) is type(other) and one == other

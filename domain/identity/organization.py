@@ -12,6 +12,7 @@ from domain.ids import MembershipId, OrganizationId, ProjectId, UserId
 
 NAME_MAX: Final = 255
 DESCRIPTION_MAX: Final = 2_000  # characters
+RETENTION_MAX_DAYS: Final = 3_650
 FIRST_ORGANIZATION: Final = "My Organization"
 FIRST_PROJECT: Final = "onboarding"
 
@@ -44,6 +45,7 @@ class Project:
     name: str
     description: str = ""
     created_at: datetime
+    retention_days: int | None = None  # for which traces are kept once they are stored; None: ever
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

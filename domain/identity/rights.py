@@ -19,6 +19,7 @@ class Action(StrEnum):
     RENAME = "rename this organization"
     CREATE_PROJECT = "create projects"
     CHANGE_PROJECT = "change projects"
+    CHANGE_RETENTION = "say how long projects keep traces"
     CHANGE_BUDGET = "change budgets"
     CHANGE_KEY = "rotate, revoke or delete API keys"
     REVOKE_INVITATION = "revoke invitations"
@@ -41,6 +42,7 @@ _OF_ADMIN: Final = _OF_MEMBER | {
     Action.RENAME,
     Action.CREATE_PROJECT,
     Action.CHANGE_PROJECT,
+    Action.CHANGE_RETENTION,
     Action.CHANGE_BUDGET,
     Action.CHANGE_KEY,
     Action.REVOKE_INVITATION,

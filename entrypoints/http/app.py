@@ -16,6 +16,8 @@ from entrypoints.http.controllers.api_keys import ApiKeyController
 from entrypoints.http.controllers.audit_log import AuditLogController
 from entrypoints.http.controllers.cli_login import CliLoginController
 from entrypoints.http.controllers.cli_login_page import cli_login_pages
+from entrypoints.http.controllers.custom_metrics import CustomMetricController
+from entrypoints.http.controllers.erasures import ErasureController
 from entrypoints.http.controllers.evaluation_catalogue import EvaluationCatalogueController
 from entrypoints.http.controllers.export_files import ExportFileController
 from entrypoints.http.controllers.invitations import InvitationController
@@ -65,7 +67,9 @@ CONTROLLERS: Final = (
     ModelPriceController,
     AnalyticsController,
     SessionController,
+    ErasureController,
     EvaluationCatalogueController,
+    CustomMetricController,
     TraceRunController,
     SessionRunController,
     TraceScoreController,

@@ -26,8 +26,8 @@ GLOBAL_KEYS = {("id",), ("digest",)}
 SEARCHES = {("terms",)}
 # By what upkeep finds, across tenants, what is due or has run out.
 UPKEEP = {("announced_at",), ("due_at",), ("created_at",), ("expires_at",)}
-UPKEEP |= {("next_run_at", "project_id", "id"), ("updated_at",)}
-UPKEEP |= {("held_until", "project_id", "id")}
+UPKEEP |= {("next_run_at", "project_id", "id"), ("updated_at",), ("at",)}
+UPKEEP |= {("requested_at", "project_id", "id"), ("erased_at",), ("held_until", "project_id", "id")}
 UPKEEP |= {("next_attempt_at", "project_id", "id"), ("completed_at", "project_id", "id")}
 UPKEEP |= {("due_at", "project_id", "id"), ("expires_at", "project_id", "id")}
 

@@ -5,15 +5,24 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import pytest
 
+from adapters.postgres.erasures import (
+    COLUMN,
+    COUNT_TRACES,
+    NEXT,
+    OF_ERASED,
+    OF_SESSION,
+    UNNAMED,
+)
 from adapters.postgres.reading.snapshots import snapshot
+from adapters.postgres.retention import OLDEST, PROJECTS
 from adapters.postgres.writing.edits import read_trace
-from adapters.postgres.writing.ingest import TraceWriter
+from adapters.postgres.writing.ingest import ERASED, TraceWriter
 from domain.evaluation.run import TargetType
 from domain.evaluation.score import ScoreChange, ScoreSource, ScoreStatus
 from domain.evaluation.score_query import CreatedWithin, ScoreFilter
@@ -21,10 +30,11 @@ from domain.ids import ProjectId, RunId, TraceId
 from domain.page import SortOrder, Window
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.change import SpanChange, TraceChange
+from domain.tracing.erasure import OwnerKind
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.trace import TraceStatus
-from tests.adapters.seeded import END, HOUR, OURS, SCORES, SESSIONS, START, UNKNOWN, Seeded
+from tests.adapters.seeded import END, HOUR, OURS, SCORES, SESSIONS, START, TRACES, UNKNOWN, Seeded
 from tests.builders import at, project_prices, span, trace
 from tests.contracts.scoring import session_score, trace_score
 from tests.many_scores import NAMES, OF_RUN, SESSION_NAMES, UNTIL
@@ -371,3 +381,68 @@ async def test_writes_and_details_reach_rows_by_their_keys(seeded, of):
                 assert any(key in condition for key in KEYS[table]), (asked.query, node)
                 entered[table] += 1
     assert entered.keys() == KEYS.keys()
+
+
+OF_AGE: Final = (
+    "INSERT INTO organizations (id, name, created_at) VALUES ($1, 'kept', now())",
+    """
+    INSERT INTO projects (id, organization_id, name, description, created_at, retention_days)
+    VALUES ($1, $1, 'kept', '', now(), 7)
+    """,
+    # Twelve of twenty thousand.
+    """
+    UPDATE traces SET created_at = created_at - interval '9 days'
+    WHERE project_id = $1 AND name = 'run 7' AND started_at < '2026-01-01T06:30Z'
+    """,
+)
+
+
+@OF_BOTH
+async def test_those_that_have_come_of_age_are_found_by_their_age(seeded, of):
+    now = datetime.now(UTC)
+    async with seeded.pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        for statement in OF_AGE:
+            await connection.execute(statement, of)
+        found = []
+        for sql, arguments in ((OLDEST, (of, now)), (PROJECTS, (now,))):
+            text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
+            found += nodes(json.loads(text)[0]["Plan"])
+        await transaction.rollback()
+    assert scanned_whole(found) == set()
+    assert 12 <= read_rows(found)["traces"] <= 3 * 12
+
+
+@OF_BOTH
+async def test_what_is_erased_is_found_by_its_owner(seeded, of):
+    for kind, column in COLUMN.items():
+        owner = "user-7" if kind is OwnerKind.USER else "conv-7"
+        sql = NEXT.format(owner=column), COUNT_TRACES.format(owner=column)
+        async with snapshot(seeded.pool, "") as connection:
+            found = []
+            for one, arguments in zip(sql, ((of, owner), (of, owner, END)), strict=True):
+                explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {one}"
+                text = await connection.fetchval(explained, *arguments)
+                found += nodes(json.loads(text)[0]["Plan"])
+        assert scanned_whole(found) == set()
+        assert 0 < read_rows(found)["traces"] <= 2 * (TRACES // 500)
+
+
+@OF_BOTH
+async def test_erasures_reach_rows_by_their_keys(seeded, of):
+    asked = [
+        *((sql, (of, "conv-7", "x")) for sql in UNNAMED.values()),
+        *((sql, (of, of)) for sql in OF_ERASED.values()),
+        *((sql, (of, "conv-7", END)[: 3 if "$3" in sql else 2]) for sql in OF_SESSION.values()),
+        (ERASED, ([of], [trace_of(of)])),
+    ]
+    for sql, arguments in asked:
+        text = await seeded.pool.fetchval(f"EXPLAIN (FORMAT JSON) {sql}", *arguments)
+        entered = [node for node in nodes(json.loads(text)[0]["Plan"]) if "Index Name" in node]
+        # Of what was erased lately there is little, and all of one erasure is gone through.
+        small = {"removals", "erased_traces"} if sql in OF_ERASED.values() else {"removals"}
+        keys = ("trace_id", "target", "session_id")
+        for node in entered:
+            if node.get("Relation Name") not in small:
+                assert any(key in node["Index Cond"] for key in keys), (sql, node)

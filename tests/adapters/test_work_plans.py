@@ -7,7 +7,9 @@ from typing import Any, Final
 
 import pytest
 
+from adapters.postgres.alerts import FORGET as FORGET_CHANGES
 from adapters.postgres.assignments import PostgresAssignments
+from adapters.postgres.webhooks import FORGET as FORGET_DELIVERIES
 from adapters.postgres.workers import PostgresWorkloads
 from application.evaluation.assignments import (
     IN_FLIGHT_MAX,
@@ -260,3 +262,16 @@ async def test_a_step_of_work_costs_the_same_however_much_there_is(seeded, runs,
         blocks = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
         picked = 4 * IN_FLIGHT_MAX if "unnest" in one.query else 0  # keys that are looked up
         assert blocks <= BLOCKS_MAX + 20 * picked, (blocks, one.query, text.decode())
+
+
+@pytest.mark.parametrize(
+    ("forget", "index"),
+    [(FORGET_DELIVERIES, "alert_deliveries_over"), (FORGET_CHANGES, "alert_changes_age")],
+    ids=["deliveries", "changes"],
+)
+async def test_what_is_old_is_found_by_its_age(seeded, forget, index):
+    text = await seeded.pool.fetchval(f"EXPLAIN (FORMAT JSON) {forget}", NOON)
+    entered = [node for node in nodes(json.loads(text)[0]["Plan"]) if "Index Name" in node]
+    assert [(node["Index Name"], " < " in node["Index Cond"]) for node in entered] == [
+        (index, True)
+    ]

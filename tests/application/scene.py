@@ -120,6 +120,12 @@ WRITES: Final[Mapping[str, Write]] = {
         AuditAction.PROJECT_CHANGED,
         lambda s, _: s.project.id,
     ),
+    "say how long a project keeps traces": Write(
+        OWNER_OR_ADMIN,
+        lambda do, s, who: do.change_retention(who, s.organization, s.project.id, 30),
+        AuditAction.PROJECT_RETENTION_CHANGED,
+        lambda s, _: s.project.id,
+    ),
     "delete a project": Write(
         OWNER,
         lambda do, s, who: do.delete_project(who, s.organization, s.project.id),

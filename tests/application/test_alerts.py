@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from adapters.memory.alerts import MemoryAlerts
+from adapters.memory.custom_metrics import MemoryCustomMetrics
 from adapters.memory.store import MemoryStore
 from application.evaluation.alerting import IN_TURN, EndedRun
 from application.evaluation.alerts import AssessRuns, CreateAlert
@@ -41,6 +42,7 @@ class Desk:
     async def assess(self, alerts=None) -> int:
         return await AssessRuns(
             alerts or self.monitoring.alerts,
+            MemoryCustomMetrics(self.store),
             lambda ended, fault: self.faults.append((ended, fault)),
             lambda: self.now,
         )()

@@ -7,13 +7,18 @@ import pytest
 
 from domain.evaluation.calibration import JUDGED_MAX, JUDGES_MAX, LABELS_MAX, OF_TRACE_MAX
 from domain.evaluation.catalogue import CATALOGUE, SPANS_MAX
+from domain.evaluation.conditions import Op
+from domain.evaluation.custom import METRICS_MAX, OF_RUN_BYTES_MAX, OF_RUN_MAX, REVISIONS_MAX
+from domain.evaluation.defining import DEFINITION_MAX, MEASURES
 from domain.evaluation.labelling import OFFERED_MAX, WAITING_MAX
 from domain.evaluation.metric import JudgeKind
 from domain.evaluation.models import PROVIDERS
 from domain.evaluation.outcome import FailCode
+from domain.evaluation.patterns import PATTERN_MAX, TEXT_MAX
 from domain.evaluation.run import TARGETS_MAX
 from domain.evaluation.selection import BATCH_MAX
 from domain.evaluation.sessions import SESSION_TRACES_MAX
+from domain.evaluation.template import NAMES
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("domain", "application", "adapters", "entrypoints")
@@ -119,6 +124,20 @@ def test_every_metric_is_explained():
     rows = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
     listed = {one.name for one in CATALOGUE.values() if one.is_listed}
     assert rows - set(JudgeKind) == listed
+
+
+def test_all_that_metrics_of_ones_own_may_say_is_explained():
+    page = (ROOT / "docs/custom-metrics.md").read_text()
+    types = re.findall(r"^\| `(\w+)` \|", section(page, "A measure: `measured`"), re.MULTILINE)
+    assert types == [*dict.fromkeys(types)]
+    assert set(types) == set(MEASURES)
+    rows = section(page, "A rule: `rule`").partition("| `op` |")[2]
+    ops = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", rows, re.MULTILINE)
+    assert {op for row in ops for op in re.findall(r"\w+", row)} == set(Op)
+    assert set(re.findall(r"\{\{(\w+)\}\}", page)) == set(NAMES)
+    bounds = (METRICS_MAX, REVISIONS_MAX, DEFINITION_MAX, OF_RUN_BYTES_MAX, OF_RUN_MAX)
+    numbers = re.findall(r"[\d,]*\d{2}\b", section(page, "Bounds"))
+    assert [int(one.replace(",", "")) for one in numbers] == [*bounds, PATTERN_MAX, TEXT_MAX]
 
 
 def test_every_provider_and_every_failure_of_a_judge_is_explained():

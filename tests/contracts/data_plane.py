@@ -4,9 +4,9 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.jobs import RecordedJobs
@@ -19,8 +19,10 @@ from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.tracing import PostgresTraces
 from application.evaluation.use_cases import EvaluationPorts
 from application.exporting.use_cases import ExportPorts
+from application.tracing.keeping_use_cases import KeepingPorts
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
 from application.tracing.pricing_use_cases import PricingPorts
+from application.use_cases import Ports
 from domain.ids import ProjectId
 from domain.page import LIMIT_MAX, Page, Position, SortOrder, Window
 from domain.tracing.analytics import (
@@ -38,10 +40,11 @@ from domain.tracing.span import Totals
 from domain.tracing.trace import Trace, TraceSummary
 from entrypoints.composition import evaluation_ports
 from entrypoints.exporting import export_ports_over
+from entrypoints.keeping import keeping_ports
 from entrypoints.pricing import pricing_ports
 from entrypoints.settings import Settings
 from tests.builders import prices
-from tests.worlds import memory_evaluation, memory_exporting, memory_pricing
+from tests.worlds import memory_evaluation, memory_exporting, memory_keeping, memory_pricing
 
 ALL: Final = Window(limit=LIMIT_MAX)
 EVER: Final = Period(datetime(1, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
@@ -56,7 +59,13 @@ class DataPlane:
     analytics: TraceAnalytics
     evaluation: EvaluationPorts
     exporting: ExportPorts
+    keeping: KeepingPorts
     pricing: PricingPorts
+
+    @classmethod
+    def of(cls, ports: Ports) -> Self:
+        """The ports of the data plane among all."""
+        return cls(**{one.name: getattr(ports, one.name) for one in fields(cls)})
 
 
 def over_memory(store: MemoryStore | None = None) -> DataPlane:
@@ -68,6 +77,7 @@ def over_memory(store: MemoryStore | None = None) -> DataPlane:
         MemoryTraceAnalytics(store),
         memory_evaluation(store),
         memory_exporting(store),
+        memory_keeping(store),
         memory_pricing(store),
     )
 
@@ -82,6 +92,7 @@ async def over_postgres(pool: Pool) -> AsyncIterator[DataPlane]:
             PostgresTraceAnalytics(pool),
             replace(evaluation, leadership=MemoryLeadership()),  # nobody else schedules here
             export_ports_over(pool, pool, EXPORT_S),
+            keeping_ports(traces.edits),
             pricing_ports(pool, prices(), traces.edits),
         )
 

@@ -231,6 +231,7 @@ def postgres_ports(pool: Pool, plane: DataPlane) -> Ports:
         analytics=plane.analytics,
         evaluation=plane.evaluation,
         exporting=plane.exporting,
+        keeping=plane.keeping,
         keys=identity.keys,
         projects=identity.projects,
         users=identity.users,

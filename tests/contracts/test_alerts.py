@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -411,3 +412,20 @@ async def test_changes_are_listed_newest_first(monitoring):
         lambda window: monitoring.alerts.changes(monitor.project_id, monitor.id, window), 2
     )
     assert by_position == by_offset == made
+
+
+async def test_changes_of_long_ago_are_forgotten_and_the_alert_stands_as_it_did(monitoring):
+    monitor = await monitoring.stored(project())
+    alert = an_alert(monitor)
+    await monitoring.alerts.create(alert)
+    old = NOON - timedelta(days=9_000)
+    for when in (old, NOON):
+        last = ended(await ran(monitoring, monitor))
+        raised = [turned(last, alert, at=when)]
+        await monitoring.alerts.assess(last, lambda _, found=raised: found, NOON)
+    assert await monitoring.alerts.forget(old) == 0
+    assert await monitoring.alerts.forget(old + timedelta(microseconds=1)) == 1
+    page = await monitoring.alerts.changes(monitor.project_id, monitor.id, ALL)
+    assert [one.at for one in page.items] == [NOON]
+    [stands] = await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
+    assert stands.watch.state is AlertState.ALERTING

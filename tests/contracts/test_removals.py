@@ -56,15 +56,7 @@ class Land:
 
     @property
     def plane(self) -> DataPlane:
-        ports = self.world.ports
-        return DataPlane(
-            traces=ports.traces,
-            sessions=ports.sessions,
-            analytics=ports.analytics,
-            evaluation=ports.evaluation,
-            exporting=ports.exporting,
-            pricing=ports.pricing,
-        )
+        return DataPlane.of(self.world.ports)
 
     @property
     def kept_in_memory(self) -> list[dict[tuple[ProjectId, Any], Any]]:

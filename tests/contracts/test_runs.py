@@ -10,6 +10,7 @@ from domain.evaluation.score import ScoreChange, ScoreOutcome
 from domain.ids import RunId
 from domain.page import Position, Window
 from tests.builders import NOON, trace
+from tests.contracts.customizing import a_definition
 from tests.contracts.data_plane import fill, project
 from tests.contracts.evaluating import (
     BAD,
@@ -37,6 +38,7 @@ async def test_a_run_is_read_as_it_was_made(evaluating):
         filters=b'{"date_from":"2026-03-01","tags":["a"]}',
         sampling_rate=0.29,
         signal_weights={"confidence": 0.5, "other": 1e300},
+        definitions=(a_definition(name="ü"), a_definition(revision=7, threshold=0.0)),
         monitor_id=uuid.uuid4(),
     )
     made = await evaluating.runs.create(run, work_of(run))

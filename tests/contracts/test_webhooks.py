@@ -15,6 +15,7 @@ from tests.contracts.alerting import a_delivery, a_webhook
 from tests.contracts.data_plane import project, walked
 
 ALL = Window(limit=200)
+STEP_MAX = 2_000
 LONG_AGO = NOON - timedelta(days=365)  # before whatever other tests have due
 
 
@@ -185,3 +186,38 @@ async def test_what_was_delivered_stays_delivered(monitoring):
     late = replace(delivery, attempts=1, error="timeout", next_attempt_at=at(2))
     await monitoring.webhooks.attempted(late)  # of somebody who was slow
     assert await log_of(monitoring, webhook) == [done]
+
+
+OLD = NOON - timedelta(days=9_000)  # before whatever other tests have made
+
+
+async def forgotten(port, before):
+    """Until nothing is left; how many at a time."""
+    steps = list[int]()
+    while gone := await port.forget(before):
+        steps.append(gone)
+    return steps
+
+
+async def test_what_was_sent_long_ago_is_forgotten_and_never_what_is_still_to_be_sent(monitoring):
+    webhook = await made(monitoring, project())
+    waiting = await told(monitoring, webhook, created_at=OLD)
+    given_up = await told(monitoring, webhook, created_at=OLD, next_attempt_at=None)
+    later = await told(monitoring, webhook, created_at=at(0), next_attempt_at=None)
+    assert await forgotten(monitoring.webhooks, OLD) == []
+    assert sum(await forgotten(monitoring.webhooks, OLD + timedelta(microseconds=1))) == 1
+    assert given_up not in await log_of(monitoring, webhook)
+    assert sorted(await log_of(monitoring, webhook), key=lambda one: one.created_at) == [
+        waiting,
+        later,
+    ]
+
+
+async def test_forgetting_goes_in_steps(monitoring):
+    webhook = await made(monitoring, project())
+    for _ in range(STEP_MAX + 1):
+        await told(monitoring, webhook, created_at=OLD, next_attempt_at=None)
+    steps = await forgotten(monitoring.webhooks, OLD + timedelta(seconds=1))
+    assert sum(steps) == STEP_MAX + 1
+    assert max(steps) <= STEP_MAX
+    assert len(steps) > 1

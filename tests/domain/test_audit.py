@@ -16,9 +16,10 @@ ACTIONS = {
     "organization": {"created", "renamed", "deleted"},
     "member": {"role_changed", "removed", "left"},
     "invitation": {"created", "revoked", "accepted", "declined"},
-    "project": {"created", "changed", "deleted", "budget_changed"},
+    "project": {"created", "changed", "deleted", "retention_changed", "budget_changed"},
     "api_key": {"created", "rotated", "revoked", "deleted", "used"},
     "login_code": {"issued"},
+    "erasure": {"requested", "finished"},
 }
 
 

@@ -38,6 +38,7 @@ TABLE = {
     # ours
     Action.CHANGE_BUDGET: {OWNER, ADMIN},
     Action.READ_AUDIT_LOG: {OWNER, ADMIN},
+    Action.CHANGE_RETENTION: {OWNER, ADMIN},
 }
 
 

@@ -10,16 +10,29 @@ import httpx
 from application.evaluation.alerts import message
 from application.evaluation.use_cases import EvaluationPorts
 from application.exporting.use_cases import ExportPorts
+from application.tracing.keeping_use_cases import KeepingPorts
 from domain.evaluation.monitor import Monitor
 from domain.evaluation.run import Assignment, EvalRun, TargetType
 from domain.evaluation.score import ScoreOutcome, ScoreSource, SessionScore, TraceScore
 from domain.evaluation.selection import TraceSelection, echo_of_batch
 from domain.exporting.export import Export, ExportStatus, FileFormat
+from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
 from domain.identity.organization import Role
-from domain.ids import MonitorId, ProjectId, RunId, ScoreId, TraceId
+from domain.ids import (
+    AuditEntryId,
+    ErasureId,
+    MonitorId,
+    OrganizationId,
+    ProjectId,
+    RunId,
+    ScoreId,
+    TraceId,
+)
+from domain.tracing.erasure import Erasure, Owner, OwnerKind
 from domain.tracing.query import TraceFilter
 from tests.builders import NOON
 from tests.contracts.alerting import a_delivery, a_rule, a_webhook, an_alert
+from tests.contracts.customizing import RULE, a_metric
 from tests.http.conftest import Site, a_trace
 from tests.http.people import Somebody, joined
 
@@ -176,6 +189,15 @@ async def put_export(ports: ExportPorts, project: ProjectId, export: str, text: 
     await ports.exports.keep(made.completed("f" * 64, NOON), text.encode())
 
 
+async def put_custom_metric(
+    ports: EvaluationPorts, project: ProjectId, name: str, *, text: str = "n"
+) -> None:
+    """A rule of the project's own, unless it has one of the name, past the API."""
+    if name not in await ports.custom_metrics.named(project, [name]):
+        body = RULE | {"value": text}
+        await ports.custom_metrics.create(a_metric(project, name=name, body=body, description=text))
+
+
 async def put_run(
     ports: EvaluationPorts, project: ProjectId, run: str, *, trace: str, text: str = "n"
 ) -> None:
@@ -207,3 +229,29 @@ async def put_run(
             updated_at=BEFORE,
         )
     )
+
+
+async def put_erasure(
+    ports: KeepingPorts, project: ProjectId, erasure: str, *, organization: str, user: str = "gone"
+) -> None:
+    """One that is asked for, of `user`, by an operator."""
+    owner, new = Owner(OwnerKind.USER, user), ErasureId(uuid.UUID(erasure))
+    asked = Erasure(
+        id=new,
+        organization_id=OrganizationId(uuid.UUID(organization)),
+        project_id=project,
+        kind=owner.kind,
+        salt=b"salt",
+        digest=owner.digest(b"salt"),
+        requested_at=NOON,
+        requested_by=OPERATOR,
+    )
+    entry = AuditEntry(
+        id=AuditEntryId(uuid.uuid4()),
+        organization_id=asked.organization_id,
+        at=NOON,
+        actor=OPERATOR,
+        action=AuditAction.ERASURE_REQUESTED,
+        resource_id=erasure,
+    )
+    await ports.erasures.begin(asked, owner, entry)

@@ -11,9 +11,18 @@ import pytest
 from application.use_cases import utc_now
 from domain.errors import Unavailable
 from domain.identity.api_key import Scope
+from tests.contracts.customizing import RULE
 from tests.http.conftest import TOKEN, Site, a_span, a_trace, mistakes
 from tests.http.priced import put_prices
-from tests.http.scored import put_alert, put_export, put_monitor, put_run, put_score
+from tests.http.scored import (
+    put_alert,
+    put_custom_metric,
+    put_erasure,
+    put_export,
+    put_monitor,
+    put_run,
+    put_score,
+)
 
 SOME_ID = str(uuid.UUID(int=1))
 
@@ -143,6 +152,7 @@ RUNS = {
 }
 MONITOR = {"name": "n", "target_type": "TRACE", "metrics": ["coherence"], "cadence": "daily"}
 ALERT = {"metric": "coherence", "figure": "score_mean", "threshold": 0.5}
+DEFINED = {"description": "n", "definition": RULE}
 DAY = "started_after=2026-03-01&started_before=2026-03-02"
 ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
     ("POST", "/traces", a_trace(trace_id=ID), {WRITE}),
@@ -238,6 +248,23 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
             ("GET", f"/{ID}/deliveries", None, {READ}),
         )
     ),
+    *(
+        (method, f"/evaluations/custom-metrics{path}", body, needed)
+        for method, path, body, needed in (
+            ("POST", "", {"name": "another", "kind": "rule", **DEFINED}, {JUDGE}),
+            ("GET", "", None, {READ}),
+            ("GET", "/own_metric", None, {READ}),
+            ("PUT", "/own_metric", DEFINED, {JUDGE}),
+            ("GET", "/own_metric/revisions", None, {READ}),
+            ("POST", "/own_metric/archive", None, {JUDGE}),
+            ("POST", "/own_metric/restore", None, {JUDGE}),
+            ("POST", "/own_metric/dry-run", {"trace_id": ID}, {JUDGE}),
+        )
+    ),
+    ("POST", "/erasures", {"user_id": "u"}, {WRITE, READ}),
+    ("GET", "/erasures", None, {READ}),
+    ("GET", f"/erasures/{ID}", None, {READ}),
+    ("POST", f"/erasures/{ID}/check", {"user_id": "gone"}, {READ}),
     ("GET", "/evaluations/analytics/agreement?name=n", None, {READ}),
     ("GET", "/evaluations/analytics/annotation-queue?name=n", None, {READ}),
     ("GET", "/evaluations/analytics/session-scores/history/s", None, {READ}),
@@ -272,8 +299,11 @@ async def _furnish(site: Site) -> None:
     await put_score(site.ports.evaluation, project, ID, trace=ID)
     await put_run(site.ports.evaluation, project, ID, trace=ID)
     await put_monitor(site.ports.evaluation, project, ID)
+    await put_erasure(site.ports.keeping, project, ID, organization=str(site.organization))
     await put_alert(site.ports.evaluation, project, ID, monitor=ID)
     await put_export(site.ports.exporting, project, ID)
+    site.store.custom_metrics.clear()  # where a route has made one, its name is taken
+    await put_custom_metric(site.ports.evaluation, project, "own_metric")
     site.store.repricings.clear()
     await put_prices(site.ports.pricing, project, ID, ID)
 

@@ -21,16 +21,27 @@ from domain.identity.organization import Role
 from domain.ids import InvitationId, OrganizationId, ProjectId
 from entrypoints.http.controllers import trace_examples as examples
 from entrypoints.http.controllers.alert_examples import ALERT_ID, WEBHOOK_ID
+from entrypoints.http.controllers.custom_metric_examples import NAME
+from entrypoints.http.controllers.erasure_examples import ID as ERASURE_ID
 from entrypoints.http.controllers.export_examples import EXPORT_ID
 from entrypoints.http.controllers.monitor_examples import MONITOR_ID
 from entrypoints.http.controllers.price_examples import PRICE_ID, REPRICING_ID
 from entrypoints.http.controllers.run_shapes import RUN_ID
 from entrypoints.http.controllers.score_examples import SCORE_ID
+from tests.contracts.customizing import RULE
 from tests.http.conftest import TOKEN, Site, a_trace
 from tests.http.people import Somebody, furnished, joined
 from tests.http.priced import put_prices
 from tests.http.promises import operations
-from tests.http.scored import put_alert, put_export, put_monitor, put_run, put_score
+from tests.http.scored import (
+    put_alert,
+    put_custom_metric,
+    put_erasure,
+    put_export,
+    put_monitor,
+    put_run,
+    put_score,
+)
 
 EXAMPLES = {"quick": 8, "full": 15}  # a mode and operation: the whole takes some seconds
 # Not whether data of the right form is taken: no form tells which cursors there are, or which ids.
@@ -51,6 +62,8 @@ STORED = {
     "alert_id": ALERT_ID,
     "webhook_id": WEBHOOK_ID,
     "export_id": EXPORT_ID,
+    "metric_name": NAME,
+    "erasure_id": ERASURE_ID,
     "price_id": PRICE_ID,
     "repricing_id": REPRICING_ID,
 }
@@ -60,7 +73,7 @@ TAKEN |= {"value": "1", "data_type": "NUMERIC", "filters": {}}
 TAKEN |= {"votes": 1, "max_cost_usd": None, "monthly_usd": 25}
 TAKEN |= {"cadence": "daily", "target_type": "TRACE", "signal_weights": None}
 TAKEN |= {"metric": "coherence", "figure": "score_mean", "threshold": 0.5, "clear_at": None}
-TAKEN |= {"url": "https://hooks.example.com"}
+TAKEN |= {"url": "https://hooks.example.com", "kind": "rule", "definition": RULE}
 METRICS = {"session": ["agent_reliability"]}  # of sessions; those of traces elsewhere
 MANAGED = ("/me", "/organizations")
 SITE = Site()
@@ -121,10 +134,15 @@ class Traced:
         """Makes `case` be about what is stored."""
         if mode is GenerationMode.POSITIVE and isinstance(case.body, dict):
             case.body |= {name: one for name, one in TAKEN.items() if name in case.body}
+            if "kind" in case.body:
+                case.body["name"] = "another_metric"
             if "metrics" in case.body:
                 kind = case.operation.path.split("/")[2].partition("-")[0]
                 case.body["metrics"] = METRICS.get(kind, ["coherence"])
+            if case.operation.path.startswith("/erasures"):
+                case.body = {"user_id": "gone"}  # one of both
         case.headers.pop("X-Organization-ID", None)  # as it would be one of nobody
+        SITE.store.erased.clear()  # or what an erasure took couldn't be stored again
         for name in case.path_parameters.keys() & STORED.keys():
             case.path_parameters[name] = STORED[name]
         stored = case.operation.schema["/traces"]["POST"].Case(
@@ -143,6 +161,9 @@ class Traced:
         await put_monitor(ports, project, MONITOR_ID)
         await put_alert(ports, project, ALERT_ID, monitor=MONITOR_ID, webhook=WEBHOOK_ID)
         await put_export(SITE.ports.exporting, project, EXPORT_ID)
+        await put_custom_metric(ports, project, NAME)
+        organization = str(SITE.organization)
+        await put_erasure(SITE.ports.keeping, project, ERASURE_ID, organization=organization)
         await put_prices(SITE.ports.pricing, project, PRICE_ID, REPRICING_ID)
 
 

@@ -41,6 +41,10 @@ TRACE = a_trace(started_at=LATER, trace_id="{trace_id}", spans=[SPAN]) | {
     "user_id": "{reader}",
 }
 SCORE = {"name": "{text}", "value": "1"}
+DEFINED = {
+    "description": "{text}",
+    "definition": {"path": "trace.name", "op": "eq", "value": "{text}"},
+}
 FIGURES = {
     "summary": "",
     "trend": "metric_name={text}",
@@ -62,7 +66,7 @@ CASES: dict[str, Case] = {
     "GET /evaluations/providers": Case(),
     "GET /evaluations/session-metrics": Case(),
     "GET /evaluations/trace-metrics": Case(),
-    "GET /evaluations/trace-runs/template": Case("metric=coherence"),
+    "GET /evaluations/trace-runs/template": Case("metric={metric_name}"),
     "POST /evaluations/trace-runs": Case(
         body={
             "metrics": ["coherence"],
@@ -72,7 +76,7 @@ CASES: dict[str, Case] = {
     ),
     **{
         f"POST /evaluations/trace-runs/batch{end}": Case(
-            body={"metrics": ["coherence"], "trace_ids": ["{trace_id}"]}
+            body={"metrics": ["coherence", "{metric_name}"], "trace_ids": ["{trace_id}"]}
         )
         for end in ("", "/estimate")
     },
@@ -133,6 +137,18 @@ CASES: dict[str, Case] = {
     "DELETE /evaluations/webhooks/{webhook_id}": Case(),
     "POST /evaluations/webhooks/{webhook_id}/test": Case(),
     "GET /evaluations/webhooks/{webhook_id}/deliveries": Case(PAGE),
+    "POST /evaluations/custom-metrics": Case(
+        body={"name": "{metric_name}", "kind": "rule", **DEFINED}
+    ),
+    "GET /evaluations/custom-metrics": Case("archived=false"),
+    **{
+        f"{method} /evaluations/custom-metrics/{{metric_name}}{path}": Case(body=body)
+        for method, path, body in (
+            *(("GET", "", None), ("PUT", "", DEFINED), ("GET", "/revisions", None)),
+            *(("POST", "/archive", None), ("POST", "/restore", None)),
+            ("POST", "/dry-run", {"trace_id": "{trace_id}", "ask": True}),
+        )
+    },
     "POST /evaluations/trace-scores": Case(body={"trace_id": "{trace_id}", **SCORE}),
     "GET /evaluations/trace-scores": Case(
         f"{PAGE}&trace_id={{trace_id}}&eval_run_id={{eval_run_id}}&name={{text}}"
@@ -180,7 +196,12 @@ CASES: dict[str, Case] = {
     "POST /organizations/{org_id}/projects": Case(body={"name": "{project}"}),
     f"DELETE {PROJECT}": Case(),
     f"GET {PROJECT}": Case(),
+    f"PUT {PROJECT}/retention": Case(body={"days": 9}),
     f"PATCH {PROJECT}": Case(body={"name": "{project}", "description": "{text}"}),
+    "POST /erasures": Case(body={"user_id": "{reader}"}),
+    "GET /erasures": Case(PAGE),
+    "GET /erasures/{erasure_id}": Case(),
+    "POST /erasures/{erasure_id}/check": Case(body={"session_id": "{session_id}"}),
     "POST /model-prices": Case(body={"match": "{text}", "input": "1", "output": "2"}),
     "GET /model-prices": Case(),
     "DELETE /model-prices/{price_id}": Case(),
@@ -245,12 +266,13 @@ CASES: dict[str, Case] = {
 }
 PUBLIC = ("/health", "/cli/auth/exchange")
 MANAGED = ("/me", "/organizations", "/cli/auth/codes")
-DATA = ("/traces", "/sessions", "/evaluations", "/model-prices")
+DATA = ("/traces", "/sessions", "/evaluations", "/erasures", "/model-prices")
 ON_DATA = [label for label in CASES if label.split()[1].startswith(DATA)]
 # Words for which the other tenant's can be named while the rest is one's own.
 IDS = {"org_id", "project_id", "key_id", "invitation_id", "user_id", "code"} | {
     *("trace_id", "span_id", "session_id", "score_id", "run_id", "eval_run_id"),
-    *("monitor_id", "alert_id", "webhook_id", "export_id", "price_id", "repricing_id"),
+    *("monitor_id", "alert_id", "webhook_id", "export_id", "metric_name", "erasure_id"),
+    *("price_id", "repricing_id"),
 }
 # The contract tells invitations of others (403) from unknown ones (404): who was sent the link
 # of one learns that it is for another address.
@@ -262,7 +284,8 @@ READS = (
     *("/evaluations/trace-runs", "/evaluations/session-runs", "/evaluations/monitors"),
     *("/evaluations/monitors/{monitor_id}/alerts", "/evaluations/webhooks"),
     *("/evaluations/monitors/{monitor_id}/alert-changes",),
-    *("/evaluations/webhooks/{webhook_id}/deliveries", "/traces/exports"),
+    *("/evaluations/webhooks/{webhook_id}/deliveries", "/erasures", "/traces/exports"),
+    *("/evaluations/custom-metrics", "/evaluations/custom-metrics/{metric_name}"),
     *("/model-prices", "/model-prices/unpriced", "/model-prices/reprice/{repricing_id}"),
 )
 OURS_PROJECT = {"x-project-id": "{ours.project_id}"}
@@ -369,7 +392,7 @@ async def test_what_is_another_tenants_is_as_what_is_nowhere(
 @pytest.mark.parametrize("label", ON_DATA)
 async def test_so_it_is_over_postgres(pool: Any, label: str) -> None:
     async with data_plane.over_postgres(pool) as plane:
-        names = ("traces", "sessions", "analytics", "evaluation", "exporting", "pricing")
+        names = ("traces", "sessions", "analytics", "evaluation", "exporting", "keeping", "pricing")
         ports = {name: getattr(plane, name) for name in names}
         world = TwoTenants(Site(swapped=ports))
         async with world.site.http:

@@ -34,6 +34,7 @@ async def test_its_fields(ada: Somebody, ours: str) -> None:
         "name": "shop",
         "description": "Sells \n things",
         "created_at": "2026-03-01T12:00:00+00:00",
+        "retention_days": None,
     }
     assert await ada.got(f"{ours}/{made['id']}") == made
     assert made in await ada.got(ours)
@@ -167,3 +168,35 @@ async def test_one_that_programs_made_is_there_too(site: Site, ada: Somebody, ou
     assert made["description"] == ""
     assert (await ada("POST", ours, {"name": "by name"})).status_code == 409
     assert (await ada("GET", f"{ours}/{uuid.uuid4()}")).status_code == 404
+
+
+async def test_how_long_traces_are_kept(site: Site, ada: Somebody, ours: str) -> None:
+    made = await ada.did("POST", ours, {"name": "shop"})
+    path, log = f"{ours}/{made['id']}", ours.replace("projects", "audit-log")
+    for days, told in ((30, {"from": "for ever", "to": "30 days"}), (None, {"to": "for ever"})):
+        site.now = site.now + timedelta(seconds=1)
+        kept = await ada.did("PUT", f"{path}/retention", {"days": days})
+        assert kept == made | {"retention_days": days}
+        assert await ada.got(path) == kept
+        entry = (await ada.got(log))["items"][0]
+        assert entry["action"] == "project.retention_changed"
+        assert entry["detail"].items() >= told.items()
+    entries = (await ada.got(log))["total"]
+    await ada.did("PUT", f"{path}/retention", {"days": None})  # as it was
+    assert (await ada.got(log))["total"] == entries
+
+
+async def test_another_change_leaves_how_long_traces_are_kept(ada: Somebody, ours: str) -> None:
+    made = await ada.did("POST", ours, {"name": "shop"})
+    await ada.did("PUT", f"{ours}/{made['id']}/retention", {"days": 3650})
+    changed = await ada.did("PATCH", f"{ours}/{made['id']}", {"description": "new"})
+    assert changed["retention_days"] == 3650
+
+
+@pytest.mark.parametrize("days", [0, -1, 3651, 1.5, "x", True, [30]])
+async def test_no_numbers_of_days(ada: Somebody, ours: str, days: Any) -> None:
+    [project] = await ada.got(ours)
+    refused = await ada("PUT", f"{ours}/{project['id']}/retention", {"days": days})
+    assert set(mistakes(refused)) == {"days"}
+    assert set(mistakes(await ada("PUT", f"{ours}/{project['id']}/retention", {}))) == {"days"}
+    assert (await ada.got(f"{ours}/{project['id']}"))["retention_days"] is None

@@ -18,6 +18,7 @@ CLASSES: dict[tuple[str, str], RouteClass | None] = {
     ("POST", "/traces/batch"): RouteClass.INGEST,
     **{("POST", RUNS + more): RouteClass.TRACE_RUNS for more in OF_RUNS},
     **{("POST", SESSION_RUNS + more): RouteClass.SESSION_RUNS for more in OF_RUNS},
+    ("POST", "/evaluations/custom-metrics/{metric_name}/dry-run"): RouteClass.TRACE_RUNS,
     ("POST", "/evaluations/monitors/{monitor_id}/trigger"): RouteClass.MONITOR_TRIGGER,
     ("POST", "/organizations/{org_id}/invitations"): RouteClass.INVITATIONS,
     ("POST", "/cli/auth/exchange"): RouteClass.CLI_EXCHANGE,

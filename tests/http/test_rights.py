@@ -42,6 +42,7 @@ TABLE: list[tuple[str, str, Any, tuple[int, int, int]]] = [
     ("GET", f"{ORG}/projects", None, (200, 200, 200)),
     ("GET", ORG + "/projects/{project_id}", None, (200, 200, 200)),
     ("PATCH", ORG + "/projects/{project_id}", NAMED, (200, 200, 403)),
+    ("PUT", ORG + "/projects/{project_id}/retention", {"days": 9}, (200, 200, 403)),
     ("GET", ORG + "/projects/{project_id}/budget", None, (200, 200, 200)),
     ("PUT", ORG + "/projects/{project_id}/budget", {"monthly_usd": 9}, (200, 200, 403)),
     ("DELETE", ORG + "/projects/{project_id}", None, (204, 403, 403)),

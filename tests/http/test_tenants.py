@@ -70,6 +70,8 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         analytics=plane.analytics,
         evaluation=plane.evaluation,
         exporting=plane.exporting,
+        keeping=plane.keeping,
+        pricing=plane.pricing,
         keys=RememberedApiKeys(PostgresApiKeys(pool), utc_now, 30),
         uses=MemoryKeyUse(MemoryStore()),
         projects=RememberedProjects(PostgresProjects(pool), utc_now, 30),

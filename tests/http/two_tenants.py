@@ -17,7 +17,15 @@ from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 from tests.http.conftest import Site, a_span, a_trace
 from tests.http.people import furnished, joined
 from tests.http.priced import put_prices
-from tests.http.scored import put_alert, put_export, put_monitor, put_run, put_score
+from tests.http.scored import (
+    put_alert,
+    put_custom_metric,
+    put_erasure,
+    put_export,
+    put_monitor,
+    put_run,
+    put_score,
+)
 
 type Words = Mapping[str, str]
 """What a request may name, by the word that stands for it in a template."""
@@ -30,6 +38,7 @@ RANDOM = (
     re.compile(r"\b[0-9a-f]{64}\b"),
     re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
     re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00"),
+    re.compile(r'(?<=")[0-9a-f]{32}(?:[0-9a-f]{32})?(?=")'),
     re.compile(r'(?<="code":")[\w-]{43}'),
 )
 # By these a row is known to be a tenant's.
@@ -42,6 +51,7 @@ def texts(name: str) -> dict[str, str]:
         "session_id": f"{name}/session",
         "reader": f"{name}-reader",
         "email": f"{name}@{name}.example",
+        "metric_name": f"{name}_metric",
         "code": code_of(hashlib.sha256(name.encode()).digest()),
     }
 
@@ -142,6 +152,9 @@ class TwoTenants:
             ports.evaluation, project, alert, monitor=monitor, webhook=webhook, text=name
         )
         await put_export(ports.exporting, project, words["export_id"], text=name)
+        await put_custom_metric(ports.evaluation, project, words["metric_name"], text=name)
+        words["erasure_id"] = str(uuid.uuid4())
+        await put_erasure(ports.keeping, project, words["erasure_id"], organization=words["org_id"])
         price, repricing = words["price_id"], words["repricing_id"]
         await put_prices(ports.pricing, project, price, repricing, text=name)
         return words
@@ -163,12 +176,10 @@ class TwoTenants:
             f"/evaluations/monitors/{self.theirs['monitor_id']}/alerts",
             f"/evaluations/monitors/{self.theirs['monitor_id']}/alert-changes",
             f"/evaluations/webhooks/{self.theirs['webhook_id']}/deliveries",
-            *(
-                "/evaluations/webhooks",
-                "/traces/exports",
-                "/model-prices",
-                "/model-prices/unpriced",
-            ),
+            *("/evaluations/webhooks", "/evaluations/custom-metrics", "/evaluations/trace-metrics"),
+            f"/evaluations/custom-metrics/{self.theirs['metric_name']}/revisions",
+            *("/traces/exports", "/erasures", f"/erasures/{self.theirs['erasure_id']}"),
+            *("/model-prices", "/model-prices/unpriced"),
             f"/model-prices/reprice/{self.theirs['repricing_id']}",
         )
         return [(await self.asked("GET", path, self.their_key)).json() for path in paths]

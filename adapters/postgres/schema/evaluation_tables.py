@@ -89,6 +89,7 @@ class EvalRunRow(Table, tablename="eval_runs"):
     assessed_at = Timestamptz(null=True, default=None)
     votes = Integer(default=1)
     max_cost_usd = Numeric(null=True, default=None)
+    definitions = JSON()
 
 
 class EvalJobRow(Table, tablename="eval_jobs"):
@@ -187,6 +188,26 @@ class AlertDeliveryRow(Table, tablename="alert_deliveries"):
     created_at = Timestamptz()
 
 
+class CustomMetricRow(Table, tablename="custom_metrics"):
+    project_id = UUID(primary_key=True)
+    name = Text()
+    id = UUID()
+    revision = Integer()
+    archived_at = Timestamptz(null=True, default=None)
+    created_at = Timestamptz()
+
+
+class CustomMetricRevisionRow(Table, tablename="custom_metric_revisions"):
+    project_id = UUID(primary_key=True)
+    name = Text()
+    revision = Integer()
+    kind = Text()
+    description = Text()
+    threshold = DoublePrecision()
+    body = Bytea()
+    created_at = Timestamptz()
+
+
 class JudgeVerdictRow(Table, tablename="judge_verdicts"):
     project_id = UUID(primary_key=True)
     key = Bytea()
@@ -253,6 +274,8 @@ EVALUATION: Final = (
     AlertChangeRow,
     WebhookRow,
     AlertDeliveryRow,
+    CustomMetricRow,
+    CustomMetricRevisionRow,
     JudgeVerdictRow,
     JudgeCallRow,
     JudgeBudgetRow,

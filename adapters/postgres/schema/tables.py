@@ -25,6 +25,7 @@ from piccolo.table import Table
 
 from adapters.postgres.schema.evaluation_tables import EVALUATION
 from adapters.postgres.schema.export_tables import EXPORTS
+from adapters.postgres.schema.keeping_tables import KEEPING
 from adapters.postgres.schema.price_tables import PRICES
 
 
@@ -40,6 +41,7 @@ class ProjectRow(Table, tablename="projects"):
     name = Text()
     description = Text()
     created_at = Timestamptz()
+    retention_days = Integer(null=True, default=None)
 
 
 class UserRow(Table, tablename="users"):
@@ -288,4 +290,5 @@ ALL: Final = (
     *PRICES,
     *EVALUATION,
     *EXPORTS,
+    *KEEPING,
 )

@@ -10,7 +10,7 @@ from adapters.postgres.engine import OF_PROJECT, Connection
 from adapters.postgres.run_rows import RUN_COLUMNS, run_of
 from application.evaluation.assignments import UNHEARD
 from application.jobs import TargetDue
-from domain.evaluation.catalogue import may_wait
+from domain.evaluation.custom import may_wait
 from domain.evaluation.run import EvalRun
 from domain.ids import ProjectId, RunId
 
@@ -50,7 +50,9 @@ RETURNING eval_jobs.run_id, eval_jobs.target
 def due(run: EvalRun, row: Record) -> TargetDue:
     """The announcement of a row of work, with its `target` and the metrics of its `own`."""
     metrics = row["own"] or run.metrics
-    return TargetDue(run.project_id, run.id, row["target"], may_wait(metrics, run.model))
+    return TargetDue(
+        run.project_id, run.id, row["target"], may_wait(metrics, run.model, run.definitions)
+    )
 
 
 async def dispatch(

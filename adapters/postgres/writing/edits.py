@@ -19,13 +19,18 @@ from adapters.postgres.rows import SPAN_COLUMNS, TRACE_COLUMNS, span_of, trace_o
 from adapters.postgres.writing import rollups
 from adapters.postgres.writing.amending import (
     Amended,
-    counted,
     locked,
     merge,
     put_back,
     stored_spans,
 )
-from adapters.postgres.writing.deltas import ByProject, Deltas, by_project
+from adapters.postgres.writing.deleting import (
+    CHUNK,
+    CHUNK_SPANS,
+    delete_session_scores,
+    delete_traces,
+)
+from adapters.postgres.writing.deltas import ByProject, by_project
 from adapters.postgres.writing.ingest import suspects, unstorable
 from adapters.project_prices import ProjectPrices
 from domain.errors import NotFound
@@ -33,11 +38,8 @@ from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.change import UNSAID, SpanChange, TraceChange, retagged
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace, in_order
-from domain.tracing.usage import EXACT
 
 EDITORS: Final = 2  # who waits for the lock of a busy trace holds a connection: a few may
-CHUNK: Final = 1_000  # traces of a session that one transaction removes
-CHUNK_SPANS: Final = 50_000  # and spans; a single trace may have more
 
 READ_TRACE: Final = f"""
 SELECT {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}, input, output
@@ -52,49 +54,6 @@ INSERT INTO trace_payloads AS t (project_id, trace_id, input, output) VALUES ($1
 ON CONFLICT (project_id, trace_id) DO UPDATE SET
   input = CASE WHEN $5 THEN excluded.input ELSE t.input END,
   output = CASE WHEN $6 THEN excluded.output ELSE t.output END
-"""
-# The trace first: whoever wants to write to it waits, and then finds it gone. The statements that
-# follow see what was committed while this one waited.
-DELETE_TRACES: Final = f"""
-DELETE FROM traces USING (
-  SELECT project_id, trace_id FROM traces
-  WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) AND ($3::text IS NULL OR session_id = $3)
-  ORDER BY project_id, trace_id FOR UPDATE
-) AS locked
-WHERE traces.project_id = locked.project_id AND traces.trace_id = locked.trace_id
-RETURNING {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}
-"""
-DELETE_SPANS: Final = f"""
-WITH gone AS (
-  DELETE FROM spans WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
-  RETURNING date_trunc('hour', started_at) AS hour, model, prompt_tokens, completion_tokens,
-            cost_amount
-)
-SELECT hour, model, count(*) AS calls, sum(prompt_tokens) AS prompt_tokens,
-       sum(completion_tokens) AS completion_tokens, sum(cost_amount) AS cost
-FROM gone GROUP BY hour, model
-"""
-DELETE_PAYLOADS: Final = f"""
-DELETE FROM trace_payloads WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
-"""
-# Several scores at once are locked in the order of the key, by whoever writes them.
-DELETE_TRACE_SCORES: Final = f"""
-DELETE FROM trace_scores USING (
-  SELECT project_id, id FROM trace_scores WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
-  ORDER BY project_id, id FOR UPDATE
-) AS locked
-WHERE trace_scores.project_id = locked.project_id AND trace_scores.id = locked.id
-"""
-# Whoever keeps a verdict has locked its trace: nobody else holds one of these.
-DELETE_VERDICTS: Final = f"""
-DELETE FROM judge_verdicts WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
-"""
-DELETE_SESSION_SCORES: Final = f"""
-DELETE FROM session_scores USING (
-  SELECT project_id, id FROM session_scores WHERE {OF_PROJECT} AND session_id = $2
-  ORDER BY project_id, id FOR UPDATE
-) AS locked
-WHERE session_scores.project_id = locked.project_id AND session_scores.id = locked.id
 """
 COUNT_OF_SESSION: Final = f"""
 SELECT trace_count FROM sessions WHERE {OF_PROJECT} AND session_id = $2
@@ -219,7 +178,7 @@ class TraceEdits:
 
     async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
         async with self.transaction() as (connection, deltas):
-            return await self._delete(connection, deltas[project], project, traces, None)
+            return (await delete_traces(connection, deltas[project], project, traces)).traces
 
     async def delete_session(self, project: ProjectId, session: str) -> int:
         """Removes as many traces as the session has now, so few at once that others can go on.
@@ -233,29 +192,8 @@ class TraceEdits:
             async with self.transaction() as (connection, deltas):
                 rows = await connection.fetch(OF_SESSION, project, session, CHUNK_SPANS, CHUNK)
                 some = [TraceId(row[0]) for row in rows]
-                gone += await self._delete(connection, deltas[project], project, some, session)
+                went = await delete_traces(connection, deltas[project], project, some, session)
+                gone += went.traces
                 if is_over := gone >= wanted or not some:
-                    await connection.execute(DELETE_SESSION_SCORES, project, session)
+                    await delete_session_scores(connection, project, [session])
         return gone
-
-    async def _delete(
-        self,
-        connection: Connection,
-        deltas: Deltas,
-        project: ProjectId,
-        traces: Sequence[TraceId],
-        session: str | None,
-    ) -> int:
-        rows = await connection.fetch(DELETE_TRACES, project, traces, session)
-        for row in rows:
-            deltas.drop(counted(row))
-        gone = [row["trace_id"] for row in rows]
-        if gone:
-            for row in await connection.fetch(DELETE_SPANS, project, gone):
-                key = (row["hour"], row["model"] is not None, row["model"] or "")
-                tokens = (-int(row["prompt_tokens"]), -int(row["completion_tokens"]))
-                deltas.add_usage(key, -row["calls"], *tokens, EXACT.minus(row["cost"]))
-            await connection.execute(DELETE_PAYLOADS, project, gone)
-            await connection.execute(DELETE_TRACE_SCORES, project, gone)
-            await connection.execute(DELETE_VERDICTS, project, gone)
-        return len(gone)

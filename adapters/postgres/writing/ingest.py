@@ -26,6 +26,7 @@ from adapters.postgres.writing.amending import (
 )
 from adapters.postgres.writing.deltas import by_project
 from adapters.project_prices import ProjectPrices
+from application.tracing.erasing import was_erased
 from domain.errors import FieldError, Invalid, Unavailable
 from domain.ids import ProjectId
 from domain.tracing.payload import JsonText
@@ -40,11 +41,17 @@ UNSTORABLE_RULE: Final = "can't be stored: nested too deep"
 SURELY_STORABLE: Final = 1_000  # levels that every Postgres takes with its default stack
 ROUNDS_MAX: Final = 3  # a trace may be deleted between two statements, hardly three times in a row
 
+# Not as a join: for that the planner may go through all that was erased lately.
+NOT_ERASED: Final = """
+(SELECT erased_at FROM erased_traces AS e WHERE e.project_id = u.p AND e.trace_id = u.t) IS NULL
+"""
 # Waits for another writer's uncommitted row of the same key, and then skips it. Payloads come
-# along where the trace is new. Nothing is stored for a project that was removed.
+# along where the trace is new. Nothing is stored for a project that was removed, or of a trace
+# that was erased.
 INSERT_NEW: Final = f"""
 WITH new AS (
   {UNNESTED} WHERE NOT EXISTS (SELECT FROM removals WHERE removals.project_id = u.p)
+    AND {NOT_ERASED}
   ON CONFLICT DO NOTHING RETURNING project_id, trace_id
 ), payloads AS (
   INSERT INTO trace_payloads (project_id, trace_id, input, output)
@@ -54,6 +61,9 @@ WITH new AS (
 SELECT project_id, trace_id FROM new
 """
 
+ERASED: Final = f"""
+SELECT NOT bool_and({NOT_ERASED}) FROM unnest($1::uuid[], $2::uuid[]) AS u(p, t)
+"""
 REMOVED: Final = "SELECT project_id FROM removals WHERE project_id = ANY($1::uuid[]) LIMIT 1"
 
 
@@ -97,7 +107,7 @@ class TraceWriter:
                 async with self.pool.acquire() as connection, connection.transaction():
                     incoming = await self._store(connection, incoming, pricing)
                     if incoming:
-                        await _check_not_removed(connection, incoming)
+                        await _check_storable(connection, incoming)
                 if not incoming:
                     return
         raise Unavailable("This trace is being deleted; try again")
@@ -139,11 +149,13 @@ class TraceWriter:
         return gone
 
 
-async def _check_not_removed(connection: Connection, keys: Iterable[Key]) -> None:
-    """Raises ProjectRemoved where a trace can't be stored for that reason."""
-    projects = list({project for project, _ in keys})
+async def _check_storable(connection: Connection, keys: Iterable[Key]) -> None:
+    """Raises ProjectRemoved or, of a trace that was erased, Invalid where that is the reason."""
+    projects, traces = map(list, zip(*keys, strict=True))
     if (removed := await connection.fetchval(REMOVED, projects)) is not None:
         raise ProjectRemoved(removed)
+    if await connection.fetchval(ERASED, projects, traces):
+        raise was_erased()
 
 
 async def unstorable(pool: Pool, suspects: Iterable[tuple[str, JsonText]]) -> Invalid:

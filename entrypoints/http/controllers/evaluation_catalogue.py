@@ -7,6 +7,7 @@ from litestar import Controller, Response, get
 from msgspec import Meta
 
 import domain.evaluation.metric as metrics
+from domain.errors import Invalid
 from domain.evaluation import question
 from domain.evaluation.metric import THRESHOLD, Category
 from domain.evaluation.models import HEURISTIC_MODEL, ProviderState
@@ -107,7 +108,9 @@ TRACE_METRICS: Final = operation(
     data_plane(Scope.READ),
     Documented(
         summary="List metrics of traces",
-        description="Every metric that a run over traces can have, by name.",
+        description=(
+            "Every metric that a run over traces can have, by name; the project's own among them."
+        ),
         answer=list[MetricSummary],
         example=[
             {
@@ -186,20 +189,26 @@ class EvaluationCatalogueController(Controller):
 
     @get("/trace-metrics", opt=TRACE_METRICS.opt)
     async def list_trace_metrics(self, request: HttpRequest) -> Response[bytes]:
-        await TRACE_METRICS.read(request)
-        found = edge_of(request).use_cases.evaluation.list_metrics(Category.TRACE)
+        given = await TRACE_METRICS.read(request)
+        list_metrics = edge_of(request).use_cases.evaluation.list_metrics
+        found = await list_metrics(given.caller.project_id, Category.TRACE)
         return await answer(request, [MetricSummary.of(one) for one in found])
 
     @get("/session-metrics", opt=SESSION_METRICS.opt)
     async def list_session_metrics(self, request: HttpRequest) -> Response[bytes]:
-        await SESSION_METRICS.read(request)
-        found = edge_of(request).use_cases.evaluation.list_metrics(Category.SESSION)
+        given = await SESSION_METRICS.read(request)
+        list_metrics = edge_of(request).use_cases.evaluation.list_metrics
+        found = await list_metrics(given.caller.project_id, Category.SESSION)
         return await answer(request, [MetricSummary.of(one) for one in found])
 
     @get("/trace-runs/template", opt=TEMPLATE.opt)
     async def read_run_template(self, request: HttpRequest) -> Response[bytes]:
         given = await TEMPLATE.read(request)
-        template = edge_of(request).use_cases.evaluation.read_run_template(given.query.metric)
+        read = edge_of(request).use_cases.evaluation.read_run_template
+        try:
+            template = await read(given.caller.project_id, given.query.metric)
+        except Invalid as invalid:  # told by the place that it has in a query
+            raise Invalid.field("query.metric", invalid.errors[0].message) from invalid
         return await answer(request, EvalRunTemplate.of(template))
 
     @get("/providers", opt=PROVIDERS.opt)

@@ -50,6 +50,7 @@ PROJECT: Final[dict[str, Any]] = {
     "name": "checkout-bot",
     "description": "Answers questions about orders",
     "created_at": _CREATED_AT,
+    "retention_days": None,
 }
 KEY: Final[dict[str, Any]] = {
     "id": KEY_ID,

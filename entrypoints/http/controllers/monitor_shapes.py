@@ -16,7 +16,7 @@ from application.evaluation.monitors import MonitorOrder
 from application.evaluation.runs import Order
 from domain.errors import FieldError, Invalid
 from domain.evaluation.cadence import CADENCE_MAX, cadence_of
-from domain.evaluation.catalogue import metrics_named
+from domain.evaluation.custom import check_spelling
 from domain.evaluation.metric import Category
 from domain.evaluation.monitor import (
     NAME_MAX,
@@ -194,11 +194,11 @@ def mistakes_of(
     of: TargetType, metrics: object, filters: object, signal_weights: object
 ) -> Iterator[FieldError]:
     """What isn't of the kind that a monitor is about; what was left out is no mistake."""
-    if isinstance(metrics, list) and metrics:
+    for place, name in enumerate(metrics if isinstance(metrics, list) else ()):
         try:
-            metrics_named(metrics, _CATEGORIES[of])
+            check_spelling(name, _CATEGORIES[of])
         except Invalid as invalid:
-            yield from invalid.errors
+            yield FieldError(f"metrics.{place}", invalid.errors[0].message)
     if isinstance(filters, Raw):
         mistakes = Mistakes()
         with suppress(Invalid):  # as many as one answer holds

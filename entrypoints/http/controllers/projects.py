@@ -4,11 +4,11 @@ from typing import Annotated, Final, Self
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Response, delete, get, patch, post
+from litestar import Controller, Response, delete, get, patch, post, put
 from msgspec import Meta
 
 import domain.identity.organization as organizations
-from domain.identity.organization import DESCRIPTION_MAX, checked_description
+from domain.identity.organization import DESCRIPTION_MAX, RETENTION_MAX_DAYS, checked_description
 from domain.ids import ProjectId
 from entrypoints.http.access import OF_ORGANIZATION
 from entrypoints.http.body import Body
@@ -60,6 +60,13 @@ class UpdateProjectRequest(msgspec.Struct, frozen=True, kw_only=True):
             check_description(self.description)
 
 
+class RetentionRequest(msgspec.Struct, frozen=True, kw_only=True):
+    days: Annotated[
+        Annotated[int, Meta(ge=1, le=RETENTION_MAX_DAYS)] | None,
+        Meta(description="For how many days traces are kept once they are stored; null: for ever"),
+    ]
+
+
 class ProjectResponse(msgspec.Struct, frozen=True, kw_only=True):
     """What traces belong to; nothing crosses from one project to another."""
 
@@ -68,6 +75,7 @@ class ProjectResponse(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     description: str
     created_at: ShownInstant
+    retention_days: int | None
 
     @classmethod
     def of(cls, project: organizations.Project) -> Self:
@@ -77,6 +85,7 @@ class ProjectResponse(msgspec.Struct, frozen=True, kw_only=True):
             name=project.name,
             description=project.description,
             created_at=instant(project.created_at),
+            retention_days=project.retention_days,
         )
 
 
@@ -139,6 +148,25 @@ CHANGE: Final = (
     .with_body(Body(UpdateProjectRequest, lambda wire, _: wire))
 )
 
+KEEP: Final = (
+    operation(
+        OF_ORGANIZATION,
+        Documented(
+            summary="Say how long a project keeps traces",
+            description=(
+                "For OWNER and ADMIN. A trace that was stored so many days ago is removed within "
+                "minutes, with its spans and scores, and can't be brought back. What counts is "
+                "when it was first stored, not when it started. Null keeps them for ever."
+            ),
+            answer=ProjectResponse,
+            example=examples.PROJECT | {"retention_days": 90},
+            body_example={"days": 90},
+        ),
+    )
+    .with_path(ProjectPath)
+    .with_body(Body(RetentionRequest, lambda wire, _: wire))
+)
+
 DELETE: Final = operation(
     OF_ORGANIZATION,
     Documented(
@@ -189,6 +217,17 @@ class ProjectController(Controller):
             ProjectId(given.path.project_id),
             given.body.name,
             given.body.description,
+        )
+        return await answer(request, ProjectResponse.of(changed))
+
+    @put("/{project_id:str}/retention", opt=KEEP.opt)
+    async def change_retention(self, request: HttpRequest) -> Response[bytes]:
+        given = await KEEP.read(request)
+        changed = await edge_of(request).use_cases.change_retention(
+            given.caller.person,
+            given.caller.organization,
+            ProjectId(given.path.project_id),
+            given.body.days,
         )
         return await answer(request, ProjectResponse.of(changed))
 

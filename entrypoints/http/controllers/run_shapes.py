@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from application.evaluation.runs import Order
 from domain.errors import Invalid
-from domain.evaluation.catalogue import metric_named
+from domain.evaluation.custom import check_spelling
 from domain.evaluation.metric import Category
 from domain.evaluation.run import MODEL_MAX, NAME_MAX, RunProgress, RunStatus, TargetType
 from domain.evaluation.selection import (
@@ -38,11 +38,11 @@ WEIGHTS_MAX: Final = 100  # there are seven signals; unknown ones do nothing
 
 
 def _known(category: Category) -> Callable[[str], None]:
-    """A check of the wire: whether a name is that of a metric of the category."""
+    """A check of the wire: whether a name can be that of a metric of the category."""
 
     def check(name: str) -> None:
         try:
-            metric_named(name, category)
+            check_spelling(name, category)
         except Invalid as invalid:
             raise Refused(invalid.errors[0].message) from invalid
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from domain.errors import Conflict, Invalid
-from domain.evaluation.run import EvalRun, Execution, RunStatus, Tally, TargetType, retry_of
+from domain.evaluation.retry import retry_of
+from domain.evaluation.run import EvalRun, Execution, RunStatus, Tally, TargetType
 from domain.evaluation.score import ScoreOutcome
 from domain.ids import RunId
 from tests.builders import NOON, OURS, at

@@ -1,0 +1,143 @@
+"""The JSON that a metric is defined by, read strictly: every mistake is kept, with its place."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from domain.errors import FieldError, Invalid
+
+ERRORS_MAX: Final = 100  # of one answer; api.md §1.6
+NAMES_SHOWN: Final = 100  # characters of a name that nobody knows
+
+
+@dataclass(slots=True)
+class Mistakes:
+    found: list[FieldError] = field(default_factory=list)
+
+    def add(self, at: str, message: str) -> None:
+        self.found.append(FieldError(at, message))
+
+    def check(self) -> None:
+        """Raises Invalid where there are some."""
+        if self.found:
+            raise Invalid.fields(self.found[:ERRORS_MAX])
+
+
+class Members:
+    """The members of an object, asked for one by one; `end` refuses those that nobody asked for.
+
+    `at` is its place, a dotted path. What can't be used is noted among `mistakes`, and stands for
+    itself by something harmless. A member that is null is absent.
+    """
+
+    def __init__(self, value: object, at: str, mistakes: Mistakes) -> None:
+        self._at = at
+        self.mistakes = mistakes
+        self._asked: set[str] = set()
+        self._members: Mapping[str, object] = {}
+        if isinstance(value, Mapping):
+            self._members = {name: one for name, one in value.items() if one is not None}
+        else:
+            mistakes.add(at, "must be an object")
+
+    def has(self, name: str) -> bool:
+        return name in self._members
+
+    def at(self, name: str) -> str:
+        return f"{self._at}.{name}" if self._at else name
+
+    def refuse(self, name: str, message: str) -> None:
+        self.mistakes.add(self.at(name), message)
+
+    def value(self, name: str) -> object:
+        """Whatever it is; None where there is none."""
+        self._asked.add(name)
+        return self._members.get(name)
+
+    def text(self, name: str, most: int, *, default: str | None = None, least: int = 1) -> str:
+        """Of `least` to `most` characters; required where there is no default."""
+        found = self.value(name)
+        if found is None:
+            return self._absent(name) if default is None else default
+        if not isinstance(found, str):
+            self.refuse(name, "must be text")
+        elif not least <= len(found) <= most:
+            self.refuse(name, f"must have {least} to {most} characters")
+        else:
+            return found
+        return default or ""
+
+    def texts(
+        self, name: str, most: int, characters: int, *, is_required: bool = False
+    ) -> tuple[str, ...]:
+        """Of at most `most` texts, each of 1 to `characters`; none where it is absent."""
+        found = self.value(name)
+        if found is None:
+            if is_required:
+                self._absent(name)
+            return ()
+        if not isinstance(found, list) or len(found) > most or (is_required and not found):
+            least = 1 if is_required else 0
+            self.refuse(name, f"must be an array of {least} to {most} texts")
+            return ()
+        for place, one in enumerate(found):
+            if not isinstance(one, str) or not 1 <= len(one) <= characters:
+                self.refuse(f"{name}.{place}", f"must be text of 1 to {characters} characters")
+        return tuple(one for one in found if isinstance(one, str))
+
+    def number(self, name: str, low: float, high: float, *, default: float | None = None) -> float:
+        """A finite number of [low, high]; required where there is no default."""
+        found = self.value(name)
+        if found is None:
+            if default is None:
+                self._absent(name)
+            return low if default is None else default
+        if isinstance(found, bool) or not isinstance(found, int | float):
+            self.refuse(name, "must be a number")
+        elif not math.isfinite(found) or not low <= found <= high:
+            self.refuse(name, f"must be from {low:g} to {high:g}")
+        else:
+            return found
+        return low
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        found = self.value(name)
+        if found is None or isinstance(found, bool):
+            return default if found is None else found
+        self.refuse(name, "must be true or false")
+        return default
+
+    def choice[E: StrEnum](self, name: str, among: type[E], *, default: E | None = None) -> E:
+        """One of the words of an enumeration; required where there is no default."""
+        found = self.value(name)
+        known = {one.value: one for one in among}
+        if found is None and default is not None:
+            return default
+        if isinstance(found, str) and found in known:
+            return known[found]
+        if found is None:
+            self._absent(name)
+        else:
+            self.refuse(name, f"must be one of: {', '.join(known)}")
+        return next(iter(among))
+
+    def items(self, name: str, most: int) -> Iterator[tuple[str, object]]:
+        """Each item of an array of 1 to `most`, with its place."""
+        found = self.value(name)
+        if not isinstance(found, list) or not 1 <= len(found) <= most:
+            self.refuse(name, f"must be an array of 1 to {most}")
+            return
+        for place, one in enumerate(found):
+            yield self.at(f"{name}.{place}"), one
+
+    def end(self) -> None:
+        """A name that nobody asked for is a misspelt one: what it says would be lost."""
+        for name in self._members:
+            if name not in self._asked:
+                self.refuse(name[:NAMES_SHOWN], "is not known here")
+
+    def _absent(self, name: str) -> str:
+        self.refuse(name, "is required")
+        return ""

@@ -1,0 +1,118 @@
+"""Erasing what belongs to a user or a session, and the receipt for it.
+
+The receipt tells what was removed, and never whose it was: of the id it has a salted hash. Who
+knows the id can show that the receipt is about it, and that nothing of it is stored.
+"""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, Self
+
+from domain.identity.audit import Actor
+from domain.ids import ErasureId, OrganizationId, ProjectId
+
+SALT_BYTES: Final = 16
+# Ids may be as easy to guess as a mail address: each guess takes 4 MiB and some 15 ms, and so does
+# each request that erases or checks.
+_COST: Final[Mapping[str, int]] = {"n": 2**12, "r": 8, "p": 1, "dklen": 32}
+
+
+class OwnerKind(StrEnum):
+    USER = "user"
+    SESSION = "session"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose traces are meant: those that name this user, or this session."""
+
+    kind: OwnerKind
+    id: str
+
+    def digest(self, salt: bytes) -> bytes:
+        """32 bytes, by scrypt (RFC 7914): takes a while."""
+        said = f"{self.kind}:{self.id}".encode()
+        return hashlib.scrypt(said, salt=salt, **_COST)
+
+
+class ErasureState(StrEnum):
+    REMOVING = "REMOVING"
+    REMOVED = "REMOVED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """Removes all that belongs to an owner.
+
+        REMOVING ──▶ REMOVED, once nothing is left; it never changes from then on
+
+    `rows` is how many were removed, by table.
+    """
+
+    id: ErasureId
+    organization_id: OrganizationId
+    project_id: ProjectId
+    kind: OwnerKind
+    salt: bytes
+    digest: bytes
+    state: ErasureState = ErasureState.REMOVING
+    requested_at: datetime
+    requested_by: Actor
+    removed_at: datetime | None = None
+    rows: Mapping[str, int] = field(default_factory=dict)
+
+    def is_of(self, kind: OwnerKind, digest: bytes) -> bool:
+        """Whether it is of this kind, and of the owner with this digest."""
+        return kind is self.kind and hmac.compare_digest(digest, self.digest)
+
+    def with_rows(self, more: Mapping[str, int]) -> Self:
+        sums = {one: self.rows.get(one, 0) + more.get(one, 0) for one in {*self.rows, *more}}
+        return replace(self, rows={one: count for one, count in sorted(sums.items()) if count})
+
+    def over(self, at: datetime) -> Self:
+        return replace(self, state=ErasureState.REMOVED, removed_at=at)
+
+    def receipt(self) -> dict[str, Any]:
+        """What it tells, as JSON has it: instants in ISO 8601, bytes in lower-case hex digits."""
+        actor, removed_at = self.requested_by, self.removed_at
+        return {
+            "id": str(self.id),
+            "project_id": str(self.project_id),
+            "kind": str(self.kind),
+            "salt": self.salt.hex(),
+            "owner_hash": self.digest.hex(),
+            "state": str(self.state),
+            "requested_at": self.requested_at.isoformat(),
+            "requested_by": {
+                "user_id": None if actor.user_id is None else str(actor.user_id),
+                "api_key_id": None if actor.key_id is None else str(actor.key_id),
+                "name": actor.name,
+            },
+            "removed_at": None if removed_at is None else removed_at.isoformat(),
+            "rows": dict(self.rows),
+        }
+
+    @property
+    def sha256(self) -> str | None:
+        """Of the receipt as JSON, keys sorted, no spaces, in UTF-8; None while it may change."""
+        if self.state is not ErasureState.REMOVED:
+            return None
+        text = json.dumps(self.receipt(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is stored of an owner: rows by table, and traces that came after the erasure."""
+
+    rows: Mapping[str, int]
+    traces_since: int
+
+    @property
+    def is_nothing(self) -> bool:
+        return not any(self.rows.values())

@@ -1,0 +1,179 @@
+"""`backup` and `restore`: while `dev` serves, and into another folder."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters.embedded.process import free_port
+from tests.e2e.conftest import ROOT, STOP_MAX_S, DevServer, own_environ, start_dev
+
+pytestmark = pytest.mark.e2e
+
+TRACES = 60
+READS = ("/traces?limit=200", "/sessions", "/traces/users", "/evaluations/trace-scores")
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that postgres can enter as another user."""
+    folder = Path(tempfile.mkdtemp(prefix="pandaprobe-backup-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def command(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "entrypoints.cli", *map(str, arguments)],
+        cwd=ROOT,
+        env=own_environ(folder, free_port()),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def a_trace(n: int) -> dict[str, object]:
+    span = {"span_id": str(uuid.uuid4()), "name": "step", "started_at": f"2026-03-01T10:00:{n:02}Z"}
+    return {
+        "trace_id": str(uuid.uuid4()),
+        "name": f"run {n}",
+        "started_at": f"2026-03-01T10:00:{n:02}Z",
+        "session_id": f"s{n % 5}",
+        "user_id": f"u{n % 7}",
+        "input": {"text": "é\u0000 12345678901234567890", "n": 1.0},
+        "spans": [span],
+    }
+
+
+def started(folder: Path) -> DevServer:
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
+    return start_dev(folder, free_port())
+
+
+def stopped(server: DevServer) -> None:
+    server.process.terminate()
+    server.process.wait(STOP_MAX_S)
+
+
+def read(server: DevServer) -> list[object]:
+    with server.client() as http:
+        listed = http.get("/traces", params={"limit": 200}).json()["items"]
+        whole = [http.get(f"/traces/{one['trace_id']}").json() for one in listed]
+        return [whole, *(http.get(path).json() for path in READS)]
+
+
+def test_a_backup_of_a_running_server_is_of_one_moment_and_comes_back(place: Path) -> None:
+    data, copy, backup = place / "data", place / "copy", place / "backups" / "monday"
+    server = started(data)
+    is_over = threading.Event()
+
+    def write() -> None:
+        with server.client() as http:
+            while not is_over.is_set():
+                assert http.post("/traces", json=a_trace(59)).status_code == 202
+
+    try:
+        with server.client() as http:
+            for n in range(TRACES):
+                assert http.post("/traces", json=a_trace(n)).status_code == 202
+        writer = threading.Thread(target=write)
+        writer.start()
+        made = command(data, "backup", backup)
+        is_over.set()
+        writer.join()
+        assert made.returncode == 0, made.stderr
+        assert command(data, "backup", backup).returncode == 1  # it is there already
+    finally:
+        is_over.set()
+        stopped(server)
+    manifest = json.loads((backup / "manifest.json").read_text())
+    assert manifest["tables"]["traces"]["rows"] >= TRACES
+    assert (backup / "database.dump").stat().st_mode & 0o077 == 0
+
+    verified = command(place / "nowhere", "restore", backup, "--verify")
+    assert verified.returncode == 0, verified.stderr
+    assert not (place / "nowhere").exists()
+    restored = command(copy, "restore", backup)
+    assert restored.returncode == 0, restored.stderr
+    again = command(copy, "restore", backup)
+    assert again.returncode == 1
+    assert "holds a database already" in again.stderr
+
+    other = started(copy)
+    try:
+        with other.client(**server.headers) as http:  # the key that was there before
+            page = http.get("/traces", params={"limit": 1}).json()
+            assert page["total"] == manifest["tables"]["traces"]["rows"]
+            assert http.post("/traces", json=a_trace(1)).status_code == 202
+    finally:
+        stopped(other)
+
+
+def test_a_stopped_server_is_backed_up_and_answers_the_same_once_restored(place: Path) -> None:
+    data, copy, backup = place / "data", place / "copy", place / "backup"
+    server = started(data)
+    try:
+        with server.client() as http:
+            for n in range(TRACES):
+                trace = a_trace(n)
+                http.post("/traces", json=trace)
+                score = {"trace_id": trace["trace_id"], "name": "ok", "value": "1"}
+                assert http.post("/evaluations/trace-scores", json=score).status_code == 201
+        before = read(server)
+    finally:
+        stopped(server)
+    assert command(data, "backup", backup).returncode == 0
+    assert command(copy, "restore", backup).returncode == 0
+    other = started(copy)
+    try:
+        known = DevServer(copy, server.environ | {"PANDAPROBE_ENDPOINT": other.url}, other.process)
+        assert read(known) == before
+    finally:
+        stopped(other)
+
+
+def test_what_is_no_whole_backup_is_refused_and_nothing_is_left_of_it(place: Path) -> None:
+    data, copy, backup = place / "data", place / "copy", place / "backup"
+    nothing = command(data, "backup", backup)
+    assert nothing.returncode == 1
+    assert "nothing to back up" in nothing.stderr
+    server = started(data)
+    stopped(server)
+    assert command(data, "backup", backup).returncode == 0
+    manifest = json.loads((backup / "manifest.json").read_text())
+
+    manifest["tables"]["projects"]["rows"] += 1
+    (backup / "manifest.json").write_text(json.dumps(manifest))
+    for arguments in ((backup, "--verify"), (backup,)):
+        refused = command(copy, "restore", *arguments)
+        assert refused.returncode == 1
+        assert "projects" in refused.stderr
+    assert not (copy / "pg18").exists()
+    assert not (copy / "restoring").exists()
+
+    manifest["migrations"].append("2099-01-01T00:00:00:000000")
+    (backup / "manifest.json").write_text(json.dumps(manifest))
+    newer = command(copy, "restore", backup)
+    assert newer.returncode == 1
+    assert "newer" in newer.stderr
+    del manifest["migrations"][-1]
+    (backup / "manifest.json").write_text(json.dumps(manifest))
+
+    with (backup / "database.dump").open("ab") as dump:
+        dump.write(b"x")
+    changed = command(copy, "restore", backup)
+    assert changed.returncode == 1
+    assert "was changed" in changed.stderr
+    assert command(copy, "restore", place / "nothing").returncode == 1
