@@ -122,6 +122,10 @@ class Ports:
     owned_organizations_max: int | None = None  # of one person
     replies_kept_for: timedelta = timedelta(hours=24)
 
+    @property
+    def mint(self) -> KeyMint:
+        return KeyMint(self.clock, self.new_id, self.random)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UseCases:
@@ -195,10 +199,8 @@ class UseCases:
     @classmethod
     def over(cls, ports: Ports) -> Self:
         clock, new_id, directory = ports.clock, ports.new_id, ports.directory
-        offices = Offices(ports.administration, clock, new_id)
-        mint = KeyMint(clock, new_id, ports.random)
+        offices, mint = Offices(ports.administration, clock, new_id), ports.mint
         judging, most = ports.evaluation.judging, ports.owned_organizations_max
-        scores = ports.evaluation.trace_scores
         return cls(
             clock=clock,
             ingest_trace=IngestTrace(ports.traces),
@@ -221,7 +223,7 @@ class UseCases:
             list_users=ListUsers(ports.analytics),
             pricing=PricingUseCases.over(ports.pricing, clock),
             evaluation=EvaluationUseCases.over(ports.evaluation, clock, new_id, ports.random),
-            exporting=ExportUseCases.over(ports.exporting, ports.traces, scores, clock),
+            exporting=ExportUseCases.over(ports.exporting, ports.traces, ports.evaluation, clock),
             keeping=KeepingUseCases.over(ports.keeping, directory, clock, new_id, ports.random),
             authenticate_key=AuthenticateKey(ports.keys, ports.projects, ports.uses, clock, new_id),
             authenticate_token=AuthenticateToken(ports.tokens, ports.users, clock, new_id),

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
 
-from application.evaluation.ports import TraceScores
+from application.evaluation.use_cases import EvaluationPorts
 from application.exporting.files import (
     DeleteExport,
     ListExports,
@@ -47,11 +47,13 @@ class ExportUseCases:
     sweep_exports: SweepExports
 
     @classmethod
-    def over(cls, ports: ExportPorts, traces: Traces, scores: TraceScores, clock: Clock) -> Self:
+    def over(
+        cls, ports: ExportPorts, traces: Traces, evaluation: EvaluationPorts, clock: Clock
+    ) -> Self:
         exports = ports.exports
         return cls(
             stream_traces=StreamTraces(ports.archive, Seats()),
-            import_traces=ImportTraces(ports.archive, traces, scores),
+            import_traces=ImportTraces(ports.archive, traces, evaluation.trace_scores),
             request_export=RequestExport(exports, ports.kept_for, clock),
             list_exports=ListExports(exports),
             read_export=ReadExport(exports),
