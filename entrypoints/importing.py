@@ -86,7 +86,7 @@ class Importing:
 
     post: Post
     progress: Progress
-    tell: Callable[[str], None]
+    tell: Callable[[str], object]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     stored: int = 0
     unchanged: int = 0
@@ -114,9 +114,9 @@ class Importing:
             if text.isspace():
                 continue
             is_ended, traces = False, traces + 1
-            if (found := _END.search(text)) is not None:
-                end = msgspec.json.decode(found[1], type=_End)
-                text = text[: found.start()] + b"}\n"
+            if (found := _ending(text)) is not None:
+                begin, end = found
+                text = text[:begin] + b"}\n"
                 digest.update(text)
                 if (end.traces, end.sha256) != (traces, digest.hexdigest()):
                     self.is_whole = False
@@ -172,6 +172,8 @@ class Importing:
                 return answer
             if answer.status not in PASSING and answer.status:
                 break
+            if not tried and not answer.status:
+                self.tell(f"{_detail(answer)}: trying again")
             if tried < RETRIES_MAX:
                 await self.sleep(_wait_s(answer, tried))
         raise CommandError(
@@ -187,6 +189,15 @@ class Importing:
         """What was done, in a line."""
         refused = f", {self.refused:,} refused" if self.refused else ""
         return f"{self.stored:,} traces stored, {self.unchanged:,} were there already{refused}"
+
+
+def _ending(text: bytes) -> tuple[int, _End] | None:
+    """Where a text tells the end of its export, and what it says of it."""
+    found = _END.search(text)
+    try:
+        return found and (found.start(), msgspec.json.decode(found[1], type=_End))
+    except ValueError:
+        return None
 
 
 def _wait_s(answer: Answer, tried: int) -> float:
@@ -245,25 +256,27 @@ async def _run(file: BinaryIO, total: int | None, destination: Destination) -> i
         "x-project-name": destination.project,
         "content-type": "application/json",
     }
-    async with httpx2.AsyncClient(base_url=destination.url, headers=head, timeout=60) as client:
+    try:
+        client = httpx2.AsyncClient(base_url=destination.url, headers=head, timeout=60)
+    except (httpx2.InvalidURL, UnicodeError) as error:
+        raise CommandError(f"--url, --key or --project is none: {error}") from error
+    async with client:
 
         async def post(body: bytes) -> Answer:
             try:
                 answer = await client.post("/traces/import", content=body)
+            except httpx2.UnsupportedProtocol as error:
+                raise CommandError(f"--url {destination.url}: {error}") from error
             except httpx2.HTTPError as error:
-                return Answer(
-                    0, f"{destination.url}: {str(error) or type(error).__name__}".encode()
-                )
+                why = str(error) or type(error).__name__
+                return Answer(0, f"{destination.url}: {why}".encode())
             return Answer(answer.status_code, answer.content, answer.headers.get("retry-after"))
 
-        importing = Importing(post, Progress(total, sys.stderr), _to_stderr)
+        progress = Progress(total, sys.stderr)
+        importing = Importing(post, progress, lambda line: sys.stderr.write(f"{line}\n"))
         await importing.run(file)
     sys.stdout.write(f"{importing.told()}\n")
     return 0 if importing.is_whole and not importing.refused else 1
-
-
-def _to_stderr(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
 
 
 def opened(name: str) -> BinaryIO:
@@ -283,5 +296,5 @@ def total_of(name: str) -> int | None:
     with Path(name).open("rb") as file:
         file.seek(0, 2)
         file.seek(max(0, file.tell() - _TAIL))
-        found = _END.search(file.read())
-    return None if found is None else msgspec.json.decode(found[1], type=_End).traces
+        found = _ending(file.read())
+    return None if found is None else found[1].traces

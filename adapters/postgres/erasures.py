@@ -32,7 +32,7 @@ from domain.tracing.erasure import Erasure, ErasureState, Found, Owner, OwnerKin
 
 ADVICE: Final = "try again later"
 STEP: Final = 2_000  # ids that are forgotten at once
-PIECES: Final = 200  # of files, a megabyte each, that are removed at once
+PIECES: Final = 200  # of files, PIECE_BYTES each, that are removed at once
 FOUND_MAX: Final = 10_000  # rows of a table that are counted: there should be none
 
 COLUMNS: Final = (
@@ -82,11 +82,14 @@ UNNAMED: Final = {
     "eval_jobs": f"UPDATE eval_jobs SET target = $3 WHERE {OF_PROJECT} AND target = $2",
     "judge_calls": f"UPDATE judge_calls SET target = $3 WHERE {OF_PROJECT} AND target = $2",
 }
-# Files hold what was stored when they were written, whoever it is about.
+# Files hold what was stored when they were written, whoever it is about. An export that somebody
+# asks for while those before it go keeps its pieces: what is erased was gone by then.
 DROP_EXPORTS: Final = f"DELETE FROM exports WHERE {OF_PROJECT}"
 DROP_PIECES: Final = f"""
 DELETE FROM export_pieces WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM export_pieces WHERE {OF_PROJECT} LIMIT {PIECES}
+  SELECT ctid FROM export_pieces AS p WHERE {OF_PROJECT} AND NOT EXISTS (
+    SELECT FROM exports WHERE project_id = p.project_id AND id = p.export_id
+  ) LIMIT {PIECES}
 ))
 """
 COUNT_EXPORTS: Final = f"""

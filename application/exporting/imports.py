@@ -69,7 +69,9 @@ class ImportTraces:
             if is_new:
                 await self.traces.put(project, sent.trace)
             for score in missing:
-                await self.scores.add(replace(score, project_id=project))
+                there_is = await self.scores.add(replace(score, project_id=project))
+                if there_is.trace_id != sent.trace.id:
+                    return Invalid.field("scores", f"{score.id} is a score of another trace")
         except Invalid as problem:
             return problem
         except NotFound:

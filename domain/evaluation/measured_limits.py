@@ -36,10 +36,11 @@ def _limits(members: Members, name: str, most: float) -> tuple[float, float]:
     hard_name = f"hard_{name.rpartition('_')[2]}"
     target = members.number(name, 0, most)
     hard = members.number(hard_name, 0, HARD * most, default=HARD * target)
-    if hard <= target:
-        members.refuse(
-            hard_name if members.has(hard_name) else name, "must leave room above the target"
-        )
+    if members.has(hard_name):
+        if hard <= target:
+            members.refuse(hard_name, "must leave room above the target")
+    elif members.value(name) == 0:
+        members.refuse(name, f"must be above 0 where there is no {hard_name}")
     return target, hard
 
 

@@ -221,6 +221,21 @@ async def test_scores_become_those_of_the_project_that_they_are_put_into(here):
     assert store.traces_of(THEIRS) == []
 
 
+async def test_a_score_of_another_trace_stays_there_and_is_told(here):
+    one, other = sent(), sent()
+    score = a_score(OURS, one.trace.id)
+    put = here.do.exporting.import_traces
+    await put(OURS, [replace(one, scores=(score,))])
+    taken = replace(other, scores=(replace(score, trace_id=other.trace.id),))
+    [refused] = await put(OURS, [taken])
+    assert isinstance(refused, Invalid)
+    assert [(bad.field, str(score.id) in bad.message) for bad in refused.errors] == [
+        ("scores", True)
+    ]
+    store = here.ports.exporting.archive.store
+    assert [held.trace_id for held in store.trace_scores.values()] == [one.trace.id]
+
+
 async def test_what_is_put_back_again_is_not_taken_for_changed(here):
     one = sent(tags=("b", "a"))
     await here.do.exporting.import_traces(OURS, [one])

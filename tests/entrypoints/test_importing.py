@@ -145,6 +145,17 @@ async def test_bad_lines_are_told_by_number_and_the_others_go_on():
     assert run.importing.told() == "4 traces stored, 0 were there already, 5 refused"
 
 
+@pytest.mark.parametrize("end", [b'{"a":1}', b'{"traces":"1","sha256":null}', b"{}", b"{no}"])
+async def test_what_only_looks_like_an_end_is_a_line_as_any_other(tmp_path, end):
+    text = lines(1)[0][:-2] + b',"export":%b}\n' % end
+    file = tmp_path / "a.ndjson"
+    file.write_bytes(text)
+    assert importing.total_of(str(file)) is None
+    run = await imported(Server(), text + b"".join(lines(1)))
+    assert run.importing.stored + run.importing.refused == 2
+    assert not run.importing.is_whole
+
+
 async def test_of_many_bad_lines_the_first_are_told():
     run = await imported(Server(), b"x\n" * (TOLD_MAX + 50))
     assert run.importing.refused == TOLD_MAX + 50
@@ -173,6 +184,14 @@ async def test_it_waits_as_long_as_it_is_told_and_sends_the_same_again():
     run = await imported(server, ended(lines(2)))
     assert run.counts == (2, 0, 0, True)
     assert run.waited == [7, 1, 2, 4]
+    assert run.told == []
+
+
+async def test_a_server_that_cannot_be_reached_is_told_at_once():
+    server = Server(answers=[Answer(0, b"http://x: no route")] * 2)
+    run = await imported(server, ended(lines(2)))
+    assert run.told == ["http://x: no route: trying again"]
+    assert run.counts == (2, 0, 0, True)
 
 
 async def test_a_server_that_stays_away_ends_it_and_what_is_stored_is_told():
@@ -204,6 +223,24 @@ def test_files_may_be_compressed(tmp_path):
 def test_what_nothing_says_is_named():
     with pytest.raises(CommandError, match="--key, --project must be given"):
         Destination.of(url="http://localhost", key=None, project="")
+
+
+@pytest.mark.parametrize(
+    ("url", "project"),
+    [
+        ("nowhere", "p"),
+        ("ftp://localhost", "p"),
+        ("http://[::bad", "p"),
+        ("http://localhost:x", "p"),
+        ("http://127.0.0.1:1", "größe"),
+    ],
+)
+def test_what_no_request_can_be_made_of_ends_it_at_once(tmp_path, capsys, url, project):
+    file = tmp_path / "a.ndjson"
+    file.write_bytes(ended(lines(1)))
+    environ = {"PANDAPROBE_API_KEY": "pp_x", "PANDAPROBE_DATA_DIR": str(tmp_path)}
+    assert main(["import", str(file), "--url", url, "--project", project], environ) == 1
+    assert "--url" in capsys.readouterr().err
 
 
 def test_a_file_that_is_not_there(tmp_path, capsys):

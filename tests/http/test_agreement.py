@@ -69,6 +69,13 @@ async def test_what_is_not_defined_is_null_with_its_reason(shop: Scored) -> None
     assert found["corrected_pass_rate"]["value"] is None
     assert "no better than chance" in found["corrected_pass_rate"]["reason"]
     assert found["spearman"] == NOTHING | {"reason": "fewer than 4 pairs"}
+    # A judge that passes all agrees by chance alone, and by that exactly.
+    for person in ("0", "1"):
+        trace = await shop.stores()
+        for value, source in (("0.66", "AUTOMATED"), (person, "ANNOTATION")):
+            await shop.gives(trace_id=trace, name="kind", value=value, source=source)
+    [found] = await shop.got(f"{AGREEMENT}?name=kind")
+    assert "-0.0" not in {str(found["weighted_kappa"][key]) for key in ("value", "low", "high")}
 
 
 async def test_agreement_is_of_what_was_made_within_the_dates(shop: Scored) -> None:

@@ -41,8 +41,11 @@ class AgreementFigure(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, figure: calibrations.Figure) -> Self:
         if isinstance(figure, Estimate):
-            low, high = round(figure.low, 4), round(figure.high, 4)
-            return cls(value=round(figure.value, 4), low=low, high=high, reason=None)
+            low, value, high = (
+                round(one, 4) + 0.0  # no -0.0
+                for one in (figure.low, figure.value, figure.high)
+            )
+            return cls(value=value, low=low, high=high, reason=None)
         return cls(value=None, low=None, high=None, reason=figure.reason)
 
 

@@ -346,6 +346,21 @@ def test_any_trace_comes_to_a_number_or_a_word(kind, trace):
 
 
 @pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({}, "is required"),
+        ({"target_ms": "1"}, "must be a number"),
+        ({"target_ms": 0}, "must be above 0 where there is no hard_ms"),
+        ({"target_ms": 0, "hard_ms": 0}, "must leave room above the target"),
+    ],
+)
+def test_a_bad_limit_is_told_once(parameters, told):
+    with pytest.raises(Invalid) as refused:
+        taken("latency_slo", subject(tool()), **parameters)
+    assert [one.message for one in refused.value.errors] == [told]
+
+
+@pytest.mark.parametrize(
     ("kind", "parameters", "fields"),
     [
         ("latency_slo", {}, {"parameters.target_ms"}),
