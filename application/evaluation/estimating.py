@@ -28,6 +28,7 @@ from domain.evaluation.estimate import (
 from domain.evaluation.metric import JudgeKind, Metric, Way
 from domain.evaluation.models import provider_of
 from domain.evaluation.patterns import Finds
+from domain.evaluation.roll_ups import signals_of
 from domain.evaluation.run import TARGETS_MAX, EvalRun, Target, TargetType
 from domain.evaluation.selection import (
     SessionSelection,
@@ -37,7 +38,6 @@ from domain.evaluation.selection import (
     sampled,
 )
 from domain.evaluation.sessions import SESSION_TRACES_MAX
-from domain.evaluation.sessions_v2 import signals_of
 from domain.evaluation.spending import usage_of
 from domain.evaluation.subject import Subject
 from domain.evaluation.votes import questions_due

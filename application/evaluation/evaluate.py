@@ -25,9 +25,9 @@ from domain.evaluation.metric import JudgeKind, Way
 from domain.evaluation.models import provider_of
 from domain.evaluation.outcome import FailCode, Failed, Outcome, Scored
 from domain.evaluation.question import session_fingerprint
+from domain.evaluation.roll_ups import ROLL_UPS, signals_of
 from domain.evaluation.run import EvalRun, Target, TargetType
 from domain.evaluation.sessions import JUDGED, TraceSignals
-from domain.evaluation.sessions_v2 import ROLL_UPS, signals_of
 from domain.ids import ProjectId, RunId, TraceId
 
 WAIT: Final = timedelta(seconds=10)  # after the first attempt; twice as long after each other
