@@ -58,7 +58,7 @@ class Traits:
     def is_close_to(self, other: "Traits") -> bool:
         """Whether one asks what the other does: what tells another number asks for something else.
 
-        The same in both directions.
+        The same in both directions. What has no word is close to nothing.
         """
         fewer, more = sorted((len(self.grams), len(other.grams)))
         if self.numbers != other.numbers or fewer < REPEATED_FROM * more:  # can't be close enough

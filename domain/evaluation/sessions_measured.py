@@ -32,7 +32,9 @@ def session_error_rate(session: Sequence[TraceSignals], given: Mapping[str, floa
     }
     if (refusal := refusal_of(session, len(ended), known, weights)) is not None:
         return refusal
-    return Scored(1 - len(failed) / len(ended), f"{len(failed)} of {len(ended)} failed", known)
+    return Scored(
+        1 - len(failed) / len(ended), f"{len(failed)} of {len(ended)} traces failed", known
+    )
 
 
 def user_repetition(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
