@@ -13,8 +13,9 @@ from adapters.judges.wire import Endpoint
 from adapters.postgres.budgets import PostgresBudgets
 from adapters.postgres.engine import Pool
 from adapters.postgres.ledger import PostgresLedger
+from adapters.postgres.model_prices import PostgresModelPrices
 from adapters.postgres.verdicts import PostgresVerdicts
-from application.evaluation.judging import JudgingPorts
+from application.evaluation.judging import JudgingPorts, Pricings
 from application.evaluation.matter import USUAL, MeasuringPolicy
 from application.evaluation.ports import Judge
 from application.tracing.ports import PriceBook
@@ -68,13 +69,13 @@ async def opened_judge(settings: Settings) -> AsyncIterator[Judge]:
         yield JudgeByProvider(judges)
 
 
-def judging_ports(settings: Settings, pool: Pool, prices: PriceBook) -> JudgingPorts:
+def judging_ports(settings: Settings, pool: Pool, book: PriceBook) -> JudgingPorts:
     """What is kept of those who judge."""
     return JudgingPorts(
         verdicts=PostgresVerdicts(pool),
         ledger=PostgresLedger(pool),
         budgets=PostgresBudgets(pool),
-        prices=prices,
+        prices=Pricings(PostgresModelPrices(pool), book),
         kept_for=timedelta(days=settings.eval_cache_ttl_days),
         entered_for=timedelta(days=settings.eval_ledger_days),
     )

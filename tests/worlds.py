@@ -44,7 +44,7 @@ from adapters.memory.workers import MemoryWorkers, MemoryWorkloads
 from adapters.patterns import Re2Patterns
 from application.evaluation.alert_use_cases import AlertPorts
 from application.evaluation.alerting import EndedRun
-from application.evaluation.judging import JudgingPorts
+from application.evaluation.judging import JudgingPorts, Pricings
 from application.evaluation.use_cases import EvaluationPorts
 from application.tracing.keeping_use_cases import KeepingPorts
 from application.tracing.pricing_use_cases import PricingPorts
@@ -129,7 +129,7 @@ def memory_judging(store: MemoryStore) -> JudgingPorts:
         verdicts=MemoryVerdicts(store),
         ledger=MemoryLedger(store),
         budgets=MemoryBudgets(store),
-        prices=prices(),
+        prices=Pricings(MemoryModelPrices(store), prices()),
     )
 
 

@@ -8,6 +8,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -89,6 +90,9 @@ class ModelJudge:
             parameters=PARAMETERS,
             evidence_version=BUILDER_VERSION,
         )
+
+    def turn(self, model: str) -> AbstractAsyncContextManager[None]:  # noqa: ARG002 - all are free
+        return nullcontext()
 
     async def ask(self, question: Question) -> Answer:
         until = self._clock() + question.deadline_s

@@ -335,7 +335,7 @@ async def test_a_try_tells_what_one_request_costs_at_most(shop):
     dry_run, trace = shop.do.custom_metrics.dry_run, shop.lab.put(tool())
     found = await dry_run(OURS, "polite", trace.id, RunId(uuid.uuid4()))
     tokens = tokens_of(found.prompt[0].prompt)
-    book = shop.lab.ports.judging.prices
+    book = shop.lab.ports.judging.prices.book
     price = book.price("gpt-4o", Usage(tokens, ANSWER_TOKENS_MAX, is_known=True), shop.lab.now)
     assert price is not None
     assert found.usd == price.amount > 0
