@@ -86,7 +86,7 @@ def measuring_policy(settings: Settings) -> MeasuringPolicy:
         evidence_tokens=settings.eval_evidence_tokens,
         masking=Masking(settings.eval_mask),
         deadline_s=settings.eval_judge_timeout_seconds,
-        # More of them would only wait for their turn, after a run was cancelled too.
+        # More of them would only wait for their turn.
         metrics_at_once=min(USUAL.metrics_at_once, settings.eval_judge_concurrency),
     )
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from uuid import uuid4
 
 import pytest
 
@@ -22,7 +21,6 @@ from domain.evaluation.run import EvalRun, RunStatus
 from domain.evaluation.score import ScoreOutcome, TraceScore
 from domain.evaluation.spending import Spending
 from domain.ids import ProjectId
-from domain.tracing.model_price import ModelPrice
 from domain.tracing.payload import members
 from domain.tracing.trace import Trace
 from tests.application.laboratory import Laboratory
@@ -231,22 +229,9 @@ async def test_an_answer_of_a_model_without_a_price_is_charged_as_the_one_that_w
 # --- prices of the project's own ---
 
 
-async def a_price(lab: Laboratory, match: str, usd: int) -> ModelPrice:
-    """Of a million tokens."""
-    price = ModelPrice(
-        id=uuid4(),
-        project_id=lab.project,
-        match=match,
-        input=Decimal(usd),
-        output=Decimal(usd),
-        created_at=lab.now,
-    )
-    return await lab.ports.judging.prices.own.create(price)
-
-
 async def test_a_price_of_the_projects_own_comes_before_the_book():
     lab = lab_of()
-    price = await a_price(lab, "gpt-4o", 1_000)
+    price = await lab.prices("gpt-4o", 1_000)
     run, [score] = await judged(lab, lab.put(), max_cost_usd=Decimal(100))
     [entry] = lab.store.ledger.values()
     assert entry.usd == Decimal("1.05")
@@ -261,7 +246,7 @@ async def test_a_price_of_the_projects_own_comes_before_the_book():
 async def test_a_model_that_only_the_project_prices_is_held_to_a_bound():
     lab = lab_of()
     traces = [lab.put(output=f"Flight {n}") for n in range(3)]
-    await a_price(lab, "llama*", 100)
+    await lab.prices("llama*", 100)
     _, scores = await judged(
         lab, *traces, model="openai_compatible/llama3", max_cost_usd=Decimal("0.6")
     )
@@ -347,13 +332,13 @@ async def test_nothing_is_set_aside_for_who_waits_for_a_turn():
 
 @dataclass(frozen=True, slots=True)
 class BrokenOnce(MemoryVerdicts):
-    """The first look fails."""
+    """The second look fails."""
 
     looks: list[bytes] = field(default_factory=list)
 
     async def find(self, project: ProjectId, key: bytes, since: datetime) -> Verdict | None:
         self.looks.append(key)
-        if len(self.looks) == 1:
+        if len(self.looks) == 2:
             raise Unavailable("the database is away")
         return await MemoryVerdicts.find(self, project, key, since)
 
@@ -364,8 +349,13 @@ async def test_what_is_being_asked_gets_its_answer_though_the_database_fails_bes
     run = await lab.run(f"{NAME} confidence", trace, model=GPT)
     verdicts = BrokenOnce(lab.store)
     ports = replace(lab.ports, judging=replace(lab.ports.judging, verdicts=verdicts))
+    lab.judge.gate = asyncio.Event()
+    work = asyncio.create_task(lab.over(ports).evaluate_target(lab.project, run.id, str(trace.id)))
+    while not (lab.judge.asked and len(verdicts.looks) == 2):
+        await asyncio.sleep(0)
+    lab.judge.gate.set()
     with pytest.raises(Unavailable):
-        await lab.over(ports).evaluate_target(lab.project, run.id, str(trace.id))
+        await work
     assert sorted((await lab.told(run, trace)).values()) == ["0.8", "pending"]
     assert len(lab.judge.asked) == len(lab.store.ledger) == 1
 
