@@ -13,6 +13,7 @@ from typing import Self
 
 from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
 from application.evaluation.workload import Workloads
+from application.exporting.use_cases import ExportPorts, ExportUseCases
 from application.health import CheckReadiness
 from application.identity.administration import Administration, Directory, Removals
 from application.identity.authenticate import (
@@ -99,6 +100,7 @@ class Ports:
     analytics: TraceAnalytics
     pricing: PricingPorts
     evaluation: EvaluationPorts
+    exporting: ExportPorts
     keeping: KeepingPorts
     keys: ApiKeys
     uses: KeyUse
@@ -119,6 +121,10 @@ class Ports:
     random: RandomBytes = os.urandom
     owned_organizations_max: int | None = None  # of one person
     replies_kept_for: timedelta = timedelta(hours=24)
+
+    @property
+    def mint(self) -> KeyMint:
+        return KeyMint(self.clock, self.new_id, self.random)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +151,7 @@ class UseCases:
     list_users: ListUsers
     pricing: PricingUseCases
     evaluation: EvaluationUseCases
+    exporting: ExportUseCases
     keeping: KeepingUseCases
     authenticate_key: AuthenticateKey
     authenticate_token: AuthenticateToken
@@ -192,8 +199,7 @@ class UseCases:
     @classmethod
     def over(cls, ports: Ports) -> Self:
         clock, new_id, directory = ports.clock, ports.new_id, ports.directory
-        offices = Offices(ports.administration, clock, new_id)
-        mint = KeyMint(clock, new_id, ports.random)
+        offices, mint = Offices(ports.administration, clock, new_id), ports.mint
         judging, most = ports.evaluation.judging, ports.owned_organizations_max
         return cls(
             clock=clock,
@@ -217,6 +223,7 @@ class UseCases:
             list_users=ListUsers(ports.analytics),
             pricing=PricingUseCases.over(ports.pricing, clock),
             evaluation=EvaluationUseCases.over(ports.evaluation, clock, new_id, ports.random),
+            exporting=ExportUseCases.over(ports.exporting, ports.traces, ports.evaluation, clock),
             keeping=KeepingUseCases.over(ports.keeping, directory, clock, new_id, ports.random),
             authenticate_key=AuthenticateKey(ports.keys, ports.projects, ports.uses, clock, new_id),
             authenticate_token=AuthenticateToken(ports.tokens, ports.users, clock, new_id),

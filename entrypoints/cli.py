@@ -22,6 +22,7 @@ from entrypoints.arguments import (
 )
 from entrypoints.backup_commands import add_backups
 from entrypoints.identity_provider import provider_problems
+from entrypoints.import_commands import add_import
 from entrypoints.settings import Settings, SettingsError, read_settings
 from entrypoints.startup import CommandError, check_layout, check_servers
 
@@ -136,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_processes(commands)
     _add_upkeep(commands)
     _add_seed(commands)
+    add_import(commands)
     add_access(commands)
     add_backups(commands)
     return parser

@@ -65,6 +65,7 @@ from domain.errors import Failure
 from domain.evaluation.monitor import Monitor
 from domain.ids import ScoreId
 from entrypoints.alerting import alert_ports
+from entrypoints.exporting import export_ports
 from entrypoints.judges import (
     judge_models,
     judge_providers,
@@ -172,6 +173,7 @@ async def ports(
             analytics=PostgresTraceAnalytics(pool),
             pricing=pricing_ports(pool, book, traces.edits),
             evaluation=evaluation,
+            exporting=await stack.enter_async_context(export_ports(settings, pool)),
             keeping=keeping_ports(traces.edits),
             keys=keys,
             uses=uses,

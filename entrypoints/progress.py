@@ -12,9 +12,12 @@ LINE_S: Final = 5.0  # of a log, which is to stay short
 
 @dataclass(slots=True)
 class Progress:
-    """Counts `done` of `total`, and tells it on `stream` with rate and time left."""
+    """Counts `done` of `total`, and tells it on `stream` with rate and time left.
 
-    total: int
+    Where no `total` is known there is no bar, and no time left.
+    """
+
+    total: int | None
     stream: TextIO
     clock: Callable[[], float] = time.monotonic
     done: int = 0
@@ -44,17 +47,21 @@ class Progress:
 
     def line(self) -> str:
         """`12,800/100,000 13 % 1,620/s 0:54 left`; no rate or time before anything is done."""
-        told = f"{self.done:,}/{self.total:,} {self.done * 100 // self.total:d} %"
+        told = f"{self.done:,}"
+        if self.total:
+            told += f"/{self.total:,} {self.done * 100 // self.total:d} %"
         if self.done and self.seconds > 0:
             rate = self.done / self.seconds
-            told += f" {rate:,.0f}/s {_minutes((self.total - self.done) / rate)} left"
+            told += f" {rate:,.0f}/s"
+            if self.total:
+                told += f" {_minutes((self.total - self.done) / rate)} left"
         return told
 
     def _tell(self) -> None:
         if self.stream.isatty():
-            full = BAR_CELLS * self.done // self.total
-            bar = f"[{'#' * full}{'.' * (BAR_CELLS - full)}]"
-            self.stream.write(f"\r{bar} {self.line()}\x1b[K")  # and nothing of a longer line
+            full = BAR_CELLS * self.done // self.total if self.total else 0
+            bar = f"[{'#' * full}{'.' * (BAR_CELLS - full)}] " if self.total else ""
+            self.stream.write(f"\r{bar}{self.line()}\x1b[K")  # and nothing of a longer line
         else:
             self.stream.write(f"{self.line()}\n")
         self.stream.flush()

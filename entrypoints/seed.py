@@ -97,14 +97,15 @@ class Seeding:
     def told(self, project: str) -> int:
         """Says what was done; the exit status. Raises CommandError where a batch failed."""
         done, seconds = self.progress.done, self.progress.seconds
+        total = self.progress.total or 0
         if self.failure is not None:
             raise CommandError(
-                f"{self.failure.message} ({done:,} of {self.progress.total:,} traces are stored; "
+                f"{self.failure.message} ({done:,} of {total:,} traces are stored; "
                 "the same command goes on: what is there already is merged)"
             ) from self.failure
-        stopped = done < self.progress.total
+        stopped = done < total
         sys.stdout.write(
-            f"{f'stopped: {done:,} of {self.progress.total:,}' if stopped else f'{done:,}'} "
+            f"{f'stopped: {done:,} of {total:,}' if stopped else f'{done:,}'} "
             f"traces with {self.spans:,} spans stored in project {project} in {seconds:.1f} s: "
             f"{done / seconds:,.0f} traces/s\n"
         )

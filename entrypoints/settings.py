@@ -18,11 +18,9 @@ type LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 type AuthPreset = Literal["oidc", "supabase", "firebase"]
 type LogFormat = Literal["json", "console"]
 type Masking = Literal["secrets", "secrets,pii", "off"]
-
+type Days = Annotated[int, Meta(description="whole days from 1 to 3650", ge=1, le=3_650)]
 
 HTTP_URL: Final = Meta(description="a URL that begins with https://", pattern="^https?://")
-
-
 Rate = Annotated[  # a plain alias: its description is looked for
     str,
     Meta(
@@ -30,12 +28,11 @@ Rate = Annotated[  # a plain alias: its description is looked for
         pattern=r"^([1-9][0-9]{0,4}|100000)/(second|minute|hour|day)$",
     ),
 ]
-
-
 ProviderKey = Annotated[  # plain aliases, as well
     str, Meta(description="a key, in visible ASCII characters", pattern=r"^[\x21-\x7e]{1,4096}$")
 ]
 HeaderPair = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+=[\x20-\x7e]*$")]
+Seconds = Annotated[int, Meta(description="whole seconds from 1 to 86400", ge=1, le=86_400)]
 ModelName = Annotated[str, Meta(description="the name of a model", pattern=r"^[\x21-\x7e]{1,255}$")]
 
 
@@ -170,9 +167,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     eval_judge_concurrency: Annotated[
         int, Meta(description="a whole number from 1 to 1000", ge=1, le=1_000)
     ] = 8
-    eval_cache_ttl_days: Annotated[
-        int, Meta(description="whole days from 1 to 3650", ge=1, le=3_650)
-    ] = 30
+    eval_cache_ttl_days: Days = 30
     eval_ledger_days: Annotated[
         int, Meta(description="whole days from 62 to 3650", ge=62, le=3_650)
     ] = 400
@@ -180,15 +175,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(description="whole seconds from 1 to 30", ge=1, le=30)
     ] = 30
     alert_allow_private_targets: Annotated[bool, Meta(description="on or off")] = False
-    alert_delivery_ttl_days: Annotated[
-        int, Meta(description="whole days from 2 to 3650", ge=2, le=3_650)
-    ] = 30
-    alert_change_ttl_days: Annotated[
-        int, Meta(description="whole days from 1 to 3650", ge=1, le=3_650)
-    ] = 400
-    ready_max_queue_age_seconds: Annotated[
-        int, Meta(description="whole seconds from 1 to 86400", ge=1, le=86_400)
-    ] = 300
+    export_max_seconds: Seconds = 3_600
+    export_max_megabytes: Annotated[int, Meta(description="1 to 9999 MiB", ge=1, le=9999)] = 2048
+    export_keep_days: Days = 7
+    alert_delivery_ttl_days: Days = 30
+    alert_change_ttl_days: Days = 400
+    ready_max_queue_age_seconds: Seconds = 300
     metrics_enabled: Annotated[bool, Meta(description="on or off")] = True
     metrics_token: (
         Annotated[

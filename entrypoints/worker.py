@@ -42,6 +42,7 @@ from entrypoints.worker_port import answering
 LOG: Final = logging.getLogger("pandaprobe.worker")
 NEEDED: Final = ("postgres", "migrations")  # Redis may come later
 SWEEP_EVERY_S: Final = 10
+EXPORT_EVERY_S: Final = 1.0
 EXPIRE_EVERY_S: Final = 60.0
 ANNOUNCE_EVERY_S: Final = 15.0
 ASSESS_EVERY_S: Final = 5.0
@@ -234,12 +235,14 @@ class Round:
 
 def upkeep(do: UseCases, announce_every_s: float, tick_s: float) -> list[Round]:
     announce, fire = do.evaluation.announce_overdue, do.evaluation.fire_due_monitors
-    alerts = do.evaluation.alerts
+    alerts, exporting = do.evaluation.alerts, do.exporting
     return [
         Round("sweeping", SWEEP_EVERY_S, do.sweep_removed, "took away %d rows of what was removed"),
         Round("expiring", EXPIRE_EVERY_S, do.keeping.remove_expired, "removed %d old traces"),
         Round("erasing", SWEEP_EVERY_S, do.keeping.finish_erasures, "finished %d erasures"),
         Round("forgetting", SWEEP_EVERY_S, do.sweep_replies, "forgot %d replies to old writes"),
+        Round("exporting", EXPORT_EVERY_S, exporting.write_export, "wrote %d exports"),
+        Round("clearing", SWEEP_EVERY_S, exporting.sweep_exports, "took away %d rows of exports"),
         Round("pruning", SWEEP_EVERY_S, do.evaluation.sweep_judging, "took %d old rows of judges"),
         Round("announcing", announce_every_s, announce, "told of %d jobs that were overdue"),
         Round("repricing", REPRICE_EVERY_S, do.pricing.reprice_spans, "priced again in %d steps"),

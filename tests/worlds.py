@@ -9,11 +9,13 @@ from adapters.embedders import HashEmbedder
 from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.administration import MemoryAdministration, MemoryRemovals
 from adapters.memory.alerts import MemoryAlerts, MemoryWebhooks
+from adapters.memory.archive import MemoryArchive
 from adapters.memory.assignments import MemoryAssignments
 from adapters.memory.courier import MemoryCourier
 from adapters.memory.custom_metrics import MemoryCustomMetrics
 from adapters.memory.directory import MemoryDirectory
 from adapters.memory.erasures import MemoryErasures
+from adapters.memory.exports import MemoryExports
 from adapters.memory.identity import (
     MemoryApiKeys,
     MemoryKeyUse,
@@ -46,6 +48,7 @@ from application.evaluation.alert_use_cases import AlertPorts
 from application.evaluation.alerting import EndedRun
 from application.evaluation.judging import JudgingPorts, Pricings
 from application.evaluation.use_cases import EvaluationPorts
+from application.exporting.use_cases import ExportPorts
 from application.tracing.keeping_use_cases import KeepingPorts
 from application.tracing.pricing_use_cases import PricingPorts
 from application.use_cases import Ports, UseCases
@@ -56,6 +59,7 @@ from domain.identity.organization import Membership, Role
 from domain.identity.user import Claims
 from domain.ids import MembershipId, OrganizationId, ProjectId, ScoreId, UserId
 from domain.page import LIMIT_MAX, Window
+from entrypoints.exporting import ENCODERS
 from tests.builders import NOON, prices
 
 
@@ -66,6 +70,7 @@ def memory_ports(store: MemoryStore) -> Ports:
         analytics=MemoryTraceAnalytics(store),
         pricing=memory_pricing(store),
         evaluation=memory_evaluation(store),
+        exporting=memory_exporting(store),
         keeping=memory_keeping(store),
         keys=MemoryApiKeys(store),
         uses=MemoryKeyUse(store),
@@ -121,6 +126,12 @@ def memory_evaluation(store: MemoryStore) -> EvaluationPorts:
         embedder=HashEmbedder(),
         on_fault=unexpected,
         on_monitor_fault=unfired,
+    )
+
+
+def memory_exporting(store: MemoryStore) -> ExportPorts:
+    return ExportPorts(
+        archive=MemoryArchive(store), exports=MemoryExports(store), encoders=ENCODERS
     )
 
 

@@ -40,7 +40,7 @@ class MemoryErasures:
         if some := self._traces(project, owner)[:STEP]:
             known = known.with_rows(self._removed(known, some, now))
         else:
-            rows = self._rest(known, owner)
+            rows = self._rest(known, owner) + self._files(project)
             known = known.with_rows(rows).over(now)
             del self.store.erasing[project, erasure]
             entry = told(known)
@@ -74,6 +74,10 @@ class MemoryErasures:
         gone = {trace for (of, trace), (by, _) in self.store.erased.items()
                 if (of, by) == (project, erasure.id)}  # fmt: skip
         rows += self._beside(project, gone)
+        rows["exports"] = sum(
+            of == project and (over is None or one.created_at <= over)
+            for (of, _), one in self.store.exports.items()
+        )
         if owner.kind is OwnerKind.SESSION:
             scores = self.store.session_scores_of(project)
             rows["session_scores"] = sum(
@@ -94,6 +98,14 @@ class MemoryErasures:
         for key in gone:
             del self.store.erased[key]
         return len(gone)
+
+    def _files(self, project: ProjectId) -> Counter[str]:
+        """Takes away all exports: their files hold what was stored when they were written."""
+        ours = [key for key in self.store.exports if key[0] == project]
+        pieces = [self.store.export_pieces.pop(key, ()) for key in ours]
+        for key in ours:
+            del self.store.exports[key]
+        return Counter(exports=len(ours), export_pieces=sum(map(len, pieces)))
 
     def _traces(self, project: ProjectId, owner: Owner) -> list[Trace]:
         of = "user_id" if owner.kind is OwnerKind.USER else "session_id"

@@ -16,6 +16,7 @@ from domain.evaluation.monitor import Monitor
 from domain.evaluation.run import Target
 from domain.evaluation.score import Score, SessionScore, TraceScore
 from domain.evaluation.spending import LedgerEntry
+from domain.exporting.export import Export
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry, Origin
 from domain.identity.invitation import Invitation
@@ -106,6 +107,8 @@ class MemoryStore:
     webhooks: dict[tuple[ProjectId, UUID], Webhook] = field(default_factory=dict)
     deliveries: dict[tuple[ProjectId, UUID], Delivery] = field(default_factory=dict)
     deliveries_held: dict[tuple[ProjectId, UUID], datetime] = field(default_factory=dict)
+    exports: dict[tuple[ProjectId, UUID], Export] = field(default_factory=dict)
+    export_pieces: dict[tuple[ProjectId, UUID], tuple[bytes, ...]] = field(default_factory=dict)
     custom_metrics: dict[tuple[ProjectId, str], CustomMetric] = field(default_factory=dict)
     revisions: dict[tuple[ProjectId, str, int], Revision] = field(default_factory=dict)
     verdicts: dict[tuple[ProjectId, bytes], KeptVerdict] = field(default_factory=dict)

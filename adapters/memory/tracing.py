@@ -108,7 +108,7 @@ class MemoryTraces:
         order: SortOrder,
         window: Window,
     ) -> Page[TraceSummary]:
-        found = [_summary(one) for one in self.store.traces_of(project) if matching.admits(one)]
+        found = [summary_of(one) for one in self.store.traces_of(project) if matching.admits(one)]
         return paged(found, sort.position, order, window)
 
     async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
@@ -185,7 +185,7 @@ class MemoryTraceAnalytics:
         return [span for trace in self.store.traces_of(project) for span in trace.spans]
 
 
-def _summary(trace: Trace) -> TraceSummary:
+def summary_of(trace: Trace) -> TraceSummary:
     return TraceSummary(
         id=trace.id,
         name=trace.name,

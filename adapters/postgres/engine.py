@@ -145,6 +145,7 @@ class PoolSettings:
 
     url: str
     size: int = 10
+    least: int = 1  # kept open
     statement_timeout_ms: int = 30_000
     application_name: str = "pandaprobe"
 
@@ -174,7 +175,7 @@ async def opened(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
     engine.config, engine.pool = {"dsn": settings.url}, None
     pool = BoundedPool(
         settings.url,
-        min_size=1,
+        min_size=settings.least,
         max_size=settings.size,
         max_queries=QUERIES_MAX,
         max_inactive_connection_lifetime=IDLE_S,

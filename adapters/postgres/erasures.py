@@ -32,6 +32,7 @@ from domain.tracing.erasure import Erasure, ErasureState, Found, Owner, OwnerKin
 
 ADVICE: Final = "try again later"
 STEP: Final = 2_000  # ids that are forgotten at once
+PIECES: Final = 200  # of files, a megabyte each, that are removed at once
 FOUND_MAX: Final = 10_000  # rows of a table that are counted: there should be none
 
 COLUMNS: Final = (
@@ -81,6 +82,17 @@ UNNAMED: Final = {
     "eval_jobs": f"UPDATE eval_jobs SET target = $3 WHERE {OF_PROJECT} AND target = $2",
     "judge_calls": f"UPDATE judge_calls SET target = $3 WHERE {OF_PROJECT} AND target = $2",
 }
+# Files hold what was stored when they were written, whoever it is about.
+DROP_EXPORTS: Final = f"DELETE FROM exports WHERE {OF_PROJECT}"
+DROP_PIECES: Final = f"""
+DELETE FROM export_pieces WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM export_pieces WHERE {OF_PROJECT} LIMIT {PIECES}
+))
+"""
+COUNT_EXPORTS: Final = f"""
+SELECT count(*) FROM exports
+WHERE {OF_PROJECT} AND ($2::timestamptz IS NULL OR created_at <= $2)
+"""
 FORGET: Final = f"""
 DELETE FROM erased_traces WHERE ctid = ANY(ARRAY(
   SELECT ctid FROM erased_traces WHERE erased_at < $1 LIMIT {STEP} FOR UPDATE SKIP LOCKED
@@ -140,6 +152,11 @@ class PostgresErasures:
             sql = NEXT.format(owner=COLUMN[known.kind])
             some = [TraceId(one[0]) for one in await connection.fetch(sql, project, row["owner"])]
             if not some:
+                files, is_more = await _files(connection, project)
+                known = known.with_rows(files)
+                if is_more:
+                    await connection.execute(GO_ON, project, erasure, _encoded(known))
+                    return known
                 known = known.with_rows(await _rest(connection, known, row["owner"])).over(now)
                 await connection.execute(END, project, erasure, _encoded(known), now)
                 await connection.execute(RECORD, *audit_row(told(known)))
@@ -179,6 +196,7 @@ class PostgresErasures:
             traces = await connection.fetchrow(sql, project, owner.id, over)
             assert traces is not None
             rows = {"traces": traces["before"]}
+            rows["exports"] = await connection.fetchval(COUNT_EXPORTS, project, over)
             for table, counting in OF_ERASED.items():
                 rows[table] = await connection.fetchval(counting, project, erasure.id)
             if owner.kind is OwnerKind.SESSION:
@@ -197,6 +215,16 @@ async def _read(connection: Connection, project: ProjectId, erasure: ErasureId) 
     if row is None:
         raise NotFound("Erasure not found")
     return _erasure_of(row)
+
+
+async def _files(connection: Connection, project: ProjectId) -> tuple[Counter[str], bool]:
+    """Takes away all exports, and some of their files; whether there may be more of those.
+
+    Who writes one can't add to it without its row.
+    """
+    exports = affected(await connection.execute(DROP_EXPORTS, project))
+    pieces = affected(await connection.execute(DROP_PIECES, project))
+    return Counter(exports=exports, export_pieces=pieces), pieces == PIECES
 
 
 async def _rest(connection: Connection, known: Erasure, owner: str) -> Counter[str]:

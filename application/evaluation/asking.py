@@ -12,6 +12,7 @@ from application.evaluation.circuits import Circuits
 from application.evaluation.judging import JudgingPorts, Reservation, Verdict
 from application.evaluation.matter import Matter
 from application.evaluation.ports import Judge
+from application.evaluation.purse import Purse
 from application.ports import Clock, NewId
 from domain.evaluation.answer import (
     JudgeCall,
@@ -93,9 +94,24 @@ class Asking:
 
     judge: Judge
     circuits: Circuits
+    purse: Purse
     books: JudgingPorts
     clock: Clock
     new_id: NewId
+
+    @classmethod
+    def over(
+        cls, judge: Judge, circuits: Circuits, books: JudgingPorts, clock: Clock, new_id: NewId
+    ) -> Self:
+        """With a purse of its own: one a process."""
+        return cls(
+            judge=judge,
+            circuits=circuits,
+            purse=Purse(books.budgets),
+            books=books,
+            clock=clock,
+            new_id=new_id,
+        )
 
     async def answer(self, metric: Metric, matter: Matter) -> Scored | Skipped:
         """The verdict, marked with what it took and who gave it; of several votes what they say.
@@ -164,17 +180,15 @@ class Asking:
         usd = None if price is None else price.amount
         if usd is None and run.max_cost_usd is not None:  # it had a price when the run was made
             return Vote(Skipped(SkipCode.BUDGET), question.model, Paid())
-        reserved = await self.books.budgets.reserve(
-            run.project_id, run.id, run.max_cost_usd, usd or Decimal(0), self.clock()
-        )
-        if reserved is None:
-            return Vote(Skipped(SkipCode.BUDGET), question.model, Paid())
-        try:
-            answer = await self.judge.ask(question)
-        except (JudgeRefused, JudgeUnavailable) as failure:
-            await self._entered(question, matter, failure.calls, reserved, pricing)
-            raise
-        entries = await self._entered(question, matter, answer.calls, reserved, pricing)
+        async with self.purse.opened(run, usd or Decimal(0), self.clock()) as reserved:
+            if reserved is None:
+                return Vote(Skipped(SkipCode.BUDGET), question.model, Paid())
+            try:
+                answer = await self.judge.ask(question)
+            except (JudgeRefused, JudgeUnavailable) as failure:
+                await self._entered(question, matter, failure.calls, reserved, pricing)
+                raise
+            entries = await self._entered(question, matter, answer.calls, reserved, pricing)
         amounts = [one.usd for one in entries]
         spent = None if None in amounts else exact_sum(filter(None, amounts))
         return Vote(answer.outcome, answer.model, Paid(use=answer.use, usd=spent))

@@ -19,6 +19,7 @@ from entrypoints.http.controllers.cli_login_page import cli_login_pages
 from entrypoints.http.controllers.custom_metrics import CustomMetricController
 from entrypoints.http.controllers.erasures import ErasureController
 from entrypoints.http.controllers.evaluation_catalogue import EvaluationCatalogueController
+from entrypoints.http.controllers.export_files import ExportFileController
 from entrypoints.http.controllers.invitations import InvitationController
 from entrypoints.http.controllers.me import MeController
 from entrypoints.http.controllers.members import MemberController
@@ -35,6 +36,7 @@ from entrypoints.http.controllers.session_scores import SessionScoreController
 from entrypoints.http.controllers.sessions import SessionController
 from entrypoints.http.controllers.spending import SpendingController
 from entrypoints.http.controllers.trace_changes import TraceChangeController
+from entrypoints.http.controllers.trace_exports import TraceExportController
 from entrypoints.http.controllers.trace_lists import TraceListController
 from entrypoints.http.controllers.trace_prices import TracePriceController
 from entrypoints.http.controllers.trace_runs import TraceRunController
@@ -54,12 +56,13 @@ from entrypoints.http.security import SecurityHeaders
 from entrypoints.http.traced import Traced
 
 
-class Traces(TraceController, TraceListController, TraceChangeController):
+class Traces(TraceController, TraceListController, TraceChangeController, TraceExportController):
     """All of /traces: Litestar can't serve one path's methods from several controllers."""
 
 
 CONTROLLERS: Final = (
     Traces,
+    ExportFileController,
     TracePriceController,
     ModelPriceController,
     AnalyticsController,

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from hashlib import blake2b
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol
 from uuid import UUID
 
 import msgspec
@@ -51,12 +51,29 @@ type Cursor = Annotated[
 ]
 
 
+type PageLimit = Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="How many to show")]
+type PageOffset = Annotated[int, Meta(ge=0, le=OFFSET_MAX, description="How many to pass over")]
+
+
 class PageQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which page of a list."""
 
-    limit: Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="How many to show")] = LIMIT_DEFAULT
-    offset: Annotated[int, Meta(ge=0, le=OFFSET_MAX, description="How many to pass over")] = 0
+    limit: PageLimit = LIMIT_DEFAULT
+    offset: PageOffset = 0
     cursor: Cursor | None = None
+
+
+class AsksForPage(Protocol):
+    """A query with the fields of `PageQuery` among others."""
+
+    @property
+    def limit(self) -> int: ...
+
+    @property
+    def offset(self) -> int: ...
+
+    @property
+    def cursor(self) -> Cursor | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +180,7 @@ class PagedList[S]:
         }
 
     def asked(
-        self, query: PageQuery, project: UUID, matching: Any, sort: S, order: SortOrder
+        self, query: AsksForPage, project: UUID, matching: Any, sort: S, order: SortOrder
     ) -> Pages:
         """The page that `query` asks for. Raises Invalid for a cursor that isn't of this query."""
         kind, decoder = self._kinds[sort]

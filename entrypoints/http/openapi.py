@@ -72,6 +72,7 @@ _REFUSALS: Final = {
     404: "There is no such thing, or none that is yours",
     409: "The state of things doesn't allow it",
     413: "The body is too large",
+    416: "The file has no such part",
     415: "The media type or coding of the body is not supported",
     422: "Something in the request can't be; `errors` names each field",
     429: "A rate limit was exceeded; send it again after Retry-After seconds",
@@ -134,7 +135,7 @@ def _types(operations: Iterable[_Any]) -> list[Any]:
         parts = [part.wire for part in (one.path, one.query, one.body) if part is not None]
         told = one.documented.answer
         answers = told.types if isinstance(told, OneOf) else (told,)
-        wires = (*parts, *answers, *one.documented.answers.values())
+        wires = (*parts, *answers, *one.documented.answers.values(), *one.documented.parts)
         found += [wire for wire in wires if wire is not None and wire not in found]
     return found
 
@@ -258,12 +259,10 @@ def _responses(
 ) -> dict[str, dict[str, Any]]:
     told = operation.documented
     status = handler.status_code
-    success: dict[str, Any] = {
-        "description": HTTPStatus(status).phrase,
-        "headers": _REQUEST_ID,
-    }
+    success: dict[str, Any] = {"description": HTTPStatus(status).phrase, "headers": _REQUEST_ID}
     if status != _EMPTY:
-        success["content"] = {JSON: {"schema": schemas.of(told.answer), "example": told.example}}
+        shown = {"schema": schemas.of(told.answer), "example": told.example}
+        success["content"] = dict.fromkeys(told.media_types, shown)
     found = {str(status): success}
     refusals = {*operation.access.refusals, 500}
     if told.route_class is not None:

@@ -1,7 +1,7 @@
 """What an endpoint takes and gives, said once: requests are read by it, and documented by it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, Self, cast
@@ -73,6 +73,8 @@ class Documented:
     answers: Mapping[int, Any] = field(default_factory=dict)  # others, by status
     route_class: RouteClass | None = RouteClass.DEFAULT  # what limits it; None: nothing
     is_once: bool = False  # a repeat with the same key gets the first answer again
+    media_types: Sequence[str] = (JSON,)  # of a success
+    parts: tuple[Any, ...] = ()  # types that the body refers to by their names
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,12 +47,15 @@ class ErrorResponse(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Problem(Exception):  # noqa: N818 - what only HTTP knows, beside the domain's failures
-    """What only HTTP can get wrong: syntax, size, media type."""
+    """What only HTTP can get wrong: syntax, size, media type, range."""
 
-    def __init__(self, status: HTTPStatus, detail: str) -> None:
+    def __init__(
+        self, status: HTTPStatus, detail: str, headers: dict[str, str] | None = None
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
+        self.headers = headers
 
 
 class Disconnected(Exception):  # noqa: N818 - nothing of ours went wrong
@@ -82,7 +85,9 @@ class Mistakes:
 def exception_handlers() -> ExceptionHandlersMap:
     return {
         errors.Failure: _failure,
-        Problem: lambda request, problem: _answer(request, problem.status, problem.detail),
+        Problem: lambda request, problem: _answer(
+            request, problem.status, problem.detail, problem.headers
+        ),
         # Nobody listens any more; the server drops what is sent.
         Disconnected: lambda request, _: _answer(request, 400, "The request was not complete"),
         HTTPException: _litestar,

@@ -3,7 +3,7 @@
 import asyncio
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Any, Final, cast
 
 import zstandard
 from litestar.types import Receive
@@ -178,3 +178,24 @@ def _weight(parameters: str) -> float:
         return float(text.strip()) if is_given else 1.0
     except ValueError:
         return 0.0
+
+
+class Coder:
+    """Codes a body piece by piece, in `zstd`, in `gzip`, or not at all."""
+
+    def __init__(self, coding: str | None) -> None:
+        if coding == "zstd":
+            self._code: Any = zstandard.ZstdCompressor().compressobj()
+        else:
+            self._code = zlib.compressobj(5, zlib.DEFLATED, 31) if coding == "gzip" else None
+
+    async def more(self, chunk: bytes) -> bytes:
+        """What can be sent by now, which may be nothing; large chunks hold up nobody else."""
+        if self._code is None:
+            return chunk
+        if len(chunk) < THREAD_FROM:
+            return cast("bytes", self._code.compress(chunk))
+        return await asyncio.to_thread(self._code.compress, chunk)
+
+    def rest(self) -> bytes:
+        return b"" if self._code is None else cast("bytes", self._code.flush())

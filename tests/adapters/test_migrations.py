@@ -29,6 +29,7 @@ UPKEEP = {("announced_at",), ("due_at",), ("created_at",), ("expires_at",)}
 UPKEEP |= {("next_run_at", "project_id", "id"), ("updated_at",), ("at",)}
 UPKEEP |= {("requested_at", "project_id", "id"), ("erased_at",), ("held_until", "project_id", "id")}
 UPKEEP |= {("next_attempt_at", "project_id", "id"), ("completed_at", "project_id", "id")}
+UPKEEP |= {("due_at", "project_id", "id"), ("expires_at", "project_id", "id")}
 
 COLUMNS = """
 SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull

@@ -18,6 +18,7 @@ from adapters.postgres.reading.analytics import PostgresTraceAnalytics
 from adapters.postgres.sessions import PostgresSessions
 from adapters.postgres.tracing import PostgresTraces
 from application.evaluation.use_cases import EvaluationPorts
+from application.exporting.use_cases import ExportPorts
 from application.tracing.keeping_use_cases import KeepingPorts
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
 from application.tracing.pricing_use_cases import PricingPorts
@@ -38,14 +39,16 @@ from domain.tracing.session import SessionFilter, SessionSort, SessionSummary, s
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace, TraceSummary
 from entrypoints.composition import evaluation_ports
+from entrypoints.exporting import export_ports_over
 from entrypoints.keeping import keeping_ports
 from entrypoints.pricing import pricing_ports
 from entrypoints.settings import Settings
 from tests.builders import prices
-from tests.worlds import memory_evaluation, memory_keeping, memory_pricing
+from tests.worlds import memory_evaluation, memory_exporting, memory_keeping, memory_pricing
 
 ALL: Final = Window(limit=LIMIT_MAX)
 EVER: Final = Period(datetime(1, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+EXPORT_S: Final = 60.0  # that one may take
 PAGES_MAX: Final = 100  # of one walk
 
 
@@ -55,6 +58,7 @@ class DataPlane:
     sessions: Sessions
     analytics: TraceAnalytics
     evaluation: EvaluationPorts
+    exporting: ExportPorts
     keeping: KeepingPorts
     pricing: PricingPorts
 
@@ -72,6 +76,7 @@ def over_memory(store: MemoryStore | None = None) -> DataPlane:
         MemorySessions(store),
         MemoryTraceAnalytics(store),
         memory_evaluation(store),
+        memory_exporting(store),
         memory_keeping(store),
         memory_pricing(store),
     )
@@ -86,6 +91,7 @@ async def over_postgres(pool: Pool) -> AsyncIterator[DataPlane]:
             PostgresSessions(pool, traces.edits),
             PostgresTraceAnalytics(pool),
             replace(evaluation, leadership=MemoryLeadership()),  # nobody else schedules here
+            export_ports_over(pool, pool, EXPORT_S),
             keeping_ports(traces.edits),
             pricing_ports(pool, prices(), traces.edits),
         )

@@ -230,6 +230,7 @@ def postgres_ports(pool: Pool, plane: DataPlane) -> Ports:
         sessions=plane.sessions,
         analytics=plane.analytics,
         evaluation=plane.evaluation,
+        exporting=plane.exporting,
         keeping=plane.keeping,
         keys=identity.keys,
         projects=identity.projects,

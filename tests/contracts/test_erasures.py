@@ -22,6 +22,7 @@ from tests.builders import NOON, at, span, trace
 from tests.contracts.data_plane import DataPlane, assert_rolled_up, fill, project, stored, walked
 from tests.contracts.evaluating import a_run, work_of
 from tests.contracts.scoring import session_score, trace_score
+from tests.contracts.test_exports import an_export
 from tests.contracts.test_ledger import an_entry
 from tests.contracts.test_verdicts import KEY, a_verdict
 from tests.worlds import World
@@ -148,6 +149,22 @@ async def test_all_of_a_session_goes(office):
     assert (erasure.rows["traces"], erasure.rows["session_scores"]) == (2, 1)
     assert [one.id for one in await stored(plane, ours)] == [kept.id]
     assert await office.found(erasure, TALK) == ({}, 0)
+
+
+async def test_files_that_may_hold_it_go_with_it(office):
+    ours, theirs, exports = project(), project(), office.world.ports.exporting.exports
+    mine, others = an_export(ours), an_export(theirs)
+    for one in (mine, others):
+        await exports.add(one)
+    claimed = mine.claimed(NOON + timedelta(minutes=1))
+    await office.plane.traces.put(ours, a_trace())
+    erasure = await office.erased(ours)
+    assert erasure.rows["exports"] == 1
+    assert await exports.all(ours) == []
+    assert [one.id for one in await exports.all(theirs)] == [others.id]
+    assert not await exports.keep(claimed, b"written by somebody who began before")
+    assert await office.found(erasure, GRACE) == ({}, 0)
+    await exports.delete(theirs, others.id)
 
 
 async def test_of_a_session_without_traces_scores_and_names_go(office):

@@ -42,7 +42,7 @@ from entrypoints.http.peers import network
 from tests.builders import NOON, prices
 from tests.contracts import data_plane
 from tests.http.limited import DAY_US, Clock, Limited
-from tests.worlds import memory_evaluation, memory_keeping, memory_pricing
+from tests.worlds import memory_evaluation, memory_exporting, memory_keeping, memory_pricing
 
 ORIGIN = "https://app.example.com"
 CONFIG = HttpConfig(
@@ -78,6 +78,7 @@ class Site:
             analytics=MemoryTraceAnalytics(self.store),
             pricing=memory_pricing(self.store),
             evaluation=memory_evaluation(self.store),
+            exporting=memory_exporting(self.store),
             keeping=memory_keeping(self.store),
             keys=MemoryApiKeys(self.store),
             uses=MemoryKeyUse(self.store),

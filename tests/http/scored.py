@@ -9,11 +9,13 @@ import httpx
 
 from application.evaluation.alerts import message
 from application.evaluation.use_cases import EvaluationPorts
+from application.exporting.use_cases import ExportPorts
 from application.tracing.keeping_use_cases import KeepingPorts
 from domain.evaluation.monitor import Monitor
 from domain.evaluation.run import Assignment, EvalRun, TargetType
 from domain.evaluation.score import ScoreOutcome, ScoreSource, SessionScore, TraceScore
 from domain.evaluation.selection import TraceSelection, echo_of_batch
+from domain.exporting.export import Export, ExportStatus, FileFormat
 from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
 from domain.identity.organization import Role
 from domain.ids import (
@@ -27,6 +29,7 @@ from domain.ids import (
     TraceId,
 )
 from domain.tracing.erasure import Erasure, Owner, OwnerKind
+from domain.tracing.query import TraceFilter
 from tests.builders import NOON
 from tests.contracts.alerting import a_delivery, a_rule, a_webhook, an_alert
 from tests.contracts.customizing import RULE, a_metric
@@ -167,6 +170,23 @@ async def put_alert(
     await ports.alerting.webhooks.create(told)
     body = message("alert.changed", NOON, {"text": text})
     await ports.alerting.webhooks.deliver(a_delivery(told, body=body))
+
+
+async def put_export(ports: ExportPorts, project: ProjectId, export: str, text: str = "n") -> None:
+    """A file that is complete and holds `text`, past the API."""
+    made = Export(
+        id=uuid.UUID(export),
+        project_id=project,
+        format=FileFormat.CSV,
+        matching=TraceFilter(name=text),
+        status=ExportStatus.RUNNING,
+        size=len(text),
+        created_at=NOON,
+        due_at=NOON + timedelta(days=36_500),
+        expires_at=NOON + timedelta(days=36_500),
+    )
+    await ports.exports.add(made)
+    await ports.exports.keep(made.completed("f" * 64, NOON), text.encode())
 
 
 async def put_custom_metric(

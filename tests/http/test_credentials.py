@@ -18,6 +18,7 @@ from tests.http.scored import (
     put_alert,
     put_custom_metric,
     put_erasure,
+    put_export,
     put_monitor,
     put_run,
     put_score,
@@ -165,6 +166,13 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
     ("DELETE", f"/traces/{ID}", None, {WRITE, READ}),
     ("POST", "/traces/batch/delete", {"trace_ids": [ID]}, {WRITE, READ}),
     ("POST", "/traces/batch/tags", {"trace_ids": [ID]}, {WRITE}),
+    ("GET", "/traces/export", None, {READ}),
+    ("POST", "/traces/import", {"traces": [a_trace(trace_id=ID)]}, {WRITE, JUDGE}),
+    ("POST", "/traces/exports", {"format": "csv"}, {READ}),
+    ("GET", "/traces/exports", None, {READ}),
+    ("GET", f"/traces/exports/{ID}", None, {READ}),
+    ("GET", f"/traces/exports/{ID}/download", None, {READ}),
+    ("DELETE", f"/traces/exports/{ID}", None, {READ}),
     ("GET", "/traces/users", None, {READ}),
     ("GET", f"/traces/analytics?{DAY}", None, {READ}),
     ("POST", "/model-prices", {"match": "m", "input": "1", "output": "2"}, {JUDGE}),
@@ -293,6 +301,7 @@ async def _furnish(site: Site) -> None:
     await put_monitor(site.ports.evaluation, project, ID)
     await put_erasure(site.ports.keeping, project, ID, organization=str(site.organization))
     await put_alert(site.ports.evaluation, project, ID, monitor=ID)
+    await put_export(site.ports.exporting, project, ID)
     site.store.custom_metrics.clear()  # where a route has made one, its name is taken
     await put_custom_metric(site.ports.evaluation, project, "own_metric")
     site.store.repricings.clear()

@@ -23,6 +23,7 @@ from entrypoints.http.controllers import trace_examples as examples
 from entrypoints.http.controllers.alert_examples import ALERT_ID, WEBHOOK_ID
 from entrypoints.http.controllers.custom_metric_examples import NAME
 from entrypoints.http.controllers.erasure_examples import ID as ERASURE_ID
+from entrypoints.http.controllers.export_examples import EXPORT_ID
 from entrypoints.http.controllers.monitor_examples import MONITOR_ID
 from entrypoints.http.controllers.price_examples import PRICE_ID, REPRICING_ID
 from entrypoints.http.controllers.run_shapes import RUN_ID
@@ -36,6 +37,7 @@ from tests.http.scored import (
     put_alert,
     put_custom_metric,
     put_erasure,
+    put_export,
     put_monitor,
     put_run,
     put_score,
@@ -59,6 +61,7 @@ STORED = {
     "monitor_id": MONITOR_ID,
     "alert_id": ALERT_ID,
     "webhook_id": WEBHOOK_ID,
+    "export_id": EXPORT_ID,
     "metric_name": NAME,
     "erasure_id": ERASURE_ID,
     "price_id": PRICE_ID,
@@ -157,6 +160,7 @@ class Traced:
         await put_run(ports, project, RUN_ID, trace=trace)
         await put_monitor(ports, project, MONITOR_ID)
         await put_alert(ports, project, ALERT_ID, monitor=MONITOR_ID, webhook=WEBHOOK_ID)
+        await put_export(SITE.ports.exporting, project, EXPORT_ID)
         await put_custom_metric(ports, project, NAME)
         organization = str(SITE.organization)
         await put_erasure(SITE.ports.keeping, project, ERASURE_ID, organization=organization)

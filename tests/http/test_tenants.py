@@ -69,6 +69,7 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         sessions=plane.sessions,
         analytics=plane.analytics,
         evaluation=plane.evaluation,
+        exporting=plane.exporting,
         keeping=plane.keeping,
         pricing=plane.pricing,
         keys=RememberedApiKeys(PostgresApiKeys(pool), utc_now, 30),

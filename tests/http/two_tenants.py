@@ -21,6 +21,7 @@ from tests.http.scored import (
     put_alert,
     put_custom_metric,
     put_erasure,
+    put_export,
     put_monitor,
     put_run,
     put_score,
@@ -34,6 +35,7 @@ VERIFIER = "v" * 43
 RANDOM = (
     re.compile(r"pp_[0-9a-f]{7,64}"),
     re.compile(r"whsec_[\w+/]{43}="),
+    re.compile(r"\b[0-9a-f]{64}\b"),
     re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
     re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00"),
     re.compile(r'(?<=")[0-9a-f]{32}(?:[0-9a-f]{32})?(?=")'),
@@ -107,7 +109,9 @@ class TwoTenants:
         )
         store.keys[key] = replace(store.keys[key], name=name)
         ids = ("trace_id", "span_id", "score_id", "run_id", "monitor_id", "alert_id", "webhook_id")
-        words |= {word: str(uuid.uuid4()) for word in (*ids, "price_id", "repricing_id")}
+        words |= {
+            word: str(uuid.uuid4()) for word in (*ids, "export_id", "price_id", "repricing_id")
+        }
         words["eval_run_id"] = words["run_id"]
         words["user_id"] = words["member"]
         words["project"] = f"{name} shop"
@@ -147,6 +151,7 @@ class TwoTenants:
         await put_alert(
             ports.evaluation, project, alert, monitor=monitor, webhook=webhook, text=name
         )
+        await put_export(ports.exporting, project, words["export_id"], text=name)
         await put_custom_metric(ports.evaluation, project, words["metric_name"], text=name)
         words["erasure_id"] = str(uuid.uuid4())
         await put_erasure(ports.keeping, project, words["erasure_id"], organization=words["org_id"])
@@ -173,7 +178,7 @@ class TwoTenants:
             f"/evaluations/webhooks/{self.theirs['webhook_id']}/deliveries",
             *("/evaluations/webhooks", "/evaluations/custom-metrics", "/evaluations/trace-metrics"),
             f"/evaluations/custom-metrics/{self.theirs['metric_name']}/revisions",
-            *("/erasures", f"/erasures/{self.theirs['erasure_id']}"),
+            *("/traces/exports", "/erasures", f"/erasures/{self.theirs['erasure_id']}"),
             *("/model-prices", "/model-prices/unpriced"),
             f"/model-prices/reprice/{self.theirs['repricing_id']}",
         )

@@ -25,7 +25,7 @@ async def traces_selected(
     written: Written | None = None,
 ) -> Sequence[Target]:
     """Ascending, the first `most` + 1; in a snapshot."""
-    p, where = await _admitted(connection, project, selection.matching)
+    p, where = await admitted(connection, project, selection.matching)
     if written is not None:
         where = f"{where} AND {written(p)}"
     # All of them before the first is taken: by the key one would walk past all the others.
@@ -52,7 +52,7 @@ async def sessions_selected(
         started_before=matching.started_before,
         tags=matching.tags,
     )
-    p, where = await _admitted(connection, project, traces)
+    p, where = await admitted(connection, project, traces)
     having = [f"count(*) >= {p.put(selection.min_trace_count or 1)}"]
     if matching.has_error is not None:
         failed = f"bool_or(status = '{TraceStatus.ERROR}')"
@@ -69,10 +69,10 @@ async def sessions_selected(
     return [row["session_id"] for row in await connection.fetch(sql, *p.values)]
 
 
-async def _admitted(
+async def admitted(
     connection: Connection, project: ProjectId, matching: TraceFilter
 ) -> tuple[Parameters, str]:
-    """What `matching` says of traces, and its values."""
+    """What `matching` says of traces, $1 being the project, and its values."""
     clauses, part = clauses_of(project, matching), folded(matching.name or "")
     p = Parameters([project])
     conditions = p.all_of(one.sql for one in clauses)

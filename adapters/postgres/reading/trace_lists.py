@@ -29,7 +29,7 @@ COLUMNS: Final = (
     "environment", "release", "tags", "span_count", "error_span_count", "prompt_tokens",
     "completion_tokens", "total_cost",
 )  # fmt: skip
-_VALUES: Final = {
+VALUES: Final = {
     TraceSort.STARTED_AT: "started_at",
     TraceSort.ENDED_AT: "ended_at",
     TraceSort.NAME: "name",
@@ -59,7 +59,7 @@ class TraceLists:
             project=project,
             table="traces",
             id="trace_id",
-            value=_VALUES[sort],
+            value=VALUES[sort],
             columns=COLUMNS,
             down=order is SortOrder.DESC,
             window=window,

@@ -24,6 +24,7 @@ from piccolo.columns import (
 from piccolo.table import Table
 
 from adapters.postgres.schema.evaluation_tables import EVALUATION
+from adapters.postgres.schema.export_tables import EXPORTS
 from adapters.postgres.schema.keeping_tables import KEEPING
 from adapters.postgres.schema.price_tables import PRICES
 
@@ -288,5 +289,6 @@ ALL: Final = (
     TraceUserRow,
     *PRICES,
     *EVALUATION,
+    *EXPORTS,
     *KEEPING,
 )

@@ -7,7 +7,7 @@ from litestar import Controller, Response, get
 from msgspec import Meta
 
 from domain.identity.api_key import Scope
-from domain.page import SortOrder
+from domain.page import LIMIT_DEFAULT, SortOrder
 from domain.tracing import analytics
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.trace import TraceStatus
@@ -20,7 +20,10 @@ from entrypoints.http.cursors import (
     INSTANT,
     TEXT,
     WHOLE,
+    Cursor,
     PagedList,
+    PageLimit,
+    PageOffset,
     PageQuery,
     or_none,
     word_of,
@@ -49,7 +52,9 @@ type Conditions = Annotated[
 ]
 
 
-class TraceQuery(PageQuery, frozen=True, kw_only=True):
+class TraceConditions(msgspec.Struct, frozen=True, kw_only=True):
+    """Which traces, in which order."""
+
     session_id: Annotated[str, Meta(description="Exactly this session")] | None = None
     user_id: Annotated[str, Meta(description="Exactly this user")] | None = None
     environment: Annotated[str, Meta(description="Exactly this environment")] | None = None
@@ -92,6 +97,14 @@ class TraceQuery(PageQuery, frozen=True, kw_only=True):
             has_error=self.has_error,
             metadata=tuple((key, any_of(self.metadata[key])) for key in sorted(self.metadata)),
         )
+
+
+class TraceQuery(TraceConditions, frozen=True, kw_only=True):
+    """A page of them, as `PageQuery` says."""
+
+    limit: PageLimit = LIMIT_DEFAULT
+    offset: PageOffset = 0
+    cursor: Cursor | None = None
 
 
 def any_of(words: list[str] | None) -> tuple[str, ...]:

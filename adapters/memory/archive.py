@@ -1,0 +1,52 @@
+"""Whole traces with their scores in memory."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import batched
+
+from adapters.memory.store import MemoryStore
+from adapters.memory.tracing import summary_of
+from application.exporting.ports import BATCH_TRACES_MAX, Batches
+from domain.evaluation.score import ScoreOutcome
+from domain.exporting.archive import ArchivedTrace, in_order_of_time
+from domain.ids import ProjectId, TraceId
+from domain.page import Position, SortOrder, Window, paged
+from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryArchive:
+    store: MemoryStore
+
+    @asynccontextmanager
+    async def reading(
+        self, project: ProjectId, matching: TraceFilter, sort: TraceSort, order: SortOrder
+    ) -> AsyncIterator[Batches]:
+        found = [one for one in self.store.traces_of(project) if matching.admits(one)]
+
+        def place(trace: Trace) -> Position:
+            return sort.position(summary_of(trace))
+
+        page = paged(found, place, order, Window(limit=len(found)))
+        whole = [self._archived(project, one) for one in page.items]
+        yield _batches(whole)
+
+    async def known(self, project: ProjectId, traces: Sequence[TraceId]) -> Sequence[ArchivedTrace]:
+        wanted = set(traces)
+        ours = self.store.traces_of(project)
+        return [self._archived(project, one) for one in ours if one.id in wanted]
+
+    def _archived(self, project: ProjectId, trace: Trace) -> ArchivedTrace:
+        scores = [
+            score
+            for score in self.store.trace_scores_of(project)
+            if score.trace_id == trace.id and score.outcome is not ScoreOutcome.PENDING
+        ]
+        return ArchivedTrace(trace, in_order_of_time(scores))
+
+
+async def _batches(whole: Sequence[ArchivedTrace]) -> Batches:
+    for some in batched(whole, BATCH_TRACES_MAX):
+        yield some

@@ -1,0 +1,1 @@
+"""Taking traces out, as a stream or as a file, and putting them back."""

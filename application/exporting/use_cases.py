@@ -1,0 +1,66 @@
+"""The ports of exports, and their use cases over them: a part of `application.use_cases`."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Self
+
+from application.evaluation.use_cases import EvaluationPorts
+from application.exporting.files import (
+    DeleteExport,
+    ListExports,
+    ReadExport,
+    ReadExportFile,
+    RequestExport,
+    SweepExports,
+)
+from application.exporting.imports import ImportTraces
+from application.exporting.ports import Archive, Encoders, Exports
+from application.exporting.streams import Seats, StreamTraces
+from application.exporting.writing import WriteExport
+from application.ports import Clock
+from application.tracing.ports import Traces
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportPorts:
+    """Every port of exports, filled; and what a file may come to."""
+
+    archive: Archive
+    exports: Exports
+    encoders: Encoders = field(default_factory=dict)
+    kept_for: timedelta = timedelta(days=7)
+    size_max: int = 2 << 30  # bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportUseCases:
+    """Every use case of exports, ready to call."""
+
+    stream_traces: StreamTraces
+    import_traces: ImportTraces
+    request_export: RequestExport
+    list_exports: ListExports
+    read_export: ReadExport
+    read_export_file: ReadExportFile
+    delete_export: DeleteExport
+    write_export: WriteExport
+    sweep_exports: SweepExports
+
+    @classmethod
+    def over(
+        cls, ports: ExportPorts, traces: Traces, evaluation: EvaluationPorts, clock: Clock
+    ) -> Self:
+        exports = ports.exports
+        return cls(
+            stream_traces=StreamTraces(ports.archive, Seats()),
+            import_traces=ImportTraces(ports.archive, traces, evaluation.trace_scores),
+            request_export=RequestExport(exports, ports.kept_for, clock),
+            list_exports=ListExports(exports),
+            read_export=ReadExport(exports),
+            read_export_file=ReadExportFile(exports),
+            delete_export=DeleteExport(exports),
+            write_export=WriteExport(
+                ports.archive, traces, exports, ports.encoders, ports.size_max, clock
+            ),
+            sweep_exports=SweepExports(exports, clock),
+        )

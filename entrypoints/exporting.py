@@ -1,0 +1,56 @@
+"""What exports need: a part of the composition root."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from adapters.postgres.engine import Engine, Pool, PoolSettings, opened
+from adapters.postgres.exporting import PostgresArchive
+from adapters.postgres.exports import PostgresExports
+from adapters.tables.comma_separated import CommaSeparated
+from adapters.tables.parquet import Parquet
+from application.exporting.ports import Encoders
+from application.exporting.streams import AT_ONCE_MAX
+from application.exporting.use_cases import ExportPorts
+from domain.exporting.export import FileFormat
+from entrypoints.http.controllers.export_shapes import ExportLines
+from entrypoints.settings import Settings
+
+ENCODERS: Final[Encoders] = {
+    FileFormat.CSV: lambda _, kind: CommaSeparated(kind),
+    FileFormat.PARQUET: lambda _, kind: Parquet(kind),
+    FileFormat.NDJSON: lambda project, _: ExportLines(project),
+}
+
+
+@asynccontextmanager
+async def export_ports(settings: Settings, pool: Pool) -> AsyncIterator[ExportPorts]:
+    """Exports are read on connections of their own, so that they keep no request waiting.
+
+    They are made when they are needed, and one statement may take as long as the export.
+    """
+    async with opened(
+        Engine({}),
+        PoolSettings(
+            url=settings.database_url or "",
+            size=AT_ONCE_MAX,
+            least=0,
+            statement_timeout_ms=settings.export_max_seconds * 1_000,
+            application_name="pandaprobe exports",
+        ),
+    ) as streams:
+        yield replace(
+            export_ports_over(pool, streams, settings.export_max_seconds),
+            kept_for=timedelta(days=settings.export_keep_days),
+            size_max=settings.export_max_megabytes << 20,
+        )
+
+
+def export_ports_over(pool: Pool, streams: Pool, timeout_s: float) -> ExportPorts:
+    return ExportPorts(
+        archive=PostgresArchive(pool, streams, timeout_s),
+        exports=PostgresExports(pool),
+        encoders=ENCODERS,
+    )
