@@ -141,7 +141,12 @@ class ModelJudge:
         async with self._opening:
             if self._client is None:
                 # Beside the loop: loading takes seconds, in which nobody else would get a turn.
-                self._client = await asyncio.to_thread(_loaded, self._endpoint)
+                try:
+                    self._client = await asyncio.to_thread(_loaded, self._endpoint)
+                except Exception as fault:  # noqa: BLE001 - whatever it is, nobody can be asked
+                    told = {"provider": self._endpoint.provider, "kind": type(fault).__name__}
+                    _log.warning("nobody can be asked at such an address", extra=told)
+                    raise JudgeRefused(FailCode.MISCONFIGURED) from None  # it may quote a password
         return self._client
 
     def _name(self, model: str) -> str:

@@ -232,7 +232,7 @@ async def test_an_answer_of_a_model_without_a_price_is_charged_as_the_one_that_w
 async def test_a_price_of_the_projects_own_comes_before_the_book():
     lab = lab_of()
     price = await lab.prices("gpt-4o", 1_000)
-    run, [score] = await judged(lab, lab.put(), max_cost_usd=Decimal(100))
+    _, [score] = await judged(lab, lab.put(), max_cost_usd=Decimal(100))
     [entry] = lab.store.ledger.values()
     assert entry.usd == Decimal("1.05")
     assert entry.price_version == price.version

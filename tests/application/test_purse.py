@@ -1,4 +1,4 @@
-"""Money that is set aside: who finds too little waits for others of the run, and for nobody else."""
+"""Money that is set aside: who finds too little waits for others of the run, for nobody else."""
 
 import asyncio
 from collections.abc import Sequence
