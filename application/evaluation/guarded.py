@@ -9,7 +9,7 @@ from application.evaluation.measuring import Measuring
 from application.evaluation.ports import OnFault, Targets
 from application.ports import RandomBytes
 from domain.errors import Unavailable
-from domain.evaluation.answer import JudgeRefused, JudgeUnavailable
+from domain.evaluation.answer import JudgeRefused
 from domain.evaluation.catalogue import CATALOGUE
 from domain.evaluation.custom import metric_in
 from domain.evaluation.outcome import FailCode, Failed, Outcome, Skipped
@@ -55,11 +55,11 @@ class GuardedMeasuring:
         return Matter(found, run, self.policy, self.random(_FENCE_BYTES).hex())
 
     async def outcome(self, name: str, matter: Matter) -> Outcome:
-        """What the metric of that name comes to. Raises JudgeUnavailable."""
+        """What the metric of that name comes to. Raises JudgeUnavailable, Unavailable."""
         try:
             metric = metric_in(matter.run.definitions, name, self.finds)
             return await self.measuring.outcome(metric, matter)
-        except JudgeUnavailable:
+        except Unavailable:  # of a judge, or of what is kept of them: it is no fault of the metric
             raise
         except Exception as fault:  # noqa: BLE001 - a metric that breaks costs only itself
             target = str(matter.subject.trace.id)

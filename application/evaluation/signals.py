@@ -121,6 +121,7 @@ class SignalMeasuring:
             for name in names:
                 await self._keep(session, trace, name, matter, None)
             return
+        matter = replace(matter, is_wanted=partial(self.assignments.is_live, session.claim))
         known = await self._known(session.claim, matter, names)
         session.found[trace] = known
         if read_inputs(session.claim.metrics):
