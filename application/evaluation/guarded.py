@@ -10,11 +10,13 @@ from application.evaluation.ports import OnFault, Targets
 from application.ports import RandomBytes
 from domain.errors import Unavailable
 from domain.evaluation.answer import JudgeRefused
+from domain.evaluation.asked import Asked
 from domain.evaluation.catalogue import CATALOGUE
 from domain.evaluation.custom import metric_in
 from domain.evaluation.outcome import FailCode, Failed, Outcome, Skipped
 from domain.evaluation.patterns import Finds
 from domain.evaluation.run import EvalRun
+from domain.evaluation.sessions_measured import TRACE_SUCCESS
 from domain.evaluation.subject import Subject
 from domain.ids import TraceId
 
@@ -65,6 +67,15 @@ class GuardedMeasuring:
             target = str(matter.subject.trace.id)
             self.on_fault(matter.run.score_id(target, name), fault)
             return Failed(FailCode.INTERNAL)
+
+    async def asked(self, matter: Matter) -> Asked | None:
+        """What the user asked in it; None also for what can't be looked into."""
+        try:
+            return await matter.seen(lambda it: Asked.of(it.subject.request.text))
+        except Exception as fault:  # noqa: BLE001 - an input that breaks costs only itself
+            target = str(matter.subject.trace.id)
+            self.on_fault(matter.run.score_id(target, TRACE_SUCCESS), fault)
+            return None
 
     async def key(self, name: str, matter: Matter) -> SignalKey | None:
         """As `Measuring.key`; None also for what can't be looked into: measuring it will tell."""

@@ -125,16 +125,13 @@ class SignalMeasuring:
         known = await self._known(session.claim, matter, names)
         session.found[trace] = known
         if read_inputs(session.claim.metrics):
-            await self._keep_asked(session, matter)
+            asked = await self.measuring.asked(matter)
+            if asked is not None:
+                session.asked[trace] = asked
         missing = [name for name in names if name not in known]
         await at_most(
             len(names), [partial(self._signal, session, matter, name) for name in missing]
         )
-
-    async def _keep_asked(self, session: SessionSignals, matter: Matter) -> None:
-        asked = await matter.seen(lambda it: Asked.of(it.subject.request.text))
-        if asked is not None:
-            session.asked[matter.subject.trace.id] = asked
 
     async def _known(
         self, claim: Claim, matter: Matter, names: Sequence[str]

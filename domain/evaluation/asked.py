@@ -7,7 +7,7 @@ from typing import Final, Self
 from domain.evaluation.text import folded, jaccard, ngrams, words
 
 READ_MAX: Final = 100_000  # characters that are normalized; what follows has to be equal as it is
-KEPT_MAX: Final = 500  # characters of the words, by which closeness is told
+KEPT_MAX: Final = 500  # characters of words: longer texts may begin alike and ask something else
 WORDS_MIN: Final = 3  # "yes" and "thank you" are said again without anything being asked again
 REPEATED_FROM: Final = 0.7  # closeness; with another spelling or order of words it is above
 
@@ -19,11 +19,13 @@ _GRAM: Final = 3  # characters
 class Asked:
     """`digest` is equal for texts that differ in case, width and blanks alone.
 
-    `words` are its words with single blanks between them, cut.
+    `words` are its words with single blanks between them; none of a text that is too long to tell
+    closeness by. `is_question` where it is long enough for saying it again to mean anything.
     """
 
     digest: bytes
     words: str
+    is_question: bool
 
     @classmethod
     def of(cls, text: str) -> Self | None:
@@ -32,14 +34,10 @@ class Asked:
             return None
         head, rest = text[:READ_MAX], text[READ_MAX:]
         same = f"{' '.join(folded(head).split())}\n{rest}".encode(errors="replace")
-        return cls(
-            blake2b(same, digest_size=_DIGEST_BYTES).digest(), " ".join(words(head))[:KEPT_MAX]
-        )
-
-    @property
-    def is_question(self) -> bool:
-        """Whether it is long enough for saying it again to mean anything."""
-        return self.words.count(" ") >= WORDS_MIN - 1
+        digest = blake2b(same, digest_size=_DIGEST_BYTES).digest()
+        found = words(head)
+        spaced = " ".join(found)
+        return cls(digest, spaced if len(spaced) <= KEPT_MAX else "", len(found) >= WORDS_MIN)
 
     @property
     def traits(self) -> "Traits":

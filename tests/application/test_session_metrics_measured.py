@@ -8,9 +8,11 @@ from application.evaluation.assignments import ATTEMPTS_MAX
 from application.evaluation.runs import Order
 from application.jobs import TargetDue
 from domain.evaluation.answer import JudgeUnavailable
+from domain.evaluation.messages import Said
 from domain.evaluation.outcome import FailCode
 from domain.evaluation.run import RunStatus, TargetType
 from domain.evaluation.selection import SessionSelection
+from domain.evaluation.subject import Subject
 from domain.tracing.trace import TraceStatus
 from tests.application.laboratory import Laboratory, metadata
 from tests.application.test_evaluate_sessions import OddTargets
@@ -48,7 +50,11 @@ async def test_they_are_counted_without_asking_anybody():
     marks = [metadata(score) for score in scores.values()]
     assert {each["judge_kind"] for each in marks} == {'"measured"'}
     assert len({each["fingerprint"] for each in marks}) == 3
-    assert [each["success"] for each in marks] == ["false", "true", "true"]
+    assert {name: metadata(one)["success"] for (_, name), one in scores.items()} == {
+        "outcome_consistency": "false",
+        "session_error_rate": "true",
+        "user_repetition": "true",
+    }
     assert not any("parcel" in str(score) for score in scores.values())
 
 
@@ -100,3 +106,26 @@ async def test_they_cost_nothing():
     )
     assert (found.targets, found.looked_at) == (1, 0)
     assert found.questions.high == Decimal(0)
+
+
+class OddSubject(Subject):
+    @property
+    def request(self) -> Said:
+        raise ValueError("odd")
+
+
+async def test_an_input_that_breaks_costs_only_itself():
+    lab = Laboratory()
+    put(lab, "Where is my parcel?", "Where is my parcel?", "Who are you there?")
+    odd = max(lab.store.traces.values(), key=lambda one: one.started_at)
+    run = await lab.run(COUNTED, "chat")
+    targets = OddTargets(lab.store, odd=odd.id, told=OddSubject(odd))
+    await lab.work(lab.over(replace(lab.ports, targets=targets)))
+    assert await lab.told(run, "chat") == {
+        "outcome_consistency": "1.0",
+        "session_error_rate": "1.0",
+        "user_repetition": "0.0",
+    }
+    assert [(score, str(fault)) for score, fault in lab.faults] == [
+        (run.score_id(str(odd.id), "trace_success"), "odd")
+    ]

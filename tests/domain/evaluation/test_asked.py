@@ -100,6 +100,17 @@ def test_what_has_no_word_is_close_to_nothing():
     assert not traits("?").is_close_to(traits("?"))
 
 
-def test_little_is_kept_of_a_long_text():
-    found = asked("word " * 50_000)
+def test_of_a_long_text_only_whether_it_is_equal_can_be_told():
+    instructions = "Answer from these pages alone. " * 20
+    one, other = asked(instructions + "Where is Oslo?"), asked(instructions + "Who was Ibsen?")
+    assert one.is_question
+    assert one.words == ""
+    assert not one.traits.is_close_to(other.traits)
+    assert one.digest != other.digest
+    assert one == asked(instructions.upper() + "where is oslo?")
+
+
+def test_little_is_kept():
+    found = asked("é" * KEPT_MAX)
     assert (len(found.words), len(found.digest)) == (KEPT_MAX, 16)
+    assert asked("é" * (KEPT_MAX + 1)).words == ""
