@@ -1,5 +1,6 @@
 """Evaluating one target of a run: what a worker does with what it is told to."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -32,6 +33,7 @@ from domain.ids import ProjectId, RunId, TraceId
 
 WAIT: Final = timedelta(seconds=10)  # after the first attempt; twice as long after each other
 WAIT_MAX: Final = timedelta(minutes=10)
+LARGE: Final = 100  # traces of a session: from here on rolling them up takes milliseconds
 RETRY_AFTER_MAX: Final = timedelta(hours=1)  # of what a provider asks for
 
 
@@ -129,12 +131,15 @@ class EvaluateTarget:
         late = None if session.is_judged else session.late
         names = [name for name in claim.metrics if late is None or _is_computed(claim.run, name)]
         if names:
-            await self._record(claim, {name: self._guarded(claim, name, signals) for name in names})
+            outcomes = {name: await self._guarded(claim, name, signals) for name in names}
+            await self._record(claim, outcomes)
         return late
 
-    def _guarded(self, claim: Claim, name: str, signals: Sequence[TraceSignals]) -> Outcome:
+    async def _guarded(self, claim: Claim, name: str, signals: Sequence[TraceSignals]) -> Outcome:
         try:
-            return self._rolled_up(claim.run, name, signals)
+            if len(signals) < LARGE:
+                return self._rolled_up(claim.run, name, signals)
+            return await asyncio.to_thread(self._rolled_up, claim.run, name, signals)
         except Exception as fault:  # noqa: BLE001 - a metric that breaks costs only itself
             self.on_fault(claim.run.score_id(claim.target, name), fault)
             return Failed(FailCode.INTERNAL)
