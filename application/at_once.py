@@ -7,18 +7,28 @@ from collections.abc import Awaitable, Callable, Sequence
 async def at_most[T](limit: int, steps: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
     """What each step comes to, in order, with `limit` of them under way at once.
 
-    They begin in their order. Where one raises, those under way are cancelled, no other begins,
-    and it is raised once none is left; of several the first.
+    They begin in their order. Where one raises, no other begins, and it is raised once those under
+    way have come to their end, which may have been paid for; of several the first.
     """
-    turns = asyncio.Semaphore(limit)
+    due = iter(enumerate(steps))
+    found: dict[int, T] = {}
+    failures: list[Exception] = []
 
-    async def taken(step: Callable[[], Awaitable[T]]) -> T:
-        async with turns:
-            return await step()
+    async def some() -> None:
+        for number, step in due:
+            if failures:
+                return
+            try:
+                found[number] = await step()
+            except Exception as failure:  # noqa: BLE001 - it is raised, once the others are done
+                failures.append(failure)
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(taken(step)) for step in steps]
-    except BaseExceptionGroup as several:
+            for _ in range(min(limit, len(steps))):
+                group.create_task(some())
+    except BaseExceptionGroup as several:  # what ends the process waits for nobody
         raise several.exceptions[0] from None
-    return [task.result() for task in tasks]
+    if failures:
+        raise failures[0]
+    return [found[number] for number in range(len(steps))]

@@ -13,8 +13,9 @@ from adapters.judges.wire import Endpoint
 from adapters.postgres.budgets import PostgresBudgets
 from adapters.postgres.engine import Pool
 from adapters.postgres.ledger import PostgresLedger
+from adapters.postgres.model_prices import PostgresModelPrices
 from adapters.postgres.verdicts import PostgresVerdicts
-from application.evaluation.judging import JudgingPorts
+from application.evaluation.judging import JudgingPorts, Pricings
 from application.evaluation.matter import USUAL, MeasuringPolicy
 from application.evaluation.ports import Judge
 from application.tracing.ports import PriceBook
@@ -68,13 +69,13 @@ async def opened_judge(settings: Settings) -> AsyncIterator[Judge]:
         yield JudgeByProvider(judges)
 
 
-def judging_ports(settings: Settings, pool: Pool, prices: PriceBook) -> JudgingPorts:
+def judging_ports(settings: Settings, pool: Pool, book: PriceBook) -> JudgingPorts:
     """What is kept of those who judge."""
     return JudgingPorts(
         verdicts=PostgresVerdicts(pool),
         ledger=PostgresLedger(pool),
         budgets=PostgresBudgets(pool),
-        prices=prices,
+        prices=Pricings(PostgresModelPrices(pool), book),
         kept_for=timedelta(days=settings.eval_cache_ttl_days),
         entered_for=timedelta(days=settings.eval_ledger_days),
     )
@@ -85,7 +86,7 @@ def measuring_policy(settings: Settings) -> MeasuringPolicy:
         evidence_tokens=settings.eval_evidence_tokens,
         masking=Masking(settings.eval_mask),
         deadline_s=settings.eval_judge_timeout_seconds,
-        # More of them would only wait for their turn, after a run was cancelled too.
+        # More of them would only wait for their turn.
         metrics_at_once=min(USUAL.metrics_at_once, settings.eval_judge_concurrency),
     )
 

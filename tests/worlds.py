@@ -46,7 +46,7 @@ from adapters.memory.workers import MemoryWorkers, MemoryWorkloads
 from adapters.patterns import Re2Patterns
 from application.evaluation.alert_use_cases import AlertPorts
 from application.evaluation.alerting import EndedRun
-from application.evaluation.judging import JudgingPorts
+from application.evaluation.judging import JudgingPorts, Pricings
 from application.evaluation.use_cases import EvaluationPorts
 from application.exporting.use_cases import ExportPorts
 from application.tracing.keeping_use_cases import KeepingPorts
@@ -140,7 +140,7 @@ def memory_judging(store: MemoryStore) -> JudgingPorts:
         verdicts=MemoryVerdicts(store),
         ledger=MemoryLedger(store),
         budgets=MemoryBudgets(store),
-        prices=prices(),
+        prices=Pricings(MemoryModelPrices(store), prices()),
     )
 
 

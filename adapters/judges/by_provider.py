@@ -1,6 +1,7 @@
 """One judge out of several: whoever answers for the provider of a model."""
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 
 from application.evaluation.ports import Judge
 from domain.evaluation.answer import Answer, JudgeRefused, Question
@@ -21,6 +22,9 @@ class JudgeByProvider:
 
     def fingerprint(self, metric: Metric, model: str) -> str:
         return self._of(model).fingerprint(metric, model)
+
+    def turn(self, model: str) -> AbstractAsyncContextManager[None]:
+        return self._of(model).turn(model)
 
     async def ask(self, question: Question) -> Answer:
         return await self._of(question.model).ask(question)

@@ -1,6 +1,7 @@
 """The keyless judge: the port over the rules of the domain. Always there, offline, at no cost."""
 
 import asyncio
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final
 
 from domain.evaluation.answer import Answer, JudgeRefused, Question
@@ -18,6 +19,9 @@ class HeuristicJudge:
     def fingerprint(self, metric: Metric, model: str) -> str:
         _check(metric, model)
         return HEURISTIC_FINGERPRINT
+
+    def turn(self, model: str) -> AbstractAsyncContextManager[None]:  # noqa: ARG002 - all are free
+        return nullcontext()
 
     async def ask(self, question: Question) -> Answer:
         _check(question.metric, question.model)

@@ -8,6 +8,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -90,6 +91,9 @@ class ModelJudge:
             evidence_version=BUILDER_VERSION,
         )
 
+    def turn(self, model: str) -> AbstractAsyncContextManager[None]:  # noqa: ARG002 - all are free
+        return nullcontext()
+
     async def ask(self, question: Question) -> Answer:
         until = self._clock() + question.deadline_s
         name, rubric = self._name(question.model), _rubric(question.metric)
@@ -137,7 +141,12 @@ class ModelJudge:
         async with self._opening:
             if self._client is None:
                 # Beside the loop: loading takes seconds, in which nobody else would get a turn.
-                self._client = await asyncio.to_thread(_loaded, self._endpoint)
+                try:
+                    self._client = await asyncio.to_thread(_loaded, self._endpoint)
+                except Exception as fault:  # noqa: BLE001 - whatever it is, nobody can be asked
+                    told = {"provider": self._endpoint.provider, "kind": type(fault).__name__}
+                    _log.warning("nobody can be asked at such an address", extra=told)
+                    raise JudgeRefused(FailCode.MISCONFIGURED) from None  # it may quote a password
         return self._client
 
     def _name(self, model: str) -> str:

@@ -276,7 +276,7 @@ def _is_ready(row: Work, now: datetime) -> bool:
 
 
 def _due(run: EvalRun, row: Work) -> TargetDue:
-    asks_judge = may_wait(row.assignment.metrics, run.model, run.definitions)
+    asks_judge = may_wait(row.assignment.metrics, run.model, run.definitions, run.signal_weights)
     return TargetDue(run.project_id, run.id, row.assignment.target, asks_judge)
 
 

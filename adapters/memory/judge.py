@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -54,6 +55,9 @@ class ScriptedJudge:
     def fingerprint(self, metric: Metric, model: str) -> str:
         self._check(model)
         return f"{self.revision}/{metric.name}"
+
+    def turn(self, model: str) -> AbstractAsyncContextManager[None]:  # noqa: ARG002 - all are free
+        return nullcontext()
 
     async def ask(self, question: Question) -> Answer:
         self._check(question.model)

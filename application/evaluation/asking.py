@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Self
@@ -11,6 +12,7 @@ from application.evaluation.circuits import Circuits
 from application.evaluation.judging import JudgingPorts, Reservation, Verdict
 from application.evaluation.matter import Matter
 from application.evaluation.ports import Judge
+from application.evaluation.purse import Purse
 from application.ports import Clock, NewId
 from domain.evaluation.answer import (
     JudgeCall,
@@ -27,7 +29,7 @@ from domain.evaluation.outcome import Scored, SkipCode, Skipped
 from domain.evaluation.question import judged_calls, question_text, verdict_key
 from domain.evaluation.spending import LedgerEntry, answer_tokens_max, set_aside, usage_of
 from domain.evaluation.votes import counted, votes_due
-from domain.tracing.usage import exact_sum
+from domain.tracing.usage import Price, Pricing, exact_sum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,15 +87,31 @@ class Asking:
     """Has a judge's questions answered; what runs without a provider is asked without more ado.
 
     An answer that is remembered costs nothing, and no request is sent that might cost more than
-    a budget has left: it is SKIPPED `budget` then. Every request is entered in the ledger, whatever
-    came of it.
+    a budget has left: it is SKIPPED `budget` then. Nothing is set aside before a question has its
+    turn, and then the run may be over: SKIPPED `cancelled`. Every request is entered in the ledger,
+    whatever came of it.
     """
 
     judge: Judge
     circuits: Circuits
+    purse: Purse
     books: JudgingPorts
     clock: Clock
     new_id: NewId
+
+    @classmethod
+    def over(
+        cls, judge: Judge, circuits: Circuits, books: JudgingPorts, clock: Clock, new_id: NewId
+    ) -> Self:
+        """With a purse of its own: one a process."""
+        return cls(
+            judge=judge,
+            circuits=circuits,
+            purse=Purse(books.budgets),
+            books=books,
+            clock=clock,
+            new_id=new_id,
+        )
 
     async def answer(self, metric: Metric, matter: Matter) -> Scored | Skipped:
         """The verdict, marked with what it took and who gave it; of several votes what they say.
@@ -136,7 +154,7 @@ class Asking:
         if known is not None:
             paid = Paid(is_remembered=True, saved_usd=known.usd)
             return Vote(known.outcome, known.model, paid)
-        vote = await self.circuits.ask(run.id, provider, lambda: self._paid_for(question, matter))
+        vote = await self.circuits.ask(run.id, provider, lambda: self._in_turn(question, matter))
         if isinstance(vote.outcome, Scored):
             verdict = Verdict(
                 outcome=vote.outcome, model=vote.model, use=vote.paid.use, usd=vote.paid.usd
@@ -145,23 +163,32 @@ class Asking:
             await self.books.verdicts.keep(run.project_id, key, trace, verdict, self.clock())
         return vote
 
-    async def _paid_for(self, question: Question, matter: Matter) -> Vote:
-        """An answer for which there's money."""
+    async def _in_turn(self, question: Question, matter: Matter) -> Vote:
         run = matter.run
-        usd = self.price(question.model, set_aside(tokens_asked(question), answer_tokens(question)))
+        async with self.judge.turn(question.model):
+            # That may have taken long: meanwhile the run can be over, or nobody more to be asked.
+            self.circuits.check(run.id, provider_of(question.model))
+            if not await matter.is_wanted():
+                return Vote(Skipped(SkipCode.CANCELLED), question.model, Paid())
+            pricing = await self.books.prices.of(run.project_id)
+            return await self._paid_for(question, matter, pricing)
+
+    async def _paid_for(self, question: Question, matter: Matter, pricing: Pricing) -> Vote:
+        """An answer for which there's money."""
+        run, most = matter.run, set_aside(tokens_asked(question), answer_tokens(question))
+        price = pricing(question.model, usage_of(most), self.clock())
+        usd = None if price is None else price.amount
         if usd is None and run.max_cost_usd is not None:  # it had a price when the run was made
             return Vote(Skipped(SkipCode.BUDGET), question.model, Paid())
-        reserved = await self.books.budgets.reserve(
-            run.project_id, run.id, run.max_cost_usd, usd or Decimal(0), self.clock()
-        )
-        if reserved is None:
-            return Vote(Skipped(SkipCode.BUDGET), question.model, Paid())
-        try:
-            answer = await self.judge.ask(question)
-        except (JudgeRefused, JudgeUnavailable) as failure:
-            await self._entered(question, matter, failure.calls, reserved)
-            raise
-        entries = await self._entered(question, matter, answer.calls, reserved)
+        async with self.purse.opened(run, usd or Decimal(0), self.clock()) as reserved:
+            if reserved is None:
+                return Vote(Skipped(SkipCode.BUDGET), question.model, Paid())
+            try:
+                answer = await self.judge.ask(question)
+            except (JudgeRefused, JudgeUnavailable) as failure:
+                await self._entered(question, matter, failure.calls, reserved, pricing)
+                raise
+            entries = await self._entered(question, matter, answer.calls, reserved, pricing)
         amounts = [one.usd for one in entries]
         spent = None if None in amounts else exact_sum(filter(None, amounts))
         return Vote(answer.outcome, answer.model, Paid(use=answer.use, usd=spent))
@@ -172,8 +199,10 @@ class Asking:
         matter: Matter,
         calls: Sequence[JudgeCall],
         reserved: Reservation,
+        pricing: Pricing,
     ) -> Sequence[LedgerEntry]:
         run, now = matter.run, self.clock()
+        prices = [_price_of(call, question, pricing, now) for call in calls]
         entries = [
             LedgerEntry(
                 id=self.new_id(),
@@ -183,26 +212,23 @@ class Asking:
                 metric=question.metric.name,
                 attempt=attempt,
                 call=call,
-                usd=self._price_of(call, question),
-                price_version=self.books.prices.version,
+                usd=None if price is None else price.amount,
+                price_version=None if price is None else price.version,
                 created_at=now,
             )
-            for attempt, call in enumerate(calls, start=1)
+            for attempt, (call, price) in enumerate(zip(calls, prices, strict=True), start=1)
         ]
         await self.books.ledger.enter(entries)
         known = exact_sum(one.usd for one in entries if one.usd is not None)
         await self.books.budgets.settle(run.project_id, reserved, known)
         return entries
 
-    def _price_of(self, call: JudgeCall, question: Question) -> Decimal | None:
-        """By the model that answered; where that has no price, by the one that was asked."""
-        usd = self.price(f"{call.provider}/{call.model}", call.use)
-        return self.price(question.model, call.use) if usd is None else usd
 
-    def price(self, model: str, use: TokenUse) -> Decimal | None:
-        """USD at today's prices; None where the model has none."""
-        price = self.books.prices.price(model, usage_of(use), self.clock())
-        return None if price is None else price.amount
+def _price_of(call: JudgeCall, question: Question, pricing: Pricing, at: datetime) -> Price | None:
+    """By the model that answered; where that has no price, by the one that was asked."""
+    usage = usage_of(call.use)
+    price = pricing(f"{call.provider}/{call.model}", usage, at)
+    return pricing(question.model, usage, at) if price is None else price
 
 
 def key_of(question: Question, judge: Judge, evidence_hash: str) -> bytes:

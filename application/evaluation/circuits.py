@@ -52,6 +52,11 @@ class Circuits:
         finally:
             circuit.heard.set()
 
+    def check(self, run: RunId, provider: str) -> None:
+        """Raises JudgeRefused `circuit_open` where another question has found it out meanwhile."""
+        if self._of(run, provider).is_open:
+            raise JudgeRefused(FailCode.CIRCUIT_OPEN)
+
     def __len__(self) -> int:
         return len(self._known)
 

@@ -15,11 +15,11 @@ from application.evaluation.custom import (
 )
 from application.evaluation.customizing import CustomMetrics, Patterns
 from application.evaluation.dry_run import TryCustomMetric
+from application.evaluation.judging import Pricings
 from application.evaluation.matter import MeasuringPolicy
 from application.evaluation.ports import Targets
 from application.evaluation.runs import Desk
 from application.ports import RandomBytes
-from application.tracing.ports import PriceBook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class CustomMetricUseCases:
         targets: Targets,
         desk: Desk,
         *,
-        prices: PriceBook,
+        prices: Pricings,
         policy: MeasuringPolicy,
         random: RandomBytes,
     ) -> Self:

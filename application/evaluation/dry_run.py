@@ -6,11 +6,11 @@ from typing import Final
 from uuid import UUID
 
 from application.evaluation.customizing import CustomMetrics, Patterns
+from application.evaluation.judging import Pricings
 from application.evaluation.matter import Matter, MeasuringPolicy
 from application.evaluation.ports import Targets
 from application.evaluation.runs import Desk, Order
 from application.ports import RandomBytes
-from application.tracing.ports import PriceBook
 from domain.errors import NotFound
 from domain.evaluation.answer import Question, TokenUse
 from domain.evaluation.catalogue import measured
@@ -59,7 +59,7 @@ class TryCustomMetric:
     patterns: Patterns
     targets: Targets
     desk: Desk
-    prices: PriceBook
+    prices: Pricings
     policy: MeasuringPolicy
     random: RandomBytes
 
@@ -109,7 +109,8 @@ class TryCustomMetric:
         question = await matter.seen(lambda it: it.question(metric))
         text = await matter.seen(lambda _: _prompt(question))
         use = TokenUse(input=tokens_of(text), output=ANSWER_TOKENS_MAX)
-        price = self.prices.price(question.model, usage_of(use), self.desk.clock())
+        pricing = await self.prices.of(known.project_id)
+        price = pricing(question.model, usage_of(use), self.desk.clock())
         return DryRun(
             definition=known.newest,
             evidence_hash=await matter.seen(lambda it: it.evidence_hash),

@@ -28,6 +28,7 @@ from domain.evaluation.estimate import (
 from domain.evaluation.metric import JudgeKind, Metric, Way
 from domain.evaluation.models import provider_of
 from domain.evaluation.patterns import Finds
+from domain.evaluation.roll_ups import signals_of
 from domain.evaluation.run import TARGETS_MAX, EvalRun, Target, TargetType
 from domain.evaluation.selection import (
     SessionSelection,
@@ -37,11 +38,11 @@ from domain.evaluation.selection import (
     sampled,
 )
 from domain.evaluation.sessions import SESSION_TRACES_MAX
-from domain.evaluation.sessions_v2 import signals_of
 from domain.evaluation.spending import usage_of
 from domain.evaluation.subject import Subject
 from domain.evaluation.votes import questions_due
 from domain.ids import ProjectId, RunId, TraceId
+from domain.tracing.usage import Pricing
 
 LOOKED_INTO_MAX: Final = 20  # traces of one estimate: each may take as long as reading it does
 SIZED_MAX: Final = 20  # sessions of one estimate whose traces are counted
@@ -74,7 +75,8 @@ class EstimateRun:
         targets = await self._targets(run, about)
         metrics = self._asked_for(run)
         traces, count = await self._traces(run, targets if metrics else ())
-        steps = [partial(self._trace, run, metrics, one) for one in traces]
+        pricing = await self.books.prices.of(project)
+        steps = [partial(self._trace, run, metrics, pricing, one) for one in traces]
         seen = await at_most(self.policy.traces_at_once, steps)
         return Estimate.of(run.model, run.votes, len(targets), seen, count)
 
@@ -120,7 +122,9 @@ class EstimateRun:
 
     # --- one trace ---
 
-    async def _trace(self, run: EvalRun, metrics: Sequence[Metric], trace: TraceId) -> Asked:
+    async def _trace(
+        self, run: EvalRun, metrics: Sequence[Metric], pricing: Pricing, trace: TraceId
+    ) -> Asked:
         """What asking about it takes; nothing where it is gone, or too large."""
         found = await self.targets.subject(run.project_id, trace)
         if not isinstance(found, Subject):
@@ -128,7 +132,7 @@ class EstimateRun:
         matter = Matter(found, run, self.policy, _FENCE)
         due = await matter.seen(lambda it: _unruled(metrics, it.subject))
         known = await self._signals(matter, due) if run.target_type is TargetType.SESSION else ()
-        pairs = [await self._pair(matter, one, is_known=one.name in known) for one in due]
+        pairs = [await self._pair(matter, one, pricing, is_known=one.name in known) for one in due]
         return sum(pairs, Asked())
 
     async def _signals(self, matter: Matter, metrics: Sequence[Metric]) -> Container[str]:
@@ -145,11 +149,13 @@ class EstimateRun:
         scores = await self.assignments.signals(matter.run.project_id, trace, keys)
         return {score.name for score in scores}
 
-    async def _pair(self, matter: Matter, metric: Metric, *, is_known: bool) -> Asked:
+    async def _pair(
+        self, matter: Matter, metric: Metric, pricing: Pricing, *, is_known: bool
+    ) -> Asked:
         question = await matter.seen(lambda it: it.question(metric))
         tokens = await matter.seen(lambda _: tokens_asked(question))
         answer = answer_tokens(question)
-        prices = self._prices(question.model, tokens, answer)
+        prices = self._prices(pricing, question.model, tokens, answer)
         if is_known:
             return Asked.of((0, 0), tokens, answer, prices)
         votes = await self._remembered(matter, question)
@@ -172,15 +178,15 @@ class EstimateRun:
             found.append(None if verdict is None else verdict.outcome.value)
         return [*found, *[None] * (most - len(found))]
 
-    def _prices(self, model: str, tokens: int, answer: int) -> Range | None:
+    def _prices(self, pricing: Pricing, model: str, tokens: int, answer: int) -> Range | None:
         """Of a question with the shortest answer, and with the longest."""
-        low = self._price(model, tokens, ANSWER_TOKENS_MIN)
-        high = self._price(model, tokens, answer)
+        low = self._price(pricing, model, tokens, ANSWER_TOKENS_MIN)
+        high = self._price(pricing, model, tokens, answer)
         return None if low is None or high is None else Range(low, high)
 
-    def _price(self, model: str, tokens: int, answer: int) -> Decimal | None:
+    def _price(self, pricing: Pricing, model: str, tokens: int, answer: int) -> Decimal | None:
         use = TokenUse(requests=1, input=tokens, output=answer)
-        price = self.books.prices.price(model, usage_of(use), self.clock())
+        price = pricing(model, usage_of(use), self.clock())
         return None if price is None else price.amount
 
 

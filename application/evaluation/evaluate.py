@@ -1,5 +1,6 @@
 """Evaluating one target of a run: what a worker does with what it is told to."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -25,13 +26,14 @@ from domain.evaluation.metric import JudgeKind, Way
 from domain.evaluation.models import provider_of
 from domain.evaluation.outcome import FailCode, Failed, Outcome, Scored
 from domain.evaluation.question import session_fingerprint
+from domain.evaluation.roll_ups import ROLL_UPS, signals_of
 from domain.evaluation.run import EvalRun, Target, TargetType
 from domain.evaluation.sessions import JUDGED, TraceSignals
-from domain.evaluation.sessions_v2 import ROLL_UPS, signals_of
 from domain.ids import ProjectId, RunId, TraceId
 
 WAIT: Final = timedelta(seconds=10)  # after the first attempt; twice as long after each other
 WAIT_MAX: Final = timedelta(minutes=10)
+LARGE: Final = 100  # traces of a session: from here on rolling them up takes milliseconds
 RETRY_AFTER_MAX: Final = timedelta(hours=1)  # of what a provider asks for
 
 
@@ -80,6 +82,7 @@ class EvaluateTarget:
         if not isinstance(matter, Matter):
             await self._record(claim, dict.fromkeys(claim.metrics, matter))
             return None
+        matter = replace(matter, is_wanted=partial(self.assignments.is_live, claim))
         recording = Recording(partial(self._record, claim))
         steps = [partial(self._metric, claim, name, matter, recording) for name in claim.metrics]
         found = await at_most(self.policy.metrics_at_once, steps)
@@ -128,12 +131,15 @@ class EvaluateTarget:
         late = None if session.is_judged else session.late
         names = [name for name in claim.metrics if late is None or _is_computed(claim.run, name)]
         if names:
-            await self._record(claim, {name: self._guarded(claim, name, signals) for name in names})
+            outcomes = {name: await self._guarded(claim, name, signals) for name in names}
+            await self._record(claim, outcomes)
         return late
 
-    def _guarded(self, claim: Claim, name: str, signals: Sequence[TraceSignals]) -> Outcome:
+    async def _guarded(self, claim: Claim, name: str, signals: Sequence[TraceSignals]) -> Outcome:
         try:
-            return self._rolled_up(claim.run, name, signals)
+            if len(signals) < LARGE:
+                return self._rolled_up(claim.run, name, signals)
+            return await asyncio.to_thread(self._rolled_up, claim.run, name, signals)
         except Exception as fault:  # noqa: BLE001 - a metric that breaks costs only itself
             self.on_fault(claim.run.score_id(claim.target, name), fault)
             return Failed(FailCode.INTERNAL)

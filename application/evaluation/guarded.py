@@ -9,12 +9,14 @@ from application.evaluation.measuring import Measuring
 from application.evaluation.ports import OnFault, Targets
 from application.ports import RandomBytes
 from domain.errors import Unavailable
-from domain.evaluation.answer import JudgeRefused, JudgeUnavailable
+from domain.evaluation.answer import JudgeRefused
+from domain.evaluation.asked import Asked
 from domain.evaluation.catalogue import CATALOGUE
 from domain.evaluation.custom import metric_in
 from domain.evaluation.outcome import FailCode, Failed, Outcome, Skipped
 from domain.evaluation.patterns import Finds
 from domain.evaluation.run import EvalRun
+from domain.evaluation.sessions_measured import TRACE_SUCCESS
 from domain.evaluation.subject import Subject
 from domain.ids import TraceId
 
@@ -55,16 +57,25 @@ class GuardedMeasuring:
         return Matter(found, run, self.policy, self.random(_FENCE_BYTES).hex())
 
     async def outcome(self, name: str, matter: Matter) -> Outcome:
-        """What the metric of that name comes to. Raises JudgeUnavailable."""
+        """What the metric of that name comes to. Raises JudgeUnavailable, Unavailable."""
         try:
             metric = metric_in(matter.run.definitions, name, self.finds)
             return await self.measuring.outcome(metric, matter)
-        except JudgeUnavailable:
+        except Unavailable:  # of a judge, or of what is kept of them: it is no fault of the metric
             raise
         except Exception as fault:  # noqa: BLE001 - a metric that breaks costs only itself
             target = str(matter.subject.trace.id)
             self.on_fault(matter.run.score_id(target, name), fault)
             return Failed(FailCode.INTERNAL)
+
+    async def asked(self, matter: Matter) -> Asked | None:
+        """What the user asked in it; None also for what can't be looked into."""
+        try:
+            return await matter.seen(lambda it: Asked.of(it.subject.request.text))
+        except Exception as fault:  # noqa: BLE001 - an input that breaks costs only itself
+            target = str(matter.subject.trace.id)
+            self.on_fault(matter.run.score_id(target, TRACE_SUCCESS), fault)
+            return None
 
     async def key(self, name: str, matter: Matter) -> SignalKey | None:
         """As `Measuring.key`; None also for what can't be looked into: measuring it will tell."""

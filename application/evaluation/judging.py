@@ -8,11 +8,14 @@ from typing import Final, Protocol
 
 from application.ports import Clock
 from application.tracing.ports import PriceBook
+from application.tracing.pricing import ModelPrices
 from domain.evaluation.answer import TokenUse
 from domain.evaluation.outcome import Scored
 from domain.evaluation.score_query import CreatedWithin
 from domain.evaluation.spending import LedgerEntry, Spending, SpendingBy, SpendingOf
 from domain.ids import ProjectId, RunId, TraceId
+from domain.tracing.model_price import pricing_of
+from domain.tracing.usage import Pricing
 
 PARTS_MAX: Final = 400  # of one answer on spending: days of a year and some
 SWEPT_MAX: Final = 2_000  # rows of one sweep
@@ -116,6 +119,21 @@ class Budgets(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Pricings:
+    """What tokens cost a project: by a price of its `own`, else by the book.
+
+    Nothing is remembered: a run is made with a bound right after its model was given a price.
+    """
+
+    own: ModelPrices
+    book: PriceBook
+
+    async def of(self, project: ProjectId) -> Pricing:
+        """Raises Unavailable."""
+        return pricing_of((await self.own.of([project]))[project], self.book.price)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgingPorts:
     """What is kept of judges, and at what prices.
@@ -126,7 +144,7 @@ class JudgingPorts:
     verdicts: Verdicts
     ledger: Ledger
     budgets: Budgets
-    prices: PriceBook
+    prices: Pricings
     kept_for: timedelta = KEPT_FOR
     entered_for: timedelta = ENTERED_FOR
 

@@ -1,7 +1,7 @@
 """A trace before its metrics: what several of them read is made once."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
@@ -51,15 +51,23 @@ class MeasuringPolicy:
 USUAL: Final = MeasuringPolicy()
 
 
+async def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True)  # no slots: what was looked into is kept
 class Matter:
-    """One trace in one run. `fence` as in `Question`. `whole` where this is a shorter one of it."""
+    """One trace in one run. `fence` as in `Question`. `whole` where this is a shorter one of it.
+
+    `is_wanted` tells whether the run is still to be done.
+    """
 
     subject: Subject
     run: EvalRun
     policy: MeasuringPolicy
     fence: str
     whole: "Matter | None" = None
+    is_wanted: Callable[[], Awaitable[bool]] = _always
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def seen[T](self, look: Callable[["Matter"], T]) -> T:

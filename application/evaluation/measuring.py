@@ -29,7 +29,7 @@ class Measuring:
     circuits: Circuits
 
     async def outcome(self, metric: Metric, matter: Matter) -> Outcome:
-        """Raises JudgeUnavailable where it may succeed later."""
+        """Raises JudgeUnavailable where it may succeed later; Unavailable."""
         try:
             match metric.way:
                 case Way.MEASURED:

@@ -23,6 +23,7 @@ from domain.evaluation.monitor import (
 from domain.evaluation.run import RunProgress, TargetType
 from domain.ids import MonitorId, ProjectId
 from domain.page import Page, Window
+from domain.tracing.usage import Pricing
 
 OF_JUDGES: Final = frozenset({"metrics", "model", "votes", "max_cost_usd"})
 
@@ -64,7 +65,9 @@ class MonitorRules:
         if has_some and of is TargetType.TRACE:
             raise Invalid.field("signal_weights", "are of monitors over sessions only")
 
-    def check_judge(self, monitor: Monitor, own: Mapping[str, CustomMetric]) -> None:
+    def check_judge(
+        self, monitor: Monitor, own: Mapping[str, CustomMetric], pricing: Pricing
+    ) -> None:
         """Raises Invalid for a model that isn't allowed, for votes, and what a run may cost.
 
         And where one of the project's `own` metrics has nobody who could judge by it.
@@ -73,7 +76,8 @@ class MonitorRules:
         known = tuple(own[name].newest for name in monitor.metrics if name in own)
         picked = Chosen(monitor.metrics, known)
         check_judges(picked, model, self.models)
-        self.spending.check(monitor.votes, monitor.max_cost_usd, *picked.judges(model))
+        judges = picked.judges(model)
+        self.spending.check(pricing, monitor.votes, monitor.max_cost_usd, *judges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ class CreateMonitor:
             created_at=now,
             updated_at=now,
         )
-        self.rules.check_judge(monitor, own)
+        self.rules.check_judge(monitor, own, await self.rules.spending.prices.of(project))
         return await self.monitors.create(monitor)
 
 
@@ -151,11 +155,12 @@ class ChangeMonitor:
         before = await self.monitors.get(project, monitor)
         named = before.metrics if change.metrics is UNSAID else change.metrics
         own = await self.rules.own(project, before.target_type, named)
+        pricing = await self.rules.spending.prices.of(project)
 
         def edit(known: Monitor) -> Monitor:
             changed = known.changed(self._checked(known.target_type, change, own), now)
             if OF_JUDGES & change.said.keys():
-                self.rules.check_judge(changed, own)
+                self.rules.check_judge(changed, own, pricing)
             return changed
 
         return await self.monitors.edit(project, monitor, edit)

@@ -1,6 +1,7 @@
 """What evaluation needs from the world, beside the rows of work (assignments.py)."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -249,11 +250,18 @@ class Judge(Protocol):
         """
         ...
 
+    def turn(self, model: str) -> AbstractAsyncContextManager[None]:
+        """To be had while a model is asked one question; entering it waits until there is one.
+
+        Where any number may ask at once nobody waits. May raise JudgeRefused where nobody answers
+        for the model.
+        """
+        ...
+
     async def ask(self, question: Question) -> Answer:
         """One verdict, after at most `question.deadline_s` seconds, whatever is tried in them.
 
-        Where only so many questions are asked at once, they count from its turn on. Raises
-        JudgeRefused where the same question fails again, JudgeUnavailable where it may not;
+        Raises JudgeRefused where the same question fails again, JudgeUnavailable where it may not;
         nothing else. No answer depends on an earlier question.
         """
         ...

@@ -78,7 +78,8 @@ class Desk:
         picked = await self.shelf.chosen(project, order.metrics, CATEGORIES[of])
         model = self.models.chosen(order.model)
         check_judges(picked, model, self.models)
-        self.spending.check(order.votes, order.max_cost_usd, *picked.judges(model))
+        pricing = await self.spending.prices.of(project)
+        self.spending.check(pricing, order.votes, order.max_cost_usd, *picked.judges(model))
         return picked, model
 
     async def drafted(

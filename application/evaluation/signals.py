@@ -13,13 +13,14 @@ from application.evaluation.matter import Matter, MeasuringPolicy
 from application.evaluation.ports import Targets
 from application.ports import Clock
 from domain.evaluation.answer import JudgeUnavailable
+from domain.evaluation.asked import Asked
 from domain.evaluation.catalogue import CATALOGUE
 from domain.evaluation.metric import Way
 from domain.evaluation.outcome import FailCode, Failed, Outcome, Scored
+from domain.evaluation.roll_ups import read_inputs, signals_of
 from domain.evaluation.run import signal_score
 from domain.evaluation.score import TraceScore
 from domain.evaluation.sessions import JUDGED, SESSION_TRACES_MAX, TraceSignals
-from domain.evaluation.sessions_v2 import signals_of
 from domain.ids import TraceId
 
 SILENCES_MAX: Final = 3  # questions in a row without an answer: then a session asks no more
@@ -31,11 +32,12 @@ class SessionSignals:
 
     `failed` are not stored yet: what is tried again must not be there. `late` is a question that
     got no answer, of several the one to wait for the longest. Outcomes are without their
-    metadata: of a thousand traces that is much.
+    metadata, and of what was `asked` there is little: of a thousand traces that is much.
     """
 
     claim: Claim
     found: dict[TraceId, dict[str, Outcome]] = field(default_factory=dict)
+    asked: dict[TraceId, Asked] = field(default_factory=dict)
     failed: list[TraceScore] = field(default_factory=list)
     late: JudgeUnavailable | None = None
     silences: Counter[Way] = field(default_factory=Counter)
@@ -71,7 +73,11 @@ class SessionSignals:
 
     def of(self, traces: Sequence[TraceId]) -> list[TraceSignals]:
         """In the order of `traces`, of those that are there."""
-        return [TraceSignals(str(one), self.found[one]) for one in traces if one in self.found]
+        return [
+            TraceSignals(str(one), self.found[one], self.asked.get(one))
+            for one in traces
+            if one in self.found
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +121,13 @@ class SignalMeasuring:
             for name in names:
                 await self._keep(session, trace, name, matter, None)
             return
+        matter = replace(matter, is_wanted=partial(self.assignments.is_live, session.claim))
         known = await self._known(session.claim, matter, names)
         session.found[trace] = known
+        if read_inputs(session.claim.metrics):
+            asked = await self.measuring.asked(matter)
+            if asked is not None:
+                session.asked[trace] = asked
         missing = [name for name in names if name not in known]
         await at_most(
             len(names), [partial(self._signal, session, matter, name) for name in missing]

@@ -273,13 +273,7 @@ def evaluate_target(
     measure = GuardedMeasuring(
         targets,
         Measuring(
-            Asking(
-                judge=ports.judge,
-                circuits=circuits,
-                books=ports.judging,
-                clock=clock,
-                new_id=new_id,
-            ),
+            Asking.over(ports.judge, circuits, ports.judging, clock, new_id),
             ports.embedder,
             circuits,
         ),

@@ -42,6 +42,25 @@ AGENT_CONSISTENCY_V2: Final = Metric(
     category=Category.SESSION,
 )
 
+SESSION_ERROR_RATE: Final = Metric(
+    name="session_error_rate",
+    description="1 - share of the session's traces that failed: higher is better",
+    way=Way.ROLLED_UP,
+    category=Category.SESSION,
+)
+USER_REPETITION: Final = Metric(
+    name="user_repetition",
+    description="1 - share of the user's inputs that ask again what was asked before",
+    way=Way.ROLLED_UP,
+    category=Category.SESSION,
+)
+OUTCOME_CONSISTENCY: Final = Metric(
+    name="outcome_consistency",
+    description="Whether traces with the same input succeed each time: pass^2",
+    way=Way.ROLLED_UP,
+    category=Category.SESSION,
+)
+
 
 def _by_name(metrics: Iterable[Metric]) -> Mapping[str, Metric]:
     ordered = sorted(metrics, key=lambda metric: metric.name)
@@ -56,6 +75,7 @@ CATALOGUE: Final = _by_name(
         *(*TOOL_METRICS, *OUTPUT_METRICS, *RUN_METRICS),
         *(AGENT_RELIABILITY, AGENT_CONSISTENCY),
         *(AGENT_RELIABILITY_V2, AGENT_CONSISTENCY_V2),
+        *(SESSION_ERROR_RATE, USER_REPETITION, OUTCOME_CONSISTENCY),
     )
 )
 """Every metric, unlisted ones included, by name in order of names."""

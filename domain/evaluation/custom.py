@@ -1,7 +1,7 @@
 """A project's own metrics: their names, their revisions, and which of them runs may use."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Self
@@ -20,6 +20,7 @@ from domain.evaluation.definition import Definition, Kind
 from domain.evaluation.metric import Category, JudgeKind, Metric, Way
 from domain.evaluation.models import JudgeModels, provider_of, resolved
 from domain.evaluation.patterns import Finds
+from domain.evaluation.roll_ups import signals_of
 from domain.ids import ProjectId
 
 NAME_MAX: Final = 63  # characters
@@ -209,12 +210,20 @@ def way_in(definitions: Iterable[Definition], name: str) -> tuple[Way | None, st
     return (None, None) if known is None else (known.way, known.model)
 
 
-def may_wait(metrics: Iterable[str], model: str, definitions: Sequence[Definition] = ()) -> bool:
-    """Whether finding some metrics of a run may wait for a service; `model` is the run's judge."""
-    for name in metrics:
+def may_wait(
+    metrics: Collection[str],
+    model: str,
+    definitions: Sequence[Definition] = (),
+    signal_weights: Mapping[str, float] | None = None,
+) -> bool:
+    """Whether finding some metrics of a run may wait for a service; `model` is the run's judge.
+
+    A metric of sessions waits for its signals, which depend on the run's `signal_weights`.
+    """
+    for name in (*metrics, *signals_of(metrics, signal_weights or {})):
         way, own = way_in(definitions, name)
         asked = own or model
-        is_local = way is Way.MEASURED or (
+        is_local = way in {Way.MEASURED, Way.ROLLED_UP} or (
             way is Way.JUDGED and provider_of(asked) == JudgeKind.HEURISTIC
         )
         if not is_local:

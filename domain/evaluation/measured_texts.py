@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
+from domain.evaluation.language import Language, are_alike, is_in, spoken
 from domain.evaluation.masking import Masker, Masking
 from domain.evaluation.measured_limits import Reader, Taken
+from domain.evaluation.messages import parsed
 from domain.evaluation.outcome import Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.parameters import Members
 from domain.evaluation.patterns import PATTERN_MAX, TEXT_MAX, Finds
@@ -18,6 +20,7 @@ from domain.evaluation.subject import Subject
 EXPECTED_MAX: Final = 2_000  # characters
 COMPARED_MAX: Final = 10_000  # characters of an answer; each takes longer than a microsecond
 ANSWER: Final = "answer"
+SAME_AS_INPUT: Final = "same_as_input"
 
 
 class Match(StrEnum):
@@ -186,6 +189,33 @@ def distance(one: str, other: str) -> int:
     return found
 
 
+def language_match(members: Members) -> Taken:
+    """Whether the answer is in a language, or in that of the request; by a rule of thumb."""
+    known = (*Language, SAME_AS_INPUT)
+    wanted = members.text("language", max(map(len, known)))
+    if wanted and wanted not in known:
+        members.refuse("language", f"must be one of: {', '.join(known)}")
+        wanted = ""
+
+    def taken(subject: Subject, _: Finds) -> Outcome:
+        text = subject.answer.text
+        if not text.strip():
+            return Skipped(SkipCode.EMPTY_OUTPUT)
+        if parsed(text) is not text:
+            return Skipped(SkipCode.STRUCTURED_OUTPUT, "the output is JSON, which is no language")
+        found = spoken(text)
+        if wanted == SAME_AS_INPUT:
+            is_match = are_alike(spoken(subject.request.text), found)
+        else:
+            is_match = is_in(found, Language(wanted))
+        if found is None or is_match is None:
+            return Skipped(SkipCode.TOO_SHORT, "too little to tell the language by, or mixed")
+        seems = found.language or found.script
+        return Scored(float(is_match), f"the answer seems to be {seems}", {"language": seems})
+
+    return taken
+
+
 # --- leaks -----------------------------------------------------------------------------------
 
 
@@ -226,6 +256,7 @@ TEXTS: Final[Mapping[str, Reader]] = {
     "json_schema": json_schema,
     "text_match": text_match,
     "levenshtein": levenshtein,
+    "language_match": language_match,
     "secret_leak": secret_leak,
     "pii_leak": pii_leak,
 }

@@ -33,6 +33,8 @@ class SkipCode(StrEnum):
     NO_USAGE = "no_usage"
     NO_PRICES = "no_prices"
     NOT_TIMED = "not_timed"
+    TOO_FEW_INPUTS = "too_few_inputs"
+    NO_REPEATED_INPUTS = "no_repeated_inputs"
     TRACE_RUNNING = "trace_running"
     CANCELLED = "cancelled"
     CANNOT_JUDGE = "cannot_judge"
@@ -104,6 +106,8 @@ REASONS: Final[Mapping[SkipCode | FailCode, str]] = {
     SkipCode.NO_USAGE: "not every model call tells its tokens",
     SkipCode.NO_PRICES: "not every model call has a price",
     SkipCode.NOT_TIMED: "no model call tells when its answer began",
+    SkipCode.TOO_FEW_INPUTS: "fewer than two inputs of the session are long enough to compare",
+    SkipCode.NO_REPEATED_INPUTS: "no input occurs in two traces that have ended",
     SkipCode.TRACE_RUNNING: "the trace has not ended",
     SkipCode.CANCELLED: "the run was cancelled",
     SkipCode.BUDGET: "it might have cost more than the budget has left",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from domain.errors import FieldError, Invalid
+from domain.evaluation.asked import Asked
 from domain.evaluation.outcome import (
     FailCode,
     Failed,
@@ -62,11 +63,13 @@ RISK_NAMES: Final = {
 class TraceSignals:
     """What measuring the signals of one trace ended in, by signal; one may be missing.
 
-    Only what was scored is a number. Nothing stands in for the rest.
+    Only what was scored is a number. Nothing stands in for the rest. `asked` is there for metrics
+    that read it, where the trace has an input.
     """
 
     trace: str
     outcomes: Mapping[str, Outcome]
+    asked: Asked | None = None
 
     @property
     def risks(self) -> dict[str, float]:

@@ -8,7 +8,7 @@ first to count.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
@@ -23,8 +23,6 @@ from domain.evaluation.sessions import (
     WEIGHT_COUNTED_MAX,
     WEIGHTS,
     TraceSignals,
-    agent_consistency,
-    agent_reliability,
     band,
     known_of,
     merged_weights,
@@ -116,30 +114,6 @@ def agent_consistency_v2(session: Sequence[TraceSignals], given: Mapping[str, fl
             **_beside(session, worst, _rms),
         },
     )
-
-
-@dataclass(frozen=True, slots=True)
-class RollUp:
-    """A session metric: what its signals come to, and with which weights those count."""
-
-    of: Callable[[Sequence[TraceSignals], Mapping[str, float]], Outcome]
-    weights: Callable[[Mapping[str, float]], Mapping[str, float]]
-
-
-ROLL_UPS: Final[Mapping[str, RollUp]] = {
-    "agent_consistency": RollUp(agent_consistency, merged_weights),
-    "agent_consistency_v2": RollUp(agent_consistency_v2, merged_weights),
-    "agent_reliability": RollUp(agent_reliability, merged_weights),
-    "agent_reliability_v2": RollUp(agent_reliability_v2, reliability_weights),
-}
-
-
-def signals_of(metrics: Iterable[str], given: Mapping[str, float]) -> tuple[str, ...]:
-    """The signals that some session metrics are made of, in the order of WEIGHTS and TRIPWIRES."""
-    taken = {
-        signal for name in metrics if name in ROLL_UPS for signal in ROLL_UPS[name].weights(given)
-    }
-    return tuple(signal for signal in (*WEIGHTS, *TRIPWIRES) if signal in taken)
 
 
 # --- the risk of a trace ---------------------------------------------------------------------

@@ -30,9 +30,10 @@ _MOMENT: Final = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """One request that a provider was sent; `usd` is None where its model has no price.
+    """One request that a provider was sent.
 
-    `attempt` numbers the requests of one question, from 1. `price_version` names the prices.
+    `attempt` numbers the requests of one question, from 1. `price_version` names the price that
+    `usd` is by; both are None where the model has none.
     """
 
     id: UUID
@@ -43,7 +44,7 @@ class LedgerEntry:
     attempt: int
     call: JudgeCall
     usd: Decimal | None
-    price_version: str
+    price_version: str | None
     created_at: datetime
 
 

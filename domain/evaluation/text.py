@@ -62,8 +62,13 @@ def words(text: str) -> list[str]:
     Folding may take a text out of NFKC, so what it gives is normalized again: words of words
     are themselves.
     """
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return _WORD.findall(unicodedata.normalize("NFKC", folded))
+    return _WORD.findall(folded(text))
+
+
+def folded(text: str) -> str:
+    """A text in NFKC and case folded, whose own folded text is itself."""
+    once = unicodedata.normalize("NFKC", text).casefold()
+    return unicodedata.normalize("NFKC", once)
 
 
 def has_words(text: str) -> bool:
@@ -82,8 +87,9 @@ def tokens(text: str) -> frozenset[str]:
 
 def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
     """How many of all words both have: 0 where they share none, or have none, 1 where equal."""
-    union = len(one | other)
-    return len(one & other) / union if union else 0.0
+    shared = len(one & other)
+    union = len(one) + len(other) - shared
+    return shared / union if union else 0.0
 
 
 def shingles(text: str) -> frozenset[Shingle]:

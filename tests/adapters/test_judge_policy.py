@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from adapters.judges.policy import ATTEMPTS_MAX, WAIT_MAX_S, PatientJudge
 from adapters.judges.turns import MORE_AFTER, Turns
 from adapters.memory.judge import FAIR, ScriptedJudge, Told, a_call
-from domain.evaluation.answer import JudgeRefused, JudgeUnavailable, Question
+from domain.evaluation.answer import Answer, JudgeRefused, JudgeUnavailable, Question
 from domain.evaluation.outcome import FailCode
 from tests.contracts.test_judge import scripted
 
@@ -139,11 +139,16 @@ async def moments(count: int = 20) -> None:
         await asyncio.sleep(0)
 
 
+async def in_turn(patient: PatientJudge) -> Answer:
+    async with patient.turn(QUESTION.model):
+        return await patient.ask(QUESTION)
+
+
 async def under_way(judge: ScriptedJudge, patient: PatientJudge, questions: int) -> int:
     """How many of so many questions at once reach the judge while it says nothing."""
     judge.gate = asyncio.Event()
     judge.most_at_once = 0
-    tasks = [asyncio.create_task(patient.ask(QUESTION)) for _ in range(questions)]
+    tasks = [asyncio.create_task(in_turn(patient)) for _ in range(questions)]
     await moments()
     most = judge.most_at_once
     judge.gate.set()
@@ -195,7 +200,7 @@ async def test_who_waits_for_a_turn_loses_no_time_by_it():
     time = Time()
     patient, judge = time.judge(at_once=1)
     judge.gate = asyncio.Event()
-    tasks = [asyncio.create_task(patient.ask(QUESTION)) for _ in range(2)]
+    tasks = [asyncio.create_task(in_turn(patient)) for _ in range(2)]
     await moments()
     time.now += 10 * QUESTION.deadline_s
     judge.gate.set()
@@ -206,14 +211,14 @@ async def test_who_waits_for_a_turn_loses_no_time_by_it():
 async def test_who_is_cancelled_keeps_nobody_from_their_turn():
     patient, judge = Time().judge(at_once=1)
     judge.gate = asyncio.Event()
-    first, waiting, last = (asyncio.create_task(patient.ask(QUESTION)) for _ in range(3))
+    first, waiting, last = (asyncio.create_task(in_turn(patient)) for _ in range(3))
     await moments()
     waiting.cancel()
     first.cancel()
     judge.gate.set()
     assert (await last).outcome.value == FAIR.value
     assert [one.cancelled() for one in (first, waiting)] == [True, True]
-    assert (await patient.ask(QUESTION)).outcome.value == FAIR.value
+    assert (await in_turn(patient)).outcome.value == FAIR.value
 
 
 type Step = tuple[str, int]

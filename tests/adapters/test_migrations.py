@@ -24,6 +24,8 @@ OF_PICCOLO = "migration"
 GLOBAL_KEYS = {("id",), ("digest",)}
 # An inverted index whose terms have the project in them.
 SEARCHES = {("terms",)}
+# One that nobody is to take who knows the project alone: another of the table is meant for that.
+SEARCHES |= {("target", "project_id")}
 # By what upkeep finds, across tenants, what is due or has run out.
 UPKEEP = {("announced_at",), ("due_at",), ("created_at",), ("expires_at",)}
 UPKEEP |= {("next_run_at", "project_id", "id"), ("updated_at",), ("at",)}

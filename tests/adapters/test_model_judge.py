@@ -20,6 +20,7 @@ from domain.evaluation.outcome import FailCode, Scored, SkipCode, Skipped
 from domain.evaluation.question import CALLS_HALF, answer_schema, question_text
 from domain.evaluation.rules import TASK_COMPLETION
 from domain.tracing.span import Span
+from tests.contracts.test_judge import scripted
 from tests.domain.evaluation.build import chat, model, subject, tool
 from tests.providers import (
     ANTHROPIC,
@@ -542,3 +543,16 @@ async def test_a_closed_judge_opens_again_where_it_is_asked(of_openai):
     await of_openai.judge.close()
     answer = await of_openai.judge.ask(of_openai.question())
     assert answer.outcome.value == GRADE / 5
+
+
+@pytest.mark.parametrize("provider", ["openai", "openai_compatible"])
+async def test_an_address_that_is_none_ends_the_run_and_no_log_quotes_it(
+    provider: str, caplog: pytest.LogCaptureFixture
+):
+    judge = ModelJudge(Endpoint(provider=provider, api_key="k", base_url="http://u:pass@[::1/v1"))
+    question = scripted().question()
+    with pytest.raises(JudgeRefused) as refused:
+        await judge.ask(replace(question, model=f"{provider}/tiny"))
+    assert refused.value.code is FailCode.MISCONFIGURED
+    assert refused.value.calls == ()
+    assert "pass" not in caplog.text

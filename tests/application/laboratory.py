@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from adapters.memory.jobs import RecordedJobs
@@ -18,6 +19,7 @@ from domain.evaluation.score import ScoreChange, SessionScore, TraceScore
 from domain.evaluation.score_query import ScoreFilter
 from domain.ids import ProjectId, RunId, ScoreId
 from domain.page import LIMIT_MAX, Window
+from domain.tracing.model_price import ModelPrice
 from domain.tracing.payload import members
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
@@ -97,6 +99,18 @@ class Laboratory:
         changed = replace(trace, **payloads(said)).settled(prices().price)
         self.store.traces[self.project, trace.id] = changed
         return changed
+
+    async def prices(self, match: str, usd: int) -> ModelPrice:
+        """Gives models a price of the project's own, of a million tokens of any kind."""
+        price = ModelPrice(
+            id=uuid.uuid4(),
+            project_id=self.project,
+            match=match,
+            input=Decimal(usd),
+            output=Decimal(usd),
+            created_at=self.now,
+        )
+        return await self.ports.judging.prices.own.create(price)
 
     # --- runs ---
 

@@ -1,20 +1,26 @@
 """Asking judges: nothing twice, nothing beyond a budget, and votes where one isn't enough."""
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
+from adapters.judges.policy import PatientJudge
 from adapters.memory.judge import USED, ScriptedJudge, Told, a_call
-from adapters.memory.judging import put_budget
-from application.evaluation.judging import KEPT_FOR
+from adapters.memory.judging import MemoryVerdicts, put_budget
+from application.evaluation.judging import KEPT_FOR, Verdict
+from application.evaluation.matter import USUAL
+from application.jobs import TargetDue
+from domain.errors import Unavailable
 from domain.evaluation.answer import JudgeRefused, JudgeUnavailable
 from domain.evaluation.outcome import FailCode, Scored, SkipCode, Skipped
 from domain.evaluation.run import EvalRun, RunStatus
 from domain.evaluation.score import ScoreOutcome, TraceScore
 from domain.evaluation.spending import Spending
+from domain.ids import ProjectId
 from domain.tracing.payload import members
 from domain.tracing.trace import Trace
 from tests.application.laboratory import Laboratory
@@ -218,6 +224,140 @@ async def test_an_answer_of_a_model_without_a_price_is_charged_as_the_one_that_w
     spent = await lab.ports.judging.ledger.of_run(lab.project, run.id)
     assert (spent.usd, spent.unpriced) == (COST, 0)
     assert {*lab.store.spending.values()} == {COST}
+
+
+# --- prices of the project's own ---
+
+
+async def test_a_price_of_the_projects_own_comes_before_the_book():
+    lab = lab_of()
+    price = await lab.prices("gpt-4o", 1_000)
+    _, [score] = await judged(lab, lab.put(), max_cost_usd=Decimal(100))
+    [entry] = lab.store.ledger.values()
+    assert entry.usd == Decimal("1.05")
+    assert entry.price_version == price.version
+    assert {*lab.store.spending.values()} == {entry.usd}
+    assert '"usd":1.05' in str(told(score, "usage"))
+    other = replace(lab, project=THEIRS)
+    await judged(other, other.put())
+    assert [one.price_version for one in lab.store.ledger.values()] == [price.version, "memory"]
+
+
+async def test_a_model_that_only_the_project_prices_is_held_to_a_bound():
+    lab = lab_of()
+    traces = [lab.put(output=f"Flight {n}") for n in range(3)]
+    await lab.prices("llama*", 100)
+    _, scores = await judged(
+        lab, *traces, model="openai_compatible/llama3", max_cost_usd=Decimal("0.6")
+    )
+    assert [one.code for one in scores] == [None, None, "budget"]
+
+
+async def test_what_has_no_price_has_no_version_of_one():
+    lab = lab_of()
+    await judged(lab, lab.put(), model="openai/nobody-knows")
+    [entry] = lab.store.ledger.values()
+    assert (entry.usd, entry.price_version) == (None, None)
+
+
+# --- turns ---
+
+
+def queued(judge: ScriptedJudge) -> PatientJudge:
+    """One at a time, of whom the first gets no answer before the gate is opened."""
+    judge.gate = asyncio.Event()
+    return PatientJudge(judge, at_once=1)
+
+
+async def waiting(lab: Laboratory, judge: ScriptedJudge, run: EvalRun) -> list[asyncio.Task[None]]:
+    """The targets of a run at work, one of them being asked about and the others in line."""
+    do = lab.over()
+    tasks = [
+        asyncio.create_task(do.evaluate_target(job.project, job.run, job.target))
+        for job in lab.jobs.sent
+        if isinstance(job, TargetDue)
+    ]
+    while not judge.asked:
+        await asyncio.sleep(0)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    return tasks
+
+
+def crowd(*told: Told) -> tuple[Laboratory, ScriptedJudge]:
+    judge = ScriptedJudge({NAME: told} if told else {})
+    # The first question has no head start: the others are in line behind it at once.
+    policy = replace(USUAL, head_start_s=0.0)
+    return Laboratory(judge=queued(judge), policy=policy), judge
+
+
+async def test_of_a_run_that_is_cancelled_nobody_is_asked_whose_turn_comes_later():
+    lab, judge = crowd()
+    run = await lab.run(NAME, *(lab.put(output=f"{n}") for n in range(4)), model=GPT)
+    tasks = await waiting(lab, judge, run)
+    await lab.cancel(run)
+    judge.gate.set()
+    await asyncio.gather(*tasks)
+    assert len(judge.asked) == 1
+    assert {one.code for one in (await lab.of_run(run)).values()} == {"cancelled"}
+
+
+async def test_who_waits_for_a_turn_is_not_asked_where_nobody_can_succeed():
+    lab, judge = crowd(JudgeRefused(FailCode.QUOTA))
+    run = await lab.run(NAME, *(lab.put(output=f"{n}") for n in range(4)), model=GPT)
+    tasks = await waiting(lab, judge, run)
+    judge.gate.set()
+    await asyncio.gather(*tasks)
+    assert len(judge.asked) == 1
+    codes = sorted(str(one.code) for one in (await lab.of_run(run)).values())
+    assert codes == ["circuit_open"] * 3 + ["quota"]
+
+
+async def test_nothing_is_set_aside_for_who_waits_for_a_turn():
+    """So a bound that holds for them one after the other holds for all at once."""
+    lab, judge = crowd()
+    traces = [lab.put(output=f"{n}") for n in range(6)]
+    run = await lab.run(NAME, *traces, model=GPT, max_cost_usd=Decimal("0.08"))
+    tasks = await waiting(lab, judge, run)
+    [set_aside] = lab.store.spending.values()
+    assert set_aside < Decimal("0.045"), "of a single question"
+    judge.gate.set()
+    await asyncio.gather(*tasks)
+    assert len(judge.asked) == 6
+    assert {*lab.store.spending.values()} == {6 * COST}
+
+
+# --- faults of others ---
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenOnce(MemoryVerdicts):
+    """The second look fails."""
+
+    looks: list[bytes] = field(default_factory=list)
+
+    async def find(self, project: ProjectId, key: bytes, since: datetime) -> Verdict | None:
+        self.looks.append(key)
+        if len(self.looks) == 2:
+            raise Unavailable("the database is away")
+        return await MemoryVerdicts.find(self, project, key, since)
+
+
+async def test_what_is_being_asked_gets_its_answer_though_the_database_fails_beside_it():
+    lab = lab_of()
+    trace = lab.put()
+    run = await lab.run(f"{NAME} confidence", trace, model=GPT)
+    verdicts = BrokenOnce(lab.store)
+    ports = replace(lab.ports, judging=replace(lab.ports.judging, verdicts=verdicts))
+    lab.judge.gate = asyncio.Event()
+    work = asyncio.create_task(lab.over(ports).evaluate_target(lab.project, run.id, str(trace.id)))
+    while not (lab.judge.asked and len(verdicts.looks) == 2):
+        await asyncio.sleep(0)
+    lab.judge.gate.set()
+    with pytest.raises(Unavailable):
+        await work
+    assert sorted((await lab.told(run, trace)).values()) == ["0.8", "pending"]
+    assert len(lab.judge.asked) == len(lab.store.ledger) == 1
 
 
 # --- votes ---

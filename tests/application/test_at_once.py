@@ -1,4 +1,4 @@
-"""Several things at once: bounded, in order, and none left behind where one fails."""
+"""Several things at once: bounded, in order, and none given up where another fails."""
 
 import asyncio
 from functools import partial
@@ -51,6 +51,17 @@ async def test_where_one_fails_no_other_begins_and_none_is_left():
     assert problem.value.args == (5,)
     assert turns.under_way == 0
     assert len(turns.begun) < 10
+
+
+async def test_where_one_fails_those_under_way_come_to_their_end():
+    turns, done = Turns(), list[int]()
+
+    async def slow() -> None:
+        done.append(await turns.step(0))
+
+    with pytest.raises(ValueError):
+        await at_most(2, [slow, partial(turns.broken, 9), slow])
+    assert done == [0]
 
 
 async def test_given_up_it_leaves_nothing_behind():

@@ -335,10 +335,18 @@ async def test_a_try_tells_what_one_request_costs_at_most(shop):
     dry_run, trace = shop.do.custom_metrics.dry_run, shop.lab.put(tool())
     found = await dry_run(OURS, "polite", trace.id, RunId(uuid.uuid4()))
     tokens = tokens_of(found.prompt[0].prompt)
-    book = shop.lab.ports.judging.prices
+    book = shop.lab.ports.judging.prices.book
     price = book.price("gpt-4o", Usage(tokens, ANSWER_TOKENS_MAX, is_known=True), shop.lab.now)
     assert price is not None
     assert found.usd == price.amount > 0
+
+
+async def test_a_try_is_priced_by_the_project_first(shop):
+    await shop.makes("polite", Kind.JUDGE, JUDGE | {"model": "gpt-4o"})
+    await shop.lab.prices("gpt-4o", 0)
+    dry_run, trace = shop.do.custom_metrics.dry_run, shop.lab.put(tool())
+    found = await dry_run(OURS, "polite", trace.id, RunId(uuid.uuid4()))
+    assert found.usd == 0
 
 
 async def test_a_try_that_asks_ends_in_one_score(shop):

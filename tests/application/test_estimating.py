@@ -175,6 +175,30 @@ async def test_without_a_price_the_cost_is_unknown():
     assert (counts(found.questions), found.usd) == ((1, 1), None)
 
 
+async def test_a_price_of_the_projects_own_comes_before_the_book():
+    lab = Laboratory()
+    lab.put()
+    before = await estimate(lab)
+    await lab.prices("gpt-4o", 0)
+    assert before.usd is not None
+    assert before.usd.low > 0
+    assert (await estimate(lab)).usd == NOTHING
+
+
+async def test_a_model_that_only_the_project_prices_may_have_a_bound():
+    lab = Laboratory()
+    lab.put()
+    said = {"model": "openai_compatible/our-llama", "max_cost_usd": Decimal(1)}
+    with pytest.raises(Invalid):
+        await estimate(lab, **said)
+    await lab.prices("our-llama*", 10)
+    found = await estimate(lab, **said)
+    assert found.usd is not None
+    assert found.usd.low > 0
+    with pytest.raises(Invalid):
+        await estimate(replace(lab, project=THEIRS), **said)
+
+
 async def test_what_is_named_and_nowhere_is_not_asked_about():
     lab = Laboratory()
     trace = lab.put()

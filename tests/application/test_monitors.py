@@ -510,7 +510,8 @@ async def test_a_price_that_has_gone_is_told_in_a_run_that_failed(world, shop, o
     await shop.stores(trace())
     order = replace(ORDER.run, model="gpt-4o", max_cost_usd=Decimal(1))
     made = await shop.monitors(run=order)
-    unpriced = replace(world.ports.evaluation.judging, prices=MemoryPriceBook({}))
+    judging = world.ports.evaluation.judging
+    unpriced = replace(judging, prices=replace(judging.prices, book=MemoryPriceBook({})))
     later = Shop(world, ours, judging=unpriced)
     assert await later.slot() == 1
     [run] = await later.runs(made)

@@ -11,6 +11,8 @@ from domain.evaluation.conditions import Op
 from domain.evaluation.custom import METRICS_MAX, OF_RUN_BYTES_MAX, OF_RUN_MAX, REVISIONS_MAX
 from domain.evaluation.defining import DEFINITION_MAX, MEASURES
 from domain.evaluation.labelling import OFFERED_MAX, WAITING_MAX
+from domain.evaluation.language import Language
+from domain.evaluation.measured_texts import SAME_AS_INPUT
 from domain.evaluation.metric import JudgeKind
 from domain.evaluation.models import PROVIDERS
 from domain.evaluation.outcome import FailCode
@@ -131,6 +133,8 @@ def test_all_that_metrics_of_ones_own_may_say_is_explained():
     types = re.findall(r"^\| `(\w+)` \|", section(page, "A measure: `measured`"), re.MULTILINE)
     assert types == [*dict.fromkeys(types)]
     assert set(types) == set(MEASURES)
+    row = page.partition("| `language`: ")[2].partition("|")[0]
+    assert set(re.findall(r"`(\w+)`", row)) == {*Language, SAME_AS_INPUT}
     rows = section(page, "A rule: `rule`").partition("| `op` |")[2]
     ops = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", rows, re.MULTILINE)
     assert {op for row in ops for op in re.findall(r"\w+", row)} == set(Op)

@@ -109,6 +109,25 @@ async def test_a_project_has_no_more_in_flight_than_its_window(evaluating):
     assert len(await evaluating.assignments.dispatch(other.project_id, NOON)) == 1
 
 
+@pytest.mark.parametrize(
+    ("metric", "weights", "asks_judge"),
+    [
+        ("agent_reliability", {}, True),
+        ("agent_reliability_v2", {}, False),
+        ("agent_reliability_v2", {"confidence": 1.0}, True),
+        ("session_error_rate", {"confidence": 1.0}, False),
+    ],
+)
+async def test_a_session_waits_for_a_model_where_one_of_its_signals_does(
+    evaluating, metric, weights, asks_judge
+):
+    of = {"metrics": (metric,), "signal_weights": weights, "model": "openai/m"}
+    run = a_run(project(), 1, **SESSIONS | of)
+    await evaluating.begun(run, work_of(run))
+    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    assert due.asks_judge is asks_judge
+
+
 async def test_runs_of_a_project_take_turns(evaluating):
     ours = project()
     large, small = a_run(ours, 9), a_run(ours, 2, created_at=later(seconds=1))

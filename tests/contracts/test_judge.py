@@ -124,6 +124,15 @@ async def test_questions_at_once_are_answered_each_for_itself(bench: Bench):
     assert together == [await bench.judge.ask(question) for question in questions]
 
 
+async def test_whoever_has_a_turn_and_leaves_it_by_whatever_way_makes_room(bench: Bench):
+    for _ in range(10):
+        with pytest.raises(KeyError):
+            async with bench.judge.turn(bench.model):
+                raise KeyError
+    async with bench.judge.turn(bench.model):
+        assert (await bench.judge.ask(bench.question())).outcome is not None
+
+
 async def test_evidence_of_any_size_is_judged(bench: Bench):
     calls = [tool(given=n, got=n) for n in range(2 * LARGE)]
     answer = await bench.judge.ask(bench.question(CATALOGUE["tool_correctness"], *calls))

@@ -11,7 +11,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -50,6 +50,9 @@ class SlowJudge:
 
     def fingerprint(self, metric: Metric, model: str) -> str:
         return self.fair.fingerprint(metric, model)
+
+    def turn(self, model: str) -> AbstractAsyncContextManager[None]:
+        return self.fair.turn(model)
 
     async def ask(self, question: Question) -> Answer:
         if self.file is not None:

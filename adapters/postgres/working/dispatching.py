@@ -50,9 +50,8 @@ RETURNING eval_jobs.run_id, eval_jobs.target
 def due(run: EvalRun, row: Record) -> TargetDue:
     """The announcement of a row of work, with its `target` and the metrics of its `own`."""
     metrics = row["own"] or run.metrics
-    return TargetDue(
-        run.project_id, run.id, row["target"], may_wait(metrics, run.model, run.definitions)
-    )
+    asks_judge = may_wait(metrics, run.model, run.definitions, run.signal_weights)
+    return TargetDue(run.project_id, run.id, row["target"], asks_judge)
 
 
 async def dispatch(

@@ -34,6 +34,7 @@ def test_the_lists():
     assert [one.name for one in sessions] == [
         *("agent_consistency", "agent_consistency_v2"),
         *("agent_reliability", "agent_reliability_v2"),
+        *("outcome_consistency", "session_error_rate", "user_repetition"),
     ]
     assert {one.name for one in traces if one.way is Way.MEASURED} == MEASURED
     assert set(CATALOGUE) == KNOWN | MEASURED | {one.name for one in sessions} | {"loop_detection"}

@@ -276,6 +276,10 @@ def test_rules_need_no_judge():
         (["task_completion"], "openai/m", True),
         (["coherence"], "heuristic/1", True),
         (["nothing"], "heuristic/1", True),
+        (["outcome_consistency", "session_error_rate", "user_repetition"], "openai/m", False),
+        (["agent_reliability_v2"], "openai/m", False),
+        (["agent_reliability"], "heuristic/1", True),  # an embedder is asked
+        (["session_error_rate", "agent_consistency_v2"], "openai/m", True),
     ],
 )
 def test_what_may_wait_for_a_service(metrics, model, waits):
@@ -285,6 +289,11 @@ def test_what_may_wait_for_a_service(metrics, model, waits):
         own("modelled", body=JUDGE | {"model": "gpt-4o"}).newest,
     )
     assert may_wait(metrics, model, definitions) is waits
+
+
+def test_a_session_waits_for_the_judge_once_an_opinion_counts():
+    assert may_wait(["agent_reliability_v2"], "openai/m", signal_weights={"confidence": 1})
+    assert not may_wait(["agent_reliability_v2"], "heuristic/1", signal_weights={"confidence": 1})
 
 
 def test_how_a_metric_of_a_run_is_found():

@@ -89,6 +89,20 @@ def test_within_the_target_is_1_and_falls_to_0(kind, parameters, of, value):
         ("json_schema", {"schema": {}}, answering(None), SkipCode.EMPTY_OUTPUT),
         ("text_match", {"op": "equals", "value": "x"}, answering(""), SkipCode.EMPTY_OUTPUT),
         ("levenshtein", {"expected": "x"}, answering(""), SkipCode.EMPTY_OUTPUT),
+        ("language_match", {"language": "en"}, answering(" "), SkipCode.EMPTY_OUTPUT),
+        ("language_match", {"language": "en"}, answering("Oslo"), SkipCode.TOO_SHORT),
+        (
+            "language_match",
+            {"language": "same_as_input"},
+            answering("This is the answer that you wanted.", input="Oslo?"),
+            SkipCode.TOO_SHORT,
+        ),
+        (
+            "language_match",
+            {"language": "en"},
+            answering({"this": "is the answer that you had to have"}),
+            SkipCode.STRUCTURED_OUTPUT,
+        ),
         ("secret_leak", {}, answering(None), SkipCode.EMPTY_OUTPUT),
         ("pii_leak", {"path": "spans[kind=LLM].output"}, answering("a"), SkipCode.EMPTY_OUTPUT),
         ("tool_permission", {"deny": ["x"]}, subject(model()), SkipCode.NO_TOOL_CALLS),
@@ -176,6 +190,27 @@ def test_the_share_of_edits():
     assert (found.value, found.metadata["edits"]) == (0.5714, 3)
     assert taken("levenshtein", answering("same"), expected="same").value == 1.0
     assert taken("levenshtein", answering("abc"), expected="xyz").value == 0.0
+
+
+ENGLISH, GERMAN = "This is what you have asked me for.", "Das ist es, was Sie haben wollten."
+
+
+@pytest.mark.parametrize(
+    ("language", "asked", "answered", "value"),
+    [
+        ("en", None, ENGLISH, 1.0),
+        ("de", None, ENGLISH, 0.0),
+        ("ja", None, ENGLISH, 0.0),
+        ("cyrillic", None, "Рейс в Осло забронирован", 1.0),
+        ("same_as_input", GERMAN, ENGLISH, 0.0),
+        ("same_as_input", GERMAN, GERMAN, 1.0),
+        ("same_as_input", "Рейс в Осло забронирован", ENGLISH, 0.0),
+    ],
+)
+def test_the_language_of_an_answer(language, asked, answered, value):
+    found = taken("language_match", answering(answered, input=asked), language=language)
+    assert found.value == value
+    assert found.reason.startswith("the answer seems to be ")
 
 
 words = st.text(alphabet="abc", max_size=12)
@@ -322,6 +357,7 @@ GOOD = {
     "json_schema": {"schema": SCHEMA},
     "text_match": {"op": "matches", "value": "a"},
     "levenshtein": {"expected": "abc"},
+    "language_match": {"language": "same_as_input"},
     "tool_permission": {"allow": ["a"], "deny": ["b"]},
     "trajectory_match": {"expected": ["a", "b"]},
     "secret_leak": {"path": "spans.output"},
@@ -396,7 +432,11 @@ def test_a_bad_limit_is_told_once(parameters, told):
         }),
         ("trajectory_match", {"expected": ["a"] * 51}, {"parameters.expected"}),
         ("trajectory_match", {"expected": ["a"], "mode": "loose"}, {"parameters.mode"}),
-        ("language_match", {}, {"type"}),
+        ("language_match", {}, {"parameters.language"}),
+        ("language_match", {"language": "pl"}, {"parameters.language"}),
+        ("language_match", {"language": "x" * 99}, {"parameters.language"}),
+        ("language_match", {"language": 1}, {"parameters.language"}),
+        ("topicality", {}, {"type"}),
     ],
 )  # fmt: skip
 def test_what_is_no_parameter_is_refused_at_its_place(kind, parameters, fields):

@@ -19,11 +19,9 @@ from domain.evaluation.sessions import (
 )
 from domain.evaluation.sessions_v2 import (
     INTERVAL_FROM,
-    ROLL_UPS,
     agent_consistency_v2,
     agent_reliability_v2,
     reliability_weights,
-    signals_of,
 )
 
 SKIPPED = Skipped(SkipCode.NO_TOOL_CALLS)
@@ -160,23 +158,6 @@ def test_weights_are_bounded_and_nothing_is_left_to_count_where_all_are_0():
     nothing = dict.fromkeys(TRIPWIRES, 0.0)
     assert reliability_weights(nothing) == {}
     assert value(agent_reliability_v2(ended(1), nothing)) == "insufficient_signals"
-
-
-@pytest.mark.parametrize(
-    ("metrics", "given_weights", "signals"),
-    [
-        (["agent_reliability_v2"], {}, TRIPWIRES),
-        (["agent_reliability_v2"], {"coherence": 1}, ("coherence", *TRIPWIRES)),
-        (["agent_reliability_v2"], {"trace_success": 0}, TRIPWIRES[:2]),
-        (["agent_consistency_v2"], {}, tuple(WEIGHTS)),
-        (["agent_reliability"], {"coherence": 0}, tuple(WEIGHTS)),
-        (["agent_consistency", "agent_reliability_v2"], {}, NAMES),
-        (["gone"], {}, ()),
-        ([], {}, ()),
-    ],
-)
-def test_only_the_signals_of_the_metrics_asked_for_are_measured(metrics, given_weights, signals):
-    assert signals_of(metrics, given_weights) == signals
 
 
 # --- beside the score ------------------------------------------------------------------------
@@ -320,9 +301,3 @@ def test_the_order_of_traces_has_no_part_in_score_and_interval(metric, some, giv
 def test_an_interval_lies_within_the_scale_and_is_in_order(metric, some, given_weights):
     interval: Any = metric(some, given_weights).metadata.get("interval")
     assert interval is None or 0 <= interval["low"] <= interval["high"] <= 1
-
-
-def test_every_roll_up_is_a_metric_of_sessions():
-    assert [*ROLL_UPS] == sorted(ROLL_UPS)
-    for name, roll_up in ROLL_UPS.items():
-        assert set(roll_up.weights({})) == set(signals_of([name], {}))

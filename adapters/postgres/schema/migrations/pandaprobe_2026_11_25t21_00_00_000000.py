@@ -61,8 +61,9 @@ FORWARDS = (
     )
     """,
     "CREATE INDEX IF NOT EXISTS erased_traces_age ON erased_traces (erased_at)",
-    # What a session is called is taken out of the ledger.
-    "CREATE INDEX IF NOT EXISTS judge_calls_target ON judge_calls (project_id, target)",
+    # What a session is called is taken out of the ledger. The target comes first: sums of a month
+    # are to be looked for by project and time, whatever the statistics say.
+    "CREATE INDEX IF NOT EXISTS judge_calls_target ON judge_calls (target, project_id)",
 )
 
 BACKWARDS = (
