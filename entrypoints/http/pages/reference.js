@@ -3,6 +3,7 @@
 // These are kept in this page's memory alone, and sent to nobody but this service.
 (() => {
   const $ = (id) => document.getElementById(id);
+  const FOLDED = "evaluations"; // the largest part, until somebody opens it
   let ui = null;
   let schemes = {}; // by name, as the document has them
 
@@ -43,6 +44,13 @@
       InfoContainer: () => null, // the page's own head tells it
     },
     statePlugins: {
+      // Of 150 rows and more Swagger UI keeps only those in sight: a page that can't be searched.
+      layout: {
+        wrapSelectors: {
+          isShown: (original) => (_, thing, usual) =>
+            original(thing, thing[0] === "operations-tag" ? thing[1] !== FOLDED : usual),
+        },
+      },
       auth: {
         // The padlock of a call leads to the one form, where it says which credentials it takes.
         wrapActions: { showDefinitions: () => (wanted) => wanted && askFor(wanted) },
