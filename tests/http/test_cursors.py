@@ -288,6 +288,7 @@ async def test_a_cursor_opens_no_other_project_in_any_list() -> None:
             await ours.stores(session_id=session, user_id=session)
             await ours.gives()
             await ours.gives_session(session_id=session)
+            await ours("POST", "/erasures", {"user_id": f"nobody-{session}"})
             for runs in (RUNS, SESSION_RUNS):
                 await ours.starts(runs)
             monitor = (await ours("POST", "/evaluations/monitors", MONITOR)).json()["id"]

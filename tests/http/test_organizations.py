@@ -211,7 +211,7 @@ class TestOrganizations:
         "path",
         [
             *("/subscriptions", "/subscriptions/plans", "/webhooks/stripe"),
-            *("{ours}/subscriptions", "{ours}/usage", "{ours}/members/x/y/z", "/me/nothing"),
+            *("{ours}/subscriptions", "{ours}/invoices", "{ours}/members/x/y/z", "/me/nothing"),
         ],
     )
     async def test_paths_that_are_not_served(

@@ -16,6 +16,7 @@ OF_RUNS = ("", "/batch", "/{run_id}/retry", "/estimate", "/batch/estimate")
 CLASSES: dict[tuple[str, str], RouteClass | None] = {
     ("POST", "/traces"): RouteClass.INGEST,
     ("POST", "/traces/batch"): RouteClass.INGEST,
+    ("POST", "/traces/import"): RouteClass.INGEST,
     **{("POST", RUNS + more): RouteClass.TRACE_RUNS for more in OF_RUNS},
     **{("POST", SESSION_RUNS + more): RouteClass.SESSION_RUNS for more in OF_RUNS},
     ("POST", "/evaluations/custom-metrics/{metric_name}/dry-run"): RouteClass.TRACE_RUNS,
