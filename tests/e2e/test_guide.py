@@ -48,10 +48,11 @@ def said(block: Block, dev: DevServer) -> str:
     else:
         [begin] = blocks(GUIDE / "README.md")
         script = f"set -e\n{begin.code}\n{block.code}".replace(".local/", f"{dev.folder}/")
+        script = script.replace("pandaprobe-server ", f"{sys.executable} -m entrypoints.cli ")
         command = ["sh", "-c", script]
     done = subprocess.run(
         command,
-        env=environ() | dev.environ,
+        env=environ() | dev.environ | {"PANDAPROBE_DATA_DIR": str(dev.folder)},
         cwd=ROOT,
         capture_output=True,
         text=True,
