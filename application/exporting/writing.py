@@ -17,7 +17,7 @@ from domain.tracing.query import TraceSort
 
 HELD: Final = timedelta(minutes=5)  # with nothing kept; then its worker is taken for dead
 PUT_OFF: Final = timedelta(seconds=30)  # where something was away
-GIVEN_UP: Final = f"Workers began it {ATTEMPTS_MAX} times, and none could finish it"
+GIVEN_UP: Final = f"Workers began it {ATTEMPTS_MAX} times, and none could finish it: narrow it"
 FAULT: Final = "An unexpected fault; the log of the worker tells it"
 
 
