@@ -2,7 +2,7 @@
 
 import sys
 
-from tests.benchmarks import evaluation, ingest, limiter, neighbours, reads, scores
+from tests.benchmarks import evaluation, exports, ingest, limiter, neighbours, reads, scores
 
 if __name__ == "__main__":
     ingest.main()
@@ -14,5 +14,7 @@ if __name__ == "__main__":
     scores.main()
     print()
     evaluation.main()
+    print()
+    exports.main()
     print()
     sys.exit(reads.main())
