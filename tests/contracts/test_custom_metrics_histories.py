@@ -6,16 +6,12 @@ Belongs to the contract of CustomMetrics.
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from adapters.postgres.engine import Engine, PoolSettings, opened
 from domain.errors import Failure
 from domain.ids import ProjectId
 from tests.builders import at
@@ -26,6 +22,7 @@ from tests.contracts.customizing import (
     over_memory,
     over_postgres,
 )
+from tests.contracts.histories import assert_any_reads_the_same
 
 pytestmark = pytest.mark.service
 
@@ -104,26 +101,5 @@ class Histories(RuleBasedStateMachine):
             self.both(read)
 
 
-async def opened_over(url: str, stack: AsyncExitStack) -> Customizing:
-    pool = await stack.enter_async_context(opened(Engine(config={}), PoolSettings(url=url, size=3)))
-    return await stack.enter_async_context(over_postgres(pool))
-
-
 def test_any_history_of_metrics_reads_the_same(pool, postgres_url):
-    with asyncio.Runner() as runner:
-        stack = AsyncExitStack()
-        Histories.runner = runner
-        Histories.postgres = runner.run(opened_over(postgres_url, stack))
-        try:
-            run_machine(
-                Histories,
-                settings=settings(
-                    max_examples=25,
-                    stateful_step_count=15,
-                    deadline=None,
-                    report_multiple_bugs=False,
-                    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-                ),
-            )
-        finally:
-            runner.run(stack.aclose())
+    assert_any_reads_the_same(Histories, over_postgres, postgres_url, examples=25, steps=15)

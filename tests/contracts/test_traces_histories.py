@@ -6,17 +6,13 @@ Belongs to the contracts of Traces, Sessions and TraceAnalytics.
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from adapters.postgres.engine import Engine, PoolSettings, opened
 from domain.errors import Failure
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, SortOrder, Window
@@ -29,6 +25,7 @@ from domain.tracing.trace import Trace
 from tests import strategies
 from tests.contracts import meeting
 from tests.contracts.data_plane import ALL, EVER, DataPlane, over_memory, over_postgres
+from tests.contracts.histories import assert_any_reads_the_same
 
 pytestmark = pytest.mark.service
 
@@ -218,26 +215,5 @@ async def _figures(plane: DataPlane, of: ProjectId, period: Period, by: Granular
     ]
 
 
-async def opened_over(url: str, stack: AsyncExitStack) -> DataPlane:
-    pool = await stack.enter_async_context(opened(Engine(config={}), PoolSettings(url=url, size=3)))
-    return await stack.enter_async_context(over_postgres(pool))
-
-
 def test_any_history_of_writes_reads_the_same(pool, postgres_url):
-    with asyncio.Runner() as runner:
-        stack = AsyncExitStack()
-        Histories.runner = runner
-        Histories.postgres = runner.run(opened_over(postgres_url, stack))
-        try:
-            run_machine(
-                Histories,
-                settings=settings(
-                    max_examples=70,
-                    stateful_step_count=15,
-                    deadline=None,
-                    report_multiple_bugs=False,
-                    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-                ),
-            )
-        finally:
-            runner.run(stack.aclose())
+    assert_any_reads_the_same(Histories, over_postgres, postgres_url, examples=70, steps=15)
