@@ -160,10 +160,10 @@ class Traced:
         await put_run(ports, project, RUN_ID, trace=trace)
         await put_monitor(ports, project, MONITOR_ID)
         await put_alert(ports, project, ALERT_ID, monitor=MONITOR_ID, webhook=WEBHOOK_ID)
-        await put_export(SITE.ports.exporting, project, EXPORT_ID)
         await put_custom_metric(ports, project, NAME)
         organization = str(SITE.organization)
         await put_erasure(SITE.ports.keeping, project, ERASURE_ID, organization=organization)
+        await put_export(SITE.ports.exporting, project, EXPORT_ID)  # an erasure takes others away
         await put_prices(SITE.ports.pricing, project, PRICE_ID, REPRICING_ID)
 
 
