@@ -105,7 +105,7 @@ async def test_a_project_has_a_bounded_number_of_prices(site: Site) -> None:
     for _ in range(PRICES_MAX):
         await made(site, head)
     answer = await site.http.post("/model-prices", headers=head, json=OWN)
-    assert (answer.status_code, "delete one" in answer.text) == (422, True)
+    assert (answer.status_code, "delete one" in answer.text) == (409, True)
 
 
 async def test_what_is_sent_twice_with_a_key_is_made_once(site: Site) -> None:
