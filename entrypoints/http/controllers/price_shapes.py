@@ -234,7 +234,10 @@ class ChangeResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RepricingResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """How far it has come, and the difference so far; `sample` has the first changes."""
+    """How far it has come, and the difference so far; `sample` has the first changes.
+
+    Where no worker can go on it is FAILED, and `error_message` says what to do.
+    """
 
     id: UUID
     project_id: UUID
@@ -251,6 +254,7 @@ class RepricingResponse(msgspec.Struct, frozen=True, kw_only=True):
     sample: list[ChangeResponse]
     created_at: ShownInstant
     completed_at: ShownInstant | None
+    error_message: str | None
 
     @classmethod
     def of(cls, one: Repricing) -> Self:
@@ -271,6 +275,7 @@ class RepricingResponse(msgspec.Struct, frozen=True, kw_only=True):
             sample=[ChangeResponse.of(change) for change in found.sample],
             created_at=instant(one.created_at),
             completed_at=optional_instant(one.completed_at),
+            error_message=one.error,
         )
 
 
