@@ -19,6 +19,7 @@ from adapters.postgres.erasures import (
     OF_SESSION,
     UNNAMED,
 )
+from adapters.postgres.exporting import PostgresArchive
 from adapters.postgres.reading.snapshots import snapshot
 from adapters.postgres.retention import OLDEST, PROJECTS
 from adapters.postgres.writing.edits import read_trace
@@ -34,7 +35,18 @@ from domain.tracing.erasure import OwnerKind
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.trace import TraceStatus
-from tests.adapters.seeded import END, HOUR, OURS, SCORES, SESSIONS, START, TRACES, UNKNOWN, Seeded
+from tests.adapters.seeded import (
+    END,
+    HOUR,
+    LONG,
+    OURS,
+    SCORES,
+    SESSIONS,
+    START,
+    TRACES,
+    UNKNOWN,
+    Seeded,
+)
 from tests.builders import at, project_prices, span, trace
 from tests.contracts.scoring import session_score, trace_score
 from tests.many_scores import NAMES, OF_RUN, SESSION_NAMES, UNTIL
@@ -131,6 +143,18 @@ def trace_of(project: ProjectId) -> TraceId:
 
 def score_figures(figure: str, *arguments: object) -> Read:
     return lambda at, of: getattr(at.evaluation.score_analytics, figure)(of, *arguments)
+
+
+def exported(session: str) -> Read:
+    async def read(at: Seeded, of: ProjectId) -> None:
+        archive = PostgresArchive(at.pool, at.pool, 60)
+        matching = TraceFilter(session_id=session)
+        by = (TraceSort.STARTED_AT, SortOrder.ASC)
+        async with archive.reading(of, matching, *by) as batches:
+            found = [one async for batch in batches for one in batch]
+        assert [len(one.session_scores) for one in found] == [4, *[0] * (LONG - 1)]
+
+    return read
 
 
 def labels(question: str, *arguments: object) -> Read:
@@ -268,6 +292,10 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
     "all scores of a session": (
         lambda at, of: at.evaluation.session_scores.of_session(of, "conv-7"),
         {"session_scores": 4},
+    ),
+    "an export of a session": (
+        exported("conv-7"),
+        {"traces": 2 * LONG, "spans": 2 * 3 * LONG, "session_scores": 4},  # weighed, and read
     ),
     "a session's history": (
         score_figures("history", "conv-7", None, 50),
