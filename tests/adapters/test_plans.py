@@ -57,6 +57,12 @@ type Read = Callable[[Seeded, ProjectId], Awaitable[object]]
 
 LARGE: Final = {"traces", "spans", "sessions", "trace_scores", "session_scores"}
 PAGE: Final = 51  # one more than is shown
+HIDE: Final = """
+INSERT INTO erasures (project_id, id, organization_id, kind, owner, salt, digest, state,
+                      requested_at, actor_name, rows)
+VALUES ($1, gen_random_uuid(), $1, 'user', 'user-1', '', '', 'REMOVING', now(), '', '{}')
+"""
+SHOW: Final = "DELETE FROM erasures WHERE project_id = $1"
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -73,7 +79,7 @@ async def plans(seeded: Seeded, read: Read, project: ProjectId = OURS) -> list[A
     assert asked
     found = []
     for one in asked:
-        async with snapshot(seeded.pool, "") as connection:
+        async with snapshot(seeded.pool, "", shown_of=project) as connection:
             sql = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {one.query}"
             text = await connection.fetchval(sql, *one.args)
         found += nodes(json.loads(text)[0]["Plan"])
@@ -338,6 +344,19 @@ async def test_a_read_looks_at_no_more_than_it_needs(seeded, of, read):
     looked_at = {table: count for table, count in rows.items() if count and table not in EXACT}
     assert looked_at.keys() <= most.keys()
     assert {table: rows for table, rows in looked_at.items() if rows > most[table]} == {}
+    assert scanned_whole(found) == set()
+
+
+@pytest.mark.parametrize("read", READS)
+@OF_BOTH
+async def test_what_is_hidden_is_told_row_by_row(seeded, of, read):
+    """Of an erasure under way: no table is read whole, by whatever statistics it is planned."""
+    act, _ = READS[read]
+    await seeded.pool.execute(HIDE, of)
+    try:
+        found = await plans(seeded, act, of)
+    finally:
+        await seeded.pool.execute(SHOW, of)
     assert scanned_whole(found) == set()
 
 
