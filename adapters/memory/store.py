@@ -36,7 +36,7 @@ from domain.ids import (
     TraceId,
     UserId,
 )
-from domain.tracing.erasure import Erasure, Owner, OwnerKind
+from domain.tracing.erasure import Erasure, Owner, OwnerKind, owners_of
 from domain.tracing.model_price import ModelPrice, newest_first
 from domain.tracing.repricing import Repricing
 from domain.tracing.trace import Trace
@@ -155,6 +155,11 @@ class MemoryStore:
     def _erasing(self, project: ProjectId, kind: OwnerKind) -> set[str | None]:
         open_ = [owner for (of, _), owner in self.erasing.items() if of == project]
         return {one.id for one in open_ if one.kind is kind}
+
+    def is_taken_away(self, project: ProjectId, before: Trace, after: Trace) -> bool:
+        """Whether a change takes a trace from somebody who is being erased."""
+        lost = owners_of(before) - owners_of(after)
+        return any(of == project and owner in lost for (of, _), owner in self.erasing.items())
 
     def drop_trace(self, project: ProjectId, trace: TraceId) -> None:
         """Removes a trace that is there, with its scores and what judges said of it."""

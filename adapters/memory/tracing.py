@@ -56,6 +56,8 @@ class MemoryTraces:
             raise was_erased()
         known = self.store.traces.get((project, trace.id))
         merged = trace if known is None else known.merged(trace)
+        if known is not None and self.store.is_taken_away(project, known, merged):
+            raise was_erased()
         self.store.traces[project, trace.id] = merged.settled(self._pricing(project))
 
     async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:

@@ -23,6 +23,7 @@ from adapters.postgres.writing.deleting import (
 )
 from adapters.postgres.writing.edits import TraceEdits
 from adapters.postgres.writing.ingest import REMOVED, ProjectRemoved
+from adapters.postgres.writing.owning import BEGIN
 from application.tracing.erasing import OPEN_AT_ONCE, Told
 from domain.errors import NotFound
 from domain.identity.audit import Actor, AuditEntry
@@ -144,6 +145,7 @@ class PostgresErasures:
                 raise ProjectRemoved(project)
             exports = affected(await connection.execute(DROP_EXPORTS, project))
             begun = erasure.with_rows({"exports": exports})
+            await connection.execute(BEGIN, project)
             await connection.execute(ADD, *_row(begun), owner.id)
             await connection.execute(RECORD, *audit_row(entry))
 

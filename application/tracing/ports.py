@@ -57,8 +57,9 @@ class Traces(Protocol):
         """Merges `trace` into what is stored of it, as `Trace.merged` and `settled` say.
 
         Idempotent. Calls at once for one trace lose nothing. Raises Invalid, naming the fields,
-        where a value can't be stored or the trace was erased, and then only this trace fails;
-        Unavailable where the store is out of reach or too many writes wait already.
+        where a value can't be stored, where the trace was erased, or where it would be taken from
+        a user or session that is being erased, and then only this trace fails; Unavailable where
+        the store is out of reach or too many writes wait already.
         """
         ...
 

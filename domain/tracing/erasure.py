@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 
 from domain.identity.audit import Actor
 from domain.ids import ErasureId, OrganizationId, ProjectId
+from domain.tracing.trace import Trace
 
 SALT_BYTES: Final = 16
 # Ids may be as easy to guess as a mail address: each guess takes 4 MiB and some 15 ms, and so does
@@ -38,6 +39,12 @@ class Owner:
         """32 bytes, by scrypt (RFC 7914): takes a while."""
         said = f"{self.kind}:{self.id}".encode()
         return hashlib.scrypt(said, salt=salt, **_COST)
+
+
+def owners_of(trace: Trace) -> set[Owner]:
+    """The user that it names, and its session."""
+    named = {OwnerKind.USER: trace.user_id, OwnerKind.SESSION: trace.session_id}
+    return {Owner(kind, id_) for kind, id_ in named.items() if id_ is not None}
 
 
 class ErasureState(StrEnum):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from domain.errors import NotFound
+from domain.errors import Invalid, NotFound
 from domain.evaluation.outcome import FailCode, Failed
 from domain.evaluation.run import TargetType
 from domain.evaluation.score import ScoreChange
@@ -287,3 +287,24 @@ async def test_exports_go_as_it_begins(office: Office):
     assert await exports.all(ours) == []
     known = await office.port.get(ours, erasure.id)
     assert known.rows == {"exports": 1}
+
+
+@OWNERS
+async def test_none_of_it_becomes_somebody_elses(office: Office, owner: Owner):
+    plane, ours = office.plane, project()
+    mine = [trace(session_id=TALK.id, user_id=GRACE.id) for _ in range(2)]
+    await fill(plane, ours, *mine)
+    erasure = await office.begun(ours, owner)
+    to_ada: dict[str, Any] = {"user_id": "ada"}
+    to_s: dict[str, Any] = {"session_id": "s"}
+    takes, keeps = (to_ada, to_s) if owner is GRACE else (to_s, to_ada)
+    with pytest.raises(Invalid) as refused:
+        await plane.traces.put(ours, trace(id=mine[0].id, **takes))
+    assert [error.field for error in refused.value.errors] == ["trace_id"]
+    # What comes late of it and doesn't is stored, and goes too.
+    await plane.traces.put(ours, trace(id=mine[1].id))
+    await plane.traces.put(ours, trace(id=mine[1].id, **keeps))
+    while not (erasure := await office.step(erasure)).removed_at:
+        pass
+    assert erasure.rows["traces"] == 2
+    assert list(await assert_rolled_up(plane, ours)) == []

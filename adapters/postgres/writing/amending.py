@@ -19,7 +19,9 @@ from adapters.postgres.rows import (
     trace_row,
 )
 from adapters.postgres.writing.deltas import ByProject
+from adapters.postgres.writing.owning import check_lost
 from domain.ids import ProjectId, SpanId, TraceId
+from domain.tracing.erasure import Owner, owners_of
 from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace, merged_spans, models_of
 from domain.tracing.usage import Pricing
@@ -109,6 +111,11 @@ class Amended:
         return [self.stored[one] for one in self.spans if one in self.stored]
 
     @property
+    def lost(self) -> set[Owner]:
+        """Whose trace it is no longer."""
+        return owners_of(self.before.trace) - owners_of(self.merged)
+
+    @property
     def loses_a_model(self) -> bool:
         return any(old.model not in {None, self.spans[old.id].model} for old in self.replaced)
 
@@ -193,10 +200,14 @@ def payload_rows(traces: Iterable[tuple[Key, Trace]]) -> list[tuple[object, ...]
 
 
 async def put_back(connection: Connection, amended: Iterable[Amended], deltas: ByProject) -> None:
-    """Writes what changed, and notes it in `deltas`."""
+    """Writes what changed, and notes it in `deltas`.
+
+    Raises Invalid where a trace is taken from somebody who is being erased.
+    """
     changed = [
         one for one in amended if one.spans or one.is_renewed or one.merged != one.before.trace
     ]
+    await check_lost(connection, [(one.key[0], owner) for one in changed for owner in one.lost])
     if replaced := [(*one.key, span.id) for one in changed for span in one.replaced]:
         await connection.execute(REMOVE_SPANS, *columns(replaced))
     await copy_spans(

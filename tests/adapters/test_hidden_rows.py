@@ -1,0 +1,113 @@
+"""Traces that are hidden, or change hands, while somebody waits for them."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any
+
+import pytest
+
+from adapters.postgres.engine import Pool
+from adapters.postgres.writing.owning import BEGIN, TAKE_AWAY
+from domain.errors import Failure, Invalid, NotFound
+from domain.identity.audit import OPERATOR
+from domain.ids import ErasureId, OrganizationId, ProjectId
+from domain.tracing.change import TraceChange
+from domain.tracing.erasure import Erasure, Owner, OwnerKind
+from tests.adapters.test_erased_files import WAIT_S, WAITS, told
+from tests.builders import NOON, trace
+from tests.contracts.data_plane import DataPlane, over_postgres, project
+
+pytestmark = pytest.mark.service
+
+LOCK = "SELECT FROM traces WHERE project_id = $1 AND trace_id = $2 FOR UPDATE"
+GIVE = "UPDATE traces SET user_id = 'grace' WHERE project_id = $1 AND trace_id = $2"
+HIDE = """
+INSERT INTO erasures (project_id, id, organization_id, kind, owner, salt, digest, state,
+                      requested_at, actor_name, rows)
+VALUES ($1, gen_random_uuid(), $1, 'user', 'grace', '', '', 'REMOVING', now(), '', '{}')
+"""
+TO_ADA = TraceChange(user_id="ada")
+
+
+@pytest.fixture
+async def plane(pool: Pool) -> AsyncIterator[DataPlane]:
+    async with over_postgres(pool) as plane:
+        yield plane
+
+
+async def begin(plane: DataPlane, of: ProjectId) -> None:
+    erasure = Erasure(
+        id=ErasureId(uuid.uuid4()),
+        organization_id=OrganizationId(uuid.uuid4()),
+        project_id=of,
+        kind=OwnerKind.USER,
+        salt=b"salt",
+        digest=b"digest",
+        requested_at=NOON,
+        requested_by=OPERATOR,
+    )
+    await plane.keeping.erasures.begin(erasure, Owner(OwnerKind.USER, "grace"), told(erasure))
+
+
+async def after(
+    pool: Pool,
+    held: Sequence[tuple[object, ...]],
+    waiting: Coroutine[Any, Any, object],
+    meanwhile: Coroutine[Any, Any, object] | None = None,
+) -> object:
+    """What comes of one that waits for a transaction, which commits then; or how it fails."""
+    async with pool.acquire() as holder, holder.transaction():
+        for sql, *values in held:
+            await holder.execute(str(sql), *values)
+        task = asyncio.ensure_future(waiting)
+        async with asyncio.timeout(WAIT_S):
+            while not await holder.fetchval(WAITS):
+                assert not task.done(), "it waits for nobody"
+        if meanwhile is not None:
+            await meanwhile
+    try:
+        return await task
+    except Failure as failure:
+        return type(failure)
+
+
+async def test_nothing_is_taken_from_somebody_whose_erasure_is_just_beginning(
+    pool: Pool, plane: DataPlane
+) -> None:
+    ours, first, second = project(), trace(user_id="grace"), trace(user_id="grace")
+    for one in (first, second):
+        await plane.traces.put(ours, one)
+    held = [(BEGIN, ours), (HIDE, ours)]
+    moved = trace(id=first.id, user_id="ada")
+    assert await after(pool, held, plane.traces.put(ours, moved)) is Invalid
+    ours = project()
+    await plane.traces.put(ours, second)
+    held = [(BEGIN, ours), (HIDE, ours)]
+    assert await after(pool, held, plane.traces.change(ours, second.id, TO_ADA)) is Invalid
+
+
+async def test_an_erasure_begins_after_what_is_being_taken_away_from_anybody(
+    pool: Pool, plane: DataPlane
+) -> None:
+    ours = project()
+    assert await after(pool, [(TAKE_AWAY, [ours])], begin(plane, ours)) is None
+
+
+async def test_who_waits_for_a_trace_takes_it_from_nobody_whose_erasure_began(
+    pool: Pool, plane: DataPlane
+) -> None:
+    ours, one = project(), trace(user_id="grace")
+    await plane.traces.put(ours, one)
+    change = plane.traces.change(ours, one.id, TO_ADA)
+    assert await after(pool, [(LOCK, ours, one.id)], change, begin(plane, ours)) is Invalid
+
+
+async def test_who_waits_for_a_trace_finds_it_hidden_where_it_became_somebodys(
+    pool: Pool, plane: DataPlane
+) -> None:
+    ours, one = project(), trace(user_id="ada")
+    await plane.traces.put(ours, one)
+    await begin(plane, ours)
+    change = plane.traces.change(ours, one.id, TraceChange(name="named"))
+    assert await after(pool, [(GIVE, ours, one.id)], change) is NotFound
