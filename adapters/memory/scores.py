@@ -80,8 +80,9 @@ class MemorySessionScores:
     store: MemoryStore
 
     async def add(self, score: SessionScore) -> SessionScore:
-        traces = self.store.shown_traces(score.project_id)
-        if not any(one.session_id == score.session_id for one in traces):
+        project = score.project_id
+        shown = self.store.sessions_of(project) - self.store.hidden_sessions(project)
+        if score.session_id not in shown:
             raise NotFound("Session not found")
         return self.store.session_scores.setdefault((score.project_id, score.id), score)
 

@@ -55,10 +55,14 @@ def _add_statement[S: Score](table: ScoreTable[S], target: str) -> str:
     taken the row that has it is written as it is: so it is given whoever else writes it.
     """
     place = table.columns.index(table.target) + 1
+    where = f"{OF_PROJECT} AND {target} = ${place}"
+    # One that loses a trace is hidden as a whole, and its scores go.
+    is_shown = f"AND EXISTS (SELECT FROM veiled.sessions WHERE {where})"
     values = ", ".join(f"${n}::{kind}" for n, kind in enumerate(table.types.values(), start=1))
     return f"""
     WITH target AS MATERIALIZED (
-      SELECT FROM veiled.traces WHERE {OF_PROJECT} AND {target} = ${place} LIMIT 1 FOR KEY SHARE
+      SELECT FROM veiled.traces WHERE {where} {is_shown if target == "session_id" else ""}
+      LIMIT 1 FOR KEY SHARE
     )
     INSERT INTO {table.name} AS s ({", ".join(table.columns)}) SELECT {values} FROM target
     ON CONFLICT (project_id, id) DO UPDATE SET id = excluded.id

@@ -25,7 +25,15 @@ from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.trace import Trace, TraceStatus
 from tests.builders import NOON, at, span, trace
-from tests.contracts.data_plane import ALL, DataPlane, assert_rolled_up, fill, project, walked
+from tests.contracts.data_plane import (
+    ALL,
+    DataPlane,
+    assert_rolled_up,
+    fill,
+    project,
+    session_counts,
+    walked,
+)
 from tests.contracts.scoring import AUTOMATED, RUNS, session_score, trace_score
 from tests.contracts.test_archive import read
 from tests.contracts.test_erasures import GRACE, Office
@@ -252,11 +260,26 @@ async def test_nothing_of_it_is_read_or_changed_by_its_id(office: Office, owner:
 
 async def test_a_session_is_hidden_that_loses_a_trace_and_its_other_traces_are_not(office: Office):
     plane, ours = office.plane, project()
-    mine, others = trace(session_id="s", user_id=GRACE.id), trace(session_id="s", user_id="ada")
+    mine, others = (
+        trace(session_id="s", user_id=one, tags=("a",), started_at=NOON)
+        for one in (GRACE.id, "ada")
+    )
     await kept(plane, ours, [mine, others])
+    filters: list[dict[str, Any]] = [
+        {}, {"user_id": "ada"}, {"tags": ("a",)}, {"started_after": NOON}, {"query": "S"},
+        {"has_error": False}, {"user_id": "ada", "has_error": False, "query": "s"},
+    ]  # fmt: skip
+    for one in filters:
+        assert (await session_counts(plane, ours, **one)).keys() == {"s"}
     erasure = await office.begun(ours)
-    with pytest.raises(NotFound):
-        await plane.sessions.get(ours, "s", ALL)
+    for one in filters:
+        assert await session_counts(plane, ours, **one) == {}
+    for asked in (
+        plane.sessions.get(ours, "s", ALL),
+        plane.evaluation.session_scores.add(session_score(ours, "s")),
+    ):
+        with pytest.raises(NotFound):
+            await asked
     assert await plane.sessions.delete(ours, "s") == 0
     assert await plane.evaluation.session_scores.of_session(ours, "s") == []
     assert (await plane.traces.get(ours, others.id)).id == others.id
@@ -264,6 +287,7 @@ async def test_a_session_is_hidden_that_loses_a_trace_and_its_other_traces_are_n
     while not (await office.step(erasure)).removed_at:
         pass
     assert len((await plane.sessions.get(ours, "s", ALL)).traces) == 1
+    await plane.evaluation.session_scores.add(session_score(ours, "s"))
     assert len(await assert_rolled_up(plane, ours)) == 1
 
 

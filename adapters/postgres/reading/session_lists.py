@@ -53,6 +53,12 @@ TAGGED: Final = f"""
 SELECT coalesce(sum(trace_count), 0)::bigint FROM trace_facets
 WHERE {OF_PROJECT} AND kind = '{Facet.TAG}' AND value = ANY($2::text[])
 """
+# Of a group of traces: whether its session isn't hidden. Looked up only where something may be.
+SHOWN: Final = f"""
+(NOT {IS_VEILED} OR EXISTS (
+  SELECT FROM sessions AS s WHERE s.{OF_PROJECT} AND s.session_id = traces.session_id
+))
+"""
 RARE_MAX: Final = 50_000  # traces
 FOUND_MAX: Final = 5_000  # ids that are looked up one by one
 GROUPS_MEMORY: Final = "16MB"  # holds some 200,000 groups; beyond them the disk is used
@@ -250,7 +256,7 @@ class _Selected:
         return f"AND bool_or(status = 'ERROR') = {p.put(self.matching.has_error)}"
 
     def _having(self, p: Parameters) -> str:
-        return f"HAVING true {self._failed(p)}"
+        return f"HAVING {SHOWN} {self._failed(p)}"
 
 
 def inside(bounds: Bounds) -> Sql:

@@ -11,26 +11,26 @@ VERSION = "1.38.0"
 DESCRIPTION = "hiding what is being erased"
 
 # Whoever is being erased, of all projects: few, so that a row is looked up in what a statement has
-# put together once.
+# put together once. For one that names nobody all of that would be gone through: it is told before.
 _OWNED: Final = """
-((s.project_id, s.{0}_id) IN (
-  SELECT e.project_id, e.owner FROM public.erasures AS e WHERE e.owner IS NOT NULL AND e.kind = '{0}'
-)) IS NOT TRUE
+({0}.{1}_id IS NOT NULL AND ({0}.project_id, {0}.{1}_id) IN (
+  SELECT e.project_id, e.owner FROM erasures AS e WHERE e.owner IS NOT NULL AND e.kind = '{1}'
+)) IS TRUE
 """
-# OFFSET 0 keeps it a look-up for a row: as a join it might be planned over all of a project.
-_IN_SESSION: Final = """
-NOT EXISTS (
-  SELECT FROM public.traces AS t JOIN public.erasures AS e
-    ON e.project_id = t.project_id AND e.owner = t.user_id AND e.kind = 'user'
-  WHERE t.project_id = s.project_id AND t.session_id = s.session_id AND e.owner IS NOT NULL
+# OFFSET 0 keeps it a look-up for a row: as a join it might be planned over all of a project. Where
+# no user is being erased no traces are looked at.
+_IN_SESSION: Final = f"""
+(NOT EXISTS (SELECT FROM erasures WHERE owner IS NOT NULL AND kind = 'user') OR NOT EXISTS (
+  SELECT FROM traces AS t
+  WHERE t.project_id = s.project_id AND t.session_id = s.session_id AND {_OWNED.format("t", "user")}
   OFFSET 0
-)
+))
 """
-_IN_TRACE: Final = """
+_IN_TRACE: Final = f"""
 NOT EXISTS (
-  SELECT FROM public.traces AS t JOIN public.erasures AS e ON e.project_id = t.project_id
-  WHERE t.project_id = s.project_id AND t.trace_id = s.trace_id AND e.owner IS NOT NULL
-    AND e.owner = CASE e.kind WHEN 'user' THEN t.user_id ELSE t.session_id END
+  SELECT FROM traces AS t
+  WHERE t.project_id = s.project_id AND t.trace_id = s.trace_id
+    AND ({_OWNED.format("t", "user")} OR {_OWNED.format("t", "session")})
   OFFSET 0
 )
 """
@@ -38,11 +38,11 @@ NOT EXISTS (
 
 def _view(table: str, *shown: str) -> str:
     where = " AND ".join(shown)
-    return f"CREATE OR REPLACE VIEW veiled.{table} AS SELECT * FROM public.{table} AS s WHERE {where}"
+    return f"CREATE OR REPLACE VIEW veiled.{table} AS SELECT * FROM {table} AS s WHERE {where}"
 
 
-_OF_USER: Final = _OWNED.format("user")
-_OF_SESSION: Final = _OWNED.format("session")
+_OF_USER: Final = f"NOT {_OWNED.format('s', 'user')}"
+_OF_SESSION: Final = f"NOT {_OWNED.format('s', 'session')}"
 FORWARDS = (
     "CREATE INDEX IF NOT EXISTS erasures_veil ON erasures (project_id) WHERE owner IS NOT NULL",
     "CREATE SCHEMA IF NOT EXISTS veiled",
@@ -58,7 +58,7 @@ FORWARDS = (
     """
     CREATE OR REPLACE FUNCTION veil(of uuid) RETURNS void LANGUAGE plpgsql AS $$
     BEGIN
-        IF EXISTS (SELECT FROM public.erasures WHERE project_id = of AND owner IS NOT NULL) THEN
+        IF EXISTS (SELECT FROM erasures WHERE project_id = of AND owner IS NOT NULL) THEN
             PERFORM set_config('search_path', 'veiled, ' || current_setting('search_path'), true);
         END IF;
     END $$
