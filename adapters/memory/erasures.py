@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from adapters.memory.store import MemoryStore
-from application.tracing.erasing import OPEN_AT_ONCE, Told
+from application.tracing.erasing import OPEN_AT_ONCE, UNDER_WAY_MAX, Told, too_many
 from domain.errors import NotFound, Unavailable
 from domain.identity.audit import AuditEntry
 from domain.ids import ErasureId, ProjectId, TraceId
@@ -25,6 +25,9 @@ class MemoryErasures:
     async def begin(self, erasure: Erasure, owner: Owner, entry: AuditEntry) -> None:
         if erasure.project_id in self.store.removed:
             raise Unavailable("This project was deleted; send the request again")
+        under_way = sum(of == erasure.project_id for of, _ in self.store.erasing)
+        if under_way >= UNDER_WAY_MAX:
+            raise too_many()
         key = (erasure.project_id, erasure.id)
         self.store.erasures[key] = erasure.with_rows(self._files(erasure.project_id))
         self.store.erasing[key] = owner

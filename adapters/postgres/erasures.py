@@ -24,7 +24,7 @@ from adapters.postgres.writing.deleting import (
 from adapters.postgres.writing.edits import TraceEdits
 from adapters.postgres.writing.ingest import REMOVED, ProjectRemoved
 from adapters.postgres.writing.owning import BEGIN
-from application.tracing.erasing import OPEN_AT_ONCE, Told
+from application.tracing.erasing import OPEN_AT_ONCE, UNDER_WAY_MAX, Told, too_many
 from domain.errors import NotFound
 from domain.identity.audit import Actor, AuditEntry
 from domain.ids import ErasureId, OrganizationId, ProjectId, TraceId
@@ -45,6 +45,7 @@ ADD: Final = f"""
 INSERT INTO erasures ({_SHOWN}, owner)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 """
+UNDER_WAY: Final = f"SELECT count(*) FROM erasures WHERE {OF_PROJECT} AND owner IS NOT NULL"
 READ: Final = f"SELECT {_SHOWN} FROM erasures WHERE {OF_PROJECT} AND id = $2"
 # Whoever is at it has it locked; the others leave it to them.
 TAKE: Final = f"""
@@ -146,6 +147,8 @@ class PostgresErasures:
             exports = affected(await connection.execute(DROP_EXPORTS, project))
             begun = erasure.with_rows({"exports": exports})
             await connection.execute(BEGIN, project)
+            if await connection.fetchval(UNDER_WAY, project) >= UNDER_WAY_MAX:
+                raise too_many()
             await connection.execute(ADD, *_row(begun), owner.id)
             await connection.execute(RECORD, *audit_row(entry))
 

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from application.identity.administration import Directory
 from application.ports import Clock, NewId, RandomBytes
-from domain.errors import Invalid, NotFound, Unavailable
+from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.identity.audit import Actor, AuditAction, AuditEntry
 from domain.identity.caller import Caller
 from domain.ids import AuditEntryId, ErasureId, ProjectId
@@ -18,10 +18,18 @@ from domain.tracing.erasure import SALT_BYTES, Erasure, ErasureState, Found, Own
 WITHIN: Final = timedelta(seconds=10)  # of a request; what is left then, workers remove
 STEPS_AT_ONCE: Final = 200  # of a request, and of one erasure in a round
 OPEN_AT_ONCE: Final = 100  # erasures of one round
+UNDER_WAY_MAX: Final = 100  # erasures of one project: each of its reads has them in hand
 REFUSED_FOR: Final = timedelta(days=7)  # longer than any client tries again
 FORGET_STEPS_MAX: Final = 1_000  # of one round
 
 type Told = Callable[[Erasure], AuditEntry]
+
+
+def too_many() -> Conflict:
+    """Why another erasure can't begin."""
+    return Conflict(
+        f"A project has {UNDER_WAY_MAX} erasures under way at most: try again once one is REMOVED"
+    )
 
 
 def was_erased() -> Invalid:
@@ -42,7 +50,8 @@ class Erasures(Protocol):
 
         The owner is kept until all is removed. From then on nobody reads, changes or evaluates what
         is to go: it is hidden, as if it weren't there. So is a session that loses a trace, with
-        its scores. Only sums over a project's traces and spans count what is left of it.
+        its scores. Only sums over a project's traces and spans count what is left of it. Raises
+        Conflict where UNDER_WAY_MAX of the project are not over.
         """
         ...
 
@@ -93,7 +102,7 @@ class Erase:
         """The receipt: mostly REMOVED; REMOVING where there is more than fits into a request.
 
         Whether there was anything can be read from its rows. Raises Unavailable where nothing was
-        begun.
+        begun, Conflict where too many are under way.
         """
         salt = self.random(SALT_BYTES)
         began = self.clock()

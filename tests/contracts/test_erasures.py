@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from application.tracing.erasing import Erasures
-from domain.errors import Invalid, NotFound, Unavailable
+from application.tracing.erasing import UNDER_WAY_MAX, Erasures
+from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.run import TargetType
 from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
 from domain.ids import AuditEntryId, ErasureId, OrganizationId, ProjectId
@@ -258,6 +258,18 @@ async def test_the_oldest_unfinished_ones_come_first(office):
     found = [id_ for of, id_ in await office.port.unfinished() if of == ours]
     assert found == [sooner.id, later.id]
     for one in (sooner, later):
+        await office.step(one)
+
+
+async def test_no_more_than_some_are_under_way_in_a_project(office):
+    ours, last = project(), NOON + timedelta(days=9_000)
+    begun = [await office.begun(ours, requested_at=last) for _ in range(UNDER_WAY_MAX)]
+    with pytest.raises(Conflict):
+        await office.begun(ours, TALK)
+    await office.step(await office.begun(project()))
+    await office.step(begun[0])
+    await office.step(await office.begun(ours, TALK))
+    for one in begun[1:]:
         await office.step(one)
 
 

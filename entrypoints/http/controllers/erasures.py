@@ -21,6 +21,7 @@ from entrypoints.http.controllers.score_examples import page_of
 from entrypoints.http.controllers.trace_shapes import WORD_MAX
 from entrypoints.http.cursors import ID, INSTANT, PagedList, PageQuery
 from entrypoints.http.operation import Documented, answer, edge_of, operation
+from entrypoints.http.problems import ErrorResponse
 from entrypoints.http.request_ids import HttpRequest
 from entrypoints.http.wire import PaginatedResponse, ShownInstant, instant, optional_instant
 
@@ -132,9 +133,11 @@ ERASE: Final = operation(
             "this is answered; what is REMOVING goes in pieces, within minutes, and with it what "
             "comes in of the same user or session meanwhile. Late reports of the same traces are "
             "refused for seven days; new traces of the same user are stored again once it is "
-            "REMOVED. The answer is a receipt, which keeps a salted hash of the id and not the id."
+            "REMOVED. The answer is a receipt, which keeps a salted hash of the id and not the id; "
+            "409 where a hundred erasures of the project are REMOVING already."
         ),
         answer=ErasureResponse,
+        answers={409: ErrorResponse},
         example=examples.RECEIPT,
         body_example=examples.ORDER,
     ),
