@@ -119,8 +119,13 @@ class MemoryAssignments:
         newest = {one.name: one for one in reversed(newest_first(usable))}
         return list(newest.values())
 
-    async def is_live(self, claim: Claim) -> bool:
-        stored = self.store.run_of(claim.run.project_id, claim.run.id)
+    async def is_live(self, claim: Claim, trace: TraceId | None = None) -> bool:
+        project = claim.run.project_id
+        if trace is not None and not any(
+            one.id == trace for one in self.store.shown_traces(project)
+        ):
+            return False
+        stored = self.store.run_of(project, claim.run.id)
         return stored is not None and stored.run.status is RunStatus.RUNNING
 
     async def close(self, claim: Claim, now: datetime) -> Sequence[TargetDue]:

@@ -31,6 +31,11 @@ LIVE: Final = f"""
 SELECT FROM eval_runs WHERE {OF_PROJECT} AND id = $2
   AND status = '{RunStatus.RUNNING}' AND cancelled_at IS NULL
 """
+IS_LIVE: Final = f"""
+{LIVE} AND ($3::uuid IS NULL OR EXISTS (
+  SELECT FROM veiled.traces WHERE {OF_PROJECT} AND trace_id = $3
+))
+"""
 _TYPES: Final = list(TRACE_SCORES.types)
 _PLACES: Final = {name: f"${n}" for n, name in enumerate(_TYPES, start=1)}
 # Whoever removes the run or the trace waits, and then removes or frees the signal too.
@@ -112,9 +117,10 @@ class PostgresAssignments:
             rows = await connection.fetch(SIGNALS, project, trace, *keys)
         return [TRACE_SCORES.score(row) for row in rows]
 
-    async def is_live(self, claim: Claim) -> bool:
+    async def is_live(self, claim: Claim, trace: TraceId | None = None) -> bool:
         async with reading(self.pool, ADVICE) as connection:
-            live = await connection.fetchrow(LIVE, claim.run.project_id, claim.run.id)
+            run = (claim.run.project_id, claim.run.id)
+            live = await connection.fetchrow(IS_LIVE, *run, trace)
         return live is not None
 
     async def close(self, claim: Claim, now: datetime) -> Sequence[TargetDue]:

@@ -124,8 +124,11 @@ class Assignments(Protocol):
         """
         ...
 
-    async def is_live(self, claim: Claim) -> bool:
-        """Whether the run is RUNNING still: asked before each metric."""
+    async def is_live(self, claim: Claim, trace: TraceId | None = None) -> bool:
+        """Whether the run is RUNNING still: asked before each metric.
+
+        With the trace that a judge is about to be asked about: whether that is there too.
+        """
         ...
 
     async def close(self, claim: Claim, now: datetime) -> Sequence[TargetDue]:

@@ -82,7 +82,7 @@ class EvaluateTarget:
         if not isinstance(matter, Matter):
             await self._record(claim, dict.fromkeys(claim.metrics, matter))
             return None
-        matter = replace(matter, is_wanted=partial(self.assignments.is_live, claim))
+        matter = replace(matter, is_wanted=partial(self.assignments.is_live, claim, trace))
         recording = Recording(partial(self._record, claim))
         steps = [partial(self._metric, claim, name, matter, recording) for name in claim.metrics]
         found = await at_most(self.policy.metrics_at_once, steps)

@@ -59,7 +59,7 @@ async def _always() -> bool:
 class Matter:
     """One trace in one run. `fence` as in `Question`. `whole` where this is a shorter one of it.
 
-    `is_wanted` tells whether the run is still to be done.
+    `is_wanted` tells whether the run is still to be done, and the trace still there.
     """
 
     subject: Subject

@@ -121,7 +121,8 @@ class SignalMeasuring:
             for name in names:
                 await self._keep(session, trace, name, matter, None)
             return
-        matter = replace(matter, is_wanted=partial(self.assignments.is_live, session.claim))
+        is_wanted = partial(self.assignments.is_live, session.claim, trace)
+        matter = replace(matter, is_wanted=is_wanted)
         known = await self._known(session.claim, matter, names)
         session.found[trace] = known
         if read_inputs(session.claim.metrics):

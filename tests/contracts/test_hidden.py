@@ -34,6 +34,7 @@ from tests.contracts.data_plane import (
     session_counts,
     walked,
 )
+from tests.contracts.evaluating import a_run, work_of
 from tests.contracts.scoring import AUTOMATED, RUNS, session_score, trace_score
 from tests.contracts.test_archive import read
 from tests.contracts.test_erasures import GRACE, Office
@@ -302,6 +303,23 @@ async def test_several_are_hidden_at_once(office: Office):
         while not (await office.step(erasure)).removed_at:
             pass
     assert len(await assert_rolled_up(plane, ours)) == len(stays)
+
+
+@OWNERS
+async def test_no_judge_is_asked_about_it(office: Office, owner: Owner):
+    evaluation, ours, gone = office.plane.evaluation, project(), some(owner)
+    await fill(office.plane, ours, *gone)
+    run = a_run(ours, 1)
+    [work] = work_of(run)
+    await evaluation.runs.create(run, [replace(work, target=str(gone[0].id))])
+    await evaluation.assignments.plan(ours, run.id, NOON)
+    [due] = await evaluation.assignments.dispatch(ours, NOON)
+    claim = await evaluation.assignments.claim(ours, run.id, due.target, NOON)
+    assert claim is not None
+    assert await evaluation.assignments.is_live(claim, gone[0].id)
+    await office.begun(ours, owner)
+    assert not await evaluation.assignments.is_live(claim, gone[0].id)
+    assert await evaluation.assignments.is_live(claim)
 
 
 async def test_exports_go_as_it_begins(office: Office):
