@@ -15,7 +15,7 @@ from domain.evaluation.catalogue import fingerprint as measured_fingerprint
 from domain.evaluation.catalogue import measured
 from domain.evaluation.closeness import COHERENCE, HASH_EMBEDDER, ComparedTexts
 from domain.evaluation.metric import JudgeKind, Metric, Way
-from domain.evaluation.outcome import Failed, Outcome, Scored, Skipped
+from domain.evaluation.outcome import Failed, Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.particulars import particulars
 from domain.evaluation.text import Vector, cosine
 
@@ -70,6 +70,8 @@ class Measuring:
     # --- embedded ---
 
     async def _embedded(self, metric: Metric, matter: Matter) -> Outcome:
+        if self.embedder.key != HASH_EMBEDDER and not await matter.is_wanted():
+            return Skipped(SkipCode.CANCELLED)
         texts = await matter.seen(lambda it: it.texts)
         if metric is COHERENCE:
             outcome = await self._coherence(matter, texts)

@@ -24,6 +24,7 @@ from adapters.postgres.reading.snapshots import snapshot
 from adapters.postgres.retention import OLDEST, PROJECTS
 from adapters.postgres.writing.edits import read_trace
 from adapters.postgres.writing.ingest import ERASED, TraceWriter
+from application.tracing.erasing import UNDER_WAY_MAX
 from domain.evaluation.run import TargetType
 from domain.evaluation.score import ScoreChange, ScoreSource, ScoreStatus
 from domain.evaluation.score_query import CreatedWithin, ScoreFilter
@@ -61,6 +62,13 @@ HIDE: Final = """
 INSERT INTO erasures (project_id, id, organization_id, kind, owner, salt, digest, state,
                       requested_at, actor_name, rows)
 VALUES ($1, gen_random_uuid(), $1, 'user', 'user-1', '', '', 'REMOVING', now(), '', '{}')
+"""
+HIDE_MANY: Final = f"""
+INSERT INTO erasures (project_id, id, organization_id, kind, owner, salt, digest, state,
+                      requested_at, actor_name, rows)
+SELECT $1, gen_random_uuid(), $1, CASE WHEN i % 2 > 0 THEN 'user' ELSE 'session' END,
+       'nobody-' || i, '', '', 'REMOVING', now(), '', '{{}}'
+FROM generate_series(2, {UNDER_WAY_MAX}) AS i
 """
 SHOW: Final = "DELETE FROM erasures WHERE project_id = $1"
 
@@ -172,6 +180,7 @@ LAST_DAY = TraceFilter(started_after=END - timedelta(days=1))
 PERIOD = Period(START + timedelta(minutes=10), DAY_END)
 LAST_SCORES = CreatedWithin(UNTIL - timedelta(days=3), UNTIL)
 OF_NAME: Final = SCORES // len(NAMES)
+LOOKS_MAX: Final = 30  # of the views in what one read asks, users and sessions apart
 SHOWN = 2 * PAGE  # keys by index, then the rows they lead to
 # For each read: how many rows it may look at, of each table that it may look at.
 READS: dict[str, tuple[Read, dict[str, int]]] = {
@@ -350,14 +359,20 @@ async def test_a_read_looks_at_no_more_than_it_needs(seeded, of, read):
 @pytest.mark.parametrize("read", READS)
 @OF_BOTH
 async def test_what_is_hidden_is_told_row_by_row(seeded, of, read):
-    """Of an erasure under way: no table is read whole, by whatever statistics it is planned."""
+    """Of as many erasures as may be under way, by whatever statistics it is planned.
+
+    No table is read whole, and who is being erased is gone through once for each that is read, and
+    not for each of its rows.
+    """
     act, _ = READS[read]
-    await seeded.pool.execute(HIDE, of)
+    for sql in (HIDE, HIDE_MANY):
+        await seeded.pool.execute(sql, of)
     try:
         found = await plans(seeded, act, of)
     finally:
         await seeded.pool.execute(SHOW, of)
     assert scanned_whole(found) == set()
+    assert read_rows(found)["erasures"] <= LOOKS_MAX * UNDER_WAY_MAX
 
 
 @pytest.mark.parametrize("sort", TraceSort)

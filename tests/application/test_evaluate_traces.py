@@ -496,13 +496,14 @@ async def test_no_execution_begins_once_a_run_is_cancelled():
 async def test_no_judge_is_asked_about_a_trace_that_is_gone():
     lab = Laboratory(policy=replace(Laboratory().policy, metrics_at_once=1))
     trace = lab.put(*SPANS)
-    run = await lab.run("confidence plan_quality tool_success_rate", trace)
+    run = await lab.run("confidence coherence plan_quality tool_success_rate", trace)
 
     async def gone() -> None:
         lab.store.drop_trace(run.project_id, trace.id)
 
     await while_asked(lab, gone)
     assert [question.metric.name for question in lab.judge.asked] == ["confidence"]
+    assert lab.embedder.asked == []
     assert await lab.told(run, trace) == {}
     assert (await lab.progress(run)).run.status.is_final
 
