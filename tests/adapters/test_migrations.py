@@ -109,6 +109,34 @@ async def test_a_view_that_hides_has_all_that_its_table_has(database):
         assert ours == await database.fetch(SHOWN, f"public.{view}")
 
 
+async def test_tables_may_lie_in_another_schema(database):
+    name = await database.fetchval("SELECT current_database()")
+    await database.execute("CREATE SCHEMA elsewhere")
+    await database.execute(f"ALTER DATABASE {name} SET search_path = elsewhere")
+    await database.expire_connections()
+    await migrating.migrate(database)
+    lies = "SELECT to_regclass('public.traces'), to_regclass('elsewhere.traces') IS NOT NULL"
+    assert tuple(await database.fetchrow(lies)) == (None, True)
+    assert await database.fetch("SELECT FROM veiled.traces") == []
+    await database.execute("SELECT veil(gen_random_uuid())")
+
+
+async def test_who_may_make_no_schema_takes_one_that_is_there(database):
+    name = await database.fetchval("SELECT current_database()")
+    role = f"plain_{name}"
+    await database.execute(f"CREATE ROLE {role}")
+    try:
+        await database.execute(f"GRANT ALL ON SCHEMA public TO {role}")
+        await database.execute(f"CREATE SCHEMA veiled AUTHORIZATION {role}")
+        await database.execute(f"ALTER DATABASE {name} SET role = {role}")
+        await database.expire_connections()
+        due = await pending(database)
+        assert await migrating.migrate(database) == due
+        assert await database.fetchval("SELECT current_user") == role
+    finally:
+        await database.execute(f"SET ROLE NONE; DROP OWNED BY {role}; DROP ROLE {role}")
+
+
 async def test_a_second_run_finds_nothing_to_do(database):
     await migrating.migrate(database)
     up = await schema(database)
