@@ -48,8 +48,10 @@ ALL: Final = f"""
 SELECT {_SHOWN} FROM exports WHERE {OF_PROJECT} ORDER BY created_at DESC, id DESC
 LIMIT {EXPORTS_MAX}
 """
+# Of one whose export has gone the pieces may be left for some time.
 PIECE: Final = f"""
 SELECT content FROM export_pieces WHERE {OF_PROJECT} AND export_id = $2 AND number = $3
+  AND EXISTS (SELECT FROM exports WHERE {OF_PROJECT} AND id = $2)
 """
 DUE: Final = f"""
 SELECT {_SHOWN} FROM exports WHERE due_at <= $1 AND {HERE.format("exports")}

@@ -324,11 +324,22 @@ async def test_no_judge_is_asked_about_it(office: Office, owner: Owner):
 
 async def test_exports_go_as_it_begins(office: Office):
     ours, exports = project(), office.world.ports.exporting.exports
-    await exports.add(an_export(ours))
+    made = an_export(ours, due_at=NOON.replace(year=2_000))
+    await exports.add(made)
+    claimed = await exports.claim(NOON.replace(year=2_000), NOON)
+    assert claimed is not None
+    assert claimed.id == made.id
+    assert await exports.keep(claimed, b"piece")
+    assert await exports.piece(ours, made.id, 0) == b"piece"
     erasure = await office.begun(ours)
     assert await exports.all(ours) == []
+    # Who is in the middle of a download gets no more of it.
+    with pytest.raises(NotFound):
+        await exports.piece(ours, made.id, 0)
+    assert not await exports.keep(claimed, b"more")
     known = await office.port.get(ours, erasure.id)
-    assert known.rows == {"exports": 1}
+    assert known.rows["exports"] == 1
+    assert (await office.step(erasure)).rows == {"exports": 1, "export_pieces": 1}
 
 
 @OWNERS
