@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from adapters.postgres.engine import Pool
+from adapters.postgres.score_rows import SESSION_SCORES, TRACE_SCORES
+from adapters.postgres.scores import ADD_TO_SESSION, ADD_TO_TRACE
 from adapters.postgres.writing.owning import BEGIN, TAKE_AWAY
 from domain.errors import Failure, Invalid, NotFound
 from domain.identity.audit import OPERATOR
@@ -17,6 +19,7 @@ from domain.tracing.erasure import Erasure, Owner, OwnerKind
 from tests.adapters.test_erased_files import WAIT_S, WAITS, told
 from tests.builders import NOON, trace
 from tests.contracts.data_plane import DataPlane, over_postgres, project
+from tests.contracts.scoring import session_score, trace_score
 
 pytestmark = pytest.mark.service
 
@@ -111,3 +114,18 @@ async def test_who_waits_for_a_trace_finds_it_hidden_where_it_became_somebodys(
     await begin(plane, ours)
     change = plane.traces.change(ours, one.id, TraceChange(name="named"))
     assert await after(pool, [(GIVE, ours, one.id)], change) is NotFound
+
+
+async def test_who_removes_a_trace_waits_for_scores_that_are_being_added(
+    pool: Pool, plane: DataPlane
+) -> None:
+    ours, one = project(), trace(session_id="s")
+    await plane.traces.put(ours, one)
+    held = [
+        (ADD_TO_TRACE, *TRACE_SCORES.row(trace_score(ours, one.id))),
+        (ADD_TO_SESSION, *SESSION_SCORES.row(session_score(ours, "s"))),
+    ]
+    assert await after(pool, held[1:], plane.traces.delete(ours, [one.id])) == 1
+    await plane.traces.put(ours, one)
+    assert await after(pool, held[:1], plane.traces.delete(ours, [one.id])) == 1
+    assert await plane.evaluation.trace_scores.latest(ours, one.id) == []
