@@ -1,7 +1,6 @@
 """Traces that are hidden, or change hands, while somebody waits for them."""
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 
@@ -12,13 +11,13 @@ from adapters.postgres.score_rows import SESSION_SCORES, TRACE_SCORES
 from adapters.postgres.scores import ADD_TO_SESSION, ADD_TO_TRACE
 from adapters.postgres.writing.owning import BEGIN, TAKE_AWAY
 from domain.errors import Failure, Invalid, NotFound
-from domain.identity.audit import OPERATOR
-from domain.ids import ErasureId, OrganizationId, ProjectId
+from domain.ids import ProjectId
 from domain.tracing.change import TraceChange
-from domain.tracing.erasure import Erasure, Owner, OwnerKind
-from tests.adapters.test_erased_files import WAIT_S, WAITS, told
-from tests.builders import NOON, trace
+from domain.tracing.erasure import Owner, OwnerKind
+from tests.adapters.test_erased_files import WAIT_S, WAITS
+from tests.builders import trace
 from tests.contracts.data_plane import DataPlane, over_postgres, project
+from tests.contracts.erasing import LAST, an_erasure, told
 from tests.contracts.scoring import session_score, trace_score
 
 pytestmark = pytest.mark.service
@@ -30,6 +29,7 @@ INSERT INTO erasures (project_id, id, organization_id, kind, owner, salt, digest
                       requested_at, actor_name, rows)
 VALUES ($1, gen_random_uuid(), $1, 'user', 'grace', '', '', 'REMOVING', now(), '', '{}')
 """
+GRACE = Owner(OwnerKind.USER, "grace")
 TO_ADA = TraceChange(user_id="ada")
 
 
@@ -40,17 +40,8 @@ async def plane(pool: Pool) -> AsyncIterator[DataPlane]:
 
 
 async def begin(plane: DataPlane, of: ProjectId) -> None:
-    erasure = Erasure(
-        id=ErasureId(uuid.uuid4()),
-        organization_id=OrganizationId(uuid.uuid4()),
-        project_id=of,
-        kind=OwnerKind.USER,
-        salt=b"salt",
-        digest=b"digest",
-        requested_at=NOON,
-        requested_by=OPERATOR,
-    )
-    await plane.keeping.erasures.begin(erasure, Owner(OwnerKind.USER, "grace"), told(erasure))
+    erasure = an_erasure(of, GRACE, requested_at=LAST)
+    await plane.keeping.erasures.begin(erasure, GRACE, told(erasure))
 
 
 async def after(

@@ -18,10 +18,12 @@ from domain.evaluation.score import ScoreChange, SessionScore, TraceScore
 from domain.evaluation.score_query import CreatedWithin, ScoreFilter
 from domain.ids import ProjectId, ScoreId, TraceId
 from domain.page import Page, SortOrder, Window
+from domain.tracing.erasure import Owner
 from tests import strategies
 from tests.builders import at, trace
 from tests.contracts import meeting, scoring
 from tests.contracts.data_plane import ALL, DataPlane, over_memory, over_postgres
+from tests.contracts.erasing import Erasing, owners
 from tests.contracts.histories import assert_any_reads_the_same
 
 pytestmark = pytest.mark.service
@@ -42,6 +44,7 @@ class Histories(RuleBasedStateMachine):
     def begin(self, of_traces: Sequence[TraceScore], of_sessions: Sequence[SessionScore]) -> None:
         self.projects = [ProjectId(uuid.uuid4()), ProjectId(uuid.uuid4())]
         self.model = over_memory()
+        self.erasing = Erasing(self.both)
         self.ids: list[ScoreId] = [ScoreId(uuid.uuid4())]
         self.now = 0
         for project in (0, 1):
@@ -67,9 +70,14 @@ class Histories(RuleBasedStateMachine):
 
     # --- writes ---
 
-    @rule(of=projects, one=strategies.trace_ids, session=scoring.sessions)
-    def ingest(self, of: int, one: TraceId, session: str) -> None:
-        sent = trace(id=one, session_id=session)
+    @rule(
+        of=projects,
+        one=strategies.trace_ids,
+        session=scoring.sessions,
+        user=st.sampled_from([None, "u"]),
+    )
+    def ingest(self, of: int, one: TraceId, session: str, user: str | None = None) -> None:
+        sent = trace(id=one, session_id=session, user_id=user)
         self.both(lambda plane: plane.traces.put(self.projects[of], sent))
 
     @rule(of=projects, score=scoring.trace_scores() | scoring.session_scores())
@@ -116,6 +124,18 @@ class Histories(RuleBasedStateMachine):
             self.both(lambda plane: plane.sessions.delete(project, gone))
         else:
             self.both(lambda plane: plane.traces.delete(project, [gone]))
+
+    @rule(of=projects, owner=owners)
+    def erase(self, of: int, owner: Owner) -> None:
+        self.erasing.begin(self.projects[of], owner)
+
+    @rule()
+    def go_on_erasing(self) -> None:
+        self.erasing.step()
+
+    def teardown(self) -> None:
+        if hasattr(self, "model"):
+            self.erasing.finish()
 
     # --- reads ---
 

@@ -18,6 +18,7 @@ from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, SortOrder, Window
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.change import SpanChange, TraceChange
+from domain.tracing.erasure import Owner
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import Span
@@ -25,6 +26,7 @@ from domain.tracing.trace import Trace
 from tests import strategies
 from tests.contracts import meeting
 from tests.contracts.data_plane import ALL, EVER, DataPlane, over_memory, over_postgres
+from tests.contracts.erasing import Erasing, owners
 from tests.contracts.histories import assert_any_reads_the_same
 
 pytestmark = pytest.mark.service
@@ -49,6 +51,7 @@ class Histories(RuleBasedStateMachine):
         """With some traces: a history of what isn't there would tell little."""
         self.projects = [ProjectId(uuid.uuid4()), ProjectId(uuid.uuid4())]
         self.model = over_memory()
+        self.erasing = Erasing(self.both)
         self.sent: list[tuple[ProjectId, Trace]] = []
         self.pages: list[tuple[Read, Window]] = []
         self.put_at_once([*((0, one) for one in first), *((1, one) for one in other)])
@@ -126,6 +129,18 @@ class Histories(RuleBasedStateMachine):
             self.both(lambda plane: plane.sessions.delete(project, gone))
         else:
             self.both(lambda plane: plane.traces.delete(project, gone))
+
+    @rule(of=projects, owner=owners)
+    def erase(self, of: int, owner: Owner) -> None:
+        self.erasing.begin(self.projects[of], owner)
+
+    @rule()
+    def go_on_erasing(self) -> None:
+        self.erasing.step()
+
+    def teardown(self) -> None:
+        if hasattr(self, "model"):
+            self.erasing.finish()
 
     # --- reads ---
 
