@@ -1,7 +1,6 @@
 """Exports that are asked for while an erasure takes those before them."""
 
 import asyncio
-import uuid
 from datetime import timedelta
 
 import pytest
@@ -10,11 +9,10 @@ from adapters.postgres.engine import Pool
 from adapters.postgres.erasures import PostgresErasures
 from adapters.postgres.exports import PostgresExports
 from adapters.postgres.writing.edits import TraceEdits
-from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
-from domain.ids import AuditEntryId, ErasureId, OrganizationId
-from domain.tracing.erasure import Erasure, ErasureState, Owner, OwnerKind
+from domain.tracing.erasure import ErasureState, Owner, OwnerKind
 from tests.builders import NOON, project_prices
 from tests.contracts.data_plane import project
+from tests.contracts.erasing import an_erasure, told
 from tests.contracts.test_exports import an_export
 
 pytestmark = pytest.mark.service
@@ -26,33 +24,13 @@ SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_p
 """
 
 
-def told(erasure: Erasure) -> AuditEntry:
-    return AuditEntry(
-        id=AuditEntryId(uuid.uuid4()),
-        organization_id=erasure.organization_id,
-        at=NOON,
-        actor=OPERATOR,
-        action=AuditAction.ERASURE_FINISHED,
-        resource_id=str(erasure.id),
-        detail={},
-    )
-
-
 async def test_a_later_export_keeps_its_file(pool: Pool):
     ours, exports = project(), PostgresExports(pool)
     erasures = PostgresErasures(TraceEdits(pool, project_prices()))
     before, later = an_export(ours), an_export(ours, due_at=NOON - timedelta(days=9_000))
-    erasure = Erasure(
-        id=ErasureId(uuid.uuid4()),
-        organization_id=OrganizationId(uuid.uuid4()),
-        project_id=ours,
-        kind=OwnerKind.USER,
-        salt=b"salt",
-        digest=b"digest",
-        requested_at=NOON,
-        requested_by=OPERATOR,
-    )
-    await erasures.begin(erasure, Owner(OwnerKind.USER, "grace"), told(erasure))
+    grace = Owner(OwnerKind.USER, "grace")
+    erasure = an_erasure(ours, grace)
+    await erasures.begin(erasure, grace, told(erasure))
     await exports.add(before)
     async with pool.acquire() as holder:
         lock = holder.transaction()

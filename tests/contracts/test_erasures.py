@@ -12,14 +12,15 @@ import pytest
 from application.tracing.erasing import UNDER_WAY_MAX, Erasures
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.run import TargetType
-from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
-from domain.ids import AuditEntryId, ErasureId, OrganizationId, ProjectId
+from domain.identity.audit import AuditAction, AuditEntry
+from domain.ids import ErasureId, ProjectId
 from domain.page import Window
 from domain.tracing.change import TraceChange
 from domain.tracing.erasure import Erasure, ErasureState, Owner, OwnerKind
 from domain.tracing.trace import Trace
 from tests.builders import NOON, at, span, trace
 from tests.contracts.data_plane import DataPlane, assert_rolled_up, fill, project, stored, walked
+from tests.contracts.erasing import an_erasure, told
 from tests.contracts.evaluating import a_run, work_of
 from tests.contracts.scoring import session_score, trace_score
 from tests.contracts.test_exports import an_export
@@ -54,34 +55,12 @@ class Office:
         return self.plane.keeping.erasures
 
     def tell(self, over: Erasure) -> AuditEntry:
-        self.told.append(self.entry(over, AuditAction.ERASURE_FINISHED))
+        self.told.append(told(over))
         return self.told[-1]
 
-    @staticmethod
-    def entry(erasure: Erasure, action: AuditAction) -> AuditEntry:
-        return AuditEntry(
-            id=AuditEntryId(uuid.uuid4()),
-            organization_id=erasure.organization_id,
-            at=NOON,
-            actor=OPERATOR,
-            action=action,
-            resource_id=str(erasure.id),
-            detail={"sha256": erasure.sha256 or ""},
-        )
-
     async def begun(self, of: ProjectId, owner: Owner = GRACE, **said: Any) -> Erasure:
-        known: dict[str, Any] = {
-            "id": ErasureId(uuid.uuid4()),
-            "organization_id": OrganizationId(uuid.uuid4()),
-            "project_id": of,
-            "kind": owner.kind,
-            "salt": b"salt",
-            "digest": b"digest",
-            "requested_at": NOON,
-            "requested_by": OPERATOR,
-        }
-        erasure = Erasure(**known | said)
-        entry = self.entry(erasure, AuditAction.ERASURE_REQUESTED)
+        erasure = an_erasure(of, owner, **said)
+        entry = told(erasure, AuditAction.ERASURE_REQUESTED)
         await self.port.begin(erasure, owner, entry)
         return erasure
 
