@@ -51,6 +51,7 @@ PROMISES: Final = {
             "domain/evaluation/test_sessions.py"
             "::test_adding_a_perfect_trace_raises_reliability_by_its_known_step_at_most"
         ),
+        "domain/evaluation/test_sessions_v2.py::test_one_dead_trace_among_perfect_ones",
         (
             "domain/evaluation/test_sessions_v2.py"
             "::test_adding_a_perfect_trace_never_lowers_reliability_and_raises_it_by_less_than_012"
