@@ -173,6 +173,7 @@ PROMISES: Final = {
         "contracts/test_runs.py::test_cancelling_twice_is_cancelling_once",
         "contracts/test_runs.py::test_what_has_ended_cannot_be_cancelled",
         "contracts/test_runs.py::test_a_run_is_removed_in_any_state",
+        "adapters/test_cancelling.py::test_who_had_claimed_something_writes_no_more",
         "application/test_evaluate_traces.py::test_no_execution_begins_once_a_run_is_cancelled",
         "application/test_evaluate_traces.py::test_a_run_that_is_deleted_while_it_is_measured",
     ),
