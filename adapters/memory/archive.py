@@ -24,7 +24,7 @@ class MemoryArchive:
     async def reading(
         self, project: ProjectId, matching: TraceFilter, sort: TraceSort, order: SortOrder
     ) -> AsyncIterator[Batches]:
-        found = [one for one in self.store.traces_of(project) if matching.admits(one)]
+        found = [one for one in self.store.shown_traces(project) if matching.admits(one)]
 
         def place(trace: Trace) -> Position:
             return sort.position(summary_of(trace))
@@ -35,13 +35,13 @@ class MemoryArchive:
 
     async def known(self, project: ProjectId, traces: Sequence[TraceId]) -> Sequence[ArchivedTrace]:
         wanted = set(traces)
-        ours = self.store.traces_of(project)
+        ours = self.store.shown_traces(project)
         return [self._archived(project, one) for one in ours if one.id in wanted]
 
     def _archived(self, project: ProjectId, trace: Trace) -> ArchivedTrace:
         scores = [
             score
-            for score in self.store.trace_scores_of(project)
+            for score in self.store.shown_trace_scores(project)
             if score.trace_id == trace.id and score.outcome is not ScoreOutcome.PENDING
         ]
         return ArchivedTrace(trace, in_order_of_time(scores))

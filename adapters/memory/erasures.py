@@ -26,7 +26,7 @@ class MemoryErasures:
         if erasure.project_id in self.store.removed:
             raise Unavailable("This project was deleted; send the request again")
         key = (erasure.project_id, erasure.id)
-        self.store.erasures[key] = erasure
+        self.store.erasures[key] = erasure.with_rows(self._files(erasure.project_id))
         self.store.erasing[key] = owner
         self.store.audit_log[entry.id] = entry
 

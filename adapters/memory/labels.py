@@ -30,7 +30,7 @@ class MemoryLabels:
         return labelling.offered(self._named(project, name), threshold, seed, limit)
 
     def _named(self, project: ProjectId, name: str) -> list[TraceScore]:
-        return [one for one in self.store.trace_scores_of(project) if one.name == name]
+        return [one for one in self.store.shown_trace_scores(project) if one.name == name]
 
     def _fingerprint(self, score: TraceScore) -> Fingerprint:
         if (score.project_id, score.id) not in self.store.written_by:

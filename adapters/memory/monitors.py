@@ -115,7 +115,7 @@ class MemoryChanged:
         upto: Watermark,
         most: int,
     ) -> Sequence[Target]:
-        traces = self.store.traces_of(project)
+        traces = self.store.shown_traces(project)
 
         def is_meant(trace: Trace) -> bool:
             mark = Watermark(self.store.traces.written_at[project, trace.id], trace.id)

@@ -34,7 +34,7 @@ class MemoryTraceScores:
     store: MemoryStore
 
     async def add(self, score: TraceScore) -> TraceScore:
-        if not any(one.id == score.trace_id for one in self.store.traces_of(score.project_id)):
+        if not any(one.id == score.trace_id for one in self.store.shown_traces(score.project_id)):
             raise NotFound("Trace not found")
         known = self.store.trace_scores.get((score.project_id, score.id))
         if known is None:
@@ -49,7 +49,7 @@ class MemoryTraceScores:
         now: datetime,
         author: UserId | None,
     ) -> TraceScore:
-        known = {one.id: one for one in self.store.trace_scores_of(project)}.get(score)
+        known = {one.id: one for one in self.store.shown_trace_scores(project)}.get(score)
         if known is None:
             raise NotFound("Score not found")
         changed = known.patched(change, now, author)
@@ -57,20 +57,22 @@ class MemoryTraceScores:
         return changed
 
     async def delete(self, project: ProjectId, score: ScoreId) -> bool:
-        known = any(one.id == score for one in self.store.trace_scores_of(project))
+        known = any(one.id == score for one in self.store.shown_trace_scores(project))
         return known and self.store.trace_scores.pop((project, score)) is not None
 
     async def page(
         self, project: ProjectId, matching: ScoreFilter, window: Window
     ) -> Page[TraceScore]:
-        return _page(self.store.trace_scores_of(project), matching, window)
+        return _page(self.store.shown_trace_scores(project), matching, window)
 
     async def latest(self, project: ProjectId, trace: TraceId) -> Sequence[TraceScore]:
-        known = self.store.trace_scores_of(project)
+        known = self.store.shown_trace_scores(project)
         return latest_of_each_name(one for one in known if one.trace_id == trace)
 
     async def of_run(self, project: ProjectId, run: RunId) -> Sequence[TraceScore]:
-        return newest_first(one for one in self.store.trace_scores_of(project) if one.run_id == run)
+        return newest_first(
+            one for one in self.store.shown_trace_scores(project) if one.run_id == run
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +80,26 @@ class MemorySessionScores:
     store: MemoryStore
 
     async def add(self, score: SessionScore) -> SessionScore:
-        traces = self.store.traces_of(score.project_id)
+        traces = self.store.shown_traces(score.project_id)
         if not any(one.session_id == score.session_id for one in traces):
             raise NotFound("Session not found")
         return self.store.session_scores.setdefault((score.project_id, score.id), score)
 
     async def delete(self, project: ProjectId, score: ScoreId) -> bool:
-        known = any(one.id == score for one in self.store.session_scores_of(project))
+        known = any(one.id == score for one in self.store.shown_session_scores(project))
         return known and self.store.session_scores.pop((project, score)) is not None
 
     async def page(
         self, project: ProjectId, matching: ScoreFilter, window: Window
     ) -> Page[SessionScore]:
-        return _page(self.store.session_scores_of(project), matching, window)
+        return _page(self.store.shown_session_scores(project), matching, window)
 
     async def of_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
-        known = self.store.session_scores_of(project)
+        known = self.store.shown_session_scores(project)
         return newest_first(one for one in known if one.session_id == session)
 
     async def of_run(self, project: ProjectId, run: RunId) -> Sequence[SessionScore]:
-        known = self.store.session_scores_of(project)
+        known = self.store.shown_session_scores(project)
         return newest_first(one for one in known if one.run_id == run)
 
 
@@ -133,17 +135,17 @@ class MemoryScoreAnalytics:
     async def history(
         self, project: ProjectId, session: str, name: str | None, limit: int
     ) -> Sequence[HistoryPoint]:
-        return figures.history(self.store.session_scores_of(project), session, name, limit)
+        return figures.history(self.store.shown_session_scores(project), session, name, limit)
 
     async def comparison(
         self, project: ProjectId, name: str, order: SortOrder, window: Window
     ) -> Page[RankedSession]:
-        return figures.comparison(self.store.session_scores_of(project), name, order, window)
+        return figures.comparison(self.store.shown_session_scores(project), name, order, window)
 
     def _within(self, project: ProjectId, of: TargetType, within: CreatedWithin) -> list[Score]:
         known: Sequence[Score] = (
-            self.store.trace_scores_of(project)
+            self.store.shown_trace_scores(project)
             if of is TargetType.TRACE
-            else self.store.session_scores_of(project)
+            else self.store.shown_session_scores(project)
         )
         return [one for one in known if within.admits(one)]

@@ -36,7 +36,7 @@ from domain.ids import (
     TraceId,
     UserId,
 )
-from domain.tracing.erasure import Erasure, Owner
+from domain.tracing.erasure import Erasure, Owner, OwnerKind
 from domain.tracing.model_price import ModelPrice, newest_first
 from domain.tracing.repricing import Repricing
 from domain.tracing.trace import Trace
@@ -132,6 +132,30 @@ class MemoryStore:
             return []
         return [trace for (of, _), trace in self.traces.items() if of == project]
 
+    def shown_traces(self, project: ProjectId) -> list[Trace]:
+        """Those that nobody is erasing."""
+        users = self.hidden_users(project)
+        sessions = self._erasing(project, OwnerKind.SESSION)
+        return [
+            one
+            for one in self.traces_of(project)
+            if one.user_id not in users and one.session_id not in sessions
+        ]
+
+    def hidden_sessions(self, project: ProjectId) -> set[str | None]:
+        """Those that are being erased, or that lose a trace."""
+        users = self.hidden_users(project)
+        losing = {one.session_id for one in self.traces_of(project) if one.user_id in users}
+        return (self._erasing(project, OwnerKind.SESSION) | losing) - {None}
+
+    def hidden_users(self, project: ProjectId) -> set[str | None]:
+        """Those that are being erased."""
+        return self._erasing(project, OwnerKind.USER)
+
+    def _erasing(self, project: ProjectId, kind: OwnerKind) -> set[str | None]:
+        open_ = [owner for (of, _), owner in self.erasing.items() if of == project]
+        return {one.id for one in open_ if one.kind is kind}
+
     def drop_trace(self, project: ProjectId, trace: TraceId) -> None:
         """Removes a trace that is there, with its scores and what judges said of it."""
         del self.traces[project, trace]
@@ -161,6 +185,14 @@ class MemoryStore:
         if project in self.removed:
             return []
         return [score for (of, _), score in self.session_scores.items() if of == project]
+
+    def shown_trace_scores(self, project: ProjectId) -> list[TraceScore]:
+        shown = {one.id for one in self.shown_traces(project)}
+        return [one for one in self.trace_scores_of(project) if one.trace_id in shown]
+
+    def shown_session_scores(self, project: ProjectId) -> list[SessionScore]:
+        hidden = self.hidden_sessions(project)
+        return [one for one in self.session_scores_of(project) if one.session_id not in hidden]
 
     def scores_of_run(self, project: ProjectId, run: RunId) -> list[Score]:
         """Of traces and of sessions."""

@@ -23,16 +23,16 @@ class MemoryTargets:
         self, project: ProjectId, selection: TraceSelection, most: int
     ) -> Sequence[Target]:
         matching = selection.matching
-        found = [str(one.id) for one in self.store.traces_of(project) if matching.admits(one)]
+        found = [str(one.id) for one in self.store.shown_traces(project) if matching.admits(one)]
         return sorted(found)[: most + 1]
 
     async def sessions(
         self, project: ProjectId, selection: SessionSelection, most: int
     ) -> Sequence[Target]:
-        return sessions_selected(self.store.traces_of(project), selection)[: most + 1]
+        return sessions_selected(self.store.shown_traces(project), selection)[: most + 1]
 
     async def subject(self, project: ProjectId, trace: TraceId) -> Subject | Skipped | Failed:
-        found = next((one for one in self.store.traces_of(project) if one.id == trace), None)
+        found = next((one for one in self.store.shown_traces(project) if one.id == trace), None)
         if found is None:
             return Failed(FailCode.TARGET_GONE)
         if len(found.spans) > self.spans_max:
@@ -50,5 +50,5 @@ class MemoryTargets:
         return trace if len(trace.spans) <= self.spans_max else replace(trace, spans=())
 
     def _in_order(self, project: ProjectId, session: str) -> list[Trace]:
-        ours = [one for one in self.store.traces_of(project) if one.session_id == session]
+        ours = [one for one in self.store.shown_traces(project) if one.session_id == session]
         return sorted(ours, key=lambda one: (one.started_at, one.id))

@@ -108,7 +108,8 @@ class MemoryTraces:
         order: SortOrder,
         window: Window,
     ) -> Page[TraceSummary]:
-        found = [summary_of(one) for one in self.store.traces_of(project) if matching.admits(one)]
+        shown = self.store.shown_traces(project)
+        found = [summary_of(one) for one in shown if matching.admits(one)]
         return paged(found, sort.position, order, window)
 
     async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
@@ -118,7 +119,8 @@ class MemoryTraces:
         return len(gone)
 
     def _stored(self, project: ProjectId, trace: TraceId) -> Trace | None:
-        return None if project in self.store.removed else self.store.traces.get((project, trace))
+        shown = self.store.shown_traces(project)
+        return next((one for one in shown if one.id == trace), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,9 @@ class MemorySessions:
         order: SortOrder,
         window: Window,
     ) -> Page[SessionSummary]:
-        found = sessions_of(self.store.traces_of(project), matching)
+        hidden = self.store.hidden_sessions(project)
+        shown = [one for one in self.store.shown_traces(project) if one.session_id not in hidden]
+        found = sessions_of(shown, matching)
         return paged(found, sort.position, order, window)
 
     async def get(self, project: ProjectId, session: str, window: Window) -> Session:
@@ -147,11 +151,14 @@ class MemorySessions:
         traces = self._traces(project, session)
         for trace in traces:
             self.store.drop_trace(project, trace.id)
-        self.store.drop_session_scores(project, {session})
+        if traces:
+            self.store.drop_session_scores(project, {session})
         return len(traces)
 
     def _traces(self, project: ProjectId, session: str) -> list[Trace]:
-        ours = (one for one in self.store.traces_of(project) if one.session_id == session)
+        if session in self.store.hidden_sessions(project):
+            return []
+        ours = (one for one in self.store.shown_traces(project) if one.session_id == session)
         return sorted(ours, key=lambda one: (one.started_at, one.id))
 
 
@@ -178,7 +185,9 @@ class MemoryTraceAnalytics:
         return bounded(session_buckets(self.store.traces_of(project), period, granularity))
 
     async def users(self, project: ProjectId, window: Window) -> Page[UserSummary]:
-        found = user_summaries(self.store.traces_of(project))
+        hidden = self.store.hidden_users(project)
+        every = [one for one in self.store.traces_of(project) if one.user_id not in hidden]
+        found = user_summaries(every)
         return paged(found, lambda one: one.position, SortOrder.DESC, window)
 
     def _spans(self, project: ProjectId) -> list[Span]:

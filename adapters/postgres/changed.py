@@ -58,7 +58,7 @@ class PostgresChanged:
         def written(p: Parameters) -> str:
             return _between(p, after, upto)
 
-        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+        async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
             if isinstance(selection, TraceSelection):
                 return await traces_selected(connection, project, selection, most, written)
             return await sessions_selected(connection, project, selection, most, written)

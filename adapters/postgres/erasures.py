@@ -82,8 +82,9 @@ UNNAMED: Final = {
     "eval_jobs": f"UPDATE eval_jobs SET target = $3 WHERE {OF_PROJECT} AND target = $2",
     "judge_calls": f"UPDATE judge_calls SET target = $3 WHERE {OF_PROJECT} AND target = $2",
 }
-# Files hold what was stored when they were written, whoever it is about. An export that somebody
-# asks for while those before it go keeps its pieces: what is erased was gone by then.
+# Files hold what was stored when they were written, whoever it is about: they go at once, and at
+# the end again what was asked for at the very moment of the request. An export that somebody asks
+# for while those before it go keeps its pieces: what is erased was gone by then.
 DROP_EXPORTS: Final = f"DELETE FROM exports WHERE {OF_PROJECT}"
 DROP_PIECES: Final = f"""
 DELETE FROM export_pieces WHERE ctid = ANY(ARRAY(
@@ -141,7 +142,9 @@ class PostgresErasures:
         async with transaction(self.edits.pool) as connection:
             if await connection.fetchval(REMOVED, [project]) is not None:
                 raise ProjectRemoved(project)
-            await connection.execute(ADD, *_row(erasure), owner.id)
+            exports = affected(await connection.execute(DROP_EXPORTS, project))
+            begun = erasure.with_rows({"exports": exports})
+            await connection.execute(ADD, *_row(begun), owner.id)
             await connection.execute(RECORD, *audit_row(entry))
 
     async def advance(

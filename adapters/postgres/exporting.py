@@ -60,12 +60,14 @@ class PostgresArchive:
     async def reading(
         self, project: ProjectId, matching: TraceFilter, sort: TraceSort, order: SortOrder
     ) -> AsyncIterator[Batches]:
-        async with snapshot(self.streams, ADVICE_STREAM, self.timeout_s) as connection:
+        async with snapshot(
+            self.streams, ADVICE_STREAM, self.timeout_s, shown_of=project
+        ) as connection:
             await connection.execute(AT_LENGTH.format(round(self.timeout_s * 1_000)))
             yield self._batches(connection, project, matching, sort, order)
 
     async def known(self, project: ProjectId, traces: Sequence[TraceId]) -> Sequence[ArchivedTrace]:
-        async with snapshot(self.pool, ADVICE) as connection:
+        async with snapshot(self.pool, ADVICE, shown_of=project) as connection:
             return await _archived(connection, project, traces)
 
     @staticmethod

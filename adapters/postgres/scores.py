@@ -38,12 +38,12 @@ UNSTORABLE_JSON: Final = "can't be stored: nested too deep"
 
 # Its scores lie together, in the order of their names; of one name the newest last.
 LATEST: Final = f"""
-SELECT DISTINCT ON (name) {", ".join(TRACE_SCORES.columns)} FROM trace_scores
+SELECT DISTINCT ON (name) {", ".join(TRACE_SCORES.columns)} FROM veiled.trace_scores
 WHERE {OF_PROJECT} AND trace_id = $2 AND outcome <> '{ScoreOutcome.PENDING}'
 ORDER BY name DESC, created_at DESC, id DESC
 """
 LOCK: Final = f"""
-SELECT {", ".join(TRACE_SCORES.columns)} FROM trace_scores
+SELECT {", ".join(TRACE_SCORES.columns)} FROM veiled.trace_scores
 WHERE {OF_PROJECT} AND id = $2 FOR UPDATE
 """
 
@@ -58,7 +58,7 @@ def _add_statement[S: Score](table: ScoreTable[S], target: str) -> str:
     values = ", ".join(f"${n}::{kind}" for n, kind in enumerate(table.types.values(), start=1))
     return f"""
     WITH target AS MATERIALIZED (
-      SELECT FROM traces WHERE {OF_PROJECT} AND {target} = ${place} LIMIT 1 FOR KEY SHARE
+      SELECT FROM veiled.traces WHERE {OF_PROJECT} AND {target} = ${place} LIMIT 1 FOR KEY SHARE
     )
     INSERT INTO {table.name} AS s ({", ".join(table.columns)}) SELECT {values} FROM target
     ON CONFLICT (project_id, id) DO UPDATE SET id = excluded.id
@@ -194,7 +194,7 @@ async def put_back[S: Score](
 async def _delete[S: Score](
     pool: Pool, table: ScoreTable[S], project: ProjectId, score: ScoreId
 ) -> bool:
-    sql = f"DELETE FROM {table.name} WHERE {OF_PROJECT} AND id = $2 RETURNING true"
+    sql = f"DELETE FROM veiled.{table.name} WHERE {OF_PROJECT} AND id = $2 RETURNING true"
     async with _writing(pool) as connection:
         return await connection.fetchval(sql, project, score) is not None
 

@@ -58,7 +58,7 @@ class PostgresSessions:
         return await lists.summaries(project, matching, sort, order, window)
 
     async def get(self, project: ProjectId, session: str, window: Window) -> Session:
-        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+        async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
             row = await connection.fetchrow(
                 READ_SESSION, project, session, window.limit, window.offset
             )

@@ -26,7 +26,7 @@ ADVICE: Final = "narrow the filters with date_from and date_to, with user_id, or
 READ_ADVICE: Final = "try again later"  # one trace or session can't be narrowed
 
 OF_SESSION: Final = f"""
-SELECT trace_id FROM traces WHERE {OF_PROJECT} AND session_id = $2
+SELECT trace_id FROM veiled.traces WHERE {OF_PROJECT} AND session_id = $2
 ORDER BY started_at, trace_id LIMIT {SESSION_TRACES_MAX + 1}
 """
 PLACE: Final = f"""
@@ -65,17 +65,17 @@ class PostgresTargets:
     async def traces(
         self, project: ProjectId, selection: TraceSelection, most: int
     ) -> Sequence[Target]:
-        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+        async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
             return await traces_selected(connection, project, selection, most)
 
     async def sessions(
         self, project: ProjectId, selection: SessionSelection, most: int
     ) -> Sequence[Target]:
-        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+        async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
             return await sessions_selected(connection, project, selection, most)
 
     async def subject(self, project: ProjectId, trace: TraceId) -> Subject | Skipped | Failed:
-        async with snapshot(self.pool, READ_ADVICE, self.timeout_s) as connection:
+        async with snapshot(self.pool, READ_ADVICE, self.timeout_s, shown_of=project) as connection:
             place = await connection.fetchrow(PLACE, project, trace)
             if place is None:
                 return Failed(FailCode.TARGET_GONE)

@@ -103,7 +103,7 @@ class PostgresTraces:
         return await self.edits.delete(project, traces)
 
     async def get(self, project: ProjectId, trace: TraceId) -> Trace:
-        async with snapshot(self.pool, READ_ADVICE) as connection:
+        async with snapshot(self.pool, READ_ADVICE, shown_of=project) as connection:
             return await read_trace(connection, project, trace)
 
     async def summaries(

@@ -38,7 +38,12 @@ class Erasures(Protocol):
     """
 
     async def begin(self, erasure: Erasure, owner: Owner, entry: AuditEntry) -> None:
-        """Stores it, and tells the audit log; the owner is kept until all is removed."""
+        """Stores it, tells the audit log, and takes away all exports of the project.
+
+        The owner is kept until all is removed. From then on nobody reads, changes or evaluates what
+        is to go: it is hidden, as if it weren't there. So is a session that loses a trace, with
+        its scores. Only sums over a project's traces and spans count what is left of it.
+        """
         ...
 
     async def advance(
@@ -76,7 +81,7 @@ class Erasures(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Erase:
-    """Removes all that names a user or a session: gone for every reader when it is REMOVED."""
+    """Removes all that names a user or a session: no reader sees any of it once it has begun."""
 
     erasures: Erasures
     directory: Directory

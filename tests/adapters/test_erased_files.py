@@ -52,8 +52,8 @@ async def test_a_later_export_keeps_its_file(pool: Pool):
         requested_at=NOON,
         requested_by=OPERATOR,
     )
-    await exports.add(before)
     await erasures.begin(erasure, Owner(OwnerKind.USER, "grace"), told(erasure))
+    await exports.add(before)
     async with pool.acquire() as holder:
         lock = holder.transaction()
         await lock.start()

@@ -302,6 +302,7 @@ async def test_after_some_time_an_id_is_free_again(office):
     await fill(office.plane, ours, one)
     erasure = await office.begun(ours)
     await office.step(erasure, long_ago)
+    await office.step(erasure)
     assert await office.port.forget(long_ago) == 0
     assert await office.port.forget(long_ago + timedelta(microseconds=1)) == 1
     await office.plane.traces.put(ours, one)

@@ -158,11 +158,14 @@ class PostgresTraceAnalytics:
             down=True,
             window=window,
         )
+        found = None
         if window.offset <= NEAR:
             async with reading(self.pool, USERS_ADVICE, self.timeout_s) as connection:
                 found = await ordered.among_all(connection, USERS)
-        else:
-            async with snapshot(self.pool, USERS_ADVICE, self.timeout_s) as connection:
+        if found is None:
+            async with snapshot(
+                self.pool, USERS_ADVICE, self.timeout_s, shown_of=project
+            ) as connection:
                 total = await connection.fetchval(f"SELECT {USERS.text}", project)
                 found = await ordered.matching(connection, Where(among=total, total=total))
         items = [_user(row) for row in found.rows]

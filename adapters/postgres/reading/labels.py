@@ -109,7 +109,7 @@ class PostgresLabels:
             threshold=f"{q.put(threshold)}::float8",
             kinds=q.put([*JudgeKind]),
         )
-        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+        async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
             of_both = await connection.fetch(pairs, *p.values)
             of_judges = await connection.fetch(rated, *q.values)
         return judges(
@@ -125,7 +125,9 @@ class PostgresLabels:
     async def offered(
         self, project: ProjectId, name: str, threshold: float, seed: str, limit: int
     ) -> Sequence[Offered]:
-        async with snapshot(self.pool, QUEUE_ADVICE, self.timeout_s) as connection:
+        async with snapshot(
+            self.pool, QUEUE_ADVICE, self.timeout_s, shown_of=project
+        ) as connection:
             rows = await connection.fetch(OFFERED, project, name, threshold, seed, limit)
         lists: dict[bool, list[TraceScore]] = {False: [], True: []}
         for row in rows:

@@ -14,6 +14,7 @@ from asyncpg import Record
 
 from adapters.postgres.engine import OF_PROJECT, Connection
 from adapters.postgres.reading.fragments import Parameters, Sql
+from adapters.postgres.reading.snapshots import IS_VEILED
 from domain.ids import ProjectId
 from domain.page import Position, Window
 
@@ -66,11 +67,16 @@ class Ordered:
     window: Window
     is_nullable: bool = False
 
-    async def among_all(self, connection: Connection, total: Sql) -> Found:
-        """Where nothing narrows the list and the page is near; one statement, so one moment."""
+    async def among_all(self, connection: Connection, total: Sql) -> Found | None:
+        """Where nothing narrows the list and the page is near; one statement, so one moment.
+
+        None where something of the project is being erased: a snapshot hides it.
+        """
         p = Parameters([self.project])
         walk = self._walked(p, [], self.window.offset + self.rows)
-        return await self.fetch(connection, p, self.keys(p, walk), p.sql(total))
+        told = f"CASE WHEN {IS_VEILED} THEN -1 ELSE {p.sql(total)} END"
+        found = await self.fetch(connection, p, self.keys(p, walk), told)
+        return None if found.total < 0 else found
 
     async def matching(self, connection: Connection, where: Where) -> Found:
         """Any page; in a snapshot, where `where` was counted too."""

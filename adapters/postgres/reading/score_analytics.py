@@ -120,7 +120,7 @@ class PostgresScoreAnalytics:
     ) -> Sequence[ScoreSummary]:
         p = Parameters([project])
         sql = SUMMARIES.format(table=_TABLES[of], within=created_within(p, within))
-        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+        async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
             rows = await connection.fetch(sql, *p.values)
         return [ScoreSummary(**row) for row in rows]
 
@@ -139,7 +139,7 @@ class PostgresScoreAnalytics:
             within=created_within(p, within),
             granularity=p.put(granularity),
         )
-        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+        async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
             rows = await connection.fetch(sql, *p.values)
         return bounded([TrendPoint(row["bucket"], row["mean"], row["count"]) for row in rows])
 
@@ -153,14 +153,16 @@ class PostgresScoreAnalytics:
             within=created_within(p, within),
             parts=p.put(parts),
         )
-        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+        async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
             rows = await connection.fetch(sql, *p.values)
         return [part(row["part"], parts, row["count"]) for row in rows]
 
     async def history(
         self, project: ProjectId, session: str, name: str | None, limit: int
     ) -> Sequence[HistoryPoint]:
-        async with snapshot(self.pool, HISTORY_ADVICE, self.timeout_s) as connection:
+        async with snapshot(
+            self.pool, HISTORY_ADVICE, self.timeout_s, shown_of=project
+        ) as connection:
             rows = await connection.fetch(HISTORY, project, session, name, limit)
         return [
             HistoryPoint(
@@ -189,7 +191,7 @@ class PostgresScoreAnalytics:
             limit=p.put(window.limit + 1),
             offset=p.put(window.offset if place is None else 0),
         )
-        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+        async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
             rows = await connection.fetch(sql, *p.values)
         items = [
             RankedSession(row["session_id"], row["number"], row["created_at"], row["run_id"])

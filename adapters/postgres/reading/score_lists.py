@@ -45,11 +45,12 @@ class ScoreLists[S: Score]:
             window=window,
         )
         where = conditions(self.table, matching)
+        found = None
         if not where and window.offset <= NEAR:
             async with reading(self.pool, ADVICE, self.timeout_s) as connection:
                 found = await ordered.among_all(connection, self._count_all)
-        else:
-            async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+        if found is None:
+            async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
                 found = await self._narrowed(connection, ordered, where)
         items = [self.table.score(row) for row in found.rows]
         shown = items[: window.limit]
@@ -62,7 +63,7 @@ class ScoreLists[S: Score]:
         SELECT {", ".join(self.table.types)} FROM {self.table.name}
         WHERE {OF_PROJECT} AND {column} = $2 ORDER BY created_at DESC, id DESC
         """
-        async with snapshot(self.pool, ALL_ADVICE, self.timeout_s) as connection:
+        async with snapshot(self.pool, ALL_ADVICE, self.timeout_s, shown_of=project) as connection:
             rows = await connection.fetch(sql, project, value)
         return [self.table.score(row) for row in rows]
 

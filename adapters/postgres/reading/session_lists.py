@@ -12,7 +12,7 @@ from adapters.postgres.engine import OF_PROJECT, Connection, Pool
 from adapters.postgres.reading.fragments import Parameters, Sql, like
 from adapters.postgres.reading.ordered import NEAR, Found, Ordered, Where
 from adapters.postgres.reading.periods import Bounds
-from adapters.postgres.reading.snapshots import READ_TIMEOUT_S, reading, snapshot
+from adapters.postgres.reading.snapshots import IS_VEILED, READ_TIMEOUT_S, reading, snapshot
 from adapters.postgres.rows import totals_of
 from adapters.postgres.terms import term
 from domain.ids import ProjectId
@@ -97,16 +97,17 @@ class SessionLists:
             window=window,
             is_nullable=sort is SessionSort.LATENCY,
         )
+        found = None
+        if matching == SessionFilter() and window.offset <= NEAR:
+            async with reading(self.pool, ADVICE, self.timeout_s) as connection:
+                found = await ordered.among_all(connection, ALL_SESSIONS)
         if matching.selects_traces:
-            async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+            async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
                 await connection.execute(f"SET LOCAL work_mem = '{GROUPS_MEMORY}'")
                 is_rare = await _are_rare(connection, project, matching.tags)
                 found = await _Selected(ordered, sort, matching, is_rare).fetch(connection)
-        elif matching == SessionFilter() and window.offset <= NEAR:
-            async with reading(self.pool, ADVICE, self.timeout_s) as connection:
-                found = await ordered.among_all(connection, ALL_SESSIONS)
-        else:
-            async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+        elif found is None:
+            async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
                 where = await _counted(connection, project, matching, sort)
                 found = await ordered.matching(connection, where)
         items = [summary_of(row) for row in found.rows]
@@ -146,9 +147,11 @@ async def _counted(
     if matching.query:
         counters.append(Sql(FOUND, (like(folded(matching.query)),)))
     p = Parameters([project])
-    row = await connection.fetchrow(f"SELECT {', '.join(p.all_of(counters))}", *p.values)
+    columns = [IS_VEILED, *p.all_of(counters)]
+    row = await connection.fetchrow(f"SELECT {', '.join(columns)}", *p.values)
     assert row is not None  # no table, one row
-    every, *some = row.values()
+    is_veiled, every, *some = row
+    is_counted = not (some[1:] or (matching.query and is_veiled))
     if matching.query:
         is_few = some[-1] <= FOUND_MAX
         rest.append(_found(matching.query) if is_few else _holds(matching.query))
@@ -156,7 +159,7 @@ async def _counted(
         served=served,
         rest=rest,
         among=some[0] if served else every,
-        total=None if some[1:] and 0 not in some else min([every, *some]),
+        total=min([every, *some]) if is_counted or 0 in some else None,
     )
 
 

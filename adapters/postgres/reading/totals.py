@@ -8,6 +8,7 @@ from adapters.postgres.counted import Facet
 from adapters.postgres.engine import OF_PROJECT, Connection
 from adapters.postgres.reading.conditions import ALL_TRACES, Clause
 from adapters.postgres.reading.fragments import Parameters, Sql, like
+from adapters.postgres.reading.snapshots import IS_VEILED
 from domain.ids import ProjectId
 
 NAMES_MAX: Final = 1_000  # of which each is looked for; where more match, names are compared
@@ -34,10 +35,14 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """`all`: the traces of the project. `total`: those that match, None where it isn't known."""
+    """`all`: the traces of the project. `total`: those that match, None where it isn't known.
+
+    Where the project `is_veiled` what is hidden is counted too: then no number is exact.
+    """
 
     all: int
     clauses: Sequence[Estimate]
+    is_veiled: bool = False
 
     @property
     def most(self) -> int:
@@ -47,9 +52,9 @@ class Counts:
     @property
     def total(self) -> int | None:
         match self.clauses:
-            case []:
+            case [] if not self.is_veiled:
                 return self.all
-            case [one] if one.is_exact:
+            case [one] if one.is_exact and not self.is_veiled:
                 return one.most
         return 0 if self.most == 0 else None
 
@@ -61,9 +66,9 @@ async def counts(
     p = Parameters([project])
     counters = [ALL_TRACES, *(one.counter for one in clauses if one.counter is not None)]
     columns = [f"coalesce({sql}, 0)::bigint" for sql in p.all_of(counters)]
-    row = await connection.fetchrow(f"SELECT {', '.join(columns)}", *p.values)
+    row = await connection.fetchrow(f"SELECT {', '.join([IS_VEILED, *columns])}", *p.values)
     assert row is not None  # no table, one row
-    numbers = iter(row[1:])
+    numbers = iter(row[2:])
     counted = []
     for clause in clauses:
         number = -1 if clause.counter is None else next(numbers)
@@ -71,7 +76,7 @@ async def counts(
         counted.append(Estimate(clause, most, clause.is_exact and most is not None))
     if part:
         counted.append(await _named(connection, project, part))
-    return Counts(row[0], counted)
+    return Counts(row[1], counted, is_veiled=row[0])
 
 
 async def count(connection: Connection, project: ProjectId, clauses: Sequence[Estimate]) -> int:

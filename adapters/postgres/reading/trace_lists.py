@@ -66,11 +66,12 @@ class TraceLists:
             is_nullable=sort in _NULLABLE,
         )
         clauses, part = clauses_of(project, matching), folded(matching.name or "")
+        found = None
         if not clauses and not part and window.offset <= NEAR:
             async with reading(self.pool, ADVICE, self.timeout_s) as connection:
                 found = await ordered.among_all(connection, TOTAL)
-        else:
-            async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+        if found is None:
+            async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
                 counted = await counts(connection, project, clauses, part)
                 total = counted.total
                 if total is None and counted.most > COUNTABLE:

@@ -51,6 +51,8 @@ WHERE NOT EXISTS (SELECT FROM removals WHERE removals.project_id = u.p)
 ORDER BY traces.project_id, traces.trace_id
 FOR UPDATE OF traces
 """
+# Of what is being erased nothing is changed by its id, as if it weren't there.
+LOCK_SHOWN: Final = LOCK_KNOWN.replace("FROM traces", "FROM veiled.traces AS traces")
 _MENTIONED: Final = """
 spans.project_id = u.p AND spans.trace_id = u.t AND spans.span_id = u.s
 """
@@ -116,9 +118,11 @@ def counted(row: Record) -> Counted:
     return Counted(row["project_id"], trace_of(row), totals_of(row), tuple(row["models"]))
 
 
-async def locked(connection: Connection, keys: Collection[Key]) -> dict[Key, Counted]:
-    """Those of the traces that are there, locked until the transaction ends."""
-    rows = await connection.fetch(LOCK_KNOWN, *columns(keys)) if keys else []
+async def locked(
+    connection: Connection, keys: Collection[Key], sql: str = LOCK_KNOWN
+) -> dict[Key, Counted]:
+    """Those of the traces that are there, or are shown, locked until the transaction ends."""
+    rows = await connection.fetch(sql, *columns(keys)) if keys else []
     return {(row["project_id"], row["trace_id"]): counted(row) for row in rows}
 
 

@@ -18,6 +18,7 @@ from adapters.postgres.engine import (
 from adapters.postgres.rows import SPAN_COLUMNS, TRACE_COLUMNS, span_of, trace_of
 from adapters.postgres.writing import rollups
 from adapters.postgres.writing.amending import (
+    LOCK_SHOWN,
     Amended,
     locked,
     merge,
@@ -56,14 +57,17 @@ ON CONFLICT (project_id, trace_id) DO UPDATE SET
   output = CASE WHEN $6 THEN excluded.output ELSE t.output END
 """
 COUNT_OF_SESSION: Final = f"""
-SELECT trace_count FROM sessions WHERE {OF_PROJECT} AND session_id = $2
+SELECT trace_count FROM veiled.sessions WHERE {OF_PROJECT} AND session_id = $2
+"""
+SHOWN: Final = f"""
+SELECT trace_id FROM veiled.traces WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
 # Some traces of a session, of $3 spans together or one trace, of $4 traces at most.
 OF_SESSION: Final = f"""
 SELECT trace_id FROM (
   SELECT trace_id, started_at, row_number() OVER upto AS place, sum(span_count) OVER upto AS spans
   FROM (
-    SELECT trace_id, started_at, span_count FROM traces
+    SELECT trace_id, started_at, span_count FROM veiled.traces
     WHERE {OF_PROJECT} AND session_id = $2 ORDER BY started_at, trace_id LIMIT $4
   ) AS first WINDOW upto AS (ORDER BY started_at, trace_id)
 ) AS counted
@@ -118,7 +122,7 @@ class TraceEdits:
     async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
         pricing = await self.prices.of([project])
         async with self.transaction() as (connection, deltas):
-            known = await locked(connection, [(project, trace)])
+            known = await locked(connection, [(project, trace)], LOCK_SHOWN)
             if not known:
                 raise NotFound("Trace not found")
             new = {(project, trace): tuple(spans)}
@@ -130,7 +134,7 @@ class TraceEdits:
 
     async def change(self, project: ProjectId, trace: TraceId, change: TraceChange) -> Trace:
         async with self.transaction() as (connection, deltas), self._told(change):
-            known = (await locked(connection, [(project, trace)])).get((project, trace))
+            known = (await locked(connection, [(project, trace)], LOCK_SHOWN)).get((project, trace))
             if known is None:
                 raise NotFound("Trace not found")
             said = [value is not UNSAID for value in (change.input, change.output)]
@@ -148,7 +152,7 @@ class TraceEdits:
     ) -> Span:
         pricing = (await self.prices.of([project]))[project]
         async with self.transaction() as (connection, deltas), self._told(change):
-            known = await locked(connection, [(project, trace)])
+            known = await locked(connection, [(project, trace)], LOCK_SHOWN)
             stored = await stored_spans(connection, [(project, trace, span)])
             if (project, trace) not in known or (project, trace) not in stored:
                 raise NotFound("Span not found")
@@ -168,7 +172,7 @@ class TraceEdits:
     ) -> int:
         async with self.transaction() as (connection, deltas):
             keys = [(project, trace) for trace in dict.fromkeys(traces)]
-            known = await locked(connection, keys)
+            known = await locked(connection, keys, LOCK_SHOWN)
             amended = [
                 Amended(one, replace(one.trace, tags=retagged(one.trace.tags, add, remove)))
                 for one in known.values()
@@ -178,7 +182,9 @@ class TraceEdits:
 
     async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
         async with self.transaction() as (connection, deltas):
-            return (await delete_traces(connection, deltas[project], project, traces)).traces
+            rows = await connection.fetch(SHOWN, project, traces)
+            shown = [TraceId(row[0]) for row in rows]
+            return (await delete_traces(connection, deltas[project], project, shown)).traces
 
     async def delete_session(self, project: ProjectId, session: str) -> int:
         """Removes as many traces as the session has now, so few at once that others can go on.
@@ -187,7 +193,7 @@ class TraceEdits:
         """
         async with translated():
             wanted = await self.pool.fetchval(COUNT_OF_SESSION, project, session) or 0
-        gone, is_over = 0, False
+        gone, is_over = 0, not wanted
         while not is_over:
             async with self.transaction() as (connection, deltas):
                 rows = await connection.fetch(OF_SESSION, project, session, CHUNK_SPANS, CHUNK)

@@ -1,0 +1,67 @@
+"""What is being erased is hidden: the tables that show it have views without it."""
+
+from typing import Final
+
+from piccolo.apps.migrations.auto.migration_manager import MigrationManager
+
+from adapters.postgres.schema.migrating import statements
+
+ID = "2026-11-26T00:00:00:000000"
+VERSION = "1.38.0"
+DESCRIPTION = "hiding what is being erased"
+
+_OPEN: Final = "SELECT FROM public.erasures AS e WHERE e.owner IS NOT NULL AND e.project_id ="
+_OF_USER: Final = f"{_OPEN} {{0}}.project_id AND e.kind = 'user' AND e.owner = {{0}}.user_id"
+_OF_SESSION: Final = (
+    f"{_OPEN} {{0}}.project_id AND e.kind = 'session' AND e.owner = {{0}}.session_id"
+)
+_IN_SESSION: Final = """
+SELECT FROM public.erasures AS e JOIN public.traces AS t
+  ON t.project_id = e.project_id AND t.user_id = e.owner
+WHERE e.owner IS NOT NULL AND e.kind = 'user' AND e.project_id = {0}.project_id
+  AND t.session_id = {0}.session_id
+"""
+_IN_TRACE: Final = """
+SELECT FROM public.traces AS t JOIN public.erasures AS e ON e.project_id = t.project_id
+WHERE t.project_id = {0}.project_id AND t.trace_id = {0}.trace_id AND e.owner IS NOT NULL
+  AND e.owner = CASE e.kind WHEN 'user' THEN t.user_id ELSE t.session_id END
+"""
+
+
+def _view(table: str, *hidden: str) -> str:
+    # OFFSET 0 keeps each a look-up for a row: as a join it might be planned over all of a project.
+    where = " AND ".join(f"NOT EXISTS ({one.format('s')} OFFSET 0)" for one in hidden)
+    return f"CREATE OR REPLACE VIEW veiled.{table} AS SELECT * FROM public.{table} AS s WHERE {where}"
+
+
+FORWARDS = (
+    "CREATE INDEX IF NOT EXISTS erasures_veil ON erasures (project_id) WHERE owner IS NOT NULL",
+    "CREATE SCHEMA IF NOT EXISTS veiled",
+    _view("traces", _OF_USER, _OF_SESSION),
+    _view("spans", _IN_TRACE),
+    _view("trace_scores", _IN_TRACE),
+    _view("trace_users", _OF_USER),
+    # As scores of a session go where it loses a trace, so it is hidden with all its numbers.
+    _view("sessions", _OF_SESSION, _IN_SESSION),
+    _view("session_scores", _OF_SESSION, _IN_SESSION),
+    # Until the end of a transaction its statements find the views in place of the tables, where
+    # there is anything to hide.
+    """
+    CREATE OR REPLACE FUNCTION veil(of uuid) RETURNS void LANGUAGE plpgsql AS $$
+    BEGIN
+        IF EXISTS (SELECT FROM public.erasures WHERE project_id = of AND owner IS NOT NULL) THEN
+            PERFORM set_config('search_path', 'veiled, ' || current_setting('search_path'), true);
+        END IF;
+    END $$
+    """,
+)
+
+BACKWARDS = (
+    "DROP FUNCTION IF EXISTS veil(uuid)",
+    "DROP SCHEMA IF EXISTS veiled CASCADE",
+    "DROP INDEX IF EXISTS erasures_veil",
+)
+
+
+async def forwards() -> MigrationManager:
+    return statements(ID, DESCRIPTION, FORWARDS, BACKWARDS)
