@@ -23,6 +23,7 @@ from entrypoints.arguments import (
 from entrypoints.backup_commands import add_backups
 from entrypoints.identity_provider import provider_problems
 from entrypoints.import_commands import add_import
+from entrypoints.published_secrets import published_secrets
 from entrypoints.settings import Settings, SettingsError, read_settings
 from entrypoints.startup import CommandError, check_layout, check_servers
 
@@ -41,8 +42,8 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
             told = _joined(told)
         given.environ = told
         command: Command = given.command
-        # Half an identity provider stops every command.
-        return command(given, read_settings(told, provider_problems))
+        # Half an identity provider stops every command, and so does a secret that is none.
+        return command(given, read_settings(told, provider_problems, published_secrets))
     except SettingsError as error:
         if given.command is _doctor:
             return _told_by_doctor(str(error), given)

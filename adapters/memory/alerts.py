@@ -27,7 +27,7 @@ from application.evaluation.alerting import (
     Webhook,
     deliveries_of,
 )
-from domain.errors import Invalid, NotFound, Unavailable
+from domain.errors import Conflict, NotFound, Unavailable
 from domain.evaluation.alert import RULES_MAX, Figure, Measured
 from domain.evaluation.run import EvalRun, RunStatus
 from domain.evaluation.score import ScoreOutcome
@@ -45,7 +45,7 @@ class MemoryAlerts:
         known = await self.of_monitor(alert.project_id, alert.monitor_id)
         key = (alert.project_id, alert.id)
         if key not in self.store.alerts and len(known) >= RULES_MAX:
-            raise Invalid(f"A monitor has {RULES_MAX} alerts at most")
+            raise Conflict(f"A monitor has {RULES_MAX} alerts at most: delete one first")
         return self.store.alerts.setdefault(key, alert)
 
     async def of_monitor(self, project: ProjectId, monitor: MonitorId) -> Sequence[Alert]:
@@ -194,7 +194,7 @@ class MemoryWebhooks:
             raise Unavailable("This project was deleted; send the request again")
         key = (webhook.project_id, webhook.id)
         if key not in self.store.webhooks and len(await self.all(key[0])) >= WEBHOOKS_MAX:
-            raise Invalid(f"A project has {WEBHOOKS_MAX} webhooks at most")
+            raise Conflict(f"A project has {WEBHOOKS_MAX} webhooks at most: delete one first")
         return self.store.webhooks.setdefault(key, webhook)
 
     async def all(self, project: ProjectId) -> Sequence[Webhook]:

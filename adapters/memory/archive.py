@@ -1,14 +1,15 @@
 """Whole traces with their scores in memory."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import batched
 
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import summary_of
 from application.exporting.ports import BATCH_TRACES_MAX, Batches
-from domain.evaluation.score import ScoreOutcome
+from domain.evaluation.score import ScoreOutcome, SessionScore
 from domain.exporting.archive import ArchivedTrace, in_order_of_time
 from domain.ids import ProjectId, TraceId
 from domain.page import Position, SortOrder, Window, paged
@@ -31,7 +32,7 @@ class MemoryArchive:
 
         page = paged(found, place, order, Window(limit=len(found)))
         whole = [self._archived(project, one) for one in page.items]
-        yield _batches(whole)
+        yield _batches([*self._led(project, whole)])
 
     async def known(self, project: ProjectId, traces: Sequence[TraceId]) -> Sequence[ArchivedTrace]:
         wanted = set(traces)
@@ -45,6 +46,16 @@ class MemoryArchive:
             if score.trace_id == trace.id and score.outcome is not ScoreOutcome.PENDING
         ]
         return ArchivedTrace(trace, in_order_of_time(scores))
+
+    def _led(self, project: ProjectId, whole: Sequence[ArchivedTrace]) -> Iterator[ArchivedTrace]:
+        """The first of each session with what was said of it."""
+        left = defaultdict[str | None, list[SessionScore]](list)
+        for score in self.store.shown_session_scores(project):
+            if score.outcome is not ScoreOutcome.PENDING:
+                left[score.session_id].append(score)
+        for one in whole:
+            scores = left.pop(one.trace.session_id, [])
+            yield replace(one, session_scores=in_order_of_time(scores))
 
 
 async def _batches(whole: Sequence[ArchivedTrace]) -> Batches:

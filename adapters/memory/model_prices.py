@@ -8,7 +8,7 @@ from uuid import UUID
 
 from adapters.memory.store import MemoryStore
 from application.tracing.pricing import UNPRICED_MODELS_MAX, UNPRICED_SPANS_MAX
-from domain.errors import Invalid, Unavailable
+from domain.errors import Conflict, Unavailable
 from domain.ids import ProjectId
 from domain.tracing.model_price import PRICES_MAX, ModelPrice, UnpricedModel
 from domain.tracing.span import Span
@@ -26,7 +26,7 @@ class MemoryModelPrices:
         key = (project, price.id)
         is_full = len(self.store.model_prices_of(project)) >= PRICES_MAX
         if key not in self.store.model_prices and is_full:
-            raise Invalid(f"A project has {PRICES_MAX} prices at most: delete one first")
+            raise Conflict(f"A project has {PRICES_MAX} prices at most: delete one first")
         return self.store.model_prices.setdefault(key, price)
 
     async def of(self, projects: Collection[ProjectId]) -> Mapping[ProjectId, Sequence[ModelPrice]]:

@@ -52,6 +52,8 @@ class MemoryRepricings:
             return None
         _, key = min(free)
         held[key] = until
+        one = self.store.repricings[key]
+        self.store.repricings[key] = replace(one, attempts=one.attempts + 1)
         return self.store.repricings[key]
 
     async def step(
@@ -83,6 +85,11 @@ class MemoryRepricings:
         key = _key_of(repricing)
         if key in self.store.repricings:
             self.store.repricings_held[key] = now
+
+    async def end(self, failed: Repricing) -> None:
+        known = self.store.repricings.get(_key_of(failed))
+        if known is not None and known == replace(failed, completed_at=None, error=None):
+            self.store.repricings[_key_of(failed)] = failed
 
     def _charge(self, project: ProjectId, priced: Priced, charge: Charge) -> None:
         trace = self.store.traces[project, priced.trace_id]

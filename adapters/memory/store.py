@@ -187,8 +187,9 @@ class MemoryStore:
         return [score for (of, _), score in self.session_scores.items() if of == project]
 
     def shown_trace_scores(self, project: ProjectId) -> list[TraceScore]:
-        shown = {one.id for one in self.shown_traces(project)}
-        return [one for one in self.trace_scores_of(project) if one.trace_id in shown]
+        hidden = {one.id for one in self.traces_of(project)}
+        hidden -= {one.id for one in self.shown_traces(project)}
+        return [one for one in self.trace_scores_of(project) if one.trace_id not in hidden]
 
     def shown_session_scores(self, project: ProjectId) -> list[SessionScore]:
         hidden = self.hidden_sessions(project)

@@ -151,8 +151,7 @@ class MemorySessions:
         traces = self._traces(project, session)
         for trace in traces:
             self.store.drop_trace(project, trace.id)
-        if traces:
-            self.store.drop_session_scores(project, {session})
+        self.store.drop_session_scores(project, {session} - self.store.hidden_sessions(project))
         return len(traces)
 
     def _traces(self, project: ProjectId, session: str) -> list[Trace]:

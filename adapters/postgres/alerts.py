@@ -46,7 +46,7 @@ from application.evaluation.alerting import (
     Webhook,
     deliveries_of,
 )
-from domain.errors import Invalid, NotFound
+from domain.errors import Conflict, NotFound
 from domain.evaluation.alert import RULES_MAX, Figure, Measured
 from domain.evaluation.run import RunStatus, TargetType
 from domain.evaluation.score import ScoreOutcome
@@ -151,7 +151,7 @@ class PostgresAlerts:
                 return alert_of(known)
             there = await connection.fetch(OF_MONITOR, alert.project_id, alert.monitor_id)
             if len(there) >= RULES_MAX:
-                raise Invalid(f"A monitor has {RULES_MAX} alerts at most")
+                raise Conflict(f"A monitor has {RULES_MAX} alerts at most: delete one first")
             await connection.execute(INSERT, *alert_row(alert))
             return alert
 

@@ -1,7 +1,7 @@
 """Whole traces with their scores in Postgres: the port."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -13,9 +13,9 @@ from adapters.postgres.reading.selected import admitted
 from adapters.postgres.reading.snapshots import snapshot
 from adapters.postgres.reading.trace_lists import VALUES
 from adapters.postgres.reading.whole_traces import SPAN_PAYLOADS, read, whole_traces
-from adapters.postgres.score_rows import TRACE_SCORES
+from adapters.postgres.score_rows import SESSION_SCORES, TRACE_SCORES
 from application.exporting.ports import BATCH_TRACES_MAX, Batches
-from domain.evaluation.score import ScoreOutcome, TraceScore
+from domain.evaluation.score import ScoreOutcome, SessionScore, TraceScore
 from domain.exporting.archive import ArchivedTrace, in_order_of_time
 from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
@@ -46,6 +46,10 @@ SCORES: Final = f"""
 SELECT {", ".join(TRACE_SCORES.columns)} FROM trace_scores
 WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) AND outcome <> '{ScoreOutcome.PENDING}'
 """
+OF_SESSIONS: Final = f"""
+SELECT {", ".join(SESSION_SCORES.columns)} FROM session_scores
+WHERE {OF_PROJECT} AND session_id = ANY($2::text[]) AND outcome <> '{ScoreOutcome.PENDING}'
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class PostgresArchive:
 
     async def known(self, project: ProjectId, traces: Sequence[TraceId]) -> Sequence[ArchivedTrace]:
         async with snapshot(self.pool, ADVICE, shown_of=project) as connection:
-            return await _archived(connection, project, traces)
+            return await _archived(connection, project, traces, {})
 
     @staticmethod
     async def _batches(
@@ -81,16 +85,22 @@ class PostgresArchive:
         p, where = await admitted(connection, project, matching)
         value, way = VALUES[sort], order.value
         # All ids are found, and sorted, on disk where they are many, before the first is taken:
-        # along the index of the order one would walk past all that don't match.
+        # along the index of the order one would walk past all that don't match. With the first of
+        # each session comes its id.
+        by = f"{value} {way} NULLS LAST, trace_id {way}"
         sql = f"""
-        WITH found AS MATERIALIZED (SELECT trace_id, {value} FROM traces WHERE {where})
-        SELECT trace_id FROM found ORDER BY {value} {way} NULLS LAST, trace_id {way}
+        WITH found AS MATERIALIZED (SELECT trace_id, session_id, {value} FROM traces WHERE {where})
+        SELECT trace_id, CASE row_number() OVER (PARTITION BY session_id ORDER BY {by})
+          WHEN 1 THEN session_id END
+        FROM found ORDER BY {by}
         """
         cursor = await connection.cursor(sql, *p.values)
         while rows := await cursor.fetch(BATCH_TRACES_MAX):
+            led = {trace: session for trace, session in rows if session is not None}
             weights = await connection.fetch(WEIGHTS, project, [row[0] for row in rows])
             for some in _lots(weights):
-                by_id = {one.trace.id: one for one in await _archived(connection, project, some)}
+                found = await _archived(connection, project, some, led)
+                by_id = {one.trace.id: one for one in found}
                 yield [by_id[one] for one in some]
 
 
@@ -109,12 +119,24 @@ def _lots(weights: Sequence[Record]) -> Iterator[list[TraceId]]:
 
 
 async def _archived(
-    connection: Connection, project: ProjectId, traces: Sequence[TraceId]
+    connection: Connection,
+    project: ProjectId,
+    traces: Sequence[TraceId],
+    led: Mapping[TraceId, str],
 ) -> list[ArchivedTrace]:
+    """`led` has the sessions whose scores come along, by the trace that brings them."""
+    sessions = [led[trace] for trace in traces if trace in led]
+    of_sessions: dict[str | None, list[SessionScore]] = defaultdict(list)
+    for row in await connection.fetch(OF_SESSIONS, project, sessions) if sessions else ():
+        of_sessions[row["session_id"]].append(SESSION_SCORES.score(row))
     scores: dict[TraceId, list[TraceScore]] = defaultdict(list)
     for row in await connection.fetch(SCORES, project, traces):
         scores[TraceId(row["trace_id"])].append(TRACE_SCORES.score(row))
     return [
-        ArchivedTrace(trace, in_order_of_time(scores[trace.id]))
+        ArchivedTrace(
+            trace,
+            in_order_of_time(scores[trace.id]),
+            in_order_of_time(of_sessions[led.get(trace.id)]),
+        )
         for trace in await whole_traces(connection, project, traces)
     ]

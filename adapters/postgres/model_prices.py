@@ -13,7 +13,7 @@ from adapters.postgres.reading.snapshots import reading
 from adapters.postgres.working.settling import transaction
 from adapters.postgres.writing.ingest import REMOVED, ProjectRemoved
 from application.tracing.pricing import UNPRICED_MODELS_MAX, UNPRICED_SPANS_MAX
-from domain.errors import Invalid
+from domain.errors import Conflict
 from domain.ids import ProjectId
 from domain.tracing.model_price import PRICES_MAX, ModelPrice, UnpricedModel
 from domain.tracing.usage import CostSource
@@ -69,7 +69,7 @@ class PostgresModelPrices:
                     if row["id"] == price.id:
                         return price_of(row)
                 if len(there) >= PRICES_MAX:
-                    raise Invalid(f"A project has {PRICES_MAX} prices at most: delete one first")
+                    raise Conflict(f"A project has {PRICES_MAX} prices at most: delete one first")
                 await connection.execute(INSERT, *(getattr(price, name) for name in COLUMNS))
         finally:  # after a failed COMMIT too: it may have come through
             self.on_change(project)

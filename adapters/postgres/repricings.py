@@ -22,7 +22,7 @@ from domain.tracing.usage import Pricing
 
 COLUMNS: Final = (
     "project_id", "id", "started_after", "started_before", "models", "is_dry", "place", "found",
-    "created_at", "completed_at",
+    "created_at", "completed_at", "attempts", "error",
 )  # fmt: skip
 _SHOWN: Final = ", ".join(COLUMNS)
 # Of those who ask for some at once each sees what the one before has stored.
@@ -49,13 +49,17 @@ WITH next AS MATERIALIZED (
   WHERE completed_at IS NULL AND held_until <= $1 AND {HERE.format("repricings")}
   ORDER BY held_until, project_id, id LIMIT 1 FOR UPDATE SKIP LOCKED
 )
-UPDATE repricings AS r SET held_until = $2 FROM next
+UPDATE repricings AS r SET held_until = $2, attempts = attempts + 1 FROM next
 WHERE r.project_id = next.project_id AND r.id = next.id
 RETURNING {", ".join(f"r.{column}" for column in COLUMNS)}
 """
 GO_ON: Final = f"""
-UPDATE repricings SET place = $3, found = $4, completed_at = $5, held_until = $6
+UPDATE repricings SET place = $3, found = $4, completed_at = $5, held_until = $6, attempts = $7
 WHERE {OF_PROJECT} AND id = $2
+"""
+END: Final = f"""
+UPDATE repricings SET completed_at = $4, error = $5
+WHERE {OF_PROJECT} AND id = $2 AND completed_at IS NULL AND attempts = $3
 """
 RELEASE: Final = f"UPDATE repricings SET held_until = $3 WHERE {OF_PROJECT} AND id = $2"
 
@@ -113,13 +117,18 @@ class PostgresRepricings:
             found.sort(key=lambda one: one[0].place)
             after = repricing.after(looked_at, found, REPRICED_AT_ONCE, now)
             place = None if after.place is None else _encoder.encode(after.place)
-            told = (place, _encoder.encode(after.found), after.completed_at, until)
+            told = (place, _encoder.encode(after.found), after.completed_at, until, after.attempts)
             await connection.execute(GO_ON, project, repricing.id, *told)
             return after
 
     async def release(self, repricing: Repricing, now: datetime) -> None:
         async with translated():
             await self.pool.execute(RELEASE, repricing.project_id, repricing.id, now)
+
+    async def end(self, failed: Repricing) -> None:
+        told = (failed.attempts, failed.completed_at, failed.error)
+        async with translated():
+            await self.pool.execute(END, failed.project_id, failed.id, *told)
 
 
 def _row(repricing: Repricing) -> tuple[object, ...]:
@@ -128,7 +137,7 @@ def _row(repricing: Repricing) -> tuple[object, ...]:
     return (
         repricing.project_id, repricing.id, repricing.started_after, repricing.started_before,
         list(repricing.models), repricing.is_dry, place, _encoder.encode(repricing.found),
-        repricing.created_at, repricing.completed_at,
+        repricing.created_at, repricing.completed_at, repricing.attempts, repricing.error,
     )  # fmt: skip
 
 
@@ -145,4 +154,6 @@ def _repricing_of(row: Record) -> Repricing:
         place=None if place is None else _place.decode(place),
         found=_findings.decode(row["found"]),
         completed_at=row["completed_at"],
+        attempts=row["attempts"],
+        error=row["error"],
     )

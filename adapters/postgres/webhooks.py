@@ -29,7 +29,7 @@ from application.evaluation.alerting import (
     Delivery,
     Webhook,
 )
-from domain.errors import Invalid, NotFound
+from domain.errors import Conflict, NotFound
 from domain.ids import ProjectId
 from domain.page import Page, Position, Window
 
@@ -116,7 +116,7 @@ class PostgresWebhooks:
             if known is not None:
                 return webhook_of(known)
             if len(await connection.fetch(ALL, project)) >= WEBHOOKS_MAX:
-                raise Invalid(f"A project has {WEBHOOKS_MAX} webhooks at most")
+                raise Conflict(f"A project has {WEBHOOKS_MAX} webhooks at most: delete one first")
             await connection.execute(INSERT, *webhook_row(webhook))
             return webhook
 

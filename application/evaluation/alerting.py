@@ -151,7 +151,7 @@ class Alerts(Protocol):
     async def create(self, alert: Alert) -> Alert:
         """Stores it; where there's one of its id, that one.
 
-        Raises NotFound without its monitor, Invalid beyond RULES_MAX of one monitor.
+        Raises NotFound without its monitor, Conflict beyond RULES_MAX of one monitor.
         """
         ...
 
@@ -223,7 +223,7 @@ class Webhooks(Protocol):
     async def create(self, webhook: Webhook) -> Webhook:
         """Stores it; where there's one of its id, that one.
 
-        Raises Invalid beyond WEBHOOKS_MAX of one project.
+        Raises Conflict beyond WEBHOOKS_MAX of one project.
         """
         ...
 

@@ -47,7 +47,8 @@ class CreateAlert:
     ) -> Alert:
         """The alert, or the one that has the id `new` already; it is OK until a run says otherwise.
 
-        Raises NotFound, and Invalid for a metric that the monitor doesn't measure.
+        Raises NotFound, Invalid for a metric that the monitor doesn't measure, and Conflict where
+        it has too many.
         """
         known = await self.monitors.get(project, monitor)
         if rule.metric not in known.metrics:

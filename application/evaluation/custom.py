@@ -11,7 +11,7 @@ from domain.evaluation.custom import CustomMetric, Revision, checked_name
 from domain.evaluation.defining import DEFINITION, spec_of
 from domain.evaluation.definition import Definition, Kind, as_kept
 from domain.evaluation.messages import value_of
-from domain.evaluation.models import JudgeModels
+from domain.evaluation.models import JudgeModels, checked_model
 from domain.ids import ProjectId
 from domain.tracing.payload import JsonText
 
@@ -44,7 +44,7 @@ class MetricRules:
                 errors.append(FieldError(at, invalid.message))
         if spec.model is not None:
             try:
-                self.models.chosen(spec.model)
+                self.models.chosen(checked_model(spec.model))
             except Invalid as invalid:
                 errors += [FieldError(f"{DEFINITION}.model", one.message) for one in invalid.errors]
         if errors:

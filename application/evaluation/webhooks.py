@@ -37,7 +37,7 @@ class CreateWebhook:
     async def __call__(self, project: ProjectId, new: UUID, url: str) -> Webhook:
         """The webhook, or the one that has the id `new` already, with its secret.
 
-        Raises Invalid for a URL that may not be sent to, and where there are too many.
+        Raises Invalid for a URL that may not be sent to, Conflict where there are too many.
         """
         return await self.webhooks.create(
             Webhook(

@@ -7,7 +7,7 @@ from enum import StrEnum
 from itertools import batched
 from typing import Final
 
-from application.evaluation.ports import TraceScores
+from application.evaluation.ports import SessionScores, TraceScores
 from application.exporting.ports import BATCH_TRACES_MAX, Archive
 from application.tracing.ingest import BATCH_MAX
 from application.tracing.ports import Traces
@@ -38,6 +38,7 @@ class ImportTraces:
     archive: Archive
     traces: Traces
     scores: TraceScores
+    session_scores: SessionScores
 
     async def __call__(
         self, project: ProjectId, sent: Sequence[ArchivedTrace]
@@ -72,8 +73,23 @@ class ImportTraces:
                 there_is = await self.scores.add(replace(score, project_id=project))
                 if there_is.trace_id != sent.trace.id:
                     return Invalid.field("scores", f"{score.id} is a score of another trace")
+            are_new = await self._put_of_session(project, sent)
         except Invalid as problem:
             return problem
         except NotFound:
             return Invalid("was deleted while it was put back")
-        return Imported.STORED if is_new or missing else Imported.UNCHANGED
+        return Imported.STORED if is_new or missing or are_new else Imported.UNCHANGED
+
+    async def _put_of_session(self, project: ProjectId, sent: ArchivedTrace) -> bool:
+        """Whether there were any to be put back. Raises Invalid, NotFound."""
+        session = sent.trace.session_id
+        if not sent.session_scores or session is None:
+            return False
+        there = {one.id for one in await self.session_scores.of_session(project, session)}
+        missing = [score for score in sent.session_scores if score.id not in there]
+        for score in missing:
+            there_is = await self.session_scores.add(replace(score, project_id=project))
+            if there_is.session_id != session:
+                why = f"{score.id} is a score of another session"
+                raise Invalid.field("session_scores", why)
+        return bool(missing)

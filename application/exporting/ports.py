@@ -19,7 +19,7 @@ BATCH_TRACES_MAX: Final = 100
 
 
 class Archive(Protocol):
-    """Whole traces with their scores, of one project.
+    """Whole traces with their scores and those of their sessions, of one project.
 
     Contract of Archive: tests/contracts/test_archive.py, run against every adapter.
     """
@@ -29,7 +29,8 @@ class Archive(Protocol):
     ) -> AbstractAsyncContextManager[Batches]:
         """All traces that `matching` admits, in the order of the list, as they are at one moment.
 
-        A batch has 1 to BATCH_TRACES_MAX traces. Bounded in time: raises Unavailable beyond it,
+        A batch has 1 to BATCH_TRACES_MAX traces. The first trace of each session brings along what
+        was said of the session. Bounded in time: raises Unavailable beyond it,
         or where the store is out of reach, on entering or later.
         """
         ...
@@ -37,7 +38,7 @@ class Archive(Protocol):
     async def known(self, project: ProjectId, traces: Sequence[TraceId]) -> Sequence[ArchivedTrace]:
         """Those of at most BATCH_TRACES_MAX traces that are there, in any order.
 
-        Raises Unavailable.
+        Without what was said of their sessions. Raises Unavailable.
         """
         ...
 

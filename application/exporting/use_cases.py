@@ -53,7 +53,9 @@ class ExportUseCases:
         exports = ports.exports
         return cls(
             stream_traces=StreamTraces(ports.archive, Seats()),
-            import_traces=ImportTraces(ports.archive, traces, evaluation.trace_scores),
+            import_traces=ImportTraces(
+                ports.archive, traces, evaluation.trace_scores, evaluation.session_scores
+            ),
             request_export=RequestExport(exports, ports.kept_for, clock),
             list_exports=ListExports(exports),
             read_export=ReadExport(exports),

@@ -27,7 +27,7 @@ class ModelPrices(Protocol):
     async def create(self, price: ModelPrice) -> ModelPrice:
         """Stores it; what has its id already is left, and returned.
 
-        Raises Invalid where the project has as many as it may.
+        Raises Conflict where the project has as many as it may.
         """
         ...
 
@@ -67,7 +67,10 @@ class CreateModelPrice:
     clock: Clock
 
     async def __call__(self, project: ProjectId, new: UUID, asked: PriceOrder) -> ModelPrice:
-        """The price, or the one that has the id `new` already. Raises Invalid, Unavailable."""
+        """The price, or the one that has the id `new` already.
+
+        Raises Invalid, Conflict, Unavailable.
+        """
         return await self.prices.create(
             ModelPrice(
                 id=new,

@@ -12,7 +12,7 @@ from application.tracing.pricing import ModelPrices
 from domain.errors import Unavailable
 from domain.ids import ProjectId
 from domain.tracing.model_price import pricing_of
-from domain.tracing.repricing import Repricing
+from domain.tracing.repricing import ATTEMPTS_MAX, Repricing
 from domain.tracing.usage import Pricing
 
 REPRICED_AT_ONCE: Final = 500  # spans of one transaction
@@ -41,7 +41,10 @@ class Repricings(Protocol):
         ...
 
     async def claim(self, now: datetime, until: datetime) -> Repricing | None:
-        """One of any project that isn't over and that nobody holds; held `until` then."""
+        """One of any project that isn't over and that nobody holds; held `until` then.
+
+        This counts as an attempt.
+        """
         ...
 
     async def step(
@@ -57,6 +60,10 @@ class Repricings(Protocol):
 
     async def release(self, repricing: Repricing, now: datetime) -> None:
         """Nobody holds it any more from `now` on."""
+        ...
+
+    async def end(self, failed: Repricing) -> None:
+        """Stores that it failed, and why. Nothing where it is over or somebody goes on with it."""
         ...
 
 
@@ -116,8 +123,9 @@ class RepriceSpans:
     clock: Clock
 
     async def __call__(self) -> int:
-        """The number of steps that were done. Raises Unavailable; it goes on once its lease ends.
+        """The number of steps that were done. Raises Unavailable, and whatever is a fault of ours.
 
+        After that it goes on in a while, each time a longer one, and fails after ATTEMPTS_MAX.
         Does nothing without a price book: what is priced would be unpriced.
         """
         now = self.clock()
@@ -126,16 +134,23 @@ class RepriceSpans:
         going = await self.repricings.claim(now, now + REPRICING_HELD)
         if going is None:
             return 0
-        # Asked for and not remembered: what was just made is what it is for.
-        own = (await self.prices.of([going.project_id]))[going.project_id]
-        pricing = pricing_of(own, self.book.price)
-        for done in range(STEPS_MAX):
-            now = self.clock()
-            after = await self.repricings.step(going, pricing, now, now + REPRICING_HELD)
-            if after is None:
-                return done
-            if after.completed_at is not None:
-                return done + 1
-            going = after
+        if going.attempts > ATTEMPTS_MAX:
+            await self.repricings.end(going.failed(now))
+            return 0
+        try:
+            # Asked for and not remembered: what was just made is what it is for.
+            own = (await self.prices.of([going.project_id]))[going.project_id]
+            pricing = pricing_of(own, self.book.price)
+            for done in range(STEPS_MAX):
+                now = self.clock()
+                after = await self.repricings.step(going, pricing, now, now + REPRICING_HELD)
+                if after is None:
+                    return done
+                if after.completed_at is not None:
+                    return done + 1
+                going = after
+        except Exception:
+            await self.repricings.release(going, self.clock() + going.wait)
+            raise
         await self.repricings.release(going, self.clock())
         return STEPS_MAX

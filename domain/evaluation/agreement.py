@@ -1,10 +1,13 @@
 """How far a judge agrees with people, and what its pass rate is worth.
 
 Pairs of scores of the same target under the same name: the judge's and a person's, in [0, 1].
-Passing means reaching the threshold. Every share comes with its interval of 95 %.
+Passing means reaching the threshold. Figures come with their interval of 95 %.
 
 Cohen's kappa with the variance of Fleiss, Cohen and Everitt (1969, Psychological Bulletin 72,
-323-327), also for quadratic weights on the scale of 0 to 5. Shares by Wilson's interval (1927).
+323-327), also for quadratic weights on the scale of 0 to 5. It is of large samples: valid from 2k²
+pairs on for k labels (Cicchetti 1981, Applied Psychological Measurement 5, 101-104), and of first
+order, so that it comes to nothing where both agree in all, or one of them said the same throughout,
+however few were asked. There is no interval then. Shares by Wilson's interval (1927).
 The corrected pass rate is the estimator of Rogan and Gladen (1978), which arXiv 2511.21140 takes
 up for judges, with the variance of both samples by the delta method. Spearman's rank correlation
 by Fisher's z with the standard error of Bonett and Wright (2000, Psychometrika 65, 23-28).
@@ -21,15 +24,22 @@ from domain.evaluation.judged import LABEL_MAX
 Z: Final = 1.959963984540054  # of the normal distribution, two-sided 95 %
 
 SPEARMAN_MIN: Final = 4  # pairs
+KAPPA_INTERVAL_MIN: Final = 8  # pairs: 2k² of the fewest labels, pass and fail
+
+_EXACT: Final = 1e-13  # in relation to 1: what differs by less is equal, but for rounding
+_NO_VARIANCE: Final = 1e-24
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure with the bounds between which it lies with 95 %."""
+    """A figure with the bounds between which it lies with 95 %.
+
+    None for both where the pairs say nothing of how far it may be off.
+    """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +175,8 @@ def spearman(pairs: Sequence[Pair]) -> Estimate | None:
     if 0.0 in own:
         return None
     value = min(max(both / math.sqrt(own[0] * own[1]), -1.0), 1.0)
-    if abs(value) == 1.0:
-        return Estimate(value, value, value)
+    if math.isclose(abs(value), 1.0, rel_tol=_EXACT):  # Fisher's z has no end there
+        return Estimate(math.copysign(1.0, value), None, None)
     error = Z * math.sqrt((1 + value**2 / 2) / (len(pairs) - 3))
     at = math.atanh(value)
     return Estimate(value, math.tanh(at - error), math.tanh(at + error))
@@ -176,7 +186,7 @@ def kappa(table: Sequence[Sequence[int]], weight: Callable[[int, int], float]) -
     """Agreement beyond chance, 1 at its best; None where chance alone would agree in all.
 
     `table` counts [judge][person]; `weight` is how much an outcome counts as agreement, in [0, 1],
-    1 on the diagonal.
+    1 on the diagonal. Without an interval below KAPPA_INTERVAL_MIN pairs.
     """
     size, n = range(len(table)), sum(map(sum, table))
     if n == 0:
@@ -196,13 +206,18 @@ def kappa(table: Sequence[Sequence[int]], weight: Callable[[int, int], float]) -
         for i in size
         for j in size
     )
-    variance = (spread - (value - expected * (1 - value)) ** 2) / (n * (1 - expected) ** 2)
+    middle = (value - expected * (1 - value)) ** 2
+    is_told = n >= KAPPA_INTERVAL_MIN and not math.isclose(spread, middle, rel_tol=_EXACT)
+    variance = (spread - middle) / (n * (1 - expected) ** 2) if is_told else 0.0
     return _estimate(value, variance, -1.0)
 
 
 def _estimate(value: float, variance: float, least: float) -> Estimate:
-    error = Z * math.sqrt(max(variance, 0.0))
+    """Without an interval where there is no variance: no figure of a sample is certain."""
     value = min(max(value, least), 1.0)  # rounding may leave the scale
+    if variance < _NO_VARIANCE:
+        return Estimate(value, None, None)
+    error = Z * math.sqrt(variance)
     return Estimate(value, max(value - error, least), min(value + error, 1.0))
 
 

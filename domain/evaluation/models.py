@@ -98,6 +98,16 @@ def provider_of(model: str) -> str:
     return "openai" if _REASONING.match(model) else ""
 
 
+def checked_model(model: str) -> str:
+    """A resolved name. Raises Invalid, naming `model`, where no provider can have such a model."""
+    known = [one.prefix for one in PROVIDERS]
+    name = model.partition("/")[2] if "/" in model else model
+    if f"{provider_of(model)}/" not in known or not name:
+        message = f"is no model: write <provider>/<model>, beginning with one of {', '.join(known)}"
+        raise Invalid.field("model", message)
+    return model
+
+
 @dataclass(frozen=True, slots=True)
 class JudgeModels:
     """Which models runs may ask. `allowed` are names, resolved or not; of none any may be named.

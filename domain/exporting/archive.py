@@ -1,9 +1,10 @@
 """A trace as an export holds it, and when putting one back changes anything."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
-from domain.evaluation.score import TraceScore
+from domain.evaluation.score import Score, SessionScore, TraceScore
 from domain.tracing.payload import JsonText
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
@@ -13,14 +14,19 @@ _BLANKED: Final = bytes.maketrans(b"\n\r", b"  ")
 
 @dataclass(frozen=True, slots=True)
 class ArchivedTrace:
-    """A settled trace, whole, with what was said of it: its scores, oldest first, none PENDING."""
+    """A settled trace, whole, with what was said of it: its scores, oldest first, none PENDING.
+
+    `session_scores` are what was said of its session, in the same order. They come with one of the
+    session's traces only: that which stands first in an export.
+    """
 
     trace: Trace
     scores: tuple[TraceScore, ...] = ()
+    session_scores: tuple[SessionScore, ...] = ()
 
 
-def in_order_of_time(scores: list[TraceScore]) -> tuple[TraceScore, ...]:
-    """The order in which an export shows the scores of a trace."""
+def in_order_of_time[S: Score](scores: Iterable[S]) -> tuple[S, ...]:
+    """The order in which an export shows scores."""
     return tuple(sorted(scores, key=lambda one: (one.created_at, one.id)))
 
 

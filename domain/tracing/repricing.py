@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final, Self
@@ -15,6 +15,9 @@ from domain.tracing.usage import EXACT, UNPRICED, Charge, CostSource, Pricing, U
 MODELS_MAX: Final = 100  # that may be named
 MODELS_TOLD_MAX: Final = 200  # whose difference is told for each
 SAMPLE_MAX: Final = 20  # changes that are shown
+ATTEMPTS_MAX: Final = 10  # to do the next step; with the waits between them about an hour
+WAIT: Final = timedelta(seconds=30)  # after the first attempt; twice as long after each other
+WAIT_MAX: Final = timedelta(minutes=10)
 
 type Place = tuple[datetime, TraceId, SpanId]
 
@@ -23,6 +26,7 @@ class RepricingStatus(StrEnum):
     PENDING = "PENDING"
     RUNNING = "RUNNING"
     COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +115,11 @@ class Findings:
 class Repricing:
     """Prices spans of a project again, a batch at a time, in the order of their places.
 
-        PENDING ──▶ RUNNING ──▶ COMPLETED
+        PENDING ──▶ RUNNING ──▶ COMPLETED, or FAILED, which `error` explains
 
     Of spans that started at `started_after` or later and before `started_before`, and only of
     `models` where some are named. One that is dry finds the difference and changes nothing.
+    `attempts` were begun since the last step that came through.
     """
 
     id: UUID
@@ -127,6 +132,8 @@ class Repricing:
     place: Place | None = None  # of the last span that was looked at
     found: Findings = field(default_factory=Findings)
     completed_at: datetime | None = None
+    attempts: int = 0
+    error: str | None = None
 
     def __post_init__(self) -> None:
         since, until = self.started_after, self.started_before
@@ -135,9 +142,24 @@ class Repricing:
 
     @property
     def status(self) -> RepricingStatus:
+        if self.error is not None:
+            return RepricingStatus.FAILED
         if self.completed_at is not None:
             return RepricingStatus.COMPLETED
         return RepricingStatus.PENDING if self.place is None else RepricingStatus.RUNNING
+
+    @property
+    def wait(self) -> timedelta:
+        """How long nobody goes on with it after an attempt that failed."""
+        return min(WAIT * (1 << max(self.attempts - 1, 0)), WAIT_MAX)
+
+    def failed(self, now: datetime) -> Self:
+        where = "" if self.place is None else f" after the span that began at {self.place[0]}"
+        error = (
+            f"Workers tried {ATTEMPTS_MAX} times to go on{where}, and couldn't: their log tells "
+            "why. What was priced before stays; price the rest again by `from`, `to` or `models`"
+        )
+        return replace(self, completed_at=now, error=error)
 
     def means(self, span: Priced) -> bool:
         """Whether a span of the period is priced again."""
@@ -156,4 +178,5 @@ class Repricing:
             place=looked_at[-1].place if looked_at else self.place,
             found=self.found.and_of(charged),
             completed_at=now if len(looked_at) < most else None,
+            attempts=0,
         )

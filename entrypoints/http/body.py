@@ -21,6 +21,7 @@ from entrypoints.http.surrogates import LONE, LONE_ESCAPED, LONE_MESSAGE, marked
 from entrypoints.http.wire import NESTING_MAX, NULL, TOO_DEEP
 
 DEEP: Final = "is nested too deeply"
+UNKNOWN: Final = "is not known here"
 
 _NUL_ESCAPED: Final = b"\\u0000"
 _ANY: Final = msgspec.json.Decoder(Raw)
@@ -38,7 +39,8 @@ class Body[B]:
     `check` among the extras of a type, called with a value of it, raises Refused in the walk; a
     `__post_init__` has to call it for the fast pass. So it has to do with `across`, a class method
     that is given the fields of a struct but for those that were refused (NODEFAULT where one is
-    missing), and gives name and message of each mistake that only shows when all are seen.
+    missing), and gives name and message of each mistake that only shows when all are seen. Keys
+    that a struct doesn't know are ignored, unless it forbids them.
     """
 
     def __init__(self, wire: Any, use: Callable[[Any, HttpConfig], B]) -> None:
@@ -173,6 +175,8 @@ class _Walk:
         members = _MEMBERS.decode(_opened(text, "{"))
         before = len(self.mistakes.found)
         values: dict[str, Any] = {}
+        if kind.forbid_unknown_fields:
+            self._refuse_others(members, kind, path)
         for field in kind.fields:
             at = f"{path}.{field.encode_name}" if path else field.encode_name
             member = members.get(field.encode_name)
@@ -190,6 +194,11 @@ class _Walk:
             return kind.cls(**values)
         except ValueError as rule:  # a rule across fields, in `__post_init__`
             return self.refuse(path, str(rule))
+
+    def _refuse_others(self, members: dict[str, Raw], kind: mi.StructType, path: str) -> None:
+        for key in sorted(members.keys() - {field.encode_name for field in kind.fields}):
+            shown = key.partition(LONE)[0][:KEY_SHOWN]
+            self.mistakes.add(f"{path}.{shown}" if path else shown, UNKNOWN)
 
     def _list(
         self,

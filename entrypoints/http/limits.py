@@ -15,7 +15,7 @@ from domain.identity.audit import Origin
 from domain.identity.caller import Caller, Person
 from domain.limits import Decision, Limit
 from entrypoints.http.access import Colleague
-from entrypoints.http.overload import intake_of
+from entrypoints.http.overload import held
 from entrypoints.http.watching import Watch
 
 IPV6_PREFIX: Final = 64  # bits: as many addresses as one customer of a network has at least
@@ -57,7 +57,7 @@ class RateLimits:
         if self.watch is not None and route_class is not None:
             self.watch.decided(route_class, admitted=decision.admitted)
         if not decision.admitted:
-            await intake_of(scope).hold()
+            await held(scope)
             raise LimitExceeded(
                 f"Rate limit exceeded: {limit.count} per {limit.unit}",
                 retry_after_s=decision.retry_after_s,

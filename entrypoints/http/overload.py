@@ -145,6 +145,13 @@ def intake_of(scope: Mapping[str, Any]) -> Intake:
     return cast("Intake", scope[_INTAKE])
 
 
+async def held(scope: Mapping[str, Any]) -> None:
+    """As `Intake.hold`; nothing for what is ALWAYS answered, which takes no place."""
+    intake = cast("Intake | None", scope.get(_INTAKE))
+    if intake is not None:
+        await intake.hold()
+
+
 async def _refuse(send: Send, why: str = BUSY) -> None:
     body = msgspec.json.encode({"detail": why})
     headers = [

@@ -76,7 +76,7 @@ OF_PROJECTS: Final = (
 )
 WRITTEN: Final = """
 SELECT string_agg(column_name, ', ') FROM information_schema.columns
-WHERE table_name = $1 AND is_generated = 'NEVER'
+WHERE table_schema = 'public' AND table_name = $1 AND is_generated = 'NEVER'
 """
 ASIDE: Final = """
 ALTER TABLE {table} SET (autovacuum_enabled = false);  -- statistics stay as they are

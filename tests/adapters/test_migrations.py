@@ -52,6 +52,11 @@ CONSTRAINTS = """
 SELECT conrelid::regclass::text AS relation, conname, pg_get_constraintdef(oid) AS text
 FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY conrelid, conname
 """
+VIEWS = "SELECT viewname, definition FROM pg_views WHERE schemaname = 'veiled' ORDER BY viewname"
+SHOWN = """
+SELECT a.attname, format_type(a.atttypid, a.atttypmod) AS type FROM pg_attribute a
+WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+"""
 
 
 @pytest.fixture
@@ -74,7 +79,7 @@ async def database(postgres_url: str) -> AsyncIterator[Pool]:
 
 async def schema(pool: Pool) -> list[tuple[object, ...]]:
     """Everything that the migrations decide, in order."""
-    rows = [row for sql in (COLUMNS, INDEXES, CONSTRAINTS) for row in await pool.fetch(sql)]
+    rows = [row for sql in (COLUMNS, INDEXES, CONSTRAINTS, VIEWS) for row in await pool.fetch(sql)]
     return [tuple(map(str, row)) for row in rows]
 
 
@@ -93,6 +98,15 @@ async def test_up_down_and_up_again(database):
     assert await pending(database) == due
     assert await migrating.migrate(database) == due
     assert await schema(database) == up
+
+
+async def test_a_view_that_hides_has_all_that_its_table_has(database):
+    await migrating.migrate(database)
+    views = [row["viewname"] for row in await database.fetch(VIEWS)]
+    assert "traces" in views
+    for view in views:
+        ours = await database.fetch(SHOWN, f"veiled.{view}")
+        assert ours == await database.fetch(SHOWN, f"public.{view}")
 
 
 async def test_a_second_run_finds_nothing_to_do(database):

@@ -19,6 +19,7 @@ from adapters.postgres.erasures import (
     OF_SESSION,
     UNNAMED,
 )
+from adapters.postgres.exporting import PostgresArchive
 from adapters.postgres.reading.snapshots import snapshot
 from adapters.postgres.retention import OLDEST, PROJECTS
 from adapters.postgres.writing.edits import read_trace
@@ -34,7 +35,18 @@ from domain.tracing.erasure import OwnerKind
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.trace import TraceStatus
-from tests.adapters.seeded import END, HOUR, OURS, SCORES, SESSIONS, START, TRACES, UNKNOWN, Seeded
+from tests.adapters.seeded import (
+    END,
+    HOUR,
+    LONG,
+    OURS,
+    SCORES,
+    SESSIONS,
+    START,
+    TRACES,
+    UNKNOWN,
+    Seeded,
+)
 from tests.builders import at, project_prices, span, trace
 from tests.contracts.scoring import session_score, trace_score
 from tests.many_scores import NAMES, OF_RUN, SESSION_NAMES, UNTIL
@@ -45,6 +57,12 @@ type Read = Callable[[Seeded, ProjectId], Awaitable[object]]
 
 LARGE: Final = {"traces", "spans", "sessions", "trace_scores", "session_scores"}
 PAGE: Final = 51  # one more than is shown
+HIDE: Final = """
+INSERT INTO erasures (project_id, id, organization_id, kind, owner, salt, digest, state,
+                      requested_at, actor_name, rows)
+VALUES ($1, gen_random_uuid(), $1, 'user', 'user-1', '', '', 'REMOVING', now(), '', '{}')
+"""
+SHOW: Final = "DELETE FROM erasures WHERE project_id = $1"
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -61,7 +79,7 @@ async def plans(seeded: Seeded, read: Read, project: ProjectId = OURS) -> list[A
     assert asked
     found = []
     for one in asked:
-        async with snapshot(seeded.pool, "") as connection:
+        async with snapshot(seeded.pool, "", shown_of=project) as connection:
             sql = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {one.query}"
             text = await connection.fetchval(sql, *one.args)
         found += nodes(json.loads(text)[0]["Plan"])
@@ -131,6 +149,18 @@ def trace_of(project: ProjectId) -> TraceId:
 
 def score_figures(figure: str, *arguments: object) -> Read:
     return lambda at, of: getattr(at.evaluation.score_analytics, figure)(of, *arguments)
+
+
+def exported(session: str) -> Read:
+    async def read(at: Seeded, of: ProjectId) -> None:
+        archive = PostgresArchive(at.pool, at.pool, 60)
+        matching = TraceFilter(session_id=session)
+        by = (TraceSort.STARTED_AT, SortOrder.ASC)
+        async with archive.reading(of, matching, *by) as batches:
+            found = [one async for batch in batches for one in batch]
+        assert [len(one.session_scores) for one in found] == [4, *[0] * (LONG - 1)]
+
+    return read
 
 
 def labels(question: str, *arguments: object) -> Read:
@@ -269,6 +299,10 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         lambda at, of: at.evaluation.session_scores.of_session(of, "conv-7"),
         {"session_scores": 4},
     ),
+    "an export of a session": (
+        exported("conv-7"),
+        {"traces": 2 * LONG, "spans": 2 * 3 * LONG, "session_scores": 4},  # weighed, and read
+    ),
     "a session's history": (
         score_figures("history", "conv-7", None, 50),
         {"session_scores": 4},
@@ -310,6 +344,19 @@ async def test_a_read_looks_at_no_more_than_it_needs(seeded, of, read):
     looked_at = {table: count for table, count in rows.items() if count and table not in EXACT}
     assert looked_at.keys() <= most.keys()
     assert {table: rows for table, rows in looked_at.items() if rows > most[table]} == {}
+    assert scanned_whole(found) == set()
+
+
+@pytest.mark.parametrize("read", READS)
+@OF_BOTH
+async def test_what_is_hidden_is_told_row_by_row(seeded, of, read):
+    """Of an erasure under way: no table is read whole, by whatever statistics it is planned."""
+    act, _ = READS[read]
+    await seeded.pool.execute(HIDE, of)
+    try:
+        found = await plans(seeded, act, of)
+    finally:
+        await seeded.pool.execute(SHOW, of)
     assert scanned_whole(found) == set()
 
 

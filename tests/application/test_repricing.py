@@ -1,11 +1,13 @@
 """Pricing again: a worker's turn, and what is refused at once."""
 
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
 
+from adapters.memory.repricings import MemoryRepricings
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing import MemoryPriceBook
 from application.tracing.repricing import (
@@ -21,9 +23,10 @@ from domain.tracing.repricing import (
     SAMPLE_MAX,
     Findings,
     Priced,
+    Repricing,
     RepricingStatus,
 )
-from domain.tracing.usage import UNPRICED, Usage
+from domain.tracing.usage import UNPRICED, Pricing, Usage
 from tests.builders import NOON, OURS, THEIRS, at, of_table, span, span_id, trace, trace_id
 from tests.contracts.pricing import a_price
 from tests.worlds import World, memory_ports, memory_pricing
@@ -103,6 +106,49 @@ async def test_without_a_price_book_nothing_is_priced_again(
         await broken.pricing.start_repricing(OURS, world.new_id(), RepricingOrder())
     waiting = await world.do.pricing.read_repricing(OURS, asked)
     assert waiting.status is RepricingStatus.PENDING
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck(MemoryRepricings):
+    """Takes no step beyond the first `fine` spans."""
+
+    fine: int = 0
+
+    async def step(
+        self, repricing: Repricing, pricing: Pricing, now: datetime, until: datetime
+    ) -> Repricing | None:
+        if repricing.found.total.spans >= self.fine:
+            raise ZeroDivisionError
+        return await MemoryRepricings.step(self, repricing, pricing, now, until)
+
+
+@pytest.mark.parametrize("fine", [0, 1])
+async def test_what_no_worker_can_go_on_with_fails_after_longer_and_longer_waits(
+    world: World, store: MemoryStore, fine: int
+) -> None:
+    await stored(world, OURS, fine * REPRICED_AT_ONCE + 1)
+    asked = await started(world, OURS)
+    stuck = replace(memory_pricing(store), repricings=Stuck(store, fine))
+    turn, waits, seconds = world.with_ports(pricing=stuck).pricing.reprice_spans, [], 0
+    while (await world.do.pricing.read_repricing(OURS, asked)).completed_at is None:
+        try:
+            assert await turn() == 0
+        except ZeroDivisionError:
+            waits.append(seconds)
+            seconds = 0
+        world.forward(seconds=30)
+        seconds += 30
+    # Where a step came through before, the first failure of all is of the attempt that took it.
+    assert waits == [0] + [30] * (1 + fine) + [60, 120, 240, 480, 600, 600, 600, 600]
+    found = await world.do.pricing.read_repricing(OURS, asked)
+    assert (found.status, found.found.total.spans) == (
+        *(RepricingStatus.FAILED, fine * REPRICED_AT_ONCE),
+    )
+    assert "10 times" in found.error
+    assert ("after the span" in found.error) is bool(fine)
+    assert await world.do.pricing.reprice_spans() == 0
+    await started(world, OURS)
+    assert await world.do.pricing.reprice_spans() == fine + 1
 
 
 def test_what_is_told_of_it_is_bounded_and_nothing_is_left_out_of_the_sum() -> None:

@@ -1,10 +1,13 @@
 """Exports and imports over HTTP: rate, and the most memory that a process takes. Prints Markdown.
 
     python -m tests.benchmarks.exports [TRACES]
+    python -m tests.benchmarks.exports --narrow TRACES
 
 Fills a project with 100,000 traces of about ten spans, streams it from a fresh `serve` to a file
 with another process, has a fresh `worker` write the same as files, and puts a tenth of the stream
-into another project with `import`. All on this machine's cores.
+into another project with `import`. With --narrow it streams so many traces of one span each, which
+the database copies, from a `serve` that has streamed one of them: what it takes more is its growth.
+All on this machine's cores.
 """
 
 import asyncio
@@ -14,14 +17,18 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+
 from adapters.embedded.process import free_port
-from adapters.embedded.servers import running
+from adapters.embedded.servers import Servers, running
 from entrypoints import access, composition
 from entrypoints.settings import Settings
 from tests.benchmarks.evaluation import memory_mb
@@ -33,6 +40,36 @@ TRACES = 100_000
 IMPORTED = 10  # of so many traces one
 WORKER = [sys.executable, "-m", "entrypoints.cli", "worker"]
 POLL_S = 0.2
+NARROW = {
+    "name": "answer-question",
+    "started_at": "2026-03-01T09:00:00Z",
+    "ended_at": "2026-03-01T09:00:02Z",
+    "session_id": "conv-7",
+    "tags": ["prod"],
+    "input": "where is my order",
+    "output": "on its way",
+    "spans": [
+        {
+            "name": "chat",
+            "kind": "LLM",
+            "model": "gpt-4o",
+            "started_at": "2026-03-01T09:00:00Z",
+            "ended_at": "2026-03-01T09:00:02Z",
+            "token_usage": {"prompt_tokens": 90, "completion_tokens": 12},
+        }
+    ],
+}
+HEAD = "| | MB | s | traces/s | MB/s | most memory, MB |\n|---|---|---|---|---|---|"
+AT_ONCE = 100_000  # copies of one transaction
+TABLES = ("traces", "trace_payloads", "spans")
+IDS = """
+CREATE TEMPORARY TABLE copies ON COMMIT DROP AS
+SELECT gen_random_uuid() AS id, n FROM generate_series({0} + 1, {0} + {1}) AS n
+"""
+COLUMNS = """
+SELECT string_agg(column_name, ', ') FROM information_schema.columns
+WHERE table_name = $1 AND is_generated = 'NEVER'
+"""
 FILES = (("csv", "traces"), ("csv", "spans"), ("parquet", "traces"), ("parquet", "spans"))
 
 
@@ -67,7 +104,26 @@ def stream(url: str, head: dict[str, str], into: Path, *options: str) -> float:
     return time.perf_counter() - begin
 
 
-def main(traces: int = TRACES) -> None:
+@dataclass(frozen=True)
+class Installed:
+    """A service that can be started: its servers, its environment, and a key for it."""
+
+    folder: Path
+    servers: Servers
+    environ: dict[str, str]
+    url: str
+    key: str
+
+    @property
+    def ready(self) -> str:
+        return f"{self.url}/health/ready"
+
+    def head(self, named: str) -> dict[str, str]:
+        return {"X-API-Key": self.key, "X-Project-Name": named}
+
+
+@contextmanager
+def installed() -> Iterator[Installed]:
     with bench_folder() as folder, running(folder) as servers:
         settings = Settings(
             database_url=servers.database_url,
@@ -77,7 +133,6 @@ def main(traces: int = TRACES) -> None:
             auth_dev_issuer=True,
         )
         port = free_port()
-        url = f"http://127.0.0.1:{port}"
         environ = os.environ | {
             "PANDAPROBE_DATABASE_URL": servers.database_url,
             "PANDAPROBE_REDIS_URL": servers.redis_url,
@@ -92,13 +147,59 @@ def main(traces: int = TRACES) -> None:
         Path(settings.data_dir).mkdir()
         asyncio.run(composition.migrate(settings))
         key = asyncio.run(access.first_key(settings, None))
+        yield Installed(folder, servers, environ, f"http://127.0.0.1:{port}", key)
+
+
+async def copied(database_url: str, trace: uuid.UUID, copies: int) -> None:
+    """As many copies of a trace with its spans, a second apart, by the database itself.
+
+    Of what lists and figures count nothing is written: an export asks for none of it.
+    """
+    connection = await asyncpg.connect(database_url)
+    for first in range(0, copies, AT_ONCE):
+        many = min(AT_ONCE, copies - first)
+        async with connection.transaction():
+            await connection.execute(IDS.format(first, many), timeout=None)
+            for table in TABLES:
+                names = await connection.fetchval(COLUMNS, table)
+                values = names.replace("trace_id", "c.id", 1)
+                values = values.replace("started_at", "started_at - c.n * interval '1 s'", 1)
+                sql = f"INSERT INTO {table} ({names}) SELECT {values} FROM {table}, copies AS c"
+                await connection.execute(f"{sql} WHERE trace_id = $1", trace, timeout=None)
+    await connection.close()
+
+
+def narrow(traces: int) -> None:
+    """A stream of many traces of one span each, beside one of a single trace."""
+    with installed() as service:
+        head, into = service.head("narrow"), service.folder / "narrow.ndjson"
+        with process(SERVE, service.ready, service.environ) as (pid, _):
+            made = asked(f"{service.url}/traces", head, NARROW)
+            print(machine(), f"{traces:,} traces of one span", "\n")
+            print(HEAD)
+            for count in (1, traces):
+                if count > 1:
+                    trace = uuid.UUID(made["trace_id"])
+                    asyncio.run(copied(service.servers.database_url, trace, count - 1))
+                    asyncio.run(vacuum(service.servers))
+                seconds = stream(service.url, head, into)
+                with into.open("rb") as file:
+                    assert sum(1 for _ in file) == count
+                memory = memory_mb(pid, "VmHWM")
+                row(f"stream of {count:,}", count, into.stat().st_size, seconds, memory)
+
+
+def main(traces: int = TRACES) -> None:
+    with installed() as service:
+        folder, servers, environ = service.folder, service.servers, service.environ
+        url, key = service.url, service.key
         seed(environ, traces)
         asyncio.run(vacuum(servers))
-        head = {"X-API-Key": key, "X-Project-Name": project(traces)}
+        head = service.head(project(traces))
         print(machine(), f"{traces:,} traces", "\n")
-        print("| | MB | s | traces/s | MB/s | most memory, MB |\n|---|---|---|---|---|---|")
+        print(HEAD)
         plain, packed = folder / "plain.ndjson", folder / "packed.ndjson"
-        ready = f"{url}/health/ready"
+        ready = service.ready
         for into, label, options in (
             (plain, "stream", ()),
             (packed, "stream, zstd", ("-HAccept-Encoding: zstd",)),
@@ -138,4 +239,7 @@ def main(traces: int = TRACES) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(size) for size in sys.argv[1:]))
+    if sys.argv[1:2] == ["--narrow"]:
+        narrow(int(sys.argv[2]))
+    else:
+        main(*(int(size) for size in sys.argv[1:]))

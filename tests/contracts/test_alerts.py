@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from application.evaluation.alerting import IN_TURN, RUNS_BEFORE, Assessed
-from domain.errors import Invalid, NotFound
+from domain.errors import Conflict, Invalid, NotFound
 from domain.evaluation.alert import RULES_MAX, AlertState, Figure, Measured, Watch
 from domain.evaluation.outcome import FailCode, Failed, Scored, SkipCode, Skipped
 from domain.evaluation.run import TargetType
@@ -65,7 +65,7 @@ async def test_a_monitor_has_so_many_alerts_and_no_more(monitoring):
     results = await asyncio.gather(
         *(monitoring.alerts.create(one) for one in made), return_exceptions=True
     )
-    assert sum(isinstance(one, Invalid) for one in results) == 3
+    assert sum(isinstance(one, Conflict) for one in results) == 3
     there = await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
     assert len(there) == RULES_MAX
     assert await monitoring.alerts.create(there[0]) == there[0]

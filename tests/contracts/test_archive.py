@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 from typing import Any
@@ -11,12 +12,13 @@ import pytest
 from application.exporting.ports import BATCH_TRACES_MAX
 from domain.evaluation.score import ScoreOutcome, ScoreSource, TraceScore
 from domain.exporting.archive import ArchivedTrace
-from domain.ids import ProjectId, ScoreId, TraceId
+from domain.ids import ProjectId, RunId, ScoreId, TraceId
 from domain.page import SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.trace import TraceStatus
 from tests.builders import NOON, at, span, trace
 from tests.contracts.data_plane import DataPlane, fill, project, stored, traces_page
+from tests.contracts.scoring import session_score
 from tests.contracts.test_trace_lists import varied
 
 ASC, DESC = SortOrder.ASC, SortOrder.DESC
@@ -159,14 +161,43 @@ async def test_scores_come_with_their_traces_oldest_first_and_none_that_is_pendi
     }
 
 
+async def test_what_was_said_of_a_session_comes_with_the_first_of_its_traces(plane):
+    ours = project()
+    first = trace(name="a", started_at=at(0), session_id="s")
+    later = trace(name="b", started_at=at(1), session_id="s", tags=("last",))
+    other = trace(name="c", started_at=at(2), session_id="")
+    await fill(plane, ours, first, later, other, trace(started_at=at(3)))
+    said = [
+        session_score(ours, "s", created_at=NOON + timedelta(hours=1), run_id=None),
+        session_score(ours, "s", run_id=RunId(uuid.uuid4()), source=ScoreSource.AUTOMATED),
+        session_score(ours, "", outcome=ScoreOutcome.SKIPPED, value=None),
+        session_score(ours, "", outcome=ScoreOutcome.PENDING, value=None),
+    ]
+    for score in said:
+        await plane.evaluation.session_scores.add(score)
+    of_s, of_other = (said[1], said[0]), (said[2],)
+    assert [one.session_scores for one in await read(plane, ours)] == [of_s, (), of_other, ()]
+    turned = await read(plane, ours, TraceSort.NAME, DESC)
+    assert {one.trace.name: one.session_scores for one in turned if one.session_scores} == {
+        "b": of_s,
+        "c": of_other,
+    }
+    # The first that is admitted, whatever others there are.
+    assert [one.session_scores for one in await read(plane, ours, tags=("last",))] == [of_s]
+    known = await plane.exporting.archive.known(ours, [first.id])
+    assert [one.session_scores for one in known] == [()]
+
+
 async def test_another_project_is_not_read(plane):
     ours, theirs, shared = project(), project(), trace(name="theirs")
     await fill(plane, theirs, shared)
     await plane.evaluation.trace_scores.add(a_score(theirs, shared.id))
     assert await read(plane, ours) == []
     assert await plane.exporting.archive.known(ours, [shared.id]) == []
-    mine = trace(id=shared.id, name="ours")
+    mine = trace(id=shared.id, name="ours", session_id="shared")
     await fill(plane, ours, mine)
+    await fill(plane, theirs, replace(mine, name="theirs"))
+    await plane.evaluation.session_scores.add(session_score(theirs, "shared"))
     assert await read(plane, ours) == [ArchivedTrace(one) for one in await stored(plane, ours)]
     assert [one.trace.name for one in await read(plane, ours)] == ["ours"]
 

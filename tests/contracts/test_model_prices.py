@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from domain.errors import Invalid
+from domain.errors import Conflict
 from domain.ids import ProjectId
 from domain.tracing.model_price import PRICES_MAX, UnpricedModel
 from domain.tracing.usage import CostSource
@@ -51,7 +51,7 @@ async def test_a_project_has_a_bounded_number(pricing, ours):
     made = [a_price(ours) for _ in range(PRICES_MAX)]
     for one in made:
         await pricing.prices.create(one)
-    with pytest.raises(Invalid, match="delete one"):
+    with pytest.raises(Conflict, match="delete one"):
         await pricing.prices.create(a_price(ours))
     assert await pricing.prices.create(made[0]) == made[0]
     assert await pricing.prices.delete(ours, made[0].id)

@@ -271,14 +271,35 @@ async def claimed(pricing: Pricing, of: ProjectId, now: datetime) -> Repricing |
 async def test_it_is_held_by_one_until_its_lease_ends_or_it_is_let_go(pricing, ours):
     await pricing.traces.put(ours, trace(used("gpt-4o")))
     asked = await pricing.repricings.create(a_repricing(ours))
-    assert await claimed(pricing, ours, NOON) == asked
+    assert await claimed(pricing, ours, NOON) == replace(asked, attempts=1)
     assert await claimed(pricing, ours, NOON) is None
     assert await claimed(pricing, ours, LATER - timedelta(microseconds=1)) is None
-    assert await claimed(pricing, ours, LATER) == asked
+    assert await claimed(pricing, ours, LATER) == replace(asked, attempts=2)
     await pricing.repricings.release(asked, LATER)
-    assert await claimed(pricing, ours, LATER) == asked
-    await pricing.walked(asked, doubled)
+    third = await claimed(pricing, ours, LATER)
+    assert third == replace(asked, attempts=3)
+    done = await pricing.walked(third, doubled)
+    assert done.attempts == 0  # since a step came through
     assert await claimed(pricing, ours, LATER + timedelta(days=1)) is None
+
+
+async def test_one_that_failed_is_over_and_tells_why_and_another_may_begin(pricing, ours):
+    await pricing.traces.put(ours, trace(used("gpt-4o")))
+    asked = await pricing.repricings.create(a_repricing(ours))
+    first = await claimed(pricing, ours, NOON)
+    second = await claimed(pricing, ours, LATER)
+    await pricing.repricings.end(first.failed(LATER))  # somebody else goes on with it
+    assert await pricing.repricings.get(ours, asked.id) == second
+    failed = second.failed(LATER)
+    await pricing.repricings.end(failed)
+    await pricing.repricings.end(replace(failed, error="other"))
+    assert await pricing.repricings.get(ours, asked.id) == failed
+    assert (failed.status, failed.completed_at) == (RepricingStatus.FAILED, LATER)
+    assert await claimed(pricing, ours, LATER + timedelta(days=1)) is None
+    assert await pricing.repricings.step(failed, doubled, LATER, LATER) is None
+    done = await pricing.walked(await pricing.repricings.create(a_repricing(ours)), doubled)
+    await pricing.repricings.end(done.failed(LATER))
+    assert await pricing.repricings.get(ours, done.id) == done
 
 
 async def test_one_of_a_project_at_a_time(pricing, ours):

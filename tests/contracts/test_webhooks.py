@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from application.evaluation.alerting import DELIVERIES_OF_ONE, DELIVERY_HELD, WEBHOOKS_MAX
-from domain.errors import Invalid, NotFound, Unavailable
+from domain.errors import Conflict, NotFound, Unavailable
 from domain.page import Window
 from tests.builders import NOON, at
 from tests.contracts.alerting import a_delivery, a_webhook
@@ -57,7 +57,7 @@ async def test_a_project_has_so_many_webhooks_and_no_more(monitoring):
     results = await asyncio.gather(
         *(made(monitoring, ours) for _ in range(WEBHOOKS_MAX + 3)), return_exceptions=True
     )
-    assert sum(isinstance(one, Invalid) for one in results) == 3
+    assert sum(isinstance(one, Conflict) for one in results) == 3
     assert len(await monitoring.webhooks.all(ours)) == WEBHOOKS_MAX
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from entrypoints.http.controllers.agreement_shapes import NO_INTERVAL
 from tests.builders import NOON
 from tests.http.conftest import Site, mistakes
 from tests.http.scored import Scored
@@ -75,7 +76,8 @@ async def test_what_is_not_defined_is_null_with_its_reason(shop: Scored) -> None
         for value, source in (("0.66", "AUTOMATED"), (person, "ANNOTATION")):
             await shop.gives(trace_id=trace, name="kind", value=value, source=source)
     [found] = await shop.got(f"{AGREEMENT}?name=kind")
-    assert "-0.0" not in {str(found["weighted_kappa"][key]) for key in ("value", "low", "high")}
+    assert str(found["weighted_kappa"]["value"]) == "0.0"  # and no -0.0
+    assert found["kappa"] == NOTHING | {"value": 0.0, "reason": NO_INTERVAL}
 
 
 async def test_agreement_is_of_what_was_made_within_the_dates(shop: Scored) -> None:

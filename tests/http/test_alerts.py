@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from application.evaluation.alerting import WEBHOOKS_MAX
 from domain.evaluation.alert import RULES_MAX
 from tests.builders import NOON
 from tests.http.conftest import Site, mistakes
@@ -103,7 +104,8 @@ class TestAlerts:
     async def test_there_are_so_many_and_no_more(self, shop: Running, alerts: str) -> None:
         for _ in range(RULES_MAX):
             await made(shop, alerts, RULE)
-        assert (await shop("POST", alerts, RULE)).status_code == 422
+        full = await shop("POST", alerts, RULE)
+        assert (full.status_code, "delete one" in full.text) == (409, True)
 
     async def test_one_that_is_removed_is_gone(self, shop: Running, alerts: str) -> None:
         alert = await made(shop, alerts, RULE)
@@ -149,6 +151,13 @@ class TestWebhooks:
         assert len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
         assert list(hook) == ["id", "project_id", "url", "created_at"]
         assert await shop.got(WEBHOOKS) == [hook]
+
+    async def test_there_are_so_many_and_no_more(self, shop: Running) -> None:
+        hooks = [await made(shop, WEBHOOKS, {"url": URL}) for _ in range(WEBHOOKS_MAX)]
+        full = await shop("POST", WEBHOOKS, {"url": URL})
+        assert (full.status_code, "delete one" in full.text) == (409, True)
+        assert (await shop("DELETE", f"{WEBHOOKS}/{hooks[0]['id']}")).status_code == 204
+        await made(shop, WEBHOOKS, {"url": URL})
 
     async def test_a_repeat_gets_the_same_secret(self, shop: Running) -> None:
         first = await shop("POST", WEBHOOKS, {"url": URL}, **REPEAT)

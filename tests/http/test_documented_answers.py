@@ -13,7 +13,6 @@ import schemathesis
 import schemathesis.openapi
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
-from schemathesis.checks import CHECKS, load_all_checks
 
 from domain.errors import NotFound
 from domain.identity.login_code import challenge_of
@@ -28,8 +27,8 @@ from entrypoints.http.controllers.monitor_examples import MONITOR_ID
 from entrypoints.http.controllers.price_examples import PRICE_ID, REPRICING_ID
 from entrypoints.http.controllers.run_shapes import RUN_ID
 from entrypoints.http.controllers.score_examples import SCORE_ID
-from tests.contracts.customizing import RULE
 from tests.http.conftest import TOKEN, Site, a_trace
+from tests.http.documented import checks_of_answers, taken
 from tests.http.people import Somebody, furnished, joined
 from tests.http.priced import put_prices
 from tests.http.promises import operations
@@ -43,15 +42,7 @@ from tests.http.scored import (
     put_score,
 )
 
-EXAMPLES = {"quick": 8, "full": 15}  # a mode and operation: the whole takes some seconds
-# Not whether data of the right form is taken: no form tells which cursors there are, or which ids.
-CHECKED = (
-    "not_a_server_error",
-    "status_code_conformance",
-    "content_type_conformance",
-    "response_headers_conformance",
-    "response_schema_conformance",
-)
+EXAMPLES = {"quick": 8, "full": 15}  # a mode and operation
 STORED = {
     "trace_id": examples.TRACE_ID,
     "span_id": examples.SPAN_ID,
@@ -67,14 +58,6 @@ STORED = {
     "price_id": PRICE_ID,
     "repricing_id": REPRICING_ID,
 }
-# What of a body has to be so that it can be taken, beside its form.
-TAKEN = {"trace_id": examples.TRACE_ID, "session_id": "conv-42"}
-TAKEN |= {"value": "1", "data_type": "NUMERIC", "filters": {}}
-TAKEN |= {"votes": 1, "max_cost_usd": None, "monthly_usd": 25}
-TAKEN |= {"cadence": "daily", "target_type": "TRACE", "signal_weights": None}
-TAKEN |= {"metric": "coherence", "figure": "score_mean", "threshold": 0.5, "clear_at": None}
-TAKEN |= {"url": "https://hooks.example.com", "kind": "rule", "definition": RULE}
-METRICS = {"session": ["agent_reliability"]}  # of sessions; those of traces elsewhere
 MANAGED = ("/me", "/organizations")
 SITE = Site()
 SERVED = schemathesis.openapi.from_asgi("/openapi.json", SITE.app)
@@ -106,8 +89,7 @@ LOGINS = {"POST /cli/auth/codes": with_a_project, "POST /cli/auth/exchange": wit
 
 @pytest.fixture(scope="module")
 def checks() -> list[Any]:
-    load_all_checks()
-    return [CHECKS.get_one(name) for name in CHECKED]
+    return checks_of_answers()
 
 
 def test_every_operation_is_tried() -> None:
@@ -133,14 +115,7 @@ class Traced:
     def meets(self, case: Any, mode: GenerationMode) -> None:
         """Makes `case` be about what is stored."""
         if mode is GenerationMode.POSITIVE and isinstance(case.body, dict):
-            case.body |= {name: one for name, one in TAKEN.items() if name in case.body}
-            if "kind" in case.body:
-                case.body["name"] = "another_metric"
-            if "metrics" in case.body:
-                kind = case.operation.path.split("/")[2].partition("-")[0]
-                case.body["metrics"] = METRICS.get(kind, ["coherence"])
-            if case.operation.path.startswith("/erasures"):
-                case.body = {"user_id": "gone"}  # one of both
+            case.body = taken(case.body, case.operation.path)
         case.headers.pop("X-Organization-ID", None)  # as it would be one of nobody
         SITE.store.erased.clear()  # or what an erasure took couldn't be stored again
         for name in case.path_parameters.keys() & STORED.keys():
@@ -160,10 +135,10 @@ class Traced:
         await put_run(ports, project, RUN_ID, trace=trace)
         await put_monitor(ports, project, MONITOR_ID)
         await put_alert(ports, project, ALERT_ID, monitor=MONITOR_ID, webhook=WEBHOOK_ID)
-        await put_export(SITE.ports.exporting, project, EXPORT_ID)
         await put_custom_metric(ports, project, NAME)
         organization = str(SITE.organization)
         await put_erasure(SITE.ports.keeping, project, ERASURE_ID, organization=organization)
+        await put_export(SITE.ports.exporting, project, EXPORT_ID)  # an erasure takes others away
         await put_prices(SITE.ports.pricing, project, PRICE_ID, REPRICING_ID)
 
 

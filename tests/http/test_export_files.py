@@ -119,6 +119,25 @@ async def test_every_filter_is_taken_and_shown_again(files):
     assert set(mistakes(refused)) == {"format", "filters.status", "filters.tags"}
 
 
+@pytest.mark.parametrize(
+    ("said", "fields"),
+    [
+        ({"filter": {"name": "n"}}, {"filter"}),
+        (
+            {"filters": {"start_after": "2026-03-01", "status": "X"}},
+            {"filters.start_after", "filters.status"},
+        ),
+        ({"filters": {"metadata.k": ["v"]}, "row": "spans"}, {"filters.metadata.k", "row"}),
+        ({"filters": {"\ud800": 1, "n" * 300: 1}}, {"filters.", f"filters.{'n' * 200}"}),
+    ],
+)
+async def test_a_key_that_is_misspelled_is_named_and_nothing_is_exported(files, said, fields):
+    body = json.dumps({"format": "csv"} | said)
+    refused = await files.site.http.post(EXPORTS, headers=files.head, content=body)
+    assert set(mistakes(refused)) == fields
+    assert await files.got(EXPORTS) == []
+
+
 async def test_a_download_that_was_broken_off_goes_on(files):
     done = await files.written()
     whole = (await files.file(done)).content

@@ -142,9 +142,50 @@ async def test_what_was_exported_and_deleted_comes_back_as_it_was(scored):
     assert await export(scored.site, scored.head) == text
 
 
+async def test_what_was_said_of_a_session_leaves_with_it_and_comes_back(scored):
+    await scored.stores(session_id=scored.session, started_at="2026-03-01T10:00:00Z")
+    said = [
+        await scored.gives_session(reason="calm", metadata={"a": 1.0}),
+        await scored.gives_session(name="tone", value="warm", data_type="CATEGORICAL"),
+    ]
+    text = await export(scored.site, scored.head)
+    first, second = lines_of(text)
+    assert sorted(first["session_scores"], key=said.index) == said
+    assert "session_scores" not in second
+    end = second["export"]
+    assert (end["traces"], end["scores"], end["session_scores"]) == (2, 0, 2)
+    assert parts_of(text)[1]["sha256"] == sha256(parts_of(text)[0]).hexdigest()
+    await delete_all(scored.site, scored.head, text)
+    told = await put_back(scored.site, scored.head, text)
+    assert told == {"stored": 2, "unchanged": 0, "rejected": []}
+    assert await export(scored.site, scored.head) == text
+    gone = f"/evaluations/session-scores/{said[0]['id']}"
+    assert (await scored("DELETE", gone)).status_code == 204
+    assert (await put_back(scored.site, scored.head, text))["stored"] == 1
+    assert (await put_back(scored.site, scored.head, text))["unchanged"] == 2
+    assert await export(scored.site, scored.head) == text
+
+
+async def test_what_was_said_of_a_session_is_of_its_own_session(scored):
+    await scored.gives_session()
+    [line] = lines_of(await export(scored.site, scored.head))
+    other = line | {"trace_id": str(uuid.uuid4()), "session_id": "another"}
+    none = line | {"trace_id": str(uuid.uuid4()), "session_id": None}
+    wrong = line | {"session_scores": [line["session_scores"][0] | {"value": "2"}]}
+    told = [
+        (await put_back(scored.site, scored.head, json.dumps(one).encode()))["rejected"]
+        for one in (other, none, wrong)
+    ]
+    fields = [{error["field"] for error in one["errors"]} for [one] in told]
+    assert fields == [{"session_scores"}, {""}, {"session_scores.0.value"}]
+    listed = await scored.got("/evaluations/session-scores")
+    assert [one["session_id"] for one in listed["items"]] == [scored.session]
+
+
 async def test_to_put_it_back_again_changes_nothing(scored):
     await scored.stores(name="other", tags=["b", "a"], spans=[a_span(**MODEL)])
     await scored.gives()
+    await scored.gives_session()
     text = await export(scored.site, scored.head)
     told = await put_back(scored.site, scored.head, text)
     assert told == {"stored": 0, "unchanged": 2, "rejected": []}
@@ -154,6 +195,7 @@ async def test_to_put_it_back_again_changes_nothing(scored):
 async def test_another_project_gets_the_same_but_for_its_own_id(scored):
     await scored.stores(spans=[a_span(**MODEL)])
     await scored.gives()
+    await scored.gives_session()
     text = await export(scored.site, scored.head)
     elsewhere = scored.site.headers(project=f"p-{uuid.uuid4()}")
     assert (await put_back(scored.site, elsewhere, text))["stored"] == 2

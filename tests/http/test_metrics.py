@@ -151,6 +151,20 @@ async def test_no_rate_limit_counts_it():
     assert not [one for one in answers[0].headers if one.startswith("ratelimit-")]
 
 
+@pytest.mark.parametrize(("token", "status"), [("a-token-of-a-scraper", 401), (None, 403)])
+async def test_who_may_not_read_them_is_limited_by_address(token, status):
+    limits = {RouteClass.DEFAULT: Limit(2, "hour")}
+    site = Site(config=replace(CONFIG, figures=figures, metrics_token=token), limits=limits)
+    guess = {"authorization": "Bearer guess", "x-forwarded-for": "192.0.2.1"}
+    async with asking(site) as http:
+        answers = [await http.get("/metrics", headers=guess) for _ in range(3)]
+        assert [one.status_code for one in answers] == [status, status, 429]
+        assert int(answers[2].headers["retry-after"]) >= 1
+        assert (await http.get("/traces")).status_code == 429  # the same bucket
+        known = {"authorization": f"Bearer {token}"}
+        assert (await http.get("/metrics", headers=known)).status_code == 200
+
+
 async def test_whoever_watches_is_told_of_each_answer(watched, written):
     head = watched.headers()
     async with watched.http as http:

@@ -1,11 +1,14 @@
 """Prices over HTTP."""
 
+import uuid
 from typing import Any
 
 import pytest
 
 from application.use_cases import UseCases
+from domain.ids import ProjectId
 from domain.tracing.model_price import PRICES_MAX
+from tests.builders import NOON
 from tests.http.conftest import Site, a_span, a_trace
 
 ID = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10"
@@ -105,7 +108,7 @@ async def test_a_project_has_a_bounded_number_of_prices(site: Site) -> None:
     for _ in range(PRICES_MAX):
         await made(site, head)
     answer = await site.http.post("/model-prices", headers=head, json=OWN)
-    assert (answer.status_code, "delete one" in answer.text) == (422, True)
+    assert (answer.status_code, "delete one" in answer.text) == (409, True)
 
 
 async def test_what_is_sent_twice_with_a_key_is_made_once(site: Site) -> None:
@@ -214,3 +217,17 @@ async def test_a_second_repricing_waits_for_the_end_of_the_first(site: Site) -> 
         assert answer.status_code == status
     missing = await site.http.get(f"/model-prices/reprice/{ID}", headers=head)
     assert missing.status_code == 404
+
+
+async def test_a_repricing_that_failed_says_what_to_do(site: Site) -> None:
+    head, repricings = site.headers(), site.ports.pricing.repricings
+    begun = (await site.http.post("/model-prices/reprice", headers=head, json={})).json()
+    assert begun["error_message"] is None
+    stuck = await repricings.get(ProjectId(uuid.UUID(begun["project_id"])), uuid.UUID(begun["id"]))
+    await repricings.end(stuck.failed(NOON))
+    path = f"/model-prices/reprice/{begun['id']}"
+    told = (await site.http.get(path, headers=head)).json()
+    assert (told["status"], told["completed_at"]) == ("FAILED", NOON.isoformat())
+    assert "by `from`, `to` or `models`" in told["error_message"]
+    again = await site.http.post("/model-prices/reprice", headers=head, json={})
+    assert again.status_code == 202

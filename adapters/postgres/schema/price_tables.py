@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from piccolo.columns import JSON, UUID, Array, Boolean, Numeric, Text, Timestamptz
+from piccolo.columns import JSON, UUID, Array, Boolean, Integer, Numeric, Text, Timestamptz
 from piccolo.table import Table
 
 
@@ -31,6 +31,8 @@ class RepricingRow(Table, tablename="repricings"):
     created_at = Timestamptz()
     completed_at = Timestamptz(null=True, default=None)
     held_until = Timestamptz()
+    attempts = Integer(default=0)
+    error = Text(null=True, default=None)
 
 
 PRICES: Final = (ModelPriceRow, RepricingRow)

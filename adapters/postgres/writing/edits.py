@@ -56,8 +56,12 @@ ON CONFLICT (project_id, trace_id) DO UPDATE SET
   input = CASE WHEN $5 THEN excluded.input ELSE t.input END,
   output = CASE WHEN $6 THEN excluded.output ELSE t.output END
 """
+# -1 for a session that is hidden.
 COUNT_OF_SESSION: Final = f"""
-SELECT trace_count FROM veiled.sessions WHERE {OF_PROJECT} AND session_id = $2
+SELECT coalesce(
+  (SELECT trace_count FROM veiled.sessions WHERE {OF_PROJECT} AND session_id = $2),
+  (SELECT -1 FROM sessions WHERE {OF_PROJECT} AND session_id = $2), 0
+)
 """
 SHOWN: Final = f"""
 SELECT trace_id FROM veiled.traces WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
@@ -192,8 +196,8 @@ class TraceEdits:
         Its scores go with the last of them: until then it is there, and so are they.
         """
         async with translated():
-            wanted = await self.pool.fetchval(COUNT_OF_SESSION, project, session) or 0
-        gone, is_over = 0, not wanted
+            wanted = await self.pool.fetchval(COUNT_OF_SESSION, project, session)
+        gone, is_over = 0, wanted < 0
         while not is_over:
             async with self.transaction() as (connection, deltas):
                 rows = await connection.fetch(OF_SESSION, project, session, CHUNK_SPANS, CHUNK)

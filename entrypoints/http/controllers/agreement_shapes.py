@@ -1,6 +1,6 @@
 """Judges held against people on the wire, and what people may label next."""
 
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 from uuid import UUID
 
 import msgspec
@@ -13,6 +13,8 @@ from domain.evaluation.metric import THRESHOLD
 from domain.tracing.payload import scalars
 from entrypoints.http.controllers.figure_shapes import CreatedQuery, MetricName
 from entrypoints.http.wire import ShownInstant, instant
+
+NO_INTERVAL: Final = "no interval: the pairs are too few, or too much alike"
 
 type Threshold = Annotated[float, Meta(ge=0, le=1, description="From where on a score passes")]
 
@@ -31,7 +33,11 @@ class AnnotationQueueQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AgreementFigure(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure with its interval of 95 %; null where it isn't defined, and the reason why."""
+    """A figure with its interval of 95 %; null where it isn't defined, and the reason why.
+
+    `low` and `high` alone are null where the pairs tell of no interval: of fewer than 8 for the
+    kappas, and where they are too much alike, as when judge and people agree in all.
+    """
 
     value: float | None
     low: float | None
@@ -42,10 +48,11 @@ class AgreementFigure(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, figure: calibrations.Figure) -> Self:
         if isinstance(figure, Estimate):
             low, value, high = (
-                round(one, 4) + 0.0  # no -0.0
+                None if one is None else round(one, 4) + 0.0  # no -0.0
                 for one in (figure.low, figure.value, figure.high)
             )
-            return cls(value=value, low=low, high=high, reason=None)
+            reason = NO_INTERVAL if low is None else None
+            return cls(value=value, low=low, high=high, reason=reason)
         return cls(value=None, low=None, high=None, reason=figure.reason)
 
 

@@ -127,11 +127,12 @@ ERASE: Final = operation(
         summary="Erase a user or a session",
         description=(
             "Removes all traces that name the user or the session, with their spans, payloads, "
-            "scores and cached verdicts, and all scores of the sessions that lose a trace. What "
-            "is REMOVED when this is answered, as it mostly is, no reader sees any more; what is "
-            "REMOVING goes in pieces, within minutes. Late reports of the same traces are refused "
-            "for seven days; new traces of the same user are stored. The answer is a receipt, "
-            "which keeps a salted hash of the id and not the id."
+            "scores and cached verdicts, and all scores of the sessions that lose a trace. From "
+            "then on no reader sees any of it, however much there is. Mostly it is REMOVED when "
+            "this is answered; what is REMOVING goes in pieces, within minutes, and with it what "
+            "comes in of the same user or session meanwhile. Late reports of the same traces are "
+            "refused for seven days; new traces of the same user are stored again once it is "
+            "REMOVED. The answer is a receipt, which keeps a salted hash of the id and not the id."
         ),
         answer=ErasureResponse,
         example=examples.RECEIPT,

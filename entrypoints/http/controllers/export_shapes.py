@@ -18,7 +18,7 @@ from domain.tracing.usage import (
     Price,
     Usage,
 )
-from entrypoints.http.controllers.score_shapes import TraceScoreResponse
+from entrypoints.http.controllers.score_shapes import SessionScoreResponse, TraceScoreResponse
 from entrypoints.http.controllers.trace_shapes import (
     SpanResponse,
     TraceResponse,
@@ -108,14 +108,19 @@ class ExportEnd(msgspec.Struct, frozen=True):
     traces: int
     spans: int
     scores: int
+    session_scores: int
     sha256: str
 
 
 class ExportedTrace(TraceResponse, frozen=True, kw_only=True):
-    """A trace with all that was said of it. On the last line of an export `export` ends it."""
+    """A trace with all that was said of it. On the last line of an export `export` ends it.
+
+    On the first line of a session `session_scores` are what was said of the session, if anything.
+    """
 
     spans: list[ExportedSpan]  # type: ignore[assignment]  # nothing here is ever assigned
     scores: list[TraceScoreResponse]
+    session_scores: list[SessionScoreResponse] | UnsetType = UNSET
     export: ExportEnd | UnsetType = UNSET
 
     @classmethod
@@ -127,7 +132,10 @@ class ExportedTrace(TraceResponse, frozen=True, kw_only=True):
             _told(wire, span) for wire, span in zip(shown.spans, archived.trace.spans, strict=True)
         ]
         scores = [TraceScoreResponse.of(score) for score in archived.scores]
-        return on_one_line(msgspec.json.encode(cls(**fields, scores=scores)))
+        of_session = [SessionScoreResponse.of(score) for score in archived.session_scores] or UNSET
+        return on_one_line(
+            msgspec.json.encode(cls(**fields, scores=scores, session_scores=of_session))
+        )
 
 
 class ExportLines:
@@ -142,6 +150,7 @@ class ExportLines:
         self._project = project
         self._spans = 0
         self._scores = 0
+        self._session_scores = 0
         self._digest = sha256()
 
     def add(self, batch: Sequence[ArchivedTrace]) -> bytes:
@@ -151,6 +160,7 @@ class ExportLines:
         self.rows += len(batch)
         self._spans += sum(len(one.trace.spans) for one in batch)
         self._scores += sum(len(one.scores) for one in batch)
+        self._session_scores += sum(len(one.session_scores) for one in batch)
         return text
 
     def end(self) -> bytes:
@@ -158,7 +168,8 @@ class ExportLines:
             return b""
         self._digest.update(b"}\n")
         digest = self._digest.hexdigest()
-        end = ExportEnd(True, self.rows, self._spans, self._scores, digest)
+        counts = (self.rows, self._spans, self._scores, self._session_scores)
+        end = ExportEnd(True, *counts, digest)
         return b',"export":%b}\n' % msgspec.json.encode(end)
 
 

@@ -23,7 +23,7 @@ class ExportPath(msgspec.Struct, frozen=True):
     export_id: Annotated[UUID, Meta(description="The export's id", examples=[EXPORT_ID])]
 
 
-class ExportFilters(msgspec.Struct, frozen=True, kw_only=True):
+class ExportFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which traces: the filters of `GET /traces`. Under `metadata` each key has its texts."""
 
     session_id: str | None = None
@@ -62,8 +62,11 @@ class ExportFilters(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class CreateExportRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be in the file. `rows` are of traces, or of their spans, which NDJSON can't be."""
+class CreateExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to be in the file. `rows` are of traces, or of their spans, which NDJSON can't be.
+
+    Keys that aren't known are refused: without a filter that is misspelled more would be exported.
+    """
 
     format: FileFormat
     rows: RowKind = RowKind.TRACES

@@ -13,6 +13,7 @@ from domain.evaluation.score import (
     DataType,
     ScoreOutcome,
     ScoreSource,
+    SessionScore,
     TraceScore,
     checked_value,
 )
@@ -102,24 +103,29 @@ class ImportedScore(msgspec.Struct, frozen=True, kw_only=True):
                 except Invalid as invalid:
                     yield "value", invalid.errors[0].message
 
-    def to_domain(self, trace: TraceId) -> TraceScore:
+    def of_trace(self, trace: TraceId) -> TraceScore:
+        return TraceScore(**self._said, trace_id=trace, environment=self.environment)
+
+    def of_session(self, session: str) -> SessionScore:
+        return SessionScore(**self._said, session_id=session)
+
+    @property
+    def _said(self) -> dict[str, Any]:
         author = self.author_user_id
-        return TraceScore(
-            id=ScoreId(self.id),
-            project_id=ProjectId(self.project_id),
-            trace_id=trace,
-            name=self.name,
-            outcome=self.outcome,
-            value=self.value,
-            data_type=self.data_type,
-            source=self.source,
-            author_id=None if author is None else UserId(author),
-            reason=self.reason,
-            metadata=object_of(self.metadata),
-            environment=self.environment,
-            created_at=parse_instant(self.created_at),
-            updated_at=parse_instant(self.updated_at),
-        )
+        return {
+            "id": ScoreId(self.id),
+            "project_id": ProjectId(self.project_id),
+            "name": self.name,
+            "outcome": self.outcome,
+            "value": self.value,
+            "data_type": self.data_type,
+            "source": self.source,
+            "author_id": None if author is None else UserId(author),
+            "reason": self.reason,
+            "metadata": object_of(self.metadata),
+            "created_at": parse_instant(self.created_at),
+            "updated_at": parse_instant(self.updated_at),
+        }
 
 
 class ImportedTrace(TraceCreate, frozen=True, kw_only=True):
@@ -129,9 +135,17 @@ class ImportedTrace(TraceCreate, frozen=True, kw_only=True):
     tags: list[Word] = msgspec.field(default_factory=list)
     spans: list[ImportedSpan] = msgspec.field(default_factory=list)  # type: ignore[assignment]  # nothing here is ever assigned
     scores: list[ImportedScore] = msgspec.field(default_factory=list)
+    session_scores: list[ImportedScore] = msgspec.field(default_factory=list)
 
     def archived(self, config: HttpConfig) -> ArchivedTrace:
         """Raises ValueError for what the types alone can't refuse."""
         # A stored trace has as many spans as were added: what bounds it here is the body.
         trace = self.to_domain(replace(config, max_spans=len(self.spans)))
-        return ArchivedTrace(trace, tuple([one.to_domain(trace.id) for one in self.scores]))
+        session, said = trace.session_id, self.session_scores
+        if session is None and said:
+            raise ValueError("has session_scores, but no session_id")
+        return ArchivedTrace(
+            trace,
+            tuple([one.of_trace(trace.id) for one in self.scores]),
+            () if session is None else tuple([one.of_session(session) for one in said]),
+        )

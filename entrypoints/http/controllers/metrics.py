@@ -6,6 +6,7 @@ from typing import Any
 from litestar import Response, get
 
 from entrypoints.http.config import HttpConfig
+from entrypoints.http.operation import admit_anybody
 from entrypoints.http.problems import Problem
 from entrypoints.http.request_ids import HttpRequest
 from entrypoints.http.scrapers import CONTENT_TYPE, refusal
@@ -22,6 +23,7 @@ def metrics_pages(config: HttpConfig) -> Sequence[Any]:
         client = request.scope["client"]
         refused = refusal(client and client[0], dict(request.scope["headers"]), token)
         if refused is not None:
+            await admit_anybody(request)  # guessing at the token counts as guessing at any other
             raise Problem(*refused)
         text = await figures()
         return Response(text, media_type=CONTENT_TYPE, headers={"cache-control": "no-store"})

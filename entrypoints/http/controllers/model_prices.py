@@ -15,11 +15,13 @@ from entrypoints.http.controllers.price_shapes import (
     CreateModelPriceRequest,
     ModelPriceResponse,
     PricePath,
+    UnpricedModelResponse,
+    UnpricedQuery,
+)
+from entrypoints.http.controllers.repricing_shapes import (
     RepriceRequest,
     RepricingPath,
     RepricingResponse,
-    UnpricedModelResponse,
-    UnpricedQuery,
 )
 from entrypoints.http.operation import Documented, answer, answer_once, edge_of, operation
 from entrypoints.http.request_ids import HttpRequest

@@ -73,6 +73,7 @@ REPRICING: Final[dict[str, Any]] = {
     ],
     "created_at": "2026-03-02T09:05:00+00:00",
     "completed_at": "2026-03-02T09:05:01+00:00",
+    "error_message": None,
 }
 REPRICING_BEGUN: Final[dict[str, Any]] = REPRICING | {
     "status": "PENDING",

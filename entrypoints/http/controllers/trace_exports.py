@@ -62,7 +62,8 @@ EXPORT: Final = operation(
         description=(
             "Every trace that the filters of the list admit, as they are at one moment: one a "
             "line, each with its spans and payloads as `GET /traces/{trace_id}` shows them, and "
-            "with its scores. Nothing of it waits in memory, so it may be of any length. The "
+            "with its scores; the first of each session also with `session_scores`, those of the "
+            "session. Nothing of it waits in memory, so it may be of any length. The "
             "last line has a member `export` beside, with the numbers of traces, spans and "
             "scores and the SHA-256 of the text without it: a file whose last line lacks it isn't "
             "whole. No trace, no line. docs/exports.md has more."

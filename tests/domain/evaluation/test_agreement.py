@@ -95,7 +95,8 @@ def test_an_order_turned_around_turns_spearman_around(pairs):
         {one.person for one in pairs}
     ):
         assert turned.value == pytest.approx(-found.value, abs=1e-9)
-        assert -1.0 <= found.low <= found.value <= found.high <= 1.0
+        assert (found.low is None) is (abs(found.value) == 1.0)
+        assert found.low is None or -1.0 <= found.low <= found.value <= found.high <= 1.0
 
 
 def test_wilsons_interval():
@@ -164,6 +165,40 @@ def test_agreement_regards_both_alike(pairs):
     assert (there.kappa is None) == (back.kappa is None)
     if there.kappa is not None:
         assert there.kappa.value == pytest.approx(back.kappa.value)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        *([[1, 0], [0, 1]], [[1, 1], [0, 0]], [[0, 1], [1, 0]]),  # all that two pairs can be
+        *([[50, 0], [0, 50]], [[3333, 0], [0, 6667]]),  # agreed in all
+        *([[7, 3], [0, 0]], [[9_999, 0], [1, 0]]),  # one of both said the same throughout
+        [[4, 1], [0, 2]],  # one pair less than there have to be
+    ],
+)
+def test_kappa_has_no_interval_of_no_width(table):
+    found = kappa(table, lambda i, j: float(i == j))
+    assert -1.0 <= found.value <= 1.0
+    assert (found.low, found.high) == (None, None)
+
+
+@pytest.mark.parametrize("table", [[[4, 1], [1, 2]], [[9_998, 1], [1, 0]], [[9_998, 1], [0, 1]]])
+def test_kappa_has_an_interval_from_eight_pairs_on(table):
+    found = kappa(table, lambda i, j: float(i == j))
+    assert found.low < found.value < found.high
+
+
+@given(PAIRS)
+def test_no_interval_has_no_width(pairs):
+    found = (weighted_kappa(pairs), Confusion.of(pairs, 0.5).kappa, mean_absolute_error(pairs))
+    for one in found:
+        assert one is None or one.low is None or one.low < one.high
+
+
+def test_other_figures_have_no_interval_of_no_width_either():
+    assert spearman([Pair(n / 5, n / 5) for n in range(5)]).low is None
+    assert mean_absolute_error([Pair(1, 0.5), Pair(0, 0.5)]).low is None
+    assert Confusion(2, 0, 0, 2).corrected(passed=5, judged=5).low is None
 
 
 @given(PAIRS)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import Invalid
-from domain.evaluation.models import PROVIDERS, JudgeModels, provider_of, resolved
+from domain.evaluation.models import PROVIDERS, JudgeModels, checked_model, provider_of, resolved
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,19 @@ def test_a_name_without_a_provider_gets_the_one_that_everybody_knows(name: str, 
 def test_a_resolved_name_stays(name: str) -> None:
     assert resolved(resolved(name)) == resolved(name)
     assert resolved(name).endswith(name)
+
+
+@pytest.mark.parametrize("name", ["nope", "", "/", "gpt", "GPT-5", "else/gpt-5", "openai/", "/x"])
+def test_what_no_provider_has_is_no_model(name: str) -> None:
+    with pytest.raises(Invalid) as told:
+        checked_model(resolved(name))
+    assert [one.field for one in told.value.errors] == ["model"]
+    assert "openai_compatible/" in told.value.errors[0].message
+
+
+@pytest.mark.parametrize("name", ["gpt-5", "o4-mini", "claude-x", "openai_compatible/org/x"])
+def test_what_a_provider_may_have_is_one(name: str) -> None:
+    assert checked_model(resolved(name)) == resolved(name)
 
 
 def test_the_default_is_what_is_preferred_else_the_heuristics() -> None:

@@ -10,30 +10,39 @@ ID = "2026-11-26T00:00:00:000000"
 VERSION = "1.38.0"
 DESCRIPTION = "hiding what is being erased"
 
-_OPEN: Final = "SELECT FROM public.erasures AS e WHERE e.owner IS NOT NULL AND e.project_id ="
-_OF_USER: Final = f"{_OPEN} {{0}}.project_id AND e.kind = 'user' AND e.owner = {{0}}.user_id"
-_OF_SESSION: Final = (
-    f"{_OPEN} {{0}}.project_id AND e.kind = 'session' AND e.owner = {{0}}.session_id"
-)
+# Whoever is being erased, of all projects: few, so that a row is looked up in what a statement has
+# put together once.
+_OWNED: Final = """
+((s.project_id, s.{0}_id) IN (
+  SELECT e.project_id, e.owner FROM public.erasures AS e WHERE e.owner IS NOT NULL AND e.kind = '{0}'
+)) IS NOT TRUE
+"""
+# OFFSET 0 keeps it a look-up for a row: as a join it might be planned over all of a project.
 _IN_SESSION: Final = """
-SELECT FROM public.erasures AS e JOIN public.traces AS t
-  ON t.project_id = e.project_id AND t.user_id = e.owner
-WHERE e.owner IS NOT NULL AND e.kind = 'user' AND e.project_id = {0}.project_id
-  AND t.session_id = {0}.session_id
+NOT EXISTS (
+  SELECT FROM public.traces AS t JOIN public.erasures AS e
+    ON e.project_id = t.project_id AND e.owner = t.user_id AND e.kind = 'user'
+  WHERE t.project_id = s.project_id AND t.session_id = s.session_id AND e.owner IS NOT NULL
+  OFFSET 0
+)
 """
 _IN_TRACE: Final = """
-SELECT FROM public.traces AS t JOIN public.erasures AS e ON e.project_id = t.project_id
-WHERE t.project_id = {0}.project_id AND t.trace_id = {0}.trace_id AND e.owner IS NOT NULL
-  AND e.owner = CASE e.kind WHEN 'user' THEN t.user_id ELSE t.session_id END
+NOT EXISTS (
+  SELECT FROM public.traces AS t JOIN public.erasures AS e ON e.project_id = t.project_id
+  WHERE t.project_id = s.project_id AND t.trace_id = s.trace_id AND e.owner IS NOT NULL
+    AND e.owner = CASE e.kind WHEN 'user' THEN t.user_id ELSE t.session_id END
+  OFFSET 0
+)
 """
 
 
-def _view(table: str, *hidden: str) -> str:
-    # OFFSET 0 keeps each a look-up for a row: as a join it might be planned over all of a project.
-    where = " AND ".join(f"NOT EXISTS ({one.format('s')} OFFSET 0)" for one in hidden)
+def _view(table: str, *shown: str) -> str:
+    where = " AND ".join(shown)
     return f"CREATE OR REPLACE VIEW veiled.{table} AS SELECT * FROM public.{table} AS s WHERE {where}"
 
 
+_OF_USER: Final = _OWNED.format("user")
+_OF_SESSION: Final = _OWNED.format("session")
 FORWARDS = (
     "CREATE INDEX IF NOT EXISTS erasures_veil ON erasures (project_id) WHERE owner IS NOT NULL",
     "CREATE SCHEMA IF NOT EXISTS veiled",
