@@ -38,7 +38,7 @@ from tests.benchmarks.load import quantile
 TRACES = 10_000
 JUDGED = 800  # targets of a run that is judged
 IDLE_RUNS = 60
-CONCURRENCY = 8  # the default, of targets and of questions
+CONCURRENCY = 8  # questions at once, the default
 MEASURED = (
     *("trace_success", "tool_success_rate", "tool_loop", "trace_hygiene"),
     *("output_degeneration", "refusal", "untruncated_rate", "retrieval_hit_rate"),
