@@ -54,11 +54,10 @@ SELECT coalesce(sum(trace_count), 0)::bigint FROM trace_facets
 WHERE {OF_PROJECT} AND kind = '{Facet.TAG}' AND value = ANY($2::text[])
 """
 # Of a group of traces: whether its session isn't hidden. Looked up only where something may be.
-SHOWN: Final = f"""
-(NOT {IS_VEILED} OR EXISTS (
-  SELECT FROM sessions AS s WHERE s.{OF_PROJECT} AND s.session_id = traces.session_id
-))
-"""
+SHOWN: Final = (
+    f"(NOT {IS_VEILED} OR EXISTS (SELECT FROM sessions AS s"
+    f" WHERE s.{OF_PROJECT} AND s.session_id = traces.session_id))"
+)
 RARE_MAX: Final = 50_000  # traces
 FOUND_MAX: Final = 5_000  # ids that are looked up one by one
 GROUPS_MEMORY: Final = "16MB"  # holds some 200,000 groups; beyond them the disk is used
@@ -173,8 +172,7 @@ async def _are_rare(connection: Connection, project: ProjectId, tags: Sequence[s
     """Whether few traces have one of `tags`. An inverted index is slower than a walk for many."""
     if not tags:
         return False
-    count: int = await connection.fetchval(TAGGED, project, tags)
-    return count <= RARE_MAX
+    return bool(await connection.fetchval(TAGGED, project, tags) <= RARE_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,16 +209,15 @@ class _Selected:
         return f"""
         SELECT {_SUMS[self.sort]} AS value, session_id AS id, false AS is_whole FROM traces
         WHERE {OF_PROJECT} AND session_id IS NOT NULL AND {self._traces(p)} {self._query(p)}
-        GROUP BY session_id {self._having(p)}
+        GROUP BY session_id HAVING {SHOWN} {self._failed(p)}
         """
 
     def _by_period(self, p: Parameters) -> str:
         bounds = (self.matching.started_after, self.matching.started_before)
         has_error = self.matching.has_error
         failed = "" if has_error is None else f"AND (error_count > 0) = {p.put(has_error)}"
-        value = _VALUES[self.sort]
         return f"""
-        SELECT {value} AS value, session_id AS id, true AS is_whole FROM sessions
+        SELECT {_VALUES[self.sort]} AS value, session_id AS id, true AS is_whole FROM sessions
         WHERE {OF_PROJECT} AND {p.sql(inside(bounds))} {failed} {self._query(p)}
         UNION ALL
         SELECT summed.value, session_id, false
@@ -254,9 +251,6 @@ class _Selected:
         if self.matching.has_error is None:
             return ""
         return f"AND bool_or(status = 'ERROR') = {p.put(self.matching.has_error)}"
-
-    def _having(self, p: Parameters) -> str:
-        return f"HAVING {SHOWN} {self._failed(p)}"
 
 
 def inside(bounds: Bounds) -> Sql:
