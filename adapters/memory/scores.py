@@ -38,6 +38,8 @@ class MemoryTraceScores:
             raise NotFound("Trace not found")
         known = self.store.trace_scores.get((score.project_id, score.id))
         if known is None:
+            # A run may have written one of this id that was deleted since.
+            self.store.written_by.pop((score.project_id, score.id), None)
             self.store.put_score(score)
         return known or score
 

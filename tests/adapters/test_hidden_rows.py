@@ -9,13 +9,14 @@ import pytest
 from adapters.postgres.engine import Pool
 from adapters.postgres.score_rows import SESSION_SCORES, TRACE_SCORES
 from adapters.postgres.scores import ADD_TO_SESSION, ADD_TO_TRACE
+from adapters.postgres.writing.ingest import TraceWriter
 from adapters.postgres.writing.owning import BEGIN, TAKE_AWAY
 from domain.errors import Failure, Invalid, NotFound
 from domain.ids import ProjectId
 from domain.tracing.change import TraceChange
 from domain.tracing.erasure import Owner, OwnerKind
 from tests.adapters.test_erased_files import WAIT_S, WAITS
-from tests.builders import trace
+from tests.builders import project_prices, trace
 from tests.contracts.data_plane import DataPlane, over_postgres, project
 from tests.contracts.erasing import LAST, an_erasure, told
 from tests.contracts.scoring import session_score, trace_score
@@ -120,3 +121,25 @@ async def test_who_removes_a_trace_waits_for_scores_that_are_being_added(
     await plane.traces.put(ours, one)
     assert await after(pool, held[:1], plane.traces.delete(ours, [one.id])) == 1
     assert await plane.evaluation.trace_scores.latest(ours, one.id) == []
+
+
+@pytest.mark.parametrize("users", [("grace", "ada"), ("ada", "grace"), ("ada", None, "grace")])
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_reports_of_one_batch_change_no_hands_of_somebody_who_is_being_erased(
+    pool: Pool, plane: DataPlane, users: tuple[str | None, ...], is_known: bool
+) -> None:
+    """They are merged before they are stored: each by itself tells whether it may be."""
+    ours, one = project(), trace(user_id="ada")
+    if is_known:
+        await plane.traces.put(ours, one)
+    write = TraceWriter(pool, project_prices()).write
+    batch = [(ours, trace(id=one.id, user_id=user)) for user in users]
+    await write(batch[:1])
+    await write(batch)
+    ours = project()
+    await begin(plane, ours)
+    if is_known:
+        await plane.traces.put(ours, one)
+    with pytest.raises(Invalid):
+        await write([(ours, sent) for _, sent in batch])
+    await write([(ours, trace(user_id="ada")), (ours, trace(user_id="grace"))])

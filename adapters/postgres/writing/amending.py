@@ -19,7 +19,7 @@ from adapters.postgres.rows import (
     trace_row,
 )
 from adapters.postgres.writing.deltas import ByProject
-from adapters.postgres.writing.owning import check_lost
+from adapters.postgres.writing.owning import Owned, check_lost
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.erasure import Owner, owners_of
 from domain.tracing.span import Span, Totals
@@ -158,8 +158,12 @@ async def merge(
     *,
     reports: Mapping[Key, Trace],
     deltas: ByProject,
+    changed_hands: Sequence[Owned] = (),
 ) -> None:
-    """Merges spans, and reports of the traces themselves, into traces that are locked here."""
+    """Merges spans, and reports of the traces themselves, into traces that are locked here.
+
+    `changed_hands` as in `put_back`.
+    """
     stored = await stored_spans(
         connection, [(*key, span.id) for key, some in spans.items() for span in some]
     )
@@ -174,7 +178,7 @@ async def merge(
             merged = merged.merged(replace(report, input=None, output=None, spans=()))
         changes = _changes(spans[key], old, pricing[key[0]])
         amended.append(Amended(before, merged, changes, old, key in renewed))
-    await put_back(connection, amended, deltas)
+    await put_back(connection, amended, deltas, changed_hands)
 
 
 def _changes(
@@ -199,15 +203,22 @@ def payload_rows(traces: Iterable[tuple[Key, Trace]]) -> list[tuple[object, ...]
     ]
 
 
-async def put_back(connection: Connection, amended: Iterable[Amended], deltas: ByProject) -> None:
+async def put_back(
+    connection: Connection,
+    amended: Iterable[Amended],
+    deltas: ByProject,
+    changed_hands: Sequence[Owned] = (),
+) -> None:
     """Writes what changed, and notes it in `deltas`.
 
-    Raises Invalid where a trace is taken from somebody who is being erased.
+    Raises Invalid where a trace is taken from somebody who is being erased, or where one of those
+    is between whom traces `changed_hands` before.
     """
     changed = [
         one for one in amended if one.spans or one.is_renewed or one.merged != one.before.trace
     ]
-    await check_lost(connection, [(one.key[0], owner) for one in changed for owner in one.lost])
+    lost = [(one.key[0], owner) for one in changed for owner in one.lost]
+    await check_lost(connection, [*changed_hands, *lost])
     if replaced := [(*one.key, span.id) for one in changed for span in one.replaced]:
         await connection.execute(REMOVE_SPANS, *columns(replaced))
     await copy_spans(

@@ -25,10 +25,12 @@ from adapters.postgres.writing.amending import (
     payload_rows,
 )
 from adapters.postgres.writing.deltas import by_project
+from adapters.postgres.writing.owning import Owned, check_lost
 from adapters.project_prices import ProjectPrices
 from application.tracing.erasing import was_erased
 from domain.errors import FieldError, Invalid, Unavailable
 from domain.ids import ProjectId
+from domain.tracing.erasure import owners_of
 from domain.tracing.payload import JsonText
 from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace
@@ -99,13 +101,13 @@ class TraceWriter:
         Nearly always one transaction. What met a row that was just being deleted goes into
         another: a later round must not wait for a key while it holds greater ones.
         """
-        incoming = _by_key(items)
+        incoming, changed_hands = _by_key(items)
         async with asyncio.timeout(WRITE_TIMEOUT_S):
             # Before there is a transaction: who holds a connection waits for no other one.
             pricing = await self.prices.of({project for project, _ in incoming})
             for _ in range(ROUNDS_MAX):
                 async with self.pool.acquire() as connection, connection.transaction():
-                    incoming = await self._store(connection, incoming, pricing)
+                    incoming = await self._store(connection, incoming, pricing, changed_hands)
                     if incoming:
                         await _check_storable(connection, incoming)
                 if not incoming:
@@ -117,6 +119,7 @@ class TraceWriter:
         connection: Connection,
         incoming: dict[Key, Trace],
         pricing: Mapping[ProjectId, Pricing],
+        changed_hands: Sequence[Owned],
     ) -> dict[Key, Trace]:
         # Returns what met a row that was gone again when it was to be locked.
         settled = [
@@ -144,7 +147,12 @@ class TraceWriter:
             gone = {key: trace for key, trace in known.items() if key not in here}
             reports = {key: known[key] for key in here}
             spans = {key: trace.spans for key, trace in reports.items()}
-            await merge(connection, pricing, here, spans, reports=reports, deltas=deltas)
+            await merge(
+                connection, pricing, here, spans,
+                reports=reports, deltas=deltas, changed_hands=changed_hands,
+            )  # fmt: skip
+        else:
+            await check_lost(connection, changed_hands)
         await rollups.write(connection, deltas)
         return gone
 
@@ -173,14 +181,21 @@ async def unstorable(pool: Pool, suspects: Iterable[tuple[str, JsonText]]) -> In
     return Invalid.fields(errors or [FieldError("", UNSTORABLE_RULE)])
 
 
-def _by_key(items: Sequence[Item]) -> dict[Key, Trace]:
+def _by_key(items: Sequence[Item]) -> tuple[dict[Key, Trace], list[Owned]]:
     # Postgres refuses to write a row twice in one statement: what comes twice is merged. Sorted,
-    # so that two writers lock in one order.
+    # so that two writers lock in one order. And between whom a trace changed hands meanwhile: where
+    # one of them is being erased, each report has to be looked at by itself.
     found: dict[Key, Trace] = {}
+    changed_hands: list[Owned] = []
     for project, trace in items:
-        known = found.get((project, trace.id))
-        found[project, trace.id] = trace if known is None else known.merged(trace)
-    return dict(sorted(found.items()))
+        merged = trace
+        if (known := found.get((project, trace.id))) is not None:
+            merged = known.merged(trace)
+            before, after = owners_of(known), owners_of(merged)
+            if before - after:
+                changed_hands += [(project, owner) for owner in before ^ after]
+        found[project, trace.id] = merged
+    return dict(sorted(found.items())), changed_hands
 
 
 def suspects(prefix: str, owner: Trace | Span) -> Iterable[tuple[str, JsonText]]:

@@ -9,6 +9,8 @@ from application.tracing.erasing import was_erased
 from domain.ids import ProjectId
 from domain.tracing.erasure import Owner
 
+type Owned = tuple[ProjectId, Owner]
+
 # Whoever begins an erasure waits for those that take traces of its project from anybody, and they
 # for it: what was somebody's as their erasure began is theirs until it has gone.
 BEGIN: Final = "SELECT pg_advisory_xact_lock(76, hashtext($1::uuid::text))"
@@ -26,7 +28,7 @@ SELECT EXISTS (
 """
 
 
-async def check_lost(connection: Connection, lost: Sequence[tuple[ProjectId, Owner]]) -> None:
+async def check_lost(connection: Connection, lost: Sequence[Owned]) -> None:
     """Of owners that lose a trace in this transaction, which has it locked.
 
     Raises Invalid where one of them is being erased. No erasure begins before the transaction ends.
