@@ -192,7 +192,7 @@ def _add_processes(commands: Subcommands) -> None:
         type=whole_number(1, 256),
         metavar="N",
         help="targets that a process evaluates at once, of those that ask a judge and of those "
-        "that don't; default: 8, or what EVAL_WORKER_CONCURRENCY says",
+        "that don't; default: 12, or what EVAL_WORKER_CONCURRENCY says",
     )
 
 

@@ -11,17 +11,25 @@ from adapters.postgres.exporting import PostgresArchive
 from adapters.postgres.exports import PostgresExports
 from adapters.tables.comma_separated import CommaSeparated
 from adapters.tables.parquet import Parquet
-from application.exporting.ports import Encoders
+from application.exporting.ports import Encoder, Encoders
 from application.exporting.streams import AT_ONCE_MAX
 from application.exporting.use_cases import ExportPorts
-from domain.exporting.export import FileFormat
-from entrypoints.http.controllers.export_shapes import ExportLines
+from domain.exporting.export import FileFormat, RowKind
+from domain.ids import ProjectId
 from entrypoints.settings import Settings
+
+
+def _lines(project: ProjectId, _: RowKind) -> Encoder:
+    # Of what serves requests a worker needs this alone, and most never need it: 8 MB of Litestar.
+    from entrypoints.http.controllers.export_shapes import ExportLines  # noqa: PLC0415 - see above
+
+    return ExportLines(project)
+
 
 ENCODERS: Final[Encoders] = {
     FileFormat.CSV: lambda _, kind: CommaSeparated(kind),
     FileFormat.PARQUET: lambda _, kind: Parquet(kind),
-    FileFormat.NDJSON: lambda project, _: ExportLines(project),
+    FileFormat.NDJSON: _lines,
 }
 
 

@@ -37,7 +37,10 @@ UNCHECKED: Final = {"vertex_ai": "the credentials themselves are not checked"}
 
 
 def judge_models(settings: Settings) -> JudgeModels:
-    return JudgeModels(settings.eval_llm_model, settings.eval_allowed_models)
+    """Where none is preferred, the small model of the first provider that is available."""
+    small = (one.provider.small for one in judge_providers(settings) if one.is_available)
+    preferred = settings.eval_llm_model or next(filter(None, small), None)
+    return JudgeModels(preferred, settings.eval_allowed_models)
 
 
 def judge_providers(settings: Settings) -> tuple[ProviderState, ...]:

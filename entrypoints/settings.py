@@ -156,7 +156,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1
     eval_worker_concurrency: Annotated[
         int, Meta(description="a whole number from 1 to 256", ge=1, le=256)
-    ] = 8
+    ] = 12  # more than questions: while these wait, others are read and recorded
     eval_evidence_tokens: Annotated[
         int, Meta(description="a whole number from 1000 to 1000000", ge=1_000, le=1_000_000)
     ] = 12_000

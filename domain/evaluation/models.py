@@ -21,12 +21,16 @@ _REASONING: Final = re.compile(r"o[0-9]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """Who gives verdicts. `prefix` begins the names of its models."""
+    """Who gives verdicts. `prefix` begins the names of its models.
+
+    `small` is the one that judges where nobody says which; None where it can't be known.
+    """
 
     key: str
     name: str
     description: str
     prefix: str
+    small: str | None = None
 
 
 PROVIDERS: Final = (
@@ -35,24 +39,28 @@ PROVIDERS: Final = (
         name="OpenAI",
         description="Models of OpenAI, by its API",
         prefix="openai/",
+        small="openai/gpt-5-mini",
     ),
     Provider(
         key="anthropic",
         name="Anthropic",
         description="Claude models, by Anthropic's API",
         prefix="anthropic/",
+        small="anthropic/claude-haiku-4-5",
     ),
     Provider(
         key="google_genai",
         name="Google GenAI",
         description="Gemini models, by the Gemini API",
         prefix="gemini/",
+        small="gemini/gemini-3.5-flash-lite",
     ),
     Provider(
         key="vertex_ai",
         name="Vertex AI",
         description="Gemini models, by a project of Google Cloud",
         prefix="vertex_ai/",
+        small="vertex_ai/gemini-3.5-flash-lite",
     ),
     Provider(
         key="openai_compatible",
@@ -112,8 +120,7 @@ def checked_model(model: str) -> str:
 class JudgeModels:
     """Which models runs may ask. `allowed` are names, resolved or not; of none any may be named.
 
-    The default is `preferred`, else the heuristic judge: a provider whose key is there isn't
-    asked, nor paid, unless somebody names a model of it.
+    The default is `preferred`, else the heuristic judge.
     """
 
     preferred: str | None = None

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("pydantic_ai", "openai", "anthropic", "google.genai")
+OF_MIGRATIONS = ("black", "piccolo.apps.migrations")
 PROGRAM = """
 import sys
 from entrypoints import asgi, cli, serving
@@ -59,11 +60,12 @@ def loaded(program: str, *arguments: str) -> str:
 
 
 def test_the_api_loads_no_client_of_models():
-    assert loaded(PROGRAM, *HEAVY, "litestar") == "['litestar']"
+    assert loaded(PROGRAM, *HEAVY, *OF_MIGRATIONS, "litestar") == "['litestar']"
 
 
 def test_a_worker_that_asks_no_model_loads_none_either():
-    assert loaded(WORKER, *HEAVY, "adapters.judges.model") == "['adapters.judges.model']"
+    light = (*HEAVY, *OF_MIGRATIONS, "litestar", "adapters.judges.model")
+    assert loaded(WORKER, *light) == "['adapters.judges.model']"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from adapters.judges.policy import PatientJudge
 from adapters.memory.judge import ScriptedJudge
 from application.jobs import Jobs
 from application.ports import Clock
@@ -79,7 +80,8 @@ def main() -> int:
         settings: Settings, otherwise: Jobs, observer: Observer
     ) -> AsyncIterator[Ports]:
         async with composition.workers_ports(settings, otherwise, observer) as ports:
-            yield replace(ports, clock=clock, evaluation=replace(ports.evaluation, judge=judge))
+            patient = PatientJudge(judge, at_once=settings.eval_judge_concurrency)
+            yield replace(ports, clock=clock, evaluation=replace(ports.evaluation, judge=patient))
 
     settings = read_settings(os.environ, provider_problems)
     return worker.work(settings, hasty_ports, ANNOUNCE_EVERY_S)

@@ -79,6 +79,24 @@ def test_models_are_those_of_the_settings() -> None:
     assert judge_models(Settings()).default == "heuristic/1"
 
 
+@pytest.mark.parametrize(
+    ("given", "default"),
+    [
+        ({}, "heuristic/1"),
+        ({"GEMINI_API_KEY": "k"}, "gemini/gemini-3.5-flash-lite"),
+        ({"GEMINI_API_KEY": "k", "ANTHROPIC_API_KEY": "k"}, "anthropic/claude-haiku-4-5"),
+        ({"ANTHROPIC_API_KEY": "k", "PANDAPROBE_OPENAI_API_KEY": "k"}, "openai/gpt-5-mini"),
+        ({"GOOGLE_CLOUD_PROJECT": "p"}, "vertex_ai/gemini-3.5-flash-lite"),
+        ({"PANDAPROBE_OPENAI_COMPATIBLE_BASE_URL": "http://localhost:1/v1"}, "heuristic/1"),
+        ({"OPENAI_API_KEY": "k", "PANDAPROBE_EVAL_LLM_MODEL": "heuristic/1"}, "heuristic/1"),
+    ],
+)
+def test_where_none_is_preferred_the_small_model_of_the_first_who_is_there_judges(
+    given: dict[str, str], default: str
+) -> None:
+    assert judge_models(read_settings(given)).default == default
+
+
 EVERY = {
     **dict.fromkeys(("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"), "k"),
     "GOOGLE_CLOUD_PROJECT": "p",

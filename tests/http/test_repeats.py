@@ -21,10 +21,12 @@ from entrypoints.http.shares import WORKING_MAX
 from tests.builders import NOON
 from tests.http.conftest import Site, mistakes
 from tests.http.promises import operations
+from tests.http.running import RUNS, SESSION_RUNS
 from tests.http.scored import SESSIONS, TRACES, Scored
 from tests.worlds import memory_evaluation
 
 KEY = "idempotency-key"
+MONITORS = "/evaluations/monitors"
 WAIT_S = 10
 
 
@@ -248,5 +250,10 @@ async def test_a_repeat_is_documented(site: Site) -> None:
         for (method, path), one in operations(document).items()
         if any(parameter["name"] == "Idempotency-Key" for parameter in one["parameters"])
     }
-    assert repeated >= {f"post {TRACES}", f"post {SESSIONS}"}
-    assert "post /traces" not in repeated
+    run = "/{run_id}/retry"
+    assert repeated >= {
+        *(f"post {path}" for path in (TRACES, SESSIONS, MONITORS)),
+        *(f"post {runs}{way}" for runs in (RUNS, SESSION_RUNS) for way in ("", "/batch", run)),
+        f"post {MONITORS}/{{monitor_id}}/trigger",
+    }
+    assert not repeated & {"post /traces", "post /traces/batch", "post /traces/{trace_id}/spans"}

@@ -143,14 +143,16 @@ async def test_ids_are_1_to_10000_texts(shop: Running, ids: Any, fields: set[str
 
 
 async def test_what_is_sent_again_starts_no_other(shop: Running) -> None:
-    body = {"metrics": METRICS, "session_ids": ["talk"]}
-    for path in ("", "/batch"):
+    body = {"metrics": METRICS, "session_ids": ["nowhere"]}
+    gone = await shop.starts(f"{SESSION_RUNS}/batch", session_ids=["nowhere"])
+    await shop.works()
+    for path in ("", "/batch", f"/{gone['id']}/retry"):
         first, again = [
             await shop("POST", f"{SESSION_RUNS}{path}", body, **{"x-request-id": "r"})
             for _ in range(2)
         ]
         assert (first.status_code, again.content) == (202, first.content)
-    assert (await shop.got(SESSION_RUNS))["total"] == 2
+    assert (await shop.got(SESSION_RUNS))["total"] == 4
 
 
 async def test_sessions_of_another_project_are_nowhere(shop: Running) -> None:

@@ -1,6 +1,7 @@
 """What judges are asked: complete rubrics, strict schemas, prompts that a trace can't bend."""
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from domain.evaluation.catalogue import CATALOGUE, metric_named
 from domain.evaluation.gathering import evidence_of
 from domain.evaluation.judged import LABEL_MAX, PROTOCOL, RUBRICS, Form, Rubric
+from domain.evaluation.masking import Masking
 from domain.evaluation.metric import Category, Way
 from domain.evaluation.question import (
     CALLS_HALF,
@@ -25,7 +27,8 @@ from domain.evaluation.question import (
     session_fingerprint,
 )
 from domain.evaluation.selection import TraceSelection
-from tests.domain.evaluation.build import model, subject, tool
+from tests.domain.evaluation.build import chat, model, offering, retrieval, subject, tool
+from tests.domain.evaluation.test_masking import PERSONAL, SECRETS
 
 FENCE = "0123456789abcdef"
 SCALE = RUBRICS["task_completion"]
@@ -140,6 +143,36 @@ def test_what_a_trace_says_changes_nothing_of_what_is_asked(rubric, text):
     harmless = asked("x")
     assert lines[end:] == harmless[harmless.index(f"end of evidence {FENCE}") :]
     assert not any(line.startswith(("Criterion", "label", "0 =", "{")) for line in lines[:end])
+
+
+@given(
+    st.sampled_from([*RUBRICS.values()]),
+    st.sampled_from(SECRETS),
+    st.sampled_from([one for one in PERSONAL if "@" in one]),
+    st.integers(0, 3_000),
+    st.integers(0, 3_000),
+)
+def test_no_prompt_holds_a_secret_an_address_or_a_user(rubric, secret, address, before, after):
+    """Wherever they stand in a trace, also where its texts are cut."""
+    short = f"{secret} {address}"
+    long = f"{'word ' * before}{short}{' word' * after}"
+    thought = [{"type": "thinking", "thinking": long}, {"text": f"1. {long}\n2. {short}"}]
+    some = subject(
+        offering({"name": short, "description": long}, got=chat(("assistant", thought))),
+        tool(short, {"q": [long], short: 1}, {"a": {"b": long}}, error=long),
+        retrieval([{"page_content": long}, long]),
+        tool("plan", {"plan": [long, short]}, model=short),
+        input=chat(("system", short), ("user", long)),
+        output=long,
+        user_id="user-4711",
+        session_id="user-4711",
+        tags=("user-4711",),
+    )
+    fenced = evidence_of(some, Masking.SECRETS_PII).fenced("f" * 16)
+    text = question_text(rubric, fenced, ["s2", "s4"])
+    assert "[secret:1]" in text
+    keys = [one[:12] for one in re.findall(r"[A-Za-z0-9]{16,}", secret)]
+    assert [one for one in (secret, address, *keys, "user-4711") if one in text] == []
 
 
 def test_a_checklist_is_about_the_first_and_the_last_calls():

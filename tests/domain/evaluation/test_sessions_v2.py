@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from domain.evaluation.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
@@ -243,9 +243,11 @@ def test_a_session_too_large_is_refused():
 # --- properties ------------------------------------------------------------------------------
 
 rows = st.lists(st.dictionaries(st.sampled_from(TRIPWIRES), scores, min_size=1), min_size=1)
+ONE_DEAD = [{"trace_success": 0.0}, *[{"trace_success": 1.0}] * 5]  # where version 1 leaps by 0.45
 
 
 @given(rows.filter(lambda some: len(some) <= 60), weights)
+@example(ONE_DEAD, {})
 def test_adding_a_perfect_trace_never_lowers_reliability_and_raises_it_by_less_than_012(
     some, given_weights
 ):
