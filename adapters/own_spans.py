@@ -124,11 +124,15 @@ class OwnSpans:
 
     @contextmanager
     def span(
-        self, name: str, kind: SpanKind = SpanKind.INTERNAL, parent: Place | None = None
+        self,
+        name: str,
+        kind: SpanKind = SpanKind.INTERNAL,
+        parent: Place | None = None,
+        trace_id: str | None = None,
     ) -> Iterator[Doing]:
-        """What is done in the block, below `parent`, else below `here`."""
-        above = parent or here()
-        doing = Doing(name, _below(above))
+        """The block: at the top of a trace, or below `parent`, else below `here`."""
+        above = None if trace_id else parent or here()
+        doing = Doing(name, _below(above, trace_id))
         began_ns, began = time.time_ns(), time.perf_counter_ns()
         token = _current.set(doing.place)
         try:
@@ -139,7 +143,7 @@ class OwnSpans:
         finally:
             _current.reset(token)
             ended_ns = began_ns + time.perf_counter_ns() - began
-            self._take(doing, kind, [above] if above else [], (began_ns, ended_ns))
+            self._take(doing, kind, above, (), (began_ns, ended_ns))
 
     def record(
         self,
@@ -154,9 +158,17 @@ class OwnSpans:
         """What has just ended: below the first of `above`, linked to the others; else to none."""
         around = here()
         places = list(above) or ([around] if around else [])
-        doing = Doing(name, _below(places[0] if places else None), attributes, has_failed)
+        parent = places[0] if places else None
+        doing = Doing(name, _below(parent), attributes, has_failed)
         ended_ns = time.time_ns()
-        self._take(doing, kind, places, (ended_ns - int(seconds * 1e9), ended_ns))
+        during_ns = (ended_ns - int(seconds * 1e9), ended_ns)
+        self._take(doing, kind, parent, places[1 : LINKS_MAX + 1], during_ns)
+
+    def moment(self, trace_id: str, name: str, attributes: Attributes, because_of: Place) -> None:
+        """Something at the top of a trace, linked to a span; nothing where that isn't sampled."""
+        doing = Doing(name, Place(trace_id, _span_id(), because_of.is_sampled), attributes)
+        now_ns = time.time_ns()
+        self._take(doing, SpanKind.INTERNAL, None, [because_of], (now_ns, now_ns))
 
     async def send(self) -> None:
         """Sends all that is due, a part at a time; what can't be sent is dropped."""
@@ -172,6 +184,10 @@ class OwnSpans:
                         self._url, content=self._body(part), headers=self._headers
                     )
                     answer.raise_for_status()
+                except asyncio.CancelledError:
+                    # Perhaps it arrived: then it does so twice, as the same spans.
+                    self._due.extendleft(reversed(part))
+                    raise
                 except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
                     self._on_spans("refused", len(part))
                     self._tell(error)
@@ -188,7 +204,12 @@ class OwnSpans:
                 _log.exception("spans of our own are sent later")
 
     def _take(
-        self, doing: Doing, kind: SpanKind, above: Sequence[Place], during_ns: tuple[int, int]
+        self,
+        doing: Doing,
+        kind: SpanKind,
+        parent: Place | None,
+        links: Sequence[Place],
+        during_ns: tuple[int, int],
     ) -> None:
         if not doing.place.is_sampled:
             return
@@ -204,9 +225,9 @@ class OwnSpans:
             "endTimeUnixNano": str(during_ns[1]),
             "attributes": _written(doing.attributes),
         }
-        if above:
-            span["parentSpanId"] = above[0].span_id
-        if links := above[1 : LINKS_MAX + 1]:
+        if parent is not None:
+            span["parentSpanId"] = parent.span_id
+        if links:
             span["links"] = [{"traceId": one.trace_id, "spanId": one.span_id} for one in links]
         if doing.has_failed:
             span["status"] = {"code": _FAILED}
@@ -224,9 +245,14 @@ class OwnSpans:
         self._has_failed = True
 
 
-def _below(parent: Place | None) -> Place:
-    trace = secrets.token_hex(16) if parent is None else parent.trace_id
-    return Place(trace, secrets.token_hex(8), parent is None or parent.is_sampled)
+def _below(parent: Place | None, trace_id: str | None = None) -> Place:
+    if parent is None:
+        return Place(trace_id or secrets.token_hex(16), _span_id())
+    return Place(parent.trace_id, _span_id(), parent.is_sampled)
+
+
+def _span_id() -> str:
+    return secrets.token_hex(8)
 
 
 def _written(attributes: Attributes) -> list[dict[str, Any]]:

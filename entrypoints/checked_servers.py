@@ -107,6 +107,8 @@ async def work_found(settings: Settings, pool: Pool) -> list[Finding]:
         return [queue, ok("workers", f"{attendance.alive} at work")]
     if waiting is not None and waiting > LOST_AFTER:
         return [queue, fail("workers", f"{said}, and work waits", advice)]
+    if attendance.last_seen_at is not None:  # who ends in order isn't remembered
+        return [queue, fail("workers", f"{said}, and it didn't end in order", advice)]
     return [queue, warn("workers", said, advice)]
 
 

@@ -152,7 +152,8 @@ async def ports(
             PostgresTraces.over(pool, book, projects.forget, observer)
         )
         uses = await stack.enter_async_context(GatheredKeyUses.over(keys))
-        jobs = DramatiqJobs(redis, monotonic_us, otherwise)
+        on_job = None if observer is None else observer.sending
+        jobs = DramatiqJobs(redis, monotonic_us, otherwise, on_job)
         judge = await stack.enter_async_context(opened_judge(settings))
         evaluation = evaluation_ports(settings, pool, jobs, book, judge)
         stack.push_async_callback(evaluation.leadership.close)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from adapters.own_spans import Doing, OwnSpans, Place, SpanKind, here, place_of
+from adapters.own_spans import Attributes, Doing, OwnSpans, Place, SpanKind, here, place_of
 from adapters.postgres.engine import Pool
 from adapters.postgres.writing.group_commit import Batch, GroupCommit
 from adapters.postgres.writing.ingest import Item
@@ -102,6 +102,14 @@ class Observer:
             failed = call.code is not None
             self.spans.record("ask judge", SpanKind.CLIENT, seconds, {**said}, has_failed=failed)
 
+    # --- runs that are asked for: adapters/dramatiq/jobs.py ---
+
+    def sending(self, job: Job) -> None:
+        """A run begins its trace with what a request did; a monitor's begins without."""
+        request = here()
+        if self.spans is not None and request is not None and isinstance(job, RunDue):
+            self.spans.moment(_trace_of(job), "start run", _ids_of(job), request)
+
     # --- workers: entrypoints/worker.py ---
 
     @contextmanager
@@ -124,10 +132,19 @@ class Observer:
         if self.spans is None:
             yield Doing("", Place("", ""))
             return
-        with self.spans.span("plan run" if isinstance(job, RunDue) else "evaluate target") as span:
-            ids = {"pandaprobe.project_id": str(job.project), "pandaprobe.run_id": str(job.run)}
-            span.attributes.update(ids, **{"pandaprobe.lane": lane_of(job).value})
+        name = "plan run" if isinstance(job, RunDue) else "evaluate target"
+        with self.spans.span(name, trace_id=_trace_of(job)) as span:
+            span.attributes.update(_ids_of(job), **{"pandaprobe.lane": lane_of(job).value})
             yield span
+
+
+def _trace_of(job: Job) -> str:
+    """One trace for a run, whoever does what of it: nobody has to hand its id on."""
+    return job.run.hex
+
+
+def _ids_of(job: Job) -> Attributes:
+    return {"pandaprobe.project_id": str(job.project), "pandaprobe.run_id": str(job.run)}
 
 
 DONE: Final = "done"

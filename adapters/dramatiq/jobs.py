@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import batched
 from typing import Final
 
@@ -24,17 +24,28 @@ class DramatiqJobs:
     """Messages that Dramatiq's workers consume; what can't be told is told `otherwise`, if at all.
 
     `sent` and `lost` count jobs; what was lost may have arrived, if only the answer was.
+    `on_job` hears of each first, and doesn't raise.
     """
 
-    def __init__(self, client: Redis, ticks: Ticks, otherwise: Jobs | None = None) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        ticks: Ticks,
+        otherwise: Jobs | None = None,
+        on_job: Callable[[Job], None] | None = None,
+    ) -> None:
         self.sent = 0
         self.lost = 0
         self._client = client
         self._ticks = ticks
         self._otherwise = otherwise
+        self._on_job = on_job
         self._ask_again_us: int | None = None  # None while Redis answers
 
     async def send(self, *jobs: Job) -> None:
+        if self._on_job is not None:
+            for job in jobs:
+                self._on_job(job)
         told = 0
         if jobs and self._is_asked():
             try:

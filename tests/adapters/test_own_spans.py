@@ -135,6 +135,22 @@ async def test_what_many_share_is_below_the_first_and_linked_to_the_others(colle
     assert int(span["endTimeUnixNano"]) - int(span["startTimeUnixNano"]) == 1_500_000_000
 
 
+async def test_a_trace_of_a_known_id_begins_wherever_it_does(collector):
+    place = Place(TRACE, SPAN)
+    async with OwnSpans.over(collector.url, {}, {}) as spans:
+        with spans.span("request"):
+            spans.moment("7" * 32, "start", {"n": 1}, place)
+            with spans.span("work", trace_id="7" * 32):
+                spans.record("inside", SpanKind.CLIENT, 0.0, {})
+    start, inside, work, _ = collector.spans
+    assert {one["traceId"] for one in (start, inside, work)} == {"7" * 32}
+    assert start["links"] == [{"traceId": TRACE, "spanId": SPAN}]
+    assert start["startTimeUnixNano"] == start["endTimeUnixNano"]
+    assert "parentSpanId" not in start
+    assert "parentSpanId" not in work
+    assert inside["parentSpanId"] == work["spanId"]
+
+
 async def test_each_task_is_in_its_own_span(collector):
     async with OwnSpans.over(collector.url, {}, {}) as spans:
 
@@ -183,6 +199,25 @@ async def test_a_collector_that_is_away_costs_spans_and_nothing_else(collector, 
     async with OwnSpans.over(collector.url, {}, {}, on_spans) as spans:
         spans.record("x", SpanKind.INTERNAL, 0.0, {})
     assert told == {"refused": 3}
+
+
+async def test_what_is_on_its_way_at_the_end_is_sent_once_more(collector):
+    is_asked = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if is_asked.is_set():
+            await collector.answer(reader, writer)
+        is_asked.set()
+        await reader.read()  # of the first one until it hangs up
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with OwnSpans.over(url, {}, {}, every_s=0.01) as spans:
+            for name in "ab":
+                spans.record(name, SpanKind.INTERNAL, 0.0, {})
+            await is_asked.wait()
+    assert [one["name"] for one in collector.spans] == ["a", "b"]
 
 
 async def test_they_are_sent_by_themselves(collector):

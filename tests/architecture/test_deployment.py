@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from adapters.postgres.engine import PoolSettings
+from entrypoints.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
@@ -16,6 +17,7 @@ DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 OURS = ("migrate", "api", "worker")
+NGINX = (ROOT / "docker/nginx.conf").read_text()
 SECRET = re.compile(r"\$\{(\w+):\?[^}]+\}")
 
 
@@ -83,6 +85,57 @@ class TestCompose:
         one = SERVICES[name]
         assert (one["read_only"], one["cap_drop"]) == (True, ["ALL"])
         assert one["security_opt"] == ["no-new-privileges:true"]
+
+
+class Replicas(yaml.SafeLoader):
+    """Also takes what Compose replaces where it would add."""
+
+
+Replicas.add_constructor("!reset", lambda _loader, _node: None)
+
+
+class TestReplicas:
+    over: dict[str, Any] = yaml.load((ROOT / "docker/compose.replicas.yaml").read_text(), Replicas)
+    services = over["services"]
+
+    def test_it_adds_a_proxy_and_numbers_and_publishes_the_proxy_alone(self):
+        assert set(self.services) - set(SERVICES) == {"proxy"}
+        assert self.services["api"]["ports"] is None
+        published = {name for name, one in self.services.items() if one.get("ports")}
+        [port] = self.services["proxy"]["ports"]
+        assert (published, port.split(":")[0]) == ({"proxy"}, "127.0.0.1")
+        assert f"listen {port.split(':')[-1]};" in NGINX
+        assert [self.services[name]["deploy"]["replicas"] for name in ("api", "worker")] == [
+            "${PANDAPROBE_APIS:-2}",
+            "${PANDAPROBE_WORKERS:-2}",
+        ]
+
+    def test_only_the_proxys_network_is_believed_and_nobody_else_is_in_it(self):
+        trusted = self.services["api"]["environment"]["PANDAPROBE_TRUSTED_PROXIES"]
+        network = self.over["networks"]["proxied"]
+        assert network == {"internal": True, "ipam": {"config": [{"subnet": trusted}]}}
+        inside = {
+            name
+            for name, one in (SERVICES | self.services).items()
+            if "proxied" in one.get("networks", [])
+        }
+        assert inside == {"api", "proxy"}
+
+    def test_the_proxy_may_do_little_and_has_its_files_here(self):
+        proxy = self.services["proxy"]
+        assert (proxy["read_only"], proxy["cap_drop"], proxy["user"]) == (True, ["ALL"], "101:101")
+        [file] = proxy["volumes"]
+        here, there, _ = file.split(":")
+        assert (ROOT / "docker" / here).is_file()
+        assert there in proxy["entrypoint"]
+
+    def test_the_proxy_does_what_operations_ask_for(self):
+        assert f"client_max_body_size {Settings().max_body_bytes >> 20}m;" in NGINX
+        assert "proxy_set_header X-Forwarded-For $remote_addr;" in NGINX
+        assert "proxy_read_timeout 60s;" in NGINX
+        assert "proxy_buffering off;" in NGINX
+        for said in ("20 MiB", "wait 60 s"):
+            assert said in OPERATIONS
 
 
 class TestOperations:

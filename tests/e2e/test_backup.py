@@ -1,23 +1,36 @@
 """`backup` and `restore`: while `dev` serves, and into another folder."""
 
+import asyncio
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from adapters.embedded.process import free_port
-from tests.e2e.conftest import ROOT, STOP_MAX_S, DevServer, own_environ, start_dev
+from entrypoints.dev import running_servers
+from tests.e2e.conftest import (
+    ROOT,
+    STOP_MAX_S,
+    DevServer,
+    own_environ,
+    start_dev,
+    wait_a_moment,
+)
 
 pytestmark = pytest.mark.e2e
 
 TRACES = 60
+ERASED = "u1"
+DEADLINE_S = 60
 READS = ("/traces?limit=200", "/sessions", "/traces/users", "/evaluations/trace-scores")
 
 
@@ -74,6 +87,24 @@ def read(server: DevServer) -> list[object]:
         return [whole, *(http.get(path).json() for path in READS)]
 
 
+async def backed_up_while_erasing(
+    server: DevServer, data: Path, backup: Path
+) -> subprocess.CompletedProcess[str]:
+    """A backup while an erasure has begun, and can't go on: somebody holds its traces."""
+    url = running_servers(str(data))["PANDAPROBE_DATABASE_URL"]
+    holder = await asyncpg.connect(url)
+    try:
+        async with holder.transaction():
+            await holder.execute("SELECT FROM traces WHERE user_id = $1 FOR UPDATE", ERASED)
+            with server.client() as http:
+                order = {"user_id": ERASED}
+                answer = await asyncio.to_thread(http.post, "/erasures", json=order)
+            assert answer.json()["state"] == "REMOVING"
+            return await asyncio.to_thread(command, data, "backup", backup)
+    finally:
+        await holder.close()
+
+
 def test_a_backup_of_a_running_server_is_of_one_moment_and_comes_back(place: Path) -> None:
     data, copy, backup = place / "data", place / "copy", place / "backups" / "monday"
     server = started(data)
@@ -90,7 +121,7 @@ def test_a_backup_of_a_running_server_is_of_one_moment_and_comes_back(place: Pat
                 assert http.post("/traces", json=a_trace(n)).status_code == 202
         writer = threading.Thread(target=write)
         writer.start()
-        made = command(data, "backup", backup)
+        made = asyncio.run(backed_up_while_erasing(server, data, backup))
         is_over.set()
         writer.join()
         assert made.returncode == 0, made.stderr
@@ -115,8 +146,14 @@ def test_a_backup_of_a_running_server_is_of_one_moment_and_comes_back(place: Pat
     try:
         with other.client(**server.headers) as http:  # the key that was there before
             page = http.get("/traces", params={"limit": 1}).json()
-            assert page["total"] == manifest["tables"]["traces"]["rows"]
-            assert http.post("/traces", json=a_trace(1)).status_code == 202
+            erased = sum(a_trace(n)["user_id"] == ERASED for n in range(TRACES))
+            assert page["total"] == manifest["tables"]["traces"]["rows"] - erased
+            assert http.post("/traces", json=a_trace(2)).status_code == 202
+            deadline = time.monotonic() + DEADLINE_S
+            while (receipt := http.get("/erasures").json()["items"][0])["state"] != "REMOVED":
+                assert time.monotonic() < deadline
+                wait_a_moment(other.process)
+            assert receipt["rows"]["traces"] == erased
     finally:
         stopped(other)
 

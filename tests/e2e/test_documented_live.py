@@ -28,7 +28,7 @@ from tests.http.promises import operations
 
 pytestmark = pytest.mark.e2e
 
-EXAMPLES = 3  # a mode, operation and credential: all but one are about what is stored
+EXAMPLES = 2  # a mode, operation and credential: all but one are about what is stored
 MANAGED = ("/me", "/organizations", "/cli/auth/codes")
 TOO_LONG = "Invalid HTTP request received."  # a query beyond 64 kB isn't read, nor documented
 CREDENTIALS = {"authorization", "x-api-key", "x-project-name", "x-project-id", "x-organization-id"}

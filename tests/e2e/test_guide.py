@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 ROOT: Final = Path(__file__).parents[2]
 GUIDE: Final = ROOT / "docs" / "guide"
 PAGES: Final = sorted(path for path in GUIDE.glob("*.md") if path.name != "README.md")
-TOLD: Final = "#=> "
+TOLD: Final = re.compile(r"^# ?=> (.*)\n", re.MULTILINE)  # in Python formatters want a blank
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,7 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     found = re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
-    return [
-        Block(
-            language,
-            "".join(line for line in code.splitlines(keepends=True) if not line.startswith(TOLD)),
-            [line.removeprefix(TOLD) for line in code.splitlines() if line.startswith(TOLD)],
-        )
-        for language, code in found
-    ]
+    return [Block(language, TOLD.sub("", code), TOLD.findall(code)) for language, code in found]
 
 
 def said(block: Block, dev: DevServer) -> str:

@@ -207,6 +207,34 @@ async def test_spans_of_our_own_join_those_of_who_asks(migrated, key):
     assert attributes(served["POST /traces"])["http.response.status_code"] == "202"
 
 
+async def test_spans_of_a_worker_lead_back_to_the_request_of_their_run(migrated, key):
+    async with collecting() as collector:
+        told = {**migrated, "PANDAPROBE_OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+        head = {"x-api-key": key, "x-project-name": "shop"}
+        worker = await started(told, "worker")
+        await said(worker, "waiting for work")
+        async with (
+            serving(told) as (_, port),
+            httpx.AsyncClient(headers=head, base_url=f"http://127.0.0.1:{port}") as http,
+        ):
+            assert (await http.post("/traces", json=TRACE)).status_code == 202
+            order = {"filters": {}, "metrics": ["tool_success_rate"]}
+            path = "/evaluations/trace-runs"
+            asked = await http.post(path, json=order, headers={"traceparent": OF_CALLER})
+            run = asked.json()["id"]
+            await until(
+                lambda: http.get(f"{path}/{run}"),
+                is_so=lambda answer: answer.json()["status"] == "COMPLETED",
+            )
+        assert await stopped(worker, signal.SIGTERM) == 0
+    of_run = {one["name"]: one for one in collector.spans if one["traceId"] == run.replace("-", "")}
+    assert set(of_run) == {"start run", "plan run", "evaluate target"}
+    [request] = [one for one in collector.spans if one["name"] == f"POST {path}"]
+    assert request["traceId"] in OF_CALLER
+    [link] = of_run["start run"]["links"]
+    assert link == {"traceId": request["traceId"], "spanId": request["spanId"]}
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 async def test_a_worker_answers_by_its_port_and_is_seen(migrated, processes):
     port = free_port()

@@ -27,6 +27,7 @@ from entrypoints.checked_servers import (
     CLOCK_WARN,
     clock_found,
     database_found,
+    disk_found,
     redis_found,
     server_found,
     work_found,
@@ -207,6 +208,13 @@ def test_the_disk_of_a_database_is_looked_at_where_it_is_here(tmp_path):
     assert "disk of postgres" not in levels(list(server_found(away, "localhost")))
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a disk without room is Linux's")
+def test_a_disk_without_room_fails():
+    assert disk_found("disk", Path("/proc")) == Finding(
+        Level.FAIL, "disk", "0.0 GiB free", "make room"
+    )
+
+
 # --- Redis -----------------------------------------------------------------------------------
 
 
@@ -296,14 +304,18 @@ async def idle(pool: Pool) -> Pool:
 
 
 @pytest.mark.service
-async def test_a_worker_that_is_there_is_fine_and_none_is_told(idle: Pool):
+async def test_a_worker_that_is_there_is_fine_and_none_is_told_and_one_that_is_lost_fails(
+    idle: Pool,
+):
     none = await work_found(Settings(), idle)
     assert levels(none) == {"queue": "ok", "workers": "warn"}
     worker = Worker(id=uuid.uuid4(), version="1", started_at=utc_now())
     await PostgresWorkers(idle).seen(worker, utc_now() - LOST_AFTER)
-    assert levels(await work_found(Settings(), idle))["workers"] == "warn"
+    assert levels(await work_found(Settings(), idle)) == {"queue": "ok", "workers": "fail"}
     await PostgresWorkers(idle).seen(worker, utc_now())
     assert levels(await work_found(Settings(), idle)) == {"queue": "ok", "workers": "ok"}
+    await PostgresWorkers(idle).left(worker)
+    assert levels(await work_found(Settings(), idle)) == {"queue": "ok", "workers": "warn"}
 
 
 @pytest.mark.service

@@ -194,6 +194,31 @@ def test_spans_of_one_piece_of_work_are_one_trace(figures):
     assert batch["traceId"] == server["traceId"] == "0af7651916cd43dd8448eb211c80319c"
 
 
+def test_all_that_is_done_for_a_run_is_one_trace_that_leads_back_to_its_request(figures):
+    spans = Recorded()
+    observer = Observer(figures, spans)
+    with RequestTracer(spans).request(OF_CALLER) as request:
+        observer.sending(RunDue(PROJECT, RUN))
+        request.ended("POST /evaluations/trace-runs", {}, has_failed=False)
+    for job in (RunDue(PROJECT, RUN), TargetDue(PROJECT, RUN, "t")):
+        with observer.job(job):
+            observer.sending(TargetDue(PROJECT, RunId(uuid.UUID(int=3)), "t"))  # what is next
+    start, server, *work = spans.due
+    assert [one["name"] for one in work] == ["plan run", "evaluate target"]
+    assert {one["traceId"] for one in (start, *work)} == {RUN.hex}
+    assert not any("parentSpanId" in one for one in (start, *work))
+    assert start["links"] == [{"traceId": server["traceId"], "spanId": server["spanId"]}]
+
+
+def test_a_run_that_no_request_starts_or_one_without_spans_has_no_start(figures):
+    spans = Recorded()
+    Observer(figures, spans).sending(RunDue(PROJECT, RUN))
+    Observer(figures).sending(RunDue(PROJECT, RUN))
+    with RequestTracer(spans).request(OF_CALLER.removesuffix("1") + "0"):
+        Observer(figures, spans).sending(RunDue(PROJECT, RUN))
+    assert spans.due == []
+
+
 def test_a_batch_that_nobody_traces_makes_no_span(figures):
     spans = Recorded()
     observer = Observer(figures, spans)

@@ -42,7 +42,7 @@ from tests.http.scored import (
     put_score,
 )
 
-EXAMPLES = {"quick": 8, "full": 15}  # a mode and operation
+EXAMPLES = {"quick": 6, "full": 10}  # a mode and operation
 STORED = {
     "trace_id": examples.TRACE_ID,
     "span_id": examples.SPAN_ID,

@@ -1,7 +1,13 @@
 """Where webhooks may lead, and when a message is sent again."""
 
+import base64
+import hmac
+import re
+import time
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +22,7 @@ from domain.evaluation.webhook import (
     checked_url,
     is_public,
     secret_text,
+    signature,
     wait_after,
 )
 
@@ -109,3 +116,23 @@ def test_waits_grow_within_their_bounds_and_end(chance):
     assert DELIVERY_WAIT_MIN * 0.75 <= waits[0] <= DELIVERY_WAIT_MIN
     assert DELIVERY_WAIT_MAX * 0.75 <= waits[-1] <= DELIVERY_WAIT_MAX
     assert sum(waits, timedelta()) > timedelta(hours=12)
+
+
+def test_what_the_page_verifies_by_hand_is_what_is_sent():
+    page = (Path(__file__).parents[3] / "docs" / "monitors.md").read_text()
+    [program] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    known: dict[str, Any] = {"base64": base64, "hmac": hmac, "time": time}
+    exec(program, known)  # what readers copy
+    verified = known["verified"]
+    secret, body, now = bytes(range(24)), b'{"type":"alert.changed"}', int(time.time())
+    head = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(now),
+        "webhook-signature": signature(secret, "msg_1", now, body),
+    }
+    assert verified(secret_text(secret), head, body)
+    assert not verified(secret_text(secret), head, body + b" ")
+    assert not verified(secret_text(bytes(24)), head, body)
+    late = head | {"webhook-timestamp": str(now - 301)}
+    late["webhook-signature"] = signature(secret, "msg_1", now - 301, body)
+    assert not verified(secret_text(secret), late, body)
