@@ -1,11 +1,12 @@
 """Erasures that tests begin, and bring to their end."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
 from domain.ids import AuditEntryId, ErasureId, OrganizationId, ProjectId
@@ -17,6 +18,7 @@ from tests.contracts.data_plane import DataPlane
 # Behind all that other tests wait for.
 LAST: Final = NOON.replace(year=2_100)
 
+which: Final = st.sampled_from([0, 0, 0, 1])  # of two projects
 owners: Final = st.builds(Owner, st.just(OwnerKind.USER), meeting.users) | st.builds(
     Owner, st.just(OwnerKind.SESSION), meeting.sessions
 )
@@ -77,3 +79,22 @@ class Erasing:
     def finish(self) -> None:
         while self.open:
             self.step()
+
+
+class ErasingHistories(RuleBasedStateMachine):
+    """A history of two projects in which somebody is erased every now and then."""
+
+    erasing: Erasing
+    projects: Sequence[ProjectId]
+
+    @rule(of=which, owner=owners)
+    def erase(self, of: int, owner: Owner) -> None:
+        self.erasing.begin(self.projects[of], owner)
+
+    @rule()
+    def go_on_erasing(self) -> None:
+        self.erasing.step()
+
+    def teardown(self) -> None:
+        if hasattr(self, "erasing"):
+            self.erasing.finish()

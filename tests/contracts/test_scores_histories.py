@@ -11,27 +11,24 @@ from typing import Any, ClassVar
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from domain.errors import Failure
 from domain.evaluation.score import ScoreChange, SessionScore, TraceScore
 from domain.evaluation.score_query import CreatedWithin, ScoreFilter
 from domain.ids import ProjectId, ScoreId, TraceId
 from domain.page import Page, SortOrder, Window
-from domain.tracing.erasure import Owner
 from tests import strategies
 from tests.builders import at, trace
 from tests.contracts import meeting, scoring
 from tests.contracts.data_plane import ALL, DataPlane, over_memory, over_postgres
-from tests.contracts.erasing import Erasing, owners
+from tests.contracts.erasing import Erasing, ErasingHistories, which
 from tests.contracts.histories import assert_any_reads_the_same
 
 pytestmark = pytest.mark.service
 
-projects = st.sampled_from([0, 0, 0, 1])
 
-
-class Histories(RuleBasedStateMachine):
+class Histories(ErasingHistories):
     """Two projects with the same few traces and sessions, which come and go, and their scores."""
 
     runner: ClassVar[asyncio.Runner]
@@ -71,7 +68,7 @@ class Histories(RuleBasedStateMachine):
     # --- writes ---
 
     @rule(
-        of=projects,
+        of=which,
         one=strategies.trace_ids,
         session=scoring.sessions,
         user=st.sampled_from([None, "u"]),
@@ -80,13 +77,13 @@ class Histories(RuleBasedStateMachine):
         sent = trace(id=one, session_id=session, user_id=user)
         self.both(lambda plane: plane.traces.put(self.projects[of], sent))
 
-    @rule(of=projects, score=scoring.trace_scores() | scoring.session_scores())
+    @rule(of=which, score=scoring.trace_scores() | scoring.session_scores())
     def add(self, of: int, score: TraceScore | SessionScore) -> None:
         self.ids.append(score.id)
         self._add(of, score)
 
     @rule(
-        of=projects,
+        of=which,
         score=scoring.trace_scores() | scoring.session_scores(),
         data=st.data(),
     )
@@ -100,7 +97,7 @@ class Histories(RuleBasedStateMachine):
         else:
             self.both(lambda plane: plane.evaluation.session_scores.add(sent))
 
-    @rule(of=projects, change=scoring.changes, data=st.data())
+    @rule(of=which, change=scoring.changes, data=st.data())
     def change(self, of: int, change: ScoreChange, data: st.DataObject) -> None:
         self.now += 1
         one, now = data.draw(st.sampled_from(self.ids)), at(self.now)
@@ -111,13 +108,13 @@ class Histories(RuleBasedStateMachine):
             )
         )
 
-    @rule(of=projects, data=st.data())
+    @rule(of=which, data=st.data())
     def delete(self, of: int, data: st.DataObject) -> None:
         project, one = self.projects[of], data.draw(st.sampled_from(self.ids))
         self.both(lambda plane: plane.evaluation.trace_scores.delete(project, one))
         self.both(lambda plane: plane.evaluation.session_scores.delete(project, one))
 
-    @rule(of=projects, gone=strategies.trace_ids | scoring.sessions)
+    @rule(of=which, gone=strategies.trace_ids | scoring.sessions)
     def delete_target(self, of: int, gone: TraceId | str) -> None:
         project = self.projects[of]
         if isinstance(gone, str):
@@ -125,21 +122,9 @@ class Histories(RuleBasedStateMachine):
         else:
             self.both(lambda plane: plane.traces.delete(project, [gone]))
 
-    @rule(of=projects, owner=owners)
-    def erase(self, of: int, owner: Owner) -> None:
-        self.erasing.begin(self.projects[of], owner)
-
-    @rule()
-    def go_on_erasing(self) -> None:
-        self.erasing.step()
-
-    def teardown(self) -> None:
-        if hasattr(self, "model"):
-            self.erasing.finish()
-
     # --- reads ---
 
-    @rule(of=projects, matching=scoring.filters, window=meeting.windows)
+    @rule(of=which, matching=scoring.filters, window=meeting.windows)
     def browse(self, of: int, matching: ScoreFilter, window: Window) -> None:
         """Two pages, the second by where the first ended."""
         project = self.projects[of]
@@ -154,21 +139,21 @@ class Histories(RuleBasedStateMachine):
 
         self.both(read)
 
-    @rule(of=projects, within=scoring.within, parts=st.integers(1, 100))
+    @rule(of=which, within=scoring.within, parts=st.integers(1, 100))
     def figures(self, of: int, within: CreatedWithin, parts: int) -> None:
         project = self.projects[of]
         self.both(
             lambda plane: scoring.figures(plane.evaluation.score_analytics, project, within, parts)
         )
 
-    @rule(of=projects, within=scoring.within, threshold=st.sampled_from([0.0, 0.29, 0.5, 1.0]))
+    @rule(of=which, within=scoring.within, threshold=st.sampled_from([0.0, 0.29, 0.5, 1.0]))
     def label(self, of: int, within: CreatedWithin, threshold: float) -> None:
         project = self.projects[of]
         self.both(
             lambda plane: scoring.labelled(plane.evaluation.labels, project, "m", threshold, within)
         )
 
-    @rule(of=projects, order=meeting.orders, window=meeting.windows)
+    @rule(of=which, order=meeting.orders, window=meeting.windows)
     def compare(self, of: int, order: SortOrder, window: Window) -> None:
         project = self.projects[of]
 

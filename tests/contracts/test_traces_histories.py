@@ -11,14 +11,13 @@ from typing import Any, ClassVar
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from domain.errors import Failure
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, SortOrder, Window
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.change import SpanChange, TraceChange
-from domain.tracing.erasure import Owner
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import Span
@@ -26,18 +25,17 @@ from domain.tracing.trace import Trace
 from tests import strategies
 from tests.contracts import meeting
 from tests.contracts.data_plane import ALL, EVER, DataPlane, over_memory, over_postgres
-from tests.contracts.erasing import Erasing, owners
+from tests.contracts.erasing import Erasing, ErasingHistories, which
 from tests.contracts.histories import assert_any_reads_the_same
 
 pytestmark = pytest.mark.service
 
-projects = st.sampled_from([0, 0, 0, 1])
 ids = st.lists(strategies.trace_ids, min_size=1, max_size=2)
 
 type Read = Callable[[DataPlane, Window], Awaitable[Page[Any]]]
 
 
-class Histories(RuleBasedStateMachine):
+class Histories(ErasingHistories):
     """Two projects that use the same few ids, so that whatever could meet does."""
 
     runner: ClassVar[asyncio.Runner]
@@ -73,13 +71,13 @@ class Histories(RuleBasedStateMachine):
 
     # --- writes ---
 
-    @rule(of=projects, trace=meeting.traces())
+    @rule(of=which, trace=meeting.traces())
     def put(self, of: int, trace: Trace) -> None:
         project = self.projects[of]
         self.sent.append((project, trace))
         self.both(lambda plane: plane.traces.put(project, trace))
 
-    @rule(some=st.lists(st.tuples(projects, meeting.traces()), min_size=2, max_size=5))
+    @rule(some=st.lists(st.tuples(which, meeting.traces()), min_size=2, max_size=5))
     def put_at_once(self, some: Sequence[tuple[int, Trace]]) -> None:
         """Callers in one batch are merged in the order in which they came."""
 
@@ -95,19 +93,19 @@ class Histories(RuleBasedStateMachine):
             self.both(lambda plane: plane.traces.put(project, trace))
 
     @rule(
-        of=projects,
+        of=which,
         trace=strategies.trace_ids,
         spans=st.lists(meeting.spans() | strategies.spans(), min_size=1, max_size=3),
     )
     def add_spans(self, of: int, trace: TraceId, spans: Sequence[Span]) -> None:
         self.both(lambda plane: plane.traces.add_spans(self.projects[of], trace, spans))
 
-    @rule(of=projects, trace=strategies.trace_ids, change=meeting.trace_changes)
+    @rule(of=which, trace=strategies.trace_ids, change=meeting.trace_changes)
     def change(self, of: int, trace: TraceId, change: TraceChange) -> None:
         self.both(lambda plane: plane.traces.change(self.projects[of], trace, change))
 
     @rule(
-        of=projects,
+        of=which,
         trace=strategies.trace_ids,
         span=meeting.span_ids,
         change=meeting.span_changes,
@@ -115,13 +113,13 @@ class Histories(RuleBasedStateMachine):
     def change_span(self, of: int, trace: TraceId, span: SpanId, change: SpanChange) -> None:
         self.both(lambda plane: plane.traces.change_span(self.projects[of], trace, span, change))
 
-    @rule(of=projects, some=ids, add=meeting.tags, remove=meeting.tags)
+    @rule(of=which, some=ids, add=meeting.tags, remove=meeting.tags)
     def retag(
         self, of: int, some: Sequence[TraceId], add: Sequence[str], remove: Sequence[str]
     ) -> None:
         self.both(lambda plane: plane.traces.retag(self.projects[of], some, add, remove))
 
-    @rule(of=projects, gone=ids | meeting.sessions)
+    @rule(of=which, gone=ids | meeting.sessions)
     def delete(self, of: int, gone: Sequence[TraceId] | str) -> None:
         """Traces, or a session."""
         project = self.projects[of]
@@ -130,22 +128,10 @@ class Histories(RuleBasedStateMachine):
         else:
             self.both(lambda plane: plane.traces.delete(project, gone))
 
-    @rule(of=projects, owner=owners)
-    def erase(self, of: int, owner: Owner) -> None:
-        self.erasing.begin(self.projects[of], owner)
-
-    @rule()
-    def go_on_erasing(self) -> None:
-        self.erasing.step()
-
-    def teardown(self) -> None:
-        if hasattr(self, "model"):
-            self.erasing.finish()
-
     # --- reads ---
 
     @rule(
-        of=projects,
+        of=which,
         matching=meeting.filters,
         sort=meeting.sorts,
         order=meeting.orders,
@@ -160,7 +146,7 @@ class Histories(RuleBasedStateMachine):
         )
 
     @rule(
-        of=projects,
+        of=which,
         matching=meeting.session_filters,
         sort=meeting.session_sorts,
         order=meeting.orders,
@@ -174,7 +160,7 @@ class Histories(RuleBasedStateMachine):
             lambda plane, at: plane.sessions.summaries(project, matching, sort, order, at), window
         )
 
-    @rule(of=projects, window=meeting.windows)
+    @rule(of=which, window=meeting.windows)
     def browse_users(self, of: int, window: Window) -> None:
         project = self.projects[of]
         self._page(lambda plane, at: plane.analytics.users(project, at), window)
@@ -191,11 +177,11 @@ class Histories(RuleBasedStateMachine):
         if page.end is not None:
             self.pages.append((read, replace(window, offset=0, after=page.end)))
 
-    @rule(of=projects, session=meeting.sessions, window=meeting.windows)
+    @rule(of=which, session=meeting.sessions, window=meeting.windows)
     def read_session(self, of: int, session: str, window: Window) -> None:
         self.both(lambda plane: plane.sessions.get(self.projects[of], session, window))
 
-    @rule(of=projects, period=meeting.periods, by=meeting.granularities)
+    @rule(of=which, period=meeting.periods, by=meeting.granularities)
     def figures(self, of: int, period: Period, by: Granularity) -> None:
         self.both(lambda plane: _figures(plane, self.projects[of], period, by))
 
