@@ -45,16 +45,17 @@ WRITE_BACK: Final = (
     + ", ".join(f"{column} = excluded.{column}" for column in TRACE_COLUMNS[2:])
 )
 # In the order of the key, as every writer does: they wait for each other and never in a circle.
-LOCK_KNOWN: Final = f"""
+_LOCK: Final = f"""
 SELECT {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}
-FROM traces JOIN unnest($1::uuid[], $2::uuid[]) AS u(p, t)
+FROM {{traces}} AS traces JOIN unnest($1::uuid[], $2::uuid[]) AS u(p, t)
   ON traces.project_id = u.p AND traces.trace_id = u.t
 WHERE NOT EXISTS (SELECT FROM removals WHERE removals.project_id = u.p)
 ORDER BY traces.project_id, traces.trace_id
 FOR UPDATE OF traces
 """
+LOCK_KNOWN: Final = _LOCK.format(traces="traces")
 # Of what is being erased nothing is changed by its id, as if it weren't there.
-LOCK_SHOWN: Final = LOCK_KNOWN.replace("FROM traces", "FROM veiled.traces AS traces")
+LOCK_SHOWN: Final = _LOCK.format(traces="veiled.traces")
 _MENTIONED: Final = """
 spans.project_id = u.p AND spans.trace_id = u.t AND spans.span_id = u.s
 """

@@ -3,6 +3,10 @@
 import json
 from typing import Any
 
+from hypothesis import strategies as st
+
+from domain.evaluation.outcome import Scored
+from domain.evaluation.sessions import TraceSignals
 from domain.evaluation.subject import Subject
 from domain.tracing.span import Span, SpanKind
 from tests.builders import at, prices, span, trace
@@ -53,3 +57,26 @@ def offering(*tools: Any, **more: Any) -> Span:
 
 def chat(*turns: tuple[str, Any]) -> dict[str, Any]:
     return {"messages": [{"role": role, "content": content} for role, content in turns]}
+
+
+def assert_no_risk_raises(metric: Any, some: list[TraceSignals], weights: Any, data: Any) -> None:
+    """Of a session metric: with one score of a trace lowered it is no higher than before."""
+    before = metric(some, weights)
+    scored = [
+        (place, name)
+        for place, each in enumerate(some)
+        for name, outcome in each.outcomes.items()
+        if isinstance(outcome, Scored)
+    ]
+    if not scored:
+        assert not isinstance(before, Scored)
+        return
+    place, name = data.draw(st.sampled_from(scored))
+    outcomes = some[place].outcomes
+    lower = data.draw(st.integers(0, 10_000)) / 10_000 * outcomes[name].value
+    worse = [*some]
+    worse[place] = TraceSignals(some[place].trace, {**outcomes, name: Scored(lower, "")})
+    after = metric(worse, weights)
+    assert isinstance(after, Scored) is isinstance(before, Scored)
+    if isinstance(before, Scored):
+        assert after.value <= before.value

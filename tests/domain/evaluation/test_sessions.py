@@ -20,6 +20,7 @@ from domain.evaluation.sessions import (
     checked_weights,
     merged_weights,
 )
+from tests.domain.evaluation.build import assert_no_risk_raises
 
 SESSION_METRICS = {"agent_consistency": agent_consistency, "agent_reliability": agent_reliability}
 ORDER = ("confidence", "loop_detection", "tool_correctness", "coherence")  # of the golden vectors
@@ -279,26 +280,7 @@ def test_a_session_too_large_is_refused():
 
 @given(metrics, traces(outcomes), weights, st.data())
 def test_raising_any_risk_never_raises_a_session_score(metric, some, given_weights, data):
-    before = metric(some, given_weights)
-    scored = [
-        (place, name)
-        for place, each in enumerate(some)
-        for name, one in each.outcomes.items()
-        if isinstance(one, Scored)
-    ]
-    if not scored:
-        assert not isinstance(before, Scored)
-        return
-    place, name = data.draw(st.sampled_from(scored))
-    lower = data.draw(scores) * some[place].outcomes[name].value
-    worse = [*some]
-    worse[place] = TraceSignals(
-        some[place].trace, {**some[place].outcomes, name: Scored(lower, "")}
-    )
-    after = metric(worse, given_weights)
-    assert isinstance(after, Scored) is isinstance(before, Scored)
-    if isinstance(before, Scored):
-        assert after.value <= before.value
+    assert_no_risk_raises(metric, some, given_weights, data)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from domain.evaluation.sessions_v2 import (
     agent_reliability_v2,
     reliability_weights,
 )
+from tests.domain.evaluation.build import assert_no_risk_raises
 
 SKIPPED = Skipped(SkipCode.NO_TOOL_CALLS)
 DOWN = Failed(FailCode.JUDGE_UNREACHABLE)
@@ -264,30 +265,7 @@ def test_adding_a_perfect_trace_never_lowers_reliability_and_raises_it_by_less_t
 
 @given(metrics, traces(outcomes), weights, st.data())
 def test_raising_any_risk_never_raises_a_session_score(metric, some, given_weights, data):
-    before = metric(some, given_weights)
-    scored = [
-        (place, name)
-        for place, each in enumerate(some)
-        for name, outcome in each.outcomes.items()
-        if isinstance(outcome, Scored)
-    ]
-    if not scored:
-        assert not isinstance(before, Scored)
-        return
-    place, name = data.draw(st.sampled_from(scored))
-    lower = data.draw(scores_below(some[place].outcomes[name].value))
-    worse = [*some]
-    worse[place] = TraceSignals(
-        some[place].trace, {**some[place].outcomes, name: Scored(lower, "")}
-    )
-    after = metric(worse, given_weights)
-    assert isinstance(after, Scored) is isinstance(before, Scored)
-    if isinstance(before, Scored):
-        assert after.value <= before.value
-
-
-def scores_below(most: float) -> st.SearchStrategy[float]:
-    return scores.map(lambda share: share * most)
+    assert_no_risk_raises(metric, some, given_weights, data)
 
 
 @given(metrics, traces(outcomes), weights, st.randoms())
