@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 
 from adapters.embedded.process import free_port
-from entrypoints.dev import running_servers
+from entrypoints.processes.dev_supervisor import running_servers
 from tests.e2e.conftest import (
     ROOT,
     STOP_MAX_S,

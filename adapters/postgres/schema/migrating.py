@@ -14,7 +14,7 @@ from piccolo.apps.migrations.commands.backwards import BackwardsMigrationManager
 from piccolo.apps.migrations.commands.base import MigrationResult
 from piccolo.apps.migrations.commands.forwards import ForwardsMigrationManager
 
-from adapters.postgres.engine import Pool, translated
+from adapters.postgres.database.pool import Pool, translated
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema.pending import APP, pending
 

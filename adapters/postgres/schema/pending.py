@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from adapters.postgres.engine import Pool, translated
+from adapters.postgres.database.pool import Pool, translated
 
 APP: Final = "pandaprobe"  # under this name Piccolo notes what was run
 FOLDER: Final = Path(__file__).parent / "migrations"

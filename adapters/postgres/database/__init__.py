@@ -1,0 +1,1 @@
+"""What every feature borrows: pool, transactions, keyset pages, health, leader election."""
