@@ -15,10 +15,10 @@ from typing import Any, Final
 import msgspec
 from litestar import Response, get
 
+from entrypoints.http.endpoint import admit_by_address
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.openapi.page_assets import PAGES, assembled, policy
 from entrypoints.http.openapi.plain_page import PLAIN_POLICY, page
-from entrypoints.http.operation import admit_anybody
 from entrypoints.http.requests.body_io import JSON, compressed_aside, wanted_coding, whole_as
 
 ASSETS: Final = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
@@ -71,7 +71,7 @@ def _asset(release: str, name: str, media_type: str) -> Any:
 
     @get(f"{release}/{name}", name=name)
     async def asset(request: HttpRequest) -> Response[bytes]:
-        await admit_anybody(request)
+        await admit_by_address(request)
         coding = wanted_coding(request.scope["headers"])
         if coding is not None and coding not in made:
             made[coding] = await asyncio.to_thread(whole_as, coding, whole)
@@ -84,6 +84,6 @@ def _asset(release: str, name: str, media_type: str) -> Any:
 async def _answer(
     request: HttpRequest, text: bytes, media_type: str, headers: dict[str, str]
 ) -> Response[bytes]:
-    await admit_anybody(request)
+    await admit_by_address(request)
     body, coding = await compressed_aside(text, request.scope["headers"])
     return Response(body, media_type=media_type, headers={**headers, **coding})
