@@ -14,12 +14,12 @@ from piccolo.apps.migrations.commands.backwards import BackwardsMigrationManager
 from piccolo.apps.migrations.commands.base import MigrationResult
 from piccolo.apps.migrations.commands.forwards import ForwardsMigrationManager
 
+from adapters.postgres.database.advisory_locks import AdvisoryLock
 from adapters.postgres.database.pool import Pool, translated
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema.pending import APP, pending
 
-TURN: Final = 5_071_840_223  # the advisory lock of migrations; any number that is ours alone
-TURN_TIMEOUT_MS: Final = 600_000  # a migration of another process is waited for this long
+WAIT_MAX_MS: Final = 600_000  # for migrations that another process runs
 # A migration fails rather than holds up the service; once it has its locks it may take its time.
 BOUNDS: Final = (
     "SET LOCAL lock_timeout = '5s'",
@@ -56,8 +56,8 @@ async def migrate(pool: Pool) -> list[str]:
     """
     async with translated(), pool.acquire() as turn:
         try:
-            await turn.execute(f"SET lock_timeout = {TURN_TIMEOUT_MS}; SET statement_timeout = 0")
-            await turn.execute("SELECT pg_advisory_lock($1)", TURN)
+            await turn.execute(f"SET lock_timeout = {WAIT_MAX_MS}; SET statement_timeout = 0")
+            await turn.execute("SELECT pg_advisory_lock($1)", AdvisoryLock.MIGRATIONS)
             due = await pending(pool)
             if due:
                 await _run(ForwardsMigrationManager(app_name=APP, migration_id="all"))
