@@ -37,7 +37,7 @@ PAGES = [
     ROOT / "docker/README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
-SECTIONS = ["Context", "Decision", "Consequences", "What would change our mind", "Held by"]
+SECTIONS = ["Context", "Decision", "Consequences", "When to revisit", "Enforced by"]
 BY_NAME = {"ids": lambda path: path.relative_to(ROOT).as_posix()}
 
 
