@@ -88,16 +88,11 @@ def test_the_architecture_names_modules_by_their_names():
 
 
 @pytest.mark.parametrize("path", DECISIONS, **BY_NAME)
-def test_a_decision_has_its_parts_and_one_sentence_to_quote(path):
+def test_a_decision_has_its_sections_and_names_its_tests(path):
     text = path.read_text()
     assert text.startswith(f"# {path.name[:4]}: ")
     assert re.findall(r"^## (.+)$", text, re.MULTILINE) == SECTIONS
-    assert len(text.splitlines()) <= 60
-    said = section(text, "Decision")
-    assert said.startswith("> ")
-    assert len(re.findall(r"\.(?=\s|$)", said)) == 1
-    assert 3 <= len(re.findall(r"[.:?](?=\s|$)", section(text, "Context"))) <= 6
-    assert re.search(r"`(tests/|pyproject)", section(text, "Held by"))
+    assert re.search(r"`(tests/|pyproject)", section(text, "Enforced by"))
 
 
 def test_decisions_are_numbered_without_a_gap():
