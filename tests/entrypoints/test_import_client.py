@@ -65,7 +65,7 @@ class Server:
 
 @dataclass
 class Run:
-    import_client: Importing
+    importing: Importing
     told: list[str]
     waited: list[float]
     shown: io.StringIO

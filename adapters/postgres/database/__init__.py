@@ -1,1 +1,1 @@
-"""What every feature borrows: pool, transactions, keyset pages, health, leader election."""
+"""What every feature of this adapter uses: transactions, advisory locks, deleted projects."""

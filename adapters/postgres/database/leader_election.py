@@ -13,9 +13,9 @@ from typing import Final
 
 import asyncpg
 
+from adapters.postgres.database.advisory_locks import AdvisoryLock
 from adapters.postgres.database.pool import CONNECT_TIMEOUT_S
 
-LEADING: Final = 5_071_840_224  # the advisory lock of schedulers; any number that is ours alone
 LEADER: Final = "pandaprobe scheduler"  # the name of its connection
 ASK_TIMEOUT_S: Final = 5
 CLOSE_TIMEOUT_S: Final = 1
@@ -38,7 +38,7 @@ class PostgresLeadership:
     """Of everybody who asks the database at `url`, one leads. `close` gives that up."""
 
     url: str = field(repr=False)  # it holds a password
-    key: int = LEADING
+    key: int = AdvisoryLock.SCHEDULER_LEADER
     _held: "asyncpg.Connection[asyncpg.Record] | None" = field(default=None, init=False)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 

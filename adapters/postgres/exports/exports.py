@@ -13,11 +13,11 @@ from uuid import UUID
 import msgspec
 from asyncpg import Record
 
+from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
 from adapters.postgres.database.pool import OF_PROJECT, Pool
 from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading
-from adapters.postgres.evaluation.work_queue.overdue import HERE
-from adapters.postgres.evaluation.work_queue.settlement import transaction
-from adapters.postgres.tracing.batch_writer import REMOVED, ProjectRemoved
+from adapters.postgres.database.removed_projects import check_not_removed, not_removed
+from adapters.postgres.database.transactions import transaction
 from application.exporting.ports import EXPORTS_MAX
 from domain.errors import Conflict, NotFound
 from domain.exporting.export import Export, ExportStatus, FileFormat, RowKind
@@ -36,8 +36,6 @@ COLUMNS: Final = (
 )  # fmt: skip
 _MATCHING: Final = msgspec.json.Decoder(TraceFilter)
 _SHOWN: Final = ", ".join(COLUMNS)
-# Of those who ask for some at once each counts what the one before has asked for.
-TAKE_TURN: Final = "SELECT pg_advisory_xact_lock(73, hashtext($1::uuid::text))"
 INSERT: Final = (
     f"INSERT INTO exports ({_SHOWN})"
     f" VALUES ({', '.join(f'${n}' for n in range(1, len(COLUMNS) + 1))})"
@@ -54,7 +52,7 @@ SELECT content FROM export_pieces WHERE {OF_PROJECT} AND export_id = $2 AND numb
   AND EXISTS (SELECT FROM exports WHERE {OF_PROJECT} AND id = $2)
 """
 DUE: Final = f"""
-SELECT {_SHOWN} FROM exports WHERE due_at <= $1 AND {HERE.format("exports")}
+SELECT {_SHOWN} FROM exports WHERE due_at <= $1 AND {not_removed("exports")}
 ORDER BY due_at, project_id, id LIMIT 1 FOR UPDATE SKIP LOCKED
 """
 UPDATE: Final = f"""
@@ -73,7 +71,7 @@ DELETE FROM export_pieces WHERE ctid = ANY(ARRAY(
 ))
 """
 EXPIRED: Final = f"""
-SELECT project_id, id FROM exports WHERE expires_at <= $1 AND {HERE.format("exports")}
+SELECT project_id, id FROM exports WHERE expires_at <= $1 AND {not_removed("exports")}
 ORDER BY expires_at, project_id, id LIMIT 1 FOR UPDATE SKIP LOCKED
 """
 NOTHING: Final = "DELETE 0"
@@ -89,9 +87,8 @@ class PostgresExports:
     async def add(self, export: Export) -> Export:
         project = export.project_id
         async with transaction(self.pool) as connection:
-            await connection.execute(TAKE_TURN, project)
-            if await connection.fetchval(REMOVED, [project]) is not None:
-                raise ProjectRemoved(project)
+            await lock_project(connection, AdvisoryLock.EXPORTS, project)
+            await check_not_removed(connection, project)
             known = await connection.fetchrow(READ, project, export.id)
             if known is not None:
                 return _export(known)

@@ -5,17 +5,22 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from adapters.postgres.database.pool import Pool, affected, translated
-from adapters.postgres.schema.tables import ALL
 
 STEP: Final = 2_000  # rows of one transaction, with their payloads
 # A removal is kept for longer than any transaction or remembered project lasts: what a straggler
 # still writes under its id is never shown, and taken away at the end of it.
 KEPT: Final = timedelta(hours=1)
 
-SWEPT: Final = tuple(
-    meta.tablename
-    for meta in (table._meta for table in ALL)  # noqa: SLF001 - Piccolo's own way to a table's name
-    if meta.tablename != "removals" and "project_id" in {one._meta.name for one in meta.columns}  # noqa: SLF001 - and to its columns'
+# Every table with rows of projects but `removals` itself. A test compares it with the schema.
+PROJECT_TABLES: Final = (
+    *("traces", "trace_payloads", "spans"),
+    *("trace_facets", "trace_hours", "trace_percentiles", "usage_hours", "sessions", "trace_users"),
+    *("model_prices", "repricings"),
+    *("trace_scores", "session_scores", "eval_runs", "eval_jobs"),
+    *("monitors", "alerts", "alert_changes", "webhooks", "alert_deliveries"),
+    *("custom_metrics", "custom_metric_revisions"),
+    *("judge_verdicts", "judge_calls", "judge_budgets", "judge_spending"),
+    *("replies", "exports", "export_pieces", "erasures", "erased_traces"),
 )
 # Of several workers each takes another project.
 NEXT: Final = """
@@ -51,7 +56,7 @@ class PostgresRemovals:
                     if removal is None:
                         return 0
                     project, removed_at = removal
-                    for table in SWEPT:
+                    for table in PROJECT_TABLES:
                         sql = TAKE_AWAY.format(table=table)
                         if gone := affected(await connection.execute(sql, project, STEP)):
                             return gone

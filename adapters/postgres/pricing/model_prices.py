@@ -8,10 +8,11 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
 from adapters.postgres.database.pool import OF_PROJECT, Pool, translated
 from adapters.postgres.database.read_transactions import reading
-from adapters.postgres.evaluation.work_queue.settlement import transaction
-from adapters.postgres.tracing.batch_writer import REMOVED, ProjectRemoved
+from adapters.postgres.database.removed_projects import check_not_removed, not_removed
+from adapters.postgres.database.transactions import transaction
 from application.pricing.model_prices import UNPRICED_MODELS_MAX, UNPRICED_SPANS_MAX
 from domain.errors import Conflict
 from domain.ids import ProjectId
@@ -28,12 +29,10 @@ INSERT: Final = f"""
 INSERT INTO model_prices ({_SHOWN})
 VALUES ({", ".join(f"${n}" for n in range(1, len(COLUMNS) + 1))})
 """
-# Of those who make some at once each counts what the one before has made.
-TAKE_TURN: Final = "SELECT pg_advisory_xact_lock(73, hashtext($1::uuid::text))"
 OF_PROJECTS: Final = f"""
 SELECT {_SHOWN} FROM model_prices
 WHERE project_id = ANY($1::uuid[])
-  AND NOT EXISTS (SELECT FROM removals WHERE removals.project_id = model_prices.project_id)
+  AND {not_removed("model_prices")}
 ORDER BY created_at DESC, id DESC
 """
 DELETE: Final = f"DELETE FROM model_prices WHERE {OF_PROJECT} AND id = $2"
@@ -61,9 +60,8 @@ class PostgresModelPrices:
         project = price.project_id
         try:
             async with transaction(self.pool) as connection:
-                await connection.execute(TAKE_TURN, project)
-                if await connection.fetchval(REMOVED, [project]) is not None:
-                    raise ProjectRemoved(project)
+                await lock_project(connection, AdvisoryLock.MODEL_PRICES, project)
+                await check_not_removed(connection, project)
                 there = await connection.fetch(OF_PROJECTS, [project])
                 for row in there:
                     if row["id"] == price.id:

@@ -8,11 +8,11 @@ from uuid import UUID
 import msgspec
 from asyncpg import Record
 
+from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
 from adapters.postgres.database.pool import OF_PROJECT, Pool, translated
-from adapters.postgres.evaluation.work_queue.overdue import HERE
-from adapters.postgres.evaluation.work_queue.settlement import transaction
+from adapters.postgres.database.removed_projects import check_not_removed, not_removed
+from adapters.postgres.database.transactions import transaction
 from adapters.postgres.pricing.recharge import charge, following
-from adapters.postgres.tracing.batch_writer import REMOVED, ProjectRemoved
 from adapters.postgres.tracing.edits import TraceEdits
 from application.pricing.repricing import REPRICED_AT_ONCE, REPRICINGS_KEPT
 from domain.errors import Conflict, NotFound
@@ -25,8 +25,6 @@ COLUMNS: Final = (
     "created_at", "completed_at", "attempts", "error",
 )  # fmt: skip
 _SHOWN: Final = ", ".join(COLUMNS)
-# Of those who ask for some at once each sees what the one before has stored.
-TAKE_TURN: Final = "SELECT pg_advisory_xact_lock(74, hashtext($1::uuid::text))"
 READ: Final = f"SELECT {_SHOWN} FROM repricings WHERE {OF_PROJECT} AND id = $2"
 LOCK: Final = f"{READ} FOR UPDATE"
 IS_ONE_GOING: Final = f"""
@@ -46,7 +44,7 @@ DELETE FROM repricings WHERE {OF_PROJECT} AND id IN (
 CLAIM: Final = f"""
 WITH next AS MATERIALIZED (
   SELECT project_id, id FROM repricings
-  WHERE completed_at IS NULL AND held_until <= $1 AND {HERE.format("repricings")}
+  WHERE completed_at IS NULL AND held_until <= $1 AND {not_removed("repricings")}
   ORDER BY held_until, project_id, id LIMIT 1 FOR UPDATE SKIP LOCKED
 )
 UPDATE repricings AS r SET held_until = $2, attempts = attempts + 1 FROM next
@@ -78,9 +76,8 @@ class PostgresRepricings:
     async def create(self, repricing: Repricing) -> Repricing:
         project = repricing.project_id
         async with transaction(self.pool) as connection:
-            await connection.execute(TAKE_TURN, project)
-            if await connection.fetchval(REMOVED, [project]) is not None:
-                raise ProjectRemoved(project)
+            await lock_project(connection, AdvisoryLock.REPRICINGS, project)
+            await check_not_removed(connection, project)
             known = await connection.fetchrow(READ, project, repricing.id)
             if known is not None:
                 return _repricing_of(known)

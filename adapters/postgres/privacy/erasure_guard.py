@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_projects_shared
 from adapters.postgres.database.pool import Connection
 from adapters.postgres.tracing.trace_rows import columns
 from application.privacy.erasures import was_erased
@@ -11,14 +12,6 @@ from domain.tracing.erasure import Owner
 
 type Owned = tuple[ProjectId, Owner]
 
-# Whoever begins an erasure waits for those that take traces of its project from anybody, and they
-# for it: what was somebody's as their erasure began is theirs until it has gone.
-BEGIN: Final = "SELECT pg_advisory_xact_lock(76, hashtext($1::uuid::text))"
-# In one order, so that nobody waits in a circle.
-TAKE_AWAY: Final = """
-SELECT pg_advisory_xact_lock_shared(76, key)
-FROM (SELECT DISTINCT hashtext(p::text) AS key FROM unnest($1::uuid[]) AS p ORDER BY key) AS keys
-"""
 IS_ERASED: Final = """
 SELECT EXISTS (
   SELECT FROM unnest($1::uuid[], $2::text[], $3::text[]) AS u(p, k, o)
@@ -35,7 +28,10 @@ async def check_lost(connection: Connection, lost: Sequence[Owned]) -> None:
     """
     if not lost:
         return
-    await connection.execute(TAKE_AWAY, list({project for project, _ in lost}))
+    # An erasure takes this lock exclusively when it starts: the traces that its owner has then stay
+    # theirs until they are deleted.
+    projects = list({project for project, _ in lost})
+    await lock_projects_shared(connection, AdvisoryLock.TRACE_OWNERS, projects)
     rows = [(project, owner.kind.value, owner.id) for project, owner in lost]
     if await connection.fetchval(IS_ERASED, *columns(rows)):
         raise was_erased()

@@ -9,14 +9,13 @@ from typing import Final
 import msgspec
 from asyncpg import Record
 
+from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
 from adapters.postgres.database.newest_first import newest_first, page_of
 from adapters.postgres.database.pool import OF_PROJECT, Connection, affected
 from adapters.postgres.database.read_transactions import reading, snapshot
-from adapters.postgres.evaluation.work_queue.overdue import HERE
-from adapters.postgres.evaluation.work_queue.settlement import transaction
+from adapters.postgres.database.removed_projects import check_not_removed, not_removed
+from adapters.postgres.database.transactions import transaction
 from adapters.postgres.identity.identity_rows import RECORD, audit_row
-from adapters.postgres.privacy.erasure_guard import BEGIN
-from adapters.postgres.tracing.batch_writer import REMOVED, ProjectRemoved
 from adapters.postgres.tracing.deletes import (
     CHUNK,
     CHUNK_SPANS,
@@ -58,7 +57,7 @@ UPDATE erasures SET rows = $3, state = 'REMOVED', removed_at = $4, owner = NULL
 WHERE {OF_PROJECT} AND id = $2
 """
 OPEN: Final = f"""
-SELECT project_id, id FROM erasures WHERE state = 'REMOVING' AND {HERE.format("erasures")}
+SELECT project_id, id FROM erasures WHERE state = 'REMOVING' AND {not_removed("erasures")}
 ORDER BY requested_at, project_id, id LIMIT {OPEN_AT_ONCE}
 """
 COLUMN: Final = {OwnerKind.USER: "user_id", OwnerKind.SESSION: "session_id"}
@@ -142,11 +141,10 @@ class PostgresErasures:
     async def begin(self, erasure: Erasure, owner: Owner, entry: AuditEntry) -> None:
         project = erasure.project_id
         async with transaction(self.edits.pool) as connection:
-            if await connection.fetchval(REMOVED, [project]) is not None:
-                raise ProjectRemoved(project)
+            await check_not_removed(connection, project)
             exports = affected(await connection.execute(DROP_EXPORTS, project))
             begun = erasure.with_rows({"exports": exports})
-            await connection.execute(BEGIN, project)
+            await lock_project(connection, AdvisoryLock.TRACE_OWNERS, project)
             if await connection.fetchval(UNDER_WAY, project) >= UNDER_WAY_MAX:
                 raise too_many()
             await connection.execute(ADD, *_row(begun), owner.id)

@@ -19,6 +19,7 @@ from adapters.postgres.database.pool import (
     Connection,
     Pool,
 )
+from adapters.postgres.database.removed_projects import ProjectRemoved, check_not_removed
 from adapters.postgres.privacy.erasure_guard import Owned, check_lost
 from adapters.postgres.tracing import rollups
 from adapters.postgres.tracing.facets import Counted
@@ -72,17 +73,6 @@ SELECT project_id, trace_id FROM new
 ERASED: Final = f"""
 SELECT NOT bool_and({NOT_ERASED}) FROM unnest($1::uuid[], $2::uuid[]) AS u(p, t)
 """
-REMOVED: Final = "SELECT project_id FROM removals WHERE project_id = ANY($1::uuid[]) LIMIT 1"
-
-
-class ProjectRemoved(Unavailable):
-    """Who named the project gets another of that name with the next try."""
-
-    def __init__(self, project: ProjectId) -> None:
-        super().__init__("This project was deleted; send the request again")
-        self.project = project
-
-
 BLAMED: Final = (*UNSTORABLE, LockNotAvailableError, ProjectRemoved)
 
 
@@ -166,8 +156,7 @@ class TraceWriter:
 async def _check_storable(connection: Connection, keys: Iterable[Key]) -> None:
     """Raises ProjectRemoved or, of a trace that was erased, Invalid where that is the reason."""
     projects, traces = map(list, zip(*keys, strict=True))
-    if (removed := await connection.fetchval(REMOVED, projects)) is not None:
-        raise ProjectRemoved(removed)
+    await check_not_removed(connection, *projects)
     if await connection.fetchval(ERASED, projects, traces):
         raise was_erased()
 

@@ -2,7 +2,7 @@
 
 A term is 64 bits of a hash with the project in it, so one inverted index serves every project
 and no list of a common term runs across projects. Two texts may share a term: who searches
-looks at the columns too. The second migration computes the same in SQL.
+looks at the columns too. The tests compute the same in SQL.
 """
 
 import hashlib

@@ -7,10 +7,10 @@ from typing import Final
 
 from adapters.postgres.database.pool import UNSTORABLE, Pool, translated
 from adapters.postgres.database.read_transactions import snapshot
+from adapters.postgres.database.removed_projects import ProjectRemoved
 from adapters.postgres.pricing.model_prices import PostgresModelPrices
 from adapters.postgres.tracing.batch_writer import (
     Item,
-    ProjectRemoved,
     TraceWriter,
     is_passing,
     suspects,

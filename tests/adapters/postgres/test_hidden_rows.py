@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
+from adapters.postgres.database.advisory_locks import (
+    LOCK_PROJECT,
+    LOCK_PROJECTS_SHARED,
+    AdvisoryLock,
+)
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES
 from adapters.postgres.evaluation.scores.scores import ADD_TO_SESSION, ADD_TO_TRACE
-from adapters.postgres.privacy.erasure_guard import BEGIN, TAKE_AWAY
 from adapters.postgres.tracing.batch_writer import TraceWriter
 from domain.errors import Failure, Invalid, NotFound
 from domain.ids import ProjectId
@@ -30,6 +34,7 @@ INSERT INTO erasures (project_id, id, organization_id, kind, owner, salt, digest
                       requested_at, actor_name, rows)
 VALUES ($1, gen_random_uuid(), $1, 'user', 'grace', '', '', 'REMOVING', now(), '', '{}')
 """
+OWNERS = AdvisoryLock.TRACE_OWNERS
 GRACE = Owner(OwnerKind.USER, "grace")
 TO_ADA = TraceChange(user_id="ada")
 
@@ -73,12 +78,12 @@ async def test_nothing_is_taken_from_somebody_whose_erasure_is_just_beginning(
     ours, first, second = project(), trace(user_id="grace"), trace(user_id="grace")
     for one in (first, second):
         await plane.traces.put(ours, one)
-    held = [(BEGIN, ours), (HIDE, ours)]
+    held = [(LOCK_PROJECT, OWNERS, ours), (HIDE, ours)]
     moved = trace(id=first.id, user_id="ada")
     assert await after(pool, held, plane.traces.put(ours, moved)) is Invalid
     ours = project()
     await plane.traces.put(ours, second)
-    held = [(BEGIN, ours), (HIDE, ours)]
+    held = [(LOCK_PROJECT, OWNERS, ours), (HIDE, ours)]
     assert await after(pool, held, plane.traces.change(ours, second.id, TO_ADA)) is Invalid
 
 
@@ -86,7 +91,7 @@ async def test_an_erasure_begins_after_what_is_being_taken_away_from_anybody(
     pool: Pool, plane: DataPlane
 ) -> None:
     ours = project()
-    assert await after(pool, [(TAKE_AWAY, [ours])], begin(plane, ours)) is None
+    assert await after(pool, [(LOCK_PROJECTS_SHARED, OWNERS, [ours])], begin(plane, ours)) is None
 
 
 async def test_who_waits_for_a_trace_takes_it_from_nobody_whose_erasure_began(

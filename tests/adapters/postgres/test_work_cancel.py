@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
+from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.work_queue.cancel import cancel
-from adapters.postgres.evaluation.work_queue.settlement import locked_run, transaction
+from adapters.postgres.evaluation.work_queue.settlement import locked_run
 from application.evaluation.ports.work_queue import LEASE, UNHEARD
 from application.jobs import RunDue
 from domain.errors import Conflict

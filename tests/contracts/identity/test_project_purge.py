@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from adapters.postgres.database.pool import Pool
-from adapters.postgres.schema.tables import ALL as TABLES
+from adapters.postgres.identity.project_purge import PROJECT_TABLES
 from domain.errors import NotFound, Unavailable
 from domain.evaluation.scores.query import ScoreFilter
 from domain.evaluation.scores.score import ScoreChange, TraceScore
@@ -79,7 +79,7 @@ class Land:
                 await self.pool.fetchval(
                     f"SELECT count(*) FROM {table} WHERE project_id = $1", project
                 )
-                for table in OF_PROJECTS
+                for table in PROJECT_TABLES
             ]
         )
 
@@ -98,7 +98,7 @@ class Land:
                     (project, key): one for (of, key), one in kept.items() if of == self.kept.id
                 }
             return
-        for table in OF_PROJECTS:
+        for table in PROJECT_TABLES:
             columns = await self.pool.fetchval(WRITTEN, table)
             await self.pool.execute(
                 f"INSERT INTO {table} (project_id, {columns})"
@@ -114,12 +114,6 @@ SELECT string_agg(quote_ident(column_name), ', ') FROM information_schema.column
 WHERE table_schema = 'public' AND table_name = $1 AND is_generated = 'NEVER'
 AND column_name <> 'project_id'
 """
-OF_PROJECTS = [
-    table._meta.tablename
-    for table in TABLES
-    if table._meta.tablename != "removals"
-    and any(column._meta.name == "project_id" for column in table._meta.columns)
-]
 
 
 def a_trace(n: int) -> Trace:

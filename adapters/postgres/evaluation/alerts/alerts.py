@@ -11,7 +11,9 @@ from asyncpg import Record
 from adapters.postgres.database.newest_first import newest_first, page_of
 from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool, affected
 from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading, snapshot
+from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.alerts.alert_rows import (
     ALERT_COLUMNS,
     CHANGE_COLUMNS,
@@ -28,8 +30,6 @@ from adapters.postgres.evaluation.alerts.deletes import drop_changes
 from adapters.postgres.evaluation.monitors.monitor_rows import MONITOR_COLUMNS, monitor_of
 from adapters.postgres.evaluation.monitors.monitors import LOCK as LOCK_MONITOR
 from adapters.postgres.evaluation.monitors.monitors import READ as READ_MONITOR
-from adapters.postgres.evaluation.work_queue.overdue import HERE
-from adapters.postgres.evaluation.work_queue.settlement import transaction
 from adapters.postgres.evaluation.work_queue.tally import table_of
 from application.evaluation.ports.alerts import (
     ENDED_AT_ONCE,
@@ -82,7 +82,7 @@ FROM alerts AS a CROSS JOIN LATERAL (
   SELECT * FROM monitors WHERE project_id = a.project_id AND id = a.monitor_id
 ) AS m
 WHERE a.figure = '{Figure.NO_DATA}' AND m.next_run_at IS DISTINCT FROM a.awaits
-  AND {HERE.format("a")}
+  AND {not_removed("a")}
 ORDER BY a.project_id, a.id LIMIT {SLOTS_AT_ONCE}
 """
 PASSED: Final = f"""
@@ -101,7 +101,7 @@ WHERE {OF_PROJECT} AND id = $2 AND monitor_id = $3 AND assessed_at IS NULL AND {
 """
 _ENDED: Final = f"""
 SELECT project_id, id, monitor_id, target_type, completed_at FROM eval_runs
-WHERE monitor_id IS NOT NULL AND assessed_at IS NULL AND {_BY_ITSELF} AND {HERE.format("eval_runs")}
+WHERE monitor_id IS NOT NULL AND assessed_at IS NULL AND {_BY_ITSELF} AND {not_removed("eval_runs")}
 """
 _IN_ORDER: Final = f"ORDER BY completed_at, project_id, id LIMIT {ENDED_AT_ONCE}"
 ENDED: Final = f"{_ENDED} {_IN_ORDER}"

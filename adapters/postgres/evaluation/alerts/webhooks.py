@@ -6,10 +6,13 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
 from adapters.postgres.database.newest_first import newest_first, page_of
 from adapters.postgres.database.pool import OF_PROJECT, Pool, affected
 from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading, snapshot
+from adapters.postgres.database.removed_projects import check_not_removed, not_removed
 from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.alerts.alert_rows import (
     DELIVERY_COLUMNS,
     WEBHOOK_COLUMNS,
@@ -19,9 +22,6 @@ from adapters.postgres.evaluation.alerts.alert_rows import (
     webhook_of,
     webhook_row,
 )
-from adapters.postgres.evaluation.work_queue.overdue import HERE
-from adapters.postgres.evaluation.work_queue.settlement import transaction
-from adapters.postgres.tracing.batch_writer import REMOVED, ProjectRemoved
 from application.evaluation.ports.alerts import (
     DELIVERIES_OF_ONE,
     DELIVERY_HELD,
@@ -40,8 +40,6 @@ LOOKED_AT: Final = 10_000  # due deliveries among which some are chosen
 _SHOWN: Final = ", ".join(WEBHOOK_COLUMNS)
 INSERT: Final = insert("webhooks", WEBHOOK_COLUMNS)
 INSERT_DELIVERY: Final = insert("alert_deliveries", DELIVERY_COLUMNS)
-# Of those who make some at once each counts what the one before has made.
-TAKE_TURN: Final = "SELECT pg_advisory_xact_lock(72, hashtext($1::uuid::text))"
 READ: Final = f"SELECT {_SHOWN} FROM webhooks WHERE {OF_PROJECT} AND id = $2"
 LOCK: Final = f"{READ} FOR UPDATE"
 HOLD: Final = f"{READ} FOR SHARE"
@@ -60,7 +58,7 @@ WITH waiting AS MATERIALIZED (
   SELECT project_id, id, webhook_id, next_attempt_at,
     coalesce(held_until > $1, false) AS is_held
   FROM alert_deliveries
-  WHERE next_attempt_at <= $1 AND {HERE.format("alert_deliveries")}
+  WHERE next_attempt_at <= $1 AND {not_removed("alert_deliveries")}
   ORDER BY next_attempt_at, project_id, id LIMIT {LOOKED_AT}
 ), ranked AS (
   SELECT *, row_number() OVER (
@@ -109,9 +107,8 @@ class PostgresWebhooks:
     async def create(self, webhook: Webhook) -> Webhook:
         project = webhook.project_id
         async with transaction(self.pool) as connection:
-            await connection.execute(TAKE_TURN, project)
-            if await connection.fetchval(REMOVED, [project]) is not None:
-                raise ProjectRemoved(project)
+            await lock_project(connection, AdvisoryLock.WEBHOOKS, project)
+            await check_not_removed(connection, project)
             known = await connection.fetchrow(READ, project, webhook.id)
             if known is not None:
                 return webhook_of(known)

@@ -4,8 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
 from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool
 from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading, snapshot
+from adapters.postgres.database.removed_projects import check_not_removed
+from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.custom_metrics.definition_rows import (
     METRIC_COLUMNS,
     REVISION_COLUMNS,
@@ -14,8 +17,6 @@ from adapters.postgres.evaluation.custom_metrics.definition_rows import (
     revision_of,
     revision_row,
 )
-from adapters.postgres.evaluation.work_queue.settlement import transaction
-from adapters.postgres.tracing.batch_writer import REMOVED, ProjectRemoved
 from domain.errors import Conflict, NotFound
 from domain.evaluation.custom_metrics.custom_metric import (
     METRICS_MAX,
@@ -34,8 +35,6 @@ INSERT_REVISION: Final = f"""
 INSERT INTO custom_metric_revisions ({", ".join(REVISION_COLUMNS)})
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
-# Of those who make some at once each counts what the one before has made.
-TAKE_TURN: Final = "SELECT pg_advisory_xact_lock(75, hashtext($1::uuid::text))"
 HELD: Final = f"FROM custom_metrics WHERE {OF_PROJECT}"
 # By the key of each revision, whatever statistics say.
 SHOWN: Final = f"""
@@ -68,9 +67,8 @@ class PostgresCustomMetrics:
     async def create(self, metric: CustomMetric) -> CustomMetric:
         project = metric.project_id
         async with transaction(self.pool) as connection:
-            await connection.execute(TAKE_TURN, project)
-            if await connection.fetchval(REMOVED, [project]) is not None:
-                raise ProjectRemoved(project)
+            await lock_project(connection, AdvisoryLock.CUSTOM_METRICS, project)
+            await check_not_removed(connection, project)
             ours = [metric_of(row) for row in await connection.fetch(ALL, project)]
             known = next((one for one in ours if one.id == metric.id), None)
             if known is not None:

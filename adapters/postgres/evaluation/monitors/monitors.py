@@ -8,7 +8,9 @@ from typing import Final
 from adapters.postgres.database.newest_first import newest_first, page_of
 from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool
 from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading, snapshot
+from adapters.postgres.database.removed_projects import check_not_removed, not_removed
 from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.alerts.deletes import drop_alerts
 from adapters.postgres.evaluation.monitors.monitor_rows import (
     MONITOR_COLUMNS,
@@ -17,11 +19,8 @@ from adapters.postgres.evaluation.monitors.monitor_rows import (
 )
 from adapters.postgres.evaluation.runs.run_rows import RUN_COLUMNS, TALLY_COLUMNS
 from adapters.postgres.evaluation.runs.runs import STEP
-from adapters.postgres.evaluation.work_queue.overdue import HERE
 from adapters.postgres.evaluation.work_queue.plan import store
-from adapters.postgres.evaluation.work_queue.settlement import transaction
 from adapters.postgres.evaluation.work_queue.tally import progress
-from adapters.postgres.tracing.batch_writer import REMOVED, ProjectRemoved
 from application.evaluation.ports.monitors import DUE_MAX
 from domain.errors import NotFound
 from domain.evaluation.monitors.monitor import Monitor, MonitorStatus
@@ -56,7 +55,7 @@ WHERE r.project_id = locked.project_id AND r.id = locked.id
 """
 _DUE: Final = f"""
 SELECT {SHOWN} FROM monitors
-WHERE status = '{MonitorStatus.ACTIVE}' AND next_run_at <= $1 AND {HERE.format("monitors")}
+WHERE status = '{MonitorStatus.ACTIVE}' AND next_run_at <= $1 AND {not_removed("monitors")}
 """
 DUE: Final = f"{_DUE} ORDER BY next_run_at, project_id, id LIMIT {DUE_MAX}"
 DUE_AFTER: Final = f"""
@@ -74,8 +73,7 @@ class PostgresMonitors:
 
     async def create(self, monitor: Monitor) -> Monitor:
         async with transaction(self.pool) as connection:
-            if await connection.fetchval(REMOVED, [monitor.project_id]) is not None:
-                raise ProjectRemoved(monitor.project_id)
+            await check_not_removed(connection, monitor.project_id)
             await connection.execute(INSERT, *monitor_row(monitor))
             return await _read(connection, READ, monitor.project_id, monitor.id)
 

@@ -70,7 +70,7 @@ def _add_statement[S: Score](table: ScoreTable[S], target: str) -> str:
     """
 
 
-def _put_back_statement[S: Score](table: ScoreTable[S]) -> str:
+def _update_statement[S: Score](table: ScoreTable[S]) -> str:
     places = enumerate(table.types.items(), start=1)
     sets = ", ".join(f"{column} = ${n}::{kind}" for n, (column, kind) in places)
     return f"UPDATE {table.name} SET {sets} WHERE {OF_PROJECT} AND id = $2"
@@ -79,9 +79,9 @@ def _put_back_statement[S: Score](table: ScoreTable[S]) -> str:
 ADD_TO_TRACE: Final = _add_statement(TRACE_SCORES, "trace_id")
 # Any trace of it will do: in place of one that is just being removed the next is taken.
 ADD_TO_SESSION: Final = _add_statement(SESSION_SCORES, "session_id")
-PUT_BACK: Final = {
-    TRACE_SCORES.name: _put_back_statement(TRACE_SCORES),
-    SESSION_SCORES.name: _put_back_statement(SESSION_SCORES),
+UPDATE_SCORE: Final = {
+    TRACE_SCORES.name: _update_statement(TRACE_SCORES),
+    SESSION_SCORES.name: _update_statement(SESSION_SCORES),
 }
 
 
@@ -110,7 +110,7 @@ class PostgresTraceScores:
             known = TRACE_SCORES.score(row)
             changed = known.patched(change, now, author)
             if changed != known:
-                await put_back(connection, TRACE_SCORES, [changed])
+                await update_scores(connection, TRACE_SCORES, [changed])
             return changed
 
     async def delete(self, project: ProjectId, score: ScoreId) -> bool:
@@ -182,7 +182,7 @@ async def _add[S: Score](pool: Pool, table: ScoreTable[S], sql: str, score: S, m
     return table.score(row)
 
 
-async def put_back[S: Score](
+async def update_scores[S: Score](
     connection: Connection, table: ScoreTable[S], scores: Sequence[S]
 ) -> None:
     """Writes scores that are locked. Raises Invalid for what can't be stored."""
@@ -190,7 +190,7 @@ async def put_back[S: Score](
         check_storable(score)
     try:
         for score in scores:  # `executemany` hangs where it is cancelled
-            await connection.execute(PUT_BACK[table.name], *table.row(score))
+            await connection.execute(UPDATE_SCORE[table.name], *table.row(score))
     except UNSTORABLE as error:
         raise Invalid.field("metadata", UNSTORABLE_JSON) from error
 

@@ -14,7 +14,7 @@ from asyncpg import Record
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.evaluation.runs.run_rows import TALLY_COLUMNS, final_tally, run_of, tally_row
 from adapters.postgres.evaluation.scores.score_rows import ScoreTable
-from adapters.postgres.evaluation.scores.scores import put_back
+from adapters.postgres.evaluation.scores.scores import update_scores
 from adapters.postgres.evaluation.work_queue.settlement import (
     IS_PENDING,
     OPEN,
@@ -92,7 +92,7 @@ async def _begin(connection: Connection, run: EvalRun, now: datetime) -> Tally:
     table, ids = table_of(run.target_type), [score for one in work for score in ids_of(run, one)]
     begun = await pending_of(connection, table, run.project_id, ids)
     tally = await counted(connection, run)  # what is closed now was not evaluated
-    await put_back(connection, table, [one.cancelled(now) for one in begun])
+    await update_scores(connection, table, [one.cancelled(now) for one in begun])
     tally = replace(tally, skipped=tally.skipped + len(begun))
     await connection.execute(CLOSE_ALL, *key, now)
     await connection.execute(BEGIN, *key, now, *tally_row(tally))
@@ -103,7 +103,7 @@ async def _skip_some(connection: Connection, run: EvalRun, now: datetime, most: 
     """Some PENDING scores of a run as `cancelled` leaves them; how many."""
     table, key = table_of(run.target_type), (run.project_id, run.id)
     remarked = await pending(connection, table, run.project_id, REMARKED, run.id)
-    await put_back(connection, table, [one.cancelled(now) for one in remarked])
+    await update_scores(connection, table, [one.cancelled(now) for one in remarked])
     return len(remarked) + await _skip_alike(connection, table, key, now, most)
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.evaluation.runs.run_rows import RUN_COLUMNS, run_of
-from adapters.postgres.evaluation.scores.scores import put_back
+from adapters.postgres.evaluation.scores.scores import update_scores
 from adapters.postgres.evaluation.work_queue.settlement import (
     CAME_TO,
     closed,
@@ -109,7 +109,7 @@ async def record(
     table, run = table_of(claim.run.target_type), claim.run
     by_id = {run.score_id(claim.target, metric): one for metric, one in outcomes.items()}
     known = await pending_of(connection, table, run.project_id, by_id)
-    await put_back(connection, table, [one.measured(by_id[one.id], now) for one in known])
+    await update_scores(connection, table, [one.measured(by_id[one.id], now) for one in known])
     return len(known)
 
 

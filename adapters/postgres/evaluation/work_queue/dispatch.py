@@ -6,6 +6,7 @@ from typing import Final
 
 from asyncpg import Record
 
+from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.evaluation.runs.run_rows import RUN_COLUMNS, run_of
 from application.evaluation.ports.work_queue import UNHEARD
@@ -16,8 +17,6 @@ from domain.ids import ProjectId, RunId
 
 RUNS_MAX: Final = 1_000  # of one project that take turns: of more, the oldest
 
-# Until the end of the transaction; 71 keeps it apart from other locks of the same project.
-TAKE_TURN: Final = "SELECT pg_advisory_xact_lock(71, hashtext($1::uuid::text))"
 GOING: Final = f"""
 SELECT {", ".join(RUN_COLUMNS)}, (
   SELECT count(*) FROM eval_jobs
@@ -58,7 +57,7 @@ async def dispatch(
     connection: Connection, project: ProjectId, now: datetime, window: int, most: int
 ) -> Sequence[TargetDue]:
     """At most `most`, and no more than `window` has room for; the last thing of a transaction."""
-    await connection.execute(TAKE_TURN, project)
+    await lock_project(connection, AdvisoryLock.DISPATCH, project)
     rows = await connection.fetch(GOING, project, RUNS_MAX)
     room = min(window - sum(row["going"] for row in rows), most)
     if not rows or room <= 0:

@@ -7,19 +7,19 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from adapters.postgres.database.pool import Connection
+from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.evaluation.runs.run_rows import RUN_COLUMNS, run_of
 from adapters.postgres.evaluation.work_queue.dispatch import due
 from application.evaluation.ports.work_queue import OVERDUE_MAX, UNHEARD
 from application.jobs import Job, RunDue
 from domain.ids import ProjectId, RunId
 
-HERE: Final = "NOT EXISTS (SELECT FROM removals WHERE removals.project_id = {}.project_id)"
 # What somebody holds is being done: there is no need to announce it. What isn't held can't move
 # once it is locked, so that it is reached again where it was found.
 UNPLANNED: Final = f"""
 WITH late AS MATERIALIZED (
   SELECT ctid, announced_at FROM eval_runs
-  WHERE announced_at <= $2 AND {HERE.format("eval_runs")}
+  WHERE announced_at <= $2 AND {not_removed("eval_runs")}
   ORDER BY announced_at, project_id, id LIMIT $3 FOR UPDATE SKIP LOCKED
 )
 UPDATE eval_runs SET announced_at = $1 FROM late WHERE eval_runs.ctid = late.ctid
@@ -28,7 +28,7 @@ RETURNING late.announced_at, eval_runs.project_id, eval_runs.id
 UNHEARD_OF: Final = f"""
 WITH late AS MATERIALIZED (
   SELECT ctid, due_at FROM eval_jobs
-  WHERE due_at <= $1 AND {HERE.format("eval_jobs")}
+  WHERE due_at <= $1 AND {not_removed("eval_jobs")}
   ORDER BY due_at, project_id, run_id, target LIMIT $3 FOR UPDATE SKIP LOCKED
 ), told AS (
   UPDATE eval_jobs AS j SET state = 'queued', due_at = $2, updated_at = $1,
@@ -52,22 +52,22 @@ SELECT project_id FROM eval_runs CROSS JOIN LATERAL (
     WHERE project_id = eval_runs.project_id AND run_id = eval_runs.id AND state = 'waiting'
   ) AS has_some
 ) AS waiting
-WHERE status = 'RUNNING' AND {HERE.format("eval_runs")}
+WHERE status = 'RUNNING' AND {not_removed("eval_runs")}
 GROUP BY project_id HAVING bool_or(has_some) AND sum(going) < $1 ORDER BY project_id LIMIT $2
 """
 OLDEST: Final = f"""
 SELECT min(since) FROM (
   SELECT created_at AS since FROM eval_runs
-  WHERE announced_at IS NOT NULL AND status = 'PENDING' AND {HERE.format("eval_runs")}
+  WHERE announced_at IS NOT NULL AND status = 'PENDING' AND {not_removed("eval_runs")}
   UNION ALL
   SELECT CASE WHEN state = 'queued' THEN run_after ELSE due_at END FROM eval_jobs
-  WHERE due_at IS NOT NULL AND {HERE.format("eval_jobs")}
+  WHERE due_at IS NOT NULL AND {not_removed("eval_jobs")}
     AND (state = 'queued' AND run_after <= $1 OR state = 'running' AND due_at <= $1)
 ) AS waiting
 """
 DEAD: Final = f"""
 SELECT count(*) FROM (
-  SELECT FROM eval_jobs WHERE state = 'dead' AND {HERE.format("eval_jobs")} LIMIT {OVERDUE_MAX}
+  SELECT FROM eval_jobs WHERE state = 'dead' AND {not_removed("eval_jobs")} LIMIT {OVERDUE_MAX}
 ) AS buried
 """
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.removed_projects import check_not_removed
 from adapters.postgres.evaluation.runs.run_rows import (
     RUN_COLUMNS,
     TALLY_COLUMNS,
@@ -18,7 +19,6 @@ from adapters.postgres.evaluation.runs.run_rows import (
 from adapters.postgres.evaluation.work_queue.cancel import cancel
 from adapters.postgres.evaluation.work_queue.settlement import locked_run
 from adapters.postgres.evaluation.work_queue.tally import table_of
-from adapters.postgres.tracing.batch_writer import REMOVED, ProjectRemoved
 from adapters.postgres.tracing.trace_rows import columns
 from application.evaluation.ports.work_queue import PLANNED_AT_ONCE
 from domain.evaluation.runs.run import (
@@ -61,8 +61,7 @@ UPDATE eval_runs SET status = $3, announced_at = $4 WHERE {OF_PROJECT} AND id = 
 
 async def store(connection: Connection, run: EvalRun, work: Sequence[Assignment]) -> bool:
     """Whether the run is new. Raises ProjectRemoved."""
-    if await connection.fetchval(REMOVED, [run.project_id]) is not None:
-        raise ProjectRemoved(run.project_id)
+    await check_not_removed(connection, run.project_id)
     opened = run.opened()
     tally = tally_row(Tally()) if opened.status.is_final else (None,) * len(TALLY_COLUMNS)
     row = (*run_row(opened), *tally, None if opened.status.is_final else run.created_at)

@@ -1,24 +1,16 @@
 """What the rows of a run come to, and how it ends."""
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import (
-    OF_PROJECT,
-    WRITE_TIMEOUT_S,
-    Connection,
-    Pool,
-    translated,
-)
+from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.evaluation.runs.run_rows import RUN_COLUMNS, TALLY_COLUMNS, tally_row
 from adapters.postgres.evaluation.scores.score_rows import ScoreTable
-from adapters.postgres.evaluation.scores.scores import put_back
+from adapters.postgres.evaluation.scores.scores import update_scores
 from adapters.postgres.evaluation.work_queue.tally import counted, executed, ids_of, table_of
 from domain.evaluation.runs.run import Assignment, EvalRun, Tally
 from domain.evaluation.scores.outcome import FailCode, Failed
@@ -42,18 +34,6 @@ IS_PENDING: Final = f"outcome || '' = '{ScoreOutcome.PENDING}'"
 CAME_TO: Final = ("scored", "failed", "skipped", "codes")
 
 
-@asynccontextmanager
-async def transaction(pool: Pool) -> AsyncIterator[Connection]:
-    """One that is given up where it takes longer than WRITE_TIMEOUT_S. Raises Unavailable."""
-    async with (
-        translated(),
-        asyncio.timeout(WRITE_TIMEOUT_S),
-        pool.acquire() as connection,
-        connection.transaction(),
-    ):
-        yield connection
-
-
 async def locked_run(connection: Connection, project: ProjectId, run: RunId) -> Record | None:
     """Its row of RUN_COLUMNS and TALLY_COLUMNS, for whoever changes what it comes to."""
     row: Record | None = await connection.fetchrow(LOCK_RUN, project, run)
@@ -69,7 +49,7 @@ async def closed(
     """
     table, ids = table_of(run.target_type), ids_of(run, work)
     left = await pending_of(connection, table, run.project_id, ids)
-    await put_back(connection, table, [one.measured(Failed(code), now) for one in left])
+    await update_scores(connection, table, [one.measured(Failed(code), now) for one in left])
     tally = await executed(connection, run, work)
     codes = [*Counter(tally.codes).elements()] or None
     return tally.scored, tally.failed, tally.skipped, codes

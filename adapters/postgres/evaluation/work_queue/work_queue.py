@@ -7,12 +7,12 @@ from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT, Pool
 from adapters.postgres.database.read_transactions import reading
+from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.scores.score_rows import TRACE_SCORES
 from adapters.postgres.evaluation.scores.scores import check_storable
 from adapters.postgres.evaluation.work_queue import claims, overdue
 from adapters.postgres.evaluation.work_queue.dispatch import dispatch
 from adapters.postgres.evaluation.work_queue.plan import plan
-from adapters.postgres.evaluation.work_queue.settlement import transaction
 from application.evaluation.ports.work_queue import (
     ATTEMPTS_MAX,
     IN_FLIGHT_MAX,

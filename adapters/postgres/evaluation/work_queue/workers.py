@@ -6,7 +6,7 @@ from typing import Final
 
 from adapters.postgres.database.pool import Pool, translated
 from adapters.postgres.database.read_transactions import reading
-from adapters.postgres.evaluation.work_queue.overdue import HERE
+from adapters.postgres.database.removed_projects import not_removed
 from application.evaluation.ports.workload import AGES, BANDS, COUNTED_MAX, OLDER, Workload
 from application.workers import (
     FORGOTTEN_AFTER,
@@ -40,7 +40,7 @@ _BANDS: Final = "\n".join(
 WORKLOAD: Final = f"""
 WITH flying AS MATERIALIZED (
   SELECT CASE WHEN state = 'queued' THEN run_after ELSE due_at END AS since, state
-  FROM eval_jobs WHERE due_at IS NOT NULL AND {HERE.format("eval_jobs")}
+  FROM eval_jobs WHERE due_at IS NOT NULL AND {not_removed("eval_jobs")}
   ORDER BY due_at LIMIT $2
 ), aged AS (
   SELECT CASE {_BANDS} ELSE '{OLDER}' END AS band, count(*) AS number
@@ -49,10 +49,10 @@ WITH flying AS MATERIALIZED (
 SELECT
   (SELECT count(*) FROM (
     SELECT FROM eval_runs
-    WHERE announced_at IS NOT NULL AND status = 'PENDING' AND {HERE.format("eval_runs")} LIMIT $2
+    WHERE announced_at IS NOT NULL AND status = 'PENDING' AND {not_removed("eval_runs")} LIMIT $2
   ) AS pending) AS pending_runs,
   (SELECT count(*) FROM (
-    SELECT FROM eval_runs WHERE status = 'RUNNING' AND {HERE.format("eval_runs")} LIMIT $2
+    SELECT FROM eval_runs WHERE status = 'RUNNING' AND {not_removed("eval_runs")} LIMIT $2
   ) AS going) AS running_runs,
   (SELECT count(*) FROM flying WHERE state = 'running' AND since > $1) AS running,
   ARRAY(SELECT band FROM aged) AS bands, ARRAY(SELECT number FROM aged) AS numbers
