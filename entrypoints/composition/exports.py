@@ -20,10 +20,10 @@ from entrypoints.settings import Settings
 
 
 def _lines(project: ProjectId, _: RowKind) -> Encoder:
-    # Of what serves requests a worker needs this alone, and most never need it: 8 MB of Litestar.
-    from entrypoints.http.controllers.exports.schemas import ExportLines  # noqa: PLC0415 - see above
+    # Imported late: it loads 8 MB of Litestar, which most workers never need.
+    from entrypoints.http.controllers.exports.ndjson import NdjsonEncoder  # noqa: PLC0415 - see above
 
-    return ExportLines(project)
+    return NdjsonEncoder(project)
 
 
 ENCODERS: Final[Encoders] = {

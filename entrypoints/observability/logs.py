@@ -6,8 +6,8 @@ import sys
 import time
 from typing import Final
 
-from entrypoints.observability.tracebacks import traceback_of
 from entrypoints.settings import Settings
+from entrypoints.tracebacks import traceback_of
 
 # What every record has anyway: whatever else is on it was given as `extra`.
 PLAIN: Final = frozenset(logging.makeLogRecord({}).__dict__) | {

@@ -19,7 +19,7 @@ from adapters.prometheus.process_slots import SeatError
 from adapters.prometheus.registry import Figures
 from application.jobs import Job, RunDue, lane_of
 from domain.evaluation.costs.judge_costs import LedgerEntry
-from entrypoints.http.middleware.observer_ports import Kind
+from entrypoints.http.middleware.observer_ports import RequestKind
 from entrypoints.settings import Settings, SettingsError, variable
 
 SAMPLE_EVERY_S: Final = 5.0  # more often than anybody scrapes
@@ -34,13 +34,15 @@ class Observer:
 
     # --- requests: entrypoints/http/middleware/observer_ports.py ---
 
-    def answered(self, method: str, route: str, status: int, kind: Kind, seconds: float) -> None:
+    def request_ended(
+        self, method: str, route: str, status: int, kind: RequestKind, seconds: float
+    ) -> None:
         self.figures.count(definitions.REQUESTS, method, route, str(status))
         self.figures.observe(definitions.REQUEST_SECONDS, seconds, kind)
-        if kind is Kind.INGEST:
+        if kind is RequestKind.INGEST:
             self.figures.count(definitions.INGEST_REQUESTS, outcome_of(status))
 
-    def decided(self, route_class: str, *, admitted: bool) -> None:
+    def rate_limit_decided(self, route_class: str, *, admitted: bool) -> None:
         decision = "admitted" if admitted else "refused"
         self.figures.count(definitions.DECISIONS, route_class, decision)
 
@@ -161,7 +163,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class RequestTracer:
-    """As `entrypoints.http.watching.Tracer`."""
+    """As `entrypoints.http.middleware.observer_ports.Tracer`."""
 
     spans: OwnSpans
 

@@ -13,7 +13,7 @@ from entrypoints.composition.root import ports, product_version
 from entrypoints.composition.sign_in import NOBODY, developer_signs_in
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.middleware.client_address import network
+from entrypoints.http.middleware.client_address import parse_network
 from entrypoints.http.middleware.rate_limits import RateLimits, RouteClass
 from entrypoints.observability.metrics_text import Scrape
 from entrypoints.observability.observer import RequestTracer, figures_of, observed
@@ -48,7 +48,7 @@ class App:
             allowed_origins=settings.allowed_origins,
             max_body_bytes=settings.max_body_bytes,
             max_spans=settings.max_spans_per_request,
-            trusted_proxies=tuple(map(network, settings.trusted_proxies)),
+            trusted_proxies=tuple(map(parse_network, settings.trusted_proxies)),
             development_token=developer_signs_in(settings),
             metrics_token=settings.metrics_token,
         )
@@ -69,8 +69,8 @@ class App:
             scrape = Scrape(self._figures, filled)
             config = replace(
                 self._config,
-                figures=scrape if self._settings.metrics_enabled else None,
-                watch=observer,
+                metrics_text=scrape if self._settings.metrics_enabled else None,
+                observer=observer,
                 tracer=None if observer.spans is None else RequestTracer(observer.spans),
             )
             limits = RateLimits(filled.limiter, rate_limits(self._settings), observer)

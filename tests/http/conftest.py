@@ -55,7 +55,7 @@ CONFIG = HttpConfig(
     environment="test",
     allowed_origins=(ORIGIN,),
     max_body_bytes=1 << 20,
-    refusals_held_s=0,
+    refusal_delay_s=0,
 )
 TOKEN = "a-token-of-ada"
 ADA = Claims(issuer="https://issuer.test", subject="ada", email="ada@example.com")
@@ -204,7 +204,7 @@ def limited_site() -> Limited:
         allowed_origins=(ORIGIN,),
         max_body_bytes=1 << 20,
         trusted_proxies=(network("10.0.0.0/8"),),
-        refusals_held_s=0,
+        refusal_delay_s=0,
     )
     site = Site(config=config, limits=limits, limiter=MemoryRateLimiter(clock))
     return Limited(site, clock, limits)

@@ -9,8 +9,8 @@ from typing import Final
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from entrypoints.http.middleware.access_log import line_of, method_of
-from entrypoints.http.middleware.load_shedding import ALWAYS
+from entrypoints.http.middleware.access_log import access_log_entry, method_label
+from entrypoints.http.middleware.load_shedding import EXEMPT_PATHS
 from entrypoints.http.middleware.observer_ports import Tracer
 from entrypoints.http.middleware.request_ids import request_id_of
 
@@ -28,7 +28,7 @@ class Traced:
         self.tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.tracer is None or scope["type"] != ScopeType.HTTP or scope["path"] in ALWAYS:
+        if self.tracer is None or scope["type"] != ScopeType.HTTP or scope["path"] in EXEMPT_PATHS:
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
@@ -39,15 +39,15 @@ class Traced:
             try:
                 await self.app(scope, receive, send)
             finally:
-                line = line_of(scope)
-                assert line is not None, "RequestLines is inside"
-                method = method_of(scope)
+                entry = access_log_entry(scope)
+                assert entry is not None, "AccessLog is inside"
+                method = method_label(scope)
                 said: dict[str, str | int] = {
                     "http.request.method": method,
-                    "http.route": line.route,
-                    "http.response.status_code": line.status,
+                    "http.route": entry.route,
+                    "http.response.status_code": entry.status,
                     "pandaprobe.request_id": request_id_of(scope),
-                    **{f"pandaprobe.{name}": value for name, value in line.ids.items()},
+                    **{f"pandaprobe.{name}": value for name, value in entry.caller_ids.items()},
                 }
-                is_ours = line.status >= HTTPStatus.INTERNAL_SERVER_ERROR or not line.status
-                span.ended(f"{method} {line.route}", said, has_failed=is_ours)
+                is_ours = entry.status >= HTTPStatus.INTERNAL_SERVER_ERROR or not entry.status
+                span.ended(f"{method} {entry.route}", said, has_failed=is_ours)

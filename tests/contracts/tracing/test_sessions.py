@@ -112,7 +112,7 @@ async def test_a_session_shows_its_traces_whole_a_page_at_a_time(plane):
     whole = sorted((one.settled(PRICE) for one in sent), key=lambda one: (one.started_at, one.id))
     found = await plane.sessions.get(ours, "s", Window(limit=200))
     assert list(found.traces) == whole
-    assert found.summary == SessionSummary.of("s", whole)
+    assert found.summary == SessionSummary.from_domain("s", whole)
     for limit, offset in [(2, 0), (2, 1), (2, 4), (1000, 4), (2, 5), (2, 2**63 - 1)]:
         part = await plane.sessions.get(ours, "s", Window(limit=limit, offset=offset))
         assert list(part.traces) == whole[offset : offset + limit]

@@ -73,7 +73,7 @@ class TestMaking:
         assert await shop.got(f"{METRICS}?archived=true") == []
 
     async def test_the_example_is_one(self, shop: Running) -> None:
-        metric = await made(shop, examples.ORDER)
+        metric = await made(shop, examples.REQUEST)
         assert metric["definition"] == examples.CONTENT["definition"]
         assert set(metric) == set(examples.METRIC)
 
@@ -177,7 +177,7 @@ class TestRevising:
 class TestUsing:
     async def test_it_is_listed_and_has_a_template(self, shop: Running) -> None:
         await made(shop)
-        await made(shop, examples.ORDER)
+        await made(shop, examples.REQUEST)
         listed = await shop.got("/evaluations/trace-metrics")
         names = [one["name"] for one in listed]
         assert names == sorted(names)
@@ -207,7 +207,7 @@ class TestUsing:
         )
 
     async def test_the_keyless_judge_is_refused_for_a_criterion(self, shop: Running) -> None:
-        await made(shop, examples.ORDER)
+        await made(shop, examples.REQUEST)
         trace = await shop.stores(output="Done")
         for path, body in (
             (RUNS, {"metrics": ["polite_answer"]}),
@@ -236,7 +236,7 @@ class TestTrying:
         assert await shop.got(f"/evaluations/trace-scores/{trace}") == []
 
     async def test_what_a_judge_would_read_is_shown(self, shop: Running) -> None:
-        await made(shop, examples.ORDER)
+        await made(shop, examples.REQUEST)
         trace = await shop.stores(input="Where is my parcel?", output="On its way, dear Ada.")
         body = {"trace_id": trace, "model": "openai/gpt-4o"}
         tried = await asked(shop, f"{METRICS}/polite_answer/dry-run", body)
@@ -248,7 +248,7 @@ class TestTrying:
         assert len(tried["evidence_hash"]) == 64
 
     async def test_a_judge_is_asked_by_a_run_of_one_trace(self, shop: Running) -> None:
-        await made(shop, examples.ORDER)
+        await made(shop, examples.REQUEST)
         trace = await shop.stores(output="Done")
         body = {"trace_id": trace, "model": "openai/gpt-4o", "ask": True}
         tried = await asked(shop, f"{METRICS}/polite_answer/dry-run", body)
@@ -257,7 +257,7 @@ class TestTrying:
         assert json.dumps(run["filters"]) == json.dumps({"trace_ids": [trace]})
 
     async def test_where_there_is_nothing_to_judge_nobody_is_asked(self, shop: Running) -> None:
-        await made(shop, examples.ORDER)
+        await made(shop, examples.REQUEST)
         empty = await shop.stores(spans=[])
         body = {"trace_id": empty, "ask": True, "model": "openai/gpt-4o"}
         tried = await asked(shop, f"{METRICS}/polite_answer/dry-run", body)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from domain.identity.audit import Origin
 from entrypoints.http.middleware.client_address import client_address, network
-from entrypoints.http.middleware.rate_limits import of_address
+from entrypoints.http.middleware.rate_limits import address_principal
 
 TRUSTED = [network(one) for one in ("10.0.0.0/8", "fd00::/8", "192.0.2.7")]
 PROXY, CLIENT = "10.0.0.1", "203.0.113.9"
@@ -123,7 +123,7 @@ def test_what_is_no_network_is_a_mistake(text: str) -> None:
 
 
 def bucket(address: str | None) -> str:
-    return of_address(Origin(address, None))
+    return address_principal(Origin(address, None))
 
 
 @given(st.ip_addresses(v=6).filter(lambda one: one.ipv4_mapped is None), st.integers(0, 2**64 - 1))

@@ -15,7 +15,7 @@ from domain.limits import Limit
 from entrypoints.http.middleware import fair_queueing as shares_
 from entrypoints.http.middleware import load_shedding as overload_
 from entrypoints.http.middleware.fair_queueing import WORKING_MAX, Shares
-from entrypoints.http.middleware.load_shedding import HELD_MAX, Overload, intake_of
+from entrypoints.http.middleware.load_shedding import HELD_MAX, LoadShedding, admission_ticket
 from entrypoints.http.middleware.rate_limits import RouteClass
 from tests.http.conftest import CONFIG, Site, a_trace
 from tests.support.clients.asgi_client import exchange
@@ -179,14 +179,14 @@ async def test_traces_are_taken_together_however_many_a_key_sends() -> None:
 
 async def begun(scope: Any, _receive: Any, send: Any) -> None:
     """Begins an answer that nobody takes."""
-    await intake_of(scope).enter("ada")
-    await intake_of(scope).turn()
+    await admission_ticket(scope).enter("ada")
+    await admission_ticket(scope).turn()
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await asyncio.Event().wait()
 
 
 async def test_who_takes_their_answers_slowly_holds_up_no_work_of_theirs() -> None:
-    overload, count = Overload(begun), WORKING_MAX * 2
+    overload, count = LoadShedding(begun), WORKING_MAX * 2
     started = asyncio.Semaphore(0)
 
     async def send(_message: Any) -> None:
@@ -220,11 +220,11 @@ LONG_S = 3600
 
 async def test_a_refusal_waits_outside_of_what_is_under_way() -> None:
     async def refusing(scope: Any, _receive: Any, send: Any) -> None:
-        await intake_of(scope).hold()
+        await admission_ticket(scope).hold()
         await send({"type": "http.response.start", "status": 429, "headers": []})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    overload = Overload(refusing, requests_max=1, held_s=LONG_S)
+    overload = LoadShedding(refusing, requests_max=1, held_s=LONG_S)
     waiting = [asyncio.create_task(exchange(overload, "GET", "/traces", {})) for _ in range(3)]
     await turned()
     assert (overload.requests, overload.held) == (0, 3)
@@ -236,7 +236,7 @@ async def test_a_refusal_waits_outside_of_what_is_under_way() -> None:
 
 async def test_who_asks_too_often_is_told_so_later() -> None:
     site = Site(
-        config=replace(CONFIG, refusals_held_s=LONG_S),
+        config=replace(CONFIG, refusal_delay_s=LONG_S),
         limits={RouteClass.DEFAULT: Limit(1, "day")},
     )
     async with site.http:
@@ -251,7 +251,7 @@ async def test_who_asks_too_often_is_told_so_later() -> None:
 
 
 async def test_so_does_one_for_which_there_is_no_room() -> None:
-    overload = Overload(Slow(), requests_max=0, held_s=LONG_S)  # type: ignore[arg-type]  # never called
+    overload = LoadShedding(Slow(), requests_max=0, held_s=LONG_S)  # type: ignore[arg-type]  # never called
     waiting = asyncio.create_task(exchange(overload, "GET", "/traces", {}))
     await turned()
     assert not waiting.done()
@@ -262,7 +262,7 @@ async def test_so_does_one_for_which_there_is_no_room() -> None:
 
 
 async def test_so_many_wait_and_no_more() -> None:
-    overload = Overload(Slow(), requests_max=0, held_s=LONG_S)  # type: ignore[arg-type]  # never called
+    overload = LoadShedding(Slow(), requests_max=0, held_s=LONG_S)  # type: ignore[arg-type]  # never called
     overload.held = HELD_MAX
     async with asyncio.timeout(WAIT_S):
         [start, _], _ = await exchange(overload, "GET", "/traces", {})

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from domain.errors import Unavailable
-from entrypoints.http.middleware.load_shedding import BUSY, LEAVING, Overload, intake_of
-from entrypoints.http.requests.body_io import Slow, TooLarge, received
+from entrypoints.http.middleware.load_shedding import BUSY, LEAVING, LoadShedding, admission_ticket
+from entrypoints.http.requests.body_io import BodyTooLarge, Slow, received
 from tests.http.conftest import Site, a_trace
 
 WAIT_S = 10
@@ -24,7 +24,7 @@ class Held:
         self.free = asyncio.Event()
 
     async def __call__(self, scope, receive, send):
-        intake_of(scope).take(self.size)
+        admission_ticket(scope).take(self.size)
         self.inside += 1
         await self.free.wait()
         await send({"type": "http.response.start", "status": 204, "headers": []})
@@ -43,7 +43,7 @@ async def reached(held: Held, count: int) -> None:
 
 async def test_beyond_the_most_requests_are_refused_while_those_inside_finish():
     held = Held()
-    overload = Overload(held, requests_max=3)
+    overload = LoadShedding(held, requests_max=3)
     async with client(overload) as http:
         inside = [asyncio.create_task(http.get("/traces")) for _ in range(3)]
         await reached(held, 3)
@@ -64,7 +64,7 @@ async def test_what_has_no_answer_at_the_end_is_told_so():
         sent.append(message)
 
     scope = {"type": "http", "path": "/traces"}
-    task = asyncio.create_task(Overload(held)(scope, None, send))
+    task = asyncio.create_task(LoadShedding(held)(scope, None, send))
     await reached(held, 1)
     task.cancel()
     await asyncio.wait([task])
@@ -88,7 +88,7 @@ async def test_an_inflated_body_takes_its_room_too():
     looking = Looking()
     site = Site(swapped={"traces": looking})
     app = site.app
-    while not isinstance(app, Overload):
+    while not isinstance(app, LoadShedding):
         app = app.app
     looking.overload = app
     body = json.dumps(a_trace(input="x" * 10_000)).encode()
@@ -102,7 +102,7 @@ async def test_an_inflated_body_takes_its_room_too():
 
 async def test_bodies_share_a_room_and_one_that_is_alone_gets_what_it_needs():
     held = Held(size=60)
-    overload = Overload(held, bodies_max_bytes=100)
+    overload = LoadShedding(held, bodies_max_bytes=100)
     async with client(overload) as http:
         first = asyncio.create_task(http.get("/a"))
         await reached(held, 1)
@@ -117,7 +117,7 @@ async def test_bodies_share_a_room_and_one_that_is_alone_gets_what_it_needs():
 
 
 async def test_whether_it_lives_is_always_answered(site: Site):
-    overload = Overload(site.app, requests_max=0)
+    overload = LoadShedding(site.app, requests_max=0)
     async with client(overload) as http:
         assert (await http.get("/health")).status_code == 200
         assert (await http.get("/health/ready")).status_code == 200
@@ -152,7 +152,7 @@ async def test_each_part_of_a_body_takes_its_room():
 
 async def test_what_is_too_large_is_not_read_on():
     taken = []
-    with pytest.raises(TooLarge):
+    with pytest.raises(BodyTooLarge):
         await received(receiving(b"abc", b"d", b"e"), 3, taken.append)
     assert taken == [3]
 

@@ -9,7 +9,7 @@ import pytest
 
 from application.ports import PartState
 from domain.limits import Limit
-from entrypoints.http.middleware.load_shedding import Overload
+from entrypoints.http.middleware.load_shedding import LoadShedding
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import RequestIds
 from entrypoints.http.middleware.security_headers import SecurityHeaders
@@ -118,7 +118,7 @@ async def test_faults_and_what_is_not_ready_and_what_is_too_much_send_them() -> 
 
 
 async def test_a_refusal_of_what_is_too_much_at_once_sends_them(site: Site) -> None:
-    app = RequestIds(SecurityHeaders(Overload(site.app, requests_max=0)))
+    app = RequestIds(SecurityHeaders(LoadShedding(site.app, requests_max=0)))
     [start, _], _ = await exchange(app, "GET", "/traces", {})
     assert start["status"] == 503
     said = {name.decode(): value.decode() for name, value in start["headers"]}

@@ -21,8 +21,7 @@ from domain.ids import InvitationId, OrganizationId, ProjectId
 from entrypoints.http.controllers.erasures.examples import ID as ERASURE_ID
 from entrypoints.http.controllers.exports.examples import EXPORT_ID
 from entrypoints.http.controllers.metrics.examples import NAME
-from entrypoints.http.controllers.monitors.alert_examples import ALERT_ID, WEBHOOK_ID
-from entrypoints.http.controllers.monitors.examples import MONITOR_ID
+from entrypoints.http.controllers.monitors.examples import ALERT_ID, MONITOR_ID, WEBHOOK_ID
 from entrypoints.http.controllers.pricing.examples import PRICE_ID, REPRICING_ID
 from entrypoints.http.controllers.runs.schemas import RUN_ID
 from entrypoints.http.controllers.scores.examples import SCORE_ID

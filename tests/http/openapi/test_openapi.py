@@ -13,7 +13,7 @@ from litestar import Litestar
 from entrypoints.http.app import CONTROLLERS
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.endpoint import DEPENDENCIES, Endpoint, RequestShape, endpoint_of
-from entrypoints.http.problems import Mistakes
+from entrypoints.http.requests.errors import FieldErrors
 from tests.http.conftest import CONFIG, Site
 from tests.support.clients.contract_checks import broken, operations
 from tests.support.clients.openapi_snapshot import SNAPSHOT, text
@@ -243,7 +243,7 @@ def test_examples_have_the_types_that_they_are_examples_of() -> None:
         if shape.answers:
             assert any(fits(text, kind) for kind in shape.answers), endpoint.summary
         if shape.content is not None:
-            mistakes = Mistakes()
+            mistakes = FieldErrors()
             sent = msgspec.json.encode(endpoint.body_example)
             assert shape.content.part(sent, CONFIG, mistakes) is not None, endpoint.summary
             assert mistakes.found == []

@@ -15,8 +15,8 @@ from msgspec import Meta
 
 from domain.errors import Invalid
 from domain.tracing.trace import Trace
-from entrypoints.http.controllers.traces.traces import SPANS, TRACE
-from entrypoints.http.problems import Mistakes, Problem
+from entrypoints.http.controllers.traces.traces import SPANS_BODY, TRACE_BODY
+from entrypoints.http.requests.errors import FieldErrors, HttpProblem
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.surrogates import LONE_ESCAPED, marked
 from entrypoints.http.requests.wire_types import Instant
@@ -129,10 +129,10 @@ def bodies(*, spoiled: bool) -> st.SearchStrategy[bytes]:
 
 def walked(data: bytes) -> Trace | list[str] | None:
     """What the walk makes of it: a trace, the fields of its mistakes, or None for no JSON."""
-    mistakes = Mistakes()
+    mistakes = FieldErrors()
     try:
-        found = TRACE.walked(data, CONFIG, mistakes)
-    except Problem:
+        found = TRACE_BODY.walk(data, CONFIG, mistakes)
+    except HttpProblem:
         return None
     if found is None:
         return [one.field for one in mistakes.found]
@@ -142,7 +142,7 @@ def walked(data: bytes) -> Trace | list[str] | None:
 
 def at_once(data: bytes) -> Trace | None:
     try:
-        return TRACE.at_once(data, CONFIG)
+        return TRACE_BODY.parse_fast(data, CONFIG)
     except (msgspec.DecodeError, ValueError):
         return None
 
@@ -269,7 +269,7 @@ RULES: Body[Rules] = Body(Rules, lambda rules, _: rules)
 
 
 def rules(body: Any) -> Rules | dict[str, str]:
-    mistakes = Mistakes()
+    mistakes = FieldErrors()
     found = RULES.read(json.dumps(body).encode(), CONFIG, mistakes)
     return found or {one.field: one.message for one in mistakes.found}
 
@@ -341,9 +341,9 @@ def test_a_long_key_is_cut_where_it_is_named() -> None:
 
 
 def test_mistakes_end_at_the_cap() -> None:
-    mistakes = Mistakes()
+    mistakes = FieldErrors()
     with pytest.raises(Invalid) as caught:
-        SPANS.read(json.dumps([{}] * 5000).encode(), CONFIG, mistakes)
+        SPANS_BODY.parse(json.dumps([{}] * 5000).encode(), CONFIG, mistakes)
     assert len(caught.value.errors) == 100
 
 

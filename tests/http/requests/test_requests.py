@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from entrypoints.http.requests.body_io import TooLarge, inflated
+from entrypoints.http.requests.body_io import BodyTooLarge, decompress
 from tests.http.conftest import CONFIG, Site, a_span, a_trace, mistakes
 from tests.support.clients.asgi_client import DISCONNECT, chunk, exchange
 
@@ -175,8 +175,8 @@ class TestSize:
         """In memory too: 64 MB come of these few bytes."""
         bomb = code(bytes(64 << 20))
         tracemalloc.start()
-        with pytest.raises(TooLarge):
-            await inflated(bomb, coding, 1 << 20)
+        with pytest.raises(BodyTooLarge):
+            await decompress(bomb, coding, 1 << 20)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 16 << 20

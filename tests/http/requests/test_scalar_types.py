@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrypoints.http.requests.json_depth import deepest, is_deeper
-from entrypoints.http.requests.scalar_types import Refused, parse_instant, parse_uuid
+from entrypoints.http.requests.scalar_types import InvalidValue, parse_instant, parse_uuid
 from entrypoints.http.requests.wire_types import instant
 
 NINE = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -57,7 +57,7 @@ def test_an_instant(value: str | float, found: datetime) -> None:
     ],
 )
 def test_no_instant(value: str | float) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidValue):
         parse_instant(value)
 
 
@@ -96,7 +96,7 @@ def test_a_uuid_in_every_spelling(one: object) -> None:
     "text", ["", "x", "{}", "0" * 31, "0" * 33, "0" * 32 + "}", "{" + "0" * 32, "uuid:" + "0" * 32]
 )
 def test_no_uuid(text: str) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidValue):
         parse_uuid(text)
 
 

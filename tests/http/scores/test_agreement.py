@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from entrypoints.http.controllers.scores.agreement_schemas import NO_INTERVAL
+from entrypoints.http.controllers.scores.agreement import NO_INTERVAL
 from tests.http.conftest import Site, mistakes
 from tests.support.builders.values import NOON
 from tests.support.clients.scored_project import Scored

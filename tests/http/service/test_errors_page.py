@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from entrypoints.http.problems import STATUS
+from entrypoints.http.error_responses import STATUS_OF_FAILURE
 
 DOCS: Final = Path(__file__).parents[3] / "docs"
 # What a path or method that nobody has is answered: no operation can document it.
@@ -29,4 +29,4 @@ def test_every_status_that_is_documented_is_explained_once():
 
 
 def test_every_kind_of_failure_has_its_row():
-    assert set(STATUS.values()) <= set(told())
+    assert set(STATUS_OF_FAILURE.values()) <= set(told())

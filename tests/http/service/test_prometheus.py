@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from domain.limits import Limit
-from entrypoints.http.middleware.load_shedding import Overload
+from entrypoints.http.middleware.load_shedding import LoadShedding
 from entrypoints.http.middleware.metrics_access import CONTENT_TYPE
 from entrypoints.http.middleware.observer_ports import Kind
 from entrypoints.http.middleware.rate_limits import RouteClass
@@ -135,7 +135,7 @@ async def test_it_is_no_part_of_the_reference(watched):
 
 
 async def test_it_is_answered_while_nothing_else_is(watched):
-    full = Overload(watched.app, requests_max=0, held_s=0)
+    full = LoadShedding(watched.app, requests_max=0, held_s=0)
     transport = httpx.ASGITransport(full)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         assert (await http.get("/traces")).status_code == 503

@@ -5,7 +5,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from entrypoints.http.controllers.traces.list import METADATA_MAX, METADATA_VALUES_MAX
+from entrypoints.http.controllers.traces.query import METADATA_KEYS_MAX, METADATA_VALUES_MAX
 from tests.http.conftest import Site, a_span, a_trace, mistakes
 
 # Ended after 1 s, after 2.0005 s, before it began, and never.
@@ -161,7 +161,7 @@ async def test_each_sort_in_both_directions(
         ("metadata.k=%ff&metadata.j=%ff", {"query.metadata.k", "query.metadata.j"}),
         ("metadata.%00=v", {"query.metadata"}),
         ("metadata.%ff=v&limit=0", {"query.metadata", "query.limit"}),
-        ("&".join(f"metadata.k{n}=v" for n in range(METADATA_MAX + 1)), {"query.metadata"}),
+        ("&".join(f"metadata.k{n}=v" for n in range(METADATA_KEYS_MAX + 1)), {"query.metadata"}),
         ("&".join(["metadata.k=v"] * (METADATA_VALUES_MAX + 1)), {"query.metadata.k"}),
         ("metadata." + "k" * 300 + "=%00", {"query.metadata." + "k" * 200}),
     ],
@@ -173,7 +173,7 @@ async def test_what_can_not_be_asked_is_named(
 
 
 async def test_as_many_conditions_as_allowed(site: Site, filled: dict[str, str]) -> None:
-    keys = [(f"metadata.k{n}", "v") for n in range(METADATA_MAX - 1)]
+    keys = [(f"metadata.k{n}", "v") for n in range(METADATA_KEYS_MAX - 1)]
     values = [("metadata.k", str(n)) for n in range(METADATA_VALUES_MAX)]
     assert await names(site, filled, urlencode(keys + values)) == []
     tags = [("tags", "b"), *(("tags", "x" * 255 if n else "") for n in range(99))]

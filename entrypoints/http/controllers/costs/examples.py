@@ -1,4 +1,4 @@
-"""What judges cost, as the reference shows it."""
+"""Examples of costs in the API reference."""
 
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ ESTIMATE: Final[dict[str, Any]] = {
     "output_tokens": {"low": 3_480, "high": 112_500},
     "cost_usd": {"low": 0.3383, "high": 1.59825},
     "remembered_share": 0.1,
-    "assumptions": "Traces that were looked into: 20. The others are taken to be like them, …",
+    "assumptions": "Traces that were read: 20. The others are assumed to be similar, …",
 }
 USAGE: Final[dict[str, Any]] = {
     "calls": 120,
@@ -26,7 +26,7 @@ USAGE: Final[dict[str, Any]] = {
     "reasoning_tokens": 0,
     "cost_usd": 0.765,
 }
-OF_ORGANIZATION: Final[dict[str, Any]] = {
+ORGANIZATION_USAGE: Final[dict[str, Any]] = {
     "date_from": "2026-03-01T00:00:00+00:00",
     "date_to": None,
     "by": "project",

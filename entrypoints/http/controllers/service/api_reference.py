@@ -15,11 +15,11 @@ from typing import Any, Final
 import msgspec
 from litestar import Response, get
 
-from entrypoints.http.endpoint import admit_by_address
+from entrypoints.http.endpoint import limit_by_address
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.openapi.page_assets import PAGES, assembled, policy
+from entrypoints.http.openapi.page_assets import PAGES, content_security_policy, render_page
 from entrypoints.http.openapi.plain_page import PLAIN_POLICY, page
-from entrypoints.http.requests.body_io import JSON, compressed_aside, wanted_coding, whole_as
+from entrypoints.http.requests.body_io import JSON, compress_as, compress_off_loop, negotiate_coding
 
 ASSETS: Final = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 _FOLDER: Final = PAGES / "swagger-ui"
@@ -34,7 +34,7 @@ def reference_pages(document: dict[str, Any]) -> Sequence[Any]:
     release = f"/docs/swagger-ui-{vendored['version']}"
     info = {name: escape(document["info"][name]) for name in ("version", "description")}
     words = info | {"release": release}
-    tried, own = assembled(
+    tried, own = render_page(
         "reference", **words, **{name: vendored["files"][name] for name in ASSETS}
     )
     sources = {
@@ -44,7 +44,9 @@ def reference_pages(document: dict[str, Any]) -> Sequence[Any]:
         "connect-src": "'self'",
     }
     headers = _KEPT | {
-        "content-security-policy": policy(sources, "require-trusted-types-for 'script'")
+        "content-security-policy": content_security_policy(
+            sources, "require-trusted-types-for 'script'"
+        )
     }
 
     @get("/openapi.json")
@@ -71,10 +73,10 @@ def _asset(release: str, name: str, media_type: str) -> Any:
 
     @get(f"{release}/{name}", name=name)
     async def asset(request: HttpRequest) -> Response[bytes]:
-        await admit_by_address(request)
-        coding = wanted_coding(request.scope["headers"])
+        await limit_by_address(request)
+        coding = negotiate_coding(request.scope["headers"])
         if coding is not None and coding not in made:
-            made[coding] = await asyncio.to_thread(whole_as, coding, whole)
+            made[coding] = await asyncio.to_thread(compress_as, coding, whole)
         said = {"vary": "Accept-Encoding"} | ({"content-encoding": coding} if coding else {})
         return Response(made[coding], media_type=media_type, headers=_KEPT_FOR_GOOD | said)
 
@@ -84,6 +86,6 @@ def _asset(release: str, name: str, media_type: str) -> Any:
 async def _answer(
     request: HttpRequest, text: bytes, media_type: str, headers: dict[str, str]
 ) -> Response[bytes]:
-    await admit_by_address(request)
-    body, coding = await compressed_aside(text, request.scope["headers"])
+    await limit_by_address(request)
+    body, coding = await compress_off_loop(text, request.scope["headers"])
     return Response(body, media_type=media_type, headers={**headers, **coding})

@@ -1,4 +1,4 @@
-"""One trace and its session, as the reference shows them going in and coming out."""
+"""Examples of a trace and its session in the API reference."""
 
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ _LABELS: Final[dict[str, Any]] = {
     "environment": "production",
     "release": "1.4.0",
 }
-_RUN: Final[dict[str, Any]] = {
+_FIELDS: Final[dict[str, Any]] = {
     "trace_id": TRACE_ID,
     "name": "answer-question",
     "status": "COMPLETED",
@@ -38,7 +38,7 @@ _PAYLOADS: Final[dict[str, Any]] = {
     "output": {"messages": [{"role": "assistant", "content": "hello"}]},
 }
 
-TRACE: Final[dict[str, Any]] = {**_RUN, **_PAYLOADS, "spans": [SPAN]}
+TRACE: Final[dict[str, Any]] = {**_FIELDS, **_PAYLOADS, "spans": [SPAN]}
 
 ACCEPTED: Final[dict[str, Any]] = {
     "trace_id": TRACE_ID,
@@ -60,7 +60,7 @@ SPAN_RESPONSE: Final[dict[str, Any]] = {
 }
 
 TRACE_RESPONSE: Final[dict[str, Any]] = {
-    **_RUN,
+    **_FIELDS,
     **_PAYLOADS,
     "project_id": "7c1e0b52-0f0e-4d0b-8a4e-2f1d9b6c1111",
     "metadata": {},
@@ -71,7 +71,7 @@ TRACE_RESPONSE: Final[dict[str, Any]] = {
 
 PAGE: Final[dict[str, Any]] = {
     "items": [
-        {**_RUN, "latency_ms": 1250.0, "span_count": 1, "total_tokens": 17, "total_cost": 0.0004}
+        {**_FIELDS, "latency_ms": 1250.0, "span_count": 1, "total_tokens": 17, "total_cost": 0.0004}
     ],
     "total": 1,
     "limit": 50,
