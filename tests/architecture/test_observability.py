@@ -14,7 +14,7 @@ from adapters.own_spans import SENT_AT_ONCE, SPANS_MAX
 from adapters.postgres.tracing.group_commit import LINE_BYTES_MAX, LINE_ITEMS_MAX
 from adapters.prometheus.definitions import ASKED, KEPT, Named
 from application.evaluation.ports.workload import BANDS
-from entrypoints.http.middleware.observer_ports import Kind
+from entrypoints.http.middleware.observer_ports import RequestKind
 from entrypoints.observability.observer import BROKEN, DONE, PUT_OFF, outcome_of
 
 ROOT = Path(__file__).parents[2]
@@ -106,7 +106,7 @@ def test_the_words_that_expressions_compare_with_exist():
     words = {
         "outcome": {outcome_of(status) for status in (0, 200, 400, 429, 500, 503)}
         | {"answered", DONE, PUT_OFF, BROKEN},
-        "kind": set(Kind),
+        "kind": set(RequestKind),
         "state": {"used", "idle"},
         "decision": {"admitted", "refused"},
         "process": {"serve", "worker"},
@@ -172,7 +172,7 @@ def test_the_page_has_a_row_for_each_figure_and_no_other():
 def test_the_page_tells_every_word_of_a_label():
     for word in (
         *(outcome_of(status) for status in (0, 200, 400, 429, 500, 503)),
-        *(DONE, PUT_OFF, BROKEN, *Kind, *BANDS),
+        *(DONE, PUT_OFF, BROKEN, *RequestKind, *BANDS),
     ):
         assert f"`{word}`" in PAGE, word
 

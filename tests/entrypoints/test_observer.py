@@ -25,7 +25,7 @@ from domain.evaluation.costs.judge_costs import LedgerEntry
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import FailCode
 from domain.ids import ProjectId, RunId
-from entrypoints.http.middleware.observer_ports import Kind
+from entrypoints.http.middleware.observer_ports import RequestKind
 from entrypoints.observability.metrics_text import Scrape, installation
 from entrypoints.observability.observer import (
     BROKEN,
@@ -89,7 +89,7 @@ def figures() -> Figures:
 )
 def test_a_request_that_stores_traces_has_an_outcome(figures, status, outcome):
     assert outcome_of(status) == outcome
-    Observer(figures).answered("POST", "/traces", status, Kind.INGEST, 0.25)
+    Observer(figures).request_ended("POST", "/traces", status, RequestKind.INGEST, 0.25)
     assert told(figures) == {
         ("http_requests_total", "POST", "/traces", str(status)): 1,
         ("http_request_seconds_count", "ingest"): 1,
@@ -99,14 +99,14 @@ def test_a_request_that_stores_traces_has_an_outcome(figures, status, outcome):
 
 
 def test_a_read_is_none(figures):
-    Observer(figures).answered("GET", "/traces", 200, Kind.READ, 0.25)
+    Observer(figures).request_ended("GET", "/traces", 200, RequestKind.READ, 0.25)
     assert not [name for name, *_ in told(figures) if name.startswith("ingest")]
 
 
 def test_decisions_count_by_class(figures):
     observer = Observer(figures)
-    observer.decided("ingest", admitted=True)
-    observer.decided("ingest", admitted=False)
+    observer.rate_limit_decided("ingest", admitted=True)
+    observer.rate_limit_decided("ingest", admitted=False)
     observer.unshared()
     assert told(figures) == {
         ("rate_limit_decisions_total", "ingest", "admitted"): 1,

@@ -37,7 +37,7 @@ from domain.ids import ApiKeyId, OrganizationId, ProjectId
 from domain.limits import Limit
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.middleware.client_address import network
+from entrypoints.http.middleware.client_address import parse_network
 from entrypoints.http.middleware.rate_limits import RateLimits, RouteClass
 from tests.support.builders.values import NOON, prices
 from tests.support.clients.rate_limited_app import DAY_US, Clock, Limited
@@ -105,7 +105,7 @@ class Site:
         self.app: ASGIApp = create_app(
             UseCases.over(replace(self.ports, **self.swapped)),
             self.config,
-            RateLimits(self.limiter, self.limits, self.config.watch),
+            RateLimits(self.limiter, self.limits, self.config.observer),
         )
         self.begin()
 
@@ -203,7 +203,7 @@ def limited_site() -> Limited:
         environment="test",
         allowed_origins=(ORIGIN,),
         max_body_bytes=1 << 20,
-        trusted_proxies=(network("10.0.0.0/8"),),
+        trusted_proxies=(parse_network("10.0.0.0/8"),),
         refusal_delay_s=0,
     )
     site = Site(config=config, limits=limits, limiter=MemoryRateLimiter(clock))

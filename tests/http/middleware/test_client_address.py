@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.identity.audit import Origin
-from entrypoints.http.middleware.client_address import client_address, network
+from entrypoints.http.middleware.client_address import client_address, parse_network
 from entrypoints.http.middleware.rate_limits import address_principal
 
-TRUSTED = [network(one) for one in ("10.0.0.0/8", "fd00::/8", "192.0.2.7")]
+TRUSTED = [parse_network(one) for one in ("10.0.0.0/8", "fd00::/8", "192.0.2.7")]
 PROXY, CLIENT = "10.0.0.1", "203.0.113.9"
 
 
@@ -116,7 +116,7 @@ def test_nothing_that_is_sent_is_a_fault(peer: str, forwarded: list[str]) -> Non
 @pytest.mark.parametrize("text", ["", "x", "10.0.0.0/33", "1.2.3.4:80", "10.0.0.0 /8"])
 def test_what_is_no_network_is_a_mistake(text: str) -> None:
     with pytest.raises(ValueError):
-        network(text)
+        parse_network(text)
 
 
 # --- buckets -------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoints.http.middleware.path_segments import PathSegments, decoded, segment
+from entrypoints.http.middleware.path_segments import PathSegments, decode_path, decode_segment
 from tests.http.conftest import Site, a_trace, mistakes
 from tests.support.clients.asgi_client import chunk, exchange
 
@@ -47,22 +47,22 @@ async def test_a_session_is_found_and_removed_by_its_id(
 @given(texts)
 def test_any_text_is_one_segment(text: str) -> None:
     for word in (quote(text, safe=""), "".join(f"%{byte:02x}" for byte in text.encode())):
-        path = decoded(f"/sessions/{word}/x".encode())
+        path = decode_path(f"/sessions/{word}/x".encode())
         first, sessions, one, last = path.split("/")
         assert (first, sessions, last) == ("", "sessions", "x")
-        assert segment(one) == text
+        assert decode_segment(one) == text
 
 
 @given(st.text(st.characters(codec="ascii", exclude_characters="%/?#"), max_size=30))
 def test_what_is_not_encoded_stays_as_it_is(text: str) -> None:
-    assert decoded(f"/{text}/%41".encode()) == f"/{text}/A"
-    assert segment(text) == text
+    assert decode_path(f"/{text}/%41".encode()) == f"/{text}/A"
+    assert decode_segment(text) == text
 
 
 @given(st.binary(min_size=1, max_size=20))
 def test_any_bytes_are_decoded_once(data: bytes) -> None:
-    path = decoded(b"/" + b"".join(b"%%%02X" % byte for byte in data))
-    assert segment(path[1:]).encode(errors="surrogateescape") == data
+    path = decode_path(b"/" + b"".join(b"%%%02X" % byte for byte in data))
+    assert decode_segment(path[1:]).encode(errors="surrogateescape") == data
 
 
 async def test_the_server_keeps_its_own_path() -> None:

@@ -245,7 +245,7 @@ def test_examples_have_the_types_that_they_are_examples_of() -> None:
         if shape.content is not None:
             mistakes = FieldErrors()
             sent = msgspec.json.encode(endpoint.body_example)
-            assert shape.content.part(sent, CONFIG, mistakes) is not None, endpoint.summary
+            assert shape.content.parse_part(sent, CONFIG, mistakes) is not None, endpoint.summary
             assert mistakes.found == []
 
 

@@ -21,7 +21,7 @@ from domain.tracing.trace import TraceStatus
 from domain.tracing.usage import exact_sum
 from entrypoints.http.controllers.sessions.sessions import SESSIONS
 from entrypoints.http.controllers.traces.query import TRACES, USERS
-from entrypoints.http.requests.cursors import CURSOR_MAX, PagedList, PageQuery
+from entrypoints.http.requests.cursors import CURSOR_CHARS_MAX, PagedList, PageQuery
 from tests.http.conftest import Site, a_span, a_trace, mistakes
 from tests.support.clients.contract_checks import operations
 from tests.support.clients.runs import RUNS, SESSION_RUNS, Running
@@ -63,12 +63,12 @@ def test_any_position_comes_back(
     one: tuple[PagedList[Any], Any, Position], order: SortOrder
 ) -> None:
     paged, sort, end = one
-    first = paged.asked(PageQuery(), OURS, None, sort, order)
-    cursor = first.shown(Page([], 0, end), []).next_cursor
+    first = paged.parse_page(PageQuery(), OURS, None, sort, order)
+    cursor = first.respond(Page([], 0, end), []).next_cursor
     assert cursor is not None
-    assert len(cursor) <= CURSOR_MAX
+    assert len(cursor) <= CURSOR_CHARS_MAX
     assert cursor == cursor.strip("=")
-    after = paged.asked(PageQuery(cursor=cursor), OURS, None, sort, order).window.after
+    after = paged.parse_page(PageQuery(cursor=cursor), OURS, None, sort, order).page.after
     assert after == end
     assert after is not None
     assert type(after.value) is type(end.value)
@@ -81,10 +81,10 @@ def test_the_longest_positions_fit() -> None:
         (SESSIONS, SessionSort.COST, Position(with_dust, "\x01" * 255)),
         (USERS, None, Position(datetime.max.replace(tzinfo=UTC), "🐼" * 255)),
     ):
-        pages = paged.asked(PageQuery(), OURS, None, sort, SortOrder.ASC)
-        again = PageQuery(cursor=pages.after(end))
-        assert len(again.cursor or "") <= CURSOR_MAX
-        assert paged.asked(again, OURS, None, sort, SortOrder.ASC).window.after == end
+        requested = paged.parse_page(PageQuery(), OURS, None, sort, SortOrder.ASC)
+        again = PageQuery(cursor=requested.cursor_after(end))
+        assert len(again.cursor or "") <= CURSOR_CHARS_MAX
+        assert paged.parse_page(again, OURS, None, sort, SortOrder.ASC).page.after == end
 
 
 MATCHING = TraceFilter(tags=("a",), started_after=datetime(2026, 3, 1, tzinfo=UTC))
@@ -107,11 +107,13 @@ OTHERS: list[tuple[PagedList[Any], uuid.UUID, Any, Any, SortOrder]] = [
 
 @pytest.mark.parametrize("other", OTHERS)
 def test_a_cursor_leads_nowhere_in_another_query(other: Any) -> None:
-    asked = (OURS, MATCHING, TraceSort.STARTED_AT, SortOrder.ASC)
-    cursor = TRACES.asked(PageQuery(), *asked).after(Position(MATCHING.started_after, uuid.uuid4()))
-    paged, *query = other
+    query = (OURS, MATCHING, TraceSort.STARTED_AT, SortOrder.ASC)
+    cursor = TRACES.parse_page(PageQuery(), *query).cursor_after(
+        Position(MATCHING.started_after, uuid.uuid4())
+    )
+    paged, *other_query = other
     with pytest.raises(Invalid) as refused:
-        paged.asked(PageQuery(cursor=cursor), *query)
+        paged.parse_page(PageQuery(cursor=cursor), *other_query)
     assert [one.field for one in refused.value.errors] == ["query.cursor"]
 
 
@@ -206,7 +208,7 @@ async def test_the_same_conditions_in_another_order_are_the_same_query(
         *("", "x", "AAAA", "e30", "bnVsbA", "é", "=", "W10=", "%00", "%FF", "a b", "W1tbXV1d"),
         base64.urlsafe_b64encode(b"[" * 4_000).decode().rstrip("="),
         base64.urlsafe_b64encode(b'["","",""]').decode().rstrip("=") + "!",
-        "A" * (CURSOR_MAX + 1),
+        "A" * (CURSOR_CHARS_MAX + 1),
     ],
 )
 async def test_what_no_list_has_given_is_refused(

@@ -17,7 +17,7 @@ from application.ports import HELD
 from domain.errors import Unavailable
 from domain.evaluation.scores.score import TraceScore
 from domain.ids import ScoreId
-from entrypoints.http.middleware.fair_queueing import WORKING_MAX
+from entrypoints.http.middleware.fair_queueing import SLOTS_PER_CALLER
 from tests.http.conftest import Site, mistakes
 from tests.support.builders.values import NOON
 from tests.support.clients.contract_checks import operations
@@ -225,7 +225,7 @@ async def test_who_waits_for_the_first_keeps_nobody_else_waiting(
     shop.site.now = NOON
     sent = [asyncio.create_task(shop("POST", TRACES, shop.score(), **{KEY: "k"}))]
     await scores.kept.wait()
-    for _ in range(2 * WORKING_MAX):
+    for _ in range(2 * SLOTS_PER_CALLER):
         sent.append(asyncio.create_task(shop("POST", TRACES, shop.score(), **{KEY: "k"})))
     async with asyncio.timeout(WAIT_S):
         assert await total(shop) == 1

@@ -18,7 +18,7 @@ from domain.tracing.trace import Trace
 from entrypoints.http.controllers.traces.traces import SPANS_BODY, TRACE_BODY
 from entrypoints.http.requests.errors import FieldErrors, HttpProblem
 from entrypoints.http.requests.json_body import Body
-from entrypoints.http.requests.surrogates import LONE_ESCAPED, marked
+from entrypoints.http.requests.surrogates import LONE_ESCAPED, mark_lone_surrogates
 from entrypoints.http.requests.wire_types import Instant
 from tests.http.conftest import CONFIG, a_span, a_trace
 
@@ -127,20 +127,20 @@ def bodies(*, spoiled: bool) -> st.SearchStrategy[bytes]:
     )
 
 
-def walked(data: bytes) -> Trace | list[str] | None:
-    """What the walk makes of it: a trace, the fields of its mistakes, or None for no JSON."""
-    mistakes = FieldErrors()
+def walk(data: bytes) -> Trace | list[str] | None:
+    """What the walk makes of it: a trace, the fields of its errors, or None for no JSON."""
+    errors = FieldErrors()
     try:
-        found = TRACE_BODY.walk(data, CONFIG, mistakes)
+        found = TRACE_BODY.walk(data, CONFIG, errors)
     except HttpProblem:
         return None
     if found is None:
-        return [one.field for one in mistakes.found]
-    assert mistakes.found == []
+        return [one.field for one in errors.found]
+    assert errors.found == []
     return found
 
 
-def at_once(data: bytes) -> Trace | None:
+def parse_fast(data: bytes) -> Trace | None:
     try:
         return TRACE_BODY.parse_fast(data, CONFIG)
     except (msgspec.DecodeError, ValueError):
@@ -150,12 +150,12 @@ def at_once(data: bytes) -> Trace | None:
 @settings(deadline=None)
 @given(bodies(spoiled=False))
 def test_what_is_in_order_is_taken_and_both_passes_take_it_to_the_same(data: bytes) -> None:
-    found = walked(data)
+    found = walk(data)
     if b"\\u0000" in data:  # in some places it may be, and in others not
         assert isinstance(found, Trace | list)
         return
     assert isinstance(found, Trace)
-    fast = at_once(data)
+    fast = parse_fast(data)
     assert fast in (found, None)
     if not re.search(rb"[{]........-|urn:", data):
         assert fast == found
@@ -164,9 +164,9 @@ def test_what_is_in_order_is_taken_and_both_passes_take_it_to_the_same(data: byt
 @settings(deadline=None)
 @given(bodies(spoiled=True))
 def test_what_the_fast_pass_takes_the_walk_takes_to_the_same(data: bytes) -> None:
-    fast = at_once(data)
+    fast = parse_fast(data)
     if fast is not None:
-        assert walked(data) == fast
+        assert walk(data) == fast
 
 
 @settings(deadline=None)
@@ -181,7 +181,7 @@ def test_whatever_comes_is_a_trace_or_mistakes_or_no_json(data: bytes, draw: st.
         text = data.decode()
     except UnicodeDecodeError:
         return  # told before either pass
-    found = walked(data)
+    found = walk(data)
     try:
         json.loads(text, parse_constant=_refuse)
         is_json = True
@@ -190,7 +190,7 @@ def test_whatever_comes_is_a_trace_or_mistakes_or_no_json(data: bytes, draw: st.
     assert (found is None) is not is_json
     assert found != []
     if found is None or isinstance(found, list):
-        assert at_once(data) is None
+        assert parse_fast(data) is None
 
 
 def _refuse(constant: str) -> None:
@@ -222,7 +222,7 @@ def test_exactly_what_was_planted_is_found(chosen: set[int]) -> None:
         for step in steps:
             place = place[step]
         place[last] = value
-    found = walked(json.dumps(body).encode())
+    found = walk(json.dumps(body).encode())
     fields = {PLANTED[index][0] for index in chosen}
     if chosen:
         assert isinstance(found, list)
@@ -233,7 +233,7 @@ def test_exactly_what_was_planted_is_found(chosen: set[int]) -> None:
 
 def test_generated_ids_are_all_that_differs() -> None:
     data = json.dumps(a_trace()).encode()
-    one, two = at_once(data), walked(data)
+    one, two = parse_fast(data), walk(data)
     assert isinstance(one, Trace)
     assert isinstance(two, Trace)
     assert one.id != two.id
@@ -269,9 +269,9 @@ RULES: Body[Rules] = Body(Rules, lambda rules, _: rules)
 
 
 def rules(body: Any) -> Rules | dict[str, str]:
-    mistakes = FieldErrors()
-    found = RULES.read(json.dumps(body).encode(), CONFIG, mistakes)
-    return found or {one.field: one.message for one in mistakes.found}
+    errors = FieldErrors()
+    found = RULES.parse(json.dumps(body).encode(), CONFIG, errors)
+    return found or {one.field: one.message for one in errors.found}
 
 
 def test_any_struct_is_read() -> None:
@@ -324,7 +324,7 @@ def test_any_struct_tells_its_mistakes() -> None:
         "count": "must be a whole number",
         "pair.0.n": "must be between 0 and 9",
         "pair.1.n": "must be a whole number",
-        "byKey": "must hold at most 2 items",
+        "byKey": "must contain at most 2 items",
         "since": "must be a date and time, e.g. 2026-03-01T09:00:00Z",
     }
 
@@ -341,9 +341,9 @@ def test_a_long_key_is_cut_where_it_is_named() -> None:
 
 
 def test_mistakes_end_at_the_cap() -> None:
-    mistakes = FieldErrors()
+    errors = FieldErrors()
     with pytest.raises(Invalid) as caught:
-        SPANS_BODY.parse(json.dumps([{}] * 5000).encode(), CONFIG, mistakes)
+        SPANS_BODY.parse(json.dumps([{}] * 5000).encode(), CONFIG, errors)
     assert len(caught.value.errors) == 100
 
 
@@ -362,7 +362,7 @@ def test_mistakes_end_at_the_cap() -> None:
     ],
 )
 def test_lone_surrogates_are_marked(text: str, count: int) -> None:
-    found = marked(text.encode())
+    found = mark_lone_surrogates(text.encode())
     assert found.count(LONE_ESCAPED) == count
     assert msgspec.json.decode(found) is not None
     if count == 0:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoints.http.requests.json_depth import deepest, is_deeper
+from entrypoints.http.requests.json_depth import deepest_path, is_deeper
 from entrypoints.http.requests.scalar_types import InvalidValue, parse_instant, parse_uuid
-from entrypoints.http.requests.wire_types import instant
+from entrypoints.http.requests.wire_types import format_instant
 
 NINE = datetime(2026, 3, 1, 9, tzinfo=UTC)
 
@@ -64,7 +64,7 @@ def test_no_instant(value: str | float) -> None:
 @given(st.datetimes(), st.timedeltas(timedelta(hours=-23), timedelta(hours=23)))
 def test_what_answers_show_reads_as_the_same(at: datetime, offset: timedelta) -> None:
     moment = at.replace(tzinfo=UTC)
-    assert parse_instant(instant(moment)) == moment
+    assert parse_instant(format_instant(moment)) == moment
     assert parse_instant(at.isoformat(sep=" ")) == moment
     minutes = timedelta(minutes=offset // timedelta(minutes=1))
     try:
@@ -121,4 +121,4 @@ def test_depth_is_counted_to_the_level(levels: int, limit: int) -> None:
     ],
 )
 def test_where_it_is_deepest(text: bytes, place: list[str | int]) -> None:
-    assert deepest(text) == place
+    assert deepest_path(text) == place
