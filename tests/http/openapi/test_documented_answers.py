@@ -28,17 +28,17 @@ from entrypoints.http.controllers.scores.examples import SCORE_ID
 from entrypoints.http.controllers.traces import examples
 from tests.http.conftest import TOKEN, Site, a_trace
 from tests.support.clients.contract_checks import operations
-from tests.support.clients.documented_answers import checks_of_answers, taken
-from tests.support.clients.organization_members import Somebody, furnished, joined
-from tests.support.clients.priced_project import put_prices
+from tests.support.clients.documented_answers import acceptable_body, response_checks
+from tests.support.clients.organization_members import PersonClient, new_member, new_organization
+from tests.support.clients.priced_project import store_prices
 from tests.support.clients.scored_project import (
-    put_alert,
-    put_custom_metric,
-    put_erasure,
-    put_export,
-    put_monitor,
-    put_run,
-    put_score,
+    store_alert,
+    store_custom_metric,
+    store_erasure,
+    store_export,
+    store_monitor,
+    store_run,
+    store_score,
 )
 
 EXAMPLES = {"quick": 6, "full": 10}  # a mode and operation
@@ -88,7 +88,7 @@ LOGINS = {"POST /cli/auth/codes": with_a_project, "POST /cli/auth/exchange": wit
 
 @pytest.fixture(scope="module")
 def checks() -> list[Any]:
-    return checks_of_answers()
+    return response_checks()
 
 
 def test_every_operation_is_tried() -> None:
@@ -108,13 +108,13 @@ class Traced:
         project = SITE.project("shop")
         self.head = SITE.headers()
         if not by_key:
-            person = joined(SITE, SITE.organization, "ada@example.com", Role.MEMBER)
+            person = new_member(SITE, SITE.organization, "ada@example.com", Role.MEMBER)
             self.head = person.bearer | {"x-project-id": project}
 
     def meets(self, case: Any, mode: GenerationMode) -> None:
         """Makes `case` be about what is stored."""
         if mode is GenerationMode.POSITIVE and isinstance(case.body, dict):
-            case.body = taken(case.body, case.operation.path)
+            case.body = acceptable_body(case.body, case.operation.path)
         case.headers.pop("X-Organization-ID", None)  # as it would be one of nobody
         SITE.store.erased.clear()  # or what an erasure took couldn't be stored again
         for name in case.path_parameters.keys() & STORED.keys():
@@ -130,15 +130,15 @@ class Traced:
     @staticmethod
     async def _scored(project: ProjectId) -> None:
         ports, trace = SITE.ports.evaluation, examples.TRACE_ID
-        await put_score(ports, project, SCORE_ID, trace=trace)
-        await put_run(ports, project, RUN_ID, trace=trace)
-        await put_monitor(ports, project, MONITOR_ID)
-        await put_alert(ports, project, ALERT_ID, monitor=MONITOR_ID, webhook=WEBHOOK_ID)
-        await put_custom_metric(ports, project, NAME)
+        await store_score(ports, project, SCORE_ID, trace=trace)
+        await store_run(ports, project, RUN_ID, trace=trace)
+        await store_monitor(ports, project, MONITOR_ID)
+        await store_alert(ports, project, ALERT_ID, monitor=MONITOR_ID, webhook=WEBHOOK_ID)
+        await store_custom_metric(ports, project, NAME)
         organization = str(SITE.organization)
-        await put_erasure(SITE.ports.keeping, project, ERASURE_ID, organization=organization)
-        await put_export(SITE.ports.exporting, project, EXPORT_ID)  # an erasure takes others away
-        await put_prices(SITE.ports.pricing, project, PRICE_ID, REPRICING_ID)
+        await store_erasure(SITE.ports.keeping, project, ERASURE_ID, organization=organization)
+        await store_export(SITE.ports.exporting, project, EXPORT_ID)  # an erasure takes others away
+        await store_prices(SITE.ports.pricing, project, PRICE_ID, REPRICING_ID)
 
 
 class Managed:
@@ -152,18 +152,18 @@ class Managed:
     def head(self) -> dict[str, str]:
         return self.caller.bearer
 
-    def _caller(self) -> Somebody:
+    def _caller(self) -> PersonClient:
         SITE.clear()
-        self.ours, theirs = furnished(SITE, "ours"), furnished(SITE, "theirs")
+        self.ours, theirs = new_organization(SITE, "ours"), new_organization(SITE, "theirs")
         organization = OrganizationId(uuid.UUID(self.ours["org_id"]))
-        caller = joined(SITE, organization, "ada@example.com", Role.OWNER)
+        caller = new_member(SITE, organization, "ada@example.com", Role.OWNER)
         self.to_me = InvitationId(uuid.UUID(theirs["invitation_id"]))
         known = SITE.store.invitations
         known[self.to_me] = replace(known[self.to_me], email=caller.email)
         return caller
 
     def meets(self, case: Any, _mode: GenerationMode) -> None:
-        """As above; a name that is taken from nowhere is hardly ever one."""
+        """As above; a generated name hardly ever exists."""
         self.caller = self._caller()
         case.headers.pop("X-Organization-ID", None)  # or nothing else would be looked at
         stored = self.ours | {"user_id": self.ours["member"]}
@@ -230,7 +230,7 @@ def tried_in(
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_what_is_in_order(label: str, checks: list[Any]) -> None:
+def test_valid_requests_get_documented_responses(label: str, checks: list[Any]) -> None:
     for statuses in tried(OPERATIONS[label], GenerationMode.POSITIVE, checks):
         assert min(statuses) < 300
 
@@ -239,7 +239,7 @@ def test_what_is_in_order(label: str, checks: list[Any]) -> None:
     "label",
     [label for label, one in OPERATIONS.items() if one.query or one.body or one.path_parameters],
 )
-def test_what_is_not_in_order(label: str, checks: list[Any]) -> None:
+def test_invalid_requests_get_documented_responses(label: str, checks: list[Any]) -> None:
     told = OPERATIONS[label].definition.raw["responses"]
     refused = {401, 403, 409} if is_managing(OPERATIONS[label]) or "409" in told else {401, 403}
     for statuses in tried(OPERATIONS[label], GenerationMode.NEGATIVE, checks):

@@ -1,4 +1,4 @@
-"""The reader of bodies: the fast pass and the walk agree, and the walk finds every mistake."""
+"""JSON bodies: the fast pass and the walk agree, and the walk finds every error."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from entrypoints.http.requests.surrogates import LONE_ESCAPED, mark_lone_surroga
 from entrypoints.http.requests.wire_types import Instant
 from tests.http.conftest import CONFIG, a_span, a_trace
 
-# --- what may be sent, as JSON text -----------------------------------------------------------
+# --- generated bodies, as JSON text ---------------------------------------------------------------
 
 uuids = st.uuids().flatmap(
     lambda one: st.sampled_from([str(one), str(one).upper(), one.hex, f"{{{one}}}", one.urn])
@@ -67,7 +67,7 @@ def values(of: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
 
 
 def bodies(*, spoiled: bool) -> st.SearchStrategy[bytes]:
-    """A trace as JSON. All of it is in order, or some of it may not be (`spoiled`)."""
+    """A trace as JSON: valid, or possibly with invalid parts (`spoiled`)."""
 
     def some(
         good: st.SearchStrategy[Any], bad: st.SearchStrategy[Any] = odd
@@ -128,7 +128,7 @@ def bodies(*, spoiled: bool) -> st.SearchStrategy[bytes]:
 
 
 def walk(data: bytes) -> Trace | list[str] | None:
-    """What the walk makes of it: a trace, the fields of its errors, or None for no JSON."""
+    """The result of the walk: a trace, the fields with errors, or None if it isn't JSON."""
     errors = FieldErrors()
     try:
         found = TRACE_BODY.walk(data, CONFIG, errors)
@@ -149,9 +149,9 @@ def parse_fast(data: bytes) -> Trace | None:
 
 @settings(deadline=None)
 @given(bodies(spoiled=False))
-def test_what_is_in_order_is_taken_and_both_passes_take_it_to_the_same(data: bytes) -> None:
+def test_valid_bodies_are_parsed_equally_by_both_passes(data: bytes) -> None:
     found = walk(data)
-    if b"\\u0000" in data:  # in some places it may be, and in others not
+    if b"\\u0000" in data:  # allowed in some places only
         assert isinstance(found, Trace | list)
         return
     assert isinstance(found, Trace)
@@ -163,7 +163,7 @@ def test_what_is_in_order_is_taken_and_both_passes_take_it_to_the_same(data: byt
 
 @settings(deadline=None)
 @given(bodies(spoiled=True))
-def test_what_the_fast_pass_takes_the_walk_takes_to_the_same(data: bytes) -> None:
+def test_walk_accepts_what_the_fast_pass_accepts(data: bytes) -> None:
     fast = parse_fast(data)
     if fast is not None:
         assert walk(data) == fast
@@ -171,7 +171,7 @@ def test_what_the_fast_pass_takes_the_walk_takes_to_the_same(data: bytes) -> Non
 
 @settings(deadline=None)
 @given(bodies(spoiled=True), st.data())
-def test_whatever_comes_is_a_trace_or_mistakes_or_no_json(data: bytes, draw: st.DataObject) -> None:
+def test_any_input_is_a_trace_or_errors_or_not_json(data: bytes, draw: st.DataObject) -> None:
     if draw.draw(st.booleans()):
         at = draw.draw(st.integers(0, len(data)))
         data = (
@@ -180,7 +180,7 @@ def test_whatever_comes_is_a_trace_or_mistakes_or_no_json(data: bytes, draw: st.
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        return  # told before either pass
+        return  # refused before either pass
     found = walk(data)
     try:
         json.loads(text, parse_constant=_refuse)
@@ -213,7 +213,7 @@ PLANTED = [
 
 
 @given(st.sets(st.sampled_from(range(len(PLANTED)))))
-def test_exactly_what_was_planted_is_found(chosen: set[int]) -> None:
+def test_exactly_the_planted_errors_are_found(chosen: set[int]) -> None:
     body: Any = a_trace(tags=["a", "b"], spans=[a_span() for _ in range(3)])
     for index in chosen:
         path, value = PLANTED[index]
@@ -231,7 +231,7 @@ def test_exactly_what_was_planted_is_found(chosen: set[int]) -> None:
         assert isinstance(found, Trace)
 
 
-def test_generated_ids_are_all_that_differs() -> None:
+def test_passes_differ_in_generated_ids_only() -> None:
     data = json.dumps(a_trace()).encode()
     one, two = parse_fast(data), walk(data)
     assert isinstance(one, Trace)
@@ -240,7 +240,7 @@ def test_generated_ids_are_all_that_differs() -> None:
     assert replace(one, id=two.id) == two
 
 
-# --- other types than those of today ----------------------------------------------------------
+# --- types that no endpoint has -------------------------------------------------------------------
 
 
 class Inner(msgspec.Struct, frozen=True):
@@ -274,7 +274,7 @@ def rules(body: Any) -> Rules | dict[str, str]:
     return found or {one.field: one.message for one in errors.found}
 
 
-def test_any_struct_is_read() -> None:
+def test_walk_reads_any_struct() -> None:
     some = UUID(int=5)
     body = {
         "someFlag": True,
@@ -301,7 +301,7 @@ def test_any_struct_is_read() -> None:
     assert rules({"count": 5.0}) == Rules(count=5)
 
 
-def test_any_struct_tells_its_mistakes() -> None:
+def test_walk_reports_errors_of_any_struct() -> None:
     found = rules(
         {
             "someFlag": "true",
@@ -329,18 +329,18 @@ def test_any_struct_tells_its_mistakes() -> None:
     }
 
 
-def test_a_rule_across_fields_is_of_the_whole() -> None:
+def test_post_init_error_has_the_path_of_the_struct() -> None:
     assert rules({"low": 5, "high": 1}) == {"": "low must not be above high"}
 
 
-def test_a_long_key_is_cut_where_it_is_named() -> None:
+def test_long_key_is_truncated_in_the_path() -> None:
     found = rules({"byKey": {"k" * 5000: {"n": -1}}})
     assert isinstance(found, dict)
     [field] = found
     assert len(field) < 250
 
 
-def test_mistakes_end_at_the_cap() -> None:
+def test_errors_stop_at_the_maximum() -> None:
     errors = FieldErrors()
     with pytest.raises(Invalid) as caught:
         SPANS_BODY.parse(json.dumps([{}] * 5000).encode(), CONFIG, errors)

@@ -81,7 +81,7 @@ def client_at(site: Site, address: str | None = "127.0.0.1") -> httpx.AsyncClien
     )
 
 
-async def test_this_machine_may_read_it(observed):
+async def test_loopback_client_may_read_metrics(observed):
     for address in ("127.0.0.1", "127.9.9.9", "::1"):
         async with client_at(observed, address) as http:
             answer = await http.get("/metrics")
@@ -91,7 +91,7 @@ async def test_this_machine_may_read_it(observed):
 
 
 @pytest.mark.parametrize("address", ["192.0.2.7", "10.0.0.1", "::ffff:10.0.0.1", "nowhere"])
-async def test_nobody_else_may_without_a_token(observed, address):
+async def test_other_addresses_are_403_without_a_token(observed, address):
     async with client_at(observed, address) as http:
         answer = await http.get("/metrics", headers=observed.headers())
     assert (answer.status_code, TEXT in answer.content) == (403, False)
@@ -99,7 +99,7 @@ async def test_nobody_else_may_without_a_token(observed, address):
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
-async def test_who_comes_through_a_proxy_of_this_machine_is_not_on_it(observed, name):
+async def test_proxied_request_is_403(observed, name):
     async with client_at(observed) as http:
         assert (await http.get("/metrics", headers={name: "127.0.0.1"})).status_code == 403
 
@@ -110,7 +110,7 @@ def with_token() -> Site:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "192.0.2.7"])
-async def test_a_token_is_asked_of_everybody_where_there_is_one(with_token, address):
+async def test_configured_token_is_required_from_every_address(with_token, address):
     async with client_at(with_token, address) as http:
         for given in (None, "", TOKEN, f"Bearer {TOKEN}!", f"Bearer {TOKEN[:-1]}", "Bearer \xe9"):
             head = {} if given is None else {"authorization": given.encode("latin-1")}
@@ -120,23 +120,23 @@ async def test_a_token_is_asked_of_everybody_where_there_is_one(with_token, addr
     assert (answer.status_code, answer.content) == (200, TEXT)
 
 
-async def test_where_there_are_no_figures_there_is_no_page(site):
+async def test_metrics_route_is_404_without_metrics(site):
     async with client_at(site) as http:
         answer = await http.get("/metrics")
     assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
 
 
-async def test_it_is_read_and_nothing_else(observed):
+async def test_only_get_is_allowed(observed):
     async with client_at(observed) as http:
         assert (await http.post("/metrics")).status_code == 405
 
 
-async def test_it_is_no_part_of_the_reference(observed):
+async def test_metrics_are_not_in_the_openapi_document(observed):
     async with observed.http as http:
         assert "/metrics" not in (await http.get("/openapi.json")).json()["paths"]
 
 
-async def test_it_is_answered_while_nothing_else_is(observed):
+async def test_metrics_are_exempt_from_load_shedding(observed):
     full = LoadShedding(observed.app, requests_max=0, refusal_delay_s=0)
     transport = httpx.ASGITransport(full)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
@@ -144,7 +144,7 @@ async def test_it_is_answered_while_nothing_else_is(observed):
         assert (await http.get("/metrics")).status_code == 200
 
 
-async def test_no_rate_limit_counts_it():
+async def test_metrics_are_exempt_from_rate_limits():
     limits = dict.fromkeys(RouteClass, Limit(1, "hour"))
     site = Site(config=replace(CONFIG, metrics_text=metrics_text), limits=limits)
     async with client_at(site) as http:
@@ -154,7 +154,7 @@ async def test_no_rate_limit_counts_it():
 
 
 @pytest.mark.parametrize(("token", "status"), [("a-token-of-a-scraper", 401), (None, 403)])
-async def test_who_may_not_read_them_is_limited_by_address(token, status):
+async def test_refused_metrics_requests_count_by_address(token, status):
     limits = {RouteClass.DEFAULT: Limit(2, "hour")}
     site = Site(
         config=replace(CONFIG, metrics_text=metrics_text, metrics_token=token), limits=limits
@@ -169,7 +169,7 @@ async def test_who_may_not_read_them_is_limited_by_address(token, status):
         assert (await http.get("/metrics", headers=known)).status_code == 200
 
 
-async def test_whoever_watches_is_told_of_each_answer(observed, observer):
+async def test_observer_is_called_for_every_response(observed, observer):
     head = observed.headers()
     async with observed.http as http:
         assert (await http.post("/traces", json=a_trace(), headers=head)).status_code == 202
@@ -194,7 +194,7 @@ async def test_whoever_watches_is_told_of_each_answer(observed, observer):
     assert observer.decisions == [("ingest", True), ("ingest", False)]
 
 
-async def test_a_span_has_what_the_log_line_has(observed, observer):
+async def test_span_has_the_fields_of_the_log_line(observed, observer):
     head = observed.headers() | {"traceparent": "00-a", "x-request-id": "r1"}
     async with observed.http as http:
         await http.get("/traces/1", headers=head)
