@@ -82,29 +82,31 @@ Injected = SkipValidation[NamedDependency[_T]]
 
 
 @dataclass(frozen=True, slots=True)
-class RequestShape:
-    """What a handler reads and returns, derived from its signature."""
+class HandlerSignature:
+    """The parts that a handler reads and the types that it returns."""
 
     path: Parameters[Any] | None
     params: Parameters[Any] | None
     content: Body[Any] | None
     takes_key: bool
-    answers: tuple[Any, ...]  # types of the body of a success; several if it is one of them
+    response_types: tuple[Any, ...]  # of a success; several if it is one of them
 
     @property
     def reads_parts(self) -> bool:
         return self.takes_key or any((self.path, self.params, self.content))
 
     @classmethod
-    def from_handler(cls, fn: Any, body: Body[Any] | None, answer: Any) -> Self:
-        """`body` and `answer` are used if the signature can't express them."""
+    def from_handler(cls, fn: Any, body: Body[Any] | None, response_type: Any) -> Self:
+        """`body` and `response_type` are used if the signature can't express them."""
         hints = get_type_hints(inspect.unwrap(fn), include_extras=True)
         return cls(
             path=Parameters(_bare(hints["path"]), "path") if "path" in hints else None,
             params=Parameters(_bare(hints["params"]), "query") if "params" in hints else None,
             content=body or (_body_of(hints["content"]) if "content" in hints else None),
             takes_key="key" in hints,
-            answers=_answers_of(hints["return"] if answer is None else answer),
+            response_types=_response_types(
+                hints["return"] if response_type is None else response_type
+            ),
         )
 
 
@@ -117,21 +119,23 @@ class Endpoint:
     description: str
     example: Any = None  # of the response
     body_example: Any = None
-    answers: Mapping[int, Any] = field(default_factory=dict)  # types of other responses by status
+    error_types: Mapping[int, Any] = field(default_factory=dict)  # of other responses, by status
     route_class: RouteClass | None = RouteClass.DEFAULT  # None: no rate limit, and no guard
     media_types: Sequence[str] = (JSON,)  # of a success
-    answer: Any = None  # type of a streamed response, which the signature doesn't say
+    response_type: Any = None  # of a streamed response, which the signature doesn't say
     body: Body[Any] | None = None  # for a handler that is made for several types of bodies
     referenced_types: tuple[Any, ...] = ()  # types that only the schema of the body names
-    _shape: RequestShape | None = None
+    _signature: HandlerSignature | None = None
 
     def __deepcopy__(self, _: object) -> Self:
         return self  # Litestar copies the handlers of a controller, and all that they refer to
 
-    def shape(self, handler: BaseRouteHandler) -> RequestShape:
-        if self._shape is None:
-            self._shape = RequestShape.from_handler(handler.fn, self.body, self.answer)
-        return self._shape
+    def signature(self, handler: BaseRouteHandler) -> HandlerSignature:
+        if self._signature is None:
+            self._signature = HandlerSignature.from_handler(
+                handler.fn, self.body, self.response_type
+            )
+        return self._signature
 
 
 def endpoint(
@@ -141,10 +145,10 @@ def endpoint(
     description: str,
     example: Any = None,
     body_example: Any = None,
-    answers: Mapping[int, Any] | None = None,
+    error_types: Mapping[int, Any] | None = None,
     route_class: RouteClass | None = RouteClass.DEFAULT,
     media_types: Sequence[str] = (JSON,),
-    answer: Any = None,
+    response_type: Any = None,
     body: Body[Any] | None = None,
     referenced_types: tuple[Any, ...] = (),
 ) -> dict[str, Any]:
@@ -158,10 +162,10 @@ def endpoint(
         description=description,
         example=example,
         body_example=body_example,
-        answers=answers or {},
+        error_types=error_types or {},
         route_class=route_class,
         media_types=media_types,
-        answer=answer,
+        response_type=response_type,
         body=body,
         referenced_types=referenced_types,
     )
@@ -187,13 +191,13 @@ async def admit(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     annotate(scope, kind=_request_kind(called, scope["method"]))
     context = http_context(request)
     auth = AuthContext.from_scope(scope, context.config.trusted_proxies)
-    shape = called.shape(handler)
+    signature = called.signature(handler)
     coding = None
-    if shape.content is not None:
+    if signature.content is not None:
         coding = _declared_coding(request, auth.headers, context.config)
     scope["user"] = await _authenticate(request, called, auth, context)
     scope[_PARTS] = coding
-    if not shape.reads_parts:
+    if not signature.reads_parts:
         await _acquire_slot(scope, called)
 
 
@@ -303,22 +307,22 @@ async def _read_parts(request: HttpRequest) -> RequestParts:
     scope, config = cast("dict[str, Any]", request.scope), http_context(request).config
     handler = request.route_handler
     called = cast("Endpoint", endpoint_of(handler))
-    shape = called.shape(handler)
+    signature = called.signature(handler)
     errors = FieldErrors()
     content = path = params = None
     data = b""
-    if shape.content is not None:
+    if signature.content is not None:
         data = await _read_body(request, scope[_PARTS], config.max_body_bytes)
         if len(data) < PARSE_IN_THREAD_BYTES:
-            content = shape.content.parse(data, config, errors)
+            content = signature.content.parse(data, config, errors)
         else:
-            content = await asyncio.to_thread(shape.content.parse, data, config, errors)
-    if shape.path is not None:
+            content = await asyncio.to_thread(signature.content.parse, data, config, errors)
+    if signature.path is not None:
         given = {name: [decode_segment(text)] for name, text in scope["path_params"].items()}
-        path = shape.path.parse(given, errors)
-    if shape.params is not None:
-        params = shape.params.parse(parse_query(scope["query_string"], errors), errors)
-    key = parse_idempotency_key(scope, data, errors) if shape.takes_key else None
+        path = signature.path.parse(given, errors)
+    if signature.params is not None:
+        params = signature.params.parse(parse_query(scope["query_string"], errors), errors)
+    key = parse_idempotency_key(scope, data, errors) if signature.takes_key else None
     errors.check()
     await _acquire_slot(scope, called)
     return RequestParts(content, path, params, key)
@@ -347,7 +351,7 @@ def _body_of(hint: Any) -> Body[Any]:
     return bodies[0] if bodies else Body(_bare(hint), lambda wire, _: wire)
 
 
-def _answers_of(hint: Any) -> tuple[Any, ...]:
+def _response_types(hint: Any) -> tuple[Any, ...]:
     """The types that the body of a success may have.
 
     If a handler returns a value or a response, the response is the one with another status.

@@ -10,7 +10,7 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.endpoint import Endpoint, RequestShape, endpoint_of
+from entrypoints.http.endpoint import Endpoint, HandlerSignature, endpoint_of
 from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.requests.body_io import JSON
 from entrypoints.http.requests.idempotency_key import KEY_PARAMETER
@@ -132,7 +132,7 @@ class _Operation:
     path: str
     method: str
     endpoint: Endpoint
-    shape: RequestShape
+    signature: HandlerSignature
     handler: HTTPRouteHandler
 
 
@@ -141,17 +141,26 @@ def _operations(app: Litestar) -> Iterator[_Operation]:
         for handler in getattr(route, "route_handlers", ()):
             if (endpoint := endpoint_of(handler)) is not None:
                 for method in handler.http_methods:
-                    shape = endpoint.shape(handler)
-                    yield _Operation(route.path_format, method.lower(), endpoint, shape, handler)
+                    signature = endpoint.signature(handler)
+                    yield _Operation(
+                        route.path_format, method.lower(), endpoint, signature, handler
+                    )
 
 
 def _types(operations: Iterable[_Operation]) -> list[Any]:
     """The types of all request parts and responses, without duplicates."""
     found: list[Any] = [ErrorResponse]
     for operation in operations:
-        shape, endpoint = operation.shape, operation.endpoint
-        parts = [part.wire for part in (shape.path, shape.params, shape.content) if part]
-        wires = (*parts, *shape.answers, *endpoint.answers.values(), *endpoint.referenced_types)
+        signature, endpoint = operation.signature, operation.endpoint
+        parts = [
+            part.wire for part in (signature.path, signature.params, signature.content) if part
+        ]
+        wires = (
+            *parts,
+            *signature.response_types,
+            *endpoint.error_types.values(),
+            *endpoint.referenced_types,
+        )
         found += [wire for wire in wires if wire not in found]
     return found
 
@@ -161,7 +170,7 @@ def _parameter_types(operations: Iterable[_Operation]) -> set[str]:
     return {
         part.wire.__name__
         for operation in operations
-        for part in (operation.shape.path, operation.shape.params)
+        for part in (operation.signature.path, operation.signature.params)
         if part
     }
 
@@ -216,18 +225,21 @@ class _Schemas:
 
 
 def _describe(operation: _Operation, schemas: _Schemas) -> dict[str, Any]:
-    endpoint, shape, handler = operation.endpoint, operation.shape, operation.handler
+    endpoint, signature, handler = operation.endpoint, operation.signature, operation.handler
     described: dict[str, Any] = {
         "operationId": handler.operation_id or handler.handler_name,
         "summary": endpoint.summary,
         "description": endpoint.description,
         "tags": [_tag(operation.path)],
         "security": endpoint.access.security,
-        "parameters": list(_parameters(shape, schemas)),
+        "parameters": list(_parameters(signature, schemas)),
         "responses": _responses(operation, schemas),
     }
-    if shape.content is not None:
-        media = {"schema": schemas.schema_of(shape.content.wire), "example": endpoint.body_example}
+    if signature.content is not None:
+        media = {
+            "schema": schemas.schema_of(signature.content.wire),
+            "example": endpoint.body_example,
+        }
         described["requestBody"] = {"required": True, "content": {JSON: media}}
     return described
 
@@ -245,8 +257,8 @@ def _tags(paths: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
     return [{"name": name, "description": text} for name, text in _TAGS.items() if name in used]
 
 
-def _parameters(shape: RequestShape, schemas: _Schemas) -> Iterator[dict[str, Any]]:
-    for part in (shape.path, shape.params):
+def _parameters(signature: HandlerSignature, schemas: _Schemas) -> Iterator[dict[str, Any]]:
+    for part in (signature.path, signature.params):
         if part is None:
             continue
         for name, schema, is_required in schemas.parameters_of(part.wire):
@@ -259,7 +271,7 @@ def _parameters(shape: RequestShape, schemas: _Schemas) -> Iterator[dict[str, An
             if "patternProperties" in schema:
                 parameter |= {"style": "form", "explode": True}  # a parameter for each property
             yield {**parameter, "schema": _without_texts(schema)}
-    if shape.takes_key:
+    if signature.takes_key:
         yield KEY_PARAMETER
 
 
@@ -277,27 +289,30 @@ def _without_texts(schema: Any) -> Any:
 
 
 def _responses(operation: _Operation, schemas: _Schemas) -> dict[str, dict[str, Any]]:
-    endpoint, shape = operation.endpoint, operation.shape
+    endpoint, signature = operation.endpoint, operation.signature
     status = operation.handler.status_code
     success: dict[str, Any] = {"description": HTTPStatus(status).phrase, "headers": _REQUEST_ID}
     if status != _NO_CONTENT:
-        content = {"schema": schemas.schema_of(*shape.answers), "example": endpoint.example}
+        content = {
+            "schema": schemas.schema_of(*signature.response_types),
+            "example": endpoint.example,
+        }
         success["content"] = dict.fromkeys(endpoint.media_types, content)
     found = {str(status): success}
     errors = {*endpoint.access.refusals, 500}
     if endpoint.route_class is not None:
         errors.update((429, 503))  # rate limits, and load shedding
         success["headers"] = _REQUEST_ID | _RATE_LIMIT
-    if shape.content is not None:
+    if signature.content is not None:
         errors.update(_BODY_ERRORS)
-    if shape.path is not None:
+    if signature.path is not None:
         errors.update((404, 422))
-    if shape.params is not None:
+    if signature.params is not None:
         errors.add(422)
-    if shape.takes_key:
+    if signature.takes_key:
         errors.add(409)
-    for code in sorted({*errors, *endpoint.answers}):
-        wire = endpoint.answers.get(code, ErrorResponse)
+    for code in sorted({*errors, *endpoint.error_types}):
+        wire = endpoint.error_types.get(code, ErrorResponse)
         found[str(code)] = {
             "description": _ERROR_DESCRIPTIONS[code],
             "headers": _REQUEST_ID | _ERROR_HEADERS.get(code, {}),

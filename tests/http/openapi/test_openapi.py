@@ -12,7 +12,7 @@ from litestar import Litestar
 
 from entrypoints.http.app import CONTROLLERS
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.endpoint import DEPENDENCIES, Endpoint, RequestShape, endpoint_of
+from entrypoints.http.endpoint import DEPENDENCIES, Endpoint, HandlerSignature, endpoint_of
 from entrypoints.http.requests.errors import FieldErrors
 from tests.http.conftest import CONFIG, Site
 from tests.support.clients.contract_checks import operations, violations
@@ -229,23 +229,23 @@ async def test_contract_is_kept(document: Any) -> None:
     assert TIGHTER - found == set(), "no difference any more: take it off the list"
 
 
-def endpoints() -> Iterator[tuple[Endpoint, RequestShape]]:
+def endpoints() -> Iterator[tuple[Endpoint, HandlerSignature]]:
     app = Litestar(route_handlers=CONTROLLERS, dependencies=DEPENDENCIES, openapi_config=None)
     for route in app.routes:
         for handler in getattr(route, "route_handlers", ()):
             if (endpoint := endpoint_of(handler)) is not None:
-                yield endpoint, endpoint.shape(handler)
+                yield endpoint, endpoint.signature(handler)
 
 
 def test_examples_match_their_types() -> None:
-    for endpoint, shape in endpoints():
+    for endpoint, signature in endpoints():
         text = msgspec.json.encode(endpoint.example)
-        if shape.answers:
-            assert any(fits(text, kind) for kind in shape.answers), endpoint.summary
-        if shape.content is not None:
+        if signature.response_types:
+            assert any(fits(text, kind) for kind in signature.response_types), endpoint.summary
+        if signature.content is not None:
             field_errors = FieldErrors()
             sent = msgspec.json.encode(endpoint.body_example)
-            assert shape.content.parse_part(sent, CONFIG, field_errors) is not None, (
+            assert signature.content.parse_part(sent, CONFIG, field_errors) is not None, (
                 endpoint.summary
             )
             assert field_errors.found == []

@@ -280,7 +280,7 @@ class TestChanging:
         assert await shop.read(f"{TRACES}/{shop.trace}") == [score]
 
     async def test_deleted_score_is_gone(self, shop: ScoredProject) -> None:
-        path = f"{TRACES}/{(await shop.gives())['id']}"
+        path = f"{TRACES}/{(await shop.add_score())['id']}"
         gone = await shop("DELETE", path)
         assert (gone.status_code, gone.content) == (204, b"")
         assert (await shop("DELETE", path)).status_code == 404

@@ -117,7 +117,7 @@ ISSUE: Final = endpoint(
     ),
     example={"code": _CODE, "expires_in": CODE_LIFE.seconds},
     body_example=_ISSUE_EXAMPLE,
-    answers={404: ErrorResponse},
+    error_types={404: ErrorResponse},
 )
 
 EXCHANGE: Final = endpoint(

@@ -63,17 +63,17 @@ class EvalRunEstimate(msgspec.Struct, frozen=True, kw_only=True):
     assumptions: str
 
     @classmethod
-    def from_domain(cls, found: estimate.Estimate) -> Self:
+    def from_domain(cls, cost: estimate.Estimate) -> Self:
         return cls(
-            model=found.model,
-            targets=found.targets,
-            looked_at=found.looked_at,
-            questions=CountRange.from_domain(found.questions),
-            input_tokens=CountRange.from_domain(found.input_tokens),
-            output_tokens=CountRange.from_domain(found.output_tokens),
-            cost_usd=None if found.usd is None else AmountRange.from_domain(found.usd),
-            remembered_share=found.remembered_share,
-            assumptions=found.assumptions,
+            model=cost.model,
+            targets=cost.targets,
+            looked_at=cost.looked_at,
+            questions=CountRange.from_domain(cost.questions),
+            input_tokens=CountRange.from_domain(cost.input_tokens),
+            output_tokens=CountRange.from_domain(cost.output_tokens),
+            cost_usd=None if cost.usd is None else AmountRange.from_domain(cost.usd),
+            remembered_share=cost.remembered_share,
+            assumptions=cost.assumptions,
         )
 
 

@@ -145,7 +145,7 @@ ERASE: Final = endpoint(
         "REMOVED. The response is a receipt with a salted hash of the id instead of the id. 409 if "
         "a hundred erasures of the project are REMOVING."
     ),
-    answers={409: ErrorResponse},
+    error_types={409: ErrorResponse},
     example=examples.RECEIPT,
     body_example=examples.REQUEST,
 )

@@ -83,9 +83,9 @@ DOWNLOAD: Final = endpoint(
         "as there is no file."
     ),
     example="PAR1…",
-    answers={409: ErrorResponse, 416: ErrorResponse},
+    error_types={409: ErrorResponse, 416: ErrorResponse},
     media_types=tuple(MEDIA_TYPES.values()),
-    answer=Binary,
+    response_type=Binary,
 )
 
 DELETE: Final = endpoint(

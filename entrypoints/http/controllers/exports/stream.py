@@ -73,7 +73,7 @@ EXPORT: Final = endpoint(
     ),
     example=examples.LINE,
     media_types=(NDJSON,),
-    answer=ExportedTrace,
+    response_type=ExportedTrace,
 )
 
 IMPORT: Final = endpoint(

@@ -38,7 +38,7 @@ CREATE: Final = endpoint(
     ),
     example=examples.METRIC,
     body_example=examples.REQUEST,
-    answers={409: ErrorResponse},
+    error_types={409: ErrorResponse},
 )
 
 LIST: Final = endpoint(
@@ -64,7 +64,7 @@ REVISE: Final = endpoint(
     ),
     example=examples.METRIC | {"revision": 2},
     body_example=examples.CONTENT,
-    answers={409: ErrorResponse},
+    error_types={409: ErrorResponse},
 )
 
 REVISIONS: Final = endpoint(

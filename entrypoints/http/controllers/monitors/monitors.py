@@ -107,7 +107,7 @@ TRIGGER: Final = endpoint(
         "request changes the monitor at the same time."
     ),
     example=examples.RUN,
-    answers={409: ErrorResponse},
+    error_types={409: ErrorResponse},
     route_class=RouteClass.MONITOR_TRIGGER,
 )
 
@@ -159,8 +159,8 @@ class MonitorController(Controller):
         use_cases: Injected[UseCases],
     ) -> MonitorResponse:
         project, monitor = caller.project_id, MonitorId(path.monitor_id)
-        found = await use_cases.evaluation.read_monitor(project, monitor)
-        return MonitorResponse.from_domain(found)
+        read = await use_cases.evaluation.read_monitor(project, monitor)
+        return MonitorResponse.from_domain(read)
 
     @patch("/{monitor_id:str}", **CHANGE)
     async def change_monitor(

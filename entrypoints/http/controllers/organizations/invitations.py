@@ -60,7 +60,7 @@ INVITE: Final = endpoint(
     example=examples.INVITATION,
     body_example={"email": "grace@example.com", "role": "MEMBER"},
     route_class=RouteClass.INVITATIONS,
-    answers=CONFLICT,
+    error_types=CONFLICT,
 )
 
 LIST: Final = endpoint(
@@ -74,7 +74,7 @@ REVOKE: Final = endpoint(
     ORGANIZATION_MEMBER,
     summary="Revoke an invitation",
     description="For OWNER and ADMIN. 409 if it isn't pending any more.",
-    answers=CONFLICT,
+    error_types=CONFLICT,
 )
 
 

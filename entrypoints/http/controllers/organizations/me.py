@@ -80,7 +80,7 @@ ACCEPT: Final = endpoint(
         "revoked, has expired, or you are a member already."
     ),
     example=examples.MEMBERSHIP,
-    answers=CONFLICT,
+    error_types=CONFLICT,
 )
 
 DECLINE: Final = endpoint(
@@ -90,7 +90,7 @@ DECLINE: Final = endpoint(
         "403 if it is for another address, or if your identity provider says that yours isn't "
         "verified. 409 if it was answered or revoked, or has expired."
     ),
-    answers=CONFLICT,
+    error_types=CONFLICT,
 )
 
 

@@ -45,7 +45,7 @@ CHANGE: Final = endpoint(
     ),
     example=examples.MEMBERSHIP,
     body_example={"role": "MEMBER"},
-    answers=CONFLICT,
+    error_types=CONFLICT,
 )
 
 DELETE: Final = endpoint(
@@ -55,7 +55,7 @@ DELETE: Final = endpoint(
         "An OWNER may remove any member, an ADMIN a MEMBER. With your own id you leave. The API "
         "keys that the person created in this organization are revoked. 409 for the last OWNER."
     ),
-    answers=CONFLICT,
+    error_types=CONFLICT,
 )
 
 

@@ -104,7 +104,7 @@ CREATE: Final = endpoint(
         "name": examples.PROJECT["name"],
         "description": examples.PROJECT["description"],
     },
-    answers=CONFLICT,
+    error_types=CONFLICT,
 )
 
 LIST: Final = endpoint(
@@ -131,7 +131,7 @@ CHANGE: Final = endpoint(
     ),
     example=examples.PROJECT,
     body_example={"description": examples.PROJECT["description"]},
-    answers=CONFLICT,
+    error_types=CONFLICT,
 )
 
 SET_RETENTION: Final = endpoint(

@@ -244,7 +244,7 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
             "the run has completed or failed."
         ),
         example=kind.example | cancelled,
-        answers={409: ErrorResponse},
+        error_types={409: ErrorResponse},
     )
     deleting = endpoint(
         data_plane(Scope.EVALUATE),
@@ -341,7 +341,7 @@ def _read_results(kind: RunKind) -> list[HTTPRouteHandler]:
         summary=f"Read the {kind.name} scores of a run",
         description=kind.scores_description,
         example=[kind.score_example],
-        answer=kind.scores,
+        response_type=kind.scores,
     )
 
     @get("/{run_id:str}/usage", operation_id=f"usage_of_{kind.name}_run", **using)

@@ -68,8 +68,8 @@ class AgreementFigure(msgspec.Struct, frozen=True, kw_only=True):
     def from_domain(cls, figure: calibrations.Figure) -> Self:
         if isinstance(figure, Estimate):
             low, value, high = (
-                None if one is None else round(one, 4) + 0.0  # no -0.0
-                for one in (figure.low, figure.value, figure.high)
+                None if bound is None else round(bound, 4) + 0.0  # not -0.0
+                for bound in (figure.low, figure.value, figure.high)
             )
             reason = NO_INTERVAL if low is None else None
             return cls(value=value, low=low, high=high, reason=reason)
@@ -85,12 +85,12 @@ class ConfusionCounts(msgspec.Struct, frozen=True, kw_only=True):
     both_fail: int
 
     @classmethod
-    def from_domain(cls, found: Confusion) -> Self:
+    def from_domain(cls, confusion: Confusion) -> Self:
         return cls(
-            both_pass=found.both_pass,
-            only_judge_passes=found.judge_alone,
-            only_people_pass=found.person_alone,
-            both_fail=found.both_fail,
+            both_pass=confusion.both_pass,
+            only_judge_passes=confusion.judge_alone,
+            only_people_pass=confusion.person_alone,
+            both_fail=confusion.both_fail,
         )
 
 
@@ -118,23 +118,23 @@ class AgreementItem(msgspec.Struct, frozen=True, kw_only=True):
     corrected_pass_rate: AgreementFigure
 
     @classmethod
-    def from_domain(cls, found: calibrations.Calibration) -> Self:
+    def from_domain(cls, calibration: calibrations.Calibration) -> Self:
         return cls(
-            fingerprint=found.fingerprint,
-            judge_kind=found.judge_kind,
-            n=found.n,
-            calibrated=found.is_calibrated,
-            confusion=ConfusionCounts.from_domain(found.confusion),
-            agreement=AgreementFigure.from_domain(found.agreement),
-            kappa=AgreementFigure.from_domain(found.kappa),
-            weighted_kappa=AgreementFigure.from_domain(found.weighted_kappa),
-            spearman=AgreementFigure.from_domain(found.spearman),
-            mean_absolute_error=AgreementFigure.from_domain(found.mean_absolute_error),
-            sensitivity=AgreementFigure.from_domain(found.sensitivity),
-            specificity=AgreementFigure.from_domain(found.specificity),
-            judged=found.judged,
-            pass_rate=AgreementFigure.from_domain(found.pass_rate),
-            corrected_pass_rate=AgreementFigure.from_domain(found.corrected_pass_rate),
+            fingerprint=calibration.fingerprint,
+            judge_kind=calibration.judge_kind,
+            n=calibration.n,
+            calibrated=calibration.is_calibrated,
+            confusion=ConfusionCounts.from_domain(calibration.confusion),
+            agreement=AgreementFigure.from_domain(calibration.agreement),
+            kappa=AgreementFigure.from_domain(calibration.kappa),
+            weighted_kappa=AgreementFigure.from_domain(calibration.weighted_kappa),
+            spearman=AgreementFigure.from_domain(calibration.spearman),
+            mean_absolute_error=AgreementFigure.from_domain(calibration.mean_absolute_error),
+            sensitivity=AgreementFigure.from_domain(calibration.sensitivity),
+            specificity=AgreementFigure.from_domain(calibration.specificity),
+            judged=calibration.judged,
+            pass_rate=AgreementFigure.from_domain(calibration.pass_rate),
+            corrected_pass_rate=AgreementFigure.from_domain(calibration.corrected_pass_rate),
         )
 
 
@@ -151,8 +151,8 @@ class AnnotationQueueItem(msgspec.Struct, frozen=True, kw_only=True):
     why: Why
 
     @classmethod
-    def from_domain(cls, one: Offered) -> Self:
-        score = one.score
+    def from_domain(cls, item: Offered) -> Self:
+        score = item.score
         return cls(
             trace_id=score.trace_id,
             score_id=score.id,
@@ -161,7 +161,7 @@ class AnnotationQueueItem(msgspec.Struct, frozen=True, kw_only=True):
             fingerprint=scalars(score.metadata).get("fingerprint"),
             judge_kind=score.judge_kind,
             created_at=format_instant(score.created_at),
-            why=one.why,
+            why=item.why,
         )
 
 

@@ -91,7 +91,7 @@ READY: Final = endpoint(
     summary="Check readiness",
     description="Checks every part of the service. 503 if one of them fails.",
     example={"status": "ready", "checks": _EXAMPLE_CHECKS},
-    answers={503: NotReady},
+    error_types={503: NotReady},
     route_class=None,
 )
 
