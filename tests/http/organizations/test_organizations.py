@@ -200,7 +200,7 @@ class TestOrganizations:
             names = {one["name"] for one in await person.read("/organizations")}
             assert names == {"My Organization"}
         assert (await site.http.get("/traces", headers=data)).status_code == 401
-        assert await new_person(site, "eve@example.com").got("/me/invitations") == []
+        assert await new_person(site, "eve@example.com").read("/me/invitations") == []
         assert (await ada("DELETE", ours)).status_code == 403
 
     async def test_organization_deleted_during_a_request_is_403(
