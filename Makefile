@@ -59,6 +59,7 @@ bench: setup ## how fast writes and reads are; docs/benchmarks.md says more
 
 lock: setup ## resolve the dependencies anew; UPGRADE=--upgrade to take the newest
 	@$(LOCK) $(UPGRADE) -o requirements.lock
+	@$(LOCK) $(UPGRADE) --all-extras -c requirements.lock -o requirements-extras.lock
 	@$(LOCK) $(UPGRADE) --group dev -o requirements-dev.lock
 
 vendor: setup ## fetch Swagger UI with npm and check its hashes; VERSION=1.2.3 to take another
