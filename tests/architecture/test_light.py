@@ -82,8 +82,8 @@ def loaded(program: str, *arguments: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
-def test_the_api_loads_no_client_of_models():
-    assert loaded(PROGRAM, *HEAVY, *OF_MIGRATIONS, "litestar") == "['litestar']"
+def test_the_api_loads_no_client_of_models_and_nothing_of_workers():
+    assert loaded(PROGRAM, *HEAVY, *OF_MIGRATIONS, "dramatiq", "litestar") == "['litestar']"
 
 
 def test_a_worker_that_asks_no_model_loads_none_either():
