@@ -59,6 +59,7 @@ bench: setup ## run the benchmarks; see docs/benchmarks.md
 
 lock: setup ## resolve the dependencies again; UPGRADE=--upgrade for the newest versions
 	@$(LOCK) $(UPGRADE) -o requirements.lock
+	@$(LOCK) $(UPGRADE) --all-extras -c requirements.lock -o requirements-extras.lock
 	@$(LOCK) $(UPGRADE) --group dev -o requirements-dev.lock
 
 vendor: setup ## fetch Swagger UI with npm and check its hashes; VERSION=1.2.3 for another version

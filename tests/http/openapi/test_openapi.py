@@ -337,10 +337,8 @@ class Tags(HTMLParser):
         super().__init__()
         self.opened: list[str] = []
         self.targets: list[str] = []
-        self.ids: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.opened.append(tag)
         found = dict(attrs)
         self.targets += [found[name] or "" for name in ("href", "src") if name in found]
-        self.ids += [found["id"] or ""] if "id" in found else []
