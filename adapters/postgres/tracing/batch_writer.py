@@ -20,8 +20,8 @@ from adapters.postgres.database.pool import (
     Pool,
 )
 from adapters.postgres.database.removed_projects import ProjectRemoved, check_not_removed
-from adapters.postgres.privacy.erasure_guard import Owned, check_lost
 from adapters.postgres.tracing import rollups
+from adapters.postgres.tracing.erasure_guard import Owned, check_lost
 from adapters.postgres.tracing.facets import Counted
 from adapters.postgres.tracing.rollup_deltas import by_project
 from adapters.postgres.tracing.row_updates import (

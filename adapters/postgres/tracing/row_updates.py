@@ -7,7 +7,7 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import Connection
-from adapters.postgres.privacy.erasure_guard import Owned, check_lost
+from adapters.postgres.tracing.erasure_guard import Owned, check_lost
 from adapters.postgres.tracing.facets import Counted
 from adapters.postgres.tracing.rollup_deltas import ByProject
 from adapters.postgres.tracing.trace_rows import (

@@ -8,7 +8,6 @@ from typing import Final
 from adapters.postgres.database.pool import UNSTORABLE, Pool, translated
 from adapters.postgres.database.read_transactions import snapshot
 from adapters.postgres.database.removed_projects import ProjectRemoved
-from adapters.postgres.pricing.model_prices import PostgresModelPrices
 from adapters.postgres.tracing.batch_writer import (
     Item,
     TraceWriter,
@@ -18,6 +17,7 @@ from adapters.postgres.tracing.batch_writer import (
 )
 from adapters.postgres.tracing.edits import TraceEdits, read_trace
 from adapters.postgres.tracing.group_commit import GroupCommit, Unwatched, Watch
+from adapters.postgres.tracing.model_prices import PostgresModelPrices
 from adapters.postgres.tracing.trace_lists import TraceLists
 from adapters.pricing.price_cache import ProjectPrices
 from application.tracing.ports import PriceBook

@@ -12,9 +12,14 @@ from typing import Any, Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.evaluation.runs.run_rows import TALLY_COLUMNS, final_tally, run_of, tally_row
 from adapters.postgres.evaluation.scores.score_rows import ScoreTable
 from adapters.postgres.evaluation.scores.scores import update_scores
+from adapters.postgres.evaluation.work_queue.run_rows import (
+    TALLY_COLUMNS,
+    final_tally,
+    run_of,
+    tally_row,
+)
 from adapters.postgres.evaluation.work_queue.settlement import (
     IS_PENDING,
     OPEN,

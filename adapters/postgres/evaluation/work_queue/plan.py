@@ -9,14 +9,14 @@ from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.removed_projects import check_not_removed
-from adapters.postgres.evaluation.runs.run_rows import (
+from adapters.postgres.evaluation.work_queue.cancel import cancel
+from adapters.postgres.evaluation.work_queue.run_rows import (
     RUN_COLUMNS,
     TALLY_COLUMNS,
     run_of,
     run_row,
     tally_row,
 )
-from adapters.postgres.evaluation.work_queue.cancel import cancel
 from adapters.postgres.evaluation.work_queue.settlement import locked_run
 from adapters.postgres.evaluation.work_queue.tally import table_of
 from adapters.postgres.tracing.trace_rows import columns

@@ -8,9 +8,9 @@ from typing import Any, Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.evaluation.runs.run_rows import RUN_COLUMNS, TALLY_COLUMNS, tally_row
 from adapters.postgres.evaluation.scores.score_rows import ScoreTable
 from adapters.postgres.evaluation.scores.scores import update_scores
+from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, TALLY_COLUMNS, tally_row
 from adapters.postgres.evaluation.work_queue.tally import counted, executed, ids_of, table_of
 from domain.evaluation.runs.run import Assignment, EvalRun, Tally
 from domain.evaluation.scores.outcome import FailCode, Failed
