@@ -17,7 +17,7 @@ from typing import BinaryIO, Final, Self, cast
 import msgspec
 
 from application.tracing.ingest import BATCH_MAX
-from entrypoints.cli.progress import Progress
+from entrypoints.progress import Progress
 from entrypoints.startup import CommandError
 
 BATCH_BYTES: Final = 8 << 20  # of lines in one request; a longer line goes alone

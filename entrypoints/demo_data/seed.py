@@ -20,9 +20,9 @@ from domain.identity.organization import Project, checked_name
 from domain.ids import ProjectId
 from domain.tracing.trace import Trace
 from entrypoints import provisioning
-from entrypoints.cli.progress import Progress
 from entrypoints.composition import root
 from entrypoints.demo_data.generator import Recipe, synthetic_traces
+from entrypoints.progress import Progress
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError
 

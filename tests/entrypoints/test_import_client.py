@@ -14,7 +14,7 @@ from application.tracing.ingest import BATCH_MAX
 from entrypoints.cli import import_client
 from entrypoints.cli.import_client import RETRIES_MAX, TOLD_MAX, Answer, Destination, Importing
 from entrypoints.cli.main import main
-from entrypoints.cli.progress import Progress
+from entrypoints.progress import Progress
 from entrypoints.startup import CommandError
 
 STORED = "stored"

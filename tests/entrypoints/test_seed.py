@@ -24,9 +24,9 @@ from domain.tracing.trace import Trace, TraceStatus
 from domain.tracing.usage import Usage
 from entrypoints.cli.arguments import instant
 from entrypoints.cli.main import main
-from entrypoints.cli.progress import Progress
 from entrypoints.demo_data import scenarios, seed
 from entrypoints.demo_data.generator import Recipe, synthetic_traces
+from entrypoints.progress import Progress
 from entrypoints.startup import CommandError
 from tests.support.builders.values import OURS
 
