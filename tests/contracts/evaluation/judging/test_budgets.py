@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from adapters.memory.evaluation import judge_costs as memory
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool
+from adapters.postgres.evaluation.judging.budgets import PostgresBudgets
 from adapters.postgres.evaluation.judging.judge_ledger import PostgresLedger
 from adapters.postgres.identity import project_budgets
 from application.evaluation.judging import Budgets, Ledger, Reservation
@@ -46,7 +47,7 @@ def books(adapter: Pool | None) -> Books:
     if adapter is None:
         store = MemoryStore()
         return Books(memory.MemoryBudgets(store), memory.MemoryLedger(store), store)
-    return Books(postgres.PostgresBudgets(adapter), PostgresLedger(adapter), adapter)
+    return Books(PostgresBudgets(adapter), PostgresLedger(adapter), adapter)
 
 
 @pytest.fixture
