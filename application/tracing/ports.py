@@ -31,15 +31,18 @@ class PriceBook(Protocol):
         """Which prices these are, e.g. `genai-prices 0.2.3`."""
         ...
 
-    @property
-    def is_loaded(self) -> bool:
-        """Whether prices are at hand. Where they can't be had, no model has one."""
+    async def load(self) -> bool:
+        """Loads the prices where they aren't in memory yet; the event loop goes on meanwhile.
+
+        False where they can't be loaded: then no model has a price.
+        """
         ...
 
     def price(self, model: str, usage: Usage, at: datetime) -> Price | None:
         """What `usage` costs at the instant `at`; None where the book has no such model.
 
         `model` may carry a `<provider>/` prefix. The same answer for one version; never raises.
+        Without `load`, the first price may hold up the event loop while the prices are loaded.
         """
         ...
 

@@ -1,6 +1,7 @@
 """What runs elsewhere, as far as it can be held here: the image, Compose, CI, what poolers need."""
 
 import re
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from adapters.postgres.database.pool import PoolSettings
 from entrypoints.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
@@ -53,7 +55,12 @@ class TestImage:
     def test_the_lock_with_extras_differs_in_nothing_but_the_extras(self):
         packages, extended = locked("requirements.lock"), locked("requirements-extras.lock")
         assert packages.items() <= extended.items()
-        assert extended["pyarrow"] == locked("requirements-dev.lock")["pyarrow"]
+        extras = PYPROJECT["project"]["optional-dependencies"].values()
+        named = {re.split(r"[\[><=]", one)[0] for extra in extras for one in extra}
+        assert named <= extended.keys()
+        assert not named & packages.keys()
+        dev = locked("requirements-dev.lock")
+        assert {name: extended[name] for name in named} == {name: dev[name] for name in named}
 
     def test_it_is_nobody_in_particular_and_says_whether_it_lives(self):
         last = DOCKERFILE.rpartition("\nFROM ")[2]

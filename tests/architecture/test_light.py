@@ -10,6 +10,8 @@ from entrypoints.composition.exports import missing_formats
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("pydantic_ai", "openai", "anthropic", "google.genai", "pyarrow")
+EXPORTER = ("adapters.otlp_spans", "opentelemetry.sdk.trace", "opentelemetry.exporter")
+PRICES = ("genai_prices", "pydantic")
 OF_MIGRATIONS = ("black", "piccolo.apps.migrations")
 PROGRAM = """
 import sys
@@ -83,7 +85,8 @@ def loaded(program: str, *arguments: str) -> str:
 
 
 def test_the_api_loads_no_client_of_models_and_nothing_of_workers():
-    assert loaded(PROGRAM, *HEAVY, *OF_MIGRATIONS, "dramatiq", "litestar") == "['litestar']"
+    heavy = (*HEAVY, *EXPORTER, *PRICES, *OF_MIGRATIONS, "dramatiq")
+    assert loaded(PROGRAM, *heavy, "litestar") == "['litestar']"
 
 
 def test_a_worker_that_asks_no_model_loads_none_either():

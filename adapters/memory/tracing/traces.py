@@ -218,8 +218,7 @@ class MemoryPriceBook:
     per_million: dict[str, tuple[Decimal, ...]]
     version: str = "memory"
 
-    @property
-    def is_loaded(self) -> bool:
+    async def load(self) -> bool:
         return bool(self.per_million)
 
     def price(self, model: str, usage: Usage, at: object) -> Price | None:  # noqa: ARG002 - undated

@@ -100,7 +100,8 @@ class TraceWriter:
         incoming, changed_hands = _by_key(items)
         async with asyncio.timeout(WRITE_TIMEOUT_S):
             # Before there is a transaction: who holds a connection waits for no other one.
-            pricing = await self.prices.of({project for project, _ in incoming})
+            spans = (span for trace in incoming.values() for span in trace.spans)
+            pricing = await self.prices.of({project for project, _ in incoming}, spans)
             for _ in range(ROUNDS_MAX):
                 async with self.pool.acquire() as connection, connection.transaction():
                     incoming = await self._store(connection, incoming, pricing, changed_hands)

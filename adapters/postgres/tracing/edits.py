@@ -124,7 +124,7 @@ class TraceEdits:
             raise await unstorable(self.pool, texts) from error
 
     async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
-        pricing = await self.prices.of([project])
+        pricing = await self.prices.of([project], spans)
         async with self.transaction() as (connection, deltas):
             known = await locked(connection, [(project, trace)], LOCK_SHOWN)
             if not known:

@@ -116,6 +116,9 @@ async def test_without_a_price_book_nothing_is_priced_again(
         await broken.pricing.start_repricing(OURS, world.new_id(), RepricingOrder())
     waiting = await world.do.pricing.read_repricing(OURS, asked)
     assert waiting.status is RepricingStatus.PENDING
+    assert await world.do.pricing.reprice_spans() == 0  # it waits, as after any fault
+    world.now += REPRICING_HELD
+    assert await world.do.pricing.reprice_spans() == 1
 
 
 @dataclass(frozen=True, slots=True)

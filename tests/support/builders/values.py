@@ -35,7 +35,7 @@ def project_prices() -> ProjectPrices:
     async def load(projects: Collection[ProjectId]) -> Mapping[ProjectId, Sequence[ModelPrice]]:
         return dict.fromkeys(projects, ())
 
-    return ProjectPrices(load, prices().price)
+    return ProjectPrices(load, prices())
 
 
 def of_table(amount: str) -> Charge:
