@@ -7,9 +7,9 @@ from adapters.postgres.database.pool import Connection
 from adapters.postgres.tracing.trace_rows import columns
 from application.privacy.erasures import was_erased
 from domain.ids import ProjectId
-from domain.tracing.erasure import Owner
+from domain.tracing.erasure import DataSubject
 
-type Owned = tuple[ProjectId, Owner]
+type Owned = tuple[ProjectId, DataSubject]
 
 # Whoever begins an erasure waits for those that take traces of its project from anybody, and they
 # for it: what was somebody's as their erasure began is theirs until it has gone.

@@ -116,7 +116,7 @@ INDEXES = (
     "CREATE INDEX IF NOT EXISTS spans_started ON spans (project_id, started_at)",
 )
 
-ROLL_UPS = (
+SESSION_METRICS = (
     # How many traces have a value: totals of lists. `search_value` is folded, where parts of
     # names and of session ids are looked for: by reading those of the project, since an index of
     # their parts would run across projects. Updated in place: half of each page stays free.
@@ -315,7 +315,7 @@ FILLED = (
 
 ANALYZED = ("ANALYZE",)
 
-FORWARDS = (*COLUMNS, *INDEXES, *ROLL_UPS, *FILLED, *ANALYZED)
+FORWARDS = (*COLUMNS, *INDEXES, *SESSION_METRICS, *FILLED, *ANALYZED)
 
 BACKWARDS = (
     """
