@@ -1,4 +1,4 @@
-"""Changes to what is stored: what a PATCH says of a trace or of a span, and what tags become."""
+"""Changes to stored traces and spans: PATCH requests, and adding and removing tags."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from domain.tracing.usage import Pricing
 
 
 class Unchanged(Enum):
-    """Tells what was left out from null, which clears."""
+    """Distinguishes a field that was left out from null, which clears it."""
 
     UNCHANGED = "unsaid"
 
@@ -25,10 +25,10 @@ type Clearable[T] = T | Literal[Unchanged.UNCHANGED] | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceChange:
-    """New values of a trace. UNSAID leaves what is there; None clears it.
+    """New values of a trace. UNCHANGED keeps the stored value; None clears it.
 
-    Name, status and tags can't be cleared: there None leaves what is there too. Metadata is
-    merged, a key at a time.
+    Name, status and tags can't be cleared: for them None also keeps the value. Metadata is merged
+    by key.
     """
 
     name: str | None = None
@@ -57,7 +57,7 @@ class TraceChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanChange:
-    """New values of a span, as `TraceChange`. Name, kind and status can't be cleared."""
+    """New values of a span, as in `TraceChange`. Name, kind and status can't be cleared."""
 
     name: str | None = None
     kind: SpanKind | None = None
@@ -74,7 +74,7 @@ class SpanChange:
     cost: Clearable[Mapping[str, float]] = UNCHANGED
 
     def applied(self, span: Span, pricing: Pricing) -> Span:
-        """`span`, settled, after the change: priced anew only where what made its price changed."""
+        """The changed, settled span. It is priced again only if an input of its price changed."""
         cleared = (
             *("input", "output", "model", "token_usage", "ended_at", "error"),
             *("completion_started_at", "model_parameters", "cost"),
@@ -96,9 +96,9 @@ def _said(change: TraceChange | SpanChange, names: Sequence[str]) -> dict[str, A
 
 
 def retagged(tags: Sequence[str], add: Sequence[str], remove: Sequence[str]) -> tuple[str, ...]:
-    """Tags after a removal and then an addition, so that a tag in both is there in the end.
+    """Tags after a removal and then an addition, so a tag in both is present in the end.
 
-    After an addition they are sorted, each once; after a mere removal they keep their order.
+    After an addition the tags are sorted and unique; after a removal only, they keep their order.
     """
     kept = tuple(tag for tag in tags if tag not in set(remove))
     return tuple(sorted({*kept, *add})) if add else kept

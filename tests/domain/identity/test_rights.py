@@ -64,7 +64,7 @@ def test_a_role_may_do_what_the_table_says_and_nothing_else(role, action):
     [
         (Action.RENAME, "Only OWNER or ADMIN may rename this organization"),
         (Action.DELETE, "Only OWNER may delete this organization"),
-        (Action.INVITE_OWNER, "Nobody may invite an OWNER"),
+        (Action.INVITE_OWNER, "No role may invite an OWNER"),
     ],
 )
 def test_a_refusal_says_whose_right_it_is(action, said):

@@ -56,8 +56,8 @@ INVITE: Final = (
             description=(
                 "An OWNER invites a MEMBER or an ADMIN, an ADMIN a MEMBER; nobody invites an "
                 f"OWNER. Good for {INVITATION_LIFETIME.days} days. Nothing is mailed: who "
-                "signs in with this address finds it under `/me/invitations`. 409 for your own address, for a "
-                "member's, and where one is pending."
+                "signs in with this address finds it under `/me/invitations`. "
+                "409 for your own address, for a member's, and where one is pending."
             ),
             answer=OrganizationInvitationResponse,
             example=examples.INVITATION,

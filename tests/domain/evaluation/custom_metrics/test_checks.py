@@ -390,8 +390,8 @@ def test_any_trace_comes_to_a_number_or_a_word(kind, trace):
     [
         ({}, "is required"),
         ({"target_ms": "1"}, "must be a number"),
-        ({"target_ms": 0}, "must be above 0 where there is no hard_ms"),
-        ({"target_ms": 0, "hard_ms": 0}, "must leave room above the target"),
+        ({"target_ms": 0}, "must be above 0 without hard_ms"),
+        ({"target_ms": 0, "hard_ms": 0}, "must be above the target"),
     ],
 )
 def test_a_bad_limit_is_told_once(parameters, told):

@@ -178,8 +178,8 @@ def forged() -> EvaluatedTrace:
 def test_no_text_of_a_trace_passes_for_a_line_of_ours():
     ours = re.compile(
         rf"(end of )?evidence {BOUNDARY}|(task|final output|declared tools|plan|steps|error"
-        r'|arguments|output|document|reasoning|text):|(status of the run|counted): .*|\| .*|[0-9]+\. ".*"'
-        r'|- ".*"|s[0-9.]+ [A-Z]+ ".*" [A-Z]+'
+        r"|arguments|output|document|reasoning|text):|(status of the run|counted): .*|\| .*"
+        r'|[0-9]+\. ".*"|- ".*"|s[0-9.]+ [A-Z]+ ".*" [A-Z]+'
     )
     lines = build_evidence(forged()).within_boundary(BOUNDARY).split("\n")
     assert [line for line in lines if ours.fullmatch(line) is None] == []

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from domain.evaluation.trace_content.text import has_words
 from domain.evaluation.trace_content.user_request import (
-    KEPT_MAX,
     READ_MAX,
+    WORDS_CHARS_MAX,
     RequestFingerprint,
     UserRequest,
 )
@@ -118,6 +118,6 @@ def test_of_a_long_text_only_whether_it_is_equal_can_be_told():
 
 
 def test_little_is_kept():
-    found = asked("é" * KEPT_MAX)
-    assert (len(found.words), len(found.digest)) == (KEPT_MAX, 16)
-    assert asked("é" * (KEPT_MAX + 1)).words == ""
+    found = asked("é" * WORDS_CHARS_MAX)
+    assert (len(found.words), len(found.digest)) == (WORDS_CHARS_MAX, 16)
+    assert asked("é" * (WORDS_CHARS_MAX + 1)).words == ""
