@@ -175,7 +175,7 @@ PROVIDERS: Final = operation(
             {
                 "key": "heuristic",
                 "name": "Built-in heuristics",
-                "description": "Signs in the trace itself",
+                "description": "Rules over features of the trace",
                 "available": True,
                 "message": "Ready",
             }

@@ -126,8 +126,8 @@ ROTATE: Final = operation(
         summary="Rotate an API key",
         description=(
             f"For OWNER and ADMIN. Makes a new key of the same name and scopes, for "
-            f"{KEY_LIFETIME.days} days; the old one stays valid until it expires by itself. 422 for "
-            "a key that is revoked or never expires."
+            f"{KEY_LIFETIME.days} days; the old one stays valid until it expires by itself. 422 "
+            "for a key that is revoked or never expires."
         ),
         answer=APIKeyResponse,
         example=examples.NEW_KEY,
