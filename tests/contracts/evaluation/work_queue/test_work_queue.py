@@ -276,7 +276,7 @@ async def test_whatever_an_outcome_says_is_kept(evaluating, outcome):
     claim = await evaluating.claim_next(run.project_id)
     before = (await evaluating.scores(run))[0]
     assert await evaluating.assignments.record(claim, METRICS[0], outcome, NOON)
-    assert (await evaluating.scores(run))[0] == before.measured(outcome, NOON)
+    assert (await evaluating.scores(run))[0] == before.with_outcome(outcome, NOON)
 
 
 async def test_several_are_written_together_but_for_what_is_there(evaluating):
@@ -287,7 +287,10 @@ async def test_several_are_written_together_but_for_what_is_there(evaluating):
     outcomes = {METRICS[0]: GOOD, METRICS[1]: BAD, "coherence": GOOD}
     assert await evaluating.assignments.record_all(claim, {METRICS[1]: GOOD}, NOON) == 1
     assert await evaluating.assignments.record_all(claim, outcomes, NOON) == 1
-    assert await evaluating.scores(run) == [first.measured(GOOD, NOON), second.measured(GOOD, NOON)]
+    assert await evaluating.scores(run) == [
+        first.with_outcome(GOOD, NOON),
+        second.with_outcome(GOOD, NOON),
+    ]
     assert await evaluating.assignments.record_all(claim, {}, NOON) == 0
 
 
@@ -313,7 +316,7 @@ async def test_what_a_person_wrote_stays(evaluating):
     remarked = await change(run.project_id, remarked.id, remark, NOON, None)
     assert not await evaluating.assignments.record(claim, METRICS[0], BAD, NOON)
     assert await evaluating.assignments.record(claim, METRICS[1], BAD, NOON)
-    assert await evaluating.scores(run) == [edited, remarked.measured(BAD, NOON)]
+    assert await evaluating.scores(run) == [edited, remarked.with_outcome(BAD, NOON)]
 
 
 async def test_what_a_person_remarked_stays_where_a_run_is_cancelled(evaluating):
