@@ -12,7 +12,7 @@ from pyarrow.parquet import ParquetWriter  # type: ignore[import-untyped]  # no 
 
 from adapters.export_formats.columns import COLUMNS, Kind, Value, rows_of
 from domain.exporting.export import RowKind
-from domain.exporting.exported_trace import ArchivedTrace
+from domain.exporting.exported_trace import TraceWithScores
 
 # A row group is written at the first of these limits: they bound the rows that are held in memory.
 GROUP_BYTES: Final = 8 << 20  # approximate size of the values
@@ -40,7 +40,7 @@ class Parquet:
         self._group: list[list[Value]] = [[] for _ in self._columns]
         self._group_bytes = 0
 
-    def add(self, batch: Sequence[ArchivedTrace]) -> bytes:
+    def add(self, batch: Sequence[TraceWithScores]) -> bytes:
         for row in rows_of(self._kind, batch):
             for column, values in zip(self._columns, self._group, strict=True):
                 value = column.of(row)

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from application.evaluation.judging import Ledger
-from domain.evaluation.costs.judge_costs import LedgerEntry, Spending, SpendingBy, SpendingOf
+from domain.evaluation.costs.judge_costs import (
+    LedgerEntry,
+    Spending,
+    SpendingBy,
+    SpendingGroup,
+)
 from domain.evaluation.scores.query import CreatedWithin
 from domain.ids import ProjectId, RunId
 
@@ -30,7 +35,7 @@ class WatchedLedger:
 
     async def of_projects(
         self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingBy
-    ) -> Sequence[SpendingOf]:
+    ) -> Sequence[SpendingGroup]:
         return await self.ledger.of_projects(projects, within, by)
 
     async def sweep(self, before: datetime) -> int:

@@ -1,4 +1,4 @@
-"""Changes to what is stored: what a PATCH says of a trace or of a span, and what tags become."""
+"""Changes to stored traces and spans: PATCH requests, and adding and removing tags."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,36 +12,36 @@ from domain.tracing.trace import Trace, TraceStatus
 from domain.tracing.usage import Pricing
 
 
-class Unsaid(Enum):
-    """Tells what was left out from null, which clears."""
+class Unchanged(Enum):
+    """Distinguishes a field that was left out from null, which clears it."""
 
-    UNSAID = "unsaid"
+    UNCHANGED = "unsaid"
 
 
-UNSAID: Final = Unsaid.UNSAID
+UNCHANGED: Final = Unchanged.UNCHANGED
 
-type Clearable[T] = T | Literal[Unsaid.UNSAID] | None
+type Clearable[T] = T | Literal[Unchanged.UNCHANGED] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceChange:
-    """New values of a trace. UNSAID leaves what is there; None clears it.
+    """New values of a trace. UNCHANGED keeps the stored value; None clears it.
 
-    Name, status and tags can't be cleared: there None leaves what is there too. Metadata is
-    merged, a key at a time.
+    Name, status and tags can't be cleared: for them None also keeps the value. Metadata is merged
+    by key.
     """
 
     name: str | None = None
     status: TraceStatus | None = None
     tags: tuple[str, ...] | None = None
     metadata: JsonText = EMPTY_OBJECT
-    input: Clearable[JsonText] = UNSAID
-    output: Clearable[JsonText] = UNSAID
-    ended_at: Clearable[datetime] = UNSAID
-    session_id: Clearable[str] = UNSAID
-    user_id: Clearable[str] = UNSAID
-    environment: Clearable[str] = UNSAID
-    release: Clearable[str] = UNSAID
+    input: Clearable[JsonText] = UNCHANGED
+    output: Clearable[JsonText] = UNCHANGED
+    ended_at: Clearable[datetime] = UNCHANGED
+    session_id: Clearable[str] = UNCHANGED
+    user_id: Clearable[str] = UNCHANGED
+    environment: Clearable[str] = UNCHANGED
+    release: Clearable[str] = UNCHANGED
 
     def applied(self, trace: Trace) -> Trace:
         cleared = ("input", "output", "ended_at", "session_id", "user_id", "environment", "release")
@@ -57,24 +57,24 @@ class TraceChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanChange:
-    """New values of a span, as `TraceChange`. Name, kind and status can't be cleared."""
+    """New values of a span, as in `TraceChange`. Name, kind and status can't be cleared."""
 
     name: str | None = None
     kind: SpanKind | None = None
     status: SpanStatus | None = None
     metadata: JsonText = EMPTY_OBJECT
-    input: Clearable[JsonText] = UNSAID
-    output: Clearable[JsonText] = UNSAID
-    model: Clearable[str] = UNSAID
-    token_usage: Clearable[JsonText] = UNSAID
-    ended_at: Clearable[datetime] = UNSAID
-    error: Clearable[str] = UNSAID
-    completion_started_at: Clearable[datetime] = UNSAID
-    model_parameters: Clearable[JsonText] = UNSAID
-    cost: Clearable[Mapping[str, float]] = UNSAID
+    input: Clearable[JsonText] = UNCHANGED
+    output: Clearable[JsonText] = UNCHANGED
+    model: Clearable[str] = UNCHANGED
+    token_usage: Clearable[JsonText] = UNCHANGED
+    ended_at: Clearable[datetime] = UNCHANGED
+    error: Clearable[str] = UNCHANGED
+    completion_started_at: Clearable[datetime] = UNCHANGED
+    model_parameters: Clearable[JsonText] = UNCHANGED
+    cost: Clearable[Mapping[str, float]] = UNCHANGED
 
     def applied(self, span: Span, pricing: Pricing) -> Span:
-        """`span`, settled, after the change: priced anew only where what made its price changed."""
+        """The changed, settled span. It is priced again only if an input of its price changed."""
         cleared = (
             *("input", "output", "model", "token_usage", "ended_at", "error"),
             *("completion_started_at", "model_parameters", "cost"),
@@ -92,13 +92,13 @@ class SpanChange:
 
 def _said(change: TraceChange | SpanChange, names: Sequence[str]) -> dict[str, Any]:
     found = {name: getattr(change, name) for name in names}
-    return {name: value for name, value in found.items() if value is not UNSAID}
+    return {name: value for name, value in found.items() if value is not UNCHANGED}
 
 
 def retagged(tags: Sequence[str], add: Sequence[str], remove: Sequence[str]) -> tuple[str, ...]:
-    """Tags after a removal and then an addition, so that a tag in both is there in the end.
+    """Tags after a removal and then an addition, so a tag in both is present in the end.
 
-    After an addition they are sorted, each once; after a mere removal they keep their order.
+    After an addition the tags are sorted and unique; after a removal only, they keep their order.
     """
     kept = tuple(tag for tag in tags if tag not in set(remove))
     return tuple(sorted({*kept, *add})) if add else kept

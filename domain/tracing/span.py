@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from domain.ids import SpanId
 from domain.tracing.payload import EMPTY_OBJECT, JsonText, merged_objects
-from domain.tracing.usage import EXACT, Charge, Pricing, Usage, charged
+from domain.tracing.usage import EXACT, Pricing, SpanCost, Usage, span_cost
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -32,12 +32,12 @@ class SpanStatus(StrEnum):
 
 
 def elapsed_ms(start: datetime, end: datetime | None) -> float | None:
-    """Milliseconds from `start` to `end`, negative where `end` lies before; None without an end."""
+    """Milliseconds from `start` to `end`, negative if `end` is earlier; None without an end."""
     return None if end is None else (end - start) / _MILLISECOND
 
 
 def elapsed_us(start: datetime, end: datetime | None) -> int | None:
-    """As `elapsed_ms`, in whole microseconds: sums of them are exact."""
+    """As `elapsed_ms`, in whole microseconds: their sums are exact."""
     return None if end is None else (end - start) // _MICROSECOND
 
 
@@ -45,10 +45,11 @@ def elapsed_us(start: datetime, end: datetime | None) -> int | None:
 class Span:
     """One step, as it was sent or as it is stored.
 
-    As sent, None means "not said". `settled` makes of it what is stored: kind, status, usage and
-    charge are then always there. A usage that is sent stands beside the `token_usage` that it was
-    read from, and counts in place of what `Usage.of` finds there. Times are aware, in UTC. Parents
-    may be unknown, may form cycles, and a span may end before it starts: what was sent is kept.
+    As sent, None means "not given". `settled` returns the stored form, in which kind, status, usage
+    and charge are always set. A `usage` that was sent takes precedence over the one that
+    `Usage.from_token_usage` reads from `token_usage`. Times are aware, in UTC. Parents may be
+    unknown or form cycles, and a span may end before it starts: the client's values are stored as
+    they are.
     """
 
     id: SpanId
@@ -68,7 +69,7 @@ class Span:
     model_parameters: JsonText | None = None
     cost: Mapping[str, float] | None = None
     usage: Usage | None = None
-    charge: Charge | None = None
+    charge: SpanCost | None = None
 
     @property
     def latency_ms(self) -> float | None:
@@ -79,10 +80,10 @@ class Span:
         return elapsed_ms(self.started_at, self.completion_started_at)
 
     def merged(self, later: "Span") -> Self:
-        """This span with what `later` says of it: null and omitted fields keep what is known.
+        """This span merged with `later`: null and omitted fields keep the known value.
 
-        Any order of the same partial spans gives the same result, but for two different values
-        of one field, where the later wins. Usage and charge stay while what made them stays.
+        Partial spans give the same result in any order, unless two values of one field differ: then
+        the later wins. Usage and charge are kept while the fields they derive from stay the same.
         """
         both = replace(
             self,
@@ -107,25 +108,25 @@ class Span:
         return both.repriced_after(self, later.usage)
 
     def repriced_after(self, before: "Span", counted: Usage | None = None) -> Self:
-        """Without usage and charge, which `settled` finds anew, where their causes changed.
+        """Without usage and charge if the fields they derive from changed; `settled` sets them.
 
-        `counted` came with the `token_usage`, where that changed.
+        `counted` came with a changed `token_usage`.
         """
         if _priced_by(self) == _priced_by(before):
             return self
         if self.token_usage == before.token_usage:
-            # What is stored doesn't tell whether anything was counted: it is counted again, but
-            # for what can't be found in `token_usage`.
+            # The stored row doesn't record whether tokens were counted: they are counted again,
+            # unless they can't be derived from `token_usage`.
             known = before.usage
             counted = known if known is not None and (known.is_known or known.has_cached) else None
         return replace(self, usage=counted, charge=None)
 
     def settled(self, pricing: Pricing) -> "Span":
-        """What is stored of it: defaults filled in, usage and charge found where they are not."""
+        """The stored form: defaults filled in, usage and charge set where they are missing."""
         if self.charge is not None:
             return self
-        usage = Usage.of(self.token_usage) if self.usage is None else self.usage
-        return Span(  # twice as fast as `replace`, on the path of every span that comes in
+        usage = Usage.from_token_usage(self.token_usage) if self.usage is None else self.usage
+        return Span(  # twice as fast as `replace`, and every ingested span passes here
             id=self.id,
             name=self.name,
             started_at=self.started_at,
@@ -143,7 +144,7 @@ class Span:
             model_parameters=self.model_parameters,
             cost=self.cost,
             usage=usage,
-            charge=charged(self.cost, self.model, usage, self.started_at, pricing),
+            charge=span_cost(self.cost, self.model, usage, self.started_at, pricing),
         )
 
 
@@ -153,7 +154,7 @@ def _priced_by(span: Span) -> tuple[object, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What the spans of a trace add up to. Exact, so what was added can be taken away again."""
+    """The sums over the spans of a trace. Exact, so that a sum can be subtracted again."""
 
     spans: int = 0
     prompt_tokens: int = 0
@@ -166,8 +167,8 @@ class Totals:
         return self.prompt_tokens + self.completion_tokens
 
     @classmethod
-    def of(cls, spans: Iterable[Span]) -> Self:
-        """The sum over settled spans, each counted once."""
+    def from_spans(cls, spans: Iterable[Span]) -> Self:
+        """The sums over settled spans, each counted once."""
         count = prompt = completion = errors = 0
         cost = Decimal(0)
         for span in spans:

@@ -1,4 +1,4 @@
-"""A trace: one run of an agent, and how late, partial and repeated reports of it come together."""
+"""A trace: one run of an agent, and how late, partial and repeated reports are merged."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -23,9 +23,9 @@ class TraceStatus(StrEnum):
 class Trace:
     """One run of an agent, as it was sent or as it is stored.
 
-    As sent, None means "not said". `settled` makes of it what is stored: the status is then
-    always there, and each span id occurs once, ascending by (started_at, id). Times are aware,
-    in UTC.
+    As sent, None means "not given". `settled` returns the stored form, in which the status is
+    always set, and each span id occurs once, ascending by (started_at, id). Times are aware, in
+    UTC.
     """
 
     id: TraceId
@@ -45,7 +45,7 @@ class Trace:
 
     @property
     def latency_ms(self) -> float | None:
-        """Of the trace itself, never derived from its spans."""
+        """From the trace's own times, never derived from its spans."""
         return elapsed_ms(self.started_at, self.ended_at)
 
     @property
@@ -61,15 +61,15 @@ class Trace:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models that its spans called, each once, sorted."""
+        """The models that its spans called, sorted and unique."""
         return models_of(self.spans)
 
     def merged(self, later: "Trace") -> Self:
-        """This trace with what `later` says of it: null and omitted fields keep what is known.
+        """This trace merged with `later`: null and omitted fields keep the known value.
 
-        Spans are merged by id, and those that `later` doesn't mention stay. Tags become the
-        sorted union, also where `later` brings none. Any order of the same partial traces gives
-        the same result, but for two different values of one field, where the later wins.
+        Spans are merged by id; spans missing in `later` are kept. Tags become the sorted union,
+        even if `later` has none. Partial traces give the same result in any order, unless two
+        values of one field differ: then the later wins.
         """
         return replace(
             self,
@@ -89,7 +89,7 @@ class Trace:
         )
 
     def settled(self, pricing: Pricing) -> Self:
-        """What is stored of it: defaults filled in, spans unique, settled and in order."""
+        """The stored form: defaults filled in, spans unique, settled and sorted."""
         return replace(
             self,
             status=self.status or TraceStatus.COMPLETED,
@@ -98,7 +98,7 @@ class Trace:
 
 
 def merged_spans(spans: Sequence[Span]) -> tuple[Span, ...]:
-    """Each id once, merged in the order of arrival; ids keep the place of their first."""
+    """Each id once, merged in the order of arrival; an id keeps the place of its first span."""
     found: dict[SpanId, Span] = {span.id: span for span in spans}
     if len(found) == len(spans):
         return tuple(spans)
@@ -110,18 +110,18 @@ def merged_spans(spans: Sequence[Span]) -> tuple[Span, ...]:
 
 
 def models_of(spans: Iterable[Span]) -> tuple[str, ...]:
-    """The models of spans, each once, sorted."""
+    """The models of spans, sorted and unique."""
     return tuple(sorted({span.model for span in spans if span.model is not None}))
 
 
 def in_order(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """The order in which a trace shows its spans."""
+    """The order of the spans of a trace."""
     return tuple(sorted(spans, key=lambda span: (span.started_at, span.id)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceSummary:
-    """A row of the list of traces: no payload, and what its spans add up to."""
+    """A row of the list of traces: without payloads, with the sums over its spans."""
 
     id: TraceId
     name: str

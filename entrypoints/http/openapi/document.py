@@ -29,6 +29,10 @@ _PUBLISHED: Final = {
     "JudgeProvider": "ProviderInfo",
     "RunStatus": "EvaluationStatus",
     "DataType": "ScoreDataType",
+    "DataSubjectKind": "OwnerKind",
+    "DefinitionKind": "Kind",
+    "AlertFigure": "Figure",
+    "SelectionReason": "Why",
 }
 _EMPTY: Final = 204
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from adapters.postgres.evaluation.judging.budgets import put_budget
+from adapters.postgres.identity.project_budgets import put_budget
 from application.evaluation.judging import JudgingPorts, Reservation, Verdict
 from domain.evaluation.costs.judge_costs import SpendingBy, month_scope
 from domain.evaluation.judging.judge import TokenUse

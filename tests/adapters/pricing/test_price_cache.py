@@ -14,7 +14,7 @@ from adapters.pricing.price_cache import PROJECTS_MAX, REMEMBERED_S, ROWS_MAX, P
 from domain.ids import ProjectId
 from domain.tracing.model_price import PRICES_MAX, ModelPrice
 from domain.tracing.span import Span
-from domain.tracing.usage import Charge, CostSource, Price, Usage
+from domain.tracing.usage import CostSource, Price, SpanCost, Usage
 from tests.support.builders.values import NOON, OURS, THEIRS, prices, span, trace
 
 USAGE = Usage(1_000_000, 0, is_known=True)
@@ -162,6 +162,6 @@ async def test_what_is_stored_loads_the_book_only_once_a_span_is_priced(pool: Po
         await traces.put(project, priced)
         found = await traces.get(project, priced.id)
     assert book.loads == 1
-    assert found.spans[0].charge == Charge(
+    assert found.spans[0].charge == SpanCost(
         Decimal(3), CostSource.TABLE, Price(Decimal(3), "counted")
     )

@@ -11,7 +11,12 @@ from adapters.postgres.database.bounded_delete import swept
 from adapters.postgres.database.pool import OF_PROJECT, Pool, translated
 from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading
 from application.evaluation.judging import PARTS_MAX
-from domain.evaluation.costs.judge_costs import LedgerEntry, Spending, SpendingBy, SpendingOf
+from domain.evaluation.costs.judge_costs import (
+    LedgerEntry,
+    Spending,
+    SpendingBy,
+    SpendingGroup,
+)
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.query import CreatedWithin
 from domain.ids import ProjectId, RunId
@@ -83,12 +88,12 @@ class PostgresLedger:
 
     async def of_projects(
         self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingBy
-    ) -> Sequence[SpendingOf]:
+    ) -> Sequence[SpendingGroup]:
         order = "key DESC" if by is SpendingBy.DAY else DEAREST
         sql = OF_PROJECTS.format(key=KEYS[by], order=order)
         async with reading(self.pool, ADVICE, self.timeout_s) as connection:
             rows = await connection.fetch(sql, projects, *_bounds(within), PARTS_MAX)
-        found = [SpendingOf(row["key"], _spending(row)) for row in rows]
+        found = [SpendingGroup(row["key"], _spending(row)) for row in rows]
         return found[::-1] if by is SpendingBy.DAY else found
 
     async def sweep(self, before: datetime) -> int:

@@ -11,7 +11,7 @@ from application.use_cases import UseCases
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import Origin
 from domain.identity.caller import Person
-from domain.identity.login_code import CODE_LIFE
+from domain.identity.login_code import CODE_LIFETIME
 from domain.identity.organization import Project
 from domain.ids import OrganizationId, ProjectId
 from entrypoints.http.authentication import SIGNED_IN, Public
@@ -111,11 +111,11 @@ ISSUE: Final = endpoint(
     summary="Issue a login code",
     description=(
         "A code for a command line that waits for it, sent by the page on which its user "
-        f"signed in. It is good for {CODE_LIFE.seconds} seconds and one key, and only for who "
+        f"signed in. It is good for {CODE_LIFETIME.seconds} seconds and one key, and only for who "
         "knows the verifier of its challenge. Who isn't a member of `org_id` gets 403; a "
         "project that isn't of that organization is 404."
     ),
-    example={"code": _CODE, "expires_in": CODE_LIFE.seconds},
+    example={"code": _CODE, "expires_in": CODE_LIFETIME.seconds},
     body_example=_ISSUE_EXAMPLE,
     answers={404: ErrorResponse},
 )
@@ -152,7 +152,7 @@ class CliLoginController(Controller):
             content.code_challenge,
             content.label,
         )
-        return JsonResponse(IssueCodeResponse(code, CODE_LIFE.seconds), headers=UNKEPT)
+        return JsonResponse(IssueCodeResponse(code, CODE_LIFETIME.seconds), headers=UNKEPT)
 
     @post("/exchange", status_code=200, **EXCHANGE)
     async def exchange_login_code(

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 import domain.identity.api_key as keys
 from application.use_cases import UseCases
-from domain.identity.api_key import ALL_SCOPES, KEY_NAME_MAX, LIFETIME, Expiration, Scope
+from domain.identity.api_key import ALL_SCOPES, KEY_LIFETIME, KEY_NAME_MAX, Expiration, Scope
 from domain.ids import ApiKeyId
 from entrypoints.http.authentication import OF_ORGANIZATION, Colleague
 from entrypoints.http.controllers.organizations import examples
@@ -111,7 +111,7 @@ ROTATE: Final = endpoint(
     summary="Rotate an API key",
     description=(
         f"For OWNER and ADMIN. Makes a new key of the same name and scopes, for "
-        f"{LIFETIME.days} days; the old one stays valid until it expires by itself. 422 for a "
+        f"{KEY_LIFETIME.days} days; the old one stays valid until it expires by itself. 422 for a "
         "key that is revoked or never expires."
     ),
     example=examples.NEW_KEY,

@@ -8,7 +8,7 @@ from litestar import Controller, delete, get, post
 from msgspec import Meta
 
 from application.use_cases import UseCases
-from domain.identity.invitation import EMAIL_MAX, EMAIL_MIN, VALID, checked_email
+from domain.identity.invitation import EMAIL_MAX, EMAIL_MIN, INVITATION_LIFETIME, validate_email
 from domain.identity.organization import Role
 from domain.ids import InvitationId
 from entrypoints.http.authentication import OF_ORGANIZATION, Colleague
@@ -22,7 +22,7 @@ from entrypoints.http.controllers.organizations.schemas import (
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.middleware.rate_limits import RouteClass
 
-check_email: Final = ruled(checked_email)
+check_email: Final = ruled(validate_email)
 
 
 class InvitationPath(OrganizationPath, frozen=True):
@@ -49,12 +49,12 @@ class CreateInvitationRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 INVITE: Final = endpoint(
     OF_ORGANIZATION,
-    summary="Invite somebody",
+    summary="Invite a person",
     description=(
-        "An OWNER invites a MEMBER or an ADMIN, an ADMIN a MEMBER; nobody invites an "
-        f"OWNER. Good for {VALID.days} days. Nothing is mailed: who signs in with this "
-        "address finds it under `/me/invitations`. 409 for your own address, for a "
-        "member's, and where one is pending."
+        "An OWNER invites a MEMBER or an ADMIN, an ADMIN invites a MEMBER. An OWNER can't be "
+        f"invited. It is valid for {INVITATION_LIFETIME.days} days. No mail is sent: the person "
+        "who signs in with this address finds it under `/me/invitations`. 409 for your own "
+        "address, for a member's, and if an invitation is pending."
     ),
     example=examples.INVITATION,
     body_example={"email": "grace@example.com", "role": "MEMBER"},

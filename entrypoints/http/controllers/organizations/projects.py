@@ -9,7 +9,7 @@ from msgspec import Meta
 
 import domain.identity.organization as organizations
 from application.use_cases import UseCases
-from domain.identity.organization import DESCRIPTION_MAX, RETENTION_MAX_DAYS, checked_description
+from domain.identity.organization import DESCRIPTION_MAX, RETENTION_MAX_DAYS, validate_description
 from domain.ids import ProjectId
 from entrypoints.http.authentication import OF_ORGANIZATION, Colleague
 from entrypoints.http.controllers.organizations import examples
@@ -23,7 +23,7 @@ from entrypoints.http.controllers.organizations.schemas import (
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.requests.wire_types import ShownInstant, instant
 
-check_description: Final = ruled(checked_description)
+check_description: Final = ruled(validate_description)
 
 type Description = Annotated[
     str,

@@ -5,7 +5,7 @@ from typing import Any, Final
 from litestar import Controller, get
 
 from application.use_cases import UseCases
-from domain.evaluation.agreement.annotation_queue import WAITING_MAX
+from domain.evaluation.agreement.annotation_queue import CANDIDATES_MAX
 from domain.evaluation.agreement.calibration import (
     CALIBRATED_FROM,
     JUDGED_MAX,
@@ -76,7 +76,7 @@ QUEUE: Final = endpoint(
     description=(
         "Automated scores of traces that no person has labelled under this name: those that "
         "lie nearest to the threshold, and at every fifth place one drawn by chance, in an "
-        f"order that stays all day (UTC). Chosen from the newest {WAITING_MAX:,}; of a trace "
+        f"order that stays all day (UTC). Chosen from the newest {CANDIDATES_MAX:,}; of a trace "
         "its newest."
     ),
     example=[

@@ -11,7 +11,7 @@ from application.use_cases import UseCases
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import ProjectId
-from domain.page import OFFSET_MAX, SortOrder, Window
+from domain.page import OFFSET_MAX, PageRequest, SortOrder
 from domain.tracing.session import TRACES_DEFAULT, TRACES_MAX, SessionFilter, SessionSort
 from domain.tracing.usage import as_float
 from entrypoints.http.authentication import data_plane
@@ -212,7 +212,7 @@ class SessionController(Controller):
     ) -> SessionDetail:
         project = caller.project_id
         session = await use_cases.read_session(
-            project, path.session_id, Window(params.limit, params.offset)
+            project, path.session_id, PageRequest(params.limit, params.offset)
         )
         return SessionDetail.showing(project, session)
 

@@ -21,8 +21,8 @@ from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     Spending,
     SpendingBy,
-    SpendingOf,
-    by_key,
+    SpendingGroup,
+    group_spending,
 )
 from domain.evaluation.judging.judge import JudgeCall, TokenUse
 from domain.evaluation.scores.outcome import FailCode
@@ -138,10 +138,10 @@ async def test_it_adds_up_as_the_entries_do(ledger: Ledger, data: st.DataObject,
     await ledger.enter(entries)
     asked = projects[:2]
     within = CreatedWithin(NOON - DAY, NOON + DAY)
-    ours = [one for one in entries if one.project_id in asked and within.holds(one.created_at)]
+    ours = [one for one in entries if one.project_id in asked and within.includes(one.created_at)]
     found = await ledger.of_projects(asked, within, by)
-    assert list(found) == by_key(ours, by)
-    assert await ledger.total(asked, within) == Spending.of(ours)
+    assert list(found) == group_spending(ours, by)
+    assert await ledger.total(asked, within) == Spending.from_entries(ours)
 
 
 async def test_of_many_parts_some_are_told_and_the_total_is_that_of_all(ledger: Ledger):
@@ -167,5 +167,5 @@ async def test_the_oldest_are_swept(ledger: Ledger):
     )
     assert await ledger.sweep(long_ago + 2 * DAY) == 2
     [left] = await ledger.of_projects([project], ALWAYS, SpendingBy.PROJECT)
-    assert left == SpendingOf(str(project), left.spending)
+    assert left == SpendingGroup(str(project), left.spending)
     assert left.spending.calls == 1
