@@ -7,8 +7,8 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from adapters.postgres.database.columns import arrays
 from adapters.postgres.engine import OF_PROJECT, Connection
-from adapters.postgres.rows import columns
 from adapters.postgres.run_rows import RUN_COLUMNS, TALLY_COLUMNS, run_of, run_row, tally_row
 from adapters.postgres.working.cancelling import cancel
 from adapters.postgres.working.counting import table_of
@@ -120,7 +120,7 @@ async def _store_scores(
     ON CONFLICT (project_id, id) DO NOTHING
     """
     if scores:
-        await connection.execute(sql, *columns(map(table.row, scores)))
+        await connection.execute(sql, *arrays(map(table.row, scores)))
 
 
 async def _environments(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from adapters.postgres.engine import OF_PROJECT, Connection, affected
-from adapters.postgres.rows import TRACE_COLUMNS
+from adapters.postgres.rows import TRACES
 from adapters.postgres.writing.amending import counted
 from adapters.postgres.writing.deltas import Deltas
 from domain.ids import ProjectId, TraceId
@@ -24,7 +24,7 @@ DELETE FROM traces USING (
   ORDER BY project_id, trace_id FOR UPDATE
 ) AS locked
 WHERE traces.project_id = locked.project_id AND traces.trace_id = locked.trace_id
-RETURNING {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}
+RETURNING {TRACES.select("traces")}
 """
 DELETE_SPANS: Final = f"""
 WITH gone AS (

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+from adapters.postgres.database.columns import arrays
 from adapters.postgres.engine import Connection
-from adapters.postgres.rows import columns
 from application.tracing.erasing import was_erased
 from domain.ids import ProjectId
 from domain.tracing.erasure import Owner
@@ -17,13 +17,17 @@ BEGIN: Final = "SELECT pg_advisory_xact_lock(76, hashtext($1::uuid::text))"
 # In one order, so that nobody waits in a circle.
 TAKE_AWAY: Final = """
 SELECT pg_advisory_xact_lock_shared(76, key)
-FROM (SELECT DISTINCT hashtext(p::text) AS key FROM unnest($1::uuid[]) AS p ORDER BY key) AS keys
+FROM (
+  SELECT DISTINCT hashtext(project_id::text) AS key FROM unnest($1::uuid[]) AS project_id
+  ORDER BY key
+) AS keys
 """
 IS_ERASED: Final = """
 SELECT EXISTS (
-  SELECT FROM unnest($1::uuid[], $2::text[], $3::text[]) AS u(p, k, o)
-  JOIN erasures AS e ON e.project_id = u.p AND e.kind = u.k AND e.owner = u.o
-  WHERE e.owner IS NOT NULL
+  SELECT FROM unnest($1::uuid[], $2::text[], $3::text[]) AS lost (project_id, kind, owner)
+  JOIN erasures ON erasures.project_id = lost.project_id AND erasures.kind = lost.kind
+    AND erasures.owner = lost.owner
+  WHERE erasures.owner IS NOT NULL
 )
 """
 
@@ -37,5 +41,5 @@ async def check_lost(connection: Connection, lost: Sequence[Owned]) -> None:
         return
     await connection.execute(TAKE_AWAY, list({project for project, _ in lost}))
     rows = [(project, owner.kind.value, owner.id) for project, owner in lost]
-    if await connection.fetchval(IS_ERASED, *columns(rows)):
+    if await connection.fetchval(IS_ERASED, *arrays(rows)):
         raise was_erased()

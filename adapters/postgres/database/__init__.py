@@ -1,0 +1,1 @@
+"""What every feature of this adapter needs of PostgreSQL."""
