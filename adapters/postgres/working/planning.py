@@ -113,12 +113,8 @@ async def _store_scores(
             environments.get(one["target"]),
         )
     ]
-    values = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(table.types.values(), start=1))
     # Planned again after a crash, the same ids come to the same rows.
-    sql = f"""
-    INSERT INTO {table.name} ({", ".join(table.types)}) SELECT * FROM unnest({values})
-    ON CONFLICT (project_id, id) DO NOTHING
-    """
+    sql = f"{table.insert_from('waiting')} ON CONFLICT (project_id, id) DO NOTHING"
     if scores:
         await connection.execute(sql, *arrays(map(table.row, scores)))
 
