@@ -23,10 +23,9 @@ from adapters.project_prices import ProjectPrices
 from application.tracing.ports import PriceBook
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, SortOrder, Window
-from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.query import TraceFilter, TraceSort
-from domain.tracing.span import Span
-from domain.tracing.trace import Trace, TraceSummary
+from domain.tracing.span import Span, SpanChange
+from domain.tracing.trace import Trace, TraceChange, TraceSummary
 
 ROW_BYTES: Final = 600  # what a row weighs beside its payloads, about; for the bounds of the line
 COST_BYTES: Final = 100  # a member of a span's cost, about

@@ -13,8 +13,8 @@ from adapters.postgres.writing.ingest import TraceWriter
 from adapters.postgres.writing.owning import BEGIN, TAKE_AWAY
 from domain.errors import Failure, Invalid, NotFound
 from domain.ids import ProjectId
-from domain.tracing.change import TraceChange
 from domain.tracing.erasure import Owner, OwnerKind
+from domain.tracing.trace import TraceChange
 from tests.adapters.test_erased_files import WAIT_S, WAITS
 from tests.builders import project_prices, trace
 from tests.contracts.data_plane import DataPlane, over_postgres, project

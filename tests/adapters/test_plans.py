@@ -31,11 +31,11 @@ from domain.evaluation.score_query import CreatedWithin, ScoreFilter
 from domain.ids import ProjectId, RunId, TraceId
 from domain.page import SortOrder, Window
 from domain.tracing.analytics import Granularity, Period
-from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.erasure import OwnerKind
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
-from domain.tracing.trace import TraceStatus
+from domain.tracing.span import SpanChange
+from domain.tracing.trace import TraceChange, TraceStatus
 from tests.adapters.seeded import (
     END,
     HOUR,

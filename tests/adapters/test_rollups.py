@@ -21,9 +21,9 @@ from adapters.postgres.repricings import PostgresRepricings
 from adapters.postgres.tracing import PostgresTraces
 from domain.errors import NotFound
 from domain.ids import ProjectId
-from domain.tracing.change import UNSAID, SpanChange, TraceChange
-from domain.tracing.span import Span, SpanStatus
-from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.change import UNSAID
+from domain.tracing.span import Span, SpanChange, SpanStatus
+from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from domain.tracing.usage import Price
 from tests.builders import NOON, prices, span, span_id, trace, trace_id
 from tests.contracts.pricing import a_repricing

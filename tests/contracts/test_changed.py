@@ -10,8 +10,7 @@ import pytest
 from adapters.postgres.changed import PostgresChanged
 from domain.evaluation.monitor import SETTLING
 from domain.evaluation.selection import Dated, SessionSelection, TraceSelection
-from domain.tracing.change import TraceChange
-from domain.tracing.trace import TraceStatus
+from domain.tracing.trace import TraceChange, TraceStatus
 from tests.builders import at, span, trace
 from tests.contracts.data_plane import fill, project
 from tests.contracts.monitoring import AT_ONCE, over_postgres

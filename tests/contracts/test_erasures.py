@@ -15,9 +15,8 @@ from domain.evaluation.run import TargetType
 from domain.identity.audit import AuditAction, AuditEntry
 from domain.ids import ErasureId, ProjectId
 from domain.page import Window
-from domain.tracing.change import TraceChange
 from domain.tracing.erasure import Erasure, ErasureState, Owner, OwnerKind
-from domain.tracing.trace import Trace
+from domain.tracing.trace import Trace, TraceChange
 from tests.builders import NOON, at, span, trace
 from tests.contracts.data_plane import DataPlane, assert_rolled_up, fill, project, stored, walked
 from tests.contracts.erasing import an_erasure, told

@@ -19,11 +19,11 @@ from domain.evaluation.score_query import CreatedWithin, ScoreFilter
 from domain.evaluation.selection import SessionSelection, TraceSelection
 from domain.ids import ProjectId
 from domain.page import SortOrder, Window
-from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.erasure import Owner, OwnerKind
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
-from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.span import SpanChange
+from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from tests.builders import NOON, at, span, trace
 from tests.contracts.data_plane import (
     ALL,

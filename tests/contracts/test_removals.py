@@ -20,8 +20,8 @@ from domain.identity.organization import Project
 from domain.ids import OrganizationId, ProjectId
 from domain.page import Window
 from domain.tracing.analytics import Granularity
-from domain.tracing.change import SpanChange, TraceChange
-from domain.tracing.trace import Trace
+from domain.tracing.span import SpanChange
+from domain.tracing.trace import Trace, TraceChange
 from tests.builders import NOON, at, span, trace
 from tests.contracts import data_plane
 from tests.contracts.data_plane import (

@@ -12,7 +12,7 @@ from domain.errors import Failure, Invalid, NotFound
 from domain.evaluation.score import DataType, ScoreOutcome, ScoreSource, ScoreStatus, newest_first
 from domain.evaluation.score_query import ScoreFilter
 from domain.page import OFFSET_MAX, Window
-from domain.tracing.change import TraceChange
+from domain.tracing.trace import TraceChange
 from tests.builders import at, trace, trace_id
 from tests.contracts.data_plane import ALL, fill, over_postgres, project, walked
 from tests.contracts.scoring import (

@@ -18,8 +18,8 @@ from domain.tracing.analytics import (
     UsageBucket,
     user_summaries,
 )
-from domain.tracing.change import SpanChange, TraceChange
-from domain.tracing.trace import TraceStatus
+from domain.tracing.span import SpanChange
+from domain.tracing.trace import TraceChange, TraceStatus
 from tests.builders import NOON, at, prices, span, trace, trace_id
 from tests.contracts.data_plane import (
     ALL,

@@ -8,8 +8,9 @@ import pytest
 from adapters.postgres.tracing import PostgresTraces
 from domain.errors import Invalid, Unavailable
 from domain.page import SortOrder, Window
-from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.span import SpanChange
+from domain.tracing.trace import TraceChange
 from tests.builders import prices, span, trace
 from tests.contracts.data_plane import project
 

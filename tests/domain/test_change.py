@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.tracing.change import SpanChange, TraceChange, retagged
-from domain.tracing.span import Span, SpanKind, SpanStatus
-from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.change import retagged
+from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus
+from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from domain.tracing.usage import NO_USAGE, UNPRICED, Charge, CostSource, Usage
 from tests import strategies
 from tests.builders import at, of_table, prices, span, span_id, trace

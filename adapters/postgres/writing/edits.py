@@ -36,9 +36,9 @@ from adapters.postgres.writing.ingest import suspects, unstorable
 from adapters.project_prices import ProjectPrices
 from domain.errors import NotFound
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.tracing.change import UNSAID, SpanChange, TraceChange, retagged
-from domain.tracing.span import Span
-from domain.tracing.trace import Trace, in_order
+from domain.tracing.change import UNSAID, retagged
+from domain.tracing.span import Span, SpanChange
+from domain.tracing.trace import Trace, TraceChange, in_order
 
 EDITORS: Final = 2  # who waits for the lock of a busy trace holds a connection: a few may
 

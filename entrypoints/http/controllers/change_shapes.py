@@ -12,10 +12,10 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from application.tracing.edit import EDITED_MAX
 from domain.ids import TraceId
-from domain.tracing.change import UNSAID, Clearable, SpanChange, TraceChange
+from domain.tracing.change import UNSAID, Clearable
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
-from domain.tracing.span import SpanKind, SpanStatus
-from domain.tracing.trace import TraceStatus
+from domain.tracing.span import SpanChange, SpanKind, SpanStatus
+from domain.tracing.trace import TraceChange, TraceStatus
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.trace_shapes import Cost, Name, Tags, Word
 from entrypoints.http.scalars import parse_instant
