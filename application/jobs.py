@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from domain.evaluation.run import Target
+from domain.evaluation.runs.run import Target
 from domain.ids import ProjectId, RunId
 
 

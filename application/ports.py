@@ -31,7 +31,7 @@ class PartState:
 
 
 class Part(Protocol):
-    """Something that the service can't work without. Contract: tests/contracts/test_parts.py."""
+    """Something that the service can't work without. Contract: tests/contracts/test_health.py."""
 
     async def check(self) -> PartState:
         """The state right now, within two seconds. Never raises: what fails is told as not ok."""
@@ -94,7 +94,7 @@ class Turn:
 class Replies(Protocol):
     """The replies to writes that may be sent again, for as long as they are kept.
 
-    Contract of Replies: tests/contracts/test_replies.py, run against every adapter. What is
+    Contract of Replies: tests/contracts/test_idempotency.py. What is
     written is durable on return. All raise Unavailable.
     """
 

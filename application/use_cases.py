@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
+from application.costs.organization_usage import ReadBudget, ReadUsage, SetBudget
+from application.evaluation.ports.workload import Workloads
 from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
-from application.evaluation.workload import Workloads
 from application.exporting.use_cases import ExportPorts, ExportUseCases
 from application.health import CheckReadiness
+from application.idempotency import AnswerOnce, SweepReplies
 from application.identity.administration import Administration, Directory, Removals
 from application.identity.authenticate import (
     AuthenticateKey,
@@ -42,7 +44,7 @@ from application.identity.keys import (
 )
 from application.identity.login import ExchangeLoginCode, IssueLoginCode
 from application.identity.members import ChangeRole, ListMembers, RemoveMember
-from application.identity.office import Offices
+from application.identity.organization_edit import Offices
 from application.identity.organizations import (
     CreateOrganization,
     DeleteOrganization,
@@ -60,10 +62,10 @@ from application.identity.projects import (
     ListProjects,
     ReadProject,
 )
-from application.identity.spending import ReadBudget, ReadUsage, SetBudget
-from application.identity.sweep import SweepRemoved
+from application.identity.purge import SweepRemoved
 from application.ports import Clock, NewId, Part, RandomBytes, RateLimiter, Replies
-from application.replies import AnswerOnce, SweepReplies
+from application.pricing.use_cases import PricingPorts, PricingUseCases
+from application.privacy.use_cases import KeepingPorts, KeepingUseCases
 from application.tracing.analyze import (
     ListUsers,
     SessionVolume,
@@ -71,7 +73,6 @@ from application.tracing.analyze import (
     TopModels,
     TraceVolume,
 )
-from application.tracing.browse import ListSessions, ListTraces, ReadSession, ReadTrace
 from application.tracing.edit import (
     ChangeSpan,
     ChangeTrace,
@@ -81,9 +82,8 @@ from application.tracing.edit import (
     TagTraces,
 )
 from application.tracing.ingest import AddSpans, IngestBatch, IngestTrace
-from application.tracing.keeping_use_cases import KeepingPorts, KeepingUseCases
 from application.tracing.ports import Sessions, TraceAnalytics, Traces
-from application.tracing.pricing_use_cases import PricingPorts, PricingUseCases
+from application.tracing.read import ListSessions, ListTraces, ReadSession, ReadTrace
 from application.workers import Workers
 
 

@@ -39,7 +39,7 @@ class Attendance:
 class Workers(Protocol):
     """The workers of an installation, of all its projects together.
 
-    Contract of Workers: tests/contracts/test_workers.py, run against every adapter. All raise
+    Contract of Workers: tests/contracts/evaluation/work_queue/test_workers.py. All raise
     Unavailable.
     """
 

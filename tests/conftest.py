@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from adapters.embedded.postgres import start_postgres
 from adapters.embedded.valkey import start_valkey
-from adapters.postgres.engine import Pool, PoolSettings, opened
+from adapters.postgres.database.pool import Pool, PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from adapters.child_environment import passed_on
 from adapters.embedded.packages import package_folder
 from adapters.embedded.process import StartError
-from adapters.environment import passed_on
 
 JOBS: Final = 2  # tables and indexes that are filled at once
 ERROR_MAX: Final = 2_000  # characters of what a program says

@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from adapters.child_environment import passed_on
 from adapters.embedded.packages import package_folder
 from adapters.embedded.process import (
     LOOPBACK,
@@ -32,7 +33,6 @@ from adapters.embedded.process import (
     rotated,
     spawn,
 )
-from adapters.environment import passed_on
 
 MAJOR: Final = 18  # of the server, and so of the data: another major version can't read it
 START_TIMEOUT_S: Final = 60  # covers the replay of the longest log that `max_wal_size` allows

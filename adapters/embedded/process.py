@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from adapters.environment import passed_on
+from adapters.child_environment import passed_on
 
 LOOPBACK: Final = "127.0.0.1"
 LOG_MAX_BYTES: Final = 8 << 20  # at a start, a log beyond it gives way to a new one

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 
-from application.evaluation.ports import Judge
-from domain.evaluation.answer import Answer, JudgeRefused, Question
-from domain.evaluation.metric import Metric
-from domain.evaluation.models import provider_of
-from domain.evaluation.outcome import FailCode
+from application.evaluation.ports.evaluation import Judge
+from domain.evaluation.judging.judge import Answer, JudgeRefused, Question
+from domain.evaluation.judging.models import provider_of
+from domain.evaluation.metrics.metric import Metric
+from domain.evaluation.scores.outcome import FailCode
 
 
 class JudgeByProvider:

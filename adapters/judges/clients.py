@@ -32,8 +32,8 @@ from adapters.judges.wire import (
     Request,
     Trouble,
 )
-from domain.evaluation.answer import TokenUse
-from domain.evaluation.outcome import FailCode
+from domain.evaluation.judging.judge import TokenUse
+from domain.evaluation.scores.outcome import FailCode
 
 # Their own addresses, said here: otherwise variables of the environment could lead elsewhere.
 OPENAI_URL: Final = "https://api.openai.com/v1"

@@ -6,7 +6,7 @@ from typing import Final
 from pydantic_ai import exceptions as raised
 
 from adapters.judges.wire import Trouble
-from domain.evaluation.outcome import FailCode
+from domain.evaluation.scores.outcome import FailCode
 
 RETRY_AFTER_MAX_S: Final = 24 * 60 * 60  # what asks for more is no number to reckon with
 PASSING_STATUS: Final = frozenset({408, 409, 425})

@@ -4,11 +4,11 @@ import asyncio
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final
 
-from domain.evaluation.answer import Answer, JudgeRefused, Question
-from domain.evaluation.heuristics import HEURISTICS, MODEL, heuristic_outcome
-from domain.evaluation.metric import Metric
-from domain.evaluation.outcome import FailCode, Failed
-from domain.evaluation.question import HEURISTIC_FINGERPRINT
+from domain.evaluation.judging.heuristics import HEURISTICS, MODEL, heuristic_outcome
+from domain.evaluation.judging.judge import Answer, JudgeRefused, Question
+from domain.evaluation.judging.prompt import HEURISTIC_FINGERPRINT
+from domain.evaluation.metrics.metric import Metric
+from domain.evaluation.scores.outcome import FailCode, Failed
 
 LARGE: Final = 500  # steps, or calls: from here on the rules take milliseconds
 

@@ -24,20 +24,20 @@ from adapters.judges.wire import (
     Trouble,
     again,
 )
-from domain.evaluation.answer import (
+from domain.evaluation.evidence.evidence import BUILDER_VERSION
+from domain.evaluation.judging.judge import (
     Answer,
     JudgeCall,
     JudgeRefused,
     JudgeUnavailable,
     Question,
 )
-from domain.evaluation.evidence import BUILDER_VERSION
-from domain.evaluation.judged import PROTOCOL, Form, Rubric
-from domain.evaluation.metric import JudgeKind, Metric
-from domain.evaluation.models import provider_of
-from domain.evaluation.outcome import FailCode, SkipCode, Skipped
-from domain.evaluation.question import answer_schema, fingerprint, judged_calls, question_text
-from domain.evaluation.verdict import BadVerdict, read_verdict
+from domain.evaluation.judging.models import provider_of
+from domain.evaluation.judging.prompt import answer_schema, fingerprint, judged_calls, question_text
+from domain.evaluation.judging.verdict import BadVerdict, read_verdict
+from domain.evaluation.metrics.metric import JudgeKind, Metric
+from domain.evaluation.metrics.rubrics import PROTOCOL, Form, Rubric
+from domain.evaluation.scores.outcome import FailCode, SkipCode, Skipped
 
 if TYPE_CHECKING:
     from adapters.judges.clients import ModelClient

@@ -9,16 +9,16 @@ from dataclasses import replace
 from typing import Final
 
 from adapters.judges.turns import Turns
-from application.evaluation.ports import Judge
-from domain.evaluation.answer import (
+from application.evaluation.ports.evaluation import Judge
+from domain.evaluation.judging.judge import (
     Answer,
     JudgeCall,
     JudgeRefused,
     JudgeUnavailable,
     Question,
 )
-from domain.evaluation.metric import Metric
-from domain.evaluation.outcome import FailCode
+from domain.evaluation.metrics.metric import Metric
+from domain.evaluation.scores.outcome import FailCode
 
 ATTEMPTS_MAX: Final = 3  # of one question; after that its target is put back
 WAIT_S: Final = 1.0  # at most, after the first attempt; twice as long after each other

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from application.evaluation.judging import Ledger
-from domain.evaluation.score_query import CreatedWithin
-from domain.evaluation.spending import LedgerEntry, Spending, SpendingBy, SpendingOf
+from domain.evaluation.costs.judge_costs import LedgerEntry, Spending, SpendingBy, SpendingOf
+from domain.evaluation.scores.query import CreatedWithin
 from domain.ids import ProjectId, RunId
 
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from domain.evaluation.answer import TokenUse
-from domain.evaluation.outcome import FailCode
-from domain.evaluation.question import Schema
-from domain.evaluation.spending import ANSWER_TOKENS_MAX, CHECK_TOKENS_MAX
+from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX, CHECK_TOKENS_MAX
+from domain.evaluation.judging.judge import TokenUse
+from domain.evaluation.judging.prompt import Schema
+from domain.evaluation.scores.outcome import FailCode
 
 ATTEMPT_S: Final = 45.0  # of one request, where nothing else is said
 ATTEMPT_MAX_S: Final = 90.0

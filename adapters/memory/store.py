@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from adapters.memory.work import StoredRun, Work
-from application.evaluation.alerting import Alert, AlertChange, Delivery, Webhook
+from adapters.memory.evaluation.work import StoredRun, Work
 from application.evaluation.judging import Verdict
+from application.evaluation.ports.alerts import Alert, AlertChange, Delivery, Webhook
 from application.ports import Reply, Turn
-from domain.evaluation.custom import CustomMetric, Revision
-from domain.evaluation.monitor import Monitor
-from domain.evaluation.run import Target
-from domain.evaluation.score import Score, SessionScore, TraceScore
-from domain.evaluation.spending import LedgerEntry
+from domain.evaluation.costs.judge_costs import LedgerEntry
+from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision
+from domain.evaluation.monitors.monitor import Monitor
+from domain.evaluation.runs.run import Target
+from domain.evaluation.scores.score import Score, SessionScore, TraceScore
 from domain.exporting.export import Export
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry, Origin

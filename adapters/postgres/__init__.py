@@ -1,7 +1,7 @@
 """Postgres: the truth. SQL lives here, in sight, each statement with its reason.
 
-Piccolo holds the schema, the migrations and ordinary queries; what is hot runs on asyncpg, over
-the pool that Piccolo opens.
+Piccolo runs the migrations and a few plain queries; everything else runs on asyncpg, over the same
+pool.
 """
 
 import os

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from adapters.postgres.engine import Engine
+from adapters.postgres.database.pool import Engine
 
 DB = Engine(config={})
 

@@ -84,7 +84,7 @@ class RedisWindows:
 
 
 class OwnLimiter(Protocol):
-    """What this process admitted itself; `adapters/memory/limits.py` has it."""
+    """What this process admitted itself; `adapters/memory/rate_limiter.py` has it."""
 
     def admit_at_once(self, bucket: str, limit: Limit) -> tuple[Decision, int]: ...
 

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import zstandard
 
-from adapters.tables.columns import COLUMNS, Column, Kind, Value, rows_of
+from adapters.export_formats.columns import COLUMNS, Column, Kind, Value, rows_of
 from adapters.tables.thrift import YES, Written, i32, i64, listed, struct, text, varint
-from domain.exporting.archive import ArchivedTrace
 from domain.exporting.export import RowKind
+from domain.exporting.exported_trace import ArchivedTrace
 
 GROUP_BYTES: Final = 8 << 20  # of values, about, from which on a group of rows is written
 GROUP_ROWS: Final = 50_000

@@ -7,28 +7,28 @@ from decimal import Decimal
 from functools import partial
 from typing import Self
 
-from application.at_once import at_most
+from application.concurrency import at_most
 from application.evaluation.circuits import Circuits
 from application.evaluation.judging import JudgingPorts, Reservation, Verdict
 from application.evaluation.matter import Matter
-from application.evaluation.ports import Judge
+from application.evaluation.ports.evaluation import Judge
 from application.evaluation.purse import Purse
 from application.ports import Clock, NewId
-from domain.evaluation.answer import (
+from domain.evaluation.costs.judge_costs import LedgerEntry, answer_tokens_max, set_aside, usage_of
+from domain.evaluation.evidence.truncation import tokens_of
+from domain.evaluation.judging.judge import (
     JudgeCall,
     JudgeRefused,
     JudgeUnavailable,
     Question,
     TokenUse,
 )
-from domain.evaluation.excerpt import tokens_of
-from domain.evaluation.judged import PROTOCOL, Form
-from domain.evaluation.metric import JudgeKind, Metric
-from domain.evaluation.models import provider_of
-from domain.evaluation.outcome import Scored, SkipCode, Skipped
-from domain.evaluation.question import judged_calls, question_text, verdict_key
-from domain.evaluation.spending import LedgerEntry, answer_tokens_max, set_aside, usage_of
-from domain.evaluation.votes import counted, votes_due
+from domain.evaluation.judging.models import provider_of
+from domain.evaluation.judging.prompt import judged_calls, question_text, verdict_key
+from domain.evaluation.metrics.metric import JudgeKind, Metric
+from domain.evaluation.metrics.rubrics import PROTOCOL, Form
+from domain.evaluation.runs.voting import counted, votes_due
+from domain.evaluation.scores.outcome import Scored, SkipCode, Skipped
 from domain.tracing.usage import Price, Pricing, exact_sum
 
 

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from domain.evaluation.answer import JudgeRefused
-from domain.evaluation.outcome import FailCode
+from domain.evaluation.judging.judge import JudgeRefused
+from domain.evaluation.scores.outcome import FailCode
 from domain.ids import RunId
 
 CIRCUITS_MAX: Final = 1_024  # of those used most recently; a forgotten one costs one question

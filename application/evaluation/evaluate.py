@@ -8,27 +8,27 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-from application.at_once import at_most
-from application.evaluation.assignments import ATTEMPTS_MAX, Assignments, Claim
+from application.concurrency import at_most
+from application.evaluation.execution.session_signals import SessionSignals, SignalMeasuring
 from application.evaluation.guarded import GuardedMeasuring
 from application.evaluation.keeping import kept
 from application.evaluation.matter import Matter, MeasuringPolicy
-from application.evaluation.ports import OnFault
+from application.evaluation.ports.evaluation import OnFault
+from application.evaluation.ports.work_queue import ATTEMPTS_MAX, Assignments, Claim
 from application.evaluation.recording import Recording
-from application.evaluation.signals import SessionSignals, SignalMeasuring
 from application.jobs import Jobs
 from application.ports import Clock
 from domain.errors import Unavailable
-from domain.evaluation.answer import JudgeUnavailable
-from domain.evaluation.catalogue import CATALOGUE
-from domain.evaluation.custom import way_in
-from domain.evaluation.metric import JudgeKind, Way
-from domain.evaluation.models import provider_of
-from domain.evaluation.outcome import FailCode, Failed, Outcome, Scored
-from domain.evaluation.question import session_fingerprint
-from domain.evaluation.roll_ups import ROLL_UPS, signals_of
-from domain.evaluation.run import EvalRun, Target, TargetType
-from domain.evaluation.sessions import JUDGED, TraceSignals
+from domain.evaluation.custom_metrics.custom_metric import way_in
+from domain.evaluation.judging.judge import JudgeUnavailable
+from domain.evaluation.judging.models import provider_of
+from domain.evaluation.judging.prompt import session_fingerprint
+from domain.evaluation.metrics.metric import JudgeKind, Way
+from domain.evaluation.metrics.registry import CATALOGUE
+from domain.evaluation.runs.run import EvalRun, Target, TargetType
+from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored
+from domain.evaluation.sessions.registry import ROLL_UPS, signals_of
+from domain.evaluation.sessions.reliability_v1 import JUDGED, TraceSignals
 from domain.ids import ProjectId, RunId, TraceId
 
 WAIT: Final = timedelta(seconds=10)  # after the first attempt; twice as long after each other

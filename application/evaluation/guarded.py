@@ -3,21 +3,21 @@
 from dataclasses import dataclass
 from typing import Final
 
-from application.evaluation.assignments import SignalKey
 from application.evaluation.matter import Matter, MeasuringPolicy
 from application.evaluation.measuring import Measuring
-from application.evaluation.ports import OnFault, Targets
+from application.evaluation.ports.evaluation import OnFault, Targets
+from application.evaluation.ports.work_queue import SignalKey
 from application.ports import RandomBytes
 from domain.errors import Unavailable
-from domain.evaluation.answer import JudgeRefused
-from domain.evaluation.asked import Asked
-from domain.evaluation.catalogue import CATALOGUE
-from domain.evaluation.custom import metric_in
-from domain.evaluation.outcome import FailCode, Failed, Outcome, Skipped
-from domain.evaluation.patterns import Finds
-from domain.evaluation.run import EvalRun
-from domain.evaluation.sessions_measured import TRACE_SUCCESS
-from domain.evaluation.subject import Subject
+from domain.evaluation.custom_metrics.custom_metric import metric_in
+from domain.evaluation.custom_metrics.regex import Finds
+from domain.evaluation.judging.judge import JudgeRefused
+from domain.evaluation.metrics.registry import CATALOGUE
+from domain.evaluation.runs.run import EvalRun
+from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Skipped
+from domain.evaluation.sessions.counted import TRACE_SUCCESS
+from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.user_request import Asked
 from domain.ids import TraceId
 
 _FENCE_BYTES: Final = 8

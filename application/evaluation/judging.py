@@ -7,12 +7,12 @@ from decimal import Decimal
 from typing import Final, Protocol
 
 from application.ports import Clock
+from application.pricing.model_prices import ModelPrices
 from application.tracing.ports import PriceBook
-from application.tracing.pricing import ModelPrices
-from domain.evaluation.answer import TokenUse
-from domain.evaluation.outcome import Scored
-from domain.evaluation.score_query import CreatedWithin
-from domain.evaluation.spending import LedgerEntry, Spending, SpendingBy, SpendingOf
+from domain.evaluation.costs.judge_costs import LedgerEntry, Spending, SpendingBy, SpendingOf
+from domain.evaluation.judging.judge import TokenUse
+from domain.evaluation.scores.outcome import Scored
+from domain.evaluation.scores.query import CreatedWithin
 from domain.ids import ProjectId, RunId, TraceId
 from domain.tracing.model_price import pricing_of
 from domain.tracing.usage import Pricing
@@ -36,7 +36,7 @@ class Verdict:
 class Verdicts(Protocol):
     """Verdicts by what was asked, seen one project at a time.
 
-    Contract of Verdicts: tests/contracts/test_verdicts.py, run against every adapter. All raise
+    Contract of Verdicts: tests/contracts/evaluation/judging/test_verdict_cache.py. All raise
     Unavailable.
     """
 
@@ -61,7 +61,7 @@ class Verdicts(Protocol):
 class Ledger(Protocol):
     """Every request that a provider was sent. Nothing in it changes.
 
-    Contract of Ledger: tests/contracts/test_ledger.py, run against every adapter. All raise
+    Contract of Ledger: tests/contracts/evaluation/judging/test_judge_ledger.py. All raise
     Unavailable.
     """
 
@@ -97,7 +97,7 @@ class Budgets(Protocol):
 
     What a project may spend is said by `OpenOrganization.put_budget`. A reservation that nobody
     settles, as its process was killed, counts as spent. Contract of Budgets:
-    tests/contracts/test_budgets.py, run against every adapter. All raise Unavailable.
+    tests/contracts/evaluation/judging/test_budgets.py. All raise Unavailable.
     """
 
     async def monthly(self, project: ProjectId) -> Decimal | None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
-from application.evaluation.assignments import LEASE, Assignments, Claim
+from application.evaluation.ports.work_queue import LEASE, Assignments, Claim
 from application.ports import Clock
 from domain.errors import Unavailable
 

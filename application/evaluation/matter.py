@@ -7,18 +7,18 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Final
 
-from application.evaluation.assignments import LATELY, LEASE
 from application.evaluation.circuits import HEAD_START_S
 from application.evaluation.keeping import RENEW_EVERY
-from domain.evaluation.answer import Question
-from domain.evaluation.closeness import ComparedTexts
-from domain.evaluation.evidence import Evidence
-from domain.evaluation.gathering import EVIDENCE_TOKENS, evidence_of
-from domain.evaluation.masking import Masking
-from domain.evaluation.metric import Metric
-from domain.evaluation.rules import is_output_shown
-from domain.evaluation.run import EvalRun
-from domain.evaluation.subject import Subject
+from application.evaluation.ports.work_queue import LATELY, LEASE
+from domain.evaluation.evidence.builder import EVIDENCE_TOKENS, evidence_of
+from domain.evaluation.evidence.evidence import Evidence
+from domain.evaluation.evidence.redaction import Masking
+from domain.evaluation.judging.judge import Question
+from domain.evaluation.metrics.judged_metrics import is_output_shown
+from domain.evaluation.metrics.metric import Metric
+from domain.evaluation.metrics.similarity import ComparedTexts
+from domain.evaluation.runs.run import EvalRun
+from domain.evaluation.trace_content.evaluated_trace import Subject
 
 # From here on evidence takes ten milliseconds, in which nobody else would get a turn: a
 # step takes as long as a kilobyte of payload.

@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from application.evaluation.asking import Asking
-from application.evaluation.assignments import SignalKey
 from application.evaluation.circuits import Circuits
 from application.evaluation.matter import Matter
-from application.evaluation.ports import Embedder
+from application.evaluation.ports.evaluation import Embedder
+from application.evaluation.ports.work_queue import SignalKey
 from application.evaluation.too_long import answered
-from domain.evaluation import closeness
-from domain.evaluation.answer import JudgeRefused
-from domain.evaluation.catalogue import fingerprint as measured_fingerprint
-from domain.evaluation.catalogue import measured
-from domain.evaluation.closeness import COHERENCE, HASH_EMBEDDER, ComparedTexts
-from domain.evaluation.metric import JudgeKind, Metric, Way
-from domain.evaluation.outcome import Failed, Outcome, Scored, SkipCode, Skipped
-from domain.evaluation.particulars import particulars
-from domain.evaluation.text import Vector, cosine
+from domain.evaluation.evidence.score_details import particulars
+from domain.evaluation.judging.judge import JudgeRefused
+from domain.evaluation.metrics import similarity
+from domain.evaluation.metrics.metric import JudgeKind, Metric, Way
+from domain.evaluation.metrics.registry import fingerprint as measured_fingerprint
+from domain.evaluation.metrics.registry import measured
+from domain.evaluation.metrics.similarity import COHERENCE, HASH_EMBEDDER, ComparedTexts
+from domain.evaluation.scores.outcome import Failed, Outcome, Scored, SkipCode, Skipped
+from domain.evaluation.trace_content.text import Vector, cosine
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Measuring:
         if metric.way is Way.MEASURED:
             return measured_fingerprint(metric)
         if metric.way is Way.EMBEDDED:
-            return closeness.fingerprint(metric, self.embedder.key)
+            return similarity.fingerprint(metric, self.embedder.key)
         return self.asking.judge.fingerprint(metric, model)
 
     # --- judged ---
@@ -82,7 +82,7 @@ class Measuring:
         marks = {
             **metric.marks(outcome.value),
             "judge_kind": JudgeKind.EMBEDDING.value,
-            "fingerprint": closeness.fingerprint(metric, self.embedder.key),
+            "fingerprint": similarity.fingerprint(metric, self.embedder.key),
             "evidence_hash": await matter.seen(lambda it: _hash(metric, it)),
         }
         return replace(outcome, metadata={**outcome.metadata, **marks})
@@ -90,15 +90,15 @@ class Measuring:
     async def _coherence(self, matter: Matter, texts: ComparedTexts) -> Outcome:
         both = [texts.request, texts.answer]
         vectors = await self._vectors(matter, both if all(map(str.strip, both)) else ())
-        return closeness.coherence(texts.request, texts.answer, vectors.__getitem__)
+        return similarity.coherence(texts.request, texts.answer, vectors.__getitem__)
 
     async def _loop_detection(self, matter: Matter, texts: ComparedTexts) -> Outcome:
         if self.embedder.key == HASH_EMBEDDER:
-            return closeness.loop_detection(texts.answer, texts.window)
+            return similarity.loop_detection(texts.answer, texts.window)
         earlier = [text for text in texts.window if text.strip()]
         is_due = bool(earlier and texts.answer.strip())
         vectors = await self._vectors(matter, [texts.answer, *earlier] if is_due else ())
-        return closeness.loop_detection(
+        return similarity.loop_detection(
             texts.answer, texts.window, lambda own, other: cosine(vectors[own], vectors[other])
         )
 
@@ -113,7 +113,7 @@ class Measuring:
 
 
 def _hash(metric: Metric, matter: Matter) -> str:
-    if metric is closeness.LOOP_DETECTION:
+    if metric is similarity.LOOP_DETECTION:
         return matter.texts.windowed(matter.evidence_hash)
     return matter.evidence_hash
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from weakref import WeakValueDictionary
 
 from application.evaluation.judging import Budgets, Reservation
-from domain.evaluation.run import EvalRun
+from domain.evaluation.runs.run import EvalRun
 from domain.ids import RunId
 
 

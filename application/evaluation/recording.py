@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from domain.evaluation.outcome import Outcome
+from domain.evaluation.scores.outcome import Outcome
 
 type Write = Callable[[Mapping[str, Outcome]], Awaitable[None]]
 

@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from application.evaluation.matter import Matter
-from domain.evaluation.answer import JudgeRefused
-from domain.evaluation.gathering import EVIDENCE_TOKENS_MIN
-from domain.evaluation.outcome import FailCode
+from domain.evaluation.evidence.builder import EVIDENCE_TOKENS_MIN
+from domain.evaluation.judging.judge import JudgeRefused
+from domain.evaluation.scores.outcome import FailCode
 
 
 async def answered[T](matter: Matter, ask: Callable[[Matter], Awaitable[T]]) -> T:

@@ -4,35 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from application.evaluation.alert_use_cases import AlertPorts, AlertUseCases
+from application.evaluation.alerts.use_cases import AlertPorts, AlertUseCases
 from application.evaluation.asking import Asking
-from application.evaluation.assignments import Assignments
-from application.evaluation.catalogue import ListMetrics, ListProviders, ReadRunTemplate
 from application.evaluation.circuits import Circuits
-from application.evaluation.custom_use_cases import CustomMetricUseCases
-from application.evaluation.customizing import CustomMetrics, Patterns, Shelf
-from application.evaluation.estimating import EstimateRun
+from application.evaluation.custom_metrics.catalogue import (
+    ListMetrics,
+    ListProviders,
+    ReadRunTemplate,
+)
+from application.evaluation.custom_metrics.use_cases import CustomMetricUseCases
 from application.evaluation.evaluate import EvaluateTarget
-from application.evaluation.figures import (
-    CompareSessions,
-    ReadSessionHistory,
-    ScoreDistribution,
-    ScoreSummaries,
-    ScoreTrend,
-)
-from application.evaluation.firing import (
-    FireDueMonitors,
-    OnMonitorFault,
-    Runway,
-    TriggerMonitor,
-)
+from application.evaluation.execution.estimate_run import EstimateRun
+from application.evaluation.execution.session_signals import SignalMeasuring
 from application.evaluation.guarded import GuardedMeasuring
 from application.evaluation.judging import JudgingPorts, SweepJudging
-from application.evaluation.labels import Labels, ReadAgreement, ReadAnnotationQueue
 from application.evaluation.matter import USUAL, MeasuringPolicy
 from application.evaluation.measuring import Measuring
-from application.evaluation.monitoring import Changed, Leadership, Monitors
-from application.evaluation.monitors import (
+from application.evaluation.monitors.monitors import (
     ChangeMonitor,
     CreateMonitor,
     DeleteMonitor,
@@ -43,7 +31,14 @@ from application.evaluation.monitors import (
     ReadMonitor,
     ResumeMonitor,
 )
-from application.evaluation.ports import (
+from application.evaluation.monitors.scheduler import (
+    FireDueMonitors,
+    OnMonitorFault,
+    Runway,
+    TriggerMonitor,
+)
+from application.evaluation.ports.custom_metrics import CustomMetrics, Patterns, Shelf
+from application.evaluation.ports.evaluation import (
     Embedder,
     Judge,
     OnFault,
@@ -53,7 +48,11 @@ from application.evaluation.ports import (
     Targets,
     TraceScores,
 )
-from application.evaluation.runs import (
+from application.evaluation.ports.monitors import Changed, Leadership, Monitors
+from application.evaluation.ports.work_queue import Assignments
+from application.evaluation.runs.budget_rules import ReadRunUsage, SpendingRules
+from application.evaluation.runs.planning import AnnounceOverdue, PlanRun
+from application.evaluation.runs.requests import (
     CancelRun,
     DeleteRun,
     Desk,
@@ -66,7 +65,15 @@ from application.evaluation.runs import (
     StartTraceRun,
     TraceScoresOfRun,
 )
-from application.evaluation.scores import (
+from application.evaluation.scores.agreement import Labels, ReadAgreement, ReadAnnotationQueue
+from application.evaluation.scores.analytics import (
+    CompareSessions,
+    ReadSessionHistory,
+    ScoreDistribution,
+    ScoreSummaries,
+    ScoreTrend,
+)
+from application.evaluation.scores.scores import (
     ChangeTraceScore,
     DeleteSessionScore,
     DeleteTraceScore,
@@ -77,12 +84,9 @@ from application.evaluation.scores import (
     RecordTraceScore,
     ScoresOfSession,
 )
-from application.evaluation.signals import SignalMeasuring
-from application.evaluation.spending import ReadRunUsage, SpendingRules
-from application.evaluation.work import AnnounceOverdue, PlanRun
 from application.jobs import Jobs
 from application.ports import Clock, NewId, RandomBytes
-from domain.evaluation.models import JudgeModels, ProviderState
+from domain.evaluation.judging.models import JudgeModels, ProviderState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,12 @@ from enum import StrEnum
 from itertools import batched
 from typing import Final
 
-from application.evaluation.ports import SessionScores, TraceScores
+from application.evaluation.ports.evaluation import SessionScores, TraceScores
 from application.exporting.ports import BATCH_TRACES_MAX, Archive
 from application.tracing.ingest import BATCH_MAX
 from application.tracing.ports import Traces
 from domain.errors import Invalid, NotFound
-from domain.exporting.archive import ArchivedTrace, says_nothing_new
+from domain.exporting.exported_trace import ArchivedTrace, says_nothing_new
 from domain.ids import ProjectId, TraceId
 
 AT_ONCE: Final = 50  # traces, which are looked up together, and then written together

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
-from domain.exporting.archive import ArchivedTrace
 from domain.exporting.export import Export, FileFormat, RowKind
+from domain.exporting.exported_trace import ArchivedTrace
 from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
@@ -21,7 +21,7 @@ BATCH_TRACES_MAX: Final = 100
 class Archive(Protocol):
     """Whole traces with their scores and those of their sessions, of one project.
 
-    Contract of Archive: tests/contracts/test_archive.py, run against every adapter.
+    Contract of Archive: tests/contracts/exporting/test_trace_archive.py.
     """
 
     def reading(
@@ -50,7 +50,7 @@ EXPORTS_MAX: Final = 10  # of a project, until they expire or are deleted
 class Exports(Protocol):
     """The exports of every project, and the files that they came to, kept in pieces.
 
-    Contract of Exports: tests/contracts/test_exports.py, run against every adapter. What is written
+    Contract of Exports: tests/contracts/exporting/test_exports.py. What is written
     is durable on return. All raise Unavailable.
     """
 
@@ -99,7 +99,10 @@ class Exports(Protocol):
 
 
 class Encoder(Protocol):
-    """Makes one file out of batches. Contract of Encoder: tests/contracts/test_encoders.py."""
+    """Makes one file out of batches.
+
+    Contract of Encoder: tests/contracts/exporting/test_encoders.py.
+    """
 
     @property
     def rows(self) -> int:

@@ -16,7 +16,7 @@ from application.exporting.files import (
 from application.exporting.imports import ImportTraces
 from application.exporting.ports import Archive, Encoders, Exports
 from application.exporting.streams import Seats, StreamTraces
-from application.exporting.writing import WriteExport
+from application.exporting.write_export import WriteExport
 from application.ports import Clock
 from application.tracing.ports import Traces
 

@@ -18,7 +18,7 @@ from domain.page import Page, Window
 class Directory(Protocol):
     """What is there to be seen of organizations; who may see it is the use cases' business.
 
-    Contract of Directory: tests/contracts/test_directory.py.
+    Contract of Directory: tests/contracts/identity/test_directory.py.
     """
 
     async def organizations(self, user: UserId) -> Sequence[tuple[Organization, Role]]:
@@ -69,7 +69,7 @@ class Directory(Protocol):
 class OpenOrganization(Protocol):
     """An organization while it is being changed: nobody else changes it meanwhile.
 
-    Contract of OpenOrganization: tests/contracts/test_administration.py.
+    Contract of OpenOrganization: tests/contracts/identity/test_administration.py.
     """
 
     @property
@@ -166,7 +166,7 @@ class OpenOrganization(Protocol):
 class Administration(Protocol):
     """Changes to organizations.
 
-    Contract of Administration: tests/contracts/test_administration.py.
+    Contract of Administration: tests/contracts/identity/test_administration.py.
     """
 
     def opened(self, organization: OrganizationId) -> AbstractAsyncContextManager[OpenOrganization]:
@@ -182,7 +182,7 @@ class Removals(Protocol):
     """Rows of projects that were removed. No read shows them.
 
     They are taken away in the background, a bounded number at a time.
-    Contract of Removals: tests/contracts/test_removals.py.
+    Contract of Removals: tests/contracts/identity/test_project_purge.py.
     """
 
     async def sweep(self, now: datetime) -> int:

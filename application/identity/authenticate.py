@@ -9,8 +9,8 @@ from domain.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, UNKNOWN_KEY, digest_of
 from domain.identity.audit import Origin
 from domain.identity.caller import Caller, Person
-from domain.identity.founding import Founding
 from domain.identity.organization import FIRST_ORGANIZATION, Membership, Project, checked_name
+from domain.identity.organization_bootstrap import Founding
 from domain.ids import OrganizationId, ProjectId, UserId
 
 PROJECT_NAME_HEADER: Final = "header.X-Project-Name"

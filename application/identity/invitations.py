@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from application.identity.administration import Directory
-from application.identity.office import Offices
+from application.identity.organization_edit import Offices
 from application.ports import Clock
 from domain.errors import Conflict, Forbidden, NotFound
 from domain.identity.audit import AuditAction

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from application.identity.administration import Administration, Directory
-from application.identity.office import Offices
+from application.identity.organization_edit import Offices
 from application.ports import Clock, NewId, RandomBytes
 from domain.errors import NotFound
 from domain.identity.api_key import (

@@ -9,7 +9,7 @@ from typing import Final
 from application.identity.administration import Administration, Directory
 from application.identity.authenticate import NOT_A_MEMBER
 from application.identity.keys import KeyMint
-from application.identity.office import Offices
+from application.identity.organization_edit import Offices
 from application.identity.ports import Organizations
 from application.ports import RandomBytes
 from domain.errors import Forbidden, NotFound, Unauthenticated

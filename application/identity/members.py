@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from application.identity.administration import Directory
-from application.identity.office import Offices
+from application.identity.organization_edit import Offices
 from domain.errors import Forbidden, NotFound
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person

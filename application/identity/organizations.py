@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 
 from application.identity.administration import Directory
 from application.identity.authenticate import NOT_A_MEMBER
-from application.identity.office import Offices
+from application.identity.organization_edit import Offices
 from application.identity.ports import Organizations
 from application.ports import Clock, NewId
 from domain.errors import Forbidden, NotFound
 from domain.identity.audit import AuditAction, AuditEntry
 from domain.identity.caller import Person
-from domain.identity.founding import Founding
 from domain.identity.organization import Membership, Organization, Role, checked_name
+from domain.identity.organization_bootstrap import Founding
 from domain.identity.rights import Action, check_right
 from domain.ids import OrganizationId
 from domain.page import Page, Window

@@ -7,8 +7,8 @@ from typing import Final, Protocol
 
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import Origin
-from domain.identity.founding import Founding
 from domain.identity.organization import Membership, Project
+from domain.identity.organization_bootstrap import Founding
 from domain.identity.user import Claims, User
 from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, ProjectId, UserId
 
@@ -17,7 +17,7 @@ OWNED_MAX: Final = "You own {} organizations already, which is as many as this s
 
 
 class Tokens(Protocol):
-    """The identity provider's word. Contract of Tokens: tests/contracts/test_tokens.py."""
+    """The identity provider's word. Contract of Tokens: tests/contracts/identity/test_tokens.py."""
 
     async def verify(self, token: str) -> Claims:
         """The claims of a signed token, once signature, issuer, audience and times are checked.
@@ -39,7 +39,7 @@ class Meeting:
 
 
 class ApiKeys(Protocol):
-    """Every organization's keys. Contract of ApiKeys: tests/contracts/test_api_keys.py."""
+    """Every organization's keys. Contract of ApiKeys: tests/contracts/identity/test_api_keys.py."""
 
     async def by_digest(self, digest: bytes) -> ApiKey | None:
         """The key of this secret, revoked and expired ones included; None where there is none."""
@@ -59,7 +59,10 @@ class ApiKeys(Protocol):
 
 
 class KeyUse(Protocol):
-    """Where the use of a key is noted. Contract of KeyUse: tests/contracts/test_key_use.py."""
+    """Where the use of a key is noted.
+
+    Contract of KeyUse: tests/contracts/identity/test_key_use.py.
+    """
 
     def noted(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
         """Sees to it that `last_used_at` of the key moves to `at`, soon and never back.
@@ -72,7 +75,10 @@ class KeyUse(Protocol):
 
 
 class Projects(Protocol):
-    """Every organization's projects. Contract of Projects: tests/contracts/test_projects.py."""
+    """Every organization's projects.
+
+    Contract of Projects: tests/contracts/identity/test_projects.py.
+    """
 
     async def ensure(self, organization: OrganizationId, project: Project) -> Project:
         """The organization's project of this name; `project` itself where there was none.
@@ -88,7 +94,7 @@ class Projects(Protocol):
 
 
 class Users(Protocol):
-    """People who signed in. Contract of Users: tests/contracts/test_users.py."""
+    """People who signed in. Contract of Users: tests/contracts/identity/test_users.py."""
 
     async def signed_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
         """The user of (`issuer`, `subject`), made with the id `new` at first sight.
@@ -102,7 +108,7 @@ class Users(Protocol):
 class Organizations(Protocol):
     """Organizations and who belongs to them.
 
-    Contract of Organizations: tests/contracts/test_organizations.py.
+    Contract of Organizations: tests/contracts/identity/test_organizations.py.
     """
 
     async def memberships(self, user: UserId) -> Sequence[Membership]:

@@ -23,7 +23,7 @@ from domain.tracing.usage import Price, Usage
 
 
 class PriceBook(Protocol):
-    """What tokens cost. Contract of PriceBook: tests/contracts/test_prices.py."""
+    """What tokens cost. Contract of PriceBook: tests/contracts/pricing/test_prices.py."""
 
     @property
     def version(self) -> str:
@@ -49,7 +49,7 @@ class Traces(Protocol):
     No method reads or writes outside the project it is given: the same trace id in another
     project is another trace. What is written is durable on return and seen by every reader from
     then on; a write happens wholly or not at all, and one that is interrupted may still happen.
-    Contract of Traces: tests/contracts/test_traces.py, run against every adapter.
+    Contract of Traces: tests/contracts/tracing/test_traces.py.
     """
 
     async def put(self, project: ProjectId, trace: Trace) -> None:
@@ -119,7 +119,7 @@ class Sessions(Protocol):
     """The sessions that the traces of each project form; of `Traces` all that regards projects.
 
     A session is there while a trace has its id. Contract of Sessions:
-    tests/contracts/test_sessions.py, run against every adapter.
+    tests/contracts/tracing/test_sessions.py.
     """
 
     async def summaries(
@@ -152,7 +152,7 @@ class Sessions(Protocol):
 class TraceAnalytics(Protocol):
     """Figures over the traces of each project, as the functions of `domain.tracing.analytics`.
 
-    Contract of TraceAnalytics: tests/contracts/test_trace_analytics.py, run against every adapter.
+    Contract of TraceAnalytics: tests/contracts/tracing/test_trace_analytics.py.
     All raise Unavailable, and Invalid for more than BUCKETS_MAX buckets.
     """
 

@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from application.use_cases import UseCases
-from entrypoints.http.limits import RateLimits
-from entrypoints.http.overload import HELD_S
-from entrypoints.http.peers import Network
-from entrypoints.http.watching import Tracer, Watch
+from entrypoints.http.middleware.client_address import Network
+from entrypoints.http.middleware.load_shedding import HELD_S
+from entrypoints.http.middleware.observer_ports import Tracer, Watch
+from entrypoints.http.middleware.rate_limits import RateLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

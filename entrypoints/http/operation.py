@@ -13,17 +13,16 @@ from litestar import Response
 from application.ports import Reply
 from domain.errors import Unauthenticated
 from domain.identity.caller import Caller
-from entrypoints.http.access import Access, Headers, Incoming, header
-from entrypoints.http.body import Body
+from entrypoints.http.authentication import Access, Headers, Incoming, header
 from entrypoints.http.config import Edge, HttpConfig
-from entrypoints.http.limits import RouteClass, of_address, principal_of
-from entrypoints.http.overload import intake_of
-from entrypoints.http.paths import segment
+from entrypoints.http.middleware.access_log import note
+from entrypoints.http.middleware.load_shedding import intake_of
+from entrypoints.http.middleware.observer_ports import Kind
+from entrypoints.http.middleware.path_segments import segment
+from entrypoints.http.middleware.rate_limits import RouteClass, of_address, principal_of
+from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.problems import Disconnected, Mistakes, Problem
-from entrypoints.http.repeats import Repeated, repeated_of
-from entrypoints.http.request_ids import HttpRequest
-from entrypoints.http.request_lines import note
-from entrypoints.http.transfer import (
+from entrypoints.http.requests.body_io import (
     BODY_S,
     CODINGS,
     JSON,
@@ -35,8 +34,9 @@ from entrypoints.http.transfer import (
     is_json,
     received,
 )
-from entrypoints.http.watching import Kind
-from entrypoints.http.words import Words, query_words
+from entrypoints.http.requests.idempotency_key import Repeated, repeated_of
+from entrypoints.http.requests.json_body import Body
+from entrypoints.http.requests.parameters import Words, query_words
 
 PARSED_ASIDE_FROM: Final = 256 << 10  # bytes; looking for mistakes takes up to 50 ms a megabyte
 READING: Final = ("GET", "HEAD")

@@ -11,9 +11,9 @@ from litestar.types import ExceptionHandlersMap
 from msgspec import UNSET, UnsetType
 
 from domain import errors
-from entrypoints.http.request_ids import HttpRequest, request_id_of
-from entrypoints.http.transfer import JSON, compressed
-from entrypoints.tracebacks import name_of
+from entrypoints.http.middleware.request_ids import HttpRequest, request_id_of
+from entrypoints.http.requests.body_io import JSON, compressed
+from entrypoints.observability.tracebacks import name_of
 
 ERRORS_MAX: Final = 100  # of one request; who has more mistakes than that has one big one
 KEY_SHOWN: Final = 200  # characters of a key of the caller's in the path of a mistake

@@ -11,8 +11,8 @@ from litestar import Response
 from litestar.types import Message, Receive, Scope, Send
 
 from domain.errors import Failure
-from entrypoints.http.request_ids import request_id_of
-from entrypoints.http.transfer import Coder, wanted_coding
+from entrypoints.http.middleware.request_ids import request_id_of
+from entrypoints.http.requests.body_io import Coder, wanted_coding
 
 type Chunks = Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]]
 """Opens what is to be sent. What raises a Failure before the first chunk is answered as one."""

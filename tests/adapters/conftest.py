@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.adapters.seeded import Seeded, seeding
+from tests.support.fixtures.seeded_database import Seeded, seeding
 
 
 @pytest.fixture(scope="session")

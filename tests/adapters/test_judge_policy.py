@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from adapters.judges.policy import ATTEMPTS_MAX, WAIT_MAX_S, PatientJudge
 from adapters.judges.turns import MORE_AFTER, Turns
-from adapters.memory.judge import FAIR, ScriptedJudge, Told, a_call
-from domain.evaluation.answer import Answer, JudgeRefused, JudgeUnavailable, Question
-from domain.evaluation.outcome import FailCode
-from tests.contracts.test_judge import scripted
+from adapters.memory.evaluation.scripted_judge import FAIR, ScriptedJudge, Told, a_call
+from domain.evaluation.judging.judge import Answer, JudgeRefused, JudgeUnavailable, Question
+from domain.evaluation.scores.outcome import FailCode
+from tests.contracts.evaluation.judging.test_judge import scripted
 
 QUESTION = scripted().question()
 

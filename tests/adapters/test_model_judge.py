@@ -11,18 +11,18 @@ from google.auth.exceptions import DefaultCredentialsError, RefreshError, Transp
 from adapters.judges.failures import RETRY_AFTER_MAX_S, trouble
 from adapters.judges.model import ModelJudge
 from adapters.judges.wire import ANSWER_TOKENS, CHECK_TOKENS, THOUGHT_TOKENS, Endpoint
-from domain.evaluation.answer import JudgeRefused, JudgeUnavailable, Question, TokenUse
-from domain.evaluation.catalogue import CATALOGUE
-from domain.evaluation.gathering import evidence_of
-from domain.evaluation.judged import PROTOCOL, Form
-from domain.evaluation.metric import Metric
-from domain.evaluation.outcome import FailCode, Scored, SkipCode, Skipped
-from domain.evaluation.question import CALLS_HALF, answer_schema, question_text
-from domain.evaluation.rules import TASK_COMPLETION
+from domain.evaluation.evidence.builder import evidence_of
+from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable, Question, TokenUse
+from domain.evaluation.judging.prompt import CALLS_HALF, answer_schema, question_text
+from domain.evaluation.metrics.judged_metrics import TASK_COMPLETION
+from domain.evaluation.metrics.metric import Metric
+from domain.evaluation.metrics.registry import CATALOGUE
+from domain.evaluation.metrics.rubrics import PROTOCOL, Form
+from domain.evaluation.scores.outcome import FailCode, Scored, SkipCode, Skipped
 from domain.tracing.span import Span
-from tests.contracts.test_judge import scripted
-from tests.domain.evaluation.build import chat, model, subject, tool
-from tests.providers import (
+from tests.contracts.evaluation.judging.test_judge import scripted
+from tests.support.builders.evaluated_traces import chat, model, subject, tool
+from tests.support.fakes.model_provider import (
     ANTHROPIC,
     COMPATIBLE,
     FORMATS,

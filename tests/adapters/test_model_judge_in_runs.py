@@ -7,13 +7,13 @@ import pytest
 
 from adapters.judges.model import ModelJudge
 from adapters.judges.policy import PatientJudge
-from domain.evaluation.catalogue import CATALOGUE
-from domain.evaluation.metric import Way
-from domain.evaluation.run import EvalRun, RunStatus
+from domain.evaluation.metrics.metric import Way
+from domain.evaluation.metrics.registry import CATALOGUE
+from domain.evaluation.runs.run import EvalRun, RunStatus
 from domain.tracing.trace import Trace
-from tests.application.laboratory import PLAN, Laboratory, metadata
-from tests.domain.evaluation.build import model, tool
-from tests.providers import FORMATS, GRADE, Fails, Provider, Says, provider
+from tests.support.builders.evaluated_traces import model, tool
+from tests.support.fakes.model_provider import FORMATS, GRADE, Fails, Provider, Says, provider
+from tests.support.fixtures.evaluation_harness import PLAN, Laboratory, metadata
 
 JUDGED = [name for name, metric in CATALOGUE.items() if metric.way is Way.JUDGED]
 SPANS = (model(PLAN), tool("search", {"to": "Oslo"}, "HAT123"))

@@ -12,12 +12,21 @@ import pytest
 
 from adapters.judges.model import ModelJudge
 from adapters.judges.policy import PatientJudge
-from domain.evaluation.answer import JudgeRefused, JudgeUnavailable, Question
-from domain.evaluation.gathering import evidence_of
-from domain.evaluation.rules import TASK_COMPLETION
-from tests.application.laboratory import Laboratory
-from tests.domain.evaluation.build import subject, tool
-from tests.providers import FORMATS, HANGS_UP, Fails, Format, Provider, Says, Told, provider
+from domain.evaluation.evidence.builder import evidence_of
+from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable, Question
+from domain.evaluation.metrics.judged_metrics import TASK_COMPLETION
+from tests.support.builders.evaluated_traces import subject, tool
+from tests.support.fakes.model_provider import (
+    FORMATS,
+    HANGS_UP,
+    Fails,
+    Format,
+    Provider,
+    Says,
+    Told,
+    provider,
+)
+from tests.support.fixtures.evaluation_harness import Laboratory
 
 KEY = "planted-key-8f31b7"
 WORD = "planted-word-5c90aa"  # of a trace

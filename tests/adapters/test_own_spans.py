@@ -23,7 +23,7 @@ from adapters.own_spans import (
     here,
     place_of,
 )
-from entrypoints.http.traced import SENDERS
+from entrypoints.http.middleware.tracing import SENDERS
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 OF_CALLER = f"00-{TRACE}-{SPAN}-01"

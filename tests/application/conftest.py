@@ -3,7 +3,7 @@
 import pytest
 
 from adapters.memory.store import MemoryStore
-from tests.worlds import World, memory_ports
+from tests.support.fixtures.in_memory_app import World, memory_ports
 
 
 @pytest.fixture

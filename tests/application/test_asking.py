@@ -9,22 +9,22 @@ from decimal import Decimal
 import pytest
 
 from adapters.judges.policy import PatientJudge
-from adapters.memory.judge import USED, ScriptedJudge, Told, a_call
-from adapters.memory.judging import MemoryVerdicts, put_budget
+from adapters.memory.evaluation.judge_costs import MemoryVerdicts, put_budget
+from adapters.memory.evaluation.scripted_judge import USED, ScriptedJudge, Told, a_call
 from application.evaluation.judging import KEPT_FOR, Verdict
 from application.evaluation.matter import USUAL
 from application.jobs import TargetDue
 from domain.errors import Unavailable
-from domain.evaluation.answer import JudgeRefused, JudgeUnavailable
-from domain.evaluation.outcome import FailCode, Scored, SkipCode, Skipped
-from domain.evaluation.run import EvalRun, RunStatus
-from domain.evaluation.score import ScoreOutcome, TraceScore
-from domain.evaluation.spending import Spending
+from domain.evaluation.costs.judge_costs import Spending
+from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
+from domain.evaluation.runs.run import EvalRun, RunStatus
+from domain.evaluation.scores.outcome import FailCode, Scored, SkipCode, Skipped
+from domain.evaluation.scores.score import ScoreOutcome, TraceScore
 from domain.ids import ProjectId
 from domain.tracing.payload import members
 from domain.tracing.trace import Trace
-from tests.application.laboratory import Laboratory
-from tests.builders import NOON, THEIRS
+from tests.support.builders.values import NOON, THEIRS
+from tests.support.fixtures.evaluation_harness import Laboratory
 
 NAME = "task_completion"
 GPT = "openai/gpt-4o"  # which has a price: 1,000 tokens in and 50 out are 0.003 USD

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from application.evaluation.circuits import CIRCUITS_MAX, Circuits
-from domain.evaluation.answer import JudgeRefused, JudgeUnavailable
-from domain.evaluation.outcome import FailCode
+from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
+from domain.evaluation.scores.outcome import FailCode
 from domain.ids import RunId
 
 RUN = RunId(uuid.UUID(int=1))

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from adapters.memory.assignments import MemoryAssignments
-from adapters.memory.judge import ScriptedJudge
-from application.evaluation.assignments import LEASE, Claim
+from adapters.memory.evaluation.scripted_judge import ScriptedJudge
+from adapters.memory.evaluation.work_queue import MemoryAssignments
 from application.evaluation.keeping import RENEW_EVERY, kept
 from application.evaluation.matter import USUAL
+from application.evaluation.ports.work_queue import LEASE, Claim
 from domain.errors import Unavailable
-from tests.application.laboratory import Laboratory
+from tests.support.fixtures.evaluation_harness import Laboratory
 
 WAIT_MAX_S = 20
 SOON = timedelta(microseconds=1)

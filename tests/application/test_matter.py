@@ -7,14 +7,14 @@ from datetime import timedelta
 
 import pytest
 
-from application.evaluation.assignments import LEASE
 from application.evaluation.matter import LARGE, USUAL, Matter, MeasuringPolicy
-from domain.evaluation.run import EvalRun, TargetType
-from domain.evaluation.subject import Subject
+from application.evaluation.ports.work_queue import LEASE
+from domain.evaluation.runs.run import EvalRun, TargetType
+from domain.evaluation.trace_content.evaluated_trace import Subject
 from domain.ids import RunId
 from domain.tracing.span import Span
-from tests.builders import NOON, OURS
-from tests.domain.evaluation.build import subject, tool
+from tests.support.builders.evaluated_traces import subject, tool
+from tests.support.builders.values import NOON, OURS
 
 RUN = EvalRun(
     id=RunId(uuid.UUID(int=1)),

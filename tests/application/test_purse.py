@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.memory.judging import MemoryBudgets
+from adapters.memory.evaluation.judge_costs import MemoryBudgets
 from adapters.memory.store import MemoryStore
 from application.evaluation.purse import Purse
-from domain.evaluation.run import EvalRun
-from tests.builders import NOON, OURS
-from tests.contracts.evaluating import a_run
+from domain.evaluation.runs.run import EvalRun
+from tests.support.builders.values import NOON, OURS
+from tests.support.fixtures.evaluation import a_run
 
 LIMIT = Decimal(10)
 

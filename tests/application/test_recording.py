@@ -7,7 +7,7 @@ import pytest
 
 from application.evaluation.recording import Recording
 from domain.errors import Unavailable
-from domain.evaluation.outcome import Outcome, Scored
+from domain.evaluation.scores.outcome import Outcome, Scored
 
 
 class Store:

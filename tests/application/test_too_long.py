@@ -2,16 +2,16 @@
 
 import pytest
 
-from adapters.memory.judge import FAIR, ScriptedJudge, a_call
+from adapters.memory.evaluation.scripted_judge import FAIR, ScriptedJudge, a_call
 from application.evaluation.matter import Matter
 from application.evaluation.too_long import answered, halved
-from domain.evaluation.answer import Answer, JudgeRefused, JudgeUnavailable
-from domain.evaluation.gathering import EVIDENCE_TOKENS_MIN
-from domain.evaluation.outcome import FailCode
-from domain.evaluation.rules import TASK_COMPLETION
-from tests.application.laboratory import Laboratory, metadata
+from domain.evaluation.evidence.builder import EVIDENCE_TOKENS_MIN
+from domain.evaluation.judging.judge import Answer, JudgeRefused, JudgeUnavailable
+from domain.evaluation.metrics.judged_metrics import TASK_COMPLETION
+from domain.evaluation.scores.outcome import FailCode
 from tests.application.test_matter import matter
-from tests.domain.evaluation.build import tool
+from tests.support.builders.evaluated_traces import tool
+from tests.support.fixtures.evaluation_harness import Laboratory, metadata
 
 TEXT = "word " * 300
 LONG = [tool(f"t{n}", given=TEXT, got=TEXT) for n in range(60)]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from adapters.postgres.engine import PoolSettings
+from adapters.postgres.database.pool import PoolSettings
 from entrypoints.settings import Settings
 
 ROOT = Path(__file__).parents[2]

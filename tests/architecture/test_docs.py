@@ -5,22 +5,27 @@ from pathlib import Path
 
 import pytest
 
-from domain.evaluation.calibration import JUDGED_MAX, JUDGES_MAX, LABELS_MAX, OF_TRACE_MAX
-from domain.evaluation.catalogue import CATALOGUE, SPANS_MAX
-from domain.evaluation.conditions import Op
-from domain.evaluation.custom import METRICS_MAX, OF_RUN_BYTES_MAX, OF_RUN_MAX, REVISIONS_MAX
-from domain.evaluation.defining import DEFINITION_MAX, MEASURES
-from domain.evaluation.labelling import OFFERED_MAX, WAITING_MAX
-from domain.evaluation.language import Language
-from domain.evaluation.measured_texts import SAME_AS_INPUT
-from domain.evaluation.metric import JudgeKind
-from domain.evaluation.models import PROVIDERS
-from domain.evaluation.outcome import FailCode
-from domain.evaluation.patterns import PATTERN_MAX, TEXT_MAX
-from domain.evaluation.run import TARGETS_MAX
-from domain.evaluation.selection import BATCH_MAX
-from domain.evaluation.sessions import SESSION_TRACES_MAX
-from domain.evaluation.template import NAMES
+from domain.evaluation.agreement.annotation_queue import OFFERED_MAX, WAITING_MAX
+from domain.evaluation.agreement.calibration import JUDGED_MAX, JUDGES_MAX, LABELS_MAX, OF_TRACE_MAX
+from domain.evaluation.custom_metrics.custom_metric import (
+    METRICS_MAX,
+    OF_RUN_BYTES_MAX,
+    OF_RUN_MAX,
+    REVISIONS_MAX,
+)
+from domain.evaluation.custom_metrics.parser import DEFINITION_MAX, MEASURES
+from domain.evaluation.custom_metrics.regex import PATTERN_MAX, TEXT_MAX
+from domain.evaluation.custom_metrics.rules import Op
+from domain.evaluation.custom_metrics.text_checks import SAME_AS_INPUT
+from domain.evaluation.evidence.template import NAMES
+from domain.evaluation.judging.models import PROVIDERS
+from domain.evaluation.metrics.metric import JudgeKind
+from domain.evaluation.metrics.registry import CATALOGUE, SPANS_MAX
+from domain.evaluation.runs.run import TARGETS_MAX
+from domain.evaluation.runs.selection import BATCH_MAX
+from domain.evaluation.scores.outcome import FailCode
+from domain.evaluation.sessions.reliability_v1 import SESSION_TRACES_MAX
+from domain.evaluation.trace_content.language import Language
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("domain", "application", "adapters", "entrypoints")

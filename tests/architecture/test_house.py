@@ -167,7 +167,7 @@ def ports() -> dict[str, ast.ClassDef]:
 def test_every_port_has_a_contract(port):
     contracts = [path for path in TESTS if path.name.startswith("test_") and path != Path(__file__)]
     assert any(re.search(rf"Contract of {port}\b", path.read_text()) for path in contracts)
-    assert re.search(r"tests/contracts/test_\w+\.py", ast.get_docstring(ports()[port]) or "")
+    assert re.search(r"tests/contracts/[\w/]*test_\w+\.py", ast.get_docstring(ports()[port]) or "")
 
 
 @pytest.mark.parametrize("port", ["Traces", "Sessions", "TraceAnalytics"])

@@ -11,7 +11,8 @@ HEAVY = ("pydantic_ai", "openai", "anthropic", "google.genai")
 OF_MIGRATIONS = ("black", "piccolo.apps.migrations")
 PROGRAM = """
 import sys
-from entrypoints import asgi, cli, serving
+from entrypoints.cli.main import main
+from entrypoints.server import asgi, serve
 from entrypoints.settings import Settings
 asgi.build_app(Settings())
 print([name for name in sys.argv[1:] if name in sys.modules])
@@ -20,10 +21,12 @@ print([name for name in sys.argv[1:] if name in sys.modules])
 # With every provider there is, and a fingerprint of each, but no question.
 WORKER = """
 import asyncio, sys
-from entrypoints import cli, composition, judges, worker
+from entrypoints.cli.main import main
+from entrypoints.composition import judges, root
+from entrypoints.worker import worker
 from entrypoints.settings import Settings
-from domain.evaluation.models import PROVIDERS
-from domain.evaluation.rules import TASK_COMPLETION
+from domain.evaluation.judging.models import PROVIDERS
+from domain.evaluation.metrics.judged_metrics import TASK_COMPLETION
 
 async def known():
     settings = Settings(

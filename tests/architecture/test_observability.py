@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 from adapters.own_spans import SENT_AT_ONCE, SPANS_MAX
-from adapters.postgres.writing.group_commit import LINE_BYTES_MAX, LINE_ITEMS_MAX
-from adapters.prometheus.named import ASKED, KEPT, Named
-from application.evaluation.workload import BANDS
-from entrypoints.http.watching import Kind
-from entrypoints.observing import BROKEN, DONE, PUT_OFF, outcome_of
+from adapters.postgres.tracing.group_commit import LINE_BYTES_MAX, LINE_ITEMS_MAX
+from adapters.prometheus.definitions import ASKED, KEPT, Named
+from application.evaluation.ports.workload import BANDS
+from entrypoints.http.middleware.observer_ports import Kind
+from entrypoints.observability.observer import BROKEN, DONE, PUT_OFF, outcome_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/observability.md").read_text()

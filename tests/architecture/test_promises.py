@@ -13,71 +13,71 @@ TESTS: Final = Path(__file__).parents[1]
 
 PROMISES: Final = {
     "known numbers come out: session metrics, loops, tool calls, vectors, samples, ids of scores": (
-        "domain/evaluation/test_sessions.py::test_golden_vectors",
-        "domain/evaluation/test_closeness.py::test_the_golden_loops",
-        "domain/evaluation/test_measured.py::test_tool_loop",
-        "domain/evaluation/test_text.py::test_the_golden_feature",
-        "domain/evaluation/test_text.py::test_the_golden_cosines",
-        "domain/evaluation/test_selection.py::test_the_place_of_a_target_is_the_golden_one",
-        "domain/evaluation/test_run.py::test_the_id_of_a_score_comes_from_run_target_and_metric",
+        "domain/evaluation/sessions/test_reliability_v1.py::test_golden_vectors",
+        "domain/evaluation/metrics/test_similarity.py::test_the_golden_loops",
+        "domain/evaluation/metrics/test_computed_metrics.py::test_tool_loop",
+        "domain/evaluation/trace_content/test_text.py::test_the_golden_feature",
+        "domain/evaluation/trace_content/test_text.py::test_the_golden_cosines",
+        "domain/evaluation/runs/test_selection.py::test_the_place_of_a_target_is_the_golden_one",
+        "domain/evaluation/runs/test_run.py::test_the_id_of_a_score_comes_from_run_target_and_metric",
     ),
     "signals that all failed or were skipped are no score, nor is a judge that stays away": (
         (
-            "domain/evaluation/test_sessions.py"
+            "domain/evaluation/sessions/test_reliability_v1.py"
             "::test_signals_that_all_failed_or_were_skipped_are_never_a_score"
         ),
         (
-            "application/test_evaluate_sessions.py"
+            "application/evaluation/execution/test_evaluate_sessions.py"
             "::test_signals_that_all_failed_or_were_skipped_are_no_number"
         ),
         (
-            "application/test_evaluate_sessions.py"
+            "application/evaluation/execution/test_evaluate_sessions.py"
             "::test_a_judge_that_stays_away_leaves_no_number_for_the_session"
         ),
     ),
     "where there is nothing to measure, the code says what is missing": (
-        "domain/evaluation/test_measured.py::test_nothing_to_measure_is_skipped_with_its_code",
-        "domain/evaluation/test_rules.py::test_nothing_to_judge_is_skipped_with_its_code",
-        "domain/evaluation/test_closeness.py::test_nothing_to_compare_is_skipped",
-        "domain/evaluation/test_closeness.py::test_without_a_text_there_is_no_coherence",
+        "domain/evaluation/metrics/test_computed_metrics.py::test_nothing_to_measure_is_skipped_with_its_code",
+        "domain/evaluation/metrics/test_judged_metrics.py::test_nothing_to_judge_is_skipped_with_its_code",
+        "domain/evaluation/metrics/test_similarity.py::test_nothing_to_compare_is_skipped",
+        "domain/evaluation/metrics/test_similarity.py::test_without_a_text_there_is_no_coherence",
     ),
     "raising a risk never raises a session's score": (
-        "domain/evaluation/test_sessions.py::test_raising_any_risk_never_raises_a_session_score",
-        "domain/evaluation/test_sessions_v2.py::test_raising_any_risk_never_raises_a_session_score",
+        "domain/evaluation/sessions/test_reliability_v1.py::test_raising_any_risk_never_raises_a_session_score",
+        "domain/evaluation/sessions/test_reliability_v2.py::test_raising_any_risk_never_raises_a_session_score",
     ),
     "a perfect trace more stays within the known steps, and in version 2 below 0.12": (
-        "domain/evaluation/test_sessions.py::test_one_dead_trace_among_perfect_ones_in_version_1",
+        "domain/evaluation/sessions/test_reliability_v1.py::test_one_dead_trace_among_perfect_ones_in_version_1",
         (
-            "domain/evaluation/test_sessions.py"
+            "domain/evaluation/sessions/test_reliability_v1.py"
             "::test_adding_a_perfect_trace_raises_reliability_by_its_known_step_at_most"
         ),
-        "domain/evaluation/test_sessions_v2.py::test_one_dead_trace_among_perfect_ones",
+        "domain/evaluation/sessions/test_reliability_v2.py::test_one_dead_trace_among_perfect_ones",
         (
-            "domain/evaluation/test_sessions_v2.py"
+            "domain/evaluation/sessions/test_reliability_v2.py"
             "::test_adding_a_perfect_trace_never_lowers_reliability_and_raises_it_by_less_than_012"
         ),
     ),
     "a person's score is no signal": (
-        "application/test_evaluate_sessions.py::test_a_persons_score_is_no_signal",
-        "contracts/test_assignments.py::test_what_a_person_or_a_program_says_is_no_signal",
+        "application/evaluation/execution/test_evaluate_sessions.py::test_a_persons_score_is_no_signal",
+        "contracts/evaluation/work_queue/test_work_queue.py::test_what_a_person_or_a_program_says_is_no_signal",
     ),
     "a score of another project, fingerprint or evidence, or one that failed, is not used again": (
         (
-            "contracts/test_assignments.py"
+            "contracts/evaluation/work_queue/test_work_queue.py"
             "::test_the_newest_signal_of_each_name_with_the_same_key_is_used_again"
         ),
-        "application/test_evaluate_sessions.py::test_signals_of_another_project_are_not_seen",
+        "application/evaluation/execution/test_evaluate_sessions.py::test_signals_of_another_project_are_not_seen",
         (
-            "application/test_evaluate_sessions.py"
+            "application/evaluation/execution/test_evaluate_sessions.py"
             "::test_signals_of_another_fingerprint_are_measured_anew"
         ),
         (
-            "application/test_evaluate_sessions.py"
+            "application/evaluation/execution/test_evaluate_sessions.py"
             "::test_a_trace_that_has_changed_is_measured_anew_and_no_other"
         ),
     ),
     "a threshold of 0 is one": (
-        "domain/evaluation/test_catalogue.py::test_a_threshold_is_met_by_itself_and_0_is_one",
+        "domain/evaluation/metrics/test_registry.py::test_a_threshold_is_met_by_itself_and_0_is_one",
     ),
     "the same trace again asks nobody, changed content asks once": (
         "application/test_asking.py::test_the_same_trace_ingested_again_asks_nobody",
@@ -101,12 +101,12 @@ PROMISES: Final = {
     ),
     "what a tool says gives the judge no orders": (
         (
-            "domain/evaluation/test_question.py"
+            "domain/evaluation/judging/test_prompt.py"
             "::test_what_a_trace_says_changes_nothing_of_what_is_asked"
         ),
-        "domain/evaluation/test_verdict.py::test_a_label_in_any_other_place_is_not_read",
-        "domain/evaluation/test_evidence.py::test_two_fences_differ_in_two_lines",
-        "contracts/test_judge.py::test_what_a_tool_says_gives_no_orders",
+        "domain/evaluation/judging/test_verdict.py::test_a_label_in_any_other_place_is_not_read",
+        "domain/evaluation/evidence/test_evidence.py::test_two_fences_differ_in_two_lines",
+        "contracts/evaluation/judging/test_judge.py::test_what_a_tool_says_gives_no_orders",
         (
             "adapters/test_model_judge.py"
             "::test_what_a_tool_says_stays_within_the_fence_and_gives_no_label"
@@ -114,97 +114,97 @@ PROMISES: Final = {
     ),
     "every property of an answer is required, and no object is open": (
         (
-            "domain/evaluation/test_question.py"
+            "domain/evaluation/judging/test_prompt.py"
             "::test_every_property_of_an_answer_is_required_and_no_object_is_open"
         ),
     ),
     "no secret, no address and no user is in a prompt": (
-        "domain/evaluation/test_question.py::test_no_prompt_holds_a_secret_an_address_or_a_user",
-        "domain/evaluation/test_masking.py::test_no_secret_stays_in_any_text",
-        "application/test_evaluate_traces.py::test_no_secret_reaches_judge_embedder_or_score",
+        "domain/evaluation/judging/test_prompt.py::test_no_prompt_holds_a_secret_an_address_or_a_user",
+        "domain/evaluation/evidence/test_redaction.py::test_no_secret_stays_in_any_text",
+        "application/evaluation/execution/test_evaluate_traces.py::test_no_secret_reaches_judge_embedder_or_score",
     ),
     "evidence keeps to its budget, and its hash to its content": (
-        "domain/evaluation/test_evidence.py::test_any_trace_fits",
-        "domain/evaluation/test_evidence.py::test_many_tools_and_a_long_plan_leave_room_for_steps",
-        "domain/evaluation/test_evidence.py::test_then_steps_go_from_the_middle_but_for_errors",
-        "domain/evaluation/test_evidence.py::test_the_hash_knows_no_ids_and_no_instants",
-        "domain/evaluation/test_evidence.py::test_the_hash_knows_no_order_of_keys",
+        "domain/evaluation/evidence/test_evidence.py::test_any_trace_fits",
+        "domain/evaluation/evidence/test_evidence.py::test_many_tools_and_a_long_plan_leave_room_for_steps",
+        "domain/evaluation/evidence/test_evidence.py::test_then_steps_go_from_the_middle_but_for_errors",
+        "domain/evaluation/evidence/test_evidence.py::test_the_hash_knows_no_ids_and_no_instants",
+        "domain/evaluation/evidence/test_evidence.py::test_the_hash_knows_no_order_of_keys",
     ),
     "cycles, orphans and 20,000 spans end": (
         (
-            "domain/evaluation/test_subject.py"
+            "domain/evaluation/trace_content/test_evaluated_trace.py"
             "::test_orphans_are_roots_and_cycles_are_cut_at_their_earliest_span"
         ),
         (
-            "domain/evaluation/test_evidence.py"
+            "domain/evaluation/evidence/test_evidence.py"
             "::test_20_000_spans_take_a_bounded_time_and_the_same_evidence"
         ),
         (
-            "application/test_evaluate_traces.py"
+            "application/evaluation/execution/test_evaluate_traces.py"
             "::test_a_trace_that_is_too_large_is_refused_and_not_read"
         ),
     ),
     "a killed worker's run is finished, each pair judged once": (
         "e2e/test_workers.py::test_a_killed_worker_leaves_what_another_resumes",
-        "application/test_evaluate_traces.py::test_a_killed_worker_leaves_what_it_finished",
+        "application/evaluation/execution/test_evaluate_traces.py::test_a_killed_worker_leaves_what_it_finished",
     ),
     "Redis that is emptied loses no work": (
         "e2e/test_workers.py::test_redis_that_forgets_everything_costs_nothing_but_time",
     ),
     "two workers with one message write one set of scores": (
         (
-            "contracts/test_assignments_races.py"
+            "contracts/evaluation/work_queue/test_work_queue_races.py"
             "::test_of_two_workers_with_one_message_one_has_the_target"
         ),
         (
-            "contracts/test_assignments_races.py"
+            "contracts/evaluation/work_queue/test_work_queue_races.py"
             "::test_of_two_workers_with_one_target_each_pair_is_written_once"
         ),
     ),
     "an edit survives, and no final run has a pending score at any instant": (
-        "contracts/test_assignments_races.py::test_an_edit_survives_whoever_comes_later",
+        "contracts/evaluation/work_queue/test_work_queue_races.py::test_an_edit_survives_whoever_comes_later",
         (
-            "contracts/test_assignments_races.py"
+            "contracts/evaluation/work_queue/test_work_queue_races.py"
             "::test_no_reader_ever_sees_a_final_run_with_a_pending_score"
         ),
     ),
     "no execution begins once a run is cancelled or deleted, whatever its state": (
-        "contracts/test_runs.py::test_cancelling_skips_what_is_left_and_nothing_begins_after_it",
-        "contracts/test_runs.py::test_cancelling_twice_is_cancelling_once",
-        "contracts/test_runs.py::test_what_has_ended_cannot_be_cancelled",
-        "contracts/test_runs.py::test_a_run_is_removed_in_any_state",
-        "adapters/test_cancelling.py::test_who_had_claimed_something_writes_no_more",
-        "application/test_evaluate_traces.py::test_no_execution_begins_once_a_run_is_cancelled",
-        "application/test_evaluate_traces.py::test_a_run_that_is_deleted_while_it_is_measured",
+        "contracts/evaluation/runs/test_runs.py::test_cancelling_skips_what_is_left_and_nothing_begins_after_it",
+        "contracts/evaluation/runs/test_runs.py::test_cancelling_twice_is_cancelling_once",
+        "contracts/evaluation/runs/test_runs.py::test_what_has_ended_cannot_be_cancelled",
+        "contracts/evaluation/runs/test_runs.py::test_a_run_is_removed_in_any_state",
+        "adapters/postgres/test_work_cancel.py::test_who_had_claimed_something_writes_no_more",
+        "application/evaluation/execution/test_evaluate_traces.py::test_no_execution_begins_once_a_run_is_cancelled",
+        "application/evaluation/execution/test_evaluate_traces.py::test_a_run_that_is_deleted_while_it_is_measured",
     ),
     "a run fails only if every execution failed": (
-        "domain/evaluation/test_run.py::test_a_run_fails_only_if_every_execution_failed",
+        "domain/evaluation/runs/test_run.py::test_a_run_fails_only_if_every_execution_failed",
     ),
     "heuristic scores and those of a model are not averaged": (
         (
-            "domain/evaluation/test_score_analytics.py"
+            "domain/evaluation/scores/test_analytics.py"
             "::test_heuristic_and_model_scores_of_one_name_are_not_averaged"
         ),
-        "contracts/test_score_analytics.py::test_heuristics_and_models_are_never_mixed",
+        "contracts/evaluation/scores/test_score_analytics.py::test_heuristics_and_models_are_never_mixed",
     ),
     "a higher rate keeps all of a lower one, takes exactly so many, and always the same": (
         (
-            "domain/evaluation/test_selection.py"
+            "domain/evaluation/runs/test_selection.py"
             "::test_a_higher_rate_keeps_everything_that_a_lower_one_had"
         ),
-        "domain/evaluation/test_selection.py::test_so_many_are_taken",
+        "domain/evaluation/runs/test_selection.py::test_so_many_are_taken",
         (
-            "domain/evaluation/test_selection.py"
+            "domain/evaluation/runs/test_selection.py"
             "::test_the_same_are_taken_whatever_their_order_and_however_often_they_come"
         ),
     ),
     "a trace that comes late is evaluated, a broken monitor holds up none, a crash loses no slot": (
-        "application/test_monitors.py::test_a_trace_that_comes_late_is_evaluated",
-        "application/test_monitors.py::test_one_that_breaks_holds_up_no_other",
-        "application/test_monitors.py::test_a_crash_loses_no_slot_and_uses_none_twice",
+        "application/evaluation/monitors/test_monitors.py::test_a_trace_that_comes_late_is_evaluated",
+        "application/evaluation/monitors/test_monitors.py::test_one_that_breaks_holds_up_no_other",
+        "application/evaluation/monitors/test_monitors.py::test_a_crash_loses_no_slot_and_uses_none_twice",
     ),
     "two processes make the same vector": (
-        "contracts/test_embedder.py::test_two_processes_make_the_same_vector",
+        "contracts/evaluation/judging/test_embedder.py::test_two_processes_make_the_same_vector",
     ),
     "the API loads no client of models, nor does a worker that asks none": (
         "architecture/test_light.py::test_the_api_loads_no_client_of_models",
@@ -216,12 +216,12 @@ PROMISES: Final = {
         "e2e/test_model_judge.py::test_a_run_is_judged_by_a_model_and_no_log_holds_key_or_prompt",
     ),
     "heuristic, scripted and model judges keep one contract": (
-        "contracts/test_judge.py::test_a_score_is_marked_with_who_gave_it",
-        "contracts/test_judge.py::test_it_keeps_nothing_between_questions",
-        "contracts/test_judge.py::test_questions_at_once_are_answered_each_for_itself",
-        "contracts/test_judge.py::test_evidence_of_any_size_is_judged",
-        "contracts/test_judge.py::test_a_model_that_nobody_answers_for_is_refused",
-        "contracts/test_judge.py::test_who_doesnt_answer_in_time_is_unavailable",
+        "contracts/evaluation/judging/test_judge.py::test_a_score_is_marked_with_who_gave_it",
+        "contracts/evaluation/judging/test_judge.py::test_it_keeps_nothing_between_questions",
+        "contracts/evaluation/judging/test_judge.py::test_questions_at_once_are_answered_each_for_itself",
+        "contracts/evaluation/judging/test_judge.py::test_evidence_of_any_size_is_judged",
+        "contracts/evaluation/judging/test_judge.py::test_a_model_that_nobody_answers_for_is_refused",
+        "contracts/evaluation/judging/test_judge.py::test_who_doesnt_answer_in_time_is_unavailable",
     ),
 }
 

@@ -27,11 +27,11 @@ from adapters.embedded.postgres import start_postgres
 from adapters.embedded.valkey import start_valkey
 from application.jobs import Lane, RunDue
 from application.use_cases import Ports
-from domain.evaluation.run import Assignment, EvalRun, TargetType
+from domain.evaluation.runs.run import Assignment, EvalRun, TargetType
 from domain.ids import ProjectId, RunId
-from entrypoints import composition
+from entrypoints.composition import root
+from entrypoints.demo_data.generator import Recipe, synthetic_traces
 from entrypoints.settings import Settings
-from entrypoints.synthetic import Recipe, synthetic_traces
 from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.load import quantile
 
@@ -106,7 +106,7 @@ class Bench:
 def worker(settings: Settings, answer_s: float) -> Iterator[int]:
     """The process id of one that is waiting for work."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "tests.e2e.hasty_worker", "0", "1", str(answer_s)],
+        [sys.executable, "-m", "tests.support.fakes.short_lease_worker", "0", "1", str(answer_s)],
         cwd=ROOT,
         env={
             **os.environ,
@@ -163,10 +163,10 @@ async def opened(folder: Path) -> AsyncIterator[Bench]:
     valkey, redis_url = start_valkey(folder)
     settings = Settings(database_url=database_url, redis_url=redis_url)
     try:
-        await composition.migrate(settings)
+        await root.migrate(settings)
         database = await asyncpg.connect(database_url)
         await database.execute("CREATE EXTENSION pg_stat_statements")
-        async with composition.ports(settings) as ports:
+        async with root.ports(settings) as ports:
             yield Bench(ports, settings, database, postgres.process.pid)
         await database.close()
     finally:

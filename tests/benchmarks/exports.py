@@ -29,7 +29,8 @@ import asyncpg
 
 from adapters.embedded.process import free_port
 from adapters.embedded.servers import Servers, running
-from entrypoints import access, composition
+from entrypoints import provisioning
+from entrypoints.composition import root
 from entrypoints.settings import Settings
 from tests.benchmarks.evaluation import memory_mb
 from tests.benchmarks.folder import bench_folder
@@ -145,8 +146,8 @@ def installed() -> Iterator[Installed]:
             "PANDAPROBE_EXPORT_MAX_MEGABYTES": "9999",
         }
         Path(settings.data_dir).mkdir()
-        asyncio.run(composition.migrate(settings))
-        key = asyncio.run(access.first_key(settings, None))
+        asyncio.run(root.migrate(settings))
+        key = asyncio.run(provisioning.first_key(settings, None))
         yield Installed(folder, servers, environ, f"http://127.0.0.1:{port}", key)
 
 

@@ -17,9 +17,9 @@ import msgspec
 import uvicorn
 import uvloop
 
-from adapters.postgres.engine import PoolSettings, opened
+from adapters.postgres.database.pool import PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
-from adapters.postgres.writing.group_commit import GroupCommit
+from adapters.postgres.tracing.group_commit import GroupCommit
 from tests.benchmarks import write_paths
 
 

@@ -21,13 +21,13 @@ from pathlib import Path
 
 from adapters.embedded.process import free_port
 from adapters.embedded.servers import Servers, running
-from adapters.postgres.engine import PoolSettings, opened
+from adapters.postgres.database.pool import PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
-from entrypoints import composition
+from entrypoints.composition import root
 from entrypoints.settings import Settings
 from tests.benchmarks import write_paths
 from tests.benchmarks.folder import bench_folder
-from tests.first_key import first_key
+from tests.support.fixtures.first_key import first_key
 
 CONNECTIONS = 32
 COUNTS = {3: 100_000, 12: 15_000, 100: 2_000}  # requests; memory is looked at after the first
@@ -115,7 +115,7 @@ def main(sizes: Sequence[int] = tuple(COUNTS)) -> None:
     with bench_folder() as folder, running(folder) as servers:
         port = free_port()
         settings = Settings(database_url=servers.database_url, redis_url=servers.redis_url)
-        asyncio.run(composition.migrate(settings))
+        asyncio.run(root.migrate(settings))
         headers = {"X-API-Key": asyncio.run(first_key(settings)), "X-Project-Name": "bench"}
         environ = os.environ | {
             "PANDAPROBE_DATABASE_URL": servers.database_url,

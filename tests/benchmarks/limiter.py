@@ -15,7 +15,7 @@ import uvloop
 
 from adapters.embedded.process import free_port
 from adapters.embedded.valkey import start_valkey
-from adapters.memory.limits import MemoryRateLimiter, monotonic_us
+from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
 from adapters.redis.client import opened
 from adapters.redis.limits import RedisRateLimiter, RedisWindows
 from application.ports import RateLimiter

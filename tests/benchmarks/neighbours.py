@@ -26,13 +26,13 @@ import uvloop
 
 from adapters.embedded.process import free_port
 from adapters.embedded.servers import Servers, running
-from entrypoints import composition
+from entrypoints.composition import root
 from entrypoints.settings import Settings
 from tests.benchmarks.bodies import body
 from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.ingest import SERVE, machine, process
 from tests.benchmarks.load import answer, quantile
-from tests.first_key import first_key
+from tests.support.fixtures.first_key import first_key
 
 LIMIT = 100  # requests a second of each key, where it is limited
 QUIET_RATE = 40  # requests a second, half of them writes
@@ -221,7 +221,7 @@ def main() -> None:
     with ExitStack() as stack:
         servers = stack.enter_context(running(stack.enter_context(bench_folder())))
         settings = Settings(database_url=servers.database_url, redis_url=servers.redis_url)
-        asyncio.run(composition.migrate(settings))
+        asyncio.run(root.migrate(settings))
         keys = asyncio.run(first_key(settings)), asyncio.run(first_key(settings))
         for key in keys:
             fill(servers, key)

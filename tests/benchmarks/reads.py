@@ -27,7 +27,8 @@ import asyncpg
 
 from adapters.embedded.process import free_port
 from adapters.embedded.servers import Servers, running
-from entrypoints import access, composition
+from entrypoints import provisioning
+from entrypoints.composition import root
 from entrypoints.settings import Settings
 from tests.benchmarks.bodies import body
 from tests.benchmarks.connection import Answer, Connection
@@ -235,8 +236,8 @@ def main(sizes: Sequence[int] = ()) -> int:
             "PANDAPROBE_LOG_LEVEL": "WARNING",
         }
         Path(settings.data_dir).mkdir()
-        asyncio.run(composition.migrate(settings))
-        key = asyncio.run(access.first_key(settings, None))
+        asyncio.run(root.migrate(settings))
+        key = asyncio.run(provisioning.first_key(settings, None))
         for traces in sizes:
             seed(environ, traces)
             headers = {"X-API-Key": key, "X-Project-Name": project(traces)}

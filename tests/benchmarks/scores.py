@@ -24,28 +24,24 @@ from typing import Final
 from adapters.embedded.servers import running
 from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.jobs import RecordedJobs
-from adapters.postgres.engine import Pool
+from adapters.postgres.database.pool import Pool
 from application.evaluation.use_cases import EvaluationPorts
-from domain.evaluation.labelling import OFFERED_DEFAULT
-from domain.evaluation.metric import THRESHOLD
-from domain.evaluation.run import TargetType
-from domain.evaluation.score import (
-    DataType,
-    ScoreSource,
-    ScoreStatus,
-)
-from domain.evaluation.score_analytics import HISTORY_DEFAULT
-from domain.evaluation.score_query import CreatedWithin, ScoreFilter
+from domain.evaluation.agreement.annotation_queue import OFFERED_DEFAULT
+from domain.evaluation.metrics.metric import THRESHOLD
+from domain.evaluation.runs.run import TargetType
+from domain.evaluation.scores.analytics import HISTORY_DEFAULT
+from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
+from domain.evaluation.scores.score import DataType, ScoreSource, ScoreStatus
 from domain.ids import ProjectId, RunId, TraceId
 from domain.page import SortOrder, Window
 from domain.tracing.analytics import Granularity
-from entrypoints import composition
+from entrypoints.composition import root
 from entrypoints.settings import Settings
 from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.ingest import machine
 from tests.benchmarks.load import quantile
-from tests.builders import prices
-from tests.many_scores import NAMES, PERIOD, SESSION_NAMES, UNTIL, inserts
+from tests.support.builders.many_scores import NAMES, PERIOD, SESSION_NAMES, UNTIL, inserts
+from tests.support.builders.values import prices
 
 SIZES: Final = (100_000,)
 MILLION: Final = 1_000_000
@@ -198,11 +194,9 @@ async def fill(pool: Pool, scores: int) -> ProjectId:
 
 async def measured(settings: Settings, server: int, sizes: Sequence[int]) -> None:
     found: dict[tuple[str, str, int], Taken] = {}
-    await composition.migrate(settings)
-    async with composition.database(settings) as pool:
-        ports = composition.evaluation_ports(
-            settings, pool, RecordedJobs(), prices(), HeuristicJudge()
-        )
+    await root.migrate(settings)
+    async with root.database(settings) as pool:
+        ports = root.evaluation_ports(settings, pool, RecordedJobs(), prices(), HeuristicJudge())
         for scores in sizes:
             of = await fill(pool, scores)
             newest = (await ports.trace_scores.page(of, ScoreFilter(), Window(limit=1))).items[0]

@@ -17,24 +17,24 @@ from collections.abc import Awaitable, Callable, Sequence
 import asyncpg
 
 from adapters.embedded.servers import running
-from adapters.postgres.counted import Counted
 from adapters.postgres.database.columns import arrays
-from adapters.postgres.engine import Connection, Pool, PoolSettings, opened
+from adapters.postgres.database.pool import Connection, Pool, PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
-from adapters.postgres.rows import PAYLOADS, SPANS, TRACES, span_row, trace_row
 from adapters.postgres.schema import migrating
-from adapters.postgres.terms import trace_terms
-from adapters.postgres.writing.amending import PUT_PAYLOADS, WRITE_BACK
-from adapters.postgres.writing.ingest import Item, TraceWriter
+from adapters.postgres.tracing.batch_writer import Item, TraceWriter
+from adapters.postgres.tracing.facets import Counted
+from adapters.postgres.tracing.row_updates import PUT_PAYLOADS, WRITE_BACK
+from adapters.postgres.tracing.search_terms import trace_terms
+from adapters.postgres.tracing.trace_rows import PAYLOADS, SPANS, TRACES, span_row, trace_row
 from domain.ids import ProjectId
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.controllers.traces import TRACE
+from entrypoints.http.controllers.traces.traces import TRACE
 from entrypoints.http.problems import Mistakes
 from tests.benchmarks.bodies import body
 from tests.benchmarks.folder import bench_folder
-from tests.builders import prices, project_prices
+from tests.support.builders.values import prices, project_prices
 
 BATCH = 64
 BATCHES = 60

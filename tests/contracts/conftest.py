@@ -5,24 +5,23 @@ from collections.abc import AsyncIterator
 import pytest
 
 from adapters.memory.store import MemoryStore
-from adapters.postgres.engine import Pool
+from adapters.postgres.database.pool import Pool
 from application.tracing.ports import Traces
-from tests.contracts import data_plane
-from tests.contracts import evaluating as evaluation
-from tests.contracts import monitoring as watched
-from tests.contracts import pricing as priced
-from tests.contracts.data_plane import DataPlane
-from tests.contracts.evaluating import Evaluating
-from tests.contracts.identities import (
+from tests.support.fixtures import data_plane, evaluation
+from tests.support.fixtures import monitors as watched
+from tests.support.fixtures import pricing as priced
+from tests.support.fixtures.data_plane import DataPlane
+from tests.support.fixtures.evaluation import Evaluating
+from tests.support.fixtures.identities import (
     Identity,
     over_memory,
     over_postgres,
     postgres_ports,
     remembered,
 )
-from tests.contracts.monitoring import Monitoring
-from tests.contracts.pricing import Pricing
-from tests.worlds import World, memory_ports
+from tests.support.fixtures.in_memory_app import World, memory_ports
+from tests.support.fixtures.monitors import Monitoring
+from tests.support.fixtures.pricing import Pricing
 
 
 @pytest.fixture(

@@ -20,7 +20,7 @@ from adapters.dramatiq.jobs import SENT_AT_ONCE, DramatiqJobs
 from adapters.dramatiq.messages import NAMESPACE, encoded, job_of
 from adapters.embedded.process import free_port
 from adapters.memory.jobs import WAITING_MAX, OwnJobs, RecordedJobs
-from adapters.memory.limits import monotonic_us
+from adapters.memory.rate_limiter import monotonic_us
 from adapters.redis.client import opened
 from application.jobs import Job, Jobs, Lane, RunDue, TargetDue
 from domain.ids import ProjectId, RunId

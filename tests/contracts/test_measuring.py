@@ -5,13 +5,13 @@ from typing import Any
 
 from adapters.memory.jobs import RecordedJobs
 from application.jobs import Job, RunDue
-from domain.evaluation.run import Assignment, EvalRun, RunStatus, TargetType
-from domain.evaluation.score import ScoreOutcome
+from domain.evaluation.runs.run import Assignment, EvalRun, RunStatus, TargetType
+from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import ProjectId, RunId
 from domain.tracing.trace import Trace
-from tests.builders import at, trace
-from tests.domain.evaluation.build import said, tool
-from tests.worlds import World
+from tests.support.builders.evaluated_traces import said, tool
+from tests.support.builders.values import at, trace
+from tests.support.fixtures.in_memory_app import World
 
 TRACE_METRICS = ("coherence", "confidence", "task_completion", "tool_correctness", "tool_loop")
 SESSION_METRICS = ("agent_consistency", "agent_reliability")

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from adapters.embedded.process import free_port
-from adapters.memory.limits import SHARED, MemoryRateLimiter, monotonic_us
+from adapters.memory.rate_limiter import SHARED, MemoryRateLimiter, monotonic_us
 from adapters.redis.client import opened
 from adapters.redis.limits import KEY_PREFIX, RedisRateLimiter, RedisWindows
 from application.ports import RateLimiter
 from domain.limits import SECOND_US, Decision, History, Limit
-from tests.strategies import limits, steps_us
+from tests.support.builders.strategies import limits, steps_us
 
 ROOT = Path(__file__).parents[2]
 START_US = 1_800_000_000 * SECOND_US
@@ -202,7 +202,15 @@ async def test_what_is_only_looked_at_counts_nothing(redis):
 @pytest.mark.service
 async def test_processes_share_a_limit(redis_url):
     bucket = new_bucket()
-    command = [sys.executable, "-m", "tests.contracts.asking", redis_url, bucket, "50/day", "60"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.clients.rate_limit_process",
+        redis_url,
+        bucket,
+        "50/day",
+        "60",
+    ]
     children = [
         await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
         for _ in range(3)

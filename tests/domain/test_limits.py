@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from domain.limits import COUNT_MAX, SECOND_US, UNITS_S, Decision, History, Limit
-from tests.strategies import limits, steps_us
+from tests.support.builders.strategies import limits, steps_us
 
 START_US = 1_800_000_000 * SECOND_US
 NOT_LIMITS = [

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.page import Page, Position, SortOrder, Window, paged
-from tests import strategies
+from tests.support.builders import strategies
 
 ASC, DESC = SortOrder.ASC, SortOrder.DESC
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from adapters.embedded.process import free_port
-from tests.e2e import chromium
+from tests.support.clients import chromium
 
 READY_MAX_S = 60
 STOP_MAX_S = 15

@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 
 from adapters.embedded.process import free_port
-from entrypoints.dev import running_servers
+from entrypoints.processes.dev_supervisor import running_servers
 from tests.e2e.conftest import (
     ROOT,
     STOP_MAX_S,
@@ -200,7 +200,7 @@ def test_what_is_no_whole_backup_is_refused_and_nothing_is_left_of_it(place: Pat
     assert not (copy / "pg18").exists()
     assert not (copy / "restoring").exists()
 
-    manifest["migrations"].append("2099-01-01T00:00:00:000000")
+    manifest["migrations"].append("9999_newer")
     (backup / "manifest.json").write_text(json.dumps(manifest))
     newer = command(copy, "restore", backup)
     assert newer.returncode == 1

@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, quote_plus, urlencode, urlsplit
 import httpx
 import pytest
 
-from tests.e2e import chromium
 from tests.e2e.conftest import DevServer
+from tests.support.clients import chromium
 
 pytestmark = pytest.mark.e2e
 WAIT_MAX_S = 30

@@ -1,7 +1,7 @@
 """Whatever is sent to a running service, in order or not, is answered as its document says.
 
-As tests/http/test_documented_answers.py, which is quicker and finds more of what HTTP gets wrong;
-this finds what only PostgreSQL, Redis and workers can.
+As tests/http/openapi/test_documented_answers.py, which is quicker and finds more of what HTTP
+gets wrong; this finds what only PostgreSQL, Redis and workers can.
 """
 
 import uuid
@@ -16,15 +16,15 @@ import schemathesis.openapi
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 
-from adapters.tokens import DevelopmentIssuer
+from adapters.oidc.tokens import DevelopmentIssuer
 from application.use_cases import utc_now
 from domain.identity.login_code import challenge_of
-from entrypoints.sign_in import ISSUER_FOLDER
-from tests.contracts.customizing import RULE
+from entrypoints.composition.sign_in import ISSUER_FOLDER
 from tests.e2e.conftest import DevServer
 from tests.http.conftest import a_span, a_trace
-from tests.http.documented import checks_of_answers, taken
-from tests.http.promises import operations
+from tests.support.builders.custom_metric_definitions import RULE
+from tests.support.clients.contract_checks import operations
+from tests.support.clients.documented_answers import checks_of_answers, taken
 
 pytestmark = pytest.mark.e2e
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from adapters.embedded.postgres import start_postgres
-from domain.evaluation.score import TraceScore
+from domain.evaluation.scores.score import TraceScore
 from domain.tracing.payload import members
-from entrypoints import composition
+from entrypoints.composition import root
 from entrypoints.settings import Settings, read_settings
-from tests.adapters.valkeys import Valkey
 from tests.e2e.conftest import ROOT, own_environ
 from tests.e2e.test_workers import JUDGED, STOP_MAX_S, a_project, started, stored_traces
-from tests.providers import COMPATIBLE, GRADE, Fails, provider
+from tests.support.fakes.model_provider import COMPATIBLE, GRADE, Fails, provider
+from tests.support.fixtures.valkey_server import Valkey
 
 pytestmark = pytest.mark.e2e
 
@@ -67,7 +67,7 @@ def place(enterable_folder: Path) -> Iterator[Place]:
     }
     made = Place(folder, environ)
     try:
-        asyncio.run(composition.migrate(made.settings()))
+        asyncio.run(root.migrate(made.settings()))
         yield made
     finally:
         valkey.child.stop()
@@ -87,7 +87,7 @@ async def test_a_run_is_judged_by_a_model_and_no_log_holds_key_or_prompt(place: 
         at = {"PANDAPROBE_OPENAI_COMPATIBLE_BASE_URL": f"{there.url}/v1"}
         worker = place.worker(**at)
         try:
-            async with composition.ports(place.settings(**at)) as ports:
+            async with root.ports(place.settings(**at)) as ports:
                 targets = await stored_traces(ports, project := a_project(), TRACES)
                 watched = await started(ports, project, targets, JUDGED, there.model)
                 await watched.completed()

@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.own_spans import AGENT
-from adapters.prometheus.named import ASKED, KEPT
+from adapters.prometheus.definitions import ASKED, KEPT
 from tests.adapters.test_own_spans import OF_CALLER, attributes, collecting
 from tests.e2e.test_commands import (
     DEADLINE_S,

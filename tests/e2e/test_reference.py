@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e import chromium
 from tests.e2e.conftest import DevServer
+from tests.support.clients import chromium
 
 pytestmark = pytest.mark.e2e
 

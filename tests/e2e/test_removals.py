@@ -18,9 +18,9 @@ from adapters.embedded.postgres import start_postgres
 from adapters.embedded.process import free_port
 from adapters.embedded.valkey import start_valkey
 from domain.identity.organization import FIRST_PROJECT
-from entrypoints import composition
+from entrypoints.composition import root
+from entrypoints.composition.sign_in import development_issuer
 from entrypoints.settings import Settings, read_settings
-from entrypoints.sign_in import development_issuer
 from tests.e2e.conftest import own_environ, wait_a_moment
 
 pytestmark = pytest.mark.e2e
@@ -92,7 +92,7 @@ def installation(enterable_folder: Path) -> Iterator[Installation]:
     }
     made = Installation(environ, (free_port(), free_port()))
     try:
-        asyncio.run(composition.migrate(made.settings))
+        asyncio.run(root.migrate(made.settings))
         for process, port in enumerate(made.ports):
             api = made.start("serve", PANDAPROBE_PORT=str(port))
             client = made.client(process)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from adapters.postgres.engine import Pool
+from adapters.postgres.database.pool import Pool
 from domain.ids import ProjectId
-from entrypoints import composition
+from entrypoints.composition import root
+from entrypoints.demo_data.generator import Recipe, synthetic_traces
 from entrypoints.settings import read_settings
-from entrypoints.synthetic import Recipe, synthetic_traces
 
 pytestmark = pytest.mark.e2e
 
@@ -84,7 +84,7 @@ async def test_the_same_command_twice_stores_the_same_traces_once(environ, pool)
         assert "300/300 100 %" in err
         assert await stored(pool, name) == (300, spans)
     project = await pool.fetchval("SELECT id FROM projects WHERE name = $1", name)
-    async with composition.ports(read_settings(environ)) as ports:
+    async with root.ports(read_settings(environ)) as ports:
         for trace in made[::100]:
             found = await ports.traces.get(ProjectId(project), trace.id)
             assert (found.name, found.output, found.tags) == (trace.name, trace.output, trace.tags)

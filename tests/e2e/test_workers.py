@@ -20,27 +20,21 @@ import asyncpg
 import pytest
 
 from adapters.embedded.postgres import start_postgres
-from adapters.postgres.leadership import LEADER
+from adapters.postgres.database.leader_election import LEADER
 from application.jobs import RunDue, TargetDue
 from application.use_cases import Ports
-from domain.evaluation.run import (
-    Assignment,
-    EvalRun,
-    RunProgress,
-    RunStatus,
-    TargetType,
-)
-from domain.evaluation.score import ScoreOutcome, TraceScore
+from domain.evaluation.runs.run import Assignment, EvalRun, RunProgress, RunStatus, TargetType
+from domain.evaluation.scores.score import ScoreOutcome, TraceScore
 from domain.ids import ProjectId, RunId
 from domain.page import Window
-from entrypoints import composition
+from entrypoints.composition import root
+from entrypoints.demo_data.generator import Recipe, synthetic_traces
 from entrypoints.settings import Settings, read_settings
-from entrypoints.synthetic import Recipe, synthetic_traces
-from tests.adapters.valkeys import Valkey
-from tests.builders import span, trace
-from tests.contracts.monitoring import a_monitor
 from tests.e2e.conftest import ROOT, own_environ
-from tests.e2e.hasty_worker import hasty_clock
+from tests.support.builders.values import span, trace
+from tests.support.fakes.short_lease_worker import hasty_clock
+from tests.support.fixtures.monitors import a_monitor
+from tests.support.fixtures.valkey_server import Valkey
 
 pytestmark = pytest.mark.e2e
 
@@ -78,7 +72,7 @@ class Workers:
         arguments = (str(self.epoch_s), str(HASTE), str(answer_s), str(self.asked))
         with (self.folder / "workers.log").open("ab") as log:
             child = subprocess.Popen(
-                [sys.executable, "-m", "tests.e2e.hasty_worker", *arguments],
+                [sys.executable, "-m", "tests.support.fakes.short_lease_worker", *arguments],
                 cwd=ROOT,
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
@@ -99,7 +93,7 @@ class Workers:
 
     @asynccontextmanager
     async def ports(self) -> AsyncIterator[Ports]:
-        async with composition.ports(self.settings) as ports:
+        async with root.ports(self.settings) as ports:
             yield replace(ports, clock=hasty_clock(self.epoch_s, HASTE))
 
 
@@ -118,7 +112,7 @@ def servers(enterable_folder: Path) -> Iterator[Workers]:
     }
     made = Workers(folder, environ, valkey)
     try:
-        asyncio.run(composition.migrate(made.settings))
+        asyncio.run(root.migrate(made.settings))
         yield made
     finally:
         made.end()

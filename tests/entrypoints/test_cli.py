@@ -10,8 +10,10 @@ import time
 import pytest
 
 from domain.identity.api_key import Scope
-from entrypoints import access, dev, logs
-from entrypoints.cli import main
+from entrypoints import provisioning
+from entrypoints.cli.main import main
+from entrypoints.observability import logs
+from entrypoints.processes import dev_supervisor
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError, base_url, check_layout, check_servers, listen
 
@@ -129,8 +131,8 @@ def test_clients_are_told_an_address_that_they_can_reach(host, url):
 @pytest.mark.parametrize("value", ["plain", "with space", "it's", 'a"b$c`d', "", "ä\\n"])
 def test_what_is_written_for_a_shell_is_read_back(tmp_path, value):
     file = tmp_path / "dev.env"
-    dev.write_env(file, {"PANDAPROBE_A": value, "PANDAPROBE_B": "b"})
-    assert dev.read_env(file) == {"PANDAPROBE_A": value, "PANDAPROBE_B": "b"}
+    dev_supervisor.write_env(file, {"PANDAPROBE_A": value, "PANDAPROBE_B": "b"})
+    assert dev_supervisor.read_env(file) == {"PANDAPROBE_A": value, "PANDAPROBE_B": "b"}
     assert file.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [file]
 
@@ -138,20 +140,22 @@ def test_what_is_written_for_a_shell_is_read_back(tmp_path, value):
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"A='open\nB", b"= x\nno name=1"])
 def test_a_broken_file_says_nothing(tmp_path, content):
     (tmp_path / "dev.env").write_bytes(content)
-    assert dev.read_env(tmp_path / "dev.env") == {}
-    assert dev.read_env(tmp_path / "none.env") == {}
+    assert dev_supervisor.read_env(tmp_path / "dev.env") == {}
+    assert dev_supervisor.read_env(tmp_path / "none.env") == {}
 
 
 def test_the_servers_of_a_dev_that_was_killed_are_not_joined(tmp_path):
-    dev.write_env(tmp_path / "servers.env", {"PANDAPROBE_DATABASE_URL": "postgresql://h/d"})
+    dev_supervisor.write_env(
+        tmp_path / "servers.env", {"PANDAPROBE_DATABASE_URL": "postgresql://h/d"}
+    )
     (tmp_path / "lock").write_text("1\n")
-    assert dev.running_servers(str(tmp_path)) == {}
+    assert dev_supervisor.running_servers(str(tmp_path)) == {}
 
 
 async def test_a_key_with_an_unknown_scope_is_refused_before_anything_is_opened():
     wanted = {"organization": None, "name": "ci", "lasts_s": None}
     with pytest.raises(CommandError, match="--scopes: 'admin'"):
-        await access.create_key(Settings(), scopes=("read", "admin"), **wanted)
+        await provisioning.create_key(Settings(), scopes=("read", "admin"), **wanted)
     assert "admin" not in set(Scope)
 
 

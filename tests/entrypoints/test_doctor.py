@@ -12,17 +12,18 @@ import asyncpg
 import pytest
 
 from adapters.embedded.process import free_port
-from adapters.postgres.engine import Pool
-from adapters.postgres.server import PostgresServer
-from adapters.postgres.server import server as postgres_server
-from adapters.postgres.workers import PostgresWorkers
+from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.server_info import PostgresServer
+from adapters.postgres.database.server_info import server as postgres_server
+from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
 from adapters.redis.client import opened
 from adapters.redis.server import told
 from application.use_cases import utc_now
 from application.workers import LOST_AFTER, Worker
 from domain.ids import ProjectId
-from entrypoints import doctor
-from entrypoints.checked_servers import (
+from entrypoints.cli import doctor
+from entrypoints.cli.doctor_findings import Finding, Level
+from entrypoints.cli.doctor_servers import (
     CLOCK_FAIL,
     CLOCK_WARN,
     clock_found,
@@ -32,12 +33,11 @@ from entrypoints.checked_servers import (
     server_found,
     work_found,
 )
-from entrypoints.checked_settings import FOREIGN, settings_found
-from entrypoints.cli import main
-from entrypoints.findings import Finding, Level
+from entrypoints.cli.doctor_settings import FOREIGN, settings_found
+from entrypoints.cli.main import main
 from entrypoints.settings import Settings
-from tests.contracts import evaluating as evaluation
-from tests.contracts.evaluating import a_run, work_of
+from tests.support.fixtures import evaluation
+from tests.support.fixtures.evaluation import a_run, work_of
 
 SAFE = Settings(
     database_url="postgresql://u:p@postgres:5432/d", redis_url="redis://:secret@valkey:6379/0"

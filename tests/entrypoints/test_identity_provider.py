@@ -6,15 +6,19 @@ import sys
 
 import pytest
 
-from adapters.tokens import DevelopmentIssuer
+from adapters.oidc.tokens import DevelopmentIssuer
 from domain.errors import Unauthenticated
-from entrypoints import doctor
-from entrypoints.asgi import build_app
-from entrypoints.cli import main
-from entrypoints.identity_provider import FIREBASE_JWKS, IdentityProvider, identity_provider
+from entrypoints.cli import doctor
+from entrypoints.cli.main import main
+from entrypoints.composition.identity_provider import (
+    FIREBASE_JWKS,
+    IdentityProvider,
+    identity_provider,
+)
+from entrypoints.composition.sign_in import sign_in_state, tokens
+from entrypoints.server.asgi import build_app
 from entrypoints.settings import Settings, SettingsError, read_settings
-from entrypoints.sign_in import sign_in_state, tokens
-from tests.adapters.publishing import JWKS, publishing
+from tests.support.fakes.issuer_server import JWKS, publishing
 
 SECRET = "a secret that both sides know, of 32 bytes and more"
 ISSUER = "https://id.example.com"

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from domain.evaluation.answer import JudgeRefused
-from domain.evaluation.outcome import FailCode
-from domain.evaluation.rules import TASK_COMPLETION
-from entrypoints.judges import judge_models, judge_providers, opened_judge
+from domain.evaluation.judging.judge import JudgeRefused
+from domain.evaluation.metrics.judged_metrics import TASK_COMPLETION
+from domain.evaluation.scores.outcome import FailCode
+from entrypoints.composition.judges import judge_models, judge_providers, opened_judge
 from entrypoints.settings import Settings, SettingsError, read_settings
-from tests.contracts.test_judge import scripted
-from tests.providers import COMPATIBLE, provider
+from tests.contracts.evaluation.judging.test_judge import scripted
+from tests.support.fakes.model_provider import COMPATIBLE, provider
 
 KEYS = {
     "OPENAI_API_KEY": "openai",

@@ -15,19 +15,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adapters.prices import GenaiPriceBook
+from adapters.pricing.genai_prices import GenaiPriceBook
 from application.tracing.ingest import IngestBatch
 from domain.errors import Invalid, Unavailable
 from domain.tracing.span import SpanKind, SpanStatus
 from domain.tracing.trace import Trace, TraceStatus
 from domain.tracing.usage import Usage
-from entrypoints import scenarios, seed
-from entrypoints.arguments import instant
-from entrypoints.cli import main
-from entrypoints.progress import Progress
+from entrypoints.cli.arguments import instant
+from entrypoints.cli.main import main
+from entrypoints.cli.progress import Progress
+from entrypoints.demo_data import scenarios, seed
+from entrypoints.demo_data.generator import Recipe, synthetic_traces
 from entrypoints.startup import CommandError
-from entrypoints.synthetic import Recipe, synthetic_traces
-from tests.builders import OURS
+from tests.support.builders.values import OURS
 
 UNTIL = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -5,8 +5,8 @@ from typing import get_args
 import pytest
 
 from application.evaluation.matter import MeasuringPolicy
-from domain.evaluation.gathering import EVIDENCE_TOKENS, EVIDENCE_TOKENS_MIN
-from domain.evaluation.masking import Masking
+from domain.evaluation.evidence.builder import EVIDENCE_TOKENS, EVIDENCE_TOKENS_MIN
+from domain.evaluation.evidence.redaction import Masking
 from entrypoints import settings
 from entrypoints.settings import Settings, SettingsError, read_settings
 

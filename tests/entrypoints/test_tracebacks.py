@@ -10,8 +10,15 @@ import asyncpg
 import pytest
 
 from domain.errors import Invalid, Unavailable
-from entrypoints.logs import ConsoleLines, JsonLines
-from entrypoints.tracebacks import CAUSED, CHAIN_MAX, MEANWHILE, ONE_OF, name_of, traceback_of
+from entrypoints.observability.logs import ConsoleLines, JsonLines
+from entrypoints.observability.tracebacks import (
+    CAUSED,
+    CHAIN_MAX,
+    MEANWHILE,
+    ONE_OF,
+    name_of,
+    traceback_of,
+)
 
 SECRET = "pp_5f3c 4242-payload"  # as a caller's, in the message of whatever went wrong
 

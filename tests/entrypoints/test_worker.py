@@ -12,10 +12,10 @@ import pytest
 from application.jobs import Lane, RunDue, TargetDue
 from domain.errors import Unavailable
 from domain.ids import ProjectId, RunId
-from entrypoints.cli import main
-from entrypoints.observing import BROKEN, DONE, PUT_OFF, Told
+from entrypoints.cli.main import main
+from entrypoints.observability.observer import BROKEN, DONE, PUT_OFF, Told
 from entrypoints.settings import Settings
-from entrypoints.worker import Round, Workbench, again_and_again, with_options
+from entrypoints.worker.worker import Round, Workbench, again_and_again, with_options
 
 PROJECT, RUN = ProjectId(uuid.UUID(int=1)), RunId(uuid.UUID(int=2))
 NAMED = {"project_id": str(PROJECT), "run_id": str(RUN)}

@@ -6,12 +6,12 @@ from typing import Final
 
 import httpx
 
-from adapters.postgres.engine import PoolSettings, opened
+from adapters.postgres.database.pool import PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
 from domain.ids import ProjectId
 from entrypoints.settings import Settings
-from tests.contracts.data_plane import assert_rolled_up, over_postgres
 from tests.faults.clients import PAYLOAD, Load, Sent
+from tests.support.fixtures.data_plane import assert_rolled_up, over_postgres
 
 PAGE: Final = 200
 SHOWN: Final = 100  # of a flood

@@ -22,10 +22,10 @@ import httpx
 from adapters.embedded.postgres import start_postgres
 from adapters.embedded.process import Child, StartError, free_port, spawn
 from adapters.embedded.valkey import start_valkey
-from entrypoints import composition
+from entrypoints.composition import root
 from entrypoints.settings import Settings, read_settings
 from tests.e2e.conftest import ROOT, own_environ
-from tests.first_key import first_key
+from tests.support.fixtures.first_key import first_key
 
 TOLD_MAX_S: Final = 4.0
 """Within it /health/ready names a part that is gone: a check takes 2 s, and to give it up 0.5."""
@@ -92,7 +92,7 @@ class Stack:
             "PANDAPROBE_RATE_LIMIT_DEFAULT": AMPLE,
             **(more or {}),
         }
-        asyncio.run(composition.migrate(self.settings))
+        asyncio.run(root.migrate(self.settings))
         self.key = asyncio.run(first_key(self.settings))
         self.http = httpx.Client(base_url=self.url, timeout=10)
         self.start_api()

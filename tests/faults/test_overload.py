@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from entrypoints.http.overload import BODIES_MAX_BYTES, REQUESTS_MAX
+from entrypoints.http.middleware.load_shedding import BODIES_MAX_BYTES, REQUESTS_MAX
 from tests.e2e.conftest import ROOT
 from tests.faults.accounts import assert_flood_kept
 from tests.faults.background import Background
@@ -57,7 +57,7 @@ class Flooded:
         connections = CONNECTIONS if rate else CALM
         given = (stack.url, seconds, rate, connections, payload, self._file)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.flood", *map(str, given)],
+            [sys.executable, "-m", "tests.faults.load_generator", *map(str, given)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

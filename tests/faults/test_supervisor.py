@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapters.embedded.process import free_port
-from entrypoints.dev import running_servers
+from entrypoints.processes.dev_supervisor import running_servers
 from entrypoints.settings import Settings, read_settings
 from tests.e2e.conftest import DevServer, children_of, is_gone, own_environ, spawn_dev, start_dev
 from tests.faults.accounts import assert_kept

@@ -10,9 +10,12 @@ import httpx
 import pytest
 from litestar.types import ASGIApp
 
-from adapters.memory.administration import MemoryAdministration, MemoryRemovals
-from adapters.memory.directory import MemoryDirectory
-from adapters.memory.identity import (
+from adapters.memory.evaluation.workers import MemoryWorkers, MemoryWorkloads
+from adapters.memory.health import FixedPart
+from adapters.memory.idempotency import MemoryReplies
+from adapters.memory.identity.administration import MemoryAdministration, MemoryRemovals
+from adapters.memory.identity.directory import MemoryDirectory
+from adapters.memory.identity.identity import (
     MemoryApiKeys,
     MemoryKeyUse,
     MemoryOrganizations,
@@ -20,14 +23,11 @@ from adapters.memory.identity import (
     MemoryTokens,
     MemoryUsers,
 )
-from adapters.memory.limits import MemoryRateLimiter, monotonic_us
-from adapters.memory.parts import FixedPart
-from adapters.memory.replies import MemoryReplies
+from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
 from adapters.memory.store import MemoryStore
-from adapters.memory.tracing import MemorySessions, MemoryTraceAnalytics, MemoryTraces
-from adapters.memory.workers import MemoryWorkers, MemoryWorkloads
-from adapters.postgres.engine import Pool
-from adapters.postgres.replies import PostgresReplies
+from adapters.memory.tracing.traces import MemorySessions, MemoryTraceAnalytics, MemoryTraces
+from adapters.postgres.database.idempotency import PostgresReplies
+from adapters.postgres.database.pool import Pool
 from application.ports import PartState, RateLimiter
 from application.use_cases import Ports, UseCases, utc_now
 from domain.identity.api_key import ALL_SCOPES, ApiKey, Scope, digest_of, secret_of
@@ -37,12 +37,17 @@ from domain.ids import ApiKeyId, OrganizationId, ProjectId
 from domain.limits import Limit
 from entrypoints.http.app import create_app
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.limits import RateLimits, RouteClass
-from entrypoints.http.peers import network
-from tests.builders import NOON, prices
-from tests.contracts import data_plane
-from tests.http.limited import DAY_US, Clock, Limited
-from tests.worlds import memory_evaluation, memory_exporting, memory_keeping, memory_pricing
+from entrypoints.http.middleware.client_address import network
+from entrypoints.http.middleware.rate_limits import RateLimits, RouteClass
+from tests.support.builders.values import NOON, prices
+from tests.support.clients.rate_limited_app import DAY_US, Clock, Limited
+from tests.support.fixtures import data_plane
+from tests.support.fixtures.in_memory_app import (
+    memory_evaluation,
+    memory_exporting,
+    memory_keeping,
+    memory_pricing,
+)
 
 ORIGIN = "https://app.example.com"
 CONFIG = HttpConfig(

@@ -16,9 +16,9 @@ from application.ports import PartState
 from application.use_cases import UseCases
 from domain.errors import Conflict, FieldError, Invalid, LimitExceeded, Unavailable
 from entrypoints.http.app import create_app
-from entrypoints.http.limits import RateLimits
-from tests.http.asgi import chunk, exchange
+from entrypoints.http.middleware.rate_limits import RateLimits
 from tests.http.conftest import CONFIG, ORIGIN, Site, a_trace, mistakes
+from tests.support.clients.asgi_client import chunk, exchange
 
 PATHS = [
     ("GET", "/", 200),

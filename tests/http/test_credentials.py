@@ -11,10 +11,10 @@ import pytest
 from application.use_cases import utc_now
 from domain.errors import Unavailable
 from domain.identity.api_key import Scope
-from tests.contracts.customizing import RULE
 from tests.http.conftest import TOKEN, Site, a_span, a_trace, mistakes
-from tests.http.priced import put_prices
-from tests.http.scored import (
+from tests.support.builders.custom_metric_definitions import RULE
+from tests.support.clients.priced_project import put_prices
+from tests.support.clients.scored_project import (
     put_alert,
     put_custom_metric,
     put_erasure,

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from domain.identity.login_code import challenge_of
-from tests.contracts import data_plane
 from tests.http.conftest import Site, a_span, a_trace
-from tests.http.promises import operations
-from tests.http.two_tenants import VERIFIER, TwoTenants, Words, filled, named
+from tests.support.clients.contract_checks import operations
+from tests.support.clients.two_tenants import VERIFIER, TwoTenants, Words, filled, named
+from tests.support.fixtures import data_plane
 
 
 @dataclass(frozen=True)

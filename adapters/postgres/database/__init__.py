@@ -1,1 +1,1 @@
-"""What every feature of this adapter needs of PostgreSQL."""
+"""What every feature of this adapter uses: transactions, advisory locks, deleted projects."""

@@ -1,1 +1,1 @@
-"""The schema: tables as Piccolo sees them, and the migrations that make them."""
+"""The schema: the migrations that make it, and the tables that Piccolo queries."""

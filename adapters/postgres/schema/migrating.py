@@ -14,29 +14,33 @@ from piccolo.apps.migrations.commands.backwards import BackwardsMigrationManager
 from piccolo.apps.migrations.commands.base import MigrationResult
 from piccolo.apps.migrations.commands.forwards import ForwardsMigrationManager
 
-from adapters.postgres.engine import Pool, translated
+from adapters.postgres.database.advisory_locks import AdvisoryLock
+from adapters.postgres.database.pool import Pool, translated
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema.pending import APP, pending
 
-TURN: Final = 5_071_840_223  # the advisory lock of migrations; any number that is ours alone
-TURN_TIMEOUT_MS: Final = 600_000  # a migration of another process is waited for this long
+WAIT_MAX_MS: Final = 600_000  # for migrations that another process runs
 # A migration fails rather than holds up the service; once it has its locks it may take its time.
-BOUNDS: Final = (
-    "SET LOCAL lock_timeout = '5s'",
-    "SET LOCAL statement_timeout = 0",
-    "SET LOCAL enable_seqscan = on",  # unlike requests, it is for all projects
-)
+# Unlike requests it is for all projects, and so may scan whole tables.
+BOUNDS: Final = """
+SET LOCAL lock_timeout = '5s';
+SET LOCAL statement_timeout = 0;
+SET LOCAL enable_seqscan = on
+"""
 
 
-def statements(
+def sql_migration(
     migration_id: str, description: str, forwards: Sequence[str], backwards: Sequence[str]
 ) -> MigrationManager:
-    """A migration made of SQL statements, all of them or none."""
+    """A migration made of SQL scripts, all of them or none."""
     manager = MigrationManager(migration_id=migration_id, app_name=APP, description=description)
 
-    async def run(sql: Sequence[str]) -> None:
-        for statement in (*BOUNDS, *sql):
-            await DB.run_ddl(statement)
+    async def run(scripts: Sequence[str]) -> None:
+        transaction = DB.current_transaction.get()
+        assert transaction is not None  # Piccolo runs each migration in one
+        for script in (BOUNDS, *scripts):
+            # Not `run_ddl`, which prepares what it is given and so takes a single statement.
+            await transaction.connection.execute(script)
 
     async def go() -> None:  # Piccolo awaits what is an async function, not what returns one's work
         await run(forwards)
@@ -56,8 +60,8 @@ async def migrate(pool: Pool) -> list[str]:
     """
     async with translated(), pool.acquire() as turn:
         try:
-            await turn.execute(f"SET lock_timeout = {TURN_TIMEOUT_MS}; SET statement_timeout = 0")
-            await turn.execute("SELECT pg_advisory_lock($1)", TURN)
+            await turn.execute(f"SET lock_timeout = {WAIT_MAX_MS}; SET statement_timeout = 0")
+            await turn.execute("SELECT pg_advisory_lock($1)", AdvisoryLock.MIGRATIONS)
             due = await pending(pool)
             if due:
                 await _run(ForwardsMigrationManager(app_name=APP, migration_id="all"))

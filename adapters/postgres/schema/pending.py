@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from adapters.postgres.engine import Pool, translated
+from adapters.postgres.database.pool import Pool, translated
 
 APP: Final = "pandaprobe"  # under this name Piccolo notes what was run
 FOLDER: Final = Path(__file__).parent / "migrations"
@@ -13,14 +13,8 @@ NOTED: Final = "SELECT name FROM migration WHERE app_name = $1"
 
 
 def known() -> list[str]:
-    """The ids of every migration of this version, in order: what their files are named after."""
-    return sorted(_id(path.stem) for path in FOLDER.glob(f"{APP}_*.py"))
-
-
-def _id(stem: str) -> str:
-    # pandaprobe_2026_11_25t01_00_00_000000 holds the migration 2026-11-25T01:00:00:000000.
-    day, time = stem.removeprefix(f"{APP}_").split("t")
-    return f"{day.replace('_', '-')}T{time.replace('_', ':')}"
+    """The ids of every migration of this version, in order. Their files have the same names."""
+    return sorted(path.stem for path in FOLDER.glob("[0-9]*.py"))
 
 
 async def pending(pool: Pool) -> list[str]:

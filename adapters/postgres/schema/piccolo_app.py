@@ -1,14 +1,7 @@
-"""The schema's tables and migrations, where Piccolo looks for them."""
+"""The migrations, where Piccolo looks for them. They are SQL: it compares no table classes."""
 
 from piccolo.conf.apps import AppConfig
 
-from adapters.postgres.schema import tables
 from adapters.postgres.schema.pending import APP, FOLDER
 
-APP_CONFIG = AppConfig(
-    app_name=APP,
-    migrations_folder_path=str(FOLDER),
-    table_classes=list(tables.ALL),
-    migration_dependencies=[],
-    commands=[],
-)
+APP_CONFIG = AppConfig(app_name=APP, migrations_folder_path=str(FOLDER))

@@ -1,0 +1,1 @@
+"""Caches in the process: identities, and buffered uses of API keys."""

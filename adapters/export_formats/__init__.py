@@ -1,0 +1,1 @@
+"""Files of exported traces: columns, CSV and Parquet."""

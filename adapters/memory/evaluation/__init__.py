@@ -1,0 +1,1 @@
+"""Scores, runs, work queue, monitors and alerts over dicts."""

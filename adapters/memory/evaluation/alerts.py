@@ -1,0 +1,279 @@
+"""Alerts, webhooks, and what those are sent, in memory."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from adapters.memory.evaluation.work import StoredRun
+from adapters.memory.store import MemoryStore
+from application.evaluation.ports.alerts import (
+    DELIVERIES_OF_ONE,
+    DELIVERY_HELD,
+    ENDED_AT_ONCE,
+    IN_TURN,
+    RUNS_BEFORE,
+    SLOTS_AT_ONCE,
+    WEBHOOKS_MAX,
+    Alert,
+    AlertChange,
+    Assess,
+    Assessed,
+    Delivery,
+    EndedRun,
+    Slot,
+    Webhook,
+    deliveries_of,
+)
+from domain.errors import Conflict, NotFound, Unavailable
+from domain.evaluation.monitors.alert import RULES_MAX, Figure, Measured
+from domain.evaluation.runs.run import EvalRun, RunStatus
+from domain.evaluation.scores.score import ScoreOutcome
+from domain.ids import MonitorId, ProjectId, RunId
+from domain.page import Page, Position, SortOrder, Window, paged
+
+STEP: Final = 1_000  # what is forgotten at once
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryAlerts:
+    store: MemoryStore
+
+    async def create(self, alert: Alert) -> Alert:
+        known = await self.of_monitor(alert.project_id, alert.monitor_id)
+        key = (alert.project_id, alert.id)
+        if key not in self.store.alerts and len(known) >= RULES_MAX:
+            raise Conflict(f"A monitor has {RULES_MAX} alerts at most: delete one first")
+        return self.store.alerts.setdefault(key, alert)
+
+    async def of_monitor(self, project: ProjectId, monitor: MonitorId) -> Sequence[Alert]:
+        if self.store.monitor_of(project, monitor) is None:
+            raise NotFound("Monitor not found")
+        return self.store.alerts_of(project, monitor)
+
+    async def delete(self, project: ProjectId, monitor: MonitorId, alert: UUID) -> bool:
+        if all(one.id != alert for one in self.store.alerts_of(project, monitor)):
+            return False
+        self.store.drop_alert(project, alert)
+        return True
+
+    async def changes(
+        self, project: ProjectId, monitor: MonitorId, window: Window
+    ) -> Page[AlertChange]:
+        await self.of_monitor(project, monitor)
+        found = [
+            one
+            for (of, _), one in self.store.alert_changes.items()
+            if of == project and one.monitor_id == monitor
+        ]
+        return paged(found, lambda one: Position(one.at, one.id), SortOrder.DESC, window)
+
+    async def ended(self, after: EndedRun | None = None) -> Sequence[EndedRun]:
+        found = self._unseen()
+        following = [one for one in found if after is None or _turn_of(one) > _turn_of(after)]
+        return sorted(following, key=_turn_of)[:ENDED_AT_ONCE]
+
+    def _unseen(self) -> list[EndedRun]:
+        return [
+            EndedRun(run.project_id, run.monitor_id, run.id, run.target_type, run.completed_at)
+            for key, run in ((key, stored.run) for key, stored in self.store.runs.items())
+            if key not in self.store.assessed
+            and run.project_id not in self.store.removed
+            and _says_something(run)
+            and run.monitor_id is not None
+            and run.completed_at is not None
+        ]
+
+    async def measured(self, ended: EndedRun, metric: str, threshold: float) -> Sequence[Measured]:
+        runs = [
+            one.run
+            for one in self.store.runs_of(ended.project)
+            if one.run.monitor_id == ended.monitor and _says_something(one.run)
+        ]
+        upto = [one.id for one in runs].index(ended.run) + 1 if self._run(ended) else 0
+        lately = reversed(runs[:upto][-RUNS_BEFORE - 1 :])
+        return [self._came_to(one, metric, threshold) for one in lately]
+
+    async def assess(self, ended: EndedRun, assess: Assess, now: datetime) -> bool:
+        key = (ended.project, ended.run)
+        if key in self.store.assessed or self._run(ended) is None or self._is_early(ended):
+            return False
+        found = assess(self.store.alerts_of(ended.project, ended.monitor))
+        self.store.assessed[key] = now
+        self._keep(ended.project, found, now)
+        return True
+
+    def _is_early(self, ended: EndedRun) -> bool:
+        """Whether a run that ended before it has its turn first."""
+        own = (ended.at, ended.run)
+        return any(
+            (one.at, one.run) < own and one.at > ended.at - IN_TURN
+            for one in self._unseen()
+            if (one.project, one.monitor) == (ended.project, ended.monitor)
+        )
+
+    async def slots(self, now: datetime) -> Sequence[Slot]:
+        found = []
+        for (project, of), alert in sorted(self.store.alerts.items()):
+            monitor = self.store.monitor_of(project, alert.monitor_id)
+            awaited = self.store.alert_slots.get((project, of))
+            if alert.rule.figure is not Figure.NO_DATA or monitor is None:
+                continue
+            if awaited != monitor.next_run_at:
+                quiet = awaited is not None and monitor.was_quiet(awaited, now)
+                found.append(Slot(project, of, awaited, monitor.next_run_at, quiet))
+        return found[:SLOTS_AT_ONCE]
+
+    async def passed(self, slot: Slot, assess: Assess, now: datetime) -> bool:
+        key = (slot.project, slot.alert)
+        alert = None if slot.project in self.store.removed else self.store.alerts.get(key)
+        if alert is None or self.store.alert_slots.get(key) != slot.awaited:
+            return False
+        found = assess([alert]) if slot.quiet else []
+        self.store.alert_slots[key] = slot.following
+        self._keep(slot.project, found, now)
+        return True
+
+    async def forget(self, before: datetime) -> int:
+        gone = [key for key, one in self.store.alert_changes.items() if one.at < before][:STEP]
+        for key in gone:
+            del self.store.alert_changes[key]
+        return len(gone)
+
+    def _keep(self, project: ProjectId, found: Sequence[Assessed], now: datetime) -> None:
+        webhooks = [one for (of, _), one in self.store.webhooks.items() if of == project]
+        for one in found:
+            self.store.alerts[project, one.alert.id] = one.alert
+            if one.notice is not None:
+                change = one.notice.change
+                self.store.alert_changes[project, change.id] = change
+                for delivery in deliveries_of(one.notice, webhooks, now):
+                    self.store.deliveries[project, delivery.id] = delivery
+
+    def _run(self, ended: EndedRun) -> StoredRun | None:
+        stored = self.store.run_of(ended.project, ended.run)
+        if stored is None or not _says_something(stored.run):
+            return None
+        return stored if stored.run.monitor_id == ended.monitor else None
+
+    def _came_to(self, run: EvalRun, metric: str, threshold: float) -> Measured:
+        scores = [
+            one for one in self.store.scores_of_run(run.project_id, run.id) if one.name == metric
+        ]
+        outcomes = Counter(one.outcome for one in scores)
+        numbers = [
+            one.number
+            for one in scores
+            if one.outcome is ScoreOutcome.SCORED and one.number is not None
+        ]
+        return Measured.of(
+            numbers,
+            failed=outcomes[ScoreOutcome.FAILED],
+            skipped=outcomes[ScoreOutcome.SKIPPED],
+            threshold=threshold,
+        )
+
+
+def _turn_of(ended: EndedRun) -> tuple[datetime, ProjectId, RunId]:
+    return ended.at, ended.project, ended.run
+
+
+def _says_something(run: EvalRun) -> bool:
+    is_over = run.status in {RunStatus.COMPLETED, RunStatus.FAILED}
+    return is_over and run.monitor_id is not None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryWebhooks:
+    store: MemoryStore
+
+    async def create(self, webhook: Webhook) -> Webhook:
+        if webhook.project_id in self.store.removed:
+            raise Unavailable("This project was deleted; send the request again")
+        key = (webhook.project_id, webhook.id)
+        if key not in self.store.webhooks and len(await self.all(key[0])) >= WEBHOOKS_MAX:
+            raise Conflict(f"A project has {WEBHOOKS_MAX} webhooks at most: delete one first")
+        return self.store.webhooks.setdefault(key, webhook)
+
+    async def all(self, project: ProjectId) -> Sequence[Webhook]:
+        if project in self.store.removed:
+            return []
+        ours = [one for (of, _), one in self.store.webhooks.items() if of == project]
+        return sorted(ours, key=lambda one: (one.created_at, one.id))
+
+    async def delete(self, project: ProjectId, webhook: UUID) -> bool:
+        if self.store.webhook_of(project, webhook) is None:
+            return False
+        for one in self._deliveries(project, webhook):
+            del self.store.deliveries[project, one.id]
+        del self.store.webhooks[project, webhook]
+        return True
+
+    async def deliver(self, delivery: Delivery) -> None:
+        self._known(delivery.project_id, delivery.webhook_id)
+        self.store.deliveries.setdefault((delivery.project_id, delivery.id), delivery)
+
+    async def deliveries(self, project: ProjectId, webhook: UUID, window: Window) -> Page[Delivery]:
+        self._known(project, webhook)
+        found = self._deliveries(project, webhook)
+        return paged(found, lambda one: Position(one.created_at, one.id), SortOrder.DESC, window)
+
+    async def due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
+        under_way = Counter(
+            one.webhook_id for one in self.store.deliveries.values() if self._is_held(one, now)
+        )
+        found: list[tuple[Delivery, Webhook]] = []
+        for at, project, of in sorted(
+            (one.next_attempt_at, one.project_id, one.id)
+            for one in self.store.deliveries.values()
+            if one.next_attempt_at is not None and not self._is_held(one, now)
+        ):
+            delivery = self.store.deliveries[project, of]
+            webhook = self.store.webhook_of(project, delivery.webhook_id)
+            is_free = under_way[delivery.webhook_id] < DELIVERIES_OF_ONE and len(found) < most
+            if webhook is not None and at <= now and is_free:
+                under_way[webhook.id] += 1
+                self.store.deliveries_held[project, of] = now + DELIVERY_HELD
+                found.append((delivery, webhook))
+        return found
+
+    async def attempted(self, delivery: Delivery) -> None:
+        key = (delivery.project_id, delivery.id)
+        known = self.store.deliveries.get(key)
+        if known is None or known.delivered_at is not None or key[0] in self.store.removed:
+            return
+        self.store.deliveries_held.pop(key, None)
+        self.store.deliveries[key] = replace(
+            known,
+            attempts=delivery.attempts,
+            status=delivery.status,
+            error=delivery.error,
+            next_attempt_at=delivery.next_attempt_at,
+            delivered_at=delivery.delivered_at,
+        )
+
+    async def forget(self, before: datetime) -> int:
+        gone = [
+            key
+            for key, one in self.store.deliveries.items()
+            if one.created_at < before and one.next_attempt_at is None
+        ][:STEP]
+        for key in gone:
+            del self.store.deliveries[key]
+        return len(gone)
+
+    def _is_held(self, delivery: Delivery, now: datetime) -> bool:
+        until = self.store.deliveries_held.get((delivery.project_id, delivery.id))
+        return until is not None and until > now
+
+    def _known(self, project: ProjectId, webhook: UUID) -> Webhook:
+        found = self.store.webhook_of(project, webhook)
+        if found is None:
+            raise NotFound("Webhook not found")
+        return found
+
+    def _deliveries(self, project: ProjectId, webhook: UUID) -> list[Delivery]:
+        ours = [one for (of, _), one in self.store.deliveries.items() if of == project]
+        return [one for one in ours if one.webhook_id == webhook]

@@ -1,0 +1,60 @@
+"""A project's own metrics in memory."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from adapters.memory.store import MemoryStore
+from domain.errors import Conflict, NotFound, Unavailable
+from domain.evaluation.custom_metrics.custom_metric import METRICS_MAX, CustomMetric, Revision
+from domain.ids import ProjectId
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryCustomMetrics:
+    store: MemoryStore
+
+    async def create(self, metric: CustomMetric) -> CustomMetric:
+        if metric.project_id in self.store.removed:
+            raise Unavailable("This project was deleted; send the request again")
+        ours = await self.all(metric.project_id)
+        known = next((one for one in ours if one.id == metric.id), None)
+        if known is not None:
+            return known
+        if any(one.name == metric.name for one in ours):
+            raise Conflict(f"There is a metric {metric.name} already")
+        if len(ours) >= METRICS_MAX:
+            raise Conflict(f"A project has {METRICS_MAX} metrics of its own at most")
+        self._put(metric)
+        return metric
+
+    async def get(self, project: ProjectId, name: str) -> CustomMetric:
+        known = self.store.custom_metrics.get((project, name))
+        if known is None or project in self.store.removed:
+            raise NotFound("Metric not found")
+        return known
+
+    async def all(self, project: ProjectId) -> Sequence[CustomMetric]:
+        if project in self.store.removed:
+            return []
+        ours = [one for (of, _), one in self.store.custom_metrics.items() if of == project]
+        return sorted(ours, key=lambda one: one.name)
+
+    async def named(self, project: ProjectId, names: Sequence[str]) -> Mapping[str, CustomMetric]:
+        return {one.name: one for one in await self.all(project) if one.name in names}
+
+    async def revisions(self, project: ProjectId, name: str) -> Sequence[Revision]:
+        newest = await self.get(project, name)
+        numbers = range(newest.newest.revision, 0, -1)
+        return [self.store.revisions[project, name, number] for number in numbers]
+
+    async def edit(
+        self, project: ProjectId, name: str, edit: Callable[[CustomMetric], CustomMetric]
+    ) -> CustomMetric:
+        edited = edit(await self.get(project, name))
+        self._put(edited)
+        return edited
+
+    def _put(self, metric: CustomMetric) -> None:
+        self.store.custom_metrics[metric.project_id, metric.name] = metric
+        key = (metric.project_id, metric.name, metric.newest.revision)
+        self.store.revisions.setdefault(key, metric.revision)

@@ -1,0 +1,130 @@
+"""Verdicts, the ledger of requests, and budgets in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from adapters.memory.store import KeptVerdict, MemoryStore
+from application.evaluation.judging import PARTS_MAX, SWEPT_MAX, Reservation, Verdict
+from domain.evaluation.costs.judge_costs import (
+    LedgerEntry,
+    Spending,
+    SpendingBy,
+    SpendingOf,
+    by_key,
+    month_of,
+    month_scope,
+    run_scope,
+)
+from domain.evaluation.scores.query import CreatedWithin
+from domain.ids import ProjectId, RunId, TraceId
+from domain.tracing.usage import exact_sum
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryVerdicts:
+    store: MemoryStore
+
+    async def find(self, project: ProjectId, key: bytes, since: datetime) -> Verdict | None:
+        known = self.store.verdicts.get((project, key))
+        return known.verdict if known is not None and known.at >= since else None
+
+    async def keep(
+        self, project: ProjectId, key: bytes, trace: TraceId, verdict: Verdict, now: datetime
+    ) -> None:
+        if (project, trace) in self.store.traces and project not in self.store.removed:
+            self.store.verdicts[project, key] = KeptVerdict(trace, verdict, now)
+
+    async def sweep(self, before: datetime) -> int:
+        old = sorted(
+            (one.at, place) for place, one in self.store.verdicts.items() if one.at < before
+        )
+        for _, place in old[:SWEPT_MAX]:
+            del self.store.verdicts[place]
+        return len(old[:SWEPT_MAX])
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLedger:
+    store: MemoryStore
+
+    async def enter(self, entries: Sequence[LedgerEntry]) -> None:
+        for one in entries:
+            self.store.ledger.setdefault((one.project_id, one.id), one)
+
+    async def of_run(self, project: ProjectId, run: RunId) -> Spending:
+        ours = self.store.ledger.values()
+        return Spending.of(one for one in ours if (one.project_id, one.run_id) == (project, run))
+
+    async def total(self, projects: Sequence[ProjectId], within: CreatedWithin) -> Spending:
+        return Spending.of(self._entered(projects, within))
+
+    async def of_projects(
+        self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingBy
+    ) -> Sequence[SpendingOf]:
+        found = by_key(self._entered(projects, within), by)
+        return found[-PARTS_MAX:] if by is SpendingBy.DAY else found[:PARTS_MAX]
+
+    def _entered(
+        self, projects: Sequence[ProjectId], within: CreatedWithin
+    ) -> Sequence[LedgerEntry]:
+        return [
+            one
+            for one in self.store.ledger.values()
+            if one.project_id in projects and within.holds(one.created_at)
+        ]
+
+    async def sweep(self, before: datetime) -> int:
+        old = sorted(
+            (one.created_at, place)
+            for place, one in self.store.ledger.items()
+            if one.created_at < before
+        )
+        for _, place in old[:SWEPT_MAX]:
+            del self.store.ledger[place]
+        return len(old[:SWEPT_MAX])
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBudgets:
+    store: MemoryStore
+
+    async def monthly(self, project: ProjectId) -> Decimal | None:
+        return self.store.budgets.get(project)
+
+    async def reserve(
+        self, project: ProjectId, run: RunId, of_run: Decimal | None, usd: Decimal, now: datetime
+    ) -> Reservation | None:
+        limits = {run_scope(run): of_run, month_scope(now): self.store.budgets.get(project)}
+        known = {scope: limit for scope, limit in limits.items() if limit is not None}
+        for scope, limit in known.items():
+            if self._spent(project, scope, now) + usd > limit:
+                return None
+        for scope in known:
+            self.store.spending[project, scope] = self._spent(project, scope, now) + usd
+        return Reservation(tuple(known), usd)
+
+    async def settle(self, project: ProjectId, reservation: Reservation, usd: Decimal) -> None:
+        for scope in reservation.scopes:
+            if (project, scope) in self.store.spending:
+                self.store.spending[project, scope] += usd - reservation.usd
+
+    def _spent(self, project: ProjectId, scope: str, now: datetime) -> Decimal:
+        known = self.store.spending.get((project, scope))
+        if known is not None or scope != month_scope(now):
+            return known or Decimal(0)
+        ours = [one for one in self.store.ledger.values() if one.project_id == project]
+        return exact_sum(
+            one.usd for one in ours if one.usd is not None and one.created_at >= month_of(now)
+        )
+
+
+def put_budget(store: MemoryStore, project: ProjectId, usd: Decimal | None, now: datetime) -> None:
+    """As `OpenOrganization.put_budget`."""
+    if usd is None or project not in store.budgets:
+        store.spending.pop((project, month_scope(now)), None)
+    if usd is None:
+        store.budgets.pop(project, None)
+    else:
+        store.budgets[project] = usd

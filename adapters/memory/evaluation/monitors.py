@@ -1,0 +1,168 @@
+"""Monitors in memory: which there are, what has changed, and who leads."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from adapters.memory.evaluation.runs import MemoryRuns
+from adapters.memory.store import MemoryStore
+from application.evaluation.ports.monitors import DUE_MAX
+from domain.errors import NotFound, Unavailable
+from domain.evaluation.monitors.monitor import (
+    SETTLING,
+    Monitor,
+    MonitorStatus,
+    Selection,
+    Watermark,
+)
+from domain.evaluation.runs.run import Assignment, EvalRun, RunProgress, Target
+from domain.evaluation.runs.selection import TraceSelection, sessions_selected
+from domain.ids import MonitorId, ProjectId
+from domain.page import Page, Position, SortOrder, Window, paged
+from domain.tracing.trace import Trace
+
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryMonitors:
+    store: MemoryStore
+
+    async def create(self, monitor: Monitor) -> Monitor:
+        if monitor.project_id in self.store.removed:
+            raise Unavailable("This project was deleted; send the request again")
+        return self.store.monitors.setdefault(_key_of(monitor), monitor)
+
+    async def get(self, project: ProjectId, monitor: MonitorId) -> Monitor:
+        found = self.store.monitor_of(project, monitor)
+        if found is None:
+            raise NotFound("Monitor not found")
+        return found
+
+    async def page(
+        self, project: ProjectId, status: MonitorStatus | None, window: Window
+    ) -> Page[Monitor]:
+        ours = [one for (of, _), one in self.store.monitors.items() if of == project]
+        found = [
+            one
+            for one in ours
+            if status in {None, one.status} and project not in self.store.removed
+        ]
+        return paged(found, lambda one: Position(one.created_at, one.id), SortOrder.DESC, window)
+
+    async def edit(
+        self, project: ProjectId, monitor: MonitorId, edit: Callable[[Monitor], Monitor]
+    ) -> Monitor:
+        edited = edit(await self.get(project, monitor))
+        self.store.monitors[project, monitor] = edited
+        return edited
+
+    async def delete(self, project: ProjectId, monitor: MonitorId) -> bool:
+        if self.store.monitor_of(project, monitor) is None:
+            return False
+        for stored in self.store.runs_of(project):
+            if stored.run.monitor_id == monitor:
+                free = replace(stored, run=replace(stored.run, monitor_id=None))
+                self.store.runs[project, stored.run.id] = free
+        for alert in self.store.alerts_of(project, monitor):
+            self.store.drop_alert(project, alert.id)
+        del self.store.monitors[project, monitor]
+        return True
+
+    async def runs(
+        self, project: ProjectId, monitor: MonitorId, window: Window
+    ) -> Page[RunProgress]:
+        await self.get(project, monitor)
+        runs = MemoryRuns(self.store)
+        found = [
+            await runs.get(project, one.run.id)
+            for one in self.store.runs_of(project)
+            if one.run.monitor_id == monitor
+        ]
+        return paged(
+            found, lambda one: Position(one.run.created_at, one.run.id), SortOrder.DESC, window
+        )
+
+    async def due(self, now: datetime, after: Monitor | None = None) -> Sequence[Monitor]:
+        here = [one for of, one in self.store.monitors.items() if of[0] not in self.store.removed]
+        due = sorted((one for one in here if one.is_due(now)), key=_turn_of)
+        return [one for one in due if after is None or _turn_of(one) > _turn_of(after)][:DUE_MAX]
+
+    async def fired(
+        self, before: Monitor, after: Monitor, run: EvalRun | None, work: Sequence[Assignment]
+    ) -> bool:
+        project = before.project_id
+        if self.store.monitor_of(project, before.id) != before:
+            return False
+        if run is not None:
+            if self.store.run_of(project, run.id) is not None:
+                return False
+            await MemoryRuns(self.store).create(run, work)
+        self.store.monitors[project, before.id] = after
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryChanged:
+    store: MemoryStore
+    settling: timedelta = SETTLING
+
+    async def edge(self) -> Watermark:
+        last = UUID(int=2**128 - 1)
+        return Watermark(self.store.traces.clock() - self.settling - _MICROSECOND, last)
+
+    async def targets(
+        self,
+        project: ProjectId,
+        selection: Selection,
+        after: Watermark | None,
+        upto: Watermark,
+        most: int,
+    ) -> Sequence[Target]:
+        traces = self.store.shown_traces(project)
+
+        def is_meant(trace: Trace) -> bool:
+            mark = Watermark(self.store.traces.written_at[project, trace.id], trace.id)
+            return mark <= upto and (after is None or mark > after)
+
+        changed = [one for one in traces if is_meant(one)]
+        if isinstance(selection, TraceSelection):
+            found = sorted(str(one.id) for one in changed if selection.matching.admits(one))
+        else:
+            sessions = {one.session_id for one in changed}
+            found = [one for one in sessions_selected(traces, selection) if one in sessions]
+        return found[: most + 1]
+
+
+@dataclass(slots=True)
+class Election:
+    """Who leads in one process, where several schedulers are made up."""
+
+    leader: "MemoryLeadership | None" = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MemoryLeadership:
+    """Of those of one election one leads, until it closes."""
+
+    election: Election = field(default_factory=Election)
+
+    async def is_ours(self) -> bool:
+        if self.election.leader is None:
+            self.election.leader = self
+        return self.election.leader is self
+
+    async def close(self) -> None:
+        if self.election.leader is self:
+            self.election.leader = None
+
+
+def _key_of(monitor: Monitor) -> tuple[ProjectId, MonitorId]:
+    return monitor.project_id, monitor.id
+
+
+def _turn_of(monitor: Monitor) -> tuple[datetime, ProjectId, MonitorId]:
+    assert monitor.next_run_at is not None
+    return monitor.next_run_at, monitor.project_id, monitor.id

@@ -1,0 +1,146 @@
+"""Runs in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from adapters.memory.evaluation.work import StoredRun, Work, WorkState
+from adapters.memory.store import MemoryStore
+from domain.errors import NotFound, Unavailable
+from domain.evaluation.runs.run import (
+    Assignment,
+    EvalRun,
+    Execution,
+    RunProgress,
+    RunStatus,
+    Tally,
+    Target,
+    TargetType,
+)
+from domain.evaluation.scores.score import Score, ScoreOutcome, SessionScore, TraceScore
+from domain.ids import ProjectId, RunId
+from domain.page import Page, Position, SortOrder, Window, paged
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRuns:
+    store: MemoryStore
+
+    async def create(self, run: EvalRun, work: Sequence[Assignment]) -> RunProgress:
+        if run.project_id in self.store.removed:
+            raise Unavailable("This project was deleted; send the request again")
+        key = (run.project_id, run.id)
+        if key not in self.store.runs:
+            opened = run.opened()
+            final = Tally() if opened.status.is_final else None
+            self.store.runs[key] = StoredRun(run=opened, announced_at=run.created_at, final=final)
+            for place, one in enumerate(work):
+                row = Work(assignment=one, place=place, run_after=run.created_at)
+                self.store.assignments[*key, one.target] = row
+        return self._progress(self.store.runs[key])
+
+    async def get(self, project: ProjectId, run: RunId) -> RunProgress:
+        return self._progress(self._known(project, run))
+
+    async def page(
+        self, project: ProjectId, of: TargetType, status: RunStatus | None, window: Window
+    ) -> Page[RunProgress]:
+        found = [
+            self._progress(one)
+            for one in self.store.runs_of(project)
+            if one.run.target_type is of and status in {None, one.run.status}
+        ]
+        return paged(found, _place, SortOrder.DESC, window)
+
+    async def failures(self, project: ProjectId, run: RunId) -> tuple[EvalRun, Sequence[Execution]]:
+        known = self._known(project, run).run
+        failed = [
+            Execution.of(target_of(one), one)
+            for one in self.store.scores_of_run(project, run)
+            if one.outcome is ScoreOutcome.FAILED
+        ]
+        return known, sorted(failed, key=lambda one: (one.target, one.metric))
+
+    async def cancel(self, project: ProjectId, run: RunId, now: datetime) -> RunProgress:
+        stored = self._known(project, run)
+        cancelled = stored.run.cancelled(now)
+        if cancelled is not stored.run:
+            end(self.store, stored, cancelled, now)
+        return await self.get(project, run)
+
+    async def delete(
+        self, project: ProjectId, run: RunId, now: datetime, *, with_scores: bool
+    ) -> None:
+        stored = self._known(project, run)
+        if not stored.run.status.is_final:
+            await self.cancel(project, run, now)
+        for score in self.store.scores_of_run(project, run):
+            if with_scores:
+                self.store.trace_scores.pop((project, score.id), None)
+                self.store.session_scores.pop((project, score.id), None)
+            else:
+                self.store.put_score(replace(score, run_id=None))
+        for row in self.store.work_of(project, run):
+            del self.store.assignments[project, run, row.assignment.target]
+        del self.store.runs[project, run]
+
+    def _known(self, project: ProjectId, run: RunId) -> StoredRun:
+        stored = self.store.run_of(project, run)
+        if stored is None:
+            raise NotFound("Run not found")
+        return stored
+
+    def _progress(self, stored: StoredRun) -> RunProgress:
+        return RunProgress(stored.run, stored.final or counted(self.store, stored.run))
+
+
+def counted(store: MemoryStore, run: EvalRun) -> Tally:
+    """What the targets of a run come to now."""
+    rows = store.work_of(run.project_id, run.id)
+    return sum((_came_to(store, run, one) for one in rows), Tally())
+
+
+def _came_to(store: MemoryStore, run: EvalRun, row: Work) -> Tally:
+    if row.state is WorkState.UNPLANNED:
+        return Tally()
+    if row.state is WorkState.WAITING:
+        return Tally(pending=len(row.assignment.metrics))
+    return row.came_to or executed(store, run, row, finished=0)
+
+
+def executed(store: MemoryStore, run: EvalRun, row: Work, *, finished: int) -> Tally:
+    """What the scores of one target say now."""
+    target, metrics = row.assignment.target, row.assignment.metrics
+    known = [store.score_of(run.project_id, run.score_id(target, one)) for one in metrics]
+    scores = [Execution.of(target, one) for one in known if one is not None]
+    return Tally.of(run.metrics, finished, scores)
+
+
+def end(store: MemoryStore, stored: StoredRun, over: EvalRun, now: datetime) -> None:
+    """Stores a run that is over, with nothing left to be done."""
+    project, run = over.project_id, over.id
+    tally = counted(store, over)
+    scores = store.scores_of_run(project, run)
+    pending = [one for one in scores if one.outcome is ScoreOutcome.PENDING]
+    for score in pending:
+        store.put_score(score.cancelled(now))
+    for row in store.work_of(project, run):
+        if row.came_to is None:
+            key = (project, run, row.assignment.target)
+            store.assignments[key] = replace(row, state=WorkState.DONE, due_at=None)
+    final = replace(tally, pending=0, skipped=tally.skipped + len(pending))
+    store.runs[project, run] = replace(stored, run=over, final=final)
+
+
+def target_of(score: Score) -> Target:
+    match score:
+        case TraceScore():
+            return str(score.trace_id)
+        case SessionScore():
+            return score.session_id
+        case _:
+            raise TypeError(f"a score of neither kind: {score!r}")
+
+
+def _place(one: RunProgress) -> Position:
+    return Position(one.run.created_at, one.run.id)

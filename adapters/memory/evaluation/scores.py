@@ -1,0 +1,154 @@
+"""Scores in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from adapters.memory.store import MemoryStore
+from domain.errors import NotFound
+from domain.evaluation.runs.run import TargetType
+from domain.evaluation.scores import analytics as figures
+from domain.evaluation.scores.analytics import (
+    HistoryPoint,
+    Part,
+    RankedSession,
+    ScoreSummary,
+    TrendPoint,
+)
+from domain.evaluation.scores.query import CreatedWithin, ScoreFilter, place_in_list
+from domain.evaluation.scores.score import (
+    Score,
+    ScoreChange,
+    SessionScore,
+    TraceScore,
+    latest_of_each_name,
+    newest_first,
+)
+from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
+from domain.page import Page, SortOrder, Window, paged
+from domain.tracing.analytics import Granularity
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryTraceScores:
+    store: MemoryStore
+
+    async def add(self, score: TraceScore) -> TraceScore:
+        if not any(one.id == score.trace_id for one in self.store.shown_traces(score.project_id)):
+            raise NotFound("Trace not found")
+        known = self.store.trace_scores.get((score.project_id, score.id))
+        if known is None:
+            # A run may have written one of this id that was deleted since.
+            self.store.written_by.pop((score.project_id, score.id), None)
+            self.store.put_score(score)
+        return known or score
+
+    async def change(
+        self,
+        project: ProjectId,
+        score: ScoreId,
+        change: ScoreChange,
+        now: datetime,
+        author: UserId | None,
+    ) -> TraceScore:
+        known = {one.id: one for one in self.store.shown_trace_scores(project)}.get(score)
+        if known is None:
+            raise NotFound("Score not found")
+        changed = known.patched(change, now, author)
+        self.store.trace_scores[project, score] = changed
+        return changed
+
+    async def delete(self, project: ProjectId, score: ScoreId) -> bool:
+        known = any(one.id == score for one in self.store.shown_trace_scores(project))
+        return known and self.store.trace_scores.pop((project, score)) is not None
+
+    async def page(
+        self, project: ProjectId, matching: ScoreFilter, window: Window
+    ) -> Page[TraceScore]:
+        return _page(self.store.shown_trace_scores(project), matching, window)
+
+    async def latest(self, project: ProjectId, trace: TraceId) -> Sequence[TraceScore]:
+        known = self.store.shown_trace_scores(project)
+        return latest_of_each_name(one for one in known if one.trace_id == trace)
+
+    async def of_run(self, project: ProjectId, run: RunId) -> Sequence[TraceScore]:
+        return newest_first(
+            one for one in self.store.shown_trace_scores(project) if one.run_id == run
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySessionScores:
+    store: MemoryStore
+
+    async def add(self, score: SessionScore) -> SessionScore:
+        project = score.project_id
+        shown = self.store.sessions_of(project) - self.store.hidden_sessions(project)
+        if score.session_id not in shown:
+            raise NotFound("Session not found")
+        return self.store.session_scores.setdefault((score.project_id, score.id), score)
+
+    async def delete(self, project: ProjectId, score: ScoreId) -> bool:
+        known = any(one.id == score for one in self.store.shown_session_scores(project))
+        return known and self.store.session_scores.pop((project, score)) is not None
+
+    async def page(
+        self, project: ProjectId, matching: ScoreFilter, window: Window
+    ) -> Page[SessionScore]:
+        return _page(self.store.shown_session_scores(project), matching, window)
+
+    async def of_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
+        known = self.store.shown_session_scores(project)
+        return newest_first(one for one in known if one.session_id == session)
+
+    async def of_run(self, project: ProjectId, run: RunId) -> Sequence[SessionScore]:
+        known = self.store.shown_session_scores(project)
+        return newest_first(one for one in known if one.run_id == run)
+
+
+def _page[S: Score](scores: Sequence[S], matching: ScoreFilter, window: Window) -> Page[S]:
+    found = [one for one in scores if matching.admits(one)]
+    return paged(found, place_in_list, SortOrder.DESC, window)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryScoreAnalytics:
+    store: MemoryStore
+
+    async def summaries(
+        self, project: ProjectId, of: TargetType, within: CreatedWithin
+    ) -> Sequence[ScoreSummary]:
+        return figures.summaries(self._within(project, of, within))
+
+    async def trend(
+        self,
+        project: ProjectId,
+        of: TargetType,
+        name: str,
+        granularity: Granularity,
+        within: CreatedWithin,
+    ) -> Sequence[TrendPoint]:
+        return figures.trend(self._within(project, of, within), name, granularity)
+
+    async def distribution(
+        self, project: ProjectId, of: TargetType, name: str, parts: int, within: CreatedWithin
+    ) -> Sequence[Part]:
+        return figures.distribution(self._within(project, of, within), name, parts)
+
+    async def history(
+        self, project: ProjectId, session: str, name: str | None, limit: int
+    ) -> Sequence[HistoryPoint]:
+        return figures.history(self.store.shown_session_scores(project), session, name, limit)
+
+    async def comparison(
+        self, project: ProjectId, name: str, order: SortOrder, window: Window
+    ) -> Page[RankedSession]:
+        return figures.comparison(self.store.shown_session_scores(project), name, order, window)
+
+    def _within(self, project: ProjectId, of: TargetType, within: CreatedWithin) -> list[Score]:
+        known: Sequence[Score] = (
+            self.store.shown_trace_scores(project)
+            if of is TargetType.TRACE
+            else self.store.shown_session_scores(project)
+        )
+        return [one for one in known if within.admits(one)]

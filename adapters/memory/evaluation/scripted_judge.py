@@ -1,0 +1,117 @@
+"""A judge and an embedder that do as they are told: for tests of whoever asks them."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Final
+
+from domain.evaluation.judging.judge import (
+    Answer,
+    JudgeCall,
+    JudgeRefused,
+    JudgeUnavailable,
+    Question,
+    TokenUse,
+)
+from domain.evaluation.judging.models import provider_of
+from domain.evaluation.metrics.metric import JudgeKind, Metric
+from domain.evaluation.scores.outcome import FailCode, Scored, Skipped
+from domain.evaluation.trace_content.text import Vector, hashed_vector
+
+FAIR: Final = Scored(0.8, "Well done")
+USED: Final = TokenUse(requests=1, input=1_000, output=50)
+
+
+def a_call(model: str = "openai/tiny", code: FailCode | None = None) -> JudgeCall:
+    """One request, of which a provider tells tokens."""
+    provider, name = provider_of(model), model.rpartition("/")[2]
+    return JudgeCall(provider=provider, model=name, use=USED, latency_ms=200.0, code=code)
+
+
+type Told = Scored | Skipped | Exception
+"""What comes of a question: an outcome, or what is raised."""
+
+
+@dataclass(slots=True)
+class ScriptedJudge:
+    """Does what `script` has for a metric, question by question, the last again and again.
+
+    Of a metric that isn't in it everything is FAIR. While `gate` is closed nobody gets an answer;
+    `asked` and `most_at_once` tell what went on. It answers for every model but those of
+    `unknown`.
+    """
+
+    script: Mapping[str, Sequence[Told]] = field(default_factory=dict)
+    revision: str = "scripted/1"
+    unknown: frozenset[str] = frozenset()
+    gate: asyncio.Event | None = None
+    asked: list[Question] = field(default_factory=list)
+    most_at_once: int = 0
+    _at_once: int = 0
+    _count: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def fingerprint(self, metric: Metric, model: str) -> str:
+        self._check(model)
+        return f"{self.revision}/{metric.name}"
+
+    def turn(self, model: str) -> AbstractAsyncContextManager[None]:  # noqa: ARG002 - all are free
+        return nullcontext()
+
+    async def ask(self, question: Question) -> Answer:
+        self._check(question.model)
+        self.asked.append(question)
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            await self._wait(question.deadline_s)
+        finally:
+            self._at_once -= 1
+        return self._answer(question)
+
+    async def _wait(self, seconds: float) -> None:
+        if self.gate is None:
+            await asyncio.sleep(0)  # as everybody who asks over a wire: others get their turn
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self.gate.wait()
+        except TimeoutError as late:
+            raise JudgeUnavailable(FailCode.JUDGE_TIMEOUT) from late
+
+    def _check(self, model: str) -> None:
+        if model in self.unknown:
+            raise JudgeRefused(FailCode.UNKNOWN_MODEL)
+
+    def _answer(self, question: Question) -> Answer:
+        name = question.metric.name
+        told = self.script.get(name, (FAIR,))
+        outcome = told[min(self._count[name], len(told) - 1)]
+        self._count[name] += 1
+        if isinstance(outcome, Exception):
+            raise outcome
+        if isinstance(outcome, Scored):
+            marks = {
+                "judge_kind": JudgeKind.MODEL.value,
+                "model": question.model,
+                "fingerprint": self.fingerprint(question.metric, question.model),
+            }
+            outcome = Scored(outcome.value, outcome.reason, {**outcome.metadata, **marks})
+        return Answer(outcome=outcome, model=question.model, calls=(a_call(question.model),))
+
+
+@dataclass(slots=True)
+class ScriptedEmbedder:
+    """Gives the vectors of a hash under a name of its own, or raises what `script` has next."""
+
+    key: str = "scripted/embedder"
+    script: Sequence[Exception | None] = ()
+    asked: list[Sequence[str]] = field(default_factory=list)
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+        self.asked.append(texts)
+        told = self.script[min(len(self.asked), len(self.script)) - 1] if self.script else None
+        if told is not None:
+            raise told
+        return [hashed_vector(text) for text in texts]

@@ -1,0 +1,54 @@
+"""What there is to evaluate, in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from adapters.memory.store import MemoryStore
+from domain.evaluation.metrics.registry import SPANS_MAX
+from domain.evaluation.runs.run import Target
+from domain.evaluation.runs.selection import SessionSelection, TraceSelection, sessions_selected
+from domain.evaluation.scores.outcome import FailCode, Failed, SkipCode, Skipped
+from domain.evaluation.sessions.reliability_v1 import SESSION_TRACES_MAX
+from domain.evaluation.trace_content.evaluated_trace import WINDOW, Subject, answer_of
+from domain.ids import ProjectId, TraceId
+from domain.tracing.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryTargets:
+    store: MemoryStore
+    spans_max: int = SPANS_MAX
+
+    async def traces(
+        self, project: ProjectId, selection: TraceSelection, most: int
+    ) -> Sequence[Target]:
+        matching = selection.matching
+        found = [str(one.id) for one in self.store.shown_traces(project) if matching.admits(one)]
+        return sorted(found)[: most + 1]
+
+    async def sessions(
+        self, project: ProjectId, selection: SessionSelection, most: int
+    ) -> Sequence[Target]:
+        return sessions_selected(self.store.shown_traces(project), selection)[: most + 1]
+
+    async def subject(self, project: ProjectId, trace: TraceId) -> Subject | Skipped | Failed:
+        found = next((one for one in self.store.shown_traces(project) if one.id == trace), None)
+        if found is None:
+            return Failed(FailCode.TARGET_GONE)
+        if len(found.spans) > self.spans_max:
+            return Skipped(SkipCode.TRACE_TOO_LARGE)
+        if found.session_id is None:
+            return Subject(found)
+        order = self._in_order(project, found.session_id)
+        before = order[: order.index(found)]
+        return Subject(found, [answer_of(self._bounded(one)) for one in before[-WINDOW:]])
+
+    async def traces_of(self, project: ProjectId, session: str) -> Sequence[TraceId]:
+        return [one.id for one in self._in_order(project, session)][: SESSION_TRACES_MAX + 1]
+
+    def _bounded(self, trace: Trace) -> Trace:
+        return trace if len(trace.spans) <= self.spans_max else replace(trace, spans=())
+
+    def _in_order(self, project: ProjectId, session: str) -> list[Trace]:
+        ours = [one for one in self.store.shown_traces(project) if one.session_id == session]
+        return sorted(ours, key=lambda one: (one.started_at, one.id))

@@ -1,0 +1,299 @@
+"""What runs have to do, in memory."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Final
+from uuid import UUID
+
+from adapters.memory.evaluation.runs import counted, executed
+from adapters.memory.evaluation.work import StoredRun, Work, WorkState
+from adapters.memory.store import MemoryStore
+from application.evaluation.ports.work_queue import (
+    ATTEMPTS_MAX,
+    IN_FLIGHT_MAX,
+    LATELY,
+    LEASE,
+    OVERDUE_MAX,
+    PLANNED_AT_ONCE,
+    UNHEARD,
+    Claim,
+    SignalKey,
+)
+from application.jobs import Job, RunDue, TargetDue
+from domain.evaluation.custom_metrics.custom_metric import may_wait
+from domain.evaluation.runs.run import EvalRun, RunStatus, Target, TargetType, waiting_scores
+from domain.evaluation.scores.outcome import FailCode, Failed, Outcome
+from domain.evaluation.scores.score import (
+    Score,
+    ScoreOutcome,
+    ScoreSource,
+    TraceScore,
+    newest_first,
+)
+from domain.ids import ProjectId, RunId, TraceId
+from domain.tracing.payload import scalars
+
+NOTHING: Final[Sequence[TargetDue]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryAssignments:
+    """At most `window` targets of a project are queued or running."""
+
+    store: MemoryStore
+    window: int = IN_FLIGHT_MAX
+
+    async def plan(self, project: ProjectId, run: RunId, now: datetime) -> bool:
+        stored = self.store.run_of(project, run)
+        if stored is None or stored.run.status is not RunStatus.PENDING:
+            return False
+        rows = self.store.work_of(project, run)
+        left = [one for one in rows if one.state is WorkState.UNPLANNED]
+        for row in left[:PLANNED_AT_ONCE]:
+            for score in waiting_scores(
+                stored.run, row.assignment, now, self._environment(stored.run, row)
+            ):
+                self._add(score)
+            self._put(stored.run, replace(row, state=WorkState.WAITING))
+        has_more = len(left) > PLANNED_AT_ONCE
+        planned = stored.run if has_more else stored.run.begun()
+        self.store.runs[project, run] = replace(stored, run=planned, announced_at=now)
+        return has_more
+
+    async def dispatch(self, project: ProjectId, now: datetime) -> Sequence[TargetDue]:
+        return self._dispatch(project, now, self.window)
+
+    async def claim(
+        self, project: ProjectId, run: RunId, target: Target, now: datetime
+    ) -> Claim | None:
+        known = self.store.run_of(project, run)
+        row = self.store.assignments.get((project, run, target))
+        if known is None or row is None or not _is_ready(row, now):
+            return None
+        if row.attempts >= ATTEMPTS_MAX:
+            self._bury(known, row, FailCode(row.last_code or FailCode.INTERNAL), now)
+            return None
+        taken = replace(row, state=WorkState.RUNNING, attempts=row.attempts + 1, due_at=now + LEASE)
+        self._put(known.run, taken)
+        metrics = tuple(score.name for score in self._open_scores(known.run, row))
+        return Claim(known.run, target, metrics, taken.attempts)
+
+    async def record(self, claim: Claim, metric: str, outcome: Outcome, now: datetime) -> bool:
+        return await self.record_all(claim, {metric: outcome}, now) > 0
+
+    async def record_all(self, claim: Claim, outcomes: Mapping[str, Outcome], now: datetime) -> int:
+        self._renew(claim, now)
+        written = [
+            score.measured(outcome, now)
+            for metric, outcome in outcomes.items()
+            if (score := self._score(claim.run, claim.target, metric)) is not None
+            and score.outcome is ScoreOutcome.PENDING
+        ]
+        for score in written:
+            self.store.put_score(score)
+        return len(written)
+
+    async def record_signal(self, claim: Claim, score: TraceScore, now: datetime) -> None:
+        self._renew(claim, now)
+        traces = self.store.traces_of(claim.run.project_id)
+        if await self.is_live(claim) and any(one.id == score.trace_id for one in traces):
+            self._add(score)
+
+    async def renew(self, claim: Claim, now: datetime) -> None:
+        self._renew(claim, now)
+
+    async def signals(
+        self, project: ProjectId, trace: TraceId, wanted: Mapping[str, SignalKey]
+    ) -> Sequence[TraceScore]:
+        usable = [
+            one
+            for one in self.store.trace_scores_of(project)
+            if one.trace_id == trace
+            and (project, one.id) in self.store.written_by
+            and one.name in wanted
+            and wanted[one.name] == _signal_key(one)
+        ]
+        newest = {one.name: one for one in reversed(newest_first(usable))}
+        return list(newest.values())
+
+    async def is_live(self, claim: Claim, trace: TraceId | None = None) -> bool:
+        project = claim.run.project_id
+        if trace is not None and not any(
+            one.id == trace for one in self.store.shown_traces(project)
+        ):
+            return False
+        stored = self.store.run_of(project, claim.run.id)
+        return stored is not None and stored.run.status is RunStatus.RUNNING
+
+    async def close(self, claim: Claim, now: datetime) -> Sequence[TargetDue]:
+        if (held := self._held(claim)) is None:
+            return NOTHING
+        self._finish(*held, WorkState.DONE, FailCode.INTERNAL, now)
+        return self._dispatch(claim.run.project_id, now, self.window)
+
+    async def postpone(self, claim: Claim, until: datetime, code: FailCode, now: datetime) -> None:
+        if (held := self._held(claim)) is None:
+            return
+        stored, row = held
+        if row.attempts >= ATTEMPTS_MAX:
+            self._bury(stored, row, code, now)
+            return
+        later = replace(row, state=WorkState.QUEUED, run_after=until, due_at=until)
+        self._put(stored.run, replace(later, last_code=code.value))
+
+    async def overdue(self, now: datetime) -> Sequence[Job]:
+        jobs: list[Job] = [*islice(self._unplanned(now), OVERDUE_MAX)]
+        jobs += islice(self._unheard(now), OVERDUE_MAX - len(jobs))
+        for project in sorted({project for project, _ in self.store.runs}):
+            jobs += self._dispatch(project, now, min(self.window, OVERDUE_MAX - len(jobs)))
+        return jobs
+
+    async def oldest_waiting(self, now: datetime) -> timedelta | None:
+        since = [
+            stored.run.created_at
+            for stored in self._live()
+            if stored.run.status is RunStatus.PENDING
+        ]
+        for _, row in self._live_work():
+            if row.state is WorkState.QUEUED and row.run_after <= now:
+                since.append(row.run_after)
+            elif row.state is WorkState.RUNNING and row.due_at is not None and row.due_at <= now:
+                since.append(row.due_at)
+        return max(now - min(since), timedelta()) if since else None
+
+    async def dead(self) -> int:
+        buried = sum(row.state is WorkState.DEAD for _, row in self._live_work())
+        return min(buried, OVERDUE_MAX)
+
+    # --- rows of work ---
+
+    def _put(self, run: EvalRun, row: Work) -> None:
+        self.store.assignments[run.project_id, run.id, row.assignment.target] = row
+
+    def _held(self, claim: Claim) -> tuple[StoredRun, Work] | None:
+        """The row of a claim, while nobody else has been given it."""
+        project, run = claim.run.project_id, claim.run.id
+        stored = self.store.run_of(project, run)
+        row = self.store.assignments.get((project, run, claim.target))
+        if stored is None or row is None:
+            return None
+        is_held = row.state is WorkState.RUNNING and row.attempts == claim.attempt
+        return (stored, row) if is_held else None
+
+    def _renew(self, claim: Claim, now: datetime) -> None:
+        if (held := self._held(claim)) is None:
+            return
+        stored, row = held
+        if row.due_at is not None and row.due_at <= now + LEASE - LATELY:
+            self._put(stored.run, replace(row, due_at=now + LEASE))
+
+    def _bury(self, stored: StoredRun, row: Work, code: FailCode, now: datetime) -> None:
+        self._finish(stored, row, WorkState.DEAD, code, now)
+
+    def _finish(
+        self, stored: StoredRun, row: Work, state: WorkState, code: FailCode, now: datetime
+    ) -> None:
+        """Closes a row, and settles its run where it was the last one."""
+        for score in self._open_scores(stored.run, row):
+            self.store.put_score(score.measured(Failed(code), now))
+        came_to = executed(self.store, stored.run, row, finished=1)
+        self._put(stored.run, replace(row, state=state, due_at=None, came_to=came_to))
+        tally = counted(self.store, stored.run)
+        settled = stored.run.settled(tally, now)
+        if settled is not stored.run:
+            over = replace(stored, run=settled, final=tally)
+            self.store.runs[settled.project_id, settled.id] = over
+
+    def _dispatch(self, project: ProjectId, now: datetime, most: int) -> Sequence[TargetDue]:
+        """At most `most`, and as many as there is room for."""
+        going, waiting = dict[RunId, int](), dict[RunId, deque[Work]]()
+        runs = [one.run for one in self.store.runs_of(project)]
+        running = {one.id: one for one in runs if one.status is RunStatus.RUNNING}
+        for run in running:
+            rows = self.store.work_of(project, run)
+            going[run] = sum(one.state.is_in_flight for one in rows)
+            waiting[run] = deque(one for one in rows if one.state is WorkState.WAITING)
+        room = min(self.window - sum(going.values()), most)
+        taken: list[TargetDue] = []
+        while len(taken) < room and any(waiting.values()):
+            run = min((one for one in running if waiting[one]), key=going.__getitem__)
+            row = waiting[run].popleft()
+            queued = replace(row, state=WorkState.QUEUED, run_after=now, due_at=now + UNHEARD)
+            self._put(running[run], queued)
+            going[run] += 1
+            taken.append(_due(running[run], row))
+        return taken
+
+    def _unplanned(self, now: datetime) -> Iterator[Job]:
+        pending = [one for one in self._live() if one.run.status is RunStatus.PENDING]
+        for stored in sorted(pending, key=lambda one: (one.announced_at, _key_of(one))):
+            if stored.announced_at + UNHEARD <= now:
+                self.store.runs[_key_of(stored)] = replace(stored, announced_at=now)
+                yield RunDue(*_key_of(stored))
+
+    def _unheard(self, now: datetime) -> Iterator[Job]:
+        due = [(one.due_at, key) for key, one in self._live_work() if one.due_at is not None]
+        for since, key in sorted(due):
+            if since <= now:
+                row, run = self.store.assignments[key], self.store.runs[key[:2]].run
+                queued = replace(row, state=WorkState.QUEUED, due_at=now + UNHEARD)
+                if row.state is WorkState.RUNNING:
+                    queued = replace(queued, run_after=since)
+                self._put(run, queued)
+                yield _due(run, row)
+
+    def _live(self) -> list[StoredRun]:
+        return [one for key, one in self.store.runs.items() if key[0] not in self.store.removed]
+
+    def _live_work(self) -> list[tuple[tuple[ProjectId, RunId, Target], Work]]:
+        everything = self.store.assignments.items()
+        return [(key, one) for key, one in everything if key[0] not in self.store.removed]
+
+    # --- scores ---
+
+    def _environment(self, run: EvalRun, row: Work) -> str | None:
+        if run.target_type is not TargetType.TRACE:
+            return None
+        known = self.store.traces.get((run.project_id, TraceId(UUID(row.assignment.target))))
+        return None if known is None else known.environment
+
+    def _score(self, run: EvalRun, target: Target, metric: str) -> Score | None:
+        return self.store.score_of(run.project_id, run.score_id(target, metric))
+
+    def _open_scores(self, run: EvalRun, row: Work) -> list[Score]:
+        target, metrics = row.assignment.target, row.assignment.metrics
+        known = [self._score(run, target, metric) for metric in metrics]
+        return [one for one in known if one and one.outcome is ScoreOutcome.PENDING]
+
+    def _add(self, score: Score) -> None:
+        """Unless one of its id is there."""
+        if self.store.score_of(score.project_id, score.id) is None:
+            self.store.put_score(score)
+
+
+def _is_ready(row: Work, now: datetime) -> bool:
+    if row.state is WorkState.QUEUED:
+        return row.run_after <= now
+    return row.state is WorkState.RUNNING and row.due_at is not None and row.due_at <= now
+
+
+def _due(run: EvalRun, row: Work) -> TargetDue:
+    asks_judge = may_wait(row.assignment.metrics, run.model, run.definitions, run.signal_weights)
+    return TargetDue(run.project_id, run.id, row.assignment.target, asks_judge)
+
+
+def _key_of(stored: StoredRun) -> tuple[ProjectId, RunId]:
+    return stored.run.project_id, stored.run.id
+
+
+def _signal_key(score: TraceScore) -> SignalKey | None:
+    """None of what failed or was skipped, and of what a person has had a say in."""
+    is_automated = score.source is ScoreSource.AUTOMATED
+    if score.outcome is not ScoreOutcome.SCORED or score.number is None or not is_automated:
+        return None
+    told = scalars(score.metadata)
+    key = (told.get("fingerprint"), told.get("evidence_hash"))
+    return None if None in key else SignalKey(*map(str, key))

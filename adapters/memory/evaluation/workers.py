@@ -1,0 +1,62 @@
+"""Workers and what they have to do, in memory."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from adapters.memory.evaluation.work import WorkState
+from adapters.memory.store import MemoryStore
+from application.evaluation.ports.workload import BANDS, COUNTED_MAX, Workload, band_of
+from application.workers import FORGOTTEN_AFTER, LOST_AFTER, Attendance, Worker
+from domain.evaluation.runs.run import RunStatus
+
+
+@dataclass(slots=True)
+class MemoryWorkers:
+    known: dict[UUID, datetime] = field(default_factory=dict)
+
+    async def seen(self, worker: Worker, now: datetime) -> None:
+        self.known[worker.id] = now
+        self.known = {id_: at for id_, at in self.known.items() if now - at < FORGOTTEN_AFTER}
+
+    async def left(self, worker: Worker) -> None:
+        self.known.pop(worker.id, None)
+
+    async def attendance(self, now: datetime) -> Attendance:
+        kept = [at for at in self.known.values() if now - at < FORGOTTEN_AFTER]
+        alive = sum(now - at < LOST_AFTER for at in kept)
+        return Attendance(alive, max(kept, default=None))
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryWorkloads:
+    store: MemoryStore
+
+    async def workload(self, now: datetime) -> Workload:
+        removed = self.store.removed
+        runs = Counter(
+            one.run.status for key, one in self.store.runs.items() if key[0] not in removed
+        )
+        work = [one for key, one in self.store.assignments.items() if key[0] not in removed]
+        running = sum(
+            one.state is WorkState.RUNNING and one.due_at is not None and one.due_at > now
+            for one in work
+        )
+        ages = Counter(
+            band_of(now - since)
+            for one in work
+            if (since := _waits_since(one.state, one.run_after, one.due_at)) and since <= now
+        )
+        return Workload(
+            pending_runs=min(runs[RunStatus.PENDING], COUNTED_MAX),
+            running_runs=min(runs[RunStatus.RUNNING], COUNTED_MAX),
+            queued={band: min(ages[band], COUNTED_MAX) for band in BANDS},
+            running=min(running, COUNTED_MAX),
+        )
+
+
+def _waits_since(state: WorkState, run_after: datetime, due_at: datetime | None) -> datetime | None:
+    if state is WorkState.QUEUED:
+        return run_after
+    return due_at if state is WorkState.RUNNING else None

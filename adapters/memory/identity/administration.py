@@ -1,0 +1,217 @@
+"""Changes to organizations in memory, and the rows that they leave behind."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from adapters.memory.evaluation.judge_costs import put_budget
+from adapters.memory.identity.directory import member_of
+from adapters.memory.store import MemoryStore
+from application.identity.administration import OpenOrganization
+from domain.errors import Conflict, NotFound
+from domain.identity.api_key import ApiKey
+from domain.identity.audit import AuditEntry
+from domain.identity.invitation import Invitation, InvitationStatus, folded_email
+from domain.identity.login_code import LoginCode
+from domain.identity.organization import Member, Membership, Organization, Project, Role
+from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
+
+STEP: Final = 1_000  # traces that one sweep takes away
+# What a block may change of the store.
+CHANGED: Final = (
+    *("organizations", "projects", "memberships", "keys", "invitations", "login_codes"),
+    *("audit_log", "removed", "budgets", "spending"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryAdministration:
+    store: MemoryStore
+    turns: dict[OrganizationId, asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock)
+    )
+
+    @asynccontextmanager
+    async def opened(self, organization: OrganizationId) -> AsyncIterator[OpenOrganization]:
+        async with self.turns[organization]:
+            known = self.store.organizations.get(organization)
+            if known is None:
+                raise NotFound("Organization not found")
+            before, draft = _copied(self.store), _copied(self.store)
+            yield _Opened(draft, known)
+            for name in CHANGED:
+                _carry(getattr(before, name), getattr(draft, name), getattr(self.store, name))
+
+
+def _copied(store: MemoryStore) -> MemoryStore:
+    copies: dict[str, Any] = {name: dict(getattr(store, name)) for name in CHANGED}
+    return replace(store, **copies)
+
+
+def _carry(before: dict[Any, Any], draft: dict[Any, Any], stored: dict[Any, Any]) -> None:
+    """Does to what is stored what a block did to its draft."""
+    for key in before.keys() - draft.keys():
+        stored.pop(key, None)
+    stored.update({key: one for key, one in draft.items() if before.get(key) is not one})
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """Works on a draft, which nobody else sees."""
+
+    store: MemoryStore
+    organization: Organization
+
+    async def member(self, user: UserId) -> Member | None:
+        membership = self.store.memberships.get((self.organization.id, user))
+        return None if membership is None else member_of(self.store, membership)
+
+    async def owners(self) -> Sequence[UserId]:
+        return [one.user_id for one in self._memberships() if one.role is Role.OWNER]
+
+    async def has_member(self, email: str) -> bool:
+        users = (self.store.users[one.user_id] for one in self._memberships())
+        return any(folded_email(user.email) == email for user in users)
+
+    async def put_membership(self, membership: Membership) -> None:
+        if membership.user_id not in self.store.users:
+            raise NotFound("User not found")
+        known = self.store.memberships.get((self.organization.id, membership.user_id))
+        put = membership if known is None else replace(known, role=membership.role)
+        self.store.memberships[self.organization.id, membership.user_id] = put
+
+    async def remove_member(self, user: UserId, at: datetime) -> Sequence[ApiKeyId]:
+        self.store.memberships.pop((self.organization.id, user), None)
+        keys = [
+            key
+            for key in self.store.keys.values()
+            if key.organization_id == self.organization.id
+            and key.created_by == user
+            and key.revoked_at is None
+        ]
+        for key in keys:
+            self.store.keys[key.id] = replace(key, revoked_at=at)
+        return [key.id for key in keys]
+
+    async def invitation(self, invitation: InvitationId) -> Invitation | None:
+        found = self.store.invitations.get(invitation)
+        return found if found and found.organization_id == self.organization.id else None
+
+    async def invitations_to(self, email: str) -> Sequence[Invitation]:
+        return [
+            one
+            for one in self.store.invitations.values()
+            if one.organization_id == self.organization.id
+            and one.email == email
+            and one.status is InvitationStatus.PENDING
+        ]
+
+    async def put_invitation(self, invitation: Invitation) -> None:
+        known = self.store.invitations.get(invitation.id)
+        put = invitation if known is None else replace(known, status=invitation.status)
+        self.store.invitations[invitation.id] = put
+
+    async def rename(self, name: str) -> None:
+        renamed = replace(self.organization, name=name)
+        self.store.organizations[self.organization.id] = renamed
+
+    async def remove(self, at: datetime) -> None:
+        ours, store = self.organization.id, self.store
+        for project in [one for one in store.projects.values() if one.organization_id == ours]:
+            await self.remove_project(project.id, at)
+        for membership in self._memberships():
+            store.memberships.pop((ours, membership.user_id), None)
+        for key in [one for one in store.keys.values() if one.organization_id == ours]:
+            store.keys.pop(key.id, None)
+        for invitation in [
+            one for one in store.invitations.values() if one.organization_id == ours
+        ]:
+            store.invitations.pop(invitation.id, None)
+        for code in [one for one in store.login_codes.values() if one.organization_id == ours]:
+            store.login_codes.pop(code.digest, None)
+        store.organizations.pop(ours, None)
+
+    async def project(self, project: ProjectId) -> Project | None:
+        found = self.store.projects.get(project)
+        return found if found and found.organization_id == self.organization.id else None
+
+    async def put_project(self, project: Project) -> None:
+        for other in self.store.projects.values():
+            same_name = (other.organization_id, other.name) == (self.organization.id, project.name)
+            if same_name and other.id != project.id:
+                raise Conflict("A project of this name exists already")
+        self.store.projects[project.id] = project
+
+    async def remove_project(self, project: ProjectId, at: datetime) -> None:
+        if await self.project(project) is None:
+            return
+        del self.store.projects[project]
+        self.store.removed[project] = at
+        for code in [one for one in self.store.login_codes.values() if one.project_id == project]:
+            self.store.login_codes.pop(code.digest, None)
+
+    async def budget(self, project: ProjectId) -> Decimal | None:
+        return None if await self.project(project) is None else self.store.budgets.get(project)
+
+    async def put_budget(self, project: ProjectId, usd: Decimal | None, at: datetime) -> None:
+        if await self.project(project) is not None:
+            put_budget(self.store, project, usd, at)
+
+    async def key(self, key: ApiKeyId) -> ApiKey | None:
+        found = self.store.keys.get(key)
+        return found if found and found.organization_id == self.organization.id else None
+
+    async def put_key(self, key: ApiKey) -> None:
+        if key.created_by is not None and key.created_by not in self.store.users:
+            raise NotFound("User not found")
+        if any(key.digest == one.digest and key.id != one.id for one in self.store.keys.values()):
+            raise Conflict("already exists")
+        known = self.store.keys.get(key.id)
+        put = key if known is None else replace(known, revoked_at=key.revoked_at)
+        self.store.keys[key.id] = put
+
+    async def remove_key(self, key: ApiKeyId) -> None:
+        if await self.key(key) is not None:
+            del self.store.keys[key]
+
+    async def add_login_code(self, code: LoginCode) -> None:
+        self.store.login_codes[code.digest] = code
+
+    async def use_login_code(self, digest: bytes) -> bool:
+        known = self.store.login_codes.get(digest)
+        if known is None or known.organization_id != self.organization.id:
+            return False
+        self.store.login_codes.pop(digest, None)
+        return True
+
+    async def record(self, entry: AuditEntry) -> None:
+        self.store.audit_log[entry.id] = entry
+
+    def _memberships(self) -> list[Membership]:
+        memberships = self.store.memberships.values()
+        return [one for one in memberships if one.organization_id == self.organization.id]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRemovals:
+    store: MemoryStore
+
+    async def sweep(self, now: datetime) -> int:
+        codes = [one for one in self.store.login_codes.values() if one.expires_at <= now]
+        for code in codes:
+            del self.store.login_codes[code.digest]
+        left = self._take_away(self.store.traces)
+        left += self._take_away(self.store.trace_scores)
+        left += self._take_away(self.store.session_scores)
+        return len(codes) + left
+
+    def _take_away[K, V](self, kept: dict[tuple[ProjectId, K], V]) -> int:
+        gone = [key for key in kept if key[0] in self.store.removed][:STEP]
+        for key in gone:
+            del kept[key]
+        return len(gone)

@@ -1,0 +1,1 @@
+"""Prices and repricing over dicts."""

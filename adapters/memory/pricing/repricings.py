@@ -1,0 +1,123 @@
+"""Repricings in memory."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from adapters.memory.store import MemoryStore
+from application.pricing.repricing import REPRICED_AT_ONCE, REPRICINGS_KEPT
+from domain.errors import Conflict, NotFound, Unavailable
+from domain.ids import ProjectId
+from domain.tracing.repricing import Priced, Repricing
+from domain.tracing.span import Span
+from domain.tracing.trace import Trace
+from domain.tracing.usage import Charge, CostSource, Pricing
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRepricings:
+    store: MemoryStore
+
+    async def create(self, repricing: Repricing) -> Repricing:
+        project = repricing.project_id
+        if project in self.store.removed:
+            raise Unavailable("This project was deleted; send the request again")
+        if (known := self.store.repricings.get(_key_of(repricing))) is not None:
+            return known
+        ours = [one for (of, _), one in self.store.repricings.items() if of == project]
+        if any(one.completed_at is None for one in ours):
+            raise Conflict("Another repricing of this project is under way: wait for its end")
+        ours.sort(key=lambda one: (one.created_at, one.id), reverse=True)
+        for one in ours[REPRICINGS_KEPT - 1 :]:
+            del self.store.repricings[_key_of(one)]
+            self.store.repricings_held.pop(_key_of(one), None)
+        self.store.repricings[_key_of(repricing)] = repricing
+        self.store.repricings_held[_key_of(repricing)] = repricing.created_at
+        return repricing
+
+    async def get(self, project: ProjectId, repricing: UUID) -> Repricing:
+        found = self.store.repricings.get((project, repricing))
+        if found is None or project in self.store.removed:
+            raise NotFound("Repricing not found")
+        return found
+
+    async def claim(self, now: datetime, until: datetime) -> Repricing | None:
+        held = self.store.repricings_held
+        free = [
+            (held[key], key)
+            for key, one in self.store.repricings.items()
+            if one.completed_at is None and held[key] <= now and key[0] not in self.store.removed
+        ]
+        if not free:
+            return None
+        _, key = min(free)
+        held[key] = until
+        one = self.store.repricings[key]
+        self.store.repricings[key] = replace(one, attempts=one.attempts + 1)
+        return self.store.repricings[key]
+
+    async def step(
+        self, repricing: Repricing, pricing: Pricing, now: datetime, until: datetime
+    ) -> Repricing | None:
+        project, key = repricing.project_id, _key_of(repricing)
+        stored = self.store.repricings.get(key)
+        if project in self.store.removed or stored is None or stored != repricing:
+            return None
+        if stored.completed_at is not None:
+            return None
+        spans = [
+            found
+            for trace in self.store.traces_of(project)
+            for span in trace.spans
+            if (found := _priced(trace, span)) is not None and _is_next(repricing, found)
+        ]
+        looked_at = sorted(spans, key=lambda one: one.place)[:REPRICED_AT_ONCE]
+        charged = [(one, one.charged_by(pricing)) for one in looked_at if repricing.means(one)]
+        if not repricing.is_dry:
+            for span, charge in charged:
+                self._charge(project, span, charge)
+        after = repricing.after(looked_at, charged, REPRICED_AT_ONCE, now)
+        self.store.repricings[key] = after
+        self.store.repricings_held[key] = until
+        return after
+
+    async def release(self, repricing: Repricing, now: datetime) -> None:
+        key = _key_of(repricing)
+        if key in self.store.repricings:
+            self.store.repricings_held[key] = now
+
+    async def end(self, failed: Repricing) -> None:
+        known = self.store.repricings.get(_key_of(failed))
+        if known is not None and known == replace(failed, completed_at=None, error=None):
+            self.store.repricings[_key_of(failed)] = failed
+
+    def _charge(self, project: ProjectId, priced: Priced, charge: Charge) -> None:
+        trace = self.store.traces[project, priced.trace_id]
+        spans = (
+            replace(span, charge=charge) if span.id == priced.span_id else span
+            for span in trace.spans
+        )
+        # Past the stamp: what it costs is no change of what was traced.
+        dict.__setitem__(self.store.traces, (project, trace.id), replace(trace, spans=tuple(spans)))
+
+
+def _key_of(repricing: Repricing) -> tuple[ProjectId, UUID]:
+    return (repricing.project_id, repricing.id)
+
+
+def _priced(trace: Trace, span: Span) -> Priced | None:
+    usage, charge = span.usage, span.charge
+    if not span.model or usage is None or charge is None or charge.source is CostSource.CLIENT:
+        return None
+    if usage.prompt_tokens + usage.completion_tokens == 0:
+        return None
+    return Priced(trace.id, span.id, span.started_at, span.model, usage, charge)
+
+
+def _is_next(repricing: Repricing, span: Priced) -> bool:
+    since, until = repricing.started_after, repricing.started_before
+    return (
+        (since is None or span.started_at >= since)
+        and (until is None or span.started_at < until)
+        and (repricing.place is None or span.place > repricing.place)
+    )

@@ -1,0 +1,162 @@
+"""Erasures in memory."""
+
+from collections import Counter
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from adapters.memory.store import MemoryStore
+from application.privacy.erasures import OPEN_AT_ONCE, UNDER_WAY_MAX, Told, too_many
+from domain.errors import NotFound, Unavailable
+from domain.identity.audit import AuditEntry
+from domain.ids import ErasureId, ProjectId, TraceId
+from domain.page import Page, Position, SortOrder, Window, paged
+from domain.tracing.erasure import Erasure, ErasureState, Found, Owner, OwnerKind
+from domain.tracing.trace import Trace
+
+STEP: Final = 1_000  # traces that go at once
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryErasures:
+    store: MemoryStore
+
+    async def begin(self, erasure: Erasure, owner: Owner, entry: AuditEntry) -> None:
+        if erasure.project_id in self.store.removed:
+            raise Unavailable("This project was deleted; send the request again")
+        under_way = sum(of == erasure.project_id for of, _ in self.store.erasing)
+        if under_way >= UNDER_WAY_MAX:
+            raise too_many()
+        key = (erasure.project_id, erasure.id)
+        self.store.erasures[key] = erasure.with_rows(self._files(erasure.project_id))
+        self.store.erasing[key] = owner
+        self.store.audit_log[entry.id] = entry
+
+    async def advance(
+        self, project: ProjectId, erasure: ErasureId, now: datetime, told: Told
+    ) -> Erasure:
+        known = await self.get(project, erasure)
+        if known.state is ErasureState.REMOVED:
+            return known
+        owner = self.store.erasing[project, erasure]
+        if some := self._traces(project, owner)[:STEP]:
+            known = known.with_rows(self._removed(known, some, now))
+        else:
+            rows = self._rest(known, owner) + self._files(project)
+            known = known.with_rows(rows).over(now)
+            del self.store.erasing[project, erasure]
+            entry = told(known)
+            self.store.audit_log[entry.id] = entry
+        self.store.erasures[project, erasure] = known
+        return known
+
+    async def unfinished(self) -> Sequence[tuple[ProjectId, ErasureId]]:
+        known = [self.store.erasures[key] for key in self.store.erasing]
+        found = sorted((one.requested_at, one.project_id, one.id) for one in known)
+        here = [(of, id_) for _, of, id_ in found if of not in self.store.removed]
+        return here[:OPEN_AT_ONCE]
+
+    async def get(self, project: ProjectId, erasure: ErasureId) -> Erasure:
+        found = self.store.erasures.get((project, erasure))
+        if found is None or project in self.store.removed:
+            raise NotFound("Erasure not found")
+        return found
+
+    async def page(self, project: ProjectId, window: Window) -> Page[Erasure]:
+        ours = [] if project in self.store.removed else [*self.store.erasures.values()]
+        found = [one for one in ours if one.project_id == project]
+        return paged(found, lambda one: Position(one.requested_at, one.id), SortOrder.DESC, window)
+
+    async def found(self, erasure: Erasure, owner: Owner) -> Found:
+        project, made_at = erasure.project_id, self.store.traces.made_at
+        traces = self._traces(project, owner)
+        over = erasure.removed_at
+        since = [one for one in traces if over is not None and made_at[project, one.id] > over]
+        rows = Counter(traces=len(traces) - len(since))
+        gone = {trace for (of, trace), (by, _) in self.store.erased.items()
+                if (of, by) == (project, erasure.id)}  # fmt: skip
+        rows += self._beside(project, gone)
+        rows["exports"] = sum(
+            of == project and (over is None or one.created_at <= over)
+            for (of, _), one in self.store.exports.items()
+        )
+        if owner.kind is OwnerKind.SESSION:
+            scores = self.store.session_scores_of(project)
+            rows["session_scores"] = sum(
+                one.session_id == owner.id and (over is None or one.created_at <= over)
+                for one in scores
+            )
+            rows["eval_jobs"] = sum(
+                (of, target) == (project, owner.id) for of, _, target in self.store.assignments
+            )
+            rows["judge_calls"] = sum(
+                (of, one.target) == (project, owner.id)
+                for (of, _), one in self.store.ledger.items()
+            )
+        return Found({table: count for table, count in rows.items() if count}, len(since))
+
+    async def forget(self, before: datetime) -> int:
+        gone = [key for key, (_, at) in self.store.erased.items() if at < before][:STEP]
+        for key in gone:
+            del self.store.erased[key]
+        return len(gone)
+
+    def _files(self, project: ProjectId) -> Counter[str]:
+        """Takes away all exports: their files hold what was stored when they were written."""
+        ours = [key for key in self.store.exports if key[0] == project]
+        pieces = [self.store.export_pieces.pop(key, ()) for key in ours]
+        for key in ours:
+            del self.store.exports[key]
+        return Counter(exports=len(ours), export_pieces=sum(map(len, pieces)))
+
+    def _traces(self, project: ProjectId, owner: Owner) -> list[Trace]:
+        of = "user_id" if owner.kind is OwnerKind.USER else "session_id"
+        return [one for one in self.store.traces_of(project) if getattr(one, of) == owner.id]
+
+    def _beside(self, project: ProjectId, traces: Container[TraceId]) -> Counter[str]:
+        """How many rows are about some traces."""
+        scores, verdicts = self.store.trace_scores_of(project), self.store.verdicts.items()
+        return Counter(
+            trace_scores=sum(one.trace_id in traces for one in scores),
+            judge_verdicts=sum(of == project and one.trace in traces for (of, _), one in verdicts),
+        )
+
+    def _removed(self, known: Erasure, some: Sequence[Trace], now: datetime) -> Counter[str]:
+        """Removes traces that are there; how many rows went."""
+        project, ids = known.project_id, {one.id for one in some}
+        rows = Counter(traces=len(some), spans=sum(len(one.spans) for one in some))
+        rows["trace_payloads"] = sum(
+            one.input is not None or one.output is not None for one in some
+        )
+        rows += self._beside(project, ids)
+        for one in some:
+            self.store.drop_trace(project, one.id)
+            self.store.erased[project, one.id] = (known.id, now)
+        sessions = {one.session_id for one in some}
+        rows["session_scores"] = self.store.drop_session_scores(project, sessions)
+        return rows
+
+    def _rest(self, known: Erasure, owner: Owner) -> Counter[str]:
+        """Of a session what is told of it beside its traces; how many rows went or were changed."""
+        rows = Counter[str]()
+        if owner.kind is OwnerKind.USER:
+            return rows
+        project, nobody = known.project_id, name_of(known)
+        for key in [*self.store.assignments]:
+            if key[0] == project and key[2] == owner.id:
+                work = self.store.assignments.pop(key)
+                named = replace(work.assignment, target=nobody)
+                self.store.assignments[project, key[1], nobody] = replace(work, assignment=named)
+                rows["eval_jobs"] += 1
+        for place, entry in [*self.store.ledger.items()]:
+            if place[0] == project and entry.target == owner.id:
+                self.store.ledger[place] = replace(entry, target=nobody)
+                rows["judge_calls"] += 1
+        rows["session_scores"] = self.store.drop_session_scores(project, {owner.id})
+        return rows
+
+
+def name_of(erasure: Erasure) -> str:
+    """What a session is called that nothing may name any more."""
+    return f"erased:{erasure.id}"

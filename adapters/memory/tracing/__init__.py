@@ -1,0 +1,1 @@
+"""Traces, sessions and analytics over dicts."""

@@ -1,0 +1,213 @@
+"""Traces in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from adapters.memory.store import MemoryStore
+from application.privacy.erasures import was_erased
+from application.tracing.ports import PriceBook
+from domain.errors import NotFound, Unavailable
+from domain.ids import ProjectId, SpanId, TraceId
+from domain.page import Page, SortOrder, Window, paged
+from domain.tracing.analytics import (
+    Granularity,
+    ModelUsage,
+    Period,
+    SessionBucket,
+    TraceBucket,
+    UsageBucket,
+    UserSummary,
+    bounded,
+    session_buckets,
+    top_models,
+    trace_buckets,
+    usage_buckets,
+    user_summaries,
+)
+from domain.tracing.change import retagged
+from domain.tracing.model_price import pricing_of
+from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.session import (
+    Session,
+    SessionFilter,
+    SessionSort,
+    SessionSummary,
+    sessions_of,
+)
+from domain.tracing.span import Span, SpanChange
+from domain.tracing.tariff import Rate, Tariff
+from domain.tracing.trace import Trace, TraceChange, TraceSummary
+from domain.tracing.usage import Price, Pricing, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryTraces:
+    store: MemoryStore
+    prices: PriceBook
+
+    def _pricing(self, project: ProjectId) -> Pricing:
+        return pricing_of(self.store.model_prices_of(project), self.prices.price)
+
+    async def put(self, project: ProjectId, trace: Trace) -> None:
+        if project in self.store.removed:
+            raise Unavailable("This project was deleted; send it again")
+        if (project, trace.id) in self.store.erased:
+            raise was_erased()
+        known = self.store.traces.get((project, trace.id))
+        merged = trace if known is None else known.merged(trace)
+        if known is not None and self.store.is_taken_away(project, known, merged):
+            raise was_erased()
+        self.store.traces[project, trace.id] = merged.settled(self._pricing(project))
+
+    async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
+        known = await self.get(project, trace)
+        more = replace(known, spans=(*known.spans, *spans))
+        self.store.traces[project, trace] = more.settled(self._pricing(project))
+
+    async def get(self, project: ProjectId, trace: TraceId) -> Trace:
+        found = self._stored(project, trace)
+        if found is None:
+            raise NotFound("Trace not found")
+        return found
+
+    async def change(self, project: ProjectId, trace: TraceId, change: TraceChange) -> Trace:
+        changed = change.applied(await self.get(project, trace))
+        self.store.traces[project, trace] = changed
+        return changed
+
+    async def change_span(
+        self, project: ProjectId, trace: TraceId, span: SpanId, change: SpanChange
+    ) -> Span:
+        known = self._stored(project, trace)
+        stored = {} if known is None else {one.id: one for one in known.spans}
+        if known is None or span not in stored:
+            raise NotFound("Span not found")
+        changed = change.applied(stored[span], self._pricing(project))
+        spans = tuple(changed if one.id == span else one for one in known.spans)
+        self.store.traces[project, trace] = replace(known, spans=spans)
+        return changed
+
+    async def retag(
+        self,
+        project: ProjectId,
+        traces: Sequence[TraceId],
+        add: Sequence[str],
+        remove: Sequence[str],
+    ) -> int:
+        known = {trace: self._stored(project, trace) for trace in traces}
+        found = [one for one in known.values() if one is not None]
+        for one in found:
+            changed = replace(one, tags=retagged(one.tags, add, remove))
+            self.store.traces[project, one.id] = changed
+        return len(found)
+
+    async def summaries(
+        self,
+        project: ProjectId,
+        matching: TraceFilter,
+        sort: TraceSort,
+        order: SortOrder,
+        window: Window,
+    ) -> Page[TraceSummary]:
+        shown = self.store.shown_traces(project)
+        found = [TraceSummary.of(one) for one in shown if matching.admits(one)]
+        return paged(found, sort.position, order, window)
+
+    async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
+        gone = [one for one in dict.fromkeys(traces) if self._stored(project, one) is not None]
+        for one in gone:
+            self.store.drop_trace(project, one)
+        return len(gone)
+
+    def _stored(self, project: ProjectId, trace: TraceId) -> Trace | None:
+        shown = self.store.shown_traces(project)
+        return next((one for one in shown if one.id == trace), None)
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySessions:
+    store: MemoryStore
+
+    async def summaries(
+        self,
+        project: ProjectId,
+        matching: SessionFilter,
+        sort: SessionSort,
+        order: SortOrder,
+        window: Window,
+    ) -> Page[SessionSummary]:
+        hidden = self.store.hidden_sessions(project)
+        shown = [one for one in self.store.shown_traces(project) if one.session_id not in hidden]
+        found = sessions_of(shown, matching)
+        return paged(found, sort.position, order, window)
+
+    async def get(self, project: ProjectId, session: str, window: Window) -> Session:
+        traces = self._traces(project, session)
+        if not traces:
+            raise NotFound("Session not found")
+        cut = traces[window.offset : window.offset + window.limit]
+        return Session(SessionSummary.of(session, traces), cut)
+
+    async def delete(self, project: ProjectId, session: str) -> int:
+        traces = self._traces(project, session)
+        for trace in traces:
+            self.store.drop_trace(project, trace.id)
+        self.store.drop_session_scores(project, {session} - self.store.hidden_sessions(project))
+        return len(traces)
+
+    def _traces(self, project: ProjectId, session: str) -> list[Trace]:
+        if session in self.store.hidden_sessions(project):
+            return []
+        ours = (one for one in self.store.shown_traces(project) if one.session_id == session)
+        return sorted(ours, key=lambda one: (one.started_at, one.id))
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryTraceAnalytics:
+    store: MemoryStore
+
+    async def volume(
+        self, project: ProjectId, period: Period, granularity: Granularity
+    ) -> Sequence[TraceBucket]:
+        return bounded(trace_buckets(self.store.traces_of(project), period, granularity))
+
+    async def usage(
+        self, project: ProjectId, period: Period, granularity: Granularity
+    ) -> Sequence[UsageBucket]:
+        return bounded(usage_buckets(self._spans(project), period, granularity))
+
+    async def models(self, project: ProjectId, period: Period) -> Sequence[ModelUsage]:
+        return top_models(self._spans(project), period)
+
+    async def sessions(
+        self, project: ProjectId, period: Period, granularity: Granularity
+    ) -> Sequence[SessionBucket]:
+        return bounded(session_buckets(self.store.traces_of(project), period, granularity))
+
+    async def users(self, project: ProjectId, window: Window) -> Page[UserSummary]:
+        hidden = self.store.hidden_users(project)
+        every = [one for one in self.store.traces_of(project) if one.user_id not in hidden]
+        found = user_summaries(every)
+        return paged(found, lambda one: one.position, SortOrder.DESC, window)
+
+    def _spans(self, project: ProjectId) -> list[Span]:
+        return [span for trace in self.store.traces_of(project) for span in trace.spans]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPriceBook:
+    """USD per million tokens by model: of prompts, completions, and what a cache gave and took."""
+
+    per_million: dict[str, tuple[Decimal, ...]]
+    version: str = "memory"
+
+    @property
+    def is_loaded(self) -> bool:
+        return bool(self.per_million)
+
+    def price(self, model: str, usage: Usage, at: object) -> Price | None:  # noqa: ARG002 - undated
+        prices = self.per_million.get(model.rsplit("/", 1)[-1])
+        if prices is None:
+            return None
+        return Price(Tariff(*map(Rate, prices)).cost(usage), self.version)

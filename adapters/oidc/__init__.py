@@ -1,0 +1,1 @@
+"""JSON Web Tokens and OpenID Connect issuers: discovery, keys, verification."""

@@ -1,0 +1,52 @@
+"""The advisory locks of PostgreSQL: all in one enum, so that no two features share a number."""
+
+from collections.abc import Sequence
+from enum import IntEnum, unique
+from typing import Final
+
+from adapters.postgres.database.pool import Connection
+from domain.ids import ProjectId
+
+
+@unique
+class AdvisoryLock(IntEnum):
+    """The number of each lock, and what the lock serialises.
+
+    PostgreSQL keeps two spaces of keys apart: a key of two 32-bit numbers, and of one 64-bit
+    number. The locks of a project are of the first kind: the number of the lock and a hash of the
+    project's id. The locks of the installation are of the second kind; their numbers are large
+    because other applications on the same database may use small ones.
+    """
+
+    # Of one project, until the end of a transaction.
+    DISPATCH = 71  # queueing targets of the project's runs: together they stay within the window
+    WEBHOOKS = 72  # creating webhooks: each request counts those that the one before has created
+    EXPORTS = 73  # requesting exports: each request counts those that the one before has added
+    REPRICINGS = 74  # starting a repricing: each request sees the one that is under way
+    CUSTOM_METRICS = 75  # creating custom metrics: each request counts those made before it
+    TRACE_OWNERS = 76  # starting an erasure (exclusive), and taking traces from an owner (shared)
+    MODEL_PRICES = 77  # creating model prices: each request counts those made before it
+
+    # Of the whole installation.
+    MIGRATIONS = 5_071_840_223  # running migrations; of a session
+    SCHEDULER_LEADER = 5_071_840_224  # scheduling monitors; of a transaction that stays open
+
+
+LOCK_PROJECT: Final = "SELECT pg_advisory_xact_lock($1, hashtext($2::uuid::text))"
+# In one order, so that no two transactions wait for each other.
+LOCK_PROJECTS_SHARED: Final = """
+SELECT pg_advisory_xact_lock_shared($1, key)
+FROM (SELECT DISTINCT hashtext(p::text) AS key FROM unnest($2::uuid[]) AS p ORDER BY key) AS keys
+"""
+
+
+async def lock_project(connection: Connection, lock: AdvisoryLock, project: ProjectId) -> None:
+    """Waits for the lock of the project, and holds it until the transaction ends."""
+    await connection.execute(LOCK_PROJECT, lock, project)
+
+
+async def lock_projects_shared(
+    connection: Connection, lock: AdvisoryLock, projects: Sequence[ProjectId]
+) -> None:
+    """As `lock_project` for several projects. Shared holders wait for exclusive ones only."""
+    await connection.execute(LOCK_PROJECTS_SHARED, lock, projects)

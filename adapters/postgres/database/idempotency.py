@@ -1,0 +1,94 @@
+"""Replies to repeated writes, a row each: whose turn it is, and the reply once there is one."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from adapters.postgres.database.pool import OF_PROJECT, Pool, affected, translated
+from application.ports import HELD, Attempt, Reply, Turn
+from domain.errors import Conflict, NotFound
+
+SWEPT: Final = 2_000  # rows of one statement
+
+# Takes the turn where there is none: the row isn't there, has expired, or its turn has run out.
+TAKE: Final = """
+INSERT INTO replies AS known
+  (project_id, operation, key, request_hash, object_id, held_until, expires_at)
+VALUES ($1, $2, $3, $4, $5, $7, $8)
+ON CONFLICT (project_id, operation, key) DO UPDATE SET
+  request_hash = excluded.request_hash,
+  object_id = CASE
+    WHEN known.request_hash = excluded.request_hash AND known.expires_at > $6
+    THEN known.object_id ELSE excluded.object_id END,
+  status = NULL,
+  body = NULL,
+  held_until = excluded.held_until,
+  expires_at = excluded.expires_at
+WHERE known.expires_at <= $6 OR (known.status IS NULL AND known.held_until <= $6)
+RETURNING object_id
+"""
+KNOWN: Final = f"""
+SELECT request_hash, status, body FROM replies
+WHERE {OF_PROJECT} AND operation = $2 AND key = $3
+"""
+IS_REMOVED: Final = "SELECT EXISTS (SELECT FROM removals WHERE project_id = $1)"
+KEEP: Final = f"""
+UPDATE replies SET status = coalesce(status, $5), body = coalesce(body, $6)
+WHERE {OF_PROJECT} AND operation = $2 AND key = $3 AND object_id = $4
+RETURNING status, body
+"""
+RELEASE: Final = f"""
+UPDATE replies SET held_until = $6
+WHERE {OF_PROJECT} AND operation = $2 AND key = $3 AND object_id = $4 AND held_until = $5
+  AND status IS NULL
+"""
+# Across projects. What somebody holds is passed by, and goes at the next turn.
+SWEEP: Final = """
+DELETE FROM replies WHERE (project_id, operation, key) IN (
+  SELECT project_id, operation, key FROM replies WHERE expires_at <= $1
+  LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresReplies:
+    pool: Pool
+
+    async def begin(
+        self, attempt: Attempt, new: UUID, now: datetime, expires_at: datetime
+    ) -> Turn | Reply | None:
+        place, held_until = _place(attempt), now + HELD
+        asked = (*place, attempt.request_hash, new, now, held_until, expires_at)
+        async with translated():
+            object_id = await self.pool.fetchval(TAKE, *asked)
+            if object_id is not None:
+                return Turn(object_id, held_until)
+            known = await self.pool.fetchrow(KNOWN, *place)
+            if known is None and await self.pool.fetchval(IS_REMOVED, attempt.project):
+                raise NotFound("Project not found")
+        if known is None:
+            return None  # swept this moment: the next look takes the turn
+        if known["request_hash"] != attempt.request_hash:
+            raise Conflict("This key was sent with another request")
+        return None if known["status"] is None else Reply(known["status"], known["body"])
+
+    async def keep(self, attempt: Attempt, turn: Turn, reply: Reply) -> Reply:
+        place = (*_place(attempt), turn.object_id)
+        async with translated():
+            kept = await self.pool.fetchrow(KEEP, *place, reply.status, reply.body)
+        return reply if kept is None else Reply(kept["status"], kept["body"])
+
+    async def release(self, attempt: Attempt, turn: Turn, now: datetime) -> None:
+        place = (*_place(attempt), turn.object_id, turn.held_until)
+        async with translated():
+            await self.pool.execute(RELEASE, *place, now)
+
+    async def sweep(self, now: datetime) -> int:
+        async with translated():
+            return affected(await self.pool.execute(SWEEP, now, SWEPT))
+
+
+def _place(attempt: Attempt) -> tuple[UUID, str, str]:
+    return attempt.project, attempt.operation, attempt.key

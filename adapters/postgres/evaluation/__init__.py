@@ -1,0 +1,1 @@
+"""Evaluation in PostgreSQL: one folder for each feature."""

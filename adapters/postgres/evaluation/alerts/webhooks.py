@@ -1,0 +1,175 @@
+"""Webhooks in Postgres, and what they are sent: the port."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
+from adapters.postgres.database.newest_first import newest_first, page_of
+from adapters.postgres.database.pool import OF_PROJECT, Pool, affected
+from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading, snapshot
+from adapters.postgres.database.removed_projects import check_not_removed, not_removed
+from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.transactions import transaction
+from adapters.postgres.evaluation.alerts.alert_rows import (
+    DELIVERY_COLUMNS,
+    WEBHOOK_COLUMNS,
+    delivery_of,
+    delivery_row,
+    insert,
+    webhook_of,
+    webhook_row,
+)
+from application.evaluation.ports.alerts import (
+    DELIVERIES_OF_ONE,
+    DELIVERY_HELD,
+    WEBHOOKS_MAX,
+    Delivery,
+    Webhook,
+)
+from domain.errors import Conflict, NotFound
+from domain.ids import ProjectId
+from domain.page import Page, Position, Window
+
+ADVICE: Final = "ask for fewer, or try again later"
+STEP: Final = 2_000  # deliveries of one transaction, where they are removed
+LOOKED_AT: Final = 10_000  # due deliveries among which some are chosen
+
+_SHOWN: Final = ", ".join(WEBHOOK_COLUMNS)
+INSERT: Final = insert("webhooks", WEBHOOK_COLUMNS)
+INSERT_DELIVERY: Final = insert("alert_deliveries", DELIVERY_COLUMNS)
+READ: Final = f"SELECT {_SHOWN} FROM webhooks WHERE {OF_PROJECT} AND id = $2"
+LOCK: Final = f"{READ} FOR UPDATE"
+HOLD: Final = f"{READ} FOR SHARE"
+ALL: Final = f"""
+SELECT {_SHOWN} FROM webhooks WHERE {OF_PROJECT} ORDER BY created_at, id LIMIT {WEBHOOKS_MAX}
+"""
+DELETE: Final = f"DELETE FROM webhooks WHERE {OF_PROJECT} AND id = $2"
+DELETE_DELIVERIES: Final = f"""
+DELETE FROM alert_deliveries WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM alert_deliveries WHERE {OF_PROJECT} AND webhook_id = $2 LIMIT {STEP}
+))
+"""
+# What is held counts first towards what one webhook may have under way.
+DUE: Final = f"""
+WITH waiting AS MATERIALIZED (
+  SELECT project_id, id, webhook_id, next_attempt_at,
+    coalesce(held_until > $1, false) AS is_held
+  FROM alert_deliveries
+  WHERE next_attempt_at <= $1 AND {not_removed("alert_deliveries")}
+  ORDER BY next_attempt_at, project_id, id LIMIT {LOOKED_AT}
+), ranked AS (
+  SELECT *, row_number() OVER (
+    PARTITION BY project_id, webhook_id ORDER BY is_held DESC, next_attempt_at, id
+  ) AS place FROM waiting
+), chosen AS MATERIALIZED (
+  SELECT project_id, id FROM ranked WHERE NOT is_held AND place <= {DELIVERIES_OF_ONE}
+  ORDER BY next_attempt_at, project_id, id LIMIT $3
+), free AS MATERIALIZED (
+  SELECT d.project_id, d.id FROM alert_deliveries AS d JOIN chosen USING (project_id, id)
+  WHERE d.next_attempt_at <= $1 AND (d.held_until IS NULL OR d.held_until <= $1)
+  ORDER BY d.project_id, d.id FOR UPDATE OF d SKIP LOCKED
+), held AS (
+  UPDATE alert_deliveries AS d SET held_until = $2 FROM free
+  WHERE d.project_id = free.project_id AND d.id = free.id
+  RETURNING {", ".join(f"d.{column}" for column in DELIVERY_COLUMNS)}
+)
+SELECT held.*, w.url AS webhook_url, w.secret AS webhook_secret,
+  w.created_at AS webhook_created_at
+FROM held CROSS JOIN LATERAL (
+  SELECT * FROM webhooks WHERE project_id = held.project_id AND id = held.webhook_id
+) AS w
+ORDER BY held.next_attempt_at, held.project_id, held.id
+"""
+ATTEMPTED: Final = f"""
+UPDATE alert_deliveries SET held_until = NULL, attempts = $3, status = $4, error = $5,
+  next_attempt_at = $6, delivered_at = $7
+WHERE {OF_PROJECT} AND id = $2 AND delivered_at IS NULL
+"""
+# Across projects. What somebody holds is passed by: it goes with the next turn.
+FORGET: Final = f"""
+DELETE FROM alert_deliveries WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM alert_deliveries WHERE created_at < $1 AND next_attempt_at IS NULL
+  LIMIT {STEP} FOR UPDATE SKIP LOCKED
+))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresWebhooks:
+    """Each list is of one moment, and takes `timeout_s` at most."""
+
+    pool: Pool
+    timeout_s: float = READ_TIMEOUT_S
+
+    async def create(self, webhook: Webhook) -> Webhook:
+        project = webhook.project_id
+        async with transaction(self.pool) as connection:
+            await lock_project(connection, AdvisoryLock.WEBHOOKS, project)
+            await check_not_removed(connection, project)
+            known = await connection.fetchrow(READ, project, webhook.id)
+            if known is not None:
+                return webhook_of(known)
+            if len(await connection.fetch(ALL, project)) >= WEBHOOKS_MAX:
+                raise Conflict(f"A project has {WEBHOOKS_MAX} webhooks at most: delete one first")
+            await connection.execute(INSERT, *webhook_row(webhook))
+            return webhook
+
+    async def all(self, project: ProjectId) -> Sequence[Webhook]:
+        async with reading(self.pool, ADVICE, self.timeout_s) as connection:
+            return [webhook_of(row) for row in await connection.fetch(ALL, project)]
+
+    async def delete(self, project: ProjectId, webhook: UUID) -> bool:
+        async with transaction(self.pool) as connection:
+            if await connection.fetchrow(LOCK, project, webhook) is None:
+                return False
+            while await connection.execute(DELETE_DELIVERIES, project, webhook) != "DELETE 0":
+                pass
+            return await connection.execute(DELETE, project, webhook) == "DELETE 1"
+
+    async def deliver(self, delivery: Delivery) -> None:
+        async with transaction(self.pool) as connection:
+            place = (delivery.project_id, delivery.webhook_id)
+            if await connection.fetchrow(HOLD, *place) is None:
+                raise NotFound("Webhook not found")
+            await connection.execute(INSERT_DELIVERY, *delivery_row(delivery))
+
+    async def deliveries(self, project: ProjectId, webhook: UUID, window: Window) -> Page[Delivery]:
+        async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
+            if await connection.fetchrow(READ, project, webhook) is None:
+                raise NotFound("Webhook not found")
+            ordered = newest_first(project, "alert_deliveries", DELIVERY_COLUMNS, window)
+            found = await page_of(connection, ordered, [Sql("webhook_id = {}", (webhook,))])
+        shown = [delivery_of(row) for row in found.rows[: window.limit]]
+        has_more = len(found.rows) > len(shown)
+        end = Position(shown[-1].created_at, shown[-1].id) if has_more else None
+        return Page(shown, found.total, end)
+
+    async def due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
+        async with transaction(self.pool) as connection:
+            rows = await connection.fetch(DUE, now, now + DELIVERY_HELD, most)
+        return [
+            (
+                delivery_of(row),
+                Webhook(
+                    id=row["webhook_id"],
+                    project_id=ProjectId(row["project_id"]),
+                    url=row["webhook_url"],
+                    secret=row["webhook_secret"],
+                    created_at=row["webhook_created_at"],
+                ),
+            )
+            for row in rows
+        ]
+
+    async def attempted(self, delivery: Delivery) -> None:
+        went = (delivery.attempts, delivery.status, delivery.error)
+        then = (delivery.next_attempt_at, delivery.delivered_at)
+        async with transaction(self.pool) as connection:
+            await connection.execute(ATTEMPTED, delivery.project_id, delivery.id, *went, *then)
+
+    async def forget(self, before: datetime) -> int:
+        async with transaction(self.pool) as connection:
+            return affected(await connection.execute(FORGET, before))

@@ -1,0 +1,1 @@
+"""A project's own metrics and the definitions that runs keep."""

@@ -1,0 +1,1 @@
+"""What judging costs and caches: verdicts, the ledger of judge calls, budgets."""

@@ -1,0 +1,84 @@
+"""Verdicts of judges in Postgres: the port."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from adapters.postgres.database.bounded_delete import swept
+from adapters.postgres.database.pool import OF_PROJECT, UNSTORABLE, Pool, translated
+from application.evaluation.judging import Verdict
+from domain.evaluation.judging.judge import TokenUse
+from domain.evaluation.scores.outcome import Scored
+from domain.ids import ProjectId, TraceId
+
+FIND: Final = f"""
+SELECT outcome, usage, model FROM judge_verdicts
+WHERE {OF_PROJECT} AND key = $2 AND created_at >= $3
+"""
+# Whoever removes the trace waits for this one, and then removes the verdict too.
+KEEP: Final = f"""
+WITH target AS MATERIALIZED (
+  SELECT FROM traces WHERE {OF_PROJECT} AND trace_id = $3 FOR KEY SHARE
+)
+INSERT INTO judge_verdicts (project_id, key, trace_id, outcome, usage, model, created_at)
+SELECT $1::uuid, $2::bytea, $3::uuid, $4::json, $5::json, $6::text, $7::timestamptz FROM target
+ON CONFLICT (project_id, key) DO UPDATE SET
+  trace_id = excluded.trace_id, outcome = excluded.outcome, usage = excluded.usage,
+  model = excluded.model, created_at = excluded.created_at
+"""
+
+
+class _Outcome(msgspec.Struct):
+    value: float
+    reason: str
+    metadata: dict[str, object]
+
+
+class _Usage(msgspec.Struct):
+    use: TokenUse
+    usd: Decimal | None
+
+
+_outcomes: Final = msgspec.json.Decoder(_Outcome)
+_usages: Final = msgspec.json.Decoder(_Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresVerdicts:
+    pool: Pool
+
+    async def find(self, project: ProjectId, key: bytes, since: datetime) -> Verdict | None:
+        async with translated():
+            row = await self.pool.fetchrow(FIND, project, key, since)
+        if row is None:
+            return None
+        outcome, usage = _outcomes.decode(row["outcome"]), _usages.decode(row["usage"])
+        return Verdict(
+            outcome=Scored(outcome.value, outcome.reason, outcome.metadata),
+            model=row["model"],
+            use=usage.use,
+            usd=usage.usd,
+        )
+
+    async def keep(
+        self, project: ProjectId, key: bytes, trace: TraceId, verdict: Verdict, now: datetime
+    ) -> None:
+        outcome = verdict.outcome
+        try:
+            said = msgspec.json.encode(
+                _Outcome(outcome.value, outcome.reason, dict(outcome.metadata))
+            )
+        except UnicodeEncodeError:
+            return
+        usage = msgspec.json.encode(_Usage(verdict.use, verdict.usd))
+        async with translated():
+            try:
+                await self.pool.execute(KEEP, project, key, trace, said, usage, verdict.model, now)
+            except UNSTORABLE:
+                return
+
+    async def sweep(self, before: datetime) -> int:
+        return await swept(self.pool, "judge_verdicts", "key", before)

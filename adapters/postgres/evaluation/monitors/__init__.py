@@ -1,0 +1,1 @@
+"""Monitors, and the feed of traces that changed."""

@@ -1,0 +1,1 @@
+"""Runs and the selection of their targets."""

@@ -1,0 +1,1 @@
+"""Scores: their rows, lists, analytics, and agreement with people."""

@@ -1,0 +1,135 @@
+"""What people said beside what judges did: read by name, then trace by trace."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from adapters.postgres.database.pool import OF_PROJECT, Pool
+from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, snapshot
+from adapters.postgres.database.sql_builder import Parameters
+from adapters.postgres.evaluation.scores.score_analytics import created_within
+from adapters.postgres.evaluation.scores.score_rows import TRACE_SCORES
+from domain.evaluation.agreement.annotation_queue import WAITING_MAX, Offered, mixed
+from domain.evaluation.agreement.calibration import (
+    JUDGED_MAX,
+    LABELS_MAX,
+    OF_TRACE_MAX,
+    JudgeScores,
+    Rated,
+    judges,
+)
+from domain.evaluation.agreement.statistics import Pair
+from domain.evaluation.metrics.metric import JudgeKind
+from domain.evaluation.scores.query import CreatedWithin
+from domain.evaluation.scores.score import ScoreSource, TraceScore
+from domain.ids import ProjectId
+
+ADVICE: Final = "narrow date_from and date_to"
+QUEUE_ADVICE: Final = "try again later"
+
+_IS_ANNOTATION: Final = f"source = '{ScoreSource.ANNOTATION}'"
+_IS_AUTOMATED: Final = f"source = '{ScoreSource.AUTOMATED}'"
+# `judged` and `label` of the domain. What a run measured stands for nothing once the run is gone.
+_ORIGINAL: Final = "CASE WHEN run_id IS NOT NULL THEN original END"
+_JUDGED: Final = f"CASE WHEN {_IS_AUTOMATED} THEN number ELSE {_ORIGINAL} END"
+_IS_LABEL: Final = (
+    f"{_IS_ANNOTATION} AND number IS NOT NULL AND (run_id IS NULL OR original IS NOT NULL)"
+)
+PAIRS: Final = f"""
+WITH said AS MATERIALIZED (
+  SELECT trace_id, number, updated_at, id FROM trace_scores
+  WHERE {OF_PROJECT} AND name = $2 AND {{within}} AND {_IS_LABEL}
+  ORDER BY created_at DESC, id DESC LIMIT {LABELS_MAX}
+), labels AS MATERIALIZED (
+  SELECT DISTINCT ON (trace_id) trace_id, number AS person FROM said
+  ORDER BY trace_id, updated_at DESC, id DESC
+)
+SELECT fingerprint, judge, person FROM labels CROSS JOIN LATERAL (
+  SELECT DISTINCT ON (fingerprint) fingerprint, judge FROM (
+    SELECT fingerprint, {_JUDGED} AS judge, created_at, id FROM trace_scores
+    WHERE {OF_PROJECT} AND trace_id = labels.trace_id AND name = $2 AND {_JUDGED} IS NOT NULL
+    ORDER BY created_at DESC, id DESC LIMIT {OF_TRACE_MAX}
+  ) AS newest ORDER BY fingerprint, created_at DESC, id DESC
+) AS judged
+"""
+RATED: Final = f"""
+SELECT fingerprint, count(*) AS judged, count(*) FILTER (WHERE judge >= {{threshold}}) AS passed,
+       max(judge_kind) FILTER (WHERE judge_kind = ANY({{kinds}}::text[])) AS judge_kind
+FROM (
+  SELECT fingerprint, judge_kind, {_JUDGED} AS judge FROM trace_scores
+  WHERE {OF_PROJECT} AND name = $2 AND {{within}} AND {_JUDGED} IS NOT NULL
+  ORDER BY created_at DESC, id DESC LIMIT {JUDGED_MAX}
+) AS newest GROUP BY fingerprint
+"""
+# As `drawn` and `waiting` say. Whether somebody has spoken is looked up trace by trace.
+OFFERED: Final = f"""
+WITH newest AS MATERIALIZED (
+  SELECT id, trace_id, number, created_at FROM trace_scores
+  WHERE {OF_PROJECT} AND name = $2 AND {_IS_AUTOMATED} AND number IS NOT NULL
+  ORDER BY created_at DESC, id DESC LIMIT {WAITING_MAX}
+), of_traces AS MATERIALIZED (
+  SELECT DISTINCT ON (trace_id) id, trace_id, number FROM newest
+  ORDER BY trace_id, created_at DESC, id DESC
+), waiting AS MATERIALIZED (
+  SELECT id, trace_id, number FROM of_traces WHERE NOT EXISTS (
+    SELECT FROM trace_scores AS said
+    WHERE said.{OF_PROJECT} AND said.trace_id = of_traces.trace_id AND said.name = $2
+      AND said.{_IS_ANNOTATION} OFFSET 0
+  )
+), chosen AS MATERIALIZED (
+  (SELECT id, false AS by_chance, row_number() OVER () AS place FROM (
+    SELECT id FROM waiting ORDER BY abs(number - $3::float8), id LIMIT $5
+  ) AS uncertain)
+  UNION ALL
+  (SELECT id, true, row_number() OVER () FROM (
+    SELECT id FROM waiting ORDER BY md5($4::text || trace_id::text) COLLATE "C" LIMIT $5
+  ) AS by_chance)
+)
+SELECT by_chance, s.* FROM chosen CROSS JOIN LATERAL (
+  SELECT {TRACE_SCORES.select()} FROM trace_scores
+  WHERE {OF_PROJECT} AND id = chosen.id OFFSET 0
+) AS s ORDER BY by_chance, place
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresLabels:
+    """Each answer is of one moment, and takes `timeout_s` at most."""
+
+    pool: Pool
+    timeout_s: float = READ_TIMEOUT_S
+
+    async def held_against_people(
+        self, project: ProjectId, name: str, threshold: float, within: CreatedWithin
+    ) -> Sequence[JudgeScores]:
+        p, q = Parameters([project, name]), Parameters([project, name])
+        pairs = PAIRS.format(within=created_within(p, within))
+        rated = RATED.format(
+            within=created_within(q, within),
+            threshold=f"{q.put(threshold)}::float8",
+            kinds=q.put([*JudgeKind]),
+        )
+        async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
+            of_both = await connection.fetch(pairs, *p.values)
+            of_judges = await connection.fetch(rated, *q.values)
+        return judges(
+            [(row["fingerprint"], Pair(row["judge"], row["person"])) for row in of_both],
+            {
+                row["fingerprint"]: Rated(
+                    judge_kind=row["judge_kind"], judged=row["judged"], passed=row["passed"]
+                )
+                for row in of_judges
+            },
+        )
+
+    async def offered(
+        self, project: ProjectId, name: str, threshold: float, seed: str, limit: int
+    ) -> Sequence[Offered]:
+        async with snapshot(
+            self.pool, QUEUE_ADVICE, self.timeout_s, shown_of=project
+        ) as connection:
+            rows = await connection.fetch(OFFERED, project, name, threshold, seed, limit)
+        lists: dict[bool, list[TraceScore]] = {False: [], True: []}
+        for row in rows:
+            lists[row["by_chance"]].append(TRACE_SCORES.score(row))
+        return mixed(lists[False], lists[True])

@@ -1,0 +1,96 @@
+"""Whose turn it is: the targets of a project that are announced next."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from asyncpg import Record
+
+from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
+from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.evaluation.runs.run_rows import RUN_COLUMNS, run_of
+from application.evaluation.ports.work_queue import UNHEARD
+from application.jobs import TargetDue
+from domain.evaluation.custom_metrics.custom_metric import may_wait
+from domain.evaluation.runs.run import EvalRun
+from domain.ids import ProjectId, RunId
+
+RUNS_MAX: Final = 1_000  # of one project that take turns: of more, the oldest
+
+GOING: Final = f"""
+SELECT {", ".join(RUN_COLUMNS)}, (
+  SELECT count(*) FROM eval_jobs
+  WHERE {OF_PROJECT} AND run_id = eval_runs.id AND due_at IS NOT NULL
+) AS going
+FROM eval_runs WHERE {OF_PROJECT} AND status = 'RUNNING' ORDER BY created_at, id LIMIT $2
+"""
+WAITING: Final = f"""
+SELECT next.run_id, next.target, next.metrics AS own FROM unnest($2::uuid[]) AS run (id)
+CROSS JOIN LATERAL (
+  SELECT run_id, target, metrics, place FROM eval_jobs
+  WHERE {OF_PROJECT} AND run_id = run.id AND state = 'waiting' ORDER BY place LIMIT $3
+) AS next
+ORDER BY next.place
+"""
+# Each by itself, or all that waits would be looked at. One that somebody holds is being closed.
+QUEUE: Final = f"""
+UPDATE eval_jobs SET state = 'queued', run_after = $4, due_at = $5, updated_at = $4
+FROM unnest($2::uuid[], $3::text[]) AS picked (run, target) CROSS JOIN LATERAL (
+  SELECT ctid AS place FROM eval_jobs
+  WHERE {OF_PROJECT} AND run_id = picked.run AND target = picked.target
+    AND state || '' = 'waiting'
+  LIMIT 1 FOR UPDATE SKIP LOCKED
+) AS free
+WHERE eval_jobs.ctid = free.place
+RETURNING eval_jobs.run_id, eval_jobs.target
+"""
+
+
+def due(run: EvalRun, row: Record) -> TargetDue:
+    """The announcement of a row of work, with its `target` and the metrics of its `own`."""
+    metrics = row["own"] or run.metrics
+    asks_judge = may_wait(metrics, run.model, run.definitions, run.signal_weights)
+    return TargetDue(run.project_id, run.id, row["target"], asks_judge)
+
+
+async def dispatch(
+    connection: Connection, project: ProjectId, now: datetime, window: int, most: int
+) -> Sequence[TargetDue]:
+    """At most `most`, and no more than `window` has room for; the last thing of a transaction."""
+    await lock_project(connection, AdvisoryLock.DISPATCH, project)
+    rows = await connection.fetch(GOING, project, RUNS_MAX)
+    room = min(window - sum(row["going"] for row in rows), most)
+    if not rows or room <= 0:
+        return []
+    runs = {RunId(row["id"]): run_of(row) for row in rows}
+    waiting: dict[RunId, list[Record]] = {run: [] for run in runs}
+    for row in await connection.fetch(WAITING, project, list(runs), room):
+        waiting[RunId(row["run_id"])].append(row)
+    picked = _in_turn({RunId(row["id"]): row["going"] for row in rows}, waiting, room)
+    if not picked:
+        return []
+    keys = [[row["run_id"] for row in picked], [row["target"] for row in picked]]
+    queued = await connection.fetch(QUEUE, project, *keys, now, now + UNHEARD)
+    taken = {(row["run_id"], row["target"]) for row in queued}
+    return [
+        due(runs[RunId(row["run_id"])], row)
+        for row in picked
+        if (row["run_id"], row["target"]) in taken
+    ]
+
+
+def _in_turn(
+    going: dict[RunId, int], waiting: dict[RunId, list[Record]], room: int
+) -> list[Record]:
+    """`going` is in the order in which runs were made: of equals the first is taken."""
+    picked: list[Record] = []
+    ahead = {run: iter(rows) for run, rows in waiting.items()}
+    while going and len(picked) < room:
+        run = min(going, key=going.__getitem__)
+        row = next(ahead[run], None)
+        if row is None:
+            del going[run]
+        else:
+            going[run] += 1
+            picked.append(row)
+    return picked

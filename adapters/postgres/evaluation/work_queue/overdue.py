@@ -1,0 +1,101 @@
+"""What is asked across projects: what has to be announced again, how long it waits, what is dead.
+
+Rows of removed projects are passed by, as `OF_PROJECT` does for one.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from adapters.postgres.database.pool import Connection
+from adapters.postgres.database.removed_projects import not_removed
+from adapters.postgres.evaluation.runs.run_rows import RUN_COLUMNS, run_of
+from adapters.postgres.evaluation.work_queue.dispatch import due
+from application.evaluation.ports.work_queue import OVERDUE_MAX, UNHEARD
+from application.jobs import Job, RunDue
+from domain.ids import ProjectId, RunId
+
+# What somebody holds is being done: there is no need to announce it. What isn't held can't move
+# once it is locked, so that it is reached again where it was found.
+UNPLANNED: Final = f"""
+WITH late AS MATERIALIZED (
+  SELECT ctid, announced_at FROM eval_runs
+  WHERE announced_at <= $2 AND {not_removed("eval_runs")}
+  ORDER BY announced_at, project_id, id LIMIT $3 FOR UPDATE SKIP LOCKED
+)
+UPDATE eval_runs SET announced_at = $1 FROM late WHERE eval_runs.ctid = late.ctid
+RETURNING late.announced_at, eval_runs.project_id, eval_runs.id
+"""
+UNHEARD_OF: Final = f"""
+WITH late AS MATERIALIZED (
+  SELECT ctid, due_at FROM eval_jobs
+  WHERE due_at <= $1 AND {not_removed("eval_jobs")}
+  ORDER BY due_at, project_id, run_id, target LIMIT $3 FOR UPDATE SKIP LOCKED
+), told AS (
+  UPDATE eval_jobs AS j SET state = 'queued', due_at = $2, updated_at = $1,
+    run_after = CASE WHEN j.state = 'running' THEN j.due_at ELSE j.run_after END
+  FROM late WHERE j.ctid = late.ctid
+  RETURNING late.due_at, j.project_id, j.run_id, j.target, j.metrics AS own
+)
+SELECT told.due_at, told.target, told.own, {", ".join(f"r.{column}" for column in RUN_COLUMNS)}
+FROM told CROSS JOIN LATERAL (
+  SELECT * FROM eval_runs WHERE project_id = told.project_id AND id = told.run_id
+) AS r
+ORDER BY told.due_at, told.project_id, told.run_id, told.target
+"""
+WITH_ROOM: Final = f"""
+SELECT project_id FROM eval_runs CROSS JOIN LATERAL (
+  SELECT count(*) AS going FROM eval_jobs
+  WHERE project_id = eval_runs.project_id AND run_id = eval_runs.id AND due_at IS NOT NULL
+) AS counted CROSS JOIN LATERAL (
+  SELECT EXISTS (
+    SELECT FROM eval_jobs
+    WHERE project_id = eval_runs.project_id AND run_id = eval_runs.id AND state = 'waiting'
+  ) AS has_some
+) AS waiting
+WHERE status = 'RUNNING' AND {not_removed("eval_runs")}
+GROUP BY project_id HAVING bool_or(has_some) AND sum(going) < $1 ORDER BY project_id LIMIT $2
+"""
+OLDEST: Final = f"""
+SELECT min(since) FROM (
+  SELECT created_at AS since FROM eval_runs
+  WHERE announced_at IS NOT NULL AND status = 'PENDING' AND {not_removed("eval_runs")}
+  UNION ALL
+  SELECT CASE WHEN state = 'queued' THEN run_after ELSE due_at END FROM eval_jobs
+  WHERE due_at IS NOT NULL AND {not_removed("eval_jobs")}
+    AND (state = 'queued' AND run_after <= $1 OR state = 'running' AND due_at <= $1)
+) AS waiting
+"""
+DEAD: Final = f"""
+SELECT count(*) FROM (
+  SELECT FROM eval_jobs WHERE state = 'dead' AND {not_removed("eval_jobs")} LIMIT {OVERDUE_MAX}
+) AS buried
+"""
+
+
+async def unplanned(connection: Connection, now: datetime) -> list[Job]:
+    """Runs that nobody has planned, or not cancelled to the end, which count as announced now."""
+    rows = await connection.fetch(UNPLANNED, now, now - UNHEARD, OVERDUE_MAX)
+    found = sorted((row["announced_at"], row["project_id"], row["id"]) for row in rows)
+    return [RunDue(ProjectId(project), RunId(run)) for _, project, run in found]
+
+
+async def unheard(connection: Connection, now: datetime, most: int) -> list[Job]:
+    """Targets that nobody works on though they are due, which count as announced now."""
+    rows = await connection.fetch(UNHEARD_OF, now, now + UNHEARD, most)
+    return [due(run_of(row), row) for row in rows]
+
+
+async def with_room(connection: Connection, window: int) -> list[ProjectId]:
+    """Projects whose window has room for what is waiting; at most OVERDUE_MAX."""
+    rows = await connection.fetch(WITH_ROOM, window, OVERDUE_MAX)
+    return [ProjectId(row["project_id"]) for row in rows]
+
+
+async def oldest_waiting(connection: Connection, now: datetime) -> timedelta | None:
+    since: datetime | None = await connection.fetchval(OLDEST, now)
+    return None if since is None else max(now - since, timedelta())
+
+
+async def dead(connection: Connection) -> int:
+    count: int = await connection.fetchval(DEAD)
+    return count

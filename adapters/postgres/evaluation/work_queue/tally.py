@@ -1,0 +1,119 @@
+"""What runs come to, counted from their rows of work: one row a target, however many metrics."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from asyncpg import Record
+
+from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.evaluation.runs.run_rows import final_tally, run_of
+from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES, ScoreTable
+from domain.evaluation.runs.run import (
+    Assignment,
+    EvalRun,
+    Execution,
+    RunProgress,
+    Tally,
+    TargetType,
+)
+from domain.evaluation.scores.score import ScoreOutcome
+from domain.ids import ProjectId, RunId, ScoreId
+
+# Of what waits all is pending: the metrics of the run where a row has none of its own. There are
+# few different lists of codes.
+SUMS: Final = f"""
+SELECT run_id, codes, count(*) AS targets, count(scored) AS evaluated,
+  coalesce(sum(scored), 0) AS scored, coalesce(sum(failed), 0) AS failed,
+  coalesce(sum(skipped), 0) AS skipped,
+  count(*) FILTER (WHERE state = 'waiting' AND metrics IS NULL) AS alike,
+  coalesce(sum(cardinality(metrics)) FILTER (WHERE state = 'waiting'), 0) AS others
+FROM eval_jobs WHERE {OF_PROJECT} AND run_id = ANY($2::uuid[]) GROUP BY run_id, codes
+"""
+IN_FLIGHT: Final = f"""
+SELECT run_id, target, metrics FROM eval_jobs
+WHERE {OF_PROJECT} AND run_id = ANY($2::uuid[]) AND due_at IS NOT NULL
+"""
+
+
+def table_of(target_type: TargetType) -> ScoreTable[Any]:
+    return TRACE_SCORES if target_type is TargetType.TRACE else SESSION_SCORES
+
+
+def ids_of(run: EvalRun, work: Assignment) -> list[ScoreId]:
+    return [run.score_id(work.target, metric) for metric in work.metrics]
+
+
+async def progress(
+    connection: Connection, project: ProjectId, rows: Sequence[Record]
+) -> list[RunProgress]:
+    """Runs of one kind of target with what they come to, in the order of their rows."""
+    found = [(run_of(row), final_tally(row)) for row in rows]
+    live = [run for run, tally in found if tally is None]
+    tallies = await _counted(connection, project, live) if live else {}
+    return [RunProgress(run, tally or tallies[run.id]) for run, tally in found]
+
+
+async def counted(connection: Connection, run: EvalRun) -> Tally:
+    """What the targets of a run come to now."""
+    return (await _counted(connection, run.project_id, [run]))[run.id]
+
+
+async def executed(connection: Connection, run: EvalRun, work: Assignment) -> Tally:
+    """What the scores of a target that is finished say now."""
+    executions = await _executions(connection, run, ids_of(run, work))
+    return Tally.of(run.metrics, 1, executions)
+
+
+async def _counted(
+    connection: Connection, project: ProjectId, runs: Sequence[EvalRun]
+) -> Mapping[RunId, Tally]:
+    ids, tallies = [run.id for run in runs], {run.id: Tally() for run in runs}
+    by_id = {run.id: run for run in runs}
+    for row in await connection.fetch(SUMS, project, ids):
+        tallies[row["run_id"]] += _sum_of(by_id[row["run_id"]], row)
+    going: dict[RunId, list[Record]] = defaultdict(list)
+    for row in await connection.fetch(IN_FLIGHT, project, ids):
+        going[RunId(row["run_id"])].append(row)
+    for run, rows in going.items():
+        tallies[run] += await _in_flight(connection, by_id[run], rows)
+    return tallies
+
+
+def _sum_of(run: EvalRun, row: Record) -> Tally:
+    codes = Counter(row["codes"] or ())
+    return Tally(
+        evaluated=row["evaluated"],
+        pending=row["alike"] * len(run.metrics) + row["others"],
+        scored=row["scored"],
+        failed=row["failed"],
+        skipped=row["skipped"],
+        codes={code: count * row["targets"] for code, count in codes.items()},
+    )
+
+
+async def _in_flight(connection: Connection, run: EvalRun, rows: Sequence[Record]) -> Tally:
+    work = [Assignment(row["target"], tuple(row["metrics"] or run.metrics)) for row in rows]
+    ids = [score for one in work for score in ids_of(run, one)]
+    return Tally.of(run.metrics, 0, await _executions(connection, run, ids) if ids else ())
+
+
+async def _executions(
+    connection: Connection, run: EvalRun, ids: Sequence[ScoreId]
+) -> list[Execution]:
+    rows = await scores_of(connection, run, ids)
+    return [Execution("", row["name"], ScoreOutcome(row["outcome"]), row["code"]) for row in rows]
+
+
+async def scores_of(
+    connection: Connection, run: EvalRun, ids: Sequence[ScoreId]
+) -> Sequence[Record]:
+    """Id, name, outcome and code of those of some scores that are there."""
+    # Each by itself: for a list of ids the planner may go through another index of the project.
+    sql = f"""
+    SELECT found.* FROM unnest($2::uuid[]) AS wanted (id) CROSS JOIN LATERAL (
+      SELECT id, name, outcome, code FROM {table_of(run.target_type).name}
+      WHERE {OF_PROJECT} AND id = wanted.id LIMIT 1
+    ) AS found
+    """
+    return await connection.fetch(sql, run.project_id, ids)

@@ -1,0 +1,157 @@
+"""What runs have to do, in Postgres: the port."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from adapters.postgres.database.pool import OF_PROJECT, Pool
+from adapters.postgres.database.read_transactions import reading
+from adapters.postgres.database.transactions import transaction
+from adapters.postgres.evaluation.scores.score_rows import TRACE_SCORES
+from adapters.postgres.evaluation.scores.scores import check_storable
+from adapters.postgres.evaluation.work_queue import claims, overdue
+from adapters.postgres.evaluation.work_queue.dispatch import dispatch
+from adapters.postgres.evaluation.work_queue.plan import plan
+from application.evaluation.ports.work_queue import (
+    ATTEMPTS_MAX,
+    IN_FLIGHT_MAX,
+    OVERDUE_MAX,
+    Claim,
+    SignalKey,
+)
+from application.jobs import Job, TargetDue
+from domain.evaluation.runs.run import RunStatus, Target
+from domain.evaluation.scores.outcome import FailCode, Outcome
+from domain.evaluation.scores.score import DataType, ScoreOutcome, ScoreSource, TraceScore
+from domain.ids import ProjectId, RunId, TraceId
+
+ADVICE: Final = "try again later"
+LIVE: Final = f"""
+SELECT FROM eval_runs WHERE {OF_PROJECT} AND id = $2
+  AND status = '{RunStatus.RUNNING}' AND cancelled_at IS NULL
+"""
+IS_LIVE: Final = f"""
+{LIVE} AND ($3::uuid IS NULL OR EXISTS (
+  SELECT FROM veiled.traces WHERE {OF_PROJECT} AND trace_id = $3
+))
+"""
+_TRACE_ID: Final = f"${TRACE_SCORES.names.index('trace_id') + 1}::uuid"
+# Whoever removes the run or the trace waits, and then removes or frees the signal too.
+HOLD_RUN: Final = f"{LIVE} FOR KEY SHARE"
+ADD_SIGNAL: Final = f"""
+WITH trace AS MATERIALIZED (
+  SELECT FROM traces WHERE {OF_PROJECT} AND trace_id = {_TRACE_ID} FOR KEY SHARE
+)
+INSERT INTO trace_scores ({TRACE_SCORES.select()}) SELECT {TRACE_SCORES.typed_parameters()}
+FROM trace ON CONFLICT (project_id, id) DO NOTHING
+"""
+# A judge's fingerprint stands on what a run measured, and on nothing that a person wrote over.
+SIGNALS: Final = f"""
+SELECT found.* FROM unnest($3::text[], $4::text[], $5::text[]) AS wanted (name, mark, evidence)
+CROSS JOIN LATERAL (
+  SELECT {TRACE_SCORES.select()} FROM trace_scores
+  WHERE {OF_PROJECT} AND trace_id = $2 AND name = wanted.name
+    AND fingerprint = wanted.mark AND evidence_hash = wanted.evidence
+    AND outcome = '{ScoreOutcome.SCORED}' AND data_type = '{DataType.NUMERIC}'
+    AND source = '{ScoreSource.AUTOMATED}'
+  ORDER BY created_at DESC, id DESC LIMIT 1
+) AS found
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresAssignments:
+    """At most `window` targets of a project are queued or running."""
+
+    pool: Pool
+    window: int = IN_FLIGHT_MAX
+
+    async def plan(self, project: ProjectId, run: RunId, now: datetime) -> bool:
+        async with transaction(self.pool) as connection:
+            return await plan(connection, project, run, now)
+
+    async def dispatch(self, project: ProjectId, now: datetime) -> Sequence[TargetDue]:
+        async with transaction(self.pool) as connection:
+            return await dispatch(connection, project, now, self.window, self.window)
+
+    async def claim(
+        self, project: ProjectId, run: RunId, target: Target, now: datetime
+    ) -> Claim | None:
+        async with transaction(self.pool) as connection:
+            if claim := await claims.claim(connection, project, run, target, now):
+                return claim
+            await claims.bury_spent(connection, project, run, target, now)
+            return None
+
+    async def record(self, claim: Claim, metric: str, outcome: Outcome, now: datetime) -> bool:
+        return await self.record_all(claim, {metric: outcome}, now) > 0
+
+    async def record_all(self, claim: Claim, outcomes: Mapping[str, Outcome], now: datetime) -> int:
+        async with transaction(self.pool) as connection:
+            return await claims.record(connection, claim, outcomes, now)
+
+    async def record_signal(self, claim: Claim, score: TraceScore, now: datetime) -> None:
+        check_storable(score)
+        run = (claim.run.project_id, claim.run.id)
+        async with transaction(self.pool) as connection:
+            if await connection.fetchrow(HOLD_RUN, *run) is not None:
+                await claims.renew(connection, claim, now)
+                await connection.execute(ADD_SIGNAL, *TRACE_SCORES.row(score))
+
+    async def renew(self, claim: Claim, now: datetime) -> None:
+        async with transaction(self.pool) as connection:
+            await claims.renew(connection, claim, now)
+
+    async def signals(
+        self, project: ProjectId, trace: TraceId, wanted: Mapping[str, SignalKey]
+    ) -> Sequence[TraceScore]:
+        keys = (
+            list(wanted),
+            [key.fingerprint for key in wanted.values()],
+            [key.evidence_hash for key in wanted.values()],
+        )
+        async with reading(self.pool, ADVICE) as connection:
+            rows = await connection.fetch(SIGNALS, project, trace, *keys)
+        return [TRACE_SCORES.score(row) for row in rows]
+
+    async def is_live(self, claim: Claim, trace: TraceId | None = None) -> bool:
+        async with reading(self.pool, ADVICE) as connection:
+            run = (claim.run.project_id, claim.run.id)
+            live = await connection.fetchrow(IS_LIVE, *run, trace)
+        return live is not None
+
+    async def close(self, claim: Claim, now: datetime) -> Sequence[TargetDue]:
+        async with transaction(self.pool) as connection:
+            if not await claims.finish(connection, claim, "done", FailCode.INTERNAL, now):
+                return ()
+            project = claim.run.project_id
+            return await dispatch(connection, project, now, self.window, self.window)
+
+    async def postpone(self, claim: Claim, until: datetime, code: FailCode, now: datetime) -> None:
+        async with transaction(self.pool) as connection:
+            if claim.attempt < ATTEMPTS_MAX:
+                await claims.postpone(connection, claim, until, code, now)
+            else:
+                await claims.finish(connection, claim, "dead", code, now)
+
+    async def overdue(self, now: datetime) -> Sequence[Job]:
+        async with transaction(self.pool) as connection:
+            jobs = await overdue.unplanned(connection, now)
+        async with transaction(self.pool) as connection:
+            jobs += await overdue.unheard(connection, now, OVERDUE_MAX - len(jobs))
+        async with transaction(self.pool) as connection:
+            projects = await overdue.with_room(connection, self.window)
+        for project in projects:
+            if left := OVERDUE_MAX - len(jobs):
+                async with transaction(self.pool) as connection:
+                    jobs += await dispatch(connection, project, now, self.window, left)
+        return jobs
+
+    async def oldest_waiting(self, now: datetime) -> timedelta | None:
+        async with reading(self.pool, ADVICE) as connection:
+            return await overdue.oldest_waiting(connection, now)
+
+    async def dead(self) -> int:
+        async with reading(self.pool, ADVICE) as connection:
+            return await overdue.dead(connection)

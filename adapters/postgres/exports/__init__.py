@@ -1,0 +1,1 @@
+"""Export files, and the traces that are read for them."""

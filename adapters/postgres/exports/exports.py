@@ -1,0 +1,200 @@
+"""Exports in Postgres, and their files in pieces: the port.
+
+Whoever writes one locks its row first, so that of a worker that was taken for dead nothing is kept
+once another has begun.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from asyncpg import Record
+
+from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
+from adapters.postgres.database.pool import OF_PROJECT, Pool
+from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading
+from adapters.postgres.database.removed_projects import check_not_removed, not_removed
+from adapters.postgres.database.transactions import transaction
+from application.exporting.ports import EXPORTS_MAX
+from domain.errors import Conflict, NotFound
+from domain.exporting.export import Export, ExportStatus, FileFormat, RowKind
+from domain.ids import ProjectId
+from domain.tracing.query import TraceFilter
+
+ADVICE: Final = "try again later"
+STEP: Final = 200  # pieces that one transaction removes: 50 MB
+TOO_MANY: Final = f"This project keeps {EXPORTS_MAX} exports already: delete one"
+GONE: Final = "Export not found"
+
+COLUMNS: Final = (
+    "project_id", "id", "format", "row_kind", "matching", "status", "attempts", "traces_total",
+    "traces_done", "rows", "size", "sha256", "error", "created_at", "due_at", "completed_at",
+    "expires_at",
+)  # fmt: skip
+_MATCHING: Final = msgspec.json.Decoder(TraceFilter)
+_SHOWN: Final = ", ".join(COLUMNS)
+INSERT: Final = (
+    f"INSERT INTO exports ({_SHOWN})"
+    f" VALUES ({', '.join(f'${n}' for n in range(1, len(COLUMNS) + 1))})"
+)
+READ: Final = f"SELECT {_SHOWN} FROM exports WHERE {OF_PROJECT} AND id = $2"
+LOCK: Final = f"{READ} FOR UPDATE"
+ALL: Final = f"""
+SELECT {_SHOWN} FROM exports WHERE {OF_PROJECT} ORDER BY created_at DESC, id DESC
+LIMIT {EXPORTS_MAX}
+"""
+# Of one whose export has gone the pieces may be left for some time.
+PIECE: Final = f"""
+SELECT content FROM export_pieces WHERE {OF_PROJECT} AND export_id = $2 AND number = $3
+  AND EXISTS (SELECT FROM exports WHERE {OF_PROJECT} AND id = $2)
+"""
+DUE: Final = f"""
+SELECT {_SHOWN} FROM exports WHERE due_at <= $1 AND {not_removed("exports")}
+ORDER BY due_at, project_id, id LIMIT 1 FOR UPDATE SKIP LOCKED
+"""
+UPDATE: Final = f"""
+UPDATE exports SET {", ".join(f"{column} = ${n}" for n, column in enumerate(COLUMNS, start=1))}
+WHERE {OF_PROJECT} AND id = $2
+"""
+ADD_PIECE: Final = f"""
+INSERT INTO export_pieces (project_id, export_id, number, content)
+SELECT $1::uuid, $2::uuid, coalesce(max(number) + 1, 0), $3
+FROM export_pieces WHERE {OF_PROJECT} AND export_id = $2
+"""
+DELETE: Final = f"DELETE FROM exports WHERE {OF_PROJECT} AND id = $2"
+DELETE_PIECES: Final = f"""
+DELETE FROM export_pieces WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM export_pieces WHERE {OF_PROJECT} AND export_id = $2 LIMIT {STEP}
+))
+"""
+EXPIRED: Final = f"""
+SELECT project_id, id FROM exports WHERE expires_at <= $1 AND {not_removed("exports")}
+ORDER BY expires_at, project_id, id LIMIT 1 FOR UPDATE SKIP LOCKED
+"""
+NOTHING: Final = "DELETE 0"
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresExports:
+    """Each read takes `timeout_s` at most."""
+
+    pool: Pool
+    timeout_s: float = READ_TIMEOUT_S
+
+    async def add(self, export: Export) -> Export:
+        project = export.project_id
+        async with transaction(self.pool) as connection:
+            await lock_project(connection, AdvisoryLock.EXPORTS, project)
+            await check_not_removed(connection, project)
+            known = await connection.fetchrow(READ, project, export.id)
+            if known is not None:
+                return _export(known)
+            if len(await connection.fetch(ALL, project)) >= EXPORTS_MAX:
+                raise Conflict(TOO_MANY)
+            await connection.execute(INSERT, *_row(export))
+        return export
+
+    async def get(self, project: ProjectId, export: UUID) -> Export:
+        async with reading(self.pool, ADVICE, self.timeout_s) as connection:
+            row = await connection.fetchrow(READ, project, export)
+        if row is None:
+            raise NotFound(GONE)
+        return _export(row)
+
+    async def all(self, project: ProjectId) -> Sequence[Export]:
+        async with reading(self.pool, ADVICE, self.timeout_s) as connection:
+            return [_export(row) for row in await connection.fetch(ALL, project)]
+
+    async def delete(self, project: ProjectId, export: UUID) -> bool:
+        """Its pieces go in steps, and it with the last of them: one that is broken off goes on."""
+        is_there = False
+        while True:
+            async with transaction(self.pool) as connection:
+                if await connection.fetchrow(LOCK, project, export) is None:
+                    return is_there
+                is_there = True
+                if await connection.execute(DELETE_PIECES, project, export) == NOTHING:
+                    await connection.execute(DELETE, project, export)
+
+    async def piece(self, project: ProjectId, export: UUID, number: int) -> bytes:
+        async with reading(self.pool, ADVICE, self.timeout_s) as connection:
+            content: bytes | None = await connection.fetchval(PIECE, project, export, number)
+        if content is None:
+            raise NotFound(GONE)
+        return content
+
+    async def claim(self, now: datetime, until: datetime) -> Export | None:
+        while True:
+            async with transaction(self.pool) as connection:
+                row = await connection.fetchrow(DUE, now)
+                if row is None:
+                    return None
+                export = _export(row)
+                if await connection.execute(DELETE_PIECES, *_place(export)) == NOTHING:
+                    claimed = export.claimed(until)
+                    await connection.execute(UPDATE, *_row(claimed))
+                    return claimed
+
+    async def keep(self, export: Export, *pieces: bytes) -> bool:
+        async with transaction(self.pool) as connection:
+            row = await connection.fetchrow(LOCK, *_place(export))
+            known = None if row is None else _export(row)
+            if known is None or not known.is_of(export):
+                return False
+            for piece in pieces:
+                await connection.execute(ADD_PIECE, *_place(export), piece)
+            await connection.execute(UPDATE, *_row(export))
+        while export.status is ExportStatus.FAILED:
+            async with transaction(self.pool) as connection:
+                if await connection.execute(DELETE_PIECES, *_place(export)) == NOTHING:
+                    break
+        return True
+
+    async def sweep(self, now: datetime) -> int:
+        async with transaction(self.pool) as connection:
+            row = await connection.fetchrow(EXPIRED, now)
+            if row is None:
+                return 0
+            gone = await connection.execute(DELETE_PIECES, *row)
+            if gone == NOTHING:
+                gone = await connection.execute(DELETE, *row)
+            return int(gone.rpartition(" ")[2])
+
+
+def _place(export: Export) -> tuple[ProjectId, UUID]:
+    return export.project_id, export.id
+
+
+def _row(export: Export) -> tuple[object, ...]:
+    """In the order of COLUMNS."""
+    return (
+        export.project_id, export.id, export.format, export.row_kind,
+        msgspec.json.encode(export.matching), export.status, export.attempts, export.traces_total,
+        export.traces_done, export.rows, export.size, export.sha256, export.error,
+        export.created_at, export.due_at, export.completed_at, export.expires_at,
+    )  # fmt: skip
+
+
+def _export(row: Record) -> Export:
+    return Export(
+        id=row["id"],
+        project_id=ProjectId(row["project_id"]),
+        format=FileFormat(row["format"]),
+        row_kind=RowKind(row["row_kind"]),
+        matching=_MATCHING.decode(row["matching"]),
+        status=ExportStatus(row["status"]),
+        attempts=row["attempts"],
+        traces_total=row["traces_total"],
+        traces_done=row["traces_done"],
+        rows=row["rows"],
+        size=row["size"],
+        sha256=row["sha256"],
+        error=row["error"],
+        created_at=row["created_at"],
+        due_at=row["due_at"],
+        completed_at=row["completed_at"],
+        expires_at=row["expires_at"],
+    )

@@ -1,0 +1,256 @@
+"""Identity in Postgres."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+
+from adapters.postgres.database.pool import Connection, Pool, prompt, translated
+from adapters.postgres.identity.identity_rows import (
+    AUDIT_COLUMNS,
+    PUT_MEMBERSHIP,
+    RECORD,
+    audit_row,
+    key_of,
+    membership_of,
+    membership_row,
+)
+from adapters.postgres.schema.tables import MembershipRow, ProjectRow
+from application.identity.ports import ORIGINS_MAX, OWNED_MAX, Meeting
+from domain.errors import Forbidden, NotFound, Unavailable
+from domain.identity.api_key import ApiKey
+from domain.identity.audit import AuditAction
+from domain.identity.organization import Membership, Project, Role
+from domain.identity.organization_bootstrap import Founding
+from domain.identity.user import SIGN_IN_STEP, Claims, User
+from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
+
+ENSURE_ATTEMPTS: Final = 3  # another try is due only where the project is deleted in between
+
+NO_ORGANIZATION: Final = "Organization not found"
+NO_PROJECT: Final = "Project not found"
+NO_USER: Final = "User not found"
+
+# Asked with every request of a key that isn't remembered: one look into a unique index.
+KEY_BY_DIGEST: Final = """
+SELECT id, organization_id, created_by, name, prefix, digest, scopes,
+       created_at, expires_at, revoked_at, last_used_at
+FROM api_keys WHERE digest = $1
+"""
+
+# Sorted, so that two processes lock the rows in one order. The condition spares the write, and
+# keeps an older note from moving the instant back.
+MARK_USED: Final = """
+WITH uses AS (
+  SELECT k.id, u.at FROM unnest($1::uuid[], $2::timestamptz[]) AS u(id, at)
+  JOIN api_keys k USING (id) ORDER BY k.id FOR NO KEY UPDATE OF k
+)
+UPDATE api_keys k SET last_used_at = uses.at FROM uses
+WHERE k.id = uses.id AND (k.last_used_at IS NULL OR k.last_used_at < uses.at)
+"""
+
+PROJECT_BY_NAME: Final = """
+SELECT id, organization_id, name, description, created_at, retention_days
+FROM projects WHERE organization_id = $1 AND name = $2
+"""
+
+# Who meets another's uncommitted project of that name waits for its commit, and gets no row.
+ADD_PROJECT: Final = """
+INSERT INTO projects (id, organization_id, name, description, created_at)
+VALUES ($1, $2, $3, $4, $5) ON CONFLICT (organization_id, name) DO NOTHING
+RETURNING id, organization_id, name, description, created_at, retention_days
+"""
+
+USER_OF_CLAIMS: Final = """
+SELECT id, issuer, subject, email, display_name, created_at, last_sign_in_at
+FROM users WHERE issuer = $1 AND subject = $2
+"""
+
+# `User.first_seen` and `User.seen_again`, said once more for requests that come at once.
+SIGNED_IN: Final = """
+INSERT INTO users AS known
+  (id, issuer, subject, email, display_name, created_at, last_sign_in_at)
+VALUES ($1, $2, $3, $4, $5, $6, $6)
+ON CONFLICT (issuer, subject) DO UPDATE SET
+  email = excluded.email,
+  display_name = coalesce(nullif(known.display_name, ''), excluded.display_name),
+  last_sign_in_at = CASE
+    WHEN known.last_sign_in_at > excluded.last_sign_in_at - $7::interval
+    THEN known.last_sign_in_at ELSE excluded.last_sign_in_at END
+RETURNING id, issuer, subject, email, display_name, created_at, last_sign_in_at
+"""
+
+# One at a time for one person: also held up by whoever adds a membership of theirs elsewhere.
+LOCK_USER: Final = "SELECT id FROM users WHERE id = $1 FOR UPDATE"
+
+OLDEST_MEMBERSHIP: Final = """
+SELECT id, organization_id, user_id, role, created_at FROM memberships
+WHERE user_id = $1 ORDER BY created_at, organization_id LIMIT 1
+"""
+
+COUNT_OWNED: Final = "SELECT count(*) FROM memberships WHERE user_id = $1 AND role = $2"
+
+ADD_ORGANIZATION: Final = "INSERT INTO organizations (id, name, created_at) VALUES ($1, $2, $3)"
+
+# A key's origin that the audit log hasn't told yet, while there are fewer than $7 of them; and
+# what it tells. The key is locked, so that calls at once count each other's.
+MET: Final = f"""
+WITH key AS (
+  SELECT id, organization_id, prefix, name FROM api_keys WHERE id = $1 FOR NO KEY UPDATE
+), new AS (
+  INSERT INTO api_key_origins (organization_id, key_id, address, agent)
+  SELECT organization_id, id, coalesce($2, ''), coalesce($3, '') FROM key
+  WHERE (SELECT count(*) FROM api_key_origins AS known
+         WHERE known.organization_id = key.organization_id AND known.key_id = key.id) < $7
+  ON CONFLICT DO NOTHING RETURNING key_id
+)
+INSERT INTO audit_log ({", ".join(AUDIT_COLUMNS)})
+SELECT $4, organization_id, $5, NULL, id, prefix, $2, $3, $6, id::text,
+       json_build_object('name', name)
+FROM key JOIN new ON new.key_id = key.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresApiKeys:
+    pool: Pool
+
+    async def by_digest(self, digest: bytes) -> ApiKey | None:
+        async with prompt():
+            row = await self.pool.fetchrow(KEY_BY_DIGEST, digest)
+        if row is None:
+            return None
+        return key_of(row)
+
+    async def mark_used(self, uses: Mapping[ApiKeyId, datetime]) -> None:
+        async with translated():
+            await self.pool.execute(MARK_USED, list(uses.keys()), list(uses.values()))
+
+    async def met(self, meetings: Sequence[Meeting]) -> None:
+        async with translated():
+            for meeting in sorted(meetings, key=lambda one: one.at):
+                origin = meeting.origin
+                await self.pool.execute(
+                    MET,
+                    meeting.key,
+                    origin.address,
+                    origin.agent,
+                    meeting.entry,
+                    meeting.at,
+                    AuditAction.API_KEY_USED,
+                    ORIGINS_MAX,
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresProjects:
+    pool: Pool
+
+    async def ensure(self, organization: OrganizationId, project: Project) -> Project:
+        new = (project.id, organization, project.name, project.description, project.created_at)
+        try:
+            async with prompt():
+                for _ in range(ENSURE_ATTEMPTS):
+                    row = await self.pool.fetchrow(PROJECT_BY_NAME, organization, project.name)
+                    row = row or await self.pool.fetchrow(ADD_PROJECT, *new)
+                    if row is not None:
+                        return Project(**row)
+        except asyncpg.ForeignKeyViolationError as error:
+            raise NotFound(NO_ORGANIZATION) from error
+        raise Unavailable("The project is being made and deleted at the same time; try again")
+
+    async def get(self, organization: OrganizationId, project: ProjectId) -> Project:
+        async with translated():
+            row = (
+                await ProjectRow.select()
+                .where(ProjectRow.organization_id == organization, ProjectRow.id == project)
+                .first()
+            )
+        if row is None:
+            raise NotFound(NO_PROJECT)
+        return Project(**row)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresUsers:
+    pool: Pool
+
+    async def signed_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
+        async with prompt():
+            row = await self.pool.fetchrow(USER_OF_CLAIMS, claims.issuer, claims.subject)
+            if row is not None:
+                known = User(**row)
+                # Nearly every request tells nothing new, and is spared the write.
+                if known.seen_again(claims, at) == known:
+                    return known
+            row = await self.pool.fetchrow(
+                SIGNED_IN,
+                new,
+                claims.issuer,
+                claims.subject,
+                claims.email,
+                claims.display_name,
+                at,
+                SIGN_IN_STEP,
+            )
+        assert row is not None  # an upsert without a condition always returns its row
+        return User(**row)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresOrganizations:
+    pool: Pool
+
+    async def memberships(self, user: UserId) -> Sequence[Membership]:
+        async with prompt():
+            rows = (
+                await MembershipRow.select()
+                .where(MembershipRow.user_id == user)
+                .order_by(MembershipRow.created_at, MembershipRow.organization_id)
+            )
+        return [membership_of(row) for row in rows]
+
+    async def found(self, founding: Founding) -> Membership:
+        owner = founding.owner.user_id
+        async with self._one_at_a_time(owner) as connection:
+            row = await connection.fetchrow(OLDEST_MEMBERSHIP, owner)
+            if row is not None:
+                return membership_of(row)
+            await _put(connection, founding)
+            return founding.owner
+
+    async def add(self, founding: Founding, owned_max: int | None) -> None:
+        owner = founding.owner.user_id
+        async with self._one_at_a_time(owner) as connection:
+            owned = await connection.fetchval(COUNT_OWNED, owner, Role.OWNER)
+            if owned_max is not None and owned >= owned_max:
+                raise Forbidden(OWNED_MAX.format(owned_max))
+            await _put(connection, founding)
+
+    @asynccontextmanager
+    async def _one_at_a_time(self, user: UserId) -> AsyncIterator[Connection]:
+        """A transaction while nobody else founds anything for the user. Raises NotFound."""
+        async with translated(), self.pool.acquire() as connection, connection.transaction():
+            if await connection.fetchval(LOCK_USER, user) is None:
+                raise NotFound(NO_USER)
+            yield connection
+
+
+async def _put(connection: Connection, founding: Founding) -> None:
+    organization, project = founding.organization, founding.project
+    await connection.execute(
+        ADD_ORGANIZATION, organization.id, organization.name, organization.created_at
+    )
+    await connection.execute(PUT_MEMBERSHIP, *membership_row(founding.owner))
+    await connection.execute(
+        ADD_PROJECT,
+        project.id,
+        organization.id,
+        project.name,
+        project.description,
+        project.created_at,
+    )
+    await connection.execute(RECORD, *audit_row(founding.entry))

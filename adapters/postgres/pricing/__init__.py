@@ -1,0 +1,1 @@
+"""Prices that projects set, and repricing of stored spans."""

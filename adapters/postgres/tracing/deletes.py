@@ -1,0 +1,121 @@
+"""Removing traces with all that is theirs, in the transaction of whoever asks for it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from adapters.postgres.database.pool import OF_PROJECT, Connection, affected
+from adapters.postgres.tracing.rollup_deltas import Deltas
+from adapters.postgres.tracing.row_updates import counted
+from adapters.postgres.tracing.trace_rows import TRACES
+from domain.ids import ProjectId, TraceId
+from domain.tracing.usage import EXACT
+
+CHUNK: Final = 1_000  # traces that one transaction removes, where it chooses them itself
+CHUNK_SPANS: Final = 50_000  # and spans; a single trace may have more
+
+# The trace first: whoever wants to write to it waits, and then finds it gone. The statements that
+# follow see what was committed while this one waited.
+DELETE_TRACES: Final = f"""
+DELETE FROM traces USING (
+  SELECT project_id, trace_id FROM traces
+  WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) AND ($3::text IS NULL OR session_id = $3)
+  ORDER BY project_id, trace_id FOR UPDATE
+) AS locked
+WHERE traces.project_id = locked.project_id AND traces.trace_id = locked.trace_id
+RETURNING {TRACES.select("traces")}
+"""
+DELETE_SPANS: Final = f"""
+WITH gone AS (
+  DELETE FROM spans WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+  RETURNING date_trunc('hour', started_at) AS hour, model, prompt_tokens, completion_tokens,
+            cost_amount
+)
+SELECT hour, model, count(*) AS calls, sum(prompt_tokens) AS prompt_tokens,
+       sum(completion_tokens) AS completion_tokens, sum(cost_amount) AS cost
+FROM gone GROUP BY hour, model
+"""
+DELETE_PAYLOADS: Final = f"""
+DELETE FROM trace_payloads WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+"""
+# Several scores at once are locked in the order of the key, by whoever writes them.
+DELETE_TRACE_SCORES: Final = f"""
+DELETE FROM trace_scores USING (
+  SELECT project_id, id FROM trace_scores WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+  ORDER BY project_id, id FOR UPDATE
+) AS locked
+WHERE trace_scores.project_id = locked.project_id AND trace_scores.id = locked.id
+"""
+# Whoever keeps a verdict has locked its trace: nobody else holds one of these.
+DELETE_VERDICTS: Final = f"""
+DELETE FROM judge_verdicts WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+"""
+DELETE_SESSION_SCORES: Final = f"""
+DELETE FROM session_scores USING (
+  SELECT project_id, id FROM session_scores WHERE {OF_PROJECT} AND session_id = ANY($2::text[])
+  ORDER BY project_id, id FOR UPDATE
+) AS locked
+WHERE session_scores.project_id = locked.project_id AND session_scores.id = locked.id
+"""
+ENDED_SESSIONS: Final = f"""
+SELECT session FROM unnest($2::text[]) AS session
+WHERE NOT EXISTS (SELECT FROM traces WHERE {OF_PROJECT} AND session_id = session)
+"""
+
+
+@dataclass(slots=True)
+class Gone:
+    """What was removed: how many rows of each table, and of which sessions."""
+
+    rows: Counter[str] = field(default_factory=Counter)
+    sessions: set[str] = field(default_factory=set)
+
+    @property
+    def traces(self) -> int:
+        return self.rows["traces"]
+
+
+async def delete_traces(
+    connection: Connection,
+    deltas: Deltas,
+    project: ProjectId,
+    traces: Sequence[TraceId],
+    session: str | None = None,
+) -> Gone:
+    """Those that are there, and of `session` where it is given. The deltas are to be written."""
+    gone = Gone()
+    rows = await connection.fetch(DELETE_TRACES, project, traces, session)
+    for row in rows:
+        deltas.drop(counted(row))
+        if row["session_id"] is not None:
+            gone.sessions.add(row["session_id"])
+    ids = [row["trace_id"] for row in rows]
+    if not ids:
+        return gone
+    gone.rows["traces"] = len(ids)
+    for row in await connection.fetch(DELETE_SPANS, project, ids):
+        key = (row["hour"], row["model"] is not None, row["model"] or "")
+        tokens = (-int(row["prompt_tokens"]), -int(row["completion_tokens"]))
+        deltas.add_usage(key, -row["calls"], *tokens, EXACT.minus(row["cost"]))
+        gone.rows["spans"] += row["calls"]
+    for table, sql in (
+        ("trace_payloads", DELETE_PAYLOADS),
+        ("trace_scores", DELETE_TRACE_SCORES),
+        ("judge_verdicts", DELETE_VERDICTS),
+    ):
+        gone.rows[table] = affected(await connection.execute(sql, project, ids))
+    return gone
+
+
+async def delete_session_scores(
+    connection: Connection, project: ProjectId, sessions: Sequence[str]
+) -> int:
+    """All scores of some sessions; how many there were."""
+    return affected(await connection.execute(DELETE_SESSION_SCORES, project, sessions))
+
+
+async def ended(connection: Connection, project: ProjectId, gone: Gone) -> list[str]:
+    """The sessions of which no trace is left."""
+    rows = await connection.fetch(ENDED_SESSIONS, project, sorted(gone.sessions))
+    return [row[0] for row in rows]

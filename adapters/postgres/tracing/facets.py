@@ -1,0 +1,107 @@
+"""What a stored trace counts as: its facets, of each of which is known how many traces have it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from adapters.postgres.tracing.latency_bins import bin_of
+from domain.ids import ProjectId
+from domain.tracing.payload import scalars
+from domain.tracing.query import folded
+from domain.tracing.span import Totals
+from domain.tracing.trace import Trace, TraceStatus
+
+MEMBERS_MAX: Final = 200  # of one metadata that are looked for and counted by themselves
+KEY_MAX: Final = 64  # characters of a key whose members are counted
+TEXT_MAX: Final = 31  # characters; ids as long as a UUID are seldom the same twice
+SEPARATOR: Final = "\x1f"  # between the parts of one value
+
+
+class Facet(StrEnum):
+    """What traces are counted by. ALL, FAILED and MANY_MEMBERS have one value, the empty one."""
+
+    ALL = "all"
+    FAILED = "error"
+    STATUS = "status"
+    ENVIRONMENT = "environment"
+    RELEASE = "release"
+    NAME = "name"
+    SESSION = "session"
+    TAG = "tag"
+    MODEL = "model"
+    LATENCY = "latency"
+    METADATA = "metadata"
+    MANY_MEMBERS = "many members"  # instead of those of METADATA
+
+
+LABELS: Final = {
+    Facet.SESSION: "session_id",
+    Facet.ENVIRONMENT: "environment",
+    Facet.RELEASE: "release",
+}
+"""Labels of which a trace has at most one: the column, and the field, that holds each.
+
+A list of traces can be narrowed by each of them.
+"""
+SEARCHED: Final = frozenset({Facet.NAME, Facet.SESSION})  # of which parts are looked for
+
+type FacetKey = tuple[Facet, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A stored trace as far as roll-ups count it: its own columns, and what its spans come to.
+
+    `members` are the scalars of its metadata.
+    """
+
+    project: ProjectId
+    trace: Trace
+    totals: Totals
+    models: tuple[str, ...]
+    members: Mapping[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "members", scalars(self.trace.metadata))
+
+    @property
+    def has_many_members(self) -> bool:
+        return len(self.members) > MEMBERS_MAX
+
+    @property
+    def is_failed(self) -> bool:
+        return self.trace.status is TraceStatus.ERROR
+
+    def facets(self) -> set[FacetKey]:
+        trace = self.trace
+        found = {(Facet.ALL, ""), (Facet.NAME, trace.name), (Facet.STATUS, str(trace.status))}
+        if self.is_failed or self.totals.errors:
+            found.add((Facet.FAILED, ""))
+        for kind, name in LABELS.items():
+            if (label := getattr(trace, name)) is not None:
+                found.add((kind, label))
+        found.update((Facet.TAG, tag) for tag in trace.tags)
+        found.update((Facet.MODEL, model) for model in self.models)
+        if (latency := trace.latency_us) is not None and latency >= 0:
+            found.add((Facet.LATENCY, str(bin_of(latency))))
+        if self.has_many_members:
+            found.add((Facet.MANY_MEMBERS, ""))
+        else:
+            values = (member_value(key, text) for key, text in self.members.items())
+            found.update((Facet.METADATA, value) for value in values if value is not None)
+        return found
+
+    def timing(self) -> tuple[datetime, bool, int | None]:
+        return (self.trace.started_at, self.is_failed, self.trace.latency_us)
+
+
+def member_value(key: str, text: str) -> str | None:
+    """How a member of metadata is counted; None for a long one."""
+    both = f"{key}{SEPARATOR}{text}"
+    return both if len(key) <= KEY_MAX and len(text) <= TEXT_MAX and SEPARATOR not in text else None
+
+
+def search_value(kind: Facet, value: str) -> str | None:
+    return folded(value) if kind in SEARCHED else None

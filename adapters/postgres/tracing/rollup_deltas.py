@@ -1,0 +1,237 @@
+"""What a transaction adds to the roll-ups and takes from them, gathered while it writes.
+
+Counts and sums are exact, so they can be taken back. Extremes and sets can't: a session or user
+that only grew is merged into its row, any other is counted again from its traces.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Self
+
+from adapters.postgres.tracing.facets import Counted, FacetKey
+from domain.ids import ProjectId, TraceId
+from domain.tracing.analytics import Granularity
+from domain.tracing.span import Span, Totals
+from domain.tracing.trace import Trace
+from domain.tracing.usage import EXACT
+
+type UsageKey = tuple[datetime, bool, str]
+
+
+@dataclass(slots=True)
+class SessionGrowth:
+    """What is merged into the row of a session."""
+
+    first_started_at: datetime
+    last_started_at: datetime
+    last_ended_at: datetime | None
+    traces: int = 0
+    latencies: int = 0
+    latency_us: int = 0
+    errors: int = 0
+    user: tuple[datetime, TraceId, str] | None = None
+    tags: set[str] = field(default_factory=set)
+    totals: Totals = field(default_factory=Totals)
+
+    @classmethod
+    def at(cls, trace: Trace) -> Self:
+        return cls(trace.started_at, trace.started_at, trace.ended_at)
+
+    @property
+    def last_activity_at(self) -> datetime:
+        ended = self.last_ended_at
+        return self.last_started_at if ended is None else max(self.last_started_at, ended)
+
+    def extend(self, counted: Counted) -> None:
+        """Extremes and sets grow by a trace."""
+        trace, ended = counted.trace, self.last_ended_at
+        self.first_started_at = min(self.first_started_at, trace.started_at)
+        self.last_started_at = max(self.last_started_at, trace.started_at)
+        if trace.ended_at is not None:
+            self.last_ended_at = trace.ended_at if ended is None else max(ended, trace.ended_at)
+        if trace.user_id is not None:
+            candidate = (trace.started_at, trace.id, trace.user_id)
+            self.user = candidate if self.user is None else min(self.user, candidate)
+        self.tags.update(trace.tags)
+
+    def count(self, counted: Counted, sign: int) -> None:
+        latency = counted.trace.latency_us
+        self.traces += sign
+        self.errors += sign * counted.is_failed
+        self.latencies += sign * (latency is not None)
+        self.latency_us += sign * (latency or 0)
+        totals = counted.totals
+        self.totals = self.totals + totals if sign > 0 else self.totals - totals
+
+
+@dataclass(slots=True)
+class UserGrowth:
+    first_seen: datetime
+    last_seen: datetime
+    traces: int = 0
+    errors: int = 0
+
+    def extend(self, counted: Counted) -> None:
+        self.first_seen = min(self.first_seen, counted.trace.started_at)
+        self.last_seen = max(self.last_seen, counted.trace.started_at)
+
+    def count(self, counted: Counted, sign: int) -> None:
+        self.traces += sign
+        self.errors += sign * counted.is_failed
+
+
+@dataclass(slots=True)
+class Deltas:
+    """Of one project in one transaction; `rollups.write` carries them out."""
+
+    facets: dict[FacetKey, int] = field(default_factory=dict)
+    hours: dict[datetime, list[int]] = field(default_factory=dict)  # see `_time`
+    usage: dict[UsageKey, tuple[int, int, int, Decimal]] = field(default_factory=dict)
+    sessions: dict[str, SessionGrowth] = field(default_factory=dict)
+    users: dict[str, UserGrowth] = field(default_factory=dict)
+    stale_sessions: set[str] = field(default_factory=set)
+    stale_users: set[str] = field(default_factory=set)
+
+    def put(self, after: Counted) -> None:
+        """A trace that is new."""
+        self._count(after, 1)
+        if after.trace.session_id is not None:
+            self._grow_session(after.trace.session_id, after, None)
+        if after.trace.user_id is not None:
+            self._grow_user(after.trace.user_id, after, None)
+
+    def drop(self, before: Counted) -> None:
+        """A trace that is gone."""
+        self._count(before, -1)
+        self._shrink(before, session=before.trace.session_id, user=before.trace.user_id)
+
+    def change(self, before: Counted, after: Counted) -> None:
+        """A trace that was there and still is."""
+        for key in (old := before.facets()) ^ (new := after.facets()):
+            self.facets[key] = self.facets.get(key, 0) + (key in new) - (key in old)
+        if before.timing() != after.timing():
+            self._time(before, -1)
+            self._time(after, 1)
+        self._change_session(before, after)
+        self._change_user(before, after)
+
+    def add_spans(self, spans: Iterable[Span], sign: int = 1) -> None:
+        """Settled spans that are new, or gone where `sign` is -1."""
+        for span in spans:
+            hour = Granularity.HOUR.bucket(span.started_at)
+            assert span.usage is not None
+            assert span.charge is not None
+            amount = span.charge.amount or Decimal(0)
+            self.add_usage(
+                (hour, span.model is not None, span.model or ""),
+                sign,
+                sign * span.usage.prompt_tokens,
+                sign * span.usage.completion_tokens,
+                amount if sign > 0 else EXACT.minus(amount),  # a plain minus rounds
+            )
+
+    def add_usage(
+        self, key: UsageKey, calls: int, prompt: int, completion: int, cost: Decimal
+    ) -> None:
+        known = self.usage.get(key)
+        if known is not None:
+            calls, prompt, completion = calls + known[0], prompt + known[1], completion + known[2]
+            cost = EXACT.add(cost, known[3]) if cost else known[3]
+        self.usage[key] = (calls, prompt, completion, cost)
+
+    def _count(self, counted: Counted, sign: int) -> None:
+        for key in counted.facets():
+            self.facets[key] = self.facets.get(key, 0) + sign
+        self._time(counted, sign)
+
+    def _time(self, counted: Counted, sign: int) -> None:
+        """Traces, failures, latencies and their microseconds; also where they come to nothing."""
+        started_at, is_failed, latency = counted.timing()
+        sums = self.hours.setdefault(Granularity.HOUR.bucket(started_at), [0, 0, 0, 0])
+        sums[0] += sign
+        sums[1] += sign * is_failed
+        if latency is not None:
+            sums[2] += sign
+            sums[3] += sign * latency
+
+    def _change_session(self, before: Counted, after: Counted) -> None:
+        old, new = before.trace.session_id, after.trace.session_id
+        if old == new and new is not None:
+            if _of_session(before) != _of_session(after):
+                self._grow_session(new, after, before)
+                if not _only_grew(before.trace, after.trace):
+                    self.stale_sessions.add(new)
+            return
+        self._shrink(before, session=old, user=None)
+        if new is not None:
+            self._grow_session(new, after, None)
+
+    def _change_user(self, before: Counted, after: Counted) -> None:
+        old, new = before.trace.user_id, after.trace.user_id
+        if old == new and new is not None:
+            if before.timing()[:2] != after.timing()[:2]:
+                self._grow_user(new, after, before)
+                if before.trace.started_at != after.trace.started_at:
+                    self.stale_users.add(new)
+            return
+        self._shrink(before, session=None, user=old)
+        if new is not None:
+            self._grow_user(new, after, None)
+
+    def _grow_session(self, session: str, after: Counted, before: Counted | None) -> None:
+        growth = self.sessions.get(session)
+        if growth is None:
+            growth = self.sessions[session] = SessionGrowth.at(after.trace)
+        growth.extend(after)
+        growth.count(after, 1)
+        if before is not None:
+            growth.count(before, -1)
+
+    def _grow_user(self, user: str, after: Counted, before: Counted | None) -> None:
+        growth = self.users.get(user)
+        if growth is None:
+            start = after.trace.started_at
+            growth = self.users[user] = UserGrowth(start, start)
+        growth.extend(after)
+        growth.count(after, 1)
+        if before is not None:
+            growth.count(before, -1)
+
+    def _shrink(self, before: Counted, *, session: str | None, user: str | None) -> None:
+        # A session's row is merged with nothing, which locks it in its order, and counted anew.
+        start = before.trace.started_at
+        if session is not None:
+            self.stale_sessions.add(session)
+            self.sessions.setdefault(session, SessionGrowth.at(before.trace))
+        if user is not None:
+            self.stale_users.add(user)
+            self.users.setdefault(user, UserGrowth(start, start)).count(before, -1)
+
+
+type ByProject = defaultdict[ProjectId, Deltas]
+
+
+def by_project() -> ByProject:
+    """The deltas of a transaction, none yet."""
+    return defaultdict(Deltas)
+
+
+def _of_session(counted: Counted) -> tuple[object, ...]:
+    trace = counted.trace
+    return (counted.timing(), trace.ended_at, trace.user_id, trace.tags, counted.totals)
+
+
+def _only_grew(before: Trace, after: Trace) -> bool:
+    """Whether no extreme and no set of their session can have become less."""
+    return (
+        before.started_at == after.started_at
+        and (
+            before.ended_at is None
+            or (after.ended_at is not None and after.ended_at >= before.ended_at)
+        )
+        and (before.user_id is None or before.user_id == after.user_id)
+        and set(before.tags) <= set(after.tags)
+    )

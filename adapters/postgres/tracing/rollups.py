@@ -1,0 +1,309 @@
+"""The roll-ups, written in the transaction of what they count.
+
+Each statement takes its rows in the order of their keys, and the tables always come in one order:
+writers wait for each other, and never in a circle. Traces are locked before any of it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from adapters.postgres.database.pool import Connection
+from adapters.postgres.tracing.facets import search_value
+from adapters.postgres.tracing.rollup_deltas import ByProject, SessionGrowth
+from domain.ids import ProjectId
+
+
+class _Facet(msgspec.Struct):
+    project_id: UUID
+    kind: str
+    value: str
+    search_value: str | None = None
+    trace_count: int = 0
+
+
+class _Hour(msgspec.Struct):
+    project_id: UUID
+    hour: datetime
+    trace_count: int
+    error_count: int
+    latency_count: int
+    latency_us: int
+
+
+class _Usage(msgspec.Struct):
+    project_id: UUID
+    hour: datetime
+    has_model: bool
+    model: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: Decimal
+
+
+class _Session(msgspec.Struct, kw_only=True):
+    project_id: UUID
+    session_id: str
+    trace_count: int
+    first_started_at: datetime
+    last_started_at: datetime
+    last_ended_at: datetime | None
+    last_activity_at: datetime
+    latency_count: int
+    latency_sum_us: int
+    error_count: int
+    user_id: str | None
+    user_started_at: datetime | None
+    user_trace_id: UUID | None
+    tags: list[str]
+    span_count: int
+    error_span_count: int
+    prompt_tokens: int
+    completion_tokens: int
+    total_cost: Decimal
+
+
+class _StaleSession(msgspec.Struct):
+    project_id: UUID
+    session_id: str
+
+
+class _User(msgspec.Struct):
+    project_id: UUID
+    user_id: str
+    trace_count: int
+    error_count: int
+    first_seen: datetime
+    last_seen: datetime
+
+
+class _StaleUser(msgspec.Struct):
+    project_id: UUID
+    user_id: str
+
+
+def _rows(table: str, parameter: str = "$1") -> str:
+    """Rows of a table out of a JSON array of objects; PostgreSQL knows the types by the table."""
+    return f"json_populate_recordset(NULL::{table}, {parameter})"
+
+
+def _insert(table: str, row: type[msgspec.Struct], parameter: str) -> str:
+    """An ON CONFLICT has to follow."""
+    columns = ", ".join(row.__struct_fields__)
+    return f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {_rows(table, parameter)}"
+
+
+def _added(table: str, *columns: str) -> str:
+    return ", ".join(f"{column} = {table}.{column} + excluded.{column}" for column in columns)
+
+
+_PUT_FACETS: Final = f"""
+{_insert("trace_facets", _Facet, "$1")} ON CONFLICT (project_id, kind, value) DO UPDATE SET
+  {_added("trace_facets", "trace_count")}, search_value = excluded.search_value
+"""
+REMOVE_FACETS: Final = f"""
+DELETE FROM trace_facets USING {_rows("trace_facets")} AS fewer
+WHERE trace_facets.project_id = fewer.project_id AND trace_facets.kind = fewer.kind
+  AND trace_facets.value = fewer.value AND trace_facets.trace_count = 0
+"""
+_PUT_HOURS: Final = f"""
+{_insert("trace_hours", _Hour, "$2")} ON CONFLICT (project_id, hour) DO UPDATE SET
+  {_added("trace_hours", *_Hour.__struct_fields__[2:])}, revision = trace_hours.revision + 1
+"""
+_PUT_USAGE: Final = f"""
+{_insert("usage_hours", _Usage, "$3")} ON CONFLICT (project_id, hour, has_model, model)
+DO UPDATE SET
+  {_added("usage_hours", *_Usage.__struct_fields__[4:])}
+"""
+REMOVE_USAGE: Final = f"""
+DELETE FROM usage_hours USING {_rows("usage_hours")} AS fewer
+WHERE usage_hours.project_id = fewer.project_id AND usage_hours.hour = fewer.hour
+  AND usage_hours.has_model = fewer.has_model AND usage_hours.model = fewer.model
+  AND usage_hours.calls = 0
+"""
+_IS_EARLIER: Final = """
+excluded.user_started_at IS NOT NULL AND (sessions.user_started_at IS NULL
+  OR (excluded.user_started_at, excluded.user_trace_id)
+     <= (sessions.user_started_at, sessions.user_trace_id))
+"""
+_FIRST_USER: Final = ("user_id", "user_started_at", "user_trace_id")
+_SESSION_SUMS: Final = (
+    *("trace_count", "latency_count", "latency_sum_us", "error_count", "span_count"),
+    *("error_span_count", "prompt_tokens", "completion_tokens", "total_cost"),
+)
+_PUT_SESSIONS: Final = f"""
+{_insert("sessions", _Session, "$4")} ON CONFLICT (project_id, session_id) DO UPDATE SET
+  {_added("sessions", *_SESSION_SUMS)},
+  first_started_at = least(sessions.first_started_at, excluded.first_started_at),
+  last_started_at = greatest(sessions.last_started_at, excluded.last_started_at),
+  last_ended_at = greatest(sessions.last_ended_at, excluded.last_ended_at),
+  last_activity_at = greatest(sessions.last_activity_at, excluded.last_activity_at),
+  {
+    ", ".join(
+        f"{column} = CASE WHEN {_IS_EARLIER} THEN excluded.{column} ELSE sessions.{column} END"
+        for column in _FIRST_USER
+    )
+},
+  tags = CASE WHEN sessions.tags @> excluded.tags THEN sessions.tags ELSE ARRAY(
+    SELECT DISTINCT tag COLLATE "C" FROM unnest(sessions.tags || excluded.tags) AS tag ORDER BY 1)
+  END
+"""
+_EARLIEST: Final = (
+    "ORDER BY traces.started_at, traces.trace_id) FILTER (WHERE traces.user_id IS NOT NULL))[1]"
+)
+COUNT_SESSIONS: Final = f"""
+UPDATE sessions SET ({", ".join(_Session.__struct_fields__[2:])}) = (
+  SELECT count(*), min(started_at), max(started_at), max(ended_at),
+         max(greatest(started_at, ended_at)), count(latency_us),
+         coalesce(sum(latency_us), 0), count(*) FILTER (WHERE status = 'ERROR'),
+         (array_agg(user_id {_EARLIEST}, (array_agg(started_at {_EARLIEST},
+         (array_agg(trace_id {_EARLIEST},
+         ARRAY(SELECT DISTINCT tag COLLATE "C"
+               FROM traces AS tagged CROSS JOIN unnest(tagged.tags) AS tag
+               WHERE tagged.project_id = stale.project_id
+                 AND tagged.session_id = stale.session_id ORDER BY 1),
+         sum(span_count), sum(error_span_count), sum(prompt_tokens),
+         sum(completion_tokens), sum(total_cost)
+  FROM traces
+  WHERE traces.project_id = stale.project_id AND traces.session_id = stale.session_id
+)
+FROM {_rows("sessions")} AS stale
+WHERE sessions.project_id = stale.project_id AND sessions.session_id = stale.session_id
+"""
+REMOVE_SESSIONS: Final = f"""
+DELETE FROM sessions USING {_rows("sessions")} AS stale
+WHERE sessions.project_id = stale.project_id AND sessions.session_id = stale.session_id
+  AND NOT EXISTS (SELECT FROM traces WHERE traces.project_id = stale.project_id
+                    AND traces.session_id = stale.session_id)
+"""
+_PUT_USERS: Final = f"""
+{_insert("trace_users", _User, "$5")} ON CONFLICT (project_id, user_id) DO UPDATE SET
+  {_added("trace_users", "trace_count", "error_count")},
+  first_seen = least(trace_users.first_seen, excluded.first_seen),
+  last_seen = greatest(trace_users.last_seen, excluded.last_seen)
+"""
+# What can be taken back was; the first and the last are at the ends of an index.
+COUNT_USERS: Final = f"""
+UPDATE trace_users SET (first_seen, last_seen) = (
+  SELECT min(started_at), max(started_at) FROM traces
+  WHERE traces.project_id = stale.project_id AND traces.user_id = stale.user_id
+)
+FROM {_rows("trace_users")} AS stale
+WHERE trace_users.project_id = stale.project_id AND trace_users.user_id = stale.user_id
+"""
+REMOVE_USERS: Final = f"""
+DELETE FROM trace_users USING {_rows("trace_users")} AS stale
+WHERE trace_users.project_id = stale.project_id AND trace_users.user_id = stale.user_id
+  AND trace_users.trace_count = 0
+"""
+_ENCODER: Final = msgspec.json.Encoder()
+
+# The rows of sessions and users first, since counting them anew may take a while, and then those
+# that every trace of a project is counted in: users, sessions, usage, hours, facets. Mostly all of
+# it is one statement, so that these are locked for one round trip and the COMMIT. Postgres carries
+# out the parts of a WITH that nobody reads from the last to the first.
+PUT_OWNERS: Final = (
+    (f"WITH sessions_ AS ({_PUT_SESSIONS}), users_ AS ({_PUT_USERS}) SELECT")
+    .replace("$4", "$1")
+    .replace("$5", "$2")
+)
+PUT_COUNTS: Final = f"""
+WITH facets AS ({_PUT_FACETS}), hours AS ({_PUT_HOURS}), usage AS ({_PUT_USAGE})
+SELECT
+"""
+PUT: Final = f"""
+WITH facets AS ({_PUT_FACETS}), hours AS ({_PUT_HOURS}), usage AS ({_PUT_USAGE}),
+     sessions_ AS ({_PUT_SESSIONS}), users_ AS ({_PUT_USERS})
+SELECT
+"""
+
+
+async def write(connection: Connection, deltas: ByProject) -> None:
+    """Carries out the deltas: the last thing that a transaction does, so that locks are short."""
+    of = sorted(deltas.items())
+    facets = [
+        _Facet(project, *key, search_value(*key), n)
+        for project, one in of
+        for key, n in sorted(one.facets.items())
+        if n
+    ]
+    hours = [
+        _Hour(project, hour, *sums)
+        for project, one in of
+        for hour, sums in sorted(one.hours.items())
+    ]
+    usage = [
+        _Usage(project, *key, sums[0], sums[1], sums[2], sums[3])
+        for project, one in of
+        for key, sums in sorted(one.usage.items())
+        if any(sums)
+    ]
+    sessions = [
+        _session(project, key, growth)
+        for project, one in of
+        for key, growth in sorted(one.sessions.items())
+    ]
+    users = [
+        _User(project, key, user.traces, user.errors, user.first_seen, user.last_seen)
+        for project, one in of
+        for key, user in sorted(one.users.items())
+    ]
+    counts, owners = (facets, hours, usage), (sessions, users)
+    if stale := _stale(deltas):
+        await connection.execute(PUT_OWNERS, *map(_ENCODER.encode, owners))
+        for sql, keys in stale:
+            await connection.execute(sql, _ENCODER.encode(keys))
+        if any(counts):
+            await connection.execute(PUT_COUNTS, *map(_ENCODER.encode, counts))
+    elif any(counts) or any(owners):
+        await connection.execute(PUT, *map(_ENCODER.encode, (*counts, *owners)))
+    if less_used := [one for one in usage if one.calls < 0]:
+        await connection.execute(REMOVE_USAGE, _ENCODER.encode(less_used))
+    if fewer := [one for one in facets if one.trace_count < 0]:
+        await connection.execute(REMOVE_FACETS, _ENCODER.encode(fewer))
+
+
+def _stale(deltas: ByProject) -> list[tuple[str, Sequence[msgspec.Struct]]]:
+    """What has to be counted anew, and how."""
+    of = sorted(deltas.items())
+    users = [_StaleUser(project, key) for project, one in of for key in sorted(one.stale_users)]
+    sessions = [
+        _StaleSession(project, key) for project, one in of for key in sorted(one.stale_sessions)
+    ]
+    steps: list[tuple[str, Sequence[msgspec.Struct]]] = [
+        (REMOVE_USERS, users),
+        (COUNT_USERS, users),
+        (REMOVE_SESSIONS, sessions),
+        (COUNT_SESSIONS, sessions),
+    ]
+    return [(sql, keys) for sql, keys in steps if keys]
+
+
+def _session(project: ProjectId, session: str, one: SessionGrowth) -> _Session:
+    user_at, user_trace, user = one.user or (None, None, None)
+    return _Session(
+        project_id=project,
+        session_id=session,
+        trace_count=one.traces,
+        first_started_at=one.first_started_at,
+        last_started_at=one.last_started_at,
+        last_ended_at=one.last_ended_at,
+        last_activity_at=one.last_activity_at,
+        latency_count=one.latencies,
+        latency_sum_us=one.latency_us,
+        error_count=one.errors,
+        user_id=user,
+        user_started_at=user_at,
+        user_trace_id=user_trace,
+        tags=sorted(one.tags),
+        span_count=one.totals.spans,
+        error_span_count=one.totals.errors,
+        prompt_tokens=one.totals.prompt_tokens,
+        completion_tokens=one.totals.completion_tokens,
+        total_cost=one.totals.cost,
+    )

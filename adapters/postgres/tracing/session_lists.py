@@ -1,0 +1,305 @@
+"""The list of sessions: rows that every write keeps, or sums over the traces that are asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from asyncpg import Record
+
+from adapters.postgres.database.keyset_pages import NEAR, Found, Ordered, Where
+from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool
+from adapters.postgres.database.read_transactions import (
+    IS_VEILED,
+    READ_TIMEOUT_S,
+    reading,
+    snapshot,
+)
+from adapters.postgres.database.sql_builder import Parameters, Sql, like
+from adapters.postgres.database.time_buckets import Bounds
+from adapters.postgres.tracing.facets import Facet
+from adapters.postgres.tracing.search_terms import term
+from adapters.postgres.tracing.trace_rows import totals_of
+from domain.ids import ProjectId
+from domain.page import Page, SortOrder, Window
+from domain.tracing.query import folded
+from domain.tracing.session import SessionFilter, SessionSort, SessionSummary
+
+ADVICE: Final = (
+    "narrow the list of sessions with started_after and started_before, with user_id, "
+    "or with rarer tags"
+)
+COLUMNS: Final = (
+    "session_id", "trace_count", "first_started_at", "last_ended_at", "last_activity_at",
+    "latency_us", "error_count", "user_id", "tags", "span_count", "error_span_count",
+    "prompt_tokens", "completion_tokens", "total_cost",
+)  # fmt: skip
+ALL_SESSIONS: Final = Sql(f"(SELECT count(*) FROM sessions WHERE {OF_PROJECT})")
+FAILED_SESSIONS: Final = f"(SELECT count(*) FROM sessions WHERE {OF_PROJECT} AND error_count > 0)"
+FOUND: Final = f"""
+(SELECT count(*) FROM trace_facets
+ WHERE {OF_PROJECT} AND kind = '{Facet.SESSION}' AND search_value LIKE {{}})
+"""
+
+# What a row of sessions holds, of some traces of one session; no row without a trace.
+_SUMMED: Final = """
+SELECT min(session_id) AS session_id, count(*) AS trace_count,
+       min(started_at) AS first_started_at, max(ended_at) AS last_ended_at,
+       max(greatest(started_at, ended_at)) AS last_activity_at,
+       sum(latency_us) AS latency_us, count(*) FILTER (WHERE status = 'ERROR') AS error_count,
+       (array_agg(user_id ORDER BY started_at, trace_id)
+           FILTER (WHERE user_id IS NOT NULL))[1] AS user_id,
+       sum(span_count) AS span_count, sum(error_span_count) AS error_span_count,
+       sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
+       sum(total_cost) AS total_cost
+FROM traces WHERE
+"""
+TAGGED: Final = f"""
+SELECT coalesce(sum(trace_count), 0)::bigint FROM trace_facets
+WHERE {OF_PROJECT} AND kind = '{Facet.TAG}' AND value = ANY($2::text[])
+"""
+# Of a group of traces: whether its session isn't hidden. Looked up only where something may be.
+SHOWN: Final = (
+    f"(NOT {IS_VEILED} OR EXISTS (SELECT FROM sessions AS s"
+    f" WHERE s.{OF_PROJECT} AND s.session_id = traces.session_id))"
+)
+RARE_MAX: Final = 50_000  # traces
+FOUND_MAX: Final = 5_000  # ids that are looked up one by one
+GROUPS_MEMORY: Final = "16MB"  # holds some 200,000 groups; beyond them the disk is used
+
+_VALUES: Final = {
+    SessionSort.RECENT: "last_activity_at",
+    SessionSort.TRACE_COUNT: "trace_count",
+    SessionSort.LATENCY: "latency_us",
+    SessionSort.COST: "total_cost",
+}
+_SUMS: Final = {
+    SessionSort.RECENT: "max(greatest(started_at, ended_at))",
+    SessionSort.TRACE_COUNT: "count(*)",
+    SessionSort.LATENCY: "sum(latency_us)",
+    SessionSort.COST: "sum(total_cost)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLists:
+    """Each list is of one moment, and takes `timeout_s` at most."""
+
+    pool: Pool
+    timeout_s: float = READ_TIMEOUT_S
+
+    async def summaries(
+        self,
+        project: ProjectId,
+        matching: SessionFilter,
+        sort: SessionSort,
+        order: SortOrder,
+        window: Window,
+    ) -> Page[SessionSummary]:
+        """As `Sessions.summaries`."""
+        ordered = Ordered(
+            project=project,
+            table="sessions",
+            id="session_id",
+            value=_VALUES[sort],
+            columns=COLUMNS,
+            down=order is SortOrder.DESC,
+            window=window,
+            is_nullable=sort is SessionSort.LATENCY,
+        )
+        found = None
+        if matching == SessionFilter() and window.offset <= NEAR:
+            async with reading(self.pool, ADVICE, self.timeout_s) as connection:
+                found = await ordered.among_all(connection, ALL_SESSIONS)
+        if matching.selects_traces:
+            async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
+                await connection.execute(f"SET LOCAL work_mem = '{GROUPS_MEMORY}'")
+                is_rare = await _are_rare(connection, project, matching.tags)
+                found = await _Selected(ordered, sort, matching, is_rare).fetch(connection)
+        elif found is None:
+            async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
+                where = await _counted(connection, project, matching, sort)
+                found = await ordered.matching(connection, where)
+        items = [summary_of(row) for row in found.rows]
+        shown = items[: window.limit]
+        end = sort.position(shown[-1]) if len(items) > len(shown) else None
+        return Page(shown, found.total, end)
+
+
+def summary_of(row: Record) -> SessionSummary:
+    """The summary of a row of COLUMNS."""
+    latency = row["latency_us"]
+    return SessionSummary(
+        id=row["session_id"],
+        trace_count=row["trace_count"],
+        first_trace_at=row["first_started_at"],
+        last_trace_at=row["last_ended_at"],
+        last_activity_at=row["last_activity_at"],
+        latency_us=None if latency is None else int(latency),
+        has_error=row["error_count"] > 0,
+        user_id=row["user_id"],
+        tags=tuple(row["tags"]),
+        totals=totals_of(row),
+    )
+
+
+async def _counted(
+    connection: Connection, project: ProjectId, matching: SessionFilter, sort: SessionSort
+) -> Where:
+    """What narrows whole sessions, and how many there are."""
+    served, rest, counters = list[Sql](), list[Sql](), [ALL_SESSIONS]
+    if matching.has_error is True:
+        (served if sort is SessionSort.RECENT else rest).append(Sql("error_count > 0"))
+        counters.append(Sql(FAILED_SESSIONS))
+    elif matching.has_error is False:
+        rest.append(Sql("error_count = 0"))
+        counters.append(Sql(f"({ALL_SESSIONS.text} - {FAILED_SESSIONS})"))
+    if matching.query:
+        counters.append(Sql(FOUND, (like(folded(matching.query)),)))
+    p = Parameters([project])
+    columns = [IS_VEILED, *p.all_of(counters)]
+    row = await connection.fetchrow(f"SELECT {', '.join(columns)}", *p.values)
+    assert row is not None  # no table, one row
+    is_veiled, every, *some = row
+    is_counted = not (some[1:] or (matching.query and is_veiled))
+    if matching.query:
+        is_few = some[-1] <= FOUND_MAX
+        rest.append(_found(matching.query) if is_few else _holds(matching.query))
+    return Where(
+        served=served,
+        rest=rest,
+        among=some[0] if served else every,
+        total=min([every, *some]) if is_counted or 0 in some else None,
+    )
+
+
+async def _are_rare(connection: Connection, project: ProjectId, tags: Sequence[str]) -> bool:
+    """Whether few traces have one of `tags`. An inverted index is slower than a walk for many."""
+    if not tags:
+        return False
+    return bool(await connection.fetchval(TAGGED, project, tags) <= RARE_MAX)
+
+
+@dataclass(frozen=True, slots=True)
+class _Selected:
+    """A page of what sessions come to when only some of their traces count."""
+
+    ordered: Ordered
+    sort: SessionSort
+    matching: SessionFilter
+    is_rare: bool  # what the tags are on: worth being looked up by them
+
+    async def fetch(self, connection: Connection) -> Found:
+        p = Parameters([self.ordered.project])
+        by_period = self.matching.user_id is None and not self.matching.tags
+        groups = self._by_period(p) if by_period else self._by_trace(p)
+        keys = f"groups AS MATERIALIZED ({groups}), {self.ordered.sorted_keys(p, 'groups')}"
+        traces = f"{OF_PROJECT} AND session_id = keys.id AND {self._traces(p)}"
+        tags = (
+            'ARRAY(SELECT DISTINCT tag COLLATE "C" FROM traces CROSS JOIN unnest(tags) AS tag'
+            f" WHERE {traces} ORDER BY 1) AS tags"
+        )
+        columns = ", ".join(COLUMNS)
+        page = f"""
+        SELECT {columns} FROM keys CROSS JOIN LATERAL (SELECT *, {tags} FROM ({_SUMMED} {traces})
+            AS summed) AS summed WHERE NOT is_whole
+        UNION ALL
+        SELECT {columns} FROM keys CROSS JOIN LATERAL (
+            SELECT * FROM sessions WHERE {OF_PROJECT} AND session_id = keys.id LIMIT 1
+        ) AS kept WHERE is_whole
+        """
+        return await self.ordered.fetch(connection, p, keys, "(SELECT count(*) FROM groups)", page)
+
+    def _by_trace(self, p: Parameters) -> str:
+        return f"""
+        SELECT {_SUMS[self.sort]} AS value, session_id AS id, false AS is_whole FROM traces
+        WHERE {OF_PROJECT} AND session_id IS NOT NULL AND {self._traces(p)} {self._query(p)}
+        GROUP BY session_id HAVING {SHOWN} {self._failed(p)}
+        """
+
+    def _by_period(self, p: Parameters) -> str:
+        bounds = (self.matching.started_after, self.matching.started_before)
+        has_error = self.matching.has_error
+        failed = "" if has_error is None else f"AND (error_count > 0) = {p.put(has_error)}"
+        return f"""
+        SELECT {_VALUES[self.sort]} AS value, session_id AS id, true AS is_whole FROM sessions
+        WHERE {OF_PROJECT} AND {p.sql(inside(bounds))} {failed} {self._query(p)}
+        UNION ALL
+        SELECT summed.value, session_id, false
+        FROM sessions CROSS JOIN LATERAL (
+            SELECT {_SUMS[self.sort]} AS value FROM traces
+            WHERE {OF_PROJECT} AND session_id = sessions.session_id AND {self._traces(p)}
+            HAVING count(*) > 0 {self._failed(p)}
+        ) AS summed
+        WHERE {OF_PROJECT} AND {p.sql(straddling(bounds))} {self._query(p)}
+        """
+
+    def _traces(self, p: Parameters) -> str:
+        conditions = []
+        if (user := self.matching.user_id) is not None:
+            conditions.append(f"user_id = {p.put(user)}")
+        if (after := self.matching.started_after) is not None:
+            conditions.append(f"started_at >= {p.put(after)}")
+        if (before := self.matching.started_before) is not None:
+            conditions.append(f"started_at < {p.put(before)}")
+        if tags := sorted(set(self.matching.tags)):
+            if self.is_rare:
+                terms = [term(self.ordered.project, Facet.TAG, tag) for tag in tags]
+                conditions.append(f"terms && {p.put(terms)}::bigint[]")
+            conditions.append(f"tags && {p.put(tags)}::text[]")
+        return " AND ".join(conditions)
+
+    def _query(self, p: Parameters) -> str:
+        return f"AND {p.sql(_holds(self.matching.query))}" if self.matching.query else ""
+
+    def _failed(self, p: Parameters) -> str:
+        if self.matching.has_error is None:
+            return ""
+        return f"AND bool_or(status = 'ERROR') = {p.put(self.matching.has_error)}"
+
+
+def inside(bounds: Bounds) -> Sql:
+    """Of sessions: all of their traces started within `bounds`, of which at least one is there."""
+    return _all_of(("first_started_at >= {}", bounds[0]), ("last_started_at < {}", bounds[1]))
+
+
+def straddling(bounds: Bounds) -> Sql:
+    """Of sessions: some of their traces may have started within `bounds`, and some did not."""
+    after, before = bounds
+    # None was active before its last trace started: said so that an index can be entered by it.
+    early = _all_of(
+        ("first_started_at < {}", after),
+        ("last_started_at >= {}", after),
+        ("last_activity_at >= {}", after),
+    )
+    late = _all_of(
+        ("first_started_at >= {}", after),
+        ("first_started_at < {}", before),
+        ("last_started_at >= {}", before),
+    )
+    pieces = [early] if before is None else [late] if after is None else [early, late]
+    text = " OR ".join(f"({one.text})" for one in pieces)
+    return Sql(f"({text})", tuple(value for one in pieces for value in one.values))
+
+
+def _all_of(*bounds: tuple[str, datetime | None]) -> Sql:
+    given = [(text, bound) for text, bound in bounds if bound is not None]
+    return Sql(" AND ".join(text for text, _ in given), tuple(bound for _, bound in given))
+
+
+def _found(part: str) -> Sql:
+    """As `_holds`, by the ids that are found: for few of them."""
+    return Sql(
+        f"session_id = ANY(ARRAY(SELECT value FROM trace_facets WHERE {OF_PROJECT}"
+        f" AND kind = '{Facet.SESSION}' AND search_value LIKE {{}}))",
+        (like(folded(part)),),
+    )
+
+
+def _holds(part: str) -> Sql:
+    return Sql(
+        "EXISTS (SELECT FROM trace_facets AS f"
+        f" WHERE f.{OF_PROJECT} AND f.kind = '{Facet.SESSION}'"
+        " AND f.value = session_id AND f.search_value LIKE {})",
+        (like(folded(part)),),
+    )

@@ -1,0 +1,180 @@
+"""What the list of traces is narrowed by, as SQL, and what tells beforehand how many there are."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from adapters.postgres.database.pool import OF_PROJECT
+from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.time_buckets import Bounds, parts
+from adapters.postgres.tracing.facets import LABELS, SEPARATOR, Facet, member_value
+from adapters.postgres.tracing.latency_bins import binned
+from adapters.postgres.tracing.search_terms import metadata_terms, term
+from domain.ids import ProjectId
+from domain.tracing.analytics import Granularity
+from domain.tracing.query import TraceFilter, TraceSort
+
+STARTED: Final = frozenset({TraceSort.STARTED_AT})
+NO_SORTS: Final = frozenset[TraceSort]()
+
+ALL_TRACES: Final = Sql(
+    "(SELECT trace_count FROM trace_facets"
+    f" WHERE {OF_PROJECT} AND kind = '{Facet.ALL}' AND value = '')"
+)
+HAS_ERROR: Final = "(status = 'ERROR' OR error_span_count > 0)"
+_LOOKED_INTO: Final = (
+    "json_typeof(metadata -> {}::text) NOT IN ('object', 'array')"
+    " AND coalesce(metadata ->> {}::text, 'null') = ANY({}::text[])"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One condition on traces; `$1` is the project.
+
+    `counter` is a number that none may exceed, from what is counted at each write, and the very
+    number where `is_exact`; None, or negative, where nothing is counted. In the orders of `sorts`
+    the traces that it admits are one piece of an index; of a range each of several clauses
+    narrows it.
+    """
+
+    sql: Sql
+    counter: Sql | None = None
+    is_exact: bool = True
+    sorts: frozenset[TraceSort] = NO_SORTS
+    is_range: bool = False
+
+
+def clauses_of(project: ProjectId, matching: TraceFilter) -> list[Clause]:
+    """What `TraceFilter.admits` says, all of which has to hold, but for `name`: see `totals`."""
+    return [
+        *_labels(matching),
+        *_kinds(project, matching),
+        *_spreads(matching),
+        *_metadata(project, matching),
+    ]
+
+
+def facet(kind: Facet, value: str) -> Sql:
+    """How many traces have a value."""
+    sql = f"WHERE {OF_PROJECT} AND kind = '{kind}' AND value = {{}}"
+    return Sql(f"(SELECT trace_count FROM trace_facets {sql})", (value,))
+
+
+def _labels(matching: TraceFilter) -> Iterator[Clause]:
+    for kind, column in LABELS.items():
+        if (label := getattr(matching, column)) is not None:
+            yield Clause(Sql(f"{column} = {{}}", (label,)), facet(kind, label), sorts=STARTED)
+    if (user := matching.user_id) is not None:
+        where = f"WHERE {OF_PROJECT} AND user_id = {{}}"
+        counter = Sql(f"(SELECT trace_count FROM trace_users {where})", (user,))
+        yield Clause(Sql("user_id = {}", (user,)), counter, sorts=STARTED)
+    if (status := matching.status) is not None:
+        counter = facet(Facet.STATUS, status)
+        sorts = frozenset({TraceSort.STATUS})
+        yield Clause(Sql("status = {}", (status,)), counter, sorts=sorts)
+
+
+def _kinds(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
+    if tags := sorted(set(matching.tags)):
+        counter = Sql(
+            "(SELECT sum(trace_count) FROM trace_facets"
+            f" WHERE {OF_PROJECT} AND kind = '{Facet.TAG}' AND value = ANY({{}}::text[]))",
+            (tags,),
+        )
+        terms = [term(project, Facet.TAG, tag) for tag in tags]
+        yield Clause(
+            Sql("terms && {}::bigint[] AND tags && {}::text[]", (terms, tags)),
+            counter,
+            is_exact=len(tags) == 1,
+        )
+    if (model := matching.model) is not None:
+        terms = [term(project, Facet.MODEL, model)]
+        sql = Sql("terms && {}::bigint[] AND {} = ANY(models)", (terms, model))
+        yield Clause(sql, facet(Facet.MODEL, model))
+    if matching.has_error is True:
+        yield Clause(Sql(HAS_ERROR), facet(Facet.FAILED, ""), sorts=STARTED)
+    elif matching.has_error is False:
+        failed = facet(Facet.FAILED, "")
+        counter = Sql(f"({ALL_TRACES.text} - coalesce({failed.text}, 0))", failed.values)
+        yield Clause(Sql(f"NOT {HAS_ERROR}"), counter)
+
+
+def _spreads(matching: TraceFilter) -> Iterator[Clause]:
+    after, before = matching.started_after, matching.started_before
+    within = []
+    if after is not None:
+        within.append(("started_at >= {}", after))
+    if before is not None:
+        within.append(("started_at < {}", before))
+    if within:
+        sql = Sql(" AND ".join(text for text, _ in within), tuple(value for _, value in within))
+        yield Clause(sql, _started((after, before)), sorts=STARTED, is_range=True)
+    if (bounds := matching.latency_us) is not None:
+        sql = Sql("latency_us BETWEEN {} AND {}", bounds)
+        sorts = frozenset({TraceSort.LATENCY})
+        yield Clause(sql, _lasting(bounds), sorts=sorts, is_range=True)
+
+
+def _metadata(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
+    # 64 bits tell pairs of key and text apart well enough: looking into the object of each match
+    # would take three times as long. It is looked into where its members have no terms, and where
+    # one pair could be read as another.
+    for key, texts in matching.metadata:
+        *pairs, many = metadata_terms(project, key, texts)
+        terms = f"terms && {{}}::bigint[] AND {_LOOKED_INTO}"
+        looked_into = (key, key, list(texts))
+        counter = _members(key, texts)
+        if any(SEPARATOR in text for text in (key, *texts)):
+            yield Clause(Sql(f"({terms})", ([*pairs, many], *looked_into)), counter)
+        else:
+            sql = f"(terms && {{}}::bigint[] OR ({terms}))"
+            yield Clause(Sql(sql, (pairs, [many], *looked_into)), counter)
+
+
+def _members(key: str, texts: Sequence[str]) -> Sql | None:
+    """How many traces have one of `texts` under `key`; -1 where that wasn't counted."""
+    values = [member_value(key, text) for text in dict.fromkeys(texts)]
+    if None in values:
+        return None
+    return Sql(
+        "(SELECT CASE WHEN EXISTS ("
+        f"SELECT FROM trace_facets WHERE {OF_PROJECT} AND kind = '{Facet.MANY_MEMBERS}') THEN -1"
+        " ELSE coalesce(sum(trace_count), 0) END FROM trace_facets"
+        f" WHERE {OF_PROJECT} AND kind = '{Facet.METADATA}' AND value = ANY({{}}::text[]))",
+        (values,),
+    )
+
+
+def _lasting(bounds: tuple[int, int]) -> Sql:
+    """How many traces took so long: whole bins, and the rest by index."""
+    found = binned(*bounds)
+    # Only bins are numbers, and Postgres may look at a value before it looks at its kind.
+    least = f"(CASE WHEN kind = '{Facet.LATENCY}' THEN value::bigint END)"
+    where = f"{OF_PROJECT} AND kind = '{Facet.LATENCY}' AND {least} >= {{}} AND {least} < {{}}"
+    sums = [f"coalesce((SELECT sum(trace_count) FROM trace_facets WHERE {where}), 0)"]
+    cut = f"(SELECT count(*) FROM traces WHERE {OF_PROJECT} AND latency_us BETWEEN {{}} AND {{}})"
+    sums += [cut] * len(found.cuts)
+    values = [*found.whole, *(end for cut in found.cuts for end in cut)]
+    return Sql(f"({' + '.join(sums)})", tuple(values))
+
+
+def _started(bounds: Bounds) -> Sql:
+    """How many traces started within `bounds`: whole hours, and the rest by index."""
+    found = parts(bounds, Granularity.HOUR)
+    sums, values = list[str](), list[object]()
+
+    def bounded(column: str, bounds: Bounds) -> str:
+        conditions = [OF_PROJECT]
+        for sign, bound in zip((">=", "<"), bounds, strict=True):
+            if bound is not None:
+                conditions.append(f"{column} {sign} {{}}")
+                values.append(bound)
+        return " AND ".join(conditions)
+
+    if found.whole is not None:
+        where = bounded("hour", found.whole)
+        sums.append(f"coalesce((SELECT sum(trace_count) FROM trace_hours WHERE {where}), 0)")
+    for cut in found.cuts:
+        sums.append(f"(SELECT count(*) FROM traces WHERE {bounded('started_at', cut)})")
+    return Sql(f"({' + '.join(sums) or '0'})", tuple(values))

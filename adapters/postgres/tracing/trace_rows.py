@@ -1,0 +1,168 @@
+"""Traces, their payloads and spans: the columns of their tables, and rows made and read by them.
+
+A plain field of a trace or span takes one line here.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+from asyncpg import Record
+
+from adapters.postgres.database.columns import WHOLE, Column, Table, array_text, compile_reader
+from adapters.postgres.tracing.facets import Counted
+from adapters.postgres.tracing.search_terms import trace_terms
+from domain.tracing.query import folded
+from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
+from domain.tracing.trace import Trace, TraceStatus, TraceSummary
+from domain.tracing.usage import Charge, CostSource, Price, Usage
+
+_COST: Final = msgspec.json.Decoder(dict[str, float])
+_KEY: Final = ("project_id", "trace_id")
+
+
+def _search_name(stored: Counted) -> str:
+    return folded(stored.trace.name)
+
+
+def _terms_text(stored: Counted) -> str:
+    return "{" + ",".join(map(str, trace_terms(stored))) + "}"
+
+
+def _encode_cost(cost: dict[str, float] | None) -> bytes | None:
+    return None if cost is None else msgspec.json.encode(cost)
+
+
+def _decode_cost(cost: bytes | None) -> dict[str, float] | None:
+    return None if cost is None else _COST.decode(cost)
+
+
+def _null_for_0(tokens: int) -> int | None:
+    return tokens or None
+
+
+def _price_version(charge: Charge) -> str | None:
+    return None if charge.price is None else charge.price.version
+
+
+def _price_since(charge: Charge) -> datetime | None:
+    return None if charge.price is None else charge.price.since
+
+
+def _listed_amount(charge: Charge) -> Decimal | None:
+    """What the price table says, only where another amount is charged."""
+    price = charge.price
+    return None if price is None or price.amount == charge.amount else price.amount
+
+
+TRACES: Final = Table(
+    "traces",
+    key=_KEY,
+    columns=(
+        Column("project_id", "uuid", "project"),
+        Column("trace_id", "uuid", "trace.id"),
+        Column("name", "text", "trace.name"),
+        Column("search_name", "text", WHOLE, write=_search_name),
+        Column("status", "text", "trace.status", read=TraceStatus),
+        Column("started_at", "timestamptz", "trace.started_at"),
+        Column("ended_at", "timestamptz", "trace.ended_at"),
+        Column("session_id", "text", "trace.session_id"),
+        Column("user_id", "text", "trace.user_id"),
+        Column("environment", "text", "trace.environment"),
+        Column("release", "text", "trace.release"),
+        Column("tags", "text[]", "trace.tags", write=array_text, read=tuple),
+        Column("metadata", "json", "trace.metadata"),
+        Column("span_count", "int", "totals.spans"),
+        Column("error_span_count", "int", "totals.errors"),
+        Column("prompt_tokens", "numeric", "totals.prompt_tokens", read=int),
+        Column("completion_tokens", "numeric", "totals.completion_tokens", read=int),
+        Column("total_cost", "numeric", "totals.cost"),
+        Column("models", "text[]", "models", write=array_text),
+        Column("terms", "bigint[]", WHOLE, write=_terms_text),
+    ),
+)
+"""The rows of `Counted`: a settled trace without payloads, and what its spans add up to."""
+
+PAYLOADS: Final = Table(
+    "trace_payloads",
+    key=_KEY,
+    given=(Column("project_id", "uuid"), Column("trace_id", "uuid")),
+    columns=(Column("input", "json"), Column("output", "json")),
+)
+"""The payloads of a trace, which are large and stored apart."""
+
+SPANS: Final = Table(
+    "spans",
+    key=(*_KEY, "span_id"),
+    given=(Column("project_id", "uuid"), Column("trace_id", "uuid")),
+    columns=(
+        Column("span_id", "uuid", "id"),
+        Column("parent_span_id", "uuid", "parent_id"),
+        Column("name", "text"),
+        Column("kind", "text", read=SpanKind),
+        Column("status", "text", read=SpanStatus),
+        Column("started_at", "timestamptz"),
+        Column("ended_at", "timestamptz"),
+        Column("completion_start_time", "timestamptz", "completion_started_at"),
+        Column("model", "text"),
+        Column("prompt_tokens", "bigint", "usage.prompt_tokens"),
+        Column("completion_tokens", "bigint", "usage.completion_tokens"),
+        Column("cache_read_tokens", "bigint", "usage.cache_read_tokens", write=_null_for_0),
+        Column("cache_write_tokens", "bigint", "usage.cache_write_tokens", write=_null_for_0),
+        Column("cost_amount", "numeric", "charge.amount"),
+        Column("cost_source", "text", "charge.source"),
+        Column("error", "text"),
+        Column("input", "json"),
+        Column("output", "json"),
+        Column("metadata", "json"),
+        Column("token_usage", "json"),
+        Column("model_parameters", "json"),
+        Column("cost", "json", write=_encode_cost, read=_decode_cost),
+        Column("price_version", "text", "charge", write=_price_version),
+        Column("price_since", "timestamptz", "charge", write=_price_since),
+        Column("listed_amount", "numeric", "charge", write=_listed_amount),
+    ),
+)
+"""Settled spans."""
+
+
+def usage_of(row: Record) -> Usage:
+    read, written = row["cache_read_tokens"] or 0, row["cache_write_tokens"] or 0
+    return Usage(
+        row["prompt_tokens"],
+        row["completion_tokens"],
+        is_known=bool(read or written),  # of others it isn't stored
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+    )
+
+
+def charge_of(row: Record) -> Charge:
+    amount, version = row["cost_amount"], row["price_version"]
+    price = None
+    if version is not None:
+        listed = row["listed_amount"]
+        price = Price(amount if listed is None else listed, version, row["price_since"])
+    return Charge(amount, CostSource(row["cost_source"]), price)
+
+
+_TRACE: Final = TRACES.fields_of(Trace, at="trace")
+_SUMMARY: Final = TRACES.fields_of(TraceSummary, at="trace")
+_TOTALS: Final = TRACES.fields_of(Totals, at="totals")
+SUMMARY_COLUMNS: Final = tuple(one.name for one in (*_SUMMARY.values(), *_TOTALS.values()))
+
+trace_row: Final = TRACES.compile_row()
+"""Of a `Counted`."""
+payload_row: Final = PAYLOADS.compile_row()
+"""Of a project, the id of a trace, and the trace."""
+span_row: Final = SPANS.compile_row()
+"""Of a project, the id of a trace, and a settled span of it."""
+
+trace_of: Final = compile_reader(Trace, _TRACE)
+"""Without spans and payloads."""
+whole_trace_of: Final = compile_reader(Trace, _TRACE | PAYLOADS.fields_of(Trace))
+"""Without spans."""
+totals_of: Final = compile_reader(Totals, _TOTALS)
+summary_of: Final = compile_reader(TraceSummary, _SUMMARY, totals=totals_of)
+span_of: Final = compile_reader(Span, SPANS.fields_of(Span), usage=usage_of, charge=charge_of)

@@ -1,0 +1,124 @@
+"""What tokens cost, by an operator's own table."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, Self
+
+from adapters.pricing.genai_prices import MODELS_MAX
+from domain.tracing.tariff import RATE_MAX, Rate, Tariff, first_price, fits
+from domain.tracing.usage import Price, Usage
+
+TABLE_BYTES_MAX: Final = 1 << 20
+TABLE_ROWS_MAX: Final = 10_000
+
+
+class PriceTableError(ValueError):
+    """A price table that can't be used; the message names the file, the row and the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    match: str
+    provider: str | None
+    tariff: Tariff
+
+    def admits(self, model: str) -> bool:
+        prefix, slash, _ = model.partition("/")
+        is_of_another = self.provider is not None and slash and prefix != self.provider
+        return not is_of_another and fits(self.match, model)
+
+
+class TablePriceBook:
+    """The prices of a PRICE_TABLE file, which knows these models and no others.
+
+    A JSON array of `{"match", "provider"?, "input", "output", "cache_read"?, "cache_write"?,
+    "from"?, "to"?}`: `match` is a pattern with `*` and `?`, without regard to case; prices are
+    decimal strings in USD per million tokens; tokens of a cache cost `input` where they have no
+    price of their own; `from` counts, `to` doesn't any more; the first row that fits wins. A row
+    with a provider fits models with that prefix, and those without any.
+    """
+
+    is_loaded = True
+
+    def __init__(self, rows: Sequence[_Row], version: str) -> None:
+        self._rows = tuple(rows)
+        self.version = version
+        self._tariffs = lru_cache(maxsize=MODELS_MAX)(self._look_up)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Raises PriceTableError where the file can't be read or a row is wrong."""
+        try:
+            with path.open("rb") as file:
+                text = file.read(TABLE_BYTES_MAX + 1)
+            if len(text) > TABLE_BYTES_MAX:
+                raise PriceTableError(f"{path}: larger than {TABLE_BYTES_MAX} bytes")
+            rows = json.loads(text, parse_float=str, parse_int=str)
+        except OSError as problem:
+            raise PriceTableError(f"{path}: {problem.strerror}") from problem
+        except (ValueError, RecursionError) as problem:
+            if isinstance(problem, PriceTableError):
+                raise
+            raise PriceTableError(f"{path}: not JSON: {problem}") from problem
+        if not isinstance(rows, list) or len(rows) > TABLE_ROWS_MAX:
+            raise PriceTableError(f"{path}: must be an array of at most {TABLE_ROWS_MAX} rows")
+        version = f"table {hashlib.sha256(text).hexdigest()[:12]}"
+        return cls([_row(row, f"{path}: row {at}") for at, row in enumerate(rows)], version)
+
+    def price(self, model: str, usage: Usage, at: datetime) -> Price | None:
+        return first_price(self._tariffs(model), usage, at, self.version)
+
+    def _look_up(self, model: str) -> tuple[Tariff, ...]:
+        name = model.strip().lower()
+        return tuple(row.tariff for row in self._rows if row.admits(name))
+
+
+_RATES: Final = (("input", True), ("output", True), ("cache_read", False), ("cache_write", False))
+_KEYS: Final = {"match", "provider", *(key for key, _ in _RATES), "from", "to"}
+
+
+def _row(row: object, place: str) -> _Row:
+    if not isinstance(row, dict):
+        raise PriceTableError(f"{place}: must be an object")
+    if unknown := sorted(row.keys() - _KEYS):
+        raise PriceTableError(f"{place}: unknown key '{unknown[0]}'")
+    match, provider = row.get("match"), row.get("provider")
+    if not isinstance(match, str) or not match:
+        raise PriceTableError(f"{place}: 'match' must be a pattern such as \"gpt-4o*\"")
+    if provider is not None and not isinstance(provider, str):
+        raise PriceTableError(f"{place}: 'provider' must be a string")
+    rates = [
+        Rate(_amount(row.get(key), f"{place}: '{key}'")) if key in row or is_due else None
+        for key, is_due in _RATES
+    ]
+    since, until = (_instant(row.get(key), f"{place}: '{key}'") for key in ("from", "to"))
+    tariff = Tariff(*rates, since=since, until=until)
+    return _Row(match.lower(), provider.lower() if provider else None, tariff)
+
+
+def _amount(said: object, place: str) -> Decimal:
+    try:
+        amount = Decimal(said) if isinstance(said, str) else Decimal("nan")
+    except InvalidOperation:
+        amount = Decimal("nan")
+    if not amount.is_finite() or not 0 <= amount <= RATE_MAX:
+        raise PriceTableError(f'{place} must be USD per million tokens, such as "2.50"')
+    return amount
+
+
+def _instant(said: object, place: str) -> datetime | None:
+    if said is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(said) if isinstance(said, str) else None
+    except ValueError:
+        instant = None
+    if instant is None:
+        raise PriceTableError(f'{place} must be a date or time, such as "2026-03-01"')
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""What an organization spends, and its monthly budget."""

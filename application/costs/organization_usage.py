@@ -1,0 +1,116 @@
+"""What the judges of an organization cost, and what those of a project may."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from application.evaluation.judging import Budgets, Ledger
+from application.identity.administration import Directory
+from application.identity.organization_edit import Offices
+from application.identity.ports import Projects
+from application.identity.projects import NO_PROJECT
+from application.ports import Clock
+from domain.errors import NotFound
+from domain.evaluation.costs.judge_costs import (
+    Spending,
+    SpendingBy,
+    SpendingOf,
+    checked_budget,
+    month_of,
+    period_of,
+)
+from domain.evaluation.scores.query import CreatedWithin
+from domain.identity.audit import AuditAction
+from domain.identity.caller import Person
+from domain.identity.organization import Membership
+from domain.identity.rights import Action
+from domain.ids import OrganizationId, ProjectId
+
+
+@dataclass(frozen=True, slots=True)
+class OrganizationUsage:
+    """What was spent in a period, in all and part by part: not all parts where there are many."""
+
+    within: CreatedWithin
+    total: Spending
+    parts: Sequence[SpendingOf]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadUsage:
+    """Of the projects that are there: what a removed one took goes with it."""
+
+    directory: Directory
+    ledger: Ledger
+    clock: Clock
+
+    async def __call__(
+        self,
+        membership: Membership,
+        after: datetime | None,
+        before: datetime | None,
+        by: SpendingBy,
+    ) -> OrganizationUsage:
+        """As `period_of`; this month where nothing is said. Raises Invalid, Unavailable."""
+        within = period_of(after, before, self.clock())
+        projects = [one.id for one in await self.directory.projects(membership.organization_id)]
+        parts = await self.ledger.of_projects(projects, within, by)
+        return OrganizationUsage(within, await self.ledger.total(projects, within), parts)
+
+
+@dataclass(frozen=True, slots=True)
+class MonthlyBudget:
+    """What the judges of a project may cost in a month, None for any amount, and what they did."""
+
+    month: datetime
+    usd: Decimal | None
+    spent: Spending
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBudget:
+    projects: Projects
+    budgets: Budgets
+    ledger: Ledger
+    clock: Clock
+
+    async def __call__(self, membership: Membership, project: ProjectId) -> MonthlyBudget:
+        """Of this month. Raises NotFound, Unavailable."""
+        known = await self.projects.get(membership.organization_id, project)
+        usd = await self.budgets.monthly(known.id)
+        return await _this_month(self.ledger, known.id, usd, self.clock())
+
+
+@dataclass(frozen=True, slots=True)
+class SetBudget:
+    offices: Offices
+    ledger: Ledger
+
+    async def __call__(
+        self, person: Person, organization: OrganizationId, project: ProjectId, usd: Decimal | None
+    ) -> MonthlyBudget:
+        """Of this month and each later one. Raises Invalid, Forbidden, NotFound, Unavailable."""
+        new = None if usd is None else checked_budget(usd, "monthly_usd")
+        now = self.offices.clock()
+        async with self.offices.open(organization, person) as office:
+            await office.entered(Action.CHANGE_BUDGET)
+            if await office.open.project(project) is None:
+                raise NotFound(NO_PROJECT)
+            known = await office.open.budget(project)
+            if new != known:
+                await office.open.put_budget(project, new, now)
+                detail = {"from": _told(known), "to": _told(new)}
+                await office.record(AuditAction.PROJECT_BUDGET_CHANGED, project, detail)
+        return await _this_month(self.ledger, project, new, now)
+
+
+async def _this_month(
+    ledger: Ledger, project: ProjectId, usd: Decimal | None, now: datetime
+) -> MonthlyBudget:
+    month = month_of(now)
+    return MonthlyBudget(month, usd, await ledger.total([project], CreatedWithin(month)))
+
+
+def _told(usd: Decimal | None) -> str:
+    return "none" if usd is None else f"{usd.normalize():f} USD a month"

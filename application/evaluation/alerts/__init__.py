@@ -1,0 +1,1 @@
+"""Alerts on monitors, and the webhooks that report them."""

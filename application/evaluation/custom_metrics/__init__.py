@@ -1,0 +1,1 @@
+"""Creating, revising and listing a project's own metrics; the metric catalogue."""

@@ -1,0 +1,1 @@
+"""Evaluating one target: what a worker does with a claimed item of work."""

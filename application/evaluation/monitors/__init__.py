@@ -1,0 +1,1 @@
+"""Managing monitors, and the scheduler that starts their runs."""

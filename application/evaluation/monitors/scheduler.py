@@ -1,0 +1,215 @@
+"""Having monitors run: by their cadence, or out of turn."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from application.concurrency import at_most
+from application.evaluation.ports.custom_metrics import Shelf
+from application.evaluation.ports.evaluation import Runs, Targets
+from application.evaluation.ports.monitors import DUE_MAX, Changed, Leadership, Monitors
+from application.evaluation.runs.budget_rules import SpendingRules
+from application.evaluation.runs.requests import CATEGORIES
+from application.jobs import Jobs, RunDue
+from application.ports import Clock, NewId
+from domain.errors import Conflict, Invalid, NotFound
+from domain.evaluation.custom_metrics.custom_metric import check_judges
+from domain.evaluation.judging.models import JudgeModels, resolved
+from domain.evaluation.metrics.definition import Definition
+from domain.evaluation.monitors.monitor import LEAST, Monitor, Watermark
+from domain.evaluation.runs.run import (
+    TARGETS_MAX,
+    Assignment,
+    EvalRun,
+    RunProgress,
+    RunStatus,
+    Tally,
+    Target,
+)
+from domain.evaluation.runs.selection import (
+    TraceSelection,
+    bounded_targets,
+    echo_of_filters,
+    sampled,
+)
+from domain.ids import MonitorId, ProjectId, RunId
+
+FIRED_AT_ONCE: Final = 4  # one that is slow leaves room for three others
+FIRE_MAX_S: Final = 20  # of one monitor
+LOOKS_MAX: Final = 100  # of one round: DUE_MAX monitors each
+TRIES_MAX: Final = 5  # to trigger a monitor that others are changing
+
+type OnMonitorFault = Callable[[Monitor, Exception], None]
+"""Tells whoever runs the process which monitor didn't fire, and why; it is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runway:
+    """Where monitors become runs: over what, and who is told."""
+
+    monitors: Monitors
+    changed: Changed
+    targets: Targets
+    jobs: Jobs
+    models: JudgeModels
+    shelf: Shelf
+    spending: SpendingRules
+    clock: Clock
+    new_id: NewId
+
+    async def everything(self, monitor: Monitor) -> Sequence[Target]:
+        """All that it is about, changed or not; the first TARGETS_MAX + 1."""
+        project, selection = monitor.project_id, monitor.selection
+        if isinstance(selection, TraceSelection):
+            return await self.targets.traces(project, selection, TARGETS_MAX)
+        return await self.targets.sessions(project, selection, TARGETS_MAX)
+
+    async def due(self, monitor: Monitor, edge: Watermark) -> Sequence[Target]:
+        """What its slot is about, as far as one can look; as bounded as `everything`."""
+        if not monitor.only_if_changed:
+            return await self.everything(monitor)
+        return await self.changed.targets(
+            monitor.project_id, monitor.selection, monitor.looked_at, edge, TARGETS_MAX
+        )
+
+    async def run(
+        self, monitor: Monitor, new: RunId, found: Sequence[Target]
+    ) -> tuple[EvalRun, list[Assignment]]:
+        """A run over its share of what was found, by the newest revisions of its metrics.
+
+        Raises Invalid where that is nothing or too much, and where its metrics, its models
+        or the prices of those aren't there any more, archived metrics included.
+        """
+        category = CATEGORIES[monitor.target_type]
+        picked = await self.shelf.chosen(monitor.project_id, monitor.metrics, category)
+        model = self.models.chosen(monitor.model)
+        check_judges(picked, model, self.models)
+        pricing = await self.spending.prices.of(monitor.project_id)
+        judges = picked.judges(model)
+        self.spending.check(pricing, monitor.votes, monitor.max_cost_usd, *judges)
+        rate, salt = monitor.sampling_rate, str(monitor.id)
+        taken = sampled(bounded_targets(found), rate, salt, least=LEAST)
+        run = self._of(monitor, new, len(taken), model, picked.definitions)
+        return run, [Assignment(target, run.metrics) for target in taken]
+
+    def broken(self, monitor: Monitor, new: RunId, why: Invalid) -> EvalRun:
+        """A run that tells why there is none."""
+        model = self.models.default if monitor.model is None else resolved(monitor.model)
+        told = "; ".join(one.message for one in why.errors)
+        return self._of(monitor, new, 0, model).broken(told, self.clock())
+
+    async def told(self, run: EvalRun) -> None:
+        await self.jobs.send(RunDue(run.project_id, run.id))
+
+    def _of(
+        self,
+        monitor: Monitor,
+        new: RunId,
+        targets: int,
+        model: str,
+        definitions: tuple[Definition, ...] = (),
+    ) -> EvalRun:
+        return EvalRun(
+            id=new,
+            project_id=monitor.project_id,
+            target_type=monitor.target_type,
+            name=monitor.run_name,
+            metrics=monitor.metrics,
+            targets=targets,
+            filters=echo_of_filters(monitor.selection, monitor.signal_weights),
+            sampling_rate=monitor.sampling_rate,
+            model=model,
+            signal_weights=monitor.signal_weights,
+            definitions=definitions,
+            votes=monitor.votes,
+            max_cost_usd=monitor.max_cost_usd,
+            monitor_id=monitor.id,
+            created_at=self.clock(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerMonitor:
+    """Has a monitor run out of turn, over all that matches, paused or not."""
+
+    runway: Runway
+    runs: Runs
+
+    async def __call__(self, project: ProjectId, monitor: MonitorId, new: RunId) -> RunProgress:
+        """The run, or the one that has the id `new` already; the next slot counts from now.
+
+        Raises NotFound, Invalid where nothing matches or too much does, Conflict where others
+        don't stop changing the monitor.
+        """
+        runway = self.runway
+        for _ in range(TRIES_MAX):
+            with suppress(NotFound):
+                made = await self.runs.get(project, new)
+                await runway.told(made.run)
+                return made
+            known = await runway.monitors.get(project, monitor)
+            edge = await runway.changed.edge()
+            run, work = await runway.run(known, new, await runway.everything(known))
+            after = known.triggered(run.created_at, new, edge)
+            if await runway.monitors.fired(known, after, run, work):
+                await runway.told(run)
+                return RunProgress(run, Tally())
+        raise Conflict("This monitor is being changed by others; try again")
+
+
+@dataclass(frozen=True, slots=True)
+class FireDueMonitors:
+    """One look at what is due, by whoever leads. One that fails holds up no other."""
+
+    runway: Runway
+    leadership: Leadership
+    on_fault: OnMonitorFault
+
+    async def __call__(self) -> int:
+        """How many slots were used. Raises Unavailable; what fired before that stays so."""
+        used, last = 0, None
+        for _ in range(LOOKS_MAX):
+            if not await self.leadership.is_ours():
+                break
+            due = await self.runway.monitors.due(self.runway.clock(), last)
+            if due:
+                edge = await self.runway.changed.edge()
+                steps = [partial(self._guarded, one, edge) for one in due]
+                used += sum(await at_most(FIRED_AT_ONCE, steps))
+            if len(due) < DUE_MAX:
+                break
+            last = due[-1]
+        return used
+
+    async def _guarded(self, monitor: Monitor, edge: Watermark) -> bool:
+        try:
+            async with asyncio.timeout(FIRE_MAX_S):
+                return await self._fired(monitor, edge)
+        except Exception as fault:  # noqa: BLE001 - whatever is wrong with one: it is told, and tried again
+            self.on_fault(monitor, fault)
+            return False
+
+    async def _fired(self, monitor: Monitor, edge: Watermark) -> bool:
+        """Uses the slot of one that is due; whether nobody was there before.
+
+        It looked as far as `edge` where it has a run to show for it, and only then. One that
+        can't run any more uses its slots all the same, with runs that tell why.
+        """
+        runway, new = self.runway, RunId(self.runway.new_id())
+        found = await runway.due(monitor, edge)
+        if not found:
+            after = monitor.fired(runway.clock(), None, None)
+            return await runway.monitors.fired(monitor, after, None, [])
+        try:
+            run, work = await runway.run(monitor, new, found)
+        except Invalid as why:
+            run, work = runway.broken(monitor, new, why), []
+        reached = edge if run.status is RunStatus.PENDING else None
+        after = monitor.fired(run.created_at, new, reached)
+        is_ours = await runway.monitors.fired(monitor, after, run, work)
+        if is_ours and reached is not None:
+            await runway.told(run)
+        return is_ours

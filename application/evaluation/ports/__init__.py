@@ -1,0 +1,1 @@
+"""What evaluation needs from the world: protocols whose docstrings are contracts."""

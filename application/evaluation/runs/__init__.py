@@ -1,0 +1,1 @@
+"""Requesting, planning, retrying and cancelling runs."""

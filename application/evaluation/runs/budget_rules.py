@@ -1,0 +1,58 @@
+"""What runs and monitors may be bounded by, and what a run has taken."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from application.evaluation.judging import Ledger, Pricings
+from application.evaluation.ports.evaluation import Runs
+from application.ports import Clock
+from domain.errors import Invalid
+from domain.evaluation.costs.judge_costs import Spending, checked_budget, usage_of
+from domain.evaluation.judging.judge import TokenUse
+from domain.evaluation.judging.models import provider_of
+from domain.evaluation.metrics.metric import JudgeKind
+from domain.evaluation.runs.voting import check_votes
+from domain.ids import ProjectId, RunId
+from domain.tracing.usage import Pricing
+
+
+@dataclass(frozen=True, slots=True)
+class SpendingRules:
+    """How often a question may be asked, and what all of a run's may cost."""
+
+    prices: Pricings
+    clock: Clock
+
+    def check(
+        self, pricing: Pricing, votes: int, max_cost_usd: Decimal | None, *models: str
+    ) -> None:
+        """Raises Invalid, naming `votes` or `max_cost_usd`; `pricing` is that of the project.
+
+        Where one of the judges has no price nobody could keep to a bound; the keyless one costs
+        nothing.
+        """
+        check_votes(votes)
+        if max_cost_usd is None:
+            return
+        checked_budget(max_cost_usd, "max_cost_usd")
+        unpriced = next((one for one in models if not self._is_priced(pricing, one)), None)
+        if unpriced is not None:
+            what_to_do = "give it one by POST /model-prices, or leave this out"
+            raise Invalid.field("max_cost_usd", f"{unpriced} has no price: {what_to_do}")
+
+    def _is_priced(self, pricing: Pricing, model: str) -> bool:
+        if provider_of(model) == JudgeKind.HEURISTIC:
+            return True
+        use = usage_of(TokenUse(requests=1, input=1, output=1))
+        return pricing(model, use, self.clock()) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRunUsage:
+    runs: Runs
+    ledger: Ledger
+
+    async def __call__(self, project: ProjectId, run: RunId) -> Spending:
+        """What its judges have taken so far. Raises NotFound, Unavailable."""
+        await self.runs.get(project, run)
+        return await self.ledger.of_run(project, run)

@@ -1,0 +1,1 @@
+"""Recording and reading scores, their analytics, and agreement with people."""

@@ -1,0 +1,58 @@
+"""Judges held against people, and what people may label next: the port, and the use cases."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from application.ports import Clock
+from domain.evaluation.agreement.annotation_queue import Offered, seed_of
+from domain.evaluation.agreement.calibration import Calibration, JudgeScores, calibration
+from domain.evaluation.scores.query import CreatedWithin
+from domain.ids import ProjectId
+
+
+class Labels(Protocol):
+    """What people said of traces beside what judges did, one project at a time.
+
+    Contract of Labels: tests/contracts/evaluation/scores/test_agreement.py. All raise
+    Unavailable.
+    """
+
+    async def held_against_people(
+        self, project: ProjectId, name: str, threshold: float, within: CreatedWithin
+    ) -> Sequence[JudgeScores]:
+        """As `domain.evaluation.agreement.calibration.held_against_people`."""
+        ...
+
+    async def offered(
+        self, project: ProjectId, name: str, threshold: float, seed: str, limit: int
+    ) -> Sequence[Offered]:
+        """As `domain.evaluation.agreement.annotation_queue.offered`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAgreement:
+    labels: Labels
+
+    async def __call__(
+        self, project: ProjectId, name: str, threshold: float, within: CreatedWithin
+    ) -> Sequence[Calibration]:
+        """Of each judge that has scored under the name, those with the most labels first."""
+        found = await self.labels.held_against_people(project, name, threshold, within)
+        # Of ten thousand pairs it takes a while, in which nobody else would get a turn.
+        return await asyncio.to_thread(lambda: [calibration(one, threshold) for one in found])
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAnnotationQueue:
+    labels: Labels
+    clock: Clock
+
+    async def __call__(
+        self, project: ProjectId, name: str, threshold: float, limit: int
+    ) -> Sequence[Offered]:
+        """What is most worth a label; the same all day but for what has been labelled since."""
+        seed = seed_of(project, name, self.clock())
+        return await self.labels.offered(project, name, threshold, seed, limit)

@@ -1,0 +1,78 @@
+"""Figures of scores: what they come to by name, over time, by size, and by session."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from application.evaluation.ports.evaluation import ScoreAnalytics
+from domain.evaluation.runs.run import TargetType
+from domain.evaluation.scores.analytics import (
+    HistoryPoint,
+    Part,
+    RankedSession,
+    ScoreSummary,
+    TrendPoint,
+)
+from domain.evaluation.scores.query import CreatedWithin
+from domain.ids import ProjectId
+from domain.page import Page, SortOrder, Window
+from domain.tracing.analytics import Granularity
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSummaries:
+    analytics: ScoreAnalytics
+
+    async def __call__(
+        self, project: ProjectId, of: TargetType, within: CreatedWithin
+    ) -> Sequence[ScoreSummary]:
+        """One for each name, by name."""
+        return await self.analytics.summaries(project, of, within)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTrend:
+    analytics: ScoreAnalytics
+
+    async def __call__(
+        self,
+        project: ProjectId,
+        of: TargetType,
+        name: str,
+        granularity: Granularity,
+        within: CreatedWithin,
+    ) -> Sequence[TrendPoint]:
+        """By time, ascending. Raises Invalid for too many buckets."""
+        return await self.analytics.trend(project, of, name, granularity, within)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreDistribution:
+    analytics: ScoreAnalytics
+
+    async def __call__(
+        self, project: ProjectId, of: TargetType, name: str, parts: int, within: CreatedWithin
+    ) -> Sequence[Part]:
+        """Those of 1 to PARTS_MAX equal parts of [0, 1] that hold something, ascending."""
+        return await self.analytics.distribution(project, of, name, parts, within)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSessionHistory:
+    analytics: ScoreAnalytics
+
+    async def __call__(
+        self, project: ProjectId, session: str, name: str | None, limit: int
+    ) -> Sequence[HistoryPoint]:
+        """The newest `limit`, by time, ascending; none of an unknown session."""
+        return await self.analytics.history(project, session, name, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class CompareSessions:
+    analytics: ScoreAnalytics
+
+    async def __call__(
+        self, project: ProjectId, name: str, order: SortOrder, window: Window
+    ) -> Page[RankedSession]:
+        """Sessions by their newest number of one name. Raises Invalid for a foreign position."""
+        return await self.analytics.comparison(project, name, order, window)

@@ -1,0 +1,171 @@
+"""Scores that people and programs give, and reading every score there is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from application.evaluation.ports.evaluation import SessionScores, TraceScores
+from application.ports import Clock
+from domain.errors import NotFound
+from domain.evaluation.scores.query import ScoreFilter
+from domain.evaluation.scores.score import (
+    DataType,
+    ScoreChange,
+    ScoreOutcome,
+    ScoreSource,
+    SessionScore,
+    TraceScore,
+    checked_value,
+)
+from domain.ids import ProjectId, ScoreId, TraceId, UserId
+from domain.page import Page, Window
+from domain.tracing.payload import EMPTY_OBJECT, JsonText
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenScore:
+    """What somebody says of a target. `author` is the person, where it wasn't a key."""
+
+    name: str
+    value: str
+    data_type: DataType = DataType.NUMERIC
+    source: ScoreSource = ScoreSource.ANNOTATION
+    reason: str | None = None
+    metadata: JsonText = EMPTY_OBJECT
+    author: UserId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTraceScore:
+    """Adds a score to those that a trace has."""
+
+    scores: TraceScores
+    clock: Clock
+
+    async def __call__(
+        self,
+        project: ProjectId,
+        new: ScoreId,
+        trace: TraceId,
+        given: GivenScore,
+        environment: str | None = None,
+    ) -> TraceScore:
+        """The score, or the one that has the id `new` already. Raises Invalid, NotFound."""
+        now = self.clock()
+        return await self.scores.add(
+            TraceScore(
+                id=new,
+                project_id=project,
+                trace_id=trace,
+                environment=environment,
+                name=given.name,
+                outcome=ScoreOutcome.SCORED,
+                value=checked_value(given.value, given.data_type),
+                data_type=given.data_type,
+                source=given.source,
+                author_id=given.author,
+                reason=given.reason,
+                metadata=given.metadata,
+                created_at=now,
+                updated_at=now,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSessionScore:
+    """Adds a score to those that a session has."""
+
+    scores: SessionScores
+    clock: Clock
+
+    async def __call__(
+        self, project: ProjectId, new: ScoreId, session: str, given: GivenScore
+    ) -> SessionScore:
+        """The score, or the one that has the id `new` already. Raises Invalid, NotFound."""
+        now = self.clock()
+        return await self.scores.add(
+            SessionScore(
+                id=new,
+                project_id=project,
+                session_id=session,
+                name=given.name,
+                outcome=ScoreOutcome.SCORED,
+                value=checked_value(given.value, given.data_type),
+                data_type=given.data_type,
+                source=given.source,
+                author_id=given.author,
+                reason=given.reason,
+                metadata=given.metadata,
+                created_at=now,
+                updated_at=now,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ListTraceScores:
+    scores: TraceScores
+
+    async def __call__(
+        self, project: ProjectId, matching: ScoreFilter, window: Window
+    ) -> Page[TraceScore]:
+        return await self.scores.page(project, matching, window)
+
+
+@dataclass(frozen=True, slots=True)
+class LatestTraceScores:
+    scores: TraceScores
+
+    async def __call__(self, project: ProjectId, trace: TraceId) -> Sequence[TraceScore]:
+        """The newest of each name, by name; none of an unknown trace."""
+        return await self.scores.latest(project, trace)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeTraceScore:
+    scores: TraceScores
+    clock: Clock
+
+    async def __call__(
+        self, project: ProjectId, score: ScoreId, change: ScoreChange, author: UserId | None
+    ) -> TraceScore:
+        """The score as it is then. Raises NotFound, Invalid."""
+        return await self.scores.change(project, score, change, self.clock(), author)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTraceScore:
+    scores: TraceScores
+
+    async def __call__(self, project: ProjectId, score: ScoreId) -> None:
+        """Raises NotFound."""
+        if not await self.scores.delete(project, score):
+            raise NotFound("Score not found")
+
+
+@dataclass(frozen=True, slots=True)
+class ListSessionScores:
+    scores: SessionScores
+
+    async def __call__(
+        self, project: ProjectId, matching: ScoreFilter, window: Window
+    ) -> Page[SessionScore]:
+        return await self.scores.page(project, matching, window)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoresOfSession:
+    scores: SessionScores
+
+    async def __call__(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
+        """All of them, newest first; none of an unknown session."""
+        return await self.scores.of_session(project, session)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteSessionScore:
+    scores: SessionScores
+
+    async def __call__(self, project: ProjectId, score: ScoreId) -> None:
+        """Removes it if it is there."""
+        await self.scores.delete(project, score)

@@ -1,0 +1,1 @@
+"""Prices of models that a project sets, and repricing of stored spans."""

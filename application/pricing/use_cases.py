@@ -1,0 +1,46 @@
+"""What prices need from the world, and what can be done with them."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from application.ports import Clock
+from application.pricing.model_prices import (
+    CreateModelPrice,
+    DeleteModelPrice,
+    ListModelPrices,
+    ListUnpricedModels,
+    ModelPrices,
+)
+from application.pricing.repricing import ReadRepricing, RepriceSpans, Repricings, StartRepricing
+from application.tracing.ports import PriceBook
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricingPorts:
+    book: PriceBook
+    prices: ModelPrices
+    repricings: Repricings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricingUseCases:
+    create: CreateModelPrice
+    list: ListModelPrices
+    delete: DeleteModelPrice
+    list_unpriced: ListUnpricedModels
+    start_repricing: StartRepricing
+    read_repricing: ReadRepricing
+    reprice_spans: RepriceSpans
+
+    @classmethod
+    def over(cls, ports: PricingPorts, clock: Clock) -> Self:
+        prices, repricings, book = ports.prices, ports.repricings, ports.book
+        return cls(
+            create=CreateModelPrice(prices, clock),
+            list=ListModelPrices(prices),
+            delete=DeleteModelPrice(prices),
+            list_unpriced=ListUnpricedModels(prices, clock),
+            start_repricing=StartRepricing(repricings, book, clock),
+            read_repricing=ReadRepricing(repricings),
+            reprice_spans=RepriceSpans(repricings, prices, book, clock),
+        )

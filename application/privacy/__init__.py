@@ -1,0 +1,1 @@
+"""Retention and erasure: which traces are deleted, when, and with which receipt."""

@@ -1,0 +1,238 @@
+"""Erasing what belongs to a user or a session, with a receipt that can be checked."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from application.identity.administration import Directory
+from application.ports import Clock, NewId, RandomBytes
+from domain.errors import Conflict, Invalid, NotFound, Unavailable
+from domain.identity.audit import Actor, AuditAction, AuditEntry
+from domain.identity.caller import Caller
+from domain.ids import AuditEntryId, ErasureId, ProjectId
+from domain.page import Page, Window
+from domain.tracing.erasure import SALT_BYTES, Erasure, ErasureState, Found, Owner
+
+WITHIN: Final = timedelta(seconds=10)  # of a request; what is left then, workers remove
+STEPS_AT_ONCE: Final = 200  # of a request, and of one erasure in a round
+OPEN_AT_ONCE: Final = 100  # erasures of one round
+UNDER_WAY_MAX: Final = 100  # erasures of one project: each of its reads has them in hand
+REFUSED_FOR: Final = timedelta(days=7)  # longer than any client tries again
+FORGET_STEPS_MAX: Final = 1_000  # of one round
+
+type Told = Callable[[Erasure], AuditEntry]
+
+
+def too_many() -> Conflict:
+    """Why another erasure can't begin."""
+    return Conflict(
+        f"A project has {UNDER_WAY_MAX} erasures under way at most: try again once one is REMOVED"
+    )
+
+
+def was_erased() -> Invalid:
+    """Why a trace isn't stored again, for whoever sends it late."""
+    return Invalid.field("trace_id", "this trace was erased: send what is new under another id")
+
+
+class Erasures(Protocol):
+    """Erasures of each project: asked for, carried out, and their receipts.
+
+    The id of a trace that was erased is refused until it is forgotten, so that nothing that comes
+    late brings it back; see `Traces.put`. Contract of Erasures:
+    tests/contracts/privacy/test_erasures.py. All raise Unavailable.
+    """
+
+    async def begin(self, erasure: Erasure, owner: Owner, entry: AuditEntry) -> None:
+        """Stores it, tells the audit log, and takes away all exports of the project.
+
+        The owner is kept until all is removed. From then on nobody reads, changes or evaluates what
+        is to go: it is hidden, as if it weren't there. So is a session that loses a trace, with
+        its scores. Only sums over a project's traces and spans count what is left of it. Raises
+        Conflict where UNDER_WAY_MAX of the project are not over.
+        """
+        ...
+
+    async def advance(
+        self, project: ProjectId, erasure: ErasureId, now: datetime, told: Told
+    ) -> Erasure:
+        """Removes some of what is left, in one transaction; the erasure as it is then.
+
+        As `Traces.delete` does, with all scores of the sessions that lose a trace. Where nothing
+        is left it is over: the owner is forgotten, runs that evaluated a session and what they
+        cost name it no more, and the audit log is `told`. One that is over, or that somebody else
+        is at, stays as it is. Raises NotFound.
+        """
+        ...
+
+    async def unfinished(self) -> Sequence[tuple[ProjectId, ErasureId]]:
+        """Those that are not over, of all projects, the oldest first; at most OPEN_AT_ONCE."""
+        ...
+
+    async def get(self, project: ProjectId, erasure: ErasureId) -> Erasure:
+        """Raises NotFound."""
+        ...
+
+    async def page(self, project: ProjectId, window: Window) -> Page[Erasure]:
+        """Newest first. Positions: instant of the request, id."""
+        ...
+
+    async def found(self, erasure: Erasure, owner: Owner) -> Found:
+        """What is stored now of its owner, or of the traces that it removed."""
+        ...
+
+    async def forget(self, before: datetime) -> int:
+        """Forgets some ids of traces that were erased before then, of all projects; how many."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Removes all that names a user or a session: no reader sees any of it once it has begun."""
+
+    erasures: Erasures
+    directory: Directory
+    clock: Clock
+    new_id: NewId
+    random: RandomBytes
+
+    async def __call__(self, caller: Caller, owner: Owner) -> Erasure:
+        """The receipt: mostly REMOVED; REMOVING where there is more than fits into a request.
+
+        Whether there was anything can be read from its rows. Raises Unavailable where nothing was
+        begun, Conflict where too many are under way.
+        """
+        salt = self.random(SALT_BYTES)
+        began = self.clock()
+        erasure = Erasure(
+            id=ErasureId(self.new_id()),
+            organization_id=caller.organization_id,
+            project_id=caller.project_id,
+            kind=owner.kind,
+            salt=salt,
+            digest=await asyncio.to_thread(owner.digest, salt),
+            requested_at=began,
+            requested_by=await self._actor(caller),
+        )
+        asked = _entry(erasure, AuditAction.ERASURE_REQUESTED, self.new_id, began)
+        await self.erasures.begin(erasure, owner, asked)
+        try:
+            for _ in range(STEPS_AT_ONCE):
+                now = self.clock()
+                if erasure.state is ErasureState.REMOVED or now - began > WITHIN:
+                    break
+                erasure = await _advanced(self.erasures, erasure, now, self.new_id)
+        except Unavailable:
+            return erasure  # it has begun, and workers go on with it
+        return erasure
+
+    async def _actor(self, caller: Caller) -> Actor:
+        name = ""
+        if caller.key_id is not None:
+            try:
+                name = (await self.directory.key(caller.organization_id, caller.key_id)).prefix
+            except NotFound:  # deleted a moment ago
+                name = ""
+        elif caller.user_id is not None:
+            members = await self.directory.members(caller.organization_id)
+            mine = (one.email for one in members if one.membership.user_id == caller.user_id)
+            name = next(mine, "")
+        return Actor(user_id=caller.user_id, key_id=caller.key_id, name=name)
+
+
+@dataclass(frozen=True, slots=True)
+class FinishErasures:
+    """Goes on with what requests have begun, and forgets which traces were erased long ago."""
+
+    erasures: Erasures
+    clock: Clock
+    new_id: NewId
+
+    async def __call__(self) -> int:
+        """How many erasures came to their end. Raises Unavailable; what went stays gone.
+
+        One that can't go on holds no other up.
+        """
+        over, failures = 0, list[Unavailable]()
+        for project, id_ in await self.erasures.unfinished():
+            try:
+                over += await self._finished(project, id_)
+            except NotFound:  # its project was removed meanwhile
+                continue
+            except Unavailable as failure:
+                failures.append(failure)
+        before = self.clock() - REFUSED_FOR
+        for _ in range(FORGET_STEPS_MAX):
+            if not await self.erasures.forget(before):
+                break
+        if failures:
+            raise failures[0]
+        return over
+
+    async def _finished(self, project: ProjectId, id_: ErasureId) -> bool:
+        """Whether it came to its end, within STEPS_AT_ONCE."""
+        known = await self.erasures.get(project, id_)
+        for _ in range(STEPS_AT_ONCE):
+            known = await _advanced(self.erasures, known, self.clock(), self.new_id)
+            if known.state is ErasureState.REMOVED:
+                return True
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadErasure:
+    erasures: Erasures
+
+    async def __call__(self, project: ProjectId, erasure: ErasureId) -> Erasure:
+        """Raises NotFound, Unavailable."""
+        return await self.erasures.get(project, erasure)
+
+
+@dataclass(frozen=True, slots=True)
+class ListErasures:
+    erasures: Erasures
+
+    async def __call__(self, project: ProjectId, window: Window) -> Page[Erasure]:
+        """Newest first. Raises Unavailable."""
+        return await self.erasures.page(project, window)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckErasure:
+    """Looks again, for somebody who knows whose erasure it was."""
+
+    erasures: Erasures
+
+    async def __call__(
+        self, project: ProjectId, erasure: ErasureId, owner: Owner
+    ) -> tuple[Erasure, Found]:
+        """Raises Invalid where it was another's, NotFound, Unavailable."""
+        known = await self.erasures.get(project, erasure)
+        digest = await asyncio.to_thread(owner.digest, known.salt)
+        if not known.is_of(owner.kind, digest):
+            raise Invalid.field(f"{owner.kind}_id", "isn't whose data this receipt is about")
+        return known, await self.erasures.found(known, owner)
+
+
+async def _advanced(erasures: Erasures, known: Erasure, now: datetime, new_id: NewId) -> Erasure:
+    def told(over: Erasure) -> AuditEntry:
+        return _entry(over, AuditAction.ERASURE_FINISHED, new_id, now)
+
+    return await erasures.advance(known.project_id, known.id, now, told)
+
+
+def _entry(erasure: Erasure, action: AuditAction, new_id: NewId, at: datetime) -> AuditEntry:
+    detail = {"project_id": str(erasure.project_id), "kind": str(erasure.kind)}
+    if erasure.sha256 is not None:
+        detail |= {"receipt_sha256": erasure.sha256}
+    return AuditEntry(
+        id=AuditEntryId(new_id()),
+        organization_id=erasure.organization_id,
+        at=at,
+        actor=erasure.requested_by,
+        action=action,
+        resource_id=str(erasure.id),
+        detail=detail,
+    )

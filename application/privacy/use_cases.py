@@ -1,0 +1,55 @@
+"""The ports of keeping and erasing, and their use cases over them: a part of `use_cases`."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from application.identity.administration import Directory
+from application.ports import Clock, NewId, RandomBytes
+from application.privacy.erasures import (
+    CheckErasure,
+    Erase,
+    Erasures,
+    FinishErasures,
+    ListErasures,
+    ReadErasure,
+)
+from application.privacy.retention import Expired, RemoveExpired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepingPorts:
+    """Every port of keeping and erasing, filled."""
+
+    expired: Expired
+    erasures: Erasures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepingUseCases:
+    """Every use case of keeping and erasing, ready to call."""
+
+    remove_expired: RemoveExpired
+    erase: Erase
+    finish_erasures: FinishErasures
+    read_erasure: ReadErasure
+    list_erasures: ListErasures
+    check_erasure: CheckErasure
+
+    @classmethod
+    def over(
+        cls,
+        ports: KeepingPorts,
+        directory: Directory,
+        clock: Clock,
+        new_id: NewId,
+        random: RandomBytes,
+    ) -> Self:
+        erasures = ports.erasures
+        return cls(
+            remove_expired=RemoveExpired(ports.expired, clock),
+            erase=Erase(erasures, directory, clock, new_id, random),
+            finish_erasures=FinishErasures(erasures, clock, new_id),
+            read_erasure=ReadErasure(erasures),
+            list_erasures=ListErasures(erasures),
+            check_erasure=CheckErasure(erasures),
+        )

@@ -1,0 +1,1 @@
+"""How far judges agree with people: statistics, calibration, and the annotation queue."""

@@ -1,0 +1,229 @@
+"""A judge held against people: which scores make pairs, and what can be said of its pass rate.
+
+A label is what a person said of a trace under a name: the value of an ANNOTATION, or the one
+written over a run's score. A judge's score is an AUTOMATED one, or what a run had measured before a
+person wrote over it. Judges are told apart by the fingerprints of their scores.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from domain.evaluation.agreement.statistics import (
+    SPEARMAN_MIN,
+    Confusion,
+    Estimate,
+    Pair,
+    mean_absolute_error,
+    share,
+    spearman,
+    weighted_kappa,
+)
+from domain.evaluation.metrics.metric import JudgeKind
+from domain.evaluation.scores.query import CreatedWithin
+from domain.evaluation.scores.score import (
+    ORIGINAL_VALUE,
+    Score,
+    ScoreSource,
+    TraceScore,
+    is_share,
+    newest_first,
+)
+from domain.ids import TraceId
+from domain.tracing.payload import scalars
+
+LABELS_MAX: Final = 10_000  # of one answer, the newest
+JUDGED_MAX: Final = 10_000  # scores that a pass rate is of, the newest
+OF_TRACE_MAX: Final = 20  # judges' scores of one trace, the newest
+JUDGES_MAX: Final = 50  # of one answer, those with the most labels
+CALIBRATED_FROM: Final = 30  # labels
+
+NOTHING_SHARED: Final = "no trace has both a score of the judge and a label"
+ONE_ANSWER: Final = "judge and people gave one and the same answer, as chance would"
+ONE_NUMBER: Final = "the judge, or people, gave one number throughout"
+TOO_FEW: Final = f"fewer than {SPEARMAN_MIN} pairs"
+NOTHING_PASSED: Final = "people passed nothing"
+NOTHING_FAILED: Final = "people failed nothing"
+NOTHING_JUDGED: Final = "the judge scored nothing in this time"
+BY_CHANCE: Final = (
+    "sensitivity and specificity come to 1 or less: the judge is no better than chance"
+)
+
+type Fingerprint = str | None
+"""Of a judge; None where no run vouches for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A figure that isn't defined, and why. It is never 0."""
+
+    reason: str
+
+
+type Figure = Estimate | Unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rated:
+    """How many of a judge's newest scores there are, and how many of them pass."""
+
+    judge_kind: str | None
+    judged: int
+    passed: int
+
+
+NOT_RATED: Final = Rated(judge_kind=None, judged=0, passed=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeScores:
+    """What a judge said where people spoke too, in ascending order, and of how much it passed."""
+
+    fingerprint: Fingerprint
+    pairs: Sequence[Pair]
+    rated: Rated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """How far one judge agrees with people at a threshold. `n` counts pairs, one a trace."""
+
+    fingerprint: Fingerprint
+    judge_kind: str | None
+    n: int
+    is_calibrated: bool
+    confusion: Confusion
+    agreement: Figure
+    kappa: Figure
+    weighted_kappa: Figure
+    spearman: Figure
+    mean_absolute_error: Figure
+    sensitivity: Figure
+    specificity: Figure
+    judged: int
+    pass_rate: Figure
+    corrected_pass_rate: Figure
+
+
+def calibration(of: JudgeScores, threshold: float) -> Calibration:
+    pairs, rated = of.pairs, of.rated
+    found = Confusion.of(pairs, threshold)
+    shared = ONE_ANSWER if pairs else NOTHING_SHARED
+    corrected = found.corrected(rated.passed, rated.judged)
+    return Calibration(
+        fingerprint=of.fingerprint,
+        judge_kind=rated.judge_kind,
+        n=found.n,
+        is_calibrated=found.n >= CALIBRATED_FROM,
+        confusion=found,
+        agreement=found.agreement or Unknown(NOTHING_SHARED),
+        kappa=found.kappa or Unknown(shared),
+        weighted_kappa=weighted_kappa(pairs) or Unknown(shared),
+        spearman=spearman(pairs) or Unknown(ONE_NUMBER if found.n >= SPEARMAN_MIN else TOO_FEW),
+        mean_absolute_error=mean_absolute_error(pairs) or Unknown(NOTHING_SHARED),
+        sensitivity=found.sensitivity or Unknown(NOTHING_PASSED),
+        specificity=found.specificity or Unknown(NOTHING_FAILED),
+        judged=rated.judged,
+        pass_rate=share(rated.passed, rated.judged) or Unknown(NOTHING_JUDGED),
+        corrected_pass_rate=corrected or Unknown(_why_uncorrected(found, rated)),
+    )
+
+
+def _why_uncorrected(found: Confusion, rated: Rated) -> str:
+    if found.n == 0:
+        return NOTHING_SHARED
+    if found.sensitivity is None:
+        return NOTHING_PASSED
+    if found.specificity is None:
+        return NOTHING_FAILED
+    return NOTHING_JUDGED if rated.judged == 0 else BY_CHANCE
+
+
+# --- which scores make pairs -----------------------------------------------------------------
+
+
+def original(score: Score) -> float | None:
+    """What a run measured, as a number, where a person has given a value over it.
+
+    None where nobody has, and of a score that no run made: anybody may write what looks like it.
+    """
+    if score.run_id is None or score.source is not ScoreSource.ANNOTATION or score.number is None:
+        return None
+    told = scalars(score.metadata).get(ORIGINAL_VALUE)
+    return None if told is None or not is_share(told) else float(told)
+
+
+def judged(score: Score) -> float | None:
+    """What a judge said, as a number, also where a person has written over it."""
+    return score.number if score.source is ScoreSource.AUTOMATED else original(score)
+
+
+def label(score: Score) -> float | None:
+    """What a person said, as a number. Changing the reason alone of a run's score is no label."""
+    is_said = score.source is ScoreSource.ANNOTATION and (
+        score.run_id is None or original(score) is not None
+    )
+    return score.number if is_said else None
+
+
+def judges(
+    pairs: Iterable[tuple[Fingerprint, Pair]], rated: Mapping[Fingerprint, Rated]
+) -> list[JudgeScores]:
+    """By judge, those with the most labels first; at most JUDGES_MAX."""
+    of: dict[Fingerprint, list[Pair]] = {fingerprint: [] for fingerprint in rated}
+    for fingerprint, pair in pairs:
+        of.setdefault(fingerprint, []).append(pair)
+    found = [
+        JudgeScores(
+            fingerprint=fingerprint,
+            pairs=sorted(some, key=lambda pair: (pair.judge, pair.person)),
+            rated=rated.get(fingerprint, NOT_RATED),
+        )
+        for fingerprint, some in of.items()
+    ]
+    found.sort(key=_rank)
+    return found[:JUDGES_MAX]
+
+
+def _rank(one: JudgeScores) -> tuple[int, int, bool, str]:
+    is_known = one.fingerprint is not None
+    return (-len(one.pairs), -one.rated.judged, not is_known, one.fingerprint or "")
+
+
+def held_against_people(
+    scores: Iterable[TraceScore],
+    fingerprint_of: Callable[[TraceScore], Fingerprint],
+    threshold: float,
+    within: CreatedWithin,
+) -> list[JudgeScores]:
+    """`scores` are those of a name. Labels and pass rates are of those made within the bounds.
+
+    Of several labels of a trace that counts which was written last, of several scores of a judge
+    that which was made last. So many are regarded as the bounds above say.
+    """
+    ours = newest_first(scores)
+    of_judges = [(one, number) for one in ours if (number := judged(one)) is not None]
+    labels = [one for one in ours if label(one) is not None and within.admits(one)]
+    labels = sorted(labels[:LABELS_MAX], key=lambda one: (one.updated_at, one.id))
+    last: dict[TraceId, float] = {one.trace_id: label(one) or 0.0 for one in labels}
+    pairs: list[tuple[Fingerprint, Pair]] = []
+    for trace, person in last.items():
+        of_trace = [(one, number) for one, number in of_judges if one.trace_id == trace]
+        last_of_each = {
+            fingerprint_of(one): number for one, number in reversed(of_trace[:OF_TRACE_MAX])
+        }
+        pairs += [(judge, Pair(number, person)) for judge, number in last_of_each.items()]
+    counted = [(one, number) for one, number in of_judges if within.admits(one)]
+    by_judge: dict[Fingerprint, list[tuple[Score, float]]] = {}
+    for one, number in counted[:JUDGED_MAX]:
+        by_judge.setdefault(fingerprint_of(one), []).append((one, number))
+    return judges(pairs, {judge: _rated(some, threshold) for judge, some in by_judge.items()})
+
+
+def _rated(scores: Sequence[tuple[Score, float]], threshold: float) -> Rated:
+    kinds = {one.judge_kind for one, _ in scores} & set(JudgeKind)
+    return Rated(
+        judge_kind=max(filter(None, kinds), default=None),
+        judged=len(scores),
+        passed=sum(number >= threshold for _, number in scores),
+    )

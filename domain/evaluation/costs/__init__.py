@@ -1,0 +1,1 @@
+"""What judging costs: prices of judge calls, spending by group, and estimates before a run."""

@@ -1,0 +1,177 @@
+"""What judges cost: each request in a ledger, what may be spent, and what was."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final, Self
+from uuid import UUID
+
+from domain.errors import Invalid
+from domain.evaluation.judging.judge import JudgeCall, TokenUse
+from domain.evaluation.runs.run import Target
+from domain.evaluation.scores.query import CreatedWithin
+from domain.ids import ProjectId, RunId
+from domain.tracing.usage import Usage, exact_sum
+
+BUDGET_MAX: Final = Decimal(1_000_000)  # USD, of a run or of a month
+BUDGET_PLACES: Final = 6  # of a budget, behind the point
+PERIOD_MAX: Final = timedelta(days=400)  # of one look at what was spent: a year and some
+ANSWER_TOKENS_MAX: Final = 1_500  # bounds an answer that doesn't end; a usual one has 150
+CHECK_TOKENS_MAX: Final = 75  # more, for each call of a checklist
+# A text may have more tokens than it is estimated at, or a second request may have to mend the
+# answer of the first: twice what one takes is set aside.
+SET_ASIDE: Final = 2
+
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_MOMENT: Final = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """One request that a provider was sent.
+
+    `attempt` numbers the requests of one question, from 1. `price_version` names the price that
+    `usd` is by; both are None where the model has none.
+    """
+
+    id: UUID
+    project_id: ProjectId
+    run_id: RunId | None
+    target: Target
+    metric: str
+    attempt: int
+    call: JudgeCall
+    usd: Decimal | None
+    price_version: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """What some requests came to. `unpriced` of them have no price, and no part in `usd`."""
+
+    calls: int = 0
+    failed: int = 0
+    unpriced: int = 0
+    use: TokenUse = field(default_factory=TokenUse)
+    usd: Decimal = Decimal(0)
+
+    @classmethod
+    def of(cls, entries: Iterable[LedgerEntry]) -> Self:
+        known = list(entries)
+        return cls(
+            calls=len(known),
+            failed=sum(one.call.code is not None for one in known),
+            unpriced=sum(one.usd is None for one in known),
+            use=sum((one.call.use for one in known), TokenUse()),
+            usd=exact_sum(one.usd for one in known if one.usd is not None),
+        )
+
+
+class SpendingBy(StrEnum):
+    """By what spending is told apart."""
+
+    PROJECT = "project"
+    MODEL = "model"
+    METRIC = "metric"
+    DAY = "day"
+
+    def of(self, entry: LedgerEntry) -> str:
+        match self:
+            case SpendingBy.PROJECT:
+                return str(entry.project_id)
+            case SpendingBy.MODEL:
+                return f"{entry.call.provider}/{entry.call.model}"
+            case SpendingBy.METRIC:
+                return entry.metric
+            case SpendingBy.DAY:
+                return entry.created_at.astimezone(UTC).date().isoformat()
+
+
+@dataclass(frozen=True, slots=True)
+class SpendingOf:
+    """The spending of one project, model, metric or day (`YYYY-MM-DD`, UTC)."""
+
+    key: str
+    spending: Spending
+
+
+def month_of(instant: datetime) -> datetime:
+    """The first instant of its month, in UTC."""
+    day = instant.astimezone(UTC)
+    return datetime(day.year, day.month, 1, tzinfo=UTC)
+
+
+def period_of(after: datetime | None, before: datetime | None, now: datetime) -> CreatedWithin:
+    """From `after` to before `before`; from the first of the month of its end, where it isn't said.
+
+    Raises Invalid for more than PERIOD_MAX, up to now where there's no end.
+    """
+    end = now if before is None else before
+    if after is None:
+        # The end lies outside: what ends as a month begins is about the one before.
+        last = end if before is None or before == _FIRST else before - _MOMENT
+        return CreatedWithin(month_of(last), before)
+    if end - after > PERIOD_MAX:
+        raise Invalid.field("query.date_from", f"must be at most {PERIOD_MAX.days} days earlier")
+    return CreatedWithin(after, before)
+
+
+def month_scope(instant: datetime) -> str:
+    """What a month's spending is kept under."""
+    return f"month {month_of(instant):%Y-%m}"
+
+
+def run_scope(run: RunId) -> str:
+    return f"run {run}"
+
+
+def checked_budget(usd: Decimal, named: str) -> Decimal:
+    """A budget in USD, 0 included, with at most BUDGET_PLACES places.
+
+    Raises Invalid, naming `named`.
+    """
+    if not usd.is_finite() or not 0 <= usd <= BUDGET_MAX:
+        raise Invalid.field(named, f"must be from 0 to {BUDGET_MAX} USD")
+    rounded = round(usd, BUDGET_PLACES)
+    if rounded != usd:
+        raise Invalid.field(named, f"has more than {BUDGET_PLACES} places behind the point")
+    return rounded
+
+
+def usage_of(use: TokenUse) -> Usage:
+    """Tokens as the price book takes them."""
+    return Usage(
+        use.input,
+        use.output,
+        is_known=True,
+        cache_read_tokens=use.cache_read,
+        cache_write_tokens=use.cache_write,
+    )
+
+
+def answer_tokens_max(checks: int) -> int:
+    """Of one request's answer, but for a model's thoughts; `checks` are those of a checklist."""
+    return ANSWER_TOKENS_MAX + CHECK_TOKENS_MAX * checks
+
+
+def set_aside(question_tokens: int, answer_tokens: int) -> TokenUse:
+    """What is reserved before a question that is estimated at so many tokens, as is its answer."""
+    return TokenUse(
+        requests=SET_ASIDE,
+        input=SET_ASIDE * question_tokens,
+        output=SET_ASIDE * answer_tokens,
+    )
+
+
+def by_key(entries: Sequence[LedgerEntry], by: SpendingBy) -> list[SpendingOf]:
+    """The dearest first, then those with more calls, then by key; days in their order."""
+    parts: dict[str, list[LedgerEntry]] = {}
+    for one in entries:
+        parts.setdefault(by.of(one), []).append(one)
+    found = [SpendingOf(key, Spending.of(of)) for key, of in parts.items()]
+    if by is SpendingBy.DAY:
+        return sorted(found, key=lambda one: one.key)
+    return sorted(found, key=lambda one: (-one.spending.usd, -one.spending.calls, one.key))

@@ -1,0 +1,1 @@
+"""A project's own metrics: definitions as JSON, their parser, rules and checks."""

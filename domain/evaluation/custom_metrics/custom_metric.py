@@ -1,0 +1,231 @@
+"""A project's own metrics: their names, their revisions, and which of them runs may use."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final, Self
+from uuid import UUID
+
+from domain.errors import Conflict, FieldError, Invalid
+from domain.evaluation.custom_metrics.parser import metric_of
+from domain.evaluation.custom_metrics.regex import Finds
+from domain.evaluation.judging.models import JudgeModels, provider_of, resolved
+from domain.evaluation.metrics.definition import Definition, Kind
+from domain.evaluation.metrics.metric import Category, JudgeKind, Metric, Way
+from domain.evaluation.metrics.registry import (
+    CATALOGUE,
+    ERRORS_MAX,
+    listed,
+    metrics_named,
+    unknown_metric,
+)
+from domain.evaluation.sessions.registry import signals_of
+from domain.ids import ProjectId
+
+NAME_MAX: Final = 63  # characters
+METRICS_MAX: Final = 100  # of one project, archived ones included
+REVISIONS_MAX: Final = 100  # of one metric
+DESCRIPTION_MAX: Final = 500  # characters
+OF_RUN_MAX: Final = 20  # own metrics of one run: it keeps their definitions
+OF_RUN_BYTES_MAX: Final = 32_768  # of their definitions together
+
+_NAME: Final = re.compile(rf"[a-z][a-z0-9_]{{1,{NAME_MAX - 1}}}")
+
+
+def may_be_own(name: str) -> bool:
+    """Whether a project's own metric may be called so: no built-in one is."""
+    return name not in CATALOGUE and _NAME.fullmatch(name) is not None
+
+
+def check_spelling(name: str, category: Category) -> None:
+    """Raises Invalid for what is no metric of any project: whether one has it isn't asked."""
+    known = CATALOGUE.get(name)
+    if known is not None and known.is_listed and known.category is category:
+        return
+    if category is not Category.TRACE or not may_be_own(name):
+        raise Invalid.field("metric", unknown_metric(name, category))
+
+
+def checked_name(name: str) -> str:
+    """Raises Invalid for what isn't a name, or is that of a built-in metric."""
+    if name in CATALOGUE:
+        raise Invalid.field("name", "is the name of a built-in metric")
+    if _NAME.fullmatch(name) is None:
+        raise Invalid.field(
+            "name",
+            f"must have 2 to {NAME_MAX} characters: small letters, digits and underscores, "
+            "a letter first",
+        )
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A definition, and since when it is there."""
+
+    definition: Definition
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomMetric:
+    """A metric of one project: known by its name, defined by its newest revision.
+
+    Revisions count from 1. An archived one is in no new run, and keeps its name, its revisions
+    and its scores.
+    """
+
+    id: UUID
+    project_id: ProjectId
+    newest: Definition
+    created_at: datetime
+    updated_at: datetime
+    archived_at: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        return self.newest.name
+
+    @property
+    def revision(self) -> Revision:
+        """The newest."""
+        return Revision(self.newest, self.updated_at)
+
+    def revised(self, definition: Definition, now: datetime) -> Self:
+        """With one more revision; itself where that would say the same as the newest.
+
+        The number and the kind of `definition` are this one's. Raises Conflict where it is
+        archived, or has as many as one may have.
+        """
+        own = replace(
+            definition, name=self.name, kind=self.newest.kind, revision=self.newest.revision
+        )
+        if own.says_the_same(self.newest):
+            return self
+        if self.archived_at is not None:
+            raise Conflict("This metric is archived; restore it before changing it")
+        if self.newest.revision >= REVISIONS_MAX:
+            raise Conflict(f"A metric has {REVISIONS_MAX} revisions at most; make another metric")
+        newest = replace(own, revision=self.newest.revision + 1)
+        return replace(self, newest=newest, updated_at=now)
+
+    def archived(self, now: datetime) -> Self:
+        """Itself where it was archived before."""
+        return self if self.archived_at is not None else replace(self, archived_at=now)
+
+    def restored(self) -> Self:
+        return replace(self, archived_at=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The metrics of a run: their names, each once, and the definitions of the project's own."""
+
+    names: tuple[str, ...]
+    definitions: tuple[Definition, ...] = field(default=())
+
+    def judges(self, model: str) -> tuple[str, ...]:
+        """Who may be asked: `model`, which is the run's, and those that its own metrics name."""
+        named = [resolved(one.model) for one in self.definitions if one.model is not None]
+        return tuple(dict.fromkeys([model, *named]))
+
+
+def chosen(names: Sequence[str], category: Category, own: Mapping[str, CustomMetric]) -> Chosen:
+    """What names stand for: a project's `own` metrics, archived ones included, or built-in ones.
+
+    Raises Invalid, naming `metrics.<i>` for each that is unknown or archived.
+    """
+    if category is not Category.TRACE:
+        return Chosen(tuple(one.name for one in metrics_named(names, category)))
+    built_in = {one.name for one in listed(category)}
+    errors = []
+    for place, name in enumerate(names):
+        known = own.get(name)
+        if known is not None and known.archived_at is not None:
+            errors.append(FieldError(f"metrics.{place}", f"{name} is archived"))
+        elif known is None and name not in built_in:
+            errors.append(FieldError(f"metrics.{place}", unknown_metric(name, category)))
+    if errors:
+        raise Invalid.fields(errors[:ERRORS_MAX])
+    distinct = tuple(dict.fromkeys(names))
+    if not distinct:
+        raise Invalid.field("metrics", "must name at least one metric")
+    definitions = tuple(own[name].newest for name in distinct if name in own)
+    if (
+        len(definitions) > OF_RUN_MAX
+        or sum(len(one.body) for one in definitions) > OF_RUN_BYTES_MAX
+    ):
+        raise Invalid.field(
+            "metrics",
+            f"may hold {OF_RUN_MAX} of your own metrics, and {OF_RUN_BYTES_MAX} bytes of their "
+            "definitions",
+        )
+    return Chosen(distinct, definitions)
+
+
+def check_judges(picked: Chosen, model: str, models: JudgeModels) -> None:
+    """Raises Invalid where nobody can judge: of a criterion the keyless judge knows nothing.
+
+    `model` is the run's. A metric's own has to be one that may be named.
+    """
+    errors = []
+    for definition in picked.definitions:
+        if definition.kind is not Kind.JUDGE:
+            continue
+        at = f"metrics.{picked.names.index(definition.name)}"
+        try:
+            asked = models.chosen(definition.model) if definition.model else model
+        except Invalid as invalid:
+            errors.append(FieldError(at, f"{definition.name}: {invalid.errors[0].message}"))
+            continue
+        if provider_of(asked) == JudgeKind.HEURISTIC:
+            message = (
+                f"{definition.name} needs a model, for the built-in heuristics know only "
+                "built-in metrics: name one with the run, or in the metric's definition"
+            )
+            errors.append(FieldError(at, message))
+    if errors:
+        raise Invalid.fields(errors)
+
+
+# --- in a run --------------------------------------------------------------------------------
+
+
+def metric_in(definitions: Iterable[Definition], name: str, finds: Finds) -> Metric:
+    """The metric of a name in a run with these definitions: its own goes first.
+
+    Raises KeyError for an unknown one.
+    """
+    own = next((one for one in definitions if one.name == name), None)
+    return CATALOGUE[name] if own is None else metric_of(own, finds)
+
+
+def way_in(definitions: Iterable[Definition], name: str) -> tuple[Way | None, str | None]:
+    """How a metric of a run is found, None of an unknown one; and the model that it names."""
+    for one in definitions:
+        if one.name == name:
+            return one.way, None if one.model is None else resolved(one.model)
+    known = CATALOGUE.get(name)
+    return (None, None) if known is None else (known.way, known.model)
+
+
+def may_wait(
+    metrics: Collection[str],
+    model: str,
+    definitions: Sequence[Definition] = (),
+    signal_weights: Mapping[str, float] | None = None,
+) -> bool:
+    """Whether finding some metrics of a run may wait for a service; `model` is the run's judge.
+
+    A metric of sessions waits for its signals, which depend on the run's `signal_weights`.
+    """
+    for name in (*metrics, *signals_of(metrics, signal_weights or {})):
+        way, own = way_in(definitions, name)
+        asked = own or model
+        is_local = way in {Way.MEASURED, Way.ROLLED_UP} or (
+            way is Way.JUDGED and provider_of(asked) == JudgeKind.HEURISTIC
+        )
+        if not is_local:
+            return True
+    return False

@@ -1,0 +1,227 @@
+"""Places in a trace, as rules name them: `trace.metadata.tier`, `spans[kind=TOOL].name`.
+
+    place   = trace.FIELD STEPS | spans FILTER .FIELD STEPS | spans FILTER | request | answer
+    FILTER  = "" | [FIELD=VALUE,…]         all of them; VALUE is a word or a string in quotes
+    STEPS   = ("." KEY | [INDEX])*         into JSON; KEY is a word or a string in quotes
+
+`request` and `answer` are the texts of what was asked and answered last, `spans[…]` by itself is
+the number of such spans. Text is read by our own expressions, which take linear time.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.messages import value_of
+from domain.evaluation.trace_content.text import to_text
+from domain.tracing.span import Span
+from domain.tracing.trace import Trace
+from domain.tracing.usage import CostSource, as_float, exact_sum
+
+PLACE_MAX: Final = 300  # characters
+STEPS_MAX: Final = 20
+FILTERS_MAX: Final = 5
+
+_QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
+_STEP: Final = re.compile(rf"\.([\w-]+)|\.({_QUOTED})|\[(-?[0-9]{{1,6}})\]")
+_SPANS: Final = re.compile(rf"spans(?:\[((?:[^\]\"]|{_QUOTED})*)\])?")
+_FILTER: Final = re.compile(rf"\s*(\w+)=([^\s,\"\]=]+|{_QUOTED})\s*(?:,|\Z)")
+
+
+def _text(word: str) -> str:
+    found: object = json.loads(word) if word.startswith('"') else word
+    return str(found)
+
+
+_OF_TRACE: Final[Mapping[str, Callable[[Trace], object]]] = {
+    "name": lambda it: it.name,
+    "status": lambda it: it.status and it.status.value,
+    "session_id": lambda it: it.session_id,
+    "user_id": lambda it: it.user_id,
+    "environment": lambda it: it.environment,
+    "release": lambda it: it.release,
+    "tags": lambda it: list(it.tags),
+    "duration_ms": lambda it: it.latency_ms,
+    "tokens": lambda it: tokens_of(it.spans),
+    "cost": lambda it: cost_of(it.spans),
+    "input": lambda it: value_of(it.input),
+    "output": lambda it: value_of(it.output),
+    "metadata": lambda it: value_of(it.metadata),
+}
+_OF_SPAN: Final[Mapping[str, Callable[[Span], object]]] = {
+    "name": lambda it: it.name,
+    "kind": lambda it: it.kind and it.kind.value,
+    "status": lambda it: it.status and it.status.value,
+    "error": lambda it: it.error or None,
+    "model": lambda it: it.model,
+    "duration_ms": lambda it: it.latency_ms,
+    "first_token_ms": lambda it: it.time_to_first_token_ms,
+    "tokens": lambda it: tokens_of([it]),
+    "cost": lambda it: cost_of([it]),
+    "input": lambda it: value_of(it.input),
+    "output": lambda it: value_of(it.output),
+    "metadata": lambda it: value_of(it.metadata),
+}
+_OPEN: Final = frozenset({"input", "output", "metadata"})  # JSON that steps lead into
+_FILTERED: Final = ("name", "kind", "status", "model")
+
+
+def tokens_of(spans: Sequence[Span]) -> int | None:
+    """All tokens of those spans that tell any; None where none does."""
+    told = [span.usage for span in spans if span.usage is not None and span.usage.is_known]
+    return sum(one.prompt_tokens + one.completion_tokens for one in told) if told else None
+
+
+def cost_of(spans: Sequence[Span]) -> float | None:
+    """USD of those spans that have a price; None where none has."""
+    charges = [span.charge for span in spans if span.charge is not None]
+    priced = [one.amount for one in charges if one.source is not CostSource.UNPRICED]
+    return as_float(exact_sum(priced)) if priced else None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A subject while several places of it are looked at: what is large is read once."""
+
+    subject: Subject
+    _read: dict[tuple[int, str], object] = field(default_factory=dict)
+    _texts: dict[int, tuple[object, str]] = field(default_factory=dict)  # by ids, so values stay
+
+    def of_trace(self, name: str) -> object:
+        trace = self.subject.trace
+        return self._once(trace, name, lambda: _OF_TRACE[name](trace))
+
+    def of_span(self, span: Span, name: str) -> object:
+        return self._once(span, name, lambda: _OF_SPAN[name](span))
+
+    def text(self, value: object) -> str:
+        """As `to_text`."""
+        if isinstance(value, str):
+            return value
+        if id(value) not in self._texts:
+            self._texts[id(value)] = (value, to_text(value))
+        return self._texts[id(value)][1]
+
+    def _once(self, of: Trace | Span, name: str, read: Callable[[], object]) -> object:
+        if name not in _OPEN:
+            return read()
+        key = (id(of), name)
+        if key not in self._read:
+            self._read[key] = read()
+        return self._read[key]
+
+
+class NoPlace(ValueError):  # noqa: N818 - it is no error of ours
+    """Text that names no place. The message is for who wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a trace to look. `of_spans` where it is in each of some spans."""
+
+    text: str
+    of_spans: bool
+    field: str  # "" for the number of spans, and of `request` and `answer` these words
+    filters: tuple[tuple[str, str], ...] = ()
+    steps: tuple[str | int, ...] = ()
+
+    @classmethod
+    def of(cls, text: str) -> "Place":
+        """Raises NoPlace."""
+        if len(text) > PLACE_MAX:
+            raise NoPlace(f"must have at most {PLACE_MAX} characters")
+        if text in {"request", "answer"}:
+            return cls(text, of_spans=False, field=text)
+        if text.startswith("trace."):
+            steps = _steps(text, len("trace"))
+            return cls(text, False, *_field(steps, _OF_TRACE))
+        head = _SPANS.match(text)
+        if head is None:
+            raise NoPlace("must begin with trace., spans, or be request or answer")
+        filters = _filters(head[1])
+        steps = _steps(text, head.end())
+        if not steps:
+            return cls(text, True, "", filters)
+        field, _, inner = _field(steps, _OF_SPAN)
+        return cls(text, True, field, filters, inner)
+
+    @property
+    def is_count(self) -> bool:
+        return self.of_spans and not self.field
+
+    def found(self, look: Look) -> Sequence[object]:
+        """What is there, of each span by itself; None where nothing is.
+
+        A number of spans is one number.
+        """
+        subject = look.subject
+        if not self.of_spans:
+            if self.field in {"request", "answer"}:
+                said = subject.request if self.field == "request" else subject.answer
+                return [said.text or None]
+            return [_into(look.of_trace(self.field), self.steps)]
+        spans = [span for span in subject.spans if self._admits(span)]
+        if self.is_count:
+            return [len(spans)]
+        return [_into(look.of_span(span, self.field), self.steps) for span in spans]
+
+    def _admits(self, span: Span) -> bool:
+        return all(_OF_SPAN[name](span) == value for name, value in self.filters)
+
+
+def _steps(text: str, start: int) -> tuple[str | int, ...]:
+    found: list[str | int] = []
+    while start < len(text):
+        step = _STEP.match(text, start)
+        if step is None:
+            raise NoPlace(f"is not understood from {text[start : start + 20]!r} on")
+        try:
+            found.append(int(step[3]) if step[3] else _text(step[1] or step[2]))
+        except ValueError as error:
+            raise NoPlace("holds a string that is not valid JSON") from error
+        start = step.end()
+    if len(found) > STEPS_MAX:
+        raise NoPlace(f"must have at most {STEPS_MAX} steps")
+    return tuple(found)
+
+
+def _field(
+    steps: tuple[str | int, ...], known: Mapping[str, object]
+) -> tuple[str, tuple[tuple[str, str], ...], tuple[str | int, ...]]:
+    field, inner = (steps[0], steps[1:]) if steps else ("", ())
+    if not isinstance(field, str) or field not in known:
+        raise NoPlace(f"must go on with one of: {', '.join(known)}")
+    if inner and field not in _OPEN and field != "tags":
+        raise NoPlace(f"cannot go into {field}")
+    return field, (), inner
+
+
+def _filters(text: str | None) -> tuple[tuple[str, str], ...]:
+    found: list[tuple[str, str]] = []
+    start = 0
+    while text and start < len(text):
+        one = _FILTER.match(text, start)
+        if one is None or one[1] not in _FILTERED:
+            raise NoPlace(f"can filter spans by field=value of: {', '.join(_FILTERED)}")
+        try:
+            found.append((one[1], _text(one[2])))
+        except ValueError as error:
+            raise NoPlace("holds a string that is not valid JSON") from error
+        start = one.end()
+    if len(found) > FILTERS_MAX:
+        raise NoPlace(f"must have at most {FILTERS_MAX} filters")
+    return tuple(found)
+
+
+def _into(value: object, steps: Sequence[str | int]) -> object:
+    for step in steps:
+        if isinstance(step, int) and isinstance(value, list):
+            value = value[step] if -len(value) <= step < len(value) else None
+        elif isinstance(step, str) and isinstance(value, Mapping):
+            value = value.get(step)
+        else:
+            return None
+    return value

@@ -1,0 +1,223 @@
+"""Evidence: what of a trace a judge gets to read, how it is printed, and its hash.
+
+`domain/evaluation/evidence/builder.py` makes it of a trace.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from typing import Final
+
+from domain.evaluation.evidence.features import Signs
+from domain.evaluation.evidence.template import filled, shows_steps
+from domain.evaluation.evidence.truncation import quoted, tokens_of
+from domain.evaluation.trace_content.messages import canonical
+
+BUILDER_VERSION: Final = 1  # a change of what is taken, cut or masked is a new one
+_FENCE: Final = re.compile(r"[0-9a-f]{16}")
+_NONE: Final = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A span as a judge sees it: neither ids nor instants, but order, duration and what was said.
+
+    `label` tells its place: `s2.1` is the first step inside the second. Texts are "" where there
+    is nothing, or where it was left out for want of room.
+    """
+
+    label: str
+    kind: str
+    name: str
+    status: str
+    duration_ms: int | None = None
+    error: str = ""
+    model: str = ""
+    arguments: str = ""
+    output: str = ""
+    documents: tuple[str, ...] = ()
+    text: str = ""
+    reasoning: str = ""
+
+    def printed(self, *, reasoning: bool) -> str:
+        head = [self.label, self.kind, _line(self.name)]
+        if self.model:
+            head.append(f"model {_line(self.model)}")
+        head.append(self.status)
+        if self.duration_ms is not None:
+            head.append(f"{self.duration_ms} ms")
+        parts = [
+            ("error", self.error),
+            ("arguments", self.arguments),
+            ("output", self.output),
+            *(("document", document) for document in self.documents),
+            ("reasoning", self.reasoning if reasoning else ""),
+            ("text", self.text),
+        ]
+        return "\n".join([" ".join(head), *(_part(name, text) for name, text in parts if text)])
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Steps that were left out for want of room, by the labels of the first and the last."""
+
+    first: str
+    last: str
+    steps: int
+    failed: int = 0
+
+    def printed(self) -> str:
+        which = self.first if self.first == self.last else f"{self.first}–{self.last}"  # noqa: RUF001 - a range
+        failed = f", {self.failed} of them failed" if self.failed else ""
+        return f"{which}: {self.steps} {'step' if self.steps == 1 else 'steps'} left out{failed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool that the agent was offered."""
+
+    name: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What can be counted of the whole trace, steps that were left out included."""
+
+    steps: int = 0
+    calls: int = 0
+    failed_calls: int = 0
+    repeated_calls: int = 0  # that asked and got what an earlier one had
+    longest_block: int = 0  # equal calls in a row
+    open_steps: int = 0  # without an end
+
+    def printed(self) -> str:
+        return (
+            f"{self.steps} steps, {self.open_steps} of them without an end; "
+            f"{self.calls} tool calls: {self.failed_calls} failed, "
+            f"{self.repeated_calls} repeated an earlier one, "
+            f"at most {self.longest_block} equal ones in a row"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a judge reads of one trace, the same for all metrics. Everything in it is masked.
+
+    `truncated` where anything of it was cut or left out; `omitted_steps` were left out whole.
+    `signs` are for the keyless judge, and are not printed. By a `template` only what it names is.
+    """
+
+    task: str
+    final_output: str
+    status: str
+    declared_tools: tuple[Tool, ...] = ()
+    plan: tuple[str, ...] = ()
+    facts: Facts = Facts()
+    signs: Signs = field(default_factory=Signs)
+    steps: tuple[Step | Gap, ...] = ()
+    truncated: bool = False
+    omitted_steps: int = 0
+    template: str = ""
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """What a judge may cite."""
+        return frozenset(step.label for step in self._shown if isinstance(step, Step))
+
+    @property
+    def calls(self) -> Sequence[Step]:
+        """The tool calls that are shown, in the order of the tree."""
+        return [one for one in self._shown if isinstance(one, Step) and one.kind == "TOOL"]
+
+    @property
+    def _shown(self) -> Sequence[Step | Gap]:
+        return self.steps if not self.template or shows_steps(self.template) else ()
+
+    @property
+    def hash(self) -> str:
+        """Equal for equal content: 64 hex digits, which depend on no id, instant or fence."""
+        held = {**asdict(self), "builder": BUILDER_VERSION}
+        if not self.template:
+            del held["template"]
+        return sha256(canonical(held).encode()).hexdigest()
+
+    @property
+    def tokens(self) -> int:
+        """The estimate for the most that is printed of it."""
+        return tokens_of(self.text())
+
+    def marks(self) -> dict[str, object]:
+        """What stands of it in the metadata of a score."""
+        return {
+            "evidence_hash": self.hash,
+            "truncated": self.truncated,
+            "omitted_steps": self.omitted_steps,
+        }
+
+    def text(self, *, reasoning: bool = True, output: bool = True) -> str:
+        """Printed in lines, of which those with foreign text begin with a mark or are quoted.
+
+        So nothing that a trace says can pass for a line of ours. Without `reasoning` nothing that
+        the agent only thought is shown, without `output` no final output.
+        """
+        if self.template:
+            return filled(self.template, self._parts(reasoning=reasoning))
+        parts = [_part("task", self.task)]
+        if output:
+            parts.append(_part("final output", self.final_output))
+        parts.append(f"status of the run: {self.status}")
+        parts.append(f"counted: {self.facts.printed()}")
+        if self.declared_tools:
+            parts += ["declared tools:", *(_tool(tool) for tool in self.declared_tools)]
+        if self.plan:
+            parts += ["plan:", *(f"{n}. {_line(item)}" for n, item in enumerate(self.plan, 1))]
+        parts += ["steps:", *self._printed_steps(reasoning=reasoning)]
+        return "\n".join(parts)
+
+    def _parts(self, *, reasoning: bool) -> Mapping[str, str]:
+        """What the names of a template stand for, each printed as in a text without one."""
+        lines = {
+            "tools": [_tool(tool) for tool in self.declared_tools],
+            "plan": [f"{n}. {_line(item)}" for n, item in enumerate(self.plan, 1)],
+            "steps": self._printed_steps(reasoning=reasoning),
+        }
+        return {
+            "task": quoted(self.task),
+            "final_output": quoted(self.final_output),
+            "status": self.status,
+            "facts": self.facts.printed(),
+            **{name: "\n".join(some) or _NONE for name, some in lines.items()},
+        }
+
+    def _printed_steps(self, *, reasoning: bool) -> list[str]:
+        return [
+            step.printed() if isinstance(step, Gap) else step.printed(reasoning=reasoning)
+            for step in self.steps
+        ]
+
+    def fenced(self, fence: str, *, reasoning: bool = True, output: bool = True) -> str:
+        """The text between two lines with `fence`, 16 hex digits that its author can't guess.
+
+        One fence for all metrics of a target: what they are asked then begins alike. Raises
+        ValueError for another form of fence.
+        """
+        if _FENCE.fullmatch(fence) is None:
+            raise ValueError("a fence is 16 hex digits")
+        text = self.text(reasoning=reasoning, output=output)
+        return f"evidence {fence}\n{text}\nend of evidence {fence}"
+
+
+def _part(name: str, text: str) -> str:
+    return f"{name}:\n{quoted(text)}"
+
+
+def _line(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _tool(tool: Tool) -> str:
+    described = f": {_line(tool.description)}" if tool.description else ""
+    return f"- {_line(tool.name)}{described}"

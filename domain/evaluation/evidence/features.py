@@ -1,0 +1,164 @@
+"""Signs: what can be told of a trace without understanding it. The keyless judge goes by them.
+
+They are part of the evidence, and so of its hash: a verdict found by its hash is the verdict on
+these signs. They are never printed.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.grounding import answer_grounding, argument_groundings
+from domain.evaluation.trace_content.json_schema import fits, is_understood
+from domain.evaluation.trace_content.messages import first_choice, parsed, value_of
+from domain.evaluation.trace_content.text import to_text
+from domain.evaluation.trace_content.tool_calls import Call
+from domain.tracing.span import Span, SpanKind, SpanStatus
+
+COMPLAINT_MAX: Final = 4_000  # characters of an error that are looked at
+TOKENS_MAX: Final = 100_000  # token probabilities of one trace that are looked at
+
+# What tools say that were called with the wrong arguments, in the words of common frameworks.
+_REJECTION: Final = re.compile(
+    r"validation ?error|failed validation|schema|type ?error|bad request|unprocessable"
+    r"|(?:invalid|unknown|unexpected|missing|malformed) (?:\w+ ){0,3}"
+    r"(?:argument|param|field|input|value|key|property|type)"
+    r"|required (?:\w+ ){0,2}(?:argument|param|field|key|property)"
+    r"|(?:argument|param|field|property|value)\w* (?:is |are )?(?:required|invalid|missing)"
+    r"|must be (?:an? )?(?:string|number|integer|boolean|object|array|list|one of)",
+    re.IGNORECASE,
+)
+_REJECTING: Final = frozenset({400, 422})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSigns:
+    """Of one tool call. None is what can't be told: nothing declared, or no such argument.
+
+    Tools are numbered by their first call: nothing that would have to be masked is in here.
+    `asked_before` counts earlier calls with the same arguments, `is_repeat` tells that one of them
+    got the same as well. `is_rejected` where it failed for its arguments. `grounding` is the share
+    of its specific arguments that had been said before.
+    """
+
+    tool: int = 0
+    has_failed: bool = False
+    is_rejected: bool = False
+    asked_before: int = 0
+    is_repeat: bool = False
+    is_declared: bool | None = None
+    fits_schema: bool | None = None
+    grounding: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signs:
+    """Of a whole trace, steps that a judge isn't shown included. Calls are in order.
+
+    `idle_steps` have neither output nor error nor children. It `ends_in_error` if its last root
+    failed, whatever its status. `token_confidence` is the geometric mean of the probabilities of
+    the models' tokens, None where no model call carries them.
+    """
+
+    calls: tuple[CallSigns, ...] = ()
+    idle_steps: int = 0
+    ends_in_error: bool = False
+    answer_grounding: float | None = None
+    token_confidence: float | None = None
+
+
+def signs_of(subject: Subject) -> Signs:
+    """The signs of a trace. The same for the same content, whatever its ids."""
+    below = subject.tree.children
+    roots = [subject.spans[at] for at in subject.tree.roots]
+    return Signs(
+        calls=_calls(subject),
+        idle_steps=sum(
+            at not in below and _leaves_nothing(span) for at, span in enumerate(subject.spans)
+        ),
+        ends_in_error=bool(roots) and max(roots, key=by_content).status is SpanStatus.ERROR,
+        answer_grounding=_rounded(answer_grounding(subject)),
+        token_confidence=_token_confidence(subject.models),
+    )
+
+
+def _leaves_nothing(span: Span) -> bool:
+    # An empty list is an answer, and an error tells something too.
+    has_failed = span.status is SpanStatus.ERROR or bool(span.error)
+    return not has_failed and not to_text(value_of(span.output)).strip()
+
+
+def by_content(span: Span) -> tuple[object, ...]:
+    """The order of steps in evidence: at one instant by what they hold, since ids say nothing."""
+    kind, status = span.kind or SpanKind.OTHER, span.status or SpanStatus.UNSET
+    held = (span.input or b"", span.output or b"", span.error or "", span.model or "")
+    return (span.started_at, kind.value, span.name, status.value, *held, span.id)
+
+
+def _calls(subject: Subject) -> tuple[CallSigns, ...]:
+    groundings = zip(subject.calls, argument_groundings(subject), strict=True)
+    in_order = sorted(groundings, key=lambda pair: by_content(pair[0].span))
+    tools: dict[str, int] = {}
+    asked: Counter[tuple[str, str]] = Counter()
+    got: set[tuple[str, str, str]] = set()
+    found: list[CallSigns] = []
+    for call, grounding in in_order:
+        found.append(
+            CallSigns(
+                tool=tools.setdefault(call.name, len(tools)),
+                has_failed=call.has_failed,
+                is_rejected=call.has_failed and _is_rejected(call),
+                asked_before=asked[call.fingerprint],
+                is_repeat=call.key in got,
+                is_declared=call.name in subject.declared if subject.declared else None,
+                fits_schema=_fits(call, subject),
+                grounding=_rounded(grounding),
+            )
+        )
+        asked[call.fingerprint] += 1
+        got.add(call.key)
+    return tuple(found)
+
+
+def _fits(call: Call, subject: Subject) -> bool | None:
+    tool = subject.declared.get(call.name)
+    if tool is None or tool.schema is None or call.arguments is None:
+        return None
+    return fits(call.arguments, tool.schema) if is_understood(tool.schema) else None
+
+
+def _is_rejected(call: Call) -> bool:
+    if isinstance(call.output, Mapping):
+        codes = (call.output.get(key) for key in ("status", "status_code", "statusCode"))
+        if any(isinstance(code, int) and code in _REJECTING for code in codes):
+            return True
+    said = (call.span.error or "", to_text(call.output))
+    return any(_REJECTION.search(text[:COMPLAINT_MAX]) for text in said)
+
+
+def _token_confidence(models: Sequence[Span]) -> float | None:
+    found: list[float] = []
+    for span in models:
+        if span.output is not None and b"logprob" in span.output and len(found) < TOKENS_MAX:
+            found += _log_probabilities(parsed(value_of(span.output)))
+    return _rounded(math.exp(math.fsum(found) / len(found))) if found else None
+
+
+def _log_probabilities(output: object) -> Sequence[float]:
+    """As OpenAI's chat completions tell them: `choices[0].logprobs.content[].logprob`."""
+    choice = first_choice(output) if isinstance(output, Mapping) else None
+    told = choice.get("logprobs") if choice else None
+    content = told.get("content") if isinstance(told, Mapping) else None
+    if not isinstance(content, list):
+        return []
+    values = [one.get("logprob") for one in content[:TOKENS_MAX] if isinstance(one, Mapping)]
+    # A positive one is no logarithm of a probability, and -9999 is OpenAI's way to say "hardly".
+    return [float(one) for one in values if isinstance(one, int | float) and one <= 0]
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)

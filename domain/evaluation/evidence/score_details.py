@@ -1,0 +1,76 @@
+"""What a judged score tells beside its number: what the judge had before it, in a few fields."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from domain.evaluation.evidence.evidence import Evidence
+from domain.evaluation.trace_content.messages import parsed
+
+OUTCOME_MAX: Final = 500  # characters of the final output
+PARAMETERS_MAX: Final = 500  # characters of the arguments of a call
+LISTED_MAX: Final = 100  # calls, or tools
+
+type Particulars = dict[str, object]
+
+
+def particulars(metric: str, evidence: Evidence) -> Particulars:
+    """The metadata of a metric's score beside the common keys, all of it masked; {} for most."""
+    told = _PARTICULARS.get(metric)
+    return told(evidence) if told else {}
+
+
+def _request(evidence: Evidence) -> Particulars:
+    return {"user_input": evidence.task}
+
+
+def _task(evidence: Evidence) -> Particulars:
+    return {"task": evidence.task}
+
+
+def _plan(evidence: Evidence) -> Particulars:
+    return {"task": evidence.task, "plan": list(evidence.plan)}
+
+
+def _completion(evidence: Evidence) -> Particulars:
+    return {"task": evidence.task, "outcome": _cut(evidence.final_output, OUTCOME_MAX)}
+
+
+def _tools(evidence: Evidence) -> Particulars:
+    return {
+        "user_input": evidence.task,
+        "tools_called": [
+            {"name": call.name, "parameters": _parameters(call.arguments)}
+            for call in _some(evidence.calls)
+        ],
+        "available_tools": [
+            {"name": tool.name, "description": tool.description}
+            for tool in _some(evidence.declared_tools)
+        ],
+    }
+
+
+def _some[T](items: Sequence[T]) -> Sequence[T]:
+    return items[:LISTED_MAX]
+
+
+def _parameters(arguments: str) -> object:
+    """What the arguments are where they are short, else the beginning of their text."""
+    if not arguments:
+        return {}
+    return (
+        parsed(arguments) if len(arguments) <= PARAMETERS_MAX else _cut(arguments, PARAMETERS_MAX)
+    )
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+_PARTICULARS: Final[Mapping[str, Callable[[Evidence], Particulars]]] = {
+    "argument_correctness": _request,
+    "plan_adherence": _plan,
+    "plan_quality": _plan,
+    "step_efficiency": _task,
+    "task_completion": _completion,
+    "tool_correctness": _tools,
+}

@@ -1,0 +1,155 @@
+"""Steps before they are cut: the texts of a span, masked, and how much of them is allowed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from domain.evaluation.evidence.evidence import Step
+from domain.evaluation.evidence.redaction import Masker
+from domain.evaluation.evidence.truncation import NOTHING, Masked, looked_at, one_line
+from domain.evaluation.trace_content.messages import ASSISTANT, is_blank, said_by, value_of
+from domain.evaluation.trace_content.text import to_text
+from domain.evaluation.trace_content.tool_calls import arguments_of
+from domain.tracing.span import Span, SpanKind, SpanStatus
+
+NAME_TOKENS: Final = 30  # of a span or a model: longer names are no names
+DOCUMENTS_MAX: Final = 10  # of one retrieval that are shown: the nearest come first
+
+_DOCUMENT_LISTS: Final = ("documents", "results", "matches", "docs", "hits")
+_DOCUMENT_TEXTS: Final = ("page_content", "text", "content", "document")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """Tokens that a field may take; 0 leaves it out."""
+
+    error: int = 400
+    arguments: int = 400
+    output: int = 600
+    text: int = 300  # of a model, and as much again of what it thought
+    document: int = 300
+
+
+FULL: Final = Allowance()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A step whose texts are masked, but not cut."""
+
+    label: str
+    span: Span
+    name: str
+    model: str = ""
+    error: Masked = NOTHING
+    arguments: Masked = NOTHING
+    output: Masked = NOTHING
+    documents: tuple[Masked, ...] = ()
+    text: Masked = NOTHING
+    reasoning: Masked = NOTHING
+    more_documents: bool = False
+
+    def cut(self, to: Allowance) -> Step:
+        latency = self.span.latency_ms
+        documents = [document.cut(to.document) for document in self.documents]
+        return Step(
+            label=self.label,
+            kind=(self.span.kind or SpanKind.OTHER).value,
+            name=self.name,
+            status=(self.span.status or SpanStatus.UNSET).value,
+            duration_ms=None if latency is None else round(latency),
+            model=self.model,
+            error=self.error.cut(to.error),
+            arguments=self.arguments.cut(to.arguments),
+            output=self.output.cut(to.output),
+            documents=tuple(filter(None, documents)),
+            text=self.text.cut(to.text),
+            reasoning=self.reasoning.cut(to.text),
+        )
+
+    def fits(self, to: Allowance) -> bool:
+        """Whether `cut` loses nothing."""
+        return not self.more_documents and all(
+            text.fits(tokens)
+            for text, tokens in (
+                (self.error, to.error),
+                (self.arguments, to.arguments),
+                (self.output, to.output),
+                (self.text, to.text),
+                (self.reasoning, to.text),
+                *((document, to.document) for document in self.documents),
+            )
+            if text is not NOTHING
+        )
+
+
+def line_of(text: str, tokens: int, masker: Masker) -> Masked:
+    """A text that is printed in one line, masked."""
+    return looked_at(one_line(text), tokens, masker)
+
+
+def draft(label: str, span: Span, masker: Masker) -> Draft:
+    """What may be shown of a span, by its kind: tools and retrievals, models, and the rest."""
+
+    def seen(text: str, tokens: int) -> Masked:
+        return looked_at(text, tokens, masker)
+
+    name = line_of(span.name, NAME_TOKENS, masker).cut(NAME_TOKENS)
+    error = seen(span.error or "", FULL.error)
+    if span.kind is SpanKind.TOOL:
+        return Draft(
+            label=label,
+            span=span,
+            name=name,
+            error=error,
+            arguments=seen(to_text(arguments_of(span.input)), FULL.arguments),
+            output=seen(to_text(value_of(span.output)), FULL.output),
+        )
+    if span.kind is SpanKind.RETRIEVER:
+        documents = _documents(value_of(span.output))
+        return Draft(
+            label=label,
+            span=span,
+            name=name,
+            error=error,
+            arguments=seen(to_text(arguments_of(span.input)), FULL.arguments),
+            documents=tuple(seen(one, FULL.document) for one in documents[:DOCUMENTS_MAX]),
+            more_documents=len(documents) > DOCUMENTS_MAX,
+        )
+    if span.kind is SpanKind.LLM:
+        said = said_by(ASSISTANT, value_of(span.output))
+        return Draft(
+            label=label,
+            span=span,
+            name=name,
+            model=line_of(span.model or "", NAME_TOKENS, masker).cut(NAME_TOKENS),
+            error=error,
+            text=seen(said.text, FULL.text),
+            reasoning=seen(said.thought or _summary(span), FULL.text),
+        )
+    return Draft(label=label, span=span, name=name, error=error)
+
+
+def _summary(span: Span) -> str:
+    # Where the published SDK puts what providers tell of a model's reasoning.
+    if b"reasoning_summary" not in span.metadata:
+        return ""
+    metadata = value_of(span.metadata)
+    return to_text(metadata.get("reasoning_summary")) if isinstance(metadata, Mapping) else ""
+
+
+def _documents(output: object) -> Sequence[str]:
+    found = output
+    if isinstance(output, Mapping):
+        lists = (output[key] for key in _DOCUMENT_LISTS if isinstance(output.get(key), list))
+        found = next(lists, output)
+    if is_blank(found):
+        return []
+    return [_document(one) for one in found] if isinstance(found, list) else [_document(found)]
+
+
+def _document(one: object) -> str:
+    if isinstance(one, Mapping):
+        told = (one[key] for key in _DOCUMENT_TEXTS if isinstance(one.get(key), str))
+        return next(told, to_text(one))
+    return to_text(one)

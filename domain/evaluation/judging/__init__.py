@@ -1,0 +1,1 @@
+"""The prompt, the verdict, and the heuristic judge that needs no model."""

@@ -1,0 +1,269 @@
+"""The keyless judge: rules in place of a model, for those who have none.
+
+Its marks are what they are: a few tripwires are precise, and the rest carries little (in our data
+.92 of the traces that tripped had failed, and nine in ten failures did not trip). So it never
+claims certainty, says in each score that it was a heuristic, and would rather skip than guess.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from domain.evaluation.evidence.evidence import Evidence, Gap, Step
+from domain.evaluation.evidence.features import CallSigns
+from domain.evaluation.judging.prompt import HEURISTIC_FINGERPRINT
+from domain.evaluation.metrics.metric import JudgeKind
+from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
+from domain.evaluation.trace_content.text import has_words, tokens, words
+
+MODEL: Final = "heuristic/1"
+LEAST: Final = 0.1
+MOST: Final = 0.9
+
+REPEATS_TRIP: Final = 2  # calls that asked and got what an earlier one had
+FAILURES_TRIP: Final = 3
+SAME_CALL_TRIP: Final = 3  # times that one thing was asked, whatever came of it
+GROUNDED_FROM: Final = 0.5
+MATCHED_FROM: Final = 0.5  # of the content words of an item of the plan
+
+ERROR_SCORE: Final = 0.1
+TRIPPED_SCORE: Final = 0.2
+BROKEN_OFF_SCORE: Final = 0.3
+ASKED_BACK_SCORE: Final = 0.5
+NOTHING_WRONG_SCORE: Final = 0.6
+GROUNDING_SHARE: Final = 0.2
+ECHO_SHARE: Final = 0.1
+
+_CLOSING: Final = " \t\r\n\"'`*_)]}»\u201d\u2019"
+_QUESTION_MARKS: Final = ("?", "\uff1f", "\u061f")
+
+
+def heuristic_outcome(metric: str, evidence: Evidence) -> Outcome:
+    """What the rules say of a judged metric, by the evidence alone.
+
+    A score lies in [LEAST, MOST] and is marked as what it is. Raises KeyError for a metric that
+    no judge is asked for.
+    """
+    outcome = HEURISTICS[metric](evidence)
+    marks: dict[str, object] = {
+        "judge_kind": JudgeKind.HEURISTIC.value,
+        "confidence": "low",
+        "model": MODEL,
+        "fingerprint": HEURISTIC_FINGERPRINT,
+    }
+    if isinstance(outcome, Scored):
+        value = min(max(outcome.value, LEAST), MOST)
+        return Scored(value, outcome.reason, {**outcome.metadata, **marks})
+    return outcome
+
+
+def task_completion(evidence: Evidence) -> Outcome:
+    """The first rule that matches; of what nothing speaks against, by how it hangs together."""
+    calls, output = evidence.signs.calls, evidence.final_output
+    if evidence.status == "ERROR":
+        return Scored(ERROR_SCORE, "The run ended with an error")
+    if not has_words(output) and not calls:
+        return Skipped(SkipCode.EMPTY_OUTPUT)
+    if (tripped := _tripped(calls)) is not None:
+        return Scored(TRIPPED_SCORE, tripped)
+    if calls and calls[-1].has_failed:
+        return Scored(BROKEN_OFF_SCORE, "The last tool call failed, and nothing made it good")
+    if output.rstrip(_CLOSING).endswith(_QUESTION_MARKS):
+        return Scored(ASKED_BACK_SCORE, "The run ends with a question")
+    parts: dict[str, object] = {}
+    value = NOTHING_WRONG_SCORE
+    if (grounded := evidence.signs.answer_grounding) is not None:
+        parts["answer_grounding"] = grounded
+        value += GROUNDING_SHARE * grounded
+    if asked := tokens(evidence.task):
+        echoed = len(asked & tokens(output)) / len(asked)
+        parts["request_echoed"] = round(echoed, 4)
+        value += ECHO_SHARE * echoed
+    return Scored(value, "Nothing that the rules know speaks against it", parts)
+
+
+def _tripped(calls: Sequence[CallSigns]) -> str | None:
+    repeats, failed = sum(one.is_repeat for one in calls), sum(one.has_failed for one in calls)
+    most = max((one.asked_before + 1 for one in calls), default=0)
+    if repeats >= REPEATS_TRIP:
+        return f"{repeats} tool calls repeat an earlier one"
+    if failed >= FAILURES_TRIP:
+        return f"{failed} tool calls failed"
+    if most >= SAME_CALL_TRIP:
+        return f"One tool call was made {most} times"
+    return None
+
+
+def tool_correctness(evidence: Evidence) -> Outcome:
+    """The mean of what there is of: calls of declared tools, calls that succeeded, no repeats."""
+    calls = evidence.signs.calls
+    if not calls:
+        return Skipped(SkipCode.NO_TOOLS, "no tool was called, and rules can't tell whether to")
+    known = [one for one in calls if one.is_declared is not None]
+    parts = {
+        "tool_success_rate": _share(not one.has_failed for one in calls),
+        "not_repeated": _share(not one.is_repeat for one in calls),
+    }
+    if known:
+        parts["tool_name_validity"] = _share(bool(one.is_declared) for one in known)
+    return Scored(
+        sum(parts.values()) / len(parts),
+        f"By {len(calls)} tool calls: declared, successful, not repeated",
+        {name: round(part, 4) for name, part in parts.items()},
+    )
+
+
+def argument_correctness(evidence: Evidence) -> Outcome:
+    """The share of calls that fit their schema, pass on what was said, and weren't refused for it.
+
+    A call of which none of the three can be told is left out.
+    """
+    if not evidence.signs.calls:
+        return Skipped(SkipCode.NO_TOOL_CALLS)
+    checks = [check for one in evidence.signs.calls if (check := _check(one)) is not None]
+    if not checks:
+        return Skipped(SkipCode.CANNOT_JUDGE, "no call has arguments that rules can judge")
+    right = checks.count(_RIGHT)
+    return Scored(
+        right / len(checks),
+        f"The arguments of {right} of {len(checks)} tool calls pass the rules",
+        {"verdicts": [{"verdict": verdict, "reason": why} for verdict, why in checks]},
+    )
+
+
+_RIGHT: Final = ("yes", "The arguments pass the rules")
+
+
+def _check(call: CallSigns) -> tuple[str, str] | None:
+    """The verdict on a call's arguments, and why; None where nothing can be told."""
+    if call.is_rejected:
+        return ("no", "The tool refused the arguments")
+    if call.fits_schema is False:
+        return ("no", "The arguments do not fit the declared schema")
+    if call.grounding is not None and call.grounding < GROUNDED_FROM:
+        return ("no", "Most of the specific arguments were never said before")
+    if call.fits_schema is None and call.grounding is None:
+        return None
+    return _RIGHT
+
+
+def step_efficiency(evidence: Evidence) -> Outcome:
+    """1 - (repeats + retries that failed again + idle steps) / steps."""
+    steps = evidence.facts.steps
+    if not steps:
+        return Skipped(SkipCode.NO_STEPS)
+    calls = evidence.signs.calls
+    repeats = sum(one.is_repeat for one in calls)
+    in_vain = sum(
+        one.has_failed and is_retry and not one.is_repeat for one, is_retry in _retries(calls)
+    )
+    wasted = min(repeats + in_vain + evidence.signs.idle_steps, steps)
+    return Scored(
+        1 - wasted / steps,
+        f"{wasted} of {steps} steps repeat, fail again, or leave nothing behind",
+        {"repeats": repeats, "failed_retries": in_vain, "idle": evidence.signs.idle_steps},
+    )
+
+
+def confidence(evidence: Evidence) -> Outcome:
+    """The models' own token probabilities if they were recorded, else by retries and loose ends."""
+    signs, steps = evidence.signs, evidence.facts.steps
+    if signs.token_confidence is not None:
+        return Scored(signs.token_confidence, "By the probability of the models' own tokens")
+    if not steps:
+        return Skipped(SkipCode.NO_STEPS)
+    retries = sum(is_retry for _, is_retry in _retries(signs.calls))
+    last = {one.tool: one.has_failed for one in signs.calls}
+    abandoned = sum(last.values())
+    contradicting = int(evidence.status == "COMPLETED" and signs.ends_in_error)
+    loose = min(retries + abandoned + contradicting, steps)
+    return Scored(
+        1 - loose / steps,
+        f"{retries} retries and {abandoned} abandoned tools in {steps} steps",
+        {"retries": retries, "abandoned_tools": abandoned, "contradicting_end": contradicting},
+    )
+
+
+def _retries(calls: Sequence[CallSigns]) -> list[tuple[CallSigns, bool]]:
+    """Each call, and whether the call of its tool before it had failed."""
+    failed: set[int] = set()
+    found: list[tuple[CallSigns, bool]] = []
+    for one in calls:
+        found.append((one, one.tool in failed))
+        (failed.add if one.has_failed else failed.discard)(one.tool)
+    return found
+
+
+def plan_adherence(evidence: Evidence) -> Outcome:
+    """The longest run through the plan that later steps follow in order, as a share of its items.
+
+    A step matches an item by half of the item's content words. Items without any don't count.
+    """
+    if not evidence.plan:
+        return Skipped(SkipCode.NO_PLAN)
+    items = [known for item in evidence.plan if (known := tokens(item))]
+    if not items:
+        return Skipped(SkipCode.CANNOT_JUDGE, "no item of the plan has words to look for")
+    steps = [_words_of(step) for step in _later(evidence.steps)]
+    followed = _longest_common(items, steps)
+    return Scored(
+        followed / len(items),
+        f"{followed} of {len(items)} items of the plan are found in later steps, in order",
+        {"plan": list(evidence.plan), "followed": followed},
+    )
+
+
+def _later(steps: Sequence[Step | Gap]) -> list[Step]:
+    """The steps after the one that states the plan: the first of a model, or a planning tool."""
+    shown = [step for step in steps if isinstance(step, Step)]
+    return shown[next((at for at, step in enumerate(shown) if _states_plans(step)), -1) + 1 :]
+
+
+def _states_plans(step: Step) -> bool:
+    name = step.name.lower()
+    return step.kind == "LLM" or (step.kind == "TOOL" and ("plan" in name or "todo" in name))
+
+
+def _words_of(step: Step) -> frozenset[str]:
+    return tokens(f"{step.name} {step.arguments} {step.text}")
+
+
+def _longest_common(items: Sequence[frozenset[str]], steps: Sequence[frozenset[str]]) -> int:
+    """The length of the longest common subsequence, by match."""
+    best = [0] * (len(items) + 1)
+    for step in steps:
+        before = best
+        best = [0]
+        for at, item in enumerate(items):
+            matches = len(item & step) >= MATCHED_FROM * len(item)
+            best.append(before[at] + 1 if matches else max(before[at + 1], best[at]))
+    return best[-1]
+
+
+def plan_quality(evidence: Evidence) -> Outcome:
+    """Not by rules: whether a plan would lead somewhere takes understanding it."""
+    if not evidence.plan:
+        return Skipped(SkipCode.NO_PLAN)
+    lengths = [len(words(item)) for item in evidence.plan]
+    facts: Mapping[str, object] = {
+        "plan_items": len(lengths),
+        "distinct_items": len(set(evidence.plan)),
+        "mean_item_words": round(sum(lengths) / len(lengths), 1),
+    }
+    return Skipped(SkipCode.CANNOT_JUDGE, "no rule can tell how good a plan is", facts)
+
+
+def _share(claims: Iterable[bool]) -> float:
+    found = list(claims)
+    return sum(found) / len(found)
+
+
+HEURISTICS: Final[Mapping[str, Callable[[Evidence], Outcome]]] = {
+    "argument_correctness": argument_correctness,
+    "confidence": confidence,
+    "plan_adherence": plan_adherence,
+    "plan_quality": plan_quality,
+    "step_efficiency": step_efficiency,
+    "task_completion": task_completion,
+    "tool_correctness": tool_correctness,
+}
+"""By metric: one for each that is judged."""

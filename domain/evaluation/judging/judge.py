@@ -1,0 +1,99 @@
+"""What a judge is asked, what it answers, and why it may give no answer."""
+
+from dataclasses import dataclass
+
+from domain.errors import Invalid, Unavailable
+from domain.evaluation.evidence.evidence import Evidence
+from domain.evaluation.metrics.metric import Metric
+from domain.evaluation.scores.outcome import REASONS, FailCode, Scored, Skipped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One metric on one piece of evidence.
+
+    `model` is the resolved name, `<provider>/<model>`. `fence` are 16 hexadecimal digits that
+    the author of the trace can't guess. `is_output_shown` as `rules.is_output_shown` says. `sample`
+    numbers the votes on one question, from 0: each is asked by itself.
+    """
+
+    metric: Metric
+    evidence: Evidence
+    fence: str
+    model: str
+    deadline_s: float
+    is_output_shown: bool = True
+    sample: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenUse:
+    """Tokens of some requests; `input` has the cached ones in it, `output` those of reasoning."""
+
+    requests: int = 0
+    input: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    output: int = 0
+    reasoning: int = 0
+
+    def __add__(self, other: "TokenUse") -> "TokenUse":
+        return TokenUse(
+            requests=self.requests + other.requests,
+            input=self.input + other.input,
+            cache_read=self.cache_read + other.cache_read,
+            cache_write=self.cache_write + other.cache_write,
+            output=self.output + other.output,
+            reasoning=self.reasoning + other.reasoning,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeCall:
+    """One request that was sent to a provider, whatever came of it: it may cost money.
+
+    `model` is the one that answered, else the one that was asked, without its provider. `code` is
+    None where the answer was a verdict.
+    """
+
+    provider: str
+    model: str
+    use: TokenUse = TokenUse(requests=1)
+    latency_ms: float
+    code: FailCode | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The verdict as an outcome, marked with who gave it; `model` is the one that answered.
+
+    `calls` are all requests that it took, in order; none where no provider was asked.
+    """
+
+    outcome: Scored | Skipped
+    model: str
+    calls: tuple[JudgeCall, ...] = ()
+
+    @property
+    def use(self) -> TokenUse:
+        return sum((call.use for call in self.calls), TokenUse())
+
+
+class JudgeRefused(Invalid):
+    """The same question would fail again. `calls` as in Answer: what was asked in vain."""
+
+    def __init__(self, code: FailCode, *, calls: tuple[JudgeCall, ...] = ()) -> None:
+        super().__init__(REASONS[code])
+        self.code = code
+        self.calls = calls
+
+
+class JudgeUnavailable(Unavailable):
+    """The same question may succeed, not before `retry_after_s`. `calls` as in Answer."""
+
+    def __init__(
+        self, code: FailCode, *, retry_after_s: int = 1, calls: tuple[JudgeCall, ...] = ()
+    ) -> None:
+        super().__init__(REASONS[code], retry_after_s=retry_after_s)
+        self.code = code
+        self.calls = calls

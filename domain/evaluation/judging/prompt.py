@@ -1,0 +1,207 @@
+"""A judge's question: its text, the schema of its answer, and the fingerprint of both.
+
+The evidence comes before the criterion: so all questions about one target begin alike, and a
+provider's prompt cache has something to keep.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final
+
+from domain.evaluation.metrics.metric import Metric
+from domain.evaluation.metrics.rubrics import LABEL_MAX, PROTOCOL, Form, Rubric
+from domain.evaluation.runs.selection import SAMPLING_RATE_DEFAULT, TraceSelection
+
+CALLS_HALF: Final = 20  # calls of a checklist from the beginning, and as many from the end
+FINGERPRINT_DIGITS: Final = 16
+HEURISTIC_FINGERPRINT: Final = "heuristic/1"
+
+_FENCE_SHOWN: Final = "<16 random hexadecimal digits>"
+_CALLS_SHOWN: Final = "<labels of the tool calls>"
+
+type Schema = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One thing that is done for a metric, and the text that goes with it."""
+
+    stage: str
+    prompt: str
+
+
+def judged_calls(labels: Sequence[str]) -> tuple[Sequence[str], bool]:
+    """The calls that a checklist is about, and whether some in the middle are left out."""
+    if len(labels) <= 2 * CALLS_HALF:
+        return labels, False
+    return [*labels[:CALLS_HALF], *labels[-CALLS_HALF:]], True
+
+
+def question_text(rubric: Rubric, fenced: str, calls: Sequence[str] = ()) -> str:
+    """What the judge reads after PROTOCOL: `Evidence.fenced`, then the criterion.
+
+    `calls` are those of a checklist, by label, in order.
+    """
+    asked = ["", f"Criterion: {rubric.criterion}", ""]
+    if rubric.form is Form.CHECKLIST:
+        asked += [f"Tool calls, one entry each, in this order: {', '.join(calls)}", "", "ok:"]
+        labels = ["false", "true"]
+    else:
+        asked.append("label:")
+        labels = [str(label) for label in range(LABEL_MAX + 1)]
+    anchored = [f"{label} = {text}" for label, text in zip(labels, rubric.anchors, strict=True)]
+    return "\n".join([fenced, *asked, *reversed(anchored)])
+
+
+def answer_schema(form: Form) -> Schema:
+    """JSON Schema of an answer: every property required, no open object, null for what is absent.
+
+    The order of properties is the order of thought, and so is part of the question.
+    """
+    cited = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "labels of the steps that the grade relies on",
+    }
+    reason = {"type": "string", "description": "at most 60 words"}
+    cannot_judge = {"type": "boolean", "description": "whether the evidence allows no grade"}
+    if form is Form.SCALE:
+        label = {"anyOf": [_whole_numbers(LABEL_MAX), {"type": "null"}]}
+        return _strict(evidence=cited, reason=reason, cannot_judge=cannot_judge, label=label)
+    check = _strict(
+        call={"type": "string", "description": "the label of the call"},
+        reason={"type": "string", "description": "at most 20 words"},
+        ok={"anyOf": [{"type": "boolean"}, {"type": "null"}]},
+    )
+    return _strict(
+        evidence=cited, verdicts={"type": "array", "items": check}, cannot_judge=cannot_judge
+    )
+
+
+def _whole_numbers(most: int) -> Schema:
+    return {"type": "integer", "enum": list(range(most + 1))}
+
+
+def _strict(**properties: object) -> Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+# --- fingerprints ----------------------------------------------------------------------------
+
+
+def fingerprint(
+    metric: Metric,
+    *,
+    model: str,
+    base_url: str | None,
+    parameters: Mapping[str, object],
+    evidence_version: int,
+    embedder: str | None = None,
+) -> str:
+    """What stands on a score that a model gave: only scores of one fingerprint can be compared.
+
+    `parameters` are what is sent beside the texts. Of a base URL only the hash goes in. Raises
+    ValueError for a metric that no judge is asked for.
+    """
+    rubric = metric.rubric
+    if rubric is None:
+        raise ValueError(f"{metric.name} is not judged")
+    return _digest(
+        {
+            "metric": metric.name,
+            "version": metric.version,
+            "prompt": prompt_hash(rubric),
+            "schema": _hash(json.dumps(answer_schema(rubric.form))),  # in its own order
+            "model": model,
+            "base_url": None if base_url is None else _hash(base_url),
+            "parameters": parameters,
+            "evidence": evidence_version,
+            "embedder": embedder,
+        }
+    )
+
+
+def verdict_key(
+    fingerprint: str, evidence_hash: str, *, is_output_shown: bool, sample: int
+) -> bytes:
+    """Under what a verdict is kept, 32 bytes: equal for questions that read alike."""
+    asked = [fingerprint, evidence_hash, is_output_shown, sample]
+    return sha256(json.dumps(asked).encode()).digest()
+
+
+def session_fingerprint(
+    metric: Metric, weights: Mapping[str, float], signals: Mapping[str, str]
+) -> str:
+    """The same for a session's score, of how its signals are judged and weighed.
+
+    `signals` are the fingerprints that the run has for each signal, whether or not a session
+    came to have it: otherwise sessions without tools couldn't be compared with others.
+    """
+    return _digest(
+        {
+            "metric": metric.name,
+            "version": metric.version,
+            "weights": {signal: float(weight) for signal, weight in weights.items()},
+            "signals": signals,
+        }
+    )
+
+
+def prompt_hash(rubric: Rubric) -> str:
+    """Of every text that a judge reads for it, but evidence and fence."""
+    return _hash(f"{PROTOCOL}\n{_asked(rubric)}")
+
+
+def _asked(rubric: Rubric) -> str:
+    """The question with placeholders for what differs from trace to trace."""
+    shown = rubric.template or "<evidence>"
+    fenced = f"evidence {_FENCE_SHOWN}\n{shown}\nend of evidence {_FENCE_SHOWN}"
+    return question_text(rubric, fenced, [_CALLS_SHOWN])
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+def _digest(value: Mapping[str, object]) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return _hash(canonical)[:FINGERPRINT_DIGITS]
+
+
+# --- what callers may see of it --------------------------------------------------------------
+
+
+def prompt_preview(metric: Metric) -> tuple[Stage, ...]:
+    """What is done for a metric, with placeholders for what differs; () where nobody is asked."""
+    rubric = metric.rubric
+    if rubric is None:
+        return ()
+    thoughts = "kept" if metric.sees_reasoning else "left out"
+    taken = (
+        "No model is asked. Taken from the trace, within a budget: the task, the steps with "
+        "status, errors, arguments and outputs, the declared tools, the plan, the final output, "
+        "and counts of calls, failures and repetitions. Secrets are masked. Ids, users, tags, "
+        f"instants and costs are left out. The agent's own reasoning is {thoughts}."
+    )
+    return (Stage("evidence", taken), Stage("judge", f"{PROTOCOL}\n\n{_asked(rubric)}"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTemplate:
+    """What a run over traces with one metric would be: a form to be changed and sent."""
+
+    metric: Metric
+    model: str
+    filters: TraceSelection = field(default_factory=TraceSelection)
+    sampling_rate: float = SAMPLING_RATE_DEFAULT
+
+    @property
+    def prompt_preview(self) -> tuple[Stage, ...]:
+        return prompt_preview(self.metric)

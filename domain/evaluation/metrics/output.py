@@ -1,0 +1,112 @@
+"""Measured metrics of the final output: does it repeat itself, repeat earlier ones, or decline."""
+
+import zlib
+from typing import Final
+
+from domain.evaluation.metrics.metric import Direction, Metric, Way
+from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped, clamped
+from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.messages import parsed
+from domain.evaluation.trace_content.text import containment, has_words, ngrams, shingles, words
+
+OUTPUT_MAX: Final = 200_000  # characters; of longer outputs the beginning is looked at
+GRAM: Final = 4  # words
+GRAMS_MIN: Final = 8  # with fewer, repetition is chance
+DENSE_BYTES_MIN: Final = 512  # shorter texts hardly deflate
+# Prose deflates to 0.42-0.46 of its size, source code to 0.37, a Markdown table to 0.16; one
+# sentence forty times to 0.04.
+DENSE_BELOW: Final = 0.15
+NOVEL_WORDS_MIN: Final = 8  # shorter answers repeat by chance
+
+# In words as `words` finds them, so that "can't" in any spelling of its apostrophe is "can t".
+REFUSALS: Final = (
+    *("i can t help with", "i cannot help with", "i can not help with", "i m unable to help"),
+    *("i can t assist", "i cannot assist", "i can not assist", "i m not able to assist"),
+    *("i am unable to assist", "i m unable to assist", "i am not able to help"),
+    *("i can t do that", "i cannot do that", "i won t be able to", "i will not be able to"),
+    *("i can t provide", "i cannot provide", "i m unable to provide", "i am unable to provide"),
+    *("i can t comply", "i cannot comply", "i can t fulfill", "i cannot fulfill", "i must decline"),
+    *("i have to decline", "i must refuse", "i refuse to", "i m not allowed to"),
+    *("i am not allowed to", "against my guidelines", "as an ai language model i can t"),
+    *("as an ai language model i cannot", "sorry i can t", "sorry i cannot"),
+    *("sorry but i can t", "sorry but i cannot"),
+)
+
+
+def output_degeneration(subject: Subject) -> Outcome:
+    """1 - max(repeated, dense): by 4-word grams that occur again, and by how well it deflates."""
+    text = subject.answer.text[:OUTPUT_MAX]
+    if not text.strip():
+        return Skipped(SkipCode.EMPTY_OUTPUT)
+    if parsed(text) is not text:
+        return Skipped(SkipCode.STRUCTURED_OUTPUT)
+    if not has_words(text):
+        return Scored(0.0, "the output holds no word")
+    grams = list(ngrams(words(text), GRAM))
+    again = 1 - len(set(grams)) / len(grams) if len(grams) >= GRAMS_MIN else 0.0
+    dense = _density(text)
+    return Scored(
+        1 - max(again, dense),
+        f"{again:.0%} of the output's word sequences repeat an earlier one",
+        {"repeated": round(again, 4), "dense": round(dense, 4)},
+    )
+
+
+def _density(text: str) -> float:
+    raw = text.encode(errors="replace")
+    if len(raw) < DENSE_BYTES_MIN:
+        return 0.0
+    return clamped((DENSE_BELOW - len(zlib.compress(raw, 6)) / len(raw)) / DENSE_BELOW)
+
+
+def answer_repetition(subject: Subject) -> Outcome:
+    """1 - the largest share of the output's shingles that one of the last three outputs holds."""
+    if not subject.window:
+        return Skipped(SkipCode.NO_PREVIOUS_TRACES)
+    text = subject.answer.text[:OUTPUT_MAX]
+    if len(words(text)) < NOVEL_WORDS_MIN:
+        return Skipped(SkipCode.TOO_SHORT)
+    earlier = [known for one in subject.window if (known := shingles(one[:OUTPUT_MAX]))]
+    if not earlier:  # being unlike nothing is no novelty
+        return Skipped(SkipCode.NO_PREVIOUS_OUTPUTS)
+    own = shingles(text)
+    again = max(containment(own, known) for known in earlier)
+    return Scored(
+        1 - again,
+        f"{again:.0%} of the output stands in an earlier output of the session",
+        {"window_size": len(subject.window), "max_containment": round(again, 4)},
+    )
+
+
+def refusal(subject: Subject) -> Outcome:
+    """1 where the output declines in one of the usual phrases, else 0. Neither is the good end."""
+    text = subject.answer.text[:OUTPUT_MAX]
+    if not text.strip():
+        return Skipped(SkipCode.EMPTY_OUTPUT)
+    spaced = f" {' '.join(words(text))} "
+    declines = any(f" {phrase} " in spaced for phrase in REFUSALS)
+    told = "the output declines the request" if declines else "the output does not decline"
+    return Scored(float(declines), told)
+
+
+OUTPUT_METRICS: Final = (
+    Metric(
+        name="output_degeneration",
+        description="Absence of repetition inside the final output",
+        way=Way.MEASURED,
+        measure=output_degeneration,
+    ),
+    Metric(
+        name="answer_repetition",
+        description="How new the output is against the session's last three",
+        way=Way.MEASURED,
+        measure=answer_repetition,
+    ),
+    Metric(
+        name="refusal",
+        description="Whether the final output declines the request",
+        way=Way.MEASURED,
+        direction=Direction.NEUTRAL,
+        measure=refusal,
+    ),
+)

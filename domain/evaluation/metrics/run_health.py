@@ -1,0 +1,104 @@
+"""Measured metrics of the run as a whole: its end, its model calls, retrievals and instruments."""
+
+from typing import Final
+
+from domain.evaluation.metrics.metric import Metric, Way
+from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
+from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.messages import is_blank, value_of
+from domain.evaluation.trace_content.tool_calls import finish_reasons, is_cut
+from domain.tracing.span import SpanKind, SpanStatus
+from domain.tracing.trace import TraceStatus
+from domain.tracing.usage import Usage
+
+
+def trace_success(subject: Subject) -> Outcome:
+    """1 where the trace is COMPLETED and none of its root spans failed, else 0."""
+    if subject.is_running:
+        return Skipped(SkipCode.TRACE_RUNNING)
+    roots = [subject.spans[at] for at in subject.tree.roots]
+    if subject.trace.status is TraceStatus.ERROR:
+        return Scored(0.0, "the trace ended with an error")
+    failed = sum(root.status is SpanStatus.ERROR for root in roots)
+    if failed:
+        return Scored(0.0, "a root span ended with an error", {"failed_roots": failed})
+    return Scored(1.0, "the run ended without an error")
+
+
+def untruncated_rate(subject: Subject) -> Outcome:
+    """1 - model calls that finished for length / model calls with a finish reason."""
+    told = [reasons for span in subject.models if (reasons := finish_reasons(span))]
+    if not told:
+        return Skipped(SkipCode.NO_FINISH_REASONS)
+    cut = sum(map(is_cut, told))
+    return Scored(
+        1 - cut / len(told),
+        f"{cut} of {len(told)} model answers were cut by a length limit",
+        {"answers": len(told), "cut_answers": cut},
+    )
+
+
+def retrieval_hit_rate(subject: Subject) -> Outcome:
+    """Retrievals that found something / retrievals."""
+    outputs = [span.output for span in subject.spans if span.kind is SpanKind.RETRIEVER]
+    if not outputs:
+        return Skipped(SkipCode.NO_RETRIEVALS)
+    hits = sum(not is_blank(value_of(output)) for output in outputs)
+    return Scored(
+        hits / len(outputs),
+        f"{hits} of {len(outputs)} retrievals found something",
+        {"retrievals": len(outputs), "hits": hits},
+    )
+
+
+def trace_hygiene(subject: Subject) -> Outcome:
+    """The mean of the shares that exist: spans that end, parents found, model calls with usage."""
+    spans = subject.spans
+    if not spans:
+        return Skipped(SkipCode.NO_SPANS)
+    ids = {span.id for span in spans}
+    parents = [span.parent_id for span in spans if span.parent_id is not None]
+    counts = {
+        "ended": (sum(span.ended_at is not None for span in spans), len(spans)),
+        "parents_found": (sum(parent in ids for parent in parents), len(parents)),
+        "with_usage": (
+            sum(Usage.of(span.token_usage).is_known for span in subject.models),
+            len(subject.models),
+        ),
+    }
+    shares = {name: some / of for name, (some, of) in counts.items() if of}
+    worst = min(shares, key=lambda name: shares[name])
+    some, of = counts[worst]
+    return Scored(
+        sum(shares.values()) / len(shares),
+        f"{worst.replace('_', ' ')}: {some} of {of}",
+        {name: round(share, 4) for name, share in shares.items()},
+    )
+
+
+RUN_METRICS: Final = (
+    Metric(
+        name="trace_success",
+        description="Whether the run ended without an error",
+        way=Way.MEASURED,
+        measure=trace_success,
+    ),
+    Metric(
+        name="untruncated_rate",
+        description="Share of model answers not cut by a length limit",
+        way=Way.MEASURED,
+        measure=untruncated_rate,
+    ),
+    Metric(
+        name="retrieval_hit_rate",
+        description="Share of retrievals that found something",
+        way=Way.MEASURED,
+        measure=retrieval_hit_rate,
+    ),
+    Metric(
+        name="trace_hygiene",
+        description="How complete the instrumentation is",
+        way=Way.MEASURED,
+        measure=trace_hygiene,
+    ),
+)

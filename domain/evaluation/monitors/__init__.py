@@ -1,0 +1,1 @@
+"""Monitors and their schedules, alerts, and webhook addresses."""

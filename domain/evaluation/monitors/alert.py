@@ -1,0 +1,191 @@
+"""Alerts: what a monitor's runs are watched for, and when that is told.
+
+Each rule looks at one figure of the runs of its monitor, one run at a time as they end:
+
+    OK ──breached `breaches` times in a row──▶ ALERTING ──clear `recoveries` times in a row──▶ OK
+    any ──nothing to look at──▶ NO_DATA ──something again──▶ OK, or ALERTING as above
+
+Between the threshold and `clear_at` neither counts: a figure that trembles around its threshold
+tells once. Figures of fewer than `samples_min` executions are no data.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Self
+
+from domain.errors import FieldError, Invalid
+from domain.evaluation.metrics.metric import THRESHOLD
+from domain.evaluation.scores.analytics import mean
+
+RULES_MAX: Final = 20  # of one monitor
+SAMPLES_MIN: Final = 5  # default: fewer scores say too little
+SAMPLES_MIN_MAX: Final = 100_000
+IN_A_ROW_MAX: Final = 100
+
+
+class Figure(StrEnum):
+    """What of a run is looked at; each of one metric."""
+
+    SCORE_MEAN = "score_mean"
+    PASS_RATE = "pass_rate"  # noqa: S105 - of scores, no password
+    FAILED_SHARE = "failed_share"
+    SKIPPED_SHARE = "skipped_share"
+    DROP = "drop"  # of the mean, against that of the runs before it
+    NO_DATA = "no_data"  # nothing else: that nothing was scored
+
+    @property
+    def is_bad_when_low(self) -> bool:
+        return self in {Figure.SCORE_MEAN, Figure.PASS_RATE}
+
+
+class AlertState(StrEnum):
+    OK = "OK"
+    ALERTING = "ALERTING"
+    NO_DATA = "NO_DATA"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a run came to in one metric: numbers and their mean, and what gave no number.
+
+    `passed` of its numbers meet the metric's threshold.
+    """
+
+    scored: int = 0
+    mean: float = 0.0
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        numbers: Sequence[float],
+        *,
+        failed: int = 0,
+        skipped: int = 0,
+        threshold: float = THRESHOLD,
+    ) -> Self:
+        return cls(
+            scored=len(numbers),
+            mean=mean(numbers) if numbers else 0.0,
+            passed=sum(number >= threshold for number in numbers),
+            failed=failed,
+            skipped=skipped,
+        )
+
+    @property
+    def executions(self) -> int:
+        return self.scored + self.failed + self.skipped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRule:
+    """One thing to watch. `threshold` and `clear_at` are in [0, 1]; of NO_DATA they mean nothing.
+
+    A figure that is bad when low breaches below `threshold` and is clear from `clear_at` on,
+    any other breaches above it and is clear up to `clear_at`.
+    """
+
+    metric: str
+    figure: Figure
+    threshold: float = 0.0
+    clear_at: float = 0.0
+    samples_min: int = SAMPLES_MIN
+    breaches: int = 1
+    recoveries: int = 1
+
+    def __post_init__(self) -> None:
+        wrong = [
+            FieldError(name, "must be a number from 0 to 1")
+            for name in ("threshold", "clear_at")
+            if not 0.0 <= getattr(self, name) <= 1.0
+        ]
+        bounds = (
+            ("samples_min", SAMPLES_MIN_MAX),
+            ("breaches", IN_A_ROW_MAX),
+            ("recoveries", IN_A_ROW_MAX),
+        )
+        wrong += [
+            FieldError(name, f"must be from 1 to {most}")
+            for name, most in bounds
+            if not 1 <= getattr(self, name) <= most
+        ]
+        beyond = self.clear_at - self.threshold
+        if not wrong and (beyond < 0 if self.figure.is_bad_when_low else beyond > 0):
+            wrong.append(FieldError("clear_at", "must be on the good side of threshold, or equal"))
+        if wrong:
+            raise Invalid.fields(wrong)
+
+    def value(self, run: Measured, before: Sequence[Measured]) -> float | None:
+        """The figure, None where there are too few to tell; NO_DATA is 0 or 1, and always told.
+
+        `before` are the runs that a drop is a drop against: together they need as many scores.
+        """
+        match self.figure:
+            case Figure.NO_DATA:
+                return 0.0 if run.scored >= self.samples_min else 1.0
+            case Figure.FAILED_SHARE:
+                return self._share(run.failed, run.executions)
+            case Figure.SKIPPED_SHARE:
+                return self._share(run.skipped, run.executions)
+            case Figure.PASS_RATE:
+                return self._share(run.passed, run.scored)
+            case Figure.SCORE_MEAN:
+                return run.mean if run.scored >= self.samples_min else None
+            case Figure.DROP:
+                return self._drop(run, before)
+
+    def _share(self, some: int, every: int) -> float | None:
+        return some / every if every >= self.samples_min else None
+
+    def _drop(self, run: Measured, before: Sequence[Measured]) -> float | None:
+        earlier = sum(one.scored for one in before)
+        if min(run.scored, earlier) < self.samples_min:
+            return None
+        usual = math.fsum(one.mean * one.scored for one in before) / earlier
+        return max(usual - run.mean, 0.0)
+
+    def is_breached(self, value: float) -> bool:
+        if self.figure is Figure.NO_DATA:
+            return value > 0
+        return value < self.threshold if self.figure.is_bad_when_low else value > self.threshold
+
+    def is_clear(self, value: float) -> bool:
+        if self.figure is Figure.NO_DATA:
+            return value == 0
+        return value >= self.clear_at if self.figure.is_bad_when_low else value <= self.clear_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """How a rule stands: its state since when, and what counts towards leaving it."""
+
+    state: AlertState = AlertState.OK
+    since: datetime
+    in_a_row: int = 0
+    value: float | None = None
+
+    def after(self, rule: AlertRule, value: float | None, now: datetime) -> Self:
+        """Once a run has ended in `value`; its state is another one where that is to be told."""
+        if value is None:
+            return self._turned(AlertState.NO_DATA, None, now)
+        if self.state is AlertState.ALERTING:
+            count = self.in_a_row + 1 if rule.is_clear(value) else 0
+            if count >= rule.recoveries:
+                return self._turned(AlertState.OK, value, now)
+            return replace(self, in_a_row=count, value=value)
+        count = self.in_a_row + 1 if rule.is_breached(value) else 0
+        if count >= rule.breaches:
+            return self._turned(AlertState.ALERTING, value, now)
+        if self.state is AlertState.NO_DATA:
+            return replace(self._turned(AlertState.OK, value, now), in_a_row=count)
+        return replace(self, in_a_row=count, value=value)
+
+    def _turned(self, state: AlertState, value: float | None, now: datetime) -> Self:
+        if state is self.state:
+            return replace(self, value=value)
+        return replace(self, state=state, since=now, in_a_row=0, value=value)

@@ -1,0 +1,168 @@
+"""Monitors: runs that begin by themselves, in a cadence, over what is new."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import Enum, StrEnum
+from typing import Final, Self
+from uuid import UUID
+
+from domain.evaluation.monitors.schedule import cadence_of
+from domain.evaluation.runs.run import TargetType
+from domain.evaluation.runs.selection import SAMPLING_RATE_DEFAULT, SessionSelection, TraceSelection
+from domain.ids import MonitorId, ProjectId, RunId
+
+NAME_MAX: Final = 255
+RUN_PREFIX: Final = "[Monitor] "
+SETTLING: Final = timedelta(seconds=5)  # what was just written may be followed by what began before
+LEAST: Final = 1  # target of a firing, whatever the rate
+
+type Selection = TraceSelection | SessionSelection
+
+
+class MonitorStatus(StrEnum):
+    ACTIVE = "ACTIVE"
+    PAUSED = "PAUSED"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Watermark:
+    """How far a monitor has looked: by when traces were written last, then by their id."""
+
+    written_at: datetime
+    trace: UUID
+
+
+class Unsaid(Enum):
+    UNSAID = "unsaid"
+
+
+UNSAID: Final = Unsaid.UNSAID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorChange:
+    """What a PATCH says; UNSAID is unchanged, None clears where it can.
+
+    `signal_weights` are those that the change leaves, {} for none. `cadence` has been checked.
+    """
+
+    name: str | Unsaid = UNSAID
+    metrics: tuple[str, ...] | Unsaid = UNSAID
+    selection: Selection | Unsaid = UNSAID
+    sampling_rate: float | Unsaid = UNSAID
+    model: str | Unsaid | None = UNSAID
+    cadence: str | Unsaid = UNSAID
+    only_if_changed: bool | Unsaid = UNSAID
+    signal_weights: Mapping[str, float] | Unsaid = UNSAID
+    votes: int | Unsaid = UNSAID
+    max_cost_usd: Decimal | Unsaid | None = UNSAID
+
+    @property
+    def said(self) -> dict[str, object]:
+        every = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value for name, value in every.items() if value is not UNSAID}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Monitor:
+    """Runs `metrics` over what `selection` admits whenever its cadence comes round.
+
+        ACTIVE ──paused──▶ PAUSED ──resumed──▶ ACTIVE
+
+    `next_run_at` is None while it is PAUSED, unless it was triggered. `model` is as it was given;
+    each run resolves it. `votes` and `max_cost_usd` are those of each run. `looked_at` is how far
+    it has looked, None before its first firing.
+    """
+
+    id: MonitorId
+    project_id: ProjectId
+    name: str
+    target_type: TargetType
+    metrics: tuple[str, ...]
+    selection: Selection
+    signal_weights: Mapping[str, float] = field(default_factory=dict)
+    sampling_rate: float = SAMPLING_RATE_DEFAULT
+    model: str | None = None
+    votes: int = 1
+    max_cost_usd: Decimal | None = None
+    cadence: str
+    only_if_changed: bool = True
+    status: MonitorStatus = MonitorStatus.ACTIVE
+    last_run_at: datetime | None = None
+    last_run_id: RunId | None = None
+    next_run_at: datetime | None
+    looked_at: Watermark | None = None
+    created_at: datetime
+    updated_at: datetime
+
+    def __post_init__(self) -> None:
+        of_traces = isinstance(self.selection, TraceSelection)
+        if of_traces is not (self.target_type is TargetType.TRACE):
+            raise ValueError(f"a monitor of {self.target_type} with {type(self.selection)}")
+        if self.status is MonitorStatus.ACTIVE and self.next_run_at is None:
+            raise ValueError("an active monitor that is never due")
+
+    @property
+    def run_name(self) -> str:
+        return f"{RUN_PREFIX}{self.name}"[:NAME_MAX]
+
+    def is_due(self, now: datetime) -> bool:
+        return (
+            self.status is MonitorStatus.ACTIVE
+            and self.next_run_at is not None
+            and self.next_run_at <= now
+        )
+
+    def was_quiet(self, slot: datetime, now: datetime) -> bool:
+        """Whether it has used a slot and had nothing to run in it. It has moved on since."""
+        is_used = self.next_run_at is not None and slot < self.next_run_at and slot <= now
+        has_run = self.last_run_at is not None and self.last_run_at >= slot
+        return self.status is MonitorStatus.ACTIVE and is_used and not has_run
+
+    def changed(self, change: MonitorChange, now: datetime) -> Self:
+        """Itself where the change says nothing. A new cadence counts from now, paused or not."""
+        said = change.said
+        if not said:
+            return self
+        if "cadence" in said:
+            said["next_run_at"] = cadence_of(str(said["cadence"])).next_after(now)
+        return replace(self, **said, updated_at=now)  # type: ignore[arg-type]  # as MonitorChange has them
+
+    def paused(self, now: datetime) -> Self:
+        if self.status is MonitorStatus.PAUSED:
+            return self
+        return replace(self, status=MonitorStatus.PAUSED, next_run_at=None, updated_at=now)
+
+    def resumed(self, now: datetime) -> Self:
+        if self.status is MonitorStatus.ACTIVE:
+            return self
+        due = cadence_of(self.cadence).next_after(now)
+        return replace(self, status=MonitorStatus.ACTIVE, next_run_at=due, updated_at=now)
+
+    def fired(self, now: datetime, run: RunId | None, looked_at: Watermark | None) -> Self:
+        """Once a due slot was used: with the run that it made, or with none for want of targets.
+
+        `looked_at` is how far it looked; None leaves it where it was.
+        """
+        assert self.next_run_at is not None
+        slot = cadence_of(self.cadence).next_in_series(self.next_run_at, now)
+        return self._ran(now, run, looked_at, slot)
+
+    def triggered(self, now: datetime, run: RunId, looked_at: Watermark | None) -> Self:
+        """Once somebody had it run out of turn; the next slot counts from now, paused or not."""
+        return self._ran(now, run, looked_at, cadence_of(self.cadence).next_after(now))
+
+    def _ran(
+        self, now: datetime, run: RunId | None, looked_at: Watermark | None, slot: datetime
+    ) -> Self:
+        known = self.looked_at
+        further = looked_at if known is None or (looked_at and looked_at > known) else known
+        return replace(
+            self,
+            last_run_at=now if run else self.last_run_at,
+            last_run_id=run or self.last_run_id,
+            next_run_at=slot,
+            looked_at=further,
+        )

@@ -1,0 +1,1 @@
+"""Evaluation runs: their states, the selection of targets, retries and votes."""

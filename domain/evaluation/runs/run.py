@@ -1,0 +1,277 @@
+"""Runs: what is scored with which metrics, how far it has got, and how it ends."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Final, Self
+from uuid import UUID, uuid5
+
+from domain.errors import Conflict
+from domain.evaluation.metrics.definition import Definition
+from domain.evaluation.runs.voting import STEPS
+from domain.evaluation.scores.outcome import FailCode, Outcome
+from domain.evaluation.scores.score import (
+    Score,
+    ScoreOutcome,
+    ScoreSource,
+    SessionScore,
+    TraceScore,
+)
+from domain.ids import MonitorId, ProjectId, RunId, ScoreId, TraceId
+from domain.tracing.payload import EMPTY_OBJECT, JsonText
+
+NAME_MAX: Final = 255
+MODEL_MAX: Final = 255
+TARGETS_MAX: Final = 100_000  # of one run: each is a row that waits and a score a metric
+
+
+class RunStatus(StrEnum):
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def is_final(self) -> bool:
+        return self not in {RunStatus.PENDING, RunStatus.RUNNING}
+
+
+class TargetType(StrEnum):
+    TRACE = "TRACE"
+    SESSION = "SESSION"
+
+    @property
+    def ids_key(self) -> str:
+        """Under which key the filters of a run name its targets."""
+        return "trace_ids" if self is TargetType.TRACE else "session_ids"
+
+
+type Target = str
+"""What is scored: a trace's id in lower case with hyphens, or a session's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What is to be measured of one target: one row of work, and a score for each metric."""
+
+    target: Target
+    metrics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One metric on one target: what its score's row says. `code` tells why it failed."""
+
+    target: Target
+    metric: str
+    outcome: ScoreOutcome
+    code: str | None = None
+
+    @classmethod
+    def of(cls, target: Target, score: Score) -> Self:
+        return cls(target, score.name, score.outcome, score.code)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What the targets of a run, or some of them, come to.
+
+    `evaluated` targets are finished, vanished ones included. The others count executions of the
+    run's own metrics; the signals that a session run computes on its way have no part in them. Of
+    a target that is finished they are what they were then, whatever becomes of its scores.
+    """
+
+    evaluated: int = 0
+    pending: int = 0
+    scored: int = 0
+    failed: int = 0
+    skipped: int = 0
+    codes: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, metrics: Sequence[str], finished: int, executions: Iterable[Execution]) -> Self:
+        """Of the rows of work that are finished, and what the score rows say."""
+        own = [one for one in executions if one.metric in metrics]
+        outcomes = Counter(one.outcome for one in own)
+        codes = Counter(
+            one.code or FailCode.INTERNAL.value for one in own if one.outcome is ScoreOutcome.FAILED
+        )
+        return cls(
+            evaluated=finished,
+            pending=outcomes[ScoreOutcome.PENDING],
+            scored=outcomes[ScoreOutcome.SCORED],
+            failed=outcomes[ScoreOutcome.FAILED],
+            skipped=outcomes[ScoreOutcome.SKIPPED],
+            codes=dict(codes),
+        )
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            evaluated=self.evaluated + other.evaluated,
+            pending=self.pending + other.pending,
+            scored=self.scored + other.scored,
+            failed=self.failed + other.failed,
+            skipped=self.skipped + other.skipped,
+            codes=dict(Counter(self.codes) + Counter(other.codes)),
+        )
+
+    @property
+    def is_all_failed(self) -> bool:
+        """Whether something was to be measured, and nothing else came of it than failures."""
+        return self.failed > 0 and self.scored == self.skipped == self.pending == 0
+
+    @property
+    def complaint(self) -> str:
+        """The most frequent code and how often, ties by name. There is at least one."""
+        code, count = min(self.codes.items(), key=lambda one: (-one[1], one[0]))
+        return f"{code}: {count} of {self.failed} failed executions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalRun:
+    """Scores `targets` targets, each with every metric, or with those assigned to it.
+
+        PENDING ──begun──▶ RUNNING ──settled──▶ COMPLETED, or FAILED where every execution failed
+           └──────────────────┴──cancelled──▶ CANCELLED
+           └──────────────────┴──broken──▶ FAILED
+
+    A final status never changes. Counts are not kept here: see Tally. `filters` are the JSON that
+    is shown again: what the caller selected by, as it was given. `signal_weights` are overrides as
+    given, of session runs only. `model` is resolved. `definitions` are those of the project's own
+    metrics, as they were when it was made. `votes` is how often one question may be asked (see
+    votes.py), `max_cost_usd` what its judges may cost. Without targets it is over as it is made.
+    """
+
+    id: RunId
+    project_id: ProjectId
+    target_type: TargetType
+    name: str | None = None
+    metrics: tuple[str, ...]
+    targets: int
+    filters: JsonText = EMPTY_OBJECT
+    sampling_rate: float = 1.0
+    model: str
+    signal_weights: Mapping[str, float] = field(default_factory=dict)
+    definitions: tuple[Definition, ...] = ()
+    votes: int = 1
+    max_cost_usd: Decimal | None = None
+    monitor_id: MonitorId | None = None
+    status: RunStatus = RunStatus.PENDING
+    error_message: str | None = None
+    created_at: datetime
+    completed_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if not self.metrics or len(set(self.metrics)) < len(self.metrics):
+            raise ValueError("a run has metrics, each once")
+        if self.targets < 0 or not 0 <= self.sampling_rate <= 1:
+            raise ValueError("a run of less than nothing")
+        if self.votes not in STEPS:
+            raise ValueError(f"a run with {self.votes} votes")
+        if (self.completed_at is not None) is not self.status.is_final:
+            raise ValueError(f"a run that is {self.status}, completed at {self.completed_at}")
+        if (self.error_message is not None) is not (self.status is RunStatus.FAILED):
+            raise ValueError(f"a run that is {self.status} says: {self.error_message}")
+
+    def score_id(self, target: Target, metric: str) -> ScoreId:
+        """The id of the one score of a pair. Derived: measured twice, it is the same row."""
+        return ScoreId(uuid5(self.id, f"{target}\n{metric}"))
+
+    def opened(self) -> Self:
+        """As it is stored: COMPLETED where there's nothing to do, so that no worker is needed."""
+        if self.targets or self.status.is_final:
+            return self
+        return replace(self, status=RunStatus.COMPLETED, completed_at=self.created_at)
+
+    def begun(self) -> Self:
+        """Once all its score rows exist; itself where it had begun, or is over."""
+        return replace(self, status=RunStatus.RUNNING) if self._is(RunStatus.PENDING) else self
+
+    def settled(self, tally: Tally, now: datetime) -> Self:
+        """Once `tally` is known: over, where every target is finished and no row is PENDING."""
+        done = tally.evaluated >= self.targets and not tally.pending
+        if not (self._is(RunStatus.RUNNING) and done):
+            return self
+        if tally.is_all_failed:
+            return self.broken(tally.complaint, now)
+        return replace(self, status=RunStatus.COMPLETED, completed_at=now)
+
+    def broken(self, why: str, now: datetime) -> Self:
+        """Once it can't go on; itself where it is over. `why` is shown to callers."""
+        if self.status.is_final:
+            return self
+        return replace(self, status=RunStatus.FAILED, error_message=why, completed_at=now)
+
+    def cancelled(self, now: datetime) -> Self:
+        """Once a caller has cancelled it, also for the second time. Raises Conflict if it ended."""
+        if self.status is RunStatus.CANCELLED:
+            return self
+        if self.status.is_final:
+            raise Conflict(f"This run is {self.status} already")
+        return replace(self, status=RunStatus.CANCELLED, completed_at=now)
+
+    def progress(self, tally: Tally) -> float:
+        """The share of its targets that is finished, in [0, 1]; 1.0 where there are none."""
+        return min(tally.evaluated / self.targets, 1.0) if self.targets else 1.0
+
+    def _is(self, status: RunStatus) -> bool:
+        return self.status is status
+
+
+@dataclass(frozen=True, slots=True)
+class RunProgress:
+    """A run, and what its rows come to at that moment."""
+
+    run: EvalRun
+    tally: Tally
+
+
+def waiting_scores(
+    run: EvalRun, work: Assignment, now: datetime, environment: str | None = None
+) -> list[TraceScore] | list[SessionScore]:
+    """The PENDING rows of a target, in the order of its metrics; there before it is looked at.
+
+    `environment` is the trace's; a session has none.
+    """
+    if run.target_type is TargetType.TRACE:
+        trace = TraceId(UUID(work.target))
+        return [
+            TraceScore(**_waiting(run, work, metric, now), trace_id=trace, environment=environment)
+            for metric in work.metrics
+        ]
+    return [
+        SessionScore(**_waiting(run, work, metric, now), session_id=work.target)
+        for metric in work.metrics
+    ]
+
+
+def signal_score(
+    run: EvalRun,
+    trace: TraceId,
+    signal: str,
+    outcome: Outcome,
+    now: datetime,
+    *,
+    environment: str | None,
+) -> TraceScore:
+    """What a session run leaves of a signal that it measured. There is no row of it before."""
+    work = Assignment(str(trace), (signal,))
+    row = _waiting(run, work, signal, now)
+    return TraceScore(**row, trace_id=trace, environment=environment).measured(outcome, now)
+
+
+def _waiting(run: EvalRun, work: Assignment, metric: str, now: datetime) -> dict[str, Any]:
+    return {
+        "id": run.score_id(work.target, metric),
+        "project_id": run.project_id,
+        "name": metric,
+        "outcome": ScoreOutcome.PENDING,
+        "source": ScoreSource.AUTOMATED,
+        "run_id": run.id,
+        "created_at": now,
+        "updated_at": now,
+    }

@@ -1,0 +1,1 @@
+"""Scores and outcomes, how they are listed, and their analytics."""

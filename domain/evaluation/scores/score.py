@@ -1,0 +1,282 @@
+"""Scores of traces and sessions: what may stand in one, who wrote it, and which writes it takes."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Self
+
+from domain.errors import Invalid
+from domain.evaluation.scores.outcome import Failed, Outcome, Scored, SkipCode, Skipped
+from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
+from domain.tracing.payload import (
+    EMPTY_OBJECT,
+    JsonText,
+    members,
+    merged_objects,
+    scalars,
+    without,
+)
+
+NAME_MAX: Final = 255
+VALUE_MAX: Final = 255
+ORIGINAL_VALUE: Final = "original_value"
+_DECIMAL: Final = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+
+
+class DataType(StrEnum):
+    NUMERIC = "NUMERIC"
+    BOOLEAN = "BOOLEAN"
+    CATEGORICAL = "CATEGORICAL"
+
+
+class ScoreSource(StrEnum):
+    AUTOMATED = "AUTOMATED"
+    ANNOTATION = "ANNOTATION"
+    PROGRAMMATIC = "PROGRAMMATIC"
+
+
+class ScoreStatus(StrEnum):
+    """What published clients know. They refuse any other."""
+
+    PENDING = "PENDING"
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+
+
+class ScoreOutcome(StrEnum):
+    """What became of it: tells apart what the status FAILED has to stand for both times."""
+
+    PENDING = "pending"
+    SCORED = "scored"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+    @property
+    def status(self) -> ScoreStatus:
+        match self:
+            case ScoreOutcome.PENDING:
+                return ScoreStatus.PENDING
+            case ScoreOutcome.SCORED:
+                return ScoreStatus.SUCCESS
+            case ScoreOutcome.FAILED | ScoreOutcome.SKIPPED:
+                return ScoreStatus.FAILED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreChange:
+    """What a PATCH says; None is unchanged. `metadata` replaces."""
+
+    value: str | None = None
+    reason: str | None = None
+    metadata: JsonText | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return self.value is None and self.reason is None and self.metadata is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What is said of one target under one name.
+
+        PENDING ──worker, once──▶ SCORED, FAILED or SKIPPED; by cancelling SKIPPED
+        any ──patched with a value──▶ SCORED
+
+    A worker writes a row only while it is PENDING, a person at any time: whatever a person wrote
+    is never written over. There is a value exactly where it is SCORED. `value` is text of the data
+    type, as it was given. `run_id` is None where no run made it, or the run has been deleted.
+    """
+
+    id: ScoreId
+    project_id: ProjectId
+    name: str
+    outcome: ScoreOutcome
+    value: str | None = None
+    data_type: DataType = DataType.NUMERIC
+    source: ScoreSource
+    run_id: RunId | None = None
+    author_id: UserId | None = None
+    reason: str | None = None
+    metadata: JsonText = EMPTY_OBJECT
+    created_at: datetime
+    updated_at: datetime
+
+    def __post_init__(self) -> None:
+        if (self.value is not None) is not (self.outcome is ScoreOutcome.SCORED):
+            raise ValueError(f"a score that is {self.outcome} with the value {self.value!r}")
+
+    @property
+    def status(self) -> ScoreStatus:
+        return self.outcome.status
+
+    @property
+    def number(self) -> float | None:
+        """The value as a number in [0, 1]; None where it is none, or isn't there."""
+        if self.value is None or self.data_type is not DataType.NUMERIC:
+            return None
+        return float(self.value)
+
+    @property
+    def judge_kind(self) -> str | None:
+        """Which kind of judge the value is from; None where a person or a program gave it."""
+        if self.source is not ScoreSource.AUTOMATED:
+            return None
+        return scalars(self.metadata).get("judge_kind")
+
+    @property
+    def code(self) -> str | None:
+        """Why nothing was measured, as one word; None where something was, or is to be."""
+        if self.outcome in {ScoreOutcome.PENDING, ScoreOutcome.SCORED}:
+            return None
+        return scalars(self.metadata).get("code")
+
+    def measured(self, outcome: Outcome, now: datetime) -> Self:
+        """As a worker leaves it; itself where it isn't PENDING any more.
+
+        What a person wrote on the waiting row stays: their reason, and their keys of metadata.
+        """
+        if self.outcome is not ScoreOutcome.PENDING:
+            return self
+        return replace(
+            self,
+            outcome=_KINDS[type(outcome)],
+            value=outcome.text if isinstance(outcome, Scored) else None,
+            source=ScoreSource.AUTOMATED,
+            reason=storable_text(outcome.reason) if self.reason is None else self.reason,
+            metadata=merged_objects(json_text(outcome.metadata), self.metadata),
+            updated_at=now,
+        )
+
+    def cancelled(self, now: datetime) -> Self:
+        """As cancelling its run leaves it: SKIPPED where it was PENDING."""
+        return self.measured(Skipped(SkipCode.CANCELLED), now)
+
+    def patched(self, change: ScoreChange, now: datetime, author: UserId | None) -> Self:
+        """As a person leaves it; itself where the change says nothing. `author` None keeps theirs.
+
+        The first value given over a machine's keeps that as `original_value`, null where the
+        machine had none, and later changes keep the entry; of a run's score nobody else writes it.
+        Raises Invalid, naming `value`.
+        """
+        if change.is_empty:
+            return self
+        value, outcome = self.value, self.outcome
+        if change.value is not None:
+            value, outcome = checked_value(change.value, self.data_type), ScoreOutcome.SCORED
+        return replace(
+            self,
+            value=value,
+            outcome=outcome,
+            source=ScoreSource.ANNOTATION,
+            reason=self.reason if change.reason is None else change.reason,
+            metadata=self._metadata_after(change),
+            author_id=author or self.author_id,
+            updated_at=now,
+        )
+
+    def _metadata_after(self, change: ScoreChange) -> JsonText:
+        known = members(self.metadata).get(ORIGINAL_VALUE)
+        # Somebody may have changed the reason first: of a run's row the value is the machine's yet.
+        is_machines = self.source is ScoreSource.AUTOMATED or (
+            self.run_id is not None and known is None
+        )
+        if change.value is not None and is_machines:
+            known = json.dumps(self.value)
+        after = self.metadata if change.metadata is None else change.metadata
+        if known is None:
+            return after if self.run_id is None else without(after, ORIGINAL_VALUE)
+        return merged_objects(after, f'{{"{ORIGINAL_VALUE}":{known}}}'.encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceScore(Score):
+    """Of a trace. `environment` is a copy of the trace's where a run made the score."""
+
+    trace_id: TraceId
+    environment: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionScore(Score):
+    session_id: str
+
+
+_KINDS: Final[Mapping[type, ScoreOutcome]] = {
+    Scored: ScoreOutcome.SCORED,
+    Skipped: ScoreOutcome.SKIPPED,
+    Failed: ScoreOutcome.FAILED,
+}
+
+
+def newest_first[S: Score](scores: Iterable[S]) -> list[S]:
+    """By (created_at, id), descending: the order of every list of scores."""
+    return sorted(scores, key=lambda one: (one.created_at, one.id), reverse=True)
+
+
+def latest_of_each_name[S: Score](scores: Iterable[S]) -> list[S]:
+    """The newest of each name, sorted by name. PENDING ones are left out: they say nothing yet."""
+    known = (one for one in scores if one.outcome is not ScoreOutcome.PENDING)
+    newest = {one.name: one for one in reversed(newest_first(known))}
+    return [newest[name] for name in sorted(newest)]
+
+
+def checked_value(text: str, data_type: DataType) -> str:
+    """The value as it is kept, which is as it was sent. Raises Invalid, naming `value`.
+
+    NUMERIC is a decimal number in ASCII within [0, 1], an exponent allowed; BOOLEAN is `true` or
+    `false` in any case; CATEGORICAL any text. At most VALUE_MAX characters.
+    """
+    if len(text) > VALUE_MAX:
+        raise Invalid.field("value", f"must have at most {VALUE_MAX} characters")
+    match data_type:
+        case DataType.NUMERIC if not is_share(text):
+            raise Invalid.field("value", "must be a decimal number from 0 to 1, as a string")
+        case DataType.BOOLEAN if text.lower() not in {"true", "false"}:
+            raise Invalid.field("value", "must be true or false, as a string")
+        case _:
+            return text
+
+
+def is_share(text: str) -> bool:
+    """Whether it is a number within [0, 1], exactly, whatever a double makes of it."""
+    if (found := _DECIMAL.fullmatch(text)) is None:
+        return False
+    if not found[2].strip("0."):
+        return True  # zero, of either sign and with any exponent
+    near = float(text)  # never raises: what is too small is 0.0, what is too large infinite
+    if found[1] == "-" or near > 1:
+        return False
+    return near < 1 or _is_at_most_one(text)
+
+
+def _is_at_most_one(text: str) -> bool:
+    # Near 1 the double may have rounded down. The exponent is small here, as the digits are few.
+    mantissa, _, exponent = text.lower().partition("e")
+    whole, _, part = mantissa.lstrip("+").partition(".")
+    one = "1" + "0" * (len(part) - int(exponent or 0))
+    return int(whole + part) <= int(one)
+
+
+def storable_text(text: str) -> str:
+    """Text that every column takes: of what a judge or a trace said, no NUL, no lone surrogate."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def json_text(value: Mapping[str, object]) -> JsonText:
+    """A score's metadata as it is stored, compact. What is no number is refused: ValueError."""
+    return json.dumps(
+        _storable(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    ).encode()
+
+
+def _storable(value: object) -> object:
+    if isinstance(value, str):
+        return storable_text(value)
+    if isinstance(value, Mapping):
+        return {storable_text(str(key)): _storable(inner) for key, inner in value.items()}
+    return [_storable(one) for one in value] if isinstance(value, Sequence) else value

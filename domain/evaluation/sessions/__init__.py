@@ -1,0 +1,1 @@
+"""Session metrics, which aggregate the signals of the traces of a session."""

@@ -1,0 +1,125 @@
+"""Session metrics that are counted, not weighed: failures, questions asked again, and luck."""
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
+from domain.evaluation.sessions.reliability_v1 import TraceSignals, refusal_of, rounded
+from domain.evaluation.trace_content.user_request import Traits
+
+TRACE_SUCCESS: Final = "trace_success"
+RECENT: Final = 10  # earlier inputs that one is compared with; an equal one is found anywhere
+TRIES: Final = 2  # k of pass^k
+
+
+def success_only(given: Mapping[str, float]) -> dict[str, float]:
+    """The one signal that these metrics take, whatever weights are given: nothing is weighed."""
+    del given
+    return {TRACE_SUCCESS: 1.0}
+
+
+def session_error_rate(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
+    """1 - traces that failed / traces that ended, so that 1 is the good end."""
+    weights = success_only(given)
+    ended = _successes(session)
+    failed = [trace for trace, success in ended.items() if not success]
+    known = {
+        "total_traces_in_session": len(session),
+        "traces_evaluated": len(ended),
+        "failed_traces": failed,
+    }
+    if (refusal := refusal_of(session, len(ended), known, weights)) is not None:
+        return refusal
+    return Scored(
+        1 - len(failed) / len(ended), f"{len(failed)} of {len(ended)} traces failed", known
+    )
+
+
+def user_repetition(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
+    """1 - inputs that ask again what an earlier one asked / inputs after the first.
+
+    Of inputs that are long enough. One asks again if it is equal to any earlier one, or close to
+    one of the last RECENT.
+    """
+    asked = [(one.trace, one.asked) for one in session if one.asked and one.asked.is_question]
+    known: dict[str, Any] = {"total_traces_in_session": len(session), "inputs": len(asked)}
+    if (refusal := _unread(session, known, given)) is not None:
+        return refusal
+    if len(asked) < 2:  # noqa: PLR2004 - one and one before it
+        return Skipped(SkipCode.TOO_FEW_INPUTS, metadata=known)
+    seen: set[bytes] = set()
+    recent: deque[Traits] = deque(maxlen=RECENT)
+    again: list[str] = []
+    for trace, one in asked:
+        traits = one.traits
+        if one.digest in seen or any(map(traits.is_close_to, recent)):
+            again.append(trace)
+        seen.add(one.digest)
+        recent.append(traits)
+    return Scored(
+        1 - len(again) / (len(asked) - 1),
+        f"{len(again)} of {len(asked) - 1} inputs after the first repeat an earlier one",
+        {**known, "repeating_traces": again},
+    )
+
+
+def outcome_consistency(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
+    """pass^2 over equal inputs: how likely two tries of one input, drawn at random, both succeed.
+
+    Of each input that n traces ended with, n at least 2, of which c succeeded: C(c, 2) / C(n, 2);
+    then the mean. The estimator of τ-bench (arXiv 2406.12045), over what happens to repeat.
+    """
+    ended = _successes(session)
+    tries: dict[bytes, list[bool]] = {}
+    for one in session:
+        if one.asked is not None and one.trace in ended:
+            tries.setdefault(one.asked.digest, []).append(ended[one.trace])
+    repeated = [successes for successes in tries.values() if len(successes) >= TRIES]
+    known: dict[str, Any] = {
+        "total_traces_in_session": len(session),
+        "repeated_inputs": len(repeated),
+        "traces_evaluated": sum(map(len, repeated)),
+    }
+    if (refusal := _unread(session, known, given)) is not None:
+        return refusal
+    if not repeated:
+        return Skipped(SkipCode.NO_REPEATED_INPUTS, metadata=known)
+    shares = [math.comb(sum(one), TRIES) / math.comb(len(one), TRIES) for one in repeated]
+    steady = sum(map(all, repeated))
+    return Scored(
+        math.fsum(shares) / len(shares),
+        f"{steady} of {len(repeated)} repeated inputs succeeded each time",
+        {
+            **known,
+            "aggregation": {
+                "method": "pass_hat_k",
+                "k": TRIES,
+                "always_succeeded": rounded(steady / len(repeated)),
+            },
+        },
+    )
+
+
+def _successes(session: Sequence[TraceSignals]) -> dict[str, bool]:
+    """Of each trace that has ended whether it succeeded, in order."""
+    return {
+        one.trace: outcome.value == 1
+        for one in session
+        if isinstance(outcome := one.outcomes.get(TRACE_SUCCESS), Scored)
+    }
+
+
+def _unread(
+    session: Sequence[TraceSignals], known: Mapping[str, object], given: Mapping[str, float]
+) -> Outcome | None:
+    """Why there can be no number where most of the traces couldn't be looked into."""
+    read = sum(_is_read(one.outcomes.get(TRACE_SUCCESS)) for one in session)
+    return refusal_of(session, read, known, success_only(given))
+
+
+def _is_read(outcome: Outcome | None) -> bool:
+    if isinstance(outcome, Skipped):
+        return outcome.code is SkipCode.TRACE_RUNNING
+    return isinstance(outcome, Scored)

@@ -1,0 +1,250 @@
+"""Session metrics, version 1 (2: sessions_v2.py): what the signals of a session's traces add up to.
+
+The shapes follow TRACER (arXiv 2602.11409, the worst step and a tail) and SAUP (arXiv 2412.01033,
+a root mean square of weighted uncertainty). Both take uncertainty from the agent's own token
+probabilities; here a judge's opinion, or something measured, stands in its place.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from domain.errors import FieldError, Invalid
+from domain.evaluation.scores.outcome import (
+    FailCode,
+    Failed,
+    Outcome,
+    Scored,
+    SkipCode,
+    Skipped,
+    clamped,
+)
+from domain.evaluation.trace_content.user_request import Asked
+
+SESSION_TRACES_MAX: Final = 1_000  # default; beyond it the work is refused, never the data
+COVERAGE_MIN: Final = 0.5  # of a session's traces; below it a score would speak for the unseen
+
+CONFIDENCE: Final = "confidence"
+COHERENCE: Final = "coherence"
+LOOP_DETECTION: Final = "loop_detection"
+TOOL_CORRECTNESS: Final = "tool_correctness"
+WEIGHTS: Final[Mapping[str, float]] = {
+    CONFIDENCE: 1.0,
+    COHERENCE: 1.0,
+    LOOP_DETECTION: 1.0,
+    TOOL_CORRECTNESS: 0.8,
+}
+"""The signals in their order, with their default weights."""
+JUDGED: Final = frozenset({CONFIDENCE, TOOL_CORRECTNESS})
+"""The signals that a judge is asked for."""
+
+TRIPWIRES: Final = ("tool_loop", "tool_success_rate", "trace_success")
+"""Measured, without a judge: signals of version 2 beside those of WEIGHTS."""
+
+WEIGHT_COUNTED_MAX: Final = 1e6  # a larger weight counts as this: sums of squares stay finite
+FLAGGED_ABOVE: Final = 0.5
+TAIL_PERCENT: Final = 15
+MAX_SHARE: Final = 0.1  # of the worst trace, beside the mean of the tail
+STEADY_FROM: Final = 0.8
+UNSTEADY_BELOW: Final = 0.5
+
+RISK_NAMES: Final = {
+    CONFIDENCE: "confidence_risk",
+    COHERENCE: "coherence_risk",
+    LOOP_DETECTION: "loop_risk",
+    TOOL_CORRECTNESS: "tool_risk",
+    **{signal: f"{signal}_risk" for signal in TRIPWIRES},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSignals:
+    """What measuring the signals of one trace ended in, by signal; one may be missing.
+
+    Only what was scored is a number. Nothing stands in for the rest. `asked` is there for metrics
+    that read it, where the trace has an input.
+    """
+
+    trace: str
+    outcomes: Mapping[str, Outcome]
+    asked: Asked | None = None
+
+    @property
+    def risks(self) -> dict[str, float]:
+        """1 - score of each signal of WEIGHTS that was scored, in [0, 1], in their order."""
+        return self.risks_of(WEIGHTS)
+
+    def risks_of(self, signals: Iterable[str]) -> dict[str, float]:
+        return {
+            signal: 1 - outcome.value
+            for signal in signals
+            if isinstance(outcome := self.outcomes.get(signal), Scored)
+        }
+
+
+def checked_weights(given: Mapping[str, float] | None) -> Mapping[str, float]:
+    """Overrides as they are kept. Raises Invalid, naming `signal_weights.<key>` for each bad one.
+
+    Keys that are no signal do nothing, but their values are looked at: it's a slip all the same.
+    """
+    wrong = [
+        FieldError(f"signal_weights.{key}", "must be a finite number, 0 or more")
+        for key, weight in (given or {}).items()
+        if not (math.isfinite(weight) and weight >= 0)
+    ]
+    if wrong:
+        raise Invalid.fields(wrong)
+    return dict(given or {})
+
+
+def merged_weights(given: Mapping[str, float]) -> dict[str, float]:
+    """The weight of each signal: what is given, else the default. A weight of 0 is a weight."""
+    return {
+        signal: min(float(given.get(signal, default)), WEIGHT_COUNTED_MAX)
+        for signal, default in WEIGHTS.items()
+    }
+
+
+def agent_reliability(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
+    """How bad the worst traces are. `session` holds every trace, in order; `given` overrides.
+
+    Per trace the largest weighted risk; then 0.9 · the mean of the worst 15 % (at least one)
+    + 0.1 · the worst. Raising a risk never raises the score.
+    """
+    weights = merged_weights(given)
+    worst = {
+        one.trace: max(weights[signal] * risk for signal, risk in one.risks.items())
+        for one in session
+        if one.risks
+    }
+    known = known_of(session, weights, worst, "step_risk")
+    if (refusal := refusal_of(session, len(worst), known)) is not None:
+        return refusal
+    in_order = sorted(worst.values(), reverse=True)
+    count = max(1, -(-TAIL_PERCENT * len(worst) // 100))  # rounded up, in whole numbers
+    tail = math.fsum(in_order[:count]) / count
+    raw = (1 - MAX_SHARE) * tail + MAX_SHARE * in_order[0]
+    flagged = [trace for trace, risk in worst.items() if risk > FLAGGED_ABOVE]
+    return Scored(
+        clamped(1 - raw),
+        f"{len(flagged)} of {len(worst)} traces flagged" if flagged else "No trace flagged",
+        {
+            **known,
+            "raw_risk": rounded(raw),
+            "flagged_traces": flagged,
+            "aggregation": {
+                "method": "max_compose_top_k",
+                "top_k_percentile": TAIL_PERCENT / 100,
+                "ensemble_weight": MAX_SHARE,
+                "mean_top_k_risk": rounded(tail),
+                "max_risk": rounded(in_order[0]),
+            },
+        },
+    )
+
+
+def agent_consistency(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
+    """How even the behaviour is. `session` holds every trace, in order; `given` overrides.
+
+    Of traces with a confidence signal: its weighted risk, times 1 + the weighted risks of the
+    others that are present; then the root mean square. Raising a risk never raises the score.
+    """
+    weights = merged_weights(given)
+    penalties: dict[str, float] = {}
+    uncertainties: dict[str, float] = {}
+    for one in session:
+        if CONFIDENCE in (risks := one.risks):
+            doubt = weights[CONFIDENCE] * risks.pop(CONFIDENCE)
+            penalty = math.fsum(weights[signal] * risk for signal, risk in risks.items())
+            penalties[one.trace] = penalty
+            uncertainties[one.trace] = (1 + penalty) * doubt
+    known = known_of(session, weights, penalties, "situational_penalty")
+    for trace, value in uncertainties.items():
+        known["per_trace_signals"][trace]["weighted_uncertainty"] = rounded(value)
+    if (refusal := refusal_of(session, len(penalties), known)) is not None:
+        return refusal
+    rms = math.sqrt(math.fsum(u * u for u in uncertainties.values()) / len(uncertainties))
+    score = clamped(1 - rms)
+    return Scored(
+        score,
+        band(score),
+        {
+            **known,
+            "raw_instability": rounded(rms),
+            "aggregation": {"method": "weighted_rms", "rms_value": rounded(rms)},
+        },
+    )
+
+
+def rounded(value: float) -> float:
+    return round(value, 4)
+
+
+def known_of(
+    session: Sequence[TraceSignals],
+    weights: Mapping[str, float],
+    evaluated: Mapping[str, float],
+    figure: str,
+) -> dict[str, Any]:
+    """The metadata that is there whatever comes of it; `figure` names what `evaluated` holds.
+
+    `weights` are those of the signals that count.
+    """
+    per_trace: dict[str, dict[str, float]] = {}
+    for one in session:
+        if risks := one.risks_of(weights):
+            told = {RISK_NAMES[signal]: rounded(risk) for signal, risk in risks.items()}
+            if one.trace in evaluated:
+                told[figure] = rounded(evaluated[one.trace])
+            per_trace[one.trace] = told
+    return {
+        "total_traces_in_session": len(session),
+        "traces_evaluated": len(evaluated),
+        "coverage": rounded(len(evaluated) / len(session)) if session else 0.0,
+        "signal_weights": dict(weights),
+        "per_trace_signals": per_trace,
+    }
+
+
+def refusal_of(
+    session: Sequence[TraceSignals],
+    evaluated: int,
+    known: Mapping[str, object],
+    signals: Collection[str] = WEIGHTS,
+) -> Outcome | None:
+    """Why there can be no number; None where there can. `signals` are those that count."""
+    if not session:
+        return Failed(FailCode.TARGET_GONE, "The session has no trace", known)
+    if len(session) > SESSION_TRACES_MAX:
+        why = f"the session has more than {SESSION_TRACES_MAX} traces"
+        return Skipped(SkipCode.TRACE_TOO_LARGE, why, known)
+    if evaluated < COVERAGE_MIN * len(session):
+        why = f"{evaluated} of {len(session)} traces have the signals it takes"
+    elif _is_judge_out_of_reach(session, JUDGED.intersection(signals)):
+        why = "the judge failed wherever it was asked"
+    else:
+        return None
+    ended = Counter(
+        type(outcome)
+        for one in session
+        for signal, outcome in one.outcomes.items()
+        if signal in signals
+    )
+    why += f"; {ended[Failed]} signals failed and {ended[Skipped]} were skipped"
+    return Skipped(SkipCode.INSUFFICIENT_SIGNALS, why, known)
+
+
+def _is_judge_out_of_reach(session: Sequence[TraceSignals], asked: frozenset[str]) -> bool:
+    """Whether a judge failed wherever it was asked: what was measured without it isn't enough."""
+    judged = {type(one.outcomes[signal]) for one in session for signal in asked & set(one.outcomes)}
+    return Failed in judged and Scored not in judged
+
+
+def band(score: float) -> str:
+    if score >= STEADY_FROM:
+        return "The behaviour is even across the session"
+    if score >= UNSTEADY_BELOW:
+        return "The behaviour varies across the session"
+    return "The behaviour is uneven across the session"

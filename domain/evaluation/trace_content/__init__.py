@@ -1,0 +1,1 @@
+"""What a trace says: messages, tool calls, the span tree, the user request, language."""

@@ -1,0 +1,102 @@
+"""Whether what an agent passed on, or answered, was ever said to it.
+
+Two measures that the keyless judge reads; no metrics of their own yet.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import groupby, islice
+from typing import Final
+
+from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.messages import children, value_of
+from domain.evaluation.trace_content.text import to_text
+from domain.tracing.payload import JsonText
+from domain.tracing.span import SpanKind
+
+SOURCE_MAX: Final = 200_000  # characters of one payload that count as said
+ARGUMENTS_MAX: Final = 200  # specific arguments of a call that are looked for
+ARGUMENT_LENGTH_MIN: Final = 3  # shorter ones occur everywhere
+ANSWER_DIGITS_MIN: Final = 2
+
+_SPECIFIC: Final = re.compile(r"\w(?:[\w@.+:/,-]*\w)?")  # numbers, ids, dates, e-mails, words
+_PART: Final = re.compile(r"\w+")
+_THOUSANDS: Final = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
+
+
+def argument_groundings(subject: Subject) -> Sequence[float | None]:
+    """For every call, in order, the share of its specific arguments that were said before it.
+
+    Specific are numbers of 3 digits and more, and strings of 3 characters and more without
+    blanks: ids, e-mails, codes. Said is what the trace was asked, what models were told before
+    the first call, and what tools and retrievals answered before. What a model says isn't: it
+    names the arguments itself. None for a call without specific arguments.
+    """
+    said = _terms(to_text(value_of(subject.trace.input)))
+    calls = iter(subject.calls)
+    shares: list[float | None] = []
+    for _, same in groupby(subject.spans, key=lambda span: span.started_at):
+        at_once = list(same)  # they could not wait for one another, whatever their ids say
+        if not shares:
+            for span in at_once:
+                if span.kind is not SpanKind.TOOL:
+                    said |= _payload(span.input)
+        tools = sum(span.kind is SpanKind.TOOL for span in at_once)
+        shares += [_share(_specific(call.arguments), said) for call in islice(calls, tools)]
+        for span in at_once:
+            if span.kind in {SpanKind.TOOL, SpanKind.RETRIEVER}:
+                said |= _payload(span.output)
+    return shares
+
+
+def answer_grounding(subject: Subject) -> float | None:
+    """The share of the numbers of 2 digits and more, ids and dates in the answer that were said.
+
+    Said is the input, and what tools answered. None where the answer has none of them.
+    """
+    said = _terms(to_text(value_of(subject.trace.input)) + "\n" + subject.request.text)
+    for call in subject.calls:
+        said |= _payload(call.span.output)
+    answered = set(_SPECIFIC.findall(_folded(subject.answer.text)))
+    return _share([one for one in answered if _is_exact(one)], said)
+
+
+def _share(asked: Sequence[str], said: set[str]) -> float | None:
+    return sum(_was_said(one, said) for one in asked) / len(asked) if asked else None
+
+
+def _was_said(term: str, said: set[str]) -> bool:
+    """Whole, or part by part, as "W123/1250" was where both were."""
+    return term in said or said.issuperset(_PART.findall(term) or [term])
+
+
+def _payload(text: JsonText | None) -> set[str]:
+    return _terms(to_text(value_of(text)))
+
+
+def _terms(text: str) -> set[str]:
+    folded = _folded(text)
+    return {*_SPECIFIC.findall(folded), *_PART.findall(folded)}
+
+
+def _folded(text: str) -> str:
+    return _THOUSANDS.sub("", text[:SOURCE_MAX].casefold())
+
+
+def _is_exact(term: str) -> bool:
+    return sum(map(str.isdigit, term)) >= ANSWER_DIGITS_MIN
+
+
+def _specific(arguments: object) -> Sequence[str]:
+    return [one for one in _scalars(arguments) if len(one) >= ARGUMENT_LENGTH_MIN][:ARGUMENTS_MAX]
+
+
+def _scalars(value: object) -> Iterable[str]:
+    left = [value]
+    while left:
+        one = left.pop()
+        left.extend(children(one))
+        if isinstance(one, str) and not any(map(str.isspace, one)):
+            yield one.casefold().strip(".,;:!?\"'()[]{}<>")
+        elif isinstance(one, int | float) and not isinstance(one, bool):
+            yield str(int(one) if isinstance(one, float) and one.is_integer() else one).strip("-")

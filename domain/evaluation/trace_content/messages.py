@@ -1,0 +1,206 @@
+"""What payloads say: JSON read with bounds, chat messages in their usual shapes, plain text."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from domain.evaluation.trace_content.text import to_text
+from domain.tracing.payload import JsonText
+
+DEPTH_MAX: Final = 500  # levels; deeper values are looked at as text, not as what they hold
+DIGITS_MAX: Final = 4_000  # of an integer: Python refuses to read more
+BLOCKS_DEPTH_MAX: Final = 8  # blocks of a message that hold blocks
+
+USER: Final = frozenset({"user", "human"})
+ASSISTANT: Final = frozenset({"assistant", "ai", "model"})
+
+_THOUGHT_TYPES: Final = frozenset({"thinking", "reasoning", "redacted_thinking"})
+_THOUGHT_KEYS: Final = ("thinking", "reasoning", "reasoning_content")
+_THOUGHT_TAG: Final = re.compile(r"<(think|thinking)>(.*?)(?:</\1>|\Z)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one side said, and what it thought before."""
+
+    text: str
+    thought: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: str
+    said: Said
+
+
+def value_of(text: JsonText | None) -> object:
+    """The value of a payload; the payload itself as text where it is too deep to look into.
+
+    Numbers that Python can't hold are the text they were written in, so every value can be
+    written as JSON again.
+    """
+    if text is None:
+        return None
+    source = text.decode(errors="replace")
+    try:
+        value: object = json.loads(
+            source, parse_int=_integer, parse_float=_fraction, parse_constant=str
+        )
+    except (ValueError, RecursionError):
+        return source
+    openers = text.count(b"[") + text.count(b"{")
+    return source if openers > DEPTH_MAX and _is_too_deep(value) else value
+
+
+def _integer(digits: str) -> int | str:
+    return int(digits) if len(digits) <= DIGITS_MAX else digits
+
+
+def _fraction(digits: str) -> float | str:
+    number = float(digits)
+    return number if math.isfinite(number) else digits
+
+
+def _is_too_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(DEPTH_MAX):
+        level = [inner for one in level for inner in children(one)]
+        if not level:
+            return False
+    return True
+
+
+def children(value: object) -> Iterable[object]:
+    """The members of an object or an array; of anything else nothing."""
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def canonical(value: object) -> str:
+    """One text for one value: keys sorted, no blanks, ASCII only."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def parsed(value: object) -> object:
+    """The object or array that a string holds as JSON; anything else is itself.
+
+    A string that reads as a number stays: somebody searched for "2024".
+    """
+    if not isinstance(value, str) or value.lstrip()[:1] not in {"{", "["}:
+        return value
+    found = value_of(value.encode(errors="replace"))
+    return found if isinstance(found, Mapping | list) else value
+
+
+def is_blank(value: object) -> bool:
+    """Whether there is nothing in it: null, blank text, or only such members, however deep."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, Mapping | list):
+            left.extend(children(one))
+        elif one is not None and not (isinstance(one, str) and not one.strip()):
+            return False
+    return True
+
+
+# --- chat ------------------------------------------------------------------------------------
+
+
+def messages_of(value: object) -> Sequence[Message] | None:
+    """The chat messages of a payload; None where it holds none.
+
+    Known shapes: a list of messages, `{"messages": […]}`, one message, and the answers of
+    providers, `{"choices": [{"message": …}]}` and `{"candidates": [{"content": …}]}`.
+    """
+    found: object = value
+    if isinstance(value, Mapping):
+        if isinstance(value.get("messages"), list):
+            found = value["messages"]
+        elif (answer := _first_answer(value)) is not None:
+            found = [answer]
+        else:
+            found = [value]
+    if not isinstance(found, list) or not any(map(_is_message, found)):
+        return None
+    return [_message(one) for one in found if _is_message(one)]
+
+
+def _first_answer(value: Mapping[str, object]) -> object:
+    choice = first_choice(value)
+    return None if choice is None else choice.get("message", choice.get("content"))
+
+
+def first_choice(value: Mapping[str, object]) -> Mapping[str, object] | None:
+    """The first of a provider's answers."""
+    for key in ("choices", "candidates"):
+        choices = value.get(key)
+        if isinstance(choices, list) and choices and isinstance(choices[0], Mapping):
+            return choices[0]
+    return None
+
+
+def _role(one: Mapping[str, object]) -> str:
+    role = one.get("role", one.get("type"))
+    return role.lower() if isinstance(role, str) else ""
+
+
+def _is_message(one: object) -> bool:
+    if not isinstance(one, Mapping) or not {"content", "parts", "tool_calls"} & one.keys():
+        return False
+    return isinstance(one.get("role"), str) or _role(one) in USER | ASSISTANT
+
+
+def _message(one: Mapping[str, object]) -> Message:
+    said = _said(one.get("content", one.get("parts")))
+    thoughts = [text for key in _THOUGHT_KEYS if isinstance(text := one.get(key), str)]
+    return Message(_role(one), Said(said.text, "\n".join(filter(None, [*thoughts, said.thought]))))
+
+
+def _said(content: object) -> Said:
+    texts: list[str] = []
+    thoughts: list[str] = []
+    _collect(content, texts, thoughts, BLOCKS_DEPTH_MAX)
+    whole = split_thought("\n".join(filter(None, texts)))
+    return Said(whole.text, "\n".join(filter(None, [*thoughts, whole.thought])))
+
+
+def _collect(block: object, texts: list[str], thoughts: list[str], levels: int) -> None:
+    if isinstance(block, str):
+        texts.append(block)
+    elif isinstance(block, list) and levels:
+        for one in block:
+            _collect(one, texts, thoughts, levels - 1)
+    elif isinstance(block, Mapping):
+        if block.get("type") in _THOUGHT_TYPES or block.get("thought") is True:
+            keys = ("thinking", "reasoning", "text", "content", "summary")
+            inner = next((block[key] for key in keys if block.get(key)), None)
+            if levels:
+                _collect(inner, thoughts, thoughts, levels - 1)
+        elif block.get("type", "text") in {"text", "input_text", "output_text"}:
+            text = block.get("text", block.get("content"))
+            if isinstance(text, str):
+                texts.append(text)
+
+
+def split_thought(text: str) -> Said:
+    """A text without the passages that open models mark as thinking, and those passages."""
+    if "<think" not in text:
+        return Said(text)
+    thoughts = [match[2].strip() for match in _THOUGHT_TAG.finditer(text)]
+    return Said(_THOUGHT_TAG.sub("", text).strip(), "\n".join(thoughts))
+
+
+def said_by(roles: frozenset[str], value: object) -> Said:
+    """What the last message of one of `roles` says; what is no chat says itself.
+
+    A chat in which none of them speaks says nothing.
+    """
+    chat = messages_of(value)
+    if chat is None:
+        return split_thought(to_text(value))
+    return next((one.said for one in reversed(chat) if one.role in roles), Said(""))

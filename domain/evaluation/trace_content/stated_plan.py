@@ -1,0 +1,101 @@
+"""The plan that an agent stated, where it stated one."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.messages import ASSISTANT, children, parsed, said_by, value_of
+from domain.evaluation.trace_content.text import to_text
+
+ITEMS_MIN: Final = 2  # one step is no plan
+ITEMS_MAX: Final = 30  # of a plan that are kept: the first ones
+LEVELS_MAX: Final = 5  # below the top of an output in which a plan is looked for
+TEXT_MAX: Final = 20_000  # characters of a text in which numbers are looked for
+
+_KEYS: Final = ("plan", "todos", "steps")
+_ITEM_KEYS: Final = ("content", "title", "description", "task", "step", "text", "name")
+_NUMBERED: Final = re.compile(
+    r"^[ \t]*(?:\*\*|#{1,4} )?(?:step )?(\d{1,2})[.):][ \t*]*(\S.*)$", re.MULTILINE | re.IGNORECASE
+)
+
+
+def plan_of(subject: Subject) -> Sequence[str]:
+    """The items of the plan, in order; empty where none is stated.
+
+    The first of: a numbered list in the first model output; a list under one of the usual keys
+    in an output of a model or in a tool's arguments; the argument of a planning tool.
+    """
+    for found in _candidates(subject):
+        if found:
+            return [item.strip() for item in found[:ITEMS_MAX]]
+    return []
+
+
+def _candidates(subject: Subject) -> Iterable[Sequence[str]]:
+    outputs = [value_of(span.output) for span in subject.models]
+    if outputs:
+        yield _numbered(said_by(ASSISTANT, outputs[0]).text)
+    for output in outputs:
+        yield _under_a_key(output)
+        yield _under_a_key(parsed(said_by(ASSISTANT, output).text))
+    for call in subject.calls:
+        yield _under_a_key(call.arguments)
+    for call in subject.calls:
+        if "plan" in call.name.lower() or "todo" in call.name.lower():
+            yield _argument(call.arguments)
+
+
+def _numbered(text: str) -> Sequence[str]:
+    """The first list in it that counts from 1 by ones."""
+    items: list[str] = []
+    for number, item in _NUMBERED.findall(text[:TEXT_MAX]):
+        if int(number) == len(items) + 1:
+            items.append(item)
+        elif len(items) >= ITEMS_MIN:
+            break
+        else:
+            items = [item] if int(number) == 1 else []
+    return items if len(items) >= ITEMS_MIN else []
+
+
+def _under_a_key(value: object) -> Sequence[str]:
+    level = [value]
+    for _ in range(LEVELS_MAX):
+        for one in level:
+            if isinstance(one, Mapping):
+                for key in _KEYS:
+                    if items := _items(one.get(key)):
+                        return items
+        level = [inner for one in level for inner in _by_key(one)]
+    return []
+
+
+def _by_key(value: object) -> Iterable[object]:
+    if isinstance(value, Mapping):
+        return [value[key] for key in sorted(value)]  # whatever order a store gives them back in
+    return children(value)
+
+
+def _items(value: object) -> Sequence[str]:
+    if not isinstance(value, list):
+        return []
+    items = [text for one in value if (text := _item(one)).strip()]
+    return items if len(items) >= ITEMS_MIN else []
+
+
+def _item(one: object) -> str:
+    if isinstance(one, Mapping):
+        told = next((one[key] for key in _ITEM_KEYS if isinstance(one.get(key), str)), None)
+        return to_text(one if told is None else told)
+    return to_text(one)
+
+
+def _argument(arguments: object) -> Sequence[str]:
+    for one in (arguments, *_by_key(arguments)):
+        if items := _items(one):
+            return items
+        if isinstance(one, str) and one.strip():
+            lines = [line for line in one[:TEXT_MAX].splitlines() if line.strip()]
+            return _numbered(one) or lines
+    return []

@@ -1,0 +1,158 @@
+"""Tool calls of a trace, the tools that were declared, and why model calls finished."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from domain.evaluation.trace_content.messages import canonical, first_choice, parsed, value_of
+from domain.tracing.payload import EMPTY_OBJECT, JsonText
+from domain.tracing.span import Span, SpanKind, SpanStatus
+
+DECLARED_MAX: Final = 1_000  # tools of a trace; agents offer up to some hundred
+HTTP_ERROR: Final = 400
+
+_WRAPPERS: Final = frozenset({"arguments", "args", "input", "parameters"})
+_LENGTH: Final = frozenset({"length", "max_tokens", "max_output_tokens"})
+_FINISH_KEYS: Final = ("finish_reason", "stop_reason", "finishReason")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call. `arguments` is None where none were recorded.
+
+    Two calls with one `fingerprint` asked the same, with one `key` they also got the same.
+    """
+
+    span: Span
+    arguments: object
+    output: object
+    has_failed: bool
+    fingerprint: tuple[str, str]
+    key: tuple[str, str, str]
+
+    @property
+    def name(self) -> str:
+        return self.span.name
+
+    @classmethod
+    def of(cls, span: Span) -> "Call":
+        arguments, output = arguments_of(span.input), value_of(span.output)
+        asked = (span.name, canonical(arguments))
+        got = sha256(canonical(output).encode()).hexdigest()
+        return cls(span, arguments, output, has_failed(span, output), asked, (*asked, got))
+
+
+def arguments_of(text: JsonText | None) -> object:
+    """What a tool was called with: unwrapped once, and parsed once if it is JSON in a string."""
+    value = value_of(text)
+    read = parsed(value)
+    is_parsed = read is not value
+    if isinstance(read, Mapping) and len(read) == 1 and (key := next(iter(read))) in _WRAPPERS:
+        read = read[key]
+        return read if is_parsed else parsed(read)
+    return read
+
+
+def has_failed(span: Span, output: object) -> bool:
+    """Whether a call failed, by its span or by what the tool answered."""
+    if span.status is SpanStatus.ERROR or span.error:
+        return True
+    if not isinstance(output, Mapping):
+        return False
+    if output.get("isError") is True or output.get("is_error") is True:
+        return True
+    return output.get("error") is not None or any(
+        _is_http_error(output.get(key)) for key in ("status", "status_code", "statusCode")
+    )
+
+
+def _is_http_error(status: object) -> bool:
+    return isinstance(status, int | float) and status >= HTTP_ERROR
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredTool:
+    """A tool that a model was offered. `schema` is None where its arguments aren't described."""
+
+    name: str
+    description: str = ""
+    schema: object = None
+
+
+def declared_tools(spans: Iterable[Span]) -> Mapping[str, DeclaredTool]:
+    """The tools that model calls were offered, by name, in order of appearance.
+
+    Of several declarations of one name the first counts. At most DECLARED_MAX.
+    """
+    found: dict[str, DeclaredTool] = {}
+    seen: set[JsonText] = set()  # an agent offers the same tools at every turn
+    for span in spans:
+        if span.kind is not SpanKind.LLM:
+            continue
+        for source in (span.metadata, span.model_parameters):
+            if source is None or source == EMPTY_OBJECT or b"tools" not in source:
+                continue
+            if source in seen:
+                break
+            seen.add(source)
+            if tools := _tools_in(value_of(source)):
+                for tool in tools:
+                    if len(found) < DECLARED_MAX:
+                        found.setdefault(tool.name, tool)
+                break  # metadata goes before parameters
+    return found
+
+
+def _tools_in(holder: object) -> Sequence[DeclaredTool]:
+    listed = parsed(holder.get("tools")) if isinstance(holder, Mapping) else None
+    if not isinstance(listed, list):
+        return []
+    return [tool for one in listed for tool in _declarations(parsed(one))]
+
+
+def _declarations(one: object) -> Iterable[DeclaredTool]:
+    if not isinstance(one, Mapping):
+        return
+    several = one.get("functionDeclarations", one.get("function_declarations"))
+    if isinstance(several, list):
+        for inner in several:
+            yield from _declared(inner)
+    else:
+        yield from _declared(one.get("function", one))
+
+
+def _declared(one: object) -> Iterable[DeclaredTool]:
+    if isinstance(one, Mapping) and isinstance(name := one.get("name"), str) and name:
+        description = one.get("description")
+        schema = one.get("input_schema", one.get("inputSchema", one.get("parameters")))
+        yield DeclaredTool(
+            name, description if isinstance(description, str) else "", parsed(schema)
+        )
+
+
+def finish_reasons(span: Span) -> Sequence[str]:
+    """Why a model call finished, as its provider says; empty where it isn't told."""
+    if b"finish_reasons" in span.metadata:
+        metadata = value_of(span.metadata)
+        told = metadata.get("finish_reasons") if isinstance(metadata, Mapping) else None
+        if reasons := _texts(parsed(told)):
+            return reasons
+    output = parsed(value_of(span.output))
+    if not isinstance(output, Mapping):
+        return []
+    for holder in (output, first_choice(output) or {}):
+        for key in _FINISH_KEYS:
+            if reasons := _texts(holder.get(key)):
+                return reasons
+    return []
+
+
+def _texts(value: object) -> Sequence[str]:
+    several = value if isinstance(value, list) else [value]
+    return [one for one in several if isinstance(one, str) and one]
+
+
+def is_cut(reasons: Iterable[str]) -> bool:
+    """Whether one of the reasons is a limit of length."""
+    return any(reason.lower() in _LENGTH for reason in reasons)

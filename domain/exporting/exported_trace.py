@@ -1,0 +1,54 @@
+"""A trace as an export holds it, and when putting one back changes anything."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+
+from domain.evaluation.scores.score import Score, SessionScore, TraceScore
+from domain.tracing.payload import JsonText
+from domain.tracing.span import Span
+from domain.tracing.trace import Trace
+
+_BLANKED: Final = bytes.maketrans(b"\n\r", b"  ")
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedTrace:
+    """A settled trace, whole, with what was said of it: its scores, oldest first, none PENDING.
+
+    `session_scores` are what was said of its session, in the same order. They come with one of the
+    session's traces only: that which stands first in an export.
+    """
+
+    trace: Trace
+    scores: tuple[TraceScore, ...] = ()
+    session_scores: tuple[SessionScore, ...] = ()
+
+
+def in_order_of_time[S: Score](scores: Iterable[S]) -> tuple[S, ...]:
+    """The order in which an export shows scores."""
+    return tuple(sorted(scores, key=lambda one: (one.created_at, one.id)))
+
+
+def on_one_line(text: JsonText) -> JsonText:
+    """JSON text without ends of lines, which stand only between its values, and mean nothing."""
+    return text.translate(_BLANKED)
+
+
+def says_nothing_new(sent: Trace, known: Trace) -> bool:
+    """Whether `known`, as an export shows it, holds all that `sent` says.
+
+    Merging would do no more than sort its tags then.
+    """
+    shown = _flat(known, spans=tuple([_flat(span) for span in known.spans]))
+    merged = replace(shown.merged(sent), tags=known.tags)
+    return merged == shown and set(sent.tags) <= set(known.tags)
+
+
+def _flat[T: (Span, Trace)](one: T, **more: Any) -> T:
+    texts: dict[str, Any] = {
+        field.name: on_one_line(value)
+        for field in fields(one)
+        if isinstance(value := getattr(one, field.name), bytes)
+    }
+    return replace(one, **texts, **more)

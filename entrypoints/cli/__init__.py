@@ -1,0 +1,1 @@
+"""The command line `pandaprobe-server`: one module for each command."""

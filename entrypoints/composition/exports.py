@@ -1,0 +1,64 @@
+"""What exports need: a part of the composition root."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from adapters.export_formats.csv import CommaSeparated
+from adapters.postgres.database.pool import Engine, Pool, PoolSettings, opened
+from adapters.postgres.exports.exports import PostgresExports
+from adapters.postgres.exports.trace_archive import PostgresArchive
+from adapters.tables.parquet import Parquet
+from application.exporting.ports import Encoder, Encoders
+from application.exporting.streams import AT_ONCE_MAX
+from application.exporting.use_cases import ExportPorts
+from domain.exporting.export import FileFormat, RowKind
+from domain.ids import ProjectId
+from entrypoints.settings import Settings
+
+
+def _lines(project: ProjectId, _: RowKind) -> Encoder:
+    # Of what serves requests a worker needs this alone, and most never need it: 8 MB of Litestar.
+    from entrypoints.http.controllers.exports.schemas import ExportLines  # noqa: PLC0415 - see above
+
+    return ExportLines(project)
+
+
+ENCODERS: Final[Encoders] = {
+    FileFormat.CSV: lambda _, kind: CommaSeparated(kind),
+    FileFormat.PARQUET: lambda _, kind: Parquet(kind),
+    FileFormat.NDJSON: _lines,
+}
+
+
+@asynccontextmanager
+async def export_ports(settings: Settings, pool: Pool) -> AsyncIterator[ExportPorts]:
+    """Exports are read on connections of their own, so that they keep no request waiting.
+
+    They are made when they are needed, and one statement may take as long as the export.
+    """
+    async with opened(
+        Engine({}),
+        PoolSettings(
+            url=settings.database_url or "",
+            size=AT_ONCE_MAX,
+            least=0,
+            statement_timeout_ms=settings.export_max_seconds * 1_000,
+            application_name="pandaprobe exports",
+        ),
+    ) as streams:
+        yield replace(
+            export_ports_over(pool, streams, settings.export_max_seconds),
+            kept_for=timedelta(days=settings.export_keep_days),
+            size_max=settings.export_max_megabytes << 20,
+        )
+
+
+def export_ports_over(pool: Pool, streams: Pool, timeout_s: float) -> ExportPorts:
+    return ExportPorts(
+        archive=PostgresArchive(pool, streams, timeout_s),
+        exports=PostgresExports(pool),
+        encoders=ENCODERS,
+    )

@@ -1,0 +1,1 @@
+"""Signing in the command line through a browser."""

@@ -1,0 +1,163 @@
+"""Signing a command line in: a code for a person's browser, exchanged for a key by the program."""
+
+from typing import Annotated, Any, Final, Literal, Self
+from uuid import UUID
+
+import msgspec
+from litestar import Controller, Response, post
+from msgspec import Meta
+
+from domain.identity.api_key import ApiKey
+from domain.identity.login_code import CODE_LIFE
+from domain.identity.organization import Project
+from domain.ids import OrganizationId, ProjectId
+from entrypoints.http.authentication import SIGNED_IN, Public
+from entrypoints.http.middleware.rate_limits import RouteClass
+from entrypoints.http.middleware.request_ids import HttpRequest
+from entrypoints.http.operation import Documented, answer, edge_of, operation
+from entrypoints.http.problems import ErrorResponse
+from entrypoints.http.requests.json_body import Body
+from entrypoints.http.requests.wire_types import ShownInstant, optional_instant
+
+LABEL_MAX: Final = 255
+DAYS: Final = 90
+# What these answers hold opens a project: no cache may keep it (RFC 6749, section 5.1).
+UNKEPT: Final = {"cache-control": "no-store"}
+
+
+class IssueCodeRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command line asks for, and the project that the person chose for it."""
+
+    org_id: UUID
+    project_id: UUID
+    code_challenge: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            pattern=r"\S",
+            description="base64url(SHA-256(code_verifier)), without padding",
+        ),
+    ]
+    code_challenge_method: Literal["S256"] = "S256"
+    label: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=LABEL_MAX,
+            description="What tells the key's place: a host name",
+        ),
+    ]
+    expires_days: Annotated[int, Meta(ge=DAYS, le=DAYS)] = DAYS
+
+
+class IssueCodeResponse(msgspec.Struct, frozen=True):
+    """`expires_in` is in seconds."""
+
+    code: str
+    expires_in: int
+
+
+class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True):
+    code: Annotated[str, Meta(min_length=1)]
+    code_verifier: Annotated[str, Meta(min_length=1)]
+
+
+class ExchangeResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """The key, which can't be shown again, and the project to use it with."""
+
+    api_key: str
+    project_name: str
+    org_id: str
+    key_id: str
+    key_prefix: str
+    expires_at: ShownInstant | None
+
+    @classmethod
+    def of(cls, key: ApiKey, secret: str, project: Project) -> Self:
+        return cls(
+            api_key=secret,
+            project_name=project.name,
+            org_id=str(key.organization_id),
+            key_id=str(key.id),
+            key_prefix=key.prefix,
+            expires_at=optional_instant(key.expires_at),
+        )
+
+
+_CODE: Final = "6Zf0pB3mX1bq0Q2n9cVJt8yLw4RkUe7aHs5dGi2oTzM"
+_VERIFIER: Final = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+_ORGANIZATION: Final = "3f0c2b7e-0a7d-4d4e-9c7a-5a2e1f6b8c90"
+_ISSUE_EXAMPLE: Final[dict[str, Any]] = {
+    "org_id": _ORGANIZATION,
+    "project_id": "7c9e6679-7425-40de-944b-e07fc1f90ae7",
+    "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+    "code_challenge_method": "S256",
+    "label": "ada-laptop",
+    "expires_days": DAYS,
+}
+_EXCHANGE_EXAMPLE: Final = {
+    "api_key": "pp_77aa13c0" + "5e91d2b4" * 7,
+    "project_name": "checkout-bot",
+    "org_id": _ORGANIZATION,
+    "key_id": "d2c1b0a9-8877-4665-9544-332211009988",
+    "key_prefix": "pp_77aa13c",
+    "expires_at": "2026-05-30T08:00:00.000100+00:00",
+}
+
+ISSUE: Final = operation(
+    SIGNED_IN,
+    Documented(
+        summary="Issue a login code",
+        description=(
+            "A code for a command line that waits for it, sent by the page on which its user "
+            f"signed in. It is good for {CODE_LIFE.seconds} seconds and one key, and only for who "
+            "knows the verifier of its challenge. Who isn't a member of `org_id` gets 403; a "
+            "project that isn't of that organization is 404."
+        ),
+        answer=IssueCodeResponse,
+        example={"code": _CODE, "expires_in": CODE_LIFE.seconds},
+        body_example=_ISSUE_EXAMPLE,
+        answers={404: ErrorResponse},
+    ),
+).with_body(Body(IssueCodeRequest, lambda wire, _: wire))
+
+EXCHANGE: Final = operation(
+    Public([], refusals=(401, 403, 503)),
+    Documented(
+        summary="Exchange a login code for an API key",
+        description=(
+            f"Makes a key with all scopes for {DAYS} days. A code that is unknown, used or expired "
+            "is 401; so is a wrong verifier, after which the code can still be used. 403 where "
+            "the person who asked for the code is no longer a member. Needs no credentials, and "
+            "looks at none."
+        ),
+        answer=ExchangeResponse,
+        example=_EXCHANGE_EXAMPLE,
+        body_example={"code": _CODE, "code_verifier": _VERIFIER},
+        route_class=RouteClass.CLI_EXCHANGE,
+    ),
+).with_body(Body(ExchangeRequest, lambda wire, _: wire))
+
+
+class CliLoginController(Controller):
+    path = "/cli/auth"
+
+    @post("/codes", opt=ISSUE.opt)
+    async def issue_login_code(self, request: HttpRequest) -> Response[bytes]:
+        given = await ISSUE.read(request)
+        code = await edge_of(request).use_cases.issue_login_code(
+            given.caller,
+            OrganizationId(given.body.org_id),
+            ProjectId(given.body.project_id),
+            given.body.code_challenge,
+            given.body.label,
+        )
+        return await answer(request, IssueCodeResponse(code, CODE_LIFE.seconds), headers=UNKEPT)
+
+    @post("/exchange", status_code=200, opt=EXCHANGE.opt)
+    async def exchange_login_code(self, request: HttpRequest) -> Response[bytes]:
+        given = await EXCHANGE.read(request)
+        key, secret, project = await edge_of(request).use_cases.exchange_login_code(
+            given.body.code, given.body.code_verifier, given.caller
+        )
+        return await answer(request, ExchangeResponse.of(key, secret, project), headers=UNKEPT)

@@ -1,0 +1,1 @@
+"""Erasing what belongs to a user or a session."""

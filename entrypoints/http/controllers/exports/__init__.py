@@ -1,0 +1,1 @@
+"""Exports of traces, as streams and as files."""

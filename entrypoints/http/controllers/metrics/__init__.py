@@ -1,0 +1,1 @@
+"""The metric catalogue and a project's own metrics."""

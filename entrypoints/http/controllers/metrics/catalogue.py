@@ -1,0 +1,218 @@
+"""What can be scored, how a run looks before it is one, and who may judge."""
+
+from typing import Annotated, Final, Self
+
+import msgspec
+from litestar import Controller, Response, get
+from msgspec import Meta
+
+import domain.evaluation.metrics.metric as metrics
+from domain.errors import Invalid
+from domain.evaluation.judging import prompt
+from domain.evaluation.judging.models import HEURISTIC_MODEL, ProviderState
+from domain.evaluation.metrics.metric import THRESHOLD, Category
+from domain.identity.api_key import Scope
+from entrypoints.http.authentication import data_plane
+from entrypoints.http.controllers.runs.filters import EvalRunFilters
+from entrypoints.http.controllers.runs.schemas import check_trace_metric
+from entrypoints.http.middleware.request_ids import HttpRequest
+from entrypoints.http.operation import Documented, answer, edge_of, operation
+
+
+class TemplateQuery(msgspec.Struct, frozen=True, kw_only=True):
+    metric: Annotated[
+        str,
+        Meta(
+            description="The name of a metric of traces",
+            examples=["task_completion"],
+            extra={"check": check_trace_metric},
+        ),
+    ]
+
+
+class MetricSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A metric; its scores lie between 0 and 1."""
+
+    name: str
+    description: str
+    category: Category
+
+    @classmethod
+    def of(cls, metric: metrics.Metric) -> Self:
+        return cls(name=metric.name, description=metric.description, category=metric.category)
+
+
+class PromptPreview(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is done, and the text that goes with it."""
+
+    stage: str
+    prompt: str
+
+
+class MetricDetail(MetricSummary, frozen=True, kw_only=True):
+    """`prompt_preview` is empty where nobody is asked. At the threshold a score is a success."""
+
+    default_threshold: float
+    prompt_preview: list[PromptPreview]
+
+
+class EvalRunTemplate(msgspec.Struct, frozen=True, kw_only=True):
+    """A run to be changed and sent."""
+
+    metric: MetricDetail
+    filters: EvalRunFilters
+    sampling_rate: float
+    model: str | None
+
+    @classmethod
+    def of(cls, template: prompt.RunTemplate) -> Self:
+        metric = template.metric
+        return cls(
+            metric=MetricDetail(
+                name=metric.name,
+                description=metric.description,
+                category=metric.category,
+                default_threshold=metric.threshold,
+                prompt_preview=[
+                    PromptPreview(stage=one.stage, prompt=one.prompt)
+                    for one in template.prompt_preview
+                ],
+            ),
+            filters=EvalRunFilters(),
+            sampling_rate=template.sampling_rate,
+            model=template.model,
+        )
+
+
+class JudgeProvider(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may judge, and whether they can be asked."""
+
+    key: str
+    name: str
+    description: str
+    available: bool
+    message: str
+
+    @classmethod
+    def of(cls, state: ProviderState) -> Self:
+        return cls(
+            key=state.provider.key,
+            name=state.provider.name,
+            description=state.provider.description,
+            available=state.is_available,
+            message=state.message,
+        )
+
+
+TRACE_METRICS: Final = operation(
+    data_plane(Scope.READ),
+    Documented(
+        summary="List metrics of traces",
+        description=(
+            "Every metric that a run over traces can have, by name; the project's own among them."
+        ),
+        answer=list[MetricSummary],
+        example=[
+            {
+                "name": "task_completion",
+                "description": "Whether the agent did what was asked",
+                "category": "trace",
+            }
+        ],
+    ),
+)
+
+SESSION_METRICS: Final = operation(
+    data_plane(Scope.READ),
+    Documented(
+        summary="List metrics of sessions",
+        description="Every metric that a run over sessions can have, by name.",
+        answer=list[MetricSummary],
+        example=[
+            {
+                "name": "agent_reliability",
+                "description": "Tail risk: how bad the worst traces of the session are",
+                "category": "session",
+            }
+        ],
+    ),
+)
+
+TEMPLATE: Final = operation(
+    data_plane(Scope.READ),
+    Documented(
+        summary="Read a template of a run",
+        description=(
+            "A run over traces with one metric, to be changed and sent, and what a judge is "
+            "asked for that metric."
+        ),
+        answer=EvalRunTemplate,
+        example={
+            "metric": {
+                "name": "tool_correctness",
+                "description": "Whether the right tools were called",
+                "category": "trace",
+                "default_threshold": THRESHOLD,
+                "prompt_preview": [{"stage": "judge", "prompt": "Criterion: …"}],
+            },
+            "filters": dict.fromkeys(EvalRunFilters.__struct_fields__),
+            "sampling_rate": 1.0,
+            "model": HEURISTIC_MODEL,
+        },
+    ),
+).with_query(TemplateQuery)
+
+PROVIDERS: Final = operation(
+    data_plane(Scope.READ),
+    Documented(
+        summary="List providers of judges",
+        description=(
+            "Everybody who may judge, and whether the server has what it takes to ask them. "
+            "Nobody is asked."
+        ),
+        answer=list[JudgeProvider],
+        example=[
+            {
+                "key": "heuristic",
+                "name": "Built-in heuristics",
+                "description": "Signs in the trace itself",
+                "available": True,
+                "message": "Ready",
+            }
+        ],
+    ),
+)
+
+
+class EvaluationCatalogueController(Controller):
+    path = "/evaluations"
+
+    @get("/trace-metrics", opt=TRACE_METRICS.opt)
+    async def list_trace_metrics(self, request: HttpRequest) -> Response[bytes]:
+        given = await TRACE_METRICS.read(request)
+        list_metrics = edge_of(request).use_cases.evaluation.list_metrics
+        found = await list_metrics(given.caller.project_id, Category.TRACE)
+        return await answer(request, [MetricSummary.of(one) for one in found])
+
+    @get("/session-metrics", opt=SESSION_METRICS.opt)
+    async def list_session_metrics(self, request: HttpRequest) -> Response[bytes]:
+        given = await SESSION_METRICS.read(request)
+        list_metrics = edge_of(request).use_cases.evaluation.list_metrics
+        found = await list_metrics(given.caller.project_id, Category.SESSION)
+        return await answer(request, [MetricSummary.of(one) for one in found])
+
+    @get("/trace-runs/template", opt=TEMPLATE.opt)
+    async def read_run_template(self, request: HttpRequest) -> Response[bytes]:
+        given = await TEMPLATE.read(request)
+        read = edge_of(request).use_cases.evaluation.read_run_template
+        try:
+            template = await read(given.caller.project_id, given.query.metric)
+        except Invalid as invalid:  # told by the place that it has in a query
+            raise Invalid.field("query.metric", invalid.errors[0].message) from invalid
+        return await answer(request, EvalRunTemplate.of(template))
+
+    @get("/providers", opt=PROVIDERS.opt)
+    async def list_providers(self, request: HttpRequest) -> Response[bytes]:
+        await PROVIDERS.read(request)
+        found = edge_of(request).use_cases.evaluation.list_providers()
+        return await answer(request, [JudgeProvider.of(one) for one in found])

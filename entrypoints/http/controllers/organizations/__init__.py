@@ -1,0 +1,1 @@
+"""Organizations, members, invitations, projects, API keys, audit log."""

@@ -1,0 +1,108 @@
+"""The audit log of an organization."""
+
+from typing import Final, Self
+from uuid import UUID
+
+import msgspec
+from litestar import Controller, Response, get
+
+from domain.identity import audit
+from domain.identity.audit import AuditAction
+from domain.page import SortOrder
+from entrypoints.http.authentication import OF_ORGANIZATION
+from entrypoints.http.controllers.organizations import examples
+from entrypoints.http.controllers.organizations.schemas import OrganizationPath
+from entrypoints.http.middleware.request_ids import HttpRequest
+from entrypoints.http.operation import Documented, answer, edge_of, operation
+from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
+from entrypoints.http.requests.wire_types import PaginatedResponse, ShownInstant, instant
+
+
+class AuditLogQuery(PageQuery, frozen=True, kw_only=True):
+    pass
+
+
+class AuditActor(msgspec.Struct, frozen=True, kw_only=True):
+    """Who did it: a person or an API key; with neither id an operator at the command line.
+
+    `name` is the email address or the key's prefix, as it was then.
+    """
+
+    user_id: UUID | None
+    api_key_id: UUID | None
+    name: str
+
+
+class AuditResource(msgspec.Struct, frozen=True, kw_only=True):
+    """What it was done to."""
+
+    type: str
+    id: str
+
+
+class AuditEntryResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """Who did what to which resource when, and from where; `detail` depends on the action."""
+
+    id: UUID
+    occurred_at: ShownInstant
+    action: AuditAction
+    actor: AuditActor
+    resource: AuditResource
+    detail: dict[str, str]
+    address: str | None
+    user_agent: str | None
+
+    @classmethod
+    def of(cls, entry: audit.AuditEntry) -> Self:
+        actor = entry.actor
+        return cls(
+            id=entry.id,
+            occurred_at=instant(entry.at),
+            action=entry.action,
+            actor=AuditActor(user_id=actor.user_id, api_key_id=actor.key_id, name=actor.name),
+            resource=AuditResource(type=entry.action.resource, id=entry.resource_id),
+            detail=dict(entry.detail),
+            address=actor.origin.address,
+            user_agent=actor.origin.agent,
+        )
+
+
+ENTRIES: Final = PagedList("audit log", {None: INSTANT}, ID)
+
+LIST: Final = (
+    operation(
+        OF_ORGANIZATION,
+        Documented(
+            summary="Read the audit log",
+            description=(
+                "For OWNER and ADMIN. A page of what was done in the organization, newest first. "
+                "Entries are never changed or removed. An API key appears when it is used from "
+                "an address or by a client for the first time."
+            ),
+            answer=PaginatedResponse[AuditEntryResponse],
+            example={
+                "items": [examples.AUDIT_ENTRY],
+                "total": 1,
+                "limit": 50,
+                "offset": 0,
+                "next_cursor": None,
+            },
+        ),
+    )
+    .with_path(OrganizationPath)
+    .with_query(AuditLogQuery)
+)
+
+
+class AuditLogController(Controller):
+    path = "/organizations/{org_id:str}/audit-log"
+
+    @get("/", opt=LIST.opt)
+    async def list_audit_log(self, request: HttpRequest) -> Response[bytes]:
+        given = await LIST.read(request)
+        membership = given.caller.membership
+        pages = ENTRIES.asked(given.query, membership.organization_id, None, None, SortOrder.DESC)
+        page = await edge_of(request).use_cases.list_audit_log(membership, pages.window)
+        return await answer(
+            request, pages.shown(page, [AuditEntryResponse.of(one) for one in page.items])
+        )

@@ -1,0 +1,126 @@
+"""Organizations, memberships and invitations on the wire, where several endpoints show them."""
+
+from collections.abc import Callable
+from typing import Annotated, Final, Self
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from domain.errors import Invalid
+from domain.identity.invitation import InvitationStatus, SentInvitation
+from domain.identity.organization import (
+    NAME_MAX,
+    NAME_RULE,
+    Member,
+    Membership,
+    Role,
+    checked_name,
+)
+from entrypoints.http.controllers.organizations import examples
+from entrypoints.http.problems import ErrorResponse
+from entrypoints.http.requests.scalar_types import Refused
+from entrypoints.http.requests.wire_types import ShownInstant, instant
+
+CONFLICT: Final = {409: ErrorResponse}
+
+
+def ruled(rule: Callable[[str, str], object]) -> Callable[[str], None]:
+    """A rule of the domain for a text, as a check of the wire: it raises Refused."""
+
+    def check(text: str) -> None:
+        try:
+            rule(text, "")
+        except Invalid as invalid:
+            raise Refused(invalid.errors[0].message) from invalid
+
+    return check
+
+
+check_name: Final = ruled(checked_name)
+
+# The rules count characters once blanks around a text are gone; its bounds are published alone.
+type Name = Annotated[
+    str,
+    Meta(
+        description=NAME_RULE,
+        extra={"check": check_name},
+        extra_json_schema={"minLength": 1, "maxLength": NAME_MAX},
+    ),
+]
+"""Of an organization or project."""
+
+
+class OrganizationPath(msgspec.Struct, frozen=True):
+    org_id: Annotated[
+        UUID, Meta(description="The organization's id", examples=[examples.ORGANIZATION_ID])
+    ]
+
+
+class OrganizationMembershipResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's place in an organization."""
+
+    id: UUID
+    user_id: UUID
+    org_id: UUID
+    role: Role
+    display_name: str
+    email: str
+    created_at: ShownInstant
+
+    @classmethod
+    def of(cls, member: Member) -> Self:
+        return cls.showing(member.membership, member.display_name, member.email)
+
+    @classmethod
+    def showing(cls, membership: Membership, display_name: str, email: str) -> Self:
+        return cls(
+            id=membership.id,
+            user_id=membership.user_id,
+            org_id=membership.organization_id,
+            role=membership.role,
+            display_name=display_name,
+            email=email,
+            created_at=instant(membership.created_at),
+        )
+
+
+class MyMembershipResponse(OrganizationMembershipResponse, frozen=True, kw_only=True):
+    """The caller's place in an organization."""
+
+
+class OrganizationInvitationResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """An invitation into an organization, and who sent it."""
+
+    id: UUID
+    org_id: UUID
+    org_name: str
+    email: str
+    role: Role
+    status: InvitationStatus
+    invited_by: UUID
+    inviter_display_name: str
+    inviter_email: str
+    created_at: ShownInstant
+    expires_at: ShownInstant
+
+    @classmethod
+    def of(cls, sent: SentInvitation) -> Self:
+        invitation = sent.invitation
+        return cls(
+            id=invitation.id,
+            org_id=invitation.organization_id,
+            org_name=sent.organization_name,
+            email=invitation.email,
+            role=invitation.role,
+            status=invitation.status,
+            invited_by=invitation.invited_by,
+            inviter_display_name=sent.inviter_display_name,
+            inviter_email=sent.inviter_email,
+            created_at=instant(invitation.created_at),
+            expires_at=instant(invitation.expires_at),
+        )
+
+
+class MyInvitationResponse(OrganizationInvitationResponse, frozen=True, kw_only=True):
+    """An invitation that waits for the caller's answer."""

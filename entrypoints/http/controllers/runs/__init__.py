@@ -1,0 +1,1 @@
+"""Evaluation runs over traces and sessions."""

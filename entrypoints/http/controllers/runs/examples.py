@@ -1,0 +1,45 @@
+"""Runs, as the reference shows them going in and coming out."""
+
+from typing import Any, Final
+
+from entrypoints.http.controllers.runs.schemas import RUN_ID
+from entrypoints.http.controllers.scores.examples import PROJECT_ID
+from entrypoints.http.controllers.traces.examples import TRACE_ID
+
+_ORDER: Final[dict[str, Any]] = {"name": "nightly", "metrics": ["task_completion"]}
+_SESSION_ORDER: Final[dict[str, Any]] = {"name": "nightly", "metrics": ["agent_reliability"]}
+_TRACES: Final[dict[str, Any]] = {"date_from": "2026-03-01", "status": "COMPLETED"}
+_SESSIONS: Final[dict[str, Any]] = {"date_from": "2026-03-01", "min_trace_count": 1}
+
+TRACE_ORDER: Final = _ORDER | {"filters": _TRACES, "sampling_rate": 0.5}
+TRACE_BATCH: Final = _ORDER | {"trace_ids": [TRACE_ID]}
+SESSION_ORDER: Final = _SESSION_ORDER | {"filters": _SESSIONS}
+SESSION_BATCH: Final = _SESSION_ORDER | {"session_ids": ["conv-42"]}
+
+TRACE_RUN: Final[dict[str, Any]] = {
+    "id": RUN_ID,
+    "name": "nightly",
+    "status": "PENDING",
+    "metric_names": ["task_completion"],
+    "total_targets": 75,
+    "evaluated_count": 0,
+    "failed_count": 0,
+    "skipped_count": 0,
+    "created_at": "2026-03-02T01:00:00.120000+00:00",
+    "completed_at": None,
+    "project_id": PROJECT_ID,
+    "target_type": "TRACE",
+    "filters": _TRACES,
+    "sampling_rate": 0.5,
+    "model": "heuristic/1",
+    "votes": 1,
+    "max_cost_usd": None,
+    "monitor_id": None,
+    "error_message": None,
+}
+SESSION_RUN: Final[dict[str, Any]] = TRACE_RUN | {
+    "metric_names": ["agent_reliability"],
+    "target_type": "SESSION",
+    "filters": _SESSIONS,
+    "sampling_rate": 1.0,
+}

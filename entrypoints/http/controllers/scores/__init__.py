@@ -1,0 +1,1 @@
+"""Scores, their analytics, and agreement with people."""

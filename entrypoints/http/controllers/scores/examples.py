@@ -1,0 +1,39 @@
+"""Scores, as the reference shows them going in and coming out."""
+
+from typing import Any, Final
+
+from entrypoints.http.controllers.traces.examples import TRACE_ID
+
+SCORE_ID: Final = "c9d1f1a0-7d0e-4a39-8a0b-3e5a3d1c9b02"
+PROJECT_ID: Final = "7c1e0b52-0f0e-4d0b-8a4e-2f1d9b6c1111"
+AT: Final = "2026-03-01T09:00:02.010203+00:00"
+
+_GIVEN: Final[dict[str, Any]] = {
+    "name": "user_satisfaction",
+    "value": "0.9",
+    "data_type": "NUMERIC",
+    "source": "PROGRAMMATIC",
+    "reason": "thumbs up",
+}
+GIVEN_TO_TRACE: Final[dict[str, Any]] = {"trace_id": TRACE_ID, **_GIVEN}
+GIVEN_TO_SESSION: Final[dict[str, Any]] = {"session_id": "conv-42", **_GIVEN}
+
+_KEPT: Final[dict[str, Any]] = {
+    "id": SCORE_ID,
+    "project_id": PROJECT_ID,
+    "status": "SUCCESS",
+    "outcome": "scored",
+    "eval_run_id": None,
+    "author_user_id": None,
+    "metadata": {},
+    "created_at": AT,
+    "updated_at": AT,
+}
+TRACE_SCORE: Final[dict[str, Any]] = (
+    GIVEN_TO_TRACE | _KEPT | {"environment": None, "config_id": None}
+)
+SESSION_SCORE: Final[dict[str, Any]] = GIVEN_TO_SESSION | _KEPT
+
+
+def page_of(item: dict[str, Any], limit: int = 50) -> dict[str, Any]:
+    return {"items": [item], "total": 1, "limit": limit, "offset": 0, "next_cursor": None}

@@ -1,0 +1,1 @@
+"""Health, version, Prometheus metrics, API reference."""

@@ -1,0 +1,230 @@
+"""Sessions: listing them, showing one with its traces, removing one."""
+
+from typing import Annotated, Any, Final, Self
+
+import msgspec
+from litestar import Controller, Response, delete, get
+from msgspec import Meta
+
+import domain.tracing.session as sessions
+from domain.identity.api_key import Scope
+from domain.ids import ProjectId
+from domain.page import OFFSET_MAX, SortOrder, Window
+from domain.tracing.session import TRACES_DEFAULT, TRACES_MAX, SessionFilter, SessionSort
+from domain.tracing.usage import as_float
+from entrypoints.http.authentication import data_plane
+from entrypoints.http.controllers.traces import examples
+from entrypoints.http.controllers.traces.list import any_of
+from entrypoints.http.controllers.traces.schemas import Tags, TraceResponse
+from entrypoints.http.middleware.request_ids import HttpRequest
+from entrypoints.http.operation import Documented, answer, edge_of, operation
+from entrypoints.http.requests.cursors import (
+    AMOUNT,
+    DIRECTION,
+    INSTANT,
+    SUM,
+    TEXT,
+    WHOLE,
+    PagedList,
+    PageQuery,
+    or_none,
+)
+from entrypoints.http.requests.wire_types import (
+    PaginatedResponse,
+    QueryEnd,
+    QueryInstant,
+    ShownInstant,
+    instant,
+    optional_instant,
+)
+
+
+class SessionQuery(PageQuery, frozen=True, kw_only=True):
+    user_id: Annotated[str, Meta(description="Only traces of exactly this user")] | None = None
+    has_error: (
+        Annotated[bool, Meta(description="Whether one of the session's traces failed")] | None
+    ) = None
+    started_after: (
+        Annotated[QueryInstant, Meta(description="Only traces that started then or later")] | None
+    ) = None
+    started_before: (
+        Annotated[QueryEnd, Meta(description="Only traces that started earlier")] | None
+    ) = None
+    tags: Annotated[Tags, Meta(description="Only traces with any of these tags")] | None = None
+    query: (
+        Annotated[str, Meta(description="Part of the session's id, without regard to case")] | None
+    ) = None
+    sort_by: Annotated[SessionSort, Meta(description="What to sort by; the id breaks ties")] = (
+        SessionSort.RECENT
+    )
+    sort_order: Annotated[SortOrder, Meta(description=DIRECTION)] = SortOrder.DESC
+
+    def to_domain(self) -> SessionFilter:
+        return SessionFilter(
+            user_id=self.user_id,
+            has_error=self.has_error,
+            started_after=self.started_after,
+            started_before=self.started_before,
+            tags=any_of(self.tags),
+            query=self.query,
+        )
+
+
+class SessionPath(msgspec.Struct, frozen=True):
+    session_id: Annotated[
+        str,
+        Meta(
+            description="The session's id as one segment: a slash in it is sent as `%2F`",
+            examples=["conv-42"],
+        ),
+    ]
+
+
+class SessionTracesQuery(msgspec.Struct, frozen=True, kw_only=True):
+    limit: Annotated[int, Meta(ge=1, le=TRACES_MAX, description="How many traces to show")] = (
+        TRACES_DEFAULT
+    )
+    offset: Annotated[int, Meta(ge=0, le=OFFSET_MAX, description="How many to pass over")] = 0
+
+
+class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What the traces of one session come to."""
+
+    session_id: str
+    trace_count: int
+    first_trace_at: ShownInstant
+    last_trace_at: ShownInstant | None
+    total_latency_ms: float | None
+    has_error: bool
+    user_id: str | None
+    tags: list[str]
+    total_span_count: int
+    total_tokens: int
+    total_cost: float
+
+    @classmethod
+    def of(cls, session: sessions.SessionSummary) -> Self:
+        return cls(**_summed(session))
+
+
+class SessionDetail(SessionSummary, frozen=True, kw_only=True):
+    """A whole session, with some of its traces, by their start."""
+
+    traces: list[TraceResponse]
+
+    @classmethod
+    def showing(cls, project: ProjectId, session: sessions.Session) -> Self:
+        traces = [TraceResponse.of(project, trace) for trace in session.traces]
+        return cls(**_summed(session.summary), traces=traces)
+
+
+def _summed(session: sessions.SessionSummary) -> dict[str, Any]:
+    return {
+        "session_id": session.id,
+        "trace_count": session.trace_count,
+        "first_trace_at": instant(session.first_trace_at),
+        "last_trace_at": optional_instant(session.last_trace_at),
+        "total_latency_ms": session.latency_ms,
+        "has_error": session.has_error,
+        "user_id": session.user_id,
+        "tags": list(session.tags),
+        "total_span_count": session.totals.spans,
+        "total_tokens": session.totals.tokens,
+        "total_cost": as_float(session.totals.cost),
+    }
+
+
+class SessionDeleteResponse(msgspec.Struct, frozen=True):
+    """How many traces the session had."""
+
+    deleted: int
+
+
+SESSIONS: Final = PagedList(
+    "sessions",
+    {
+        SessionSort.RECENT: INSTANT,
+        SessionSort.TRACE_COUNT: WHOLE,
+        SessionSort.LATENCY: or_none(SUM),
+        SessionSort.COST: AMOUNT,
+    },
+    TEXT,
+)
+
+LIST: Final = operation(
+    data_plane(Scope.READ),
+    Documented(
+        summary="List sessions",
+        description=(
+            "A page of the project's sessions. Filters select traces first, and a session is then "
+            "summed up over those alone; `query` and `has_error` select sessions. `recent` sorts "
+            "by the last start or end of a trace."
+        ),
+        answer=PaginatedResponse[SessionSummary],
+        example={
+            "items": [examples.SESSION],
+            "total": 1,
+            "limit": 50,
+            "offset": 0,
+            "next_cursor": None,
+        },
+    ),
+).with_query(SessionQuery)
+
+READ: Final = (
+    operation(
+        data_plane(Scope.READ),
+        Documented(
+            summary="Read a session",
+            description="The sums of a whole session, and a page of its traces with their spans.",
+            answer=SessionDetail,
+            example=examples.SESSION | {"traces": [examples.TRACE_RESPONSE]},
+        ),
+    )
+    .with_path(SessionPath)
+    .with_query(SessionTracesQuery)
+)
+
+DELETE: Final = operation(
+    data_plane(Scope.INGEST, Scope.READ),
+    Documented(
+        summary="Delete a session",
+        description="Removes all traces of a session with their spans and scores.",
+        answer=SessionDeleteResponse,
+        example={"deleted": 1},
+    ),
+).with_path(SessionPath)
+
+
+class SessionController(Controller):
+    path = "/sessions"
+
+    @get("/", opt=LIST.opt)
+    async def list_sessions(self, request: HttpRequest) -> Response[bytes]:
+        given = await LIST.read(request)
+        query, project = given.query, given.caller.project_id
+        matching = query.to_domain()
+        pages = SESSIONS.asked(query, project, matching, query.sort_by, query.sort_order)
+        page = await edge_of(request).use_cases.list_sessions(
+            project, matching, query.sort_by, query.sort_order, pages.window
+        )
+        return await answer(
+            request, pages.shown(page, [SessionSummary.of(one) for one in page.items])
+        )
+
+    @get("/{session_id:str}", opt=READ.opt)
+    async def read_session(self, request: HttpRequest) -> Response[bytes]:
+        given = await READ.read(request)
+        project = given.caller.project_id
+        session = await edge_of(request).use_cases.read_session(
+            project, given.path.session_id, Window(given.query.limit, given.query.offset)
+        )
+        return await answer(request, SessionDetail.showing(project, session))
+
+    @delete("/{session_id:str}", status_code=200, opt=DELETE.opt)
+    async def delete_session(self, request: HttpRequest) -> Response[bytes]:
+        given = await DELETE.read(request)
+        deleted = await edge_of(request).use_cases.delete_session(
+            given.caller.project_id, given.path.session_id
+        )
+        return await answer(request, SessionDeleteResponse(deleted))

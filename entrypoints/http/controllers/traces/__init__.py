@@ -1,0 +1,1 @@
+"""Ingesting, listing, reading and changing traces; analytics."""

@@ -1,0 +1,1 @@
+"""ASGI layers around the routes: limits, load shedding, logs, security headers."""

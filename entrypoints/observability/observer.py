@@ -1,0 +1,265 @@
+"""What is watched of a process: its figures, and spans of its own where they are wanted."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from adapters.own_spans import Attributes, Doing, OwnSpans, Place, SpanKind, here, place_of
+from adapters.postgres.database.pool import Pool
+from adapters.postgres.tracing.batch_writer import Item
+from adapters.postgres.tracing.group_commit import Batch, GroupCommit
+from adapters.prometheus import definitions
+from adapters.prometheus.process_slots import SeatError
+from adapters.prometheus.registry import Figures
+from application.jobs import Job, RunDue, lane_of
+from domain.evaluation.costs.judge_costs import LedgerEntry
+from entrypoints.http.middleware.observer_ports import Kind
+from entrypoints.settings import Settings, SettingsError, variable
+
+SAMPLE_EVERY_S: Final = 5.0  # more often than anybody scrapes
+
+
+class Observer:
+    """Counts what happens, and makes spans of it where `spans` are wanted. Never raises."""
+
+    def __init__(self, figures: Figures, spans: OwnSpans | None = None) -> None:
+        self.figures = figures
+        self.spans = spans
+
+    # --- requests: entrypoints/http/middleware/observer_ports.py ---
+
+    def answered(self, method: str, route: str, status: int, kind: Kind, seconds: float) -> None:
+        self.figures.count(definitions.REQUESTS, method, route, str(status))
+        self.figures.observe(definitions.REQUEST_SECONDS, seconds, kind)
+        if kind is Kind.INGEST:
+            self.figures.count(definitions.INGEST_REQUESTS, outcome_of(status))
+
+    def decided(self, route_class: str, *, admitted: bool) -> None:
+        decision = "admitted" if admitted else "refused"
+        self.figures.count(definitions.DECISIONS, route_class, decision)
+
+    def unshared(self) -> None:
+        """A decision of the rate limiter was made without Redis."""
+        self.figures.count(definitions.FALLBACKS)
+
+    # --- batches: adapters/postgres/tracing/group_commit.py ---
+
+    def mark(self) -> object:
+        return None if self.spans is None else here()
+
+    def settled(self, batch: Batch[Item]) -> None:
+        count, observe = self.figures.count, self.figures.observe
+        count(definitions.BATCHES, "stored" if batch.error is None else "failed")
+        observe(definitions.BATCH_TRACES, len(batch.items))
+        observe(definitions.BATCH_SIZE, batch.bytes)
+        observe(definitions.COMMIT_SECONDS, batch.seconds)
+        if batch.error is None:
+            count(definitions.STORED_TRACES, by=len(batch.items))
+            count(definitions.STORED_SPANS, by=sum(len(trace.spans) for _, trace in batch.items))
+        above = [one for one in batch.marks if isinstance(one, Place)]
+        if self.spans is not None and above:
+            self.spans.record(
+                "group commit",
+                SpanKind.INTERNAL,
+                batch.seconds,
+                {"pandaprobe.traces": len(batch.items), "pandaprobe.bytes": batch.bytes},
+                above=above,
+                has_failed=batch.error is not None,
+            )
+
+    # --- judges: adapters/judges/watched.py ---
+
+    def entered(self, entry: LedgerEntry) -> None:
+        call = entry.call
+        outcome = "answered" if call.code is None else call.code.value
+        seconds, use = call.latency_ms / 1_000, call.use
+        self.figures.count(definitions.JUDGE_CALLS, call.provider, outcome)
+        self.figures.observe(definitions.JUDGE_SECONDS, seconds, call.provider)
+        # What is cached is part of what is read, and what is reasoned of what is written.
+        tokens = {
+            "input": use.input - use.cache_read,
+            "cached_input": use.cache_read,
+            "output": use.output - use.reasoning,
+            "reasoning": use.reasoning,
+        }
+        for kind, number in tokens.items():
+            if number > 0:
+                self.figures.count(definitions.JUDGE_TOKENS, call.provider, kind, by=number)
+        if entry.usd:
+            self.figures.count(definitions.JUDGE_COST, call.provider, by=float(entry.usd))
+        if self.spans is not None:
+            said = {
+                "gen_ai.provider.name": call.provider,
+                "gen_ai.response.model": call.model,
+                "pandaprobe.metric": entry.metric,
+            }
+            failed = call.code is not None
+            self.spans.record("ask judge", SpanKind.CLIENT, seconds, {**said}, has_failed=failed)
+
+    # --- runs that are asked for: adapters/dramatiq/jobs.py ---
+
+    def sending(self, job: Job) -> None:
+        """A run begins its trace with what a request did; a monitor's begins without."""
+        request = here()
+        if self.spans is not None and request is not None and isinstance(job, RunDue):
+            self.spans.moment(_trace_of(job), "start run", _ids_of(job), request)
+
+    # --- workers: entrypoints/worker/worker.py ---
+
+    @contextmanager
+    def job(self, job: Job) -> Iterator["Told"]:
+        """What is done for a job in the block; whoever does it tells how it went."""
+        told, began, lane = Told(), time.perf_counter(), lane_of(job).value
+        try:
+            with self._span_of(job) as span:
+                yield told
+                span.has_failed = told.outcome != DONE
+        finally:
+            self.figures.count(definitions.JOBS, lane, told.outcome)
+            self.figures.observe(definitions.JOB_SECONDS, time.perf_counter() - began, lane)
+
+    def round(self, name: str, outcome: str) -> None:
+        self.figures.count(definitions.ROUNDS, name, outcome)
+
+    @contextmanager
+    def _span_of(self, job: Job) -> Iterator[Doing]:
+        if self.spans is None:
+            yield Doing("", Place("", ""))
+            return
+        name = "plan run" if isinstance(job, RunDue) else "evaluate target"
+        with self.spans.span(name, trace_id=_trace_of(job)) as span:
+            span.attributes.update(_ids_of(job), **{"pandaprobe.lane": lane_of(job).value})
+            yield span
+
+
+def _trace_of(job: Job) -> str:
+    """One trace for a run, whoever does what of it: nobody has to hand its id on."""
+    return job.run.hex
+
+
+def _ids_of(job: Job) -> Attributes:
+    return {"pandaprobe.project_id": str(job.project), "pandaprobe.run_id": str(job.run)}
+
+
+DONE: Final = "done"
+PUT_OFF: Final = "put_off"  # somebody does it later
+BROKEN: Final = "broken"  # by a fault of ours; somebody tries it again
+
+
+@dataclass(slots=True)
+class Told:
+    """How a job went: one of the three words above."""
+
+    outcome: str = PUT_OFF  # also where it was stopped
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTracer:
+    """As `entrypoints.http.watching.Tracer`."""
+
+    spans: OwnSpans
+
+    @contextmanager
+    def request(self, traceparent: str) -> Iterator["RequestSpan"]:
+        with self.spans.span("request", SpanKind.SERVER, place_of(traceparent)) as doing:
+            yield RequestSpan(doing)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSpan:
+    doing: Doing
+
+    def ended(self, name: str, attributes: Mapping[str, str | int], *, has_failed: bool) -> None:
+        self.doing.name = name
+        self.doing.attributes.update(attributes)
+        self.doing.has_failed = has_failed
+
+
+_OUTCOMES: Final = {
+    0: "unanswered",
+    HTTPStatus.TOO_MANY_REQUESTS: "limited",
+    HTTPStatus.SERVICE_UNAVAILABLE: "overloaded",
+}
+
+
+def outcome_of(status: int) -> str:
+    """What a status makes of a request that stores traces."""
+    known = _OUTCOMES.get(status)
+    if known is not None:
+        return known
+    if status < HTTPStatus.BAD_REQUEST:
+        return "accepted"
+    return "rejected" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "failed"
+
+
+def figures_of(settings: Settings, version: str) -> Figures:
+    """The figures of this process. Raises SettingsError where their folder can't be used."""
+    try:
+        folder = None if settings.metrics_dir is None else Path(settings.metrics_dir).absolute()
+        return Figures(version, folder)
+    except SeatError as error:
+        raise SettingsError(f"{variable('metrics_dir')}: {error}") from error
+
+
+@asynccontextmanager
+async def observed(settings: Settings, figures: Figures, process: str) -> AsyncIterator[Observer]:
+    """An observer of this process, `serve` or `worker`. What it has left is sent at the end."""
+    endpoint = settings.otel_exporter_otlp_endpoint
+    async with AsyncExitStack() as stack:
+        beating = asyncio.create_task(_every(SAMPLE_EVERY_S, lambda: _beat(figures, process)))
+        stack.callback(beating.cancel)
+        if endpoint is None:
+            yield Observer(figures)
+            return
+        pairs = (one.partition("=") for one in settings.otel_exporter_otlp_headers)
+        resource = {
+            "service.name": "pandaprobe-server",
+            "service.instance.id": str(uuid4()),
+            "deployment.environment.name": settings.app_env,
+            "pandaprobe.process": process,
+        }
+        spans = await stack.enter_async_context(
+            OwnSpans.over(
+                endpoint,
+                {name: value.strip() for name, _, value in pairs},
+                {**resource},
+                lambda what, number: figures.count(definitions.SPANS, what, by=number),
+            )
+        )
+        yield Observer(figures, spans)
+
+
+@asynccontextmanager
+async def sampled(figures: Figures, pool: Pool, line: GroupCommit[Item]) -> AsyncIterator[None]:
+    """Keeps the figures of what is there at a moment, while the block is open."""
+
+    def look() -> None:
+        size, idle = pool.get_size(), pool.get_idle_size()
+        figures.set(definitions.CONNECTIONS, idle, "idle")
+        figures.set(definitions.CONNECTIONS, size - idle, "used")
+        figures.set(definitions.CONNECTIONS_MAX, pool.get_max_size())
+        items, bytes_ = line.waiting
+        figures.set(definitions.LINE_TRACES, items)
+        figures.set(definitions.LINE_BYTES, bytes_)
+
+    task = asyncio.create_task(_every(SAMPLE_EVERY_S, look))
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def _beat(figures: Figures, process: str) -> None:
+    figures.set(definitions.BEAT, time.time(), process)
+
+
+async def _every(seconds: float, call: Callable[[], None]) -> None:
+    while True:
+        call()
+        await asyncio.sleep(seconds)

@@ -1,0 +1,1 @@
+"""The worker process: jobs, periodic tasks, heartbeat, status port."""

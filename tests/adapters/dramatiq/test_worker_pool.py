@@ -1,0 +1,332 @@
+"""A worker's threads on a real Valkey: what is sent is done, whatever else lies in the queue."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dramatiq
+import pytest
+from dramatiq.brokers.redis import RedisBroker
+from redis.asyncio import Redis
+
+from adapters.dramatiq.jobs import DramatiqJobs
+from adapters.dramatiq.messages import NAMESPACE, encoded
+from adapters.dramatiq.worker_pool import Crew
+from adapters.memory.rate_limiter import monotonic_us
+from adapters.redis.client import opened
+from application.jobs import Job, Lane, RunDue, TargetDue
+from domain.ids import ProjectId, RunId
+from tests.support.fixtures.valkey_server import Valkey
+
+pytestmark = pytest.mark.service
+
+SOON_S = 20  # for what takes a moment, on a machine that is busy
+HANDS = {Lane.PLAN: 1, Lane.MEASURE: 2, Lane.JUDGE: 2}
+
+
+def a_run() -> tuple[ProjectId, RunId]:
+    return ProjectId(uuid.uuid4()), RunId(uuid.uuid4())
+
+
+def some_targets(count: int, *, asks_judge: bool = False) -> list[Job]:
+    run = a_run()
+    return [TargetDue(*run, str(n), asks_judge) for n in range(count)]
+
+
+async def until(is_so: Callable[[], object]) -> None:
+    async with asyncio.timeout(SOON_S):
+        while not is_so():
+            await asyncio.sleep(0.02)
+
+
+@dataclass
+class Doing:
+    """What has been begun and done; jobs of `gates` wait for theirs."""
+
+    begun: list[Job] = field(default_factory=list)
+    done: list[Job] = field(default_factory=list)
+    gate: Callable[[Job], asyncio.Event | None] = lambda _: None
+
+    async def __call__(self, job: Job) -> None:
+        self.begun.append(job)
+        if gate := self.gate(job):
+            await gate.wait()
+        self.done.append(job)
+
+
+@contextlib.asynccontextmanager
+async def at_work(url: str, doing: Doing, hands: Mapping[Lane, int] = HANDS) -> AsyncIterator[Crew]:
+    crew = Crew(url, hands, doing)
+    crew.start()
+    try:
+        yield crew
+    finally:
+        await crew.stop(0.5)
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    async with opened(redis_url) as client:
+        await client.flushdb()
+        yield client
+
+
+@pytest.fixture
+def valkey(servers_folder: Path) -> Iterator[Valkey]:
+    """A server of this test's own, which may be killed."""
+    folder = servers_folder / uuid.uuid4().hex
+    folder.mkdir(mode=0o755)
+    server = Valkey(folder)
+    yield server
+    server.child.stop()
+
+
+async def left(client: Redis) -> int:
+    """Messages that are in a queue, or fetched and not acknowledged."""
+    return sum([await client.hlen(f"{NAMESPACE}:{queue}.msgs") for queue in Lane])
+
+
+async def emptied(client: Redis) -> None:
+    async with asyncio.timeout(SOON_S):
+        while await left(client):
+            await asyncio.sleep(0.02)
+
+
+# --- the wire ------------------------------------------------------------------------------------
+
+
+async def test_a_stock_dramatiq_worker_takes_what_is_sent(redis, redis_url):
+    """With Dramatiq's own broker, middleware and actors."""
+    broker, taken = RedisBroker(url=redis_url, namespace=NAMESPACE), []
+    for queue, name in ((Lane.PLAN, "plan_run"), (Lane.MEASURE, "evaluate_target")):
+
+        def act(*args: str) -> None:
+            taken.append(args)
+
+        dramatiq.actor(actor_name=name, queue_name=queue, broker=broker)(act)
+    run = a_run()
+    await DramatiqJobs(redis, monotonic_us).send(
+        RunDue(*run), *(TargetDue(*run, f"session {n} é") for n in range(50))
+    )
+    worker = dramatiq.Worker(broker, worker_threads=4, worker_timeout=100)
+    worker.start()
+    try:
+        await until(lambda: len(taken) == 51)
+        await emptied(redis)
+    finally:
+        await asyncio.to_thread(worker.stop)
+        broker.client.connection_pool.disconnect()
+    project, number = map(str, run)
+    expected = [(project, number), *((project, number, f"session {n} é") for n in range(50))]
+    assert Counter(taken) == Counter(expected)
+
+
+# --- work ----------------------------------------------------------------------------------------
+
+
+async def test_what_is_sent_is_done_on_the_loop_and_acknowledged(redis, redis_url):
+    loops, doing = set(), Doing()
+
+    async def do(job: Job) -> None:
+        loops.add(asyncio.get_running_loop())
+        await doing(job)
+
+    due = [RunDue(*a_run()), *some_targets(300), *some_targets(300, asks_judge=True)]
+    async with at_work(redis_url, do):
+        await DramatiqJobs(redis, monotonic_us).send(*due)
+        await until(lambda: len(doing.done) == len(due))
+        await emptied(redis)
+    assert Counter(doing.done) == Counter(due)
+    assert loops == {asyncio.get_running_loop()}
+
+
+async def test_no_queue_waits_for_another_and_none_has_more_hands_than_it_was_given(
+    redis, redis_url
+):
+    gate, doing = asyncio.Event(), Doing()
+    doing.gate = lambda job: gate if isinstance(job, TargetDue) and job.asks_judge else None
+    judged, measured = some_targets(10, asks_judge=True), some_targets(50)
+    jobs = DramatiqJobs(redis, monotonic_us)
+    async with at_work(redis_url, doing):
+        await jobs.send(*judged)
+        await until(lambda: len(doing.begun) == HANDS[Lane.JUDGE])
+        await jobs.send(RunDue(*a_run()), *measured)
+        await until(lambda: len(doing.done) == 51)
+        assert len(doing.begun) == 51 + HANDS[Lane.JUDGE]
+        gate.set()
+        await until(lambda: len(doing.done) == 61)
+
+
+async def test_a_job_that_fails_harms_no_other(redis, redis_url, caplog):
+    failing, *others = some_targets(5)
+    doing = Doing()
+
+    async def do(job: Job) -> None:
+        if job == failing:
+            raise ValueError("broken")
+        await doing(job)
+
+    async with at_work(redis_url, do):
+        await DramatiqJobs(redis, monotonic_us).send(failing, *others)
+        await until(lambda: len(doing.done) == 4)
+        await emptied(redis)
+    assert "broken" in caplog.text
+
+
+# --- the end -------------------------------------------------------------------------------------
+
+
+async def test_at_the_end_what_is_under_way_is_finished_and_the_rest_put_back(redis, redis_url):
+    gate, doing = asyncio.Event(), Doing()
+    doing.gate = lambda _: gate
+    due = some_targets(20)
+    crew = Crew(redis_url, {Lane.MEASURE: 2}, doing)
+    await DramatiqJobs(redis, monotonic_us).send(*due)
+    crew.start()
+    await until(lambda: len(doing.begun) == 2)
+    stopping = asyncio.create_task(crew.stop(SOON_S))
+    await asyncio.sleep(0.05)
+    gate.set()
+    await stopping
+    assert len(doing.done) == len(doing.begun) >= 2
+    assert await redis.llen(f"{NAMESPACE}:{Lane.MEASURE}") == 20 - len(doing.done)
+    async with at_work(redis_url, doing):
+        await until(lambda: len(doing.done) == 20)
+    assert Counter(doing.done) == Counter(due)
+
+
+async def test_what_takes_too_long_is_given_up(redis, redis_url):
+    doing = Doing()
+    doing.gate = lambda _: asyncio.Event()
+    await DramatiqJobs(redis, monotonic_us).send(*some_targets(4, asks_judge=True))
+    async with at_work(redis_url, doing):
+        await until(lambda: len(doing.begun) == 2)
+    assert doing.done == []
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not [one for one in others if "Doing" in repr(one)]
+
+
+# --- what lies in the queue ----------------------------------------------------------------------
+
+
+def a_message(**changed: object) -> Callable[[str], bytes]:
+    """One as it should be, but for what is changed."""
+
+    def made(key: str) -> bytes:
+        message = json.loads(encoded(some_targets(1)[0])[1])
+        message["options"] = {"redis_message_id": key}
+        return json.dumps(message | changed).encode()
+
+    return made
+
+
+POISON: dict[str, Callable[[str], bytes]] = {
+    "no JSON": lambda _: b"\xff\xfe{",
+    "no object": lambda _: b"[]",
+    "nothing": lambda _: b"",
+    "no message": lambda _: b'{"a": 1}',
+    "id a list": a_message(message_id=[1]),
+    "id a number": a_message(message_id=1),
+    "no options": a_message(options=None),
+    "no id in Redis": a_message(options={}),
+    "delayed": a_message(options={"redis_message_id": "x", "eta": 1}),
+    "another queue": a_message(queue_name="judge"),
+    "another actor": a_message(actor_name="of_tomorrow"),
+    "too much": a_message(kwargs={"trace": "{}"}),
+    "args a number": a_message(args=7),
+    "args of one": a_message(args=["x"]),
+    "no ids": a_message(args=["x", "y", "z"]),
+}
+
+
+@pytest.mark.parametrize("kind", POISON)
+async def test_what_can_not_be_read_is_dropped_and_told_and_stops_nobody(
+    redis, redis_url, caplog, kind
+):
+    doing, due = Doing(), some_targets(40)
+    jobs = DramatiqJobs(redis, monotonic_us)
+    await jobs.send(*due[:20])
+    for _ in range(3):
+        key = str(uuid.uuid4())
+        await redis.hset(f"{NAMESPACE}:{Lane.MEASURE}.msgs", key, POISON[kind](key))
+        await redis.rpush(f"{NAMESPACE}:{Lane.MEASURE}", key)
+    await jobs.send(*due[20:])
+    async with at_work(redis_url, doing):
+        await until(lambda: len(doing.done) == 40)
+        await emptied(redis)
+    told = [one for one in caplog.records if "dropped a message" in one.message]
+    assert len(told) == 3
+    assert {one.levelname for one in told} == {"WARNING"}
+    assert "Traceback" not in caplog.text
+
+
+# --- outages -------------------------------------------------------------------------------------
+
+
+async def test_redis_that_comes_back_empty_is_worked_on_again(valkey, caplog):
+    caplog.set_level(logging.INFO, "adapters.dramatiq")
+    doing = Doing()
+    async with at_work(valkey.url, doing), opened(valkey.url) as client:
+        jobs = DramatiqJobs(client, monotonic_us)
+        await jobs.send(*some_targets(5))
+        await until(lambda: len(doing.done) == 5)
+        valkey.kill()
+        await until(lambda: caplog.text.count("Redis doesn't answer") == len(HANDS))
+        valkey.start_again()
+        await until(lambda: caplog.text.count("Redis answers again") == len(HANDS))
+        due = some_targets(5)
+        while jobs.sent < 10:
+            await jobs.send(*due)
+            await asyncio.sleep(0.05)
+        await until(lambda: set(due) <= set(doing.done))
+    assert caplog.text.count("Redis doesn't answer") == len(HANDS)
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_worker_may_be_there_before_redis(valkey):
+    doing = Doing()
+    valkey.kill()
+    async with at_work(valkey.url, doing):
+        await asyncio.sleep(0.05)
+        valkey.start_again()
+        async with opened(valkey.url) as client:
+            jobs = DramatiqJobs(client, monotonic_us)
+            while not jobs.sent:
+                await jobs.send(*some_targets(1))
+                await asyncio.sleep(0.05)
+            await until(lambda: doing.done)
+    assert doing.done
+
+
+async def test_it_ends_in_time_while_redis_is_silent(valkey):
+    doing = Doing()
+    doing.gate = lambda _: asyncio.Event()
+    async with opened(valkey.url) as client:
+        await DramatiqJobs(client, monotonic_us).send(*some_targets(9))
+    crew = Crew(valkey.url, HANDS, doing)
+    crew.start()
+    await until(lambda: len(doing.begun) == 2)
+    with valkey.paused():
+        async with asyncio.timeout(SOON_S):
+            await crew.stop(0.1)
+    assert doing.done == []
+
+
+async def test_what_a_killed_worker_had_fetched_comes_back(redis, redis_url):
+    """Its broker is silent for longer than HEARTBEAT_TIMEOUT_MS."""
+    [due] = some_targets(1)
+    key, data = encoded(due)
+    dead = f"{NAMESPACE}:__acks__.dead.{Lane.MEASURE}"
+    await redis.hset(f"{NAMESPACE}:{Lane.MEASURE}.msgs", key, data)
+    await redis.sadd(dead, key)
+    await redis.zadd(f"{NAMESPACE}:__heartbeats__", {"dead": 1})
+    doing = Doing()
+    async with at_work(redis_url, doing):
+        await until(lambda: doing.done == [due])
+    assert not await redis.exists(dead)

@@ -1,0 +1,257 @@
+"""An issuer's keys over time: rotation, an issuer that is away, many who ask at once."""
+
+import asyncio
+import json
+import logging
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey, KeySet
+
+from adapters.oidc.issuer_keys import (
+    FETCH_EVERY_S,
+    REFRESH_AFTER_S,
+    RETRY_FIRST_S,
+    STALE_MAX_S,
+    IssuerKeys,
+)
+from adapters.oidc.jwks import Jwks, JwksError
+from adapters.oidc.tokens import JwtTokens
+from domain.errors import Unauthenticated, Unavailable
+from tests.support.builders.values import NOON
+from tests.support.fakes.issuer_server import JWKS, publishing
+
+ISSUER, AUDIENCE = "https://id.example.com", "pandaprobe"
+OLD, NEW = (ECKey.generate_key("P-256", {"kid": name}) for name in ("old", "new"))
+
+
+class Site:
+    """An issuer that publishes `keys`, or none while it is `down`; and a clock."""
+
+    def __init__(self) -> None:
+        self.keys = [OLD]
+        self.down = False
+        self.hold: asyncio.Event | None = None
+        self.fetched = 0
+        self.now = 1000.0
+        self.source = IssuerKeys(self.fetch, issuer=ISSUER, elapsed=lambda: self.now)
+
+    async def fetch(self) -> KeySet:
+        self.fetched += 1
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.down:
+            raise JwksError("nobody there")
+        return KeySet([ECKey.import_key(key.as_dict(private=False)) for key in self.keys])
+
+    async def ask(self, kid: str | None = "old") -> list[str | None]:
+        return [key.kid for key in await self.source(kid)]
+
+    async def settled(self) -> None:
+        """What was begun aside is done."""
+        while self.source._fetching is not None:
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site()
+
+
+# --- rotation ------------------------------------------------------------------------------------
+
+
+async def test_keys_are_fetched_once_and_kept(site):
+    for _ in range(5):
+        assert await site.ask() == ["old"]
+    assert await site.ask(None) == ["old"]
+    site.now += REFRESH_AFTER_S - 1
+    await site.ask()
+    assert site.fetched == 1
+
+
+async def test_a_key_that_is_unknown_is_looked_for_again(site):
+    await site.ask()
+    site.keys = [OLD, NEW]
+    site.now += FETCH_EVERY_S
+    assert await site.ask("new") == ["old", "new"]
+    assert site.fetched == 2
+
+
+async def test_whatever_is_asked_it_is_looked_for_once_a_minute(site):
+    await site.ask()
+    for second in range(10 * FETCH_EVERY_S):
+        site.now += 1
+        assert await site.ask(f"made-up-{second}") == ["old"]
+    assert site.fetched == 1 + 10
+
+
+async def test_known_keys_do_not_wait_while_an_unknown_one_is_looked_for(site):
+    await site.ask()
+    site.now += FETCH_EVERY_S
+    site.hold = asyncio.Event()
+    slow = asyncio.create_task(site.ask("made-up"))
+    await asyncio.sleep(0)
+    assert site.source._fetching is not None
+    assert await asyncio.wait_for(site.ask(), 1) == ["old"]
+    assert not slow.done()
+    site.hold.set()
+    await slow
+
+
+async def test_a_key_that_was_withdrawn_is_believed_for_ten_minutes(site):
+    site.keys = [OLD, NEW]
+    await site.ask()
+    site.keys = [NEW]
+    site.now += REFRESH_AFTER_S - 1
+    assert await site.ask() == ["old", "new"]
+    site.now += 1
+    assert await site.ask() == ["new"]
+    assert site.fetched == 2
+
+
+async def test_an_issuer_that_withdraws_every_key_has_none(site):
+    await site.ask()
+    site.keys = []
+    site.now += REFRESH_AFTER_S
+    assert await site.ask() == []
+
+
+async def test_those_who_ask_at_once_share_a_fetch(site):
+    site.hold = asyncio.Event()
+    asking = [asyncio.create_task(site.ask(f"kid-{n}")) for n in range(100)]
+    await asyncio.sleep(0)
+    asking[0].cancel()  # one who gives up takes nothing from the others
+    await asyncio.sleep(0)
+    site.hold.set()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert isinstance(answers[0], asyncio.CancelledError)
+    assert answers[1:] == [["old"]] * 99
+    assert site.fetched == 1
+
+
+# --- an issuer that is away ----------------------------------------------------------------------
+
+
+async def test_without_any_key_it_is_our_fault(site):
+    site.down = True
+    with pytest.raises(Unavailable) as told:
+        await site.ask()
+    assert isinstance(told.value.__cause__, JwksError)
+    assert "nobody there" not in told.value.message
+    assert told.value.retry_after_s == RETRY_FIRST_S
+
+
+async def test_a_dead_issuer_is_asked_ever_more_seldom_and_holds_nobody_up(site):
+    site.down = True
+    began = site.now
+    tries = []
+    for second in range(300):
+        before = site.fetched
+        with pytest.raises(Unavailable) as told:
+            await site.ask()
+        assert 1 <= told.value.retry_after_s <= FETCH_EVERY_S
+        if site.fetched > before:
+            tries.append(second)
+        site.now = began + second + 1
+    assert tries == [0, 2, 6, 14, 30, 62, 122, 182, 242]
+    site.down = False
+    site.now += FETCH_EVERY_S
+    assert await site.ask() == ["old"]
+
+
+async def test_the_last_keys_serve_while_the_issuer_is_away(site, caplog):
+    await site.ask()
+    site.down = True
+    site.now += REFRESH_AFTER_S
+    with caplog.at_level(logging.WARNING):
+        assert await site.ask() == ["old"]
+    assert f"the keys of {ISSUER} cannot be fetched (nobody there)" in caplog.text
+    # From then on nobody waits: it is tried aside.
+    site.hold = asyncio.Event()
+    site.now += FETCH_EVERY_S
+    assert await asyncio.wait_for(site.ask(), 1) == ["old"]
+    assert await asyncio.wait_for(site.ask(), 1) == ["old"]
+    site.down, site.keys = False, [OLD, NEW]
+    site.hold.set()
+    await site.settled()
+    assert site.fetched == 3
+    assert await site.ask() == ["old", "new"]
+
+
+async def test_but_not_for_ever(site):
+    await site.ask()
+    site.down = True
+    site.now += STALE_MAX_S - 1
+    assert await site.ask() == ["old"]
+    site.now += 1
+    with pytest.raises(Unavailable):
+        await site.ask()
+    site.down = False
+    site.now += FETCH_EVERY_S
+    assert await site.ask() == ["old"]
+
+
+async def test_a_fetch_under_way_is_given_up_at_the_end(site):
+    await site.ask()
+    await site.source.aclose()
+    site.hold = asyncio.Event()
+    site.now += FETCH_EVERY_S
+    waiting = asyncio.create_task(site.ask("new"))
+    await asyncio.sleep(0)
+    await site.source.aclose()
+    assert site.source._fetching is None
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_an_unknown_key_does_not_spoil_the_known_ones(site):
+    await site.ask()
+    site.down = True
+    site.now += FETCH_EVERY_S
+    assert await site.ask("made-up") == ["old"]
+    assert await site.ask() == ["old"]
+    assert site.fetched == 2
+
+
+# --- over HTTP, with tokens ----------------------------------------------------------------------
+
+
+def token(key: ECKey) -> str:
+    said = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ada", "email": "ada@example.com"}
+    exp = int(NOON.timestamp()) + 60
+    return jwt.encode({"alg": "ES256", "kid": key.kid}, said | {"exp": exp}, key)
+
+
+def published(*keys: ECKey) -> bytes:
+    return json.dumps({"keys": [key.as_dict(private=False) for key in keys]}).encode()
+
+
+async def test_tokens_pass_through_rotation_and_an_outage():
+    now = [0.0]
+    async with publishing() as issuer:
+        source = IssuerKeys(Jwks(ISSUER, issuer.url + JWKS), issuer=ISSUER, elapsed=lambda: now[0])
+        tokens = JwtTokens(source, issuer=ISSUER, audiences=[AUDIENCE], clock=lambda: NOON)
+        with pytest.raises(Unavailable):
+            await tokens.verify(token(OLD))
+        issuer.says(JWKS, published(OLD))
+        now[0] += RETRY_FIRST_S
+        both = await asyncio.gather(*(tokens.verify(token(OLD)) for _ in range(20)))
+        assert {one.subject for one in both} == {"ada"}
+        assert issuer.asked == [JWKS] * 2
+
+        issuer.says(JWKS, published(NEW))
+        with pytest.raises(Unauthenticated):
+            await tokens.verify(token(NEW))
+        now[0] += FETCH_EVERY_S
+        assert (await tokens.verify(token(NEW))).subject == "ada"
+        with pytest.raises(Unauthenticated):
+            await tokens.verify(token(OLD))
+
+        for spoilt in (b"<html>", b"{}"):
+            issuer.says(JWKS, spoilt)
+            now[0] += REFRESH_AFTER_S
+            assert (await tokens.verify(token(NEW))).subject == "ada"
+    now[0] += REFRESH_AFTER_S  # its server is gone by now
+    assert (await tokens.verify(token(NEW))).subject == "ada"
+    await source.aclose()

@@ -1,0 +1,92 @@
+"""Issuers side by side: each for its own tokens only."""
+
+import json
+from base64 import urlsafe_b64encode
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey, KeySet
+
+from adapters.oidc.issuers import Issuers
+from adapters.oidc.tokens import TOKEN_MAX, DevelopmentIssuer, JwtTokens, fixed
+from domain.errors import Unauthenticated
+from tests.support.builders.values import NOON
+
+AUDIENCE = "pandaprobe"
+HERE, THERE = "https://here.example.com", "https://there.example.com"
+KEYS = {name: ECKey.generate_key("P-256", {"kid": "same"}) for name in (HERE, THERE)}
+
+
+def verifier(issuer: str) -> JwtTokens:
+    keys = KeySet([ECKey.import_key(KEYS[issuer].as_dict(private=False))])
+    return JwtTokens(fixed(keys), issuer=issuer, audiences=[AUDIENCE], clock=lambda: NOON)
+
+
+def token(issuer: object, key: ECKey) -> str:
+    said = {"iss": issuer, "aud": AUDIENCE, "sub": "ada", "email": "ada@example.com"}
+    exp = int(NOON.timestamp()) + 60
+    return jwt.encode({"alg": "ES256", "kid": "same"}, said | {"exp": exp}, key)
+
+
+BOTH = Issuers({name: verifier(name) for name in KEYS})
+
+
+async def refused(token: str, tokens: Issuers = BOTH) -> None:
+    with pytest.raises(Unauthenticated, match=r"\AInvalid token\Z"):
+        await tokens.verify(token)
+
+
+@pytest.mark.parametrize("issuer", KEYS)
+async def test_each_issuer_is_believed(issuer):
+    found = await BOTH.verify(token(issuer, KEYS[issuer]))
+    assert (found.issuer, found.subject) == (issuer, "ada")
+
+
+@pytest.mark.parametrize(("issuer", "signer"), [(HERE, THERE), (THERE, HERE)])
+async def test_none_for_the_tokens_of_another(issuer, signer):
+    await refused(token(issuer, KEYS[signer]))
+
+
+@pytest.mark.parametrize(
+    "issuer", ["https://evil.example.com", HERE + "/", "", None, 7, [HERE], {HERE: 1}]
+)
+async def test_an_unknown_issuer_is_refused_whoever_signed(issuer):
+    for key in KEYS.values():
+        await refused(token(issuer, key))
+
+
+async def test_with_no_issuer_nobody_is_believed():
+    await refused(token(HERE, KEYS[HERE]), Issuers({}))
+
+
+async def test_the_development_issuer_stands_beside_another(tmp_path):
+    own = DevelopmentIssuer.load_or_create(tmp_path)
+    tokens = Issuers(
+        {
+            HERE: verifier(HERE),
+            own.ISSUER: JwtTokens(
+                fixed(own.keys()), issuer=own.ISSUER, audiences=[own.AUDIENCE], clock=lambda: NOON
+            ),
+        }
+    )
+    mine = own.token(subject="d", email="d@localhost", name="", expires_in_s=60, now=NOON)
+    assert (await tokens.verify(mine)).subject == "d"
+    assert (await tokens.verify(token(HERE, KEYS[HERE]))).subject == "ada"
+    await refused(token(own.ISSUER, KEYS[HERE]), tokens)
+
+
+def part(value: bytes) -> str:
+    return urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b"{}", b"\xff", b"[" * 9000, b'{"iss":' + b"9" * 5000]
+)
+async def test_a_token_that_names_no_issuer_is_refused(body):
+    head = part(json.dumps({"alg": "ES256", "kid": "same"}).encode())
+    await refused(f"{head}.{part(body)}.{part(b'x' * 64)}")
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "a.b.c", "é", "\ud800", "x" * (TOKEN_MAX + 1)])
+async def test_any_text_is_refused(text):
+    await refused(text)

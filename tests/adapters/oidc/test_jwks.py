@@ -1,0 +1,265 @@
+"""Key sets over HTTP: what is taken of them, and what no issuer can do to us."""
+
+import asyncio
+import gzip
+import json
+import warnings
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+
+from adapters.oidc.issuer_urls import discovery_url, is_as_safe, is_trusted
+from adapters.oidc.jwks import BYTES_MAX, KEYS_MAX, Jwks, JwksError, keys_of
+from tests.support.fakes.issuer_server import DISCOVERY, JWKS, publishing
+
+RSA = RSAKey.generate_key(2048, {"kid": "rsa"})
+EC = ECKey.generate_key("P-256", {"kid": "ec"})
+ED = OKPKey.generate_key("Ed25519", {"kid": "ed"})
+
+
+def said(key, **more) -> dict:
+    return key.as_dict(private=False) | more
+
+
+def document(*keys) -> dict:
+    return {"keys": [key if isinstance(key, dict) else said(key) for key in keys]}
+
+
+def names(found) -> list[str]:
+    return [key.kid for key in found]
+
+
+@pytest.fixture
+async def issuer():
+    async with publishing() as publisher:
+        yield publisher
+
+
+# --- which keys are taken ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", [RSA, EC, ED])
+@pytest.mark.parametrize("use", [{}, {"use": "sig"}, {"key_ops": ["verify"]}])
+def test_public_keys_for_our_algorithms_are_taken(key, use):
+    assert names(keys_of(document(said(key, **use)))) == [key.kid]
+
+
+@pytest.mark.parametrize(
+    ("key", "alg"), [(RSA, "RS256"), (EC, "ES256"), (ED, "EdDSA"), (ED, "Ed25519")]
+)
+def test_the_algorithm_may_be_named(key, alg):
+    assert names(keys_of(document(said(key, alg=alg)))) == [key.kid]
+
+
+def weak(bits: int) -> dict:
+    with warnings.catch_warnings(action="ignore"):
+        return said(RSAKey.generate_key(bits, {"kid": "k"}))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        OctKey.generate_key(256, {"kid": "k"}).as_dict(private=True),
+        OctKey.generate_key(256, {"kid": "k", "use": "sig", "alg": "HS256"}).as_dict(private=True),
+        said(ECKey.generate_key("P-384", {"kid": "k"})),
+        said(ECKey.generate_key("secp256k1", {"kid": "k"})),
+        said(OKPKey.generate_key("X25519", {"kid": "k"})),
+        said(OKPKey.generate_key("Ed448", {"kid": "k"})),
+        weak(1024),
+        said(RSA, n="A" * 100_000),
+        said(RSA, n="ä" * 342),
+        said(RSA, n=7),
+        said(RSA, use="enc"),
+        said(RSA, use=None),
+        said(RSA, key_ops=["encrypt"]),
+        said(RSA, key_ops="verify"),
+        said(RSA, alg="RSA-OAEP"),
+        said(RSA, alg="HS256"),
+        said(RSA, alg="PS256"),
+        said(RSA, alg=["RS256"]),
+        said(EC, alg="RS256"),
+        said(ED, alg="ES256"),
+        said(RSA, kid=7),
+        said(RSA, kid="k" * 2000),
+        said(RSA, kty="EC"),
+        said(EC, x="AAAA"),
+        said(EC, y=said(EC)["x"]),
+        said(EC, crv=["P-256"]),
+        said(ED, x=None),
+        RSA.as_dict(private=True),
+        EC.as_dict(private=True),
+        {"kty": "RSA"},
+        {"kty": []},
+        {},
+    ],
+)
+def test_any_other_key_is_passed_over(key):
+    assert names(keys_of(document(key, EC))) == ["ec"]
+
+
+@pytest.mark.parametrize("key", [None, 7, "key", [], [said(RSA)]])
+def test_what_is_no_key_is_passed_over(key):
+    assert names(keys_of({"keys": [key, said(EC)]})) == ["ec"]
+
+
+def test_nothing_but_the_key_itself_is_kept():
+    more = {"x5u": "https://evil.example.com", "jku": "https://evil.example.com", "x5c": ["AA"]}
+    [key] = keys_of(document(said(EC, **more)))
+    assert not more.keys() & key.as_dict().keys()
+
+
+@pytest.mark.parametrize("found", [{}, {"keys": None}, {"keys": {}}, {"keys": "k"}])
+def test_what_is_no_key_set_is_an_error(found):
+    with pytest.raises(JwksError, match="no list of keys"):
+        keys_of(found)
+
+
+def test_a_set_without_keys_for_us_is_an_answer_too():
+    assert names(keys_of({"keys": []})) == []
+
+
+def test_the_number_of_keys_is_bounded():
+    assert len(keys_of(document(*[EC] * KEYS_MAX)).keys) == KEYS_MAX
+    with pytest.raises(JwksError, match="more than"):
+        keys_of(document(*[EC] * (KEYS_MAX + 1)))
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
+MEMBERS = ["kty", "crv", "x", "y", "n", "e", "kid", "alg", "use", "key_ops"]
+
+
+@given(key=st.sampled_from([RSA, EC, ED]), more=st.dictionaries(st.sampled_from(MEMBERS), anything))
+def test_a_key_of_any_form_does_no_harm_to_the_others(key, more):
+    assert "sound" in names(keys_of(document(said(key, **more), said(EC, kid="sound"))))
+
+
+# --- over HTTP -----------------------------------------------------------------------------------
+
+
+async def test_keys_come_from_the_address_that_is_set(issuer):
+    issuer.says(JWKS, document(RSA, EC))
+    assert names(await Jwks("any", issuer.url + JWKS)()) == ["rsa", "ec"]
+    assert issuer.asked == [JWKS]
+
+
+async def test_or_from_where_the_issuer_says(issuer):
+    issuer.describes_itself()
+    issuer.says(JWKS, document(EC))
+    assert names(await Jwks(issuer.url)()) == ["ec"]
+    assert issuer.asked == [DISCOVERY, JWKS]
+
+
+async def refused(source: Jwks, match: str) -> None:
+    with pytest.raises(JwksError, match=match):
+        await source()
+
+
+@pytest.mark.parametrize("named", ["https://other.example.com", "", None, 7])
+async def test_an_issuer_speaks_for_itself_only(issuer, named):
+    issuer.describes_itself(issuer=named)
+    issuer.says(JWKS, document(EC))
+    await refused(Jwks(issuer.url), "speaks for")
+    assert issuer.asked == [DISCOVERY]
+
+
+@pytest.mark.parametrize(
+    "url", [None, 7, "", "/jwks.json", "file:///etc/passwd", "http://keys.example.com", "http://["]
+)
+async def test_keys_at_an_address_not_to_be_trusted_are_not_asked_for(issuer, url):
+    issuer.describes_itself(jwks_uri=url)
+    await refused(Jwks(issuer.url), "no address of keys to be trusted")
+
+
+@pytest.mark.parametrize("status", [204, 206, 301, 302, 303, 307, 308, 400, 401, 404, 500, 503])
+async def test_only_200_is_an_answer_and_no_redirect_is_followed(issuer, status):
+    issuer.says("/elsewhere", document(EC))
+    issuer.says(JWKS, document(EC), status=status, headers=(f"location: {issuer.url}/elsewhere",))
+    await refused(Jwks("any", issuer.url + JWKS), f"answered {status}")
+    assert issuer.asked == [JWKS]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"<html>", b"[]", b"null", b'"keys"', b"\xff\xfe", b"[" * 100_000, b'{"keys":7}'],
+)
+async def test_garbage_is_an_error(issuer, body):
+    issuer.says(JWKS, body)
+    await refused(Jwks("any", issuer.url + JWKS), "no JSON|no list of keys")
+
+
+async def test_a_document_has_a_largest_size(issuer):
+    bare = json.dumps(document(EC)).encode()
+    issuer.says(JWKS, bare.ljust(BYTES_MAX))
+    assert names(await Jwks("any", issuer.url + JWKS)()) == ["ec"]
+    issuer.says(JWKS, bare.ljust(BYTES_MAX + 1))
+    await refused(Jwks("any", issuer.url + JWKS), "more than")
+
+
+async def test_a_small_answer_that_unpacks_to_a_large_one_is_not_unpacked(issuer):
+    packed = gzip.compress(b" " * 100_000_000)
+    assert len(packed) < BYTES_MAX
+    issuer.says(JWKS, packed, headers=("content-encoding: gzip",))
+    await refused(Jwks("any", issuer.url + JWKS), "no JSON")
+    assert "accept-encoding: identity" in issuer.heads[0].lower()
+
+
+@pytest.mark.parametrize("drips", [True, False])
+async def test_an_issuer_that_is_slow_is_not_waited_for(issuer, drips):
+    hold = asyncio.Event()
+    issuer.says(JWKS, document(EC), release=None if drips else hold, drips=drips)
+    await refused(Jwks("any", issuer.url + JWKS, timeout_s=0.2), "no answer in|timed? ?out")
+    hold.set()
+
+
+async def test_an_issuer_that_is_gone_is_told_by_its_address(issuer):
+    issuer.pages.clear()
+    gone = "http://127.0.0.1:9/jwks.json"  # the port of `discard`, where nobody listens
+    await refused(Jwks("any", gone), "127.0.0.1:9")
+
+
+# --- addresses -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://id.example.com", "https://id.example.com:8443/a?b=c", "http://localhost:8080",
+        "http://127.0.0.1", "http://[::1]:80/jwks", "http://10.1.2.3", "http://keycloak:8080/realms",
+        "http://keycloak.auth.svc.cluster.local", "http://idp.internal",
+    ],
+)  # fmt: skip
+def test_addresses_to_be_trusted(url):
+    assert is_trusted(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://id.example.com", "http://8.8.8.8", "http://[2001:4860::8888]", "ftp://localhost",
+        "file:///etc/passwd", "//localhost", "localhost", "", "https://", "https://u:p@example.com",
+        "https://u@example.com", "https://example.com/#a", "https://example.com:port", "http://[",
+        "https://exa mple.com", "https://example.com/\n", "https://ünicode.example.com",
+        "http://localhost.example.com", "http://evil.com/.local", "http://.",
+    ],
+)  # fmt: skip
+def test_addresses_not_to_be_trusted(url):
+    assert not is_trusted(url)
+
+
+def test_an_address_is_as_safe_as_the_one_that_names_it():
+    assert is_as_safe("https://keys.example.com", "https://id.example.com")
+    assert is_as_safe("https://keys.example.com", "http://localhost")
+    assert is_as_safe("http://localhost/keys", "http://localhost")
+    assert not is_as_safe("http://localhost/keys", "https://id.example.com")
+    assert not is_as_safe("http://example.com/keys", "http://localhost")
+
+
+@pytest.mark.parametrize("issuer", ["https://a.example.com/x", "https://a.example.com/x/"])
+def test_an_issuer_describes_itself_below_its_name(issuer):
+    assert discovery_url(issuer) == "https://a.example.com/x/.well-known/openid-configuration"

@@ -1,0 +1,540 @@
+"""Tokens that are forged, broken, foreign, or only unusual."""
+
+import base64
+import hashlib
+import hmac
+import json
+import multiprocessing
+import stat
+import warnings
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from joserfc import jws
+from joserfc.errors import SecurityWarning
+from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey
+
+from adapters.oidc.tokens import (
+    EMAIL_MAX,
+    SUBJECT_MAX,
+    TOKEN_MAX,
+    DevelopmentIssuer,
+    JwtTokens,
+    _publish,
+    fixed,
+)
+from domain.errors import Unauthenticated, Unavailable
+from domain.identity.user import Claims
+from tests.support.builders.values import NOON
+
+ISSUER, AUDIENCE = "https://id.example.com", "pandaprobe"
+NOW = int(NOON.timestamp())
+LEEWAY = 30
+SECRET = "a secret that both sides know, of 32 bytes and more"
+INVALID = r"\AInvalid token\Z"
+EXPIRED = r"\AToken has expired\Z"
+
+RSA = RSAKey.generate_key(2048, {"kid": "rsa"})
+EC = ECKey.generate_key("P-256", {"kid": "ec"})
+ED = OKPKey.generate_key("Ed25519", {"kid": "ed"})
+SHARED = OctKey.import_key(SECRET)
+SIGNERS = {"RS256": RSA, "ES256": EC, "EdDSA": ED, "Ed25519": ED}
+
+
+def public(*keys) -> KeySet:
+    return KeySet([type(key).import_key(key.as_dict(private=False)) for key in keys])
+
+
+def checker(keys: KeySet | None = None, **said) -> JwtTokens:
+    known = {"issuer": ISSUER, "audiences": [AUDIENCE], "clock": lambda: NOON}
+    return JwtTokens(fixed(keys or public(RSA, EC, ED)), **known | said)
+
+
+def claims(**said):
+    """What a good token says, changed by what is `said`; None leaves a claim out."""
+    good = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "exp": NOW + 60,
+        "sub": "ada",
+        "email": "ada@example.com",
+    }
+    return {name: value for name, value in (good | said).items() if value is not None}
+
+
+def signed(said: object = None, alg="ES256", key=None, **header) -> str:
+    """A token that is signed as it should be, whatever it says. `kid=None` leaves the name out."""
+    key = key or SIGNERS[alg]
+    head = {"alg": alg, "kid": key.kid} | header
+    head = {name: value for name, value in head.items() if value is not None}
+    body = said if isinstance(said, bytes) else json.dumps(claims() if said is None else said)
+    registry = jws.JWSRegistry(algorithms=[alg], strict_check_header=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SecurityWarning)  # of the name `EdDSA`
+        return jws.serialize_compact(head, body, key, registry=registry)
+
+
+def part(value: object) -> str:
+    raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def by_hand(head: object, said: object, secret: bytes) -> str:
+    """A token with an HMAC that no library would make."""
+    message = f"{part(head)}.{part(said)}"
+    return f"{message}.{part(hmac.digest(secret, message.encode(), hashlib.sha256))}"
+
+
+async def refused(token: str, tokens: JwtTokens | None = None, match: str = INVALID) -> None:
+    with pytest.raises(Unauthenticated, match=match):
+        await (tokens or checker()).verify(token)
+
+
+# --- what passes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alg", SIGNERS)
+async def test_the_algorithms_of_the_contract_pass(alg):
+    found = await checker().verify(signed(alg=alg))
+    assert found == Claims(issuer=ISSUER, subject="ada", email="ada@example.com")
+
+
+@pytest.mark.parametrize("designed", ["EdDSA", "Ed25519"])
+@pytest.mark.parametrize("named", ["EdDSA", "Ed25519"])
+async def test_both_names_of_ed25519_mean_the_same_in_token_and_key(named, designed):
+    described = ED.as_dict(private=False) | {"alg": designed, "use": "sig"}
+    tokens = checker(KeySet([OKPKey.import_key(described)]))
+    assert (await tokens.verify(signed(alg=named))).subject == "ada"
+
+
+@pytest.mark.parametrize("kid", [None, "as the issuer calls it"])
+async def test_a_shared_secret_passes_where_one_is_configured(kid):
+    token = signed(alg="HS256", key=SHARED, kid=kid)
+    assert (await checker(secret=SECRET).verify(token)).subject == "ada"
+    assert (await checker(secret=SECRET).verify(signed(alg="RS256"))).subject == "ada"
+    await refused(token)
+    await refused(token, checker(secret=SECRET + "!"))
+
+
+@pytest.mark.parametrize(
+    "audience", [AUDIENCE, [AUDIENCE], ["another", AUDIENCE], "second", ["x", "second"]]
+)
+async def test_one_of_the_audiences_is_enough(audience):
+    tokens = checker(audiences=[AUDIENCE, "second"])
+    assert (await tokens.verify(signed(claims(aud=audience)))).subject == "ada"
+
+
+async def test_a_token_that_names_no_key_passes_where_one_key_fits():
+    token = signed(alg="RS256", kid=None)
+    assert (await checker().verify(token)).subject == "ada"
+    second = RSAKey.generate_key(2048, {"kid": "second"})
+    await refused(token, checker(public(RSA, second)))
+
+
+async def test_header_parameters_that_we_do_not_know_are_left_alone():
+    assert (await checker().verify(signed(cat="cl_1", typ="at+jwt"))).subject == "ada"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"exp": NOW + 0.5},
+        {"exp": NOW - LEEWAY + 1},
+        {"nbf": NOW + LEEWAY},
+        {"nbf": 0},
+        {"sub": "s" * SUBJECT_MAX, "email": "e" * EMAIL_MAX},
+        {"sub": " ünïcode ", "more": {"deep": [[[1]]]}},
+    ],
+)
+async def test_what_lies_within_the_bounds_passes(said):
+    found = await checker().verify(signed(claims(**said)))
+    assert (found.subject, found.email) == (
+        said.get("sub", "ada"),
+        said.get("email", "ada@example.com"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ({}, ""),
+        ({"name": "C"}, "C"),
+        ({"name": "C", "user_metadata": {"name": "B"}}, "B"),
+        ({"name": "C", "user_metadata": {"name": "B", "full_name": "A"}}, "A"),
+        ({"name": "C", "user_metadata": {"full_name": "", "name": " "}}, "C"),
+        ({"name": "C", "user_metadata": {"full_name": 7, "name": ["B"]}}, "C"),
+        ({"name": "C", "user_metadata": "none"}, "C"),
+        ({"name": "\0", "user_metadata": {"full_name": "\ud800"}}, ""),
+        ({"name": "x" * 1000}, "x" * 255),
+    ],
+)
+async def test_the_display_name_is_the_first_that_says_something(said, name):
+    assert (await checker().verify(signed(claims(**said)))).display_name == name
+
+
+@pytest.mark.parametrize(
+    ("said", "verified"), [(None, True), (True, True), (False, False), ("false", False)]
+)
+async def test_an_unverified_email_is_told(said, verified):
+    token = signed(claims(email_verified=said))
+    assert (await checker().verify(token)).email_verified is verified
+
+
+# --- algorithms and keys -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alg", ["none", "None", "NONE", "nOnE", "", None, 7, ["ES256"], {}])
+@pytest.mark.parametrize("signature", ["", "x", part(b"x" * 64)])
+async def test_unsigned_tokens_are_refused(alg, signature):
+    await refused(f"{part({'alg': alg, 'kid': 'ec'})}.{part(claims())}.{signature}")
+    await refused(f"{part({'kid': 'ec'})}.{part(claims())}.{signature}")
+
+
+@pytest.mark.parametrize("alg", ["HS256", "HS384", "HS512"])
+@pytest.mark.parametrize("configured", [None, SECRET])
+@pytest.mark.parametrize("form", ["PEM", "DER"])
+async def test_a_public_key_is_no_shared_secret(alg, configured, form):
+    tokens = checker(secret=configured)
+    for key in (RSA, EC, ED):
+        for secret in (key.as_bytes(form), key.as_bytes(form).strip(), b""):
+            await refused(by_hand({"alg": alg, "kid": key.kid}, claims(), secret), tokens)
+
+
+async def test_a_symmetric_key_in_the_key_set_is_not_used():
+    published = OctKey.import_key(SECRET, {"kid": "oct"})
+    token = signed(alg="HS256", key=published)
+    await refused(token, checker(KeySet([published])))
+    await refused(token, checker(KeySet([published]), secret="another secret of the same length"))
+
+
+@pytest.mark.parametrize("alg", ["RS384", "RS512", "PS256"])
+async def test_other_algorithms_of_a_good_key_are_refused(alg):
+    await refused(signed(alg=alg, key=RSA))
+    await refused(signed(alg=alg, key=RSA), checker(secret=SECRET))
+
+
+@pytest.mark.parametrize(
+    ("alg", "key"),
+    [
+        ("ES384", ECKey.generate_key("P-384", {"kid": "k"})),
+        ("ES512", ECKey.generate_key("P-521", {"kid": "k"})),
+        ("ES256K", ECKey.generate_key("secp256k1", {"kid": "k"})),
+        ("EdDSA", OKPKey.generate_key("Ed448", {"kid": "k"})),
+        ("Ed448", OKPKey.generate_key("Ed448", {"kid": "k"})),
+        ("HS384", OctKey.import_key(SECRET, {"kid": "k"})),
+    ],
+)
+async def test_other_curves_and_lengths_are_refused(alg, key):
+    keys = public(key) if alg != "HS384" else KeySet([key])
+    await refused(signed(alg=alg, key=key), checker(keys, secret=SECRET))
+
+
+@pytest.mark.parametrize("alg", SIGNERS)
+@pytest.mark.parametrize("other", SIGNERS)
+async def test_a_key_of_another_type_is_refused(alg, other):
+    key, kid = SIGNERS[alg], SIGNERS[other].kid
+    if kid != key.kid:
+        await refused(signed(alg=alg, key=key, kid=kid))
+        await refused(signed(alg=alg, key=key), checker(public(SIGNERS[other])))
+
+
+@pytest.mark.parametrize(
+    ("alg", "stranger"),
+    [
+        ("RS256", RSAKey.generate_key(2048, {"kid": "rsa"})),
+        ("ES256", ECKey.generate_key("P-256", {"kid": "ec"})),
+        ("EdDSA", OKPKey.generate_key("Ed25519", {"kid": "ed"})),
+    ],
+)
+async def test_a_stranger_with_the_right_name_is_refused(alg, stranger):
+    await refused(signed(alg=alg, key=stranger))
+    # Nor does a key that the token brings along count.
+    await refused(signed(alg=alg, key=stranger, jwk=stranger.as_dict(private=False)))
+
+
+@pytest.mark.parametrize("name", ["jku", "x5u", "jwk", "x5c", "x5t", "x5t#S256"])
+@pytest.mark.parametrize("alg", ["RS256", "ES256", "EdDSA"])
+async def test_what_a_token_says_of_its_key_is_left_alone(alg, name):
+    """But for the key's name: neither a certificate nor an address makes it another key."""
+    elsewhere = {"jwk": SIGNERS["ES256"].as_dict(private=False), "x5c": ["MIIB"]}
+    told = {name: elsewhere.get(name, "https://127.0.0.1:9/keys")}
+    assert (await checker().verify(signed(alg=alg, **told))).subject == "ada"
+    stranger = type(SIGNERS[alg]).generate_key(*STRANGERS[alg])
+    await refused(signed(alg=alg, key=stranger, **told))
+
+
+STRANGERS = {
+    "RS256": (2048, {"kid": "rsa"}),
+    "ES256": ("P-256", {"kid": "ec"}),
+    "EdDSA": ("Ed25519", {"kid": "ed"}),
+}
+
+
+@pytest.mark.parametrize("secret", ["", "short", "x" * 31, "ü" * 15])
+def test_a_weak_shared_secret_is_not_taken(secret):
+    with pytest.raises(ValueError, match="at least 32 bytes"):
+        checker(secret=secret)
+
+
+@pytest.mark.parametrize("said", [{"use": "enc"}, {"alg": "HS256"}, {"key_ops": ["encrypt"]}])
+@pytest.mark.parametrize("alg", SIGNERS)
+async def test_a_key_that_is_for_something_else_is_refused(alg, said):
+    signer = SIGNERS[alg]
+    key = type(signer).import_key(signer.as_dict(private=False) | said)
+    await refused(signed(alg=alg), checker(KeySet([key])))
+
+
+async def test_an_unknown_key_is_refused_and_asked_for_by_name():
+    asked = []
+
+    async def source(kid):
+        asked.append(kid)
+        return public(RSA)
+
+    tokens = JwtTokens(source, issuer=ISSUER, audiences=[AUDIENCE], clock=lambda: NOON)
+    await refused(signed(), tokens)
+    await refused(signed(alg="HS256", key=SHARED), tokens)
+    await refused("not.a.token", tokens)
+    assert (await tokens.verify(signed(alg="RS256"))).subject == "ada"
+    assert asked == ["ec", "rsa"]  # for what can't pass anyway the issuer isn't troubled
+
+
+async def test_no_keys_to_be_had_is_not_the_callers_fault():
+    async def source(_kid):
+        raise Unavailable("The identity provider's keys cannot be had; try again")
+
+    tokens = JwtTokens(source, issuer=ISSUER, audiences=[AUDIENCE], clock=lambda: NOON)
+    with pytest.raises(Unavailable):
+        await tokens.verify(signed())
+
+
+# --- claims --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["iss", "aud", "exp", "sub", "email"])
+@pytest.mark.parametrize(
+    "value", [None, "", " ", [], {}, True, "\0", "a\0b", "\ud800", [7], "x" * 999]
+)
+async def test_a_required_claim_that_says_nothing_is_refused(name, value):
+    await refused(signed(claims(**{name: value})))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"iss": ISSUER + "/"},
+        {"iss": ISSUER.upper()},
+        {"iss": [ISSUER]},
+        {"aud": "another"},
+        {"aud": ["another", AUDIENCE.upper()]},
+        {"aud": {"pandaprobe": 1}},
+        {"aud": [AUDIENCE, 7]},
+        {"exp": str(NOW + 60)},
+        {"exp": float("nan")},
+        {"exp": float("inf")},
+        {"exp": "soon"},
+        {"nbf": NOW + LEEWAY + 1},
+        {"nbf": "later"},
+        {"nbf": float("nan")},
+        {"sub": 7},
+        {"email": ["ada@example.com"]},
+        {"sub": "s" * (SUBJECT_MAX + 1)},
+        {"email": "e" * (EMAIL_MAX + 1)},
+    ],
+)
+async def test_a_claim_that_is_wrong_is_refused(said):
+    await refused(signed(claims(**said)))
+
+
+@pytest.mark.parametrize("exp", [NOW - LEEWAY, NOW - LEEWAY - 0.5, NOW - 86_400, 0, -1, -(10**30)])
+async def test_an_expired_token_is_told_so(exp):
+    await refused(signed(claims(exp=exp)), match=EXPIRED)
+
+
+async def test_a_stranger_is_not_told_that_a_token_has_expired():
+    stranger = ECKey.generate_key("P-256", {"kid": "ec"})
+    await refused(signed(claims(exp=0), key=stranger))
+
+
+@pytest.mark.parametrize("leeway_s", [0, 300])
+async def test_the_leeway_is_as_configured(leeway_s):
+    tokens = checker(leeway_s=leeway_s)
+    inside = signed(claims(exp=NOW - leeway_s + 1, nbf=NOW + leeway_s))
+    assert (await tokens.verify(inside)).subject == "ada"
+    await refused(signed(claims(exp=NOW - leeway_s)), tokens, EXPIRED)
+    await refused(signed(claims(nbf=NOW + leeway_s + 1)), tokens)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"null", b"[]", b'"text"', b"7", b"{", b"\xff\xfe", b'{"a":' * 4000, b"[" * 9000],
+)
+async def test_a_signed_body_that_is_no_object_of_claims_is_refused(body):
+    await refused(signed(body))
+
+
+async def test_a_number_of_many_digits_is_refused():
+    await refused(signed(json.dumps(claims()).replace(str(NOW + 60), "9" * 5000).encode()))
+
+
+# --- form ----------------------------------------------------------------------------------------
+
+GOOD = signed()
+HEAD, BODY, SIGNATURE = GOOD.split(".")
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "", ".", "..", "...", "a.b.c", f"{HEAD}.{BODY}", f"{HEAD}.{BODY}.", f"{HEAD}..{SIGNATURE}",
+        f".{BODY}.{SIGNATURE}", f"{GOOD}.", f".{GOOD}", f"{GOOD}.{SIGNATURE}", f"{GOOD}\n",
+        f" {GOOD}",
+        f"{GOOD}=", f"{HEAD}.{BODY}.{SIGNATURE[:-2]}", f"{HEAD}.{BODY}.{SIGNATURE[::-1]}",
+        f"{HEAD}.{BODY[:-4]}.{SIGNATURE}", f"{BODY}.{HEAD}.{SIGNATURE}", f"Bearer {GOOD}",
+        f"{part([])}.{BODY}.{SIGNATURE}", f"{part('alg')}.{BODY}.{SIGNATURE}",
+        f"{part(['alg'])}.{BODY}.{SIGNATURE}", f"{part(None)}.{BODY}.{SIGNATURE}",
+        f"{part(b'{')}.{BODY}.{SIGNATURE}", f"{part(b'[' * 3000)}.{BODY}.{SIGNATURE}",
+        f"{part({'alg': 'ES256', 'kid': 7})}.{BODY}.{SIGNATURE}",
+        f"{part({'alg': 'ES256', 'kid': ['ec']})}.{BODY}.{SIGNATURE}",
+        f"{part({'alg': 'ES256', 'kid': 'ec', 'crit': ['exp']})}.{BODY}.{SIGNATURE}",
+        f"{part({'alg': 'ES256', 'kid': 'ec', 'b64': False, 'crit': ['b64']})}.{BODY}.{SIGNATURE}",
+        "é" + GOOD, "\0", "\ud800", GOOD.replace(".", "。"), "💥.💥.💥",
+    ],
+)  # fmt: skip
+async def test_a_token_out_of_form_is_refused(token):
+    await refused(token)
+    await refused(token, checker(secret=SECRET))
+
+
+async def test_a_token_beyond_the_bound_is_refused_though_its_signature_is_good():
+    bare = len(signed(claims(more="")))
+    fits = signed(claims(more="x" * ((TOKEN_MAX - bare) * 3 // 4 - 8)))
+    assert TOKEN_MAX - 64 < len(fits) <= TOKEN_MAX
+    assert (await checker().verify(fits)).subject == "ada"
+    await refused(signed(claims(more="x" * TOKEN_MAX)))
+    await refused("x" * 10_000_000)
+
+
+@given(
+    token=st.text()
+    | st.tuples(st.binary(), st.binary(), st.binary()).map(lambda t: ".".join(map(part, t)))
+)
+@example(token=GOOD + "x")
+async def test_any_text_is_refused_and_nothing_else_is_raised(token):
+    await refused(token)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    head=st.dictionaries(st.sampled_from(["alg", "kid", "crit", "b64", "jwk", "typ"]), json_values)
+)
+async def test_any_header_is_refused_and_nothing_else_is_raised(head):
+    await refused(f"{part(head)}.{BODY}.{SIGNATURE}")
+    await refused(f"{part({'alg': 'ES256', 'kid': 'ec'} | head)}.{BODY}.{SIGNATURE[::-1]}")
+
+
+NAMES = ["iss", "aud", "exp", "nbf", "iat", "sub", "email", "name", "user_metadata", "jti"]
+
+
+@given(said=st.dictionaries(st.sampled_from(NAMES), json_values))
+async def test_any_signed_claims_make_a_user_that_can_be_stored_or_none(said):
+    try:
+        found = await checker().verify(signed(claims(**said)))
+    except Unauthenticated:
+        return
+    for text in (found.subject, found.email, found.display_name):
+        assert "\0" not in text.encode().decode()  # encode() refuses lone surrogates
+    assert 0 < len(found.subject) <= SUBJECT_MAX
+    assert 0 < len(found.email) <= EMAIL_MAX
+
+
+async def test_a_refusal_keeps_its_cause_for_the_log_only():
+    with pytest.raises(Unauthenticated) as refusal:
+        await checker().verify(signed(claims(iss="https://evil.example.com")))
+    assert "iss" in str(refusal.value.__cause__)
+    assert "iss" not in refusal.value.message
+
+
+# --- the development issuer ----------------------------------------------------------------------
+
+
+def development(issuer: DevelopmentIssuer) -> JwtTokens:
+    return JwtTokens(
+        fixed(issuer.keys()),
+        issuer=DevelopmentIssuer.ISSUER,
+        audiences=[DevelopmentIssuer.AUDIENCE],
+        clock=lambda: NOON,
+    )
+
+
+def token_of(issuer: DevelopmentIssuer, expires_in_s: int = 60) -> str:
+    return issuer.token(
+        subject="dev", email="dev@example.com", name="Dev", expires_in_s=expires_in_s, now=NOON
+    )
+
+
+async def test_a_development_token_passes_the_same_checks(tmp_path):
+    issuer = DevelopmentIssuer.load_or_create(tmp_path / "new" / "folder")
+    assert await development(issuer).verify(token_of(issuer)) == Claims(
+        issuer="pandaprobe-development",
+        subject="dev",
+        email="dev@example.com",
+        display_name="Dev",
+    )
+    await refused(token_of(issuer, expires_in_s=-LEEWAY), development(issuer), EXPIRED)
+    await refused(token_of(issuer))
+    await refused(signed(), development(issuer))
+
+
+async def test_the_key_outlives_the_process_and_is_private(tmp_path):
+    folder = tmp_path / "issuer"
+    before, after = (DevelopmentIssuer.load_or_create(folder) for _ in range(2))
+    assert (await development(after).verify(token_of(before))).subject == "dev"
+    [file] = folder.iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    published = after.keys()
+    assert [key.is_private for key in published] == [False]
+
+
+async def test_another_folder_has_another_key(tmp_path):
+    ours, theirs = (DevelopmentIssuer.load_or_create(tmp_path / name) for name in "ab")
+    await refused(token_of(theirs), development(ours))
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"kty":"EC"}', "-----BEGIN"])
+def test_a_file_that_holds_no_key_is_told_by_name(tmp_path, text):
+    path = tmp_path / DevelopmentIssuer.FILE
+    path.write_text(text)
+    with pytest.raises(ValueError, match=str(path)):
+        DevelopmentIssuer.load_or_create(tmp_path)
+    assert path.read_text() == text
+
+
+def thumbprint(folder: Path) -> str:
+    [key] = DevelopmentIssuer.load_or_create(folder).keys()
+    return key.thumbprint()
+
+
+def test_processes_that_start_at_once_share_one_key(tmp_path):
+    folder = tmp_path / "issuer"
+    with multiprocessing.get_context("spawn").Pool(4) as processes:
+        seen = processes.map(thumbprint, [folder] * 16, chunksize=1)
+    assert set(seen) == {thumbprint(folder)}
+    assert [file.name for file in folder.iterdir()] == [DevelopmentIssuer.FILE]
+
+
+def test_a_key_that_came_too_late_replaces_none(tmp_path):
+    path = tmp_path / DevelopmentIssuer.FILE
+    for text in ("first", "second"):
+        _publish(path, text)
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,254 @@
+"""The line in front of the writer: who shares a transaction, who fails, who has to come back."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.postgres.tracing import group_commit
+from adapters.postgres.tracing.group_commit import Batch, GroupCommit
+from domain.errors import Unavailable
+
+
+class Poison(Exception):
+    pass
+
+
+class Away(Exception):
+    pass
+
+
+class Store:
+    """What was written, in whole batches; it refuses poison, and everything while it is away."""
+
+    def __init__(self, poison: Sequence[int] = ()) -> None:
+        self.poison, self.kept, self.batches = set(poison), [], []
+        self.away = False
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def write(self, items: Sequence[int]) -> None:
+        self.batches.append(list(items))
+        await self.open.wait()
+        if self.away:
+            raise Away
+        if self.poison.intersection(items):
+            raise Poison
+        self.kept.extend(items)
+
+
+@asynccontextmanager
+async def line(store: Store) -> AsyncIterator[GroupCommit[int]]:
+    made = GroupCommit(store.write, lambda error: isinstance(error, Away))
+    made.start()
+    yield made
+    await made.close()
+
+
+async def put_all(into: GroupCommit[int], items: Sequence[int], size: int = 1) -> list[object]:
+    puts = (into.put(item, size) for item in items)
+    return await asyncio.gather(*puts, return_exceptions=True)
+
+
+@settings(deadline=None)
+@given(count=st.integers(1, 300), data=st.data())
+def test_exactly_the_poisonous_items_fail(count, data):
+    poison = data.draw(st.lists(st.integers(0, count - 1), unique=True, max_size=12))
+
+    async def scenario():
+        store = Store(poison)
+        async with line(store) as puts:
+            return store, await put_all(puts, range(count))
+
+    store, outcomes = asyncio.run(scenario())
+    for item, outcome in enumerate(outcomes):
+        assert isinstance(outcome, Poison) if item in poison else outcome is None
+    assert sorted(store.kept) == [item for item in range(count) if item not in poison]
+
+
+async def test_what_comes_while_a_batch_commits_shares_the_next():
+    store = Store()
+    store.open.clear()
+    async with line(store) as puts:
+        first = [asyncio.create_task(puts.put(n, 1)) for n in range(group_commit.WRITERS)]
+        while len(store.batches) < 1:
+            await asyncio.sleep(0)
+        more = [asyncio.create_task(puts.put(n, 1)) for n in range(10, 40)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        store.open.set()
+        await asyncio.gather(*first, *more)
+    assert len(store.batches) <= 1 + group_commit.WRITERS
+    assert sorted(store.kept) == [*range(group_commit.WRITERS), *range(10, 40)]
+
+
+async def test_a_batch_is_bounded_in_items_and_in_bytes():
+    store = Store()
+    store.open.clear()
+    async with line(store) as puts:
+        many = asyncio.create_task(put_all(puts, range(500)))
+        heavy = asyncio.create_task(put_all(puts, range(500, 506), 3 << 20))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        store.open.set()
+        await asyncio.gather(many, heavy)
+    assert max(map(len, store.batches)) == group_commit.BATCH_ITEMS_MAX
+    for batch in store.batches:
+        heavies = sum(item >= 500 for item in batch)
+        assert heavies <= group_commit.BATCH_BYTES_MAX // (3 << 20)
+    assert sorted(store.kept) == list(range(506))
+
+
+async def test_a_passing_failure_fails_the_batch_at_once_and_only_it():
+    store = Store()
+    store.away = True
+    async with line(store) as puts:
+        outcomes = await put_all(puts, range(20))
+        assert all(isinstance(outcome, Away) for outcome in outcomes)
+        assert len(store.batches) <= group_commit.WRITERS
+        store.away = False
+        await puts.put(7, 1)
+    assert store.kept == [7]
+
+
+@pytest.mark.parametrize(
+    ("size", "fits"),
+    [(1, group_commit.LINE_ITEMS_MAX), (1 << 20, group_commit.LINE_BYTES_MAX >> 20)],
+    ids=["items", "bytes"],
+)
+async def test_a_full_line_refuses_and_takes_again_once_it_is_shorter(size, fits):
+    store = Store()
+    store.open.clear()
+    async with line(store) as puts:
+        sent = 2 * fits + 2 * group_commit.BATCH_ITEMS_MAX
+        waiting = asyncio.create_task(put_all(puts, range(sent), size))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        store.open.set()
+        outcomes = await waiting
+        refused = [outcome for outcome in outcomes if outcome is not None]
+        assert refused
+        assert all(isinstance(outcome, Unavailable) for outcome in refused)
+        assert fits <= len(store.kept) == sent - len(refused)
+        await puts.put(-1, size)
+    assert -1 in store.kept
+
+
+async def test_one_item_above_the_bound_passes_when_it_is_alone():
+    store = Store()
+    async with line(store) as puts:
+        await puts.put(1, 10 * group_commit.LINE_BYTES_MAX)
+    assert store.kept == [1]
+
+
+async def test_a_caller_who_gives_up_does_not_undo_the_write():
+    store = Store()
+    store.open.clear()
+    async with line(store) as puts:
+        caller = asyncio.create_task(puts.put(1, 1))
+        other = asyncio.create_task(puts.put(2, 1))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        store.open.set()
+        await other
+    assert sorted(store.kept) == [1, 2]
+
+
+async def test_closing_writes_what_was_taken_and_takes_no_more():
+    store = Store()
+    store.open.clear()
+    puts = GroupCommit(store.write, lambda _: False)
+    puts.start()
+    taken = asyncio.create_task(put_all(puts, range(200)))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    closing = asyncio.create_task(puts.close())
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable):
+        await puts.put(999, 1)
+    store.open.set()
+    await closing
+    assert await taken == [None] * 200
+    assert sorted(store.kept) == list(range(200))
+
+
+async def test_who_waits_behind_a_store_that_does_not_answer_is_told_in_time():
+    store = Store()
+    store.open.clear()
+    puts = GroupCommit(store.write, lambda _: True, within_s=0.02)
+    puts.start()
+    outcomes = await put_all(puts, range(300))  # more than are under way at once
+    assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
+    store.open.set()
+    await puts.close()
+    assert sorted(store.kept) == list(range(300))
+
+
+@pytest.mark.slow
+async def test_a_store_that_never_answers_holds_up_no_stop():
+    store = Store()
+    store.open.clear()
+    puts = GroupCommit(store.write, lambda _: False)
+    puts.start()
+    taken = asyncio.create_task(put_all(puts, range(300)))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(2 * group_commit.CLOSE_TIMEOUT_S):
+        await puts.close()
+    assert all(isinstance(outcome, Unavailable) for outcome in await taken)
+    assert store.kept == []
+
+
+class Watching:
+    """Gives each item a mark, and keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.marks, self.told = 0, list[Batch[int]]()
+
+    def mark(self) -> object:
+        self.marks += 1
+        return self.marks
+
+    def settled(self, batch: Batch[int], /) -> None:
+        self.told.append(batch)
+
+
+async def test_whoever_watches_is_told_of_each_batch_with_the_marks_of_its_callers():
+    store, watch = Store(poison=[2]), Watching()
+    made = GroupCommit(store.write, lambda error: isinstance(error, Away), watch=watch)
+    made.start()
+    store.open.clear()
+    puts = asyncio.gather(*(made.put(n, 10) for n in range(4)), return_exceptions=True)
+    await asyncio.sleep(0)
+    assert made.waiting == (4, 40)
+    store.open.set()
+    await puts
+    await made.close()
+    assert made.waiting == (0, 0)
+    kept = [one for one in watch.told if one.error is None]
+    assert sorted(item for one in kept for item in one.items) == [0, 1, 3]
+    marked = [pair for one in watch.told for pair in zip(one.items, one.marks, strict=True)]
+    assert dict(marked) == {0: 1, 1: 2, 2: 3, 3: 4}
+    assert all(one.bytes == 10 * len(one.items) and one.seconds >= 0 for one in watch.told)
+    [alone] = [one for one in watch.told if one.error is not None and len(one.items) == 1]
+    assert (alone.items, type(alone.error)) == ([2], Poison)
+
+
+async def test_a_batch_that_is_given_up_is_told_too():
+    store, watch = Store(), Watching()
+    made = GroupCommit(store.write, lambda _: False, watch=watch)
+    made.start()
+    store.open.clear()
+    put = asyncio.gather(made.put(1, 1), return_exceptions=True)
+    while not store.batches:
+        await asyncio.sleep(0)
+    await made.close()
+    [error] = await put
+    assert isinstance(error, Unavailable)
+    assert [type(one.error) for one in watch.told] == [asyncio.CancelledError]

@@ -1,0 +1,150 @@
+"""Traces that are hidden, or change hands, while somebody waits for them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any
+
+import pytest
+
+from adapters.postgres.database.advisory_locks import (
+    LOCK_PROJECT,
+    LOCK_PROJECTS_SHARED,
+    AdvisoryLock,
+)
+from adapters.postgres.database.pool import Pool
+from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES
+from adapters.postgres.evaluation.scores.scores import ADD_TO_SESSION, ADD_TO_TRACE
+from adapters.postgres.tracing.batch_writer import TraceWriter
+from domain.errors import Failure, Invalid, NotFound
+from domain.ids import ProjectId
+from domain.tracing.erasure import Owner, OwnerKind
+from domain.tracing.trace import TraceChange
+from tests.adapters.postgres.test_erased_files import WAIT_S, WAITS
+from tests.support.builders.scores import session_score, trace_score
+from tests.support.builders.values import project_prices, trace
+from tests.support.fixtures.data_plane import DataPlane, over_postgres, project
+from tests.support.fixtures.erasures import LAST, an_erasure, told
+
+pytestmark = pytest.mark.service
+
+LOCK = "SELECT FROM traces WHERE project_id = $1 AND trace_id = $2 FOR UPDATE"
+GIVE = "UPDATE traces SET user_id = 'grace' WHERE project_id = $1 AND trace_id = $2"
+HIDE = """
+INSERT INTO erasures (project_id, id, organization_id, kind, owner, salt, digest, state,
+                      requested_at, actor_name, rows)
+VALUES ($1, gen_random_uuid(), $1, 'user', 'grace', '', '', 'REMOVING', now(), '', '{}')
+"""
+OWNERS = AdvisoryLock.TRACE_OWNERS
+GRACE = Owner(OwnerKind.USER, "grace")
+TO_ADA = TraceChange(user_id="ada")
+
+
+@pytest.fixture
+async def plane(pool: Pool) -> AsyncIterator[DataPlane]:
+    async with over_postgres(pool) as plane:
+        yield plane
+
+
+async def begin(plane: DataPlane, of: ProjectId) -> None:
+    erasure = an_erasure(of, GRACE, requested_at=LAST)
+    await plane.keeping.erasures.begin(erasure, GRACE, told(erasure))
+
+
+async def after(
+    pool: Pool,
+    held: Sequence[tuple[object, ...]],
+    waiting: Coroutine[Any, Any, object],
+    meanwhile: Coroutine[Any, Any, object] | None = None,
+) -> object:
+    """What comes of one that waits for a transaction, which commits then; or how it fails."""
+    async with pool.acquire() as holder, holder.transaction():
+        for sql, *values in held:
+            await holder.execute(str(sql), *values)
+        task = asyncio.ensure_future(waiting)
+        async with asyncio.timeout(WAIT_S):
+            while not await holder.fetchval(WAITS):
+                assert not task.done(), "it waits for nobody"
+        if meanwhile is not None:
+            await meanwhile
+    try:
+        return await task
+    except Failure as failure:
+        return type(failure)
+
+
+async def test_nothing_is_taken_from_somebody_whose_erasure_is_just_beginning(
+    pool: Pool, plane: DataPlane
+) -> None:
+    ours, first, second = project(), trace(user_id="grace"), trace(user_id="grace")
+    for one in (first, second):
+        await plane.traces.put(ours, one)
+    held = [(LOCK_PROJECT, OWNERS, ours), (HIDE, ours)]
+    moved = trace(id=first.id, user_id="ada")
+    assert await after(pool, held, plane.traces.put(ours, moved)) is Invalid
+    ours = project()
+    await plane.traces.put(ours, second)
+    held = [(LOCK_PROJECT, OWNERS, ours), (HIDE, ours)]
+    assert await after(pool, held, plane.traces.change(ours, second.id, TO_ADA)) is Invalid
+
+
+async def test_an_erasure_begins_after_what_is_being_taken_away_from_anybody(
+    pool: Pool, plane: DataPlane
+) -> None:
+    ours = project()
+    assert await after(pool, [(LOCK_PROJECTS_SHARED, OWNERS, [ours])], begin(plane, ours)) is None
+
+
+async def test_who_waits_for_a_trace_takes_it_from_nobody_whose_erasure_began(
+    pool: Pool, plane: DataPlane
+) -> None:
+    ours, one = project(), trace(user_id="grace")
+    await plane.traces.put(ours, one)
+    change = plane.traces.change(ours, one.id, TO_ADA)
+    assert await after(pool, [(LOCK, ours, one.id)], change, begin(plane, ours)) is Invalid
+
+
+async def test_who_waits_for_a_trace_finds_it_hidden_where_it_became_somebodys(
+    pool: Pool, plane: DataPlane
+) -> None:
+    ours, one = project(), trace(user_id="ada")
+    await plane.traces.put(ours, one)
+    await begin(plane, ours)
+    change = plane.traces.change(ours, one.id, TraceChange(name="named"))
+    assert await after(pool, [(GIVE, ours, one.id)], change) is NotFound
+
+
+async def test_who_removes_a_trace_waits_for_scores_that_are_being_added(
+    pool: Pool, plane: DataPlane
+) -> None:
+    ours, one = project(), trace(session_id="s")
+    await plane.traces.put(ours, one)
+    held = [
+        (ADD_TO_TRACE, *TRACE_SCORES.row(trace_score(ours, one.id))),
+        (ADD_TO_SESSION, *SESSION_SCORES.row(session_score(ours, "s"))),
+    ]
+    assert await after(pool, held[1:], plane.traces.delete(ours, [one.id])) == 1
+    await plane.traces.put(ours, one)
+    assert await after(pool, held[:1], plane.traces.delete(ours, [one.id])) == 1
+    assert await plane.evaluation.trace_scores.latest(ours, one.id) == []
+
+
+@pytest.mark.parametrize("users", [("grace", "ada"), ("ada", "grace"), ("ada", None, "grace")])
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_reports_of_one_batch_change_no_hands_of_somebody_who_is_being_erased(
+    pool: Pool, plane: DataPlane, users: tuple[str | None, ...], is_known: bool
+) -> None:
+    """They are merged before they are stored: each by itself tells whether it may be."""
+    ours, one = project(), trace(user_id="ada")
+    if is_known:
+        await plane.traces.put(ours, one)
+    write = TraceWriter(pool, project_prices()).write
+    batch = [(ours, trace(id=one.id, user_id=user)) for user in users]
+    await write(batch[:1])
+    await write(batch)
+    ours = project()
+    await begin(plane, ours)
+    if is_known:
+        await plane.traces.put(ours, one)
+    with pytest.raises(Invalid):
+        await write([(ours, sent) for _, sent in batch])
+    await write([(ours, trace(user_id="ada")), (ours, trace(user_id="grace"))])

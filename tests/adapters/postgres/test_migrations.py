@@ -1,0 +1,217 @@
+"""Migrations go up, down and up again; the schema keeps its rules."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from adapters.postgres.database.pool import Pool, PoolSettings, opened
+from adapters.postgres.identity.project_purge import PROJECT_TABLES
+from adapters.postgres.piccolo_conf import DB
+from adapters.postgres.schema import migrating
+from adapters.postgres.schema.pending import APP, known, pending
+from domain.errors import Unavailable
+
+pytestmark = pytest.mark.service
+
+NEWER = "9999_newer"  # a migration that this version does not have
+OF_PICCOLO = "migration"
+
+# What a key may begin with besides the tenant: ids that are unique everywhere, and the digest,
+# by which a tenant is found in the first place.
+GLOBAL_KEYS = {("id",), ("digest",)}
+# An inverted index whose terms have the project in them.
+SEARCHES = {("terms",)}
+# One that nobody is to take who knows the project alone: another of the table is meant for that.
+SEARCHES |= {("target", "project_id")}
+# By what upkeep finds, across tenants, what is due or has run out.
+UPKEEP = {("announced_at",), ("due_at",), ("created_at",), ("expires_at",)}
+UPKEEP |= {("next_run_at", "project_id", "id"), ("updated_at",), ("at",)}
+UPKEEP |= {("requested_at", "project_id", "id"), ("erased_at",), ("held_until", "project_id", "id")}
+UPKEEP |= {("next_attempt_at", "project_id", "id"), ("completed_at", "project_id", "id")}
+UPKEEP |= {("due_at", "project_id", "id"), ("expires_at", "project_id", "id")}
+
+COLUMNS = """
+SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+  AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY c.relname, a.attnum
+"""
+INDEXES = """
+SELECT i.indrelid::regclass::text AS relation, i.indisunique, pg_get_indexdef(i.indexrelid) AS text,
+  array(SELECT a.attname::text FROM unnest(i.indkey) WITH ORDINALITY AS k(number, place)
+        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
+        WHERE k.place <= i.indnkeyatts ORDER BY k.place) AS columns
+FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+WHERE c.relnamespace = 'public'::regnamespace ORDER BY text
+"""
+CONSTRAINTS = """
+SELECT conrelid::regclass::text AS relation, conname, pg_get_constraintdef(oid) AS text
+FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY conrelid, conname
+"""
+VIEWS = "SELECT viewname, definition FROM pg_views WHERE schemaname = 'veiled' ORDER BY viewname"
+SHOWN = """
+SELECT a.attname, format_type(a.atttypid, a.atttypmod) AS type FROM pg_attribute a
+WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+"""
+
+
+@pytest.fixture
+async def database(postgres_url: str) -> AsyncIterator[Pool]:
+    """An empty database of this test's own, with Piccolo's one engine turned to it meanwhile."""
+    name = f"migrations_{uuid.uuid4().hex}"
+    server = await asyncpg.connect(postgres_url)
+    await server.execute(f"CREATE DATABASE {name}")
+    before = DB.pool, DB.config
+    DB.pool = None
+    try:
+        url = urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+        async with opened(DB, PoolSettings(url=url)) as pool:
+            yield pool
+    finally:
+        DB.pool, DB.config = before
+        await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await server.close()
+
+
+async def schema(pool: Pool) -> list[tuple[object, ...]]:
+    """Everything that the migrations decide, in order."""
+    rows = [row for sql in (COLUMNS, INDEXES, CONSTRAINTS, VIEWS) for row in await pool.fetch(sql)]
+    return [tuple(map(str, row)) for row in rows]
+
+
+async def relations(pool: Pool) -> set[str]:
+    return {row["relname"] for row in await pool.fetch(COLUMNS)} - {OF_PICCOLO}
+
+
+async def record(pool: Pool, name: str) -> None:
+    await pool.execute("INSERT INTO migration (name, app_name) VALUES ($1, $2)", name, APP)
+
+
+async def test_up_down_and_up_again(database):
+    due = await pending(database)
+    assert due == known()
+    assert await migrating.migrate(database) == due
+    up = await schema(database)
+    assert {"projects", "traces", "eval_runs"} < await relations(database)
+    await migrating.undo(due[0])
+    assert await relations(database) == set()
+    assert await pending(database) == due
+    assert await migrating.migrate(database) == due
+    assert await schema(database) == up
+
+
+async def test_a_view_that_hides_has_all_that_its_table_has(database):
+    await migrating.migrate(database)
+    views = [row["viewname"] for row in await database.fetch(VIEWS)]
+    assert "traces" in views
+    for view in views:
+        ours = await database.fetch(SHOWN, f"veiled.{view}")
+        assert ours == await database.fetch(SHOWN, f"public.{view}")
+
+
+async def test_tables_may_lie_in_another_schema(database):
+    name = await database.fetchval("SELECT current_database()")
+    await database.execute("CREATE SCHEMA elsewhere")
+    await database.execute(f"ALTER DATABASE {name} SET search_path = elsewhere")
+    await database.expire_connections()
+    await migrating.migrate(database)
+    lies = "SELECT to_regclass('public.traces'), to_regclass('elsewhere.traces') IS NOT NULL"
+    assert tuple(await database.fetchrow(lies)) == (None, True)
+    assert await database.fetch("SELECT FROM veiled.traces") == []
+    await database.execute("SELECT veil(gen_random_uuid())")
+
+
+async def test_who_may_make_no_schema_takes_one_that_is_there(database):
+    name = await database.fetchval("SELECT current_database()")
+    role = f"plain_{name}"
+    await database.execute(f"CREATE ROLE {role}")
+    try:
+        await database.execute(f"GRANT ALL ON SCHEMA public TO {role}")
+        await database.execute(f"CREATE SCHEMA veiled AUTHORIZATION {role}")
+        await database.execute(f"ALTER DATABASE {name} SET role = {role}")
+        await database.expire_connections()
+        due = await pending(database)
+        assert await migrating.migrate(database) == due
+        assert await database.fetchval("SELECT current_user") == role
+    finally:
+        await database.execute(f"SET ROLE NONE; DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+async def test_a_second_run_finds_nothing_to_do(database):
+    await migrating.migrate(database)
+    up = await schema(database)
+    assert await pending(database) == []
+    assert await migrating.migrate(database) == []
+    assert await schema(database) == up
+
+
+async def test_what_was_done_but_not_noted_can_be_run_again(database):
+    due = await migrating.migrate(database)
+    up = await schema(database)
+    await database.execute("DELETE FROM migration")  # killed between its commit and the note
+    assert await migrating.migrate(database) == due
+    assert await schema(database) == up
+
+
+async def test_a_database_of_a_newer_version_is_left_as_it_is(database):
+    await migrating.migrate(database)
+    up = await schema(database)
+    await record(database, NEWER)
+    assert await pending(database) == []
+    assert await migrating.migrate(database) == []
+    assert await schema(database) == up
+
+
+async def test_a_database_that_lacks_one_migration_gets_it(database):
+    due = await migrating.migrate(database)
+    await record(database, NEWER)
+    await database.execute("DELETE FROM migration WHERE name = $1", due[-1])
+    assert await pending(database) == due[-1:]
+    assert await migrating.migrate(database) == due[-1:]
+    assert await pending(database) == []
+
+
+async def test_of_several_at_once_one_migrates(database):
+    due = await pending(database)
+    ran = await asyncio.gather(*(migrating.migrate(database) for _ in range(3)))
+    assert sorted(ran) == [[], [], due]
+    assert "traces" in await relations(database)
+    # The turn is given back, and so is the connection as it was.
+    assert await database.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+    assert await migrating.migrate(database) == []
+
+
+async def test_a_server_that_is_away_is_unavailable(database):
+    await database.close()
+    with pytest.raises(Unavailable):
+        await migrating.migrate(database)
+
+
+async def test_the_rows_of_a_removed_project_are_deleted_from_every_table(database):
+    await migrating.migrate(database)
+    columns = await database.fetch(COLUMNS)
+    of_projects = {row["relname"] for row in columns if row["attname"] == "project_id"}
+    assert len(PROJECT_TABLES) == len(set(PROJECT_TABLES))
+    assert set(PROJECT_TABLES) == of_projects - {"removals"}
+
+
+async def test_every_key_of_a_tenants_table_begins_with_the_tenant(database):
+    await migrating.migrate(database)
+    columns: dict[str, set[str]] = {}
+    for row in await database.fetch(COLUMNS):
+        columns.setdefault(row["relname"], set()).add(row["attname"])
+    seen = set()
+    for row in await database.fetch(INDEXES):
+        relation, key = row["relation"], tuple(row["columns"])
+        if "project_id" in columns[relation]:
+            seen.add(relation)
+            assert key[0] == "project_id" or key in SEARCHES | UPKEEP, row["text"]
+        elif "organization_id" in columns[relation] and row["indisunique"]:
+            seen.add(relation)
+            assert key[0] == "organization_id" or key in GLOBAL_KEYS, row["text"]
+    assert seen == await relations(database) - {"organizations", "users", "workers"}

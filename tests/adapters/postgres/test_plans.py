@@ -1,0 +1,510 @@
+"""By which indexes the reads go, and over how many rows."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+
+from adapters.postgres.database.read_transactions import snapshot
+from adapters.postgres.exports.trace_archive import PostgresArchive
+from adapters.postgres.privacy.erasures import (
+    COLUMN,
+    COUNT_TRACES,
+    NEXT,
+    OF_ERASED,
+    OF_SESSION,
+    UNNAMED,
+)
+from adapters.postgres.privacy.retention import OLDEST, PROJECTS
+from adapters.postgres.tracing.batch_writer import ERASED, TraceWriter
+from adapters.postgres.tracing.edits import read_trace
+from application.privacy.erasures import UNDER_WAY_MAX
+from domain.evaluation.runs.run import TargetType
+from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
+from domain.evaluation.scores.score import ScoreChange, ScoreSource, ScoreStatus
+from domain.ids import ProjectId, RunId, TraceId
+from domain.page import SortOrder, Window
+from domain.tracing.analytics import Granularity, Period
+from domain.tracing.erasure import OwnerKind
+from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.session import SessionFilter, SessionSort
+from domain.tracing.span import SpanChange
+from domain.tracing.trace import TraceChange, TraceStatus
+from tests.support.builders.many_scores import NAMES, OF_RUN, SESSION_NAMES, UNTIL
+from tests.support.builders.scores import session_score, trace_score
+from tests.support.builders.values import at, project_prices, span, trace
+from tests.support.fixtures.seeded_database import (
+    END,
+    HOUR,
+    LONG,
+    OURS,
+    SCORES,
+    SESSIONS,
+    START,
+    TRACES,
+    UNKNOWN,
+    Seeded,
+)
+
+pytestmark = pytest.mark.service
+
+type Read = Callable[[Seeded, ProjectId], Awaitable[object]]
+
+LARGE: Final = {"traces", "spans", "sessions", "trace_scores", "session_scores"}
+PAGE: Final = 51  # one more than is shown
+HIDE: Final = """
+INSERT INTO erasures (project_id, id, organization_id, kind, owner, salt, digest, state,
+                      requested_at, actor_name, rows)
+VALUES ($1, gen_random_uuid(), $1, 'user', 'user-1', '', '', 'REMOVING', now(), '', '{}')
+"""
+HIDE_MANY: Final = f"""
+INSERT INTO erasures (project_id, id, organization_id, kind, owner, salt, digest, state,
+                      requested_at, actor_name, rows)
+SELECT $1, gen_random_uuid(), $1, CASE WHEN i % 2 > 0 THEN 'user' ELSE 'session' END,
+       'nobody-' || i, '', '', 'REMOVING', now(), '', '{{}}'
+FROM generate_series(2, {UNDER_WAY_MAX}) AS i
+"""
+SHOW: Final = "DELETE FROM erasures WHERE project_id = $1"
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from nodes(inner)
+
+
+async def plans(seeded: Seeded, read: Read, project: ProjectId = OURS) -> list[Any]:
+    """The plans of every statement of a read that regards a project, as they are carried out."""
+    seeded.statements.clear()
+    await read(seeded, project)
+    asked = [one for one in seeded.statements if "$1" in one.query and "UPDATE" not in one.query]
+    assert asked
+    found = []
+    for one in asked:
+        async with snapshot(seeded.pool, "", shown_of=project) as connection:
+            sql = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {one.query}"
+            text = await connection.fetchval(sql, *one.args)
+        found += nodes(json.loads(text)[0]["Plan"])
+    return found
+
+
+def read_rows(found: list[Any]) -> Counter[str]:
+    """How many rows or entries of each table were looked at."""
+    rows: Counter[str] = Counter()
+    for node in found:
+        if "Relation Name" in node:
+            passed = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+            passed += node.get("Rows Removed by Index Recheck", 0)
+            rows[node["Relation Name"]] += round(passed * node["Actual Loops"])
+    return rows
+
+
+def scanned_whole(found: list[Any]) -> set[str]:
+    whole = {node["Relation Name"] for node in found if node["Node Type"] == "Seq Scan"}
+    return whole & LARGE  # the others are small, as are their scans
+
+
+def traces(
+    matching: TraceFilter | None = None,
+    sort: TraceSort = TraceSort.STARTED_AT,
+    order: SortOrder = SortOrder.DESC,
+    window: Window | None = None,
+) -> Read:
+    wanted = matching or TraceFilter()
+    return lambda at, of: at.lists.summaries(of, wanted, sort, order, window or Window())
+
+
+def sessions(
+    matching: SessionFilter | None = None,
+    sort: SessionSort = SessionSort.RECENT,
+    window: Window | None = None,
+) -> Read:
+    wanted = matching or SessionFilter()
+    return lambda at, of: at.sessions.summaries(
+        of, wanted, sort, SortOrder.DESC, window or Window()
+    )
+
+
+def figures(metric: str, *arguments: object) -> Read:
+    return lambda at, of: getattr(at.analytics, metric)(of, *arguments)
+
+
+def scores(window: Window | None = None, **conditions: Any) -> Read:
+    """What is asked for may be a function of the project."""
+
+    def read(at: Seeded, of: ProjectId) -> Awaitable[object]:
+        said = {key: one(of) if callable(one) else one for key, one in conditions.items()}
+        return at.evaluation.trace_scores.page(of, ScoreFilter(**said), window or Window())
+
+    return read
+
+
+def run_of(project: ProjectId) -> RunId:
+    """The run of the first scores."""
+    return RunId(UUID(hashlib.md5(f"{project}run0".encode()).hexdigest()))
+
+
+def trace_of(project: ProjectId) -> TraceId:
+    """The trace of the first scores."""
+    return TraceId(UUID(hashlib.md5(f"{project}0".encode()).hexdigest()))
+
+
+def score_figures(figure: str, *arguments: object) -> Read:
+    return lambda at, of: getattr(at.evaluation.score_analytics, figure)(of, *arguments)
+
+
+def exported(session: str) -> Read:
+    async def read(at: Seeded, of: ProjectId) -> None:
+        archive = PostgresArchive(at.pool, at.pool, 60)
+        matching = TraceFilter(session_id=session)
+        by = (TraceSort.STARTED_AT, SortOrder.ASC)
+        async with archive.reading(of, matching, *by) as batches:
+            found = [one async for batch in batches for one in batch]
+        assert [len(one.session_scores) for one in found] == [4, *[0] * (LONG - 1)]
+
+    return read
+
+
+def labels(question: str, *arguments: object) -> Read:
+    return lambda at, of: getattr(at.evaluation.labels, question)(of, *arguments)
+
+
+DAY_END = END - timedelta(hours=1, minutes=10)
+LAST_DAY = TraceFilter(started_after=END - timedelta(days=1))
+PERIOD = Period(START + timedelta(minutes=10), DAY_END)
+LAST_SCORES = CreatedWithin(UNTIL - timedelta(days=3), UNTIL)
+OF_NAME: Final = SCORES // len(NAMES)
+LOOKS_MAX: Final = 30  # of the views in what one read asks, users and sessions apart
+SHOWN = 2 * PAGE  # keys by index, then the rows they lead to
+# For each read: how many rows it may look at, of each table that it may look at.
+READS: dict[str, tuple[Read, dict[str, int]]] = {
+    **{
+        f"traces by {sort} {order}": (traces(None, sort, order), {"traces": SHOWN})
+        for sort in TraceSort
+        for order in SortOrder
+    },
+    "traces at an offset": (traces(window=Window(offset=9_000)), {"traces": 9_000 + SHOWN}),
+    "traces near the end": (traces(window=Window(offset=19_900)), {"traces": 100 + SHOWN}),
+    "session": (traces(TraceFilter(session_id="conv-7")), {"traces": SHOWN}),
+    "user": (traces(TraceFilter(user_id="user-7")), {"traces": SHOWN}),
+    "environment": (traces(TraceFilter(environment="staging")), {"traces": SHOWN}),
+    "release": (traces(TraceFilter(release="1.3")), {"traces": SHOWN}),
+    "release by name": (
+        traces(TraceFilter(release="1.3"), TraceSort.NAME),
+        {"traces": 2_000 + SHOWN},
+    ),
+    "status": (traces(TraceFilter(status=TraceStatus.ERROR)), {"traces": 2_000 + SHOWN}),
+    "a rare tag": (traces(TraceFilter(tags=("canary",))), {"traces": 200 + SHOWN}),
+    "a common tag": (traces(TraceFilter(tags=("prod",))), {"traces": SHOWN}),
+    "two tags": (traces(TraceFilter(tags=("canary", "none"))), {"traces": 200 + SHOWN}),
+    "part of a name": (traces(TraceFilter(name="RUN 1")), {"traces": 2 * SHOWN}),
+    "a rare name": (traces(TraceFilter(name="n 19")), {"traces": 1_000 + SHOWN}),
+    "a day": (traces(LAST_DAY), {"traces": 3 * HOUR + SHOWN}),
+    "a day by latency": (traces(LAST_DAY, TraceSort.LATENCY), {"traces": 27 * HOUR + SHOWN}),
+    "model": (traces(TraceFilter(model="tiny")), {"traces": 1_000 + SHOWN}),
+    "latency": (traces(TraceFilter(min_latency_ms=6_900)), {"traces": 3 * 240 + SHOWN}),
+    "failed": (traces(TraceFilter(has_error=True)), {"traces": SHOWN}),
+    "not failed": (traces(TraceFilter(has_error=False)), {"traces": 2 * SHOWN}),
+    "metadata": (traces(TraceFilter(metadata=(("tenant", ("t-7",)),))), {"traces": 100 + SHOWN}),
+    "a user's failures": (
+        traces(TraceFilter(user_id="user-40", has_error=True)),
+        {"traces": 40 + SHOWN},
+    ),
+    **{
+        f"sessions by {sort}": (sessions(None, sort), {"sessions": SESSIONS + SHOWN})
+        for sort in SessionSort
+    },
+    "failed sessions": (sessions(SessionFilter(has_error=True)), {"sessions": 3 * SESSIONS}),
+    "part of a session's id": (
+        sessions(SessionFilter(query="v-123")),
+        {"sessions": SESSIONS + 11 + SHOWN},
+    ),
+    "sessions of a day": (
+        sessions(SessionFilter(started_after=LAST_DAY.started_after)),
+        {"sessions": 3 * 240 + SHOWN, "traces": 12},
+    ),
+    "sessions of a user": (
+        sessions(SessionFilter(user_id="user-7")),
+        {"traces": 40 + 8 * PAGE, "sessions": 0},
+    ),
+    "sessions with a rare tag": (
+        sessions(SessionFilter(tags=("canary",))),
+        {"traces": 200 + 8 * PAGE, "sessions": 0},
+    ),
+    "usage": (figures("usage", PERIOD, Granularity.HOUR), {"spans": 2 * 3 * HOUR}),
+    "usage by day": (figures("usage", PERIOD, Granularity.DAY), {"spans": 2 * 3 * HOUR}),
+    "models": (figures("models", PERIOD), {"spans": 2 * 3 * HOUR}),
+    "volume by hour": (figures("volume", PERIOD, Granularity.HOUR), {"traces": 2 * HOUR}),
+    "volume by day": (figures("volume", PERIOD, Granularity.DAY), {"traces": 2 * 24 * HOUR}),
+    "sessions over time": (
+        figures("sessions", PERIOD, Granularity.DAY),
+        {"sessions": 2 * SESSIONS, "traces": 16},
+    ),
+    "users": (figures("users", Window()), {}),
+    # Totals are counted by an index, so are figures.
+    "scores": (scores(), {"trace_scores": SCORES + SHOWN}),
+    "scores at an offset": (
+        scores(Window(offset=9_000)),
+        {"trace_scores": SCORES + 9_000 + SHOWN},
+    ),
+    "scores of a name": (scores(name=NAMES[3]), {"trace_scores": OF_NAME + SHOWN}),
+    "scores of a run": (scores(run_id=run_of), {"trace_scores": OF_RUN + SHOWN}),
+    "scores of a trace": (scores(trace_id=trace_of), {"trace_scores": 10 + 2 * PAGE}),
+    "scores by a source": (
+        scores(source=ScoreSource.ANNOTATION),
+        {"trace_scores": 2 * SCORES + SHOWN},
+    ),
+    "scores of a name that failed": (
+        scores(name=NAMES[0], status=ScoreStatus.FAILED),
+        {"trace_scores": 2 * OF_NAME + SHOWN},
+    ),
+    "scores of three days": (
+        scores(created_after=UNTIL - timedelta(days=3)),
+        {"trace_scores": SCORES // 10 + SHOWN},
+    ),
+    "the latest scores of a trace": (
+        lambda at, of: at.evaluation.trace_scores.latest(of, trace_of(of)),
+        {"trace_scores": 10},
+    ),
+    "all scores of a run": (
+        lambda at, of: at.evaluation.trace_scores.of_run(of, run_of(of)),
+        {"trace_scores": OF_RUN},
+    ),
+    "a summary of scores": (
+        score_figures("summaries", TargetType.TRACE, CreatedWithin()),
+        {"trace_scores": SCORES + 500},
+    ),
+    "a summary of scores of three days": (
+        score_figures("summaries", TargetType.TRACE, LAST_SCORES),
+        {"trace_scores": SCORES // 10 + 500},
+    ),
+    "a trend of scores": (
+        score_figures("trend", TargetType.TRACE, NAMES[3], Granularity.DAY, LAST_SCORES),
+        {"trace_scores": OF_NAME // 10 + 50},
+    ),
+    "a distribution of scores": (
+        score_figures("distribution", TargetType.TRACE, NAMES[3], 10, CreatedWithin()),
+        {"trace_scores": OF_NAME + 50},
+    ),
+    "judges held against people": (
+        labels("held_against_people", NAMES[3], 0.5, CreatedWithin()),
+        {"trace_scores": OF_NAME + 3 * OF_NAME // 10},  # each label, and the scores of its trace
+    ),
+    "judges held against people in three days": (
+        labels("held_against_people", NAMES[3], 0.5, LAST_SCORES),
+        {"trace_scores": OF_NAME // 10 + 3 * OF_NAME // 100 + 20},
+    ),
+    "what people may label next": (
+        labels("offered", NAMES[3], 0.5, "seed", 20),
+        {"trace_scores": 2 * OF_NAME + 2 * 20},  # each score, and whether somebody spoke of it
+    ),
+    "all scores of a session": (
+        lambda at, of: at.evaluation.session_scores.of_session(of, "conv-7"),
+        {"session_scores": 4},
+    ),
+    "an export of a session": (
+        exported("conv-7"),
+        {"traces": 2 * LONG, "spans": 2 * 3 * LONG, "session_scores": 4},  # weighed, and read
+    ),
+    "a session's history": (
+        score_figures("history", "conv-7", None, 50),
+        {"session_scores": 4},
+    ),
+    "sessions compared": (
+        score_figures("comparison", SESSION_NAMES[0], SortOrder.ASC, Window()),
+        {"session_scores": SCORES // 4},
+    ),
+}
+EXACT: Final = {
+    "trace_facets",
+    "trace_hours",
+    "trace_percentiles",
+    "trace_users",
+    "usage_hours",
+}  # what is counted
+
+
+OF_BOTH: Final = pytest.mark.parametrize("of", [OURS, UNKNOWN], ids=["known", "unknown"])
+KEYS: Final = {
+    "traces": ("trace_id", "session_id", "user_id"),
+    "trace_payloads": ("trace_id",),
+    "spans": ("trace_id",),
+    "sessions": ("session_id",),
+    "trace_scores": ("id", "trace_id"),
+    "session_scores": ("id", "session_id"),
+    "trace_facets": ("value",),
+    "usage_hours": ("hour",),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+@OF_BOTH
+async def test_a_read_looks_at_no_more_than_it_needs(seeded, of, read):
+    act, most = READS[read]
+    await act(seeded, of)  # percentiles are computed once, and then kept
+    found = await plans(seeded, act, of)
+    rows = read_rows(found)
+    looked_at = {table: count for table, count in rows.items() if count and table not in EXACT}
+    assert looked_at.keys() <= most.keys()
+    assert {table: rows for table, rows in looked_at.items() if rows > most[table]} == {}
+    assert scanned_whole(found) == set()
+
+
+@pytest.mark.parametrize("read", READS)
+@OF_BOTH
+async def test_what_is_hidden_is_told_row_by_row(seeded, of, read):
+    """Of as many erasures as may be under way, by whatever statistics it is planned.
+
+    No table is read whole, and who is being erased is gone through once for each that is read, and
+    not for each of its rows.
+    """
+    act, _ = READS[read]
+    for sql in (HIDE, HIDE_MANY):
+        await seeded.pool.execute(sql, of)
+    try:
+        found = await plans(seeded, act, of)
+    finally:
+        await seeded.pool.execute(SHOW, of)
+    assert scanned_whole(found) == set()
+    assert read_rows(found)["erasures"] <= LOOKS_MAX * UNDER_WAY_MAX
+
+
+@pytest.mark.parametrize("sort", TraceSort)
+async def test_a_page_by_cursor_costs_what_the_first_costs(seeded, sort):
+    page = await seeded.lists.summaries(
+        OURS, TraceFilter(), sort, SortOrder.DESC, Window(limit=200, offset=900)
+    )
+    found = await plans(seeded, traces(None, sort, window=Window(after=page.end)))
+    assert read_rows(found)["traces"] <= SHOWN
+
+
+async def test_a_first_page_is_walked_to_whatever_it_is_planned_for(seeded):
+    seeded.statements.clear()
+    for act in (traces(), traces(sort=TraceSort.LATENCY), figures("users", Window())):
+        await act(seeded, OURS)
+    asked = [one for one in seeded.statements if "$1" in one.query]
+    assert len(asked) == 3
+    for number, one in enumerate(asked):
+        values = ", ".join(f"'{value}'" for value in one.args)
+        async with seeded.pool.acquire() as connection:
+            await connection.execute("SET plan_cache_mode = force_generic_plan")
+            await connection.execute(f"PREPARE first_{number} AS {one.query}")
+            sql = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE first_{number}({values})"
+            found = list(nodes(json.loads(await connection.fetchval(sql))[0]["Plan"]))
+        assert scanned_whole(found) == set()
+        assert read_rows(found)["traces"] <= SHOWN
+
+
+@OF_BOTH
+async def test_a_session_is_read_by_its_traces(seeded, of):
+    window = Window(limit=2)
+    found = await plans(seeded, lambda at, of: at.sessions.get(of, "conv-7", window), of)
+    rows = read_rows(found)
+    assert rows["sessions"] == 1
+    assert rows["spans"] == 2 * 2 * 3
+    assert rows["traces"] <= 3 * 4
+
+
+@OF_BOTH
+async def test_writes_and_details_reach_rows_by_their_keys(seeded, of):
+    first, second = span(model="m"), span()
+    one = trace(first, second, session_id="conv-new", user_id="u")
+    seeded.statements.clear()
+    write = TraceWriter(seeded.pool, project_prices()).write
+    await write([(of, one)])
+    await write([(of, replace(one, session_id="conv-newer", user_id="v", input=b"1"))])
+    await seeded.edits.add_spans(of, one.id, [replace(second, output=b"2"), span()])
+    await seeded.edits.change_span(of, one.id, first.id, SpanChange(model="n"))
+    await seeded.edits.change(of, one.id, TraceChange(tags=("a",), session_id="conv-new"))
+    await seeded.edits.retag(of, [one.id], ["b"], ["a"])
+    async with snapshot(seeded.pool, "") as connection:
+        await read_trace(connection, of, one.id)
+    evaluation, score = seeded.evaluation, trace_score(of, one.id)
+    await evaluation.trace_scores.add(score)
+    await evaluation.trace_scores.change(of, score.id, ScoreChange(value="1"), at(1), None)
+    await evaluation.trace_scores.delete(of, score.id)
+    await evaluation.session_scores.add(score := session_score(of, "conv-new"))
+    await evaluation.session_scores.delete(of, score.id)
+    assert await seeded.sessions.delete(of, "conv-new") == 1
+    entered = Counter[str]()
+    for asked in list(seeded.statements):
+        if asked.query.startswith("COPY") or not asked.args:
+            continue
+        text = await seeded.pool.fetchval(f"EXPLAIN (FORMAT JSON) {asked.query}", *asked.args)
+        for node in nodes(json.loads(text)[0]["Plan"]):
+            if (table := node.get("Relation Name")) in KEYS and node["Node Type"] != "ModifyTable":
+                condition = node.get("Index Cond", "") or node.get("Recheck Cond", "")
+                assert any(key in condition for key in KEYS[table]), (asked.query, node)
+                entered[table] += 1
+    assert entered.keys() == KEYS.keys()
+
+
+OF_AGE: Final = (
+    "INSERT INTO organizations (id, name, created_at) VALUES ($1, 'kept', now())",
+    """
+    INSERT INTO projects (id, organization_id, name, description, created_at, retention_days)
+    VALUES ($1, $1, 'kept', '', now(), 7)
+    """,
+    # Twelve of twenty thousand.
+    """
+    UPDATE traces SET created_at = created_at - interval '9 days'
+    WHERE project_id = $1 AND name = 'run 7' AND started_at < '2026-01-01T06:30Z'
+    """,
+)
+
+
+@OF_BOTH
+async def test_those_that_have_come_of_age_are_found_by_their_age(seeded, of):
+    now = datetime.now(UTC)
+    async with seeded.pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        for statement in OF_AGE:
+            await connection.execute(statement, of)
+        found = []
+        for sql, arguments in ((OLDEST, (of, now)), (PROJECTS, (now,))):
+            text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
+            found += nodes(json.loads(text)[0]["Plan"])
+        await transaction.rollback()
+    assert scanned_whole(found) == set()
+    assert 12 <= read_rows(found)["traces"] <= 3 * 12
+
+
+@OF_BOTH
+async def test_what_is_erased_is_found_by_its_owner(seeded, of):
+    for kind, column in COLUMN.items():
+        owner = "user-7" if kind is OwnerKind.USER else "conv-7"
+        sql = NEXT.format(owner=column), COUNT_TRACES.format(owner=column)
+        async with snapshot(seeded.pool, "") as connection:
+            found = []
+            for one, arguments in zip(sql, ((of, owner), (of, owner, END)), strict=True):
+                explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {one}"
+                text = await connection.fetchval(explained, *arguments)
+                found += nodes(json.loads(text)[0]["Plan"])
+        assert scanned_whole(found) == set()
+        assert 0 < read_rows(found)["traces"] <= 2 * (TRACES // 500)
+
+
+@OF_BOTH
+async def test_erasures_reach_rows_by_their_keys(seeded, of):
+    asked = [
+        *((sql, (of, "conv-7", "x")) for sql in UNNAMED.values()),
+        *((sql, (of, of)) for sql in OF_ERASED.values()),
+        *((sql, (of, "conv-7", END)[: 3 if "$3" in sql else 2]) for sql in OF_SESSION.values()),
+        (ERASED, ([of], [trace_of(of)])),
+    ]
+    for sql, arguments in asked:
+        text = await seeded.pool.fetchval(f"EXPLAIN (FORMAT JSON) {sql}", *arguments)
+        entered = [node for node in nodes(json.loads(text)[0]["Plan"]) if "Index Name" in node]
+        # Of what was erased lately there is little, and all of one erasure is gone through.
+        small = {"removals", "erased_traces"} if sql in OF_ERASED.values() else {"removals"}
+        keys = ("trace_id", "target", "session_id")
+        for node in entered:
+            if node.get("Relation Name") not in small:
+                assert any(key in node["Index Cond"] for key in keys), (sql, node)

@@ -1,0 +1,110 @@
+"""By which indexes prices and repricings reach their rows, whatever the statistics say."""
+
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from adapters.postgres.pricing.model_prices import PostgresModelPrices
+from adapters.postgres.pricing.repricings import PostgresRepricings
+from application.pricing.repricing import REPRICED_AT_ONCE
+from domain.ids import ProjectId
+from tests.adapters.postgres.test_plans import nodes, plans, read_rows, scanned_whole
+from tests.support.builders.values import NOON, prices
+from tests.support.fixtures.pricing import LATER, a_price, a_repricing
+from tests.support.fixtures.seeded_database import OURS, START, UNKNOWN, Seeded
+
+pytestmark = pytest.mark.service
+
+TAKEN: Final = 3_000  # spans of each project that no client said the cost of
+SPREAD: Final = """
+UPDATE spans SET cost_source = CASE WHEN ctid = ANY(few) THEN 'unpriced' ELSE 'table' END
+FROM (SELECT array_agg(ctid) FILTER (WHERE n <= 100) AS few, array_agg(ctid) AS many FROM (
+  SELECT ctid, row_number() OVER (ORDER BY started_at DESC, span_id) AS n FROM spans
+  WHERE project_id = $1 ORDER BY started_at DESC, span_id LIMIT $2) AS newest) AS chosen
+WHERE spans.ctid = ANY(many)
+"""
+BACK: Final = "UPDATE spans SET cost_source = 'client' WHERE project_id = $1"
+
+
+@pytest.fixture(scope="module")
+async def priced(seeded: Seeded) -> AsyncIterator[Seeded]:
+    for of in (OURS, UNKNOWN):
+        await seeded.pool.execute(SPREAD, of, TAKEN)
+    yield seeded
+    for of in (OURS, UNKNOWN):
+        await seeded.pool.execute(BACK, of)
+
+
+type Read = Callable[[Seeded, ProjectId], Awaitable[object]]
+
+
+@pytest.mark.parametrize("of", [OURS, UNKNOWN])
+async def test_unpriced_models_are_told_from_their_own_index(priced: Seeded, of: ProjectId) -> None:
+    read: Read = lambda at, of: PostgresModelPrices(at.pool).unpriced(of, START)
+    found = await plans(priced, read, of)
+    assert not scanned_whole(found)
+    assert read_rows(found)["spans"] == 100
+    assert {one["Index Name"] for one in found if "Index Name" in one} >= {"spans_unpriced"}
+
+
+@pytest.mark.parametrize("is_dry", [True, False])
+@pytest.mark.parametrize("of", [OURS, UNKNOWN])
+async def test_a_step_looks_at_its_own_spans_only(
+    priced: Seeded, of: ProjectId, is_dry: bool
+) -> None:
+    repricings = PostgresRepricings(priced.pool, priced.edits)
+    period = {"started_after": START, "started_before": START + timedelta(days=365)}
+    asked = a_repricing(of, id=uuid.uuid4(), is_dry=is_dry, **period)
+    first = await repricings.create(asked)
+    priced.statements.clear()
+    second = await repricings.step(first, prices().price, NOON, LATER)
+    assert second is not None
+    third = await repricings.step(second, prices().price, NOON, LATER)
+    assert third is not None
+    assert third.found.total.spans == 2 * REPRICED_AT_ONCE
+    walked = [one for one in priced.statements if "LIMIT $3" in one.query]
+    assert len(walked) == 2
+    for asked_for in walked:
+        found = await explained(priced, asked_for)
+        assert not scanned_whole(found)
+        assert read_rows(found)["spans"] <= REPRICED_AT_ONCE + 3  # spans of one instant
+        assert "spans_priced" in {one.get("Index Name") for one in found}
+    for other in priced.statements:
+        if other.query.lstrip().startswith(("UPDATE", "SELECT")) and other.args:
+            assert not scanned_whole(await planned(priced, other)), other.query
+    await priced.pool.execute("DELETE FROM repricings WHERE project_id = $1", of)
+
+
+async def test_prices_of_projects_are_found_by_their_key(priced: Seeded) -> None:
+    at = PostgresModelPrices(priced.pool)
+    for of in (OURS, UNKNOWN):
+        await at.create(a_price(of))
+    priced.statements.clear()
+    assert {of: len(some) for of, some in (await at.of([OURS, UNKNOWN])).items()} == {
+        OURS: 1,
+        UNKNOWN: 1,
+    }
+    [asked] = priced.statements
+    for node in await planned(priced, asked):
+        if node.get("Relation Name") == "model_prices":
+            assert "project_id" in node.get("Index Cond", node.get("Recheck Cond", ""))
+    await priced.pool.execute(
+        "DELETE FROM model_prices WHERE project_id = ANY($1)", [OURS, UNKNOWN]
+    )
+
+
+async def explained(seeded: Seeded, asked: Any) -> list[Any]:
+    return await _plan(seeded, "ANALYZE, FORMAT JSON", asked)
+
+
+async def planned(seeded: Seeded, asked: Any) -> list[Any]:
+    return await _plan(seeded, "FORMAT JSON", asked)
+
+
+async def _plan(seeded: Seeded, how: str, asked: Any) -> list[Any]:
+    text = await seeded.pool.fetchval(f"EXPLAIN ({how}) {asked.query}", *asked.args)
+    return [*nodes(msgspec.json.decode(text)[0]["Plan"])]

@@ -1,0 +1,42 @@
+"""The index of when traces were written: what it finds, and what it doesn't cost."""
+
+import uuid
+
+import pytest
+
+from adapters.postgres.database.pool import Pool
+from adapters.postgres.evaluation.monitors.change_feed import PostgresChanged
+from domain.evaluation.runs.selection import TraceSelection
+from domain.ids import ProjectId
+from tests.support.builders.values import trace
+from tests.support.fixtures import data_plane
+from tests.support.fixtures.monitors import AT_ONCE
+
+pytestmark = pytest.mark.service
+
+REWRITE = "UPDATE traces SET updated_at = now() WHERE project_id = $1 AND trace_id = $2"
+STAYED = "SELECT pg_stat_get_xact_tuples_hot_updated('traces'::regclass)"
+LATELY = "EXPLAIN SELECT trace_id FROM traces WHERE updated_at > now() - interval '1 minute'"
+
+
+async def test_a_trace_that_is_written_again_can_stay_on_its_page(pool: Pool) -> None:
+    ours, one = ProjectId(uuid.uuid4()), trace()
+    async with data_plane.over_postgres(pool) as plane:
+        await plane.traces.put(ours, one)
+    async with pool.acquire() as connection, connection.transaction():
+        for _ in range(3):  # the first of which may find its page full
+            await connection.execute(REWRITE, ours, one.id)
+        assert await connection.fetchval(STAYED) >= 1
+
+
+async def test_what_was_written_lately_is_found_by_it(pool: Pool) -> None:
+    plan = await pool.fetch(LATELY)
+    assert any("traces_updated" in row[0] for row in plan)
+
+
+async def test_with_every_condition_that_a_selection_has(pool: Pool) -> None:
+    """The statement is one that Postgres takes, whatever is asked."""
+    ours, changed = ProjectId(uuid.uuid4()), PostgresChanged(pool, AT_ONCE)
+    edge = await changed.edge()
+    everything = TraceSelection(session_id="s", user_id="u", tags=("a", "b"), name="100%_\\")
+    assert await changed.targets(ours, everything, edge, edge, 10) == []

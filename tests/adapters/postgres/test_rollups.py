@@ -1,0 +1,193 @@
+"""Roll-ups equal at any moment what counting all traces and spans gives."""
+
+import asyncio
+import random
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from adapters.postgres.database.pool import Pool
+from adapters.postgres.pricing.repricings import PostgresRepricings
+from adapters.postgres.tracing.traces import PostgresTraces
+from domain.errors import NotFound
+from domain.ids import ProjectId
+from domain.tracing.change import UNSAID
+from domain.tracing.span import Span, SpanChange, SpanStatus
+from domain.tracing.trace import Trace, TraceChange, TraceStatus
+from domain.tracing.usage import Price
+from tests.adapters.recount import RECOUNT
+from tests.support.builders.values import NOON, prices, span, span_id, trace, trace_id
+from tests.support.fixtures.pricing import a_repricing
+
+pytestmark = pytest.mark.service
+
+COUNTED = {
+    "trace_facets": "kind, value, trace_count",
+    "trace_hours": "hour, trace_count, error_count, latency_count, latency_us",
+    "usage_hours": "hour, has_model, model, calls, prompt_tokens, completion_tokens, cost",
+    "sessions": "*",
+    "trace_users": "*",
+    "traces": "trace_id, models, ARRAY(SELECT DISTINCT unnest(terms) ORDER BY 1)",
+}
+SUMS = """
+SELECT trace_id, total_cost, coalesce(sum(spans.cost_amount), 0) AS cost
+FROM traces LEFT JOIN spans USING (project_id, trace_id) WHERE traces.project_id = $1
+GROUP BY traces.project_id, trace_id, total_cost
+"""
+MINUTES = [-70, -1, 0, 0, 0, 1, 30, 59, 60, 61, 24 * 60, 7 * 24 * 60]
+
+
+class Chance:
+    """Values from small pools, so that what could meet does."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.traces = [trace_id() for _ in range(5)]
+        self.spans = [span_id() for _ in range(4)]
+
+    def one(self, *values: Any) -> Any:
+        return self.random.choice(values)
+
+    def some(self, *values: Any) -> tuple[Any, ...]:
+        return tuple(self.random.choices(values, k=self.random.randint(0, 3)))
+
+    def instant(self) -> Any:
+        return NOON + timedelta(minutes=self.one(*MINUTES))
+
+    def span(self) -> Span:
+        return span(
+            id=self.one(*self.spans),
+            started_at=self.instant(),
+            model=self.one(None, "gpt-4o", "tiny", ""),
+            token_usage=self.one(None, b'{"prompt_tokens":10,"completion_tokens":3}'),
+            cost=self.one(None, {"total": 0.1}, {"a": 1.0, "b": 1e-9}),
+            status=self.one(None, SpanStatus.ERROR, SpanStatus.OK),
+        )
+
+    def trace(self) -> Trace:
+        return trace(
+            *(self.span() for _ in range(self.random.randint(0, 3))),
+            id=self.one(*self.traces),
+            name=self.one("n", "N", "ß"),
+            started_at=self.instant(),
+            ended_at=self.one(None, self.instant()),
+            session_id=self.one(None, "s", "t", ""),
+            user_id=self.one(None, "u", "v"),
+            status=self.one(None, *TraceStatus),
+            environment=self.one(None, "e", "f"),
+            release=self.one(None, "1"),
+            tags=self.some("a", "b", "ä"),
+            metadata=self.one(b"{}", b'{"k":1.0}', b'{"k":"x","n":null,"o":{},"t":true}'),
+        )
+
+    def change(self) -> TraceChange:
+        return TraceChange(
+            name=self.one(None, "z"),
+            status=self.one(None, *TraceStatus),
+            tags=self.one(None, ("a",), ("b", "c")),
+            metadata=self.one(b"{}", b'{"k":2}'),
+            ended_at=self.one(UNSAID, None, self.instant()),
+            session_id=self.one(UNSAID, None, "s", "t"),
+            user_id=self.one(UNSAID, None, "u", "w"),
+            environment=self.one(UNSAID, None, "e"),
+            release=self.one(UNSAID, None, "2"),
+        )
+
+    def span_change(self) -> SpanChange:
+        return SpanChange(
+            status=self.one(None, SpanStatus.ERROR, SpanStatus.OK),
+            model=self.one(UNSAID, None, "tiny", "gpt-4o"),
+            token_usage=self.one(UNSAID, None, b'{"prompt_tokens":7}'),
+            cost=self.one(UNSAID, None, {"total": 3.0}),
+        )
+
+
+async def act(traces: PostgresTraces, of: ProjectId, chance: Chance) -> None:
+    one, many = chance.one(*chance.traces), chance.random.sample(chance.traces, 2)
+    acts = [
+        *[lambda: traces.put(of, chance.trace())] * 5,
+        lambda: traces.add_spans(of, one, [chance.span(), chance.span()]),
+        lambda: traces.change(of, one, chance.change()),
+        lambda: traces.change(of, one, chance.change()),
+        lambda: traces.change_span(of, one, chance.one(*chance.spans), chance.span_change()),
+        lambda: traces.retag(of, many, chance.some("d", "a"), chance.some("a", "b")),
+        lambda: traces.delete(of, many),
+        lambda: traces.edits.delete_session(of, chance.one("s", "t", "nobody's")),
+    ]
+    with suppress(NotFound):
+        await chance.one(*acts)()
+
+
+async def counted(pool: Pool, of: Sequence[ProjectId]) -> dict[str, list[str]]:
+    return {
+        table: sorted(
+            str([one.normalize() if isinstance(one, Decimal) else one for one in row])
+            for row in await pool.fetch(
+                f"SELECT project_id, {columns} FROM {table} WHERE project_id = ANY($1)"
+                f" {'AND trace_count > 0' if table == 'trace_hours' else ''}",
+                of,
+            )
+        )
+        for table, columns in COUNTED.items()
+    }
+
+
+async def recount(pool: Pool) -> None:
+    async with pool.acquire() as connection, connection.transaction():
+        for sql in RECOUNT:
+            await connection.execute(sql)
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_after_any_history_they_are_what_counting_anew_gives(pool, seed):
+    chance, projects = Chance(seed), [ProjectId(uuid.uuid4()) for _ in range(2)]
+    async with PostgresTraces.over(pool, prices()) as traces:
+        for _ in range(40):
+            await act(traces, chance.one(*projects), chance)
+        for _ in range(15):
+            await asyncio.gather(*(act(traces, chance.one(*projects), chance) for _ in range(8)))
+        kept = await counted(pool, projects)
+        assert kept["trace_facets"] != []
+        await recount(pool)
+        assert await counted(pool, projects) == kept
+
+
+def doubled(model, usage, when):
+    """Twice what it cost; `tiny` isn't known any more."""
+    price = None if model == "tiny" else prices().price(model, usage, when)
+    return None if price is None else Price(price.amount * 2, "v2")
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_so_they_are_while_spans_are_priced_again(pool, seed):
+    chance, project = Chance(20 + seed), ProjectId(uuid.uuid4())
+    async with PostgresTraces.over(pool, prices()) as traces:
+        repricings = PostgresRepricings(pool, traces.edits)
+        for _ in range(25):
+            await act(traces, project, chance)
+        for pricing in (doubled, prices().price, doubled):
+            going = await repricings.create(a_repricing(project, is_dry=False))
+            busy = [act(traces, project, chance) for _ in range(8)]
+            await asyncio.gather(repricings.step(going, pricing, NOON, NOON), *busy)
+        kept = await counted(pool, [project])
+        sums = await pool.fetch(SUMS, project)
+        assert sums != []
+        assert [row for row in sums if row["total_cost"] != row["cost"]] == []
+        await recount(pool)
+        assert await counted(pool, [project]) == kept
+
+
+async def test_nothing_is_left_of_what_was_deleted(pool):
+    chance, project = Chance(7), ProjectId(uuid.uuid4())
+    async with PostgresTraces.over(pool, prices()) as traces:
+        for _ in range(20):
+            await traces.put(project, chance.trace())
+        assert await traces.delete(project, chance.traces) == 5
+    assert set(map(len, (await counted(pool, [project])).values())) == {0}
+    for table in ("spans", "trace_payloads"):
+        assert await pool.fetch(f"SELECT FROM {table} WHERE project_id = $1", project) == []

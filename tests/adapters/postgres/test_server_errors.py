@@ -1,0 +1,38 @@
+"""What a server reports of itself is told as passing, whatever was asked of it."""
+
+import pytest
+
+from adapters.postgres.database.pool import prompt, translated
+from adapters.postgres.tracing.batch_writer import is_passing
+from domain.errors import Unavailable
+
+pytestmark = pytest.mark.service
+
+OF_THE_SERVER = {
+    "disk full": "53100",
+    "out of memory": "53200",
+    "too many connections": "53300",
+    "input or output failed": "58030",
+    "shutting down": "57P01",
+    "read-only": "25006",
+    "deadlock": "40P01",
+}
+
+
+@pytest.mark.parametrize("code", OF_THE_SERVER.values(), ids=OF_THE_SERVER)
+async def test_the_server_is_to_blame(pool, code):
+    raised = f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}'; END $$"
+    with pytest.raises(Unavailable) as caught:
+        async with translated():
+            await pool.execute(raised)
+    assert isinstance(caught.value.__cause__, Exception)
+    # The writer doesn't try a failed batch again in halves: no trace of it is at fault.
+    assert is_passing(caught.value.__cause__)
+
+
+async def test_who_asks_is_found_out_promptly_or_told_as_passing(pool):
+    with pytest.raises(Unavailable):
+        async with prompt(within_s=0.05):
+            await pool.execute("SELECT pg_sleep(60)")
+    async with prompt():
+        assert await pool.fetchval("SELECT 1") == 1

@@ -1,0 +1,64 @@
+"""What an export holds in memory: no more of many traces than of a few."""
+
+import asyncio
+import gc
+import os
+import tracemalloc
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+
+from adapters.postgres.database.pool import Pool
+from adapters.postgres.exports.trace_archive import BATCH_BYTES, PostgresArchive
+from adapters.postgres.tracing.traces import PostgresTraces
+from domain.ids import ProjectId
+from domain.page import SortOrder
+from domain.tracing.query import TraceFilter, TraceSort
+from entrypoints.http.controllers.exports.schemas import ExportLines
+from tests.support.builders.values import at, prices, span, trace
+
+pytestmark = pytest.mark.service
+
+COPIES_MAX = 8  # of one batch at once: from the driver to the lines
+LARGE = 200 << 10  # bytes of a payload
+TRACES = 400
+
+
+@pytest.fixture
+async def traces(pool: Pool) -> AsyncIterator[PostgresTraces]:
+    async with PostgresTraces.over(pool, prices()) as open_traces:
+        yield open_traces
+
+
+@pytest.mark.parametrize("compressible", [False, True])
+async def test_it_is_bounded_whatever_the_payloads_are_stored_in(pool, traces, compressible):
+    ours = ProjectId(uuid.uuid4())
+
+    def large() -> bytes:
+        return (
+            b'"' + (b"a" * LARGE if compressible else os.urandom(LARGE // 2).hex().encode()) + b'"'
+        )
+
+    room = asyncio.Semaphore(8)
+
+    async def put(n: int) -> None:
+        async with room:
+            await traces.put(ours, trace(span(output=large()), input=large(), started_at=at(n)))
+
+    await asyncio.gather(*map(put, range(TRACES)))
+    archive = PostgresArchive(pool, pool, 120)
+    gc.collect()
+    tracemalloc.start()
+    lines, written = ExportLines(ours), 0
+    try:
+        asked = archive.reading(ours, TraceFilter(), TraceSort.STARTED_AT, SortOrder.ASC)
+        async with asked as batches:
+            async for batch in batches:
+                written += len(lines.add(batch))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert lines.rows == TRACES
+    assert written > 10 * COPIES_MAX * BATCH_BYTES
+    assert most < COPIES_MAX * BATCH_BYTES

@@ -1,0 +1,132 @@
+"""Cancelling a run that is too large for one transaction, and being interrupted in it."""
+
+from datetime import timedelta
+
+import pytest
+
+from adapters.postgres.database.transactions import transaction
+from adapters.postgres.evaluation.work_queue.cancel import cancel
+from adapters.postgres.evaluation.work_queue.settlement import locked_run
+from application.evaluation.ports.work_queue import LEASE, UNHEARD
+from application.jobs import RunDue
+from domain.errors import Conflict
+from domain.evaluation.runs.run import RunStatus, Tally
+from domain.evaluation.scores.score import ScoreChange
+from tests.support.builders.values import NOON
+from tests.support.fixtures.data_plane import project
+from tests.support.fixtures.evaluation import (
+    BAD,
+    GOOD,
+    METRICS,
+    a_run,
+    later,
+    over_postgres,
+    target,
+    work_of,
+)
+
+pytestmark = pytest.mark.service
+
+PIECE = 3  # scores
+
+
+async def piece(pool, run, now):
+    """One transaction of a cancelling that goes on in pieces; whether it was the last."""
+    async with transaction(pool) as connection:
+        row = await locked_run(connection, run.project_id, run.id)
+        return await cancel(connection, row, now, PIECE)
+
+
+@pytest.fixture
+async def evaluating(pool):
+    async with over_postgres(pool) as evaluating:
+        yield evaluating
+
+
+@pytest.fixture
+async def run(pool, evaluating):
+    """Of eight targets: one is finished, one half, one is claimed, one edited; then interrupted."""
+    run = a_run(project(), 8)
+    await evaluating.begun(run, work_of(run))
+    due = await evaluating.assignments.dispatch(run.project_id, NOON)
+    await evaluating.finish(await evaluating.claim(due[0]))
+    half = await evaluating.claim(due[1])
+    assert await evaluating.assignments.record(half, METRICS[0], BAD, NOON)
+    await evaluating.claim(due[2])
+    edited = (await evaluating.scores(run))[-1]
+    change = ScoreChange(reason="mine")
+    await evaluating.trace_scores.change(run.project_id, edited.id, change, NOON, None)
+    assert not await piece(pool, run, later(seconds=5))
+    return run
+
+
+async def test_nothing_begins_once_it_was_begun(evaluating, run):
+    ours, assignments = run.project_id, evaluating.assignments
+    assert (await evaluating.run(run)).status is RunStatus.RUNNING
+    assert await assignments.dispatch(ours, NOON) == []
+    for n in range(8):
+        assert await assignments.claim(ours, run.id, target(run, n), NOON + LEASE) is None
+    assert "pending" in (await evaluating.outcomes(run)).values()
+
+
+async def test_who_had_claimed_something_writes_no_more(pool, evaluating):
+    run = a_run(project(), 6)
+    await evaluating.begun(run, work_of(run))
+    claims = [
+        await evaluating.claim(one)
+        for one in await evaluating.assignments.dispatch(run.project_id, NOON)
+    ]
+    assert not await piece(pool, run, NOON)
+    for claim in claims:
+        assert not await evaluating.assignments.is_live(claim)
+        assert not await evaluating.assignments.record(claim, METRICS[0], GOOD, NOON)
+        assert await evaluating.assignments.close(claim, NOON) == ()
+    while not await piece(pool, run, NOON):
+        pass
+    assert (await evaluating.progress(run)).tally == Tally(skipped=12)
+
+
+async def test_whoever_cancels_again_ends_it(evaluating, run):
+    over = await evaluating.runs.cancel(run.project_id, run.id, later(days=1))
+    assert (over.run.status, over.run.completed_at) == (RunStatus.CANCELLED, later(seconds=5))
+    codes = {"rate_limited": 1}
+    assert over.tally == Tally(evaluated=1, scored=2, failed=1, skipped=13, codes=codes)
+    outcomes = list((await evaluating.outcomes(run)).values())
+    assert (outcomes.count("skipped"), "pending" in outcomes) == (13, False)
+
+
+async def test_upkeep_ends_it_where_nobody_does(evaluating, run):
+    ours, now = run.project_id, later(seconds=5) + UNHEARD
+    early = await evaluating.assignments.overdue(now - timedelta(seconds=1))
+    assert [one for one in early if one.project == ours] == []
+    found = await evaluating.assignments.overdue(now)
+    assert [one for one in found if one.project == ours] == [RunDue(ours, run.id)]
+    while await evaluating.assignments.plan(ours, run.id, now):
+        pass
+    over = await evaluating.progress(run)
+    assert (over.run.status, over.tally.skipped) == (RunStatus.CANCELLED, 13)
+    assert not await evaluating.assignments.plan(ours, run.id, now)
+
+
+async def test_it_can_be_removed_meanwhile(evaluating, run):
+    await evaluating.runs.delete(run.project_id, run.id, NOON, with_scores=True)
+    assert await evaluating.scores(run) == []
+
+
+async def test_a_run_that_was_not_planned_to_the_end_stays_so(pool, evaluating):
+    run = a_run(project(), 1_002, metrics=METRICS[:1])
+    await evaluating.runs.create(run, work_of(run))
+    await evaluating.assignments.plan(run.project_id, run.id, NOON)
+    assert not await piece(pool, run, NOON)
+    while await evaluating.assignments.plan(run.project_id, run.id, NOON):
+        pass
+    over = await evaluating.progress(run)
+    assert (over.run.status, over.tally) == (RunStatus.CANCELLED, Tally(skipped=1_000))
+
+
+async def test_what_has_ended_is_not_cancelled(pool, evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    await evaluating.finish_all(run.project_id)
+    with pytest.raises(Conflict):
+        await piece(pool, run, NOON)

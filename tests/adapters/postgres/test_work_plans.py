@@ -1,0 +1,279 @@
+"""By which indexes workers and whoever reads runs reach their rows."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+
+from adapters.postgres.evaluation.alerts.alerts import FORGET as FORGET_CHANGES
+from adapters.postgres.evaluation.alerts.webhooks import FORGET as FORGET_DELIVERIES
+from adapters.postgres.evaluation.work_queue.work_queue import PostgresAssignments
+from adapters.postgres.evaluation.work_queue.workers import PostgresWorkloads
+from application.evaluation.ports.work_queue import IN_FLIGHT_MAX, PLANNED_AT_ONCE, Claim, SignalKey
+from domain.evaluation.runs.run import EvalRun, TargetType
+from domain.evaluation.runs.selection import Dated, SessionSelection, TraceSelection
+from domain.evaluation.scores.outcome import FailCode
+from domain.ids import ProjectId, TraceId
+from domain.page import Window
+from tests.adapters.postgres.test_plans import (
+    OF_BOTH,
+    nodes,
+    plans,
+    read_rows,
+    scanned_whole,
+    trace_of,
+)
+from tests.support.builders.values import NOON, trace
+from tests.support.fixtures.evaluation import GOOD, METRICS, a_run, signal_of, work_of
+from tests.support.fixtures.seeded_database import END, HOUR, NOISE, OURS, TRACES, UNKNOWN, Seeded
+
+pytestmark = pytest.mark.service
+
+TARGETS: Final = 2 * PLANNED_AT_ONCE
+RUNS: Final = 3  # of each project
+NEXT: Final = 30  # targets, where others wait
+
+type Read = Callable[[Seeded, ProjectId], Awaitable[object]]
+
+
+async def begin(seeded: Seeded, of: ProjectId) -> list[EvalRun]:
+    """Runs with much to do, of which some targets are announced."""
+    runs = [a_run(of, TARGETS) for _ in range(RUNS)]
+    for run in runs:
+        await seeded.evaluation.runs.create(run, work_of(run))
+        while await seeded.evaluation.assignments.plan(of, run.id, NOON):
+            pass
+    await seeded.evaluation.assignments.dispatch(of, NOON)
+    return runs
+
+
+@pytest.fixture(scope="module")
+async def runs(seeded: Seeded) -> AsyncIterator[dict[ProjectId, list[EvalRun]]]:
+    """By project. To the planner UNKNOWN has none."""
+    tables = ("eval_runs", "eval_jobs")
+    for table in tables:
+        await seeded.pool.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
+    made = {of: await begin(seeded, of) for of in (NOISE, OURS)}
+    await seeded.pool.execute(f"ANALYZE {', '.join(tables)}")
+    made[UNKNOWN] = await begin(seeded, UNKNOWN)
+    yield made
+    for of, some in made.items():
+        for run in some:
+            await seeded.evaluation.runs.delete(of, run.id, NOON, with_scores=True)
+
+
+LAST_DAY: Final = Dated("", END - timedelta(days=1))
+LARGE: Final = {
+    *("traces", "spans", "sessions", "trace_scores", "session_scores"),
+    *("eval_runs", "eval_jobs"),
+}
+LAPS: Final = 3 * RUNS  # looks at each row of work: for sums, codes, and what is in flight
+READS: Final[dict[str, tuple[Callable[[EvalRun], Read], dict[str, int]]]] = {
+    "a run": (
+        lambda run: lambda at, of: at.evaluation.runs.get(of, run.id),
+        {"eval_runs": 1, "eval_jobs": 3 * TARGETS, "trace_scores": IN_FLIGHT_MAX * len(METRICS)},
+    ),
+    "a page of runs": (
+        lambda _: lambda at, of: at.evaluation.runs.page(of, TargetType.TRACE, None, Window()),
+        {
+            "eval_runs": 3 * RUNS,
+            "eval_jobs": LAPS * TARGETS,
+            "trace_scores": IN_FLIGHT_MAX * len(METRICS),
+        },
+    ),
+    "its failures": (
+        lambda run: lambda at, of: at.evaluation.runs.failures(of, run.id),
+        {"eval_runs": 1, "trace_scores": TARGETS * len(METRICS)},
+    ),
+    "all traces": (
+        lambda _: lambda at, of: at.evaluation.targets.traces(of, TraceSelection(), TRACES),
+        {"traces": TRACES},
+    ),
+    "traces of a day": (
+        lambda _: (
+            lambda at, of: at.evaluation.targets.traces(
+                of, TraceSelection(date_from=LAST_DAY), TRACES
+            )
+        ),
+        {"traces": 25 * HOUR},
+    ),
+    "traces with a rare tag": (
+        lambda _: (
+            lambda at, of: at.evaluation.targets.traces(
+                of, TraceSelection(tags=("canary",)), TRACES
+            )
+        ),
+        {"traces": 250},
+    ),
+    "traces by a part of their name": (
+        lambda _: (
+            lambda at, of: at.evaluation.targets.traces(
+                of, TraceSelection(name="N 19", user_id="user-19"), TRACES
+            )
+        ),
+        {"traces": 1_000},
+    ),
+    "sessions of a day": (
+        lambda _: (
+            lambda at, of: at.evaluation.targets.sessions(
+                of, SessionSelection(date_from=LAST_DAY, has_error=True), TRACES
+            )
+        ),
+        {"traces": 25 * HOUR},
+    ),
+    "all sessions of two traces": (
+        lambda _: (
+            lambda at, of: at.evaluation.targets.sessions(
+                of, SessionSelection(min_trace_count=2), TRACES
+            )
+        ),
+        {"traces": TRACES},
+    ),
+    "traces of a session": (
+        lambda _: lambda at, of: at.evaluation.targets.traces_of(of, "conv-7"),
+        {"traces": 4},
+    ),
+    "a trace": (lambda _: read_subject, {"traces": 30, "spans": 3 * 4}),
+    "signals": (lambda _: read_signals, {"trace_scores": 20}),
+}
+
+
+async def read_subject(at: Seeded, of: ProjectId) -> object:
+    last = (await at.evaluation.targets.traces_of(of, "conv-7"))[-1]
+    return await at.evaluation.targets.subject(of, last)
+
+
+async def read_signals(at: Seeded, of: ProjectId) -> object:
+    wanted = {"metric_1": SignalKey("f1", "e"), "metric_2": SignalKey("f1", "e")}
+    return await at.evaluation.assignments.signals(of, TraceId(trace_of(of)), wanted)
+
+
+@pytest.mark.parametrize("read", READS)
+@OF_BOTH
+async def test_a_read_looks_at_no_more_than_it_needs(seeded, runs, of, read):
+    act, most = READS[read]
+    found = await plans(seeded, act(runs[of][0]), of)
+    rows = {table: count for table, count in read_rows(found).items() if table in LARGE}
+    assert {table: count for table, count in rows.items() if count > most.get(table, 0)} == {}
+    assert scanned_whole(found) == set()
+
+
+# --- writing ---------------------------------------------------------------------------------
+
+# One of these has to be in the condition by which an index is entered.
+KEYS: Final = {
+    "eval_runs": ("(id =", "announced_at"),
+    "eval_jobs": ("run_id", "due_at"),
+    "trace_scores": ("(id =", "run_id", "trace_id"),
+    "session_scores": ("(id =", "run_id"),
+    "traces": ("trace_id",),
+}
+# Of few rows, and gone through from one end to the other.
+SMALL: Final = {"eval_runs_running", "eval_runs_announced", "eval_jobs_dead", "eval_jobs_due"}
+
+
+async def work(seeded: Seeded, of: ProjectId) -> None:
+    """A run from its making to its end, with everything that can be done to it."""
+    do, assignments = seeded.evaluation, PostgresAssignments(seeded.pool, 2 * IN_FLIGHT_MAX)
+    run = a_run(of, 4)
+    await do.runs.create(run, work_of(run))
+    await assignments.plan(of, run.id, NOON)
+    due = [one for one in await assignments.dispatch(of, NOON) if one.run == run.id]
+    claims = [await assignments.claim(of, run.id, one.target, NOON) for one in due]
+    first, second, *_ = [one for one in claims if one is not None]
+    await finish(assignments, first)
+    await assignments.postpone(second, NOON, FailCode.RATE_LIMITED, NOON)
+    await assignments.record_signal(first, signal_of(run, trace(), "confidence"), NOON)
+    await assignments.is_live(first)
+    # By one whose window has no room: others than the run would be announced.
+    await PostgresAssignments(seeded.pool, 1).overdue(NOON + timedelta(days=1))
+    await assignments.oldest_waiting(NOON)
+    await assignments.dead()
+    await PostgresWorkloads(seeded.pool).workload(NOON)
+    await do.runs.cancel(of, run.id, NOON)
+    await do.runs.delete(of, run.id, NOON, with_scores=False)
+
+
+async def finish(assignments: PostgresAssignments, claim: Claim) -> None:
+    assert await assignments.record(claim, METRICS[0], GOOD, NOON)
+    await assignments.close(claim, NOON)
+
+
+def first_of(asked: Any) -> Sequence[object]:
+    """The values of a statement; of one that is executed for many, those of the first."""
+    values: Sequence[object] = asked.args[0] if isinstance(asked.args, list) else asked.args
+    return values
+
+
+def reached(plan: dict[str, Any]) -> bool:
+    table, condition = plan["Relation Name"], plan.get("Index Cond", "")
+    if plan["Node Type"] in {"ModifyTable", "Tid Scan"} or plan.get("Index Name") in SMALL:
+        return True
+    condition += plan.get("Recheck Cond", "")
+    return any(key in condition for key in KEYS[table])
+
+
+@OF_BOTH
+async def test_workers_reach_rows_by_their_keys(seeded, runs, of):
+    assert len(runs[of]) == RUNS
+    seeded.statements.clear()
+    await work(seeded, of)
+    entered = set()
+    for asked in list(seeded.statements):
+        if asked.query.startswith("COPY") or not asked.args:
+            continue
+        text = await seeded.pool.fetchval(f"EXPLAIN (FORMAT JSON) {asked.query}", *first_of(asked))
+        for node in nodes(json.loads(text)[0]["Plan"]):
+            if node.get("Relation Name") in KEYS:
+                assert reached(node), json.dumps((asked.query, node))
+                entered.add(node["Relation Name"])
+    assert entered == KEYS.keys()
+
+
+# --- each step -------------------------------------------------------------------------------
+
+BLOCKS_MAX: Final = 100  # of 8 kB, for one statement: much less than all of a project
+
+
+async def step(seeded: Seeded, of: ProjectId) -> None:
+    """What a worker does all day: its turn, a claim, a score, and the end of the target."""
+    assignments = PostgresAssignments(seeded.pool, 4 * IN_FLIGHT_MAX)
+    due = (await assignments.dispatch(of, NOON))[0]
+    claim = await assignments.claim(due.project, due.run, due.target, NOON)
+    assert claim is not None
+    await finish(assignments, claim)
+
+
+@OF_BOTH
+async def test_a_step_of_work_costs_the_same_however_much_there_is(seeded, runs, of):
+    assert len(runs[of]) == RUNS
+    seeded.statements.clear()
+    await step(seeded, of)
+    asked = [one for one in list(seeded.statements) if one.args]
+    assert len(asked) > len("claim, record, close")
+    for one in asked:
+        async with seeded.pool.acquire() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            sql = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {one.query}"
+            text = await connection.fetchval(sql, *first_of(one))
+            await transaction.rollback()
+        plan = json.loads(text)[0]["Plan"]
+        blocks = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+        picked = 4 * IN_FLIGHT_MAX if "unnest" in one.query else 0  # keys that are looked up
+        assert blocks <= BLOCKS_MAX + 20 * picked, (blocks, one.query, text.decode())
+
+
+@pytest.mark.parametrize(
+    ("forget", "index"),
+    [(FORGET_DELIVERIES, "alert_deliveries_over"), (FORGET_CHANGES, "alert_changes_age")],
+    ids=["deliveries", "changes"],
+)
+async def test_what_is_old_is_found_by_its_age(seeded, forget, index):
+    text = await seeded.pool.fetchval(f"EXPLAIN (FORMAT JSON) {forget}", NOON)
+    entered = [node for node in nodes(json.loads(text)[0]["Plan"]) if "Index Name" in node]
+    assert [(node["Index Name"], " < " in node["Index Cond"]) for node in entered] == [
+        (index, True)
+    ]

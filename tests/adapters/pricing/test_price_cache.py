@@ -1,0 +1,100 @@
+"""Prices of projects, remembered: how seldom they are asked for, how soon they are forgotten."""
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from adapters.pricing.price_cache import PROJECTS_MAX, REMEMBERED_S, ROWS_MAX, ProjectPrices
+from domain.ids import ProjectId
+from domain.tracing.model_price import PRICES_MAX, ModelPrice
+from domain.tracing.usage import Usage
+from tests.support.builders.values import NOON, OURS, THEIRS, prices
+
+USAGE = Usage(1_000_000, 0, is_known=True)
+
+
+@dataclass
+class Stored:
+    """What is stored, and how often it was asked for."""
+
+    rows: int = 0
+    asked: list[set[ProjectId]] = field(default_factory=list)
+    now: float = 0.0
+    meanwhile: list[ProjectId] = field(default_factory=list)  # changed while they are asked for
+
+    def __post_init__(self) -> None:
+        self.remembered = ProjectPrices(self.load, prices().price, lambda: self.now)
+
+    async def load(
+        self, projects: Collection[ProjectId]
+    ) -> Mapping[ProjectId, Sequence[ModelPrice]]:
+        self.asked.append(set(projects))
+        found = {project: [a_price(project)] * self.rows for project in projects}
+        while self.meanwhile:
+            self.remembered.forget(self.meanwhile.pop())
+            self.rows = 1
+        return found
+
+    async def cost(self, project: ProjectId = OURS) -> Decimal:
+        price = (await self.remembered.of([project]))[project]("gpt-4o", USAGE, NOON)
+        assert price is not None
+        return price.amount
+
+
+def a_price(project: ProjectId) -> ModelPrice:
+    return ModelPrice(
+        id=uuid.uuid4(),
+        project_id=project,
+        match="*",
+        input=Decimal(7),
+        output=Decimal(0),
+        created_at=NOON,
+    )
+
+
+async def test_many_writes_ask_once_until_it_is_old() -> None:
+    stored = Stored()
+    for _ in range(5):
+        assert await stored.cost() == Decimal("2.5")
+    assert stored.asked == [{OURS}]
+    stored.rows, stored.now = 1, REMEMBERED_S - 0.001
+    assert await stored.cost() == Decimal("2.5")
+    stored.now = REMEMBERED_S
+    assert await stored.cost() == 7
+    assert len(stored.asked) == 2
+
+
+async def test_only_those_that_are_not_remembered_are_asked_for_and_together() -> None:
+    stored = Stored()
+    await stored.remembered.of([OURS])
+    other = ProjectId(uuid.uuid4())
+    assert (await stored.remembered.of([OURS, THEIRS, other])).keys() == {OURS, THEIRS, other}
+    assert stored.asked == [{OURS}, {THEIRS, other}]
+
+
+async def test_what_this_process_changed_counts_at_once() -> None:
+    stored = Stored()
+    await stored.cost()
+    stored.rows = 1
+    stored.remembered.forget(OURS)
+    assert await stored.cost() == 7
+
+
+async def test_what_changes_while_it_is_asked_for_is_not_remembered() -> None:
+    stored = Stored(meanwhile=[OURS])
+    assert await stored.cost() == Decimal("2.5")
+    assert await stored.cost() == 7
+
+
+async def test_it_remembers_a_bounded_number_of_projects_and_prices() -> None:
+    stored = Stored(rows=PRICES_MAX)
+    many = [ProjectId(uuid.uuid4()) for _ in range(ROWS_MAX // PRICES_MAX + 1)]
+    await stored.remembered.of(many)
+    assert list(stored.remembered._known) == many[1:]
+    assert stored.remembered._rows == ROWS_MAX
+    stored.rows = 0
+    more = [ProjectId(uuid.uuid4()) for _ in range(PROJECTS_MAX)]
+    await stored.remembered.of(more)
+    assert list(stored.remembered._known) == more
+    assert stored.remembered._rows == 0

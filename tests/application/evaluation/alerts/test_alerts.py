@@ -1,0 +1,202 @@
+"""Alerts over memory: what may be watched, and what is told of runs that ended."""
+
+import json
+import uuid
+from dataclasses import replace
+
+import pytest
+
+from adapters.memory.evaluation.alerts import MemoryAlerts
+from adapters.memory.evaluation.custom_metrics import MemoryCustomMetrics
+from adapters.memory.store import MemoryStore
+from application.evaluation.alerts.alerts import AssessRuns, CreateAlert
+from application.evaluation.ports.alerts import IN_TURN, EndedRun
+from domain.errors import Invalid, NotFound, Unavailable
+from domain.evaluation.monitors.alert import AlertState, Figure
+from domain.evaluation.scores.outcome import Scored
+from domain.page import Window
+from tests.support.builders.values import NOON, THEIRS, at
+from tests.support.fixtures import monitors as watched
+from tests.support.fixtures.alerts import a_rule, a_webhook, ran
+from tests.support.fixtures.data_plane import project
+from tests.support.fixtures.evaluation import METRICS
+
+GOOD, BAD = Scored(0.9, "", {}), Scored(0.2, "", {})
+OK, ALERTING, NO_DATA = AlertState
+
+
+class Desk:
+    """Monitors and alerts over one store."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.monitoring = watched.over_memory(self.store)
+        self.faults: list[tuple[EndedRun, Exception]] = []
+        self.now = NOON
+
+    async def alert(self, monitor, **said):
+        create = CreateAlert(self.monitoring.alerts, self.monitoring.monitors, lambda: self.now)
+        rule = a_rule(**{"samples_min": 1} | said)
+        return await create(monitor.project_id, monitor.id, uuid.uuid4(), rule)
+
+    async def assess(self, alerts=None) -> int:
+        return await AssessRuns(
+            alerts or self.monitoring.alerts,
+            MemoryCustomMetrics(self.store),
+            lambda ended, fault: self.faults.append((ended, fault)),
+            lambda: self.now,
+        )()
+
+    async def changes(self, monitor):
+        page = await self.monitoring.alerts.changes(monitor.project_id, monitor.id, Window())
+        return list(page.items)
+
+    async def states(self, monitor):
+        there = await self.monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
+        return [one.watch.state for one in there]
+
+
+async def test_an_alert_begins_well():
+    desk = Desk()
+    monitor = await desk.monitoring.stored(project())
+    alert = await desk.alert(monitor)
+    assert (alert.watch.state, alert.watch.since, alert.created_at) == (OK, NOON, NOON)
+
+
+async def test_only_what_a_monitor_measures_can_be_watched():
+    desk = Desk()
+    monitor = await desk.monitoring.stored(project())
+    with pytest.raises(Invalid) as refused:
+        await desk.alert(monitor, metric="coherence")
+    [error] = refused.value.errors
+    assert error.field == "metric"
+    assert all(name in error.message for name in monitor.metrics)
+    with pytest.raises(NotFound):
+        await desk.alert(replace(monitor, project_id=THEIRS))
+
+
+async def test_a_run_that_turned_bad_is_told_and_so_is_one_that_mended():
+    desk = Desk()
+    monitor = await desk.monitoring.stored(project())
+    alert = await desk.alert(monitor)
+    webhook = await desk.monitoring.webhooks.create(a_webhook(monitor.project_id))
+    bad = await ran(desk.monitoring, monitor, 2, BAD, created_at=at(1))
+    desk.now = at(2)
+    assert await desk.assess() == 1
+    assert await desk.assess() == 0
+    await ran(desk.monitoring, monitor, 2, BAD, created_at=at(3))
+    await ran(desk.monitoring, monitor, 2, GOOD, created_at=at(4))
+    desk.now = at(5)
+    assert await desk.assess() == 2
+    mended, raised = await desk.changes(monitor)
+    assert (raised.before, raised.after, raised.run_id, raised.at) == (OK, ALERTING, bad.id, at(2))
+    assert raised.value == pytest.approx(0.2)
+    assert (mended.before, mended.after) == (ALERTING, OK)
+    log = await desk.monitoring.webhooks.deliveries(monitor.project_id, webhook.id, Window())
+    told = {one.change_id: json.loads(one.body) for one in log.items}
+    assert told[raised.id] == {
+        "type": "alert.changed",
+        "timestamp": raised.at.isoformat(),
+        "data": {
+            "change_id": str(raised.id),
+            "project_id": str(monitor.project_id),
+            "monitor_id": str(monitor.id),
+            "alert_id": str(alert.id),
+            "run_id": str(bad.id),
+            "metric": METRICS[0],
+            "figure": "score_mean",
+            "threshold": 0.5,
+            "value": raised.value,
+            "before": "OK",
+            "state": "ALERTING",
+        },
+    }
+    assert told[mended.id]["data"]["state"] == "OK"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"samples_min": 3}, NO_DATA),
+        ({"figure": Figure.PASS_RATE}, ALERTING),
+        ({"figure": Figure.FAILED_SHARE}, OK),
+        ({"figure": Figure.DROP, "threshold": 0.3}, ALERTING),
+        ({"figure": Figure.DROP, "threshold": 0.8}, OK),
+        ({"figure": Figure.NO_DATA, "samples_min": 3}, ALERTING),
+        ({"breaches": 2}, OK),
+        ({"metric": METRICS[1]}, ALERTING),
+    ],
+)
+async def test_each_figure_looks_at_what_it_says(said, expected):
+    desk = Desk()
+    monitor = await desk.monitoring.stored(project())
+    await ran(desk.monitoring, monitor, 2, GOOD, created_at=at(0))
+    await desk.assess()
+    await desk.alert(monitor, **said)
+    await ran(desk.monitoring, monitor, 2, BAD, created_at=at(1))
+    await desk.assess()
+    assert await desk.states(monitor) == [expected]
+
+
+async def test_an_alert_looks_only_at_what_ends_after_it_was_made():
+    desk = Desk()
+    monitor = await desk.monitoring.stored(project())
+    await ran(desk.monitoring, monitor, 1, BAD)
+    assert await desk.assess() == 1
+    await desk.alert(monitor)
+    assert await desk.assess() == 0
+    assert await desk.states(monitor) == [OK]
+
+
+async def test_a_slot_without_a_run_is_no_data_and_told():
+    desk = Desk()
+    monitor = await desk.monitoring.stored(project())
+    await desk.alert(monitor, figure=Figure.NO_DATA)
+    await desk.alert(monitor)
+    assert await desk.assess() == 0
+    desk.now = at(1)
+    used = monitor.fired(desk.now, None, None)
+    assert await desk.monitoring.monitors.fired(monitor, used, None, [])
+    assert await desk.assess() == 1
+    assert await desk.assess() == 0
+    assert sorted(await desk.states(monitor)) == [ALERTING, OK]
+    [change] = await desk.changes(monitor)
+    assert (change.run_id, change.after, change.at) == (None, ALERTING, at(1))
+    await ran(desk.monitoring, monitor, 1, GOOD, created_at=at(2))
+    assert await desk.assess() == 1
+    assert await desk.states(monitor) == [OK, OK]
+
+
+class OneIsBroken(MemoryAlerts):
+    async def measured(self, ended, metric, threshold):
+        if ended == min(await self.ended(), key=lambda one: one.at):
+            raise RuntimeError("no")
+        return await super().measured(ended, metric, threshold)
+
+
+async def test_one_that_fails_holds_up_no_other_monitor_and_its_own_only_for_a_while():
+    desk = Desk()
+    monitor, other = [await desk.monitoring.stored(project()) for _ in range(2)]
+    await desk.alert(monitor)
+    broken = await ran(desk.monitoring, monitor, 1, BAD, created_at=at(0))
+    await ran(desk.monitoring, other, 1, BAD, created_at=at(1))
+    await ran(desk.monitoring, monitor, 1, BAD, created_at=NOON + IN_TURN)
+    assert await desk.assess(OneIsBroken(desk.store)) == 2
+    assert [ended.run for ended, _ in desk.faults] == [broken.id]
+    assert await desk.states(monitor) == [ALERTING]
+    assert await desk.assess() == 1
+
+
+class Away(MemoryAlerts):
+    async def assess(self, ended, assess, now):
+        raise Unavailable("no database")
+
+
+async def test_without_a_database_it_is_looked_at_later():
+    desk = Desk()
+    monitor = await desk.monitoring.stored(project())
+    await ran(desk.monitoring, monitor)
+    with pytest.raises(Unavailable):
+        await desk.assess(Away(desk.store))
+    assert desk.faults == []
+    assert await desk.assess() == 1

@@ -1,0 +1,187 @@
+"""Telling webhooks: when, how often, and what of it is kept."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from adapters.memory.evaluation.alerts import MemoryWebhooks
+from adapters.memory.evaluation.webhook_sender import MemoryCourier
+from adapters.memory.store import MemoryStore
+from application.evaluation.alerts.webhooks import CreateWebhook, DeliverMessages, SendTestMessage
+from application.evaluation.ports.alerts import DELIVERY_HELD, Delivery, Sent, Webhook, Webhooks
+from domain.errors import Invalid, NotFound, Unavailable
+from domain.evaluation.monitors.webhook import DELIVERY_ATTEMPTS_MAX, DELIVERY_WAIT_MAX
+from domain.page import Window
+from tests.support.builders.values import NOON, OURS, THEIRS
+
+URL = "https://hooks.example/a"
+BROKEN = Sent(500)
+
+
+@dataclass
+class Post:
+    """An office with a clock of its own."""
+
+    courier: MemoryCourier = field(default_factory=MemoryCourier)
+    webhooks: Webhooks = field(default_factory=lambda: MemoryWebhooks(MemoryStore()))
+    now: datetime = NOON
+
+    async def webhook(self, url: str = URL, project=OURS) -> Webhook:
+        create = CreateWebhook(self.webhooks, False, lambda n: b"s" * n, lambda: self.now)
+        return await create(project, uuid.uuid4(), url)
+
+    async def told(self, webhook: Webhook) -> Delivery:
+        tell = SendTestMessage(self.webhooks, lambda: self.now)
+        return await tell(webhook.project_id, webhook.id, uuid.uuid4())
+
+    async def deliver(self) -> int:
+        return await self.office()()
+
+    def office(self, courier=None) -> DeliverMessages:
+        return DeliverMessages(
+            self.webhooks, courier or self.courier, lambda n: b"\0" * n, lambda: self.now
+        )
+
+    async def log(self, webhook: Webhook) -> list[Delivery]:
+        page = await self.webhooks.deliveries(webhook.project_id, webhook.id, Window())
+        return list(page.items)
+
+
+def answering(answers: Callable[[Webhook], Sent]) -> Post:
+    return Post(MemoryCourier(answers))
+
+
+async def test_a_webhook_is_made_with_a_secret_of_its_own():
+    webhook = await Post().webhook()
+    assert (webhook.url, webhook.secret, webhook.created_at) == (URL, b"s" * 32, NOON)
+    with pytest.raises(Invalid):
+        await Post().webhook("http://10.0.0.1/")
+
+
+async def test_a_test_message_is_sent_once():
+    post = Post()
+    webhook = await post.webhook()
+    delivery = await post.told(webhook)
+    assert await post.deliver() == 1
+    assert await post.deliver() == 0
+    assert post.courier.sent == [(delivery, webhook, NOON)]
+    said = json.loads(delivery.body)
+    assert said["type"] == "webhook.test"
+    assert said["data"]["webhook_id"] == str(webhook.id)
+    [kept] = await post.log(webhook)
+    assert (kept.attempts, kept.status, kept.delivered_at) == (1, 204, NOON)
+    assert kept.next_attempt_at is None
+
+
+async def test_a_webhook_of_others_is_not_told():
+    post = Post()
+    webhook = await post.webhook()
+    with pytest.raises(NotFound):
+        await post.told(replace(webhook, project_id=THEIRS))
+    assert await post.deliver() == 0
+
+
+async def test_it_is_tried_again_later_and_later_until_it_is_given_up():
+    post = answering(lambda _: BROKEN)
+    webhook = await post.webhook()
+    await post.told(webhook)
+    waits = []
+    for n in range(1, DELIVERY_ATTEMPTS_MAX + 1):
+        assert await post.deliver() == 1
+        [kept] = await post.log(webhook)
+        assert (kept.attempts, kept.status, kept.delivered_at) == (n, 500, None)
+        if kept.next_attempt_at is None:
+            break
+        waits.append(kept.next_attempt_at - post.now)
+        post.now = kept.next_attempt_at - timedelta(microseconds=1)
+        assert await post.deliver() == 0
+        post.now = kept.next_attempt_at
+    assert len(post.courier.sent) == DELIVERY_ATTEMPTS_MAX
+    assert waits == sorted(waits)
+    assert waits[-1] == DELIVERY_WAIT_MAX
+    post.now += timedelta(days=365)
+    assert await post.deliver() == 0
+    assert len({delivery.body for delivery, _, _ in post.courier.sent}) == 1
+
+
+async def test_one_that_recovers_is_told_then():
+    answers = [Sent(None, "timeout"), Sent(302), Sent(200)]
+    post = answering(lambda _: answers.pop(0))
+    webhook = await post.webhook()
+    await post.told(webhook)
+    while (await post.log(webhook))[0].delivered_at is None:
+        assert await post.deliver() == 1
+        post.now += timedelta(minutes=10)
+    [kept] = await post.log(webhook)
+    assert (kept.attempts, kept.status, kept.error) == (3, 200, None)
+
+
+class OneHangs:
+    """A courier that never comes back from one webhook, until it is let go."""
+
+    def __init__(self, slow: Webhook) -> None:
+        self.slow, self.free, self.sent = slow, asyncio.Event(), list[Webhook]()
+        self.began, self.others = asyncio.Event(), asyncio.Event()
+
+    async def send(self, delivery: Delivery, webhook: Webhook, now: datetime) -> Sent:
+        if webhook == self.slow:
+            self.began.set()
+            await self.free.wait()
+        self.sent.append(webhook)
+        if len(self.sent) == 3:
+            self.others.set()
+        return Sent(200)
+
+
+async def test_a_slow_receiver_keeps_no_other_waiting():
+    post = Post()
+    slow, other = await post.webhook(), await post.webhook(project=THEIRS)
+    for _ in range(20):
+        await post.told(slow)
+    for _ in range(3):
+        await post.told(other)
+    courier = OneHangs(slow)
+    working = asyncio.create_task(post.office(courier)())
+    await asyncio.wait_for(courier.others.wait(), 10)
+    assert courier.sent == [other] * 3
+    assert not working.done()
+    courier.free.set()
+    assert await working == 23
+    assert all(one.delivered_at for one in await post.log(slow))
+
+
+async def test_what_was_under_way_at_the_end_is_sent_again():
+    post = Post()
+    webhook = await post.webhook()
+    await post.told(webhook)
+    courier = OneHangs(webhook)
+    working = asyncio.create_task(post.office(courier)())
+    await asyncio.wait_for(courier.began.wait(), 10)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert await post.deliver() == 0
+    post.now += DELIVERY_HELD
+    assert await post.deliver() == 1
+
+
+class Forgetful(MemoryWebhooks):
+    async def attempted(self, delivery: Delivery) -> None:
+        raise Unavailable("no database")
+
+
+async def test_what_cannot_be_kept_is_told_and_sent_again():
+    store = MemoryStore()
+    post = Post(webhooks=Forgetful(store))
+    webhook = await post.webhook()
+    await post.told(webhook)
+    with pytest.raises(Unavailable):
+        await post.deliver()
+    post.webhooks, post.now = MemoryWebhooks(store), post.now + DELIVERY_HELD
+    assert await post.deliver() == 1
+    assert len(post.courier.sent) == 2

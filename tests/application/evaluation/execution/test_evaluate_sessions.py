@@ -1,0 +1,576 @@
+"""Sessions in a run: signals that are known or measured, and what they are rolled up to."""
+
+import asyncio
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from adapters.judges.heuristic import HeuristicJudge
+from adapters.memory.evaluation.scripted_judge import ScriptedEmbedder, ScriptedJudge
+from adapters.memory.evaluation.targets import MemoryTargets
+from adapters.memory.evaluation.work_queue import MemoryAssignments
+from application.evaluation.execution.session_signals import SILENCES_MAX
+from application.evaluation.ports.work_queue import ATTEMPTS_MAX, SignalKey
+from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
+from domain.evaluation.runs.run import RunStatus
+from domain.evaluation.scores.outcome import FailCode, Scored
+from domain.evaluation.scores.score import DataType, ScoreOutcome, ScoreSource, TraceScore
+from domain.evaluation.sessions.reliability_v1 import SESSION_TRACES_MAX, WEIGHTS
+from domain.ids import ProjectId, ScoreId, TraceId
+from domain.tracing.trace import Trace
+from tests.support.builders.evaluated_traces import model
+from tests.support.builders.values import THEIRS, at
+from tests.support.fixtures.evaluation_harness import Laboratory, metadata
+
+BOTH = "agent_consistency agent_reliability"
+SIGNALS = tuple(WEIGHTS)
+JUDGED = ("confidence", "tool_correctness")
+AUTH = JudgeRefused(FailCode.AUTH)
+DOWN = JudgeUnavailable(FailCode.JUDGE_UNREACHABLE)
+
+
+def judged(*told: Any) -> ScriptedJudge:
+    """Both signals that are judged come to the same, question by question."""
+    return ScriptedJudge(dict.fromkeys(JUDGED, told))
+
+
+def asked_of(lab: Laboratory) -> list[str]:
+    return [question.metric.name for question in lab.judge.asked]
+
+
+def session_score(told: dict[str, str]) -> list[str]:
+    return [told["agent_consistency"], told["agent_reliability"]]
+
+
+# --- what is written -------------------------------------------------------------------------
+
+
+async def test_signals_are_stored_as_scores_of_their_traces_and_rolled_up():
+    lab = Laboratory(judge=judged(Scored(0.6, "so so")))
+    traces = lab.session(2, environment="production")
+    run = await lab.run(BOTH, "chat")
+    assert await lab.work() == 1
+    assert [await lab.told(run, trace) for trace in traces] == [
+        {
+            "confidence": "0.6",
+            "coherence": (await lab.told(run, traces[0]))["coherence"],
+            "loop_detection": "no_previous_traces",
+            "tool_correctness": "0.6",
+        },
+        {
+            "confidence": "0.6",
+            "coherence": (await lab.told(run, traces[1]))["coherence"],
+            "loop_detection": (await lab.told(run, traces[1]))["loop_detection"],
+            "tool_correctness": "0.6",
+        },
+    ]
+    for trace in traces:
+        for score in await lab.scores_of(trace):
+            assert score.id == run.score_id(str(trace.id), score.name)
+            assert (score.run_id, score.environment) == (run.id, "production")
+            assert score.source is ScoreSource.AUTOMATED
+    scores = await lab.of_run(run)
+    marks = metadata(scores["chat", "agent_reliability"])
+    assert marks["total_traces_in_session"] == marks["traces_evaluated"] == "2"
+    assert marks["coverage"] == "1.0"
+    assert marks["judge_kind"] == '"model"'
+    assert {"threshold", "success", "fingerprint", "model", "per_trace_signals"} <= set(marks)
+    progress = await lab.progress(run)
+    assert progress.run.status is RunStatus.COMPLETED
+    assert (progress.tally.scored, progress.tally.failed, progress.tally.skipped) == (2, 0, 0)
+
+
+async def test_the_keyless_judge_does_a_whole_session():
+    lab = Laboratory()
+    lab.session(3)
+    run = await lab.run(BOTH, "chat", model="heuristic/1")
+    await lab.work(lab.over(replace(lab.ports, judge=HeuristicJudge())))
+    score = (await lab.of_run(run))["chat", "agent_reliability"]
+    assert score.outcome is ScoreOutcome.SCORED
+    assert metadata(score)["judge_kind"] == '"heuristic"'
+
+
+async def test_sessions_judged_and_weighed_alike_can_be_compared():
+    lab = Laboratory()
+    lab.session(2, "one")
+    lab.session(3, "two")
+    lab.put(model("hi"), session_id="without tools")
+    first = await lab.run(BOTH, "one", "two", "without tools")
+    await lab.work()
+    prints = {
+        key: metadata(score)["fingerprint"]
+        for key, score in (await lab.of_run(first)).items()
+        if key[1] in BOTH
+    }
+    assert len(prints) == 6
+    assert len(set(prints.values())) == 2, "one of each metric"
+    second = await lab.run(BOTH, "one", signal_weights={"confidence": 0.5})
+    lab.judge.revision = "scripted/2"
+    third = await lab.run(BOTH, "one")
+    await lab.work()
+    for other in (second, third):
+        score = (await lab.of_run(other))["one", "agent_reliability"]
+        assert metadata(score)["fingerprint"] not in prints.values()
+
+
+async def test_weights_that_a_run_overrides_count():
+    lab = Laboratory(judge=judged(Scored(0.5, "")))
+    lab.put(session_id="chat", output="book a flight to Oslo")
+    usual = await lab.run("agent_reliability", "chat")
+    light = await lab.run("agent_reliability", "chat", signal_weights={"confidence": 0.1})
+    await lab.work()
+    assert await lab.told(usual, "chat") == {"agent_reliability": "0.5"}
+    assert await lab.told(light, "chat") == {"agent_reliability": "0.6"}
+
+
+# --- what is known already -------------------------------------------------------------------
+
+
+async def test_known_signals_are_taken_and_no_question_is_asked():
+    lab = Laboratory()
+    traces = lab.session(3)
+    first = await lab.run(BOTH, "chat")
+    await lab.work()
+    before = len(lab.judge.asked), len(lab.embedder.asked)
+    second = await lab.run(BOTH, "chat")
+    await lab.work()
+    assert (len(lab.judge.asked), len(lab.embedder.asked)) == before
+    assert await lab.told(second, "chat") == await lab.told(first, "chat")
+    assert await lab.told(second, traces[0]) == {"loop_detection": "no_previous_traces"}
+    assert await lab.told(second, traces[1]) == {}
+
+
+async def test_scores_of_a_trace_run_are_signals_too():
+    lab = Laboratory()
+    [trace] = lab.session(1)
+    await lab.run("confidence coherence tool_correctness", trace)
+    await lab.work()
+    asked = len(lab.judge.asked)
+    run = await lab.run(BOTH, "chat")
+    await lab.work()
+    assert len(lab.judge.asked) == asked
+    assert set(await lab.told(run, trace)) == {"loop_detection"}
+    assert (await lab.of_run(run))["chat", "agent_consistency"].outcome is ScoreOutcome.SCORED
+
+
+async def test_signals_of_another_fingerprint_are_measured_anew():
+    lab = Laboratory()
+    traces = lab.session(2)
+    await lab.run(BOTH, "chat")
+    await lab.work()
+    lab.judge.revision = "scripted/2"
+    run = await lab.run(BOTH, "chat")
+    await lab.work()
+    assert set(await lab.told(run, traces[1])) == set(JUDGED)
+    lab.embedder = ScriptedEmbedder("scripted/other")
+    run = await lab.run(BOTH, "chat")
+    await lab.work()
+    assert set(await lab.told(run, traces[1])) == {"coherence", "loop_detection"}
+
+
+async def test_a_trace_that_has_changed_is_measured_anew_and_no_other():
+    lab = Laboratory()
+    traces = lab.session(5)
+    await lab.run(BOTH, "chat")
+    await lab.work()
+    lab.change(traces[1], output="Nothing is booked")
+    run = await lab.run(BOTH, "chat")
+    await lab.work()
+    assert [set(await lab.told(run, trace)) for trace in traces] == [
+        {"loop_detection"},  # which has nothing to look at, and is no signal
+        set(SIGNALS),
+        {"loop_detection"},  # its window holds the output that has changed
+        {"loop_detection"},
+        {"loop_detection"},
+    ]
+
+
+async def test_the_same_trace_of_other_ids_and_instants_is_the_same_evidence():
+    lab = Laboratory()
+    [trace] = lab.session(1)
+    await lab.run(BOTH, "chat")
+    await lab.work()
+    asked = len(lab.judge.asked)
+    lab.change(trace, name="renamed", user_id="somebody")
+    await lab.run(BOTH, "chat")
+    await lab.work()
+    assert len(lab.judge.asked) == asked
+
+
+async def _annotated(lab: Laboratory, trace: Trace, **said: Any) -> None:
+    known: dict[str, Any] = {
+        "id": ScoreId(uuid.uuid4()),
+        "project_id": lab.project,
+        "trace_id": trace.id,
+        "name": "confidence",
+        "outcome": ScoreOutcome.SCORED,
+        "value": "0.0",
+        "source": ScoreSource.ANNOTATION,
+        "created_at": at(100),
+        "updated_at": at(100),
+    }
+    await lab.ports.trace_scores.add(TraceScore(**known | said))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"data_type": DataType.BOOLEAN, "value": "false"},
+        {"data_type": DataType.CATEGORICAL, "value": "low"},
+        {"value": "0.0"},
+        {"source": ScoreSource.PROGRAMMATIC},
+    ],
+    ids=["boolean", "categorical", "numeric", "a program's"],
+)
+async def test_a_persons_score_is_no_signal(said):
+    """Not even where it looks like one in everything else."""
+    lab = Laboratory(judge=judged(Scored(0.9, "")))
+    [trace] = lab.session(1)
+    first = await lab.run("agent_consistency", "chat")
+    await lab.work()
+    machine = (await lab.of_run(first))[str(trace.id), "confidence"]
+    await _annotated(lab, trace, metadata=machine.metadata, **said)
+    del lab.store.trace_scores[lab.project, machine.id]
+    lab.store.verdicts.clear()
+    asked = len(lab.judge.asked)
+    run = await lab.run("agent_consistency", "chat")
+    await lab.work()
+    assert asked_of(lab)[asked:] == ["confidence"]
+    assert await lab.told(run, "chat") == await lab.told(first, "chat")
+
+
+async def test_a_signal_that_a_person_changed_is_no_signal_any_more_and_stays():
+    lab = Laboratory(judge=judged(Scored(0.9, "")))
+    [trace] = lab.session(1)
+    first = await lab.run("agent_consistency", "chat")
+    await lab.work()
+    await lab.patch(first, trace, "confidence", "0.0")
+    second = await lab.run("agent_consistency", "chat")
+    await lab.work()
+    assert await lab.told(second, "chat") == await lab.told(first, "chat")
+    assert (await lab.told(first, trace))["confidence"] == "0.0"
+    assert (await lab.told(second, trace))["confidence"] == "0.9"
+
+
+async def test_signals_of_another_project_are_not_seen():
+    lab = Laboratory()
+    [trace] = lab.session(1)
+    await lab.run(BOTH, "chat")
+    await lab.work()
+    theirs = replace(lab, project=THEIRS)
+    lab.store.traces[THEIRS, trace.id] = trace
+    asked = len(lab.judge.asked)
+    run = await theirs.run(BOTH, "chat")
+    await theirs.work()
+    assert len(lab.judge.asked) == asked + 2
+    assert set(await theirs.told(run, trace)) == set(SIGNALS)
+
+
+# --- signals that there are not --------------------------------------------------------------
+
+
+async def test_a_failed_signal_is_stored_left_out_and_measured_by_the_next_run():
+    bad = JudgeRefused(FailCode.BAD_VERDICT)
+    lab = Laboratory(judge=ScriptedJudge({"confidence": [bad, Scored(0.9, "")]}))
+    traces = lab.session(1)
+    first = await lab.run(BOTH, "chat")
+    await lab.work()
+    assert (await lab.told(first, traces[0]))["confidence"] == "bad_verdict"
+    told = await lab.told(first, "chat")
+    assert told["agent_consistency"] == "insufficient_signals"
+    assert float(told["agent_reliability"]) > 0
+    progress = await lab.progress(first)
+    assert (progress.tally.failed, progress.tally.skipped) == (0, 1), "of its own metrics only"
+    second = await lab.run(BOTH, "chat")
+    await lab.work()
+    assert (await lab.told(second, traces[0]))["confidence"] == "0.9"
+    assert float((await lab.told(second, "chat"))["agent_consistency"]) > 0
+
+
+async def test_signals_that_all_failed_or_were_skipped_are_no_number():
+    lab = Laboratory(judge=judged(JudgeRefused(FailCode.REJECTED)))
+    lab.put(model("hi"), session_id="chat", output="", started_at=at(0))
+    lab.put(session_id="chat", output="", started_at=at(1))
+    run = await lab.run(BOTH, "chat")
+    await lab.work()
+    assert set((await lab.told(run, "chat")).values()) == {"insufficient_signals"}
+    scores = await lab.of_run(run)
+    assert not [one for one in scores.values() if one.outcome is ScoreOutcome.SCORED]
+    skipped = scores["chat", "agent_reliability"]
+    assert metadata(skipped)["coverage"] == "0.0"
+    assert "2 signals failed and 6 were skipped" in skipped.reason
+
+
+async def test_with_refused_credentials_a_session_has_no_score_and_one_question_was_asked():
+    lab = Laboratory(judge=judged(AUTH))
+    traces = lab.session(4)
+    run = await lab.run(BOTH, "chat")
+    await lab.work()
+    assert len(lab.judge.asked) == 1
+    assert set((await lab.told(run, "chat")).values()) == {"insufficient_signals"}
+    codes = [(await lab.told(run, trace))[name] for trace in traces for name in JUDGED]
+    assert sorted(codes) == ["auth", *["circuit_open"] * 7]
+
+
+async def test_a_session_without_a_trace_is_gone():
+    lab = Laboratory()
+    run = await lab.run(BOTH, "nobody's")
+    await lab.work()
+    assert set((await lab.told(run, "nobody's")).values()) == {"target_gone"}
+    assert (await lab.progress(run)).run.status is RunStatus.FAILED
+
+
+async def test_a_session_that_is_too_large_is_refused_and_not_read():
+    lab = Laboratory()
+    lab.session(SESSION_TRACES_MAX + 1)
+    run = await lab.run(BOTH, "chat")
+    await lab.work()
+    assert set((await lab.told(run, "chat")).values()) == {"trace_too_large"}
+    assert lab.judge.asked == lab.embedder.asked == []
+    assert len(await lab.of_run(run)) == 2
+
+
+async def test_a_trace_that_is_too_large_is_one_without_signals():
+    lab = Laboratory()
+    small, large = lab.session(1)[0], lab.put(model("a"), model("b"), session_id="chat")
+    run = await lab.run(BOTH, "chat")
+    targets = MemoryTargets(lab.store, spans_max=1)
+    await lab.work(lab.over(replace(lab.ports, targets=targets)))
+    assert await lab.told(run, large) == dict.fromkeys(SIGNALS, "trace_too_large")
+    assert (await lab.told(run, small))["confidence"] == "0.8"
+    marks = metadata((await lab.of_run(run))["chat", "agent_reliability"])
+    assert (marks["coverage"], marks["total_traces_in_session"]) == ("0.5", "2")
+
+
+@dataclass(frozen=True, slots=True)
+class OddTargets(MemoryTargets):
+    """Of one trace it raises, or says, what it is told to."""
+
+    odd: TraceId | None = None
+    told: Any = None
+
+    async def subject(self, project: ProjectId, trace: TraceId) -> Any:
+        if trace != self.odd:
+            return await super(OddTargets, self).subject(project, trace)
+        if isinstance(self.told, Exception):
+            raise self.told
+        return self.told
+
+
+async def test_a_trace_that_goes_meanwhile_is_no_part_of_the_session():
+    lab = Laboratory()
+    traces = lab.session(3)
+    run = await lab.run(BOTH, "chat")
+    gone = await lab.ports.targets.subject(lab.project, TraceId(uuid.uuid4()))
+    targets = OddTargets(lab.store, odd=traces[1].id, told=gone)
+    await lab.work(lab.over(replace(lab.ports, targets=targets)))
+    assert await lab.told(run, traces[1]) == {}
+    marks = metadata((await lab.of_run(run))["chat", "agent_reliability"])
+    assert marks["total_traces_in_session"] == "2"
+
+
+async def test_a_trace_that_cannot_be_read_is_one_without_signals():
+    lab = Laboratory()
+    traces = lab.session(3)
+    run = await lab.run(BOTH, "chat")
+    targets = OddTargets(lab.store, odd=traces[1].id, told=ValueError("not JSON"))
+    await lab.work(lab.over(replace(lab.ports, targets=targets)))
+    assert await lab.told(run, traces[1]) == dict.fromkeys(SIGNALS, "internal")
+    assert {score for score, _ in lab.faults} == {
+        run.score_id(str(traces[1].id), name) for name in SIGNALS
+    }
+    assert metadata((await lab.of_run(run))["chat", "agent_reliability"])["coverage"] == "0.6667"
+
+
+async def test_a_fault_of_one_signal_costs_that_signal():
+    lab = Laboratory(judge=ScriptedJudge({"tool_correctness": [RuntimeError("odd")]}))
+    [trace] = lab.session(1)
+    run = await lab.run(BOTH, "chat")
+    await lab.work()
+    assert (await lab.told(run, trace))["tool_correctness"] == "internal"
+    assert [score for score, _ in lab.faults] == [run.score_id(str(trace.id), "tool_correctness")]
+    assert float((await lab.told(run, "chat"))["agent_consistency"]) > 0
+
+
+# --- a judge that is away --------------------------------------------------------------------
+
+
+async def test_a_signal_without_an_answer_is_not_stored_and_asked_for_again():
+    lab = Laboratory(judge=ScriptedJudge({"confidence": [DOWN, Scored(0.9, "")]}))
+    [trace] = lab.session(1)
+    run = await lab.run(BOTH, "chat")
+    await lab.work()
+    assert "confidence" not in await lab.told(run, trace)
+    assert set((await lab.told(run, "chat")).values()) == {"pending"}
+    await lab.attempts(2)
+    assert asked_of(lab) == ["confidence", "tool_correctness", "confidence"]
+    assert (await lab.told(run, trace))["confidence"] == "0.9"
+    assert float((await lab.told(run, "chat"))["agent_consistency"]) > 0
+
+
+async def test_a_signal_that_failed_for_good_is_stored_once_the_session_is_over():
+    """Else the next attempt would find its place taken."""
+    script = {
+        "confidence": [DOWN, Scored(0.9, "")],
+        "tool_correctness": [JudgeRefused(FailCode.BAD_VERDICT), Scored(0.7, "")],
+    }
+    lab = Laboratory(judge=ScriptedJudge(script))
+    [trace] = lab.session(1)
+    run = await lab.run(BOTH, "chat")
+    await lab.work()
+    assert set(await lab.told(run, trace)) == {"coherence", "loop_detection"}
+    await lab.attempts(2)
+    assert (await lab.told(run, trace))["tool_correctness"] == "0.7"
+
+
+async def test_a_judge_that_stays_away_leaves_no_number_for_the_session():
+    lab = Laboratory(judge=judged(DOWN))
+    traces = lab.session(3)
+    run = await lab.run(BOTH, "chat")
+    await lab.attempts(ATTEMPTS_MAX)
+    told = await lab.told(run, "chat")
+    assert session_score(told) == ["judge_unreachable", "judge_unreachable"]
+    for trace in traces:
+        signals = await lab.told(run, trace)
+        assert {signals[name] for name in JUDGED} == {"judge_unreachable"}
+    progress = await lab.progress(run)
+    assert progress.run.status is RunStatus.FAILED
+    assert progress.run.error_message == "judge_unreachable: 2 of 2 failed executions"
+
+
+async def test_at_last_what_was_judged_counts_and_the_rest_is_left_out():
+    lab = Laboratory(
+        judge=ScriptedJudge({"confidence": [DOWN], "tool_correctness": [Scored(0.5, "")]})
+    )
+    lab.session(2)
+    run = await lab.run(BOTH, "chat")
+    await lab.attempts(ATTEMPTS_MAX - 1)
+    assert set((await lab.told(run, "chat")).values()) == {"pending"}
+    await lab.attempts(2)
+    told = await lab.told(run, "chat")
+    assert told["agent_consistency"] == "insufficient_signals"
+    assert 0 < float(told["agent_reliability"]) <= 0.6
+    assert asked_of(lab).count("tool_correctness") == 2, "what was answered is not asked again"
+
+
+async def test_a_silent_judge_is_not_asked_about_a_whole_session():
+    lab = Laboratory(judge=judged(DOWN), policy=replace(Laboratory().policy, traces_at_once=1))
+    lab.session(20)
+    run = await lab.run(BOTH, "chat")
+    await lab.work()
+    questions = len(lab.judge.asked)
+    assert SILENCES_MAX <= questions <= SILENCES_MAX + 1
+    await lab.attempts(ATTEMPTS_MAX + 1)
+    assert len(lab.judge.asked) <= ATTEMPTS_MAX * (SILENCES_MAX + 1)
+    assert set((await lab.told(run, "chat")).values()) == {"judge_unreachable"}
+    assert len(await lab.of_run(run)) == 2 + 20 * len(SIGNALS)
+
+
+async def test_an_answer_in_between_ends_the_silence():
+    now_and_then = [DOWN, DOWN, Scored(0.9, "")] * 10
+    lab = Laboratory(
+        judge=ScriptedJudge({"confidence": now_and_then}),
+        policy=replace(Laboratory().policy, traces_at_once=1),
+    )
+    for n in range(9):
+        lab.put(model("hi"), session_id="chat", started_at=at(n), output=f"Answer {n}")
+    run = await lab.run(BOTH, "chat")
+    await lab.work()
+    assert len(lab.judge.asked) == 9
+    assert len([key for key in await lab.of_run(run) if key[1] == "confidence"]) == 3
+
+
+async def test_an_embedder_that_is_away_holds_up_nothing_but_its_signals():
+    lab = Laboratory(embedder=ScriptedEmbedder(script=[JudgeUnavailable(FailCode.RATE_LIMITED)]))
+    traces = lab.session(2)
+    run = await lab.run(BOTH, "chat")
+    await lab.attempts(ATTEMPTS_MAX)
+    assert (await lab.told(run, traces[1]))["coherence"] == "rate_limited"
+    assert (await lab.told(run, traces[1]))["confidence"] == "0.8"
+    assert session_score(await lab.told(run, "chat")) == ["0.768", "0.8"]
+
+
+# --- meanwhile -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+async def test_so_many_traces_are_looked_at_at_once(limit):
+    lab = Laboratory(policy=replace(Laboratory().policy, traces_at_once=limit))
+    lab.session(8)
+    await lab.run(BOTH, "chat")
+    await lab.work()
+    assert lab.judge.most_at_once <= limit * len(JUDGED)
+    assert len(lab.judge.asked) == 8 * len(JUDGED)
+
+
+async def test_a_session_of_a_cancelled_run_is_left_alone():
+    lab = Laboratory(policy=replace(Laboratory().policy, traces_at_once=1))
+    traces = lab.session(5)
+    run = await lab.run(BOTH, "chat")
+    lab.judge.gate = asyncio.Event()
+    working = asyncio.create_task(lab.work())
+    while not lab.judge.asked:
+        await asyncio.sleep(0)
+    await lab.cancel(run)
+    lab.judge.gate.set()
+    await working
+    assert len({one.evidence.hash for one in lab.judge.asked}) == 1, "of the first trace only"
+    assert await lab.told(run, traces[1]) == {}
+    assert set((await lab.told(run, "chat")).values()) == {"cancelled"}
+    assert (await lab.progress(run)).run.status is RunStatus.CANCELLED
+
+
+@dataclass(frozen=True, slots=True)
+class SlowTargets(MemoryTargets):
+    """Takes more than half of a lease for each trace, while others look for what is overdue."""
+
+    lab: Laboratory = field(default_factory=Laboratory)
+    overdue: list[int] = field(default_factory=list)
+
+    async def subject(self, project: ProjectId, trace: TraceId) -> Any:
+        self.lab.forward(seconds=90)
+        self.overdue.append(await self.lab.over().announce_overdue())
+        return await super(SlowTargets, self).subject(project, trace)
+
+
+async def test_known_signals_renew_the_lease():
+    """A session of which all is known writes nothing, and takes its time nevertheless."""
+    lab = Laboratory(policy=replace(Laboratory().policy, traces_at_once=1))
+    lab.session(5)
+    await lab.run(BOTH, "chat")
+    await lab.work()
+    run = await lab.run(BOTH, "chat")
+    targets = SlowTargets(lab.store, lab=lab)
+    await lab.work(lab.over(replace(lab.ports, targets=targets)))
+    assert targets.overdue == [0] * 5
+    assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawnSignals(MemoryAssignments):
+    """Signals that somebody removes as soon as they were found."""
+
+    lab: Laboratory = field(default_factory=Laboratory)
+
+    async def signals(
+        self, project: ProjectId, trace: TraceId, wanted: Mapping[str, SignalKey]
+    ) -> Sequence[TraceScore]:
+        found = await super(WithdrawnSignals, self).signals(project, trace, wanted)
+        for score in found:
+            assert await self.lab.ports.trace_scores.delete(project, score.id)
+        return found
+
+
+async def test_a_signal_that_is_removed_while_it_is_used_stays_removed():
+    lab = Laboratory()
+    traces = lab.session(2)
+    await lab.run(BOTH, "chat")
+    await lab.work()
+    known = {score.name for score in await lab.scores_of(traces[1])}
+    run = await lab.run(BOTH, "chat")
+    await lab.work(lab.over(replace(lab.ports, assignments=WithdrawnSignals(lab.store, lab=lab))))
+    assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
+    assert (known, await lab.scores_of(traces[1])) == (set(WEIGHTS), [])

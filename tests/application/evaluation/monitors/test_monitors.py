@@ -1,0 +1,658 @@
+"""Monitors: what they may ask for, and what a slot or a trigger makes of them."""
+
+import asyncio
+import uuid
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from adapters.memory.evaluation.monitors import Election, MemoryLeadership, MemoryMonitors
+from adapters.memory.jobs import RecordedJobs
+from adapters.memory.store import MemoryStore
+from adapters.memory.tracing.traces import MemoryPriceBook
+from application.evaluation.monitors import scheduler
+from application.evaluation.monitors.monitors import MonitorOrder
+from application.evaluation.runs.requests import Order
+from application.jobs import RunDue
+from domain.errors import Conflict, Invalid, NotFound, Unavailable
+from domain.evaluation.judging.models import JudgeModels
+from domain.evaluation.monitors.monitor import UNSAID, MonitorChange, MonitorStatus
+from domain.evaluation.runs.run import TARGETS_MAX, RunStatus, TargetType
+from domain.evaluation.runs.selection import Dated, SessionSelection, TraceSelection, place_of
+from domain.ids import MonitorId, ProjectId, RunId
+from domain.page import Window
+from tests.support.builders.values import NOON, at, trace
+from tests.support.fixtures.in_memory_app import World, memory_ports
+
+ORDER = MonitorOrder(
+    name="nightly",
+    of=TargetType.TRACE,
+    run=Order(metrics=["trace_success"]),
+    selection=TraceSelection(),
+    cadence="every_6h",
+)
+OF_SESSIONS = replace(
+    ORDER,
+    of=TargetType.SESSION,
+    run=Order(metrics=["agent_reliability"], signal_weights={"confidence": 2.0}),
+    selection=SessionSelection(),
+)
+ALL = Window(limit=200)
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+
+
+@pytest.fixture
+def world(store):
+    """Traces are stamped by its clock."""
+    made = World(memory_ports(store))
+    store.traces.clock = lambda: made.now
+    return made
+
+
+@pytest.fixture
+def ours():
+    return ProjectId(uuid.uuid4())
+
+
+@pytest.fixture
+def told(world):
+    jobs = world.ports.evaluation.jobs
+    assert isinstance(jobs, RecordedJobs)
+    return jobs.sent
+
+
+class Shop:
+    """A project with monitors, in a world whose schedulers look when they are told to."""
+
+    def __init__(self, world, ours, **swapped):
+        self.world, self.ours = world, ours
+        self.evaluation = replace(world.ports.evaluation, **swapped)
+        self.do = world.with_ports(evaluation=self.evaluation).evaluation
+
+    async def monitors(self, order=ORDER, **said):
+        return await self.do.create_monitor(self.ours, an_id(), replace(order, **said))
+
+    async def stores(self, *sent):
+        for one in sent:
+            await self.world.ports.traces.put(self.ours, one)
+        return sorted(str(one.id) for one in sent)
+
+    async def read(self, monitor):
+        return await self.do.read_monitor(self.ours, monitor.id)
+
+    async def runs(self, monitor):
+        page = await self.do.list_monitor_runs(self.ours, monitor.id, ALL)
+        return [one.run for one in page.items][::-1]
+
+    async def targets(self, run):
+        """What a run is about, in the order of its work."""
+        return [one.assignment.target for one in self._store.work_of(self.ours, run.id)]
+
+    @property
+    def _store(self):
+        return self.world.ports.evaluation.monitors.store
+
+    async def slot(self, **wait):
+        """Lets time pass, and has one scheduler look."""
+        self.world.forward(**wait or {"hours": 6})
+        return await self.do.fire_due_monitors()
+
+
+@pytest.fixture
+def shop(world, ours):
+    return Shop(world, ours)
+
+
+def an_id():
+    return MonitorId(uuid.uuid4())
+
+
+# --- making and changing -------------------------------------------------------------------------
+
+
+async def test_a_monitor_is_active_and_does_not_run_at_once(shop, told):
+    await shop.stores(trace())
+    made = await shop.monitors(cadence="cron:  0  6 * * 1")
+    assert (made.status, made.cadence) == (MonitorStatus.ACTIVE, "cron:0  6 * * 1")
+    assert made.next_run_at.isoformat() == "2026-03-02T06:00:00+00:00"
+    assert (made.created_at, made.updated_at, made.last_run_at) == (NOON, NOON, None)
+    assert await shop.read(made) == made
+    assert await shop.slot(seconds=30) == 0
+    assert told == []
+
+
+async def test_made_again_under_its_id_it_is_the_same(shop, ours):
+    new = an_id()
+    made = await shop.do.create_monitor(ours, new, ORDER)
+    shop.world.forward(seconds=5)
+    assert await shop.do.create_monitor(ours, new, replace(ORDER, name="other")) == made
+
+
+@pytest.mark.parametrize(
+    ("order", "field"),
+    [
+        (replace(ORDER, run=Order(metrics=[])), "metrics"),
+        (replace(ORDER, run=Order(metrics=["trace_success", "agent_reliability"])), "metrics.1"),
+        (replace(ORDER, run=replace(ORDER.run, model="gpt-5")), "model"),
+        (replace(ORDER, run=replace(ORDER.run, signal_weights={"a": 1.0})), "signal_weights"),
+        (replace(ORDER, cadence="@daily"), "cadence"),
+        (replace(OF_SESSIONS, run=ORDER.run), "metrics.0"),
+    ],
+    ids=["none", "of sessions", "model", "weights", "cadence", "of traces"],
+)
+async def test_what_a_monitor_may_not_ask_for(world, ours, order, field):
+    shop = Shop(world, ours, models=JudgeModels(allowed=("o3-pro",)))
+    with pytest.raises(Invalid) as told:
+        await shop.do.create_monitor(ours, an_id(), order)
+    assert [one.field for one in told.value.errors] == [field]
+    assert (await shop.do.list_monitors(ours, None, ALL)).total == 0
+
+
+async def test_a_change_is_checked_by_what_the_monitor_is_about(world, ours):
+    shop = Shop(world, ours, models=JudgeModels(allowed=("o3-pro",)))
+    made = await shop.monitors()
+    for change, field in (
+        (MonitorChange(metrics=("agent_reliability",)), "metrics.0"),
+        (MonitorChange(metrics=()), "metrics"),
+        (MonitorChange(model="gpt-5"), "model"),
+        (MonitorChange(cadence="hourly"), "cadence"),
+        (MonitorChange(signal_weights={"a": 1.0}), "signal_weights"),
+    ):
+        with pytest.raises(Invalid) as told:
+            await shop.do.change_monitor(ours, made.id, change)
+        assert [one.field for one in told.value.errors] == [field]
+    assert await shop.read(made) == made
+
+
+async def test_a_change_is_made(shop, ours):
+    made = await shop.monitors(OF_SESSIONS)
+    shop.world.forward(hours=1)
+    change = MonitorChange(
+        name="other",
+        metrics=("agent_consistency", "agent_consistency"),
+        model=None,
+        cadence="cron: 0 0 * * *",
+        signal_weights={},
+    )
+    changed = await shop.do.change_monitor(ours, made.id, change)
+    assert (changed.name, changed.metrics) == ("other", ("agent_consistency",))
+    assert (changed.cadence, changed.signal_weights) == ("cron:0 0 * * *", {})
+    assert changed.next_run_at.isoformat() == "2026-03-02T00:00:00+00:00"
+    assert changed.updated_at == shop.world.now
+    assert await shop.do.change_monitor(ours, made.id, MonitorChange()) == changed
+    cleared = await shop.do.change_monitor(ours, made.id, MonitorChange(signal_weights=UNSAID))
+    assert cleared == changed
+
+
+async def test_what_is_nowhere(shop, ours):
+    for ask in (
+        shop.do.read_monitor(ours, an_id()),
+        shop.do.change_monitor(ours, an_id(), MonitorChange(name="x")),
+        shop.do.pause_monitor(ours, an_id()),
+        shop.do.resume_monitor(ours, an_id()),
+        shop.do.trigger_monitor(ours, an_id(), RunId(uuid.uuid4())),
+        shop.do.delete_monitor(ours, an_id()),
+        shop.do.list_monitor_runs(ours, an_id(), ALL),
+    ):
+        with pytest.raises(NotFound):
+            await ask
+
+
+# --- slots ---------------------------------------------------------------------------------------
+
+
+async def test_a_slot_makes_a_run_and_tells_of_it(shop, ours, told):
+    ids = await shop.stores(trace(), trace())
+    selection = TraceSelection(date_from=Dated("2026-01-01", at(-9_999_999)))
+    made = await shop.monitors(selection=selection, run=replace(ORDER.run, model="gpt-5"))
+    assert await shop.slot() == 1
+    [run] = await shop.runs(made)
+    known = await shop.read(made)
+    assert (run.name, run.monitor_id, run.status) == (
+        "[Monitor] nightly",
+        made.id,
+        RunStatus.PENDING,
+    )
+    assert (run.model, run.metrics, run.created_at) == (
+        "openai/gpt-5",
+        ("trace_success",),
+        shop.world.now,
+    )
+    assert run.filters == b'{"date_from":"2026-01-01"}'
+    assert await shop.targets(run) == ids
+    assert (known.last_run_at, known.last_run_id) == (shop.world.now, run.id)
+    assert known.next_run_at == at(12 * 3600)
+    assert known.updated_at == made.updated_at
+    assert told == [RunDue(ours, run.id)]
+    assert await shop.slot(seconds=30) == 0
+
+
+async def test_the_next_slot_is_computed_from_the_one_that_was_due(shop):
+    made = await shop.monitors()
+    await shop.slot(hours=6, minutes=7)
+    assert (await shop.read(made)).next_run_at == at(12 * 3600)
+
+
+async def test_missed_slots_come_to_one_run(shop):
+    await shop.stores(trace())
+    made = await shop.monitors(only_if_changed=False)
+    assert await shop.slot(days=3, hours=1) == 1
+    assert len(await shop.runs(made)) == 1
+    assert (await shop.read(made)).next_run_at == at((3 * 24 + 6) * 3600)
+
+
+async def test_only_what_has_changed_is_looked_at(shop):
+    [first] = await shop.stores(one := trace())
+    await shop.stores(two := trace())
+    made = await shop.monitors()
+    await shop.slot()
+    assert await shop.slot() == 1  # a slot is used, and nothing has changed
+    known = await shop.read(made)
+    [run] = await shop.runs(made)
+    assert (known.last_run_at, known.last_run_id) == (at(6 * 3600), run.id)
+    await shop.stores(trace(id=one.id, name="other"), two)  # one of which is as it was
+    await shop.slot()
+    runs = await shop.runs(made)
+    assert [await shop.targets(run) for run in runs[1:]] == [[first]]
+
+
+async def test_a_trace_that_comes_late_is_evaluated(shop):
+    await shop.stores(trace())
+    made = await shop.monitors()
+    await shop.slot()
+    late = await shop.stores(trace(started_at=at(-9_999_999)))
+    await shop.slot()
+    assert await shop.targets((await shop.runs(made))[-1]) == late
+
+
+async def test_what_has_not_settled_waits_for_the_next_slot(shop):
+    made = await shop.monitors()
+    shop.world.forward(hours=6, seconds=-2)
+    fresh = await shop.stores(trace())
+    assert await shop.slot(seconds=2) == 1
+    assert await shop.runs(made) == []
+    await shop.slot()
+    assert [await shop.targets(run) for run in await shop.runs(made)] == [fresh]
+
+
+async def test_a_session_is_looked_at_when_a_trace_of_it_has_changed(shop):
+    await shop.stores(trace(session_id="s"), trace(session_id="t"), trace())
+    made = await shop.monitors(OF_SESSIONS)
+    await shop.slot()
+    await shop.stores(trace(session_id="t"))
+    await shop.slot()
+    first, second = await shop.runs(made)
+    assert (await shop.targets(first), await shop.targets(second)) == (["s", "t"], ["t"])
+    assert second.filters == b'{"signal_weights":{"confidence":2.0}}'
+    assert second.signal_weights == {"confidence": 2.0}
+
+
+async def test_what_a_slot_found_nothing_of_counts_once_the_filters_admit_it(shop, ours):
+    """It is new since the last run, of which there was none."""
+    ids = await shop.stores(trace(user_id="u"))
+    made = await shop.monitors(selection=TraceSelection(user_id="v"))
+    await shop.slot()
+    assert await shop.runs(made) == []
+    await shop.do.change_monitor(ours, made.id, MonitorChange(selection=TraceSelection()))
+    await shop.slot()
+    assert [await shop.targets(run) for run in await shop.runs(made)] == [ids]
+
+
+async def test_all_of_it_is_looked_at_where_changes_do_not_matter(shop):
+    ids = await shop.stores(trace(), trace())
+    made = await shop.monitors(only_if_changed=False)
+    await shop.slot()
+    await shop.slot()
+    assert [await shop.targets(run) for run in await shop.runs(made)] == [ids, ids]
+
+
+@pytest.mark.parametrize(("rate", "count"), [(0.0, 1), (0.001, 1), (0.5, 5), (1.0, 10)])
+async def test_a_share_is_one_target_at_least_and_taken_by_the_monitor(shop, rate, count):
+    ids = await shop.stores(*(trace() for _ in range(10)))
+    made = await shop.monitors(run=replace(ORDER.run, sampling_rate=rate))
+    await shop.slot()
+    [run] = await shop.runs(made)
+    lowest = sorted(ids, key=lambda one: place_of(one, str(made.id)))[:count]
+    assert (run.targets, run.sampling_rate) == (count, rate)
+    assert await shop.targets(run) == sorted(lowest)
+
+
+async def test_who_is_paused_does_not_run(shop, ours):
+    await shop.stores(trace())
+    made = await shop.monitors()
+    paused = await shop.do.pause_monitor(ours, made.id)
+    assert (paused.status, paused.next_run_at) == (MonitorStatus.PAUSED, None)
+    assert await shop.do.pause_monitor(ours, made.id) == paused
+    assert await shop.slot() == 0
+    resumed = await shop.do.resume_monitor(ours, made.id)
+    assert resumed.next_run_at == at(12 * 3600)
+    assert await shop.do.resume_monitor(ours, made.id) == resumed
+    assert await shop.slot(hours=1) == 0
+    assert await shop.slot(hours=5) == 1
+
+
+class Meddling(MemoryMonitors):
+    """Where somebody does something to each monitor between a look and its firing."""
+
+    meddle = None
+
+    async def due(self, now, after=None):
+        found = await super().due(now, after)
+        for one in found:
+            await self.meddle(one)
+        return found
+
+
+@pytest.mark.parametrize("how", ["paused", "deleted", "edited"])
+async def test_what_happens_before_it_fires_goes_first(world, ours, store, told, how):
+    monitors = Meddling(store)
+    shop = Shop(world, ours, monitors=monitors)
+    await shop.stores(trace())
+    made = await shop.monitors()
+
+    async def meddle(one):
+        match how:
+            case "paused":
+                await shop.do.pause_monitor(ours, one.id)
+            case "deleted":
+                await shop.do.delete_monitor(ours, one.id)
+            case _:
+                change = MonitorChange(name=f"{one.name}!")
+                await shop.do.change_monitor(ours, one.id, change)
+
+    Meddling.meddle = staticmethod(meddle)
+    assert await shop.slot() == 0
+    assert (told, store.runs) == ([], {})
+    if how == "edited":  # it is still due, and fires as it is now
+        usual = Shop(world, ours)
+        assert await usual.slot(seconds=30) == 1
+        assert [run.name for run in await usual.runs(made)] == ["[Monitor] nightly!"]
+
+
+# --- what goes wrong -----------------------------------------------------------------------------
+
+
+class Faulty:
+    """Targets, but of one project."""
+
+    def __init__(self, inner, broken, error):
+        self.inner, self.broken, self.error = inner, broken, error
+
+    async def traces(self, project, selection, most):
+        if project == self.broken:
+            if self.error is None:
+                await asyncio.Event().wait()
+            raise self.error
+        return await self.inner.traces(project, selection, most)
+
+
+@pytest.mark.parametrize("error", [Unavailable("too long"), KeyError("?")], ids=["passing", "bug"])
+async def test_one_that_breaks_holds_up_no_other(world, ours, error):
+    faults = []
+    broken = ProjectId(uuid.uuid4())
+    shop = Shop(
+        world,
+        ours,
+        targets=Faulty(world.ports.evaluation.targets, broken, error),
+        on_monitor_fault=lambda monitor, fault: faults.append((monitor.id, fault)),
+    )
+    await shop.stores(trace())
+    said = {"only_if_changed": False}
+    bad = [await Shop.monitors(Shop(world, broken), **said) for _ in range(9)]
+    good = [await shop.monitors(**said) for _ in range(3)]
+    assert await shop.slot() == 3
+    assert [len(await shop.runs(one)) for one in good] == [1, 1, 1]
+    assert sorted(faults, key=lambda one: one[0]) == [
+        (one.id, error) for one in sorted(bad, key=lambda one: one.id)
+    ]
+    # It is due until it fires, and its slot isn't lost.
+    await Shop(world, broken).stores(trace())
+    assert await Shop(world, broken).slot(seconds=30) == 9
+    assert (await Shop(world, broken).read(bad[0])).next_run_at == at(12 * 3600)
+
+
+async def test_a_fault_of_the_jobs_loses_no_run(world, ours):
+    class Mute:
+        async def send(self, *jobs):
+            raise KeyError("?")
+
+    shop = Shop(world, ours, jobs=Mute(), on_monitor_fault=lambda *_: None)
+    await shop.stores(trace())
+    made = await shop.monitors()
+    await shop.slot()
+    [run] = await shop.runs(made)
+    world.forward(seconds=61)
+    overdue = await world.ports.evaluation.assignments.overdue(world.now)
+    assert overdue == [RunDue(ours, run.id)]
+
+
+class Endless:
+    """Targets without end."""
+
+    async def traces(self, project, selection, most):
+        return [str(number) for number in range(most + 1)]
+
+
+async def test_too_much_is_told_in_a_run_that_failed(world, ours, told):
+    shop = Shop(world, ours, targets=Endless())
+    made = await shop.monitors(only_if_changed=False)
+    assert await shop.slot() == 1
+    [run] = await shop.runs(made)
+    assert (run.status, run.targets) == (RunStatus.FAILED, 0)
+    assert str(TARGETS_MAX) in run.error_message
+    assert (await shop.read(made)).last_run_id == run.id
+    assert (await shop.read(made)).looked_at is None
+    assert told == []
+    with pytest.raises(Invalid):
+        await shop.do.trigger_monitor(ours, made.id, RunId(uuid.uuid4()))
+
+
+async def test_a_model_that_is_no_longer_allowed_is_told_as_well(world, ours):
+    ids = await Shop(world, ours).stores(trace())
+    made = await Shop(world, ours).monitors(run=replace(ORDER.run, model="gpt-5"))
+    stricter = Shop(world, ours, models=JudgeModels(allowed=("o3-pro",)))
+    await stricter.slot()
+    [run] = await stricter.runs(made)
+    assert (run.status, run.model) == (RunStatus.FAILED, "openai/gpt-5")
+    assert "not allowed" in run.error_message
+    # What it would have looked at isn't passed over.
+    await Shop(world, ours).slot()
+    assert await stricter.targets((await stricter.runs(made))[-1]) == ids
+
+
+async def test_each_run_has_its_votes_and_its_bound(shop, ours):
+    await shop.stores(trace())
+    order = replace(ORDER.run, model="gpt-4o", votes=3, max_cost_usd=Decimal("0.5"))
+    made = await shop.monitors(run=order)
+    await shop.slot()
+    triggered = await shop.do.trigger_monitor(ours, made.id, RunId(uuid.uuid4()))
+    for run in (*await shop.runs(made), triggered.run):
+        assert (run.votes, run.max_cost_usd) == (3, Decimal("0.5"))
+    change = MonitorChange(votes=5, max_cost_usd=None)
+    changed = await shop.do.change_monitor(ours, made.id, change)
+    assert (changed.votes, changed.max_cost_usd) == (5, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ({"votes": 4}, "votes"),
+        ({"max_cost_usd": Decimal(-1)}, "max_cost_usd"),
+        ({"max_cost_usd": Decimal(1), "model": "openai/nobody-knows"}, "max_cost_usd"),
+    ],
+)
+async def test_bounds_that_nobody_could_keep_to(shop, ours, said, field):
+    made = await shop.monitors()
+    for ask in (
+        shop.monitors(run=replace(ORDER.run, **said)),
+        shop.do.change_monitor(ours, made.id, MonitorChange(**said)),
+    ):
+        with pytest.raises(Invalid) as refused:
+            await ask
+        assert [one.field for one in refused.value.errors] == [field]
+    assert await shop.read(made) == made
+
+
+async def test_a_model_whose_bound_has_a_price_is_not_changed_for_one_without(shop, ours):
+    order = replace(ORDER.run, model="gpt-4o", max_cost_usd=Decimal(1))
+    made = await shop.monitors(run=order)
+    with pytest.raises(Invalid) as refused:
+        await shop.do.change_monitor(ours, made.id, MonitorChange(model="openai/nobody-knows"))
+    assert refused.value.errors[0].field == "max_cost_usd"
+
+
+async def test_a_price_that_has_gone_is_told_in_a_run_that_failed(world, shop, ours):
+    await shop.stores(trace())
+    order = replace(ORDER.run, model="gpt-4o", max_cost_usd=Decimal(1))
+    made = await shop.monitors(run=order)
+    judging = world.ports.evaluation.judging
+    unpriced = replace(judging, prices=replace(judging.prices, book=MemoryPriceBook({})))
+    later = Shop(world, ours, judging=unpriced)
+    assert await later.slot() == 1
+    [run] = await later.runs(made)
+    assert (run.status, run.targets) == (RunStatus.FAILED, 0)
+    assert "openai/gpt-4o has no price" in run.error_message
+
+
+class Killed(BaseException):
+    """What nobody catches."""
+
+
+class Dying(MemoryMonitors):
+    """Its process ends when it is about to store a firing, or right after."""
+
+    ends = ""
+
+    async def fired(self, before, after, run, work):
+        if self.ends == "before":
+            raise Killed
+        done = await super().fired(before, after, run, work)
+        if self.ends == "after":
+            raise Killed
+        return done
+
+
+@pytest.mark.parametrize("ends", ["before", "after"])
+async def test_a_crash_loses_no_slot_and_uses_none_twice(world, ours, store, ends):
+    dying = Dying(store)
+    Dying.ends = ends
+    shop = Shop(world, ours, monitors=dying)
+    ids = await shop.stores(trace())
+    made = await shop.monitors()
+    with pytest.raises(Killed):
+        await shop.slot()
+    next_one = Shop(world, ours)
+    await next_one.slot(seconds=30)
+    [run] = await next_one.runs(made)
+    assert await next_one.targets(run) == ids
+    assert (await next_one.read(made)).last_run_id == run.id
+    await next_one.slot()
+    assert len(await next_one.runs(made)) == 1  # nothing has changed since
+
+
+async def test_only_the_leader_looks(world, ours):
+    election = Election()
+    first, second = MemoryLeadership(election), MemoryLeadership(election)
+    shops = [Shop(world, ours, leadership=one) for one in (first, second)]
+    await shops[0].stores(trace())
+    made = await shops[0].monitors()
+    assert await shops[0].slot(hours=1) == 0
+    assert await shops[1].slot(hours=5) == 0
+    assert await shops[0].slot(seconds=1) == 1
+    await first.close()
+    assert await shops[1].slot(hours=6) == 1
+    assert len(await shops[1].runs(made)) == 1
+
+
+async def test_more_than_one_look_finds_are_fired_in_one_round(world, ours, store):
+    class Few(MemoryMonitors):
+        """A look at a thousand, of which most aren't there to fire."""
+
+        async def due(self, now, after=None):
+            found = list(await super().due(now, after))[:1]
+            return found * scheduler.DUE_MAX
+
+    shop = Shop(world, ours, monitors=Few(store))
+    made = [await shop.monitors() for _ in range(3)]
+    assert await shop.slot() == 3
+    assert {(await shop.read(one)).next_run_at for one in made} == {at(12 * 3600)}
+
+
+# --- out of turn ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_trigger_runs_over_all_that_matches_whatever_it_is(shop, ours, told, paused):
+    ids = await shop.stores(trace(), trace())
+    made = await shop.monitors()
+    await shop.slot()
+    if paused:
+        await shop.do.pause_monitor(ours, made.id)
+    shop.world.forward(hours=1)
+    new = RunId(uuid.uuid4())
+    told.clear()
+    started = await shop.do.trigger_monitor(ours, made.id, new)
+    assert (started.run.name, started.run.id) == ("[Monitor] nightly", new)
+    assert await shop.targets(started.run) == ids
+    known = await shop.read(made)
+    assert (known.last_run_at, known.last_run_id) == (shop.world.now, new)
+    assert known.next_run_at == at(13 * 3600)
+    assert known.status is (MonitorStatus.PAUSED if paused else MonitorStatus.ACTIVE)
+    assert await shop.do.trigger_monitor(ours, made.id, new) == started
+    assert len(await shop.runs(made)) == 2
+    assert told == [RunDue(ours, new)] * 2
+    assert await shop.slot() == (0 if paused else 1)
+    assert len(await shop.runs(made)) == 2  # nothing has changed since
+
+
+async def test_where_nothing_matches_a_trigger_is_refused(shop, ours):
+    made = await shop.monitors()
+    with pytest.raises(Invalid):
+        await shop.do.trigger_monitor(ours, made.id, RunId(uuid.uuid4()))
+    assert await shop.read(made) == made
+
+
+async def test_a_trigger_takes_one_target_at_least(shop, ours):
+    await shop.stores(trace(), trace())
+    made = await shop.monitors(run=replace(ORDER.run, sampling_rate=0.0))
+    started = await shop.do.trigger_monitor(ours, made.id, RunId(uuid.uuid4()))
+    assert started.run.targets == 1
+
+
+async def test_a_trigger_beside_an_edit_is_made_after_it_or_told_to_come_back(world, ours, store):
+    class Edited(MemoryMonitors):
+        edits = 1
+
+        async def fired(self, before, after, run, work):
+            if self.edits:
+                Edited.edits -= 1
+                await self.edit(
+                    before.project_id, before.id, lambda one: replace(one, name=one.name + "!")
+                )
+            return await super().fired(before, after, run, work)
+
+    shop = Shop(world, ours, monitors=Edited(store))
+    await shop.stores(trace())
+    made = await shop.monitors()
+    started = await shop.do.trigger_monitor(ours, made.id, RunId(uuid.uuid4()))
+    assert started.run.name == "[Monitor] nightly!"
+    Edited.edits = scheduler.TRIES_MAX
+    with pytest.raises(Conflict):
+        await shop.do.trigger_monitor(ours, made.id, RunId(uuid.uuid4()))
+
+
+async def test_runs_stay_when_their_monitor_goes(shop, ours):
+    await shop.stores(trace())
+    made = await shop.monitors()
+    await shop.slot()
+    [run] = await shop.runs(made)
+    await shop.do.delete_monitor(ours, made.id)
+    assert (await shop.do.read_run(ours, run.id)).run == replace(run, monitor_id=None)
+    with pytest.raises(NotFound):
+        await shop.do.delete_monitor(ours, made.id)
+    assert await shop.slot() == 0

@@ -1,0 +1,211 @@
+"""Starting runs: what is stored, and who is told."""
+
+import uuid
+from dataclasses import replace
+
+import pytest
+
+from adapters.memory.jobs import RecordedJobs
+from application.evaluation.runs.requests import Order
+from application.jobs import RunDue
+from domain.errors import Conflict, Invalid, NotFound, Unavailable
+from domain.evaluation.judging.models import JudgeModels
+from domain.evaluation.runs.run import TARGETS_MAX, RunStatus, TargetType
+from domain.evaluation.runs.selection import SessionSelection, TraceSelection, place_of
+from domain.ids import ProjectId, RunId, TraceId
+from domain.page import Window
+from tests.support.builders.values import NOON, trace
+
+ORDER = Order(metrics=["trace_success"])
+OF_SESSIONS = Order(metrics=["agent_reliability"])
+ALL = TraceSelection()
+
+
+@pytest.fixture
+def ours():
+    return ProjectId(uuid.uuid4())
+
+
+@pytest.fixture
+def do(world):
+    return world.do.evaluation
+
+
+@pytest.fixture
+def told(world):
+    jobs = world.ports.evaluation.jobs
+    assert isinstance(jobs, RecordedJobs)
+    return jobs.sent
+
+
+def an_id() -> RunId:
+    return RunId(uuid.uuid4())
+
+
+async def fill(world, ours, count=1, **said):
+    ids = [TraceId(uuid.UUID(int=number)) for number in range(1, count + 1)]
+    for one in ids:
+        await world.ports.traces.put(ours, trace(id=one, **said))
+    return [str(one) for one in ids]
+
+
+async def work_of(world, run):
+    """The targets of a run, in the order in which they are done."""
+    while await world.ports.evaluation.assignments.plan(run.project_id, run.id, NOON):
+        pass
+    due = await world.ports.evaluation.assignments.dispatch(run.project_id, NOON)
+    return [one.target for one in due]
+
+
+async def test_a_run_is_stored_and_then_told_of(world, do, told, ours):
+    await fill(world, ours, 2)
+    new = an_id()
+    started = await do.start_trace_run(ours, new, ORDER, ALL)
+    assert (started.run.id, started.run.created_at) == (new, world.now)
+    assert (started.run.targets, started.run.status) == (2, RunStatus.PENDING)
+    assert await do.read_run(ours, new) == started
+    assert told == [RunDue(ours, new)]
+
+
+async def test_started_again_under_its_id_it_is_the_same_and_told_again(world, do, told, ours):
+    ids = await fill(world, ours, 2)
+    new = an_id()
+    first = await do.start_trace_run(ours, new, ORDER, ALL)
+    world.forward(seconds=5)
+    assert await do.start_batch(ours, new, TargetType.TRACE, ORDER, ids[:1]) == first
+    assert told == [RunDue(ours, new)] * 2
+
+
+async def test_of_a_run_that_is_over_nobody_is_told(world, do, told, ours):
+    await fill(world, ours)
+    none = replace(ORDER, sampling_rate=0.0)
+    run = (await do.start_trace_run(ours, an_id(), none, ALL)).run
+    assert run.status is RunStatus.COMPLETED
+    cancelled = await do.start_trace_run(ours, an_id(), ORDER, ALL)
+    told.clear()
+    await do.cancel_run(ours, cancelled.run.id)
+    await do.start_trace_run(ours, cancelled.run.id, ORDER, ALL)
+    assert told == []
+
+
+async def test_work_is_done_in_the_order_of_the_ids_that_were_named(world, do, ours):
+    ids = (await fill(world, ours, 5))[::-1]
+    run = (await do.start_batch(ours, an_id(), TargetType.TRACE, ORDER, ids)).run
+    assert await work_of(world, run) == ids
+
+
+async def test_a_share_is_taken_by_the_project_and_not_by_chance(world, do, ours):
+    ids = await fill(world, ours, 10)
+    half = replace(ORDER, sampling_rate=0.5)
+    run = (await do.start_trace_run(ours, an_id(), half, ALL)).run
+    lowest = sorted(ids, key=lambda one: place_of(one, str(ours)))[:5]
+    assert sorted(await work_of(world, run)) == sorted(lowest)
+
+
+async def test_sessions_are_found_by_their_traces(world, do, told, ours):
+    await fill(world, ours, 3, session_id="s")
+    order = replace(OF_SESSIONS, signal_weights={"confidence": 2.0})
+    started = await do.start_session_run(ours, an_id(), order, SessionSelection(min_trace_count=3))
+    assert started.run.target_type is TargetType.SESSION
+    assert (started.run.targets, started.run.signal_weights) == (1, {"confidence": 2.0})
+    assert started.run.filters == b'{"min_trace_count":3,"signal_weights":{"confidence":2.0}}'
+    assert told == [RunDue(ours, started.run.id)]
+
+
+@pytest.mark.parametrize("weight", [-0.5, float("inf"), float("nan")])
+async def test_weights_are_finite_and_not_negative(world, do, told, ours, weight):
+    await fill(world, ours, session_id="s")
+    order = replace(OF_SESSIONS, signal_weights={"confidence": 1.0, "other": weight})
+    for start in (
+        do.start_session_run(ours, an_id(), order, SessionSelection()),
+        do.start_batch(ours, an_id(), TargetType.SESSION, order, ["s"]),
+    ):
+        with pytest.raises(Invalid) as invalid:
+            await start
+        assert [one.field for one in invalid.value.errors] == ["signal_weights.other"]
+    assert told == []
+
+
+class Endless:
+    """Targets without end."""
+
+    async def traces(self, project, selection, most):
+        return [str(number) for number in range(most + 1)]
+
+    sessions = traces
+
+
+async def test_too_much_is_refused(world, ours):
+    evaluation = replace(world.ports.evaluation, targets=Endless())
+    do = world.with_ports(evaluation=evaluation).evaluation
+    with pytest.raises(Invalid, match=str(TARGETS_MAX)):
+        await do.start_trace_run(ours, an_id(), ORDER, ALL)
+    with pytest.raises(Invalid, match=str(TARGETS_MAX)):
+        await do.start_session_run(ours, an_id(), OF_SESSIONS, SessionSelection())
+
+
+@pytest.mark.parametrize(
+    ("order", "field"),
+    [
+        (Order(metrics=[]), "metrics"),
+        (Order(metrics=["trace_success", "loop_detection"]), "metrics.1"),
+        (Order(metrics=["trace_success"], model="gpt-5"), "model"),
+    ],
+)
+async def test_what_is_wrong_is_named_before_anything_is_looked_for(world, ours, order, field):
+    only = replace(world.ports.evaluation, models=JudgeModels(allowed=("o3-pro",)))
+    do = world.with_ports(evaluation=only).evaluation
+    for start in (
+        lambda: do.start_trace_run(ours, an_id(), order, ALL),
+        lambda: do.start_batch(ours, an_id(), TargetType.TRACE, order, ["x"]),
+    ):
+        with pytest.raises(Invalid) as told:
+            await start()
+        assert [one.field for one in told.value.errors] == [field]
+    page = await do.list_runs(ours, TargetType.TRACE, None, Window())
+    assert page.total == 0
+
+
+class Gone:
+    """Runs that can't be stored."""
+
+    async def create(self, run, work):
+        raise Unavailable("gone")
+
+
+async def test_of_a_run_that_could_not_be_stored_nobody_is_told(world, told, ours):
+    await fill(world, ours)
+    gone = replace(world.ports.evaluation, runs=Gone())
+    with pytest.raises(Unavailable):
+        await world.with_ports(evaluation=gone).evaluation.start_trace_run(
+            ours, an_id(), ORDER, ALL
+        )
+    assert told == []
+
+
+async def test_what_is_nowhere(do, ours):
+    with pytest.raises(NotFound):
+        await do.read_run(ours, an_id())
+    with pytest.raises(NotFound):
+        await do.cancel_run(ours, an_id())
+    with pytest.raises(NotFound):
+        await do.retry_run(ours, an_id(), an_id())
+    with pytest.raises(NotFound):
+        await do.delete_run(ours, an_id(), with_scores=True)
+    assert await do.trace_scores_of_run(ours, an_id()) == []
+    assert await do.session_scores_of_run(ours, an_id()) == []
+
+
+async def test_a_retry_is_stored_once_and_told_of(world, do, told, ours):
+    run = (await do.start_batch(ours, an_id(), TargetType.TRACE, ORDER, [str(an_id())])).run
+    due = await work_of(world, run)
+    for target in due:
+        await do.evaluate_target(ours, run.id, target)
+    with pytest.raises(Conflict):
+        await do.cancel_run(ours, run.id)
+    told.clear()
+    new = an_id()
+    first = await do.retry_run(ours, run.id, new)
+    world.forward(seconds=5)
+    assert await do.retry_run(ours, run.id, new) == first
+    assert told == [RunDue(ours, new)] * 2

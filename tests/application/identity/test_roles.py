@@ -1,0 +1,165 @@
+"""Who may do what to an organization: the table of the contract, tried out."""
+
+import uuid
+from itertools import product
+
+import pytest
+
+from domain.errors import Forbidden, NotFound
+from domain.identity.organization import Role
+from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
+from domain.page import Window
+from tests.support.fixtures.organization_fixture import OWNER_OR_ADMIN, WRITES, Scene
+
+EVERY = list(product(WRITES, Role))
+
+
+@pytest.mark.parametrize(("name", "role"), EVERY)
+async def test_a_role_may_do_what_the_table_says_and_nothing_else(name, role):
+    scene, write = await Scene.new(), WRITES[name]
+    before = scene.snapshot()
+    if role in write.roles:
+        await write.act(scene.world.do, scene, scene.actors[role])
+        assert scene.snapshot() != before
+        return
+    with pytest.raises(Forbidden):
+        await write.act(scene.world.do, scene, scene.actors[role])
+    assert scene.snapshot() == before
+
+
+@pytest.mark.parametrize("name", WRITES)
+async def test_who_isn_t_a_member_may_do_nothing(name):
+    scene, write = await Scene.new(), WRITES[name]
+    stranger = await scene.world.person("stranger")
+    before = scene.snapshot()
+    told = set()
+    for who in (stranger, scene.invited):
+        with pytest.raises(Forbidden) as refused:
+            await write.act(scene.world.do, scene, who)
+        told.add(refused.value.message)
+    assert scene.snapshot() == before
+    # In the same words as for an organization that never was.
+    nowhere = OrganizationId(uuid.uuid4())
+    with pytest.raises(Forbidden) as refused:
+        await scene.world.do.rename_organization(stranger, nowhere, "New")
+    assert told == {refused.value.message}
+
+
+@pytest.mark.parametrize("name", WRITES)
+async def test_an_owner_elsewhere_is_nobody_here(name):
+    scene, write = await Scene.new(), WRITES[name]
+    other = await scene.world.person("elsewhere")
+    await scene.world.do.create_organization(other, "Elsewhere")
+    before = scene.snapshot()
+    with pytest.raises(Forbidden):
+        await write.act(scene.world.do, scene, other)
+    assert scene.snapshot() == before
+
+
+@pytest.mark.parametrize("name", WRITES)
+async def test_who_was_removed_may_do_nothing_any_more(name):
+    scene, write = await Scene.new(), WRITES[name]
+    owner, fired = scene.others[Role.OWNER], scene.actors[Role.OWNER]
+    await scene.world.do.remove_member(owner, scene.organization, fired.user.id)
+    before = scene.snapshot()
+    with pytest.raises(Forbidden):
+        await write.act(scene.world.do, scene, fired)
+    assert scene.snapshot() == before
+
+
+async def test_the_membership_is_looked_at_before_the_object():
+    scene = await Scene.new()
+    do, ours, stranger = scene.world.do, scene.organization, await scene.world.person("stranger")
+    for act in _of_unknown_objects(do, ours):
+        with pytest.raises(Forbidden):
+            await act(stranger)
+
+
+async def test_the_role_is_looked_at_before_the_object():
+    scene = await Scene.new()
+    do, ours = scene.world.do, scene.organization
+    member, admin = scene.actors[Role.MEMBER], scene.actors[Role.ADMIN]
+    for act in _of_unknown_objects(do, ours):
+        with pytest.raises(Forbidden):
+            await act(member)
+    for act in (
+        lambda: do.delete_project(admin, ours, ProjectId(uuid.uuid4())),
+        lambda: do.change_role(admin, ours, UserId(uuid.uuid4()), Role.MEMBER),
+    ):
+        with pytest.raises(Forbidden):
+            await act()
+
+
+async def test_objects_that_are_not_there_are_not_found():
+    scene = await Scene.new()
+    do, ours, owner = scene.world.do, scene.organization, scene.actors[Role.OWNER]
+    before = scene.snapshot()
+    for act in _of_unknown_objects(do, ours):
+        with pytest.raises(NotFound):
+            await act(owner)
+    assert scene.snapshot() == before
+
+
+async def test_objects_of_another_organization_are_not_found():
+    scene = await Scene.new()
+    do = scene.world.do
+    stranger = await scene.world.person("elsewhere")
+    theirs = (await do.create_organization(stranger, "Elsewhere")).id
+    before = scene.snapshot()
+    member = scene.others[Role.MEMBER].user.id
+    for act in (
+        lambda: do.change_project(stranger, theirs, scene.project.id, "new", None),
+        lambda: do.delete_project(stranger, theirs, scene.project.id),
+        lambda: do.rotate_key(stranger, theirs, scene.key.id),
+        lambda: do.revoke_key(stranger, theirs, scene.key.id),
+        lambda: do.delete_key(stranger, theirs, scene.key.id),
+        lambda: do.revoke_invitation(stranger, theirs, scene.invitation.id),
+        lambda: do.change_role(stranger, theirs, member, Role.ADMIN),
+        lambda: do.remove_member(stranger, theirs, member),
+        lambda: do.issue_login_code(stranger, theirs, scene.project.id, "c", "laptop"),
+    ):
+        with pytest.raises(NotFound):
+            await act()
+    assert scene.snapshot() == before
+
+
+async def test_what_is_read_of_another_organization_is_not_found():
+    scene = await Scene.new()
+    do = scene.world.do
+    stranger = await scene.world.person("elsewhere")
+    theirs = (await do.create_organization(stranger, "Elsewhere")).id
+    membership = await scene.world.membership(theirs, stranger)
+    with pytest.raises(NotFound):
+        await do.read_project(membership, scene.project.id)
+    with pytest.raises(NotFound):
+        await do.read_key(membership, scene.key.id)
+    assert await do.list_keys(membership) == []
+    assert await do.list_invitations(membership) == []
+    assert [one.name for one in await do.list_projects(membership)] == ["onboarding"]
+    assert [one.membership for one in await do.list_members(membership)] == [membership]
+    log = await do.list_audit_log(membership, Window())
+    assert {one.organization_id for one in log.items} == {theirs}
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_who_may_read_the_audit_log(role):
+    scene = await Scene.new()
+    membership = await scene.world.membership(scene.organization, scene.actors[role])
+    if role in OWNER_OR_ADMIN:
+        log = await scene.world.do.list_audit_log(membership, Window(limit=2))
+        assert list(log.items) == (await scene.world.log(scene.organization))[:2]
+        return
+    with pytest.raises(Forbidden):
+        await scene.world.do.list_audit_log(membership, Window())
+
+
+def _of_unknown_objects(do, ours):
+    return [
+        lambda who: do.change_project(who, ours, ProjectId(uuid.uuid4()), "new", None),
+        lambda who: do.delete_project(who, ours, ProjectId(uuid.uuid4())),
+        lambda who: do.rotate_key(who, ours, ApiKeyId(uuid.uuid4())),
+        lambda who: do.revoke_key(who, ours, ApiKeyId(uuid.uuid4())),
+        lambda who: do.delete_key(who, ours, ApiKeyId(uuid.uuid4())),
+        lambda who: do.revoke_invitation(who, ours, InvitationId(uuid.uuid4())),
+        lambda who: do.change_role(who, ours, UserId(uuid.uuid4()), Role.MEMBER),
+    ]

@@ -1,0 +1,173 @@
+"""Pricing again: a worker's turn, and what is refused at once."""
+
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+
+import pytest
+
+from adapters.memory.pricing.repricings import MemoryRepricings
+from adapters.memory.store import MemoryStore
+from adapters.memory.tracing.traces import MemoryPriceBook
+from application.pricing.repricing import (
+    REPRICED_AT_ONCE,
+    REPRICING_HELD,
+    STEPS_MAX,
+    RepricingOrder,
+)
+from domain.errors import NotFound, Unavailable
+from domain.ids import ProjectId
+from domain.tracing.repricing import (
+    MODELS_TOLD_MAX,
+    SAMPLE_MAX,
+    Findings,
+    Priced,
+    Repricing,
+    RepricingStatus,
+)
+from domain.tracing.usage import UNPRICED, Pricing, Usage
+from tests.support.builders.values import (
+    NOON,
+    OURS,
+    THEIRS,
+    at,
+    of_table,
+    span,
+    span_id,
+    trace,
+    trace_id,
+)
+from tests.support.fixtures.in_memory_app import World, memory_ports, memory_pricing
+from tests.support.fixtures.pricing import a_price
+
+USED = b'{"prompt_tokens":1000000,"completion_tokens":0}'
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def world(store: MemoryStore) -> World:
+    return World(memory_ports(store))
+
+
+async def stored(world: World, of: ProjectId, count: int = 1, model: str = "ours") -> None:
+    await world.ports.traces.put(
+        of, trace(*(span(model=model, token_usage=USED, started_at=at(n)) for n in range(count)))
+    )
+
+
+async def started(world: World, of: ProjectId, **said: object) -> uuid.UUID:
+    order = RepricingOrder(**{"is_dry": False} | said)
+    return (await world.do.pricing.start_repricing(of, world.new_id(), order)).id
+
+
+async def test_a_turn_prices_again_by_what_there_is_now(world: World) -> None:
+    await stored(world, OURS)
+    await world.ports.pricing.prices.create(a_price(OURS, match="ours", input=Decimal(3)))
+    asked = await started(world, OURS)
+    assert await world.do.pricing.reprice_spans() == 1
+    done = await world.do.pricing.read_repricing(OURS, asked)
+    assert (done.status, done.found.total.after) == (RepricingStatus.COMPLETED, 3)
+    assert await world.do.pricing.reprice_spans() == 0
+
+
+async def test_a_turn_ends_so_that_others_have_theirs(world: World) -> None:
+    count = STEPS_MAX * REPRICED_AT_ONCE + 1
+    await stored(world, OURS, count)
+    large = await started(world, OURS, is_dry=True)
+    world.forward(seconds=1)
+    await stored(world, THEIRS)
+    small = await started(world, THEIRS)
+    turns = [await world.do.pricing.reprice_spans()]
+    world.forward(seconds=1)
+    turns += [await world.do.pricing.reprice_spans() for _ in range(3)]
+    assert turns == [STEPS_MAX, 1, 1, 0]
+    for of, one in ((OURS, large), (THEIRS, small)):
+        found = await world.do.pricing.read_repricing(of, one)
+        assert found.status is RepricingStatus.COMPLETED
+    with pytest.raises(NotFound):
+        await world.do.pricing.read_repricing(THEIRS, large)
+
+
+async def test_where_a_worker_died_another_goes_on_once_its_lease_ends(world: World) -> None:
+    await stored(world, OURS)
+    asked = await started(world, OURS)
+    assert await world.ports.pricing.repricings.claim(world.now, world.now + REPRICING_HELD)
+    assert await world.do.pricing.reprice_spans() == 0
+    world.now += REPRICING_HELD
+    assert await world.do.pricing.reprice_spans() == 1
+    done = await world.do.pricing.read_repricing(OURS, asked)
+    assert done.status is RepricingStatus.COMPLETED
+
+
+async def test_without_a_price_book_nothing_is_priced_again(
+    world: World, store: MemoryStore
+) -> None:
+    await stored(world, OURS, model="gpt-4o")
+    asked = await started(world, OURS)
+    empty = replace(memory_pricing(store), book=MemoryPriceBook({}))
+    broken = world.with_ports(pricing=empty)
+    assert await broken.pricing.reprice_spans() == 0
+    with pytest.raises(Unavailable, match="price book"):
+        await broken.pricing.start_repricing(OURS, world.new_id(), RepricingOrder())
+    waiting = await world.do.pricing.read_repricing(OURS, asked)
+    assert waiting.status is RepricingStatus.PENDING
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck(MemoryRepricings):
+    """Takes no step beyond the first `fine` spans."""
+
+    fine: int = 0
+
+    async def step(
+        self, repricing: Repricing, pricing: Pricing, now: datetime, until: datetime
+    ) -> Repricing | None:
+        if repricing.found.total.spans >= self.fine:
+            raise ZeroDivisionError
+        return await MemoryRepricings.step(self, repricing, pricing, now, until)
+
+
+@pytest.mark.parametrize("fine", [0, 1])
+async def test_what_no_worker_can_go_on_with_fails_after_longer_and_longer_waits(
+    world: World, store: MemoryStore, fine: int
+) -> None:
+    await stored(world, OURS, fine * REPRICED_AT_ONCE + 1)
+    asked = await started(world, OURS)
+    stuck = replace(memory_pricing(store), repricings=Stuck(store, fine))
+    turn, waits, seconds = world.with_ports(pricing=stuck).pricing.reprice_spans, [], 0
+    while (await world.do.pricing.read_repricing(OURS, asked)).completed_at is None:
+        try:
+            assert await turn() == 0
+        except ZeroDivisionError:
+            waits.append(seconds)
+            seconds = 0
+        world.forward(seconds=30)
+        seconds += 30
+    # Where a step came through before, the first failure of all is of the attempt that took it.
+    assert waits == [0] + [30] * (1 + fine) + [60, 120, 240, 480, 600, 600, 600, 600]
+    found = await world.do.pricing.read_repricing(OURS, asked)
+    assert (found.status, found.found.total.spans) == (
+        *(RepricingStatus.FAILED, fine * REPRICED_AT_ONCE),
+    )
+    assert "10 times" in found.error
+    assert ("after the span" in found.error) is bool(fine)
+    assert await world.do.pricing.reprice_spans() == 0
+    await started(world, OURS)
+    assert await world.do.pricing.reprice_spans() == fine + 1
+
+
+def test_what_is_told_of_it_is_bounded_and_nothing_is_left_out_of_the_sum() -> None:
+    spans = [
+        Priced(trace_id(), span_id(), NOON, f"m{n}", Usage(1, 0, is_known=True), of_table("1"))
+        for n in range(MODELS_TOLD_MAX + 3)
+    ]
+    found = Findings().and_of((one, UNPRICED) for one in spans).and_of([(spans[0], UNPRICED)])
+    assert (len(found.models), len(found.sample)) == (MODELS_TOLD_MAX, SAMPLE_MAX)
+    assert (found.models["m0"].spans, found.others.spans) == (2, 3)
+    assert found.total.before == MODELS_TOLD_MAX + 4
+    assert sum(one.spans for one in found.models.values()) + 3 == found.total.spans

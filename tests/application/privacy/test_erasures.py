@@ -1,0 +1,162 @@
+"""Erasing: what a request does, what it leaves to workers, and who may check it."""
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import pytest
+
+from adapters.memory.privacy.erasures import MemoryErasures
+from application.privacy.erasures import REFUSED_FOR, WITHIN
+from domain.errors import Invalid, NotFound, Unavailable
+from domain.identity.api_key import ALL_SCOPES
+from domain.identity.audit import AuditAction
+from domain.identity.caller import Caller
+from domain.ids import ErasureId
+from domain.page import Window
+from domain.tracing.erasure import ErasureState, Owner, OwnerKind
+from tests.support.builders.values import trace
+from tests.support.fixtures.in_memory_app import World
+
+GRACE = Owner(OwnerKind.USER, "grace")
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """Erasures of which each step takes a while, or can't be done."""
+
+    inner: MemoryErasures
+    world: World
+    step: timedelta = timedelta()
+    failures: list[Exception] = field(default_factory=list)
+
+    async def advance(self, *arguments):
+        self.world.now += self.step
+        if self.failures:
+            raise self.failures.pop(0)
+        return await self.inner.advance(*arguments)
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+
+@pytest.fixture
+async def ada(world):
+    return await world.person("ada")
+
+
+@pytest.fixture
+async def caller(world, ada):
+    ours = (await world.do.create_organization(ada, "Ours")).id
+    of = await world.project(ours)
+    return Caller(organization_id=ours, project_id=of, scopes=ALL_SCOPES, user_id=ada.user.id)
+
+
+def slowly(world, **said):
+    """The use cases over erasures that are slow."""
+    slow = Slow(world.ports.keeping.erasures, world, **said)
+    return world.with_ports(keeping=replace(world.ports.keeping, erasures=slow)).keeping
+
+
+async def filled(world, caller, count=3):
+    made = [trace(user_id=GRACE.id) for _ in range(count)]
+    for one in made:
+        await world.ports.traces.put(caller.project_id, one)
+    return made
+
+
+async def test_what_fits_is_removed_when_it_is_answered_and_told(world, ada, caller):
+    await filled(world, caller)
+    receipt = await world.do.keeping.erase(caller, GRACE)
+    assert (receipt.state, receipt.rows) == (ErasureState.REMOVED, {"traces": 3})
+    assert (receipt.requested_at, receipt.requested_by.name) == (world.now, "ada@example.com")
+    assert world.ports.traces.store.traces == {}
+    log = {one.action: one for one in await world.log(caller.organization_id)}
+    asked, over = log[AuditAction.ERASURE_REQUESTED], log[AuditAction.ERASURE_FINISHED]
+    assert asked.actor == over.actor == receipt.requested_by
+    assert asked.resource_id == over.resource_id == str(receipt.id)
+    told = {"project_id": str(caller.project_id), "kind": "user"}
+    assert asked.detail == told
+    assert over.detail == told | {"receipt_sha256": receipt.sha256}
+
+
+async def test_a_key_is_told_by_its_prefix(world, caller):
+    key, _ = await world.do.issue_key(caller.organization_id, name="ci")
+    by_key = replace(caller, user_id=None, key_id=key.id)
+    receipt = await world.do.keeping.erase(by_key, GRACE)
+    assert (receipt.requested_by.key_id, receipt.requested_by.name) == (key.id, key.prefix)
+
+
+async def test_no_two_receipts_have_the_same_hash(world, caller):
+    first, second = [await world.do.keeping.erase(caller, GRACE) for _ in range(2)]
+    assert first.digest != second.digest
+    assert (await world.do.keeping.list_erasures(caller.project_id, Window())).total == 2
+
+
+async def test_what_takes_too_long_is_left_to_workers(world, caller):
+    await filled(world, caller)
+    keeping = slowly(world, step=WITHIN + timedelta(seconds=1))
+    receipt = await keeping.erase(caller, GRACE)
+    assert (receipt.state, receipt.rows) == (ErasureState.REMOVING, {"traces": 3})
+    assert await keeping.finish_erasures() == 1
+    over = await keeping.read_erasure(caller.project_id, receipt.id)
+    assert (over.state, over.rows) == (ErasureState.REMOVED, receipt.rows)
+    assert await keeping.finish_erasures() == 0
+
+
+async def test_what_has_begun_is_answered_though_it_cannot_go_on(world, caller):
+    await filled(world, caller)
+    keeping = slowly(world, failures=[Unavailable("down"), Unavailable("still")])
+    receipt = await keeping.erase(caller, GRACE)
+    assert receipt.state is ErasureState.REMOVING
+    with pytest.raises(Unavailable):
+        await keeping.finish_erasures()
+    assert await keeping.finish_erasures() == 1
+
+
+async def test_one_whose_project_goes_meanwhile_holds_no_other_up(world, caller):
+    first, second = [
+        await slowly(world, failures=[Unavailable("down")]).erase(caller, GRACE) for _ in range(2)
+    ]
+    assert await slowly(world, failures=[NotFound("gone")]).finish_erasures() == 1
+    states = [(await world.do.keeping.read_erasure(caller.project_id, one.id)).state
+              for one in (first, second)]  # fmt: skip
+    assert sorted(states) == [ErasureState.REMOVED, ErasureState.REMOVING]
+
+
+async def test_workers_forget_which_traces_were_erased_in_time(world, caller):
+    [one] = await filled(world, caller, 1)
+    await world.do.keeping.erase(caller, GRACE)
+    world.now += REFUSED_FOR
+    await world.do.keeping.finish_erasures()
+    with pytest.raises(Invalid):
+        await world.ports.traces.put(caller.project_id, one)
+    world.forward(seconds=1)
+    await world.do.keeping.finish_erasures()
+    await world.ports.traces.put(caller.project_id, one)
+
+
+async def test_who_knows_the_id_can_check_and_nobody_else(world, caller):
+    receipt = await world.do.keeping.erase(caller, GRACE)
+    check = world.do.keeping.check_erasure
+    known, found = await check(caller.project_id, receipt.id, GRACE)
+    assert (known, found.is_nothing, found.traces_since) == (receipt, True, 0)
+    for other, named in (
+        (Owner(OwnerKind.USER, "grace "), "user_id"),
+        (Owner(OwnerKind.SESSION, "grace"), "session_id"),
+    ):
+        with pytest.raises(Invalid) as refused:
+            await check(caller.project_id, receipt.id, other)
+        assert [error.field for error in refused.value.errors] == [named]
+    with pytest.raises(NotFound):
+        await check(caller.project_id, ErasureId(world.new_id()), GRACE)
+
+
+async def test_one_that_cannot_go_on_holds_no_other_up(world, caller):
+    down = [Unavailable("down")]
+    first, second = [await slowly(world, failures=[*down]).erase(caller, GRACE) for _ in range(2)]
+    with pytest.raises(Unavailable):
+        await slowly(world, failures=[*down]).finish_erasures()
+    states = {(await world.do.keeping.read_erasure(caller.project_id, one.id)).state
+              for one in (first, second)}  # fmt: skip
+    assert states == {ErasureState.REMOVED, ErasureState.REMOVING}
+    assert await world.do.keeping.finish_erasures() == 1

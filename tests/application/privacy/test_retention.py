@@ -1,0 +1,66 @@
+"""Removing what was kept for long enough: projects take turns, and a round is bounded."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pytest
+
+from application.privacy.retention import STEPS_MAX, RemoveExpired
+from domain.errors import Unavailable
+from domain.ids import ProjectId
+from tests.support.builders.values import NOON
+
+FIRST, SECOND, THIRD = (ProjectId(uuid.UUID(int=n)) for n in range(3))
+
+
+@dataclass
+class Shelf:
+    """Of each project what its steps remove, one after the other."""
+
+    left: dict[ProjectId, list[int | Exception]]
+    asked: list[ProjectId] = field(default_factory=list)
+
+    async def projects(self, now: datetime) -> Sequence[ProjectId]:
+        assert now == NOON
+        return [project for project, steps in self.left.items() if steps]
+
+    async def remove(self, project: ProjectId, now: datetime) -> int:
+        assert now == NOON
+        self.asked.append(project)
+        step = self.left[project].pop(0) if self.left[project] else 0
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+
+def removing(shelf: Shelf) -> RemoveExpired:
+    return RemoveExpired(shelf, lambda: NOON)
+
+
+async def test_projects_take_turns_until_nothing_is_left():
+    shelf = Shelf({FIRST: [5, 5, 5], SECOND: [2], THIRD: []})
+    assert await removing(shelf)() == 17
+    assert shelf.asked == [FIRST, SECOND, FIRST, SECOND, FIRST, FIRST]
+
+
+async def test_where_nothing_is_left_nobody_is_asked():
+    shelf = Shelf({FIRST: []})
+    assert await removing(shelf)() == 0
+    assert shelf.asked == []
+
+
+async def test_a_round_is_bounded_over_all_projects_and_the_next_goes_on():
+    shelf = Shelf({FIRST: [1] * (2 * STEPS_MAX), SECOND: [1] * 3})
+    assert await removing(shelf)() == STEPS_MAX - 1  # once the second had nothing left
+    assert len(shelf.asked) == STEPS_MAX
+    assert await removing(shelf)() == STEPS_MAX
+
+
+async def test_a_failure_is_told_once_the_others_had_their_turns():
+    shelf = Shelf({FIRST: [4, Unavailable("down"), 2], SECOND: [1, 1, 1]})
+    with pytest.raises(Unavailable):
+        await removing(shelf)()
+    assert shelf.left == {FIRST: [2], SECOND: []}
+    assert await removing(shelf)() == 2

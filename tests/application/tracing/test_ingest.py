@@ -1,0 +1,221 @@
+"""Taking traces in: what is stored, what is refused, and what a failure leaves behind."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from adapters.memory.store import MemoryStore
+from adapters.memory.tracing.traces import MemoryTraces
+from application.tracing.ingest import BATCH_MAX, AddSpans, IngestBatch, IngestTrace
+from application.tracing.read import ReadTrace
+from domain.errors import FieldError, Invalid, NotFound, Unavailable
+from domain.ids import ProjectId, TraceId
+from domain.tracing.span import Span, SpanKind
+from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.usage import CostSource
+from tests.support.builders.values import OURS, THEIRS, prices, span, trace, trace_id
+
+NO_NUL = Invalid.field("name", "must not hold a NUL")
+
+
+@dataclass(frozen=True, slots=True)
+class Fussy(MemoryTraces):
+    """Refuses what it was told to refuse, as a database does: by id, one trace at a time."""
+
+    refused: Mapping[TraceId, Exception] = field(default_factory=dict)
+
+    async def put(self, project: ProjectId, trace: Trace) -> None:
+        if (problem := self.refused.get(trace.id)) is not None:
+            raise problem
+        await MemoryTraces.put(self, project, trace)
+
+
+def stored(**refused: object) -> Fussy:
+    return Fussy(MemoryStore(), prices(), **refused)
+
+
+async def read(traces: MemoryTraces, one: Trace, project: ProjectId = OURS) -> Trace:
+    return await ReadTrace(traces)(project, one.id)
+
+
+# --- one trace -----------------------------------------------------------------------------
+
+
+async def test_a_trace_is_there_once_it_is_accepted():
+    traces, sent = stored(), trace(span(kind=SpanKind.LLM), name="answer")
+    await IngestTrace(traces)(OURS, sent)
+    found = await read(traces, sent)
+    assert (found.name, found.status) == ("answer", TraceStatus.COMPLETED)
+    assert [one.kind for one in found.spans] == [SpanKind.LLM]
+
+
+async def test_a_span_is_priced_when_it_is_stored():
+    traces = stored()
+    sent = trace(span(model="gpt-4o", token_usage=b'{"prompt_tokens":1000}'))
+    await IngestTrace(traces)(OURS, sent)
+    [found] = (await read(traces, sent)).spans
+    assert found.charge is not None
+    assert found.charge.source is CostSource.TABLE
+
+
+async def test_sent_again_it_is_stored_once():
+    traces, sent = stored(), trace(span(), span())
+    for _ in range(3):
+        await IngestTrace(traces)(OURS, sent)
+    assert len((await read(traces, sent)).spans) == 2
+    assert len(traces.store.traces) == 1
+
+
+async def test_one_id_in_two_projects_is_two_traces():
+    traces, ours = stored(), trace(span(), name="ours")
+    theirs = trace(id=ours.id, name="theirs")
+    await IngestTrace(traces)(OURS, ours)
+    await IngestTrace(traces)(THEIRS, theirs)
+    assert (await read(traces, ours)).name == "ours"
+    assert (await read(traces, ours, THEIRS)).spans == ()
+
+
+@pytest.mark.parametrize("problem", [NO_NUL, Unavailable("the database is away")])
+async def test_what_the_store_says_reaches_the_caller(problem):
+    sent = trace()
+    traces = stored(refused={sent.id: problem})
+    with pytest.raises(type(problem)) as raised:
+        await IngestTrace(traces)(OURS, sent)
+    assert raised.value is problem
+    assert traces.store.traces == {}
+
+
+# --- many ----------------------------------------------------------------------------------
+
+
+async def test_a_bad_item_costs_only_itself_and_outcomes_keep_the_order():
+    good, bad, other = trace(), trace(), trace()
+    traces = stored(refused={bad.id: NO_NUL})
+    outcomes = await IngestBatch(traces)(OURS, [good, bad, other, bad])
+    assert outcomes == [None, NO_NUL, None, NO_NUL]
+    assert {of for _, of in traces.store.traces} == {good.id, other.id}
+
+
+async def test_a_batch_may_be_bad_as_a_whole():
+    one, two = trace(), trace()
+    traces = stored(refused={one.id: NO_NUL, two.id: NO_NUL})
+    assert await IngestBatch(traces)(OURS, [one, two]) == [NO_NUL, NO_NUL]
+
+
+async def test_a_trace_that_occurs_twice_is_merged_in_that_order_as_one_write():
+    first = trace(span(name="a"), name="first", tags=("b",))
+    second = trace(span(name="b"), id=first.id, name="second", tags=("a",))
+    traces = stored()
+    assert await IngestBatch(traces)(OURS, [first, trace(), second]) == [None, None, None]
+    found = await read(traces, first)
+    assert (found.name, found.tags) == ("second", ("a", "b"))
+    assert {one.name for one in found.spans} == {"a", "b"}
+
+
+async def test_a_batch_gives_what_its_items_give_one_by_one():
+    shared = trace_id()
+    items = [trace(span(), id=shared), trace(), trace(span(), id=shared, tags=("t",))]
+    together, apart = stored(), stored()
+    await IngestBatch(together)(OURS, items)
+    for item in items:
+        await IngestTrace(apart)(OURS, item)
+    assert together.store.traces == apart.store.traces
+
+
+async def test_a_store_out_of_reach_fails_the_batch():
+    one, two = trace(), trace()
+    traces = stored(refused={two.id: Unavailable("away")})
+    with pytest.raises(Unavailable):
+        await IngestBatch(traces)(OURS, [one, two])
+
+
+@pytest.mark.parametrize("count", [0, BATCH_MAX + 1])
+async def test_a_batch_is_bounded(count):
+    traces = stored()
+    with pytest.raises(Invalid, match=f"1 to {BATCH_MAX}"):
+        await IngestBatch(traces)(OURS, [trace() for _ in range(count)])
+    assert traces.store.traces == {}
+
+
+async def test_the_largest_batch_is_stored():
+    traces = stored()
+    outcomes = await IngestBatch(traces)(OURS, [trace() for _ in range(BATCH_MAX)])
+    assert outcomes == [None] * BATCH_MAX
+    assert len(traces.store.traces) == BATCH_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Gathering(MemoryTraces):
+    """Answers nobody before `size` of them wait, as a writer does that commits in groups."""
+
+    gate: asyncio.Barrier = field(default_factory=lambda: asyncio.Barrier(3))
+
+    async def put(self, project: ProjectId, trace: Trace) -> None:
+        await self.gate.wait()
+        await MemoryTraces.put(self, project, trace)
+
+
+async def test_the_items_of_a_batch_are_written_at_once():
+    traces = Gathering(MemoryStore(), prices())
+    async with asyncio.timeout(5):
+        assert await IngestBatch(traces)(OURS, [trace(), trace(), trace()]) == [None] * 3
+
+
+# --- spans for a trace that is there -------------------------------------------------------
+
+
+async def add(traces: MemoryTraces, to: Trace, spans: Sequence[Span]) -> Trace:
+    await AddSpans(traces)(OURS, to.id, spans)
+    return await read(traces, to)
+
+
+async def test_spans_are_added_and_completed_and_the_trace_stays_as_it_is():
+    traces, old = stored(), span(name="old", error="e")
+    sent = trace(old, name="run", tags=("b", "a"))
+    await IngestTrace(traces)(OURS, sent)
+    found = await add(traces, sent, [replace(old, name="renamed", error=None), span(name="new")])
+    assert {one.name: one.error for one in found.spans} == {"renamed": "e", "new": None}
+    assert replace(found, spans=()) == replace(sent.settled(prices().price), spans=())
+
+
+async def test_a_span_may_occur_twice_among_those_added():
+    traces, sent, late = stored(), trace(), span(name="a")
+    await IngestTrace(traces)(OURS, sent)
+    found = await add(traces, sent, [late, replace(late, name="b")])
+    assert [one.name for one in found.spans] == ["b"]
+
+
+async def test_there_is_nothing_to_add_to_a_trace_of_nobody_or_of_another_project():
+    traces, theirs = stored(), trace()
+    await IngestTrace(traces)(THEIRS, theirs)
+    for unknown in (trace_id(), theirs.id):
+        with pytest.raises(NotFound):
+            await AddSpans(traces)(OURS, unknown, [span()])
+    assert (await read(traces, theirs, THEIRS)).spans == ()
+
+
+def test_an_invalid_request_always_names_a_field():
+    assert Invalid("no").errors == (FieldError("", "no"),)
+    assert NO_NUL.message == "Validation error"
+
+
+@dataclass(frozen=True, slots=True)
+class Picky(MemoryTraces):
+    """Refuses what has a user, as a database does that can't hold some value of it."""
+
+    async def put(self, project: ProjectId, trace: Trace) -> None:
+        if trace.user_id is not None:
+            raise NO_NUL
+        await MemoryTraces.put(self, project, trace)
+
+
+async def test_a_bad_duplicate_costs_the_good_ones_nothing():
+    traces, good = Picky(MemoryStore(), prices()), trace(name="first", tags=("a",))
+    bad = replace(good, name="bad", user_id="u")
+    last = replace(good, name="last", tags=("b",))
+    outcomes = await IngestBatch(traces)(OURS, [good, bad, last, trace()])
+    assert outcomes == [None, NO_NUL, None, None]
+    found = await read(traces, good)
+    assert (found.name, found.tags, found.user_id) == ("last", ("a", "b"), None)

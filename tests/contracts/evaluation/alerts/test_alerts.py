@@ -1,0 +1,431 @@
+"""Contract of Alerts, run against every adapter."""
+
+import asyncio
+import uuid
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from application.evaluation.ports.alerts import IN_TURN, RUNS_BEFORE, Assessed
+from domain.errors import Conflict, Invalid, NotFound
+from domain.evaluation.monitors.alert import RULES_MAX, AlertState, Figure, Measured, Watch
+from domain.evaluation.runs.run import TargetType
+from domain.evaluation.scores.outcome import FailCode, Failed, Scored, SkipCode, Skipped
+from domain.ids import MonitorId
+from domain.page import Window
+from tests.support.builders.values import NOON, at
+from tests.support.fixtures.alerts import (
+    BODY,
+    a_rule,
+    a_webhook,
+    an_alert,
+    ended,
+    found_ended,
+    ran,
+    turned,
+)
+from tests.support.fixtures.data_plane import project, walked
+from tests.support.fixtures.evaluation import METRICS, target, work_of
+from tests.support.fixtures.monitors import run_of
+
+ALL = Window(limit=200)
+
+
+def nothing(alerts):
+    return []
+
+
+# --- making and removing -----------------------------------------------------------------------
+
+
+async def test_an_alert_is_read_as_it_was_made(monitoring):
+    monitor = await monitoring.stored(project())
+    rule = a_rule(
+        figure=Figure.DROP, threshold=0.3, clear_at=0.1, samples_min=7, breaches=2, recoveries=3
+    )
+    watch = Watch(state=AlertState.NO_DATA, since=at(3), in_a_row=1, value=0.125)
+    made = [an_alert(monitor), an_alert(monitor, rule=rule, watch=watch, created_at=at(1))]
+    for one in made:
+        assert await monitoring.alerts.create(one) == one
+    assert await monitoring.alerts.of_monitor(monitor.project_id, monitor.id) == made
+    assert (await monitoring.alerts.changes(monitor.project_id, monitor.id, ALL)).total == 0
+
+
+async def test_the_same_alert_is_made_once(monitoring):
+    made = an_alert(await monitoring.stored(project()))
+    await monitoring.alerts.create(made)
+    assert await monitoring.alerts.create(replace(made, created_at=at(9))) == made
+    assert await monitoring.alerts.of_monitor(made.project_id, made.monitor_id) == [made]
+
+
+async def test_a_monitor_has_so_many_alerts_and_no_more(monitoring):
+    monitor = await monitoring.stored(project())
+    made = [an_alert(monitor) for _ in range(RULES_MAX + 3)]
+    results = await asyncio.gather(
+        *(monitoring.alerts.create(one) for one in made), return_exceptions=True
+    )
+    assert sum(isinstance(one, Conflict) for one in results) == 3
+    there = await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
+    assert len(there) == RULES_MAX
+    assert await monitoring.alerts.create(there[0]) == there[0]
+
+
+async def test_alerts_of_others_are_not_found(monitoring):
+    monitor, theirs = await monitoring.stored(project()), project()
+    alert = await monitoring.alerts.create(an_alert(monitor))
+    other = await monitoring.stored(monitor.project_id)
+    for ask in (
+        monitoring.alerts.of_monitor(theirs, monitor.id),
+        monitoring.alerts.changes(theirs, monitor.id, ALL),
+        monitoring.alerts.create(replace(alert, project_id=theirs)),
+        monitoring.alerts.create(replace(alert, monitor_id=MonitorId(uuid.uuid4()))),
+    ):
+        with pytest.raises(NotFound):
+            await ask
+    assert not await monitoring.alerts.delete(theirs, monitor.id, alert.id)
+    assert not await monitoring.alerts.delete(monitor.project_id, other.id, alert.id)
+    assert await monitoring.alerts.of_monitor(monitor.project_id, monitor.id) == [alert]
+
+
+async def test_a_removed_alert_takes_its_changes_along(monitoring):
+    monitor = await monitoring.stored(project())
+    alerts = [await monitoring.alerts.create(an_alert(monitor)) for _ in range(2)]
+    run = ended(await ran(monitoring, monitor))
+    await monitoring.alerts.assess(run, lambda there: [turned(run, one) for one in there], NOON)
+    assert await monitoring.alerts.delete(monitor.project_id, monitor.id, alerts[0].id)
+    assert not await monitoring.alerts.delete(monitor.project_id, monitor.id, alerts[0].id)
+    changes = await monitoring.alerts.changes(monitor.project_id, monitor.id, ALL)
+    assert [one.alert_id for one in changes.items] == [alerts[1].id]
+
+
+async def test_a_removed_monitor_takes_its_alerts_along(monitoring):
+    monitor = await monitoring.stored(project())
+    alert = await monitoring.alerts.create(an_alert(monitor))
+    run = ended(await ran(monitoring, monitor))
+    await monitoring.alerts.assess(run, lambda there: [turned(run, one) for one in there], NOON)
+    assert await monitoring.monitors.delete(monitor.project_id, monitor.id)
+    with pytest.raises(NotFound):
+        await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
+    await monitoring.monitors.create(monitor)
+    assert await monitoring.alerts.of_monitor(monitor.project_id, monitor.id) == []
+    assert (await monitoring.alerts.changes(monitor.project_id, monitor.id, ALL)).total == 0
+    assert await monitoring.alerts.create(alert) == alert
+
+
+async def test_nothing_of_a_removed_project_is_found(monitoring):
+    monitor = await monitoring.stored(project())
+    alert = await monitoring.alerts.create(an_alert(monitor))
+    run = await ran(monitoring, monitor)
+    await monitoring.evaluating.remove(monitor.project_id)
+    assert await found_ended(monitoring, monitor.project_id) == []
+    assert not await monitoring.alerts.assess(ended(run), nothing, NOON)
+    assert not await monitoring.alerts.delete(monitor.project_id, monitor.id, alert.id)
+    assert await monitoring.alerts.measured(ended(run), METRICS[0], 0.5) == []
+    with pytest.raises(NotFound):
+        await monitoring.alerts.create(an_alert(monitor))
+
+
+# --- runs that ended ---------------------------------------------------------------------------
+
+
+async def test_runs_that_ended_are_found_the_first_first(monitoring):
+    monitor = await monitoring.stored(project())
+    second = await ran(monitoring, monitor, created_at=at(2))
+    first = await ran(monitoring, monitor, created_at=at(1))
+    broken = run_of(monitor, 0, created_at=at(3)).broken("too much matches", at(3))
+    await monitoring.evaluating.runs.create(broken, [])
+    found = await found_ended(monitoring, monitor.project_id)
+    assert found == [ended(first), ended(second), ended(broken)]
+
+
+async def test_what_goes_on_is_cancelled_or_nobodys_is_not_found(monitoring):
+    monitor = await monitoring.stored(project())
+    going = run_of(monitor)
+    await monitoring.evaluating.begun(going, work_of(going))
+    cancelled = run_of(monitor)
+    await monitoring.evaluating.begun(cancelled, work_of(cancelled))
+    await monitoring.evaluating.runs.cancel(monitor.project_id, cancelled.id, NOON)
+    free = replace(run_of(monitor), monitor_id=None)
+    await monitoring.evaluating.runs.create(replace(free, targets=0), [])
+    assert await found_ended(monitoring, monitor.project_id) == []
+    for run in (going, cancelled):
+        assert not await monitoring.alerts.assess(ended(run), nothing, NOON)
+
+
+async def test_runs_of_a_removed_monitor_are_not_found(monitoring):
+    monitor = await monitoring.stored(project())
+    run = await ran(monitoring, monitor)
+    await monitoring.monitors.delete(monitor.project_id, monitor.id)
+    assert await found_ended(monitoring, monitor.project_id) == []
+    assert not await monitoring.alerts.assess(ended(run), nothing, NOON)
+
+
+# --- what they came to -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("of", TargetType)
+async def test_a_run_is_measured_by_metric_and_with_those_before_it(monitoring, of):
+    monitor = await monitoring.stored(project(), target_type=of)
+    metric = monitor.metrics[0]
+    runs = [
+        await ran(monitoring, monitor, 2, Scored(n / 10, "", {}), created_at=at(n))
+        for n in range(RUNS_BEFORE + 3)
+    ]
+    await ran(monitoring, await monitoring.stored(monitor.project_id, target_type=of))
+    found = await monitoring.alerts.measured(ended(runs[-1]), metric, 0.5)
+    assert [one.mean for one in found] == pytest.approx([0.7, 0.6, 0.5, 0.4, 0.3, 0.2])
+    assert [one.passed for one in found] == [2, 2, 2, 0, 0, 0]
+    assert {one.scored for one in found} == {2}
+    [first] = await monitoring.alerts.measured(ended(runs[0]), metric, 0.5)
+    assert first == Measured(scored=2)
+    assert await monitoring.alerts.measured(ended(runs[0]), "coherence", 0.5) == [Measured()]
+
+
+async def test_what_failed_and_what_was_skipped_is_counted(monitoring):
+    monitor = await monitoring.stored(project())
+    run = run_of(monitor, 4)
+    await monitoring.evaluating.begun(run, work_of(run))
+    outcomes = [
+        Scored(0.25, "", {}),
+        Scored(0.5, "", {}),
+        Failed(FailCode.RATE_LIMITED),
+        Skipped(SkipCode.NO_INPUT),
+    ]
+    by_target = dict(zip([target(run, n) for n in range(4)], outcomes, strict=True))
+    line = [*await monitoring.evaluating.assignments.dispatch(monitor.project_id, NOON)]
+    for due in line:  # which grows meanwhile
+        claim = await monitoring.evaluating.claim(due)
+        line += await monitoring.evaluating.finish(claim, by_target[claim.target])
+    [found] = await monitoring.alerts.measured(ended(run), METRICS[0], 0.5)
+    assert found == Measured(scored=2, mean=0.375, passed=1, failed=1, skipped=1)
+
+
+async def test_cancelled_runs_are_passed_by(monitoring):
+    monitor = await monitoring.stored(project())
+    before = await ran(monitoring, monitor, created_at=at(0))
+    cancelled = run_of(monitor, created_at=at(1))
+    await monitoring.evaluating.begun(cancelled, work_of(cancelled))
+    await monitoring.evaluating.runs.cancel(monitor.project_id, cancelled.id, at(1))
+    last = await ran(monitoring, monitor, 3, created_at=at(2))
+    found = await monitoring.alerts.measured(ended(last), METRICS[0], 0.5)
+    assert [one.scored for one in found] == [3, before.targets]
+
+
+# --- looking at them ---------------------------------------------------------------------------
+
+
+async def test_what_turned_is_kept_and_told_to_every_webhook(monitoring):
+    monitor = await monitoring.stored(project())
+    alerts = [await monitoring.alerts.create(an_alert(monitor, created_at=at(n))) for n in range(2)]
+    webhooks = [await monitoring.webhooks.create(a_webhook(monitor.project_id)) for _ in range(2)]
+    await monitoring.webhooks.create(a_webhook(project()))
+    run = ended(await ran(monitoring, monitor))
+    raised = turned(run, alerts[0])
+    quiet = Assessed(replace(alerts[1], watch=replace(alerts[1].watch, in_a_row=3, value=0.5)))
+    seen = []
+
+    def assess(there):
+        seen.extend(there)
+        return [raised, quiet]
+
+    assert await monitoring.alerts.assess(run, assess, at(9))
+    assert sorted(seen, key=lambda one: one.created_at) == alerts
+    there = await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
+    assert there == [raised.alert, quiet.alert]
+    changes = await monitoring.alerts.changes(monitor.project_id, monitor.id, ALL)
+    assert list(changes.items) == [raised.notice.change]
+    for webhook in webhooks:
+        [delivery] = (
+            await monitoring.webhooks.deliveries(monitor.project_id, webhook.id, ALL)
+        ).items
+        assert (delivery.body, delivery.next_attempt_at) == (BODY, at(9))
+        assert delivery.change_id == raised.notice.change.id
+
+
+async def test_a_run_is_looked_at_once(monitoring):
+    monitor = await monitoring.stored(project())
+    await monitoring.alerts.create(an_alert(monitor))
+    run = ended(await ran(monitoring, monitor))
+    assert await monitoring.alerts.assess(run, nothing, NOON)
+    assert await found_ended(monitoring, monitor.project_id) == []
+    asked = [
+        turned(run, one) for one in await monitoring.alerts.of_monitor(run.project, monitor.id)
+    ]
+    assert not await monitoring.alerts.assess(run, lambda _: asked, NOON)
+    assert (await monitoring.alerts.changes(run.project, monitor.id, ALL)).total == 0
+
+
+async def test_of_many_who_look_at_once_one_does(monitoring):
+    monitor = await monitoring.stored(project())
+    await monitoring.alerts.create(an_alert(monitor))
+    webhook = await monitoring.webhooks.create(a_webhook(monitor.project_id))
+    run = ended(await ran(monitoring, monitor))
+    results = await asyncio.gather(
+        *(
+            monitoring.alerts.assess(run, lambda there: [turned(run, one) for one in there], NOON)
+            for _ in range(5)
+        )
+    )
+    assert sorted(results) == [False] * 4 + [True]
+    assert (await monitoring.alerts.changes(run.project, monitor.id, ALL)).total == 1
+    assert (await monitoring.webhooks.deliveries(run.project, webhook.id, ALL)).total == 1
+
+
+async def test_runs_at_once_see_what_the_other_left(monitoring):
+    monitor = await monitoring.stored(project())
+    await monitoring.alerts.create(an_alert(monitor))
+    runs = [ended(await ran(monitoring, monitor, created_at=at(n))) for n in range(5)]
+
+    def counting(there):
+        return [
+            Assessed(replace(one, watch=replace(one.watch, in_a_row=one.watch.in_a_row + 1)))
+            for one in there
+        ]
+
+    for left in range(5, 0, -1):  # each has its turn once the one before it was looked at
+        found = await asyncio.gather(
+            *(monitoring.alerts.assess(one, counting, NOON) for one in runs)
+        )
+        assert sum(found) >= 1
+        [alert] = await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
+        if alert.watch.in_a_row == 5:
+            break
+        assert left > 1
+    assert await found_ended(monitoring, monitor.project_id) == []
+
+
+async def test_a_run_waits_for_those_that_ended_before_it(monitoring):
+    monitor, other = await monitoring.stored(of := project()), await monitoring.stored(of)
+    first, second = [ended(await ran(monitoring, monitor, created_at=at(n))) for n in range(2)]
+    elsewhere = ended(await ran(monitoring, other, created_at=at(1)))
+    assert first.at < second.at
+    assert not await monitoring.alerts.assess(second, nothing, NOON)
+    assert await monitoring.alerts.assess(elsewhere, nothing, NOON)
+    assert await monitoring.alerts.assess(first, nothing, NOON)
+    assert await monitoring.alerts.assess(second, nothing, NOON)
+
+
+async def test_a_run_waits_so_long_and_no_longer_for_one_that_can_not_be_looked_at(monitoring):
+    monitor = await monitoring.stored(project())
+    first = ended(await ran(monitoring, monitor, created_at=NOON))
+    second = ended(await ran(monitoring, monitor, created_at=first.at + IN_TURN))
+    assert second.at - first.at >= IN_TURN
+    assert await monitoring.alerts.assess(second, nothing, NOON)
+    assert await monitoring.alerts.assess(first, nothing, NOON)
+
+
+async def test_what_assessing_raises_leaves_all_as_it_was(monitoring):
+    monitor = await monitoring.stored(project())
+    run = ended(await ran(monitoring, monitor))
+
+    def refuse(there):
+        raise Invalid("no")
+
+    with pytest.raises(Invalid, match="no"):
+        await monitoring.alerts.assess(run, refuse, NOON)
+    assert await found_ended(monitoring, monitor.project_id) == [run]
+
+
+# --- slots without a run -----------------------------------------------------------------------
+
+
+async def slots_of(monitoring, monitor, now):
+    return [one for one in await monitoring.alerts.slots(now) if one.project == monitor.project_id]
+
+
+async def fired(monitoring, monitor, run=None, now=NOON):
+    after = monitor.fired(now, run and run.id, None)
+    assert await monitoring.monitors.fired(monitor, after, run, work_of(run) if run else [])
+    return after
+
+
+async def waiting(monitoring, **said):
+    """A monitor, and a NO_DATA alert that waits for its slot."""
+    monitor = await monitoring.stored(project(), **said)
+    alert = an_alert(monitor, rule=a_rule(figure=Figure.NO_DATA))
+    await monitoring.alerts.create(alert)
+    [slot] = await slots_of(monitoring, monitor, NOON)
+    assert (slot.alert, slot.awaited, slot.quiet) == (alert.id, None, False)
+    assert slot.following == monitor.next_run_at
+    assert await monitoring.alerts.passed(slot, nothing, NOON)
+    assert await slots_of(monitoring, monitor, NOON) == []
+    return monitor, alert
+
+
+async def test_a_slot_without_a_run_is_quiet_once(monitoring):
+    monitor, alert = await waiting(monitoring)
+    after = await fired(monitoring, monitor)
+    [slot] = await slots_of(monitoring, monitor, NOON)
+    assert (slot.awaited, slot.following, slot.quiet) == (NOON, after.next_run_at, True)
+    raised = turned(ended(run_of(monitor)), alert, run_id=None)
+    results = await asyncio.gather(
+        *(monitoring.alerts.passed(slot, lambda _: [raised], NOON) for _ in range(3))
+    )
+    assert sorted(results) == [False, False, True]
+    assert await slots_of(monitoring, monitor, NOON) == []
+    changes = await monitoring.alerts.changes(monitor.project_id, monitor.id, ALL)
+    assert list(changes.items) == [raised.notice.change]
+    assert await monitoring.alerts.of_monitor(monitor.project_id, monitor.id) == [raised.alert]
+
+
+async def test_a_slot_with_a_run_is_not_quiet(monitoring):
+    monitor, _ = await waiting(monitoring)
+    await fired(monitoring, monitor, run_of(monitor))
+    [slot] = await slots_of(monitoring, monitor, NOON)
+    assert not slot.quiet
+    assert await monitoring.alerts.passed(slot, lambda _: pytest.fail("it was quiet"), NOON)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [lambda one: one.paused(NOON), lambda one: replace(one, next_run_at=at(9))],
+    ids=["paused", "moved"],
+)
+async def test_a_slot_that_was_not_used_is_not_quiet(monitoring, edit):
+    monitor, _ = await waiting(monitoring, next_run_at=at(5))
+    await monitoring.monitors.edit(monitor.project_id, monitor.id, edit)
+    [slot] = await slots_of(monitoring, monitor, at(1))
+    assert (slot.awaited, slot.quiet) == (at(5), False)
+
+
+async def test_only_alerts_of_no_data_wait_for_slots(monitoring):
+    monitor = await monitoring.stored(project())
+    await monitoring.alerts.create(an_alert(monitor))
+    assert await slots_of(monitoring, monitor, NOON) == []
+    _, alert = await waiting(monitoring)
+    await monitoring.evaluating.remove(alert.project_id)
+    assert await slots_of(monitoring, alert, NOON) == []
+
+
+async def test_changes_are_listed_newest_first(monitoring):
+    monitor = await monitoring.stored(project())
+    alert = await monitoring.alerts.create(an_alert(monitor))
+    made = []
+    for n in range(5):
+        run = ended(await ran(monitoring, monitor, created_at=at(n)))
+        one = turned(run, alert, at=at(n // 2))
+        made.append(one.notice.change)
+        await monitoring.alerts.assess(run, lambda _, one=one: [one], at(n))
+    made.sort(key=lambda one: (one.at, one.id), reverse=True)
+    by_position, by_offset = await walked(
+        lambda window: monitoring.alerts.changes(monitor.project_id, monitor.id, window), 2
+    )
+    assert by_position == by_offset == made
+
+
+async def test_changes_of_long_ago_are_forgotten_and_the_alert_stands_as_it_did(monitoring):
+    monitor = await monitoring.stored(project())
+    alert = an_alert(monitor)
+    await monitoring.alerts.create(alert)
+    old = NOON - timedelta(days=9_000)
+    for when in (old, NOON):
+        last = ended(await ran(monitoring, monitor))
+        raised = [turned(last, alert, at=when)]
+        await monitoring.alerts.assess(last, lambda _, found=raised: found, NOON)
+    assert await monitoring.alerts.forget(old) == 0
+    assert await monitoring.alerts.forget(old + timedelta(microseconds=1)) == 1
+    page = await monitoring.alerts.changes(monitor.project_id, monitor.id, ALL)
+    assert [one.at for one in page.items] == [NOON]
+    [stands] = await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
+    assert stands.watch.state is AlertState.ALERTING

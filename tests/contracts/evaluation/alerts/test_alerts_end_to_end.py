@@ -1,0 +1,175 @@
+"""An agent breaks and mends: what its monitor finds is told, signed, to a receiver that listens."""
+
+import uuid
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook as Verifier
+
+from adapters.memory.evaluation.scripted_judge import ScriptedJudge
+from adapters.memory.jobs import RecordedJobs
+from adapters.webhook_sender import HttpCourier
+from application.evaluation.monitors.monitors import MonitorOrder
+from application.evaluation.runs.requests import Order
+from application.jobs import Job, RunDue, TargetDue
+from domain.evaluation.monitors.alert import AlertState, Figure
+from domain.evaluation.monitors.monitor import Monitor
+from domain.evaluation.monitors.webhook import secret_text
+from domain.evaluation.runs.run import TargetType
+from domain.evaluation.runs.selection import TraceSelection
+from domain.ids import MonitorId, ProjectId
+from domain.page import Window
+from domain.tracing.trace import TraceStatus
+from tests.support.builders.evaluated_traces import said
+from tests.support.builders.values import trace
+from tests.support.fakes.webhook_receivers import receiver, with_status
+from tests.support.fixtures.alerts import a_rule
+from tests.support.fixtures.data_plane import project
+from tests.support.fixtures.in_memory_app import World
+
+EARLY = datetime(2021, 3, 1, tzinfo=UTC)  # what other tests left behind is not due then
+GOOD, BAD = TraceStatus.COMPLETED, TraceStatus.ERROR
+
+
+async def loopback(host: str, port: int) -> list[str]:
+    return ["127.0.0.1"]
+
+
+@dataclass
+class Agent:
+    """A project whose agent is monitored."""
+
+    world: World
+    project: ProjectId
+    judge: ScriptedJudge = field(default_factory=ScriptedJudge)
+
+    def __post_init__(self) -> None:
+        self.world.now = EARLY
+        evaluation = self.world.ports.evaluation
+        courier = HttpCourier(loopback, admits=lambda _: True, allow_private=True)
+        alerting = replace(evaluation.alerting, courier=courier, allow_private=True)
+        ports = replace(evaluation, alerting=alerting, judge=self.judge)
+        self.do = self.world.with_ports(evaluation=ports).evaluation
+        assert isinstance(ports.jobs, RecordedJobs)
+        self.jobs = ports.jobs
+
+    async def monitored(self, metric: str = "trace_success", model: str | None = None) -> Monitor:
+        order = MonitorOrder(
+            name="hourly",
+            of=TargetType.TRACE,
+            run=Order(metrics=[metric], model=model),
+            selection=TraceSelection(),
+            cadence="every_6h",
+            only_if_changed=False,  # what has changed is told by the database's own clock
+        )
+        return await self.do.create_monitor(self.project, MonitorId(uuid.uuid4()), order)
+
+    async def runs(self, count: int, status: TraceStatus) -> None:
+        for _ in range(count):
+            made = trace(status=status, started_at=EARLY, ended_at=EARLY + timedelta(seconds=1))
+            await self.world.ports.traces.put(self.project, made)
+
+    async def six_hours_later(self) -> None:
+        """The monitor fires, workers work, alerts look, and messages go out."""
+        self.world.forward(hours=6)
+        assert await self.do.fire_due_monitors() == 1
+        await self.jobs.done(self._do)
+        await self.do.alerts.assess_runs()
+        await self.do.alerts.deliver_messages()
+
+    async def _do(self, job: Job) -> None:
+        match job:
+            case RunDue():
+                await self.do.plan_run(job.project, job.run)
+            case TargetDue():
+                await self.do.evaluate_target(job.project, job.run, job.target)
+
+
+@pytest.fixture
+def agent(world: World) -> Agent:
+    return Agent(world, project())
+
+
+async def test_an_alert_arrives_signed_and_so_does_its_end(agent: Agent) -> None:
+    alerts = agent.do.alerts
+    monitor = await agent.monitored()
+    rule = a_rule(metric="trace_success", figure=Figure.PASS_RATE, threshold=0.5, samples_min=3)
+    alert = await alerts.create(agent.project, monitor.id, uuid.uuid4(), rule)
+    async with receiver() as there:
+        webhook = await alerts.create_webhook(agent.project, uuid.uuid4(), there.url())
+
+        await agent.runs(3, GOOD)
+        await agent.six_hours_later()
+        assert there.got == []
+
+        await agent.runs(9, BAD)
+        await agent.six_hours_later()
+        [told] = there.told
+        assert told["type"] == "alert.changed"
+        assert told["data"]["alert_id"] == str(alert.id)
+        assert told["data"]["state"] == "ALERTING"
+        assert told["data"]["value"] == pytest.approx(0.25)
+
+        await agent.six_hours_later()  # as bad as before: that is told already
+        assert len(there.got) == 1
+
+        there.answer = with_status("503 Busy")
+        await agent.runs(12, GOOD)
+        await agent.six_hours_later()
+        there.answer = with_status("200 OK")
+        agent.world.forward(minutes=1)
+        await alerts.deliver_messages()
+        states = [one["data"]["state"] for one in there.told]
+        assert states == ["ALERTING", "OK", "OK"]
+
+    # Its clock is years back: of the signature only the age is refused.
+    secret = secret_text(webhook.secret)
+    for _, head, body in there.got:
+        signed_at = datetime.fromtimestamp(int(head["webhook-timestamp"]), UTC)
+        assert head["webhook-signature"] == Verifier(secret).sign(
+            head["webhook-id"], signed_at, body.decode()
+        )
+    assert there.got[1][1]["webhook-id"] == there.got[2][1]["webhook-id"]
+    await agrees(agent, monitor, webhook.id)
+
+
+async def agrees(agent: Agent, monitor: Monitor, webhook: Any) -> None:
+    """What is listed afterwards is what was told."""
+    alerts = agent.do.alerts
+    changes = await alerts.list_changes(agent.project, monitor.id, Window())
+    assert [(one.before, one.after) for one in changes.items] == [
+        (AlertState.ALERTING, AlertState.OK),
+        (AlertState.OK, AlertState.ALERTING),
+    ]
+    runs = await agent.do.list_monitor_runs(agent.project, monitor.id, Window())
+    mended, _, broken, _ = [one.run.id for one in runs.items]
+    assert [one.run_id for one in changes.items] == [mended, broken]
+    log = await alerts.list_deliveries(agent.project, webhook, Window())
+    assert [(one.attempts, one.status) for one in log.items] == [(2, 200), (1, 204)]
+    [alert] = await alerts.list(agent.project, monitor.id)
+    assert alert.watch.state is AlertState.OK
+
+
+async def test_what_has_not_changed_is_not_judged_again(agent: Agent) -> None:
+    """Neither by the next firing, which takes all that match, nor where it was sent anew."""
+    monitor = await agent.monitored("task_completion", "openai/gpt-4o")
+    words = {"input": said("book a flight"), "output": said("It is booked")}
+    one = trace(started_at=EARLY, **words)
+    await agent.world.ports.traces.put(agent.project, one)
+    await agent.six_hours_later()
+    await agent.world.ports.traces.put(agent.project, one)
+    await agent.world.ports.traces.put(agent.project, trace(started_at=EARLY, **words))
+    await agent.six_hours_later()
+    assert len(agent.judge.asked) == 1
+    changed = replace(one, output=said("Nothing is booked"))
+    await agent.world.ports.traces.put(agent.project, changed)
+    await agent.six_hours_later()
+    assert len(agent.judge.asked) == 2
+    runs = await agent.do.list_monitor_runs(agent.project, monitor.id, Window())
+    assert [(one.tally.evaluated, one.tally.scored) for one in runs.items] == [
+        (2, 2),
+        (2, 2),
+        (1, 1),
+    ]

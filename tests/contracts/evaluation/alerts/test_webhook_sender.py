@@ -1,0 +1,284 @@
+"""Contract of Courier, against receivers on loopback addresses."""
+
+import base64
+import json
+import socket
+import ssl
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from standardwebhooks import Webhook as Verifier
+from standardwebhooks import WebhookVerificationError
+
+from adapters.webhook_sender import ADDRESSES_MAX, HttpCourier, SystemResolver
+from application.evaluation.ports.alerts import Sent
+from domain.evaluation.monitors.webhook import secret_text
+from tests.support.builders.values import NOON
+from tests.support.fakes.webhook_receivers import (
+    OK,
+    endless_body,
+    endless_head,
+    garbage,
+    hang_up,
+    receiver,
+    silence,
+    trickle,
+    with_status,
+)
+from tests.support.fixtures.alerts import a_delivery, a_webhook
+from tests.support.fixtures.data_plane import project
+
+SOON_S = 0.5  # instead of ten seconds
+BODY = '{"type": "alert.changed", "data": {"metric": "ü"}}'.encode()
+
+
+class Script:
+    """Answers each look-up as it is told to, the last one for ever, and keeps what was asked."""
+
+    def __init__(self, *answers: Sequence[str]) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[str, int]] = []
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        self.asked.append((host, port))
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+LOCAL = ["127.0.0.1"]
+
+
+def private(*answers: Sequence[str], **said) -> HttpCourier:
+    """One that may go anywhere."""
+    known = {"admits": lambda _: True, "allow_private": True, "timeout_s": SOON_S}
+    return HttpCourier(Script(*(answers or (LOCAL,))), **known | said)
+
+
+async def sent_to(courier, url, **said) -> Sent:
+    webhook = a_webhook(project(), url=url)
+    return await courier.send(a_delivery(webhook, body=BODY, **said), webhook, NOON)
+
+
+# --- what is sent ------------------------------------------------------------------------------
+
+
+async def test_a_message_is_signed_as_standard_webhooks_says():
+    now = datetime.now(UTC)
+    async with receiver() as there:
+        webhook = a_webhook(project(), url=there.url("/a/b?c=%20d"))
+        delivery = a_delivery(webhook, body=BODY)
+        assert await private().send(delivery, webhook, now) == Sent(204)
+    [(line, head, body)] = there.got
+    assert line == "POST /a/b?c=%20d HTTP/1.1"
+    assert head["host"] == f"hooks.example:{there.port}"
+    assert head["content-type"] == "application/json"
+    assert head["webhook-id"] == str(delivery.id)
+    assert head["webhook-timestamp"] == str(int(now.timestamp()))
+    assert body == BODY
+    assert Verifier(secret_text(webhook.secret)).verify(body, head) == json.loads(BODY)
+    other = Verifier("whsec_" + base64.b64encode(b"another" * 5).decode())
+    for wrong, text in ((other, body), (Verifier(secret_text(webhook.secret)), body + b" ")):
+        with pytest.raises(WebhookVerificationError):
+            wrong.verify(text, head)
+
+
+async def test_an_old_signature_is_not_accepted_later():
+    then = datetime.now(UTC) - timedelta(hours=1)
+    async with receiver() as there:
+        webhook = a_webhook(project(), url=there.url())
+        await private().send(a_delivery(webhook, body=BODY), webhook, then)
+    [(_, head, body)] = there.got
+    with pytest.raises(WebhookVerificationError):
+        Verifier(secret_text(webhook.secret)).verify(body, head)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_received"),
+    [("200 OK", True), ("299 Fine", True), ("404 Not Found", False), ("500 Oh", False)],
+)
+async def test_a_status_is_told(line, is_received):
+    async with receiver(answer=with_status(line)) as there:
+        sent = await sent_to(private(), there.url())
+    assert sent == Sent(int(line[:3]))
+    assert sent.is_received is is_received
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirects_are_not_followed(status):
+    async with receiver() as elsewhere:
+        answer = with_status(f"{status} Away", f"location: {elsewhere.url()}")
+        async with receiver(answer=answer) as there:
+            sent = await sent_to(private(), there.url())
+    assert sent == Sent(status)
+    assert not sent.is_received
+    assert elsewhere.got == []
+
+
+# --- receivers that misbehave ------------------------------------------------------------------
+
+
+async def test_an_endless_body_is_not_read():
+    async with receiver(answer=endless_body) as there:
+        assert await sent_to(private(), there.url()) == Sent(200)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (silence, "timeout"),
+        (trickle, "timeout"),
+        (endless_head, "broken_connection"),
+        (garbage, "broken_connection"),
+        (hang_up, "broken_connection"),
+        (with_status("99 Low"), "broken_connection"),
+    ],
+    ids=["silence", "trickle", "endless_head", "garbage", "hang_up", "status"],
+)
+async def test_what_is_no_answer_is_told_in_a_word(answer, error):
+    async with receiver(answer=answer) as there:
+        assert await sent_to(private(), there.url()) == Sent(None, error)
+
+
+async def test_who_does_not_listen_is_unreachable():
+    async with receiver() as there:
+        pass
+    assert await sent_to(private(), there.url()) == Sent(None, "unreachable")
+
+
+async def test_a_name_that_is_unknown_or_slow_is_told():
+    async def unknown(host, port):
+        raise socket.gaierror("no such name")
+
+    async def slow(host, port):
+        await silence(None)
+
+    for resolve, error in ((unknown, "unknown_host"), (slow, "timeout")):
+        courier = replace(private(), resolve=resolve)
+        assert await sent_to(courier, "http://x.example/") == Sent(None, error)
+    assert await sent_to(private([]), "http://x.example/") == Sent(None, "unknown_host")
+
+
+async def test_a_fault_of_ours_is_told_as_one():
+    async def broken(host, port):
+        raise RuntimeError("no")
+
+    courier = replace(private(), resolve=broken)
+    assert await sent_to(courier, "http://x.example/") == Sent(None, "internal")
+
+
+# --- where it may go ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        ["127.0.0.1"],
+        ["8.8.8.8", "127.0.0.1"],
+        ["169.254.169.254"],
+        ["::1"],
+        ["::ffff:127.0.0.1"],
+        ["64:ff9b::7f00:1"],
+        ["fe80::1%lo"],
+        ["no address"],
+    ],
+    ids=["loopback", "mixed", "metadata", "v6", "mapped", "nat64", "scoped", "garbage"],
+)
+async def test_nothing_inside_a_network_is_reached(found):
+    async with receiver() as there:
+        courier = HttpCourier(Script(found), timeout_s=SOON_S)
+        sent = await sent_to(courier, there.url(scheme="https"))
+    assert sent == Sent(None, "refused_target")
+    assert there.got == []
+
+
+async def test_plain_http_is_refused_before_any_name_is_looked_up():
+    script = Script(["8.8.8.8"])
+    assert await sent_to(HttpCourier(script), "http://x.example/") == Sent(None, "refused_target")
+    assert script.asked == []
+
+
+async def test_a_name_that_means_another_thing_a_moment_later_gains_nothing():
+    # What is admitted is 127.0.0.2: it stands for the Internet.
+    async with receiver("127.0.0.2") as outside, receiver("127.0.0.1", outside.port) as inside:
+        script = Script(["127.0.0.2"], ["127.0.0.1"])
+        courier = replace(private(), resolve=script, admits=lambda address: address == "127.0.0.2")
+        assert await sent_to(courier, outside.url()) == Sent(204)
+        assert script.asked == [("hooks.example", outside.port)]
+        assert await sent_to(courier, outside.url()) == Sent(None, "refused_target")
+    assert len(outside.got) == 1
+    assert inside.got == []
+
+
+async def test_of_several_addresses_one_that_answers_is_enough():
+    async with receiver("127.0.0.2") as there:
+        silent = [f"127.0.0.{n}" for n in range(3, 3 + ADDRESSES_MAX - 1)]
+        assert await sent_to(private([*silent, "127.0.0.2"]), there.url()) == Sent(204)
+        beyond = [*silent, "127.0.0.9", "127.0.0.2"]
+        assert await sent_to(private(beyond), there.url()) == Sent(None, "unreachable")
+
+
+async def test_names_are_looked_up_as_this_host_does():
+    resolver = SystemResolver()
+    found = await resolver("localhost", 80)
+    assert "127.0.0.1" in found or "::1" in found
+    assert await resolver("127.1", 80) == ["127.0.0.1"]
+    with pytest.raises(UnicodeError):
+        await resolver("a..b", 80)
+    resolver.close()
+
+
+# --- TLS ---------------------------------------------------------------------------------------
+
+
+def certified(name: str, folder) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """What a server of this name shows, and what a client trusts."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(issuer, issuer, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = made.public_bytes(serialization.Encoding.PEM)
+    own = folder / "own.pem"
+    own.write_bytes(
+        pem
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(own)
+    client = ssl.create_default_context(cadata=pem.decode())
+    return server, client
+
+
+async def test_tls_verifies_the_name_though_an_address_is_connected_to(tmp_path):
+    server, client = certified("hooks.example", tmp_path)
+    async with receiver(tls=server) as there:
+        courier = private(tls=client, allow_private=False)
+        assert await sent_to(courier, there.url(scheme="https")) == Sent(204)
+        wrong = there.url(host="other.example", scheme="https")
+        assert await sent_to(courier, wrong) == Sent(None, "tls")
+        untrusting = private(allow_private=False)
+        assert await sent_to(untrusting, there.url(scheme="https")) == Sent(None, "tls")
+    [(_, head, _)] = there.got
+    assert head["host"] == f"hooks.example:{there.port}"
+
+
+async def test_no_connection_is_used_twice():
+    async with receiver(answer=OK) as there:
+        courier = private()
+        for _ in range(3):
+            assert await sent_to(courier, there.url()) == Sent(204)
+    assert [head["connection"] for _, head, _ in there.got] == ["close"] * 3

@@ -1,0 +1,105 @@
+"""Any history of a project's own metrics reads the same from memory and from Postgres.
+
+Belongs to the contract of CustomMetrics.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from domain.errors import Failure
+from domain.ids import ProjectId
+from tests.support.builders.custom_metric_definitions import (
+    Customizing,
+    a_definition,
+    a_metric,
+    over_memory,
+    over_postgres,
+)
+from tests.support.builders.values import at
+from tests.support.fixtures.histories import assert_any_reads_the_same
+
+pytestmark = pytest.mark.service
+
+which = st.sampled_from([0, 0, 1])
+names = st.sampled_from(["one", "two", "b_2"])
+bodies = st.recursive(
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=5)
+    | st.booleans()
+    | st.integers(-9, 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=2),
+    max_leaves=5,
+)
+thresholds = st.floats(0, 1)
+
+
+class Histories(RuleBasedStateMachine):
+    runner: ClassVar[asyncio.Runner]
+    postgres: ClassVar[Customizing]
+
+    @initialize()
+    def begin(self) -> None:
+        self.model = over_memory()
+        self.projects = [ProjectId(uuid.uuid4()), ProjectId(uuid.uuid4())]
+        self.ids = [uuid.uuid4()]
+        self.now = 0
+
+    def both(self, act: Callable[[Customizing], Awaitable[Any]]) -> None:
+        async def go(of: Customizing) -> Any:
+            try:
+                return await act(of)
+            except Failure as failure:
+                return type(failure), failure.message
+
+        found, expected = self.runner.run(go(self.postgres)), self.runner.run(go(self.model))
+        assert found == expected
+
+    @rule(of=which, name=names, body=bodies, threshold=thresholds, data=st.data())
+    def make(self, of: int, name: str, body: Any, threshold: float, data: st.DataObject) -> None:
+        self.ids.append(uuid.uuid4())
+        new = data.draw(st.sampled_from(self.ids))
+        metric = a_metric(self.projects[of], id=new, name=name, body=body, threshold=threshold)
+        self.both(lambda it: it.metrics.create(metric))
+
+    @rule(of=which, name=names, body=bodies, threshold=thresholds)
+    def revise(self, of: int, name: str, body: Any, threshold: float) -> None:
+        self.now += 1
+        said, now = a_definition(body=body, threshold=threshold), at(self.now)
+        self.both(
+            lambda it: it.metrics.edit(self.projects[of], name, lambda one: one.revised(said, now))
+        )
+
+    @rule(of=which, name=names, is_back=st.booleans())
+    def archive(self, of: int, name: str, is_back: bool) -> None:
+        self.now += 1
+        now = at(self.now)
+        self.both(
+            lambda it: it.metrics.edit(
+                self.projects[of],
+                name,
+                lambda one: one.restored() if is_back else one.archived(now),
+            )
+        )
+
+    @invariant()
+    def every_read_agrees(self) -> None:
+        async def read(it: Customizing) -> list[Any]:
+            found: list[Any] = []
+            for project in self.projects:
+                metrics = await it.metrics.all(project)
+                found += [metrics, await it.metrics.named(project, ["one", "nothing"])]
+                found += [list(await it.metrics.revisions(project, one.name)) for one in metrics]
+            return found
+
+        if hasattr(self, "model"):
+            self.both(read)
+
+
+def test_any_history_of_metrics_reads_the_same(pool, postgres_url):
+    assert_any_reads_the_same(Histories, over_postgres, postgres_url, examples=25, steps=15)

@@ -1,0 +1,331 @@
+"""Contract of Monitors, run against every adapter."""
+
+import asyncio
+import uuid
+from dataclasses import replace
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+
+from application.evaluation.ports.monitors import DUE_MAX
+from domain.errors import Invalid, NotFound, Unavailable
+from domain.evaluation.monitors.monitor import MonitorStatus, Watermark
+from domain.evaluation.runs.run import RunStatus, TargetType
+from domain.evaluation.runs.selection import Dated, SessionSelection, TraceSelection
+from domain.ids import MonitorId, RunId
+from domain.page import Window
+from domain.tracing.trace import TraceStatus
+from tests.support.builders.values import NOON, at
+from tests.support.fixtures.data_plane import project, walked
+from tests.support.fixtures.evaluation import later, work_of
+from tests.support.fixtures.monitors import a_monitor, run_of
+
+ACTIVE, PAUSED = MonitorStatus
+ALL = Window(limit=200)
+MARK = Watermark(at(5), uuid.UUID(int=5))
+EVERYTHING = [
+    {},
+    {
+        "name": "weekly 🐼",
+        "selection": TraceSelection(
+            date_from=Dated("2026-03-01", at(0)),
+            date_to=Dated(1772668800.5, at(1)),
+            status=TraceStatus.ERROR,
+            session_id="",
+            user_id="ü",
+            tags=("a", ""),
+            name="%",
+        ),
+        "sampling_rate": 0.29,
+        "model": "gpt-5",
+        "votes": 5,
+        "max_cost_usd": Decimal("0.000001"),
+        "cadence": "cron:0  6 * * MON",
+        "only_if_changed": False,
+        "status": PAUSED,
+        "next_run_at": None,
+        "last_run_at": at(7),
+        "last_run_id": RunId(uuid.UUID(int=3)),
+        "looked_at": MARK,
+    },
+    {"selection": TraceSelection(tags=())},
+    {
+        "target_type": TargetType.SESSION,
+        "selection": SessionSelection(
+            date_from=Dated(1772668800, at(0)),
+            user_id="u",
+            has_error=False,
+            tags=("x",),
+            min_trace_count=3,
+        ),
+        "signal_weights": {"confidence": 0.5, "other": 1e300},
+    },
+]
+
+
+# --- making, reading, changing -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("said", EVERYTHING, ids=["usual", "full", "untagged", "sessions"])
+async def test_a_monitor_is_read_as_it_was_made(monitoring, said):
+    made = a_monitor(project(), **said)
+    assert await monitoring.monitors.create(made) == made
+    assert await monitoring.monitors.get(made.project_id, made.id) == made
+    page = await monitoring.monitors.page(made.project_id, None, ALL)
+    assert (list(page.items), page.total, page.end) == ([made], 1, None)
+
+
+async def test_the_same_monitor_is_made_once(monitoring):
+    made = await monitoring.stored(project())
+    again = replace(made, name="other", created_at=later(hours=1))
+    assert await monitoring.monitors.create(again) == made
+    theirs = replace(made, project_id=project(), name="of another project")
+    assert await monitoring.monitors.create(theirs) == theirs
+    assert await monitoring.monitors.get(made.project_id, made.id) == made
+
+
+async def test_monitors_of_others_are_not_found(monitoring):
+    made, theirs = await monitoring.stored(project()), project()
+    moved = replace(made, project_id=theirs)
+    for ask in (
+        monitoring.monitors.get(theirs, made.id),
+        monitoring.monitors.edit(theirs, made.id, lambda one: replace(one, name="mine")),
+        monitoring.monitors.runs(theirs, made.id, ALL),
+    ):
+        with pytest.raises(NotFound):
+            await ask
+    assert not await monitoring.monitors.delete(theirs, made.id)
+    assert not await monitoring.monitors.fired(moved, moved.paused(NOON), None, [])
+    assert (await monitoring.monitors.page(theirs, None, ALL)).total == 0
+    assert await monitoring.monitors.get(made.project_id, made.id) == made
+
+
+async def test_lists_are_newest_first_and_narrowed_by_status(monitoring):
+    ours = project()
+    made = []
+    for n in range(7):  # two of an instant each
+        said = {"status": PAUSED, "next_run_at": None} if n % 3 == 0 else {}
+        made.append(await monitoring.stored(ours, created_at=at(n // 2), **said))
+    await monitoring.stored(project())
+    made.sort(key=lambda one: (one.created_at, one.id), reverse=True)
+    for status in (None, ACTIVE, PAUSED):
+        meant = [one for one in made if status in {None, one.status}]
+        by_position, by_offset = await walked(
+            lambda window, status=status: monitoring.monitors.page(ours, status, window), 2
+        )
+        assert by_position == by_offset == meant
+
+
+async def test_an_edit_is_kept(monitoring):
+    made = await monitoring.stored(project())
+    edited = await monitoring.monitors.edit(
+        made.project_id, made.id, lambda one: one.paused(later(hours=1))
+    )
+    assert edited == made.paused(later(hours=1))
+    assert await monitoring.monitors.get(made.project_id, made.id) == edited
+
+
+async def test_what_an_edit_raises_leaves_all_as_it_was(monitoring):
+    made = await monitoring.stored(project())
+
+    def refuse(_):
+        raise Invalid("no")
+
+    with pytest.raises(Invalid, match="no"):
+        await monitoring.monitors.edit(made.project_id, made.id, refuse)
+    assert await monitoring.monitors.get(made.project_id, made.id) == made
+
+
+async def test_edits_at_once_lose_nothing(monitoring):
+    made = await monitoring.stored(project(), name="")
+    await asyncio.gather(
+        *(
+            monitoring.monitors.edit(
+                made.project_id, made.id, lambda one: replace(one, name=one.name + "x")
+            )
+            for _ in range(8)
+        )
+    )
+    assert (await monitoring.monitors.get(made.project_id, made.id)).name == "x" * 8
+
+
+# --- being due ---------------------------------------------------------------------------------
+
+
+async def due_of(monitoring, projects, now):
+    """What is due in some projects, of all that there are."""
+    found, last = [], None
+    while some := await monitoring.monitors.due(now, last):
+        found += [one for one in some if one.project_id in projects]
+        last = some[-1]
+    return found
+
+
+async def test_what_is_due_comes_across_projects_the_longest_due_first(monitoring):
+    ours, theirs = project(), project()
+    second = await monitoring.stored(ours, next_run_at=NOON)
+    first = await monitoring.stored(theirs, next_run_at=at(-9))
+    third = await monitoring.stored(ours, next_run_at=at(1))
+    await monitoring.stored(ours, next_run_at=at(2))
+    await monitoring.stored(ours, status=PAUSED, next_run_at=None)
+    await monitoring.stored(ours, status=PAUSED, next_run_at=at(-9))  # it was triggered
+    assert await due_of(monitoring, {ours, theirs}, at(1)) == [first, second, third]
+    assert await due_of(monitoring, {ours, theirs}, at(-10)) == []
+
+
+async def test_all_that_is_due_is_found_in_turns(monitoring):
+    ours = project()
+    made = [
+        a_monitor(ours, id=MonitorId(uuid.UUID(int=n)), next_run_at=at(-10_000 + n % 3))
+        for n in range(5)
+    ]
+    for one in made:
+        await monitoring.monitors.create(one)
+    made.sort(key=lambda one: (one.next_run_at, one.id))
+    for last, following in pairwise(made):
+        found = await monitoring.monitors.due(at(-9_000), last)
+        assert next(one for one in found if one.project_id == ours) == following
+        assert len(found) <= DUE_MAX
+
+
+async def test_nothing_of_a_removed_project_is_found_or_made(monitoring):
+    made = await monitoring.stored(project(), next_run_at=at(-20_000))
+    await monitoring.evaluating.remove(made.project_id)
+    with pytest.raises(NotFound):
+        await monitoring.monitors.get(made.project_id, made.id)
+    assert await due_of(monitoring, {made.project_id}, at(-19_000)) == []
+    assert (await monitoring.monitors.page(made.project_id, None, ALL)).total == 0
+    assert not await monitoring.monitors.fired(made, made.paused(NOON), None, [])
+    assert not await monitoring.monitors.delete(made.project_id, made.id)
+    with pytest.raises(Unavailable):
+        await monitoring.stored(made.project_id)
+
+
+# --- firing ------------------------------------------------------------------------------------
+
+
+async def test_a_firing_stores_monitor_and_run_together(monitoring):
+    made = await monitoring.stored(project())
+    run = run_of(made)
+    after = made.fired(at(3), run.id, MARK)
+    assert await monitoring.monitors.fired(made, after, run, work_of(run))
+    assert await monitoring.monitors.get(made.project_id, made.id) == after
+    assert await monitoring.evaluating.run(run) == run
+    while await monitoring.evaluating.assignments.plan(run.project_id, run.id, NOON):
+        pass
+    due = await monitoring.evaluating.assignments.dispatch(run.project_id, NOON)
+    assert [one.target for one in due] == [one.target for one in work_of(run)]
+
+
+async def test_a_firing_without_a_run_is_one_too(monitoring):
+    made = await monitoring.stored(project())
+    after = made.fired(at(3), None, None)
+    assert await monitoring.monitors.fired(made, after, None, [])
+    assert await monitoring.monitors.get(made.project_id, made.id) == after
+    assert (await monitoring.monitors.runs(made.project_id, made.id, ALL)).total == 0
+
+
+async def test_a_run_that_has_failed_already_is_stored_as_it_is(monitoring):
+    made = await monitoring.stored(project())
+    run = run_of(made, 0).broken("too much matches", NOON)
+    assert await monitoring.monitors.fired(made, made.fired(NOON, run.id, None), run, [])
+    stored = await monitoring.evaluating.run(run)
+    assert (stored.status, stored.error_message) == (RunStatus.FAILED, "too much matches")
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        lambda one: one.paused(NOON),
+        lambda one: replace(one, name="edited"),
+        lambda one: one.fired(NOON, RunId(uuid.UUID(int=9)), None),
+        lambda one: replace(one, selection=TraceSelection(date_from=Dated("2026-03-02", NOON))),
+    ],
+    ids=["paused", "edited", "fired", "narrowed"],
+)
+async def test_who_was_there_first_wins_and_nothing_else_is_stored(monitoring, meanwhile):
+    before = await monitoring.stored(project())
+    known = await monitoring.monitors.edit(before.project_id, before.id, meanwhile)
+    run = run_of(before)
+    assert not await monitoring.monitors.fired(
+        before, before.fired(at(3), run.id, MARK), run, work_of(run)
+    )
+    assert await monitoring.monitors.get(before.project_id, before.id) == known
+    with pytest.raises(NotFound):
+        await monitoring.evaluating.run(run)
+
+
+async def test_a_deleted_one_does_not_fire(monitoring):
+    made = await monitoring.stored(project())
+    assert await monitoring.monitors.delete(made.project_id, made.id)
+    run = run_of(made)
+    assert not await monitoring.monitors.fired(
+        made, made.fired(at(3), run.id, MARK), run, work_of(run)
+    )
+    with pytest.raises(NotFound):
+        await monitoring.evaluating.run(run)
+
+
+async def test_a_run_that_is_there_is_not_made_again(monitoring):
+    made = await monitoring.stored(project())
+    run = run_of(made)
+    first = made.fired(at(3), run.id, MARK)
+    assert await monitoring.monitors.fired(made, first, run, work_of(run))
+    other = run_of(made, 5, id=run.id)
+    assert not await monitoring.monitors.fired(
+        first, first.fired(later(hours=6), run.id, MARK), other, work_of(other)
+    )
+    assert await monitoring.monitors.get(made.project_id, made.id) == first
+    assert await monitoring.evaluating.run(run) == run
+
+
+async def test_of_many_schedulers_at_once_one_uses_the_slot(monitoring):
+    made = await monitoring.stored(project())
+    runs = [run_of(made) for _ in range(6)]
+    won = await asyncio.gather(
+        *(
+            monitoring.monitors.fired(made, made.fired(at(3), run.id, MARK), run, work_of(run))
+            for run in runs
+        )
+    )
+    assert sorted(won) == [False] * 5 + [True]
+    page = await monitoring.monitors.runs(made.project_id, made.id, ALL)
+    assert [one.run for one in page.items] == [runs[won.index(True)]]
+
+
+# --- its runs ----------------------------------------------------------------------------------
+
+
+async def fires(monitoring, known, count):
+    runs = []
+    for n in range(count):
+        run = run_of(known, 1, created_at=at(n // 2))
+        after = known.fired(known.next_run_at, run.id, None)
+        assert await monitoring.monitors.fired(known, after, run, work_of(run))
+        known = after
+        runs.append(run)
+    return known, runs
+
+
+async def test_its_runs_are_newest_first(monitoring):
+    known, runs = await fires(monitoring, await monitoring.stored(project()), 5)
+    await fires(monitoring, await monitoring.stored(known.project_id), 1)
+    runs.sort(key=lambda one: (one.created_at, one.id), reverse=True)
+    by_position, by_offset = await walked(
+        lambda window: monitoring.monitors.runs(known.project_id, known.id, window), 2
+    )
+    assert [one.run for one in by_position] == [one.run for one in by_offset] == runs
+
+
+async def test_they_stay_when_it_goes_and_those_of_others_stay_its(monitoring):
+    known, runs = await fires(monitoring, await monitoring.stored(project()), 3)
+    other, [theirs] = await fires(monitoring, await monitoring.stored(known.project_id), 1)
+    await monitoring.evaluating.begun(runs[0], [])
+    assert await monitoring.monitors.delete(known.project_id, known.id)
+    assert not await monitoring.monitors.delete(known.project_id, known.id)
+    with pytest.raises(NotFound):
+        await monitoring.monitors.runs(known.project_id, known.id, ALL)
+    assert await monitoring.evaluating.run(runs[1]) == replace(runs[1], monitor_id=None)
+    assert (await monitoring.evaluating.run(runs[0])).status is RunStatus.RUNNING
+    assert (await monitoring.evaluating.run(theirs)).monitor_id == other.id

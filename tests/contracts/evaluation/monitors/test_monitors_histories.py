@@ -1,0 +1,351 @@
+"""Any history of clocks, edits, crashes and schedulers: each slot is used once, and none stays.
+
+Belongs to the contracts of Monitors and Changed: the use cases over memory, and over Postgres.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Final
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import run_state_machine_as_test as run_machine
+
+from adapters.memory.evaluation.monitors import MemoryLeadership
+from adapters.memory.jobs import RecordedJobs
+from adapters.memory.store import MemoryStore
+from adapters.postgres.database.pool import Engine, PoolSettings, opened
+from application.evaluation.monitors.monitors import MonitorOrder
+from application.evaluation.runs.requests import Order
+from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
+from domain.errors import Failure
+from domain.evaluation.monitors.monitor import Monitor, MonitorChange, MonitorStatus
+from domain.evaluation.runs.run import Assignment, EvalRun, TargetType
+from domain.evaluation.runs.selection import TraceSelection
+from domain.ids import MonitorId, ProjectId, RunId
+from domain.page import Window
+from tests.support.builders.values import NOON, at, trace
+from tests.support.fixtures.data_plane import project
+from tests.support.fixtures.monitors import Monitoring, over_memory, over_postgres
+
+ALL: Final = Window(limit=200)
+STEPS: Final = ("due", "edge", "changed", "targets", "fired", "stored", "told")
+ORDER: Final = MonitorOrder(
+    name="m",
+    of=TargetType.TRACE,
+    run=Order(metrics=["trace_success"]),
+    selection=TraceSelection(),
+    cadence="every_6h",
+)
+MONITORS_MAX: Final = 3
+
+which = st.integers(0, MONITORS_MAX - 1)
+waits: Final = st.sampled_from([-45, -1, 0, 1, 30, 300, 3_600, 21_600, 21_607, 86_400, 604_800])
+cadences: Final = st.sampled_from(["every_6h", "daily", "cron:*/5 * * * *", "cron:0 18 * * *"])
+crashes: Final = st.none() | st.tuples(st.sampled_from(STEPS), st.integers(1, 3))
+
+
+class Killed(BaseException):
+    """What nobody catches."""
+
+
+@dataclass
+class Process:
+    """One in which a scheduler lives, until it comes to a step for the nth time."""
+
+    ends_at: tuple[str, int] | None = None
+
+    async def reaches(self, step: str) -> None:
+        await asyncio.sleep(0)  # the others' turn
+        if self.ends_at is None or self.ends_at[0] != step:
+            return
+        count = self.ends_at[1] - 1
+        self.ends_at = (step, count)
+        if count == 0:
+            raise Killed
+
+
+@dataclass
+class Watched:
+    """A port: whatever a process does with it, it may end before; and after it has fired."""
+
+    inner: Any
+    process: Process
+    used: Callable[[Monitor, EvalRun | None], None]
+    ours: ProjectId
+
+    async def due(self, now: datetime, after: Monitor | None = None) -> list[Monitor]:
+        """Those of other examples, which share the database, aren't fired."""
+        await self.process.reaches("due")
+        found = await self.inner.due(now, after)
+        return [one for one in found if one.project_id == self.ours]
+
+    async def fired(
+        self, before: Monitor, after: Monitor, run: EvalRun | None, work: list[Assignment]
+    ) -> bool:
+        await self.process.reaches("fired")
+        is_ours: bool = await self.inner.fired(before, after, run, work)
+        if is_ours:
+            self.used(before, run)
+        await self.process.reaches("stored")
+        return is_ours
+
+    async def edge(self) -> Any:
+        await self.process.reaches("edge")
+        return await self.inner.edge()
+
+    async def targets(self, *asked: Any) -> Any:
+        await self.process.reaches("changed")
+        return await self.inner.targets(*asked)
+
+    async def traces(self, *asked: Any) -> Any:
+        await self.process.reaches("targets")
+        return await self.inner.traces(*asked)
+
+    async def send(self, *jobs: Any) -> None:
+        await self.process.reaches("told")
+        await self.inner.send(*jobs)
+
+
+class Histories(RuleBasedStateMachine):
+    """One project, a few monitors, and schedulers that all believe that they lead."""
+
+    runner: ClassVar[asyncio.Runner]
+    new: ClassVar[Callable[[], Monitoring]]
+
+    @initialize()
+    def begin(self) -> None:
+        self.over, self.now, self.ours = type(self).new(), NOON, project()
+        self.sent: list[str] = []
+        self.monitors: list[MonitorId] = []
+        self.slots: Counter[tuple[MonitorId, int, datetime]] = Counter()
+        self.made: Counter[MonitorId] = Counter()  # runs
+        self.turn: Counter[MonitorId] = Counter()  # from which the next slot counts anew
+        self.out_of_turn: set[MonitorId] = set()
+        self.do = self._process(Process())
+        self.create("every_6h", True)
+
+    def _process(self, process: Process) -> EvaluationUseCases:
+        def watched(port: Any) -> Any:
+            return Watched(port, process, self._used, self.ours)
+
+        known = self.over.evaluating.plane.evaluation
+        ports: EvaluationPorts = replace(
+            known,
+            monitors=self.over.monitors,
+            changed=watched(self.over.changed),
+            targets=watched(self.over.evaluating.targets),
+            jobs=watched(RecordedJobs()),
+            leadership=MemoryLeadership(),
+        )
+        schedulers = watched(self.over.monitors)
+        use_cases = EvaluationUseCases.over(ports, lambda: self.now, uuid4, bytes)
+        fire = use_cases.fire_due_monitors
+        return replace(
+            use_cases,
+            fire_due_monitors=replace(fire, runway=replace(fire.runway, monitors=schedulers)),
+        )
+
+    def _used(self, before: Monitor, run: EvalRun | None) -> None:
+        assert before.next_run_at is not None
+        self.slots[before.id, self.turn[before.id], before.next_run_at] += 1
+        self.made[before.id] += run is not None
+
+    def _done(self, asked: Awaitable[Any]) -> Any:
+        """What it comes to; None where it fails."""
+
+        async def go() -> Any:
+            try:
+                return await asked
+            except Failure:
+                return None
+
+        return self.runner.run(go())
+
+    def _one(self, n: int) -> MonitorId:
+        return self.monitors[n % len(self.monitors)] if self.monitors else MonitorId(UUID(int=n))
+
+    def _read(self, monitor: MonitorId) -> Monitor:
+        found: Monitor = self.runner.run(self.over.monitors.get(self.ours, monitor))
+        return found
+
+    # --- the world ---
+
+    @rule(seconds=waits)
+    def wait(self, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    @rule(late=st.booleans())
+    def a_trace_comes(self, late: bool) -> None:
+        one = trace(started_at=at(-9_999_999 if late else 9_999_999))
+        self.sent.append(str(one.id))
+        self.runner.run(self.over.evaluating.plane.traces.put(self.ours, one))
+
+    # --- people ---
+
+    @rule(cadence=cadences, only_if_changed=st.booleans())
+    def create(self, cadence: str, only_if_changed: bool) -> None:
+        if len(self.monitors) < MONITORS_MAX:
+            order = replace(ORDER, cadence=cadence, only_if_changed=only_if_changed)
+            self.monitors.append(MonitorId(uuid4()))
+            self._done(self.do.create_monitor(self.ours, self.monitors[-1], order))
+
+    @rule(n=which, cadence=cadences)
+    def slow_down(self, n: int, cadence: str) -> None:
+        self.turn[self._one(n)] += 1
+        self._done(self.do.change_monitor(self.ours, self._one(n), MonitorChange(cadence=cadence)))
+
+    @rule(n=which)
+    def rename(self, n: int) -> None:
+        self._done(self.do.change_monitor(self.ours, self._one(n), MonitorChange(name="other")))
+
+    @rule(n=which)
+    def pause(self, n: int) -> None:
+        self._done(self.do.pause_monitor(self.ours, self._one(n)))
+
+    @rule(n=which)
+    def resume(self, n: int) -> None:
+        self.turn[self._one(n)] += 1
+        self._done(self.do.resume_monitor(self.ours, self._one(n)))
+
+    @rule(n=which)
+    def trigger(self, n: int) -> None:
+        monitor = self._one(n)
+        self.turn[monitor] += 1
+        if self._done(self.do.trigger_monitor(self.ours, monitor, RunId(uuid4()))) is not None:
+            self.made[monitor] += 1
+            self.out_of_turn.add(monitor)
+
+    @rule(n=which)
+    def delete(self, n: int) -> None:
+        if len(self.monitors) > 1:
+            self._done(self.do.delete_monitor(self.ours, self._one(n)))
+            self.monitors.remove(self._one(n))
+
+    # --- schedulers ---
+
+    @rule(ends=st.lists(crashes, min_size=1, max_size=3), paused=st.none() | which)
+    def look(self, ends: list[tuple[str, int] | None], paused: int | None) -> None:
+        """Several at once, some of which end halfway; and somebody pauses a monitor meanwhile."""
+        processes = [self._process(Process(one)) for one in ends]
+
+        async def go() -> list[Any]:
+            looks: list[Awaitable[Any]] = [one.fire_due_monitors() for one in processes]
+            if paused is not None and paused < len(self.monitors):
+                looks.append(self.do.pause_monitor(self.ours, self.monitors[paused]))
+            return await asyncio.gather(*looks, return_exceptions=True)
+
+        for outcome in self.runner.run(go()):
+            assert not isinstance(outcome, BaseException) or isinstance(outcome, Killed)
+        if None in ends:
+            self._nothing_is_due()
+
+    def _nothing_is_due(self) -> None:
+        for monitor in self.monitors:
+            known = self._read(monitor)
+            assert not known.is_due(self.now), known
+
+    # --- what holds ---
+
+    @invariant()
+    def each_slot_was_used_once_at_most(self) -> None:
+        assert max(self.slots.values(), default=0) <= 1
+
+    @invariant()
+    def each_run_is_there_and_the_last_one_is_known(self) -> None:
+        for monitor in self.monitors:
+            page = self.runner.run(self.over.monitors.runs(self.ours, monitor, ALL))
+            known = self._read(monitor)
+            assert page.total == self.made[monitor]
+            assert (known.last_run_id is None) is (page.total == 0)
+            assert known.last_run_id in {None, *(one.run.id for one in page.items)}
+
+    @invariant()
+    def who_is_active_has_a_next_slot(self) -> None:
+        for monitor in self.monitors:
+            known = self._read(monitor)
+            assert known.status is MonitorStatus.PAUSED or known.next_run_at is not None
+
+    def teardown(self) -> None:
+        """In the end one look finds all that came; once, where only changes count."""
+        if not hasattr(self, "over"):
+            return
+        for n in range(len(self.monitors)):
+            self.resume(n)
+        self.now += timedelta(days=8)
+        self.look([None], None)
+        for monitor in self.monitors:
+            found = self._evaluated(monitor)
+            assert set(found) == set(self.sent)
+            if self._read(monitor).only_if_changed and monitor not in self.out_of_turn:
+                assert max(found.values(), default=1) == 1
+        self.each_slot_was_used_once_at_most()
+
+    def _evaluated(self, monitor: MonitorId) -> Counter[str]:
+        """How many of its runs are about each trace."""
+        page = self.runner.run(self.over.monitors.runs(self.ours, monitor, ALL))
+        assert page.end is None
+        found: Counter[str] = Counter()
+        assignments = self.over.evaluating.assignments
+        for one in page.items:
+            while self.runner.run(assignments.plan(self.ours, one.run.id, self.now)):
+                pass
+            scores = self.runner.run(
+                self.over.evaluating.trace_scores.of_run(self.ours, one.run.id)
+            )
+            found.update(str(score.trace_id) for score in scores)
+        return found
+
+
+def ticking() -> Callable[[], datetime]:
+    """The clock of a store, which never stands still and never goes back."""
+    ticks = iter(range(10**9))
+    return lambda: NOON + timedelta(microseconds=next(ticks))
+
+
+def in_memory() -> Monitoring:
+    store = MemoryStore()
+    store.traces.clock = ticking()
+    return over_memory(store)
+
+
+def run(new: Callable[[], Monitoring], runner: asyncio.Runner, examples: int, steps: int) -> None:
+    Histories.runner, Histories.new = runner, staticmethod(new)  # type: ignore[assignment]  # called on the class
+    run_machine(
+        Histories,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_any_history_in_memory():
+    with asyncio.Runner() as runner:
+        run(in_memory, runner, 150, 40)
+
+
+async def opened_over(url: str, stack: AsyncExitStack) -> Monitoring:
+    pool = await stack.enter_async_context(opened(Engine(config={}), PoolSettings(url=url, size=4)))
+    return await stack.enter_async_context(over_postgres(pool))
+
+
+@pytest.mark.service
+def test_any_history_in_postgres(pool, postgres_url):
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        postgres = runner.run(opened_over(postgres_url, stack))
+        try:
+            run(lambda: postgres, runner, 20, 25)
+        finally:
+            runner.run(stack.aclose())

@@ -1,0 +1,314 @@
+"""Contract of Runs, run against every adapter."""
+
+import uuid
+
+import pytest
+
+from domain.errors import Conflict, NotFound, Unavailable
+from domain.evaluation.runs.run import Assignment, Execution, RunStatus, Tally, TargetType
+from domain.evaluation.scores.score import ScoreChange, ScoreOutcome
+from domain.ids import RunId
+from domain.page import Position, Window
+from tests.support.builders.custom_metric_definitions import a_definition
+from tests.support.builders.values import NOON, trace
+from tests.support.fixtures.data_plane import fill, project
+from tests.support.fixtures.evaluation import (
+    BAD,
+    GOOD,
+    METRICS,
+    a_run,
+    all_scores,
+    is_over,
+    later,
+    signal_of,
+    target,
+    work_of,
+)
+
+PENDING, RUNNING, COMPLETED, FAILED, CANCELLED = RunStatus
+CORRECTED = ScoreChange(value="1.0")
+
+# --- making and reading ----------------------------------------------------------------------
+
+
+async def test_a_run_is_read_as_it_was_made(evaluating):
+    run = a_run(
+        project(),
+        name="nightly 🐼",
+        filters=b'{"date_from":"2026-03-01","tags":["a"]}',
+        sampling_rate=0.29,
+        signal_weights={"confidence": 0.5, "other": 1e300},
+        definitions=(a_definition(name="ü"), a_definition(revision=7, threshold=0.0)),
+        monitor_id=uuid.uuid4(),
+    )
+    made = await evaluating.runs.create(run, work_of(run))
+    assert made.run == run
+    assert made.tally == Tally()
+    assert await evaluating.progress(run) == made
+
+
+async def test_the_same_run_is_made_once(evaluating):
+    run = a_run(project())
+    await evaluating.begun(run, work_of(run))
+    again = await evaluating.runs.create(a_run(run.project_id, 5, id=run.id, name="other"), [])
+    assert again == await evaluating.progress(run)
+    assert (again.run.name, again.run.status) == (None, RUNNING)
+    other = a_run(project(), id=run.id)  # of another project, so another run
+    assert (await evaluating.runs.create(other, work_of(other))).run == other
+    assert await evaluating.run(run) == again.run
+
+
+async def test_a_run_without_targets_is_over_as_it_is_made(evaluating):
+    run = a_run(project(), 0)
+    made = await evaluating.runs.create(run, [])
+    assert (made.run.status, made.run.completed_at, made.tally) == (COMPLETED, NOON, Tally())
+    assert await evaluating.progress(run) == made
+
+
+async def test_runs_of_others_are_not_found(evaluating):
+    run, theirs = a_run(project()), project()
+    await evaluating.begun(run, work_of(run))
+    for ask in (
+        evaluating.runs.get(theirs, run.id),
+        evaluating.runs.failures(theirs, run.id),
+        evaluating.runs.cancel(theirs, run.id, NOON),
+        evaluating.runs.delete(theirs, run.id, NOON, with_scores=True),
+    ):
+        with pytest.raises(NotFound):
+            await ask
+    assert (await evaluating.run(run)).status is RUNNING
+    page = await evaluating.runs.page(theirs, TargetType.TRACE, None, Window())
+    assert (list(page.items), page.total) == ([], 0)
+
+
+async def test_a_page_is_of_one_kind_newest_first(evaluating):
+    ours = project()
+    made = [
+        a_run(ours, id=RunId(uuid.UUID(int=n)), created_at=later(seconds=n // 2)) for n in range(5)
+    ]
+    for run in made:
+        await evaluating.runs.create(run, work_of(run))
+    session = a_run(ours, target_type=TargetType.SESSION, metrics=("agent_reliability",))
+    await evaluating.runs.create(session, work_of(session))
+    await evaluating.runs.cancel(ours, made[1].id, NOON)
+
+    async def ids(status=None, **window):
+        page = await evaluating.runs.page(ours, TargetType.TRACE, status, Window(**window))
+        return [one.run.id.int for one in page.items], page.total, page.end
+
+    assert await ids() == ([4, 3, 2, 1, 0], 5, None)
+    last = Position(made[3].created_at, made[3].id)
+    assert await ids(limit=2) == ([4, 3], 5, last)
+    assert await ids(limit=2, after=last) == ([2, 1], 5, Position(made[1].created_at, made[1].id))
+    assert await ids(limit=2, offset=4) == ([0], 5, None)
+    assert await ids(limit=2, offset=9) == ([], 5, None)
+    assert await ids(CANCELLED) == ([1], 1, None)
+    assert await ids(COMPLETED) == ([], 0, None)
+    page = await evaluating.runs.page(ours, TargetType.SESSION, PENDING, Window())
+    assert [one.run for one in page.items] == [session]
+
+
+async def test_a_list_tells_how_far_each_run_has_got(evaluating):
+    ours = project()
+    run, other = a_run(ours), a_run(ours, 1, created_at=later(seconds=1))
+    await evaluating.begun(run, work_of(run))
+    await evaluating.finish(await evaluating.claim_next(ours), BAD)
+    await evaluating.begun(other, work_of(other))
+    page = await evaluating.runs.page(ours, TargetType.TRACE, None, Window())
+    assert [one.tally for one in page.items] == [
+        Tally(pending=2),
+        Tally(evaluated=1, pending=2, failed=2, codes={"rate_limited": 2}),
+    ]
+    assert [one.tally for one in page.items] == [
+        (await evaluating.progress(one)).tally for one in (other, run)
+    ]
+
+
+async def test_what_failed_is_listed_signals_included(evaluating):
+    ours, one = project(), trace(session_id="s0")
+    await fill(evaluating.plane, ours, one)
+    run = a_run(ours, 2, target_type=TargetType.SESSION, metrics=("agent_reliability",))
+    await evaluating.begun(run, work_of(run))
+    claim = await evaluating.claim_next(ours)
+    signal = signal_of(claim.run, one, "confidence").measured(BAD, NOON)
+    await evaluating.assignments.record_signal(claim, signal, NOON)
+    await evaluating.finish(claim, BAD)
+    found, failed = await evaluating.runs.failures(ours, run.id)
+    assert found == await evaluating.run(run)
+    assert failed == [
+        Execution(str(one.id), "confidence", ScoreOutcome.FAILED, "rate_limited"),
+        Execution("s0", "agent_reliability", ScoreOutcome.FAILED, "rate_limited"),
+    ]
+    # A signal has no part in what its run comes to.
+    tally = (await evaluating.progress(run)).tally
+    assert (tally.failed, tally.pending, tally.evaluated) == (1, 1, 1)
+
+
+# --- cancelling ------------------------------------------------------------------------------
+
+
+async def test_cancelling_skips_what_is_left_and_nothing_begins_after_it(evaluating):
+    ours = project()
+    run = await evaluating.begun(first := a_run(ours, 4), work_of(first))
+    due = await evaluating.assignments.dispatch(ours, NOON)
+    await evaluating.assignments.close(done := await evaluating.claim(due[0]), NOON)
+    held = await evaluating.claim(due[1])
+    assert await evaluating.assignments.record(held, METRICS[0], BAD, NOON)
+    over = await evaluating.runs.cancel(ours, run.id, later(seconds=5))
+    assert (over.run.status, over.run.completed_at) == (CANCELLED, later(seconds=5))
+    codes = {"internal": 2, "rate_limited": 1}
+    assert over.tally == Tally(evaluated=1, failed=3, skipped=5, codes=codes)
+    assert await evaluating.progress(run) == over
+    assert not await evaluating.assignments.is_live(held)
+    for one in (*due, *(target(run, n) for n in range(4))):
+        told = one if isinstance(one, str) else one.target
+        assert await evaluating.assignments.claim(ours, run.id, told, later(days=1)) is None
+    assert not await evaluating.assignments.record(held, METRICS[1], BAD, NOON)
+    assert await evaluating.assignments.close(held, NOON) == ()
+    assert await evaluating.assignments.dispatch(ours, NOON) == []
+    assert await evaluating.progress(run) == over
+    skipped = [one for one in await evaluating.scores(run) if one.code == "cancelled"]
+    assert len(skipped) == 5
+    assert {(one.reason, one.updated_at) for one in skipped} == {
+        ("Skipped: the run was cancelled", later(seconds=5))
+    }
+    assert done.run.id == run.id
+
+
+@pytest.mark.parametrize("planned", [False, True])
+async def test_cancelling_twice_is_cancelling_once(evaluating, planned):
+    run = a_run(project())
+    await evaluating.runs.create(run, work_of(run))
+    if planned:
+        await evaluating.assignments.plan(run.project_id, run.id, NOON)
+    over = await evaluating.runs.cancel(run.project_id, run.id, later(seconds=1))
+    assert over.run.status is CANCELLED
+    assert await evaluating.runs.cancel(run.project_id, run.id, later(seconds=2)) == over
+    assert not await evaluating.assignments.plan(run.project_id, run.id, NOON)
+    assert len(await evaluating.scores(run)) == (4 if planned else 0)
+
+
+async def test_what_has_ended_cannot_be_cancelled(evaluating):
+    run = a_run(project())
+    await evaluating.begun(run, work_of(run))
+    await evaluating.finish_all(run.project_id)
+    over = await evaluating.progress(run)
+    with pytest.raises(Conflict):
+        await evaluating.runs.cancel(run.project_id, run.id, NOON)
+    assert await evaluating.progress(run) == over
+
+
+# --- removing --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("with_scores", [False, True])
+@pytest.mark.parametrize("state", ["pending", "running", "completed"])
+async def test_a_run_is_removed_in_any_state(evaluating, state, with_scores):
+    ours, one = project(), trace(session_id="s0")
+    await fill(evaluating.plane, ours, one)
+    run = a_run(ours, 2, target_type=TargetType.SESSION, metrics=("agent_reliability",))
+    other = a_run(ours, 1, created_at=later(seconds=1))
+    await evaluating.runs.create(run, work_of(run))
+    if state != "pending":
+        await evaluating.assignments.plan(ours, run.id, NOON)
+        due = await evaluating.assignments.dispatch(ours, NOON)
+        claim = await evaluating.claim(due[0])
+        signal = signal_of(run, one, "confidence").measured(BAD, NOON)
+        await evaluating.assignments.record_signal(claim, signal, NOON)
+        await evaluating.finish(claim)
+        if state == "completed":
+            await evaluating.finish(await evaluating.claim(due[1]))
+    assert (await evaluating.run(run)).status.lower() == state
+    await evaluating.begun(other, work_of(other))
+    kept = {one.id: one for one in await evaluating.scores(run)}
+    await evaluating.runs.delete(ours, run.id, later(hours=1), with_scores=with_scores)
+    with pytest.raises(NotFound):
+        await evaluating.runs.get(ours, run.id)
+    assert await evaluating.scores(run) == []
+    left = await all_scores(evaluating, ours)
+    assert {score.run_id for score in left} <= {None, other.id}
+    of_run = [score for score in left if score.run_id is None]
+    assert {score.id for score in of_run} == (set() if with_scores else kept.keys())
+    assert ScoreOutcome.PENDING not in {score.outcome for score in of_run}
+    assert await evaluating.assignments.claim(ours, run.id, "s1", later(days=1)) is None
+    assert (await evaluating.run(other)).status is RUNNING
+    with pytest.raises(NotFound):
+        await evaluating.runs.delete(ours, run.id, NOON, with_scores=with_scores)
+
+
+async def test_nothing_of_a_removed_project_is_found(evaluating):
+    run = a_run(project())
+    await evaluating.begun(run, work_of(run))
+    await evaluating.remove(run.project_id)
+    for ask in (
+        evaluating.runs.get(run.project_id, run.id),
+        evaluating.runs.failures(run.project_id, run.id),
+        evaluating.runs.cancel(run.project_id, run.id, NOON),
+        evaluating.runs.delete(run.project_id, run.id, NOON, with_scores=False),
+    ):
+        with pytest.raises(NotFound):
+            await ask
+    page = await evaluating.runs.page(run.project_id, TargetType.TRACE, None, Window())
+    assert page.total == 0
+    for new in (a_run(run.project_id), run):
+        with pytest.raises(Unavailable):
+            await evaluating.runs.create(new, work_of(new))
+
+
+# --- figures ---------------------------------------------------------------------------------
+
+
+async def test_what_a_run_came_to_stays_whatever_becomes_of_its_scores(evaluating):
+    ours = project()
+    run = a_run(ours, 3)
+    await evaluating.begun(run, work_of(run))
+    due = await evaluating.assignments.dispatch(ours, NOON)
+    for n, one in enumerate(due):
+        await evaluating.finish(await evaluating.claim(one), BAD if n else GOOD)
+    over = await evaluating.progress(run)
+    assert is_over(over.run)
+    assert over.tally == Tally(evaluated=3, scored=2, failed=4, codes={"rate_limited": 4})
+    failed = [one for one in await evaluating.scores(run) if one.outcome is ScoreOutcome.FAILED]
+    await evaluating.trace_scores.change(ours, failed[0].id, CORRECTED, NOON, None)
+    assert await evaluating.trace_scores.delete(ours, failed[1].id)
+    assert await evaluating.progress(run) == over
+    _, left = await evaluating.runs.failures(ours, run.id)
+    assert len(left) == 2
+
+
+async def test_what_a_target_came_to_stays_while_its_run_goes_on(evaluating):
+    ours = project()
+    run = a_run(ours, 3)
+    await evaluating.begun(run, work_of(run))
+    claim = await evaluating.claim_next(ours)
+    await evaluating.finish(claim, BAD)
+    [failed, _] = [one for one in await evaluating.scores(run) if one.code]
+    await evaluating.trace_scores.change(ours, failed.id, CORRECTED, NOON, None)
+    tally = (await evaluating.progress(run)).tally
+    assert tally == Tally(evaluated=1, pending=4, failed=2, codes={"rate_limited": 2})
+
+
+async def test_a_target_in_flight_counts_with_its_scores_as_they_are(evaluating):
+    ours = project()
+    run = a_run(ours, 2)
+    await evaluating.begun(run, work_of(run))
+    assert (await evaluating.progress(run)).tally == Tally(pending=4)
+    claim = await evaluating.claim_next(ours)
+    assert await evaluating.assignments.record(claim, METRICS[0], BAD, NOON)
+    tally = Tally(pending=3, failed=1, codes={"rate_limited": 1})
+    assert (await evaluating.progress(run)).tally == tally
+    scores = [one for one in await evaluating.scores(run) if one.code]
+    await evaluating.trace_scores.change(ours, scores[0].id, CORRECTED, NOON, None)
+    assert (await evaluating.progress(run)).tally == Tally(pending=3, scored=1)
+
+
+async def test_targets_may_have_metrics_of_their_own(evaluating):
+    run = a_run(project())
+    work = [Assignment(target(run, n), (METRICS[n],)) for n in range(2)]
+    await evaluating.begun(run, work)
+    assert await evaluating.outcomes(run) == {
+        (one.target, one.metrics[0]): "pending" for one in work
+    }
+    await evaluating.finish_all(run.project_id)
+    over = await evaluating.progress(run)
+    assert (over.run.status, over.tally) == (COMPLETED, Tally(evaluated=2, scored=2))

@@ -1,0 +1,214 @@
+"""Contract of Targets, run against every adapter."""
+
+import uuid
+
+import pytest
+
+from domain.evaluation.runs.selection import (
+    Dated,
+    SessionSelection,
+    TraceSelection,
+    sessions_selected,
+)
+from domain.evaluation.scores.outcome import FailCode, Failed, SkipCode, Skipped
+from domain.evaluation.sessions.reliability_v1 import SESSION_TRACES_MAX
+from domain.evaluation.trace_content.evaluated_trace import WINDOW, Subject
+from domain.ids import TraceId
+from domain.tracing.trace import TraceStatus
+from tests.support.builders.values import at, prices, span, trace, trace_id
+from tests.support.fixtures.data_plane import fill, project
+from tests.support.fixtures.evaluation import SPANS_MAX
+
+MANY = 1_000
+
+
+def since(seconds: float) -> Dated:
+    return Dated("as it was typed", at(seconds))
+
+
+# --- what is selected ------------------------------------------------------------------------
+
+TRACES = [
+    trace(
+        id=TraceId(uuid.UUID(int=n, version=4)),
+        name=["Run 100%", "straße", "a_b\\"][n % 3],
+        session_id=["b", "a", None, "é", ""][n % 5],
+        user_id=f"u{n % 2}",
+        tags=[("x",), ("y", "x"), ()][n % 3],
+        started_at=at(30 - n),
+        status=TraceStatus.ERROR if n % 7 == 1 else None,
+    )
+    for n in range(30)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        TraceSelection(),
+        TraceSelection(date_from=since(5), date_to=since(12)),
+        TraceSelection(date_from=since(12), date_to=since(5)),
+        TraceSelection(status=TraceStatus.ERROR),
+        TraceSelection(session_id=""),
+        TraceSelection(session_id="é", user_id="u1"),
+        TraceSelection(tags=("y", "none")),
+        TraceSelection(tags=()),
+        TraceSelection(name="STRASSE"),
+        TraceSelection(name="%"),
+        TraceSelection(name="_", tags=("x",), date_from=since(3)),
+        TraceSelection(name="nothing has it"),
+        TraceSelection(name=""),
+    ],
+)
+async def test_the_traces_are_those_that_the_list_would_show(evaluating, selection):
+    ours, theirs = project(), project()
+    await fill(evaluating.plane, ours, *TRACES)
+    await fill(evaluating.plane, theirs, trace(name="straße %_\\", tags=("x", "y")))
+    settled = [one.settled(prices().price) for one in TRACES]
+    meant = sorted(str(one.id) for one in settled if selection.matching.admits(one))
+    assert await evaluating.targets.traces(ours, selection, MANY) == meant
+    assert await evaluating.targets.traces(ours, selection, 2) == meant[:3]
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        SessionSelection(),
+        SessionSelection(user_id="u1"),
+        SessionSelection(tags=("y",)),
+        SessionSelection(tags=()),
+        SessionSelection(has_error=True),
+        SessionSelection(has_error=False),
+        SessionSelection(has_error=True, date_from=since(10), date_to=since(25)),
+        SessionSelection(has_error=False, user_id="u0", tags=("x",)),
+        SessionSelection(min_trace_count=1),
+        SessionSelection(min_trace_count=7),
+        SessionSelection(min_trace_count=3, date_from=since(18)),
+        SessionSelection(min_trace_count=2, date_to=since(12)),
+        SessionSelection(min_trace_count=4, user_id="u0", has_error=True),
+        SessionSelection(date_from=since(25), date_to=since(3)),
+    ],
+)
+async def test_the_sessions_are_those_whose_selected_traces_say_so(evaluating, selection):
+    ours, theirs = project(), project()
+    await fill(evaluating.plane, ours, *TRACES, trace(session_id="lone", started_at=at(20)))
+    await fill(evaluating.plane, theirs, trace(session_id="theirs", started_at=at(20)))
+    sent = [*TRACES, trace(session_id="lone", started_at=at(20))]
+    meant = sessions_selected([one.settled(prices().price) for one in sent], selection)
+    assert await evaluating.targets.sessions(ours, selection, MANY) == meant
+    assert await evaluating.targets.sessions(ours, selection, 1) == meant[:2]
+
+
+# --- what is read ----------------------------------------------------------------------------
+
+
+async def test_a_trace_is_read_whole(evaluating):
+    ours = project()
+    sent = trace(
+        span(started_at=at(1), input=b'{"a": 1.50}', output=b"[]"),
+        span(started_at=at(0), metadata=b'{"k": "v"}'),
+        input=b'"ask"',
+        output=b'"answer"',
+    )
+    await fill(evaluating.plane, ours, sent)
+    found = await evaluating.targets.subject(ours, sent.id)
+    assert found == Subject(await evaluating.plane.traces.get(ours, sent.id))
+
+
+async def test_a_trace_that_is_gone_fails(evaluating):
+    ours, theirs, sent = project(), project(), trace()
+    await fill(evaluating.plane, theirs, sent)
+    for one in (sent.id, trace_id()):
+        found = await evaluating.targets.subject(ours, one)
+        assert found == Failed(FailCode.TARGET_GONE)
+
+
+async def test_a_trace_with_too_many_spans_is_skipped(evaluating):
+    ours = project()
+    most = trace(*(span() for _ in range(SPANS_MAX)))
+    more = trace(*(span() for _ in range(SPANS_MAX + 1)))
+    await fill(evaluating.plane, ours, most, more)
+    assert isinstance(await evaluating.targets.subject(ours, most.id), Subject)
+    found = await evaluating.targets.subject(ours, more.id)
+    assert found == Skipped(SkipCode.TRACE_TOO_LARGE)
+
+
+async def test_a_subject_knows_the_outputs_before_it_in_its_session(evaluating):
+    ours = project()
+    ids = sorted(trace_id() for _ in range(WINDOW + 3))
+    # The last two start at once: their ids decide.
+    sent = [
+        trace(
+            id=ids[n],
+            session_id="s",
+            started_at=at(min(n, WINDOW + 1)),
+            output=None if n == 2 else f'"said {n}"'.encode(),
+        )
+        for n in range(WINDOW + 3)
+    ]
+    elsewhere = trace(session_id="t", started_at=at(1), output=b'"elsewhere"')
+    alone = trace(started_at=at(1), output=b'"alone"')
+    await fill(evaluating.plane, ours, *sent, elsewhere, alone)
+    await fill(evaluating.plane, project(), trace(session_id="s", output=b'"theirs"'))
+
+    async def earlier(of):
+        found = await evaluating.targets.subject(ours, of.id)
+        assert isinstance(found, Subject)
+        return list(found.earlier)
+
+    assert await earlier(sent[0]) == []
+    assert await earlier(sent[1]) == ["said 0"]
+    assert await earlier(sent[WINDOW]) == ["said 0", "said 1", ""]
+    assert await earlier(sent[-1]) == ["", "said 3", "said 4"]
+    assert await earlier(elsewhere) == await earlier(alone) == []
+
+
+async def test_an_earlier_output_may_stand_in_a_span(evaluating):
+    ours = project()
+    told = span(kind="AGENT", output=b'{"role":"assistant","content":"hello"}')
+    before = trace(told, session_id="s")
+    after = trace(session_id="s", started_at=at(1))
+    await fill(evaluating.plane, ours, before, after)
+    found = await evaluating.targets.subject(ours, after.id)
+    assert found.earlier == ["hello"]
+
+
+async def test_an_earlier_trace_with_too_many_spans_is_read_without_them(evaluating):
+    ours = project()
+    roots = [span(kind="AGENT", output=b'"from a span"')]
+    inner = [span(parent_id=roots[0].id) for _ in range(SPANS_MAX)]
+    large = trace(*roots, *inner, session_id="s")
+    spoken = trace(*roots, *inner, session_id="s", started_at=at(1), output=b'"of its own"')
+    after = trace(session_id="s", started_at=at(2))
+    await fill(evaluating.plane, ours, large, spoken, after)
+    found = await evaluating.targets.subject(ours, after.id)
+    assert found.earlier == ["", "of its own"]
+
+
+async def test_the_traces_of_a_session_in_their_order(evaluating):
+    ours = project()
+    sent = [trace(session_id="s", started_at=at(n // 2)) for n in range(6)]
+    await fill(evaluating.plane, ours, *reversed(sent), trace(session_id="t"), trace())
+    await fill(evaluating.plane, project(), trace(session_id="s"))
+    meant = [one.id for one in sorted(sent, key=lambda one: (one.started_at, one.id))]
+    assert await evaluating.targets.traces_of(ours, "s") == meant
+    assert await evaluating.targets.traces_of(ours, "nobody's") == []
+
+
+@pytest.mark.slow
+async def test_of_a_session_that_is_too_large_one_trace_too_many_is_told(evaluating):
+    ours = project()
+    sent = [trace(session_id="s", started_at=at(n)) for n in range(SESSION_TRACES_MAX + 2)]
+    await fill(evaluating.plane, ours, *sent)
+    found = await evaluating.targets.traces_of(ours, "s")
+    assert found == [one.id for one in sent[: SESSION_TRACES_MAX + 1]]
+
+
+async def test_nothing_of_a_removed_project_is_found(evaluating):
+    ours, sent = project(), trace(session_id="s")
+    await fill(evaluating.plane, ours, sent)
+    await evaluating.remove(ours)
+    assert await evaluating.targets.traces(ours, TraceSelection(), MANY) == []
+    assert await evaluating.targets.sessions(ours, SessionSelection(), MANY) == []
+    assert await evaluating.targets.traces_of(ours, "s") == []
+    assert await evaluating.targets.subject(ours, sent.id) == Failed(FailCode.TARGET_GONE)

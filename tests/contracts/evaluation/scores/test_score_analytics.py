@@ -1,0 +1,357 @@
+"""Contract of ScoreAnalytics, run against every adapter."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from domain.errors import Invalid
+from domain.evaluation.runs.run import TargetType
+from domain.evaluation.scores.analytics import (
+    PARTS_MAX,
+    HistoryPoint,
+    Part,
+    RankedSession,
+    ScoreSummary,
+    TrendPoint,
+)
+from domain.evaluation.scores.query import CreatedWithin
+from domain.evaluation.scores.score import DataType, ScoreStatus
+from domain.page import Position, SortOrder, Window
+from domain.tracing.analytics import BUCKETS_MAX, Granularity
+from tests.support.builders.scores import (
+    AUTOMATED,
+    EVER,
+    FAILED,
+    PENDING,
+    RUNS,
+    SKIPPED,
+    by,
+    session_score,
+    trace_score,
+)
+from tests.support.builders.values import NOON, at, trace, trace_id
+from tests.support.fixtures.data_plane import fill, project, walked
+
+TRACE, SESSION = TargetType.TRACE, TargetType.SESSION
+HOUR, DAY, WEEK = Granularity
+ASC, DESC = SortOrder.ASC, SortOrder.DESC
+OF_BOTH = pytest.mark.parametrize("of", TargetType)
+MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
+TRACE_ID = trace_id()
+SESSIONS = ("s", "S", "t", "é", "🐼", "\uffff", "")
+
+
+@pytest.fixture
+def figures(plane):
+    return plane.evaluation.score_analytics
+
+
+@pytest.fixture
+async def ours(plane):
+    """A project with some sessions, of one trace each."""
+    ours = project()
+    await fill(plane, ours, *(
+        trace(id=TRACE_ID if one == "s" else trace_id(), session_id=one) for one in SESSIONS
+    ))  # fmt: skip
+    return ours
+
+
+@pytest.fixture
+def add(plane, ours):
+    """Stores scores of one kind of target: what each says."""
+
+    async def add(of, *said):
+        if of is TRACE:
+            scores = [trace_score(ours, TRACE_ID, **one) for one in said]
+            await asyncio.gather(*map(plane.evaluation.trace_scores.add, scores))
+        else:
+            scores = [session_score(ours, **one) for one in said]
+            await asyncio.gather(*map(plane.evaluation.session_scores.add, scores))
+
+    return add
+
+
+def given(kind, value, seconds=0, **said):
+    """By a judge of a kind."""
+    known = {"metadata": by(kind), "value": value, "created_at": at(seconds)}
+    return known | {"source": AUTOMATED} | said
+
+
+# --- summaries -------------------------------------------------------------------------------
+
+
+@OF_BOTH
+async def test_a_summary_tells_of_each_name_what_its_numbers_come_to(figures, ours, add, of):
+    await add(
+        of,
+        {"value": "0.25"}, {"value": "1", "created_at": at(3)}, {"value": "0.5"},
+        {"value": "0.25", "name": "M"}, {"value": "0.75", "name": "M", "created_at": at(9)},
+        {"value": None, "outcome": FAILED, "created_at": at(4)},
+        {"value": None, "outcome": SKIPPED, "created_at": at(5)},
+        {"value": None, "outcome": PENDING, "created_at": at(6)},
+        {"value": "true", "data_type": DataType.BOOLEAN, "name": "é"},
+        {"value": None, "outcome": FAILED, "name": "é"},
+        {"value": None, "outcome": PENDING, "name": "z", "created_at": at(7)},
+    )  # fmt: skip
+    assert await figures.summaries(ours, of, EVER) == [
+        summary("M", (0.5, 0.25, 0.75, 0.5), 2, 0, at(9)),
+        summary("m", (pytest.approx(1.75 / 3), 0.25, 1.0, 0.5), 3, 1, at(6)),
+        summary("z", (None,) * 4, 0, 0, at(7)),
+        summary("é", (None,) * 4, 1, 1, NOON),
+    ]
+    other = SESSION if of is TRACE else TRACE
+    assert await figures.summaries(ours, other, EVER) == []
+    assert await figures.summaries(project(), of, EVER) == []
+
+
+def summary(name, numbers, scored, failed, latest_at, kind=None):
+    mean, least, most, median = numbers
+    return ScoreSummary(
+        name=name, mean=mean, least=least, most=most, median=median, scored=scored,
+        failed=failed, latest_at=latest_at, judge_kind=kind,
+    )  # fmt: skip
+
+
+@OF_BOTH
+@pytest.mark.parametrize(
+    ("values", "median"),
+    [
+        (["0.3"], 0.3),
+        (["0.3", "0.3", "0.3"], 0.3),
+        (["0", "1"], 0.5),
+        (["0.1", "0.4", "0.4", "1"], 0.4),
+        (["0.1", "0.2", "0.4", "1"], 0.3),
+        (["0.1", "0.2", "0.2", "0.9", "1"], 0.2),
+    ],
+    ids=str,
+)
+async def test_the_median_is_continuous(figures, ours, add, of, values, median):
+    await add(of, *({"value": value} for value in values))
+    [found] = await figures.summaries(ours, of, EVER)
+    assert found.median == pytest.approx(median)
+
+
+@OF_BOTH
+async def test_the_bounds_hold_the_first_instant_and_not_the_last(figures, ours, add, of):
+    await add(of, *({"value": f"0.{n}", "created_at": at(n)} for n in range(1, 5)))
+    within = CreatedWithin(at(2), at(4))
+    [found] = await figures.summaries(ours, of, within)
+    assert (found.scored, found.least, found.most) == (2, 0.2, 0.3)
+    [point] = await figures.trend(ours, of, "m", HOUR, within)
+    assert (point.count, point.mean) == (2, pytest.approx(0.25))
+    assert [one.number for one in await figures.distribution(ours, of, "m", 10, within)] == [3, 4]
+    for nothing in (CreatedWithin(at(2), at(2)), CreatedWithin(at(3), at(2))):
+        assert await figures.summaries(ours, of, nothing) == []
+        assert await figures.trend(ours, of, "m", HOUR, nothing) == []
+        assert await figures.distribution(ours, of, "m", 10, nothing) == []
+    [half] = await figures.summaries(ours, of, CreatedWithin(after=at(3)))
+    assert half.scored == 2
+    [half] = await figures.summaries(ours, of, CreatedWithin(before=at(3)))
+    assert half.scored == 2
+
+
+# --- what can't be mixed ---------------------------------------------------------------------
+
+
+@OF_BOTH
+@pytest.mark.parametrize(
+    ("said", "numbers", "kind"),
+    [
+        ([given("model", "0.2"), given("heuristic", "0.8", 1)], [0.8], "heuristic"),
+        ([given("model", "0.2", 1), given("heuristic", "0.8")], [0.2], "model"),
+        ([given("model", "0.2"), given("model", "0.4", 1)], [0.2, 0.4], "model"),
+        ([given("rule", "0.2", 5), given("measured", "0.4")], [0.2, 0.4], None),
+        (
+            [given("model", "0.2"), given("heuristic", "0.8", 1), given("rule", "0.6", 2)],
+            [0.6, 0.8],
+            "heuristic",
+        ),
+        (
+            [given("model", "0.2"), given("heuristic", "0.8", 1, source="ANNOTATION")],
+            [0.2, 0.8],
+            "model",
+        ),
+        (
+            [given("heuristic", "0.2"), given("model", None, 9, outcome=FAILED)],
+            [0.2],
+            "heuristic",
+        ),
+        (
+            [
+                given("heuristic", "0.2"),
+                given("model", "true", 9, data_type=DataType.BOOLEAN),
+                {"value": "0.4"},
+            ],
+            [0.2, 0.4],
+            "heuristic",
+        ),
+        ([given("model", "0.2", 5), given("heuristic", "0.8", 1, name="other")], [0.2], "model"),
+    ],
+    ids=str,
+)
+async def test_heuristics_and_models_are_never_mixed(figures, ours, add, of, said, numbers, kind):
+    await add(of, *said)
+    [found] = [one for one in await figures.summaries(ours, of, EVER) if one.name == "m"]
+    assert (found.least, found.most, found.judge_kind) == (min(numbers), max(numbers), kind)
+    assert found.mean == pytest.approx(sum(numbers) / len(numbers))
+    assert found.median == pytest.approx(sum(numbers) / len(numbers))
+    [point] = await figures.trend(ours, of, "m", DAY, EVER)
+    assert (point.mean, point.count) == (pytest.approx(found.mean), len(numbers))
+    parts = await figures.distribution(ours, of, "m", 10, EVER)
+    assert sum(part.count for part in parts) == len(numbers)
+
+
+@OF_BOTH
+async def test_the_newest_kind_is_that_within_the_bounds(figures, ours, add, of):
+    await add(of, given("model", "0.2"), given("heuristic", "0.8", 1), given("model", "0.4", 2))
+    [found] = await figures.summaries(ours, of, CreatedWithin(before=at(2)))
+    assert (found.mean, found.judge_kind) == (0.8, "heuristic")
+    [point] = await figures.trend(ours, of, "m", DAY, CreatedWithin(before=at(2)))
+    assert point.mean == 0.8
+
+
+# --- over time, and over values --------------------------------------------------------------
+
+
+@OF_BOTH
+async def test_a_trend_has_a_point_for_each_bucket_with_a_number(figures, ours, add, of):
+    await add(
+        of,
+        *({"value": "0.5", "created_at": MONDAY + timedelta(days=days)} for days in (-7, 0, 1)),
+        {"value": "1", "created_at": MONDAY + timedelta(days=1, hours=3)},
+        {"value": "0.25", "created_at": MONDAY - timedelta(microseconds=1)},
+        {"value": None, "outcome": FAILED, "created_at": MONDAY + timedelta(days=30)},
+        {"value": "0.5", "name": "other", "created_at": MONDAY + timedelta(days=60)},
+    )
+    assert await figures.trend(ours, of, "m", WEEK, EVER) == [
+        TrendPoint(MONDAY - timedelta(days=7), 0.375, 2),
+        TrendPoint(MONDAY, pytest.approx(2 / 3), 3),
+    ]
+    days = await figures.trend(ours, of, "m", DAY, EVER)
+    assert [(one.bucket - MONDAY).days for one in days] == [-7, -1, 0, 1]
+    assert days[-1] == TrendPoint(MONDAY + timedelta(days=1), 0.75, 2)
+    assert len(await figures.trend(ours, of, "m", HOUR, EVER)) == 5
+    assert await figures.trend(ours, of, "none", DAY, EVER) == []
+
+
+@OF_BOTH
+async def test_the_first_and_the_last_year_have_buckets(figures, ours, add, of):
+    ends = [datetime(1, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]
+    await add(of, *({"value": "1", "created_at": when} for when in ends))
+    for granularity in Granularity:
+        found = await figures.trend(ours, of, "m", granularity, EVER)
+        assert [one.bucket for one in found] == [granularity.bucket(when) for when in ends]
+
+
+@pytest.mark.slow
+async def test_more_buckets_than_an_answer_holds_are_refused(figures, ours, add):
+    hours = [{"value": "1", "created_at": at(3600 * n)} for n in range(BUCKETS_MAX + 1)]
+    for first in range(0, len(hours), 1_000):
+        await add(TRACE, *hours[first : first + 1_000])
+    with pytest.raises(Invalid):
+        await figures.trend(ours, TRACE, "m", HOUR, EVER)
+    all_but_one = CreatedWithin(before=at(3600 * BUCKETS_MAX))
+    assert len(await figures.trend(ours, TRACE, "m", HOUR, all_but_one)) == BUCKETS_MAX
+    assert len(await figures.trend(ours, TRACE, "m", DAY, EVER)) == len(
+        {DAY.bucket(one["created_at"]) for one in hours}
+    )
+
+
+@OF_BOTH
+@pytest.mark.parametrize("parts", [1, 3, 7, 10, 29, PARTS_MAX])
+async def test_a_part_holds_its_lower_bound_and_the_last_one_also_1(figures, ours, add, of, parts):
+    bounds = [repr(n / parts) for n in range(parts + 1)]
+    await add(of, *({"value": value} for value in [*bounds, "-0.0", "1e-400", "1e0"]))
+    found = await figures.distribution(ours, of, "m", parts, EVER)
+    assert sum(one.count for one in found) == parts + 4
+    assert found[0].lower == 0.0
+    assert found[-1].upper == 1.0
+    assert found[-1].number == parts
+    # A third as a decimal fraction is less than a third.
+    exact = parts in {1, 10, PARTS_MAX}
+    assert not exact or [one.count for one in found] == (
+        [parts + 4] if parts == 1 else [3, *[1] * (parts - 2), 3]
+    )
+
+
+async def test_parts_are_told_by_number_and_rounded_bounds_and_empty_ones_left_out(
+    figures, ours, add
+):
+    await add(TRACE, {"value": "0.29"}, {"value": "0.2999"}, {"value": "0.999999"})
+    assert await figures.distribution(ours, TRACE, "m", 100, EVER) == [
+        Part(30, 0.29, 0.3, 2),
+        Part(100, 0.99, 1.0, 1),
+    ]
+    assert await figures.distribution(ours, TRACE, "m", 3, EVER) == [
+        Part(1, 0.0, 0.3333, 2),
+        Part(3, 0.6667, 1.0, 1),
+    ]
+    assert await figures.distribution(ours, TRACE, "none", 3, EVER) == []
+
+
+# --- sessions --------------------------------------------------------------------------------
+
+
+async def test_a_history_shows_the_newest_ascending_and_what_was_not_measured(figures, ours, add):
+    await add(
+        SESSION,
+        {"value": "0.1", "run_id": RUNS[0]},
+        {"value": None, "outcome": FAILED, "created_at": at(1)},
+        {"value": None, "outcome": SKIPPED, "created_at": at(2), "name": "M"},
+        {"value": None, "outcome": PENDING, "created_at": at(3)},
+        {"value": "true", "data_type": DataType.BOOLEAN, "created_at": at(4)},
+        {"value": "0.2", "created_at": at(5)},
+    )
+    expected = [
+        HistoryPoint("m", 0.1, RUNS[0], NOON, ScoreStatus.SUCCESS),
+        HistoryPoint("m", None, None, at(1), ScoreStatus.FAILED),
+        HistoryPoint("M", None, None, at(2), ScoreStatus.FAILED),
+        HistoryPoint("m", 0.2, None, at(5), ScoreStatus.SUCCESS),
+    ]
+    assert await figures.history(ours, "s", None, 50) == expected
+    for limit in (1, 2, 3):
+        assert await figures.history(ours, "s", None, limit) == expected[-limit:]
+    assert await figures.history(ours, "s", "M", 50) == expected[2:3]
+    assert await figures.history(ours, "s", "m", 2) == [expected[1], expected[3]]
+    for of, session in ((ours, "S"), (ours, "none"), (project(), "s")):
+        assert await figures.history(of, session, None, 50) == []
+
+
+@pytest.mark.parametrize("order", SortOrder)
+@pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 100])
+async def test_sessions_are_ranked_by_their_newest_number_and_ties_ascend(
+    plane, figures, ours, order, limit
+):
+    scores = [
+        session_score(ours, one, value=f"0.{n % 3}", run_id=RUNS[n % 2], created_at=at(n))
+        for n, one in enumerate(SESSIONS)
+    ]
+    hidden = [
+        session_score(ours, "s", value="0.9", created_at=at(-5)),
+        session_score(ours, "s", name="other", value="0.9", created_at=at(99)),
+        session_score(ours, "t", value=None, created_at=at(99)),
+        session_score(ours, "S", value="good", data_type=DataType.CATEGORICAL, created_at=at(99)),
+    ]
+    await asyncio.gather(*map(plane.evaluation.session_scores.add, [*hidden, *scores]))
+    ranked = [RankedSession(s.session_id, s.number, s.created_at, s.run_id) for s in scores]
+    ranked.sort(key=lambda one: one.session_id)
+    ranked.sort(key=lambda one: one.number, reverse=order is DESC)
+    by_position, by_offset = await walked(
+        lambda window: figures.comparison(ours, "m", order, window), limit
+    )
+    assert by_position == by_offset == ranked
+    beyond = await figures.comparison(ours, "m", order, Window(offset=2**63 - 1))
+    assert (list(beyond.items), beyond.total, beyond.end) == ([], 7, None)
+    nothing = await figures.comparison(project(), "m", order, Window())
+    assert (list(nothing.items), nothing.total, nothing.end) == ([], 0, None)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [Position(NOON, "s"), Position("0.5", "s"), Position(0.5, TRACE_ID), Position(None, "")],
+)
+async def test_a_place_of_another_list_is_refused(figures, ours, place):
+    with pytest.raises(Invalid) as caught:
+        await figures.comparison(ours, "m", ASC, Window(after=place))
+    assert [error.field for error in caught.value.errors] == ["query.cursor"]

@@ -1,0 +1,194 @@
+"""Any history of scores, told to the memory model and to Postgres: every read agrees.
+
+Belongs to the contracts of TraceScores, SessionScores, ScoreAnalytics and Labels.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, invariant, rule
+
+from domain.errors import Failure
+from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
+from domain.evaluation.scores.score import ScoreChange, SessionScore, TraceScore
+from domain.ids import ProjectId, ScoreId, TraceId
+from domain.page import Page, SortOrder, Window
+from tests.support.builders import scores, strategies, trace_strategies
+from tests.support.builders.values import at, trace
+from tests.support.fixtures.data_plane import ALL, DataPlane, over_memory, over_postgres
+from tests.support.fixtures.erasures import Erasing, ErasingHistories, which
+from tests.support.fixtures.histories import assert_any_reads_the_same
+
+pytestmark = pytest.mark.service
+
+
+class Histories(ErasingHistories):
+    """Two projects with the same few traces and sessions, which come and go, and their scores."""
+
+    runner: ClassVar[asyncio.Runner]
+    postgres: ClassVar[DataPlane]
+
+    @initialize(
+        of_traces=st.lists(scores.trace_scores(), min_size=4, max_size=10),
+        of_sessions=st.lists(scores.session_scores(), min_size=4, max_size=10),
+    )
+    def begin(self, of_traces: Sequence[TraceScore], of_sessions: Sequence[SessionScore]) -> None:
+        self.projects = [ProjectId(uuid.uuid4()), ProjectId(uuid.uuid4())]
+        self.model = over_memory()
+        self.erasing = Erasing(self.both)
+        self.ids: list[ScoreId] = [ScoreId(uuid.uuid4())]
+        self.now = 0
+        for project in (0, 1):
+            for one, session in zip(strategies.TRACE_IDS, ("s", "S", ""), strict=True):
+                self.ingest(project, one, session)
+        for number, score in enumerate([*of_traces, *of_sessions]):
+            self.add(int(number % 4 == 3), score)
+
+    def both(self, act: Callable[[DataPlane], Awaitable[Any]]) -> Any:
+        """What both answer, failures included."""
+        found, expected = self._outcome(act, self.postgres), self._outcome(act, self.model)
+        assert found == expected
+        return found
+
+    def _outcome(self, act: Callable[[DataPlane], Awaitable[Any]], plane: DataPlane) -> Any:
+        async def go() -> Any:
+            try:
+                return await act(plane)
+            except Failure as failure:
+                return type(failure), failure.message
+
+        return self.runner.run(go())
+
+    # --- writes ---
+
+    @rule(
+        of=which,
+        one=strategies.trace_ids,
+        session=scores.sessions,
+        user=st.sampled_from([None, "u"]),
+    )
+    def ingest(self, of: int, one: TraceId, session: str, user: str | None = None) -> None:
+        sent = trace(id=one, session_id=session, user_id=user)
+        self.both(lambda plane: plane.traces.put(self.projects[of], sent))
+
+    @rule(of=which, score=scores.trace_scores() | scores.session_scores())
+    def add(self, of: int, score: TraceScore | SessionScore) -> None:
+        self.ids.append(score.id)
+        self._add(of, score)
+
+    @rule(
+        of=which,
+        score=scores.trace_scores() | scores.session_scores(),
+        data=st.data(),
+    )
+    def add_again(self, of: int, score: TraceScore | SessionScore, data: st.DataObject) -> None:
+        self._add(of, replace(score, id=data.draw(st.sampled_from(self.ids))))
+
+    def _add(self, of: int, score: TraceScore | SessionScore) -> None:
+        sent = replace(score, project_id=self.projects[of])
+        if isinstance(sent, TraceScore):
+            self.both(lambda plane: plane.evaluation.trace_scores.add(sent))
+        else:
+            self.both(lambda plane: plane.evaluation.session_scores.add(sent))
+
+    @rule(of=which, change=scores.changes, data=st.data())
+    def change(self, of: int, change: ScoreChange, data: st.DataObject) -> None:
+        self.now += 1
+        one, now = data.draw(st.sampled_from(self.ids)), at(self.now)
+        author = data.draw(st.sampled_from([None, scores.ADA]))
+        self.both(
+            lambda plane: plane.evaluation.trace_scores.change(
+                self.projects[of], one, change, now, author
+            )
+        )
+
+    @rule(of=which, data=st.data())
+    def delete(self, of: int, data: st.DataObject) -> None:
+        project, one = self.projects[of], data.draw(st.sampled_from(self.ids))
+        self.both(lambda plane: plane.evaluation.trace_scores.delete(project, one))
+        self.both(lambda plane: plane.evaluation.session_scores.delete(project, one))
+
+    @rule(of=which, gone=strategies.trace_ids | scores.sessions)
+    def delete_target(self, of: int, gone: TraceId | str) -> None:
+        project = self.projects[of]
+        if isinstance(gone, str):
+            self.both(lambda plane: plane.sessions.delete(project, gone))
+        else:
+            self.both(lambda plane: plane.traces.delete(project, [gone]))
+
+    # --- reads ---
+
+    @rule(of=which, matching=scores.filters, window=trace_strategies.windows)
+    def browse(self, of: int, matching: ScoreFilter, window: Window) -> None:
+        """Two pages, the second by where the first ended."""
+        project = self.projects[of]
+
+        async def read(plane: DataPlane) -> list[Page[Any]]:
+            found: list[Page[Any]] = []
+            for ask in (plane.evaluation.trace_scores.page, plane.evaluation.session_scores.page):
+                page: Page[Any] = await ask(project, matching, window)
+                after = Window(window.limit, after=page.end)
+                found += [page, await ask(project, matching, after)]
+            return found
+
+        self.both(read)
+
+    @rule(of=which, within=scores.within, parts=st.integers(1, 100))
+    def figures(self, of: int, within: CreatedWithin, parts: int) -> None:
+        project = self.projects[of]
+        self.both(
+            lambda plane: scores.figures(plane.evaluation.score_analytics, project, within, parts)
+        )
+
+    @rule(of=which, within=scores.within, threshold=st.sampled_from([0.0, 0.29, 0.5, 1.0]))
+    def label(self, of: int, within: CreatedWithin, threshold: float) -> None:
+        project = self.projects[of]
+        self.both(
+            lambda plane: scores.labelled(plane.evaluation.labels, project, "m", threshold, within)
+        )
+
+    @rule(of=which, order=trace_strategies.orders, window=trace_strategies.windows)
+    def compare(self, of: int, order: SortOrder, window: Window) -> None:
+        project = self.projects[of]
+
+        async def read(plane: DataPlane) -> list[Any]:
+            ask = plane.evaluation.score_analytics.comparison
+            page = await ask(project, "m", order, window)
+            return [page, await ask(project, "m", order, Window(window.limit, after=page.end))]
+
+        self.both(read)
+
+    @invariant()
+    def every_read_agrees(self) -> None:
+        async def read(plane: DataPlane) -> list[Any]:
+            found: list[Any] = []
+            ports = plane.evaluation
+            for project in self.projects:
+                found += [
+                    await ports.trace_scores.page(project, ScoreFilter(), ALL),
+                    await ports.session_scores.page(project, ScoreFilter(), ALL),
+                    *[list(await ports.trace_scores.of_run(project, run)) for run in scores.RUNS],
+                    *[
+                        list(await ports.trace_scores.latest(project, one))
+                        for one in strategies.TRACE_IDS
+                    ],
+                    list(await ports.session_scores.of_session(project, "s")),
+                    await scores.figures(ports.score_analytics, project, scores.EVER, 10),
+                    *[
+                        await scores.labelled(ports.labels, project, name, 0.5, scores.EVER)
+                        for name in ("m", "M")
+                    ],
+                ]
+            return found
+
+        if hasattr(self, "model"):
+            self.both(read)
+
+
+def test_any_history_of_scores_reads_the_same(pool, postgres_url):
+    assert_any_reads_the_same(Histories, over_postgres, postgres_url, examples=50, steps=12)

@@ -1,0 +1,263 @@
+"""Contract of SessionScores, run against every adapter."""
+
+import asyncio
+import uuid
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+
+from adapters.postgres.evaluation.scores.scores import PostgresSessionScores
+from domain.errors import Failure, Invalid, NotFound
+from domain.evaluation.scores.query import ScoreFilter
+from domain.evaluation.scores.score import (
+    DataType,
+    ScoreOutcome,
+    ScoreSource,
+    ScoreStatus,
+    newest_first,
+)
+from domain.page import OFFSET_MAX, Window
+from domain.tracing.trace import TraceChange
+from tests.support.builders.scores import (
+    ADA,
+    AUTOMATED,
+    FAILED,
+    PENDING,
+    RUNS,
+    SKIPPED,
+    session_score,
+    varied_of_sessions,
+)
+from tests.support.builders.values import at, trace, trace_id
+from tests.support.fixtures.data_plane import ALL, fill, over_postgres, project, walked
+
+SESSIONS = ("s", "S", "")
+AT_ONCE = 50
+ROUNDS = 6
+
+
+@pytest.fixture
+def scores(plane):
+    return plane.evaluation.session_scores
+
+
+@pytest.fixture
+async def ours(plane):
+    """A project with three sessions of two traces each."""
+    ours = project()
+    await fill(plane, ours, *(trace(session_id=one) for one in SESSIONS * 2))
+    return ours
+
+
+async def all_of(scores, of, **conditions):
+    """All that the conditions admit; at most LIMIT_MAX."""
+    page = await scores.page(of, ScoreFilter(**conditions), ALL)
+    assert (page.total, page.end) == (len(page.items), None)
+    return list(page.items)
+
+
+async def stored(scores, of):
+    """Scores that differ in every way, sent at once."""
+    sent = varied_of_sessions(of)
+    assert await asyncio.gather(*map(scores.add, sent)) == sent
+    return sent
+
+
+# --- one -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"value": ".5", "source": ScoreSource.PROGRAMMATIC, "session_id": ""},
+        {"value": "TRUE", "data_type": DataType.BOOLEAN, "author_id": ADA, "reason": ""},
+        {"value": "", "data_type": DataType.CATEGORICAL, "run_id": RUNS[0]},
+        {"value": None, "outcome": FAILED, "reason": "why 🐼"},
+        {"value": None, "outcome": SKIPPED, "metadata": b'{"code": "low_coverage"}'},
+        {"value": None, "outcome": PENDING, "source": AUTOMATED, "updated_at": at(9)},
+        {"metadata": b'{"a":1.0, "a":[12345678901234567890], "\\u0000":"\\ud800"}'},
+    ],
+    ids=str,
+)
+async def test_what_is_added_comes_back_as_it_was(scores, ours, said):
+    one = session_score(ours, said.pop("session_id", "s"), **said)
+    assert await scores.add(one) == one
+    assert await all_of(scores, ours) == [one]
+
+
+async def test_an_id_that_is_taken_is_answered_with_what_has_it(scores, ours):
+    one = session_score(ours)
+    sent = [one, *(replace(one, name=f"n{n}", session_id="S") for n in range(AT_ONCE))]
+    answered = await asyncio.gather(*map(scores.add, sent))
+    assert len(set(answered)) == 1
+    assert await all_of(scores, ours) == [answered[0]]
+
+
+async def test_a_score_needs_a_session_of_its_own_project(plane, scores, ours):
+    theirs, last = project(), trace_id()
+    await fill(plane, ours, trace(id=last, session_id="brief"))
+    await scores.add(known := session_score(ours, "brief"))
+    await plane.traces.change(ours, last, TraceChange(session_id="other"))
+    for wrong in (
+        session_score(ours, "none"),
+        session_score(ours, "brief"),
+        session_score(theirs),
+        replace(known, session_id="none"),
+        replace(known, project_id=theirs),
+    ):
+        with pytest.raises(NotFound):
+            await scores.add(wrong)
+    assert await all_of(scores, ours) == [known]
+    assert await all_of(scores, theirs) == []
+
+
+async def test_a_score_is_removed_once_and_in_its_own_project_alone(scores, ours):
+    sent = await stored(scores, ours)
+    assert not await scores.delete(project(), sent[0].id)
+    assert not await scores.delete(ours, uuid.uuid4())
+    answers = await asyncio.gather(*(scores.delete(ours, sent[0].id) for _ in range(8)))
+    assert sorted(answers) == [False] * 7 + [True]
+    assert await all_of(scores, ours) == newest_first(sent[1:])
+
+
+# --- lists -----------------------------------------------------------------------------------
+
+CONDITIONS = {
+    "session_id": "",
+    "name": "m",
+    "source": ScoreSource.PROGRAMMATIC,
+    "status": ScoreStatus.FAILED,
+    "outcome": ScoreOutcome.SCORED,
+    "data_type": DataType.NUMERIC,
+    "run_id": RUNS[0],
+    "created_after": at(1),
+    "created_before": at(3),
+}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 23, 24, 25, 200])
+async def test_a_list_goes_from_the_newest_to_the_oldest_at_every_page_size(scores, ours, limit):
+    sent = await stored(scores, ours)
+    by_position, by_offset = await walked(
+        lambda window: scores.page(ours, ScoreFilter(), window), limit
+    )
+    assert by_position == by_offset == newest_first(sent)
+    beyond = await scores.page(ours, ScoreFilter(), Window(offset=OFFSET_MAX))
+    assert (list(beyond.items), beyond.total, beyond.end) == ([], 24, None)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_each_filter_narrows_and_all_of_them_together(scores, ours, number):
+    sent = await stored(scores, ours)
+    matched = 0
+    for some in combinations(CONDITIONS, number):
+        matching = ScoreFilter(**{name: CONDITIONS[name] for name in some})
+        expected = newest_first(one for one in sent if matching.admits(one))
+        matched += bool(expected)
+        assert number > 1 or 0 < len(expected) < len(sent), some
+        by_position, by_offset = await walked(
+            lambda window, matching=matching: scores.page(ours, matching, window), 4
+        )
+        assert by_position == by_offset == expected, some
+    assert matched > 5
+    for nowhere in ({"trace_id": trace_id()}, {"environment": "prod"}, {"session_id": "none"}):
+        assert await all_of(scores, ours, **nowhere) == []
+    assert await all_of(scores, project()) == []
+
+
+async def test_all_of_a_session_and_of_a_run_are_told_newest_first(scores, ours):
+    sent = await stored(scores, ours)
+    for session in SESSIONS:
+        expected = newest_first(one for one in sent if one.session_id == session)
+        assert list(await scores.of_session(ours, session)) == expected
+        assert list(await scores.of_session(project(), session)) == []
+    for run in RUNS:
+        expected = newest_first(one for one in sent if one.run_id == run)
+        assert list(await scores.of_run(ours, run)) == expected
+        assert list(await scores.of_run(project(), run)) == []
+    assert list(await scores.of_session(ours, "none")) == []
+    assert list(await scores.of_run(ours, uuid.uuid4())) == []
+
+
+# --- sessions that go ------------------------------------------------------------------------
+
+
+async def test_a_sessions_scores_go_with_it_and_no_others(plane, scores, ours):
+    theirs = project()
+    await fill(plane, theirs, trace(session_id="s"))
+    other = await scores.add(session_score(theirs))
+    sent = await stored(scores, ours)
+    assert await plane.sessions.delete(ours, "s") == 2
+    left = newest_first(one for one in sent if one.session_id != "s")
+    assert await all_of(scores, ours) == left
+    await fill(plane, ours, trace(session_id="s"))  # the same id again is another session
+    assert list(await scores.of_session(ours, "s")) == []
+    assert await all_of(scores, theirs) == [other]
+
+
+async def test_they_stay_while_traces_go_one_by_one_and_go_with_the_session(plane, scores, ours):
+    ids = [trace_id(), trace_id()]
+    await fill(plane, ours, *(trace(id=one, session_id="new") for one in ids))
+    one = await scores.add(session_score(ours, "new"))
+    assert await plane.traces.delete(ours, ids[:1]) == 1
+    await plane.traces.change(ours, ids[1], TraceChange(session_id=None))
+    assert await all_of(scores, ours) == [one]
+    assert await plane.sessions.delete(ours, "new") == 0
+    assert await all_of(scores, ours) == []
+
+
+@pytest.mark.parametrize("turn", range(ROUNDS))
+async def test_a_session_that_goes_while_scores_come_leaves_none_behind(plane, scores, ours, turn):
+    sent = [session_score(ours) for _ in range(20)]
+
+    async def outcome(call):
+        try:
+            return await call
+        except Failure as failure:
+            return type(failure)
+
+    calls = [outcome(scores.add(score)) for score in sent]
+    calls.insert(turn * 4, outcome(plane.sessions.delete(ours, "s")))
+    answers = await asyncio.gather(*calls)
+    assert answers.pop(turn * 4) == 2
+    assert set(answers) <= {*sent, NotFound}
+    assert await all_of(scores, ours) == []
+
+
+async def test_a_session_of_which_one_trace_goes_takes_scores_all_the_while(plane, scores, ours):
+    ids = [trace_id() for _ in range(4)]
+    await fill(plane, ours, *(trace(id=one, session_id="long") for one in ids))
+    sent = [session_score(ours, "long") for _ in range(20)]
+    answers = await asyncio.gather(
+        *map(scores.add, sent), *(plane.traces.delete(ours, [one]) for one in ids[1:])
+    )
+    assert answers == [*sent, 1, 1, 1]
+    assert await all_of(scores, ours) == newest_first(sent)
+
+
+# --- what can't be stored --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["\x00", "a\x00b", "\ud800"], ids=ascii)
+@pytest.mark.parametrize("field", ["reason", "name", "value"])
+async def test_text_comes_back_as_it_was_or_is_refused_by_its_name(scores, ours, field, text):
+    one = session_score(ours, **{field: text}, data_type=DataType.CATEGORICAL)
+    [answer] = await asyncio.gather(scores.add(one), return_exceptions=True)
+    if answer != one:
+        assert isinstance(answer, Invalid)
+        assert [error.field for error in answer.errors] == [field]
+    assert await all_of(scores, ours) == ([one] if answer == one else [])
+
+
+@pytest.mark.service
+async def test_metadata_too_deep_for_postgres_is_refused_by_its_name(pool):
+    ours, scores = project(), PostgresSessionScores(pool)
+    async with over_postgres(pool) as plane:
+        await fill(plane, ours, trace(session_id="s"))
+    deep = b'{"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}"
+    with pytest.raises(Invalid) as caught:
+        await scores.add(session_score(ours, metadata=deep))
+    assert [error.field for error in caught.value.errors] == ["metadata"]
+    assert await all_of(scores, ours) == []

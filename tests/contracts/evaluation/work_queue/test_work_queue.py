@@ -1,0 +1,710 @@
+"""Contract of Assignments, run against every adapter."""
+
+import uuid
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from application.evaluation.ports.work_queue import (
+    ATTEMPTS_MAX,
+    LATELY,
+    LEASE,
+    PLANNED_AT_ONCE,
+    UNHEARD,
+    SignalKey,
+)
+from application.jobs import RunDue, TargetDue
+from domain.evaluation.runs.run import Assignment, RunStatus, Tally, TargetType
+from domain.evaluation.scores.outcome import FailCode, Failed, Scored, SkipCode, Skipped
+from domain.evaluation.scores.score import (
+    DataType,
+    ScoreChange,
+    ScoreOutcome,
+    ScoreSource,
+    TraceScore,
+)
+from domain.ids import RunId, ScoreId
+from tests.support.builders.values import NOON, trace
+from tests.support.fixtures.data_plane import fill, project
+from tests.support.fixtures.evaluation import (
+    BAD,
+    GOOD,
+    METRICS,
+    WINDOW,
+    a_run,
+    later,
+    signal_of,
+    target,
+    work_of,
+)
+
+PENDING, RUNNING, COMPLETED, FAILED, CANCELLED = RunStatus
+CORRECTED = ScoreChange(value="1.0", reason="I looked", metadata=b'{"by":"me"}')
+SESSIONS = {"target_type": TargetType.SESSION, "metrics": ("agent_reliability",)}
+
+# --- planning --------------------------------------------------------------------------------
+
+
+async def test_planning_writes_a_row_a_pair_and_sets_the_run_going(evaluating):
+    ours, known = project(), trace(environment="prod")
+    await fill(evaluating.plane, ours, known)
+    run = a_run(ours)
+    work = [Assignment(str(known.id), METRICS), Assignment(target(run, 7), METRICS[1:])]
+    await evaluating.runs.create(run, work)
+    assert await evaluating.scores(run) == []
+    assert not await evaluating.assignments.plan(ours, run.id, later(seconds=3))
+    assert (await evaluating.run(run)).status is RUNNING
+    scores = await evaluating.scores(run)
+    assert {(str(one.trace_id), one.name, one.id, one.environment) for one in scores} == {
+        *((str(known.id), name, run.score_id(str(known.id), name), "prod") for name in METRICS),
+        (target(run, 7), METRICS[1], run.score_id(target(run, 7), METRICS[1]), None),
+    }
+    assert {(one.outcome, one.source, one.created_at, one.metadata) for one in scores} == {
+        (ScoreOutcome.PENDING, ScoreSource.AUTOMATED, later(seconds=3), b"{}")
+    }
+
+
+async def test_a_session_run_has_rows_of_sessions(evaluating):
+    run = a_run(project(), 2, **SESSIONS)
+    await evaluating.begun(run, work_of(run))
+    assert await evaluating.trace_scores.of_run(run.project_id, run.id) == []
+    scores = await evaluating.session_scores.of_run(run.project_id, run.id)
+    assert {one.session_id for one in scores} == {"s0", "s1"}
+
+
+async def test_a_large_run_is_planned_in_pieces_and_runs_after_the_last(evaluating):
+    run = a_run(project(), PLANNED_AT_ONCE + 1, metrics=METRICS[:1])
+    await evaluating.runs.create(run, work_of(run))
+    assert await evaluating.assignments.plan(run.project_id, run.id, NOON)
+    assert (await evaluating.run(run)).status is PENDING
+    assert (await evaluating.progress(run)).tally.pending == PLANNED_AT_ONCE
+    assert await evaluating.assignments.dispatch(run.project_id, NOON) == []
+    assert not await evaluating.assignments.plan(run.project_id, run.id, NOON)
+    assert (await evaluating.run(run)).status is RUNNING
+    assert (await evaluating.progress(run)).tally.pending == run.targets
+    assert not await evaluating.assignments.plan(run.project_id, run.id, NOON)
+
+
+async def test_there_is_nothing_to_plan_in_a_run_that_is_gone_or_of_others(evaluating):
+    run = a_run(project())
+    await evaluating.runs.create(run, work_of(run))
+    assert not await evaluating.assignments.plan(project(), run.id, NOON)
+    assert (await evaluating.run(run)).status is PENDING
+    await evaluating.runs.delete(run.project_id, run.id, NOON, with_scores=True)
+    assert not await evaluating.assignments.plan(run.project_id, run.id, NOON)
+    assert await evaluating.scores(run) == []
+
+
+# --- announcing ------------------------------------------------------------------------------
+
+
+async def test_a_project_has_no_more_in_flight_than_its_window(evaluating):
+    ours = project()
+    run = a_run(ours, WINDOW + 3)
+    await evaluating.begun(run, work_of(run))
+    first = await evaluating.assignments.dispatch(ours, NOON)
+    assert [one.target for one in first] == [target(run, n) for n in range(WINDOW)]
+    assert await evaluating.assignments.dispatch(ours, NOON) == []
+    claims = [await evaluating.claim(one) for one in first]
+    assert await evaluating.assignments.dispatch(ours, NOON) == []
+    # The next ones come in place of those that are closed.
+    assert [one.target for one in await evaluating.finish(claims[1])] == [target(run, WINDOW)]
+    other = a_run(project(), 1)  # whose project has a window of its own
+    await evaluating.begun(other, work_of(other))
+    assert len(await evaluating.assignments.dispatch(other.project_id, NOON)) == 1
+
+
+@pytest.mark.parametrize(
+    ("metric", "weights", "asks_judge"),
+    [
+        ("agent_reliability", {}, True),
+        ("agent_reliability_v2", {}, False),
+        ("agent_reliability_v2", {"confidence": 1.0}, True),
+        ("session_error_rate", {"confidence": 1.0}, False),
+    ],
+)
+async def test_a_session_waits_for_a_model_where_one_of_its_signals_does(
+    evaluating, metric, weights, asks_judge
+):
+    of = {"metrics": (metric,), "signal_weights": weights, "model": "openai/m"}
+    run = a_run(project(), 1, **SESSIONS | of)
+    await evaluating.begun(run, work_of(run))
+    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    assert due.asks_judge is asks_judge
+
+
+async def test_runs_of_a_project_take_turns(evaluating):
+    ours = project()
+    large, small = a_run(ours, 9), a_run(ours, 2, created_at=later(seconds=1))
+    await evaluating.begun(large, work_of(large))
+    first = await evaluating.assignments.dispatch(ours, NOON)
+    await evaluating.begun(small, work_of(small))
+    order = [
+        (due.run, due.target)
+        for one in first
+        for due in await evaluating.finish(await evaluating.claim(one))
+    ]
+    # The one with fewer in flight, and of equals the older one.
+    assert order == [(small.id, target(small, 0)), *((large.id, target(large, n)) for n in (3, 4))]
+
+
+async def test_of_two_runs_that_begin_together_each_gets_a_part_of_the_window(evaluating):
+    ours = project()
+    runs = [a_run(ours, 9, created_at=later(seconds=n)) for n in range(2)]
+    for run in runs:
+        await evaluating.begun(run, work_of(run))
+    due = await evaluating.assignments.dispatch(ours, NOON)
+    assert [one.run for one in due] == [runs[0].id, runs[1].id, runs[0].id]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "model", "asks"),
+    [
+        (("tool_success_rate",), "openai/gpt-5-mini", False),
+        (("task_completion", "tool_success_rate"), "openai/gpt-5-mini", True),
+        (("task_completion", "tool_success_rate"), "heuristic/1", False),
+        (("coherence",), "heuristic/1", True),
+        (("of an older version",), "heuristic/1", True),
+    ],
+)
+async def test_an_announcement_tells_whether_a_model_may_be_waited_for(
+    evaluating, metrics, model, asks
+):
+    run = a_run(project(), 1, metrics=metrics, model=model)
+    await evaluating.begun(run, work_of(run))
+    due = await evaluating.assignments.dispatch(run.project_id, NOON)
+    assert due == [TargetDue(run.project_id, run.id, target(run, 0), asks)]
+
+
+# --- claiming --------------------------------------------------------------------------------
+
+
+async def test_what_is_claimed_is_nobody_elses_until_the_lease_runs_out(evaluating):
+    ours = project()
+    run = await evaluating.begun(first := a_run(ours), work_of(first))
+    [due, other] = await evaluating.assignments.dispatch(ours, NOON)
+    claim = await evaluating.claim(due)
+    assert (claim.run, claim.target, claim.metrics, claim.attempt) == (run, due.target, METRICS, 1)
+
+    async def again(**period):
+        at = later(**period)
+        return await evaluating.assignments.claim(ours, run.id, due.target, at)
+
+    assert await again() is None
+    assert await again(seconds=LEASE.total_seconds() - 1) is None
+    second = await again(seconds=LEASE.total_seconds())
+    assert second is not None
+    assert second.attempt == 2
+    assert (await evaluating.claim(other)).attempt == 1
+
+
+async def test_what_waits_for_its_turn_is_not_given(evaluating):
+    run = a_run(project())
+    await evaluating.runs.create(run, work_of(run))
+    for planned in (False, True):
+        if planned:
+            await evaluating.assignments.plan(run.project_id, run.id, NOON)
+        for one in (target(run, 0), target(run, 9), "no such thing"):
+            assert await evaluating.assignments.claim(run.project_id, run.id, one, NOON) is None
+    [due, _] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    assert await evaluating.assignments.claim(project(), run.id, due.target, NOON) is None
+    assert (await evaluating.claim(due)).attempt == 1
+
+
+async def test_only_what_is_open_is_claimed_again(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    claim = await evaluating.claim(due)
+    assert await evaluating.assignments.record(claim, METRICS[0], GOOD, NOON)
+    again = await evaluating.claim(due, later(minutes=2))
+    assert (again.metrics, again.attempt) == (METRICS[1:], 2)
+    assert await evaluating.assignments.record(again, METRICS[1], GOOD, later(minutes=2))
+    last = await evaluating.claim(due, later(minutes=4))
+    assert last.metrics == ()
+    await evaluating.assignments.close(last, later(minutes=4))
+    assert (await evaluating.run(run)).status is COMPLETED
+
+
+async def test_a_target_that_kills_its_workers_is_buried(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    dead, now = await evaluating.assignments.dead(), NOON
+    for n in range(ATTEMPTS_MAX):
+        assert (await evaluating.claim(due, now)).attempt == n + 1
+        now += LEASE
+    last = await evaluating.assignments.claim(due.project, due.run, due.target, now)
+    assert last is None
+    over = await evaluating.progress(run)
+    assert (over.run.status, over.run.completed_at) == (FAILED, now)
+    assert over.tally == Tally(evaluated=1, failed=2, codes={"internal": 2})
+    assert await evaluating.assignments.dead() == dead + 1
+    await evaluating.runs.delete(run.project_id, run.id, NOON, with_scores=True)
+    assert await evaluating.assignments.dead() == dead
+
+
+# --- what it comes to ------------------------------------------------------------------------
+
+
+async def test_a_score_is_written_once_and_in_place(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    claim = await evaluating.claim_next(run.project_id)
+    before = (await evaluating.scores(run))[0]
+    assert await evaluating.assignments.record(claim, METRICS[0], GOOD, later(seconds=9))
+    assert not await evaluating.assignments.record(claim, METRICS[0], BAD, later(seconds=10))
+    assert not await evaluating.assignments.record(claim, "coherence", GOOD, NOON)
+    score = (await evaluating.scores(run))[0]
+    assert score == before.measured(GOOD, later(seconds=9))
+    assert (score.value, score.judge_kind, score.created_at) == ("0.75", "measured", NOON)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Skipped(SkipCode.NO_TOOLS, metadata={"tools": []}),
+        Failed(FailCode.BAD_VERDICT, "said \ud800 and \x00"),
+        Scored(0.1, "a \x00 b", {"per": {"\ud800": [float(1)]}, "n": None}),
+    ],
+    ids=["skipped", "failed", "odd text"],
+)
+async def test_whatever_an_outcome_says_is_kept(evaluating, outcome):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    claim = await evaluating.claim_next(run.project_id)
+    before = (await evaluating.scores(run))[0]
+    assert await evaluating.assignments.record(claim, METRICS[0], outcome, NOON)
+    assert (await evaluating.scores(run))[0] == before.measured(outcome, NOON)
+
+
+async def test_several_are_written_together_but_for_what_is_there(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    claim = await evaluating.claim_next(run.project_id)
+    first, second = await evaluating.scores(run)
+    outcomes = {METRICS[0]: GOOD, METRICS[1]: BAD, "coherence": GOOD}
+    assert await evaluating.assignments.record_all(claim, {METRICS[1]: GOOD}, NOON) == 1
+    assert await evaluating.assignments.record_all(claim, outcomes, NOON) == 1
+    assert await evaluating.scores(run) == [first.measured(GOOD, NOON), second.measured(GOOD, NOON)]
+    assert await evaluating.assignments.record_all(claim, {}, NOON) == 0
+
+
+async def test_of_several_none_is_written_where_one_cannot_be(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    claim = await evaluating.claim_next(run.project_id)
+    before = await evaluating.scores(run)
+    odd = Scored(0.5, "", {"label": float("nan")})
+    with pytest.raises(ValueError, match="JSON"):
+        await evaluating.assignments.record_all(claim, {METRICS[0]: GOOD, METRICS[1]: odd}, NOON)
+    assert await evaluating.scores(run) == before
+
+
+async def test_what_a_person_wrote_stays(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    claim = await evaluating.claim_next(run.project_id)
+    waiting, remarked = await evaluating.scores(run)
+    change = evaluating.trace_scores.change
+    edited = await change(run.project_id, waiting.id, CORRECTED, NOON, None)
+    remark = ScoreChange(reason="wait", metadata=b'{"a":1}')
+    remarked = await change(run.project_id, remarked.id, remark, NOON, None)
+    assert not await evaluating.assignments.record(claim, METRICS[0], BAD, NOON)
+    assert await evaluating.assignments.record(claim, METRICS[1], BAD, NOON)
+    assert await evaluating.scores(run) == [edited, remarked.measured(BAD, NOON)]
+
+
+async def test_what_a_person_remarked_stays_where_a_run_is_cancelled(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    edited, remarked = await evaluating.scores(run)
+    change = evaluating.trace_scores.change
+    edited = await change(run.project_id, edited.id, CORRECTED, NOON, None)
+    remark = ScoreChange(metadata=b'{"code":"mine","a":1.50}')
+    remarked = await change(run.project_id, remarked.id, remark, NOON, None)
+    over = await evaluating.runs.cancel(run.project_id, run.id, later(seconds=1))
+    assert await evaluating.scores(run) == [edited, remarked.cancelled(later(seconds=1))]
+    assert over.tally == Tally(skipped=1)
+
+
+async def test_a_metric_that_is_finished_renews_the_lease(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    claim, almost = await evaluating.claim(due), LEASE - timedelta(seconds=1)
+    assert await evaluating.assignments.record(claim, METRICS[0], GOOD, NOON + almost)
+    again = (due.project, due.run, due.target)
+    assert await evaluating.assignments.claim(*again, NOON + LEASE) is None
+    second = await evaluating.assignments.claim(*again, NOON + almost + LEASE)
+    assert second is not None
+    # Who has lost the target doesn't renew it for the other.
+    late = NOON + almost + 2 * LEASE
+    assert await evaluating.assignments.record(claim, METRICS[1], GOOD, late)
+    assert await evaluating.assignments.claim(*again, late) is not None
+
+
+async def test_a_lease_that_was_given_lately_is_not_given_anew(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    claim = await evaluating.claim_next(run.project_id)
+    soon = NOON + LATELY - timedelta(microseconds=1)
+    assert await evaluating.assignments.record(claim, METRICS[0], GOOD, soon)
+    again = (run.project_id, run.id, claim.target)
+    assert await evaluating.assignments.claim(*again, NOON + LEASE) is not None
+
+
+async def test_closing_ends_a_run_with_its_last_target(evaluating):
+    run = a_run(project())
+    await evaluating.begun(run, work_of(run))
+    due = await evaluating.assignments.dispatch(run.project_id, NOON)
+    claims = [await evaluating.claim(one) for one in due]
+    await evaluating.finish(claims[0], BAD)
+    assert (await evaluating.run(run)).status is RUNNING
+    assert await evaluating.assignments.is_live(claims[1])
+    await evaluating.finish(claims[1], BAD, later(seconds=7))
+    over = await evaluating.progress(run)
+    assert over.tally == Tally(evaluated=2, failed=4, codes={"rate_limited": 4})
+    assert over.run == run.begun().settled(over.tally, later(seconds=7))
+    assert over.run.status is FAILED
+    assert not await evaluating.assignments.is_live(claims[1])
+
+
+async def test_closing_leaves_nothing_open(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    claim = await evaluating.claim_next(run.project_id)
+    assert await evaluating.assignments.record(claim, METRICS[0], GOOD, NOON)
+    await evaluating.assignments.close(claim, later(seconds=1))
+    scores = await evaluating.scores(run)
+    assert [(one.outcome.value, one.code) for one in scores] == [
+        ("scored", None),
+        ("failed", "internal"),
+    ]
+    assert (await evaluating.run(run)).status is COMPLETED
+
+
+async def test_who_has_lost_a_target_cannot_close_or_postpone_it(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    lost = await evaluating.claim(due)
+    claim = await evaluating.claim(due, NOON + LEASE)
+    assert await evaluating.assignments.close(lost, NOON + LEASE) == ()
+    await evaluating.assignments.postpone(lost, NOON, FailCode.QUOTA, NOON + LEASE)
+    assert (await evaluating.progress(run)).tally == Tally(pending=2)
+    await evaluating.finish(claim)
+    assert (await evaluating.run(run)).status is COMPLETED
+    assert await evaluating.assignments.close(claim, NOON) == ()
+
+
+async def test_a_target_whose_trace_was_removed_is_finished_without_scores(evaluating):
+    ours, known = project(), trace()
+    await fill(evaluating.plane, ours, known)
+    run = a_run(ours, 1)
+    await evaluating.begun(run, [Assignment(str(known.id), METRICS)])
+    claim = await evaluating.claim_next(ours)
+    await evaluating.plane.traces.delete(ours, [known.id])
+    assert not await evaluating.assignments.record(claim, METRICS[0], GOOD, NOON)
+    await evaluating.assignments.close(claim, NOON)
+    over = await evaluating.progress(run)
+    assert (over.run.status, over.tally) == (COMPLETED, Tally(evaluated=1))
+
+
+# --- again, later ----------------------------------------------------------------------------
+
+
+async def test_what_is_postponed_is_claimed_when_it_is_due(evaluating):
+    ours = project()
+    run = a_run(ours, WINDOW + 1)
+    await evaluating.begun(run, work_of(run))
+    due = (await evaluating.assignments.dispatch(ours, NOON))[0]
+    claim = await evaluating.claim(due)
+    assert await evaluating.assignments.record(claim, METRICS[0], GOOD, NOON)
+    until = later(minutes=10)
+    await evaluating.assignments.postpone(claim, until, FailCode.RATE_LIMITED, NOON)
+    early = until - timedelta(seconds=1)
+    again = (due.project, due.run, due.target)
+    assert await evaluating.assignments.claim(*again, early) is None
+    assert await evaluating.assignments.dispatch(ours, early) == []  # it keeps its place
+    second = await evaluating.claim(due, until)
+    assert (second.metrics, second.attempt) == (METRICS[1:], 2)
+
+
+async def test_after_the_last_attempt_it_is_buried_instead(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    dead = await evaluating.assignments.dead()
+    for _ in range(ATTEMPTS_MAX):
+        claim = await evaluating.claim(due)
+        await evaluating.assignments.postpone(claim, NOON, FailCode.PROVIDER_ERROR, NOON)
+    assert await evaluating.assignments.claim(due.project, due.run, due.target, NOON) is None
+    over = await evaluating.progress(run)
+    assert (over.run.status, over.tally.codes) == (FAILED, {"provider_error": 2})
+    assert await evaluating.assignments.dead() == dead + 1
+
+
+async def test_what_was_postponed_and_then_kills_its_workers_fails_for_the_first_reason(
+    evaluating,
+):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    claim = await evaluating.claim(due)
+    await evaluating.assignments.postpone(claim, NOON, FailCode.RATE_LIMITED, NOON)
+    for n in range(ATTEMPTS_MAX):
+        again = (due.project, due.run, due.target)
+        await evaluating.assignments.claim(*again, NOON + n * LEASE)
+    over = await evaluating.progress(run)
+    assert (over.run.status, over.tally.codes) == (FAILED, {"rate_limited": 2})
+
+
+# --- what is overdue -------------------------------------------------------------------------
+
+
+async def overdue(evaluating, ours, now):
+    """Of one project: other tests share the database."""
+    return [one for one in await evaluating.assignments.overdue(now) if one.project == ours]
+
+
+async def test_a_run_that_nobody_plans_is_announced_again(evaluating):
+    run = a_run(project())
+    ours, due = run.project_id, RunDue(run.project_id, run.id)
+    await evaluating.runs.create(run, work_of(run))
+    assert await overdue(evaluating, ours, NOON + UNHEARD - timedelta(seconds=1)) == []
+    assert await overdue(evaluating, ours, NOON + UNHEARD) == [due]
+    assert await overdue(evaluating, ours, NOON + 1.5 * UNHEARD) == []
+    assert await overdue(evaluating, ours, NOON + 2 * UNHEARD) == [due]
+
+
+async def test_a_plan_that_was_interrupted_is_announced_again(evaluating):
+    run = a_run(project(), PLANNED_AT_ONCE + 1, metrics=METRICS[:1])
+    await evaluating.runs.create(run, work_of(run))
+    await evaluating.assignments.plan(run.project_id, run.id, NOON + UNHEARD)
+    assert await overdue(evaluating, run.project_id, NOON + UNHEARD) == []
+    assert await overdue(evaluating, run.project_id, NOON + 2 * UNHEARD) == [
+        RunDue(run.project_id, run.id)
+    ]
+
+
+async def test_a_message_that_was_lost_is_sent_again(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    assert await overdue(evaluating, run.project_id, NOON + UNHEARD / 2) == []
+    assert await overdue(evaluating, run.project_id, NOON + UNHEARD) == [due]
+    assert await overdue(evaluating, run.project_id, NOON + 1.5 * UNHEARD) == []
+    assert (await evaluating.claim(due, NOON + UNHEARD)).attempt == 1
+
+
+async def test_the_target_of_a_worker_that_died_is_announced_again(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    lost = await evaluating.claim(due)
+    assert await overdue(evaluating, run.project_id, NOON + LEASE / 2) == []
+    assert await overdue(evaluating, run.project_id, NOON + LEASE) == [due]
+    assert await evaluating.assignments.close(lost, NOON + LEASE) == ()
+    assert (await evaluating.claim(due, NOON + LEASE)).attempt == 2
+
+
+async def test_what_was_postponed_is_announced_when_it_is_due(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    until = later(minutes=10)
+    claim = await evaluating.claim(due)
+    await evaluating.assignments.postpone(claim, until, FailCode.RATE_LIMITED, NOON)
+    assert await overdue(evaluating, run.project_id, until - timedelta(seconds=1)) == []
+    assert await overdue(evaluating, run.project_id, until) == [due]
+
+
+async def test_a_window_that_nobody_fills_is_filled(evaluating):
+    run = a_run(project(), WINDOW + 2)
+    await evaluating.begun(run, work_of(run))  # and then the worker died
+    found = await overdue(evaluating, run.project_id, NOON)
+    assert [one.target for one in found] == [target(run, n) for n in range(WINDOW)]
+    assert await overdue(evaluating, run.project_id, NOON) == []
+
+
+async def test_it_is_told_for_how_long_the_oldest_thing_waits(evaluating):
+    ours = project()
+    longest, age = timedelta(days=4_000), timedelta(days=4_001)
+    now, begin = NOON, NOON - age
+
+    async def waits():
+        found = await evaluating.assignments.oldest_waiting(now)
+        return found is not None and found >= longest
+
+    run = a_run(ours, 1, created_at=begin)
+    await evaluating.runs.create(run, work_of(run))
+    assert await evaluating.assignments.oldest_waiting(now) == age
+    assert await evaluating.assignments.oldest_waiting(begin) == timedelta()
+    await evaluating.assignments.plan(ours, run.id, begin)
+    assert not await waits()
+    [due] = await evaluating.assignments.dispatch(ours, begin)
+    assert await waits()
+    claim = await evaluating.claim(due, begin)
+    assert await evaluating.assignments.oldest_waiting(now) == age - LEASE
+    await evaluating.assignments.postpone(claim, later(days=1), FailCode.RATE_LIMITED, begin)
+    assert not await waits()
+    await evaluating.runs.delete(ours, run.id, now, with_scores=True)
+
+
+async def test_nothing_is_done_for_a_removed_project(evaluating):
+    ours, known = project(), trace()
+    await fill(evaluating.plane, ours, known)
+    run, pending = a_run(ours, 2), a_run(ours, 1)
+    await evaluating.begun(run, work_of(run))
+    await evaluating.runs.create(pending, work_of(pending))
+    [due, _] = await evaluating.assignments.dispatch(ours, NOON)
+    claim, dead = await evaluating.claim(due), await evaluating.assignments.dead()
+    await evaluating.remove(ours)
+    again, assignments = later(days=1), evaluating.assignments
+    assert not await assignments.is_live(claim)
+    assert not await assignments.record(claim, METRICS[0], GOOD, NOON)
+    await assignments.record_signal(claim, signal_of(run, known, "confidence"), NOON)
+    await assignments.renew(claim, NOON)
+    await assignments.postpone(claim, NOON, FailCode.QUOTA, NOON)
+    assert await assignments.close(claim, NOON) == ()
+    assert await assignments.claim(ours, run.id, due.target, again) is None
+    assert await assignments.dispatch(ours, again) == []
+    assert not await assignments.plan(ours, pending.id, again)
+    assert await assignments.signals(ours, known.id, {"confidence": KEY}) == []
+    assert await overdue(evaluating, ours, again) == []
+    assert await assignments.dead() == dead
+
+
+# --- signals ---------------------------------------------------------------------------------
+
+KEY = SignalKey("abc", "def")
+
+
+def measured(run, of, name="confidence", key=KEY, value=0.5, **more):
+    told = {"fingerprint": key.fingerprint, "evidence_hash": key.evidence_hash, **more}
+    now = later(seconds=value)
+    return signal_of(run, of, name, now).measured(Scored(value, "", told), now)
+
+
+async def test_a_signal_is_added_once_while_the_run_is_going_and_its_trace_there(evaluating):
+    ours, known, gone = project(), trace(session_id="s0"), trace()
+    await fill(evaluating.plane, ours, known)
+    run = a_run(ours, 1, **SESSIONS)
+    await evaluating.begun(run, work_of(run))
+    claim, add = await evaluating.claim_next(ours), evaluating.assignments.record_signal
+    first = measured(run, known)
+    await add(claim, first, NOON)
+    await add(claim, measured(run, known, value=0.9), NOON)
+    await add(claim, measured(run, gone), NOON)
+    assert await evaluating.trace_scores.of_run(ours, run.id) == [first]
+    assert (await evaluating.progress(run)).tally == Tally(pending=1)
+    await evaluating.finish(claim)
+    await add(claim, measured(run, known, "coherence"), NOON)
+    assert await evaluating.trace_scores.of_run(ours, run.id) == [first]
+
+
+async def test_a_signal_renews_the_lease(evaluating):
+    ours, known = project(), trace(session_id="s0")
+    await fill(evaluating.plane, ours, known)
+    run = a_run(ours, 1, **SESSIONS)
+    await evaluating.begun(run, work_of(run))
+    claim = await evaluating.claim_next(ours)
+    await evaluating.assignments.record_signal(claim, measured(run, known), NOON + LEASE / 2)
+    again = (ours, run.id, "s0")
+    assert await evaluating.assignments.claim(*again, NOON + LEASE) is None
+    assert await evaluating.assignments.claim(*again, NOON + 1.5 * LEASE) is not None
+
+
+async def test_a_lease_is_renewed_where_nothing_is_written(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    claim, again = await evaluating.claim_next(run.project_id), (run.project_id, run.id)
+    await evaluating.assignments.renew(claim, NOON + LEASE / 2)
+    assert await evaluating.assignments.claim(*again, claim.target, NOON + LEASE) is None
+    assert "pending" in (await evaluating.outcomes(run)).values()
+    assert await evaluating.assignments.claim(*again, claim.target, NOON + 1.5 * LEASE) is not None
+    # Who has lost the target doesn't renew it for the other.
+    await evaluating.assignments.renew(claim, NOON + 2.5 * LEASE)
+    assert await evaluating.assignments.claim(*again, claim.target, NOON + 2.5 * LEASE) is not None
+
+
+async def test_the_newest_signal_of_each_name_with_the_same_key_is_used_again(evaluating):
+    ours, known, other = project(), trace(session_id="s0"), trace(session_id="s0")
+    await fill(evaluating.plane, ours, known, other)
+    runs = [a_run(ours, 1, created_at=later(seconds=n), **SESSIONS) for n in range(4)]
+    for run in runs:
+        await evaluating.begun(run, work_of(run))
+    claims = [
+        await evaluating.claim(one) for one in await evaluating.assignments.dispatch(ours, NOON)
+    ]
+    by_run = {claim.run.id: claim for claim in claims}
+
+    async def add(n, score):
+        await evaluating.assignments.record_signal(by_run[runs[n].id], score, NOON)
+        return score
+
+    async def found(**wanted):
+        scores = await evaluating.assignments.signals(ours, known.id, wanted)
+        return {one.name: one for one in scores}
+
+    assert await found(confidence=KEY) == {}
+    older = await add(0, measured(runs[0], known, value=0.1))
+    newer = await add(1, measured(runs[1], known, value=0.3))
+    loop = await add(0, measured(runs[0], known, "loop_detection", SignalKey("abc", "x")))
+    await add(1, measured(runs[1], other, value=0.4))
+    failed = Failed(FailCode.AUTH, "", {"fingerprint": "abc", "evidence_hash": "def"})
+    await add(2, signal_of(runs[2], known, "confidence", later(days=1)).measured(failed, NOON))
+    assert await found(confidence=KEY) == {"confidence": newer}
+    assert await found(confidence=KEY, loop_detection=KEY) == {"confidence": newer}
+    both = {"confidence": KEY, "loop_detection": SignalKey("abc", "x")}
+    assert await found(**both) == {"confidence": newer, "loop_detection": loop}
+    for key in (SignalKey("abc", "other"), SignalKey("other", "def")):
+        assert await found(confidence=key) == {}
+    # Nor what looks like one.
+    posted = replace(newer, id=ScoreId(uuid.uuid4()), run_id=None, created_at=later(days=1))
+    assert await evaluating.trace_scores.add(posted) == posted
+    assert await found(confidence=KEY) == {"confidence": newer}
+    # Of a run that was removed too, but not once a person has had a say in it.
+    await evaluating.runs.delete(ours, runs[1].id, NOON, with_scores=False)
+    assert [one.value for one in (await found(confidence=KEY)).values()] == ["0.3"]
+    await evaluating.trace_scores.change(ours, newer.id, CORRECTED, NOON, None)
+    assert await found(confidence=KEY) == {"confidence": older}
+    assert await evaluating.assignments.signals(project(), known.id, both) == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"value": "true", "data_type": DataType.BOOLEAN},
+        {"value": "high", "data_type": DataType.CATEGORICAL},
+        {"source": ScoreSource.ANNOTATION},
+        {"source": ScoreSource.PROGRAMMATIC},
+        {"metadata": b'{"fingerprint":"abc"}'},
+        {"metadata": b"{}"},
+        {"run_id": None},
+    ],
+    ids=["boolean", "categorical", "annotation", "program", "no evidence", "no key", "no run"],
+)
+async def test_what_a_person_or_a_program_says_is_no_signal(evaluating, said):
+    ours, known = project(), trace()
+    await fill(evaluating.plane, ours, known)
+    plain = {
+        "id": ScoreId(uuid.uuid4()),
+        "project_id": ours,
+        "trace_id": known.id,
+        "name": "confidence",
+        "outcome": ScoreOutcome.SCORED,
+        "value": "0.5",
+        "source": ScoreSource.AUTOMATED,
+        "run_id": RunId(uuid.uuid4()),
+        "metadata": b'{"fingerprint":"abc","evidence_hash":"def"}',
+        "created_at": NOON,
+        "updated_at": NOON,
+    }
+    await evaluating.trace_scores.add(TraceScore(**plain | said))
+    assert await evaluating.assignments.signals(ours, known.id, {"confidence": KEY}) == []
+    await evaluating.trace_scores.add(TraceScore(**plain | {"id": ScoreId(uuid.uuid4())}))
+    found = await evaluating.assignments.signals(ours, known.id, {"confidence": KEY})
+    assert len(found) == 1

@@ -1,0 +1,325 @@
+"""Workers, people and upkeep at once. Belongs to the contracts of Runs and Assignments."""
+
+import asyncio
+import random
+
+import pytest
+
+from adapters.postgres.database.pool import Engine, PoolSettings, opened
+from adapters.postgres.evaluation.runs.runs import PostgresRuns
+from adapters.postgres.evaluation.work_queue.work_queue import PostgresAssignments
+from application.evaluation.ports.work_queue import LEASE
+from application.jobs import TargetDue
+from domain.errors import Conflict, Failure, NotFound
+from domain.evaluation.runs.run import Assignment, RunStatus, TargetType
+from domain.evaluation.scores.outcome import FailCode
+from domain.evaluation.scores.score import ScoreChange, ScoreOutcome
+from domain.page import Window
+from tests.support.builders.values import NOON, trace
+from tests.support.fixtures.data_plane import fill, project
+from tests.support.fixtures.evaluation import (
+    BAD,
+    GOOD,
+    METRICS,
+    WINDOW,
+    a_run,
+    is_over,
+    target,
+    work_of,
+)
+from tests.support.fixtures.identities import warm
+
+CORRECTED = ScoreChange(value="1.0", reason="I looked")
+LAPS_MAX = 40  # of upkeep, until every run is over
+PENDING_OF_FINAL_RUNS = """
+SELECT count(*) FROM trace_scores JOIN eval_runs
+  ON eval_runs.project_id = trace_scores.project_id AND eval_runs.id = trace_scores.run_id
+WHERE trace_scores.project_id = $1 AND outcome = 'pending'
+  AND status IN ('COMPLETED', 'FAILED', 'CANCELLED')
+"""
+IN_FLIGHT = """
+SELECT count(*) FROM eval_jobs WHERE project_id = $1 AND state IN ('queued', 'running')
+"""
+
+
+@pytest.fixture
+async def evaluating(evaluating, adapter):
+    """With every connection open, so that calls at once are at once."""
+    if adapter is not None:
+        await warm(adapter)
+    return evaluating
+
+
+async def test_of_two_workers_with_one_message_one_has_the_target(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    claim = evaluating.assignments.claim
+    claims = await asyncio.gather(
+        *(claim(due.project, due.run, due.target, NOON) for _ in range(6))
+    )
+    assert [one.attempt for one in claims if one is not None] == [1]
+
+
+async def test_of_two_workers_with_one_target_each_pair_is_written_once(evaluating):
+    """The first was slow: its lease ran out, and it goes on all the same."""
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    [due] = await evaluating.assignments.dispatch(run.project_id, NOON)
+    claims = [await evaluating.claim(due), await evaluating.claim(due, NOON + LEASE)]
+    record = evaluating.assignments.record
+    written = await asyncio.gather(
+        *(record(one, metric, GOOD, NOON) for metric in METRICS for one in claims * 3)
+    )
+    assert sum(written) == len(METRICS)
+    assert len(await evaluating.scores(run)) == len(METRICS)
+    await asyncio.gather(*(evaluating.assignments.close(one, NOON) for one in claims * 2))
+    over = await evaluating.progress(run)
+    assert (over.run.status, over.tally.scored) == (RunStatus.COMPLETED, len(METRICS))
+
+
+async def test_a_run_is_made_once_however_many_ask(evaluating):
+    run = a_run(project(), 50)
+    made = await asyncio.gather(*(evaluating.runs.create(run, work_of(run)) for _ in range(6)))
+    assert made[0].run == run
+    assert all(one == made[0] for one in made)
+    await asyncio.gather(
+        *(evaluating.assignments.plan(run.project_id, run.id, NOON) for _ in range(6))
+    )
+    assert len(await evaluating.scores(run)) == 50 * len(METRICS)
+
+
+async def test_an_edit_survives_whoever_comes_later(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    claim = await evaluating.claim_next(run.project_id)
+    change, waiting = evaluating.trace_scores.change, (await evaluating.scores(run))[0]
+    await asyncio.gather(
+        change(run.project_id, waiting.id, CORRECTED, NOON, None),
+        *(evaluating.assignments.record(claim, waiting.name, BAD, NOON) for _ in range(4)),
+        evaluating.runs.cancel(run.project_id, run.id, NOON),
+    )
+    score = (await evaluating.scores(run))[0]
+    assert (score.value, score.reason) == ("1.0", "I looked")
+
+
+async def test_cancelling_and_claiming_at_once(evaluating):
+    """Whoever comes first: nothing is claimed afterwards, and nothing is left open."""
+    ours = project()
+    run = a_run(ours, WINDOW)
+    await evaluating.begun(run, work_of(run))
+    due = await evaluating.assignments.dispatch(ours, NOON)
+    claim = evaluating.assignments.claim
+    cancelled, *claims = await asyncio.gather(
+        evaluating.runs.cancel(ours, run.id, NOON),
+        *(claim(one.project, one.run, one.target, NOON) for one in due),
+    )
+    for one in claims:
+        if one is not None:
+            assert not await evaluating.assignments.is_live(one)
+            assert not await evaluating.assignments.record(one, METRICS[0], GOOD, NOON)
+    assert await evaluating.progress(run) == cancelled
+    assert set((await evaluating.outcomes(run)).values()) == {"skipped"}
+
+
+async def test_cancelling_and_planning_at_once(evaluating):
+    run = a_run(project(), 300)
+    await evaluating.runs.create(run, work_of(run))
+    await asyncio.gather(
+        evaluating.assignments.plan(run.project_id, run.id, NOON),
+        evaluating.runs.cancel(run.project_id, run.id, NOON),
+    )
+    over = await evaluating.progress(run)
+    assert over.run.status is RunStatus.CANCELLED
+    outcomes = (await evaluating.outcomes(run)).values()
+    assert set(outcomes) <= {"skipped"}
+    assert over.tally.skipped == len(outcomes)
+
+
+async def test_cancelling_and_finishing_at_once(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.begun(run, work_of(run))
+    claim = await evaluating.claim_next(run.project_id)
+    for metric in METRICS:
+        await evaluating.assignments.record(claim, metric, GOOD, NOON)
+    outcomes = await asyncio.gather(
+        evaluating.assignments.close(claim, NOON),
+        evaluating.runs.cancel(run.project_id, run.id, NOON),
+        return_exceptions=True,
+    )
+    over = await evaluating.progress(run)
+    if isinstance(outcomes[1], Conflict):
+        assert (over.run.status, over.tally.evaluated) == (RunStatus.COMPLETED, 1)
+    else:
+        assert (over.run.status, over.tally.evaluated) == (RunStatus.CANCELLED, 0)
+    assert over.tally.scored == len(METRICS)
+
+
+async def test_those_who_finish_at_once_fill_the_window_and_no_more(evaluating):
+    ours = project()
+    runs = [a_run(ours, 6) for _ in range(3)]
+    for run in runs:
+        await evaluating.begun(run, work_of(run))
+    line = [*await evaluating.assignments.dispatch(ours, NOON)]
+    seen = len(line)
+    while line:
+        claims = [await evaluating.claim(one) for one in line]
+        assert len(claims) <= WINDOW
+        told = await asyncio.gather(*(evaluating.finish(one) for one in claims))
+        more = await asyncio.gather(
+            *(evaluating.assignments.dispatch(ours, NOON) for _ in range(3))
+        )
+        line = [due for some in (*told, *more) for due in some]
+        seen += len(line)
+        # Who closed first saw the others in flight still; they made up for it.
+        assert len(line) == min(WINDOW, 18 - seen + len(line))
+    assert seen == 18
+    assert {(await evaluating.run(run)).status for run in runs} == {RunStatus.COMPLETED}
+
+
+async def test_upkeep_in_two_processes_announces_once(evaluating):
+    run = a_run(project(), WINDOW)
+    await evaluating.begun(run, work_of(run))
+    found = await asyncio.gather(*(evaluating.assignments.overdue(NOON) for _ in range(4)))
+    ours = [one for jobs in found for one in jobs if one.project == run.project_id]
+    assert sorted(one.target for one in ours) == [target(run, n) for n in range(WINDOW)]
+
+
+async def test_removing_twice_at_once(evaluating):
+    run = a_run(project(), 20)
+    await evaluating.begun(run, work_of(run))
+    outcomes = await asyncio.gather(
+        *(evaluating.runs.delete(run.project_id, run.id, NOON, with_scores=True) for _ in "ab"),
+        return_exceptions=True,
+    )
+    assert all(one is None or isinstance(one, NotFound) for one in outcomes)
+    assert await evaluating.scores(run) == []
+
+
+# --- everybody at once -----------------------------------------------------------------------
+
+
+class Crowd:
+    """Workers that draw from one heap of messages, and people who interfere."""
+
+    def __init__(self, evaluating, ours, runs, seed):
+        self.to, self.ours, self.runs = evaluating, ours, runs
+        self.random = random.Random(seed)
+        self.messages = []
+        self.written = []
+
+    async def work(self):
+        for _ in range(12):
+            self.messages += await self.to.assignments.dispatch(self.ours, NOON)
+            self.messages += [
+                one
+                for one in await self.to.assignments.overdue(NOON + LEASE)
+                if one.project == self.ours and isinstance(one, TargetDue)
+            ]
+            if not self.messages:
+                return
+            due = self.random.choice(self.messages)  # which others may draw too
+            key = (due.project, due.run, due.target)
+            if claim := await self.to.assignments.claim(*key, NOON + LEASE):
+                await self._measure(claim)
+
+    async def _measure(self, claim):
+        for metric in claim.metrics:
+            if await self.to.assignments.record(claim, metric, GOOD, NOON):
+                self.written.append((claim.run.id, claim.target, metric))
+        if self.random.random() < 0.2:
+            await self.to.assignments.postpone(claim, NOON, FailCode.RATE_LIMITED, NOON)
+        else:
+            self.messages += await self.to.assignments.close(claim, NOON)
+
+    async def edit(self):
+        for _ in range(6):
+            run = self.random.choice(self.runs)
+            for score in (await self.to.scores(run))[:3]:
+                await self.to.trace_scores.change(self.ours, score.id, CORRECTED, NOON, None)
+
+    async def end(self):
+        """Cancels one run and removes another, in the midst of it."""
+        await asyncio.gather(
+            self.to.runs.cancel(self.ours, self.runs[0].id, NOON),
+            self.to.runs.delete(self.ours, self.runs[1].id, NOON, with_scores=False),
+        )
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_nobody_waits_in_a_circle(evaluating, seed):
+    """No call fails, whoever meets whom: a deadlock would be Unavailable."""
+    ours, known = project(), [trace() for _ in range(8)]
+    await fill(evaluating.plane, ours, *known)
+    runs = [a_run(ours, len(known)) for _ in range(4)]
+    for run in runs:
+        await evaluating.begun(run, [Assignment(str(one.id), METRICS) for one in known])
+    crowd = Crowd(evaluating, ours, runs, seed)
+    gone = [known[0].id, known[1].id]
+    outcomes = await asyncio.gather(
+        *(crowd.work() for _ in range(20)),
+        *(crowd.edit() for _ in range(3)),
+        crowd.end(),
+        evaluating.plane.traces.delete(ours, gone),
+        return_exceptions=True,
+    )
+    unexpected = [one for one in outcomes if isinstance(one, BaseException)]
+    assert [one for one in unexpected if not isinstance(one, Conflict | NotFound)] == []
+    assert len(set(crowd.written)) == len(crowd.written)
+    with pytest.raises(Failure):
+        await evaluating.runs.get(ours, runs[1].id)
+    page = await evaluating.runs.page(ours, TargetType.TRACE, None, Window())
+    for one in page.items:
+        if is_over(one.run):
+            outcomes = {score.outcome for score in await evaluating.scores(one.run)}
+            assert ScoreOutcome.PENDING not in outcomes
+
+
+@pytest.mark.service
+async def test_no_reader_ever_sees_a_final_run_with_a_pending_score(pool, postgres_url):
+    """Hammered from other connections, while runs end by finishing, by burying, by cancelling."""
+    ours = project()
+    async with opened(Engine(config={}), PoolSettings(url=postgres_url, size=2)) as aside:
+        runs, assignments = PostgresRuns(pool), PostgresAssignments(pool, 8)
+        made = [a_run(ours, 4) for _ in range(12)]
+        for run in made:
+            await runs.create(run, work_of(run))
+            await assignments.plan(ours, run.id, NOON)
+        done, seen = asyncio.Event(), []
+
+        async def watch(sql, most):
+            while not done.is_set():
+                seen.append((await aside.fetchval(sql, ours)) <= most)
+
+        async def work():
+            while due := await assignments.dispatch(ours, NOON):
+                for one in due:
+                    claim = await assignments.claim(one.project, one.run, one.target, NOON)
+                    if claim is None:  # its run was cancelled
+                        continue
+                    await assignments.record(claim, METRICS[0], GOOD, NOON)
+                    await assignments.close(claim, NOON)
+
+        async def cancel():
+            for run in made[::3]:
+                await runs.cancel(ours, run.id, NOON)
+
+        watchers = [
+            asyncio.create_task(watch(PENDING_OF_FINAL_RUNS, 0)),
+            asyncio.create_task(watch(IN_FLIGHT, 8)),
+        ]
+        await asyncio.gather(work(), work(), cancel())
+        for lap in range(1, LAPS_MAX):  # what was announced to nobody
+            now = NOON + lap * LEASE
+            mine = [one for one in await assignments.overdue(now) if one.project == ours]
+            for one in mine:
+                claim = await assignments.claim(one.project, one.run, one.target, now)
+                if claim is not None:
+                    await assignments.close(claim, now)
+            if not mine:
+                break
+        done.set()
+        await asyncio.gather(*watchers)
+        assert seen
+        assert all(seen)
+        assert {is_over((await runs.get(ours, run.id)).run) for run in made} == {True}

@@ -1,0 +1,213 @@
+"""Contract of Archive: whole traces in the order of the list, of one moment, with their scores."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+
+from application.exporting.ports import BATCH_TRACES_MAX
+from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, TraceScore
+from domain.exporting.exported_trace import ArchivedTrace
+from domain.ids import ProjectId, RunId, ScoreId, TraceId
+from domain.page import SortOrder
+from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.trace import TraceStatus
+from tests.contracts.tracing.test_trace_lists import varied
+from tests.support.builders.scores import session_score
+from tests.support.builders.values import NOON, at, span, trace
+from tests.support.fixtures.data_plane import DataPlane, fill, project, stored, traces_page
+
+ASC, DESC = SortOrder.ASC, SortOrder.DESC
+
+
+async def read(
+    plane: DataPlane,
+    of: ProjectId,
+    sort: TraceSort = TraceSort.STARTED_AT,
+    order: SortOrder = ASC,
+    **conditions: Any,
+) -> list[ArchivedTrace]:
+    archive = plane.exporting.archive
+    async with archive.reading(of, TraceFilter(**conditions), sort, order) as batches:
+        found: list[ArchivedTrace] = []
+        async for batch in batches:
+            assert 0 < len(batch) <= BATCH_TRACES_MAX
+            found += batch
+        return found
+
+
+def a_score(of: ProjectId, on: TraceId, **said: Any) -> TraceScore:
+    known: dict[str, Any] = {
+        "id": ScoreId(uuid.uuid4()),
+        "project_id": of,
+        "trace_id": on,
+        "name": "quality",
+        "outcome": ScoreOutcome.SCORED,
+        "value": "0.5",
+        "source": ScoreSource.ANNOTATION,
+        "created_at": NOON,
+        "updated_at": NOON,
+    }
+    return TraceScore(**known | said)
+
+
+async def test_nothing_is_read_of_an_empty_project(plane):
+    assert await read(plane, project()) == []
+    assert await plane.exporting.archive.known(project(), [TraceId(uuid.uuid4())]) == []
+
+
+async def test_traces_come_whole(plane):
+    ours = project()
+    sent = trace(
+        span(model="gpt-4o", token_usage=b'{"prompt_tokens":3,"completion_tokens":1}'),
+        span(cost={"total": 0.25}, input=b'{"b":1.0,"a":[1e2]}', error="é"),
+        input=b'[12345678901234567890, "\\u00e9"]',
+        metadata=b'{"b":1,"a":2}',
+        tags=("b", "a", "b"),
+    )
+    await fill(plane, ours, sent)
+    [found] = await read(plane, ours)
+    assert found == ArchivedTrace(await plane.traces.get(ours, sent.id))
+    assert await plane.exporting.archive.known(ours, [sent.id]) == [found]
+
+
+@pytest.mark.parametrize(("sort", "order"), list(product(TraceSort, SortOrder)))
+async def test_the_order_is_that_of_the_list(plane, sort, order):
+    ours = project()
+    await fill(plane, ours, *varied())
+    listed = await traces_page(plane, ours, sort=sort, order=order)
+    found = await read(plane, ours, sort, order)
+    assert [one.trace.id for one in found] == [one.id for one in listed.items]
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        {"name": "A"},
+        {"status": TraceStatus.ERROR},
+        {"has_error": False, "started_after": at(1)},
+        {"tags": ("x",)},
+        {"metadata": (("k", ("1", "v")),)},
+        {"min_latency_ms": 0.0, "model": "m"},
+    ],
+    ids=str,
+)
+async def test_the_filters_are_those_of_the_list(plane, conditions):
+    ours = project()
+    labelled = [
+        trace(span(model="m"), tags=("x", "y"), metadata=b'{"k":"v"}', ended_at=at(1)),
+        trace(name="other", tags=("y",), metadata=b'{"k":1}', started_at=at(2)),
+    ]
+    await fill(plane, ours, *varied(), *labelled)
+    listed = await traces_page(plane, ours, **conditions)
+    found = await read(plane, ours, **conditions)
+    assert [one.trace.id for one in found] == [one.id for one in listed.items]
+    assert 0 < len(found) < len(varied()) + 2
+
+
+async def test_what_is_written_meanwhile_is_not_part_of_it(plane):
+    ours = project()
+    first = [trace(name=f"run {n}", started_at=at(n)) for n in range(3)]
+    await fill(plane, ours, *first)
+    archive = plane.exporting.archive
+    async with archive.reading(ours, TraceFilter(), TraceSort.STARTED_AT, ASC) as batches:
+        found = [*await anext(batches)]
+        await fill(plane, ours, trace(started_at=at(9)))
+        await plane.traces.delete(ours, [first[2].id])
+        found += [one async for batch in batches for one in batch]
+    assert [one.trace.name for one in found] == ["run 0", "run 1", "run 2"]
+
+
+async def test_many_come_in_several_batches_each_once(plane):
+    ours = project()
+    sent = [trace(name=f"{n}", started_at=at(n // 2)) for n in range(2 * BATCH_TRACES_MAX + 1)]
+    await fill(plane, ours, *sent)
+    found = await read(plane, ours)
+    assert len(found) == len({one.trace.id for one in found}) == len(sent)
+
+
+async def test_heavy_traces_come_a_few_at_a_time(plane):
+    ours = project()
+    noise = uuid.uuid4().bytes.hex().encode()
+    heavy = [b'"' + bytes([65 + n]) + noise * (4 << 12) + b'"' for n in range(4)]
+    await fill(plane, ours, *(trace(input=one, started_at=at(n)) for n, one in enumerate(heavy)))
+    assert [one.trace.input for one in await read(plane, ours)] == heavy
+
+
+async def test_scores_come_with_their_traces_oldest_first_and_none_that_is_pending(plane):
+    ours, one, other = project(), trace(started_at=at(0)), trace(started_at=at(1))
+    await fill(plane, ours, one, other)
+    hour = timedelta(hours=1)
+    scores = [
+        a_score(ours, one.id, created_at=NOON + hour),
+        a_score(ours, one.id, name="tone", metadata=b'{"a":1.0}', reason="calm"),
+        a_score(ours, other.id, outcome=ScoreOutcome.FAILED, value=None),
+        a_score(ours, other.id, outcome=ScoreOutcome.PENDING, value=None),
+    ]
+    for score in scores:
+        await plane.evaluation.trace_scores.add(score)
+    assert [found.scores for found in await read(plane, ours)] == [
+        (scores[1], scores[0]),
+        (scores[2],),
+    ]
+    known = await plane.exporting.archive.known(ours, [one.id, other.id])
+    assert {found.trace.id: found.scores for found in known} == {
+        one.id: (scores[1], scores[0]),
+        other.id: (scores[2],),
+    }
+
+
+async def test_what_was_said_of_a_session_comes_with_the_first_of_its_traces(plane):
+    ours = project()
+    first = trace(name="a", started_at=at(0), session_id="s")
+    later = trace(name="b", started_at=at(1), session_id="s", tags=("last",))
+    other = trace(name="c", started_at=at(2), session_id="")
+    await fill(plane, ours, first, later, other, trace(started_at=at(3)))
+    said = [
+        session_score(ours, "s", created_at=NOON + timedelta(hours=1), run_id=None),
+        session_score(ours, "s", run_id=RunId(uuid.uuid4()), source=ScoreSource.AUTOMATED),
+        session_score(ours, "", outcome=ScoreOutcome.SKIPPED, value=None),
+        session_score(ours, "", outcome=ScoreOutcome.PENDING, value=None),
+    ]
+    for score in said:
+        await plane.evaluation.session_scores.add(score)
+    of_s, of_other = (said[1], said[0]), (said[2],)
+    assert [one.session_scores for one in await read(plane, ours)] == [of_s, (), of_other, ()]
+    turned = await read(plane, ours, TraceSort.NAME, DESC)
+    assert {one.trace.name: one.session_scores for one in turned if one.session_scores} == {
+        "b": of_s,
+        "c": of_other,
+    }
+    # The first that is admitted, whatever others there are.
+    assert [one.session_scores for one in await read(plane, ours, tags=("last",))] == [of_s]
+    known = await plane.exporting.archive.known(ours, [first.id])
+    assert [one.session_scores for one in known] == [()]
+
+
+async def test_another_project_is_not_read(plane):
+    ours, theirs, shared = project(), project(), trace(name="theirs")
+    await fill(plane, theirs, shared)
+    await plane.evaluation.trace_scores.add(a_score(theirs, shared.id))
+    assert await read(plane, ours) == []
+    assert await plane.exporting.archive.known(ours, [shared.id]) == []
+    mine = trace(id=shared.id, name="ours", session_id="shared")
+    await fill(plane, ours, mine)
+    await fill(plane, theirs, replace(mine, name="theirs"))
+    await plane.evaluation.session_scores.add(session_score(theirs, "shared"))
+    assert await read(plane, ours) == [ArchivedTrace(one) for one in await stored(plane, ours)]
+    assert [one.trace.name for one in await read(plane, ours)] == ["ours"]
+
+
+async def test_a_reader_who_leaves_in_the_middle_leaves_nothing_behind(plane):
+    ours = project()
+    await fill(plane, ours, *(trace(started_at=at(n)) for n in range(BATCH_TRACES_MAX + 1)))
+    archive = plane.exporting.archive
+    for _ in range(20):  # more than there are connections
+        async with archive.reading(ours, TraceFilter(), TraceSort.NAME, DESC) as batches:
+            assert await anext(batches)
+    found: Sequence[ArchivedTrace] = await read(plane, ours)
+    assert len(found) == BATCH_TRACES_MAX + 1

@@ -1,0 +1,237 @@
+"""Contract of ApiKeys, run against every adapter."""
+
+import asyncio
+import random
+import uuid
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from application.identity.keys import IssueKey, KeyMint
+from application.identity.ports import ORIGINS_MAX, Meeting
+from domain.errors import Conflict, NotFound
+from domain.identity.api_key import ApiKey, Scope, digest_of, secret_of
+from domain.identity.audit import ADDRESS_MAX, AGENT_MAX, Actor, AuditAction, AuditEntry, Origin
+from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, UserId
+from domain.page import LIMIT_MAX, Window
+from tests.support.builders.values import NOON, at
+from tests.support.fixtures.identities import new_key
+
+
+async def test_a_key_reads_back_whole(identity):
+    owner = await identity.person()
+    key = new_key(
+        await identity.organization(),
+        created_by=owner.id,
+        name="Ünïcode 🔑",
+        scopes=frozenset({Scope.INGEST, Scope.READ}),
+        created_at=NOON + timedelta(microseconds=1),
+        expires_at=at(90),
+        revoked_at=at(10),
+        last_used_at=at(5),
+    )
+    await identity.add_key(key)
+    assert await identity.keys.by_digest(key.digest) == key
+
+
+async def test_a_key_without_scopes_stays_without(identity):
+    key = new_key(await identity.organization(), scopes=frozenset())
+    await identity.add_key(key)
+    assert (await identity.keys.by_digest(key.digest)).scopes == frozenset()
+
+
+async def test_an_unknown_secret_has_no_key(identity):
+    assert await identity.keys.by_digest(digest_of(secret_of(random.randbytes(32)))) is None
+    assert await identity.keys.by_digest(b"") is None
+
+
+async def test_a_secret_that_was_unknown_is_found_once_its_key_is_added(identity):
+    key = new_key(await identity.organization())
+    assert await identity.keys.by_digest(key.digest) is None
+    await identity.add_key(key)
+    assert await identity.keys.by_digest(key.digest) == key
+
+
+async def test_a_key_of_no_organization_is_not_stored(identity):
+    key = new_key(OrganizationId(uuid.uuid4()))
+    with pytest.raises(NotFound, match="Organization"):
+        await identity.add_key(key)
+    assert await identity.keys.by_digest(key.digest) is None
+
+
+async def test_a_key_of_nobody_is_not_stored(identity):
+    key = new_key(await identity.organization(), created_by=UserId(uuid.uuid4()))
+    with pytest.raises(NotFound, match="User"):
+        await identity.add_key(key)
+    assert await identity.keys.by_digest(key.digest) is None
+
+
+async def test_one_secret_has_one_key(identity):
+    ours, theirs = await identity.organization(), await identity.organization()
+    key = new_key(ours)
+    await identity.add_key(key)
+    with pytest.raises(Conflict):
+        await identity.add_key(new_key(theirs, digest=key.digest))
+    assert await identity.keys.by_digest(key.digest) == key
+
+
+async def test_a_use_moves_forward_and_never_back(identity):
+    key = new_key(await identity.organization())
+    await identity.add_key(key)
+    for instant, seen in ((at(60), at(60)), (at(30), at(60)), (at(90), at(90))):
+        await identity.keys.mark_used({key.id: instant})
+        assert await identity.keys.by_digest(key.digest) == replace(key, last_used_at=seen)
+
+
+async def test_uses_reach_the_keys_they_name_and_no_other(identity):
+    ours = await identity.organization()
+    used, other, idle = new_key(ours), new_key(ours), new_key(ours)
+    for key in (used, other, idle):
+        await identity.add_key(key)
+    await identity.keys.mark_used({used.id: at(1), other.id: at(2), ApiKeyId(uuid.uuid4()): at(3)})
+    await identity.keys.mark_used({})
+    found = [await identity.keys.by_digest(key.digest) for key in (used, other, idle)]
+    assert [key.last_used_at for key in found] == [at(1), at(2), None]
+
+
+async def test_uses_noted_at_once_in_any_order_keep_the_latest(identity):
+    await identity.warm()
+    ours = await identity.organization()
+    keys = [new_key(ours) for _ in range(8)]
+    for key in keys:
+        await identity.add_key(key)
+    rounds = [(n, random.sample(keys, len(keys))) for n in range(20)]
+    await asyncio.gather(
+        *(identity.keys.mark_used({key.id: at(n) for key in order}) for n, order in rounds)
+    )
+    found = [await identity.keys.by_digest(key.digest) for key in keys]
+    assert {key.last_used_at for key in found} == {at(19)}
+
+
+async def test_an_issued_secret_finds_its_key(identity):
+    issue = IssueKey(identity.administration, KeyMint(lambda: NOON, uuid.uuid4, random.randbytes))
+    key, secret = await issue(await identity.organization(), name="ci")
+    assert await identity.keys.by_digest(digest_of(secret)) == key
+    assert secret.startswith(key.prefix)
+
+
+# --- meetings ------------------------------------------------------------------------------------
+
+HOME = Origin("192.0.2.1", "sdk/1")
+
+
+def meeting(key: ApiKey, origin: Origin = HOME, second: float = 0) -> Meeting:
+    return Meeting(key.id, origin, at(second), AuditEntryId(uuid.uuid4()))
+
+
+async def told(identity, organization: OrganizationId) -> list[AuditEntry]:
+    """What the audit log tells of uses of keys, newest first."""
+    log = await identity.directory.audit_log(organization, Window(limit=LIMIT_MAX))
+    return [one for one in log.items if one.action is AuditAction.API_KEY_USED]
+
+
+async def test_a_first_meeting_is_told_whole(identity):
+    ours = await identity.organization()
+    key = new_key(ours, name="Ünïcode 🔑")
+    await identity.add_key(key)
+    first = meeting(key, second=1)
+    await identity.keys.met([first])
+    assert await told(identity, ours) == [
+        AuditEntry(
+            id=first.entry,
+            organization_id=ours,
+            at=at(1),
+            actor=Actor(key_id=key.id, name=key.prefix, origin=HOME),
+            action=AuditAction.API_KEY_USED,
+            resource_id=str(key.id),
+            detail={"name": "Ünïcode 🔑"},
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Origin("192.0.2.2", "sdk/1"),
+        Origin("192.0.2.1", "sdk/2"),
+        Origin("192.0.2.1", "SDK/1"),
+        Origin("192.0.2.1", None),
+        Origin(None, "sdk/1"),
+        Origin(None, None),
+        Origin("x" * ADDRESS_MAX, "語" * AGENT_MAX),
+    ],
+    ids=["address", "agent", "case", "no agent", "no address", "neither", "long"],
+)
+async def test_an_origin_is_its_address_with_its_client(identity, other):
+    ours = await identity.organization()
+    key = new_key(ours)
+    await identity.add_key(key)
+    for second in range(2):
+        await identity.keys.met([meeting(key, HOME, second), meeting(key, other, second + 10)])
+    origins = [entry.actor.origin for entry in await told(identity, ours)]
+    assert origins == [other, HOME]
+
+
+async def test_keys_meet_the_same_origin_each_for_itself(identity):
+    ours = await identity.organization()
+    first, second = new_key(ours), new_key(ours)
+    for key in (first, second):
+        await identity.add_key(key)
+    await identity.keys.met([meeting(first, second=1), meeting(second, second=2)])
+    assert [entry.actor.key_id for entry in await told(identity, ours)] == [second.id, first.id]
+
+
+async def test_a_meeting_that_comes_again_in_one_call_is_told_once(identity):
+    ours = await identity.organization()
+    key = new_key(ours)
+    await identity.add_key(key)
+    again = meeting(key, second=1)
+    await identity.keys.met([again, again, meeting(key, second=2)])
+    await identity.keys.met([again])
+    assert [entry.id for entry in await told(identity, ours)] == [again.entry]
+
+
+async def test_meetings_of_keys_that_are_gone_are_passed_over(identity):
+    ours = await identity.organization()
+    key, gone = new_key(ours), new_key(ours)
+    await identity.add_key(key)
+    await identity.keys.met([meeting(gone), meeting(key), meeting(gone)])
+    await identity.keys.met([])
+    assert [entry.actor.key_id for entry in await told(identity, ours)] == [key.id]
+
+
+async def test_only_the_first_origins_of_a_key_are_told(identity):
+    ours = await identity.organization()
+    key, other = new_key(ours), new_key(ours)
+    for one in (key, other):
+        await identity.add_key(one)
+    origins = [Origin(f"2001:db8::{n:x}", "sdk/1") for n in range(ORIGINS_MAX + 10)]
+    half = ORIGINS_MAX // 2
+    for some in (origins[:half], origins[half:]):
+        await identity.keys.met([meeting(key, one) for one in some])
+    await identity.keys.met([meeting(key, Origin("late")), meeting(other)])
+    entries = await told(identity, ours)
+    met = [entry.actor.origin for entry in entries if entry.actor.key_id == key.id]
+    assert set(met) == set(origins[:ORIGINS_MAX])
+    assert len(met) == ORIGINS_MAX
+    assert [one.actor.key_id for one in entries if one.actor.key_id != key.id] == [other.id]
+
+
+async def test_processes_that_meet_an_origin_at_once_tell_of_it_once(identity):
+    await identity.warm()
+    ours = await identity.organization()
+    keys = [new_key(ours) for _ in range(4)]
+    for key in keys:
+        await identity.add_key(key)
+    origins = [Origin(f"192.0.2.{n}") for n in range(5)]
+    every = [(key, origin) for key in keys for origin in origins]
+    await asyncio.gather(
+        *(
+            identity.keys.met([meeting(*one) for one in random.sample(every, len(every))])
+            for _ in range(10)
+        )
+    )
+    met = [(one.actor.key_id, one.actor.origin) for one in await told(identity, ours)]
+    assert len(met) == len(every)
+    assert set(met) == {(key.id, origin) for key, origin in every}

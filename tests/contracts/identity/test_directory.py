@@ -1,0 +1,294 @@
+"""Contract of Directory, run against every adapter."""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from domain.errors import NotFound
+from domain.identity.audit import AuditEntry
+from domain.identity.invitation import InvitationStatus, SentInvitation
+from domain.identity.organization import Member, Role
+from domain.ids import ApiKeyId, InvitationId, OrganizationId, UserId
+from domain.page import Position, Window
+from tests.support.builders.values import NOON, at
+from tests.support.fixtures.data_plane import walked
+from tests.support.fixtures.identities import (
+    Identity,
+    new_code,
+    new_entry,
+    new_invitation,
+    new_key,
+    new_membership,
+    new_project,
+)
+
+# Instants of what is listed: neither ascending nor descending, and some the same.
+INSTANTS = [at(second) for second in (20, 10, 30, 10, 10, 40)]
+
+
+def newest(items: Sequence[Any]) -> list[Any]:
+    """By age, then id, both downwards."""
+    return sorted(items, key=lambda one: (one.created_at, one.id), reverse=True)
+
+
+async def put(identity: Identity, organization: OrganizationId, method: str, *items: Any) -> None:
+    async with identity.administration.opened(organization) as opened:
+        for item in items:
+            await getattr(opened, method)(item)
+
+
+# --- organizations -------------------------------------------------------------------------------
+
+
+async def test_an_organization_is_told_by_its_id(identity):
+    ours = (await identity.founded("O'Brien", at(0.000_001))).organization
+    assert await identity.directory.organization(ours.id) == ours
+    with pytest.raises(NotFound):
+        await identity.directory.organization(OrganizationId(uuid.uuid4()))
+
+
+async def test_organizations_are_told_by_the_newest_membership_with_the_role(identity):
+    person = await identity.person()
+    assert list(await identity.directory.organizations(person.id)) == []
+    joined = []
+    for n, instant in enumerate(INSTANTS):
+        # The age of the organization doesn't matter.
+        organization = (await identity.founded(f"N{n}", at(-n))).organization
+        role = list(Role)[n % 3]
+        membership = new_membership(organization.id, person.id, role, instant)
+        await put(identity, organization.id, "put_membership", membership)
+        joined.append((membership, organization))
+    joined.sort(key=lambda one: (one[0].created_at, one[0].id), reverse=True)
+    told = await identity.directory.organizations(person.id)
+    assert list(told) == [(organization, one.role) for one, organization in joined]
+    assert list(await identity.directory.organizations(UserId(uuid.uuid4()))) == []
+
+
+# --- members -------------------------------------------------------------------------------------
+
+
+async def test_members_are_told_oldest_first_with_name_and_address(identity):
+    ours = await identity.founded(at=at(25))
+    home = ours.organization.id
+    members = [Member(membership=ours.owner, display_name="", email="ada@example.com")]
+    for n, instant in enumerate(INSTANTS):
+        person = await identity.person(f"P{n}@Example.com", f"Pérson {n}")
+        membership = new_membership(home, person.id, list(Role)[n % 3], instant)
+        await put(identity, home, "put_membership", membership)
+        members.append(
+            Member(membership=membership, display_name=f"Pérson {n}", email=f"P{n}@Example.com")
+        )
+    members.sort(key=lambda one: (one.membership.created_at, one.membership.id))
+    assert list(await identity.directory.members(home)) == members
+    assert list(await identity.directory.members(OrganizationId(uuid.uuid4()))) == []
+
+
+# --- invitations ---------------------------------------------------------------------------------
+
+
+async def test_invitations_are_told_as_stored_newest_first(identity):
+    ours = await identity.founded("O'Brien")
+    home, inviter = ours.organization.id, await identity.person("Inviter@b.c", "Ïnviter")
+    stored = [one for one in InvitationStatus if one is not InvitationStatus.EXPIRED]
+    asked = [
+        new_invitation(
+            home,
+            inviter.id,
+            f"{n}@example.com",
+            status=stored[n % 4],
+            created_at=instant,
+            expires_at=at(-100),  # whether it expired is for who reads it
+        )
+        for n, instant in enumerate(INSTANTS)
+    ]
+    await put(identity, home, "put_invitation", *asked)
+    told = await identity.directory.invitations(home)
+    assert list(told) == [
+        SentInvitation(
+            invitation=one,
+            organization_name="O'Brien",
+            inviter_display_name="Ïnviter",
+            inviter_email="Inviter@b.c",
+        )
+        for one in newest(asked)
+    ]
+    for one in told:
+        assert await identity.directory.invitation(one.invitation.id) == one
+    with pytest.raises(NotFound):
+        await identity.directory.invitation(InvitationId(uuid.uuid4()))
+    assert list(await identity.directory.invitations(await identity.organization())) == []
+
+
+async def test_what_waits_for_an_answer_is_told_to_its_address(identity):
+    email, waiting = f"{uuid.uuid4().hex}@example.com", []
+    for n, instant in enumerate(INSTANTS):
+        ours = await identity.founded(f"N{n}")
+        home, owner = ours.organization.id, ours.owner.user_id
+        one = new_invitation(home, owner, email, created_at=instant, expires_at=at(60))
+        others = [
+            new_invitation(home, owner, email, expires_at=at(50)),
+            new_invitation(home, owner, email + "x", expires_at=at(60)),
+            *(
+                new_invitation(home, owner, email, status=status, expires_at=at(60))
+                for status in InvitationStatus
+                if status not in {InvitationStatus.PENDING, InvitationStatus.EXPIRED}
+            ),
+        ]
+        await put(identity, home, "put_invitation", one, *others)
+        waiting.append(one)
+    moment = timedelta(microseconds=1)
+    told = await identity.directory.invitations_to(email, at(50))
+    assert [one.invitation for one in told] == newest(waiting)
+    assert {one.organization_name for one in told} == {f"N{n}" for n in range(len(INSTANTS))}
+    assert len(await identity.directory.invitations_to(email, at(50) - moment)) == 12
+    assert len(await identity.directory.invitations_to(email, at(60) - moment)) == 6
+    assert list(await identity.directory.invitations_to(email, at(60))) == []
+    assert list(await identity.directory.invitations_to("nobody@example.com", NOON)) == []
+
+
+# --- projects and keys ---------------------------------------------------------------------------
+
+
+async def test_projects_are_told_newest_first(identity):
+    ours = await identity.founded(at=at(25))
+    home = ours.organization.id
+    made = [new_project(f"p{n}", home, f"Ünï {n}", instant) for n, instant in enumerate(INSTANTS)]
+    await put(identity, home, "put_project", *made)
+    assert list(await identity.directory.projects(home)) == newest([ours.project, *made])
+    other = await identity.founded()
+    assert list(await identity.directory.projects(other.organization.id)) == [other.project]
+
+
+async def test_keys_are_told_newest_first_whatever_became_of_them(identity):
+    ours, theirs = await identity.founded(), await identity.founded()
+    home = ours.organization.id
+    keys = [
+        new_key(home, created_at=instant, created_by=ours.owner.user_id if n % 2 else None)
+        for n, instant in enumerate(INSTANTS)
+    ]
+    keys[0] = replace(keys[0], revoked_at=at(1))
+    keys[1] = replace(keys[1], expires_at=at(-1))
+    keys[2] = replace(keys[2], last_used_at=at(3), scopes=frozenset())
+    for key in (*keys, foreign := new_key(theirs.organization.id)):
+        await identity.add_key(key)
+    assert list(await identity.directory.keys(home)) == newest(keys)
+    for key in keys:
+        assert await identity.directory.key(home, key.id) == key
+    for unknown in (ApiKeyId(uuid.uuid4()), foreign.id):
+        with pytest.raises(NotFound):
+            await identity.directory.key(home, unknown)
+
+
+async def test_a_login_code_is_told_whole_an_expired_one_too(identity):
+    ours = await identity.founded()
+    codes = [
+        new_code(ours.project, ours.owner.user_id, label="Ünï 🔑", challenge="c" * 43),
+        new_code(ours.project, ours.owner.user_id, expires_at=at(-1_000)),
+    ]
+    await put(identity, ours.organization.id, "add_login_code", *codes)
+    for code in codes:
+        assert await identity.directory.login_code(code.digest) == code
+    for unknown in (b"", b"unknown", codes[0].digest[:-1]):
+        assert await identity.directory.login_code(unknown) is None
+
+
+# --- the audit log -------------------------------------------------------------------------------
+
+
+async def told(identity: Identity) -> tuple[OrganizationId, list[AuditEntry]]:
+    """An organization with a log, and that log, newest first."""
+    ours, theirs = await identity.founded(at=at(15)), await identity.founded()
+    home = ours.organization.id
+    entries = [
+        new_entry(home, at=instant, detail={"n": str(n)}) for n, instant in enumerate(INSTANTS * 3)
+    ]
+    await put(identity, home, "record", *entries)
+    await put(identity, theirs.organization.id, "record", new_entry(theirs.organization.id))
+    every = [ours.entry, *entries]
+    return home, sorted(every, key=lambda one: (one.at, one.id), reverse=True)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 18, 19, 20, 200])
+async def test_the_log_is_told_newest_first_by_offset_and_from_a_position(identity, limit):
+    home, entries = await told(identity)
+    by_position, by_offset = await walked(
+        lambda window: identity.directory.audit_log(home, window), limit
+    )
+    assert by_position == by_offset == entries
+
+
+async def test_the_end_of_a_page_is_where_its_last_entry_stands(identity):
+    home, entries = await told(identity)
+    page = await identity.directory.audit_log(home, Window(limit=4, offset=3))
+    assert list(page.items) == entries[3:7]
+    assert page.end == Position(entries[6].at, entries[6].id)
+    assert page.total == len(entries)
+
+
+async def test_an_offset_past_the_end_tells_the_total_only(identity):
+    home, entries = await told(identity)
+    for offset in (len(entries), 1_000, 2**63 - 1):
+        page = await identity.directory.audit_log(home, Window(offset=offset))
+        assert (list(page.items), page.total, page.end) == ([], len(entries), None)
+
+
+async def test_a_walk_from_position_to_position_meets_nothing_twice(identity):
+    """Whatever is told meanwhile: it is newer."""
+    home, entries = await told(identity)
+    seen: list[AuditEntry] = []
+    after: Position | None = None
+    while True:
+        page = await identity.directory.audit_log(home, Window(limit=3, after=after))
+        seen += page.items
+        await put(identity, home, "record", new_entry(home, at=at(1_000)))
+        if (after := page.end) is None:
+            break
+    assert seen == entries
+
+
+async def test_a_position_need_not_be_one_of_an_entry(identity):
+    home, entries = await told(identity)
+    for one, other in pairwise(entries):
+        between = Position(one.at, uuid.UUID(int=(one.id.int + other.id.int) // 2))
+        if one.at == other.at:
+            page = await identity.directory.audit_log(home, Window(limit=1, after=between))
+            assert list(page.items) == [other]
+
+
+async def test_no_organization_has_no_log(identity):
+    page = await identity.directory.audit_log(OrganizationId(uuid.uuid4()), Window())
+    assert (list(page.items), page.total, page.end) == ([], 0, None)
+
+
+async def test_the_log_stays_when_its_organization_goes(identity):
+    home, entries = await told(identity)
+    last = new_entry(home, at=at(100))
+    async with identity.administration.opened(home) as opened:
+        await opened.record(last)
+        await opened.remove(at(100))
+    page = await identity.directory.audit_log(home, Window(limit=200))
+    assert list(page.items) == [last, *entries]
+
+
+async def test_a_page_and_its_total_are_of_one_moment(identity):
+    """Told while entries are added."""
+    await identity.warm()
+    home = await identity.organization()
+
+    async def write() -> None:
+        for n in range(10):
+            await put(identity, home, "record", *(new_entry(home, at=at(n)) for _ in range(3)))
+
+    async def read() -> None:
+        for _ in range(10):
+            page = await identity.directory.audit_log(home, Window(limit=200))
+            assert page.total == len(page.items)
+            assert page.total % 3 == 1
+
+    await asyncio.gather(write(), read(), read())

@@ -1,0 +1,225 @@
+"""Contract of Organizations, run against every adapter."""
+
+import asyncio
+import uuid
+from dataclasses import replace
+
+import pytest
+
+from domain.errors import Conflict, Forbidden, NotFound, Unavailable
+from domain.identity.audit import AuditAction
+from domain.identity.organization import Role
+from domain.ids import UserId
+from domain.page import Window
+from tests.support.builders.values import NOON, at
+from tests.support.fixtures.identities import founding, new_project, over_postgres
+
+WAIT_S = 10
+
+
+async def test_founding_makes_an_organization_its_owner_and_a_project(identity):
+    owner = await identity.person()
+    ours = founding(owner.id, at=at(5))
+    assert await identity.organizations.found(ours) == ours.owner
+    assert (ours.owner.role, ours.owner.created_at) == (Role.OWNER, at(5))
+    assert list(await identity.organizations.memberships(owner.id)) == [ours.owner]
+    organization, first = ours.organization, ours.project
+    assert first.name == "onboarding"
+    assert await identity.directory.organization(organization.id) == organization
+    assert await identity.projects.get(organization.id, first.id) == first
+    again = new_project("onboarding", organization.id)
+    assert await identity.projects.ensure(organization.id, again) == first
+    log = await identity.directory.audit_log(organization.id, Window())
+    assert list(log.items) == [ours.entry]
+    assert ours.entry.action is AuditAction.ORGANIZATION_CREATED
+
+
+async def assert_nothing_made(identity, unwanted):
+    organization = unwanted.organization.id
+    with pytest.raises(NotFound):
+        await identity.directory.organization(organization)
+    with pytest.raises(NotFound):
+        await identity.projects.get(organization, unwanted.project.id)
+    with pytest.raises(NotFound):
+        await identity.projects.ensure(organization, unwanted.project)
+    assert list(await identity.directory.members(organization)) == []
+    assert (await identity.directory.audit_log(organization, Window())).total == 0
+
+
+async def test_who_has_a_membership_gets_no_other(identity):
+    owner = await identity.person()
+    first, second = founding(owner.id), founding(owner.id, "Second")
+    assert await identity.organizations.found(first) == first.owner
+    assert await identity.organizations.found(second) == first.owner
+    assert list(await identity.organizations.memberships(owner.id)) == [first.owner]
+    await assert_nothing_made(identity, second)
+
+
+async def test_a_guest_elsewhere_founds_nothing_either(identity):
+    guest = await identity.person()
+    host = await identity.join(guest.id, NOON)
+    own = founding(guest.id)
+    found = await identity.organizations.found(own)
+    assert (found.organization_id, found.role) == (host, Role.MEMBER)
+    await assert_nothing_made(identity, own)
+
+
+async def test_founding_at_once_makes_one_organization(identity):
+    await identity.warm()
+    owner = await identity.person()
+    wanted = [founding(owner.id, f"Ours {n}") for n in range(20)]
+    made = await asyncio.gather(*(identity.organizations.found(one) for one in wanted))
+    assert len(set(made)) == 1
+    assert list(await identity.organizations.memberships(owner.id)) == [made[0]]
+    for one in wanted:
+        if one.organization.id != made[0].organization_id:
+            await assert_nothing_made(identity, one)
+
+
+async def test_nobody_founds_nothing(identity):
+    nobody = UserId(uuid.uuid4())
+    for make in (identity.organizations.found, lambda one: identity.organizations.add(one, None)):
+        ours = founding(nobody)
+        with pytest.raises(NotFound):
+            await make(ours)
+        await assert_nothing_made(identity, ours)
+
+
+# --- another organization ------------------------------------------------------------------------
+
+
+async def test_another_organization_is_made_beside_the_first(identity):
+    owner = await identity.person()
+    first, second = founding(owner.id), founding(owner.id, "Second", at(1))
+    await identity.organizations.found(first)
+    await identity.organizations.add(second, None)
+    told = await identity.organizations.memberships(owner.id)
+    assert list(told) == [first.owner, second.owner]
+    organization = second.organization
+    assert await identity.directory.organization(organization.id) == organization
+    assert list(await identity.directory.projects(organization.id)) == [second.project]
+    log = await identity.directory.audit_log(organization.id, Window())
+    assert list(log.items) == [second.entry]
+
+
+async def test_only_organizations_that_are_owned_count_for_the_cap(identity):
+    owner = await identity.person()
+    for n in range(3):
+        await identity.join(owner.id, at(n))
+    first, second, third = (founding(owner.id, f"Ours {n}", at(n)) for n in range(3))
+    await identity.organizations.add(first, 2)
+    await identity.organizations.add(second, 2)
+    with pytest.raises(Forbidden):
+        await identity.organizations.add(third, 2)
+    await assert_nothing_made(identity, third)
+    async with identity.administration.opened(first.organization.id) as opened:
+        await opened.remove(at(9))
+    await identity.organizations.add(third, 2)
+    assert len(await identity.organizations.memberships(owner.id)) == 5
+
+
+async def test_a_cap_of_none_is_no_cap_and_of_zero_lets_nothing_through(identity):
+    owner = await identity.person()
+    unwanted = founding(owner.id)
+    with pytest.raises(Forbidden):
+        await identity.organizations.add(unwanted, 0)
+    await assert_nothing_made(identity, unwanted)
+    for n in range(5):
+        await identity.organizations.add(founding(owner.id, at=at(n)), None)
+    assert len(await identity.organizations.memberships(owner.id)) == 5
+
+
+async def test_calls_at_once_stay_under_the_cap(identity):
+    await identity.warm()
+    owner = await identity.person()
+    wanted = [founding(owner.id, f"Ours {n}") for n in range(20)]
+    outcomes = await asyncio.gather(
+        *(identity.organizations.add(one, 3) for one in wanted), return_exceptions=True
+    )
+    assert sum(outcome is None for outcome in outcomes) == 3
+    assert {type(one) for one in outcomes if one is not None} == {Forbidden}
+    assert len(await identity.organizations.memberships(owner.id)) == 3
+
+
+# --- memberships ---------------------------------------------------------------------------------
+
+
+async def test_memberships_are_told_oldest_first(identity):
+    member = await identity.person()
+    assert list(await identity.organizations.memberships(member.id)) == []
+    joined = {second: await identity.join(member.id, at(second)) for second in (30, 10, 20)}
+    tied = sorted([joined[10], await identity.join(member.id, at(10))])
+    told = await identity.organizations.memberships(member.id)
+    assert [one.organization_id for one in told] == [*tied, joined[20], joined[30]]
+    oldest = await identity.organizations.found(founding(member.id))
+    assert oldest == told[0]
+
+
+async def test_memberships_of_others_are_not_told(identity):
+    ours, theirs = await identity.person(), await identity.person()
+    organization = await identity.join(ours.id, NOON)
+    await identity.join(theirs.id, NOON)
+    told = await identity.organizations.memberships(ours.id)
+    assert [(one.organization_id, one.user_id) for one in told] == [(organization, ours.id)]
+
+
+@pytest.mark.service
+async def test_what_fails_at_the_last_step_leaves_nothing(pool):
+    identity = over_postgres(pool)
+    taken = await identity.projects.ensure(
+        home := await identity.organization(), new_project("taken", home)
+    )
+    owner = await identity.person()
+    ours = founding(owner.id)
+    clashing = replace(taken, organization_id=ours.organization.id)
+    with pytest.raises(Conflict):
+        await identity.organizations.found(replace(ours, project=clashing))
+    assert list(await identity.organizations.memberships(owner.id)) == []
+    with pytest.raises(NotFound):
+        await identity.directory.organization(ours.organization.id)
+    assert (await identity.directory.audit_log(ours.organization.id, Window())).total == 0
+
+
+@pytest.mark.service
+async def test_a_lost_connection_is_unavailable_and_the_next_call_works(pool):
+    identity = over_postgres(pool)
+    owner = await identity.person()
+    ours = founding(owner.id)
+    async with pool.acquire() as holder:
+        # While its user's row is held, `found` waits; then its connection is cut.
+        lock = holder.transaction()
+        await lock.start()
+        await holder.execute("SELECT 1 FROM users WHERE id = $1 FOR UPDATE", owner.id)
+        waiting = asyncio.create_task(identity.organizations.found(ours))
+        mine = await holder.fetchval("SELECT pg_backend_pid()")
+        async with asyncio.timeout(WAIT_S):
+            while not await holder.fetchval(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE $1 = ANY(pg_blocking_pids(pid))",
+                mine,
+            ):
+                pass
+        with pytest.raises(Unavailable):
+            await waiting
+        await lock.rollback()
+    assert list(await identity.organizations.memberships(owner.id)) == []
+    assert (await identity.organizations.found(ours)).role is Role.OWNER
+
+
+@pytest.mark.service
+async def test_idle_connections_that_were_cut_are_not_noticed_for_long(pool):
+    identity = over_postgres(pool)
+    owner = await identity.person()
+    await pool.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        " AND application_name = 'pandaprobe'"
+    )
+    # A pool may hand out a dead connection once each; every failure is told as passing.
+    for _ in range(pool.get_max_size() + 1):
+        try:
+            told = await identity.organizations.memberships(owner.id)
+            break
+        except Unavailable:
+            continue
+    assert list(told) == []

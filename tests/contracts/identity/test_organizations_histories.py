@@ -1,0 +1,332 @@
+"""Any history of managing, told to the memory model and to Postgres: every answer agrees.
+
+Belongs to the contracts of Administration, OpenOrganization, Directory and Organizations.
+"""
+
+import asyncio
+import random
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any, ClassVar, Final
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import run_state_machine_as_test as run_machine
+
+from adapters.memory.identity.identity import MemoryKeyUse
+from adapters.memory.store import MemoryStore
+from adapters.postgres.database.pool import Pool, PoolSettings, opened
+from adapters.postgres.piccolo_conf import DB
+from application.use_cases import Ports
+from domain.errors import Failure, NotFound
+from domain.identity.api_key import ALL_SCOPES, Expiration, Scope
+from domain.identity.audit import NOWHERE, Origin
+from domain.identity.caller import Person
+from domain.identity.login_code import challenge_of, code_digest
+from domain.identity.organization import Role
+from domain.identity.user import Claims
+from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
+from domain.page import Window
+from tests.support.fixtures.data_plane import over_memory
+from tests.support.fixtures.identities import postgres_ports
+from tests.support.fixtures.in_memory_app import World, memory_ports
+
+pytestmark = pytest.mark.service
+
+PEOPLE: Final = 5
+NOBODY: Final = uuid.UUID(int=7)  # the id of nothing at all
+FIRST_SHARE: Final = 3  # of ten choices, how many fall on the first: what meets tells more
+
+people = st.integers(0, PEOPLE - 1)
+actors = st.sampled_from([0, 0, 0, *range(PEOPLE)])  # the first has the rights
+some = st.integers(0, 9)  # the one of those that there are, or of none
+roles = st.sampled_from(Role)
+names = st.sampled_from(["bot", "Bot", "onboarding", " bot ", "a.b", "é", "", "a/b"])
+texts = st.sampled_from(["", "words", " words ", "a\0b", "Ünï 🔑"])
+addresses = st.sampled_from(["p0", "P1", " p2 ", "p3", "new", "ÄÖ", "x" * 400])
+waits = st.sampled_from([0, 0.000_001, 1, 120, 7 * 86_400, 90 * 86_400])
+scopes = st.sampled_from([ALL_SCOPES, frozenset({Scope.READ}), frozenset()])
+windows = st.builds(Window, limit=st.integers(1, 4), offset=st.integers(0, 3))
+
+
+class Histories(RuleBasedStateMachine):
+    """A few people and organizations, so that whatever could meet does."""
+
+    runner: ClassVar[asyncio.Runner]
+    pool: ClassVar[Pool]
+
+    @initialize()
+    def begin(self) -> None:
+        """With an organization that has a member of each role, a project, a key."""
+        seed = uuid.uuid4().int  # another one each time: the database remembers its secrets
+        self.model = World(_ports(memory_ports(MemoryStore()), seed))
+        self.postgres = World(_ports(postgres_ports(self.pool, over_memory()), seed))
+        self.postgres.last_id = self.model.last_id
+        self.organizations: list[OrganizationId] = []
+        self.invitations: list[InvitationId] = []
+        self.projects: list[ProjectId] = []
+        self.keys: list[ApiKeyId] = []
+        self.secrets: list[str] = []
+        self.codes: list[tuple[str, str]] = []
+        self.tag = uuid.uuid4().hex
+        self.people = [self._sign_in(n) for n in range(PEOPLE)]
+        self.create_organization(0, "Ours")
+        for n in (1, 2):
+            self.invite(0, 0, f"p{n}", [Role.ADMIN, Role.MEMBER][n - 1])
+            self.answer(n, n - 1, accepts=True)
+        self.change_role(0, 0, 2, Role.OWNER)
+        self.create_project(0, 0, "bot", "")
+        self.create_key(1, 0, Expiration.DAYS_90, ALL_SCOPES)
+
+    def _sign_in(self, n: int) -> Person:
+        # Two of them share an address.
+        claims = Claims(issuer="test", subject=f"{self.tag}-{n}", email=self._address(f"P{n % 4}"))
+        new = UserId(uuid.uuid4())
+        user = self.both(lambda w: w.ports.users.signed_in(claims, new=new, at=w.now))
+        return Person(user, origin=Origin(f"192.0.2.{n}", "browser"))
+
+    def _address(self, name: str) -> str:
+        return f"{name}@{self.tag}.example"
+
+    def both(self, act: Callable[[World], Awaitable[Any]]) -> Any:
+        """What both answer; of failures the kind."""
+        found, expected = self._outcome(act, self.postgres), self._outcome(act, self.model)
+        assert found == expected
+        assert self.postgres.last_id == self.model.last_id
+        return found
+
+    def _outcome(self, act: Callable[[World], Awaitable[Any]], world: World) -> Any:
+        async def go() -> Any:
+            try:
+                return await act(world)
+            except Failure as failure:
+                return type(failure)
+
+        return self.runner.run(go())
+
+    def _one[T](self, of: list[T], n: int) -> T:
+        """Mostly one of those that there are, and the first more often; else one of none."""
+        if not of or n == len(of) + FIRST_SHARE:
+            return NOBODY  # type: ignore[return-value]  # every id is a UUID
+        return of[max(0, n - FIRST_SHARE) % len(of)]
+
+    # --- organizations and people ---
+
+    @rule(who=actors, name=names)
+    def create_organization(self, who: int, name: str) -> None:
+        made = self.both(lambda w: w.do.create_organization(self.people[who], name))
+        if not isinstance(made, type):
+            self.organizations.append(made.id)
+
+    @rule(who=actors, of=some)
+    def resolve(self, who: int, of: int) -> None:
+        named = self._one(self.organizations, of) if of % 2 else None
+        found = self.both(lambda w: w.do.resolve_membership(self.people[who], named))
+        if not isinstance(found, type) and found.organization_id not in self.organizations:
+            self.organizations.append(found.organization_id)
+
+    @rule(who=actors, of=some, name=st.none() | names)
+    def rename(self, who: int, of: int, name: str | None) -> None:
+        ours = self._one(self.organizations, of)
+        self.both(lambda w: w.do.rename_organization(self.people[who], ours, name))
+
+    @rule(who=actors, of=some, really=st.integers(0, 3))
+    def delete_organization(self, who: int, of: int, really: int) -> None:
+        if really == 0:
+            ours = self._one(self.organizations, of)
+            self.both(lambda w: w.do.delete_organization(self.people[who], ours))
+
+    @rule(who=actors, of=some, whom=people, role=roles)
+    def change_role(self, who: int, of: int, whom: int, role: Role) -> None:
+        ours, user = self._one(self.organizations, of), self.people[whom].user.id
+        self.both(lambda w: w.do.change_role(self.people[who], ours, user, role))
+
+    @rule(who=actors, of=some, whom=people)
+    def remove_member(self, who: int, of: int, whom: int) -> None:
+        ours, user = self._one(self.organizations, of), self.people[whom].user.id
+        self.both(lambda w: w.do.remove_member(self.people[who], ours, user))
+
+    @rule(who=actors, of=some)
+    def leave(self, who: int, of: int) -> None:
+        self.remove_member(who, of, who)
+
+    # --- invitations ---
+
+    @rule(who=actors, of=some, name=addresses, role=roles)
+    def invite(self, who: int, of: int, name: str, role: Role) -> None:
+        ours, email = self._one(self.organizations, of), self._address(name)
+        sent = self.both(lambda w: w.do.invite(self.people[who], ours, email, role))
+        if not isinstance(sent, type):
+            self.invitations.append(sent.invitation.id)
+
+    @rule(who=people, asked=some, accepts=st.booleans(), verified=st.integers(0, 4))
+    def answer(self, who: int, asked: int, accepts: bool, verified: int = 1) -> None:
+        person = replace(self.people[who], email_verified=verified > 0)
+        invitation = self.invitations[asked % len(self.invitations)]
+        self.both(
+            lambda w: (w.do.accept_invitation if accepts else w.do.decline_invitation)(
+                person, invitation
+            )
+        )
+
+    @rule(who=actors, of=some, asked=some)
+    def revoke_invitation(self, who: int, of: int, asked: int) -> None:
+        ours, one = self._one(self.organizations, of), self._one(self.invitations, asked)
+        self.both(lambda w: w.do.revoke_invitation(self.people[who], ours, one))
+
+    # --- projects ---
+
+    @rule(who=actors, of=some, name=names, text=texts)
+    def create_project(self, who: int, of: int, name: str, text: str) -> None:
+        ours = self._one(self.organizations, of)
+        made = self.both(lambda w: w.do.create_project(self.people[who], ours, name, text))
+        if not isinstance(made, type):
+            self.projects.append(made.id)
+
+    @rule(who=actors, of=some, which=some, name=st.none() | names, text=st.none() | texts)
+    def change_project(
+        self, who: int, of: int, which: int, name: str | None, text: str | None
+    ) -> None:
+        ours, one = self._one(self.organizations, of), self._one(self.projects, which)
+        self.both(lambda w: w.do.change_project(self.people[who], ours, one, name, text))
+
+    @rule(who=actors, of=some, which=some)
+    def delete_project(self, who: int, of: int, which: int) -> None:
+        ours, one = self._one(self.organizations, of), self._one(self.projects, which)
+        self.both(lambda w: w.do.delete_project(self.people[who], ours, one))
+
+    # --- keys ---
+
+    @rule(who=actors, of=some, expiration=st.sampled_from(Expiration), may=scopes)
+    def create_key(self, who: int, of: int, expiration: Expiration, may: frozenset[Scope]) -> None:
+        ours = self._one(self.organizations, of)
+        self._made(
+            self.both(lambda w: w.do.create_key(self.people[who], ours, "k", expiration, may))
+        )
+
+    @rule(who=actors, of=some, which=some)
+    def rotate_key(self, who: int, of: int, which: int) -> None:
+        ours, one = self._one(self.organizations, of), self._one(self.keys, which)
+        self._made(self.both(lambda w: w.do.rotate_key(self.people[who], ours, one)))
+
+    def _made(self, made: Any) -> None:
+        if not isinstance(made, type):
+            self.keys.append(made[0].id)
+            self.secrets.append(made[1])
+
+    @rule(who=actors, of=some, which=some, for_good=st.booleans())
+    def take_key(self, who: int, of: int, which: int, for_good: bool) -> None:
+        ours, one = self._one(self.organizations, of), self._one(self.keys, which)
+        self.both(
+            lambda w: (w.do.delete_key if for_good else w.do.revoke_key)(
+                self.people[who], ours, one
+            )
+        )
+
+    @rule(which=some, name=names)
+    def use_key(self, which: int, name: str) -> None:
+        secret = self.secrets[which % len(self.secrets)]
+        caller = self.both(lambda w: w.do.authenticate_key(secret, name, NOWHERE))
+        if not isinstance(caller, type) and caller.project_id not in self.projects:
+            self.projects.append(caller.project_id)
+
+    @rule(who=actors, of=some, which=some)
+    def issue_code(self, who: int, of: int, which: int) -> None:
+        ours, one = self._one(self.organizations, of), self._one(self.projects, which)
+        verifier = f"v{len(self.codes)}"
+        challenge = challenge_of(verifier)
+        code = self.both(
+            lambda w: w.do.issue_login_code(self.people[who], ours, one, challenge, "laptop")
+        )
+        if not isinstance(code, type):
+            self.codes.append((code, verifier))
+
+    @rule(which=some, right=st.integers(0, 3))
+    def exchange(self, which: int, right: int) -> None:
+        if self.codes:
+            code, verifier = self.codes[which % len(self.codes)]
+            said = verifier if right else "wrong"
+            self._made(self.both(lambda w: w.do.exchange_login_code(code, said, NOWHERE)))
+
+    @rule(seconds=waits)
+    def wait(self, seconds: float) -> None:
+        for world in (self.model, self.postgres):
+            world.forward(seconds=seconds)
+
+    # --- what is seen ---
+
+    @rule(of=some, window=windows)
+    def walk_the_log(self, of: int, window: Window) -> None:
+        ours = self._one(self.organizations, of)
+        page = self.both(lambda w: w.ports.directory.audit_log(ours, window))
+        while page.end is not None:
+            window = Window(limit=window.limit, after=page.end)
+            page = self.both(lambda w, at=window: w.ports.directory.audit_log(ours, at))
+
+    @invariant()
+    def every_read_agrees(self) -> None:
+        if not hasattr(self, "people"):
+            return
+        for organization, members in self.both(self._seen)[0]:
+            if organization is not None:
+                assert any(one.membership.role is Role.OWNER for one in members)
+            else:
+                assert members == []
+
+    async def _seen(self, world: World) -> Any:
+        read, do = world.ports.directory, world.do
+        about = await asyncio.gather(*(self._of(world, one) for one in self.organizations))
+        others = await asyncio.gather(
+            *(do.list_my_invitations(person) for person in self.people),
+            *(do.list_organizations(person) for person in self.people),
+            *(world.ports.organizations.memberships(one.user.id) for one in self.people),
+            *(read.login_code(code_digest(code)) for code, _ in self.codes),
+        )
+        return [one[:2] for one in about], about, others
+
+    async def _of(self, world: World, organization: OrganizationId) -> list[Any]:
+        read = world.ports.directory
+        try:
+            known = await read.organization(organization)
+        except NotFound:
+            known = None
+        page = await read.audit_log(organization, Window(limit=200))
+        return [
+            known,
+            list(await read.members(organization)),
+            list(await read.invitations(organization)),
+            list(await read.projects(organization)),
+            list(await read.keys(organization)),
+            (list(page.items), page.total, page.end),
+        ]
+
+
+def _ports(ports: Ports, seed: int) -> Ports:
+    """With chance that repeats itself, and uses of keys left aside: they are another suite's."""
+    return replace(ports, random=random.Random(seed).randbytes, uses=MemoryKeyUse(MemoryStore()))
+
+
+def test_any_history_of_managing_reads_the_same(pool, postgres_url):
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        Histories.runner = runner
+        # Piccolo's queries go to the pool of this loop until it is closed.
+        own = opened(DB, PoolSettings(url=postgres_url, size=4))
+        Histories.pool = runner.run(stack.enter_async_context(own))
+        try:
+            run_machine(
+                Histories,
+                settings=settings(
+                    max_examples=max(5, settings().max_examples // 3),
+                    stateful_step_count=25,
+                    deadline=None,
+                    report_multiple_bugs=False,
+                    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+                ),
+            )
+        finally:
+            runner.run(stack.aclose())

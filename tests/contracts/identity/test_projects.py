@@ -1,0 +1,100 @@
+"""Contract of Projects, run against every adapter."""
+
+import asyncio
+import uuid
+
+import pytest
+
+from adapters.postgres.database.pool import Engine, PoolSettings, opened
+from adapters.postgres.identity.identity import PostgresProjects
+from domain.errors import NotFound
+from domain.ids import OrganizationId, ProjectId
+from tests.support.fixtures.identities import new_project, over_postgres
+
+AT_ONCE = 50
+
+
+async def test_a_missing_project_is_made_as_wanted(identity):
+    ours = await identity.organization()
+    wanted = new_project("checkout bot", ours, description="sells things")
+    assert await identity.projects.ensure(ours, wanted) == wanted
+    assert await identity.projects.get(ours, wanted.id) == wanted
+
+
+async def test_a_known_project_stays_as_it_is(identity):
+    ours = await identity.organization()
+    first = await identity.projects.ensure(ours, new_project("bot", ours))
+    second = new_project("bot", ours, description="another")
+    assert await identity.projects.ensure(ours, second) == first
+    with pytest.raises(NotFound):
+        await identity.projects.get(ours, second.id)
+
+
+async def test_names_differ_by_case_and_by_every_character(identity):
+    ours = await identity.organization()
+    names = ["bot", "Bot", "bot 1", "bot_1", "é"]
+    made = [await identity.projects.ensure(ours, new_project(name, ours)) for name in names]
+    assert [project.name for project in made] == names
+    assert len({project.id for project in made}) == len(names)
+
+
+async def test_the_same_name_in_another_organization_is_another_project(identity):
+    ours, theirs = await identity.organization(), await identity.organization()
+    mine = await identity.projects.ensure(ours, new_project("bot", ours))
+    other = await identity.projects.ensure(theirs, new_project("bot", theirs))
+    assert mine.id != other.id
+    assert (mine.organization_id, other.organization_id) == (ours, theirs)
+
+
+async def test_another_organization_sees_nothing(identity):
+    ours, theirs = await identity.organization(), await identity.organization()
+    mine = await identity.projects.ensure(ours, new_project("bot", ours))
+    with pytest.raises(NotFound) as foreign:
+        await identity.projects.get(theirs, mine.id)
+    with pytest.raises(NotFound) as unknown:
+        await identity.projects.get(ours, ProjectId(uuid.uuid4()))
+    assert foreign.value.message == unknown.value.message
+
+
+async def test_no_organization_has_no_projects(identity):
+    gone = OrganizationId(uuid.uuid4())
+    wanted = new_project("bot", gone)
+    for _ in range(2):
+        with pytest.raises(NotFound):
+            await identity.projects.ensure(gone, wanted)
+    with pytest.raises(NotFound):
+        await identity.projects.get(gone, wanted.id)
+
+
+async def test_first_calls_at_once_make_one_project(identity):
+    await identity.warm()
+    ours = await identity.organization()
+    wanted = [new_project("bot", ours) for _ in range(AT_ONCE)]
+    made = await asyncio.gather(*(identity.projects.ensure(ours, one) for one in wanted))
+    assert len({project.id for project in made}) == 1
+    assert made[0] in wanted
+    for loser in wanted:
+        if loser.id != made[0].id:
+            with pytest.raises(NotFound):
+                await identity.projects.get(ours, loser.id)
+
+
+async def test_calls_at_once_for_a_gone_organization_all_learn_it(identity):
+    gone = OrganizationId(uuid.uuid4())
+    calls = (identity.projects.ensure(gone, new_project("bot", gone)) for _ in range(10))
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(result) for result in results] == [NotFound] * 10
+
+
+@pytest.mark.service
+async def test_two_processes_at_once_make_one_project(pool, postgres_url):
+    ours = await over_postgres(pool).organization()
+    async with opened(Engine(config={}), PoolSettings(url=postgres_url)) as another:
+        both = (PostgresProjects(pool), PostgresProjects(another))
+        calls = (both[n % 2].ensure(ours, new_project("bot", ours)) for n in range(AT_ONCE))
+        made = await asyncio.gather(*calls)
+    assert len({project.id for project in made}) == 1
+    rows = await pool.fetchval(
+        "SELECT count(*) FROM projects WHERE organization_id = $1 AND name = 'bot'", ours
+    )
+    assert rows == 1

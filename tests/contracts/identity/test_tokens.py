@@ -1,0 +1,58 @@
+"""Contract of Tokens, run against every adapter. Attacks: tests/adapters/oidc/test_tokens.py."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.memory.identity.identity import MemoryTokens
+from adapters.oidc.tokens import DevelopmentIssuer, JwtTokens, fixed
+from application.identity.ports import Tokens
+from domain.errors import Unauthenticated
+from domain.identity.user import Claims
+from tests.support.builders.values import NOON
+
+ADA = Claims(
+    issuer=DevelopmentIssuer.ISSUER, subject="ada", email="ada@example.com", display_name="Ada"
+)
+
+
+@pytest.fixture(params=["memory", "jwt"])
+def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Tokens, str]:
+    """An adapter, and a token of Ada's that it believes."""
+    if request.param == "memory":
+        return MemoryTokens({"header.claims.signature": ADA}), "header.claims.signature"
+    issuer = DevelopmentIssuer.load_or_create(tmp_path)
+    tokens = JwtTokens(
+        fixed(issuer.keys()),
+        issuer=issuer.ISSUER,
+        audiences=[issuer.AUDIENCE],
+        clock=lambda: NOON,
+    )
+    token = issuer.token(
+        subject=ADA.subject, email=ADA.email, name=ADA.display_name, expires_in_s=60, now=NOON
+    )
+    return tokens, token
+
+
+async def test_a_good_token_tells_who_its_bearer_is(adapter):
+    tokens, token = adapter
+    assert [await tokens.verify(token) for _ in range(2)] == [ADA, ADA]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda token: "",
+        lambda token: token[:-1],
+        lambda token: token + ".",
+        lambda token: " " + token,
+        lambda token: token.upper(),
+        lambda token: token.rsplit(".", 1)[0] + ".",
+        lambda token: token.split(".")[1],
+    ],
+)
+async def test_any_other_text_is_refused_in_one_text(adapter, spoil):
+    tokens, token = adapter
+    with pytest.raises(Unauthenticated) as refused:
+        await tokens.verify(spoil(token))
+    assert refused.value.message == "Invalid token"

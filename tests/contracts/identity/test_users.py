@@ -1,0 +1,125 @@
+"""Contract of Users, run against every adapter."""
+
+import asyncio
+import uuid
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adapters.memory.identity.identity import MemoryUsers
+from adapters.memory.store import MemoryStore
+from domain.identity.user import Claims, User
+from domain.ids import UserId
+from tests.support.builders.values import NOON, at
+
+MINUTE = 60
+
+
+def somebody(**said) -> Claims:
+    known = {"issuer": "https://id.example.com", "subject": uuid.uuid4().hex, "email": "a@b.c"}
+    return Claims(**known | said)
+
+
+def new_id() -> UserId:
+    return UserId(uuid.uuid4())
+
+
+async def test_the_first_sight_makes_a_user(identity):
+    claims, new = somebody(email="Ada@example.com", display_name="Ada"), new_id()
+    assert await identity.users.signed_in(claims, new=new, at=NOON) == User(
+        id=new,
+        issuer=claims.issuer,
+        subject=claims.subject,
+        email="Ada@example.com",
+        display_name="Ada",
+        created_at=NOON,
+        last_sign_in_at=NOON,
+    )
+
+
+async def test_who_was_seen_is_known_again(identity):
+    claims = somebody()
+    first = await identity.users.signed_in(claims, new=new_id(), at=NOON)
+    assert await identity.users.signed_in(claims, new=new_id(), at=at(1)) == first
+
+
+async def test_the_email_follows_the_token(identity):
+    claims = somebody(email="old@example.com")
+    await identity.users.signed_in(claims, new=new_id(), at=NOON)
+    moved = replace(claims, email="new@example.com")
+    assert (await identity.users.signed_in(moved, new=new_id(), at=at(1))).email == moved.email
+    assert (await identity.users.signed_in(moved, new=new_id(), at=at(2))).email == moved.email
+
+
+async def test_the_display_name_is_filled_only_while_empty(identity):
+    claims = somebody(display_name="")
+    seen = []
+    for second, name in enumerate(["", "Ada", "Countess", ""]):
+        said = replace(claims, display_name=name)
+        user = await identity.users.signed_in(said, new=new_id(), at=at(second))
+        seen.append(user.display_name)
+    assert seen == ["", "Ada", "Ada", "Ada"]
+
+
+@pytest.mark.parametrize(
+    ("second", "seen"),
+    [
+        (MINUTE - 0.000001, NOON),
+        (MINUTE, at(MINUTE)),
+        (MINUTE + 1, at(MINUTE + 1)),
+        (-MINUTE, NOON),
+    ],
+)
+async def test_the_sign_in_moves_once_it_is_a_minute_old(identity, second, seen):
+    claims = somebody()
+    await identity.users.signed_in(claims, new=new_id(), at=NOON)
+    user = await identity.users.signed_in(claims, new=new_id(), at=at(second))
+    assert user.last_sign_in_at == seen
+    assert user.created_at == NOON
+
+
+async def test_issuer_and_subject_together_are_who_somebody_is(identity):
+    claims = somebody()
+    others = [
+        replace(claims, issuer="https://id.example.org"),
+        replace(claims, subject=claims.subject.upper() + "x"),
+    ]
+    users = [
+        await identity.users.signed_in(one, new=new_id(), at=NOON) for one in (claims, *others)
+    ]
+    assert len({user.id for user in users}) == 3
+    assert {user.email for user in users} == {claims.email}
+
+
+async def test_first_requests_at_once_make_one_user(identity):
+    await identity.warm()
+    claims = somebody()
+    users = await asyncio.gather(
+        *(identity.users.signed_in(claims, new=new_id(), at=at(n)) for n in range(50))
+    )
+    assert len({user.id for user in users}) == 1
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    history=st.lists(
+        st.tuples(
+            st.integers(-2 * MINUTE, 3 * MINUTE),
+            st.sampled_from(["a@b.c", "d@e.f"]),
+            st.sampled_from(["", "Ada", "Bob"]),
+        ),
+        max_size=6,
+    )
+)
+async def test_any_history_reads_the_same_as_in_memory(identity, history):
+    model, claims = MemoryUsers(MemoryStore()), somebody()
+    for second, email, name in history:
+        said = replace(claims, email=email, display_name=name)
+        new, now = new_id(), NOON + timedelta(seconds=second)
+        expected = await model.signed_in(said, new=new, at=now)
+        assert await identity.users.signed_in(said, new=new, at=now) == expected

@@ -1,0 +1,363 @@
+"""What is being erased is hidden once that has begun: belongs to the contract of Erasures.
+
+A project with what is to go, and one that never had it, are asked the same.
+"""
+
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import pytest
+
+from domain.errors import Invalid, NotFound
+from domain.evaluation.runs.run import TargetType
+from domain.evaluation.runs.selection import SessionSelection, TraceSelection
+from domain.evaluation.scores.outcome import FailCode, Failed
+from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
+from domain.evaluation.scores.score import ScoreChange
+from domain.ids import ProjectId
+from domain.page import SortOrder, Window
+from domain.tracing.erasure import Owner, OwnerKind
+from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.session import SessionFilter, SessionSort
+from domain.tracing.span import SpanChange
+from domain.tracing.trace import Trace, TraceChange, TraceStatus
+from tests.contracts.exporting.test_exports import an_export
+from tests.contracts.exporting.test_trace_archive import read
+from tests.contracts.privacy.test_erasures import GRACE, Office
+from tests.support.builders.scores import AUTOMATED, RUNS, session_score, trace_score
+from tests.support.builders.values import NOON, at, span, trace
+from tests.support.fixtures.data_plane import (
+    ALL,
+    DataPlane,
+    assert_rolled_up,
+    fill,
+    project,
+    session_counts,
+    walked,
+)
+from tests.support.fixtures.evaluation import a_run, work_of
+from tests.support.fixtures.in_memory_app import World
+
+ASC, DESC = SortOrder.ASC, SortOrder.DESC
+TALK = Owner(OwnerKind.SESSION, "gone 0")
+OWNERS = pytest.mark.parametrize("owner", [GRACE, TALK], ids=["user", "session"])
+EVER = CreatedWithin()
+CONDITIONS: tuple[dict[str, Any], ...] = (
+    {},
+    {"tags": ("a",)},
+    {"tags": ("a", "b")},
+    {"name": "e"},
+    {"status": TraceStatus.ERROR},
+    {"has_error": False},
+    {"started_after": at(3), "started_before": at(11)},
+    {"min_latency_ms": 1.0},
+    {"model": "gpt-4o"},
+    {"environment": "prod"},
+    {"session_id": "stays 0"},
+    {"session_id": "gone 0"},
+    {"user_id": GRACE.id},
+    {"user_id": "ada"},
+    {"metadata": (("k", ("1",)),)},
+    {"environment": "prod", "tags": ("b",)},
+)
+
+
+def some(owner: Owner | None, count: int = 12) -> list[Trace]:
+    """Traces of a user or of a session, whatever of both; None: of others."""
+    kind = None if owner is None else owner.kind
+    which = "stays" if owner is None else "gone"
+    return [
+        trace(
+            span(model="gpt-4o" if n % 2 else "o3", token_usage=b'{"prompt_tokens":3}'),
+            name=f"{which} {n % 3}",
+            started_at=at(n),
+            ended_at=None if n % 4 == 0 else at(n + 1 + n % 3),
+            status=TraceStatus.ERROR if n % 3 == 0 else None,
+            session_id=TALK.id if kind is OwnerKind.SESSION else f"{which} {n % 3}",
+            user_id=GRACE.id if kind is OwnerKind.USER else "ada" if n % 2 else None,
+            tags=("a",) if n % 2 else ("a", "b"),
+            environment="prod" if n % 3 else None,
+            metadata=b'{"k":1}' if n % 2 else b"{}",
+            input=b"[1]",
+        )
+        for n in range(count)
+    ]
+
+
+async def kept(plane: DataPlane, of: ProjectId, sent: list[Trace]) -> None:
+    """Stored, with scores of each trace and of each session."""
+    await fill(plane, of, *sent)
+    for n, one in enumerate(sent):
+        for source, name in ((AUTOMATED, "m"), (AUTOMATED, "n")):
+            score = trace_score(
+                of, one.id, name=name, source=source, run_id=RUNS[0], created_at=at(n),
+                value=str(n % 5 / 4), id=uuid.uuid5(one.id, name),
+            )  # fmt: skip
+            await plane.evaluation.trace_scores.add(score)
+    for n, session in enumerate(sorted({one.session_id or "" for one in sent})):
+        score_id = uuid.uuid5(sent[0].id, session)
+        about = session_score(of, session, created_at=at(n), run_id=RUNS[0], id=score_id)
+        await plane.evaluation.session_scores.add(about)
+
+
+@pytest.fixture
+def office(world: World) -> Office:
+    return Office(DataPlane.of(world.ports), world, [])
+
+
+# --- what is asked -----------------------------------------------------------------------------
+
+type Ask = Callable[[DataPlane, ProjectId], Awaitable[Any]]
+
+
+async def _lists(plane: DataPlane, of: ProjectId) -> Any:
+    found = []
+    for conditions, (sort, order) in product(CONDITIONS, product(TraceSort, SortOrder)):
+        matching = TraceFilter(**conditions)
+
+        async def page(window: Window) -> Any:
+            return await plane.traces.summaries(of, matching, sort, order, window)  # noqa: B023 - asked at once
+
+        found.append(await walked(page, 5))
+        found.append(await page(Window(limit=3, offset=2)))
+    return found
+
+
+async def _sessions(plane: DataPlane, of: ProjectId) -> Any:
+    found = []
+    for conditions, (sort, order) in product(
+        (
+            {}, {"has_error": True}, {"has_error": False}, {"query": "S"}, {"query": "0"},
+            {"user_id": "ada"}, {"user_id": GRACE.id}, {"tags": ("b",)}, {"started_after": at(4)},
+        ),
+        product(SessionSort, SortOrder),
+    ):  # fmt: skip
+        matching = SessionFilter(**conditions)
+
+        async def page(window: Window) -> Any:
+            return await plane.sessions.summaries(of, matching, sort, order, window)  # noqa: B023 - asked at once
+
+        found.append(await walked(page, 2))
+    return found
+
+
+async def _users(plane: DataPlane, of: ProjectId) -> Any:
+    return await walked(lambda window: plane.analytics.users(of, window), 1)
+
+
+async def _scores(plane: DataPlane, of: ProjectId) -> Any:
+    found: list[Any] = []
+    traces, sessions = plane.evaluation.trace_scores, plane.evaluation.session_scores
+    for port, conditions in product(
+        (traces, sessions),
+        ({}, {"name": "m"}, {"session_id": "gone 0"}, {"run_id": RUNS[0]}, {"environment": "x"}),
+    ):
+        matching = ScoreFilter(**conditions)
+
+        async def page(window: Window) -> Any:
+            return await port.page(of, matching, window)  # noqa: B023 - asked at once
+
+        found.append([[one.id for one in pages] for pages in await walked(page, 4)])
+    found.append([one.id for one in await traces.of_run(of, RUNS[0])])
+    found.append([one.id for one in await sessions.of_run(of, RUNS[0])])
+    for session in ("stays 0", "gone 0"):
+        found.append([one.id for one in await sessions.of_session(of, session)])
+    return found
+
+
+async def _score_figures(plane: DataPlane, of: ProjectId) -> Any:
+    figures = plane.evaluation.score_analytics
+    found: list[Any] = [await figures.summaries(of, kind, EVER) for kind in TargetType]
+    found += [await figures.distribution(of, kind, "m", 4, EVER) for kind in TargetType]
+    found += [await figures.history(of, one, None, 9) for one in ("stays 0", "gone 0")]
+    found.append(await walked(lambda window: figures.comparison(of, "m", DESC, window), 2))
+    labels = plane.evaluation.labels
+    found += [await labels.held_against_people(of, "m", 0.5, EVER)]
+    offered = await labels.offered(of, "m", 0.5, "seed", 9)
+    return [*found, [(one.score.id, one.why) for one in offered]]
+
+
+async def _targets(plane: DataPlane, of: ProjectId) -> Any:
+    targets, changed = plane.evaluation.targets, plane.evaluation.changed
+    upto = replace(await changed.edge(), written_at=NOON.replace(year=2_100))
+    selections = (TraceSelection(), SessionSelection())
+    return [
+        await targets.traces(of, TraceSelection(), 99),
+        await targets.sessions(of, SessionSelection(), 99),
+        *[await targets.traces_of(of, one) for one in ("stays 0", "gone 0")],
+        *[await changed.targets(of, one, None, upto, 99) for one in selections],
+    ]
+
+
+async def _archive(plane: DataPlane, of: ProjectId) -> Any:
+    return [one.trace for one in await read(plane, of)]
+
+
+ASKED: dict[str, Ask] = {
+    "traces": _lists,
+    "sessions": _sessions,
+    "users": _users,
+    "scores": _scores,
+    "figures of scores": _score_figures,
+    "targets": _targets,
+    "archive": _archive,
+}
+
+
+# What a user's traces come to is a sum: it counts a session until that has gone.
+@pytest.mark.parametrize(
+    ("owner", "what"), [pair for pair in product((GRACE, TALK), ASKED) if pair != (TALK, "users")]
+)
+async def test_it_is_as_if_it_had_never_been(office: Office, owner: Owner, what: str):
+    plane, ours, bare, stays = office.plane, project(), project(), some(None)
+    for sent in (stays, some(owner)):
+        await kept(plane, ours, sent)
+    await kept(plane, bare, stays)
+    ask = ASKED[what]
+    before, meant = await ask(plane, ours), await ask(plane, bare)
+    assert before != meant
+    await office.begun(ours, owner)
+    assert await ask(plane, ours) == meant
+    # Of another project nothing is hidden.
+    other = project()
+    await kept(plane, other, [*stays, *some(owner)])
+    assert await ask(plane, other) != meant
+
+
+@OWNERS
+async def test_nothing_of_it_is_read_or_changed_by_its_id(office: Office, owner: Owner):
+    plane, ours, gone = office.plane, project(), some(owner)
+    await kept(plane, ours, gone)
+    one, do = gone[0], plane.evaluation
+    assert one.session_id is not None
+    [score, *_] = await do.trace_scores.latest(ours, one.id)
+    [of_session, *_] = await do.session_scores.of_session(ours, one.session_id)
+    await office.begun(ours, owner)
+    reads: list[Awaitable[Any]] = [
+        plane.traces.get(ours, one.id),
+        plane.traces.change(ours, one.id, TraceChange(name="named")),
+        plane.traces.change_span(ours, one.id, one.spans[0].id, SpanChange(name="named")),
+        plane.traces.add_spans(ours, one.id, [span()]),
+        plane.sessions.get(ours, one.session_id, ALL),
+        do.trace_scores.change(ours, score.id, ScoreChange(value="1"), NOON, None),
+        do.trace_scores.add(trace_score(ours, one.id)),
+        do.session_scores.add(session_score(ours, one.session_id)),
+    ]
+    for asked in reads:
+        with pytest.raises(NotFound):
+            await asked
+    assert await plane.traces.retag(ours, [one.id], ["b"], []) == 0
+    assert await plane.traces.delete(ours, [one.id]) == 0
+    assert await plane.sessions.delete(ours, one.session_id) == 0
+    assert await do.trace_scores.latest(ours, one.id) == []
+    assert not await do.trace_scores.delete(ours, score.id)
+    assert not await do.session_scores.delete(ours, of_session.id)
+    assert await do.targets.subject(ours, one.id) == Failed(FailCode.TARGET_GONE)
+    assert await plane.exporting.archive.known(ours, [one.id]) == []
+
+
+async def test_a_session_is_hidden_that_loses_a_trace_and_its_other_traces_are_not(office: Office):
+    plane, ours = office.plane, project()
+    mine, others = (
+        trace(session_id="s", user_id=one, tags=("a",), started_at=NOON)
+        for one in (GRACE.id, "ada")
+    )
+    await kept(plane, ours, [mine, others])
+    filters: list[dict[str, Any]] = [
+        {}, {"user_id": "ada"}, {"tags": ("a",)}, {"started_after": NOON}, {"query": "S"},
+        {"has_error": False}, {"user_id": "ada", "has_error": False, "query": "s"},
+    ]  # fmt: skip
+    for one in filters:
+        assert (await session_counts(plane, ours, **one)).keys() == {"s"}
+    erasure = await office.begun(ours)
+    for one in filters:
+        assert await session_counts(plane, ours, **one) == {}
+    for asked in (
+        plane.sessions.get(ours, "s", ALL),
+        plane.evaluation.session_scores.add(session_score(ours, "s")),
+    ):
+        with pytest.raises(NotFound):
+            await asked
+    assert await plane.sessions.delete(ours, "s") == 0
+    assert await plane.evaluation.session_scores.of_session(ours, "s") == []
+    assert (await plane.traces.get(ours, others.id)).id == others.id
+    assert len(await plane.evaluation.trace_scores.latest(ours, others.id)) == 2
+    while not (await office.step(erasure)).removed_at:
+        pass
+    assert len((await plane.sessions.get(ours, "s", ALL)).traces) == 1
+    await plane.evaluation.session_scores.add(session_score(ours, "s"))
+    assert len(await assert_rolled_up(plane, ours)) == 1
+
+
+async def test_several_are_hidden_at_once(office: Office):
+    plane, ours, stays = office.plane, project(), some(None)
+    await fill(plane, ours, *stays, *some(GRACE), *some(TALK))
+    first, second = await office.begun(ours), await office.begun(ours, TALK)
+    page = await plane.traces.summaries(ours, TraceFilter(), TraceSort.STARTED_AT, ASC, ALL)
+    assert {one.id for one in page.items} == {one.id for one in stays}
+    assert page.total == len(stays)
+    for erasure in (first, second):
+        while not (await office.step(erasure)).removed_at:
+            pass
+    assert len(await assert_rolled_up(plane, ours)) == len(stays)
+
+
+@OWNERS
+async def test_no_judge_is_asked_about_it(office: Office, owner: Owner):
+    evaluation, ours, gone = office.plane.evaluation, project(), some(owner)
+    await fill(office.plane, ours, *gone)
+    run = a_run(ours, 1)
+    [work] = work_of(run)
+    await evaluation.runs.create(run, [replace(work, target=str(gone[0].id))])
+    await evaluation.assignments.plan(ours, run.id, NOON)
+    [due] = await evaluation.assignments.dispatch(ours, NOON)
+    claim = await evaluation.assignments.claim(ours, run.id, due.target, NOON)
+    assert claim is not None
+    assert await evaluation.assignments.is_live(claim, gone[0].id)
+    await office.begun(ours, owner)
+    assert not await evaluation.assignments.is_live(claim, gone[0].id)
+    assert await evaluation.assignments.is_live(claim)
+
+
+async def test_exports_go_as_it_begins(office: Office):
+    ours, exports = project(), office.world.ports.exporting.exports
+    made = an_export(ours, due_at=NOON.replace(year=2_000))
+    await exports.add(made)
+    claimed = await exports.claim(NOON.replace(year=2_000), NOON)
+    assert claimed is not None
+    assert claimed.id == made.id
+    assert await exports.keep(claimed, b"piece")
+    assert await exports.piece(ours, made.id, 0) == b"piece"
+    erasure = await office.begun(ours)
+    assert await exports.all(ours) == []
+    # Who is in the middle of a download gets no more of it.
+    with pytest.raises(NotFound):
+        await exports.piece(ours, made.id, 0)
+    assert not await exports.keep(claimed, b"more")
+    known = await office.port.get(ours, erasure.id)
+    assert known.rows["exports"] == 1
+    assert (await office.step(erasure)).rows == {"exports": 1, "export_pieces": 1}
+
+
+@OWNERS
+async def test_none_of_it_becomes_somebody_elses(office: Office, owner: Owner):
+    plane, ours = office.plane, project()
+    mine = [trace(session_id=TALK.id, user_id=GRACE.id) for _ in range(2)]
+    await fill(plane, ours, *mine)
+    erasure = await office.begun(ours, owner)
+    to_ada: dict[str, Any] = {"user_id": "ada"}
+    to_s: dict[str, Any] = {"session_id": "s"}
+    takes, keeps = (to_ada, to_s) if owner is GRACE else (to_s, to_ada)
+    with pytest.raises(Invalid) as refused:
+        await plane.traces.put(ours, trace(id=mine[0].id, **takes))
+    assert [error.field for error in refused.value.errors] == ["trace_id"]
+    # What comes late of it and doesn't is stored, and goes too.
+    await plane.traces.put(ours, trace(id=mine[1].id))
+    await plane.traces.put(ours, trace(id=mine[1].id, **keeps))
+    while not (erasure := await office.step(erasure)).removed_at:
+        pass
+    assert erasure.rows["traces"] == 2
+    assert list(await assert_rolled_up(plane, ours)) == []

@@ -1,0 +1,150 @@
+"""Belongs to the contract of Sessions: their order, their pages, and what narrows them."""
+
+from itertools import product
+
+import pytest
+
+from domain.page import SortOrder
+from domain.tracing.session import SessionFilter, SessionSort, SessionSummary, sessions_of
+from domain.tracing.trace import Trace, TraceStatus
+from tests.support.builders.values import at, prices, span, trace
+from tests.support.fixtures.data_plane import fill, project, session_counts, sessions_page, walked
+
+PRICE = prices().price
+
+
+def varied() -> list[Trace]:
+    """Traces of sessions of which many agree in what they are sorted by, and some lack it."""
+    return [
+        trace(
+            *(span(cost={"a": cost}) for cost in [0.1, 0.2][: n % 3]),
+            session_id=["b", "a", "B", "é", "\U0001f43c", "\uffff", "", "c"][n % 8],
+            started_at=at(n % 5),
+            ended_at=None if n % 8 in {0, 3, 4} else at(n % 5 + n % 2),
+            status=TraceStatus.ERROR if n % 8 == 1 else None,
+            tags=("t",) if n % 3 else (),
+            user_id=f"u{n % 2}",
+        )
+        for n in range(20)
+    ]
+
+
+def sort_value(sort: SessionSort, of: SessionSummary) -> object:
+    match sort:
+        case SessionSort.RECENT:
+            return of.last_activity_at
+        case SessionSort.TRACE_COUNT:
+            return of.trace_count
+        case SessionSort.LATENCY:
+            return of.latency_us
+        case SessionSort.COST:
+            return of.totals.cost
+
+
+SELECTIONS = [
+    {}, {"has_error": False}, {"query": ""}, {"tags": ("t",)}, {"user_id": "u1"},
+    {"started_after": at(1), "started_before": at(4)},
+    {"tags": ("t", "x"), "user_id": "u0", "started_after": at(1), "has_error": False},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sort", "order"), list(product(SessionSort, SortOrder)))
+async def test_each_sort_breaks_ties_by_id_and_has_what_lacks_a_value_last(plane, sort, order):
+    ours, sent = project(), varied()
+    await fill(plane, ours, *sent)
+    traces = [one.settled(PRICE) for one in sent]
+    for said in SELECTIONS:
+        by_position, by_offset = await walked(
+            lambda window, said=said: sessions_page(
+                plane, ours, sort=sort, order=order, window=window, **said
+            ),
+            3,
+        )
+        assert by_position == by_offset
+        some = sorted(sessions_of(traces, SessionFilter(**said)), key=lambda one: one.id)
+        with_value = [one for one in some if sort_value(sort, one) is not None]
+        without = [one for one in some if sort_value(sort, one) is None]
+        if order is SortOrder.DESC:
+            with_value.reverse()
+            without.reverse()
+        with_value.sort(key=lambda one: sort_value(sort, one), reverse=order is SortOrder.DESC)
+        assert by_position == with_value + without, said
+
+
+async def test_recent_is_the_later_of_starts_and_ends(plane):
+    ours = project()
+    await fill(
+        plane, ours,
+        trace(session_id="ended", ended_at=at(10)),
+        trace(session_id="running", started_at=at(9)),
+        trace(session_id="backwards", started_at=at(11), ended_at=at(1)),
+    )  # fmt: skip
+    page = await sessions_page(plane, ours, order=SortOrder.DESC)
+    assert [one.id for one in page.items] == ["backwards", "ended", "running"]
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ({}, {"Alpha": 2, "a%b_": 1, "": 1}),
+        ({"user_id": "u"}, {"Alpha": 1, "a%b_": 1}),
+        ({"user_id": ""}, {}),
+        ({"tags": ("x",)}, {"Alpha": 1}),
+        ({"tags": ("y", "x", "y")}, {"Alpha": 1, "a%b_": 1}),
+        ({"started_after": at(5)}, {"Alpha": 1, "a%b_": 1, "": 1}),
+        ({"started_before": at(5)}, {"Alpha": 1}),
+        ({"started_after": at(5), "started_before": at(5)}, {}),
+        ({"has_error": True}, {"Alpha": 2}),
+        ({"has_error": False}, {"a%b_": 1, "": 1}),
+        ({"has_error": True, "user_id": "u"}, {}),
+        ({"has_error": False, "user_id": "u"}, {"Alpha": 1, "a%b_": 1}),
+        ({"query": "ALPHA"}, {"Alpha": 2}),
+        ({"query": "%"}, {"a%b_": 1}),
+        ({"query": "_"}, {"a%b_": 1}),
+        ({"query": "\\"}, {}),
+        ({"query": ""}, {"Alpha": 2, "a%b_": 1, "": 1}),
+        ({"query": "a", "tags": ("z",), "user_id": "u", "has_error": False}, {"a%b_": 1}),
+    ],
+    ids=str,
+)
+async def test_filters_select_traces_first_and_then_the_sessions_that_those_form(
+    plane, said, found
+):
+    ours = project()
+    await fill(
+        plane, ours,
+        trace(session_id="Alpha", user_id="u", tags=("x",), ended_at=at(1)),
+        trace(session_id="Alpha", user_id="v", started_at=at(10), status=TraceStatus.ERROR),
+        trace(session_id="a%b_", user_id="u", started_at=at(5), tags=("y", "z")),
+        trace(session_id="", started_at=at(7)),
+        trace(session_id=None, user_id="u", tags=("x",)),
+    )  # fmt: skip
+    assert await session_counts(plane, ours, **said) == found
+
+
+async def test_aggregates_cover_the_selected_traces_only(plane):
+    ours = project()
+    first = trace(
+        span(cost={"a": 1.0}), session_id="s", user_id="u", tags=("x",), ended_at=at(1),
+        status=TraceStatus.ERROR,
+    )  # fmt: skip
+    second = trace(
+        span(cost={"a": 2.0}), span(), session_id="s", user_id="v", tags=("y",),
+        started_at=at(5), ended_at=at(7),
+    )  # fmt: skip
+    await fill(plane, ours, first, second)
+    for said in (
+        {"user_id": "v"}, {"tags": ("y",)}, {"started_after": at(5)}, {"user_id": "v", "query": "S"}
+    ):  # fmt: skip
+        [found] = (await sessions_page(plane, ours, **said)).items
+        assert found == SessionSummary.of("s", [second.settled(PRICE)]), said
+
+
+@pytest.mark.parametrize(
+    ("needle", "found"),
+    [("STRASSE", {"Straße"}), ("ß", {"Straße"}), ("é", {"É-1"}), ("🐼", {"🐼/1"}), ("/", {"🐼/1"})],
+)
+async def test_a_session_is_found_by_any_part_of_its_id_whatever_its_case(plane, needle, found):
+    ours = project()
+    await fill(plane, ours, *(trace(session_id=key) for key in ("Straße", "É-1", "🐼/1", "")))
+    assert set(await session_counts(plane, ours, query=needle)) == found

@@ -1,0 +1,118 @@
+"""Belongs to the contract of Traces: values that no store takes, and a store that goes away."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from adapters.postgres.tracing.traces import PostgresTraces
+from domain.errors import Invalid, Unavailable
+from domain.page import SortOrder, Window
+from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.span import SpanChange
+from domain.tracing.trace import TraceChange
+from tests.support.builders.values import prices, span, trace
+from tests.support.fixtures.data_plane import project
+
+pytestmark = pytest.mark.service
+
+DEEP = b"[" * 50_000 + b"]" * 50_000
+
+
+@pytest.mark.parametrize(
+    ("bad", "field"),
+    [
+        ({"input": DEEP}, "spans.1.input"),
+        ({"metadata": b'{"a":' + DEEP + b"}"}, "spans.1.metadata"),
+        ({"model_parameters": b'{"a":' + DEEP + b"}"}, "spans.1.model_parameters"),
+    ],
+    ids=["a payload", "metadata", "another object"],
+)
+async def test_a_poisonous_trace_fails_alone_and_names_its_field(pool, bad, field):
+    ours = project()
+    good = [trace(span(), input=b"1") for _ in range(40)]
+    poison = trace(span(), span(**bad))
+    async with PostgresTraces.over(pool, prices()) as traces:
+        outcomes = await asyncio.gather(
+            *(traces.put(ours, one) for one in [*good[:20], poison, *good[20:]]),
+            return_exceptions=True,
+        )
+        assert [outcome for outcome in outcomes if outcome is not None] == [outcomes[20]]
+        assert isinstance(outcomes[20], Invalid)
+        assert [error.field for error in outcomes[20].errors] == [field]
+        assert await count(traces, ours) == 40
+        with pytest.raises(Invalid) as caught:
+            await traces.add_spans(ours, good[0].id, [span(), span(**bad)])
+        assert [error.field for error in caught.value.errors] == [field.removeprefix("spans.")]
+        assert len((await traces.get(ours, good[0].id)).spans) == 1
+
+
+async def test_what_is_sent_again_unchanged_is_not_written_again(pool):
+    ours = project()
+    sent = trace(span(input=b"1", metadata=b'{"a": 1}'), tags=("a", "b"), input=b"[1]")
+    async with PostgresTraces.over(pool, prices()) as traces:
+        await traces.put(ours, sent)
+        written = "SELECT xmin::text FROM spans WHERE project_id = $1 UNION ALL SELECT "
+        written += "xmin::text FROM traces WHERE project_id = $1"
+        before = await pool.fetch(written, ours)
+        await traces.put(ours, sent)
+        assert await pool.fetch(written, ours) == before
+        await traces.put(ours, replace(sent, output=b"2"))
+        assert await pool.fetch(written, ours) != before
+
+
+async def test_lost_connections_cost_nobody_an_answer(pool):
+    ours, sent = project(), trace(span())
+    async with PostgresTraces.over(pool, prices()) as traces:
+        await asyncio.gather(*(traces.put(ours, trace(span())) for _ in range(100)))
+        async with pool.acquire() as other:
+            gone = await other.fetch(
+                "SELECT pg_terminate_backend(pid, 10_000) AS is_gone FROM pg_stat_activity "
+                "WHERE pid <> pg_backend_pid() AND datname = current_database() "
+                "AND backend_type = 'client backend'"
+            )
+        assert gone
+        assert all(one["is_gone"] for one in gone)
+        await traces.put(ours, sent)
+        assert (await traces.get(ours, sent.id)).id == sent.id
+
+
+@pytest.mark.parametrize("field", ["input", "output"])
+async def test_a_change_that_cant_be_stored_names_its_field_and_changes_nothing(pool, field):
+    ours, step = project(), span(input=b"1", output=b"1")
+    sent = trace(step, input=b"1", output=b"1", tags=("a",))
+    async with PostgresTraces.over(pool, prices()) as traces:
+        await traces.put(ours, sent)
+        with pytest.raises(Invalid) as caught:
+            await traces.change(ours, sent.id, TraceChange(**{field: DEEP}, tags=("b",)))
+        assert [error.field for error in caught.value.errors] == [field]
+        with pytest.raises(Invalid) as caught:
+            await traces.change_span(ours, sent.id, step.id, SpanChange(**{field: DEEP}, name="n"))
+        assert [error.field for error in caught.value.errors] == [field]
+        assert await traces.get(ours, sent.id) == sent.settled(prices().price)
+
+
+async def count(traces, of) -> int:
+    page = await traces.summaries(of, TraceFilter(), TraceSort.STARTED_AT, SortOrder.ASC, Window())
+    return page.total
+
+
+@pytest.mark.slow
+async def test_a_trace_that_somebody_has_locked_fails_alone(pool):
+    ours, locked = project(), trace()
+    others = [trace() for _ in range(10)]
+    async with PostgresTraces.over(pool, prices()) as traces, pool.acquire() as somebody:
+        await traces.put(ours, locked)
+        async with somebody.transaction():
+            await somebody.execute(
+                "SELECT FROM traces WHERE project_id = $1 AND trace_id = $2 FOR UPDATE",
+                ours, locked.id,
+            )  # fmt: skip
+            again = [*others[:5], trace(span(), id=locked.id), *others[5:]]
+            outcomes = await asyncio.gather(
+                *(traces.put(ours, one) for one in again), return_exceptions=True
+            )
+        assert [outcome for outcome in outcomes if outcome is not None] == [outcomes[5]]
+        assert isinstance(outcomes[5], Unavailable)
+        await traces.put(ours, again[5])
+        assert len((await traces.get(ours, locked.id)).spans) == 1

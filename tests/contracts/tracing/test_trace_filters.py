@@ -1,0 +1,234 @@
+"""Belongs to the contract of Traces: which traces a list is narrowed to."""
+
+from itertools import combinations
+
+import pytest
+
+from domain.page import SortOrder
+from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.span import SpanStatus
+from domain.tracing.trace import Trace, TraceStatus
+from tests.support.builders.values import at, span, trace
+from tests.support.fixtures.data_plane import DataPlane, fill, names, project, traces_page, walked
+
+MANY_KEYS = b"{" + b",".join(b'"k%d":"v"' % n for n in range(300)) + b"}"
+
+
+def one_of_each() -> list[Trace]:
+    """Named by a letter each, in the order of their starts."""
+    steps = [
+        [span(model="gpt-4o"), span(model="gpt-4o"), span(status=SpanStatus.ERROR)],
+        [span(model=""), span(model="tiny", status=SpanStatus.OK)],
+        [span()],
+        [],
+        [span(model="GPT-4o")],
+    ]
+    said: list[dict[str, object]] = [
+        {
+            "session_id": "s", "user_id": "u", "environment": "prod", "release": "1",
+            "status": TraceStatus.RUNNING, "tags": ("x", "x"), "metadata": b'{"n": 1, "s": "1"}',
+        },
+        {
+            "session_id": "s", "environment": "prod", "status": TraceStatus.ERROR,
+            "tags": ("x", "y"), "ended_at": at(1.0011), "metadata": b'{"n": 1.0, "b": true}',
+        },
+        {
+            "session_id": "", "user_id": "", "environment": "", "release": "", "tags": ("",),
+            "ended_at": at(2), "metadata": b'{"n": null, "o": {"a": 1}, "a.b": "c"}',
+        },
+        {"user_id": "u", "release": "1", "tags": ("Y", "ab"), "ended_at": at(0)},
+        {"tags": ("y",), "ended_at": at(4.0011), "metadata": MANY_KEYS},
+    ]  # fmt: skip
+    return [
+        trace(*spans, name=name, started_at=at(n), **more)
+        for n, (name, spans, more) in enumerate(zip("abcde", steps, said, strict=True))
+    ]
+
+
+CONDITIONS = [
+    ({"session_id": "s"}, "ab"),
+    ({"session_id": ""}, "c"),
+    ({"session_id": "S"}, ""),
+    ({"user_id": "u"}, "ad"),
+    ({"user_id": ""}, "c"),
+    ({"environment": "prod"}, "ab"),
+    ({"environment": ""}, "c"),
+    ({"environment": "pro"}, ""),
+    ({"release": "1"}, "ad"),
+    ({"release": ""}, "c"),
+    ({"status": TraceStatus.RUNNING}, "a"),
+    ({"status": TraceStatus.ERROR}, "b"),
+    ({"status": TraceStatus.COMPLETED}, "cde"),
+    ({"status": TraceStatus.PENDING}, ""),
+    ({"tags": ("x",)}, "ab"),
+    ({"tags": ("x", "y", "x")}, "abe"),
+    ({"tags": ("Y",)}, "d"),
+    ({"tags": ("",)}, "c"),
+    ({"tags": ("a", "b")}, ""),
+    ({"name": "A"}, "a"),
+    ({"name": "%"}, ""),
+    ({"started_after": at(1)}, "bcde"),
+    ({"started_before": at(1)}, "a"),
+    ({"started_after": at(1), "started_before": at(3)}, "bc"),
+    ({"started_after": at(3), "started_before": at(1)}, ""),
+    ({"model": "gpt-4o"}, "a"),
+    ({"model": ""}, "b"),
+    ({"model": "tiny"}, "b"),
+    ({"model": "gpt"}, ""),
+    ({"min_latency_ms": 1.1}, "be"),
+    ({"max_latency_ms": 1.1}, "bcde"),
+    ({"min_latency_ms": 1.1, "max_latency_ms": 1.1}, "be"),
+    ({"min_latency_ms": 1.1001}, ""),
+    ({"max_latency_ms": 1.0999}, "cd"),
+    ({"max_latency_ms": -3000}, "d"),
+    ({"min_latency_ms": -1e300, "max_latency_ms": 1e300}, "bcde"),
+    ({"has_error": True}, "ab"),
+    ({"has_error": False}, "cde"),
+    ({"metadata": (("n", ("1",)),)}, "a"),
+    ({"metadata": (("n", ("1.0", "1")),)}, "ab"),
+    ({"metadata": (("n", ("null",)),)}, "c"),
+    ({"metadata": (("s", ("1",)), ("n", ("1", "2")))}, "a"),
+    ({"metadata": (("s", ("1",)), ("n", ("2",)))}, ""),
+    ({"metadata": (("b", ("true",)),)}, "b"),
+    ({"metadata": (("o", ('{"a": 1}', "1")),)}, ""),
+    ({"metadata": (("a.b", ("c",)),)}, "c"),
+    ({"metadata": (("k299", ("v",)),)}, "e"),
+    ({"metadata": (("k299", ("w",)),)}, ""),
+    ({"metadata": (("", ("",)),)}, ""),
+]
+
+
+async def filled(plane: DataPlane):
+    ours = project()
+    await fill(plane, ours, *one_of_each())
+    return ours
+
+
+async def test_each_filter_admits_what_it_says(plane):
+    ours = await filled(plane)
+    assert await names(plane, ours) == list("abcde")
+    found = {str(said): "".join(await names(plane, ours, **said)) for said, _ in CONDITIONS}
+    assert found == {str(said): expected for said, expected in CONDITIONS}
+
+
+async def test_any_two_filters_admit_what_both_do(plane):
+    ours = await filled(plane)
+    wrong = []
+    for (one, first), (other, second) in combinations(CONDITIONS, 2):
+        if not one.keys() & other.keys():
+            both = "".join(await names(plane, ours, **one, **other))
+            if both != "".join(letter for letter in first if letter in second):
+                wrong.append((one | other, both))
+    assert wrong == []
+
+
+async def test_all_filters_together_admit_what_meets_each(plane):
+    ours = await filled(plane)
+    whole = {
+        "session_id": "s", "user_id": "u", "environment": "prod", "release": "1", "name": "A",
+        "status": TraceStatus.RUNNING, "tags": ("z", "x"), "started_after": at(0),
+        "started_before": at(1), "model": "gpt-4o", "has_error": True,
+        "metadata": (("n", ("1",)), ("s", ("1",))),
+    }  # fmt: skip
+    assert await names(plane, ours, **whole) == ["a"]
+    assert await names(plane, ours, **whole, max_latency_ms=1e9) == []
+    for field in whole:
+        other = {"has_error": False, "status": TraceStatus.ERROR, "tags": ("z",)}
+        other |= {"started_after": at(1), "started_before": at(0), "metadata": (("n", ("2",)),)}
+        assert await names(plane, ours, **whole | {field: other.get(field, "other")}) == []
+
+
+async def test_every_sort_of_every_filter_walks_over_the_same(plane):
+    ours = await filled(plane)
+    for said, expected in CONDITIONS:
+        for sort in TraceSort:
+            by_position, by_offset = await walked(
+                lambda window, said=said, sort=sort: traces_page(
+                    plane, ours, sort=sort, order=SortOrder.DESC, window=window, **said
+                ),
+                3,
+            )
+            assert [one.id for one in by_position] == [one.id for one in by_offset]
+            assert sorted(one.name for one in by_position) == list(expected), (said, sort)
+
+
+@pytest.mark.parametrize(
+    ("needle", "found"),
+    [
+        ("", {"100% sure", "100x sure", "a_b", "Größe", "back\\slash", "🐼s and 'quotes'"}),
+        ("0%", {"100% sure"}),
+        ("%", {"100% sure"}),
+        ("_", {"a_b"}),
+        ("A_B", {"a_b"}),
+        ("GRÖSSE", {"Größe"}),
+        ("ß", {"Größe"}),
+        ("SS", {"Größe"}),
+        ("\\", {"back\\slash"}),
+        ("K\\S", {"back\\slash"}),
+        ("\\\\", set()),
+        ("sure", {"100% sure", "100x sure"}),
+        (" ", {"100% sure", "100x sure", "🐼s and 'quotes'"}),
+        ("🐼", {"🐼s and 'quotes'"}),
+        ("'", {"🐼s and 'quotes'"}),
+        ("nothing", set()),
+    ],
+)
+async def test_a_name_is_found_by_any_part_of_it_whatever_its_case(plane, needle, found):
+    ours = project()
+    known = ("100% sure", "100x sure", "a_b", "Größe", "back\\slash", "🐼s and 'quotes'")
+    await fill(plane, ours, *(trace(name=name) for name in known))
+    assert set(await names(plane, ours, name=needle)) == found
+
+
+HARD = rb"""{
+  "big": 12345678901234567890, "power": 1E+2, "minus": -0.0, "no": false, "word": "null",
+  "quoted": "a\"\u00e9\n", "twice": "first", "twice": "last", "gone": 1, "gone": [], "": "",
+  "%": "_", "long": "LONG"
+}""".replace(b"LONG", b"x" * 5_000)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "is_there"),
+    [
+        *(("big", "12345678901234567890", True), ("big", "12345678901234567000", False)),
+        *(("power", "1E+2", True), ("power", "100", False), ("minus", "-0.0", True)),
+        *(("minus", "0", False), ("no", "false", True), ("no", "False", False)),
+        *(("word", "null", True), ("quoted", 'a"é\n', True), ("quoted", '"a"', False)),
+        *(("twice", "last", True), ("twice", "first", False), ("gone", "1", False)),
+        *(("", "", True), ("absent", "", False), ("absent", "null", False)),
+        *(("%", "_", True), ("%", "x", False)),
+        *(("long", "x" * 5_000, True), ("long", "x" * 4_999, False)),
+    ],
+)
+async def test_metadata_is_found_as_it_was_sent(plane, key, value, is_there):
+    ours = project()
+    await fill(plane, ours, trace(metadata=HARD), trace(metadata=b'{"x": "long"}'), trace())
+    expected = TraceFilter(metadata=((key, (value,)),)).admits(trace(metadata=HARD))
+    assert expected is is_there
+    assert len(await names(plane, ours, metadata=((key, (value,)),))) == is_there
+
+
+async def test_a_filter_finds_what_was_merged_and_no_longer_what_was_before(plane):
+    ours = project()
+    step = span(model="old", status=SpanStatus.ERROR)
+    sent = trace(step, session_id="s", tags=("t",), metadata=b'{"k": "v", "kept": 1}')
+    await plane.traces.put(ours, sent)
+    await plane.traces.put(
+        ours,
+        trace(
+            span(id=step.id, model="new", status=SpanStatus.OK), id=sent.id, session_id="z",
+            name="renamed", tags=("u",), metadata=b'{"k": 2}', ended_at=at(1),
+        ),
+    )  # fmt: skip
+    await plane.traces.add_spans(ours, sent.id, [span(model="more")])
+    for there in (
+        {"session_id": "z"}, {"tags": ("t",)}, {"tags": ("u",)}, {"model": "new"}, {"name": "REN"},
+        {"model": "more"}, {"metadata": (("k", ("2",)), ("kept", ("1",)))}, {"has_error": False},
+        {"min_latency_ms": 1000, "max_latency_ms": 1000},
+    ):  # fmt: skip
+        assert await names(plane, ours, **there) == ["renamed"], there
+    for gone in (
+        {"session_id": "s"}, {"model": "old"}, {"metadata": (("k", ("v",)),)}, {"name": "run"},
+        {"has_error": True},
+    ):  # fmt: skip
+        assert await names(plane, ours, **gone) == [], gone

@@ -1,0 +1,218 @@
+"""Any history of writes, told to the memory model and to Postgres: every read agrees.
+
+Belongs to the contracts of Traces, Sessions and TraceAnalytics.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, invariant, rule
+
+from domain.errors import Failure
+from domain.ids import ProjectId, SpanId, TraceId
+from domain.page import Page, SortOrder, Window
+from domain.tracing.analytics import Granularity, Period
+from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.session import SessionFilter, SessionSort
+from domain.tracing.span import Span, SpanChange
+from domain.tracing.trace import Trace, TraceChange
+from tests.support.builders import strategies, trace_strategies
+from tests.support.fixtures.data_plane import ALL, EVER, DataPlane, over_memory, over_postgres
+from tests.support.fixtures.erasures import Erasing, ErasingHistories, which
+from tests.support.fixtures.histories import assert_any_reads_the_same
+
+pytestmark = pytest.mark.service
+
+ids = st.lists(strategies.trace_ids, min_size=1, max_size=2)
+
+type Read = Callable[[DataPlane, Window], Awaitable[Page[Any]]]
+
+
+class Histories(ErasingHistories):
+    """Two projects that use the same few ids, so that whatever could meet does."""
+
+    runner: ClassVar[asyncio.Runner]
+    postgres: ClassVar[DataPlane]
+
+    @initialize(
+        first=st.lists(trace_strategies.traces(), min_size=2, max_size=5),
+        other=st.lists(trace_strategies.traces(), max_size=2),
+    )
+    def begin(self, first: Sequence[Trace], other: Sequence[Trace]) -> None:
+        """With some traces: a history of what isn't there would tell little."""
+        self.projects = [ProjectId(uuid.uuid4()), ProjectId(uuid.uuid4())]
+        self.model = over_memory()
+        self.erasing = Erasing(self.both)
+        self.sent: list[tuple[ProjectId, Trace]] = []
+        self.pages: list[tuple[Read, Window]] = []
+        self.put_at_once([*((0, one) for one in first), *((1, one) for one in other)])
+
+    def both(self, act: Callable[[DataPlane], Awaitable[Any]]) -> Any:
+        """What both answer, failures included."""
+        found, expected = self._outcome(act, self.postgres), self._outcome(act, self.model)
+        assert found == expected
+        return found
+
+    def _outcome(self, act: Callable[[DataPlane], Awaitable[Any]], plane: DataPlane) -> Any:
+        async def go() -> Any:
+            try:
+                return await act(plane)
+            except Failure as failure:
+                return type(failure), failure.message
+
+        return self.runner.run(go())
+
+    # --- writes ---
+
+    @rule(of=which, trace=trace_strategies.traces())
+    def put(self, of: int, trace: Trace) -> None:
+        project = self.projects[of]
+        self.sent.append((project, trace))
+        self.both(lambda plane: plane.traces.put(project, trace))
+
+    @rule(some=st.lists(st.tuples(which, trace_strategies.traces()), min_size=2, max_size=5))
+    def put_at_once(self, some: Sequence[tuple[int, Trace]]) -> None:
+        """Callers in one batch are merged in the order in which they came."""
+
+        async def act(plane: DataPlane) -> None:
+            await asyncio.gather(*(plane.traces.put(self.projects[of], one) for of, one in some))
+
+        self.both(act)
+
+    @rule(data=st.data())
+    def put_again(self, data: st.DataObject) -> None:
+        if self.sent:
+            project, trace = data.draw(st.sampled_from(self.sent))
+            self.both(lambda plane: plane.traces.put(project, trace))
+
+    @rule(
+        of=which,
+        trace=strategies.trace_ids,
+        spans=st.lists(trace_strategies.spans() | strategies.spans(), min_size=1, max_size=3),
+    )
+    def add_spans(self, of: int, trace: TraceId, spans: Sequence[Span]) -> None:
+        self.both(lambda plane: plane.traces.add_spans(self.projects[of], trace, spans))
+
+    @rule(of=which, trace=strategies.trace_ids, change=trace_strategies.trace_changes)
+    def change(self, of: int, trace: TraceId, change: TraceChange) -> None:
+        self.both(lambda plane: plane.traces.change(self.projects[of], trace, change))
+
+    @rule(
+        of=which,
+        trace=strategies.trace_ids,
+        span=trace_strategies.span_ids,
+        change=trace_strategies.span_changes,
+    )
+    def change_span(self, of: int, trace: TraceId, span: SpanId, change: SpanChange) -> None:
+        self.both(lambda plane: plane.traces.change_span(self.projects[of], trace, span, change))
+
+    @rule(of=which, some=ids, add=trace_strategies.tags, remove=trace_strategies.tags)
+    def retag(
+        self, of: int, some: Sequence[TraceId], add: Sequence[str], remove: Sequence[str]
+    ) -> None:
+        self.both(lambda plane: plane.traces.retag(self.projects[of], some, add, remove))
+
+    @rule(of=which, gone=ids | trace_strategies.sessions)
+    def delete(self, of: int, gone: Sequence[TraceId] | str) -> None:
+        """Traces, or a session."""
+        project = self.projects[of]
+        if isinstance(gone, str):
+            self.both(lambda plane: plane.sessions.delete(project, gone))
+        else:
+            self.both(lambda plane: plane.traces.delete(project, gone))
+
+    # --- reads ---
+
+    @rule(
+        of=which,
+        matching=trace_strategies.filters,
+        sort=trace_strategies.sorts,
+        order=trace_strategies.orders,
+        window=trace_strategies.windows,
+    )
+    def browse(
+        self, of: int, matching: TraceFilter, sort: TraceSort, order: SortOrder, window: Window
+    ) -> None:
+        project = self.projects[of]
+        self._page(
+            lambda plane, at: plane.traces.summaries(project, matching, sort, order, at), window
+        )
+
+    @rule(
+        of=which,
+        matching=trace_strategies.session_filters,
+        sort=trace_strategies.session_sorts,
+        order=trace_strategies.orders,
+        window=trace_strategies.windows,
+    )
+    def browse_sessions(
+        self, of: int, matching: SessionFilter, sort: SessionSort, order: SortOrder, window: Window
+    ) -> None:
+        project = self.projects[of]
+        self._page(
+            lambda plane, at: plane.sessions.summaries(project, matching, sort, order, at), window
+        )
+
+    @rule(of=which, window=trace_strategies.windows)
+    def browse_users(self, of: int, window: Window) -> None:
+        project = self.projects[of]
+        self._page(lambda plane, at: plane.analytics.users(project, at), window)
+
+    @rule(data=st.data())
+    def go_on(self, data: st.DataObject) -> None:
+        """The next page of one that was read before, whatever was written since."""
+        if self.pages:
+            read, window = data.draw(st.sampled_from(self.pages))
+            self._page(read, window)
+
+    def _page(self, read: Read, window: Window) -> None:
+        page = self.both(lambda plane: read(plane, window))
+        if page.end is not None:
+            self.pages.append((read, replace(window, offset=0, after=page.end)))
+
+    @rule(of=which, session=trace_strategies.sessions, window=trace_strategies.windows)
+    def read_session(self, of: int, session: str, window: Window) -> None:
+        self.both(lambda plane: plane.sessions.get(self.projects[of], session, window))
+
+    @rule(of=which, period=trace_strategies.periods, by=trace_strategies.granularities)
+    def figures(self, of: int, period: Period, by: Granularity) -> None:
+        self.both(lambda plane: _figures(plane, self.projects[of], period, by))
+
+    @invariant()
+    def every_read_agrees(self) -> None:
+        async def read(plane: DataPlane) -> Any:
+            found: list[Any] = []
+            for project in self.projects:
+                page = await plane.traces.summaries(
+                    project, TraceFilter(), TraceSort.STARTED_AT, SortOrder.ASC, ALL
+                )
+                found += [page, *[await plane.traces.get(project, one.id) for one in page.items]]
+                found += [
+                    await plane.sessions.summaries(
+                        project, SessionFilter(), SessionSort.RECENT, SortOrder.ASC, ALL
+                    ),
+                    await plane.analytics.users(project, ALL),
+                    await _figures(plane, project, EVER, Granularity.HOUR),
+                ]
+            return found
+
+        if hasattr(self, "model"):
+            self.both(read)
+
+
+async def _figures(plane: DataPlane, of: ProjectId, period: Period, by: Granularity) -> Any:
+    return [
+        await plane.analytics.volume(of, period, by),
+        await plane.analytics.usage(of, period, by),
+        await plane.analytics.models(of, period),
+        await plane.analytics.sessions(of, period, by),
+    ]
+
+
+def test_any_history_of_writes_reads_the_same(pool, postgres_url):
+    assert_any_reads_the_same(Histories, over_postgres, postgres_url, examples=70, steps=15)

@@ -1,0 +1,78 @@
+"""What is offered to be labelled: how much by chance, and that it stays."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.evaluation.agreement.annotation_queue import Why, offered, seed_of
+from domain.evaluation.scores.score import ScoreSource, TraceScore
+from domain.ids import ProjectId, ScoreId, TraceId
+from tests.support.builders.scores import trace_score
+from tests.support.builders.values import OURS, THEIRS
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def judged(n: int, value: float) -> TraceScore:
+    return trace_score(
+        OURS,
+        TraceId(UUID(int=n)),
+        id=ScoreId(UUID(int=n)),
+        value=repr(value),
+        source=ScoreSource.AUTOMATED,
+    )
+
+
+many = st.lists(st.floats(0, 1), max_size=60).map(
+    lambda values: [judged(n, value) for n, value in enumerate(values)]
+)
+seeds = st.text(max_size=5)
+limits = st.integers(1, 100)
+
+
+@given(many, st.floats(0, 1), seeds, limits)
+def test_a_fifth_is_by_chance_and_each_is_offered_once(scores, threshold, seed, limit):
+    found = offered(scores, threshold, seed, limit)
+    assert len(found) == min(limit, len(scores))
+    assert len({one.score.id for one in found}) == len(found)
+    whys = [one.why for one in found]
+    assert whys.count(Why.RANDOM) == len(found) // 5
+    assert all(why is Why.RANDOM for why in whys[4::5])
+    near = [abs(one.score.number - threshold) for one in found if one.why is Why.UNCERTAIN]
+    assert near == sorted(near)
+    # Whatever is left out lies no nearer than what is offered for being near.
+    chosen = {one.score.id for one in found}
+    left = [abs(one.number - threshold) for one in scores if one.id not in chosen]
+    assert not near or not left or max(near) <= min(left)
+
+
+@given(many, seeds, limits, st.randoms())
+def test_the_order_of_scores_has_no_part_in_it(scores, seed, limit, chance):
+    shuffled = [*scores]
+    chance.shuffle(shuffled)
+    assert offered(shuffled, 0.5, seed, limit) == offered(scores, 0.5, seed, limit)
+
+
+@given(st.lists(st.floats(0, 1), min_size=20, max_size=60), seeds)
+def test_chance_looks_at_no_score(values, seed):
+    """Else an estimate by what was drawn would lean one way."""
+
+    def drawn(of: list[float]) -> list[ScoreId]:
+        found = offered([judged(n, value) for n, value in enumerate(of)], 0.5, seed, 20)
+        return [one.score.id for one in found if one.why is Why.RANDOM]
+
+    assert drawn(values) == drawn([1 - value for value in values])
+
+
+def test_a_seed_is_that_of_a_project_a_name_and_a_day():
+    same = seed_of(OURS, "m", NOON)
+    assert seed_of(OURS, "m", NOON + timedelta(hours=11)) == same
+    others = {
+        seed_of(OURS, "m", NOON + timedelta(hours=12)),
+        seed_of(OURS, "n", NOON),
+        seed_of(ProjectId(THEIRS), "m", NOON),
+        seed_of(OURS, "\ud800", NOON),
+    }
+    assert len(others | {same}) == 5

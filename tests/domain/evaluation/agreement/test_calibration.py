@@ -1,0 +1,177 @@
+"""Which scores make pairs, and what is said where a figure isn't defined."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.evaluation.agreement.calibration import (
+    CALIBRATED_FROM,
+    JudgeScores,
+    Rated,
+    Unknown,
+    calibration,
+    judged,
+    label,
+    original,
+)
+from domain.evaluation.agreement.statistics import Estimate, Pair
+from domain.evaluation.scores.score import DataType, ScoreChange, ScoreSource, TraceScore
+from domain.ids import RunId, TraceId
+from tests.support.builders.scores import ADA, trace_score
+from tests.support.builders.values import OURS, at
+
+RUN = RunId(UUID(int=9))
+TRACE = TraceId(UUID(int=7))
+
+
+def score(value: str | None = "0.2", **said: Any) -> TraceScore:
+    return trace_score(OURS, TRACE, value=value, **said)
+
+
+def of_run(value: str | None = "0.2", **said: Any) -> TraceScore:
+    return score(value, **{"source": ScoreSource.AUTOMATED, "run_id": RUN} | said)
+
+
+def figures(
+    *pairs: tuple[float, float], passed: int = 8, of: int = 10, threshold: float = 0.5
+) -> Any:
+    rated = Rated(judge_kind="model", judged=of, passed=passed)
+    scores = JudgeScores(fingerprint="f", pairs=[Pair(*pair) for pair in pairs], rated=rated)
+    return calibration(scores, threshold)
+
+
+# --- what a score says -----------------------------------------------------------------------
+
+
+def test_a_judges_score_is_no_label_and_a_label_no_judges():
+    assert (judged(of_run()), label(of_run())) == (0.2, None)
+    assert (judged(score()), label(score())) == (None, 0.2)
+    given_by_a_program = score(source=ScoreSource.PROGRAMMATIC)
+    assert (judged(given_by_a_program), label(given_by_a_program)) == (None, None)
+
+
+def test_a_value_over_a_runs_score_says_both():
+    edited = of_run().patched(ScoreChange(value="0.9"), at(1), ADA)
+    assert (judged(edited), label(edited)) == (0.2, 0.9)
+    again = edited.patched(ScoreChange(value="0.8", metadata=b"{}"), at(2), ADA)
+    assert (judged(again), label(again)) == (0.2, 0.8)
+
+
+def test_a_reason_alone_says_nothing():
+    noted = of_run().patched(ScoreChange(reason="looked at"), at(1), ADA)
+    assert (judged(noted), label(noted)) == (None, None)
+
+
+@pytest.mark.parametrize("forged", ['"1"', "1", '"0.5"', "null", "{}", '"x"'])
+def test_nobody_but_the_server_says_what_the_machine_had_said(forged):
+    told = f'{{"a": 1, "original_value": {forged}}}'.encode()
+    assert original(score(metadata=told)) is None
+    noted = of_run().patched(ScoreChange(metadata=told), at(1), ADA)
+    assert json.loads(noted.metadata) == {"a": 1}
+    edited = noted.patched(ScoreChange(value="0.9"), at(2), ADA)
+    assert (judged(edited), label(edited)) == (0.2, 0.9)
+    both = of_run().patched(ScoreChange(value="0.9", metadata=told), at(1), ADA)
+    assert (judged(both), label(both)) == (0.2, 0.9)
+    # On a score of one's own it is a key like any other.
+    ours = score().patched(ScoreChange(metadata=told), at(1), ADA)
+    assert ours.metadata == told
+
+
+def test_only_numbers_say_something():
+    for data_type, value in ((DataType.BOOLEAN, "true"), (DataType.CATEGORICAL, "0.5")):
+        assert label(score(value, data_type=data_type)) is None
+        assert judged(of_run(value, data_type=data_type)) is None
+        edited = of_run(value, data_type=data_type).patched(ScoreChange(value=value), at(1), ADA)
+        assert (judged(edited), label(edited)) == (None, None)
+
+
+# --- figures ---------------------------------------------------------------------------------
+
+
+def test_the_corrected_pass_rate_of_the_literature():
+    """Pass rate 0.80, specificity 0.85, sensitivity 0.90: 0.8667 (arXiv 2511.21140)."""
+    pairs = [(1, 1)] * 90 + [(0, 1)] * 10 + [(0, 0)] * 85 + [(1, 0)] * 15
+    found = figures(*pairs, passed=800, of=1_000)
+    assert found.corrected_pass_rate.value == pytest.approx(0.8667, abs=5e-5)
+    assert found.pass_rate.value == 0.8
+    assert found.is_calibrated
+
+
+@pytest.mark.parametrize("n", [CALIBRATED_FROM - 1, CALIBRATED_FROM])
+def test_so_many_labels_make_a_judge_calibrated(n):
+    assert figures(*[(1, 1)] * n).is_calibrated is (n == CALIBRATED_FROM)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "unknown"),
+    [
+        (
+            [],
+            {
+                "agreement": "no trace has both",
+                "kappa": "no trace has both",
+                "weighted_kappa": "no trace has both",
+                "spearman": "fewer than 4 pairs",
+                "mean_absolute_error": "no trace has both",
+                "sensitivity": "people passed nothing",
+                "specificity": "people failed nothing",
+                "corrected_pass_rate": "no trace has both",
+            },
+        ),
+        (
+            [(1, 1)] * 5,
+            {
+                "kappa": "judge and people gave one",
+                "weighted_kappa": "judge and people gave one",
+                "spearman": "the judge, or people, gave one number",
+                "specificity": "people failed nothing",
+                "corrected_pass_rate": "people failed nothing",
+            },
+        ),
+        (
+            [(0, 0), (1, 0), (0.2, 0), (0.3, 0.1)],
+            {
+                "sensitivity": "people passed nothing",
+                "corrected_pass_rate": "people passed nothing",
+            },
+        ),
+        (
+            [(1, 0), (0, 1), (0.9, 0.1), (0.1, 0.9)],
+            {"corrected_pass_rate": "sensitivity and specificity come to 1 or less"},
+        ),
+    ],
+)
+def test_what_is_not_defined_is_told_with_the_reason(pairs, unknown):
+    found = figures(*pairs)
+    names = [name for name in found.__slots__ if isinstance(getattr(found, name), Unknown)]
+    assert {*names} == {*unknown}
+    for name, reason in unknown.items():
+        assert getattr(found, name).reason.startswith(reason)
+
+
+def test_a_judge_that_scored_nothing_has_no_pass_rate():
+    found = figures((1, 1), (0, 0), passed=0, of=0)
+    assert (
+        found.pass_rate
+        == found.corrected_pass_rate
+        == Unknown("the judge scored nothing in this time")
+    )
+
+
+shares = st.sampled_from([0.0, 0.2, 0.5, 1.0]) | st.floats(0, 1)
+
+
+@given(st.lists(st.tuples(shares, shares), max_size=40), shares, st.integers(0, 20))
+def test_every_figure_has_its_value_within_its_bounds(pairs, threshold, passed):
+    found = figures(*pairs, passed=passed, of=20, threshold=threshold)
+    estimates = [
+        value for name in found.__slots__ if isinstance(value := getattr(found, name), Estimate)
+    ]
+    for one in estimates:
+        assert -1.0 <= one.value <= 1.0
+        assert one.low is None or -1.0 <= one.low <= one.value <= one.high <= 1.0
+    assert found.n == len(pairs)

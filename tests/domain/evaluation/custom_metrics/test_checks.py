@@ -1,0 +1,448 @@
+"""Measures with parameters: golden values, what is skipped, what is refused, and properties."""
+
+from functools import cache
+from itertools import permutations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from domain.errors import Invalid
+from domain.evaluation.custom_metrics.limit_checks import ramp
+from domain.evaluation.custom_metrics.parser import MEASURES
+from domain.evaluation.custom_metrics.text_checks import distance
+from domain.evaluation.custom_metrics.tool_call_checks import CALLS_MAX, in_order, pairs
+from domain.evaluation.metrics.definition import Kind
+from domain.evaluation.scores.outcome import Scored, SkipCode
+from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.tracing.trace import TraceStatus
+from tests.support.builders import strategies
+from tests.support.builders.custom_metrics import metric, taken
+from tests.support.builders.evaluated_traces import model, subject, tool
+from tests.support.builders.values import at, prices
+
+USED = {"token_usage": {"prompt_tokens": 900, "completion_tokens": 100}}
+SCHEMA = {"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}}
+
+
+def mistakes(kind, **parameters):
+    with pytest.raises(Invalid) as refused:
+        metric(Kind.MEASURED, {"type": kind, "parameters": parameters})
+    return {one.field.removeprefix("definition.") for one in refused.value.errors}
+
+
+def calls(names):
+    return subject(*(tool(name, {"n": n}) for n, name in enumerate(names)))
+
+
+def lasting(seconds):
+    return subject(tool(), ended_at=at(seconds))
+
+
+def answering(output, **more):
+    return subject(tool(), output=output, **more)
+
+
+# --- limits ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "of", "value"),
+    [
+        ("latency_slo", {"target_ms": 1_000}, lasting(1), 1.0),
+        ("latency_slo", {"target_ms": 1_000}, lasting(1.5), 0.5),
+        ("latency_slo", {"target_ms": 1_000}, lasting(2), 0.0),
+        ("latency_slo", {"target_ms": 1_000, "hard_ms": 5_000}, lasting(2), 0.75),
+        ("latency_slo", {"target_ms": 0, "hard_ms": 1}, lasting(0), 1.0),
+        (
+            "ttft_slo",
+            {"target_ms": 200},
+            subject(
+                model("a", started_at=at(1), completion_started_at=at(1.1)),
+                model("b", started_at=at(2), completion_started_at=at(2.3)),
+                model("c"),
+            ),
+            0.5,
+        ),
+        ("cost_budget", {"usd": 0.1}, subject(model("a", cost={"total": 0.15})), 0.5),
+        ("token_budget", {"tokens": 1_500}, subject(model(**USED), model(**USED)), 0.6667),
+        ("step_budget", {"max_calls": 2}, calls("abc"), 0.5),
+        ("step_budget", {"max_calls": 9, "max_llm": 1}, subject(tool(), model(), model()), 0.0),
+        ("step_budget", {"max_llm": 1}, calls("abc"), 1.0),
+    ],
+)
+def test_within_the_target_is_1_and_falls_to_0(kind, parameters, of, value):
+    assert taken(kind, of, **parameters).value == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "of", "code"),
+    [
+        ("latency_slo", {"target_ms": 1}, subject(tool()), SkipCode.TRACE_RUNNING),
+        ("ttft_slo", {"target_ms": 1}, subject(model()), SkipCode.NOT_TIMED),
+        ("cost_budget", {"usd": 1}, subject(tool()), SkipCode.NO_PRICES),
+        ("cost_budget", {"usd": 1}, subject(model(cost={"total": 9}), model()), SkipCode.NO_PRICES),
+        ("token_budget", {"tokens": 1}, subject(tool()), SkipCode.NO_USAGE),
+        ("token_budget", {"tokens": 1}, subject(model(**USED), model()), SkipCode.NO_USAGE),
+        ("step_budget", {"max_calls": 1}, subject(), SkipCode.NO_SPANS),
+        ("json_valid", {}, answering(" "), SkipCode.EMPTY_OUTPUT),
+        ("json_schema", {"schema": {}}, answering(None), SkipCode.EMPTY_OUTPUT),
+        ("text_match", {"op": "equals", "value": "x"}, answering(""), SkipCode.EMPTY_OUTPUT),
+        ("levenshtein", {"expected": "x"}, answering(""), SkipCode.EMPTY_OUTPUT),
+        ("language_match", {"language": "en"}, answering(" "), SkipCode.EMPTY_OUTPUT),
+        ("language_match", {"language": "en"}, answering("Oslo"), SkipCode.TOO_SHORT),
+        (
+            "language_match",
+            {"language": "same_as_input"},
+            answering("This is the answer that you wanted.", input="Oslo?"),
+            SkipCode.TOO_SHORT,
+        ),
+        (
+            "language_match",
+            {"language": "en"},
+            answering({"this": "is the answer that you had to have"}),
+            SkipCode.STRUCTURED_OUTPUT,
+        ),
+        ("secret_leak", {}, answering(None), SkipCode.EMPTY_OUTPUT),
+        ("pii_leak", {"path": "spans[kind=LLM].output"}, answering("a"), SkipCode.EMPTY_OUTPUT),
+        ("tool_permission", {"deny": ["x"]}, subject(model()), SkipCode.NO_TOOL_CALLS),
+        (
+            "trajectory_match",
+            {"expected": ["a"], "mode": "subset"},
+            subject(model()),
+            SkipCode.NO_TOOL_CALLS,
+        ),
+    ],
+)
+def test_nothing_to_measure_is_skipped_and_never_1(kind, parameters, of, code):
+    assert taken(kind, of, **parameters).code is code
+
+
+def test_a_trace_with_too_many_calls_is_not_compared():
+    many = calls("a" * (CALLS_MAX + 1))
+    found = taken("trajectory_match", many, expected=["a"])
+    assert found.code is SkipCode.TRACE_TOO_LARGE
+
+
+numbers = st.floats(0, 1e6)
+
+
+@given(value=numbers, more=numbers, target=numbers, room=st.floats(1e-3, 1e6))
+def test_a_ramp_falls_and_stays_between_1_and_0(value, more, target, room):
+    first, then = ramp(value, target, target + room), ramp(value + more, target, target + room)
+    assert 0.0 <= then <= first <= 1.0
+    assert ramp(target, target, target + room) == 1.0
+    assert ramp(target + room, target, target + room) == 0.0
+
+
+# --- texts -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "is_json"),
+    [
+        ('{"a": [1, null]}', True),
+        ({"a": 1}, True),
+        ([1], True),
+        ("2024", True),
+        ("true", True),
+        ('```json\n{"a": 1}\n```', False),
+        ("{'a': 1}", False),
+        ('{"a": NaN}', False),
+        ("[" * 5_000, False),
+        ("hello", False),
+    ],
+)
+def test_what_is_json(text, is_json):
+    assert taken("json_valid", answering(text)).value == float(is_json)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [('{"id": 1}', 1.0), ('{"id": "1"}', 0.0), ('{"id": 1, "x": 2}', 0.0), ("no", 0.0)],
+)
+def test_what_fits_a_schema(text, value):
+    assert taken("json_schema", answering(text), schema=SCHEMA).value == value
+
+
+@pytest.mark.parametrize(
+    ("parameters", "value"),
+    [
+        ({"op": "equals", "value": "Flight booked."}, 1.0),
+        ({"op": "equals", "value": "Flight booked"}, 0.0),
+        ({"op": "contains", "value": "booked"}, 1.0),
+        ({"op": "contains", "value": "BOOKED"}, 0.0),
+        ({"op": "starts_with", "value": "Flight"}, 1.0),
+        ({"op": "ends_with", "value": "booked."}, 1.0),
+        ({"op": "matches", "value": "^F.*d"}, 1.0),
+        ({"op": "matches", "value": "^booked"}, 0.0),
+        ({"op": "contains", "value": "gold", "path": "trace.metadata.tier"}, 1.0),
+        ({"op": "contains", "value": "gold", "path": "trace.metadata.nothing"}, 0.0),
+    ],
+)
+def test_what_a_text_says(parameters, value):
+    of = answering("Flight booked.", metadata={"tier": "gold"})
+    assert taken("text_match", of, **parameters).value == value
+
+
+def test_the_share_of_edits():
+    found = taken("levenshtein", answering("sitting"), expected="kitten")
+    assert (found.value, found.metadata["edits"]) == (0.5714, 3)
+    assert taken("levenshtein", answering("same"), expected="same").value == 1.0
+    assert taken("levenshtein", answering("abc"), expected="xyz").value == 0.0
+
+
+ENGLISH, GERMAN = "This is what you have asked me for.", "Das ist es, was Sie haben wollten."
+
+
+@pytest.mark.parametrize(
+    ("language", "asked", "answered", "value"),
+    [
+        ("en", None, ENGLISH, 1.0),
+        ("de", None, ENGLISH, 0.0),
+        ("ja", None, ENGLISH, 0.0),
+        ("cyrillic", None, "Рейс в Осло забронирован", 1.0),
+        ("same_as_input", GERMAN, ENGLISH, 0.0),
+        ("same_as_input", GERMAN, GERMAN, 1.0),
+        ("same_as_input", "Рейс в Осло забронирован", ENGLISH, 0.0),
+    ],
+)
+def test_the_language_of_an_answer(language, asked, answered, value):
+    found = taken("language_match", answering(answered, input=asked), language=language)
+    assert found.value == value
+    assert found.reason.startswith("the answer seems to be ")
+
+
+words = st.text(alphabet="abc", max_size=12)
+
+
+@given(one=words, other=words)
+@example(one="a" * 70, other="b" * 65)
+def test_a_distance_is_that_of_the_table(one, other):
+    @cache
+    def table(i: int, j: int) -> int:
+        if not i or not j:
+            return i or j
+        changed = one[i - 1] != other[j - 1]
+        return min(table(i - 1, j) + 1, table(i, j - 1) + 1, table(i - 1, j - 1) + changed)
+
+    assert distance(one, other) == table(len(one), len(other))
+
+
+KEY = "sk-" + "a1B2" * 8
+MAIL, CARD = "ada@example.com", "4111 1111 1111 1111"
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "text", "found"),
+    [
+        ("secret_leak", {}, f"the key is {KEY}", {"secret": 1}),
+        ("secret_leak", {}, f"write to {MAIL}", {}),
+        ("pii_leak", {}, f"write to {MAIL} or {MAIL}, pay with {CARD}", {"email": 2, "card": 1}),
+        ("pii_leak", {"kinds": ["phone"]}, f"write to {MAIL}", {}),
+        ("pii_leak", {}, f"the key is {KEY}", {}),
+        ("pii_leak", {}, "nothing here", {}),
+    ],
+)
+def test_what_leaks_is_counted_and_not_told(kind, parameters, text, found):
+    outcome = taken(kind, answering(text), **parameters)
+    assert outcome.value == (0.0 if found else 1.0)
+    assert outcome.metadata["found"] == found
+    told = f"{outcome.reason} {outcome.metadata}"
+    assert KEY not in told
+    assert MAIL not in told
+
+
+def test_leaks_are_looked_for_where_one_says():
+    of = subject(tool("mail", {"to": MAIL}), output="sent")
+    assert taken("pii_leak", of).value == 1.0
+    assert taken("pii_leak", of, path="spans[kind=TOOL].input").value == 0.0
+
+
+# --- calls -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parameters", "value"),
+    [
+        ({"allow": ["a", "b", "c"]}, 1.0),
+        ({"allow": ["a", "b"]}, 0.75),
+        ({"allow": []}, 0.0),
+        ({"deny": ["a"]}, 0.5),
+        ({"allow": ["a", "b"], "deny": ["b"]}, 0.5),
+    ],
+)
+def test_the_share_of_calls_that_were_allowed(parameters, value):
+    assert taken("tool_permission", calls("aabc"), **parameters).value == value
+
+
+@pytest.mark.parametrize(
+    ("made", "mode", "value"),
+    [
+        ("abc", "strict", 1.0),
+        ("acb", "strict", 0.6667),
+        ("abcd", "strict", 0.75),
+        ("ab", "strict", 0.6667),
+        ("", "strict", 0.0),
+        ("cba", "unordered", 1.0),
+        ("cbaa", "unordered", 0.75),
+        ("ab", "unordered", 0.6667),
+        ("cbaxyz", "superset", 1.0),
+        ("ab", "superset", 0.6667),
+        ("", "superset", 0.0),
+        ("ca", "subset", 1.0),
+        ("caxx", "subset", 0.5),
+        ("aa", "subset", 0.5),
+    ],
+)
+def test_the_calls_that_were_expected(made, mode, value):
+    found = taken("trajectory_match", calls(made), expected=["a", "b", "c"], mode=mode)
+    assert found.value == value
+
+
+@pytest.mark.parametrize(
+    ("arg_mode", "arguments", "value"),
+    [
+        ("exact", {"to": "Oslo", "n": 1}, 1.0),
+        ("exact", {"to": "Oslo"}, 0.0),
+        ("subset", {"to": "Oslo"}, 1.0),
+        ("subset", {"to": "Rome"}, 0.0),
+        ("subset", {"via": None}, 0.0),
+    ],
+)
+def test_arguments_may_count(arg_mode, arguments, value):
+    of = subject(tool("fly", {"to": "Oslo", "n": 1.0}))
+    due = {"name": "fly", "arguments": arguments}
+    assert taken("trajectory_match", of, expected=[due], arg_mode=arg_mode).value == value
+
+
+tables = st.integers(0, 4).flatmap(
+    lambda width: st.lists(st.lists(st.booleans(), min_size=width, max_size=width), max_size=4)
+)
+
+
+@given(tables)
+def test_as_many_pairs_as_there_can_be(made):
+    width = len(made[0]) if made else 0
+    seats = [*range(width), *([None] * len(made))]
+    best = max(
+        sum(at is not None and made[due][at] for due, at in enumerate(chosen))
+        for chosen in permutations(seats, len(made))
+    )
+    assert pairs(made) == best
+    assert in_order(made) <= best
+
+
+@given(st.text(alphabet="ab", max_size=8), st.text(alphabet="ab", max_size=8))
+def test_a_common_order_is_the_same_from_both_sides(one, other):
+    def table(left, right):
+        return [[a == b for b in right] for a in left]
+
+    found = in_order(table(one, other))
+    assert found == in_order(table(other, one))
+    assert found == in_order(table(one[::-1], other[::-1]))
+    if one:
+        assert in_order(table(one, one)) == len(one)
+
+
+# --- all -------------------------------------------------------------------------------------
+
+GOOD = {
+    "latency_slo": {"target_ms": 1_000},
+    "ttft_slo": {"target_ms": 100},
+    "cost_budget": {"usd": 1},
+    "token_budget": {"tokens": 100},
+    "step_budget": {"max_calls": 3, "max_llm": 3},
+    "json_valid": {},
+    "json_schema": {"schema": SCHEMA},
+    "text_match": {"op": "matches", "value": "a"},
+    "levenshtein": {"expected": "abc"},
+    "language_match": {"language": "same_as_input"},
+    "tool_permission": {"allow": ["a"], "deny": ["b"]},
+    "trajectory_match": {"expected": ["a", "b"]},
+    "secret_leak": {"path": "spans.output"},
+    "pii_leak": {"path": "trace.input", "kinds": ["email"]},
+}
+
+
+def test_every_measure_is_tried():
+    assert set(GOOD) == set(MEASURES)
+
+
+@pytest.mark.parametrize("kind", GOOD)
+@given(trace=strategies.traces())
+def test_any_trace_comes_to_a_number_or_a_word(kind, trace):
+    found = taken(kind, Subject(trace.settled(prices().price)), **GOOD[kind])
+    if isinstance(found, Scored):
+        assert found.metadata["judge_kind"] == "measured"
+        assert found.metadata["fingerprint"].startswith(f"measured/{kind}/")
+        assert found.metadata["metric_revision"] == 3
+    else:
+        assert found.code in set(SkipCode)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({}, "is required"),
+        ({"target_ms": "1"}, "must be a number"),
+        ({"target_ms": 0}, "must be above 0 where there is no hard_ms"),
+        ({"target_ms": 0, "hard_ms": 0}, "must leave room above the target"),
+    ],
+)
+def test_a_bad_limit_is_told_once(parameters, told):
+    with pytest.raises(Invalid) as refused:
+        taken("latency_slo", subject(tool()), **parameters)
+    assert [one.message for one in refused.value.errors] == [told]
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "fields"),
+    [
+        ("latency_slo", {}, {"parameters.target_ms"}),
+        ("latency_slo", {"target_ms": "1"}, {"parameters.target_ms"}),
+        ("latency_slo", {"target_ms": True}, {"parameters.target_ms"}),
+        ("latency_slo", {"target_ms": -1}, {"parameters.target_ms"}),
+        ("latency_slo", {"target_ms": 0}, {"parameters.target_ms"}),
+        ("latency_slo", {"target_ms": 5, "hard_ms": 5}, {"parameters.hard_ms"}),
+        ("latency_slo", {"target_ms": 5, "hard": 9}, {"parameters.hard"}),
+        ("cost_budget", {"usd": 1e9}, {"parameters.usd"}),
+        ("step_budget", {}, {"parameters.max_calls"}),
+        ("step_budget", {"max_llm": 0}, {"parameters.max_llm"}),
+        ("json_valid", {"x": 1}, {"parameters.x"}),
+        ("json_schema", {}, {"parameters.schema"}),
+        ("json_schema", {"schema": {"pattern": "x"}}, {"parameters.schema"}),
+        ("text_match", {"op": "is", "value": "x"}, {"parameters.op"}),
+        ("text_match", {"op": "equals"}, {"parameters.value"}),
+        ("text_match", {"op": "equals", "value": "x" * 2_001}, {"parameters.value"}),
+        ("text_match", {"op": "matches", "value": "x" * 501}, {"parameters.value"}),
+        ("text_match", {"op": "equals", "value": "x", "path": "spans.name"}, {"parameters.path"}),
+        ("levenshtein", {"expected": ""}, {"parameters.expected"}),
+        ("secret_leak", {"path": "spans"}, {"parameters.path"}),
+        ("pii_leak", {"kinds": ["email", "name"]}, {"parameters.kinds.1"}),
+        ("tool_permission", {}, {"parameters.allow"}),
+        ("tool_permission", {"deny": "x"}, {"parameters.deny", "parameters.allow"}),
+        ("tool_permission", {"allow": ["a", 1]}, {"parameters.allow.1"}),
+        ("trajectory_match", {}, {"parameters.expected"}),
+        ("trajectory_match", {"expected": [{"n": 1}]}, {
+            "parameters.expected.0.name", "parameters.expected.0.n",
+        }),
+        ("trajectory_match", {"expected": [{"name": "a", "arguments": {}}]}, {
+            "parameters.expected.0.arguments",
+        }),
+        ("trajectory_match", {"expected": ["a"] * 51}, {"parameters.expected"}),
+        ("trajectory_match", {"expected": ["a"], "mode": "loose"}, {"parameters.mode"}),
+        ("language_match", {}, {"parameters.language"}),
+        ("language_match", {"language": "pl"}, {"parameters.language"}),
+        ("language_match", {"language": "x" * 99}, {"parameters.language"}),
+        ("language_match", {"language": 1}, {"parameters.language"}),
+        ("topicality", {}, {"type"}),
+    ],
+)  # fmt: skip
+def test_what_is_no_parameter_is_refused_at_its_place(kind, parameters, fields):
+    assert mistakes(kind, **parameters) == fields
+
+
+def test_a_running_trace_has_no_latency_yet():
+    running = subject(tool(), status=TraceStatus.RUNNING)
+    assert taken("latency_slo", running, target_ms=1).code is SkipCode.TRACE_RUNNING

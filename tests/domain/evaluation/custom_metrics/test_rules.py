@@ -1,0 +1,258 @@
+"""Rules: places in a trace, what is compared there, and what is no rule."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.errors import Invalid
+from domain.evaluation.custom_metrics.rules import CONDITIONS_MAX, DEPTH_MAX, Op
+from domain.evaluation.custom_metrics.trace_path import NoPlace, Place, cost_of, tokens_of
+from domain.evaluation.metrics.definition import Kind
+from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.tracing.span import SpanStatus
+from domain.tracing.trace import TraceStatus
+from tests.support.builders import strategies
+from tests.support.builders.custom_metrics import metric, ruled
+from tests.support.builders.evaluated_traces import chat, model, subject, tool
+from tests.support.builders.values import at, prices
+
+TRACE = subject(
+    tool("search", {"q": "Oslo", "deep": {"a.b": [1, {"c": None}]}}, ["one", "two"]),
+    tool("book", {"to": "Oslo"}, {"error": "full"}, status=SpanStatus.ERROR, error="full"),
+    model("done", model="gpt-4o", token_usage={"prompt_tokens": 10, "completion_tokens": 5}),
+    name="trip",
+    status=TraceStatus.COMPLETED,
+    ended_at=at(90),
+    tags=("prod", "eu"),
+    environment="production",
+    input=chat(("user", "Book Oslo")),
+    output="I am sorry, it is full.",
+    metadata={"tier": "gold", "n": 1, "pandaprobe.reflect": True, "ratio": 1.0, "none": None},
+)
+
+
+def holds(path, op, value=None, **more):
+    body = {"path": path, "op": op, **more} | ({} if value is None else {"value": value})
+    outcome = ruled(body, TRACE)
+    assert outcome.value in {0.0, 1.0}
+    return outcome.value == 1.0
+
+
+def mistakes(body):
+    with pytest.raises(Invalid) as refused:
+        metric(Kind.RULE, body)
+    return {one.field: one.message for one in refused.value.errors}
+
+
+@pytest.mark.parametrize(
+    ("path", "op", "value"),
+    [
+        ("trace.name", "eq", "trip"),
+        ("trace.name", "ne", "Trip"),
+        ("trace.status", "in", ["ERROR", "COMPLETED"]),
+        ("trace.duration_ms", "eq", 90_000),
+        ("trace.tokens", "eq", 15),
+        ("trace.cost", "gt", 0),
+        ("trace.tags", "contains", "eu"),
+        ("trace.tags[-1]", "eq", "eu"),
+        ("trace.environment", "matches", "^prod"),
+        ("trace.metadata.tier", "eq", "gold"),
+        ("trace.metadata.n", "eq", 1.0),
+        ("trace.metadata.ratio", "eq", 1),
+        ('trace.metadata."pandaprobe.reflect"', "eq", True),
+        ("trace.input.messages[0].content", "contains", "Oslo"),
+        ("request", "eq", "Book Oslo"),
+        ("answer", "matches", "(?i)SORRY"),
+        ("spans", "eq", 3),
+        ("spans[kind=TOOL]", "le", 2),
+        ('spans[kind=TOOL,name="book"]', "eq", 1),
+        ("spans[kind=TOOL].name", "eq", "book"),
+        ("spans[kind=TOOL].input.q", "eq", "Oslo"),
+        ('spans[name=search].input.deep."a.b"[0]', "eq", 1),
+        ("spans.error", "contains", "full"),
+        ("spans[kind=LLM].model", "eq", "gpt-4o"),
+        ("spans[kind=TOOL].output", "contains", "two"),
+        ("trace.release", "exists", False),
+        ("trace.metadata.none", "exists", False),
+        ("trace.metadata.n", "exists", None),
+    ],
+)
+def test_what_is_there_holds(path, op, value):
+    assert holds(path, op, value)
+
+
+@pytest.mark.parametrize(
+    ("path", "op", "value"),
+    [
+        ("trace.release", "ne", "1"),  # what isn't there is no different either
+        ("trace.metadata.n", "eq", True),  # one and true are two
+        ("trace.metadata.n", "eq", "1"),
+        ("trace.metadata.tier", "lt", 5),  # of numbers only
+        ("trace.metadata.tier.deeper", "exists", True),
+        ("trace.metadata.n[0]", "exists", None),
+        ("trace.tags[2]", "exists", None),
+        ("trace.tags", "contains", "e"),
+        ("spans[kind=RETRIEVER].name", "ne", "x"),
+        ("spans[kind=RETRIEVER]", "gt", 0),
+        ("spans[name=search].error", "exists", None),
+        ("answer", "matches", "^sorry"),
+    ],
+)
+def test_what_is_not_there_does_not_hold(path, op, value):
+    assert not holds(path, op, value)
+
+
+def test_of_spans_any_or_all_have_to_be_so():
+    path = "spans[kind=TOOL].status"
+    assert holds(path, "eq", "ERROR")
+    assert holds(path, "eq", "ERROR", over="any")
+    assert not holds(path, "eq", "ERROR", over="all")
+    assert holds("spans[kind=TOOL].name", "in", ["search", "book"], over="all")
+    assert not holds("spans[kind=RETRIEVER].name", "exists", over="all"), "of none nothing holds"
+
+
+YES = {"path": "trace.name", "op": "exists"}
+NO = {"path": "trace.release", "op": "exists"}
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        ({"all": [YES, YES]}, 1.0),
+        ({"all": [YES, NO]}, 0.0),
+        ({"any": [NO, YES]}, 1.0),
+        ({"any": [NO, NO]}, 0.0),
+        ({"all": [YES, {"any": [NO, {"all": [YES]}]}]}, 1.0),
+    ],
+)
+def test_conditions_hold_together_or_one_of_them_does(body, value):
+    assert ruled(body, TRACE).value == value
+
+
+def test_a_score_tells_of_each_condition_and_nothing_of_the_trace():
+    found = ruled({"all": [NO, {"any": [YES, NO]}]}, TRACE)
+    assert found.reason == "the rule does not hold: 1 of 3 conditions do"
+    assert found.metadata["conditions"] == [
+        {"path": "trace.release", "op": "exists", "holds": False},
+        {"path": "trace.name", "op": "exists", "holds": True},
+        {"path": "trace.release", "op": "exists", "holds": False},
+    ]
+    assert found.metadata["judge_kind"] == "rule"
+    assert found.metadata["metric_revision"] == 3
+    assert found.metadata["success"] is False
+
+
+def test_a_fingerprint_is_of_what_is_asked_and_of_nothing_else():
+    def mark(body, **said):
+        outcome = metric(Kind.RULE, body, **said).measure(TRACE)
+        return outcome.metadata["fingerprint"]
+
+    assert mark(YES).startswith("rule/")
+    assert mark(YES) == mark({"op": "exists", "path": "trace.name"}, revision=9, threshold=1.0)
+    assert mark(YES) != mark(NO)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("", "trace", "trace.", "trace.nothing", "spans.", "spans.nothing", "nothing", "answer.x"),
+        *("spans[", "spans[kind]", "spans[id=1]", "spans[kind=TOOL", "spans[kind=TOOL]name"),
+        *("trace.name.x", "trace.metadata.", "trace.metadata..a", "trace.metadata[x]", "spans[0]"),
+        *('trace.metadata."a', 'trace.metadata."\\x"', "trace.metadata" + ".a" * 21, "x" * 301),
+        'spans[name="\\x"].name',
+        "spans[" + ",".join(["kind=TOOL"] * 6) + "].name",
+    ],
+)
+def test_what_names_no_place_is_refused(path):
+    with pytest.raises(NoPlace):
+        Place.of(path)
+    assert "definition.path" in mistakes({"path": path, "op": "exists"})
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ([], "definition"),
+        ({}, "definition"),
+        ({"all": [YES], "any": [YES]}, "definition"),
+        ({"all": []}, "definition.all"),
+        ({"all": YES}, "definition.all"),
+        ({"all": [YES, 1]}, "definition.all.1"),
+        ({"all": [YES], "not": 1}, "definition.not"),
+        ({"any": [{"path": "trace.name", "op": "is", "value": 1}]}, "definition.any.0.op"),
+        ({"path": "trace.name", "value": 1}, "definition.op"),
+        ({"path": "trace.name", "op": "eq"}, "definition.value"),
+        ({"path": "trace.name", "op": "eq", "value": ["x"]}, "definition.value"),
+        ({"path": "trace.name", "op": "eq", "value": "x" * 2_001}, "definition.value"),
+        ({"path": "trace.name", "op": "in", "value": "x"}, "definition.value"),
+        ({"path": "trace.name", "op": "in", "value": []}, "definition.value"),
+        ({"path": "trace.name", "op": "in", "value": [1] * 101}, "definition.value"),
+        ({"path": "trace.name", "op": "lt", "value": "5"}, "definition.value"),
+        ({"path": "trace.name", "op": "ge", "value": True}, "definition.value"),
+        ({"path": "trace.name", "op": "matches", "value": ""}, "definition.value"),
+        ({"path": "trace.name", "op": "matches", "value": "x" * 501}, "definition.value"),
+        ({"path": "trace.name", "op": "exists", "value": 1}, "definition.value"),
+        ({**YES, "over": "all"}, "definition.over"),
+        ({"path": "spans", "op": "eq", "value": 1, "over": "all"}, "definition.over"),
+        ({**YES, "over": "some"}, "definition.over"),
+        ({**YES, "wert": 1}, "definition.wert"),
+        ({"path": 5, "op": "exists"}, "definition.path"),
+    ],
+)
+def test_what_is_no_rule_is_refused_at_its_place(body, field):
+    assert field in mistakes(body)
+
+
+def nested(levels):
+    body = YES
+    for _ in range(levels):
+        body = {"all": [body]}
+    return body
+
+
+def test_rules_have_bounds():
+    assert ruled(nested(DEPTH_MAX), TRACE).value == 1.0
+    assert "nested deeper" in " ".join(mistakes(nested(DEPTH_MAX + 1)).values())
+    half = [YES] * (CONDITIONS_MAX // 2)
+    assert ruled({"all": [{"all": half}, {"all": half}]}, TRACE).value == 1.0
+    assert "at most" in mistakes({"all": [{"all": half}, {"all": half}, YES]})["definition"]
+
+
+def test_all_mistakes_come_together():
+    found = mistakes({"all": [{"path": "x", "op": "eq"}, {"op": "lt", "value": "y"}]})
+    assert set(found) == {"definition.all.0.path", "definition.all.0.value", "definition.all.1"}
+
+
+def test_money_and_tokens_are_of_who_tells_them():
+    priced = model("x", cost={"total": 0.25})
+    assert cost_of(subject(priced, model("y")).spans) == 0.25
+    assert cost_of(subject(model("y")).spans) is None
+    assert tokens_of(subject(tool()).spans) is None
+
+
+@pytest.mark.parametrize("op", Op)
+@given(trace=strategies.traces(), value=st.sampled_from(["a", 1, True]))
+def test_a_rule_comes_to_1_or_0_on_any_trace(op, trace, value):
+    wanted = {Op.IN: [value], Op.MATCHES: "a", Op.EXISTS: True}.get(op, value)
+    if op in {Op.LT, Op.LE, Op.GT, Op.GE}:
+        wanted = 1
+    paths = ["spans.input.a", "trace.output[0]", "spans[kind=TOOL].metadata", "trace.cost"]
+    each = [{"path": path, "op": op.value, "value": wanted} for path in paths]
+    settled = Subject(trace.settled(prices().price))
+    assert ruled({"any": each}, settled).value in {0.0, 1.0}
+
+
+def test_what_is_looked_at_once_is_not_taken_for_something_else():
+    each = [
+        {"path": path, "op": "matches", "value": pattern}
+        for _ in range(5)
+        for path, pattern in (
+            ("trace.duration_ms", "^90000.0$"),
+            ("trace.tags", '^\\["prod","eu"\\]$'),
+            ("trace.cost", r"^\d\S*$"),
+            ("spans[name=search].output", '^\\["one","two"\\]$'),
+            ("trace.metadata.n", "^1$"),
+        )
+    ]
+    found = ruled({"all": each}, TRACE)
+    assert [one["holds"] for one in found.metadata["conditions"]] == [True] * len(each)

@@ -1,0 +1,198 @@
+"""Secrets and personal data leave no trace."""
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.evaluation.evidence.redaction import Masker, Masking
+from domain.evaluation.evidence.truncation import (
+    BYTES_PER_TOKEN,
+    QUOTE,
+    Masked,
+    cleaned,
+    looked_at,
+    quoted,
+    tokens_of,
+)
+
+R = "Zq8Rk2Lm5Tn7Vw9Xy1Bc3Df6Gh4Jp0Ks8Mn2Qr5Tv7Wx9Yz"  # no key of anybody
+HEX = "0123456789abcdef" * 4
+PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{R}\n{R}\n-----END RSA PRIVATE KEY-----"
+SECRETS = [
+    f"sk-{R}",
+    f"sk-proj-{R}_x-{R}",
+    f"sk-ant-api03-{R}",
+    f"sk-or-v1-{HEX}",
+    f"pk-lf-{HEX[:36]}",
+    f"pp_{HEX}",
+    f"AIza{R[:35]}",
+    f"ya29.{R}",
+    f"GOCSPX-{R[:28]}",
+    "AKIAIOSFODNN7EXAMPLE",
+    "ASIAIOSFODNN7EXAMPLE",
+    f"ghp_{R[:36]}",
+    f"github_pat_{R}",
+    f"glpat-{R[:20]}",
+    f"npm_{R[:36]}",
+    f"pypi-AgEIcHlwaS5vcmc{R}",
+    f"hf_{R[:34]}",
+    f"dop_v1_{HEX}",
+    f"xoxb-123456789012-{R[:24]}",
+    f"xapp-1-{R}",
+    f"hooks.slack.com/services/T00000000/B00000000/{R[:24]}",
+    f"123456789:AA{R[:33]}",
+    f"SK{HEX[:32]}",
+    f"SG.{R[:22]}.{R[:43]}",
+    f"sk_live_{R[:24]}",
+    f"rk_test_{R[:24]}",
+    f"whsec_{R[:32]}",
+    f"shpat_{HEX[:32]}",
+    *(f"{prefix}{R}" for prefix in ("gsk_", "xai-", "pplx-", "r8_", "tvly-", "fw_", "pcsk_")),
+    f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.{R}",
+    f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.{R}.{R}.{R}",
+    PEM,
+    PEM.replace("RSA ", ""),
+    PEM.replace("RSA ", "OPENSSH ").replace("\n", "\\n"),
+    PEM.partition("\n-----END")[0],
+]
+# The part that is secret, and what it stands in.
+SHOWN_BY_ITS_PLACE = [
+    (R, "Authorization: Bearer {}"),
+    (R, "authorization: bearer {}"),
+    (R[:24] + "==", "Authorization: Basic {}"),
+    ((R * 2)[:40], 'aws_secret_access_key = "{}"'),
+    ((R * 2)[:40], '{{"AWS_SECRET_ACCESS_KEY": "{}"}}'),
+    ("user:hunter2", "postgres://{}@db:5432/x"),
+    (":hunter2", "redis://{}@cache"),
+]
+PERSONAL = [
+    *("a@b.co", "first.last+tag@mail.example.org", "jürgen@example.de"),
+    *("+49 30 901820", "+14155552671", "(415) 555-2671", "415-555-2671", "030 9018 2000"),
+    *("4111 1111 1111 1111", "5500-0000-0000-0004", "378282246310005"),
+]
+HARMLESS = [
+    *("task-force", "sk-learn", "risk-averse-portfolio", "desk-1", "pp_1", "eyJ", "SKU 12", "xoxo"),
+    *("order 1234567890", "2026-03-01 12:00", "1.2.3", "https://example.org/a:b", "3.141592653589"),
+    *("version 10.0.0.1", "bearer of news", "basic income", "2026-03-01", "12 345"),
+    *("550e8400-e29b-41d4-a716-446655440000", "4111 1111 1111 1112", "@media", "a @ b", ""),
+]
+around = st.text(st.characters(exclude_categories=["Cs", "L", "N"]), max_size=20).filter(
+    lambda text: not re.search(r"[\w.+=/~%'-]", text)
+)
+
+
+def masked(text, masking=Masking.SECRETS):
+    return Masker(masking).masked(text)
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("place", ["{}", "key: {}.", '{{"a":"{}"}}', "x\\n{}\\n", "\\u0022{}"])
+def test_secrets_are_masked_wherever_they_stand(secret, place):
+    left = masked(place.format(secret))
+    assert re.search(r"\[secret:1\]", left)
+    assert not set(re.findall(r"\w{8,}", secret)) & set(re.findall(r"\w{8,}", left))
+
+
+@pytest.mark.parametrize(("secret", "place"), SHOWN_BY_ITS_PLACE)
+def test_secrets_that_are_known_by_their_place(secret, place):
+    assert masked(place.format(secret)) == place.format("[secret:1]")
+
+
+@given(st.sampled_from(SECRETS), around, around)
+def test_no_secret_stays_in_any_text(secret, before, after):
+    text = before + secret + after
+    assert secret not in masked(text)
+    assert secret not in masked(json.dumps({"a": text}))
+    assert secret not in masked(json.dumps(json.dumps(text)))
+
+
+@given(st.sampled_from(PERSONAL), around, around)
+def test_personal_data_is_masked_where_asked_for(data, before, after):
+    text = f"{before} {data} {after}"
+    assert data not in masked(text, Masking.SECRETS_PII)
+    assert data in masked(text, Masking.SECRETS)
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_ordinary_text_stays(text):
+    assert masked(text, Masking.SECRETS_PII) == text
+
+
+@given(st.text(), st.sampled_from(SECRETS + PERSONAL))
+def test_off_is_off(text, secret):
+    assert masked(text + secret, Masking.OFF) == text + secret
+
+
+def test_the_same_text_has_the_same_number():
+    masker = Masker(Masking.SECRETS_PII)
+    one, two = SECRETS[0], SECRETS[9]
+    assert masker.masked(f"{one} {two} {one}") == "[secret:1] [secret:2] [secret:1]"
+    assert masker.masked(f"a@b.co {two}") == "[email:3] [secret:2]"
+    kinds = masker.masked("4111 1111 1111 1111, +14155552671, a@b.co")
+    assert kinds == "[card:4], [phone:5], [email:3]"
+
+
+@given(st.text(st.sampled_from("aA0-_.+ ey@:/J|kKEYPRIVATE\n"), max_size=200))
+def test_masking_masked_text_again_changes_nothing_that_matters(text):
+    once = masked(text, Masking.SECRETS_PII)
+    assert masked(once, Masking.SECRETS_PII).count("[") == once.count("[")
+
+
+# --- excerpts ------------------------------------------------------------------------------
+
+texts = st.text(max_size=300) | st.builds(
+    lambda part, times: part * times, st.text(min_size=1, max_size=4), st.integers(1, 3_000)
+)
+
+
+@given(texts, st.integers(0, 120))
+def test_a_cut_text_is_within_its_budget(text, tokens):
+    short = Masked(cleaned(text)).cut(tokens)
+    assert tokens_of(quoted(short)) <= tokens or (tokens == 0 and not short) or not short
+    assert (short == cleaned(text)) == Masked(cleaned(text)).fits(tokens) or not text.strip()
+
+
+@pytest.mark.parametrize("line", ["\n", "a\n", "é\n", "a few words\n"])
+def test_marks_of_quotation_count(line):
+    assert tokens_of(quoted(Masked(line * 5_000).cut(100))) <= 100
+
+
+def test_two_thirds_come_from_the_head_and_one_from_the_tail():
+    text = "".join(f"{n:05}" for n in range(2_000))
+    head, mark, tail = Masked(text).cut(100).split("\n")
+    assert text.startswith(head)
+    assert text.endswith(tail)
+    assert mark == f"[… {len(text) - len(head) - len(tail)} characters left out …]"
+    assert len(head) == pytest.approx(2 * len(tail), abs=2)
+    assert 330 <= len(head) + len(tail) <= 400
+
+
+@pytest.mark.parametrize("secret", [*SECRETS, "a" * 5_000 + "." + R])
+@pytest.mark.parametrize("shift", [0, 1, 7, 20])
+def test_no_half_secret_stays_where_a_text_was_cut(secret, shift):
+    tokens, window = 100, 1_600
+    for edge in (window * 2 // 3, 12_000 - (window - window * 2 // 3)):
+        at = edge - len(secret) // 2 + shift
+        text = ("word " * 4_000)[:at] + " " + secret + " " + ("word " * 4_000)
+        text = text[:12_000]
+        short = looked_at(text, tokens, Masker(Masking.SECRETS))
+        for part in re.findall(r"[A-Za-z0-9]{16,}", secret):
+            assert part[:12] not in short.head + short.tail
+            assert part[-12:] not in short.head + short.tail
+
+
+@given(st.text())
+def test_a_cleaned_text_can_be_sent_and_has_no_lines_but_its_own(text):
+    clean = cleaned(text + "\ud800\x00\u2028\x85a")
+    clean.encode()
+    assert len(clean.split("\n")) == max(1, len(clean.splitlines()))
+    assert all(line.startswith(QUOTE) for line in quoted(clean).splitlines())
+    assert not set(clean) & {"\x00", "\x1f", "\r", "\u2028"}
+
+
+def test_tokens_are_a_quarter_of_the_bytes():
+    assert [tokens_of(text) for text in ("", "a", "abcd", "abcde", "é" * 4)] == [0, 1, 1, 2, 2]
+    assert BYTES_PER_TOKEN == 4

@@ -1,0 +1,83 @@
+"""What a judged score tells beside its number."""
+
+import json
+
+import pytest
+
+from domain.evaluation.evidence.builder import evidence_of
+from domain.evaluation.evidence.score_details import LISTED_MAX, PARAMETERS_MAX, particulars
+from domain.evaluation.metrics.judged_metrics import JUDGED_METRICS
+from domain.evaluation.scores.score import json_text
+from tests.support.builders.evaluated_traces import model, offering, subject, tool
+
+OFFERED = {"name": "search", "description": "finds flights"}
+KEY = "sk-" + "a1B2" * 8
+WHOLE = evidence_of(
+    subject(
+        offering(OFFERED, got="1. search\n2. book"),
+        tool("search", {"to": "Oslo", "key": KEY}),
+        input="book a flight",
+        output="It is booked. " * 100,
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("metric", "keys"),
+    [
+        ("argument_correctness", {"user_input"}),
+        ("confidence", set()),
+        ("plan_adherence", {"task", "plan"}),
+        ("plan_quality", {"task", "plan"}),
+        ("step_efficiency", {"task"}),
+        ("task_completion", {"task", "outcome"}),
+        ("tool_correctness", {"user_input", "tools_called", "available_tools"}),
+    ],
+)
+def test_the_keys_of_each_metric(metric, keys):
+    assert set(particulars(metric, WHOLE)) == keys
+
+
+def test_what_they_hold():
+    tools = particulars("tool_correctness", WHOLE)
+    assert tools == {
+        "user_input": "book a flight",
+        "tools_called": [{"name": "search", "parameters": {"to": "Oslo", "key": "[secret:1]"}}],
+        "available_tools": [OFFERED],
+    }
+    assert particulars("plan_quality", WHOLE)["plan"] == ["search", "book"]
+    outcome = particulars("task_completion", WHOLE)["outcome"]
+    assert len(outcome) == 500
+    assert outcome.startswith("It is booked. ")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (None, {}),
+        ("Oslo", "Oslo"),
+        ([1, None], [1, None]),
+        ("[NaN]", ["NaN"]),
+        ({"a": "b" * PARAMETERS_MAX}, '{"a":"' + "b" * (PARAMETERS_MAX - 7) + "…"),
+    ],
+    ids=["none", "text", "list", "no number", "long"],
+)
+def test_parameters_of_a_call(given, told):
+    [call] = particulars("tool_correctness", evidence_of(subject(tool("t", given))))["tools_called"]
+    assert call["parameters"] == told
+
+
+@pytest.mark.parametrize("metric", JUDGED_METRICS, ids=lambda metric: metric.name)
+def test_they_are_bounded_and_can_be_stored(metric):
+    words = "word " * 5_000
+    many = subject(
+        offering(*({"name": f"t{n}", "description": words} for n in range(500))),
+        model(words),
+        *(tool(f"t{n}", {"q": words}, words) for n in range(500)),
+        input=words,
+        output=words,
+    )
+    told = particulars(metric.name, evidence_of(many))
+    assert len(told.get("tools_called", ())) <= LISTED_MAX
+    assert len(json.loads(json_text(told))) == len(told)
+    assert len(json_text(told)) < 40_000

@@ -1,0 +1,338 @@
+"""The keyless judge: its rules one by one, its range and marks, and what it declines to guess."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.evaluation.evidence.builder import evidence_of
+from domain.evaluation.evidence.evidence import Evidence, Facts, Gap, Step
+from domain.evaluation.evidence.features import CallSigns, Signs
+from domain.evaluation.judging.heuristics import HEURISTICS, heuristic_outcome
+from domain.evaluation.metrics.metric import Way
+from domain.evaluation.metrics.registry import CATALOGUE
+from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
+from domain.tracing.span import SpanStatus
+from domain.tracing.trace import TraceStatus
+from tests.support.builders.evaluated_traces import model, offering, subject, tool
+
+SEARCH = {
+    "name": "search",
+    "input_schema": {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]},
+}
+
+
+def judged(metric: str, *spans: Any, **said: Any) -> Outcome:
+    return heuristic_outcome(metric, evidence_of(subject(*spans, **said)))
+
+
+def value(outcome: Outcome) -> float | str:
+    return outcome.value if isinstance(outcome, Scored) else outcome.code.value
+
+
+def failed(name: str = "search", **said: Any) -> Any:
+    return tool(name, **{"status": SpanStatus.ERROR, "error": "it broke"} | said)
+
+
+# --- task completion -------------------------------------------------------------------------
+
+ASKED = "book flight HAT123 to Oslo"  # four words that carry content
+DONE: dict[str, Any] = {"input": ASKED, "output": "Done."}
+
+
+@pytest.mark.parametrize(
+    ("spans", "said", "score"),
+    [
+        ([], DONE | {"status": TraceStatus.ERROR}, 0.1),
+        ([tool(given=1)] * 3, DONE, 0.2),
+        ([tool(given=1), tool(given=1), tool(given=2), tool(given=2)], DONE, 0.2),
+        ([failed(given=n) for n in range(3)] + [tool()], DONE, 0.2),
+        ([tool(given=1, got=n) for n in range(3)], DONE, 0.2),
+        ([tool(), failed()], DONE, 0.3),
+        ([failed(), tool()], DONE, 0.6),
+        ([tool(given=1)] * 2, DONE, 0.6),
+        ([], DONE | {"output": "Which date?"}, 0.5),
+        ([], DONE | {"output": 'Shall I book "**HAT123**?"'}, 0.5),
+        ([], DONE | {"output": "どの日ですか？"}, 0.5),
+        ([], DONE, 0.6),
+        ([], DONE | {"output": "Your flight to Oslo is safe."}, 0.65),
+        ([], DONE | {"output": "I booked flight HAT123 to Oslo, a book"}, 0.9),
+        ([], DONE | {"output": "Booked HAT999."}, 0.6),
+        ([tool(got={"id": "HAT999"})], DONE | {"output": "It is HAT999."}, 0.8),
+        ([tool()], DONE | {"output": "…"}, 0.6),
+        ([], DONE | {"output": "…"}, "empty_output"),
+        ([], {"input": ASKED}, "empty_output"),
+    ],
+)
+def test_task_completion_goes_by_the_first_rule_that_matches(spans, said, score):
+    assert value(judged("task_completion", *fresh(spans), **said)) == score
+
+
+def fresh(spans: list[Any]) -> list[Any]:
+    """Each with an id of its own, where one was repeated."""
+    return [replace(one, id=tool().id) for one in spans]
+
+
+# --- tools -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spans", "score"),
+    [
+        ([tool(given={"q": "a"}), tool(given={"q": "b"})], 0.9),
+        ([tool(given={"q": "a"}), failed(given={"q": "b"})], 0.75),
+        ([offering(SEARCH), tool("search"), failed("fly")], 0.6667),
+        ([offering(SEARCH), failed("fly")], 0.3333),
+        ([offering(SEARCH)], "no_tools"),
+        ([model("hello")], "no_tools"),
+    ],
+)
+def test_tool_correctness_is_the_mean_of_what_there_is(spans, score):
+    assert value(judged("tool_correctness", *spans)) == score
+
+
+def test_arguments_are_right_if_they_fit_were_said_and_were_not_refused():
+    found = judged(
+        "argument_correctness",
+        offering(SEARCH),
+        tool(given={"q": "HAT123"}),  # fits, and was said
+        tool(given={"q": "HAT999"}),  # was never said
+        tool("fly", given={"to": "HAT123", "by": "HAT998"}),  # half of it was said
+        tool(given={"n": "HAT123"}),  # doesn't fit
+        tool("fly", given={"to": "HAT123"}, got={"error": "invalid argument: to"}),  # was refused
+        tool("fly", given={"to": "HAT123"}, got={"error": "the airline is on strike"}),
+        tool("wait", given={"s": 1}),  # nothing to go by
+        input=ASKED,
+    )
+    assert found.value == 0.5
+    assert [one["verdict"] for one in found.metadata["verdicts"]] == [
+        *("yes", "no", "yes", "no", "no", "yes"),
+    ]
+
+
+def test_arguments_of_which_nothing_can_be_told_are_no_score():
+    assert value(judged("argument_correctness", tool("wait", given={"s": 1}))) == "cannot_judge"
+    assert value(judged("argument_correctness", model("x"))) == "no_tool_calls"
+
+
+@pytest.mark.parametrize(
+    ("said", "rejected"),
+    [
+        ("1 validation error for Search", True),
+        ("missing 1 required positional argument: 'q'", True),
+        ("Missing required field", True),
+        ("TypeError: unexpected keyword argument", True),
+        ("HTTP 400 Bad Request", True),
+        ("q must be a string", True),
+        ("connection reset by peer", False),
+        ("rate limit exceeded", False),
+        ("file not found", False),
+    ],
+)
+def test_a_tool_refuses_arguments_in_the_usual_words(said, rejected):
+    some = evidence_of(subject(tool(given={"q": 1}, error=said)))
+    assert some.signs.calls[0].is_rejected is rejected
+
+
+@pytest.mark.parametrize(
+    ("code", "rejected"), [(400, True), (422, True), (404, False), (500, False)]
+)
+def test_a_tool_refuses_arguments_by_status(code, rejected):
+    some = evidence_of(subject(tool(got={"status_code": code})))
+    assert some.signs.calls[0].is_rejected is rejected
+
+
+# --- steps -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spans", "score"),
+    [
+        ([tool(given=1), tool(given=2), model("x")], 0.9),
+        ([tool(given=1), tool(given=1), tool(given=2), model("x")], 0.75),
+        ([failed(given=1), failed(given=2), tool(given=3), model("x")], 0.75),
+        ([failed(given=1), failed(given=1), tool(given=3), model("x")], 0.75),
+        ([failed(given=1), failed("fly", given=2), tool(given=3), model("x")], 0.9),
+        ([tool(given=1), tool(given=2, got=None)], 0.5),
+        ([], "no_steps"),
+    ],
+)
+def test_step_efficiency_is_the_share_of_steps_that_were_not_wasted(spans, score):
+    assert value(judged("step_efficiency", *fresh(spans))) == score
+
+
+@pytest.mark.parametrize(
+    ("spans", "said", "score"),
+    [
+        ([model("x"), tool()], {}, 0.9),
+        ([failed(), tool(given=2), model("x"), model("y")], {}, 0.75),
+        ([tool(), failed("fly"), model("x"), model("y")], {}, 0.75),
+        ([model("x"), model("y", status=SpanStatus.ERROR)], {}, 0.5),
+        ([model("Sorry, I am not sure. Perhaps I can't.")], {}, 0.9),
+        ([], {"output": "x"}, "no_steps"),
+    ],
+)
+def test_confidence_goes_by_retries_and_loose_ends_and_not_by_hedges(spans, said, score):
+    assert value(judged("confidence", *spans, **said)) == score
+
+
+def test_confidence_is_the_models_own_where_it_was_recorded():
+    tokens = [
+        {"token": "a", "logprob": -0.5},
+        {"token": "b", "logprob": -1.5},
+        {"logprob": "x"},
+        {"logprob": 9},
+    ]
+    choice = {"message": {"content": "ab"}, "logprobs": {"content": tokens}}
+    assert value(judged("confidence", model({"choices": [choice]}))) == 0.3679
+    assert value(judged("confidence", model({"choices": [{"logprobs": {"content": 1}}]}))) == 0.9
+
+
+# --- plans -----------------------------------------------------------------------------------
+
+PLAN = "1. Search flights to Oslo\n2. Book the cheapest flight\n3. Send a confirmation"
+
+
+@pytest.mark.parametrize(
+    ("spans", "score"),
+    [
+        ([tool("search_flights", given="Oslo"), tool("book", given="flight")], 0.6667),
+        ([tool("book", given="flight"), tool("search_flights", given="Oslo")], 0.3333),
+        ([tool("confirmation")], 0.3333),
+        ([tool("weather")], 0.1),
+        ([], 0.1),
+    ],
+)
+def test_plan_adherence_is_the_share_of_the_plan_that_later_steps_follow_in_order(spans, score):
+    assert value(judged("plan_adherence", model(PLAN), *spans)) == score
+
+
+def test_a_plan_without_words_and_no_plan_are_no_score():
+    assert value(judged("plan_adherence", model("hello"))) == "no_plan"
+    assert value(heuristic_outcome("plan_adherence", evidence(plan=("…", "a")))) == "cannot_judge"
+
+
+def test_how_good_a_plan_is_no_rule_tells():
+    found = judged("plan_quality", model(PLAN))
+    assert value(found) == "cannot_judge"
+    assert found.metadata["plan_items"] == 3
+    assert value(judged("plan_quality", model("hello"))) == "no_plan"
+
+
+# --- all of them -----------------------------------------------------------------------------
+
+
+def evidence(**said: Any) -> Evidence:
+    return Evidence(**{"task": "", "final_output": "", "status": "COMPLETED"} | said)
+
+
+shares = st.none() | st.floats(0, 1)
+claims = st.none() | st.booleans()
+calls = st.builds(
+    CallSigns,
+    tool=st.integers(0, 1),
+    has_failed=st.booleans(),
+    is_rejected=st.booleans(),
+    asked_before=st.integers(0, 5),
+    is_repeat=st.booleans(),
+    is_declared=claims,
+    fits_schema=claims,
+    grounding=shares,
+)
+texts = st.sampled_from(["", "…", "find HAT123", "found it?", "plan HAT123"])
+steps = st.builds(
+    Step,
+    label=st.just("s1"),
+    kind=st.sampled_from(["LLM", "TOOL"]),
+    name=texts,
+    status=st.just("OK"),
+    text=texts,
+)
+packs = st.builds(
+    Evidence,
+    task=texts,
+    final_output=texts,
+    status=st.sampled_from(TraceStatus).map(str),
+    plan=st.lists(texts, max_size=4).map(tuple),
+    facts=st.builds(Facts, steps=st.integers(0, 9)),
+    signs=st.builds(
+        Signs,
+        calls=st.lists(calls, max_size=6).map(tuple),
+        idle_steps=st.integers(0, 9),
+        ends_in_error=st.booleans(),
+        answer_grounding=shares,
+        token_confidence=shares,
+    ),
+    steps=st.lists(steps | st.just(Gap("s1", "s2", 2)), max_size=6).map(tuple),
+)
+
+
+def test_there_is_a_rule_for_every_metric_that_is_judged():
+    assert sorted(HEURISTICS) == [one.name for one in CATALOGUE.values() if one.way is Way.JUDGED]
+
+
+@given(st.sampled_from(list(HEURISTICS)), packs)
+def test_the_keyless_judge_never_claims_certainty_and_says_who_it_is(metric, pack):
+    found = heuristic_outcome(metric, pack)
+    if isinstance(found, Scored):
+        assert 0.1 <= found.value <= 0.9
+        assert found.metadata["judge_kind"] == "heuristic"
+        assert found.metadata["confidence"] == "low"
+        assert found.metadata["model"] == found.metadata["fingerprint"] == "heuristic/1"
+    else:
+        assert isinstance(found, Skipped)
+    assert heuristic_outcome(metric, pack) == found
+
+
+@pytest.mark.parametrize(
+    ("metric", "code"),
+    [
+        ("argument_correctness", SkipCode.NO_TOOL_CALLS),
+        ("confidence", SkipCode.NO_STEPS),
+        ("plan_adherence", SkipCode.NO_PLAN),
+        ("plan_quality", SkipCode.NO_PLAN),
+        ("step_efficiency", SkipCode.NO_STEPS),
+        ("task_completion", SkipCode.EMPTY_OUTPUT),
+        ("tool_correctness", SkipCode.NO_TOOLS),
+    ],
+)
+def test_of_nothing_there_is_nothing_to_tell(metric, code):
+    assert value(heuristic_outcome(metric, evidence())) == code
+
+
+@given(st.sampled_from(["tool_correctness", "step_efficiency", "confidence"]), packs)
+def test_one_more_failure_never_helps(metric, pack):
+    """Of the last call, so that it is no retry that something after it makes good."""
+    some = pack.signs.calls
+    if not some or pack.signs.token_confidence is not None:
+        pack = replace(pack, signs=Signs(calls=(CallSigns(),)))
+        some = pack.signs.calls
+    good = replace(some[-1], has_failed=False)
+    bad = replace(some[-1], has_failed=True)
+    before = heuristic_outcome(
+        metric, replace(pack, signs=replace(pack.signs, calls=(*some[:-1], good)))
+    )
+    after = heuristic_outcome(
+        metric, replace(pack, signs=replace(pack.signs, calls=(*some[:-1], bad)))
+    )
+    assert isinstance(before, Scored) is isinstance(after, Scored)
+    if isinstance(before, Scored):
+        assert after.value <= before.value
+
+
+@pytest.mark.parametrize("metric", ["confidence", "step_efficiency"])
+def test_20_000_tools_that_all_failed_are_remembered_once_each(metric):
+    """Kept anew for each call they would fill the memory of the machine."""
+    count = 20_000
+    calls = tuple(CallSigns(tool=n, has_failed=True) for n in range(count))
+    evidence = Evidence(
+        task="",
+        final_output="",
+        status="COMPLETED",
+        facts=Facts(steps=count, calls=count, failed_calls=count),
+        signs=Signs(calls=calls),
+    )
+    expected = {"confidence": 0.1, "step_efficiency": 0.9}
+    assert value(heuristic_outcome(metric, evidence)) == expected[metric]

@@ -1,0 +1,99 @@
+"""What a model's name means."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.errors import Invalid
+from domain.evaluation.judging.models import (
+    PROVIDERS,
+    JudgeModels,
+    checked_model,
+    provider_of,
+    resolved,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("gpt-5-mini", "openai/gpt-5-mini"),
+        ("o1-mini", "openai/o1-mini"),
+        ("o3-pro", "openai/o3-pro"),
+        ("claude-haiku-4-5", "anthropic/claude-haiku-4-5"),
+        ("gemini-3.5-flash", "gemini/gemini-3.5-flash"),
+        *((one, one) for one in ("o3", "o4-mini", "gpt", "gpt-", "GPT-5", "my-gpt-5", "claude")),
+        *((one, one) for one in ("openai/gpt-5", "vertex_ai/gemini-3", "else/gpt-5", "gpt-5/x")),
+        *((one, one) for one in ("heuristic/1", "", "/", "gemini-/x")),
+    ],
+)
+def test_a_name_without_a_provider_gets_the_one_that_everybody_knows(name: str, model: str) -> None:
+    assert resolved(name) == model
+
+
+@given(st.text(max_size=20) | st.sampled_from(["gpt-", "o1-", "claude-", "x"]).map(lambda a: a + a))
+def test_a_resolved_name_stays(name: str) -> None:
+    assert resolved(resolved(name)) == resolved(name)
+    assert resolved(name).endswith(name)
+
+
+@pytest.mark.parametrize("name", ["nope", "", "/", "gpt", "GPT-5", "else/gpt-5", "openai/", "/x"])
+def test_what_no_provider_has_is_no_model(name: str) -> None:
+    with pytest.raises(Invalid) as told:
+        checked_model(resolved(name))
+    assert [one.field for one in told.value.errors] == ["model"]
+    assert "openai_compatible/" in told.value.errors[0].message
+
+
+@pytest.mark.parametrize("name", ["gpt-5", "o4-mini", "claude-x", "openai_compatible/org/x"])
+def test_what_a_provider_may_have_is_one(name: str) -> None:
+    assert checked_model(resolved(name)) == resolved(name)
+
+
+def test_the_default_is_what_is_preferred_else_the_heuristics() -> None:
+    assert JudgeModels().default == JudgeModels().chosen(None) == "heuristic/1"
+    assert JudgeModels("gpt-5").default == JudgeModels("gpt-5").chosen(None) == "openai/gpt-5"
+
+
+def test_without_a_list_any_model_may_be_named() -> None:
+    assert JudgeModels().chosen("whatever") == "whatever"
+    assert JudgeModels().chosen("gpt-5") == "openai/gpt-5"
+
+
+@pytest.mark.parametrize("name", ["gpt-5", "openai/gpt-5", "claude-x", "heuristic/1", None])
+def test_of_a_list_each_may_be_named_in_either_form_and_the_default_too(name: str | None) -> None:
+    models = JudgeModels(allowed=("openai/gpt-5", "claude-x"))
+    assert models.chosen(name) == ("heuristic/1" if name is None else resolved(name))
+
+
+@pytest.mark.parametrize("name", ["gpt-5-mini", "gpt", "claude-y", "openai/", "GPT-5"])
+def test_outside_of_the_list_a_model_is_refused_and_the_others_told(name: str) -> None:
+    with pytest.raises(Invalid) as told:
+        JudgeModels("o3-pro", allowed=("gpt-5", "claude-x")).chosen(name)
+    [error] = told.value.errors
+    assert error.field == "model"
+    assert error.message.endswith("openai/o3-pro, openai/gpt-5, anthropic/claude-x")
+
+
+def test_providers_are_told_apart() -> None:
+    assert [one.key for one in PROVIDERS] == [
+        *("openai", "anthropic", "google_genai", "vertex_ai", "openai_compatible", "heuristic")
+    ]
+    assert len({one.prefix for one in PROVIDERS}) == len(PROVIDERS)
+    assert all(one.prefix.endswith("/") for one in PROVIDERS)
+
+
+@pytest.mark.parametrize(
+    ("model", "provider"),
+    [
+        ("openai/gpt-5-mini", "openai"),
+        ("openai_compatible/org/model", "openai_compatible"),
+        ("o4-mini", "openai"),
+        ("o3", "openai"),
+        ("orca", ""),
+        ("mystery", ""),
+        ("/mystery", ""),
+    ],
+)
+def test_the_provider_of_a_model(model: str, provider: str) -> None:
+    assert provider_of(model) == provider

@@ -1,0 +1,270 @@
+"""Measured metrics: golden values, when there is nothing to measure, and properties of them all."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.evaluation.metrics.metric import Category
+from domain.evaluation.metrics.registry import SPANS_MAX, listed, measured, metric_named
+from domain.evaluation.metrics.tool_use import tool_loop
+from domain.evaluation.scores.outcome import Scored, SkipCode
+from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.tracing.span import SpanKind, SpanStatus
+from domain.tracing.trace import TraceStatus
+from tests.support.builders import strategies
+from tests.support.builders.evaluated_traces import chat, model, offering, retrieval, subject, tool
+from tests.support.builders.values import at, prices, span, span_id, trace
+
+MEASURED = [metric for metric in listed(Category.TRACE) if metric.measure is not None]
+SENTENCE = "The quick brown fox jumps over the lazy dog near the river bank. "
+PROSE = (
+    "Paris is the capital of France and its largest city, with a population of more than two "
+    "million people in an area of about one hundred square kilometres. Since the seventeenth "
+    "century it has been one of the major centres of finance, diplomacy, commerce, culture, "
+    "fashion and science in the world. The city is known for its museums and for the river that "
+    "runs through its middle, for long avenues lined with trees, and for cafes where people sit "
+    "outside whenever the weather lets them. Visitors usually come in spring or early autumn."
+)
+FAILS = {"status": SpanStatus.ERROR}
+DECLARED = {"name": "search", "input_schema": {"properties": {"q": {"type": "string"}}}}
+
+
+def score(name, *spans, **more):
+    return measured(metric_named(name, Category.TRACE), subject(*spans, **more))
+
+
+def loop(calls: str) -> list:
+    """One call a letter; a capital gets the same each time, a small letter something new."""
+    return [
+        tool(letter.upper(), {}, "same" if letter.isupper() else f"new {n}")
+        for n, letter in enumerate(calls)
+    ]
+
+
+# --- golden values -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("calls", "value"),
+    [
+        ("ABC", 1.0),
+        ("AABC", 0.6667),
+        ("AAAA", 0.0),
+        ("aaaaa", 1.0),
+        ("ABABAB", 0.0),
+        ("XABABABX", 0.0),
+        ("ABABA", 0.4),
+        ("ABCABC", 0.5),
+        ("AA", 0.5),
+        ("AAA", 0.3333),
+        ("AB", 1.0),
+        ("abababab", 1.0),
+    ],
+)
+def test_tool_loop(calls, value):
+    assert score("tool_loop", *loop(calls)).value == value
+
+
+def test_failed_calls_make_a_loop_sooner():
+    failed = [tool("A", {}, "same", **FAILS)] * 3
+    unlike = [replace(one, id=span_id()) for one in failed]
+    assert score("tool_loop", *unlike).value == 0.0
+    mixed = [replace(unlike[0], status=SpanStatus.OK), *unlike[1:]]
+    assert score("tool_loop", *mixed).value == 0.3333
+
+
+def test_one_call_six_times_is_no_alternation_but_a_loop():
+    found = score("tool_loop", *loop("AAAAAA"))
+    assert (found.value, found.metadata["alternates"]) == (0.0, False)
+    assert found.metadata["longest_block"] == 6
+
+
+def test_polling_tools_do_not_count():
+    subject_ = subject(*loop("AAAABC"))
+    assert tool_loop(subject_).value == 0.0
+    assert tool_loop(subject_, frozenset("A")).value == 1.0
+    assert tool_loop(subject_, frozenset("AB")).code is SkipCode.TOO_SHORT
+
+
+@pytest.mark.parametrize(
+    ("name", "spans", "value"),
+    [
+        ("tool_success_rate", [tool(), tool(**FAILS), tool(got={"error": "x"}), tool()], 0.5),
+        ("tool_success_rate", [tool()], 1.0),
+        ("error_recovery", [tool("a", **FAILS), tool("b"), tool("a")], 1.0),
+        ("error_recovery", [tool("a", **FAILS), tool("b"), tool("b", **FAILS)], 0.0),
+        ("error_recovery", [tool("a"), tool("a", **FAILS)], 0.0),
+        ("error_recovery", [tool("a", **FAILS), tool("a", **FAILS), tool("a"), tool("a")], 1.0),
+        ("tool_name_validity", [offering(DECLARED), tool(), tool("made_up")], 0.5),
+        ("tool_args_schema", [offering(DECLARED), tool(given={"q": "x"}), tool(given={})], 1.0),
+        ("tool_args_schema", [offering(DECLARED), tool(given={"q": 1}), tool("other")], 0.0),
+        ("tool_args_schema", [offering(DECLARED), tool(), tool(given={"z": 1})], 0.0),
+        ("untruncated_rate", [model({"stop_reason": "max_tokens"}), model()], 0.0),
+        ("untruncated_rate", [model({"stop_reason": r}) for r in ("end", "length")], 0.5),
+        ("retrieval_hit_rate", [retrieval(["x"]), retrieval([]), retrieval(), retrieval("")], 0.25),
+        ("trace_hygiene", [span()], 0.0),
+        ("trace_hygiene", [span(ended_at=at(1))], 1.0),
+        ("trace_hygiene", [span(ended_at=at(1), parent_id=span_id())], 0.5),
+        ("trace_hygiene", [model(ended_at=at(1), token_usage={"prompt_tokens": 1}), model()], 0.5),
+        ("trace_success", [span(**FAILS)], 0.0),
+        ("trace_success", [span(parent_id=span_id(), **FAILS)], 0.0),
+        ("trace_success", [], 1.0),
+    ],
+)
+def test_shares(name, spans, value):
+    assert score(name, *spans).value == value
+
+
+def test_a_failed_step_below_a_good_root_is_no_failed_run():
+    root = span(ended_at=at(1))
+    below = span(parent_id=root.id, started_at=at(1), **FAILS)
+    assert score("trace_success", root, below).value == 1.0
+    assert score("trace_success", root, status=TraceStatus.ERROR).value == 0.0
+
+
+@pytest.mark.parametrize(
+    ("output", "low", "high"),
+    [
+        (PROSE, 1.0, 1.0),
+        ("Paris is the capital of France.", 1.0, 1.0),
+        (SENTENCE * 40, 0.0, 0.1),
+        ("no " * 11, 0.125, 0.125),
+        ("no " * 10, 1.0, 1.0),  # 7 grams: too few to say
+        ("a" * 511, 1.0, 1.0),
+        ("a" * 600, 0.0, 0.25),
+        ("…: -", 0.0, 0.0),
+        (chat(("assistant", SENTENCE * 40)), 0.0, 0.1),
+    ],
+)
+def test_output_degeneration(output, low, high):
+    assert low <= score("output_degeneration", output=output).value <= high
+
+
+@pytest.mark.parametrize(
+    ("earlier", "value"),
+    [
+        (("another answer that has nothing in common with it",), 1.0),
+        ((PROSE,), 0.0),
+        ((PROSE, "x", "y", "z"), 1.0),
+        ((PROSE, "", "y"), 0.0),
+        ((" ".join(PROSE.split()[:44]),), 0.54),
+    ],
+)
+def test_answer_repetition(earlier, value):
+    found = score("answer_repetition", output=PROSE, earlier=earlier)
+    assert found.value == pytest.approx(value, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("output", "value"),
+    [
+        ("I'm sorry, but I can’t help with that.", 1.0),
+        ("I cannot assist with this request", 1.0),
+        ("As an AI language model I can't have opinions.", 1.0),
+        ("As an AI language model I can help.", 0.0),
+        ("I'm sorry for the delay: here is the list.", 0.0),
+        ("Ali can't help with homework, but done.", 0.0),
+    ],
+)
+def test_refusal_is_neither_good_nor_bad(output, value):
+    found = score("refusal", output=output)
+    assert found.value == value
+    assert not {"success", "threshold"} & found.metadata.keys()
+
+
+# --- nothing to measure --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "spans", "more", "code"),
+    [
+        ("tool_success_rate", [model()], {}, "no_tool_calls"),
+        ("error_recovery", [], {}, "no_failed_calls"),
+        ("error_recovery", [tool()], {}, "no_failed_calls"),
+        ("tool_loop", [], {}, "too_short"),
+        ("tool_loop", [tool()], {}, "too_short"),
+        *(("output_degeneration", [], {"output": out}, "empty_output") for out in (None, "", " ")),
+        *(
+            ("output_degeneration", [], {"output": out}, "structured_output")
+            for out in ({"a": 1}, [], '{"a": 1}', chat(("assistant", "[1]")))
+        ),
+        ("answer_repetition", [], {"output": PROSE}, "no_previous_traces"),
+        ("answer_repetition", [], {"output": "one two", "earlier": ("x",)}, "too_short"),
+        ("answer_repetition", [], {"earlier": ("x",)}, "too_short"),
+        ("answer_repetition", [], {"output": PROSE, "earlier": ("", "…")}, "no_previous_outputs"),
+        ("untruncated_rate", [], {}, "no_finish_reasons"),
+        ("untruncated_rate", [model("x")], {}, "no_finish_reasons"),
+        ("tool_name_validity", [offering(DECLARED)], {}, "no_tool_calls"),
+        ("tool_name_validity", [tool()], {}, "no_declared_tools"),
+        ("tool_args_schema", [offering(DECLARED)], {}, "no_tool_calls"),
+        ("tool_args_schema", [tool(given={})], {}, "no_schemas"),
+        ("tool_args_schema", [offering({"name": "search"}), tool(given={})], {}, "no_schemas"),
+        ("tool_args_schema", [offering(DECLARED), tool(given=None)], {}, "no_schemas"),
+        ("tool_args_schema", [offering(DECLARED), tool("x", {"q": 1})], {}, "no_schemas"),
+        ("retrieval_hit_rate", [tool()], {}, "no_retrievals"),
+        *(("refusal", [], {"output": output}, "empty_output") for output in (None, "\n")),
+        ("trace_hygiene", [], {}, "no_spans"),
+        *(
+            ("trace_success", [], {"status": status}, "trace_running")
+            for status in (TraceStatus.PENDING, TraceStatus.RUNNING)
+        ),
+    ],
+)
+def test_nothing_to_measure_is_skipped_with_its_code(name, spans, more, code):
+    outcome = score(name, *spans, **more)
+    assert outcome.code == outcome.metadata["code"] == code
+    assert outcome.reason.startswith("Skipped: ")
+
+
+@pytest.mark.parametrize("metric", MEASURED, ids=lambda metric: metric.name)
+def test_an_empty_trace_measures_nothing_but_that_it_ended(metric):
+    assert isinstance(measured(metric, subject()), Scored) == (metric.name == "trace_success")
+
+
+def test_a_trace_that_is_too_large_is_refused():
+    many = tuple(span(kind=SpanKind.TOOL) for _ in range(SPANS_MAX + 1))
+    for metric in MEASURED:
+        assert measured(metric, Subject(trace(*many))).code is SkipCode.TRACE_TOO_LARGE
+    fine = Subject(trace(*many[1:]))
+    assert measured(metric_named("tool_success_rate", Category.TRACE), fine).value == 1.0
+
+
+# --- whatever the trace --------------------------------------------------------------------
+
+some = st.builds(
+    lambda one, earlier: Subject(one.settled(prices().price), earlier),
+    strategies.traces(spans_max=5),
+    st.lists(strategies.texts, max_size=4).map(tuple),
+)
+
+
+@given(some)
+def test_a_score_lies_between_0_and_1_or_there_is_none(subject_):
+    for metric in MEASURED:
+        outcome = measured(metric, subject_)
+        assert len(outcome.reason) <= 500
+        if isinstance(outcome, Scored):
+            assert 0 <= outcome.value <= 1
+            assert outcome.metadata["judge_kind"] == "measured"
+            assert outcome.metadata["fingerprint"] == "measured/1"
+            assert outcome.metadata.get("success", outcome.value >= 0.5) == (outcome.value >= 0.5)
+
+
+@given(some)
+def test_what_is_not_there_is_never_perfect(subject_):
+    kinds = {one.kind for one in subject_.spans}
+    needs = {
+        "tool_success_rate": SpanKind.TOOL,
+        "tool_loop": SpanKind.TOOL,
+        "error_recovery": SpanKind.TOOL,
+        "tool_name_validity": SpanKind.LLM,
+        "tool_args_schema": SpanKind.LLM,
+        "untruncated_rate": SpanKind.LLM,
+        "retrieval_hit_rate": SpanKind.RETRIEVER,
+    }
+    for name, kind in needs.items():
+        if kind not in kinds:
+            found = measured(metric_named(name, Category.TRACE), subject_)
+            assert not isinstance(found, Scored)

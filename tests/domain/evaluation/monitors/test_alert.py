@@ -1,0 +1,118 @@
+"""When a monitor's alert is raised, and when it is over."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.errors import Invalid
+from domain.evaluation.monitors.alert import AlertRule, AlertState, Figure, Measured, Watch
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+OK, ALERTING, NO_DATA = AlertState.OK, AlertState.ALERTING, AlertState.NO_DATA
+GOOD, BAD = Measured.of((0.9,) * 10), Measured.of((0.2,) * 10)
+
+
+def rule(figure: Figure = Figure.SCORE_MEAN, threshold: float = 0.5, **more: object) -> AlertRule:
+    values = {"metric": "task_completion", "figure": figure, "threshold": threshold}
+    return AlertRule(**{"clear_at": threshold, **values, **more})
+
+
+def states(watched: AlertRule, values: list[float | None]) -> list[AlertState]:
+    watch, seen = Watch(since=START), []
+    for n, value in enumerate(values):
+        watch = watch.after(watched, value, START + timedelta(hours=n))
+        seen.append(watch.state)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("watched", "run", "value"),
+    [
+        (rule(), BAD, 0.2),
+        (rule(), Measured.of((0.2,) * 4), None),
+        (rule(samples_min=4), Measured.of((0.2,) * 4), 0.2),
+        (rule(Figure.PASS_RATE), Measured.of((0.5, 0.49, 1.0, 0.0)), None),
+        (rule(Figure.PASS_RATE, samples_min=4), Measured.of((0.5, 0.49, 1.0, 0.0)), 0.5),
+        (rule(Figure.PASS_RATE, samples_min=1), Measured.of((0.1,), threshold=0.0), 1.0),
+        (rule(Figure.FAILED_SHARE), Measured.of((0.9,) * 6, failed=2, skipped=2), 0.2),
+        (rule(Figure.SKIPPED_SHARE), Measured.of((0.9,) * 5, failed=2, skipped=3), 0.3),
+        (rule(Figure.FAILED_SHARE), Measured(failed=3, skipped=1), None),
+        (rule(Figure.NO_DATA), Measured.of((0.9,) * 4, failed=90), 1.0),
+        (rule(Figure.NO_DATA), GOOD, 0.0),
+        (rule(Figure.DROP), BAD, 0.7),
+        (rule(Figure.DROP), Measured.of((1.0,) * 10), 0.0),
+    ],
+)
+def test_figures(watched, run, value):
+    found = watched.value(run, [GOOD])
+    assert found == (None if value is None else pytest.approx(value))
+
+
+def test_a_drop_needs_something_to_drop_from():
+    assert rule(Figure.DROP).value(BAD, []) is None
+    assert rule(Figure.DROP).value(BAD, [Measured.of((0.9,) * 4)]) is None
+    two = [Measured.of((0.9,) * 3), Measured.of((0.7,) * 3)]
+    assert rule(Figure.DROP).value(BAD, two) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(
+    ("watched", "values", "expected"),
+    [
+        (rule(), [0.6, 0.4, 0.4, 0.5], [OK, ALERTING, ALERTING, OK]),
+        (rule(breaches=2), [0.4, 0.6, 0.4, 0.4], [OK, OK, OK, ALERTING]),
+        (rule(recoveries=2), [0.4, 0.9, 0.4, 0.9, 0.9], [ALERTING] * 4 + [OK]),
+        (rule(clear_at=0.7), [0.4, 0.6, 0.69, 0.7, 0.6], [ALERTING] * 3 + [OK, OK]),
+        (rule(), [None, 0.9, None, 0.1], [NO_DATA, OK, NO_DATA, ALERTING]),
+        (rule(breaches=2), [0.1, None, 0.1, 0.1], [OK, NO_DATA, OK, ALERTING]),
+        (rule(), [0.1, None, 0.9], [ALERTING, NO_DATA, OK]),
+        (rule(Figure.DROP, 0.2, clear_at=0.1), [0.3, 0.15, 0.1], [ALERTING, ALERTING, OK]),
+        (rule(Figure.NO_DATA), [1.0, 1.0, 0.0], [ALERTING, ALERTING, OK]),
+        (rule(threshold=0.0), [0.0], [OK]),  # nothing lies below a threshold of 0
+    ],
+)
+def test_states(watched, values, expected):
+    assert states(watched, values) == expected
+
+
+def test_it_tells_since_when():
+    watch = Watch(since=START).after(rule(), 0.1, START + timedelta(hours=1))
+    later = watch.after(rule(), 0.2, START + timedelta(hours=2))
+    assert (later.state, later.since, later.value) == (ALERTING, START + timedelta(hours=1), 0.2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"threshold": 1.1}, "threshold"),
+        ({"threshold": float("nan")}, "threshold"),
+        ({"clear_at": 0.4}, "clear_at"),
+        ({"figure": Figure.DROP, "clear_at": 0.6}, "clear_at"),
+        ({"samples_min": 0}, "samples_min"),
+        ({"breaches": 101}, "breaches"),
+        ({"recoveries": 0}, "recoveries"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_names_the_field(wrong, field):
+    with pytest.raises(Invalid) as refused:
+        rule(**wrong)
+    assert field in [error.field for error in refused.value.errors]
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.floats(0, 1)), max_size=40),
+    st.integers(1, 4),
+    st.integers(1, 4),
+)
+def test_it_is_told_only_after_enough_in_a_row(values, breaches, recoveries):
+    watched = rule(threshold=0.4, clear_at=0.6, breaches=breaches, recoveries=recoveries)
+    seen = states(watched, values)
+    for n, (earlier, later) in enumerate(zip([OK, *seen], seen, strict=False)):
+        if later is ALERTING and earlier is not ALERTING:
+            assert all(
+                value is not None and value < 0.4 for value in values[n + 1 - breaches : n + 1]
+            )
+        if earlier is ALERTING and later is OK:
+            some = values[n + 1 - recoveries : n + 1]
+            assert all(value is not None and value >= 0.6 for value in some)

@@ -1,0 +1,113 @@
+"""Monitors: when they are due, and what changes leave of them."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from domain.evaluation.monitors.monitor import (
+    UNSAID,
+    Monitor,
+    MonitorChange,
+    MonitorStatus,
+    Watermark,
+)
+from domain.evaluation.runs.run import TargetType
+from domain.evaluation.runs.selection import SessionSelection, TraceSelection
+from domain.ids import MonitorId, ProjectId, RunId
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+RUN = RunId(UUID(int=7))
+
+
+def monitor(**more: object) -> Monitor:
+    values = {
+        "id": MonitorId(UUID(int=1)),
+        "project_id": ProjectId(UUID(int=2)),
+        "name": "nightly",
+        "target_type": TargetType.TRACE,
+        "metrics": ("task_completion",),
+        "selection": TraceSelection(),
+        "cadence": "every_6h",
+        "next_run_at": NOON,
+        "created_at": NOON,
+        "updated_at": NOON,
+    }
+    return Monitor(**(values | more))
+
+
+def hours(count: float) -> datetime:
+    return NOON + timedelta(hours=count)
+
+
+def test_a_late_firing_keeps_to_the_series_and_missed_slots_count_as_one():
+    assert monitor().fired(hours(0.5), RUN, None).next_run_at == hours(6)
+    assert monitor().fired(hours(19), RUN, None).next_run_at == hours(24)
+
+
+def test_a_firing_tells_its_run_and_one_without_targets_leaves_the_last():
+    fired = monitor().fired(hours(0), RUN, None)
+    assert (fired.last_run_at, fired.last_run_id, fired.updated_at) == (NOON, RUN, NOON)
+    again = fired.fired(hours(6), None, None)
+    assert (again.last_run_at, again.last_run_id) == (NOON, RUN)
+    assert again.next_run_at == hours(12)
+
+
+def test_it_never_looks_back():
+    early, late = Watermark(hours(1), UUID(int=5)), Watermark(hours(1), UUID(int=6))
+    looked = monitor().fired(hours(2), RUN, late)
+    assert looked.fired(hours(7), RUN, early).looked_at == late
+    assert looked.triggered(hours(7), RUN, None).looked_at == late
+    assert monitor().fired(hours(2), RUN, early).looked_at == early
+
+
+def test_triggering_counts_from_now_also_while_paused():
+    paused = monitor().paused(hours(1))
+    found = paused.triggered(hours(2), RUN, None)
+    assert (found.status, found.next_run_at) == (MonitorStatus.PAUSED, hours(8))
+    assert not found.is_due(hours(9))
+
+
+def test_pausing_and_resuming_twice_changes_nothing_the_second_time():
+    paused = monitor().paused(hours(1))
+    assert (paused.next_run_at, paused.updated_at) == (None, hours(1))
+    assert paused.paused(hours(2)) is paused
+    resumed = paused.resumed(hours(3))
+    assert (resumed.next_run_at, resumed.status) == (hours(9), MonitorStatus.ACTIVE)
+    assert resumed.resumed(hours(4)) is resumed
+
+
+def test_it_is_due_from_its_slot_on():
+    assert not monitor().is_due(hours(-0.01))
+    assert monitor().is_due(NOON)
+    assert not monitor().paused(NOON).is_due(hours(99))
+
+
+def test_only_what_is_said_changes():
+    known = monitor(model="openai/gpt-5-mini", signal_weights={"confidence": 2.0})
+    assert known.changed(MonitorChange(), hours(1)) is known
+    found = known.changed(MonitorChange(model=None, name="weekly"), hours(1))
+    assert (found.model, found.name, found.metrics) == (None, "weekly", known.metrics)
+    assert (found.next_run_at, found.updated_at) == (NOON, hours(1))
+    assert found.signal_weights == {"confidence": 2.0}
+    assert MonitorChange(model=None).said == {"model": None}
+    assert MonitorChange().metrics is UNSAID
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_a_new_cadence_counts_from_now(is_paused):
+    known = monitor().paused(NOON) if is_paused else monitor()
+    found = known.changed(MonitorChange(cadence="cron:0 6 * * 1"), hours(1))
+    assert found.next_run_at == datetime(2026, 3, 2, 6, tzinfo=UTC)
+
+
+def test_what_cannot_be_is_refused():
+    with pytest.raises(ValueError, match="never due"):
+        monitor(next_run_at=None)
+    with pytest.raises(ValueError, match="TRACE"):
+        monitor(selection=SessionSelection())
+
+
+def test_the_name_of_its_runs_fits():
+    assert monitor().run_name == "[Monitor] nightly"
+    assert len(monitor(name="x" * 255).run_name) == 255

@@ -1,0 +1,160 @@
+"""Votes: when one answer isn't enough, and what several say."""
+
+from statistics import fmean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.errors import Invalid
+from domain.evaluation.runs.voting import (
+    NEAR,
+    STEPS,
+    check_votes,
+    counted,
+    questions_due,
+    votes_due,
+)
+from domain.evaluation.scores.outcome import Scored
+
+SHARES = st.integers(0, 5).map(lambda label: label / 5)
+
+
+def vote(value: float, reason: str = "", **marks: object) -> Scored:
+    return Scored(value, reason, marks)
+
+
+def checks(**said: str) -> Scored:
+    listed = [{"call": call, "verdict": word, "reason": word} for call, word in said.items()]
+    yes = sum(one["verdict"] == "yes" for one in listed) / len(listed)
+    return Scored(yes, f"{yes} are right", {"verdicts": listed})
+
+
+@pytest.mark.parametrize(
+    ("values", "most", "due"),
+    [
+        ([0.8], 1, 0),
+        ([0.6], 1, 0),
+        ([1.0], 5, 0),  # far from 0.5
+        ([0.8], 5, 0),
+        ([0.6], 3, 2),
+        ([0.4], 5, 2),
+        ([0.6, 1.0, 1.0], 5, 0),  # the mean is far, and all are on one side
+        ([0.6, 0.6, 0.6], 5, 2),
+        ([0.4, 1.0, 1.0], 5, 2),  # they disagree
+        ([0.4, 1.0, 1.0], 3, 0),
+        ([0.6, 0.6, 0.6, 0.4, 0.6], 5, 0),
+        ([0.6], 2, 1),  # one of three can't be had
+    ],
+)
+def test_near_the_threshold_more_are_asked(values, most, due):
+    assert votes_due(values, 0.5, most) == due
+
+
+def test_the_edge_of_near_counts_as_near_whatever_doubles_say():
+    assert votes_due([0.6], 0.8, 3) == 2
+    assert votes_due([0.8], 0.6, 3) == 2
+    assert votes_due([0.6 - NEAR - 0.001], 0.6, 3) == 0
+
+
+@given(st.lists(SHARES, min_size=1, max_size=5), SHARES, st.sampled_from(STEPS))
+def test_asking_ends_and_never_exceeds_what_was_allowed(values, threshold, most):
+    assert 0 <= votes_due(values, threshold, most) <= max(0, most - len(values))
+    assert votes_due(values[:1] * most, threshold, most) == 0
+
+
+@pytest.mark.parametrize("votes", STEPS)
+def test_one_three_or_five_may_be_asked_for(votes):
+    assert check_votes(votes) is None
+    with pytest.raises(Invalid) as refused:
+        check_votes(votes + 1)
+    assert refused.value.errors[0].field == "votes"
+
+
+@pytest.mark.parametrize(
+    ("known", "due"),
+    [
+        ([None], (1, 1)),
+        ([0.6], (0, 0)),
+        ([None, None, None], (1, 3)),
+        ([1.0, None, None], (0, 0)),  # far from 0.5
+        ([0.6, None, None], (2, 2)),
+        ([0.6, None, None, None, None], (2, 4)),
+        ([0.6, 1.0, None, None, None], (1, 3)),
+        ([0.6, 0.6, 0.6, None, 0.6], (1, 1)),
+        ([0.6, 1.0, 1.0, None, None], (0, 0)),
+        ([None, 0.6, 0.6], (1, 1)),  # only the first was forgotten
+    ],
+)
+def test_what_is_remembered_is_not_asked(known, due):
+    assert questions_due(known, 0.5) == due
+
+
+KNOWN = st.sampled_from(STEPS).flatmap(
+    lambda most: st.lists(st.none() | SHARES, min_size=most, max_size=most)
+)
+
+
+@given(KNOWN, SHARES, st.data())
+def test_asking_lies_within_what_was_told(known, threshold, data):
+    """Whatever is said to what isn't remembered."""
+    low, high = questions_due(known, threshold)
+    said = [data.draw(SHARES) if value is None else value for value in known]
+    taken = 1
+    while due := votes_due(said[:taken], threshold, len(said)):
+        taken += due
+    assert low <= known[:taken].count(None) <= high
+
+
+@given(st.lists(st.none() | SHARES, min_size=5, max_size=5), SHARES)
+def test_more_votes_never_take_fewer_questions(known, threshold):
+    bounds = [questions_due(known[:most], threshold) for most in STEPS]
+    for side in range(2):
+        assert [one[side] for one in bounds] == sorted(one[side] for one in bounds)
+
+
+def test_one_vote_is_what_it_is():
+    assert counted([vote(0.6, "so so", label=3)], 0.5) == vote(0.6, "so so", label=3)
+
+
+def test_of_a_scale_the_mean_counts():
+    votes = [vote(0.4, "poor", label=2), vote(0.6, "fair", label=3), vote(1.0, "good", label=5)]
+    outcome = counted(votes, 0.5)
+    assert outcome.value == pytest.approx(2 / 3, abs=1e-4)
+    assert outcome.reason == "fair"
+    assert outcome.metadata["label"] == 3
+    assert outcome.metadata["votes"] == [0.4, 0.6, 1.0]
+    assert outcome.metadata["agreement"] == pytest.approx(2 / 3)
+    assert outcome.metadata["stderr"] == pytest.approx(0.176383, abs=1e-6)
+
+
+def test_of_a_checklist_the_majority_of_each_call_counts():
+    votes = [
+        checks(s1="yes", s2="no"),
+        checks(s1="yes", s2="yes"),
+        checks(s1="no", s2="no", s3="yes"),
+    ]
+    outcome = counted(votes, 0.5)
+    assert outcome.value == pytest.approx(2 / 3, abs=1e-4)
+    said = outcome.metadata["verdicts"]
+    assert [(one["call"], one["verdict"]) for one in said] == [
+        ("s1", "yes"),
+        ("s2", "no"),
+        ("s3", "yes"),
+    ]
+
+
+def test_a_tie_about_a_call_decides_nothing_of_it():
+    outcome = counted([checks(s1="yes", s2="no"), checks(s1="yes", s2="yes")], 0.5)
+    assert [one["call"] for one in outcome.metadata["verdicts"]] == ["s1"]
+    assert outcome.value == 1.0
+
+
+@given(st.lists(SHARES, min_size=2, max_size=5), SHARES)
+def test_it_lies_among_the_votes(values, threshold):
+    outcome = counted([vote(one) for one in values], threshold)
+    assert min(values) <= outcome.value + 1e-4
+    assert outcome.value <= max(values) + 1e-4
+    assert outcome.value == pytest.approx(fmean(values), abs=1e-4)
+    assert 0 <= outcome.metadata["agreement"] <= 1
+    assert (outcome.metadata["stderr"] == 0) is (len(set(values)) == 1)

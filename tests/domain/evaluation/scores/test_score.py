@@ -1,0 +1,316 @@
+"""Scores: what a value may be, who may write, and what stays of what was written before."""
+
+import json
+from dataclasses import replace
+from decimal import Decimal, localcontext
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.errors import Invalid
+from domain.evaluation.runs.run import Assignment, EvalRun, Execution, TargetType, waiting_scores
+from domain.evaluation.scores.outcome import FailCode, Failed, Scored, SkipCode, Skipped
+from domain.evaluation.scores.score import (
+    VALUE_MAX,
+    DataType,
+    ScoreChange,
+    ScoreOutcome,
+    ScoreSource,
+    ScoreStatus,
+    TraceScore,
+    checked_value,
+    latest_of_each_name,
+    newest_first,
+)
+from domain.ids import RunId, ScoreId, TraceId, UserId
+from tests.support.builders.values import NOON, OURS, at
+
+ANA, BEN = UserId(UUID(int=0xA)), UserId(UUID(int=0xB))
+RUN = RunId(UUID(int=1))
+TARGET = "00000000-0000-0000-0000-000000000007"
+
+
+def score(**said: Any) -> TraceScore:
+    """A human's score: 0.5 at noon."""
+    known: dict[str, Any] = {
+        "id": ScoreId(UUID(int=9)),
+        "project_id": OURS,
+        "trace_id": TraceId(UUID(TARGET)),
+        "name": "taste",
+        "outcome": ScoreOutcome.SCORED,
+        "value": "0.5",
+        "source": ScoreSource.ANNOTATION,
+        "created_at": NOON,
+        "updated_at": NOON,
+    }
+    return TraceScore(**known | said)
+
+
+def waiting(**said: Any) -> TraceScore:
+    return score(
+        outcome=ScoreOutcome.PENDING, value=None, source=ScoreSource.AUTOMATED, run_id=RUN, **said
+    )
+
+
+def metadata(some: TraceScore) -> Any:
+    return json.loads(some.metadata)
+
+
+# --- values ----------------------------------------------------------------------------------
+
+GOOD_NUMBERS = [
+    *("0", "1", "0.9", "1.0", "1.", ".5", "+.5", "00.5", "1e0", "1E-3", "5e-1", "10e-1", "0.1e+1"),
+    *("-0", "-0.0e5", "0e99999999999999999999", "1e-99999999999999999999", "0.0000100e5"),
+    *("0." + "9" * 253, "1." + "0" * 253, "1" + "0" * 200 + "e-200"),
+]
+BAD_NUMBERS = [
+    *(
+        "",
+        " ",
+        "0.5 ",
+        " 0.5",
+        "0_1",
+        "0.5\n",
+        "½",
+        "٠",
+        "0,5",
+        "nan",
+        "NaN",
+        "inf",
+        "-inf",
+        "true",
+    ),
+    *(
+        "1.1",
+        "-0.1",
+        "2",
+        "1e1",
+        "-1e-99999999999999999999",
+        "0x0",
+        "e5",
+        ".",
+        "+",
+        "--0",
+        "1e",
+        "1e5.0",
+    ),
+    *(
+        "1." + "0" * 250 + "1",
+        "1e99999999999999999999",
+        "9" * 255,
+        "1" + "0" * 200 + "1e-201" + " ",
+    ),
+    "1" + "0" * 200 + "1e-200",
+]
+
+
+@pytest.mark.parametrize("text", GOOD_NUMBERS)
+def test_a_number_from_0_to_1_is_kept_as_it_was_sent(text):
+    assert checked_value(text, DataType.NUMERIC) == text
+    assert 0 <= score(value=text).number <= 1
+
+
+@pytest.mark.parametrize("text", BAD_NUMBERS)
+def test_what_is_no_number_from_0_to_1_is_refused(text):
+    with pytest.raises(Invalid) as raised:
+        checked_value(text, DataType.NUMERIC)
+    assert [one.field for one in raised.value.errors] == ["value"]
+
+
+@given(st.decimals(-2, 2, places=30) | st.decimals(allow_nan=False, allow_infinity=False))
+def test_numbers_are_judged_exactly(number):
+    # Compared in a context that never rounds; what doesn't fit in it isn't drawn.
+    with localcontext(prec=400, Emin=-(10**6), Emax=10**6):
+        is_share = 0 <= Decimal(number) <= 1
+    text = str(number)
+    if len(text) > VALUE_MAX:
+        return
+    try:
+        assert checked_value(text, DataType.NUMERIC) == text
+        assert is_share
+    except Invalid:
+        assert not is_share
+
+
+def test_booleans_are_true_or_false_in_any_case():
+    for text in ("true", "False", "TRUE", "fAlSe"):
+        assert checked_value(text, DataType.BOOLEAN) == text
+    for text in ("", "1", "yes", "true ", "falſe", "ｔrue"):
+        with pytest.raises(Invalid):
+            checked_value(text, DataType.BOOLEAN)
+
+
+def test_a_category_is_any_text_of_a_bounded_length():
+    for text in ("", "1.5", "sehr gut", "x" * VALUE_MAX):
+        assert checked_value(text, DataType.CATEGORICAL) == text
+    with pytest.raises(Invalid):
+        checked_value("x" * (VALUE_MAX + 1), DataType.CATEGORICAL)
+
+
+@pytest.mark.parametrize(
+    "said", [{"value": None}, *({"outcome": one} for one in ScoreOutcome if one != "scored")]
+)
+def test_a_score_has_a_value_exactly_where_it_is_scored(said):
+    with pytest.raises(ValueError):
+        score(**said)
+
+
+def test_only_a_numeric_score_is_a_number():
+    assert score(value="1e-1").number == 0.1
+    assert score(value="1", data_type=DataType.CATEGORICAL).number is None
+    assert waiting().number is None
+
+
+# --- what a worker writes --------------------------------------------------------------------
+
+
+def test_a_waiting_row_takes_what_was_measured():
+    found = waiting().measured(Scored(0.85, "because", {"judge_kind": "model"}), at(1))
+    assert (found.status, found.value, found.reason) == (ScoreStatus.SUCCESS, "0.85", "because")
+    assert (found.created_at, found.updated_at) == (NOON, at(1))
+    assert (found.judge_kind, found.code) == ("model", None)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind", "reason", "code"),
+    [
+        (Skipped(SkipCode.NO_PLAN, "no plan"), "skipped", "Skipped: no plan", "no_plan"),
+        (Failed(FailCode.AUTH, "refused"), "failed", "refused", "auth"),
+    ],
+)
+def test_skipped_and_failed_look_alike_to_old_clients_and_differ_by_outcome(
+    outcome, kind, reason, code
+):
+    found = waiting().measured(outcome, at(1))
+    assert (found.status, found.outcome) == (ScoreStatus.FAILED, kind)
+    assert (found.value, found.number, found.reason) == (None, None, reason)
+    assert (found.code, metadata(found)["code"]) == (code, code)
+    assert Execution.of(TARGET, found) == Execution(TARGET, "taste", ScoreOutcome(kind), code)
+
+
+def test_a_worker_writes_a_row_once_and_never_over_a_person():
+    first = waiting().measured(Scored(0.85, "because"), at(1))
+    assert first.measured(Scored(0.1, "again"), at(2)) is first
+    assert first.cancelled(at(2)) is first
+    edited = waiting().patched(ScoreChange(value="1"), at(1), ANA)
+    assert edited.measured(Scored(0.1, "late"), at(2)) is edited
+    assert metadata(edited) == {"original_value": None}
+
+
+def test_what_a_person_wrote_on_a_waiting_row_stays():
+    noted = waiting().patched(ScoreChange(reason="look here", metadata=b'{"seen":1}'), at(1), ANA)
+    assert noted.status is ScoreStatus.PENDING
+    found = noted.measured(Scored(0.85, "because", {"seen": 0, "label": 4}), at(2))
+    assert (found.reason, found.value, found.author_id) == ("look here", "0.85", ANA)
+    assert metadata(found) == {"seen": 1, "label": 4}
+    assert found.source is ScoreSource.AUTOMATED
+
+
+def test_cancelling_skips_what_waits():
+    found = waiting().cancelled(at(1))
+    assert (found.outcome, found.code) == (ScoreOutcome.SKIPPED, "cancelled")
+    assert found.reason.startswith("Skipped: ")
+
+
+def test_whatever_a_judge_says_can_be_stored():
+    said = {"a\x00": ["\ud800", {"b": ("\x00", 1, None, True)}]}
+    found = waiting().measured(Scored(1.0, "x\x00\udfff", said), at(1))
+    assert found.reason == "x\ufffd\ufffd"
+    assert metadata(found) == {"a\ufffd": ["\ufffd", {"b": ["\ufffd", 1, None, True]}]}
+    with pytest.raises(ValueError):
+        waiting().measured(Scored(1.0, "", {"rate": float("nan")}), at(1))
+
+
+@pytest.mark.parametrize("target_type", TargetType)
+def test_every_pair_has_a_waiting_row_before_it_is_measured(target_type):
+    run = EvalRun(
+        id=RUN, project_id=OURS, target_type=target_type, metrics=("b", "a"), targets=1, model="m",
+        created_at=NOON,
+    )  # fmt: skip
+    rows = waiting_scores(run, Assignment(TARGET, ("b", "a")), at(1))
+    assert [one.name for one in rows] == ["b", "a"]
+    assert [one.id for one in rows] == [run.score_id(TARGET, name) for name in "ba"]
+    assert {(one.status, one.run_id, one.created_at) for one in rows} == {("PENDING", RUN, at(1))}
+    of = [str(getattr(one, "trace_id", None) or one.session_id) for one in rows]
+    assert of == [TARGET, TARGET]
+
+
+# --- what a person writes --------------------------------------------------------------------
+
+
+def test_a_change_that_says_nothing_changes_nothing():
+    some = score()
+    assert some.patched(ScoreChange(), at(1), ANA) is some
+
+
+def test_a_persons_change_says_so_and_keeps_what_it_does_not_mention():
+    some = score(source=ScoreSource.PROGRAMMATIC, reason="r", metadata=b'{"a":1}', author_id=ANA)
+    found = some.patched(ScoreChange(value="1"), at(1), None)
+    assert found == replace(
+        some, value="1", source=ScoreSource.ANNOTATION, updated_at=at(1), author_id=ANA
+    )
+    assert some.patched(ScoreChange(reason=""), at(1), BEN).author_id == BEN
+    assert some.patched(ScoreChange(metadata=b"{}"), at(1), BEN).metadata == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "original"),
+    [
+        (Scored(0.85, ""), "0.85"),
+        (Skipped(SkipCode.NO_PLAN), None),
+        (Failed(FailCode.AUTH), None),
+    ],
+)
+def test_the_machines_value_is_kept_whatever_follows(outcome, original):
+    machines = waiting().measured(outcome, at(1))
+    first = machines.patched(ScoreChange(value="0.2"), at(2), ANA)
+    second = first.patched(ScoreChange(value="0.3", metadata=b'{"a":1}'), at(3), BEN)
+    third = second.patched(ScoreChange(metadata=b'{"original_value":"mine"}'), at(4), BEN)
+    assert (first.status, first.source) == (ScoreStatus.SUCCESS, ScoreSource.ANNOTATION)
+    assert metadata(first) == metadata(machines) | {"original_value": original}
+    assert metadata(second) == {"a": 1, "original_value": original}
+    assert metadata(third) == {"original_value": original}
+    assert (third.value, third.judge_kind) == ("0.3", None)
+
+
+def test_the_machines_value_is_kept_where_the_reason_was_changed_first():
+    noted = waiting().measured(Scored(0.85, ""), at(1)).patched(ScoreChange(reason="?"), at(2), ANA)
+    assert "original_value" not in metadata(noted)
+    found = noted.patched(ScoreChange(value="0.2"), at(3), ANA)
+    assert metadata(found)["original_value"] == "0.85"
+
+
+def test_a_reason_alone_gives_a_failed_score_no_status():
+    found = waiting().measured(Failed(FailCode.AUTH), at(1))
+    noted = found.patched(ScoreChange(reason="known"), at(2), ANA)
+    assert (noted.outcome, noted.source) == (ScoreOutcome.FAILED, ScoreSource.ANNOTATION)
+
+
+@pytest.mark.parametrize("data_type", [DataType.NUMERIC, DataType.BOOLEAN])
+def test_a_changed_value_is_of_the_rows_data_type(data_type):
+    with pytest.raises(Invalid) as raised:
+        score(data_type=data_type).patched(ScoreChange(value="good"), at(1), ANA)
+    assert [one.field for one in raised.value.errors] == ["value"]
+
+
+# --- lists -----------------------------------------------------------------------------------
+
+
+def test_the_latest_of_each_name_leaves_out_what_waits():
+    def named(name: str, number: int, seconds: float, **said: Any) -> TraceScore:
+        return score(name=name, id=ScoreId(UUID(int=number)), created_at=at(seconds), **said)
+
+    nothing = {"outcome": ScoreOutcome.PENDING, "value": None}
+    rows = [
+        named("b", 1, 0),
+        named("b", 2, 1),
+        named("b", 3, 1),
+        named("b", 4, 2, **nothing),
+        named("a", 5, 0, outcome=ScoreOutcome.FAILED, value=None),
+        named("c", 6, 0, **nothing),
+    ]
+    assert [one.id.int for one in latest_of_each_name(rows)] == [5, 3]
+    assert [one.id.int for one in newest_first(rows)] == [4, 3, 2, 6, 5, 1]

@@ -1,0 +1,325 @@
+"""Session metrics: golden vectors, and that nothing unmeasured is ever a number."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.errors import Invalid
+from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
+from domain.evaluation.scores.score import json_text
+from domain.evaluation.sessions.reliability_v1 import (
+    SESSION_TRACES_MAX,
+    WEIGHTS,
+    TraceSignals,
+    agent_consistency,
+    agent_reliability,
+    checked_weights,
+    merged_weights,
+)
+from tests.support.builders.evaluated_traces import assert_no_risk_raises
+
+SESSION_METRICS = {"agent_consistency": agent_consistency, "agent_reliability": agent_reliability}
+ORDER = ("confidence", "loop_detection", "tool_correctness", "coherence")  # of the golden vectors
+PERFECT = (1, 1, 1, 1)
+DEAD = (0, 0, 0, 0)
+USUAL = (0.5, 0.8, 0.9, 0.7)
+NONE = (None,) * 4
+"""A trace without signals."""
+
+type Row = tuple[float | None, ...]
+
+
+def signals(row: Row, number: int = 0) -> TraceSignals:
+    """Of a trace: a number for what was scored, None for what was skipped."""
+    return TraceSignals(
+        f"t{number}",
+        {
+            name: Skipped(SkipCode.NO_STEPS) if value is None else Scored(value, "")
+            for name, value in zip(ORDER, row, strict=True)
+        },
+    )
+
+
+def session(*rows: Row) -> list[TraceSignals]:
+    return [signals(row, number) for number, row in enumerate(rows)]
+
+
+def value(outcome: Outcome) -> float | str:
+    """The score, or the code of why there is none."""
+    return outcome.value if isinstance(outcome, Scored) else outcome.code.value
+
+
+def both(*rows: Row, **weights: float) -> list[float | str]:
+    some = session(*rows)
+    return [value(agent_reliability(some, weights)), value(agent_consistency(some, weights))]
+
+
+# --- golden vectors --------------------------------------------------------------------------
+
+OTHER_WEIGHTS = {
+    "confidence": 2,
+    "loop_detection": 0.5,
+    "tool_correctness": 0.1,
+    "coherence": 0.5,
+}
+GOOD = (0.95, 1, 0.95, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("rows", "weights", "scores"),
+    [
+        ([PERFECT] * 3, {}, [1.0, 1.0]),
+        ([USUAL], {}, [0.5, 0.21]),
+        ([USUAL], OTHER_WEIGHTS, [0.0, 0.0]),
+        ([(0.1,) * 4], {}, [0.1, 0.0]),
+        ([GOOD] * 9 + [(0.1, 0.3, 0.2, 0.4)], {}, [0.415, 0.1612]),
+        ([PERFECT] * 5 + [DEAD], {}, [0.0, 0.0]),
+        ([PERFECT] * 6 + [DEAD], {}, [0.45, 0.0]),
+        ([(1, 0, 0, 0)] * 3, {}, [0.0, 1.0]),
+        ([(0.95, 1, 0.95, 0.55)] * 10, {}, [0.55, 0.9255]),
+        ([(0.7,) * 4] * 5, {}, [0.7, 0.448]),
+        ([USUAL] * 2 + [NONE] * 2, {}, [0.5, 0.21]),
+        ([(None, 0.2, 0.3, 0.4)], {}, [0.2, "insufficient_signals"]),
+        ([USUAL] + [NONE] * 2, {}, ["insufficient_signals"] * 2),
+        ([NONE] * 2, {}, ["insufficient_signals"] * 2),
+        ([], {}, ["target_gone"] * 2),
+    ],
+)
+def test_golden_vectors(rows, weights, scores):
+    assert both(*rows, **weights) == scores
+
+
+@pytest.mark.parametrize(
+    ("rows", "aggregation", "flagged"),
+    [
+        ([USUAL], {"mean_top_k_risk": 0.5, "max_risk": 0.5}, []),
+        (
+            [GOOD] * 9 + [(0.1, 0.3, 0.2, 0.4)],
+            {"mean_top_k_risk": 0.55, "max_risk": 0.9},
+            ["t9"],
+        ),
+    ],
+)
+def test_reliability_tells_how_it_came_about(rows, aggregation, flagged):
+    found = agent_reliability(session(*rows), {})
+    told: Any = found.metadata
+    assert told["aggregation"] == {
+        "method": "max_compose_top_k",
+        "top_k_percentile": 0.15,
+        "ensemble_weight": 0.1,
+        **aggregation,
+    }
+    assert told["flagged_traces"] == flagged
+    assert told["raw_risk"] == pytest.approx(1 - found.value, abs=1e-4)
+    assert found.reason == ("1 of 10 traces flagged" if flagged else "No trace flagged")
+
+
+@pytest.mark.parametrize(
+    ("rows", "weights", "rms"),
+    [
+        ([USUAL], {}, 0.79),
+        ([USUAL], OTHER_WEIGHTS, 1.26),
+        ([GOOD] * 9 + [(0.1, 0.3, 0.2, 0.4)], {}, 0.8388),
+    ],
+)
+def test_consistency_tells_how_it_came_about(rows, weights, rms):
+    told: Any = agent_consistency(session(*rows), weights).metadata
+    assert told["aggregation"] == {"method": "weighted_rms", "rms_value": rms}
+    assert told["raw_instability"] == rms
+
+
+def test_what_is_told_of_each_trace_is_unweighted_but_for_its_figures():
+    rows = session(USUAL, (None, 0.2, 0.3, 0.4), NONE)
+    risks = {"confidence_risk": 0.5, "coherence_risk": 0.3, "loop_risk": 0.2, "tool_risk": 0.1}
+    others = {"coherence_risk": 0.6, "loop_risk": 0.8, "tool_risk": 0.7}
+    assert agent_reliability(rows, {}).metadata["per_trace_signals"] == {
+        "t0": risks | {"step_risk": 0.5},
+        "t1": others | {"step_risk": 0.8},
+    }
+    # One of three has confidence: it is told all the same.
+    assert agent_consistency(rows, {}).metadata["per_trace_signals"] == {
+        "t0": risks | {"situational_penalty": 0.58, "weighted_uncertainty": 0.79},
+        "t1": others,
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "coverage"), [([USUAL] * 2 + [NONE] * 2, 0.5), ([USUAL] + [NONE] * 2, 0.3333), ([], 0)]
+)
+def test_coverage_is_told_whatever_comes_of_it(rows, coverage):
+    for metric in SESSION_METRICS.values():
+        told = metric(session(*rows), {}).metadata
+        assert told["coverage"] == coverage
+        assert told["total_traces_in_session"] == len(rows)
+        assert told["traces_evaluated"] == rows.count(USUAL)
+        assert told["signal_weights"] == WEIGHTS
+
+
+@pytest.mark.parametrize(
+    ("risk", "score", "band"), [(0.2, 0.8, "even"), (0.5, 0.5, "varies"), (0.51, 0.49, "uneven")]
+)
+def test_consistency_is_told_in_three_bands(risk, score, band):
+    found = agent_consistency(session((1 - risk, 1, 1, 1)), {})
+    assert (value(found), band in found.reason) == (score, True)
+
+
+def test_a_risk_of_exactly_one_half_is_not_flagged_whatever_floats_make_of_it():
+    # 0.8 · (1 - 0.375) = 0.5
+    assert agent_reliability(session((1, 1, 0.375, 1)), {}).metadata["flagged_traces"] == []
+    assert agent_reliability(session((0.4999, 1, 1, 1)), {}).metadata["flagged_traces"] == ["t0"]
+
+
+@pytest.mark.parametrize("count", [1, 6, 7, 20, 21, 40, 60, 100, 1_000])
+def test_the_tail_is_15_percent_rounded_up(count):
+    bad = math.ceil(count * 15 / 100)
+    assert both(*[DEAD] * bad, *[PERFECT] * (count - bad))[0] == 0.0
+    if bad > 1:
+        assert both(*[DEAD] * (bad - 1), *[PERFECT] * (count - bad + 1))[0] > 0.0
+
+
+# --- never a vacuous number ------------------------------------------------------------------
+
+nothing = st.sampled_from([Skipped(SkipCode.NO_STEPS), Failed(FailCode.JUDGE_TIMEOUT)])
+scores = st.integers(0, 10_000).map(lambda n: n / 10_000)
+outcomes = nothing | scores.map(lambda value: Scored(value, ""))
+
+
+def traces(of: st.SearchStrategy[Outcome]) -> st.SearchStrategy[list[TraceSignals]]:
+    one = st.dictionaries(st.sampled_from(ORDER), of)
+    return st.lists(one, max_size=25).map(
+        lambda found: [TraceSignals(f"t{n}", each) for n, each in enumerate(found)]
+    )
+
+
+weights = st.dictionaries(
+    st.sampled_from([*ORDER, "other"]), st.floats(0, 2) | st.sampled_from([0.0, 1e308])
+)
+metrics = st.sampled_from(list(SESSION_METRICS.values()))
+
+
+@given(metrics, traces(nothing), weights)
+def test_signals_that_all_failed_or_were_skipped_are_never_a_score(metric, some, given_weights):
+    found = metric(some, given_weights)
+    assert not isinstance(found, Scored)
+    assert value(found) == ("insufficient_signals" if some else "target_gone")
+
+
+@given(metrics, traces(outcomes), weights)
+def test_a_score_speaks_for_half_of_the_traces_at_least(metric, some, given_weights):
+    needed = "confidence" if metric is agent_consistency else ""
+    evaluated = sum(
+        any(isinstance(one, Scored) for name, one in each.outcomes.items() if needed in name)
+        for each in some
+    )
+    judged = {
+        type(outcome)
+        for each in some
+        for name, outcome in each.outcomes.items()
+        if name in {"confidence", "tool_correctness"}
+    }
+    is_answered = Scored in judged or Failed not in judged
+    found = metric(some, given_weights)
+    is_enough = bool(some) and 2 * evaluated >= len(some)
+    assert isinstance(found, Scored) is (is_enough and is_answered)
+    json.loads(json_text(found.metadata))  # finite, whatever the weights
+
+
+def test_the_reason_of_a_refusal_counts_what_failed_and_what_was_skipped():
+    some = [
+        TraceSignals("a", {"confidence": Failed(FailCode.AUTH), "other": Failed(FailCode.AUTH)}),
+        TraceSignals("b", {"coherence": Skipped(SkipCode.EMPTY_OUTPUT)}),
+        TraceSignals("c", {"coherence": Scored(1.0, "")}),
+    ]
+    found = agent_reliability(some, {})
+    assert found.reason == (
+        "Skipped: 1 of 3 traces have the signals it takes; 1 signals failed and 1 were skipped"
+    )
+
+
+DOWN = Failed(FailCode.JUDGE_UNREACHABLE)
+NO_TOOLS = Skipped(SkipCode.NO_TOOLS)
+ALIKE = Scored(1.0, "")
+
+
+@pytest.mark.parametrize(
+    ("judged", "reliability"),
+    [
+        ({"confidence": DOWN, "tool_correctness": DOWN}, "insufficient_signals"),
+        ({"confidence": DOWN, "tool_correctness": NO_TOOLS}, "insufficient_signals"),
+        ({"confidence": ALIKE, "tool_correctness": DOWN}, 1.0),
+        ({"confidence": DOWN, "tool_correctness": ALIKE}, 1.0),
+        ({"confidence": NO_TOOLS, "tool_correctness": NO_TOOLS}, 1.0),
+    ],
+)
+def test_what_is_measured_without_the_judge_does_not_stand_in_for_it(judged, reliability):
+    some = [TraceSignals("a", {"coherence": ALIKE, "loop_detection": ALIKE} | judged)]
+    assert value(agent_reliability(some, {})) == reliability
+
+
+def test_a_judge_out_of_reach_is_told():
+    some = [TraceSignals("a", {"coherence": ALIKE, "confidence": DOWN})]
+    found = agent_reliability(some, {})
+    assert found.reason == (
+        "Skipped: the judge failed wherever it was asked; 1 signals failed and 0 were skipped"
+    )
+    assert found.metadata["coverage"] == 1.0
+
+
+def test_a_session_too_large_is_refused():
+    some = session(*[PERFECT] * (SESSION_TRACES_MAX + 1))
+    assert value(agent_reliability(some, {})) == "trace_too_large"
+    assert value(agent_reliability(some[1:], {})) == 1.0
+
+
+# --- properties ------------------------------------------------------------------------------
+
+
+@given(metrics, traces(outcomes), weights, st.data())
+def test_raising_any_risk_never_raises_a_session_score(metric, some, given_weights, data):
+    assert_no_risk_raises(metric, some, given_weights, data)
+
+
+@pytest.mark.parametrize(
+    ("count", "score"),
+    [(5, 0), (6, 0), (7, 0.45), (13, 0.45), (14, 0.6), (20, 0.6), (21, 0.675)],
+)
+def test_one_dead_trace_among_perfect_ones_in_version_1(count, score):
+    assert both(*[PERFECT] * (count - 1), DEAD)[0] == score
+
+
+@given(st.lists(st.tuples(scores, scores, scores, scores), min_size=1, max_size=40))
+def test_adding_a_perfect_trace_raises_reliability_by_its_known_step_at_most(rows):
+    """0.45 at most, where the tail takes in a second trace; it never falls."""
+    before, after = both(*rows)[0], both(*rows, PERFECT)[0]
+    assert before - 1e-4 <= after <= before + 0.45 + 1e-4
+
+
+@given(metrics, traces(outcomes), weights, st.randoms())
+def test_the_order_of_traces_has_no_part_in_the_score(metric, some, given_weights, chance):
+    shuffled = [*some]
+    chance.shuffle(shuffled)
+    assert value(metric(shuffled, given_weights)) == value(metric(some, given_weights))
+
+
+# --- weights ---------------------------------------------------------------------------------
+
+
+def test_weights_are_merged_over_the_defaults_and_0_is_a_weight():
+    assert merged_weights({"coherence": 0, "other": 3}) == {**WEIGHTS, "coherence": 0}
+    assert both((1, 1, 1, 0), coherence=0) == [1.0, 1.0]
+    assert list(merged_weights({})) == list(WEIGHTS)
+
+
+def test_bad_weights_are_all_named():
+    assert checked_weights(None) == {}
+    assert checked_weights({"confidence": 0, "other": 2}) == {"confidence": 0, "other": 2}
+    bad = {"confidence": -1, "b": float("inf"), "coherence": 1, "d": float("nan")}
+    with pytest.raises(Invalid) as raised:
+        checked_weights(bad)
+    assert [one.field for one in raised.value.errors] == [
+        *("signal_weights.confidence", "signal_weights.b", "signal_weights.d"),
+    ]

@@ -1,0 +1,283 @@
+"""Session metrics, version 2: golden vectors, and what version 1 couldn't promise."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
+from domain.evaluation.scores.score import json_text
+from domain.evaluation.sessions.reliability_v1 import (
+    SESSION_TRACES_MAX,
+    TRIPWIRES,
+    WEIGHT_COUNTED_MAX,
+    WEIGHTS,
+    TraceSignals,
+    agent_reliability,
+)
+from domain.evaluation.sessions.reliability_v2 import (
+    INTERVAL_FROM,
+    agent_consistency_v2,
+    agent_reliability_v2,
+    reliability_weights,
+)
+from tests.support.builders.evaluated_traces import assert_no_risk_raises
+
+SKIPPED = Skipped(SkipCode.NO_TOOL_CALLS)
+DOWN = Failed(FailCode.JUDGE_UNREACHABLE)
+NAMES = (*WEIGHTS, *TRIPWIRES)
+METRICS = (agent_reliability_v2, agent_consistency_v2)
+
+
+def one(number: int = 0, /, **scores: float | Outcome) -> TraceSignals:
+    """A trace with these signals: numbers for what was scored."""
+    told = {
+        name: Scored(score, "") if isinstance(score, int | float) else score
+        for name, score in scores.items()
+    }
+    return TraceSignals(f"t{number}", told)
+
+
+def session(*traces: dict[str, Any]) -> list[TraceSignals]:
+    return [one(number, **scores) for number, scores in enumerate(traces)]
+
+
+def ended(*goods: float) -> list[TraceSignals]:
+    """Traces that ended so well."""
+    return session(*({"trace_success": good} for good in goods))
+
+
+def judged(*rows: tuple[float, float, float, float]) -> list[TraceSignals]:
+    """Confidence, loop, tool, coherence, as the golden vectors have it."""
+    order = ("confidence", "loop_detection", "tool_correctness", "coherence")
+    return session(*(dict(zip(order, row, strict=True)) for row in rows))
+
+
+def value(outcome: Outcome) -> float | str:
+    return outcome.value if isinstance(outcome, Scored) else outcome.code.value
+
+
+# --- golden vectors --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("count", "first", "second"),
+    [
+        (5, 0.0, 0.0),
+        (6, 0.0, 0.0),
+        (7, 0.45, 0.0429),
+        (13, 0.45, 0.4385),
+        (14, 0.6, 0.4714),
+        (20, 0.6, 0.6),
+        (21, 0.675, 0.6143),
+    ],
+)
+def test_one_dead_trace_among_perfect_ones(count, first, second):
+    dead, perfect = (0.0,) * 4, (1.0,) * 4
+    assert value(agent_reliability(judged(dead, *[perfect] * (count - 1)), {})) == first
+    assert value(agent_reliability_v2(ended(0, *[1] * (count - 1)), {})) == second
+
+
+def test_the_last_of_the_tail_counts_in_part():
+    # 1.5 of ten traces: all of 0.8, half of 0.6; then 0.9 · 1.1 / 1.5 + 0.1 · 0.8 = 0.74
+    found = agent_reliability_v2(ended(1, 0.2, *[1] * 5, 0.4, 1, 0.9), {})
+    assert found.value == 0.26
+    told: Any = found.metadata
+    assert told["aggregation"] == {
+        "method": "max_compose_fractional_tail",
+        "tail_percentile": 0.15,
+        "ensemble_weight": 0.1,
+        "mean_tail_risk": 0.7333,
+        "max_risk": 0.8,
+    }
+    assert (told["raw_risk"], told["flagged_traces"]) == (0.74, ["t1", "t7"])
+    assert found.reason == "2 of 10 traces flagged"
+
+
+@pytest.mark.parametrize(
+    ("rows", "score"),
+    [
+        ([(1, 0, 0, 0)] * 3, 0.0),  # 1.0 by version 1
+        ([(1, 1, 1, 1)] * 3, 1.0),
+        # 1 - 0.5 · 0.8 · (1 - 0.08) · 0.7 = 0.7424
+        ([(0.5, 0.8, 0.9, 0.7)], 0.2576),
+        ([(0, 1, 1, 1), (1, 1, 1, 1)], 0.2929),
+    ],
+)
+def test_each_risk_of_a_trace_counts_for_itself(rows, score):
+    assert value(agent_consistency_v2(judged(*rows), {})) == score
+
+
+def test_consistency_tells_how_it_came_about():
+    found = agent_consistency_v2(judged((0.5, 0.8, 0.9, 0.7)), {})
+    told: Any = found.metadata
+    assert told["aggregation"] == {"method": "noisy_or_rms", "rms_value": 0.7424}
+    assert told["raw_instability"] == 0.7424
+    assert told["per_trace_signals"] == {
+        "t0": {
+            "confidence_risk": 0.5,
+            "coherence_risk": 0.3,
+            "loop_risk": 0.2,
+            "tool_risk": 0.1,
+            "step_risk": 0.7424,
+        }
+    }
+    assert (told["worst_trace"]["signal"], "uneven" in found.reason) == ("confidence", True)
+
+
+# --- what counts -----------------------------------------------------------------------------
+
+
+def test_a_judges_opinion_counts_for_reliability_once_it_has_a_weight():
+    some = session({"confidence": 0.1, "coherence": 0.2, "trace_success": 1, "tool_loop": 0.8})
+    assert value(agent_reliability_v2(some, {})) == 0.8
+    assert value(agent_reliability_v2(some, {"confidence": 0.5})) == 0.55
+    assert value(agent_reliability_v2(some, {"confidence": 0, "tool_loop": 0})) == 1.0
+    assert value(agent_reliability_v2(some, {"confidence": 9})) == 0.0
+    told: Any = agent_reliability_v2(some, {"confidence": 0.5}).metadata
+    assert told["signal_weights"] == {**dict.fromkeys(TRIPWIRES, 1.0), "confidence": 0.5}
+    assert told["per_trace_signals"]["t0"] == {
+        "tool_loop_risk": 0.2,
+        "trace_success_risk": 0.0,
+        "confidence_risk": 0.9,
+        "step_risk": 0.45,
+    }
+
+
+def test_a_judge_that_is_not_counted_may_fail():
+    some = session({"trace_success": 1, "confidence": DOWN, "tool_correctness": DOWN})
+    assert value(agent_reliability_v2(some, {})) == 1.0
+    asked = agent_reliability_v2(some, {"confidence": 1})
+    assert value(asked) == "insufficient_signals"
+    assert asked.reason.endswith("1 signals failed and 0 were skipped")
+
+
+def test_weights_are_bounded_and_nothing_is_left_to_count_where_all_are_0():
+    assert reliability_weights({"tool_loop": 1e308})["tool_loop"] == WEIGHT_COUNTED_MAX
+    nothing = dict.fromkeys(TRIPWIRES, 0.0)
+    assert reliability_weights(nothing) == {}
+    assert value(agent_reliability_v2(ended(1), nothing)) == "insufficient_signals"
+
+
+# --- beside the score ------------------------------------------------------------------------
+
+
+def test_the_worst_trace_is_told_with_what_drove_it():
+    some = session(
+        {"trace_success": 1, "tool_success_rate": 0.5},
+        {"trace_success": 1, "tool_loop": 0.25},
+        {"trace_success": 1, "tool_success_rate": 0.25},
+    )
+    told: Any = agent_reliability_v2(some, {}).metadata
+    assert told["worst_trace"] == {"trace_id": "t1", "signal": "tool_loop", "risk": 0.75}
+    assert agent_reliability_v2(ended(1, 1), {}).metadata["worst_trace"] is None
+
+
+@pytest.mark.parametrize(
+    ("goods", "slope"),
+    [((0, 0.5, 1), 0.5), ((1, 0.75, 0.5), -0.25), ((0.5, 0.5), 0.0), ((1,), None)],
+)
+def test_the_slope_tells_where_the_session_goes(goods, slope):
+    assert agent_reliability_v2(ended(*goods), {}).metadata["slope"] == slope
+
+
+def test_a_trace_without_signals_has_its_place_on_the_line():
+    some = session({"trace_success": 0}, {"trace_success": SKIPPED}, {"trace_success": 1})
+    assert agent_reliability_v2(some, {}).metadata["slope"] == 0.5
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_there_is_an_interval_from_eight_traces_on(metric):
+    def interval(*goods):
+        some = session(*({"trace_success": good, "confidence": good} for good in goods))
+        return metric(some, {}).metadata["interval"]
+
+    assert interval(*[0.5] * (INTERVAL_FROM - 1)) is None
+    assert interval(*[0.5] * INTERVAL_FROM) == {"level": 0.95, "low": 0.5, "high": 0.5}
+    found = interval(0, *[1] * 9)
+    assert found == interval(*[1] * 9, 0)
+    # None of ten drawings meets the one in ten in a third of all cases.
+    assert (found["low"] < 0.5, found["high"]) == (True, 1.0)
+
+
+# --- never a vacuous number ------------------------------------------------------------------
+
+scores = st.integers(0, 10_000).map(lambda n: n / 10_000)
+outcomes = st.sampled_from([SKIPPED, DOWN]) | scores.map(lambda score: Scored(score, ""))
+metrics = st.sampled_from(METRICS)
+weights = st.dictionaries(
+    st.sampled_from([*NAMES, "other"]), st.floats(0, 2) | st.sampled_from([0.0, 1e308])
+)
+
+
+def traces(of: st.SearchStrategy[Outcome]) -> st.SearchStrategy[list[TraceSignals]]:
+    some = st.lists(st.dictionaries(st.sampled_from(NAMES), of), max_size=25)
+    return some.map(lambda found: [TraceSignals(f"t{n}", each) for n, each in enumerate(found)])
+
+
+@given(metrics, traces(st.sampled_from([SKIPPED, DOWN])), weights)
+def test_signals_that_all_failed_or_were_skipped_are_never_a_score(metric, some, given_weights):
+    expected = "insufficient_signals" if some else "target_gone"
+    assert value(metric(some, given_weights)) == expected
+
+
+@given(metrics, traces(outcomes), weights)
+def test_a_score_speaks_for_half_of_the_traces_at_least(metric, some, given_weights):
+    counted = set(WEIGHTS) if metric is agent_consistency_v2 else reliability_weights(given_weights)
+    seen = sum(
+        any(isinstance(each.outcomes.get(name), Scored) for name in counted) for each in some
+    )
+    found = metric(some, given_weights)
+    assert found.metadata["traces_evaluated"] == seen
+    assert not isinstance(found, Scored) or 2 * seen >= len(some) > 0
+    json.loads(json_text(found.metadata))  # finite, whatever the weights
+
+
+def test_a_session_too_large_is_refused():
+    assert value(agent_reliability_v2(ended(*[1] * (SESSION_TRACES_MAX + 1)), {})) == (
+        "trace_too_large"
+    )
+
+
+# --- properties ------------------------------------------------------------------------------
+
+rows = st.lists(st.dictionaries(st.sampled_from(TRIPWIRES), scores, min_size=1), min_size=1)
+ONE_DEAD = [{"trace_success": 0.0}, *[{"trace_success": 1.0}] * 5]  # where version 1 leaps by 0.45
+
+
+@given(rows.filter(lambda some: len(some) <= 60), weights)
+@example(ONE_DEAD, {})
+def test_adding_a_perfect_trace_never_lowers_reliability_and_raises_it_by_less_than_012(
+    some, given_weights
+):
+    counted = reliability_weights(given_weights)
+    # Each trace has the signals that count, so that coverage is no matter.
+    filled = [dict.fromkeys(counted, 1.0) | each for each in some]
+    before = agent_reliability_v2(session(*filled), given_weights)
+    after = agent_reliability_v2(session(*filled, dict.fromkeys(counted, 1.0)), given_weights)
+    if not counted:
+        assert value(before) == value(after) == "insufficient_signals"
+    else:
+        assert before.value <= after.value < before.value + 0.12
+
+
+@given(metrics, traces(outcomes), weights, st.data())
+def test_raising_any_risk_never_raises_a_session_score(metric, some, given_weights, data):
+    assert_no_risk_raises(metric, some, given_weights, data)
+
+
+@given(metrics, traces(outcomes), weights, st.randoms())
+def test_the_order_of_traces_has_no_part_in_score_and_interval(metric, some, given_weights, chance):
+    shuffled = [*some]
+    chance.shuffle(shuffled)
+    here, there = metric(some, given_weights), metric(shuffled, given_weights)
+    assert value(here) == value(there)
+    assert here.metadata.get("interval") == there.metadata.get("interval")
+
+
+@given(metrics, traces(outcomes), weights)
+def test_an_interval_lies_within_the_scale_and_is_in_order(metric, some, given_weights):
+    interval: Any = metric(some, given_weights).metadata.get("interval")
+    assert interval is None or 0 <= interval["low"] <= interval["high"] <= 1

@@ -1,0 +1,121 @@
+"""What a measure reads of a trace, and the tree of its spans."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.evaluation.trace_content.evaluated_trace import Subject, answer_of
+from domain.evaluation.trace_content.messages import Said
+from domain.evaluation.trace_content.span_tree import LEVELS_MAX, Tree
+from domain.tracing.span import Span, SpanKind
+from tests.support.builders.evaluated_traces import chat, model, said, subject, tool
+from tests.support.builders.values import at, span, span_id, trace
+
+
+def run(**more):
+    return span(kind=SpanKind.AGENT, input=said("asked"), output=said("told"), **more)
+
+
+def test_request_and_answer_are_those_of_the_trace():
+    asked = chat(("user", "one"), ("assistant", "two"), ("user", "three"))
+    found = subject(run(), input=asked, output=chat(("assistant", "four")))
+    assert (found.request, found.answer) == (Said("three"), Said("four"))
+    assert answer_of(found.trace) == "four"
+
+
+def test_the_one_span_that_is_the_run_stands_in():
+    whole = run()
+    below = tool(parent_id=whole.id, given="x", got="y", started_at=at(1))
+    found = subject(whole, below)
+    assert (found.request.text, found.answer.text) == ("asked", "told")
+
+
+@pytest.mark.parametrize("spans", [[tool(given="x")], [model("x")], [run(), run()], []])
+def test_otherwise_nothing_was_asked_and_nothing_answered(spans):
+    found = subject(*spans)
+    assert (found.request.text, found.answer.text) == ("", "")
+
+
+def test_calls_and_models_come_in_order():
+    spans = [tool("b", started_at=at(2)), model(started_at=at(1)), tool("a", started_at=at(-1))]
+    found = subject(*spans)
+    assert [call.name for call in found.calls] == ["a", "b"]
+    assert [one.name for one in found.models] == ["model"]
+
+
+def test_only_the_last_three_outputs_before_are_looked_at():
+    assert list(subject(earlier=("a", "b", "c", "d")).window) == ["b", "c", "d"]
+    assert list(subject().window) == []
+
+
+# --- the tree ------------------------------------------------------------------------------
+
+
+def tree(parents: dict[str, str]) -> dict[str, str]:
+    """Labels by name of spans that start one after the other; `?` is an unknown parent."""
+    ids = {name: span_id() for name in [*parents, "?"]}
+    spans = [
+        span(id=ids[name], name=name, started_at=at(n), parent_id=ids.get(parent))
+        for n, (name, parent) in enumerate(parents.items())
+    ]
+    return {spans[index].name: label for index, label in Tree.of(spans).labelled()}
+
+
+@pytest.mark.parametrize(
+    ("parents", "labels"),
+    [
+        ({"a": "", "b": "a", "c": "a", "d": ""}, {"a": "s1", "b": "s1.1", "c": "s1.2", "d": "s2"}),
+        ({"a": "", "b": "", "c": "a"}, {"a": "s1", "c": "s1.1", "b": "s2"}),
+        ({"a": "b", "b": ""}, {"b": "s1", "a": "s1.1"}),
+        ({"a": "?"}, {"a": "s1"}),
+        ({"a": "a"}, {"a": "s1"}),
+        ({"a": "b", "b": "a"}, {"a": "s1", "b": "s1.1"}),
+        ({"a": "b", "b": "c", "c": "b"}, {"b": "s1", "a": "s1.1", "c": "s1.2"}),
+        ({"a": "c", "b": "a", "c": "b"}, {"a": "s1", "b": "s1.1", "c": "s1.1.1"}),
+        ({"a": "c", "b": "d", "c": "b", "d": "c"}, {"b": "s1", "c": "s1.1", "a": "s1.1.1"}),
+    ],
+)
+def test_orphans_are_roots_and_cycles_are_cut_at_their_earliest_span(parents, labels):
+    assert tree(parents).items() >= labels.items()
+    assert tree(parents).keys() == parents.keys()
+
+
+@given(st.lists(st.integers(-1, 9), min_size=1, max_size=10))
+def test_every_span_has_one_label_whatever_the_parents(parents):
+    ids = [span_id() for _ in range(10)]
+    spans = [
+        Span(id=ids[n], name="x", started_at=at(n), parent_id=ids[parent] if parent >= 0 else None)
+        for n, parent in enumerate(parents)
+    ]
+    labelled = Tree.of(spans).labelled()
+    assert sorted(index for index, _ in labelled) == list(range(len(spans)))
+    assert len({label for _, label in labelled}) == len(spans)
+    place = {index: n for n, (index, _) in enumerate(labelled)}
+    label = dict(labelled)
+    for index, below in Tree.of(spans).children.items():
+        assert all(place[index] < place[child] for child in below)
+        assert all(label[child].rpartition(".")[0] == label[index] for child in below) or (
+            label[index].count(".") >= LEVELS_MAX - 2
+        )
+
+
+@pytest.mark.parametrize("kind", ["chain", "ring", "comb"])
+def test_a_chain_of_20_000_spans_has_short_labels(kind):
+    count = 20_000
+    ids = [span_id() for _ in range(count)]
+    parents = {
+        "chain": lambda n: ids[n - 1] if n else None,
+        "ring": lambda n: ids[n - 1],
+        "comb": lambda n: ids[n - 1 - n % 2] if n else None,
+    }[kind]
+    spans = [
+        Span(id=ids[n], name="x", started_at=at(n), parent_id=parents(n)) for n in range(count)
+    ]
+    labelled = Tree.of(spans).labelled()
+    assert len({label for _, label in labelled}) == count
+    assert max(len(label) for _, label in labelled) < 60
+
+
+def test_equal_instants_are_ordered_by_id():
+    first, second = sorted([span(), span()], key=lambda one: one.id)
+    assert list(Subject(trace(second, first)).spans) == [first, second]

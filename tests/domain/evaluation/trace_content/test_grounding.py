@@ -1,0 +1,69 @@
+"""Whether arguments and answers were said before."""
+
+import pytest
+from hypothesis import given
+
+from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.grounding import answer_grounding, argument_groundings
+from tests.support.builders import strategies
+from tests.support.builders.evaluated_traces import chat, model, retrieval, subject, tool
+from tests.support.builders.values import prices
+
+ASK = "Refund order W123 of jo@example.org, 1,250 dollars."
+
+
+@pytest.mark.parametrize(
+    ("given_", "share"),
+    [
+        ({"order": "W123"}, 1.0),
+        ({"order": "w123", "mail": "jo@example.org"}, 1.0),
+        ({"order": "W999"}, 0.0),
+        ({"order": "W123", "amount": 1250}, 1.0),
+        ({"order": "W123", "amount": 1260.0}, 0.5),
+        ({"items": [{"id": "W123"}, {"id": "X77"}]}, 0.5),
+        ({"note": "a sentence of its own", "n": 12, "ok": True, "id": "ab"}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_arguments_that_were_said(given_, share):
+    assert list(argument_groundings(subject(tool("f", given_), input=ASK))) == [share]
+
+
+def test_what_tools_answered_counts_for_later_calls_only():
+    calls = [tool("f", {"id": "K42"}, {"id": "K43"}), tool("f", {"id": "K43"}, "x")]
+    assert list(argument_groundings(subject(*calls))) == [0.0, 1.0]
+    found = subject(retrieval(["see K42"]), *calls)
+    assert list(argument_groundings(found)) == [1.0, 1.0]
+
+
+def test_what_a_model_says_grounds_nothing_but_what_it_was_told_does():
+    asks = chat(("system", "policy P77"), ("user", "x"))
+    spans = [model("I use K42", input=asks), tool("f", {"id": "K42", "policy": "P77"})]
+    assert list(argument_groundings(subject(*spans))) == [0.5]
+    # Later inputs of models hold what they said before.
+    later = [tool("f"), model(input="K42"), tool("f", {"id": "K42"})]
+    assert list(argument_groundings(subject(*later))) == [None, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "share"),
+    [
+        ("Refunded 1250 on W123.", 1.0),
+        ("Refunded 1,250 on 2024-05-17, ticket T9001", 2 / 3),
+        ("Done, 5 of them.", None),
+        ("", None),
+        ("Call 555-0199", 0.0),
+    ],
+)
+def test_answers_that_were_said(answer, share):
+    found = subject(tool("f", {}, {"on": "2024-05-17"}), input=ASK, output=answer)
+    assert answer_grounding(found) == (None if share is None else pytest.approx(share))
+
+
+@given(strategies.traces(spans_max=5))
+def test_a_share_lies_between_0_and_1_or_there_is_none(one):
+    found = Subject(one.settled(prices().price))
+    shares = [*argument_groundings(found), answer_grounding(found)]
+    assert len(shares) == len(found.calls) + 1
+    assert all(share is None or 0 <= share <= 1 for share in shares)

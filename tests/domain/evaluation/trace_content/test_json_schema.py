@@ -1,0 +1,92 @@
+"""The part of JSON Schema that arguments are checked against."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.evaluation.trace_content.json_schema import LEVELS_MAX, fits, is_understood
+
+OBJECT = {
+    "type": "object",
+    "description": "ignored",
+    "properties": {"q": {"type": "string", "minLength": 2}, "n": {"type": "integer"}},
+    "required": ["q"],
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        ({}, [None, 1, "x", {}], []),
+        (True, [1], []),
+        (False, [], [1]),
+        ({"type": "string"}, ["", "x"], [1, None, ["x"]]),
+        ({"type": "integer"}, [1, -1, 1.0], [1.5, "1", True]),
+        ({"type": "number"}, [1, 1.5], ["1", False]),
+        ({"type": "boolean"}, [True, False], [0, 1]),
+        ({"type": "null"}, [None], [0, "", False]),
+        ({"type": ["string", "null"]}, ["x", None], [1]),
+        ({"enum": ["a", 1]}, ["a", 1, 1.0], ["b", True, "1"]),
+        ({"enum": []}, [], [1, None]),
+        ({"const": {"a": [1]}}, [{"a": [1]}], [{"a": [True]}, {"a": 1}, None]),
+        ({"const": None}, [None], [0]),
+        ({"minLength": 2, "maxLength": 3}, ["ab", "abc", 1], ["a", "abcd"]),
+        ({"minimum": 0, "maximum": 1.5}, [0, 1.5, "9"], [-0.1, 2]),
+        ({"type": "array", "items": {"type": "integer"}}, [[], [1]], [["x"], [1, None]]),
+        (OBJECT, [{"q": "ab"}, {"q": "ab", "n": 1}], [{}, {"q": "a"}, {"q": "ab", "x": 1}, "ab"]),
+        ({**OBJECT, "additionalProperties": True}, [{"q": "ab", "x": 1}], [{"x": 1}]),
+        ({"properties": {}, "additionalProperties": {"type": "null"}}, [{"x": None}], [{"x": 1}]),
+        ({"type": "object"}, [{}, {"x": 1}], [[]]),
+        ({"type": "object", "additionalProperties": False}, [{}], [{"x": 1}]),
+        ({"required": ["a"]}, [{"a": None}, "no object"], [{}]),
+        ({"items": {"properties": {"a": {"type": "null"}}}}, [[{"a": None}]], [[{"a": 1}]]),
+    ],
+)
+def test_what_fits(schema, good, bad):
+    assert is_understood(schema)
+    assert [value for value in good if not fits(value, schema)] == []
+    assert [value for value in bad if fits(value, schema)] == []
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        *({key: {}} for key in ("anyOf", "$ref", "pattern", "format", "not", "patternProperties")),
+        {"properties": {"a": {"oneOf": []}}},
+        {"items": {"uniqueItems": True}},
+        {"additionalProperties": {"pattern": "x"}},
+        *({"type": kind} for kind in ("date", ["string", "x"], 3)),
+        *({"properties": value} for value in ([], None, {"a": 3})),
+        *({"required": value} for value in ("a", [1])),
+        *({"enum": "a"}, {"minimum": "0"}, {"maxLength": None}, {"items": [{}]}),
+        *(None, "x", 3, []),
+    ],
+)
+def test_what_is_not_understood_is_said(schema):
+    assert not is_understood(schema)
+
+
+def test_a_schema_without_end_is_not_understood():
+    deep: dict[str, object] = {}
+    for _ in range(LEVELS_MAX):
+        deep = {"items": deep}
+    assert not is_understood(deep)
+    assert is_understood(deep["items"])
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+keys = ["type", "enum", "const", "required", "properties", "items", "minimum", "maxLength"]
+
+
+@given(values, st.dictionaries(st.sampled_from([*keys, "additionalProperties"]), values))
+def test_whatever_is_understood_can_be_checked(value, schema):
+    if is_understood(schema):
+        assert fits(value, schema) in {True, False}
+    assert fits(value, {"const": value})
+    assert fits(value, {"enum": [value]})

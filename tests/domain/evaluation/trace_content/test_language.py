@@ -1,0 +1,160 @@
+"""Languages by a rule of thumb: golden texts, what isn't told, and what always holds."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.evaluation.trace_content.language import (
+    READ_MAX,
+    Language,
+    Spoken,
+    are_alike,
+    is_in,
+    spoken,
+)
+
+TEXTS = {
+    "en": "Your flight to Oslo is booked. You will get the confirmation by mail in a few minutes.",
+    "de": "Die Bestellung wurde storniert, und das Geld ist auf dem Weg zu Ihrem Konto.",
+    "fr": "Votre vol pour Oslo est réservé. Vous recevrez la confirmation dans quelques minutes.",
+    "es": "El pedido se ha cancelado y el dinero está en camino a su cuenta.",
+    "it": "L'ordine è stato annullato e il denaro è in arrivo sul suo conto.",
+    "pt": "O pedido foi cancelado e o dinheiro está a caminho da sua conta.",
+    "nl": "De bestelling is geannuleerd en het geld is op weg naar uw rekening.",
+    "el": "Η πτήση για Όσλο έχει κλείσει",
+    "he": "הטיסה לאוסלו הוזמנה בהצלחה",
+    "zh": "您飞往奥斯陆的航班已预订",
+    "ja": "オスロ行きの航空便を予約しました",
+    "ko": "오슬로행 항공편이 예약되었습니다",
+    "th": "จองเที่ยวบินไปออสโลแล้ว",
+    "cyrillic": "Рейс в Осло забронирован",
+    "arabic": "تم حجز الرحلة إلى أوسلو",
+    "devanagari": "ओस्लो की उड़ान बुक हो गई",
+}
+NEIGHBOURS = {
+    "da": "Din ordre er annulleret, og pengene er på vej tilbage til din konto. Hvis der er noget "
+    "andet, du har brug for, er du velkommen til at skrive til os igen.",
+    "sv": "Din beställning är avbokad och pengarna är på väg tillbaka till ditt konto. Om det är "
+    "något annat du behöver är det bara att skriva till oss igen.",
+    "pl": "Zamówienie zostało anulowane, a pieniądze są w drodze na Państwa konto. Jeśli "
+    "potrzebują Państwo czegoś jeszcze, proszę do nas napisać.",
+    "ro": "Comanda dumneavoastră a fost anulată și banii sunt pe drum înapoi în contul "
+    "dumneavoastră. Dacă mai aveți nevoie de ceva, ne puteți scrie din nou oricând.",
+    "tr": "Siparişiniz iptal edildi ve paranız hesabınıza geri dönüyor. Başka bir şeye "
+    "ihtiyacınız olursa bize her zaman tekrar yazabilirsiniz.",
+}
+
+
+def told(text: str) -> str | None:
+    found = spoken(text)
+    return found and (found.language or found.script)
+
+
+def test_every_language_has_its_text():
+    assert set(TEXTS) == set(Language)
+
+
+@pytest.mark.parametrize(("language", "text"), TEXTS.items())
+def test_a_sentence_is_told(language, text):
+    assert told(text) == language
+    assert told(text.upper()) == language
+
+
+@pytest.mark.parametrize("text", NEIGHBOURS.values(), ids=NEIGHBOURS)
+def test_of_languages_it_does_not_know_it_tells_the_script_alone(text):
+    assert told(text) == "latin"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "OK", "12 + 30 = 42", "🎉🎉🎉🎉", "Oslo, Bergen, Lyon", "Да", "はい"),
+        "```\nthe of and to in is was that for it\n```",
+        "`the of and to` https://example.com/the/of/and/to/in/is",
+        "Рейс в Осло забронирован, your flight is booked",  # half and half
+    ],
+)
+def test_what_is_short_or_mixed_is_not_guessed_at(text):
+    assert spoken(text) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["Booking HAT123 SAS Oslo Gardermoen terminal gate", "lorem ipsum dolor sit amet"]
+)
+def test_of_names_only_the_script_is_told(text):
+    assert spoken(text) == Spoken("latin")
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("iPhone 15 Proを予約しました", "ja"),
+        ("Use this: ```SELECT name FROM users WHERE id = 1``` and you will have it.", "en"),
+        ("Das ist die Antwort, die Sie von `the_tool` haben wollten: “of the”", "de"),
+        ("Привет means hello, and that is how it is said in Russian", "en"),
+    ],
+)
+def test_foreign_words_and_code_stand_beside(text, language):
+    assert told(text) == language
+
+
+@pytest.mark.parametrize(
+    ("found", "language", "says"),
+    [
+        (Spoken("latin", Language.EN), Language.EN, True),
+        (Spoken("latin", Language.EN), Language.DE, False),
+        (Spoken("latin", Language.EN), Language.JA, False),
+        (Spoken("latin"), Language.EN, None),
+        (Spoken("latin"), Language.CYRILLIC, False),
+        (Spoken("han", Language.ZH), Language.JA, False),
+        (None, Language.EN, None),
+    ],
+)
+def test_whether_a_text_is_in_a_language(found, language, says):
+    assert is_in(found, language) is says
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "says"),
+    [
+        ("en", "en", True),
+        ("en", "de", False),
+        ("zh", "ja", False),
+        ("en", "cyrillic", False),
+    ],
+)
+def test_whether_two_texts_are_in_one_language(one, other, says):
+    assert are_alike(spoken(TEXTS[one]), spoken(TEXTS[other])) is says
+
+
+def test_nothing_is_said_of_two_texts_where_nothing_is_known_of_one():
+    english, polish = spoken(TEXTS["en"]), spoken(NEIGHBOURS["pl"])
+    assert are_alike(english, polish) is None
+    assert are_alike(polish, polish) is None
+    assert are_alike(None, english) is None
+    assert are_alike(polish, spoken(TEXTS["el"])) is False
+
+
+texts = st.text(max_size=60) | st.sampled_from([*TEXTS.values(), *NEIGHBOURS.values()])
+
+
+@given(texts, texts)
+def test_likeness_has_no_direction(one, other):
+    assert are_alike(spoken(one), spoken(other)) is are_alike(spoken(other), spoken(one))
+
+
+@given(texts, st.sampled_from(Language))
+def test_no_text_is_in_two_languages(text, language):
+    found = spoken(text)
+    if is_in(found, language):
+        assert not any(is_in(found, other) for other in Language if other is not language)
+
+
+@given(st.sampled_from(sorted(TEXTS)), st.integers(1, 5))
+def test_more_of_a_language_is_in_that_language(language, times):
+    assert told(" ".join([TEXTS[language]] * times)) == language
+
+
+def test_of_a_long_text_the_beginning_counts():
+    text = f"{TEXTS['en']} " * (READ_MAX // len(TEXTS["en"]) + 1)
+    assert told(text + TEXTS["cyrillic"] * 10_000) == "en"

@@ -1,0 +1,154 @@
+"""What payloads say: JSON with bounds, chat messages in their usual shapes."""
+
+import json
+
+import pytest
+from hypothesis import given
+
+from domain.evaluation.trace_content.messages import (
+    ASSISTANT,
+    DEPTH_MAX,
+    USER,
+    Said,
+    canonical,
+    is_blank,
+    messages_of,
+    parsed,
+    said_by,
+    value_of,
+)
+from tests.support.builders import strategies
+
+CHAT = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
+
+
+@given(strategies.payloads | strategies.hard_objects)
+def test_any_payload_reads_and_can_be_written_again(text):
+    value = value_of(text)
+    assert canonical(value).isascii()
+    assert json.loads(canonical(value)) == value
+    said_by(USER, value).text.encode(errors="surrogatepass")
+
+
+@pytest.mark.parametrize("digits", ["1" * 5_000, "1e999", "-1e999"])
+def test_numbers_that_python_cannot_hold_stay_as_they_were_written(digits):
+    assert value_of(f'{{"n":{digits}}}'.encode()) == {"n": digits}
+
+
+@pytest.mark.parametrize("levels", [DEPTH_MAX + 1, 5_000, 100_000])
+def test_what_is_too_deep_is_text(levels):
+    text = "[" * levels + "]" * levels
+    assert value_of(text.encode()) == text
+
+
+def test_what_is_wide_is_not_deep():
+    wide = [[[]]] * 1_000
+    assert value_of(json.dumps(wide).encode()) == wide
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_stays_as_it_was_written(word):
+    assert parsed(f"[{word}]") == [word]
+
+
+def test_canonical_has_no_order_of_keys():
+    one, other = value_of(b'{"a":1,"b":{"x":1,"y":2}}'), value_of(b'{ "b":{"y":2,"x":1},"a":1 }')
+    assert canonical(one) == canonical(other) == '{"a":1,"b":{"x":1,"y":2}}'
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ('{"a":1}', {"a": 1}),
+        (" [1]", [1]),
+        ("2024", "2024"),
+        ('"a"', '"a"'),
+        ("{broken", "{broken"),
+        ("null", "null"),
+        (3, 3),
+        (None, None),
+    ],
+)
+def test_objects_and_arrays_in_strings_are_read(value, read):
+    assert parsed(value) == read
+
+
+@pytest.mark.parametrize(
+    ("value", "blank"),
+    [
+        *((value, True) for value in (None, "", " \n", [], {}, [[]], {"documents": []}, [None])),
+        *((value, False) for value in (0, False, "x", [0], {"documents": ["x"]}, {"n": 0})),
+    ],
+)
+def test_blank(value, blank):
+    assert is_blank(value) is blank
+
+
+# --- chat ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        CHAT,
+        {"messages": CHAT},
+        [*CHAT, {"role": "tool", "content": "three"}],
+        [{"type": "human", "content": "one"}, {"type": "ai", "content": "two"}],
+        [{"role": "USER", "content": [{"type": "text", "text": "one"}]}, CHAT[1]],
+        [{"role": "user", "parts": [{"type": "text", "content": "one"}]}, CHAT[1]],
+        [{"role": "user", "parts": [{"text": "one"}]}, {"role": "model", "content": "two"}],
+        [{"role": "user", "content": "zero"}, *CHAT],
+    ],
+)
+def test_the_last_of_a_role_speaks(value):
+    assert said_by(USER, value) == Said("one")
+    assert said_by(ASSISTANT, value) == Said("two")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"choices": [{"message": {"role": "assistant", "content": "yes"}}]},
+        {"candidates": [{"content": {"role": "model", "parts": [{"text": "yes"}]}}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "yes"}], "stop_reason": "end"},
+        {"role": "assistant", "content": [{"type": "output_text", "text": "yes"}]},
+        "yes",
+    ],
+)
+def test_answers_of_providers(value):
+    assert said_by(ASSISTANT, value).text == "yes"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "yes"}]},
+        {"content": [{"type": "reasoning", "content": "hm"}, {"type": "text", "text": "yes"}]},
+        {"content": [{"type": "reasoning", "summary": [{"text": "hm"}]}, "yes"]},
+        {"content": "yes", "reasoning_content": "hm"},
+        {"content": "<think>hm</think>yes"},
+        {"content": "yes\n<thinking>\nhm</thinking>"},
+        {"content": "yes<think>hm"},
+        {"parts": [{"text": "hm", "thought": True}, {"text": "yes"}]},
+    ],
+)
+def test_thoughts_are_told_apart(message):
+    assert said_by(ASSISTANT, [{"role": "assistant", **message}]) == Said("yes", "hm")
+
+
+def test_a_call_of_a_tool_says_nothing():
+    calls = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]}
+    assert said_by(ASSISTANT, [*CHAT, calls]) == Said("")
+    block = {"role": "assistant", "content": [{"type": "tool_use", "input": {"text": "x"}}]}
+    assert said_by(ASSISTANT, [block]) == Said("")
+
+
+@pytest.mark.parametrize("value", [CHAT[:1], {"messages": CHAT[:1]}])
+def test_a_chat_in_which_nobody_answers_has_no_answer(value):
+    assert said_by(ASSISTANT, value) == Said("")
+
+
+@pytest.mark.parametrize("value", [{"q": "x"}, ["a"], [], {}, 3, {"messages": "x"}, {"role": "x"}])
+def test_what_is_no_chat_says_itself(value):
+    assert messages_of(value) is None
+    assert json.loads(said_by(USER, value).text) == value

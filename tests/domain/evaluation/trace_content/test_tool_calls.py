@@ -1,0 +1,128 @@
+"""Tool calls, declared tools, finish reasons."""
+
+import json
+
+import pytest
+
+from domain.evaluation.trace_content.tool_calls import Call, declared_tools, finish_reasons, is_cut
+from domain.tracing.span import SpanStatus
+from tests.support.builders.evaluated_traces import model, offering, said, tool
+
+SCHEMA = {"type": "object", "properties": {"q": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    "given_",
+    [
+        {"q": 1},
+        {"arguments": {"q": 1}},
+        {"args": {"q": 1}},
+        {"input": '{"q": 1}'},
+        {"parameters": {"q": 1}},
+        '{"q":1}',
+        '{"arguments": {"q": 1}}',
+    ],
+)
+def test_arguments_are_unwrapped_and_parsed(given_):
+    call = Call.of(tool("f", given_))
+    assert call.arguments == {"q": 1}
+    assert call.fingerprint == ("f", '{"q":1}')
+
+
+@pytest.mark.parametrize(
+    ("given_", "arguments"),
+    [
+        ({"args": {"args": {"q": 1}}}, {"args": {"q": 1}}),
+        ({"args": 1, "q": 2}, {"args": 1, "q": 2}),
+        ('{"args": "{\\"q\\": 1}"}', '{"q": 1}'),
+        ("2024", "2024"),
+        (None, None),
+    ],
+)
+def test_unwrapped_once_and_parsed_once(given_, arguments):
+    assert Call.of(tool("f", given_)).arguments == arguments
+
+
+@pytest.mark.parametrize(
+    ("more", "failed"),
+    [
+        *(({"got": got}, True) for got in ({"isError": True}, {"is_error": True}, {"error": "x"})),
+        *(({"got": got}, True) for got in ({"error": False}, {"status": 400}, {"statusCode": 503})),
+        *(({"got": {"status_code": 404.0}}, True), ({"error": "x"}, True)),
+        ({"status": SpanStatus.ERROR}, True),
+        *(({"got": got}, False) for got in (None, "error", ["error"], {"isError": "true"})),
+        *(({"got": got}, False) for got in ({"error": None}, {"status": 399}, {"status": "500"})),
+        *(({"got": got}, False) for got in ({"status": True}, {"data": {"error": "x"}})),
+        *(({"status": SpanStatus.OK}, False), ({"error": ""}, False)),
+    ],
+)
+def test_when_a_call_failed(more, failed):
+    assert Call.of(tool("f", {}, **more)).has_failed is failed
+
+
+def test_one_call_is_another_if_it_asks_and_gets_the_same():
+    one = Call.of(tool("f", {"a": 1, "b": 2}, {"x": 1, "y": 2}))
+    same = Call.of(tool("f", {"b": 2, "a": 1}, {"y": 2, "x": 1}))
+    assert one.key == same.key
+    assert one.fingerprint == Call.of(tool("f", {"a": 1, "b": 2}, "other")).fingerprint
+    others = [tool("g", {"a": 1, "b": 2}, {"x": 1, "y": 2}), tool("f", {"a": 1}, {"x": 1, "y": 2})]
+    assert one.key not in {Call.of(other).key for other in others}
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        {"type": "function", "function": {"name": "f", "description": "d", "parameters": SCHEMA}},
+        {"name": "f", "description": "d", "input_schema": SCHEMA},
+        {"type": "function", "name": "f", "description": "d", "parameters": SCHEMA},
+        {"functionDeclarations": [{"name": "f", "description": "d", "parameters": SCHEMA}]},
+        json.dumps({"name": "f", "description": "d", "input_schema": SCHEMA}),
+        {"name": "f", "description": "d", "input_schema": json.dumps(SCHEMA)},
+    ],
+)
+def test_declared_tools_in_their_shapes(declared):
+    for span in (offering(declared), model(model_parameters={"tools": [declared]})):
+        found = declared_tools([span])
+        assert list(found) == ["f"]
+        assert (found["f"].description, found["f"].schema) == ("d", SCHEMA)
+
+
+def test_metadata_goes_before_parameters_and_the_first_before_later_ones():
+    both = model(
+        metadata={"tools": [{"name": "a"}]}, model_parameters={"tools": [{"name": "never"}]}
+    )
+    later = offering({"name": "b"}, {"name": "a", "description": "again"})
+    found = declared_tools([both, both, later])
+    assert list(found) == ["a", "b"]
+    assert found["a"].description == ""
+
+
+@pytest.mark.parametrize("declared", [None, 3, "f", {}, {"name": 3}, {"name": ""}, [], {"a": []}])
+def test_what_declares_nothing(declared):
+    assert declared_tools([offering(declared), tool(metadata={"tools": [{"name": "f"}]})]) == {}
+
+
+@pytest.mark.parametrize(
+    ("span", "reasons"),
+    [
+        (model(metadata={"finish_reasons": ["stop", "length"]}), ["stop", "length"]),
+        (model(metadata={"finish_reasons": "stop"}, got={"stop_reason": "x"}), ["stop"]),
+        (model(metadata={"finish_reasons": []}, got={"stop_reason": "x"}), ["x"]),
+        (model({"finish_reason": "stop"}), ["stop"]),
+        (model({"choices": [{"finish_reason": "length"}, {"finish_reason": "x"}]}), ["length"]),
+        (model({"candidates": [{"finishReason": "MAX_TOKENS"}]}), ["MAX_TOKENS"]),
+        *((model(got), []) for got in (None, "stop", {"choices": []}, {"finish_reason": None})),
+    ],
+)
+def test_finish_reasons(span, reasons):
+    assert list(finish_reasons(span)) == reasons
+
+
+@pytest.mark.parametrize("reason", ["length", "max_tokens", "MAX_TOKENS", "max_output_tokens"])
+def test_limits_of_length(reason):
+    assert is_cut(["stop", reason])
+    assert not is_cut(["stop", "content_filter", "tool_calls", "end_turn"])
+
+
+def test_payloads_of_tests_read_back():
+    assert json.loads(said({"a": 1}) or b"") == {"a": 1}

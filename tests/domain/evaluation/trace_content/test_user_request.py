@@ -1,0 +1,116 @@
+"""What was asked, kept short: what is equal, what is close, and what is too short to say."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.evaluation.trace_content.text import has_words
+from domain.evaluation.trace_content.user_request import KEPT_MAX, READ_MAX, Asked, Traits
+
+ORDER = "How do I cancel my order?"
+
+
+def traits(text: str) -> Traits:
+    return asked(text).traits
+
+
+def asked(text: str) -> Asked:
+    found = Asked.of(text)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t\u00a0"])
+def test_where_nothing_was_asked_nothing_is_kept(text):
+    assert Asked.of(text) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_equal"),
+    [
+        (ORDER, "  HOW do i\ncancel my   order? ", True),
+        ("Straße 5 bitte", "STRASSE 5 bitte", True),
+        ("ｈｏｗ ａｒｅ ｙｏｕ", "how are you", True),
+        (ORDER, "How do I cancel my order", False),
+        ("what is 2 + 2", "what is 2 - 2", False),
+        ("?", "!", False),
+        ("x" * READ_MAX + "a", "x" * READ_MAX + "b", False),
+        ("x" * READ_MAX + "a", "x" * READ_MAX + "a", True),
+    ],
+)
+def test_texts_are_equal_but_for_case_width_and_blanks(one, other, is_equal):
+    assert (asked(one).digest == asked(other).digest) is is_equal
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_close"),
+    [
+        (ORDER, "how do i cancel my oder", True),
+        (ORDER, "How can I cancel my order?", True),
+        (ORDER, "I asked: how do I cancel my order", True),
+        ("Cancel my order please", "Please, cancel my order", True),
+        ("Wie kann ich meine Bestellung stornieren?", "Wie kann ich die Bestellung stornieren", 1),
+        (ORDER, "How do I change my order?", False),
+        ("What's the weather in Oslo?", "What's the weather in Bergen?", False),
+        ("Translate this into French please", "Translate this into German please", False),
+        ("summarise document 17 for me", "summarise document 18 for me", False),
+        ("summarise document 17 for me", "summarize document 17 for me", True),
+        # In a long question one word is too little to be noticed.
+        ("turn on the lights in the kitchen", "turn off the lights in the kitchen", True),
+    ],
+)
+def test_what_is_close_asks_the_same(one, other, is_close):
+    assert traits(one).is_close_to(traits(other)) is bool(is_close)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_question"),
+    [
+        ("yes", False),
+        ("Thank you!", False),
+        ("?!", False),
+        ("where is it", True),
+        ("取消订单", True),  # each character is a word
+        ("x " * 2_000, True),
+    ],
+)
+def test_short_replies_are_no_questions(text, is_question):
+    assert asked(text).is_question is is_question
+
+
+texts = (st.text(max_size=40) | st.sampled_from([ORDER, "a b c", "a b c 1", "取消订单"])).filter(
+    has_words
+)
+
+
+@given(texts, texts)
+def test_closeness_has_no_direction_and_holds_of_itself(one, other):
+    assert traits(one).is_close_to(traits(one))
+    assert traits(one).is_close_to(traits(other)) is traits(other).is_close_to(traits(one))
+
+
+@given(texts)
+def test_what_is_equal_is_close(text):
+    again = f"  {text.replace(' ', '  ')}\n"
+    assert asked(again).digest == asked(text).digest
+    assert traits(again).is_close_to(traits(text))
+
+
+def test_what_has_no_word_is_close_to_nothing():
+    assert not traits("?").is_close_to(traits("?"))
+
+
+def test_of_a_long_text_only_whether_it_is_equal_can_be_told():
+    instructions = "Answer from these pages alone. " * 20
+    one, other = asked(instructions + "Where is Oslo?"), asked(instructions + "Who was Ibsen?")
+    assert one.is_question
+    assert one.words == ""
+    assert not one.traits.is_close_to(other.traits)
+    assert one.digest != other.digest
+    assert one == asked(instructions.upper() + "where is oslo?")
+
+
+def test_little_is_kept():
+    found = asked("é" * KEPT_MAX)
+    assert (len(found.words), len(found.digest)) == (KEPT_MAX, 16)
+    assert asked("é" * (KEPT_MAX + 1)).words == ""

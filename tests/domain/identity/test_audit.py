@@ -1,0 +1,83 @@
+"""What the audit log tells, and what a new organization begins with."""
+
+import uuid
+
+import pytest
+
+from domain.identity.audit import NOWHERE, OPERATOR, Actor, AuditAction, AuditEntry, Origin
+from domain.identity.caller import Person
+from domain.identity.organization import Membership, Organization, Project, Role
+from domain.identity.organization_bootstrap import Founding
+from domain.identity.user import Claims, User
+from domain.ids import UserId
+from tests.support.builders.values import NOON, at
+
+ACTIONS = {
+    "organization": {"created", "renamed", "deleted"},
+    "member": {"role_changed", "removed", "left"},
+    "invitation": {"created", "revoked", "accepted", "declined"},
+    "project": {"created", "changed", "deleted", "retention_changed", "budget_changed"},
+    "api_key": {"created", "rotated", "revoked", "deleted", "used"},
+    "login_code": {"issued"},
+    "erasure": {"requested", "finished"},
+}
+
+
+def test_the_actions_are_these():
+    assert {str(one) for one in AuditAction} == {
+        f"{resource}.{done}" for resource, verbs in ACTIONS.items() for done in verbs
+    }
+
+
+@pytest.mark.parametrize("action", AuditAction)
+def test_an_action_names_its_resource(action):
+    assert action.resource in ACTIONS
+    assert action.removeprefix(f"{action.resource}.") in ACTIONS[action.resource]
+
+
+def test_a_person_acts_under_their_address_as_it_is_then():
+    claims = Claims(issuer="i", subject="s", email="ada@example.com", display_name="Ada")
+    user = User.first_seen(claims, UserId(uuid.uuid4()), NOON)
+    origin = Origin("192.0.2.1", "Firefox")
+    assert Person(user, origin=origin).actor == Actor(
+        user_id=user.id, key_id=None, name="ada@example.com", origin=origin
+    )
+    assert Person(user).actor.origin == NOWHERE == Origin(None, None)
+
+
+def test_an_operator_has_no_id():
+    assert (OPERATOR.user_id, OPERATOR.key_id, OPERATOR.origin) == (None, None, NOWHERE)
+
+
+def test_an_organization_begins_with_its_owner_a_project_and_a_word_in_the_log():
+    ids = [uuid.UUID(int=n) for n in range(10)]
+    owner, taken = UserId(uuid.uuid4()), iter(ids)
+    made = Founding.of("Ours", owner, OPERATOR, lambda: next(taken), at(5))
+    organization = made.organization.id
+    assert made.organization == Organization(id=organization, name="Ours", created_at=at(5))
+    assert made.owner == Membership(
+        id=made.owner.id,
+        organization_id=organization,
+        user_id=owner,
+        role=Role.OWNER,
+        created_at=at(5),
+    )
+    assert made.project == Project(
+        id=made.project.id,
+        organization_id=organization,
+        name="onboarding",
+        description="",
+        created_at=at(5),
+    )
+    assert made.entry == AuditEntry(
+        id=made.entry.id,
+        organization_id=organization,
+        at=at(5),
+        actor=OPERATOR,
+        action=AuditAction.ORGANIZATION_CREATED,
+        resource_id=str(organization),
+        detail={"name": "Ours"},
+    )
+    drawn = {organization, made.owner.id, made.project.id, made.entry.id}
+    assert len(drawn) == 4
+    assert drawn <= set(ids)

@@ -1,0 +1,139 @@
+"""Login codes: who may exchange them, until when, and what their key is called."""
+
+import base64
+import hashlib
+import string
+import uuid
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.errors import Unauthenticated
+from domain.identity.login_code import (
+    CODE_BYTES,
+    CODE_LIFE,
+    LoginCode,
+    challenge_of,
+    code_digest,
+    code_of,
+    key_name,
+)
+from domain.ids import OrganizationId, ProjectId, UserId
+from tests.support.builders.values import NOON, at
+
+# RFC 7636, appendix B.
+VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+
+BASE64URL = set(string.ascii_letters + string.digits + "-_")
+UNRESERVED = string.ascii_letters + string.digits + "-._~"  # of which verifiers are made
+VERIFIERS = st.text(st.sampled_from(UNRESERVED), min_size=43, max_size=128)
+
+
+def code(challenge: str = CHALLENGE) -> LoginCode:
+    return LoginCode(
+        digest=code_digest("code"),
+        user_id=UserId(uuid.uuid4()),
+        organization_id=OrganizationId(uuid.uuid4()),
+        project_id=ProjectId(uuid.uuid4()),
+        challenge=challenge,
+        label="laptop",
+        created_at=NOON,
+        expires_at=NOON + CODE_LIFE,
+    )
+
+
+def test_the_challenge_is_the_one_of_the_standard():
+    assert challenge_of(VERIFIER) == CHALLENGE
+    assert code().check(VERIFIER, NOON) is None
+
+
+def test_the_bytes_of_the_standard_make_its_text():
+    octets = [
+        *(116, 24, 223, 180, 151, 153, 224, 37, 79, 250, 96, 125, 216, 173, 187, 186),
+        *(22, 212, 37, 77, 105, 214, 191, 240, 91, 88, 5, 88, 83, 132, 141, 121),
+    ]
+    assert code_of(bytes(octets)) == VERIFIER
+
+
+@given(VERIFIERS, VERIFIERS)
+def test_only_its_own_verifier_opens_a_code(mine, other):
+    assert code(challenge_of(mine)).check(mine, NOON) is None
+    if mine != other:
+        with pytest.raises(Unauthenticated):
+            code(challenge_of(mine)).check(other, NOON)
+
+
+@given(st.text())
+def test_any_text_has_a_challenge_and_none_opens_the_code_of_the_standard(text):
+    challenge = challenge_of(text)
+    assert len(challenge) == 43
+    assert set(challenge) <= BASE64URL
+    if text != VERIFIER:
+        with pytest.raises(Unauthenticated):
+            code().check(text, NOON)
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [CHALLENGE + "=", CHALLENGE.lower(), CHALLENGE[:-1], "", VERIFIER, "é" * 43, CHALLENGE + "\n"],
+)
+def test_a_challenge_is_compared_whole(challenge):
+    with pytest.raises(Unauthenticated):
+        code(challenge).check(VERIFIER, NOON)
+
+
+@pytest.mark.parametrize("verifier", ["", "\0", "\ud800", "x" * 1_000_000, CHALLENGE])
+def test_no_verifier_is_too_odd_to_be_refused(verifier):
+    with pytest.raises(Unauthenticated):
+        code().check(verifier, NOON)
+
+
+def test_a_code_is_good_for_two_minutes_to_the_microsecond():
+    assert timedelta(seconds=120) == CODE_LIFE
+    assert code().check(VERIFIER, at(120) - timedelta(microseconds=1)) is None
+    for late in (at(120), at(121)):
+        with pytest.raises(Unauthenticated):
+            code().check(VERIFIER, late)
+
+
+def test_a_refusal_doesn_t_tell_what_was_wrong():
+    told = set()
+    for verifier, now in ((VERIFIER, at(120)), ("wrong", NOON), ("wrong", at(120))):
+        with pytest.raises(Unauthenticated) as refused:
+            code().check(verifier, now)
+        told.add(refused.value.message)
+    assert len(told) == 1
+
+
+@given(st.binary(min_size=CODE_BYTES, max_size=CODE_BYTES))
+def test_a_code_is_thirty_two_bytes_in_base64url_without_padding(random):
+    text = code_of(random)
+    assert len(text) == 43
+    assert set(text) <= BASE64URL
+    assert base64.urlsafe_b64decode(text + "=") == random
+    assert code_digest(text) == hashlib.sha256(text.encode()).digest()
+
+
+@given(st.text())
+def test_any_text_may_be_asked_for_as_a_code(text):
+    assert len(code_digest(text)) == 32
+
+
+def test_a_key_is_named_after_its_label_and_day():
+    assert key_name("Ada's laptop", NOON) == "PandaProbe CLI Ada's laptop 2026-03-01"
+
+
+def test_a_long_name_is_cut():
+    assert key_name("x" * 255, NOON) == ("PandaProbe CLI " + "x" * 255)[:255]
+    assert len(key_name("x" * 229, NOON)) == 255
+    assert key_name("x" * 229, NOON).endswith("x 2026-03-01")
+
+
+@pytest.mark.parametrize("hours", [-12, 0, 14])
+def test_the_date_of_a_name_is_that_of_utc(hours):
+    midnight = datetime(2026, 3, 1, 0, 30, tzinfo=UTC)
+    there = midnight.astimezone(timezone(timedelta(hours=hours)))
+    assert key_name("x", there) == "PandaProbe CLI x 2026-03-01"

@@ -1,0 +1,76 @@
+"""Erasures and their receipts."""
+
+import hashlib
+import json
+import uuid
+from dataclasses import replace
+
+from domain.identity.audit import Actor
+from domain.ids import ApiKeyId, ErasureId, OrganizationId, ProjectId
+from domain.tracing.erasure import Erasure, ErasureState, Found, Owner, OwnerKind
+from tests.support.builders.values import at
+
+GRACE = Owner(OwnerKind.USER, "grace@example.com")
+SALT = bytes(range(16))
+
+
+def an_erasure(**said) -> Erasure:
+    known = {
+        "id": ErasureId(uuid.UUID(int=1)),
+        "organization_id": OrganizationId(uuid.UUID(int=2)),
+        "project_id": ProjectId(uuid.UUID(int=3)),
+        "kind": GRACE.kind,
+        "salt": SALT,
+        "digest": GRACE.digest(SALT),
+        "requested_at": at(0),
+        "requested_by": Actor(key_id=ApiKeyId(uuid.UUID(int=4)), name="pp_9a1b04e"),
+    }
+    return Erasure(**known | said)
+
+
+def test_a_digest_is_scrypt_of_kind_and_id():
+    expected = hashlib.scrypt(b"user:grace@example.com", salt=SALT, n=4_096, r=8, p=1, dklen=32)
+    assert GRACE.digest(SALT) == expected
+
+
+def test_an_erasure_is_of_its_owner_alone():
+    erasure = an_erasure()
+    assert erasure.is_of(GRACE.kind, GRACE.digest(SALT))
+    for other in (Owner(OwnerKind.SESSION, GRACE.id), Owner(OwnerKind.USER, "grace@example.org")):
+        assert not erasure.is_of(other.kind, other.digest(SALT))
+    assert not erasure.is_of(OwnerKind.SESSION, GRACE.digest(SALT))
+    assert not erasure.is_of(GRACE.kind, GRACE.digest(b"another salt"))
+
+
+def test_rows_add_up_and_tables_without_any_are_left_out():
+    erasure = an_erasure().with_rows({"traces": 2, "spans": 5, "trace_scores": 0})
+    erasure = erasure.with_rows({"spans": 1, "session_scores": 3})
+    assert erasure.rows == {"session_scores": 3, "spans": 6, "traces": 2}
+    assert list(erasure.rows) == sorted(erasure.rows)
+
+
+def test_a_receipt_is_sealed_once_it_changes_no_more():
+    erasure = an_erasure().with_rows({"traces": 2})
+    assert erasure.sha256 is None
+    over = erasure.over(at(1.5))
+    assert (over.state, over.removed_at) == (ErasureState.REMOVED, at(1.5))
+    text = json.dumps(over.receipt(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert over.sha256 == hashlib.sha256(text.encode()).hexdigest()
+    for other in (
+        replace(over, removed_at=at(2)),
+        replace(over, rows={"traces": 3}),
+        replace(over, salt=b"x"),
+        replace(over, requested_by=Actor(name="pp_9a1b04e")),
+    ):
+        assert other.sha256 != over.sha256
+
+
+def test_a_receipt_names_nobody():
+    said = json.dumps(an_erasure().over(at(1)).receipt())
+    assert GRACE.id not in said
+
+
+def test_what_came_afterwards_is_no_fault_of_an_erasure():
+    assert Found({}, 3).is_nothing
+    assert Found({"traces": 0}, 0).is_nothing
+    assert not Found({"spans": 1}, 0).is_nothing

@@ -1,0 +1,124 @@
+"""JSON text that passes through: what merging objects keeps of it."""
+
+import json
+
+import pytest
+from hypothesis import given
+
+from domain.tracing.payload import EMPTY_OBJECT, members, merged_objects, scalars, without
+from tests.support.builders import strategies
+
+
+def read(text: bytes | str) -> object:
+    """JSON with its numbers as they are written."""
+    return json.loads(text, parse_int=lambda digits: ("number", digits), parse_float=_float)
+
+
+def _float(digits: str) -> tuple[str, str]:
+    return ("number", digits)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b"{}", {}),
+        (b" {\t\r\n } ", {}),
+        (b'{"a":1}', {"a": "1"}),
+        (b'\n{ "a" : 1 , "b"\t:\r\n[1, 2] }\n', {"a": "1", "b": "[1, 2]"}),
+        (b'{"a":{"b":{}},"c":"}"}', {"a": '{"b":{}}', "c": '"}"'}),
+        (b'{"a":1,"a":2}', {"a": "2"}),
+        (b'{"a":1,"\\u0061":2}', {"a": "2"}),
+        (b'{"":null}', {"": "null"}),
+        (b'{"a\\"b":"\\""}', {'a"b': '"\\""'}),
+        ('{"ü🐼":"é"}'.encode(), {"ü🐼": '"é"'}),
+        (b'{"\\ud83d\\udc3c":1}', {"🐼": "1"}),
+        (
+            b'{"a":1.0,"b":1e2,"c":12345678901234567890}',
+            {"a": "1.0", "b": "1e2", "c": "12345678901234567890"},
+        ),
+        (b'{"a":"\\u0000","\\ud800":"\\udc00"}', {"a": '"\\u0000"', "\ud800": '"\\udc00"'}),
+    ],
+)
+def test_members_are_the_texts_of_top_level_values(text, found):
+    assert members(text) == found
+
+
+@given(strategies.objects | strategies.hard_objects)
+def test_members_are_what_a_json_reader_sees(text):
+    assert {key: read(value) for key, value in members(text).items()} == read(text)
+
+
+@given(strategies.objects | strategies.hard_objects, strategies.objects | strategies.hard_objects)
+def test_a_merge_is_that_of_two_dicts(old, new):
+    assert read(merged_objects(old, new)) == read(old) | read(new)
+
+
+@given(*[strategies.objects | strategies.hard_objects] * 3)
+def test_merging_is_associative_and_idempotent(one, two, three):
+    left = merged_objects(merged_objects(one, two), three)
+    assert left == merged_objects(one, merged_objects(two, three))
+    assert read(merged_objects(left, three)) == read(left)
+
+
+@given(strategies.objects)
+def test_nothing_new_changes_not_a_byte(text):
+    assert merged_objects(text, EMPTY_OBJECT) == text
+    assert merged_objects(text, text) == text
+    assert merged_objects(EMPTY_OBJECT, text) == text
+
+
+def test_values_keep_every_digit_and_space_inside():
+    old = b'{"a": 1.0, "deep": {"x" : [ 1e2 ]}}'
+    assert merged_objects(old, b'{"b": -0.0}') == b'{"a":1.0,"deep":{"x" : [ 1e2 ]},"b":-0.0}'
+
+
+@pytest.mark.parametrize("falsy", ["0", "false", "null", '""', "[]", "{}"])
+def test_a_falsy_value_replaces_like_any_other(falsy):
+    merged = merged_objects(b'{"a":1}', f'{{"a":{falsy}}}'.encode())
+    assert members(merged) == {"a": falsy}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b"{}", {}),
+        (b' { "a" : 1 , "b": "x" } ', {"a": "1", "b": "x"}),
+        (
+            b'{"a":1.0,"b":1E+2,"c":12345678901234567890,"d":-0}',
+            {"a": "1.0", "b": "1E+2", "c": "12345678901234567890", "d": "-0"},
+        ),
+        (b'{"a":true,"b":false,"c":null}', {"a": "true", "b": "false", "c": "null"}),
+        (b'{"a":{"b":1},"c":[1],"d":{},"e":[]}', {}),
+        (b'{"a.b":1,"":2}', {"a.b": "1", "": "2"}),
+        (b'{"a":1,"a":{"b":2}}', {}),
+        (b'{"a":[1],"\\u0061":"\\n\\"\\u00e9"}', {"a": '\n"é'}),
+        (b'{"a":"\\u0000","\\u0000":1}', {"a": "\0", "\0": "1"}),
+    ],
+)
+def test_scalars_are_the_texts_of_what_is_no_object_and_no_array(text, found):
+    assert scalars(text) == found
+
+
+@given(strategies.objects | strategies.hard_objects)
+def test_scalars_are_what_a_json_reader_sees(text):
+    told = json.loads(text, parse_int=str, parse_float=str)
+    words = {True: "true", False: "false", None: "null"}
+    assert scalars(text) == {
+        key: value if isinstance(value, str) else words[value]
+        for key, value in told.items()
+        if not isinstance(value, dict | list)
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (b'{"a": 1, "k":"\\u0000"}', b'{"a":1}'),
+        (b'{"k":{"k":1}}', b"{}"),
+        (b'{"a":{"k":1}}', b'{"a":{"k":1}}'),
+        (b'{ "a" : 1.0 }', b'{ "a" : 1.0 }'),
+        (b"{}", b"{}"),
+    ],
+)
+def test_an_object_without_one_of_its_keys(text, left):
+    assert without(text, "k") == left

@@ -1,0 +1,202 @@
+"""A span: how reports of it merge, what it costs, what spans add up to."""
+
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.tracing.span import Span, SpanKind, SpanStatus, Totals, elapsed_ms
+from domain.tracing.usage import UNPRICED, Charge, CostSource, Price, Usage
+from tests.support.builders import strategies
+from tests.support.builders.values import NOON, at, of_table, prices, span, span_id
+
+PRICE = prices().price
+USED = {"model": "gpt-4o", "token_usage": b'{"prompt_tokens":1000000,"completion_tokens":0}'}
+MUCH = Price(Decimal(99), "v")
+FULL = span(
+    parent_id=span_id(),
+    kind=SpanKind.LLM,
+    status=SpanStatus.OK,
+    ended_at=at(1),
+    completion_started_at=at(0.5),
+    error="e",
+    model="gpt-4o",
+    input=b'"i"',
+    output=b'"o"',
+    metadata=b'{"m":1}',
+    token_usage=b'{"prompt_tokens":1}',
+    model_parameters=b'{"t":0}',
+    cost={"total": 1.0},
+)
+ALWAYS_SAID = {"id", "name", "started_at", "usage", "charge"}
+OPTIONAL = [field.name for field in fields(Span) if field.name not in ALWAYS_SAID]
+
+
+def same(name: str) -> Span:
+    return replace(span(id=FULL.id, name=name))
+
+
+# --- merging -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", OPTIONAL)
+def test_what_is_not_said_again_stays_and_what_was_not_said_comes(field):
+    assert getattr(FULL.merged(same("late")), field) == getattr(FULL, field)
+    assert getattr(same("early").merged(FULL), field) == getattr(FULL, field)
+
+
+def test_name_and_start_are_always_replaced():
+    merged = FULL.merged(span(id=FULL.id, name="renamed", started_at=at(-1)))
+    assert (merged.name, merged.started_at) == ("renamed", at(-1))
+
+
+@pytest.mark.parametrize(
+    ("field", "falsy"),
+    [
+        *(("error", ""), ("model", ""), ("cost", {})),
+        *(
+            (name, value)
+            for name in ("input", "output")
+            for value in (b"0", b"false", b'""', b"{}")
+        ),
+        *((name, b"{}") for name in ("token_usage", "model_parameters")),
+        *(("kind", SpanKind.OTHER), ("status", SpanStatus.UNSET)),
+    ],
+)
+def test_a_value_that_says_little_replaces_all_the_same(field, falsy):
+    assert getattr(FULL.merged(span(id=FULL.id, **{field: falsy})), field) == falsy
+
+
+@given(strategies.spans())
+def test_a_span_sent_again_changes_nothing(one):
+    assert one.merged(one) == one
+    stored = one.settled(PRICE)
+    assert stored.merged(one).settled(PRICE) == stored
+
+
+@given(strategies.spans(st.just(FULL.id)), strategies.spans(st.just(FULL.id)))
+def test_settling_before_or_after_a_merge_is_the_same(one, two):
+    assert one.settled(PRICE).merged(two).settled(PRICE) == one.merged(two).settled(PRICE)
+
+
+# --- what is stored ------------------------------------------------------------------------
+
+
+def test_defaults_come_when_it_is_stored():
+    stored = span().settled(PRICE)
+    assert (stored.kind, stored.status) == (SpanKind.OTHER, SpanStatus.UNSET)
+    assert stored.charge == UNPRICED
+
+
+def test_a_charge_stays_while_what_it_is_made_of_stays():
+    stored = span(**USED).settled(PRICE)
+    assert stored.charge == of_table("2.5")
+    again = stored.merged(replace(FULL, cost=None, token_usage=None, model="gpt-4o"))
+    assert again.settled(lambda *_: MUCH).charge == stored.charge
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"cost": {}},
+        {"cost": {"total": 0.0}},
+        {"model": "tiny"},
+        {"token_usage": b'{"prompt_tokens":2}'},
+        {"started_at": at(1)},
+    ],
+)
+def test_a_change_of_what_is_charged_is_charged_again(said):
+    stored = span(**USED).settled(PRICE)
+    changed = stored.merged(replace(stored, charge=None, **said)).settled(lambda *_: MUCH)
+    expected = Charge(MUCH.amount, CostSource.TABLE, MUCH)
+    if said.get("cost"):
+        expected = Charge(Decimal(0), CostSource.CLIENT, MUCH)
+    assert changed.charge == expected
+
+
+CACHED = Usage(1_000_000, 0, is_known=True, cache_read_tokens=500_000)
+READ = USED | {"usage": CACHED}
+
+
+def test_a_usage_that_was_sent_counts_and_stays_while_its_token_usage_does():
+    stored = span(**READ).settled(PRICE)
+    assert stored.usage == CACHED
+    assert stored.charge == of_table("1.875")
+    moved = stored.merged(span(id=stored.id, model="openai/gpt-4o")).settled(PRICE)
+    assert (moved.usage, moved.charge) == (CACHED, stored.charge)
+
+
+def test_a_usage_that_was_sent_comes_and_goes_with_its_token_usage():
+    early = span(model="gpt-4o").settled(PRICE)
+    late = early.merged(span(id=early.id, **READ)).settled(PRICE)
+    assert late.usage == CACHED
+    said = span(id=early.id, token_usage=b'{"prompt_tokens":2}')
+    assert late.merged(said).settled(PRICE).usage == Usage(2, 0)
+
+
+def test_cached_tokens_that_only_token_usage_tells_of_are_not_looked_at():
+    usage = b'{"prompt_tokens":1000000,"completion_tokens":0,"cache_read_tokens":500000}'
+    assert span(model="gpt-4o", token_usage=usage).settled(PRICE).charge == of_table("2.5")
+
+
+def test_a_cost_sent_late_replaces_a_price_and_a_price_sent_late_no_cost():
+    priced, paid = span(**USED), span(cost={"total": 0.5})
+    late = priced.settled(PRICE).merged(replace(paid, id=priced.id)).settled(PRICE)
+    early = paid.settled(PRICE).merged(replace(priced, id=paid.id)).settled(PRICE)
+    expected = Charge(Decimal("0.5"), CostSource.CLIENT, of_table("2.5").price)
+    assert late.charge == early.charge == expected
+
+
+# --- durations -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ms"), [(1.25, 1250.0), (0, 0.0), (-2, -2000.0), (0.000001, 0.001)]
+)
+def test_latency_is_in_milliseconds_and_may_be_negative(seconds, ms):
+    found = span(ended_at=at(seconds), completion_started_at=at(seconds))
+    assert found.latency_ms == found.time_to_first_token_ms == ms
+
+
+def test_without_an_end_there_is_no_latency():
+    assert span().latency_ms is None
+    assert span().time_to_first_token_ms is None
+
+
+def test_a_latency_may_span_all_time():
+    first, last = datetime(1, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    assert elapsed_ms(first, last) == pytest.approx(9999 * 365.2425 * 86_400_000, rel=1e-6)
+    assert elapsed_ms(NOON, None) is None
+
+
+# --- totals --------------------------------------------------------------------------------
+
+
+def test_totals_add_up_tokens_money_and_errors():
+    spans = [
+        span(cost={"prompt": 0.1, "completion": 0.2}, status=SpanStatus.ERROR),
+        span(**USED),
+        span(token_usage=b'{"prompt_tokens":3,"completion_tokens":4}'),
+    ]
+    totals = Totals.of(one.settled(PRICE) for one in spans)
+    assert totals == Totals(3, 1_000_003, 4, Decimal("2.8"), 1)
+    assert totals.tokens == 1_000_007
+
+
+some_spans = st.lists(strategies.spans().map(lambda one: one.settled(PRICE)), max_size=5)
+
+
+@given(some_spans, some_spans)
+def test_what_is_added_can_be_taken_away_again_to_the_last_digit(some, more):
+    both = Totals.of(some) + Totals.of(more)
+    assert both == Totals.of([*some, *more]) == Totals.of([*more, *some])
+    assert both - Totals.of(more) == Totals.of(some)
+    assert both - both == Totals()
+
+
+@given(some_spans)
+def test_no_spans_add_nothing(some):
+    assert Totals.of(some) + Totals.of([]) == Totals.of(some)

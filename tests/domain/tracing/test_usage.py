@@ -1,0 +1,218 @@
+"""Tokens and money of a span, as the table of derived values has them."""
+
+import json
+import math
+import sys
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.tracing.usage import (
+    TOKENS_MAX,
+    UNPRICED,
+    Charge,
+    CostSource,
+    Price,
+    Usage,
+    as_float,
+    charged,
+    exact_sum,
+)
+from tests.support.builders import strategies
+from tests.support.builders.values import NOON
+
+NONE = Usage()
+
+
+@pytest.mark.parametrize(
+    ("said", "tokens"),
+    [
+        ("12", 12),
+        ("12.0", 12),
+        ("1.2e1", 12),
+        ("12E0", 12),
+        ("120e-1", 12),
+        ('"12"', 12),
+        ('"12.0"', 12),
+        ("0", 0),
+        ("-0", 0),
+        ("-0.0", 0),
+        ("9007199254740991", TOKENS_MAX - 1),
+        ('"9007199254740991.000"', TOKENS_MAX - 1),
+    ],
+)
+def test_an_integral_count_counts(said, tokens):
+    found = Usage.of(f'{{"prompt_tokens":{said}}}'.encode())
+    assert found == Usage(tokens, 0, is_known=True)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("12.5", "0.1", "1e-1", "-1", "-12.0", "9007199254740992", "1e400", "1e99999", "-1e99999"),
+        *("null", "true", "false", "[]", "[12]", "{}", '{"n":12}'),
+        *('""', '" 12"', '"12 "', '"+12"', '"1_000"', '"0x10"', '"twelve"', '"NaN"', '"Infinity"'),
+        *('"\\u0661\\u0662"', '"\\u00b2"', '"12\\n"', '".5"', '"5."', "1." + "0" * 40 + "1"),
+    ],
+)
+def test_anything_else_counts_as_nothing(said):
+    assert Usage.of(f'{{"completion_tokens":{said}}}'.encode()) == NONE
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        b"{}",
+        b'{"total_tokens":12}',
+        b'{"input_tokens":12,"cache_read_tokens":3,"reasoning_tokens":4}',
+        b'{"prompt_tokens":{"prompt_tokens":12}}',
+        b'{"Prompt_Tokens":12}',
+        b'{"usage":{"prompt_tokens":12}}',
+    ],
+)
+def test_other_keys_are_not_looked_at(said):
+    assert Usage.of(said) == NONE
+
+
+def test_both_counts_are_read_each_for_itself():
+    found = Usage.of(b'{"total_tokens":99,"prompt_tokens":12,"completion_tokens":"x"}')
+    assert found == Usage(12, 0, is_known=True)
+    assert Usage.of(b'{"prompt_tokens":3,"completion_tokens":4}') == Usage(3, 4, is_known=True)
+
+
+def test_a_key_may_be_written_with_escapes_and_the_last_of_two_counts():
+    assert Usage.of(b'{"prompt\\u005ftokens":12}').prompt_tokens == 12
+    assert Usage.of(b'{"prompt_tokens":1,"prompt_tokens":2}').prompt_tokens == 2
+
+
+@given(st.floats() | st.integers() | st.decimals(allow_nan=False, allow_infinity=False))
+def test_a_number_counts_exactly_where_it_is_integral_and_in_range(number):
+    found = Usage.of(f'{{"prompt_tokens":{json.dumps(str(number))}}}'.encode())
+    integral = math.isfinite(number) and number == int(number)
+    expected = int(number) if integral and 0 <= number < TOKENS_MAX else None
+    assert found == (Usage(expected, 0, is_known=True) if expected is not None else NONE)
+
+
+@given(strategies.token_usages)
+def test_what_is_counted_is_never_negative_nor_beyond_the_bound(said):
+    found = Usage.of(said)
+    assert 0 <= found.prompt_tokens < TOKENS_MAX
+    assert 0 <= found.completion_tokens < TOKENS_MAX
+    assert found.is_known or found == NONE
+
+
+@given(*[st.integers(-10, 50)] * 2, st.integers(0, 20))
+def test_what_was_cached_is_a_part_of_the_prompt(read, written, prompt):
+    found = Usage(prompt, 7, cache_read_tokens=read, cache_write_tokens=written)
+    cached = (found.cache_read_tokens, found.cache_write_tokens)
+    assert min(cached) >= 0
+    assert sum(cached) <= prompt == found.prompt_tokens
+    if read >= 0 and written >= 0 and read + written <= prompt:
+        assert cached == (read, written)
+
+
+# --- cost ----------------------------------------------------------------------------------
+
+KNOWN = Usage(1_000, 100, is_known=True)
+
+
+CENT = Price(Decimal("0.01"), "v", NOON)
+
+
+def client(amount: str) -> Charge:
+    """What the client says, beside the price of the table."""
+    return Charge(Decimal(amount), CostSource.CLIENT, CENT)
+
+
+def a_cent(*_: object) -> Price:
+    return CENT
+
+
+def unlisted(*_: object) -> None:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("cost", "charge"),
+    [
+        ({"total": 1.5, "total_cost": 9.0, "prompt": 7.0}, client("1.5")),
+        ({"total_cost": 9.0, "prompt": 7.0}, client("9.0")),
+        ({"prompt": 0.1, "completion": 0.2}, client("0.3")),
+        ({"total": 0.0, "total_cost": 9.0}, client("0")),
+        ({"total": 0.0}, client("0")),
+        ({"total": -1.0}, client("-1")),
+        ({"total": 0.1}, client("0.1")),
+        ({"prompt": 1e308, "completion": 1e308}, client("2e308")),
+        ({"prompt": 5e-324, "completion": 1e16}, client("10000000000000000." + "0" * 323 + "5")),
+        ({"prompt": 1e16, "completion": -1e16, "image": 0.1}, client("0.1")),
+    ],
+)
+def test_the_clients_word_counts_in_this_order(cost, charge):
+    assert charged(cost, "gpt-4o", KNOWN, NOON, a_cent) == charge
+
+
+@pytest.mark.parametrize("cost", [None, {}])
+def test_without_the_clients_word_the_table_counts(cost):
+    charge = charged(cost, "gpt-4o", KNOWN, NOON, a_cent)
+    assert charge == Charge(Decimal("0.01"), CostSource.TABLE, CENT)
+
+
+def test_a_price_of_nothing_is_a_price():
+    nothing = Price(Decimal(0), "v")
+    charge = charged(None, "free", KNOWN, NOON, lambda *_: nothing)
+    assert charge == Charge(Decimal(0), CostSource.TABLE, nothing)
+
+
+def test_the_clients_word_stands_alone_where_the_table_has_none():
+    charge = charged({"total": 2.0}, "gpt-4o", KNOWN, NOON, unlisted)
+    assert charge == Charge(Decimal(2), CostSource.CLIENT)
+
+
+@pytest.mark.parametrize(
+    ("model", "usage", "pricing"),
+    [(None, KNOWN, a_cent), ("", KNOWN, a_cent), ("gpt-4o", NONE, a_cent), ("x", KNOWN, unlisted)],
+)
+def test_what_neither_knows_is_unpriced(model, usage, pricing):
+    assert charged(None, model, usage, NOON, pricing) == UNPRICED
+    assert UNPRICED.amount == 0
+
+
+def test_the_table_is_asked_for_the_spans_own_instant():
+    asked = []
+    charged(None, "gpt-4o", KNOWN, NOON, lambda *what: asked.append(what))
+    assert asked == [("gpt-4o", KNOWN, NOON)]
+
+
+@given(st.lists(strategies.amounts, max_size=20), st.randoms(use_true_random=False))
+def test_a_sum_is_exact_in_any_order(amounts, random):
+    exact = [Decimal(repr(one)) for one in amounts]
+    total = exact_sum(exact)
+    assert Fraction(total) == sum(map(Fraction, exact), Fraction(0))
+    random.shuffle(exact)
+    assert exact_sum(exact) == total
+
+
+@pytest.mark.parametrize(
+    ("amount", "double"),
+    [
+        ("0.1", 0.1),
+        ("0", 0.0),
+        ("-0.3", -0.3),
+        ("1e400", sys.float_info.max),
+        ("-1e400", -sys.float_info.max),
+        ("2e308", sys.float_info.max),
+        ("1e-400", 0.0),
+        ("0.1000000000000000055511151231257827", 0.1),
+    ],
+)
+def test_an_amount_goes_out_as_the_nearest_finite_double(amount, double):
+    assert as_float(Decimal(amount)) == double
+
+
+@given(strategies.amounts)
+def test_a_double_comes_back_as_it_came(amount):
+    assert as_float(Decimal(repr(amount))) == amount

@@ -1,0 +1,83 @@
+"""Secrets that anybody can read up stop the start where people work, and nowhere else."""
+
+import pytest
+
+from entrypoints.cli.main import main
+from entrypoints.default_passwords import PASSWORDS, SIGNING, published_secrets
+from entrypoints.settings import SettingsError, read_settings
+
+SAFE = "9f2c1e7a4b"
+
+
+def problems(environment: str, **said: str) -> list[str]:
+    """The variables that are refused."""
+    given = {"APP_ENV": environment, **said}
+    environ = {f"PANDAPROBE_{name}": text for name, text in given.items()}
+    try:
+        read_settings(environ, published_secrets)
+    except SettingsError as error:
+        return [line.split()[0].removeprefix("PANDAPROBE_") for line in str(error).splitlines()]
+    return []
+
+
+@pytest.mark.parametrize("environment", ["staging", "production", ""])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("DATABASE_URL", "postgresql://pandaprobe:postgres@db.internal:5432/pandaprobe"),
+        ("DATABASE_URL", "postgresql://u:Change%2dMe@10.1.2.3/d"),
+        ("DATABASE_URL", "postgresql://u@db/d?password=secret"),
+        ("REDIS_URL", "rediss://:redis@cache:6379/0"),
+        ("REDIS_URL", "redis://default:foobared@[2001:db8::1]:6379"),
+    ],
+)
+def test_a_password_that_everybody_knows_is_refused(environment: str, name: str, text: str) -> None:
+    assert problems(environment, **{name: text}) == [name]
+    assert problems("development", **{name: text}) == problems("test", **{name: text}) == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "[::1]", "localhost", ""])
+def test_a_server_on_this_machine_may_have_any(host: str) -> None:
+    assert problems("production", DATABASE_URL=f"postgresql://u:postgres@{host}/d") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"postgresql://postgres:{SAFE}@db/postgres",  # names are no passwords
+        "postgresql://postgres@db/postgres",  # how one is let in otherwise is the server's business
+        "postgresql://u:postgres-9f2c1e7a4b@db/d",
+    ],
+)
+def test_others_are_not(text: str) -> None:
+    assert problems("production", DATABASE_URL=text) == []
+
+
+@pytest.mark.parametrize("secret", sorted(SIGNING))
+def test_so_is_a_secret_that_signs_tokens_in_examples(secret: str) -> None:
+    assert problems("production", AUTH_HS256_SECRET=secret) == ["AUTH_HS256_SECRET"]
+    assert problems("production", AUTH_HS256_SECRET=f"{secret}{SAFE}") == []
+
+
+def test_all_are_told_at_once_with_what_else_is_wrong_and_none_is_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    secret = min(SIGNING)
+    given = {
+        "PANDAPROBE_PORT": "x",
+        "PANDAPROBE_DATABASE_URL": "postgresql://u:mysecretpassword@db/d",
+        "PANDAPROBE_REDIS_URL": "redis://:foobared@cache",
+        "PANDAPROBE_AUTH_ISSUER": "https://id.example.com",
+        "PANDAPROBE_AUTH_AUDIENCE": "us",
+        "PANDAPROBE_AUTH_HS256_SECRET": secret,
+        "PANDAPROBE_AUTH_DEV_ISSUER": "on",
+    }
+    assert main(["serve"], given) == 2
+    told = capsys.readouterr().err
+    names = ("PORT", "AUTH_DEV_ISSUER", "DATABASE_URL", "REDIS_URL", "AUTH_HS256_SECRET")
+    assert [line.split()[1].removeprefix("PANDAPROBE_") for line in told.splitlines()] == [*names]
+    assert not any(one in told for one in (secret, "mysecretpassword", "foobared"))
+
+
+def test_they_are_compared_in_lower_case() -> None:
+    assert {one.lower() for one in PASSWORDS} == PASSWORDS

@@ -1,0 +1,253 @@
+"""`import`: what it sends, what it tells of, and how it goes on."""
+
+import gzip
+import io
+import json
+import uuid
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from application.tracing.ingest import BATCH_MAX
+from entrypoints.cli import import_client
+from entrypoints.cli.import_client import RETRIES_MAX, TOLD_MAX, Answer, Destination, Importing
+from entrypoints.cli.main import main
+from entrypoints.cli.progress import Progress
+from entrypoints.startup import CommandError
+
+STORED = "stored"
+
+
+def lines(count: int) -> list[bytes]:
+    return [
+        b'{"trace_id":"%b","name":"%d"}\n' % (str(uuid.uuid4()).encode(), n) for n in range(count)
+    ]
+
+
+def ended(text: list[bytes]) -> bytes:
+    """An export of these lines."""
+    whole = b"".join(text)
+    end = {"complete": True, "traces": len(text), "sha256": sha256(whole).hexdigest()}
+    return whole[:-2] + b',"export":%b}\n' % json.dumps(end, separators=(",", ":")).encode()
+
+
+@dataclass
+class Server:
+    """Takes everything of a name that it doesn't refuse; first it answers as it is told."""
+
+    answers: list[Answer] = field(default_factory=list)
+    refuses: set[str] = field(default_factory=set)
+    body_max: int = 1 << 30
+    known: set[str] = field(default_factory=set)
+    batches: list[list[Any]] = field(default_factory=list)
+
+    async def __call__(self, body: bytes) -> Answer:
+        if self.answers:
+            return self.answers.pop(0)
+        if len(body) > self.body_max:
+            return Answer(413, b'{"detail":"The body is larger than it may be"}')
+        sent = json.loads(body)["traces"]
+        self.batches.append(sent)
+        errors = [{"field": "name", "message": "is bad"}]
+        rejected = [
+            {"index": n, "errors": errors}
+            for n, one in enumerate(sent)
+            if one["name"] in self.refuses
+        ]
+        good = {one["trace_id"] for one in sent if one["name"] not in self.refuses}
+        new = good - self.known
+        self.known |= good
+        told = {"stored": len(new), "unchanged": len(good) - len(new), "rejected": rejected}
+        return Answer(200, json.dumps(told).encode())
+
+
+@dataclass
+class Run:
+    importing: Importing
+    told: list[str]
+    waited: list[float]
+    shown: io.StringIO
+
+    @property
+    def counts(self) -> tuple[int, int, int, bool]:
+        one = self.importing
+        return (one.stored, one.unchanged, one.refused, one.is_whole)
+
+
+async def imported(server: Server, text: bytes) -> Run:
+    told: list[str] = []
+    waited: list[float] = []
+    shown = io.StringIO()
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    run = Run(Importing(server, Progress(None, shown), told.append, sleep), told, waited, shown)
+    await run.importing.run(io.BytesIO(text))
+    return run
+
+
+async def test_all_lines_arrive_in_batches_without_what_ends_them():
+    server, sent = Server(), lines(BATCH_MAX + 3)
+    run = await imported(server, ended(sent))
+    assert run.counts == (BATCH_MAX + 3, 0, 0, True)
+    assert [len(batch) for batch in server.batches] == [BATCH_MAX, 3]
+    assert [one for batch in server.batches for one in batch] == [*map(json.loads, sent)]
+    assert run.importing.told() == "503 traces stored, 0 were there already"
+    assert run.shown.getvalue().startswith(f"{BATCH_MAX + 3}")
+
+
+async def test_again_they_are_there_already():
+    server, text = Server(), ended(lines(3))
+    await imported(server, text)
+    assert (await imported(server, text)).counts == (0, 3, 0, True)
+
+
+async def test_nothing_is_imported_of_an_empty_file():
+    server = Server()
+    assert (await imported(server, b"")).counts == (0, 0, 0, True)
+    assert server.batches == []
+
+
+@pytest.mark.parametrize("cut", [1, 2, 40, 150])
+async def test_a_file_that_is_broken_off_is_told_wherever_it_was(cut):
+    server, sent = Server(), lines(3)
+    run = await imported(server, ended(sent)[:-cut] if cut > 1 else b"".join(sent[:2]))
+    assert not run.importing.is_whole
+    assert "not whole" in run.told[-1]
+    assert run.importing.stored == 2
+
+
+async def test_a_file_that_was_altered_is_told():
+    server, sent = Server(), lines(3)
+    run = await imported(server, ended(sent).replace(b'"name":"1"', b'"name":"7"'))
+    assert run.counts == (3, 0, 0, False)
+    assert run.told == ["line 3: what ends here isn't what was exported"]
+
+
+async def test_exports_may_follow_each_other_and_may_hold_the_same_trace():
+    server, sent = Server(), lines(3)
+    run = await imported(server, ended(sent) + ended(sent[:1]))
+    assert run.counts == (3, 1, 0, True)
+    assert [len(batch) for batch in server.batches] == [3, 1]
+
+
+async def test_bad_lines_are_told_by_number_and_the_others_go_on():
+    server, sent = Server(refuses={"4"}), lines(5)
+    sent[1:1] = [b"no json\n", b"\n", b"[]\n", b'{"name":"no id"}\n', b'{"trace_id":"\xff"}\n']
+    run = await imported(server, b"".join(sent))
+    assert run.counts[:3] == (4, 0, 5)
+    *_, refused = bad = [one for one in run.told if one.startswith("line")]
+    assert [one.partition(":")[0] for one in bad] == [f"line {n}" for n in (2, 4, 5, 6, 10)]
+    assert "name is bad" in refused
+    assert run.importing.told() == "4 traces stored, 0 were there already, 5 refused"
+
+
+@pytest.mark.parametrize("end", [b'{"a":1}', b'{"traces":"1","sha256":null}', b"{}", b"{no}"])
+async def test_what_only_looks_like_an_end_is_a_line_as_any_other(tmp_path, end):
+    text = lines(1)[0][:-2] + b',"export":%b}\n' % end
+    file = tmp_path / "a.ndjson"
+    file.write_bytes(text)
+    assert import_client.total_of(str(file)) is None
+    run = await imported(Server(), text + b"".join(lines(1)))
+    assert run.importing.stored + run.importing.refused == 2
+    assert not run.importing.is_whole
+
+
+async def test_of_many_bad_lines_the_first_are_told():
+    run = await imported(Server(), b"x\n" * (TOLD_MAX + 50))
+    assert run.importing.refused == TOLD_MAX + 50
+    assert len([one for one in run.told if "line" in one and "whole" not in one]) == TOLD_MAX
+
+
+async def test_what_is_too_large_together_goes_in_parts_and_what_is_alone_is_told():
+    sent = lines(8)
+    large = b'{"trace_id":"x","name":"%b"}\n' % (b"a" * 1_000)
+    server = Server(body_max=300)
+    run = await imported(server, b"".join([*sent, large]))
+    assert run.counts[:3] == (8, 0, 1)
+    assert "line 9: 413" in run.told[-1]
+    assert "PANDAPROBE_MAX_BODY_BYTES" in run.told[-1]
+
+
+async def test_it_waits_as_long_as_it_is_told_and_sends_the_same_again():
+    server = Server(
+        answers=[
+            Answer(429, b"{}", "7"),
+            Answer(503, b"{}"),
+            Answer(0, b"refused"),
+            Answer(502, b"<html>"),
+        ]
+    )
+    run = await imported(server, ended(lines(2)))
+    assert run.counts == (2, 0, 0, True)
+    assert run.waited == [7, 1, 2, 4]
+    assert run.told == []
+
+
+async def test_a_server_that_cannot_be_reached_is_told_at_once():
+    server = Server(answers=[Answer(0, b"http://x: no route")] * 2)
+    run = await imported(server, ended(lines(2)))
+    assert run.told == ["http://x: no route: trying again"]
+    assert run.counts == (2, 0, 0, True)
+
+
+async def test_a_server_that_stays_away_ends_it_and_what_is_stored_is_told():
+    server = Server(answers=[Answer(0, b"http://x: no route")] * (RETRIES_MAX + 1))
+    with pytest.raises(CommandError, match=r"no route .0 traces are stored; the same command"):
+        await imported(server, ended(lines(2)))
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 500])
+async def test_a_refusal_of_everything_ends_it_at_once(status):
+    server = Server(answers=[Answer(status, b'{"detail":"not you"}')])
+    with pytest.raises(CommandError, match=f"{status}: not you"):
+        await imported(server, ended(lines(2)))
+    assert server.batches == []
+
+
+def test_files_may_be_compressed(tmp_path):
+    text = ended(lines(4))
+    plain, packed = tmp_path / "a.ndjson", tmp_path / "a.ndjson.gz"
+    plain.write_bytes(text)
+    packed.write_bytes(gzip.compress(text))
+    for file, total in ((plain, 4), (packed, None)):
+        with import_client.opened(str(file)) as opened:
+            assert opened.read() == text
+        assert import_client.total_of(str(file)) == total
+    assert import_client.total_of("-") is None
+
+
+def test_what_nothing_says_is_named():
+    with pytest.raises(CommandError, match="--key, --project must be given"):
+        Destination.of(url="http://localhost", key=None, project="")
+
+
+@pytest.mark.parametrize(
+    ("url", "project"),
+    [
+        ("nowhere", "p"),
+        ("ftp://localhost", "p"),
+        ("http://[::bad", "p"),
+        ("http://localhost:x", "p"),
+        ("http://127.0.0.1:1", "größe"),
+    ],
+)
+def test_what_no_request_can_be_made_of_ends_it_at_once(tmp_path, capsys, url, project):
+    file = tmp_path / "a.ndjson"
+    file.write_bytes(ended(lines(1)))
+    environ = {"PANDAPROBE_API_KEY": "pp_x", "PANDAPROBE_DATA_DIR": str(tmp_path)}
+    assert main(["import", str(file), "--url", url, "--project", project], environ) == 1
+    assert "--url" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there(tmp_path, capsys):
+    known = {"PANDAPROBE_ENDPOINT": "http://127.0.0.1:1", "PANDAPROBE_API_KEY": "pp_x"}
+    gone = str(tmp_path / "gone")
+    environ = known | {"PANDAPROBE_DATA_DIR": str(tmp_path)}
+    assert main(["import", gone, "--project", "p"], environ) == 1
+    assert "No such file" in capsys.readouterr().err
+    assert main(["import", gone], environ) == 1
+    assert "--project must be given" in capsys.readouterr().err

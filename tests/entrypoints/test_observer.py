@@ -1,0 +1,296 @@
+"""What an observer makes of what it sees, and what of it is told."""
+
+import uuid
+from asyncio import CancelledError
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from adapters.judges.watched import WatchedLedger
+from adapters.memory.store import MemoryStore
+from adapters.own_spans import OwnSpans
+from adapters.postgres.tracing.group_commit import Batch
+from adapters.prometheus import definitions
+from adapters.prometheus.definitions import ASKED
+from adapters.prometheus.registry import Figures
+from application.jobs import RunDue, TargetDue
+from application.workers import Worker
+from domain.errors import Unavailable
+from domain.evaluation.costs.judge_costs import LedgerEntry
+from domain.evaluation.judging.judge import TokenUse
+from domain.evaluation.scores.outcome import FailCode
+from domain.ids import ProjectId, RunId
+from entrypoints.http.middleware.observer_ports import Kind
+from entrypoints.observability.metrics_text import Scrape, installation
+from entrypoints.observability.observer import (
+    BROKEN,
+    DONE,
+    PUT_OFF,
+    Observer,
+    RequestTracer,
+    figures_of,
+    outcome_of,
+)
+from entrypoints.settings import Settings, SettingsError
+from entrypoints.worker.status_port import STUCK_AFTER_S, health
+from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
+from tests.support.builders.values import NOON, span, trace
+from tests.support.fixtures.evaluation import a_run, work_of
+from tests.support.fixtures.in_memory_app import World, memory_ports
+
+PROJECT, RUN = ProjectId(uuid.UUID(int=1)), RunId(uuid.UUID(int=2))
+OF_CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def told(figures: Figures, text: bytes | None = None) -> dict[tuple[str, ...], float]:
+    """By name and values of labels, in the order of their names, what isn't 0."""
+    families = text_string_to_metric_families((text or figures.text()).decode())
+    return {
+        (one.name.removeprefix("pandaprobe_"), *one.labels.values()): one.value
+        for family in families
+        for one in family.samples
+        if one.value and "_bucket" not in one.name and "build_info" not in one.name
+    }
+
+
+class Recorded(OwnSpans):
+    """Sends nothing; `due` is what it would."""
+
+    def __init__(self) -> None:
+        super().__init__("http://127.0.0.1:9", {}, {})
+
+    @property
+    def due(self) -> list[Mapping[str, Any]]:
+        return list(self._due)
+
+
+@pytest.fixture
+def figures() -> Figures:
+    return Figures("1.2.3")
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (202, "accepted"),
+        (401, "rejected"),
+        (413, "rejected"),
+        (422, "rejected"),
+        (429, "limited"),
+        (503, "overloaded"),
+        (500, "failed"),
+        (0, "unanswered"),
+    ],
+)
+def test_a_request_that_stores_traces_has_an_outcome(figures, status, outcome):
+    assert outcome_of(status) == outcome
+    Observer(figures).answered("POST", "/traces", status, Kind.INGEST, 0.25)
+    assert told(figures) == {
+        ("http_requests_total", "POST", "/traces", str(status)): 1,
+        ("http_request_seconds_count", "ingest"): 1,
+        ("http_request_seconds_sum", "ingest"): 0.25,
+        ("ingest_requests_total", outcome): 1,
+    }
+
+
+def test_a_read_is_none(figures):
+    Observer(figures).answered("GET", "/traces", 200, Kind.READ, 0.25)
+    assert not [name for name, *_ in told(figures) if name.startswith("ingest")]
+
+
+def test_decisions_count_by_class(figures):
+    observer = Observer(figures)
+    observer.decided("ingest", admitted=True)
+    observer.decided("ingest", admitted=False)
+    observer.unshared()
+    assert told(figures) == {
+        ("rate_limit_decisions_total", "ingest", "admitted"): 1,
+        ("rate_limit_decisions_total", "ingest", "refused"): 1,
+        ("rate_limit_fallbacks_total",): 1,
+    }
+
+
+def test_what_is_committed_counts_and_what_is_not_does_not(figures):
+    items = [(PROJECT, trace(spans=(span(), span()))), (PROJECT, trace(spans=()))]
+    observer = Observer(figures)
+    observer.settled(Batch(items, [None, None], 900, 0.5, None))
+    observer.settled(Batch(items, [None, None], 100, 0.5, Unavailable("away")))
+    assert told(figures) == {
+        ("ingest_batches_total", "stored"): 1,
+        ("ingest_batches_total", "failed"): 1,
+        ("ingest_traces_total",): 2,
+        ("ingest_spans_total",): 2,
+        ("ingest_batch_traces_count",): 2,
+        ("ingest_batch_traces_sum",): 4,
+        ("ingest_batch_bytes_count",): 2,
+        ("ingest_batch_bytes_sum",): 1_000,
+        ("ingest_commit_seconds_count",): 2,
+        ("ingest_commit_seconds_sum",): 1,
+    }
+
+
+def test_no_token_of_a_judge_counts_twice(figures):
+    use = TokenUse(requests=1, input=100, cache_read=60, cache_write=10, output=50, reasoning=20)
+    observer = Observer(figures)
+    observer.entered(an_entry(use=use, usd=Decimal("0.25")))
+    failed = {"use": TokenUse(requests=1, input=5), "code": FailCode.RATE_LIMITED}
+    observer.entered(an_entry(**failed, usd=None))
+    found = told(figures)
+    assert found["judge_calls_total", "answered", "openai"] == 1
+    assert found["judge_calls_total", "rate_limited", "openai"] == 1
+    assert found["judge_call_seconds_sum", "openai"] == pytest.approx(0.025)
+    assert found["judge_cost_usd_total", "openai"] == 0.25
+    tokens = {kind[1]: n for kind, n in found.items() if kind[0] == "judge_tokens_total"}
+    assert tokens == {"input": 45, "cached_input": 60, "output": 30, "reasoning": 20}
+
+
+async def test_what_cannot_be_entered_is_told_all_the_same():
+    class Away:
+        async def enter(self, _entries: object) -> None:
+            raise Unavailable("away")
+
+    seen: list[LedgerEntry] = []
+    entry = an_entry()
+    with pytest.raises(Unavailable):
+        await WatchedLedger(Away(), seen.append).enter([entry])
+    assert seen == [entry]
+
+
+@pytest.mark.parametrize("outcome", [DONE, PUT_OFF, BROKEN])
+def test_a_job_counts_by_lane_and_outcome(figures, outcome):
+    spans = Recorded()
+    with Observer(figures, spans).job(TargetDue(PROJECT, RUN, "t", True)) as said:
+        said.outcome = outcome
+    assert told(figures)["worker_jobs_total", "judge", outcome] == 1
+    [made] = spans.due
+    assert ("status" in made) == (outcome != DONE)
+
+
+def test_a_job_that_is_stopped_is_put_off_and_its_error_passes(figures):
+    with pytest.raises(CancelledError), Observer(figures).job(RunDue(PROJECT, RUN)):
+        raise CancelledError
+    assert told(figures)["worker_jobs_total", "plan", PUT_OFF] == 1
+
+
+def test_spans_of_one_piece_of_work_are_one_trace(figures):
+    spans = Recorded()
+    observer = Observer(figures, spans)
+    with observer.job(TargetDue(PROJECT, RUN, "t")) as said:
+        observer.entered(an_entry())
+        said.outcome = DONE
+    with RequestTracer(spans).request(OF_CALLER) as request:
+        mark = observer.mark()
+        request.ended("POST /traces", {"http.route": "/traces"}, has_failed=False)
+    observer.settled(Batch([(PROJECT, trace())], [mark], 1, 0.1, None))
+    judge, target, server, batch = spans.due
+    assert judge["parentSpanId"] == target["spanId"]
+    assert (server["name"], server["parentSpanId"]) == ("POST /traces", "b7ad6b7169203331")
+    assert (batch["name"], batch["parentSpanId"]) == ("group commit", server["spanId"])
+    assert batch["traceId"] == server["traceId"] == "0af7651916cd43dd8448eb211c80319c"
+
+
+def test_all_that_is_done_for_a_run_is_one_trace_that_leads_back_to_its_request(figures):
+    spans = Recorded()
+    observer = Observer(figures, spans)
+    with RequestTracer(spans).request(OF_CALLER) as request:
+        observer.sending(RunDue(PROJECT, RUN))
+        request.ended("POST /evaluations/trace-runs", {}, has_failed=False)
+    for job in (RunDue(PROJECT, RUN), TargetDue(PROJECT, RUN, "t")):
+        with observer.job(job):
+            observer.sending(TargetDue(PROJECT, RunId(uuid.UUID(int=3)), "t"))  # what is next
+    start, server, *work = spans.due
+    assert [one["name"] for one in work] == ["plan run", "evaluate target"]
+    assert {one["traceId"] for one in (start, *work)} == {RUN.hex}
+    assert not any("parentSpanId" in one for one in (start, *work))
+    assert start["links"] == [{"traceId": server["traceId"], "spanId": server["spanId"]}]
+
+
+def test_a_run_that_no_request_starts_or_one_without_spans_has_no_start(figures):
+    spans = Recorded()
+    Observer(figures, spans).sending(RunDue(PROJECT, RUN))
+    Observer(figures).sending(RunDue(PROJECT, RUN))
+    with RequestTracer(spans).request(OF_CALLER.removesuffix("1") + "0"):
+        Observer(figures, spans).sending(RunDue(PROJECT, RUN))
+    assert spans.due == []
+
+
+def test_a_batch_that_nobody_traces_makes_no_span(figures):
+    spans = Recorded()
+    observer = Observer(figures, spans)
+    assert observer.mark() is None
+    observer.settled(Batch([(PROJECT, trace())], [None], 1, 0.1, None))
+    assert spans.due == []
+
+
+def test_a_folder_that_cannot_be_used_is_a_wrong_setting(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match="PANDAPROBE_METRICS_DIR"):
+        figures_of(Settings(metrics_dir=str(tmp_path / "file" / "m")), "1")
+
+
+# --- the installation ------------------------------------------------------------------------
+
+
+async def test_what_the_database_knows_is_told_with_the_rest(figures):
+    world = World(memory_ports(MemoryStore()))
+    ports = world.ports
+    worker = Worker(id=uuid.uuid4(), version="1", started_at=NOON)
+    await ports.workers.seen(worker, NOON)
+    run = a_run(PROJECT)
+    await ports.evaluation.runs.create(run, work_of(run))
+    at = {"clock": lambda: NOON + timedelta(seconds=20)}
+    found = await installation(replace(ports, **at))
+    assert set(found) == set(ASKED)
+    text = told(figures, figures.text(found))
+    assert text["database_up",] == text["workers",] == text["runs", "PENDING"] == 1
+    assert text["jobs_oldest_seconds",] == 20
+    assert text["worker_seen_timestamp_seconds",] == NOON.timestamp()
+
+
+class Broken:
+    """Workloads that fail once, as they are told."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error, self.asked = error, 0
+
+    async def workload(self, _now: object) -> Any:
+        self.asked += 1
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [Unavailable("away"), TimeoutError(), KeyError("?")])
+async def test_without_the_database_the_rest_is_told_and_that_it_is_away(figures, error):
+    ports = replace(memory_ports(MemoryStore()), workloads=Broken(error))
+    figures.count(definitions.FALLBACKS)
+    found = told(figures, await Scrape(figures, ports)())
+    assert found == {("rate_limit_fallbacks_total",): 1}  # and database_up is 0
+    assert b"pandaprobe_database_up 0.0" in await Scrape(figures, ports)()
+
+
+async def test_many_who_scrape_ask_the_database_once(figures):
+    broken = Broken(Unavailable("away"))
+    scrape = Scrape(figures, replace(memory_ports(MemoryStore()), workloads=broken))
+    for _ in range(5):
+        await scrape()
+    assert broken.asked == 1
+    eager = Scrape(figures, replace(memory_ports(MemoryStore()), workloads=broken), kept_s=-1)
+    for _ in range(2):
+        await eager()
+    assert broken.asked == 3
+
+
+# --- the port of a worker --------------------------------------------------------------------
+
+
+def test_a_worker_is_healthy_while_its_loop_turns(figures):
+    assert health(figures, 1_000)[0] == 503  # it hasn't begun
+    figures.set(definitions.BEAT, 1_000, "serve")
+    assert health(figures, 1_000)[0] == 503
+    figures.set(definitions.BEAT, 1_000, "worker")
+    for age, status in ((0, 200), (STUCK_AFTER_S, 200), (STUCK_AFTER_S + 1, 503)):
+        assert health(figures, 1_000 + age)[0] == status

@@ -1,0 +1,116 @@
+"""What a client can do to a connection, and for how long."""
+
+import asyncio
+import contextlib
+import resource
+from collections.abc import AsyncIterator
+
+import pytest
+import uvicorn
+
+from entrypoints.http.middleware.request_ids import HEADER
+from entrypoints.server.protocol_limits import CONNECTIONS_MAX, BoundedConnection, raise_file_limit
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+LARGE = b"x" * (1 << 20)
+LONG_S, SHORT_S = 30.0, 0.2
+
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200, "headers": [(HEADER, b"1")]})
+    parts = 64 if scope["path"] == "/large" else 0
+    for _ in range(parts):
+        await send({"type": "http.response.body", "body": LARGE, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+@contextlib.asynccontextmanager
+async def serving(**bounds: float) -> AsyncIterator[tuple[uvicorn.Server, int]]:
+    bounded = type("Bounded", (BoundedConnection,), bounds)
+    config = uvicorn.Config(
+        app, port=0, http=bounded, lifespan="off", log_config=None, timeout_keep_alive=LONG_S
+    )
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve())
+    async with asyncio.timeout(LONG_S):
+        while not server.started:
+            await asyncio.sleep(0)
+    try:
+        yield server, server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        await running
+
+
+async def ended(reader: asyncio.StreamReader) -> bytes:
+    """All that comes until the server closes the connection."""
+    came = bytearray()
+    async with asyncio.timeout(LONG_S):
+        with contextlib.suppress(ConnectionError):
+            while part := await reader.read(1 << 16):
+                came += part
+    return bytes(came)
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r\n", b"GET / HTTP/1.1\r\nHost:", GET[:-2]])
+async def test_a_request_head_has_to_come_in_time(sent):
+    async with serving(headers_s=SHORT_S) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        assert await ended(reader) == b""
+        writer.close()
+
+
+async def test_blank_lines_keep_no_connection_after_an_answer_either():
+    async with serving(headers_s=SHORT_S) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET)
+        assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"\r\n")
+        await ended(reader)
+        writer.close()
+
+
+async def test_who_asks_in_time_may_ask_again_and_take_their_time_between():
+    async with serving(headers_s=SHORT_S) as (server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(3):
+            writer.write(GET)
+            assert b"200 OK" in await reader.readuntil(b"0\r\n\r\n")
+        [connection] = server.server_state.connections
+        assert connection._head is None  # nothing but the limit between requests runs
+        writer.close()
+
+
+async def test_who_takes_nothing_of_an_answer_is_let_go():
+    async with serving(unread_s=SHORT_S) as (server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 10)
+        writer.write(GET.replace(b"/ ", b"/large "))
+        async with asyncio.timeout(LONG_S):
+            while not server.server_state.connections:
+                await asyncio.sleep(0)
+            while server.server_state.connections:
+                await asyncio.sleep(0.01)
+        assert len(await ended(reader)) < 64 * len(LARGE)
+        writer.close()
+
+
+async def test_beyond_the_most_a_connection_is_closed_at_once():
+    async with serving(connections_max=1) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET)
+        assert b"200 OK" in await reader.readuntil(b"0\r\n\r\n")
+        late, late_writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await ended(late) == b""
+        late_writer.close()
+        writer.write(GET)
+        assert b"200 OK" in await reader.readuntil(b"0\r\n\r\n")
+        writer.close()
+
+
+def test_there_are_files_for_as_many_connections_as_are_taken():
+    most = raise_file_limit()
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert 1 <= most <= CONNECTIONS_MAX
+    assert soft == resource.RLIM_INFINITY or most < soft

@@ -1,0 +1,226 @@
+"""What judges cost and may, as clients see it: estimates, usage, budgets."""
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from domain.identity.organization import Role
+from domain.ids import OrganizationId, ProjectId, RunId
+from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
+from tests.http.conftest import Site, mistakes
+from tests.support.builders.values import NOON
+from tests.support.clients.organization_members import Somebody, joined, somebody
+from tests.support.clients.runs import RUNS, SESSION_RUNS, Running
+
+JUDGED = {"metrics": ["task_completion"], "model": "gpt-4o"}
+OF_SESSIONS = {"metrics": ["agent_reliability"], "model": "gpt-4o"}
+NOBODY = str(uuid.UUID(int=1))
+NOTHING = {
+    "calls": 0,
+    "failed_calls": 0,
+    "unpriced_calls": 0,
+    "input_tokens": 0,
+    "cache_read_tokens": 0,
+    "cache_write_tokens": 0,
+    "output_tokens": 0,
+    "reasoning_tokens": 0,
+    "cost_usd": 0.0,
+}
+ONE = NOTHING | {"calls": 1, "input_tokens": 100, "output_tokens": 10, "cost_usd": 0.001}
+
+
+class TestEstimates:
+    @pytest.fixture
+    async def shop(self, either: Site) -> Running:
+        made = await Running.over(either)
+        await made.stores(trace_id=TRACE, session_id="talk", input="find a", output="found a")
+        return made
+
+    async def estimated(self, shop: Running, path: str, body: dict[str, Any]) -> Any:
+        answer = await shop("POST", f"{path}/estimate", body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def test_each_way_to_make_a_run_has_one(self, shop: Running) -> None:
+        trace = {"trace_ids": [TRACE]}
+        session = {"session_ids": ["talk"]}
+        for path, body in (
+            (RUNS, JUDGED | {"filters": {"session_id": "talk"}}),
+            (f"{RUNS}/batch", JUDGED | trace),
+            (SESSION_RUNS, OF_SESSIONS | {"filters": {"user_id": "nobody"}}),
+            (f"{SESSION_RUNS}/batch", OF_SESSIONS | session),
+        ):
+            if path == SESSION_RUNS:
+                assert (await shop("POST", f"{path}/estimate", body)).status_code == 422
+                continue
+            found = await self.estimated(shop, path, body)
+            assert found == {
+                "model": "openai/gpt-4o",
+                "targets": 1,
+                "looked_at": 1,
+                "questions": {"low": 1, "high": 1},
+                "input_tokens": dict.fromkeys(("low", "high"), found["input_tokens"]["low"]),
+                "output_tokens": {"low": 60, "high": 1500},
+                "cost_usd": found["cost_usd"],
+                "remembered_share": 0.0,
+                "assumptions": found["assumptions"],
+            }
+            assert 0 < found["cost_usd"]["low"] < found["cost_usd"]["high"] < 0.05
+        assert (await shop.got(RUNS))["total"] == (await shop.got(SESSION_RUNS))["total"] == 0
+        assert shop.told() == []
+
+    async def test_what_costs_nothing_and_what_nobody_knows(self, shop: Running) -> None:
+        free = await self.estimated(shop, RUNS, {"metrics": ["trace_success"]})
+        assert (free["targets"], free["looked_at"]) == (2, 0)
+        assert free["cost_usd"] == {"low": 0.0, "high": 0.0}
+        unknown = await self.estimated(shop, RUNS, JUDGED | {"model": "openai/nobody-knows"})
+        assert unknown["cost_usd"] is None
+        assert unknown["questions"]["high"] > 0
+
+    async def test_votes_count(self, shop: Running) -> None:
+        found = await self.estimated(
+            shop, f"{RUNS}/batch", JUDGED | {"trace_ids": [TRACE], "votes": 5}
+        )
+        assert found["questions"] == {"low": 1, "high": 5}
+
+    @pytest.mark.parametrize("path", [RUNS, f"{RUNS}/batch", SESSION_RUNS, f"{SESSION_RUNS}/batch"])
+    async def test_what_no_run_may_ask_for(self, shop: Running, path: str) -> None:
+        ids = {"trace_ids": [TRACE], "session_ids": ["talk"]} if path.endswith("batch") else {}
+        refused = await shop("POST", f"{path}/estimate", ids | {"metrics": ["x"], "votes": 2})
+        assert set(mistakes(refused)) == {"metrics.0", "votes"}
+
+    async def test_of_another_project_nothing_is_told(self, shop: Running) -> None:
+        other = await Running.over(shop.site)
+        body = JUDGED | {"trace_ids": [TRACE]}
+        found = await self.estimated(other, f"{RUNS}/batch", body)
+        assert (found["targets"], found["questions"]) == (1, {"low": 0, "high": 0})
+
+
+TRACE = str(uuid.UUID(int=7))
+
+
+@pytest.mark.parametrize("path", [RUNS, SESSION_RUNS])
+async def test_what_a_run_took(either: Site, path: str) -> None:
+    shop = await Running.over(either)
+    run = await shop.starts()
+    assert await shop.got(f"{path}/{run['id']}/usage") == NOTHING
+    [project] = either.store.projects
+    entry = an_entry(project_id=project, run_id=RunId(uuid.UUID(run["id"])))
+    ports = either.swapped.get("evaluation", either.ports.evaluation)
+    await ports.judging.ledger.enter([entry])
+    assert await shop.got(f"{path}/{run['id']}/usage") == ONE
+    other = await Running.over(either)
+    assert (await other("GET", f"{path}/{run['id']}/usage")).status_code == 404
+    assert (await shop("GET", f"{path}/{NOBODY}/usage")).status_code == 404
+    assert set(mistakes(await shop("GET", f"{path}/x/usage"))) == {"path.run_id"}
+
+
+# --- of an organization ---
+
+
+@pytest.fixture
+def ada(site: Site) -> Somebody:
+    site.now = NOON
+    return somebody(site, "ada@example.com")
+
+
+@pytest.fixture
+async def ours(ada: Somebody) -> str:
+    """The path of an organization of Ada's."""
+    return f"/organizations/{(await ada.did('POST', '/organizations', {'name': 'Acme'}))['id']}"
+
+
+@pytest.fixture
+async def bot(ada: Somebody, ours: str) -> str:
+    """The id of a project of it."""
+    return str((await ada.did("POST", f"{ours}/projects", {"name": "bot"}))["id"])
+
+
+async def entered(site: Site, project: str, **said: Any) -> None:
+    entry = an_entry(project_id=ProjectId(uuid.UUID(project)), **said)
+    await site.ports.evaluation.judging.ledger.enter([entry])
+
+
+class TestUsage:
+    async def test_it_is_told_in_all_and_by_part(
+        self, site: Site, ada: Somebody, ours: str, bot: str
+    ) -> None:
+        await entered(site, bot)
+        await entered(site, bot, created_at=NOON - timedelta(days=2))
+        usage = await ada.got(f"{ours}/usage")
+        assert usage == {
+            "date_from": "2026-03-01T00:00:00+00:00",
+            "date_to": None,
+            "by": "project",
+            "total": ONE,
+            "parts": [{"key": bot} | ONE],
+        }
+        for by, key in (
+            *(("model", "openai/tiny"), ("metric", "task_completion"), ("day", "2026-03-01")),
+        ):
+            [part] = (await ada.got(f"{ours}/usage?by={by}"))["parts"]
+            assert part["key"] == key
+        longer = await ada.got(f"{ours}/usage?date_from=2026-02-01&date_to=2026-03-02&by=day")
+        assert [one["key"] for one in longer["parts"]] == ["2026-02-27", "2026-03-01"]
+        assert longer["total"]["calls"] == 2
+        assert (await ada.got(f"{ours}/usage?date_to=2026-03-01"))["total"]["calls"] == 1
+
+    async def test_mistakes_are_named(self, ada: Somebody, ours: str) -> None:
+        wrong = await ada("GET", f"{ours}/usage?date_from=soon&date_to=x&by=user")
+        assert set(mistakes(wrong)) == {"query.date_from", "query.date_to", "query.by"}
+        long = await ada("GET", f"{ours}/usage?date_from=2025-01-01")
+        assert set(mistakes(long)) == {"query.date_from"}
+        first = await ada("GET", f"{ours}/usage?date_to=0001-01-01")
+        assert first.status_code == 200
+
+
+class TestBudgets:
+    async def test_it_is_set_read_and_taken_back(
+        self, site: Site, ada: Somebody, ours: str, bot: str
+    ) -> None:
+        path = f"{ours}/projects/{bot}/budget"
+        nothing = {
+            "project_id": bot,
+            "month": "2026-03",
+            "monthly_usd": None,
+            "spent_usd": 0.0,
+            "unpriced_calls": 0,
+        }
+        assert await ada.got(path) == nothing
+        await entered(site, bot)
+        await entered(site, bot, usd=None)
+        spent = {"spent_usd": 0.001, "unpriced_calls": 1}
+        for second, usd in enumerate((25, 0.1, 0, None)):
+            site.now = NOON + timedelta(seconds=second)
+            made = await ada.did("PUT", path, {"monthly_usd": usd})
+            assert made == nothing | spent | {"monthly_usd": usd}
+            assert await ada.got(path) == made
+        entry = (await ada.got(f"{ours}/audit-log"))["items"][0]
+        assert (entry["action"], entry["resource"]["id"]) == ("project.budget_changed", bot)
+        assert entry["detail"] == {"from": "0 USD a month", "to": "none"}
+
+    @pytest.mark.parametrize("usd", [-1, 1_000_001, 1e-7, "much", True, [], 1e400])
+    async def test_what_is_no_budget(self, ada: Somebody, ours: str, bot: str, usd: Any) -> None:
+        path = f"{ours}/projects/{bot}/budget"
+        if usd == 1e400:
+            usd = "1e400"
+        assert set(mistakes(await ada("PUT", path, {"monthly_usd": usd}))) == {"monthly_usd"}
+        assert set(mistakes(await ada("PUT", path, {}))) == {"monthly_usd"}
+        assert (await ada.got(path))["monthly_usd"] is None
+
+    async def test_members_only_read_it(
+        self, site: Site, ada: Somebody, ours: str, bot: str
+    ) -> None:
+        bob = joined(site, OrganizationId(uuid.UUID(ours[-36:])), "bob@x.example", Role.MEMBER)
+        path = f"{ours}/projects/{bot}/budget"
+        await ada.did("PUT", path, {"monthly_usd": 5})
+        refused = await bob("PUT", path, {"monthly_usd": None})
+        assert refused.status_code == 403
+        assert "change budgets" in refused.json()["detail"]
+        assert (await bob.got(path))["monthly_usd"] == 5
+        for method in ("GET", "PUT"):
+            nowhere = f"{ours}/projects/{NOBODY}/budget"
+            body = {"monthly_usd": 1} if method == "PUT" else None
+            assert (await ada(method, nowhere, body)).status_code == 404

@@ -1,0 +1,240 @@
+"""Exports as files: asked for, written by a worker, downloaded in parts."""
+
+import csv
+import io
+import json
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+
+from application.exporting.ports import EXPORTS_MAX, PIECE_BYTES
+from application.use_cases import UseCases, utc_now
+from domain.exporting.export import FileFormat
+from entrypoints.http.controllers.exports.files import MEDIA_TYPES
+from tests.http.conftest import Site, a_span, mistakes
+from tests.support.clients.scored_project import Scored
+
+EXPORTS = "/traces/exports"
+
+
+@dataclass(frozen=True)
+class Files(Scored):
+    """A project with a trace, and a worker that writes its files."""
+
+    async def orders(self, **said: Any) -> Any:
+        answer = await self("POST", EXPORTS, {"format": "csv"} | said)
+        assert answer.status_code == 202, answer.text
+        return answer.json()
+
+    @property
+    def use_cases(self) -> Any:
+        return UseCases.over(replace(self.site.ports, **self.site.swapped)).exporting
+
+    async def works(self) -> None:
+        while await self.use_cases.write_export():
+            pass
+
+    async def written(self, **said: Any) -> Any:
+        ordered = await self.orders(**said)
+        await self.works()
+        return await self.got(f"{EXPORTS}/{ordered['id']}")
+
+    async def file(self, export: Any, **headers: str) -> Any:
+        return await self("GET", f"{EXPORTS}/{export['id']}/download", **headers)
+
+
+@pytest.fixture
+async def files(either: Site) -> AsyncIterator[Files]:
+    made = await Files.new(either)
+    yield made
+    for one in await made.got(EXPORTS):
+        await made("DELETE", f"{EXPORTS}/{one['id']}")
+
+
+async def test_an_order_is_written_and_downloaded(files):
+    await files.stores(name="second", spans=[a_span(), a_span()])
+    ordered = await files.orders(filters={"name": "SECOND"})
+    assert (ordered["status"], ordered["filters"]) == ("PENDING", {"name": "SECOND"})
+    assert (await files.file(ordered)).status_code == 409
+    await files.works()
+    done = await files.got(f"{EXPORTS}/{ordered['id']}")
+    file = await files.file(done)
+    assert file.status_code == 200
+    assert (done["status"], done["row_count"], done["traces_done"], done["traces_total"]) == (
+        *("COMPLETED", 1),
+        *(1, 1),
+    )
+    assert (done["size"], done["sha256"]) == (
+        len(file.content),
+        sha256(file.content).hexdigest(),
+    )
+    assert file.headers["etag"] == f'"{done["sha256"]}"'
+    assert file.headers["content-type"] == "text/csv; charset=utf-8"
+    assert f"{done['id']}.csv" in file.headers["content-disposition"]
+    [row] = csv.DictReader(io.StringIO(file.text))
+    assert (row["name"], row["span_count"]) == ("second", "2")
+
+
+async def test_the_formats_and_the_rows(files):
+    await files.stores(spans=[a_span(name="a"), a_span(name="b")])
+    given = await files.gives()
+    spans = await files.written(format="parquet", rows="spans")
+    table = pyarrow.parquet.read_table(io.BytesIO((await files.file(spans)).content))
+    assert sorted(table["name"].to_pylist()) == ["a", "b"]
+    assert spans["row_count"] == 2
+    lines = await files.written(format="ndjson")
+    text = (await files.file(lines)).content
+    streamed = await files("GET", "/traces/export?sort_order=asc")
+    assert text == streamed.content
+    assert given in [score for line in text.splitlines() for score in json.loads(line)["scores"]]
+    refused = await files("POST", EXPORTS, {"format": "ndjson", "rows": "spans"})
+    assert set(mistakes(refused)) == {"rows"}
+
+
+async def test_every_filter_is_taken_and_shown_again(files):
+    filters = {
+        "session_id": "s",
+        "user_id": "u",
+        "environment": "e",
+        "release": "r",
+        "status": "ERROR",
+        "tags": ["a", "b"],
+        "name": "n",
+        "started_after": "2026-03-01T00:00:00+00:00",
+        "started_before": "2026-03-02T00:00:00+00:00",
+        "model": "m",
+        "min_latency_ms": 1.0,
+        "max_latency_ms": 2.0,
+        "has_error": True,
+        "metadata": {"k": ["1", "v"]},
+    }
+    assert (await files.orders(filters=filters))["filters"] == filters
+    refused = await files("POST", EXPORTS, {"format": "xml", "filters": {"status": "X", "tags": 1}})
+    assert set(mistakes(refused)) == {"format", "filters.status", "filters.tags"}
+
+
+@pytest.mark.parametrize(
+    ("said", "fields"),
+    [
+        ({"filter": {"name": "n"}}, {"filter"}),
+        (
+            {"filters": {"start_after": "2026-03-01", "status": "X"}},
+            {"filters.start_after", "filters.status"},
+        ),
+        ({"filters": {"metadata.k": ["v"]}, "row": "spans"}, {"filters.metadata.k", "row"}),
+        ({"filters": {"\ud800": 1, "n" * 300: 1}}, {"filters.", f"filters.{'n' * 200}"}),
+    ],
+)
+async def test_a_key_that_is_misspelled_is_named_and_nothing_is_exported(files, said, fields):
+    body = json.dumps({"format": "csv"} | said)
+    refused = await files.site.http.post(EXPORTS, headers=files.head, content=body)
+    assert set(mistakes(refused)) == fields
+    assert await files.got(EXPORTS) == []
+
+
+async def test_a_download_that_was_broken_off_goes_on(files):
+    done = await files.written()
+    whole = (await files.file(done)).content
+    first = await files.file(done, range="bytes=0-9")
+    assert (first.status_code, first.content) == (206, whole[:10])
+    assert first.headers["content-range"] == f"bytes 0-9/{len(whole)}"
+    rest = await files.file(done, range="bytes=10-", if_range=first.headers["etag"])
+    assert (rest.status_code, first.content + rest.content) == (206, whole)
+    assert (await files.file(done, range="bytes=10-", if_range='"other"')).content == whole
+    beyond = await files.file(done, range=f"bytes={len(whole)}-")
+    assert beyond.status_code == 416
+    assert beyond.headers["content-range"] == f"bytes */{len(whole)}"
+
+
+async def test_a_file_of_many_pieces_is_one_file(files):
+    noise = "".join(uuid.uuid4().hex for _ in range(PIECE_BYTES // 32))
+    for n in range(3):
+        await files.stores(name=f"{n}", input=noise, started_at=f"2026-03-01T09:00:0{n}Z")
+    done = await files.written()
+    whole = (await files.file(done)).content
+    assert len(whole) == done["size"] > 3 * PIECE_BYTES
+    assert sha256(whole).hexdigest() == done["sha256"]
+    for start in (0, PIECE_BYTES - 1, PIECE_BYTES, 2 * PIECE_BYTES + 7):
+        part = await files.file(done, range=f"bytes={start}-{start + PIECE_BYTES}")
+        assert part.content == whole[start : start + PIECE_BYTES + 1]
+
+
+async def test_nothing_to_export_is_a_file_too(files):
+    done = await files.written(filters={"name": "nothing has this name"})
+    assert (done["status"], done["row_count"], done["traces_total"]) == ("COMPLETED", 0, 0)
+    assert (await files.file(done)).text.startswith("trace_id,name,")
+    lines = await files.written(format="ndjson", filters={"name": "nothing has this name"})
+    empty = await files.file(lines)
+    assert (empty.status_code, empty.content) == (200, b"")
+
+
+async def test_what_is_too_large_fails_and_says_what_to_do(files):
+    exporting = files.site.ports.exporting
+    ports = replace(files.site.ports, **files.site.swapped)
+    exporting = replace(ports.exporting, size_max=100)
+    use_cases = UseCases.over(replace(ports, exporting=exporting)).exporting
+    ordered = await files.orders()
+    assert await use_cases.write_export() == 1
+    failed = await files.got(f"{EXPORTS}/{ordered['id']}")
+    assert failed["status"] == "FAILED"
+    assert "started_after" in failed["error_message"]
+    refused = await files.file(failed)
+    assert refused.status_code == 409
+    assert "larger" in refused.json()["detail"]
+
+
+async def test_a_project_keeps_so_many_and_room_is_made_by_deleting(files):
+    made = [await files.orders() for _ in range(EXPORTS_MAX)]
+    assert {one["id"] for one in await files.got(EXPORTS)} == {one["id"] for one in made}
+    assert (await files("POST", EXPORTS, {"format": "csv"})).status_code == 409
+    path = f"{EXPORTS}/{made[0]['id']}"
+    assert (await files("DELETE", path)).status_code == 204
+    assert (await files("DELETE", path)).status_code == 404
+    assert (await files("GET", path)).status_code == 404
+    await files.orders()
+
+
+async def test_an_order_that_is_sent_again_is_one_order(files):
+    first, again = [
+        await files("POST", EXPORTS, {"format": "csv"}, idempotency_key="k") for _ in range(2)
+    ]
+    assert first.json() == again.json()
+    assert len(await files.got(EXPORTS)) == 1
+
+
+async def test_a_download_ends_where_the_export_is_deleted(files):
+    done = await files.written()
+    await files("DELETE", f"{EXPORTS}/{done['id']}")
+    assert (await files.file(done)).status_code == 404
+
+
+async def test_it_expires(files):
+    done = await files.written()
+    kept = utc_now() + files.use_cases.request_export.kept_for
+    assert done["expires_at"] < (kept + timedelta(seconds=1)).isoformat()
+    exports = replace(files.site.ports, **files.site.swapped).exporting.exports
+    while await exports.sweep(kept + timedelta(days=1)):
+        pass
+    assert await files.got(EXPORTS) == []
+
+
+async def test_another_project_finds_nothing(files):
+    done = await files.written()
+    head = files.site.headers(project=f"p-{uuid.uuid4()}")
+    for path in ("", "/download"):
+        theirs = await files.site.http.get(f"{EXPORTS}/{done['id']}{path}", headers=head)
+        assert theirs.status_code == 404
+    assert (await files.site.http.get(EXPORTS, headers=head)).json() == []
+    gone = await files.site.http.delete(f"{EXPORTS}/{done['id']}", headers=head)
+    assert gone.status_code == 404
+    assert (await files.file(done)).status_code == 200
+
+
+def test_every_format_has_a_media_type():
+    assert set(MEDIA_TYPES) == set(FileFormat)

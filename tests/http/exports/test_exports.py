@@ -1,0 +1,491 @@
+"""Exports as a stream, and putting them back: what goes out, comes in, and goes out the same."""
+
+import asyncio
+import gzip
+import json
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+import httpx
+import pytest
+import zstandard
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from application.exporting.streams import OF_PROJECT_MAX
+from application.use_cases import Ports, UseCases
+from domain.errors import Unavailable
+from domain.exporting.exported_trace import ArchivedTrace
+from domain.identity.api_key import Scope
+from domain.ids import ProjectId, TraceId
+from domain.tracing.trace import Trace
+from entrypoints.http.app import create_app
+from entrypoints.http.middleware.rate_limits import RateLimits
+from tests.http.conftest import CONFIG, Site, a_span, a_trace, mistakes
+from tests.support.builders import strategies
+from tests.support.clients.scored_project import Scored
+
+PRICE = {"amount": "12.50", "version": "of then", "since": "2026-01-01T00:00:00+00:00"}
+MODEL = {"model": "gpt-4o", "token_usage": {"prompt_tokens": 7, "completion_tokens": 3}}
+
+
+def lines_of(text: bytes) -> list[Any]:
+    assert text == b"" or text.endswith(b"\n")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def parts_of(text: bytes) -> tuple[bytes, Any]:
+    """An export without what its last line says of it, and that."""
+    at = text.rindex(b',"export":{')
+    return text[:at] + b"}\n", json.loads(text[at + len(b',"export":') : -2])
+
+
+async def export(site: Site, head: dict[str, str], query: str = "") -> bytes:
+    answer = await site.http.get(f"/traces/export{query}", headers=head)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    return answer.content
+
+
+async def put_back(site: Site, head: dict[str, str], text: bytes) -> Any:
+    body = b'{"traces":[' + b",".join(text.splitlines()) + b"]}"
+    answer = await site.http.post("/traces/import", headers=head, content=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def delete_all(site: Site, head: dict[str, str], text: bytes) -> None:
+    ids = [line["trace_id"] for line in lines_of(text)]
+    gone = await site.http.post("/traces/batch/delete", headers=head, json={"trace_ids": ids})
+    assert gone.json() == {"deleted": len(ids)}
+
+
+@pytest.fixture
+async def scored(either: Site) -> Scored:
+    return await Scored.new(either)
+
+
+async def test_a_line_is_the_trace_as_it_is_read_and_its_scores(scored):
+    given = await scored.gives()
+    text = await export(scored.site, scored.head)
+    [line] = lines_of(text)
+    end = line.pop("export")
+    assert line.pop("scores") == [given]
+    assert line == await scored.got(f"/traces/{scored.trace}")
+    assert (end["complete"], end["traces"], end["spans"], end["scores"]) == (True, 1, 0, 1)
+
+
+async def test_the_last_line_tells_what_all_of_it_comes_to(either):
+    head = either.headers(project=f"p-{uuid.uuid4()}")
+    for n in range(3):
+        spans = [a_span() for _ in range(n)]
+        await either.http.post("/traces", headers=head, json=a_trace(name=f"{n}", spans=spans))
+    text = await export(either, head, "?sort_by=name&sort_order=asc")
+    assert [line["name"] for line in lines_of(text)] == ["0", "1", "2"]
+    assert ["export" in line for line in lines_of(text)] == [False, False, True]
+    before, end = parts_of(text)
+    assert (end["traces"], end["spans"], end["scores"]) == (3, 3, 0)
+    assert end["sha256"] == sha256(before).hexdigest()
+
+
+async def test_no_trace_is_no_line(either):
+    assert await export(either, either.headers(project=f"p-{uuid.uuid4()}")) == b""
+
+
+async def test_it_has_the_filters_and_the_order_of_the_list(scored):
+    for n in range(4):
+        await scored.stores(name=f"run {n}", status="ERROR" if n % 2 else "COMPLETED")
+    query = "?status=ERROR&sort_by=name&name=run"
+    listed = await scored.got(f"/traces{query}")
+    exported = lines_of(await export(scored.site, scored.head, query))
+    assert [one["name"] for one in exported] == ["run 3", "run 1"]
+    assert [one["trace_id"] for one in exported] == [one["trace_id"] for one in listed["items"]]
+    refused = await scored("GET", "/traces/export?status=WRONG&sort_by=size")
+    assert set(mistakes(refused)) == {"query.status", "query.sort_by"}
+
+
+@pytest.mark.parametrize(
+    ("coding", "opened"),
+    [
+        ("gzip", gzip.decompress),
+        ("zstd", lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data)),
+    ],
+)
+async def test_it_is_compressed_where_that_is_asked_for(scored, coding, opened):
+    plain = await export(scored.site, scored.head | {"accept-encoding": "identity"})
+    request = scored.site.http.stream(
+        "GET", "/traces/export", headers=scored.head | {"accept-encoding": coding}
+    )
+    async with request as answer:
+        assert answer.headers["content-encoding"] == coding
+        assert opened(b"".join([part async for part in answer.aiter_raw()])) == plain
+
+
+async def test_what_was_exported_and_deleted_comes_back_as_it_was(scored):
+    spans = [
+        a_span(span_id=str(uuid.uuid4()), **MODEL),
+        a_span(cost={"total": 0.1, "prompt": 1e-9}, input=[1.0, {"b": 1, "a": 2}]),
+        a_span(kind="TOOL", status="ERROR", error="no", cost={}),
+    ]
+    await scored.stores(trace_id=scored.trace, spans=spans, tags=["b", "a", "b"])
+    await scored.gives(reason="calm", metadata={"a": 1.0})
+    await scored.gives(name="tone", value="warm", data_type="CATEGORICAL", environment="prod")
+    text = await export(scored.site, scored.head)
+    await delete_all(scored.site, scored.head, text)
+    assert await export(scored.site, scored.head) == b""
+    told = await put_back(scored.site, scored.head, text)
+    assert told == {"stored": 1, "unchanged": 0, "rejected": []}
+    assert await export(scored.site, scored.head) == text
+
+
+async def test_what_was_said_of_a_session_leaves_with_it_and_comes_back(scored):
+    await scored.stores(session_id=scored.session, started_at="2026-03-01T10:00:00Z")
+    said = [
+        await scored.gives_session(reason="calm", metadata={"a": 1.0}),
+        await scored.gives_session(name="tone", value="warm", data_type="CATEGORICAL"),
+    ]
+    text = await export(scored.site, scored.head)
+    first, second = lines_of(text)
+    assert sorted(first["session_scores"], key=said.index) == said
+    assert "session_scores" not in second
+    end = second["export"]
+    assert (end["traces"], end["scores"], end["session_scores"]) == (2, 0, 2)
+    assert parts_of(text)[1]["sha256"] == sha256(parts_of(text)[0]).hexdigest()
+    await delete_all(scored.site, scored.head, text)
+    told = await put_back(scored.site, scored.head, text)
+    assert told == {"stored": 2, "unchanged": 0, "rejected": []}
+    assert await export(scored.site, scored.head) == text
+    gone = f"/evaluations/session-scores/{said[0]['id']}"
+    assert (await scored("DELETE", gone)).status_code == 204
+    assert (await put_back(scored.site, scored.head, text))["stored"] == 1
+    assert (await put_back(scored.site, scored.head, text))["unchanged"] == 2
+    assert await export(scored.site, scored.head) == text
+
+
+async def test_what_was_said_of_a_session_is_of_its_own_session(scored):
+    await scored.gives_session()
+    [line] = lines_of(await export(scored.site, scored.head))
+    other = line | {"trace_id": str(uuid.uuid4()), "session_id": "another"}
+    none = line | {"trace_id": str(uuid.uuid4()), "session_id": None}
+    wrong = line | {"session_scores": [line["session_scores"][0] | {"value": "2"}]}
+    told = [
+        (await put_back(scored.site, scored.head, json.dumps(one).encode()))["rejected"]
+        for one in (other, none, wrong)
+    ]
+    fields = [{error["field"] for error in one["errors"]} for [one] in told]
+    assert fields == [{"session_scores"}, {""}, {"session_scores.0.value"}]
+    listed = await scored.got("/evaluations/session-scores")
+    assert [one["session_id"] for one in listed["items"]] == [scored.session]
+
+
+async def test_to_put_it_back_again_changes_nothing(scored):
+    await scored.stores(name="other", tags=["b", "a"], spans=[a_span(**MODEL)])
+    await scored.gives()
+    await scored.gives_session()
+    text = await export(scored.site, scored.head)
+    told = await put_back(scored.site, scored.head, text)
+    assert told == {"stored": 0, "unchanged": 2, "rejected": []}
+    assert await export(scored.site, scored.head) == text
+
+
+async def test_another_project_gets_the_same_but_for_its_own_id(scored):
+    await scored.stores(spans=[a_span(**MODEL)])
+    await scored.gives()
+    await scored.gives_session()
+    text = await export(scored.site, scored.head)
+    elsewhere = scored.site.headers(project=f"p-{uuid.uuid4()}")
+    assert (await put_back(scored.site, elsewhere, text))["stored"] == 2
+    theirs = await export(scored.site, elsewhere)
+    [ours] = {line["project_id"] for line in lines_of(text)}
+    [other] = {line["project_id"] for line in lines_of(theirs)}
+    assert ours != other
+    assert parts_of(theirs)[0].replace(other.encode(), ours.encode()) == parts_of(text)[0]
+    assert await export(scored.site, scored.head) == text
+
+
+async def test_what_a_span_was_charged_stays_though_prices_are_others(scored):
+    line = lines_of(await export(scored.site, scored.head))[0] | {"trace_id": str(uuid.uuid4())}
+    span = {"trace_id": line["trace_id"], "span_id": str(uuid.uuid4()), **a_span(**MODEL)}
+    spans = [
+        span | {"cost": {"total": 12.5}, "cost_source": "table", "price": PRICE},
+        span | {"span_id": str(uuid.uuid4()), "cost": None, "cost_source": "unpriced"},
+        span | {"span_id": str(uuid.uuid4())},
+    ]
+    text = json.dumps(line | {"spans": spans}).encode()
+    assert (await put_back(scored.site, scored.head, text))["rejected"] == []
+    shown = (await scored.got(f"/traces/{line['trace_id']}"))["spans"]
+    told = {one["span_id"]: (one["cost_source"], one["cost"]) for one in shown}
+    assert [told[one["span_id"]] for one in spans] == [
+        ("table", {"total": 12.5}),
+        ("unpriced", None),
+        ("table", {"total": 0.0000475}),
+    ]
+    priced = await scored.got(f"/traces/{line['trace_id']}/prices")
+    [version] = [one["price"]["version"] for one in priced if one["span_id"] == spans[0]["span_id"]]
+    assert version == "of then"
+    [again] = [one for one in lines_of(await export(scored.site, scored.head)) if one["spans"]]
+    assert [one.get("price") for one in again["spans"] if one["cost"] == {"total": 12.5}] == [PRICE]
+
+
+async def test_a_later_export_completes_what_an_earlier_one_brought(scored):
+    first = await export(scored.site, scored.head)
+    await scored.stores(trace_id=scored.trace, output="done", spans=[a_span()])
+    later = await export(scored.site, scored.head)
+    await delete_all(scored.site, scored.head, later)
+    await put_back(scored.site, scored.head, first)
+    assert (await put_back(scored.site, scored.head, later))["stored"] == 1
+    assert (await put_back(scored.site, scored.head, first))["unchanged"] == 1
+    assert await export(scored.site, scored.head) == later
+
+
+async def test_a_score_that_was_changed_since_stays_as_it_is(scored):
+    given = await scored.gives()
+    text = await export(scored.site, scored.head)
+    path = f"/evaluations/trace-scores/{given['id']}"
+    changed = (await scored("PATCH", path, {"value": "0.9"})).json()
+    assert (await put_back(scored.site, scored.head, text))["unchanged"] == 1
+    [line] = lines_of(await export(scored.site, scored.head))
+    assert line["scores"] == [changed]
+
+
+async def test_bad_lines_are_told_and_cost_only_themselves(scored):
+    [good] = lines_of(await export(scored.site, scored.head))
+    score = {
+        "id": str(uuid.uuid4()),
+        "project_id": good["project_id"],
+        "name": "n",
+        "source": "ANNOTATION",
+        "outcome": "scored",
+        "created_at": "2026-03-01",
+        "updated_at": "2026-03-01",
+    }
+    bad = [
+        good | {"name": ""},
+        {"name": "no id", "started_at": "2026-03-01"},
+        good | {"spans": [a_span(span_id=str(uuid.uuid4()), price={"amount": "a lot"})]},
+        good | {"scores": [score | {"outcome": "pending"}, score, score | {"value": "2"}]},
+        7,
+    ]
+    text = b"\n".join(json.dumps(one).encode() for one in [*bad, good])
+    told = await put_back(scored.site, scored.head, text)
+    assert (told["stored"], told["unchanged"]) == (0, 1)
+    assert [[one["index"], {e["field"] for e in one["errors"]}] for one in told["rejected"]] == [
+        [0, {"name"}],
+        [1, {"trace_id"}],
+        [2, {"spans.0.price.amount"}],
+        [3, {"scores.0.outcome", "scores.1.value", "scores.2.value"}],
+        [4, {""}],
+    ]
+
+
+async def test_one_trace_twice_in_a_batch_is_refused(scored):
+    text = await export(scored.site, scored.head)
+    body = b'{"traces":[' + b",".join(text.splitlines() * 2) + b"]}"
+    answer = await scored.site.http.post("/traces/import", headers=scored.head, content=body)
+    assert set(mistakes(answer)) == {"traces"}
+
+
+async def test_more_tags_and_spans_than_a_request_may_bring_come_back(site, head):
+    tight = replace(CONFIG, max_spans=2)
+    app = create_app(UseCases.over(site.ports), tight, RateLimits(site.limiter, {}))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        site.http = http
+        trace_id = str(uuid.uuid4())
+        for n in range(3):
+            tags = [f"{n}-{m:02}" for m in range(90)]
+            body = a_trace(trace_id=trace_id, tags=tags, spans=[a_span(), a_span()])
+            assert (await http.post("/traces", headers=head, json=body)).status_code == 202
+        text = await export(site, head)
+        await delete_all(site, head, text)
+        assert (await put_back(site, head, text))["stored"] == 1
+        assert await export(site, head) == text
+
+
+def _is_acceptable(trace: Trace) -> bool:
+    """Whether HTTP would have taken it: lone surrogates it refuses."""
+    payloads = [trace.input, trace.output]
+    for span in trace.spans:
+        payloads += [span.input, span.output]
+    return not any(b"\\ud8" in one or b"\\udc" in one for one in payloads if one is not None)
+
+
+@given(sent=st.lists(strategies.traces(), min_size=1, max_size=4))
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
+    max_examples=40,
+)
+async def test_any_traces_come_back_byte_for_byte(either, sent):
+    assume(all(map(_is_acceptable, sent)))
+    head = either.headers(project=f"p-{uuid.uuid4()}")
+    await either.http.get("/traces", headers=head)
+    project = next(
+        one.id for one in either.store.projects.values() if one.name == head["x-project-name"]
+    )
+    ports = replace(either.ports, **either.swapped)
+    for trace in sent:
+        await ports.traces.put(project, trace)
+    text = await export(either, head)
+    assert (await put_back(either, head, text))["stored"] == 0
+    assert await export(either, head) == text
+    before = await charges(ports, project, sent)
+    await delete_all(either, head, text)
+    assert (await put_back(either, head, text))["rejected"] == []
+    assert await export(either, head) == text
+    assert await charges(ports, project, sent) == before
+
+
+async def charges(ports: Ports, project: ProjectId, traces: Sequence[Trace]) -> list[Any]:
+    """What spans were charged, and for what: more than an answer shows."""
+    ids = sorted({one.id for one in traces})
+    stored = [await ports.traces.get(project, one) for one in ids]
+    return [(span.id, span.usage, span.charge) for one in stored for span in one.spans]
+
+
+# --- streams that are slow, broken, or too many -------------------------------------------------
+
+
+class Paused:
+    """An archive of two batches, of which the second waits until it is told how it goes on."""
+
+    def __init__(self, first: ArchivedTrace) -> None:
+        self.first = first
+        self.going_on = asyncio.Event()
+        self.failure: Unavailable | None = None
+        self.open = 0
+
+    @asynccontextmanager
+    async def reading(self, *_: object) -> AsyncIterator[AsyncIterator[Sequence[ArchivedTrace]]]:
+        self.open += 1
+        try:
+            yield self._batches()
+        finally:
+            self.open -= 1
+
+    async def _batches(self) -> AsyncIterator[Sequence[ArchivedTrace]]:
+        yield [self.first]
+        await self.going_on.wait()
+        if self.failure is not None:
+            raise self.failure
+        yield [self.first]
+
+
+class Client:
+    """Reads an answer message by message, and can hang up."""
+
+    def __init__(self, app: Any, head: dict[str, str]) -> None:
+        self.sent: asyncio.Queue[Any] = asyncio.Queue()
+        self.hung_up = asyncio.Event()
+        self._asked = False
+        headers = [(name.encode(), value.encode()) for name, value in head.items()]
+        scope: Any = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": "/traces/export",
+            "raw_path": b"/traces/export",
+            "root_path": "",
+            "query_string": b"",
+            "headers": headers,
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 8000),
+            "state": {},
+        }
+        self.answering = asyncio.create_task(app(scope, self._receive, self.sent.put))
+
+    async def _receive(self) -> Any:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self.hung_up.wait()
+        return {"type": "http.disconnect"}
+
+    async def next(self) -> Any:
+        return await asyncio.wait_for(self.sent.get(), 5)
+
+
+@pytest.fixture
+async def paused(site: Site, head: dict[str, str]) -> tuple[Any, Paused]:
+    """An application over an archive that can be held, and the archive."""
+    sent = a_trace(trace_id=str(uuid.uuid4()))
+    await site.http.post("/traces", headers=head, json=sent)
+    [project] = site.store.projects
+    trace = await site.ports.traces.get(ProjectId(project), TraceId(uuid.UUID(sent["trace_id"])))
+    archive = Paused(ArchivedTrace(trace))
+    exporting = replace(site.ports.exporting, archive=archive)
+    use_cases = UseCases.over(replace(site.ports, exporting=exporting))
+    return create_app(use_cases, CONFIG, RateLimits(site.limiter, {})), archive
+
+
+async def test_what_breaks_off_never_looks_whole(paused, head):
+    app, archive = paused
+    client = Client(app, head)
+    assert (await client.next())["status"] == 200
+    part = await client.next()
+    assert part["more_body"]
+    with pytest.raises(ValueError, match="delimiter"):
+        json.loads(part["body"])
+    archive.failure = Unavailable("gone")
+    archive.going_on.set()
+    await client.answering
+    assert client.sent.empty()  # no last message: the server closes the connection
+    assert archive.open == 0
+
+
+async def test_what_fails_before_the_first_line_is_answered_as_any_failure(site, head):
+    class Away:
+        @asynccontextmanager
+        async def reading(self, *_: object) -> AsyncIterator[None]:
+            raise Unavailable("The database is away")
+            yield
+
+    exporting = replace(site.ports.exporting, archive=Away())
+    use_cases = UseCases.over(replace(site.ports, exporting=exporting))
+    app = create_app(use_cases, CONFIG, RateLimits(site.limiter, {}))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        answer = await http.get("/traces/export", headers=head)
+    assert (answer.status_code, answer.json()) == (503, {"detail": "The database is away"})
+    assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_who_hangs_up_frees_what_they_held(paused, head):
+    app, archive = paused
+    client = Client(app, head)
+    await client.next()
+    await client.next()
+    client.hung_up.set()
+    archive.going_on.set()
+    await client.answering
+    assert archive.open == 0
+
+
+async def test_a_project_has_some_streams_at_once_and_gets_one_again_when_one_ends(paused, head):
+    app, archive = paused
+    clients = [Client(app, head) for _ in range(OF_PROJECT_MAX)]
+    for client in clients:
+        assert (await client.next())["status"] == 200
+    refused = await Client(app, head).next()
+    assert refused["status"] == 429
+    assert b"retry-after" in dict(refused["headers"])
+    archive.going_on.set()
+    for client in clients:
+        await client.answering
+    assert (await Client(app, head).next())["status"] == 200
+
+
+async def test_scopes(site):
+    await site.http.get("/traces", headers=site.headers())
+    assert (
+        await site.http.get("/traces/export", headers=site.headers(Scope.INGEST))
+    ).status_code == 403
+    body = {"traces": [a_trace(trace_id=str(uuid.uuid4()))]}
+    for scopes in ((Scope.INGEST,), (Scope.EVALUATE, Scope.READ)):
+        refused = await site.http.post("/traces/import", headers=site.headers(*scopes), json=body)
+        assert refused.status_code == 403

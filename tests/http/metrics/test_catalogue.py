@@ -1,0 +1,99 @@
+"""Metrics, templates of runs, providers."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from adapters.memory.store import MemoryStore
+from domain.evaluation.judging.models import PROVIDERS, JudgeModels, ProviderState
+from tests.http.conftest import Site, mistakes
+from tests.support.fixtures.in_memory_app import memory_evaluation
+
+TRACE = {
+    *("argument_correctness", "coherence", "confidence", "plan_adherence", "plan_quality"),
+    *("step_efficiency", "task_completion", "tool_correctness"),
+}
+
+SESSION = {"agent_consistency", "agent_reliability"}
+
+
+def judged_by(**swapped: Any) -> Site:
+    store = MemoryStore()
+    evaluation = replace(memory_evaluation(store), **swapped)
+    return Site(store=store, swapped={"evaluation": evaluation})
+
+
+async def got(site: Site, path: str) -> Any:
+    answer = await site.http.get(f"/evaluations/{path}", headers=site.headers())
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+@pytest.mark.parametrize(
+    ("category", "needed"),
+    [("trace", TRACE), ("session", {"agent_consistency", "agent_reliability"})],
+)
+async def test_metrics_are_listed_by_name(site: Site, category: str, needed: set[str]) -> None:
+    found = await got(site, f"{category}-metrics")
+    names = [one["name"] for one in found]
+    assert names == sorted(names)
+    assert needed <= set(names)
+    assert "loop_detection" not in names
+    for one in found:
+        assert list(one) == ["name", "description", "category"]
+        assert one["category"] == category
+        assert one["description"]
+
+
+async def test_a_template_is_a_run_to_be_changed(site: Site) -> None:
+    found = await got(site, "trace-runs/template?metric=tool_correctness")
+    metric = found.pop("metric")
+    filters = ("date_from", "date_to", "status", "session_id", "user_id", "tags", "name")
+    assert found == {
+        "filters": dict.fromkeys(filters),
+        "sampling_rate": 1.0,
+        "model": "heuristic/1",
+    }
+    assert list(metric) == [
+        *("name", "description", "category", "default_threshold", "prompt_preview")
+    ]
+    assert (metric["name"], metric["category"]) == ("tool_correctness", "trace")
+    assert metric["default_threshold"] == 0.5
+    assert [one["stage"] for one in metric["prompt_preview"]] == ["evidence", "judge"]
+    assert all(one["prompt"] for one in metric["prompt_preview"])
+
+
+async def test_where_nobody_is_asked_there_is_no_prompt(site: Site) -> None:
+    found = await got(site, "trace-runs/template?metric=tool_success_rate")
+    assert found["metric"]["prompt_preview"] == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("", "?metric=", "?metric=nothing", "?metric=loop_detection", "?metric=agent_reliability"),
+        "?metric=%00",
+    ],
+)
+async def test_what_is_no_metric_of_traces_has_no_template(site: Site, query: str) -> None:
+    path = f"/evaluations/trace-runs/template{query}"
+    refused = await site.http.get(path, headers=site.headers())
+    assert set(mistakes(refused)) == {"query.metric"}
+
+
+async def test_the_template_names_the_model_that_is_preferred() -> None:
+    site = judged_by(models=JudgeModels("gpt-5-mini"))
+    async with site.http:
+        found = await got(site, "trace-runs/template?metric=coherence")
+    assert found["model"] == "openai/gpt-5-mini"
+
+
+async def test_providers_are_shown_in_their_order_with_what_they_lack() -> None:
+    states = [ProviderState(one, one.key == "heuristic", "m") for one in PROVIDERS]
+    site = judged_by(providers=states)
+    async with site.http:
+        found = await got(site, "providers")
+    assert [one["key"] for one in found] == [one.key for one in PROVIDERS]
+    assert {one["key"] for one in found if one["available"]} == {"heuristic"}
+    assert all(list(one) == ["key", "name", "description", "available", "message"] for one in found)

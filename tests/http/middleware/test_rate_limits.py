@@ -1,0 +1,234 @@
+"""Which bucket a request counts in: its class of routes, and whose it is."""
+
+from uuid import UUID
+
+from domain.identity.organization import Role
+from domain.ids import OrganizationId
+from entrypoints.http.middleware.rate_limits import RouteClass
+from tests.http.conftest import TOKEN, Site, a_trace
+from tests.support.clients.contract_checks import operations
+from tests.support.clients.organization_members import furnished, joined
+from tests.support.clients.rate_limited_app import HEADERS, Limited
+
+RUNS, SESSION_RUNS = "/evaluations/trace-runs", "/evaluations/session-runs"
+OF_RUNS = ("", "/batch", "/{run_id}/retry", "/estimate", "/batch/estimate")
+# The contract's table (section 3), with what it promises for later.
+CLASSES: dict[tuple[str, str], RouteClass | None] = {
+    ("POST", "/traces"): RouteClass.INGEST,
+    ("POST", "/traces/batch"): RouteClass.INGEST,
+    ("POST", "/traces/import"): RouteClass.INGEST,
+    **{("POST", RUNS + more): RouteClass.TRACE_RUNS for more in OF_RUNS},
+    **{("POST", SESSION_RUNS + more): RouteClass.SESSION_RUNS for more in OF_RUNS},
+    ("POST", "/evaluations/custom-metrics/{metric_name}/dry-run"): RouteClass.TRACE_RUNS,
+    ("POST", "/evaluations/monitors/{monitor_id}/trigger"): RouteClass.MONITOR_TRIGGER,
+    ("POST", "/organizations/{org_id}/invitations"): RouteClass.INVITATIONS,
+    ("POST", "/cli/auth/exchange"): RouteClass.CLI_EXCHANGE,
+    ("GET", "/health"): None,
+    ("GET", "/health/ready"): None,
+}
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+PAGES = ("/docs", "/openapi.json", "/cli-login")
+
+
+# --- which class --------------------------------------------------------------------------------
+
+
+async def test_every_operation_counts_in_its_class(limited: Limited) -> None:
+    of_count = {}
+    for count, route_class in enumerate(RouteClass, 1000):
+        limited.only(route_class, count)
+        of_count[count] = route_class
+    site = limited.site
+    ours = furnished(site, "ours")
+    person = joined(site, OrganizationId(UUID(ours["org_id"])), "a@x.example", Role.OWNER)
+    document = (await limited.ask("GET", "/openapi.json")).json()
+    for (method, path), told in operations(document).items():
+        # Whatever comes of it, the limiter has seen it before.
+        word = path.replace("{org_id}", ours["org_id"]).replace("{", "").replace("}", "")
+        heads = person.bearer, {"x-project-id": ours["project_id"]}
+        answer = await limited.ask(method.upper(), word, *heads)
+        expected = CLASSES.get((method.upper(), path), RouteClass.DEFAULT)
+        count = answer.headers.get("ratelimit-limit")
+        assert (count and of_count[int(count)]) == expected, (method, path, answer.text)
+        assert ("429" in told["responses"]) is (expected is not None)
+        if path == "/organizations/{org_id}" and method == "delete":
+            site.begin()
+            ours = furnished(site, "ours")
+            person = joined(site, OrganizationId(UUID(ours["org_id"])), "a@x.example", Role.OWNER)
+
+
+async def test_pages_count_by_address(limited: Limited) -> None:
+    for count, path in enumerate(PAGES, 1):
+        assert await limited.left(path=path) == 100 - count
+    assert await limited.left(path="/docs", at="192.0.2.2") == 99
+    assert await limited.left(path="/") == 96
+
+
+async def test_health_is_never_limited(limited: Limited) -> None:
+    limited.only(RouteClass.DEFAULT, 1)
+    assert await limited.left(path="/") == 0
+    for _ in range(3):
+        for path in ("/health", "/health/ready"):
+            answer = await limited.ask("GET", path, {"x-api-key": "wrong"})
+            assert answer.status_code == 200
+            assert not set(HEADERS) & set(answer.headers)
+
+
+async def test_without_limits_nothing_is_told_of_them(site: Site) -> None:
+    answer = await site.http.get("/traces", headers=site.headers())
+    refused = await site.http.get("/traces")
+    assert [answer.status_code, refused.status_code] == [200, 401]
+    assert not set(HEADERS) & {*answer.headers, *refused.headers}
+
+
+# --- whose bucket -------------------------------------------------------------------------------
+
+
+async def test_each_key_has_a_bucket_wherever_it_is_used(limited: Limited) -> None:
+    one, other = limited.site.headers(), limited.site.headers()
+    assert await limited.left(one) == 99
+    assert await limited.left(one, {"x-project-name": "another"}, at="192.0.2.2") == 98
+    assert await limited.left(other) == 99
+
+
+async def test_a_person_has_one_bucket_over_tokens_projects_and_planes(limited: Limited) -> None:
+    site = limited.site
+    site.tokens["another"] = site.tokens[TOKEN]
+    assert await limited.left(BEARER, path="/me") == 99
+    [(organization, _)] = site.store.memberships
+    projects = [{"x-project-id": site.project(name, organization)} for name in ("a", "b")]
+    assert await limited.left(BEARER, projects[0]) == 98
+    assert await limited.left({"authorization": "bearer another"}, projects[1]) == 97
+    assert await limited.left(BEARER, path=f"/organizations/{organization}", at="10.9.9.9") == 96
+    assert await limited.left(limited.site.headers()) == 99
+
+
+async def test_ids_queries_and_methods_do_not_split_a_bucket(limited: Limited) -> None:
+    head, counted = limited.site.headers(), 0
+    paths = ["/traces/00000000-0000-4000-8000-{:012}", "/sessions/{}", "/traces?offset={}"]
+    for number in range(3):
+        for path in paths:
+            for method in ("GET", "DELETE") if "?" not in path else ("GET",):
+                answer = await limited.ask(method, path.format(number), head)
+                counted += 1
+                assert int(answer.headers["ratelimit-remaining"]) == 100 - counted
+    assert await limited.left(head, path="/traces/") == 99 - counted
+
+
+async def test_classes_do_not_share_a_bucket(limited: Limited) -> None:
+    head = limited.site.headers()
+    limited.only(RouteClass.INGEST, 1)
+    limited.only(RouteClass.DEFAULT, 1)
+    for expected in (202, 429):
+        assert (await limited.ask("POST", "/traces", head, json=a_trace())).status_code == expected
+    batch = await limited.ask("POST", "/traces/batch", head, json={"traces": [a_trace()]})
+    assert batch.status_code == 429
+    for expected in (200, 429):
+        assert (await limited.ask("GET", "/traces", head)).status_code == expected
+
+
+async def test_an_exchange_counts_by_address_whoever_is_signed_in(limited: Limited) -> None:
+    limited.only(RouteClass.CLI_EXCHANGE, 2)
+    body = {"code": "x" * 43, "code_verifier": "v" * 43}
+    heads = (limited.site.headers(), BEARER, {})
+    statuses = [
+        (await limited.ask("POST", "/cli/auth/exchange", head, json=body)).status_code
+        for head in heads
+    ]
+    assert statuses == [401, 401, 429]
+    other = await limited.ask("POST", "/cli/auth/exchange", at="192.0.2.2", json=body)
+    assert other.status_code == 401
+    assert await limited.left(path="/") == 99  # a wrong code is no failed authentication
+
+
+# --- failed authentication ------------------------------------------------------------------------
+
+GUESSES: list[dict[str, str]] = [
+    {},
+    {"x-api-key": "pp_" + "0" * 64, "x-project-name": "shop"},
+    {"authorization": "Bearer wrong", "x-project-id": "0" * 32},
+    {"authorization": "Basic abc"},
+]
+
+
+async def test_guesses_count_by_address_and_then_are_429(limited: Limited) -> None:
+    limited.only(RouteClass.DEFAULT, len(GUESSES))
+    good, ways = limited.site.headers(), [("POST", "/traces"), ("GET", "/traces"), ("GET", "/me")]
+    for number, guess in enumerate(GUESSES):
+        answer = await limited.ask(*ways[number % 3], guess)
+        assert answer.status_code == 401
+        assert answer.headers["ratelimit-limit"] == str(len(GUESSES))
+        assert answer.headers["ratelimit-remaining"] == str(len(GUESSES) - 1 - number)
+    for way in ways:
+        for guess in GUESSES:
+            answer = await limited.ask(*way, guess)
+            assert answer.status_code == 429
+            assert "www-authenticate" not in answer.headers
+    assert (await limited.ask("GET", "/docs")).status_code == 429  # the same bucket
+    # Who has a key or a token isn't shut out by somebody else behind the same address.
+    assert (await limited.ask("GET", "/traces", good)).status_code == 200
+    assert (await limited.ask("POST", "/traces", good, json=a_trace())).status_code == 202
+    assert (await limited.ask("GET", "/me", BEARER)).status_code == 200
+    assert (await limited.ask("GET", "/me", at="192.0.2.2")).status_code == 401
+
+
+async def test_what_succeeds_leaves_the_bucket_of_the_address_alone(limited: Limited) -> None:
+    head = limited.site.headers()
+    for _ in range(3):
+        await limited.ask("GET", "/traces", head)
+        await limited.ask("GET", "/me", BEARER)
+    assert await limited.left(path="/") == 99
+
+
+async def test_a_random_bearer_beside_a_key_does_not_help(limited: Limited) -> None:
+    limited.only(RouteClass.INGEST, 3)
+    head = limited.site.headers()
+    statuses = [
+        (
+            await limited.ask(
+                "POST",
+                "/traces",
+                head,
+                {"authorization": f"Bearer {number}", "x-request-id": str(number)},
+                {"x-forwarded-for": f"198.51.100.{number}", "x-project-id": str(number)},
+                json=a_trace(),
+            )
+        ).status_code
+        for number in range(5)
+    ]
+    assert statuses == [202, 202, 202, 429, 429]
+
+
+# --- addresses ------------------------------------------------------------------------------------
+
+
+async def test_a_forwarded_address_counts_from_a_trusted_proxy_only(limited: Limited) -> None:
+    claim = {"x-forwarded-for": "203.0.113.9"}
+    assert await limited.left(claim, path="/", at="10.0.0.1") == 99
+    assert await limited.left(claim, path="/", at="10.0.0.2") == 98
+    assert await limited.left(path="/", at="203.0.113.9") == 97
+    assert await limited.left(claim, path="/", at="203.0.113.1") == 99
+    assert await limited.left({"x-forwarded-for": "1.1.1.1"}, path="/", at="203.0.113.1") == 98
+    spoofed = {"x-forwarded-for": "1.1.1.1, 203.0.113.9"}
+    assert await limited.left(spoofed, path="/", at="10.0.0.1") == 96
+
+
+async def test_other_headers_of_proxies_mean_nothing(limited: Limited) -> None:
+    for count in range(3):
+        said = {
+            "x-real-ip": f"203.0.113.{count}",
+            "forwarded": f"for=203.0.113.{count}",
+            "cf-connecting-ip": f"203.0.113.{count}",
+            "x-client-ip": f"203.0.113.{count}",
+        }
+        assert await limited.left(said, path="/", at="10.0.0.1") == 99 - count
+
+
+async def test_an_ipv6_network_is_one_client(limited: Limited) -> None:
+    assert await limited.left(path="/", at="2001:db8:1:1::1") == 99
+    assert await limited.left(path="/", at="2001:db8:1:1:ffff::9") == 98
+    assert await limited.left(path="/", at="2001:db8:1:2::1") == 99
+    proxied = {"x-forwarded-for": "[2001:db8:1:1::77]:443"}
+    assert await limited.left(proxied, path="/", at="10.0.0.1") == 97
+    assert await limited.left(path="/", at="::ffff:192.0.2.50") == 99
+    assert await limited.left(path="/", at="192.0.2.50") == 98

@@ -1,0 +1,221 @@
+"""Alerts and webhooks: made, listed, tested, removed."""
+
+import base64
+import uuid
+from typing import Any
+
+import pytest
+
+from application.evaluation.ports.alerts import WEBHOOKS_MAX
+from domain.evaluation.monitors.alert import RULES_MAX
+from tests.http.conftest import Site, mistakes
+from tests.support.builders.values import NOON
+from tests.support.clients.runs import Running
+
+MONITORS, WEBHOOKS = "/evaluations/monitors", "/evaluations/webhooks"
+NOBODY = str(uuid.UUID(int=1))
+MONITOR = {
+    "name": "nightly",
+    "target_type": "TRACE",
+    "metrics": ["trace_success"],
+    "cadence": "every_6h",
+}
+RULE = {"metric": "trace_success", "figure": "score_mean", "threshold": 0.5, "samples_min": 1}
+URL = "https://hooks.example.com/a?b=c"
+REPEAT = {"idempotency-key": "once"}
+
+
+@pytest.fixture
+async def shop(either: Site) -> Running:
+    """With one trace, at noon."""
+    made = await Running.over(either)
+    either.now = NOON
+    return made
+
+
+async def made(shop: Running, path: str, body: Any) -> Any:
+    answer = await shop("POST", path, body)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+@pytest.fixture
+async def alerts(shop: Running) -> str:
+    """The path of the alerts of a monitor."""
+    return f"{MONITORS}/{(await made(shop, MONITORS, MONITOR))['id']}/alerts"
+
+
+class TestAlerts:
+    async def test_an_alert_is_answered_whole_and_listed(self, shop: Running, alerts: str) -> None:
+        alert = await made(shop, alerts, RULE)
+        [project] = shop.site.store.projects
+        assert alert == {
+            "id": alert["id"],
+            "project_id": str(project),
+            "monitor_id": alerts.split("/")[3],
+            "metric": "trace_success",
+            "figure": "score_mean",
+            "threshold": 0.5,
+            "clear_at": 0.5,
+            "samples_min": 1,
+            "breaches": 1,
+            "recoveries": 1,
+            "state": "OK",
+            "since": "2026-03-01T12:00:00+00:00",
+            "value": None,
+            "created_at": "2026-03-01T12:00:00+00:00",
+        }
+        assert await shop.got(alerts) == [alert]
+
+    async def test_no_data_needs_no_threshold(self, shop: Running, alerts: str) -> None:
+        alert = await made(shop, alerts, {"metric": "trace_success", "figure": "no_data"})
+        assert (alert["threshold"], alert["clear_at"], alert["samples_min"]) == (0.0, 0.0, 5)
+
+    @pytest.mark.parametrize(
+        ("said", "fields"),
+        [
+            ({"metric": "coherence"}, {"metric"}),
+            ({"metric": "", "figure": "median"}, {"metric", "figure"}),
+            ({"threshold": None}, {"threshold"}),
+            ({"threshold": 1.5, "clear_at": -1}, {"threshold", "clear_at"}),
+            ({"clear_at": 0.4}, {"clear_at"}),
+            ({"figure": "drop", "clear_at": 0.6}, {"clear_at"}),
+            (
+                {"samples_min": 0, "breaches": 101, "recoveries": 0},
+                {"samples_min", "breaches", "recoveries"},
+            ),
+        ],
+        ids=["other", "words", "none", "beyond", "low", "high", "counts"],
+    )
+    async def test_what_makes_no_sense_is_refused(
+        self, shop: Running, alerts: str, said: Any, fields: set[str]
+    ) -> None:
+        answer = await shop("POST", alerts, RULE | said)
+        assert answer.status_code == 422
+        assert {one.removeprefix("body.") for one in mistakes(answer)} == fields
+        assert await shop.got(alerts) == []
+
+    async def test_a_repeat_makes_no_second_one(self, shop: Running, alerts: str) -> None:
+        first = await shop("POST", alerts, RULE, **REPEAT)
+        again = await shop("POST", alerts, RULE, **REPEAT)
+        assert (again.status_code, again.content) == (201, first.content)
+        assert len(await shop.got(alerts)) == 1
+
+    async def test_there_are_so_many_and_no_more(self, shop: Running, alerts: str) -> None:
+        for _ in range(RULES_MAX):
+            await made(shop, alerts, RULE)
+        full = await shop("POST", alerts, RULE)
+        assert (full.status_code, "delete one" in full.text) == (409, True)
+
+    async def test_one_that_is_removed_is_gone(self, shop: Running, alerts: str) -> None:
+        alert = await made(shop, alerts, RULE)
+        place = f"{alerts}/{alert['id']}"
+        assert (await shop("DELETE", place)).status_code == 204
+        assert (await shop("DELETE", place)).status_code == 404
+        assert await shop.got(alerts) == []
+
+    async def test_of_a_monitor_that_is_not_there_nothing_is(self, shop: Running) -> None:
+        for method, place, body in (
+            ("POST", "alerts", RULE),
+            ("GET", "alerts", None),
+            ("GET", "alert-changes", None),
+            ("DELETE", f"alerts/{NOBODY}", None),
+        ):
+            answer = await shop(method, f"{MONITORS}/{NOBODY}/{place}", body)
+            assert answer.status_code == 404, method
+
+    async def test_what_a_run_turned_is_listed_and_sent(self, shop: Running, alerts: str) -> None:
+        hook = await made(shop, WEBHOOKS, {"url": URL})
+        await made(shop, alerts, RULE | {"figure": "no_data", "samples_min": 5})
+        started = await shop("POST", alerts.replace("alerts", "trigger"))
+        await shop.works()
+        await shop.do.alerts.assess_runs()
+        page = await shop.got(alerts.replace("alerts", "alert-changes"))
+        [change] = page["items"]
+        assert (page["total"], page["next_cursor"]) == (1, None)
+        assert (change["before"], change["state"], change["value"]) == ("OK", "ALERTING", 1.0)
+        assert change["run_id"] == started.json()["id"]
+        [alert] = await shop.got(alerts)
+        assert (alert["state"], alert["value"]) == ("ALERTING", 1.0)
+        log = f"{WEBHOOKS}/{hook['id']}/deliveries"
+        [waiting] = (await shop.got(log))["items"]
+        assert waiting["message"]["data"]["change_id"] == waiting["change_id"] == change["id"]
+        assert (waiting["status"], waiting["attempts"]) == ("PENDING", 0)
+
+
+class TestWebhooks:
+    async def test_its_secret_is_shown_once(self, shop: Running) -> None:
+        hook = await made(shop, WEBHOOKS, {"url": URL})
+        secret = hook.pop("secret")
+        assert secret.startswith("whsec_")
+        assert len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
+        assert list(hook) == ["id", "project_id", "url", "created_at"]
+        assert await shop.got(WEBHOOKS) == [hook]
+
+    async def test_there_are_so_many_and_no_more(self, shop: Running) -> None:
+        hooks = [await made(shop, WEBHOOKS, {"url": URL}) for _ in range(WEBHOOKS_MAX)]
+        full = await shop("POST", WEBHOOKS, {"url": URL})
+        assert (full.status_code, "delete one" in full.text) == (409, True)
+        assert (await shop("DELETE", f"{WEBHOOKS}/{hooks[0]['id']}")).status_code == 204
+        await made(shop, WEBHOOKS, {"url": URL})
+
+    async def test_a_repeat_gets_the_same_secret(self, shop: Running) -> None:
+        first = await shop("POST", WEBHOOKS, {"url": URL}, **REPEAT)
+        again = await shop("POST", WEBHOOKS, {"url": URL}, **REPEAT)
+        assert (again.status_code, again.content) == (201, first.content)
+        assert len(await shop.got(WEBHOOKS)) == 1
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "",
+            "http://hooks.example.com",
+            "https://10.0.0.1/",
+            "https://localhost/",
+            "https://[::ffff:169.254.169.254]/",
+            "https://u:p@hooks.example.com",
+            "file:///etc/passwd",
+            "https://hooks.example.com/" + "x" * 2_048,
+            None,
+            7,
+        ],
+        ids=[
+            "empty",
+            "http",
+            "ip",
+            "localhost",
+            "mapped",
+            "user",
+            "file",
+            "long",
+            "null",
+            "number",
+        ],
+    )
+    async def test_where_nothing_may_be_sent_is_refused(self, shop: Running, url: Any) -> None:
+        answer = await shop("POST", WEBHOOKS, {"url": url})
+        assert answer.status_code == 422
+        assert {one.removeprefix("body.") for one in mistakes(answer)} == {"url"}
+        assert await shop.got(WEBHOOKS) == []
+
+    async def test_a_test_is_sent_as_any_message(self, shop: Running) -> None:
+        hook = await made(shop, WEBHOOKS, {"url": URL})
+        place = f"{WEBHOOKS}/{hook['id']}"
+        told = await shop("POST", f"{place}/test", **REPEAT)
+        again = await shop("POST", f"{place}/test", **REPEAT)
+        assert (told.status_code, again.content) == (202, told.content)
+        assert told.json()["message"]["type"] == "webhook.test"
+        page = await shop.got(f"{place}/deliveries")
+        assert page["items"] == [told.json()]
+
+    async def test_one_that_is_removed_is_gone(self, shop: Running) -> None:
+        hook = await made(shop, WEBHOOKS, {"url": URL})
+        place = f"{WEBHOOKS}/{hook['id']}"
+        assert (await shop("DELETE", place)).status_code == 204
+        for method, path in (
+            ("DELETE", place),
+            ("POST", f"{place}/test"),
+            ("GET", f"{place}/deliveries"),
+        ):
+            assert (await shop(method, path)).status_code == 404
+        assert await shop.got(WEBHOOKS) == []

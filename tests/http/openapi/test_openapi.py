@@ -1,0 +1,346 @@
+"""The OpenAPI document."""
+
+import json
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from litestar import Litestar
+
+from entrypoints.http.app import CONTROLLERS
+from entrypoints.http.config import HttpConfig
+from entrypoints.http.operation import OneOf
+from entrypoints.http.problems import Mistakes
+from tests.http.conftest import CONFIG, Site
+from tests.support.clients.contract_checks import broken, operations
+from tests.support.clients.openapi_snapshot import SNAPSHOT, text
+
+CONTRACT = Path(__file__).parents[4] / "shared" / "contract" / "openapi.json"
+TIGHTER = {
+    # Lists of tags hold up to 100, each of up to 255 characters.
+    *(
+        f"{place}{rule}"
+        for place in (
+            *("POST /traces body.tags", "PATCH /traces/{trace_id} body.tags"),
+            *("GET /traces query.tags", "GET /sessions query.tags"),
+            *("POST /traces/batch/tags body.add_tags", "POST /traces/batch/tags body.remove_tags"),
+            "POST /evaluations/trace-runs body.filters.tags",
+            "POST /evaluations/session-runs body.filters.tags",
+        )
+        for rule in (": maxItems", ".[]: maxLength")
+    ),
+    # A weight below zero weighs nothing that could be told.
+    "POST /evaluations/session-runs body.signal_weights.*: minimum",
+    "POST /evaluations/session-runs/batch body.signal_weights.*: minimum",
+    # The one way that there is.
+    "POST /cli/auth/codes body.code_challenge_method: enum",
+    "POST /cli/auth/codes body.expires_days: minimum",
+    "POST /cli/auth/codes body.expires_days: maximum",
+    # What a database counts with.
+    *(
+        f"GET {path} query.offset: maximum"
+        for path in (
+            *("/traces", "/traces/users", "/sessions", "/sessions/{session_id}"),
+            *("/evaluations/trace-scores", "/evaluations/session-scores"),
+            *("/evaluations/trace-runs", "/evaluations/session-runs"),
+            *("/evaluations/monitors", "/evaluations/monitors/{monitor_id}/runs"),
+            "/evaluations/analytics/session-scores/comparison",
+        )
+    ),
+    "POST /evaluations/session-runs body.filters.min_trace_count: maximum",
+    "GET /evaluations/analytics/session-scores/comparison query.sort_order: enum",
+    # What a score may be called, and hold.
+    "POST /evaluations/trace-scores body.name: minLength",
+    "POST /evaluations/trace-scores body.name: maxLength",
+    "POST /evaluations/trace-scores body.value: maxLength",
+    "PATCH /evaluations/trace-scores/{score_id} body.value: maxLength",
+    # What a run may be called, who may be named to judge it, and how much is named at once.
+    *(
+        f"POST /evaluations/{kind}-runs{batch} body.{rule}"
+        for kind in ("trace", "session")
+        for batch in ("", "/batch")
+        for rule in ("name: maxLength", "model: minLength", "model: maxLength")
+    ),
+    "POST /evaluations/trace-runs/batch body.trace_ids: maxItems",
+    "POST /evaluations/session-runs/batch body.session_ids: maxItems",
+    "POST /evaluations/session-runs/batch body.session_ids.[]: maxLength",
+    # Of monitors the same; and what null can't mean.
+    *(
+        f"{method} body.{rule}"
+        for method in ("POST /evaluations/monitors", "PATCH /evaluations/monitors/{monitor_id}")
+        for rule in (
+            *("name: minLength", "name: maxLength", "model: minLength", "model: maxLength"),
+            *("cadence: maxLength", "signal_weights.*: minimum"),
+        )
+    ),
+    "POST /evaluations/monitors body.target_type: enum",
+    "PATCH /evaluations/monitors/{monitor_id} body.metrics: minItems",
+    *(
+        f"PATCH /evaluations/monitors/{{monitor_id}} body.{name}: null"
+        for name in ("name", "cadence", "only_if_changed", "sampling_rate")
+    ),
+    # One of some words, where any text was promised.
+    *(
+        f"{method} /evaluations/monitors{place}.{field}: enum"
+        for method, place in (
+            *(("POST", " 201"), ("GET", " 200.items.[]"), ("GET", "/{monitor_id} 200")),
+            *(("PATCH", "/{monitor_id} 200"), ("POST", "/{monitor_id}/pause 200")),
+            ("POST", "/{monitor_id}/resume 200"),
+        )
+        for field in ("status", "target_type")
+    ),
+    "POST /evaluations/monitors/{monitor_id}/trigger 202.target_type: enum",
+    "GET /evaluations/monitors/{monitor_id}/runs 200.items.[].target_type: enum",
+    *(
+        f"{method} /evaluations/{kind}-runs{place}.target_type: enum"
+        for kind in ("trace", "session")
+        for method, place in (
+            *(("POST", " 202"), ("POST", "/batch 202"), ("POST", "/{run_id}/retry 202")),
+            *(("GET", " 200.items.[]"), ("GET", "/{run_id} 200")),
+        )
+    ),
+    *(
+        f"GET /evaluations/session-runs/{{run_id}}/scores 200.[].{field}: enum"
+        for field in ("data_type", "source", "status")
+    ),
+    *(
+        f"GET /evaluations/{place}: enum"
+        for place in (
+            *("trace-metrics 200.[].category", "session-metrics 200.[].category"),
+            "trace-runs/template 200.metric.category",
+            "analytics/session-scores/history/{session_id} 200.[].status",
+            *(
+                f"session-scores{scores}.{field}"
+                for scores in (" 200.items.[]", "/{session_id} 200.[]")
+                for field in ("data_type", "source", "status")
+            ),
+        )
+    ),
+    # A name is never empty.
+    "PATCH /traces/{trace_id} body.name: minLength",
+    "PATCH /traces/{trace_id}/spans/{span_id} body.name: minLength",
+    # As many spans as the configuration says: more than the 500 that were promised.
+    "POST /traces body.spans: maxItems",
+    "POST /traces/{trace_id}/spans body: maxItems",
+}
+
+
+@pytest.fixture
+async def document(site: Site) -> Any:
+    return (await site.http.get("/openapi.json")).json()
+
+
+async def test_it_holds_what_is_served(document: Any) -> None:
+    assert document["openapi"].startswith("3.1.")
+    assert len(operations(document)) >= 44
+    assert set(document["components"]["securitySchemes"]) == {
+        "HTTPBearer",
+        "ApiKey",
+        "ProjectID",
+        "ProjectName",
+        "OrganizationID",
+    }
+
+
+async def test_every_operation_is_told_in_full(document: Any) -> None:
+    envelope = {"$ref": "#/components/schemas/ErrorResponse"}
+    for (method, path), told in operations(document).items():
+        assert told["summary"]
+        assert told["description"]
+        assert ("security" in told) is True
+        assert not told["security"] or "503" in told["responses"]
+        for parameter in told["parameters"]:
+            assert parameter["description"]
+            assert not parameter["required"] or parameter["example"]
+        if "requestBody" in told:
+            assert told["requestBody"]["content"]["application/json"]["example"]
+            assert {"400", "401", "413", "415", "422"} <= set(told["responses"])
+        for status, answer in told["responses"].items():
+            assert answer["description"]
+            assert "X-Request-ID" in answer["headers"]
+            if status == "204":
+                assert "content" not in answer
+            elif int(status) < 300:
+                for shown in answer["content"].values():  # of a file several media types
+                    assert shown["example"] is not None
+            elif (method, path, status) != ("get", "/health/ready", "503"):
+                assert answer["content"]["application/json"]["schema"] == envelope
+        assert "500" in told["responses"]
+    ids = [told["operationId"] for told in operations(document).values()]
+    assert len(set(ids)) == len(ids)
+
+
+async def test_every_reference_leads_somewhere(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+
+    def references(node: Any) -> list[str]:
+        if isinstance(node, list):
+            return [ref for one in node for ref in references(one)]
+        if isinstance(node, dict):
+            own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+            return own + [ref for one in node.values() for ref in references(one)]
+        return []
+
+    found = {ref.rpartition("/")[2] for ref in references(document)}
+    assert found <= set(schemas)
+    assert {"TraceCreate", "SpanCreate", "TraceResponse", "SpanStatusCode"} <= found
+    assert "PaginatedResponse_TraceListItem_" in found
+    assert not {"TraceQuery", "TracePath"} & set(schemas)
+
+
+async def test_types_say_what_is_accepted(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+    trace = schemas["TraceCreate"]
+    assert set(trace["required"]) == {"name", "started_at"}
+    assert trace["properties"]["started_at"] == {"type": "string", "format": "date-time"}
+    assert trace["properties"]["name"] == {"type": "string", "minLength": 1, "maxLength": 512}
+    assert trace["properties"]["spans"]["maxItems"] == CONFIG.max_spans
+    batch = schemas["BatchCreate"]["properties"]["traces"]
+    assert batch["items"] == {"$ref": "#/components/schemas/TraceCreate"}
+    assert set(schemas["TraceResponse"]["required"]) == set(schemas["TraceResponse"]["properties"])
+    parameters = {one["name"]: one for one in document["paths"]["/traces"]["get"]["parameters"]}
+    assert parameters["limit"]["schema"] == {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 200,
+        "default": 50,
+    }
+    [path] = document["paths"]["/traces/{trace_id}"]["get"]["parameters"]
+    assert (path["in"], path["required"]) == ("path", True)
+    assert path["schema"] == {"type": "string", "format": "uuid"}
+
+
+async def test_a_configured_limit_is_published() -> None:
+    site = Site(config=HttpConfig(version="1", environment="test", max_spans=7))
+    async with site.http:
+        document = (await site.http.get("/openapi.json")).json()
+    body = document["paths"]["/traces/{trace_id}/spans"]["post"]["requestBody"]
+    schema = body["content"]["application/json"]["schema"]
+    assert (schema["minItems"], schema["maxItems"]) == (1, 7)
+
+
+@pytest.mark.skipif(not CONTRACT.exists(), reason="the contract doesn't lie beside this checkout")
+async def test_all_that_the_contract_promises_is_kept(document: Any) -> None:
+    found = set(broken(json.loads(CONTRACT.read_text()), document))
+    assert found - TIGHTER == set()
+    assert TIGHTER - found == set(), "no difference any more: take it off the list"
+
+
+def documented() -> list[Any]:
+    app = Litestar(route_handlers=CONTROLLERS, openapi_config=None)
+    handlers = [one for route in app.routes for one in getattr(route, "route_handlers", ())]
+    return [one.opt["operation"] for one in handlers if "operation" in one.opt]
+
+
+def test_examples_are_what_they_are_examples_of() -> None:
+    for operation in documented():
+        told = operation.documented
+        kinds = told.answer.types if isinstance(told.answer, OneOf) else (told.answer,)
+        text = msgspec.json.encode(told.example)
+        if told.answer is not None:
+            assert any(fits(text, kind) for kind in kinds), told.summary
+        if operation.body is not None:
+            mistakes = Mistakes()
+            sent = msgspec.json.encode(told.body_example)
+            assert operation.body.part(sent, CONFIG, mistakes) is not None, told.summary
+            assert mistakes.found == []
+
+
+def fits(text: bytes, kind: Any) -> bool:
+    """Whether JSON is a value of the type, each key of it included."""
+    try:
+        shown = msgspec.json.encode(msgspec.json.decode(text, type=kind))
+    except msgspec.ValidationError:
+        return False
+    return bool(msgspec.json.decode(shown) == msgspec.json.decode(text))
+
+
+def without(*path: Any) -> Callable[[Any], None]:
+    def change(document: Any) -> None:
+        *parents, last = path
+        for step in parents:
+            document = document[step]
+        del document[last]
+
+    return change
+
+
+def put(value: Any, *path: Any) -> Callable[[Any], None]:
+    def change(document: Any) -> None:
+        *parents, last = path
+        for step in parents:
+            document = document[step]
+        document[last] = value
+
+    return change
+
+
+LIST = ("paths", "/traces", "get")
+LIMIT = -3  # of its parameters
+SCHEMAS = ("components", "schemas")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (without("paths", "/traces", "post"), "POST /traces"),
+        (without("paths", "/sessions/{session_id}"), "GET /sessions/{session_id}"),
+        (without(*LIST, "responses", "200"), "GET /traces 200"),
+        (put([], *LIST, "parameters"), "GET /traces query.limit"),
+        (put(True, *LIST, "parameters", LIMIT, "required"), "GET /traces query.limit: required"),
+        (
+            put(20, *LIST, "parameters", LIMIT, "schema", "maximum"),
+            "GET /traces query.limit: maximum",
+        ),
+        (
+            put(9, *LIST, "parameters", LIMIT, "schema", "default"),
+            "GET /traces query.limit: default",
+        ),
+        (put(["asc"], *SCHEMAS, "SortOrder", "enum"), "GET /traces query.sort_order: enum"),
+        (without(*SCHEMAS, "TraceUpdate", "properties", "tags"), "body.tags"),
+        (put(["name"], *SCHEMAS, "TraceUpdate", "required"), "body.name: required"),
+        (
+            put({"type": "string"}, *SCHEMAS, "TraceUpdate", "properties", "user_id"),
+            "user_id: null",
+        ),
+        (
+            put({"type": "string"}, *SCHEMAS, "TraceUpdate", "properties", "input"),
+            "input: any JSON",
+        ),
+        (put([], *SCHEMAS, "TopModel", "required"), "200.[].model: required"),
+        (put({"type": "string"}, *SCHEMAS, "TopModel", "properties", "model"), ""),
+        (put({"type": "string"}, *SCHEMAS, "TopModel", "properties", "call_count"), ": integer"),
+        (without(*SCHEMAS, "SpanResponse", "properties", "cost"), "200.spans.[].cost"),
+        (put({"type": "null"}, *SCHEMAS, "SpanResponse", "properties", "name"), ": string"),
+    ],
+)
+async def test_a_promise_that_is_broken_is_found(
+    document: Any, change: Callable[[Any], None], told: str
+) -> None:
+    served = json.loads(json.dumps(document))
+    change(served)
+    found = list(broken(document, served))
+    assert any(one.endswith(told) for one in found) if told else found == []
+
+
+def test_the_document_in_the_repository_is_the_one_that_is_served() -> None:
+    assert SNAPSHOT.read_text() == text(), "run: python -m tests.support.clients.openapi_snapshot"
+
+
+class Tags(HTMLParser):
+    """What a page opens, links to, and loads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: list[str] = []
+        self.targets: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.opened.append(tag)
+        found = dict(attrs)
+        self.targets += [found[name] or "" for name in ("href", "src") if name in found]
+        self.ids += [found["id"] or ""] if "id" in found else []

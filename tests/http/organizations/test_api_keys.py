@@ -1,0 +1,218 @@
+"""API keys, as people manage them, and what they open."""
+
+import re
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from domain.identity.api_key import LIFETIME
+from tests.http.conftest import Site, a_trace, mistakes
+from tests.support.builders.values import NOON
+from tests.support.clients.organization_members import Somebody, somebody
+
+ALL = ["ingest", "read", "evaluate"]
+
+
+@pytest.fixture
+def ada(site: Site) -> Somebody:
+    site.now = NOON
+    return somebody(site, "ada@example.com")
+
+
+@pytest.fixture
+async def ours(ada: Somebody) -> str:
+    """The path of the keys of an organization of Ada's."""
+    made = await ada.did("POST", "/organizations", {"name": "Acme"})
+    return f"/organizations/{made['id']}/api-keys"
+
+
+async def opened(site: Site, secret: str) -> dict[str, int]:
+    """The statuses of one read and one write with a key."""
+    head = {"x-api-key": secret, "x-project-name": "shop"}
+    return {
+        "read": (await site.http.get("/traces", headers=head)).status_code,
+        "ingest": (await site.http.post("/traces", headers=head, json=a_trace())).status_code,
+    }
+
+
+OPEN, CLOSED = {"read": 200, "ingest": 202}, {"read": 401, "ingest": 401}
+
+
+async def test_its_fields(site: Site, ada: Somebody, ours: str) -> None:
+    made = await ada.did("POST", ours, {"name": " ci ", "expiration": "90d", "scopes": ["read"]})
+    secret = made["raw_key"]
+    assert re.fullmatch(r"pp_[0-9a-f]{64}", secret)
+    assert made == {
+        "id": made["id"],
+        "org_id": ours.split("/")[2],
+        "key_prefix": secret[:10],
+        "name": " ci ",
+        "is_active": True,
+        "created_at": "2026-03-01T12:00:00+00:00",
+        "expires_at": "2026-05-30T12:00:00+00:00",
+        "raw_key": secret,
+        "scopes": ["read"],
+        "created_by": (await ada.got("/me"))["id"],
+        "last_used_at": None,
+    }
+    hidden = made | {"raw_key": None}
+    assert await ada.got(f"{ours}/{made['id']}") == hidden
+    assert await ada.got(ours) == [hidden]
+    assert await opened(site, secret) == {"read": 200, "ingest": 403}
+    used = await ada.got(f"{ours}/{made['id']}")
+    assert used == hidden | {"last_used_at": "2026-03-01T12:00:00+00:00"}
+    assert secret.encode() not in repr(site.store).encode()
+
+
+@pytest.mark.parametrize(
+    ("said", "scopes"),
+    [
+        ({}, ALL),
+        ({"scopes": None}, ALL),
+        ({"scopes": ["evaluate", "ingest"]}, ["ingest", "evaluate"]),
+        ({"scopes": ["read", "read"]}, ["read"]),
+        ({"scopes": ALL}, ALL),
+    ],
+)
+async def test_scopes(ada: Somebody, ours: str, said: Any, scopes: list[str]) -> None:
+    made = await ada.did("POST", ours, {"name": "k"} | said)
+    assert made["scopes"] == scopes
+    assert (await ada.got(f"{ours}/{made['id']}"))["scopes"] == scopes
+    assert made["expires_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ({}, {"name"}),
+        ({"name": None}, {"name"}),
+        ({"name": ""}, {"name"}),
+        ({"name": "n" * 256}, {"name"}),
+        ({"name": "a\0"}, {"name"}),
+        ({"name": "\ud800"}, {"name"}),
+        ({"name": "k", "scopes": []}, {"scopes"}),
+        ({"name": "k", "scopes": ["admin"]}, {"scopes.0"}),
+        ({"name": "k", "scopes": ["read", "READ"]}, {"scopes.1"}),
+        ({"name": "k", "scopes": "read"}, {"scopes"}),
+        ({"name": "k", "expiration": None}, {"expiration"}),
+        ({"name": "k", "expiration": "30d"}, {"expiration"}),
+        ({"name": 1, "expiration": 90, "scopes": [None]}, {"name", "expiration", "scopes.0"}),
+    ],
+    ids=lambda said: ",".join(sorted(said)) if isinstance(said, set) else repr(said)[:60],
+)
+async def test_what_is_no_key(ada: Somebody, ours: str, body: Any, fields: set[str]) -> None:
+    assert set(mistakes(await ada("POST", ours, body))) == fields
+    assert await ada.got(ours) == []
+
+
+@pytest.mark.parametrize("name", ["k", " ", "名前", "n" * 255, "a/b\t", "\N{SNOWMAN}"])
+async def test_names(ada: Somebody, ours: str, name: str) -> None:
+    first, second = [await ada.did("POST", ours, {"name": name}) for _ in range(2)]
+    assert (first["name"], second["name"]) == (name, name)
+    assert first["raw_key"] != second["raw_key"]
+
+
+async def test_newest_first(site: Site, ada: Somebody, ours: str) -> None:
+    for second, name in enumerate(("one", "two", "three")):
+        site.now = NOON + timedelta(seconds=second)
+        await ada.did("POST", ours, {"name": name})
+    assert [one["name"] for one in await ada.got(ours)] == ["three", "two", "one"]
+
+
+async def test_an_expired_key(site: Site, ada: Somebody, ours: str) -> None:
+    made = await ada.did("POST", ours, {"name": "k", "expiration": "90d"})
+    site.now = NOON + LIFETIME - timedelta(microseconds=1)
+    assert await opened(site, made["raw_key"]) == OPEN
+    assert (await ada.got(f"{ours}/{made['id']}"))["is_active"] is True
+    site.now = NOON + LIFETIME
+    assert await opened(site, made["raw_key"]) == CLOSED
+    assert [one["is_active"] for one in await ada.got(ours)] == [False]
+
+
+async def test_a_revoked_key(site: Site, ada: Somebody, ours: str) -> None:
+    made = await ada.did("POST", ours, {"name": "k"})
+    assert await opened(site, made["raw_key"]) == OPEN
+    path = f"{ours}/{made['id']}"
+    for query in ("", "?permanent=false", "?permanent=no"):
+        await ada.did("DELETE", path + query)
+        assert await opened(site, made["raw_key"]) == CLOSED
+        used = {"last_used_at": "2026-03-01T12:00:00+00:00"}
+        assert await ada.got(path) == made | used | {"raw_key": None, "is_active": False}
+    log = await ada.got(ours.replace("api-keys", "audit-log"))
+    assert [one["action"] for one in log["items"]].count("api_key.revoked") == 1
+
+
+@pytest.mark.parametrize("is_revoked_first", [False, True])
+async def test_a_deleted_key(site: Site, ada: Somebody, ours: str, is_revoked_first: bool) -> None:
+    made = await ada.did("POST", ours, {"name": "k"})
+    path = f"{ours}/{made['id']}"
+    if is_revoked_first:
+        await ada.did("DELETE", path)
+    await ada.did("DELETE", f"{path}?permanent=true")
+    assert await opened(site, made["raw_key"]) == CLOSED
+    assert await ada.got(ours) == []
+    answers = [
+        await ada("GET", path),
+        await ada("DELETE", path),
+        await ada("DELETE", f"{path}?permanent=true"),
+        await ada("POST", f"{path}/rotate"),
+    ]
+    assert [one.status_code for one in answers] == [404] * 4
+
+
+async def test_permanent_is_a_truth_value(ada: Somebody, ours: str) -> None:
+    made = await ada.did("POST", ours, {"name": "k"})
+    refused = await ada("DELETE", f"{ours}/{made['id']}?permanent=maybe")
+    assert set(mistakes(refused)) == {"query.permanent"}
+    assert (await ada.got(f"{ours}/{made['id']}"))["is_active"] is True
+
+
+async def test_rotating(site: Site, ada: Somebody, ours: str) -> None:
+    old = await ada.did("POST", ours, {"name": "k", "expiration": "90d", "scopes": ["read"]})
+    site.now = NOON + timedelta(days=80)
+    new = await ada.did("POST", f"{ours}/{old['id']}/rotate")
+    assert new["id"] != old["id"]
+    assert new["raw_key"] not in {None, old["raw_key"]}
+    assert (new["name"], new["scopes"], new["is_active"]) == ("k", ["read"], True)
+    assert new["created_at"] == "2026-05-20T12:00:00+00:00"
+    assert new["expires_at"] == "2026-08-18T12:00:00+00:00"
+    reading = {"read": 200, "ingest": 403}
+    assert await opened(site, old["raw_key"]) == await opened(site, new["raw_key"]) == reading
+    seen = {"raw_key": None, "last_used_at": "2026-05-20T12:00:00+00:00"}
+    assert await ada.got(ours) == [new | seen, old | seen]
+    site.now = NOON + LIFETIME
+    assert await opened(site, old["raw_key"]) == CLOSED
+    assert await opened(site, new["raw_key"]) == reading
+    await ada.did("POST", f"{ours}/{old['id']}/rotate")  # also one that has expired
+
+
+async def test_what_can_not_be_rotated(ada: Somebody, ours: str) -> None:
+    forever = await ada.did("POST", ours, {"name": "k"})
+    revoked = await ada.did("POST", ours, {"name": "k", "expiration": "90d"})
+    await ada.did("DELETE", f"{ours}/{revoked['id']}")
+    for key in (forever, revoked):
+        refused = await ada("POST", f"{ours}/{key['id']}/rotate")
+        assert refused.status_code == 422
+        assert [one["field"] for one in refused.json()["errors"]] == [""]
+    assert (await ada("POST", f"{ours}/{uuid.uuid4()}/rotate")).status_code == 404
+    assert len(await ada.got(ours)) == 2
+
+
+async def test_it_reaches_every_project_of_its_organization_alone(
+    site: Site, ada: Somebody, ours: str
+) -> None:
+    secret = (await ada.did("POST", ours, {"name": "k"}))["raw_key"]
+    elsewhere = await ada.did("POST", "/organizations", {"name": "Other"})
+    other = (await ada.did("POST", f"/organizations/{elsewhere['id']}/api-keys", {"name": "k"}))[
+        "raw_key"
+    ]
+    trace = a_trace(trace_id=str(uuid.uuid4()))
+    for project in ("shop", "store"):
+        head = {"x-api-key": secret, "x-project-name": project}
+        assert (await site.http.post("/traces", headers=head, json=trace)).status_code == 202
+    head = {"x-api-key": other, "x-project-name": "shop"}
+    assert (await site.http.get("/traces", headers=head)).json()["total"] == 0
+    assert (await site.http.get(f"/traces/{trace['trace_id']}", headers=head)).status_code == 404
+    assert (await site.http.get("/organizations", headers=head)).status_code == 401

@@ -1,0 +1,237 @@
+"""The audit log: each write leaves its entry."""
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from domain.identity.organization import Role
+from domain.ids import OrganizationId
+from tests.http.conftest import Site, mistakes
+from tests.support.builders.values import NOON
+from tests.support.clients.organization_members import Somebody, furnished, joined, somebody
+
+AGENT = "tests/1"
+
+
+@pytest.fixture
+def world(site: Site) -> dict[str, str]:
+    return furnished(site, "ours")
+
+
+@pytest.fixture
+def ada(site: Site, world: dict[str, str]) -> Somebody:
+    return joined(site, OrganizationId(uuid.UUID(world["org_id"])), "ada@x.example", Role.OWNER)
+
+
+@pytest.fixture
+def ours(world: dict[str, str]) -> str:
+    return f"/organizations/{world['org_id']}"
+
+
+async def entries(person: Somebody, ours: str) -> list[dict[str, Any]]:
+    return (await person.got(f"{ours}/audit-log"))["items"]
+
+
+async def test_its_fields(site: Site, ada: Somebody, ours: str, world: dict[str, str]) -> None:
+    site.now = NOON
+    answer = await ada("PATCH", ours, {"name": "Acme"}, user_agent=f"{AGENT}\tü")
+    assert answer.is_success
+    [entry] = await entries(ada, ours)
+    assert entry == {
+        "id": str(next(iter(site.store.audit_log))),
+        "occurred_at": "2026-03-01T12:00:00+00:00",
+        "action": "organization.renamed",
+        "actor": {"user_id": str(ada.id), "api_key_id": None, "name": "ada@x.example"},
+        "resource": {"type": "organization", "id": world["org_id"]},
+        "detail": {"from": "ours", "to": "Acme"},
+        "address": "127.0.0.1",
+        "user_agent": entry["user_agent"],
+    }
+    assert entry["user_agent"].startswith(AGENT)
+    assert "\t" not in entry["user_agent"]
+
+
+# A write, and of its entry: the action, the word for the id in `world`, the detail.
+WRITES: list[tuple[str, str, Any, str, str | None, dict[str, str]]] = [
+    ("PATCH", "", {"name": "Acme"}, "organization.renamed", "org_id", {"to": "Acme"}),
+    (
+        "PATCH",
+        "/members/{member}",
+        {"role": "ADMIN"},
+        "member.role_changed",
+        "member",
+        {"from": "MEMBER", "to": "ADMIN"},
+    ),
+    ("DELETE", "/members/{owner}", None, "member.removed", "owner", {"revoked_keys": "1"}),
+    ("POST", "/invitations", {"email": "A@b"}, "invitation.created", None, {"email": "a@b"}),
+    (
+        "DELETE",
+        "/invitations/{invitation_id}",
+        None,
+        "invitation.revoked",
+        "invitation_id",
+        {"email": "guest@ours.example"},
+    ),
+    ("POST", "/projects", {"name": "new"}, "project.created", None, {"name": "new"}),
+    (
+        "PATCH",
+        "/projects/{project_id}",
+        {"name": "store"},
+        "project.changed",
+        "project_id",
+        {"from": "shop", "to": "store"},
+    ),
+    ("DELETE", "/projects/{project_id}", None, "project.deleted", "project_id", {"name": "shop"}),
+    ("POST", "/api-keys", {"name": "k"}, "api_key.created", None, {"name": "k"}),
+    ("POST", "/api-keys/{key_id}/rotate", None, "api_key.rotated", "key_id", {"name": "ci"}),
+    ("DELETE", "/api-keys/{key_id}", None, "api_key.revoked", "key_id", {"name": "ci"}),
+    ("DELETE", "/api-keys/{key_id}?permanent=1", None, "api_key.deleted", "key_id", {"name": "ci"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "action", "word", "detail"), WRITES, ids=[one[3] for one in WRITES]
+)
+async def test_each_write_leaves_its_entry(
+    ada: Somebody,
+    ours: str,
+    world: dict[str, str],
+    method: str,
+    path: str,
+    body: Any,
+    action: str,
+    word: str | None,
+    detail: dict[str, str],
+) -> None:
+    answer = await ada(method, ours + path.format(**world), body)
+    assert answer.is_success
+    [entry] = await entries(ada, ours)
+    about = answer.json()["id"] if word is None else world[word]
+    assert (entry["action"], entry["actor"]["user_id"]) == (action, str(ada.id))
+    assert entry["resource"] == {"type": action.partition(".")[0], "id": about}
+    assert detail.items() <= entry["detail"].items()
+    assert "pp_" not in str({**entry["detail"], "prefix": ""})
+
+
+async def test_a_refused_write_leaves_none(
+    site: Site, ada: Somebody, ours: str, world: dict[str, str]
+) -> None:
+    bob = joined(site, OrganizationId(uuid.UUID(world["org_id"])), "bob@x.example", Role.MEMBER)
+    refused = [
+        await bob("PATCH", ours, {"name": "Acme"}),
+        await ada("PATCH", ours, {"name": "-"}),
+        await ada("POST", f"{ours}/projects", {"name": "shop"}),
+        await ada("POST", f"{ours}/invitations", {"email": "guest@ours.example"}),
+        await ada("DELETE", f"{ours}/projects/{uuid.uuid4()}"),
+    ]
+    assert [one.status_code for one in refused] == [403, 422, 409, 409, 404]
+    assert await entries(ada, ours) == []
+
+
+async def test_the_beginning_of_an_organization(ada: Somebody) -> None:
+    made = await ada.did("POST", "/organizations", {"name": "Other"})
+    [entry] = await entries(ada, f"/organizations/{made['id']}")
+    assert entry["action"] == "organization.created"
+    assert entry["resource"] == {"type": "organization", "id": made["id"]}
+    assert entry["detail"] == {"name": "Other"}
+
+
+@pytest.mark.parametrize("answer", ["accept", "decline"])
+async def test_who_was_invited_answers(
+    site: Site, ada: Somebody, ours: str, world: dict[str, str], answer: str
+) -> None:
+    guest = somebody(site, "guest@ours.example")
+    await guest.did("POST", f"/me/invitations/{world['invitation_id']}/{answer}")
+    [entry] = await entries(ada, ours)
+    assert entry["action"].startswith(f"invitation.{answer}")
+    assert entry["actor"] == {
+        "user_id": str(guest.id),
+        "api_key_id": None,
+        "name": "guest@ours.example",
+    }
+    assert entry["resource"] == {"type": "invitation", "id": world["invitation_id"]}
+
+
+async def test_who_left(site: Site, ada: Somebody, ours: str, world: dict[str, str]) -> None:
+    bob = joined(site, OrganizationId(uuid.UUID(world["org_id"])), "bob@x.example", Role.MEMBER)
+    await bob.did("POST", f"{ours}/api-keys", {"name": "k"})
+    await bob.did("DELETE", f"{ours}/members/{bob.id}")
+    left, _ = await entries(ada, ours)
+    assert (left["action"], left["actor"]["name"]) == ("member.left", "bob@x.example")
+    assert left["detail"] == {"role": "MEMBER", "revoked_keys": "1"}
+
+
+async def test_a_key_is_met(site: Site, ada: Somebody, ours: str) -> None:
+    made = await ada.did("POST", f"{ours}/api-keys", {"name": "k"})
+    head = {"x-api-key": made["raw_key"], "x-project-name": "shop"}
+    for agent in ("sdk/1", "sdk/1", "sdk/2"):
+        await site.http.get("/traces", headers=head | {"user-agent": agent})
+    used = [one for one in await entries(ada, ours) if one["action"] == "api_key.used"]
+    assert sorted(one["user_agent"] for one in used) == ["sdk/1", "sdk/2"]
+    for one in used:
+        assert one["actor"] == {
+            "user_id": None,
+            "api_key_id": made["id"],
+            "name": made["key_prefix"],
+        }
+        assert one["resource"] == {"type": "api_key", "id": made["id"]}
+
+
+class TestPages:
+    @pytest.fixture
+    async def names(self, site: Site, ada: Somebody, ours: str) -> list[str]:
+        """Seven entries, some at one instant; the newest first by what they tell."""
+        for number in range(7):
+            site.now = NOON + timedelta(seconds=number // 3)
+            await ada.did("POST", f"{ours}/projects", {"name": f"p{number}"})
+        found = (await ada.got(f"{ours}/audit-log?limit=200"))["items"]
+        times = [one["occurred_at"] for one in found]
+        assert times == sorted(times, reverse=True)
+        return [one["detail"]["name"] for one in found]
+
+    @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
+    async def test_by_cursor_and_by_offset(
+        self, ada: Somebody, ours: str, names: list[str], limit: int
+    ) -> None:
+        assert sorted(names) == [f"p{number}" for number in range(7)]
+        query, by_cursor, by_offset = f"?limit={limit}", [], []
+        cursor: str | None = ""
+        while cursor is not None:
+            more = f"&cursor={cursor}" if cursor else ""
+            page = await ada.got(f"{ours}/audit-log{query}{more}")
+            assert (page["total"], page["limit"], page["offset"]) == (7, limit, 0)
+            by_cursor += page["items"]
+            cursor = page["next_cursor"]
+        for offset in range(0, 7, limit):
+            page = await ada.got(f"{ours}/audit-log{query}&offset={offset}")
+            by_offset += page["items"]
+        assert by_cursor == by_offset
+        assert [one["detail"]["name"] for one in by_cursor] == names
+
+    async def test_past_the_end(self, ada: Somebody, ours: str, names: list[str]) -> None:
+        page = await ada.got(f"{ours}/audit-log?offset=100")
+        assert page == {"items": [], "total": 7, "limit": 50, "offset": 100, "next_cursor": None}
+
+    async def test_what_is_no_page(self, ada: Somebody, ours: str, names: list[str]) -> None:
+        refused = await ada("GET", f"{ours}/audit-log?limit=201&offset=-1&cursor=x")
+        assert set(mistakes(refused)) == {"query.limit", "query.offset", "query.cursor"}
+        cursor = (await ada.got(f"{ours}/audit-log?limit=1"))["next_cursor"]
+        beside = await ada("GET", f"{ours}/audit-log?cursor={cursor}&offset=1")
+        assert set(mistakes(beside)) == {"query.cursor"}
+
+    async def test_a_cursor_is_of_one_organization(
+        self, ada: Somebody, ours: str, names: list[str]
+    ) -> None:
+        cursor = (await ada.got(f"{ours}/audit-log?limit=1"))["next_cursor"]
+        other = await ada.did("POST", "/organizations", {"name": "Other"})
+        refused = await ada("GET", f"/organizations/{other['id']}/audit-log?cursor={cursor}")
+        assert set(mistakes(refused)) == {"query.cursor"}
+
+
+async def test_a_member_does_not_read_it(site: Site, ours: str, world: dict[str, str]) -> None:
+    organization = OrganizationId(uuid.UUID(world["org_id"]))
+    for role, status in ((Role.MEMBER, 403), (Role.ADMIN, 200), (Role.OWNER, 200)):
+        person = joined(site, organization, f"{role}@x.example", role)
+        assert (await person("GET", f"{ours}/audit-log")).status_code == status

@@ -1,0 +1,233 @@
+"""Prices over HTTP."""
+
+import uuid
+from typing import Any
+
+import pytest
+
+from application.use_cases import UseCases
+from domain.ids import ProjectId
+from domain.tracing.model_price import PRICES_MAX
+from tests.http.conftest import Site, a_span, a_trace
+from tests.support.builders.values import NOON
+
+ID = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10"
+USAGE = {"prompt_tokens": 1_000_000, "completion_tokens": 0}
+
+
+async def test_each_span_tells_who_says_what_it_cost_and_by_which_prices(site: Site) -> None:
+    spans = [
+        a_span(model="gpt-4o", token_usage=USAGE),
+        a_span(model="gpt-4o", token_usage=USAGE, cost={"total": 7.5}),
+        a_span(model="unlisted", token_usage=USAGE),
+        a_span(),
+    ]
+    trace = a_trace(trace_id=ID, spans=spans)
+    await site.http.post("/traces", headers=site.headers(), json=trace)
+    answer = await site.http.get(f"/traces/{ID}/prices", headers=site.headers())
+    price = {"amount": 2.5, "version": "memory", "effective_from": None}
+    told = {
+        (one["cost_source"], one["amount"], one["model"]): one["price"] for one in answer.json()
+    }
+    assert told == {
+        ("table", 2.5, "gpt-4o"): price,
+        ("client", 7.5, "gpt-4o"): price,
+        ("unpriced", None, "unlisted"): None,
+        ("unpriced", None, None): None,
+    }
+
+
+async def test_prices_of_no_trace_are_not_found(site: Site) -> None:
+    assert (await site.http.get(f"/traces/{ID}/prices", headers=site.headers())).status_code == 404
+    assert (await site.http.get("/traces/x/prices", headers=site.headers())).status_code == 422
+
+
+# --- prices of a project's own -----------------------------------------------------------------
+
+OWN = {"match": "our-*", "input": "0.20", "output": "4"}
+
+
+async def made(site: Site, head: dict[str, str], **said: Any) -> Any:
+    answer = await site.http.post("/model-prices", headers=head, json=OWN | said)
+    assert answer.status_code == 201
+    return answer.json()
+
+
+async def stored(site: Site, head: dict[str, str], *spans: dict[str, Any]) -> None:
+    answer = await site.http.post("/traces", headers=head, json=a_trace(trace_id=ID, spans=spans))
+    assert answer.status_code == 202
+
+
+def a_used(model: str, **said: Any) -> dict[str, Any]:
+    return a_span(model=model, token_usage=USAGE, started_at="2026-03-01T12:00:00Z", **said)
+
+
+async def test_what_is_made_is_listed_as_it_was_sent(site: Site) -> None:
+    head = site.headers()
+    period = {"effective_from": "2026-03-01", "effective_to": "2026-03-02T00:00:00+02:00"}
+    one = await made(site, head, cache_read="0.000000000001", cache_write="999999", **period)
+    assert (one["input"], one["output"], one["match"]) == ("0.20", "4", "our-*")
+    assert (one["cache_read"], one["cache_write"]) == ("0.000000000001", "999999")
+    assert (one["effective_from"], one["effective_to"]) == (
+        "2026-03-01T00:00:00+00:00",
+        "2026-03-01T22:00:00+00:00",
+    )
+    newer = await made(site, head, match="our-2")
+    listed = await site.http.get("/model-prices", headers=head)
+    assert listed.json() == [newer, one]
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ({"match": ""}, "match"),
+        ({"match": "m" * 256}, "match"),
+        ({"match": "a\x00"}, "match"),
+        ({"input": 0.2}, "input"),
+        ({"input": "-1"}, "input"),
+        ({"input": "1e3"}, "input"),
+        ({"input": "NaN"}, "input"),
+        ({"output": "1000000"}, "output"),
+        ({"output": None}, "output"),
+        ({"cache_read": "01"}, "cache_read"),
+        ({"cache_write": "0.0000000000001"}, "cache_write"),
+        ({"effective_from": "May"}, "effective_from"),
+        ({"effective_from": "2026-03-01", "effective_to": "2026-03-01"}, "effective_to"),
+    ],
+)
+async def test_a_price_that_is_none_is_told_by_its_field(
+    site: Site, said: dict[str, Any], field: str
+) -> None:
+    answer = await site.http.post("/model-prices", headers=site.headers(), json=OWN | said)
+    assert answer.status_code == 422
+    assert [one["field"] for one in answer.json()["errors"]] == [field]
+
+
+async def test_a_project_has_a_bounded_number_of_prices(site: Site) -> None:
+    head = site.headers()
+    for _ in range(PRICES_MAX):
+        await made(site, head)
+    answer = await site.http.post("/model-prices", headers=head, json=OWN)
+    assert (answer.status_code, "delete one" in answer.text) == (409, True)
+
+
+async def test_what_is_sent_twice_with_a_key_is_made_once(site: Site) -> None:
+    head = site.headers() | {"idempotency-key": "k"}
+    assert await made(site, head) == await made(site, head)
+    assert len((await site.http.get("/model-prices", headers=head)).json()) == 1
+
+
+async def test_a_price_is_deleted_once(site: Site) -> None:
+    head = site.headers()
+    one = await made(site, head)
+    path = f"/model-prices/{one['id']}"
+    assert (await site.http.delete(path, headers=head)).status_code == 204
+    assert (await site.http.delete(path, headers=head)).status_code == 404
+    assert (await site.http.get("/model-prices", headers=head)).json() == []
+
+
+async def test_models_without_a_price_are_told(site: Site) -> None:
+    head = site.headers()
+    await stored(site, head, a_used("our-1"), a_used("our-1"), a_used("gpt-4o"), a_used("rare"))
+    [project] = site.store.projects
+    seen = site.store.traces[project, next(iter(site.store.traces))[1]].spans[0].started_at
+    site.now = seen
+    answer = await site.http.get("/model-prices/unpriced?days=1", headers=head)
+    assert [(one["model"], one["spans"]) for one in answer.json()] == [("our-1", 2), ("rare", 1)]
+    for days in ("0", "91", "x"):
+        wrong = await site.http.get(f"/model-prices/unpriced?days={days}", headers=head)
+        assert wrong.json()["errors"][0]["field"] == "query.days"
+
+
+# --- pricing again -----------------------------------------------------------------------------
+
+
+async def repriced(site: Site, head: dict[str, str], **said: Any) -> Any:
+    """What a repricing comes to once a worker has done it."""
+    begun = await site.http.post("/model-prices/reprice", headers=head, json=said)
+    assert (begun.status_code, begun.json()["status"]) == (202, "PENDING")
+    while await UseCases.over(site.ports).pricing.reprice_spans():
+        pass
+    path = f"/model-prices/reprice/{begun.json()['id']}"
+    return (await site.http.get(path, headers=head)).json()
+
+
+async def test_a_dry_run_tells_the_difference_that_the_run_then_makes(site: Site) -> None:
+    head = site.headers()
+    await stored(site, head, a_used("our-1"), a_used("gpt-4o"), a_used("our-1", cost={"total": 9}))
+    price = await made(site, head, input="3")
+    dry = await repriced(site, head)
+    total = {"spans": 2, "changed": 1, "cost_before": 2.5, "cost_after": 5.5}
+    assert {name: dry[name] for name in total} == total
+    assert (dry["status"], dry["dry_run"], dry["from"], dry["to"]) == (
+        "COMPLETED",
+        True,
+        None,
+        None,
+    )
+    assert [(one["model"], one["cost_after"]) for one in dry["by_model"]] == [
+        ("gpt-4o", 2.5),
+        ("our-1", 3.0),
+    ]
+    [change] = dry["sample"]
+    assert change["before"] == {"cost_source": "unpriced", "amount": None, "version": None}
+    version = f"project {price['id']}"
+    assert change["after"] == {"cost_source": "table", "amount": 3.0, "version": version}
+    assert (await site.http.get(f"/traces/{ID}", headers=head)).json()["total_cost"] == 11.5
+    done = await repriced(site, head, dry_run=False)
+    assert {name: done[name] for name in (*total, "by_model", "sample")} == {
+        name: dry[name] for name in (*total, "by_model", "sample")
+    }
+    trace = (await site.http.get(f"/traces/{ID}", headers=head)).json()
+    assert trace["total_cost"] == 14.5
+    assert (await repriced(site, head, dry_run=False))["changed"] == 0
+
+
+async def test_only_spans_of_the_period_and_the_models_are_looked_at(site: Site) -> None:
+    head = site.headers()
+    await stored(site, head, a_used("our-1"), a_used("our-2"))
+    before = await repriced(site, head, to="2026-03-01T12:00:00Z")
+    within = await repriced(site, head, **{"from": "2026-03-01T12:00:00Z"}, models=["our-2"])
+    assert (before["spans"], within["spans"], within["models"]) == (0, 1, ["our-2"])
+    assert within["from"] == "2026-03-01T12:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ({"from": "May"}, "from"),
+        ({"from": "2026-03-02", "to": "2026-03-01"}, "to"),
+        ({"models": ["m"] * 101}, "models"),
+        ({"models": [""]}, "models.0"),
+        ({"dry_run": "perhaps"}, "dry_run"),
+    ],
+)
+async def test_a_repricing_that_is_none_is_told_by_its_field(
+    site: Site, said: dict[str, Any], field: str
+) -> None:
+    answer = await site.http.post("/model-prices/reprice", headers=site.headers(), json=said)
+    assert answer.status_code == 422
+    assert [one["field"] for one in answer.json()["errors"]] == [field]
+
+
+async def test_a_second_repricing_waits_for_the_end_of_the_first(site: Site) -> None:
+    head = site.headers()
+    for status in (202, 409):
+        answer = await site.http.post("/model-prices/reprice", headers=head, json={})
+        assert answer.status_code == status
+    missing = await site.http.get(f"/model-prices/reprice/{ID}", headers=head)
+    assert missing.status_code == 404
+
+
+async def test_a_repricing_that_failed_says_what_to_do(site: Site) -> None:
+    head, repricings = site.headers(), site.ports.pricing.repricings
+    begun = (await site.http.post("/model-prices/reprice", headers=head, json={})).json()
+    assert begun["error_message"] is None
+    stuck = await repricings.get(ProjectId(uuid.UUID(begun["project_id"])), uuid.UUID(begun["id"]))
+    await repricings.end(stuck.failed(NOON))
+    path = f"/model-prices/reprice/{begun['id']}"
+    told = (await site.http.get(path, headers=head)).json()
+    assert (told["status"], told["completed_at"]) == ("FAILED", NOON.isoformat())
+    assert "by `from`, `to` or `models`" in told["error_message"]
+    again = await site.http.post("/model-prices/reprice", headers=head, json={})
+    assert again.status_code == 202

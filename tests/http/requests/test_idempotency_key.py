@@ -1,0 +1,259 @@
+"""A write that is sent again: one effect, one answer."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from adapters.memory.store import MemoryStore
+from application.evaluation.ports.evaluation import TraceScores
+from application.ports import HELD
+from domain.errors import Unavailable
+from domain.evaluation.scores.score import TraceScore
+from domain.ids import ScoreId
+from entrypoints.http.middleware.fair_queueing import WORKING_MAX
+from tests.http.conftest import Site, mistakes
+from tests.support.builders.values import NOON
+from tests.support.clients.contract_checks import operations
+from tests.support.clients.runs import RUNS, SESSION_RUNS
+from tests.support.clients.scored_project import SESSIONS, TRACES, Scored
+from tests.support.fixtures.in_memory_app import memory_evaluation
+
+KEY = "idempotency-key"
+MONITORS = "/evaluations/monitors"
+WAIT_S = 10
+
+
+@pytest.fixture
+async def shop(either: Site) -> Scored:
+    return await Scored.new(either)
+
+
+async def total(shop: Scored, path: str = TRACES) -> int:
+    return int((await shop.got(path))["total"])
+
+
+@pytest.mark.parametrize("header", [KEY, "x-request-id"])
+async def test_the_same_request_gets_the_first_answer(shop: Scored, header: str) -> None:
+    first = await shop("POST", TRACES, shop.score(), **{header: "k-1"})
+    again = await shop("POST", TRACES, shop.score(), **{header: "k-1"})
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.content == first.content
+    assert again.headers["content-type"] == first.headers["content-type"]
+    assert await total(shop) == 1
+
+
+async def test_without_a_key_each_is_another(shop: Scored) -> None:
+    for head in ({}, {}, {KEY: " "}, {"x-request-id": "x" * 201}, {"x-request-id": "x" * 201}):
+        assert (await shop("POST", TRACES, shop.score(), **head)).status_code == 201
+    assert await total(shop) == 5
+
+
+async def test_the_key_counts_before_the_request_id(shop: Scored) -> None:
+    for number in range(3):
+        await shop("POST", TRACES, shop.score(), **{KEY: "k", "x-request-id": f"r{number}"})
+    await shop("POST", TRACES, shop.score(), **{KEY: "k2", "x-request-id": "r0"})
+    assert await total(shop) == 2
+
+
+async def test_many_at_once_have_one_effect(shop: Scored) -> None:
+    answers = await asyncio.gather(
+        *(shop("POST", TRACES, shop.score(), **{KEY: "k"}) for _ in range(20))
+    )
+    assert {one.status_code for one in answers} == {201}
+    assert len({one.content for one in answers}) == 1
+    assert await total(shop) == 1
+
+
+async def test_another_body_is_409(shop: Scored) -> None:
+    await shop("POST", TRACES, shop.score(), **{KEY: "k"})
+    other = await shop("POST", TRACES, shop.score(value="1"), **{KEY: "k"})
+    assert other.status_code == 409
+    assert list(other.json()) == ["detail"]
+    assert await total(shop) == 1
+
+
+async def test_the_body_is_what_was_meant_and_not_how_it_was_packed(shop: Scored) -> None:
+    body = json.dumps(shop.score()).encode()
+    head = shop.head | {KEY: "k", "content-type": "application/json"}
+    plain = await shop.site.http.post(TRACES, headers=head, content=body)
+    packed = await shop.site.http.post(
+        f"{TRACES}/", headers=head | {"content-encoding": "gzip"}, content=gzip.compress(body)
+    )
+    assert (plain.status_code, packed.status_code) == (201, 201)
+    assert packed.content == plain.content
+
+
+async def test_keys_are_of_a_project_and_an_operation(shop: Scored) -> None:
+    other = await Scored.new(shop.site)
+    await shop("POST", TRACES, shop.score(), **{KEY: "k"})
+    assert (await other("POST", TRACES, other.score(), **{KEY: "k"})).status_code == 201
+    body = {"session_id": shop.session, "name": "n", "value": "1"}
+    assert (await shop("POST", SESSIONS, body, **{KEY: "k"})).status_code == 201
+    assert [await total(shop), await total(other), await total(shop, SESSIONS)] == [1, 1, 1]
+
+
+async def test_the_key_is_of_the_project_and_not_of_who_asks(shop: Scored) -> None:
+    _, person = shop.person()
+    first = await shop("POST", TRACES, shop.score(), **{KEY: "k"})
+    again = await shop.site.http.post(TRACES, headers=person | {KEY: "k"}, json=shop.score())
+    assert again.content == first.content
+
+
+async def test_what_was_refused_is_not_remembered(shop: Scored) -> None:
+    early = shop.score(trace_id="5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10")
+    assert (await shop("POST", TRACES, early, **{KEY: "k"})).status_code == 404
+    await shop.stores(trace_id=early["trace_id"])
+    assert (await shop("POST", TRACES, early, **{KEY: "k"})).status_code == 201
+    assert (await shop("POST", TRACES, {}, **{KEY: "k2"})).status_code == 422
+    assert (await shop("POST", TRACES, shop.score(), **{KEY: "k2"})).status_code == 201
+    missing = shop.score(trace_id="00000000-0000-0000-0000-000000000001")
+    assert (await shop("POST", TRACES, missing, **{KEY: "k3"})).status_code == 404
+    assert (await shop("POST", TRACES, shop.score(), **{KEY: "k3"})).status_code == 201
+
+
+async def test_after_a_day_it_is_a_new_one(shop: Scored) -> None:
+    shop.site.now = NOON
+    first = await shop("POST", TRACES, shop.score(), **{KEY: "k"})
+    shop.site.now = NOON + timedelta(hours=24) - timedelta(seconds=1)
+    assert (await shop("POST", TRACES, shop.score(), **{KEY: "k"})).content == first.content
+    shop.site.now = NOON + timedelta(hours=24)
+    assert (await shop("POST", TRACES, shop.score(), **{KEY: "k"})).content != first.content
+    assert await total(shop) == 2
+
+
+@pytest.mark.parametrize("key", ["x" * 256, "a b", "é", "a\x7f"])
+async def test_a_key_is_visible_ascii(shop: Scored, key: str) -> None:
+    head = shop.head | {"content-type": "application/json"}
+    refused = await shop.site.http.post(
+        TRACES, headers=[*head.items(), (KEY.encode(), key.encode())], content=b'{"name":""}'
+    )
+    told = set(mistakes(refused))
+    assert told == {"header.Idempotency-Key", "name", "value", "trace_id"}
+
+
+async def test_a_key_of_255_characters_is_one(shop: Scored) -> None:
+    key = "~!" * 127 + "x"
+    first = await shop("POST", TRACES, shop.score(), **{KEY: key})
+    assert (await shop("POST", TRACES, shop.score(), **{KEY: key})).content == first.content
+
+
+async def test_a_repeat_gets_its_own_coding_and_request_id(shop: Scored) -> None:
+    body = shop.score(reason="r" * 2_000)
+    first = await shop("POST", TRACES, body, **{KEY: "k", "accept-encoding": "identity"})
+    again = await shop(
+        "POST", TRACES, body, **{KEY: "k", "accept-encoding": "gzip", "x-request-id": "mine"}
+    )
+    assert "content-encoding" not in first.headers
+    assert again.headers["content-encoding"] == "gzip"
+    assert again.content == first.content  # as it is unpacked
+    assert again.headers["x-request-id"] == "mine"
+
+
+@dataclass
+class Interrupted:
+    """Scores of which the first is kept, and nobody is told of it."""
+
+    inner: TraceScores
+    ids: list[ScoreId] = field(default_factory=list)
+    kept: asyncio.Event = field(default_factory=asyncio.Event)
+    fails: bool = True
+
+    async def add(self, score: TraceScore) -> TraceScore:
+        self.ids.append(score.id)
+        kept = await self.inner.add(score)
+        if len(self.ids) == 1:
+            self.kept.set()
+            if self.fails:
+                raise Unavailable("gone")
+            await asyncio.Event().wait()  # until the process ends
+        return kept
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+@pytest.fixture
+async def interrupted() -> AsyncIterator[tuple[Scored, Interrupted]]:
+    store = MemoryStore()
+    evaluation = memory_evaluation(store)
+    scores = Interrupted(evaluation.trace_scores)
+    site = Site(store=store, swapped={"evaluation": replace(evaluation, trace_scores=scores)})
+    async with site.http:
+        yield await Scored.new(site), scores
+
+
+async def test_a_write_whose_end_nobody_knows_is_not_done_twice(
+    interrupted: tuple[Scored, Interrupted],
+) -> None:
+    shop, scores = interrupted
+    first = await shop("POST", TRACES, shop.score(), **{KEY: "k"})
+    again = await shop("POST", TRACES, shop.score(), **{KEY: "k"})
+    assert (first.status_code, again.status_code) == (503, 201)
+    assert set(scores.ids) == {ScoreId(UUID(again.json()["id"]))}
+    assert await total(shop) == 1
+
+
+async def test_nor_is_that_of_a_process_that_was_killed(
+    interrupted: tuple[Scored, Interrupted],
+) -> None:
+    shop, scores = interrupted
+    scores.fails = False
+    shop.site.now = NOON
+    killed = asyncio.create_task(shop("POST", TRACES, shop.score(), **{KEY: "k"}))
+    await scores.kept.wait()
+    killed.cancel()
+    await asyncio.wait([killed])
+    shop.site.now = NOON + HELD
+    again = await shop("POST", TRACES, shop.score(), **{KEY: "k"})
+    assert again.status_code == 201
+    assert set(scores.ids) == {ScoreId(UUID(again.json()["id"]))}
+    assert await total(shop) == 1
+
+
+async def test_who_waits_for_the_first_keeps_nobody_else_waiting(
+    interrupted: tuple[Scored, Interrupted],
+) -> None:
+    shop, scores = interrupted
+    scores.fails = False
+    shop.site.now = NOON
+    sent = [asyncio.create_task(shop("POST", TRACES, shop.score(), **{KEY: "k"}))]
+    await scores.kept.wait()
+    for _ in range(2 * WORKING_MAX):
+        sent.append(asyncio.create_task(shop("POST", TRACES, shop.score(), **{KEY: "k"})))
+    async with asyncio.timeout(WAIT_S):
+        assert await total(shop) == 1
+    shop.site.now = NOON + HELD  # one of those that wait takes over, and all have its answer
+    async with asyncio.timeout(WAIT_S):
+        answers = await asyncio.gather(*sent[1:])
+    assert {one.status_code for one in answers} == {201}
+    assert len({one.content for one in answers}) == len(set(scores.ids)) == 1
+    sent[0].cancel()
+    await asyncio.wait(sent[:1])
+
+
+async def test_a_repeat_is_documented(site: Site) -> None:
+    document = (await site.http.get("/openapi.json")).json()
+    told = document["paths"][TRACES]["post"]
+    [key] = [one for one in told["parameters"] if one["in"] == "header"]
+    assert (key["name"], key["required"]) == ("Idempotency-Key", False)
+    assert key["schema"]["maxLength"] == 255
+    assert "409" in told["responses"]
+    repeated = {
+        f"{method} {path}"
+        for (method, path), one in operations(document).items()
+        if any(parameter["name"] == "Idempotency-Key" for parameter in one["parameters"])
+    }
+    run = "/{run_id}/retry"
+    assert repeated >= {
+        *(f"post {path}" for path in (TRACES, SESSIONS, MONITORS)),
+        *(f"post {runs}{way}" for runs in (RUNS, SESSION_RUNS) for way in ("", "/batch", run)),
+        f"post {MONITORS}/{{monitor_id}}/trigger",
+    }
+    assert not repeated & {"post /traces", "post /traces/batch", "post /traces/{trace_id}/spans"}

@@ -1,0 +1,369 @@
+"""The reader of bodies: the fast pass and the walk agree, and the walk finds every mistake."""
+
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import Meta
+
+from domain.errors import Invalid
+from domain.tracing.trace import Trace
+from entrypoints.http.controllers.traces.traces import SPANS, TRACE
+from entrypoints.http.problems import Mistakes, Problem
+from entrypoints.http.requests.json_body import Body
+from entrypoints.http.requests.surrogates import LONE_ESCAPED, marked
+from entrypoints.http.requests.wire_types import Instant
+from tests.http.conftest import CONFIG, a_span, a_trace
+
+# --- what may be sent, as JSON text -----------------------------------------------------------
+
+uuids = st.uuids().flatmap(
+    lambda one: st.sampled_from([str(one), str(one).upper(), one.hex, f"{{{one}}}", one.urn])
+)
+plain_moments = st.one_of(
+    st.datetimes().map(lambda at: at.isoformat()),
+    st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=st.timezones()).map(
+        lambda at: at.astimezone(UTC).isoformat()
+    ),
+    st.sampled_from(
+        ["2026-03-01", "2026-03-01 09:00:00Z", "2026-03-01t09:00:00.123456789z", "1e3"]
+    ),
+    st.integers(-(10**10), 10**12),
+    st.floats(-1e9, 1e9),
+)
+odd_moments = st.one_of(
+    st.sampled_from(
+        [
+            *("2026-W09-1", "20260301", "-1.5", "2026-03-01T09:00", "2026-03-01T09:00:00,5Z", ""),
+            *("2026-03-01T09:00:00+0200", "٢٠٢٦-03-01", "2026-03-01T24:00:00Z", "NaN", "１", "x"),
+            *("0001-01-01T00:00:00+01:00", "2026-03-01T09:00:00+02:00:30"),
+        ]
+    ),
+    st.integers(),
+    st.floats(),
+)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.just("é" * 255)
+odd_texts = st.text(max_size=6) | st.sampled_from(["a" * 256, "\0", "\ud800"])
+odd = st.sampled_from([None, True, 0, 1.5, "", "text", [], {}, [None], {"a": None}])
+
+
+def values(of: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
+    return st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | of,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(of, inner, max_size=3),
+        max_leaves=6,
+    )
+
+
+def bodies(*, spoiled: bool) -> st.SearchStrategy[bytes]:
+    """A trace as JSON. All of it is in order, or some of it may not be (`spoiled`)."""
+
+    def some(
+        good: st.SearchStrategy[Any], bad: st.SearchStrategy[Any] = odd
+    ) -> st.SearchStrategy[Any]:
+        return (
+            st.integers(0, 13).flatmap(lambda n: {12: bad, 13: odd}.get(n, good))
+            if spoiled
+            else good
+        )
+
+    word = some(texts, odd_texts)
+    name = some(texts.filter(bool), odd_texts)
+    moment = some(plain_moments, odd_moments)
+    held = some(values(texts), values(odd_texts))
+    objects = some(st.dictionaries(texts, values(texts), max_size=3))
+    costs = st.dictionaries(texts, some(st.floats(-1e300, 1e300) | st.integers()), max_size=3)
+    common: dict[str, Any] = {
+        "ended_at": moment | st.none(),
+        "input": held,
+        "output": held,
+        "metadata": objects,
+        "unknown": held,
+    }
+    span = st.fixed_dictionaries(
+        {"name": name, "started_at": moment, "span_id": some(uuids)},
+        optional=common
+        | {
+            "parent_span_id": some(uuids | st.none()),
+            "kind": some(st.sampled_from(["LLM", "TOOL"]), st.just("llm")),
+            "status": some(st.sampled_from(["OK", "ERROR"]), st.just("ok")),
+            "model": word | st.none(),
+            "error": word | st.none(),
+            "completion_start_time": moment | st.none(),
+            "token_usage": objects | st.none(),
+            "model_parameters": objects | st.none(),
+            "cost": some(costs | st.none()),
+        },
+    )
+    trace = st.fixed_dictionaries(
+        {
+            "name": name,
+            "started_at": moment,
+            "trace_id": some(uuids),
+            "spans": some(st.lists(span, max_size=3)),
+        },
+        optional=common
+        | {
+            "status": some(st.sampled_from(["RUNNING", "ERROR"]), st.just("done")),
+            "session_id": word | st.none(),
+            "tags": some(st.lists(word, max_size=4)),
+        },
+    )
+    return st.builds(
+        lambda value, plain: json.dumps(value, ensure_ascii=plain).encode(errors="replace"),
+        trace,
+        st.booleans(),
+    )
+
+
+def walked(data: bytes) -> Trace | list[str] | None:
+    """What the walk makes of it: a trace, the fields of its mistakes, or None for no JSON."""
+    mistakes = Mistakes()
+    try:
+        found = TRACE.walked(data, CONFIG, mistakes)
+    except Problem:
+        return None
+    if found is None:
+        return [one.field for one in mistakes.found]
+    assert mistakes.found == []
+    return found
+
+
+def at_once(data: bytes) -> Trace | None:
+    try:
+        return TRACE.at_once(data, CONFIG)
+    except (msgspec.DecodeError, ValueError):
+        return None
+
+
+@settings(deadline=None)
+@given(bodies(spoiled=False))
+def test_what_is_in_order_is_taken_and_both_passes_take_it_to_the_same(data: bytes) -> None:
+    found = walked(data)
+    if b"\\u0000" in data:  # in some places it may be, and in others not
+        assert isinstance(found, Trace | list)
+        return
+    assert isinstance(found, Trace)
+    fast = at_once(data)
+    assert fast in (found, None)
+    if not re.search(rb"[{]........-|urn:", data):
+        assert fast == found
+
+
+@settings(deadline=None)
+@given(bodies(spoiled=True))
+def test_what_the_fast_pass_takes_the_walk_takes_to_the_same(data: bytes) -> None:
+    fast = at_once(data)
+    if fast is not None:
+        assert walked(data) == fast
+
+
+@settings(deadline=None)
+@given(bodies(spoiled=True), st.data())
+def test_whatever_comes_is_a_trace_or_mistakes_or_no_json(data: bytes, draw: st.DataObject) -> None:
+    if draw.draw(st.booleans()):
+        at = draw.draw(st.integers(0, len(data)))
+        data = (
+            data[:at] + draw.draw(st.binary(max_size=2)) + data[at + draw.draw(st.integers(0, 3)) :]
+        )
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return  # told before either pass
+    found = walked(data)
+    try:
+        json.loads(text, parse_constant=_refuse)
+        is_json = True
+    except ValueError:
+        is_json = False
+    assert (found is None) is not is_json
+    assert found != []
+    if found is None or isinstance(found, list):
+        assert at_once(data) is None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+PLANTED = [
+    ("name", ""),
+    ("started_at", "soon"),
+    ("ended_at", False),
+    ("metadata", 7),
+    ("spans.0.name", None),
+    ("spans.0.kind", "llm"),
+    ("spans.1.span_id", "x"),
+    ("spans.1.cost", {"a": None}),
+    ("spans.2.model", "m" * 256),
+    ("spans.2.token_usage", "no"),
+    ("tags.1", 5),
+]
+
+
+@given(st.sets(st.sampled_from(range(len(PLANTED)))))
+def test_exactly_what_was_planted_is_found(chosen: set[int]) -> None:
+    body: Any = a_trace(tags=["a", "b"], spans=[a_span() for _ in range(3)])
+    for index in chosen:
+        path, value = PLANTED[index]
+        *steps, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+        place = body
+        for step in steps:
+            place = place[step]
+        place[last] = value
+    found = walked(json.dumps(body).encode())
+    fields = {PLANTED[index][0] for index in chosen}
+    if chosen:
+        assert isinstance(found, list)
+        assert {re.sub(r"\.cost\.a$", ".cost", field) for field in found} == fields
+    else:
+        assert isinstance(found, Trace)
+
+
+def test_generated_ids_are_all_that_differs() -> None:
+    data = json.dumps(a_trace()).encode()
+    one, two = at_once(data), walked(data)
+    assert isinstance(one, Trace)
+    assert isinstance(two, Trace)
+    assert one.id != two.id
+    assert replace(one, id=two.id) == two
+
+
+# --- other types than those of today ----------------------------------------------------------
+
+
+class Inner(msgspec.Struct, frozen=True):
+    n: Annotated[int, Meta(ge=0, le=9)] | None = None
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    some_flag: bool = False
+    some_id: UUID | None = None
+    mode: Literal["a", "b"] = "a"
+    code: Annotated[str, Meta(pattern="^[a-z]+$")] = "x"
+    rate: Annotated[float, Meta(gt=0, lt=1)] = 0.5
+    count: Annotated[int, Meta(ge=1)] = 1
+    pair: tuple[Inner, ...] = ()
+    by_key: Annotated[dict[str, Inner], Meta(max_length=2)] = {}
+    since: Instant | None = None
+    low: int = 0
+    high: int = 9
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError("low must not be above high")
+
+
+RULES: Body[Rules] = Body(Rules, lambda rules, _: rules)
+
+
+def rules(body: Any) -> Rules | dict[str, str]:
+    mistakes = Mistakes()
+    found = RULES.read(json.dumps(body).encode(), CONFIG, mistakes)
+    return found or {one.field: one.message for one in mistakes.found}
+
+
+def test_any_struct_is_read() -> None:
+    some = UUID(int=5)
+    body = {
+        "someFlag": True,
+        "someId": some.urn,
+        "mode": "b",
+        "code": "abc",
+        "rate": "0.25",
+        "count": "7",
+        "pair": [{"n": 3}, {"n": None}],
+        "byKey": {"k": {"n": "4"}},
+        "since": "2026-03-01",
+    }
+    assert rules(body) == Rules(
+        some_flag=True,
+        some_id=some,
+        mode="b",
+        code="abc",
+        rate=0.25,
+        count=7,
+        pair=(Inner(3), Inner()),
+        by_key={"k": Inner(4)},
+        since="2026-03-01",
+    )
+    assert rules({"count": 5.0}) == Rules(count=5)
+
+
+def test_any_struct_tells_its_mistakes() -> None:
+    found = rules(
+        {
+            "someFlag": "true",
+            "someId": 5,
+            "mode": "c",
+            "code": "A",
+            "rate": 1,
+            "count": 1.5,
+            "pair": [{"n": 10}, {"n": True}],
+            "byKey": {"a": {}, "b": {}, "c": {}},
+            "since": "no",
+        }
+    )
+    assert found == {
+        "someFlag": "must be true or false",
+        "someId": "must be a string",
+        "mode": "must be one of a, b",
+        "code": "must match ^[a-z]+$",
+        "rate": "must be above 0 and below 1",
+        "count": "must be a whole number",
+        "pair.0.n": "must be between 0 and 9",
+        "pair.1.n": "must be a whole number",
+        "byKey": "must hold at most 2 items",
+        "since": "must be a date and time, e.g. 2026-03-01T09:00:00Z",
+    }
+
+
+def test_a_rule_across_fields_is_of_the_whole() -> None:
+    assert rules({"low": 5, "high": 1}) == {"": "low must not be above high"}
+
+
+def test_a_long_key_is_cut_where_it_is_named() -> None:
+    found = rules({"byKey": {"k" * 5000: {"n": -1}}})
+    assert isinstance(found, dict)
+    [field] = found
+    assert len(field) < 250
+
+
+def test_mistakes_end_at_the_cap() -> None:
+    mistakes = Mistakes()
+    with pytest.raises(Invalid) as caught:
+        SPANS.read(json.dumps([{}] * 5000).encode(), CONFIG, mistakes)
+    assert len(caught.value.errors) == 100
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        (r'"\ud800"', 1),
+        (r'"\udc00\ud800"', 2),
+        (r'"\ud83d\ude00"', 0),
+        (r'"\ud800\ud83d\ude00\udc00"', 2),
+        (r'"\\ud800"', 0),
+        (r'"\\\ud800"', 1),
+        (r'"\\ud800\udc00"', 1),
+        (r'"\uD800\uDBFF\uDFFF"', 1),
+        (r'"\u00d8"', 0),
+    ],
+)
+def test_lone_surrogates_are_marked(text: str, count: int) -> None:
+    found = marked(text.encode())
+    assert found.count(LONE_ESCAPED) == count
+    assert msgspec.json.decode(found) is not None
+    if count == 0:
+        assert found.decode() == text

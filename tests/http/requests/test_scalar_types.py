@@ -1,0 +1,124 @@
+"""Single values in every spelling."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entrypoints.http.requests.json_depth import deepest, is_deeper
+from entrypoints.http.requests.scalar_types import Refused, parse_instant, parse_uuid
+from entrypoints.http.requests.wire_types import instant
+
+NINE = datetime(2026, 3, 1, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("2026-03-01T09:00:00Z", NINE),
+        ("2026-03-01t09:00:00z", NINE),
+        ("2026-03-01 10:30:00+01:30", NINE),
+        ("2026-03-01T09:00:00-00:00", NINE),
+        ("2026-03-01T09:00:00", NINE),
+        ("2026-03-01", NINE.replace(hour=0)),
+        ("2026-03-01T09:00:00.9999999Z", NINE.replace(microsecond=999_999)),
+        ("2026-03-01T09:00:00.1Z", NINE.replace(microsecond=100_000)),
+        (1772355600, NINE),
+        (1772355600.5, NINE.replace(microsecond=500_000)),
+        (1772355600.1234567, NINE.replace(microsecond=123_456)),
+        ("1772355600.12345699999999999999999999999999", NINE.replace(microsecond=123_456)),
+        (1772355600_000, NINE),
+        ("1772355600000.9999", NINE.replace(microsecond=999)),
+        ("1.7723556e9", NINE),
+        (20_000_000_000, datetime(2603, 10, 11, 11, 33, 20, tzinfo=UTC)),
+        (20_000_000_001, datetime(1970, 8, 20, 11, 33, 20, 1000, tzinfo=UTC)),
+        (-1, datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        (-0.0000009, datetime(1970, 1, 1, tzinfo=UTC)),
+        ("2026", datetime(1970, 1, 1, 0, 33, 46, tzinfo=UTC)),
+    ],
+)
+def test_an_instant(value: str | float, found: datetime) -> None:
+    assert parse_instant(value) == found
+    assert parse_instant(value).tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", " ", "now", "2026-03", "2026-3-1", "2026-W09-1", "2026-060", "2026-02-30"),
+        *("2026-03-01T", "2026-03-01T09", "2026-03-01T09:00", "2026-03-01T0900Z"),
+        *("2026-03-01T09:00:00,5Z", "2026-03-01T09:00:00.Z", "2026-03-01T09:00:60Z"),
+        *("2026-03-01T24:00:00Z", "2026-03-01T09:00:00+0200", "2026-03-01T09:00:00+02"),
+        *("2026-03-01T09:00:00+24:00", "2026-03-01Z", "2026-03-01T09:00:00 02:00", "٢٠٢٦-٠٣-٠١"),
+        *("2026-03-01T09:00:00Z\n", " 2026-03-01", "1_000", "nan", "inf", "0x10", "1e999", "１"),
+        *("0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01", "0000-01-01"),
+        *(1e400, float("nan"), 10**18, -(10**15), 2**70, 10**4000, "9" * 5000),
+    ],
+)
+def test_no_instant(value: str | float) -> None:
+    with pytest.raises(Refused):
+        parse_instant(value)
+
+
+@given(st.datetimes(), st.timedeltas(timedelta(hours=-23), timedelta(hours=23)))
+def test_what_answers_show_reads_as_the_same(at: datetime, offset: timedelta) -> None:
+    moment = at.replace(tzinfo=UTC)
+    assert parse_instant(instant(moment)) == moment
+    assert parse_instant(at.isoformat(sep=" ")) == moment
+    minutes = timedelta(minutes=offset // timedelta(minutes=1))
+    try:
+        local = (moment + minutes).replace(tzinfo=None)
+    except OverflowError:
+        return
+    sign, size = ("-", -minutes) if minutes < timedelta(0) else ("+", minutes)
+    zone = f"{sign}{size // timedelta(hours=1):02}:{size // timedelta(minutes=1) % 60:02}"
+    assert parse_instant(local.isoformat() + zone) == moment
+
+
+@given(st.floats(-1e10, 1e10))
+def test_an_epoch_in_seconds_is_cut_not_rounded(seconds: float) -> None:
+    found = (parse_instant(seconds) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
+    assert abs(found) <= abs(seconds) + 1e-6
+    assert abs(found - seconds) < 2e-6
+
+
+@given(st.uuids())
+def test_a_uuid_in_every_spelling(one: object) -> None:
+    text = str(one)
+    bare = text.replace("-", "")
+    for form in (text, bare, f"{{{text}}}", f"{{{bare}}}", f"urn:uuid:{text}"):
+        assert parse_uuid(form) == one
+        assert parse_uuid(form.upper()) == one
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "{}", "0" * 31, "0" * 33, "0" * 32 + "}", "{" + "0" * 32, "uuid:" + "0" * 32]
+)
+def test_no_uuid(text: str) -> None:
+    with pytest.raises(Refused):
+        parse_uuid(text)
+
+
+@given(st.integers(1, 60), st.integers(0, 60))
+def test_depth_is_counted_to_the_level(levels: int, limit: int) -> None:
+    noise = b'"[[[[{{{{\\"[[", {"a": []}'
+    text = b"[" * levels + noise + b"]" * levels
+    assert is_deeper(text, limit) is (levels + 2 > limit)
+    assert is_deeper(b"[1]" + b',"\\\\",[]' * 50, limit) is (limit < 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (b'{"a": 1, "b": [2, [[3]]]}', ["b", 1, 0]),
+        (b'[{"x": {}}, {"y": {"z": []}}]', [1, "y", "z"]),
+        (b'{"a": ["]]]", "\\"[[["], "b": {"c": 1}}', ["a"]),
+        (b"[" * 50, [0] * 6),
+        (b"1", []),
+        (b"", []),
+        (b"]]]}", []),
+    ],
+)
+def test_where_it_is_deepest(text: bytes, place: list[str | int]) -> None:
+    assert deepest(text) == place

@@ -1,0 +1,458 @@
+"""Runs over traces: started, done, cancelled, retried, removed."""
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from application.jobs import RunDue
+from domain.ids import ProjectId, RunId
+from tests.http.conftest import Site, a_span, mistakes
+from tests.support.builders.values import NOON
+from tests.support.clients.runs import PAIR, RUNS, SESSION_RUNS, Running
+from tests.support.clients.scored_project import TRACES
+
+NOBODY = str(uuid.UUID(int=1))
+FIELDS = [
+    *("id", "name", "status", "metric_names", "total_targets", "evaluated_count"),
+    *("failed_count", "skipped_count", "created_at", "completed_at", "project_id"),
+    *("target_type", "filters", "sampling_rate", "model", "votes", "max_cost_usd"),
+    *("monitor_id", "error_message"),
+]
+
+
+@pytest.fixture
+async def shop(either: Site) -> Running:
+    """With one trace, which has no tool calls."""
+    return await Running.over(either)
+
+
+class TestStarting:
+    async def test_a_run_is_answered_whole_and_told_of(self, shop: Running) -> None:
+        shop.site.now = NOON
+        filters = {"date_from": "2026-03-01", "status": "COMPLETED", "tags": None}
+        run = await shop.starts(name="nightly", filters=filters, sampling_rate=0.5)
+        [project] = shop.site.store.projects
+        assert list(run) == FIELDS
+        assert run == {
+            "id": run["id"],
+            "name": "nightly",
+            "status": "PENDING",
+            "metric_names": PAIR,
+            "total_targets": 1,
+            "evaluated_count": 0,
+            "failed_count": 0,
+            "skipped_count": 0,
+            "created_at": "2026-03-01T12:00:00+00:00",
+            "completed_at": None,
+            "project_id": str(project),
+            "target_type": "TRACE",
+            "filters": {"date_from": "2026-03-01", "status": "COMPLETED"},
+            "sampling_rate": 0.5,
+            "model": "heuristic/1",
+            "votes": 1,
+            "max_cost_usd": None,
+            "monitor_id": None,
+            "error_message": None,
+        }
+        assert await shop.run(run) == run
+        assert shop.told() == [RunDue(ProjectId(project), RunId(uuid.UUID(run["id"])))]
+
+    async def test_from_running_on_each_pair_has_its_row(self, shop: Running) -> None:
+        run = await shop.starts()
+        assert await shop.scores(run) == []
+        await shop.planned()
+        assert (await shop.run(run))["status"] == "RUNNING"
+        waiting = await shop.scores(run)
+        assert {one["name"] for one in waiting} == set(PAIR)
+        assert {(one["status"], one["outcome"]) for one in waiting} == {("PENDING", "pending")}
+        assert {one["value"] for one in waiting} == {None}
+        assert await shop.got(f"{TRACES}/{shop.trace}") == []
+
+    async def test_in_the_end_there_is_one_score_a_pair(self, shop: Running) -> None:
+        run = await shop.starts()
+        await shop.works()
+        over = await shop.run(run)
+        assert (over["status"], over["completed_at"] is None) == ("COMPLETED", False)
+        counts = (over["evaluated_count"], over["failed_count"], over["skipped_count"])
+        assert counts == (1, 0, 1)
+        found = {one["name"]: one for one in await shop.scores(run)}
+        assert set(found) == set(PAIR)
+        assert {one["eval_run_id"] for one in found.values()} == {run["id"]}
+        scored, skipped = found["trace_success"], found["tool_success_rate"]
+        assert (scored["status"], scored["outcome"]) == ("SUCCESS", "scored")
+        assert (scored["value"], scored["source"]) == ("1.0", "AUTOMATED")
+        assert (skipped["status"], skipped["outcome"]) == ("FAILED", "skipped")
+        assert (skipped["value"], skipped["reason"][:9]) == (None, "Skipped: ")
+        assert await shop.scores(run, SESSION_RUNS) == []
+
+    async def test_filters_select_as_lists_do(self, shop: Running) -> None:
+        chosen = await shop.stores(
+            name="Checkout 100%",
+            started_at="2026-03-05T00:00:00Z",
+            status="ERROR",
+            session_id="s",
+            user_id="u",
+            tags=["a", "b"],
+        )
+        for filters in (
+            *({"date_from": "2026-03-05"}, {"date_from": 1772668800}, {"status": "ERROR"}),
+            *({"session_id": "s"}, {"user_id": "u"}, {"tags": ["x", "b"]}, {"name": "T 100%"}),
+            {"date_from": "2026-03-05T01:00:00+01:00", "date_to": "2026-03-05 00:00:01"},
+        ):
+            run = await shop.starts(filters=filters)
+            assert (run["total_targets"], run["filters"]) == (1, filters)
+            await shop.works()
+            assert {one["trace_id"] for one in await shop.scores(run)} == {chosen}
+        assert (await shop.starts(filters={"date_to": "2026-03-05"}))["total_targets"] == 1
+        assert (await shop.starts())["total_targets"] == 2
+
+    @pytest.mark.parametrize(
+        "filters",
+        [{"date_from": "2026-03-06"}, {"session_id": ""}, {"tags": ["A"]}, {"name": "_"}],
+    )
+    async def test_where_nothing_matches_there_is_no_run(self, shop: Running, filters: Any) -> None:
+        refused = await shop("POST", RUNS, {"metrics": PAIR, "filters": filters})
+        assert refused.status_code == 422
+        assert refused.json()["errors"][0]["field"] == ""
+        assert (await shop.got(RUNS))["total"] == 0
+        assert shop.told() == []
+
+    async def test_a_share_is_the_same_whenever_it_is_taken(self, shop: Running) -> None:
+        for _ in range(9):
+            await shop.stores()
+        taken = []
+        for rate, count in ((0.35, 3), (0.35, 3), (0.001, 1), (0.9999, 9), ("0.5", 5), (1, 10)):
+            run = await shop.starts(sampling_rate=rate)
+            assert (run["total_targets"], run["sampling_rate"]) == (count, float(rate))
+            await shop.planned()
+            taken.append({one["trace_id"] for one in await shop.scores(run)})
+        assert taken[0] == taken[1] >= taken[2]
+        assert taken[0] <= taken[4] <= taken[3] <= taken[5]
+
+    async def test_of_nothing_a_run_is_over_at_once(self, shop: Running) -> None:
+        run = await shop.starts(sampling_rate=0)
+        assert (run["total_targets"], run["status"]) == (0, "COMPLETED")
+        assert run["completed_at"] == run["created_at"]
+        assert shop.told() == []
+
+    async def test_metrics_count_once_at_their_first_place(self, shop: Running) -> None:
+        run = await shop.starts(metrics=["trace_success", "coherence", "trace_success"])
+        assert run["metric_names"] == ["trace_success", "coherence"]
+
+    @pytest.mark.parametrize(
+        ("said", "fields"),
+        [
+            ({"metrics": []}, {"metrics"}),
+            ({"metrics": None}, {"metrics"}),
+            (
+                {"metrics": ["coherence", "x", "loop_detection", 5]},
+                {"metrics.1", "metrics.2", "metrics.3"},
+            ),
+            ({"metrics": ["agent_reliability"], "name": "x" * 256}, {"metrics.0", "name"}),
+            ({"sampling_rate": 1.5, "model": ""}, {"sampling_rate", "model"}),
+            ({"sampling_rate": -1, "model": "x" * 256}, {"sampling_rate", "model"}),
+            ({"filters": None}, {"filters"}),
+            (
+                {"filters": {"date_from": "soon", "date_to": True}},
+                {"filters.date_from", "filters.date_to"},
+            ),
+            ({"filters": {"status": "DONE", "tags": "a"}}, {"filters.status", "filters.tags"}),
+            ({"filters": {"name": "\0"}, "name": "\0"}, {"filters.name", "name"}),
+            ({"filters": {"tags": ["x" * 256]}}, {"filters.tags.0"}),
+            ({"votes": 2, "max_cost_usd": -0.1}, {"votes", "max_cost_usd"}),
+            ({"votes": None, "max_cost_usd": "much"}, {"votes", "max_cost_usd"}),
+            ({"votes": 7, "max_cost_usd": 1e-7}, {"votes", "max_cost_usd"}),
+            ({"max_cost_usd": 1_000_001}, {"max_cost_usd"}),
+            ({"max_cost_usd": 1, "model": "openai/nobody-knows"}, {"max_cost_usd"}),
+        ],
+    )
+    async def test_every_mistake_is_told_at_once(
+        self, shop: Running, said: dict[str, Any], fields: set[str]
+    ) -> None:
+        refused = await shop("POST", RUNS, {"metrics": PAIR} | said)
+        assert set(mistakes(refused)) == fields
+
+    async def test_a_model_is_stored_with_its_provider(self, shop: Running) -> None:
+        run = await shop.starts(model="gpt-5-mini")
+        assert run["model"] == "openai/gpt-5-mini"
+        assert (await shop.starts(model=None))["model"] == "heuristic/1"
+
+    @pytest.mark.parametrize("path", [RUNS, f"{RUNS}/batch", SESSION_RUNS, f"{SESSION_RUNS}/batch"])
+    async def test_votes_and_a_budget_are_shown(self, shop: Running, path: str) -> None:
+        ids = {"trace_ids": [shop.trace], "session_ids": [shop.session]}
+        said = {"votes": 5, "max_cost_usd": 12.5, "model": "gpt-4o"}
+        run = await shop.starts(path, **(ids if path.endswith("batch") else {}), **said)
+        assert (run["votes"], run["max_cost_usd"]) == (5, 12.5)
+        assert await shop.run(run) == run
+
+    async def test_the_keyless_judge_keeps_to_any_budget(self, shop: Running) -> None:
+        run = await shop.starts(max_cost_usd=0)
+        assert (run["model"], run["max_cost_usd"]) == ("heuristic/1", 0)
+
+    async def test_without_a_price_nobody_can_keep_to_a_budget(self, shop: Running) -> None:
+        refused = await shop("POST", RUNS, {"metrics": PAIR, "model": "gpt-9", "max_cost_usd": 1})
+        assert "openai/gpt-9 has no price" in mistakes(refused)["max_cost_usd"]
+        assert (await shop.got(RUNS))["total"] == 0
+
+
+class TestBatches:
+    async def test_each_id_is_a_target_once(self, shop: Running) -> None:
+        other = await shop.stores()
+        asked = [other.upper(), shop.trace, other]
+        run = await shop.starts(f"{RUNS}/batch", trace_ids=asked, name=None)
+        assert (run["total_targets"], run["sampling_rate"]) == (2, 1.0)
+        assert run["filters"] == {"trace_ids": [other, shop.trace]}
+        await shop.works()
+        found = await shop.scores(run)
+        assert len(found) == 4
+        assert {one["trace_id"] for one in found} == {other, shop.trace}
+
+    async def test_what_is_not_there_counts_as_failed(self, shop: Running) -> None:
+        run = await shop.starts(f"{RUNS}/batch", trace_ids=[NOBODY, shop.trace])
+        await shop.works()
+        over = await shop.run(run)
+        counts = (over["evaluated_count"], over["failed_count"], over["skipped_count"])
+        assert (over["status"], *counts) == ("COMPLETED", 2, 2, 1)
+        gone = [one for one in await shop.scores(run) if one["trace_id"] == NOBODY]
+        assert {(one["outcome"], one["value"]) for one in gone} == {("failed", None)}
+        assert all(one["reason"] for one in gone)
+
+    async def test_where_all_failed_the_run_did(self, shop: Running) -> None:
+        run = await shop.starts(f"{RUNS}/batch", trace_ids=[NOBODY])
+        await shop.works()
+        over = await shop.run(run)
+        assert (over["status"], over["failed_count"]) == ("FAILED", 2)
+        assert "target_gone" in over["error_message"]
+
+    async def test_a_trace_of_another_project_is_not_there(self, shop: Running) -> None:
+        other = await Running.over(shop.site)
+        run = await shop.starts(f"{RUNS}/batch", trace_ids=[other.trace])
+        await shop.works()
+        assert (await shop.run(run))["status"] == "FAILED"
+        assert await other.got(f"{TRACES}/{other.trace}") == []
+
+    @pytest.mark.parametrize(
+        ("said", "fields"),
+        [
+            ({"trace_ids": []}, {"trace_ids"}),
+            ({"trace_ids": None, "metrics": ["x"]}, {"trace_ids", "metrics.0"}),
+            ({"trace_ids": ["x", NOBODY, 5]}, {"trace_ids.0", "trace_ids.2"}),
+            ({"trace_ids": [NOBODY] * 10_001}, {"trace_ids"}),
+        ],
+    )
+    async def test_ids_are_1_to_10000_uuids(
+        self, shop: Running, said: dict[str, Any], fields: set[str]
+    ) -> None:
+        refused = await shop("POST", f"{RUNS}/batch", {"metrics": PAIR} | said)
+        assert set(mistakes(refused)) == fields
+
+    async def test_ten_thousand_are_taken(self, shop: Running) -> None:
+        ids = [str(uuid.UUID(int=number)) for number in range(10_000)]
+        run = await shop.starts(f"{RUNS}/batch", trace_ids=ids)
+        assert run["total_targets"] == 10_000
+        assert (await shop.run(run))["filters"]["trace_ids"] == ids
+
+
+class TestCancelling:
+    @pytest.mark.parametrize("begun", [False, True])
+    async def test_what_is_under_way_ends_at_once(self, shop: Running, begun: bool) -> None:
+        run = await shop.starts()
+        if begun:
+            await shop.planned()
+        for path in (RUNS, SESSION_RUNS):  # either; and once more
+            answer = await shop("POST", f"{path}/{run['id']}/cancel")
+            assert answer.status_code == 202
+            over = answer.json()
+            assert (over["status"], over["completed_at"] is None) == ("CANCELLED", False)
+            assert over == await shop.run(run)
+        found = await shop.scores(run)
+        assert {one["outcome"] for one in found} == ({"skipped"} if begun else set())
+        await shop.works()
+        assert await shop.scores(run) == found
+
+    async def test_what_has_ended_cannot_be(self, shop: Running) -> None:
+        done = await shop.starts()
+        failed = await shop.starts(f"{RUNS}/batch", trace_ids=[NOBODY])
+        await shop.works()
+        for run in (done, failed):
+            before = await shop.run(run)
+            answer = await shop("POST", f"{RUNS}/{run['id']}/cancel")
+            assert answer.status_code == 409
+            assert await shop.run(run) == before
+
+    async def test_what_is_nowhere_cannot_be_either(self, shop: Running) -> None:
+        assert (await shop("POST", f"{RUNS}/{NOBODY}/cancel")).status_code == 404
+        assert set(mistakes(await shop("POST", f"{RUNS}/x/cancel"))) == {"path.run_id"}
+
+
+class TestRetrying:
+    async def test_exactly_what_failed_is_tried_again(self, shop: Running) -> None:
+        ids = [shop.trace, NOBODY]
+        bounds = {"votes": 3, "max_cost_usd": 0.000001}
+        said = {"trace_ids": ids, "name": "first", "model": "gpt-4o"} | bounds
+        run = await shop.starts(f"{RUNS}/batch", **said)
+        await shop.works()
+        before = await shop.run(run)
+        await shop.stores(trace_id=NOBODY)
+        answer = await shop("POST", f"{SESSION_RUNS}/{run['id']}/retry")
+        assert answer.status_code == 202
+        again = answer.json()
+        assert again["id"] != run["id"]
+        assert again["name"] == "Retry: first"
+        assert (again["target_type"], again["model"]) == ("TRACE", "openai/gpt-4o")
+        assert {name: again[name] for name in bounds} == bounds
+        assert again["filters"] == {"retry_of": run["id"], "trace_ids": [NOBODY]}
+        assert (again["metric_names"], again["total_targets"]) == (sorted(PAIR), 1)
+        await shop.works()
+        assert (await shop.run(again))["status"] == "COMPLETED"
+        found = await shop.scores(again)
+        assert {(one["trace_id"], one["name"]) for one in found} == {
+            (NOBODY, name) for name in PAIR
+        }
+        assert await shop.run(run) == before
+
+    async def test_the_name_is_cut(self, shop: Running) -> None:
+        run = await shop.starts(f"{RUNS}/batch", trace_ids=[NOBODY], name="x" * 255)
+        unnamed = await shop.starts(f"{RUNS}/batch", trace_ids=[NOBODY])
+        await shop.works()
+        again = (await shop("POST", f"{RUNS}/{run['id']}/retry")).json()
+        assert again["name"] == "Retry: " + "x" * 248
+        again = (await shop("POST", f"{RUNS}/{unnamed['id']}/retry")).json()
+        assert again["name"] == f"Retry: {unnamed['id']}"
+
+    async def test_where_nothing_failed_there_is_nothing_to_retry(self, shop: Running) -> None:
+        run = await shop.starts()
+        for _ in range(2):  # pending, and done with a skipped pair
+            refused = await shop("POST", f"{RUNS}/{run['id']}/retry")
+            assert refused.status_code == 422
+            assert refused.json()["errors"]
+            await shop.works()
+        assert (await shop("POST", f"{RUNS}/{NOBODY}/retry")).status_code == 404
+        assert (await shop.got(RUNS))["total"] == 1
+
+
+class TestRemoving:
+    @pytest.mark.parametrize("path", [RUNS, SESSION_RUNS])
+    async def test_scores_stay_of_no_run(self, shop: Running, path: str) -> None:
+        run = await shop.starts()
+        await shop.works()
+        gone = await shop("DELETE", f"{path}/{run['id']}")
+        assert (gone.status_code, gone.content) == (204, b"")
+        assert (await shop("GET", f"{RUNS}/{run['id']}")).status_code == 404
+        assert (await shop("DELETE", f"{path}/{run['id']}")).status_code == 404
+        assert await shop.scores(run) == []
+        left = await shop.got(f"{TRACES}/{shop.trace}")
+        assert [one["eval_run_id"] for one in left] == [None, None]
+
+    @pytest.mark.parametrize("begun", [False, True])
+    async def test_scores_go_with_it_where_it_is_said(self, shop: Running, begun: bool) -> None:
+        run = await shop.starts()
+        if begun:
+            await shop.planned()
+        gone = await shop("DELETE", f"{RUNS}/{run['id']}?delete_scores=true")
+        assert gone.status_code == 204
+        await shop.works()
+        assert (await shop.got(TRACES))["total"] == 0
+        assert (await shop.got(RUNS))["total"] == 0
+
+    async def test_a_run_that_is_under_way_is_cancelled_first(self, shop: Running) -> None:
+        run = await shop.starts()
+        await shop.planned()
+        assert (await shop("DELETE", f"{RUNS}/{run['id']}")).status_code == 204
+        await shop.works()
+        left = await shop.got(f"{TRACES}/{shop.trace}")
+        assert {one["outcome"] for one in left} == {"skipped"}
+
+    async def test_what_cannot_be_removed(self, shop: Running) -> None:
+        assert (await shop("DELETE", f"{RUNS}/{NOBODY}")).status_code == 404
+        wrong = await shop("DELETE", f"{RUNS}/x?delete_scores=perhaps")
+        assert set(mistakes(wrong)) == {"path.run_id", "query.delete_scores"}
+
+
+class TestReading:
+    async def test_either_path_reads_a_run(self, shop: Running) -> None:
+        run = await shop.starts()
+        assert await shop.got(f"{SESSION_RUNS}/{run['id']}") == run
+        assert (await shop("GET", f"{RUNS}/{NOBODY}")).status_code == 404
+        assert set(mistakes(await shop("GET", f"{RUNS}/x"))) == {"path.run_id"}
+
+    async def test_lists_are_of_one_type_the_newest_first(self, shop: Running) -> None:
+        made = []
+        for minute in range(3):
+            shop.site.now = NOON + timedelta(minutes=minute)
+            made.append(await shop.starts())
+        session = await shop.starts(SESSION_RUNS)
+        assert (await shop.got(SESSION_RUNS))["items"] == [session]
+        assert (await shop.got(RUNS))["items"] == made[::-1]
+        first = await shop.got(f"{RUNS}?limit=2")
+        assert (first["total"], len(first["items"])) == (3, 2)
+        rest = await shop.got(f"{RUNS}?limit=2&cursor={first['next_cursor']}")
+        assert (rest["items"], rest["next_cursor"]) == (made[:1], None)
+        assert (await shop.got(f"{RUNS}?offset=2"))["items"] == made[:1]
+
+    async def test_lists_are_narrowed_by_status(self, shop: Running) -> None:
+        done = await shop.starts()
+        await shop.works()
+        waiting = await shop.starts()
+        for status, expected in (("COMPLETED", [done]), ("PENDING", [waiting]), ("RUNNING", [])):
+            found = (await shop.got(f"{RUNS}?status={status}"))["items"]
+            assert [one["id"] for one in found] == [one["id"] for one in expected]
+        wrong = await shop("GET", f"{RUNS}?status=done&limit=0&cursor=x")
+        assert set(mistakes(wrong)) == {"query.status", "query.limit", "query.cursor"}
+
+    async def test_of_an_unknown_run_there_are_no_scores(self, shop: Running) -> None:
+        for path in (RUNS, SESSION_RUNS):
+            assert await shop.got(f"{path}/{NOBODY}/scores") == []
+
+    async def test_scores_can_be_found_by_their_run(self, shop: Running) -> None:
+        run = await shop.starts()
+        await shop.works()
+        await shop.gives()
+        listed = (await shop.got(f"{TRACES}?eval_run_id={run['id']}"))["items"]
+        assert listed == await shop.scores(run)
+
+
+async def test_a_run_of_another_project_is_nowhere(shop: Running) -> None:
+    other = await Running.over(shop.site)
+    run = await other.starts(f"{RUNS}/batch", trace_ids=[NOBODY])
+    await other.works()
+    before = await other.run(run)
+    for method, path in (
+        *(("GET", ""), ("DELETE", ""), ("DELETE", "?delete_scores=true")),
+        *(("POST", "/retry"), ("POST", "/cancel")),
+    ):
+        answer = await shop(method, f"{RUNS}/{run['id']}{path}")
+        assert answer.status_code == 404, (method, path)
+    assert await shop.scores(run) == []
+    assert (await shop.got(RUNS))["total"] == 0
+    assert await other.run(run) == before
+    assert len(await other.scores(run)) == 2
+
+
+@pytest.mark.parametrize("path", ["", "/batch", "/retry"])
+async def test_what_is_sent_again_starts_no_other(shop: Running, path: str) -> None:
+    key = {"idempotency-key": "k"}
+    body: dict[str, Any] = {"metrics": PAIR, "trace_ids": [NOBODY]}
+    where = f"{RUNS}{path}"
+    if path == "/retry":
+        run = await shop.starts(f"{RUNS}/batch", trace_ids=[NOBODY])
+        await shop.works()
+        where = f"{RUNS}/{run['id']}/retry"
+    before = (await shop.got(RUNS))["total"]
+    first = await shop("POST", where, body, **key)
+    again = await shop("POST", where, body, **key)
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert again.content == first.content
+    assert (await shop.got(RUNS))["total"] == before + 1
+
+
+async def test_a_judged_metric_is_measured_without_a_key(shop: Running) -> None:
+    call = a_span(name="search", kind="TOOL", status="OK", input={"q": "a"}, output="found it")
+    trace = await shop.stores(input="find it", output="found it", spans=[call])
+    run = await shop.starts(f"{RUNS}/batch", trace_ids=[trace], metrics=["tool_correctness"])
+    await shop.works()
+    [score] = await shop.scores(run)
+    assert score["status"] == "SUCCESS"
+    assert score["metadata"]["judge_kind"] == "heuristic"

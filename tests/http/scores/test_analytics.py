@@ -1,0 +1,170 @@
+"""Figures of scores over HTTP. What they mean is tested in the domain, and over each adapter."""
+
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.http.conftest import Site, mistakes
+from tests.support.builders.values import NOON
+from tests.support.clients.scored_project import Scored
+
+FIGURES = "/evaluations/analytics"
+KINDS = ("trace", "session")
+
+
+@pytest.fixture
+async def shop(either: Site) -> Scored:
+    """With 0.25, 0.5 and 1.0 on three days for `n`, and two that are no numbers."""
+    found = await Scored.new(either)
+    for gives in (found.gives, found.gives_session):
+        for day, value in enumerate(("0.25", "0.5", "1.0")):
+            either.now = NOON + timedelta(days=day)
+            await gives(name="n", value=value)
+        await gives(name="n", value="true", data_type="BOOLEAN")
+        await gives(name="m", value="good", data_type="CATEGORICAL")
+    return found
+
+
+async def figures(shop: Scored, kind: str, path: str) -> Any:
+    return await shop.got(f"{FIGURES}/{kind}-scores/{path}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_summary_of_each_name(shop: Scored, kind: str) -> None:
+    nothing = dict.fromkeys(("avg_score", "min_score", "max_score", "median_score"))
+    last = "2026-03-03T12:00:00+00:00"
+    assert await figures(shop, kind, "summary") == [
+        {"metric_name": "m"}
+        | nothing
+        | {"success_count": 1, "failed_count": 0, "latest_score_at": last, "judge_kind": None},
+        {
+            "metric_name": "n",
+            "avg_score": pytest.approx(7 / 12),
+            "min_score": 0.25,
+            "max_score": 1.0,
+            "median_score": 0.5,
+            "success_count": 4,
+            "failed_count": 0,
+            "latest_score_at": last,
+            "judge_kind": None,
+        },
+    ]
+    [one] = await figures(shop, kind, "summary?date_from=2026-03-02&date_to=2026-03-03")
+    assert (one["avg_score"], one["success_count"]) == (0.5, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_trend_by_time(shop: Scored, kind: str) -> None:
+    found = await figures(shop, kind, "trend?metric_name=n")
+    assert [list(one) for one in found] == [["bucket", "metric_name", "avg_score", "count"]] * 3
+    assert [(one["bucket"], one["avg_score"], one["count"]) for one in found] == [
+        ("2026-03-01T00:00:00+00:00", 0.25, 1),
+        ("2026-03-02T00:00:00+00:00", 0.5, 1),
+        ("2026-03-03T00:00:00+00:00", 1.0, 1),
+    ]
+    weeks = await figures(shop, kind, "trend?metric_name=n&granularity=week&date_from=2026-03-02")
+    assert [(one["bucket"], one["count"]) for one in weeks] == [("2026-03-02T00:00:00+00:00", 2)]
+    assert await figures(shop, kind, "trend?metric_name=m") == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_distribution(shop: Scored, kind: str) -> None:
+    found = await figures(shop, kind, "distribution?metric_name=n&buckets=4")
+    assert found == [
+        {"bucket": 2, "bucket_min": 0.25, "bucket_max": 0.5, "count": 1},
+        {"bucket": 3, "bucket_min": 0.5, "bucket_max": 0.75, "count": 1},
+        {"bucket": 4, "bucket_min": 0.75, "bucket_max": 1.0, "count": 1},
+    ]
+    ten = await figures(shop, kind, "distribution?metric_name=n&date_to=2026-03-02")
+    assert ten == [{"bucket": 3, "bucket_min": 0.2, "bucket_max": 0.3, "count": 1}]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("summary?date_from=x&date_to=x", {"query.date_from", "query.date_to"}),
+        ("trend", {"query.metric_name"}),
+        ("trend?granularity=year", {"query.metric_name", "query.granularity"}),
+        ("distribution?buckets=0", {"query.metric_name", "query.buckets"}),
+        ("distribution?metric_name=n&buckets=101", {"query.buckets"}),
+    ],
+)
+async def test_what_has_no_figures(site: Site, kind: str, path: str, fields: set[str]) -> None:
+    where = f"{FIGURES}/{kind}-scores/{path}"
+    assert set(mistakes(await site.http.get(where, headers=site.headers()))) == fields
+
+
+async def test_a_history_of_the_newest_by_time(shop: Scored) -> None:
+    where = f"history/{quote(shop.session, safe='')}"
+    found = await figures(shop, "session", f"{where}?limit=2&metric_name=n")
+    assert found == [
+        {
+            "metric_name": "n",
+            "score": score,
+            "eval_run_id": None,
+            "created_at": f"2026-03-0{day}T12:00:00+00:00",
+            "status": "SUCCESS",
+        }
+        for score, day in ((0.5, 2), (1.0, 3))
+    ]
+    assert len(await figures(shop, "session", where)) == 3
+    assert await figures(shop, "session", f"{where}?metric_name=m") == []
+    assert await figures(shop, "session", "history/nowhere") == []
+    wrong = await shop("GET", f"{FIGURES}/session-scores/{where}?limit=201")
+    assert set(mistakes(wrong)) == {"query.limit"}
+
+
+async def test_sessions_compared(shop: Scored) -> None:
+    for session, value in (("b", "0.5"), ("a", "0.5"), ("c", "0.75")):
+        await shop.stores(session_id=session)
+        await shop.gives_session(session_id=session, name="n", value=value)
+    page = await figures(shop, "session", "comparison?metric_name=n")
+    assert (page["total"], page["limit"], page["offset"]) == (4, 20, 0)
+    assert page["items"][0] == {
+        "session_id": "a",
+        "score": 0.5,
+        "evaluated_at": "2026-03-03T12:00:00+00:00",
+        "eval_run_id": None,
+    }
+    for order, expected in (
+        ("asc", ["a", "b", "c", shop.session]),
+        ("desc", [shop.session, "c", "a", "b"]),
+    ):
+        path = f"comparison?metric_name=n&sort_order={order}&limit=1"
+        seen, cursor = [], ""
+        while len(seen) < 9:
+            page = await figures(shop, "session", f"{path}{cursor}")
+            seen += [one["session_id"] for one in page["items"]]
+            if page["next_cursor"] is None:
+                break
+            cursor = f"&cursor={page['next_cursor']}"
+        assert seen == expected
+        second = await figures(shop, "session", f"{path}&offset=1")
+        assert [one["session_id"] for one in second["items"]] == expected[1:2]
+
+
+async def test_what_cannot_be_compared(shop: Scored) -> None:
+    where = f"{FIGURES}/session-scores/comparison"
+    wrong = await shop("GET", f"{where}?sort_order=up&limit=101&offset=-1&cursor=x")
+    names = ("metric_name", "sort_order", "limit", "offset", "cursor")
+    assert set(mistakes(wrong)) == {f"query.{name}" for name in names}
+    await shop.stores(session_id="b")
+    await shop.gives_session(session_id="b", name="n")
+    cursor = (await shop.got(f"{where}?metric_name=n&limit=1"))["next_cursor"]
+    for other in ("metric_name=m", "metric_name=n&sort_order=desc", "metric_name=n&offset=1"):
+        refused = await shop("GET", f"{where}?{other}&cursor={cursor}")
+        assert set(mistakes(refused)) == {"query.cursor"}
+
+
+async def test_figures_are_of_one_project(shop: Scored) -> None:
+    other = await Scored.new(shop.site)
+    for kind in KINDS:
+        assert await figures(other, kind, "summary") == []
+        assert await figures(other, kind, "trend?metric_name=n") == []
+        assert await figures(other, kind, "distribution?metric_name=n") == []
+    where = f"history/{quote(shop.session, safe='')}"
+    assert await figures(other, "session", where) == []
+    assert (await figures(other, "session", "comparison?metric_name=n"))["total"] == 0

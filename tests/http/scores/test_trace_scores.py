@@ -1,0 +1,331 @@
+"""Scores of traces: given, listed, changed, removed."""
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from domain.identity.api_key import Scope
+from tests.http.conftest import Site, a_trace, mistakes
+from tests.support.builders.values import NOON
+from tests.support.clients.scored_project import TRACES, Scored
+
+NOBODY = str(uuid.UUID(int=1))
+FIELDS = [
+    *("id", "project_id", "name", "value", "data_type", "source", "status", "outcome"),
+    *("eval_run_id", "author_user_id", "reason", "metadata", "created_at", "updated_at"),
+    *("trace_id", "environment", "config_id"),
+]
+
+
+@pytest.fixture
+async def shop(either: Site) -> Scored:
+    return await Scored.new(either)
+
+
+class TestGiving:
+    async def test_what_is_given_is_answered_whole(self, shop: Scored) -> None:
+        shop.site.now = NOON
+        said = {"reason": "é", "metadata": {"a": [1.0]}, "environment": "prod"}
+        score = await shop.gives(source="PROGRAMMATIC", **said)
+        [project] = [one.id for one in shop.site.store.projects.values()]
+        assert list(score) == FIELDS
+        assert score == said | {
+            "id": score["id"],
+            "trace_id": shop.trace,
+            "project_id": str(project),
+            "name": "quality",
+            "value": "0.5",
+            "data_type": "NUMERIC",
+            "source": "PROGRAMMATIC",
+            "status": "SUCCESS",
+            "outcome": "scored",
+            "eval_run_id": None,
+            "author_user_id": None,
+            "config_id": None,
+            "created_at": "2026-03-01T12:00:00+00:00",
+            "updated_at": "2026-03-01T12:00:00+00:00",
+        }
+        assert (await shop.got(f"{TRACES}/{shop.trace}")) == [score]
+        assert (await shop.got(TRACES))["items"] == [score]
+
+    async def test_what_is_left_out_has_its_default(self, shop: Scored) -> None:
+        score = await shop.gives(reason=None, environment=None)
+        assert (score["data_type"], score["source"]) == ("NUMERIC", "ANNOTATION")
+        assert (score["reason"], score["metadata"], score["environment"]) == (None, {}, None)
+
+    @pytest.mark.parametrize(
+        ("kind", "value"),
+        [
+            *(("NUMERIC", one) for one in ("0", "1", "1.0", ".5", "5e-1", "+0.25", "0.500")),
+            *(("BOOLEAN", one) for one in ("true", "False", "TRUE")),
+            *(("CATEGORICAL", one) for one in ("", "good", "7", "é" * 255)),
+        ],
+    )
+    async def test_a_value_comes_back_as_it_was_given(
+        self, shop: Scored, kind: str, value: str
+    ) -> None:
+        assert (await shop.gives(data_type=kind, value=value))["value"] == value
+
+    @pytest.mark.parametrize(
+        ("kind", "value"),
+        [
+            *(("NUMERIC", one) for one in ("", "1.01", "-0.1", " 0.5", "1_0", "nan", "inf", "٠")),
+            *(("NUMERIC", one) for one in (0.5, 1, True, None, ["0.5"], "x" * 256)),
+            *(("BOOLEAN", one) for one in ("", "yes", "1", True, " true")),
+            *(("CATEGORICAL", one) for one in ("x" * 256, "a\0b", 5, None)),
+        ],
+    )
+    async def test_a_value_has_to_be_text_of_its_type(
+        self, shop: Scored, kind: str, value: Any
+    ) -> None:
+        refused = await shop("POST", TRACES, shop.score(data_type=kind, value=value))
+        assert set(mistakes(refused)) == {"value"}
+        assert (await shop.got(TRACES))["total"] == 0
+
+    @pytest.mark.parametrize(
+        ("said", "fields"),
+        [
+            ({"name": "", "value": "2"}, {"name", "value"}),
+            ({"name": "x" * 256, "environment": "x" * 256}, {"name", "environment"}),
+            (
+                {"name": "a\0", "reason": "a\0", "environment": "\0"},
+                {"name", "reason", "environment"},
+            ),
+            ({"trace_id": "x", "source": "HUMAN"}, {"trace_id", "source"}),
+            ({"trace_id": None}, {"trace_id"}),
+            ({"data_type": "TEXT", "value": "2"}, {"data_type"}),
+            ({"data_type": "BOOLEAN", "name": 1}, {"name", "value"}),
+            ({"metadata": []}, {"metadata"}),
+            ({"metadata": None}, {"metadata"}),
+            ({"metadata": {"a": "\0"}}, {"metadata"}),
+        ],
+    )
+    async def test_every_mistake_is_told_at_once(
+        self, shop: Scored, said: dict[str, Any], fields: set[str]
+    ) -> None:
+        assert set(mistakes(await shop("POST", TRACES, shop.score(**said)))) == fields
+
+    async def test_of_an_empty_body_all_that_is_needed_is_told(self, shop: Scored) -> None:
+        assert set(mistakes(await shop("POST", TRACES, {}))) == {"name", "value", "trace_id"}
+
+    async def test_it_is_no_upsert(self, shop: Scored) -> None:
+        first, second = await shop.gives(), await shop.gives()
+        assert first["id"] != second["id"]
+        assert (await shop.got(TRACES))["total"] == 2
+
+    async def test_an_unknown_trace_is_404(self, shop: Scored) -> None:
+        assert (await shop("POST", TRACES, shop.score(trace_id=NOBODY))).status_code == 404
+        other = await Scored.new(shop.site)
+        assert (await shop("POST", TRACES, shop.score(trace_id=other.trace))).status_code == 404
+
+    async def test_with_the_trace_go_its_scores(self, shop: Scored) -> None:
+        await shop.gives()
+        assert (await shop("DELETE", f"/traces/{shop.trace}")).status_code == 204
+        assert (await shop.got(TRACES))["total"] == 0
+        assert await shop.got(f"{TRACES}/{shop.trace}") == []
+
+    async def test_a_person_is_the_author(self, shop: Scored) -> None:
+        somebody, head = shop.person()
+        given = await shop.site.http.post(TRACES, headers=head, json=shop.score())
+        assert given.json()["author_user_id"] == str(somebody.id)
+
+
+class TestLists:
+    async def test_the_newest_come_first_and_a_walk_sees_each_once(self, shop: Scored) -> None:
+        made = []
+        for minute in range(5):
+            shop.site.now = NOON + timedelta(minutes=minute // 2)
+            made.append((await shop.gives())["id"])
+        listed = [one["id"] for one in (await shop.got(TRACES))["items"]]
+        assert sorted(listed) == sorted(made)
+        assert listed[0] == made[4]
+        assert set(listed[3:]) == set(made[:2])
+        for way in ("offset", "cursor"):
+            seen, more = [], ""
+            while True:
+                page = await shop.got(f"{TRACES}?limit=2{more}")
+                assert (page["total"], page["limit"]) == (5, 2)
+                seen += [one["id"] for one in page["items"]]
+                if page["next_cursor"] is None:
+                    break
+                more = (
+                    f"&cursor={page['next_cursor']}" if way == "cursor" else f"&offset={len(seen)}"
+                )
+            assert seen == listed
+
+    async def test_each_filter_narrows(self, shop: Scored) -> None:
+        other = await shop.stores()
+        shop.site.now = NOON
+        await shop.gives(name="a", source="PROGRAMMATIC", environment="prod")
+        shop.site.now = NOON + timedelta(hours=1)
+        await shop.gives(name="b", trace_id=other, data_type="BOOLEAN", value="true")
+        for query in (
+            f"trace_id={other}",
+            f"trace_id={uuid.UUID(other).hex.upper()}",
+            *("name=b", "source=ANNOTATION", "data_type=BOOLEAN", "status=SUCCESS&name=b"),
+            *("outcome=scored&name=b", "date_from=2026-03-01T13:00:00Z"),
+        ):
+            assert [one["name"] for one in (await shop.got(f"{TRACES}?{query}"))["items"]] == ["b"]
+        for query in ("environment=prod", "date_to=2026-03-01T13:00:00Z", "name=a"):
+            assert [one["name"] for one in (await shop.got(f"{TRACES}?{query}"))["items"]] == ["a"]
+        for query in (
+            *("name=A", "name=", "environment=pro", "environment=", "status=FAILED"),
+            *("status=PENDING", "outcome=skipped", "outcome=failed", "outcome=pending"),
+            *(f"eval_run_id={NOBODY}", f"trace_id={NOBODY}", "date_from=2026-03-02", "offset=9"),
+        ):
+            assert (await shop.got(f"{TRACES}?{query}"))["items"] == [], query
+
+    @pytest.mark.parametrize(
+        ("query", "fields"),
+        [
+            ("limit=201&offset=-1", {"query.limit", "query.offset"}),
+            ("limit=0&status=SKIPPED", {"query.limit", "query.status"}),
+            (
+                "source=x&data_type=x&outcome=x",
+                {"query.source", "query.data_type", "query.outcome"},
+            ),
+            ("trace_id=x&eval_run_id=y", {"query.trace_id", "query.eval_run_id"}),
+            ("date_from=never&date_to=2026-13-01", {"query.date_from", "query.date_to"}),
+            ("cursor=x", {"query.cursor"}),
+            ("name=%00&environment=%00", {"query.name", "query.environment"}),
+        ],
+    )
+    async def test_what_no_list_can_be_narrowed_by(
+        self, shop: Scored, query: str, fields: set[str]
+    ) -> None:
+        assert set(mistakes(await shop("GET", f"{TRACES}?{query}"))) == fields
+
+    async def test_a_cursor_belongs_to_its_filters(self, shop: Scored) -> None:
+        await shop.gives()
+        await shop.gives()
+        cursor = (await shop.got(f"{TRACES}?limit=1"))["next_cursor"]
+        for query in ("name=quality&", "offset=1&"):
+            refused = await shop("GET", f"{TRACES}?{query}cursor={cursor}")
+            assert set(mistakes(refused)) == {"query.cursor"}
+
+    async def test_the_latest_of_each_name(self, shop: Scored) -> None:
+        for minute, name in enumerate("babc"):
+            shop.site.now = NOON + timedelta(minutes=minute)
+            await shop.gives(name=name, value=f"0.{minute}")
+        latest = await shop.got(f"{TRACES}/{shop.trace}")
+        assert [(one["name"], one["value"]) for one in latest] == [
+            *(("a", "0.1"), ("b", "0.2"), ("c", "0.3"))
+        ]
+        assert await shop.got(f"{TRACES}/{NOBODY}") == []
+        assert set(mistakes(await shop("GET", f"{TRACES}/x"))) == {"path.trace_id"}
+
+
+class TestChanging:
+    async def test_a_change_is_an_annotation(self, shop: Scored) -> None:
+        shop.site.now = NOON
+        score = await shop.gives(source="PROGRAMMATIC", metadata={"a": 1}, reason="r")
+        shop.site.now = NOON + timedelta(minutes=1)
+        changed = await shop("PATCH", f"{TRACES}/{score['id']}", {"value": "0.75"})
+        assert changed.status_code == 200
+        assert changed.json() == score | {
+            "value": "0.75",
+            "source": "ANNOTATION",
+            "updated_at": "2026-03-01T12:01:00+00:00",
+        }
+        assert await shop.got(f"{TRACES}/{shop.trace}") == [changed.json()]
+
+    async def test_metadata_replaces(self, shop: Scored) -> None:
+        score = await shop.gives(metadata={"a": 1})
+        changed = await shop("PATCH", f"{TRACES}/{score['id']}", {"metadata": {"b": 2}})
+        assert changed.json()["metadata"] == {"b": 2}
+        assert changed.json()["value"] == "0.5"
+
+    @pytest.mark.parametrize("body", [{}, {"value": None, "reason": None, "metadata": None}])
+    async def test_nothing_given_changes_nothing(self, shop: Scored, body: dict[str, None]) -> None:
+        shop.site.now = NOON
+        score = await shop.gives(source="PROGRAMMATIC")
+        shop.site.now = NOON + timedelta(minutes=1)
+        same = await shop("PATCH", f"{TRACES}/{score['id']}", body)
+        assert (same.status_code, same.json()) == (200, score)
+
+    async def test_what_a_machine_said_is_kept(self, shop: Scored) -> None:
+        score = await shop.gives(source="AUTOMATED", metadata={"a": 1})
+        path = f"{TRACES}/{score['id']}"
+        first = (await shop("PATCH", path, {"value": "0.75"})).json()
+        assert first["metadata"] == {"a": 1, "original_value": "0.5"}
+        second = (await shop("PATCH", path, {"value": "1", "metadata": {"b": 2}})).json()
+        assert second["metadata"] == {"b": 2, "original_value": "0.5"}
+
+    async def test_a_person_is_noted_and_a_key_leaves_the_author(self, shop: Scored) -> None:
+        score = await shop.gives()
+        path = f"{TRACES}/{score['id']}"
+        somebody, head = shop.person()
+        by_person = await shop.site.http.patch(path, headers=head, json={"reason": "r"})
+        assert by_person.json()["author_user_id"] == str(somebody.id)
+        by_key = await shop("PATCH", path, {"value": "1"})
+        assert by_key.json()["author_user_id"] == str(somebody.id)
+
+    @pytest.mark.parametrize(
+        ("body", "fields"),
+        [
+            ({"value": "2"}, {"value"}),
+            ({"value": 0.5, "reason": "\0"}, {"value", "reason"}),
+            ({"value": "x" * 256, "metadata": {"a": "\0"}}, {"value", "metadata"}),
+        ],
+    )
+    async def test_a_change_has_to_be_storable(
+        self, shop: Scored, body: dict[str, Any], fields: set[str]
+    ) -> None:
+        score = await shop.gives()
+        assert set(mistakes(await shop("PATCH", f"{TRACES}/{score['id']}", body))) == fields
+        assert await shop.got(f"{TRACES}/{shop.trace}") == [score]
+
+    async def test_removed_it_is_gone(self, shop: Scored) -> None:
+        path = f"{TRACES}/{(await shop.gives())['id']}"
+        gone = await shop("DELETE", path)
+        assert (gone.status_code, gone.content) == (204, b"")
+        assert (await shop("DELETE", path)).status_code == 404
+        assert (await shop("PATCH", path, {"value": "1"})).status_code == 404
+        assert (await shop.got(TRACES))["total"] == 0
+
+    async def test_an_id_is_a_uuid(self, shop: Scored) -> None:
+        for method, body in (("PATCH", {"value": "1"}), ("DELETE", None)):
+            refused = await shop(method, f"{TRACES}/x", body)
+            assert set(mistakes(refused)) == {"path.score_id"}
+
+
+async def test_scores_of_another_project_are_nowhere(shop: Scored) -> None:
+    other = await Scored.new(shop.site)
+    score = await other.gives()
+    path = f"{TRACES}/{score['id']}"
+    assert (await shop("PATCH", path, {"value": "1"})).status_code == 404
+    assert (await shop("PATCH", path, {})).status_code == 404
+    assert (await shop("DELETE", path)).status_code == 404
+    assert await shop.got(f"{TRACES}/{other.trace}") == []
+    assert (await shop.got(f"{TRACES}?trace_id={other.trace}"))["total"] == 0
+    assert await other.got(f"{TRACES}/{other.trace}") == [score]
+
+
+async def test_one_trace_id_in_two_projects_has_scores_of_its_own(shop: Scored) -> None:
+    other = await Scored.new(shop.site)
+    await other.stores(trace_id=shop.trace)
+    await shop.gives(value="0.25")
+    await other.gives(trace_id=shop.trace, value="0.75")
+    assert [one["value"] for one in await shop.got(f"{TRACES}/{shop.trace}")] == ["0.25"]
+    assert [one["value"] for one in await other.got(f"{TRACES}/{shop.trace}")] == ["0.75"]
+
+
+async def test_a_score_may_follow_its_trace_at_once(either: Site) -> None:
+    head = either.headers(Scope.INGEST, project=f"new {uuid.uuid4().hex}")
+    trace = str(uuid.uuid4())
+    sent = await either.http.post("/traces", headers=head, json=a_trace(trace_id=trace))
+    assert sent.status_code == 202
+    body = {"trace_id": trace, "name": "n", "value": "1"}
+    assert (await either.http.post(TRACES, headers=head, json=body)).status_code == 201
+
+
+async def test_other_methods_are_told(site: Site) -> None:
+    for path, allowed in (
+        (TRACES, {"GET", "POST"}),
+        (f"{TRACES}/{NOBODY}", {"GET", "PATCH", "DELETE"}),
+    ):
+        refused = await site.http.put(path, headers=site.headers(), json={})
+        assert refused.status_code == 405
+        assert set(refused.headers["allow"].split(", ")) >= allowed

@@ -1,0 +1,183 @@
+"""Sessions over HTTP: sums under filters, detail, removal."""
+
+from typing import Any
+
+import pytest
+
+from entrypoints.http.controllers.traces import examples
+from tests.http.conftest import Site, a_span, a_trace, mistakes
+
+TRACES: list[dict[str, Any]] = [
+    {
+        "session_id": "chat",
+        "user_id": "ada",
+        "started_at": "2026-03-01T09:00:00Z",
+        "ended_at": "2026-03-01T09:00:02Z",
+        "tags": ["v2", "prod"],
+        "spans": [a_span(token_usage={"prompt_tokens": 30}, cost={"total": 0.25})],
+    },
+    {
+        "session_id": "chat",
+        "user_id": "bob",
+        "started_at": "2026-03-01T09:05:00Z",
+        "ended_at": "2026-03-01T09:05:01.250Z",
+        "status": "ERROR",
+        "tags": ["prod"],
+        "spans": [a_span(token_usage={"completion_tokens": 11}), a_span(cost={"total": 0.5})],
+    },
+    {"session_id": "chat", "started_at": "2026-03-01T08:00:00Z", "tags": ["old"]},
+    {
+        "session_id": "Solo%_",
+        "user_id": "bob",
+        "started_at": "2026-03-01T09:02:00Z",
+        "spans": [a_span(status="ERROR")],
+    },
+    {
+        "session_id": "",
+        "started_at": "2026-03-01T07:00:00Z",
+        "ended_at": "2026-03-01T10:00:00Z",
+    },
+    {"started_at": "2026-03-01T11:00:00Z"},
+]
+CHAT = {
+    "session_id": "chat",
+    "trace_count": 3,
+    "first_trace_at": "2026-03-01T08:00:00+00:00",
+    "last_trace_at": "2026-03-01T09:05:01.250000+00:00",
+    "total_latency_ms": 3250.0,
+    "has_error": True,
+    "user_id": "ada",
+    "tags": ["old", "prod", "v2"],
+    "total_span_count": 3,
+    "total_tokens": 41,
+    "total_cost": 0.75,
+}
+
+
+@pytest.fixture
+async def filled(site: Site, head: dict[str, str]) -> dict[str, str]:
+    for body in TRACES:
+        done = await site.http.post("/traces", headers=head, json=a_trace(**body))
+        assert done.status_code == 202
+    return head
+
+
+async def test_what_the_contract_shows(site: Site, head: dict[str, str]) -> None:
+    await site.http.post("/traces", headers=head, json=examples.TRACE)
+    project = str(next(iter(site.store.projects)))
+    page = (await site.http.get("/sessions", headers=head)).json()
+    assert page == {
+        "items": [examples.SESSION],
+        "total": 1,
+        "limit": 50,
+        "offset": 0,
+        "next_cursor": None,
+    }
+    detail = (await site.http.get("/sessions/conv-42", headers=head)).json()
+    shown = examples.TRACE_RESPONSE | {"project_id": project}
+    assert detail == examples.SESSION | {"traces": [shown]}
+
+
+async def test_the_sums_of_a_session(site: Site, filled: dict[str, str]) -> None:
+    page = (await site.http.get("/sessions?query=chat", headers=filled)).json()
+    assert page["items"] == [CHAT]
+    [solo] = (await site.http.get("/sessions?query=solo", headers=filled)).json()["items"]
+    assert (solo["last_trace_at"], solo["total_latency_ms"]) == (None, None)
+    assert (solo["has_error"], solo["total_span_count"]) == (False, 1)  # a span's error is its own
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", ["", "chat", "Solo%_"]),
+        ("sort_order=asc", ["Solo%_", "chat", ""]),
+        ("sort_by=trace_count", ["chat", "Solo%_", ""]),
+        ("sort_by=latency", ["", "chat", "Solo%_"]),
+        ("sort_by=latency&sort_order=asc", ["chat", "", "Solo%_"]),
+        ("sort_by=cost", ["chat", "Solo%_", ""]),
+        ("user_id=bob", ["chat", "Solo%_"]),
+        ("has_error=true", ["chat"]),
+        ("has_error=no", ["", "Solo%_"]),
+        ("user_id=ada&has_error=false", ["chat"]),
+        ("tags=old", ["chat"]),
+        ("tags=none", []),
+        ("query=%25", ["Solo%_"]),
+        ("query=_", ["Solo%_"]),
+        ("query=", ["", "chat", "Solo%_"]),
+        ("started_after=2026-03-01T09:00:00Z", ["chat", "Solo%_"]),
+        ("started_before=2026-03-01T08:00:00Z", [""]),
+        ("limit=1&offset=1", ["chat"]),
+        ("offset=9", []),
+    ],
+)
+async def test_filters_and_sorts(
+    site: Site, filled: dict[str, str], query: str, found: list[str]
+) -> None:
+    page = (await site.http.get(f"/sessions?{query}", headers=filled)).json()
+    assert [one["session_id"] for one in page["items"]] == found
+
+
+async def test_filters_select_traces_first(site: Site, filled: dict[str, str]) -> None:
+    path = "/sessions?user_id=ada&started_after=2026-03-01T08:30:00Z"
+    [chat] = (await site.http.get(path, headers=filled)).json()["items"]
+    assert chat == CHAT | {
+        "trace_count": 1,
+        "first_trace_at": "2026-03-01T09:00:00+00:00",
+        "last_trace_at": "2026-03-01T09:00:02+00:00",
+        "total_latency_ms": 2000.0,
+        "has_error": False,
+        "tags": ["prod", "v2"],
+        "total_span_count": 1,
+        "total_tokens": 30,
+        "total_cost": 0.25,
+    }
+
+
+async def test_the_detail_pages_its_traces_alone(site: Site, filled: dict[str, str]) -> None:
+    starts = [f"2026-03-01T{time}:00+00:00" for time in ("08:00", "09:00", "09:05")]
+    for query, shown in (("", starts), ("?limit=1", starts[:1]), ("?limit=5&offset=2", starts[2:])):
+        detail = (await site.http.get(f"/sessions/chat{query}", headers=filled)).json()
+        assert [one["started_at"] for one in detail.pop("traces")] == shown
+        assert detail == CHAT
+    beyond = (await site.http.get("/sessions/chat?offset=3", headers=filled)).json()
+    assert beyond == CHAT | {"traces": []}
+
+
+async def test_a_removed_session_takes_its_traces_along(site: Site, filled: dict[str, str]) -> None:
+    done = await site.http.delete("/sessions/chat", headers=filled)
+    assert (done.status_code, done.json()) == (200, {"deleted": 3})
+    for method in ("GET", "DELETE"):
+        assert (
+            await site.http.request(method, "/sessions/chat", headers=filled)
+        ).status_code == 404
+    assert (await site.http.get("/traces", headers=filled)).json()["total"] == 3
+    assert (await site.http.get("/sessions", headers=filled)).json()["total"] == 2
+
+
+async def test_another_project_has_other_sessions(site: Site, filled: dict[str, str]) -> None:
+    theirs = site.headers(project="theirs")
+    assert (await site.http.get("/sessions", headers=theirs)).json()["total"] == 0
+    for method in ("GET", "DELETE"):
+        assert (
+            await site.http.request(method, "/sessions/chat", headers=theirs)
+        ).status_code == 404
+    assert site.stored() == len(TRACES)
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/sessions?limit=201&offset=x", {"query.limit", "query.offset"}),
+        ("/sessions?sort_by=started_at&sort_order=DESC", {"query.sort_by", "query.sort_order"}),
+        ("/sessions?has_error=2&started_after=x", {"query.has_error", "query.started_after"}),
+        ("/sessions?query=%00&user_id=%FF", {"query.query", "query.user_id"}),
+        ("/sessions?tags=" + "x" * 256, {"query.tags"}),
+        ("/sessions/chat?limit=1001", {"query.limit"}),
+        ("/sessions/chat?limit=0&offset=-1", {"query.limit", "query.offset"}),
+        ("/sessions/%00?limit=x", {"path.session_id", "query.limit"}),
+    ],
+)
+async def test_what_can_not_be_asked_is_named(
+    site: Site, head: dict[str, str], path: str, fields: set[str]
+) -> None:
+    assert set(mistakes(await site.http.get(path, headers=head))) == fields

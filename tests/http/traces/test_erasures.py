@@ -1,0 +1,113 @@
+"""Erasing a user or a session over HTTP, and its receipts."""
+
+import hashlib
+import json
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.http.conftest import Site, a_span, a_trace, mistakes
+from tests.support.builders.values import NOON
+
+
+async def sent(site: Site, head: dict[str, str], **said: Any) -> str:
+    """The id of a trace that was stored."""
+    body = a_trace(trace_id=str(uuid.uuid4()), spans=[a_span()], **said)
+    answer = await site.http.post("/traces", headers=head, json=body)
+    assert answer.status_code == 202
+    return body["trace_id"]
+
+
+async def test_a_user_is_erased_and_the_receipt_can_be_checked(site: Site) -> None:
+    head, http = site.headers(), site.http
+    site.now = NOON
+    gone = await sent(site, head, user_id="grace@example.com", session_id="s", input=[1])
+    kept = await sent(site, head, user_id="ada@example.com")
+    body = {"user_id": "grace@example.com"}
+    answer = await http.post("/erasures", headers=head, json=body)
+    receipt = answer.json()
+    assert answer.status_code == 202
+    assert (receipt["kind"], receipt["state"]) == ("user", "REMOVED")
+    assert receipt["rows"] == {"spans": 1, "trace_payloads": 1, "traces": 1}
+    assert (receipt["requested_at"], receipt["removed_at"]) == (NOON.isoformat(),) * 2
+    assert "grace" not in answer.text
+    assert (await http.get(f"/traces/{gone}", headers=head)).status_code == 404
+    listed = (await http.get("/traces", headers=head)).json()["items"]
+    assert [one["trace_id"] for one in listed] == [kept]
+    assert (await http.get("/sessions", headers=head)).json()["total"] == 0
+
+    path = f"/erasures/{receipt['id']}"
+    assert (await http.get(path, headers=head)).json() == receipt
+    page = (await http.get("/erasures", headers=head)).json()
+    assert (page["items"], page["total"]) == ([receipt], 1)
+    checked = await http.post(f"{path}/check", headers=head, json=body)
+    assert checked.status_code == 200
+    assert checked.json() == {
+        "erasure_id": receipt["id"],
+        "checked_at": NOON.isoformat(),
+        "is_erased": True,
+        "found": {},
+        "traces_since": 0,
+    }
+    assert site.store.audit_log  # asked for, and over
+
+
+async def test_anybody_can_seal_and_hash_again(site: Site) -> None:
+    answer = await site.http.post("/erasures", headers=site.headers(), json={"session_id": "sé/1"})
+    receipt = answer.json()
+    seal = receipt.pop("receipt_sha256")
+    text = json.dumps(receipt, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert seal == hashlib.sha256(text.encode()).hexdigest()
+    salt = bytes.fromhex(receipt["salt"])
+    hashed = hashlib.scrypt("session:sé/1".encode(), salt=salt, n=4_096, r=8, p=1, dklen=32)
+    assert receipt["owner_hash"] == hashed.hex()
+
+
+async def test_what_comes_late_is_refused_and_what_is_new_is_not(site: Site) -> None:
+    head, http = site.headers(), site.http
+    site.now = NOON
+    late = await sent(site, head, user_id="u")
+    receipt = (await http.post("/erasures", headers=head, json={"user_id": "u"})).json()
+    again = await http.post("/traces", headers=head, json=a_trace(trace_id=late, user_id="u"))
+    assert set(mistakes(again)) == {"trace_id"}
+    batch = {"traces": [a_trace(trace_id=late), a_trace(trace_id=str(uuid.uuid4()))]}
+    told = (await http.post("/traces/batch", headers=head, json=batch)).json()
+    assert [one["index"] for one in told["rejected"]] == [0]
+    spans = await http.post(f"/traces/{late}/spans", headers=head, json=[a_span()])
+    assert spans.status_code == 404
+    await sent(site, head, user_id="u")
+    path = f"/erasures/{receipt['id']}/check"
+    checked = (await http.post(path, headers=head, json={"user_id": "u"})).json()
+    assert (checked["is_erased"], checked["traces_since"]) == (True, 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ({}, {""}),
+        ({"user_id": None, "session_id": None}, {""}),
+        ({"user_id": "u", "session_id": "s"}, {""}),
+        ({"user_id": ""}, {"user_id"}),
+        ({"session_id": "s" * 256}, {"session_id"}),
+        ({"user_id": 7}, {"user_id"}),
+        ({"user_id": "a\0"}, {"user_id"}),
+    ],
+)
+async def test_what_names_nobody_is_refused(site: Site, body: Any, fields: set[str]) -> None:
+    head = site.headers()
+    for path in ("/erasures", f"/erasures/{uuid.uuid4()}/check"):
+        assert set(mistakes(await site.http.post(path, headers=head, json=body))) == fields
+    assert site.store.erasures == {}
+
+
+async def test_another_owner_is_not_checked(site: Site) -> None:
+    head = site.headers()
+    receipt = (await site.http.post("/erasures", headers=head, json={"user_id": "u"})).json()
+    path = f"/erasures/{receipt['id']}/check"
+    for body in ({"user_id": "v"}, {"session_id": "u"}):
+        assert set(mistakes(await site.http.post(path, headers=head, json=body))) == {*body}
+    unknown = await site.http.post(
+        f"/erasures/{uuid.uuid4()}/check", headers=head, json={"user_id": "u"}
+    )
+    assert unknown.status_code == 404

@@ -1,0 +1,79 @@
+"""Every operation on data, tried on what is being erased: nothing of it is shown."""
+
+import uuid
+from dataclasses import replace
+
+import pytest
+
+from adapters.postgres.database.pool import Pool
+from domain.ids import ProjectId
+from tests.http.conftest import Site, a_span, a_trace
+from tests.http.test_isolation import CASES, ON_DATA, quoted
+from tests.support.clients.scored_project import put_erasure, put_score
+from tests.support.clients.two_tenants import TwoTenants, Words, filled, named
+from tests.support.fixtures import data_plane
+
+MARK = "hidden5k"  # in all that is said of it but what a request has to name
+GONE = {"session_id": "gone/session", "reader": "gone-reader"}
+# What is told by a summary of all traces and not of one, or stands for itself.
+LISTS = ("GET /traces", "GET /sessions", "GET /evaluations/trace-scores")
+NAMED = {"trace_id", "span_id", "session_id", "score_id"}
+
+
+async def hidden(world: TwoTenants) -> Words:
+    """What their requests name: a trace, its session and a score, which are being erased."""
+    await world.begin()
+    words = world.theirs | GONE
+    words |= {word: str(uuid.uuid4()) for word in ("trace_id", "span_id", "score_id")}
+    span = a_span(span_id=words["span_id"], name=MARK, error=MARK, input=MARK, output=[MARK])
+    trace = a_trace(trace_id=words["trace_id"], name=MARK, input=MARK, output={MARK: MARK})
+    trace |= {"session_id": words["session_id"], "user_id": words["reader"], "tags": [MARK]}
+    trace |= {"environment": MARK, "release": MARK, "metadata": {MARK: MARK}}
+    trace |= {"spans": [span | {"metadata": {MARK: MARK}}]}
+    assert (await world.asked("POST", "/traces", world.their_key, trace)).status_code == 202
+    ports = replace(world.site.ports, **world.site.swapped)
+    project = ProjectId(uuid.UUID(words["project_id"]))
+    ids = {"trace": words["trace_id"], "session": words["session_id"]}
+    await put_score(ports.evaluation, project, words["score_id"], **ids, text=MARK)
+    for path in ("/traces/{trace_id}", "/sessions/{session_id}"):
+        before = await world.asked("GET", quoted(path, words), world.their_key)
+        assert MARK in before.text
+    await put_erasure(
+        ports.keeping, project, str(uuid.uuid4()),
+        organization=words["org_id"], user=words["reader"],
+    )  # fmt: skip
+    return words
+
+
+async def assert_hidden(world: TwoTenants, label: str, words: Words) -> None:
+    case, (method, path) = CASES[label], label.split()
+    place = f"{quoted(path, words)}?{filled(case.query, words)}"
+    answer = await world.asked(method, place, world.their_key, filled(case.body, words))
+    assert answer.status_code < 500, label
+    assert MARK not in answer.text, label
+    assert MARK not in str(answer.headers), label
+    if named(path) & NAMED and path.startswith(("/traces/{", "/sessions/{")):
+        assert answer.status_code in {404, 204}, (label, answer.text)
+    if label in LISTS:
+        assert GONE["reader"] not in answer.text, label
+        assert GONE["session_id"] not in answer.text, label
+        assert words["trace_id"] not in answer.text, label
+
+
+async def test_no_operation_shows_it() -> None:
+    await _each(TwoTenants(Site()))
+
+
+@pytest.mark.service
+async def test_no_operation_shows_it_over_postgres(pool: Pool) -> None:
+    async with data_plane.over_postgres(pool) as plane:
+        names = ("traces", "sessions", "analytics", "evaluation", "exporting", "keeping", "pricing")
+        await _each(TwoTenants(Site(swapped={name: getattr(plane, name) for name in names})))
+
+
+async def _each(world: TwoTenants) -> None:
+    async with world.site.http:
+        words = await hidden(world)
+        reads = [label for label in ON_DATA if label.startswith("GET")]
+        for label in (*reads, *(one for one in ON_DATA if one not in reads), *reads):
+            await assert_hidden(world, label, words)

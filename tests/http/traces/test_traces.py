@@ -1,0 +1,301 @@
+"""Traces and spans over HTTP, endpoint by endpoint."""
+
+import uuid
+from typing import Any
+
+import pytest
+
+from entrypoints.http.controllers.traces import examples
+from tests.http.conftest import Site, a_span, a_trace, mistakes
+
+
+async def test_what_the_contract_shows_going_in_comes_out_as_it_shows_it(
+    site: Site, head: dict[str, str]
+) -> None:
+    posted = await site.http.post("/traces", headers=head, json=examples.TRACE)
+    assert posted.status_code == 202
+    accepted = posted.json()
+    assert accepted["trace_id"] == examples.TRACE_ID
+    assert uuid.UUID(accepted["task_id"]).version == 4
+    assert set(accepted) == {"trace_id", "task_id"}
+    project = str(next(iter(site.store.projects)))
+    read = await site.http.get(f"/traces/{examples.TRACE_ID}", headers=head)
+    assert read.status_code == 200
+    assert read.json() == examples.TRACE_RESPONSE | {"project_id": project}
+    listed = await site.http.get("/traces", headers=head)
+    assert listed.json() == examples.PAGE
+
+
+async def test_an_answer_is_compact_and_has_every_field(site: Site, head: dict[str, str]) -> None:
+    posted = await site.http.post("/traces", headers=head, json=a_trace(spans=[a_span()]))
+    read = await site.http.get(f"/traces/{posted.json()['trace_id']}", headers=head)
+    assert ", " not in read.text
+    assert '": ' not in read.text
+    assert read.headers["content-type"] == "application/json"
+    assert set(read.json()) == set(examples.TRACE_RESPONSE)
+    [span] = read.json()["spans"]
+    assert set(span) == set(examples.TRACE_RESPONSE["spans"][0])
+    assert (span["kind"], span["status"], span["cost_source"]) == ("OTHER", "UNSET", "unpriced")
+    assert (span["metadata"], span["cost"], span["token_usage"]) == ({}, None, None)
+    assert read.json()["status"] == "COMPLETED"
+    assert '"total_cost":0.0' in read.text
+    assert '"total_tokens":0' in read.text
+
+
+async def test_payloads_come_back_digit_for_digit(site: Site, head: dict[str, str]) -> None:
+    sent = '{"a":12345678901234567890,"b":1.0,"c":1e400,"d":0.1000,"e":"\\u00e9","f":[ 1 , 2 ]}'
+    body = f'{{"name":"n","started_at":"2026-03-01","input":{sent},"output":"plain"}}'
+    posted = await site.http.post("/traces", headers=head, content=body)
+    read = await site.http.get(f"/traces/{posted.json()['trace_id']}", headers=head)
+    assert f'"input":{sent},"output":"plain"' in read.text
+
+
+async def test_a_price_of_the_table_is_shown_as_a_total(site: Site, head: dict[str, str]) -> None:
+    span = a_span(model="gpt-4o", token_usage={"prompt_tokens": 1_000_000})
+    posted = await site.http.post("/traces", headers=head, json=a_trace(spans=[span]))
+    read = await site.http.get(f"/traces/{posted.json()['trace_id']}", headers=head)
+    [shown] = read.json()["spans"]
+    assert (shown["cost"], shown["cost_source"]) == ({"total": 2.5}, "table")
+    assert read.json()["total_cost"] == 2.5
+
+
+async def test_falsy_values_are_data(site: Site, head: dict[str, str]) -> None:
+    for value in (0, False, "", [], {}):
+        posted = await site.http.post(
+            "/traces", headers=head, json=a_trace(input=value, session_id="")
+        )
+        read = await site.http.get(f"/traces/{posted.json()['trace_id']}", headers=head)
+        assert read.json()["input"] == value
+        assert read.json()["session_id"] == ""
+
+
+async def test_a_trace_sent_again_is_merged(site: Site, head: dict[str, str]) -> None:
+    first = a_trace(trace_id=examples.TRACE_ID, status="ERROR", input=1, tags=["b"])
+    again = a_trace(trace_id=examples.TRACE_ID, name="later", tags=["a"], metadata={"k": 1})
+    for body in (first, again):
+        assert (await site.http.post("/traces", headers=head, json=body)).status_code == 202
+    read = (await site.http.get(f"/traces/{examples.TRACE_ID}", headers=head)).json()
+    assert (read["name"], read["status"], read["input"]) == ("later", "ERROR", 1)
+    assert (read["tags"], read["metadata"]) == (["a", "b"], {"k": 1})
+
+
+async def test_a_span_may_be_its_own_parent_and_occur_twice(
+    site: Site, head: dict[str, str]
+) -> None:
+    span = a_span(span_id=examples.SPAN_ID, parent_span_id=examples.SPAN_ID)
+    body = a_trace(spans=[span, span | {"name": "second"}], ended_at="2020-01-01")
+    posted = await site.http.post("/traces", headers=head, json=body)
+    assert posted.status_code == 202
+    read = (await site.http.get(f"/traces/{posted.json()['trace_id']}", headers=head)).json()
+    [shown] = read["spans"]
+    assert (shown["name"], shown["parent_span_id"]) == ("second", examples.SPAN_ID)
+
+
+async def test_spans_are_added_to_a_stored_trace(site: Site, head: dict[str, str]) -> None:
+    await site.http.post("/traces", headers=head, json=a_trace(trace_id=examples.TRACE_ID))
+    spans = [a_span(span_id=examples.SPAN_ID, trace_id="ignored"), a_span()]
+    added = await site.http.post(f"/traces/{examples.TRACE_ID}/spans", headers=head, json=spans)
+    assert added.status_code == 201
+    ids = added.json()["span_ids"]
+    assert len(ids) == 2
+    assert ids[0] == examples.SPAN_ID
+    read = (await site.http.get(f"/traces/{examples.TRACE_ID}", headers=head)).json()
+    assert {span["span_id"] for span in read["spans"]} == set(ids)
+
+
+async def test_spans_of_an_unknown_trace_are_404(site: Site, head: dict[str, str]) -> None:
+    refused = await site.http.post(f"/traces/{uuid.uuid4()}/spans", headers=head, json=[a_span()])
+    assert refused.status_code == 404
+    assert site.stored() == 0
+
+
+@pytest.mark.parametrize(
+    ("spans", "field"),
+    [([], ""), ({}, ""), (None, ""), ([{}], "0.name"), ([a_span(), a_span(name="")], "1.name")],
+)
+async def test_what_is_wrong_with_added_spans_is_told_by_their_place(
+    site: Site, head: dict[str, str], spans: Any, field: str
+) -> None:
+    refused = await site.http.post(f"/traces/{uuid.uuid4()}/spans", headers=head, json=spans)
+    assert field in mistakes(refused)
+
+
+async def test_a_deleted_trace_is_gone_and_the_second_time_404(
+    site: Site, head: dict[str, str]
+) -> None:
+    await site.http.post("/traces", headers=head, json=a_trace(trace_id=examples.TRACE_ID))
+    path = f"/traces/{examples.TRACE_ID}"
+    first = await site.http.delete(path, headers=head)
+    assert (first.status_code, first.content) == (204, b"")
+    assert (await site.http.delete(path, headers=head)).status_code == 404
+    assert (await site.http.get(path, headers=head)).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_an_id_in_the_path_has_to_be_a_uuid(
+    site: Site, head: dict[str, str], method: str
+) -> None:
+    refused = await site.http.request(method, "/traces/no-uuid", headers=head)
+    assert set(mistakes(refused)) == {"path.trace_id"}
+
+
+async def test_path_and_body_are_checked_together(site: Site, head: dict[str, str]) -> None:
+    refused = await site.http.post("/traces/x/spans", headers=head, json=[{"name": "a"}])
+    assert set(mistakes(refused)) == {"path.trace_id", "0.started_at"}
+
+
+class TestBatch:
+    async def test_a_bad_item_costs_only_itself(self, site: Site, head: dict[str, str]) -> None:
+        twice = a_trace(trace_id=examples.TRACE_ID)
+        items = [twice, {"name": 1}, a_trace(), a_trace(spans=[{}]), twice | {"name": "last"}]
+        done = await site.http.post("/traces/batch", headers=head, json={"traces": items})
+        assert done.status_code == 202
+        accepted, rejected = done.json()["accepted"], done.json()["rejected"]
+        assert [one["trace_id"] for one in accepted][::2] == [examples.TRACE_ID] * 2
+        assert [one["index"] for one in rejected] == [1, 3]
+        assert [one["field"] for one in rejected[0]["errors"]] == ["name", "started_at"]
+        assert [one["field"] for one in rejected[1]["errors"]] == [
+            "spans.0.name",
+            "spans.0.started_at",
+        ]
+        assert site.stored() == 2
+        read = await site.http.get(f"/traces/{examples.TRACE_ID}", headers=head)
+        assert read.json()["name"] == "last"
+
+    async def test_all_bad_is_422_with_paths_of_the_body(
+        self, site: Site, head: dict[str, str]
+    ) -> None:
+        items = [3, {"name": "n", "started_at": "x"}]
+        refused = await site.http.post("/traces/batch", headers=head, json={"traces": items})
+        assert set(mistakes(refused)) == {"traces.0", "traces.1.started_at"}
+
+    async def test_no_more_mistakes_than_an_answer_holds(
+        self, site: Site, head: dict[str, str]
+    ) -> None:
+        items = [{}] * 500
+        refused = await site.http.post("/traces/batch", headers=head, json={"traces": items})
+        assert len(refused.json()["errors"]) == 100
+
+    @pytest.mark.parametrize("body", [{}, {"traces": []}, {"traces": None}, {"traces": [{}] * 501}])
+    async def test_missing_empty_or_too_many(
+        self, site: Site, head: dict[str, str], body: Any
+    ) -> None:
+        refused = await site.http.post("/traces/batch", headers=head, json=body)
+        assert set(mistakes(refused)) == {"traces"}
+
+    async def test_what_no_text_can_hold_costs_only_its_item(
+        self, site: Site, head: dict[str, str]
+    ) -> None:
+        good = '{"name":"n","started_at":0}'
+        bad = '{"name":"\\ud800","started_at":0,"input":["\\udfff"]}'
+        nul = '{"name":"\\u0000","started_at":0}'
+        body = f'{{"traces":[{bad},{good},{nul}]}}'
+        done = await site.http.post("/traces/batch", headers=head, content=body)
+        assert done.status_code == 202
+        rejected = {one["index"]: one["errors"] for one in done.json()["rejected"]}
+        assert {one["field"] for one in rejected[0]} == {"name", "input"}
+        assert {one["field"] for one in rejected[2]} == {"name"}
+        assert site.stored() == 1
+
+
+class TestList:
+    @pytest.fixture(autouse=True)
+    async def three(self, site: Site, head: dict[str, str]) -> None:
+        for hour, said in enumerate(
+            (
+                {"name": "First%", "session_id": "s", "status": "ERROR"},
+                {"name": "second", "session_id": "", "user_id": "u"},
+                {"name": "THIRD", "session_id": "s", "user_id": "u"},
+            )
+        ):
+            body = a_trace(started_at=f"2026-03-01T0{hour}:00:00Z", **said)
+            assert (await site.http.post("/traces", headers=head, json=body)).status_code == 202
+
+    @pytest.mark.parametrize(
+        ("query", "names"),
+        [
+            ("", ["THIRD", "second", "First%"]),
+            ("sort_by=started_at&sort_order=asc", ["First%", "second", "THIRD"]),
+            ("session_id=s", ["THIRD", "First%"]),
+            ("session_id=", ["second"]),
+            ("user_id=u&session_id=s", ["THIRD"]),
+            ("status=ERROR", ["First%"]),
+            ("name=", ["THIRD", "second", "First%"]),
+            ("name=ir", ["THIRD", "First%"]),
+            ("name=%25", ["First%"]),
+            ("started_after=2026-03-01T01:00:00Z", ["THIRD", "second"]),
+            ("started_before=2026-03-01T03:00:00%2B02:00", ["First%"]),
+            ("started_after=1772326800", ["THIRD", "second"]),
+            ("limit=1&offset=1", ["second"]),
+            ("limit=1.0", ["THIRD"]),
+            ("limit=7&limit=1", ["THIRD"]),
+            ("offset=99", []),
+            ("unknown=1", ["THIRD", "second", "First%"]),
+        ],
+    )
+    async def test_filters_order_and_window(
+        self, site: Site, head: dict[str, str], query: str, names: list[str]
+    ) -> None:
+        page = (await site.http.get(f"/traces?{query}", headers=head)).json()
+        assert [one["name"] for one in page["items"]] == names
+
+    async def test_total_is_of_all_matches_and_the_window_is_echoed(
+        self, site: Site, head: dict[str, str]
+    ) -> None:
+        page = (await site.http.get("/traces?limit=1&offset=5", headers=head)).json()
+        del page["items"]
+        assert page == {"total": 3, "limit": 1, "offset": 5, "next_cursor": None}
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "limit=0",
+            "limit=201",
+            "limit=",
+            "limit=ten",
+            "limit=1.5",
+            "limit=1e400",
+            "limit=" + "9" * 5000,
+            "offset=-1",
+            f"offset={2**63}",
+            "status=error",
+            "status=",
+            "sort_by=cost",
+            "sort_order=up",
+            "started_after=yesterday",
+            "started_after=2026-03-01T01:00:00+02:00",  # a raw plus reads as a space
+            "started_before=0001-01-01T00:00:00%2B01:00",
+            "name=%00",
+            "session_id=%FF",
+            "user_id=%ED%A0%80",
+        ],
+    )
+    async def test_each_bad_parameter_is_named(
+        self, site: Site, head: dict[str, str], query: str
+    ) -> None:
+        refused = await site.http.get(f"/traces?{query}", headers=head)
+        assert set(mistakes(refused)) == {f"query.{query.partition('=')[0]}"}
+
+    async def test_all_bad_parameters_at_once(self, site: Site, head: dict[str, str]) -> None:
+        refused = await site.http.get("/traces?limit=0&sort_by=x&status=y", headers=head)
+        assert set(mistakes(refused)) == {"query.limit", "query.sort_by", "query.status"}
+
+    async def test_a_query_of_too_many_parameters(self, site: Site, head: dict[str, str]) -> None:
+        refused = await site.http.get("/traces?" + "a=1&" * 1500, headers=head)
+        assert set(mistakes(refused)) == {"query"}
+
+
+async def test_two_projects_never_meet(site: Site) -> None:
+    ours, theirs = site.headers(project="ours"), site.headers(project="theirs")
+    body = a_trace(trace_id=examples.TRACE_ID, spans=[a_span(span_id=examples.SPAN_ID)])
+    path = f"/traces/{examples.TRACE_ID}"
+    await site.http.post("/traces", headers=ours, json=body | {"name": "ours"})
+    assert (await site.http.get(path, headers=theirs)).status_code == 404
+    assert (await site.http.delete(path, headers=theirs)).status_code == 404
+    added = await site.http.post(f"{path}/spans", headers=theirs, json=[a_span()])
+    assert added.status_code == 404
+    assert (await site.http.get("/traces", headers=theirs)).json()["total"] == 0
+    await site.http.post("/traces", headers=theirs, json=body | {"name": "theirs"})
+    await site.http.post("/traces/batch", headers=theirs, json={"traces": [body]})
+    read = (await site.http.get(path, headers=ours)).json()
+    assert (read["name"], len(read["spans"])) == ("ours", 1)

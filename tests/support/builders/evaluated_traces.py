@@ -1,0 +1,82 @@
+"""Traces to measure, in a few words."""
+
+import json
+from typing import Any
+
+from hypothesis import strategies as st
+
+from domain.evaluation.scores.outcome import Scored
+from domain.evaluation.sessions.reliability_v1 import TraceSignals
+from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.tracing.span import Span, SpanKind
+from tests.support.builders.values import at, prices, span, trace
+
+
+def said(value: Any) -> bytes | None:
+    return None if value is None else json.dumps(value).encode()
+
+
+def payloads(fields: dict[str, Any]) -> dict[str, Any]:
+    names = {"input", "output", "metadata", "model_parameters", "token_usage"}
+    return {name: said(value) if name in names else value for name, value in fields.items()}
+
+
+def tool(name: str = "search", given: Any = None, got: Any = "ok", **more: Any) -> Span:
+    return span(
+        **{"name": name, "kind": SpanKind.TOOL, "input": said(given), "output": said(got)}
+        | payloads(more)
+    )
+
+
+def model(got: Any = None, **more: Any) -> Span:
+    known = {"name": "model", "kind": SpanKind.LLM, "output": said(got)}
+    return span(**known | payloads(more))
+
+
+def retrieval(got: Any = None, **more: Any) -> Span:
+    known = {"name": "retrieve", "kind": SpanKind.RETRIEVER, "output": said(got)}
+    return span(**known | payloads(more))
+
+
+def subject(*spans: Span, earlier: tuple[str, ...] = (), **said_of_trace: Any) -> Subject:
+    """A settled trace of these spans, one second after the other unless they say when."""
+    placed = [
+        Span(**{name: getattr(one, name) for name in one.__slots__} | {"started_at": at(n)})
+        if one.started_at == at()
+        else one
+        for n, one in enumerate(spans)
+    ]
+    whole = trace(*placed, **payloads(said_of_trace))
+    return Subject(whole.settled(prices().price), earlier)
+
+
+def offering(*tools: Any, **more: Any) -> Span:
+    """A model call that was offered these tools."""
+    return model(metadata={"tools": list(tools)}, **more)
+
+
+def chat(*turns: tuple[str, Any]) -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": content} for role, content in turns]}
+
+
+def assert_no_risk_raises(metric: Any, some: list[TraceSignals], weights: Any, data: Any) -> None:
+    """Of a session metric: with one score of a trace lowered it is no higher than before."""
+    before = metric(some, weights)
+    scored = [
+        (place, name)
+        for place, each in enumerate(some)
+        for name, outcome in each.outcomes.items()
+        if isinstance(outcome, Scored)
+    ]
+    if not scored:
+        assert not isinstance(before, Scored)
+        return
+    place, name = data.draw(st.sampled_from(scored))
+    outcomes = some[place].outcomes
+    lower = data.draw(st.integers(0, 10_000)) / 10_000 * outcomes[name].value
+    worse = [*some]
+    worse[place] = TraceSignals(some[place].trace, {**outcomes, name: Scored(lower, "")})
+    after = metric(worse, weights)
+    assert isinstance(after, Scored) is isinstance(before, Scored)
+    if isinstance(before, Scored):
+        assert after.value <= before.value

@@ -1,0 +1,68 @@
+"""Values for tests, where only what a test is about needs to be said."""
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from adapters.memory.tracing.traces import MemoryPriceBook
+from adapters.pricing.price_cache import ProjectPrices
+from domain.ids import ProjectId, SpanId, TraceId
+from domain.tracing.model_price import ModelPrice
+from domain.tracing.span import Span
+from domain.tracing.trace import Trace
+from domain.tracing.usage import Charge, CostSource, Price
+
+NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
+OURS: Final = ProjectId(uuid.UUID(int=0xA << 120))
+THEIRS: Final = ProjectId(uuid.UUID(int=0xB << 120))
+
+PRICES: Final[Mapping[str, tuple[Decimal, ...]]] = {
+    "gpt-4o": (Decimal("2.50"), Decimal("10.00"), Decimal("1.25")),
+    "tiny": (Decimal("0.000001"), Decimal(0)),
+}
+"""USD per million tokens, in, out and cached: the models that `prices()` lists."""
+
+
+def prices() -> MemoryPriceBook:
+    return MemoryPriceBook(dict(PRICES))
+
+
+def project_prices() -> ProjectPrices:
+    """Those of `prices()`, where no project has its own."""
+
+    async def load(projects: Collection[ProjectId]) -> Mapping[ProjectId, Sequence[ModelPrice]]:
+        return dict.fromkeys(projects, ())
+
+    return ProjectPrices(load, prices().price)
+
+
+def of_table(amount: str) -> Charge:
+    """The charge of a span by `prices()`."""
+    return Charge(Decimal(amount), CostSource.TABLE, Price(Decimal(amount), prices().version))
+
+
+def at(seconds: float = 0) -> datetime:
+    """So many seconds after NOON."""
+    return NOON + timedelta(seconds=seconds)
+
+
+def trace_id() -> TraceId:
+    return TraceId(uuid.uuid4())
+
+
+def span_id() -> SpanId:
+    return SpanId(uuid.uuid4())
+
+
+def span(**said: Any) -> Span:
+    """A span as sent: a fresh id, a name, a start, and what is `said`."""
+    known: dict[str, Any] = {"id": span_id(), "name": "step", "started_at": NOON}
+    return Span(**known | said)
+
+
+def trace(*spans: Span, **said: Any) -> Trace:
+    """A trace as sent: a fresh id, a name, a start, and what is `said`."""
+    known: dict[str, Any] = {"id": trace_id(), "name": "run", "started_at": NOON, "spans": spans}
+    return Trace(**known | said)

@@ -1,0 +1,25 @@
+"""A process that asks Redis many times at once, and prints how often it may go on.
+
+    python -m tests.support.clients.rate_limit_process REDIS_URL BUCKET LIMIT REQUESTS
+
+It asks without a time limit: on a busy machine a process that gives up would limit by itself.
+"""
+
+import asyncio
+import sys
+
+from adapters.redis.client import opened
+from adapters.redis.limits import RedisWindows
+from domain.limits import Limit
+
+
+async def admitted(redis_url: str, bucket: str, limit: Limit, requests: int) -> int:
+    async with opened(redis_url) as client:
+        windows = RedisWindows(client)
+        asked = await asyncio.gather(*(windows.decide(bucket, limit) for _ in range(requests)))
+    return sum(one.admitted for one in asked)
+
+
+if __name__ == "__main__":
+    url, bucket, limit, requests = sys.argv[1:]
+    print(asyncio.run(admitted(url, bucket, Limit.parsed(limit), int(requests))))

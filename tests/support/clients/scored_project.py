@@ -1,0 +1,257 @@
+"""A project with traces to score, as a client with a key or a person sees it."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Self
+
+import httpx
+
+from application.evaluation.alerts.alerts import message
+from application.evaluation.use_cases import EvaluationPorts
+from application.exporting.use_cases import ExportPorts
+from application.privacy.use_cases import KeepingPorts
+from domain.evaluation.monitors.monitor import Monitor
+from domain.evaluation.runs.run import Assignment, EvalRun, TargetType
+from domain.evaluation.runs.selection import TraceSelection, echo_of_batch
+from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, SessionScore, TraceScore
+from domain.exporting.export import Export, ExportStatus, FileFormat
+from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
+from domain.identity.organization import Role
+from domain.ids import (
+    AuditEntryId,
+    ErasureId,
+    MonitorId,
+    OrganizationId,
+    ProjectId,
+    RunId,
+    ScoreId,
+    TraceId,
+)
+from domain.tracing.erasure import Erasure, Owner, OwnerKind
+from domain.tracing.query import TraceFilter
+from tests.http.conftest import Site, a_trace
+from tests.support.builders.custom_metric_definitions import RULE, a_metric
+from tests.support.builders.values import NOON
+from tests.support.clients.organization_members import Somebody, joined
+from tests.support.fixtures.alerts import a_delivery, a_rule, a_webhook, an_alert
+
+TRACES = "/evaluations/trace-scores"
+SESSIONS = "/evaluations/session-scores"
+BEFORE = NOON - timedelta(seconds=1)  # so that lists have one order
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A project of its own, with one trace in one session."""
+
+    site: Site
+    head: dict[str, str]
+    trace: str
+    session: str
+
+    @classmethod
+    async def new(cls, site: Site) -> Self:
+        found = cls(
+            site,
+            site.headers(project=f"p-{uuid.uuid4()}"),
+            str(uuid.uuid4()),
+            f"s/{uuid.uuid4()}",
+        )
+        await found.stores(trace_id=found.trace, session_id=found.session)
+        return found
+
+    async def stores(self, **said: Any) -> str:
+        """The id of a new trace."""
+        sent = await self("POST", "/traces", a_trace(**said))
+        assert sent.status_code == 202, sent.text
+        return str(sent.json()["trace_id"])
+
+    async def __call__(
+        self, method: str, path: str, json: Any = None, **headers: str
+    ) -> httpx.Response:
+        said = self.head | {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.site.http.request(method, path, headers=said, json=json)
+
+    async def got(self, path: str) -> Any:
+        answer = await self("GET", path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def score(self, **said: Any) -> dict[str, Any]:
+        return {"trace_id": self.trace, "name": "quality", "value": "0.5"} | said
+
+    async def gives(self, **said: Any) -> Any:
+        """A score of the trace, as it was answered."""
+        given = await self("POST", TRACES, self.score(**said))
+        assert given.status_code == 201, given.text
+        return given.json()
+
+    async def gives_session(self, **said: Any) -> Any:
+        """A score of the session, as it was answered."""
+        body = {"session_id": self.session, "name": "quality", "value": "0.5"} | said
+        given = await self("POST", SESSIONS, body)
+        assert given.status_code == 201, given.text
+        return given.json()
+
+    def person(self) -> tuple[Somebody, dict[str, str]]:
+        """A member of the organization, and their headers for this project."""
+        somebody = joined(self.site, self.site.organization, "ada@example.com", Role.MEMBER)
+        [project] = [
+            one.id
+            for one in self.site.store.projects.values()
+            if one.name == self.head["x-project-name"]
+        ]
+        return somebody, somebody.bearer | {"x-project-id": str(project)}
+
+
+async def put_score(
+    ports: EvaluationPorts,
+    project: ProjectId,
+    score: str,
+    *,
+    trace: str,
+    session: str | None = None,
+    text: str = "n",
+) -> None:
+    """A score of a stored trace, and one of the same id for a stored session, past the API."""
+    known: dict[str, Any] = {
+        "id": ScoreId(uuid.UUID(score)),
+        "project_id": project,
+        "name": text,
+        "outcome": ScoreOutcome.SCORED,
+        "value": "0.5",
+        "source": ScoreSource.ANNOTATION,
+        "reason": text,
+        "created_at": NOON,
+        "updated_at": NOON,
+    }
+    of = TraceId(uuid.UUID(trace))
+    await ports.trace_scores.add(TraceScore(**known, trace_id=of, environment=text))
+    if session is not None:
+        await ports.session_scores.add(SessionScore(**known, session_id=session))
+
+
+async def put_monitor(
+    ports: EvaluationPorts, project: ProjectId, monitor: str, *, text: str = "n"
+) -> None:
+    """A monitor over all traces, past the API."""
+    await ports.monitors.create(
+        Monitor(
+            id=MonitorId(uuid.UUID(monitor)),
+            project_id=project,
+            name=text,
+            target_type=TargetType.TRACE,
+            metrics=("coherence",),
+            selection=TraceSelection(),
+            model=text,
+            cadence="daily",
+            next_run_at=NOON + timedelta(days=1),
+            created_at=BEFORE,
+            updated_at=BEFORE,
+        )
+    )
+
+
+async def put_alert(
+    ports: EvaluationPorts,
+    project: ProjectId,
+    alert: str,
+    *,
+    monitor: str,
+    webhook: str | None = None,
+    text: str = "n",
+) -> None:
+    """An alert of a stored monitor, and a webhook that was told something, past the API."""
+    made = await ports.monitors.get(project, MonitorId(uuid.UUID(monitor)))
+    stored = an_alert(made, id=uuid.UUID(alert), rule=a_rule(metric="coherence"))
+    await ports.alerting.alerts.create(stored)
+    told = a_webhook(project, id=uuid.UUID(webhook or alert), url=f"https://hooks.example/{text}")
+    await ports.alerting.webhooks.create(told)
+    body = message("alert.changed", NOON, {"text": text})
+    await ports.alerting.webhooks.deliver(a_delivery(told, body=body))
+
+
+async def put_export(ports: ExportPorts, project: ProjectId, export: str, text: str = "n") -> None:
+    """A file that is complete and holds `text`, past the API."""
+    made = Export(
+        id=uuid.UUID(export),
+        project_id=project,
+        format=FileFormat.CSV,
+        matching=TraceFilter(name=text),
+        status=ExportStatus.RUNNING,
+        size=len(text),
+        created_at=NOON,
+        due_at=NOON + timedelta(days=36_500),
+        expires_at=NOON + timedelta(days=36_500),
+    )
+    await ports.exports.add(made)
+    await ports.exports.keep(made.completed("f" * 64, NOON), text.encode())
+
+
+async def put_custom_metric(
+    ports: EvaluationPorts, project: ProjectId, name: str, *, text: str = "n"
+) -> None:
+    """A rule of the project's own, unless it has one of the name, past the API."""
+    if name not in await ports.custom_metrics.named(project, [name]):
+        body = RULE | {"value": text}
+        await ports.custom_metrics.create(a_metric(project, name=name, body=body, description=text))
+
+
+async def put_run(
+    ports: EvaluationPorts, project: ProjectId, run: str, *, trace: str, text: str = "n"
+) -> None:
+    """A run that is PENDING, with a score of a stored trace that failed, past the API."""
+    made = EvalRun(
+        id=RunId(uuid.UUID(run)),
+        project_id=project,
+        target_type=TargetType.TRACE,
+        name=text,
+        metrics=("coherence",),
+        targets=1,
+        filters=echo_of_batch(TargetType.TRACE, [trace]),
+        model=text,
+        created_at=NOON,
+    )
+    await ports.runs.create(made, [Assignment(trace, made.metrics)])
+    await ports.trace_scores.add(
+        TraceScore(
+            id=made.score_id(trace, "coherence"),
+            project_id=project,
+            trace_id=TraceId(uuid.UUID(trace)),
+            name="coherence",
+            outcome=ScoreOutcome.FAILED,
+            source=ScoreSource.AUTOMATED,
+            run_id=made.id,
+            reason=text,
+            metadata=b'{"code":"internal"}',
+            created_at=BEFORE,
+            updated_at=BEFORE,
+        )
+    )
+
+
+async def put_erasure(
+    ports: KeepingPorts, project: ProjectId, erasure: str, *, organization: str, user: str = "gone"
+) -> None:
+    """One that is asked for, of `user`, by an operator."""
+    owner, new = Owner(OwnerKind.USER, user), ErasureId(uuid.UUID(erasure))
+    asked = Erasure(
+        id=new,
+        organization_id=OrganizationId(uuid.UUID(organization)),
+        project_id=project,
+        kind=owner.kind,
+        salt=b"salt",
+        digest=owner.digest(b"salt"),
+        requested_at=NOON,
+        requested_by=OPERATOR,
+    )
+    entry = AuditEntry(
+        id=AuditEntryId(uuid.uuid4()),
+        organization_id=asked.organization_id,
+        at=NOON,
+        actor=OPERATOR,
+        action=AuditAction.ERASURE_REQUESTED,
+        resource_id=erasure,
+    )
+    await ports.erasures.begin(asked, owner, entry)

@@ -1,0 +1,219 @@
+"""Two organizations with one of everything each, and what one of them learns of the other."""
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import httpx
+
+from application.use_cases import utc_now
+from domain.identity.login_code import CODE_LIFE, LoginCode, challenge_of, code_digest, code_of
+from domain.identity.organization import Role
+from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
+from tests.http.conftest import Site, a_span, a_trace
+from tests.support.clients.organization_members import furnished, joined
+from tests.support.clients.priced_project import put_prices
+from tests.support.clients.scored_project import (
+    put_alert,
+    put_custom_metric,
+    put_erasure,
+    put_export,
+    put_monitor,
+    put_run,
+    put_score,
+)
+
+type Words = Mapping[str, str]
+"""What a request may name, by the word that stands for it in a template."""
+
+CANARY, NOBODY = "canary7f3c", "nobody7f3c"  # as long as each other
+VERIFIER = "v" * 43
+RANDOM = (
+    re.compile(r"pp_[0-9a-f]{7,64}"),
+    re.compile(r"whsec_[\w+/]{43}="),
+    re.compile(r"\b[0-9a-f]{64}\b"),
+    re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+    re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00"),
+    re.compile(r'(?<=")[0-9a-f]{32}(?:[0-9a-f]{32})?(?=")'),
+    re.compile(r'(?<="code":")[\w-]{43}'),
+)
+# By these a row is known to be a tenant's.
+OWNING = ("org_id", "project_id", "key_id", "owner", "admin", "member")
+
+
+def texts(name: str) -> dict[str, str]:
+    return {
+        "text": name,
+        "session_id": f"{name}/session",
+        "reader": f"{name}-reader",
+        "email": f"{name}@{name}.example",
+        "metric_name": f"{name}_metric",
+        "code": code_of(hashlib.sha256(name.encode()).digest()),
+    }
+
+
+def filled(template: Any, words: Words) -> Any:
+    """A template of JSON, with its words."""
+    match template:
+        case str():
+            return re.sub(r"{(\w+)}", lambda found: words[found[1]], template)
+        case dict():
+            return {key: filled(value, words) for key, value in template.items()}
+        case list():
+            return [filled(value, words) for value in template]
+    return template
+
+
+def named(*templates: Any) -> set[str]:
+    """The words in templates."""
+    return set(re.findall(r"{(\w+)}", json.dumps(templates)))
+
+
+@dataclass
+class TwoTenants:
+    """`ours`, `theirs` and `nobody` say the same words; what `nobody` says exists nowhere."""
+
+    site: Site
+    ours: dict[str, str] = field(default_factory=dict)
+    theirs: dict[str, str] = field(default_factory=dict)
+    nobody: dict[str, str] = field(default_factory=dict)
+    bearer: dict[str, str] = field(default_factory=dict)
+    key: dict[str, str] = field(default_factory=dict)
+    their_key: dict[str, str] = field(default_factory=dict)
+
+    async def begin(self) -> None:
+        self.site.begin()
+        self.site.now = utc_now()
+        self.ours, self.theirs = await self._tenant("ours"), await self._tenant(CANARY)
+        ids = {word: str(uuid.uuid4()) for word in self.theirs}
+        self.nobody = ids | texts(NOBODY)
+        organization = OrganizationId(uuid.UUID(self.ours["org_id"]))
+        self.bearer = joined(self.site, organization, "me@ours.example", Role.OWNER).bearer
+        self.key, self.their_key = self._key(self.ours), self._key(self.theirs)
+        # What the first request of a credential leaves behind isn't what a request did.
+        await self.asked("GET", "/me", self.bearer)
+        await self.asked("GET", "/traces", self.key)
+
+    async def _tenant(self, name: str) -> dict[str, str]:
+        store, words = self.site.store, furnished(self.site, name) | texts(name)
+        project, key = (
+            ProjectId(uuid.UUID(words["project_id"])),
+            ApiKeyId(uuid.UUID(words["key_id"])),
+        )
+        store.projects[project] = replace(
+            store.projects[project], name=f"{name} shop", description=name
+        )
+        store.keys[key] = replace(store.keys[key], name=name)
+        ids = ("trace_id", "span_id", "score_id", "run_id", "monitor_id", "alert_id", "webhook_id")
+        words |= {
+            word: str(uuid.uuid4()) for word in (*ids, "export_id", "price_id", "repricing_id")
+        }
+        words["eval_run_id"] = words["run_id"]
+        words["user_id"] = words["member"]
+        words["project"] = f"{name} shop"
+        now = utc_now()
+        digest = code_digest(words["code"])
+        store.login_codes[digest] = LoginCode(
+            digest=digest,
+            user_id=UserId(uuid.UUID(words["owner"])),
+            organization_id=OrganizationId(uuid.UUID(words["org_id"])),
+            project_id=project,
+            challenge=challenge_of(name),
+            label=name,
+            created_at=now,
+            expires_at=now + CODE_LIFE,
+        )
+        span = a_span(span_id=words["span_id"], model=name, error=name, input=name, output=[name])
+        span |= {"metadata": {name: name}, "token_usage": {name: name}, "cost": {"total": 7.25}}
+        trace = a_trace(trace_id=words["trace_id"], name=name, input=name, output={name: name})
+        trace |= {"session_id": words["session_id"], "user_id": words["reader"], "tags": [name]}
+        trace |= {"environment": name, "release": name, "metadata": {name: name}, "spans": [span]}
+        stored = await self.asked("POST", "/traces", self._key(words), trace)
+        assert stored.status_code == 202
+        ports = replace(self.site.ports, **self.site.swapped)
+        await put_score(
+            ports.evaluation,
+            project,
+            words["score_id"],
+            trace=words["trace_id"],
+            session=words["session_id"],
+            text=name,
+        )
+        run, trace = words["run_id"], words["trace_id"]
+        await put_run(ports.evaluation, project, run, trace=trace, text=name)
+        monitor = words["monitor_id"]
+        await put_monitor(ports.evaluation, project, monitor, text=name)
+        alert, webhook = words["alert_id"], words["webhook_id"]
+        await put_alert(
+            ports.evaluation, project, alert, monitor=monitor, webhook=webhook, text=name
+        )
+        await put_custom_metric(ports.evaluation, project, words["metric_name"], text=name)
+        words["erasure_id"] = str(uuid.uuid4())
+        await put_erasure(ports.keeping, project, words["erasure_id"], organization=words["org_id"])
+        await put_export(ports.exporting, project, words["export_id"], text=name)
+        price, repricing = words["price_id"], words["repricing_id"]
+        await put_prices(ports.pricing, project, price, repricing, text=name)
+        return words
+
+    def _key(self, words: Words) -> dict[str, str]:
+        organization = OrganizationId(uuid.UUID(words["org_id"]))
+        return self.site.headers(project=words["project"], organization_id=organization)
+
+    async def asked(self, method: str, path: str, head: Words, body: Any = None) -> httpx.Response:
+        content = None if body is None else json.dumps(body)
+        return await self.site.http.request(method, path, headers=dict(head), content=content)
+
+    async def read_by_them(self) -> list[Any]:
+        """What the other tenant reads of their own."""
+        paths = (
+            *(f"/traces/{self.theirs['trace_id']}", "/traces", "/sessions", "/traces/users"),
+            *("/evaluations/trace-scores", "/evaluations/session-scores"),
+            *("/evaluations/trace-runs", "/evaluations/session-runs", "/evaluations/monitors"),
+            f"/evaluations/monitors/{self.theirs['monitor_id']}/alerts",
+            f"/evaluations/monitors/{self.theirs['monitor_id']}/alert-changes",
+            f"/evaluations/webhooks/{self.theirs['webhook_id']}/deliveries",
+            *("/evaluations/webhooks", "/evaluations/custom-metrics", "/evaluations/trace-metrics"),
+            f"/evaluations/custom-metrics/{self.theirs['metric_name']}/revisions",
+            *("/traces/exports", "/erasures", f"/erasures/{self.theirs['erasure_id']}"),
+            *("/model-prices", "/model-prices/unpriced"),
+            f"/model-prices/reprice/{self.theirs['repricing_id']}",
+        )
+        return [(await self.asked("GET", path, self.their_key)).json() for path in paths]
+
+    def state(self) -> dict[str, dict[str, str]]:
+        store = self.site.store
+        return {
+            kept.name: {repr(key): repr(row) for key, row in getattr(store, kept.name).items()}
+            for kept in fields(store)
+        }
+
+    def of_theirs(self, state: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str, str]]:
+        owning = [self.theirs[word] for word in OWNING]
+        return [
+            (name, key, row)
+            for name, rows in state.items()
+            for key, row in rows.items()
+            if any(id_ in key or id_ in row for id_ in owning)
+        ]
+
+    def shown(self, answer: httpx.Response, sent: Words) -> tuple[int, dict[str, str], str]:
+        """An answer with a word for whatever was sent, and without what no two answers share.
+
+        Nothing of theirs is in it but what was sent.
+        """
+        said = dict(answer.headers)
+        for name in ("x-request-id", "content-length"):
+            said.pop(name, None)
+        text = answer.text
+        for word, value in sorted({**self.ours, **sent}.items(), key=lambda pair: -len(pair[1])):
+            text = text.replace(value, f"{{{word.removeprefix('ours.')}}}")
+        assert CANARY not in text
+        told = [word for word, value in self.theirs.items() if value in text]
+        assert told == [], f"{told} in {text}"
+        for pattern in RANDOM:
+            text = pattern.sub("{random}", text)
+        return answer.status_code, said, text

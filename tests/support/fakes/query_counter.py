@@ -1,0 +1,117 @@
+"""A store whose answers are counted, held up or refused, for tests of what is remembered."""
+
+import asyncio
+import random
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from adapters.memory.identity.identity import MemoryApiKeys, MemoryProjects
+from adapters.memory.store import MemoryStore
+from application.identity.ports import Meeting
+from domain.identity.api_key import ApiKey
+from domain.identity.organization import Organization, Project
+from domain.ids import ApiKeyId, OrganizationId, ProjectId
+from tests.support.builders.values import NOON
+
+SOON_S = 10  # for what happens by itself, on a machine that is busy
+
+
+class Hands:
+    """A clock that is set."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@dataclass
+class Counted:
+    """The keys and projects of a store: counts questions, and holds or fails them as told."""
+
+    store: MemoryStore = field(default_factory=MemoryStore)
+    asked: int = 0
+    fail: Exception | None = None
+    gate: asyncio.Event | None = None
+    batches: list[Mapping[ApiKeyId, datetime]] = field(default_factory=list)
+    meetings: list[Sequence[Meeting]] = field(default_factory=list)
+
+    async def _question(self) -> None:
+        self.asked += 1
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.fail is not None:
+            raise self.fail
+
+    async def by_digest(self, digest: bytes) -> ApiKey | None:
+        found = await MemoryApiKeys(self.store).by_digest(digest)
+        await self._question()
+        return found
+
+    async def mark_used(self, uses: Mapping[ApiKeyId, datetime]) -> None:
+        await self._question()
+        self.batches.append(dict(uses))
+        await MemoryApiKeys(self.store).mark_used(uses)
+
+    async def met(self, meetings: Sequence[Meeting]) -> None:
+        if meetings:
+            self.meetings.append(tuple(meetings))
+        await MemoryApiKeys(self.store).met(meetings)
+
+    async def ensure(self, organization: OrganizationId, project: Project) -> Project:
+        await self._question()
+        return await MemoryProjects(self.store).ensure(organization, project)
+
+    async def get(self, organization: OrganizationId, project: ProjectId) -> Project:
+        await self._question()
+        return await MemoryProjects(self.store).get(organization, project)
+
+    def organization(self) -> OrganizationId:
+        made = Organization(id=OrganizationId(uuid.uuid4()), name="Ours", created_at=NOON)
+        self.store.organizations[made.id] = made
+        return made.id
+
+    def key(self) -> ApiKey:
+        key = new_key(self.organization())
+        self.store.keys[key.id] = key
+        return key
+
+    def revoke(self, key: ApiKey) -> None:
+        """As another process would."""
+        self.store.keys[key.id] = replace(key, revoked_at=NOON)
+
+
+def new_key(organization: OrganizationId) -> ApiKey:
+    return ApiKey(
+        id=ApiKeyId(uuid.uuid4()),
+        organization_id=organization,
+        created_by=None,
+        name="ci",
+        prefix="pp_0000000",
+        digest=random.randbytes(32),
+        created_at=NOON,
+    )
+
+
+def new_project(organization: OrganizationId, name: str = "bot") -> Project:
+    return Project(
+        id=ProjectId(uuid.uuid4()), organization_id=organization, name=name, created_at=NOON
+    )
+
+
+async def turns(count: int = 5) -> None:
+    """Lets every task that can go on do so."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def until(holds) -> None:
+    async with asyncio.timeout(SOON_S):
+        while not holds():
+            await asyncio.sleep(0)

@@ -1,0 +1,92 @@
+"""`worker` as it is, but for its clock, which is faster, and its judge, which answers by itself.
+
+    python -m tests.support.fakes.short_lease_worker EPOCH HASTE ANSWER_S [FILE]
+
+The clock goes HASTE times as fast since EPOCH, in seconds, when it was right: all who share a
+database take the same ones. An answer takes ANSWER_S, and FILE gets a line for each question: the
+metric, a tab, the task.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from adapters.judges.policy import PatientJudge
+from adapters.memory.evaluation.scripted_judge import ScriptedJudge
+from application.jobs import Jobs
+from application.ports import Clock
+from application.use_cases import Ports, utc_now
+from domain.evaluation.judging.judge import Answer, Question
+from domain.evaluation.metrics.metric import Metric
+from entrypoints.composition import root
+from entrypoints.composition.identity_provider import provider_problems
+from entrypoints.observability.observer import Observer
+from entrypoints.settings import Settings, read_settings
+from entrypoints.worker import worker
+
+ANNOUNCE_EVERY_S = 0.5
+
+
+def hasty_clock(epoch_s: float, haste: int) -> Clock:
+    epoch = datetime.fromtimestamp(epoch_s, UTC)
+
+    def now() -> datetime:
+        passed: timedelta = utc_now() - epoch
+        return epoch + haste * passed
+
+    return now
+
+
+@dataclass(frozen=True, slots=True)
+class SlowJudge:
+    """Fair, after a while; writes down what it is asked."""
+
+    answer_s: float
+    file: Path | None = None
+    fair: ScriptedJudge = field(default_factory=ScriptedJudge)
+
+    def fingerprint(self, metric: Metric, model: str) -> str:
+        return self.fair.fingerprint(metric, model)
+
+    def turn(self, model: str) -> AbstractAsyncContextManager[None]:
+        return self.fair.turn(model)
+
+    async def ask(self, question: Question) -> Answer:
+        if self.file is not None:
+            line = f"{question.metric.name}\t{question.evidence.task}\n".encode()
+            descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.write(descriptor, line)  # one write: whole, whoever else writes, whatever comes
+            os.close(descriptor)
+        if self.answer_s:
+            done = asyncio.Event()
+            asyncio.get_running_loop().call_later(self.answer_s, done.set)
+            await done.wait()
+        answer = await self.fair.ask(question)
+        self.fair.asked.clear()
+        return answer
+
+
+def main() -> int:
+    epoch_s, haste, answer_s, *file = sys.argv[1:]
+    judge = SlowJudge(float(answer_s), Path(file[0]) if file else None)
+    clock = hasty_clock(float(epoch_s), int(haste))
+
+    @asynccontextmanager
+    async def hasty_ports(
+        settings: Settings, otherwise: Jobs, observer: Observer
+    ) -> AsyncIterator[Ports]:
+        async with root.workers_ports(settings, otherwise, observer) as ports:
+            patient = PatientJudge(judge, at_once=settings.eval_judge_concurrency)
+            yield replace(ports, clock=clock, evaluation=replace(ports.evaluation, judge=patient))
+
+    settings = read_settings(os.environ, provider_problems)
+    return worker.work(settings, hasty_ports, ANNOUNCE_EVERY_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
