@@ -15,7 +15,7 @@ from domain.tracing.usage import as_float
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.controllers.traces.list import any_of
-from entrypoints.http.controllers.traces.schemas import Tags, TraceResponse
+from entrypoints.http.controllers.traces.schemas import TRACE_RESPONSE, Tags, TraceResponse
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.operation import Documented, answer, edge_of, operation
 from entrypoints.http.requests.cursors import (
@@ -178,7 +178,7 @@ READ: Final = (
             summary="Read a session",
             description="The sums of a whole session, and a page of its traces with their spans.",
             answer=SessionDetail,
-            example=examples.SESSION | {"traces": [examples.TRACE_RESPONSE]},
+            example=examples.SESSION | {"traces": [TRACE_RESPONSE]},
         ),
     )
     .with_path(SessionPath)

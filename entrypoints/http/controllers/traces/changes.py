@@ -16,11 +16,17 @@ from entrypoints.http.controllers.traces.change_schemas import (
     BatchDeleteResponse,
     BatchTagsRequest,
     BatchTagsResponse,
-    SpanUpdate,
-    TraceUpdate,
     ids_of,
 )
-from entrypoints.http.controllers.traces.schemas import SpanResponse, TracePath, TraceResponse
+from entrypoints.http.controllers.traces.schemas import (
+    SPAN_RESPONSE,
+    TRACE_RESPONSE,
+    SpanResponse,
+    SpanUpdate,
+    TracePath,
+    TraceResponse,
+    TraceUpdate,
+)
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.operation import Documented, answer, edge_of, operation
 from entrypoints.http.requests.json_body import Body
@@ -36,12 +42,12 @@ CHANGE: Final = (
         Documented(
             summary="Change a trace",
             description=(
-                "Only the keys of the body act. Null clears `input`, `output`, `ended_at`, "
-                "`session_id`, `user_id`, `environment` and `release`, and is ignored elsewhere. "
-                "`metadata` is merged by its top-level keys; `tags` replace the old ones."
+                "Only the keys of the body act. Null is ignored in `name`, `status`, `tags` and "
+                "`metadata`, and clears everything else. `metadata` is merged by its top-level "
+                "keys; `tags` replace the old ones."
             ),
             answer=TraceResponse,
-            example=examples.TRACE_RESPONSE,
+            example=TRACE_RESPONSE,
             body_example={"status": "COMPLETED", "metadata": {"reviewed": True}},
         ),
     )
@@ -60,7 +66,7 @@ CHANGE_SPAN: Final = (
                 "keys. What the span costs is found anew where what it depends on changed."
             ),
             answer=SpanResponse,
-            example=examples.SPAN_RESPONSE,
+            example=SPAN_RESPONSE,
             body_example={"status": "ERROR", "error": "The tool did not answer"},
         ),
     )

@@ -12,8 +12,7 @@ from domain.tracing import analytics
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.trace import TraceStatus
 from entrypoints.http.authentication import data_plane
-from entrypoints.http.controllers.traces import examples
-from entrypoints.http.controllers.traces.schemas import Tags, TraceListItem
+from entrypoints.http.controllers.traces.schemas import PAGE, Tags, TraceListItem
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.operation import Documented, answer, edge_of, operation
 from entrypoints.http.requests.cursors import (
@@ -164,7 +163,7 @@ LIST: Final = operation(
             "have to hold. What has no `ended_at` or latency comes last in either order."
         ),
         answer=PaginatedResponse[TraceListItem],
-        example=examples.PAGE,
+        example=PAGE,
     ),
 ).with_query(TraceQuery)
 

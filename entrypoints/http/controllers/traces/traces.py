@@ -18,6 +18,7 @@ from entrypoints.http.authentication import data_plane
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.controllers.traces.schemas import (
+    TRACE_RESPONSE,
     SpanCreate,
     SpansAccepted,
     TraceAccepted,
@@ -117,7 +118,7 @@ READ: Final = operation(
         summary="Read a trace",
         description="One trace with all its spans, by their start.",
         answer=TraceResponse,
-        example=examples.TRACE_RESPONSE,
+        example=TRACE_RESPONSE,
     ),
 ).with_path(TracePath)
 
