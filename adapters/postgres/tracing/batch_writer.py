@@ -7,7 +7,7 @@ written back: no rule of merging is told a second time in SQL. Figures: docs/adr
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 from asyncpg import LockNotAvailableError
@@ -200,18 +200,9 @@ def suspects(prefix: str, owner: Trace | Span) -> Iterable[tuple[str, JsonText]]
 
     Nothing but depth can be wrong with JSON here, and what has few brackets isn't deep.
     """
-    values: list[tuple[str, JsonText | None]] = [
-        ("input", owner.input),
-        ("output", owner.output),
-        ("metadata", owner.metadata),
-    ]
-    if isinstance(owner, Span):
-        values += [
-            ("token_usage", owner.token_usage),
-            ("model_parameters", owner.model_parameters),
-        ]
     return (
-        (prefix + name, text)
-        for name, text in values
-        if text is not None and text.count(b"[") + text.count(b"{") > SURELY_STORABLE
+        (prefix + field.name, text)
+        for field in fields(owner)
+        if isinstance(text := getattr(owner, field.name), bytes)
+        and text.count(b"[") + text.count(b"{") > SURELY_STORABLE
     )

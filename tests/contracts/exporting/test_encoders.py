@@ -5,6 +5,7 @@ import io
 import json
 import uuid
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 
 import pyarrow.parquet
@@ -20,6 +21,7 @@ from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, TraceScore
 from domain.exporting.export import FileFormat, RowKind
 from domain.exporting.exported_trace import ArchivedTrace
 from domain.ids import ScoreId
+from domain.tracing.span import Span
 from domain.tracing.trace import Trace
 from entrypoints.composition.exports import ENCODERS
 from tests.support.builders import strategies
@@ -110,6 +112,19 @@ async def test_scores_stand_in_the_row_of_their_trace(format_):
         ("n0", "0.5", "scored"),
         ("n1", "1", "scored"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "entity", "elsewhere"),
+    [
+        (RowKind.TRACES, Trace, {"id", "spans"}),
+        (RowKind.SPANS, Span, {"id", "parent_id", "completion_started_at", "usage", "charge"}),
+    ],
+)
+def test_every_field_has_a_column_of_its_name_unless_another_shows_it(kind, entity, elsewhere):
+    names = [one.name for one in COLUMNS[kind]]
+    assert len(set(names)) == len(names)
+    assert {one.name for one in fields(entity)} - set(names) == elsewhere
 
 
 # --- Parquet --------------------------------------------------------------------------------------

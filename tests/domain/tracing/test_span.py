@@ -71,6 +71,14 @@ def test_a_value_that_says_little_replaces_all_the_same(field, falsy):
 
 
 @given(strategies.spans())
+def test_settling_keeps_whatever_was_said(one):
+    settled = one.settled(PRICE)
+    for field in fields(Span):
+        if (said := getattr(one, field.name)) is not None:
+            assert getattr(settled, field.name) == said
+
+
+@given(strategies.spans())
 def test_a_span_sent_again_changes_nothing(one):
     assert one.merged(one) == one
     stored = one.settled(PRICE)
