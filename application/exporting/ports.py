@@ -120,3 +120,6 @@ class Encoder(Protocol):
 
 type Encoders = Mapping[FileFormat, Callable[[ProjectId, RowKind], Encoder]]
 """How a file of each format is begun."""
+
+type MissingFormats = Mapping[FileFormat, str]
+"""Formats that need an optional library which isn't installed, and what to install, for callers."""

@@ -1,73 +1,72 @@
-"""How far a long command is: a bar on a terminal, a line now and then elsewhere."""
+"""Shows how far a long command is: a bar on a terminal, a line every few seconds in a log."""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final, TextIO
+from typing import Final, Self, TextIO
 
-BAR_CELLS: Final = 24
-REDRAW_S: Final = 0.1  # more often no eye can follow
-LINE_S: Final = 5.0  # of a log, which is to stay short
+from rich import progress as rich_progress
+from rich.console import Console
+from rich.text import Text
+
+LOG_INTERVAL_S: Final = 5.0
 
 
-@dataclass(slots=True)
 class Progress:
-    """Counts `done` of `total`, and tells it on `stream` with rate and time left.
+    """Counts `done` of `total` inside a `with` block, and shows it on `stream`.
 
-    Where no `total` is known there is no bar, and no time left.
+    Without a `total` no percentage and no remaining time are shown. Rich draws a bar only on a
+    terminal; elsewhere, the same columns are printed as a line every LOG_INTERVAL_S.
     """
 
-    total: int | None
-    stream: TextIO
-    clock: Callable[[], float] = time.monotonic
-    done: int = 0
-    _begun: float = field(init=False)
-    _told: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._begun = self._told = self.clock()
+    def __init__(
+        self, total: int | None, stream: TextIO, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.total = total
+        self.done = 0
+        self._clock = clock
+        self._console = Console(file=stream)
+        self._is_live = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._bar = rich_progress.Progress(
+            *([rich_progress.BarColumn()] if self._is_live else []),
+            rich_progress.MofNCompleteColumn(),
+            rich_progress.TaskProgressColumn(),
+            _RateColumn(),
+            rich_progress.TimeRemainingColumn(),
+            console=self._console,
+            redirect_stdout=False,  # it may be a pipe
+            get_time=clock,
+        )
+        self._task = self._bar.add_task("", total=total)
+        self._started = self._printed = clock()
 
     @property
     def seconds(self) -> float:
-        return self.clock() - self._begun
+        return self._clock() - self._started
+
+    def __enter__(self) -> Self:
+        if self._is_live:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Shows the last state, and gives the terminal its cursor back."""
+        if self._is_live:
+            self._bar.stop()
+        else:
+            self._print()
 
     def advance(self, count: int) -> None:
         self.done += count
-        now = self.clock()
-        if now - self._told >= (REDRAW_S if self.stream.isatty() else LINE_S):
-            self._told = now
-            self._tell()
+        self._bar.update(self._task, completed=self.done)
+        if not self._is_live and self._clock() - self._printed >= LOG_INTERVAL_S:
+            self._print()
 
-    def finish(self) -> None:
-        """Shows the last state, and leaves the line of the bar."""
-        self._tell()
-        if self.stream.isatty():
-            self.stream.write("\n")
-            self.stream.flush()
-
-    def line(self) -> str:
-        """`12,800/100,000 13 % 1,620/s 0:54 left`; no rate or time before anything is done."""
-        told = f"{self.done:,}"
-        if self.total:
-            told += f"/{self.total:,} {self.done * 100 // self.total:d} %"
-        if self.done and self.seconds > 0:
-            rate = self.done / self.seconds
-            told += f" {rate:,.0f}/s"
-            if self.total:
-                told += f" {_minutes((self.total - self.done) / rate)} left"
-        return told
-
-    def _tell(self) -> None:
-        if self.stream.isatty():
-            full = BAR_CELLS * self.done // self.total if self.total else 0
-            bar = f"[{'#' * full}{'.' * (BAR_CELLS - full)}] " if self.total else ""
-            self.stream.write(f"\r{bar}{self.line()}\x1b[K")  # and nothing of a longer line
-        else:
-            self.stream.write(f"{self.line()}\n")
-        self.stream.flush()
+    def _print(self) -> None:
+        self._printed = self._clock()
+        self._console.print(self._bar.get_renderable())
 
 
-def _minutes(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+class _RateColumn(rich_progress.ProgressColumn):
+    def render(self, task: rich_progress.Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f}/s" if speed else "", style="progress.data.speed")

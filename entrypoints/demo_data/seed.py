@@ -92,8 +92,8 @@ class Seeding:
 
     async def run(self) -> None:
         """Returns once everything that was begun is stored or has failed."""
-        await asyncio.gather(*(self._feed() for _ in range(BATCHES_AT_ONCE)))
-        self.progress.finish()
+        with self.progress:
+            await asyncio.gather(*(self._feed() for _ in range(BATCHES_AT_ONCE)))
 
     def told(self, project: str) -> int:
         """Says what was done; the exit status. Raises CommandError where a batch failed."""

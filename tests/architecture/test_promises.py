@@ -207,7 +207,7 @@ PROMISES: Final = {
         "contracts/evaluation/judging/test_embedder.py::test_two_processes_make_the_same_vector",
     ),
     "the API loads no client of models, nor does a worker that asks none": (
-        "architecture/test_light.py::test_the_api_loads_no_client_of_models",
+        "architecture/test_light.py::test_the_api_loads_no_client_of_models_and_nothing_of_workers",
         "architecture/test_light.py::test_a_worker_that_asks_no_model_loads_none_either",
     ),
     "keys and prompts are told to nobody": (

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from adapters.dramatiq.jobs import SENT_AT_ONCE, DramatiqJobs
-from adapters.dramatiq.messages import NAMESPACE, encoded, job_of
+from adapters.dramatiq.messages import NAMESPACE, build_message, job_of
 from adapters.embedded.process import free_port
 from adapters.memory.jobs import WAITING_MAX, OwnJobs, RecordedJobs
 from adapters.memory.rate_limiter import monotonic_us
@@ -171,12 +171,23 @@ async def test_own_jobs_are_done_by_as_many_hands_as_each_lane_has():
 
 @given(jobs_of_any_kind)
 def test_a_message_names_its_job_and_nothing_else(job):
-    key, data = encoded(job)
-    message = Message.decode(data)
+    sent = build_message(job)
+    message = Message.decode(sent.encode())
+    assert message == sent
     assert job_of(message.queue_name, message.args) == job
-    assert (message.options, message.kwargs) == ({"redis_message_id": key}, {})
+    assert (message.options, message.kwargs) == ({"redis_message_id": message.message_id}, {})
     assert message.queue_name == Lane.PLAN or message.args[2:] == (job.target,)
-    assert json.loads(data) == json.loads(message.encode())
+
+
+def test_a_message_of_an_older_version_is_read():
+    """As it lies in Redis while a new version is installed."""
+    project, run = a_run()
+    options = {"redis_message_id": "k"}
+    fields = {"queue_name": "judge", "actor_name": "evaluate_target", "kwargs": {}}
+    fields |= {"args": [str(project), str(run), "é"], "options": options, "message_id": "k"}
+    data = json.dumps(fields | {"message_timestamp": 1}, ensure_ascii=False).encode()
+    message = Message.decode(data)
+    assert job_of(message.queue_name, message.args) == TargetDue(project, run, "é", asks_judge=True)
 
 
 @pytest.mark.parametrize("queue", Lane)
@@ -200,7 +211,7 @@ def test_arguments_that_name_nothing_are_told_from_others(queue, args):
 async def test_judging_and_measuring_have_queues_of_their_own():
     run = a_run()
     due = [RunDue(*run), TargetDue(*run, "t"), TargetDue(*run, "t", asks_judge=True)]
-    assert [Message.decode(encoded(job)[1]).queue_name for job in due] == list(Lane)
+    assert [build_message(job).queue_name for job in due] == list(Lane)
 
 
 # --- a Redis that isn't as it should be ----------------------------------------------------------

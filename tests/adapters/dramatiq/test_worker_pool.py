@@ -16,7 +16,7 @@ from dramatiq.brokers.redis import RedisBroker
 from redis.asyncio import Redis
 
 from adapters.dramatiq.jobs import DramatiqJobs
-from adapters.dramatiq.messages import NAMESPACE, encoded
+from adapters.dramatiq.messages import NAMESPACE, build_message
 from adapters.dramatiq.worker_pool import Crew
 from adapters.memory.rate_limiter import monotonic_us
 from adapters.redis.client import opened
@@ -219,7 +219,7 @@ def a_message(**changed: object) -> Callable[[str], bytes]:
     """One as it should be, but for what is changed."""
 
     def made(key: str) -> bytes:
-        message = json.loads(encoded(some_targets(1)[0])[1])
+        message = json.loads(build_message(some_targets(1)[0]).encode())
         message["options"] = {"redis_message_id": key}
         return json.dumps(message | changed).encode()
 
@@ -321,7 +321,8 @@ async def test_it_ends_in_time_while_redis_is_silent(valkey):
 async def test_what_a_killed_worker_had_fetched_comes_back(redis, redis_url):
     """Its broker is silent for longer than HEARTBEAT_TIMEOUT_MS."""
     [due] = some_targets(1)
-    key, data = encoded(due)
+    message = build_message(due)
+    key, data = message.message_id, message.encode()
     dead = f"{NAMESPACE}:__acks__.dead.{Lane.MEASURE}"
     await redis.hset(f"{NAMESPACE}:{Lane.MEASURE}.msgs", key, data)
     await redis.sadd(dead, key)

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.export_formats import parquet
 from adapters.export_formats.columns import COLUMNS, Kind, rows_of
 from adapters.export_formats.csv import FORMULAS, GUARD
-from adapters.tables import parquet
 from application.exporting.ports import Encoder
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, TraceScore
 from domain.exporting.export import FileFormat, RowKind
