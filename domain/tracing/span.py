@@ -1,13 +1,14 @@
 """A span: one step of a trace."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final, Self
 
 from domain.ids import SpanId
+from domain.tracing.change import UNSAID, Clearable, latest, said
 from domain.tracing.payload import EMPTY_OBJECT, JsonText, merged_objects
 from domain.tracing.usage import EXACT, Pricing, SpanCost, Usage, span_cost
 
@@ -79,31 +80,18 @@ class Span:
     def time_to_first_token_ms(self) -> float | None:
         return elapsed_ms(self.started_at, self.completion_started_at)
 
-    def merged(self, later: "Span") -> Self:
-        """This span merged with `later`: null and omitted fields keep the known value.
+    def merged(self, later: "Span") -> "Span":
+        """This span with what `later` says of it: null and omitted fields keep what is known.
 
         Partial spans give the same result in any order, unless two values of one field differ: then
         the later wins. Usage and charge are kept while the fields they derive from stay the same.
         """
-        both = replace(
-            self,
-            name=later.name,
-            started_at=later.started_at,
-            parent_id=later.parent_id or self.parent_id,
-            kind=later.kind or self.kind,
-            status=later.status or self.status,
-            ended_at=later.ended_at or self.ended_at,
-            completion_started_at=later.completion_started_at or self.completion_started_at,
-            error=self.error if later.error is None else later.error,
-            model=self.model if later.model is None else later.model,
-            input=self.input if later.input is None else later.input,
-            output=self.output if later.output is None else later.output,
+        both = Span(
+            id=self.id,
             metadata=merged_objects(self.metadata, later.metadata),
-            token_usage=self.token_usage if later.token_usage is None else later.token_usage,
-            model_parameters=(
-                self.model_parameters if later.model_parameters is None else later.model_parameters
-            ),
-            cost=self.cost if later.cost is None else later.cost,
+            usage=self.usage,
+            charge=self.charge,
+            **latest(self, later, _REPLACED),
         )
         return both.repriced_after(self, later.usage)
 
@@ -146,6 +134,11 @@ class Span:
             usage=usage,
             charge=span_cost(self.cost, self.model, usage, self.started_at, pricing),
         )
+
+
+_REPLACED: Final = [
+    one.name for one in fields(Span) if one.name not in {"id", "metadata", "usage", "charge"}
+]
 
 
 def _priced_by(span: Span) -> tuple[object, ...]:
@@ -198,3 +191,34 @@ class Totals:
             EXACT.subtract(self.cost, other.cost),
             self.errors - other.errors,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanChange:
+    """New values of a span, as `TraceChange`. Name, kind and status can't be cleared."""
+
+    name: str | None = None
+    kind: SpanKind | None = None
+    status: SpanStatus | None = None
+    metadata: JsonText = EMPTY_OBJECT
+    input: Clearable[JsonText] = UNSAID
+    output: Clearable[JsonText] = UNSAID
+    model: Clearable[str] = UNSAID
+    token_usage: Clearable[JsonText] = UNSAID
+    ended_at: Clearable[datetime] = UNSAID
+    error: Clearable[str] = UNSAID
+    completion_started_at: Clearable[datetime] = UNSAID
+    model_parameters: Clearable[JsonText] = UNSAID
+    cost: Clearable[Mapping[str, float]] = UNSAID
+
+    def applied(self, span: Span, pricing: Pricing) -> Span:
+        """`span`, settled, after the change: priced anew only where what made its price changed."""
+        changed = replace(
+            span,
+            name=self.name or span.name,
+            kind=self.kind or span.kind,
+            status=self.status or span.status,
+            metadata=merged_objects(span.metadata, self.metadata),
+            **said(self),
+        )
+        return changed.repriced_after(span).settled(pricing)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_projects_shared
+from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection
-from adapters.postgres.tracing.trace_rows import columns
 from application.privacy.erasures import was_erased
 from domain.ids import ProjectId
 from domain.tracing.erasure import DataSubject
@@ -14,9 +14,10 @@ type Owned = tuple[ProjectId, DataSubject]
 
 IS_ERASED: Final = """
 SELECT EXISTS (
-  SELECT FROM unnest($1::uuid[], $2::text[], $3::text[]) AS u(p, k, o)
-  JOIN erasures AS e ON e.project_id = u.p AND e.kind = u.k AND e.owner = u.o
-  WHERE e.owner IS NOT NULL
+  SELECT FROM unnest($1::uuid[], $2::text[], $3::text[]) AS lost (project_id, kind, owner)
+  JOIN erasures ON erasures.project_id = lost.project_id AND erasures.kind = lost.kind
+    AND erasures.owner = lost.owner
+  WHERE erasures.owner IS NOT NULL
 )
 """
 
@@ -33,5 +34,5 @@ async def check_lost(connection: Connection, lost: Sequence[Owned]) -> None:
     projects = list({project for project, _ in lost})
     await lock_projects_shared(connection, AdvisoryLock.TRACE_OWNERS, projects)
     rows = [(project, owner.kind.value, owner.id) for project, owner in lost]
-    if await connection.fetchval(IS_ERASED, *columns(rows)):
+    if await connection.fetchval(IS_ERASED, *arrays(rows)):
         raise was_erased()

@@ -22,11 +22,10 @@ from adapters.postgres.tracing.trace_lists import TraceLists
 from adapters.pricing.price_cache import ProjectPrices
 from application.tracing.ports import PriceBook
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.page import Page, PageRequest, SortOrder
-from domain.tracing.change import SpanChange, TraceChange
+from domain.page import Page, SortOrder, Window
 from domain.tracing.query import TraceFilter, TraceSort
-from domain.tracing.span import Span
-from domain.tracing.trace import Trace, TraceSummary
+from domain.tracing.span import Span, SpanChange
+from domain.tracing.trace import Trace, TraceChange, TraceSummary
 
 ROW_BYTES: Final = 600  # what a row weighs beside its payloads, about; for the bounds of the line
 COST_BYTES: Final = 100  # a member of a span's cost, about

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.tracing.change import SpanChange, TraceChange, retagged
-from domain.tracing.span import Span, SpanKind, SpanStatus
-from domain.tracing.trace import Trace, TraceStatus
-from domain.tracing.usage import NO_USAGE, UNPRICED, CostSource, SpanCost, Usage
+from domain.tracing.change import UNSAID, retagged
+from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus
+from domain.tracing.trace import Trace, TraceChange, TraceStatus
+from domain.tracing.usage import NO_USAGE, UNPRICED, Charge, CostSource, Usage
 from tests.support.builders import strategies
 from tests.support.builders.values import at, of_table, prices, span, span_id, trace
 
@@ -48,11 +48,17 @@ SPAN = span(
     cost={"total": 0.5},
 ).settled(PRICE)
 
-NEW_OF_TRACE = {
+
+def clearable(change: type[Any]) -> dict[str, Any]:
+    """Another value for each field that null clears."""
+    return {field.name: "another" for field in fields(change) if field.default is UNSAID}
+
+
+NEW_OF_TRACE = clearable(TraceChange) | {
     "input": b'"i"', "output": b"[]", "ended_at": at(9), "session_id": "", "user_id": "v",
     "environment": "", "release": "2",
 }  # fmt: skip
-NEW_OF_SPAN = {
+NEW_OF_SPAN = clearable(SpanChange) | {
     "input": b'"i"', "output": b"[]", "model": "tiny", "token_usage": b"{}", "ended_at": at(9),
     "error": "", "completion_started_at": at(3), "model_parameters": b"{}", "cost": {"total": 0.0},
 }  # fmt: skip

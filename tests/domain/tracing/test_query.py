@@ -2,17 +2,18 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.page import Position
-from domain.tracing.query import LATENCY_US_MAX, TraceFilter, TraceSort, fold_case
-from domain.tracing.span import SpanStatus, Totals
+from domain.tracing.query import LATENCY_US_MAX, TraceFilter, TraceSort, folded
+from domain.tracing.span import SpanStatus
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 from tests.support.builders import strategies
-from tests.support.builders.values import NOON, at, prices, span, trace, trace_id
+from tests.support.builders.values import NOON, at, prices, span, trace
 
 
 def stored(*spans, **said) -> Trace:
@@ -262,12 +263,8 @@ def _digits(digits: str) -> str:
         (TraceSort.STATUS, "ERROR", "ERROR"),
     ],
 )
-def test_trace_position_is_value_and_id(sort, value, bare):
-    known = {
-        "id": trace_id(), "name": "run", "status": TraceStatus.ERROR, "started_at": NOON,
-        "session_id": None, "user_id": None, "environment": None, "release": None,
-        "tags": (), "totals": Totals(),
-    }  # fmt: skip
-    ended = TraceSummary(**known, ended_at=at(1.5))
+def test_a_trace_stands_where_its_value_and_its_id_say(sort, value, bare):
+    sent = trace(name="run", status=TraceStatus.ERROR, started_at=NOON)
+    ended = TraceSummary.of(replace(sent, ended_at=at(1.5)))
     assert sort.position(ended) == Position(value, ended.id)
-    assert sort.position(TraceSummary(**known, ended_at=None)).value == bare
+    assert sort.position(TraceSummary.of(sent)).value == bare

@@ -71,7 +71,15 @@ def test_falsy_value_replaces_on_merge(field, falsy):
 
 
 @given(strategies.spans())
-def test_span_merge_is_idempotent(one):
+def test_settling_keeps_whatever_was_said(one):
+    settled = one.settled(PRICE)
+    for field in fields(Span):
+        if (said := getattr(one, field.name)) is not None:
+            assert getattr(settled, field.name) == said
+
+
+@given(strategies.spans())
+def test_a_span_sent_again_changes_nothing(one):
     assert one.merged(one) == one
     stored = one.settled(PRICE)
     assert stored.merged(one).settled(PRICE) == stored

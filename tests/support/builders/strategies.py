@@ -16,10 +16,10 @@ from hypothesis.strategies import SearchStrategy
 
 from domain.ids import SpanId, TraceId
 from domain.limits import Limit
-from domain.tracing.change import UNCHANGED, SpanChange, TraceChange
+from domain.tracing.change import UNSAID
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
-from domain.tracing.span import Span, SpanKind, SpanStatus
-from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus
+from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from domain.tracing.usage import Usage
 from tests.support.builders.values import NOON, PRICES
 

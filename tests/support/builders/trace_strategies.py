@@ -7,12 +7,11 @@ from hypothesis.strategies import SearchStrategy
 
 from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
-from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.payload import JsonText
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
-from domain.tracing.span import Span, SpanStatus
-from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.span import Span, SpanChange, SpanStatus
+from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from tests.support.builders import strategies
 from tests.support.builders.strategies import clearable, maybe
 

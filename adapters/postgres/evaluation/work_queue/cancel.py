@@ -116,8 +116,7 @@ async def _skip_alike(
     connection: Connection, table: ScoreTable[Any], key: tuple[Any, ...], now: datetime, most: int
 ) -> int:
     """Those that nobody has said anything about: one tells how all of them end."""
-    columns = ", ".join(table.types)
-    one = f"SELECT {columns} FROM {table.name} WHERE {OF_PROJECT} AND {WAITS} LIMIT 1"
+    one = f"SELECT {table.select()} FROM {table.name} WHERE {OF_PROJECT} AND {WAITS} LIMIT 1"
     row = await connection.fetchrow(one, *key)
     if row is None:
         return 0

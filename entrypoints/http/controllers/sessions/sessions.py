@@ -17,7 +17,7 @@ from domain.tracing.usage import as_float
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.controllers.traces.list import any_of
-from entrypoints.http.controllers.traces.schemas import Tags, TraceResponse
+from entrypoints.http.controllers.traces.schemas import TRACE_RESPONSE, Tags, TraceResponse
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.requests.cursors import (
     AMOUNT,
@@ -173,7 +173,7 @@ READ: Final = endpoint(
     data_plane(Scope.READ),
     summary="Read a session",
     description="The sums of a whole session, and a page of its traces with their spans.",
-    example=examples.SESSION | {"traces": [examples.TRACE_RESPONSE]},
+    example=examples.SESSION | {"traces": [TRACE_RESPONSE]},
 )
 
 DELETE: Final = endpoint(

@@ -11,7 +11,8 @@ from application.use_cases import UseCases
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import SpanId, TraceId
-from domain.tracing.change import SpanChange, TraceChange
+from domain.tracing.span import SpanChange
+from domain.tracing.trace import TraceChange
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.controllers.traces.change_schemas import (
@@ -19,11 +20,17 @@ from entrypoints.http.controllers.traces.change_schemas import (
     BatchDeleteResponse,
     BatchTagsRequest,
     BatchTagsResponse,
-    SpanUpdate,
-    TraceUpdate,
     ids_of,
 )
-from entrypoints.http.controllers.traces.schemas import SpanResponse, TracePath, TraceResponse
+from entrypoints.http.controllers.traces.schemas import (
+    SPAN_RESPONSE,
+    TRACE_RESPONSE,
+    SpanResponse,
+    SpanUpdate,
+    TracePath,
+    TraceResponse,
+    TraceUpdate,
+)
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.requests.json_body import Body
 
@@ -38,11 +45,11 @@ CHANGE: Final = endpoint(
     data_plane(Scope.INGEST),
     summary="Change a trace",
     description=(
-        "Only the keys of the body act. Null clears `input`, `output`, `ended_at`, "
-        "`session_id`, `user_id`, `environment` and `release`, and is ignored elsewhere. "
-        "`metadata` is merged by its top-level keys; `tags` replace the old ones."
+        "Only the keys of the body act. Null is ignored in `name`, `status`, `tags` and "
+        "`metadata`, and clears everything else. `metadata` is merged by its top-level "
+        "keys; `tags` replace the old ones."
     ),
-    example=examples.TRACE_RESPONSE,
+    example=TRACE_RESPONSE,
     body_example={"status": "COMPLETED", "metadata": {"reviewed": True}},
 )
 
@@ -56,7 +63,7 @@ CHANGE_SPAN: Final = endpoint(
         "`metadata`, and clears everything else. `metadata` is merged by its top-level "
         "keys. What the span costs is found anew where what it depends on changed."
     ),
-    example=examples.SPAN_RESPONSE,
+    example=SPAN_RESPONSE,
     body_example={"status": "ERROR", "error": "The tool did not answer"},
 )
 

@@ -14,8 +14,7 @@ from domain.tracing import analytics
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.trace import TraceStatus
 from entrypoints.http.authentication import data_plane
-from entrypoints.http.controllers.traces import examples
-from entrypoints.http.controllers.traces.schemas import Tags, TraceListItem
+from entrypoints.http.controllers.traces.schemas import PAGE, Tags, TraceListItem
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.requests.cursors import (
     DIRECTION,
@@ -163,7 +162,7 @@ LIST: Final = endpoint(
         "A page of the project's traces, without their payloads. All filters that are given "
         "have to hold. What has no `ended_at` or latency comes last in either order."
     ),
-    example=examples.PAGE,
+    example=PAGE,
 )
 
 LIST_USERS: Final = endpoint(

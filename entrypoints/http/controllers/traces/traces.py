@@ -20,6 +20,7 @@ from entrypoints.http.authentication import data_plane
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.controllers.traces.schemas import (
+    TRACE_RESPONSE,
     SpanCreate,
     SpansAccepted,
     TraceAccepted,
@@ -112,7 +113,7 @@ READ: Final = endpoint(
     data_plane(Scope.READ),
     summary="Read a trace",
     description="One trace with all its spans, by their start.",
-    example=examples.TRACE_RESPONSE,
+    example=TRACE_RESPONSE,
 )
 
 
