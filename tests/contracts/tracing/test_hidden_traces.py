@@ -18,8 +18,8 @@ from domain.evaluation.scores.outcome import FailCode, Failed
 from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
 from domain.evaluation.scores.score import ScoreChange
 from domain.ids import ProjectId
-from domain.page import SortOrder, Window
-from domain.tracing.erasure import Owner, OwnerKind
+from domain.page import PageRequest, SortOrder
+from domain.tracing.erasure import DataSubject, DataSubjectKind
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import SpanChange

@@ -8,8 +8,8 @@ import asyncio
 import pytest
 
 from adapters.postgres.evaluation.monitors.change_feed import PostgresChanged
-from domain.evaluation.monitors.monitor import SETTLING
-from domain.evaluation.runs.selection import Dated, SessionSelection, TraceSelection
+from domain.evaluation.monitors.monitor import SETTLE_DELAY
+from domain.evaluation.runs.selection import GivenInstant, SessionSelection, TraceSelection
 from domain.tracing.trace import TraceChange, TraceStatus
 from tests.support.builders.values import at, span, trace
 from tests.support.fixtures.data_plane import fill, project
