@@ -14,8 +14,8 @@ from application.ports import Clock
 from domain.errors import NotFound
 from domain.evaluation.costs.judge_costs import (
     Spending,
+    SpendingBy,
     SpendingGroup,
-    SpendingGrouping,
     month_start,
     resolve_period,
     validate_budget,
@@ -50,7 +50,7 @@ class ReadUsage:
         membership: Membership,
         after: datetime | None,
         before: datetime | None,
-        by: SpendingGrouping,
+        by: SpendingBy,
     ) -> OrganizationUsage:
         """As `resolve_period`; this month where nothing is said. Raises Invalid, Unavailable."""
         within = resolve_period(after, before, self.clock())

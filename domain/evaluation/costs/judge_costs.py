@@ -70,7 +70,7 @@ class Spending:
         )
 
 
-class SpendingGrouping(StrEnum):
+class SpendingBy(StrEnum):
     """What spending is grouped by."""
 
     PROJECT = "project"
@@ -80,13 +80,13 @@ class SpendingGrouping(StrEnum):
 
     def key_of(self, entry: LedgerEntry) -> str:
         match self:
-            case SpendingGrouping.PROJECT:
+            case SpendingBy.PROJECT:
                 return str(entry.project_id)
-            case SpendingGrouping.MODEL:
+            case SpendingBy.MODEL:
                 return f"{entry.call.provider}/{entry.call.model}"
-            case SpendingGrouping.METRIC:
+            case SpendingBy.METRIC:
                 return entry.metric
-            case SpendingGrouping.DAY:
+            case SpendingBy.DAY:
                 return entry.created_at.astimezone(UTC).date().isoformat()
 
 
@@ -166,12 +166,12 @@ def reservation_amount(question_tokens: int, answer_tokens: int) -> TokenUse:
     )
 
 
-def group_spending(entries: Sequence[LedgerEntry], by: SpendingGrouping) -> list[SpendingGroup]:
+def group_spending(entries: Sequence[LedgerEntry], by: SpendingBy) -> list[SpendingGroup]:
     """Sorted by cost, then calls, both descending, then by key; days in their order."""
     parts: dict[str, list[LedgerEntry]] = {}
     for one in entries:
         parts.setdefault(by.key_of(one), []).append(one)
     found = [SpendingGroup(key, Spending.from_entries(of)) for key, of in parts.items()]
-    if by is SpendingGrouping.DAY:
+    if by is SpendingBy.DAY:
         return sorted(found, key=lambda one: one.key)
     return sorted(found, key=lambda one: (-one.spending.usd, -one.spending.calls, one.key))

@@ -28,6 +28,10 @@ _PUBLISHED: Final = {
     "JudgeProvider": "ProviderInfo",
     "RunStatus": "EvaluationStatus",
     "DataType": "ScoreDataType",
+    "DefinitionKind": "Kind",
+    "AlertFigure": "Figure",
+    "SelectionReason": "Why",
+    "DataSubjectKind": "OwnerKind",
 }
 _EMPTY: Final = 204
 
