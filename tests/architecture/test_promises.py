@@ -22,7 +22,7 @@ PROMISES: Final = {
         "domain/evaluation/runs/test_run.py::test_score_id_derives_from_run_target_and_metric",
     ),
     "signals that all failed or were skipped are no score, nor is a judge that stays away": (
-        ("domain/evaluation/sessions/test_reliability_v1.py::test_no_score_without_scored_signals"),
+        "domain/evaluation/sessions/test_reliability_v1.py::test_no_score_without_scored_signals",
         (
             "application/evaluation/execution/test_evaluate_sessions.py"
             "::test_signals_that_all_failed_or_were_skipped_are_no_number"
@@ -97,7 +97,7 @@ PROMISES: Final = {
         "adapters/test_model_judge.py::test_an_answer_that_is_no_verdict_may_be_repaired_once",
     ),
     "what a tool says gives the judge no orders": (
-        ("domain/evaluation/judging/test_prompt.py::test_trace_text_cannot_change_the_prompt"),
+        "domain/evaluation/judging/test_prompt.py::test_trace_text_cannot_change_the_prompt",
         "domain/evaluation/judging/test_verdict.py::test_label_elsewhere_is_ignored",
         "domain/evaluation/evidence/test_evidence.py::test_boundary_changes_only_two_lines",
         "contracts/evaluation/judging/test_judge.py::test_what_a_tool_says_gives_no_orders",
@@ -107,7 +107,7 @@ PROMISES: Final = {
         ),
     ),
     "every property of an answer is required, and no object is open": (
-        ("domain/evaluation/judging/test_prompt.py::test_answer_schema_is_strict"),
+        "domain/evaluation/judging/test_prompt.py::test_answer_schema_is_strict",
     ),
     "no secret, no address and no user is in a prompt": (
         "domain/evaluation/judging/test_prompt.py::test_prompt_contains_no_sensitive_data",
@@ -126,7 +126,7 @@ PROMISES: Final = {
             "domain/evaluation/trace_content/test_evaluated_trace.py"
             "::test_orphans_are_roots_and_cycles_are_cut_at_their_earliest_span"
         ),
-        ("domain/evaluation/evidence/test_evidence.py::test_20_000_spans_take_bounded_time"),
+        "domain/evaluation/evidence/test_evidence.py::test_20_000_spans_take_bounded_time",
         (
             "application/evaluation/execution/test_evaluate_traces.py"
             "::test_a_trace_that_is_too_large_is_refused_and_not_read"
@@ -159,7 +159,7 @@ PROMISES: Final = {
     "no execution begins once a run is cancelled or deleted, whatever its state": (
         "contracts/evaluation/runs/test_runs.py::test_cancelling_skips_what_is_left_and_nothing_begins_after_it",
         "contracts/evaluation/runs/test_runs.py::test_cancelling_twice_is_cancelling_once",
-        "contracts/evaluation/runs/test_runs.py::test_ended_run_cannot_be_cancelled",
+        "contracts/evaluation/runs/test_runs.py::test_what_has_ended_cannot_be_cancelled",
         "contracts/evaluation/runs/test_runs.py::test_a_run_is_removed_in_any_state",
         "adapters/postgres/test_work_cancel.py::test_who_had_claimed_something_writes_no_more",
         "application/evaluation/execution/test_evaluate_traces.py::test_no_execution_begins_once_a_run_is_cancelled",
@@ -181,7 +181,7 @@ PROMISES: Final = {
             "::test_higher_rate_includes_the_sample_of_a_lower_one"
         ),
         "domain/evaluation/runs/test_selection.py::test_sample_size",
-        ("domain/evaluation/runs/test_selection.py::test_sample_ignores_order_and_duplicates"),
+        "domain/evaluation/runs/test_selection.py::test_sample_ignores_order_and_duplicates",
     ),
     "a trace that comes late is evaluated, a broken monitor holds up none, a crash loses no slot": (
         "application/evaluation/monitors/test_monitors.py::test_a_trace_that_comes_late_is_evaluated",
