@@ -30,7 +30,6 @@ from domain.evaluation.trace_content.language import Language
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("domain", "application", "adapters", "entrypoints")
 README = ROOT / "README.md"
-ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
 DECISIONS = sorted((ROOT / "docs/adr").glob("*.md"))
 PAGES = [
     *sorted(ROOT.glob("*.md")),
@@ -39,17 +38,6 @@ PAGES = [
 ]
 SECTIONS = ["Context", "Decision", "Consequences", "What would change our mind", "Held by"]
 BY_NAME = {"ids": lambda path: path.relative_to(ROOT).as_posix()}
-
-
-def folders() -> list[str]:
-    """The packages, and what lies right below them."""
-    inner = [
-        folder.relative_to(ROOT).as_posix()
-        for package in PACKAGES
-        for folder in sorted((ROOT / package).iterdir())
-        if (folder / "__init__.py").exists()
-    ]
-    return [*(f"{package}/" for package in PACKAGES), *inner]
 
 
 def section(text: str, title: str) -> str:
@@ -62,16 +50,6 @@ def test_the_readme_can_be_read_in_one_sitting():
     assert len(README.read_text().splitlines()) < 120
 
 
-@pytest.mark.parametrize("folder", folders())
-def test_the_map_names_every_folder(folder):
-    assert f"`{folder}`" in ARCHITECTURE
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "tests").iterdir()), **BY_NAME)
-def test_the_map_names_every_kind_of_test(path):
-    assert path.suffix or path.name == "__pycache__" or f"`tests/{path.name}`" in ARCHITECTURE
-
-
 @pytest.mark.parametrize("path", PAGES, **BY_NAME)
 def test_what_a_page_names_exists(path):
     text = path.read_text()
@@ -79,12 +57,6 @@ def test_what_a_page_names_exists(path):
     assert [link for link in links if not (path.parent / link).exists()] == []
     named = re.findall(r"`((?:\.ci|docs|tests|docker|" + "|".join(PACKAGES) + r")/[\w./-]*)`", text)
     assert [name for name in named if not (ROOT / name).exists()] == []
-
-
-def test_the_architecture_names_modules_by_their_names():
-    named = set(re.findall(r"`(\w+\.py)`", ARCHITECTURE))
-    there = {path.name for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
-    assert named <= there
 
 
 @pytest.mark.parametrize("path", DECISIONS, **BY_NAME)
