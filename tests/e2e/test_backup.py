@@ -1,4 +1,4 @@
-"""`backup` and `restore`: while `dev` serves, and into another folder."""
+"""`backup` and `restore`: while `dev` runs, and into another folder."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ from tests.e2e.conftest import (
     DevServer,
     own_environ,
     start_dev,
-    wait_a_moment,
+    wait_briefly,
 )
 
 pytestmark = pytest.mark.e2e
@@ -35,7 +35,7 @@ READS = ("/traces?limit=200", "/sessions", "/traces/users", "/evaluations/trace-
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
+def base_folder() -> Iterator[Path]:
     """A folder that postgres can enter as another user."""
     folder = Path(tempfile.mkdtemp(prefix="pandaprobe-backup-"))
     folder.chmod(0o755)
@@ -69,28 +69,28 @@ def a_trace(n: int) -> dict[str, object]:
     }
 
 
-def started(folder: Path) -> DevServer:
+def start(folder: Path) -> DevServer:
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
     return start_dev(folder, free_port())
 
 
-def stopped(server: DevServer) -> None:
+def stop(server: DevServer) -> None:
     server.process.terminate()
     server.process.wait(STOP_MAX_S)
 
 
-def read(server: DevServer) -> list[object]:
+def read_all(server: DevServer) -> list[object]:
     with server.client() as http:
         listed = http.get("/traces", params={"limit": 200}).json()["items"]
         whole = [http.get(f"/traces/{one['trace_id']}").json() for one in listed]
         return [whole, *(http.get(path).json() for path in READS)]
 
 
-async def backed_up_while_erasing(
+async def backup_while_erasing(
     server: DevServer, data: Path, backup: Path
 ) -> subprocess.CompletedProcess[str]:
-    """A backup while an erasure has begun, and can't go on: somebody holds its traces."""
+    """Runs a backup while an erasure is blocked by a lock on its traces."""
     url = running_servers(str(data))["PANDAPROBE_DATABASE_URL"]
     holder = await asyncpg.connect(url)
     try:
@@ -105,9 +105,13 @@ async def backed_up_while_erasing(
         await holder.close()
 
 
-def test_a_backup_of_a_running_server_is_of_one_moment_and_comes_back(place: Path) -> None:
-    data, copy, backup = place / "data", place / "copy", place / "backups" / "monday"
-    server = started(data)
+def test_backup_of_running_server_is_consistent_and_restorable(base_folder: Path) -> None:
+    data, copy, backup = (
+        base_folder / "data",
+        base_folder / "copy",
+        base_folder / "backups" / "monday",
+    )
+    server = start(data)
     is_over = threading.Event()
 
     def write() -> None:
@@ -121,30 +125,30 @@ def test_a_backup_of_a_running_server_is_of_one_moment_and_comes_back(place: Pat
                 assert http.post("/traces", json=a_trace(n)).status_code == 202
         writer = threading.Thread(target=write)
         writer.start()
-        made = asyncio.run(backed_up_while_erasing(server, data, backup))
+        made = asyncio.run(backup_while_erasing(server, data, backup))
         is_over.set()
         writer.join()
         assert made.returncode == 0, made.stderr
-        assert command(data, "backup", backup).returncode == 1  # it is there already
+        assert command(data, "backup", backup).returncode == 1  # the backup exists already
     finally:
         is_over.set()
-        stopped(server)
+        stop(server)
     manifest = json.loads((backup / "manifest.json").read_text())
     assert manifest["tables"]["traces"]["rows"] >= TRACES
     assert (backup / "database.dump").stat().st_mode & 0o077 == 0
 
-    verified = command(place / "nowhere", "restore", backup, "--verify")
+    verified = command(base_folder / "nowhere", "restore", backup, "--verify")
     assert verified.returncode == 0, verified.stderr
-    assert not (place / "nowhere").exists()
+    assert not (base_folder / "nowhere").exists()
     restored = command(copy, "restore", backup)
     assert restored.returncode == 0, restored.stderr
     again = command(copy, "restore", backup)
     assert again.returncode == 1
     assert "holds a database already" in again.stderr
 
-    other = started(copy)
+    other = start(copy)
     try:
-        with other.client(**server.headers) as http:  # the key that was there before
+        with other.client(**server.headers) as http:  # the key from before the backup
             page = http.get("/traces", params={"limit": 1}).json()
             erased = sum(a_trace(n)["user_id"] == ERASED for n in range(TRACES))
             assert page["total"] == manifest["tables"]["traces"]["rows"] - erased
@@ -152,15 +156,15 @@ def test_a_backup_of_a_running_server_is_of_one_moment_and_comes_back(place: Pat
             deadline = time.monotonic() + DEADLINE_S
             while (receipt := http.get("/erasures").json()["items"][0])["state"] != "REMOVED":
                 assert time.monotonic() < deadline
-                wait_a_moment(other.process)
+                wait_briefly(other.process)
             assert receipt["rows"]["traces"] == erased
     finally:
-        stopped(other)
+        stop(other)
 
 
-def test_a_stopped_server_is_backed_up_and_answers_the_same_once_restored(place: Path) -> None:
-    data, copy, backup = place / "data", place / "copy", place / "backup"
-    server = started(data)
+def test_restored_server_answers_as_before(base_folder: Path) -> None:
+    data, copy, backup = base_folder / "data", base_folder / "copy", base_folder / "backup"
+    server = start(data)
     try:
         with server.client() as http:
             for n in range(TRACES):
@@ -168,26 +172,26 @@ def test_a_stopped_server_is_backed_up_and_answers_the_same_once_restored(place:
                 http.post("/traces", json=trace)
                 score = {"trace_id": trace["trace_id"], "name": "ok", "value": "1"}
                 assert http.post("/evaluations/trace-scores", json=score).status_code == 201
-        before = read(server)
+        before = read_all(server)
     finally:
-        stopped(server)
+        stop(server)
     assert command(data, "backup", backup).returncode == 0
     assert command(copy, "restore", backup).returncode == 0
-    other = started(copy)
+    other = start(copy)
     try:
         known = DevServer(copy, server.environ | {"PANDAPROBE_ENDPOINT": other.url}, other.process)
-        assert read(known) == before
+        assert read_all(known) == before
     finally:
-        stopped(other)
+        stop(other)
 
 
-def test_what_is_no_whole_backup_is_refused_and_nothing_is_left_of_it(place: Path) -> None:
-    data, copy, backup = place / "data", place / "copy", place / "backup"
+def test_invalid_backup_is_refused_and_leaves_no_files(base_folder: Path) -> None:
+    data, copy, backup = base_folder / "data", base_folder / "copy", base_folder / "backup"
     nothing = command(data, "backup", backup)
     assert nothing.returncode == 1
     assert "nothing to back up" in nothing.stderr
-    server = started(data)
-    stopped(server)
+    server = start(data)
+    stop(server)
     assert command(data, "backup", backup).returncode == 0
     manifest = json.loads((backup / "manifest.json").read_text())
 
@@ -213,4 +217,4 @@ def test_what_is_no_whole_backup_is_refused_and_nothing_is_left_of_it(place: Pat
     changed = command(copy, "restore", backup)
     assert changed.returncode == 1
     assert "was changed" in changed.stderr
-    assert command(copy, "restore", place / "nothing").returncode == 1
+    assert command(copy, "restore", base_folder / "nothing").returncode == 1

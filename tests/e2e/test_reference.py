@@ -1,4 +1,4 @@
-"""The API reference in a browser: credentials, a trace sent and read back, nobody else asked."""
+"""The API reference in a browser: credentials, and a trace sent and read back."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from tests.support.clients import chromium
 
 pytestmark = pytest.mark.e2e
 
-TRACE = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10"  # of the document's examples
+TRACE = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10"  # from the document's examples
 POST, READ, LIST, ME = (
     f"operations-{name}"
     for name in (
@@ -23,7 +23,7 @@ POST, READ, LIST, ME = (
 )
 
 
-def opened(page: chromium.Page, dev_server: DevServer) -> None:
+def open_docs(page: chromium.Page, dev_server: DevServer) -> None:
     page.open(f"{dev_server.url}/docs")
     page.wait("document.querySelectorAll('.opblock').length > 40")
 
@@ -33,7 +33,7 @@ def fill(page: chromium.Page, scheme: str, value: str) -> None:
     page.type(value)
 
 
-def with_key(page: chromium.Page, dev_server: DevServer) -> None:
+def enter_key(page: chromium.Page, dev_server: DevServer) -> None:
     fill(page, "ApiKey", dev_server.headers["X-API-Key"])
     fill(page, "ProjectName", dev_server.headers["X-Project-Name"])
     page.click("#of-key button")
@@ -42,19 +42,19 @@ def with_key(page: chromium.Page, dev_server: DevServer) -> None:
     )
 
 
-def unfolded(page: chromium.Page, call: str) -> None:
-    """Waits until a call's schemas are looked up: what is pressed before that is lost."""
+def wait_unfolded(page: chromium.Page, call: str) -> None:
+    """Waits until a call's schemas are loaded: clicks before that have no effect."""
     page.wait(f"document.querySelector('#{call} .example') !== null")
     page.wait(f"document.querySelector('#{call} .execute') !== null")
 
 
 def unfold(page: chromium.Page, call: str) -> None:
     page.click(f"#{call} .opblock-summary-control")
-    unfolded(page, call)
+    wait_unfolded(page, call)
 
 
-def answered(page: chromium.Page, call: str) -> tuple[int, str]:
-    """The status, and all that is shown beside it."""
+def read_answer(page: chromium.Page, call: str) -> tuple[int, str]:
+    """Returns the status of the answer, and the text shown with it."""
     page.wait(f"document.querySelector('#{call} .live-responses-table .response') !== null")
     shown = f"document.querySelector('#{call} .live-responses-table .response')"
     status = page.value(f"{shown}.querySelector('.response-col_status').innerText")
@@ -62,66 +62,64 @@ def answered(page: chromium.Page, call: str) -> tuple[int, str]:
     return int(status), str(page.value(f"{shown}.innerText"))
 
 
-def called(page: chromium.Page, call: str) -> tuple[int, str]:
+def call_operation(page: chromium.Page, call: str) -> tuple[int, str]:
     unfold(page, call)
     page.click(f"#{call} .execute")
-    return answered(page, call)
+    return read_answer(page, call)
 
 
-def check(page: chromium.Page, dev_server: DevServer) -> None:
-    """It asked nobody but the service, and the browser found nothing to complain of."""
+def assert_no_foreign_requests(page: chromium.Page, dev_server: DevServer) -> None:
+    """Asserts that the page requested only the service, and that the browser logged no errors."""
     asked = [urlsplit(url) for url in page.requested() if not url.startswith("data:")]
     assert {one.netloc for one in asked} == {urlsplit(dev_server.url).netloc}
     assert page.complaints() == []
 
 
-def test_a_trace_is_sent_and_read_back(
-    page: chromium.Page, dev_server: DevServer, photographed: Callable[[str], None]
+def test_trace_is_sent_and_read_back(
+    page: chromium.Page, dev_server: DevServer, take_screenshot: Callable[[str], None]
 ) -> None:
-    opened(page, dev_server)
-    photographed("reference")
-    with_key(page, dev_server)
-    status, shown = called(page, POST)
+    open_docs(page, dev_server)
+    take_screenshot("reference")
+    enter_key(page, dev_server)
+    status, shown = call_operation(page, POST)
     assert status == 202
     assert TRACE in shown
     assert "content-type: application/json" in shown
-    photographed("reference-sent")
-    status, shown = called(page, READ)
+    take_screenshot("reference-sent")
+    status, shown = call_operation(page, READ)
     assert status == 200
     assert '"name": "answer-question"' in shown
-    status, shown = called(page, LIST)
+    status, shown = call_operation(page, LIST)
     assert status == 200
     assert TRACE in shown
-    photographed("reference-listed")
-    check(page, dev_server)
+    take_screenshot("reference-listed")
+    assert_no_foreign_requests(page, dev_server)
 
 
-def test_a_body_can_be_changed_and_mistakes_are_shown(
+def test_body_can_be_edited_and_errors_are_shown(
     page: chromium.Page, dev_server: DevServer
 ) -> None:
-    opened(page, dev_server)
-    with_key(page, dev_server)
+    open_docs(page, dev_server)
+    enter_key(page, dev_server)
     unfold(page, POST)
     page.value(f"document.querySelector('#{POST} textarea').select()")
     page.type(json.dumps({"name": "typed"}))
     page.click(f"#{POST} .execute")
-    status, shown = answered(page, POST)
+    status, shown = read_answer(page, POST)
     assert status == 422
     assert '"field": "started_at"' in shown
-    check(page, dev_server)
+    assert_no_foreign_requests(page, dev_server)
 
 
-def test_a_person_calls_with_a_token_that_is_then_forgotten(
-    page: chromium.Page, dev_server: DevServer
-) -> None:
-    opened(page, dev_server)
+def test_token_is_used_and_forgotten(page: chromium.Page, dev_server: DevServer) -> None:
+    open_docs(page, dev_server)
     page.click(f"#{ME} .authorization__btn")
     assert page.value("document.activeElement.dataset.scheme") == "HTTPBearer"
     asked = "fetch('/cli-login/token', {method: 'POST', referrerPolicy: 'strict-origin'})"
     token = page.value(f"{asked}.then((answer) => answer.json()).then((said) => said.token)")
     page.type(f"Bearer {token}")
     page.click("#of-token button")
-    status, shown = called(page, ME)
+    status, shown = call_operation(page, ME)
     assert status == 200
     assert "dev@localhost" in shown
     page.click("#forget")
@@ -129,12 +127,12 @@ def test_a_person_calls_with_a_token_that_is_then_forgotten(
     page.click(f"#{ME} .btn-clear")
     page.wait(f"document.querySelector('#{ME} .live-responses-table') === null")
     page.click(f"#{ME} .execute")
-    assert answered(page, ME)[0] == 401
-    check(page, dev_server)
+    assert read_answer(page, ME)[0] == 401
+    assert_no_foreign_requests(page, dev_server)
 
 
-def test_without_a_mouse(page: chromium.Page, dev_server: DevServer) -> None:
-    opened(page, dev_server)
+def test_reference_works_by_keyboard(page: chromium.Page, dev_server: DevServer) -> None:
+    open_docs(page, dev_server)
     assert page.tab() == "Skip to the calls"
     for scheme, value in (("ApiKey", "X-API-Key"), ("ProjectName", "X-Project-Name")):
         at = "document.activeElement.dataset.scheme"
@@ -151,25 +149,23 @@ def test_without_a_mouse(page: chromium.Page, dev_server: DevServer) -> None:
             break
         page.tab()
     page.enter()
-    unfolded(page, POST)
+    wait_unfolded(page, POST)
     for _ in range(20):
         page.tab()
         if page.value("document.activeElement.matches('.execute')"):
             break
         assert page.value(here)
     page.enter()
-    assert answered(page, POST)[0] == 202
-    check(page, dev_server)
+    assert read_answer(page, POST)[0] == 202
+    assert_no_foreign_requests(page, dev_server)
 
 
 @pytest.mark.parametrize("width", [360, 1200])
-def test_nothing_is_wider_than_the_screen(
-    page: chromium.Page, dev_server: DevServer, width: int
-) -> None:
+def test_page_fits_screen_width(page: chromium.Page, dev_server: DevServer, width: int) -> None:
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     page.command("Emulation.setDeviceMetricsOverride", **size)
-    opened(page, dev_server)
-    with_key(page, dev_server)
-    called(page, POST)
-    called(page, LIST)
+    open_docs(page, dev_server)
+    enter_key(page, dev_server)
+    call_operation(page, POST)
+    call_operation(page, LIST)
     assert page.value("document.documentElement.scrollWidth") <= width

@@ -110,11 +110,11 @@ async def test_alert_and_recovery_arrive_signed(agent: MonitoredAgent) -> None:
 
         await agent.put_traces(9, BAD)
         await agent.advance_six_hours()
-        [told] = there.told
-        assert told["type"] == "alert.changed"
-        assert told["data"]["alert_id"] == str(alert.id)
-        assert told["data"]["state"] == "ALERTING"
-        assert told["data"]["value"] == pytest.approx(0.25)
+        [message] = there.messages
+        assert message["type"] == "alert.changed"
+        assert message["data"]["alert_id"] == str(alert.id)
+        assert message["data"]["state"] == "ALERTING"
+        assert message["data"]["value"] == pytest.approx(0.25)
 
         await agent.advance_six_hours()  # as bad as before, which was sent already
         assert len(there.got) == 1
@@ -125,7 +125,7 @@ async def test_alert_and_recovery_arrive_signed(agent: MonitoredAgent) -> None:
         there.answer = with_status("200 OK")
         agent.world.forward(minutes=1)
         await alerts.deliver_messages()
-        states = [one["data"]["state"] for one in there.told]
+        states = [one["data"]["state"] for one in there.messages]
         assert states == ["ALERTING", "OK", "OK"]
 
     # Its clock is years back, so a verifier refuses the age of the signature and nothing else.

@@ -53,7 +53,7 @@ async def fixture(world: World) -> VerdictFixture:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "overrides",
     [
         {},
         {"usd": None},

@@ -67,7 +67,9 @@ MONITOR_VARIANTS = [
 # --- creating, reading, editing ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("said", MONITOR_VARIANTS, ids=["usual", "full", "untagged", "sessions"])
+@pytest.mark.parametrize(
+    "overrides", MONITOR_VARIANTS, ids=["usual", "full", "untagged", "sessions"]
+)
 async def test_reads_return_monitor_as_created(monitoring, overrides):
     made = a_monitor(project(), **overrides)
     assert await monitoring.monitors.create(made) == made
