@@ -202,9 +202,9 @@ async def judged(
     await bench.time_run(bench.take_unjudged(CONCURRENCY), metrics)  # work that is done only once
     targets = bench.take_unjudged(JUDGED)
     usage = CpuUsage(pid, bench.postgres)
-    time_run = await bench.time_run(targets, metrics)
+    took_s = await bench.time_run(targets, metrics)
     cpu = f"CPU per target, worker + PostgreSQL: {usage.per(JUDGED)} ms"
-    rate = JUDGED * len(metrics) / time_run
+    rate = JUDGED * len(metrics) / took_s
     label = f"{JUDGED} targets × {len(metrics)} judged metrics, {answer_ms} ms per answer: scores/s"
     if answer_ms == 0:
         row(label, f"{rate:,.0f}; {cpu}")
@@ -226,15 +226,14 @@ async def large(bench: EvaluationBenchmark, pid: int, redis: Redis) -> None:
     while not watching.done():
         await asyncio.sleep(0.1)
         most = max(most, memory_mb(pid, "VmRSS"))
-        # asynchronous here
-        messages = await redis.hvals(f"{NAMESPACE}:{Lane.MEASURE}.msgs")  # type: ignore[misc]
+        messages = await redis.hvals(f"{NAMESPACE}:{Lane.MEASURE}.msgs")  # type: ignore[misc]  # asynchronous here
         lengths += [len(one) for one in messages]
-    time_run = time.perf_counter() - begin
+    took_s = time.perf_counter() - begin
     statements = await database.fetchval(COUNT_STATEMENTS)
     after = await database.fetchval(run_size, run.id)
     scores = TRACES * len(COMPUTED_METRICS)
-    row(f"{TRACES:,} targets × {len(COMPUTED_METRICS)} computed metrics: s", f"{time_run:.0f}")
-    row("… scores/s; targets/s", f"{scores / time_run:,.0f}; {TRACES / time_run:,.0f}")
+    row(f"{TRACES:,} targets × {len(COMPUTED_METRICS)} computed metrics: s", f"{took_s:.0f}")
+    row("… scores/s; targets/s", f"{scores / took_s:,.0f}; {TRACES / took_s:,.0f}")
     row("… CPU per target, worker + PostgreSQL, ms", usage.per(TRACES))
     row("… statements per target, without BEGIN and COMMIT", f"{statements / TRACES:.1f}")
     row("… resident memory of the worker, MB: maximum", most)

@@ -61,7 +61,7 @@ NARROW_TRACE = {
     ],
 }
 HEAD = "| | MB | s | traces/s | MB/s | most memory, MB |\n|---|---|---|---|---|---|"
-COPIES_PER_TRANSACTION = 100_000  # copies per transaction
+COPIES_PER_TRANSACTION = 100_000
 TABLES = ("traces", "trace_payloads", "spans")
 CREATE_COPY_IDS = """
 CREATE TEMPORARY TABLE copies ON COMMIT DROP AS

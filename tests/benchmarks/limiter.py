@@ -81,8 +81,7 @@ async def measured(url: str) -> None:
                 gc.collect()
                 durations_us = await times(limiter, limit, full)
                 figures = row(f"{label}, {state}", durations_us)
-                # After one stall of 0.1 s the limiter does not ask Redis for a second: the row is
-                # void.
+                # After a stall of 0.1 s the limiter doesn't ask Redis for a second: not comparable.
                 stalled = limiter.fallbacks and address == url
                 print(
                     f"| {label}, {state}: stalled, repeat the run | | | |" if stalled else figures

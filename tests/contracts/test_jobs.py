@@ -116,7 +116,7 @@ async def test_jobs_beyond_one_transaction_all_arrive(queue):
     run = a_run()
     due = [TargetDue(*run, str(n)) for n in range(2 * SENT_AT_ONCE + 1)]
     await jobs.send(*due)
-    if isinstance(jobs, OwnJobs):  # it is no store: the rest is found in the database
+    if isinstance(jobs, OwnJobs):  # the queue is bounded; the rest is found in the database
         assert jobs.dropped == len(due) - WAITING_MAX
         due = due[:WAITING_MAX]
     assert await received() == due

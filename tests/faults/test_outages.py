@@ -70,8 +70,8 @@ def test_postgres_outage_is_reported_and_recovered(
     assert stack.processes["worker"].process.poll() is None
     report_line(
         f"PostgreSQL {how.__name__} for {length_s} s: reported after {reported}, "
-        f"ready {back:.2f} s after it was back, slowest answer {load.slowest_s:.1f} s, {load.accepted} accepted, "
-        f"{load.dropped} dropped; {dict(load.outcomes)}"
+        f"ready {back:.2f} s after it was back, slowest answer {load.slowest_s:.1f} s, "
+        f"{load.accepted} accepted, {load.dropped} dropped; {dict(load.outcomes)}"
     )
 
 
@@ -99,6 +99,6 @@ def test_redis_outage_does_not_affect_ingestion(
     assert load.slowest_s < ANSWER_MAX_S
     report_line(
         f"Redis {how.__name__} for {length_s} s: reported after {reported}, "
-        f"ready {back:.2f} s after it was back, slowest answer {load.slowest_s:.1f} s, {load.accepted} accepted, "
-        f"{load.dropped} dropped"
+        f"ready {back:.2f} s after it was back, slowest answer {load.slowest_s:.1f} s, "
+        f"{load.accepted} accepted, {load.dropped} dropped"
     )

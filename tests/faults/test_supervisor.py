@@ -55,7 +55,7 @@ class RestartableDev:
         process.wait()
 
     def start(self) -> float:
-        """Starts at once, while old children may still be ending; returns the duration in seconds."""
+        """Starts at once, while old children may be ending; returns the duration in seconds."""
         begin = time.monotonic()
         self.dev = start_dev(self.folder, self.port)
         return time.monotonic() - begin
@@ -94,6 +94,6 @@ def test_supervisor_may_be_killed(
     background_loop.run(assert_kept(load, supervised.settings), END_MAX_S)
     report_line(
         f"kill -9 of dev: {kills} under load, {starts} during a start; "
-        f"ready again after at most {slowest:.1f} s; {load.accepted} accepted, {load.dropped} dropped; "
-        f"{dict(load.outcomes)}"
+        f"ready again after at most {slowest:.1f} s; "
+        f"{load.accepted} accepted, {load.dropped} dropped; {dict(load.outcomes)}"
     )

@@ -77,9 +77,9 @@ async def test_concurrent_founding_creates_one_organization(identity):
 
 
 async def test_unknown_user_founds_nothing(identity):
-    nobody = UserId(uuid.uuid4())
+    unknown = UserId(uuid.uuid4())
     for make in (identity.organizations.found, lambda one: identity.organizations.add(one, None)):
-        ours = founding(nobody)
+        ours = founding(unknown)
         with pytest.raises(NotFound):
             await make(ours)
         await assert_nothing_made(identity, ours)

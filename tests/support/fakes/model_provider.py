@@ -270,9 +270,9 @@ QUOTA: Final = Fails(
 
 @dataclass(slots=True)
 class Provider:
-    """What was asked of it, and how many at once. An answer takes `answer_s`.
+    """Requests received, and how many were concurrent. An answer takes `answer_s`.
 
-    `left` is set whenever nobody is connected any more.
+    `left` is set whenever the last client has disconnected.
     """
 
     format: Format

@@ -36,7 +36,7 @@ from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.monitors import Monitoring, over_memory, over_postgres
 
 ALL: Final = PageRequest(limit=200)
-STEPS: Final = ("due", "edge", "changed", "targets", "fired", "stored", "told")
+STEPS: Final = ("due", "edge", "changed", "targets", "fired", "stored", "sent")
 ORDER: Final = MonitorOrder(
     name="m",
     of=TargetType.TRACE,
@@ -110,7 +110,7 @@ class CrashingPort:
         return await self.inner.traces(*asked)
 
     async def send(self, *jobs: Any) -> None:
-        await self.process.reaches("told")
+        await self.process.reaches("sent")
         await self.inner.send(*jobs)
 
 

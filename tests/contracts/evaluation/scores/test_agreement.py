@@ -258,7 +258,7 @@ async def test_uncertain_scores_come_first_and_every_fifth_is_random(ours, list_
         SelectionReason.RANDOM,
     ] * 2
     assert [n for n, why in found if why is SelectionReason.RANDOM] == chosen
-    # Of scores equally far below and above the threshold, either may come first.
+    # Two scores equally far from the threshold may come in either order.
     assert {n for n, why in found if why is SelectionReason.UNCERTAIN} == set(rest)
     assert [n for n, why in found if why is SelectionReason.UNCERTAIN][:2] == rest[:2]
     assert await list_offered() == found
