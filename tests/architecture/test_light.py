@@ -99,14 +99,15 @@ def test_the_api_and_other_formats_work_without_the_library_of_parquet():
     assert missing_formats() == {}  # here it is installed, for the tests
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     ("provider", "client"),
     [
         ("openai", "openai"),
-        ("openai_compatible", "openai"),
+        pytest.param("openai_compatible", "openai", marks=pytest.mark.exhaustive),
         ("anthropic", "anthropic"),
         ("gemini", "google.genai"),
-        ("vertex_ai", "google.genai"),
+        pytest.param("vertex_ai", "google.genai", marks=pytest.mark.exhaustive),
     ],
 )
 def test_one_that_does_loads_the_client_of_that_provider(provider, client):

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, Page
 
 from adapters.embedded.process import free_port
-from tests.support.clients import chromium
+from tests.e2e.browser import PageLog, executable, opened_page, started
 
 READY_MAX_S = 60
 STOP_MAX_S = 15
@@ -172,28 +173,36 @@ def dev_server(enterable_folder: Path) -> Iterator[DevServer]:
     server.process.wait(STOP_MAX_S)
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[chromium.Browser]:
-    program = chromium.executable()
+@pytest.fixture(scope="module")  # not of the session, or no asynchronous test could follow
+def browser() -> Iterator[Browser]:
+    program = executable()
     if program is None:
-        pytest.skip("no Chromium is installed to open the page with")
-    with chromium.running(program) as browser:
+        pytest.skip("no Chromium or Chrome is installed")
+    with started(program) as browser:
         yield browser
 
 
 @pytest.fixture
-def page(browser: chromium.Browser) -> chromium.Page:
-    return browser.page()
+def page(browser: Browser) -> Iterator[Page]:
+    with opened_page(browser) as page:
+        yield page
 
 
 @pytest.fixture
-def photographed(page: chromium.Page) -> Callable[[str], None]:
-    """Takes pictures into the folder that SCREENSHOTS names, for who wants to look."""
+def page_log(page: Page) -> PageLog:
+    log = PageLog()
+    log.watch(page)
+    return log
+
+
+@pytest.fixture
+def photographed(page: Page) -> Callable[[str], None]:
+    """Takes pictures into the folder that the variable SCREENSHOTS names."""
 
     def take(name: str) -> None:
         if folder := os.environ.get("SCREENSHOTS"):
             for scheme in ("light", "dark"):
-                page.prefer(scheme)
-                page.screenshot(Path(folder) / f"{name}-{scheme}.png")
+                page.emulate_media(color_scheme=scheme)
+                page.screenshot(path=Path(folder) / f"{name}-{scheme}.png")
 
     return take

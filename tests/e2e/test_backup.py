@@ -10,6 +10,8 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
@@ -34,13 +36,19 @@ DEADLINE_S = 60
 READS = ("/traces?limit=200", "/sessions", "/traces/users", "/evaluations/trace-scores")
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
+@contextmanager
+def enterable() -> Iterator[Path]:
     """A folder that postgres can enter as another user."""
     folder = Path(tempfile.mkdtemp(prefix="pandaprobe-backup-"))
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with enterable() as folder:
+        yield folder
 
 
 def command(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -158,37 +166,55 @@ def test_a_backup_of_a_running_server_is_of_one_moment_and_comes_back(place: Pat
         stopped(other)
 
 
-def test_a_stopped_server_is_backed_up_and_answers_the_same_once_restored(place: Path) -> None:
-    data, copy, backup = place / "data", place / "copy", place / "backup"
-    server = started(data)
-    try:
-        with server.client() as http:
-            for n in range(TRACES):
-                trace = a_trace(n)
-                http.post("/traces", json=trace)
-                score = {"trace_id": trace["trace_id"], "name": "ok", "value": "1"}
-                assert http.post("/evaluations/trace-scores", json=score).status_code == 201
-        before = read(server)
-    finally:
-        stopped(server)
-    assert command(data, "backup", backup).returncode == 0
-    assert command(copy, "restore", backup).returncode == 0
+@dataclass(frozen=True, slots=True)
+class BackedUp:
+    """What a server answered before it was stopped, and the backup that was made then."""
+
+    server: DevServer
+    answers: list[object]
+    backup: Path
+
+
+@pytest.fixture(scope="module")
+def backed_up() -> Iterator[BackedUp]:
+    with enterable() as folder:
+        server = started(folder / "data")
+        try:
+            with server.client() as http:
+                for n in range(TRACES):
+                    trace = a_trace(n)
+                    http.post("/traces", json=trace)
+                    score = {"trace_id": trace["trace_id"], "name": "ok", "value": "1"}
+                    assert http.post("/evaluations/trace-scores", json=score).status_code == 201
+            before = read(server)
+        finally:
+            stopped(server)
+        assert command(folder / "data", "backup", folder / "backup").returncode == 0
+        yield BackedUp(server, before, folder / "backup")
+
+
+def test_a_stopped_server_is_backed_up_and_answers_the_same_once_restored(
+    backed_up: BackedUp, place: Path
+) -> None:
+    copy = place / "copy"
+    assert command(copy, "restore", backed_up.backup).returncode == 0
     other = started(copy)
     try:
-        known = DevServer(copy, server.environ | {"PANDAPROBE_ENDPOINT": other.url}, other.process)
-        assert read(known) == before
+        environ = backed_up.server.environ | {"PANDAPROBE_ENDPOINT": other.url}
+        known = DevServer(copy, environ, other.process)
+        assert read(known) == backed_up.answers
     finally:
         stopped(other)
 
 
-def test_what_is_no_whole_backup_is_refused_and_nothing_is_left_of_it(place: Path) -> None:
-    data, copy, backup = place / "data", place / "copy", place / "backup"
-    nothing = command(data, "backup", backup)
+def test_what_is_no_whole_backup_is_refused_and_nothing_is_left_of_it(
+    backed_up: BackedUp, place: Path
+) -> None:
+    copy, backup = place / "copy", place / "backup"
+    nothing = command(place / "data", "backup", backup)
     assert nothing.returncode == 1
     assert "nothing to back up" in nothing.stderr
-    server = started(data)
-    stopped(server)
-    assert command(data, "backup", backup).returncode == 0
+    shutil.copytree(backed_up.backup, backup)
     manifest = json.loads((backup / "manifest.json").read_text())
 
     manifest["tables"]["projects"]["rows"] += 1

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import queue
 import secrets
 import threading
@@ -16,9 +15,10 @@ from urllib.parse import parse_qs, quote_plus, urlencode, urlsplit
 
 import httpx
 import pytest
+from playwright.sync_api import Page, expect
 
+from tests.e2e.browser import PageLog
 from tests.e2e.conftest import DevServer
-from tests.support.clients import chromium
 
 pytestmark = pytest.mark.e2e
 WAIT_MAX_S = 30
@@ -102,24 +102,35 @@ def command_line(dev_server: DevServer) -> Iterator[CommandLine]:
         yield command_line
 
 
-AT_REST = "document.getElementById('status').textContent === ''"
-CHOOSING = f"!document.getElementById('choose').hidden && {AT_REST}"
-SIGNING_IN = "!document.getElementById('sign-in').hidden"
-ALARMED = "!document.getElementById('problem').hidden"
-
-
-def nowhere_else(page: chromium.Page, command_line: CommandLine) -> bool:
-    """Whether it asked nobody but the service and the command line."""
+def has_asked_no_other(log: PageLog, command_line: CommandLine) -> bool:
+    """Whether the page asked no host but the service and the command line."""
     known = {urlsplit(command_line.service).netloc, f"127.0.0.1:{command_line.port}"}
-    return {urlsplit(url).netloc for url in page.requested()} <= known
+    return {urlsplit(url).netloc for url in log.requested} <= known
+
+
+def expect_at_rest(page: Page) -> None:
+    expect(page.locator("#status")).to_be_empty()
+
+
+def expect_choosing(page: Page) -> None:
+    expect(page.locator("#choose")).to_be_visible()
+    expect_at_rest(page)
+
+
+def expect_problem(page: Page, text: str) -> None:
+    expect(page.locator("#problem")).to_contain_text(text)
+    expect_at_rest(page)
 
 
 def test_from_the_link_to_a_trace(
-    page: chromium.Page, command_line: CommandLine, photographed: Callable[[str], None]
+    page: Page,
+    page_log: PageLog,
+    command_line: CommandLine,
+    photographed: Callable[[str], None],
 ) -> None:
-    page.open(command_line.link())
-    page.wait(CHOOSING)
-    said = page.text()
+    page.goto(command_line.link())
+    expect_choosing(page)
+    said = page.inner_text("body")
     assert "ada-laptop <b>" in said
     assert f"http://127.0.0.1:{command_line.port}/callback" in said
     assert "dev@localhost" in said
@@ -139,24 +150,28 @@ def test_from_the_link_to_a_trace(
     trace = f"{command_line.service}/traces/{posted.json()['trace_id']}"
     assert httpx.get(trace, headers=head).json()["name"] == "after the login"
     assert command_line.exchanged(told["code"]).status_code == 401
-    assert nowhere_else(page, command_line)
-    assert page.complaints() == []
+    assert has_asked_no_other(page_log, command_line)
+    assert page_log.reported == []
 
 
-def test_without_a_mouse(page: chromium.Page, command_line: CommandLine) -> None:
-    page.open(command_line.link())
-    page.wait(CHOOSING)
-    assert page.value("document.activeElement.id") in {"organization", "project"}
-    while page.tab() != "authorize":
-        assert page.value("document.activeElement.closest('form').id") == "choose"
-    assert page.tab() == "Cancel"
-    page.value("document.getElementById('authorize').focus()")
-    page.enter()
+def test_without_a_mouse(page: Page, command_line: CommandLine) -> None:
+    page.goto(command_line.link())
+    expect_choosing(page)
+    focused = page.locator(":focus")
+    assert focused.get_attribute("id") in {"organization", "project"}
+    page.keyboard.press("Tab")
+    while focused.get_attribute("id") != "authorize":
+        assert focused.evaluate("one => one.closest('form').id") == "choose"
+        page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(focused).to_have_text("Cancel")
+    page.focus("#authorize")
+    page.keyboard.press("Enter")
     assert set(command_line.told()) == {"code"}
 
 
 def test_another_organization_has_other_projects(
-    page: chromium.Page, command_line: CommandLine, dev_server: DevServer
+    page: Page, command_line: CommandLine, dev_server: DevServer
 ) -> None:
     bearer = {"Authorization": f"Bearer {dev_server.environ['PANDAPROBE_TOKEN']}"}
     with dev_server.client(**bearer) as http:
@@ -164,27 +179,22 @@ def test_another_organization_has_other_projects(
         path = f"/organizations/{other['id']}/projects"
         for project in http.get(path).json():
             assert http.delete(f"{path}/{project['id']}").status_code == 204
-        page.open(command_line.link())
-        page.wait(CHOOSING)
-        choose = (
-            "((select, id) => { select.value = id; select.dispatchEvent(new Event('change')) })"
-            f"(document.getElementById('organization'), {json.dumps(other['id'])})"
-        )
-        page.value(choose)
-        page.wait(f"{ALARMED} && {AT_REST}")
-        assert "no project" in page.text()
-        assert page.value("document.getElementById('authorize').disabled") is True
+        page.goto(command_line.link())
+        expect_choosing(page)
+        page.select_option("#organization", other["id"])
+        expect_problem(page, "no project")
+        expect(page.locator("#authorize")).to_be_disabled()
         assert http.post(path, json={"name": "theirs"}).status_code == 201
-    page.value(choose)
-    page.wait("!document.getElementById('authorize').disabled")
+    page.select_option("#organization", other["id"])
+    expect(page.locator("#authorize")).to_be_enabled()
     page.click("#authorize")
     login = command_line.exchanged(command_line.told()["code"]).json()
     assert (login["org_id"], login["project_name"]) == (other["id"], "theirs")
 
 
-def test_cancelled(page: chromium.Page, command_line: CommandLine) -> None:
-    page.open(command_line.link())
-    page.wait(CHOOSING)
+def test_cancelled(page: Page, command_line: CommandLine) -> None:
+    page.goto(command_line.link())
+    expect_choosing(page)
     page.click("#choose .cancel")
     told = command_line.told()
     assert told["error"] == "access_denied"
@@ -192,48 +202,48 @@ def test_cancelled(page: chromium.Page, command_line: CommandLine) -> None:
 
 
 def test_a_token_is_pasted(
-    page: chromium.Page,
+    page: Page,
+    page_log: PageLog,
     command_line: CommandLine,
     dev_server: DevServer,
     photographed: Callable[[str], None],
 ) -> None:
     # A name of this machine that the shortcut for developers doesn't know.
     command_line.service = dev_server.url.replace("127.0.0.1", "own.localhost")
-    page.open(command_line.link())
-    page.wait(SIGNING_IN)
-    page.wait("document.activeElement.id === 'token'")
+    page.goto(command_line.link())
+    expect(page.locator("#sign-in")).to_be_visible()
+    field = page.locator("#token")
+    expect(field).to_be_focused()
     photographed("sign-in")
     for wrong in ("not.a.token", "ключ"):
-        page.value("document.getElementById('token').value = ''")
-        page.type(wrong)
-        page.enter()
-        page.wait(f"{ALARMED} && {AT_REST}")
-        assert "token" in page.value("document.getElementById('problem').innerText")
-        assert page.value("document.activeElement.id") == "token"
+        field.fill(wrong)
+        field.press("Enter")
+        expect_problem(page, "token")
+        expect(field).to_be_focused()
     photographed("wrong-token")
     assert command_line.was_left_alone
 
     token = dev_server.environ["PANDAPROBE_TOKEN"]
-    page.value("document.getElementById('token').value = ''")
-    page.type(f" {token}\n")
-    page.enter()
-    page.wait(CHOOSING)
-    assert page.value("document.getElementById('token').value") == ""
-    assert token not in page.value("document.documentElement.outerHTML")
-    assert page.value("localStorage.length + sessionStorage.length + document.cookie.length") == 0
-    assert not [url for url in page.requested() if token in url]
+    field.fill("")
+    page.keyboard.insert_text(f" {token}\n")
+    page.keyboard.press("Enter")
+    expect_choosing(page)
+    expect(field).to_have_value("")
+    assert token not in page.content()
+    kept = "localStorage.length + sessionStorage.length + document.cookie.length"
+    assert page.evaluate(kept) == 0
+    assert not [url for url in page_log.requested if token in url]
     page.click("#authorize")
     assert set(command_line.told()) == {"code"}
-    assert nowhere_else(page, command_line)
+    assert has_asked_no_other(page_log, command_line)
 
 
-def test_a_refusal_is_handed_back(page: chromium.Page, command_line: CommandLine) -> None:
-    page.open(command_line.link())
-    page.wait(CHOOSING)
-    page.value("document.getElementById('project').options[0].value = crypto.randomUUID()")
+def test_a_refusal_is_handed_back(page: Page, command_line: CommandLine) -> None:
+    page.goto(command_line.link())
+    expect_choosing(page)
+    page.evaluate("document.getElementById('project').options[0].value = crypto.randomUUID()")
     page.click("#authorize")
-    page.wait(ALARMED)
-    assert "Project not found" in page.text()
+    expect(page.locator("#problem")).to_contain_text("Project not found")
     assert command_line.was_left_alone
     page.click("#hand-back")
     assert command_line.told() == {
@@ -262,24 +272,25 @@ def test_a_refusal_is_handed_back(page: chromium.Page, command_line: CommandLine
     ],
 )
 def test_a_link_that_cannot_be(
-    page: chromium.Page, command_line: CommandLine, said: dict[str, str | None], reason: str | None
+    page: Page,
+    page_log: PageLog,
+    command_line: CommandLine,
+    said: dict[str, str | None],
+    reason: str | None,
 ) -> None:
-    page.open(command_line.link(**said))
+    page.goto(command_line.link(**said))
     if reason is None:
-        page.wait(CHOOSING)
+        expect_choosing(page)
         return
-    page.wait("!document.getElementById('refused').hidden")
-    assert reason in page.text()
-    controls = "[...document.querySelectorAll('button, input, select')]"
-    assert page.value(f"{controls}.some((one) => one.checkVisibility())") is False
-    assert len(page.requested()) == 1  # the page: nobody was signed in
+    expect(page.locator("#refused")).to_contain_text(reason)
+    expect(page.locator("button, input, select").filter(visible=True)).to_have_count(0)
+    assert len(page_log.requested) == 1  # the page: it signed in no one
     assert command_line.was_left_alone
 
 
-def test_a_word_that_is_there_twice(page: chromium.Page, command_line: CommandLine) -> None:
-    page.open(command_line.link() + "&port=1")
-    page.wait("!document.getElementById('refused').hidden")
-    assert "“port” is there more than once" in page.text()
+def test_a_word_that_is_there_twice(page: Page, command_line: CommandLine) -> None:
+    page.goto(command_line.link() + "&port=1")
+    expect(page.locator("#refused")).to_contain_text("“port” is there more than once")
 
 
 def test_of_those_who_race_for_a_key_one_gets_it(

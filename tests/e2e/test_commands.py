@@ -6,9 +6,10 @@ import os
 import re
 import secrets
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -16,10 +17,16 @@ import asyncpg
 import httpx
 import pytest
 
+from adapters.embedded.process import free_port
+
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 30
+
+KEYS_OF = """
+SELECT *, expires_at - created_at AS lasts FROM api_keys WHERE organization_id = $1
+"""
 
 type Environment = dict[str, str]
 
@@ -55,33 +62,69 @@ async def stopped(process: asyncio.subprocess.Process, number: signal.Signals) -
     return process.returncode
 
 
-@pytest.fixture
-async def environ(postgres_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Environment]:
-    """An environment with an empty database of this test, and a free port."""
-    name = f"commands_{secrets.token_hex(6)}"
-    administrator = await asyncpg.connect(postgres_url)
-    await administrator.execute(f"CREATE DATABASE {name}")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def settings_of(postgres_url: str, redis_url: str, name: str, folder: Path) -> Environment:
+    """An environment with this database and a free port."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PANDAPROBE_")}
-    yield {
+    return {
         **inherited,
         "PYTHONPATH": str(ROOT),
         "PANDAPROBE_DATABASE_URL": urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}")),
         "PANDAPROBE_REDIS_URL": redis_url,
-        "PANDAPROBE_DATA_DIR": str(tmp_path / "data"),
-        "PANDAPROBE_PORT": str(port),
+        "PANDAPROBE_DATA_DIR": str(folder / "data"),
+        "PANDAPROBE_PORT": str(free_port()),
     }
+
+
+@asynccontextmanager
+async def database(postgres_url: str, like: str = "template1") -> AsyncIterator[str]:
+    """The name of a new database, a copy of another; it is removed at the end."""
+    name = f"commands_{secrets.token_hex(6)}"
+    administrator = await asyncpg.connect(postgres_url)
+    await administrator.execute(f"CREATE DATABASE {name} TEMPLATE {like}")
+    await administrator.close()
+    yield name
+    administrator = await asyncpg.connect(postgres_url)
     await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await administrator.close()
 
 
 @pytest.fixture
-async def migrated(environ: Environment) -> Environment:
-    status, out, err = await command(environ, "migrate")
-    assert (status, "migrated: " in out) == (0, True), err
-    return environ
+async def environ(postgres_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Environment]:
+    """An environment with an empty database of this test, and a free port."""
+    async with database(postgres_url) as name:
+        yield settings_of(postgres_url, redis_url, name, tmp_path)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A migrated database to copy, and a key of the organization in it."""
+
+    name: str
+    key: str
+
+
+@pytest.fixture(scope="module")
+async def template(
+    postgres_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Template]:
+    async with database(postgres_url) as name:
+        folder = tmp_path_factory.mktemp("template")
+        environ = settings_of(postgres_url, redis_url, name, folder)
+        status, out, err = await command(environ, "migrate")
+        assert (status, "migrated: " in out) == (0, True), err
+        development = {"PANDAPROBE_APP_ENV": "development", "PANDAPROBE_AUTH_DEV_ISSUER": "on"}
+        status, out, err = await command(environ | development, "key", "create")
+        assert status == 0, err
+        yield Template(name, out.strip())
+
+
+@pytest.fixture
+async def migrated(
+    template: Template, postgres_url: str, redis_url: str, tmp_path: Path
+) -> AsyncIterator[Environment]:
+    """As `environ`, with the schema and an organization."""
+    async with database(postgres_url, template.name) as name:
+        yield settings_of(postgres_url, redis_url, name, tmp_path)
 
 
 async def test_check_tells_what_is_pending_and_changes_nothing(environ):
@@ -233,7 +276,7 @@ async def test_a_key_opens_the_organization_it_was_made_for(migrated):
     )
     arguments = ("key", "create", "--organization", organization, "--scopes", "ingest,read")
     status, out, err = await command(migrated, *arguments, "--expires", "90d")
-    row = await owner.fetchrow("SELECT *, expires_at - created_at AS lasts FROM api_keys")
+    row = await owner.fetchrow(KEYS_OF, organization)
     await owner.close()
     assert (status, bool(re.fullmatch(r"pp_[0-9a-f]{64}\n", out))) == (0, True), err
     assert row

@@ -3,7 +3,6 @@
 import asyncio
 import re
 import signal
-import socket
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -15,21 +14,23 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from adapters.embedded.process import free_port
 from adapters.otlp_spans import USER_AGENT
 from adapters.prometheus.definitions import ASKED, KEPT
 from tests.adapters.test_otlp_spans import OF_CALLER, attributes, collecting
 from tests.e2e.test_commands import (
     DEADLINE_S,
     Environment,
+    Template,
     command,
-    environ,
     migrated,
     said,
     started,
     stopped,
+    template,
 )
 
-__all__ = ["environ", "migrated"]  # fixtures
+__all__ = ["migrated", "template"]  # fixtures
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
@@ -38,13 +39,6 @@ TRACE = {"name": "run", "started_at": "2026-03-01T09:00:00Z", "spans": []}
 SPAN = {"name": "step", "started_at": "2026-03-01T09:00:00Z"}
 
 type Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def parsed(text: str) -> Samples:
@@ -108,15 +102,8 @@ async def _drained(process: asyncio.subprocess.Process) -> None:
 
 
 @pytest.fixture
-async def key(migrated: Environment) -> str:
-    told = {
-        **migrated,
-        "PANDAPROBE_APP_ENV": "development",
-        "PANDAPROBE_AUTH_DEV_ISSUER": "on",
-    }
-    status, out, err = await command(told, "key", "create")
-    assert status == 0, err
-    return out.strip()
+def key(template: Template) -> str:
+    return template.key
 
 
 async def sent(port: int, key: str, count: int) -> None:
@@ -157,21 +144,15 @@ async def test_one_scrape_tells_of_all_processes_that_share_a_folder(migrated, k
     }
 
 
-async def test_by_default_a_process_tells_of_itself_and_only_here(migrated, key):
+async def test_by_default_a_process_tells_of_itself_all_that_is_listed_and_only_here(migrated, key):
     async with serving(migrated) as (_, port), serving(migrated) as (_, other):
         await sent(port, key, 2)
         assert total(await scraped(port), "pandaprobe_ingest_traces_total") == 2
         assert total(await scraped(other), "pandaprobe_ingest_traces_total") == 0
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
             behind = await http.get("/metrics", headers={"x-forwarded-for": "192.0.2.1"})
-    assert behind.status_code == 403
-
-
-async def test_what_is_served_is_what_the_list_says(migrated, key):
-    async with serving(migrated) as (_, port):
-        await sent(port, key, 1)
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
             text = (await http.get("/metrics")).text
+    assert behind.status_code == 403
     kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
     assert kinds == {one.name: one.kind for one in (*KEPT, *ASKED)}
 

@@ -31,6 +31,7 @@ from domain.identity.organization import Role
 from domain.identity.user import Claims
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
 from domain.page import PageRequest
+from tests.examples import scaled
 from tests.support.fixtures.data_plane import over_memory
 from tests.support.fixtures.identities import postgres_ports
 from tests.support.fixtures.in_memory_app import World, memory_ports
@@ -321,7 +322,7 @@ def test_any_history_of_managing_reads_the_same(pool, postgres_url):
             run_machine(
                 Histories,
                 settings=settings(
-                    max_examples=max(5, settings().max_examples // 3),
+                    max_examples=scaled(33),
                     stateful_step_count=25,
                     deadline=None,
                     report_multiple_bugs=False,

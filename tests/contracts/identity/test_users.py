@@ -13,6 +13,7 @@ from adapters.memory.identity.identity import MemoryUsers
 from adapters.memory.store import MemoryStore
 from domain.identity.user import Claims, User
 from domain.ids import UserId
+from tests.examples import scaled
 from tests.support.builders.values import NOON, at
 
 MINUTE = 60
@@ -104,7 +105,9 @@ async def test_first_requests_at_once_make_one_user(identity):
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=scaled(30),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     history=st.lists(

@@ -21,6 +21,7 @@ from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace
 from domain.tracing.usage import UNPRICED, CostSource, Price, SpanCost, Usage
+from tests.examples import scaled
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON, at, of_table, prices, span, trace
 from tests.support.fixtures import data_plane
@@ -172,7 +173,9 @@ async def check_sums(pricing: Pricing, of: ProjectId, ids: Sequence[Any]) -> Non
 
 
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=scaled(15),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     sent=st.lists(strategies.traces(), min_size=1, max_size=4),

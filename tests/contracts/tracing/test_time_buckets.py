@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from domain.errors import Invalid
 from domain.tracing.analytics import BUCKETS_MAX, Granularity, Period
 from domain.tracing.trace import Trace, TraceStatus
+from tests.examples import scaled
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON, at, prices, span, trace
 from tests.support.fixtures.data_plane import ALL, EVER, assert_figures, fill, project, stored
@@ -83,7 +84,9 @@ edges = strategies.edges
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=scaled(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     starts=st.lists(st.tuples(edges, edges), max_size=5),

@@ -20,6 +20,7 @@ from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import SpanKind, SpanStatus, Totals
 from domain.tracing.trace import TraceStatus, TraceSummary
 from domain.tracing.usage import CostSource
+from tests.examples import scaled
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON, at, prices, span, span_id, trace, trace_id
 from tests.support.fixtures.data_plane import project
@@ -272,7 +273,9 @@ async def test_the_first_and_the_last_year_are_kept(traces, instant):
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=scaled(30),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(history=st.lists(strategies.traces(), min_size=1, max_size=8), data=st.data())
 async def test_any_history_reads_the_same_as_the_model(traces, history, data):

@@ -25,6 +25,7 @@ from domain.ids import ProjectId, TraceId
 from domain.tracing.trace import Trace
 from entrypoints.http.app import create_app
 from entrypoints.http.middleware.rate_limits import RateLimits
+from tests.examples import scaled
 from tests.http.conftest import CONFIG, Site, a_span, a_trace, mistakes
 from tests.support.builders import strategies
 from tests.support.clients.scored_project import Scored
@@ -317,7 +318,7 @@ def _is_acceptable(trace: Trace) -> bool:
 @given(sent=st.lists(strategies.traces(), min_size=1, max_size=4))
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
-    max_examples=40,
+    max_examples=scaled(40),
 )
 async def test_any_traces_come_back_byte_for_byte(either, sent):
     assume(all(map(_is_acceptable, sent)))

@@ -27,6 +27,7 @@ from domain.evaluation.judging.judge import JudgeCall, TokenUse
 from domain.evaluation.scores.outcome import FailCode
 from domain.evaluation.scores.query import CreatedWithin
 from domain.ids import ProjectId, RunId
+from tests.examples import scaled
 from tests.support.builders.values import NOON
 
 DAY = timedelta(days=1)
@@ -128,7 +129,7 @@ def many(projects: Sequence[ProjectId]) -> st.SearchStrategy[list[LedgerEntry]]:
     return st.lists(entry, max_size=20)
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=scaled(30), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), by=st.sampled_from(SpendingBy))
 async def test_it_adds_up_as_the_entries_do(ledger: Ledger, data: st.DataObject, by: SpendingBy):
     projects = [ProjectId(uuid.uuid4()) for _ in range(3)]

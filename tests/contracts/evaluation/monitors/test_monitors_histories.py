@@ -31,6 +31,7 @@ from domain.evaluation.runs.run import EvalRun, TargetType, WorkItem
 from domain.evaluation.runs.selection import TraceSelection
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import PageRequest
+from tests.examples import scaled
 from tests.support.builders.values import NOON, at, trace
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.monitors import Monitoring, over_memory, over_postgres
@@ -321,7 +322,7 @@ def run(new: Callable[[], Monitoring], runner: asyncio.Runner, examples: int, st
     run_machine(
         Histories,
         settings=settings(
-            max_examples=examples,
+            max_examples=scaled(examples),
             stateful_step_count=steps,
             deadline=None,
             report_multiple_bugs=False,

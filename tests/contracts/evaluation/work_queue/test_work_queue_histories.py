@@ -24,6 +24,7 @@ from domain.evaluation.runs.run import EvalRun, TargetType, WorkItem
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.scores.score import Score, ScoreChange, ScoreOutcome
 from domain.ids import RunId
+from tests.examples import scaled
 from tests.support.builders.values import NOON, prices, trace
 from tests.support.fixtures.data_plane import ALL, fill, project
 from tests.support.fixtures.evaluation import (
@@ -322,7 +323,7 @@ def test_any_history_of_runs_and_workers_reads_the_same(pool, postgres_url):
             run_machine(
                 Histories,
                 settings=settings(
-                    max_examples=40,
+                    max_examples=scaled(40),
                     stateful_step_count=25,
                     deadline=None,
                     report_multiple_bugs=False,
