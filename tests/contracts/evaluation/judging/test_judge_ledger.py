@@ -27,8 +27,8 @@ from domain.evaluation.judging.judge import JudgeCall, TokenUse
 from domain.evaluation.scores.outcome import FailCode
 from domain.evaluation.scores.query import CreatedWithin
 from domain.ids import ProjectId, RunId
-from tests.examples import scaled
 from tests.support.builders.values import NOON
+from tests.support.hypothesis_scale import scaled
 
 DAY = timedelta(days=1)
 ALWAYS = CreatedWithin()
