@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from application.evaluation.judging import Budgets, Ledger
+from application.evaluation.ports.judging import Budgets, Ledger
 from application.identity.administration import Directory
 from application.identity.organization_edit import Offices
 from application.identity.ports import Projects

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, Page
 
 from adapters.embedded.process import free_port
-from tests.support.clients import chromium
+from tests.e2e.browser import PageLog, executable, opened_page, started
+from tests.support.waiting import WAIT_MAX_S, wait_a_moment
 
-READY_MAX_S = 60
-STOP_MAX_S = 15
 ROOT = Path(__file__).parents[2]
 
 
@@ -43,7 +43,7 @@ class DevServer:
         }
 
     def client(self, **headers: str) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers=headers or self.headers, timeout=30)
+        return httpx.Client(base_url=self.url, headers=headers or self.headers, timeout=WAIT_MAX_S)
 
 
 def own_environ(folder: Path, port: int) -> dict[str, str]:
@@ -89,30 +89,27 @@ def start_dev(folder: Path, port: int, **settings: str) -> DevServer:
         raise
 
 
+def is_ready(port: int) -> bool:
+    answer = httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=WAIT_MAX_S)
+    return answer.status_code == 200
+
+
 def _environ_once_ready(
     folder: Path, port: int, process: subprocess.Popen[bytes]
 ) -> dict[str, str]:
-    deadline = time.monotonic() + READY_MAX_S
+    deadline = time.monotonic() + WAIT_MAX_S
     while True:
         output = (folder / "dev.log").read_text()
         assert process.poll() is None, f"dev ended:\n{output}"
         assert time.monotonic() < deadline, f"dev isn't ready:\n{output}"
         try:
-            if httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200:
+            if is_ready(port):
                 environ = read_env(folder / "dev.env")
                 if environ.get("PANDAPROBE_API_KEY"):
                     return environ
         except (httpx.TransportError, FileNotFoundError):
             pass
-        wait_briefly(process)
-
-
-def wait_briefly(process: subprocess.Popen[bytes]) -> None:
-    """Waits up to 50 ms, or until the process ends."""
-    try:
-        process.wait(0.05)
-    except subprocess.TimeoutExpired:
-        return
+        wait_a_moment(process)
 
 
 def children_of(supervisor: int) -> dict[str, int]:
@@ -138,7 +135,7 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def all_gone(pids: Iterable[int], deadline_s: float = STOP_MAX_S) -> bool:
+def all_gone(pids: Iterable[int], deadline_s: float = WAIT_MAX_S) -> bool:
     """Waits until all `pids` have ended; returns whether they have."""
     descriptors = []
     for pid in pids:
@@ -169,31 +166,39 @@ def dev_server(enterable_folder: Path) -> Iterator[DevServer]:
     server = start_dev(folder, free_port())
     yield server
     server.process.terminate()
-    server.process.wait(STOP_MAX_S)
+    server.process.wait(WAIT_MAX_S)
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[chromium.Browser]:
-    program = chromium.executable()
+@pytest.fixture(scope="module")  # not of the session, or no asynchronous test could follow
+def browser() -> Iterator[Browser]:
+    program = executable()
     if program is None:
-        pytest.skip("no Chromium is installed to open the page with")
-    with chromium.running(program) as browser:
+        pytest.skip("no Chromium or Chrome is installed")
+    with started(program) as browser:
         yield browser
 
 
 @pytest.fixture
-def page(browser: chromium.Browser) -> chromium.Page:
-    return browser.page()
+def page(browser: Browser) -> Iterator[Page]:
+    with opened_page(browser) as page:
+        yield page
 
 
 @pytest.fixture
-def take_screenshot(page: chromium.Page) -> Callable[[str], None]:
+def page_log(page: Page) -> PageLog:
+    log = PageLog()
+    log.watch(page)
+    return log
+
+
+@pytest.fixture
+def take_screenshot(page: Page) -> Callable[[str], None]:
     """Returns a function that saves screenshots to the folder named by SCREENSHOTS, if any."""
 
     def take(name: str) -> None:
         if folder := os.environ.get("SCREENSHOTS"):
             for scheme in ("light", "dark"):
-                page.prefer(scheme)
-                page.screenshot(Path(folder) / f"{name}-{scheme}.png")
+                page.emulate_media(color_scheme=scheme)
+                page.screenshot(path=Path(folder) / f"{name}-{scheme}.png")
 
     return take

@@ -7,9 +7,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
@@ -19,28 +20,32 @@ from adapters.embedded.process import free_port
 from entrypoints.processes.dev_supervisor import running_servers
 from tests.e2e.conftest import (
     ROOT,
-    STOP_MAX_S,
     DevServer,
     own_environ,
     start_dev,
-    wait_briefly,
 )
+from tests.support.waiting import WAIT_MAX_S, until_while
 
 pytestmark = pytest.mark.e2e
 
 TRACES = 60
 ERASED = "u1"
-DEADLINE_S = 60
 READS = ("/traces?limit=200", "/sessions", "/traces/users", "/evaluations/trace-scores")
 
 
-@pytest.fixture
-def base_folder() -> Iterator[Path]:
+@contextmanager
+def enterable() -> Iterator[Path]:
     """A folder that postgres can enter as another user."""
     folder = Path(tempfile.mkdtemp(prefix="pandaprobe-backup-"))
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def base_folder() -> Iterator[Path]:
+    with enterable() as folder:
+        yield folder
 
 
 def command(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -51,7 +56,7 @@ def command(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=WAIT_MAX_S,
         check=False,
     )
 
@@ -77,7 +82,7 @@ def start(folder: Path) -> DevServer:
 
 def stop(server: DevServer) -> None:
     server.process.terminate()
-    server.process.wait(STOP_MAX_S)
+    server.process.wait(WAIT_MAX_S)
 
 
 def read_all(server: DevServer) -> list[object]:
@@ -153,46 +158,63 @@ def test_backup_of_running_server_is_consistent_and_restorable(base_folder: Path
             erased = sum(a_trace(n)["user_id"] == ERASED for n in range(TRACES))
             assert page["total"] == manifest["tables"]["traces"]["rows"] - erased
             assert http.post("/traces", json=a_trace(2)).status_code == 202
-            deadline = time.monotonic() + DEADLINE_S
-            while (receipt := http.get("/erasures").json()["items"][0])["state"] != "REMOVED":
-                assert time.monotonic() < deadline
-                wait_briefly(other.process)
+            receipt = until_while(
+                other.process,
+                lambda: http.get("/erasures").json()["items"][0],
+                lambda one: one["state"] == "REMOVED",
+            )
             assert receipt["rows"]["traces"] == erased
     finally:
         stop(other)
 
 
-def test_restored_server_answers_as_before(base_folder: Path) -> None:
-    data, copy, backup = base_folder / "data", base_folder / "copy", base_folder / "backup"
-    server = start(data)
-    try:
-        with server.client() as http:
-            for n in range(TRACES):
-                trace = a_trace(n)
-                http.post("/traces", json=trace)
-                score = {"trace_id": trace["trace_id"], "name": "ok", "value": "1"}
-                assert http.post("/evaluations/trace-scores", json=score).status_code == 201
-        before = read_all(server)
-    finally:
-        stop(server)
-    assert command(data, "backup", backup).returncode == 0
-    assert command(copy, "restore", backup).returncode == 0
+@dataclass(frozen=True, slots=True)
+class BackedUp:
+    """What a server answered before it was stopped, and the backup that was made then."""
+
+    server: DevServer
+    answers: list[object]
+    backup: Path
+
+
+@pytest.fixture(scope="module")
+def backed_up() -> Iterator[BackedUp]:
+    with enterable() as folder:
+        server = start(folder / "data")
+        try:
+            with server.client() as http:
+                for n in range(TRACES):
+                    trace = a_trace(n)
+                    http.post("/traces", json=trace)
+                    score = {"trace_id": trace["trace_id"], "name": "ok", "value": "1"}
+                    assert http.post("/evaluations/trace-scores", json=score).status_code == 201
+            before = read_all(server)
+        finally:
+            stop(server)
+        assert command(folder / "data", "backup", folder / "backup").returncode == 0
+        yield BackedUp(server, before, folder / "backup")
+
+
+def test_restored_server_answers_as_before(backed_up: BackedUp, base_folder: Path) -> None:
+    copy = base_folder / "copy"
+    assert command(copy, "restore", backed_up.backup).returncode == 0
     other = start(copy)
     try:
-        known = DevServer(copy, server.environ | {"PANDAPROBE_ENDPOINT": other.url}, other.process)
-        assert read_all(known) == before
+        environ = backed_up.server.environ | {"PANDAPROBE_ENDPOINT": other.url}
+        known = DevServer(copy, environ, other.process)
+        assert read_all(known) == backed_up.answers
     finally:
         stop(other)
 
 
-def test_invalid_backup_is_refused_and_leaves_no_files(base_folder: Path) -> None:
-    data, copy, backup = base_folder / "data", base_folder / "copy", base_folder / "backup"
-    nothing = command(data, "backup", backup)
+def test_invalid_backup_is_refused_and_leaves_no_files(
+    backed_up: BackedUp, base_folder: Path
+) -> None:
+    copy, backup = base_folder / "copy", base_folder / "backup"
+    nothing = command(base_folder / "data", "backup", backup)
     assert nothing.returncode == 1
     assert "nothing to back up" in nothing.stderr
-    server = start(data)
-    stop(server)
-    assert command(data, "backup", backup).returncode == 0
+    shutil.copytree(backed_up.backup, backup)
     manifest = json.loads((backup / "manifest.json").read_text())
 
     manifest["tables"]["projects"]["rows"] += 1

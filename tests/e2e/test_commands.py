@@ -6,9 +6,10 @@ import os
 import re
 import secrets
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -16,10 +17,16 @@ import asyncpg
 import httpx
 import pytest
 
+from adapters.embedded.process import free_port
+from tests.support.waiting import WAIT_MAX_S, in_time
+
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 30
+
+KEYS_OF = """
+SELECT *, expires_at - created_at AS lasts FROM api_keys WHERE organization_id = $1
+"""
 
 type Environment = dict[str, str]
 
@@ -38,50 +45,86 @@ async def start_process(environ: Environment, *arguments: str) -> asyncio.subpro
 async def command(environ: Environment, *arguments: str) -> tuple[int | None, str, str]:
     """Runs a command to its end; returns exit status, stdout and stderr."""
     process = await start_process(environ, *arguments)
-    out, err = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    out, err = await asyncio.wait_for(process.communicate(), WAIT_MAX_S)
     return process.returncode, out.decode(), err.decode()
 
 
 async def wait_for_output(process: asyncio.subprocess.Process, words: str) -> None:
     assert process.stderr
-    async with asyncio.timeout(DEADLINE_S):
+    async with in_time():
         while words not in (line := (await process.stderr.readline()).decode()):
             assert line, "it ended"
 
 
 async def stop(process: asyncio.subprocess.Process, number: signal.Signals) -> int | None:
     process.send_signal(number)
-    await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    await asyncio.wait_for(process.communicate(), WAIT_MAX_S)
     return process.returncode
 
 
-@pytest.fixture
-async def environ(postgres_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Environment]:
-    """An environment with an empty database for this test, and a free port."""
-    name = f"commands_{secrets.token_hex(6)}"
-    administrator = await asyncpg.connect(postgres_url)
-    await administrator.execute(f"CREATE DATABASE {name}")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def settings_of(postgres_url: str, redis_url: str, name: str, folder: Path) -> Environment:
+    """An environment with this database and a free port."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PANDAPROBE_")}
-    yield {
+    return {
         **inherited,
         "PYTHONPATH": str(ROOT),
         "PANDAPROBE_DATABASE_URL": urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}")),
         "PANDAPROBE_REDIS_URL": redis_url,
-        "PANDAPROBE_DATA_DIR": str(tmp_path / "data"),
-        "PANDAPROBE_PORT": str(port),
+        "PANDAPROBE_DATA_DIR": str(folder / "data"),
+        "PANDAPROBE_PORT": str(free_port()),
     }
+
+
+@asynccontextmanager
+async def database(postgres_url: str, like: str = "template1") -> AsyncIterator[str]:
+    """The name of a new database, a copy of another; it is removed at the end."""
+    name = f"commands_{secrets.token_hex(6)}"
+    administrator = await asyncpg.connect(postgres_url)
+    await administrator.execute(f"CREATE DATABASE {name} TEMPLATE {like}")
+    await administrator.close()
+    yield name
+    administrator = await asyncpg.connect(postgres_url)
     await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await administrator.close()
 
 
 @pytest.fixture
-async def migrated(environ: Environment) -> Environment:
-    status, out, err = await command(environ, "migrate")
-    assert (status, "migrated: " in out) == (0, True), err
-    return environ
+async def environ(postgres_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Environment]:
+    """An environment with an empty database for this test, and a free port."""
+    async with database(postgres_url) as name:
+        yield settings_of(postgres_url, redis_url, name, tmp_path)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A migrated database to copy, and a key of the organization in it."""
+
+    name: str
+    key: str
+
+
+@pytest.fixture(scope="module")
+async def template(
+    postgres_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Template]:
+    async with database(postgres_url) as name:
+        folder = tmp_path_factory.mktemp("template")
+        environ = settings_of(postgres_url, redis_url, name, folder)
+        status, out, err = await command(environ, "migrate")
+        assert (status, "migrated: " in out) == (0, True), err
+        development = {"PANDAPROBE_APP_ENV": "development", "PANDAPROBE_AUTH_DEV_ISSUER": "on"}
+        status, out, err = await command(environ | development, "key", "create")
+        assert status == 0, err
+        yield Template(name, out.strip())
+
+
+@pytest.fixture
+async def migrated(
+    template: Template, postgres_url: str, redis_url: str, tmp_path: Path
+) -> AsyncIterator[Environment]:
+    """As `environ`, with the schema and an organization."""
+    async with database(postgres_url, template.name) as name:
+        yield settings_of(postgres_url, redis_url, name, tmp_path)
 
 
 async def test_migrate_check_reports_pending_and_changes_nothing(environ):
@@ -134,7 +177,7 @@ async def test_worker_processes_stop_together_on_sigterm(migrated):
 async def test_killed_worker_process_ends_the_others(migrated):
     worker, children = await start_two_workers(migrated)
     os.kill(children[0], signal.SIGKILL)
-    _, err = await asyncio.wait_for(worker.communicate(), DEADLINE_S)
+    _, err = await asyncio.wait_for(worker.communicate(), WAIT_MAX_S)
     assert worker.returncode == 1
     assert b"signal SIGKILL" in err
     assert are_gone(children)
@@ -146,7 +189,7 @@ async def test_serve_starts_on_given_servers_and_stops_on_signal(migrated, numbe
     await wait_for_output(server, "Application startup complete")
     url = f"http://127.0.0.1:{migrated['PANDAPROBE_PORT']}"
     patient = httpx.AsyncHTTPTransport(retries=5)  # it listens shortly after the log line
-    async with httpx.AsyncClient(base_url=url, transport=patient) as client:
+    async with httpx.AsyncClient(timeout=WAIT_MAX_S, base_url=url, transport=patient) as client:
         ready = await client.get("/health/ready")
         assert ready.status_code == 200, ready.text
         assert (await client.get("/health")).json()["environment"] == "production"
@@ -159,7 +202,7 @@ async def exchange(port: str, sent: bytes) -> bytes:
     """Sends bytes, and returns all that is received until the server closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
     writer.write(sent)
-    async with asyncio.timeout(DEADLINE_S):
+    async with in_time():
         received = await reader.read()
     writer.close()
     return received
@@ -170,9 +213,8 @@ async def test_invalid_http_is_answered_as_json_error(migrated):
     await wait_for_output(server, "Application startup complete")
     port, canary = migrated["PANDAPROBE_PORT"], "canary7f3c"
     url = f"http://127.0.0.1:{port}"
-    async with httpx.AsyncClient(
-        base_url=url, transport=httpx.AsyncHTTPTransport(retries=5)
-    ) as client:
+    patient = httpx.AsyncHTTPTransport(retries=5)
+    async with httpx.AsyncClient(timeout=WAIT_MAX_S, base_url=url, transport=patient) as client:
         left = []
         for number in range(3):
             # No proxy is trusted, not even on this machine.
@@ -197,7 +239,7 @@ async def test_invalid_http_is_answered_as_json_error(migrated):
         assert headers["x-content-type-options"] == "nosniff"
         assert "server" not in headers
     server.send_signal(signal.SIGTERM)
-    _, err = await asyncio.wait_for(server.communicate(), DEADLINE_S)
+    _, err = await asyncio.wait_for(server.communicate(), WAIT_MAX_S)
     lines_of_requests = [line for line in err.decode().splitlines() if '"request"' in line]
     assert len(lines_of_requests) == 3
     assert canary not in err.decode()
@@ -233,7 +275,7 @@ async def test_created_key_belongs_to_given_organization(migrated):
     )
     arguments = ("key", "create", "--organization", organization, "--scopes", "ingest,read")
     status, out, err = await command(migrated, *arguments, "--expires", "90d")
-    row = await owner.fetchrow("SELECT *, expires_at - created_at AS lasts FROM api_keys")
+    row = await owner.fetchrow(KEYS_OF, organization)
     await owner.close()
     assert (status, bool(re.fullmatch(r"pp_[0-9a-f]{64}\n", out))) == (0, True), err
     assert row
@@ -263,6 +305,6 @@ async def test_failed_key_creation_reports_reason(migrated, arguments, message):
 async def test_logs_are_json_lines(migrated):
     worker = await start_process(migrated, "worker")
     assert worker.stderr
-    line = json.loads(await asyncio.wait_for(worker.stderr.readline(), DEADLINE_S))
+    line = json.loads(await asyncio.wait_for(worker.stderr.readline(), WAIT_MAX_S))
     assert await stop(worker, signal.SIGTERM) == 0
     assert {"time", "level", "logger", "message"} <= set(line)

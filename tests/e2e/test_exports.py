@@ -5,18 +5,17 @@ import json
 import os
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import DevServer, wait_briefly
+from tests.e2e.conftest import DevServer
+from tests.support.waiting import WAIT_MAX_S, until_while
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 60
 TRACES = 300
 
 
@@ -29,7 +28,7 @@ def import_file(
         env={**os.environ, **dev_server.environ, "PANDAPROBE_DATA_DIR": str(dev_server.folder)},
         capture_output=True,
         text=True,
-        timeout=DEADLINE_S,
+        timeout=WAIT_MAX_S,
         check=False,
     )
 
@@ -96,10 +95,12 @@ def test_truncated_file_is_imported_partly_and_reported(dev_server, filled_proje
 def test_export_is_written_by_worker_and_downloaded_in_ranges(dev_server, filled_project):
     with dev_server.client(**dev_server.headers | {"X-Project-Name": filled_project}) as http:
         ordered = http.post("/traces/exports", json={"format": "ndjson"}).json()
-        path, deadline = f"/traces/exports/{ordered['id']}", time.monotonic() + DEADLINE_S
-        while (done := http.get(path).json())["status"] != "COMPLETED":
-            assert time.monotonic() < deadline, done
-            wait_briefly(dev_server.process)
+        path = f"/traces/exports/{ordered['id']}"
+        done = until_while(
+            dev_server.process,
+            lambda: http.get(path).json(),
+            lambda one: one["status"] == "COMPLETED",
+        )
         half = done["size"] // 2
         first = http.get(f"{path}/download", headers={"range": f"bytes=0-{half}"})
         rest = http.get(f"{path}/download", headers={"range": f"bytes={half + 1}-"})

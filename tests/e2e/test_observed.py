@@ -3,33 +3,33 @@
 import asyncio
 import re
 import signal
-import socket
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from adapters.embedded.process import free_port
 from adapters.otlp_spans import USER_AGENT
 from adapters.prometheus.definitions import ASKED, KEPT
 from tests.adapters.test_otlp_spans import OF_CALLER, attributes, collecting
 from tests.e2e.test_commands import (
-    DEADLINE_S,
     Environment,
+    Template,
     command,
-    environ,
     migrated,
     start_process,
     stop,
+    template,
     wait_for_output,
 )
+from tests.support.waiting import WAIT_MAX_S, until
 
-__all__ = ["environ", "migrated"]  # fixtures
+__all__ = ["migrated", "template"]  # fixtures
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
@@ -38,13 +38,6 @@ TRACE = {"name": "run", "started_at": "2026-03-01T09:00:00Z", "spans": []}
 SPAN = {"name": "step", "started_at": "2026-03-01T09:00:00Z"}
 
 type Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def parse(text: str) -> Samples:
@@ -56,19 +49,13 @@ def parse(text: str) -> Samples:
 
 
 async def scrape(port: int, **headers: str) -> Samples:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers) as http:
+    async with httpx.AsyncClient(
+        timeout=WAIT_MAX_S, base_url=f"http://127.0.0.1:{port}", headers=headers
+    ) as http:
         answer = await http.get("/metrics")
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     return parse(answer.text)
-
-
-async def until(read: Callable[[], Any], *, is_so: Callable[[Any], bool]) -> Any:
-    """Reads until the value satisfies `is_so`, and returns it."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not is_so(seen := await read()):
-            await asyncio.sleep(0.05)
-    return seen
 
 
 def total(samples: Samples, name: str, **labels: str) -> float:
@@ -83,7 +70,9 @@ async def serving(environ: Environment) -> AsyncIterator[tuple[asyncio.subproces
     process = await start_process({**environ, "PANDAPROBE_PORT": str(port)}, "serve")
     reading = asyncio.create_task(_drain(process))
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        async with httpx.AsyncClient(
+            timeout=WAIT_MAX_S, base_url=f"http://127.0.0.1:{port}"
+        ) as http:
 
             async def answers() -> bool:
                 try:
@@ -97,7 +86,7 @@ async def serving(environ: Environment) -> AsyncIterator[tuple[asyncio.subproces
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
-            await asyncio.wait_for(process.wait(), DEADLINE_S)
+            await asyncio.wait_for(process.wait(), WAIT_MAX_S)
         await reading
 
 
@@ -108,20 +97,15 @@ async def _drain(process: asyncio.subprocess.Process) -> None:
 
 
 @pytest.fixture
-async def key(migrated: Environment) -> str:
-    settings = {
-        **migrated,
-        "PANDAPROBE_APP_ENV": "development",
-        "PANDAPROBE_AUTH_DEV_ISSUER": "on",
-    }
-    status, out, err = await command(settings, "key", "create")
-    assert status == 0, err
-    return out.strip()
+def key(template: Template) -> str:
+    return template.key
 
 
 async def send_traces(port: int, key: str, count: int) -> None:
     head = {"x-api-key": key, "x-project-name": "shop"}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=head) as http:
+    async with httpx.AsyncClient(
+        timeout=WAIT_MAX_S, base_url=f"http://127.0.0.1:{port}", headers=head
+    ) as http:
         for _ in range(count):
             answer = await http.post("/traces", json=TRACE | {"spans": [SPAN]})
             assert answer.status_code == 202, answer.text
@@ -157,28 +141,24 @@ async def test_scrape_covers_all_processes_with_shared_folder(migrated, key, tmp
     }
 
 
-async def test_scrape_covers_one_process_and_is_local_only_by_default(migrated, key):
+async def test_scrape_covers_listed_metrics_of_one_process_and_is_local_by_default(migrated, key):
     async with serving(migrated) as (_, port), serving(migrated) as (_, other):
         await send_traces(port, key, 2)
         assert total(await scrape(port), "pandaprobe_ingest_traces_total") == 2
         assert total(await scrape(other), "pandaprobe_ingest_traces_total") == 0
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        async with httpx.AsyncClient(
+            timeout=WAIT_MAX_S, base_url=f"http://127.0.0.1:{port}"
+        ) as http:
             behind = await http.get("/metrics", headers={"x-forwarded-for": "192.0.2.1"})
-    assert behind.status_code == 403
-
-
-async def test_served_metrics_match_the_list(migrated, key):
-    async with serving(migrated) as (_, port):
-        await send_traces(port, key, 1)
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
             text = (await http.get("/metrics")).text
+    assert behind.status_code == 403
     kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
     assert kinds == {one.name: one.kind for one in (*KEPT, *ASKED)}
 
 
 async def test_disabled_metrics_are_not_served(migrated):
     off = {**migrated, "PANDAPROBE_METRICS_ENABLED": "off"}
-    async with serving(off) as (_, port), httpx.AsyncClient() as http:
+    async with serving(off) as (_, port), httpx.AsyncClient(timeout=WAIT_MAX_S) as http:
         assert (await http.get(f"http://127.0.0.1:{port}/metrics")).status_code == 404
 
 
@@ -187,7 +167,9 @@ async def test_metrics_token_grants_access(migrated):
     async with serving({**migrated, "PANDAPROBE_METRICS_TOKEN": token}) as (_, port):
         seen = await scrape(port, authorization=f"Bearer {token}")
         assert total(seen, "pandaprobe_database_up") == 1
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        async with httpx.AsyncClient(
+            timeout=WAIT_MAX_S, base_url=f"http://127.0.0.1:{port}"
+        ) as http:
             assert (await http.get("/metrics")).status_code == 401
 
 
@@ -195,7 +177,10 @@ async def test_request_spans_join_trace_of_caller(migrated, key):
     async with collecting() as collector:
         settings = {**migrated, "PANDAPROBE_OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
         head = {"x-api-key": key, "x-project-name": "shop", "traceparent": OF_CALLER}
-        async with serving(settings) as (_, port), httpx.AsyncClient(headers=head) as http:
+        async with (
+            serving(settings) as (_, port),
+            httpx.AsyncClient(timeout=WAIT_MAX_S, headers=head) as http,
+        ):
             answer = await http.post(f"http://127.0.0.1:{port}/traces", json=TRACE)
             assert answer.status_code == 202
             # another instance of this server, whose spans must not loop back
@@ -218,7 +203,9 @@ async def test_worker_spans_link_to_request_of_their_run(migrated, key):
         await wait_for_output(worker, "waiting for work")
         async with (
             serving(settings) as (_, port),
-            httpx.AsyncClient(headers=head, base_url=f"http://127.0.0.1:{port}") as http,
+            httpx.AsyncClient(
+                timeout=WAIT_MAX_S, headers=head, base_url=f"http://127.0.0.1:{port}"
+            ) as http,
         ):
             assert (await http.post("/traces", json=TRACE)).status_code == 202
             order = {"filters": {}, "metrics": ["tool_success_rate"]}
@@ -248,7 +235,7 @@ async def test_worker_port_is_healthy_and_worker_is_counted(migrated, processes)
         await wait_for_output(worker, "waiting for work")
     healthy = [sys.executable, str(ROOT / "docker/healthy.py"), str(port)]
     probe = await asyncio.create_subprocess_exec(*healthy)
-    assert await asyncio.wait_for(probe.wait(), DEADLINE_S) == 0
+    assert await asyncio.wait_for(probe.wait(), WAIT_MAX_S) == 0
     name, labels = "pandaprobe_worker_rounds_total", {"round": "telling", "outcome": "done"}
     await until(lambda: scrape(port), is_so=lambda seen: total(seen, name, **labels) == processes)
     async with serving(migrated) as (_, api):

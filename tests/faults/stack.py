@@ -26,12 +26,13 @@ from entrypoints.composition import root
 from entrypoints.settings import Settings, read_settings
 from tests.e2e.conftest import ROOT, own_environ
 from tests.support.fixtures.first_key import first_key
+from tests.support.waiting import WAIT_MAX_S
 
 UNREADY_MAX_S: Final = 4.0
 """Within this time /health/ready names a failed part: a check takes 2 s, giving up 0.5 s."""
 READY_AGAIN_MAX_S: Final = 5.0
 """Within this time after all parts are back, the service is ready again."""
-STARTED_MAX_S: Final = 60.0
+STARTED_MAX_S: Final = float(WAIT_MAX_S)  # no promise, unlike those above
 TICK_S: Final = 0.05
 STOP_MAX_S: Final = 20.0
 DATABASE_PARTS: Final = frozenset({"postgres", "migrations", "queue"})

@@ -31,9 +31,9 @@ from tests.support.fixtures.identities import (
     new_project,
     over_postgres,
 )
+from tests.support.waiting import in_time
 
 AT_ONCE = 20
-WAIT_S = 10
 
 
 class AdministrationFixture:
@@ -268,7 +268,7 @@ async def test_data_plane_does_not_wait_for_block(identity, fixture):
     """Reading keys, creating projects by name and noting uses do not wait for administrators."""
     wanted, used = new_project("new bot", fixture.id), new_key(fixture.id)
     await identity.add_key(used)
-    async with asyncio.timeout(WAIT_S), identity.administration.opened(fixture.id) as opened:
+    async with in_time(), identity.administration.opened(fixture.id) as opened:
         await opened.rename("Renamed")
         assert await identity.keys.by_digest(fixture.key.digest) == fixture.key
         assert await identity.projects.ensure(fixture.id, wanted) == wanted

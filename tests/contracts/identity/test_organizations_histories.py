@@ -34,6 +34,7 @@ from domain.page import PageRequest
 from tests.support.fixtures.data_plane import over_memory
 from tests.support.fixtures.identities import postgres_ports
 from tests.support.fixtures.in_memory_app import World, memory_ports
+from tests.support.hypothesis_scale import scaled
 
 pytestmark = pytest.mark.service
 
@@ -327,7 +328,7 @@ def test_random_histories_of_administration_agree(pool, postgres_url):
             run_machine(
                 Histories,
                 settings=settings(
-                    max_examples=max(5, settings().max_examples // 3),
+                    max_examples=scaled(33),
                     stateful_step_count=25,
                     deadline=None,
                     report_multiple_bugs=False,

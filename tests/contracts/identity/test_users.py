@@ -14,6 +14,7 @@ from adapters.memory.store import MemoryStore
 from domain.identity.user import Claims, User
 from domain.ids import UserId
 from tests.support.builders.values import NOON, at
+from tests.support.hypothesis_scale import scaled
 
 MINUTE = 60
 
@@ -104,7 +105,9 @@ async def test_concurrent_first_requests_create_one_user(identity):
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=scaled(30),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     history=st.lists(

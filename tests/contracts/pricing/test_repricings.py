@@ -26,6 +26,7 @@ from tests.support.builders.values import NOON, at, of_table, prices, span, trac
 from tests.support.fixtures import data_plane
 from tests.support.fixtures.data_plane import ALL, EVER
 from tests.support.fixtures.pricing import LATER, Pricing, a_repricing
+from tests.support.hypothesis_scale import scaled
 
 USED = b'{"prompt_tokens":1000000,"completion_tokens":0}'
 BOOK = prices().price
@@ -184,7 +185,9 @@ async def assert_totals_match(pricing: Pricing, of: ProjectId, ids: Sequence[Any
 
 
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=scaled(15),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     sent=st.lists(strategies.traces(), min_size=1, max_size=4),

@@ -13,6 +13,7 @@ from domain.tracing.trace import Trace, TraceStatus
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON, at, prices, span, trace
 from tests.support.fixtures.data_plane import ALL, EVER, assert_figures, fill, project, stored
+from tests.support.hypothesis_scale import scaled
 
 HOUR, DAY, WEEK = Granularity
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -83,7 +84,9 @@ edges = strategies.edges
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=scaled(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     starts=st.lists(st.tuples(edges, edges), max_size=5),

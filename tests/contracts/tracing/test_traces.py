@@ -23,6 +23,7 @@ from domain.tracing.usage import CostSource
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON, at, prices, span, span_id, trace, trace_id
 from tests.support.fixtures.data_plane import project
+from tests.support.hypothesis_scale import scaled
 
 # --- writing and reading -------------------------------------------------------------------------
 
@@ -272,7 +273,9 @@ async def test_first_and_last_year_are_stored(traces, instant):
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=scaled(30),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(history=st.lists(strategies.traces(), min_size=1, max_size=8), data=st.data())
 async def test_random_histories_agree_with_memory(traces, history, data):

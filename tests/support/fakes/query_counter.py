@@ -15,8 +15,6 @@ from domain.identity.organization import Organization, Project
 from domain.ids import ApiKeyId, OrganizationId, ProjectId
 from tests.support.builders.values import NOON
 
-SOON_S = 10  # for background work on a busy machine
-
 
 class Hands:
     """A clock that the test sets."""
@@ -109,9 +107,3 @@ async def turns(count: int = 5) -> None:
     """Lets every runnable task run."""
     for _ in range(count):
         await asyncio.sleep(0)
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(SOON_S):
-        while not condition():
-            await asyncio.sleep(0)

@@ -16,10 +16,11 @@ from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.judging.budgets import PostgresBudgets
 from adapters.postgres.evaluation.judging.judge_ledger import PostgresLedger
 from adapters.postgres.identity import project_budgets
-from application.evaluation.judging import Budgets, Ledger, Reservation
+from application.evaluation.ports.judging import Budgets, Ledger, Reservation
 from domain.ids import ProjectId, RunId
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
 from tests.support.builders.values import NOON
+from tests.support.hypothesis_scale import scaled
 
 ONE = Decimal(1)
 
@@ -183,7 +184,7 @@ async def test_concurrent_reservations_stay_within_limit(fixture: BudgetFixture)
     assert sum(one is not None for one in found) == 5
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=scaled(30), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(
         st.tuples(st.decimals(0, 3, places=3), st.none() | st.decimals(0, 2, places=3)),

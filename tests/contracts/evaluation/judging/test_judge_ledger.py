@@ -11,12 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.judges.watched import WatchedLedger
 from adapters.memory.evaluation.judge_costs import MemoryLedger
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.judging.judge_ledger import PostgresLedger
-from application.evaluation.judging import PARTS_MAX, Ledger
+from application.evaluation.ports.judging import PARTS_MAX, Ledger
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     Spending,
@@ -29,15 +28,15 @@ from domain.evaluation.scores.outcome import FailCode
 from domain.evaluation.scores.query import CreatedWithin
 from domain.ids import ProjectId, RunId
 from tests.support.builders.values import NOON
+from tests.support.hypothesis_scale import scaled
 
 DAY = timedelta(days=1)
 ALL_TIME = CreatedWithin()
 
 
-@pytest.fixture(params=[False, True], ids=["", "watched"])
-def ledger(adapter: Pool | None, request: pytest.FixtureRequest) -> Ledger:
-    plain = MemoryLedger(MemoryStore()) if adapter is None else PostgresLedger(adapter)
-    return WatchedLedger(plain, lambda _: None) if request.param else plain
+@pytest.fixture
+def ledger(adapter: Pool | None) -> Ledger:
+    return MemoryLedger(MemoryStore()) if adapter is None else PostgresLedger(adapter)
 
 
 def an_entry(**overrides: Any) -> LedgerEntry:
@@ -132,7 +131,7 @@ def entry_lists(projects: Sequence[ProjectId]) -> st.SearchStrategy[list[LedgerE
     return st.lists(entry, max_size=20)
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=scaled(30), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), by=st.sampled_from(SpendingBy))
 async def test_groups_and_total_match_domain(ledger: Ledger, data: st.DataObject, by: SpendingBy):
     projects = [ProjectId(uuid.uuid4()) for _ in range(3)]

@@ -34,6 +34,7 @@ from domain.page import PageRequest
 from tests.support.builders.values import NOON, at, trace
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.monitors import Monitoring, over_memory, over_postgres
+from tests.support.hypothesis_scale import scaled
 
 ALL: Final = PageRequest(limit=200)
 STEPS: Final = ("due", "edge", "changed", "targets", "fired", "stored", "sent")
@@ -325,7 +326,7 @@ def run(new: Callable[[], Monitoring], runner: asyncio.Runner, examples: int, st
     run_machine(
         Histories,
         settings=settings(
-            max_examples=examples,
+            max_examples=scaled(examples),
             stateful_step_count=steps,
             deadline=None,
             report_multiple_bugs=False,

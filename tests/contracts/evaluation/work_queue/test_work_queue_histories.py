@@ -36,6 +36,7 @@ from tests.support.fixtures.evaluation import (
     over_postgres,
     signal_of,
 )
+from tests.support.hypothesis_scale import scaled
 
 pytestmark = pytest.mark.service
 
@@ -326,7 +327,7 @@ def test_random_histories_of_runs_and_workers_agree(pool, postgres_url):
             run_machine(
                 Histories,
                 settings=settings(
-                    max_examples=40,
+                    max_examples=scaled(40),
                     stateful_step_count=25,
                     deadline=None,
                     report_multiple_bugs=False,

@@ -1,6 +1,6 @@
-"""What is kept of judges: verdicts that need not be asked for again, and what questions cost."""
+"""Ports of judging: the verdict cache, the ledger of requests, budgets, and prices."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -22,15 +22,15 @@ from domain.ids import ProjectId, RunId, TraceId
 from domain.tracing.model_price import pricing_of
 from domain.tracing.usage import Pricing
 
-PARTS_MAX: Final = 400  # of one answer on spending: days of a year and some
-SWEPT_MAX: Final = 2_000  # rows of one sweep
-KEPT_FOR: Final = timedelta(days=30)  # a verdict: the default of a setting
-ENTERED_FOR: Final = timedelta(days=400)  # a request: the default of a setting
+PARTS_MAX: Final = 400  # groups of one spending report: the days of a year and some
+SWEPT_MAX: Final = 2_000  # rows that one sweep deletes
+KEPT_FOR: Final = timedelta(days=30)  # of a verdict: the default of a setting
+ENTERED_FOR: Final = timedelta(days=400)  # of a ledger entry: the default of a setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a judge made of a question once, and what that took."""
+    """The answer of a judge to a question, and what it cost."""
 
     outcome: Scored
     model: str
@@ -38,40 +38,40 @@ class Verdict:
     usd: Decimal | None
 
 
-class Verdicts(Protocol):
-    """Verdicts by what was asked, seen one project at a time.
+class VerdictCache(Protocol):
+    """Verdicts by the key of their question, each project apart.
 
-    Contract of Verdicts: tests/contracts/evaluation/judging/test_verdict_cache.py. All raise
-    Unavailable.
+    Contract of VerdictCache: tests/contracts/evaluation/judging/test_verdict_cache.py. All
+    raise Unavailable.
     """
 
     async def find(self, project: ProjectId, key: bytes, since: datetime) -> Verdict | None:
-        """The one that was kept at `since` or later."""
+        """The verdict under the key, if it was stored at `since` or later."""
         ...
 
     async def keep(
         self, project: ProjectId, key: bytes, trace: TraceId, verdict: Verdict, now: datetime
     ) -> None:
-        """In place of what was kept under the key. It is gone with its trace.
+        """Stores the verdict, replacing an earlier one. It is deleted with its trace.
 
-        Of a trace that isn't there, and of what can't be stored, nothing is kept.
+        Does nothing if the trace doesn't exist, or the verdict can't be stored.
         """
         ...
 
     async def sweep(self, before: datetime) -> int:
-        """Removes some of those that are older, across all projects; how many."""
+        """Deletes at most SWEPT_MAX older verdicts, across all projects; how many."""
         ...
 
 
 class Ledger(Protocol):
-    """Every request that a provider was sent. Nothing in it changes.
+    """Every request that was sent to a provider. Entries never change.
 
     Contract of Ledger: tests/contracts/evaluation/judging/test_judge_ledger.py. All raise
     Unavailable.
     """
 
     async def enter(self, entries: Sequence[LedgerEntry]) -> None:
-        """All or none. What has been entered under an id stays."""
+        """Stores all entries or none. An entry whose id is stored already is left as it is."""
         ...
 
     async def of_run(self, project: ProjectId, run: RunId) -> Spending: ...
@@ -81,54 +81,54 @@ class Ledger(Protocol):
     async def of_projects(
         self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingBy
     ) -> Sequence[SpendingGroup]:
-        """As `by_key`, the first PARTS_MAX of it; of days the last PARTS_MAX."""
+        """As `by_key`, the first PARTS_MAX groups; by day the last PARTS_MAX."""
         ...
 
     async def sweep(self, before: datetime) -> int:
-        """Removes some of the entries that are older, across all projects; how many."""
+        """Deletes at most SWEPT_MAX older entries, across all projects; how many."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Money that is set aside for one question, under each budget that holds for it."""
+    """What is reserved for one question, in each budget that applies to it."""
 
     scopes: tuple[str, ...]
     usd: Decimal
 
 
 class Budgets(Protocol):
-    """What may be spent, and what has been spent or set aside.
+    """What may be spent, and what has been spent or reserved.
 
-    What a project may spend is said by `OpenOrganization.put_budget`. A reservation that nobody
-    settles, as its process was killed, counts as spent. Contract of Budgets:
+    `OpenOrganization.put_budget` sets what a project may spend. A reservation that is never
+    settled, because its process was killed, counts as spent. Contract of Budgets:
     tests/contracts/evaluation/judging/test_budgets.py. All raise Unavailable.
     """
 
     async def monthly(self, project: ProjectId) -> Decimal | None:
-        """USD of each calendar month in UTC; None where there's no limit."""
+        """The limit in USD for each calendar month in UTC; None without one."""
         ...
 
     async def reserve(
         self, project: ProjectId, run: RunId, of_run: Decimal | None, usd: Decimal, now: datetime
     ) -> Reservation | None:
-        """Sets `usd` aside of what is left of the month and of the run, or of neither: then None.
+        """Reserves `usd` in the budgets of the month and of the run; None if either has less left.
 
-        `of_run` is the limit of the run. Without any limit it is a reservation of no scope. Calls
-        at once never set aside more than there is.
+        `of_run` is the limit of the run. Without any limit the reservation has no scope.
+        Concurrent calls never reserve more than there is.
         """
         ...
 
     async def settle(self, project: ProjectId, reservation: Reservation, usd: Decimal) -> None:
-        """`usd` was spent in its stead."""
+        """Replaces the reservation by `usd`, which was spent."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Pricings:
-    """What tokens cost a project: by a price of its `own`, else by the book.
+    """What tokens cost a project: by a price of its `own`, else by the price book.
 
-    Nothing is remembered: a run is made with a bound right after its model was given a price.
+    Nothing is cached: a run with a budget may be created right after its model was given a price.
     """
 
     own: ModelPrices
@@ -141,28 +141,30 @@ class Pricings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgingPorts:
-    """What is kept of judges, and at what prices.
+    """Everything that is stored about judging, and the prices.
 
-    Verdicts are kept for `kept_for`, requests for `entered_for`.
+    Verdicts are kept for `kept_for`, ledger entries for `entered_for`. `on_entry` gets each ledger
+    entry before it is stored, also if that fails.
     """
 
-    verdicts: Verdicts
+    verdicts: VerdictCache
     ledger: Ledger
     budgets: Budgets
     prices: Pricings
     kept_for: timedelta = KEPT_FOR
     entered_for: timedelta = ENTERED_FOR
+    on_entry: Callable[[LedgerEntry], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
 class SweepJudging:
-    """Takes away verdicts and requests that have been kept for long enough."""
+    """Deletes verdicts and ledger entries that have been kept for long enough."""
 
-    books: JudgingPorts
+    ports: JudgingPorts
     clock: Clock
 
     async def __call__(self) -> int:
-        """How many rows; the rest goes at the next turns. Raises Unavailable."""
-        now, books = self.clock(), self.books
-        verdicts = await books.verdicts.sweep(now - books.kept_for)
-        return verdicts + await books.ledger.sweep(now - books.entered_for)
+        """How many rows; what is left goes with the next calls. Raises Unavailable."""
+        now, ports = self.clock(), self.ports
+        verdicts = await ports.verdicts.sweep(now - ports.kept_for)
+        return verdicts + await ports.ledger.sweep(now - ports.entered_for)
