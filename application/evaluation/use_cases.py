@@ -5,21 +5,20 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from application.evaluation.alerts.use_cases import AlertPorts, AlertUseCases
-from application.evaluation.asking import Asking
-from application.evaluation.circuits import Circuits
 from application.evaluation.custom_metrics.catalogue import (
     ListMetrics,
     ListProviders,
     ReadRunTemplate,
 )
 from application.evaluation.custom_metrics.use_cases import CustomMetricUseCases
-from application.evaluation.evaluate import EvaluateTarget
 from application.evaluation.execution.estimate_run import EstimateRun
-from application.evaluation.execution.session_signals import SignalMeasuring
-from application.evaluation.guarded import GuardedMeasuring
-from application.evaluation.judging import JudgingPorts, SweepJudging
-from application.evaluation.matter import USUAL, MeasuringPolicy
-from application.evaluation.measuring import Measuring
+from application.evaluation.execution.evaluate_target import EvaluateTarget
+from application.evaluation.execution.metric_evaluator import MetricEvaluator
+from application.evaluation.execution.safe_evaluator import FaultTolerantEvaluator
+from application.evaluation.execution.session_signals import SignalEvaluator
+from application.evaluation.judging.circuit_breaker import CircuitBreaker
+from application.evaluation.judging.evaluation_policy import DEFAULT_POLICY, EvaluationPolicy
+from application.evaluation.judging.judge_client import JudgeClient, RetryTiming
 from application.evaluation.monitors.monitors import (
     ChangeMonitor,
     CreateMonitor,
@@ -48,6 +47,7 @@ from application.evaluation.ports.evaluation import (
     Targets,
     TraceScores,
 )
+from application.evaluation.ports.judging import JudgingPorts, SweepJudging
 from application.evaluation.ports.monitors import Changed, Leadership, Monitors
 from application.evaluation.ports.work_queue import Assignments
 from application.evaluation.runs.budget_rules import ReadRunUsage, SpendingRules
@@ -112,7 +112,8 @@ class EvaluationPorts:
     embedder: Embedder
     on_fault: OnFault
     on_monitor_fault: OnMonitorFault
-    measuring: MeasuringPolicy = USUAL
+    policy: EvaluationPolicy = DEFAULT_POLICY
+    retry_timing: RetryTiming = field(default_factory=RetryTiming)
     models: JudgeModels = field(default_factory=JudgeModels)
     providers: Sequence[ProviderState] = ()
 
@@ -240,9 +241,9 @@ def _estimate_run(ports: EvaluationPorts, desk: Desk, new_id: NewId) -> Estimate
         targets=ports.targets,
         assignments=ports.assignments,
         judge=ports.judge,
-        books=ports.judging,
-        policy=ports.measuring,
-        finds=ports.patterns.found,
+        ports=ports.judging,
+        policy=ports.policy,
+        regex_search=ports.patterns.found,
         clock=desk.clock,
         new_id=new_id,
     )
@@ -257,7 +258,7 @@ def _custom_metrics(
         ports.targets,
         desk,
         prices=ports.judging.prices,
-        policy=ports.measuring,
+        policy=ports.policy,
         random=random,
     )
 
@@ -271,26 +272,30 @@ def _runway(ports: EvaluationPorts, spending: SpendingRules, clock: Clock, new_i
 def evaluate_target(
     ports: EvaluationPorts, clock: Clock, new_id: NewId, random: RandomBytes
 ) -> EvaluateTarget:
-    """With circuits of its own: one a process."""
-    circuits = Circuits(ports.measuring.head_start_s)
-    assignments, targets, policy = ports.assignments, ports.targets, ports.measuring
-    measure = GuardedMeasuring(
-        targets,
-        Measuring(
-            Asking.over(ports.judge, circuits, ports.judging, clock, new_id),
-            ports.embedder,
-            circuits,
-        ),
+    """With circuits and concurrency limits of its own: one for each process."""
+    policy, breaker = ports.policy, CircuitBreaker(ports.policy.head_start_s)
+    judge = JudgeClient(
+        ports.judge,
+        breaker=breaker,
+        ports=ports.judging,
+        policy=policy,
+        clock=clock,
+        new_id=new_id,
+        timing=ports.retry_timing,
+    )
+    evaluator = FaultTolerantEvaluator(
+        ports.targets,
+        MetricEvaluator(judge, ports.embedder, breaker),
         policy,
         random,
         ports.patterns.found,
         ports.on_fault,
     )
     return EvaluateTarget(
-        assignments,
+        ports.assignments,
         ports.jobs,
-        measure,
-        SignalMeasuring(assignments, targets, measure, policy, clock),
+        evaluator,
+        SignalEvaluator(ports.assignments, ports.targets, evaluator, policy, clock),
         policy,
         ports.on_fault,
         clock,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from application.exporting.ports import PIECE_BYTES, Exports
+from application.exporting.ports import PIECE_BYTES, Exports, MissingFormats
 from application.ports import Clock
 from domain.errors import Conflict, Invalid, NotFound
 from domain.exporting.export import Export, ExportStatus, FileFormat, RowKind
@@ -18,6 +18,7 @@ class RequestExport:
     """Asks for a file, which a worker writes."""
 
     exports: Exports
+    missing_formats: MissingFormats
     kept_for: timedelta
     clock: Clock
 
@@ -30,6 +31,8 @@ class RequestExport:
         matching: TraceFilter,
     ) -> Export:
         """The one of this id, if it is there. Raises Invalid, Conflict, Unavailable."""
+        if (advice := self.missing_formats.get(format_)) is not None:
+            raise Invalid.field("format", advice)
         if format_ is FileFormat.NDJSON and row_kind is not RowKind.TRACES:
             raise Invalid.field("rows", "must be traces for ndjson: their spans are in them")
         now = self.clock()

@@ -7,12 +7,19 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Final
 
-from application.exporting.ports import PIECE_BYTES, Archive, Encoder, Encoders, Exports
+from application.exporting.ports import (
+    PIECE_BYTES,
+    Archive,
+    Encoder,
+    Encoders,
+    Exports,
+    MissingFormats,
+)
 from application.ports import Clock
 from application.tracing.ports import Traces
 from domain.errors import Unavailable
 from domain.exporting.export import ATTEMPTS_MAX, Export
-from domain.page import SortOrder, Window
+from domain.page import PageRequest, SortOrder
 from domain.tracing.query import TraceSort
 
 HELD: Final = timedelta(minutes=5)  # with nothing kept; then its worker is taken for dead
@@ -32,6 +39,7 @@ class WriteExport:
     traces: Traces
     exports: Exports
     encoders: Encoders
+    missing_formats: MissingFormats
     size_max: int  # bytes of a file
     clock: Clock
 
@@ -43,6 +51,10 @@ class WriteExport:
             return 0
         if export.attempts > ATTEMPTS_MAX:
             await self.exports.keep(export.failed(GIVEN_UP, now))
+            return 1
+        # The API refuses such a request, but the API may have libraries that this worker lacks.
+        if (advice := self.missing_formats.get(export.format)) is not None:
+            await self.exports.keep(export.failed(f"On the worker: {advice}", now))
             return 1
         try:
             await self._write(export)
@@ -60,7 +72,7 @@ class WriteExport:
     async def _write(self, export: Export) -> None:
         project, matching = export.project_id, export.matching
         sort, order = TraceSort.STARTED_AT, SortOrder.ASC
-        page = await self.traces.summaries(project, matching, sort, order, Window(limit=1))
+        page = await self.traces.summaries(project, matching, sort, order, PageRequest(limit=1))
         export = replace(export, traces_total=page.total)
         encoder = self.encoders[export.format](project, export.row_kind)
         file = _Pieces()

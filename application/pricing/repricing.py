@@ -89,7 +89,7 @@ class StartRepricing:
         Raises Invalid for a period that ends before it begins, Conflict while another isn't over,
         Unavailable, also where the price book couldn't be loaded.
         """
-        if not self.book.is_loaded:
+        if not await self.book.load():
             raise Unavailable("The price book can't be loaded: the log of the service says why")
         return await self.repricings.create(
             Repricing(
@@ -126,16 +126,17 @@ class RepriceSpans:
         """The number of steps that were done. Raises Unavailable, and whatever is a fault of ours.
 
         After that it goes on in a while, each time a longer one, and fails after ATTEMPTS_MAX.
-        Does nothing without a price book: what is priced would be unpriced.
+        So it does where the price book can't be loaded: what is priced would be unpriced.
         """
         now = self.clock()
-        if not self.book.is_loaded:
-            return 0
         going = await self.repricings.claim(now, now + REPRICING_HELD)
         if going is None:
             return 0
         if going.attempts > ATTEMPTS_MAX:
             await self.repricings.end(going.failed(now))
+            return 0
+        if not await self.book.load():
+            await self.repricings.release(going, now + going.wait)
             return 0
         try:
             # Asked for and not remembered: what was just made is what it is for.

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.page import Page, SortOrder, Window
+from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.analytics import (
     Granularity,
     ModelUsage,
@@ -15,11 +15,10 @@ from domain.tracing.analytics import (
     UsageBucket,
     UserSummary,
 )
-from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
-from domain.tracing.span import Span
-from domain.tracing.trace import Trace, TraceSummary
+from domain.tracing.span import Span, SpanChange
+from domain.tracing.trace import Trace, TraceChange, TraceSummary
 from domain.tracing.usage import Price, Usage
 
 
@@ -31,15 +30,18 @@ class PriceBook(Protocol):
         """Which prices these are, e.g. `genai-prices 0.2.3`."""
         ...
 
-    @property
-    def is_loaded(self) -> bool:
-        """Whether prices are at hand. Where they can't be had, no model has one."""
+    async def load(self) -> bool:
+        """Loads the prices where they aren't in memory yet; the event loop goes on meanwhile.
+
+        False where they can't be loaded: then no model has a price.
+        """
         ...
 
     def price(self, model: str, usage: Usage, at: datetime) -> Price | None:
         """What `usage` costs at the instant `at`; None where the book has no such model.
 
         `model` may carry a `<provider>/` prefix. The same answer for one version; never raises.
+        Without `load`, the first price may hold up the event loop while the prices are loaded.
         """
         ...
 
@@ -106,9 +108,9 @@ class Traces(Protocol):
         matching: TraceFilter,
         sort: TraceSort,
         order: SortOrder,
-        window: Window,
+        window: PageRequest,
     ) -> Page[TraceSummary]:
-        """The traces that `matching` admits, as `paged` says. Raises Unavailable."""
+        """The traces that `matching` admits, as `paginate` says. Raises Unavailable."""
         ...
 
     async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
@@ -129,12 +131,12 @@ class Sessions(Protocol):
         matching: SessionFilter,
         sort: SessionSort,
         order: SortOrder,
-        window: Window,
+        window: PageRequest,
     ) -> Page[SessionSummary]:
-        """The summaries that `matching` admits, as `paged` says. Raises Unavailable."""
+        """The summaries that `matching` admits, as `paginate` says. Raises Unavailable."""
         ...
 
-    async def get(self, project: ProjectId, session: str, window: Window) -> Session:
+    async def get(self, project: ProjectId, session: str, window: PageRequest) -> Session:
         """The summary of the whole session, and the traces of `window`, by (started_at, id).
 
         Raises NotFound, Unavailable; Invalid where the traces are too large for one page.
@@ -171,6 +173,6 @@ class TraceAnalytics(Protocol):
         self, project: ProjectId, period: Period, granularity: Granularity
     ) -> Sequence[SessionBucket]: ...
 
-    async def users(self, project: ProjectId, window: Window) -> Page[UserSummary]:
-        """By `last_seen`, newest first, then by id, as `paged` says."""
+    async def users(self, project: ProjectId, window: PageRequest) -> Page[UserSummary]:
+        """By `last_seen`, newest first, then by id, as `paginate` says."""
         ...

@@ -1,17 +1,17 @@
-"""Who sent a request: a caller to the data plane, a person to the management plane."""
+"""The sender of a request: a caller of the data plane, or a person on the management plane."""
 
 from dataclasses import dataclass
 
 from domain.errors import Forbidden
 from domain.identity.api_key import Scope
-from domain.identity.audit import NOWHERE, Actor, Origin
+from domain.identity.audit import UNKNOWN_ORIGIN, Actor, Origin
 from domain.identity.user import User
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """A key or a user, resolved to the one project that the request is about."""
+    """A key or a user, resolved to the one project of the request."""
 
     organization_id: OrganizationId
     project_id: ProjectId
@@ -20,7 +20,7 @@ class Caller:
     user_id: UserId | None = None
 
     def require(self, *scopes: Scope) -> None:
-        """Raises Forbidden unless the caller has every one of `scopes`."""
+        """Raises Forbidden unless the caller has all `scopes`."""
         for scope in scopes:
             if scope not in self.scopes:
                 raise Forbidden(f"This API key lacks the scope '{scope}'")
@@ -28,11 +28,11 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who signed in. `email_verified` is what their identity provider says of them."""
+    """A signed-in user. `email_verified` is the claim of the identity provider."""
 
     user: User
     email_verified: bool = True
-    origin: Origin = NOWHERE
+    origin: Origin = UNKNOWN_ORIGIN
 
     @property
     def actor(self) -> Actor:

@@ -1,4 +1,4 @@
-"""What a new organization begins with."""
+"""The initial contents of a new organization."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from domain.ids import AuditEntryId, MembershipId, OrganizationId, ProjectId, Us
 
 
 @dataclass(frozen=True, slots=True)
-class Founding:
-    """An organization, its OWNER, a first project, and what the audit log tells of it."""
+class NewOrganization:
+    """An organization, its OWNER, a first project, and the entry for the audit log."""
 
     organization: Organization
     owner: Membership
@@ -21,7 +21,7 @@ class Founding:
     entry: AuditEntry
 
     @classmethod
-    def of(
+    def create(
         cls, name: str, owner: UserId, by: Actor, new_id: Callable[[], UUID], at: datetime
     ) -> Self:
         organization = Organization(id=OrganizationId(new_id()), name=name, created_at=at)

@@ -1,4 +1,4 @@
-"""Pricing again what is stored: which spans, how far it has come, and what difference it makes."""
+"""Repricing of stored spans: which spans, the progress, and the cost difference."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,16 +10,16 @@ from uuid import UUID
 
 from domain.errors import Invalid
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.tracing.usage import EXACT, UNPRICED, Charge, CostSource, Pricing, Usage
+from domain.tracing.usage import EXACT, UNPRICED, CostSource, Pricing, SpanCost, Usage
 
 MODELS_MAX: Final = 100  # that may be named
-MODELS_TOLD_MAX: Final = 200  # whose difference is told for each
+MODELS_REPORTED_MAX: Final = 200  # models with a difference of their own
 SAMPLE_MAX: Final = 20  # changes that are shown
-ATTEMPTS_MAX: Final = 10  # to do the next step; with the waits between them about an hour
-WAIT: Final = timedelta(seconds=30)  # after the first attempt; twice as long after each other
+ATTEMPTS_MAX: Final = 10  # per step; about an hour including the waits
+WAIT: Final = timedelta(seconds=30)  # after the first attempt; doubled after each further one
 WAIT_MAX: Final = timedelta(minutes=10)
 
-type Place = tuple[datetime, TraceId, SpanId]
+type SpanPosition = tuple[datetime, TraceId, SpanId]
 
 
 class RepricingStatus(StrEnum):
@@ -30,52 +30,52 @@ class RepricingStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Priced:
-    """A span that used tokens of a model, and that no client has said the cost of."""
+class PricedSpan:
+    """A span with token usage of a model, whose cost wasn't given by the client."""
 
     trace_id: TraceId
     span_id: SpanId
     started_at: datetime
     model: str
     usage: Usage
-    charge: Charge
+    charge: SpanCost
 
     @property
-    def place(self) -> Place:
-        """Where it stands in the order in which spans are priced again."""
+    def place(self) -> SpanPosition:
+        """Its position in the order of repricing."""
         return (self.started_at, self.trace_id, self.span_id)
 
-    def charged_by(self, pricing: Pricing) -> Charge:
-        """By `pricing`, at its own start; its charge of before where that comes to the same."""
+    def cost_under(self, pricing: Pricing) -> SpanCost:
+        """The cost under `pricing` at the span's start; the stored cost if it is equal."""
         price = pricing(self.model, self.usage, self.started_at)
-        new = UNPRICED if price is None else Charge(price.amount, CostSource.TABLE, price)
+        new = UNPRICED if price is None else SpanCost(price.amount, CostSource.TABLE, price)
         known = self.charge
         return known if (new.amount, new.source) == (known.amount, known.source) else new
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A span that costs something else, or that has a price now, or has none any more."""
+class CostChange:
+    """A span whose cost changed, or that gained or lost its price."""
 
     trace_id: TraceId
     span_id: SpanId
     started_at: datetime
     model: str
-    before: Charge
-    after: Charge
+    before: SpanCost
+    after: SpanCost
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """Over some spans: how many, how many of them change, and what all of them cost, in USD."""
+class CostDelta:
+    """Over some spans: their number, how many change, and the cost before and after, in USD."""
 
     spans: int = 0
     changed: int = 0
     before: Decimal = Decimal(0)
     after: Decimal = Decimal(0)
 
-    def and_one(self, before: Charge, after: Charge) -> "Difference":
-        return Difference(
+    def plus_span(self, before: SpanCost, after: SpanCost) -> "CostDelta":
+        return CostDelta(
             self.spans + 1,
             self.changed + (before != after),
             EXACT.add(self.before, before.amount),
@@ -84,42 +84,44 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """What pricing again has found so far. `others` are models beyond MODELS_TOLD_MAX."""
+class RepricingReport:
+    """The differences found so far. `others` are models beyond MODELS_REPORTED_MAX."""
 
-    total: Difference = field(default_factory=Difference)
-    models: Mapping[str, Difference] = field(default_factory=dict)
-    others: Difference = field(default_factory=Difference)
-    sample: tuple[Change, ...] = ()
+    total: CostDelta = field(default_factory=CostDelta)
+    models: Mapping[str, CostDelta] = field(default_factory=dict)
+    others: CostDelta = field(default_factory=CostDelta)
+    sample: tuple[CostChange, ...] = ()
 
-    def and_of(self, spans: Iterable[tuple[Priced, Charge]]) -> "Findings":
-        """With spans, each with what it is charged now."""
+    def plus_spans(self, spans: Iterable[tuple[PricedSpan, SpanCost]]) -> "RepricingReport":
+        """The report after further spans, each with its new cost."""
         total, models, others = self.total, dict(self.models), self.others
         sample = list(self.sample)
         for span, after in spans:
             before = span.charge
-            total = total.and_one(before, after)
-            if span.model in models or len(models) < MODELS_TOLD_MAX:
-                known = models.get(span.model, Difference())
-                models[span.model] = known.and_one(before, after)
+            total = total.plus_span(before, after)
+            if span.model in models or len(models) < MODELS_REPORTED_MAX:
+                known = models.get(span.model, CostDelta())
+                models[span.model] = known.plus_span(before, after)
             else:
-                others = others.and_one(before, after)
+                others = others.plus_span(before, after)
             if before != after and len(sample) < SAMPLE_MAX:
                 sample.append(
-                    Change(span.trace_id, span.span_id, span.started_at, span.model, before, after)
+                    CostChange(
+                        span.trace_id, span.span_id, span.started_at, span.model, before, after
+                    )
                 )
-        return Findings(total, models, others, tuple(sample))
+        return RepricingReport(total, models, others, tuple(sample))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repricing:
-    """Prices spans of a project again, a batch at a time, in the order of their places.
+    """Prices spans of a project again, in batches, in the order of their position.
 
         PENDING ──▶ RUNNING ──▶ COMPLETED, or FAILED, which `error` explains
 
-    Of spans that started at `started_after` or later and before `started_before`, and only of
-    `models` where some are named. One that is dry finds the difference and changes nothing.
-    `attempts` were begun since the last step that came through.
+    It covers spans that started at or after `started_after` and before `started_before`, and only
+    `models` if any are named. A dry run computes the difference and changes nothing. `attempts`
+    counts attempts since the last step that succeeded.
     """
 
     id: UUID
@@ -129,8 +131,8 @@ class Repricing:
     models: tuple[str, ...] = ()
     is_dry: bool = True
     created_at: datetime
-    place: Place | None = None  # of the last span that was looked at
-    found: Findings = field(default_factory=Findings)
+    place: SpanPosition | None = None  # of the last span processed
+    found: RepricingReport = field(default_factory=RepricingReport)
     completed_at: datetime | None = None
     attempts: int = 0
     error: str | None = None
@@ -150,33 +152,33 @@ class Repricing:
 
     @property
     def wait(self) -> timedelta:
-        """How long nobody goes on with it after an attempt that failed."""
+        """How long to wait after a failed attempt."""
         return min(WAIT * (1 << max(self.attempts - 1, 0)), WAIT_MAX)
 
     def failed(self, now: datetime) -> Self:
         where = "" if self.place is None else f" after the span that began at {self.place[0]}"
         error = (
-            f"Workers tried {ATTEMPTS_MAX} times to go on{where}, and couldn't: their log tells "
-            "why. What was priced before stays; price the rest again by `from`, `to` or `models`"
+            f"The next step{where} failed {ATTEMPTS_MAX} times: see the log of the workers. Spans "
+            "repriced before keep their new cost; reprice the rest by `from`, `to` or `models`"
         )
         return replace(self, completed_at=now, error=error)
 
-    def means(self, span: Priced) -> bool:
-        """Whether a span of the period is priced again."""
+    def selects(self, span: PricedSpan) -> bool:
+        """Whether a span of the period is repriced."""
         return not self.models or span.model in self.models
 
     def after(
         self,
-        looked_at: Sequence[Priced],
-        charged: Iterable[tuple[Priced, Charge]],
+        looked_at: Sequence[PricedSpan],
+        charged: Iterable[tuple[PricedSpan, SpanCost]],
         most: int,
         now: datetime,
     ) -> Self:
-        """Once the next `most` spans were looked at, or all that are left; some were charged."""
+        """After the next batch, of at most `most` spans; `charged` are the repriced ones."""
         return replace(
             self,
             place=looked_at[-1].place if looked_at else self.place,
-            found=self.found.and_of(charged),
+            found=self.found.plus_spans(charged),
             completed_at=now if len(looked_at) < most else None,
             attempts=0,
         )

@@ -16,13 +16,13 @@ from typing import Final
 from application.tracing.ingest import IngestBatch
 from application.use_cases import Ports, UseCases, utc_now
 from domain.errors import Failure, Invalid, Unavailable
-from domain.identity.organization import Project, checked_name
+from domain.identity.organization import Project, validate_name
 from domain.ids import ProjectId
 from domain.tracing.trace import Trace
 from entrypoints import provisioning
-from entrypoints.cli.progress import Progress
 from entrypoints.composition import root
 from entrypoints.demo_data.generator import Recipe, synthetic_traces
+from entrypoints.progress import Progress
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError
 
@@ -92,8 +92,8 @@ class Seeding:
 
     async def run(self) -> None:
         """Returns once everything that was begun is stored or has failed."""
-        await asyncio.gather(*(self._feed() for _ in range(BATCHES_AT_ONCE)))
-        self.progress.finish()
+        with self.progress:
+            await asyncio.gather(*(self._feed() for _ in range(BATCHES_AT_ONCE)))
 
     def told(self, project: str) -> int:
         """Says what was done; the exit status. Raises CommandError where a batch failed."""
@@ -150,7 +150,7 @@ class Seeding:
 
 def _project_name(text: str) -> str:
     try:
-        return checked_name(text, "--project")
+        return validate_name(text, "--project")
     except Invalid as error:
         raise CommandError(f"--project {error.errors[0].message}") from error
 

@@ -54,7 +54,7 @@ from entrypoints.http.middleware.path_segments import PathSegments
 from entrypoints.http.middleware.rate_limits import RateLimitHeaders, RateLimits
 from entrypoints.http.middleware.request_ids import RequestIds
 from entrypoints.http.middleware.security_headers import SecurityHeaders
-from entrypoints.http.middleware.tracing import Traced
+from entrypoints.http.middleware.tracing import RequestTracing
 from entrypoints.http.openapi.document import document
 from entrypoints.http.responses import JsonResponse
 
@@ -124,4 +124,4 @@ def create_app(
     layers = LoadShedding(layers, refusal_delay_s=config.refusal_delay_s)
     layers = SecurityHeaders(Cors(layers, config.allowed_origins))
     layers = AccessLog(layers, config.observer)
-    return RequestIds(Traced(layers, config.tracer))
+    return RequestIds(RequestTracing(layers, config.tracer))

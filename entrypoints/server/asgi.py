@@ -16,7 +16,7 @@ from entrypoints.http.config import HttpConfig
 from entrypoints.http.middleware.client_address import parse_network
 from entrypoints.http.middleware.rate_limits import RateLimits, RouteClass
 from entrypoints.observability.metrics_text import Scrape
-from entrypoints.observability.observer import RequestTracer, figures_of, observed
+from entrypoints.observability.observer import figures_of, observed
 from entrypoints.settings import Settings
 
 type Message = dict[str, Any]
@@ -30,7 +30,7 @@ def rate_limits(settings: Settings) -> dict[RouteClass, Limit]:
     """The limit of each class of routes; none of any where they are switched off."""
     if not settings.rate_limit_enabled:
         return {}
-    return {one: Limit.parsed(getattr(settings, f"rate_limit_{one}")) for one in RouteClass}
+    return {one: Limit.parse(getattr(settings, f"rate_limit_{one}")) for one in RouteClass}
 
 
 class App:
@@ -71,7 +71,7 @@ class App:
                 self._config,
                 metrics_text=scrape if self._settings.metrics_enabled else None,
                 observer=observer,
-                tracer=None if observer.spans is None else RequestTracer(observer.spans),
+                tracer=observer.spans,
             )
             limits = RateLimits(filled.limiter, rate_limits(self._settings), observer)
             self._http = create_app(UseCases.over(filled), config, limits)

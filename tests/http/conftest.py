@@ -30,7 +30,7 @@ from adapters.postgres.database.idempotency import PostgresReplies
 from adapters.postgres.database.pool import Pool
 from application.ports import PartState, RateLimiter
 from application.use_cases import Ports, UseCases, utc_now
-from domain.identity.api_key import ALL_SCOPES, ApiKey, Scope, digest_of, secret_of
+from domain.identity.api_key import ALL_SCOPES, ApiKey, Scope, format_key, key_digest
 from domain.identity.organization import Organization, Project
 from domain.identity.user import Claims
 from domain.ids import ApiKeyId, OrganizationId, ProjectId
@@ -58,7 +58,17 @@ CONFIG = HttpConfig(
     refusal_delay_s=0,
 )
 TOKEN = "a-token-of-ada"
+type State = Mapping[str, Mapping[Any, Any]]
+"""The rows of a memory store by their table and key."""
 ADA = Claims(issuer="https://issuer.test", subject="ada", email="ada@example.com")
+
+
+def _copied(state: State) -> State:
+    """With tables of its own; of rows only sets can change in place."""
+    return {
+        name: {key: set(row) if isinstance(row, set) else row for key, row in rows.items()}
+        for name, rows in state.items()
+    }
 
 
 @dataclass
@@ -127,16 +137,28 @@ class Site:
         self.tokens.clear()
         self.tokens[TOKEN] = ADA
 
+    def state(self) -> State:
+        """What the store holds. Rows are frozen: where one changes, another takes its place."""
+        return _copied({kept.name: getattr(self.store, kept.name) for kept in fields(self.store)})
+
+    def restore(self, state: State) -> None:
+        """Puts back what `state` has told: much quicker than to make it again."""
+        for name, rows in _copied(state).items():
+            kept = getattr(self.store, name)
+            kept.clear()
+            for key, row in rows.items():
+                kept[key] = row
+
     def key(self, *scopes: Scope, **overrides: Any) -> str:
         """The secret of a new key with these scopes, or all scopes if none is given."""
-        secret = secret_of(uuid.uuid4().bytes * 2)
+        secret = format_key(uuid.uuid4().bytes * 2)
         key = ApiKey(
             id=ApiKeyId(uuid.uuid4()),
             organization_id=self.organization,
             created_by=None,
             name="test",
             prefix=secret[:10],
-            digest=digest_of(secret),
+            digest=key_digest(secret),
             scopes=frozenset(scopes) or ALL_SCOPES,
             created_at=datetime.now(UTC),
         )

@@ -13,7 +13,6 @@ from typing import Final
 import asyncpg
 
 from adapters.postgres.database.pool import Connection, Pool, translated
-from adapters.postgres.evaluation.judging.budgets import budget_of, put_budget
 from adapters.postgres.identity.directory import member_of
 from adapters.postgres.identity.identity_rows import (
     PUT_MEMBERSHIP,
@@ -23,11 +22,12 @@ from adapters.postgres.identity.identity_rows import (
     key_of,
     membership_row,
 )
+from adapters.postgres.identity.project_budgets import put_budget, read_budget
 from application.identity.administration import OpenOrganization
 from domain.errors import Conflict, NotFound
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry
-from domain.identity.invitation import Invitation, InvitationStatus, folded_email
+from domain.identity.invitation import Invitation, InvitationStatus, normalize_email
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import Member, Membership, Organization, Project, Role
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
@@ -137,7 +137,7 @@ class _Opened:
     async def has_member(self, email: str) -> bool:
         # Folded here: how the database folds letters depends on its collation.
         rows = await self.connection.fetch(ADDRESSES, self.organization.id)
-        return any(folded_email(row["email"]) == email for row in rows)
+        return any(normalize_email(row["email"]) == email for row in rows)
 
     async def put_membership(self, membership: Membership) -> None:
         try:
@@ -205,7 +205,7 @@ class _Opened:
     async def budget(self, project: ProjectId) -> Decimal | None:
         if await self.project(project) is None:
             return None
-        return await budget_of(self.connection, project)
+        return await read_budget(self.connection, project)
 
     async def put_budget(self, project: ProjectId, usd: Decimal | None, at: datetime) -> None:
         if await self.project(project) is not None:

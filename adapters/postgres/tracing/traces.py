@@ -8,25 +8,24 @@ from typing import Final
 from adapters.postgres.database.pool import UNSTORABLE, Pool, translated
 from adapters.postgres.database.read_transactions import snapshot
 from adapters.postgres.database.removed_projects import ProjectRemoved
-from adapters.postgres.pricing.model_prices import PostgresModelPrices
 from adapters.postgres.tracing.batch_writer import (
     Item,
     TraceWriter,
-    is_passing,
+    is_transient,
     suspects,
     unstorable,
 )
 from adapters.postgres.tracing.edits import TraceEdits, read_trace
 from adapters.postgres.tracing.group_commit import GroupCommit, Unwatched, Watch
+from adapters.postgres.tracing.model_prices import PostgresModelPrices
 from adapters.postgres.tracing.trace_lists import TraceLists
 from adapters.pricing.price_cache import ProjectPrices
 from application.tracing.ports import PriceBook
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.page import Page, SortOrder, Window
-from domain.tracing.change import SpanChange, TraceChange
+from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
-from domain.tracing.span import Span
-from domain.tracing.trace import Trace, TraceSummary
+from domain.tracing.span import Span, SpanChange
+from domain.tracing.trace import Trace, TraceChange, TraceSummary
 
 ROW_BYTES: Final = 600  # what a row weighs beside its payloads, about; for the bounds of the line
 COST_BYTES: Final = 100  # a member of a span's cost, about
@@ -56,9 +55,9 @@ class PostgresTraces:
         Spans are priced by their project's own prices, and by `book`. `on_removed` is told of a
         project that was written to though another process removed it.
         """
-        prices = ProjectPrices(PostgresModelPrices(pool).of, book.price)
+        prices = ProjectPrices(PostgresModelPrices(pool).of, book)
         line: GroupCommit[Item] = GroupCommit(
-            TraceWriter(pool, prices).write, is_passing, watch=watch or Unwatched()
+            TraceWriter(pool, prices).write, is_transient, watch=watch or Unwatched()
         )
         line.start()
         try:
@@ -112,7 +111,7 @@ class PostgresTraces:
         matching: TraceFilter,
         sort: TraceSort,
         order: SortOrder,
-        window: Window,
+        window: PageRequest,
     ) -> Page[TraceSummary]:
         return await TraceLists(self.pool).summaries(project, matching, sort, order, window)
 

@@ -14,10 +14,10 @@ from application.evaluation.custom_metrics.custom_metrics import (
     ReviseCustomMetric,
 )
 from application.evaluation.execution.dry_run import TryCustomMetric
-from application.evaluation.judging import Pricings
-from application.evaluation.matter import MeasuringPolicy
+from application.evaluation.judging.evaluation_policy import EvaluationPolicy
 from application.evaluation.ports.custom_metrics import CustomMetrics, Patterns
 from application.evaluation.ports.evaluation import Targets
+from application.evaluation.ports.judging import Pricings
 from application.evaluation.runs.requests import Desk
 from application.ports import RandomBytes
 
@@ -44,7 +44,7 @@ class CustomMetricUseCases:
         desk: Desk,
         *,
         prices: Pricings,
-        policy: MeasuringPolicy,
+        policy: EvaluationPolicy,
         random: RandomBytes,
     ) -> Self:
         rules, clock = MetricRules(desk.models, patterns), desk.clock

@@ -1,31 +1,32 @@
-"""Trying a project's own metric on one trace, without a score."""
+"""Tries a custom metric on one trace, without storing a score."""
 
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-from application.evaluation.judging import Pricings
-from application.evaluation.matter import Matter, MeasuringPolicy
+from application.evaluation.judging.evaluation_policy import EvaluationPolicy
+from application.evaluation.judging.trace_context import TraceContext
 from application.evaluation.ports.custom_metrics import CustomMetrics, Patterns
 from application.evaluation.ports.evaluation import Targets
+from application.evaluation.ports.judging import Pricings
 from application.evaluation.runs.requests import Desk, Order
 from application.ports import RandomBytes
 from domain.errors import NotFound
 from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX, usage_of
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric
-from domain.evaluation.custom_metrics.parser import metric_of
-from domain.evaluation.evidence.truncation import tokens_of
+from domain.evaluation.custom_metrics.parser import build_metric
+from domain.evaluation.evidence.truncation import estimate_tokens
 from domain.evaluation.judging.judge import Question, TokenUse
-from domain.evaluation.judging.prompt import Stage, judged_calls, question_text
+from domain.evaluation.judging.prompt import Stage, judged_calls, prompt_text
 from domain.evaluation.metrics.definition import Definition
-from domain.evaluation.metrics.metric import Metric, Way
-from domain.evaluation.metrics.registry import measured
+from domain.evaluation.metrics.metric import EvaluationMethod, Metric
+from domain.evaluation.metrics.registry import compute_metric
 from domain.evaluation.metrics.rubrics import PROTOCOL
 from domain.evaluation.runs.run import NAME_MAX, EvalRun, RunProgress, TargetType
-from domain.evaluation.runs.selection import echo_of_batch
+from domain.evaluation.runs.selection import batch_as_given
 from domain.evaluation.scores.outcome import Failed, Outcome
-from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.ids import ProjectId, RunId, TraceId
 
 PREFIX: Final = "Dry run: "
@@ -34,12 +35,12 @@ _FENCE_BYTES: Final = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRun:
-    """What a metric comes to on a trace.
+    """The outcome of a metric on a trace, or what a judge would be asked for it.
 
-    `prompt` is what a judge would read, word by word but for the fence, which is drawn anew each
-    time; () where nobody is asked. `outcome` is None where only a judge can tell: `run`, where
-    there is one, is asking it. `model` is that judge, `usd` an estimate of what one request to it
-    costs at most, None where its tokens have no price; 0 where nobody is asked.
+    `prompt` is what a judge would read, word by word but for the fence, which is random each time;
+    () if no judge is needed. `outcome` is None if only a judge can tell: then `run`, if there is
+    one, asks it. `model` is that judge, `usd` an estimate of what one request to it costs at most:
+    None if its tokens have no price, 0 if no judge is needed.
     """
 
     definition: Definition
@@ -53,14 +54,14 @@ class DryRun:
 
 @dataclass(frozen=True, slots=True)
 class TryCustomMetric:
-    """What is computed is told at once; a judge is asked by a run of one trace, if at all."""
+    """Computes what needs no judge; a judge is asked by a run of one trace, and only on request."""
 
     metrics: CustomMetrics
     patterns: Patterns
     targets: Targets
     desk: Desk
     prices: Pricings
-    policy: MeasuringPolicy
+    policy: EvaluationPolicy
     random: RandomBytes
 
     async def __call__(
@@ -73,21 +74,20 @@ class TryCustomMetric:
         model: str | None = None,
         ask: bool = False,
     ) -> DryRun:
-        """By the newest revision, of an archived metric too; `ask` makes the run `new`.
+        """Tries the newest revision, also of an archived metric. `ask` creates the run `new`.
 
-        Raises NotFound for what is no metric or no trace of the project, and Invalid as a run
-        does.
+        Raises NotFound if the project has no such metric or trace, and Invalid as a run does.
         """
         known = await self.metrics.get(project, name)
         found = await self.targets.subject(project, trace)
         if isinstance(found, Failed):
             raise NotFound("Trace not found")
-        if not isinstance(found, Subject):
+        if not isinstance(found, EvaluatedTrace):
             return DryRun(definition=known.newest, outcome=found)
-        metric = metric_of(known.newest, self.patterns.found)
-        if metric.way is Way.MEASURED:
-            outcome = await self._matter(known, found, new, model).seen(
-                lambda it: measured(metric, it.subject)
+        metric = build_metric(known.newest, self.patterns.found)
+        if metric.method is EvaluationMethod.COMPUTED:
+            outcome = await self._context(known, found, new, model).compute(
+                lambda it: compute_metric(metric, it.subject)
             )
             return DryRun(definition=known.newest, outcome=outcome)
         return await self._judged(known, metric, found, new, model=model, ask=ask)
@@ -96,32 +96,34 @@ class TryCustomMetric:
         self,
         known: CustomMetric,
         metric: Metric,
-        subject: Subject,
+        subject: EvaluatedTrace,
         new: RunId,
         *,
         model: str | None,
         ask: bool,
     ) -> DryRun:
-        matter = self._matter(known, subject, new, model)
-        ruled = await matter.seen(lambda it: metric.rule(it.subject) if metric.rule else None)
+        context = self._context(known, subject, new, model)
+        ruled = await context.compute(
+            lambda it: metric.precheck(it.subject) if metric.precheck else None
+        )
         if ruled is not None:
             return DryRun(definition=known.newest, outcome=ruled)
-        question = await matter.seen(lambda it: it.question(metric))
-        text = await matter.seen(lambda _: _prompt(question))
-        use = TokenUse(input=tokens_of(text), output=ANSWER_TOKENS_MAX)
+        question = await context.compute(lambda it: it.question(metric))
+        text = await context.compute(lambda _: _prompt(question))
+        use = TokenUse(input=estimate_tokens(text), output=ANSWER_TOKENS_MAX)
         pricing = await self.prices.of(known.project_id)
         price = pricing(question.model, usage_of(use), self.desk.clock())
         return DryRun(
             definition=known.newest,
-            evidence_hash=await matter.seen(lambda it: it.evidence_hash),
+            evidence_hash=await context.compute(lambda it: it.evidence_hash),
             prompt=(Stage("judge", text),),
-            run=await self._asked(known, subject, new, model) if ask else None,
+            run=await self._start_run(known, subject, new, model) if ask else None,
             model=question.model,
             usd=None if price is None else price.amount,
         )
 
-    async def _asked(
-        self, known: CustomMetric, subject: Subject, new: RunId, model: str | None
+    async def _start_run(
+        self, known: CustomMetric, subject: EvaluatedTrace, new: RunId, model: str | None
     ) -> RunProgress:
         order = Order(metrics=[known.name], name=f"{PREFIX}{known.name}"[:NAME_MAX], model=model)
         targets = [str(subject.trace.id)]
@@ -131,30 +133,30 @@ class TryCustomMetric:
             TargetType.TRACE,
             order,
             targets=targets,
-            filters=echo_of_batch(TargetType.TRACE, targets),
+            filters=batch_as_given(TargetType.TRACE, targets),
         )
 
-    def _matter(
-        self, known: CustomMetric, subject: Subject, new: UUID, model: str | None
-    ) -> Matter:
-        """In a run that nobody stores."""
+    def _context(
+        self, known: CustomMetric, subject: EvaluatedTrace, new: UUID, model: str | None
+    ) -> TraceContext:
+        """The trace in a run that is not stored."""
         run = EvalRun(
             id=RunId(new),
             project_id=known.project_id,
             target_type=TargetType.TRACE,
             metrics=(known.name,),
             targets=1,
-            model=self.desk.models.chosen(model),
+            model=self.desk.models.select(model),
             definitions=(known.newest,),
             created_at=self.desk.clock(),
         )
-        return Matter(subject, run, self.policy, self.random(_FENCE_BYTES).hex())
+        return TraceContext(subject, run, self.policy, self.random(_FENCE_BYTES).hex())
 
 
 def _prompt(question: Question) -> str:
-    """All that a judge reads."""
+    """Everything that a judge reads."""
     metric, evidence = question.metric, question.evidence
     assert metric.rubric is not None, "a metric that is judged has a rubric"
     calls, _ = judged_calls([step.label for step in evidence.calls])
-    fenced = evidence.fenced(question.fence, reasoning=metric.sees_reasoning)
-    return f"{PROTOCOL}\n\n{question_text(metric.rubric, fenced, calls)}"
+    fenced = evidence.within_boundary(question.boundary, reasoning=metric.sees_reasoning)
+    return f"{PROTOCOL}\n\n{prompt_text(metric.rubric, fenced, calls)}"

@@ -1,7 +1,7 @@
-"""What is most worth a person's label: where a judge is least sure, and a fifth by chance.
+"""The annotation queue: scores worth labelling, the uncertain ones and a fifth at random.
 
-Those by chance are there for what nobody would have looked at: they are drawn from everything that
-waits, whether or not it is uncertain, by a hash that a seed turns.
+The random ones find errors that an uncertainty ranking would miss: they are drawn from all
+candidates, whether or not the judge is uncertain, by a seeded hash.
 """
 
 import hashlib
@@ -14,67 +14,69 @@ from typing import Final
 from domain.evaluation.scores.score import ScoreSource, TraceScore, newest_first
 from domain.ids import ProjectId, TraceId
 
-WAITING_MAX: Final = 10_000  # scores that are chosen from, the newest
-OFFERED_MAX: Final = 100
-OFFERED_DEFAULT: Final = 20
-BY_CHANCE_EVERY: Final = 5  # places
+CANDIDATES_MAX: Final = 10_000  # the newest scores
+QUEUE_LENGTH_MAX: Final = 100
+QUEUE_LENGTH_DEFAULT: Final = 20
+RANDOM_EVERY: Final = 5  # every fifth item
 
 
-class Why(StrEnum):
-    """Why a score is offered."""
+class SelectionReason(StrEnum):
+    """Why a score is in the queue."""
 
-    UNCERTAIN = "uncertain"  # no other lies nearer to the threshold
+    UNCERTAIN = "uncertain"  # nearest to the threshold
     RANDOM = "random"
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class QueueItem:
     score: TraceScore
-    why: Why
+    why: SelectionReason
 
 
-def waiting(scores: Iterable[TraceScore]) -> list[TraceScore]:
-    """Of the scores of a name the newest of a judge on each trace of which no person has spoken."""
+def unlabelled_scores(scores: Iterable[TraceScore]) -> list[TraceScore]:
+    """The newest judge score of each trace without a human label, for one name."""
     ours = newest_first(scores)
     known = {one.trace_id for one in ours if one.source is ScoreSource.ANNOTATION}
     judged = [
         one for one in ours if one.source is ScoreSource.AUTOMATED and one.number is not None
-    ][:WAITING_MAX]
+    ][:CANDIDATES_MAX]
     newest = {one.trace_id: one for one in reversed(judged) if one.trace_id not in known}
     return [*newest.values()]
 
 
-def offered(scores: Iterable[TraceScore], threshold: float, seed: str, limit: int) -> list[Offered]:
-    """At most `limit` of those `waiting`, each once."""
-    open_ = waiting(scores)
+def build_queue(
+    scores: Iterable[TraceScore], threshold: float, seed: str, limit: int
+) -> list[QueueItem]:
+    """At most `limit` of the unlabelled scores, each once."""
+    open_ = unlabelled_scores(scores)
     uncertain = sorted(open_, key=lambda one: (abs((one.number or 0.0) - threshold), one.id))
-    by_chance = sorted(open_, key=lambda one: drawn(seed, one.trace_id))
-    return mixed(uncertain[:limit], by_chance[:limit])
+    by_chance = sorted(open_, key=lambda one: random_key(seed, one.trace_id))
+    return interleave(uncertain[:limit], by_chance[:limit])
 
 
-def mixed(uncertain: Sequence[TraceScore], by_chance: Sequence[TraceScore]) -> list[Offered]:
-    """The first of both, each at most once: every BY_CHANCE_EVERY-th place is by chance.
+def interleave(uncertain: Sequence[TraceScore], by_chance: Sequence[TraceScore]) -> list[QueueItem]:
+    """Merges both sequences, each score at most once: every RANDOM_EVERY-th one is random.
 
-    Both are of the same scores, in their order, and as long as the answer is to be.
+    Both hold the same scores in their own order, each as long as the result.
     """
-    chosen = by_chance[: len(uncertain) // BY_CHANCE_EVERY]
+    chosen = by_chance[: len(uncertain) // RANDOM_EVERY]
     ids = {one.id for one in chosen}
     rest = iter([one for one in uncertain if one.id not in ids])
     drawn_ones = iter(chosen)
     return [
-        Offered(next(drawn_ones), Why.RANDOM)
-        if place % BY_CHANCE_EVERY == 0
-        else Offered(next(rest), Why.UNCERTAIN)
+        QueueItem(next(drawn_ones), SelectionReason.RANDOM)
+        if place % RANDOM_EVERY == 0
+        else QueueItem(next(rest), SelectionReason.UNCERTAIN)
         for place in range(1, len(uncertain) + 1)
     ]
 
 
-def seed_of(project: ProjectId, name: str, now: datetime) -> str:
-    """The same all day (UTC), so that whoever asks again sees the same."""
-    told = f"{project} {now.date().isoformat()} {name}"
-    return hashlib.sha256(told.encode(errors="replace")).hexdigest()
+def daily_seed(project: ProjectId, name: str, now: datetime) -> str:
+    """A seed that is constant during a day (UTC), so that repeated requests give the same queue."""
+    text = f"{project} {now.date().isoformat()} {name}"
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
 
-def drawn(seed: str, trace: TraceId) -> str:
-    """By what is drawn; in SQL `md5(seed || trace_id::text)`."""
+def random_key(seed: str, trace: TraceId) -> str:
+    """The key of the random order; in SQL `md5(seed || trace_id::text)`."""
     return hashlib.md5(f"{seed}{trace}".encode(), usedforsecurity=False).hexdigest()

@@ -1,16 +1,16 @@
-"""How far a judge agrees with people, and what its pass rate is worth.
+"""Statistics of how far a judge agrees with people, and of its pass rate.
 
-Pairs of scores of the same target under the same name: the judge's and a person's, in [0, 1].
-Passing means reaching the threshold. Figures come with their interval of 95 %.
+They are computed from pairs of scores of the same target under the same name: the judge's and a
+person's, in [0, 1]. Passing means reaching the threshold. Statistics come with a 95 % interval.
 
-Cohen's kappa with the variance of Fleiss, Cohen and Everitt (1969, Psychological Bulletin 72,
-323-327), also for quadratic weights on the scale of 0 to 5. It is of large samples: valid from 2k²
-pairs on for k labels (Cicchetti 1981, Applied Psychological Measurement 5, 101-104), and of first
-order, so that it comes to nothing where both agree in all, or one of them said the same throughout,
-however few were asked. There is no interval then. Shares by Wilson's interval (1927).
-The corrected pass rate is the estimator of Rogan and Gladen (1978), which arXiv 2511.21140 takes
-up for judges, with the variance of both samples by the delta method. Spearman's rank correlation
-by Fisher's z with the standard error of Bonett and Wright (2000, Psychometrika 65, 23-28).
+Cohen's kappa uses the variance of Fleiss, Cohen and Everitt (1969, Psychological Bulletin 72,
+323-327), also for quadratic weights on the scale of 0 to 5. It is a large-sample variance: valid
+from 2k² pairs on for k labels (Cicchetti 1981, Applied Psychological Measurement 5, 101-104), and
+of first order, so it is 0 if both agree in all pairs or one of them is constant, however few pairs
+there are. There is no interval then. Proportions use Wilson's interval (1927). The corrected pass
+rate is the estimator of Rogan and Gladen (1978), which arXiv 2511.21140 applies to judges, with the
+variance of both samples by the delta method. Spearman's rank correlation uses Fisher's z with the
+standard error of Bonett and Wright (2000, Psychometrika 65, 23-28).
 """
 
 import math
@@ -26,15 +26,15 @@ Z: Final = 1.959963984540054  # of the normal distribution, two-sided 95 %
 SPEARMAN_MIN: Final = 4  # pairs
 KAPPA_INTERVAL_MIN: Final = 8  # pairs: 2k² of the fewest labels, pass and fail
 
-_EXACT: Final = 1e-13  # in relation to 1: what differs by less is equal, but for rounding
+_EXACT: Final = 1e-13  # relative tolerance: smaller differences are rounding errors
 _NO_VARIANCE: Final = 1e-24
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """A figure with the bounds between which it lies with 95 %.
+class IntervalEstimate:
+    """A statistic with its 95 % interval.
 
-    None for both where the pairs say nothing of how far it may be off.
+    Both bounds are None if the pairs don't determine an interval.
     """
 
     value: float
@@ -43,16 +43,16 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """What a judge and a person said of one target, both in [0, 1]."""
+class ScorePair:
+    """The scores of a judge and a person for one target, both in [0, 1]."""
 
     judge: float
     person: float
 
 
 @dataclass(frozen=True, slots=True)
-class Confusion:
-    """How many pairs pass (+) or fail (-) by the judge and by the person."""
+class ConfusionMatrix:
+    """How many pairs pass or fail by the judge and by the person."""
 
     both_pass: int
     judge_alone: int  # passes what the person fails
@@ -60,7 +60,7 @@ class Confusion:
     both_fail: int
 
     @classmethod
-    def of(cls, pairs: Sequence[Pair], threshold: float) -> "Confusion":
+    def from_pairs(cls, pairs: Sequence[ScorePair], threshold: float) -> "ConfusionMatrix":
         seen = [(one.judge >= threshold, one.person >= threshold) for one in pairs]
         return cls(
             both_pass=seen.count((True, True)),
@@ -74,30 +74,30 @@ class Confusion:
         return self.both_pass + self.judge_alone + self.person_alone + self.both_fail
 
     @property
-    def agreement(self) -> Estimate | None:
-        return share(self.both_pass + self.both_fail, self.n)
+    def agreement(self) -> IntervalEstimate | None:
+        return proportion(self.both_pass + self.both_fail, self.n)
 
     @property
-    def sensitivity(self) -> Estimate | None:
-        """Of what people pass, the share that the judge passes; None where they pass nothing."""
-        return share(self.both_pass, self.both_pass + self.person_alone)
+    def sensitivity(self) -> IntervalEstimate | None:
+        """The share of pairs passed by people that the judge passes; None without such pairs."""
+        return proportion(self.both_pass, self.both_pass + self.person_alone)
 
     @property
-    def specificity(self) -> Estimate | None:
-        """Of what people fail, the share that the judge fails; None where they fail nothing."""
-        return share(self.both_fail, self.both_fail + self.judge_alone)
+    def specificity(self) -> IntervalEstimate | None:
+        """The share of pairs failed by people that the judge fails; None without such pairs."""
+        return proportion(self.both_fail, self.both_fail + self.judge_alone)
 
     @property
-    def kappa(self) -> Estimate | None:
+    def kappa(self) -> IntervalEstimate | None:
         table = [[self.both_pass, self.judge_alone], [self.person_alone, self.both_fail]]
         return kappa(table, lambda i, j: float(i == j))
 
-    def corrected(self, passed: int, judged: int) -> Estimate | None:
-        """The pass rate that people would have found, from `passed` of `judged` by the judge.
+    def corrected(self, passed: int, judged: int) -> IntervalEstimate | None:
+        """The estimated pass rate by people, from `passed` of `judged` by the judge.
 
         (p + q0 - 1) / (q0 + q1 - 1), with specificity q0 and sensitivity q1, clamped to [0, 1].
-        None where one of them isn't known, nothing was judged, or the judge is no better than
-        chance: its rate says nothing then.
+        None if one of them is unknown, nothing was judged, or the judge is no better than chance:
+        its rate carries no information then.
         """
         q1, q0 = self.sensitivity, self.specificity
         if q1 is None or q0 is None or judged == 0:
@@ -117,54 +117,54 @@ class Confusion:
 
 
 def corrected_rate(rate: float, specificity: float, sensitivity: float) -> float | None:
-    """(p + q0 - 1) / (q0 + q1 - 1) within [0, 1]; None where the judge is no better than chance."""
+    """(p + q0 - 1) / (q0 + q1 - 1) in [0, 1]; None if the judge is no better than chance."""
     better = specificity + sensitivity - 1
     if better <= 0:
         return None
     return min(max((rate + specificity - 1) / better, 0.0), 1.0)
 
 
-def share(some: int, of: int) -> Estimate | None:
-    """`some` / `of` with Wilson's interval, which stays inside [0, 1]; None of nothing."""
+def proportion(some: int, of: int) -> IntervalEstimate | None:
+    """`some` / `of` with Wilson's interval, which stays inside [0, 1]; None if `of` is 0."""
     if of == 0:
         return None
     rate = some / of
     spread = Z * math.sqrt(rate * (1 - rate) / of + Z**2 / (4 * of**2))
     middle, scale = rate + Z**2 / (2 * of), 1 + Z**2 / of
     low, high = (middle - spread) / scale, (middle + spread) / scale
-    # What all or none did is a bound itself, whatever rounding makes of it.
-    return Estimate(rate, 0.0 if some == 0 else low, 1.0 if some == of else high)
+    # For none or all, the bound is exactly 0 or 1, whatever rounding gives.
+    return IntervalEstimate(rate, 0.0 if some == 0 else low, 1.0 if some == of else high)
 
 
-def labels(pairs: Sequence[Pair]) -> list[list[int]]:
-    """How often each label of 0 to LABEL_MAX by the judge met each by a person: [judge][person]."""
+def label_table(pairs: Sequence[ScorePair]) -> list[list[int]]:
+    """Counts of the labels 0 to LABEL_MAX: [judge][person]."""
     table = [[0] * (LABEL_MAX + 1) for _ in range(LABEL_MAX + 1)]
     for one in pairs:
         table[_label(one.judge)][_label(one.person)] += 1
     return table
 
 
-def weighted_kappa(pairs: Sequence[Pair]) -> Estimate | None:
-    """Kappa on the labels of 0 to 5, where being off by more weighs by the square of it."""
-    return kappa(labels(pairs), lambda i, j: 1 - ((i - j) / LABEL_MAX) ** 2)
+def weighted_kappa(pairs: Sequence[ScorePair]) -> IntervalEstimate | None:
+    """Kappa on the labels 0 to 5, with quadratic weights."""
+    return kappa(label_table(pairs), lambda i, j: 1 - ((i - j) / LABEL_MAX) ** 2)
 
 
-def mean_absolute_error(pairs: Sequence[Pair]) -> Estimate | None:
-    """By how much judge and person differ on average, with the interval of a mean; None of none."""
+def mean_absolute_error(pairs: Sequence[ScorePair]) -> IntervalEstimate | None:
+    """The mean absolute difference of judge and person, with the interval of a mean."""
     if not pairs:
         return None
     errors = [abs(one.judge - one.person) for one in pairs]
     mean = math.fsum(errors) / len(errors)
     if len(errors) == 1:
-        return Estimate(mean, 0.0, 1.0)
+        return IntervalEstimate(mean, 0.0, 1.0)
     spread = math.fsum((error - mean) ** 2 for error in errors) / (len(errors) - 1)
     return _estimate(mean, spread / len(errors), 0.0)
 
 
-def spearman(pairs: Sequence[Pair]) -> Estimate | None:
-    """Whether both put targets in the same order, from 1 down to -1 for the opposite one.
+def spearman(pairs: Sequence[ScorePair]) -> IntervalEstimate | None:
+    """The rank correlation of judge and person, from -1 to 1.
 
-    None of fewer than SPEARMAN_MIN pairs, or where one of both said the same throughout.
+    None for fewer than SPEARMAN_MIN pairs, or if one of both is constant.
     """
     if len(pairs) < SPEARMAN_MIN:
         return None
@@ -175,18 +175,20 @@ def spearman(pairs: Sequence[Pair]) -> Estimate | None:
     if 0.0 in own:
         return None
     value = min(max(both / math.sqrt(own[0] * own[1]), -1.0), 1.0)
-    if math.isclose(abs(value), 1.0, rel_tol=_EXACT):  # Fisher's z has no end there
-        return Estimate(math.copysign(1.0, value), None, None)
+    if math.isclose(abs(value), 1.0, rel_tol=_EXACT):  # Fisher's z is infinite there
+        return IntervalEstimate(math.copysign(1.0, value), None, None)
     error = Z * math.sqrt((1 + value**2 / 2) / (len(pairs) - 3))
     at = math.atanh(value)
-    return Estimate(value, math.tanh(at - error), math.tanh(at + error))
+    return IntervalEstimate(value, math.tanh(at - error), math.tanh(at + error))
 
 
-def kappa(table: Sequence[Sequence[int]], weight: Callable[[int, int], float]) -> Estimate | None:
-    """Agreement beyond chance, 1 at its best; None where chance alone would agree in all.
+def kappa(
+    table: Sequence[Sequence[int]], weight: Callable[[int, int], float]
+) -> IntervalEstimate | None:
+    """Agreement beyond chance, at most 1; None if chance alone would agree in all pairs.
 
-    `table` counts [judge][person]; `weight` is how much an outcome counts as agreement, in [0, 1],
-    1 on the diagonal. Without an interval below KAPPA_INTERVAL_MIN pairs.
+    `table` counts [judge][person]; `weight` is how far a cell counts as agreement, in [0, 1], 1 on
+    the diagonal. Without an interval below KAPPA_INTERVAL_MIN pairs.
     """
     size, n = range(len(table)), sum(map(sum, table))
     if n == 0:
@@ -212,13 +214,13 @@ def kappa(table: Sequence[Sequence[int]], weight: Callable[[int, int], float]) -
     return _estimate(value, variance, -1.0)
 
 
-def _estimate(value: float, variance: float, least: float) -> Estimate:
-    """Without an interval where there is no variance: no figure of a sample is certain."""
-    value = min(max(value, least), 1.0)  # rounding may leave the scale
+def _estimate(value: float, variance: float, least: float) -> IntervalEstimate:
+    """An estimate without an interval if the variance is 0: no sample statistic is certain."""
+    value = min(max(value, least), 1.0)  # rounding may exceed the scale
     if variance < _NO_VARIANCE:
-        return Estimate(value, None, None)
+        return IntervalEstimate(value, None, None)
     error = Z * math.sqrt(variance)
-    return Estimate(value, max(value - error, least), min(value + error, 1.0))
+    return IntervalEstimate(value, max(value - error, least), min(value + error, 1.0))
 
 
 def _label(score: float) -> int:
@@ -226,7 +228,7 @@ def _label(score: float) -> int:
 
 
 def _ranks(values: Sequence[float]) -> list[float]:
-    """From 1; equal values share the mean of their ranks."""
+    """Ranks from 1; equal values share the mean of their ranks."""
     order = sorted(range(len(values)), key=values.__getitem__)
     ranks = [0.0] * len(values)
     for _, tied in groupby(enumerate(order, start=1), key=lambda placed: values[placed[1]]):

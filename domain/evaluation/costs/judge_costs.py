@@ -1,4 +1,4 @@
-"""What judges cost: each request in a ledger, what may be spent, and what was."""
+"""Costs of judges: the ledger of requests, budgets, and spending."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ from domain.ids import ProjectId, RunId
 from domain.tracing.usage import Usage, exact_sum
 
 BUDGET_MAX: Final = Decimal(1_000_000)  # USD, of a run or of a month
-BUDGET_PLACES: Final = 6  # of a budget, behind the point
-PERIOD_MAX: Final = timedelta(days=400)  # of one look at what was spent: a year and some
-ANSWER_TOKENS_MAX: Final = 1_500  # bounds an answer that doesn't end; a usual one has 150
-CHECK_TOKENS_MAX: Final = 75  # more, for each call of a checklist
-# A text may have more tokens than it is estimated at, or a second request may have to mend the
-# answer of the first: twice what one takes is set aside.
-SET_ASIDE: Final = 2
+BUDGET_PLACES: Final = 6  # decimal places
+PERIOD_MAX: Final = timedelta(days=400)  # of one spending report: somewhat more than a year
+ANSWER_TOKENS_MAX: Final = 1_500  # stops endless answers; a usual one has 150
+CHECK_TOKENS_MAX: Final = 75  # additional, for each call of a checklist
+# The token estimate may be too low, or a second request may have to repair the first answer: twice
+# the estimate is reserved.
+RESERVATION_FACTOR: Final = 2
 
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 _MOMENT: Final = timedelta(microseconds=1)
@@ -30,10 +30,10 @@ _MOMENT: Final = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """One request that a provider was sent.
+    """One request that was sent to a provider.
 
-    `attempt` numbers the requests of one question, from 1. `price_version` names the price that
-    `usd` is by; both are None where the model has none.
+    `attempt` numbers the requests of one question, from 1. `price_version` identifies the price
+    behind `usd`; both are None if the model has no price.
     """
 
     id: UUID
@@ -50,7 +50,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
-    """What some requests came to. `unpriced` of them have no price, and no part in `usd`."""
+    """The sum over some requests. `unpriced` of them have no price and aren't in `usd`."""
 
     calls: int = 0
     failed: int = 0
@@ -59,7 +59,7 @@ class Spending:
     usd: Decimal = Decimal(0)
 
     @classmethod
-    def of(cls, entries: Iterable[LedgerEntry]) -> Self:
+    def from_entries(cls, entries: Iterable[LedgerEntry]) -> Self:
         known = list(entries)
         return cls(
             calls=len(known),
@@ -71,14 +71,14 @@ class Spending:
 
 
 class SpendingBy(StrEnum):
-    """By what spending is told apart."""
+    """What spending is grouped by."""
 
     PROJECT = "project"
     MODEL = "model"
     METRIC = "metric"
     DAY = "day"
 
-    def of(self, entry: LedgerEntry) -> str:
+    def key_of(self, entry: LedgerEntry) -> str:
         match self:
             case SpendingBy.PROJECT:
                 return str(entry.project_id)
@@ -91,45 +91,45 @@ class SpendingBy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SpendingOf:
+class SpendingGroup:
     """The spending of one project, model, metric or day (`YYYY-MM-DD`, UTC)."""
 
     key: str
     spending: Spending
 
 
-def month_of(instant: datetime) -> datetime:
-    """The first instant of its month, in UTC."""
+def month_start(instant: datetime) -> datetime:
+    """The first instant of the month, in UTC."""
     day = instant.astimezone(UTC)
     return datetime(day.year, day.month, 1, tzinfo=UTC)
 
 
-def period_of(after: datetime | None, before: datetime | None, now: datetime) -> CreatedWithin:
-    """From `after` to before `before`; from the first of the month of its end, where it isn't said.
+def resolve_period(after: datetime | None, before: datetime | None, now: datetime) -> CreatedWithin:
+    """From `after` up to, but excluding, `before`; by default from the first of the end's month.
 
-    Raises Invalid for more than PERIOD_MAX, up to now where there's no end.
+    Raises Invalid for more than PERIOD_MAX; without `before`, the period ends now.
     """
     end = now if before is None else before
     if after is None:
-        # The end lies outside: what ends as a month begins is about the one before.
+        # The end is exclusive: a period that ends at the start of a month is the month before.
         last = end if before is None or before == _FIRST else before - _MOMENT
-        return CreatedWithin(month_of(last), before)
+        return CreatedWithin(month_start(last), before)
     if end - after > PERIOD_MAX:
         raise Invalid.field("query.date_from", f"must be at most {PERIOD_MAX.days} days earlier")
     return CreatedWithin(after, before)
 
 
 def month_scope(instant: datetime) -> str:
-    """What a month's spending is kept under."""
-    return f"month {month_of(instant):%Y-%m}"
+    """The key of a month's spending."""
+    return f"month {month_start(instant):%Y-%m}"
 
 
 def run_scope(run: RunId) -> str:
     return f"run {run}"
 
 
-def checked_budget(usd: Decimal, named: str) -> Decimal:
-    """A budget in USD, 0 included, with at most BUDGET_PLACES places.
+def validate_budget(usd: Decimal, named: str) -> Decimal:
+    """A budget in USD, possibly 0, with at most BUDGET_PLACES places.
 
     Raises Invalid, naming `named`.
     """
@@ -137,12 +137,12 @@ def checked_budget(usd: Decimal, named: str) -> Decimal:
         raise Invalid.field(named, f"must be from 0 to {BUDGET_MAX} USD")
     rounded = round(usd, BUDGET_PLACES)
     if rounded != usd:
-        raise Invalid.field(named, f"has more than {BUDGET_PLACES} places behind the point")
+        raise Invalid.field(named, f"must have at most {BUDGET_PLACES} decimal places")
     return rounded
 
 
 def usage_of(use: TokenUse) -> Usage:
-    """Tokens as the price book takes them."""
+    """The tokens in the form that price tables take."""
     return Usage(
         use.input,
         use.output,
@@ -153,25 +153,25 @@ def usage_of(use: TokenUse) -> Usage:
 
 
 def answer_tokens_max(checks: int) -> int:
-    """Of one request's answer, but for a model's thoughts; `checks` are those of a checklist."""
+    """The maximum answer tokens of one request, without reasoning; `checks` for a checklist."""
     return ANSWER_TOKENS_MAX + CHECK_TOKENS_MAX * checks
 
 
-def set_aside(question_tokens: int, answer_tokens: int) -> TokenUse:
-    """What is reserved before a question that is estimated at so many tokens, as is its answer."""
+def reservation_amount(question_tokens: int, answer_tokens: int) -> TokenUse:
+    """The tokens to reserve before a question with these estimates."""
     return TokenUse(
-        requests=SET_ASIDE,
-        input=SET_ASIDE * question_tokens,
-        output=SET_ASIDE * answer_tokens,
+        requests=RESERVATION_FACTOR,
+        input=RESERVATION_FACTOR * question_tokens,
+        output=RESERVATION_FACTOR * answer_tokens,
     )
 
 
-def by_key(entries: Sequence[LedgerEntry], by: SpendingBy) -> list[SpendingOf]:
-    """The dearest first, then those with more calls, then by key; days in their order."""
+def group_spending(entries: Sequence[LedgerEntry], by: SpendingBy) -> list[SpendingGroup]:
+    """Sorted by cost, then calls, both descending, then by key; days in their order."""
     parts: dict[str, list[LedgerEntry]] = {}
     for one in entries:
-        parts.setdefault(by.of(one), []).append(one)
-    found = [SpendingOf(key, Spending.of(of)) for key, of in parts.items()]
+        parts.setdefault(by.key_of(one), []).append(one)
+    found = [SpendingGroup(key, Spending.from_entries(of)) for key, of in parts.items()]
     if by is SpendingBy.DAY:
         return sorted(found, key=lambda one: one.key)
     return sorted(found, key=lambda one: (-one.spending.usd, -one.spending.calls, one.key))

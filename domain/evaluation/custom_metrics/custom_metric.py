@@ -1,4 +1,4 @@
-"""A project's own metrics: their names, their revisions, and which of them runs may use."""
+"""Custom metrics of a project: names, revisions, and their selection for runs."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -8,61 +8,61 @@ from typing import Final, Self
 from uuid import UUID
 
 from domain.errors import Conflict, FieldError, Invalid
-from domain.evaluation.custom_metrics.parser import metric_of
-from domain.evaluation.custom_metrics.regex import Finds
-from domain.evaluation.judging.models import JudgeModels, provider_of, resolved
-from domain.evaluation.metrics.definition import Definition, Kind
-from domain.evaluation.metrics.metric import Category, JudgeKind, Metric, Way
+from domain.evaluation.custom_metrics.parser import build_metric
+from domain.evaluation.custom_metrics.regex import RegexSearch
+from domain.evaluation.judging.models import JudgeModels, provider_of, resolve_model
+from domain.evaluation.metrics.definition import Definition, DefinitionKind
+from domain.evaluation.metrics.metric import Category, EvaluationMethod, JudgeKind, Metric
 from domain.evaluation.metrics.registry import (
-    CATALOGUE,
     ERRORS_MAX,
-    listed,
-    metrics_named,
-    unknown_metric,
+    METRIC_REGISTRY,
+    get_metrics,
+    listed_metrics,
+    unknown_metric_message,
 )
-from domain.evaluation.sessions.registry import signals_of
+from domain.evaluation.sessions.registry import required_signals
 from domain.ids import ProjectId
 
 NAME_MAX: Final = 63  # characters
-METRICS_MAX: Final = 100  # of one project, archived ones included
+METRICS_MAX: Final = 100  # of one project, including archived ones
 REVISIONS_MAX: Final = 100  # of one metric
 DESCRIPTION_MAX: Final = 500  # characters
-OF_RUN_MAX: Final = 20  # own metrics of one run: it keeps their definitions
-OF_RUN_BYTES_MAX: Final = 32_768  # of their definitions together
+CUSTOM_METRICS_PER_RUN_MAX: Final = 20  # a run stores their definitions
+DEFINITION_BYTES_PER_RUN_MAX: Final = 32_768  # of all their definitions together
 
 _NAME: Final = re.compile(rf"[a-z][a-z0-9_]{{1,{NAME_MAX - 1}}}")
 
 
-def may_be_own(name: str) -> bool:
-    """Whether a project's own metric may be called so: no built-in one is."""
-    return name not in CATALOGUE and _NAME.fullmatch(name) is not None
+def is_custom_metric_name(name: str) -> bool:
+    """Whether the name is valid for a custom metric: no built-in metric has it."""
+    return name not in METRIC_REGISTRY and _NAME.fullmatch(name) is not None
 
 
-def check_spelling(name: str, category: Category) -> None:
-    """Raises Invalid for what is no metric of any project: whether one has it isn't asked."""
-    known = CATALOGUE.get(name)
+def check_metric_name(name: str, category: Category) -> None:
+    """Raises Invalid if no project can have a metric of this name. Doesn't look up projects."""
+    known = METRIC_REGISTRY.get(name)
     if known is not None and known.is_listed and known.category is category:
         return
-    if category is not Category.TRACE or not may_be_own(name):
-        raise Invalid.field("metric", unknown_metric(name, category))
+    if category is not Category.TRACE or not is_custom_metric_name(name):
+        raise Invalid.field("metric", unknown_metric_message(name, category))
 
 
-def checked_name(name: str) -> str:
-    """Raises Invalid for what isn't a name, or is that of a built-in metric."""
-    if name in CATALOGUE:
+def validate_name(name: str) -> str:
+    """Raises Invalid for a malformed name, or the name of a built-in metric."""
+    if name in METRIC_REGISTRY:
         raise Invalid.field("name", "is the name of a built-in metric")
     if _NAME.fullmatch(name) is None:
         raise Invalid.field(
             "name",
-            f"must have 2 to {NAME_MAX} characters: small letters, digits and underscores, "
-            "a letter first",
+            f"must have 2 to {NAME_MAX} characters: lower-case letters, digits and underscores, "
+            "beginning with a letter",
         )
     return name
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A definition, and since when it is there."""
+    """A definition with its creation time."""
 
     definition: Definition
     created_at: datetime
@@ -70,9 +70,9 @@ class Revision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomMetric:
-    """A metric of one project: known by its name, defined by its newest revision.
+    """A metric of one project, identified by its name and defined by its newest revision.
 
-    Revisions count from 1. An archived one is in no new run, and keeps its name, its revisions
+    Revisions count from 1. New runs can't use an archived metric; it keeps its name, its revisions
     and its scores.
     """
 
@@ -89,29 +89,29 @@ class CustomMetric:
 
     @property
     def revision(self) -> Revision:
-        """The newest."""
+        """The newest revision."""
         return Revision(self.newest, self.updated_at)
 
     def revised(self, definition: Definition, now: datetime) -> Self:
-        """With one more revision; itself where that would say the same as the newest.
+        """With one more revision; unchanged if the content equals that of the newest.
 
-        The number and the kind of `definition` are this one's. Raises Conflict where it is
-        archived, or has as many as one may have.
+        Revision number and kind are taken from this metric, not from `definition`. Raises Conflict
+        if the metric is archived, or has the maximum number of revisions.
         """
         own = replace(
             definition, name=self.name, kind=self.newest.kind, revision=self.newest.revision
         )
-        if own.says_the_same(self.newest):
+        if own.has_same_content(self.newest):
             return self
         if self.archived_at is not None:
             raise Conflict("This metric is archived; restore it before changing it")
         if self.newest.revision >= REVISIONS_MAX:
-            raise Conflict(f"A metric has {REVISIONS_MAX} revisions at most; make another metric")
+            raise Conflict(f"A metric has at most {REVISIONS_MAX} revisions; create another metric")
         newest = replace(own, revision=self.newest.revision + 1)
         return replace(self, newest=newest, updated_at=now)
 
     def archived(self, now: datetime) -> Self:
-        """Itself where it was archived before."""
+        """Archived; unchanged if it is already."""
         return self if self.archived_at is not None else replace(self, archived_at=now)
 
     def restored(self) -> Self:
@@ -119,33 +119,35 @@ class CustomMetric:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """The metrics of a run: their names, each once, and the definitions of the project's own."""
+class SelectedMetrics:
+    """The metrics of a run: their names, each once, and the definitions of the custom ones."""
 
     names: tuple[str, ...]
     definitions: tuple[Definition, ...] = field(default=())
 
     def judges(self, model: str) -> tuple[str, ...]:
-        """Who may be asked: `model`, which is the run's, and those that its own metrics name."""
-        named = [resolved(one.model) for one in self.definitions if one.model is not None]
+        """The judge models: `model`, which is the run's, and those that custom metrics name."""
+        named = [resolve_model(one.model) for one in self.definitions if one.model is not None]
         return tuple(dict.fromkeys([model, *named]))
 
 
-def chosen(names: Sequence[str], category: Category, own: Mapping[str, CustomMetric]) -> Chosen:
-    """What names stand for: a project's `own` metrics, archived ones included, or built-in ones.
+def select_metrics(
+    names: Sequence[str], category: Category, own: Mapping[str, CustomMetric]
+) -> SelectedMetrics:
+    """Resolves names to custom metrics (`own`, including archived ones) or built-in metrics.
 
-    Raises Invalid, naming `metrics.<i>` for each that is unknown or archived.
+    Raises Invalid, naming `metrics.<i>` for each unknown or archived one.
     """
     if category is not Category.TRACE:
-        return Chosen(tuple(one.name for one in metrics_named(names, category)))
-    built_in = {one.name for one in listed(category)}
+        return SelectedMetrics(tuple(one.name for one in get_metrics(names, category)))
+    built_in = {one.name for one in listed_metrics(category)}
     errors = []
     for place, name in enumerate(names):
         known = own.get(name)
         if known is not None and known.archived_at is not None:
             errors.append(FieldError(f"metrics.{place}", f"{name} is archived"))
         elif known is None and name not in built_in:
-            errors.append(FieldError(f"metrics.{place}", unknown_metric(name, category)))
+            errors.append(FieldError(f"metrics.{place}", unknown_metric_message(name, category)))
     if errors:
         raise Invalid.fields(errors[:ERRORS_MAX])
     distinct = tuple(dict.fromkeys(names))
@@ -153,36 +155,36 @@ def chosen(names: Sequence[str], category: Category, own: Mapping[str, CustomMet
         raise Invalid.field("metrics", "must name at least one metric")
     definitions = tuple(own[name].newest for name in distinct if name in own)
     if (
-        len(definitions) > OF_RUN_MAX
-        or sum(len(one.body) for one in definitions) > OF_RUN_BYTES_MAX
+        len(definitions) > CUSTOM_METRICS_PER_RUN_MAX
+        or sum(len(one.body) for one in definitions) > DEFINITION_BYTES_PER_RUN_MAX
     ):
         raise Invalid.field(
             "metrics",
-            f"may hold {OF_RUN_MAX} of your own metrics, and {OF_RUN_BYTES_MAX} bytes of their "
-            "definitions",
+            f"may name at most {CUSTOM_METRICS_PER_RUN_MAX} custom metrics, with at most "
+            f"{DEFINITION_BYTES_PER_RUN_MAX} bytes of definitions in total",
         )
-    return Chosen(distinct, definitions)
+    return SelectedMetrics(distinct, definitions)
 
 
-def check_judges(picked: Chosen, model: str, models: JudgeModels) -> None:
-    """Raises Invalid where nobody can judge: of a criterion the keyless judge knows nothing.
+def check_judge_models(picked: SelectedMetrics, model: str, models: JudgeModels) -> None:
+    """Raises Invalid if a custom judged metric has no model: heuristics can't judge a criterion.
 
-    `model` is the run's. A metric's own has to be one that may be named.
+    `model` is the run's. A model named by a metric must be allowed.
     """
     errors = []
     for definition in picked.definitions:
-        if definition.kind is not Kind.JUDGE:
+        if definition.kind is not DefinitionKind.JUDGE:
             continue
         at = f"metrics.{picked.names.index(definition.name)}"
         try:
-            asked = models.chosen(definition.model) if definition.model else model
+            asked = models.select(definition.model) if definition.model else model
         except Invalid as invalid:
             errors.append(FieldError(at, f"{definition.name}: {invalid.errors[0].message}"))
             continue
         if provider_of(asked) == JudgeKind.HEURISTIC:
             message = (
-                f"{definition.name} needs a model, for the built-in heuristics know only "
-                "built-in metrics: name one with the run, or in the metric's definition"
+                f"{definition.name} needs a model, because the built-in heuristics know only "
+                "built-in metrics: name one in the run, or in the metric's definition"
             )
             errors.append(FieldError(at, message))
     if errors:
@@ -192,39 +194,43 @@ def check_judges(picked: Chosen, model: str, models: JudgeModels) -> None:
 # --- in a run --------------------------------------------------------------------------------
 
 
-def metric_in(definitions: Iterable[Definition], name: str, finds: Finds) -> Metric:
-    """The metric of a name in a run with these definitions: its own goes first.
+def get_run_metric(
+    definitions: Iterable[Definition], name: str, regex_search: RegexSearch
+) -> Metric:
+    """The metric of a name in a run with these definitions; custom metrics take precedence.
 
-    Raises KeyError for an unknown one.
+    Raises KeyError for an unknown name.
     """
     own = next((one for one in definitions if one.name == name), None)
-    return CATALOGUE[name] if own is None else metric_of(own, finds)
+    return METRIC_REGISTRY[name] if own is None else build_metric(own, regex_search)
 
 
-def way_in(definitions: Iterable[Definition], name: str) -> tuple[Way | None, str | None]:
-    """How a metric of a run is found, None of an unknown one; and the model that it names."""
+def evaluation_method(
+    definitions: Iterable[Definition], name: str
+) -> tuple[EvaluationMethod | None, str | None]:
+    """The evaluation method of a run's metric, and the model it names; None if unknown."""
     for one in definitions:
         if one.name == name:
-            return one.way, None if one.model is None else resolved(one.model)
-    known = CATALOGUE.get(name)
-    return (None, None) if known is None else (known.way, known.model)
+            return one.method, None if one.model is None else resolve_model(one.model)
+    known = METRIC_REGISTRY.get(name)
+    return (None, None) if known is None else (known.method, known.model)
 
 
-def may_wait(
+def needs_model(
     metrics: Collection[str],
     model: str,
     definitions: Sequence[Definition] = (),
     signal_weights: Mapping[str, float] | None = None,
 ) -> bool:
-    """Whether finding some metrics of a run may wait for a service; `model` is the run's judge.
+    """Whether evaluating some metrics of a run may call a service; `model` is the run's judge.
 
-    A metric of sessions waits for its signals, which depend on the run's `signal_weights`.
+    A session metric depends on its signals, which depend on the run's `signal_weights`.
     """
-    for name in (*metrics, *signals_of(metrics, signal_weights or {})):
-        way, own = way_in(definitions, name)
+    for name in (*metrics, *required_signals(metrics, signal_weights or {})):
+        way, own = evaluation_method(definitions, name)
         asked = own or model
-        is_local = way in {Way.MEASURED, Way.ROLLED_UP} or (
-            way is Way.JUDGED and provider_of(asked) == JudgeKind.HEURISTIC
+        is_local = way in {EvaluationMethod.COMPUTED, EvaluationMethod.AGGREGATED} or (
+            way is EvaluationMethod.JUDGED and provider_of(asked) == JudgeKind.HEURISTIC
         )
         if not is_local:
             return True

@@ -1,6 +1,6 @@
-"""Evidence: what of a trace a judge gets to read, how it is printed, and its hash.
+"""Evidence: the part of a trace that a judge reads, its text form, and its hash.
 
-`domain/evaluation/evidence/builder.py` makes it of a trace.
+`domain/evaluation/evidence/builder.py` builds it from a trace.
 """
 
 import json
@@ -10,22 +10,22 @@ from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Final
 
-from domain.evaluation.evidence.features import Signs
-from domain.evaluation.evidence.template import filled, shows_steps
-from domain.evaluation.evidence.truncation import quoted, tokens_of
-from domain.evaluation.trace_content.messages import canonical
+from domain.evaluation.evidence.features import TraceFeatures
+from domain.evaluation.evidence.template import render_template, shows_steps
+from domain.evaluation.evidence.truncation import estimate_tokens, quote_lines
+from domain.evaluation.trace_content.messages import canonical_json
 
-BUILDER_VERSION: Final = 1  # a change of what is taken, cut or masked is a new one
-_FENCE: Final = re.compile(r"[0-9a-f]{16}")
+BUILDER_VERSION: Final = 1  # increase it with every change of selection, truncation or redaction
+_BOUNDARY: Final = re.compile(r"[0-9a-f]{16}")
 _NONE: Final = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A span as a judge sees it: neither ids nor instants, but order, duration and what was said.
+    """A span as a judge sees it: without ids and instants, but with order, duration and texts.
 
-    `label` tells its place: `s2.1` is the first step inside the second. Texts are "" where there
-    is nothing, or where it was left out for want of room.
+    `label` is the position in the tree: `s2.1` is the first step inside the second. Texts are "" if
+    there are none, or if they were cut to fit the budget.
     """
 
     label: str
@@ -60,8 +60,8 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
-    """Steps that were left out for want of room, by the labels of the first and the last."""
+class OmittedSteps:
+    """A range of steps that were omitted to fit the budget, by first and last label."""
 
     first: str
     last: str
@@ -76,21 +76,21 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool that the agent was offered."""
+    """A tool that was declared to the agent."""
 
     name: str
     description: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What can be counted of the whole trace, steps that were left out included."""
+class RunFacts:
+    """Counts over the whole trace, including omitted steps."""
 
     steps: int = 0
     calls: int = 0
     failed_calls: int = 0
-    repeated_calls: int = 0  # that asked and got what an earlier one had
-    longest_block: int = 0  # equal calls in a row
+    repeated_calls: int = 0  # with the request and output of an earlier call
+    longest_block: int = 0  # adjacent identical calls
     open_steps: int = 0  # without an end
 
     def printed(self) -> str:
@@ -104,10 +104,11 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What a judge reads of one trace, the same for all metrics. Everything in it is masked.
+    """What a judge reads of one trace, the same for all metrics. All texts are redacted.
 
-    `truncated` where anything of it was cut or left out; `omitted_steps` were left out whole.
-    `signs` are for the keyless judge, and are not printed. By a `template` only what it names is.
+    `truncated` tells whether anything was cut or omitted; `omitted_steps` counts omitted steps.
+    `signs` are features for the heuristic judge and aren't printed. With a `template`, only its
+    parts are printed.
     """
 
     task: str
@@ -115,42 +116,42 @@ class Evidence:
     status: str
     declared_tools: tuple[Tool, ...] = ()
     plan: tuple[str, ...] = ()
-    facts: Facts = Facts()
-    signs: Signs = field(default_factory=Signs)
-    steps: tuple[Step | Gap, ...] = ()
+    facts: RunFacts = RunFacts()
+    signs: TraceFeatures = field(default_factory=TraceFeatures)
+    steps: tuple[Step | OmittedSteps, ...] = ()
     truncated: bool = False
     omitted_steps: int = 0
     template: str = ""
 
     @property
     def labels(self) -> frozenset[str]:
-        """What a judge may cite."""
+        """The labels that a judge may cite."""
         return frozenset(step.label for step in self._shown if isinstance(step, Step))
 
     @property
     def calls(self) -> Sequence[Step]:
-        """The tool calls that are shown, in the order of the tree."""
+        """The tool calls that are shown, in tree order."""
         return [one for one in self._shown if isinstance(one, Step) and one.kind == "TOOL"]
 
     @property
-    def _shown(self) -> Sequence[Step | Gap]:
+    def _shown(self) -> Sequence[Step | OmittedSteps]:
         return self.steps if not self.template or shows_steps(self.template) else ()
 
     @property
     def hash(self) -> str:
-        """Equal for equal content: 64 hex digits, which depend on no id, instant or fence."""
+        """64 hex digits, equal for equal content; independent of ids, instants and boundary."""
         held = {**asdict(self), "builder": BUILDER_VERSION}
         if not self.template:
             del held["template"]
-        return sha256(canonical(held).encode()).hexdigest()
+        return sha256(canonical_json(held).encode()).hexdigest()
 
     @property
     def tokens(self) -> int:
-        """The estimate for the most that is printed of it."""
-        return tokens_of(self.text())
+        """The estimated tokens of the longest text form."""
+        return estimate_tokens(self.text())
 
     def marks(self) -> dict[str, object]:
-        """What stands of it in the metadata of a score."""
+        """The entries for the metadata of a score."""
         return {
             "evidence_hash": self.hash,
             "truncated": self.truncated,
@@ -158,13 +159,13 @@ class Evidence:
         }
 
     def text(self, *, reasoning: bool = True, output: bool = True) -> str:
-        """Printed in lines, of which those with foreign text begin with a mark or are quoted.
+        """The text form. Lines with text of the trace have a prefix or are quoted.
 
-        So nothing that a trace says can pass for a line of ours. Without `reasoning` nothing that
-        the agent only thought is shown, without `output` no final output.
+        So no text of a trace can imitate a line of the service. Without `reasoning` the agent's
+        reasoning is left out, without `output` the final output.
         """
         if self.template:
-            return filled(self.template, self._parts(reasoning=reasoning))
+            return render_template(self.template, self._parts(reasoning=reasoning))
         parts = [_part("task", self.task)]
         if output:
             parts.append(_part("final output", self.final_output))
@@ -178,15 +179,15 @@ class Evidence:
         return "\n".join(parts)
 
     def _parts(self, *, reasoning: bool) -> Mapping[str, str]:
-        """What the names of a template stand for, each printed as in a text without one."""
+        """The value of each template placeholder, printed as in a text without template."""
         lines = {
             "tools": [_tool(tool) for tool in self.declared_tools],
             "plan": [f"{n}. {_line(item)}" for n, item in enumerate(self.plan, 1)],
             "steps": self._printed_steps(reasoning=reasoning),
         }
         return {
-            "task": quoted(self.task),
-            "final_output": quoted(self.final_output),
+            "task": quote_lines(self.task),
+            "final_output": quote_lines(self.final_output),
             "status": self.status,
             "facts": self.facts.printed(),
             **{name: "\n".join(some) or _NONE for name, some in lines.items()},
@@ -194,24 +195,24 @@ class Evidence:
 
     def _printed_steps(self, *, reasoning: bool) -> list[str]:
         return [
-            step.printed() if isinstance(step, Gap) else step.printed(reasoning=reasoning)
+            step.printed() if isinstance(step, OmittedSteps) else step.printed(reasoning=reasoning)
             for step in self.steps
         ]
 
-    def fenced(self, fence: str, *, reasoning: bool = True, output: bool = True) -> str:
-        """The text between two lines with `fence`, 16 hex digits that its author can't guess.
+    def within_boundary(self, boundary: str, *, reasoning: bool = True, output: bool = True) -> str:
+        """The text between two lines with `boundary`, 16 hex digits unknown to the trace's author.
 
-        One fence for all metrics of a target: what they are asked then begins alike. Raises
-        ValueError for another form of fence.
+        One boundary is used for all metrics of a target, so that prompts share a prefix that
+        providers can cache. Raises ValueError for another format.
         """
-        if _FENCE.fullmatch(fence) is None:
-            raise ValueError("a fence is 16 hex digits")
+        if _BOUNDARY.fullmatch(boundary) is None:
+            raise ValueError("a boundary is 16 hex digits")
         text = self.text(reasoning=reasoning, output=output)
-        return f"evidence {fence}\n{text}\nend of evidence {fence}"
+        return f"evidence {boundary}\n{text}\nend of evidence {boundary}"
 
 
 def _part(name: str, text: str) -> str:
-    return f"{name}:\n{quoted(text)}"
+    return f"{name}:\n{quote_lines(text)}"
 
 
 def _line(text: str) -> str:

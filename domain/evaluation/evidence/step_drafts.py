@@ -1,55 +1,60 @@
-"""Steps before they are cut: the texts of a span, masked, and how much of them is allowed."""
+"""Steps before truncation: the redacted texts of a span, and the token budget of each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from domain.evaluation.evidence.evidence import Step
-from domain.evaluation.evidence.redaction import Masker
-from domain.evaluation.evidence.truncation import NOTHING, Masked, looked_at, one_line
-from domain.evaluation.trace_content.messages import ASSISTANT, is_blank, said_by, value_of
+from domain.evaluation.evidence.redaction import Redactor
+from domain.evaluation.evidence.truncation import EMPTY_TEXT, RedactedText, one_line, prepare_text
+from domain.evaluation.trace_content.messages import (
+    ASSISTANT,
+    decode_json,
+    is_blank,
+    last_message_text,
+)
 from domain.evaluation.trace_content.text import to_text
-from domain.evaluation.trace_content.tool_calls import arguments_of
+from domain.evaluation.trace_content.tool_calls import tool_arguments
 from domain.tracing.span import Span, SpanKind, SpanStatus
 
-NAME_TOKENS: Final = 30  # of a span or a model: longer names are no names
-DOCUMENTS_MAX: Final = 10  # of one retrieval that are shown: the nearest come first
+NAME_TOKENS: Final = 30  # of a span or model name
+DOCUMENTS_MAX: Final = 10  # of one retrieval; the best matches come first
 
 _DOCUMENT_LISTS: Final = ("documents", "results", "matches", "docs", "hits")
 _DOCUMENT_TEXTS: Final = ("page_content", "text", "content", "document")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Allowance:
-    """Tokens that a field may take; 0 leaves it out."""
+class StepBudget:
+    """The tokens that each field may use; 0 omits it."""
 
     error: int = 400
     arguments: int = 400
     output: int = 600
-    text: int = 300  # of a model, and as much again of what it thought
+    text: int = 300  # of a model's text, and the same again for its reasoning
     document: int = 300
 
 
-FULL: Final = Allowance()
+FULL_BUDGET: Final = StepBudget()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """A step whose texts are masked, but not cut."""
+class StepDraft:
+    """A step whose texts are redacted, but not truncated."""
 
     label: str
     span: Span
     name: str
     model: str = ""
-    error: Masked = NOTHING
-    arguments: Masked = NOTHING
-    output: Masked = NOTHING
-    documents: tuple[Masked, ...] = ()
-    text: Masked = NOTHING
-    reasoning: Masked = NOTHING
+    error: RedactedText = EMPTY_TEXT
+    arguments: RedactedText = EMPTY_TEXT
+    output: RedactedText = EMPTY_TEXT
+    documents: tuple[RedactedText, ...] = ()
+    text: RedactedText = EMPTY_TEXT
+    reasoning: RedactedText = EMPTY_TEXT
     more_documents: bool = False
 
-    def cut(self, to: Allowance) -> Step:
+    def cut(self, to: StepBudget) -> Step:
         latency = self.span.latency_ms
         documents = [document.cut(to.document) for document in self.documents]
         return Step(
@@ -67,7 +72,7 @@ class Draft:
             reasoning=self.reasoning.cut(to.text),
         )
 
-    def fits(self, to: Allowance) -> bool:
+    def fits(self, to: StepBudget) -> bool:
         """Whether `cut` loses nothing."""
         return not self.more_documents and all(
             text.fits(tokens)
@@ -79,62 +84,64 @@ class Draft:
                 (self.reasoning, to.text),
                 *((document, to.document) for document in self.documents),
             )
-            if text is not NOTHING
+            if text is not EMPTY_TEXT
         )
 
 
-def line_of(text: str, tokens: int, masker: Masker) -> Masked:
-    """A text that is printed in one line, masked."""
-    return looked_at(one_line(text), tokens, masker)
+def redact_line(text: str, tokens: int, redactor: Redactor) -> RedactedText:
+    """Redacts a text that is printed in one line."""
+    return prepare_text(one_line(text), tokens, redactor)
 
 
-def draft(label: str, span: Span, masker: Masker) -> Draft:
-    """What may be shown of a span, by its kind: tools and retrievals, models, and the rest."""
+def draft_step(label: str, span: Span, redactor: Redactor) -> StepDraft:
+    """The texts of a span that may be shown, depending on its kind."""
 
-    def seen(text: str, tokens: int) -> Masked:
-        return looked_at(text, tokens, masker)
+    def prepare(text: str, tokens: int) -> RedactedText:
+        return prepare_text(text, tokens, redactor)
 
-    name = line_of(span.name, NAME_TOKENS, masker).cut(NAME_TOKENS)
-    error = seen(span.error or "", FULL.error)
+    name = redact_line(span.name, NAME_TOKENS, redactor).cut(NAME_TOKENS)
+    error = prepare(span.error or "", FULL_BUDGET.error)
     if span.kind is SpanKind.TOOL:
-        return Draft(
+        return StepDraft(
             label=label,
             span=span,
             name=name,
             error=error,
-            arguments=seen(to_text(arguments_of(span.input)), FULL.arguments),
-            output=seen(to_text(value_of(span.output)), FULL.output),
+            arguments=prepare(to_text(tool_arguments(span.input)), FULL_BUDGET.arguments),
+            output=prepare(to_text(decode_json(span.output)), FULL_BUDGET.output),
         )
     if span.kind is SpanKind.RETRIEVER:
-        documents = _documents(value_of(span.output))
-        return Draft(
+        documents = _documents(decode_json(span.output))
+        return StepDraft(
             label=label,
             span=span,
             name=name,
             error=error,
-            arguments=seen(to_text(arguments_of(span.input)), FULL.arguments),
-            documents=tuple(seen(one, FULL.document) for one in documents[:DOCUMENTS_MAX]),
+            arguments=prepare(to_text(tool_arguments(span.input)), FULL_BUDGET.arguments),
+            documents=tuple(
+                prepare(one, FULL_BUDGET.document) for one in documents[:DOCUMENTS_MAX]
+            ),
             more_documents=len(documents) > DOCUMENTS_MAX,
         )
     if span.kind is SpanKind.LLM:
-        said = said_by(ASSISTANT, value_of(span.output))
-        return Draft(
+        message = last_message_text(ASSISTANT, decode_json(span.output))
+        return StepDraft(
             label=label,
             span=span,
             name=name,
-            model=line_of(span.model or "", NAME_TOKENS, masker).cut(NAME_TOKENS),
+            model=redact_line(span.model or "", NAME_TOKENS, redactor).cut(NAME_TOKENS),
             error=error,
-            text=seen(said.text, FULL.text),
-            reasoning=seen(said.thought or _summary(span), FULL.text),
+            text=prepare(message.text, FULL_BUDGET.text),
+            reasoning=prepare(message.reasoning or _summary(span), FULL_BUDGET.text),
         )
-    return Draft(label=label, span=span, name=name, error=error)
+    return StepDraft(label=label, span=span, name=name, error=error)
 
 
 def _summary(span: Span) -> str:
-    # Where the published SDK puts what providers tell of a model's reasoning.
+    # The published SDK stores the reasoning summaries of providers here.
     if b"reasoning_summary" not in span.metadata:
         return ""
-    metadata = value_of(span.metadata)
+    metadata = decode_json(span.metadata)
     return to_text(metadata.get("reasoning_summary")) if isinstance(metadata, Mapping) else ""
 
 
@@ -150,6 +157,6 @@ def _documents(output: object) -> Sequence[str]:
 
 def _document(one: object) -> str:
     if isinstance(one, Mapping):
-        told = (one[key] for key in _DOCUMENT_TEXTS if isinstance(one.get(key), str))
-        return next(told, to_text(one))
+        texts = (one[key] for key in _DOCUMENT_TEXTS if isinstance(one.get(key), str))
+        return next(texts, to_text(one))
     return to_text(one)

@@ -1,4 +1,4 @@
-"""What a judge answered: read strictly, and turned into an outcome."""
+"""Parses a judge's answer strictly, and converts it to an outcome."""
 
 import json
 import re
@@ -6,21 +6,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from domain.evaluation.metrics.rubrics import LABEL_MAX, Form
+from domain.evaluation.metrics.rubrics import LABEL_MAX, AnswerFormat
 from domain.evaluation.scores.outcome import Scored, SkipCode, Skipped
 
-CITED_MAX: Final = 100  # steps that a score keeps as its evidence
+CITED_MAX: Final = 100  # cited steps that a score stores
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _FENCED: Final = re.compile(r"```[a-zA-Z]*\s*(.*?)\s*```", re.DOTALL)
 
 
-class BadVerdict(ValueError):  # noqa: N818 - it is no error of ours
-    """An answer that is no verdict. The text is for the judge, which may try once more."""
+class InvalidVerdict(ValueError):  # noqa: N818 - a mistake of the judge
+    """The answer isn't a valid verdict. The message is sent to the judge, which may retry once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleVerdict:
-    """One label from 0 to LABEL_MAX for the run; None where the judge can't tell."""
+    """One label from 0 to LABEL_MAX for the run; None if the judge can't decide."""
 
     evidence: tuple[str, ...] = ()
     reason: str = ""
@@ -28,7 +28,7 @@ class ScaleVerdict:
     label: int | None
 
     def outcome(self, known: Collection[str]) -> Scored | Skipped:
-        """`known` are the labels of steps that the judge was shown; others that it cites go."""
+        """`known` are the labels of the steps shown to the judge; other citations are dropped."""
         cited = _cited(self.evidence, known)
         if self.cannot_judge or self.label is None:
             return Skipped(SkipCode.CANNOT_JUDGE, self.reason, cited)
@@ -37,7 +37,7 @@ class ScaleVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Whether one call is right; `ok` is None where the judge can't tell."""
+    """The verdict on one call; `ok` is None if the judge can't decide."""
 
     call: str
     reason: str
@@ -46,7 +46,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChecklistVerdict:
-    """A check for each call, in the order of the calls."""
+    """One check for each call, in the order of the calls."""
 
     evidence: tuple[str, ...] = ()
     checks: tuple[Check, ...]
@@ -59,7 +59,7 @@ class ChecklistVerdict:
         if self.cannot_judge or not decided:
             return Skipped(SkipCode.CANNOT_JUDGE, "", cited)
         yes = sum(check.ok is True for check in decided)
-        told = [
+        verdicts = [
             {"call": one.call, "verdict": "yes" if one.ok else "no", "reason": one.reason}
             for one in decided
         ]
@@ -67,7 +67,7 @@ class ChecklistVerdict:
         return Scored(
             yes / len(decided),
             f"{yes} of {len(decided)} tool calls have arguments that fit",
-            {**cited, "verdicts": told, **({"undecided": undecided} if undecided else {})},
+            {**cited, "verdicts": verdicts, **({"undecided": undecided} if undecided else {})},
         )
 
 
@@ -81,32 +81,33 @@ def _cited(labels: Sequence[str], known: Collection[str]) -> dict[str, object]:
     return {"evidence": found[:CITED_MAX]} | ({"evidence_unknown": unknown} if unknown else {})
 
 
-def read_verdict(answer: str, form: Form, calls: Sequence[str] = ()) -> Verdict:
-    """The verdict in a judge's answer, which is one JSON object, in a code fence perhaps.
+def parse_verdict(answer: str, form: AnswerFormat, calls: Sequence[str] = ()) -> Verdict:
+    """Parses a judge's answer: one JSON object, optionally in a code fence.
 
-    Only the schema's fields are read. `calls` are the labels that a checklist was about: each
-    has one entry; they are put in order. Raises BadVerdict, with words of ours only.
+    Only the fields of the schema are read. `calls` are the labels of the calls of a checklist: each
+    must have exactly one entry; entries are sorted into this order. Raises InvalidVerdict with a
+    fixed message that never quotes the answer.
     """
     fenced = _FENCED.fullmatch(answer.strip())
     try:
         value: object = json.loads(fenced[1] if fenced else answer)
     except (ValueError, RecursionError):
-        raise BadVerdict("The answer is not one JSON object") from None
+        raise InvalidVerdict("The answer is not one JSON object") from None
     if not isinstance(value, Mapping):
-        raise BadVerdict("The answer is not a JSON object")
+        raise InvalidVerdict("The answer is not a JSON object")
     evidence = tuple(_text(one, "evidence") for one in _list(value, "evidence"))
     cannot_judge = value.get("cannot_judge")
     if not isinstance(cannot_judge, bool):
-        raise BadVerdict("cannot_judge must be true or false")
-    if form is Form.CHECKLIST:
+        raise InvalidVerdict("cannot_judge must be true or false")
+    if form is AnswerFormat.CHECKLIST:
         checks = _checks(value, calls, needed=not cannot_judge)
         return ChecklistVerdict(evidence=evidence, checks=checks, cannot_judge=cannot_judge)
     reason = _text(value.get("reason"), "reason")
     label = value.get("label")
     if label is not None and (type(label) is not int or not 0 <= label <= LABEL_MAX):
-        raise BadVerdict(f"label must be a whole number from 0 to {LABEL_MAX}, or null")
+        raise InvalidVerdict(f"label must be a whole number from 0 to {LABEL_MAX}, or null")
     if "label" not in value:
-        raise BadVerdict("label is missing")
+        raise InvalidVerdict("label is missing")
     return ScaleVerdict(evidence=evidence, reason=reason, cannot_judge=cannot_judge, label=label)
 
 
@@ -117,30 +118,30 @@ def _checks(
     if not needed:
         return ()
     if sorted(check.call for check in found) != sorted(calls):
-        raise BadVerdict(f"verdicts must hold one entry for each of: {', '.join(calls)}")
+        raise InvalidVerdict(f"verdicts must hold one entry for each of: {', '.join(calls)}")
     place = {call: number for number, call in enumerate(calls)}
     return tuple(sorted(found, key=lambda check: place[check.call]))
 
 
 def _check(one: object) -> Check:
     if not isinstance(one, Mapping):
-        raise BadVerdict("an entry of verdicts must be an object")
+        raise InvalidVerdict("an entry of verdicts must be an object")
     ok = one.get("ok")
     if "ok" not in one or not (ok is None or isinstance(ok, bool)):
-        raise BadVerdict("ok must be true, false or null")
+        raise InvalidVerdict("ok must be true, false or null")
     return Check(_text(one.get("call"), "call"), _text(one.get("reason"), "reason"), ok)
 
 
 def _list(value: Mapping[str, object], key: str) -> Sequence[object]:
     found = value.get(key)
     if not isinstance(found, list):
-        raise BadVerdict(f"{key} must be a list")
+        raise InvalidVerdict(f"{key} must be a list")
     return found
 
 
 def _text(value: object, key: str) -> str:
     if not isinstance(value, str):
-        raise BadVerdict(f"{key} must be text")
+        raise InvalidVerdict(f"{key} must be text")
     if _UNSTORABLE.search(value):
-        raise BadVerdict(f"{key} must not hold NUL or half a character")
+        raise InvalidVerdict(f"{key} must not contain NUL or an unpaired surrogate")
     return value

@@ -1,4 +1,4 @@
-"""What a project's own metric is defined by: one of three kinds of JSON, kept as it was read."""
+"""The definition of a custom metric: JSON of one of three kinds."""
 
 import json
 from collections.abc import Mapping
@@ -6,47 +6,51 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
-from domain.evaluation.metrics.metric import Way
-from domain.evaluation.trace_content.messages import value_of
+from domain.evaluation.metrics.metric import EvaluationMethod
+from domain.evaluation.trace_content.messages import decode_json
 from domain.tracing.payload import JsonText
 
 
-class Kind(StrEnum):
+class DefinitionKind(StrEnum):
     JUDGE = "judge"  # a judge reads the evidence
-    RULE = "rule"  # conditions on places in the trace
-    MEASURED = "measured"  # one of MEASURES
+    RULE = "rule"  # conditions on paths of the trace
+    MEASURED = "measured"  # one of `parser.COMPUTED_CHECKS`
 
 
-@dataclass(frozen=True, kw_only=True)  # no slots: what was looked into is kept
+@dataclass(frozen=True, kw_only=True)  # no slots: `cached_property` needs an instance dict
 class Definition:
-    """One revision of a project's own metric. `body` is JSON of its kind, as `as_kept` writes it.
+    """One revision of a custom metric. `body` is the JSON that `encode_definition` wrote.
 
-    Nothing of it ever changes: what a run was made with, its scores were made with.
+    A revision never changes, so a run's scores always belong to the definition it was created with.
     """
 
     name: str
     revision: int
-    kind: Kind
+    kind: DefinitionKind
     description: str
     threshold: float
     body: JsonText
 
     @property
-    def way(self) -> Way:
-        return Way.JUDGED if self.kind is Kind.JUDGE else Way.MEASURED
+    def method(self) -> EvaluationMethod:
+        return (
+            EvaluationMethod.JUDGED
+            if self.kind is DefinitionKind.JUDGE
+            else EvaluationMethod.COMPUTED
+        )
 
     @cached_property
     def model(self) -> str | None:
-        """The judge that it names; None where the run's is asked, or nobody."""
-        value = value_of(self.body)
+        """The judge model that it names; None if it names none or has no judge."""
+        value = decode_json(self.body)
         named = value.get("model") if isinstance(value, Mapping) else None
-        return str(named) if named is not None and self.kind is Kind.JUDGE else None
+        return str(named) if named is not None and self.kind is DefinitionKind.JUDGE else None
 
-    def says_the_same(self, other: "Definition") -> bool:
-        """Whether only the number of the revision is another."""
+    def has_same_content(self, other: "Definition") -> bool:
+        """Whether the other definition differs at most in its revision."""
         return replace(self, revision=other.revision) == other
 
 
-def as_kept(body: object) -> JsonText:
-    """One text for one definition: keys sorted, no blanks."""
+def encode_definition(body: object) -> JsonText:
+    """A canonical encoding: keys sorted, no whitespace."""
     return json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()

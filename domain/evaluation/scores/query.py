@@ -1,4 +1,4 @@
-"""What lists of scores can be narrowed by."""
+"""Filters of score lists."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,10 +18,10 @@ from domain.page import Position
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreFilter:
-    """Conditions that all have to hold; None is no condition. Texts are compared as they are.
+    """Conditions that must all hold; None means no condition. Texts are compared exactly.
 
-    `created_after` includes its instant, `created_before` doesn't. `trace_id` and `environment`
-    are of trace scores, `session_id` of session scores: no other has them.
+    `created_after` is inclusive, `created_before` exclusive. `trace_id` and `environment` apply to
+    trace scores, `session_id` to session scores; other scores don't match them.
     """
 
     trace_id: TraceId | None = None
@@ -36,9 +36,9 @@ class ScoreFilter:
     created_after: datetime | None = None
     created_before: datetime | None = None
 
-    def admits(self, score: Score) -> bool:
+    def matches(self, score: Score) -> bool:
         return (
-            self._admits_target(score)
+            self._matches_target(score)
             and (self.name is None or score.name == self.name)
             and (self.source is None or score.source is self.source)
             and (self.status is None or score.status is self.status)
@@ -49,7 +49,7 @@ class ScoreFilter:
             and (self.created_before is None or score.created_at < self.created_before)
         )
 
-    def _admits_target(self, score: Score) -> bool:
+    def _matches_target(self, score: Score) -> bool:
         trace, session, environment = None, None, None
         if isinstance(score, TraceScore):
             trace, environment = score.trace_id, score.environment
@@ -64,20 +64,20 @@ class ScoreFilter:
 
 @dataclass(frozen=True, slots=True)
 class CreatedWithin:
-    """When something was made: `after` includes its instant, `before` doesn't; None is no bound."""
+    """A range of creation times: `after` is inclusive, `before` exclusive; None means unbounded."""
 
     after: datetime | None = None
     before: datetime | None = None
 
-    def admits(self, score: Score) -> bool:
-        return self.holds(score.created_at)
+    def matches(self, score: Score) -> bool:
+        return self.includes(score.created_at)
 
-    def holds(self, instant: datetime) -> bool:
+    def includes(self, instant: datetime) -> bool:
         return (self.after is None or instant >= self.after) and (
             self.before is None or instant < self.before
         )
 
 
-def place_in_list(score: Score) -> Position:
-    """Where a score stands in a list, which goes from the newest to the oldest."""
+def list_position(score: Score) -> Position:
+    """The position of a score in a list, which is sorted from newest to oldest."""
     return Position(score.created_at, score.id)

@@ -1,4 +1,4 @@
-"""Scores of traces and sessions: what may stand in one, who wrote it, and which writes it takes."""
+"""Scores of traces and sessions: their values, authors, and permitted changes."""
 
 import json
 import re
@@ -14,10 +14,10 @@ from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
 from domain.tracing.payload import (
     EMPTY_OBJECT,
     JsonText,
-    members,
     merged_objects,
-    scalars,
-    without,
+    object_members,
+    scalar_members,
+    without_key,
 )
 
 NAME_MAX: Final = 255
@@ -41,7 +41,7 @@ class ScoreSource(StrEnum):
 
 
 class ScoreStatus(StrEnum):
-    """What published clients know. They refuse any other."""
+    """The status that published clients know. They reject any other value."""
 
     PENDING = "PENDING"
     SUCCESS = "SUCCESS"
@@ -49,7 +49,7 @@ class ScoreStatus(StrEnum):
 
 
 class ScoreOutcome(StrEnum):
-    """What became of it: tells apart what the status FAILED has to stand for both times."""
+    """The state of a score. Unlike the status, it distinguishes failed from skipped."""
 
     PENDING = "pending"
     SCORED = "scored"
@@ -69,7 +69,7 @@ class ScoreOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreChange:
-    """What a PATCH says; None is unchanged. `metadata` replaces."""
+    """The changes of a PATCH; None means unchanged. `metadata` replaces the old metadata."""
 
     value: str | None = None
     reason: str | None = None
@@ -82,14 +82,15 @@ class ScoreChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """What is said of one target under one name.
+    """One named score of one target.
 
-        PENDING ──worker, once──▶ SCORED, FAILED or SKIPPED; by cancelling SKIPPED
+        PENDING ──worker, once──▶ SCORED, FAILED or SKIPPED; cancelling: SKIPPED
         any ──patched with a value──▶ SCORED
 
-    A worker writes a row only while it is PENDING, a person at any time: whatever a person wrote
-    is never written over. There is a value exactly where it is SCORED. `value` is text of the data
-    type, as it was given. `run_id` is None where no run made it, or the run has been deleted.
+    A worker writes a score only while it is PENDING; a person may write it at any time, and a
+    worker never overwrites what a person wrote. A score has a value if and only if it is SCORED.
+    `value` is text of the data type, as it was given. `run_id` is None if no run created the score,
+    or the run was deleted.
     """
 
     id: ScoreId
@@ -116,29 +117,29 @@ class Score:
 
     @property
     def number(self) -> float | None:
-        """The value as a number in [0, 1]; None where it is none, or isn't there."""
+        """The value as a number in [0, 1]; None if it isn't numeric or is missing."""
         if self.value is None or self.data_type is not DataType.NUMERIC:
             return None
         return float(self.value)
 
     @property
     def judge_kind(self) -> str | None:
-        """Which kind of judge the value is from; None where a person or a program gave it."""
+        """The kind of judge that gave the value; None if a person or a program gave it."""
         if self.source is not ScoreSource.AUTOMATED:
             return None
-        return scalars(self.metadata).get("judge_kind")
+        return scalar_members(self.metadata).get("judge_kind")
 
     @property
     def code(self) -> str | None:
-        """Why nothing was measured, as one word; None where something was, or is to be."""
+        """The code of a failed or skipped score, otherwise None."""
         if self.outcome in {ScoreOutcome.PENDING, ScoreOutcome.SCORED}:
             return None
-        return scalars(self.metadata).get("code")
+        return scalar_members(self.metadata).get("code")
 
-    def measured(self, outcome: Outcome, now: datetime) -> Self:
-        """As a worker leaves it; itself where it isn't PENDING any more.
+    def with_outcome(self, outcome: Outcome, now: datetime) -> Self:
+        """The score after a worker's evaluation; unchanged if it isn't PENDING any more.
 
-        What a person wrote on the waiting row stays: their reason, and their keys of metadata.
+        If a person edited the pending score, their reason and their metadata keys are kept.
         """
         if self.outcome is not ScoreOutcome.PENDING:
             return self
@@ -153,21 +154,22 @@ class Score:
         )
 
     def cancelled(self, now: datetime) -> Self:
-        """As cancelling its run leaves it: SKIPPED where it was PENDING."""
-        return self.measured(Skipped(SkipCode.CANCELLED), now)
+        """The score after its run was cancelled: SKIPPED if it was PENDING."""
+        return self.with_outcome(Skipped(SkipCode.CANCELLED), now)
 
     def patched(self, change: ScoreChange, now: datetime, author: UserId | None) -> Self:
-        """As a person leaves it; itself where the change says nothing. `author` None keeps theirs.
+        """The score after a person's change; unchanged if the change is empty.
 
-        The first value given over a machine's keeps that as `original_value`, null where the
-        machine had none, and later changes keep the entry; of a run's score nobody else writes it.
-        Raises Invalid, naming `value`.
+        `author` None keeps the previous author. The first value that replaces a machine's value
+        stores that as `original_value` in the metadata, null if the machine had none; later changes
+        keep this entry. In a run's score, callers can't set the entry themselves. Raises Invalid,
+        naming `value`.
         """
         if change.is_empty:
             return self
         value, outcome = self.value, self.outcome
         if change.value is not None:
-            value, outcome = checked_value(change.value, self.data_type), ScoreOutcome.SCORED
+            value, outcome = validate_value(change.value, self.data_type), ScoreOutcome.SCORED
         return replace(
             self,
             value=value,
@@ -180,8 +182,8 @@ class Score:
         )
 
     def _metadata_after(self, change: ScoreChange) -> JsonText:
-        known = members(self.metadata).get(ORIGINAL_VALUE)
-        # Somebody may have changed the reason first: of a run's row the value is the machine's yet.
+        known = object_members(self.metadata).get(ORIGINAL_VALUE)
+        # A person may have changed only the reason before: the value is still the machine's.
         is_machines = self.source is ScoreSource.AUTOMATED or (
             self.run_id is not None and known is None
         )
@@ -189,13 +191,13 @@ class Score:
             known = json.dumps(self.value)
         after = self.metadata if change.metadata is None else change.metadata
         if known is None:
-            return after if self.run_id is None else without(after, ORIGINAL_VALUE)
+            return after if self.run_id is None else without_key(after, ORIGINAL_VALUE)
         return merged_objects(after, f'{{"{ORIGINAL_VALUE}":{known}}}'.encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceScore(Score):
-    """Of a trace. `environment` is a copy of the trace's where a run made the score."""
+    """A score of a trace. `environment` is copied from the trace if a run created the score."""
 
     trace_id: TraceId
     environment: str | None = None
@@ -214,27 +216,27 @@ _KINDS: Final[Mapping[type, ScoreOutcome]] = {
 
 
 def newest_first[S: Score](scores: Iterable[S]) -> list[S]:
-    """By (created_at, id), descending: the order of every list of scores."""
+    """Sorted by (created_at, id), descending: the order of every list of scores."""
     return sorted(scores, key=lambda one: (one.created_at, one.id), reverse=True)
 
 
-def latest_of_each_name[S: Score](scores: Iterable[S]) -> list[S]:
-    """The newest of each name, sorted by name. PENDING ones are left out: they say nothing yet."""
+def latest_by_name[S: Score](scores: Iterable[S]) -> list[S]:
+    """The newest score of each name, sorted by name. PENDING scores are left out."""
     known = (one for one in scores if one.outcome is not ScoreOutcome.PENDING)
     newest = {one.name: one for one in reversed(newest_first(known))}
     return [newest[name] for name in sorted(newest)]
 
 
-def checked_value(text: str, data_type: DataType) -> str:
-    """The value as it is kept, which is as it was sent. Raises Invalid, naming `value`.
+def validate_value(text: str, data_type: DataType) -> str:
+    """Returns the value unchanged. Raises Invalid, naming `value`.
 
-    NUMERIC is a decimal number in ASCII within [0, 1], an exponent allowed; BOOLEAN is `true` or
-    `false` in any case; CATEGORICAL any text. At most VALUE_MAX characters.
+    NUMERIC is an ASCII decimal number within [0, 1], with an optional exponent; BOOLEAN is `true`
+    or `false` in any case; CATEGORICAL is any text. At most VALUE_MAX characters.
     """
     if len(text) > VALUE_MAX:
         raise Invalid.field("value", f"must have at most {VALUE_MAX} characters")
     match data_type:
-        case DataType.NUMERIC if not is_share(text):
+        case DataType.NUMERIC if not is_unit_number(text):
             raise Invalid.field("value", "must be a decimal number from 0 to 1, as a string")
         case DataType.BOOLEAN if text.lower() not in {"true", "false"}:
             raise Invalid.field("value", "must be true or false, as a string")
@@ -242,20 +244,20 @@ def checked_value(text: str, data_type: DataType) -> str:
             return text
 
 
-def is_share(text: str) -> bool:
-    """Whether it is a number within [0, 1], exactly, whatever a double makes of it."""
+def is_unit_number(text: str) -> bool:
+    """Whether the text is a number within [0, 1], decided exactly, without rounding to a double."""
     if (found := _DECIMAL.fullmatch(text)) is None:
         return False
     if not found[2].strip("0."):
-        return True  # zero, of either sign and with any exponent
-    near = float(text)  # never raises: what is too small is 0.0, what is too large infinite
+        return True  # zero, with any sign and exponent
+    near = float(text)  # never raises: underflow gives 0.0, overflow infinity
     if found[1] == "-" or near > 1:
         return False
     return near < 1 or _is_at_most_one(text)
 
 
 def _is_at_most_one(text: str) -> bool:
-    # Near 1 the double may have rounded down. The exponent is small here, as the digits are few.
+    # Near 1 the double may have been rounded down. The exponent is small: the digits are few.
     mantissa, _, exponent = text.lower().partition("e")
     whole, _, part = mantissa.lstrip("+").partition(".")
     one = "1" + "0" * (len(part) - int(exponent or 0))
@@ -263,12 +265,12 @@ def _is_at_most_one(text: str) -> bool:
 
 
 def storable_text(text: str) -> str:
-    """Text that every column takes: of what a judge or a trace said, no NUL, no lone surrogate."""
+    """Text that PostgreSQL can store: NUL and unpaired surrogates are replaced."""
     return _UNSTORABLE.sub("\ufffd", text)
 
 
 def json_text(value: Mapping[str, object]) -> JsonText:
-    """A score's metadata as it is stored, compact. What is no number is refused: ValueError."""
+    """A score's metadata in its stored form, compact JSON. Raises ValueError for NaN."""
     return json.dumps(
         _storable(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")
     ).encode()

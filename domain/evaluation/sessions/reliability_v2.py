@@ -1,10 +1,9 @@
-"""Session metrics, version 2, under names of their own: version 1 stays comparable.
+"""Session metrics, version 2, under new names, so that version 1 scores stay comparable.
 
-Reliability regards tripwires, which are measured, and of the other signals only those that a run
-gives a weight to, as whoever has held a judge against people may do. Its tail grows evenly with
-the session: adding a perfect trace never lowers the score, and raises it by less than 0.12.
-Consistency takes every risk of a trace for itself (noisy-or), so that nothing has to be doubted
-first to count.
+Reliability uses the computed signals, plus every judged signal to which the run gives a weight,
+which is sensible after calibrating the judge. Its tail grows continuously with the session: adding
+a perfect trace never lowers the score and raises it by less than 0.12. Consistency combines the
+risks of a trace by noisy-or, so each risk counts without depending on another.
 """
 
 import math
@@ -16,41 +15,41 @@ from typing import Any, Final
 
 from domain.evaluation.scores.outcome import Outcome, Scored, clamped
 from domain.evaluation.sessions.reliability_v1 import (
+    COMPUTED_SIGNALS,
+    DEFAULT_WEIGHTS,
     FLAGGED_ABOVE,
-    MAX_SHARE,
     TAIL_PERCENT,
-    TRIPWIRES,
     WEIGHT_COUNTED_MAX,
-    WEIGHTS,
+    WORST_TRACE_SHARE,
     TraceSignals,
-    band,
-    known_of,
-    merged_weights,
-    refusal_of,
+    default_and_given_weights,
+    describe_consistency,
+    insufficient_signals,
     rounded,
+    signal_metadata,
 )
 
-INTERVAL_FROM: Final = 8  # traces; fewer say too little to be drawn from again
+INTERVAL_TRACES_MIN: Final = 8  # fewer traces are too few to resample
 RESAMPLES: Final = 400
-LEVEL: Final = 0.95
+CONFIDENCE_LEVEL: Final = 0.95
 
-_SEED: Final = 2  # any: the same risks have the same interval
+_SEED: Final = 2  # arbitrary but fixed: the same risks give the same interval
 
 
 @dataclass(frozen=True, slots=True)
-class Worst:
-    """The risk of a trace, in [0, 1], and the signal that has the largest part in it."""
+class TraceRisk:
+    """The risk of a trace, in [0, 1], and the signal that contributes most."""
 
     risk: float
     signal: str
 
 
 def reliability_weights(given: Mapping[str, float]) -> dict[str, float]:
-    """Of the signals that count, those of a weight above 0.
+    """The weights above 0 of the signals that count.
 
-    A tripwire has 1 unless `given` says otherwise; any other signal only what is given.
+    A computed signal has weight 1 unless `given` overrides it; other signals count only if given.
     """
-    usual = dict.fromkeys(TRIPWIRES, 1.0) | dict.fromkeys(WEIGHTS, 0.0)
+    usual = dict.fromkeys(COMPUTED_SIGNALS, 1.0) | dict.fromkeys(DEFAULT_WEIGHTS, 0.0)
     named = {
         signal: min(float(given.get(signal, weight)), WEIGHT_COUNTED_MAX)
         for signal, weight in usual.items()
@@ -59,15 +58,16 @@ def reliability_weights(given: Mapping[str, float]) -> dict[str, float]:
 
 
 def agent_reliability_v2(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
-    """How bad the worst traces are. `session` holds every trace, in order; `given` overrides.
+    """How bad the worst traces are.
 
-    Per trace the largest weighted risk, 1 at most; then 0.9 · the mean of the worst 15 %, the last
-    of them in part (at least one whole) + 0.1 · the worst. Raising a risk never raises the score.
+    `session` holds every trace, in order; `given` overrides weights. Per trace, the largest
+    weighted risk, at most 1; then 0.9 · the mean of the worst 15 %, with the last of them in part
+    (at least one whole) + 0.1 · the worst. Raising a risk never raises the score.
     """
     weights = reliability_weights(given)
     worst = {one.trace: found for one in session if (found := _largest(one, weights)) is not None}
-    known = known_of(session, weights, _risks(worst), "step_risk")
-    if (refusal := refusal_of(session, len(worst), known, weights)) is not None:
+    known = signal_metadata(session, weights, _risks(worst), "step_risk")
+    if (refusal := insufficient_signals(session, len(worst), known, weights)) is not None:
         return refusal
     risks = sorted(_risks(worst).values(), reverse=True)
     raw = _tail_risk(risks)
@@ -82,7 +82,7 @@ def agent_reliability_v2(session: Sequence[TraceSignals], given: Mapping[str, fl
             "aggregation": {
                 "method": "max_compose_fractional_tail",
                 "tail_percentile": TAIL_PERCENT / 100,
-                "ensemble_weight": MAX_SHARE,
+                "ensemble_weight": WORST_TRACE_SHARE,
                 "mean_tail_risk": rounded(_tail(risks)),
                 "max_risk": rounded(risks[0]),
             },
@@ -92,21 +92,21 @@ def agent_reliability_v2(session: Sequence[TraceSignals], given: Mapping[str, fl
 
 
 def agent_consistency_v2(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
-    """How even the behaviour is. `session` holds every trace, in order; `given` overrides.
+    """How even the behaviour is. `session` holds every trace, in order; `given` overrides weights.
 
-    Per trace 1 - the product of 1 - each weighted risk, 1 at most; then the root mean square.
+    Per trace, 1 - the product of 1 - each weighted risk, at most 1; then the root mean square.
     Raising a risk never raises the score.
     """
-    weights = merged_weights(given)
+    weights = default_and_given_weights(given)
     worst = {one.trace: found for one in session if (found := _noisy_or(one, weights)) is not None}
-    known = known_of(session, weights, _risks(worst), "step_risk")
-    if (refusal := refusal_of(session, len(worst), known)) is not None:
+    known = signal_metadata(session, weights, _risks(worst), "step_risk")
+    if (refusal := insufficient_signals(session, len(worst), known)) is not None:
         return refusal
     rms = _rms(list(_risks(worst).values()))
     score = clamped(1 - rms)
     return Scored(
         score,
-        band(score),
+        describe_consistency(score),
         {
             **known,
             "raw_instability": rounded(rms),
@@ -124,23 +124,23 @@ def _weighted(one: TraceSignals, weights: Mapping[str, float]) -> dict[str, floa
     return {signal: clamped(weights[signal] * risk) for signal, risk in risks.items()}
 
 
-def _largest(one: TraceSignals, weights: Mapping[str, float]) -> Worst | None:
+def _largest(one: TraceSignals, weights: Mapping[str, float]) -> TraceRisk | None:
     risks = _weighted(one, weights)
     if not risks:
         return None
     signal = max(risks, key=risks.__getitem__)
-    return Worst(risks[signal], signal)
+    return TraceRisk(risks[signal], signal)
 
 
-def _noisy_or(one: TraceSignals, weights: Mapping[str, float]) -> Worst | None:
+def _noisy_or(one: TraceSignals, weights: Mapping[str, float]) -> TraceRisk | None:
     found = _largest(one, weights)
     if found is None:
         return None
     whole = 1 - math.prod(1 - risk for risk in _weighted(one, weights).values())
-    return Worst(whole, found.signal)
+    return TraceRisk(whole, found.signal)
 
 
-def _risks(worst: Mapping[str, Worst]) -> dict[str, float]:
+def _risks(worst: Mapping[str, TraceRisk]) -> dict[str, float]:
     return {trace: one.risk for trace, one in worst.items()}
 
 
@@ -148,7 +148,7 @@ def _risks(worst: Mapping[str, Worst]) -> dict[str, float]:
 
 
 def _tail(risks: Sequence[float]) -> float:
-    """The mean of the worst 15 % of `risks`, which descend; in whole numbers as far as it goes."""
+    """The mean of the worst 15 % of `risks`, which descend; in integers where possible."""
     percents = TAIL_PERCENT * len(risks)
     if percents <= 100:  # noqa: PLR2004 - one trace
         return risks[0]
@@ -159,35 +159,35 @@ def _tail(risks: Sequence[float]) -> float:
 
 def _tail_risk(risks: Sequence[float]) -> float:
     descending = sorted(risks, reverse=True)
-    return (1 - MAX_SHARE) * _tail(descending) + MAX_SHARE * descending[0]
+    return (1 - WORST_TRACE_SHARE) * _tail(descending) + WORST_TRACE_SHARE * descending[0]
 
 
 def _rms(risks: Sequence[float]) -> float:
     return math.sqrt(math.fsum(risk * risk for risk in risks) / len(risks))
 
 
-# --- beside the score ------------------------------------------------------------------------
+# --- further metadata ------------------------------------------------------------------------
 
 
 def _beside(
     session: Sequence[TraceSignals],
-    worst: Mapping[str, Worst],
+    worst: Mapping[str, TraceRisk],
     risk_of: Callable[[Sequence[float]], float],
 ) -> dict[str, Any]:
-    """The worst trace (the first of several), where the session goes, and how sure the score is."""
+    """The worst trace (the first of several), the trend, and the confidence interval."""
     trace = max(worst, key=lambda one: worst[one].risk)
     of_worst = worst[trace]
-    told = {"trace_id": trace, "signal": of_worst.signal, "risk": rounded(of_worst.risk)}
+    worst_trace = {"trace_id": trace, "signal": of_worst.signal, "risk": rounded(of_worst.risk)}
     places = [place for place, one in enumerate(session) if one.trace in worst]
     return {
-        "worst_trace": told if of_worst.risk > 0 else None,
+        "worst_trace": worst_trace if of_worst.risk > 0 else None,
         "slope": _slope(places, [1 - one.risk for one in worst.values()]),
         "interval": _interval([one.risk for one in worst.values()], risk_of),
     }
 
 
 def _slope(places: Sequence[int], goods: Sequence[float]) -> float | None:
-    """By how much 1 - risk changes a trace, by least squares; None of fewer than two traces."""
+    """The change of 1 - risk per trace, by least squares; None for fewer than two traces."""
     if len(places) < 2:  # noqa: PLR2004 - a line
         return None
     middle, mean = math.fsum(places) / len(places), math.fsum(goods) / len(goods)
@@ -200,20 +200,20 @@ def _slope(places: Sequence[int], goods: Sequence[float]) -> float | None:
 def _interval(
     risks: Sequence[float], risk_of: Callable[[Sequence[float]], float]
 ) -> dict[str, float] | None:
-    """Between which bounds the score lies when traces are drawn again, with repetition.
+    """The bootstrap interval of the score: traces are resampled with replacement.
 
-    The percentiles of RESAMPLES drawings, which are the same for the same risks in any order.
+    The percentiles of RESAMPLES samples, equal for equal risks in any order.
     """
-    if (count := len(risks)) < INTERVAL_FROM:
+    if (count := len(risks)) < INTERVAL_TRACES_MIN:
         return None
-    chance, known = Random(_SEED), sorted(risks)  # noqa: S311 - nothing is kept secret by it
+    chance, known = Random(_SEED), sorted(risks)  # noqa: S311 - not for security
     scores = sorted(
         clamped(1 - risk_of([known[int(chance.random() * count)] for _ in known]))
         for _ in range(RESAMPLES)
     )
-    beyond = round(RESAMPLES * (1 - LEVEL) / 2)
+    beyond = round(RESAMPLES * (1 - CONFIDENCE_LEVEL) / 2)
     return {
-        "level": LEVEL,
+        "level": CONFIDENCE_LEVEL,
         "low": rounded(scores[beyond]),
         "high": rounded(scores[RESAMPLES - 1 - beyond]),
     }

@@ -1,68 +1,74 @@
-"""What a measure reads: a trace, looked into once, and the outputs of its session before it."""
+"""A trace as metrics read it: derived values are computed once, earlier outputs come along."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from domain.evaluation.trace_content.messages import ASSISTANT, USER, Said, said_by, value_of
-from domain.evaluation.trace_content.span_tree import Tree
-from domain.evaluation.trace_content.tool_calls import Call, DeclaredTool, declared_tools
+from domain.evaluation.trace_content.messages import (
+    ASSISTANT,
+    USER,
+    MessageText,
+    decode_json,
+    last_message_text,
+)
+from domain.evaluation.trace_content.span_tree import SpanTree
+from domain.evaluation.trace_content.tool_calls import DeclaredTool, ToolCall, declared_tools
 from domain.tracing.payload import JsonText
 from domain.tracing.span import Span, SpanKind
 from domain.tracing.trace import Trace, TraceStatus, in_order
 
-WINDOW: Final = 3  # earlier traces of the session that an output is compared with
+RECENT_OUTPUTS_MAX: Final = 3  # earlier outputs of the session that an output is compared with
 _RUNS: Final = frozenset({SpanKind.AGENT, SpanKind.CHAIN})
 
 
-@dataclass(frozen=True)  # no slots: what was looked into is kept
-class Subject:
-    """A settled trace to measure.
+@dataclass(frozen=True)  # no slots: `cached_property` needs an instance dict
+class EvaluatedTrace:
+    """A settled trace that is evaluated.
 
-    `earlier` are the texts of the final outputs of the traces before it in its session, by
-    (started_at, id), the latest last; at most the last WINDOW are looked at. Empty where it has
-    no session or is the first.
+    `earlier_outputs` are the final output texts of the preceding traces of the session, by
+    (started_at, id), the latest last. Only the last RECENT_OUTPUTS_MAX of them are used. Empty if
+    the trace has no session or is the first of it.
     """
 
     trace: Trace
-    earlier: Sequence[str] = ()
+    earlier_outputs: Sequence[str] = ()
 
     @cached_property
     def spans(self) -> Sequence[Span]:
         return in_order(self.trace.spans)
 
     @cached_property
-    def tree(self) -> Tree:
-        return Tree.of(self.spans)
+    def tree(self) -> SpanTree:
+        return SpanTree.from_spans(self.spans)
 
     @cached_property
-    def calls(self) -> Sequence[Call]:
+    def tool_calls(self) -> Sequence[ToolCall]:
         """The tool calls, by (started_at, span id)."""
-        return [Call.of(span) for span in self.spans if span.kind is SpanKind.TOOL]
+        return [ToolCall.from_span(span) for span in self.spans if span.kind is SpanKind.TOOL]
 
     @cached_property
-    def models(self) -> Sequence[Span]:
+    def model_calls(self) -> Sequence[Span]:
         """The model calls, by (started_at, span id)."""
         return [span for span in self.spans if span.kind is SpanKind.LLM]
 
     @cached_property
-    def declared(self) -> Mapping[str, DeclaredTool]:
+    def declared_tools(self) -> Mapping[str, DeclaredTool]:
         return declared_tools(self.spans)
 
     @cached_property
-    def request(self) -> Said:
-        """What was asked: the input, of a chat what the user said last."""
-        return said_by(USER, value_of(self._first_input()))
+    def request(self) -> MessageText:
+        """What the user asked: the input, or a chat's last user message."""
+        return last_message_text(USER, decode_json(self._first_input()))
 
     @cached_property
-    def answer(self) -> Said:
-        """What was answered: the output, of a chat what the assistant said last."""
-        return said_by(ASSISTANT, value_of(self._last_output()))
+    def answer(self) -> MessageText:
+        """What the agent answered: the output, or a chat's last assistant message."""
+        return last_message_text(ASSISTANT, decode_json(self._last_output()))
 
     @property
-    def window(self) -> Sequence[str]:
-        return self.earlier[-WINDOW:]
+    def recent_outputs(self) -> Sequence[str]:
+        return self.earlier_outputs[-RECENT_OUTPUTS_MAX:]
 
     @property
     def is_running(self) -> bool:
@@ -76,14 +82,14 @@ class Subject:
 
     @property
     def _whole(self) -> Span | None:
-        """The one span that stands for the run, where instrumentation gave only spans payloads.
+        """The single root span that stands for the run, if only spans carry payloads.
 
-        A tool or a model at the root doesn't: what it gives back is no answer to anybody.
+        A tool or model call at the root doesn't count: its output isn't an answer to the user.
         """
         roots = [self.spans[at] for at in self.tree.roots]
         return roots[0] if len(roots) == 1 and roots[0].kind in _RUNS else None
 
 
-def answer_of(trace: Trace) -> str:
-    """The text of a trace's final output, as `Subject.earlier` wants it of earlier traces."""
-    return Subject(trace).answer.text
+def final_output_text(trace: Trace) -> str:
+    """The text of a trace's final output, in the form that `earlier_outputs` holds."""
+    return EvaluatedTrace(trace).answer.text

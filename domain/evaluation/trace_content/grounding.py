@@ -1,6 +1,6 @@
-"""Whether what an agent passed on, or answered, was ever said to it.
+"""Grounding: whether the values an agent used in tool calls, or answered, occurred earlier.
 
-Two measures that the keyless judge reads; no metrics of their own yet.
+Two measures for the heuristic judge. They aren't metrics of their own yet.
 """
 
 import re
@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby, islice
 from typing import Final
 
-from domain.evaluation.trace_content.evaluated_trace import Subject
-from domain.evaluation.trace_content.messages import children, value_of
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from domain.evaluation.trace_content.messages import child_values, decode_json
 from domain.evaluation.trace_content.text import to_text
 from domain.tracing.payload import JsonText
 from domain.tracing.span import SpanKind
 
-SOURCE_MAX: Final = 200_000  # characters of one payload that count as said
-ARGUMENTS_MAX: Final = 200  # specific arguments of a call that are looked for
+SOURCE_MAX: Final = 200_000  # characters of one payload that are searched
+ARGUMENTS_MAX: Final = 200  # specific arguments of a call that are checked
 ARGUMENT_LENGTH_MIN: Final = 3  # shorter ones occur everywhere
 ANSWER_DIGITS_MIN: Final = 2
 
@@ -24,54 +24,56 @@ _PART: Final = re.compile(r"\w+")
 _THOUSANDS: Final = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
 
 
-def argument_groundings(subject: Subject) -> Sequence[float | None]:
-    """For every call, in order, the share of its specific arguments that were said before it.
+def argument_groundings(subject: EvaluatedTrace) -> Sequence[float | None]:
+    """For every call, in order, the share of its specific arguments that occurred before the call.
 
-    Specific are numbers of 3 digits and more, and strings of 3 characters and more without
-    blanks: ids, e-mails, codes. Said is what the trace was asked, what models were told before
-    the first call, and what tools and retrievals answered before. What a model says isn't: it
-    names the arguments itself. None for a call without specific arguments.
+    Specific arguments are numbers of at least 3 digits, and strings of at least 3 characters
+    without whitespace: ids, e-mail addresses, codes. Sources are the trace input, the inputs of
+    models and other spans up to the first call, and the outputs of earlier tools and retrievals.
+    Model outputs don't count, because the model names the arguments itself. None for a call without
+    specific arguments.
     """
-    said = _terms(to_text(value_of(subject.trace.input)))
-    calls = iter(subject.calls)
+    known = _terms(to_text(decode_json(subject.trace.input)))
+    calls = iter(subject.tool_calls)
     shares: list[float | None] = []
     for _, same in groupby(subject.spans, key=lambda span: span.started_at):
-        at_once = list(same)  # they could not wait for one another, whatever their ids say
+        at_once = list(same)  # they started together, so none can depend on another
         if not shares:
             for span in at_once:
                 if span.kind is not SpanKind.TOOL:
-                    said |= _payload(span.input)
+                    known |= _payload(span.input)
         tools = sum(span.kind is SpanKind.TOOL for span in at_once)
-        shares += [_share(_specific(call.arguments), said) for call in islice(calls, tools)]
+        shares += [_share(_specific(call.arguments), known) for call in islice(calls, tools)]
         for span in at_once:
             if span.kind in {SpanKind.TOOL, SpanKind.RETRIEVER}:
-                said |= _payload(span.output)
+                known |= _payload(span.output)
     return shares
 
 
-def answer_grounding(subject: Subject) -> float | None:
-    """The share of the numbers of 2 digits and more, ids and dates in the answer that were said.
+def answer_grounding(subject: EvaluatedTrace) -> float | None:
+    """The share of the numbers, ids and dates of the answer that occurred before.
 
-    Said is the input, and what tools answered. None where the answer has none of them.
+    Numbers count from 2 digits on. Sources are the input and the outputs of tools. None if the
+    answer contains no such value.
     """
-    said = _terms(to_text(value_of(subject.trace.input)) + "\n" + subject.request.text)
-    for call in subject.calls:
-        said |= _payload(call.span.output)
+    known = _terms(to_text(decode_json(subject.trace.input)) + "\n" + subject.request.text)
+    for call in subject.tool_calls:
+        known |= _payload(call.span.output)
     answered = set(_SPECIFIC.findall(_folded(subject.answer.text)))
-    return _share([one for one in answered if _is_exact(one)], said)
+    return _share([one for one in answered if _is_exact(one)], known)
 
 
-def _share(asked: Sequence[str], said: set[str]) -> float | None:
-    return sum(_was_said(one, said) for one in asked) / len(asked) if asked else None
+def _share(asked: Sequence[str], known: set[str]) -> float | None:
+    return sum(_is_known(one, known) for one in asked) / len(asked) if asked else None
 
 
-def _was_said(term: str, said: set[str]) -> bool:
-    """Whole, or part by part, as "W123/1250" was where both were."""
-    return term in said or said.issuperset(_PART.findall(term) or [term])
+def _is_known(term: str, known: set[str]) -> bool:
+    """Whether the whole term, or each part of it, is known: "W123/1250" if both parts are."""
+    return term in known or known.issuperset(_PART.findall(term) or [term])
 
 
 def _payload(text: JsonText | None) -> set[str]:
-    return _terms(to_text(value_of(text)))
+    return _terms(to_text(decode_json(text)))
 
 
 def _terms(text: str) -> set[str]:
@@ -95,7 +97,7 @@ def _scalars(value: object) -> Iterable[str]:
     left = [value]
     while left:
         one = left.pop()
-        left.extend(children(one))
+        left.extend(child_values(one))
         if isinstance(one, str) and not any(map(str.isspace, one)):
             yield one.casefold().strip(".,;:!?\"'()[]{}<>")
         elif isinstance(one, int | float) and not isinstance(one, bool):

@@ -1,4 +1,4 @@
-"""What payloads say: JSON read with bounds, chat messages in their usual shapes, plain text."""
+"""Reads payloads: bounded JSON decoding, chat messages in their usual shapes, plain text."""
 
 import json
 import math
@@ -10,9 +10,9 @@ from typing import Final
 from domain.evaluation.trace_content.text import to_text
 from domain.tracing.payload import JsonText
 
-DEPTH_MAX: Final = 500  # levels; deeper values are looked at as text, not as what they hold
-DIGITS_MAX: Final = 4_000  # of an integer: Python refuses to read more
-BLOCKS_DEPTH_MAX: Final = 8  # blocks of a message that hold blocks
+DEPTH_MAX: Final = 500  # levels; deeper values are treated as text
+DIGITS_MAX: Final = 4_000  # of an integer: Python refuses to parse more
+BLOCKS_DEPTH_MAX: Final = 8  # levels of nested content blocks of a message
 
 USER: Final = frozenset({"user", "human"})
 ASSISTANT: Final = frozenset({"assistant", "ai", "model"})
@@ -23,24 +23,23 @@ _THOUGHT_TAG: Final = re.compile(r"<(think|thinking)>(.*?)(?:</\1>|\Z)", re.DOTA
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What one side said, and what it thought before."""
+class MessageText:
+    """The text of a message, and the reasoning that came with it."""
 
     text: str
-    thought: str = ""
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     role: str
-    said: Said
+    content: MessageText
 
 
-def value_of(text: JsonText | None) -> object:
-    """The value of a payload; the payload itself as text where it is too deep to look into.
+def decode_json(text: JsonText | None) -> object:
+    """Decodes a payload. A payload that is too deep or invalid is returned as text.
 
-    Numbers that Python can't hold are the text they were written in, so every value can be
-    written as JSON again.
+    Numbers that Python can't represent are returned as text, so every value can be encoded again.
     """
     if text is None:
         return None
@@ -67,42 +66,42 @@ def _fraction(digits: str) -> float | str:
 def _is_too_deep(value: object) -> bool:
     level = [value]
     for _ in range(DEPTH_MAX):
-        level = [inner for one in level for inner in children(one)]
+        level = [inner for one in level for inner in child_values(one)]
         if not level:
             return False
     return True
 
 
-def children(value: object) -> Iterable[object]:
-    """The members of an object or an array; of anything else nothing."""
+def child_values(value: object) -> Iterable[object]:
+    """The values of an object or the items of an array; empty for anything else."""
     if isinstance(value, Mapping):
         return value.values()
     return value if isinstance(value, list) else ()
 
 
-def canonical(value: object) -> str:
-    """One text for one value: keys sorted, no blanks, ASCII only."""
+def canonical_json(value: object) -> str:
+    """A canonical encoding: keys sorted, no whitespace, ASCII only."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def parsed(value: object) -> object:
-    """The object or array that a string holds as JSON; anything else is itself.
+def decode_embedded_json(value: object) -> object:
+    """Decodes a string that holds a JSON object or array; returns anything else unchanged.
 
-    A string that reads as a number stays: somebody searched for "2024".
+    A string that looks like a number stays a string: "2024" may be a search term.
     """
     if not isinstance(value, str) or value.lstrip()[:1] not in {"{", "["}:
         return value
-    found = value_of(value.encode(errors="replace"))
+    found = decode_json(value.encode(errors="replace"))
     return found if isinstance(found, Mapping | list) else value
 
 
 def is_blank(value: object) -> bool:
-    """Whether there is nothing in it: null, blank text, or only such members, however deep."""
+    """Whether a value is null, blank text, or contains nothing else at any depth."""
     left = [value]
     while left:
         one = left.pop()
         if isinstance(one, Mapping | list):
-            left.extend(children(one))
+            left.extend(child_values(one))
         elif one is not None and not (isinstance(one, str) and not one.strip()):
             return False
     return True
@@ -111,10 +110,10 @@ def is_blank(value: object) -> bool:
 # --- chat ------------------------------------------------------------------------------------
 
 
-def messages_of(value: object) -> Sequence[Message] | None:
-    """The chat messages of a payload; None where it holds none.
+def chat_messages(value: object) -> Sequence[Message] | None:
+    """The chat messages of a payload; None if it isn't a chat.
 
-    Known shapes: a list of messages, `{"messages": […]}`, one message, and the answers of
+    Known shapes: a list of messages, `{"messages": […]}`, a single message, and responses of
     providers, `{"choices": [{"message": …}]}` and `{"candidates": [{"content": …}]}`.
     """
     found: object = value
@@ -136,7 +135,7 @@ def _first_answer(value: Mapping[str, object]) -> object:
 
 
 def first_choice(value: Mapping[str, object]) -> Mapping[str, object] | None:
-    """The first of a provider's answers."""
+    """The first choice of a provider's response."""
     for key in ("choices", "candidates"):
         choices = value.get(key)
         if isinstance(choices, list) and choices and isinstance(choices[0], Mapping):
@@ -158,15 +157,17 @@ def _is_message(one: object) -> bool:
 def _message(one: Mapping[str, object]) -> Message:
     said = _said(one.get("content", one.get("parts")))
     thoughts = [text for key in _THOUGHT_KEYS if isinstance(text := one.get(key), str)]
-    return Message(_role(one), Said(said.text, "\n".join(filter(None, [*thoughts, said.thought]))))
+    return Message(
+        _role(one), MessageText(said.text, "\n".join(filter(None, [*thoughts, said.reasoning])))
+    )
 
 
-def _said(content: object) -> Said:
+def _said(content: object) -> MessageText:
     texts: list[str] = []
     thoughts: list[str] = []
     _collect(content, texts, thoughts, BLOCKS_DEPTH_MAX)
-    whole = split_thought("\n".join(filter(None, texts)))
-    return Said(whole.text, "\n".join(filter(None, [*thoughts, whole.thought])))
+    whole = split_reasoning("\n".join(filter(None, texts)))
+    return MessageText(whole.text, "\n".join(filter(None, [*thoughts, whole.reasoning])))
 
 
 def _collect(block: object, texts: list[str], thoughts: list[str], levels: int) -> None:
@@ -187,20 +188,20 @@ def _collect(block: object, texts: list[str], thoughts: list[str], levels: int) 
                 texts.append(text)
 
 
-def split_thought(text: str) -> Said:
-    """A text without the passages that open models mark as thinking, and those passages."""
+def split_reasoning(text: str) -> MessageText:
+    """Separates the passages that open models mark as thinking from the rest of a text."""
     if "<think" not in text:
-        return Said(text)
+        return MessageText(text)
     thoughts = [match[2].strip() for match in _THOUGHT_TAG.finditer(text)]
-    return Said(_THOUGHT_TAG.sub("", text).strip(), "\n".join(thoughts))
+    return MessageText(_THOUGHT_TAG.sub("", text).strip(), "\n".join(thoughts))
 
 
-def said_by(roles: frozenset[str], value: object) -> Said:
-    """What the last message of one of `roles` says; what is no chat says itself.
+def last_message_text(roles: frozenset[str], value: object) -> MessageText:
+    """The text of the last message by one of `roles`; the whole value as text if it isn't a chat.
 
-    A chat in which none of them speaks says nothing.
+    Empty if the chat has no message by these roles.
     """
-    chat = messages_of(value)
+    chat = chat_messages(value)
     if chat is None:
-        return split_thought(to_text(value))
-    return next((one.said for one in reversed(chat) if one.role in roles), Said(""))
+        return split_reasoning(to_text(value))
+    return next((one.content for one in reversed(chat) if one.role in roles), MessageText(""))

@@ -1,17 +1,23 @@
-"""The plan that an agent stated, where it stated one."""
+"""Finds the plan that an agent stated, if any."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from domain.evaluation.trace_content.evaluated_trace import Subject
-from domain.evaluation.trace_content.messages import ASSISTANT, children, parsed, said_by, value_of
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from domain.evaluation.trace_content.messages import (
+    ASSISTANT,
+    child_values,
+    decode_embedded_json,
+    decode_json,
+    last_message_text,
+)
 from domain.evaluation.trace_content.text import to_text
 
-ITEMS_MIN: Final = 2  # one step is no plan
-ITEMS_MAX: Final = 30  # of a plan that are kept: the first ones
-LEVELS_MAX: Final = 5  # below the top of an output in which a plan is looked for
-TEXT_MAX: Final = 20_000  # characters of a text in which numbers are looked for
+ITEMS_MIN: Final = 2  # a single step isn't a plan
+ITEMS_MAX: Final = 30  # only the first items of a plan are used
+LEVELS_MAX: Final = 5  # nesting levels of an output that are searched
+TEXT_MAX: Final = 20_000  # characters of a text that are searched
 
 _KEYS: Final = ("plan", "todos", "steps")
 _ITEM_KEYS: Final = ("content", "title", "description", "task", "step", "text", "name")
@@ -20,11 +26,11 @@ _NUMBERED: Final = re.compile(
 )
 
 
-def plan_of(subject: Subject) -> Sequence[str]:
-    """The items of the plan, in order; empty where none is stated.
+def find_stated_plan(subject: EvaluatedTrace) -> Sequence[str]:
+    """The items of the plan, in order; empty if none is stated.
 
-    The first of: a numbered list in the first model output; a list under one of the usual keys
-    in an output of a model or in a tool's arguments; the argument of a planning tool.
+    Tries, in this order: a numbered list in the first model output; a list under one of the usual
+    keys in a model output or in tool arguments; the argument of a planning tool.
     """
     for found in _candidates(subject):
         if found:
@@ -32,22 +38,22 @@ def plan_of(subject: Subject) -> Sequence[str]:
     return []
 
 
-def _candidates(subject: Subject) -> Iterable[Sequence[str]]:
-    outputs = [value_of(span.output) for span in subject.models]
+def _candidates(subject: EvaluatedTrace) -> Iterable[Sequence[str]]:
+    outputs = [decode_json(span.output) for span in subject.model_calls]
     if outputs:
-        yield _numbered(said_by(ASSISTANT, outputs[0]).text)
+        yield _numbered(last_message_text(ASSISTANT, outputs[0]).text)
     for output in outputs:
         yield _under_a_key(output)
-        yield _under_a_key(parsed(said_by(ASSISTANT, output).text))
-    for call in subject.calls:
+        yield _under_a_key(decode_embedded_json(last_message_text(ASSISTANT, output).text))
+    for call in subject.tool_calls:
         yield _under_a_key(call.arguments)
-    for call in subject.calls:
+    for call in subject.tool_calls:
         if "plan" in call.name.lower() or "todo" in call.name.lower():
             yield _argument(call.arguments)
 
 
 def _numbered(text: str) -> Sequence[str]:
-    """The first list in it that counts from 1 by ones."""
+    """The first list in the text that is numbered consecutively from 1."""
     items: list[str] = []
     for number, item in _NUMBERED.findall(text[:TEXT_MAX]):
         if int(number) == len(items) + 1:
@@ -73,8 +79,8 @@ def _under_a_key(value: object) -> Sequence[str]:
 
 def _by_key(value: object) -> Iterable[object]:
     if isinstance(value, Mapping):
-        return [value[key] for key in sorted(value)]  # whatever order a store gives them back in
-    return children(value)
+        return [value[key] for key in sorted(value)]  # a store may not preserve the key order
+    return child_values(value)
 
 
 def _items(value: object) -> Sequence[str]:
@@ -86,8 +92,8 @@ def _items(value: object) -> Sequence[str]:
 
 def _item(one: object) -> str:
     if isinstance(one, Mapping):
-        told = next((one[key] for key in _ITEM_KEYS if isinstance(one.get(key), str)), None)
-        return to_text(one if told is None else told)
+        text = next((one[key] for key in _ITEM_KEYS if isinstance(one.get(key), str)), None)
+        return to_text(one if text is None else text)
     return to_text(one)
 
 

@@ -29,6 +29,10 @@ _PUBLISHED_NAMES: Final = {
     "JudgeProvider": "ProviderInfo",
     "RunStatus": "EvaluationStatus",
     "DataType": "ScoreDataType",
+    "DataSubjectKind": "OwnerKind",
+    "DefinitionKind": "Kind",
+    "AlertFigure": "Figure",
+    "SelectionReason": "Why",
 }
 _NO_CONTENT: Final = 204
 

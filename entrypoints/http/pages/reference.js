@@ -98,7 +98,8 @@
   }
 
   function forget() {
-    ui.authActions.logout(Object.keys(schemes));
+    const used = [...ui.authSelectors.authorized().keys()];
+    if (used.length > 0) ui.authActions.logout(used); // of none it is an error
     $("forget").hidden = true;
     $("said").textContent = "Calls are sent without credentials.";
   }
@@ -130,6 +131,6 @@
   choose();
   show().catch((error) => {
     console.error(error);
-    complain(`${error.message}. The same as text: ${location.origin}/docs/plain`);
+    complain(`${error.message}. The OpenAPI document: ${location.origin}/openapi.json`);
   });
 })();

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from domain.errors import Invalid
-from domain.page import LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX, Page, Position, SortOrder, Window
+from domain.page import LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX, Page, PageRequest, Position, SortOrder
 from entrypoints.http.requests.scalar_types import NUL_MESSAGE, InvalidValue
 from entrypoints.http.requests.wire_types import PaginatedResponse
 
@@ -149,7 +149,7 @@ def nullable(inner: PositionType) -> PositionType:
 class RequestedPage:
     """The page that a query requests, and how to write the cursor of the next one."""
 
-    page: Window
+    page: PageRequest
     position_type: PositionType
     query_hash: str
 
@@ -198,7 +198,9 @@ class PagedList[S]:
                 after = self._position(query.cursor, query_hash, position_type, decoder)
             except InvalidValue as error:
                 raise Invalid.field("query.cursor", str(error)) from error
-        return RequestedPage(Window(query.limit, query.offset, after), position_type, query_hash)
+        return RequestedPage(
+            PageRequest(query.limit, query.offset, after), position_type, query_hash
+        )
 
     def _position(
         self, cursor: str, query_hash: str, position_type: PositionType, decoder: Any

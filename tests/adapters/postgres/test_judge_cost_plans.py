@@ -10,8 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from adapters.postgres.evaluation.judging.budgets import put_budget
-from application.evaluation.judging import JudgingPorts, Reservation, Verdict
+from adapters.postgres.identity.project_budgets import put_budget
+from application.evaluation.ports.judging import JudgingPorts, Reservation, Verdict
 from domain.evaluation.costs.judge_costs import SpendingBy, month_scope
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import Scored

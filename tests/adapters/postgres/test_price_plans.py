@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from adapters.postgres.pricing.model_prices import PostgresModelPrices
 from adapters.postgres.pricing.repricings import PostgresRepricings
+from adapters.postgres.tracing.model_prices import PostgresModelPrices
 from application.pricing.repricing import REPRICED_AT_ONCE
 from domain.ids import ProjectId
 from tests.adapters.postgres.test_plans import nodes, plans, read_rows, scanned_whole

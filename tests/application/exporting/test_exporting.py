@@ -17,7 +17,7 @@ from application.exporting.write_export import HELD, PUT_OFF
 from application.tracing.ingest import BATCH_MAX
 from domain.errors import Invalid, LimitExceeded, Unavailable
 from domain.exporting.export import ATTEMPTS_MAX, Export, ExportStatus, FileFormat, RowKind
-from domain.exporting.exported_trace import ArchivedTrace
+from domain.exporting.exported_trace import TraceWithScores
 from domain.ids import ProjectId
 from domain.tracing.query import TraceFilter
 from tests.contracts.exporting.test_trace_archive import a_score
@@ -138,6 +138,18 @@ async def test_a_fault_fails_the_export_and_is_raised_for_the_log(here):
     assert "ZeroDivision" not in str(failed.error)
 
 
+async def test_a_worker_without_the_library_fails_the_export_and_says_what_to_install(here):
+    export = await ordered(here, FileFormat.PARQUET)
+    after = await ordered(here)
+    missing = {FileFormat.PARQUET: "pip install it"}
+    exporting = replace(here.ports.exporting, missing_formats=missing)
+    use_cases = here.with_ports(exporting=exporting).exporting
+    assert [await use_cases.write_export() for _ in range(3)] == [1, 1, 0]
+    failed = await found(here, export)
+    assert (failed.status, failed.error) == (ExportStatus.FAILED, "On the worker: pip install it")
+    assert (await found(here, after)).status is ExportStatus.COMPLETED
+
+
 async def test_one_that_is_deleted_meanwhile_is_given_up(here):
     export = await ordered(here)
     store = here.ports.exporting.archive.store
@@ -189,8 +201,8 @@ def test_seats_are_for_a_project_and_for_all():
 # --- imports --------------------------------------------------------------------------------------
 
 
-def sent(**said: Any) -> ArchivedTrace:
-    return ArchivedTrace(trace(span(), **said).settled(prices().price))
+def sent(**said: Any) -> TraceWithScores:
+    return TraceWithScores(trace(span(), **said).settled(prices().price))
 
 
 async def test_an_import_has_bounds(here):
@@ -214,7 +226,7 @@ async def test_outcomes_are_in_the_order_of_what_was_sent(here):
 
 async def test_scores_become_those_of_the_project_that_they_are_put_into(here):
     one = sent()
-    theirs = ArchivedTrace(one.trace, (a_score(THEIRS, one.trace.id),))
+    theirs = TraceWithScores(one.trace, (a_score(THEIRS, one.trace.id),))
     assert await here.do.exporting.import_traces(OURS, [theirs]) == [Imported.STORED]
     store = here.ports.exporting.archive.store
     assert [score.project_id for score in store.trace_scores.values()] == [OURS]

@@ -1,17 +1,17 @@
 """Signing a command line in: a code for a person, exchanged for a key by their program."""
 
-import asyncio
 import uuid
 from datetime import timedelta
 
 import pytest
 
 from domain.errors import Forbidden, NotFound, Unauthenticated
-from domain.identity.api_key import ALL_SCOPES, digest_of
+from domain.identity.api_key import ALL_SCOPES, key_digest
 from domain.identity.audit import Origin
 from domain.identity.login_code import challenge_of
 from domain.identity.organization import Role
 from domain.ids import ProjectId
+from tests.support.waiting import in_time
 
 VERIFIER = "v" * 43
 TERMINAL = Origin("192.0.2.9", "pandaprobe-cli/1")
@@ -56,7 +56,7 @@ async def test_a_code_becomes_a_key_of_who_asked_for_it(world, ours, ada, bob, b
     assert (key.organization_id, key.created_by, key.scopes) == (ours, bob.user.id, ALL_SCOPES)
     assert key.name == "PandaProbe CLI laptop 2026-03-01"
     assert (key.created_at, key.expires_at) == (world.now, world.now + timedelta(days=90))
-    assert (key.prefix, key.digest) == (secret[:10], digest_of(secret))
+    assert (key.prefix, key.digest) == (secret[:10], key_digest(secret))
     assert await keys(world, ours, ada) == [key]
     caller = await world.do.authenticate_key(secret, "bot", TERMINAL)
     assert (caller.key_id, caller.project_id) == (key.id, bot.id)
@@ -160,7 +160,7 @@ async def test_who_isn_t_a_member_is_refused_before_the_project_is_looked_for(wo
 async def test_a_stranger_doesn_t_open_the_organization(world, ours, bot):
     """Whoever has it open holds its members up."""
     eve = await world.person("eve")
-    async with asyncio.timeout(1), world.ports.administration.opened(ours):
+    async with in_time(), world.ports.administration.opened(ours):
         with pytest.raises(Forbidden):
             await world.do.issue_login_code(eve, ours, bot.id, challenge_of(VERIFIER), "laptop")
 

@@ -19,11 +19,11 @@ from application.pricing.repricing import (
 from domain.errors import NotFound, Unavailable
 from domain.ids import ProjectId
 from domain.tracing.repricing import (
-    MODELS_TOLD_MAX,
+    MODELS_REPORTED_MAX,
     SAMPLE_MAX,
-    Findings,
-    Priced,
+    PricedSpan,
     Repricing,
+    RepricingReport,
     RepricingStatus,
 )
 from domain.tracing.usage import UNPRICED, Pricing, Usage
@@ -116,6 +116,9 @@ async def test_without_a_price_book_nothing_is_priced_again(
         await broken.pricing.start_repricing(OURS, world.new_id(), RepricingOrder())
     waiting = await world.do.pricing.read_repricing(OURS, asked)
     assert waiting.status is RepricingStatus.PENDING
+    assert await world.do.pricing.reprice_spans() == 0  # it waits, as after any fault
+    world.now += REPRICING_HELD
+    assert await world.do.pricing.reprice_spans() == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +166,15 @@ async def test_what_no_worker_can_go_on_with_fails_after_longer_and_longer_waits
 
 def test_what_is_told_of_it_is_bounded_and_nothing_is_left_out_of_the_sum() -> None:
     spans = [
-        Priced(trace_id(), span_id(), NOON, f"m{n}", Usage(1, 0, is_known=True), of_table("1"))
-        for n in range(MODELS_TOLD_MAX + 3)
+        PricedSpan(trace_id(), span_id(), NOON, f"m{n}", Usage(1, 0, is_known=True), of_table("1"))
+        for n in range(MODELS_REPORTED_MAX + 3)
     ]
-    found = Findings().and_of((one, UNPRICED) for one in spans).and_of([(spans[0], UNPRICED)])
-    assert (len(found.models), len(found.sample)) == (MODELS_TOLD_MAX, SAMPLE_MAX)
+    found = (
+        RepricingReport()
+        .plus_spans((one, UNPRICED) for one in spans)
+        .plus_spans([(spans[0], UNPRICED)])
+    )
+    assert (len(found.models), len(found.sample)) == (MODELS_REPORTED_MAX, SAMPLE_MAX)
     assert (found.models["m0"].spans, found.others.spans) == (2, 3)
-    assert found.total.before == MODELS_TOLD_MAX + 4
+    assert found.total.before == MODELS_REPORTED_MAX + 4
     assert sum(one.spans for one in found.models.values()) + 3 == found.total.spans

@@ -7,11 +7,10 @@ from decimal import Decimal
 import pytest
 
 from domain.errors import NotFound
-from domain.page import Window
-from domain.tracing.change import SpanChange, TraceChange
+from domain.page import PageRequest
 from domain.tracing.session import SessionSummary
-from domain.tracing.span import SpanStatus, Totals
-from domain.tracing.trace import TraceStatus
+from domain.tracing.span import SpanChange, SpanStatus, Totals
+from domain.tracing.trace import TraceChange, TraceStatus
 from tests.support.builders.values import NOON, at, prices, span, trace, trace_id
 from tests.support.fixtures.data_plane import (
     assert_rolled_up,
@@ -27,10 +26,10 @@ PRICE = prices().price
 USAGE = b'{"prompt_tokens":3,"completion_tokens":4}'
 
 
-# --- what a session comes to -----------------------------------------------------------------
+# --- summaries -------------------------------------------------------------------------------
 
 
-async def test_a_session_is_what_its_traces_come_to(plane):
+async def test_summary_aggregates_traces(plane):
     ours = project()
     await fill(
         plane, ours,
@@ -54,7 +53,7 @@ async def test_a_session_is_what_its_traces_come_to(plane):
     assert await session(plane, ours, "s") == expected
 
 
-async def test_a_session_of_which_nothing_has_ended(plane):
+async def test_summary_of_running_session_has_no_end(plane):
     ours = project()
     await fill(plane, ours, trace(session_id="s"), trace(session_id="s", started_at=at(3)))
     found = await session(plane, ours, "s")
@@ -62,7 +61,7 @@ async def test_a_session_of_which_nothing_has_ended(plane):
     assert (found.user_id, found.tags, found.totals) == (None, (), Totals())
 
 
-async def test_the_user_is_that_of_the_earliest_trace_that_has_one_then_of_the_smallest_id(plane):
+async def test_user_is_that_of_earliest_trace_then_smallest_id(plane):
     ours = project()
     low, high = sorted((trace_id(), trace_id()))
     await fill(
@@ -85,21 +84,21 @@ async def test_the_user_is_that_of_the_earliest_trace_that_has_one_then_of_the_s
     ["", " ", "a/b", "a%2Fb", "100%", "_", "\\", "analytics", "🐼 panda", "x" * 255, "🐼" * 255],
     ids=ascii,
 )
-async def test_any_text_is_the_id_of_a_session(plane, key):
+async def test_any_text_is_a_session_id(plane, key):
     ours = project()
     await fill(plane, ours, trace(session_id=key), trace(session_id=f"{key}'"), trace())
     assert await session_counts(plane, ours) == {key: 1, f"{key}'": 1}
-    found = await plane.sessions.get(ours, key, Window())
+    found = await plane.sessions.get(ours, key, PageRequest())
     assert (found.summary.id, found.traces[0].session_id) == (key, key)
     assert key in await session_counts(plane, ours, query=key)
     assert await plane.sessions.delete(ours, key) == 1
     assert await session_counts(plane, ours) == {f"{key}'": 1}
 
 
-# --- one session -----------------------------------------------------------------------------
+# --- single sessions -------------------------------------------------------------------------
 
 
-async def test_a_session_shows_its_traces_whole_a_page_at_a_time(plane):
+async def test_get_returns_full_traces_by_page(plane):
     ours = project()
     sent = [
         trace(
@@ -110,27 +109,27 @@ async def test_a_session_shows_its_traces_whole_a_page_at_a_time(plane):
     ]  # fmt: skip
     await fill(plane, ours, *sent, trace(session_id="t"))
     whole = sorted((one.settled(PRICE) for one in sent), key=lambda one: (one.started_at, one.id))
-    found = await plane.sessions.get(ours, "s", Window(limit=200))
+    found = await plane.sessions.get(ours, "s", PageRequest(limit=200))
     assert list(found.traces) == whole
-    assert found.summary == SessionSummary.from_domain("s", whole)
+    assert found.summary == SessionSummary.from_traces("s", whole)
     for limit, offset in [(2, 0), (2, 1), (2, 4), (1000, 4), (2, 5), (2, 2**63 - 1)]:
-        part = await plane.sessions.get(ours, "s", Window(limit=limit, offset=offset))
+        part = await plane.sessions.get(ours, "s", PageRequest(limit=limit, offset=offset))
         assert list(part.traces) == whole[offset : offset + limit]
         assert part.summary == found.summary
 
 
-async def test_a_session_without_traces_is_not_found(plane):
+async def test_session_without_traces_is_not_found(plane):
     ours, theirs = project(), project()
     await fill(plane, ours, trace(session_id="s"), trace())
     for of, key in [(ours, "t"), (ours, "S"), (ours, ""), (theirs, "s")]:
         with pytest.raises(NotFound):
-            await plane.sessions.get(of, key, Window())
+            await plane.sessions.get(of, key, PageRequest())
         assert await plane.sessions.delete(of, key) == 0
     assert await session_counts(plane, ours) == {"s": 1}
     assert await session_counts(plane, theirs) == {}
 
 
-async def test_the_same_id_in_two_projects_is_two_sessions(plane):
+async def test_same_id_in_two_projects_is_two_sessions(plane):
     ours, theirs, same = project(), project(), trace_id()
     await fill(plane, ours, trace(id=same, session_id="s", tags=("ours",)))
     await fill(plane, theirs, trace(id=same, session_id="s"), trace(session_id="s"))
@@ -142,7 +141,7 @@ async def test_the_same_id_in_two_projects_is_two_sessions(plane):
     assert (await session(plane, ours, "s")).tags == ("ours",)
 
 
-async def test_a_deleted_session_takes_its_traces_with_it(plane):
+async def test_deleting_session_deletes_its_traces(plane):
     ours = project()
     step = span(model="m", cost={"a": 1.0})
     kept, gone = trace(step, session_id="t", user_id="u"), trace(step, session_id="s", user_id="u")
@@ -154,14 +153,14 @@ async def test_a_deleted_session_takes_its_traces_with_it(plane):
     assert (await traces_page(plane, ours)).total == 2
     await assert_rolled_up(plane, ours)
     await plane.traces.put(ours, trace(id=gone.id, session_id="s"))
-    found = await plane.sessions.get(ours, "s", Window())
+    found = await plane.sessions.get(ours, "s", PageRequest())
     assert (found.summary.trace_count, found.traces[0].spans) == (1, ())
 
 
-# --- after changes ---------------------------------------------------------------------------
+# --- changes of traces -----------------------------------------------------------------------
 
 
-async def test_a_trace_that_moves_leaves_one_session_and_joins_another(plane):
+async def test_moved_trace_changes_both_sessions(plane):
     ours = project()
     sent = trace(
         span(cost={"a": 1.0}), session_id="s", user_id="u", tags=("t",), ended_at=at(9),
@@ -182,7 +181,7 @@ async def test_a_trace_that_moves_leaves_one_session_and_joins_another(plane):
     await assert_rolled_up(plane, ours)
 
 
-async def test_a_session_follows_what_becomes_of_its_traces(plane):
+async def test_summary_follows_changes_of_traces(plane):
     ours, step = project(), span(cost={"a": 1.0}, token_usage=USAGE)
     sent = trace(step, session_id="s", tags=("a", "b"), ended_at=at(5), user_id="u")
     other = trace(session_id="s", tags=("b",), started_at=at(1), ended_at=at(2))
@@ -200,13 +199,13 @@ async def test_a_session_follows_what_becomes_of_its_traces(plane):
         plane.traces.delete(ours, [other.id]),
         plane.traces.delete(ours, [sent.id]),
     ]
-    for step_taken in steps:
-        await step_taken
+    for change in steps:
+        await change
         await assert_rolled_up(plane, ours)
     assert await session_counts(plane, ours) == {}
 
 
-async def test_a_session_of_very_many_traces_is_deleted_whole(plane):
+async def test_session_with_many_traces_is_deleted_completely(plane):
     ours = project()
     many = [trace(session_id="many") for _ in range(1_010)]
     await asyncio.gather(*(plane.traces.put(ours, one) for one in many))
@@ -214,5 +213,5 @@ async def test_a_session_of_very_many_traces_is_deleted_whole(plane):
     assert await plane.sessions.delete(ours, "many") == 1_010
     assert await plane.sessions.delete(ours, "many") == 0
     with pytest.raises(NotFound):
-        await plane.sessions.get(ours, "many", Window())
+        await plane.sessions.get(ours, "many", PageRequest())
     assert await session_counts(plane, ours) == {"other": 1}

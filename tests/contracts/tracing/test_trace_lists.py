@@ -1,11 +1,11 @@
-"""Belongs to the contract of Traces: the order of lists, their pages, and their totals."""
+"""Part of the contract of Traces: sort orders, pages and totals of lists."""
 
 from dataclasses import replace
 from itertools import product
 
 import pytest
 
-from domain.page import Position, SortOrder, Window
+from domain.page import PageRequest, Position, SortOrder
 from domain.tracing.query import TraceSort
 from domain.tracing.trace import Trace, TraceStatus
 from tests.support.builders.values import NOON, at, span, trace, trace_id
@@ -18,7 +18,7 @@ STATUSES = [*TraceStatus, None]
 
 
 def varied() -> list[Trace]:
-    """Traces of which many agree in what lists are sorted by, and some lack it."""
+    """Returns traces of which many are equal in the sort value, and some lack it."""
     return [
         trace(
             name=NAMES[n % len(NAMES)],
@@ -54,7 +54,7 @@ def in_order(sent: list[Trace], sort: TraceSort, order: SortOrder) -> list[objec
 
 
 @pytest.mark.parametrize(("sort", "order"), list(product(TraceSort, SortOrder)))
-async def test_each_sort_breaks_ties_by_id_and_has_what_lacks_a_value_last(plane, sort, order):
+async def test_sort_breaks_ties_by_id_and_puts_missing_values_last(plane, sort, order):
     ours, sent = project(), varied()
     await fill(plane, ours, *sent)
     expected = in_order(sent, sort, order)
@@ -66,7 +66,7 @@ async def test_each_sort_breaks_ties_by_id_and_has_what_lacks_a_value_last(plane
 
 
 @pytest.mark.parametrize(("sort", "order"), list(product(TraceSort, SortOrder)))
-async def test_a_narrowed_list_is_walked_like_any(plane, sort, order):
+async def test_filtered_list_is_paged_in_order(plane, sort, order):
     ours, sent = project(), varied()
     tagged = [replace(one, tags=("t",)) if n % 2 else one for n, one in enumerate(sent)]
     await fill(plane, ours, *tagged)
@@ -83,46 +83,48 @@ async def test_a_narrowed_list_is_walked_like_any(plane, sort, order):
 
 
 @pytest.mark.parametrize(("sort", "order"), list(product(TraceSort, SortOrder)))
-async def test_a_walk_goes_on_where_the_last_item_was_taken_away(plane, sort, order):
+async def test_cursor_continues_after_its_item_was_deleted(plane, sort, order):
     ours, sent = project(), varied()
     await fill(plane, ours, *sent)
     expected = in_order(sent, sort, order)
-    first = await traces_page(plane, ours, sort=sort, order=order, window=Window(limit=15))
+    first = await traces_page(plane, ours, sort=sort, order=order, window=PageRequest(limit=15))
     assert first.end is not None
     assert await plane.traces.delete(ours, [first.items[-1].id]) == 1
-    rest = await traces_page(plane, ours, sort=sort, order=order, window=Window(after=first.end))
+    rest = await traces_page(
+        plane, ours, sort=sort, order=order, window=PageRequest(after=first.end)
+    )
     assert [one.id for one in rest.items] == expected[15:]
     assert (rest.total, rest.end) == (16, None)
 
 
-async def test_a_page_is_a_part_and_the_total_is_the_whole(plane):
+async def test_page_holds_part_and_total_counts_all(plane):
     ours = project()
     sent = [trace(started_at=at(n // 3)) for n in range(9)]
     await fill(plane, ours, *sent)
     by_start = [one.id for one in sorted(sent, key=lambda one: (one.started_at, one.id))]
-    found = await traces_page(plane, ours, order=DESC, window=Window(limit=4, offset=3))
+    found = await traces_page(plane, ours, order=DESC, window=PageRequest(limit=4, offset=3))
     assert [one.id for one in found.items] == by_start[::-1][3:7]
     assert (found.total, found.end) == (9, Position(at(0), by_start[2]))
-    last = await traces_page(plane, ours, window=Window(limit=4, offset=5))
+    last = await traces_page(plane, ours, window=PageRequest(limit=4, offset=5))
     assert ([one.id for one in last.items], last.end) == (by_start[5:], None)
 
 
 @pytest.mark.parametrize("offset", [9, 10, 2**63 - 1])
 @pytest.mark.parametrize("conditions", [{}, {"tags": ("t",)}, {"name": "ru"}])
-async def test_past_the_end_there_is_nothing_and_the_total_is_true(plane, offset, conditions):
+async def test_offset_past_end_returns_nothing_but_total(plane, offset, conditions):
     ours = project()
     await fill(plane, ours, *(trace(tags=("t",)) for _ in range(9)))
-    beyond = await traces_page(plane, ours, window=Window(offset=offset), **conditions)
+    beyond = await traces_page(plane, ours, window=PageRequest(offset=offset), **conditions)
     assert (list(beyond.items), beyond.total, beyond.end) == ([], 9, None)
 
 
 @pytest.mark.parametrize("conditions", [{}, {"session_id": "s"}, {"tags": ("t",), "model": "m"}])
-async def test_a_project_without_traces_has_an_empty_page(plane, conditions):
+async def test_project_without_traces_has_empty_page(plane, conditions):
     page = await traces_page(plane, project(), **conditions)
     assert (list(page.items), page.total, page.end) == ([], 0, None)
 
 
-async def test_nothing_of_another_project_is_listed_or_counted(plane):
+async def test_another_project_is_not_listed_or_counted(plane):
     ours, theirs, same = project(), project(), trace_id()
     labels = {"session_id": "s", "user_id": "u", "tags": ("t",), "metadata": b'{"k":"v"}'}
     step = span(model="m")
@@ -135,11 +137,11 @@ async def test_nothing_of_another_project_is_listed_or_counted(plane):
         assert (await names(plane, theirs, **conditions))[0] in {"theirs", "more"}
     assert await names(plane, ours, name="theirs") == []
     position = Position(NOON, trace_id())
-    page = await traces_page(plane, ours, window=Window(after=replace(position, value=at(-1))))
+    page = await traces_page(plane, ours, window=PageRequest(after=replace(position, value=at(-1))))
     assert [one.name for one in page.items] == ["ours"]
 
 
-async def test_totals_are_those_of_the_moment(plane):
+async def test_total_follows_changes(plane):
     ours = project()
     sent = [trace(tags=("t",), status=TraceStatus.RUNNING) for _ in range(5)]
     await fill(plane, ours, *sent)
@@ -151,5 +153,5 @@ async def test_totals_are_those_of_the_moment(plane):
         (4, {}), (4, {"tags": ("t",)}), (3, {"status": TraceStatus.RUNNING}),
         (1, {"status": TraceStatus.ERROR}), (1, {"has_error": True}), (3, {"has_error": False}),
     ]:  # fmt: skip
-        page = await traces_page(plane, ours, window=Window(limit=1), **conditions)
+        page = await traces_page(plane, ours, window=PageRequest(limit=1), **conditions)
         assert (page.total, page.end is None) == (total, total == 1)

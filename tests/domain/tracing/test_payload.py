@@ -1,16 +1,22 @@
-"""JSON text that passes through: what merging objects keeps of it."""
+"""JSON payloads: stored text, and merging of objects."""
 
 import json
 
 import pytest
 from hypothesis import given
 
-from domain.tracing.payload import EMPTY_OBJECT, members, merged_objects, scalars, without
+from domain.tracing.payload import (
+    EMPTY_OBJECT,
+    merged_objects,
+    object_members,
+    scalar_members,
+    without_key,
+)
 from tests.support.builders import strategies
 
 
 def read(text: bytes | str) -> object:
-    """JSON with its numbers as they are written."""
+    """JSON with the numbers as text."""
     return json.loads(text, parse_int=lambda digits: ("number", digits), parse_float=_float)
 
 
@@ -40,12 +46,12 @@ def _float(digits: str) -> tuple[str, str]:
     ],
 )
 def test_members_are_the_texts_of_top_level_values(text, found):
-    assert members(text) == found
+    assert object_members(text) == found
 
 
 @given(strategies.objects | strategies.hard_objects)
 def test_members_are_what_a_json_reader_sees(text):
-    assert {key: read(value) for key, value in members(text).items()} == read(text)
+    assert {key: read(value) for key, value in object_members(text).items()} == read(text)
 
 
 @given(strategies.objects | strategies.hard_objects, strategies.objects | strategies.hard_objects)
@@ -61,21 +67,21 @@ def test_merging_is_associative_and_idempotent(one, two, three):
 
 
 @given(strategies.objects)
-def test_nothing_new_changes_not_a_byte(text):
+def test_merging_nothing_keeps_the_text(text):
     assert merged_objects(text, EMPTY_OBJECT) == text
     assert merged_objects(text, text) == text
     assert merged_objects(EMPTY_OBJECT, text) == text
 
 
-def test_values_keep_every_digit_and_space_inside():
+def test_values_keep_their_text():
     old = b'{"a": 1.0, "deep": {"x" : [ 1e2 ]}}'
     assert merged_objects(old, b'{"b": -0.0}') == b'{"a":1.0,"deep":{"x" : [ 1e2 ]},"b":-0.0}'
 
 
 @pytest.mark.parametrize("falsy", ["0", "false", "null", '""', "[]", "{}"])
-def test_a_falsy_value_replaces_like_any_other(falsy):
+def test_falsy_value_replaces(falsy):
     merged = merged_objects(b'{"a":1}', f'{{"a":{falsy}}}'.encode())
-    assert members(merged) == {"a": falsy}
+    assert object_members(merged) == {"a": falsy}
 
 
 @pytest.mark.parametrize(
@@ -95,15 +101,15 @@ def test_a_falsy_value_replaces_like_any_other(falsy):
         (b'{"a":"\\u0000","\\u0000":1}', {"a": "\0", "\0": "1"}),
     ],
 )
-def test_scalars_are_the_texts_of_what_is_no_object_and_no_array(text, found):
-    assert scalars(text) == found
+def test_scalar_members_exclude_objects_and_arrays(text, found):
+    assert scalar_members(text) == found
 
 
 @given(strategies.objects | strategies.hard_objects)
 def test_scalars_are_what_a_json_reader_sees(text):
     told = json.loads(text, parse_int=str, parse_float=str)
     words = {True: "true", False: "false", None: "null"}
-    assert scalars(text) == {
+    assert scalar_members(text) == {
         key: value if isinstance(value, str) else words[value]
         for key, value in told.items()
         if not isinstance(value, dict | list)
@@ -120,5 +126,5 @@ def test_scalars_are_what_a_json_reader_sees(text):
         (b"{}", b"{}"),
     ],
 )
-def test_an_object_without_one_of_its_keys(text, left):
-    assert without(text, "k") == left
+def test_without_key(text, left):
+    assert without_key(text, "k") == left

@@ -1,18 +1,19 @@
-"""Which traces a filter admits, and what they are sorted by."""
+"""Trace filters and sort orders."""
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.page import Position
-from domain.tracing.query import LATENCY_US_MAX, TraceFilter, TraceSort, folded
-from domain.tracing.span import SpanStatus, Totals
+from domain.tracing.query import LATENCY_US_MAX, TraceFilter, TraceSort, fold_case
+from domain.tracing.span import SpanStatus
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 from tests.support.builders import strategies
-from tests.support.builders.values import NOON, at, prices, span, trace, trace_id
+from tests.support.builders.values import NOON, at, prices, span, trace
 
 
 def stored(*spans, **said) -> Trace:
@@ -56,8 +57,8 @@ OURS = stored(
         {"metadata": (("tier", ("silver", "gold")),)},
     ],
 )
-def test_admitted(condition):
-    assert TraceFilter(**condition).admits(OURS)
+def test_matching_traces(condition):
+    assert TraceFilter(**condition).matches(OURS)
 
 
 @pytest.mark.parametrize(
@@ -82,38 +83,38 @@ def test_admitted(condition):
         {"metadata": (("tier", ("gold",)), ("plan", ("gold",)))},
     ],
 )
-def test_not_admitted_and_no_other_condition_makes_up_for_it(condition):
-    assert not TraceFilter(**condition).admits(OURS)
-    assert not TraceFilter(**{"user_id": "u", "tags": ("a",)} | condition).admits(OURS)
+def test_one_failing_condition_excludes_the_trace(condition):
+    assert not TraceFilter(**condition).matches(OURS)
+    assert not TraceFilter(**{"user_id": "u", "tags": ("a",)} | condition).matches(OURS)
 
 
 @pytest.mark.parametrize("field", ["session_id", "user_id", "environment", "release"])
-def test_nothing_is_not_the_empty_text(field):
+def test_none_differs_from_empty_text(field):
     matching = TraceFilter(**{field: ""})
-    assert not matching.admits(stored())
-    assert matching.admits(stored(**{field: ""}))
+    assert not matching.matches(stored())
+    assert matching.matches(stored(**{field: ""}))
 
 
 @pytest.mark.parametrize(
     ("name", "part"),
     [("STRASSE", "straße"), ("Ünïcode", "ÜNÏ"), ("a%b_c\\d", "%B_C\\D"), ("ΣΑΣ", "σας")],
 )
-def test_a_name_is_searched_without_regard_to_case_and_literally(name, part):
-    assert TraceFilter(name=part).admits(stored(name=name))
+def test_name_search_is_case_insensitive_and_literal(name, part):
+    assert TraceFilter(name=part).matches(stored(name=name))
 
 
 @given(strategies.texts)
-def test_case_is_folded_once_for_all(text):
-    assert folded(folded(text)) == folded(text)
+def test_fold_case_is_idempotent(text):
+    assert fold_case(fold_case(text)) == fold_case(text)
 
 
 @given(strategies.instants, strategies.instants, strategies.instants)
-def test_windows_that_touch_admit_each_trace_once(start, middle, end):
+def test_adjacent_time_ranges_match_each_trace_once(start, middle, end):
     start, middle, end = sorted((start, middle, end))
     windows = [(start, middle), (middle, end)]
     for instant in (start, middle, end):
         admitted = [
-            TraceFilter(started_after=after, started_before=before).admits(
+            TraceFilter(started_after=after, started_before=before).matches(
                 stored(started_at=instant)
             )
             for after, before in windows
@@ -124,9 +125,9 @@ def test_windows_that_touch_admit_each_trace_once(start, middle, end):
 # --- models, errors, latency -----------------------------------------------------------------
 
 
-def test_no_model_is_not_the_empty_one():
-    assert not TraceFilter(model="").admits(stored(span()))
-    assert not TraceFilter(model="").admits(stored())
+def test_missing_model_differs_from_empty_model():
+    assert not TraceFilter(model="").matches(stored(span()))
+    assert not TraceFilter(model="").matches(stored())
 
 
 @pytest.mark.parametrize(
@@ -139,10 +140,10 @@ def test_no_model_is_not_the_empty_one():
         (False, None, (None,)),
     ],
 )
-def test_an_error_is_that_of_the_trace_or_of_a_span(failed, status, steps):
+def test_has_error_covers_trace_and_spans(failed, status, steps):
     found = stored(*(span(status=one, error="text alone is none") for one in steps), status=status)
-    assert TraceFilter(has_error=failed).admits(found)
-    assert not TraceFilter(has_error=not failed).admits(found)
+    assert TraceFilter(has_error=failed).matches(found)
+    assert not TraceFilter(has_error=not failed).matches(found)
 
 
 @pytest.mark.parametrize(
@@ -163,30 +164,30 @@ def test_an_error_is_that_of_the_trace_or_of_a_span(failed, status, steps):
         (-math.inf, math.inf, True),
     ],
 )
-def test_both_bounds_of_latency_are_included_as_they_are_written(low, high, admitted):
-    assert TraceFilter(min_latency_ms=low, max_latency_ms=high).admits(OURS) is admitted
+def test_latency_bounds_are_inclusive_and_decimal(low, high, admitted):
+    assert TraceFilter(min_latency_ms=low, max_latency_ms=high).matches(OURS) is admitted
 
 
 @pytest.mark.parametrize("bounds", [{"min_latency_ms": -1e18}, {"max_latency_ms": 1e18}])
-def test_a_trace_without_latency_is_within_no_bounds(bounds):
-    assert not TraceFilter(**bounds).admits(stored())
+def test_trace_without_latency_matches_no_bounds(bounds):
+    assert not TraceFilter(**bounds).matches(stored())
 
 
 def test_a_trace_may_end_before_it_starts():
     backwards = stored(ended_at=at(-2))
-    assert TraceFilter(max_latency_ms=-2000).admits(backwards)
-    assert not TraceFilter(min_latency_ms=-1999.999).admits(backwards)
+    assert TraceFilter(max_latency_ms=-2000).matches(backwards)
+    assert not TraceFilter(min_latency_ms=-1999.999).matches(backwards)
 
 
 @given(st.integers(-(10**6), 10**6))
-def test_the_latency_that_is_shown_finds_the_trace(microseconds):
+def test_displayed_latency_finds_the_trace(microseconds):
     found = stored(ended_at=at(microseconds / 10**6))
     shown = found.latency_ms
-    assert TraceFilter(min_latency_ms=shown, max_latency_ms=shown).admits(found)
+    assert TraceFilter(min_latency_ms=shown, max_latency_ms=shown).matches(found)
 
 
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False))
-def test_bounds_are_whole_microseconds_that_a_database_can_compare(low, high):
+def test_latency_bounds_are_bigint_microseconds(low, high):
     found = TraceFilter(min_latency_ms=low, max_latency_ms=high).latency_us
     assert found is not None
     assert all(abs(bound) <= LATENCY_US_MAX < 2**63 for bound in found)
@@ -213,11 +214,11 @@ METADATA = rb"""{
         *(("word", "null"), ("a.b", "dotted"), ("", "no key"), ("é", "e"), ("twice", "last")),
     ],
 )
-def test_metadata_is_found_by_the_text_of_a_scalar(key, value):
+def test_metadata_matches_scalar_text(key, value):
     found = stored(metadata=METADATA)
-    assert TraceFilter(metadata=((key, (value,)),)).admits(found)
-    assert TraceFilter(metadata=((key, ("other", value)),)).admits(found)
-    assert not TraceFilter(metadata=((key, (f"{value} ",)),)).admits(found)
+    assert TraceFilter(metadata=((key, (value,)),)).matches(found)
+    assert TraceFilter(metadata=((key, ("other", value)),)).matches(found)
+    assert not TraceFilter(metadata=((key, (f"{value} ",)),)).matches(found)
 
 
 @pytest.mark.parametrize(
@@ -229,8 +230,8 @@ def test_metadata_is_found_by_the_text_of_a_scalar(key, value):
         *(("twice", "first"), ("gone", "text"), ("gone", "{}"), ("Text", "gold")),
     ],
 )
-def test_metadata_is_found_by_nothing_else(key, value):
-    assert not TraceFilter(metadata=((key, (value,)),)).admits(stored(metadata=METADATA))
+def test_metadata_does_not_match_other_text(key, value):
+    assert not TraceFilter(metadata=((key, (value,)),)).matches(stored(metadata=METADATA))
 
 
 @given(strategies.objects)
@@ -241,8 +242,8 @@ def test_every_scalar_member_finds_its_trace(text):
         if isinstance(value, dict | list):
             continue
         shown = value if isinstance(value, str) else json.dumps(value)
-        assert TraceFilter(metadata=((key, (shown,)),)).admits(found)
-        assert not TraceFilter(metadata=((key, (f"{shown}x",)),)).admits(found)
+        assert TraceFilter(metadata=((key, (shown,)),)).matches(found)
+        assert not TraceFilter(metadata=((key, (f"{shown}x",)),)).matches(found)
 
 
 def _digits(digits: str) -> str:
@@ -263,11 +264,7 @@ def _digits(digits: str) -> str:
     ],
 )
 def test_a_trace_stands_where_its_value_and_its_id_say(sort, value, bare):
-    known = {
-        "id": trace_id(), "name": "run", "status": TraceStatus.ERROR, "started_at": NOON,
-        "session_id": None, "user_id": None, "environment": None, "release": None,
-        "tags": (), "totals": Totals(),
-    }  # fmt: skip
-    ended = TraceSummary(**known, ended_at=at(1.5))
+    sent = trace(name="run", status=TraceStatus.ERROR, started_at=NOON)
+    ended = TraceSummary.of(replace(sent, ended_at=at(1.5)))
     assert sort.position(ended) == Position(value, ended.id)
-    assert sort.position(TraceSummary(**known, ended_at=None)).value == bare
+    assert sort.position(TraceSummary.of(sent)).value == bare

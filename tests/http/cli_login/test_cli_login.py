@@ -78,11 +78,18 @@ class SignedInSite:
         del self.site.store.memberships[member]
 
 
-@pytest.fixture
-async def login() -> AsyncIterator[SignedInSite]:
+@pytest.fixture(scope="module")
+def of_two_people() -> tuple[Site, Clock]:
     clock = Clock()
     tokens = MemoryTokens({TOKEN: ADA, "a-token-of-bob": BOB})
-    site = Site(swapped={"clock": clock, "tokens": tokens})
+    return Site(swapped={"clock": clock, "tokens": tokens}), clock
+
+
+@pytest.fixture
+async def login(of_two_people: tuple[Site, Clock]) -> AsyncIterator[SignedInSite]:
+    site, clock = of_two_people
+    site.begin()
+    clock.now = NOON
     async with site.http:
         # The first sign-in creates an organization with a project.
         first = {"org_id": SOME_ID, "project_id": SOME_ID, "code_challenge": "c", "label": "l"}

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from application.exporting.streams import OF_PROJECT_MAX
 from application.use_cases import Ports, UseCases
 from domain.errors import Unavailable
-from domain.exporting.exported_trace import ArchivedTrace
+from domain.exporting.exported_trace import TraceWithScores
 from domain.identity.api_key import Scope
 from domain.ids import ProjectId, TraceId
 from domain.tracing.trace import Trace
@@ -28,6 +28,8 @@ from entrypoints.http.middleware.rate_limits import RateLimits
 from tests.http.conftest import CONFIG, Site, a_span, a_trace, field_errors
 from tests.support.builders import strategies
 from tests.support.clients.scored_project import ScoredProject
+from tests.support.hypothesis_scale import scaled
+from tests.support.waiting import WAIT_MAX_S
 
 PRICE = {"amount": "12.50", "version": "of then", "since": "2026-01-01T00:00:00+00:00"}
 MODEL = {"model": "gpt-4o", "token_usage": {"prompt_tokens": 7, "completion_tokens": 3}}
@@ -317,7 +319,7 @@ def _is_acceptable(trace: Trace) -> bool:
 @given(sent=st.lists(strategies.traces(), min_size=1, max_size=4))
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
-    max_examples=40,
+    max_examples=scaled(40),
 )
 async def test_export_import_export_is_byte_identical(either, sent):
     assume(all(map(_is_acceptable, sent)))
@@ -352,21 +354,21 @@ async def charges(ports: Ports, project: ProjectId, traces: Sequence[Trace]) -> 
 class Paused:
     """An archive of two batches. The second one waits until the test continues or fails it."""
 
-    def __init__(self, first: ArchivedTrace) -> None:
+    def __init__(self, first: TraceWithScores) -> None:
         self.first = first
         self.going_on = asyncio.Event()
         self.failure: Unavailable | None = None
         self.open = 0
 
     @asynccontextmanager
-    async def reading(self, *_: object) -> AsyncIterator[AsyncIterator[Sequence[ArchivedTrace]]]:
+    async def reading(self, *_: object) -> AsyncIterator[AsyncIterator[Sequence[TraceWithScores]]]:
         self.open += 1
         try:
             yield self._batches()
         finally:
             self.open -= 1
 
-    async def _batches(self) -> AsyncIterator[Sequence[ArchivedTrace]]:
+    async def _batches(self) -> AsyncIterator[Sequence[TraceWithScores]]:
         yield [self.first]
         await self.going_on.wait()
         if self.failure is not None:
@@ -407,7 +409,7 @@ class Client:
         return {"type": "http.disconnect"}
 
     async def next(self) -> Any:
-        return await asyncio.wait_for(self.sent.get(), 5)
+        return await asyncio.wait_for(self.sent.get(), WAIT_MAX_S)
 
 
 @pytest.fixture
@@ -417,7 +419,7 @@ async def paused(site: Site, head: dict[str, str]) -> tuple[Any, Paused]:
     await site.http.post("/traces", headers=head, json=sent)
     [project] = site.store.projects
     trace = await site.ports.traces.get(ProjectId(project), TraceId(uuid.UUID(sent["trace_id"])))
-    archive = Paused(ArchivedTrace(trace))
+    archive = Paused(TraceWithScores(trace))
     exporting = replace(site.ports.exporting, archive=archive)
     use_cases = UseCases.over(replace(site.ports, exporting=exporting))
     return create_app(use_cases, CONFIG, RateLimits(site.limiter, {})), archive

@@ -27,8 +27,7 @@ from entrypoints.http.middleware.load_shedding import (
 from entrypoints.http.middleware.rate_limits import RouteClass
 from tests.http.conftest import CONFIG, Site, a_trace
 from tests.support.clients.asgi_client import exchange
-
-WAIT_S = 10
+from tests.support.waiting import WAIT_MAX_S, in_time
 
 
 async def run_ready_tasks() -> None:
@@ -61,7 +60,7 @@ async def test_requests_without_a_slot_wait_in_order_and_other_callers_do_not() 
     tasks = [asyncio.create_task(work(number)) for number in range(5)]
     await run_ready_tasks()
     assert order == [0, 1]
-    async with asyncio.timeout(WAIT_S):
+    async with in_time():
         await queue.enter("bob").acquire_slot()
     tickets[0].release_slot()
     tickets[0].release_slot()  # a second release has no effect
@@ -76,16 +75,16 @@ async def test_requests_without_a_slot_wait_in_order_and_other_callers_do_not() 
 async def test_slot_is_acquired_once_and_again_after_release() -> None:
     queue = FairQueue(slots=1)
     first, second = queue.enter("ada"), queue.enter("ada")
-    async with asyncio.timeout(WAIT_S):
+    async with in_time():
         await first.acquire_slot()
         await first.acquire_slot()
     first.release_slot()
-    async with asyncio.timeout(WAIT_S):
+    async with in_time():
         await second.acquire_slot()
     with pytest.raises(Unavailable):
         await first.acquire_slot(timeout_s=0.01)
     second.release_slot()
-    async with asyncio.timeout(WAIT_S):
+    async with in_time():
         await first.acquire_slot()
     first.leave()
     second.leave()
@@ -104,7 +103,7 @@ async def test_waiting_times_out_and_a_cancelled_waiter_holds_no_slot() -> None:
     await asyncio.wait([waiter])
     for ticket in (late, gone, first):
         ticket.leave()
-    async with asyncio.timeout(WAIT_S):
+    async with in_time():
         await last.acquire_slot()
     last.leave()
     assert len(queue) == 0
@@ -122,7 +121,7 @@ async def test_queue_keeps_quotas_of_callers_with_requests_only(
                 tickets.pop().leave()
         elif len(tickets) < 3:
             tickets.append(queue.enter(principal))
-            await tickets[-1].acquire_slot(timeout_s=WAIT_S)
+            await tickets[-1].acquire_slot(timeout_s=WAIT_MAX_S)
         else:
             with pytest.raises(Unavailable):
                 queue.enter(principal)
@@ -146,7 +145,7 @@ async def test_slow_reads_of_one_key_do_not_block_another_key() -> None:
     slow = SlowTraces()
     site = Site(swapped={"traces": slow})
     ours, theirs = site.headers(), site.headers()
-    async with site.http, asyncio.timeout(WAIT_S):
+    async with site.http, in_time():
         read = [
             asyncio.create_task(site.http.get(f"/traces/{uuid.uuid4()}", headers=theirs))
             for _ in range(SLOTS_PER_CALLER * 3)
@@ -180,7 +179,7 @@ async def test_ingest_needs_no_slot_so_writes_of_one_key_share_a_commit() -> Non
     together = SLOTS_PER_CALLER * 4
     site = Site(swapped={"traces": GroupedWrites(together)})
     headers = site.headers()
-    async with site.http, asyncio.timeout(WAIT_S):
+    async with site.http, in_time():
         answers = await asyncio.gather(
             *(site.http.post("/traces", json=a_trace(), headers=headers) for _ in range(together))
         )
@@ -207,7 +206,7 @@ async def test_slot_is_released_once_the_response_has_started() -> None:
         asyncio.create_task(shedding(dict(scope), None, send))  # type: ignore[arg-type]  # a minimal scope
         for _ in range(count)
     ]
-    async with asyncio.timeout(WAIT_S):
+    async with in_time():
         for _ in range(count):
             await started.acquire()
     assert (shedding.requests, len(shedding.queue)) == (count, 1)
@@ -274,6 +273,6 @@ async def test_overload_refusal_is_delayed() -> None:
 async def test_refusals_beyond_the_maximum_are_not_delayed() -> None:
     shedding = LoadShedding(SlowTraces(), requests_max=0, refusal_delay_s=LONG_S)  # type: ignore[arg-type]  # never called
     shedding.delayed_refusals = DELAYED_REFUSALS_MAX
-    async with asyncio.timeout(WAIT_S):
+    async with in_time():
         [start, _], _ = await exchange(shedding, "GET", "/traces", {})
     assert start["status"] == 503

@@ -16,8 +16,7 @@ from entrypoints.http.middleware.load_shedding import (
 )
 from entrypoints.http.requests.body_io import BodyTimeout, BodyTooLarge, read_body
 from tests.http.conftest import Site, a_trace
-
-WAIT_S = 10
+from tests.support.waiting import in_time
 
 
 class BlockedApp:
@@ -41,7 +40,7 @@ def client(app) -> httpx.AsyncClient:
 
 
 async def wait_until_inside(blocked: BlockedApp, count: int) -> None:
-    async with asyncio.timeout(WAIT_S):
+    async with in_time():
         while blocked.inside < count:
             await asyncio.sleep(0)
 

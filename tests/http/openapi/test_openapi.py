@@ -243,12 +243,10 @@ def test_examples_match_their_types() -> None:
         if signature.response_types:
             assert any(fits(text, kind) for kind in signature.response_types), endpoint.summary
         if signature.content is not None:
-            field_errors = FieldErrors()
+            errors = FieldErrors()
             sent = msgspec.json.encode(endpoint.body_example)
-            assert signature.content.parse_part(sent, CONFIG, field_errors) is not None, (
-                endpoint.summary
-            )
-            assert field_errors.found == []
+            assert signature.content.parse_part(sent, CONFIG, errors) is not None, endpoint.summary
+            assert errors.found == []
 
 
 def fits(text: bytes, kind: Any) -> bool:
@@ -339,10 +337,8 @@ class Tags(HTMLParser):
         super().__init__()
         self.opened: list[str] = []
         self.targets: list[str] = []
-        self.ids: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.opened.append(tag)
         found = dict(attrs)
         self.targets += [found[name] or "" for name in ("href", "src") if name in found]
-        self.ids += [found["id"] or ""] if "id" in found else []

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from domain.identity.api_key import LIFETIME
+from domain.identity.api_key import KEY_LIFETIME
 from tests.http.conftest import Site, a_trace, field_errors
 from tests.support.builders.values import NOON
 from tests.support.clients.organization_members import PersonClient, new_person
@@ -127,10 +127,10 @@ async def test_list_is_sorted_newest_first(site: Site, ada: PersonClient, ours: 
 
 async def test_expired_key_is_refused(site: Site, ada: PersonClient, ours: str) -> None:
     made = await ada.call("POST", ours, {"name": "k", "expiration": "90d"})
-    site.now = NOON + LIFETIME - timedelta(microseconds=1)
+    site.now = NOON + KEY_LIFETIME - timedelta(microseconds=1)
     assert await opened(site, made["raw_key"]) == OPEN
     assert (await ada.read(f"{ours}/{made['id']}"))["is_active"] is True
-    site.now = NOON + LIFETIME
+    site.now = NOON + KEY_LIFETIME
     assert await opened(site, made["raw_key"]) == CLOSED
     assert [one["is_active"] for one in await ada.read(ours)] == [False]
 
@@ -188,7 +188,7 @@ async def test_rotation_creates_a_new_key(site: Site, ada: PersonClient, ours: s
     assert await opened(site, old["raw_key"]) == await opened(site, new["raw_key"]) == reading
     seen = {"raw_key": None, "last_used_at": "2026-05-20T12:00:00+00:00"}
     assert await ada.read(ours) == [new | seen, old | seen]
-    site.now = NOON + LIFETIME
+    site.now = NOON + KEY_LIFETIME
     assert await opened(site, old["raw_key"]) == CLOSED
     assert await opened(site, new["raw_key"]) == reading
     await ada.call("POST", f"{ours}/{old['id']}/rotate")  # also an expired one

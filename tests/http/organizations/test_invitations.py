@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from domain.identity.invitation import VALID
+from domain.identity.invitation import INVITATION_LIFETIME
 from domain.limits import Limit
 from entrypoints.http.middleware.rate_limits import RouteClass
 from tests.http.conftest import Site, field_errors
@@ -122,7 +122,7 @@ async def test_closed_invitation_cannot_be_answered(
         case "REVOKED":
             await ada.call("DELETE", theirs)
         case "EXPIRED":
-            site.now = NOON + VALID
+            site.now = NOON + INVITATION_LIFETIME
     answers = [
         await grace("POST", f"{mine}/accept"),
         await grace("POST", f"{mine}/decline"),
@@ -136,10 +136,10 @@ async def test_invitation_expires_after_seven_days(
     site: Site, ada: PersonClient, grace: PersonClient, ours: str
 ) -> None:
     made = await invited(ada, ours)
-    site.now = NOON + VALID - timedelta(microseconds=1)
+    site.now = NOON + INVITATION_LIFETIME - timedelta(microseconds=1)
     assert await grace.read("/me/invitations") == [made]
     assert (await ada("POST", f"{ours}/invitations", {"email": GRACE})).status_code == 409
-    site.now = NOON + VALID
+    site.now = NOON + INVITATION_LIFETIME
     assert await grace.read("/me/invitations") == []
     again = await invited(ada, ours)
     shown = await ada.read(f"{ours}/invitations")

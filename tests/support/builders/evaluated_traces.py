@@ -1,4 +1,4 @@
-"""Traces to measure, in a few words."""
+"""Builders of evaluated traces."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from domain.evaluation.scores.outcome import Scored
 from domain.evaluation.sessions.reliability_v1 import TraceSignals
-from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.tracing.span import Span, SpanKind
 from tests.support.builders.values import at, prices, span, trace
 
@@ -38,8 +38,8 @@ def retrieval(got: Any = None, **more: Any) -> Span:
     return span(**known | payloads(more))
 
 
-def subject(*spans: Span, earlier: tuple[str, ...] = (), **said_of_trace: Any) -> Subject:
-    """A settled trace of these spans, one second after the other unless they say when."""
+def subject(*spans: Span, earlier: tuple[str, ...] = (), **said_of_trace: Any) -> EvaluatedTrace:
+    """A settled trace of these spans, one second apart unless they have a start."""
     placed = [
         Span(**{name: getattr(one, name) for name in one.__slots__} | {"started_at": at(n)})
         if one.started_at == at()
@@ -47,11 +47,11 @@ def subject(*spans: Span, earlier: tuple[str, ...] = (), **said_of_trace: Any) -
         for n, one in enumerate(spans)
     ]
     whole = trace(*placed, **payloads(said_of_trace))
-    return Subject(whole.settled(prices().price), earlier)
+    return EvaluatedTrace(whole.settled(prices().price), earlier)
 
 
 def offering(*tools: Any, **more: Any) -> Span:
-    """A model call that was offered these tools."""
+    """A model call with these declared tools."""
     return model(metadata={"tools": list(tools)}, **more)
 
 
@@ -60,7 +60,7 @@ def chat(*turns: tuple[str, Any]) -> dict[str, Any]:
 
 
 def assert_no_risk_raises(metric: Any, some: list[TraceSignals], weights: Any, data: Any) -> None:
-    """Of a session metric: with one score of a trace lowered it is no higher than before."""
+    """Asserts that lowering one score of a trace never raises the session metric."""
     before = metric(some, weights)
     scored = [
         (place, name)

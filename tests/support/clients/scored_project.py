@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any, Self
 
 import httpx
@@ -12,8 +13,8 @@ from application.evaluation.use_cases import EvaluationPorts
 from application.exporting.use_cases import ExportPorts
 from application.privacy.use_cases import KeepingPorts
 from domain.evaluation.monitors.monitor import Monitor
-from domain.evaluation.runs.run import Assignment, EvalRun, TargetType
-from domain.evaluation.runs.selection import TraceSelection, echo_of_batch
+from domain.evaluation.runs.run import EvalRun, TargetType, WorkItem
+from domain.evaluation.runs.selection import TraceSelection, batch_as_given
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, SessionScore, TraceScore
 from domain.exporting.export import Export, ExportStatus, FileFormat
 from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
@@ -28,7 +29,7 @@ from domain.ids import (
     ScoreId,
     TraceId,
 )
-from domain.tracing.erasure import Erasure, Owner, OwnerKind
+from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure
 from domain.tracing.query import TraceFilter
 from tests.http.conftest import Site, a_trace
 from tests.support.builders.custom_metric_definitions import RULE, a_metric
@@ -70,8 +71,8 @@ class ScoredProject:
     async def __call__(
         self, method: str, path: str, json: Any = None, **headers: str
     ) -> httpx.Response:
-        said = self.head | {name.replace("_", "-"): value for name, value in headers.items()}
-        return await self.site.http.request(method, path, headers=said, json=json)
+        all_headers = self.head | {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.site.http.request(method, path, headers=all_headers, json=json)
 
     async def read(self, path: str) -> Any:
         answer = await self("GET", path)
@@ -211,11 +212,11 @@ async def store_run(
         name=text,
         metrics=("coherence",),
         targets=1,
-        filters=echo_of_batch(TargetType.TRACE, [trace]),
+        filters=batch_as_given(TargetType.TRACE, [trace]),
         model=text,
         created_at=NOON,
     )
-    await ports.runs.create(made, [Assignment(trace, made.metrics)])
+    await ports.runs.create(made, [WorkItem(trace, made.metrics)])
     await ports.trace_scores.add(
         TraceScore(
             id=made.score_id(trace, "coherence"),
@@ -233,18 +234,23 @@ async def store_run(
     )
 
 
+@cache  # it is slow by intention
+def _digest(owner: DataSubject) -> bytes:
+    return owner.digest(b"salt")
+
+
 async def store_erasure(
     ports: KeepingPorts, project: ProjectId, erasure: str, *, organization: str, user: str = "gone"
 ) -> None:
     """Stores an erasure of `user` that an operator requested."""
-    owner, new = Owner(OwnerKind.USER, user), ErasureId(uuid.UUID(erasure))
+    owner, new = DataSubject(DataSubjectKind.USER, user), ErasureId(uuid.UUID(erasure))
     asked = Erasure(
         id=new,
         organization_id=OrganizationId(uuid.UUID(organization)),
         project_id=project,
         kind=owner.kind,
         salt=b"salt",
-        digest=owner.digest(b"salt"),
+        digest=_digest(owner),
         requested_at=NOON,
         requested_by=OPERATOR,
     )

@@ -7,19 +7,11 @@ from decimal import Decimal
 from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool, translated
-from application.evaluation.judging import Reservation
-from domain.evaluation.costs.judge_costs import month_of, month_scope, run_scope
+from adapters.postgres.identity.project_budgets import read_budget
+from application.evaluation.ports.judging import Reservation
+from domain.evaluation.costs.judge_costs import month_scope, month_start, run_scope
 from domain.ids import ProjectId, RunId
 
-MONTHLY: Final = f"SELECT monthly_usd FROM judge_budgets WHERE {OF_PROJECT}"
-SET_MONTHLY: Final = """
-INSERT INTO judge_budgets (project_id, monthly_usd, updated_at) VALUES ($1, $2, $3)
-ON CONFLICT (project_id) DO UPDATE
-SET monthly_usd = excluded.monthly_usd, updated_at = excluded.updated_at
-"""
-DROP_MONTHLY: Final = f"DELETE FROM judge_budgets WHERE {OF_PROJECT}"
-# What is spent without a budget is in the ledger alone: with another one it is counted anew.
-FORGET: Final = f"DELETE FROM judge_spending WHERE {OF_PROJECT} AND scope = $2"
 SPENT_IN_MONTH: Final = f"""
 SELECT coalesce(sum(usd), 0) FROM judge_calls WHERE {OF_PROJECT} AND created_at >= $2
 """
@@ -47,7 +39,7 @@ class PostgresBudgets:
 
     async def monthly(self, project: ProjectId) -> Decimal | None:
         async with translated(), self.pool.acquire() as connection:
-            return await budget_of(connection, project)
+            return await read_budget(connection, project)
 
     async def reserve(
         self, project: ProjectId, run: RunId, of_run: Decimal | None, usd: Decimal, now: datetime
@@ -74,30 +66,11 @@ class PostgresBudgets:
                 await connection.execute(SETTLE, project, scope, usd - reservation.usd)
 
 
-async def budget_of(connection: Connection, project: ProjectId) -> Decimal | None:
-    """As `Budgets.monthly`."""
-    usd: Decimal | None = await connection.fetchval(MONTHLY, project)
-    return usd
-
-
-async def put_budget(
-    connection: Connection, project: ProjectId, usd: Decimal | None, now: datetime
-) -> None:
-    """As `OpenOrganization.put_budget`, in the transaction that the connection is in."""
-    # As long as there is one, what is spent and set aside is counted, whatever it changes to.
-    if usd is None or await budget_of(connection, project) is None:
-        await connection.execute(FORGET, project, month_scope(now))
-    if usd is None:
-        await connection.execute(DROP_MONTHLY, project)
-    else:
-        await connection.execute(SET_MONTHLY, project, usd, now)
-
-
 async def _begun(connection: Connection, project: ProjectId, scope: str, now: datetime) -> None:
     """Makes sure that there's a row to count in, with what was spent before it."""
     if await connection.fetchval(BEGUN, project, scope):
         return
     spent = Decimal(0)
     if scope == month_scope(now):
-        spent = await connection.fetchval(SPENT_IN_MONTH, project, month_of(now))
+        spent = await connection.fetchval(SPENT_IN_MONTH, project, month_start(now))
     await connection.execute(BEGIN, project, scope, spent, now)

@@ -11,36 +11,35 @@ from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
 from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.database.transactions import transaction
-from adapters.postgres.evaluation.alerts.deletes import drop_alerts
+from adapters.postgres.evaluation.monitors.alert_deletes import drop_alerts
 from adapters.postgres.evaluation.monitors.monitor_rows import (
-    MONITOR_COLUMNS,
+    MONITORS,
     monitor_of,
     monitor_row,
 )
-from adapters.postgres.evaluation.runs.run_rows import RUN_COLUMNS, TALLY_COLUMNS
 from adapters.postgres.evaluation.runs.runs import STEP
 from adapters.postgres.evaluation.work_queue.plan import store
+from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, TALLY_COLUMNS
 from adapters.postgres.evaluation.work_queue.tally import progress
 from application.evaluation.ports.monitors import DUE_MAX
 from domain.errors import NotFound
 from domain.evaluation.monitors.monitor import Monitor, MonitorStatus
-from domain.evaluation.runs.run import Assignment, EvalRun, RunProgress
+from domain.evaluation.runs.run import EvalRun, RunProgress, WorkItem
 from domain.ids import MonitorId, ProjectId
-from domain.page import Page, Position, Window
+from domain.page import Page, PageRequest, Position
 
 ADVICE: Final = "narrow the list with status, or try again later"
-SHOWN: Final = ", ".join(MONITOR_COLUMNS)
-_PLACES: Final = [f"${n}" for n in range(1, len(MONITOR_COLUMNS) + 1)]
+SHOWN: Final = MONITORS.select()
 
 INSERT: Final = f"""
-INSERT INTO monitors ({SHOWN}) VALUES ({", ".join(_PLACES)})
+{MONITORS.insert()}
 ON CONFLICT (project_id, id) DO NOTHING
 """
 READ: Final = f"SELECT {SHOWN} FROM monitors WHERE {OF_PROJECT} AND id = $2"
 # Who edits, fires and removes it go one after the other.
 LOCK: Final = f"{READ} FOR UPDATE"
 PUT: Final = f"""
-UPDATE monitors SET ({", ".join(MONITOR_COLUMNS[2:])}) = ({", ".join(_PLACES[2:])})
+UPDATE monitors SET {MONITORS.assignments()}
 WHERE {OF_PROJECT} AND id = $2
 """
 DELETE: Final = f"DELETE FROM monitors WHERE {OF_PROJECT} AND id = $2"
@@ -82,9 +81,9 @@ class PostgresMonitors:
             return await _read(connection, READ, project, monitor)
 
     async def page(
-        self, project: ProjectId, status: MonitorStatus | None, window: Window
+        self, project: ProjectId, status: MonitorStatus | None, window: PageRequest
     ) -> Page[Monitor]:
-        ordered = newest_first(project, "monitors", MONITOR_COLUMNS, window)
+        ordered = newest_first(project, "monitors", MONITORS.names, window)
         where = [] if status is None else [Sql("status = {}", (status,))]
         async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
             found = await page_of(connection, ordered, where)
@@ -120,7 +119,7 @@ class PostgresMonitors:
             return await connection.execute(DELETE, project, monitor) == "DELETE 1"
 
     async def runs(
-        self, project: ProjectId, monitor: MonitorId, window: Window
+        self, project: ProjectId, monitor: MonitorId, window: PageRequest
     ) -> Page[RunProgress]:
         ordered = newest_first(project, "eval_runs", (*RUN_COLUMNS, *TALLY_COLUMNS), window)
         async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
@@ -142,7 +141,7 @@ class PostgresMonitors:
         return [monitor_of(row) for row in rows]
 
     async def fired(
-        self, before: Monitor, after: Monitor, run: EvalRun | None, work: Sequence[Assignment]
+        self, before: Monitor, after: Monitor, run: EvalRun | None, work: Sequence[WorkItem]
     ) -> bool:
         async with transaction(self.pool) as connection:
             row = await connection.fetchrow(LOCK, before.project_id, before.id)

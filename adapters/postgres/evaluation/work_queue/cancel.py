@@ -12,9 +12,14 @@ from typing import Any, Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.evaluation.runs.run_rows import TALLY_COLUMNS, final_tally, run_of, tally_row
 from adapters.postgres.evaluation.scores.score_rows import ScoreTable
 from adapters.postgres.evaluation.scores.scores import update_scores
+from adapters.postgres.evaluation.work_queue.run_rows import (
+    TALLY_COLUMNS,
+    final_tally,
+    run_of,
+    tally_row,
+)
 from adapters.postgres.evaluation.work_queue.settlement import (
     IS_PENDING,
     OPEN,
@@ -23,7 +28,7 @@ from adapters.postgres.evaluation.work_queue.settlement import (
     store_ended,
 )
 from adapters.postgres.evaluation.work_queue.tally import counted, ids_of, table_of
-from domain.evaluation.runs.run import Assignment, EvalRun, Tally
+from domain.evaluation.runs.run import EvalRun, Tally, WorkItem
 from domain.evaluation.scores.score import ScoreOutcome
 
 SKIPPED_AT_ONCE: Final = 5_000  # scores of one transaction
@@ -87,7 +92,7 @@ async def _begin(connection: Connection, run: EvalRun, now: datetime) -> Tally:
     """Ends all work of a run; what it came to, but for what is skipped after that."""
     key = (run.project_id, run.id)
     held = await connection.fetch(HOLD_IN_FLIGHT, *key)
-    work = [Assignment(row["target"], tuple(row["metrics"] or run.metrics)) for row in held]
+    work = [WorkItem(row["target"], tuple(row["metrics"] or run.metrics)) for row in held]
     # Whoever is about to write one of these waits, and then finds it skipped.
     table, ids = table_of(run.target_type), [score for one in work for score in ids_of(run, one)]
     begun = await pending_of(connection, table, run.project_id, ids)
@@ -111,8 +116,7 @@ async def _skip_alike(
     connection: Connection, table: ScoreTable[Any], key: tuple[Any, ...], now: datetime, most: int
 ) -> int:
     """Those that nobody has said anything about: one tells how all of them end."""
-    columns = ", ".join(table.types)
-    one = f"SELECT {columns} FROM {table.name} WHERE {OF_PROJECT} AND {WAITS} LIMIT 1"
+    one = f"SELECT {table.select()} FROM {table.name} WHERE {OF_PROJECT} AND {WAITS} LIMIT 1"
     row = await connection.fetchrow(one, *key)
     if row is None:
         return 0

@@ -8,8 +8,8 @@ from typing import Final
 
 from adapters.postgres.database.pool import Connection
 from adapters.postgres.database.removed_projects import not_removed
-from adapters.postgres.evaluation.runs.run_rows import RUN_COLUMNS, run_of
 from adapters.postgres.evaluation.work_queue.dispatch import due
+from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, run_of
 from application.evaluation.ports.work_queue import OVERDUE_MAX, UNHEARD
 from application.jobs import Job, RunDue
 from domain.ids import ProjectId, RunId

@@ -11,7 +11,7 @@ from application.use_cases import UseCases
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import Origin
 from domain.identity.caller import Person
-from domain.identity.login_code import CODE_LIFE
+from domain.identity.login_code import CODE_LIFETIME
 from domain.identity.organization import Project
 from domain.ids import OrganizationId, ProjectId
 from entrypoints.http.authentication import SIGNED_IN, PublicAccess
@@ -111,11 +111,11 @@ ISSUE: Final = endpoint(
     summary="Issue a login code",
     description=(
         "A code for a command line that waits for it. The page on which its user signed in sends "
-        f"this request. The code is valid for {CODE_LIFE.seconds} seconds, for one key, and only "
-        "with the verifier of its challenge. 403 if you aren't a member of `org_id`; 404 if the "
-        "project isn't in that organization."
+        f"this request. The code is valid for {CODE_LIFETIME.seconds} seconds, for one key, and "
+        "only with the verifier of its challenge. 403 if you aren't a member of `org_id`; 404 if "
+        "the project isn't in that organization."
     ),
-    example={"code": _CODE, "expires_in": CODE_LIFE.seconds},
+    example={"code": _CODE, "expires_in": CODE_LIFETIME.seconds},
     body_example=_ISSUE_EXAMPLE,
     error_types={404: ErrorResponse},
 )
@@ -152,7 +152,7 @@ class CliLoginController(Controller):
             content.code_challenge,
             content.label,
         )
-        return JsonResponse(IssueCodeResponse(code, CODE_LIFE.seconds), headers=NO_STORE)
+        return JsonResponse(IssueCodeResponse(code, CODE_LIFETIME.seconds), headers=NO_STORE)
 
     @post("/exchange", status_code=200, **EXCHANGE)
     async def exchange_login_code(

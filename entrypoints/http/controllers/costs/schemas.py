@@ -9,7 +9,12 @@ from msgspec import Meta
 
 from application.costs.organization_usage import MonthlyBudget, OrganizationUsage
 from domain.evaluation.costs import estimate
-from domain.evaluation.costs.judge_costs import PERIOD_MAX, Spending, SpendingBy, SpendingOf
+from domain.evaluation.costs.judge_costs import (
+    PERIOD_MAX,
+    Spending,
+    SpendingBy,
+    SpendingGroup,
+)
 from domain.ids import ProjectId
 from domain.tracing.usage import as_float
 from entrypoints.http.config import HttpConfig
@@ -63,7 +68,7 @@ class EvalRunEstimate(msgspec.Struct, frozen=True, kw_only=True):
     assumptions: str
 
     @classmethod
-    def from_domain(cls, cost: estimate.Estimate) -> Self:
+    def from_domain(cls, cost: estimate.CostEstimate) -> Self:
         return cls(
             model=cost.model,
             targets=cost.targets,
@@ -105,7 +110,7 @@ class JudgeUsagePart(JudgeUsage, frozen=True, kw_only=True):
     key: str
 
     @classmethod
-    def from_group(cls, part: SpendingOf) -> Self:
+    def from_group(cls, part: SpendingGroup) -> Self:
         return cls(key=part.key, **_usage_fields(part.spending))
 
 

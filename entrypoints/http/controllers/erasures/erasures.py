@@ -14,7 +14,7 @@ from domain.identity.caller import Caller
 from domain.ids import ErasureId
 from domain.page import SortOrder
 from domain.tracing import erasure as erasures
-from domain.tracing.erasure import ErasureState, Owner, OwnerKind
+from domain.tracing.erasure import DataSubject, DataSubjectKind, ErasureState
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.erasures import examples
@@ -54,11 +54,11 @@ class EraseRequest(msgspec.Struct, frozen=True, kw_only=True):
         if given in ([True, True], [False, False]):  # else one of them has an error of its own
             yield "", ONE_SUBJECT
 
-    def to_domain(self, _: HttpConfig) -> Owner:
+    def to_domain(self, _: HttpConfig) -> DataSubject:
         if self.user_id is not None:
-            return Owner(OwnerKind.USER, self.user_id)
+            return DataSubject(DataSubjectKind.USER, self.user_id)
         assert self.session_id is not None
-        return Owner(OwnerKind.SESSION, self.session_id)
+        return DataSubject(DataSubjectKind.SESSION, self.session_id)
 
 
 class ErasurePath(msgspec.Struct, frozen=True):
@@ -84,7 +84,7 @@ class ErasureResponse(msgspec.Struct, frozen=True, kw_only=True):
 
     id: UUID
     project_id: UUID
-    kind: OwnerKind
+    kind: DataSubjectKind
     salt: str
     owner_hash: str
     state: ErasureState
@@ -130,7 +130,7 @@ class ErasureCheckResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 ERASURES: Final = PagedList("erasures", {None: INSTANT}, ID)
 
-ErasedOwner = Annotated[Owner, Body(EraseRequest, EraseRequest.to_domain)]
+ErasedOwner = Annotated[DataSubject, Body(EraseRequest, EraseRequest.to_domain)]
 
 ERASE: Final = endpoint(
     data_plane(Scope.INGEST, Scope.READ),

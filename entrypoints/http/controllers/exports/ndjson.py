@@ -6,7 +6,7 @@ from hashlib import sha256
 import msgspec
 
 from application.exporting.ports import Batches
-from domain.exporting.exported_trace import ArchivedTrace
+from domain.exporting.exported_trace import TraceWithScores
 from domain.ids import ProjectId
 from entrypoints.http.controllers.exports.schemas import ExportEnd, encode_line
 
@@ -27,7 +27,7 @@ class NdjsonEncoder:
         self._session_scores = 0
         self._digest = sha256()
 
-    def add(self, batch: Sequence[ArchivedTrace]) -> bytes:
+    def add(self, batch: Sequence[TraceWithScores]) -> bytes:
         lines = [encode_line(self._project, trace)[:-1] for trace in batch]
         text = (b"}\n" if self.rows else b"") + b"}\n".join(lines)
         self._digest.update(text)

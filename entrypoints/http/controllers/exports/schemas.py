@@ -16,10 +16,10 @@ from domain.evaluation.scores.score import (
     ScoreSource,
     SessionScore,
     TraceScore,
-    checked_value,
+    validate_value,
 )
 from domain.exporting.export import Export, ExportStatus, FileFormat, RowKind
-from domain.exporting.exported_trace import ArchivedTrace, on_one_line
+from domain.exporting.exported_trace import TraceWithScores, on_one_line
 from domain.ids import ProjectId, ScoreId, TraceId, UserId
 from domain.tracing.query import TraceFilter
 from domain.tracing.span import Span, SpanKind, SpanStatus
@@ -28,11 +28,11 @@ from domain.tracing.usage import (
     NO_USAGE,
     TOKENS_MAX,
     UNPRICED,
-    Charge,
     CostSource,
     Price,
+    SpanCost,
     Usage,
-    charged,
+    span_cost,
 )
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.exports.examples import EXPORT_ID
@@ -89,7 +89,7 @@ class ExactPrice(msgspec.Struct, frozen=True):
     since: Instant | None = None
 
     @classmethod
-    def from_domain(cls, charge: Charge | None) -> "ExactPrice | UnsetType":
+    def from_domain(cls, charge: SpanCost | None) -> "ExactPrice | UnsetType":
         """UNSET if the price table has no price."""
         if charge is None or (charge.price is None and charge.source is not CostSource.TABLE):
             return UNSET
@@ -116,7 +116,7 @@ class CountedUsage(msgspec.Struct, frozen=True):
     def from_domain(cls, span: Span) -> "CountedUsage | UnsetType":
         """UNSET if `token_usage` has the same tokens."""
         counted = span.usage
-        if counted is None or counted == Usage.of(span.token_usage):
+        if counted is None or counted == Usage.from_token_usage(span.token_usage):
             return UNSET
         return cls(
             counted.prompt_tokens,
@@ -166,7 +166,7 @@ class ExportedTrace(TraceResponse, frozen=True, kw_only=True):
     export: ExportEnd | UnsetType = UNSET
 
 
-def encode_line(project: ProjectId, archived: ArchivedTrace) -> bytes:
+def encode_line(project: ProjectId, archived: TraceWithScores) -> bytes:
     """One line of an export, without its end."""
     trace = TraceResponse.from_domain(project, archived.trace)
     fields = {name: getattr(trace, name) for name in TraceResponse.__struct_fields__}
@@ -336,11 +336,11 @@ class ImportedSpan(SpanCreate, frozen=True, kw_only=True):
         cost, charge = span.cost, None
         match self.cost_source:
             case CostSource.TABLE if self.price is not None:
-                charge, cost = Charge(Decimal(self.price.amount), CostSource.TABLE, price), None
+                charge, cost = SpanCost(Decimal(self.price.amount), CostSource.TABLE, price), None
             case CostSource.TABLE:
                 cost = None  # the exported cost was computed, and not sent by a client
             case CostSource.CLIENT if cost:
-                by_client = charged(cost, None, NO_USAGE, span.started_at, lambda *_: None)
+                by_client = span_cost(cost, None, NO_USAGE, span.started_at, lambda *_: None)
                 charge = replace(by_client, price=price)
             case CostSource.UNPRICED if not cost:
                 charge = UNPRICED
@@ -351,7 +351,7 @@ class ImportedSpan(SpanCreate, frozen=True, kw_only=True):
             kind=span.kind or SpanKind.OTHER,
             status=span.status or SpanStatus.UNSET,
             cost=cost,
-            usage=span.usage or Usage.of(span.token_usage),
+            usage=span.usage or Usage.from_token_usage(span.token_usage),
             charge=charge,
         )
 
@@ -392,7 +392,7 @@ class ImportedScore(msgspec.Struct, frozen=True, kw_only=True):
                 )
             elif isinstance(value, str) and isinstance(data_type, DataType):
                 try:
-                    checked_value(value, data_type)
+                    validate_value(value, data_type)
                 except Invalid as invalid:
                     yield "value", invalid.errors[0].message
 
@@ -430,7 +430,7 @@ class ImportedTrace(TraceCreate, frozen=True, kw_only=True):
     scores: list[ImportedScore] = msgspec.field(default_factory=list)
     session_scores: list[ImportedScore] = msgspec.field(default_factory=list)
 
-    def to_archived(self, config: HttpConfig) -> ArchivedTrace:
+    def to_archived(self, config: HttpConfig) -> TraceWithScores:
         """Raises ValueError for values that the types alone can't refuse."""
         # Spans may have been added to a stored trace without limit: the size of the body is one.
         trace = self.to_domain(replace(config, max_spans=len(self.spans)))
@@ -443,4 +443,4 @@ class ImportedTrace(TraceCreate, frozen=True, kw_only=True):
             else tuple([score.to_session_score(session) for score in self.session_scores])
         )
         scores = tuple([score.to_trace_score(trace.id) for score in self.scores])
-        return ArchivedTrace(trace, scores, session_scores)
+        return TraceWithScores(trace, scores, session_scores)

@@ -12,7 +12,7 @@ from application.exporting.imports import Imported
 from application.tracing.ingest import BATCH_MAX
 from application.use_cases import UseCases
 from domain.errors import Invalid
-from domain.exporting.exported_trace import ArchivedTrace
+from domain.exporting.exported_trace import TraceWithScores
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from entrypoints.http.authentication import data_plane
@@ -123,7 +123,7 @@ class TraceExportController(Controller):
     ) -> ImportResponse:
         config = http_context(request).config
         lines = [_parse_line(line, config) for line in content]
-        valid = [line for line in lines if isinstance(line, ArchivedTrace)]
+        valid = [line for line in lines if isinstance(line, TraceWithScores)]
         import_traces = use_cases.exporting.import_traces
         imported = iter(await import_traces(caller.project_id, valid) if valid else ())
         outcomes = [line if isinstance(line, Invalid) else next(imported) for line in lines]
@@ -138,7 +138,7 @@ class TraceExportController(Controller):
         )
 
 
-def _parse_line(line: bytes, config: HttpConfig) -> ArchivedTrace | Invalid:
+def _parse_line(line: bytes, config: HttpConfig) -> TraceWithScores | Invalid:
     errors = FieldErrors()
     try:
         archived = LINE_BODY.parse_part(line, config, errors)

@@ -14,9 +14,9 @@ from domain.evaluation.monitors.alert import (
     IN_A_ROW_MAX,
     SAMPLES_MIN,
     SAMPLES_MIN_MAX,
+    AlertFigure,
     AlertRule,
     AlertState,
-    Figure,
 )
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
@@ -57,7 +57,7 @@ class CreateAlertRequest(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(min_length=1, max_length=METRIC_CHARS_MAX, description="One of the monitor's metrics"),
     ]
-    figure: Figure
+    figure: AlertFigure
     threshold: Threshold | None = None
     clear_at: Threshold | None = None
     samples_min: Annotated[int, Meta(ge=1, le=SAMPLES_MIN_MAX)] = SAMPLES_MIN
@@ -66,7 +66,7 @@ class CreateAlertRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_domain(self) -> AlertRule:
         """Raises Invalid."""
-        if self.threshold is None and self.figure is not Figure.NO_DATA:
+        if self.threshold is None and self.figure is not AlertFigure.NO_DATA:
             raise Invalid.field("threshold", "must be a number from 0 to 1")
         threshold = self.threshold or 0.0
         return AlertRule(
@@ -87,7 +87,7 @@ class AlertResponse(msgspec.Struct, frozen=True, kw_only=True):
     project_id: UUID
     monitor_id: UUID
     metric: str
-    figure: Figure
+    figure: AlertFigure
     threshold: float
     clear_at: float
     samples_min: int

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from application.evaluation.ports.alerts import Delivery, Webhook
 from application.use_cases import UseCases
-from domain.evaluation.monitors.webhook import URL_MAX, secret_text
+from domain.evaluation.monitors.webhook import URL_MAX, format_secret
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.page import SortOrder
@@ -77,7 +77,7 @@ class WebhookCreatedResponse(msgspec.Struct, frozen=True, kw_only=True):
             id=webhook.id,
             project_id=webhook.project_id,
             url=webhook.url,
-            secret=secret_text(webhook.secret),
+            secret=format_secret(webhook.secret),
             created_at=format_instant(webhook.created_at),
         )
 

@@ -11,8 +11,8 @@ from msgspec import Meta
 from application.use_cases import UseCases
 from domain.identity.api_key import (
     ALL_SCOPES,
+    KEY_LIFETIME,
     KEY_NAME_MAX,
-    LIFETIME,
     ApiKey,
     Expiration,
     Scope,
@@ -122,8 +122,8 @@ ROTATE: Final = endpoint(
     summary="Rotate an API key",
     description=(
         "For OWNER and ADMIN. Creates a new key with the same name and scopes, valid for "
-        f"{LIFETIME.days} days. The old key stays valid until it expires. 422 for a key that is "
-        "revoked or never expires."
+        f"{KEY_LIFETIME.days} days. The old key stays valid until it expires. 422 for a key that "
+        "is revoked or never expires."
     ),
     example=examples.NEW_KEY,
 )

@@ -8,7 +8,7 @@ from litestar import Controller, delete, get, post
 from msgspec import Meta
 
 from application.use_cases import UseCases
-from domain.identity.invitation import EMAIL_MAX, EMAIL_MIN, VALID, checked_email
+from domain.identity.invitation import EMAIL_MAX, EMAIL_MIN, INVITATION_LIFETIME, validate_email
 from domain.identity.organization import Role
 from domain.ids import InvitationId
 from entrypoints.http.authentication import ORGANIZATION_MEMBER
@@ -23,7 +23,7 @@ from entrypoints.http.controllers.organizations.schemas import (
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.middleware.rate_limits import RouteClass
 
-check_email: Final = domain_check(checked_email)
+check_email: Final = domain_check(validate_email)
 
 
 class InvitationPath(OrganizationPath, frozen=True):
@@ -53,9 +53,9 @@ INVITE: Final = endpoint(
     summary="Invite a person",
     description=(
         "An OWNER may invite a MEMBER or an ADMIN, an ADMIN a MEMBER. An OWNER can't be invited. "
-        f"The invitation is valid for {VALID.days} days. No email is sent: a person who signs in "
-        "with this address finds it under `/me/invitations`. 409 for your own address, for that of "
-        "a member, and if an invitation is pending."
+        f"The invitation is valid for {INVITATION_LIFETIME.days} days. No email is sent: a person "
+        "who signs in with this address finds it under `/me/invitations`. 409 for your own "
+        "address, for that of a member, and if an invitation is pending."
     ),
     example=examples.INVITATION,
     body_example={"email": "grace@example.com", "role": "MEMBER"},

@@ -12,7 +12,7 @@ from domain.identity.organization import (
     DESCRIPTION_MAX,
     RETENTION_MAX_DAYS,
     Project,
-    checked_description,
+    validate_description,
 )
 from domain.ids import ProjectId
 from entrypoints.http.authentication import ORGANIZATION_MEMBER
@@ -28,7 +28,7 @@ from entrypoints.http.controllers.organizations.schemas import (
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.requests.wire_types import ResponseInstant, format_instant
 
-check_description: Final = domain_check(checked_description)
+check_description: Final = domain_check(validate_description)
 
 type Description = Annotated[
     str,

@@ -15,7 +15,7 @@ from domain.identity.organization import (
     Member,
     Membership,
     Role,
-    checked_name,
+    validate_name,
 )
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.error_responses import ErrorResponse
@@ -37,7 +37,7 @@ def domain_check(rule: Callable[[str, str], object]) -> Callable[[str], None]:
     return check
 
 
-check_name: Final = domain_check(checked_name)
+check_name: Final = domain_check(validate_name)
 
 # The rule counts characters without surrounding blanks; so the bounds are only documented here.
 type Name = Annotated[

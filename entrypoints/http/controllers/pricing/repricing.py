@@ -15,12 +15,12 @@ from domain.identity.caller import Caller
 from domain.tracing.model_price import MATCH_MAX
 from domain.tracing.repricing import (
     MODELS_MAX,
-    Change,
-    Difference,
+    CostChange,
+    CostDelta,
     Repricing,
     RepricingStatus,
 )
-from domain.tracing.usage import Charge, CostSource, as_float
+from domain.tracing.usage import CostSource, SpanCost, as_float
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.pricing import examples
@@ -77,7 +77,7 @@ class DifferenceResponse(msgspec.Struct, frozen=True, kw_only=True):
     cost_after: float
 
     @classmethod
-    def from_domain(cls, model: str | None, difference: Difference) -> Self:
+    def from_domain(cls, model: str | None, difference: CostDelta) -> Self:
         return cls(
             model=model,
             spans=difference.spans,
@@ -93,7 +93,7 @@ class ChargeResponse(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None
 
     @classmethod
-    def from_domain(cls, charge: Charge) -> Self:
+    def from_domain(cls, charge: SpanCost) -> Self:
         is_priced = charge.source is not CostSource.UNPRICED
         return cls(
             cost_source=charge.source,
@@ -111,7 +111,7 @@ class ChangeResponse(msgspec.Struct, frozen=True, kw_only=True):
     after: ChargeResponse
 
     @classmethod
-    def from_domain(cls, change: Change) -> Self:
+    def from_domain(cls, change: CostChange) -> Self:
         return cls(
             trace_id=change.trace_id,
             span_id=change.span_id,

@@ -8,7 +8,7 @@ from uuid import UUID
 from litestar import Router, delete, get, post
 from litestar.handlers import HTTPRouteHandler
 
-from application.evaluation.execution.estimate_run import LOOKED_INTO_MAX, About
+from application.evaluation.execution.estimate_run import SAMPLED_TRACES_MAX, RunTargets
 from application.evaluation.runs.requests import Order
 from application.evaluation.use_cases import EvaluationUseCases
 from application.use_cases import UseCases
@@ -195,7 +195,7 @@ def _estimate(kind: RunKind) -> list[HTTPRouteHandler]:
             summary=f"Estimate a run over {kind.name}s{by_ids}",
             description=(
                 "Lower and upper bounds of the judge calls, tokens and USD that a run with this "
-                f"body would need. The estimate reads at most {LOOKED_INTO_MAX} of its traces, "
+                f"body would need. The estimate reads at most {SAMPLED_TRACES_MAX} of its traces, "
                 "stores nothing and calls no model."
             ),
             example=cost_examples.ESTIMATE,
@@ -206,7 +206,7 @@ def _estimate(kind: RunKind) -> list[HTTPRouteHandler]:
 
     async def estimate(
         caller: Injected[Caller],
-        content: Injected[tuple[Order, About]],
+        content: Injected[tuple[Order, RunTargets]],
         use_cases: Injected[UseCases],
     ) -> EvalRunEstimate:
         run_request, targets = content

@@ -9,13 +9,13 @@ from msgspec import Meta
 
 from application.evaluation.runs.requests import Order
 from domain.errors import Invalid
-from domain.evaluation.custom_metrics.custom_metric import check_spelling
+from domain.evaluation.custom_metrics.custom_metric import check_metric_name
 from domain.evaluation.metrics.metric import Category
 from domain.evaluation.runs.run import MODEL_MAX, NAME_MAX, RunProgress, RunStatus, TargetType
 from domain.evaluation.runs.selection import (
     BATCH_MAX,
     SAMPLING_RATE_DEFAULT,
-    Dated,
+    GivenInstant,
     SessionSelection,
     TraceSelection,
 )
@@ -49,7 +49,7 @@ def _metric_check(category: Category) -> Callable[[str], None]:
 
     def check(name: str) -> None:
         try:
-            check_spelling(name, category)
+            check_metric_name(name, category)
         except Invalid as invalid:
             raise InvalidValue(invalid.errors[0].message) from invalid
 
@@ -147,8 +147,8 @@ class SessionEvalRunFilters(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def _given_instant(text: str | float | None) -> Dated | None:
-    return None if text is None else Dated(text, parse_instant(text))
+def _given_instant(text: str | float | None) -> GivenInstant | None:
+    return None if text is None else GivenInstant(text, parse_instant(text))
 
 
 class RunPath(msgspec.Struct, frozen=True):

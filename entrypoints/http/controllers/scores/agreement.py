@@ -10,11 +10,11 @@ from msgspec import Meta
 from application.use_cases import UseCases
 from domain.evaluation.agreement import calibration as calibrations
 from domain.evaluation.agreement.annotation_queue import (
-    OFFERED_DEFAULT,
-    OFFERED_MAX,
-    WAITING_MAX,
-    Offered,
-    Why,
+    CANDIDATES_MAX,
+    QUEUE_LENGTH_DEFAULT,
+    QUEUE_LENGTH_MAX,
+    QueueItem,
+    SelectionReason,
 )
 from domain.evaluation.agreement.calibration import (
     CALIBRATED_FROM,
@@ -22,11 +22,11 @@ from domain.evaluation.agreement.calibration import (
     JUDGES_MAX,
     LABELS_MAX,
 )
-from domain.evaluation.agreement.statistics import Confusion, Estimate
+from domain.evaluation.agreement.statistics import ConfusionMatrix, IntervalEstimate
 from domain.evaluation.metrics.metric import THRESHOLD
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
-from domain.tracing.payload import scalars
+from domain.tracing.payload import scalar_members
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.scores.analytics import CreatedQuery, MetricName
 from entrypoints.http.controllers.scores.examples import AT, SCORE_ID
@@ -47,9 +47,9 @@ class AgreementQuery(CreatedQuery, frozen=True, kw_only=True):
 class AnnotationQueueQuery(msgspec.Struct, frozen=True, kw_only=True):
     name: MetricName
     threshold: Threshold = THRESHOLD
-    limit: Annotated[int, Meta(ge=1, le=OFFERED_MAX, description="How many scores to return")] = (
-        OFFERED_DEFAULT
-    )
+    limit: Annotated[
+        int, Meta(ge=1, le=QUEUE_LENGTH_MAX, description="How many scores to return")
+    ] = QUEUE_LENGTH_DEFAULT
 
 
 class AgreementFigure(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,8 +65,8 @@ class AgreementFigure(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
 
     @classmethod
-    def from_domain(cls, figure: calibrations.Figure) -> Self:
-        if isinstance(figure, Estimate):
+    def from_domain(cls, figure: calibrations.Statistic) -> Self:
+        if isinstance(figure, IntervalEstimate):
             low, value, high = (
                 None if bound is None else round(bound, 4) + 0.0  # not -0.0
                 for bound in (figure.low, figure.value, figure.high)
@@ -85,7 +85,7 @@ class ConfusionCounts(msgspec.Struct, frozen=True, kw_only=True):
     both_fail: int
 
     @classmethod
-    def from_domain(cls, confusion: Confusion) -> Self:
+    def from_domain(cls, confusion: ConfusionMatrix) -> Self:
         return cls(
             both_pass=confusion.both_pass,
             only_judge_passes=confusion.judge_alone,
@@ -148,17 +148,17 @@ class AnnotationQueueItem(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str | None
     judge_kind: str | None
     created_at: ResponseInstant
-    why: Why
+    why: SelectionReason
 
     @classmethod
-    def from_domain(cls, item: Offered) -> Self:
+    def from_domain(cls, item: QueueItem) -> Self:
         score = item.score
         return cls(
             trace_id=score.trace_id,
             score_id=score.id,
             score=score.number,
             reason=score.reason,
-            fingerprint=scalars(score.metadata).get("fingerprint"),
+            fingerprint=scalar_members(score.metadata).get("fingerprint"),
             judge_kind=score.judge_kind,
             created_at=format_instant(score.created_at),
             why=item.why,
@@ -217,8 +217,8 @@ QUEUE: Final = endpoint(
     description=(
         "Automated scores of traces that have no human label under this name. The scores nearest "
         "to the threshold come first; every fifth score is drawn at random. The order stays the "
-        f"same for a day (UTC). The scores are selected from the newest {WAITING_MAX:,}, with the "
-        "newest one of each trace."
+        f"same for a day (UTC). The scores are selected from the newest {CANDIDATES_MAX:,}, with "
+        "the newest one of each trace."
     ),
     example=[
         {

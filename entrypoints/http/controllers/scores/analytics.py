@@ -11,11 +11,11 @@ from application.use_cases import UseCases
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores import analytics as figures
 from domain.evaluation.scores.analytics import (
-    COMPARED_DEFAULT,
-    COMPARED_MAX,
+    BINS_DEFAULT,
+    BINS_MAX,
+    COMPARED_SESSIONS_DEFAULT,
+    COMPARED_SESSIONS_MAX,
     HISTORY_DEFAULT,
-    PARTS_DEFAULT,
-    PARTS_MAX,
 )
 from domain.evaluation.scores.query import CreatedWithin
 from domain.evaluation.scores.score import ScoreStatus
@@ -57,8 +57,8 @@ class TrendQuery(CreatedQuery, frozen=True, kw_only=True):
 
 class DistributionQuery(CreatedQuery, frozen=True, kw_only=True):
     metric_name: MetricName
-    buckets: Annotated[int, Meta(ge=1, le=PARTS_MAX, description="The number of equal buckets")] = (
-        PARTS_DEFAULT
+    buckets: Annotated[int, Meta(ge=1, le=BINS_MAX, description="The number of equal buckets")] = (
+        BINS_DEFAULT
     )
 
 
@@ -75,8 +75,8 @@ class ComparisonQuery(PageQuery, frozen=True, kw_only=True):
         SortOrder.ASC
     )
     limit: Annotated[
-        int, Meta(ge=1, le=COMPARED_MAX, description="How many sessions to return")
-    ] = COMPARED_DEFAULT
+        int, Meta(ge=1, le=COMPARED_SESSIONS_MAX, description="How many sessions to return")
+    ] = COMPARED_SESSIONS_DEFAULT
 
 
 class ScoreSummaryItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,8 +101,8 @@ class ScoreSummaryItem(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             metric_name=row.name,
             avg_score=row.mean,
-            min_score=row.least,
-            max_score=row.most,
+            min_score=row.minimum,
+            max_score=row.maximum,
             median_score=row.median,
             success_count=row.scored,
             failed_count=row.failed,
@@ -135,7 +135,7 @@ class ScoreDistributionItem(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
     @classmethod
-    def from_domain(cls, row: figures.Part) -> Self:
+    def from_domain(cls, row: figures.HistogramBin) -> Self:
         return cls(bucket=row.number, bucket_min=row.lower, bucket_max=row.upper, count=row.count)
 
 

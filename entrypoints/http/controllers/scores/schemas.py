@@ -23,7 +23,7 @@ from domain.evaluation.scores.score import (
     ScoreOutcome,
     ScoreSource,
     ScoreStatus,
-    checked_value,
+    validate_value,
 )
 from domain.ids import RunId, TraceId, UserId
 from entrypoints.http.config import HttpConfig
@@ -81,7 +81,7 @@ class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
         value, data_type = fields.get("value"), fields.get("data_type")
         if isinstance(value, str) and isinstance(data_type, DataType):
             try:
-                checked_value(value, data_type)
+                validate_value(value, data_type)
             except Invalid as invalid:
                 yield "value", invalid.errors[0].message
 

@@ -10,14 +10,14 @@ from application.use_cases import UseCases
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import ProjectId
-from domain.page import OFFSET_MAX, SortOrder, Window
+from domain.page import OFFSET_MAX, PageRequest, SortOrder
 from domain.tracing import session as sessions
 from domain.tracing.session import TRACES_DEFAULT, TRACES_MAX, SessionFilter, SessionSort
 from domain.tracing.usage import as_float
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.controllers.traces.query import sorted_unique
-from entrypoints.http.controllers.traces.schemas import Tags, TraceResponse
+from entrypoints.http.controllers.traces.schemas import TRACE_RESPONSE, Tags, TraceResponse
 from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.requests.cursors import (
     AMOUNT,
@@ -173,7 +173,7 @@ READ: Final = endpoint(
     data_plane(Scope.READ),
     summary="Read a session",
     description="The totals of a whole session, and a page of its traces with their spans.",
-    example=examples.SESSION | {"traces": [examples.TRACE_RESPONSE]},
+    example=examples.SESSION | {"traces": [TRACE_RESPONSE]},
 )
 
 DELETE: Final = endpoint(
@@ -211,7 +211,7 @@ class SessionController(Controller):
     ) -> SessionDetail:
         project = caller.project_id
         session = await use_cases.read_session(
-            project, path.session_id, Window(params.limit, params.offset)
+            project, path.session_id, PageRequest(params.limit, params.offset)
         )
         return SessionDetail.from_session(project, session)
 

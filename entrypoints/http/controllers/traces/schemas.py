@@ -5,7 +5,7 @@ nothing elsewhere.
 """
 
 from datetime import datetime
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 from uuid import UUID, uuid4
 
 import msgspec
@@ -14,13 +14,13 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from application.tracing.edit import EDITED_MAX
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing import analytics
-from domain.tracing.change import UNSAID, Clearable, SpanChange, TraceChange
+from domain.tracing.change import UNCHANGED, Clearable
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
-from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
-from domain.tracing.trace import Trace, TraceStatus, TraceSummary
+from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus, Totals
+from domain.tracing.trace import Trace, TraceChange, TraceStatus, TraceSummary
 from domain.tracing.usage import CostSource, as_float
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.controllers.traces.examples import TRACE_ID
+from entrypoints.http.controllers.traces import examples
 from entrypoints.http.requests.scalar_types import parse_instant
 from entrypoints.http.requests.wire_types import (
     AnyJson,
@@ -57,7 +57,7 @@ type Cost = Annotated[
 
 
 class TracePath(msgspec.Struct, frozen=True):
-    trace_id: Annotated[UUID, Meta(description="The trace's id", examples=[TRACE_ID])]
+    trace_id: Annotated[UUID, Meta(description="The trace's id", examples=[examples.TRACE_ID])]
 
 
 class SpanCreate(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,7 +242,7 @@ class TraceResponse(msgspec.Struct, frozen=True, kw_only=True):
     def from_domain(cls, project: ProjectId, trace: Trace) -> Self:
         """`trace` is complete: its status is set."""
         assert trace.status is not None
-        totals = Totals.of(trace.spans)
+        totals = Totals.from_spans(trace.spans)
         return cls(
             trace_id=trace.id,
             project_id=project,
@@ -342,13 +342,13 @@ class TraceUpdate(msgspec.Struct, frozen=True, kw_only=True):
             status=self.status,
             tags=None if self.tags is None else tuple(self.tags),
             metadata=optional_object(self.metadata) or EMPTY_OBJECT,
-            input=_payload(self.input),
-            output=_payload(self.output),
-            ended_at=_optional_instant(self.ended_at),
-            session_id=_optional(self.session_id),
-            user_id=_optional(self.user_id),
-            environment=_optional(self.environment),
-            release=_optional(self.release),
+            input=_clearable_json(self.input),
+            output=_clearable_json(self.output),
+            ended_at=_clearable_instant(self.ended_at),
+            session_id=_clearable(self.session_id),
+            user_id=_clearable(self.user_id),
+            environment=_clearable(self.environment),
+            release=_clearable(self.release),
         )
 
 
@@ -376,34 +376,34 @@ class SpanUpdate(msgspec.Struct, frozen=True, kw_only=True):
             kind=self.kind,
             status=self.status,
             metadata=optional_object(self.metadata) or EMPTY_OBJECT,
-            input=_payload(self.input),
-            output=_payload(self.output),
-            model=_optional(self.model),
-            token_usage=_object(self.token_usage),
-            ended_at=_optional_instant(self.ended_at),
-            error=_optional(self.error),
-            completion_started_at=_optional_instant(self.completion_start_time),
-            model_parameters=_object(self.model_parameters),
-            cost=_optional(self.cost),
+            input=_clearable_json(self.input),
+            output=_clearable_json(self.output),
+            model=_clearable(self.model),
+            token_usage=_clearable_object(self.token_usage),
+            ended_at=_clearable_instant(self.ended_at),
+            error=_clearable(self.error),
+            completion_started_at=_clearable_instant(self.completion_start_time),
+            model_parameters=_clearable_object(self.model_parameters),
+            cost=_clearable(self.cost),
         )
 
 
-def _optional[T](value: T | UnsetType | None) -> Clearable[T]:
-    return UNSAID if value is UNSET else value
+def _clearable[T](value: T | UnsetType | None) -> Clearable[T]:
+    return UNCHANGED if value is UNSET else value
 
 
-def _optional_instant(value: str | float | UnsetType | None) -> Clearable[datetime]:
+def _clearable_instant(value: str | float | UnsetType | None) -> Clearable[datetime]:
     if value is UNSET:
-        return UNSAID
+        return UNCHANGED
     return None if value is None else parse_instant(value)
 
 
-def _payload(value: Raw | UnsetType) -> Clearable[JsonText]:
-    return UNSAID if value is UNSET else optional_json(value)
+def _clearable_json(value: Raw | UnsetType) -> Clearable[JsonText]:
+    return UNCHANGED if value is UNSET else optional_json(value)
 
 
-def _object(value: Raw | UnsetType) -> Clearable[JsonText]:
-    return UNSAID if value is UNSET else optional_object(value)
+def _clearable_object(value: Raw | UnsetType) -> Clearable[JsonText]:
+    return UNCHANGED if value is UNSET else optional_object(value)
 
 
 type TraceIds = Annotated[list[UUID], Meta(min_length=1, max_length=EDITED_MAX)]
@@ -433,3 +433,27 @@ class BatchTagsResponse(msgspec.Struct, frozen=True):
     """How many of the traces exist, changed or not."""
 
     updated: int
+
+
+# --- examples of responses ----------------------------------------------------------------------
+
+
+def _example(response: msgspec.Struct) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(response))
+
+
+# The responses for the trace of `examples`, with defaults for the fields that it omits.
+_TRACE: Final = (
+    msgspec.json.decode(msgspec.json.encode(examples.TRACE), type=TraceCreate)
+    .to_domain(HttpConfig(version="", environment=""))
+    .settled(lambda *_: None)
+)
+TRACE_RESPONSE: Final = _example(TraceResponse.from_domain(examples.PROJECT_ID, _TRACE))
+SPAN_RESPONSE: Final = TRACE_RESPONSE["spans"][0]
+PAGE: Final = {
+    "items": [_example(TraceListItem.from_domain(TraceSummary.of(_TRACE)))],
+    "total": 1,
+    "limit": 50,
+    "offset": 0,
+    "next_cursor": None,
+}

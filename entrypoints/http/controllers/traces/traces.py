@@ -16,14 +16,16 @@ from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import SpanId, TraceId
 from domain.page import SortOrder
-from domain.tracing.change import SpanChange, TraceChange
-from domain.tracing.span import Span
-from domain.tracing.trace import Trace
+from domain.tracing.span import Span, SpanChange
+from domain.tracing.trace import Trace, TraceChange
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.controllers.traces.query import TRACES, USERS, TraceQuery, UserQuery
 from entrypoints.http.controllers.traces.schemas import (
+    PAGE,
+    SPAN_RESPONSE,
+    TRACE_RESPONSE,
     BatchDeleteRequest,
     BatchDeleteResponse,
     BatchTagsRequest,
@@ -134,7 +136,7 @@ LIST: Final = endpoint(
         "A page of the project's traces, without their payloads. A trace has to match all "
         "filters. Traces without `ended_at` or latency come last in either order."
     ),
-    example=examples.PAGE,
+    example=PAGE,
 )
 
 LIST_USERS: Final = endpoint(
@@ -162,7 +164,7 @@ READ: Final = endpoint(
     data_plane(Scope.READ),
     summary="Read a trace",
     description="One trace with all its spans, sorted by start.",
-    example=examples.TRACE_RESPONSE,
+    example=TRACE_RESPONSE,
 )
 
 CHANGE: Final = endpoint(
@@ -173,7 +175,7 @@ CHANGE: Final = endpoint(
         "`session_id`, `user_id`, `environment` and `release`, and is ignored elsewhere. "
         "`metadata` is merged by its top-level keys; `tags` replace the old ones."
     ),
-    example=examples.TRACE_RESPONSE,
+    example=TRACE_RESPONSE,
     body_example={"status": "COMPLETED", "metadata": {"reviewed": True}},
 )
 
@@ -185,7 +187,7 @@ CHANGE_SPAN: Final = endpoint(
         "`metadata`, and clears every other field. `metadata` is merged by its top-level "
         "keys. The cost of the span is computed again if a field that it depends on changed."
     ),
-    example=examples.SPAN_RESPONSE,
+    example=SPAN_RESPONSE,
     body_example={"status": "ERROR", "error": "The tool did not answer"},
 )
 

@@ -116,7 +116,11 @@ async def test_another_organization_has_no_such_project(world, ours, ada, bot):
 
 
 async def used(
-    world: World, ours: OrganizationId, person: Person, by: SpendingBy, *bounds: datetime | None
+    world: World,
+    ours: OrganizationId,
+    person: Person,
+    by: SpendingBy,
+    *bounds: datetime | None,
 ) -> tuple[Decimal, dict[str, Decimal]]:
     after, before = bounds or (None, None)
     membership = await world.membership(ours, person)

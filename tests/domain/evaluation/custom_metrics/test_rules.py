@@ -1,18 +1,23 @@
-"""Rules: places in a trace, what is compared there, and what is no rule."""
+"""Rules: paths into a trace, comparisons, and invalid rules."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import Invalid
-from domain.evaluation.custom_metrics.rules import CONDITIONS_MAX, DEPTH_MAX, Op
-from domain.evaluation.custom_metrics.trace_path import NoPlace, Place, cost_of, tokens_of
-from domain.evaluation.metrics.definition import Kind
-from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.custom_metrics.rules import CONDITIONS_MAX, DEPTH_MAX, Operator
+from domain.evaluation.custom_metrics.trace_path import (
+    InvalidTracePath,
+    TracePath,
+    total_cost,
+    total_tokens,
+)
+from domain.evaluation.metrics.definition import DefinitionKind
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.tracing.span import SpanStatus
 from domain.tracing.trace import TraceStatus
 from tests.support.builders import strategies
-from tests.support.builders.custom_metrics import metric, ruled
+from tests.support.builders.custom_metrics import evaluate_rule, metric
 from tests.support.builders.evaluated_traces import chat, model, subject, tool
 from tests.support.builders.values import at, prices
 
@@ -33,14 +38,14 @@ TRACE = subject(
 
 def holds(path, op, value=None, **more):
     body = {"path": path, "op": op, **more} | ({} if value is None else {"value": value})
-    outcome = ruled(body, TRACE)
+    outcome = evaluate_rule(body, TRACE)
     assert outcome.value in {0.0, 1.0}
     return outcome.value == 1.0
 
 
 def mistakes(body):
     with pytest.raises(Invalid) as refused:
-        metric(Kind.RULE, body)
+        metric(DefinitionKind.RULE, body)
     return {one.field: one.message for one in refused.value.errors}
 
 
@@ -77,17 +82,17 @@ def mistakes(body):
         ("trace.metadata.n", "exists", None),
     ],
 )
-def test_what_is_there_holds(path, op, value):
+def test_conditions_that_hold(path, op, value):
     assert holds(path, op, value)
 
 
 @pytest.mark.parametrize(
     ("path", "op", "value"),
     [
-        ("trace.release", "ne", "1"),  # what isn't there is no different either
-        ("trace.metadata.n", "eq", True),  # one and true are two
+        ("trace.release", "ne", "1"),  # a missing value isn't different either
+        ("trace.metadata.n", "eq", True),  # 1 and true differ
         ("trace.metadata.n", "eq", "1"),
-        ("trace.metadata.tier", "lt", 5),  # of numbers only
+        ("trace.metadata.tier", "lt", 5),  # numbers only
         ("trace.metadata.tier.deeper", "exists", True),
         ("trace.metadata.n[0]", "exists", None),
         ("trace.tags[2]", "exists", None),
@@ -98,11 +103,11 @@ def test_what_is_there_holds(path, op, value):
         ("answer", "matches", "^sorry"),
     ],
 )
-def test_what_is_not_there_does_not_hold(path, op, value):
+def test_conditions_that_do_not_hold(path, op, value):
     assert not holds(path, op, value)
 
 
-def test_of_spans_any_or_all_have_to_be_so():
+def test_quantifier_any_and_all_over_spans():
     path = "spans[kind=TOOL].status"
     assert holds(path, "eq", "ERROR")
     assert holds(path, "eq", "ERROR", over="any")
@@ -125,12 +130,12 @@ NO = {"path": "trace.release", "op": "exists"}
         ({"all": [YES, {"any": [NO, {"all": [YES]}]}]}, 1.0),
     ],
 )
-def test_conditions_hold_together_or_one_of_them_does(body, value):
-    assert ruled(body, TRACE).value == value
+def test_groups_combine_by_all_and_any(body, value):
+    assert evaluate_rule(body, TRACE).value == value
 
 
-def test_a_score_tells_of_each_condition_and_nothing_of_the_trace():
-    found = ruled({"all": [NO, {"any": [YES, NO]}]}, TRACE)
+def test_metadata_lists_conditions_without_trace_content():
+    found = evaluate_rule({"all": [NO, {"any": [YES, NO]}]}, TRACE)
     assert found.reason == "the rule does not hold: 1 of 3 conditions do"
     assert found.metadata["conditions"] == [
         {"path": "trace.release", "op": "exists", "holds": False},
@@ -142,9 +147,9 @@ def test_a_score_tells_of_each_condition_and_nothing_of_the_trace():
     assert found.metadata["success"] is False
 
 
-def test_a_fingerprint_is_of_what_is_asked_and_of_nothing_else():
+def test_rule_fingerprint_depends_only_on_the_rule():
     def mark(body, **said):
-        outcome = metric(Kind.RULE, body, **said).measure(TRACE)
+        outcome = metric(DefinitionKind.RULE, body, **said).compute(TRACE)
         return outcome.metadata["fingerprint"]
 
     assert mark(YES).startswith("rule/")
@@ -163,9 +168,9 @@ def test_a_fingerprint_is_of_what_is_asked_and_of_nothing_else():
         "spans[" + ",".join(["kind=TOOL"] * 6) + "].name",
     ],
 )
-def test_what_names_no_place_is_refused(path):
-    with pytest.raises(NoPlace):
-        Place.of(path)
+def test_invalid_paths_are_rejected(path):
+    with pytest.raises(InvalidTracePath):
+        TracePath.parse(path)
     assert "definition.path" in mistakes({"path": path, "op": "exists"})
 
 
@@ -199,7 +204,7 @@ def test_what_names_no_place_is_refused(path):
         ({"path": 5, "op": "exists"}, "definition.path"),
     ],
 )
-def test_what_is_no_rule_is_refused_at_its_place(body, field):
+def test_invalid_rule_is_reported_with_its_path(body, field):
     assert field in mistakes(body)
 
 
@@ -210,39 +215,39 @@ def nested(levels):
     return body
 
 
-def test_rules_have_bounds():
-    assert ruled(nested(DEPTH_MAX), TRACE).value == 1.0
+def test_rule_size_is_limited():
+    assert evaluate_rule(nested(DEPTH_MAX), TRACE).value == 1.0
     assert "nested deeper" in " ".join(mistakes(nested(DEPTH_MAX + 1)).values())
     half = [YES] * (CONDITIONS_MAX // 2)
-    assert ruled({"all": [{"all": half}, {"all": half}]}, TRACE).value == 1.0
+    assert evaluate_rule({"all": [{"all": half}, {"all": half}]}, TRACE).value == 1.0
     assert "at most" in mistakes({"all": [{"all": half}, {"all": half}, YES]})["definition"]
 
 
-def test_all_mistakes_come_together():
+def test_all_errors_are_reported_together():
     found = mistakes({"all": [{"path": "x", "op": "eq"}, {"op": "lt", "value": "y"}]})
     assert set(found) == {"definition.all.0.path", "definition.all.0.value", "definition.all.1"}
 
 
-def test_money_and_tokens_are_of_who_tells_them():
+def test_totals_cover_only_spans_with_cost_and_usage():
     priced = model("x", cost={"total": 0.25})
-    assert cost_of(subject(priced, model("y")).spans) == 0.25
-    assert cost_of(subject(model("y")).spans) is None
-    assert tokens_of(subject(tool()).spans) is None
+    assert total_cost(subject(priced, model("y")).spans) == 0.25
+    assert total_cost(subject(model("y")).spans) is None
+    assert total_tokens(subject(tool()).spans) is None
 
 
-@pytest.mark.parametrize("op", Op)
+@pytest.mark.parametrize("op", Operator)
 @given(trace=strategies.traces(), value=st.sampled_from(["a", 1, True]))
-def test_a_rule_comes_to_1_or_0_on_any_trace(op, trace, value):
-    wanted = {Op.IN: [value], Op.MATCHES: "a", Op.EXISTS: True}.get(op, value)
-    if op in {Op.LT, Op.LE, Op.GT, Op.GE}:
+def test_rule_gives_0_or_1_for_any_trace(op, trace, value):
+    wanted = {Operator.IN: [value], Operator.MATCHES: "a", Operator.EXISTS: True}.get(op, value)
+    if op in {Operator.LT, Operator.LE, Operator.GT, Operator.GE}:
         wanted = 1
     paths = ["spans.input.a", "trace.output[0]", "spans[kind=TOOL].metadata", "trace.cost"]
     each = [{"path": path, "op": op.value, "value": wanted} for path in paths]
-    settled = Subject(trace.settled(prices().price))
-    assert ruled({"any": each}, settled).value in {0.0, 1.0}
+    settled = EvaluatedTrace(trace.settled(prices().price))
+    assert evaluate_rule({"any": each}, settled).value in {0.0, 1.0}
 
 
-def test_what_is_looked_at_once_is_not_taken_for_something_else():
+def test_resolver_cache_distinguishes_values():
     each = [
         {"path": path, "op": "matches", "value": pattern}
         for _ in range(5)
@@ -254,5 +259,5 @@ def test_what_is_looked_at_once_is_not_taken_for_something_else():
             ("trace.metadata.n", "^1$"),
         )
     ]
-    found = ruled({"all": each}, TRACE)
+    found = evaluate_rule({"all": each}, TRACE)
     assert [one["holds"] for one in found.metadata["conditions"]] == [True] * len(each)

@@ -1,4 +1,4 @@
-"""What payloads say: JSON with bounds, chat messages in their usual shapes."""
+"""Payloads: bounded JSON decoding, and chat messages in their usual formats."""
 
 import json
 
@@ -9,13 +9,13 @@ from domain.evaluation.trace_content.messages import (
     ASSISTANT,
     DEPTH_MAX,
     USER,
-    Said,
-    canonical,
+    MessageText,
+    canonical_json,
+    chat_messages,
+    decode_embedded_json,
+    decode_json,
     is_blank,
-    messages_of,
-    parsed,
-    said_by,
-    value_of,
+    last_message_text,
 )
 from tests.support.builders import strategies
 
@@ -23,37 +23,40 @@ CHAT = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "tw
 
 
 @given(strategies.payloads | strategies.hard_objects)
-def test_any_payload_reads_and_can_be_written_again(text):
-    value = value_of(text)
-    assert canonical(value).isascii()
-    assert json.loads(canonical(value)) == value
-    said_by(USER, value).text.encode(errors="surrogatepass")
+def test_any_payload_can_be_decoded_and_encoded(text):
+    value = decode_json(text)
+    assert canonical_json(value).isascii()
+    assert json.loads(canonical_json(value)) == value
+    last_message_text(USER, value).text.encode(errors="surrogatepass")
 
 
 @pytest.mark.parametrize("digits", ["1" * 5_000, "1e999", "-1e999"])
-def test_numbers_that_python_cannot_hold_stay_as_they_were_written(digits):
-    assert value_of(f'{{"n":{digits}}}'.encode()) == {"n": digits}
+def test_unrepresentable_numbers_stay_text(digits):
+    assert decode_json(f'{{"n":{digits}}}'.encode()) == {"n": digits}
 
 
 @pytest.mark.parametrize("levels", [DEPTH_MAX + 1, 5_000, 100_000])
-def test_what_is_too_deep_is_text(levels):
+def test_too_deep_payload_is_text(levels):
     text = "[" * levels + "]" * levels
-    assert value_of(text.encode()) == text
+    assert decode_json(text.encode()) == text
 
 
-def test_what_is_wide_is_not_deep():
+def test_wide_payload_is_decoded():
     wide = [[[]]] * 1_000
-    assert value_of(json.dumps(wide).encode()) == wide
+    assert decode_json(json.dumps(wide).encode()) == wide
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
-def test_what_is_no_number_stays_as_it_was_written(word):
-    assert parsed(f"[{word}]") == [word]
+def test_non_finite_constants_stay_text(word):
+    assert decode_embedded_json(f"[{word}]") == [word]
 
 
-def test_canonical_has_no_order_of_keys():
-    one, other = value_of(b'{"a":1,"b":{"x":1,"y":2}}'), value_of(b'{ "b":{"y":2,"x":1},"a":1 }')
-    assert canonical(one) == canonical(other) == '{"a":1,"b":{"x":1,"y":2}}'
+def test_canonical_json_sorts_keys():
+    one, other = (
+        decode_json(b'{"a":1,"b":{"x":1,"y":2}}'),
+        decode_json(b'{ "b":{"y":2,"x":1},"a":1 }'),
+    )
+    assert canonical_json(one) == canonical_json(other) == '{"a":1,"b":{"x":1,"y":2}}'
 
 
 @pytest.mark.parametrize(
@@ -69,8 +72,8 @@ def test_canonical_has_no_order_of_keys():
         (None, None),
     ],
 )
-def test_objects_and_arrays_in_strings_are_read(value, read):
-    assert parsed(value) == read
+def test_embedded_objects_and_arrays_are_decoded(value, read):
+    assert decode_embedded_json(value) == read
 
 
 @pytest.mark.parametrize(
@@ -80,7 +83,7 @@ def test_objects_and_arrays_in_strings_are_read(value, read):
         *((value, False) for value in (0, False, "x", [0], {"documents": ["x"]}, {"n": 0})),
     ],
 )
-def test_blank(value, blank):
+def test_is_blank(value, blank):
     assert is_blank(value) is blank
 
 
@@ -100,9 +103,9 @@ def test_blank(value, blank):
         [{"role": "user", "content": "zero"}, *CHAT],
     ],
 )
-def test_the_last_of_a_role_speaks(value):
-    assert said_by(USER, value) == Said("one")
-    assert said_by(ASSISTANT, value) == Said("two")
+def test_last_message_of_a_role_is_used(value):
+    assert last_message_text(USER, value) == MessageText("one")
+    assert last_message_text(ASSISTANT, value) == MessageText("two")
 
 
 @pytest.mark.parametrize(
@@ -115,8 +118,8 @@ def test_the_last_of_a_role_speaks(value):
         "yes",
     ],
 )
-def test_answers_of_providers(value):
-    assert said_by(ASSISTANT, value).text == "yes"
+def test_provider_responses(value):
+    assert last_message_text(ASSISTANT, value).text == "yes"
 
 
 @pytest.mark.parametrize(
@@ -132,23 +135,25 @@ def test_answers_of_providers(value):
         {"parts": [{"text": "hm", "thought": True}, {"text": "yes"}]},
     ],
 )
-def test_thoughts_are_told_apart(message):
-    assert said_by(ASSISTANT, [{"role": "assistant", **message}]) == Said("yes", "hm")
+def test_reasoning_is_separated(message):
+    assert last_message_text(ASSISTANT, [{"role": "assistant", **message}]) == MessageText(
+        "yes", "hm"
+    )
 
 
-def test_a_call_of_a_tool_says_nothing():
+def test_tool_call_message_has_no_text():
     calls = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]}
-    assert said_by(ASSISTANT, [*CHAT, calls]) == Said("")
+    assert last_message_text(ASSISTANT, [*CHAT, calls]) == MessageText("")
     block = {"role": "assistant", "content": [{"type": "tool_use", "input": {"text": "x"}}]}
-    assert said_by(ASSISTANT, [block]) == Said("")
+    assert last_message_text(ASSISTANT, [block]) == MessageText("")
 
 
 @pytest.mark.parametrize("value", [CHAT[:1], {"messages": CHAT[:1]}])
-def test_a_chat_in_which_nobody_answers_has_no_answer(value):
-    assert said_by(ASSISTANT, value) == Said("")
+def test_chat_without_assistant_has_no_answer(value):
+    assert last_message_text(ASSISTANT, value) == MessageText("")
 
 
 @pytest.mark.parametrize("value", [{"q": "x"}, ["a"], [], {}, 3, {"messages": "x"}, {"role": "x"}])
-def test_what_is_no_chat_says_itself(value):
-    assert messages_of(value) is None
-    assert json.loads(said_by(USER, value).text) == value
+def test_non_chat_payload_is_its_own_text(value):
+    assert chat_messages(value) is None
+    assert json.loads(last_message_text(USER, value).text) == value

@@ -1,28 +1,33 @@
-"""What was asked, kept short: what is equal, what is close, and what is too short to say."""
+"""User requests: equal, similar, and too short ones."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.evaluation.trace_content.text import has_words
-from domain.evaluation.trace_content.user_request import KEPT_MAX, READ_MAX, Asked, Traits
+from domain.evaluation.trace_content.user_request import (
+    READ_MAX,
+    WORDS_CHARS_MAX,
+    RequestFingerprint,
+    UserRequest,
+)
 
 ORDER = "How do I cancel my order?"
 
 
-def traits(text: str) -> Traits:
-    return asked(text).traits
+def fingerprint(text: str) -> RequestFingerprint:
+    return asked(text).fingerprint
 
 
-def asked(text: str) -> Asked:
-    found = Asked.of(text)
+def asked(text: str) -> UserRequest:
+    found = UserRequest.from_text(text)
     assert found is not None
     return found
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t\u00a0"])
-def test_where_nothing_was_asked_nothing_is_kept(text):
-    assert Asked.of(text) is None
+def test_blank_request_is_none(text):
+    assert UserRequest.from_text(text) is None
 
 
 @pytest.mark.parametrize(
@@ -38,7 +43,7 @@ def test_where_nothing_was_asked_nothing_is_kept(text):
         ("x" * READ_MAX + "a", "x" * READ_MAX + "a", True),
     ],
 )
-def test_texts_are_equal_but_for_case_width_and_blanks(one, other, is_equal):
+def test_digest_ignores_case_width_and_whitespace(one, other, is_equal):
     assert (asked(one).digest == asked(other).digest) is is_equal
 
 
@@ -55,12 +60,12 @@ def test_texts_are_equal_but_for_case_width_and_blanks(one, other, is_equal):
         ("Translate this into French please", "Translate this into German please", False),
         ("summarise document 17 for me", "summarise document 18 for me", False),
         ("summarise document 17 for me", "summarize document 17 for me", True),
-        # In a long question one word is too little to be noticed.
+        # In a long question, one different word isn't significant.
         ("turn on the lights in the kitchen", "turn off the lights in the kitchen", True),
     ],
 )
-def test_what_is_close_asks_the_same(one, other, is_close):
-    assert traits(one).is_close_to(traits(other)) is bool(is_close)
+def test_similar_requests(one, other, is_close):
+    assert fingerprint(one).is_similar_to(fingerprint(other)) is bool(is_close)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +79,7 @@ def test_what_is_close_asks_the_same(one, other, is_close):
         ("x " * 2_000, True),
     ],
 )
-def test_short_replies_are_no_questions(text, is_question):
+def test_short_replies_are_not_questions(text, is_question):
     assert asked(text).is_question is is_question
 
 
@@ -84,33 +89,35 @@ texts = (st.text(max_size=40) | st.sampled_from([ORDER, "a b c", "a b c 1", "取
 
 
 @given(texts, texts)
-def test_closeness_has_no_direction_and_holds_of_itself(one, other):
-    assert traits(one).is_close_to(traits(one))
-    assert traits(one).is_close_to(traits(other)) is traits(other).is_close_to(traits(one))
+def test_similarity_is_symmetric_and_reflexive(one, other):
+    assert fingerprint(one).is_similar_to(fingerprint(one))
+    assert fingerprint(one).is_similar_to(fingerprint(other)) is fingerprint(other).is_similar_to(
+        fingerprint(one)
+    )
 
 
 @given(texts)
-def test_what_is_equal_is_close(text):
+def test_equal_requests_are_similar(text):
     again = f"  {text.replace(' ', '  ')}\n"
     assert asked(again).digest == asked(text).digest
-    assert traits(again).is_close_to(traits(text))
+    assert fingerprint(again).is_similar_to(fingerprint(text))
 
 
-def test_what_has_no_word_is_close_to_nothing():
-    assert not traits("?").is_close_to(traits("?"))
+def test_wordless_requests_are_similar_to_none():
+    assert not fingerprint("?").is_similar_to(fingerprint("?"))
 
 
-def test_of_a_long_text_only_whether_it_is_equal_can_be_told():
+def test_long_requests_are_compared_by_digest_only():
     instructions = "Answer from these pages alone. " * 20
     one, other = asked(instructions + "Where is Oslo?"), asked(instructions + "Who was Ibsen?")
     assert one.is_question
     assert one.words == ""
-    assert not one.traits.is_close_to(other.traits)
+    assert not one.fingerprint.is_similar_to(other.fingerprint)
     assert one.digest != other.digest
     assert one == asked(instructions.upper() + "where is oslo?")
 
 
-def test_little_is_kept():
-    found = asked("é" * KEPT_MAX)
-    assert (len(found.words), len(found.digest)) == (KEPT_MAX, 16)
-    assert asked("é" * (KEPT_MAX + 1)).words == ""
+def test_stored_request_is_small():
+    found = asked("é" * WORDS_CHARS_MAX)
+    assert (len(found.words), len(found.digest)) == (WORDS_CHARS_MAX, 16)
+    assert asked("é" * (WORDS_CHARS_MAX + 1)).words == ""

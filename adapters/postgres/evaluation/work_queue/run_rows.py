@@ -1,0 +1,66 @@
+"""Runs as rows, and back."""
+
+from typing import Final
+
+import msgspec
+from asyncpg import Record
+
+from adapters.postgres.database.columns import Column, Table, compile_reader, object_text
+from adapters.postgres.evaluation.custom_metrics.definition_rows import (
+    definitions_json,
+    definitions_of,
+)
+from domain.evaluation.runs.run import EvalRun, RunStatus, Tally, TargetType
+
+_KEY: Final = ("project_id", "id")
+_WEIGHTS: Final = msgspec.json.Decoder(dict[str, float])
+_CODES: Final = msgspec.json.Decoder(dict[str, int])
+
+RUNS: Final = Table(
+    "eval_runs",
+    _KEY,
+    (
+        Column("project_id", "uuid"),
+        Column("id", "uuid"),
+        Column("target_type", "text", read=TargetType),
+        Column("name", "text"),
+        Column("metrics", "text[]", read=tuple),
+        Column("targets", "int"),
+        Column("filters", "json"),
+        Column("sampling_rate", "float8"),
+        Column("model", "text"),
+        Column("signal_weights", "json", write=object_text, read=_WEIGHTS.decode),
+        Column("definitions", "json", write=definitions_json, read=definitions_of),
+        Column("votes", "int"),
+        Column("max_cost_usd", "numeric"),
+        Column("monitor_id", "uuid"),
+        Column("status", "text", read=RunStatus),
+        Column("error_message", "text"),
+        Column("created_at", "timestamptz"),
+        Column("completed_at", "timestamptz"),
+    ),
+)
+_TALLIES: Final = Table(
+    "eval_runs",
+    _KEY,
+    (
+        Column("evaluated_count", "int", "evaluated"),
+        Column("scored_count", "int", "scored"),
+        Column("failed_count", "int", "failed"),
+        Column("skipped_count", "int", "skipped"),
+        Column("codes", "json", write=object_text, read=_CODES.decode),
+    ),
+)
+"""What a run came to, in its row once it has ended."""
+RUN_COLUMNS: Final = RUNS.names
+TALLY_COLUMNS: Final = _TALLIES.names
+
+run_row: Final = RUNS.compile_row()
+run_of: Final = compile_reader(EvalRun, RUNS.fields_of(EvalRun))
+tally_row: Final = _TALLIES.compile_row()
+_tally_of: Final = compile_reader(Tally, _TALLIES.fields_of(Tally))
+
+
+def final_tally(row: Record) -> Tally | None:
+    """None while the run of a row goes on."""
+    return None if row["evaluated_count"] is None else _tally_of(row)

@@ -1,0 +1,111 @@
+"""Prices of projects' own in Postgres: the port."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
+from adapters.postgres.database.columns import Column, Table, compile_reader
+from adapters.postgres.database.pool import OF_PROJECT, Pool, translated
+from adapters.postgres.database.read_transactions import reading
+from adapters.postgres.database.removed_projects import check_not_removed, not_removed
+from adapters.postgres.database.transactions import transaction
+from application.pricing.model_prices import UNPRICED_MODELS_MAX, UNPRICED_SPANS_MAX
+from domain.errors import Conflict
+from domain.ids import ProjectId
+from domain.tracing.model_price import PRICES_MAX, ModelPrice, UnpricedModel
+from domain.tracing.usage import CostSource
+
+ADVICE: Final = "ask for fewer days, or try again later"
+MODEL_PRICES: Final = Table(
+    "model_prices",
+    ("project_id", "id"),
+    (
+        Column("project_id", "uuid"),
+        Column("id", "uuid"),
+        Column("match", "text"),
+        Column("input", "numeric"),
+        Column("output", "numeric"),
+        Column("cache_read", "numeric"),
+        Column("cache_write", "numeric"),
+        Column("effective_from", "timestamptz"),
+        Column("effective_to", "timestamptz"),
+        Column("created_at", "timestamptz"),
+    ),
+)
+_row: Final = MODEL_PRICES.compile_row()
+price_of: Final = compile_reader(ModelPrice, MODEL_PRICES.fields_of(ModelPrice))
+INSERT: Final = MODEL_PRICES.insert()
+OF_PROJECTS: Final = f"""
+SELECT {MODEL_PRICES.select()} FROM model_prices
+WHERE project_id = ANY($1::uuid[])
+  AND {not_removed("model_prices")}
+ORDER BY created_at DESC, id DESC
+"""
+DELETE: Final = f"DELETE FROM model_prices WHERE {OF_PROJECT} AND id = $2"
+UNPRICED: Final = f"""
+SELECT model, count(*) AS spans, sum(prompt_tokens) AS prompt_tokens,
+       sum(completion_tokens) AS completion_tokens, max(started_at) AS last_seen_at
+FROM (
+  SELECT model, prompt_tokens, completion_tokens, started_at FROM spans
+  WHERE {OF_PROJECT} AND started_at >= $2 AND model <> ''
+    AND cost_source = '{CostSource.UNPRICED}' AND prompt_tokens + completion_tokens > 0
+  ORDER BY started_at DESC LIMIT {UNPRICED_SPANS_MAX}
+) AS newest
+GROUP BY model ORDER BY count(*) DESC, model LIMIT {UNPRICED_MODELS_MAX}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresModelPrices:
+    """`on_change` is told of each project whose prices were changed here."""
+
+    pool: Pool
+    on_change: Callable[[ProjectId], None] = lambda _: None
+
+    async def create(self, price: ModelPrice) -> ModelPrice:
+        project = price.project_id
+        try:
+            async with transaction(self.pool) as connection:
+                await lock_project(connection, AdvisoryLock.MODEL_PRICES, project)
+                await check_not_removed(connection, project)
+                there = await connection.fetch(OF_PROJECTS, [project])
+                for row in there:
+                    if row["id"] == price.id:
+                        return price_of(row)
+                if len(there) >= PRICES_MAX:
+                    raise Conflict(f"A project has {PRICES_MAX} prices at most: delete one first")
+                await connection.execute(INSERT, *_row(price))
+        finally:  # after a failed COMMIT too: it may have come through
+            self.on_change(project)
+        return price
+
+    async def of(self, projects: Collection[ProjectId]) -> Mapping[ProjectId, Sequence[ModelPrice]]:
+        found: dict[ProjectId, list[ModelPrice]] = {project: [] for project in projects}
+        async with translated():
+            for row in await self.pool.fetch(OF_PROJECTS, list(found)):
+                found[ProjectId(row["project_id"])].append(price_of(row))
+        return found
+
+    async def delete(self, project: ProjectId, price: UUID) -> bool:
+        try:
+            async with translated():
+                return await self.pool.execute(DELETE, project, price) == "DELETE 1"
+        finally:
+            self.on_change(project)
+
+    async def unpriced(self, project: ProjectId, since: datetime) -> Sequence[UnpricedModel]:
+        async with reading(self.pool, ADVICE) as connection:
+            rows = await connection.fetch(UNPRICED, project, since)
+        return [
+            UnpricedModel(
+                row["model"],
+                row["spans"],
+                int(row["prompt_tokens"]),
+                int(row["completion_tokens"]),
+                row["last_seen_at"],
+            )
+            for row in rows
+        ]

@@ -1,0 +1,94 @@
+"""The lease of a target is renewed while it is evaluated, however long that takes."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from adapters.memory.evaluation.scripted_judge import ScriptedJudge
+from adapters.memory.evaluation.work_queue import MemoryAssignments
+from application.evaluation.judging.lease import RENEW_EVERY, renewing_lease
+from application.evaluation.ports.work_queue import LEASE, Claim
+from domain.errors import Unavailable
+from tests.support.fixtures.evaluation_harness import ONE_ATTEMPT, Laboratory
+from tests.support.waiting import in_time
+
+SOON = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Counting(MemoryAssignments):
+    """Records every renewal; the first `broken` of them fail."""
+
+    broken: int = 0
+    renewed: list[Claim] = field(default_factory=list)
+    often: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def renew(self, claim: Claim, now: Any) -> None:
+        self.renewed.append(claim)
+        if len(self.renewed) <= self.broken:
+            raise Unavailable("no database")
+        await super().renew(claim, now)
+        if len(self.renewed) > self.broken + 1:
+            self.often.set()
+
+
+@pytest.mark.parametrize("broken", [0, 3])
+async def test_the_lease_is_renewed_until_the_block_ends_even_after_failures(broken):
+    lab = Laboratory()
+    trace = lab.put()
+    run = await lab.run("task_completion", trace)
+    assignments = Counting(lab.store, broken=broken)
+    claim = await assignments.claim(lab.project, run.id, str(trace.id), lab.now)
+    assert claim is not None
+    lab.forward(seconds=LEASE.total_seconds() - 1)
+    async with renewing_lease(assignments, claim, lambda: lab.now, SOON):
+        await assignments.often.wait()
+    lab.forward(seconds=2)
+    assert set(map(id, assignments.renewed)) == {id(claim)}
+    assert await assignments.claim(lab.project, run.id, str(trace.id), lab.now) is None
+    count = len(assignments.renewed)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert len(assignments.renewed) == count, "it ends with the block"
+
+
+async def test_a_target_whose_question_waits_cannot_be_claimed_by_another_worker():
+    judge = ScriptedJudge(gate=asyncio.Event())
+    lab = Laboratory(judge=judge, policy=replace(ONE_ATTEMPT, renew_every=SOON))
+    assignments = Counting(lab.store)
+    worker = lab.over(replace(lab.ports, assignments=assignments))
+    trace = lab.put()
+    run = await lab.run("task_completion", trace)
+    working = asyncio.create_task(lab.work(worker))
+    async with in_time():
+        await assignments.often.wait()
+        lab.forward(seconds=LEASE.total_seconds() - 1)
+        assignments.renewed.clear()
+        assignments.often.clear()
+        await assignments.often.wait()
+    lab.forward(seconds=2)
+    assert await assignments.claim(lab.project, run.id, str(trace.id), lab.now) is None
+    judge.gate.set()
+    await working
+    assert await lab.told(run, trace) == {"task_completion": "0.8"}
+    assert len(judge.asked) == 1
+
+
+async def test_an_exception_in_the_block_ends_the_renewals():
+    lab = Laboratory()
+    run = await lab.run("task_completion", trace := lab.put())
+    assignments = Counting(lab.store)
+    claim = await assignments.claim(lab.project, run.id, str(trace.id), lab.now)
+    assert claim is not None
+    before = asyncio.all_tasks()
+    with pytest.raises(ZeroDivisionError):
+        async with renewing_lease(assignments, claim, lambda: lab.now, SOON):
+            raise ZeroDivisionError
+    assert asyncio.all_tasks() == before
+
+
+def test_a_failed_renewal_leaves_time_for_another():
+    assert 2 * RENEW_EVERY < LEASE
