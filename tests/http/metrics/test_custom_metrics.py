@@ -73,7 +73,7 @@ class TestMaking:
         assert await shop.read(f"{METRICS}?archived=true") == []
 
     async def test_documented_example_is_valid(self, shop: RunningProject) -> None:
-        metric = await made(shop, examples.ORDER)
+        metric = await made(shop, examples.REQUEST)
         assert metric["definition"] == examples.CONTENT["definition"]
         assert set(metric) == set(examples.METRIC)
 
@@ -179,7 +179,7 @@ class TestRevising:
 class TestUsing:
     async def test_custom_metric_is_listed_and_has_a_template(self, shop: RunningProject) -> None:
         await made(shop)
-        await made(shop, examples.ORDER)
+        await made(shop, examples.REQUEST)
         listed = await shop.read("/evaluations/trace-metrics")
         names = [one["name"] for one in listed]
         assert names == sorted(names)
@@ -209,7 +209,7 @@ class TestUsing:
         )
 
     async def test_heuristic_judge_is_refused_for_a_criterion(self, shop: RunningProject) -> None:
-        await made(shop, examples.ORDER)
+        await made(shop, examples.REQUEST)
         trace = await shop.store_trace(output="Done")
         for path, body in (
             (RUNS, {"metrics": ["polite_answer"]}),
@@ -238,7 +238,7 @@ class TestTrying:
         assert await shop.read(f"/evaluations/trace-scores/{trace}") == []
 
     async def test_dry_run_of_a_judge_metric_returns_the_prompt(self, shop: RunningProject) -> None:
-        await made(shop, examples.ORDER)
+        await made(shop, examples.REQUEST)
         trace = await shop.store_trace(input="Where is my parcel?", output="On its way, dear Ada.")
         body = {"trace_id": trace, "model": "openai/gpt-4o"}
         tried = await asked(shop, f"{METRICS}/polite_answer/dry-run", body)
@@ -250,7 +250,7 @@ class TestTrying:
         assert len(tried["evidence_hash"]) == 64
 
     async def test_dry_run_with_ask_starts_a_run_of_one_trace(self, shop: RunningProject) -> None:
-        await made(shop, examples.ORDER)
+        await made(shop, examples.REQUEST)
         trace = await shop.store_trace(output="Done")
         body = {"trace_id": trace, "model": "openai/gpt-4o", "ask": True}
         tried = await asked(shop, f"{METRICS}/polite_answer/dry-run", body)
@@ -259,7 +259,7 @@ class TestTrying:
         assert json.dumps(run["filters"]) == json.dumps({"trace_ids": [trace]})
 
     async def test_dry_run_without_evidence_calls_no_judge(self, shop: RunningProject) -> None:
-        await made(shop, examples.ORDER)
+        await made(shop, examples.REQUEST)
         empty = await shop.store_trace(spans=[])
         body = {"trace_id": empty, "ask": True, "model": "openai/gpt-4o"}
         tried = await asked(shop, f"{METRICS}/polite_answer/dry-run", body)
