@@ -23,7 +23,9 @@ PASSWORDS: Final = frozenset(
 )
 
 
-def published_secrets(settings: Settings, _wrong: frozenset[str] = frozenset()) -> Iterator[str]:
+def default_password_problems(
+    settings: Settings, _wrong: frozenset[str] = frozenset()
+) -> Iterator[str]:
     """What is wrong with the secrets of a deployment; none of them is shown.
 
     A server on this machine may have any password: who reaches it has the machine.

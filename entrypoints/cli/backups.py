@@ -82,7 +82,7 @@ def restore(settings: Settings, folder: Path, *, only_verify: bool) -> int:
         _say(f"{folder} is whole: restored elsewhere, and every table is as it was")
         return 0
     data = Path(settings.data_dir).absolute()
-    with _command_errors(), servers.locked(data):
+    with _command_errors(), servers.lock_folder(data):
         target, draft = data / DATABASE, data / "restoring"
         if target.exists():
             raise CommandError(
@@ -162,7 +162,7 @@ def _database(settings: Settings) -> Iterator[str]:
         return
     if not (data / DATABASE).exists():
         raise CommandError(f"{data} holds no database: there is nothing to back up")
-    with servers.locked(data):
+    with servers.lock_folder(data):
         postgres, url = start_postgres(data)
         try:
             yield url

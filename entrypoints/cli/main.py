@@ -23,7 +23,7 @@ from entrypoints.cli.arguments import (
 from entrypoints.cli.backup_commands import add_backups
 from entrypoints.cli.import_commands import add_import
 from entrypoints.composition.identity_provider import provider_problems
-from entrypoints.default_passwords import published_secrets
+from entrypoints.default_passwords import default_password_problems
 from entrypoints.extras import missing_extras
 from entrypoints.settings import Settings, SettingsError, read_settings
 from entrypoints.startup import CommandError, check_layout, check_servers
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         given.environ = told
         command: Command = given.command
         # Half an identity provider stops every command, and so does a secret that is none.
-        checks = (provider_problems, published_secrets, missing_extras)
+        checks = (provider_problems, default_password_problems, missing_extras)
         return command(given, read_settings(told, *checks))
     except SettingsError as error:
         if given.command is _doctor:
@@ -129,7 +129,7 @@ def _doctor(given: argparse.Namespace, settings: Settings) -> int:
 def _told_by_doctor(problems: str, given: argparse.Namespace) -> int:
     from entrypoints.cli import doctor  # noqa: PLC0415
 
-    return doctor.refused(problems, as_json=given.json)
+    return doctor.report_invalid_settings(problems, as_json=given.json)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -28,7 +28,7 @@ from typing import Any
 import asyncpg
 
 from adapters.embedded.process import free_port
-from adapters.embedded.servers import Servers, running
+from adapters.embedded.servers import Servers, run_servers
 from entrypoints import provisioning
 from entrypoints.composition import root
 from entrypoints.settings import Settings
@@ -125,7 +125,7 @@ class Installed:
 
 @contextmanager
 def installed() -> Iterator[Installed]:
-    with bench_folder() as folder, running(folder) as servers:
+    with bench_folder() as folder, run_servers(folder) as servers:
         settings = Settings(
             database_url=servers.database_url,
             redis_url=servers.redis_url,

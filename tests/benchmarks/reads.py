@@ -26,7 +26,7 @@ from pathlib import Path
 import asyncpg
 
 from adapters.embedded.process import free_port
-from adapters.embedded.servers import Servers, running
+from adapters.embedded.servers import Servers, run_servers
 from entrypoints import provisioning
 from entrypoints.composition import root
 from entrypoints.settings import Settings
@@ -218,7 +218,7 @@ def table(measured: Measured, sizes: Sequence[int]) -> Iterator[str]:
 def main(sizes: Sequence[int] = ()) -> int:
     sizes = sizes or (*SIZES, *([MILLION] if os.environ.get("SCALE") == "1m" else []))
     measured = Measured()
-    with bench_folder() as folder, running(folder) as servers:
+    with bench_folder() as folder, run_servers(folder) as servers:
         settings = Settings(
             database_url=servers.database_url,
             redis_url=servers.redis_url,

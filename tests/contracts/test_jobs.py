@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from adapters.dramatiq.jobs import SENT_AT_ONCE, DramatiqJobs
-from adapters.dramatiq.messages import NAMESPACE, build_message, job_of
+from adapters.dramatiq.jobs import TRANSACTION_JOBS_MAX, DramatiqJobs
+from adapters.dramatiq.messages import NAMESPACE, build_message, parse_job
 from adapters.embedded.process import free_port
 from adapters.memory.jobs import WAITING_MAX, OwnJobs, RecordedJobs
 from adapters.memory.rate_limiter import monotonic_us
@@ -51,7 +51,9 @@ async def messages(client: Redis, queue: str) -> list[Message]:
 
 async def told_to(client: Redis) -> list[Job]:
     return [
-        job_of(queue, message.args) for queue in Lane for message in await messages(client, queue)
+        parse_job(queue, message.args)
+        for queue in Lane
+        for message in await messages(client, queue)
     ]
 
 
@@ -116,7 +118,7 @@ async def test_the_same_job_may_be_sent_again(telling):
 async def test_more_than_one_transaction_holds_all_arrive(telling):
     jobs, told = telling
     run = a_run()
-    due = [TargetDue(*run, str(n)) for n in range(2 * SENT_AT_ONCE + 1)]
+    due = [TargetDue(*run, str(n)) for n in range(2 * TRANSACTION_JOBS_MAX + 1)]
     await jobs.send(*due)
     if isinstance(jobs, OwnJobs):  # it is no store: the rest is found in the database
         assert jobs.dropped == len(due) - WAITING_MAX
@@ -174,7 +176,7 @@ def test_a_message_names_its_job_and_nothing_else(job):
     sent = build_message(job)
     message = Message.decode(sent.encode())
     assert message == sent
-    assert job_of(message.queue_name, message.args) == job
+    assert parse_job(message.queue_name, message.args) == job
     assert (message.options, message.kwargs) == ({"redis_message_id": message.message_id}, {})
     assert message.queue_name == Lane.PLAN or message.args[2:] == (job.target,)
 
@@ -187,7 +189,9 @@ def test_a_message_of_an_older_version_is_read():
     fields |= {"args": [str(project), str(run), "é"], "options": options, "message_id": "k"}
     data = json.dumps(fields | {"message_timestamp": 1}, ensure_ascii=False).encode()
     message = Message.decode(data)
-    assert job_of(message.queue_name, message.args) == TargetDue(project, run, "é", asks_judge=True)
+    assert parse_job(message.queue_name, message.args) == TargetDue(
+        project, run, "é", asks_judge=True
+    )
 
 
 @pytest.mark.parametrize("queue", Lane)
@@ -205,7 +209,7 @@ def test_a_message_of_an_older_version_is_read():
 )
 def test_arguments_that_name_nothing_are_told_from_others(queue, args):
     with pytest.raises(ValueError):
-        job_of(queue, args)
+        parse_job(queue, args)
 
 
 async def test_judging_and_measuring_have_queues_of_their_own():

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from adapters.embedded.process import free_port
 from adapters.memory.rate_limiter import SHARED, MemoryRateLimiter, monotonic_us
 from adapters.redis.client import opened
-from adapters.redis.limits import KEY_PREFIX, RedisRateLimiter, RedisWindows
+from adapters.redis.limits import KEY_PREFIX, RedisRateLimiter, RedisSlidingWindows
 from application.ports import RateLimiter
 from domain.limits import SECOND_US, Decision, Limit, SlidingWindow
 from tests.support.builders.strategies import limits, steps_us
@@ -35,7 +35,9 @@ def new_bucket() -> str:
 
 
 def shared(client: Redis) -> RedisRateLimiter:
-    return RedisRateLimiter(RedisWindows(client), MemoryRateLimiter(monotonic_us), monotonic_us)
+    return RedisRateLimiter(
+        RedisSlidingWindows(client), MemoryRateLimiter(monotonic_us), monotonic_us
+    )
 
 
 @pytest.fixture
@@ -143,7 +145,7 @@ async def test_redis_decides_any_history_as_the_domain_does(redis_url, data, lim
     back = st.sampled_from([0, 0, 0, 1, window_us - 1, window_us, window_us + 1, 9 * window_us])
     counts = st.sampled_from([limit.count] * 4 + [1, limit.count + 2])
     async with opened(redis_url) as client:
-        windows = RedisWindows(client)
+        windows = RedisSlidingWindows(client)
         for step_us in data.draw(st.lists(steps_us(limit), max_size=20)):
             now_us += step_us - data.draw(back)
             current = Limit(data.draw(counts), limit.unit)
@@ -155,7 +157,7 @@ async def test_redis_decides_any_history_as_the_domain_does(redis_url, data, lim
 
 @pytest.mark.service
 async def test_redis_waits_for_as_many_to_leave_as_a_lowered_limit_needs(redis):
-    bucket, model, windows = new_bucket(), SlidingWindow(), RedisWindows(redis)
+    bucket, model, windows = new_bucket(), SlidingWindow(), RedisSlidingWindows(redis)
     for second in range(5):
         at_us = START_US + second * 7 * SECOND_US
         model.admit(Limit(5, "minute"), at_us)
@@ -169,7 +171,7 @@ async def test_redis_waits_for_as_many_to_leave_as_a_lowered_limit_needs(redis):
 @pytest.mark.service
 async def test_redis_itself_says_what_time_it_is(redis):
     bucket, limit = new_bucket(), Limit(2, "minute")
-    await RedisWindows(redis).decide(bucket, limit)
+    await RedisSlidingWindows(redis).decide(bucket, limit)
     [instant] = await redis.lrange(KEY_PREFIX + bucket, 0, -1)
     seconds, microseconds = await redis.time()
     assert 0 <= seconds * SECOND_US + microseconds - int(instant) < limit.window_us
@@ -180,7 +182,7 @@ async def test_redis_itself_says_what_time_it_is(redis):
 async def test_a_key_in_redis_lives_as_long_as_it_counts_and_hardly_longer(redis, behind_us):
     bucket, limit = new_bucket(), Limit(2, "minute")
     window_ms = limit.window_us // 1000
-    windows = RedisWindows(redis)
+    windows = RedisSlidingWindows(redis)
     for at_us in (START_US, START_US - behind_us):
         await windows.decide(bucket, limit, at_us=at_us)
     left_ms = await redis.pttl(KEY_PREFIX + bucket)
@@ -190,7 +192,7 @@ async def test_a_key_in_redis_lives_as_long_as_it_counts_and_hardly_longer(redis
 
 @pytest.mark.service
 async def test_what_is_only_looked_at_counts_nothing(redis):
-    bucket, windows = new_bucket(), RedisWindows(redis)
+    bucket, windows = new_bucket(), RedisSlidingWindows(redis)
     for _ in range(3):
         assert (await windows.decide(bucket, Limit(1, DAY), counts=False)).admitted
     assert await redis.exists(KEY_PREFIX + bucket) == 0

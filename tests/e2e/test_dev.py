@@ -198,7 +198,7 @@ def test_from_the_first_start_to_the_second(start):
     again = start(PORT=free_port())
     said = again.read_until("Ctrl-C stops everything.")
     assert KEY.search(said)[1] == key[1]
-    assert "Made an API key" not in said
+    assert "Created an API key" not in said
     assert [trace["trace_id"] for trace in traces(again)] == [sent["trace_id"]]
     for _ in range(1_000):  # as from somebody impatient, and from a shell and `make` at once
         again.process.send_signal(signal.SIGTERM)
@@ -216,7 +216,7 @@ def test_without_dev_env_there_is_another_key_and_a_part_that_ends_takes_the_res
     # Nobody knows the key any more.
     (dev.data / "dev.env").unlink()
     again = start(PORT=port)
-    assert "Made an API key" in again.read_until("Ctrl-C stops everything.")
+    assert "Created an API key" in again.read_until("Ctrl-C stops everything.")
     assert again.env["PANDAPROBE_API_KEY"] != key
 
     # The part is named.
@@ -225,7 +225,7 @@ def test_without_dev_env_there_is_another_key_and_a_part_that_ends_takes_the_res
     again.process.wait(2 * STOP_S)
     status, _ = again.stop()
     assert status == 1
-    assert "serve ended by itself (signal SIGKILL)" in again.said
+    assert "serve exited (signal SIGKILL)" in again.said
     assert all_gone(children.values())
 
 

@@ -25,7 +25,7 @@ from tests.e2e.conftest import own_environ, wait_a_moment
 
 pytestmark = pytest.mark.e2e
 
-REMEMBERED_S = 1
+PRICE_TTL_S = 1
 WAIT_MAX_S = 60
 TRACES = 6_000
 KILLS = 2
@@ -87,7 +87,7 @@ def installation(enterable_folder: Path) -> Iterator[Installation]:
         "PANDAPROBE_DATABASE_URL": database_url,
         "PANDAPROBE_REDIS_URL": redis_url,
         "PANDAPROBE_AUTH_DEV_ISSUER": "on",
-        "PANDAPROBE_API_KEY_CACHE_SECONDS": str(REMEMBERED_S),
+        "PANDAPROBE_API_KEY_CACHE_SECONDS": str(PRICE_TTL_S),
         "PANDAPROBE_LOG_LEVEL": "ERROR",
     }
     made = Installation(environ, (free_port(), free_port()))

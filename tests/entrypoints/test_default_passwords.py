@@ -3,7 +3,7 @@
 import pytest
 
 from entrypoints.cli.main import main
-from entrypoints.default_passwords import PASSWORDS, SIGNING, published_secrets
+from entrypoints.default_passwords import PASSWORDS, SIGNING, default_password_problems
 from entrypoints.settings import SettingsError, read_settings
 
 SAFE = "9f2c1e7a4b"
@@ -14,7 +14,7 @@ def problems(environment: str, **said: str) -> list[str]:
     given = {"APP_ENV": environment, **said}
     environ = {f"PANDAPROBE_{name}": text for name, text in given.items()}
     try:
-        read_settings(environ, published_secrets)
+        read_settings(environ, default_password_problems)
     except SettingsError as error:
         return [line.split()[0].removeprefix("PANDAPROBE_") for line in str(error).splitlines()]
     return []

@@ -145,7 +145,7 @@ def test_half_a_provider_is_told_by_its_variables(said, expected, capsys):
 def test_without_a_provider_the_service_says_that_nobody_can_sign_in(caplog):
     with caplog.at_level(logging.WARNING):
         build_app(Settings())
-    assert "nobody can sign in" in caplog.text
+    assert "users can't sign in" in caplog.text
 
 
 def test_with_one_it_has_nothing_to_say(caplog):
@@ -188,12 +188,12 @@ async def test_the_doctor_asks_the_provider():
         issuer.describes_itself()
         issuer.says(JWKS, {"keys": []})
         state = await sign_in_state(given)
-        assert (state.ok, state.detail) == (False, f"{issuer.url} has no key for us")
+        assert (state.ok, state.detail) == (False, f"{issuer.url} has no usable key")
 
 
 def test_the_doctor_tells_that_nobody_can_sign_in(tmp_path, capsys):
     doctor.examine(Settings(data_dir=str(tmp_path)))
-    assert "ok    sign-in: no identity provider is set" in capsys.readouterr().out
+    assert "ok    sign-in: no identity provider is configured" in capsys.readouterr().out
     doctor.examine(Settings(data_dir=str(tmp_path), auth_dev_issuer=True))
     assert "ok    sign-in: the development issuer only" in capsys.readouterr().out
 

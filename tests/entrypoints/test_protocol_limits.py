@@ -55,7 +55,7 @@ async def ended(reader: asyncio.StreamReader) -> bytes:
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n", b"GET / HTTP/1.1\r\nHost:", GET[:-2]])
 async def test_a_request_head_has_to_come_in_time(sent):
-    async with serving(headers_s=SHORT_S) as (_, port):
+    async with serving(headers_timeout_s=SHORT_S) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(sent)
         assert await ended(reader) == b""
@@ -63,7 +63,7 @@ async def test_a_request_head_has_to_come_in_time(sent):
 
 
 async def test_blank_lines_keep_no_connection_after_an_answer_either():
-    async with serving(headers_s=SHORT_S) as (_, port):
+    async with serving(headers_timeout_s=SHORT_S) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(GET)
         assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
@@ -73,7 +73,7 @@ async def test_blank_lines_keep_no_connection_after_an_answer_either():
 
 
 async def test_who_asks_in_time_may_ask_again_and_take_their_time_between():
-    async with serving(headers_s=SHORT_S) as (server, port):
+    async with serving(headers_timeout_s=SHORT_S) as (server, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(3):
             writer.write(GET)
@@ -84,7 +84,7 @@ async def test_who_asks_in_time_may_ask_again_and_take_their_time_between():
 
 
 async def test_who_takes_nothing_of_an_answer_is_let_go():
-    async with serving(unread_s=SHORT_S) as (server, port):
+    async with serving(unread_timeout_s=SHORT_S) as (server, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 10)
         writer.write(GET.replace(b"/ ", b"/large "))
         async with asyncio.timeout(LONG_S):

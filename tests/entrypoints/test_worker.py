@@ -13,15 +13,15 @@ from application.jobs import Lane, RunDue, TargetDue
 from domain.errors import Unavailable
 from domain.ids import ProjectId, RunId
 from entrypoints.cli.main import main
-from entrypoints.observability.observer import BROKEN, DONE, PUT_OFF, Told
+from entrypoints.observability.observer import BROKEN, DONE, PUT_OFF, JobOutcome
 from entrypoints.settings import Settings
-from entrypoints.worker.worker import Round, Workbench, again_and_again, with_options
+from entrypoints.worker.worker import JobRunner, PeriodicTask, run_periodically, with_options
 
 PROJECT, RUN = ProjectId(uuid.UUID(int=1)), RunId(uuid.UUID(int=2))
 NAMED = {"project_id": str(PROJECT), "run_id": str(RUN)}
 
 
-def a_workbench(called: list[object], room: int = 2) -> Workbench:
+def a_workbench(called: list[object], room: int = 2) -> JobRunner:
     """Its use cases write down what they are called with, and raise what is in it already."""
     raising = [one for one in called if isinstance(one, Exception)]
 
@@ -30,7 +30,7 @@ def a_workbench(called: list[object], room: int = 2) -> Workbench:
         if raising:
             raise raising[0]
 
-    return Workbench(call, call, {lane: asyncio.Semaphore(room) for lane in Lane})
+    return JobRunner(call, call, {lane: asyncio.Semaphore(room) for lane in Lane})
 
 
 async def test_each_job_finds_its_use_case():
@@ -70,24 +70,24 @@ async def test_what_goes_wrong_is_told_by_the_names_of_rows_and_not_raised(
     ("error", "outcome"), [(None, DONE), (Unavailable("away"), PUT_OFF), (KeyError("?"), BROKEN)]
 )
 async def test_whoever_watches_is_told_how_a_job_went(error, outcome):
-    seen: list[tuple[object, Told]] = []
+    seen: list[tuple[object, JobOutcome]] = []
 
     @contextmanager
-    def watch(job: object) -> Iterator[Told]:
-        seen.append((job, told := Told()))
+    def watch(job: object) -> Iterator[JobOutcome]:
+        seen.append((job, told := JobOutcome()))
         yield told
 
-    bench = replace(a_workbench([error] if error else []), watch=watch)
+    bench = replace(a_workbench([error] if error else []), observe=watch)
     job = TargetDue(PROJECT, RUN, "t")
     await bench(job)
-    assert seen == [(job, Told(outcome))]
+    assert seen == [(job, JobOutcome(outcome))]
 
 
 async def test_a_job_that_is_given_up_is_not_told_as_a_fault(caplog):
     async def never(*_: object) -> None:
         await asyncio.Event().wait()
 
-    workbench = Workbench(never, never, {lane: asyncio.Semaphore(1) for lane in Lane})
+    workbench = JobRunner(never, never, {lane: asyncio.Semaphore(1) for lane in Lane})
     doing = asyncio.create_task(workbench(RunDue(PROJECT, RUN)))
     await asyncio.sleep(0)
     doing.cancel()
@@ -103,7 +103,7 @@ async def test_no_lane_has_more_at_once_than_its_room():
         begun.append(arguments)
         await gate.wait()
 
-    workbench = Workbench(wait, wait, {lane: asyncio.Semaphore(2) for lane in Lane})
+    workbench = JobRunner(wait, wait, {lane: asyncio.Semaphore(2) for lane in Lane})
     jobs = [TargetDue(PROJECT, RUN, str(n), n % 2 == 0) for n in range(10)]
     async with asyncio.TaskGroup() as group:
         for job in jobs:
@@ -134,8 +134,8 @@ async def test_a_round_that_fails_is_not_the_last_one(caplog):
     caplog.set_level(logging.INFO, "pandaprobe.worker")
     call, calls, done = failing_twice()
     told_of: list[tuple[str, str]] = []
-    one = Round("sweeping", 0, call, "took away %d rows")
-    rounds = asyncio.create_task(again_and_again(one, lambda *said: told_of.append(said)))
+    one = PeriodicTask("sweeping", 0, call, "took away %d rows")
+    rounds = asyncio.create_task(run_periodically(one, lambda *said: told_of.append(said)))
     async with asyncio.timeout(10):
         await done.wait()
     await asyncio.sleep(0)
@@ -145,8 +145,8 @@ async def test_a_round_that_fails_is_not_the_last_one(caplog):
     assert told_of[:3] == [("sweeping", outcome) for outcome in (PUT_OFF, BROKEN, DONE)]
     told = [(one.levelname, one.message) for one in caplog.records[:3]]
     assert told == [
-        ("WARNING", "sweeping goes on later: The database is away"),
-        ("ERROR", "sweeping goes on later"),
+        ("WARNING", "sweeping is postponed: The database is away"),
+        ("ERROR", "sweeping failed; it runs again later"),
         ("INFO", "took away 7 rows"),
     ]
 

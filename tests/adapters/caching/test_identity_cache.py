@@ -8,9 +8,9 @@ import pytest
 
 from adapters.caching.identity_cache import (
     ENTRIES_MAX,
-    RememberedAdministration,
-    RememberedApiKeys,
-    RememberedProjects,
+    CachedApiKeys,
+    CachedProjects,
+    CacheInvalidatingAdministration,
 )
 from adapters.memory.identity.administration import MemoryAdministration
 from domain.errors import Conflict, NotFound, Unavailable
@@ -32,13 +32,13 @@ def inner() -> Counted:
 
 
 @pytest.fixture
-def keys(inner: Counted, clock: Hands) -> RememberedApiKeys:
-    return RememberedApiKeys(inner, clock, SECONDS)
+def keys(inner: Counted, clock: Hands) -> CachedApiKeys:
+    return CachedApiKeys(inner, clock, SECONDS)
 
 
 @pytest.fixture
-def projects(inner: Counted, clock: Hands) -> RememberedProjects:
-    return RememberedProjects(inner, clock, SECONDS)
+def projects(inner: Counted, clock: Hands) -> CachedProjects:
+    return CachedProjects(inner, clock, SECONDS)
 
 
 # --- keys ----------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ async def test_the_age_counts_from_the_question_not_from_the_answer(keys, inner,
 
 
 async def test_zero_seconds_remember_nothing(inner, clock):
-    keys, projects = RememberedApiKeys(inner, clock, 0), RememberedProjects(inner, clock, 0)
+    keys, projects = CachedApiKeys(inner, clock, 0), CachedProjects(inner, clock, 0)
     key = inner.key()
     for _ in range(2):
         await keys.by_digest(key.digest)
@@ -104,7 +104,7 @@ async def test_zero_seconds_remember_nothing(inner, clock):
 @pytest.mark.parametrize("seconds", [-1, 30.001, float("nan")])
 def test_longer_than_the_contract_allows_is_refused(inner, clock, seconds):
     with pytest.raises(ValueError, match="0 to 30"):
-        RememberedApiKeys(inner, clock, seconds)
+        CachedApiKeys(inner, clock, seconds)
 
 
 async def test_unknown_keys_are_asked_for_each_time(keys, inner):
@@ -121,7 +121,7 @@ async def test_a_key_that_is_added_while_it_is_asked_for_is_found_by_the_next(ke
     early = asyncio.create_task(keys.by_digest(key.digest))
     await turns()
     inner.store.keys[key.id] = key
-    keys.forget_of(key.organization_id)
+    keys.invalidate_organization(key.organization_id)
     late = asyncio.create_task(keys.by_digest(key.digest))
     await turns()
     inner.gate.set()
@@ -277,8 +277,8 @@ async def test_an_organization_that_is_gone_is_asked_for_each_time(projects, inn
 
 
 @pytest.fixture
-def administration(inner, keys, projects) -> RememberedAdministration:
-    return RememberedAdministration(MemoryAdministration(inner.store), keys, projects)
+def administration(inner, keys, projects) -> CacheInvalidatingAdministration:
+    return CacheInvalidatingAdministration(MemoryAdministration(inner.store), keys, projects)
 
 
 async def test_what_a_block_revokes_is_refused_at_once(keys, inner, administration):
@@ -368,7 +368,7 @@ async def test_a_project_that_turned_out_to_be_gone_is_asked_for_anew(projects, 
     gone = await projects.ensure(ours, new_project(ours))
     kept = await projects.ensure(ours, new_project(ours, "kept"))
     del inner.store.projects[gone.id]  # by another process
-    projects.forget(gone.id)
+    projects.invalidate(gone.id)
     wanted = new_project(ours)
     assert await projects.ensure(ours, wanted) == wanted
     before = inner.asked

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from adapters.dramatiq.jobs import DramatiqJobs
 from adapters.dramatiq.messages import NAMESPACE, build_message
-from adapters.dramatiq.worker_pool import Crew
+from adapters.dramatiq.worker_pool import WorkerPool
 from adapters.memory.rate_limiter import monotonic_us
 from adapters.redis.client import opened
 from application.jobs import Job, Lane, RunDue, TargetDue
@@ -61,8 +61,10 @@ class Doing:
 
 
 @contextlib.asynccontextmanager
-async def at_work(url: str, doing: Doing, hands: Mapping[Lane, int] = HANDS) -> AsyncIterator[Crew]:
-    crew = Crew(url, hands, doing)
+async def at_work(
+    url: str, doing: Doing, hands: Mapping[Lane, int] = HANDS
+) -> AsyncIterator[WorkerPool]:
+    crew = WorkerPool(url, hands, doing)
     crew.start()
     try:
         yield crew
@@ -186,7 +188,7 @@ async def test_at_the_end_what_is_under_way_is_finished_and_the_rest_put_back(re
     gate, doing = asyncio.Event(), Doing()
     doing.gate = lambda _: gate
     due = some_targets(20)
-    crew = Crew(redis_url, {Lane.MEASURE: 2}, doing)
+    crew = WorkerPool(redis_url, {Lane.MEASURE: 2}, doing)
     await DramatiqJobs(redis, monotonic_us).send(*due)
     crew.start()
     await until(lambda: len(doing.begun) == 2)
@@ -309,7 +311,7 @@ async def test_it_ends_in_time_while_redis_is_silent(valkey):
     doing.gate = lambda _: asyncio.Event()
     async with opened(valkey.url) as client:
         await DramatiqJobs(client, monotonic_us).send(*some_targets(9))
-    crew = Crew(valkey.url, HANDS, doing)
+    crew = WorkerPool(valkey.url, HANDS, doing)
     crew.start()
     await until(lambda: len(doing.begun) == 2)
     with valkey.paused():

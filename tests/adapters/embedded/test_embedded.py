@@ -21,7 +21,7 @@ import redis.asyncio
 from adapters.embedded import servers
 from adapters.embedded.packages import package_folder
 from adapters.embedded.postgres import start_postgres
-from adapters.embedded.process import StartError, ensure_folder, rotated, spawn
+from adapters.embedded.process import StartError, ensure_folder, rotate_log, spawn
 
 ROOT = Path(__file__).parents[3]
 DEADLINE_S = 15
@@ -32,7 +32,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 from adapters.embedded import servers
-with servers.running(Path(sys.argv[1])) as own:
+with servers.run_servers(Path(sys.argv[1])) as own:
     print(own.database_url, own.redis_url, *(c.process.pid for c in own.children), flush=True)
     sys.stdin.read()
 """
@@ -120,21 +120,21 @@ def ended(holder: subprocess.Popen) -> int:
 
 @pytest.mark.service
 async def test_what_was_written_is_there_at_the_next_start(folder):
-    with servers.running(folder) as own:
+    with servers.run_servers(folder) as own:
         await write(own, "kept")
         children = own.children
     assert all(child.process.returncode == 0 for child in children)
-    with servers.running(folder) as again:
+    with servers.run_servers(folder) as again:
         assert await read(again) == (["kept"], [b"kept"] * 2)
 
 
 @pytest.mark.service
 async def test_killed_servers_lose_nothing_that_they_promised(data):
-    with servers.running(data) as own:
+    with servers.run_servers(data) as own:
         await write(own, "committed")
         for child in own.children:
             child.process.kill()
-    with servers.running(data) as again:
+    with servers.run_servers(data) as again:
         assert await read(again) == (["committed"], [b"committed"] * 2)
 
 
@@ -145,7 +145,7 @@ async def test_servers_end_when_their_starter_is_killed_and_start_again(data):
     await write(servers.Servers(line[0], line[1], ()), "committed")
     holder.kill()
     ended(holder)
-    with servers.running(data) as again:  # at once: the old one may still be shutting down
+    with servers.run_servers(data) as again:  # at once: the old one may still be shutting down
         assert await read(again) == (["committed"], [b"committed"] * 2)
     await until(lambda: all(is_gone(int(pid)) for pid in line[2:]))
 
@@ -157,7 +157,7 @@ def test_a_second_start_on_the_folder_is_refused_by_name(data):
         assert line
         assert servers.is_locked(data)
         message = f"{data} is in use by another start, process {holder.pid}"
-        with pytest.raises(StartError, match=message), servers.running(data):
+        with pytest.raises(StartError, match=message), servers.run_servers(data):
             pass
     finally:
         status = ended(holder)
@@ -167,7 +167,7 @@ def test_a_second_start_on_the_folder_is_refused_by_name(data):
 
 @pytest.mark.service
 async def test_nobody_gets_in_without_the_password(data):
-    with servers.running(data) as own:
+    with servers.run_servers(data) as own:
         postgres, valkey = urlsplit(own.database_url), urlsplit(own.redis_url)
         for password in ("", "wrong"):
             with pytest.raises(asyncpg.InvalidPasswordError):
@@ -207,7 +207,7 @@ def owner(pid: str) -> int:
 
 @pytest.mark.service
 async def test_the_log_holds_no_rows_and_no_statements(data):
-    with servers.running(data) as own:
+    with servers.run_servers(data) as own:
         connection = await asyncpg.connect(own.database_url)
         await connection.execute("CREATE TABLE unique_notes (note text UNIQUE)")
         for _ in range(2):
@@ -252,7 +252,7 @@ def test_data_that_were_half_made_are_made_anew(folder):
 
 @pytest.mark.service
 def test_the_data_are_closed_to_others(folder):
-    with servers.running(folder):
+    with servers.run_servers(folder):
         modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
     assert (modes["pg18"], modes["valkey"]) == (0o700, 0o700)
     assert (folder / "pg18" / "password").stat().st_mode & 0o777 == 0o600
@@ -264,7 +264,7 @@ async def test_root_s_own_closed_folder_is_no_obstacle_and_stays_closed(folder):
     home = folder / "home"
     home.mkdir(mode=0o700)
     for _ in range(2):
-        with servers.running(home / "project" / ".local") as own:
+        with servers.run_servers(home / "project" / ".local") as own:
             await write(own, "here")
     assert home.stat().st_mode & 0o777 == 0o700
     assert own.database_url
@@ -315,7 +315,7 @@ def test_a_folder_of_somebody_else_is_told(folder):
 
 def test_a_folder_that_can_t_be_made_is_told(folder):
     (folder / "file").write_text("")
-    with pytest.raises(StartError, match="can't be made"):
+    with pytest.raises(StartError, match="can't be created"):
         ensure_folder(folder / "file" / "data", 0o755)
 
 
@@ -327,10 +327,10 @@ def test_a_wheel_that_isn_t_installed_is_told_with_the_way_out():
 def test_a_log_that_grew_too_long_gives_way(folder):
     log = folder / "server.log"
     log.write_bytes(b"x" * 100)
-    assert rotated(log).exists()
+    assert rotate_log(log).exists()
     with log.open("r+b") as file:
         file.truncate(9 << 20)
-    assert not rotated(log).exists()
+    assert not rotate_log(log).exists()
     assert (folder / "server.log.1").stat().st_size == 9 << 20
 
 
@@ -342,7 +342,7 @@ def test_a_child_that_ignores_the_gentle_signal_is_ended_by_force():
         stop_signals=(signal.SIGTERM,),
     )
     started = time.monotonic()
-    child.ask_to_stop()
+    child.request_stop()
     child.stop(timeout_s=0.2)
     assert child.process.stdin
     child.process.stdin.close()

@@ -9,13 +9,13 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
 from adapters.oidc.issuer_keys import (
-    FETCH_EVERY_S,
+    FETCH_INTERVAL_MIN_S,
     REFRESH_AFTER_S,
     RETRY_FIRST_S,
     STALE_MAX_S,
     IssuerKeys,
 )
-from adapters.oidc.jwks import Jwks, JwksError
+from adapters.oidc.jwks import JwksClient, JwksError
 from adapters.oidc.tokens import JwtTokens
 from domain.errors import Unauthenticated, Unavailable
 from tests.support.builders.values import NOON
@@ -73,14 +73,14 @@ async def test_keys_are_fetched_once_and_kept(site):
 async def test_a_key_that_is_unknown_is_looked_for_again(site):
     await site.ask()
     site.keys = [OLD, NEW]
-    site.now += FETCH_EVERY_S
+    site.now += FETCH_INTERVAL_MIN_S
     assert await site.ask("new") == ["old", "new"]
     assert site.fetched == 2
 
 
 async def test_whatever_is_asked_it_is_looked_for_once_a_minute(site):
     await site.ask()
-    for second in range(10 * FETCH_EVERY_S):
+    for second in range(10 * FETCH_INTERVAL_MIN_S):
         site.now += 1
         assert await site.ask(f"made-up-{second}") == ["old"]
     assert site.fetched == 1 + 10
@@ -88,7 +88,7 @@ async def test_whatever_is_asked_it_is_looked_for_once_a_minute(site):
 
 async def test_known_keys_do_not_wait_while_an_unknown_one_is_looked_for(site):
     await site.ask()
-    site.now += FETCH_EVERY_S
+    site.now += FETCH_INTERVAL_MIN_S
     site.hold = asyncio.Event()
     slow = asyncio.create_task(site.ask("made-up"))
     await asyncio.sleep(0)
@@ -150,13 +150,13 @@ async def test_a_dead_issuer_is_asked_ever_more_seldom_and_holds_nobody_up(site)
         before = site.fetched
         with pytest.raises(Unavailable) as told:
             await site.ask()
-        assert 1 <= told.value.retry_after_s <= FETCH_EVERY_S
+        assert 1 <= told.value.retry_after_s <= FETCH_INTERVAL_MIN_S
         if site.fetched > before:
             tries.append(second)
         site.now = began + second + 1
     assert tries == [0, 2, 6, 14, 30, 62, 122, 182, 242]
     site.down = False
-    site.now += FETCH_EVERY_S
+    site.now += FETCH_INTERVAL_MIN_S
     assert await site.ask() == ["old"]
 
 
@@ -169,7 +169,7 @@ async def test_the_last_keys_serve_while_the_issuer_is_away(site, caplog):
     assert f"the keys of {ISSUER} cannot be fetched (nobody there)" in caplog.text
     # From then on nobody waits: it is tried aside.
     site.hold = asyncio.Event()
-    site.now += FETCH_EVERY_S
+    site.now += FETCH_INTERVAL_MIN_S
     assert await asyncio.wait_for(site.ask(), 1) == ["old"]
     assert await asyncio.wait_for(site.ask(), 1) == ["old"]
     site.down, site.keys = False, [OLD, NEW]
@@ -188,7 +188,7 @@ async def test_but_not_for_ever(site):
     with pytest.raises(Unavailable):
         await site.ask()
     site.down = False
-    site.now += FETCH_EVERY_S
+    site.now += FETCH_INTERVAL_MIN_S
     assert await site.ask() == ["old"]
 
 
@@ -196,7 +196,7 @@ async def test_a_fetch_under_way_is_given_up_at_the_end(site):
     await site.ask()
     await site.source.aclose()
     site.hold = asyncio.Event()
-    site.now += FETCH_EVERY_S
+    site.now += FETCH_INTERVAL_MIN_S
     waiting = asyncio.create_task(site.ask("new"))
     await asyncio.sleep(0)
     await site.source.aclose()
@@ -208,7 +208,7 @@ async def test_a_fetch_under_way_is_given_up_at_the_end(site):
 async def test_an_unknown_key_does_not_spoil_the_known_ones(site):
     await site.ask()
     site.down = True
-    site.now += FETCH_EVERY_S
+    site.now += FETCH_INTERVAL_MIN_S
     assert await site.ask("made-up") == ["old"]
     assert await site.ask() == ["old"]
     assert site.fetched == 2
@@ -230,7 +230,9 @@ def published(*keys: ECKey) -> bytes:
 async def test_tokens_pass_through_rotation_and_an_outage():
     now = [0.0]
     async with publishing() as issuer:
-        source = IssuerKeys(Jwks(ISSUER, issuer.url + JWKS), issuer=ISSUER, elapsed=lambda: now[0])
+        source = IssuerKeys(
+            JwksClient(ISSUER, issuer.url + JWKS), issuer=ISSUER, elapsed=lambda: now[0]
+        )
         tokens = JwtTokens(source, issuer=ISSUER, audiences=[AUDIENCE], clock=lambda: NOON)
         with pytest.raises(Unavailable):
             await tokens.verify(token(OLD))
@@ -243,7 +245,7 @@ async def test_tokens_pass_through_rotation_and_an_outage():
         issuer.says(JWKS, published(NEW))
         with pytest.raises(Unauthenticated):
             await tokens.verify(token(NEW))
-        now[0] += FETCH_EVERY_S
+        now[0] += FETCH_INTERVAL_MIN_S
         assert (await tokens.verify(token(NEW))).subject == "ada"
         with pytest.raises(Unauthenticated):
             await tokens.verify(token(OLD))

@@ -1,4 +1,4 @@
-"""Processes that share a folder of figures: each has a seat, and leaves it however it ends."""
+"""Processes that share a folder of figures: each has a slot, and leaves it however it ends."""
 
 import fcntl
 import os
@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from adapters.prometheus.process_slots import SeatError, take_seat
+from adapters.prometheus.process_slots import ProcessSlotError, acquire_slot
 
 ROOT = Path(__file__).parents[3]
 # Counts `number` times and says so; then it waits until its input ends.
 COUNTS = """
 import sys
 from pathlib import Path
-from adapters.prometheus.registry import Figures
+from adapters.prometheus.registry import MetricsRegistry
 from adapters.prometheus.definitions import CONNECTIONS_MAX, FALLBACKS
-figures = Figures("1", Path(sys.argv[1]))
+figures = MetricsRegistry("1", Path(sys.argv[1]))
 figures.count(FALLBACKS, by=int(sys.argv[2]))
 figures.set(CONNECTIONS_MAX, int(sys.argv[2]))
 print(figures.text().decode(), "END", flush=True)
@@ -75,43 +75,43 @@ def test_who_starts_takes_over_from_who_was_killed(tmp_path):
 
 
 def test_seats_are_taken_in_order_and_come_free(tmp_path):
-    taken = [take_seat(tmp_path) for _ in range(3)]
+    taken = [acquire_slot(tmp_path) for _ in range(3)]
     assert [one.number for one in taken] == [0, 1, 2]
-    taken[1].leave()
-    again = take_seat(tmp_path)
+    taken[1].release()
+    again = acquire_slot(tmp_path)
     assert again.number == 1
     for one in (taken[0], taken[2], again):
-        one.leave()
+        one.release()
 
 
 def test_gauges_of_who_is_gone_are_not_read(tmp_path):
-    here, gone = take_seat(tmp_path), take_seat(tmp_path)
+    here, gone = acquire_slot(tmp_path), acquire_slot(tmp_path)
     for name in ("counter_0", "counter_1", "gauge_livesum_0", "gauge_livesum_1"):
         (tmp_path / f"{name}.db").write_bytes(b"x")
     (tmp_path / "histogram_0.db").write_bytes(b"")  # is being made
-    gone.leave()
+    gone.release()
     assert [Path(one).stem for one in here.files()] == ["counter_0", "counter_1", "gauge_livesum_0"]
-    here.leave()
+    here.release()
 
 
 def test_a_folder_has_so_many_seats(tmp_path):
-    taken = [take_seat(tmp_path) for _ in range(2)]
-    with pytest.raises(SeatError, match="more than 2 processes"):
-        take_seat(tmp_path, 2)
+    taken = [acquire_slot(tmp_path) for _ in range(2)]
+    with pytest.raises(ProcessSlotError, match="more than 2 processes"):
+        acquire_slot(tmp_path, 2)
     for one in taken:
-        one.leave()
+        one.release()
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SeatError, match="file"):
-        take_seat(tmp_path / "file" / "metrics")
+    with pytest.raises(ProcessSlotError, match="file"):
+        acquire_slot(tmp_path / "file" / "metrics")
 
 
 def test_a_seat_is_for_one_process_alone(tmp_path):
-    seat = take_seat(tmp_path)
-    other = os.open(tmp_path / f"{seat.number}.lock", os.O_RDWR)
+    slot = acquire_slot(tmp_path)
+    other = os.open(tmp_path / f"{slot.number}.lock", os.O_RDWR)
     with pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(other)
-    seat.leave()
+    slot.release()

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.redis.client import opened
-from adapters.redis.limits import AWAY_S, RedisRateLimiter, RedisWindows
+from adapters.redis.limits import RETRY_AFTER_S, RedisRateLimiter, RedisSlidingWindows
 from domain.limits import SECOND_US, Decision, Limit, SlidingWindow
 from tests.support.builders.strategies import limits, steps_us
 from tests.support.fixtures.valkey_server import Valkey
@@ -114,10 +114,10 @@ async def test_one_outage_is_told_once_and_so_is_its_end(limiter, windows, ticks
         windows.fail = ConnectionError()
         for _ in range(3):
             await passed(limiter, 5)
-            ticks.forward(AWAY_S)
+            ticks.forward(RETRY_AFTER_S)
         windows.fail = None
         await passed(limiter, 5)
-        ticks.forward(AWAY_S)
+        ticks.forward(RETRY_AFTER_S)
     assert told(caplog) == ["WARNING", "INFO"] * 2
     assert "ConnectionError" in caplog.text
 
@@ -125,7 +125,7 @@ async def test_one_outage_is_told_once_and_so_is_its_end(limiter, windows, ticks
 async def test_redis_that_failed_is_left_alone_for_a_while(limiter, windows, ticks):
     windows.fail = ConnectionError()
     await passed(limiter, 5)
-    ticks.forward(AWAY_S - 0.001)
+    ticks.forward(RETRY_AFTER_S - 0.001)
     await passed(limiter, 5)
     assert windows.asked == 1
     ticks.forward(0.001)
@@ -139,7 +139,7 @@ async def test_one_request_looks_whether_redis_is_back_and_the_others_do_not_wai
     windows.fail = ConnectionError()
     await limiter.admit("ours", LIMIT)
     windows.fail, windows.gate = None, asyncio.Event()
-    ticks.forward(AWAY_S)
+    ticks.forward(RETRY_AFTER_S)
     looking = asyncio.create_task(limiter.admit("ours", LIMIT))
     await asyncio.sleep(0)
     assert await passed(limiter, 20) == 8
@@ -249,7 +249,7 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
 async def limiting(valkey: Valkey, ticks: Hands):
     """A limiter over this server; it has been asked."""
     async with opened(valkey.url) as client:
-        limiter = RedisRateLimiter(RedisWindows(client), MemoryRateLimiter(ticks), ticks)
+        limiter = RedisRateLimiter(RedisSlidingWindows(client), MemoryRateLimiter(ticks), ticks)
         await back(limiter, ticks)
         yield limiter, client
 
@@ -260,7 +260,7 @@ async def back(limiter: RedisRateLimiter, ticks: Hands) -> None:
     end = loop.time() + SOON_S
     while True:
         before = limiter.fallbacks
-        ticks.forward(AWAY_S)
+        ticks.forward(RETRY_AFTER_S)
         await limiter.admit(f"probe:{uuid.uuid4()}", LIMIT)
         if limiter.fallbacks == before:
             return

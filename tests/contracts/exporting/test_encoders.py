@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.export_formats import parquet
-from adapters.export_formats.columns import COLUMNS, Kind, rows_of
-from adapters.export_formats.csv import FORMULAS, GUARD
+from adapters.export_formats.columns import COLUMNS, ColumnType, build_rows
+from adapters.export_formats.csv import FORMULA_ESCAPE, FORMULA_PREFIXES
 from application.exporting.ports import Encoder
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, TraceScore
 from domain.exporting.export import FileFormat, RowKind
@@ -130,7 +130,7 @@ def test_every_field_has_a_column_of_its_name_unless_another_shows_it(kind, enti
 # --- Parquet --------------------------------------------------------------------------------------
 
 
-def told(kind: Kind, value: object) -> object:
+def told(kind: ColumnType, value: object) -> object:
     """A value as a reader of Parquet gives it back."""
     if isinstance(value, bytes):
         return value.decode()
@@ -145,13 +145,14 @@ many = st.lists(strategies.traces().map(archived), max_size=6)
 def test_parquet_gives_back_every_value_however_it_is_grouped(kind, all_, group, step):
     before, parquet.GROUP_BYTES = parquet.GROUP_BYTES, group
     try:
-        encoder = parquet.Parquet(kind)
+        encoder = parquet.ParquetEncoder(kind)
         file = written(encoder, *(all_[n : n + step] for n in range(0, len(all_), step)))
     finally:
         parquet.GROUP_BYTES = before
     columns = COLUMNS[kind]
     assert read(FileFormat.PARQUET, file) == [
-        {one.name: told(one.kind, one.of(row)) for one in columns} for row in rows_of(kind, all_)
+        {column.name: told(column.kind, column.get(row)) for column in columns}
+        for row in build_rows(kind, all_)
     ]
 
 
@@ -187,20 +188,20 @@ def test_csv_has_a_head_and_ends_its_lines_as_rfc_4180_says():
     assert row.count(b",") >= len(COLUMNS[RowKind.TRACES]) - 1
 
 
-@pytest.mark.parametrize("first", FORMULAS)
+@pytest.mark.parametrize("first", FORMULA_PREFIXES)
 def test_csv_disarms_what_a_spreadsheet_would_run(first):
     text = f'{first}cmd|"/c calc"!A1'
     one = archived(trace(name=text, user_id=text, metadata=b'{"a":"=1"}', input=b"-5"))
     [row] = read(FileFormat.CSV, written(begun(FileFormat.CSV), [one]))
-    assert (row["name"], row["user_id"]) == (GUARD + text, GUARD + text)
+    assert (row["name"], row["user_id"]) == (FORMULA_ESCAPE + text, FORMULA_ESCAPE + text)
     assert (row["metadata"], row["input"]) == ('{"a":"=1"}', "-5")
 
 
 @given(all_=many)
 def test_csv_gives_back_every_text_but_for_the_guard(all_):
     rows = read(FileFormat.CSV, written(begun(FileFormat.CSV), all_))
-    assert [row["name"].removeprefix(GUARD) for row in rows] == [
-        one.trace.name.removeprefix(GUARD) for one in all_
+    assert [row["name"].removeprefix(FORMULA_ESCAPE) for row in rows] == [
+        one.trace.name.removeprefix(FORMULA_ESCAPE) for one in all_
     ]
     assert [row["input"] for row in rows] == [(one.trace.input or b"").decode() for one in all_]
     assert [datetime.fromisoformat(row["started_at"]).astimezone(UTC) for row in rows] == [

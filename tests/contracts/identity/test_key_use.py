@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from adapters.caching.key_usage_buffer import GatheredKeyUses
+from adapters.caching.key_usage_buffer import KeyUsageBuffer
 from adapters.memory.identity.identity import MemoryApiKeys, MemoryKeyUse
 from adapters.memory.store import MemoryStore
 from application.identity.ports import KeyUse
@@ -59,7 +59,7 @@ async def uses(request: pytest.FixtureRequest) -> AsyncIterator[Uses]:
         if request.param == "memory":
             yield Uses(store, MemoryKeyUse(store), nothing)
         else:
-            gathered = GatheredKeyUses.over(MemoryApiKeys(store), every_s=HOUR)
+            gathered = KeyUsageBuffer.flushing_to(MemoryApiKeys(store), every_s=HOUR)
             yield Uses(store, await stack.enter_async_context(gathered), stack.aclose)
 
 

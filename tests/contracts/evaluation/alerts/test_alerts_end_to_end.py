@@ -10,7 +10,7 @@ from standardwebhooks import Webhook as Verifier
 
 from adapters.memory.evaluation.scripted_judge import ScriptedJudge
 from adapters.memory.jobs import RecordedJobs
-from adapters.webhook_sender import HttpCourier
+from adapters.webhook_sender import HttpWebhookSender
 from application.evaluation.monitors.monitors import MonitorOrder
 from application.evaluation.runs.requests import Order
 from application.jobs import Job, RunDue, TargetDue
@@ -48,7 +48,7 @@ class Agent:
     def __post_init__(self) -> None:
         self.world.now = EARLY
         evaluation = self.world.ports.evaluation
-        courier = HttpCourier(loopback, admits=lambda _: True, allow_private=True)
+        courier = HttpWebhookSender(loopback, is_allowed=lambda _: True, allow_private=True)
         alerting = replace(evaluation.alerting, courier=courier, allow_private=True)
         ports = replace(evaluation, alerting=alerting, judge=self.judge)
         self.do = self.world.with_ports(evaluation=ports).evaluation

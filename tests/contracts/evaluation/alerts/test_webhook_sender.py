@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
-from adapters.webhook_sender import ADDRESSES_MAX, HttpCourier, SystemResolver
+from adapters.webhook_sender import ADDRESSES_MAX, HttpWebhookSender, SystemResolver
 from application.evaluation.ports.alerts import Sent
 from domain.evaluation.monitors.webhook import format_secret
 from tests.support.builders.values import NOON
@@ -52,10 +52,10 @@ class Script:
 LOCAL = ["127.0.0.1"]
 
 
-def private(*answers: Sequence[str], **said) -> HttpCourier:
+def private(*answers: Sequence[str], **said) -> HttpWebhookSender:
     """One that may go anywhere."""
-    known = {"admits": lambda _: True, "allow_private": True, "timeout_s": SOON_S}
-    return HttpCourier(Script(*(answers or (LOCAL,))), **known | said)
+    known = {"is_allowed": lambda _: True, "allow_private": True, "timeout_s": SOON_S}
+    return HttpWebhookSender(Script(*(answers or (LOCAL,))), **known | said)
 
 
 async def sent_to(courier, url, **said) -> Sent:
@@ -189,7 +189,7 @@ async def test_a_fault_of_ours_is_told_as_one():
 )
 async def test_nothing_inside_a_network_is_reached(found):
     async with receiver() as there:
-        courier = HttpCourier(Script(found), timeout_s=SOON_S)
+        courier = HttpWebhookSender(Script(found), timeout_s=SOON_S)
         sent = await sent_to(courier, there.url(scheme="https"))
     assert sent == Sent(None, "refused_target")
     assert there.got == []
@@ -197,7 +197,9 @@ async def test_nothing_inside_a_network_is_reached(found):
 
 async def test_plain_http_is_refused_before_any_name_is_looked_up():
     script = Script(["8.8.8.8"])
-    assert await sent_to(HttpCourier(script), "http://x.example/") == Sent(None, "refused_target")
+    assert await sent_to(HttpWebhookSender(script), "http://x.example/") == Sent(
+        None, "refused_target"
+    )
     assert script.asked == []
 
 
@@ -205,7 +207,9 @@ async def test_a_name_that_means_another_thing_a_moment_later_gains_nothing():
     # What is admitted is 127.0.0.2: it stands for the Internet.
     async with receiver("127.0.0.2") as outside, receiver("127.0.0.1", outside.port) as inside:
         script = Script(["127.0.0.2"], ["127.0.0.1"])
-        courier = replace(private(), resolve=script, admits=lambda address: address == "127.0.0.2")
+        courier = replace(
+            private(), resolve=script, is_allowed=lambda address: address == "127.0.0.2"
+        )
         assert await sent_to(courier, outside.url()) == Sent(204)
         assert script.asked == [("hooks.example", outside.port)]
         assert await sent_to(courier, outside.url()) == Sent(None, "refused_target")

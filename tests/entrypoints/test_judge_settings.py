@@ -8,7 +8,7 @@ import pytest
 from domain.evaluation.judging.judge import JudgeRefused
 from domain.evaluation.metrics.judged_metrics import TASK_COMPLETION
 from domain.evaluation.scores.outcome import FailCode
-from entrypoints.composition.judges import judge_models, judge_providers, opened_judge
+from entrypoints.composition.evaluation import judge_models, judge_providers, open_judge
 from entrypoints.settings import Settings, SettingsError, read_settings
 from tests.contracts.evaluation.judging.test_judge import scripted
 from tests.support.fakes.model_provider import COMPATIBLE, provider
@@ -107,7 +107,7 @@ EVERY = {
 @pytest.mark.parametrize("environ", [{}, EVERY, *({name: EVERY[name]} for name in EVERY)])
 async def test_who_is_available_judges_and_nobody_else(environ: dict[str, str]) -> None:
     settings = read_settings(environ)
-    async with opened_judge(settings) as judge:
+    async with open_judge(settings) as judge:
         for state in judge_providers(settings):
             name = f"{state.provider.prefix}1"
             if state.is_available:
@@ -122,7 +122,7 @@ async def test_an_address_of_the_settings_is_another_judge() -> None:
     prints = set()
     for url in ("", "http://proxy/v1"):
         given = {"OPENAI_API_KEY": "k", "PANDAPROBE_OPENAI_BASE_URL": url}
-        async with opened_judge(read_settings(given)) as judge:
+        async with open_judge(read_settings(given)) as judge:
             prints.add(judge.fingerprint(TASK_COMPLETION, "openai/1"))
     assert len(prints) == 2
 
@@ -130,7 +130,7 @@ async def test_an_address_of_the_settings_is_another_judge() -> None:
 async def test_where_ports_close_no_connection_is_left() -> None:
     async with provider(COMPATIBLE) as there:
         given = {"PANDAPROBE_OPENAI_COMPATIBLE_BASE_URL": f"{there.url}/v1"}
-        async with opened_judge(read_settings(given)) as judge:
+        async with open_judge(read_settings(given)) as judge:
             question = replace(scripted().question(), model=there.model)
             await asyncio.gather(*(judge.ask(question) for _ in range(3)))
             assert there.connections > 0
