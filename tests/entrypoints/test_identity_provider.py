@@ -98,8 +98,8 @@ def test_a_secret_alone_publishes_no_keys():
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ({"AUTH_ISSUER": ISSUER}, ["AUTH_AUDIENCE must be set where PANDAPROBE_AUTH_ISSUER is"]),
-        ({"AUTH_AUDIENCE": "a"}, ["AUTH_ISSUER must be set where PANDAPROBE_AUTH_AUDIENCE is"]),
+        ({"AUTH_ISSUER": ISSUER}, ["AUTH_AUDIENCE must be set if PANDAPROBE_AUTH_ISSUER is"]),
+        ({"AUTH_AUDIENCE": "a"}, ["AUTH_ISSUER must be set if PANDAPROBE_AUTH_AUDIENCE is"]),
         ({"AUTH_HS256_SECRET": SECRET}, ["AUTH_ISSUER must be set", "AUTH_AUDIENCE must be set"]),
         ({"AUTH_JWKS_URL": ISSUER}, ["AUTH_ISSUER must be set", "AUTH_AUDIENCE must be set"]),
         ({"AUTH_PRESET": "supabase"}, ["SUPABASE_URL must be set"]),
@@ -175,7 +175,7 @@ async def test_a_provider_is_not_the_development_issuer(tmp_path):
         auth_hs256_secret=SECRET,
         data_dir=str(tmp_path),
     )
-    with pytest.raises(SettingsError, match="PANDAPROBE_AUTH_ISSUER must be another"):
+    with pytest.raises(SettingsError, match="PANDAPROBE_AUTH_ISSUER must differ"):
         async with tokens(given):
             pass
 

@@ -79,7 +79,7 @@ async def test_who_asks_in_time_may_ask_again_and_take_their_time_between():
             writer.write(GET)
             assert b"200 OK" in await reader.readuntil(b"0\r\n\r\n")
         [connection] = server.server_state.connections
-        assert connection._head is None  # nothing but the limit between requests runs
+        assert connection._headers_timer is None  # nothing but the limit between requests runs
         writer.close()
 
 

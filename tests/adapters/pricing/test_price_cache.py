@@ -97,12 +97,12 @@ async def test_it_remembers_a_bounded_number_of_projects_and_prices() -> None:
     stored = Stored(rows=PRICES_MAX)
     many = [ProjectId(uuid.uuid4()) for _ in range(ROWS_MAX // PRICES_MAX + 1)]
     await stored.remembered.get(many)
-    assert list(stored.remembered._known) == many[1:]
+    assert list(stored.remembered._entries) == many[1:]
     assert stored.remembered._rows == ROWS_MAX
     stored.rows = 0
     more = [ProjectId(uuid.uuid4()) for _ in range(PROJECTS_MAX)]
     await stored.remembered.get(more)
-    assert list(stored.remembered._known) == more
+    assert list(stored.remembered._entries) == more
     assert stored.remembered._rows == 0
 
 
