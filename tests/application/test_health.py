@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from application.health import CheckReadiness
 from application.ports import PartState
+from tests.support.waiting import in_time
 
 FINE, BROKEN = PartState(ok=True), PartState(ok=False, detail="connection refused")
 
@@ -36,7 +37,7 @@ async def test_each_part_has_its_own_state_and_place():
 
 async def test_parts_are_asked_at_once():
     gate = asyncio.Barrier(3)
-    async with asyncio.timeout(5):
+    async with in_time():
         states = await CheckReadiness({name: Waiting(gate) for name in "abc"})()
     assert set(states.values()) == {FINE}
 

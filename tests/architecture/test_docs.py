@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from domain.evaluation.agreement.annotation_queue import CANDIDATES_MAX, QUEUE_LENGTH_MAX
 from domain.evaluation.agreement.calibration import (
     JUDGE_SCORES_PER_TRACE_MAX,
@@ -31,6 +29,7 @@ from domain.evaluation.runs.selection import BATCH_MAX
 from domain.evaluation.scores.outcome import FailCode
 from domain.evaluation.sessions.reliability_v1 import SESSION_TRACES_MAX
 from domain.evaluation.trace_content.language import Language
+from tests.architecture.problems import for_each
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("domain", "application", "adapters", "entrypoints")
@@ -41,7 +40,10 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 SECTIONS = ["Context", "Decision", "Consequences", "When to revisit", "Enforced by"]
-BY_NAME = {"ids": lambda path: path.relative_to(ROOT).as_posix()}
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
 
 
 def section(text: str, title: str) -> str:
@@ -50,7 +52,7 @@ def section(text: str, title: str) -> str:
     return found[1].strip()
 
 
-@pytest.mark.parametrize("path", PAGES, **BY_NAME)
+@for_each(PAGES, relative)
 def test_what_a_page_names_exists(path):
     text = path.read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
@@ -59,7 +61,7 @@ def test_what_a_page_names_exists(path):
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-@pytest.mark.parametrize("path", DECISIONS, **BY_NAME)
+@for_each(DECISIONS, relative)
 def test_a_decision_has_its_sections_and_names_its_tests(path):
     text = path.read_text()
     assert text.startswith(f"# {path.name[:4]}: ")

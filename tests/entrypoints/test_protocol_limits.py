@@ -10,10 +10,11 @@ import uvicorn
 
 from entrypoints.http.middleware.request_ids import HEADER
 from entrypoints.server.protocol_limits import CONNECTIONS_MAX, BoundedConnection, raise_file_limit
+from tests.support.waiting import WAIT_MAX_S
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 LARGE = b"x" * (1 << 20)
-LONG_S, SHORT_S = 30.0, 0.2
+LONG_S, SHORT_S = float(WAIT_MAX_S), 0.2
 
 
 async def app(scope, receive, send):

@@ -31,7 +31,7 @@ def port(figures: MetricsRegistry) -> Iterator[int]:
 
 
 def asked(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_MAX_S)
     connection.request(method, path, headers=headers)
     answer = connection.getresponse()
     body = answer.read()

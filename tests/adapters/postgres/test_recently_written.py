@@ -10,7 +10,7 @@ from domain.evaluation.runs.selection import TraceSelection
 from domain.ids import ProjectId
 from tests.support.builders.values import trace
 from tests.support.fixtures import data_plane
-from tests.support.fixtures.monitors import AT_ONCE
+from tests.support.fixtures.monitors import NO_DELAY
 
 pytestmark = pytest.mark.service
 
@@ -36,7 +36,7 @@ async def test_what_was_written_lately_is_found_by_it(pool: Pool) -> None:
 
 async def test_with_every_condition_that_a_selection_has(pool: Pool) -> None:
     """The statement is one that Postgres takes, whatever is asked."""
-    ours, changed = ProjectId(uuid.uuid4()), PostgresChanged(pool, AT_ONCE)
+    ours, changed = ProjectId(uuid.uuid4()), PostgresChanged(pool, NO_DELAY)
     edge = await changed.edge()
     everything = TraceSelection(session_id="s", user_id="u", tags=("a", "b"), name="100%_\\")
     assert await changed.targets(ours, everything, edge, edge, 10) == []

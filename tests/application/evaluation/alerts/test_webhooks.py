@@ -18,6 +18,7 @@ from domain.errors import Invalid, NotFound, Unavailable
 from domain.evaluation.monitors.webhook import DELIVERY_ATTEMPTS_MAX, DELIVERY_WAIT_MAX
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, OURS, THEIRS
+from tests.support.waiting import WAIT_MAX_S
 
 URL = "https://hooks.example/a"
 BROKEN = Sent(500)
@@ -147,7 +148,7 @@ async def test_a_slow_receiver_keeps_no_other_waiting():
         await post.told(other)
     courier = OneHangs(slow)
     working = asyncio.create_task(post.office(courier)())
-    await asyncio.wait_for(courier.others.wait(), 10)
+    await asyncio.wait_for(courier.others.wait(), WAIT_MAX_S)
     assert courier.sent == [other] * 3
     assert not working.done()
     courier.free.set()
@@ -161,7 +162,7 @@ async def test_what_was_under_way_at_the_end_is_sent_again():
     await post.told(webhook)
     courier = OneHangs(webhook)
     working = asyncio.create_task(post.office(courier)())
-    await asyncio.wait_for(courier.began.wait(), 10)
+    await asyncio.wait_for(courier.began.wait(), WAIT_MAX_S)
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
