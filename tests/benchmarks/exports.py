@@ -124,7 +124,7 @@ class Installation:
 
 
 @contextmanager
-def installed() -> Iterator[Installed]:
+def installation() -> Iterator[Installation]:
     with bench_folder() as folder, run_servers(folder) as servers:
         settings = Settings(
             database_url=servers.database_url,

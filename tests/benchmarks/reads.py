@@ -223,7 +223,7 @@ def table(results: Results, sizes: Sequence[int]) -> Iterator[str]:
 
 def main(sizes: Sequence[int] = ()) -> int:
     sizes = sizes or (*SIZES, *([MILLION] if os.environ.get("SCALE") == "1m" else []))
-    measured = Measured()
+    results = Results()
     with bench_folder() as folder, run_servers(folder) as servers:
         settings = Settings(
             database_url=servers.database_url,

@@ -49,11 +49,9 @@ async def messages(client: Redis, queue: str) -> list[Message]:
     return [Message.decode(one) for one in found]
 
 
-async def told_to(client: Redis) -> list[Job]:
+async def read_jobs(client: Redis) -> list[Job]:
     return [
-        parse_job(queue, message.args)
-        for queue in Lane
-        for message in await messages(client, queue)
+        parse_job(lane, message.args) for lane in Lane for message in await messages(client, lane)
     ]
 
 

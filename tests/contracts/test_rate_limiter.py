@@ -34,7 +34,7 @@ def new_bucket() -> str:
     return f"key:{uuid.uuid4()}:ingest"
 
 
-def shared(client: Redis) -> RedisRateLimiter:
+def redis_limiter(client: Redis) -> RedisRateLimiter:
     return RedisRateLimiter(
         RedisSlidingWindows(client), MemoryRateLimiter(monotonic_us), monotonic_us
     )
@@ -159,7 +159,7 @@ async def test_redis_decides_like_the_domain(redis_url, data, limit):
 
 
 @pytest.mark.service
-async def test_redis_waits_for_as_many_to_leave_as_a_lowered_limit_needs(redis):
+async def test_redis_waits_for_enough_to_expire_after_limit_is_lowered(redis):
     bucket, model, windows = new_bucket(), SlidingWindow(), RedisSlidingWindows(redis)
     for second in range(5):
         at_us = START_US + second * 7 * SECOND_US
@@ -194,7 +194,7 @@ async def test_redis_key_expires_with_its_window(redis, behind_us):
 
 
 @pytest.mark.service
-async def test_what_is_only_looked_at_counts_nothing(redis):
+async def test_decide_without_counting_stores_nothing(redis):
     bucket, windows = new_bucket(), RedisSlidingWindows(redis)
     for _ in range(3):
         assert (await windows.decide(bucket, Limit(1, DAY), counts=False)).admitted

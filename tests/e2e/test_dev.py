@@ -197,9 +197,9 @@ def test_first_and_second_start(start):
 
     # The next start keeps the key and the traces, and creates a new token.
     again = start(PORT=free_port())
-    said = again.read_until("Ctrl-C stops everything.")
-    assert KEY.search(said)[1] == key[1]
-    assert "Created an API key" not in said
+    output = again.read_until("Ctrl-C stops everything.")
+    assert KEY.search(output)[1] == key[1]
+    assert "Created an API key" not in output
     assert [trace["trace_id"] for trace in traces(again)] == [sent["trace_id"]]
     for _ in range(1_000):  # as from an impatient user, and from a shell and `make` at once
         again.process.send_signal(signal.SIGTERM)
@@ -226,7 +226,7 @@ def test_missing_dev_env_gives_new_key_and_ended_part_stops_dev(start):
     again.process.wait(WAIT_MAX_S)
     status, _ = again.stop()
     assert status == 1
-    assert "serve exited (signal SIGKILL)" in again.said
+    assert "serve exited (signal SIGKILL)" in again.output
     assert all_gone(children.values())
 
 

@@ -25,8 +25,7 @@ from tests.support.waiting import WAIT_MAX_S, until_while
 
 pytestmark = pytest.mark.e2e
 
-PRICE_TTL_S = 1
-WAIT_MAX_S = 60
+KEY_CACHE_S = 1
 TRACES = 6_000
 KILLS = 2
 
@@ -89,7 +88,7 @@ def installation(enterable_folder: Path) -> Iterator[Installation]:
         "PANDAPROBE_DATABASE_URL": database_url,
         "PANDAPROBE_REDIS_URL": redis_url,
         "PANDAPROBE_AUTH_DEV_ISSUER": "on",
-        "PANDAPROBE_API_KEY_CACHE_SECONDS": str(PRICE_TTL_S),
+        "PANDAPROBE_API_KEY_CACHE_SECONDS": str(KEY_CACHE_S),
         "PANDAPROBE_LOG_LEVEL": "ERROR",
     }
     made = Installation(environ, (free_port(), free_port()))

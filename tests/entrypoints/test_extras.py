@@ -1,4 +1,4 @@
-"""A setting that needs an extra is refused if the extra isn't installed."""
+"""A setting that needs an extra is refused where the extra isn't installed."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from entrypoints.settings import Settings
 ROOT = Path(__file__).parents[2]
 TRACED = Settings(otel_exporter_otlp_endpoint="http://127.0.0.1:4318")
 
-# Runs as in an environment without the package that is the first argument.
+# As in an environment without the package that is the first argument.
 WITHOUT = """
 import sys
 sys.modules[sys.argv.pop(1)] = None
@@ -21,14 +21,14 @@ sys.exit(main(sys.argv[1:], {"PANDAPROBE_OTEL_EXPORTER_OTLP_ENDPOINT": "http://1
 """
 
 
-def test_installed_extra_is_not_reported():
+def test_an_extra_that_is_installed_is_not_missed():
     assert list(missing_extras(TRACED, frozenset())) == []
 
 
 @pytest.mark.parametrize("module", ["opentelemetry.sdk", "opentelemetry.exporter"])
 @pytest.mark.parametrize("command", ["serve", "worker"])
-def test_exporting_spans_without_the_otel_packages_is_refused_at_start(module, command):
-    completed = subprocess.run(
+def test_spans_without_the_sdk_or_the_exporter_are_refused_at_the_start(module, command):
+    done = subprocess.run(
         [sys.executable, "-c", WITHOUT, module, command],
         check=False,
         cwd=ROOT,
@@ -36,7 +36,7 @@ def test_exporting_spans_without_the_otel_packages_is_refused_at_start(module, c
         text=True,
         timeout=60,
     )
-    assert completed.returncode == 2
-    [line] = completed.stderr.splitlines()
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
     assert "PANDAPROBE_OTEL_EXPORTER_OTLP_ENDPOINT" in line
     assert "install pandaprobe-server[otel]" in line

@@ -74,7 +74,7 @@ async def test_blank_lines_keep_no_connection_after_an_answer_either():
 
 
 async def test_who_asks_in_time_may_ask_again_and_take_their_time_between():
-    async with serving(headers_timeout_s=SHORT_S) as (server, port):
+    async with serving(headers_s=LONG_S) as (server, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(3):
             writer.write(GET)

@@ -12,6 +12,7 @@ from adapters.prometheus.definitions import HEARTBEAT, RATE_LIMIT_FALLBACKS
 from adapters.prometheus.registry import MetricsRegistry
 from entrypoints.settings import Settings
 from entrypoints.worker.status_port import TIMEOUT_S, serve_status
+from tests.support.waiting import WAIT_MAX_S
 
 TOKEN = "a-token-of-the-scraper"
 

@@ -21,6 +21,7 @@ from adapters.embedded import servers
 from adapters.embedded.packages import package_folder
 from adapters.embedded.postgres import start_postgres
 from adapters.embedded.process import StartError, ensure_folder, rotate_log, spawn
+from tests.support.waiting import WAIT_MAX_S, until
 
 ROOT = Path(__file__).parents[3]
 IS_ROOT = os.geteuid() == 0
@@ -333,7 +334,7 @@ def test_a_child_that_ignores_the_gentle_signal_is_ended_by_force():
         stop_signals=(signal.SIGTERM,),
     )
     started = time.monotonic()
-    child.request_stop()
+    child.ask_to_stop()
     child.stop(timeout_s=0.2)
     assert child.process.stdin
     child.process.stdin.close()

@@ -130,8 +130,8 @@ def test_every_field_has_a_column_or_a_listed_replacement(kind, entity, elsewher
 # --- Parquet --------------------------------------------------------------------------------------
 
 
-def told(kind: ColumnType, value: object) -> object:
-    """A value as a reader of Parquet gives it back."""
+def as_read_back(kind: ColumnType, value: object) -> object:
+    """Returns a value as a Parquet reader returns it."""
     if isinstance(value, bytes):
         return value.decode()
     return value
@@ -146,12 +146,12 @@ def test_parquet_returns_every_value_for_any_group_size(kind, all_, group, step)
     before, parquet.GROUP_BYTES = parquet.GROUP_BYTES, group
     try:
         encoder = parquet.ParquetEncoder(kind)
-        file = written(encoder, *(all_[n : n + step] for n in range(0, len(all_), step)))
+        file = encode(encoder, *(all_[n : n + step] for n in range(0, len(all_), step)))
     finally:
         parquet.GROUP_BYTES = before
     columns = COLUMNS[kind]
     assert read(FileFormat.PARQUET, file) == [
-        {column.name: told(column.kind, column.get(row)) for column in columns}
+        {one.name: as_read_back(one.kind, one.get(row)) for one in columns}
         for row in build_rows(kind, all_)
     ]
 
@@ -193,17 +193,17 @@ def test_csv_has_header_and_line_ends_of_rfc_4180():
 
 
 @pytest.mark.parametrize("first", FORMULA_PREFIXES)
-def test_csv_disarms_what_a_spreadsheet_would_run(first):
+def test_csv_guards_against_formulas(first):
     text = f'{first}cmd|"/c calc"!A1'
-    one = archived(trace(name=text, user_id=text, metadata=b'{"a":"=1"}', input=b"-5"))
-    [row] = read(FileFormat.CSV, written(begun(FileFormat.CSV), [one]))
+    one = with_scores(trace(name=text, user_id=text, metadata=b'{"a":"=1"}', input=b"-5"))
+    [row] = read(FileFormat.CSV, encode(new_encoder(FileFormat.CSV), [one]))
     assert (row["name"], row["user_id"]) == (FORMULA_ESCAPE + text, FORMULA_ESCAPE + text)
     assert (row["metadata"], row["input"]) == ('{"a":"=1"}', "-5")
 
 
-@given(all_=many)
-def test_csv_gives_back_every_text_but_for_the_guard(all_):
-    rows = read(FileFormat.CSV, written(begun(FileFormat.CSV), all_))
+@given(all_=trace_lists)
+def test_csv_returns_every_text_except_the_guard(all_):
+    rows = read(FileFormat.CSV, encode(new_encoder(FileFormat.CSV), all_))
     assert [row["name"].removeprefix(FORMULA_ESCAPE) for row in rows] == [
         one.trace.name.removeprefix(FORMULA_ESCAPE) for one in all_
     ]

@@ -60,7 +60,7 @@ async def fixture(request: pytest.FixtureRequest) -> AsyncIterator[KeyUseFixture
             yield KeyUseFixture(store, MemoryKeyUse(store), no_op)
         else:
             gathered = KeyUsageBuffer.flushing_to(MemoryApiKeys(store), every_s=HOUR)
-            yield Uses(store, await stack.enter_async_context(gathered), stack.aclose)
+            yield KeyUseFixture(store, await stack.enter_async_context(gathered), stack.aclose)
 
 
 async def test_use_is_written(fixture):

@@ -53,10 +53,10 @@ class ScriptedResolver:
 LOCAL = ["127.0.0.1"]
 
 
-def private(*answers: Sequence[str], **said) -> HttpWebhookSender:
-    """One that may go anywhere."""
-    known = {"is_allowed": lambda _: True, "allow_private": True, "timeout_s": SOON_S}
-    return HttpWebhookSender(Script(*(answers or (LOCAL,))), **known | said)
+def unrestricted_sender(*answers: Sequence[str], **overrides) -> HttpWebhookSender:
+    """Builds a sender that may reach private addresses."""
+    known = {"is_allowed": lambda _: True, "allow_private": True, "timeout_s": WAIT_MAX_S}
+    return HttpWebhookSender(ScriptedResolver(*(answers or (LOCAL,))), **known | overrides)
 
 
 async def send_to(courier, url, **overrides) -> Sent:
@@ -195,15 +195,15 @@ async def test_unexpected_error_is_reported_as_internal():
 )
 async def test_private_addresses_are_refused(found):
     async with receiver() as there:
-        courier = HttpWebhookSender(Script(found), timeout_s=SOON_S)
-        sent = await sent_to(courier, there.url(scheme="https"))
+        courier = HttpWebhookSender(ScriptedResolver(found), timeout_s=WAIT_MAX_S)
+        sent = await send_to(courier, there.url(scheme="https"))
     assert sent == Sent(None, "refused_target")
     assert there.got == []
 
 
-async def test_plain_http_is_refused_before_any_name_is_looked_up():
-    script = Script(["8.8.8.8"])
-    assert await sent_to(HttpWebhookSender(script), "http://x.example/") == Sent(
+async def test_plain_http_is_refused_before_lookup():
+    script = ScriptedResolver(["8.8.8.8"])
+    assert await send_to(HttpWebhookSender(script), "http://x.example/") == Sent(
         None, "refused_target"
     )
     assert script.asked == []
@@ -212,11 +212,11 @@ async def test_plain_http_is_refused_before_any_name_is_looked_up():
 async def test_changed_dns_answer_cannot_redirect_to_private_address():
     # 127.0.0.2 is admitted: it stands for the Internet.
     async with receiver("127.0.0.2") as outside, receiver("127.0.0.1", outside.port) as inside:
-        script = Script(["127.0.0.2"], ["127.0.0.1"])
+        script = ScriptedResolver(["127.0.0.2"], ["127.0.0.1"])
         courier = replace(
-            private(), resolve=script, is_allowed=lambda address: address == "127.0.0.2"
+            unrestricted_sender(), resolve=script, is_allowed=lambda address: address == "127.0.0.2"
         )
-        assert await sent_to(courier, outside.url()) == Sent(204)
+        assert await send_to(courier, outside.url()) == Sent(204)
         assert script.asked == [("hooks.example", outside.port)]
         assert await send_to(courier, outside.url()) == Sent(None, "refused_target")
     assert len(outside.got) == 1
