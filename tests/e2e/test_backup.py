@@ -149,7 +149,7 @@ def test_backup_of_running_server_is_consistent_and_restorable(base_folder: Path
     assert restored.returncode == 0, restored.stderr
     again = command(copy, "restore", backup)
     assert again.returncode == 1
-    assert "holds a database already" in again.stderr
+    assert "exists already: move that database away" in again.stderr
 
     other = start(copy)
     try:

@@ -164,4 +164,4 @@ def test_a_number_that_makes_no_sense_is_refused(options, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["worker", *options], {})
     assert ended.value.code == 2
-    assert "is no whole number from 1" in capsys.readouterr().err
+    assert "is not a whole number from 1" in capsys.readouterr().err
