@@ -126,7 +126,7 @@ def _prepare(settings: Settings, data: Path) -> str:
     _print(f"Migrated: {', '.join(done)}" if done else "The schema is up to date")
     file = data / DEV_ENV
     known = read_env(file).get(f"{PREFIX}API_KEY")
-    key = asyncio.run(provisioning.first_key(settings, known))
+    key = asyncio.run(provisioning.ensure_developer_key(settings, known))
     if key != known:
         _print(f"Created an API key for the organization of {sign_in.DEVELOPER}")
     token = provisioning.development_token(

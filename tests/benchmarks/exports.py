@@ -147,7 +147,7 @@ def installation() -> Iterator[Installation]:
         }
         Path(settings.data_dir).mkdir()
         asyncio.run(root.migrate(settings))
-        key = asyncio.run(provisioning.first_key(settings, None))
+        key = asyncio.run(provisioning.ensure_developer_key(settings, None))
         yield Installation(folder, servers, environ, f"http://127.0.0.1:{port}", key)
 
 

@@ -243,7 +243,7 @@ def main(sizes: Sequence[int] = ()) -> int:
         }
         Path(settings.data_dir).mkdir()
         asyncio.run(root.migrate(settings))
-        key = asyncio.run(provisioning.first_key(settings, None))
+        key = asyncio.run(provisioning.ensure_developer_key(settings, None))
         for traces in sizes:
             seed(environ, traces)
             headers = {"X-API-Key": key, "X-Project-Name": project(traces)}

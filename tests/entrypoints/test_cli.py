@@ -85,7 +85,7 @@ def test_a_token_needs_a_folder_for_its_key(tmp_path, capsys):
     (tmp_path / "data").write_text("")
     assert main(["token"], {"PANDAPROBE_DATA_DIR": str(tmp_path / "data")}) == 1
     said = capsys.readouterr()
-    assert "no development key" in said.err
+    assert "no usable development key" in said.err
     assert not said.out
 
 
@@ -111,7 +111,7 @@ def test_a_busy_port_is_told_by_name():
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no such host.invalid"])
 def test_an_address_of_nobody_or_of_another_machine_is_told(host):
-    with pytest.raises(CommandError, match=f"^PANDAPROBE_HOST: {host} is no address"):
+    with pytest.raises(CommandError, match=f"^PANDAPROBE_HOST: {host} is not an address"):
         listen(Settings(host=host, port=18000))
 
 

@@ -3,7 +3,11 @@
 import pytest
 
 from entrypoints.cli.main import main
-from entrypoints.default_passwords import PASSWORDS, SIGNING, default_password_problems
+from entrypoints.default_passwords import (
+    DEFAULT_PASSWORDS,
+    EXAMPLE_SIGNING_SECRETS,
+    default_password_problems,
+)
 from entrypoints.settings import SettingsError, read_settings
 
 SAFE = "9f2c1e7a4b"
@@ -53,7 +57,7 @@ def test_others_are_not(text: str) -> None:
     assert problems("production", DATABASE_URL=text) == []
 
 
-@pytest.mark.parametrize("secret", sorted(SIGNING))
+@pytest.mark.parametrize("secret", sorted(EXAMPLE_SIGNING_SECRETS))
 def test_so_is_a_secret_that_signs_tokens_in_examples(secret: str) -> None:
     assert problems("production", AUTH_HS256_SECRET=secret) == ["AUTH_HS256_SECRET"]
     assert problems("production", AUTH_HS256_SECRET=f"{secret}{SAFE}") == []
@@ -62,7 +66,7 @@ def test_so_is_a_secret_that_signs_tokens_in_examples(secret: str) -> None:
 def test_all_are_told_at_once_with_what_else_is_wrong_and_none_is_shown(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    secret = min(SIGNING)
+    secret = min(EXAMPLE_SIGNING_SECRETS)
     given = {
         "PANDAPROBE_PORT": "x",
         "PANDAPROBE_DATABASE_URL": "postgresql://u:mysecretpassword@db/d",
@@ -80,4 +84,4 @@ def test_all_are_told_at_once_with_what_else_is_wrong_and_none_is_shown(
 
 
 def test_they_are_compared_in_lower_case() -> None:
-    assert {one.lower() for one in PASSWORDS} == PASSWORDS
+    assert {one.lower() for one in DEFAULT_PASSWORDS} == DEFAULT_PASSWORDS

@@ -251,11 +251,11 @@ class Store:
         self.put_ids.append(trace.id)
 
 
-def seeding(store: Store, traces: int) -> seed.Seeding:
-    return seed.Seeding(
+def seeding(store: Store, traces: int) -> seed.Seeder:
+    return seed.Seeder(
         IngestBatch(store),
         OURS,
-        itertools.batched(synthetic_traces(recipe(traces)), seed.BATCH),
+        itertools.batched(synthetic_traces(recipe(traces)), seed.BATCH_TRACES),
         Progress(traces, io.StringIO()),
     )
 
@@ -269,7 +269,7 @@ async def test_everything_is_stored_and_counted(capsys):
     run = seeding(store, 300)
     await run.run()
     wanted = list(synthetic_traces(recipe(300)))
-    assert run.told("demo") == 0
+    assert run.report("demo") == 0
     assert sorted(store.put_ids) == sorted(trace.id for trace in wanted)
     said = capsys.readouterr().out
     spans = sum(len(trace.spans) for trace in wanted)
@@ -278,10 +278,10 @@ async def test_everything_is_stored_and_counted(capsys):
 
 
 async def test_a_store_that_comes_back_is_waited_for():
-    store = Store(away(3 * seed.BATCH))
+    store = Store(away(3 * seed.BATCH_TRACES))
     run = seeding(store, 300)
     await run.run()
-    assert run.told("demo") == 0
+    assert run.report("demo") == 0
     assert len(set(store.put_ids)) == 300
 
 
@@ -289,15 +289,15 @@ async def test_a_store_that_stays_away_ends_it_and_the_count_is_told():
     run = seeding(Store(away(1_000_000)), 300)
     await run.run()
     with pytest.raises(CommandError, match=r"cannot be reached \(0 of 300 traces are stored"):
-        run.told("demo")
+        run.report("demo")
 
 
 async def test_what_is_refused_ends_it_too():
     run = seeding(Store([Invalid("can't be stored")]), 300)
     await run.run()
-    assert run.progress.done <= 300 - seed.BATCH
+    assert run.progress.done <= 300 - seed.BATCH_TRACES
     with pytest.raises(CommandError, match="can't be stored"):
-        run.told("demo")
+        run.report("demo")
 
 
 async def test_stopping_finishes_what_was_begun_and_says_how_much(capsys):
@@ -308,7 +308,7 @@ async def test_stopping_finishes_what_was_begun_and_says_how_much(capsys):
         await asyncio.sleep(0)
     run.stopping.set()
     await going
-    assert run.told("demo") == seed.INTERRUPTED
+    assert run.report("demo") == seed.INTERRUPTED_STATUS
     assert 0 < run.progress.done == len(store.put_ids) < 1_000
     assert f"stopped: {run.progress.done:,} of 1,000 traces" in capsys.readouterr().out
 
@@ -321,7 +321,7 @@ async def test_stopping_does_not_wait_for_a_store_that_is_away():
     assert not going.done()
     run.stopping.set()
     await asyncio.wait_for(going, WAIT_MAX_S)
-    assert run.told("demo") == seed.INTERRUPTED
+    assert run.report("demo") == seed.INTERRUPTED_STATUS
 
 
 # --- progress --------------------------------------------------------------------------------

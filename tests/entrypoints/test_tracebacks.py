@@ -13,9 +13,9 @@ from domain.errors import Invalid, Unavailable
 from entrypoints.observability.logs import ConsoleLines, JsonLines
 from entrypoints.observability.tracebacks import (
     CAUSED,
-    CHAIN_MAX,
-    MEANWHILE,
-    ONE_OF,
+    DURING_HANDLING,
+    EXCEPTIONS_MAX,
+    GROUP_MEMBER,
     name_of,
     traceback_of,
 )
@@ -76,13 +76,13 @@ def test_causes_come_first_and_members_of_groups_last() -> None:
     told = [line for line in text.split("\n") if line and not line.startswith((" ", "Trace"))]
     assert told == [
         "OSError: errno 5",
-        MEANWHILE,
+        DURING_HANDLING,
         "ExceptionGroup",
-        ONE_OF,
+        GROUP_MEMBER,
         "KeyError",
         CAUSED,
         "ValueError",
-        ONE_OF,
+        GROUP_MEMBER,
         "TypeError",
     ]
     assert SECRET not in text
@@ -102,7 +102,7 @@ def test_a_circle_ends_and_so_does_a_long_chain() -> None:
     for _ in range(5_000):
         new = Exception()
         new.__context__, last = last, new
-    assert traceback_of(last).count("Traceback") == CHAIN_MAX
+    assert traceback_of(last).count("Traceback") == EXCEPTIONS_MAX
 
 
 @pytest.mark.parametrize("form", [JsonLines, ConsoleLines])
