@@ -94,7 +94,7 @@ async def imported(server: Server, text: bytes) -> Run:
     return run
 
 
-async def test_all_lines_arrive_in_batches_without_what_ends_them():
+async def test_lines_are_sent_in_batches_without_end_marks():
     server, sent = Server(), lines(BATCH_MAX + 3)
     run = await imported(server, ended(sent))
     assert run.counts == (BATCH_MAX + 3, 0, 0, True)
@@ -104,20 +104,20 @@ async def test_all_lines_arrive_in_batches_without_what_ends_them():
     assert run.importer.progress.done == BATCH_MAX + 3
 
 
-async def test_again_they_are_there_already():
+async def test_repeated_import_stores_nothing_new():
     server, text = Server(), ended(lines(3))
     await imported(server, text)
     assert (await imported(server, text)).counts == (0, 3, 0, True)
 
 
-async def test_nothing_is_imported_of_an_empty_file():
+async def test_empty_file_imports_nothing():
     server = Server()
     assert (await imported(server, b"")).counts == (0, 0, 0, True)
     assert server.batches == []
 
 
 @pytest.mark.parametrize("cut", [1, 2, 40, 150])
-async def test_a_file_that_is_broken_off_is_told_wherever_it_was(cut):
+async def test_truncated_file_is_reported(cut):
     server, sent = Server(), lines(3)
     run = await imported(server, ended(sent)[:-cut] if cut > 1 else b"".join(sent[:2]))
     assert not run.importer.is_complete
@@ -125,21 +125,21 @@ async def test_a_file_that_is_broken_off_is_told_wherever_it_was(cut):
     assert run.importer.stored == 2
 
 
-async def test_a_file_that_was_altered_is_told():
+async def test_altered_file_is_reported():
     server, sent = Server(), lines(3)
     run = await imported(server, ended(sent).replace(b'"name":"1"', b'"name":"7"'))
     assert run.counts == (3, 0, 0, False)
     assert run.told == ["line 3: the export that ends here was altered"]
 
 
-async def test_exports_may_follow_each_other_and_may_hold_the_same_trace():
+async def test_concatenated_exports_may_contain_the_same_trace():
     server, sent = Server(), lines(3)
     run = await imported(server, ended(sent) + ended(sent[:1]))
     assert run.counts == (3, 1, 0, True)
     assert [len(batch) for batch in server.batches] == [3, 1]
 
 
-async def test_bad_lines_are_told_by_number_and_the_others_go_on():
+async def test_refused_lines_are_reported_and_others_imported():
     server, sent = Server(refuses={"4"}), lines(5)
     sent[1:1] = [b"no json\n", b"\n", b"[]\n", b'{"name":"no id"}\n', b'{"trace_id":"\xff"}\n']
     run = await imported(server, b"".join(sent))
@@ -151,7 +151,7 @@ async def test_bad_lines_are_told_by_number_and_the_others_go_on():
 
 
 @pytest.mark.parametrize("end", [b'{"a":1}', b'{"traces":"1","sha256":null}', b"{}", b"{no}"])
-async def test_what_only_looks_like_an_end_is_a_line_as_any_other(tmp_path, end):
+async def test_similar_text_is_not_an_end_mark(tmp_path, end):
     text = lines(1)[0][:-2] + b',"export":%b}\n' % end
     file = tmp_path / "a.ndjson"
     file.write_bytes(text)
@@ -161,7 +161,7 @@ async def test_what_only_looks_like_an_end_is_a_line_as_any_other(tmp_path, end)
     assert not run.importer.is_complete
 
 
-async def test_of_many_bad_lines_the_first_are_told():
+async def test_reports_of_refused_lines_are_limited():
     run = await imported(Server(), b"x\n" * (PRINTED_REFUSALS_MAX + 50))
     assert run.importer.refused == PRINTED_REFUSALS_MAX + 50
     assert (
@@ -170,7 +170,7 @@ async def test_of_many_bad_lines_the_first_are_told():
     )
 
 
-async def test_what_is_too_large_together_goes_in_parts_and_what_is_alone_is_told():
+async def test_too_large_batch_is_split_and_too_large_line_reported():
     sent = lines(8)
     large = b'{"trace_id":"x","name":"%b"}\n' % (b"a" * 1_000)
     server = Server(body_max=300)
@@ -180,7 +180,7 @@ async def test_what_is_too_large_together_goes_in_parts_and_what_is_alone_is_tol
     assert "PANDAPROBE_MAX_BODY_BYTES" in run.told[-1]
 
 
-async def test_it_waits_as_long_as_it_is_told_and_sends_the_same_again():
+async def test_retry_waits_for_retry_after_and_sends_the_same_body():
     server = Server(
         answers=[
             Response(429, b"{}", "7"),
@@ -195,21 +195,21 @@ async def test_it_waits_as_long_as_it_is_told_and_sends_the_same_again():
     assert run.told == []
 
 
-async def test_a_server_that_cannot_be_reached_is_told_at_once():
+async def test_unreachable_server_is_reported_at_the_first_attempt():
     server = Server(answers=[Response(0, b"http://x: no route")] * 2)
     run = await imported(server, ended(lines(2)))
     assert run.told == ["http://x: no route: retrying"]
     assert run.counts == (2, 0, 0, True)
 
 
-async def test_a_server_that_stays_away_ends_it_and_what_is_stored_is_told():
+async def test_import_fails_with_a_count_if_the_server_stays_down():
     server = Server(answers=[Response(0, b"http://x: no route")] * (RETRIES_MAX + 1))
     with pytest.raises(CommandError, match=r"no route .0 traces are stored; repeat it"):
         await imported(server, ended(lines(2)))
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 500])
-async def test_a_refusal_of_everything_ends_it_at_once(status):
+async def test_refused_request_ends_the_import(status):
     server = Server(answers=[Response(status, b'{"detail":"not you"}')])
     with pytest.raises(CommandError, match=f"{status}: not you"):
         await imported(server, ended(lines(2)))
@@ -228,7 +228,7 @@ def test_files_may_be_compressed(tmp_path):
     assert import_client.read_total("-") is None
 
 
-def test_what_nothing_says_is_named():
+def test_missing_options_are_named():
     with pytest.raises(CommandError, match="--key, --project must be given"):
         Destination.from_options(url="http://localhost", key=None, project="")
 
@@ -243,7 +243,7 @@ def test_what_nothing_says_is_named():
         ("http://127.0.0.1:1", "größe"),
     ],
 )
-def test_what_no_request_can_be_made_of_ends_it_at_once(tmp_path, capsys, url, project):
+def test_invalid_options_end_the_import(tmp_path, capsys, url, project):
     file = tmp_path / "a.ndjson"
     file.write_bytes(ended(lines(1)))
     environ = {"PANDAPROBE_API_KEY": "pp_x", "PANDAPROBE_DATA_DIR": str(tmp_path)}
@@ -251,7 +251,7 @@ def test_what_no_request_can_be_made_of_ends_it_at_once(tmp_path, capsys, url, p
     assert "--url" in capsys.readouterr().err
 
 
-def test_a_file_that_is_not_there(tmp_path, capsys):
+def test_missing_file_is_an_error(tmp_path, capsys):
     known = {"PANDAPROBE_ENDPOINT": "http://127.0.0.1:1", "PANDAPROBE_API_KEY": "pp_x"}
     gone = str(tmp_path / "gone")
     environ = known | {"PANDAPROBE_DATA_DIR": str(tmp_path)}

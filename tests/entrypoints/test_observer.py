@@ -91,7 +91,7 @@ def figures() -> MetricsRegistry:
         (0, "unanswered"),
     ],
 )
-def test_a_request_that_stores_traces_has_an_outcome(figures, status, outcome):
+def test_ingest_request_counts_by_outcome(figures, status, outcome):
     assert outcome_of(status) == outcome
     Observer(figures).answered("POST", "/traces", status, Kind.INGEST, 0.25)
     assert told(figures) == {
@@ -102,7 +102,7 @@ def test_a_request_that_stores_traces_has_an_outcome(figures, status, outcome):
     }
 
 
-def test_a_read_is_none(figures):
+def test_read_does_not_count_as_ingest(figures):
     Observer(figures).answered("GET", "/traces", 200, Kind.READ, 0.25)
     assert not [name for name, *_ in told(figures) if name.startswith("ingest")]
 
@@ -119,7 +119,7 @@ def test_decisions_count_by_class(figures):
     }
 
 
-def test_what_is_committed_counts_and_what_is_not_does_not(figures):
+def test_only_committed_traces_count(figures):
     items = [(PROJECT, trace(spans=(span(), span()))), (PROJECT, trace(spans=()))]
     observer = Observer(figures)
     observer.settled(Batch(items, [None, None], 900, 0.5, None))
@@ -138,7 +138,7 @@ def test_what_is_committed_counts_and_what_is_not_does_not(figures):
     }
 
 
-def test_no_token_of_a_judge_counts_twice(figures):
+def test_judge_tokens_count_once(figures):
     use = TokenUse(requests=1, input=100, cache_read=60, cache_write=10, output=50, reasoning=20)
     observer = Observer(figures)
     observer.record_judge_call(an_entry(use=use, usd=Decimal("0.25")))
@@ -163,13 +163,13 @@ def test_a_job_counts_by_lane_and_outcome(figures, outcome):
     assert made.status.is_ok == (outcome == DONE)
 
 
-def test_a_job_that_is_stopped_is_put_off_and_its_error_passes(figures):
+def test_cancelled_job_counts_as_postponed(figures):
     with pytest.raises(CancelledError), Observer(figures).observe_job(RunDue(PROJECT, RUN)):
         raise CancelledError
     assert told(figures)["worker_jobs_total", "plan", PUT_OFF] == 1
 
 
-def test_spans_of_one_piece_of_work_are_one_trace(figures):
+def test_spans_of_a_job_are_one_trace(figures):
     spans = Recorded()
     observer = Observer(figures, spans)
     with observer.observe_job(TargetDue(PROJECT, RUN, "t")) as job_outcome:
@@ -186,7 +186,7 @@ def test_spans_of_one_piece_of_work_are_one_trace(figures):
     assert f"{server.context.trace_id:032x}" == "0af7651916cd43dd8448eb211c80319c"
 
 
-def test_all_that_is_done_for_a_run_is_one_trace_that_leads_back_to_its_request(figures):
+def test_run_is_one_trace_linked_to_its_request(figures):
     spans = Recorded()
     observer = Observer(figures, spans)
     with spans.request(OF_CALLER) as request:
@@ -204,7 +204,7 @@ def test_all_that_is_done_for_a_run_is_one_trace_that_leads_back_to_its_request(
     assert [one.context for one in start.links] == [server.context]
 
 
-def test_a_run_that_no_request_starts_or_one_without_spans_has_no_start(figures):
+def test_run_without_sampled_request_has_no_start_span(figures):
     spans = Recorded()
     Observer(figures, spans).record_sent_job(RunDue(PROJECT, RUN))
     Observer(figures).record_sent_job(RunDue(PROJECT, RUN))
@@ -213,7 +213,7 @@ def test_a_run_that_no_request_starts_or_one_without_spans_has_no_start(figures)
     assert spans.ended == []
 
 
-def test_a_batch_that_nobody_traces_makes_no_span(figures):
+def test_untraced_batch_makes_no_span(figures):
     spans = Recorded()
     observer = Observer(figures, spans)
     assert observer.mark() is None
@@ -221,7 +221,7 @@ def test_a_batch_that_nobody_traces_makes_no_span(figures):
     assert spans.ended == []
 
 
-def test_a_folder_that_cannot_be_used_is_a_wrong_setting(tmp_path):
+def test_unusable_metrics_folder_is_a_settings_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match="PANDAPROBE_METRICS_DIR"):
         create_registry(Settings(metrics_dir=str(tmp_path / "file" / "m")), "1")
@@ -230,7 +230,7 @@ def test_a_folder_that_cannot_be_used_is_a_wrong_setting(tmp_path):
 # --- the installation ------------------------------------------------------------------------
 
 
-async def test_what_the_database_knows_is_told_with_the_rest(figures):
+async def test_database_metrics_are_in_the_text(figures):
     world = World(memory_ports(MemoryStore()))
     ports = world.ports
     worker = Worker(id=uuid.uuid4(), version="1", started_at=NOON)
@@ -258,7 +258,7 @@ class Broken:
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), TimeoutError(), KeyError("?")])
-async def test_without_the_database_the_rest_is_told_and_that_it_is_away(figures, error):
+async def test_without_database_process_metrics_are_served(figures, error):
     ports = replace(memory_ports(MemoryStore()), workloads=Broken(error))
     figures.count(definitions.RATE_LIMIT_FALLBACKS)
     found = told(figures, await MetricsText(figures, ports)())
@@ -266,7 +266,7 @@ async def test_without_the_database_the_rest_is_told_and_that_it_is_away(figures
     assert b"pandaprobe_database_up 0.0" in await MetricsText(figures, ports)()
 
 
-async def test_many_who_scrape_ask_the_database_once(figures):
+async def test_concurrent_scrapes_share_one_query(figures):
     broken = Broken(Unavailable("away"))
     scrape = MetricsText(figures, replace(memory_ports(MemoryStore()), workloads=broken))
     for _ in range(5):
@@ -283,7 +283,7 @@ async def test_many_who_scrape_ask_the_database_once(figures):
 # --- the port of a worker --------------------------------------------------------------------
 
 
-def test_a_worker_is_healthy_while_its_loop_turns(figures):
+def test_worker_is_healthy_while_its_loop_runs(figures):
     assert check_health(figures, 1_000)[0] == 503  # it hasn't begun
     figures.set(definitions.HEARTBEAT, 1_000, "serve")
     assert check_health(figures, 1_000)[0] == 503

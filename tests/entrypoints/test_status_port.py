@@ -40,13 +40,13 @@ def asked(port: int, path: str, method: str = "GET", **headers: str) -> tuple[in
     return answer.status, body
 
 
-def test_it_tells_its_figures(port):
+def test_metrics_are_served(port):
     status, body = asked(port, "/metrics")
     assert status == 200
     assert b"pandaprobe_rate_limit_fallbacks_total 7.0" in body
 
 
-def test_it_says_why_it_is_not_healthy(port, figures):
+def test_unhealthy_response_has_a_reason(port, figures):
     status, body = asked(port, "/health")
     assert (status, json.loads(body)) == (503, {"detail": "No worker has started yet"})
     figures.set(HEARTBEAT, 2**40, "worker")
@@ -54,11 +54,11 @@ def test_it_says_why_it_is_not_healthy(port, figures):
 
 
 @pytest.mark.parametrize(("path", "method", "status"), [("/", "GET", 404), ("/health", "PUT", 501)])
-def test_it_knows_nothing_else(port, path, method, status):
+def test_other_paths_and_methods_are_refused(port, path, method, status):
     assert asked(port, path, method)[0] == status
 
 
-def test_metrics_are_for_this_machine_or_for_who_has_the_token(figures, port):
+def test_metrics_need_a_local_address_or_the_token(figures, port):
     assert asked(port, "/metrics", **{"X-Forwarded-For": "192.0.2.1"})[0] == 403
     number = free_port()
     with serve_status(Settings(worker_port=number, metrics_token=TOKEN), figures):
@@ -70,7 +70,7 @@ def test_metrics_are_for_this_machine_or_for_who_has_the_token(figures, port):
 
 
 @pytest.mark.slow
-def test_who_says_nothing_keeps_others_no_longer_than_the_limit(port):
+def test_silent_client_blocks_others_until_the_timeout(port):
     with socket.create_connection(("127.0.0.1", port)) as silent:
         silent.sendall(b"GET /met")
         assert asked(port, "/metrics")[0] == 200
@@ -78,6 +78,6 @@ def test_who_says_nothing_keeps_others_no_longer_than_the_limit(port):
         assert silent.recv(1) == b""
 
 
-def test_without_a_port_nobody_listens(figures):
+def test_without_a_port_nothing_listens(figures):
     with serve_status(Settings(), figures):
         assert Settings().worker_port is None

@@ -57,7 +57,7 @@ class Odd(Exception):
     ],
     ids=lambda one: one if isinstance(one, str) else None,
 )
-def test_a_fault_is_told_by_its_type_and_place(error: Exception, name: str) -> None:
+def test_traceback_has_types_and_locations(error: Exception, name: str) -> None:
     error.add_note(SECRET)
     text = traceback_of(caught(error))
     assert name_of(error) == name
@@ -88,13 +88,13 @@ def test_causes_come_first_and_members_of_groups_last() -> None:
     assert SECRET not in text
 
 
-def test_what_is_suppressed_is_not_told() -> None:
+def test_suppressed_context_is_left_out() -> None:
     error = caught(KeyError(SECRET))
     error.__context__, error.__suppress_context__ = ValueError(SECRET), True
     assert "ValueError" not in traceback_of(error)
 
 
-def test_a_circle_ends_and_so_does_a_long_chain() -> None:
+def test_circular_and_long_chains_are_bounded() -> None:
     one, other = ValueError(), KeyError()
     one.__cause__, other.__cause__ = other, one
     assert traceback_of(one).count("KeyError") == 1
@@ -106,7 +106,7 @@ def test_a_circle_ends_and_so_does_a_long_chain() -> None:
 
 
 @pytest.mark.parametrize("form", [JsonLines, ConsoleLines])
-async def test_nor_does_asyncio_tell_it(form: type[logging.Formatter]) -> None:
+async def test_asyncio_messages_are_left_out(form: type[logging.Formatter]) -> None:
     """Of a task whose fault nobody asked for it logs the fault itself."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)

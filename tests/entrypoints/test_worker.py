@@ -57,7 +57,7 @@ async def test_each_job_finds_its_use_case():
     [(Unavailable("The database is away"), "WARNING", False), (KeyError("?"), "ERROR", True)],
     ids=["passing", "unexpected"],
 )
-async def test_what_goes_wrong_is_told_by_the_names_of_rows_and_not_raised(
+async def test_failed_job_is_logged_with_row_ids_and_not_raised(
     caplog, job, named, error, level, has_cause
 ):
     await a_workbench([error])(job)
@@ -70,7 +70,7 @@ async def test_what_goes_wrong_is_told_by_the_names_of_rows_and_not_raised(
 @pytest.mark.parametrize(
     ("error", "outcome"), [(None, DONE), (Unavailable("away"), PUT_OFF), (KeyError("?"), BROKEN)]
 )
-async def test_whoever_watches_is_told_how_a_job_went(error, outcome):
+async def test_observer_gets_the_outcome_of_a_job(error, outcome):
     seen: list[tuple[object, JobOutcome]] = []
 
     @contextmanager
@@ -84,7 +84,7 @@ async def test_whoever_watches_is_told_how_a_job_went(error, outcome):
     assert seen == [(job, JobOutcome(outcome))]
 
 
-async def test_a_job_that_is_given_up_is_not_told_as_a_fault(caplog):
+async def test_cancelled_job_is_not_logged(caplog):
     async def never(*_: object) -> None:
         await asyncio.Event().wait()
 
@@ -97,7 +97,7 @@ async def test_a_job_that_is_given_up_is_not_told_as_a_fault(caplog):
     assert caplog.records == []
 
 
-async def test_no_lane_has_more_at_once_than_its_room():
+async def test_concurrency_of_each_lane_is_limited():
     begun, gate = [], asyncio.Event()
 
     async def wait(*arguments: object) -> None:
@@ -131,7 +131,7 @@ def failing_twice() -> tuple[Callable[[], Awaitable[int]], list[int], asyncio.Ev
     return call, calls, done
 
 
-async def test_a_round_that_fails_is_not_the_last_one(caplog):
+async def test_failed_periodic_task_runs_again(caplog):
     caplog.set_level(logging.INFO, "pandaprobe.worker")
     call, calls, done = failing_twice()
     told_of: list[tuple[str, str]] = []
@@ -152,7 +152,7 @@ async def test_a_round_that_fails_is_not_the_last_one(caplog):
     ]
 
 
-def test_the_command_line_says_how_many_before_the_settings_do():
+def test_options_override_settings():
     settings = Settings(eval_worker_concurrency=3, eval_worker_processes=2)
     assert with_options(settings, None, None) == settings
     chosen = with_options(settings, 1, 5)
@@ -160,7 +160,7 @@ def test_the_command_line_says_how_many_before_the_settings_do():
 
 
 @pytest.mark.parametrize("options", [["--processes", "0"], ["--concurrency", "257"]])
-def test_a_number_that_makes_no_sense_is_refused(options, capsys):
+def test_invalid_number_option_is_refused(options, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["worker", *options], {})
     assert ended.value.code == 2

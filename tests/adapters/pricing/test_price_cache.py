@@ -59,7 +59,7 @@ def a_price(project: ProjectId) -> ModelPrice:
     )
 
 
-async def test_many_writes_ask_once_until_it_is_old() -> None:
+async def test_prices_are_loaded_once_per_ttl() -> None:
     stored = Stored()
     for _ in range(5):
         assert await stored.cost() == Decimal("2.5")
@@ -71,7 +71,7 @@ async def test_many_writes_ask_once_until_it_is_old() -> None:
     assert len(stored.asked) == 2
 
 
-async def test_only_those_that_are_not_remembered_are_asked_for_and_together() -> None:
+async def test_missing_projects_are_loaded_together() -> None:
     stored = Stored()
     await stored.remembered.get([OURS])
     other = ProjectId(uuid.uuid4())
@@ -79,7 +79,7 @@ async def test_only_those_that_are_not_remembered_are_asked_for_and_together() -
     assert stored.asked == [{OURS}, {THEIRS, other}]
 
 
-async def test_what_this_process_changed_counts_at_once() -> None:
+async def test_own_change_applies_immediately() -> None:
     stored = Stored()
     await stored.cost()
     stored.rows = 1
@@ -87,13 +87,13 @@ async def test_what_this_process_changed_counts_at_once() -> None:
     assert await stored.cost() == 7
 
 
-async def test_what_changes_while_it_is_asked_for_is_not_remembered() -> None:
+async def test_prices_invalidated_during_a_load_are_not_cached() -> None:
     stored = Stored(meanwhile=[OURS])
     assert await stored.cost() == Decimal("2.5")
     assert await stored.cost() == 7
 
 
-async def test_it_remembers_a_bounded_number_of_projects_and_prices() -> None:
+async def test_cache_is_bounded_in_projects_and_prices() -> None:
     stored = Stored(rows=PRICES_MAX)
     many = [ProjectId(uuid.uuid4()) for _ in range(ROWS_MAX // PRICES_MAX + 1)]
     await stored.remembered.get(many)
@@ -136,9 +136,7 @@ PRICED = span(model="gpt-4o", usage=USAGE)
         ([span(model="gpt-4o", token_usage=b'{"prompt_tokens":1}')], 1),
     ],
 )
-async def test_the_book_is_loaded_before_the_first_span_that_may_need_it(
-    spans: list[Span], loads: int
-) -> None:
+async def test_book_is_loaded_before_the_first_priced_span(spans: list[Span], loads: int) -> None:
     book = CountedBook()
     remembered = ProjectPriceCache(Stored().load, book)
     await remembered.get([OURS], spans)
