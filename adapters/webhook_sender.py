@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from application.evaluation.ports.alerts import Delivery, Sent, Webhook
 from domain.errors import Invalid
-from domain.evaluation.monitors.webhook import PORTS, checked_url, is_public, signature
+from domain.evaluation.monitors.webhook import PORTS, is_public, signature, validate_url
 
 if TYPE_CHECKING:
     import httpx2
@@ -84,7 +84,7 @@ class HttpCourier:
     async def _sent(self, delivery: Delivery, webhook: Webhook, now: datetime) -> Sent:
         import httpx2  # noqa: PLC0415 - slow to import, and only workers need it
 
-        url = checked_url(webhook.url, allow_private=self.allow_private)
+        url = validate_url(webhook.url, allow_private=self.allow_private)
         addresses, head = await self._checked(url), _head(delivery, webhook, now)
         # No proxy of the environment: it would resolve the name anew.
         async with httpx2.AsyncClient(

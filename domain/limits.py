@@ -32,7 +32,7 @@ class Limit:
             raise ValueError(f"the unit of a limit is one of {', '.join(UNITS_S)}")
 
     @classmethod
-    def parsed(cls, text: str) -> Self:
+    def parse(cls, text: str) -> Self:
         """The limit that `str` writes as `text`. Raises ValueError."""
         if not (written := _WRITTEN.fullmatch(text)):
             raise ValueError(f"a limit is written <count>/<{'|'.join(UNITS_S)}>, as in 100/minute")
@@ -88,7 +88,7 @@ def _seconds(us: int) -> int:
     return -(-us // SECOND_US)
 
 
-class History:
+class SlidingWindow:
     """The instants at which requests of one bucket were admitted, ascending; those that count.
 
     It changes in place: a copy would cost a request as much time as the limit is high. The caller

@@ -32,7 +32,7 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class PageRequest:
     """Which part of a list: `limit` items after the first `offset`, or after a position."""
 
     limit: int = LIMIT_DEFAULT
@@ -52,8 +52,8 @@ class Page[T]:
     end: Position | None = None
 
 
-def paged[T](
-    items: Iterable[T], place: Callable[[T], Position], order: SortOrder, window: Window
+def paginate[T](
+    items: Iterable[T], place: Callable[[T], Position], order: SortOrder, window: PageRequest
 ) -> Page[T]:
     """What a page is: sorted by value, then id, in one direction; no value comes last in both."""
     down = order is SortOrder.DESC

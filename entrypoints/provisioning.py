@@ -8,8 +8,8 @@ from uuid import UUID
 
 from application.use_cases import Ports, UseCases, utc_now
 from domain.errors import Unauthenticated
-from domain.identity.api_key import ALL_SCOPES, Scope, digest_of
-from domain.identity.audit import NOWHERE
+from domain.identity.api_key import ALL_SCOPES, Scope, key_digest
+from domain.identity.audit import UNKNOWN_ORIGIN
 from domain.ids import OrganizationId
 from entrypoints.composition import root
 from entrypoints.composition.sign_in import DEVELOPER, DEVELOPER_NAME, development_issuer
@@ -70,9 +70,9 @@ async def first_key(settings: Settings, known: str | None) -> str:
 
 async def _belongs(ports: Ports, secret: str, organization: OrganizationId) -> bool:
     try:
-        key = await ports.keys.by_digest(digest_of(secret))
+        key = await ports.keys.by_digest(key_digest(secret))
         if key is not None:
-            key.checked(ports.clock())
+            key.check_active(ports.clock())
     except Unauthenticated:
         return False
     return key is not None and key.organization_id == organization
@@ -84,7 +84,7 @@ async def _developers(settings: Settings, ports: Ports) -> OrganizationId:
         raise CommandError("name the organization: --organization ID")
     use_cases = UseCases.over(ports)
     token = development_token(settings, email=DEVELOPER, name=DEVELOPER_NAME, expires_in_s=60)
-    person = await use_cases.authenticate_token(token, NOWHERE)
+    person = await use_cases.authenticate_token(token, UNKNOWN_ORIGIN)
     return (await use_cases.resolve_membership(person, None)).organization_id
 
 

@@ -17,7 +17,7 @@ type Environment = Literal["development", "staging", "production", "test"]
 type LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 type AuthPreset = Literal["oidc", "supabase", "firebase"]
 type LogFormat = Literal["json", "console"]
-type Masking = Literal["secrets", "secrets,pii", "off"]
+type RedactionMode = Literal["secrets", "secrets,pii", "off"]
 type Days = Annotated[int, Meta(description="whole days from 1 to 3650", ge=1, le=3_650)]
 
 HTTP_URL: Final = Meta(description="a URL that begins with https://", pattern="^https?://")
@@ -160,7 +160,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     eval_evidence_tokens: Annotated[
         int, Meta(description="a whole number from 1000 to 1000000", ge=1_000, le=1_000_000)
     ] = 12_000
-    eval_mask: Annotated[Masking, Meta(description="secrets; secrets,pii; or off")] = "secrets"
+    eval_mask: Annotated[RedactionMode, Meta(description="secrets; secrets,pii; or off")] = (
+        "secrets"
+    )
     eval_judge_timeout_seconds: Annotated[
         float, Meta(description="seconds from 1 to 90", ge=1, le=90)
     ] = 60

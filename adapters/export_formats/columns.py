@@ -10,7 +10,7 @@ import msgspec
 
 from domain.evaluation.scores.score import TraceScore
 from domain.exporting.export import RowKind
-from domain.exporting.exported_trace import ArchivedTrace
+from domain.exporting.exported_trace import TraceWithScores
 from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace
 from domain.tracing.usage import UNPRICED, as_float
@@ -133,10 +133,10 @@ _SPAN: Final = (
 COLUMNS: Final = {RowKind.TRACES: _TRACE, RowKind.SPANS: _SPAN}
 
 
-def rows_of(kind: RowKind, batch: Sequence[ArchivedTrace]) -> Iterator[TraceLine | SpanLine]:
+def rows_of(kind: RowKind, batch: Sequence[TraceWithScores]) -> Iterator[TraceLine | SpanLine]:
     """What the columns of `kind` are asked of: traces in their order, spans in that of theirs."""
     for one in batch:
         if kind is RowKind.TRACES:
-            yield TraceLine(one.trace, Totals.of(one.trace.spans), one.scores)
+            yield TraceLine(one.trace, Totals.from_spans(one.trace.spans), one.scores)
         else:
             yield from (SpanLine(one.trace, span) for span in one.trace.spans)

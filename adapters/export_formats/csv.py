@@ -8,7 +8,7 @@ from typing import Final
 
 from adapters.export_formats.columns import COLUMNS, Kind, Value, rows_of
 from domain.exporting.export import RowKind
-from domain.exporting.exported_trace import ArchivedTrace
+from domain.exporting.exported_trace import TraceWithScores
 
 # A spreadsheet would run what begins so. JSON begins with none of them, but a negative number.
 FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -26,7 +26,7 @@ class CommaSeparated:
         self._writer = csv.writer(self._out)
         self._writer.writerow([column.name for column in self._columns])
 
-    def add(self, batch: Sequence[ArchivedTrace]) -> bytes:
+    def add(self, batch: Sequence[TraceWithScores]) -> bytes:
         for row in rows_of(self._kind, batch):
             self._writer.writerow([_cell(one.kind, one.of(row)) for one in self._columns])
             self.rows += 1

@@ -33,10 +33,15 @@ from domain.evaluation.judging.judge import (
     Question,
 )
 from domain.evaluation.judging.models import provider_of
-from domain.evaluation.judging.prompt import answer_schema, fingerprint, judged_calls, question_text
-from domain.evaluation.judging.verdict import BadVerdict, read_verdict
+from domain.evaluation.judging.prompt import (
+    answer_schema,
+    judge_fingerprint,
+    judged_calls,
+    prompt_text,
+)
+from domain.evaluation.judging.verdict import InvalidVerdict, parse_verdict
 from domain.evaluation.metrics.metric import JudgeKind, Metric
-from domain.evaluation.metrics.rubrics import PROTOCOL, Form, Rubric
+from domain.evaluation.metrics.rubrics import PROTOCOL, AnswerFormat, Rubric
 from domain.evaluation.scores.outcome import FailCode, SkipCode, Skipped
 
 if TYPE_CHECKING:
@@ -83,7 +88,7 @@ class ModelJudge:
     def fingerprint(self, metric: Metric, model: str) -> str:
         self._name(model)
         _rubric(metric)
-        return fingerprint(
+        return judge_fingerprint(
             metric,
             model=model,
             base_url=self._endpoint.base_url,
@@ -98,7 +103,9 @@ class ModelJudge:
         until = self._clock() + question.deadline_s
         name, rubric = self._name(question.model), _rubric(question.metric)
         calls, is_cut = judged_calls([step.label for step in question.evidence.calls])
-        if rubric.form is Form.CHECKLIST and not calls:  # none of them fitted into the evidence
+        if (
+            rubric.answer_format is AnswerFormat.CHECKLIST and not calls
+        ):  # none of them fitted into the evidence
             return Answer(outcome=Skipped(SkipCode.CANNOT_JUDGE), model=question.model)
         request = _request(question, rubric, calls)
         client = await self._opened()
@@ -117,8 +124,8 @@ class ModelJudge:
                     raise _failure(reply, tuple(made))
                 continue
             try:
-                verdict = read_verdict(reply.text, rubric.form, calls)
-            except BadVerdict as bad:
+                verdict = parse_verdict(reply.text, rubric.answer_format, calls)
+            except InvalidVerdict as bad:
                 made.append(replace(call, code=FailCode.BAD_VERDICT))
                 request = again(request, reply, COMPLAINT.format(fault=bad))
                 continue
@@ -180,7 +187,7 @@ class ModelJudge:
         }
 
     def _tell(self, trouble: Trouble) -> None:
-        level = logging.INFO if trouble.code.is_passing else logging.WARNING
+        level = logging.INFO if trouble.code.is_transient else logging.WARNING
         told = {
             "provider": self._endpoint.provider,
             "code": trouble.code.value,
@@ -191,7 +198,7 @@ class ModelJudge:
 
 
 def _failure(trouble: Trouble, calls: tuple[JudgeCall, ...]) -> JudgeRefused | JudgeUnavailable:
-    if not trouble.code.is_passing:
+    if not trouble.code.is_transient:
         return JudgeRefused(trouble.code, calls=calls)
     return JudgeUnavailable(trouble.code, retry_after_s=trouble.retry_after_s, calls=calls)
 
@@ -203,17 +210,17 @@ def _rubric(metric: Metric) -> Rubric:
 
 
 def _request(question: Question, rubric: Rubric, calls: Sequence[str]) -> Request:
-    fenced = question.evidence.fenced(
-        question.fence,
+    fenced = question.evidence.within_boundary(
+        question.boundary,
         reasoning=question.metric.sees_reasoning,
         output=question.is_output_shown,
     )
     return Request(
         system=PROTOCOL,
-        user=question_text(rubric, fenced, calls),
-        schema=answer_schema(rubric.form),
+        user=prompt_text(rubric, fenced, calls),
+        schema=answer_schema(rubric.answer_format),
         max_tokens=ANSWER_TOKENS
-        + (CHECK_TOKENS * len(calls) if rubric.form is Form.CHECKLIST else 0),
+        + (CHECK_TOKENS * len(calls) if rubric.answer_format is AnswerFormat.CHECKLIST else 0),
     )
 
 

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from application.evaluation.judging import Ledger
-from domain.evaluation.costs.judge_costs import LedgerEntry, Spending, SpendingBy, SpendingOf
+from domain.evaluation.costs.judge_costs import (
+    LedgerEntry,
+    Spending,
+    SpendingGroup,
+    SpendingGrouping,
+)
 from domain.evaluation.scores.query import CreatedWithin
 from domain.ids import ProjectId, RunId
 
@@ -29,8 +34,8 @@ class WatchedLedger:
         return await self.ledger.total(projects, within)
 
     async def of_projects(
-        self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingBy
-    ) -> Sequence[SpendingOf]:
+        self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingGrouping
+    ) -> Sequence[SpendingGroup]:
         return await self.ledger.of_projects(projects, within, by)
 
     async def sweep(self, before: datetime) -> int:

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from typing import Final
 
 from application.ports import Ticks
-from domain.limits import Decision, History, Limit
+from domain.limits import Decision, Limit, SlidingWindow
 
 # Buckets of one limit in which something counts: about 1 KB each while they hold little.
 BUCKETS_MAX: Final = 32_768
@@ -66,13 +66,13 @@ class _Buckets:
     def __init__(self, limit: Limit, own_max: int) -> None:
         self._limit = limit
         self._own_max = own_max
-        self._own: OrderedDict[str, History] = OrderedDict()
-        self._shared: dict[int, History] = {}
+        self._own: OrderedDict[str, SlidingWindow] = OrderedDict()
+        self._shared: dict[int, SlidingWindow] = {}
 
     def __len__(self) -> int:
         return len(self._own) + len(self._shared)
 
-    def history(self, bucket: str, now_us: int) -> History:
+    def history(self, bucket: str, now_us: int) -> SlidingWindow:
         """Where a request of `bucket` counts at `now_us`."""
         found = self._own.get(bucket)
         if found is not None:
@@ -87,8 +87,8 @@ class _Buckets:
                 return shared
             del self._shared[slot]
         if len(self._own) < self._own_max:
-            return self._own.setdefault(bucket, History())
-        return self._shared.setdefault(slot, History())
+            return self._own.setdefault(bucket, SlidingWindow())
+        return self._shared.setdefault(slot, SlidingWindow())
 
     def take_back(self, bucket: str, at_us: int) -> None:
         history = self._own.get(bucket)

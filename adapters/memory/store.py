@@ -36,7 +36,7 @@ from domain.ids import (
     TraceId,
     UserId,
 )
-from domain.tracing.erasure import Erasure, Owner, OwnerKind, owners_of
+from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure, data_subjects_of
 from domain.tracing.model_price import ModelPrice, newest_first
 from domain.tracing.repricing import Repricing
 from domain.tracing.trace import Trace
@@ -116,7 +116,7 @@ class MemoryStore:
     budgets: dict[ProjectId, Decimal] = field(default_factory=dict)
     spending: dict[tuple[ProjectId, str], Decimal] = field(default_factory=dict)
     erasures: dict[tuple[ProjectId, ErasureId], Erasure] = field(default_factory=dict)
-    erasing: dict[tuple[ProjectId, ErasureId], Owner] = field(default_factory=dict)
+    erasing: dict[tuple[ProjectId, ErasureId], DataSubject] = field(default_factory=dict)
     # By which erasure a trace went, and when.
     erased: dict[tuple[ProjectId, TraceId], tuple[ErasureId, datetime]] = field(
         default_factory=dict
@@ -135,7 +135,7 @@ class MemoryStore:
     def shown_traces(self, project: ProjectId) -> list[Trace]:
         """Those that nobody is erasing."""
         users = self.hidden_users(project)
-        sessions = self._erasing(project, OwnerKind.SESSION)
+        sessions = self._erasing(project, DataSubjectKind.SESSION)
         return [
             one
             for one in self.traces_of(project)
@@ -146,19 +146,19 @@ class MemoryStore:
         """Those that are being erased, or that lose a trace."""
         users = self.hidden_users(project)
         losing = {one.session_id for one in self.traces_of(project) if one.user_id in users}
-        return (self._erasing(project, OwnerKind.SESSION) | losing) - {None}
+        return (self._erasing(project, DataSubjectKind.SESSION) | losing) - {None}
 
     def hidden_users(self, project: ProjectId) -> set[str | None]:
         """Those that are being erased."""
-        return self._erasing(project, OwnerKind.USER)
+        return self._erasing(project, DataSubjectKind.USER)
 
-    def _erasing(self, project: ProjectId, kind: OwnerKind) -> set[str | None]:
+    def _erasing(self, project: ProjectId, kind: DataSubjectKind) -> set[str | None]:
         open_ = [owner for (of, _), owner in self.erasing.items() if of == project]
         return {one.id for one in open_ if one.kind is kind}
 
     def is_taken_away(self, project: ProjectId, before: Trace, after: Trace) -> bool:
         """Whether a change takes a trace from somebody who is being erased."""
-        lost = owners_of(before) - owners_of(after)
+        lost = data_subjects_of(before) - data_subjects_of(after)
         return any(of == project and owner in lost for (of, _), owner in self.erasing.items())
 
     def drop_trace(self, project: ProjectId, trace: TraceId) -> None:

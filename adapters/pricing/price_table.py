@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from adapters.pricing.genai_prices import MODELS_MAX
-from domain.tracing.tariff import RATE_MAX, Rate, Tariff, first_price, fits
+from domain.tracing.tariff import RATE_MAX, Rate, Tariff, first_price, matches_model
 from domain.tracing.usage import Price, Usage
 
 TABLE_BYTES_MAX: Final = 1 << 20
@@ -28,10 +28,10 @@ class _Row:
     provider: str | None
     tariff: Tariff
 
-    def admits(self, model: str) -> bool:
+    def matches(self, model: str) -> bool:
         prefix, slash, _ = model.partition("/")
         is_of_another = self.provider is not None and slash and prefix != self.provider
-        return not is_of_another and fits(self.match, model)
+        return not is_of_another and matches_model(self.match, model)
 
 
 class TablePriceBook:
@@ -76,7 +76,7 @@ class TablePriceBook:
 
     def _look_up(self, model: str) -> tuple[Tariff, ...]:
         name = model.strip().lower()
-        return tuple(row.tariff for row in self._rows if row.admits(name))
+        return tuple(row.tariff for row in self._rows if row.matches(name))
 
 
 _RATES: Final = (("input", True), ("output", True), ("cache_read", False), ("cache_write", False))

@@ -14,7 +14,7 @@ import zstandard
 from adapters.export_formats.columns import COLUMNS, Column, Kind, Value, rows_of
 from adapters.tables.thrift import YES, Written, i32, i64, listed, struct, text, varint
 from domain.exporting.export import RowKind
-from domain.exporting.exported_trace import ArchivedTrace
+from domain.exporting.exported_trace import TraceWithScores
 
 GROUP_BYTES: Final = 8 << 20  # of values, about, from which on a group of rows is written
 GROUP_ROWS: Final = 50_000
@@ -54,7 +54,7 @@ class Parquet:
         self._groups: list[Written] = []
         self._written = 0  # bytes of the file by now
 
-    def add(self, batch: Sequence[ArchivedTrace]) -> bytes:
+    def add(self, batch: Sequence[TraceWithScores]) -> bytes:
         out = bytearray()
         for row in rows_of(self._kind, batch):
             for column, values in zip(self._columns, self._group, strict=True):

@@ -14,11 +14,11 @@ from application.ports import Clock
 from domain.errors import NotFound
 from domain.evaluation.costs.judge_costs import (
     Spending,
-    SpendingBy,
-    SpendingOf,
-    checked_budget,
-    month_of,
-    period_of,
+    SpendingGroup,
+    SpendingGrouping,
+    month_start,
+    resolve_period,
+    validate_budget,
 )
 from domain.evaluation.scores.query import CreatedWithin
 from domain.identity.audit import AuditAction
@@ -34,7 +34,7 @@ class OrganizationUsage:
 
     within: CreatedWithin
     total: Spending
-    parts: Sequence[SpendingOf]
+    parts: Sequence[SpendingGroup]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,10 @@ class ReadUsage:
         membership: Membership,
         after: datetime | None,
         before: datetime | None,
-        by: SpendingBy,
+        by: SpendingGrouping,
     ) -> OrganizationUsage:
-        """As `period_of`; this month where nothing is said. Raises Invalid, Unavailable."""
-        within = period_of(after, before, self.clock())
+        """As `resolve_period`; this month where nothing is said. Raises Invalid, Unavailable."""
+        within = resolve_period(after, before, self.clock())
         projects = [one.id for one in await self.directory.projects(membership.organization_id)]
         parts = await self.ledger.of_projects(projects, within, by)
         return OrganizationUsage(within, await self.ledger.total(projects, within), parts)
@@ -91,7 +91,7 @@ class SetBudget:
         self, person: Person, organization: OrganizationId, project: ProjectId, usd: Decimal | None
     ) -> MonthlyBudget:
         """Of this month and each later one. Raises Invalid, Forbidden, NotFound, Unavailable."""
-        new = None if usd is None else checked_budget(usd, "monthly_usd")
+        new = None if usd is None else validate_budget(usd, "monthly_usd")
         now = self.offices.clock()
         async with self.offices.open(organization, person) as office:
             await office.entered(Action.CHANGE_BUDGET)
@@ -108,7 +108,7 @@ class SetBudget:
 async def _this_month(
     ledger: Ledger, project: ProjectId, usd: Decimal | None, now: datetime
 ) -> MonthlyBudget:
-    month = month_of(now)
+    month = month_start(now)
     return MonthlyBudget(month, usd, await ledger.total([project], CreatedWithin(month)))
 
 

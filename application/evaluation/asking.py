@@ -14,8 +14,13 @@ from application.evaluation.matter import Matter
 from application.evaluation.ports.evaluation import Judge
 from application.evaluation.purse import Purse
 from application.ports import Clock, NewId
-from domain.evaluation.costs.judge_costs import LedgerEntry, answer_tokens_max, set_aside, usage_of
-from domain.evaluation.evidence.truncation import tokens_of
+from domain.evaluation.costs.judge_costs import (
+    LedgerEntry,
+    answer_tokens_max,
+    reservation_amount,
+    usage_of,
+)
+from domain.evaluation.evidence.truncation import estimate_tokens
 from domain.evaluation.judging.judge import (
     JudgeCall,
     JudgeRefused,
@@ -24,10 +29,10 @@ from domain.evaluation.judging.judge import (
     TokenUse,
 )
 from domain.evaluation.judging.models import provider_of
-from domain.evaluation.judging.prompt import judged_calls, question_text, verdict_key
+from domain.evaluation.judging.prompt import judged_calls, prompt_text, verdict_key
 from domain.evaluation.metrics.metric import JudgeKind, Metric
-from domain.evaluation.metrics.rubrics import PROTOCOL, Form
-from domain.evaluation.runs.voting import counted, votes_due
+from domain.evaluation.metrics.rubrics import PROTOCOL, AnswerFormat
+from domain.evaluation.runs.voting import combine_votes, votes_needed
 from domain.evaluation.scores.outcome import Scored, SkipCode, Skipped
 from domain.tracing.usage import Price, Pricing, exact_sum
 
@@ -124,7 +129,7 @@ class Asking:
         answers, missed = [first], 0
         while isinstance(first.outcome, Scored):
             values = [one.outcome.value for one in answers if isinstance(one.outcome, Scored)]
-            due = votes_due(values, metric.threshold, matter.run.votes - missed)
+            due = votes_needed(values, metric.threshold, matter.run.votes - missed)
             if not due:
                 break
             asked = len(values) + missed
@@ -175,7 +180,7 @@ class Asking:
 
     async def _paid_for(self, question: Question, matter: Matter, pricing: Pricing) -> Vote:
         """An answer for which there's money."""
-        run, most = matter.run, set_aside(tokens_asked(question), answer_tokens(question))
+        run, most = matter.run, reservation_amount(tokens_asked(question), answer_tokens(question))
         price = pricing(question.model, usage_of(most), self.clock())
         usd = None if price is None else price.amount
         if usd is None and run.max_cost_usd is not None:  # it had a price when the run was made
@@ -242,19 +247,19 @@ def key_of(question: Question, judge: Judge, evidence_hash: str) -> bytes:
 
 
 def tokens_asked(question: Question) -> int:
-    """An estimate of what a judge has to read, by `tokens_of`."""
+    """An estimate of what a judge has to read, by `estimate_tokens`."""
     evidence, rubric = question.evidence, question.metric.rubric
     if rubric is None:
         raise ValueError(f"{question.metric.name} is not judged")
     calls = [step.label for step in evidence.calls]
     text = evidence.text(reasoning=question.metric.sees_reasoning, output=question.is_output_shown)
-    return tokens_of(PROTOCOL) + tokens_of(question_text(rubric, text, calls))
+    return estimate_tokens(PROTOCOL) + estimate_tokens(prompt_text(rubric, text, calls))
 
 
 def answer_tokens(question: Question) -> int:
     """How many its answer may have, but for a model's thoughts."""
     rubric = question.metric.rubric
-    if rubric is None or rubric.form is not Form.CHECKLIST:
+    if rubric is None or rubric.answer_format is not AnswerFormat.CHECKLIST:
         return answer_tokens_max(0)
     calls, _ = judged_calls([step.label for step in question.evidence.calls])
     return answer_tokens_max(len(calls))
@@ -262,7 +267,7 @@ def answer_tokens(question: Question) -> int:
 
 def _told(metric: Metric, answers: Sequence[Vote], missed: int) -> Scored | Skipped:
     scored = [one.outcome for one in answers if isinstance(one.outcome, Scored)]
-    outcome = counted(scored, metric.threshold) if scored else answers[0].outcome
+    outcome = combine_votes(scored, metric.threshold) if scored else answers[0].outcome
     marks = {"model": answers[0].model, **Paid.of([one.paid for one in answers]).marks()}
     if missed:
         marks["votes_missed"] = missed

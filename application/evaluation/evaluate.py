@@ -19,16 +19,16 @@ from application.evaluation.recording import Recording
 from application.jobs import Jobs
 from application.ports import Clock
 from domain.errors import Unavailable
-from domain.evaluation.custom_metrics.custom_metric import way_in
+from domain.evaluation.custom_metrics.custom_metric import evaluation_method
 from domain.evaluation.judging.judge import JudgeUnavailable
 from domain.evaluation.judging.models import provider_of
 from domain.evaluation.judging.prompt import session_fingerprint
-from domain.evaluation.metrics.metric import JudgeKind, Way
-from domain.evaluation.metrics.registry import CATALOGUE
+from domain.evaluation.metrics.metric import EvaluationMethod, JudgeKind
+from domain.evaluation.metrics.registry import METRIC_REGISTRY
 from domain.evaluation.runs.run import EvalRun, Target, TargetType
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored
-from domain.evaluation.sessions.registry import ROLL_UPS, signals_of
-from domain.evaluation.sessions.reliability_v1 import JUDGED, TraceSignals
+from domain.evaluation.sessions.registry import SESSION_METRICS, required_signals
+from domain.evaluation.sessions.reliability_v1 import JUDGED_SIGNALS, TraceSignals
 from domain.ids import ProjectId, RunId, TraceId
 
 WAIT: Final = timedelta(seconds=10)  # after the first attempt; twice as long after each other
@@ -94,8 +94,8 @@ class EvaluateTarget:
     ) -> JudgeUnavailable | None:
         """Records what it comes to; where there was no answer and may be one later, tells that."""
         # Computing is over before anybody could cancel it.
-        way, _ = way_in(claim.run.definitions, name)
-        if way is not Way.MEASURED and not await self.assignments.is_live(claim):
+        way, _ = evaluation_method(claim.run.definitions, name)
+        if way is not EvaluationMethod.COMPUTED and not await self.assignments.is_live(claim):
             return None
         try:
             outcome = await self.measuring.outcome(name, matter)
@@ -145,11 +145,11 @@ class EvaluateTarget:
             return Failed(FailCode.INTERNAL)
 
     def _rolled_up(self, run: EvalRun, name: str, signals: Sequence[TraceSignals]) -> Outcome:
-        roll_up, metric = ROLL_UPS[name], CATALOGUE[name]
-        outcome = roll_up.of(signals, run.signal_weights)
+        session_metric, metric = SESSION_METRICS[name], METRIC_REGISTRY[name]
+        outcome = session_metric.compute(signals, run.signal_weights)
         if not isinstance(outcome, Scored):
             return outcome
-        weights = roll_up.weights(run.signal_weights)
+        weights = session_metric.weights(run.signal_weights)
         prints = {signal: self.measuring.fingerprint(signal, run.model) for signal in weights}
         marks = {
             **metric.marks(outcome.value),
@@ -161,13 +161,16 @@ class EvaluateTarget:
 
 def _is_computed(run: EvalRun, name: str) -> bool:
     """Whether nobody has to be asked for a session metric."""
-    return all(CATALOGUE[one].way is Way.MEASURED for one in signals_of([name], run.signal_weights))
+    return all(
+        METRIC_REGISTRY[one].method is EvaluationMethod.COMPUTED
+        for one in required_signals([name], run.signal_weights)
+    )
 
 
 def _by_whom(run: EvalRun, signals: Collection[str]) -> dict[str, object]:
-    if JUDGED.isdisjoint(signals):
-        ways = {CATALOGUE[signal].way for signal in signals}
-        kind = JudgeKind.EMBEDDING if Way.EMBEDDED in ways else JudgeKind.MEASURED
+    if JUDGED_SIGNALS.isdisjoint(signals):
+        ways = {METRIC_REGISTRY[signal].method for signal in signals}
+        kind = JudgeKind.EMBEDDING if EvaluationMethod.EMBEDDED in ways else JudgeKind.MEASURED
         return {"judge_kind": kind.value}
     is_heuristic = provider_of(run.model) == JudgeKind.HEURISTIC
     kind = JudgeKind.HEURISTIC if is_heuristic else JudgeKind.MODEL

@@ -9,15 +9,15 @@ from application.evaluation.ports.evaluation import OnFault, Targets
 from application.evaluation.ports.work_queue import SignalKey
 from application.ports import RandomBytes
 from domain.errors import Unavailable
-from domain.evaluation.custom_metrics.custom_metric import metric_in
-from domain.evaluation.custom_metrics.regex import Finds
+from domain.evaluation.custom_metrics.custom_metric import get_run_metric
+from domain.evaluation.custom_metrics.regex import RegexSearch
 from domain.evaluation.judging.judge import JudgeRefused
-from domain.evaluation.metrics.registry import CATALOGUE
+from domain.evaluation.metrics.registry import METRIC_REGISTRY
 from domain.evaluation.runs.run import EvalRun
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Skipped
 from domain.evaluation.sessions.counted import TRACE_SUCCESS
-from domain.evaluation.trace_content.evaluated_trace import Subject
-from domain.evaluation.trace_content.user_request import Asked
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from domain.evaluation.trace_content.user_request import UserRequest
 from domain.ids import TraceId
 
 _FENCE_BYTES: Final = 8
@@ -34,7 +34,7 @@ class GuardedMeasuring:
     measuring: Measuring
     policy: MeasuringPolicy
     random: RandomBytes
-    finds: Finds
+    regex_search: RegexSearch
     on_fault: OnFault
 
     async def matter(
@@ -52,14 +52,14 @@ class GuardedMeasuring:
             for name in names:
                 self.on_fault(run.score_id(str(trace), name), fault)
             return Failed(FailCode.INTERNAL)
-        if not isinstance(found, Subject):
+        if not isinstance(found, EvaluatedTrace):
             return found
         return Matter(found, run, self.policy, self.random(_FENCE_BYTES).hex())
 
     async def outcome(self, name: str, matter: Matter) -> Outcome:
         """What the metric of that name comes to. Raises JudgeUnavailable, Unavailable."""
         try:
-            metric = metric_in(matter.run.definitions, name, self.finds)
+            metric = get_run_metric(matter.run.definitions, name, self.regex_search)
             return await self.measuring.outcome(metric, matter)
         except Unavailable:  # of a judge, or of what is kept of them: it is no fault of the metric
             raise
@@ -68,10 +68,10 @@ class GuardedMeasuring:
             self.on_fault(matter.run.score_id(target, name), fault)
             return Failed(FailCode.INTERNAL)
 
-    async def asked(self, matter: Matter) -> Asked | None:
+    async def asked(self, matter: Matter) -> UserRequest | None:
         """What the user asked in it; None also for what can't be looked into."""
         try:
-            return await matter.seen(lambda it: Asked.of(it.subject.request.text))
+            return await matter.seen(lambda it: UserRequest.from_text(it.subject.request.text))
         except Exception as fault:  # noqa: BLE001 - an input that breaks costs only itself
             target = str(matter.subject.trace.id)
             self.on_fault(matter.run.score_id(target, TRACE_SUCCESS), fault)
@@ -80,13 +80,13 @@ class GuardedMeasuring:
     async def key(self, name: str, matter: Matter) -> SignalKey | None:
         """As `Measuring.key`; None also for what can't be looked into: measuring it will tell."""
         try:
-            return await self.measuring.key(CATALOGUE[name], matter)
+            return await self.measuring.key(METRIC_REGISTRY[name], matter)
         except Exception:  # noqa: BLE001 - measuring the same comes upon it again, and tells it
             return None
 
     def fingerprint(self, name: str, model: str) -> str:
         """As `Measuring.fingerprint`; "" where nobody answers for the model."""
         try:
-            return self.measuring.fingerprint(CATALOGUE[name], model)
+            return self.measuring.fingerprint(METRIC_REGISTRY[name], model)
         except JudgeRefused:
             return ""

@@ -9,7 +9,12 @@ from typing import Final, Protocol
 from application.ports import Clock
 from application.pricing.model_prices import ModelPrices
 from application.tracing.ports import PriceBook
-from domain.evaluation.costs.judge_costs import LedgerEntry, Spending, SpendingBy, SpendingOf
+from domain.evaluation.costs.judge_costs import (
+    LedgerEntry,
+    Spending,
+    SpendingGroup,
+    SpendingGrouping,
+)
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import Scored
 from domain.evaluation.scores.query import CreatedWithin
@@ -74,8 +79,8 @@ class Ledger(Protocol):
     async def total(self, projects: Sequence[ProjectId], within: CreatedWithin) -> Spending: ...
 
     async def of_projects(
-        self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingBy
-    ) -> Sequence[SpendingOf]:
+        self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingGrouping
+    ) -> Sequence[SpendingGroup]:
         """As `by_key`, the first PARTS_MAX of it; of days the last PARTS_MAX."""
         ...
 

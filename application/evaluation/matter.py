@@ -10,15 +10,15 @@ from typing import Final
 from application.evaluation.circuits import HEAD_START_S
 from application.evaluation.keeping import RENEW_EVERY
 from application.evaluation.ports.work_queue import LATELY, LEASE
-from domain.evaluation.evidence.builder import EVIDENCE_TOKENS, evidence_of
+from domain.evaluation.evidence.builder import EVIDENCE_TOKENS, build_evidence
 from domain.evaluation.evidence.evidence import Evidence
-from domain.evaluation.evidence.redaction import Masking
+from domain.evaluation.evidence.redaction import RedactionMode
 from domain.evaluation.judging.judge import Question
 from domain.evaluation.metrics.judged_metrics import is_output_shown
 from domain.evaluation.metrics.metric import Metric
 from domain.evaluation.metrics.similarity import ComparedTexts
 from domain.evaluation.runs.run import EvalRun
-from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 
 # From here on evidence takes ten milliseconds, in which nobody else would get a turn: a
 # step takes as long as a kilobyte of payload.
@@ -36,7 +36,7 @@ class MeasuringPolicy:
     """
 
     evidence_tokens: int = EVIDENCE_TOKENS
-    masking: Masking = Masking.SECRETS
+    masking: RedactionMode = RedactionMode.SECRETS
     deadline_s: float = 60.0
     head_start_s: float = HEAD_START_S
     metrics_at_once: int = 8  # of one target
@@ -57,15 +57,15 @@ async def _always() -> bool:
 
 @dataclass(frozen=True)  # no slots: what was looked into is kept
 class Matter:
-    """One trace in one run. `fence` as in `Question`. `whole` where this is a shorter one of it.
+    """One trace in one run. `boundary` as in `Question`. `whole` where this is a shorter one of it.
 
     `is_wanted` tells whether the run is still to be done, and the trace still there.
     """
 
-    subject: Subject
+    subject: EvaluatedTrace
     run: EvalRun
     policy: MeasuringPolicy
-    fence: str
+    boundary: str
     whole: "Matter | None" = None
     is_wanted: Callable[[], Awaitable[bool]] = _always
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -82,7 +82,7 @@ class Matter:
 
     @cached_property
     def evidence(self) -> Evidence:
-        return evidence_of(self.subject, self.policy.masking, self.policy.evidence_tokens)
+        return build_evidence(self.subject, self.policy.masking, self.policy.evidence_tokens)
 
     @cached_property
     def evidence_marks(self) -> Mapping[str, object]:
@@ -97,13 +97,13 @@ class Matter:
 
     @cached_property
     def texts(self) -> ComparedTexts:
-        return ComparedTexts.of(self.subject, self.policy.masking)
+        return ComparedTexts.from_trace(self.subject, self.policy.masking)
 
     def question(self, metric: Metric) -> Question:
         return Question(
             metric=metric,
             evidence=self._shown(metric),
-            fence=self.fence,
+            boundary=self.boundary,
             model=metric.model or self.run.model,
             deadline_s=self.policy.deadline_s,
             is_output_shown=is_output_shown(metric, self.subject),
@@ -117,7 +117,7 @@ class Matter:
     def _is_large(self) -> bool:
         trace = self.subject.trace
         size = len(trace.input or b"") + len(trace.output or b"")
-        size += sum(map(len, self.subject.earlier))
+        size += sum(map(len, self.subject.earlier_outputs))
         for span in trace.spans:
             size += len(span.input or b"") + len(span.output or b"") + len(span.metadata)
         return len(trace.spans) + size // _STEP_BYTES >= LARGE

@@ -9,12 +9,11 @@ from application.evaluation.matter import Matter
 from application.evaluation.ports.evaluation import Embedder
 from application.evaluation.ports.work_queue import SignalKey
 from application.evaluation.too_long import answered
-from domain.evaluation.evidence.score_details import particulars
+from domain.evaluation.evidence.score_details import score_details
 from domain.evaluation.judging.judge import JudgeRefused
 from domain.evaluation.metrics import similarity
-from domain.evaluation.metrics.metric import JudgeKind, Metric, Way
-from domain.evaluation.metrics.registry import fingerprint as measured_fingerprint
-from domain.evaluation.metrics.registry import measured
+from domain.evaluation.metrics.metric import EvaluationMethod, JudgeKind, Metric
+from domain.evaluation.metrics.registry import compute_metric, computed_fingerprint
 from domain.evaluation.metrics.similarity import COHERENCE, HASH_EMBEDDER, ComparedTexts
 from domain.evaluation.scores.outcome import Failed, Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.trace_content.text import Vector, cosine
@@ -31,14 +30,14 @@ class Measuring:
     async def outcome(self, metric: Metric, matter: Matter) -> Outcome:
         """Raises JudgeUnavailable where it may succeed later; Unavailable."""
         try:
-            match metric.way:
-                case Way.MEASURED:
-                    return await matter.seen(lambda it: measured(metric, it.subject))
-                case Way.JUDGED:
+            match metric.method:
+                case EvaluationMethod.COMPUTED:
+                    return await matter.seen(lambda it: compute_metric(metric, it.subject))
+                case EvaluationMethod.JUDGED:
                     return await self._judged(metric, matter)
-                case Way.EMBEDDED:
+                case EvaluationMethod.EMBEDDED:
                     return await self._embedded(metric, matter)
-                case Way.ROLLED_UP:
+                case EvaluationMethod.AGGREGATED:
                     raise ValueError(f"{metric.name} is of no single trace")
         except JudgeRefused as refused:
             return Failed(refused.code)
@@ -53,10 +52,10 @@ class Measuring:
 
     def fingerprint(self, metric: Metric, model: str) -> str:
         """Of a metric of traces. Raises JudgeRefused."""
-        if metric.way is Way.MEASURED:
-            return measured_fingerprint(metric)
-        if metric.way is Way.EMBEDDED:
-            return similarity.fingerprint(metric, self.embedder.key)
+        if metric.method is EvaluationMethod.COMPUTED:
+            return computed_fingerprint(metric)
+        if metric.method is EvaluationMethod.EMBEDDED:
+            return similarity.embedding_fingerprint(metric, self.embedder.key)
         return self.asking.judge.fingerprint(metric, model)
 
     # --- judged ---
@@ -82,7 +81,7 @@ class Measuring:
         marks = {
             **metric.marks(outcome.value),
             "judge_kind": JudgeKind.EMBEDDING.value,
-            "fingerprint": similarity.fingerprint(metric, self.embedder.key),
+            "fingerprint": similarity.embedding_fingerprint(metric, self.embedder.key),
             "evidence_hash": await matter.seen(lambda it: _hash(metric, it)),
         }
         return replace(outcome, metadata={**outcome.metadata, **marks})
@@ -120,7 +119,7 @@ def _hash(metric: Metric, matter: Matter) -> str:
 
 def _ruled(metric: Metric, matter: Matter) -> Outcome | None:
     """What the metric's rule says, so that nobody needs to be asked."""
-    outcome = metric.rule(matter.subject) if metric.rule else None
+    outcome = metric.precheck(matter.subject) if metric.precheck else None
     if not isinstance(outcome, Scored):
         return outcome
     marks = {
@@ -128,7 +127,7 @@ def _ruled(metric: Metric, matter: Matter) -> Outcome | None:
         "fingerprint": f"{JudgeKind.RULE}/{metric.version}",
         **matter.evidence_marks,
     }
-    told = particulars(metric.name, matter.evidence)
+    told = score_details(metric.name, matter.evidence)
     return replace(outcome, metadata={**told, **outcome.metadata, **marks})
 
 
@@ -137,5 +136,5 @@ def _answered(metric: Metric, matter: Matter, outcome: Scored | Skipped) -> Scor
     asked = {**matter.evidence_marks, **outcome.metadata}
     if isinstance(outcome, Skipped):
         return replace(outcome, metadata=asked)
-    told: dict[str, object] = {"evidence": [], **particulars(metric.name, matter.evidence)}
+    told: dict[str, object] = {"evidence": [], **score_details(metric.name, matter.evidence)}
     return replace(outcome, metadata={**told, **asked, **metric.marks(outcome.value)})

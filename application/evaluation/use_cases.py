@@ -242,7 +242,7 @@ def _estimate_run(ports: EvaluationPorts, desk: Desk, new_id: NewId) -> Estimate
         judge=ports.judge,
         books=ports.judging,
         policy=ports.measuring,
-        finds=ports.patterns.found,
+        regex_search=ports.patterns.found,
         clock=desk.clock,
         new_id=new_id,
     )

@@ -12,7 +12,7 @@ from application.exporting.ports import BATCH_TRACES_MAX, Archive
 from application.tracing.ingest import BATCH_MAX
 from application.tracing.ports import Traces
 from domain.errors import Invalid, NotFound
-from domain.exporting.exported_trace import ArchivedTrace, says_nothing_new
+from domain.exporting.exported_trace import TraceWithScores, has_nothing_new
 from domain.ids import ProjectId, TraceId
 
 AT_ONCE: Final = 50  # traces, which are looked up together, and then written together
@@ -41,7 +41,7 @@ class ImportTraces:
     session_scores: SessionScores
 
     async def __call__(
-        self, project: ProjectId, sent: Sequence[ArchivedTrace]
+        self, project: ProjectId, sent: Sequence[TraceWithScores]
     ) -> list[Imported | Invalid]:
         """For each what became of it, or what is wrong with it, in their order.
 
@@ -60,12 +60,12 @@ class ImportTraces:
         return outcomes
 
     async def _put(
-        self, project: ProjectId, sent: ArchivedTrace, all_known: dict[TraceId, ArchivedTrace]
+        self, project: ProjectId, sent: TraceWithScores, all_known: dict[TraceId, TraceWithScores]
     ) -> Imported | Invalid:
         known = all_known.get(sent.trace.id)
         there = set() if known is None else {score.id for score in known.scores}
         missing = [score for score in sent.scores if score.id not in there]
-        is_new = known is None or not says_nothing_new(sent.trace, known.trace)
+        is_new = known is None or not has_nothing_new(sent.trace, known.trace)
         try:
             if is_new:
                 await self.traces.put(project, sent.trace)
@@ -80,7 +80,7 @@ class ImportTraces:
             return Invalid("was deleted while it was put back")
         return Imported.STORED if is_new or missing or are_new else Imported.UNCHANGED
 
-    async def _put_of_session(self, project: ProjectId, sent: ArchivedTrace) -> bool:
+    async def _put_of_session(self, project: ProjectId, sent: TraceWithScores) -> bool:
         """Whether there were any to be put back. Raises Invalid, NotFound."""
         session = sent.trace.session_id
         if not sent.session_scores or session is None:

@@ -7,12 +7,12 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from domain.exporting.export import Export, FileFormat, RowKind
-from domain.exporting.exported_trace import ArchivedTrace
+from domain.exporting.exported_trace import TraceWithScores
 from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
 
-type Batches = AsyncIterator[Sequence[ArchivedTrace]]
+type Batches = AsyncIterator[Sequence[TraceWithScores]]
 """Traces in an order, some at a time: as many as a process can hold several times."""
 
 BATCH_TRACES_MAX: Final = 100
@@ -35,7 +35,9 @@ class Archive(Protocol):
         """
         ...
 
-    async def known(self, project: ProjectId, traces: Sequence[TraceId]) -> Sequence[ArchivedTrace]:
+    async def known(
+        self, project: ProjectId, traces: Sequence[TraceId]
+    ) -> Sequence[TraceWithScores]:
         """Those of at most BATCH_TRACES_MAX traces that are there, in any order.
 
         Without what was said of their sessions. Raises Unavailable.
@@ -109,7 +111,7 @@ class Encoder(Protocol):
         """How many there are in the file by now."""
         ...
 
-    def add(self, batch: Sequence[ArchivedTrace]) -> bytes:
+    def add(self, batch: Sequence[TraceWithScores]) -> bytes:
         """The next bytes of the file, which may be none; what it holds back is bounded."""
         ...
 

@@ -12,7 +12,7 @@ from application.ports import Clock
 from application.tracing.ports import Traces
 from domain.errors import Unavailable
 from domain.exporting.export import ATTEMPTS_MAX, Export
-from domain.page import SortOrder, Window
+from domain.page import PageRequest, SortOrder
 from domain.tracing.query import TraceSort
 
 HELD: Final = timedelta(minutes=5)  # with nothing kept; then its worker is taken for dead
@@ -60,7 +60,7 @@ class WriteExport:
     async def _write(self, export: Export) -> None:
         project, matching = export.project_id, export.matching
         sort, order = TraceSort.STARTED_AT, SortOrder.ASC
-        page = await self.traces.summaries(project, matching, sort, order, Window(limit=1))
+        page = await self.traces.summaries(project, matching, sort, order, PageRequest(limit=1))
         export = replace(export, traces_total=page.total)
         encoder = self.encoders[export.format](project, export.row_kind)
         file = _Pieces()

@@ -12,7 +12,7 @@ from domain.identity.invitation import Invitation, SentInvitation
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import Member, Membership, Organization, Project, Role
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
-from domain.page import Page, Window
+from domain.page import Page, PageRequest
 
 
 class Directory(Protocol):
@@ -61,7 +61,9 @@ class Directory(Protocol):
         """The code of this digest, expired ones included; None where it is unknown or used."""
         ...
 
-    async def audit_log(self, organization: OrganizationId, window: Window) -> Page[AuditEntry]:
+    async def audit_log(
+        self, organization: OrganizationId, window: PageRequest
+    ) -> Page[AuditEntry]:
         """What happened in the organization, newest first. Positions: instant, id of the entry."""
         ...
 

@@ -6,11 +6,11 @@ from typing import Final
 from application.identity.ports import ApiKeys, KeyUse, Organizations, Projects, Tokens, Users
 from application.ports import Clock, NewId
 from domain.errors import Forbidden, Invalid, NotFound, Unauthenticated
-from domain.identity.api_key import ALL_SCOPES, UNKNOWN_KEY, digest_of
+from domain.identity.api_key import ALL_SCOPES, UNKNOWN_KEY, key_digest
 from domain.identity.audit import Origin
 from domain.identity.caller import Caller, Person
-from domain.identity.organization import FIRST_ORGANIZATION, Membership, Project, checked_name
-from domain.identity.organization_bootstrap import Founding
+from domain.identity.organization import FIRST_ORGANIZATION, Membership, Project, validate_name
+from domain.identity.organization_bootstrap import NewOrganization
 from domain.ids import OrganizationId, ProjectId, UserId
 
 PROJECT_NAME_HEADER: Final = "header.X-Project-Name"
@@ -34,16 +34,16 @@ class AuthenticateKey:
     async def __call__(self, secret: str, project_name: str | None, origin: Origin) -> Caller:
         """Raises Unauthenticated, Invalid for the project's name or without one, Unavailable."""
         now = self.clock()
-        key = await self.keys.by_digest(digest_of(secret))
+        key = await self.keys.by_digest(key_digest(secret))
         if key is None:
             raise Unauthenticated(UNKNOWN_KEY)
-        key.checked(now)
+        key.check_active(now)
         if project_name is None:
             raise Invalid.field(PROJECT_NAME_HEADER, "is required")
         wanted = Project(
             id=ProjectId(self.new_id()),
             organization_id=key.organization_id,
-            name=checked_name(project_name, PROJECT_NAME_HEADER),
+            name=validate_name(project_name, PROJECT_NAME_HEADER),
             created_at=now,
         )
         try:
@@ -92,7 +92,7 @@ class ResolveMembership:
         user = person.user.id
         memberships = await self.organizations.memberships(user)
         if not memberships:
-            founding = Founding.of(
+            founding = NewOrganization.create(
                 FIRST_ORGANIZATION, user, person.actor, self.new_id, self.clock()
             )
             memberships = [await self.organizations.found(founding)]

@@ -11,12 +11,12 @@ from domain.errors import Conflict, Forbidden, NotFound
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
 from domain.identity.invitation import (
-    VALID,
+    INVITATION_LIFETIME,
     Invitation,
     InvitationStatus,
     SentInvitation,
-    checked_email,
-    folded_email,
+    normalize_email,
+    validate_email,
 )
 from domain.identity.organization import Membership, Organization, Role
 from domain.identity.rights import TO_INVITE, Action
@@ -35,11 +35,11 @@ class Invite:
         self, person: Person, organization: OrganizationId, email: str, role: Role
     ) -> SentInvitation:
         """Raises Invalid for the address, Forbidden, Conflict, Unavailable."""
-        address = checked_email(email, "email")
+        address = validate_email(email, "email")
         async with self.offices.open(organization, person) as office:
             await office.entered(TO_INVITE[role])
             now = self.offices.clock()
-            if address == folded_email(person.user.email):
+            if address == normalize_email(person.user.email):
                 raise Conflict("This is your own address")
             if await office.open.has_member(address):
                 raise Conflict("Somebody with this address is a member already")
@@ -52,7 +52,7 @@ class Invite:
                 role=role,
                 invited_by=person.user.id,
                 created_at=now,
-                expires_at=now + VALID,
+                expires_at=now + INVITATION_LIFETIME,
             )
             await office.open.put_invitation(invitation)
             await office.record(
@@ -75,7 +75,7 @@ class ListInvitations:
         """Whatever their status, newest first. Raises Unavailable."""
         now = self.clock()
         sent = await self.directory.invitations(membership.organization_id)
-        return [one.seen(now) for one in sent]
+        return [one.as_of(now) for one in sent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class ListMyInvitations:
 
     async def __call__(self, person: Person) -> Sequence[SentInvitation]:
         """Those to the person's address that wait for an answer, newest first."""
-        return await self.directory.invitations_to(folded_email(person.user.email), self.clock())
+        return await self.directory.invitations_to(normalize_email(person.user.email), self.clock())
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,14 @@ from application.ports import Clock, NewId, RandomBytes
 from domain.errors import NotFound
 from domain.identity.api_key import (
     ALL_SCOPES,
-    LIFETIME,
+    KEY_LIFETIME,
     PREFIX_LENGTH,
     RANDOM_BYTES,
     ApiKey,
     Expiration,
     Scope,
-    digest_of,
-    secret_of,
+    format_key,
+    key_digest,
 )
 from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
 from domain.identity.caller import Person
@@ -47,14 +47,14 @@ class KeyMint:
         expires_at: datetime | None,
     ) -> tuple[ApiKey, str]:
         """A key that isn't stored yet, and its secret."""
-        secret = secret_of(self.random(RANDOM_BYTES))
+        secret = format_key(self.random(RANDOM_BYTES))
         key = ApiKey(
             id=ApiKeyId(self.new_id()),
             organization_id=organization,
             created_by=created_by,
             name=name,
             prefix=secret[:PREFIX_LENGTH],
-            digest=digest_of(secret),
+            digest=key_digest(secret),
             scopes=scopes,
             created_at=self.clock(),
             expires_at=expires_at,
@@ -164,7 +164,7 @@ class RotateKey:
                 name=known.name,
                 created_by=person.user.id,
                 scopes=known.scopes,
-                expires_at=self.offices.clock() + LIFETIME,
+                expires_at=self.offices.clock() + KEY_LIFETIME,
             )
             await office.open.put_key(new)
             detail = {**_detail(new), "new_id": str(new.id)}

@@ -13,17 +13,17 @@ from application.identity.organization_edit import Offices
 from application.identity.ports import Organizations
 from application.ports import RandomBytes
 from domain.errors import Forbidden, NotFound, Unauthenticated
-from domain.identity.api_key import ALL_SCOPES, LIFETIME, ApiKey
+from domain.identity.api_key import ALL_SCOPES, KEY_LIFETIME, ApiKey
 from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
 from domain.identity.caller import Person
 from domain.identity.login_code import (
     CHALLENGE_MAX,
     CODE_BYTES,
-    CODE_LIFE,
+    CODE_LIFETIME,
     REFUSED,
     LoginCode,
     code_digest,
-    code_of,
+    format_code,
     key_name,
 )
 from domain.identity.organization import Member, Project
@@ -53,7 +53,7 @@ class IssueLoginCode:
         mine = await self.organizations.memberships(person.user.id)
         if all(one.organization_id != organization for one in mine):
             raise Forbidden(NOT_A_MEMBER)
-        code, now = code_of(self.random(CODE_BYTES)), self.offices.clock()
+        code, now = format_code(self.random(CODE_BYTES)), self.offices.clock()
         async with self.offices.open(organization, person) as office:
             await office.entered(Action.ISSUE_LOGIN_CODE)
             if await office.open.project(project) is None:
@@ -67,7 +67,7 @@ class IssueLoginCode:
                     challenge=challenge[:CHALLENGE_MAX],
                     label=label,
                     created_at=now,
-                    expires_at=now + CODE_LIFE,
+                    expires_at=now + CODE_LIFETIME,
                 )
             )
             await office.record(AuditAction.LOGIN_CODE_ISSUED, project, {"label": label})
@@ -99,7 +99,7 @@ class ExchangeLoginCode:
             name=key_name(known.label, now),
             created_by=known.user_id,
             scopes=ALL_SCOPES,
-            expires_at=now + LIFETIME,
+            expires_at=now + KEY_LIFETIME,
         )
         try:
             async with self.administration.opened(known.organization_id) as opened:

@@ -9,7 +9,7 @@ from application.identity.organization_edit import Offices
 from domain.errors import Forbidden, NotFound
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
-from domain.identity.organization import Member, Membership, Role, check_an_owner_stays
+from domain.identity.organization import Member, Membership, Role, check_owner_remains
 from domain.identity.rights import TO_REMOVE, Action, check_right
 from domain.ids import OrganizationId, UserId
 
@@ -45,7 +45,7 @@ class ChangeRole:
             if known.role is role:
                 return member
             if known.role is Role.OWNER:
-                check_an_owner_stays(await office.open.owners(), user)
+                check_owner_remains(await office.open.owners(), user)
             changed = replace(known, role=role)
             await office.open.put_membership(changed)
             await office.record(
@@ -70,7 +70,7 @@ class RemoveMember:
             role, leaves = member.membership.role, user == person.user.id
             check_right(mine.role, Action.LEAVE if leaves else TO_REMOVE[role])
             if role is Role.OWNER:
-                check_an_owner_stays(await office.open.owners(), user)
+                check_owner_remains(await office.open.owners(), user)
             keys = await office.open.remove_member(user, self.offices.clock())
             action = AuditAction.MEMBER_LEFT if leaves else AuditAction.MEMBER_REMOVED
             await office.record(action, user, {"role": role, "revoked_keys": str(len(keys))})

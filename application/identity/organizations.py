@@ -11,11 +11,11 @@ from application.ports import Clock, NewId
 from domain.errors import Forbidden, NotFound
 from domain.identity.audit import AuditAction, AuditEntry
 from domain.identity.caller import Person
-from domain.identity.organization import Membership, Organization, Role, checked_name
-from domain.identity.organization_bootstrap import Founding
+from domain.identity.organization import Membership, Organization, Role, validate_name
+from domain.identity.organization_bootstrap import NewOrganization
 from domain.identity.rights import Action, check_right
 from domain.ids import OrganizationId
-from domain.page import Page, Window
+from domain.page import Page, PageRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,10 @@ class CreateOrganization:
 
     async def __call__(self, person: Person, name: str) -> Organization:
         """Raises Invalid for the name, Forbidden at the cap, Unavailable."""
-        name = checked_name(name, "name")
-        founding = Founding.of(name, person.user.id, person.actor, self.new_id, self.clock())
+        name = validate_name(name, "name")
+        founding = NewOrganization.create(
+            name, person.user.id, person.actor, self.new_id, self.clock()
+        )
         await self.organizations.add(founding, self.owned_max)
         return founding.organization
 
@@ -64,7 +66,7 @@ class RenameOrganization:
         self, person: Person, organization: OrganizationId, name: str | None
     ) -> Organization:
         """None changes nothing. Raises Invalid for the name, Forbidden, Unavailable."""
-        new = None if name is None else checked_name(name, "name")
+        new = None if name is None else validate_name(name, "name")
         async with self.offices.open(organization, person) as office:
             await office.entered(Action.RENAME)
             known = office.open.organization
@@ -96,7 +98,7 @@ class DeleteOrganization:
 class ListAuditLog:
     directory: Directory
 
-    async def __call__(self, membership: Membership, window: Window) -> Page[AuditEntry]:
+    async def __call__(self, membership: Membership, window: PageRequest) -> Page[AuditEntry]:
         """Newest first. Raises Forbidden, Unavailable."""
         check_right(membership.role, Action.READ_AUDIT_LOG)
         return await self.directory.audit_log(membership.organization_id, window)

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import Origin
 from domain.identity.organization import Membership, Project
-from domain.identity.organization_bootstrap import Founding
+from domain.identity.organization_bootstrap import NewOrganization
 from domain.identity.user import Claims, User
 from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, ProjectId, UserId
 
@@ -115,7 +115,7 @@ class Organizations(Protocol):
         """Every membership of the user, oldest first."""
         ...
 
-    async def found(self, founding: Founding) -> Membership:
+    async def found(self, founding: NewOrganization) -> Membership:
         """Makes the organization with its OWNER and a first project, unless the user has one.
 
         Where the user has a membership already, nothing is made and their oldest is returned:
@@ -123,7 +123,7 @@ class Organizations(Protocol):
         """
         ...
 
-    async def add(self, founding: Founding, owned_max: int | None) -> None:
+    async def add(self, founding: NewOrganization, owned_max: int | None) -> None:
         """Makes another organization for its OWNER.
 
         Raises Forbidden where they own `owned_max` already, calls at once included; NotFound

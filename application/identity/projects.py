@@ -14,8 +14,8 @@ from domain.identity.organization import (
     RETENTION_MAX_DAYS,
     Membership,
     Project,
-    checked_description,
-    checked_name,
+    validate_description,
+    validate_name,
 )
 from domain.identity.rights import Action
 from domain.ids import OrganizationId, ProjectId
@@ -34,8 +34,8 @@ class CreateProject:
         project = Project(
             id=ProjectId(self.offices.new_id()),
             organization_id=organization,
-            name=checked_name(name, "name"),
-            description=checked_description(description, "description"),
+            name=validate_name(name, "name"),
+            description=validate_description(description, "description"),
             created_at=self.offices.clock(),
         )
         async with self.offices.open(organization, person) as office:
@@ -76,8 +76,8 @@ class ChangeProject:
         description: str | None,
     ) -> Project:
         """None changes nothing. Raises Invalid, Forbidden, NotFound, Conflict, Unavailable."""
-        new_name = None if name is None else checked_name(name, "name")
-        new_text = None if description is None else checked_description(description, "description")
+        new_name = None if name is None else validate_name(name, "name")
+        new_text = None if description is None else validate_description(description, "description")
         async with self.offices.open(organization, person) as office:
             await office.entered(Action.CHANGE_PROJECT)
             known = await office.open.project(project)

@@ -12,8 +12,8 @@ from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.identity.audit import Actor, AuditAction, AuditEntry
 from domain.identity.caller import Caller
 from domain.ids import AuditEntryId, ErasureId, ProjectId
-from domain.page import Page, Window
-from domain.tracing.erasure import SALT_BYTES, Erasure, ErasureState, Found, Owner
+from domain.page import Page, PageRequest
+from domain.tracing.erasure import SALT_BYTES, DataSubject, Erasure, ErasureState, RemainingData
 
 WITHIN: Final = timedelta(seconds=10)  # of a request; what is left then, workers remove
 STEPS_AT_ONCE: Final = 200  # of a request, and of one erasure in a round
@@ -45,7 +45,7 @@ class Erasures(Protocol):
     tests/contracts/privacy/test_erasures.py. All raise Unavailable.
     """
 
-    async def begin(self, erasure: Erasure, owner: Owner, entry: AuditEntry) -> None:
+    async def begin(self, erasure: Erasure, owner: DataSubject, entry: AuditEntry) -> None:
         """Stores it, tells the audit log, and takes away all exports of the project.
 
         The owner is kept until all is removed. From then on nobody reads, changes or evaluates what
@@ -75,11 +75,11 @@ class Erasures(Protocol):
         """Raises NotFound."""
         ...
 
-    async def page(self, project: ProjectId, window: Window) -> Page[Erasure]:
+    async def page(self, project: ProjectId, window: PageRequest) -> Page[Erasure]:
         """Newest first. Positions: instant of the request, id."""
         ...
 
-    async def found(self, erasure: Erasure, owner: Owner) -> Found:
+    async def found(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
         """What is stored now of its owner, or of the traces that it removed."""
         ...
 
@@ -98,7 +98,7 @@ class Erase:
     new_id: NewId
     random: RandomBytes
 
-    async def __call__(self, caller: Caller, owner: Owner) -> Erasure:
+    async def __call__(self, caller: Caller, owner: DataSubject) -> Erasure:
         """The receipt: mostly REMOVED; REMOVING where there is more than fits into a request.
 
         Whether there was anything can be read from its rows. Raises Unavailable where nothing was
@@ -194,7 +194,7 @@ class ReadErasure:
 class ListErasures:
     erasures: Erasures
 
-    async def __call__(self, project: ProjectId, window: Window) -> Page[Erasure]:
+    async def __call__(self, project: ProjectId, window: PageRequest) -> Page[Erasure]:
         """Newest first. Raises Unavailable."""
         return await self.erasures.page(project, window)
 
@@ -206,8 +206,8 @@ class CheckErasure:
     erasures: Erasures
 
     async def __call__(
-        self, project: ProjectId, erasure: ErasureId, owner: Owner
-    ) -> tuple[Erasure, Found]:
+        self, project: ProjectId, erasure: ErasureId, owner: DataSubject
+    ) -> tuple[Erasure, RemainingData]:
         """Raises Invalid where it was another's, NotFound, Unavailable."""
         known = await self.erasures.get(project, erasure)
         digest = await asyncio.to_thread(owner.digest, known.salt)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from application.tracing.ports import TraceAnalytics
 from domain.ids import ProjectId
-from domain.page import Page, Window
+from domain.page import Page, PageRequest
 from domain.tracing.analytics import (
     Granularity,
     ModelUsage,
@@ -73,6 +73,6 @@ class ListUsers:
 
     analytics: TraceAnalytics
 
-    async def __call__(self, project: ProjectId, window: Window) -> Page[UserSummary]:
+    async def __call__(self, project: ProjectId, window: PageRequest) -> Page[UserSummary]:
         """Raises Unavailable."""
         return await self.analytics.users(project, window)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.page import Page, SortOrder, Window
+from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.analytics import (
     Granularity,
     ModelUsage,
@@ -106,9 +106,9 @@ class Traces(Protocol):
         matching: TraceFilter,
         sort: TraceSort,
         order: SortOrder,
-        window: Window,
+        window: PageRequest,
     ) -> Page[TraceSummary]:
-        """The traces that `matching` admits, as `paged` says. Raises Unavailable."""
+        """The traces that `matching` admits, as `paginate` says. Raises Unavailable."""
         ...
 
     async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
@@ -129,12 +129,12 @@ class Sessions(Protocol):
         matching: SessionFilter,
         sort: SessionSort,
         order: SortOrder,
-        window: Window,
+        window: PageRequest,
     ) -> Page[SessionSummary]:
-        """The summaries that `matching` admits, as `paged` says. Raises Unavailable."""
+        """The summaries that `matching` admits, as `paginate` says. Raises Unavailable."""
         ...
 
-    async def get(self, project: ProjectId, session: str, window: Window) -> Session:
+    async def get(self, project: ProjectId, session: str, window: PageRequest) -> Session:
         """The summary of the whole session, and the traces of `window`, by (started_at, id).
 
         Raises NotFound, Unavailable; Invalid where the traces are too large for one page.
@@ -171,6 +171,6 @@ class TraceAnalytics(Protocol):
         self, project: ProjectId, period: Period, granularity: Granularity
     ) -> Sequence[SessionBucket]: ...
 
-    async def users(self, project: ProjectId, window: Window) -> Page[UserSummary]:
-        """By `last_seen`, newest first, then by id, as `paged` says."""
+    async def users(self, project: ProjectId, window: PageRequest) -> Page[UserSummary]:
+        """By `last_seen`, newest first, then by id, as `paginate` says."""
         ...

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from application.tracing.ports import Sessions, Traces
 from domain.ids import ProjectId, TraceId
-from domain.page import Page, SortOrder, Window
+from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
 from domain.tracing.trace import Trace, TraceSummary
@@ -33,7 +33,7 @@ class ListTraces:
         matching: TraceFilter,
         sort: TraceSort,
         order: SortOrder,
-        window: Window,
+        window: PageRequest,
     ) -> Page[TraceSummary]:
         """Raises Unavailable."""
         return await self.traces.summaries(project, matching, sort, order, window)
@@ -51,7 +51,7 @@ class ListSessions:
         matching: SessionFilter,
         sort: SessionSort,
         order: SortOrder,
-        window: Window,
+        window: PageRequest,
     ) -> Page[SessionSummary]:
         """Raises Unavailable."""
         return await self.sessions.summaries(project, matching, sort, order, window)
@@ -63,6 +63,6 @@ class ReadSession:
 
     sessions: Sessions
 
-    async def __call__(self, project: ProjectId, session: str, window: Window) -> Session:
+    async def __call__(self, project: ProjectId, session: str, window: PageRequest) -> Session:
         """Raises NotFound, Invalid, Unavailable."""
         return await self.sessions.get(project, session, window)

@@ -13,7 +13,7 @@ _BLANKED: Final = bytes.maketrans(b"\n\r", b"  ")
 
 
 @dataclass(frozen=True, slots=True)
-class ArchivedTrace:
+class TraceWithScores:
     """A settled trace, whole, with what was said of it: its scores, oldest first, none PENDING.
 
     `session_scores` are what was said of its session, in the same order. They come with one of the
@@ -35,7 +35,7 @@ def on_one_line(text: JsonText) -> JsonText:
     return text.translate(_BLANKED)
 
 
-def says_nothing_new(sent: Trace, known: Trace) -> bool:
+def has_nothing_new(sent: Trace, known: Trace) -> bool:
     """Whether `known`, as an export shows it, holds all that `sent` says.
 
     Merging would do no more than sort its tags then.

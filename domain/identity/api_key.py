@@ -13,7 +13,7 @@ from domain.ids import ApiKeyId, OrganizationId, UserId
 RANDOM_BYTES: Final = 32
 PREFIX_LENGTH: Final = 10  # characters that may be shown, enough to tell keys apart
 KEY_NAME_MAX: Final = 255  # characters
-LIFETIME: Final = timedelta(days=90)  # of a key that expires
+KEY_LIFETIME: Final = timedelta(days=90)  # of a key that expires
 
 _FORM: Final = re.compile(r"pp_[0-9a-f]{64}")
 
@@ -34,7 +34,7 @@ class Expiration(StrEnum):
     DAYS_90 = "90d"
 
     def after(self, now: datetime) -> datetime | None:
-        return now + LIFETIME if self is Expiration.DAYS_90 else None
+        return now + KEY_LIFETIME if self is Expiration.DAYS_90 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class ApiKey:
         """Revoked at `now`, or when it was before."""
         return self if self.revoked_at is not None else replace(self, revoked_at=now)
 
-    def checked(self, now: datetime) -> None:
+    def check_active(self, now: datetime) -> None:
         """Raises Unauthenticated where the key is revoked or expired at `now`."""
         if self.revoked_at is not None:
             raise Unauthenticated(UNKNOWN_KEY)
@@ -79,12 +79,12 @@ class ApiKey:
 UNKNOWN_KEY: Final = "Invalid API key"
 
 
-def secret_of(random: bytes) -> str:
+def format_key(random: bytes) -> str:
     """The text of a key made of RANDOM_BYTES unguessable bytes: `pp_` and 64 hex digits."""
     return f"pp_{random.hex()}"
 
 
-def digest_of(secret: str) -> bytes:
+def key_digest(secret: str) -> bytes:
     """SHA-256 of the whole text. Raises Unauthenticated where it doesn't have a key's form.
 
     A plain digest is enough: 256 random bits can't be guessed, with or without a slow hash.

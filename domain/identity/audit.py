@@ -52,7 +52,7 @@ class Origin:
     agent: str | None = None
 
 
-NOWHERE: Final = Origin()  # this machine's own command line
+UNKNOWN_ORIGIN: Final = Origin()  # this machine's own command line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class Actor:
     user_id: UserId | None = None
     key_id: ApiKeyId | None = None
     name: str
-    origin: Origin = NOWHERE
+    origin: Origin = UNKNOWN_ORIGIN
 
 
 OPERATOR: Final = Actor(name="operator")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from domain.errors import Forbidden
 from domain.identity.api_key import Scope
-from domain.identity.audit import NOWHERE, Actor, Origin
+from domain.identity.audit import UNKNOWN_ORIGIN, Actor, Origin
 from domain.identity.user import User
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 
@@ -32,7 +32,7 @@ class Person:
 
     user: User
     email_verified: bool = True
-    origin: Origin = NOWHERE
+    origin: Origin = UNKNOWN_ORIGIN
 
     @property
     def actor(self) -> Actor:

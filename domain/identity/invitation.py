@@ -9,7 +9,7 @@ from domain.errors import Conflict, Invalid
 from domain.identity.organization import Role
 from domain.ids import InvitationId, OrganizationId, UserId
 
-VALID: Final = timedelta(days=7)
+INVITATION_LIFETIME: Final = timedelta(days=7)
 EMAIL_MIN: Final = 3
 EMAIL_MAX: Final = 320
 _KELVIN: Final = "\N{KELVIN SIGN}"
@@ -41,24 +41,24 @@ class Invitation:
     created_at: datetime
     expires_at: datetime
 
-    def seen(self, now: datetime) -> Self:
+    def as_of(self, now: datetime) -> Self:
         """The invitation as it stands at `now`."""
         if self.status is InvitationStatus.PENDING and self.expires_at <= now:
             return replace(self, status=InvitationStatus.EXPIRED)
         return self
 
     def is_pending(self, now: datetime) -> bool:
-        return self.seen(now).status is InvitationStatus.PENDING
+        return self.as_of(now).status is InvitationStatus.PENDING
 
     def settled(self, status: InvitationStatus, now: datetime) -> Self:
         """Once accepted, declined or revoked at `now`. Raises Conflict where it isn't PENDING."""
-        current = self.seen(now).status
+        current = self.as_of(now).status
         if current is not InvitationStatus.PENDING:
             raise Conflict(f"This invitation is {current} already")
         return replace(self, status=status)
 
     def is_to(self, email: str) -> bool:
-        return self.email == folded_email(email)
+        return self.email == normalize_email(email)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,19 +70,19 @@ class SentInvitation:
     inviter_display_name: str
     inviter_email: str
 
-    def seen(self, now: datetime) -> Self:
-        return replace(self, invitation=self.invitation.seen(now))
+    def as_of(self, now: datetime) -> Self:
+        return replace(self, invitation=self.invitation.as_of(now))
 
 
-def folded_email(text: str) -> str:
+def normalize_email(text: str) -> str:
     """Addresses are the same without regard to case and to blanks around them."""
     # The one sign outside of ASCII whose small letter is in it: it must not pass for a k.
     return _KELVIN.join(part.lower() for part in text.strip().split(_KELVIN))
 
 
-def checked_email(text: str, field: str) -> str:
+def validate_email(text: str, field: str) -> str:
     """The address of an invitation. Its syntax isn't looked at. Raises Invalid, naming `field`."""
-    email = folded_email(text)
+    email = normalize_email(text)
     if not EMAIL_MIN <= len(email) <= EMAIL_MAX:
         raise Invalid.field(field, f"must be {EMAIL_MIN} to {EMAIL_MAX} characters")
     return email

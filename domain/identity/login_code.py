@@ -16,7 +16,7 @@ from domain.ids import OrganizationId, ProjectId, UserId
 
 CODE_BYTES: Final = 32
 CHALLENGE_MAX: Final = 128  # characters that are kept; a challenge of S256 has 43
-CODE_LIFE: Final = timedelta(seconds=120)
+CODE_LIFETIME: Final = timedelta(seconds=120)
 KEY_PREFIX: Final = "PandaProbe CLI"
 REFUSED: Final = "This code is unknown, used or expired, or its verifier is wrong"
 
@@ -41,7 +41,7 @@ class LoginCode:
             raise Unauthenticated(REFUSED)
 
 
-def code_of(random: bytes) -> str:
+def format_code(random: bytes) -> str:
     """The text of a code made of CODE_BYTES unguessable bytes: base64url without padding."""
     return base64.urlsafe_b64encode(random).rstrip(b"=").decode()
 

@@ -68,13 +68,13 @@ class Member:
     email: str
 
 
-def check_an_owner_stays(owners: Collection[UserId], leaving: UserId) -> None:
+def check_owner_remains(owners: Collection[UserId], leaving: UserId) -> None:
     """Raises Conflict where nobody but `leaving` owns the organization."""
     if set(owners) <= {leaving}:
         raise Conflict("An organization needs an owner: make another member OWNER first")
 
 
-def checked_name(text: str, field: str) -> str:
+def validate_name(text: str, field: str) -> str:
     """A name of an organization or project, trimmed. Raises Invalid, naming `field`."""
     name = text.strip()
     single = len(name) == 1 and (name.isalpha() or name.isdecimal())
@@ -83,7 +83,7 @@ def checked_name(text: str, field: str) -> str:
     return name
 
 
-def checked_description(text: str, field: str) -> str:
+def validate_description(text: str, field: str) -> str:
     """A description of a project, trimmed. Raises Invalid, naming `field`."""
     description = text.strip()
     if len(description) > DESCRIPTION_MAX:

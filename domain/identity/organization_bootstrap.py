@@ -12,7 +12,7 @@ from domain.ids import AuditEntryId, MembershipId, OrganizationId, ProjectId, Us
 
 
 @dataclass(frozen=True, slots=True)
-class Founding:
+class NewOrganization:
     """An organization, its OWNER, a first project, and what the audit log tells of it."""
 
     organization: Organization
@@ -21,7 +21,7 @@ class Founding:
     entry: AuditEntry
 
     @classmethod
-    def of(
+    def create(
         cls, name: str, owner: UserId, by: Actor, new_id: Callable[[], UUID], at: datetime
     ) -> Self:
         organization = Organization(id=OrganizationId(new_id()), name=name, created_at=at)

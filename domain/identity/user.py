@@ -32,7 +32,7 @@ class User:
     last_sign_in_at: datetime | None = None
 
     @classmethod
-    def first_seen(cls, claims: Claims, new: UserId, at: datetime) -> Self:
+    def from_claims(cls, claims: Claims, new: UserId, at: datetime) -> Self:
         return cls(
             id=new,
             issuer=claims.issuer,
@@ -46,7 +46,7 @@ class User:
     def is_bearer_of(self, claims: Claims) -> bool:
         return (self.issuer, self.subject) == (claims.issuer, claims.subject)
 
-    def seen_again(self, claims: Claims, at: datetime) -> Self:
+    def updated_from(self, claims: Claims, at: datetime) -> Self:
         """The user after a request at `at` with `claims` of theirs; equal where nothing is new.
 
         The email follows the token; the display name is filled only while it is empty.

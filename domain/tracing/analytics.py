@@ -43,7 +43,7 @@ class Period:
     after: datetime
     before: datetime
 
-    def holds(self, instant: datetime) -> bool:
+    def includes(self, instant: datetime) -> bool:
         return self.after <= instant < self.before
 
 
@@ -68,7 +68,7 @@ class Latencies:
     p99: float
 
     @classmethod
-    def of(cls, values_us: Sequence[int]) -> Self:
+    def from_microseconds(cls, values_us: Sequence[int]) -> Self:
         """Of latencies in microseconds, at least one, in any order."""
         in_order = sorted(map(float, values_us))
         p50, p90, p99 = (percentile(in_order, share) / 1_000 for share in PERCENTILES)
@@ -142,7 +142,7 @@ class UserSummary:
         return Position(self.last_seen, self.id)
 
 
-def bounded[T](buckets: Sequence[T]) -> Sequence[T]:
+def check_bucket_count[T](buckets: Sequence[T]) -> Sequence[T]:
     """Raises Invalid where there are more than BUCKETS_MAX."""
     if len(buckets) > BUCKETS_MAX:
         raise Invalid(
@@ -156,7 +156,7 @@ def trace_buckets(
     traces: Iterable[Trace], period: Period, granularity: Granularity
 ) -> list[TraceBucket]:
     """Ascending by bucket, of settled traces."""
-    within = [trace for trace in traces if period.holds(trace.started_at)]
+    within = [trace for trace in traces if period.includes(trace.started_at)]
     return [
         TraceBucket(bucket, len(some), _failed(some), _latencies(some))
         for bucket, some in _by(within, lambda trace: granularity.bucket(trace.started_at)).items()
@@ -167,10 +167,10 @@ def usage_buckets(
     spans: Iterable[Span], period: Period, granularity: Granularity
 ) -> list[UsageBucket]:
     """Ascending by bucket, of settled spans."""
-    within = [span for span in spans if period.holds(span.started_at)]
+    within = [span for span in spans if period.includes(span.started_at)]
     found = []
     for bucket, some in _by(within, lambda span: granularity.bucket(span.started_at)).items():
-        totals = Totals.of(some)
+        totals = Totals.from_spans(some)
         found.append(
             UsageBucket(bucket, totals.prompt_tokens, totals.completion_tokens, totals.cost)
         )
@@ -179,10 +179,10 @@ def usage_buckets(
 
 def top_models(spans: Iterable[Span], period: Period) -> list[ModelUsage]:
     """The MODELS_MAX models called most, most first, ties by name; of settled spans."""
-    called = [span for span in spans if span.model is not None and period.holds(span.started_at)]
+    called = [span for span in spans if span.model is not None and period.includes(span.started_at)]
     found = []
     for model, some in _by(called, lambda span: span.model or "").items():
-        totals = Totals.of(some)
+        totals = Totals.from_spans(some)
         found.append(ModelUsage(model, totals.spans, totals.tokens, totals.cost))
     found.sort(key=lambda one: (-one.calls, one.model))
     return found[:MODELS_MAX]
@@ -229,7 +229,7 @@ def _failed(traces: Iterable[Trace]) -> int:
 
 def _latencies(traces: Sequence[Trace]) -> Latencies | None:
     ended = [trace.latency_us for trace in traces if trace.latency_us is not None]
-    return Latencies.of(ended) if ended else None
+    return Latencies.from_microseconds(ended) if ended else None
 
 
 def _means(sessions: Sequence[SessionSummary]) -> tuple[int, float, float | None]:

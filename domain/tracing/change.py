@@ -12,15 +12,15 @@ from domain.tracing.trace import Trace, TraceStatus
 from domain.tracing.usage import Pricing
 
 
-class Unsaid(Enum):
+class Unchanged(Enum):
     """Tells what was left out from null, which clears."""
 
-    UNSAID = "unsaid"
+    UNCHANGED = "unsaid"
 
 
-UNSAID: Final = Unsaid.UNSAID
+UNCHANGED: Final = Unchanged.UNCHANGED
 
-type Clearable[T] = T | Literal[Unsaid.UNSAID] | None
+type Clearable[T] = T | Literal[Unchanged.UNCHANGED] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +35,13 @@ class TraceChange:
     status: TraceStatus | None = None
     tags: tuple[str, ...] | None = None
     metadata: JsonText = EMPTY_OBJECT
-    input: Clearable[JsonText] = UNSAID
-    output: Clearable[JsonText] = UNSAID
-    ended_at: Clearable[datetime] = UNSAID
-    session_id: Clearable[str] = UNSAID
-    user_id: Clearable[str] = UNSAID
-    environment: Clearable[str] = UNSAID
-    release: Clearable[str] = UNSAID
+    input: Clearable[JsonText] = UNCHANGED
+    output: Clearable[JsonText] = UNCHANGED
+    ended_at: Clearable[datetime] = UNCHANGED
+    session_id: Clearable[str] = UNCHANGED
+    user_id: Clearable[str] = UNCHANGED
+    environment: Clearable[str] = UNCHANGED
+    release: Clearable[str] = UNCHANGED
 
     def applied(self, trace: Trace) -> Trace:
         cleared = ("input", "output", "ended_at", "session_id", "user_id", "environment", "release")
@@ -63,15 +63,15 @@ class SpanChange:
     kind: SpanKind | None = None
     status: SpanStatus | None = None
     metadata: JsonText = EMPTY_OBJECT
-    input: Clearable[JsonText] = UNSAID
-    output: Clearable[JsonText] = UNSAID
-    model: Clearable[str] = UNSAID
-    token_usage: Clearable[JsonText] = UNSAID
-    ended_at: Clearable[datetime] = UNSAID
-    error: Clearable[str] = UNSAID
-    completion_started_at: Clearable[datetime] = UNSAID
-    model_parameters: Clearable[JsonText] = UNSAID
-    cost: Clearable[Mapping[str, float]] = UNSAID
+    input: Clearable[JsonText] = UNCHANGED
+    output: Clearable[JsonText] = UNCHANGED
+    model: Clearable[str] = UNCHANGED
+    token_usage: Clearable[JsonText] = UNCHANGED
+    ended_at: Clearable[datetime] = UNCHANGED
+    error: Clearable[str] = UNCHANGED
+    completion_started_at: Clearable[datetime] = UNCHANGED
+    model_parameters: Clearable[JsonText] = UNCHANGED
+    cost: Clearable[Mapping[str, float]] = UNCHANGED
 
     def applied(self, span: Span, pricing: Pricing) -> Span:
         """`span`, settled, after the change: priced anew only where what made its price changed."""
@@ -92,7 +92,7 @@ class SpanChange:
 
 def _said(change: TraceChange | SpanChange, names: Sequence[str]) -> dict[str, Any]:
     found = {name: getattr(change, name) for name in names}
-    return {name: value for name, value in found.items() if value is not UNSAID}
+    return {name: value for name, value in found.items() if value is not UNCHANGED}
 
 
 def retagged(tags: Sequence[str], add: Sequence[str], remove: Sequence[str]) -> tuple[str, ...]:

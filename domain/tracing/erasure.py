@@ -23,16 +23,16 @@ SALT_BYTES: Final = 16
 _COST: Final[Mapping[str, int]] = {"n": 2**12, "r": 8, "p": 1, "dklen": 32}
 
 
-class OwnerKind(StrEnum):
+class DataSubjectKind(StrEnum):
     USER = "user"
     SESSION = "session"
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
+class DataSubject:
     """Whose traces are meant: those that name this user, or this session."""
 
-    kind: OwnerKind
+    kind: DataSubjectKind
     id: str
 
     def digest(self, salt: bytes) -> bytes:
@@ -41,10 +41,10 @@ class Owner:
         return hashlib.scrypt(said, salt=salt, **_COST)
 
 
-def owners_of(trace: Trace) -> set[Owner]:
+def data_subjects_of(trace: Trace) -> set[DataSubject]:
     """The user that it names, and its session."""
-    named = {OwnerKind.USER: trace.user_id, OwnerKind.SESSION: trace.session_id}
-    return {Owner(kind, id_) for kind, id_ in named.items() if id_ is not None}
+    named = {DataSubjectKind.USER: trace.user_id, DataSubjectKind.SESSION: trace.session_id}
+    return {DataSubject(kind, id_) for kind, id_ in named.items() if id_ is not None}
 
 
 class ErasureState(StrEnum):
@@ -64,7 +64,7 @@ class Erasure:
     id: ErasureId
     organization_id: OrganizationId
     project_id: ProjectId
-    kind: OwnerKind
+    kind: DataSubjectKind
     salt: bytes
     digest: bytes
     state: ErasureState = ErasureState.REMOVING
@@ -73,7 +73,7 @@ class Erasure:
     removed_at: datetime | None = None
     rows: Mapping[str, int] = field(default_factory=dict)
 
-    def is_of(self, kind: OwnerKind, digest: bytes) -> bool:
+    def is_of(self, kind: DataSubjectKind, digest: bytes) -> bool:
         """Whether it is of this kind, and of the owner with this digest."""
         return kind is self.kind and hmac.compare_digest(digest, self.digest)
 
@@ -81,7 +81,7 @@ class Erasure:
         sums = {one: self.rows.get(one, 0) + more.get(one, 0) for one in {*self.rows, *more}}
         return replace(self, rows={one: count for one, count in sorted(sums.items()) if count})
 
-    def over(self, at: datetime) -> Self:
+    def finished(self, at: datetime) -> Self:
         return replace(self, state=ErasureState.REMOVED, removed_at=at)
 
     def receipt(self) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class Erasure:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RemainingData:
     """What is stored of an owner: rows by table, and traces that came after the erasure."""
 
     rows: Mapping[str, int]

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from domain.errors import Invalid
 from domain.ids import ProjectId
-from domain.tracing.tariff import Rate, Tariff, first_price, fits
+from domain.tracing.tariff import Rate, Tariff, first_price, matches_model
 from domain.tracing.usage import Price, Pricing, Usage
 
 PRICES_MAX: Final = 200  # of one project
@@ -77,7 +77,7 @@ def pricing_of(prices: Sequence[ModelPrice], otherwise: Pricing) -> Pricing:
     @lru_cache(MODELS_KEPT)
     def of_model(model: str) -> list[tuple[Tariff, str]]:
         name = model.strip().lower()
-        return [(tariff, version) for match, tariff, version in tried if fits(match, name)]
+        return [(tariff, version) for match, tariff, version in tried if matches_model(match, name)]
 
     def price(model: str, usage: Usage, at: datetime) -> Price | None:
         for tariff, version in of_model(model):

@@ -17,7 +17,7 @@ _decoder: Final = json.JSONDecoder(parse_int=str, parse_float=str)
 _BLANK: Final = " \t\r\n"
 
 
-def members(text: JsonText) -> dict[str, str]:
+def object_members(text: JsonText) -> dict[str, str]:
     """The top-level keys of a JSON object, each with the text of its value. The last one wins."""
     source = text.decode()
     found: dict[str, str] = {}
@@ -33,7 +33,7 @@ def members(text: JsonText) -> dict[str, str]:
     return found
 
 
-def scalars(text: JsonText) -> dict[str, str]:
+def scalar_members(text: JsonText) -> dict[str, str]:
     """The top-level members that are no object and no array, each as one text.
 
     A string is its own text; a number, a boolean and null are their JSON text, as it was sent.
@@ -42,7 +42,7 @@ def scalars(text: JsonText) -> dict[str, str]:
         return {}
     return {
         key: json.loads(value) if value[0] == '"' else value
-        for key, value in members(text).items()
+        for key, value in object_members(text).items()
         if value[0] not in "{["
     }
 
@@ -61,12 +61,12 @@ def merged_objects(old: JsonText, new: JsonText) -> JsonText:
         return old
     if _is_empty(old):
         return new
-    return _text(members(old) | members(new))
+    return _text(object_members(old) | object_members(new))
 
 
-def without(text: JsonText, key: str) -> JsonText:
+def without_key(text: JsonText, key: str) -> JsonText:
     """An object without one of its top-level keys; the same text where it hasn't got it."""
-    known = members(text)
+    known = object_members(text)
     return text if known.pop(key, None) is None else _text(known)
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from domain.page import Position, SortValue
-from domain.tracing.payload import scalars
+from domain.tracing.payload import scalar_members
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 
 LATENCY_US_MAX: Final = 2**62  # beyond any two instants
@@ -37,7 +37,7 @@ class TraceSort(StrEnum):
                 return trace.status.value
 
 
-def folded(text: str) -> str:
+def fold_case(text: str) -> str:
     """What substring filters compare: text without regard to case, in any script."""
     return text.casefold()
 
@@ -50,7 +50,7 @@ class TraceFilter:
     its instant, `started_before` doesn't; both bounds of latency are included, and a trace
     without latency is in no bounds. Of `tags` one suffices, none is no condition. `model` is that
     of at least one span. `has_error` regards the trace and its spans. `metadata` holds top-level
-    keys with the texts of which each has to have one, as `scalars` tells them.
+    keys with the texts of which each has to have one, as `scalar_members` tells them.
     """
 
     session_id: str | None = None
@@ -68,20 +68,20 @@ class TraceFilter:
     has_error: bool | None = None
     metadata: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
-    def admits(self, trace: Trace) -> bool:
+    def matches(self, trace: Trace) -> bool:
         """Whether a settled trace is among the matches."""
         return (
-            self._admits_labels(trace)
-            and (not self.name or folded(self.name) in folded(trace.name))
+            self._matches_labels(trace)
+            and (not self.name or fold_case(self.name) in fold_case(trace.name))
             and (self.started_after is None or trace.started_at >= self.started_after)
             and (self.started_before is None or trace.started_at < self.started_before)
             and (self.model is None or self.model in trace.models)
             and (self.has_error is None or trace.has_error is self.has_error)
-            and self._admits_latency(trace.latency_us)
-            and self._admits_metadata(trace)
+            and self._matches_latency(trace.latency_us)
+            and self._matches_metadata(trace)
         )
 
-    def _admits_labels(self, trace: Trace) -> bool:
+    def _matches_labels(self, trace: Trace) -> bool:
         return (
             (self.session_id is None or trace.session_id == self.session_id)
             and (self.user_id is None or trace.user_id == self.user_id)
@@ -102,15 +102,15 @@ class TraceFilter:
             LATENCY_US_MAX if high is None else high,
         )
 
-    def _admits_latency(self, latency_us: int | None) -> bool:
+    def _matches_latency(self, latency_us: int | None) -> bool:
         if (bounds := self.latency_us) is None:
             return True
         return latency_us is not None and bounds[0] <= latency_us <= bounds[1]
 
-    def _admits_metadata(self, trace: Trace) -> bool:
+    def _matches_metadata(self, trace: Trace) -> bool:
         if not self.metadata:
             return True
-        found = scalars(trace.metadata)
+        found = scalar_members(trace.metadata)
         return all(found.get(key) in wanted for key, wanted in self.metadata)
 
 

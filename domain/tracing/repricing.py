@@ -10,7 +10,7 @@ from uuid import UUID
 
 from domain.errors import Invalid
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.tracing.usage import EXACT, UNPRICED, Charge, CostSource, Pricing, Usage
+from domain.tracing.usage import EXACT, UNPRICED, CostSource, Pricing, SpanCost, Usage
 
 MODELS_MAX: Final = 100  # that may be named
 MODELS_TOLD_MAX: Final = 200  # whose difference is told for each
@@ -19,7 +19,7 @@ ATTEMPTS_MAX: Final = 10  # to do the next step; with the waits between them abo
 WAIT: Final = timedelta(seconds=30)  # after the first attempt; twice as long after each other
 WAIT_MAX: Final = timedelta(minutes=10)
 
-type Place = tuple[datetime, TraceId, SpanId]
+type SpanPosition = tuple[datetime, TraceId, SpanId]
 
 
 class RepricingStatus(StrEnum):
@@ -30,7 +30,7 @@ class RepricingStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Priced:
+class PricedSpan:
     """A span that used tokens of a model, and that no client has said the cost of."""
 
     trace_id: TraceId
@@ -38,35 +38,35 @@ class Priced:
     started_at: datetime
     model: str
     usage: Usage
-    charge: Charge
+    charge: SpanCost
 
     @property
-    def place(self) -> Place:
+    def place(self) -> SpanPosition:
         """Where it stands in the order in which spans are priced again."""
         return (self.started_at, self.trace_id, self.span_id)
 
-    def charged_by(self, pricing: Pricing) -> Charge:
+    def cost_under(self, pricing: Pricing) -> SpanCost:
         """By `pricing`, at its own start; its charge of before where that comes to the same."""
         price = pricing(self.model, self.usage, self.started_at)
-        new = UNPRICED if price is None else Charge(price.amount, CostSource.TABLE, price)
+        new = UNPRICED if price is None else SpanCost(price.amount, CostSource.TABLE, price)
         known = self.charge
         return known if (new.amount, new.source) == (known.amount, known.source) else new
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class CostChange:
     """A span that costs something else, or that has a price now, or has none any more."""
 
     trace_id: TraceId
     span_id: SpanId
     started_at: datetime
     model: str
-    before: Charge
-    after: Charge
+    before: SpanCost
+    after: SpanCost
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class CostDelta:
     """Over some spans: how many, how many of them change, and what all of them cost, in USD."""
 
     spans: int = 0
@@ -74,8 +74,8 @@ class Difference:
     before: Decimal = Decimal(0)
     after: Decimal = Decimal(0)
 
-    def and_one(self, before: Charge, after: Charge) -> "Difference":
-        return Difference(
+    def plus_span(self, before: SpanCost, after: SpanCost) -> "CostDelta":
+        return CostDelta(
             self.spans + 1,
             self.changed + (before != after),
             EXACT.add(self.before, before.amount),
@@ -84,31 +84,33 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class RepricingReport:
     """What pricing again has found so far. `others` are models beyond MODELS_TOLD_MAX."""
 
-    total: Difference = field(default_factory=Difference)
-    models: Mapping[str, Difference] = field(default_factory=dict)
-    others: Difference = field(default_factory=Difference)
-    sample: tuple[Change, ...] = ()
+    total: CostDelta = field(default_factory=CostDelta)
+    models: Mapping[str, CostDelta] = field(default_factory=dict)
+    others: CostDelta = field(default_factory=CostDelta)
+    sample: tuple[CostChange, ...] = ()
 
-    def and_of(self, spans: Iterable[tuple[Priced, Charge]]) -> "Findings":
+    def plus_spans(self, spans: Iterable[tuple[PricedSpan, SpanCost]]) -> "RepricingReport":
         """With spans, each with what it is charged now."""
         total, models, others = self.total, dict(self.models), self.others
         sample = list(self.sample)
         for span, after in spans:
             before = span.charge
-            total = total.and_one(before, after)
+            total = total.plus_span(before, after)
             if span.model in models or len(models) < MODELS_TOLD_MAX:
-                known = models.get(span.model, Difference())
-                models[span.model] = known.and_one(before, after)
+                known = models.get(span.model, CostDelta())
+                models[span.model] = known.plus_span(before, after)
             else:
-                others = others.and_one(before, after)
+                others = others.plus_span(before, after)
             if before != after and len(sample) < SAMPLE_MAX:
                 sample.append(
-                    Change(span.trace_id, span.span_id, span.started_at, span.model, before, after)
+                    CostChange(
+                        span.trace_id, span.span_id, span.started_at, span.model, before, after
+                    )
                 )
-        return Findings(total, models, others, tuple(sample))
+        return RepricingReport(total, models, others, tuple(sample))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +131,8 @@ class Repricing:
     models: tuple[str, ...] = ()
     is_dry: bool = True
     created_at: datetime
-    place: Place | None = None  # of the last span that was looked at
-    found: Findings = field(default_factory=Findings)
+    place: SpanPosition | None = None  # of the last span that was looked at
+    found: RepricingReport = field(default_factory=RepricingReport)
     completed_at: datetime | None = None
     attempts: int = 0
     error: str | None = None
@@ -161,14 +163,14 @@ class Repricing:
         )
         return replace(self, completed_at=now, error=error)
 
-    def means(self, span: Priced) -> bool:
+    def selects(self, span: PricedSpan) -> bool:
         """Whether a span of the period is priced again."""
         return not self.models or span.model in self.models
 
     def after(
         self,
-        looked_at: Sequence[Priced],
-        charged: Iterable[tuple[Priced, Charge]],
+        looked_at: Sequence[PricedSpan],
+        charged: Iterable[tuple[PricedSpan, SpanCost]],
         most: int,
         now: datetime,
     ) -> Self:
@@ -176,7 +178,7 @@ class Repricing:
         return replace(
             self,
             place=looked_at[-1].place if looked_at else self.place,
-            found=self.found.and_of(charged),
+            found=self.found.plus_spans(charged),
             completed_at=now if len(looked_at) < most else None,
             attempts=0,
         )

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final, Self
 
 from domain.page import Position, SortValue
-from domain.tracing.query import folded
+from domain.tracing.query import fold_case
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace, TraceStatus
 
@@ -41,7 +41,7 @@ class SessionSummary:
         return None if self.latency_us is None else self.latency_us / 1_000
 
     @classmethod
-    def of(cls, session: str, traces: Sequence[Trace]) -> Self:
+    def from_traces(cls, session: str, traces: Sequence[Trace]) -> Self:
         """The summary of settled traces, at least one."""
         starts = [trace.started_at for trace in traces]
         ends = [trace.ended_at for trace in traces if trace.ended_at is not None]
@@ -57,7 +57,7 @@ class SessionSummary:
             has_error=any(trace.status is TraceStatus.ERROR for trace in traces),
             user_id=min(users)[2] if users else None,
             tags=tuple(sorted({tag for trace in traces for tag in trace.tags})),
-            totals=sum((Totals.of(trace.spans) for trace in traces), Totals()),
+            totals=sum((Totals.from_spans(trace.spans) for trace in traces), Totals()),
         )
 
 
@@ -111,7 +111,7 @@ class SessionFilter:
         bounds = (self.user_id, self.started_after, self.started_before)
         return bool(self.tags) or any(bound is not None for bound in bounds)
 
-    def admits_trace(self, trace: Trace) -> bool:
+    def matches_trace(self, trace: Trace) -> bool:
         return (
             (self.user_id is None or trace.user_id == self.user_id)
             and (self.started_after is None or trace.started_at >= self.started_after)
@@ -119,8 +119,8 @@ class SessionFilter:
             and (not self.tags or not set(self.tags).isdisjoint(trace.tags))
         )
 
-    def admits(self, session: SessionSummary) -> bool:
-        return (not self.query or folded(self.query) in folded(session.id)) and (
+    def matches(self, session: SessionSummary) -> bool:
+        return (not self.query or fold_case(self.query) in fold_case(session.id)) and (
             self.has_error is None or session.has_error is self.has_error
         )
 
@@ -129,7 +129,7 @@ def sessions_of(traces: Iterable[Trace], matching: SessionFilter) -> list[Sessio
     """The sessions that the admitted ones of settled traces form, and that are admitted."""
     found: dict[str, list[Trace]] = {}
     for trace in traces:
-        if trace.session_id is not None and matching.admits_trace(trace):
+        if trace.session_id is not None and matching.matches_trace(trace):
             found.setdefault(trace.session_id, []).append(trace)
-    summaries = (SessionSummary.of(session, some) for session, some in found.items())
-    return [summary for summary in summaries if matching.admits(summary)]
+    summaries = (SessionSummary.from_traces(session, some) for session, some in found.items())
+    return [summary for summary in summaries if matching.matches(summary)]

@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from domain.ids import SpanId
 from domain.tracing.payload import EMPTY_OBJECT, JsonText, merged_objects
-from domain.tracing.usage import EXACT, Charge, Pricing, Usage, charged
+from domain.tracing.usage import EXACT, Pricing, SpanCost, Usage, span_cost
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -45,10 +45,11 @@ def elapsed_us(start: datetime, end: datetime | None) -> int | None:
 class Span:
     """One step, as it was sent or as it is stored.
 
-    As sent, None means "not said". `settled` makes of it what is stored: kind, status, usage and
-    charge are then always there. A usage that is sent stands beside the `token_usage` that it was
-    read from, and counts in place of what `Usage.of` finds there. Times are aware, in UTC. Parents
-    may be unknown, may form cycles, and a span may end before it starts: what was sent is kept.
+    As sent, None means "not given". `settled` returns the stored form, in which kind, status, usage
+    and charge are always set. A `usage` that was sent takes precedence over the one that
+    `Usage.from_token_usage` reads from `token_usage`. Times are aware, in UTC. Parents may be
+    unknown or form cycles, and a span may end before it starts: the client's values are stored as
+    they are.
     """
 
     id: SpanId
@@ -68,7 +69,7 @@ class Span:
     model_parameters: JsonText | None = None
     cost: Mapping[str, float] | None = None
     usage: Usage | None = None
-    charge: Charge | None = None
+    charge: SpanCost | None = None
 
     @property
     def latency_ms(self) -> float | None:
@@ -124,7 +125,7 @@ class Span:
         """What is stored of it: defaults filled in, usage and charge found where they are not."""
         if self.charge is not None:
             return self
-        usage = Usage.of(self.token_usage) if self.usage is None else self.usage
+        usage = Usage.from_token_usage(self.token_usage) if self.usage is None else self.usage
         return Span(  # twice as fast as `replace`, on the path of every span that comes in
             id=self.id,
             name=self.name,
@@ -143,7 +144,7 @@ class Span:
             model_parameters=self.model_parameters,
             cost=self.cost,
             usage=usage,
-            charge=charged(self.cost, self.model, usage, self.started_at, pricing),
+            charge=span_cost(self.cost, self.model, usage, self.started_at, pricing),
         )
 
 
@@ -166,7 +167,7 @@ class Totals:
         return self.prompt_tokens + self.completion_tokens
 
     @classmethod
-    def of(cls, spans: Iterable[Span]) -> Self:
+    def from_spans(cls, spans: Iterable[Span]) -> Self:
         """The sum over settled spans, each counted once."""
         count = prompt = completion = errors = 0
         cost = Decimal(0)

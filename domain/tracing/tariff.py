@@ -12,7 +12,7 @@ from domain.tracing.usage import EXACT, Price, Usage
 RATE_MAX: Final = 1_000_000  # USD per million tokens: far above any, small enough to store
 _PER_MILLION: Final = -6
 
-type Steps = tuple[tuple[int, Decimal], ...]
+type RateSteps = tuple[tuple[int, Decimal], ...]
 """(tokens, rate), ascending: with more prompt tokens than that, the rate counts for all."""
 
 
@@ -21,7 +21,7 @@ class Rate:
     """USD per million tokens."""
 
     flat: Decimal
-    steps: Steps = ()
+    steps: RateSteps = ()
 
     def at(self, prompt_tokens: int) -> Decimal:
         for above, rate in reversed(self.steps):
@@ -69,7 +69,7 @@ class Tariff:
         return total
 
 
-def fits(pattern: str, model: str) -> bool:
+def matches_model(pattern: str, model: str) -> bool:
     """Whether a model is meant, with its `<provider>/` prefix or without it.
 
     Both in lower case; `*` and `?` stand for any characters and for any one.

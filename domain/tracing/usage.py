@@ -47,7 +47,7 @@ class Usage:
         return bool(self.cache_read_tokens or self.cache_write_tokens)
 
     @classmethod
-    def of(cls, token_usage: JsonText | None) -> "Usage":
+    def from_token_usage(cls, token_usage: JsonText | None) -> "Usage":
         """What counts of a `token_usage` object.
 
         `12`, `12.0` and `"12"` count; fractions, negatives, 2^53 and more, and anything else
@@ -98,7 +98,7 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
+class SpanCost:
     """What a span cost in USD. An unpriced span is charged 0, which is no price.
 
     `price` is what the price table says: what is charged, or stands beside what the client said.
@@ -109,19 +109,19 @@ class Charge:
     price: Price | None = None
 
 
-UNPRICED: Final = Charge(Decimal(0), CostSource.UNPRICED)
+UNPRICED: Final = SpanCost(Decimal(0), CostSource.UNPRICED)
 
 type Pricing = Callable[[str, Usage, datetime], Price | None]
 """What a model's usage costs at an instant; None where the model isn't listed. Never raises."""
 
 
-def charged(
+def span_cost(
     cost: Mapping[str, float] | None,
     model: str | None,
     usage: Usage,
     at: datetime,
     pricing: Pricing,
-) -> Charge:
+) -> SpanCost:
     """The charge of a span: what the client says, else what the price table says, else nothing.
 
     Of a client's cost: its `total`, else its `total_cost`, else the sum of its members.
@@ -130,8 +130,8 @@ def charged(
     if cost:
         said = cost.get("total", cost.get("total_cost"))
         amount = exact_sum(map(_exact, cost.values())) if said is None else _exact(said)
-        return Charge(amount, CostSource.CLIENT, price)
-    return UNPRICED if price is None else Charge(price.amount, CostSource.TABLE, price)
+        return SpanCost(amount, CostSource.CLIENT, price)
+    return UNPRICED if price is None else SpanCost(price.amount, CostSource.TABLE, price)
 
 
 def _exact(value: float) -> Decimal:

@@ -19,7 +19,7 @@ from application.evaluation.judging import JudgingPorts, Pricings
 from application.evaluation.matter import USUAL, MeasuringPolicy
 from application.evaluation.ports.evaluation import Judge
 from application.tracing.ports import PriceBook
-from domain.evaluation.evidence.redaction import Masking
+from domain.evaluation.evidence.redaction import RedactionMode
 from domain.evaluation.judging.models import PROVIDERS, JudgeModels, ProviderState
 from entrypoints.settings import UNPREFIXED, Settings, variable
 
@@ -87,7 +87,7 @@ def judging_ports(settings: Settings, pool: Pool, book: PriceBook) -> JudgingPor
 def measuring_policy(settings: Settings) -> MeasuringPolicy:
     return MeasuringPolicy(
         evidence_tokens=settings.eval_evidence_tokens,
-        masking=Masking(settings.eval_mask),
+        masking=RedactionMode(settings.eval_mask),
         deadline_s=settings.eval_judge_timeout_seconds,
         # More of them would only wait for their turn.
         metrics_at_once=min(USUAL.metrics_at_once, settings.eval_judge_concurrency),

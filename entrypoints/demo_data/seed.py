@@ -16,7 +16,7 @@ from typing import Final
 from application.tracing.ingest import IngestBatch
 from application.use_cases import Ports, UseCases, utc_now
 from domain.errors import Failure, Invalid, Unavailable
-from domain.identity.organization import Project, checked_name
+from domain.identity.organization import Project, validate_name
 from domain.ids import ProjectId
 from domain.tracing.trace import Trace
 from entrypoints import provisioning
@@ -150,7 +150,7 @@ class Seeding:
 
 def _project_name(text: str) -> str:
     try:
-        return checked_name(text, "--project")
+        return validate_name(text, "--project")
     except Invalid as error:
         raise CommandError(f"--project {error.errors[0].message}") from error
 

@@ -30,7 +30,7 @@ def rate_limits(settings: Settings) -> dict[RouteClass, Limit]:
     """The limit of each class of routes; none of any where they are switched off."""
     if not settings.rate_limit_enabled:
         return {}
-    return {one: Limit.parsed(getattr(settings, f"rate_limit_{one}")) for one in RouteClass}
+    return {one: Limit.parse(getattr(settings, f"rate_limit_{one}")) for one in RouteClass}
 
 
 class App:

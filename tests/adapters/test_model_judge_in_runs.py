@@ -7,15 +7,17 @@ import pytest
 
 from adapters.judges.model import ModelJudge
 from adapters.judges.policy import PatientJudge
-from domain.evaluation.metrics.metric import Way
-from domain.evaluation.metrics.registry import CATALOGUE
+from domain.evaluation.metrics.metric import EvaluationMethod
+from domain.evaluation.metrics.registry import METRIC_REGISTRY
 from domain.evaluation.runs.run import EvalRun, RunStatus
 from domain.tracing.trace import Trace
 from tests.support.builders.evaluated_traces import model, tool
 from tests.support.fakes.model_provider import FORMATS, GRADE, Fails, Provider, Says, provider
 from tests.support.fixtures.evaluation_harness import PLAN, Laboratory, metadata
 
-JUDGED = [name for name, metric in CATALOGUE.items() if metric.way is Way.JUDGED]
+JUDGED = [
+    name for name, metric in METRIC_REGISTRY.items() if metric.method is EvaluationMethod.JUDGED
+]
 SPANS = (model(PLAN), tool("search", {"to": "Oslo"}, "HAT123"))
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from adapters.judges.model import ModelJudge
 from adapters.judges.policy import PatientJudge
-from domain.evaluation.evidence.builder import evidence_of
+from domain.evaluation.evidence.builder import build_evidence
 from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable, Question
 from domain.evaluation.metrics.judged_metrics import TASK_COMPLETION
 from tests.support.builders.evaluated_traces import subject, tool
@@ -44,8 +44,8 @@ def echoing(status: int) -> Fails:
 async def everything_told(judge: PatientJudge, there: Provider) -> str:
     question = Question(
         metric=TASK_COMPLETION,
-        evidence=evidence_of(subject(tool(got=WORD), input=WORD, output="done")),
-        fence="0" * 16,
+        evidence=build_evidence(subject(tool(got=WORD), input=WORD, output="done")),
+        boundary="0" * 16,
         model=there.model,
         deadline_s=30.0,
     )

@@ -21,7 +21,7 @@ from domain.evaluation.runs.run import EvalRun, RunStatus
 from domain.evaluation.scores.outcome import FailCode, Scored, SkipCode, Skipped
 from domain.evaluation.scores.score import ScoreOutcome, TraceScore
 from domain.ids import ProjectId
-from domain.tracing.payload import members
+from domain.tracing.payload import object_members
 from domain.tracing.trace import Trace
 from tests.support.builders.values import NOON, THEIRS
 from tests.support.fixtures.evaluation_harness import Laboratory
@@ -45,7 +45,7 @@ async def judged(
 
 
 def told(score: TraceScore, key: str) -> object:
-    return dict(members(score.metadata)).get(key)
+    return dict(object_members(score.metadata)).get(key)
 
 
 # --- what is remembered ---
@@ -319,8 +319,8 @@ async def test_nothing_is_set_aside_for_who_waits_for_a_turn():
     traces = [lab.put(output=f"{n}") for n in range(6)]
     run = await lab.run(NAME, *traces, model=GPT, max_cost_usd=Decimal("0.08"))
     tasks = await waiting(lab, judge, run)
-    [set_aside] = lab.store.spending.values()
-    assert set_aside < Decimal("0.045"), "of a single question"
+    [reservation_amount] = lab.store.spending.values()
+    assert reservation_amount < Decimal("0.045"), "of a single question"
     judge.gate.set()
     await asyncio.gather(*tasks)
     assert len(judge.asked) == 6

@@ -10,7 +10,7 @@ import pytest
 from application.evaluation.matter import LARGE, USUAL, Matter, MeasuringPolicy
 from application.evaluation.ports.work_queue import LEASE
 from domain.evaluation.runs.run import EvalRun, TargetType
-from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.ids import RunId
 from domain.tracing.span import Span
 from tests.support.builders.evaluated_traces import subject, tool
@@ -67,7 +67,7 @@ async def test_what_breaks_is_raised_and_the_next_goes_on():
 
     with pytest.raises(ValueError):
         await large.seen(broken)
-    assert isinstance(await large.seen(lambda it: it.subject), Subject)
+    assert isinstance(await large.seen(lambda it: it.subject), EvaluatedTrace)
 
 
 @pytest.mark.parametrize("seconds", [LEASE / timedelta(seconds=1), 600])

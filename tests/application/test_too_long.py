@@ -31,7 +31,7 @@ async def test_it_is_asked_once_more_with_half_of_it():
     assert first.evidence == whole.evidence
     assert second.evidence.tokens <= first.evidence.tokens // 2
     assert second.evidence.truncated
-    assert second.fence == first.fence
+    assert second.boundary == first.boundary
 
 
 async def test_the_hash_stays_that_of_the_whole():

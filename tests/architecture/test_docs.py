@@ -5,22 +5,27 @@ from pathlib import Path
 
 import pytest
 
-from domain.evaluation.agreement.annotation_queue import OFFERED_MAX, WAITING_MAX
-from domain.evaluation.agreement.calibration import JUDGED_MAX, JUDGES_MAX, LABELS_MAX, OF_TRACE_MAX
+from domain.evaluation.agreement.annotation_queue import CANDIDATES_MAX, QUEUE_LENGTH_MAX
+from domain.evaluation.agreement.calibration import (
+    JUDGE_SCORES_PER_TRACE_MAX,
+    JUDGED_MAX,
+    JUDGES_MAX,
+    LABELS_MAX,
+)
 from domain.evaluation.custom_metrics.custom_metric import (
+    CUSTOM_METRICS_PER_RUN_MAX,
+    DEFINITION_BYTES_PER_RUN_MAX,
     METRICS_MAX,
-    OF_RUN_BYTES_MAX,
-    OF_RUN_MAX,
     REVISIONS_MAX,
 )
-from domain.evaluation.custom_metrics.parser import DEFINITION_MAX, MEASURES
+from domain.evaluation.custom_metrics.parser import COMPUTED_CHECKS, DEFINITION_MAX
 from domain.evaluation.custom_metrics.regex import PATTERN_MAX, TEXT_MAX
-from domain.evaluation.custom_metrics.rules import Op
+from domain.evaluation.custom_metrics.rules import Operator
 from domain.evaluation.custom_metrics.text_checks import SAME_AS_INPUT
-from domain.evaluation.evidence.template import NAMES
+from domain.evaluation.evidence.template import PLACEHOLDERS
 from domain.evaluation.judging.models import PROVIDERS
 from domain.evaluation.metrics.metric import JudgeKind
-from domain.evaluation.metrics.registry import CATALOGUE, SPANS_MAX
+from domain.evaluation.metrics.registry import METRIC_REGISTRY, SPANS_MAX
 from domain.evaluation.runs.run import TARGETS_MAX
 from domain.evaluation.runs.selection import BATCH_MAX
 from domain.evaluation.scores.outcome import FailCode
@@ -129,7 +134,7 @@ def test_the_licence_is_the_one_that_the_package_declares():
 def test_every_metric_is_explained():
     page = (ROOT / "docs/metrics.md").read_text()
     rows = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
-    listed = {one.name for one in CATALOGUE.values() if one.is_listed}
+    listed = {one.name for one in METRIC_REGISTRY.values() if one.is_listed}
     assert rows - set(JudgeKind) == listed
 
 
@@ -137,14 +142,20 @@ def test_all_that_metrics_of_ones_own_may_say_is_explained():
     page = (ROOT / "docs/custom-metrics.md").read_text()
     types = re.findall(r"^\| `(\w+)` \|", section(page, "A measure: `measured`"), re.MULTILINE)
     assert types == [*dict.fromkeys(types)]
-    assert set(types) == set(MEASURES)
+    assert set(types) == set(COMPUTED_CHECKS)
     row = page.partition("| `language`: ")[2].partition("|")[0]
     assert set(re.findall(r"`(\w+)`", row)) == {*Language, SAME_AS_INPUT}
     rows = section(page, "A rule: `rule`").partition("| `op` |")[2]
     ops = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", rows, re.MULTILINE)
-    assert {op for row in ops for op in re.findall(r"\w+", row)} == set(Op)
-    assert set(re.findall(r"\{\{(\w+)\}\}", page)) == set(NAMES)
-    bounds = (METRICS_MAX, REVISIONS_MAX, DEFINITION_MAX, OF_RUN_BYTES_MAX, OF_RUN_MAX)
+    assert {op for row in ops for op in re.findall(r"\w+", row)} == set(Operator)
+    assert set(re.findall(r"\{\{(\w+)\}\}", page)) == set(PLACEHOLDERS)
+    bounds = (
+        METRICS_MAX,
+        REVISIONS_MAX,
+        DEFINITION_MAX,
+        DEFINITION_BYTES_PER_RUN_MAX,
+        CUSTOM_METRICS_PER_RUN_MAX,
+    )
     numbers = re.findall(r"[\d,]*\d{2}\b", section(page, "Bounds"))
     assert [int(one.replace(",", "")) for one in numbers] == [*bounds, PATTERN_MAX, TEXT_MAX]
 
@@ -164,5 +175,12 @@ def test_the_bounds_of_evaluation_are_those_of_the_code():
 
 def test_the_bounds_of_agreement_are_those_of_the_code():
     page = section((ROOT / "docs/agreement.md").read_text(), "Bounds")
-    bounds = (LABELS_MAX, JUDGED_MAX, OF_TRACE_MAX, JUDGES_MAX, WAITING_MAX, OFFERED_MAX)
+    bounds = (
+        LABELS_MAX,
+        JUDGED_MAX,
+        JUDGE_SCORES_PER_TRACE_MAX,
+        JUDGES_MAX,
+        CANDIDATES_MAX,
+        QUEUE_LENGTH_MAX,
+    )
     assert [int(one.replace(",", "")) for one in re.findall(r"[\d,]*\d{2}\b", page)] == [*bounds]

@@ -27,7 +27,7 @@ from adapters.embedded.postgres import start_postgres
 from adapters.embedded.valkey import start_valkey
 from application.jobs import Lane, RunDue
 from application.use_cases import Ports
-from domain.evaluation.runs.run import Assignment, EvalRun, TargetType
+from domain.evaluation.runs.run import EvalRun, TargetType, WorkItem
 from domain.ids import ProjectId, RunId
 from entrypoints.composition import root
 from entrypoints.demo_data.generator import Recipe, synthetic_traces
@@ -85,7 +85,7 @@ class Bench:
             model="openai/gpt-5-mini",
             created_at=self.ports.clock(),
         )
-        work = [Assignment(target, run.metrics) for target in targets]
+        work = [WorkItem(target, run.metrics) for target in targets]
         await self.ports.evaluation.runs.create(run, work)
         await self.ports.evaluation.jobs.send(RunDue(PROJECT, run.id))
         return run

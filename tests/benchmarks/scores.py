@@ -26,14 +26,14 @@ from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.jobs import RecordedJobs
 from adapters.postgres.database.pool import Pool
 from application.evaluation.use_cases import EvaluationPorts
-from domain.evaluation.agreement.annotation_queue import OFFERED_DEFAULT
+from domain.evaluation.agreement.annotation_queue import QUEUE_LENGTH_DEFAULT
 from domain.evaluation.metrics.metric import THRESHOLD
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.analytics import HISTORY_DEFAULT
 from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
 from domain.evaluation.scores.score import DataType, ScoreSource, ScoreStatus
 from domain.ids import ProjectId, RunId, TraceId
-from domain.page import SortOrder, Window
+from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity
 from entrypoints.composition import root
 from entrypoints.settings import Settings
@@ -63,13 +63,13 @@ class Known:
     session: str
 
 
-def listed(window: Window | None = None, **conditions: object) -> Read:
+def listed(window: PageRequest | None = None, **conditions: object) -> Read:
     """A list."""
 
     def read(ports: EvaluationPorts, of: ProjectId, known: Known) -> Awaitable[object]:
         told = {"trace_id": known.trace, "run_id": known.run}
         said = {key: told[key] if value is KNOWN else value for key, value in conditions.items()}
-        return ports.trace_scores.page(of, ScoreFilter(**said), window or Window())
+        return ports.trace_scores.page(of, ScoreFilter(**said), window or PageRequest())
 
     return read
 
@@ -83,7 +83,7 @@ def of_run(ports: EvaluationPorts, of: ProjectId, known: Known) -> Awaitable[obj
 
 
 def session_page(ports: EvaluationPorts, of: ProjectId, _: Known) -> Awaitable[object]:
-    return ports.session_scores.page(of, ScoreFilter(), Window())
+    return ports.session_scores.page(of, ScoreFilter(), PageRequest())
 
 
 def of_session(ports: EvaluationPorts, of: ProjectId, known: Known) -> Awaitable[object]:
@@ -112,8 +112,8 @@ DAY, HOUR = Granularity.DAY, Granularity.HOUR
 GROUPS: Final[dict[str, dict[str, Read]]] = {
     "Lists of trace scores": {
         "first page": listed(),
-        "first page, `limit=200`": listed(Window(limit=200)),
-        "page at offset 50,000": listed(Window(offset=50_000)),
+        "first page, `limit=200`": listed(PageRequest(limit=200)),
+        "page at offset 50,000": listed(PageRequest(offset=50_000)),
         "`name`": listed(name=NAME),
         "`trace_id`": listed(trace_id=KNOWN),
         "`eval_run_id`": listed(run_id=KNOWN),
@@ -135,7 +135,7 @@ GROUPS: Final[dict[str, dict[str, Read]]] = {
         "trend, 30 days, hour": figures("trend", OF_TRACE, NAME, HOUR, MONTH),
         "distribution": figures("distribution", OF_TRACE, NAME, 10, EVER),
         "agreement, a tenth labelled": labels("held_against_people", NAME, THRESHOLD, EVER),
-        "annotation queue": labels("offered", NAME, THRESHOLD, "seed", OFFERED_DEFAULT),
+        "annotation queue": labels("offered", NAME, THRESHOLD, "seed", QUEUE_LENGTH_DEFAULT),
     },
     "Session scores, a fifth as many": {
         "first page": session_page,
@@ -143,7 +143,7 @@ GROUPS: Final[dict[str, dict[str, Read]]] = {
         "summary": figures("summaries", OF_SESSION, EVER),
         "trend, 30 days, day": figures("trend", OF_SESSION, RELIABILITY, DAY, MONTH),
         "history": history,
-        "comparison": figures("comparison", RELIABILITY, SortOrder.ASC, Window(limit=20)),
+        "comparison": figures("comparison", RELIABILITY, SortOrder.ASC, PageRequest(limit=20)),
     },
 }
 
@@ -199,7 +199,9 @@ async def measured(settings: Settings, server: int, sizes: Sequence[int]) -> Non
         ports = root.evaluation_ports(settings, pool, RecordedJobs(), prices(), HeuristicJudge())
         for scores in sizes:
             of = await fill(pool, scores)
-            newest = (await ports.trace_scores.page(of, ScoreFilter(), Window(limit=1))).items[0]
+            newest = (await ports.trace_scores.page(of, ScoreFilter(), PageRequest(limit=1))).items[
+                0
+            ]
             assert newest.run_id is not None
             known = Known(newest.trace_id, newest.run_id, "conv-7")
             for group, reads in GROUPS.items():

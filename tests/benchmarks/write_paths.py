@@ -71,7 +71,7 @@ SPAN_TYPES = [
 
 
 def counted(project: ProjectId, trace: Trace) -> Counted:
-    return Counted(project, trace, Totals.of(trace.spans), trace.models)
+    return Counted(project, trace, Totals.from_spans(trace.spans), trace.models)
 
 
 def rows(items: Sequence[Item]) -> Rows:

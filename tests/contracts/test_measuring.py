@@ -5,7 +5,7 @@ from typing import Any
 
 from adapters.memory.jobs import RecordedJobs
 from application.jobs import Job, RunDue
-from domain.evaluation.runs.run import Assignment, EvalRun, RunStatus, TargetType
+from domain.evaluation.runs.run import EvalRun, RunStatus, TargetType, WorkItem
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import ProjectId, RunId
 from domain.tracing.trace import Trace
@@ -51,7 +51,7 @@ async def ended(
     ports, do = world.ports.evaluation, world.do.evaluation
     jobs = ports.jobs
     assert isinstance(jobs, RecordedJobs)
-    await ports.runs.create(run, [Assignment(target, metrics) for target in targets])
+    await ports.runs.create(run, [WorkItem(target, metrics) for target in targets])
 
     async def done(job: Job) -> Any:
         if isinstance(job, RunDue):

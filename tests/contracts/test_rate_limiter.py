@@ -20,7 +20,7 @@ from adapters.memory.rate_limiter import SHARED, MemoryRateLimiter, monotonic_us
 from adapters.redis.client import opened
 from adapters.redis.limits import KEY_PREFIX, RedisRateLimiter, RedisWindows
 from application.ports import RateLimiter
-from domain.limits import SECOND_US, Decision, History, Limit
+from domain.limits import SECOND_US, Decision, Limit, SlidingWindow
 from tests.support.builders.strategies import limits, steps_us
 
 ROOT = Path(__file__).parents[2]
@@ -125,7 +125,7 @@ class Hands:
 
 @given(st.data(), limits)
 async def test_memory_decides_any_history_as_the_domain_does(data, limit):
-    ticks, model = Hands(), {"a": History(), "b": History()}
+    ticks, model = Hands(), {"a": SlidingWindow(), "b": SlidingWindow()}
     limiter = MemoryRateLimiter(ticks)
     for step_us in data.draw(st.lists(steps_us(limit), max_size=30)):
         ticks.now_us += step_us
@@ -138,7 +138,7 @@ async def test_memory_decides_any_history_as_the_domain_does(data, limit):
 @given(st.data(), limits)
 async def test_redis_decides_any_history_as_the_domain_does(redis_url, data, limit):
     """Whatever the clock does, also backwards, and also when the limit is changed on the way."""
-    bucket, model, now_us = new_bucket(), History(), START_US
+    bucket, model, now_us = new_bucket(), SlidingWindow(), START_US
     window_us = limit.window_us
     back = st.sampled_from([0, 0, 0, 1, window_us - 1, window_us, window_us + 1, 9 * window_us])
     counts = st.sampled_from([limit.count] * 4 + [1, limit.count + 2])
@@ -155,7 +155,7 @@ async def test_redis_decides_any_history_as_the_domain_does(redis_url, data, lim
 
 @pytest.mark.service
 async def test_redis_waits_for_as_many_to_leave_as_a_lowered_limit_needs(redis):
-    bucket, model, windows = new_bucket(), History(), RedisWindows(redis)
+    bucket, model, windows = new_bucket(), SlidingWindow(), RedisWindows(redis)
     for second in range(5):
         at_us = START_US + second * 7 * SECOND_US
         model.admit(Limit(5, "minute"), at_us)
@@ -285,7 +285,7 @@ async def test_what_is_taken_back_gives_its_place_back(bucket):
 async def test_with_more_buckets_than_room_none_gets_more_than_its_limit(data, limit):
     ticks = Hands()
     limiter = MemoryRateLimiter(ticks, buckets_max=2)
-    model = {name: History() for name in "abcdef"}
+    model = {name: SlidingWindow() for name in "abcdef"}
     for step_us in data.draw(st.lists(steps_us(limit), max_size=60)):
         ticks.now_us += step_us // 4
         bucket = data.draw(st.sampled_from("abcdef"))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from domain.limits import COUNT_MAX, SECOND_US, UNITS_S, Decision, History, Limit
+from domain.limits import COUNT_MAX, SECOND_US, UNITS_S, Decision, Limit, SlidingWindow
 from tests.support.builders.strategies import limits, steps_us
 
 START_US = 1_800_000_000 * SECOND_US
@@ -23,7 +23,7 @@ def most(instants: Iterable[int], window_us: int) -> int:
     return max((sum(end - window_us < one <= end for one in kept) for end in kept), default=0)
 
 
-def refused(history: History, limit: Limit, now_us: int) -> Decision:
+def refused(history: SlidingWindow, limit: Limit, now_us: int) -> Decision:
     """The first refusal, at one instant."""
     for _ in range(limit.count + 1):
         decision = history.admit(limit, now_us)
@@ -37,7 +37,7 @@ def refused(history: History, limit: Limit, now_us: int) -> Decision:
 
 @given(st.builds(Limit, st.integers(1, COUNT_MAX), st.sampled_from(list(UNITS_S))))
 def test_a_limit_is_read_as_it_is_written(limit):
-    assert Limit.parsed(str(limit)) == limit
+    assert Limit.parse(str(limit)) == limit
 
 
 def test_the_windows_are_as_long_as_they_are_called():
@@ -48,7 +48,7 @@ def test_the_windows_are_as_long_as_they_are_called():
 @pytest.mark.parametrize("text", NOT_LIMITS, ids=lambda text: repr(text[:12]))
 def test_anything_else_is_refused(text):
     with pytest.raises(ValueError, match="limit"):
-        Limit.parsed(text)
+        Limit.parse(text)
 
 
 @pytest.mark.parametrize(("count", "unit"), [(0, "day"), (COUNT_MAX + 1, "day"), (1, "week")])
@@ -62,7 +62,7 @@ def test_an_impossible_limit_cannot_be_built(count, unit):
 
 @given(st.data(), limits)
 def test_no_span_of_the_windows_length_admits_more_than_the_limit(data, limit):
-    history, now_us, admitted = History(), START_US, []
+    history, now_us, admitted = SlidingWindow(), START_US, []
     for step_us in data.draw(st.lists(steps_us(limit), max_size=40)):
         now_us += step_us
         expected = most([*admitted, now_us], limit.window_us) <= limit.count
@@ -76,13 +76,13 @@ def test_no_span_of_the_windows_length_admits_more_than_the_limit(data, limit):
 def test_a_request_counts_until_the_windows_end_and_not_at_it():
     limit = Limit(1, "minute")
     for later_us, admitted in ((limit.window_us - 1, False), (limit.window_us, True)):
-        history = History()
+        history = SlidingWindow()
         history.admit(limit, START_US)
         assert history.admit(limit, START_US + later_us).admitted == admitted
 
 
 def test_a_burst_across_the_minute_gets_no_second_helping():
-    history, limit = History(), Limit(100, "minute")
+    history, limit = SlidingWindow(), Limit(100, "minute")
     before, after = START_US - 1, START_US
     admitted = [history.admit(limit, now).admitted for now in [before] * 100 + [after] * 100]
     assert sum(admitted) == 100
@@ -91,7 +91,7 @@ def test_a_burst_across_the_minute_gets_no_second_helping():
 @given(st.data(), limits)
 def test_a_clock_that_is_set_back_admits_no_more(data, limit):
     """By the time that really passed, of which the clock shows less."""
-    history, true_us, clock_us, admitted = History(), START_US, START_US, []
+    history, true_us, clock_us, admitted = SlidingWindow(), START_US, START_US, []
     window_us = limit.window_us
     backward = st.sampled_from([0, 0, 1, window_us - 1, window_us, window_us + 1, 50 * window_us])
     for step_us in data.draw(st.lists(steps_us(limit), max_size=40)):
@@ -107,7 +107,7 @@ def test_a_clock_that_is_set_back_admits_no_more(data, limit):
 
 @given(limits, st.lists(st.integers(-3, 3), max_size=30))
 def test_a_clock_that_trembles_is_read_at_its_furthest(limit, tremor):
-    history, steady, now_us, furthest = History(), History(), START_US, START_US
+    history, steady, now_us, furthest = SlidingWindow(), SlidingWindow(), START_US, START_US
     for step_us in tremor:
         now_us += step_us
         furthest = max(furthest, now_us)
@@ -116,7 +116,7 @@ def test_a_clock_that_trembles_is_read_at_its_furthest(limit, tremor):
 
 @given(limits, limits, st.data())
 def test_a_lowered_limit_holds_at_once(before, lowered, data):
-    history = History()
+    history = SlidingWindow()
     lowered = Limit(min(before.count, lowered.count), before.unit)
     instants = [START_US]
     for step_us in data.draw(st.lists(st.integers(0, before.window_us // 11), max_size=10)):
@@ -135,7 +135,7 @@ def test_a_lowered_limit_holds_at_once(before, lowered, data):
 
 @given(st.data(), limits)
 def test_a_lone_retry_after_what_was_told_is_admitted(data, limit):
-    history, now_us = History(), START_US
+    history, now_us = SlidingWindow(), START_US
     for step_us in data.draw(st.lists(steps_us(limit), max_size=20)):
         now_us += step_us
         history.admit(limit, now_us)
@@ -149,7 +149,7 @@ def test_a_lone_retry_after_what_was_told_is_admitted(data, limit):
 
 @given(st.data(), limits, st.integers(0, 100) | st.integers(0, 100).map(lambda n: n * 30_000_000))
 def test_a_lone_retry_is_admitted_after_the_clock_was_set_back(data, limit, back_us):
-    history = History()
+    history = SlidingWindow()
     refused(history, limit, START_US)
     decision = history.admit(limit, START_US - back_us)
     assert not decision.admitted
@@ -161,7 +161,7 @@ def test_a_lone_retry_is_admitted_after_the_clock_was_set_back(data, limit, back
 @example(data=None, limit=Limit(3, "minute"))
 def test_remaining_and_reset_follow_from_what_was_admitted(data, limit):
     steps = [0, 1] if data is None else data.draw(st.lists(steps_us(limit), min_size=1))
-    history, now_us, admitted = History(), START_US, []
+    history, now_us, admitted = SlidingWindow(), START_US, []
     for step_us in steps:
         now_us += step_us
         decision = history.admit(limit, now_us)
@@ -179,7 +179,7 @@ def test_remaining_and_reset_follow_from_what_was_admitted(data, limit):
 
 
 def test_as_many_pass_as_remain():
-    history, limit = History(), Limit(5, "hour")
+    history, limit = SlidingWindow(), Limit(5, "hour")
     told = [history.admit(limit, START_US).remaining for _ in range(7)]
     assert told == [4, 3, 2, 1, 0, 0, 0]
 
@@ -193,7 +193,7 @@ def test_what_is_taken_back_was_never_there(limit, steps, data):
     limit = Limit(len(steps) + 1, limit.unit)
     instants = [START_US + sum(steps[: n + 1]) for n in range(len(steps))]
     gone = data.draw(st.sampled_from(instants))
-    with_it, without = History(), History()
+    with_it, without = SlidingWindow(), SlidingWindow()
     for one in instants:
         with_it.admit(limit, one)
     instants.remove(gone)
@@ -209,7 +209,7 @@ def test_what_is_taken_back_was_never_there(limit, steps, data):
 
 @pytest.mark.parametrize("later_us", [0, 59_999_999, 60_000_000])
 def test_a_history_knows_whether_it_still_counts(later_us):
-    history, limit = History(), Limit(2, "minute")
+    history, limit = SlidingWindow(), Limit(2, "minute")
     assert not history.counts_at(limit, START_US)
     history.admit(limit, START_US)
     assert history.counts_at(limit, START_US + later_us) == (later_us < limit.window_us)

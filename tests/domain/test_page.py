@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.page import Page, Position, SortOrder, Window, paged
+from domain.page import Page, PageRequest, Position, SortOrder, paginate
 from tests.support.builders import strategies
 
 ASC, DESC = SortOrder.ASC, SortOrder.DESC
@@ -31,7 +31,7 @@ def items(*pairs: tuple[Any, str]) -> list[Item]:
 
 
 def page(some: Iterable[Item], order: SortOrder = ASC, **window: Any) -> Page[Item]:
-    return paged(some, lambda one: one.position, order, Window(**window))
+    return paginate(some, lambda one: one.position, order, PageRequest(**window))
 
 
 def ids(found: Page[Item]) -> str:

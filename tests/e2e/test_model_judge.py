@@ -12,7 +12,7 @@ import pytest
 
 from adapters.embedded.postgres import start_postgres
 from domain.evaluation.scores.score import TraceScore
-from domain.tracing.payload import members
+from domain.tracing.payload import object_members
 from entrypoints.composition import root
 from entrypoints.settings import Settings, read_settings
 from tests.e2e.conftest import ROOT, own_environ
@@ -75,7 +75,7 @@ def place(enterable_folder: Path) -> Iterator[Place]:
 
 
 def told(score: TraceScore, name: str) -> str:
-    return members(score.metadata)[name].strip('"')
+    return object_members(score.metadata)[name].strip('"')
 
 
 def command_of(process: subprocess.Popen[bytes]) -> str:

@@ -23,10 +23,10 @@ from adapters.embedded.postgres import start_postgres
 from adapters.postgres.database.leader_election import LEADER
 from application.jobs import RunDue, TargetDue
 from application.use_cases import Ports
-from domain.evaluation.runs.run import Assignment, EvalRun, RunProgress, RunStatus, TargetType
+from domain.evaluation.runs.run import EvalRun, RunProgress, RunStatus, TargetType, WorkItem
 from domain.evaluation.scores.score import ScoreOutcome, TraceScore
 from domain.ids import ProjectId, RunId
-from domain.page import Window
+from domain.page import PageRequest
 from entrypoints.composition import root
 from entrypoints.demo_data.generator import Recipe, synthetic_traces
 from entrypoints.settings import Settings, read_settings
@@ -196,7 +196,7 @@ async def started(
         model=model,
         created_at=ports.clock(),
     )
-    await ports.evaluation.runs.create(run, [Assignment(one, run.metrics) for one in targets])
+    await ports.evaluation.runs.create(run, [WorkItem(one, run.metrics) for one in targets])
     await ports.evaluation.jobs.send(RunDue(project, run.id))
     return Watched(ports, run)
 
@@ -348,7 +348,7 @@ async def test_where_the_leader_is_killed_another_worker_fires_a_monitor(workers
             for leaders_left in (1, 0):
                 await database.execute(MAKE_DUE, project, made.id)
                 runs = await soon(
-                    lambda: monitors.runs(project, made.id, Window()),
+                    lambda: monitors.runs(project, made.id, PageRequest()),
                     lambda page, due=2 - leaders_left: page.total == due,
                 )
                 if leaders_left:

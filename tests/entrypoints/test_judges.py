@@ -75,7 +75,7 @@ def test_models_are_those_of_the_settings() -> None:
     given = {"EVAL_LLM_MODEL": "gpt-5", "EVAL_ALLOWED_MODELS": "gpt-5, claude-x"}
     models = judge_models(read_settings({f"PANDAPROBE_{k}": v for k, v in given.items()}))
     assert models.default == "openai/gpt-5"
-    assert models.chosen("claude-x") == "anthropic/claude-x"
+    assert models.select("claude-x") == "anthropic/claude-x"
     assert judge_models(Settings()).default == "heuristic/1"
 
 

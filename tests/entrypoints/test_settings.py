@@ -6,14 +6,14 @@ import pytest
 
 from application.evaluation.matter import MeasuringPolicy
 from domain.evaluation.evidence.builder import EVIDENCE_TOKENS, EVIDENCE_TOKENS_MIN
-from domain.evaluation.evidence.redaction import Masking
+from domain.evaluation.evidence.redaction import RedactionMode
 from entrypoints import settings
 from entrypoints.settings import Settings, SettingsError, read_settings
 
 
 def test_what_settings_allow_evaluation_takes():
     assert read_settings({}).eval_evidence_tokens == EVIDENCE_TOKENS
-    assert {one.value for one in Masking} == set(get_args(settings.Masking.__value__))
+    assert {one.value for one in RedactionMode} == set(get_args(settings.RedactionMode.__value__))
     longest = read_settings({"PANDAPROBE_EVAL_JUDGE_TIMEOUT_SECONDS": "90"})
     assert MeasuringPolicy(deadline_s=longest.eval_judge_timeout_seconds)
     least = read_settings({"PANDAPROBE_EVAL_EVIDENCE_TOKENS": str(EVIDENCE_TOKENS_MIN)})

@@ -30,7 +30,7 @@ from adapters.postgres.database.idempotency import PostgresReplies
 from adapters.postgres.database.pool import Pool
 from application.ports import PartState, RateLimiter
 from application.use_cases import Ports, UseCases, utc_now
-from domain.identity.api_key import ALL_SCOPES, ApiKey, Scope, digest_of, secret_of
+from domain.identity.api_key import ALL_SCOPES, ApiKey, Scope, format_key, key_digest
 from domain.identity.organization import Organization, Project
 from domain.identity.user import Claims
 from domain.ids import ApiKeyId, OrganizationId, ProjectId
@@ -129,14 +129,14 @@ class Site:
 
     def key(self, *scopes: Scope, **said: Any) -> str:
         """The secret of a new key with these scopes, all where none is named."""
-        secret = secret_of(uuid.uuid4().bytes * 2)
+        secret = format_key(uuid.uuid4().bytes * 2)
         key = ApiKey(
             id=ApiKeyId(uuid.uuid4()),
             organization_id=self.organization,
             created_by=None,
             name="test",
             prefix=secret[:10],
-            digest=digest_of(secret),
+            digest=key_digest(secret),
             scopes=frozenset(scopes) or ALL_SCOPES,
             created_at=datetime.now(UTC),
         )

@@ -28,11 +28,11 @@ from application.evaluation.ports.alerts import (
     deliveries_of,
 )
 from domain.errors import Conflict, NotFound, Unavailable
-from domain.evaluation.monitors.alert import RULES_MAX, Figure, Measured
+from domain.evaluation.monitors.alert import RULES_MAX, AlertFigure, RunMetricStats
 from domain.evaluation.runs.run import EvalRun, RunStatus
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import MonitorId, ProjectId, RunId
-from domain.page import Page, Position, SortOrder, Window, paged
+from domain.page import Page, PageRequest, Position, SortOrder, paginate
 
 STEP: Final = 1_000  # what is forgotten at once
 
@@ -60,7 +60,7 @@ class MemoryAlerts:
         return True
 
     async def changes(
-        self, project: ProjectId, monitor: MonitorId, window: Window
+        self, project: ProjectId, monitor: MonitorId, window: PageRequest
     ) -> Page[AlertChange]:
         await self.of_monitor(project, monitor)
         found = [
@@ -68,7 +68,7 @@ class MemoryAlerts:
             for (of, _), one in self.store.alert_changes.items()
             if of == project and one.monitor_id == monitor
         ]
-        return paged(found, lambda one: Position(one.at, one.id), SortOrder.DESC, window)
+        return paginate(found, lambda one: Position(one.at, one.id), SortOrder.DESC, window)
 
     async def ended(self, after: EndedRun | None = None) -> Sequence[EndedRun]:
         found = self._unseen()
@@ -86,7 +86,9 @@ class MemoryAlerts:
             and run.completed_at is not None
         ]
 
-    async def measured(self, ended: EndedRun, metric: str, threshold: float) -> Sequence[Measured]:
+    async def measured(
+        self, ended: EndedRun, metric: str, threshold: float
+    ) -> Sequence[RunMetricStats]:
         runs = [
             one.run
             for one in self.store.runs_of(ended.project)
@@ -119,10 +121,10 @@ class MemoryAlerts:
         for (project, of), alert in sorted(self.store.alerts.items()):
             monitor = self.store.monitor_of(project, alert.monitor_id)
             awaited = self.store.alert_slots.get((project, of))
-            if alert.rule.figure is not Figure.NO_DATA or monitor is None:
+            if alert.rule.figure is not AlertFigure.NO_DATA or monitor is None:
                 continue
             if awaited != monitor.next_run_at:
-                quiet = awaited is not None and monitor.was_quiet(awaited, now)
+                quiet = awaited is not None and monitor.skipped_slot(awaited, now)
                 found.append(Slot(project, of, awaited, monitor.next_run_at, quiet))
         return found[:SLOTS_AT_ONCE]
 
@@ -158,7 +160,7 @@ class MemoryAlerts:
             return None
         return stored if stored.run.monitor_id == ended.monitor else None
 
-    def _came_to(self, run: EvalRun, metric: str, threshold: float) -> Measured:
+    def _came_to(self, run: EvalRun, metric: str, threshold: float) -> RunMetricStats:
         scores = [
             one for one in self.store.scores_of_run(run.project_id, run.id) if one.name == metric
         ]
@@ -168,7 +170,7 @@ class MemoryAlerts:
             for one in scores
             if one.outcome is ScoreOutcome.SCORED and one.number is not None
         ]
-        return Measured.of(
+        return RunMetricStats.from_scores(
             numbers,
             failed=outcomes[ScoreOutcome.FAILED],
             skipped=outcomes[ScoreOutcome.SKIPPED],
@@ -215,10 +217,12 @@ class MemoryWebhooks:
         self._known(delivery.project_id, delivery.webhook_id)
         self.store.deliveries.setdefault((delivery.project_id, delivery.id), delivery)
 
-    async def deliveries(self, project: ProjectId, webhook: UUID, window: Window) -> Page[Delivery]:
+    async def deliveries(
+        self, project: ProjectId, webhook: UUID, window: PageRequest
+    ) -> Page[Delivery]:
         self._known(project, webhook)
         found = self._deliveries(project, webhook)
-        return paged(found, lambda one: Position(one.created_at, one.id), SortOrder.DESC, window)
+        return paginate(found, lambda one: Position(one.created_at, one.id), SortOrder.DESC, window)
 
     async def due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
         under_way = Counter(

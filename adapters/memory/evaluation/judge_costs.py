@@ -10,11 +10,11 @@ from application.evaluation.judging import PARTS_MAX, SWEPT_MAX, Reservation, Ve
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     Spending,
-    SpendingBy,
-    SpendingOf,
-    by_key,
-    month_of,
+    SpendingGroup,
+    SpendingGrouping,
+    group_spending,
     month_scope,
+    month_start,
     run_scope,
 )
 from domain.evaluation.scores.query import CreatedWithin
@@ -55,16 +55,18 @@ class MemoryLedger:
 
     async def of_run(self, project: ProjectId, run: RunId) -> Spending:
         ours = self.store.ledger.values()
-        return Spending.of(one for one in ours if (one.project_id, one.run_id) == (project, run))
+        return Spending.from_entries(
+            one for one in ours if (one.project_id, one.run_id) == (project, run)
+        )
 
     async def total(self, projects: Sequence[ProjectId], within: CreatedWithin) -> Spending:
-        return Spending.of(self._entered(projects, within))
+        return Spending.from_entries(self._entered(projects, within))
 
     async def of_projects(
-        self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingBy
-    ) -> Sequence[SpendingOf]:
-        found = by_key(self._entered(projects, within), by)
-        return found[-PARTS_MAX:] if by is SpendingBy.DAY else found[:PARTS_MAX]
+        self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingGrouping
+    ) -> Sequence[SpendingGroup]:
+        found = group_spending(self._entered(projects, within), by)
+        return found[-PARTS_MAX:] if by is SpendingGrouping.DAY else found[:PARTS_MAX]
 
     def _entered(
         self, projects: Sequence[ProjectId], within: CreatedWithin
@@ -72,7 +74,7 @@ class MemoryLedger:
         return [
             one
             for one in self.store.ledger.values()
-            if one.project_id in projects and within.holds(one.created_at)
+            if one.project_id in projects and within.includes(one.created_at)
         ]
 
     async def sweep(self, before: datetime) -> int:
@@ -116,7 +118,7 @@ class MemoryBudgets:
             return known or Decimal(0)
         ours = [one for one in self.store.ledger.values() if one.project_id == project]
         return exact_sum(
-            one.usd for one in ours if one.usd is not None and one.created_at >= month_of(now)
+            one.usd for one in ours if one.usd is not None and one.created_at >= month_start(now)
         )
 
 

@@ -11,16 +11,16 @@ from adapters.memory.store import MemoryStore
 from application.evaluation.ports.monitors import DUE_MAX
 from domain.errors import NotFound, Unavailable
 from domain.evaluation.monitors.monitor import (
-    SETTLING,
+    SETTLE_DELAY,
     Monitor,
     MonitorStatus,
     Selection,
     Watermark,
 )
-from domain.evaluation.runs.run import Assignment, EvalRun, RunProgress, Target
-from domain.evaluation.runs.selection import TraceSelection, sessions_selected
+from domain.evaluation.runs.run import EvalRun, RunProgress, Target, WorkItem
+from domain.evaluation.runs.selection import TraceSelection, select_sessions
 from domain.ids import MonitorId, ProjectId
-from domain.page import Page, Position, SortOrder, Window, paged
+from domain.page import Page, PageRequest, Position, SortOrder, paginate
 from domain.tracing.trace import Trace
 
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -42,7 +42,7 @@ class MemoryMonitors:
         return found
 
     async def page(
-        self, project: ProjectId, status: MonitorStatus | None, window: Window
+        self, project: ProjectId, status: MonitorStatus | None, window: PageRequest
     ) -> Page[Monitor]:
         ours = [one for (of, _), one in self.store.monitors.items() if of == project]
         found = [
@@ -50,7 +50,7 @@ class MemoryMonitors:
             for one in ours
             if status in {None, one.status} and project not in self.store.removed
         ]
-        return paged(found, lambda one: Position(one.created_at, one.id), SortOrder.DESC, window)
+        return paginate(found, lambda one: Position(one.created_at, one.id), SortOrder.DESC, window)
 
     async def edit(
         self, project: ProjectId, monitor: MonitorId, edit: Callable[[Monitor], Monitor]
@@ -72,7 +72,7 @@ class MemoryMonitors:
         return True
 
     async def runs(
-        self, project: ProjectId, monitor: MonitorId, window: Window
+        self, project: ProjectId, monitor: MonitorId, window: PageRequest
     ) -> Page[RunProgress]:
         await self.get(project, monitor)
         runs = MemoryRuns(self.store)
@@ -81,7 +81,7 @@ class MemoryMonitors:
             for one in self.store.runs_of(project)
             if one.run.monitor_id == monitor
         ]
-        return paged(
+        return paginate(
             found, lambda one: Position(one.run.created_at, one.run.id), SortOrder.DESC, window
         )
 
@@ -91,7 +91,7 @@ class MemoryMonitors:
         return [one for one in due if after is None or _turn_of(one) > _turn_of(after)][:DUE_MAX]
 
     async def fired(
-        self, before: Monitor, after: Monitor, run: EvalRun | None, work: Sequence[Assignment]
+        self, before: Monitor, after: Monitor, run: EvalRun | None, work: Sequence[WorkItem]
     ) -> bool:
         project = before.project_id
         if self.store.monitor_of(project, before.id) != before:
@@ -107,7 +107,7 @@ class MemoryMonitors:
 @dataclass(frozen=True, slots=True)
 class MemoryChanged:
     store: MemoryStore
-    settling: timedelta = SETTLING
+    settling: timedelta = SETTLE_DELAY
 
     async def edge(self) -> Watermark:
         last = UUID(int=2**128 - 1)
@@ -129,10 +129,10 @@ class MemoryChanged:
 
         changed = [one for one in traces if is_meant(one)]
         if isinstance(selection, TraceSelection):
-            found = sorted(str(one.id) for one in changed if selection.matching.admits(one))
+            found = sorted(str(one.id) for one in changed if selection.matching.matches(one))
         else:
             sessions = {one.session_id for one in changed}
-            found = [one for one in sessions_selected(traces, selection) if one in sessions]
+            found = [one for one in select_sessions(traces, selection) if one in sessions]
         return found[: most + 1]
 
 

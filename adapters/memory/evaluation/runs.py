@@ -8,7 +8,6 @@ from adapters.memory.evaluation.work import StoredRun, Work, WorkState
 from adapters.memory.store import MemoryStore
 from domain.errors import NotFound, Unavailable
 from domain.evaluation.runs.run import (
-    Assignment,
     EvalRun,
     Execution,
     RunProgress,
@@ -16,22 +15,23 @@ from domain.evaluation.runs.run import (
     Tally,
     Target,
     TargetType,
+    WorkItem,
 )
 from domain.evaluation.scores.score import Score, ScoreOutcome, SessionScore, TraceScore
 from domain.ids import ProjectId, RunId
-from domain.page import Page, Position, SortOrder, Window, paged
+from domain.page import Page, PageRequest, Position, SortOrder, paginate
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryRuns:
     store: MemoryStore
 
-    async def create(self, run: EvalRun, work: Sequence[Assignment]) -> RunProgress:
+    async def create(self, run: EvalRun, work: Sequence[WorkItem]) -> RunProgress:
         if run.project_id in self.store.removed:
             raise Unavailable("This project was deleted; send the request again")
         key = (run.project_id, run.id)
         if key not in self.store.runs:
-            opened = run.opened()
+            opened = run.completed_if_empty()
             final = Tally() if opened.status.is_final else None
             self.store.runs[key] = StoredRun(run=opened, announced_at=run.created_at, final=final)
             for place, one in enumerate(work):
@@ -43,19 +43,19 @@ class MemoryRuns:
         return self._progress(self._known(project, run))
 
     async def page(
-        self, project: ProjectId, of: TargetType, status: RunStatus | None, window: Window
+        self, project: ProjectId, of: TargetType, status: RunStatus | None, window: PageRequest
     ) -> Page[RunProgress]:
         found = [
             self._progress(one)
             for one in self.store.runs_of(project)
             if one.run.target_type is of and status in {None, one.run.status}
         ]
-        return paged(found, _place, SortOrder.DESC, window)
+        return paginate(found, _place, SortOrder.DESC, window)
 
     async def failures(self, project: ProjectId, run: RunId) -> tuple[EvalRun, Sequence[Execution]]:
         known = self._known(project, run).run
         failed = [
-            Execution.of(target_of(one), one)
+            Execution.from_score(target_of(one), one)
             for one in self.store.scores_of_run(project, run)
             if one.outcome is ScoreOutcome.FAILED
         ]
@@ -112,8 +112,8 @@ def executed(store: MemoryStore, run: EvalRun, row: Work, *, finished: int) -> T
     """What the scores of one target say now."""
     target, metrics = row.assignment.target, row.assignment.metrics
     known = [store.score_of(run.project_id, run.score_id(target, one)) for one in metrics]
-    scores = [Execution.of(target, one) for one in known if one is not None]
-    return Tally.of(run.metrics, finished, scores)
+    scores = [Execution.from_score(target, one) for one in known if one is not None]
+    return Tally.from_executions(run.metrics, finished, scores)
 
 
 def end(store: MemoryStore, stored: StoredRun, over: EvalRun, now: datetime) -> None:

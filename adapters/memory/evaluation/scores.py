@@ -9,23 +9,23 @@ from domain.errors import NotFound
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores import analytics as figures
 from domain.evaluation.scores.analytics import (
+    HistogramBin,
     HistoryPoint,
-    Part,
     RankedSession,
     ScoreSummary,
     TrendPoint,
 )
-from domain.evaluation.scores.query import CreatedWithin, ScoreFilter, place_in_list
+from domain.evaluation.scores.query import CreatedWithin, ScoreFilter, list_position
 from domain.evaluation.scores.score import (
     Score,
     ScoreChange,
     SessionScore,
     TraceScore,
-    latest_of_each_name,
+    latest_by_name,
     newest_first,
 )
 from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
-from domain.page import Page, SortOrder, Window, paged
+from domain.page import Page, PageRequest, SortOrder, paginate
 from domain.tracing.analytics import Granularity
 
 
@@ -63,13 +63,13 @@ class MemoryTraceScores:
         return known and self.store.trace_scores.pop((project, score)) is not None
 
     async def page(
-        self, project: ProjectId, matching: ScoreFilter, window: Window
+        self, project: ProjectId, matching: ScoreFilter, window: PageRequest
     ) -> Page[TraceScore]:
         return _page(self.store.shown_trace_scores(project), matching, window)
 
     async def latest(self, project: ProjectId, trace: TraceId) -> Sequence[TraceScore]:
         known = self.store.shown_trace_scores(project)
-        return latest_of_each_name(one for one in known if one.trace_id == trace)
+        return latest_by_name(one for one in known if one.trace_id == trace)
 
     async def of_run(self, project: ProjectId, run: RunId) -> Sequence[TraceScore]:
         return newest_first(
@@ -93,7 +93,7 @@ class MemorySessionScores:
         return known and self.store.session_scores.pop((project, score)) is not None
 
     async def page(
-        self, project: ProjectId, matching: ScoreFilter, window: Window
+        self, project: ProjectId, matching: ScoreFilter, window: PageRequest
     ) -> Page[SessionScore]:
         return _page(self.store.shown_session_scores(project), matching, window)
 
@@ -106,9 +106,9 @@ class MemorySessionScores:
         return newest_first(one for one in known if one.run_id == run)
 
 
-def _page[S: Score](scores: Sequence[S], matching: ScoreFilter, window: Window) -> Page[S]:
-    found = [one for one in scores if matching.admits(one)]
-    return paged(found, place_in_list, SortOrder.DESC, window)
+def _page[S: Score](scores: Sequence[S], matching: ScoreFilter, window: PageRequest) -> Page[S]:
+    found = [one for one in scores if matching.matches(one)]
+    return paginate(found, list_position, SortOrder.DESC, window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class MemoryScoreAnalytics:
 
     async def distribution(
         self, project: ProjectId, of: TargetType, name: str, parts: int, within: CreatedWithin
-    ) -> Sequence[Part]:
+    ) -> Sequence[HistogramBin]:
         return figures.distribution(self._within(project, of, within), name, parts)
 
     async def history(
@@ -141,7 +141,7 @@ class MemoryScoreAnalytics:
         return figures.history(self.store.shown_session_scores(project), session, name, limit)
 
     async def comparison(
-        self, project: ProjectId, name: str, order: SortOrder, window: Window
+        self, project: ProjectId, name: str, order: SortOrder, window: PageRequest
     ) -> Page[RankedSession]:
         return figures.comparison(self.store.shown_session_scores(project), name, order, window)
 
@@ -151,4 +151,4 @@ class MemoryScoreAnalytics:
             if of is TargetType.TRACE
             else self.store.shown_session_scores(project)
         )
-        return [one for one in known if within.admits(one)]
+        return [one for one in known if within.matches(one)]

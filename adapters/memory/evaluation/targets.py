@@ -6,10 +6,14 @@ from dataclasses import dataclass, replace
 from adapters.memory.store import MemoryStore
 from domain.evaluation.metrics.registry import SPANS_MAX
 from domain.evaluation.runs.run import Target
-from domain.evaluation.runs.selection import SessionSelection, TraceSelection, sessions_selected
+from domain.evaluation.runs.selection import SessionSelection, TraceSelection, select_sessions
 from domain.evaluation.scores.outcome import FailCode, Failed, SkipCode, Skipped
 from domain.evaluation.sessions.reliability_v1 import SESSION_TRACES_MAX
-from domain.evaluation.trace_content.evaluated_trace import WINDOW, Subject, answer_of
+from domain.evaluation.trace_content.evaluated_trace import (
+    RECENT_OUTPUTS_MAX,
+    EvaluatedTrace,
+    final_output_text,
+)
 from domain.ids import ProjectId, TraceId
 from domain.tracing.trace import Trace
 
@@ -23,25 +27,29 @@ class MemoryTargets:
         self, project: ProjectId, selection: TraceSelection, most: int
     ) -> Sequence[Target]:
         matching = selection.matching
-        found = [str(one.id) for one in self.store.shown_traces(project) if matching.admits(one)]
+        found = [str(one.id) for one in self.store.shown_traces(project) if matching.matches(one)]
         return sorted(found)[: most + 1]
 
     async def sessions(
         self, project: ProjectId, selection: SessionSelection, most: int
     ) -> Sequence[Target]:
-        return sessions_selected(self.store.shown_traces(project), selection)[: most + 1]
+        return select_sessions(self.store.shown_traces(project), selection)[: most + 1]
 
-    async def subject(self, project: ProjectId, trace: TraceId) -> Subject | Skipped | Failed:
+    async def subject(
+        self, project: ProjectId, trace: TraceId
+    ) -> EvaluatedTrace | Skipped | Failed:
         found = next((one for one in self.store.shown_traces(project) if one.id == trace), None)
         if found is None:
             return Failed(FailCode.TARGET_GONE)
         if len(found.spans) > self.spans_max:
             return Skipped(SkipCode.TRACE_TOO_LARGE)
         if found.session_id is None:
-            return Subject(found)
+            return EvaluatedTrace(found)
         order = self._in_order(project, found.session_id)
         before = order[: order.index(found)]
-        return Subject(found, [answer_of(self._bounded(one)) for one in before[-WINDOW:]])
+        return EvaluatedTrace(
+            found, [final_output_text(self._bounded(one)) for one in before[-RECENT_OUTPUTS_MAX:]]
+        )
 
     async def traces_of(self, project: ProjectId, session: str) -> Sequence[TraceId]:
         return [one.id for one in self._in_order(project, session)][: SESSION_TRACES_MAX + 1]

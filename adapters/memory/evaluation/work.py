@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from domain.evaluation.runs.run import Assignment, EvalRun, Tally
+from domain.evaluation.runs.run import EvalRun, Tally, WorkItem
 
 
 class WorkState(StrEnum):
@@ -37,7 +37,7 @@ class Work:
     it is finished.
     """
 
-    assignment: Assignment
+    assignment: WorkItem
     place: int
     state: WorkState = WorkState.UNPLANNED
     attempts: int = 0

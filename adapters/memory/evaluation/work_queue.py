@@ -23,8 +23,8 @@ from application.evaluation.ports.work_queue import (
     SignalKey,
 )
 from application.jobs import Job, RunDue, TargetDue
-from domain.evaluation.custom_metrics.custom_metric import may_wait
-from domain.evaluation.runs.run import EvalRun, RunStatus, Target, TargetType, waiting_scores
+from domain.evaluation.custom_metrics.custom_metric import needs_model
+from domain.evaluation.runs.run import EvalRun, RunStatus, Target, TargetType, pending_scores
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome
 from domain.evaluation.scores.score import (
     Score,
@@ -34,7 +34,7 @@ from domain.evaluation.scores.score import (
     newest_first,
 )
 from domain.ids import ProjectId, RunId, TraceId
-from domain.tracing.payload import scalars
+from domain.tracing.payload import scalar_members
 
 NOTHING: Final[Sequence[TargetDue]] = ()
 
@@ -53,13 +53,13 @@ class MemoryAssignments:
         rows = self.store.work_of(project, run)
         left = [one for one in rows if one.state is WorkState.UNPLANNED]
         for row in left[:PLANNED_AT_ONCE]:
-            for score in waiting_scores(
+            for score in pending_scores(
                 stored.run, row.assignment, now, self._environment(stored.run, row)
             ):
                 self._add(score)
             self._put(stored.run, replace(row, state=WorkState.WAITING))
         has_more = len(left) > PLANNED_AT_ONCE
-        planned = stored.run if has_more else stored.run.begun()
+        planned = stored.run if has_more else stored.run.started()
         self.store.runs[project, run] = replace(stored, run=planned, announced_at=now)
         return has_more
 
@@ -87,7 +87,7 @@ class MemoryAssignments:
     async def record_all(self, claim: Claim, outcomes: Mapping[str, Outcome], now: datetime) -> int:
         self._renew(claim, now)
         written = [
-            score.measured(outcome, now)
+            score.with_outcome(outcome, now)
             for metric, outcome in outcomes.items()
             if (score := self._score(claim.run, claim.target, metric)) is not None
             and score.outcome is ScoreOutcome.PENDING
@@ -198,7 +198,7 @@ class MemoryAssignments:
     ) -> None:
         """Closes a row, and settles its run where it was the last one."""
         for score in self._open_scores(stored.run, row):
-            self.store.put_score(score.measured(Failed(code), now))
+            self.store.put_score(score.with_outcome(Failed(code), now))
         came_to = executed(self.store, stored.run, row, finished=1)
         self._put(stored.run, replace(row, state=state, due_at=None, came_to=came_to))
         tally = counted(self.store, stored.run)
@@ -281,7 +281,7 @@ def _is_ready(row: Work, now: datetime) -> bool:
 
 
 def _due(run: EvalRun, row: Work) -> TargetDue:
-    asks_judge = may_wait(row.assignment.metrics, run.model, run.definitions, run.signal_weights)
+    asks_judge = needs_model(row.assignment.metrics, run.model, run.definitions, run.signal_weights)
     return TargetDue(run.project_id, run.id, row.assignment.target, asks_judge)
 
 
@@ -294,6 +294,6 @@ def _signal_key(score: TraceScore) -> SignalKey | None:
     is_automated = score.source is ScoreSource.AUTOMATED
     if score.outcome is not ScoreOutcome.SCORED or score.number is None or not is_automated:
         return None
-    told = scalars(score.metadata)
+    told = scalar_members(score.metadata)
     key = (told.get("fingerprint"), told.get("evidence_hash"))
     return None if None in key else SignalKey(*map(str, key))

@@ -10,9 +10,9 @@ from adapters.memory.store import MemoryStore
 from adapters.memory.tracing.traces import summary_of
 from application.exporting.ports import BATCH_TRACES_MAX, Batches
 from domain.evaluation.scores.score import ScoreOutcome, SessionScore
-from domain.exporting.exported_trace import ArchivedTrace, in_order_of_time
+from domain.exporting.exported_trace import TraceWithScores, in_order_of_time
 from domain.ids import ProjectId, TraceId
-from domain.page import Position, SortOrder, Window, paged
+from domain.page import PageRequest, Position, SortOrder, paginate
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.trace import Trace
 
@@ -25,29 +25,33 @@ class MemoryArchive:
     async def reading(
         self, project: ProjectId, matching: TraceFilter, sort: TraceSort, order: SortOrder
     ) -> AsyncIterator[Batches]:
-        found = [one for one in self.store.shown_traces(project) if matching.admits(one)]
+        found = [one for one in self.store.shown_traces(project) if matching.matches(one)]
 
         def place(trace: Trace) -> Position:
             return sort.position(summary_of(trace))
 
-        page = paged(found, place, order, Window(limit=len(found)))
+        page = paginate(found, place, order, PageRequest(limit=len(found)))
         whole = [self._archived(project, one) for one in page.items]
         yield _batches([*self._led(project, whole)])
 
-    async def known(self, project: ProjectId, traces: Sequence[TraceId]) -> Sequence[ArchivedTrace]:
+    async def known(
+        self, project: ProjectId, traces: Sequence[TraceId]
+    ) -> Sequence[TraceWithScores]:
         wanted = set(traces)
         ours = self.store.shown_traces(project)
         return [self._archived(project, one) for one in ours if one.id in wanted]
 
-    def _archived(self, project: ProjectId, trace: Trace) -> ArchivedTrace:
+    def _archived(self, project: ProjectId, trace: Trace) -> TraceWithScores:
         scores = [
             score
             for score in self.store.shown_trace_scores(project)
             if score.trace_id == trace.id and score.outcome is not ScoreOutcome.PENDING
         ]
-        return ArchivedTrace(trace, in_order_of_time(scores))
+        return TraceWithScores(trace, in_order_of_time(scores))
 
-    def _led(self, project: ProjectId, whole: Sequence[ArchivedTrace]) -> Iterator[ArchivedTrace]:
+    def _led(
+        self, project: ProjectId, whole: Sequence[TraceWithScores]
+    ) -> Iterator[TraceWithScores]:
         """The first of each session with what was said of it."""
         left = defaultdict[str | None, list[SessionScore]](list)
         for score in self.store.shown_session_scores(project):
@@ -58,6 +62,6 @@ class MemoryArchive:
             yield replace(one, session_scores=in_order_of_time(scores))
 
 
-async def _batches(whole: Sequence[ArchivedTrace]) -> Batches:
+async def _batches(whole: Sequence[TraceWithScores]) -> Batches:
     for some in batched(whole, BATCH_TRACES_MAX):
         yield some

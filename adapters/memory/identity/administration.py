@@ -16,7 +16,7 @@ from application.identity.administration import OpenOrganization
 from domain.errors import Conflict, NotFound
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry
-from domain.identity.invitation import Invitation, InvitationStatus, folded_email
+from domain.identity.invitation import Invitation, InvitationStatus, normalize_email
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import Member, Membership, Organization, Project, Role
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
@@ -76,7 +76,7 @@ class _Opened:
 
     async def has_member(self, email: str) -> bool:
         users = (self.store.users[one.user_id] for one in self._memberships())
-        return any(folded_email(user.email) == email for user in users)
+        return any(normalize_email(user.email) == email for user in users)
 
     async def put_membership(self, membership: Membership) -> None:
         if membership.user_id not in self.store.users:

@@ -14,10 +14,10 @@ from domain.identity.invitation import Invitation, SentInvitation
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import Member, Membership, Organization, Project, Role
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, UserId
-from domain.page import Page, Position, SortOrder, Window, paged
+from domain.page import Page, PageRequest, Position, SortOrder, paginate
 
 
-class Dated(Protocol):
+class GivenInstant(Protocol):
     @property
     def id(self) -> UUID: ...
     @property
@@ -76,10 +76,12 @@ class MemoryDirectory:
     async def login_code(self, digest: bytes) -> LoginCode | None:
         return self.store.login_codes.get(digest)
 
-    async def audit_log(self, organization: OrganizationId, window: Window) -> Page[AuditEntry]:
+    async def audit_log(
+        self, organization: OrganizationId, window: PageRequest
+    ) -> Page[AuditEntry]:
         log = self.store.audit_log.values()
         ours = [one for one in log if one.organization_id == organization]
-        return paged(ours, lambda one: Position(one.at, one.id), SortOrder.DESC, window)
+        return paginate(ours, lambda one: Position(one.at, one.id), SortOrder.DESC, window)
 
     def _sent(self, invitation: Invitation) -> SentInvitation:
         inviter = self.store.users[invitation.invited_by]
@@ -96,5 +98,5 @@ def member_of(store: MemoryStore, membership: Membership) -> Member:
     return Member(membership=membership, display_name=user.display_name, email=user.email)
 
 
-def _newest[T: Dated](items: Iterable[T]) -> list[T]:
+def _newest[T: GivenInstant](items: Iterable[T]) -> list[T]:
     return sorted(items, key=lambda one: (one.created_at, one.id), reverse=True)

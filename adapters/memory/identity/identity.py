@@ -12,7 +12,7 @@ from domain.errors import Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
 from domain.identity.organization import Membership, Project, Role
-from domain.identity.organization_bootstrap import Founding
+from domain.identity.organization_bootstrap import NewOrganization
 from domain.identity.user import Claims, User
 from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, ProjectId, UserId
 
@@ -106,7 +106,7 @@ class MemoryUsers:
 
     async def signed_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
         user = next((one for one in self.store.users.values() if one.is_bearer_of(claims)), None)
-        user = User.first_seen(claims, new, at) if user is None else user.seen_again(claims, at)
+        user = User.from_claims(claims, new, at) if user is None else user.updated_from(claims, at)
         self.store.users[user.id] = user
         return user
 
@@ -119,7 +119,7 @@ class MemoryOrganizations:
         ours = [one for one in self.store.memberships.values() if one.user_id == user]
         return sorted(ours, key=lambda one: (one.created_at, one.organization_id))
 
-    async def found(self, founding: Founding) -> Membership:
+    async def found(self, founding: NewOrganization) -> Membership:
         owner = founding.owner.user_id
         if owner not in self.store.users:
             raise NotFound("User not found")
@@ -128,7 +128,7 @@ class MemoryOrganizations:
         self._put(founding)
         return founding.owner
 
-    async def add(self, founding: Founding, owned_max: int | None) -> None:
+    async def add(self, founding: NewOrganization, owned_max: int | None) -> None:
         owner = founding.owner.user_id
         if owner not in self.store.users:
             raise NotFound("User not found")
@@ -138,7 +138,7 @@ class MemoryOrganizations:
             raise Forbidden(OWNED_MAX.format(owned_max))
         self._put(founding)
 
-    def _put(self, founding: Founding) -> None:
+    def _put(self, founding: NewOrganization) -> None:
         organization, project = founding.organization, founding.project
         self.store.organizations[organization.id] = organization
         self.store.memberships[organization.id, founding.owner.user_id] = founding.owner

@@ -8,10 +8,10 @@ from adapters.memory.store import MemoryStore
 from application.pricing.repricing import REPRICED_AT_ONCE, REPRICINGS_KEPT
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.ids import ProjectId
-from domain.tracing.repricing import Priced, Repricing
+from domain.tracing.repricing import PricedSpan, Repricing
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
-from domain.tracing.usage import Charge, CostSource, Pricing
+from domain.tracing.usage import CostSource, Pricing, SpanCost
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class MemoryRepricings:
             if (found := _priced(trace, span)) is not None and _is_next(repricing, found)
         ]
         looked_at = sorted(spans, key=lambda one: one.place)[:REPRICED_AT_ONCE]
-        charged = [(one, one.charged_by(pricing)) for one in looked_at if repricing.means(one)]
+        charged = [(one, one.cost_under(pricing)) for one in looked_at if repricing.selects(one)]
         if not repricing.is_dry:
             for span, charge in charged:
                 self._charge(project, span, charge)
@@ -91,7 +91,7 @@ class MemoryRepricings:
         if known is not None and known == replace(failed, completed_at=None, error=None):
             self.store.repricings[_key_of(failed)] = failed
 
-    def _charge(self, project: ProjectId, priced: Priced, charge: Charge) -> None:
+    def _charge(self, project: ProjectId, priced: PricedSpan, charge: SpanCost) -> None:
         trace = self.store.traces[project, priced.trace_id]
         spans = (
             replace(span, charge=charge) if span.id == priced.span_id else span
@@ -105,16 +105,16 @@ def _key_of(repricing: Repricing) -> tuple[ProjectId, UUID]:
     return (repricing.project_id, repricing.id)
 
 
-def _priced(trace: Trace, span: Span) -> Priced | None:
+def _priced(trace: Trace, span: Span) -> PricedSpan | None:
     usage, charge = span.usage, span.charge
     if not span.model or usage is None or charge is None or charge.source is CostSource.CLIENT:
         return None
     if usage.prompt_tokens + usage.completion_tokens == 0:
         return None
-    return Priced(trace.id, span.id, span.started_at, span.model, usage, charge)
+    return PricedSpan(trace.id, span.id, span.started_at, span.model, usage, charge)
 
 
-def _is_next(repricing: Repricing, span: Priced) -> bool:
+def _is_next(repricing: Repricing, span: PricedSpan) -> bool:
     since, until = repricing.started_after, repricing.started_before
     return (
         (since is None or span.started_at >= since)

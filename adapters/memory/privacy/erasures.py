@@ -11,8 +11,14 @@ from application.privacy.erasures import OPEN_AT_ONCE, UNDER_WAY_MAX, Told, too_
 from domain.errors import NotFound, Unavailable
 from domain.identity.audit import AuditEntry
 from domain.ids import ErasureId, ProjectId, TraceId
-from domain.page import Page, Position, SortOrder, Window, paged
-from domain.tracing.erasure import Erasure, ErasureState, Found, Owner, OwnerKind
+from domain.page import Page, PageRequest, Position, SortOrder, paginate
+from domain.tracing.erasure import (
+    DataSubject,
+    DataSubjectKind,
+    Erasure,
+    ErasureState,
+    RemainingData,
+)
 from domain.tracing.trace import Trace
 
 STEP: Final = 1_000  # traces that go at once
@@ -22,7 +28,7 @@ STEP: Final = 1_000  # traces that go at once
 class MemoryErasures:
     store: MemoryStore
 
-    async def begin(self, erasure: Erasure, owner: Owner, entry: AuditEntry) -> None:
+    async def begin(self, erasure: Erasure, owner: DataSubject, entry: AuditEntry) -> None:
         if erasure.project_id in self.store.removed:
             raise Unavailable("This project was deleted; send the request again")
         under_way = sum(of == erasure.project_id for of, _ in self.store.erasing)
@@ -44,7 +50,7 @@ class MemoryErasures:
             known = known.with_rows(self._removed(known, some, now))
         else:
             rows = self._rest(known, owner) + self._files(project)
-            known = known.with_rows(rows).over(now)
+            known = known.with_rows(rows).finished(now)
             del self.store.erasing[project, erasure]
             entry = told(known)
             self.store.audit_log[entry.id] = entry
@@ -63,12 +69,14 @@ class MemoryErasures:
             raise NotFound("Erasure not found")
         return found
 
-    async def page(self, project: ProjectId, window: Window) -> Page[Erasure]:
+    async def page(self, project: ProjectId, window: PageRequest) -> Page[Erasure]:
         ours = [] if project in self.store.removed else [*self.store.erasures.values()]
         found = [one for one in ours if one.project_id == project]
-        return paged(found, lambda one: Position(one.requested_at, one.id), SortOrder.DESC, window)
+        return paginate(
+            found, lambda one: Position(one.requested_at, one.id), SortOrder.DESC, window
+        )
 
-    async def found(self, erasure: Erasure, owner: Owner) -> Found:
+    async def found(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
         project, made_at = erasure.project_id, self.store.traces.made_at
         traces = self._traces(project, owner)
         over = erasure.removed_at
@@ -81,7 +89,7 @@ class MemoryErasures:
             of == project and (over is None or one.created_at <= over)
             for (of, _), one in self.store.exports.items()
         )
-        if owner.kind is OwnerKind.SESSION:
+        if owner.kind is DataSubjectKind.SESSION:
             scores = self.store.session_scores_of(project)
             rows["session_scores"] = sum(
                 one.session_id == owner.id and (over is None or one.created_at <= over)
@@ -94,7 +102,7 @@ class MemoryErasures:
                 (of, one.target) == (project, owner.id)
                 for (of, _), one in self.store.ledger.items()
             )
-        return Found({table: count for table, count in rows.items() if count}, len(since))
+        return RemainingData({table: count for table, count in rows.items() if count}, len(since))
 
     async def forget(self, before: datetime) -> int:
         gone = [key for key, (_, at) in self.store.erased.items() if at < before][:STEP]
@@ -110,8 +118,8 @@ class MemoryErasures:
             del self.store.exports[key]
         return Counter(exports=len(ours), export_pieces=sum(map(len, pieces)))
 
-    def _traces(self, project: ProjectId, owner: Owner) -> list[Trace]:
-        of = "user_id" if owner.kind is OwnerKind.USER else "session_id"
+    def _traces(self, project: ProjectId, owner: DataSubject) -> list[Trace]:
+        of = "user_id" if owner.kind is DataSubjectKind.USER else "session_id"
         return [one for one in self.store.traces_of(project) if getattr(one, of) == owner.id]
 
     def _beside(self, project: ProjectId, traces: Container[TraceId]) -> Counter[str]:
@@ -137,10 +145,10 @@ class MemoryErasures:
         rows["session_scores"] = self.store.drop_session_scores(project, sessions)
         return rows
 
-    def _rest(self, known: Erasure, owner: Owner) -> Counter[str]:
+    def _rest(self, known: Erasure, owner: DataSubject) -> Counter[str]:
         """Of a session what is told of it beside its traces; how many rows went or were changed."""
         rows = Counter[str]()
-        if owner.kind is OwnerKind.USER:
+        if owner.kind is DataSubjectKind.USER:
             return rows
         project, nobody = known.project_id, name_of(known)
         for key in [*self.store.assignments]:

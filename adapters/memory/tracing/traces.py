@@ -9,7 +9,7 @@ from application.privacy.erasures import was_erased
 from application.tracing.ports import PriceBook
 from domain.errors import NotFound, Unavailable
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.page import Page, SortOrder, Window, paged
+from domain.page import Page, PageRequest, SortOrder, paginate
 from domain.tracing.analytics import (
     Granularity,
     ModelUsage,
@@ -18,7 +18,7 @@ from domain.tracing.analytics import (
     TraceBucket,
     UsageBucket,
     UserSummary,
-    bounded,
+    check_bucket_count,
     session_buckets,
     top_models,
     trace_buckets,
@@ -108,11 +108,11 @@ class MemoryTraces:
         matching: TraceFilter,
         sort: TraceSort,
         order: SortOrder,
-        window: Window,
+        window: PageRequest,
     ) -> Page[TraceSummary]:
         shown = self.store.shown_traces(project)
-        found = [summary_of(one) for one in shown if matching.admits(one)]
-        return paged(found, sort.position, order, window)
+        found = [summary_of(one) for one in shown if matching.matches(one)]
+        return paginate(found, sort.position, order, window)
 
     async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
         gone = [one for one in dict.fromkeys(traces) if self._stored(project, one) is not None]
@@ -135,19 +135,19 @@ class MemorySessions:
         matching: SessionFilter,
         sort: SessionSort,
         order: SortOrder,
-        window: Window,
+        window: PageRequest,
     ) -> Page[SessionSummary]:
         hidden = self.store.hidden_sessions(project)
         shown = [one for one in self.store.shown_traces(project) if one.session_id not in hidden]
         found = sessions_of(shown, matching)
-        return paged(found, sort.position, order, window)
+        return paginate(found, sort.position, order, window)
 
-    async def get(self, project: ProjectId, session: str, window: Window) -> Session:
+    async def get(self, project: ProjectId, session: str, window: PageRequest) -> Session:
         traces = self._traces(project, session)
         if not traces:
             raise NotFound("Session not found")
         cut = traces[window.offset : window.offset + window.limit]
-        return Session(SessionSummary.of(session, traces), cut)
+        return Session(SessionSummary.from_traces(session, traces), cut)
 
     async def delete(self, project: ProjectId, session: str) -> int:
         traces = self._traces(project, session)
@@ -170,12 +170,12 @@ class MemoryTraceAnalytics:
     async def volume(
         self, project: ProjectId, period: Period, granularity: Granularity
     ) -> Sequence[TraceBucket]:
-        return bounded(trace_buckets(self.store.traces_of(project), period, granularity))
+        return check_bucket_count(trace_buckets(self.store.traces_of(project), period, granularity))
 
     async def usage(
         self, project: ProjectId, period: Period, granularity: Granularity
     ) -> Sequence[UsageBucket]:
-        return bounded(usage_buckets(self._spans(project), period, granularity))
+        return check_bucket_count(usage_buckets(self._spans(project), period, granularity))
 
     async def models(self, project: ProjectId, period: Period) -> Sequence[ModelUsage]:
         return top_models(self._spans(project), period)
@@ -183,13 +183,15 @@ class MemoryTraceAnalytics:
     async def sessions(
         self, project: ProjectId, period: Period, granularity: Granularity
     ) -> Sequence[SessionBucket]:
-        return bounded(session_buckets(self.store.traces_of(project), period, granularity))
+        return check_bucket_count(
+            session_buckets(self.store.traces_of(project), period, granularity)
+        )
 
-    async def users(self, project: ProjectId, window: Window) -> Page[UserSummary]:
+    async def users(self, project: ProjectId, window: PageRequest) -> Page[UserSummary]:
         hidden = self.store.hidden_users(project)
         every = [one for one in self.store.traces_of(project) if one.user_id not in hidden]
         found = user_summaries(every)
-        return paged(found, lambda one: one.position, SortOrder.DESC, window)
+        return paginate(found, lambda one: one.position, SortOrder.DESC, window)
 
     def _spans(self, project: ProjectId) -> list[Span]:
         return [span for trace in self.store.traces_of(project) for span in trace.spans]
@@ -207,7 +209,7 @@ def summary_of(trace: Trace) -> TraceSummary:
         environment=trace.environment,
         release=trace.release,
         tags=trace.tags,
-        totals=Totals.of(trace.spans),
+        totals=Totals.from_spans(trace.spans),
     )
 
 

@@ -16,7 +16,7 @@ from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import IS_VEILED
 from adapters.postgres.database.sql_builder import Parameters, Sql
 from domain.ids import ProjectId
-from domain.page import Position, Window
+from domain.page import PageRequest, Position
 
 NEAR: Final = 1_000  # an offset up to which it doesn't matter from which end one counts
 # Rows that a walk may pass for each that it was expected to pass, and beside: enough for what is
@@ -64,7 +64,7 @@ class Ordered:
     value: str
     columns: Sequence[str]
     down: bool
-    window: Window
+    window: PageRequest
     is_nullable: bool = False
 
     async def among_all(self, connection: Connection, total: Sql) -> Found | None:

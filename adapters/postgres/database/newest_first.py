@@ -6,14 +6,14 @@ from adapters.postgres.database.keyset_pages import Found, Ordered, Where
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.sql_builder import Parameters, Sql
 from domain.ids import ProjectId
-from domain.page import Window
+from domain.page import PageRequest
 
 
 def newest_first(
     project: ProjectId,
     table: str,
     columns: Sequence[str],
-    window: Window,
+    window: PageRequest,
     *,
     by: str = "created_at",
 ) -> Ordered:

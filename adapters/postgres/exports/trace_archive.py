@@ -16,7 +16,7 @@ from adapters.postgres.tracing.trace_lists import VALUES
 from adapters.postgres.tracing.trace_loader import SPAN_PAYLOADS, read, whole_traces
 from application.exporting.ports import BATCH_TRACES_MAX, Batches
 from domain.evaluation.scores.score import ScoreOutcome, SessionScore, TraceScore
-from domain.exporting.exported_trace import ArchivedTrace, in_order_of_time
+from domain.exporting.exported_trace import TraceWithScores, in_order_of_time
 from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
@@ -70,7 +70,9 @@ class PostgresArchive:
             await connection.execute(AT_LENGTH.format(round(self.timeout_s * 1_000)))
             yield self._batches(connection, project, matching, sort, order)
 
-    async def known(self, project: ProjectId, traces: Sequence[TraceId]) -> Sequence[ArchivedTrace]:
+    async def known(
+        self, project: ProjectId, traces: Sequence[TraceId]
+    ) -> Sequence[TraceWithScores]:
         async with snapshot(self.pool, ADVICE, shown_of=project) as connection:
             return await _archived(connection, project, traces, {})
 
@@ -123,7 +125,7 @@ async def _archived(
     project: ProjectId,
     traces: Sequence[TraceId],
     led: Mapping[TraceId, str],
-) -> list[ArchivedTrace]:
+) -> list[TraceWithScores]:
     """`led` has the sessions whose scores come along, by the trace that brings them."""
     sessions = [led[trace] for trace in traces if trace in led]
     of_sessions: dict[str | None, list[SessionScore]] = defaultdict(list)
@@ -133,7 +135,7 @@ async def _archived(
     for row in await connection.fetch(SCORES, project, traces):
         scores[TraceId(row["trace_id"])].append(TRACE_SCORES.score(row))
     return [
-        ArchivedTrace(
+        TraceWithScores(
             trace,
             in_order_of_time(scores[trace.id]),
             in_order_of_time(of_sessions[led.get(trace.id)]),

@@ -27,7 +27,7 @@ from application.identity.administration import OpenOrganization
 from domain.errors import Conflict, NotFound
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditEntry
-from domain.identity.invitation import Invitation, InvitationStatus, folded_email
+from domain.identity.invitation import Invitation, InvitationStatus, normalize_email
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import Member, Membership, Organization, Project, Role
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
@@ -137,7 +137,7 @@ class _Opened:
     async def has_member(self, email: str) -> bool:
         # Folded here: how the database folds letters depends on its collation.
         rows = await self.connection.fetch(ADDRESSES, self.organization.id)
-        return any(folded_email(row["email"]) == email for row in rows)
+        return any(normalize_email(row["email"]) == email for row in rows)
 
     async def put_membership(self, membership: Membership) -> None:
         try:

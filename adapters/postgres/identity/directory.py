@@ -26,7 +26,7 @@ from domain.identity.invitation import InvitationStatus, SentInvitation
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import Member, Organization, Project, Role
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, UserId
-from domain.page import Page, Position, Window
+from domain.page import Page, PageRequest, Position
 
 ORGANIZATIONS: Final = """
 SELECT o.id, o.name, o.created_at, m.role
@@ -132,7 +132,9 @@ class PostgresDirectory:
             row = await LoginCodeRow.select().where(LoginCodeRow.digest == digest).first()
         return None if row is None else LoginCode(project_id=row.pop("project"), **row)
 
-    async def audit_log(self, organization: OrganizationId, window: Window) -> Page[AuditEntry]:
+    async def audit_log(
+        self, organization: OrganizationId, window: PageRequest
+    ) -> Page[AuditEntry]:
         after = window.after
         place = (None, None) if after is None else (after.value, after.id)
         limit, offset = window.limit + 1, 0 if after is not None else window.offset

@@ -24,7 +24,7 @@ from domain.errors import Forbidden, NotFound, Unavailable
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditAction
 from domain.identity.organization import Membership, Project, Role
-from domain.identity.organization_bootstrap import Founding
+from domain.identity.organization_bootstrap import NewOrganization
 from domain.identity.user import SIGN_IN_STEP, Claims, User
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 
@@ -69,7 +69,7 @@ SELECT id, issuer, subject, email, display_name, created_at, last_sign_in_at
 FROM users WHERE issuer = $1 AND subject = $2
 """
 
-# `User.first_seen` and `User.seen_again`, said once more for requests that come at once.
+# `User.from_claims` and `User.updated_from`, said once more for requests that come at once.
 SIGNED_IN: Final = """
 INSERT INTO users AS known
   (id, issuer, subject, email, display_name, created_at, last_sign_in_at)
@@ -184,7 +184,7 @@ class PostgresUsers:
             if row is not None:
                 known = User(**row)
                 # Nearly every request tells nothing new, and is spared the write.
-                if known.seen_again(claims, at) == known:
+                if known.updated_from(claims, at) == known:
                     return known
             row = await self.pool.fetchrow(
                 SIGNED_IN,
@@ -213,7 +213,7 @@ class PostgresOrganizations:
             )
         return [membership_of(row) for row in rows]
 
-    async def found(self, founding: Founding) -> Membership:
+    async def found(self, founding: NewOrganization) -> Membership:
         owner = founding.owner.user_id
         async with self._one_at_a_time(owner) as connection:
             row = await connection.fetchrow(OLDEST_MEMBERSHIP, owner)
@@ -222,7 +222,7 @@ class PostgresOrganizations:
             await _put(connection, founding)
             return founding.owner
 
-    async def add(self, founding: Founding, owned_max: int | None) -> None:
+    async def add(self, founding: NewOrganization, owned_max: int | None) -> None:
         owner = founding.owner.user_id
         async with self._one_at_a_time(owner) as connection:
             owned = await connection.fetchval(COUNT_OWNED, owner, Role.OWNER)
@@ -239,7 +239,7 @@ class PostgresOrganizations:
             yield connection
 
 
-async def _put(connection: Connection, founding: Founding) -> None:
+async def _put(connection: Connection, founding: NewOrganization) -> None:
     organization, project = founding.organization, founding.project
     await connection.execute(
         ADD_ORGANIZATION, organization.id, organization.name, organization.created_at

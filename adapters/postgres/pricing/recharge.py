@@ -13,9 +13,9 @@ from adapters.postgres.tracing.row_updates import locked
 from adapters.postgres.tracing.trace_rows import charge_of, columns, usage_of
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.analytics import Granularity
-from domain.tracing.repricing import Place, Priced, Repricing
+from domain.tracing.repricing import PricedSpan, Repricing, SpanPosition
 from domain.tracing.span import Totals
-from domain.tracing.usage import EXACT, Charge, CostSource, Pricing
+from domain.tracing.usage import EXACT, CostSource, Pricing, SpanCost
 
 _PRICED: Final = """
 trace_id, span_id, started_at, model, prompt_tokens, completion_tokens, cache_read_tokens,
@@ -54,13 +54,13 @@ FROM unnest($1::uuid[], $2::uuid[], $3::numeric[]) AS u(p, t, cost)
 WHERE traces.project_id = u.p AND traces.trace_id = u.t
 """
 
-type Charged = tuple[Priced, Charge]
+type Charged = tuple[PricedSpan, SpanCost]
 
 
-async def following(connection: Connection, repricing: Repricing, most: int) -> list[Priced]:
+async def following(connection: Connection, repricing: Repricing, most: int) -> list[PricedSpan]:
     """The next spans of the period, in the order of their places."""
     bounds = (repricing.project_id, repricing.started_before, most)
-    place: Place | None = repricing.place
+    place: SpanPosition | None = repricing.place
     if place is None:
         rows = await connection.fetch(FIRST, *bounds, repricing.started_after)
     else:
@@ -83,7 +83,7 @@ async def charge(
     known = await locked(connection, sorted({key[:2] for key in keys}))
     again = await connection.fetch(AGAIN, *columns(keys)) if keys else []
     spans = [_priced_of(row) for row in again if (project, row["trace_id"]) in known]
-    charged = [(one, one.charged_by(pricing)) for one in spans]
+    charged = [(one, one.cost_under(pricing)) for one in spans]
     changed = [(one, after) for one, after in charged if after != one.charge]
     if changed:
         await connection.execute(CHARGE, *columns(_row(project, *one) for one in changed))
@@ -103,8 +103,8 @@ async def charge(
     return [*((one, after) for one, after in found if after == one.charge), *charged]
 
 
-def _priced_of(row: Record) -> Priced:
-    return Priced(
+def _priced_of(row: Record) -> PricedSpan:
+    return PricedSpan(
         TraceId(row["trace_id"]),
         SpanId(row["span_id"]),
         row["started_at"],
@@ -114,7 +114,7 @@ def _priced_of(row: Record) -> Priced:
     )
 
 
-def _row(project: ProjectId, span: Priced, after: Charge) -> tuple[object, ...]:
+def _row(project: ProjectId, span: PricedSpan, after: SpanCost) -> tuple[object, ...]:
     price = after.price
     told = (None, None) if price is None else (price.version, price.since)
     return (project, span.trace_id, span.span_id, after.amount, after.source, *told)

@@ -17,7 +17,7 @@ from adapters.postgres.tracing.edits import TraceEdits
 from application.pricing.repricing import REPRICED_AT_ONCE, REPRICINGS_KEPT
 from domain.errors import Conflict, NotFound
 from domain.ids import ProjectId
-from domain.tracing.repricing import Findings, Place, Repricing
+from domain.tracing.repricing import Repricing, RepricingReport, SpanPosition
 from domain.tracing.usage import Pricing
 
 COLUMNS: Final = (
@@ -62,8 +62,8 @@ WHERE {OF_PROJECT} AND id = $2 AND completed_at IS NULL AND attempts = $3
 RELEASE: Final = f"UPDATE repricings SET held_until = $3 WHERE {OF_PROJECT} AND id = $2"
 
 _encoder: Final = msgspec.json.Encoder()
-_findings: Final = msgspec.json.Decoder(Findings)
-_place: Final = msgspec.json.Decoder(Place | None)
+_findings: Final = msgspec.json.Decoder(RepricingReport)
+_place: Final = msgspec.json.Decoder(SpanPosition | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class PostgresRepricings:
             if row is None or _repricing_of(row) != repricing or repricing.completed_at is not None:
                 return None
             looked_at = await following(connection, repricing, REPRICED_AT_ONCE)
-            found = [(one, one.charged_by(pricing)) for one in looked_at if repricing.means(one)]
+            found = [(one, one.cost_under(pricing)) for one in looked_at if repricing.selects(one)]
             if not repricing.is_dry:
                 found = await charge(connection, project, found, pricing, deltas)
             found.sort(key=lambda one: one[0].place)

@@ -8,9 +8,9 @@ from adapters.postgres.database.pool import Connection
 from adapters.postgres.tracing.trace_rows import columns
 from application.privacy.erasures import was_erased
 from domain.ids import ProjectId
-from domain.tracing.erasure import Owner
+from domain.tracing.erasure import DataSubject
 
-type Owned = tuple[ProjectId, Owner]
+type Owned = tuple[ProjectId, DataSubject]
 
 IS_ERASED: Final = """
 SELECT EXISTS (

@@ -27,8 +27,14 @@ from application.privacy.erasures import OPEN_AT_ONCE, UNDER_WAY_MAX, Told, too_
 from domain.errors import NotFound
 from domain.identity.audit import Actor, AuditEntry
 from domain.ids import ErasureId, OrganizationId, ProjectId, TraceId
-from domain.page import Page, Position, Window
-from domain.tracing.erasure import Erasure, ErasureState, Found, Owner, OwnerKind
+from domain.page import Page, PageRequest, Position
+from domain.tracing.erasure import (
+    DataSubject,
+    DataSubjectKind,
+    Erasure,
+    ErasureState,
+    RemainingData,
+)
 
 ADVICE: Final = "try again later"
 STEP: Final = 2_000  # ids that are forgotten at once
@@ -60,7 +66,7 @@ OPEN: Final = f"""
 SELECT project_id, id FROM erasures WHERE state = 'REMOVING' AND {not_removed("erasures")}
 ORDER BY requested_at, project_id, id LIMIT {OPEN_AT_ONCE}
 """
-COLUMN: Final = {OwnerKind.USER: "user_id", OwnerKind.SESSION: "session_id"}
+COLUMN: Final = {DataSubjectKind.USER: "user_id", DataSubjectKind.SESSION: "session_id"}
 # Some traces, of CHUNK_SPANS spans together or one trace.
 NEXT: Final = f"""
 SELECT trace_id FROM (
@@ -138,7 +144,7 @@ _rows: Final = msgspec.json.Decoder(dict[str, int])
 class PostgresErasures:
     edits: TraceEdits
 
-    async def begin(self, erasure: Erasure, owner: Owner, entry: AuditEntry) -> None:
+    async def begin(self, erasure: Erasure, owner: DataSubject, entry: AuditEntry) -> None:
         project = erasure.project_id
         async with transaction(self.edits.pool) as connection:
             await check_not_removed(connection, project)
@@ -166,7 +172,7 @@ class PostgresErasures:
                 if is_more:
                     await connection.execute(GO_ON, project, erasure, _encoded(known))
                     return known
-                known = known.with_rows(await _rest(connection, known, row["owner"])).over(now)
+                known = known.with_rows(await _rest(connection, known, row["owner"])).finished(now)
                 await connection.execute(END, project, erasure, _encoded(known), now)
                 await connection.execute(RECORD, *audit_row(told(known)))
                 return known
@@ -189,7 +195,7 @@ class PostgresErasures:
         async with reading(self.edits.pool, ADVICE) as connection:
             return await _read(connection, project, erasure)
 
-    async def page(self, project: ProjectId, window: Window) -> Page[Erasure]:
+    async def page(self, project: ProjectId, window: PageRequest) -> Page[Erasure]:
         async with snapshot(self.edits.pool, ADVICE) as connection:
             ordered = newest_first(project, "erasures", COLUMNS, window, by="requested_at")
             found = await page_of(connection, ordered, [])
@@ -198,7 +204,7 @@ class PostgresErasures:
         end = Position(shown[-1].requested_at, shown[-1].id) if has_more else None
         return Page(shown, found.total, end)
 
-    async def found(self, erasure: Erasure, owner: Owner) -> Found:
+    async def found(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
         project, over = erasure.project_id, erasure.removed_at
         async with snapshot(self.edits.pool, ADVICE) as connection:
             sql = COUNT_TRACES.format(owner=COLUMN[owner.kind])
@@ -208,11 +214,13 @@ class PostgresErasures:
             rows["exports"] = await connection.fetchval(COUNT_EXPORTS, project, over)
             for table, counting in OF_ERASED.items():
                 rows[table] = await connection.fetchval(counting, project, erasure.id)
-            if owner.kind is OwnerKind.SESSION:
+            if owner.kind is DataSubjectKind.SESSION:
                 for table, counting in OF_SESSION.items():
                     asked = (project, owner.id, over) if "$3" in counting else (project, owner.id)
                     rows[table] = await connection.fetchval(counting, *asked)
-        return Found({table: count for table, count in rows.items() if count}, traces["since"])
+        return RemainingData(
+            {table: count for table, count in rows.items() if count}, traces["since"]
+        )
 
     async def forget(self, before: datetime) -> int:
         async with transaction(self.edits.pool) as connection:
@@ -239,7 +247,7 @@ async def _files(connection: Connection, project: ProjectId) -> tuple[Counter[st
 async def _rest(connection: Connection, known: Erasure, owner: str) -> Counter[str]:
     """Of a session what is told of it beside its traces; how many rows went or were changed."""
     rows = Counter[str]()
-    if known.kind is OwnerKind.SESSION:
+    if known.kind is DataSubjectKind.SESSION:
         project, nobody = known.project_id, f"erased:{known.id}"
         for table, sql in UNNAMED.items():
             rows[table] = affected(await connection.execute(sql, project, owner, nobody))
@@ -266,7 +274,7 @@ def _erasure_of(row: Record) -> Erasure:
         id=ErasureId(row["id"]),
         organization_id=OrganizationId(row["organization_id"]),
         project_id=ProjectId(row["project_id"]),
-        kind=OwnerKind(row["kind"]),
+        kind=DataSubjectKind(row["kind"]),
         salt=row["salt"],
         digest=row["digest"],
         state=ErasureState(row["state"]),

@@ -14,7 +14,7 @@ from adapters.postgres.database.time_buckets import parts
 from adapters.postgres.tracing.percentiles import Volume
 from adapters.postgres.tracing.session_lists import inside, straddling
 from domain.ids import ProjectId
-from domain.page import Page, Window
+from domain.page import Page, PageRequest
 from domain.tracing.analytics import (
     BUCKETS_MAX,
     MODELS_MAX,
@@ -25,7 +25,7 @@ from domain.tracing.analytics import (
     TraceBucket,
     UsageBucket,
     UserSummary,
-    bounded,
+    check_bucket_count,
     mean_ms,
 )
 
@@ -112,7 +112,7 @@ class PostgresTraceAnalytics:
     ) -> Sequence[UsageBucket]:
         async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
             rows = await connection.fetch(USAGE, project, *_hours(period), granularity)
-        return bounded(
+        return check_bucket_count(
             [
                 UsageBucket(
                     row["bucket"],
@@ -146,9 +146,9 @@ class PostgresTraceAnalytics:
         )
         async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
             rows = await connection.fetch(sql, *p.values)
-        return bounded([_session_bucket(row) for row in rows])
+        return check_bucket_count([_session_bucket(row) for row in rows])
 
-    async def users(self, project: ProjectId, window: Window) -> Page[UserSummary]:
+    async def users(self, project: ProjectId, window: PageRequest) -> Page[UserSummary]:
         ordered = Ordered(
             project=project,
             table="trace_users",

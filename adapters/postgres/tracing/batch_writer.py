@@ -37,7 +37,7 @@ from adapters.pricing.price_cache import ProjectPrices
 from application.privacy.erasures import was_erased
 from domain.errors import FieldError, Invalid, Unavailable
 from domain.ids import ProjectId
-from domain.tracing.erasure import owners_of
+from domain.tracing.erasure import data_subjects_of
 from domain.tracing.payload import JsonText
 from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace
@@ -76,7 +76,7 @@ SELECT NOT bool_and({NOT_ERASED}) FROM unnest($1::uuid[], $2::uuid[]) AS u(p, t)
 BLAMED: Final = (*UNSTORABLE, LockNotAvailableError, ProjectRemoved)
 
 
-def is_passing(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether the moment was wrong for all, and no single trace is to blame.
 
     One that somebody has locked for long is to blame: the others needn't wait for it.
@@ -119,7 +119,7 @@ class TraceWriter:
     ) -> dict[Key, Trace]:
         # Returns what met a row that was gone again when it was to be locked.
         settled = [
-            Counted(key[0], whole, Totals.of(whole.spans), whole.models)
+            Counted(key[0], whole, Totals.from_spans(whole.spans), whole.models)
             for key, trace in incoming.items()
             for whole in (trace.settled(pricing[key[0]]),)
         ]
@@ -186,7 +186,7 @@ def _by_key(items: Sequence[Item]) -> tuple[dict[Key, Trace], list[Owned]]:
         merged = trace
         if (known := found.get((project, trace.id))) is not None:
             merged = known.merged(trace)
-            before, after = owners_of(known), owners_of(merged)
+            before, after = data_subjects_of(known), data_subjects_of(merged)
             if before - after:
                 changed_hands += [(project, owner) for owner in before ^ after]
         found[project, trace.id] = merged

@@ -36,7 +36,7 @@ from adapters.postgres.tracing.trace_rows import SPAN_COLUMNS, TRACE_COLUMNS, sp
 from adapters.pricing.price_cache import ProjectPrices
 from domain.errors import NotFound
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.tracing.change import UNSAID, SpanChange, TraceChange, retagged
+from domain.tracing.change import UNCHANGED, SpanChange, TraceChange, retagged
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace, in_order
 
@@ -141,7 +141,7 @@ class TraceEdits:
             known = (await locked(connection, [(project, trace)], LOCK_SHOWN)).get((project, trace))
             if known is None:
                 raise NotFound("Trace not found")
-            said = [value is not UNSAID for value in (change.input, change.output)]
+            said = [value is not UNCHANGED for value in (change.input, change.output)]
             changed = change.applied(known.trace)
             if any(said):
                 payloads = (changed.input, changed.output)

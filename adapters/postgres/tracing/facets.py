@@ -8,8 +8,8 @@ from typing import Final
 
 from adapters.postgres.tracing.latency_bins import bin_of
 from domain.ids import ProjectId
-from domain.tracing.payload import scalars
-from domain.tracing.query import folded
+from domain.tracing.payload import scalar_members
+from domain.tracing.query import fold_case
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace, TraceStatus
 
@@ -55,7 +55,7 @@ class Counted:
     members: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "members", scalars(self.trace.metadata))
+        object.__setattr__(self, "members", scalar_members(self.trace.metadata))
 
     @property
     def has_many_members(self) -> bool:
@@ -98,4 +98,4 @@ def member_value(key: str, text: str) -> str | None:
 
 
 def search_value(kind: Facet, value: str) -> str | None:
-    return folded(value) if kind in SEARCHED else None
+    return fold_case(value) if kind in SEARCHED else None

@@ -84,7 +84,7 @@ class GroupCommit[T]:
     """
 
     write: Callable[[Sequence[T]], Awaitable[None]]
-    is_passing: Passing
+    is_transient: Passing
     within_s: float = WITHIN_S
     watch: Watch[T] = field(default_factory=Unwatched)
     _line: deque[Waiting[T]] = field(default_factory=deque)
@@ -170,7 +170,7 @@ class GroupCommit[T]:
             await self.write([one.item for one in batch])
         except Exception as error:  # noqa: BLE001 - every failure belongs to a caller, who is told
             self._tell(batch, began, error)
-            if len(batch) > 1 and not self.is_passing(error):
+            if len(batch) > 1 and not self.is_transient(error):
                 half = len(batch) // 2
                 await self._settle(batch[:half])
                 await self._settle(batch[half:])

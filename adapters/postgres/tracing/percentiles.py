@@ -19,7 +19,7 @@ from domain.tracing.analytics import (
     Latencies,
     Period,
     TraceBucket,
-    bounded,
+    check_bucket_count,
     mean_ms,
 )
 
@@ -83,7 +83,7 @@ class Volume:
             whole = await connection.fetch(
                 BUCKETS, self.project, self.granularity, *found.whole, step
             )
-        due = {row["bucket"]: row for row in bounded(whole) if row["is_due"]}
+        due = {row["bucket"]: row for row in check_bucket_count(whole) if row["is_due"]}
         since = [*due, *(cut[0] for cut in found.cuts)]
         until = [*(None for _ in due), *(cut[1] for cut in found.cuts)]
         computed: Sequence[Record] = []
@@ -95,7 +95,7 @@ class Volume:
         self.computed = [(due[row[0]], row) for row in computed if row[0] in due]
         shown = [row for row in whole if row["bucket"] not in due]
         shown += [row for row in computed if row["trace_count"]]
-        return bounded(sorted(map(_bucket, shown), key=lambda one: one.bucket))
+        return check_bucket_count(sorted(map(_bucket, shown), key=lambda one: one.bucket))
 
     async def keep(self, pool: Pool) -> None:
         """Saves who asks next the work, where it was much. Never fails."""

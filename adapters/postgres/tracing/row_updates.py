@@ -21,7 +21,7 @@ from adapters.postgres.tracing.trace_rows import (
     trace_row,
 )
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.tracing.erasure import Owner, owners_of
+from domain.tracing.erasure import DataSubject, data_subjects_of
 from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace, merged_spans, models_of
 from domain.tracing.usage import Pricing
@@ -112,9 +112,9 @@ class Amended:
         return [self.stored[one] for one in self.spans if one in self.stored]
 
     @property
-    def lost(self) -> set[Owner]:
+    def lost(self) -> set[DataSubject]:
         """Whose trace it is no longer."""
-        return owners_of(self.before.trace) - owners_of(self.merged)
+        return data_subjects_of(self.before.trace) - data_subjects_of(self.merged)
 
     @property
     def loses_a_model(self) -> bool:
@@ -232,7 +232,9 @@ async def put_back(
         after = Counted(
             before.project,
             one.merged,
-            before.totals - Totals.of(replaced_spans) + Totals.of(one.spans.values()),
+            before.totals
+            - Totals.from_spans(replaced_spans)
+            + Totals.from_spans(one.spans.values()),
             models.get(one.key, ())
             if one.loses_a_model
             else tuple(sorted({*before.models, *models_of(one.spans.values())})),

@@ -21,8 +21,8 @@ from adapters.postgres.tracing.facets import Facet
 from adapters.postgres.tracing.search_terms import term
 from adapters.postgres.tracing.trace_rows import totals_of
 from domain.ids import ProjectId
-from domain.page import Page, SortOrder, Window
-from domain.tracing.query import folded
+from domain.page import Page, PageRequest, SortOrder
+from domain.tracing.query import fold_case
 from domain.tracing.session import SessionFilter, SessionSort, SessionSummary
 
 ADVICE: Final = (
@@ -94,7 +94,7 @@ class SessionLists:
         matching: SessionFilter,
         sort: SessionSort,
         order: SortOrder,
-        window: Window,
+        window: PageRequest,
     ) -> Page[SessionSummary]:
         """As `Sessions.summaries`."""
         ordered = Ordered(
@@ -155,7 +155,7 @@ async def _counted(
         rest.append(Sql("error_count = 0"))
         counters.append(Sql(f"({ALL_SESSIONS.text} - {FAILED_SESSIONS})"))
     if matching.query:
-        counters.append(Sql(FOUND, (like(folded(matching.query)),)))
+        counters.append(Sql(FOUND, (like(fold_case(matching.query)),)))
     p = Parameters([project])
     columns = [IS_VEILED, *p.all_of(counters)]
     row = await connection.fetchrow(f"SELECT {', '.join(columns)}", *p.values)
@@ -292,7 +292,7 @@ def _found(part: str) -> Sql:
     return Sql(
         f"session_id = ANY(ARRAY(SELECT value FROM trace_facets WHERE {OF_PROJECT}"
         f" AND kind = '{Facet.SESSION}' AND search_value LIKE {{}}))",
-        (like(folded(part)),),
+        (like(fold_case(part)),),
     )
 
 
@@ -301,5 +301,5 @@ def _holds(part: str) -> Sql:
         "EXISTS (SELECT FROM trace_facets AS f"
         f" WHERE f.{OF_PROJECT} AND f.kind = '{Facet.SESSION}'"
         " AND f.value = session_id AND f.search_value LIKE {})",
-        (like(folded(part)),),
+        (like(fold_case(part)),),
     )

@@ -10,7 +10,7 @@ from adapters.postgres.tracing.session_lists import COLUMNS, SessionLists, summa
 from adapters.postgres.tracing.trace_loader import SPAN_PAYLOADS, stored, whole_traces
 from domain.errors import Invalid, NotFound
 from domain.ids import ProjectId
-from domain.page import Page, SortOrder, Window
+from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
 
 PAGE_BYTES_MAX: Final = 64 << 20  # as stored: what one request may hold in memory, several times
@@ -52,12 +52,12 @@ class PostgresSessions:
         matching: SessionFilter,
         sort: SessionSort,
         order: SortOrder,
-        window: Window,
+        window: PageRequest,
     ) -> Page[SessionSummary]:
         lists = SessionLists(self.pool, self.timeout_s)
         return await lists.summaries(project, matching, sort, order, window)
 
-    async def get(self, project: ProjectId, session: str, window: Window) -> Session:
+    async def get(self, project: ProjectId, session: str, window: PageRequest) -> Session:
         async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
             row = await connection.fetchrow(
                 READ_SESSION, project, session, window.limit, window.offset

@@ -46,7 +46,7 @@ class Clause:
 
 
 def clauses_of(project: ProjectId, matching: TraceFilter) -> list[Clause]:
-    """What `TraceFilter.admits` says, all of which has to hold, but for `name`: see `totals`."""
+    """What `TraceFilter.matches` says, all of which has to hold, but for `name`: see `totals`."""
     return [
         *_labels(matching),
         *_kinds(project, matching),

@@ -13,8 +13,8 @@ from adapters.postgres.tracing.counts import Counts, count, counts
 from adapters.postgres.tracing.trace_filters import ALL_TRACES, clauses_of
 from adapters.postgres.tracing.trace_rows import totals_of
 from domain.ids import ProjectId, TraceId
-from domain.page import Page, SortOrder, Window
-from domain.tracing.query import TraceFilter, TraceSort, folded
+from domain.page import Page, PageRequest, SortOrder
+from domain.tracing.query import TraceFilter, TraceSort, fold_case
 from domain.tracing.trace import TraceStatus, TraceSummary
 
 COUNTABLE: Final = 20_000  # traces that are sorted, since counting them would take as long
@@ -52,7 +52,7 @@ class TraceLists:
         matching: TraceFilter,
         sort: TraceSort,
         order: SortOrder,
-        window: Window,
+        window: PageRequest,
     ) -> Page[TraceSummary]:
         """As `Traces.summaries`."""
         ordered = Ordered(
@@ -65,7 +65,7 @@ class TraceLists:
             window=window,
             is_nullable=sort in _NULLABLE,
         )
-        clauses, part = clauses_of(project, matching), folded(matching.name or "")
+        clauses, part = clauses_of(project, matching), fold_case(matching.name or "")
         found = None
         if not clauses and not part and window.offset <= NEAR:
             async with reading(self.pool, ADVICE, self.timeout_s) as connection:

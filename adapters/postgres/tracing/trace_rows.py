@@ -11,10 +11,10 @@ from asyncpg import Record
 from adapters.postgres.tracing.facets import Counted
 from adapters.postgres.tracing.search_terms import trace_terms
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.tracing.query import folded
+from domain.tracing.query import fold_case
 from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
 from domain.tracing.trace import Trace, TraceStatus
-from domain.tracing.usage import NO_USAGE, UNPRICED, Charge, CostSource, Price, Usage
+from domain.tracing.usage import NO_USAGE, UNPRICED, CostSource, Price, SpanCost, Usage
 
 _COST: Final = msgspec.json.Decoder(dict[str, float])
 _BACKSLASHED: Final = str.maketrans({"\\": "\\\\", '"': '\\"'})
@@ -38,7 +38,7 @@ def trace_row(counted: Counted) -> tuple[object, ...]:
     """A settled trace in the order of TRACE_COLUMNS; lists as the text of an array."""
     project, trace, totals = counted.project, counted.trace, counted.totals
     return (
-        project, trace.id, trace.name, folded(trace.name), trace.status, trace.started_at,
+        project, trace.id, trace.name, fold_case(trace.name), trace.status, trace.started_at,
         trace.ended_at, trace.session_id, trace.user_id, trace.environment, trace.release,
         array_text(trace.tags), trace.metadata, totals.spans, totals.errors, totals.prompt_tokens,
         totals.completion_tokens, totals.cost, array_text(counted.models),
@@ -88,7 +88,7 @@ def span_row(project: ProjectId, trace: TraceId, span: Span) -> tuple[object, ..
     )  # fmt: skip
 
 
-def price_row(charge: Charge) -> tuple[str | None, datetime | None, Decimal | None]:
+def price_row(charge: SpanCost) -> tuple[str | None, datetime | None, Decimal | None]:
     """What the price table says; the amount only where another is charged."""
     price = charge.price
     if price is None:
@@ -131,13 +131,13 @@ def usage_of(row: Record) -> Usage:
     )
 
 
-def charge_of(row: Record) -> Charge:
+def charge_of(row: Record) -> SpanCost:
     amount, version = row["cost_amount"], row["price_version"]
     price = None
     if version is not None:
         listed = row["listed_amount"]
         price = Price(amount if listed is None else listed, version, row["price_since"])
-    return Charge(amount, CostSource(row["cost_source"]), price)
+    return SpanCost(amount, CostSource(row["cost_source"]), price)
 
 
 def array_text(texts: Iterable[str]) -> str:

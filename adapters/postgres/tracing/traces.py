@@ -12,7 +12,7 @@ from adapters.postgres.pricing.model_prices import PostgresModelPrices
 from adapters.postgres.tracing.batch_writer import (
     Item,
     TraceWriter,
-    is_passing,
+    is_transient,
     suspects,
     unstorable,
 )
@@ -22,7 +22,7 @@ from adapters.postgres.tracing.trace_lists import TraceLists
 from adapters.pricing.price_cache import ProjectPrices
 from application.tracing.ports import PriceBook
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.page import Page, SortOrder, Window
+from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import Span
@@ -58,7 +58,7 @@ class PostgresTraces:
         """
         prices = ProjectPrices(PostgresModelPrices(pool).of, book.price)
         line: GroupCommit[Item] = GroupCommit(
-            TraceWriter(pool, prices).write, is_passing, watch=watch or Unwatched()
+            TraceWriter(pool, prices).write, is_transient, watch=watch or Unwatched()
         )
         line.start()
         try:
@@ -112,7 +112,7 @@ class PostgresTraces:
         matching: TraceFilter,
         sort: TraceSort,
         order: SortOrder,
-        window: Window,
+        window: PageRequest,
     ) -> Page[TraceSummary]:
         return await TraceLists(self.pool).summaries(project, matching, sort, order, window)
 

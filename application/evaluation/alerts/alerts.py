@@ -23,10 +23,10 @@ from application.ports import Clock
 from domain.errors import Invalid, NotFound, Unavailable
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric
 from domain.evaluation.metrics.metric import THRESHOLD
-from domain.evaluation.metrics.registry import CATALOGUE
-from domain.evaluation.monitors.alert import AlertRule, Measured, Watch
+from domain.evaluation.metrics.registry import METRIC_REGISTRY
+from domain.evaluation.monitors.alert import AlertProgress, AlertRule, RunMetricStats
 from domain.ids import MonitorId, ProjectId, RunId
-from domain.page import Page, Window
+from domain.page import Page, PageRequest
 
 LOOKS_MAX: Final = 100  # of one round: ENDED_AT_ONCE runs each
 NOTHING: Final = 1.0  # the value of NO_DATA where there is none
@@ -61,7 +61,7 @@ class CreateAlert:
                 project_id=project,
                 monitor_id=monitor,
                 rule=rule,
-                watch=Watch(since=now),
+                watch=AlertProgress(since=now),
                 created_at=now,
             )
         )
@@ -91,7 +91,7 @@ class ListAlertChanges:
     alerts: Alerts
 
     async def __call__(
-        self, project: ProjectId, monitor: MonitorId, window: Window
+        self, project: ProjectId, monitor: MonitorId, window: PageRequest
     ) -> Page[AlertChange]:
         """Of all alerts of a monitor, newest first. Raises NotFound."""
         return await self.alerts.changes(project, monitor, window)
@@ -160,14 +160,14 @@ class AssessRuns:
 
 def threshold_of(metric: str, own: Mapping[str, CustomMetric]) -> float:
     """From where on a score is a success; of a project's `own` metrics by the newest revision."""
-    known = own[metric].newest if metric in own else CATALOGUE.get(metric)
+    known = own[metric].newest if metric in own else METRIC_REGISTRY.get(metric)
     return THRESHOLD if known is None else known.threshold
 
 
 def assessed(
     ended: EndedRun,
     alerts: Sequence[Alert],
-    found: Mapping[str, Sequence[Measured]],
+    found: Mapping[str, Sequence[RunMetricStats]],
     now: datetime,
 ) -> list[Assessed]:
     """How alerts stand after a run; those that were made since it was measured are passed by."""
@@ -180,7 +180,7 @@ def assessed(
 
 def after(alert: Alert, value: float | None, run: RunId | None, now: datetime) -> Assessed:
     """How an alert stands once there is another value."""
-    turned = replace(alert, watch=alert.watch.after(alert.rule, value, now))
+    turned = replace(alert, watch=alert.watch.updated(alert.rule, value, now))
     if turned.watch.state is alert.watch.state:
         return Assessed(turned)
     change = AlertChange(

@@ -16,9 +16,9 @@ from application.evaluation.ports.alerts import (
 )
 from application.ports import Clock, RandomBytes
 from domain.errors import Failure, NotFound
-from domain.evaluation.monitors.webhook import SECRET_BYTES, checked_url, wait_after
+from domain.evaluation.monitors.webhook import SECRET_BYTES, retry_delay, validate_url
 from domain.ids import ProjectId
-from domain.page import Page, Window
+from domain.page import Page, PageRequest
 
 TEST: Final = "webhook.test"
 LOOKS_MAX: Final = 1_000  # of one round
@@ -43,7 +43,7 @@ class CreateWebhook:
             Webhook(
                 id=new,
                 project_id=project,
-                url=checked_url(url, allow_private=self.allow_private),
+                url=validate_url(url, allow_private=self.allow_private),
                 secret=self.random(SECRET_BYTES),
                 created_at=self.clock(),
             )
@@ -94,7 +94,9 @@ class SendTestMessage:
 class ListDeliveries:
     webhooks: Webhooks
 
-    async def __call__(self, project: ProjectId, webhook: UUID, window: Window) -> Page[Delivery]:
+    async def __call__(
+        self, project: ProjectId, webhook: UUID, window: PageRequest
+    ) -> Page[Delivery]:
         """Newest first. Raises NotFound."""
         return await self.webhooks.deliveries(project, webhook, window)
 
@@ -141,7 +143,7 @@ class DeliverMessages:
         """Sends a message and keeps how that went; why that couldn't be kept."""
         sent = await self.courier.send(delivery, webhook, self.clock())
         now, attempts = self.clock(), delivery.attempts + 1
-        wait = None if sent.is_received else wait_after(attempts, self.random(1)[0] / 256)
+        wait = None if sent.is_received else retry_delay(attempts, self.random(1)[0] / 256)
         after = replace(
             delivery,
             attempts=attempts,

@@ -7,11 +7,11 @@ from uuid import UUID
 from application.evaluation.ports.custom_metrics import CustomMetrics, Patterns
 from application.ports import Clock
 from domain.errors import FieldError, Invalid
-from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision, checked_name
-from domain.evaluation.custom_metrics.parser import DEFINITION, spec_of
-from domain.evaluation.judging.models import JudgeModels, checked_model
-from domain.evaluation.metrics.definition import Definition, Kind, as_kept
-from domain.evaluation.trace_content.messages import value_of
+from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision, validate_name
+from domain.evaluation.custom_metrics.parser import DEFINITION, parse_definition
+from domain.evaluation.judging.models import JudgeModels, validate_model
+from domain.evaluation.metrics.definition import Definition, DefinitionKind, encode_definition
+from domain.evaluation.trace_content.messages import decode_json
 from domain.ids import ProjectId
 from domain.tracing.payload import JsonText
 
@@ -32,10 +32,10 @@ class MetricRules:
     models: JudgeModels
     patterns: Patterns
 
-    def checked(self, name: str, kind: Kind, order: MetricOrder) -> Definition:
+    def checked(self, name: str, kind: DefinitionKind, order: MetricOrder) -> Definition:
         """The first revision. Raises Invalid with every mistake, each at its place."""
-        body = as_kept(value_of(order.body))
-        spec = spec_of(name, kind, body)
+        body = encode_definition(decode_json(order.body))
+        spec = parse_definition(name, kind, body)
         errors = []
         for at, pattern in spec.patterns:
             try:
@@ -44,7 +44,7 @@ class MetricRules:
                 errors.append(FieldError(at, invalid.message))
         if spec.model is not None:
             try:
-                self.models.chosen(checked_model(spec.model))
+                self.models.select(validate_model(spec.model))
             except Invalid as invalid:
                 errors += [FieldError(f"{DEFINITION}.model", one.message) for one in invalid.errors]
         if errors:
@@ -66,14 +66,14 @@ class CreateCustomMetric:
     clock: Clock
 
     async def __call__(
-        self, project: ProjectId, new: UUID, name: str, kind: Kind, order: MetricOrder
+        self, project: ProjectId, new: UUID, name: str, kind: DefinitionKind, order: MetricOrder
     ) -> CustomMetric:
         """The metric with its first revision, or the one that has the id `new` already.
 
         Raises Invalid for a name that is none, or a definition that isn't one of its kind, and
         Conflict where the name is taken or there are too many.
         """
-        definition = self.rules.checked(checked_name(name), kind, order)
+        definition = self.rules.checked(validate_name(name), kind, order)
         now = self.clock()
         return await self.metrics.create(
             CustomMetric(

@@ -14,18 +14,18 @@ from application.ports import RandomBytes
 from domain.errors import NotFound
 from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX, usage_of
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric
-from domain.evaluation.custom_metrics.parser import metric_of
-from domain.evaluation.evidence.truncation import tokens_of
+from domain.evaluation.custom_metrics.parser import build_metric
+from domain.evaluation.evidence.truncation import estimate_tokens
 from domain.evaluation.judging.judge import Question, TokenUse
-from domain.evaluation.judging.prompt import Stage, judged_calls, question_text
+from domain.evaluation.judging.prompt import Stage, judged_calls, prompt_text
 from domain.evaluation.metrics.definition import Definition
-from domain.evaluation.metrics.metric import Metric, Way
-from domain.evaluation.metrics.registry import measured
+from domain.evaluation.metrics.metric import EvaluationMethod, Metric
+from domain.evaluation.metrics.registry import compute_metric
 from domain.evaluation.metrics.rubrics import PROTOCOL
 from domain.evaluation.runs.run import NAME_MAX, EvalRun, RunProgress, TargetType
-from domain.evaluation.runs.selection import echo_of_batch
+from domain.evaluation.runs.selection import batch_as_given
 from domain.evaluation.scores.outcome import Failed, Outcome
-from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.ids import ProjectId, RunId, TraceId
 
 PREFIX: Final = "Dry run: "
@@ -36,7 +36,7 @@ _FENCE_BYTES: Final = 8
 class DryRun:
     """What a metric comes to on a trace.
 
-    `prompt` is what a judge would read, word by word but for the fence, which is drawn anew each
+    `prompt` is what a judge would read, word by word but for the boundary, which is drawn anew each
     time; () where nobody is asked. `outcome` is None where only a judge can tell: `run`, where
     there is one, is asking it. `model` is that judge, `usd` an estimate of what one request to it
     costs at most, None where its tokens have no price; 0 where nobody is asked.
@@ -82,12 +82,12 @@ class TryCustomMetric:
         found = await self.targets.subject(project, trace)
         if isinstance(found, Failed):
             raise NotFound("Trace not found")
-        if not isinstance(found, Subject):
+        if not isinstance(found, EvaluatedTrace):
             return DryRun(definition=known.newest, outcome=found)
-        metric = metric_of(known.newest, self.patterns.found)
-        if metric.way is Way.MEASURED:
+        metric = build_metric(known.newest, self.patterns.found)
+        if metric.method is EvaluationMethod.COMPUTED:
             outcome = await self._matter(known, found, new, model).seen(
-                lambda it: measured(metric, it.subject)
+                lambda it: compute_metric(metric, it.subject)
             )
             return DryRun(definition=known.newest, outcome=outcome)
         return await self._judged(known, metric, found, new, model=model, ask=ask)
@@ -96,19 +96,21 @@ class TryCustomMetric:
         self,
         known: CustomMetric,
         metric: Metric,
-        subject: Subject,
+        subject: EvaluatedTrace,
         new: RunId,
         *,
         model: str | None,
         ask: bool,
     ) -> DryRun:
         matter = self._matter(known, subject, new, model)
-        ruled = await matter.seen(lambda it: metric.rule(it.subject) if metric.rule else None)
+        ruled = await matter.seen(
+            lambda it: metric.precheck(it.subject) if metric.precheck else None
+        )
         if ruled is not None:
             return DryRun(definition=known.newest, outcome=ruled)
         question = await matter.seen(lambda it: it.question(metric))
         text = await matter.seen(lambda _: _prompt(question))
-        use = TokenUse(input=tokens_of(text), output=ANSWER_TOKENS_MAX)
+        use = TokenUse(input=estimate_tokens(text), output=ANSWER_TOKENS_MAX)
         pricing = await self.prices.of(known.project_id)
         price = pricing(question.model, usage_of(use), self.desk.clock())
         return DryRun(
@@ -121,7 +123,7 @@ class TryCustomMetric:
         )
 
     async def _asked(
-        self, known: CustomMetric, subject: Subject, new: RunId, model: str | None
+        self, known: CustomMetric, subject: EvaluatedTrace, new: RunId, model: str | None
     ) -> RunProgress:
         order = Order(metrics=[known.name], name=f"{PREFIX}{known.name}"[:NAME_MAX], model=model)
         targets = [str(subject.trace.id)]
@@ -131,11 +133,11 @@ class TryCustomMetric:
             TargetType.TRACE,
             order,
             targets=targets,
-            filters=echo_of_batch(TargetType.TRACE, targets),
+            filters=batch_as_given(TargetType.TRACE, targets),
         )
 
     def _matter(
-        self, known: CustomMetric, subject: Subject, new: UUID, model: str | None
+        self, known: CustomMetric, subject: EvaluatedTrace, new: UUID, model: str | None
     ) -> Matter:
         """In a run that nobody stores."""
         run = EvalRun(
@@ -144,7 +146,7 @@ class TryCustomMetric:
             target_type=TargetType.TRACE,
             metrics=(known.name,),
             targets=1,
-            model=self.desk.models.chosen(model),
+            model=self.desk.models.select(model),
             definitions=(known.newest,),
             created_at=self.desk.clock(),
         )
@@ -156,5 +158,5 @@ def _prompt(question: Question) -> str:
     metric, evidence = question.metric, question.evidence
     assert metric.rubric is not None, "a metric that is judged has a rubric"
     calls, _ = judged_calls([step.label for step in evidence.calls])
-    fenced = evidence.fenced(question.fence, reasoning=metric.sees_reasoning)
-    return f"{PROTOCOL}\n\n{question_text(metric.rubric, fenced, calls)}"
+    fenced = evidence.within_boundary(question.boundary, reasoning=metric.sees_reasoning)
+    return f"{PROTOCOL}\n\n{prompt_text(metric.rubric, fenced, calls)}"

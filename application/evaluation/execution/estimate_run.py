@@ -17,30 +17,30 @@ from application.evaluation.runs.requests import Desk, Order
 from application.ports import Clock, NewId
 from domain.evaluation.costs.estimate import (
     ANSWER_TOKENS_MIN,
-    Asked,
-    Estimate,
+    CostEstimate,
+    JudgeWorkload,
     Range,
-    scaled,
-    spread,
+    evenly_spaced,
+    extrapolate,
 )
 from domain.evaluation.costs.judge_costs import usage_of
-from domain.evaluation.custom_metrics.custom_metric import metric_in
-from domain.evaluation.custom_metrics.regex import Finds
+from domain.evaluation.custom_metrics.custom_metric import get_run_metric
+from domain.evaluation.custom_metrics.regex import RegexSearch
 from domain.evaluation.judging.judge import JudgeRefused, Question, TokenUse
 from domain.evaluation.judging.models import provider_of
-from domain.evaluation.metrics.metric import JudgeKind, Metric, Way
+from domain.evaluation.metrics.metric import EvaluationMethod, JudgeKind, Metric
 from domain.evaluation.runs.run import TARGETS_MAX, EvalRun, Target, TargetType
 from domain.evaluation.runs.selection import (
     SessionSelection,
     TraceSelection,
-    bounded_targets,
-    checked_ids,
     sampled,
+    validate_batch_ids,
+    validate_target_count,
 )
-from domain.evaluation.runs.voting import questions_due
-from domain.evaluation.sessions.registry import signals_of
+from domain.evaluation.runs.voting import questions_needed
+from domain.evaluation.sessions.registry import required_signals
 from domain.evaluation.sessions.reliability_v1 import SESSION_TRACES_MAX
-from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.ids import ProjectId, RunId, TraceId
 from domain.tracing.usage import Pricing
 
@@ -63,13 +63,13 @@ class EstimateRun:
     judge: Judge
     books: JudgingPorts
     policy: MeasuringPolicy
-    finds: Finds
+    regex_search: RegexSearch
     clock: Clock
     new_id: NewId
 
     async def __call__(
         self, project: ProjectId, of: TargetType, order: Order, about: About
-    ) -> Estimate:
+    ) -> CostEstimate:
         """Raises Invalid for whatever keeps such a run from being made; Unavailable."""
         run = await self.desk.drafted(project, RunId(self.new_id()), of, order, targets=0)
         targets = await self._targets(run, about)
@@ -78,7 +78,7 @@ class EstimateRun:
         pricing = await self.books.prices.of(project)
         steps = [partial(self._trace, run, metrics, pricing, one) for one in traces]
         seen = await at_most(self.policy.traces_at_once, steps)
-        return Estimate.of(run.model, run.votes, len(targets), seen, count)
+        return CostEstimate.from_sample(run.model, run.votes, len(targets), seen, count)
 
     async def _targets(self, run: EvalRun, about: About) -> Sequence[Target]:
         project = run.project_id
@@ -88,52 +88,53 @@ class EstimateRun:
             case SessionSelection():
                 found = await self.targets.sessions(project, about, TARGETS_MAX)
             case _:
-                return checked_ids(run.target_type, about)
-        return sampled(bounded_targets(found), run.sampling_rate, str(project))
+                return validate_batch_ids(run.target_type, about)
+        return sampled(validate_target_count(found), run.sampling_rate, str(project))
 
     async def _traces(
         self, run: EvalRun, targets: Sequence[Target]
     ) -> tuple[Sequence[TraceId], Range]:
         """Those to look into, and how many there are in all."""
         if run.target_type is TargetType.TRACE:
-            picked = spread(targets, LOOKED_INTO_MAX)
+            picked = evenly_spaced(targets, LOOKED_INTO_MAX)
             return [TraceId(UUID(one)) for one in picked], _exactly(len(targets))
         steps = [
             partial(self.targets.traces_of, run.project_id, session)
-            for session in spread(targets, SIZED_MAX)
+            for session in evenly_spaced(targets, SIZED_MAX)
         ]
         sessions = await at_most(self.policy.traces_at_once, steps)
         # What is too large isn't asked about.
         sized = [one if len(one) <= SESSION_TRACES_MAX else () for one in sessions]
-        count = scaled([_exactly(len(one)) for one in sized], _exactly(len(targets)))
-        return spread([trace for one in sized for trace in one], LOOKED_INTO_MAX), count
+        count = extrapolate([_exactly(len(one)) for one in sized], _exactly(len(targets)))
+        return evenly_spaced([trace for one in sized for trace in one], LOOKED_INTO_MAX), count
 
     def _asked_for(self, run: EvalRun) -> Sequence[Metric]:
         """The metrics for which a provider is asked; of sessions their signals."""
         names = run.metrics
         if run.target_type is TargetType.SESSION:
-            names = signals_of(run.metrics, run.signal_weights)
-        metrics = [metric_in(run.definitions, name, self.finds) for name in names]
+            names = required_signals(run.metrics, run.signal_weights)
+        metrics = [get_run_metric(run.definitions, name, self.regex_search) for name in names]
         return [
             one
             for one in metrics
-            if one.way is Way.JUDGED and provider_of(one.model or run.model) != JudgeKind.HEURISTIC
+            if one.method is EvaluationMethod.JUDGED
+            and provider_of(one.model or run.model) != JudgeKind.HEURISTIC
         ]
 
     # --- one trace ---
 
     async def _trace(
         self, run: EvalRun, metrics: Sequence[Metric], pricing: Pricing, trace: TraceId
-    ) -> Asked:
+    ) -> JudgeWorkload:
         """What asking about it takes; nothing where it is gone, or too large."""
         found = await self.targets.subject(run.project_id, trace)
-        if not isinstance(found, Subject):
-            return Asked()
+        if not isinstance(found, EvaluatedTrace):
+            return JudgeWorkload()
         matter = Matter(found, run, self.policy, _FENCE)
         due = await matter.seen(lambda it: _unruled(metrics, it.subject))
         known = await self._signals(matter, due) if run.target_type is TargetType.SESSION else ()
         pairs = [await self._pair(matter, one, pricing, is_known=one.name in known) for one in due]
-        return sum(pairs, Asked())
+        return sum(pairs, JudgeWorkload())
 
     async def _signals(self, matter: Matter, metrics: Sequence[Metric]) -> Container[str]:
         """The signals that an earlier score of the trace would stand for."""
@@ -151,15 +152,17 @@ class EstimateRun:
 
     async def _pair(
         self, matter: Matter, metric: Metric, pricing: Pricing, *, is_known: bool
-    ) -> Asked:
+    ) -> JudgeWorkload:
         question = await matter.seen(lambda it: it.question(metric))
         tokens = await matter.seen(lambda _: tokens_asked(question))
         answer = answer_tokens(question)
         prices = self._prices(pricing, question.model, tokens, answer)
         if is_known:
-            return Asked.of((0, 0), tokens, answer, prices)
+            return JudgeWorkload.for_question((0, 0), tokens, answer, prices)
         votes = await self._remembered(matter, question)
-        return Asked.of(questions_due(votes, metric.threshold), tokens, answer, prices)
+        return JudgeWorkload.for_question(
+            questions_needed(votes, metric.threshold), tokens, answer, prices
+        )
 
     async def _remembered(self, matter: Matter, question: Question) -> Sequence[float | None]:
         """The value of each vote that is remembered; none where this process has no such judge."""
@@ -190,9 +193,9 @@ class EstimateRun:
         return None if price is None else price.amount
 
 
-def _unruled(metrics: Sequence[Metric], subject: Subject) -> Sequence[Metric]:
+def _unruled(metrics: Sequence[Metric], subject: EvaluatedTrace) -> Sequence[Metric]:
     """Those that somebody needs to be asked for."""
-    return [one for one in metrics if one.rule is None or one.rule(subject) is None]
+    return [one for one in metrics if one.precheck is None or one.precheck(subject) is None]
 
 
 def _exactly(count: int) -> Range:

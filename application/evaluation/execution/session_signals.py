@@ -13,14 +13,18 @@ from application.evaluation.ports.evaluation import Targets
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX, Assignments, Claim
 from application.ports import Clock
 from domain.evaluation.judging.judge import JudgeUnavailable
-from domain.evaluation.metrics.metric import Way
-from domain.evaluation.metrics.registry import CATALOGUE
+from domain.evaluation.metrics.metric import EvaluationMethod
+from domain.evaluation.metrics.registry import METRIC_REGISTRY
 from domain.evaluation.runs.run import signal_score
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored
 from domain.evaluation.scores.score import TraceScore
-from domain.evaluation.sessions.registry import read_inputs, signals_of
-from domain.evaluation.sessions.reliability_v1 import JUDGED, SESSION_TRACES_MAX, TraceSignals
-from domain.evaluation.trace_content.user_request import Asked
+from domain.evaluation.sessions.registry import needs_requests, required_signals
+from domain.evaluation.sessions.reliability_v1 import (
+    JUDGED_SIGNALS,
+    SESSION_TRACES_MAX,
+    TraceSignals,
+)
+from domain.evaluation.trace_content.user_request import UserRequest
 from domain.ids import TraceId
 
 SILENCES_MAX: Final = 3  # questions in a row without an answer: then a session asks no more
@@ -37,15 +41,15 @@ class SessionSignals:
 
     claim: Claim
     found: dict[TraceId, dict[str, Outcome]] = field(default_factory=dict)
-    asked: dict[TraceId, Asked] = field(default_factory=dict)
+    asked: dict[TraceId, UserRequest] = field(default_factory=dict)
     failed: list[TraceScore] = field(default_factory=list)
     late: JudgeUnavailable | None = None
-    silences: Counter[Way] = field(default_factory=Counter)
+    silences: Counter[EvaluationMethod] = field(default_factory=Counter)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of the signals that the open metrics are made of."""
-        return signals_of(self.claim.metrics, self.claim.run.signal_weights)
+        return required_signals(self.claim.metrics, self.claim.run.signal_weights)
 
     @property
     def is_last(self) -> bool:
@@ -55,7 +59,7 @@ class SessionSignals:
     @property
     def is_judged(self) -> bool:
         """Whether a judge has graded any of it, now or earlier."""
-        judged = (one.get(name) for one in self.found.values() for name in JUDGED)
+        judged = (one.get(name) for one in self.found.values() for name in JUDGED_SIGNALS)
         return any(isinstance(outcome, Scored) for outcome in judged)
 
     @property
@@ -63,11 +67,11 @@ class SessionSignals:
         """Whether the rest waits for the next attempt."""
         return not self.is_last and any(map(self.is_silent, self.silences))
 
-    def is_silent(self, way: Way) -> bool:
-        return self.silences[way] >= SILENCES_MAX
+    def is_silent(self, method: EvaluationMethod) -> bool:
+        return self.silences[method] >= SILENCES_MAX
 
-    def missed(self, way: Way, late: JudgeUnavailable) -> None:
-        self.silences[way] += 1
+    def missed(self, method: EvaluationMethod, late: JudgeUnavailable) -> None:
+        self.silences[method] += 1
         if self.late is None or late.retry_after_s > self.late.retry_after_s:
             self.late = late
 
@@ -125,7 +129,7 @@ class SignalMeasuring:
         matter = replace(matter, is_wanted=is_wanted)
         known = await self._known(session.claim, matter, names)
         session.found[trace] = known
-        if read_inputs(session.claim.metrics):
+        if needs_requests(session.claim.metrics):
             asked = await self.measuring.asked(matter)
             if asked is not None:
                 session.asked[trace] = asked
@@ -151,18 +155,18 @@ class SignalMeasuring:
         return {name: Scored(value, "") for name, value in numbers.items() if value is not None}
 
     async def _signal(self, session: SessionSignals, matter: Matter, name: str) -> None:
-        way, trace = CATALOGUE[name].way, matter.subject.trace
-        if session.late is not None and session.is_silent(way):
+        method, trace = METRIC_REGISTRY[name].method, matter.subject.trace
+        if session.late is not None and session.is_silent(method):
             outcome: Outcome = Failed(session.late.code)
         else:
             try:
                 outcome = await self.measuring.outcome(name, matter)
             except JudgeUnavailable as late:
-                session.missed(way, late)
+                session.missed(method, late)
                 outcome = Failed(late.code)
             else:
                 if isinstance(outcome, Scored):
-                    session.silences[way] = 0
+                    session.silences[method] = 0
         await self._keep(session, trace.id, name, outcome, trace.environment)
 
     async def _keep(
@@ -185,4 +189,4 @@ class SignalMeasuring:
 
 
 def _is_measured(name: str) -> bool:
-    return CATALOGUE[name].way is Way.MEASURED
+    return METRIC_REGISTRY[name].method is EvaluationMethod.COMPUTED

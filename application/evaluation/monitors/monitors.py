@@ -11,23 +11,23 @@ from application.evaluation.runs.requests import CATEGORIES, Order
 from application.ports import Clock
 from domain.errors import Invalid, NotFound
 from domain.evaluation.custom_metrics.custom_metric import (
-    Chosen,
     CustomMetric,
-    check_judges,
-    chosen,
+    SelectedMetrics,
+    check_judge_models,
+    select_metrics,
 )
 from domain.evaluation.judging.models import JudgeModels
 from domain.evaluation.monitors.monitor import (
-    UNSAID,
+    UNCHANGED,
     Monitor,
     MonitorChange,
     MonitorStatus,
     Selection,
 )
-from domain.evaluation.monitors.schedule import as_stored, cadence_of
+from domain.evaluation.monitors.schedule import normalize_cadence, parse_schedule
 from domain.evaluation.runs.run import RunProgress, TargetType
 from domain.ids import MonitorId, ProjectId
-from domain.page import Page, Window
+from domain.page import Page, PageRequest
 from domain.tracing.usage import Pricing
 
 OF_JUDGES: Final = frozenset({"metrics", "model", "votes", "max_cost_usd"})
@@ -63,7 +63,7 @@ class MonitorRules:
         self, of: TargetType, metrics: Sequence[str], own: Mapping[str, CustomMetric]
     ) -> tuple[str, ...]:
         """Each once. Raises Invalid, naming `metrics.<i>`."""
-        return chosen(metrics, CATEGORIES[of], own).names
+        return select_metrics(metrics, CATEGORIES[of], own).names
 
     def check_weights(self, of: TargetType, *, has_some: bool) -> None:
         """Raises Invalid where there are some and nothing to weigh."""
@@ -77,10 +77,10 @@ class MonitorRules:
 
         And where one of the project's `own` metrics has nobody who could judge by it.
         """
-        model = self.models.chosen(monitor.model)
+        model = self.models.select(monitor.model)
         known = tuple(own[name].newest for name in monitor.metrics if name in own)
-        picked = Chosen(monitor.metrics, known)
-        check_judges(picked, model, self.models)
+        picked = SelectedMetrics(monitor.metrics, known)
+        check_judge_models(picked, model, self.models)
         judges = picked.judges(model)
         self.spending.check(pricing, monitor.votes, monitor.max_cost_usd, *judges)
 
@@ -113,9 +113,9 @@ class CreateMonitor:
             model=asked.run.model,
             votes=asked.run.votes,
             max_cost_usd=asked.run.max_cost_usd,
-            cadence=as_stored(asked.cadence),
+            cadence=normalize_cadence(asked.cadence),
             only_if_changed=asked.only_if_changed,
-            next_run_at=cadence_of(asked.cadence).next_after(now),
+            next_run_at=parse_schedule(asked.cadence).next_after(now),
             created_at=now,
             updated_at=now,
         )
@@ -128,7 +128,7 @@ class ListMonitors:
     monitors: Monitors
 
     async def __call__(
-        self, project: ProjectId, status: MonitorStatus | None, window: Window
+        self, project: ProjectId, status: MonitorStatus | None, window: PageRequest
     ) -> Page[Monitor]:
         """Newest first."""
         return await self.monitors.page(project, status, window)
@@ -158,13 +158,13 @@ class ChangeMonitor:
         """
         now = self.clock()
         before = await self.monitors.get(project, monitor)
-        named = before.metrics if change.metrics is UNSAID else change.metrics
+        named = before.metrics if change.metrics is UNCHANGED else change.metrics
         own = await self.rules.own(project, before.target_type, named)
         pricing = await self.rules.spending.prices.of(project)
 
         def edit(known: Monitor) -> Monitor:
             changed = known.changed(self._checked(known.target_type, change, own), now)
-            if OF_JUDGES & change.said.keys():
+            if OF_JUDGES & change.given.keys():
                 self.rules.check_judge(changed, own, pricing)
             return changed
 
@@ -173,13 +173,13 @@ class ChangeMonitor:
     def _checked(
         self, of: TargetType, change: MonitorChange, own: Mapping[str, CustomMetric]
     ) -> MonitorChange:
-        said = change.said
-        if change.metrics is not UNSAID:
+        said = change.given
+        if change.metrics is not UNCHANGED:
             said["metrics"] = self.rules.checked(of, change.metrics, own)
-        if change.cadence is not UNSAID:
-            said["cadence"] = as_stored(change.cadence)
+        if change.cadence is not UNCHANGED:
+            said["cadence"] = normalize_cadence(change.cadence)
         weights = change.signal_weights
-        self.rules.check_weights(of, has_some=weights is not UNSAID and bool(weights))
+        self.rules.check_weights(of, has_some=weights is not UNCHANGED and bool(weights))
         return MonitorChange(**said)  # type: ignore[arg-type]  # as MonitorChange has them
 
 
@@ -220,7 +220,7 @@ class ListMonitorRuns:
     monitors: Monitors
 
     async def __call__(
-        self, project: ProjectId, monitor: MonitorId, window: Window
+        self, project: ProjectId, monitor: MonitorId, window: PageRequest
     ) -> Page[RunProgress]:
         """Newest first. Raises NotFound."""
         return await self.monitors.runs(project, monitor, window)

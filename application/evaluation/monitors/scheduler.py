@@ -16,24 +16,24 @@ from application.evaluation.runs.requests import CATEGORIES
 from application.jobs import Jobs, RunDue
 from application.ports import Clock, NewId
 from domain.errors import Conflict, Invalid, NotFound
-from domain.evaluation.custom_metrics.custom_metric import check_judges
-from domain.evaluation.judging.models import JudgeModels, resolved
+from domain.evaluation.custom_metrics.custom_metric import check_judge_models
+from domain.evaluation.judging.models import JudgeModels, resolve_model
 from domain.evaluation.metrics.definition import Definition
-from domain.evaluation.monitors.monitor import LEAST, Monitor, Watermark
+from domain.evaluation.monitors.monitor import TARGETS_MIN, Monitor, Watermark
 from domain.evaluation.runs.run import (
     TARGETS_MAX,
-    Assignment,
     EvalRun,
     RunProgress,
     RunStatus,
     Tally,
     Target,
+    WorkItem,
 )
 from domain.evaluation.runs.selection import (
     TraceSelection,
-    bounded_targets,
-    echo_of_filters,
+    filters_as_given,
     sampled,
+    validate_target_count,
 )
 from domain.ids import MonitorId, ProjectId, RunId
 
@@ -72,34 +72,34 @@ class Runway:
         if not monitor.only_if_changed:
             return await self.everything(monitor)
         return await self.changed.targets(
-            monitor.project_id, monitor.selection, monitor.looked_at, edge, TARGETS_MAX
+            monitor.project_id, monitor.selection, monitor.watermark, edge, TARGETS_MAX
         )
 
     async def run(
         self, monitor: Monitor, new: RunId, found: Sequence[Target]
-    ) -> tuple[EvalRun, list[Assignment]]:
+    ) -> tuple[EvalRun, list[WorkItem]]:
         """A run over its share of what was found, by the newest revisions of its metrics.
 
         Raises Invalid where that is nothing or too much, and where its metrics, its models
         or the prices of those aren't there any more, archived metrics included.
         """
         category = CATEGORIES[monitor.target_type]
-        picked = await self.shelf.chosen(monitor.project_id, monitor.metrics, category)
-        model = self.models.chosen(monitor.model)
-        check_judges(picked, model, self.models)
+        picked = await self.shelf.select_metrics(monitor.project_id, monitor.metrics, category)
+        model = self.models.select(monitor.model)
+        check_judge_models(picked, model, self.models)
         pricing = await self.spending.prices.of(monitor.project_id)
         judges = picked.judges(model)
         self.spending.check(pricing, monitor.votes, monitor.max_cost_usd, *judges)
         rate, salt = monitor.sampling_rate, str(monitor.id)
-        taken = sampled(bounded_targets(found), rate, salt, least=LEAST)
+        taken = sampled(validate_target_count(found), rate, salt, least=TARGETS_MIN)
         run = self._of(monitor, new, len(taken), model, picked.definitions)
-        return run, [Assignment(target, run.metrics) for target in taken]
+        return run, [WorkItem(target, run.metrics) for target in taken]
 
     def broken(self, monitor: Monitor, new: RunId, why: Invalid) -> EvalRun:
         """A run that tells why there is none."""
-        model = self.models.default if monitor.model is None else resolved(monitor.model)
+        model = self.models.default if monitor.model is None else resolve_model(monitor.model)
         told = "; ".join(one.message for one in why.errors)
-        return self._of(monitor, new, 0, model).broken(told, self.clock())
+        return self._of(monitor, new, 0, model).failed(told, self.clock())
 
     async def told(self, run: EvalRun) -> None:
         await self.jobs.send(RunDue(run.project_id, run.id))
@@ -119,7 +119,7 @@ class Runway:
             name=monitor.run_name,
             metrics=monitor.metrics,
             targets=targets,
-            filters=echo_of_filters(monitor.selection, monitor.signal_weights),
+            filters=filters_as_given(monitor.selection, monitor.signal_weights),
             sampling_rate=monitor.sampling_rate,
             model=model,
             signal_weights=monitor.signal_weights,

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID, uuid5
 
-from domain.evaluation.monitors.alert import AlertRule, AlertState, Measured, Watch
+from domain.evaluation.monitors.alert import AlertProgress, AlertRule, AlertState, RunMetricStats
 from domain.evaluation.runs.run import TargetType
 from domain.ids import MonitorId, ProjectId, RunId
-from domain.page import Page, Window
+from domain.page import Page, PageRequest
 
 WEBHOOKS_MAX: Final = 20  # of one project
 RUNS_BEFORE: Final = 5  # that a drop is a drop against
@@ -29,7 +29,7 @@ class Alert:
     project_id: ProjectId
     monitor_id: MonitorId
     rule: AlertRule
-    watch: Watch
+    watch: AlertProgress
     created_at: datetime
 
 
@@ -164,7 +164,7 @@ class Alerts(Protocol):
         ...
 
     async def changes(
-        self, project: ProjectId, monitor: MonitorId, window: Window
+        self, project: ProjectId, monitor: MonitorId, window: PageRequest
     ) -> Page[AlertChange]:
         """Of all alerts of a monitor, newest first. Raises NotFound."""
         ...
@@ -178,7 +178,9 @@ class Alerts(Protocol):
         """
         ...
 
-    async def measured(self, ended: EndedRun, metric: str, threshold: float) -> Sequence[Measured]:
+    async def measured(
+        self, ended: EndedRun, metric: str, threshold: float
+    ) -> Sequence[RunMetricStats]:
         """What it came to in a metric, and then what up to RUNS_BEFORE runs before it did.
 
         Of its monitor, the newest first; cancelled ones are passed by.
@@ -239,7 +241,9 @@ class Webhooks(Protocol):
         """Stores a message for a webhook that is there, once for each id. Raises NotFound."""
         ...
 
-    async def deliveries(self, project: ProjectId, webhook: UUID, window: Window) -> Page[Delivery]:
+    async def deliveries(
+        self, project: ProjectId, webhook: UUID, window: PageRequest
+    ) -> Page[Delivery]:
         """Newest first. Raises NotFound."""
         ...
 

@@ -7,16 +7,18 @@ from typing import Final, Protocol
 from domain.errors import Invalid
 from domain.evaluation.custom_metrics.custom_metric import (
     METRICS_MAX,
-    Chosen,
     CustomMetric,
     Revision,
-    chosen,
+    SelectedMetrics,
+    select_metrics,
 )
 from domain.evaluation.metrics.metric import Category
-from domain.evaluation.metrics.registry import CATALOGUE
+from domain.evaluation.metrics.registry import METRIC_REGISTRY
 from domain.ids import ProjectId
 
-NAMES_MAX: Final = METRICS_MAX + len(CATALOGUE)  # that one request may name: no project has more
+NAMES_MAX: Final = METRICS_MAX + len(
+    METRIC_REGISTRY
+)  # that one request may name: no project has more
 
 
 class CustomMetrics(Protocol):
@@ -72,7 +74,7 @@ class Patterns(Protocol):
         ...
 
     def found(self, pattern: str, text: str) -> bool:
-        """As `domain.evaluation.patterns.Finds`. May be called by several threads at once."""
+        """As `domain.evaluation.patterns.RegexSearch`. May be called by several threads at once."""
         ...
 
 
@@ -93,6 +95,8 @@ class Shelf:
             raise Invalid.field("metrics", f"must hold at most {NAMES_MAX} names")
         return await self.custom.named(project, distinct)
 
-    async def chosen(self, project: ProjectId, names: Sequence[str], category: Category) -> Chosen:
-        """As `domain.evaluation.custom_metrics.custom_metric.chosen`."""
-        return chosen(names, category, await self.own(project, names, category))
+    async def select_metrics(
+        self, project: ProjectId, names: Sequence[str], category: Category
+    ) -> SelectedMetrics:
+        """As `domain.evaluation.custom_metrics.custom_metric.select_metrics`."""
+        return select_metrics(names, category, await self.own(project, names, category))

@@ -8,18 +8,18 @@ from typing import Final, Protocol
 from domain.evaluation.judging.judge import Answer, Question
 from domain.evaluation.metrics.metric import Metric
 from domain.evaluation.runs.run import (
-    Assignment,
     EvalRun,
     Execution,
     RunProgress,
     RunStatus,
     Target,
     TargetType,
+    WorkItem,
 )
 from domain.evaluation.runs.selection import SessionSelection, TraceSelection
 from domain.evaluation.scores.analytics import (
+    HistogramBin,
     HistoryPoint,
-    Part,
     RankedSession,
     ScoreSummary,
     TrendPoint,
@@ -27,10 +27,10 @@ from domain.evaluation.scores.analytics import (
 from domain.evaluation.scores.outcome import Failed, Skipped
 from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
 from domain.evaluation.scores.score import ScoreChange, SessionScore, TraceScore
-from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.text import Vector
 from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
-from domain.page import Page, SortOrder, Window
+from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.analytics import Granularity
 
 
@@ -67,13 +67,13 @@ class TraceScores(Protocol):
         ...
 
     async def page(
-        self, project: ProjectId, matching: ScoreFilter, window: Window
+        self, project: ProjectId, matching: ScoreFilter, window: PageRequest
     ) -> Page[TraceScore]:
-        """Those that `matching` admits, newest first, as `paged` says by `place_in_list`."""
+        """Those that `matching` admits, newest first, as `paginate` says by `list_position`."""
         ...
 
     async def latest(self, project: ProjectId, trace: TraceId) -> Sequence[TraceScore]:
-        """As `latest_of_each_name`; none of an unknown trace."""
+        """As `latest_by_name`; none of an unknown trace."""
         ...
 
     async def of_run(self, project: ProjectId, run: RunId) -> Sequence[TraceScore]:
@@ -94,7 +94,7 @@ class SessionScores(Protocol):
     async def delete(self, project: ProjectId, score: ScoreId) -> bool: ...
 
     async def page(
-        self, project: ProjectId, matching: ScoreFilter, window: Window
+        self, project: ProjectId, matching: ScoreFilter, window: PageRequest
     ) -> Page[SessionScore]: ...
 
     async def of_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
@@ -128,14 +128,14 @@ class ScoreAnalytics(Protocol):
 
     async def distribution(
         self, project: ProjectId, of: TargetType, name: str, parts: int, within: CreatedWithin
-    ) -> Sequence[Part]: ...
+    ) -> Sequence[HistogramBin]: ...
 
     async def history(
         self, project: ProjectId, session: str, name: str | None, limit: int
     ) -> Sequence[HistoryPoint]: ...
 
     async def comparison(
-        self, project: ProjectId, name: str, order: SortOrder, window: Window
+        self, project: ProjectId, name: str, order: SortOrder, window: PageRequest
     ) -> Page[RankedSession]:
         """Raises Invalid for a position that is none of this list."""
         ...
@@ -157,10 +157,12 @@ class Targets(Protocol):
     async def sessions(
         self, project: ProjectId, selection: SessionSelection, most: int
     ) -> Sequence[Target]:
-        """As `sessions_selected`, as bounded as `traces`."""
+        """As `select_sessions`, as bounded as `traces`."""
         ...
 
-    async def subject(self, project: ProjectId, trace: TraceId) -> Subject | Skipped | Failed:
+    async def subject(
+        self, project: ProjectId, trace: TraceId
+    ) -> EvaluatedTrace | Skipped | Failed:
         """A trace to measure, with the outputs before it in its session.
 
         Where it is gone, or has more than SPANS_MAX spans, what that makes of every metric; it
@@ -184,7 +186,7 @@ class Runs(Protocol):
     Unavailable.
     """
 
-    async def create(self, run: EvalRun, work: Sequence[Assignment]) -> RunProgress:
+    async def create(self, run: EvalRun, work: Sequence[WorkItem]) -> RunProgress:
         """Stores a run and all of its work, or nothing; `work` in the order it is to be done.
 
         Each of its `targets` has one assignment. Where there's a run of its id, that one, and
@@ -198,9 +200,9 @@ class Runs(Protocol):
         ...
 
     async def page(
-        self, project: ProjectId, of: TargetType, status: RunStatus | None, window: Window
+        self, project: ProjectId, of: TargetType, status: RunStatus | None, window: PageRequest
     ) -> Page[RunProgress]:
-        """By creation, newest first, as `paged` says."""
+        """By creation, newest first, as `paginate` says."""
         ...
 
     async def failures(self, project: ProjectId, run: RunId) -> tuple[EvalRun, Sequence[Execution]]:

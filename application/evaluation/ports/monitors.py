@@ -6,9 +6,9 @@ from typing import Final, Protocol
 
 from application.evaluation.ports.work_queue import UNHEARD
 from domain.evaluation.monitors.monitor import Monitor, MonitorStatus, Selection, Watermark
-from domain.evaluation.runs.run import Assignment, EvalRun, RunProgress, Target
+from domain.evaluation.runs.run import EvalRun, RunProgress, Target, WorkItem
 from domain.ids import MonitorId, ProjectId
-from domain.page import Page, Window
+from domain.page import Page, PageRequest
 
 DUE_MAX: Final = 1_000  # monitors of one look
 LEADER_GONE: Final = UNHEARD  # within it another scheduler goes on
@@ -33,9 +33,9 @@ class Monitors(Protocol):
         ...
 
     async def page(
-        self, project: ProjectId, status: MonitorStatus | None, window: Window
+        self, project: ProjectId, status: MonitorStatus | None, window: PageRequest
     ) -> Page[Monitor]:
-        """By creation, newest first, as `paged` says."""
+        """By creation, newest first, as `paginate` says."""
         ...
 
     async def edit(
@@ -52,7 +52,7 @@ class Monitors(Protocol):
         ...
 
     async def runs(
-        self, project: ProjectId, monitor: MonitorId, window: Window
+        self, project: ProjectId, monitor: MonitorId, window: PageRequest
     ) -> Page[RunProgress]:
         """What it has run, newest first. Raises NotFound."""
         ...
@@ -65,7 +65,7 @@ class Monitors(Protocol):
         ...
 
     async def fired(
-        self, before: Monitor, after: Monitor, run: EvalRun | None, work: Sequence[Assignment]
+        self, before: Monitor, after: Monitor, run: EvalRun | None, work: Sequence[WorkItem]
     ) -> bool:
         """Stores what became of a monitor and the run it made, in one transaction, or nothing.
 

@@ -7,11 +7,11 @@ from application.evaluation.judging import Ledger, Pricings
 from application.evaluation.ports.evaluation import Runs
 from application.ports import Clock
 from domain.errors import Invalid
-from domain.evaluation.costs.judge_costs import Spending, checked_budget, usage_of
+from domain.evaluation.costs.judge_costs import Spending, usage_of, validate_budget
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.judging.models import provider_of
 from domain.evaluation.metrics.metric import JudgeKind
-from domain.evaluation.runs.voting import check_votes
+from domain.evaluation.runs.voting import validate_votes
 from domain.ids import ProjectId, RunId
 from domain.tracing.usage import Pricing
 
@@ -31,10 +31,10 @@ class SpendingRules:
         Where one of the judges has no price nobody could keep to a bound; the keyless one costs
         nothing.
         """
-        check_votes(votes)
+        validate_votes(votes)
         if max_cost_usd is None:
             return
-        checked_budget(max_cost_usd, "max_cost_usd")
+        validate_budget(max_cost_usd, "max_cost_usd")
         unpriced = next((one for one in models if not self._is_priced(pricing, one)), None)
         if unpriced is not None:
             what_to_do = "give it one by POST /model-prices, or leave this out"

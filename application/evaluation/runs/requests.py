@@ -13,33 +13,33 @@ from application.evaluation.ports.evaluation import Runs, SessionScores, Targets
 from application.evaluation.runs.budget_rules import SpendingRules
 from application.jobs import Jobs, RunDue
 from application.ports import Clock
-from domain.evaluation.custom_metrics.custom_metric import Chosen, check_judges
+from domain.evaluation.custom_metrics.custom_metric import SelectedMetrics, check_judge_models
 from domain.evaluation.judging.models import JudgeModels
 from domain.evaluation.metrics.metric import Category
-from domain.evaluation.runs.retry import retry_of
+from domain.evaluation.runs.retry import build_retry
 from domain.evaluation.runs.run import (
     TARGETS_MAX,
-    Assignment,
     EvalRun,
     RunProgress,
     RunStatus,
     Target,
     TargetType,
+    WorkItem,
 )
 from domain.evaluation.runs.selection import (
     SAMPLING_RATE_DEFAULT,
     SessionSelection,
     TraceSelection,
-    bounded_targets,
-    checked_ids,
-    echo_of_batch,
-    echo_of_filters,
+    batch_as_given,
+    filters_as_given,
     sampled,
+    validate_batch_ids,
+    validate_target_count,
 )
 from domain.evaluation.scores.score import SessionScore, TraceScore
-from domain.evaluation.sessions.reliability_v1 import checked_weights
+from domain.evaluation.sessions.reliability_v1 import validate_weights
 from domain.ids import ProjectId, RunId
-from domain.page import Page, Window
+from domain.page import Page, PageRequest
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 
 CATEGORIES: Final = {TargetType.TRACE: Category.TRACE, TargetType.SESSION: Category.SESSION}
@@ -69,15 +69,17 @@ class Desk:
     shelf: Shelf
     clock: Clock
 
-    async def checked(self, project: ProjectId, of: TargetType, order: Order) -> tuple[Chosen, str]:
+    async def checked(
+        self, project: ProjectId, of: TargetType, order: Order
+    ) -> tuple[SelectedMetrics, str]:
         """The metrics of an order, and its model.
 
         Raises Invalid, also for weights, votes, and what it may cost.
         """
-        checked_weights(order.signal_weights)
-        picked = await self.shelf.chosen(project, order.metrics, CATEGORIES[of])
-        model = self.models.chosen(order.model)
-        check_judges(picked, model, self.models)
+        validate_weights(order.signal_weights)
+        picked = await self.shelf.select_metrics(project, order.metrics, CATEGORIES[of])
+        model = self.models.select(order.model)
+        check_judge_models(picked, model, self.models)
         pricing = await self.spending.prices.of(project)
         self.spending.check(pricing, order.votes, order.max_cost_usd, *picked.judges(model))
         return picked, model
@@ -124,9 +126,9 @@ class Desk:
         """The run over these targets, in their order. Raises Invalid."""
         count = len(targets)
         run = await self.drafted(project, new, of, order, targets=count, filters=filters)
-        return await self.stored(run, [Assignment(target, run.metrics) for target in targets])
+        return await self.stored(run, [WorkItem(target, run.metrics) for target in targets])
 
-    async def stored(self, run: EvalRun, work: Sequence[Assignment]) -> RunProgress:
+    async def stored(self, run: EvalRun, work: Sequence[WorkItem]) -> RunProgress:
         """Stores a run, or finds it, and tells the workers of it."""
         progress = await self.runs.create(run, work)
         if progress.run.status is RunStatus.PENDING:
@@ -150,9 +152,9 @@ class StartTraceRun:
         that isn't allowed, and where nothing matches or too much does.
         """
         await self.desk.checked(project, TargetType.TRACE, order)
-        found = bounded_targets(await self.targets.traces(project, selection, TARGETS_MAX))
+        found = validate_target_count(await self.targets.traces(project, selection, TARGETS_MAX))
         taken = sampled(found, order.sampling_rate, str(project))
-        filters = echo_of_filters(selection)
+        filters = filters_as_given(selection)
         return await self.desk.opened(
             project, new, TargetType.TRACE, order, targets=taken, filters=filters
         )
@@ -170,9 +172,9 @@ class StartSessionRun:
     ) -> RunProgress:
         """As StartTraceRun."""
         await self.desk.checked(project, TargetType.SESSION, order)
-        found = bounded_targets(await self.targets.sessions(project, selection, TARGETS_MAX))
+        found = validate_target_count(await self.targets.sessions(project, selection, TARGETS_MAX))
         taken = sampled(found, order.sampling_rate, str(project))
-        filters = echo_of_filters(selection, order.signal_weights)
+        filters = filters_as_given(selection, order.signal_weights)
         return await self.desk.opened(
             project, new, TargetType.SESSION, order, targets=taken, filters=filters
         )
@@ -196,8 +198,8 @@ class StartBatch:
 
         Raises Invalid for an unknown metric, a model that isn't allowed, and too many ids.
         """
-        targets = checked_ids(of, ids)
-        filters = echo_of_batch(of, targets)
+        targets = validate_batch_ids(of, ids)
+        filters = batch_as_given(of, targets)
         return await self.desk.opened(project, new, of, order, targets=targets, filters=filters)
 
 
@@ -211,7 +213,7 @@ class RetryRun:
         Raises NotFound, and Invalid where nothing failed.
         """
         known, failures = await self.desk.runs.failures(project, run)
-        return await self.desk.stored(*retry_of(known, failures, new, self.desk.clock()))
+        return await self.desk.stored(*build_retry(known, failures, new, self.desk.clock()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +250,7 @@ class ListRuns:
     runs: Runs
 
     async def __call__(
-        self, project: ProjectId, of: TargetType, status: RunStatus | None, window: Window
+        self, project: ProjectId, of: TargetType, status: RunStatus | None, window: PageRequest
     ) -> Page[RunProgress]:
         """Newest first."""
         return await self.runs.page(project, of, status, window)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from application.ports import Clock
-from domain.evaluation.agreement.annotation_queue import Offered, seed_of
-from domain.evaluation.agreement.calibration import Calibration, JudgeScores, calibration
+from domain.evaluation.agreement.annotation_queue import QueueItem, daily_seed
+from domain.evaluation.agreement.calibration import Calibration, JudgeScores, calibrate
 from domain.evaluation.scores.query import CreatedWithin
 from domain.ids import ProjectId
 
@@ -19,15 +19,15 @@ class Labels(Protocol):
     Unavailable.
     """
 
-    async def held_against_people(
+    async def compare_with_human_labels(
         self, project: ProjectId, name: str, threshold: float, within: CreatedWithin
     ) -> Sequence[JudgeScores]:
-        """As `domain.evaluation.agreement.calibration.held_against_people`."""
+        """As `domain.evaluation.agreement.calibration.compare_with_human_labels`."""
         ...
 
     async def offered(
         self, project: ProjectId, name: str, threshold: float, seed: str, limit: int
-    ) -> Sequence[Offered]:
+    ) -> Sequence[QueueItem]:
         """As `domain.evaluation.agreement.annotation_queue.offered`."""
         ...
 
@@ -40,9 +40,9 @@ class ReadAgreement:
         self, project: ProjectId, name: str, threshold: float, within: CreatedWithin
     ) -> Sequence[Calibration]:
         """Of each judge that has scored under the name, those with the most labels first."""
-        found = await self.labels.held_against_people(project, name, threshold, within)
+        found = await self.labels.compare_with_human_labels(project, name, threshold, within)
         # Of ten thousand pairs it takes a while, in which nobody else would get a turn.
-        return await asyncio.to_thread(lambda: [calibration(one, threshold) for one in found])
+        return await asyncio.to_thread(lambda: [calibrate(one, threshold) for one in found])
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class ReadAnnotationQueue:
 
     async def __call__(
         self, project: ProjectId, name: str, threshold: float, limit: int
-    ) -> Sequence[Offered]:
+    ) -> Sequence[QueueItem]:
         """What is most worth a label; the same all day but for what has been labelled since."""
-        seed = seed_of(project, name, self.clock())
+        seed = daily_seed(project, name, self.clock())
         return await self.labels.offered(project, name, threshold, seed, limit)

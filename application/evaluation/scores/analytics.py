@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from application.evaluation.ports.evaluation import ScoreAnalytics
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.analytics import (
+    HistogramBin,
     HistoryPoint,
-    Part,
     RankedSession,
     ScoreSummary,
     TrendPoint,
 )
 from domain.evaluation.scores.query import CreatedWithin
 from domain.ids import ProjectId
-from domain.page import Page, SortOrder, Window
+from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.analytics import Granularity
 
 
@@ -51,7 +51,7 @@ class ScoreDistribution:
 
     async def __call__(
         self, project: ProjectId, of: TargetType, name: str, parts: int, within: CreatedWithin
-    ) -> Sequence[Part]:
+    ) -> Sequence[HistogramBin]:
         """Those of 1 to PARTS_MAX equal parts of [0, 1] that hold something, ascending."""
         return await self.analytics.distribution(project, of, name, parts, within)
 
@@ -72,7 +72,7 @@ class CompareSessions:
     analytics: ScoreAnalytics
 
     async def __call__(
-        self, project: ProjectId, name: str, order: SortOrder, window: Window
+        self, project: ProjectId, name: str, order: SortOrder, window: PageRequest
     ) -> Page[RankedSession]:
         """Sessions by their newest number of one name. Raises Invalid for a foreign position."""
         return await self.analytics.comparison(project, name, order, window)

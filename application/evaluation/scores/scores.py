@@ -14,10 +14,10 @@ from domain.evaluation.scores.score import (
     ScoreSource,
     SessionScore,
     TraceScore,
-    checked_value,
+    validate_value,
 )
 from domain.ids import ProjectId, ScoreId, TraceId, UserId
-from domain.page import Page, Window
+from domain.page import Page, PageRequest
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 
 
@@ -59,7 +59,7 @@ class RecordTraceScore:
                 environment=environment,
                 name=given.name,
                 outcome=ScoreOutcome.SCORED,
-                value=checked_value(given.value, given.data_type),
+                value=validate_value(given.value, given.data_type),
                 data_type=given.data_type,
                 source=given.source,
                 author_id=given.author,
@@ -90,7 +90,7 @@ class RecordSessionScore:
                 session_id=session,
                 name=given.name,
                 outcome=ScoreOutcome.SCORED,
-                value=checked_value(given.value, given.data_type),
+                value=validate_value(given.value, given.data_type),
                 data_type=given.data_type,
                 source=given.source,
                 author_id=given.author,
@@ -107,7 +107,7 @@ class ListTraceScores:
     scores: TraceScores
 
     async def __call__(
-        self, project: ProjectId, matching: ScoreFilter, window: Window
+        self, project: ProjectId, matching: ScoreFilter, window: PageRequest
     ) -> Page[TraceScore]:
         return await self.scores.page(project, matching, window)
 
@@ -148,7 +148,7 @@ class ListSessionScores:
     scores: SessionScores
 
     async def __call__(
-        self, project: ProjectId, matching: ScoreFilter, window: Window
+        self, project: ProjectId, matching: ScoreFilter, window: PageRequest
     ) -> Page[SessionScore]:
         return await self.scores.page(project, matching, window)
 

@@ -14,13 +14,13 @@ from typing import Final
 from domain.evaluation.scores.score import ScoreSource, TraceScore, newest_first
 from domain.ids import ProjectId, TraceId
 
-WAITING_MAX: Final = 10_000  # scores that are chosen from, the newest
-OFFERED_MAX: Final = 100
-OFFERED_DEFAULT: Final = 20
-BY_CHANCE_EVERY: Final = 5  # places
+CANDIDATES_MAX: Final = 10_000  # scores that are chosen from, the newest
+QUEUE_LENGTH_MAX: Final = 100
+QUEUE_LENGTH_DEFAULT: Final = 20
+RANDOM_EVERY: Final = 5  # places
 
 
-class Why(StrEnum):
+class SelectionReason(StrEnum):
     """Why a score is offered."""
 
     UNCERTAIN = "uncertain"  # no other lies nearer to the threshold
@@ -28,53 +28,55 @@ class Why(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class QueueItem:
     score: TraceScore
-    why: Why
+    why: SelectionReason
 
 
-def waiting(scores: Iterable[TraceScore]) -> list[TraceScore]:
+def unlabelled_scores(scores: Iterable[TraceScore]) -> list[TraceScore]:
     """Of the scores of a name the newest of a judge on each trace of which no person has spoken."""
     ours = newest_first(scores)
     known = {one.trace_id for one in ours if one.source is ScoreSource.ANNOTATION}
     judged = [
         one for one in ours if one.source is ScoreSource.AUTOMATED and one.number is not None
-    ][:WAITING_MAX]
+    ][:CANDIDATES_MAX]
     newest = {one.trace_id: one for one in reversed(judged) if one.trace_id not in known}
     return [*newest.values()]
 
 
-def offered(scores: Iterable[TraceScore], threshold: float, seed: str, limit: int) -> list[Offered]:
-    """At most `limit` of those `waiting`, each once."""
-    open_ = waiting(scores)
+def build_queue(
+    scores: Iterable[TraceScore], threshold: float, seed: str, limit: int
+) -> list[QueueItem]:
+    """At most `limit` of those `unlabelled_scores`, each once."""
+    open_ = unlabelled_scores(scores)
     uncertain = sorted(open_, key=lambda one: (abs((one.number or 0.0) - threshold), one.id))
-    by_chance = sorted(open_, key=lambda one: drawn(seed, one.trace_id))
-    return mixed(uncertain[:limit], by_chance[:limit])
+    by_chance = sorted(open_, key=lambda one: random_key(seed, one.trace_id))
+    return interleave(uncertain[:limit], by_chance[:limit])
 
 
-def mixed(uncertain: Sequence[TraceScore], by_chance: Sequence[TraceScore]) -> list[Offered]:
-    """The first of both, each at most once: every BY_CHANCE_EVERY-th place is by chance.
+def interleave(uncertain: Sequence[TraceScore], by_chance: Sequence[TraceScore]) -> list[QueueItem]:
+    """The first of both, each at most once: every RANDOM_EVERY-th place is by chance.
 
     Both are of the same scores, in their order, and as long as the answer is to be.
     """
-    chosen = by_chance[: len(uncertain) // BY_CHANCE_EVERY]
+    chosen = by_chance[: len(uncertain) // RANDOM_EVERY]
     ids = {one.id for one in chosen}
     rest = iter([one for one in uncertain if one.id not in ids])
     drawn_ones = iter(chosen)
     return [
-        Offered(next(drawn_ones), Why.RANDOM)
-        if place % BY_CHANCE_EVERY == 0
-        else Offered(next(rest), Why.UNCERTAIN)
+        QueueItem(next(drawn_ones), SelectionReason.RANDOM)
+        if place % RANDOM_EVERY == 0
+        else QueueItem(next(rest), SelectionReason.UNCERTAIN)
         for place in range(1, len(uncertain) + 1)
     ]
 
 
-def seed_of(project: ProjectId, name: str, now: datetime) -> str:
+def daily_seed(project: ProjectId, name: str, now: datetime) -> str:
     """The same all day (UTC), so that whoever asks again sees the same."""
     told = f"{project} {now.date().isoformat()} {name}"
     return hashlib.sha256(told.encode(errors="replace")).hexdigest()
 
 
-def drawn(seed: str, trace: TraceId) -> str:
+def random_key(seed: str, trace: TraceId) -> str:
     """By what is drawn; in SQL `md5(seed || trace_id::text)`."""
     return hashlib.md5(f"{seed}{trace}".encode(), usedforsecurity=False).hexdigest()

@@ -11,11 +11,11 @@ from typing import Final
 
 from domain.evaluation.agreement.statistics import (
     SPEARMAN_MIN,
-    Confusion,
-    Estimate,
-    Pair,
+    ConfusionMatrix,
+    IntervalEstimate,
+    ScorePair,
     mean_absolute_error,
-    share,
+    proportion,
     spearman,
     weighted_kappa,
 )
@@ -26,15 +26,15 @@ from domain.evaluation.scores.score import (
     Score,
     ScoreSource,
     TraceScore,
-    is_share,
+    is_unit_number,
     newest_first,
 )
 from domain.ids import TraceId
-from domain.tracing.payload import scalars
+from domain.tracing.payload import scalar_members
 
 LABELS_MAX: Final = 10_000  # of one answer, the newest
 JUDGED_MAX: Final = 10_000  # scores that a pass rate is of, the newest
-OF_TRACE_MAX: Final = 20  # judges' scores of one trace, the newest
+JUDGE_SCORES_PER_TRACE_MAX: Final = 20  # judges' scores of one trace, the newest
 JUDGES_MAX: Final = 50  # of one answer, those with the most labels
 CALIBRATED_FROM: Final = 30  # labels
 
@@ -54,17 +54,17 @@ type Fingerprint = str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class Undefined:
     """A figure that isn't defined, and why. It is never 0."""
 
     reason: str
 
 
-type Figure = Estimate | Unknown
+type Statistic = IntervalEstimate | Undefined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rated:
+class JudgeVolume:
     """How many of a judge's newest scores there are, and how many of them pass."""
 
     judge_kind: str | None
@@ -72,7 +72,7 @@ class Rated:
     passed: int
 
 
-NOT_RATED: Final = Rated(judge_kind=None, judged=0, passed=0)
+NO_VOLUME: Final = JudgeVolume(judge_kind=None, judged=0, passed=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +80,8 @@ class JudgeScores:
     """What a judge said where people spoke too, in ascending order, and of how much it passed."""
 
     fingerprint: Fingerprint
-    pairs: Sequence[Pair]
-    rated: Rated
+    pairs: Sequence[ScorePair]
+    rated: JudgeVolume
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,22 +92,22 @@ class Calibration:
     judge_kind: str | None
     n: int
     is_calibrated: bool
-    confusion: Confusion
-    agreement: Figure
-    kappa: Figure
-    weighted_kappa: Figure
-    spearman: Figure
-    mean_absolute_error: Figure
-    sensitivity: Figure
-    specificity: Figure
+    confusion: ConfusionMatrix
+    agreement: Statistic
+    kappa: Statistic
+    weighted_kappa: Statistic
+    spearman: Statistic
+    mean_absolute_error: Statistic
+    sensitivity: Statistic
+    specificity: Statistic
     judged: int
-    pass_rate: Figure
-    corrected_pass_rate: Figure
+    pass_rate: Statistic
+    corrected_pass_rate: Statistic
 
 
-def calibration(of: JudgeScores, threshold: float) -> Calibration:
+def calibrate(of: JudgeScores, threshold: float) -> Calibration:
     pairs, rated = of.pairs, of.rated
-    found = Confusion.of(pairs, threshold)
+    found = ConfusionMatrix.from_pairs(pairs, threshold)
     shared = ONE_ANSWER if pairs else NOTHING_SHARED
     corrected = found.corrected(rated.passed, rated.judged)
     return Calibration(
@@ -116,20 +116,20 @@ def calibration(of: JudgeScores, threshold: float) -> Calibration:
         n=found.n,
         is_calibrated=found.n >= CALIBRATED_FROM,
         confusion=found,
-        agreement=found.agreement or Unknown(NOTHING_SHARED),
-        kappa=found.kappa or Unknown(shared),
-        weighted_kappa=weighted_kappa(pairs) or Unknown(shared),
-        spearman=spearman(pairs) or Unknown(ONE_NUMBER if found.n >= SPEARMAN_MIN else TOO_FEW),
-        mean_absolute_error=mean_absolute_error(pairs) or Unknown(NOTHING_SHARED),
-        sensitivity=found.sensitivity or Unknown(NOTHING_PASSED),
-        specificity=found.specificity or Unknown(NOTHING_FAILED),
+        agreement=found.agreement or Undefined(NOTHING_SHARED),
+        kappa=found.kappa or Undefined(shared),
+        weighted_kappa=weighted_kappa(pairs) or Undefined(shared),
+        spearman=spearman(pairs) or Undefined(ONE_NUMBER if found.n >= SPEARMAN_MIN else TOO_FEW),
+        mean_absolute_error=mean_absolute_error(pairs) or Undefined(NOTHING_SHARED),
+        sensitivity=found.sensitivity or Undefined(NOTHING_PASSED),
+        specificity=found.specificity or Undefined(NOTHING_FAILED),
         judged=rated.judged,
-        pass_rate=share(rated.passed, rated.judged) or Unknown(NOTHING_JUDGED),
-        corrected_pass_rate=corrected or Unknown(_why_uncorrected(found, rated)),
+        pass_rate=proportion(rated.passed, rated.judged) or Undefined(NOTHING_JUDGED),
+        corrected_pass_rate=corrected or Undefined(_why_uncorrected(found, rated)),
     )
 
 
-def _why_uncorrected(found: Confusion, rated: Rated) -> str:
+def _why_uncorrected(found: ConfusionMatrix, rated: JudgeVolume) -> str:
     if found.n == 0:
         return NOTHING_SHARED
     if found.sensitivity is None:
@@ -142,42 +142,42 @@ def _why_uncorrected(found: Confusion, rated: Rated) -> str:
 # --- which scores make pairs -----------------------------------------------------------------
 
 
-def original(score: Score) -> float | None:
+def original_score(score: Score) -> float | None:
     """What a run measured, as a number, where a person has given a value over it.
 
     None where nobody has, and of a score that no run made: anybody may write what looks like it.
     """
     if score.run_id is None or score.source is not ScoreSource.ANNOTATION or score.number is None:
         return None
-    told = scalars(score.metadata).get(ORIGINAL_VALUE)
-    return None if told is None or not is_share(told) else float(told)
+    told = scalar_members(score.metadata).get(ORIGINAL_VALUE)
+    return None if told is None or not is_unit_number(told) else float(told)
 
 
-def judged(score: Score) -> float | None:
+def judge_score(score: Score) -> float | None:
     """What a judge said, as a number, also where a person has written over it."""
-    return score.number if score.source is ScoreSource.AUTOMATED else original(score)
+    return score.number if score.source is ScoreSource.AUTOMATED else original_score(score)
 
 
-def label(score: Score) -> float | None:
+def human_label(score: Score) -> float | None:
     """What a person said, as a number. Changing the reason alone of a run's score is no label."""
     is_said = score.source is ScoreSource.ANNOTATION and (
-        score.run_id is None or original(score) is not None
+        score.run_id is None or original_score(score) is not None
     )
     return score.number if is_said else None
 
 
-def judges(
-    pairs: Iterable[tuple[Fingerprint, Pair]], rated: Mapping[Fingerprint, Rated]
+def group_by_judge(
+    pairs: Iterable[tuple[Fingerprint, ScorePair]], rated: Mapping[Fingerprint, JudgeVolume]
 ) -> list[JudgeScores]:
     """By judge, those with the most labels first; at most JUDGES_MAX."""
-    of: dict[Fingerprint, list[Pair]] = {fingerprint: [] for fingerprint in rated}
+    of: dict[Fingerprint, list[ScorePair]] = {fingerprint: [] for fingerprint in rated}
     for fingerprint, pair in pairs:
         of.setdefault(fingerprint, []).append(pair)
     found = [
         JudgeScores(
             fingerprint=fingerprint,
             pairs=sorted(some, key=lambda pair: (pair.judge, pair.person)),
-            rated=rated.get(fingerprint, NOT_RATED),
+            rated=rated.get(fingerprint, NO_VOLUME),
         )
         for fingerprint, some in of.items()
     ]
@@ -190,7 +190,7 @@ def _rank(one: JudgeScores) -> tuple[int, int, bool, str]:
     return (-len(one.pairs), -one.rated.judged, not is_known, one.fingerprint or "")
 
 
-def held_against_people(
+def compare_with_human_labels(
     scores: Iterable[TraceScore],
     fingerprint_of: Callable[[TraceScore], Fingerprint],
     threshold: float,
@@ -202,27 +202,30 @@ def held_against_people(
     that which was made last. So many are regarded as the bounds above say.
     """
     ours = newest_first(scores)
-    of_judges = [(one, number) for one in ours if (number := judged(one)) is not None]
-    labels = [one for one in ours if label(one) is not None and within.admits(one)]
+    of_judges = [(one, number) for one in ours if (number := judge_score(one)) is not None]
+    labels = [one for one in ours if human_label(one) is not None and within.matches(one)]
     labels = sorted(labels[:LABELS_MAX], key=lambda one: (one.updated_at, one.id))
-    last: dict[TraceId, float] = {one.trace_id: label(one) or 0.0 for one in labels}
-    pairs: list[tuple[Fingerprint, Pair]] = []
+    last: dict[TraceId, float] = {one.trace_id: human_label(one) or 0.0 for one in labels}
+    pairs: list[tuple[Fingerprint, ScorePair]] = []
     for trace, person in last.items():
         of_trace = [(one, number) for one, number in of_judges if one.trace_id == trace]
         last_of_each = {
-            fingerprint_of(one): number for one, number in reversed(of_trace[:OF_TRACE_MAX])
+            fingerprint_of(one): number
+            for one, number in reversed(of_trace[:JUDGE_SCORES_PER_TRACE_MAX])
         }
-        pairs += [(judge, Pair(number, person)) for judge, number in last_of_each.items()]
-    counted = [(one, number) for one, number in of_judges if within.admits(one)]
+        pairs += [(judge, ScorePair(number, person)) for judge, number in last_of_each.items()]
+    counted = [(one, number) for one, number in of_judges if within.matches(one)]
     by_judge: dict[Fingerprint, list[tuple[Score, float]]] = {}
     for one, number in counted[:JUDGED_MAX]:
         by_judge.setdefault(fingerprint_of(one), []).append((one, number))
-    return judges(pairs, {judge: _rated(some, threshold) for judge, some in by_judge.items()})
+    return group_by_judge(
+        pairs, {judge: _rated(some, threshold) for judge, some in by_judge.items()}
+    )
 
 
-def _rated(scores: Sequence[tuple[Score, float]], threshold: float) -> Rated:
+def _rated(scores: Sequence[tuple[Score, float]], threshold: float) -> JudgeVolume:
     kinds = {one.judge_kind for one, _ in scores} & set(JudgeKind)
-    return Rated(
+    return JudgeVolume(
         judge_kind=max(filter(None, kinds), default=None),
         judged=len(scores),
         passed=sum(number >= threshold for _, number in scores),

@@ -31,7 +31,7 @@ _NO_VARIANCE: Final = 1e-24
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class IntervalEstimate:
     """A figure with the bounds between which it lies with 95 %.
 
     None for both where the pairs say nothing of how far it may be off.
@@ -43,7 +43,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class ScorePair:
     """What a judge and a person said of one target, both in [0, 1]."""
 
     judge: float
@@ -51,7 +51,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Confusion:
+class ConfusionMatrix:
     """How many pairs pass (+) or fail (-) by the judge and by the person."""
 
     both_pass: int
@@ -60,7 +60,7 @@ class Confusion:
     both_fail: int
 
     @classmethod
-    def of(cls, pairs: Sequence[Pair], threshold: float) -> "Confusion":
+    def from_pairs(cls, pairs: Sequence[ScorePair], threshold: float) -> "ConfusionMatrix":
         seen = [(one.judge >= threshold, one.person >= threshold) for one in pairs]
         return cls(
             both_pass=seen.count((True, True)),
@@ -74,25 +74,25 @@ class Confusion:
         return self.both_pass + self.judge_alone + self.person_alone + self.both_fail
 
     @property
-    def agreement(self) -> Estimate | None:
-        return share(self.both_pass + self.both_fail, self.n)
+    def agreement(self) -> IntervalEstimate | None:
+        return proportion(self.both_pass + self.both_fail, self.n)
 
     @property
-    def sensitivity(self) -> Estimate | None:
+    def sensitivity(self) -> IntervalEstimate | None:
         """Of what people pass, the share that the judge passes; None where they pass nothing."""
-        return share(self.both_pass, self.both_pass + self.person_alone)
+        return proportion(self.both_pass, self.both_pass + self.person_alone)
 
     @property
-    def specificity(self) -> Estimate | None:
+    def specificity(self) -> IntervalEstimate | None:
         """Of what people fail, the share that the judge fails; None where they fail nothing."""
-        return share(self.both_fail, self.both_fail + self.judge_alone)
+        return proportion(self.both_fail, self.both_fail + self.judge_alone)
 
     @property
-    def kappa(self) -> Estimate | None:
+    def kappa(self) -> IntervalEstimate | None:
         table = [[self.both_pass, self.judge_alone], [self.person_alone, self.both_fail]]
         return kappa(table, lambda i, j: float(i == j))
 
-    def corrected(self, passed: int, judged: int) -> Estimate | None:
+    def corrected(self, passed: int, judged: int) -> IntervalEstimate | None:
         """The pass rate that people would have found, from `passed` of `judged` by the judge.
 
         (p + q0 - 1) / (q0 + q1 - 1), with specificity q0 and sensitivity q1, clamped to [0, 1].
@@ -124,7 +124,7 @@ def corrected_rate(rate: float, specificity: float, sensitivity: float) -> float
     return min(max((rate + specificity - 1) / better, 0.0), 1.0)
 
 
-def share(some: int, of: int) -> Estimate | None:
+def proportion(some: int, of: int) -> IntervalEstimate | None:
     """`some` / `of` with Wilson's interval, which stays inside [0, 1]; None of nothing."""
     if of == 0:
         return None
@@ -133,10 +133,10 @@ def share(some: int, of: int) -> Estimate | None:
     middle, scale = rate + Z**2 / (2 * of), 1 + Z**2 / of
     low, high = (middle - spread) / scale, (middle + spread) / scale
     # What all or none did is a bound itself, whatever rounding makes of it.
-    return Estimate(rate, 0.0 if some == 0 else low, 1.0 if some == of else high)
+    return IntervalEstimate(rate, 0.0 if some == 0 else low, 1.0 if some == of else high)
 
 
-def labels(pairs: Sequence[Pair]) -> list[list[int]]:
+def label_table(pairs: Sequence[ScorePair]) -> list[list[int]]:
     """How often each label of 0 to LABEL_MAX by the judge met each by a person: [judge][person]."""
     table = [[0] * (LABEL_MAX + 1) for _ in range(LABEL_MAX + 1)]
     for one in pairs:
@@ -144,24 +144,24 @@ def labels(pairs: Sequence[Pair]) -> list[list[int]]:
     return table
 
 
-def weighted_kappa(pairs: Sequence[Pair]) -> Estimate | None:
+def weighted_kappa(pairs: Sequence[ScorePair]) -> IntervalEstimate | None:
     """Kappa on the labels of 0 to 5, where being off by more weighs by the square of it."""
-    return kappa(labels(pairs), lambda i, j: 1 - ((i - j) / LABEL_MAX) ** 2)
+    return kappa(label_table(pairs), lambda i, j: 1 - ((i - j) / LABEL_MAX) ** 2)
 
 
-def mean_absolute_error(pairs: Sequence[Pair]) -> Estimate | None:
+def mean_absolute_error(pairs: Sequence[ScorePair]) -> IntervalEstimate | None:
     """By how much judge and person differ on average, with the interval of a mean; None of none."""
     if not pairs:
         return None
     errors = [abs(one.judge - one.person) for one in pairs]
     mean = math.fsum(errors) / len(errors)
     if len(errors) == 1:
-        return Estimate(mean, 0.0, 1.0)
+        return IntervalEstimate(mean, 0.0, 1.0)
     spread = math.fsum((error - mean) ** 2 for error in errors) / (len(errors) - 1)
     return _estimate(mean, spread / len(errors), 0.0)
 
 
-def spearman(pairs: Sequence[Pair]) -> Estimate | None:
+def spearman(pairs: Sequence[ScorePair]) -> IntervalEstimate | None:
     """Whether both put targets in the same order, from 1 down to -1 for the opposite one.
 
     None of fewer than SPEARMAN_MIN pairs, or where one of both said the same throughout.
@@ -176,13 +176,15 @@ def spearman(pairs: Sequence[Pair]) -> Estimate | None:
         return None
     value = min(max(both / math.sqrt(own[0] * own[1]), -1.0), 1.0)
     if math.isclose(abs(value), 1.0, rel_tol=_EXACT):  # Fisher's z has no end there
-        return Estimate(math.copysign(1.0, value), None, None)
+        return IntervalEstimate(math.copysign(1.0, value), None, None)
     error = Z * math.sqrt((1 + value**2 / 2) / (len(pairs) - 3))
     at = math.atanh(value)
-    return Estimate(value, math.tanh(at - error), math.tanh(at + error))
+    return IntervalEstimate(value, math.tanh(at - error), math.tanh(at + error))
 
 
-def kappa(table: Sequence[Sequence[int]], weight: Callable[[int, int], float]) -> Estimate | None:
+def kappa(
+    table: Sequence[Sequence[int]], weight: Callable[[int, int], float]
+) -> IntervalEstimate | None:
     """Agreement beyond chance, 1 at its best; None where chance alone would agree in all.
 
     `table` counts [judge][person]; `weight` is how much an outcome counts as agreement, in [0, 1],
@@ -212,13 +214,13 @@ def kappa(table: Sequence[Sequence[int]], weight: Callable[[int, int], float]) -
     return _estimate(value, variance, -1.0)
 
 
-def _estimate(value: float, variance: float, least: float) -> Estimate:
+def _estimate(value: float, variance: float, least: float) -> IntervalEstimate:
     """Without an interval where there is no variance: no figure of a sample is certain."""
     value = min(max(value, least), 1.0)  # rounding may leave the scale
     if variance < _NO_VARIANCE:
-        return Estimate(value, None, None)
+        return IntervalEstimate(value, None, None)
     error = Z * math.sqrt(variance)
-    return Estimate(value, max(value - error, least), min(value + error, 1.0))
+    return IntervalEstimate(value, max(value - error, least), min(value + error, 1.0))
 
 
 def _label(score: float) -> int:

@@ -32,7 +32,7 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class JudgeWorkload:
     """What asking takes: of one pair, of a trace, or of a run.
 
     `remembered` of `pairs` are answered by a verdict that is known. `usd` is None where the judge
@@ -47,7 +47,9 @@ class Asked:
     usd: Range | None = Range()
 
     @classmethod
-    def of(cls, questions: tuple[int, int], tokens: int, answer: int, prices: Range | None) -> Self:
+    def for_question(
+        cls, questions: tuple[int, int], tokens: int, answer: int, prices: Range | None
+    ) -> Self:
         """Of a pair. One question has `tokens`, its longest answer `answer`.
 
         `prices` are those of one with the shortest answer, and with the longest.
@@ -62,9 +64,9 @@ class Asked:
             usd=None if prices is None else Range(low * prices.low, high * prices.high),
         )
 
-    def __add__(self, other: "Asked") -> "Asked":
+    def __add__(self, other: "JudgeWorkload") -> "JudgeWorkload":
         usd = None if self.usd is None or other.usd is None else self.usd + other.usd
-        return Asked(
+        return JudgeWorkload(
             pairs=self.pairs + other.pairs,
             remembered=self.remembered + other.remembered,
             questions=self.questions + other.questions,
@@ -75,7 +77,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class CostEstimate:
     """What a run over `targets` will take, of which `looked_at` traces were looked into.
 
     Whole numbers, and USD to BUDGET_PLACES places, each rounded away from the middle.
@@ -92,8 +94,8 @@ class Estimate:
     remembered_share: float
 
     @classmethod
-    def of(
-        cls, model: str, votes: int, targets: int, looked_at: Sequence[Asked], traces: Range
+    def from_sample(
+        cls, model: str, votes: int, targets: int, looked_at: Sequence[JudgeWorkload], traces: Range
     ) -> Self:
         """Of what each trace takes that was looked into, of `traces` that there are in all."""
         pairs = sum(one.pairs for one in looked_at)
@@ -104,10 +106,12 @@ class Estimate:
             votes=votes,
             targets=targets,
             looked_at=len(looked_at),
-            questions=_whole(scaled([one.questions for one in looked_at], traces)),
-            input_tokens=_whole(scaled([one.input_tokens for one in looked_at], traces)),
-            output_tokens=_whole(scaled([one.output_tokens for one in looked_at], traces)),
-            usd=_rounded(scaled(priced, traces), _PLACE) if len(priced) == len(looked_at) else None,
+            questions=_whole(extrapolate([one.questions for one in looked_at], traces)),
+            input_tokens=_whole(extrapolate([one.input_tokens for one in looked_at], traces)),
+            output_tokens=_whole(extrapolate([one.output_tokens for one in looked_at], traces)),
+            usd=_rounded(extrapolate(priced, traces), _PLACE)
+            if len(priced) == len(looked_at)
+            else None,
             remembered_share=remembered / pairs if pairs else 0.0,
         )
 
@@ -126,7 +130,7 @@ class Estimate:
         )
 
 
-def scaled(seen: Sequence[Range], of: Range) -> Range:
+def extrapolate(seen: Sequence[Range], of: Range) -> Range:
     """What `of` things come to, of which those that are seen were picked evenly.
 
     Exact where all were seen; else their mean, and ERRORS standard errors of a sample without
@@ -164,7 +168,7 @@ def _rounded(found: Range, place: Decimal) -> Range:
     return Range(found.low.quantize(place, ROUND_FLOOR), found.high.quantize(place, ROUND_CEILING))
 
 
-def spread[T](everything: Sequence[T], most: int) -> Sequence[T]:
+def evenly_spaced[T](everything: Sequence[T], most: int) -> Sequence[T]:
     """At most so many of them, in their order, at even distances."""
     count = min(len(everything), most)
     return [everything[place * len(everything) // count] for place in range(count)]

@@ -22,7 +22,7 @@ ANSWER_TOKENS_MAX: Final = 1_500  # bounds an answer that doesn't end; a usual o
 CHECK_TOKENS_MAX: Final = 75  # more, for each call of a checklist
 # A text may have more tokens than it is estimated at, or a second request may have to mend the
 # answer of the first: twice what one takes is set aside.
-SET_ASIDE: Final = 2
+RESERVATION_FACTOR: Final = 2
 
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 _MOMENT: Final = timedelta(microseconds=1)
@@ -59,7 +59,7 @@ class Spending:
     usd: Decimal = Decimal(0)
 
     @classmethod
-    def of(cls, entries: Iterable[LedgerEntry]) -> Self:
+    def from_entries(cls, entries: Iterable[LedgerEntry]) -> Self:
         known = list(entries)
         return cls(
             calls=len(known),
@@ -70,7 +70,7 @@ class Spending:
         )
 
 
-class SpendingBy(StrEnum):
+class SpendingGrouping(StrEnum):
     """By what spending is told apart."""
 
     PROJECT = "project"
@@ -78,33 +78,33 @@ class SpendingBy(StrEnum):
     METRIC = "metric"
     DAY = "day"
 
-    def of(self, entry: LedgerEntry) -> str:
+    def key_of(self, entry: LedgerEntry) -> str:
         match self:
-            case SpendingBy.PROJECT:
+            case SpendingGrouping.PROJECT:
                 return str(entry.project_id)
-            case SpendingBy.MODEL:
+            case SpendingGrouping.MODEL:
                 return f"{entry.call.provider}/{entry.call.model}"
-            case SpendingBy.METRIC:
+            case SpendingGrouping.METRIC:
                 return entry.metric
-            case SpendingBy.DAY:
+            case SpendingGrouping.DAY:
                 return entry.created_at.astimezone(UTC).date().isoformat()
 
 
 @dataclass(frozen=True, slots=True)
-class SpendingOf:
+class SpendingGroup:
     """The spending of one project, model, metric or day (`YYYY-MM-DD`, UTC)."""
 
     key: str
     spending: Spending
 
 
-def month_of(instant: datetime) -> datetime:
+def month_start(instant: datetime) -> datetime:
     """The first instant of its month, in UTC."""
     day = instant.astimezone(UTC)
     return datetime(day.year, day.month, 1, tzinfo=UTC)
 
 
-def period_of(after: datetime | None, before: datetime | None, now: datetime) -> CreatedWithin:
+def resolve_period(after: datetime | None, before: datetime | None, now: datetime) -> CreatedWithin:
     """From `after` to before `before`; from the first of the month of its end, where it isn't said.
 
     Raises Invalid for more than PERIOD_MAX, up to now where there's no end.
@@ -113,7 +113,7 @@ def period_of(after: datetime | None, before: datetime | None, now: datetime) ->
     if after is None:
         # The end lies outside: what ends as a month begins is about the one before.
         last = end if before is None or before == _FIRST else before - _MOMENT
-        return CreatedWithin(month_of(last), before)
+        return CreatedWithin(month_start(last), before)
     if end - after > PERIOD_MAX:
         raise Invalid.field("query.date_from", f"must be at most {PERIOD_MAX.days} days earlier")
     return CreatedWithin(after, before)
@@ -121,14 +121,14 @@ def period_of(after: datetime | None, before: datetime | None, now: datetime) ->
 
 def month_scope(instant: datetime) -> str:
     """What a month's spending is kept under."""
-    return f"month {month_of(instant):%Y-%m}"
+    return f"month {month_start(instant):%Y-%m}"
 
 
 def run_scope(run: RunId) -> str:
     return f"run {run}"
 
 
-def checked_budget(usd: Decimal, named: str) -> Decimal:
+def validate_budget(usd: Decimal, named: str) -> Decimal:
     """A budget in USD, 0 included, with at most BUDGET_PLACES places.
 
     Raises Invalid, naming `named`.
@@ -157,21 +157,21 @@ def answer_tokens_max(checks: int) -> int:
     return ANSWER_TOKENS_MAX + CHECK_TOKENS_MAX * checks
 
 
-def set_aside(question_tokens: int, answer_tokens: int) -> TokenUse:
+def reservation_amount(question_tokens: int, answer_tokens: int) -> TokenUse:
     """What is reserved before a question that is estimated at so many tokens, as is its answer."""
     return TokenUse(
-        requests=SET_ASIDE,
-        input=SET_ASIDE * question_tokens,
-        output=SET_ASIDE * answer_tokens,
+        requests=RESERVATION_FACTOR,
+        input=RESERVATION_FACTOR * question_tokens,
+        output=RESERVATION_FACTOR * answer_tokens,
     )
 
 
-def by_key(entries: Sequence[LedgerEntry], by: SpendingBy) -> list[SpendingOf]:
+def group_spending(entries: Sequence[LedgerEntry], by: SpendingGrouping) -> list[SpendingGroup]:
     """The dearest first, then those with more calls, then by key; days in their order."""
     parts: dict[str, list[LedgerEntry]] = {}
     for one in entries:
-        parts.setdefault(by.of(one), []).append(one)
-    found = [SpendingOf(key, Spending.of(of)) for key, of in parts.items()]
-    if by is SpendingBy.DAY:
+        parts.setdefault(by.key_of(one), []).append(one)
+    found = [SpendingGroup(key, Spending.from_entries(of)) for key, of in parts.items()]
+    if by is SpendingGrouping.DAY:
         return sorted(found, key=lambda one: one.key)
     return sorted(found, key=lambda one: (-one.spending.usd, -one.spending.calls, one.key))

@@ -8,48 +8,48 @@ from typing import Final, Self
 from uuid import UUID
 
 from domain.errors import Conflict, FieldError, Invalid
-from domain.evaluation.custom_metrics.parser import metric_of
-from domain.evaluation.custom_metrics.regex import Finds
-from domain.evaluation.judging.models import JudgeModels, provider_of, resolved
-from domain.evaluation.metrics.definition import Definition, Kind
-from domain.evaluation.metrics.metric import Category, JudgeKind, Metric, Way
+from domain.evaluation.custom_metrics.parser import build_metric
+from domain.evaluation.custom_metrics.regex import RegexSearch
+from domain.evaluation.judging.models import JudgeModels, provider_of, resolve_model
+from domain.evaluation.metrics.definition import Definition, DefinitionKind
+from domain.evaluation.metrics.metric import Category, EvaluationMethod, JudgeKind, Metric
 from domain.evaluation.metrics.registry import (
-    CATALOGUE,
     ERRORS_MAX,
-    listed,
-    metrics_named,
-    unknown_metric,
+    METRIC_REGISTRY,
+    get_metrics,
+    listed_metrics,
+    unknown_metric_message,
 )
-from domain.evaluation.sessions.registry import signals_of
+from domain.evaluation.sessions.registry import required_signals
 from domain.ids import ProjectId
 
 NAME_MAX: Final = 63  # characters
 METRICS_MAX: Final = 100  # of one project, archived ones included
 REVISIONS_MAX: Final = 100  # of one metric
 DESCRIPTION_MAX: Final = 500  # characters
-OF_RUN_MAX: Final = 20  # own metrics of one run: it keeps their definitions
-OF_RUN_BYTES_MAX: Final = 32_768  # of their definitions together
+CUSTOM_METRICS_PER_RUN_MAX: Final = 20  # own metrics of one run: it keeps their definitions
+DEFINITION_BYTES_PER_RUN_MAX: Final = 32_768  # of their definitions together
 
 _NAME: Final = re.compile(rf"[a-z][a-z0-9_]{{1,{NAME_MAX - 1}}}")
 
 
-def may_be_own(name: str) -> bool:
+def is_custom_metric_name(name: str) -> bool:
     """Whether a project's own metric may be called so: no built-in one is."""
-    return name not in CATALOGUE and _NAME.fullmatch(name) is not None
+    return name not in METRIC_REGISTRY and _NAME.fullmatch(name) is not None
 
 
-def check_spelling(name: str, category: Category) -> None:
+def check_metric_name(name: str, category: Category) -> None:
     """Raises Invalid for what is no metric of any project: whether one has it isn't asked."""
-    known = CATALOGUE.get(name)
+    known = METRIC_REGISTRY.get(name)
     if known is not None and known.is_listed and known.category is category:
         return
-    if category is not Category.TRACE or not may_be_own(name):
-        raise Invalid.field("metric", unknown_metric(name, category))
+    if category is not Category.TRACE or not is_custom_metric_name(name):
+        raise Invalid.field("metric", unknown_metric_message(name, category))
 
 
-def checked_name(name: str) -> str:
+def validate_name(name: str) -> str:
     """Raises Invalid for what isn't a name, or is that of a built-in metric."""
-    if name in CATALOGUE:
+    if name in METRIC_REGISTRY:
         raise Invalid.field("name", "is the name of a built-in metric")
     if _NAME.fullmatch(name) is None:
         raise Invalid.field(
@@ -101,7 +101,7 @@ class CustomMetric:
         own = replace(
             definition, name=self.name, kind=self.newest.kind, revision=self.newest.revision
         )
-        if own.says_the_same(self.newest):
+        if own.has_same_content(self.newest):
             return self
         if self.archived_at is not None:
             raise Conflict("This metric is archived; restore it before changing it")
@@ -119,7 +119,7 @@ class CustomMetric:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class SelectedMetrics:
     """The metrics of a run: their names, each once, and the definitions of the project's own."""
 
     names: tuple[str, ...]
@@ -127,25 +127,27 @@ class Chosen:
 
     def judges(self, model: str) -> tuple[str, ...]:
         """Who may be asked: `model`, which is the run's, and those that its own metrics name."""
-        named = [resolved(one.model) for one in self.definitions if one.model is not None]
+        named = [resolve_model(one.model) for one in self.definitions if one.model is not None]
         return tuple(dict.fromkeys([model, *named]))
 
 
-def chosen(names: Sequence[str], category: Category, own: Mapping[str, CustomMetric]) -> Chosen:
+def select_metrics(
+    names: Sequence[str], category: Category, own: Mapping[str, CustomMetric]
+) -> SelectedMetrics:
     """What names stand for: a project's `own` metrics, archived ones included, or built-in ones.
 
     Raises Invalid, naming `metrics.<i>` for each that is unknown or archived.
     """
     if category is not Category.TRACE:
-        return Chosen(tuple(one.name for one in metrics_named(names, category)))
-    built_in = {one.name for one in listed(category)}
+        return SelectedMetrics(tuple(one.name for one in get_metrics(names, category)))
+    built_in = {one.name for one in listed_metrics(category)}
     errors = []
     for place, name in enumerate(names):
         known = own.get(name)
         if known is not None and known.archived_at is not None:
             errors.append(FieldError(f"metrics.{place}", f"{name} is archived"))
         elif known is None and name not in built_in:
-            errors.append(FieldError(f"metrics.{place}", unknown_metric(name, category)))
+            errors.append(FieldError(f"metrics.{place}", unknown_metric_message(name, category)))
     if errors:
         raise Invalid.fields(errors[:ERRORS_MAX])
     distinct = tuple(dict.fromkeys(names))
@@ -153,29 +155,29 @@ def chosen(names: Sequence[str], category: Category, own: Mapping[str, CustomMet
         raise Invalid.field("metrics", "must name at least one metric")
     definitions = tuple(own[name].newest for name in distinct if name in own)
     if (
-        len(definitions) > OF_RUN_MAX
-        or sum(len(one.body) for one in definitions) > OF_RUN_BYTES_MAX
+        len(definitions) > CUSTOM_METRICS_PER_RUN_MAX
+        or sum(len(one.body) for one in definitions) > DEFINITION_BYTES_PER_RUN_MAX
     ):
         raise Invalid.field(
             "metrics",
-            f"may hold {OF_RUN_MAX} of your own metrics, and {OF_RUN_BYTES_MAX} bytes of their "
-            "definitions",
+            f"may name at most {CUSTOM_METRICS_PER_RUN_MAX} custom metrics, with at most "
+            f"{DEFINITION_BYTES_PER_RUN_MAX} bytes of definitions in total",
         )
-    return Chosen(distinct, definitions)
+    return SelectedMetrics(distinct, definitions)
 
 
-def check_judges(picked: Chosen, model: str, models: JudgeModels) -> None:
+def check_judge_models(picked: SelectedMetrics, model: str, models: JudgeModels) -> None:
     """Raises Invalid where nobody can judge: of a criterion the keyless judge knows nothing.
 
     `model` is the run's. A metric's own has to be one that may be named.
     """
     errors = []
     for definition in picked.definitions:
-        if definition.kind is not Kind.JUDGE:
+        if definition.kind is not DefinitionKind.JUDGE:
             continue
         at = f"metrics.{picked.names.index(definition.name)}"
         try:
-            asked = models.chosen(definition.model) if definition.model else model
+            asked = models.select(definition.model) if definition.model else model
         except Invalid as invalid:
             errors.append(FieldError(at, f"{definition.name}: {invalid.errors[0].message}"))
             continue
@@ -192,25 +194,29 @@ def check_judges(picked: Chosen, model: str, models: JudgeModels) -> None:
 # --- in a run --------------------------------------------------------------------------------
 
 
-def metric_in(definitions: Iterable[Definition], name: str, finds: Finds) -> Metric:
+def get_run_metric(
+    definitions: Iterable[Definition], name: str, regex_search: RegexSearch
+) -> Metric:
     """The metric of a name in a run with these definitions: its own goes first.
 
     Raises KeyError for an unknown one.
     """
     own = next((one for one in definitions if one.name == name), None)
-    return CATALOGUE[name] if own is None else metric_of(own, finds)
+    return METRIC_REGISTRY[name] if own is None else build_metric(own, regex_search)
 
 
-def way_in(definitions: Iterable[Definition], name: str) -> tuple[Way | None, str | None]:
+def evaluation_method(
+    definitions: Iterable[Definition], name: str
+) -> tuple[EvaluationMethod | None, str | None]:
     """How a metric of a run is found, None of an unknown one; and the model that it names."""
     for one in definitions:
         if one.name == name:
-            return one.way, None if one.model is None else resolved(one.model)
-    known = CATALOGUE.get(name)
-    return (None, None) if known is None else (known.way, known.model)
+            return one.method, None if one.model is None else resolve_model(one.model)
+    known = METRIC_REGISTRY.get(name)
+    return (None, None) if known is None else (known.method, known.model)
 
 
-def may_wait(
+def needs_model(
     metrics: Collection[str],
     model: str,
     definitions: Sequence[Definition] = (),
@@ -220,11 +226,11 @@ def may_wait(
 
     A metric of sessions waits for its signals, which depend on the run's `signal_weights`.
     """
-    for name in (*metrics, *signals_of(metrics, signal_weights or {})):
-        way, own = way_in(definitions, name)
+    for name in (*metrics, *required_signals(metrics, signal_weights or {})):
+        way, own = evaluation_method(definitions, name)
         asked = own or model
-        is_local = way in {Way.MEASURED, Way.ROLLED_UP} or (
-            way is Way.JUDGED and provider_of(asked) == JudgeKind.HEURISTIC
+        is_local = way in {EvaluationMethod.COMPUTED, EvaluationMethod.AGGREGATED} or (
+            way is EvaluationMethod.JUDGED and provider_of(asked) == JudgeKind.HEURISTIC
         )
         if not is_local:
             return True

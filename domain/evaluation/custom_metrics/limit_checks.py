@@ -6,21 +6,21 @@ Each is 1 up to its target and falls evenly to 0 at `hard`, which is twice the t
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from domain.evaluation.custom_metrics.regex import Finds
-from domain.evaluation.custom_metrics.strict_json import Members
-from domain.evaluation.custom_metrics.trace_path import cost_of, tokens_of
+from domain.evaluation.custom_metrics.regex import RegexSearch
+from domain.evaluation.custom_metrics.strict_json import ObjectReader
+from domain.evaluation.custom_metrics.trace_path import total_cost, total_tokens
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
-from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.tracing.usage import CostSource
 
 MS_MAX: Final = 30 * 86_400_000.0  # of a limit of time: 30 days
 USD_MAX: Final = 1_000_000.0
 COUNT_MAX: Final = 1_000_000_000.0
-HARD: Final = 2  # times the target
+HARD_LIMIT_FACTOR: Final = 2  # times the target
 
-type Taken = Callable[[Subject, Finds], Outcome]
+type CheckFunction = Callable[[EvaluatedTrace, RegexSearch], Outcome]
 """How a metric with its parameters is taken of a trace. Pure; never raises."""
-type Reader = Callable[[Members], Taken]
+type CheckReader = Callable[[ObjectReader], CheckFunction]
 """Reads the parameters of a metric, noting mistakes."""
 
 
@@ -31,25 +31,29 @@ def ramp(value: float, target: float, hard: float) -> float:
     return max(0.0, (hard - value) / (hard - target))
 
 
-def _limits(members: Members, name: str, most: float) -> tuple[float, float]:
+def _limits(reader: ObjectReader, name: str, most: float) -> tuple[float, float]:
     """Target and hard limit, of parameters named `name` and `hard_<name's last part>`."""
     hard_name = f"hard_{name.rpartition('_')[2]}"
-    target = members.number(name, 0, most)
-    hard = members.number(hard_name, 0, HARD * most, default=HARD * target)
-    if members.has(hard_name):
+    target = reader.number(name, 0, most)
+    hard = reader.number(hard_name, 0, HARD_LIMIT_FACTOR * most, default=HARD_LIMIT_FACTOR * target)
+    if reader.has(hard_name):
         if hard <= target:
-            members.refuse(hard_name, "must leave room above the target")
-    elif members.value(name) == 0:
-        members.refuse(name, f"must be above 0 where there is no {hard_name}")
+            reader.refuse(hard_name, "must leave room above the target")
+    elif reader.value(name) == 0:
+        reader.refuse(name, f"must be above 0 where there is no {hard_name}")
     return target, hard
 
 
 def _limited(
-    members: Members, name: str, most: float, unit: str, of: Callable[[Subject], float | SkipCode]
-) -> Taken:
-    target, hard = _limits(members, name, most)
+    reader: ObjectReader,
+    name: str,
+    most: float,
+    unit: str,
+    of: Callable[[EvaluatedTrace], float | SkipCode],
+) -> CheckFunction:
+    target, hard = _limits(reader, name, most)
 
-    def taken(subject: Subject, _: Finds) -> Outcome:
+    def taken(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
         found = of(subject)
         if isinstance(found, SkipCode):
             return Skipped(found)
@@ -59,9 +63,9 @@ def _limited(
     return taken
 
 
-def latency_slo(members: Members) -> Taken:
+def latency_slo(reader: ObjectReader) -> CheckFunction:
     return _limited(
-        members,
+        reader,
         "target_ms",
         MS_MAX,
         "ms",
@@ -69,56 +73,59 @@ def latency_slo(members: Members) -> Taken:
     )
 
 
-def ttft_slo(members: Members) -> Taken:
+def ttft_slo(reader: ObjectReader) -> CheckFunction:
     """Of the model call whose first token took longest, among those that tell."""
 
-    def slowest(subject: Subject) -> float | SkipCode:
-        told = [span.time_to_first_token_ms for span in subject.models]
+    def slowest(subject: EvaluatedTrace) -> float | SkipCode:
+        told = [span.time_to_first_token_ms for span in subject.model_calls]
         return max((one for one in told if one is not None), default=SkipCode.NOT_TIMED)
 
-    return _limited(members, "target_ms", MS_MAX, "ms", slowest)
+    return _limited(reader, "target_ms", MS_MAX, "ms", slowest)
 
 
-def cost_budget(members: Members) -> Taken:
+def cost_budget(reader: ObjectReader) -> CheckFunction:
     """Skipped where a model call has no price: what it cost would be left out."""
 
-    def spent(subject: Subject) -> float | SkipCode:
-        charges = [span.charge for span in subject.models]
+    def spent(subject: EvaluatedTrace) -> float | SkipCode:
+        charges = [span.charge for span in subject.model_calls]
         if any(one is None or one.source is CostSource.UNPRICED for one in charges):
             return SkipCode.NO_PRICES
-        found = cost_of(subject.spans)
+        found = total_cost(subject.spans)
         return SkipCode.NO_PRICES if found is None else found
 
-    return _limited(members, "usd", USD_MAX, "USD", spent)
+    return _limited(reader, "usd", USD_MAX, "USD", spent)
 
 
-def token_budget(members: Members) -> Taken:
+def token_budget(reader: ObjectReader) -> CheckFunction:
     """Skipped where a model call tells no tokens."""
 
-    def used(subject: Subject) -> float | SkipCode:
-        if any(span.usage is None or not span.usage.is_known for span in subject.models):
+    def used(subject: EvaluatedTrace) -> float | SkipCode:
+        if any(span.usage is None or not span.usage.is_known for span in subject.model_calls):
             return SkipCode.NO_USAGE
-        found = tokens_of(subject.spans)
+        found = total_tokens(subject.spans)
         return SkipCode.NO_USAGE if found is None else found
 
-    return _limited(members, "tokens", COUNT_MAX, "tokens", used)
+    return _limited(reader, "tokens", COUNT_MAX, "tokens", used)
 
 
-def step_budget(members: Members) -> Taken:
+def step_budget(reader: ObjectReader) -> CheckFunction:
     """Of tool calls, model calls, or both: the worse of the two counts."""
     budgets = {
-        name: members.number(name, 1, COUNT_MAX)
+        name: reader.number(name, 1, COUNT_MAX)
         for name in ("max_calls", "max_llm")
-        if members.has(name)
+        if reader.has(name)
     }
     if not budgets:
-        members.refuse("max_calls", "or max_llm is required")
+        reader.refuse("max_calls", "or max_llm is required")
 
-    def taken(subject: Subject, _: Finds) -> Outcome:
+    def taken(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
         if not subject.spans:
             return Skipped(SkipCode.NO_SPANS)
-        counts = {"max_calls": len(subject.calls), "max_llm": len(subject.models)}
-        values = {name: ramp(counts[name], most, HARD * most) for name, most in budgets.items()}
+        counts = {"max_calls": len(subject.tool_calls), "max_llm": len(subject.model_calls)}
+        values = {
+            name: ramp(counts[name], most, HARD_LIMIT_FACTOR * most)
+            for name, most in budgets.items()
+        }
         worst = min(values, key=values.__getitem__)
         word = "tool calls" if worst == "max_calls" else "model calls"
         told = {"calls": counts["max_calls"], "llm": counts["max_llm"]}
@@ -127,7 +134,7 @@ def step_budget(members: Members) -> Taken:
     return taken
 
 
-LIMITS: Final[Mapping[str, Reader]] = {
+LIMIT_CHECKS: Final[Mapping[str, CheckReader]] = {
     "latency_slo": latency_slo,
     "ttft_slo": ttft_slo,
     "cost_budget": cost_budget,

@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from domain.evaluation.custom_metrics.regex import PATTERN_MAX, Finds
-from domain.evaluation.custom_metrics.strict_json import Members, Mistakes
-from domain.evaluation.custom_metrics.trace_path import PLACE_MAX, Look, NoPlace, Place
+from domain.evaluation.custom_metrics.regex import PATTERN_MAX, RegexSearch
+from domain.evaluation.custom_metrics.strict_json import ErrorCollector, ObjectReader
+from domain.evaluation.custom_metrics.trace_path import (
+    PATH_MAX,
+    InvalidTracePath,
+    PathResolver,
+    TracePath,
+)
 from domain.evaluation.scores.outcome import Outcome, Scored
-from domain.evaluation.trace_content.evaluated_trace import Subject
-from domain.evaluation.trace_content.json_schema import is_number, is_same
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from domain.evaluation.trace_content.json_schema import is_number, json_equal
 
 DEPTH_MAX: Final = 4  # of `all` and `any` within each other
 CONDITIONS_MAX: Final = 50
@@ -18,7 +23,7 @@ VALUES_MAX: Final = 100  # that one may be among
 VALUE_MAX: Final = 2_000  # characters
 
 
-class Op(StrEnum):
+class Operator(StrEnum):
     EQ = "eq"
     NE = "ne"
     LT = "lt"
@@ -31,7 +36,7 @@ class Op(StrEnum):
     EXISTS = "exists"
 
 
-class Over(StrEnum):
+class Quantifier(StrEnum):
     """Of how many of the spans that a place is of it has to hold."""
 
     ANY = "any"
@@ -46,64 +51,64 @@ class Condition:
     anything nor different from it. Of no span nothing holds, neither of any nor of all.
     """
 
-    place: Place
-    op: Op
+    place: TracePath
+    op: Operator
     value: object
-    over: Over = Over.ANY
+    over: Quantifier = Quantifier.ANY
 
-    def holds(self, look: Look, finds: Finds) -> bool:
-        held = [self._holds_of(one, look, finds) for one in self.place.found(look)]
-        return any(held) if self.over is Over.ANY else bool(held) and all(held)
+    def holds(self, resolver: PathResolver, regex_search: RegexSearch) -> bool:
+        held = [self._holds_of(one, resolver, regex_search) for one in self.place.resolve(resolver)]
+        return any(held) if self.over is Quantifier.ANY else bool(held) and all(held)
 
-    def _holds_of(self, found: object, look: Look, finds: Finds) -> bool:  # noqa: PLR0911 - one for each word
-        if self.op is Op.EXISTS:
+    def _holds_of(self, found: object, resolver: PathResolver, regex_search: RegexSearch) -> bool:  # noqa: PLR0911 - one for each word
+        if self.op is Operator.EXISTS:
             return (found is not None) is self.value
         if found is None:
             return False
         match self.op:
-            case Op.EQ:
-                return is_same(found, self.value)
-            case Op.NE:
-                return not is_same(found, self.value)
-            case Op.IN:
+            case Operator.EQ:
+                return json_equal(found, self.value)
+            case Operator.NE:
+                return not json_equal(found, self.value)
+            case Operator.IN:
                 assert isinstance(self.value, list)
-                return any(is_same(found, one) for one in self.value)
-            case Op.CONTAINS:
+                return any(json_equal(found, one) for one in self.value)
+            case Operator.CONTAINS:
                 return _contains(found, self.value)
-            case Op.MATCHES:
-                return finds(str(self.value), look.text(found))
+            case Operator.MATCHES:
+                return regex_search(str(self.value), resolver.text(found))
             case _:
                 return _compared(self.op, found, self.value)
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class RuleGroup:
     """`of` which all have to hold, or any one."""
 
     is_all: bool
-    of: Sequence["Node"]
+    of: Sequence["RuleNode"]
 
 
-type Node = Condition | Group
+type RuleNode = Condition | RuleGroup
 
 
 def _contains(found: object, value: object) -> bool:
     if isinstance(found, str):
         return isinstance(value, str) and value in found
-    return isinstance(found, list) and any(is_same(one, value) for one in found)
+    return isinstance(found, list) and any(json_equal(one, value) for one in found)
 
 
-def _compared(op: Op, found: object, value: object) -> bool:
+def _compared(op: Operator, found: object, value: object) -> bool:
     if not is_number(found) or not is_number(value):
         return False
     assert isinstance(found, int | float)
     assert isinstance(value, int | float)
     match op:
-        case Op.LT:
+        case Operator.LT:
             return found < value
-        case Op.LE:
+        case Operator.LE:
             return found <= value
-        case Op.GT:
+        case Operator.GT:
             return found > value
         case _:
             return found >= value
@@ -112,70 +117,72 @@ def _compared(op: Op, found: object, value: object) -> bool:
 # --- reading ---------------------------------------------------------------------------------
 
 
-def rule_of(value: object, at: str, mistakes: Mistakes) -> Node | None:
-    """The rule that a JSON value says; None where `mistakes` of it were found."""
-    before = len(mistakes.found)
+def parse_rule(value: object, at: str, errors: ErrorCollector) -> RuleNode | None:
+    """The rule that a JSON value says; None where `errors` of it were found."""
+    before = len(errors.items)
     left = [CONDITIONS_MAX]
-    found = _node(value, at, mistakes, DEPTH_MAX, left)
+    found = _node(value, at, errors, DEPTH_MAX, left)
     if left[0] < 0:
-        mistakes.add(at, f"must have at most {CONDITIONS_MAX} conditions")
-    return found if len(mistakes.found) == before else None
+        errors.add(at, f"must have at most {CONDITIONS_MAX} conditions")
+    return found if len(errors.items) == before else None
 
 
-def _node(value: object, at: str, mistakes: Mistakes, levels: int, left: list[int]) -> Node | None:
-    members = Members(value, at, mistakes)
-    kinds = [name for name in ("all", "any", "path") if members.has(name)]
+def _node(
+    value: object, at: str, errors: ErrorCollector, levels: int, left: list[int]
+) -> RuleNode | None:
+    reader = ObjectReader(value, at, errors)
+    kinds = [name for name in ("all", "any", "path") if reader.has(name)]
     if len(kinds) != 1:
-        mistakes.add(at, "must have one of: all, any, path")
+        errors.add(at, "must have one of: all, any, path")
         return None
     if kinds == ["path"]:
         left[0] -= 1
-        return _condition(members)
+        return _condition(reader)
     [kind] = kinds
     if not levels:
-        mistakes.add(at, f"must not be nested deeper than {DEPTH_MAX} levels of all and any")
+        errors.add(at, f"must not be nested deeper than {DEPTH_MAX} levels of all and any")
         return None
     of = []
-    for place, one in members.items(kind, CONDITIONS_MAX):
-        of.append(_node(one, place, mistakes, levels - 1, left))
-    members.end()
-    return Group(kind == "all", [one for one in of if one is not None])
+    for place, one in reader.items(kind, CONDITIONS_MAX):
+        of.append(_node(one, place, errors, levels - 1, left))
+    reader.end()
+    return RuleGroup(kind == "all", [one for one in of if one is not None])
 
 
-def _condition(members: Members) -> Condition | None:
-    text = members.text("path", PLACE_MAX)
-    before = len(members.mistakes.found)
-    op = members.choice("op", Op)
-    is_known = len(members.mistakes.found) == before
-    value = members.value("value")
-    over = members.choice("over", Over, default=Over.ANY)
-    members.end()
+def _condition(reader: ObjectReader) -> Condition | None:
+    text = reader.text("path", PATH_MAX)
+    before = len(reader.errors.items)
+    op = reader.choice("op", Operator)
+    is_known = len(reader.errors.items) == before
+    value = reader.value("value")
+    over = reader.choice("over", Quantifier, default=Quantifier.ANY)
+    reader.end()
     if is_known and (wrong := _unfit(op, value)) is not None:
-        members.refuse("value", wrong)
+        reader.refuse("value", wrong)
     try:
-        place = Place.of(text)
-    except NoPlace as error:
+        place = TracePath.parse(text)
+    except InvalidTracePath as error:
         if text:
-            members.refuse("path", str(error))
+            reader.refuse("path", str(error))
         return None
-    if members.has("over") and (not place.of_spans or place.is_count):
-        members.refuse("over", "is for what is looked for in spans")
-    return Condition(place, op, True if op is Op.EXISTS and value is None else value, over)
+    if reader.has("over") and (not place.is_per_span or place.is_count):
+        reader.refuse("over", "is for what is looked for in spans")
+    return Condition(place, op, True if op is Operator.EXISTS and value is None else value, over)
 
 
-def _unfit(op: Op, value: object) -> str | None:
+def _unfit(op: Operator, value: object) -> str | None:
     """What is wrong with a value for an operation."""
     match op:
-        case Op.EXISTS:
+        case Operator.EXISTS:
             return None if value is None or isinstance(value, bool) else "must be true or false"
-        case Op.IN:
+        case Operator.IN:
             is_fit = isinstance(value, list) and 1 <= len(value) <= VALUES_MAX
             if isinstance(value, list) and is_fit and all(map(_is_scalar, value)):
                 return None
             return f"must be an array of 1 to {VALUES_MAX} texts, numbers, true or false"
-        case Op.LT | Op.LE | Op.GT | Op.GE:
+        case Operator.LT | Operator.LE | Operator.GT | Operator.GE:
             return None if is_number(value) else "must be a number"
-        case Op.MATCHES:
+        case Operator.MATCHES:
             is_fit = isinstance(value, str) and 1 <= len(value) <= PATTERN_MAX
             return None if is_fit else f"must be a pattern of 1 to {PATTERN_MAX} characters"
         case _:
@@ -188,10 +195,10 @@ def _is_scalar(value: object) -> bool:
     return isinstance(value, bool | int | float)
 
 
-def patterns_in(node: Node, at: str) -> Iterator[tuple[str, str]]:
+def patterns_in(node: RuleNode, at: str) -> Iterator[tuple[str, str]]:
     """Every pattern of a rule, with the place of its text."""
     if isinstance(node, Condition):
-        if node.op is Op.MATCHES:
+        if node.op is Operator.MATCHES:
             yield f"{at}.value", str(node.value)
         return
     for place, one in enumerate(node.of):
@@ -201,13 +208,13 @@ def patterns_in(node: Node, at: str) -> Iterator[tuple[str, str]]:
 # --- measuring -------------------------------------------------------------------------------
 
 
-def ruled(node: Node, subject: Subject, finds: Finds) -> Outcome:
+def evaluate_rule(node: RuleNode, subject: EvaluatedTrace, regex_search: RegexSearch) -> Outcome:
     """1.0 where the rule holds, else 0.0; with what became of each condition, in its order.
 
     Each is looked at, also where others have decided: so a score tells all of what was wrong.
     """
     told: list[Mapping[str, object]] = []
-    holds = _holds(node, Look(subject), finds, told)
+    holds = _holds(node, PathResolver(subject), regex_search, told)
     held = sum(one["holds"] is True for one in told)
     word = "holds" if holds else "does not hold"
     return Scored(
@@ -217,10 +224,15 @@ def ruled(node: Node, subject: Subject, finds: Finds) -> Outcome:
     )
 
 
-def _holds(node: Node, look: Look, finds: Finds, told: list[Mapping[str, object]]) -> bool:
+def _holds(
+    node: RuleNode,
+    resolver: PathResolver,
+    regex_search: RegexSearch,
+    told: list[Mapping[str, object]],
+) -> bool:
     if isinstance(node, Condition):
-        holds = node.holds(look, finds)
+        holds = node.holds(resolver, regex_search)
         told.append({"path": node.place.text, "op": node.op.value, "holds": holds})
         return holds
-    each = [_holds(one, look, finds, told) for one in node.of]
+    each = [_holds(one, resolver, regex_search, told) for one in node.of]
     return all(each) if node.is_all else any(each)

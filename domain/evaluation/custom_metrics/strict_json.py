@@ -13,34 +13,34 @@ NAMES_SHOWN: Final = 100  # characters of a name that nobody knows
 
 
 @dataclass(slots=True)
-class Mistakes:
-    found: list[FieldError] = field(default_factory=list)
+class ErrorCollector:
+    items: list[FieldError] = field(default_factory=list)
 
     def add(self, at: str, message: str) -> None:
-        self.found.append(FieldError(at, message))
+        self.items.append(FieldError(at, message))
 
     def check(self) -> None:
         """Raises Invalid where there are some."""
-        if self.found:
-            raise Invalid.fields(self.found[:ERRORS_MAX])
+        if self.items:
+            raise Invalid.fields(self.items[:ERRORS_MAX])
 
 
-class Members:
-    """The members of an object, asked for one by one; `end` refuses those that nobody asked for.
+class ObjectReader:
+    """The reader of an object, asked for one by one; `end` refuses those that nobody asked for.
 
-    `at` is its place, a dotted path. What can't be used is noted among `mistakes`, and stands for
+    `at` is its place, a dotted path. What can't be used is noted among `errors`, and stands for
     itself by something harmless. A member that is null is absent.
     """
 
-    def __init__(self, value: object, at: str, mistakes: Mistakes) -> None:
+    def __init__(self, value: object, at: str, errors: ErrorCollector) -> None:
         self._at = at
-        self.mistakes = mistakes
+        self.errors = errors
         self._asked: set[str] = set()
         self._members: Mapping[str, object] = {}
         if isinstance(value, Mapping):
             self._members = {name: one for name, one in value.items() if one is not None}
         else:
-            mistakes.add(at, "must be an object")
+            errors.add(at, "must be an object")
 
     def has(self, name: str) -> bool:
         return name in self._members
@@ -49,7 +49,7 @@ class Members:
         return f"{self._at}.{name}" if self._at else name
 
     def refuse(self, name: str, message: str) -> None:
-        self.mistakes.add(self.at(name), message)
+        self.errors.add(self.at(name), message)
 
     def value(self, name: str) -> object:
         """Whatever it is; None where there is none."""

@@ -6,16 +6,26 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from domain.evaluation.custom_metrics.limit_checks import Reader, Taken
-from domain.evaluation.custom_metrics.regex import PATTERN_MAX, TEXT_MAX, Finds
-from domain.evaluation.custom_metrics.strict_json import Members
-from domain.evaluation.custom_metrics.trace_path import PLACE_MAX, Look, NoPlace, Place
-from domain.evaluation.evidence.redaction import Masker, Masking
+from domain.evaluation.custom_metrics.limit_checks import CheckFunction, CheckReader
+from domain.evaluation.custom_metrics.regex import PATTERN_MAX, TEXT_MAX, RegexSearch
+from domain.evaluation.custom_metrics.strict_json import ObjectReader
+from domain.evaluation.custom_metrics.trace_path import (
+    PATH_MAX,
+    InvalidTracePath,
+    PathResolver,
+    TracePath,
+)
+from domain.evaluation.evidence.redaction import RedactionMode, Redactor
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
-from domain.evaluation.trace_content.evaluated_trace import Subject
-from domain.evaluation.trace_content.json_schema import fits, is_understood
-from domain.evaluation.trace_content.language import Language, are_alike, is_in, spoken
-from domain.evaluation.trace_content.messages import parsed
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from domain.evaluation.trace_content.json_schema import is_supported_schema, matches_schema
+from domain.evaluation.trace_content.language import (
+    Language,
+    detect_language,
+    is_language,
+    same_language,
+)
+from domain.evaluation.trace_content.messages import decode_embedded_json
 
 EXPECTED_MAX: Final = 2_000  # characters
 COMPARED_MAX: Final = 10_000  # characters of an answer; each takes longer than a microsecond
@@ -23,7 +33,7 @@ ANSWER: Final = "answer"
 SAME_AS_INPUT: Final = "same_as_input"
 
 
-class Match(StrEnum):
+class MatchOperator(StrEnum):
     EQUALS = "equals"
     CONTAINS = "contains"
     STARTS_WITH = "starts_with"
@@ -37,21 +47,21 @@ class Pii(StrEnum):
     CARD = "card"
 
 
-def _place(members: Members, *, of_one: bool) -> Place:
-    text = members.text("path", PLACE_MAX, default=ANSWER)
+def _place(reader: ObjectReader, *, of_one: bool) -> TracePath:
+    text = reader.text("path", PATH_MAX, default=ANSWER)
     try:
-        place = Place.of(text)
-    except NoPlace as error:
-        members.refuse("path", str(error))
-        return Place.of(ANSWER)
-    if place.is_count or (of_one and place.of_spans):
-        members.refuse("path", "must lead to one text")
+        place = TracePath.parse(text)
+    except InvalidTracePath as error:
+        reader.refuse("path", str(error))
+        return TracePath.parse(ANSWER)
+    if place.is_count or (of_one and place.is_per_span):
+        reader.refuse("path", "must lead to one text")
     return place
 
 
-def _texts_at(place: Place, subject: Subject) -> list[str]:
-    look = Look(subject)
-    return [look.text(one)[:TEXT_MAX] for one in place.found(look) if one is not None]
+def _texts_at(place: TracePath, subject: EvaluatedTrace) -> list[str]:
+    resolver = PathResolver(subject)
+    return [resolver.text(one)[:TEXT_MAX] for one in place.resolve(resolver) if one is not None]
 
 
 # --- JSON ------------------------------------------------------------------------------------
@@ -69,11 +79,11 @@ def _refused(word: str) -> object:
     raise ValueError(word)  # NaN and the infinities are no JSON
 
 
-def json_valid(members: Members) -> Taken:
+def json_valid(reader: ObjectReader) -> CheckFunction:
     """Whether the answer as a whole is JSON; in a fence of Markdown it isn't."""
-    del members
+    del reader
 
-    def taken(subject: Subject, _: Finds) -> Outcome:
+    def taken(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
         text = subject.answer.text.strip()
         if not text:
             return Skipped(SkipCode.EMPTY_OUTPUT)
@@ -83,26 +93,26 @@ def json_valid(members: Members) -> Taken:
     return taken
 
 
-def json_schema(members: Members) -> Taken:
+def json_schema(reader: ObjectReader) -> CheckFunction:
     """Whether the answer is JSON that fits a schema of the keywords that `schema.py` knows."""
-    schema = members.value("schema")
+    schema = reader.value("schema")
     if not isinstance(schema, Mapping):
-        members.refuse("schema", "must be an object")
-    elif not is_understood(schema):
-        members.refuse(
+        reader.refuse("schema", "must be an object")
+    elif not is_supported_schema(schema):
+        reader.refuse(
             "schema",
             "may only use: type, enum, const, required, properties, additionalProperties, items, "
             "minLength, maxLength, minimum, maximum",
         )
 
-    def taken(subject: Subject, _: Finds) -> Outcome:
+    def taken(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
         text = subject.answer.text.strip()
         if not text:
             return Skipped(SkipCode.EMPTY_OUTPUT)
         is_json, value = _read(text)
         if not is_json:
             return Scored(0.0, "the answer is not JSON")
-        is_fit = fits(value, schema)
+        is_fit = matches_schema(value, schema)
         return Scored(
             float(is_fit), f"the answer {'fits' if is_fit else 'does not fit'} the schema"
         )
@@ -113,56 +123,56 @@ def json_schema(members: Members) -> Taken:
 # --- wording ---------------------------------------------------------------------------------
 
 
-def text_match(members: Members) -> Taken:
+def text_match(reader: ObjectReader) -> CheckFunction:
     """Whether a text is, holds, begins or ends with another, or a pattern is found in it."""
-    place = _place(members, of_one=True)
-    op = members.choice("op", Match)
-    value = members.text("value", PATTERN_MAX if op is Match.MATCHES else EXPECTED_MAX)
+    place = _place(reader, of_one=True)
+    op = reader.choice("op", MatchOperator)
+    value = reader.text("value", PATTERN_MAX if op is MatchOperator.MATCHES else EXPECTED_MAX)
 
-    def taken(subject: Subject, finds: Finds) -> Outcome:
+    def taken(subject: EvaluatedTrace, regex_search: RegexSearch) -> Outcome:
         found = next(iter(_texts_at(place, subject)), "")
         if not found and place.text == ANSWER:
             return Skipped(SkipCode.EMPTY_OUTPUT)
-        is_match = found != "" and _matches(op, found, value, finds)
+        is_match = found != "" and _matches(op, found, value, regex_search)
         return Scored(float(is_match), f"the text {'matches' if is_match else 'does not match'}")
 
     return taken
 
 
-def _matches(op: Match, found: str, value: str, finds: Finds) -> bool:
+def _matches(op: MatchOperator, found: str, value: str, regex_search: RegexSearch) -> bool:
     match op:
-        case Match.EQUALS:
+        case MatchOperator.EQUALS:
             return found == value
-        case Match.CONTAINS:
+        case MatchOperator.CONTAINS:
             return value in found
-        case Match.STARTS_WITH:
+        case MatchOperator.STARTS_WITH:
             return found.startswith(value)
-        case Match.ENDS_WITH:
+        case MatchOperator.ENDS_WITH:
             return found.endswith(value)
-        case Match.MATCHES:
-            return finds(value, found)
+        case MatchOperator.MATCHES:
+            return regex_search(value, found)
 
 
-def levenshtein(members: Members) -> Taken:
+def levenshtein(reader: ObjectReader) -> CheckFunction:
     """1 - edits that make the expected text of the answer / the length of the longer one.
 
     Of a long answer what comes after COMPARED_MAX characters counts as edits.
     """
-    expected = members.text("expected", EXPECTED_MAX)
+    expected = reader.text("expected", EXPECTED_MAX)
 
-    def taken(subject: Subject, _: Finds) -> Outcome:
+    def taken(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
         found = subject.answer.text
         if not found:
             return Skipped(SkipCode.EMPTY_OUTPUT)
         longer = max(len(expected), len(found))
-        edits = distance(expected, found[:COMPARED_MAX]) + len(found[COMPARED_MAX:])
+        edits = edit_distance(expected, found[:COMPARED_MAX]) + len(found[COMPARED_MAX:])
         told = {"edits": edits, "characters": longer}
         return Scored(1 - edits / longer, f"{edits} edits in {longer} characters", told)
 
     return taken
 
 
-def distance(one: str, other: str) -> int:
+def edit_distance(one: str, other: str) -> int:
     """The least number of characters put in, taken out or replaced that makes one of the other.
 
     A column of the usual table at a time, as the bits of two numbers (Myers 1999, Hyyrö 2003).
@@ -189,25 +199,25 @@ def distance(one: str, other: str) -> int:
     return found
 
 
-def language_match(members: Members) -> Taken:
+def language_match(reader: ObjectReader) -> CheckFunction:
     """Whether the answer is in a language, or in that of the request; by a rule of thumb."""
     known = (*Language, SAME_AS_INPUT)
-    wanted = members.text("language", max(map(len, known)))
+    wanted = reader.text("language", max(map(len, known)))
     if wanted and wanted not in known:
-        members.refuse("language", f"must be one of: {', '.join(known)}")
+        reader.refuse("language", f"must be one of: {', '.join(known)}")
         wanted = ""
 
-    def taken(subject: Subject, _: Finds) -> Outcome:
+    def taken(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
         text = subject.answer.text
         if not text.strip():
             return Skipped(SkipCode.EMPTY_OUTPUT)
-        if parsed(text) is not text:
+        if decode_embedded_json(text) is not text:
             return Skipped(SkipCode.STRUCTURED_OUTPUT, "the output is JSON, which is no language")
-        found = spoken(text)
+        found = detect_language(text)
         if wanted == SAME_AS_INPUT:
-            is_match = are_alike(spoken(subject.request.text), found)
+            is_match = same_language(detect_language(subject.request.text), found)
         else:
-            is_match = is_in(found, Language(wanted))
+            is_match = is_language(found, Language(wanted))
         if found is None or is_match is None:
             return Skipped(SkipCode.TOO_SHORT, "too little to tell the language by, or mixed")
         seems = found.language or found.script
@@ -219,31 +229,31 @@ def language_match(members: Members) -> Taken:
 # --- leaks -----------------------------------------------------------------------------------
 
 
-def secret_leak(members: Members) -> Taken:
+def secret_leak(reader: ObjectReader) -> CheckFunction:
     """1 where nothing has the shape of a secret. What was found isn't told, only how often."""
-    return _leak(_place(members, of_one=False), Masking.SECRETS, ("secret",))
+    return _leak(_place(reader, of_one=False), RedactionMode.SECRETS, ("secret",))
 
 
-def pii_leak(members: Members) -> Taken:
+def pii_leak(reader: ObjectReader) -> CheckFunction:
     """The same of e-mail addresses, phone numbers and card numbers, or some of these kinds."""
-    place = _place(members, of_one=False)
-    kinds = members.texts("kinds", len(Pii), 10) or tuple(Pii)
+    place = _place(reader, of_one=False)
+    kinds = reader.texts("kinds", len(Pii), 10) or tuple(Pii)
     unknown = [place for place, kind in enumerate(kinds) if kind not in set(Pii)]
     for at in unknown:
-        members.refuse(f"kinds.{at}", f"must be one of: {', '.join(Pii)}")
-    return _leak(place, Masking.SECRETS_PII, kinds)
+        reader.refuse(f"kinds.{at}", f"must be one of: {', '.join(Pii)}")
+    return _leak(place, RedactionMode.SECRETS_PII, kinds)
 
 
-def _leak(place: Place, masking: Masking, kinds: tuple[str, ...]) -> Taken:
-    def taken(subject: Subject, _: Finds) -> Outcome:
+def _leak(place: TracePath, masking: RedactionMode, kinds: tuple[str, ...]) -> CheckFunction:
+    def taken(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
         texts = [text for text in _texts_at(place, subject) if text]
         if not texts:
             return Skipped(SkipCode.EMPTY_OUTPUT)
         found: Counter[str] = Counter()
         for text in texts:
-            masker = Masker(masking)
-            masker.masked(text)
-            found += masker.found
+            redactor = Redactor(masking)
+            redactor.redact(text)
+            found += redactor.counts
         leaked = {str(kind): found[kind] for kind in kinds if found[kind]}
         told = ", ".join(f"{kind}: {count}" for kind, count in leaked.items()) or "nothing found"
         return Scored(0.0 if leaked else 1.0, told, {"found": leaked})
@@ -251,7 +261,7 @@ def _leak(place: Place, masking: Masking, kinds: tuple[str, ...]) -> Taken:
     return taken
 
 
-TEXTS: Final[Mapping[str, Reader]] = {
+TEXT_CHECKS: Final[Mapping[str, CheckReader]] = {
     "json_valid": json_valid,
     "json_schema": json_schema,
     "text_match": text_match,

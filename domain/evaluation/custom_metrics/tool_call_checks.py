@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from domain.evaluation.custom_metrics.limit_checks import Reader, Taken
-from domain.evaluation.custom_metrics.regex import Finds
-from domain.evaluation.custom_metrics.strict_json import Members, Mistakes
+from domain.evaluation.custom_metrics.limit_checks import CheckFunction, CheckReader
+from domain.evaluation.custom_metrics.regex import RegexSearch
+from domain.evaluation.custom_metrics.strict_json import ErrorCollector, ObjectReader
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
-from domain.evaluation.trace_content.evaluated_trace import Subject
-from domain.evaluation.trace_content.json_schema import is_same
-from domain.evaluation.trace_content.tool_calls import Call
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from domain.evaluation.trace_content.json_schema import json_equal
+from domain.evaluation.trace_content.tool_calls import ToolCall
 
 TOOLS_MAX: Final = 100
 TOOL_MAX: Final = 255  # characters of a name
@@ -20,29 +20,29 @@ CALLS_MAX: Final = 2_000  # of a trace: each is held against each that is expect
 TOLD_MAX: Final = 20
 
 
-class Mode(StrEnum):
+class TrajectoryMode(StrEnum):
     STRICT = "strict"  # those calls and no others, in their order
     UNORDERED = "unordered"  # those and no others
     SUBSET = "subset"  # no others
     SUPERSET = "superset"  # those, and others perhaps
 
 
-class ArgMode(StrEnum):
+class ArgumentMode(StrEnum):
     IGNORE = "ignore"
     EXACT = "exact"
     SUBSET = "subset"  # what is expected is among what was given
 
 
-def tool_permission(members: Members) -> Taken:
+def tool_permission(reader: ObjectReader) -> CheckFunction:
     """Calls that were allowed / calls: of `allow`, where there is one, and none of `deny`."""
-    allow = members.texts("allow", TOOLS_MAX, TOOL_MAX)
-    deny = members.texts("deny", TOOLS_MAX, TOOL_MAX)
-    has_allow = members.has("allow")
+    allow = reader.texts("allow", TOOLS_MAX, TOOL_MAX)
+    deny = reader.texts("deny", TOOLS_MAX, TOOL_MAX)
+    has_allow = reader.has("allow")
     if not has_allow and not deny:
-        members.refuse("allow", "or deny is required")
+        reader.refuse("allow", "or deny is required")
 
-    def taken(subject: Subject, _: Finds) -> Outcome:
-        names = [call.name for call in subject.calls]
+    def taken(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+        names = [call.name for call in subject.tool_calls]
         if not names:
             return Skipped(SkipCode.NO_TOOL_CALLS)
         refused = [name for name in names if name in deny or (has_allow and name not in allow)]
@@ -57,46 +57,49 @@ def tool_permission(members: Members) -> Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class ExpectedCall:
     """A call that is expected."""
 
     name: str
     arguments: object = None
 
-    def is_made_by(self, call: Call, mode: ArgMode) -> bool:
+    def is_made_by(self, call: ToolCall, mode: ArgumentMode) -> bool:
         if call.name != self.name:
             return False
-        if mode is ArgMode.IGNORE:
+        if mode is ArgumentMode.IGNORE:
             return True
         due, given = self.arguments, call.arguments
-        if mode is ArgMode.SUBSET and isinstance(due, Mapping) and isinstance(given, Mapping):
-            return all(name in given and is_same(given[name], due[name]) for name in due)
-        return is_same(given, due)
+        if mode is ArgumentMode.SUBSET and isinstance(due, Mapping) and isinstance(given, Mapping):
+            return all(name in given and json_equal(given[name], due[name]) for name in due)
+        return json_equal(given, due)
 
 
-def trajectory_match(members: Members) -> Taken:
+def trajectory_match(reader: ObjectReader) -> CheckFunction:
     """How far the calls are those that are expected; see Mode.
 
     Strict is the longest common subsequence / the longer of both, the others count pairs.
     """
-    mode = members.choice("mode", Mode, default=Mode.STRICT)
-    arg_mode = members.choice("arg_mode", ArgMode, default=ArgMode.IGNORE)
+    mode = reader.choice("mode", TrajectoryMode, default=TrajectoryMode.STRICT)
+    arg_mode = reader.choice("arg_mode", ArgumentMode, default=ArgumentMode.IGNORE)
     expected = [
-        _due(one, at, members.mistakes, arg_mode)
-        for at, one in members.items("expected", EXPECTED_MAX)
+        _due(one, at, reader.errors, arg_mode) for at, one in reader.items("expected", EXPECTED_MAX)
     ]
 
-    def taken(subject: Subject, _: Finds) -> Outcome:
-        calls = subject.calls
+    def taken(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+        calls = subject.tool_calls
         if len(calls) > CALLS_MAX:
             return Skipped(SkipCode.TRACE_TOO_LARGE)
-        if mode is Mode.SUBSET and not calls:
+        if mode is TrajectoryMode.SUBSET and not calls:
             return Skipped(SkipCode.NO_TOOL_CALLS)
         made = [[due.is_made_by(call, arg_mode) for call in calls] for due in expected]
-        common = in_order(made) if mode is Mode.STRICT else pairs(made)
+        common = (
+            longest_common_subsequence(made)
+            if mode is TrajectoryMode.STRICT
+            else maximum_matching(made)
+        )
         among = {
-            Mode.SUBSET: len(calls),
-            Mode.SUPERSET: len(expected),
+            TrajectoryMode.SUBSET: len(calls),
+            TrajectoryMode.SUPERSET: len(expected),
         }.get(mode, max(len(calls), len(expected)))
         told = {"expected": len(expected), "calls": len(calls), "common": common}
         return Scored(common / among, f"{common} of {among} calls are as expected", told)
@@ -104,22 +107,22 @@ def trajectory_match(members: Members) -> Taken:
     return taken
 
 
-def _due(one: object, at: str, mistakes: Mistakes, mode: ArgMode) -> Due:
+def _due(one: object, at: str, errors: ErrorCollector, mode: ArgumentMode) -> ExpectedCall:
     """A name, or an object with `name` and `arguments`."""
     named = {"name": one} if isinstance(one, str) else one
-    members = Members(named, at, mistakes)
-    name, arguments = members.text("name", TOOL_MAX), members.value("arguments")
-    if arguments is not None and mode is ArgMode.IGNORE:
-        members.refuse("arguments", "are ignored unless arg_mode is exact or subset")
-    members.end()
-    return Due(name, arguments)
+    reader = ObjectReader(named, at, errors)
+    name, arguments = reader.text("name", TOOL_MAX), reader.value("arguments")
+    if arguments is not None and mode is ArgumentMode.IGNORE:
+        reader.refuse("arguments", "are ignored unless arg_mode is exact or subset")
+    reader.end()
+    return ExpectedCall(name, arguments)
 
 
 type Made = Sequence[Sequence[bool]]
 """Of each call that is expected, whether each call that was made is that one."""
 
 
-def in_order(made: Made) -> int:
+def longest_common_subsequence(made: Made) -> int:
     """The length of the longest common subsequence."""
     above = [0] * (len(made[0]) + 1) if made else [0]
     for row in made:
@@ -130,7 +133,7 @@ def in_order(made: Made) -> int:
     return above[-1]
 
 
-def pairs(made: Made) -> int:
+def maximum_matching(made: Made) -> int:
     """The most pairs of a due and a made call, each in one pair at most."""
     taken: dict[int, int] = {}  # by the call that was made
 
@@ -146,7 +149,7 @@ def pairs(made: Made) -> int:
     return sum(paired(due, set()) for due in range(len(made)))
 
 
-CALLS: Final[Mapping[str, Reader]] = {
+TOOL_CALL_CHECKS: Final[Mapping[str, CheckReader]] = {
     "tool_permission": tool_permission,
     "trajectory_match": trajectory_match,
 }

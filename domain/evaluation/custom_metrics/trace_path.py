@@ -14,14 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from domain.evaluation.trace_content.evaluated_trace import Subject
-from domain.evaluation.trace_content.messages import value_of
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from domain.evaluation.trace_content.messages import decode_json
 from domain.evaluation.trace_content.text import to_text
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
 from domain.tracing.usage import CostSource, as_float, exact_sum
 
-PLACE_MAX: Final = 300  # characters
+PATH_MAX: Final = 300  # characters
 STEPS_MAX: Final = 20
 FILTERS_MAX: Final = 5
 
@@ -45,11 +45,11 @@ _OF_TRACE: Final[Mapping[str, Callable[[Trace], object]]] = {
     "release": lambda it: it.release,
     "tags": lambda it: list(it.tags),
     "duration_ms": lambda it: it.latency_ms,
-    "tokens": lambda it: tokens_of(it.spans),
-    "cost": lambda it: cost_of(it.spans),
-    "input": lambda it: value_of(it.input),
-    "output": lambda it: value_of(it.output),
-    "metadata": lambda it: value_of(it.metadata),
+    "tokens": lambda it: total_tokens(it.spans),
+    "cost": lambda it: total_cost(it.spans),
+    "input": lambda it: decode_json(it.input),
+    "output": lambda it: decode_json(it.output),
+    "metadata": lambda it: decode_json(it.metadata),
 }
 _OF_SPAN: Final[Mapping[str, Callable[[Span], object]]] = {
     "name": lambda it: it.name,
@@ -59,23 +59,23 @@ _OF_SPAN: Final[Mapping[str, Callable[[Span], object]]] = {
     "model": lambda it: it.model,
     "duration_ms": lambda it: it.latency_ms,
     "first_token_ms": lambda it: it.time_to_first_token_ms,
-    "tokens": lambda it: tokens_of([it]),
-    "cost": lambda it: cost_of([it]),
-    "input": lambda it: value_of(it.input),
-    "output": lambda it: value_of(it.output),
-    "metadata": lambda it: value_of(it.metadata),
+    "tokens": lambda it: total_tokens([it]),
+    "cost": lambda it: total_cost([it]),
+    "input": lambda it: decode_json(it.input),
+    "output": lambda it: decode_json(it.output),
+    "metadata": lambda it: decode_json(it.metadata),
 }
 _OPEN: Final = frozenset({"input", "output", "metadata"})  # JSON that steps lead into
 _FILTERED: Final = ("name", "kind", "status", "model")
 
 
-def tokens_of(spans: Sequence[Span]) -> int | None:
+def total_tokens(spans: Sequence[Span]) -> int | None:
     """All tokens of those spans that tell any; None where none does."""
     told = [span.usage for span in spans if span.usage is not None and span.usage.is_known]
     return sum(one.prompt_tokens + one.completion_tokens for one in told) if told else None
 
 
-def cost_of(spans: Sequence[Span]) -> float | None:
+def total_cost(spans: Sequence[Span]) -> float | None:
     """USD of those spans that have a price; None where none has."""
     charges = [span.charge for span in spans if span.charge is not None]
     priced = [one.amount for one in charges if one.source is not CostSource.UNPRICED]
@@ -83,10 +83,10 @@ def cost_of(spans: Sequence[Span]) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PathResolver:
     """A subject while several places of it are looked at: what is large is read once."""
 
-    subject: Subject
+    subject: EvaluatedTrace
     _read: dict[tuple[int, str], object] = field(default_factory=dict)
     _texts: dict[int, tuple[object, str]] = field(default_factory=dict)  # by ids, so values stay
 
@@ -114,33 +114,33 @@ class Look:
         return self._read[key]
 
 
-class NoPlace(ValueError):  # noqa: N818 - it is no error of ours
+class InvalidTracePath(ValueError):  # noqa: N818 - it is no error of ours
     """Text that names no place. The message is for who wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where in a trace to look. `of_spans` where it is in each of some spans."""
+class TracePath:
+    """Where in a trace to resolver. `is_per_span` where it is in each of some spans."""
 
     text: str
-    of_spans: bool
+    is_per_span: bool
     field: str  # "" for the number of spans, and of `request` and `answer` these words
     filters: tuple[tuple[str, str], ...] = ()
     steps: tuple[str | int, ...] = ()
 
     @classmethod
-    def of(cls, text: str) -> "Place":
-        """Raises NoPlace."""
-        if len(text) > PLACE_MAX:
-            raise NoPlace(f"must have at most {PLACE_MAX} characters")
+    def parse(cls, text: str) -> "TracePath":
+        """Raises InvalidTracePath."""
+        if len(text) > PATH_MAX:
+            raise InvalidTracePath(f"must have at most {PATH_MAX} characters")
         if text in {"request", "answer"}:
-            return cls(text, of_spans=False, field=text)
+            return cls(text, is_per_span=False, field=text)
         if text.startswith("trace."):
             steps = _steps(text, len("trace"))
             return cls(text, False, *_field(steps, _OF_TRACE))
         head = _SPANS.match(text)
         if head is None:
-            raise NoPlace("must begin with trace., spans, or be request or answer")
+            raise InvalidTracePath("must begin with trace., spans, or be request or answer")
         filters = _filters(head[1])
         steps = _steps(text, head.end())
         if not steps:
@@ -150,25 +150,25 @@ class Place:
 
     @property
     def is_count(self) -> bool:
-        return self.of_spans and not self.field
+        return self.is_per_span and not self.field
 
-    def found(self, look: Look) -> Sequence[object]:
+    def resolve(self, resolver: PathResolver) -> Sequence[object]:
         """What is there, of each span by itself; None where nothing is.
 
         A number of spans is one number.
         """
-        subject = look.subject
-        if not self.of_spans:
+        subject = resolver.subject
+        if not self.is_per_span:
             if self.field in {"request", "answer"}:
                 said = subject.request if self.field == "request" else subject.answer
                 return [said.text or None]
-            return [_into(look.of_trace(self.field), self.steps)]
-        spans = [span for span in subject.spans if self._admits(span)]
+            return [_into(resolver.of_trace(self.field), self.steps)]
+        spans = [span for span in subject.spans if self._matches(span)]
         if self.is_count:
             return [len(spans)]
-        return [_into(look.of_span(span, self.field), self.steps) for span in spans]
+        return [_into(resolver.of_span(span, self.field), self.steps) for span in spans]
 
-    def _admits(self, span: Span) -> bool:
+    def _matches(self, span: Span) -> bool:
         return all(_OF_SPAN[name](span) == value for name, value in self.filters)
 
 
@@ -177,14 +177,14 @@ def _steps(text: str, start: int) -> tuple[str | int, ...]:
     while start < len(text):
         step = _STEP.match(text, start)
         if step is None:
-            raise NoPlace(f"is not understood from {text[start : start + 20]!r} on")
+            raise InvalidTracePath(f"is not understood from {text[start : start + 20]!r} on")
         try:
             found.append(int(step[3]) if step[3] else _text(step[1] or step[2]))
         except ValueError as error:
-            raise NoPlace("holds a string that is not valid JSON") from error
+            raise InvalidTracePath("holds a string that is not valid JSON") from error
         start = step.end()
     if len(found) > STEPS_MAX:
-        raise NoPlace(f"must have at most {STEPS_MAX} steps")
+        raise InvalidTracePath(f"must have at most {STEPS_MAX} steps")
     return tuple(found)
 
 
@@ -193,9 +193,9 @@ def _field(
 ) -> tuple[str, tuple[tuple[str, str], ...], tuple[str | int, ...]]:
     field, inner = (steps[0], steps[1:]) if steps else ("", ())
     if not isinstance(field, str) or field not in known:
-        raise NoPlace(f"must go on with one of: {', '.join(known)}")
+        raise InvalidTracePath(f"must go on with one of: {', '.join(known)}")
     if inner and field not in _OPEN and field != "tags":
-        raise NoPlace(f"cannot go into {field}")
+        raise InvalidTracePath(f"cannot go into {field}")
     return field, (), inner
 
 
@@ -205,14 +205,14 @@ def _filters(text: str | None) -> tuple[tuple[str, str], ...]:
     while text and start < len(text):
         one = _FILTER.match(text, start)
         if one is None or one[1] not in _FILTERED:
-            raise NoPlace(f"can filter spans by field=value of: {', '.join(_FILTERED)}")
+            raise InvalidTracePath(f"can filter spans by field=value of: {', '.join(_FILTERED)}")
         try:
             found.append((one[1], _text(one[2])))
         except ValueError as error:
-            raise NoPlace("holds a string that is not valid JSON") from error
+            raise InvalidTracePath("holds a string that is not valid JSON") from error
         start = one.end()
     if len(found) > FILTERS_MAX:
-        raise NoPlace(f"must have at most {FILTERS_MAX} filters")
+        raise InvalidTracePath(f"must have at most {FILTERS_MAX} filters")
     return tuple(found)
 
 

@@ -4,15 +4,21 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from domain.evaluation.evidence.evidence import Evidence, Facts, Gap, Step, Tool
-from domain.evaluation.evidence.features import by_content, signs_of
-from domain.evaluation.evidence.redaction import Masker, Masking
-from domain.evaluation.evidence.step_drafts import FULL, Allowance, Draft, draft, line_of
-from domain.evaluation.evidence.truncation import BYTES_PER_TOKEN, Masked, looked_at
-from domain.evaluation.metrics.tool_use import longest_block, repeated
-from domain.evaluation.trace_content.evaluated_trace import Subject
-from domain.evaluation.trace_content.span_tree import Tree
-from domain.evaluation.trace_content.stated_plan import plan_of
+from domain.evaluation.evidence.evidence import Evidence, OmittedSteps, RunFacts, Step, Tool
+from domain.evaluation.evidence.features import content_order, extract_features
+from domain.evaluation.evidence.redaction import RedactionMode, Redactor
+from domain.evaluation.evidence.step_drafts import (
+    FULL_BUDGET,
+    StepBudget,
+    StepDraft,
+    draft_step,
+    redact_line,
+)
+from domain.evaluation.evidence.truncation import BYTES_PER_TOKEN, RedactedText, prepare_text
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from domain.evaluation.trace_content.span_tree import SpanTree
+from domain.evaluation.trace_content.stated_plan import find_stated_plan
+from domain.evaluation.trace_content.tool_calls import count_repeated_calls, longest_identical_run
 from domain.tracing.span import Span, SpanStatus
 
 EVIDENCE_TOKENS: Final = 12_000
@@ -32,25 +38,25 @@ _STEP_BYTES_MIN: Final = 24
 
 # What a step may take, from the first that fits on: what was said least of all counts least.
 _SHORTER: Final = (
-    FULL,
-    Allowance(text=SHORT),
-    Allowance(text=SHORT, document=SHORT),
-    Allowance(text=SHORT, document=SHORT, output=SHORT),
-    Allowance(text=0, document=SHORT, output=SHORT),
-    Allowance(text=0, document=0, output=SHORT),
-    Allowance(text=0, document=0, output=0),
+    FULL_BUDGET,
+    StepBudget(text=SHORT),
+    StepBudget(text=SHORT, document=SHORT),
+    StepBudget(text=SHORT, document=SHORT, output=SHORT),
+    StepBudget(text=0, document=SHORT, output=SHORT),
+    StepBudget(text=0, document=0, output=SHORT),
+    StepBudget(text=0, document=0, output=0),
 )
 # What errors alone may take, once every other step is left out.
 _ERRORS: Final = (
     _SHORTER[-1],
-    Allowance(text=0, document=0, output=0, error=SHORT, arguments=SHORT),
-    Allowance(text=0, document=0, output=0, error=20, arguments=0),
+    StepBudget(text=0, document=0, output=0, error=SHORT, arguments=SHORT),
+    StepBudget(text=0, document=0, output=0, error=20, arguments=0),
 )
 
 
-def evidence_of(
-    subject: Subject,
-    masking: Masking = Masking.SECRETS,
+def build_evidence(
+    subject: EvaluatedTrace,
+    masking: RedactionMode = RedactionMode.SECRETS,
     tokens: int = EVIDENCE_TOKENS,
 ) -> Evidence:
     """What a judge gets to read of a trace: at most `tokens` of it, by the estimate.
@@ -61,26 +67,26 @@ def evidence_of(
     """
     if tokens < EVIDENCE_TOKENS_MIN:
         raise ValueError(f"evidence takes at least {EVIDENCE_TOKENS_MIN} tokens")
-    masker = Masker(masking)
-    cut = Cuts()
+    redactor = Redactor(masking)
+    cut = Truncator()
     head = Evidence(
         task=cut(
-            looked_at(subject.request.text, TASK_TOKENS, masker),
+            prepare_text(subject.request.text, TASK_TOKENS, redactor),
             min(TASK_TOKENS, tokens // _TASK_SHARE),
         ),
         final_output=cut(
-            looked_at(subject.answer.text, OUTPUT_TOKENS, masker),
+            prepare_text(subject.answer.text, OUTPUT_TOKENS, redactor),
             min(OUTPUT_TOKENS, tokens // _OUTPUT_SHARE),
         ),
         status=subject.trace.status.value if subject.trace.status else "COMPLETED",
-        declared_tools=_tools(subject, masker, cut, tokens // _TOOLS_SHARE),
-        plan=_plan(subject, masker, cut, tokens // _PLAN_SHARE),
+        declared_tools=_tools(subject, redactor, cut, tokens // _TOOLS_SHARE),
+        plan=_plan(subject, redactor, cut, tokens // _PLAN_SHARE),
         facts=_facts(subject),
-        signs=signs_of(subject),
+        signs=extract_features(subject),
     )
     room = tokens * BYTES_PER_TOKEN - len(head.text().encode())
-    steps, is_whole = _steps(subject.spans, masker, room)
-    omitted = sum(step.steps for step in steps if isinstance(step, Gap))
+    steps, is_whole = _steps(subject.spans, redactor, room)
+    omitted = sum(step.steps for step in steps if isinstance(step, OmittedSteps))
     return replace(
         head,
         steps=tuple(steps),
@@ -90,24 +96,24 @@ def evidence_of(
 
 
 @dataclass(slots=True)
-class Cuts:
+class Truncator:
     """Cuts texts, and remembers whether anything was lost."""
 
     lost: bool = False
 
-    def __call__(self, text: Masked, tokens: int) -> str:
+    def __call__(self, text: RedactedText, tokens: int) -> str:
         self.lost = self.lost or not text.fits(tokens)
         return text.cut(tokens)
 
 
-def _facts(subject: Subject) -> Facts:
-    calls = sorted(subject.calls, key=lambda call: by_content(call.span))
-    return Facts(
+def _facts(subject: EvaluatedTrace) -> RunFacts:
+    calls = sorted(subject.tool_calls, key=lambda call: content_order(call.span))
+    return RunFacts(
         steps=len(subject.spans),
         calls=len(calls),
         failed_calls=sum(call.has_failed for call in calls),
-        repeated_calls=repeated(calls),
-        longest_block=longest_block(calls),
+        repeated_calls=count_repeated_calls(calls),
+        longest_block=longest_identical_run(calls),
         open_steps=sum(span.ended_at is None for span in subject.spans),
     )
 
@@ -115,12 +121,17 @@ def _facts(subject: Subject) -> Facts:
 # --- tools and plan --------------------------------------------------------------------------
 
 
-def _tools(subject: Subject, masker: Masker, cut: Cuts, tokens: int) -> tuple[Tool, ...]:
+def _tools(
+    subject: EvaluatedTrace, redactor: Redactor, cut: Truncator, tokens: int
+) -> tuple[Tool, ...]:
     """The declared tools that fit: descriptions go first, then the last of the tools."""
     # No more lines are looked at than could fit.
-    some = list(subject.declared.values())[: tokens * BYTES_PER_TOKEN // _STEP_BYTES_MIN + 1]
+    some = list(subject.declared_tools.values())[: tokens * BYTES_PER_TOKEN // _STEP_BYTES_MIN + 1]
     drafts = [
-        (line_of(one.name, LINE_TOKENS, masker), line_of(one.description, LINE_TOKENS, masker))
+        (
+            redact_line(one.name, LINE_TOKENS, redactor),
+            redact_line(one.description, LINE_TOKENS, redactor),
+        )
         for one in some
     ]
     for size in (LINE_TOKENS, LINE_TOKENS // 3, 0):
@@ -129,14 +140,16 @@ def _tools(subject: Subject, masker: Masker, cut: Cuts, tokens: int) -> tuple[To
             cut.lost |= not all(
                 name.fits(LINE_TOKENS) and about.fits(size) for name, about in drafts
             )
-            cut.lost |= len(some) < len(subject.declared)
+            cut.lost |= len(some) < len(subject.declared_tools)
             return tuple(tools)
     cut.lost = True
     return tuple(_first(tokens, tools, _printed))
 
 
-def _plan(subject: Subject, masker: Masker, cut: Cuts, tokens: int) -> tuple[str, ...]:
-    drafts = [line_of(item, LINE_TOKENS, masker) for item in plan_of(subject)]
+def _plan(
+    subject: EvaluatedTrace, redactor: Redactor, cut: Truncator, tokens: int
+) -> tuple[str, ...]:
+    drafts = [redact_line(item, LINE_TOKENS, redactor) for item in find_stated_plan(subject)]
     for size in (LINE_TOKENS, LINE_TOKENS // 3):
         items = [item.cut(size) for item in drafts]
         if _holds(tokens, items):
@@ -177,12 +190,14 @@ class _Place:
 
     label: str
     has_failed: bool
-    draft: Draft | None
+    draft: StepDraft | None
 
 
-def _steps(spans: Sequence[Span], masker: Masker, room: int) -> tuple[Sequence[Step | Gap], bool]:
+def _steps(
+    spans: Sequence[Span], redactor: Redactor, room: int
+) -> tuple[Sequence[Step | OmittedSteps], bool]:
     """The steps of a tree that fit into `room` bytes, and whether none of them lost a word."""
-    places = _places(spans, masker, room)
+    places = _places(spans, redactor, room)
     drafts = [place.draft for place in places if place.draft is not None]
     is_all_there = len(drafts) == len(places)
     for allowed in _SHORTER if is_all_there else ():
@@ -201,10 +216,10 @@ def _steps(spans: Sequence[Span], masker: Masker, room: int) -> tuple[Sequence[S
     return shown or [], False
 
 
-def _places(spans: Sequence[Span], masker: Masker, room: int) -> Sequence[_Place]:
+def _places(spans: Sequence[Span], redactor: Redactor, room: int) -> Sequence[_Place]:
     # Ids say nothing: spans of one instant stand in the order of what they hold.
-    spans = sorted(spans, key=by_content)
-    labelled = Tree.of(spans).labelled()
+    spans = sorted(spans, key=content_order)
+    labelled = SpanTree.from_spans(spans).labelled()
     near = max(room, 0) // _STEP_BYTES_MIN // 2 + 1  # that many from each end, and as many errors
     count = len(labelled)
     failed = [at for at, (index, _) in enumerate(labelled) if _has_failed(spans[index])]
@@ -213,7 +228,9 @@ def _places(spans: Sequence[Span], masker: Masker, room: int) -> Sequence[_Place
     }
     errors = set(failed)
     return [
-        _Place(label, at in errors, draft(label, spans[index], masker) if at in kept else None)
+        _Place(
+            label, at in errors, draft_step(label, spans[index], redactor) if at in kept else None
+        )
         for at, (index, label) in enumerate(labelled)
     ]
 
@@ -226,23 +243,23 @@ def _from_edge(at: int, count: int) -> int:
     return min(at, count - 1 - at)
 
 
-def _bytes(step: Step | Gap) -> int:
-    printed = step.printed() if isinstance(step, Gap) else step.printed(reasoning=True)
+def _bytes(step: Step | OmittedSteps) -> int:
+    printed = step.printed() if isinstance(step, OmittedSteps) else step.printed(reasoning=True)
     return len(printed.encode()) + 1  # the newline before it
 
 
 def _fitting(
     places: Sequence[_Place],
     order: Sequence[int],
-    allowed: Allowance,
+    allowed: StepBudget,
     room: int,
-) -> Sequence[Step | Gap] | None:
+) -> Sequence[Step | OmittedSteps] | None:
     """The steps without as few of the first of `order` as need be; None where all aren't enough."""
     cut = [None if place.draft is None else place.draft.cut(allowed) for place in places]
     sizes = [0 if step is None else _bytes(step) for step in cut]
     gone = {at for at, step in enumerate(cut) if step is None}
 
-    def without(count: int) -> Sequence[Step | Gap]:
+    def without(count: int) -> Sequence[Step | OmittedSteps]:
         return _with_gaps(places, cut, gone.union(order[:count]))
 
     def fits(count: int) -> bool:
@@ -262,8 +279,8 @@ def _fitting(
 
 def _with_gaps(
     places: Sequence[_Place], steps: Sequence[Step | None], gone: set[int]
-) -> Sequence[Step | Gap]:
-    found: list[Step | Gap] = []
+) -> Sequence[Step | OmittedSteps]:
+    found: list[Step | OmittedSteps] = []
     first: int | None = None
     for at in range(len(places) + 1):
         step = steps[at] if at < len(places) and at not in gone else None
@@ -273,7 +290,7 @@ def _with_gaps(
         if first is not None:
             missing = places[first:at]
             failed = sum(place.has_failed for place in missing)
-            found.append(Gap(missing[0].label, missing[-1].label, len(missing), failed))
+            found.append(OmittedSteps(missing[0].label, missing[-1].label, len(missing), failed))
             first = None
         if step is not None:
             found.append(step)

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Final
 
-from domain.evaluation.evidence.features import Signs
-from domain.evaluation.evidence.template import filled, shows_steps
-from domain.evaluation.evidence.truncation import quoted, tokens_of
-from domain.evaluation.trace_content.messages import canonical
+from domain.evaluation.evidence.features import TraceFeatures
+from domain.evaluation.evidence.template import render_template, shows_steps
+from domain.evaluation.evidence.truncation import estimate_tokens, quote_lines
+from domain.evaluation.trace_content.messages import canonical_json
 
 BUILDER_VERSION: Final = 1  # a change of what is taken, cut or masked is a new one
-_FENCE: Final = re.compile(r"[0-9a-f]{16}")
+_BOUNDARY: Final = re.compile(r"[0-9a-f]{16}")
 _NONE: Final = "none"
 
 
@@ -60,7 +60,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class OmittedSteps:
     """Steps that were left out for want of room, by the labels of the first and the last."""
 
     first: str
@@ -83,7 +83,7 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class RunFacts:
     """What can be counted of the whole trace, steps that were left out included."""
 
     steps: int = 0
@@ -115,9 +115,9 @@ class Evidence:
     status: str
     declared_tools: tuple[Tool, ...] = ()
     plan: tuple[str, ...] = ()
-    facts: Facts = Facts()
-    signs: Signs = field(default_factory=Signs)
-    steps: tuple[Step | Gap, ...] = ()
+    facts: RunFacts = RunFacts()
+    signs: TraceFeatures = field(default_factory=TraceFeatures)
+    steps: tuple[Step | OmittedSteps, ...] = ()
     truncated: bool = False
     omitted_steps: int = 0
     template: str = ""
@@ -133,21 +133,21 @@ class Evidence:
         return [one for one in self._shown if isinstance(one, Step) and one.kind == "TOOL"]
 
     @property
-    def _shown(self) -> Sequence[Step | Gap]:
+    def _shown(self) -> Sequence[Step | OmittedSteps]:
         return self.steps if not self.template or shows_steps(self.template) else ()
 
     @property
     def hash(self) -> str:
-        """Equal for equal content: 64 hex digits, which depend on no id, instant or fence."""
+        """Equal for equal content: 64 hex digits, which depend on no id, instant or boundary."""
         held = {**asdict(self), "builder": BUILDER_VERSION}
         if not self.template:
             del held["template"]
-        return sha256(canonical(held).encode()).hexdigest()
+        return sha256(canonical_json(held).encode()).hexdigest()
 
     @property
     def tokens(self) -> int:
         """The estimate for the most that is printed of it."""
-        return tokens_of(self.text())
+        return estimate_tokens(self.text())
 
     def marks(self) -> dict[str, object]:
         """What stands of it in the metadata of a score."""
@@ -164,7 +164,7 @@ class Evidence:
         the agent only thought is shown, without `output` no final output.
         """
         if self.template:
-            return filled(self.template, self._parts(reasoning=reasoning))
+            return render_template(self.template, self._parts(reasoning=reasoning))
         parts = [_part("task", self.task)]
         if output:
             parts.append(_part("final output", self.final_output))
@@ -185,8 +185,8 @@ class Evidence:
             "steps": self._printed_steps(reasoning=reasoning),
         }
         return {
-            "task": quoted(self.task),
-            "final_output": quoted(self.final_output),
+            "task": quote_lines(self.task),
+            "final_output": quote_lines(self.final_output),
             "status": self.status,
             "facts": self.facts.printed(),
             **{name: "\n".join(some) or _NONE for name, some in lines.items()},
@@ -194,24 +194,24 @@ class Evidence:
 
     def _printed_steps(self, *, reasoning: bool) -> list[str]:
         return [
-            step.printed() if isinstance(step, Gap) else step.printed(reasoning=reasoning)
+            step.printed() if isinstance(step, OmittedSteps) else step.printed(reasoning=reasoning)
             for step in self.steps
         ]
 
-    def fenced(self, fence: str, *, reasoning: bool = True, output: bool = True) -> str:
-        """The text between two lines with `fence`, 16 hex digits that its author can't guess.
+    def within_boundary(self, boundary: str, *, reasoning: bool = True, output: bool = True) -> str:
+        """The text between two lines with `boundary`, 16 hex digits that its author can't guess.
 
-        One fence for all metrics of a target: what they are asked then begins alike. Raises
-        ValueError for another form of fence.
+        One boundary for all metrics of a target: what they are asked then begins alike. Raises
+        ValueError for another form of boundary.
         """
-        if _FENCE.fullmatch(fence) is None:
-            raise ValueError("a fence is 16 hex digits")
+        if _BOUNDARY.fullmatch(boundary) is None:
+            raise ValueError("a boundary is 16 hex digits")
         text = self.text(reasoning=reasoning, output=output)
-        return f"evidence {fence}\n{text}\nend of evidence {fence}"
+        return f"evidence {boundary}\n{text}\nend of evidence {boundary}"
 
 
 def _part(name: str, text: str) -> str:
-    return f"{name}:\n{quoted(text)}"
+    return f"{name}:\n{quote_lines(text)}"
 
 
 def _line(text: str) -> str:

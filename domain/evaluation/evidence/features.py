@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.grounding import answer_grounding, argument_groundings
-from domain.evaluation.trace_content.json_schema import fits, is_understood
-from domain.evaluation.trace_content.messages import first_choice, parsed, value_of
+from domain.evaluation.trace_content.json_schema import is_supported_schema, matches_schema
+from domain.evaluation.trace_content.messages import decode_embedded_json, decode_json, first_choice
 from domain.evaluation.trace_content.text import to_text
-from domain.evaluation.trace_content.tool_calls import Call
+from domain.evaluation.trace_content.tool_calls import ToolCall
 from domain.tracing.span import Span, SpanKind, SpanStatus
 
 COMPLAINT_MAX: Final = 4_000  # characters of an error that are looked at
@@ -36,7 +36,7 @@ _REJECTING: Final = frozenset({400, 422})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallSigns:
+class ToolCallFeatures:
     """Of one tool call. None is what can't be told: nothing declared, or no such argument.
 
     Tools are numbered by their first call: nothing that would have to be masked is in here.
@@ -56,7 +56,7 @@ class CallSigns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Signs:
+class TraceFeatures:
     """Of a whole trace, steps that a judge isn't shown included. Calls are in order.
 
     `idle_steps` have neither output nor error nor children. It `ends_in_error` if its last root
@@ -64,74 +64,74 @@ class Signs:
     the models' tokens, None where no model call carries them.
     """
 
-    calls: tuple[CallSigns, ...] = ()
+    calls: tuple[ToolCallFeatures, ...] = ()
     idle_steps: int = 0
     ends_in_error: bool = False
     answer_grounding: float | None = None
     token_confidence: float | None = None
 
 
-def signs_of(subject: Subject) -> Signs:
+def extract_features(subject: EvaluatedTrace) -> TraceFeatures:
     """The signs of a trace. The same for the same content, whatever its ids."""
     below = subject.tree.children
     roots = [subject.spans[at] for at in subject.tree.roots]
-    return Signs(
+    return TraceFeatures(
         calls=_calls(subject),
         idle_steps=sum(
             at not in below and _leaves_nothing(span) for at, span in enumerate(subject.spans)
         ),
-        ends_in_error=bool(roots) and max(roots, key=by_content).status is SpanStatus.ERROR,
+        ends_in_error=bool(roots) and max(roots, key=content_order).status is SpanStatus.ERROR,
         answer_grounding=_rounded(answer_grounding(subject)),
-        token_confidence=_token_confidence(subject.models),
+        token_confidence=_token_confidence(subject.model_calls),
     )
 
 
 def _leaves_nothing(span: Span) -> bool:
     # An empty list is an answer, and an error tells something too.
     has_failed = span.status is SpanStatus.ERROR or bool(span.error)
-    return not has_failed and not to_text(value_of(span.output)).strip()
+    return not has_failed and not to_text(decode_json(span.output)).strip()
 
 
-def by_content(span: Span) -> tuple[object, ...]:
+def content_order(span: Span) -> tuple[object, ...]:
     """The order of steps in evidence: at one instant by what they hold, since ids say nothing."""
     kind, status = span.kind or SpanKind.OTHER, span.status or SpanStatus.UNSET
     held = (span.input or b"", span.output or b"", span.error or "", span.model or "")
     return (span.started_at, kind.value, span.name, status.value, *held, span.id)
 
 
-def _calls(subject: Subject) -> tuple[CallSigns, ...]:
-    groundings = zip(subject.calls, argument_groundings(subject), strict=True)
-    in_order = sorted(groundings, key=lambda pair: by_content(pair[0].span))
+def _calls(subject: EvaluatedTrace) -> tuple[ToolCallFeatures, ...]:
+    groundings = zip(subject.tool_calls, argument_groundings(subject), strict=True)
+    in_order = sorted(groundings, key=lambda pair: content_order(pair[0].span))
     tools: dict[str, int] = {}
     asked: Counter[tuple[str, str]] = Counter()
     got: set[tuple[str, str, str]] = set()
-    found: list[CallSigns] = []
+    found: list[ToolCallFeatures] = []
     for call, grounding in in_order:
         found.append(
-            CallSigns(
+            ToolCallFeatures(
                 tool=tools.setdefault(call.name, len(tools)),
                 has_failed=call.has_failed,
                 is_rejected=call.has_failed and _is_rejected(call),
-                asked_before=asked[call.fingerprint],
-                is_repeat=call.key in got,
-                is_declared=call.name in subject.declared if subject.declared else None,
+                asked_before=asked[call.request_key],
+                is_repeat=call.exchange_key in got,
+                is_declared=call.name in subject.declared_tools if subject.declared_tools else None,
                 fits_schema=_fits(call, subject),
                 grounding=_rounded(grounding),
             )
         )
-        asked[call.fingerprint] += 1
-        got.add(call.key)
+        asked[call.request_key] += 1
+        got.add(call.exchange_key)
     return tuple(found)
 
 
-def _fits(call: Call, subject: Subject) -> bool | None:
-    tool = subject.declared.get(call.name)
+def _fits(call: ToolCall, subject: EvaluatedTrace) -> bool | None:
+    tool = subject.declared_tools.get(call.name)
     if tool is None or tool.schema is None or call.arguments is None:
         return None
-    return fits(call.arguments, tool.schema) if is_understood(tool.schema) else None
+    return matches_schema(call.arguments, tool.schema) if is_supported_schema(tool.schema) else None
 
 
-def _is_rejected(call: Call) -> bool:
+def _is_rejected(call: ToolCall) -> bool:
     if isinstance(call.output, Mapping):
         codes = (call.output.get(key) for key in ("status", "status_code", "statusCode"))
         if any(isinstance(code, int) and code in _REJECTING for code in codes):
@@ -144,7 +144,7 @@ def _token_confidence(models: Sequence[Span]) -> float | None:
     found: list[float] = []
     for span in models:
         if span.output is not None and b"logprob" in span.output and len(found) < TOKENS_MAX:
-            found += _log_probabilities(parsed(value_of(span.output)))
+            found += _log_probabilities(decode_embedded_json(decode_json(span.output)))
     return _rounded(math.exp(math.fsum(found) / len(found))) if found else None
 
 

@@ -14,7 +14,7 @@ EDGE: Final = string.ascii_letters + string.digits + "_-.+/=~%:@"
 """The characters that keys are made of. Where a text was cut, a run of them may be half a key."""
 
 
-class Masking(StrEnum):
+class RedactionMode(StrEnum):
     """What is masked: the setting EVAL_MASK."""
 
     SECRETS = "secrets"
@@ -84,16 +84,16 @@ _GROUPS_MIN: Final = 3
 _LONGEST_PLAIN: Final = 4  # digits in a row, of a phone number without a plus
 
 
-class Masker:
+class Redactor:
     """Replaces what must not leave by `[secret:1]`, `[email:2]`: the same text by the same number.
 
-    Numbers count from 1 over all texts that one masker sees, so the order of the texts matters.
+    Numbers count from 1 over all texts that one redactor sees, so the order of the texts matters.
     """
 
-    def __init__(self, masking: Masking) -> None:
+    def __init__(self, masking: RedactionMode) -> None:
         self._masking = masking
         self._numbers: dict[str, int] = {}
-        self.found: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         """How many texts of each kind it has replaced: `secret`, `email`, `card`, `phone`."""
 
     def without_key_blocks(self, text: str) -> str:
@@ -101,19 +101,19 @@ class Masker:
 
         Quick, so that it can be done before a text is cut, where a line of them shows no shape.
         """
-        if self._masking is Masking.OFF or "PRIVATE KEY" not in text:
+        if self._masking is RedactionMode.OFF or "PRIVATE KEY" not in text:
             return text
         return _KEY_BLOCK.sub(self._secret, text)
 
-    def masked(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """The text with everything replaced that has to be."""
-        if self._masking is Masking.OFF:
+        if self._masking is RedactionMode.OFF:
             return text
         text = self.without_key_blocks(text)
         for hints, shape in _SECRETS:
             if any(hint in text for hint in hints):
                 text = shape.sub(self._secret, text)
-        if self._masking is Masking.SECRETS_PII:
+        if self._masking is RedactionMode.SECRETS_PII:
             if "@" in text:
                 text = _EMAIL.sub(lambda found: self._name("email", found[0]), text)
             text = _DIGITS.sub(self._digits, text)
@@ -133,7 +133,7 @@ class Masker:
         return self._name("phone", text) if _is_phone(text, digits) else text
 
     def _name(self, kind: str, text: str) -> str:
-        self.found[kind] += 1
+        self.counts[kind] += 1
         number = self._numbers.setdefault(text, len(self._numbers) + 1)
         return f"[{kind}:{number}]"
 

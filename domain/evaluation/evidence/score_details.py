@@ -4,38 +4,38 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from domain.evaluation.evidence.evidence import Evidence
-from domain.evaluation.trace_content.messages import parsed
+from domain.evaluation.trace_content.messages import decode_embedded_json
 
 OUTCOME_MAX: Final = 500  # characters of the final output
 PARAMETERS_MAX: Final = 500  # characters of the arguments of a call
 LISTED_MAX: Final = 100  # calls, or tools
 
-type Particulars = dict[str, object]
+type ScoreDetails = dict[str, object]
 
 
-def particulars(metric: str, evidence: Evidence) -> Particulars:
+def score_details(metric: str, evidence: Evidence) -> ScoreDetails:
     """The metadata of a metric's score beside the common keys, all of it masked; {} for most."""
     told = _PARTICULARS.get(metric)
     return told(evidence) if told else {}
 
 
-def _request(evidence: Evidence) -> Particulars:
+def _request(evidence: Evidence) -> ScoreDetails:
     return {"user_input": evidence.task}
 
 
-def _task(evidence: Evidence) -> Particulars:
+def _task(evidence: Evidence) -> ScoreDetails:
     return {"task": evidence.task}
 
 
-def _plan(evidence: Evidence) -> Particulars:
+def _plan(evidence: Evidence) -> ScoreDetails:
     return {"task": evidence.task, "plan": list(evidence.plan)}
 
 
-def _completion(evidence: Evidence) -> Particulars:
+def _completion(evidence: Evidence) -> ScoreDetails:
     return {"task": evidence.task, "outcome": _cut(evidence.final_output, OUTCOME_MAX)}
 
 
-def _tools(evidence: Evidence) -> Particulars:
+def _tools(evidence: Evidence) -> ScoreDetails:
     return {
         "user_input": evidence.task,
         "tools_called": [
@@ -58,7 +58,9 @@ def _parameters(arguments: str) -> object:
     if not arguments:
         return {}
     return (
-        parsed(arguments) if len(arguments) <= PARAMETERS_MAX else _cut(arguments, PARAMETERS_MAX)
+        decode_embedded_json(arguments)
+        if len(arguments) <= PARAMETERS_MAX
+        else _cut(arguments, PARAMETERS_MAX)
     )
 
 
@@ -66,7 +68,7 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-_PARTICULARS: Final[Mapping[str, Callable[[Evidence], Particulars]]] = {
+_PARTICULARS: Final[Mapping[str, Callable[[Evidence], ScoreDetails]]] = {
     "argument_correctness": _request,
     "plan_adherence": _plan,
     "plan_quality": _plan,

@@ -5,11 +5,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from domain.evaluation.evidence.evidence import Step
-from domain.evaluation.evidence.redaction import Masker
-from domain.evaluation.evidence.truncation import NOTHING, Masked, looked_at, one_line
-from domain.evaluation.trace_content.messages import ASSISTANT, is_blank, said_by, value_of
+from domain.evaluation.evidence.redaction import Redactor
+from domain.evaluation.evidence.truncation import EMPTY_TEXT, RedactedText, one_line, prepare_text
+from domain.evaluation.trace_content.messages import (
+    ASSISTANT,
+    decode_json,
+    is_blank,
+    last_message_text,
+)
 from domain.evaluation.trace_content.text import to_text
-from domain.evaluation.trace_content.tool_calls import arguments_of
+from domain.evaluation.trace_content.tool_calls import tool_arguments
 from domain.tracing.span import Span, SpanKind, SpanStatus
 
 NAME_TOKENS: Final = 30  # of a span or a model: longer names are no names
@@ -20,7 +25,7 @@ _DOCUMENT_TEXTS: Final = ("page_content", "text", "content", "document")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Allowance:
+class StepBudget:
     """Tokens that a field may take; 0 leaves it out."""
 
     error: int = 400
@@ -30,26 +35,26 @@ class Allowance:
     document: int = 300
 
 
-FULL: Final = Allowance()
+FULL_BUDGET: Final = StepBudget()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class StepDraft:
     """A step whose texts are masked, but not cut."""
 
     label: str
     span: Span
     name: str
     model: str = ""
-    error: Masked = NOTHING
-    arguments: Masked = NOTHING
-    output: Masked = NOTHING
-    documents: tuple[Masked, ...] = ()
-    text: Masked = NOTHING
-    reasoning: Masked = NOTHING
+    error: RedactedText = EMPTY_TEXT
+    arguments: RedactedText = EMPTY_TEXT
+    output: RedactedText = EMPTY_TEXT
+    documents: tuple[RedactedText, ...] = ()
+    text: RedactedText = EMPTY_TEXT
+    reasoning: RedactedText = EMPTY_TEXT
     more_documents: bool = False
 
-    def cut(self, to: Allowance) -> Step:
+    def cut(self, to: StepBudget) -> Step:
         latency = self.span.latency_ms
         documents = [document.cut(to.document) for document in self.documents]
         return Step(
@@ -67,7 +72,7 @@ class Draft:
             reasoning=self.reasoning.cut(to.text),
         )
 
-    def fits(self, to: Allowance) -> bool:
+    def fits(self, to: StepBudget) -> bool:
         """Whether `cut` loses nothing."""
         return not self.more_documents and all(
             text.fits(tokens)
@@ -79,62 +84,62 @@ class Draft:
                 (self.reasoning, to.text),
                 *((document, to.document) for document in self.documents),
             )
-            if text is not NOTHING
+            if text is not EMPTY_TEXT
         )
 
 
-def line_of(text: str, tokens: int, masker: Masker) -> Masked:
+def redact_line(text: str, tokens: int, redactor: Redactor) -> RedactedText:
     """A text that is printed in one line, masked."""
-    return looked_at(one_line(text), tokens, masker)
+    return prepare_text(one_line(text), tokens, redactor)
 
 
-def draft(label: str, span: Span, masker: Masker) -> Draft:
+def draft_step(label: str, span: Span, redactor: Redactor) -> StepDraft:
     """What may be shown of a span, by its kind: tools and retrievals, models, and the rest."""
 
-    def seen(text: str, tokens: int) -> Masked:
-        return looked_at(text, tokens, masker)
+    def seen(text: str, tokens: int) -> RedactedText:
+        return prepare_text(text, tokens, redactor)
 
-    name = line_of(span.name, NAME_TOKENS, masker).cut(NAME_TOKENS)
-    error = seen(span.error or "", FULL.error)
+    name = redact_line(span.name, NAME_TOKENS, redactor).cut(NAME_TOKENS)
+    error = seen(span.error or "", FULL_BUDGET.error)
     if span.kind is SpanKind.TOOL:
-        return Draft(
+        return StepDraft(
             label=label,
             span=span,
             name=name,
             error=error,
-            arguments=seen(to_text(arguments_of(span.input)), FULL.arguments),
-            output=seen(to_text(value_of(span.output)), FULL.output),
+            arguments=seen(to_text(tool_arguments(span.input)), FULL_BUDGET.arguments),
+            output=seen(to_text(decode_json(span.output)), FULL_BUDGET.output),
         )
     if span.kind is SpanKind.RETRIEVER:
-        documents = _documents(value_of(span.output))
-        return Draft(
+        documents = _documents(decode_json(span.output))
+        return StepDraft(
             label=label,
             span=span,
             name=name,
             error=error,
-            arguments=seen(to_text(arguments_of(span.input)), FULL.arguments),
-            documents=tuple(seen(one, FULL.document) for one in documents[:DOCUMENTS_MAX]),
+            arguments=seen(to_text(tool_arguments(span.input)), FULL_BUDGET.arguments),
+            documents=tuple(seen(one, FULL_BUDGET.document) for one in documents[:DOCUMENTS_MAX]),
             more_documents=len(documents) > DOCUMENTS_MAX,
         )
     if span.kind is SpanKind.LLM:
-        said = said_by(ASSISTANT, value_of(span.output))
-        return Draft(
+        said = last_message_text(ASSISTANT, decode_json(span.output))
+        return StepDraft(
             label=label,
             span=span,
             name=name,
-            model=line_of(span.model or "", NAME_TOKENS, masker).cut(NAME_TOKENS),
+            model=redact_line(span.model or "", NAME_TOKENS, redactor).cut(NAME_TOKENS),
             error=error,
-            text=seen(said.text, FULL.text),
-            reasoning=seen(said.thought or _summary(span), FULL.text),
+            text=seen(said.text, FULL_BUDGET.text),
+            reasoning=seen(said.reasoning or _summary(span), FULL_BUDGET.text),
         )
-    return Draft(label=label, span=span, name=name, error=error)
+    return StepDraft(label=label, span=span, name=name, error=error)
 
 
 def _summary(span: Span) -> str:
     # Where the published SDK puts what providers tell of a model's reasoning.
     if b"reasoning_summary" not in span.metadata:
         return ""
-    metadata = value_of(span.metadata)
+    metadata = decode_json(span.metadata)
     return to_text(metadata.get("reasoning_summary")) if isinstance(metadata, Mapping) else ""
 
 

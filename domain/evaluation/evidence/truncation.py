@@ -4,22 +4,22 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from domain.evaluation.evidence.redaction import EDGE, Masker
+from domain.evaluation.evidence.redaction import EDGE, Redactor
 
 BYTES_PER_TOKEN: Final = 4  # no tokenizer: providers differ, and their usage corrects the ledger
 QUOTE: Final = "| "  # before each line of foreign text, so that none can pass for ours
 # What is looked at of a text, as a multiple of what is shown of it: masking makes texts shorter.
-LOOKED_AT: Final = 4
+INPUT_FACTOR: Final = 4
 _MARK_BYTES: Final = 56  # of the line that tells how much was left out
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f]")
 
 
-def tokens_of(text: str) -> int:
+def estimate_tokens(text: str) -> int:
     """The estimate: a quarter of its UTF-8 bytes, rounded up."""
     return -(-len(text.encode()) // BYTES_PER_TOKEN)
 
 
-def cleaned(text: str) -> str:
+def sanitize_text(text: str) -> str:
     """The text as lines that end in a newline and nothing else, without what can't be sent on.
 
     Control characters and lone surrogates, which no provider takes, become blanks or `?`.
@@ -32,13 +32,13 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def quoted(text: str) -> str:
+def quote_lines(text: str) -> str:
     """Each of its lines behind a mark."""
     return QUOTE + text.replace("\n", f"\n{QUOTE}")
 
 
 @dataclass(frozen=True, slots=True)
-class Masked:
+class RedactedText:
     """A text that may be shown: cleaned, its secrets replaced.
 
     Of a very long one there is only the `head` and the `tail`, `left_out` characters apart.
@@ -68,7 +68,7 @@ class Masked:
         return f"{head}\n[… {left_out} characters left out …]\n{tail}"
 
 
-NOTHING: Final = Masked("")
+EMPTY_TEXT: Final = RedactedText("")
 
 
 def _cost(text: str) -> int:
@@ -86,21 +86,21 @@ def _tail(text: str, room: int) -> str:
     return raw[-spare:].decode(errors="ignore") if spare > 0 else ""
 
 
-def looked_at(text: str, tokens: int, masker: Masker) -> Masked:
+def prepare_text(text: str, tokens: int, redactor: Redactor) -> RedactedText:
     """A text of which never more than `tokens` will be shown, masked before it is cut.
 
-    Of a long one only LOOKED_AT times as much is looked at, so that the work is bounded too.
+    Of a long one only INPUT_FACTOR times as much is looked at, so that the work is bounded too.
     """
-    window = tokens * BYTES_PER_TOKEN * LOOKED_AT
+    window = tokens * BYTES_PER_TOKEN * INPUT_FACTOR
     if len(text) > window:
-        text = masker.without_key_blocks(text)
+        text = redactor.without_key_blocks(text)
     if len(text) <= window:
-        return Masked(masker.masked(cleaned(text))) if text else NOTHING
+        return RedactedText(redactor.redact(sanitize_text(text))) if text else EMPTY_TEXT
     # Half a key at the edge has lost the shape by which it would be known.
     head = text[: window * 2 // 3].rstrip(EDGE)
     tail = text[-(window - window * 2 // 3) :].lstrip(EDGE)
-    return Masked(
-        masker.masked(cleaned(head)),
-        masker.masked(cleaned(tail)),
+    return RedactedText(
+        redactor.redact(sanitize_text(head)),
+        redactor.redact(sanitize_text(tail)),
         len(text) - len(head) - len(tail),
     )

@@ -8,16 +8,16 @@ claims certainty, says in each score that it was a heuristic, and would rather s
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from domain.evaluation.evidence.evidence import Evidence, Gap, Step
-from domain.evaluation.evidence.features import CallSigns
+from domain.evaluation.evidence.evidence import Evidence, OmittedSteps, Step
+from domain.evaluation.evidence.features import ToolCallFeatures
 from domain.evaluation.judging.prompt import HEURISTIC_FINGERPRINT
 from domain.evaluation.metrics.metric import JudgeKind
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
-from domain.evaluation.trace_content.text import has_words, tokens, words
+from domain.evaluation.trace_content.text import content_words, has_words, words
 
 MODEL: Final = "heuristic/1"
-LEAST: Final = 0.1
-MOST: Final = 0.9
+SCORE_MIN: Final = 0.1
+SCORE_MAX: Final = 0.9
 
 REPEATS_TRIP: Final = 2  # calls that asked and got what an earlier one had
 FAILURES_TRIP: Final = 3
@@ -51,7 +51,7 @@ def heuristic_outcome(metric: str, evidence: Evidence) -> Outcome:
         "fingerprint": HEURISTIC_FINGERPRINT,
     }
     if isinstance(outcome, Scored):
-        value = min(max(outcome.value, LEAST), MOST)
+        value = min(max(outcome.value, SCORE_MIN), SCORE_MAX)
         return Scored(value, outcome.reason, {**outcome.metadata, **marks})
     return outcome
 
@@ -74,14 +74,14 @@ def task_completion(evidence: Evidence) -> Outcome:
     if (grounded := evidence.signs.answer_grounding) is not None:
         parts["answer_grounding"] = grounded
         value += GROUNDING_SHARE * grounded
-    if asked := tokens(evidence.task):
-        echoed = len(asked & tokens(output)) / len(asked)
+    if asked := content_words(evidence.task):
+        echoed = len(asked & content_words(output)) / len(asked)
         parts["request_echoed"] = round(echoed, 4)
         value += ECHO_SHARE * echoed
     return Scored(value, "Nothing that the rules know speaks against it", parts)
 
 
-def _tripped(calls: Sequence[CallSigns]) -> str | None:
+def _tripped(calls: Sequence[ToolCallFeatures]) -> str | None:
     repeats, failed = sum(one.is_repeat for one in calls), sum(one.has_failed for one in calls)
     most = max((one.asked_before + 1 for one in calls), default=0)
     if repeats >= REPEATS_TRIP:
@@ -133,7 +133,7 @@ def argument_correctness(evidence: Evidence) -> Outcome:
 _RIGHT: Final = ("yes", "The arguments pass the rules")
 
 
-def _check(call: CallSigns) -> tuple[str, str] | None:
+def _check(call: ToolCallFeatures) -> tuple[str, str] | None:
     """The verdict on a call's arguments, and why; None where nothing can be told."""
     if call.is_rejected:
         return ("no", "The tool refused the arguments")
@@ -183,10 +183,10 @@ def confidence(evidence: Evidence) -> Outcome:
     )
 
 
-def _retries(calls: Sequence[CallSigns]) -> list[tuple[CallSigns, bool]]:
+def _retries(calls: Sequence[ToolCallFeatures]) -> list[tuple[ToolCallFeatures, bool]]:
     """Each call, and whether the call of its tool before it had failed."""
     failed: set[int] = set()
-    found: list[tuple[CallSigns, bool]] = []
+    found: list[tuple[ToolCallFeatures, bool]] = []
     for one in calls:
         found.append((one, one.tool in failed))
         (failed.add if one.has_failed else failed.discard)(one.tool)
@@ -200,7 +200,7 @@ def plan_adherence(evidence: Evidence) -> Outcome:
     """
     if not evidence.plan:
         return Skipped(SkipCode.NO_PLAN)
-    items = [known for item in evidence.plan if (known := tokens(item))]
+    items = [known for item in evidence.plan if (known := content_words(item))]
     if not items:
         return Skipped(SkipCode.CANNOT_JUDGE, "no item of the plan has words to look for")
     steps = [_words_of(step) for step in _later(evidence.steps)]
@@ -212,7 +212,7 @@ def plan_adherence(evidence: Evidence) -> Outcome:
     )
 
 
-def _later(steps: Sequence[Step | Gap]) -> list[Step]:
+def _later(steps: Sequence[Step | OmittedSteps]) -> list[Step]:
     """The steps after the one that states the plan: the first of a model, or a planning tool."""
     shown = [step for step in steps if isinstance(step, Step)]
     return shown[next((at for at, step in enumerate(shown) if _states_plans(step)), -1) + 1 :]
@@ -224,7 +224,7 @@ def _states_plans(step: Step) -> bool:
 
 
 def _words_of(step: Step) -> frozenset[str]:
-    return tokens(f"{step.name} {step.arguments} {step.text}")
+    return content_words(f"{step.name} {step.arguments} {step.text}")
 
 
 def _longest_common(items: Sequence[frozenset[str]], steps: Sequence[frozenset[str]]) -> int:

@@ -12,14 +12,14 @@ from domain.evaluation.scores.outcome import REASONS, FailCode, Scored, Skipped
 class Question:
     """One metric on one piece of evidence.
 
-    `model` is the resolved name, `<provider>/<model>`. `fence` are 16 hexadecimal digits that
+    `model` is the resolved name, `<provider>/<model>`. `boundary` are 16 hexadecimal digits that
     the author of the trace can't guess. `is_output_shown` as `rules.is_output_shown` says. `sample`
     numbers the votes on one question, from 0: each is asked by itself.
     """
 
     metric: Metric
     evidence: Evidence
-    fence: str
+    boundary: str
     model: str
     deadline_s: float
     is_output_shown: bool = True

@@ -87,7 +87,7 @@ class ProviderState:
     message: str
 
 
-def resolved(name: str) -> str:
+def resolve_model(name: str) -> str:
     """A model's name with its provider; a name that tells none, and isn't known, as it is."""
     if "/" not in name:
         for bare, prefix in _BARE:
@@ -106,7 +106,7 @@ def provider_of(model: str) -> str:
     return "openai" if _REASONING.match(model) else ""
 
 
-def checked_model(model: str) -> str:
+def validate_model(model: str) -> str:
     """A resolved name. Raises Invalid, naming `model`, where no provider can have such a model."""
     known = [one.prefix for one in PROVIDERS]
     name = model.partition("/")[2] if "/" in model else model
@@ -129,12 +129,12 @@ class JudgeModels:
     @property
     def default(self) -> str:
         """What a run asks that names no model. It may always be named."""
-        return HEURISTIC_MODEL if self.preferred is None else resolved(self.preferred)
+        return HEURISTIC_MODEL if self.preferred is None else resolve_model(self.preferred)
 
-    def chosen(self, name: str | None) -> str:
+    def select(self, name: str | None) -> str:
         """The resolved model of a run; None is the default. Raises Invalid, naming `model`."""
-        model = self.default if name is None else resolved(name)
-        if self.allowed and model not in {self.default, *map(resolved, self.allowed)}:
-            there_are = ", ".join(dict.fromkeys([self.default, *map(resolved, self.allowed)]))
+        model = self.default if name is None else resolve_model(name)
+        if self.allowed and model not in {self.default, *map(resolve_model, self.allowed)}:
+            there_are = ", ".join(dict.fromkeys([self.default, *map(resolve_model, self.allowed)]))
             raise Invalid.field("model", f"is not allowed here; there are: {there_are}")
         return model

@@ -11,14 +11,14 @@ from hashlib import sha256
 from typing import Final
 
 from domain.evaluation.metrics.metric import Metric
-from domain.evaluation.metrics.rubrics import LABEL_MAX, PROTOCOL, Form, Rubric
+from domain.evaluation.metrics.rubrics import LABEL_MAX, PROTOCOL, AnswerFormat, Rubric
 from domain.evaluation.runs.selection import SAMPLING_RATE_DEFAULT, TraceSelection
 
 CALLS_HALF: Final = 20  # calls of a checklist from the beginning, and as many from the end
 FINGERPRINT_DIGITS: Final = 16
 HEURISTIC_FINGERPRINT: Final = "heuristic/1"
 
-_FENCE_SHOWN: Final = "<16 random hexadecimal digits>"
+_BOUNDARY_SHOWN: Final = "<16 random hexadecimal digits>"
 _CALLS_SHOWN: Final = "<labels of the tool calls>"
 
 type Schema = Mapping[str, object]
@@ -39,13 +39,13 @@ def judged_calls(labels: Sequence[str]) -> tuple[Sequence[str], bool]:
     return [*labels[:CALLS_HALF], *labels[-CALLS_HALF:]], True
 
 
-def question_text(rubric: Rubric, fenced: str, calls: Sequence[str] = ()) -> str:
+def prompt_text(rubric: Rubric, fenced: str, calls: Sequence[str] = ()) -> str:
     """What the judge reads after PROTOCOL: `Evidence.fenced`, then the criterion.
 
     `calls` are those of a checklist, by label, in order.
     """
     asked = ["", f"Criterion: {rubric.criterion}", ""]
-    if rubric.form is Form.CHECKLIST:
+    if rubric.answer_format is AnswerFormat.CHECKLIST:
         asked += [f"Tool calls, one entry each, in this order: {', '.join(calls)}", "", "ok:"]
         labels = ["false", "true"]
     else:
@@ -55,7 +55,7 @@ def question_text(rubric: Rubric, fenced: str, calls: Sequence[str] = ()) -> str
     return "\n".join([fenced, *asked, *reversed(anchored)])
 
 
-def answer_schema(form: Form) -> Schema:
+def answer_schema(form: AnswerFormat) -> Schema:
     """JSON Schema of an answer: every property required, no open object, null for what is absent.
 
     The order of properties is the order of thought, and so is part of the question.
@@ -67,7 +67,7 @@ def answer_schema(form: Form) -> Schema:
     }
     reason = {"type": "string", "description": "at most 60 words"}
     cannot_judge = {"type": "boolean", "description": "whether the evidence allows no grade"}
-    if form is Form.SCALE:
+    if form is AnswerFormat.SCALE:
         label = {"anyOf": [_whole_numbers(LABEL_MAX), {"type": "null"}]}
         return _strict(evidence=cited, reason=reason, cannot_judge=cannot_judge, label=label)
     check = _strict(
@@ -96,7 +96,7 @@ def _strict(**properties: object) -> Schema:
 # --- fingerprints ----------------------------------------------------------------------------
 
 
-def fingerprint(
+def judge_fingerprint(
     metric: Metric,
     *,
     model: str,
@@ -118,7 +118,7 @@ def fingerprint(
             "metric": metric.name,
             "version": metric.version,
             "prompt": prompt_hash(rubric),
-            "schema": _hash(json.dumps(answer_schema(rubric.form))),  # in its own order
+            "schema": _hash(json.dumps(answer_schema(rubric.answer_format))),  # in its own order
             "model": model,
             "base_url": None if base_url is None else _hash(base_url),
             "parameters": parameters,
@@ -155,15 +155,15 @@ def session_fingerprint(
 
 
 def prompt_hash(rubric: Rubric) -> str:
-    """Of every text that a judge reads for it, but evidence and fence."""
+    """Of every text that a judge reads for it, but evidence and boundary."""
     return _hash(f"{PROTOCOL}\n{_asked(rubric)}")
 
 
 def _asked(rubric: Rubric) -> str:
     """The question with placeholders for what differs from trace to trace."""
     shown = rubric.template or "<evidence>"
-    fenced = f"evidence {_FENCE_SHOWN}\n{shown}\nend of evidence {_FENCE_SHOWN}"
-    return question_text(rubric, fenced, [_CALLS_SHOWN])
+    fenced = f"evidence {_BOUNDARY_SHOWN}\n{shown}\nend of evidence {_BOUNDARY_SHOWN}"
+    return prompt_text(rubric, fenced, [_CALLS_SHOWN])
 
 
 def _hash(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from domain.evaluation.metrics.rubrics import LABEL_MAX, Form
+from domain.evaluation.metrics.rubrics import LABEL_MAX, AnswerFormat
 from domain.evaluation.scores.outcome import Scored, SkipCode, Skipped
 
 CITED_MAX: Final = 100  # steps that a score keeps as its evidence
@@ -14,7 +14,7 @@ _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _FENCED: Final = re.compile(r"```[a-zA-Z]*\s*(.*?)\s*```", re.DOTALL)
 
 
-class BadVerdict(ValueError):  # noqa: N818 - it is no error of ours
+class InvalidVerdict(ValueError):  # noqa: N818 - it is no error of ours
     """An answer that is no verdict. The text is for the judge, which may try once more."""
 
 
@@ -81,32 +81,32 @@ def _cited(labels: Sequence[str], known: Collection[str]) -> dict[str, object]:
     return {"evidence": found[:CITED_MAX]} | ({"evidence_unknown": unknown} if unknown else {})
 
 
-def read_verdict(answer: str, form: Form, calls: Sequence[str] = ()) -> Verdict:
+def parse_verdict(answer: str, form: AnswerFormat, calls: Sequence[str] = ()) -> Verdict:
     """The verdict in a judge's answer, which is one JSON object, in a code fence perhaps.
 
     Only the schema's fields are read. `calls` are the labels that a checklist was about: each
-    has one entry; they are put in order. Raises BadVerdict, with words of ours only.
+    has one entry; they are put in order. Raises InvalidVerdict, with words of ours only.
     """
     fenced = _FENCED.fullmatch(answer.strip())
     try:
         value: object = json.loads(fenced[1] if fenced else answer)
     except (ValueError, RecursionError):
-        raise BadVerdict("The answer is not one JSON object") from None
+        raise InvalidVerdict("The answer is not one JSON object") from None
     if not isinstance(value, Mapping):
-        raise BadVerdict("The answer is not a JSON object")
+        raise InvalidVerdict("The answer is not a JSON object")
     evidence = tuple(_text(one, "evidence") for one in _list(value, "evidence"))
     cannot_judge = value.get("cannot_judge")
     if not isinstance(cannot_judge, bool):
-        raise BadVerdict("cannot_judge must be true or false")
-    if form is Form.CHECKLIST:
+        raise InvalidVerdict("cannot_judge must be true or false")
+    if form is AnswerFormat.CHECKLIST:
         checks = _checks(value, calls, needed=not cannot_judge)
         return ChecklistVerdict(evidence=evidence, checks=checks, cannot_judge=cannot_judge)
     reason = _text(value.get("reason"), "reason")
     label = value.get("label")
     if label is not None and (type(label) is not int or not 0 <= label <= LABEL_MAX):
-        raise BadVerdict(f"label must be a whole number from 0 to {LABEL_MAX}, or null")
+        raise InvalidVerdict(f"label must be a whole number from 0 to {LABEL_MAX}, or null")
     if "label" not in value:
-        raise BadVerdict("label is missing")
+        raise InvalidVerdict("label is missing")
     return ScaleVerdict(evidence=evidence, reason=reason, cannot_judge=cannot_judge, label=label)
 
 
@@ -117,30 +117,30 @@ def _checks(
     if not needed:
         return ()
     if sorted(check.call for check in found) != sorted(calls):
-        raise BadVerdict(f"verdicts must hold one entry for each of: {', '.join(calls)}")
+        raise InvalidVerdict(f"verdicts must hold one entry for each of: {', '.join(calls)}")
     place = {call: number for number, call in enumerate(calls)}
     return tuple(sorted(found, key=lambda check: place[check.call]))
 
 
 def _check(one: object) -> Check:
     if not isinstance(one, Mapping):
-        raise BadVerdict("an entry of verdicts must be an object")
+        raise InvalidVerdict("an entry of verdicts must be an object")
     ok = one.get("ok")
     if "ok" not in one or not (ok is None or isinstance(ok, bool)):
-        raise BadVerdict("ok must be true, false or null")
+        raise InvalidVerdict("ok must be true, false or null")
     return Check(_text(one.get("call"), "call"), _text(one.get("reason"), "reason"), ok)
 
 
 def _list(value: Mapping[str, object], key: str) -> Sequence[object]:
     found = value.get(key)
     if not isinstance(found, list):
-        raise BadVerdict(f"{key} must be a list")
+        raise InvalidVerdict(f"{key} must be a list")
     return found
 
 
 def _text(value: object, key: str) -> str:
     if not isinstance(value, str):
-        raise BadVerdict(f"{key} must be text")
+        raise InvalidVerdict(f"{key} must be text")
     if _UNSTORABLE.search(value):
-        raise BadVerdict(f"{key} must not hold NUL or half a character")
+        raise InvalidVerdict(f"{key} must not hold NUL or half a character")
     return value

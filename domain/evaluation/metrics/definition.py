@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
-from domain.evaluation.metrics.metric import Way
-from domain.evaluation.trace_content.messages import value_of
+from domain.evaluation.metrics.metric import EvaluationMethod
+from domain.evaluation.trace_content.messages import decode_json
 from domain.tracing.payload import JsonText
 
 
-class Kind(StrEnum):
+class DefinitionKind(StrEnum):
     JUDGE = "judge"  # a judge reads the evidence
     RULE = "rule"  # conditions on places in the trace
     MEASURED = "measured"  # one of MEASURES
@@ -19,34 +19,38 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)  # no slots: what was looked into is kept
 class Definition:
-    """One revision of a project's own metric. `body` is JSON of its kind, as `as_kept` writes it.
+    """One revision of a custom metric. `body` is the JSON that `encode_definition` wrote.
 
-    Nothing of it ever changes: what a run was made with, its scores were made with.
+    A revision never changes, so a run's scores always belong to the definition it was created with.
     """
 
     name: str
     revision: int
-    kind: Kind
+    kind: DefinitionKind
     description: str
     threshold: float
     body: JsonText
 
     @property
-    def way(self) -> Way:
-        return Way.JUDGED if self.kind is Kind.JUDGE else Way.MEASURED
+    def method(self) -> EvaluationMethod:
+        return (
+            EvaluationMethod.JUDGED
+            if self.kind is DefinitionKind.JUDGE
+            else EvaluationMethod.COMPUTED
+        )
 
     @cached_property
     def model(self) -> str | None:
         """The judge that it names; None where the run's is asked, or nobody."""
-        value = value_of(self.body)
+        value = decode_json(self.body)
         named = value.get("model") if isinstance(value, Mapping) else None
-        return str(named) if named is not None and self.kind is Kind.JUDGE else None
+        return str(named) if named is not None and self.kind is DefinitionKind.JUDGE else None
 
-    def says_the_same(self, other: "Definition") -> bool:
+    def has_same_content(self, other: "Definition") -> bool:
         """Whether only the number of the revision is another."""
         return replace(self, revision=other.revision) == other
 
 
-def as_kept(body: object) -> JsonText:
+def encode_definition(body: object) -> JsonText:
     """One text for one definition: keys sorted, no blanks."""
     return json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()

@@ -2,36 +2,36 @@
 
 from typing import Final
 
-from domain.evaluation.metrics.metric import JudgeKind, Metric, Way
+from domain.evaluation.metrics.metric import EvaluationMethod, JudgeKind, Metric
 from domain.evaluation.metrics.rubrics import RUBRICS
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
-from domain.evaluation.trace_content.evaluated_trace import Subject
-from domain.evaluation.trace_content.stated_plan import plan_of
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from domain.evaluation.trace_content.stated_plan import find_stated_plan
 from domain.evaluation.trace_content.text import has_words
 
 
-def no_tool_calls(subject: Subject) -> Outcome | None:
-    return None if subject.calls else Skipped(SkipCode.NO_TOOL_CALLS)
+def no_tool_calls(subject: EvaluatedTrace) -> Outcome | None:
+    return None if subject.tool_calls else Skipped(SkipCode.NO_TOOL_CALLS)
 
 
-def no_tools(subject: Subject) -> Outcome | None:
-    return None if subject.calls or subject.declared else Skipped(SkipCode.NO_TOOLS)
+def no_tools(subject: EvaluatedTrace) -> Outcome | None:
+    return None if subject.tool_calls or subject.declared_tools else Skipped(SkipCode.NO_TOOLS)
 
 
-def no_plan(subject: Subject) -> Outcome | None:
-    return None if plan_of(subject) else Skipped(SkipCode.NO_PLAN)
+def no_plan(subject: EvaluatedTrace) -> Outcome | None:
+    return None if find_stated_plan(subject) else Skipped(SkipCode.NO_PLAN)
 
 
-def no_spans(subject: Subject) -> Outcome | None:
+def no_spans(subject: EvaluatedTrace) -> Outcome | None:
     return None if subject.spans else Skipped(SkipCode.NO_STEPS)
 
 
-def nothing_said(subject: Subject) -> Outcome | None:
-    said = subject.answer.text.strip() or subject.models
+def nothing_said(subject: EvaluatedTrace) -> Outcome | None:
+    said = subject.answer.text.strip() or subject.model_calls
     return None if said else Skipped(SkipCode.NO_STEPS)
 
 
-def nothing_to_complete(subject: Subject) -> Outcome | None:
+def nothing_to_complete(subject: EvaluatedTrace) -> Outcome | None:
     """Without a word in the output the steps are judged; without a tool call there are none.
 
     Short meaningless strings are known to fool judges (arXiv 2507.08794), so none is asked.
@@ -40,14 +40,14 @@ def nothing_to_complete(subject: Subject) -> Outcome | None:
         return Skipped(SkipCode.NO_INPUT)
     if subject.is_running:
         return Skipped(SkipCode.TRACE_RUNNING)
-    if subject.calls or has_words(subject.answer.text):
+    if subject.tool_calls or has_words(subject.answer.text):
         return None
     if not subject.answer.text.strip():
         return Skipped(SkipCode.EMPTY_OUTPUT)
     return Scored(0.0, "the output holds no word", {"judge_kind": JudgeKind.RULE.value})
 
 
-def is_output_shown(metric: Metric, subject: Subject) -> bool:
+def is_output_shown(metric: Metric, subject: EvaluatedTrace) -> bool:
     """Whether the evidence for a metric shows the final output.
 
     A wordless one is left out where a judge would be asked how far it fulfils the request.
@@ -58,56 +58,56 @@ def is_output_shown(metric: Metric, subject: Subject) -> bool:
 TASK_COMPLETION: Final = Metric(
     name="task_completion",
     description="How fully the request was fulfilled",
-    way=Way.JUDGED,
+    method=EvaluationMethod.JUDGED,
     rubric=RUBRICS["task_completion"],
-    rule=nothing_to_complete,
+    precheck=nothing_to_complete,
 )
 JUDGED_METRICS: Final = (
     Metric(
         name="argument_correctness",
         description="Share of tool calls whose arguments fit the request",
-        way=Way.JUDGED,
+        method=EvaluationMethod.JUDGED,
         rubric=RUBRICS["argument_correctness"],
-        rule=no_tool_calls,
+        precheck=no_tool_calls,
     ),
     Metric(
         name="confidence",
         description="How decisive and well-grounded the agent's behaviour was",
-        way=Way.JUDGED,
+        method=EvaluationMethod.JUDGED,
         rubric=RUBRICS["confidence"],
-        rule=nothing_said,
+        precheck=nothing_said,
         sees_reasoning=True,
     ),
     Metric(
         name="plan_adherence",
         description="How closely the run kept to the agent's stated plan",
-        way=Way.JUDGED,
+        method=EvaluationMethod.JUDGED,
         rubric=RUBRICS["plan_adherence"],
-        rule=no_plan,
+        precheck=no_plan,
         sees_reasoning=True,
     ),
     Metric(
         name="plan_quality",
         description="How good the agent's plan was, executed or not",
-        way=Way.JUDGED,
+        method=EvaluationMethod.JUDGED,
         rubric=RUBRICS["plan_quality"],
-        rule=no_plan,
+        precheck=no_plan,
         sees_reasoning=True,
     ),
     Metric(
         name="step_efficiency",
         description="How little wasted work the run contained",
-        way=Way.JUDGED,
+        method=EvaluationMethod.JUDGED,
         rubric=RUBRICS["step_efficiency"],
-        rule=no_spans,
+        precheck=no_spans,
         sees_reasoning=True,
     ),
     TASK_COMPLETION,
     Metric(
         name="tool_correctness",
         description="How suitable the chosen tools were",
-        way=Way.JUDGED,
+        method=EvaluationMethod.JUDGED,
         rubric=RUBRICS["tool_correctness"],
-        rule=no_tools,
+        precheck=no_tools,
     ),
 )

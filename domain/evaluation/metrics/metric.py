@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from domain.evaluation.metrics.rubrics import Rubric
 from domain.evaluation.scores.outcome import Outcome
-from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 
 THRESHOLD: Final = 0.5
 
@@ -18,13 +18,13 @@ class Category(StrEnum):
     SESSION = "session"
 
 
-class Way(StrEnum):
+class EvaluationMethod(StrEnum):
     """How a metric comes by its number."""
 
     JUDGED = "judged"  # a judge reads the evidence
     EMBEDDED = "embedded"  # texts are compared by their vectors
-    MEASURED = "measured"  # computed from the trace alone
-    ROLLED_UP = "rolled_up"  # made of the signals of a session's traces
+    COMPUTED = "measured"  # computed from the trace alone
+    AGGREGATED = "rolled_up"  # made of the signals of a session's traces
 
 
 class JudgeKind(StrEnum):
@@ -42,19 +42,19 @@ class Direction(StrEnum):
     NEUTRAL = "neutral"  # neither end is the good one
 
 
-class Rule(Protocol):
+class Precheck(Protocol):
     """What stands instead of a verdict, where nobody needs to be asked; None where a judge is due.
 
     Pure; never raises.
     """
 
-    def __call__(self, subject: Subject, /) -> Outcome | None: ...
+    def __call__(self, subject: EvaluatedTrace, /) -> Outcome | None: ...
 
 
-class Measure(Protocol):
+class MetricFunction(Protocol):
     """A number from a trace, or a word for why there is none. Pure; never raises."""
 
-    def __call__(self, subject: Subject, /) -> Outcome: ...
+    def __call__(self, subject: EvaluatedTrace, /) -> Outcome: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +69,15 @@ class Metric:
 
     name: str
     description: str
-    way: Way
+    method: EvaluationMethod
     category: Category = Category.TRACE
     version: int = 1
     threshold: float = THRESHOLD
     direction: Direction = Direction.HIGHER_IS_BETTER
     is_listed: bool = True
-    measure: Measure | None = None
+    compute: MetricFunction | None = None
     rubric: Rubric | None = None
-    rule: Rule | None = None
+    precheck: Precheck | None = None
     sees_reasoning: bool = False
     model: str | None = None
     revision: int | None = None

@@ -3,20 +3,20 @@
 import zlib
 from typing import Final
 
-from domain.evaluation.metrics.metric import Direction, Metric, Way
+from domain.evaluation.metrics.metric import Direction, EvaluationMethod, Metric
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped, clamped
-from domain.evaluation.trace_content.evaluated_trace import Subject
-from domain.evaluation.trace_content.messages import parsed
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from domain.evaluation.trace_content.messages import decode_embedded_json
 from domain.evaluation.trace_content.text import containment, has_words, ngrams, shingles, words
 
 OUTPUT_MAX: Final = 200_000  # characters; of longer outputs the beginning is looked at
-GRAM: Final = 4  # words
-GRAMS_MIN: Final = 8  # with fewer, repetition is chance
-DENSE_BYTES_MIN: Final = 512  # shorter texts hardly deflate
+NGRAM_WORDS: Final = 4  # words
+NGRAMS_MIN: Final = 8  # with fewer, repetition is chance
+COMPRESSED_BYTES_MIN: Final = 512  # shorter texts hardly deflate
 # Prose deflates to 0.42-0.46 of its size, source code to 0.37, a Markdown table to 0.16; one
 # sentence forty times to 0.04.
-DENSE_BELOW: Final = 0.15
-NOVEL_WORDS_MIN: Final = 8  # shorter answers repeat by chance
+COMPRESSION_RATIO_MIN: Final = 0.15
+REPETITION_WORDS_MIN: Final = 8  # shorter answers repeat by chance
 
 # In words as `words` finds them, so that "can't" in any spelling of its apostrophe is "can t".
 REFUSALS: Final = (
@@ -33,17 +33,17 @@ REFUSALS: Final = (
 )
 
 
-def output_degeneration(subject: Subject) -> Outcome:
+def output_degeneration(subject: EvaluatedTrace) -> Outcome:
     """1 - max(repeated, dense): by 4-word grams that occur again, and by how well it deflates."""
     text = subject.answer.text[:OUTPUT_MAX]
     if not text.strip():
         return Skipped(SkipCode.EMPTY_OUTPUT)
-    if parsed(text) is not text:
+    if decode_embedded_json(text) is not text:
         return Skipped(SkipCode.STRUCTURED_OUTPUT)
     if not has_words(text):
         return Scored(0.0, "the output holds no word")
-    grams = list(ngrams(words(text), GRAM))
-    again = 1 - len(set(grams)) / len(grams) if len(grams) >= GRAMS_MIN else 0.0
+    grams = list(ngrams(words(text), NGRAM_WORDS))
+    again = 1 - len(set(grams)) / len(grams) if len(grams) >= NGRAMS_MIN else 0.0
     dense = _density(text)
     return Scored(
         1 - max(again, dense),
@@ -54,19 +54,21 @@ def output_degeneration(subject: Subject) -> Outcome:
 
 def _density(text: str) -> float:
     raw = text.encode(errors="replace")
-    if len(raw) < DENSE_BYTES_MIN:
+    if len(raw) < COMPRESSED_BYTES_MIN:
         return 0.0
-    return clamped((DENSE_BELOW - len(zlib.compress(raw, 6)) / len(raw)) / DENSE_BELOW)
+    return clamped(
+        (COMPRESSION_RATIO_MIN - len(zlib.compress(raw, 6)) / len(raw)) / COMPRESSION_RATIO_MIN
+    )
 
 
-def answer_repetition(subject: Subject) -> Outcome:
+def answer_repetition(subject: EvaluatedTrace) -> Outcome:
     """1 - the largest share of the output's shingles that one of the last three outputs holds."""
-    if not subject.window:
+    if not subject.recent_outputs:
         return Skipped(SkipCode.NO_PREVIOUS_TRACES)
     text = subject.answer.text[:OUTPUT_MAX]
-    if len(words(text)) < NOVEL_WORDS_MIN:
+    if len(words(text)) < REPETITION_WORDS_MIN:
         return Skipped(SkipCode.TOO_SHORT)
-    earlier = [known for one in subject.window if (known := shingles(one[:OUTPUT_MAX]))]
+    earlier = [known for one in subject.recent_outputs if (known := shingles(one[:OUTPUT_MAX]))]
     if not earlier:  # being unlike nothing is no novelty
         return Skipped(SkipCode.NO_PREVIOUS_OUTPUTS)
     own = shingles(text)
@@ -74,11 +76,11 @@ def answer_repetition(subject: Subject) -> Outcome:
     return Scored(
         1 - again,
         f"{again:.0%} of the output stands in an earlier output of the session",
-        {"window_size": len(subject.window), "max_containment": round(again, 4)},
+        {"window_size": len(subject.recent_outputs), "max_containment": round(again, 4)},
     )
 
 
-def refusal(subject: Subject) -> Outcome:
+def refusal(subject: EvaluatedTrace) -> Outcome:
     """1 where the output declines in one of the usual phrases, else 0. Neither is the good end."""
     text = subject.answer.text[:OUTPUT_MAX]
     if not text.strip():
@@ -93,20 +95,20 @@ OUTPUT_METRICS: Final = (
     Metric(
         name="output_degeneration",
         description="Absence of repetition inside the final output",
-        way=Way.MEASURED,
-        measure=output_degeneration,
+        method=EvaluationMethod.COMPUTED,
+        compute=output_degeneration,
     ),
     Metric(
         name="answer_repetition",
         description="How new the output is against the session's last three",
-        way=Way.MEASURED,
-        measure=answer_repetition,
+        method=EvaluationMethod.COMPUTED,
+        compute=answer_repetition,
     ),
     Metric(
         name="refusal",
         description="Whether the final output declines the request",
-        way=Way.MEASURED,
+        method=EvaluationMethod.COMPUTED,
         direction=Direction.NEUTRAL,
-        measure=refusal,
+        compute=refusal,
     ),
 )

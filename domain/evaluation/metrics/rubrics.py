@@ -13,7 +13,7 @@ from typing import Final
 LABEL_MAX: Final = 5  # discrete scales from 0 to 5 agree best with people (arXiv 2601.03444)
 
 
-class Form(StrEnum):
+class AnswerFormat(StrEnum):
     """What an answer is made of."""
 
     SCALE = "scale"  # one label for the whole run
@@ -30,13 +30,13 @@ class Rubric:
     """
 
     metric: str
-    form: Form = Form.SCALE
+    answer_format: AnswerFormat = AnswerFormat.SCALE
     criterion: str
     anchors: tuple[str, ...]
     template: str = ""
 
     def __post_init__(self) -> None:
-        if len(self.anchors) != (LABEL_MAX + 1 if self.form is Form.SCALE else 2):
+        if len(self.anchors) != (LABEL_MAX + 1 if self.answer_format is AnswerFormat.SCALE else 2):
             raise ValueError(f"{self.metric}: every label needs its anchor")
 
 
@@ -92,7 +92,7 @@ TOOL_CORRECTNESS: Final = Rubric(
 )
 ARGUMENT_CORRECTNESS: Final = Rubric(
     metric="argument_correctness",
-    form=Form.CHECKLIST,
+    answer_format=AnswerFormat.CHECKLIST,
     criterion=(
         "For each tool call that is listed, in order: do its arguments follow from the request "
         "and from the outputs before it? A value that was made up, mixed up, or contradicts what "

@@ -2,17 +2,17 @@
 
 from typing import Final
 
-from domain.evaluation.metrics.metric import Metric, Way
+from domain.evaluation.metrics.metric import EvaluationMethod, Metric
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
-from domain.evaluation.trace_content.evaluated_trace import Subject
-from domain.evaluation.trace_content.messages import is_blank, value_of
-from domain.evaluation.trace_content.tool_calls import finish_reasons, is_cut
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from domain.evaluation.trace_content.messages import decode_json, is_blank
+from domain.evaluation.trace_content.tool_calls import finish_reasons, is_length_limited
 from domain.tracing.span import SpanKind, SpanStatus
 from domain.tracing.trace import TraceStatus
 from domain.tracing.usage import Usage
 
 
-def trace_success(subject: Subject) -> Outcome:
+def trace_success(subject: EvaluatedTrace) -> Outcome:
     """1 where the trace is COMPLETED and none of its root spans failed, else 0."""
     if subject.is_running:
         return Skipped(SkipCode.TRACE_RUNNING)
@@ -25,12 +25,12 @@ def trace_success(subject: Subject) -> Outcome:
     return Scored(1.0, "the run ended without an error")
 
 
-def untruncated_rate(subject: Subject) -> Outcome:
+def untruncated_rate(subject: EvaluatedTrace) -> Outcome:
     """1 - model calls that finished for length / model calls with a finish reason."""
-    told = [reasons for span in subject.models if (reasons := finish_reasons(span))]
+    told = [reasons for span in subject.model_calls if (reasons := finish_reasons(span))]
     if not told:
         return Skipped(SkipCode.NO_FINISH_REASONS)
-    cut = sum(map(is_cut, told))
+    cut = sum(map(is_length_limited, told))
     return Scored(
         1 - cut / len(told),
         f"{cut} of {len(told)} model answers were cut by a length limit",
@@ -38,12 +38,12 @@ def untruncated_rate(subject: Subject) -> Outcome:
     )
 
 
-def retrieval_hit_rate(subject: Subject) -> Outcome:
+def retrieval_hit_rate(subject: EvaluatedTrace) -> Outcome:
     """Retrievals that found something / retrievals."""
     outputs = [span.output for span in subject.spans if span.kind is SpanKind.RETRIEVER]
     if not outputs:
         return Skipped(SkipCode.NO_RETRIEVALS)
-    hits = sum(not is_blank(value_of(output)) for output in outputs)
+    hits = sum(not is_blank(decode_json(output)) for output in outputs)
     return Scored(
         hits / len(outputs),
         f"{hits} of {len(outputs)} retrievals found something",
@@ -51,7 +51,7 @@ def retrieval_hit_rate(subject: Subject) -> Outcome:
     )
 
 
-def trace_hygiene(subject: Subject) -> Outcome:
+def trace_hygiene(subject: EvaluatedTrace) -> Outcome:
     """The mean of the shares that exist: spans that end, parents found, model calls with usage."""
     spans = subject.spans
     if not spans:
@@ -62,8 +62,8 @@ def trace_hygiene(subject: Subject) -> Outcome:
         "ended": (sum(span.ended_at is not None for span in spans), len(spans)),
         "parents_found": (sum(parent in ids for parent in parents), len(parents)),
         "with_usage": (
-            sum(Usage.of(span.token_usage).is_known for span in subject.models),
-            len(subject.models),
+            sum(Usage.from_token_usage(span.token_usage).is_known for span in subject.model_calls),
+            len(subject.model_calls),
         ),
     }
     shares = {name: some / of for name, (some, of) in counts.items() if of}
@@ -80,25 +80,25 @@ RUN_METRICS: Final = (
     Metric(
         name="trace_success",
         description="Whether the run ended without an error",
-        way=Way.MEASURED,
-        measure=trace_success,
+        method=EvaluationMethod.COMPUTED,
+        compute=trace_success,
     ),
     Metric(
         name="untruncated_rate",
         description="Share of model answers not cut by a length limit",
-        way=Way.MEASURED,
-        measure=untruncated_rate,
+        method=EvaluationMethod.COMPUTED,
+        compute=untruncated_rate,
     ),
     Metric(
         name="retrieval_hit_rate",
         description="Share of retrievals that found something",
-        way=Way.MEASURED,
-        measure=retrieval_hit_rate,
+        method=EvaluationMethod.COMPUTED,
+        compute=retrieval_hit_rate,
     ),
     Metric(
         name="trace_hygiene",
         description="How complete the instrumentation is",
-        way=Way.MEASURED,
-        measure=trace_hygiene,
+        method=EvaluationMethod.COMPUTED,
+        compute=trace_hygiene,
     ),
 )

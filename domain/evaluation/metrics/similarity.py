@@ -5,35 +5,35 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Self
 
-from domain.evaluation.evidence.redaction import Masker, Masking
-from domain.evaluation.evidence.truncation import BYTES_PER_TOKEN, looked_at
-from domain.evaluation.metrics.metric import Metric, Way
+from domain.evaluation.evidence.redaction import RedactionMode, Redactor
+from domain.evaluation.evidence.truncation import BYTES_PER_TOKEN, prepare_text
+from domain.evaluation.metrics.metric import EvaluationMethod, Metric
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped, clamped
-from domain.evaluation.trace_content.evaluated_trace import WINDOW, Subject
-from domain.evaluation.trace_content.messages import canonical
+from domain.evaluation.trace_content.evaluated_trace import RECENT_OUTPUTS_MAX, EvaluatedTrace
+from domain.evaluation.trace_content.messages import canonical_json
 from domain.evaluation.trace_content.text import (
-    EMBEDDED_HEAD,
-    EMBEDDED_TAIL,
-    Similarity,
+    EMBEDDED_HEAD_CHARS,
+    EMBEDDED_TAIL_CHARS,
+    SimilarityFunction,
     Vector,
+    content_words,
     cosine,
-    embedded_text,
     jaccard,
     shingle_similarity,
-    tokens,
+    truncate_for_embedding,
 )
 
 HASH_EMBEDDER: Final = "hash"  # the key of the embedder that needs no model
 
-COMPARED_TOKENS: Final = (EMBEDDED_HEAD + EMBEDDED_TAIL) // BYTES_PER_TOKEN
+COMPARED_TOKENS: Final = (EMBEDDED_HEAD_CHARS + EMBEDDED_TAIL_CHARS) // BYTES_PER_TOKEN
 
 type Embed = Callable[[str], Vector]
-"""The vector of a text that `embedded_text` gave; the zero vector where it says nothing."""
+"""Maps a truncated text (`truncate_for_embedding`) to its vector; zero for a text without words."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedTexts:
-    """What of a trace is compared, masked and as long as `embedded_text` leaves it.
+    """What of a trace is compared, masked and as long as `truncate_for_embedding` leaves it.
 
     `window` as in `loop_detection`.
     """
@@ -43,30 +43,30 @@ class ComparedTexts:
     window: tuple[str, ...]
 
     @classmethod
-    def of(cls, subject: Subject, masking: Masking) -> Self:
-        masker = Masker(masking)
+    def from_trace(cls, subject: EvaluatedTrace, masking: RedactionMode) -> Self:
+        redactor = Redactor(masking)
 
         def shown(text: str) -> str:
-            looked = looked_at(text, COMPARED_TOKENS, masker)
-            return embedded_text(looked.head + looked.tail)
+            looked = prepare_text(text, COMPARED_TOKENS, redactor)
+            return truncate_for_embedding(looked.head + looked.tail)
 
         return cls(
             request=shown(subject.request.text),
             answer=shown(subject.answer.text),
-            window=tuple(map(shown, subject.window)),
+            window=tuple(map(shown, subject.recent_outputs)),
         )
 
     def windowed(self, evidence_hash: str) -> str:
         """The hash of the evidence and of the window that it is compared with."""
         held = {"evidence": evidence_hash, "window": self.window}
-        return sha256(canonical(held).encode()).hexdigest()
+        return sha256(canonical_json(held).encode()).hexdigest()
 
 
 def coherence(request: str, answer: str, embed: Embed) -> Outcome:
     """The cosine of input and output, version 1. A text that says nothing is far from any."""
     if not request.strip() or not answer.strip():
         return Skipped(SkipCode.EMPTY_INPUT_OR_OUTPUT)
-    near = cosine(embed(embedded_text(request)), embed(embedded_text(answer)))
+    near = cosine(embed(truncate_for_embedding(request)), embed(truncate_for_embedding(answer)))
     gap = clamped(1 - near)
     return Scored(
         clamped(1 - gap),
@@ -76,26 +76,26 @@ def coherence(request: str, answer: str, embed: Embed) -> Outcome:
 
 
 def loop_detection(
-    answer: str, window: Sequence[str], similar: Similarity = shingle_similarity
+    answer: str, window: Sequence[str], similar: SimilarityFunction = shingle_similarity
 ) -> Outcome:
     """How unlike the nearest of the last WINDOW outputs of its session an output is, version 1.
 
     `window` holds the outputs of earlier traces, the latest last. `similar` is the cosine of a
     model embedder; without one, how much of the shingles stands in the earlier output.
     """
-    recent = window[-WINDOW:]
+    recent = window[-RECENT_OUTPUTS_MAX:]
     if not recent:
         return Skipped(SkipCode.NO_PREVIOUS_TRACES)
     if not answer.strip():
         return Skipped(SkipCode.EMPTY_OUTPUT)
-    own = tokens(answer)
+    own = content_words(answer)
     comparisons = []
     nearest = 0.0
     for at, earlier in enumerate(recent):
         if not earlier.strip():
             continue
-        near = similar(embedded_text(answer), embedded_text(earlier))
-        shared = jaccard(own, tokens(earlier))
+        near = similar(truncate_for_embedding(answer), truncate_for_embedding(earlier))
+        shared = jaccard(own, content_words(earlier))
         nearest = max(nearest, near * shared)
         comparisons.append(
             {
@@ -121,16 +121,16 @@ def loop_detection(
 COHERENCE: Final = Metric(
     name="coherence",
     description="Topical closeness of output to input",
-    way=Way.EMBEDDED,
+    method=EvaluationMethod.EMBEDDED,
 )
 LOOP_DETECTION: Final = Metric(
     name="loop_detection",
     description="How unlike the session's last outputs the output is",
-    way=Way.EMBEDDED,
+    method=EvaluationMethod.EMBEDDED,
     is_listed=False,  # a signal of sessions only
 )
 
 
-def fingerprint(metric: Metric, embedder: str) -> str:
+def embedding_fingerprint(metric: Metric, embedder: str) -> str:
     """What stands on a score by the embedder of that key: only those of one can be compared."""
     return f"{embedder}/{metric.version}"

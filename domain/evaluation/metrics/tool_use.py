@@ -4,22 +4,26 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Final
 
-from domain.evaluation.metrics.metric import Metric, Way
+from domain.evaluation.metrics.metric import EvaluationMethod, Metric
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped, clamped
-from domain.evaluation.trace_content.evaluated_trace import Subject
-from domain.evaluation.trace_content.json_schema import fits, is_understood
-from domain.evaluation.trace_content.tool_calls import Call
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from domain.evaluation.trace_content.json_schema import is_supported_schema, matches_schema
+from domain.evaluation.trace_content.tool_calls import (
+    ToolCall,
+    count_repeated_calls,
+    longest_identical_run,
+)
 
 # Near the thresholds of agents' own guards: OpenHands' stuck detector stops at four equal pairs
 # of action and observation, at three equal errors, or after six steps of ping-pong.
-BLOCK: Final = 4  # equal calls in a row that make a loop for certain
-FAILED_BLOCK: Final = 3  # the same where each of them failed
-ALTERNATION: Final = 6  # calls in a row that take turns: three cycles of two
+LOOP_LENGTH: Final = 4  # equal calls in a row that make a loop for certain
+FAILED_LOOP_LENGTH: Final = 3  # the same where each of them failed
+ALTERNATION_LENGTH: Final = 6  # calls in a row that take turns: three cycles of two
 
 
-def tool_success_rate(subject: Subject) -> Outcome:
+def tool_success_rate(subject: EvaluatedTrace) -> Outcome:
     """1 - failed / calls."""
-    calls = subject.calls
+    calls = subject.tool_calls
     if not calls:
         return Skipped(SkipCode.NO_TOOL_CALLS)
     failed = sum(call.has_failed for call in calls)
@@ -30,13 +34,13 @@ def tool_success_rate(subject: Subject) -> Outcome:
     )
 
 
-def error_recovery(subject: Subject) -> Outcome:
+def error_recovery(subject: EvaluatedTrace) -> Outcome:
     """Failed calls that a later call of the same tool made good / failed calls."""
-    failed = [at for at, call in enumerate(subject.calls) if call.has_failed]
+    failed = [at for at, call in enumerate(subject.tool_calls) if call.has_failed]
     if not failed:
         return Skipped(SkipCode.NO_FAILED_CALLS)
-    last_good = {call.name: at for at, call in enumerate(subject.calls) if not call.has_failed}
-    good = sum(at < last_good.get(subject.calls[at].name, -1) for at in failed)
+    last_good = {call.name: at for at, call in enumerate(subject.tool_calls) if not call.has_failed}
+    good = sum(at < last_good.get(subject.tool_calls[at].name, -1) for at in failed)
     return Scored(
         good / len(failed),
         f"{good} of {len(failed)} failed calls were made good later by the same tool",
@@ -44,54 +48,54 @@ def error_recovery(subject: Subject) -> Outcome:
     )
 
 
-def tool_name_validity(subject: Subject) -> Outcome:
+def tool_name_validity(subject: EvaluatedTrace) -> Outcome:
     """Calls of declared tools / calls."""
-    if not subject.calls:
+    if not subject.tool_calls:
         return Skipped(SkipCode.NO_TOOL_CALLS)
-    if not subject.declared:
+    if not subject.declared_tools:
         return Skipped(SkipCode.NO_DECLARED_TOOLS)
-    valid = sum(call.name in subject.declared for call in subject.calls)
+    valid = sum(call.name in subject.declared_tools for call in subject.tool_calls)
     return Scored(
-        valid / len(subject.calls),
-        f"{valid} of {len(subject.calls)} tool calls named a declared tool",
-        {"calls": len(subject.calls), "declared_tools": len(subject.declared)},
+        valid / len(subject.tool_calls),
+        f"{valid} of {len(subject.tool_calls)} tool calls named a declared tool",
+        {"calls": len(subject.tool_calls), "declared_tools": len(subject.declared_tools)},
     )
 
 
-def tool_args_schema(subject: Subject) -> Outcome:
+def tool_args_schema(subject: EvaluatedTrace) -> Outcome:
     """Calls whose arguments fit / calls that can be checked."""
-    if not subject.calls:
+    if not subject.tool_calls:
         return Skipped(SkipCode.NO_TOOL_CALLS)
     schemas = {
         name: tool.schema
-        for name, tool in subject.declared.items()
-        if tool.schema is not None and is_understood(tool.schema)
+        for name, tool in subject.declared_tools.items()
+        if tool.schema is not None and is_supported_schema(tool.schema)
     }
     # Arguments that nobody recorded are unknown rather than wrong.
     checkable = [
-        call for call in subject.calls if call.name in schemas and call.arguments is not None
+        call for call in subject.tool_calls if call.name in schemas and call.arguments is not None
     ]
     if not checkable:
         return Skipped(SkipCode.NO_SCHEMAS)
-    valid = sum(fits(call.arguments, schemas[call.name]) for call in checkable)
+    valid = sum(matches_schema(call.arguments, schemas[call.name]) for call in checkable)
     return Scored(
         valid / len(checkable),
         f"the arguments of {valid} of {len(checkable)} calls fit the declared schema",
-        {"calls": len(subject.calls), "checkable_calls": len(checkable)},
+        {"calls": len(subject.tool_calls), "checkable_calls": len(checkable)},
     )
 
 
-def tool_loop(subject: Subject, polling_tools: frozenset[str] = frozenset()) -> Outcome:
+def tool_loop(subject: EvaluatedTrace, polling_tools: frozenset[str] = frozenset()) -> Outcome:
     """0 where two calls take turns for three cycles, else 1 - max(redundancy, run).
 
     Calls are the same if they asked the same and got the same: different outputs are progress.
     redundancy = (calls - distinct calls) / calls; run grows with the longest block of one call,
     to 1 at BLOCK of them. Calls of `polling_tools` don't count.
     """
-    calls = [call for call in subject.calls if call.name not in polling_tools]
+    calls = [call for call in subject.tool_calls if call.name not in polling_tools]
     if len(calls) < 2:  # noqa: PLR2004 - one call repeats nothing
         return Skipped(SkipCode.TOO_SHORT)
-    repeats, run = repeated(calls), _run(calls)
+    repeats, run = count_repeated_calls(calls), _run(calls)
     alternates = _alternates(calls)
     score = 0.0 if alternates else 1 - max(repeats / len(calls), run)
     return Scored(
@@ -101,37 +105,27 @@ def tool_loop(subject: Subject, polling_tools: frozenset[str] = frozenset()) -> 
         {
             "calls": len(calls),
             "repeated_calls": repeats,
-            "longest_block": longest_block(calls),
+            "longest_block": longest_identical_run(calls),
             "alternates": alternates,
         },
     )
 
 
-def repeated(calls: Sequence[Call]) -> int:
-    """Calls that asked and got what an earlier one had."""
-    return len(calls) - len({call.key for call in calls})
-
-
-def longest_block(calls: Sequence[Call]) -> int:
-    """The most equal calls in a row."""
-    return max((len(list(block)) for _, block in groupby(call.key for call in calls)), default=0)
-
-
-def _run(calls: Sequence[Call]) -> float:
+def _run(calls: Sequence[ToolCall]) -> float:
     worst = 0.0
-    for _, equal in groupby(calls, key=lambda call: call.key):
+    for _, equal in groupby(calls, key=lambda call: call.exchange_key):
         block = list(equal)
-        enough = FAILED_BLOCK if all(call.has_failed for call in block) else BLOCK
+        enough = FAILED_LOOP_LENGTH if all(call.has_failed for call in block) else LOOP_LENGTH
         worst = max(worst, clamped((len(block) - 1) / (enough - 1)))
     return worst
 
 
-def _alternates(calls: Sequence[Call]) -> bool:
+def _alternates(calls: Sequence[ToolCall]) -> bool:
     length = 2 if len(calls) > 1 else 0
     for at in range(2, len(calls)):
-        turns = calls[at].key == calls[at - 2].key != calls[at - 1].key
+        turns = calls[at].exchange_key == calls[at - 2].exchange_key != calls[at - 1].exchange_key
         length = length + 1 if turns else 2
-        if length >= ALTERNATION:
+        if length >= ALTERNATION_LENGTH:
             return True
     return False
 
@@ -140,31 +134,31 @@ TOOL_METRICS: Final = (
     Metric(
         name="tool_success_rate",
         description="Share of tool calls that did not fail",
-        way=Way.MEASURED,
-        measure=tool_success_rate,
+        method=EvaluationMethod.COMPUTED,
+        compute=tool_success_rate,
     ),
     Metric(
         name="error_recovery",
         description="Share of failed calls made good later by the same tool",
-        way=Way.MEASURED,
-        measure=error_recovery,
+        method=EvaluationMethod.COMPUTED,
+        compute=error_recovery,
     ),
     Metric(
         name="tool_loop",
         description="Absence of repeated identical tool calls within a trace",
-        way=Way.MEASURED,
-        measure=tool_loop,
+        method=EvaluationMethod.COMPUTED,
+        compute=tool_loop,
     ),
     Metric(
         name="tool_name_validity",
         description="Share of called tools that were declared",
-        way=Way.MEASURED,
-        measure=tool_name_validity,
+        method=EvaluationMethod.COMPUTED,
+        compute=tool_name_validity,
     ),
     Metric(
         name="tool_args_schema",
         description="Share of calls whose arguments fit the declared schema",
-        way=Way.MEASURED,
-        measure=tool_args_schema,
+        method=EvaluationMethod.COMPUTED,
+        compute=tool_args_schema,
     ),
 )

@@ -26,7 +26,7 @@ SAMPLES_MIN_MAX: Final = 100_000
 IN_A_ROW_MAX: Final = 100
 
 
-class Figure(StrEnum):
+class AlertFigure(StrEnum):
     """What of a run is looked at; each of one metric."""
 
     SCORE_MEAN = "score_mean"
@@ -38,7 +38,7 @@ class Figure(StrEnum):
 
     @property
     def is_bad_when_low(self) -> bool:
-        return self in {Figure.SCORE_MEAN, Figure.PASS_RATE}
+        return self in {AlertFigure.SCORE_MEAN, AlertFigure.PASS_RATE}
 
 
 class AlertState(StrEnum):
@@ -48,7 +48,7 @@ class AlertState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class RunMetricStats:
     """What a run came to in one metric: numbers and their mean, and what gave no number.
 
     `passed` of its numbers meet the metric's threshold.
@@ -61,7 +61,7 @@ class Measured:
     skipped: int = 0
 
     @classmethod
-    def of(
+    def from_scores(
         cls,
         numbers: Sequence[float],
         *,
@@ -91,7 +91,7 @@ class AlertRule:
     """
 
     metric: str
-    figure: Figure
+    figure: AlertFigure
     threshold: float = 0.0
     clear_at: float = 0.0
     samples_min: int = SAMPLES_MIN
@@ -120,29 +120,29 @@ class AlertRule:
         if wrong:
             raise Invalid.fields(wrong)
 
-    def value(self, run: Measured, before: Sequence[Measured]) -> float | None:
+    def value(self, run: RunMetricStats, before: Sequence[RunMetricStats]) -> float | None:
         """The figure, None where there are too few to tell; NO_DATA is 0 or 1, and always told.
 
         `before` are the runs that a drop is a drop against: together they need as many scores.
         """
         match self.figure:
-            case Figure.NO_DATA:
+            case AlertFigure.NO_DATA:
                 return 0.0 if run.scored >= self.samples_min else 1.0
-            case Figure.FAILED_SHARE:
+            case AlertFigure.FAILED_SHARE:
                 return self._share(run.failed, run.executions)
-            case Figure.SKIPPED_SHARE:
+            case AlertFigure.SKIPPED_SHARE:
                 return self._share(run.skipped, run.executions)
-            case Figure.PASS_RATE:
+            case AlertFigure.PASS_RATE:
                 return self._share(run.passed, run.scored)
-            case Figure.SCORE_MEAN:
+            case AlertFigure.SCORE_MEAN:
                 return run.mean if run.scored >= self.samples_min else None
-            case Figure.DROP:
+            case AlertFigure.DROP:
                 return self._drop(run, before)
 
     def _share(self, some: int, every: int) -> float | None:
         return some / every if every >= self.samples_min else None
 
-    def _drop(self, run: Measured, before: Sequence[Measured]) -> float | None:
+    def _drop(self, run: RunMetricStats, before: Sequence[RunMetricStats]) -> float | None:
         earlier = sum(one.scored for one in before)
         if min(run.scored, earlier) < self.samples_min:
             return None
@@ -150,42 +150,42 @@ class AlertRule:
         return max(usual - run.mean, 0.0)
 
     def is_breached(self, value: float) -> bool:
-        if self.figure is Figure.NO_DATA:
+        if self.figure is AlertFigure.NO_DATA:
             return value > 0
         return value < self.threshold if self.figure.is_bad_when_low else value > self.threshold
 
     def is_clear(self, value: float) -> bool:
-        if self.figure is Figure.NO_DATA:
+        if self.figure is AlertFigure.NO_DATA:
             return value == 0
         return value >= self.clear_at if self.figure.is_bad_when_low else value <= self.clear_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
+class AlertProgress:
     """How a rule stands: its state since when, and what counts towards leaving it."""
 
     state: AlertState = AlertState.OK
     since: datetime
-    in_a_row: int = 0
+    consecutive: int = 0
     value: float | None = None
 
-    def after(self, rule: AlertRule, value: float | None, now: datetime) -> Self:
+    def updated(self, rule: AlertRule, value: float | None, now: datetime) -> Self:
         """Once a run has ended in `value`; its state is another one where that is to be told."""
         if value is None:
             return self._turned(AlertState.NO_DATA, None, now)
         if self.state is AlertState.ALERTING:
-            count = self.in_a_row + 1 if rule.is_clear(value) else 0
+            count = self.consecutive + 1 if rule.is_clear(value) else 0
             if count >= rule.recoveries:
                 return self._turned(AlertState.OK, value, now)
-            return replace(self, in_a_row=count, value=value)
-        count = self.in_a_row + 1 if rule.is_breached(value) else 0
+            return replace(self, consecutive=count, value=value)
+        count = self.consecutive + 1 if rule.is_breached(value) else 0
         if count >= rule.breaches:
             return self._turned(AlertState.ALERTING, value, now)
         if self.state is AlertState.NO_DATA:
-            return replace(self._turned(AlertState.OK, value, now), in_a_row=count)
-        return replace(self, in_a_row=count, value=value)
+            return replace(self._turned(AlertState.OK, value, now), consecutive=count)
+        return replace(self, consecutive=count, value=value)
 
     def _turned(self, state: AlertState, value: float | None, now: datetime) -> Self:
         if state is self.state:
             return replace(self, value=value)
-        return replace(self, state=state, since=now, in_a_row=0, value=value)
+        return replace(self, state=state, since=now, consecutive=0, value=value)

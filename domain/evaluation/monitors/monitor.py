@@ -8,15 +8,17 @@ from enum import Enum, StrEnum
 from typing import Final, Self
 from uuid import UUID
 
-from domain.evaluation.monitors.schedule import cadence_of
+from domain.evaluation.monitors.schedule import parse_schedule
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import SAMPLING_RATE_DEFAULT, SessionSelection, TraceSelection
 from domain.ids import MonitorId, ProjectId, RunId
 
 NAME_MAX: Final = 255
 RUN_PREFIX: Final = "[Monitor] "
-SETTLING: Final = timedelta(seconds=5)  # what was just written may be followed by what began before
-LEAST: Final = 1  # target of a firing, whatever the rate
+SETTLE_DELAY: Final = timedelta(
+    seconds=5
+)  # what was just written may be followed by what began before
+TARGETS_MIN: Final = 1  # target of a firing, whatever the rate
 
 type Selection = TraceSelection | SessionSelection
 
@@ -34,11 +36,11 @@ class Watermark:
     trace: UUID
 
 
-class Unsaid(Enum):
-    UNSAID = "unsaid"
+class Unchanged(Enum):
+    UNCHANGED = "unsaid"
 
 
-UNSAID: Final = Unsaid.UNSAID
+UNCHANGED: Final = Unchanged.UNCHANGED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,21 +50,21 @@ class MonitorChange:
     `signal_weights` are those that the change leaves, {} for none. `cadence` has been checked.
     """
 
-    name: str | Unsaid = UNSAID
-    metrics: tuple[str, ...] | Unsaid = UNSAID
-    selection: Selection | Unsaid = UNSAID
-    sampling_rate: float | Unsaid = UNSAID
-    model: str | Unsaid | None = UNSAID
-    cadence: str | Unsaid = UNSAID
-    only_if_changed: bool | Unsaid = UNSAID
-    signal_weights: Mapping[str, float] | Unsaid = UNSAID
-    votes: int | Unsaid = UNSAID
-    max_cost_usd: Decimal | Unsaid | None = UNSAID
+    name: str | Unchanged = UNCHANGED
+    metrics: tuple[str, ...] | Unchanged = UNCHANGED
+    selection: Selection | Unchanged = UNCHANGED
+    sampling_rate: float | Unchanged = UNCHANGED
+    model: str | Unchanged | None = UNCHANGED
+    cadence: str | Unchanged = UNCHANGED
+    only_if_changed: bool | Unchanged = UNCHANGED
+    signal_weights: Mapping[str, float] | Unchanged = UNCHANGED
+    votes: int | Unchanged = UNCHANGED
+    max_cost_usd: Decimal | Unchanged | None = UNCHANGED
 
     @property
-    def said(self) -> dict[str, object]:
+    def given(self) -> dict[str, object]:
         every = {name: getattr(self, name) for name in self.__slots__}
-        return {name: value for name, value in every.items() if value is not UNSAID}
+        return {name: value for name, value in every.items() if value is not UNCHANGED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,7 @@ class Monitor:
         ACTIVE ──paused──▶ PAUSED ──resumed──▶ ACTIVE
 
     `next_run_at` is None while it is PAUSED, unless it was triggered. `model` is as it was given;
-    each run resolves it. `votes` and `max_cost_usd` are those of each run. `looked_at` is how far
+    each run resolves it. `votes` and `max_cost_usd` are those of each run. `watermark` is how far
     it has looked, None before its first firing.
     """
 
@@ -93,7 +95,7 @@ class Monitor:
     last_run_at: datetime | None = None
     last_run_id: RunId | None = None
     next_run_at: datetime | None
-    looked_at: Watermark | None = None
+    watermark: Watermark | None = None
     created_at: datetime
     updated_at: datetime
 
@@ -115,7 +117,7 @@ class Monitor:
             and self.next_run_at <= now
         )
 
-    def was_quiet(self, slot: datetime, now: datetime) -> bool:
+    def skipped_slot(self, slot: datetime, now: datetime) -> bool:
         """Whether it has used a slot and had nothing to run in it. It has moved on since."""
         is_used = self.next_run_at is not None and slot < self.next_run_at and slot <= now
         has_run = self.last_run_at is not None and self.last_run_at >= slot
@@ -123,11 +125,11 @@ class Monitor:
 
     def changed(self, change: MonitorChange, now: datetime) -> Self:
         """Itself where the change says nothing. A new cadence counts from now, paused or not."""
-        said = change.said
+        said = change.given
         if not said:
             return self
         if "cadence" in said:
-            said["next_run_at"] = cadence_of(str(said["cadence"])).next_after(now)
+            said["next_run_at"] = parse_schedule(str(said["cadence"])).next_after(now)
         return replace(self, **said, updated_at=now)  # type: ignore[arg-type]  # as MonitorChange has them
 
     def paused(self, now: datetime) -> Self:
@@ -138,31 +140,31 @@ class Monitor:
     def resumed(self, now: datetime) -> Self:
         if self.status is MonitorStatus.ACTIVE:
             return self
-        due = cadence_of(self.cadence).next_after(now)
+        due = parse_schedule(self.cadence).next_after(now)
         return replace(self, status=MonitorStatus.ACTIVE, next_run_at=due, updated_at=now)
 
-    def fired(self, now: datetime, run: RunId | None, looked_at: Watermark | None) -> Self:
+    def fired(self, now: datetime, run: RunId | None, watermark: Watermark | None) -> Self:
         """Once a due slot was used: with the run that it made, or with none for want of targets.
 
-        `looked_at` is how far it looked; None leaves it where it was.
+        `watermark` is how far it looked; None leaves it where it was.
         """
         assert self.next_run_at is not None
-        slot = cadence_of(self.cadence).next_in_series(self.next_run_at, now)
-        return self._ran(now, run, looked_at, slot)
+        slot = parse_schedule(self.cadence).next_in_series(self.next_run_at, now)
+        return self._ran(now, run, watermark, slot)
 
-    def triggered(self, now: datetime, run: RunId, looked_at: Watermark | None) -> Self:
+    def triggered(self, now: datetime, run: RunId, watermark: Watermark | None) -> Self:
         """Once somebody had it run out of turn; the next slot counts from now, paused or not."""
-        return self._ran(now, run, looked_at, cadence_of(self.cadence).next_after(now))
+        return self._ran(now, run, watermark, parse_schedule(self.cadence).next_after(now))
 
     def _ran(
-        self, now: datetime, run: RunId | None, looked_at: Watermark | None, slot: datetime
+        self, now: datetime, run: RunId | None, watermark: Watermark | None, slot: datetime
     ) -> Self:
-        known = self.looked_at
-        further = looked_at if known is None or (looked_at and looked_at > known) else known
+        known = self.watermark
+        further = watermark if known is None or (watermark and watermark > known) else known
         return replace(
             self,
             last_run_at=now if run else self.last_run_at,
             last_run_id=run or self.last_run_id,
             next_run_at=slot,
-            looked_at=further,
+            watermark=further,
         )

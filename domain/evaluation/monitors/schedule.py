@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from domain.errors import Invalid
 
 CADENCE_MAX: Final = 50  # characters
-APART_MIN: Final = timedelta(minutes=5)  # two firings: a run takes its time
+RUN_GAP_MIN: Final = timedelta(minutes=5)  # two firings: a run takes its time
 
 _DAY: Final = timedelta(days=1)
 _LEAP_YEAR: Final = 2000
@@ -32,7 +32,7 @@ _MONTHS: Final = ("jan feb mar apr may jun jul aug sep oct nov dec").split()  # 
 _WEEKDAYS: Final = ("sun mon tue wed thu fri sat").split()  # noqa: SIM905 - as above
 
 
-class Cadence(Protocol):
+class Schedule(Protocol):
     """When something is due."""
 
     def next_after(self, instant: datetime) -> datetime:
@@ -48,7 +48,7 @@ class Cadence(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Period:
+class IntervalSchedule:
     """So long after whatever instant is given: not aligned to anything."""
 
     length: timedelta
@@ -61,15 +61,15 @@ class Period:
         return due + (missed + 1) * self.length
 
 
-PERIODS: Final[Mapping[str, Period]] = {
-    "every_6h": Period(timedelta(hours=6)),
-    "daily": Period(timedelta(days=1)),
-    "weekly": Period(timedelta(days=7)),
+INTERVALS: Final[Mapping[str, IntervalSchedule]] = {
+    "every_6h": IntervalSchedule(timedelta(hours=6)),
+    "daily": IntervalSchedule(timedelta(days=1)),
+    "weekly": IntervalSchedule(timedelta(days=7)),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cron:
+class CronSchedule:
     """Minutes of the day, ascending, on each day that it admits. Sunday is 0.
 
     `is_either` says that a day of the month or of the week suffices; else it takes both.
@@ -81,22 +81,22 @@ class Cron:
     weekdays: frozenset[int]
     is_either: bool
 
-    def admits(self, day: date) -> bool:
+    def matches(self, day: date) -> bool:
         if day.month not in self.months:
             return False
         of_month, of_week = day.day in self.days, day.isoweekday() % 7 in self.weekdays
         return (of_month or of_week) if self.is_either else (of_month and of_week)
 
     def next_after(self, instant: datetime) -> datetime:
-        """As `Cadence`. Raises OverflowError beyond the year 9999."""
+        """As `Schedule`. Raises OverflowError beyond the year 9999."""
         here = instant.astimezone(UTC)
         minute = here.hour * 60 + here.minute
-        if self.admits(here.date()):
+        if self.matches(here.date()):
             for later in self.minutes:
                 if later > minute:
                     return _at(here.date(), later)
         day = here.date() + _DAY
-        while not self.admits(day):
+        while not self.matches(day):
             # A month that is never meant is passed over at once: leap days lie years apart.
             day = day + _DAY if day.month in self.months else _first_of_next_month(day)
         return _at(day, self.minutes[0])
@@ -118,47 +118,47 @@ class Cron:
         gaps = [later - earlier for earlier, later in pairwise(self.minutes)]
         overnight = self.minutes[0] + _MINUTES_OF_DAY - self.minutes[-1]
         # Whether two days in a row are meant is only asked where it would be too soon.
-        if timedelta(minutes=overnight) >= APART_MIN or self._has_neighbours():
+        if timedelta(minutes=overnight) >= RUN_GAP_MIN or self._has_neighbours():
             gaps.append(overnight)
         return timedelta(minutes=min(gaps, default=_MINUTES_OF_DAY))
 
     def _has_neighbours(self) -> bool:
-        return any(self.admits(one) and self.admits(one + _DAY) for one in _days_looked_at())
+        return any(self.matches(one) and self.matches(one + _DAY) for one in _days_looked_at())
 
 
-def cadence_of(text: str) -> Cadence:
+def parse_schedule(text: str) -> Schedule:
     """Raises Invalid, naming `cadence`, for what is none, never comes, or comes too often."""
     if len(text) > CADENCE_MAX:
         raise Invalid.field("cadence", f"must have at most {CADENCE_MAX} characters")
-    if (period := PERIODS.get(text)) is not None:
+    if (period := INTERVALS.get(text)) is not None:
         return period
     if not text.startswith(_CRON):
-        known = ", ".join(PERIODS)
+        known = ", ".join(INTERVALS)
         raise Invalid.field("cadence", f"must be one of {known}, or {_CRON} and five fields")
     cron = _cron(text.removeprefix(_CRON).strip(" ").split(" "))
     if not cron.ever_comes:
         raise Invalid.field("cadence", "names a date that never comes")
-    if cron.shortest_gap < APART_MIN:
-        least = int(APART_MIN.total_seconds() // 60)
+    if cron.shortest_gap < RUN_GAP_MIN:
+        least = int(RUN_GAP_MIN.total_seconds() // 60)
         raise Invalid.field("cadence", f"must leave {least} minutes between two firings at least")
     return cron
 
 
-def as_stored(text: str) -> str:
+def normalize_cadence(text: str) -> str:
     """A cadence as it is shown again: as it was sent, without blanks after `cron:`."""
     if not text.startswith(_CRON):
         return text
     return _CRON + text.removeprefix(_CRON).lstrip(" ")
 
 
-def _cron(fields: Sequence[str]) -> Cron:
+def _cron(fields: Sequence[str]) -> CronSchedule:
     fields = [one for one in fields if one]
     if len(fields) != len(_NAMES):
         raise Invalid.field("cadence", f"must have five fields after {_CRON}, not {len(fields)}")
     minutes, hours, days, months, weekdays = (
         _values(text, *known) for text, known in zip(fields, _NAMES, strict=True)
     )
-    return Cron(
+    return CronSchedule(
         minutes=tuple(hour * 60 + minute for hour in sorted(hours) for minute in sorted(minutes)),
         days=days,
         months=months,

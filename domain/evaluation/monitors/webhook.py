@@ -65,7 +65,7 @@ def _is_in_v6(address: IPv6Address) -> bool:
     return address.scope_id is not None or any(address in network for network in _INSIDE_V6)
 
 
-def checked_url(url: str, *, allow_private: bool) -> str:
+def validate_url(url: str, *, allow_private: bool) -> str:
     """The URL of a webhook as it is given. Raises Invalid.
 
     https, or http as well where private targets are allowed; no user, password or fragment. What
@@ -104,7 +104,7 @@ def _refused(message: str) -> Invalid:
     return Invalid.field("url", message)
 
 
-def secret_text(secret: bytes) -> str:
+def format_secret(secret: bytes) -> str:
     """A secret as its receiver is given it."""
     return SECRET_PREFIX + b64encode(secret).decode()
 
@@ -115,7 +115,7 @@ def signature(secret: bytes, message: str, timestamp: int, body: bytes) -> str:
     return f"v1,{b64encode(hmac.digest(secret, signed, 'sha256')).decode()}"
 
 
-def wait_after(attempts: int, chance: float) -> timedelta | None:
+def retry_delay(attempts: int, chance: float) -> timedelta | None:
     """How long to wait after so many attempts, of which none succeeded; None: no more of them.
 
     `chance` in [0, 1) takes up to a quarter off, so that not all come back at once.

@@ -6,16 +6,16 @@ from datetime import datetime
 from typing import Final
 
 from domain.errors import Invalid
-from domain.evaluation.runs.run import NAME_MAX, Assignment, EvalRun, Execution, Target
+from domain.evaluation.runs.run import NAME_MAX, EvalRun, Execution, Target, WorkItem
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import RunId
 
 PREFIX: Final = "Retry: "
 
 
-def retry_of(
+def build_retry(
     run: EvalRun, executions: Iterable[Execution], new: RunId, now: datetime
-) -> tuple[EvalRun, list[Assignment]]:
+) -> tuple[EvalRun, list[WorkItem]]:
     """A new run, and what it has to do: exactly what failed in `run`, in whatever state that is.
 
     Skipped pairs aren't tried again, nor are the signals of a session run, which a new one
@@ -27,7 +27,7 @@ def retry_of(
             failed.setdefault(one.target, set()).add(one.metric)
     if not failed:
         raise Invalid("There is nothing to retry: no score of this run has failed")
-    work = [Assignment(target, tuple(sorted(failed[target]))) for target in sorted(failed)]
+    work = [WorkItem(target, tuple(sorted(failed[target]))) for target in sorted(failed)]
     tried = {metric for one in work for metric in one.metrics}
     echo = {"retry_of": str(run.id), run.target_type.ids_key: [one.target for one in work]}
     return (

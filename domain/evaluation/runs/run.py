@@ -11,7 +11,7 @@ from uuid import UUID, uuid5
 
 from domain.errors import Conflict
 from domain.evaluation.metrics.definition import Definition
-from domain.evaluation.runs.voting import STEPS
+from domain.evaluation.runs.voting import VOTE_COUNTS
 from domain.evaluation.scores.outcome import FailCode, Outcome
 from domain.evaluation.scores.score import (
     Score,
@@ -55,7 +55,7 @@ type Target = str
 
 
 @dataclass(frozen=True, slots=True)
-class Assignment:
+class WorkItem:
     """What is to be measured of one target: one row of work, and a score for each metric."""
 
     target: Target
@@ -72,7 +72,7 @@ class Execution:
     code: str | None = None
 
     @classmethod
-    def of(cls, target: Target, score: Score) -> Self:
+    def from_score(cls, target: Target, score: Score) -> Self:
         return cls(target, score.name, score.outcome, score.code)
 
 
@@ -93,7 +93,9 @@ class Tally:
     codes: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, metrics: Sequence[str], finished: int, executions: Iterable[Execution]) -> Self:
+    def from_executions(
+        cls, metrics: Sequence[str], finished: int, executions: Iterable[Execution]
+    ) -> Self:
         """Of the rows of work that are finished, and what the score rows say."""
         own = [one for one in executions if one.metric in metrics]
         outcomes = Counter(one.outcome for one in own)
@@ -120,12 +122,12 @@ class Tally:
         )
 
     @property
-    def is_all_failed(self) -> bool:
+    def has_only_failures(self) -> bool:
         """Whether something was to be measured, and nothing else came of it than failures."""
         return self.failed > 0 and self.scored == self.skipped == self.pending == 0
 
     @property
-    def complaint(self) -> str:
+    def failure_summary(self) -> str:
         """The most frequent code and how often, ties by name. There is at least one."""
         code, count = min(self.codes.items(), key=lambda one: (-one[1], one[0]))
         return f"{code}: {count} of {self.failed} failed executions"
@@ -170,7 +172,7 @@ class EvalRun:
             raise ValueError("a run has metrics, each once")
         if self.targets < 0 or not 0 <= self.sampling_rate <= 1:
             raise ValueError("a run of less than nothing")
-        if self.votes not in STEPS:
+        if self.votes not in VOTE_COUNTS:
             raise ValueError(f"a run with {self.votes} votes")
         if (self.completed_at is not None) is not self.status.is_final:
             raise ValueError(f"a run that is {self.status}, completed at {self.completed_at}")
@@ -181,13 +183,13 @@ class EvalRun:
         """The id of the one score of a pair. Derived: measured twice, it is the same row."""
         return ScoreId(uuid5(self.id, f"{target}\n{metric}"))
 
-    def opened(self) -> Self:
+    def completed_if_empty(self) -> Self:
         """As it is stored: COMPLETED where there's nothing to do, so that no worker is needed."""
         if self.targets or self.status.is_final:
             return self
         return replace(self, status=RunStatus.COMPLETED, completed_at=self.created_at)
 
-    def begun(self) -> Self:
+    def started(self) -> Self:
         """Once all its score rows exist; itself where it had begun, or is over."""
         return replace(self, status=RunStatus.RUNNING) if self._is(RunStatus.PENDING) else self
 
@@ -196,11 +198,11 @@ class EvalRun:
         done = tally.evaluated >= self.targets and not tally.pending
         if not (self._is(RunStatus.RUNNING) and done):
             return self
-        if tally.is_all_failed:
-            return self.broken(tally.complaint, now)
+        if tally.has_only_failures:
+            return self.failed(tally.failure_summary, now)
         return replace(self, status=RunStatus.COMPLETED, completed_at=now)
 
-    def broken(self, why: str, now: datetime) -> Self:
+    def failed(self, why: str, now: datetime) -> Self:
         """Once it can't go on; itself where it is over. `why` is shown to callers."""
         if self.status.is_final:
             return self
@@ -230,8 +232,8 @@ class RunProgress:
     tally: Tally
 
 
-def waiting_scores(
-    run: EvalRun, work: Assignment, now: datetime, environment: str | None = None
+def pending_scores(
+    run: EvalRun, work: WorkItem, now: datetime, environment: str | None = None
 ) -> list[TraceScore] | list[SessionScore]:
     """The PENDING rows of a target, in the order of its metrics; there before it is looked at.
 
@@ -259,12 +261,12 @@ def signal_score(
     environment: str | None,
 ) -> TraceScore:
     """What a session run leaves of a signal that it measured. There is no row of it before."""
-    work = Assignment(str(trace), (signal,))
+    work = WorkItem(str(trace), (signal,))
     row = _waiting(run, work, signal, now)
-    return TraceScore(**row, trace_id=trace, environment=environment).measured(outcome, now)
+    return TraceScore(**row, trace_id=trace, environment=environment).with_outcome(outcome, now)
 
 
-def _waiting(run: EvalRun, work: Assignment, metric: str, now: datetime) -> dict[str, Any]:
+def _waiting(run: EvalRun, work: WorkItem, metric: str, now: datetime) -> dict[str, Any]:
     return {
         "id": run.score_id(work.target, metric),
         "project_id": run.project_id,

@@ -20,7 +20,7 @@ SAMPLING_RATE_DEFAULT: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Dated:
+class GivenInstant:
     """A bound of time: what was typed, which is shown again, and the instant that it means."""
 
     given: str | int | float
@@ -34,8 +34,8 @@ class TraceSelection:
     Its fields are the keys of the filters on the wire, in their order.
     """
 
-    date_from: Dated | None = None
-    date_to: Dated | None = None
+    date_from: GivenInstant | None = None
+    date_to: GivenInstant | None = None
     status: TraceStatus | None = None
     session_id: str | None = None
     user_id: str | None = None
@@ -64,8 +64,8 @@ class SessionSelection:
     the whole session.
     """
 
-    date_from: Dated | None = None
-    date_to: Dated | None = None
+    date_from: GivenInstant | None = None
+    date_to: GivenInstant | None = None
     user_id: str | None = None
     has_error: bool | None = None
     tags: tuple[str, ...] | None = None
@@ -82,18 +82,18 @@ class SessionSelection:
             tags=self.tags or (),
         )
 
-    def admits(self, session: SessionSummary) -> bool:
+    def matches(self, session: SessionSummary) -> bool:
         """Whether a session is meant, by the summary of its selected traces."""
-        return self.matching.admits(session) and session.trace_count >= (self.min_trace_count or 1)
+        return self.matching.matches(session) and session.trace_count >= (self.min_trace_count or 1)
 
 
-def sessions_selected(traces: Iterable[Trace], selection: SessionSelection) -> list[str]:
+def select_sessions(traces: Iterable[Trace], selection: SessionSelection) -> list[str]:
     """The ids of the sessions that are meant, ascending, of the settled traces of a project."""
     found = sessions_of(traces, selection.matching)
-    return sorted(session.id for session in found if selection.admits(session))
+    return sorted(session.id for session in found if selection.matches(session))
 
 
-def echo_of_filters(
+def filters_as_given(
     selection: TraceSelection | SessionSelection, signal_weights: Mapping[str, float] | None = None
 ) -> JsonText:
     """The filters as a run shows them: what was given, without nulls; then the weights, if any."""
@@ -104,23 +104,23 @@ def echo_of_filters(
     return _json(echo)
 
 
-def echo_of_batch(target_type: TargetType, targets: Sequence[Target]) -> JsonText:
+def batch_as_given(target_type: TargetType, targets: Sequence[Target]) -> JsonText:
     return _json({target_type.ids_key: list(targets)})
 
 
-def _instant(bound: Dated | None) -> datetime | None:
+def _instant(bound: GivenInstant | None) -> datetime | None:
     return None if bound is None else bound.instant
 
 
 def _as_given(value: object) -> object:
-    return value.given if isinstance(value, Dated) else value
+    return value.given if isinstance(value, GivenInstant) else value
 
 
 def _json(value: object) -> JsonText:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def checked_ids(target_type: TargetType, ids: Sequence[Target]) -> tuple[Target, ...]:
+def validate_batch_ids(target_type: TargetType, ids: Sequence[Target]) -> tuple[Target, ...]:
     """The targets of a batch, each once, at its first place. Raises Invalid, naming the field.
 
     Whether they exist isn't asked: one that doesn't counts as failed when its turn comes.
@@ -130,7 +130,7 @@ def checked_ids(target_type: TargetType, ids: Sequence[Target]) -> tuple[Target,
     return tuple(dict.fromkeys(ids))
 
 
-def place_of(target: Target, salt: str) -> int:
+def sampling_rank(target: Target, salt: str) -> int:
     """Where a target stands in the order of sampling: 0 to 2⁶⁴ - 1, evenly spread."""
     digest = hashlib.sha256(f"{salt}\n{target}".encode()).digest()
     return int.from_bytes(digest[:8], "big")
@@ -142,7 +142,7 @@ def sampled(
     """The share `rate` of the targets, in the order given, each once; no chance is involved.
 
     ⌊matches · rate⌋ of them, and one at least where the rate isn't 0: those that stand lowest
-    by `place_of`. So a higher rate keeps everything that a lower one had, the same rate finds
+    by `sampling_rank`. So a higher rate keeps everything that a lower one had, the same rate finds
     the same targets again, and whatever else matches doesn't change how two of them compare.
     `salt` is the id of the monitor, or of the project. A monitor asks for one at `least`.
     """
@@ -150,7 +150,7 @@ def sampled(
     count = min(max(_share(len(distinct), rate), least), len(distinct))
     if count == len(distinct):
         return tuple(distinct)
-    in_order = sorted(distinct, key=lambda one: (place_of(one, salt), one))
+    in_order = sorted(distinct, key=lambda one: (sampling_rank(one, salt), one))
     taken = set(in_order[:count])
     return tuple(one for one in distinct if one in taken)
 
@@ -161,7 +161,7 @@ def _share(matches: int, rate: float) -> int:
     return max(exact, 1) if rate > 0 else 0
 
 
-def bounded_targets(targets: Sequence[Target]) -> Sequence[Target]:
+def validate_target_count(targets: Sequence[Target]) -> Sequence[Target]:
     """Raises Invalid where there are none to choose from, or more than a run can hold."""
     if not targets:
         raise Invalid("Nothing matches these filters")

@@ -13,29 +13,29 @@ from typing import Final
 from domain.errors import Invalid
 from domain.evaluation.scores.outcome import Scored
 
-STEPS: Final = (1, 3, 5)  # votes that there may be, and what they escalate to
-NEAR: Final = 0.2  # of the threshold
+VOTE_COUNTS: Final = (1, 3, 5)  # votes that there may be, and what they escalate to
+NEAR_THRESHOLD: Final = 0.2  # of the threshold
 _HAIR: Final = 1e-9  # 0.8 - 0.6 is a little more than 0.2
 
 
-def check_votes(votes: int) -> None:
+def validate_votes(votes: int) -> None:
     """Raises Invalid, naming `votes`."""
-    if votes not in STEPS:
-        raise Invalid.field("votes", f"must be one of {', '.join(map(str, STEPS))}")
+    if votes not in VOTE_COUNTS:
+        raise Invalid.field("votes", f"must be one of {', '.join(map(str, VOTE_COUNTS))}")
 
 
-def votes_due(values: Sequence[float], threshold: float, most: int) -> int:
+def votes_needed(values: Sequence[float], threshold: float, most: int) -> int:
     """How many more votes to ask for, of `most` in all: 0 where these are enough.
 
     More are due while their mean is within NEAR of the threshold, or they lie on both of its sides.
     """
-    step = next((one for one in STEPS if one > len(values)), len(values))
+    step = next((one for one in VOTE_COUNTS if one > len(values)), len(values))
     sides = {value >= threshold for value in values}
-    is_near = abs(fmean(values) - threshold) <= NEAR + _HAIR
+    is_near = abs(fmean(values) - threshold) <= NEAR_THRESHOLD + _HAIR
     return max(0, min(step, most) - len(values)) if is_near or len(sides) > 1 else 0
 
 
-def questions_due(known: Sequence[float | None], threshold: float) -> tuple[int, int]:
+def questions_needed(known: Sequence[float | None], threshold: float) -> tuple[int, int]:
     """How many questions asking takes, at least and at most.
 
     `known` has each vote that there may be, in order: its value where it is remembered.
@@ -43,7 +43,7 @@ def questions_due(known: Sequence[float | None], threshold: float) -> tuple[int,
     if known[0] is None:
         return 1, known.count(None)
     values = [known[0]]
-    while due := votes_due(values, threshold, len(known)):
+    while due := votes_needed(values, threshold, len(known)):
         step = known[len(values) : len(values) + due]
         if missing := step.count(None):
             return missing, known[len(values) :].count(None)
@@ -51,7 +51,7 @@ def questions_due(known: Sequence[float | None], threshold: float) -> tuple[int,
     return 0, 0
 
 
-def counted(votes: Sequence[Scored], threshold: float) -> Scored:
+def combine_votes(votes: Sequence[Scored], threshold: float) -> Scored:
     """One outcome of several, at least one, in the order in which they were asked.
 
     The mean of a scale, the majority of a checklist call by call, of which a tie decides nothing.

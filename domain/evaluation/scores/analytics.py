@@ -2,7 +2,7 @@
 
 Everything takes scores that have been narrowed down already, in any order. Only what is NUMERIC
 and was scored is a number; what is pending, failed or skipped is counted at most. The values of
-the heuristic judge and those of a model are never mixed: see `comparable`.
+the heuristic judge and those of a model are never mixed: see `comparable_scores`.
 """
 
 import math
@@ -22,14 +22,14 @@ from domain.evaluation.scores.score import (
     newest_first,
 )
 from domain.ids import RunId
-from domain.page import Page, Position, SortOrder, Window
+from domain.page import Page, PageRequest, Position, SortOrder
 from domain.tracing.analytics import BUCKETS_MAX, Granularity, percentile
 
-PARTS_MAX: Final = 100  # of a distribution
-PARTS_DEFAULT: Final = 10
+BINS_MAX: Final = 100  # of a distribution
+BINS_DEFAULT: Final = 10
 HISTORY_DEFAULT: Final = 50
-COMPARED_MAX: Final = 100  # sessions on a page
-COMPARED_DEFAULT: Final = 20
+COMPARED_SESSIONS_MAX: Final = 100  # sessions on a page
+COMPARED_SESSIONS_DEFAULT: Final = 20
 HEURISTIC: Final = "heuristic"
 MODEL: Final = "model"
 
@@ -45,8 +45,8 @@ class ScoreSummary:
 
     name: str
     mean: float | None
-    least: float | None
-    most: float | None
+    minimum: float | None
+    maximum: float | None
     median: float | None
     scored: int
     failed: int
@@ -64,7 +64,7 @@ class TrendPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class HistogramBin:
     """One of equal parts of [0, 1], counted from 1, and how many numbers lie in it."""
 
     number: int
@@ -98,18 +98,18 @@ class RankedSession:
         return Position(self.number, self.session_id)
 
 
-def numbers[S: Score](scores: Iterable[S]) -> list[S]:
+def numeric_scores[S: Score](scores: Iterable[S]) -> list[S]:
     """Those that are numbers."""
     return [one for one in scores if one.number is not None]
 
 
-def comparable[S: Score](scores: Sequence[S]) -> tuple[list[S], str | None]:
+def comparable_scores[S: Score](scores: Sequence[S]) -> tuple[list[S], str | None]:
     """Those numbers of one name that may be averaged, and the kind of judge they are from.
 
     Where both the heuristic judge and models gave some, those of the kind that gave the newest
     stay, and the others are left out. What a person, a rule or a measure gave stays in any case.
     """
-    found = newest_first(numbers(scores))
+    found = newest_first(numeric_scores(scores))
     kinds = [kind for one in found if (kind := one.judge_kind) in {HEURISTIC, MODEL}]
     if not kinds:
         return found, None
@@ -129,13 +129,13 @@ def summaries(scores: Iterable[Score]) -> list[ScoreSummary]:
 
 
 def _summary(name: str, scores: Sequence[Score]) -> ScoreSummary:
-    compared, kind = comparable(scores)
+    compared, kind = comparable_scores(scores)
     values = sorted(number for one in compared if (number := one.number) is not None)
     return ScoreSummary(
         name=name,
         mean=mean(values) if values else None,
-        least=min(values, default=None),
-        most=max(values, default=None),
+        minimum=min(values, default=None),
+        maximum=max(values, default=None),
         median=percentile(values, 0.5) if values else None,
         scored=sum(one.outcome is ScoreOutcome.SCORED for one in scores),
         failed=sum(one.outcome is ScoreOutcome.FAILED for one in scores),
@@ -149,9 +149,9 @@ def trend(scores: Iterable[Score], name: str, granularity: Granularity) -> Seque
 
     Raises Invalid where there are more than BUCKETS_MAX.
     """
-    compared, _ = comparable([one for one in scores if one.name == name])
+    compared, _ = comparable_scores([one for one in scores if one.name == name])
     buckets = _grouped(compared, lambda one: granularity.bucket(one.created_at))
-    return bounded(
+    return check_bucket_count(
         [
             TrendPoint(bucket, mean([float(one.number or 0) for one in some]), len(some))
             for bucket, some in sorted(buckets.items())
@@ -159,7 +159,7 @@ def trend(scores: Iterable[Score], name: str, granularity: Granularity) -> Seque
     )
 
 
-def bounded(points: Sequence[TrendPoint]) -> Sequence[TrendPoint]:
+def check_bucket_count(points: Sequence[TrendPoint]) -> Sequence[TrendPoint]:
     """The points of a trend. Raises Invalid where there are more than BUCKETS_MAX."""
     if len(points) > BUCKETS_MAX:
         raise Invalid(
@@ -169,23 +169,23 @@ def bounded(points: Sequence[TrendPoint]) -> Sequence[TrendPoint]:
     return points
 
 
-def distribution(scores: Iterable[Score], name: str, parts: int) -> list[Part]:
+def distribution(scores: Iterable[Score], name: str, parts: int) -> list[HistogramBin]:
     """How the numbers spread over `parts` equal parts, ascending; empty parts are left out.
 
     A part holds its lower bound and not its upper, but the last one holds 1.0. `parts` is 1 to
     PARTS_MAX, which has been checked.
     """
-    compared, _ = comparable([one for one in scores if one.name == name])
-    counts = _grouped(compared, lambda one: part_of(one.number or 0.0, parts))
-    return [part(number, parts, len(counts[number])) for number in sorted(counts)]
+    compared, _ = comparable_scores([one for one in scores if one.name == name])
+    counts = _grouped(compared, lambda one: bin_number(one.number or 0.0, parts))
+    return [histogram_bin(number, parts, len(counts[number])) for number in sorted(counts)]
 
 
-def part(number: int, parts: int, count: int) -> Part:
+def histogram_bin(number: int, parts: int, count: int) -> HistogramBin:
     """The `number`th of `parts`, its bounds rounded to 4 decimals."""
-    return Part(number, round((number - 1) / parts, 4), round(number / parts, 4), count)
+    return HistogramBin(number, round((number - 1) / parts, 4), round(number / parts, 4), count)
 
 
-def part_of(number: float, parts: int) -> int:
+def bin_number(number: float, parts: int) -> int:
     """In which of equal parts of [0, 1] a number lies, from 1.
 
     As it is written: 0.29 begins the 30th of 100 parts, though 0.29 · 100 is less than 29 as a
@@ -216,7 +216,7 @@ def history(
 
 
 def comparison(
-    scores: Iterable[SessionScore], name: str, order: SortOrder, window: Window
+    scores: Iterable[SessionScore], name: str, order: SortOrder, window: PageRequest
 ) -> Page[RankedSession]:
     """Sessions by their newest number of one name; ties by session, ascending in both orders.
 
@@ -227,17 +227,17 @@ def comparison(
         if (number := one.number) is not None and one.session_id not in newest:
             ranked = RankedSession(one.session_id, number, one.created_at, one.run_id)
             newest[one.session_id] = ranked
-    in_order = sorted(newest.values(), key=lambda one: rank(one.position, order))
+    in_order = sorted(newest.values(), key=lambda one: comparison_rank(one.position, order))
     start = window.offset
     if (after := window.after) is not None:
-        reached = rank(after, order)
-        start = sum(rank(one.position, order) <= reached for one in in_order)
+        reached = comparison_rank(after, order)
+        start = sum(comparison_rank(one.position, order) <= reached for one in in_order)
     cut = in_order[start : start + window.limit]
     has_more = len(in_order) > start + len(cut)
     return Page(cut, len(in_order), cut[-1].position if cut and has_more else None)
 
 
-def rank(position: Position, order: SortOrder) -> tuple[float, str]:
+def comparison_rank(position: Position, order: SortOrder) -> tuple[float, str]:
     """What a comparison is sorted by, ascending. `domain.page` would turn ties around as well."""
     if not isinstance(position.value, int | float) or not isinstance(position.id, str):
         raise Invalid.field("query.cursor", "is not a place in this list")

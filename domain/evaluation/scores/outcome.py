@@ -63,7 +63,7 @@ class FailCode(StrEnum):
     INTERNAL = "internal"
 
     @property
-    def is_passing(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether the same question may succeed later; it fails for good once retries are spent."""
         return self in _PASSING
 
@@ -133,12 +133,12 @@ REASONS: Final[Mapping[SkipCode | FailCode, str]] = {
 """A safe sentence for every code."""
 
 
-def shortened(reason: str) -> str:
+def truncate_reason(reason: str) -> str:
     """At most REASON_MAX characters of it, with a mark where something is missing."""
     return reason if len(reason) <= REASON_MAX else reason[: REASON_MAX - 1] + "…"
 
 
-def score_text(value: float) -> str:
+def format_score(value: float) -> str:
     """A score as it is stored: `"0.85"`, `"1.0"`."""
     return str(round(value, 4))
 
@@ -166,11 +166,11 @@ class Scored:
         if not 0.0 <= self.value <= 1.0:  # false for NaN too
             raise ValueError(f"a score of {self.value}")
         object.__setattr__(self, "value", round(float(self.value), 4) + 0.0)  # no negative zero
-        object.__setattr__(self, "reason", shortened(self.reason))
+        object.__setattr__(self, "reason", truncate_reason(self.reason))
 
     @property
     def text(self) -> str:
-        return score_text(self.value)
+        return format_score(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ class Skipped:
 
     def __post_init__(self) -> None:
         told = (self.reason or REASONS[self.code]).removeprefix(SKIPPED_PREFIX)
-        object.__setattr__(self, "reason", shortened(SKIPPED_PREFIX + told))
+        object.__setattr__(self, "reason", truncate_reason(SKIPPED_PREFIX + told))
         object.__setattr__(self, "metadata", {**self.metadata, "code": self.code.value})
 
 
@@ -197,7 +197,7 @@ class Failed:
 
     def __post_init__(self) -> None:
         told = self.reason or REASONS[self.code]
-        object.__setattr__(self, "reason", shortened(told))
+        object.__setattr__(self, "reason", truncate_reason(told))
         object.__setattr__(self, "metadata", {**self.metadata, "code": self.code.value})
 
 

@@ -36,9 +36,9 @@ class ScoreFilter:
     created_after: datetime | None = None
     created_before: datetime | None = None
 
-    def admits(self, score: Score) -> bool:
+    def matches(self, score: Score) -> bool:
         return (
-            self._admits_target(score)
+            self._matches_target(score)
             and (self.name is None or score.name == self.name)
             and (self.source is None or score.source is self.source)
             and (self.status is None or score.status is self.status)
@@ -49,7 +49,7 @@ class ScoreFilter:
             and (self.created_before is None or score.created_at < self.created_before)
         )
 
-    def _admits_target(self, score: Score) -> bool:
+    def _matches_target(self, score: Score) -> bool:
         trace, session, environment = None, None, None
         if isinstance(score, TraceScore):
             trace, environment = score.trace_id, score.environment
@@ -69,15 +69,15 @@ class CreatedWithin:
     after: datetime | None = None
     before: datetime | None = None
 
-    def admits(self, score: Score) -> bool:
-        return self.holds(score.created_at)
+    def matches(self, score: Score) -> bool:
+        return self.includes(score.created_at)
 
-    def holds(self, instant: datetime) -> bool:
+    def includes(self, instant: datetime) -> bool:
         return (self.after is None or instant >= self.after) and (
             self.before is None or instant < self.before
         )
 
 
-def place_in_list(score: Score) -> Position:
+def list_position(score: Score) -> Position:
     """Where a score stands in a list, which goes from the newest to the oldest."""
     return Position(score.created_at, score.id)

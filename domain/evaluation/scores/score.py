@@ -14,10 +14,10 @@ from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
 from domain.tracing.payload import (
     EMPTY_OBJECT,
     JsonText,
-    members,
     merged_objects,
-    scalars,
-    without,
+    object_members,
+    scalar_members,
+    without_key,
 )
 
 NAME_MAX: Final = 255
@@ -126,16 +126,16 @@ class Score:
         """Which kind of judge the value is from; None where a person or a program gave it."""
         if self.source is not ScoreSource.AUTOMATED:
             return None
-        return scalars(self.metadata).get("judge_kind")
+        return scalar_members(self.metadata).get("judge_kind")
 
     @property
     def code(self) -> str | None:
         """Why nothing was measured, as one word; None where something was, or is to be."""
         if self.outcome in {ScoreOutcome.PENDING, ScoreOutcome.SCORED}:
             return None
-        return scalars(self.metadata).get("code")
+        return scalar_members(self.metadata).get("code")
 
-    def measured(self, outcome: Outcome, now: datetime) -> Self:
+    def with_outcome(self, outcome: Outcome, now: datetime) -> Self:
         """As a worker leaves it; itself where it isn't PENDING any more.
 
         What a person wrote on the waiting row stays: their reason, and their keys of metadata.
@@ -154,7 +154,7 @@ class Score:
 
     def cancelled(self, now: datetime) -> Self:
         """As cancelling its run leaves it: SKIPPED where it was PENDING."""
-        return self.measured(Skipped(SkipCode.CANCELLED), now)
+        return self.with_outcome(Skipped(SkipCode.CANCELLED), now)
 
     def patched(self, change: ScoreChange, now: datetime, author: UserId | None) -> Self:
         """As a person leaves it; itself where the change says nothing. `author` None keeps theirs.
@@ -167,7 +167,7 @@ class Score:
             return self
         value, outcome = self.value, self.outcome
         if change.value is not None:
-            value, outcome = checked_value(change.value, self.data_type), ScoreOutcome.SCORED
+            value, outcome = validate_value(change.value, self.data_type), ScoreOutcome.SCORED
         return replace(
             self,
             value=value,
@@ -180,7 +180,7 @@ class Score:
         )
 
     def _metadata_after(self, change: ScoreChange) -> JsonText:
-        known = members(self.metadata).get(ORIGINAL_VALUE)
+        known = object_members(self.metadata).get(ORIGINAL_VALUE)
         # Somebody may have changed the reason first: of a run's row the value is the machine's yet.
         is_machines = self.source is ScoreSource.AUTOMATED or (
             self.run_id is not None and known is None
@@ -189,7 +189,7 @@ class Score:
             known = json.dumps(self.value)
         after = self.metadata if change.metadata is None else change.metadata
         if known is None:
-            return after if self.run_id is None else without(after, ORIGINAL_VALUE)
+            return after if self.run_id is None else without_key(after, ORIGINAL_VALUE)
         return merged_objects(after, f'{{"{ORIGINAL_VALUE}":{known}}}'.encode())
 
 
@@ -218,14 +218,14 @@ def newest_first[S: Score](scores: Iterable[S]) -> list[S]:
     return sorted(scores, key=lambda one: (one.created_at, one.id), reverse=True)
 
 
-def latest_of_each_name[S: Score](scores: Iterable[S]) -> list[S]:
+def latest_by_name[S: Score](scores: Iterable[S]) -> list[S]:
     """The newest of each name, sorted by name. PENDING ones are left out: they say nothing yet."""
     known = (one for one in scores if one.outcome is not ScoreOutcome.PENDING)
     newest = {one.name: one for one in reversed(newest_first(known))}
     return [newest[name] for name in sorted(newest)]
 
 
-def checked_value(text: str, data_type: DataType) -> str:
+def validate_value(text: str, data_type: DataType) -> str:
     """The value as it is kept, which is as it was sent. Raises Invalid, naming `value`.
 
     NUMERIC is a decimal number in ASCII within [0, 1], an exponent allowed; BOOLEAN is `true` or
@@ -234,7 +234,7 @@ def checked_value(text: str, data_type: DataType) -> str:
     if len(text) > VALUE_MAX:
         raise Invalid.field("value", f"must have at most {VALUE_MAX} characters")
     match data_type:
-        case DataType.NUMERIC if not is_share(text):
+        case DataType.NUMERIC if not is_unit_number(text):
             raise Invalid.field("value", "must be a decimal number from 0 to 1, as a string")
         case DataType.BOOLEAN if text.lower() not in {"true", "false"}:
             raise Invalid.field("value", "must be true or false, as a string")
@@ -242,7 +242,7 @@ def checked_value(text: str, data_type: DataType) -> str:
             return text
 
 
-def is_share(text: str) -> bool:
+def is_unit_number(text: str) -> bool:
     """Whether it is a number within [0, 1], exactly, whatever a double makes of it."""
     if (found := _DECIMAL.fullmatch(text)) is None:
         return False

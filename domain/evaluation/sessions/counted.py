@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
-from domain.evaluation.sessions.reliability_v1 import TraceSignals, refusal_of, rounded
-from domain.evaluation.trace_content.user_request import Traits
+from domain.evaluation.sessions.reliability_v1 import TraceSignals, insufficient_signals, rounded
+from domain.evaluation.trace_content.user_request import RequestFingerprint
 
 TRACE_SUCCESS: Final = "trace_success"
-RECENT: Final = 10  # earlier inputs that one is compared with; an equal one is found anywhere
-TRIES: Final = 2  # k of pass^k
+RECENT_REQUESTS: Final = (
+    10  # earlier inputs that one is compared with; an equal one is found anywhere
+)
+PASS_K: Final = 2  # k of pass^k
 
 
-def success_only(given: Mapping[str, float]) -> dict[str, float]:
+def trace_success_only(given: Mapping[str, float]) -> dict[str, float]:
     """The one signal that these metrics take, whatever weights are given: nothing is weighed."""
     del given
     return {TRACE_SUCCESS: 1.0}
@@ -22,7 +24,7 @@ def success_only(given: Mapping[str, float]) -> dict[str, float]:
 
 def session_error_rate(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
     """1 - traces that failed / traces that ended, so that 1 is the good end."""
-    weights = success_only(given)
+    weights = trace_success_only(given)
     ended = _successes(session)
     failed = [trace for trace, success in ended.items() if not success]
     known = {
@@ -30,7 +32,7 @@ def session_error_rate(session: Sequence[TraceSignals], given: Mapping[str, floa
         "traces_evaluated": len(ended),
         "failed_traces": failed,
     }
-    if (refusal := refusal_of(session, len(ended), known, weights)) is not None:
+    if (refusal := insufficient_signals(session, len(ended), known, weights)) is not None:
         return refusal
     return Scored(
         1 - len(failed) / len(ended), f"{len(failed)} of {len(ended)} traces failed", known
@@ -43,21 +45,21 @@ def user_repetition(session: Sequence[TraceSignals], given: Mapping[str, float])
     Of inputs that are long enough. One asks again if it is equal to any earlier one, or close to
     one of the last RECENT.
     """
-    asked = [(one.trace, one.asked) for one in session if one.asked and one.asked.is_question]
+    asked = [(one.trace, one.request) for one in session if one.request and one.request.is_question]
     known: dict[str, Any] = {"total_traces_in_session": len(session), "inputs": len(asked)}
     if (refusal := _unread(session, known, given)) is not None:
         return refusal
     if len(asked) < 2:  # noqa: PLR2004 - one and one before it
         return Skipped(SkipCode.TOO_FEW_INPUTS, metadata=known)
     seen: set[bytes] = set()
-    recent: deque[Traits] = deque(maxlen=RECENT)
+    recent: deque[RequestFingerprint] = deque(maxlen=RECENT_REQUESTS)
     again: list[str] = []
     for trace, one in asked:
-        traits = one.traits
-        if one.digest in seen or any(map(traits.is_close_to, recent)):
+        fingerprint = one.fingerprint
+        if one.digest in seen or any(map(fingerprint.is_similar_to, recent)):
             again.append(trace)
         seen.add(one.digest)
-        recent.append(traits)
+        recent.append(fingerprint)
     return Scored(
         1 - len(again) / (len(asked) - 1),
         f"{len(again)} of {len(asked) - 1} inputs after the first repeat an earlier one",
@@ -74,9 +76,9 @@ def outcome_consistency(session: Sequence[TraceSignals], given: Mapping[str, flo
     ended = _successes(session)
     tries: dict[bytes, list[bool]] = {}
     for one in session:
-        if one.asked is not None and one.trace in ended:
-            tries.setdefault(one.asked.digest, []).append(ended[one.trace])
-    repeated = [successes for successes in tries.values() if len(successes) >= TRIES]
+        if one.request is not None and one.trace in ended:
+            tries.setdefault(one.request.digest, []).append(ended[one.trace])
+    repeated = [successes for successes in tries.values() if len(successes) >= PASS_K]
     known: dict[str, Any] = {
         "total_traces_in_session": len(session),
         "repeated_inputs": len(repeated),
@@ -86,7 +88,7 @@ def outcome_consistency(session: Sequence[TraceSignals], given: Mapping[str, flo
         return refusal
     if not repeated:
         return Skipped(SkipCode.NO_REPEATED_INPUTS, metadata=known)
-    shares = [math.comb(sum(one), TRIES) / math.comb(len(one), TRIES) for one in repeated]
+    shares = [math.comb(sum(one), PASS_K) / math.comb(len(one), PASS_K) for one in repeated]
     steady = sum(map(all, repeated))
     return Scored(
         math.fsum(shares) / len(shares),
@@ -95,7 +97,7 @@ def outcome_consistency(session: Sequence[TraceSignals], given: Mapping[str, flo
             **known,
             "aggregation": {
                 "method": "pass_hat_k",
-                "k": TRIES,
+                "k": PASS_K,
                 "always_succeeded": rounded(steady / len(repeated)),
             },
         },
@@ -116,7 +118,7 @@ def _unread(
 ) -> Outcome | None:
     """Why there can be no number where most of the traces couldn't be looked into."""
     read = sum(_is_read(one.outcomes.get(TRACE_SUCCESS)) for one in session)
-    return refusal_of(session, read, known, success_only(given))
+    return insufficient_signals(session, read, known, trace_success_only(given))
 
 
 def _is_read(outcome: Outcome | None) -> bool:

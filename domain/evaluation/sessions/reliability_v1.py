@@ -21,7 +21,7 @@ from domain.evaluation.scores.outcome import (
     Skipped,
     clamped,
 )
-from domain.evaluation.trace_content.user_request import Asked
+from domain.evaluation.trace_content.user_request import UserRequest
 
 SESSION_TRACES_MAX: Final = 1_000  # default; beyond it the work is refused, never the data
 COVERAGE_MIN: Final = 0.5  # of a session's traces; below it a score would speak for the unseen
@@ -30,32 +30,32 @@ CONFIDENCE: Final = "confidence"
 COHERENCE: Final = "coherence"
 LOOP_DETECTION: Final = "loop_detection"
 TOOL_CORRECTNESS: Final = "tool_correctness"
-WEIGHTS: Final[Mapping[str, float]] = {
+DEFAULT_WEIGHTS: Final[Mapping[str, float]] = {
     CONFIDENCE: 1.0,
     COHERENCE: 1.0,
     LOOP_DETECTION: 1.0,
     TOOL_CORRECTNESS: 0.8,
 }
 """The signals in their order, with their default weights."""
-JUDGED: Final = frozenset({CONFIDENCE, TOOL_CORRECTNESS})
+JUDGED_SIGNALS: Final = frozenset({CONFIDENCE, TOOL_CORRECTNESS})
 """The signals that a judge is asked for."""
 
-TRIPWIRES: Final = ("tool_loop", "tool_success_rate", "trace_success")
+COMPUTED_SIGNALS: Final = ("tool_loop", "tool_success_rate", "trace_success")
 """Measured, without a judge: signals of version 2 beside those of WEIGHTS."""
 
 WEIGHT_COUNTED_MAX: Final = 1e6  # a larger weight counts as this: sums of squares stay finite
 FLAGGED_ABOVE: Final = 0.5
 TAIL_PERCENT: Final = 15
-MAX_SHARE: Final = 0.1  # of the worst trace, beside the mean of the tail
-STEADY_FROM: Final = 0.8
-UNSTEADY_BELOW: Final = 0.5
+WORST_TRACE_SHARE: Final = 0.1  # of the worst trace, beside the mean of the tail
+CONSISTENT_FROM: Final = 0.8
+INCONSISTENT_BELOW: Final = 0.5
 
 RISK_NAMES: Final = {
     CONFIDENCE: "confidence_risk",
     COHERENCE: "coherence_risk",
     LOOP_DETECTION: "loop_risk",
     TOOL_CORRECTNESS: "tool_risk",
-    **{signal: f"{signal}_risk" for signal in TRIPWIRES},
+    **{signal: f"{signal}_risk" for signal in COMPUTED_SIGNALS},
 }
 
 
@@ -69,12 +69,12 @@ class TraceSignals:
 
     trace: str
     outcomes: Mapping[str, Outcome]
-    asked: Asked | None = None
+    request: UserRequest | None = None
 
     @property
     def risks(self) -> dict[str, float]:
         """1 - score of each signal of WEIGHTS that was scored, in [0, 1], in their order."""
-        return self.risks_of(WEIGHTS)
+        return self.risks_of(DEFAULT_WEIGHTS)
 
     def risks_of(self, signals: Iterable[str]) -> dict[str, float]:
         return {
@@ -84,7 +84,7 @@ class TraceSignals:
         }
 
 
-def checked_weights(given: Mapping[str, float] | None) -> Mapping[str, float]:
+def validate_weights(given: Mapping[str, float] | None) -> Mapping[str, float]:
     """Overrides as they are kept. Raises Invalid, naming `signal_weights.<key>` for each bad one.
 
     Keys that are no signal do nothing, but their values are looked at: it's a slip all the same.
@@ -99,11 +99,11 @@ def checked_weights(given: Mapping[str, float] | None) -> Mapping[str, float]:
     return dict(given or {})
 
 
-def merged_weights(given: Mapping[str, float]) -> dict[str, float]:
+def default_and_given_weights(given: Mapping[str, float]) -> dict[str, float]:
     """The weight of each signal: what is given, else the default. A weight of 0 is a weight."""
     return {
         signal: min(float(given.get(signal, default)), WEIGHT_COUNTED_MAX)
-        for signal, default in WEIGHTS.items()
+        for signal, default in DEFAULT_WEIGHTS.items()
     }
 
 
@@ -113,19 +113,19 @@ def agent_reliability(session: Sequence[TraceSignals], given: Mapping[str, float
     Per trace the largest weighted risk; then 0.9 · the mean of the worst 15 % (at least one)
     + 0.1 · the worst. Raising a risk never raises the score.
     """
-    weights = merged_weights(given)
+    weights = default_and_given_weights(given)
     worst = {
         one.trace: max(weights[signal] * risk for signal, risk in one.risks.items())
         for one in session
         if one.risks
     }
-    known = known_of(session, weights, worst, "step_risk")
-    if (refusal := refusal_of(session, len(worst), known)) is not None:
+    known = signal_metadata(session, weights, worst, "step_risk")
+    if (refusal := insufficient_signals(session, len(worst), known)) is not None:
         return refusal
     in_order = sorted(worst.values(), reverse=True)
     count = max(1, -(-TAIL_PERCENT * len(worst) // 100))  # rounded up, in whole numbers
     tail = math.fsum(in_order[:count]) / count
-    raw = (1 - MAX_SHARE) * tail + MAX_SHARE * in_order[0]
+    raw = (1 - WORST_TRACE_SHARE) * tail + WORST_TRACE_SHARE * in_order[0]
     flagged = [trace for trace, risk in worst.items() if risk > FLAGGED_ABOVE]
     return Scored(
         clamped(1 - raw),
@@ -137,7 +137,7 @@ def agent_reliability(session: Sequence[TraceSignals], given: Mapping[str, float
             "aggregation": {
                 "method": "max_compose_top_k",
                 "top_k_percentile": TAIL_PERCENT / 100,
-                "ensemble_weight": MAX_SHARE,
+                "ensemble_weight": WORST_TRACE_SHARE,
                 "mean_top_k_risk": rounded(tail),
                 "max_risk": rounded(in_order[0]),
             },
@@ -151,7 +151,7 @@ def agent_consistency(session: Sequence[TraceSignals], given: Mapping[str, float
     Of traces with a confidence signal: its weighted risk, times 1 + the weighted risks of the
     others that are present; then the root mean square. Raising a risk never raises the score.
     """
-    weights = merged_weights(given)
+    weights = default_and_given_weights(given)
     penalties: dict[str, float] = {}
     uncertainties: dict[str, float] = {}
     for one in session:
@@ -160,16 +160,16 @@ def agent_consistency(session: Sequence[TraceSignals], given: Mapping[str, float
             penalty = math.fsum(weights[signal] * risk for signal, risk in risks.items())
             penalties[one.trace] = penalty
             uncertainties[one.trace] = (1 + penalty) * doubt
-    known = known_of(session, weights, penalties, "situational_penalty")
+    known = signal_metadata(session, weights, penalties, "situational_penalty")
     for trace, value in uncertainties.items():
         known["per_trace_signals"][trace]["weighted_uncertainty"] = rounded(value)
-    if (refusal := refusal_of(session, len(penalties), known)) is not None:
+    if (refusal := insufficient_signals(session, len(penalties), known)) is not None:
         return refusal
     rms = math.sqrt(math.fsum(u * u for u in uncertainties.values()) / len(uncertainties))
     score = clamped(1 - rms)
     return Scored(
         score,
-        band(score),
+        describe_consistency(score),
         {
             **known,
             "raw_instability": rounded(rms),
@@ -182,7 +182,7 @@ def rounded(value: float) -> float:
     return round(value, 4)
 
 
-def known_of(
+def signal_metadata(
     session: Sequence[TraceSignals],
     weights: Mapping[str, float],
     evaluated: Mapping[str, float],
@@ -208,11 +208,11 @@ def known_of(
     }
 
 
-def refusal_of(
+def insufficient_signals(
     session: Sequence[TraceSignals],
     evaluated: int,
     known: Mapping[str, object],
-    signals: Collection[str] = WEIGHTS,
+    signals: Collection[str] = DEFAULT_WEIGHTS,
 ) -> Outcome | None:
     """Why there can be no number; None where there can. `signals` are those that count."""
     if not session:
@@ -222,7 +222,7 @@ def refusal_of(
         return Skipped(SkipCode.TRACE_TOO_LARGE, why, known)
     if evaluated < COVERAGE_MIN * len(session):
         why = f"{evaluated} of {len(session)} traces have the signals it takes"
-    elif _is_judge_out_of_reach(session, JUDGED.intersection(signals)):
+    elif _is_judge_out_of_reach(session, JUDGED_SIGNALS.intersection(signals)):
         why = "the judge failed wherever it was asked"
     else:
         return None
@@ -242,9 +242,9 @@ def _is_judge_out_of_reach(session: Sequence[TraceSignals], asked: frozenset[str
     return Failed in judged and Scored not in judged
 
 
-def band(score: float) -> str:
-    if score >= STEADY_FROM:
+def describe_consistency(score: float) -> str:
+    if score >= CONSISTENT_FROM:
         return "The behaviour is even across the session"
-    if score >= UNSTEADY_BELOW:
+    if score >= INCONSISTENT_BELOW:
         return "The behaviour varies across the session"
     return "The behaviour is uneven across the session"

@@ -16,29 +16,29 @@ from typing import Any, Final
 
 from domain.evaluation.scores.outcome import Outcome, Scored, clamped
 from domain.evaluation.sessions.reliability_v1 import (
+    COMPUTED_SIGNALS,
+    DEFAULT_WEIGHTS,
     FLAGGED_ABOVE,
-    MAX_SHARE,
     TAIL_PERCENT,
-    TRIPWIRES,
     WEIGHT_COUNTED_MAX,
-    WEIGHTS,
+    WORST_TRACE_SHARE,
     TraceSignals,
-    band,
-    known_of,
-    merged_weights,
-    refusal_of,
+    default_and_given_weights,
+    describe_consistency,
+    insufficient_signals,
     rounded,
+    signal_metadata,
 )
 
-INTERVAL_FROM: Final = 8  # traces; fewer say too little to be drawn from again
+INTERVAL_TRACES_MIN: Final = 8  # traces; fewer say too little to be drawn from again
 RESAMPLES: Final = 400
-LEVEL: Final = 0.95
+CONFIDENCE_LEVEL: Final = 0.95
 
 _SEED: Final = 2  # any: the same risks have the same interval
 
 
 @dataclass(frozen=True, slots=True)
-class Worst:
+class TraceRisk:
     """The risk of a trace, in [0, 1], and the signal that has the largest part in it."""
 
     risk: float
@@ -50,7 +50,7 @@ def reliability_weights(given: Mapping[str, float]) -> dict[str, float]:
 
     A tripwire has 1 unless `given` says otherwise; any other signal only what is given.
     """
-    usual = dict.fromkeys(TRIPWIRES, 1.0) | dict.fromkeys(WEIGHTS, 0.0)
+    usual = dict.fromkeys(COMPUTED_SIGNALS, 1.0) | dict.fromkeys(DEFAULT_WEIGHTS, 0.0)
     named = {
         signal: min(float(given.get(signal, weight)), WEIGHT_COUNTED_MAX)
         for signal, weight in usual.items()
@@ -66,8 +66,8 @@ def agent_reliability_v2(session: Sequence[TraceSignals], given: Mapping[str, fl
     """
     weights = reliability_weights(given)
     worst = {one.trace: found for one in session if (found := _largest(one, weights)) is not None}
-    known = known_of(session, weights, _risks(worst), "step_risk")
-    if (refusal := refusal_of(session, len(worst), known, weights)) is not None:
+    known = signal_metadata(session, weights, _risks(worst), "step_risk")
+    if (refusal := insufficient_signals(session, len(worst), known, weights)) is not None:
         return refusal
     risks = sorted(_risks(worst).values(), reverse=True)
     raw = _tail_risk(risks)
@@ -82,7 +82,7 @@ def agent_reliability_v2(session: Sequence[TraceSignals], given: Mapping[str, fl
             "aggregation": {
                 "method": "max_compose_fractional_tail",
                 "tail_percentile": TAIL_PERCENT / 100,
-                "ensemble_weight": MAX_SHARE,
+                "ensemble_weight": WORST_TRACE_SHARE,
                 "mean_tail_risk": rounded(_tail(risks)),
                 "max_risk": rounded(risks[0]),
             },
@@ -97,16 +97,16 @@ def agent_consistency_v2(session: Sequence[TraceSignals], given: Mapping[str, fl
     Per trace 1 - the product of 1 - each weighted risk, 1 at most; then the root mean square.
     Raising a risk never raises the score.
     """
-    weights = merged_weights(given)
+    weights = default_and_given_weights(given)
     worst = {one.trace: found for one in session if (found := _noisy_or(one, weights)) is not None}
-    known = known_of(session, weights, _risks(worst), "step_risk")
-    if (refusal := refusal_of(session, len(worst), known)) is not None:
+    known = signal_metadata(session, weights, _risks(worst), "step_risk")
+    if (refusal := insufficient_signals(session, len(worst), known)) is not None:
         return refusal
     rms = _rms(list(_risks(worst).values()))
     score = clamped(1 - rms)
     return Scored(
         score,
-        band(score),
+        describe_consistency(score),
         {
             **known,
             "raw_instability": rounded(rms),
@@ -124,23 +124,23 @@ def _weighted(one: TraceSignals, weights: Mapping[str, float]) -> dict[str, floa
     return {signal: clamped(weights[signal] * risk) for signal, risk in risks.items()}
 
 
-def _largest(one: TraceSignals, weights: Mapping[str, float]) -> Worst | None:
+def _largest(one: TraceSignals, weights: Mapping[str, float]) -> TraceRisk | None:
     risks = _weighted(one, weights)
     if not risks:
         return None
     signal = max(risks, key=risks.__getitem__)
-    return Worst(risks[signal], signal)
+    return TraceRisk(risks[signal], signal)
 
 
-def _noisy_or(one: TraceSignals, weights: Mapping[str, float]) -> Worst | None:
+def _noisy_or(one: TraceSignals, weights: Mapping[str, float]) -> TraceRisk | None:
     found = _largest(one, weights)
     if found is None:
         return None
     whole = 1 - math.prod(1 - risk for risk in _weighted(one, weights).values())
-    return Worst(whole, found.signal)
+    return TraceRisk(whole, found.signal)
 
 
-def _risks(worst: Mapping[str, Worst]) -> dict[str, float]:
+def _risks(worst: Mapping[str, TraceRisk]) -> dict[str, float]:
     return {trace: one.risk for trace, one in worst.items()}
 
 
@@ -159,7 +159,7 @@ def _tail(risks: Sequence[float]) -> float:
 
 def _tail_risk(risks: Sequence[float]) -> float:
     descending = sorted(risks, reverse=True)
-    return (1 - MAX_SHARE) * _tail(descending) + MAX_SHARE * descending[0]
+    return (1 - WORST_TRACE_SHARE) * _tail(descending) + WORST_TRACE_SHARE * descending[0]
 
 
 def _rms(risks: Sequence[float]) -> float:
@@ -171,7 +171,7 @@ def _rms(risks: Sequence[float]) -> float:
 
 def _beside(
     session: Sequence[TraceSignals],
-    worst: Mapping[str, Worst],
+    worst: Mapping[str, TraceRisk],
     risk_of: Callable[[Sequence[float]], float],
 ) -> dict[str, Any]:
     """The worst trace (the first of several), where the session goes, and how sure the score is."""
@@ -204,16 +204,16 @@ def _interval(
 
     The percentiles of RESAMPLES drawings, which are the same for the same risks in any order.
     """
-    if (count := len(risks)) < INTERVAL_FROM:
+    if (count := len(risks)) < INTERVAL_TRACES_MIN:
         return None
     chance, known = Random(_SEED), sorted(risks)  # noqa: S311 - nothing is kept secret by it
     scores = sorted(
         clamped(1 - risk_of([known[int(chance.random() * count)] for _ in known]))
         for _ in range(RESAMPLES)
     )
-    beyond = round(RESAMPLES * (1 - LEVEL) / 2)
+    beyond = round(RESAMPLES * (1 - CONFIDENCE_LEVEL) / 2)
     return {
-        "level": LEVEL,
+        "level": CONFIDENCE_LEVEL,
         "low": rounded(scores[beyond]),
         "high": rounded(scores[RESAMPLES - 1 - beyond]),
     }

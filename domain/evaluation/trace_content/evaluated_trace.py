@@ -5,19 +5,25 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from domain.evaluation.trace_content.messages import ASSISTANT, USER, Said, said_by, value_of
-from domain.evaluation.trace_content.span_tree import Tree
-from domain.evaluation.trace_content.tool_calls import Call, DeclaredTool, declared_tools
+from domain.evaluation.trace_content.messages import (
+    ASSISTANT,
+    USER,
+    MessageText,
+    decode_json,
+    last_message_text,
+)
+from domain.evaluation.trace_content.span_tree import SpanTree
+from domain.evaluation.trace_content.tool_calls import DeclaredTool, ToolCall, declared_tools
 from domain.tracing.payload import JsonText
 from domain.tracing.span import Span, SpanKind
 from domain.tracing.trace import Trace, TraceStatus, in_order
 
-WINDOW: Final = 3  # earlier traces of the session that an output is compared with
+RECENT_OUTPUTS_MAX: Final = 3  # earlier traces of the session that an output is compared with
 _RUNS: Final = frozenset({SpanKind.AGENT, SpanKind.CHAIN})
 
 
 @dataclass(frozen=True)  # no slots: what was looked into is kept
-class Subject:
+class EvaluatedTrace:
     """A settled trace to measure.
 
     `earlier` are the texts of the final outputs of the traces before it in its session, by
@@ -26,43 +32,43 @@ class Subject:
     """
 
     trace: Trace
-    earlier: Sequence[str] = ()
+    earlier_outputs: Sequence[str] = ()
 
     @cached_property
     def spans(self) -> Sequence[Span]:
         return in_order(self.trace.spans)
 
     @cached_property
-    def tree(self) -> Tree:
-        return Tree.of(self.spans)
+    def tree(self) -> SpanTree:
+        return SpanTree.from_spans(self.spans)
 
     @cached_property
-    def calls(self) -> Sequence[Call]:
+    def tool_calls(self) -> Sequence[ToolCall]:
         """The tool calls, by (started_at, span id)."""
-        return [Call.of(span) for span in self.spans if span.kind is SpanKind.TOOL]
+        return [ToolCall.from_span(span) for span in self.spans if span.kind is SpanKind.TOOL]
 
     @cached_property
-    def models(self) -> Sequence[Span]:
+    def model_calls(self) -> Sequence[Span]:
         """The model calls, by (started_at, span id)."""
         return [span for span in self.spans if span.kind is SpanKind.LLM]
 
     @cached_property
-    def declared(self) -> Mapping[str, DeclaredTool]:
+    def declared_tools(self) -> Mapping[str, DeclaredTool]:
         return declared_tools(self.spans)
 
     @cached_property
-    def request(self) -> Said:
+    def request(self) -> MessageText:
         """What was asked: the input, of a chat what the user said last."""
-        return said_by(USER, value_of(self._first_input()))
+        return last_message_text(USER, decode_json(self._first_input()))
 
     @cached_property
-    def answer(self) -> Said:
+    def answer(self) -> MessageText:
         """What was answered: the output, of a chat what the assistant said last."""
-        return said_by(ASSISTANT, value_of(self._last_output()))
+        return last_message_text(ASSISTANT, decode_json(self._last_output()))
 
     @property
-    def window(self) -> Sequence[str]:
-        return self.earlier[-WINDOW:]
+    def recent_outputs(self) -> Sequence[str]:
+        return self.earlier_outputs[-RECENT_OUTPUTS_MAX:]
 
     @property
     def is_running(self) -> bool:
@@ -84,6 +90,6 @@ class Subject:
         return roots[0] if len(roots) == 1 and roots[0].kind in _RUNS else None
 
 
-def answer_of(trace: Trace) -> str:
+def final_output_text(trace: Trace) -> str:
     """The text of a trace's final output, as `Subject.earlier` wants it of earlier traces."""
-    return Subject(trace).answer.text
+    return EvaluatedTrace(trace).answer.text

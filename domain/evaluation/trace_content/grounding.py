@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby, islice
 from typing import Final
 
-from domain.evaluation.trace_content.evaluated_trace import Subject
-from domain.evaluation.trace_content.messages import children, value_of
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from domain.evaluation.trace_content.messages import child_values, decode_json
 from domain.evaluation.trace_content.text import to_text
 from domain.tracing.payload import JsonText
 from domain.tracing.span import SpanKind
@@ -24,7 +24,7 @@ _PART: Final = re.compile(r"\w+")
 _THOUSANDS: Final = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
 
 
-def argument_groundings(subject: Subject) -> Sequence[float | None]:
+def argument_groundings(subject: EvaluatedTrace) -> Sequence[float | None]:
     """For every call, in order, the share of its specific arguments that were said before it.
 
     Specific are numbers of 3 digits and more, and strings of 3 characters and more without
@@ -32,8 +32,8 @@ def argument_groundings(subject: Subject) -> Sequence[float | None]:
     the first call, and what tools and retrievals answered before. What a model says isn't: it
     names the arguments itself. None for a call without specific arguments.
     """
-    said = _terms(to_text(value_of(subject.trace.input)))
-    calls = iter(subject.calls)
+    said = _terms(to_text(decode_json(subject.trace.input)))
+    calls = iter(subject.tool_calls)
     shares: list[float | None] = []
     for _, same in groupby(subject.spans, key=lambda span: span.started_at):
         at_once = list(same)  # they could not wait for one another, whatever their ids say
@@ -49,13 +49,13 @@ def argument_groundings(subject: Subject) -> Sequence[float | None]:
     return shares
 
 
-def answer_grounding(subject: Subject) -> float | None:
+def answer_grounding(subject: EvaluatedTrace) -> float | None:
     """The share of the numbers of 2 digits and more, ids and dates in the answer that were said.
 
     Said is the input, and what tools answered. None where the answer has none of them.
     """
-    said = _terms(to_text(value_of(subject.trace.input)) + "\n" + subject.request.text)
-    for call in subject.calls:
+    said = _terms(to_text(decode_json(subject.trace.input)) + "\n" + subject.request.text)
+    for call in subject.tool_calls:
         said |= _payload(call.span.output)
     answered = set(_SPECIFIC.findall(_folded(subject.answer.text)))
     return _share([one for one in answered if _is_exact(one)], said)
@@ -71,7 +71,7 @@ def _was_said(term: str, said: set[str]) -> bool:
 
 
 def _payload(text: JsonText | None) -> set[str]:
-    return _terms(to_text(value_of(text)))
+    return _terms(to_text(decode_json(text)))
 
 
 def _terms(text: str) -> set[str]:
@@ -95,7 +95,7 @@ def _scalars(value: object) -> Iterable[str]:
     left = [value]
     while left:
         one = left.pop()
-        left.extend(children(one))
+        left.extend(child_values(one))
         if isinstance(one, str) and not any(map(str.isspace, one)):
             yield one.casefold().strip(".,;:!?\"'()[]{}<>")
         elif isinstance(one, int | float) and not isinstance(one, bool):

@@ -27,8 +27,8 @@ _CLASSES: Final[Mapping[str, type]] = {
 _TYPES: Final = frozenset({*_CLASSES, "number", "integer"})
 
 
-def is_understood(schema: object, levels: int = LEVELS_MAX) -> bool:
-    """Whether `fits` can check everything that a schema asks for."""
+def is_supported_schema(schema: object, levels: int = LEVELS_MAX) -> bool:
+    """Whether `matches_schema` can check everything that a schema asks for."""
     if isinstance(schema, bool):
         return True
     if not isinstance(schema, Mapping) or not levels or schema.keys() - _CHECKED - _DESCRIBING:
@@ -43,13 +43,13 @@ def is_understood(schema: object, levels: int = LEVELS_MAX) -> bool:
         and all(is_number(schema.get(key, 0)) for key in ("minLength", "maxLength"))
         and all(is_number(schema.get(key, 0)) for key in ("minimum", "maximum"))
         and isinstance(properties, Mapping)
-        and all(is_understood(inner, levels - 1) for inner in properties.values())
-        and is_understood(schema.get("items", True), levels - 1)
-        and is_understood(schema.get("additionalProperties", True), levels - 1)
+        and all(is_supported_schema(inner, levels - 1) for inner in properties.values())
+        and is_supported_schema(schema.get("items", True), levels - 1)
+        and is_supported_schema(schema.get("additionalProperties", True), levels - 1)
     )
 
 
-def fits(value: object, schema: object) -> bool:
+def matches_schema(value: object, schema: object) -> bool:
     """Whether a value is what an understood schema asks for.
 
     Where `properties` are given, a field that is none of them is invalid unless the schema allows
@@ -60,8 +60,8 @@ def fits(value: object, schema: object) -> bool:
     types = _types(schema)
     return (
         (not types or any(_is_of(value, one) for one in types))
-        and ("enum" not in schema or any(is_same(value, one) for one in schema["enum"]))
-        and ("const" not in schema or is_same(value, schema["const"]))
+        and ("enum" not in schema or any(json_equal(value, one) for one in schema["enum"]))
+        and ("const" not in schema or json_equal(value, schema["const"]))
         and _fits_size(value, schema)
         and _fits_members(value, schema)
     )
@@ -77,7 +77,7 @@ def _fits_size(value: object, schema: Mapping[str, object]) -> bool:
 
 def _fits_members(value: object, schema: Mapping[str, object]) -> bool:
     if isinstance(value, list):
-        return all(fits(one, schema.get("items", True)) for one in value)
+        return all(matches_schema(one, schema.get("items", True)) for one in value)
     if not isinstance(value, Mapping):
         return True
     properties, required = schema.get("properties", {}), schema.get("required", [])
@@ -85,7 +85,7 @@ def _fits_members(value: object, schema: Mapping[str, object]) -> bool:
     assert isinstance(properties, Mapping)
     assert isinstance(required, list)
     return all(name in value for name in required) and all(
-        fits(one, properties.get(name, others)) for name, one in value.items()
+        matches_schema(one, properties.get(name, others)) for name, one in value.items()
     )
 
 
@@ -112,12 +112,12 @@ def _is_between(value: object, least: object, most: object) -> bool:
     )
 
 
-def is_same(one: object, other: object) -> bool:
+def json_equal(one: object, other: object) -> bool:
     """Whether two values are one in JSON: `1` and `1.0` are, `1` and `true` are not."""
     if is_number(one) and is_number(other):
         return one == other
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(is_same(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(json_equal(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(is_same, one, other))
+        return len(one) == len(other) and all(map(json_equal, one, other))
     return type(one) is type(other) and one == other

@@ -115,14 +115,14 @@ _WEIGHTS: Final = _weights()
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class DetectedLanguage:
     """What can be told of a text's language: of one in Latin script maybe the script alone."""
 
     script: str
     language: Language | None = None
 
 
-def spoken(text: str) -> Spoken | None:
+def detect_language(text: str) -> DetectedLanguage | None:
     """None where a text is too short, or mixed. Of code and addresses nothing is looked at."""
     found = words(_BESIDE.sub(" ", text[:READ_MAX]))
     scripts = Counter(script for word in found if (script := _script_of(word)))
@@ -134,13 +134,13 @@ def spoken(text: str) -> Spoken | None:
     if count < WORDS_MIN or count < LEADING * written:
         return None
     if script == LATIN:
-        return Spoken(LATIN, _latin(found, count))
+        return DetectedLanguage(LATIN, _latin(found, count))
     if script == _HAN:
-        return Spoken(_HAN, Language.JA if kana >= KANA_MIN * count else Language.ZH)
-    return Spoken(script, Language(script))
+        return DetectedLanguage(_HAN, Language.JA if kana >= KANA_MIN * count else Language.ZH)
+    return DetectedLanguage(script, Language(script))
 
 
-def is_in(found: Spoken | None, language: Language) -> bool | None:
+def is_language(found: DetectedLanguage | None, language: Language) -> bool | None:
     """Whether a text is in a language; None where it can't be told."""
     if found is None:
         return None
@@ -149,7 +149,7 @@ def is_in(found: Spoken | None, language: Language) -> bool | None:
     return None if language in _FUNCTION_WORDS else False  # another script is another language
 
 
-def are_alike(one: Spoken | None, other: Spoken | None) -> bool | None:
+def same_language(one: DetectedLanguage | None, other: DetectedLanguage | None) -> bool | None:
     """Whether two texts are in one language; None where it can't be told."""
     if one is None or other is None:
         return None

@@ -23,20 +23,20 @@ _THOUGHT_TAG: Final = re.compile(r"<(think|thinking)>(.*?)(?:</\1>|\Z)", re.DOTA
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class MessageText:
     """What one side said, and what it thought before."""
 
     text: str
-    thought: str = ""
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     role: str
-    said: Said
+    content: MessageText
 
 
-def value_of(text: JsonText | None) -> object:
+def decode_json(text: JsonText | None) -> object:
     """The value of a payload; the payload itself as text where it is too deep to look into.
 
     Numbers that Python can't hold are the text they were written in, so every value can be
@@ -67,32 +67,32 @@ def _fraction(digits: str) -> float | str:
 def _is_too_deep(value: object) -> bool:
     level = [value]
     for _ in range(DEPTH_MAX):
-        level = [inner for one in level for inner in children(one)]
+        level = [inner for one in level for inner in child_values(one)]
         if not level:
             return False
     return True
 
 
-def children(value: object) -> Iterable[object]:
+def child_values(value: object) -> Iterable[object]:
     """The members of an object or an array; of anything else nothing."""
     if isinstance(value, Mapping):
         return value.values()
     return value if isinstance(value, list) else ()
 
 
-def canonical(value: object) -> str:
+def canonical_json(value: object) -> str:
     """One text for one value: keys sorted, no blanks, ASCII only."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def parsed(value: object) -> object:
+def decode_embedded_json(value: object) -> object:
     """The object or array that a string holds as JSON; anything else is itself.
 
     A string that reads as a number stays: somebody searched for "2024".
     """
     if not isinstance(value, str) or value.lstrip()[:1] not in {"{", "["}:
         return value
-    found = value_of(value.encode(errors="replace"))
+    found = decode_json(value.encode(errors="replace"))
     return found if isinstance(found, Mapping | list) else value
 
 
@@ -102,7 +102,7 @@ def is_blank(value: object) -> bool:
     while left:
         one = left.pop()
         if isinstance(one, Mapping | list):
-            left.extend(children(one))
+            left.extend(child_values(one))
         elif one is not None and not (isinstance(one, str) and not one.strip()):
             return False
     return True
@@ -111,7 +111,7 @@ def is_blank(value: object) -> bool:
 # --- chat ------------------------------------------------------------------------------------
 
 
-def messages_of(value: object) -> Sequence[Message] | None:
+def chat_messages(value: object) -> Sequence[Message] | None:
     """The chat messages of a payload; None where it holds none.
 
     Known shapes: a list of messages, `{"messages": […]}`, one message, and the answers of
@@ -158,15 +158,17 @@ def _is_message(one: object) -> bool:
 def _message(one: Mapping[str, object]) -> Message:
     said = _said(one.get("content", one.get("parts")))
     thoughts = [text for key in _THOUGHT_KEYS if isinstance(text := one.get(key), str)]
-    return Message(_role(one), Said(said.text, "\n".join(filter(None, [*thoughts, said.thought]))))
+    return Message(
+        _role(one), MessageText(said.text, "\n".join(filter(None, [*thoughts, said.reasoning])))
+    )
 
 
-def _said(content: object) -> Said:
+def _said(content: object) -> MessageText:
     texts: list[str] = []
     thoughts: list[str] = []
     _collect(content, texts, thoughts, BLOCKS_DEPTH_MAX)
-    whole = split_thought("\n".join(filter(None, texts)))
-    return Said(whole.text, "\n".join(filter(None, [*thoughts, whole.thought])))
+    whole = split_reasoning("\n".join(filter(None, texts)))
+    return MessageText(whole.text, "\n".join(filter(None, [*thoughts, whole.reasoning])))
 
 
 def _collect(block: object, texts: list[str], thoughts: list[str], levels: int) -> None:
@@ -187,20 +189,20 @@ def _collect(block: object, texts: list[str], thoughts: list[str], levels: int) 
                 texts.append(text)
 
 
-def split_thought(text: str) -> Said:
+def split_reasoning(text: str) -> MessageText:
     """A text without the passages that open models mark as thinking, and those passages."""
     if "<think" not in text:
-        return Said(text)
+        return MessageText(text)
     thoughts = [match[2].strip() for match in _THOUGHT_TAG.finditer(text)]
-    return Said(_THOUGHT_TAG.sub("", text).strip(), "\n".join(thoughts))
+    return MessageText(_THOUGHT_TAG.sub("", text).strip(), "\n".join(thoughts))
 
 
-def said_by(roles: frozenset[str], value: object) -> Said:
+def last_message_text(roles: frozenset[str], value: object) -> MessageText:
     """What the last message of one of `roles` says; what is no chat says itself.
 
     A chat in which none of them speaks says nothing.
     """
-    chat = messages_of(value)
+    chat = chat_messages(value)
     if chat is None:
-        return split_thought(to_text(value))
-    return next((one.said for one in reversed(chat) if one.role in roles), Said(""))
+        return split_reasoning(to_text(value))
+    return next((one.content for one in reversed(chat) if one.role in roles), MessageText(""))

@@ -11,7 +11,7 @@ LEVELS_MAX: Final = 8  # of a label; what lies deeper is numbered along under th
 
 
 @dataclass(frozen=True, slots=True)
-class Tree:
+class SpanTree:
     """Indexes into spans that are in order (started_at, id).
 
     A span without a known parent is a root. A cycle is cut at its earliest span, which becomes a
@@ -22,7 +22,7 @@ class Tree:
     children: Mapping[int, Sequence[int]]
 
     @classmethod
-    def of(cls, spans: Sequence[Span]) -> Self:
+    def from_spans(cls, spans: Sequence[Span]) -> Self:
         at = {span.id: index for index, span in enumerate(spans)}
         parents = _uncycled([_known(at, span) for span in spans])
         children: dict[int, list[int]] = {}

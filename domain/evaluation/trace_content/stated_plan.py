@@ -4,8 +4,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from domain.evaluation.trace_content.evaluated_trace import Subject
-from domain.evaluation.trace_content.messages import ASSISTANT, children, parsed, said_by, value_of
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from domain.evaluation.trace_content.messages import (
+    ASSISTANT,
+    child_values,
+    decode_embedded_json,
+    decode_json,
+    last_message_text,
+)
 from domain.evaluation.trace_content.text import to_text
 
 ITEMS_MIN: Final = 2  # one step is no plan
@@ -20,7 +26,7 @@ _NUMBERED: Final = re.compile(
 )
 
 
-def plan_of(subject: Subject) -> Sequence[str]:
+def find_stated_plan(subject: EvaluatedTrace) -> Sequence[str]:
     """The items of the plan, in order; empty where none is stated.
 
     The first of: a numbered list in the first model output; a list under one of the usual keys
@@ -32,16 +38,16 @@ def plan_of(subject: Subject) -> Sequence[str]:
     return []
 
 
-def _candidates(subject: Subject) -> Iterable[Sequence[str]]:
-    outputs = [value_of(span.output) for span in subject.models]
+def _candidates(subject: EvaluatedTrace) -> Iterable[Sequence[str]]:
+    outputs = [decode_json(span.output) for span in subject.model_calls]
     if outputs:
-        yield _numbered(said_by(ASSISTANT, outputs[0]).text)
+        yield _numbered(last_message_text(ASSISTANT, outputs[0]).text)
     for output in outputs:
         yield _under_a_key(output)
-        yield _under_a_key(parsed(said_by(ASSISTANT, output).text))
-    for call in subject.calls:
+        yield _under_a_key(decode_embedded_json(last_message_text(ASSISTANT, output).text))
+    for call in subject.tool_calls:
         yield _under_a_key(call.arguments)
-    for call in subject.calls:
+    for call in subject.tool_calls:
         if "plan" in call.name.lower() or "todo" in call.name.lower():
             yield _argument(call.arguments)
 
@@ -74,7 +80,7 @@ def _under_a_key(value: object) -> Sequence[str]:
 def _by_key(value: object) -> Iterable[object]:
     if isinstance(value, Mapping):
         return [value[key] for key in sorted(value)]  # whatever order a store gives them back in
-    return children(value)
+    return child_values(value)
 
 
 def _items(value: object) -> Sequence[str]:

@@ -10,8 +10,8 @@ from hashlib import blake2b
 from itertools import pairwise
 from typing import Final
 
-EMBEDDED_HEAD: Final = 5_300  # characters of a text that are embedded, from its beginning
-EMBEDDED_TAIL: Final = 2_700  # and from its end: answers sum up there
+EMBEDDED_HEAD_CHARS: Final = 5_300  # characters of a text that are embedded, from its beginning
+EMBEDDED_TAIL_CHARS: Final = 2_700  # and from its end: answers sum up there
 DIMENSIONS: Final = 1_024
 SHINGLE_WORDS: Final = 3
 
@@ -49,11 +49,11 @@ def to_text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def embedded_text(text: str) -> str:
+def truncate_for_embedding(text: str) -> str:
     """What of a text is embedded: all of it, or its head and tail."""
-    if len(text) <= EMBEDDED_HEAD + EMBEDDED_TAIL:
+    if len(text) <= EMBEDDED_HEAD_CHARS + EMBEDDED_TAIL_CHARS:
         return text
-    return text[:EMBEDDED_HEAD] + text[-EMBEDDED_TAIL:]
+    return text[:EMBEDDED_HEAD_CHARS] + text[-EMBEDDED_TAIL_CHARS:]
 
 
 def words(text: str) -> list[str]:
@@ -62,10 +62,10 @@ def words(text: str) -> list[str]:
     Folding may take a text out of NFKC, so what it gives is normalized again: words of words
     are themselves.
     """
-    return _WORD.findall(folded(text))
+    return _WORD.findall(normalize_text(text))
 
 
-def folded(text: str) -> str:
+def normalize_text(text: str) -> str:
     """A text in NFKC and case folded, whose own folded text is itself."""
     once = unicodedata.normalize("NFKC", text).casefold()
     return unicodedata.normalize("NFKC", once)
@@ -76,7 +76,7 @@ def has_words(text: str) -> bool:
     return any(map(str.isalnum, text))
 
 
-def tokens(text: str) -> frozenset[str]:
+def content_words(text: str) -> frozenset[str]:
     """The words that carry content: no single ASCII character, no English function word."""
     return frozenset(
         word
@@ -110,7 +110,7 @@ def containment(own: frozenset[Shingle], other: frozenset[Shingle]) -> float:
     return len(own & other) / len(own) if own else 0.0
 
 
-type Similarity = Callable[[str, str], float]
+type SimilarityFunction = Callable[[str, str], float]
 """How alike two texts are, 0 to 1."""
 
 

@@ -3,9 +3,15 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import groupby
 from typing import Final
 
-from domain.evaluation.trace_content.messages import canonical, first_choice, parsed, value_of
+from domain.evaluation.trace_content.messages import (
+    canonical_json,
+    decode_embedded_json,
+    decode_json,
+    first_choice,
+)
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.span import Span, SpanKind, SpanStatus
 
@@ -18,7 +24,7 @@ _FINISH_KEYS: Final = ("finish_reason", "stop_reason", "finishReason")
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ToolCall:
     """A tool call. `arguments` is None where none were recorded.
 
     Two calls with one `fingerprint` asked the same, with one `key` they also got the same.
@@ -28,29 +34,29 @@ class Call:
     arguments: object
     output: object
     has_failed: bool
-    fingerprint: tuple[str, str]
-    key: tuple[str, str, str]
+    request_key: tuple[str, str]
+    exchange_key: tuple[str, str, str]
 
     @property
     def name(self) -> str:
         return self.span.name
 
     @classmethod
-    def of(cls, span: Span) -> "Call":
-        arguments, output = arguments_of(span.input), value_of(span.output)
-        asked = (span.name, canonical(arguments))
-        got = sha256(canonical(output).encode()).hexdigest()
+    def from_span(cls, span: Span) -> "ToolCall":
+        arguments, output = tool_arguments(span.input), decode_json(span.output)
+        asked = (span.name, canonical_json(arguments))
+        got = sha256(canonical_json(output).encode()).hexdigest()
         return cls(span, arguments, output, has_failed(span, output), asked, (*asked, got))
 
 
-def arguments_of(text: JsonText | None) -> object:
+def tool_arguments(text: JsonText | None) -> object:
     """What a tool was called with: unwrapped once, and parsed once if it is JSON in a string."""
-    value = value_of(text)
-    read = parsed(value)
+    value = decode_json(text)
+    read = decode_embedded_json(value)
     is_parsed = read is not value
     if isinstance(read, Mapping) and len(read) == 1 and (key := next(iter(read))) in _WRAPPERS:
         read = read[key]
-        return read if is_parsed else parsed(read)
+        return read if is_parsed else decode_embedded_json(read)
     return read
 
 
@@ -96,7 +102,7 @@ def declared_tools(spans: Iterable[Span]) -> Mapping[str, DeclaredTool]:
             if source in seen:
                 break
             seen.add(source)
-            if tools := _tools_in(value_of(source)):
+            if tools := _tools_in(decode_json(source)):
                 for tool in tools:
                     if len(found) < DECLARED_MAX:
                         found.setdefault(tool.name, tool)
@@ -105,10 +111,10 @@ def declared_tools(spans: Iterable[Span]) -> Mapping[str, DeclaredTool]:
 
 
 def _tools_in(holder: object) -> Sequence[DeclaredTool]:
-    listed = parsed(holder.get("tools")) if isinstance(holder, Mapping) else None
+    listed = decode_embedded_json(holder.get("tools")) if isinstance(holder, Mapping) else None
     if not isinstance(listed, list):
         return []
-    return [tool for one in listed for tool in _declarations(parsed(one))]
+    return [tool for one in listed for tool in _declarations(decode_embedded_json(one))]
 
 
 def _declarations(one: object) -> Iterable[DeclaredTool]:
@@ -127,18 +133,18 @@ def _declared(one: object) -> Iterable[DeclaredTool]:
         description = one.get("description")
         schema = one.get("input_schema", one.get("inputSchema", one.get("parameters")))
         yield DeclaredTool(
-            name, description if isinstance(description, str) else "", parsed(schema)
+            name, description if isinstance(description, str) else "", decode_embedded_json(schema)
         )
 
 
 def finish_reasons(span: Span) -> Sequence[str]:
     """Why a model call finished, as its provider says; empty where it isn't told."""
     if b"finish_reasons" in span.metadata:
-        metadata = value_of(span.metadata)
+        metadata = decode_json(span.metadata)
         told = metadata.get("finish_reasons") if isinstance(metadata, Mapping) else None
-        if reasons := _texts(parsed(told)):
+        if reasons := _texts(decode_embedded_json(told)):
             return reasons
-    output = parsed(value_of(span.output))
+    output = decode_embedded_json(decode_json(span.output))
     if not isinstance(output, Mapping):
         return []
     for holder in (output, first_choice(output) or {}):
@@ -153,6 +159,18 @@ def _texts(value: object) -> Sequence[str]:
     return [one for one in several if isinstance(one, str) and one]
 
 
-def is_cut(reasons: Iterable[str]) -> bool:
+def is_length_limited(reasons: Iterable[str]) -> bool:
     """Whether one of the reasons is a limit of length."""
     return any(reason.lower() in _LENGTH for reason in reasons)
+
+
+def count_repeated_calls(calls: Sequence[ToolCall]) -> int:
+    """The number of calls with the request and the output of an earlier call."""
+    return len(calls) - len({call.exchange_key for call in calls})
+
+
+def longest_identical_run(calls: Sequence[ToolCall]) -> int:
+    """The length of the longest run of adjacent calls with the same request and output."""
+    return max(
+        (len(list(run)) for _, run in groupby(call.exchange_key for call in calls)), default=0
+    )

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from domain.errors import Invalid
-from domain.page import LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX, Page, Position, SortOrder, Window
+from domain.page import LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX, Page, PageRequest, Position, SortOrder
 from entrypoints.http.requests.scalar_types import NUL, Refused
 from entrypoints.http.requests.wire_types import PaginatedResponse
 
@@ -147,7 +147,7 @@ def or_none(kind: Kind) -> Kind:
 class Pages:
     """The pages of one query: the one that is asked for, and how the next one will be."""
 
-    window: Window
+    window: PageRequest
     kind: Kind
     mark: str
 
@@ -194,7 +194,7 @@ class PagedList[S]:
                 after = self._position(query.cursor, mark, kind, decoder)
             except Refused as refused:
                 raise Invalid.field("query.cursor", str(refused)) from refused
-        return Pages(Window(query.limit, query.offset, after), kind, mark)
+        return Pages(PageRequest(query.limit, query.offset, after), kind, mark)
 
     def _position(self, cursor: str, mark: str, kind: Kind, decoder: Any) -> Position:
         try:

@@ -10,12 +10,12 @@ import pytest
 
 from adapters.postgres.evaluation.alerts.webhooks import DUE as DUE_DELIVERIES
 from application.evaluation.ports.alerts import EndedRun
-from domain.evaluation.monitors.alert import Figure
+from domain.evaluation.monitors.alert import AlertFigure
 from domain.evaluation.monitors.monitor import Watermark
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import SessionSelection, TraceSelection
 from domain.ids import MonitorId, ProjectId, RunId
-from domain.page import Window
+from domain.page import PageRequest
 from tests.adapters.postgres.test_plans import OF_BOTH, nodes, plans, read_rows
 from tests.support.builders.values import NOON
 from tests.support.fixtures.monitors import a_monitor
@@ -47,7 +47,7 @@ SEED: Final = (
                         samples_min, breaches, recoveries, state, since, in_a_row, created_at,
                         awaits)
     SELECT $1, gen_random_uuid(), m.id, 'coherence',
-           CASE WHEN i = 0 THEN '{Figure.NO_DATA}' ELSE '{Figure.SCORE_MEAN}' END,
+           CASE WHEN i = 0 THEN '{AlertFigure.NO_DATA}' ELSE '{AlertFigure.SCORE_MEAN}' END,
            0.5, 0.5, 1, 1, 1, 'OK', $2, 0, $2, m.next_run_at
     FROM monitors AS m CROSS JOIN generate_series(0, 3) AS i WHERE m.project_id = $1
     """,
@@ -129,11 +129,11 @@ def changed(selection: TraceSelection | SessionSelection) -> Read:
 ALL: Final = 3 * MONITORS  # of three projects
 READS: Final[dict[str, tuple[Read, dict[str, int]]]] = {
     "a page of monitors": (
-        lambda at, of: at.evaluation.monitors.page(of, None, Window()),
+        lambda at, of: at.evaluation.monitors.page(of, None, PageRequest()),
         {"monitors": 3 * MONITORS},
     ),
     "its runs": (
-        of_first(lambda at, of, it: at.evaluation.monitors.runs(of, it, Window())),
+        of_first(lambda at, of, it: at.evaluation.monitors.runs(of, it, PageRequest())),
         {"monitors": 1, "eval_runs": 4 * RUNS},
     ),
     "its alerts": (
@@ -141,7 +141,7 @@ READS: Final[dict[str, tuple[Read, dict[str, int]]]] = {
         {"monitors": 1, "alerts": 4},
     ),
     "their changes": (
-        of_first(lambda at, of, it: at.evaluation.alerting.alerts.changes(of, it, Window())),
+        of_first(lambda at, of, it: at.evaluation.alerting.alerts.changes(of, it, PageRequest())),
         {"monitors": 1, "alert_changes": 2 * CHANGES},
     ),
     "what a run came to": (of_first(measured), {"eval_runs": 2 * RUNS, "trace_scores": 0}),
@@ -156,7 +156,7 @@ READS: Final[dict[str, tuple[Read, dict[str, int]]]] = {
         {"eval_runs": ALL},
     ),
     "deliveries": (
-        lambda at, of: at.evaluation.alerting.webhooks.deliveries(of, WEBHOOK, Window()),
+        lambda at, of: at.evaluation.alerting.webhooks.deliveries(of, WEBHOOK, PageRequest()),
         {"webhooks": 3, "alert_deliveries": 2 * DELIVERIES},
     ),
     "changed traces": (changed(TraceSelection()), {"traces": 2 * TRACES}),

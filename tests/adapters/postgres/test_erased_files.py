@@ -9,7 +9,7 @@ from adapters.postgres.database.pool import Pool
 from adapters.postgres.exports.exports import PostgresExports
 from adapters.postgres.privacy.erasures import PostgresErasures
 from adapters.postgres.tracing.edits import TraceEdits
-from domain.tracing.erasure import ErasureState, Owner, OwnerKind
+from domain.tracing.erasure import DataSubject, DataSubjectKind, ErasureState
 from tests.contracts.exporting.test_exports import an_export
 from tests.support.builders.values import NOON, project_prices
 from tests.support.fixtures.data_plane import project
@@ -28,7 +28,7 @@ async def test_a_later_export_keeps_its_file(pool: Pool):
     ours, exports = project(), PostgresExports(pool)
     erasures = PostgresErasures(TraceEdits(pool, project_prices()))
     before, later = an_export(ours), an_export(ours, due_at=NOON - timedelta(days=9_000))
-    grace = Owner(OwnerKind.USER, "grace")
+    grace = DataSubject(DataSubjectKind.USER, "grace")
     erasure = an_erasure(ours, grace)
     await erasures.begin(erasure, grace, told(erasure))
     await exports.add(before)

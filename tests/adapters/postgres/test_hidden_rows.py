@@ -18,7 +18,7 @@ from adapters.postgres.tracing.batch_writer import TraceWriter
 from domain.errors import Failure, Invalid, NotFound
 from domain.ids import ProjectId
 from domain.tracing.change import TraceChange
-from domain.tracing.erasure import Owner, OwnerKind
+from domain.tracing.erasure import DataSubject, DataSubjectKind
 from tests.adapters.postgres.test_erased_files import WAIT_S, WAITS
 from tests.support.builders.scores import session_score, trace_score
 from tests.support.builders.values import project_prices, trace
@@ -35,7 +35,7 @@ INSERT INTO erasures (project_id, id, organization_id, kind, owner, salt, digest
 VALUES ($1, gen_random_uuid(), $1, 'user', 'grace', '', '', 'REMOVING', now(), '', '{}')
 """
 OWNERS = AdvisoryLock.TRACE_OWNERS
-GRACE = Owner(OwnerKind.USER, "grace")
+GRACE = DataSubject(DataSubjectKind.USER, "grace")
 TO_ADA = TraceChange(user_id="ada")
 
 

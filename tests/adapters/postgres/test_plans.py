@@ -29,10 +29,10 @@ from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
 from domain.evaluation.scores.score import ScoreChange, ScoreSource, ScoreStatus
 from domain.ids import ProjectId, RunId, TraceId
-from domain.page import SortOrder, Window
+from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.change import SpanChange, TraceChange
-from domain.tracing.erasure import OwnerKind
+from domain.tracing.erasure import DataSubjectKind
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.trace import TraceStatus
@@ -114,20 +114,20 @@ def traces(
     matching: TraceFilter | None = None,
     sort: TraceSort = TraceSort.STARTED_AT,
     order: SortOrder = SortOrder.DESC,
-    window: Window | None = None,
+    window: PageRequest | None = None,
 ) -> Read:
     wanted = matching or TraceFilter()
-    return lambda at, of: at.lists.summaries(of, wanted, sort, order, window or Window())
+    return lambda at, of: at.lists.summaries(of, wanted, sort, order, window or PageRequest())
 
 
 def sessions(
     matching: SessionFilter | None = None,
     sort: SessionSort = SessionSort.RECENT,
-    window: Window | None = None,
+    window: PageRequest | None = None,
 ) -> Read:
     wanted = matching or SessionFilter()
     return lambda at, of: at.sessions.summaries(
-        of, wanted, sort, SortOrder.DESC, window or Window()
+        of, wanted, sort, SortOrder.DESC, window or PageRequest()
     )
 
 
@@ -135,12 +135,12 @@ def figures(metric: str, *arguments: object) -> Read:
     return lambda at, of: getattr(at.analytics, metric)(of, *arguments)
 
 
-def scores(window: Window | None = None, **conditions: Any) -> Read:
+def scores(window: PageRequest | None = None, **conditions: Any) -> Read:
     """What is asked for may be a function of the project."""
 
     def read(at: Seeded, of: ProjectId) -> Awaitable[object]:
         said = {key: one(of) if callable(one) else one for key, one in conditions.items()}
-        return at.evaluation.trace_scores.page(of, ScoreFilter(**said), window or Window())
+        return at.evaluation.trace_scores.page(of, ScoreFilter(**said), window or PageRequest())
 
     return read
 
@@ -189,8 +189,8 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         for sort in TraceSort
         for order in SortOrder
     },
-    "traces at an offset": (traces(window=Window(offset=9_000)), {"traces": 9_000 + SHOWN}),
-    "traces near the end": (traces(window=Window(offset=19_900)), {"traces": 100 + SHOWN}),
+    "traces at an offset": (traces(window=PageRequest(offset=9_000)), {"traces": 9_000 + SHOWN}),
+    "traces near the end": (traces(window=PageRequest(offset=19_900)), {"traces": 100 + SHOWN}),
     "session": (traces(TraceFilter(session_id="conv-7")), {"traces": SHOWN}),
     "user": (traces(TraceFilter(user_id="user-7")), {"traces": SHOWN}),
     "environment": (traces(TraceFilter(environment="staging")), {"traces": SHOWN}),
@@ -246,11 +246,11 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         figures("sessions", PERIOD, Granularity.DAY),
         {"sessions": 2 * SESSIONS, "traces": 16},
     ),
-    "users": (figures("users", Window()), {}),
+    "users": (figures("users", PageRequest()), {}),
     # Totals are counted by an index, so are figures.
     "scores": (scores(), {"trace_scores": SCORES + SHOWN}),
     "scores at an offset": (
-        scores(Window(offset=9_000)),
+        scores(PageRequest(offset=9_000)),
         {"trace_scores": SCORES + 9_000 + SHOWN},
     ),
     "scores of a name": (scores(name=NAMES[3]), {"trace_scores": OF_NAME + SHOWN}),
@@ -317,7 +317,7 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         {"session_scores": 4},
     ),
     "sessions compared": (
-        score_figures("comparison", SESSION_NAMES[0], SortOrder.ASC, Window()),
+        score_figures("comparison", SESSION_NAMES[0], SortOrder.ASC, PageRequest()),
         {"session_scores": SCORES // 4},
     ),
 }
@@ -378,15 +378,15 @@ async def test_what_is_hidden_is_told_row_by_row(seeded, of, read):
 @pytest.mark.parametrize("sort", TraceSort)
 async def test_a_page_by_cursor_costs_what_the_first_costs(seeded, sort):
     page = await seeded.lists.summaries(
-        OURS, TraceFilter(), sort, SortOrder.DESC, Window(limit=200, offset=900)
+        OURS, TraceFilter(), sort, SortOrder.DESC, PageRequest(limit=200, offset=900)
     )
-    found = await plans(seeded, traces(None, sort, window=Window(after=page.end)))
+    found = await plans(seeded, traces(None, sort, window=PageRequest(after=page.end)))
     assert read_rows(found)["traces"] <= SHOWN
 
 
 async def test_a_first_page_is_walked_to_whatever_it_is_planned_for(seeded):
     seeded.statements.clear()
-    for act in (traces(), traces(sort=TraceSort.LATENCY), figures("users", Window())):
+    for act in (traces(), traces(sort=TraceSort.LATENCY), figures("users", PageRequest())):
         await act(seeded, OURS)
     asked = [one for one in seeded.statements if "$1" in one.query]
     assert len(asked) == 3
@@ -403,7 +403,7 @@ async def test_a_first_page_is_walked_to_whatever_it_is_planned_for(seeded):
 
 @OF_BOTH
 async def test_a_session_is_read_by_its_traces(seeded, of):
-    window = Window(limit=2)
+    window = PageRequest(limit=2)
     found = await plans(seeded, lambda at, of: at.sessions.get(of, "conv-7", window), of)
     rows = read_rows(found)
     assert rows["sessions"] == 1
@@ -479,7 +479,7 @@ async def test_those_that_have_come_of_age_are_found_by_their_age(seeded, of):
 @OF_BOTH
 async def test_what_is_erased_is_found_by_its_owner(seeded, of):
     for kind, column in COLUMN.items():
-        owner = "user-7" if kind is OwnerKind.USER else "conv-7"
+        owner = "user-7" if kind is DataSubjectKind.USER else "conv-7"
         sql = NEXT.format(owner=column), COUNT_TRACES.format(owner=column)
         async with snapshot(seeded.pool, "") as connection:
             found = []

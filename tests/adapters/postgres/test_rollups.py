@@ -16,7 +16,7 @@ from adapters.postgres.pricing.repricings import PostgresRepricings
 from adapters.postgres.tracing.traces import PostgresTraces
 from domain.errors import NotFound
 from domain.ids import ProjectId
-from domain.tracing.change import UNSAID, SpanChange, TraceChange
+from domain.tracing.change import UNCHANGED, SpanChange, TraceChange
 from domain.tracing.span import Span, SpanStatus
 from domain.tracing.trace import Trace, TraceStatus
 from domain.tracing.usage import Price
@@ -91,19 +91,19 @@ class Chance:
             status=self.one(None, *TraceStatus),
             tags=self.one(None, ("a",), ("b", "c")),
             metadata=self.one(b"{}", b'{"k":2}'),
-            ended_at=self.one(UNSAID, None, self.instant()),
-            session_id=self.one(UNSAID, None, "s", "t"),
-            user_id=self.one(UNSAID, None, "u", "w"),
-            environment=self.one(UNSAID, None, "e"),
-            release=self.one(UNSAID, None, "2"),
+            ended_at=self.one(UNCHANGED, None, self.instant()),
+            session_id=self.one(UNCHANGED, None, "s", "t"),
+            user_id=self.one(UNCHANGED, None, "u", "w"),
+            environment=self.one(UNCHANGED, None, "e"),
+            release=self.one(UNCHANGED, None, "2"),
         )
 
     def span_change(self) -> SpanChange:
         return SpanChange(
             status=self.one(None, SpanStatus.ERROR, SpanStatus.OK),
-            model=self.one(UNSAID, None, "tiny", "gpt-4o"),
-            token_usage=self.one(UNSAID, None, b'{"prompt_tokens":7}'),
-            cost=self.one(UNSAID, None, {"total": 3.0}),
+            model=self.one(UNCHANGED, None, "tiny", "gpt-4o"),
+            token_usage=self.one(UNCHANGED, None, b'{"prompt_tokens":7}'),
+            cost=self.one(UNCHANGED, None, {"total": 3.0}),
         )
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from adapters.postgres.database.pool import prompt, translated
-from adapters.postgres.tracing.batch_writer import is_passing
+from adapters.postgres.tracing.batch_writer import is_transient
 from domain.errors import Unavailable
 
 pytestmark = pytest.mark.service
@@ -27,7 +27,7 @@ async def test_the_server_is_to_blame(pool, code):
             await pool.execute(raised)
     assert isinstance(caught.value.__cause__, Exception)
     # The writer doesn't try a failed batch again in halves: no trace of it is at fault.
-    assert is_passing(caught.value.__cause__)
+    assert is_transient(caught.value.__cause__)
 
 
 async def test_who_asks_is_found_out_promptly_or_told_as_passing(pool):

@@ -17,7 +17,7 @@ from adapters.postgres.tracing.trace_lists import TraceLists
 from domain.errors import Unavailable
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
-from domain.page import SortOrder, Window
+from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
@@ -49,14 +49,16 @@ async def test_percentiles_are_kept_unless_somebody_wrote_meanwhile(seeded):
     "act",
     [
         lambda pool: TraceLists(pool, 0.1).summaries(
-            OURS, TraceFilter(user_id="user-7"), TraceSort.NAME, SortOrder.ASC, Window()
+            OURS, TraceFilter(user_id="user-7"), TraceSort.NAME, SortOrder.ASC, PageRequest()
         ),
         lambda pool: PostgresSessions(pool, TraceEdits(pool, project_prices()), 0.1).summaries(
-            OURS, SessionFilter(user_id="user-7"), SessionSort.COST, SortOrder.ASC, Window()
+            OURS, SessionFilter(user_id="user-7"), SessionSort.COST, SortOrder.ASC, PageRequest()
         ),
         lambda pool: PostgresTraceAnalytics(pool, 0.1).volume(OURS, PERIOD, Granularity.HOUR),
-        lambda pool: PostgresTraceScores(pool, 0.1).page(OURS, ScoreFilter(), Window()),
-        lambda pool: PostgresTraceScores(pool, 0.1).page(OURS, ScoreFilter(name="m"), Window()),
+        lambda pool: PostgresTraceScores(pool, 0.1).page(OURS, ScoreFilter(), PageRequest()),
+        lambda pool: PostgresTraceScores(pool, 0.1).page(
+            OURS, ScoreFilter(name="m"), PageRequest()
+        ),
         lambda pool: PostgresScoreAnalytics(pool, 0.1).summaries(
             OURS, TargetType.TRACE, CreatedWithin()
         ),

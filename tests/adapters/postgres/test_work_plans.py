@@ -13,10 +13,10 @@ from adapters.postgres.evaluation.work_queue.work_queue import PostgresAssignmen
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkloads
 from application.evaluation.ports.work_queue import IN_FLIGHT_MAX, PLANNED_AT_ONCE, Claim, SignalKey
 from domain.evaluation.runs.run import EvalRun, TargetType
-from domain.evaluation.runs.selection import Dated, SessionSelection, TraceSelection
+from domain.evaluation.runs.selection import GivenInstant, SessionSelection, TraceSelection
 from domain.evaluation.scores.outcome import FailCode
 from domain.ids import ProjectId, TraceId
-from domain.page import Window
+from domain.page import PageRequest
 from tests.adapters.postgres.test_plans import (
     OF_BOTH,
     nodes,
@@ -64,7 +64,7 @@ async def runs(seeded: Seeded) -> AsyncIterator[dict[ProjectId, list[EvalRun]]]:
             await seeded.evaluation.runs.delete(of, run.id, NOON, with_scores=True)
 
 
-LAST_DAY: Final = Dated("", END - timedelta(days=1))
+LAST_DAY: Final = GivenInstant("", END - timedelta(days=1))
 LARGE: Final = {
     *("traces", "spans", "sessions", "trace_scores", "session_scores"),
     *("eval_runs", "eval_jobs"),
@@ -76,7 +76,7 @@ READS: Final[dict[str, tuple[Callable[[EvalRun], Read], dict[str, int]]]] = {
         {"eval_runs": 1, "eval_jobs": 3 * TARGETS, "trace_scores": IN_FLIGHT_MAX * len(METRICS)},
     ),
     "a page of runs": (
-        lambda _: lambda at, of: at.evaluation.runs.page(of, TargetType.TRACE, None, Window()),
+        lambda _: lambda at, of: at.evaluation.runs.page(of, TargetType.TRACE, None, PageRequest()),
         {
             "eval_runs": 3 * RUNS,
             "eval_jobs": LAPS * TARGETS,

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.redis.client import opened
 from adapters.redis.limits import AWAY_S, RedisRateLimiter, RedisWindows
-from domain.limits import SECOND_US, Decision, History, Limit
+from domain.limits import SECOND_US, Decision, Limit, SlidingWindow
 from tests.support.builders.strategies import limits, steps_us
 from tests.support.fixtures.valkey_server import Valkey
 
@@ -50,7 +50,7 @@ class Windows:
         self.asked = 0
         self.fail: Exception | None = None
         self.gate: asyncio.Event | None = None
-        self.histories: defaultdict[str, History] = defaultdict(History)
+        self.histories: defaultdict[str, SlidingWindow] = defaultdict(SlidingWindow)
 
     async def decide(self, bucket: str, limit: Limit, *, counts: bool = True) -> Decision:
         self.asked += 1
@@ -199,7 +199,7 @@ async def test_what_is_refused_here_takes_no_place_in_redis(limiter, windows):
 async def test_the_longer_wait_is_told(limiter, windows, ticks, redis_s, wait_s):
     one = Limit(1, "minute")
     assert (await limiter.admit("ours", one)).admitted
-    windows.histories["ours"] = History()
+    windows.histories["ours"] = SlidingWindow()
     windows.histories["ours"].admit(one, ticks() + redis_s * SECOND_US)
     assert (await limiter.admit("ours", one)).retry_after_s == wait_s
 
@@ -210,7 +210,7 @@ async def test_whatever_becomes_of_redis_no_window_admits_more(data, limit):
     ticks = Hands()
     windows = Windows(ticks)
     limiter = RedisRateLimiter(windows, MemoryRateLimiter(ticks), ticks)
-    alone = History()
+    alone = SlidingWindow()
     for step_us in data.draw(st.lists(steps_us(limit), max_size=40)):
         ticks.now_us += step_us
         match data.draw(st.sampled_from(["", "", "", "lost", "back", "flushed"])):
@@ -227,7 +227,7 @@ async def test_whatever_becomes_of_redis_no_window_admits_more(data, limit):
 @given(st.data(), limits)
 async def test_two_processes_share_while_redis_is_there(data, limit):
     ticks = Hands()
-    windows, together = Windows(ticks), History()
+    windows, together = Windows(ticks), SlidingWindow()
     processes = [RedisRateLimiter(windows, MemoryRateLimiter(ticks), ticks) for _ in range(2)]
     for step_us in data.draw(st.lists(steps_us(limit), max_size=40)):
         ticks.now_us += step_us

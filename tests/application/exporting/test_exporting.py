@@ -17,7 +17,7 @@ from application.exporting.write_export import HELD, PUT_OFF
 from application.tracing.ingest import BATCH_MAX
 from domain.errors import Invalid, LimitExceeded, Unavailable
 from domain.exporting.export import ATTEMPTS_MAX, Export, ExportStatus, FileFormat, RowKind
-from domain.exporting.exported_trace import ArchivedTrace
+from domain.exporting.exported_trace import TraceWithScores
 from domain.ids import ProjectId
 from domain.tracing.query import TraceFilter
 from tests.contracts.exporting.test_trace_archive import a_score
@@ -189,8 +189,8 @@ def test_seats_are_for_a_project_and_for_all():
 # --- imports --------------------------------------------------------------------------------------
 
 
-def sent(**said: Any) -> ArchivedTrace:
-    return ArchivedTrace(trace(span(), **said).settled(prices().price))
+def sent(**said: Any) -> TraceWithScores:
+    return TraceWithScores(trace(span(), **said).settled(prices().price))
 
 
 async def test_an_import_has_bounds(here):
@@ -214,7 +214,7 @@ async def test_outcomes_are_in_the_order_of_what_was_sent(here):
 
 async def test_scores_become_those_of_the_project_that_they_are_put_into(here):
     one = sent()
-    theirs = ArchivedTrace(one.trace, (a_score(THEIRS, one.trace.id),))
+    theirs = TraceWithScores(one.trace, (a_score(THEIRS, one.trace.id),))
     assert await here.do.exporting.import_traces(OURS, [theirs]) == [Imported.STORED]
     store = here.ports.exporting.archive.store
     assert [score.project_id for score in store.trace_scores.values()] == [OURS]

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from domain.errors import Invalid, NotFound, Unauthenticated
-from domain.identity.api_key import ALL_SCOPES, Expiration, Scope, digest_of
-from domain.identity.audit import NOWHERE, OPERATOR, AuditAction
+from domain.identity.api_key import ALL_SCOPES, Expiration, Scope, key_digest
+from domain.identity.audit import OPERATOR, UNKNOWN_ORIGIN, AuditAction
 from domain.identity.organization import Role
 
 DAYS_90 = timedelta(days=90)
@@ -43,9 +43,9 @@ async def test_a_key_is_answered_whole_with_its_secret(world, ours, expiration, 
     assert (key.name, key.scopes, key.created_at) == ("Ünïcode 🔑 / any", READ, world.now)
     assert key.expires_at == (None if life is None else world.now + life)
     assert (key.revoked_at, key.last_used_at) == (None, None)
-    assert (key.prefix, key.digest) == (secret[:10], digest_of(secret))
+    assert (key.prefix, key.digest) == (secret[:10], key_digest(secret))
     assert await world.do.read_key(await world.membership(ours, member), key.id) == key
-    caller = await world.do.authenticate_key(secret, "bot", NOWHERE)
+    caller = await world.do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     assert (caller.key_id, caller.scopes, caller.organization_id) == (key.id, READ, ours)
 
 
@@ -84,13 +84,13 @@ async def test_a_rotated_key_has_a_successor_and_stays_as_it_is(world, ours, ada
     assert new.id != old.id
     assert await listed(world, ours, ada) == [new, old]
     for one in (secret, old_secret):
-        await do.authenticate_key(one, "bot", NOWHERE)
+        await do.authenticate_key(one, "bot", UNKNOWN_ORIGIN)
     world.now = old.expires_at - MOMENT
-    await do.authenticate_key(old_secret, "bot", NOWHERE)
+    await do.authenticate_key(old_secret, "bot", UNKNOWN_ORIGIN)
     world.now = old.expires_at
     with pytest.raises(Unauthenticated, match="expired"):
-        await do.authenticate_key(old_secret, "bot", NOWHERE)
-    await do.authenticate_key(secret, "bot", NOWHERE)
+        await do.authenticate_key(old_secret, "bot", UNKNOWN_ORIGIN)
+    await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     entry = next(one for one in await world.log(ours) if one.action is AuditAction.API_KEY_ROTATED)
     assert entry.resource_id == str(old.id)
     assert entry.detail == {"name": "ci", "prefix": new.prefix, "new_id": str(new.id)}
@@ -125,8 +125,8 @@ async def test_a_revoked_key_opens_nothing_and_stays_to_be_seen(world, ours, ada
     world.forward(hours=1)
     await do.revoke_key(ada, ours, key.id)
     with pytest.raises(Unauthenticated):
-        await do.authenticate_key(secret, "bot", NOWHERE)
-    await do.authenticate_key(other_secret, "bot", NOWHERE)
+        await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
+    await do.authenticate_key(other_secret, "bot", UNKNOWN_ORIGIN)
     seen = await do.read_key(await world.membership(ours, ada), key.id)
     assert seen == replace(key, revoked_at=world.now)
     entry = next(one for one in await world.log(ours) if one.action is AuditAction.API_KEY_REVOKED)
@@ -162,7 +162,7 @@ async def test_a_deleted_key_is_nowhere_any_more(world, ours, ada, revoked):
         with pytest.raises(NotFound):
             await act
     with pytest.raises(Unauthenticated):
-        await do.authenticate_key(secret, "bot", NOWHERE)
+        await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     assert (await world.log(ours))[0].detail == {"name": "ci", "prefix": key.prefix}
 
 
@@ -187,4 +187,4 @@ async def test_an_operator_s_key_is_managed_like_any_other(world, ours, ada):
     assert told.detail == {"name": "operator's", "prefix": key.prefix}
     await world.do.revoke_key(ada, ours, key.id)
     with pytest.raises(Unauthenticated):
-        await world.do.authenticate_key(secret, "bot", NOWHERE)
+        await world.do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from domain.errors import Forbidden, NotFound, Unauthenticated
-from domain.identity.api_key import ALL_SCOPES, digest_of
+from domain.identity.api_key import ALL_SCOPES, key_digest
 from domain.identity.audit import Origin
 from domain.identity.login_code import challenge_of
 from domain.identity.organization import Role
@@ -56,7 +56,7 @@ async def test_a_code_becomes_a_key_of_who_asked_for_it(world, ours, ada, bob, b
     assert (key.organization_id, key.created_by, key.scopes) == (ours, bob.user.id, ALL_SCOPES)
     assert key.name == "PandaProbe CLI laptop 2026-03-01"
     assert (key.created_at, key.expires_at) == (world.now, world.now + timedelta(days=90))
-    assert (key.prefix, key.digest) == (secret[:10], digest_of(secret))
+    assert (key.prefix, key.digest) == (secret[:10], key_digest(secret))
     assert await keys(world, ours, ada) == [key]
     caller = await world.do.authenticate_key(secret, "bot", TERMINAL)
     assert (caller.key_id, caller.project_id) == (key.id, bot.id)

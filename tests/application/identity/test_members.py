@@ -6,7 +6,7 @@ import pytest
 
 from domain.errors import Conflict, Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, Expiration
-from domain.identity.audit import NOWHERE, AuditAction
+from domain.identity.audit import UNKNOWN_ORIGIN, AuditAction
 from domain.identity.organization import Role
 from domain.ids import UserId
 from tests.support.builders.values import at
@@ -191,9 +191,9 @@ async def test_the_keys_of_who_goes_open_nothing_any_more(world, ours, ada, leav
     assert keys[early.id].revoked_at == at(0)
     for key, secret in made:
         with pytest.raises(Unauthenticated):
-            await do.authenticate_key(secret, "bot", NOWHERE)
+            await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
         assert not keys[key.id].is_active(world.now)
-    await do.authenticate_key(hers[1], "bot", NOWHERE)
+    await do.authenticate_key(hers[1], "bot", UNKNOWN_ORIGIN)
     entry = next(one for one in await world.log(ours) if one.action.resource == "member")
     assert entry.detail == {"role": "MEMBER", "revoked_keys": "3"}
 
@@ -204,10 +204,10 @@ async def test_a_key_of_the_command_line_goes_too(world, ours, ada):
     challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
     code = await do.issue_login_code(bob, ours, project, challenge, "laptop")
     verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
-    key, secret, _ = await do.exchange_login_code(code, verifier, NOWHERE)
+    key, secret, _ = await do.exchange_login_code(code, verifier, UNKNOWN_ORIGIN)
     await do.remove_member(ada, ours, bob.user.id)
     with pytest.raises(Unauthenticated):
-        await do.authenticate_key(secret, "bot", NOWHERE)
+        await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     membership = await world.membership(ours, ada)
     assert (await do.read_key(membership, key.id)).revoked_at == world.now
 
@@ -217,7 +217,7 @@ async def test_their_keys_elsewhere_stay(world, ours, ada):
     elsewhere = (await do.create_organization(bob, "Elsewhere")).id
     _, secret = await do.create_key(bob, elsewhere, "k", Expiration.NEVER, ALL_SCOPES)
     await do.remove_member(ada, ours, bob.user.id)
-    caller = await do.authenticate_key(secret, "bot", NOWHERE)
+    caller = await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     assert caller.organization_id == elsewhere
 
 
@@ -227,4 +227,4 @@ async def test_keys_stay_revoked_when_their_maker_comes_back(world, ours, ada):
     await do.remove_member(ada, ours, bob.user.id)
     await world.join(ours, bob, MEMBER)
     with pytest.raises(Unauthenticated):
-        await do.authenticate_key(secret, "bot", NOWHERE)
+        await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)

@@ -4,9 +4,9 @@ import pytest
 
 from domain.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, Expiration
-from domain.identity.audit import NOWHERE, AuditAction
+from domain.identity.audit import UNKNOWN_ORIGIN, AuditAction
 from domain.identity.organization import Role
-from domain.page import Window
+from domain.page import PageRequest
 from tests.support.builders.values import trace
 
 
@@ -131,7 +131,7 @@ async def test_with_an_organization_everything_in_it_goes_for_everybody(world, a
     do = world.do
     bob, cid = await world.member(ours, "bob"), await world.person("cid")
     _, secret = await do.create_key(bob, ours, "k", Expiration.NEVER, ALL_SCOPES)
-    caller = await do.authenticate_key(secret, "bot", NOWHERE)
+    caller = await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     await world.ports.traces.put(caller.project_id, sent := trace())
     await do.invite(ada, ours, cid.user.email, Role.MEMBER)
     code = await do.issue_login_code(bob, ours, caller.project_id, "c", "laptop")
@@ -143,9 +143,9 @@ async def test_with_an_organization_everything_in_it_goes_for_everybody(world, a
         with pytest.raises(Forbidden):
             await do.delete_organization(who, ours)
     with pytest.raises(Unauthenticated):
-        await do.authenticate_key(secret, "bot", NOWHERE)
+        await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     with pytest.raises(Unauthenticated):
-        await do.exchange_login_code(code, "v", NOWHERE)
+        await do.exchange_login_code(code, "v", UNKNOWN_ORIGIN)
     with pytest.raises(NotFound):
         await world.ports.traces.get(caller.project_id, sent.id)
     assert await do.list_my_invitations(cid) == []
@@ -155,11 +155,11 @@ async def test_others_keep_theirs(world, ada, ours):
     do = world.do
     second = await do.create_organization(ada, "Second")
     _, secret = await do.create_key(ada, second.id, "k", Expiration.NEVER, ALL_SCOPES)
-    caller = await do.authenticate_key(secret, "bot", NOWHERE)
+    caller = await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     await world.ports.traces.put(caller.project_id, sent := trace())
     await do.delete_organization(ada, ours)
     assert await do.list_organizations(ada) == [(second, Role.OWNER)]
-    assert await do.authenticate_key(secret, "bot", NOWHERE) == caller
+    assert await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN) == caller
     assert (await world.ports.traces.get(caller.project_id, sent.id)).id == sent.id
 
 
@@ -186,9 +186,9 @@ async def test_the_log_is_told_newest_first_page_by_page(world, ada, ours):
         world.forward(seconds=1)
         await world.do.rename_organization(ada, ours, f"Name {n}")
     membership = await world.membership(ours, ada)
-    first = await world.do.list_audit_log(membership, Window(limit=4))
+    first = await world.do.list_audit_log(membership, PageRequest(limit=4))
     assert [one.detail["to"] for one in first.items] == [f"Name {n}" for n in (4, 3, 2, 1)]
-    rest = await world.do.list_audit_log(membership, Window(limit=4, after=first.end))
+    rest = await world.do.list_audit_log(membership, PageRequest(limit=4, after=first.end))
     assert [one.action for one in rest.items] == [
         AuditAction.ORGANIZATION_RENAMED,
         AuditAction.ORGANIZATION_CREATED,

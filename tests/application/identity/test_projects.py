@@ -6,7 +6,7 @@ import pytest
 
 from domain.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from domain.identity.api_key import ALL_SCOPES, Expiration
-from domain.identity.audit import NOWHERE
+from domain.identity.audit import UNKNOWN_ORIGIN
 from domain.identity.organization import Role
 from domain.ids import ProjectId
 from tests.support.builders.values import trace
@@ -118,16 +118,16 @@ async def test_a_change_to_a_name_that_is_taken_changes_nothing(world, ours, ada
 async def test_a_project_is_found_by_its_new_name_and_not_by_the_old(world, ours, ada, bot):
     _, secret = await world.do.create_key(ada, ours, "k", Expiration.NEVER, ALL_SCOPES)
     await world.do.change_project(ada, ours, bot.id, "new", None)
-    found = await world.do.authenticate_key(secret, "new", NOWHERE)
+    found = await world.do.authenticate_key(secret, "new", UNKNOWN_ORIGIN)
     assert found.project_id == bot.id
-    other = await world.do.authenticate_key(secret, "bot", NOWHERE)
+    other = await world.do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)
     assert other.project_id != bot.id
 
 
 async def test_a_deleted_project_s_data_goes_and_its_name_makes_a_new_one(world, ours, ada, bot):
     do, traces = world.do, world.ports.traces
     _, secret = await do.create_key(ada, ours, "k", Expiration.NEVER, ALL_SCOPES)
-    kept = await do.authenticate_key(secret, "onboarding", NOWHERE)
+    kept = await do.authenticate_key(secret, "onboarding", UNKNOWN_ORIGIN)
     sent = trace()
     for project in (bot.id, kept.project_id):
         await traces.put(project, sent)
@@ -138,7 +138,7 @@ async def test_a_deleted_project_s_data_goes_and_its_name_makes_a_new_one(world,
     with pytest.raises(Unavailable):
         await traces.put(bot.id, sent)
     assert (await traces.get(kept.project_id, sent.id)).id == sent.id
-    again = await do.authenticate_key(secret, "bot", NOWHERE)  # keys aren't affected
+    again = await do.authenticate_key(secret, "bot", UNKNOWN_ORIGIN)  # keys aren't affected
     assert again.project_id != bot.id
     await traces.put(again.project_id, sent)
     assert (await traces.get(again.project_id, sent.id)).id == sent.id

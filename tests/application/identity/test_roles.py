@@ -8,7 +8,7 @@ import pytest
 from domain.errors import Forbidden, NotFound
 from domain.identity.organization import Role
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
-from domain.page import Window
+from domain.page import PageRequest
 from tests.support.fixtures.organization_fixture import OWNER_OR_ADMIN, WRITES, Scene
 
 EVERY = list(product(WRITES, Role))
@@ -137,7 +137,7 @@ async def test_what_is_read_of_another_organization_is_not_found():
     assert await do.list_invitations(membership) == []
     assert [one.name for one in await do.list_projects(membership)] == ["onboarding"]
     assert [one.membership for one in await do.list_members(membership)] == [membership]
-    log = await do.list_audit_log(membership, Window())
+    log = await do.list_audit_log(membership, PageRequest())
     assert {one.organization_id for one in log.items} == {theirs}
 
 
@@ -146,11 +146,11 @@ async def test_who_may_read_the_audit_log(role):
     scene = await Scene.new()
     membership = await scene.world.membership(scene.organization, scene.actors[role])
     if role in OWNER_OR_ADMIN:
-        log = await scene.world.do.list_audit_log(membership, Window(limit=2))
+        log = await scene.world.do.list_audit_log(membership, PageRequest(limit=2))
         assert list(log.items) == (await scene.world.log(scene.organization))[:2]
         return
     with pytest.raises(Forbidden):
-        await scene.world.do.list_audit_log(membership, Window())
+        await scene.world.do.list_audit_log(membership, PageRequest())
 
 
 def _of_unknown_objects(do, ours):

@@ -21,9 +21,9 @@ from domain.ids import ProjectId
 from domain.tracing.repricing import (
     MODELS_TOLD_MAX,
     SAMPLE_MAX,
-    Findings,
-    Priced,
+    PricedSpan,
     Repricing,
+    RepricingReport,
     RepricingStatus,
 )
 from domain.tracing.usage import UNPRICED, Pricing, Usage
@@ -163,10 +163,14 @@ async def test_what_no_worker_can_go_on_with_fails_after_longer_and_longer_waits
 
 def test_what_is_told_of_it_is_bounded_and_nothing_is_left_out_of_the_sum() -> None:
     spans = [
-        Priced(trace_id(), span_id(), NOON, f"m{n}", Usage(1, 0, is_known=True), of_table("1"))
+        PricedSpan(trace_id(), span_id(), NOON, f"m{n}", Usage(1, 0, is_known=True), of_table("1"))
         for n in range(MODELS_TOLD_MAX + 3)
     ]
-    found = Findings().and_of((one, UNPRICED) for one in spans).and_of([(spans[0], UNPRICED)])
+    found = (
+        RepricingReport()
+        .plus_spans((one, UNPRICED) for one in spans)
+        .plus_spans([(spans[0], UNPRICED)])
+    )
     assert (len(found.models), len(found.sample)) == (MODELS_TOLD_MAX, SAMPLE_MAX)
     assert (found.models["m0"].spans, found.others.spans) == (2, 3)
     assert found.total.before == MODELS_TOLD_MAX + 4

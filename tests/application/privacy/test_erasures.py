@@ -12,12 +12,12 @@ from domain.identity.api_key import ALL_SCOPES
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.ids import ErasureId
-from domain.page import Window
-from domain.tracing.erasure import ErasureState, Owner, OwnerKind
+from domain.page import PageRequest
+from domain.tracing.erasure import DataSubject, DataSubjectKind, ErasureState
 from tests.support.builders.values import trace
 from tests.support.fixtures.in_memory_app import World
 
-GRACE = Owner(OwnerKind.USER, "grace")
+GRACE = DataSubject(DataSubjectKind.USER, "grace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ async def test_a_key_is_told_by_its_prefix(world, caller):
 async def test_no_two_receipts_have_the_same_hash(world, caller):
     first, second = [await world.do.keeping.erase(caller, GRACE) for _ in range(2)]
     assert first.digest != second.digest
-    assert (await world.do.keeping.list_erasures(caller.project_id, Window())).total == 2
+    assert (await world.do.keeping.list_erasures(caller.project_id, PageRequest())).total == 2
 
 
 async def test_what_takes_too_long_is_left_to_workers(world, caller):
@@ -141,8 +141,8 @@ async def test_who_knows_the_id_can_check_and_nobody_else(world, caller):
     known, found = await check(caller.project_id, receipt.id, GRACE)
     assert (known, found.is_nothing, found.traces_since) == (receipt, True, 0)
     for other, named in (
-        (Owner(OwnerKind.USER, "grace "), "user_id"),
-        (Owner(OwnerKind.SESSION, "grace"), "session_id"),
+        (DataSubject(DataSubjectKind.USER, "grace "), "user_id"),
+        (DataSubject(DataSubjectKind.SESSION, "grace"), "session_id"),
     ):
         with pytest.raises(Invalid) as refused:
             await check(caller.project_id, receipt.id, other)

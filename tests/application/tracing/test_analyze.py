@@ -14,7 +14,7 @@ from application.tracing.analyze import (
     TraceVolume,
 )
 from domain.errors import Invalid, Unavailable
-from domain.page import Window
+from domain.page import PageRequest
 from domain.tracing.analytics import BUCKETS_MAX, Granularity, Period
 from domain.tracing.trace import Trace, TraceStatus
 from tests.support.builders.values import NOON, OURS, THEIRS, at, prices, span, trace
@@ -62,9 +62,9 @@ async def test_nothing_happened_in_an_empty_period(analytics):
 
 
 async def test_users_are_all_there_ever_were_newest_first(analytics):
-    page = await ListUsers(analytics)(OURS, Window(limit=1))
+    page = await ListUsers(analytics)(OURS, PageRequest(limit=1))
     assert ([one.id for one in page.items], page.total) == (["v"], 2)
-    rest = await ListUsers(analytics)(OURS, Window(after=page.end))
+    rest = await ListUsers(analytics)(OURS, PageRequest(after=page.end))
     assert [(one.id, one.trace_count, one.error_count) for one in rest.items] == [("u", 2, 1)]
 
 
@@ -98,7 +98,7 @@ async def test_a_store_out_of_reach_is_told_not_an_empty_answer():
         TokenUsage(Down())(OURS, HOURS, HOUR),
         TopModels(Down())(OURS, HOURS),
         SessionVolume(Down())(OURS, HOURS, HOUR),
-        ListUsers(Down())(OURS, Window()),
+        ListUsers(Down())(OURS, PageRequest()),
     ]
     for call in calls:
         with pytest.raises(Unavailable):

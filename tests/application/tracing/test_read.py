@@ -7,7 +7,7 @@ from adapters.memory.tracing.traces import MemorySessions, MemoryTraces
 from application.tracing.read import ListSessions, ListTraces, ReadSession, ReadTrace
 from domain.errors import NotFound, Unavailable
 from domain.ids import ProjectId, TraceId
-from domain.page import Page, SortOrder, Window
+from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
 from domain.tracing.span import SpanStatus
@@ -29,7 +29,7 @@ def sessions(traces: MemoryTraces) -> MemorySessions:
 
 
 async def listed(traces: MemoryTraces, *window: int, **conditions) -> Page[TraceSummary]:
-    return await ListTraces(traces)(OURS, TraceFilter(**conditions), *RECENT, Window(*window))
+    return await ListTraces(traces)(OURS, TraceFilter(**conditions), *RECENT, PageRequest(*window))
 
 
 async def fill(traces: MemoryTraces, *sent: Trace, project: ProjectId = OURS) -> None:
@@ -66,8 +66,8 @@ async def test_a_page_is_a_part_and_the_total_is_the_whole(traces):
 async def test_a_page_is_followed_by_the_one_after_its_end(traces):
     await fill(traces, *(trace(name=str(n)) for n in range(5)))
     list_traces = ListTraces(traces)
-    first = await list_traces(OURS, ALL, TraceSort.NAME, SortOrder.ASC, Window(limit=3))
-    rest = await list_traces(OURS, ALL, TraceSort.NAME, SortOrder.ASC, Window(after=first.end))
+    first = await list_traces(OURS, ALL, TraceSort.NAME, SortOrder.ASC, PageRequest(limit=3))
+    rest = await list_traces(OURS, ALL, TraceSort.NAME, SortOrder.ASC, PageRequest(after=first.end))
     assert [one.name for one in (*first.items, *rest.items)] == list("01234")
     assert rest.end is None
 
@@ -111,11 +111,11 @@ async def test_sessions_are_listed_by_what_is_asked_for(traces, sessions):
     }
     for sort, order in orders.items():
         page = await ListSessions(sessions)(
-            OURS, SessionFilter(), sort, SortOrder.DESC, Window(limit=2)
+            OURS, SessionFilter(), sort, SortOrder.DESC, PageRequest(limit=2)
         )
         assert ([one.id for one in page.items], page.total) == (order[:2], 3)
     page = await ListSessions(sessions)(
-        OURS, SessionFilter(user_id="u"), SessionSort.COST, SortOrder.ASC, Window()
+        OURS, SessionFilter(user_id="u"), SessionSort.COST, SortOrder.ASC, PageRequest()
     )
     assert [one.id for one in page.items] == ["long"]
 
@@ -123,11 +123,11 @@ async def test_sessions_are_listed_by_what_is_asked_for(traces, sessions):
 async def test_a_session_is_summed_as_a_whole_beside_a_page_of_its_traces(traces, sessions):
     sent = [trace(span(), session_id="s", started_at=at(n)) for n in range(5)]
     await fill(traces, *reversed(sent), trace(session_id="t"))
-    found = await ReadSession(sessions)(OURS, "s", Window(limit=2, offset=1))
+    found = await ReadSession(sessions)(OURS, "s", PageRequest(limit=2, offset=1))
     assert [one.id for one in found.traces] == [one.id for one in sent[1:3]]
     assert [len(one.spans) for one in found.traces] == [1, 1]
     assert (found.summary.trace_count, found.summary.totals.spans) == (5, 5)
-    past = await ReadSession(sessions)(OURS, "s", Window(offset=5))
+    past = await ReadSession(sessions)(OURS, "s", PageRequest(offset=5))
     assert (list(past.traces), past.summary) == ([], found.summary)
 
 
@@ -136,8 +136,8 @@ async def test_a_session_of_nobody_or_of_another_project_is_not_found(traces, se
     await fill(traces, trace(session_id="s"), trace())
     await fill(traces, trace(session_id="t"), project=THEIRS)
     with pytest.raises(NotFound):
-        await ReadSession(sessions)(OURS, key, Window())
-    assert (await ReadSession(sessions)(OURS, "s", Window())).summary.trace_count == 1
+        await ReadSession(sessions)(OURS, key, PageRequest())
+    assert (await ReadSession(sessions)(OURS, "s", PageRequest())).summary.trace_count == 1
 
 
 # --- failures ------------------------------------------------------------------------------
@@ -146,7 +146,9 @@ async def test_a_session_of_nobody_or_of_another_project_is_not_found(traces, se
 class Down:
     """Traces and sessions out of reach."""
 
-    async def get(self, project: ProjectId, key: TraceId | str, *window: Window) -> Trace | Session:
+    async def get(
+        self, project: ProjectId, key: TraceId | str, *window: PageRequest
+    ) -> Trace | Session:
         raise Unavailable("away")
 
     async def summaries(
@@ -155,7 +157,7 @@ class Down:
         matching: TraceFilter | SessionFilter,
         sort: TraceSort | SessionSort,
         order: SortOrder,
-        window: Window,
+        window: PageRequest,
     ) -> Page[TraceSummary] | Page[SessionSummary]:
         raise Unavailable("away")
 
@@ -164,9 +166,11 @@ async def test_a_store_out_of_reach_is_told_not_an_empty_page():
     down = Down()
     calls = [
         ReadTrace(down)(OURS, trace_id()),
-        ListTraces(down)(OURS, ALL, *RECENT, Window()),
-        ReadSession(down)(OURS, "s", Window()),
-        ListSessions(down)(OURS, SessionFilter(), SessionSort.RECENT, SortOrder.DESC, Window()),
+        ListTraces(down)(OURS, ALL, *RECENT, PageRequest()),
+        ReadSession(down)(OURS, "s", PageRequest()),
+        ListSessions(down)(
+            OURS, SessionFilter(), SessionSort.RECENT, SortOrder.DESC, PageRequest()
+        ),
     ]
     for call in calls:
         with pytest.raises(Unavailable):

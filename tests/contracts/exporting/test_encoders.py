@@ -18,7 +18,7 @@ from adapters.tables import parquet
 from application.exporting.ports import Encoder
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, TraceScore
 from domain.exporting.export import FileFormat, RowKind
-from domain.exporting.exported_trace import ArchivedTrace
+from domain.exporting.exported_trace import TraceWithScores
 from domain.ids import ScoreId
 from domain.tracing.trace import Trace
 from entrypoints.composition.exports import ENCODERS
@@ -28,7 +28,7 @@ from tests.support.builders.values import NOON, OURS, at, prices, span, trace
 TABLES = [FileFormat.CSV, FileFormat.PARQUET]
 
 
-def archived(one: Trace, *values: str) -> ArchivedTrace:
+def archived(one: Trace, *values: str) -> TraceWithScores:
     settled = one.settled(prices().price)
     scores = [
         TraceScore(
@@ -44,14 +44,14 @@ def archived(one: Trace, *values: str) -> ArchivedTrace:
         )
         for n, value in enumerate(values)
     ]
-    return ArchivedTrace(settled, tuple(scores))
+    return TraceWithScores(settled, tuple(scores))
 
 
 def begun(format_: FileFormat, kind: RowKind = RowKind.TRACES) -> Encoder:
     return ENCODERS[format_](OURS, kind)
 
 
-def written(encoder: Encoder, *batches: Sequence[ArchivedTrace]) -> bytes:
+def written(encoder: Encoder, *batches: Sequence[TraceWithScores]) -> bytes:
     return b"".join(encoder.add(batch) for batch in batches) + encoder.end()
 
 
@@ -65,7 +65,7 @@ def read(format_: FileFormat, file: bytes) -> list[dict[str, object]]:
             return pyarrow.parquet.read_table(io.BytesIO(file)).to_pylist()
 
 
-def some(count: int) -> list[ArchivedTrace]:
+def some(count: int) -> list[TraceWithScores]:
     return [
         archived(trace(span(), span(), name=f"run {n}", started_at=at(n))) for n in range(count)
     ]

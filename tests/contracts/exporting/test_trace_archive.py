@@ -11,7 +11,7 @@ import pytest
 
 from application.exporting.ports import BATCH_TRACES_MAX
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, TraceScore
-from domain.exporting.exported_trace import ArchivedTrace
+from domain.exporting.exported_trace import TraceWithScores
 from domain.ids import ProjectId, RunId, ScoreId, TraceId
 from domain.page import SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
@@ -30,10 +30,10 @@ async def read(
     sort: TraceSort = TraceSort.STARTED_AT,
     order: SortOrder = ASC,
     **conditions: Any,
-) -> list[ArchivedTrace]:
+) -> list[TraceWithScores]:
     archive = plane.exporting.archive
     async with archive.reading(of, TraceFilter(**conditions), sort, order) as batches:
-        found: list[ArchivedTrace] = []
+        found: list[TraceWithScores] = []
         async for batch in batches:
             assert 0 < len(batch) <= BATCH_TRACES_MAX
             found += batch
@@ -71,7 +71,7 @@ async def test_traces_come_whole(plane):
     )
     await fill(plane, ours, sent)
     [found] = await read(plane, ours)
-    assert found == ArchivedTrace(await plane.traces.get(ours, sent.id))
+    assert found == TraceWithScores(await plane.traces.get(ours, sent.id))
     assert await plane.exporting.archive.known(ours, [sent.id]) == [found]
 
 
@@ -198,7 +198,7 @@ async def test_another_project_is_not_read(plane):
     await fill(plane, ours, mine)
     await fill(plane, theirs, replace(mine, name="theirs"))
     await plane.evaluation.session_scores.add(session_score(theirs, "shared"))
-    assert await read(plane, ours) == [ArchivedTrace(one) for one in await stored(plane, ours)]
+    assert await read(plane, ours) == [TraceWithScores(one) for one in await stored(plane, ours)]
     assert [one.trace.name for one in await read(plane, ours)] == ["ours"]
 
 
@@ -209,5 +209,5 @@ async def test_a_reader_who_leaves_in_the_middle_leaves_nothing_behind(plane):
     for _ in range(20):  # more than there are connections
         async with archive.reading(ours, TraceFilter(), TraceSort.NAME, DESC) as batches:
             assert await anext(batches)
-    found: Sequence[ArchivedTrace] = await read(plane, ours)
+    found: Sequence[TraceWithScores] = await read(plane, ours)
     assert len(found) == BATCH_TRACES_MAX + 1

@@ -16,10 +16,10 @@ from domain.errors import Conflict, NotFound, Unavailable
 from domain.identity.api_key import ApiKey
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import Role
-from domain.identity.organization_bootstrap import Founding
+from domain.identity.organization_bootstrap import NewOrganization
 from domain.identity.user import User
 from domain.ids import OrganizationId
-from domain.page import Window
+from domain.page import PageRequest
 from tests.support.builders.values import NOON, at
 from tests.support.fixtures.identities import (
     Identity,
@@ -39,7 +39,7 @@ WAIT_S = 10
 class House:
     """An organization with a key, a code and a project, and all that can be done to it."""
 
-    def __init__(self, identity: Identity, founded: Founding, guest: User) -> None:
+    def __init__(self, identity: Identity, founded: NewOrganization, guest: User) -> None:
         self.identity, self.founded, self.guest = identity, founded, guest
         self.id = founded.organization.id
         owner = founded.owner.user_id
@@ -90,7 +90,7 @@ class House:
                 )
             ],
             await directory.login_code(self.code.digest),
-            list((await directory.audit_log(self.id, Window())).items),
+            list((await directory.audit_log(self.id, PageRequest())).items),
         ]
 
 

@@ -11,10 +11,10 @@ import pytest
 from application.identity.keys import IssueKey, KeyMint
 from application.identity.ports import ORIGINS_MAX, Meeting
 from domain.errors import Conflict, NotFound
-from domain.identity.api_key import ApiKey, Scope, digest_of, secret_of
+from domain.identity.api_key import ApiKey, Scope, format_key, key_digest
 from domain.identity.audit import ADDRESS_MAX, AGENT_MAX, Actor, AuditAction, AuditEntry, Origin
 from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, UserId
-from domain.page import LIMIT_MAX, Window
+from domain.page import LIMIT_MAX, PageRequest
 from tests.support.builders.values import NOON, at
 from tests.support.fixtures.identities import new_key
 
@@ -42,7 +42,7 @@ async def test_a_key_without_scopes_stays_without(identity):
 
 
 async def test_an_unknown_secret_has_no_key(identity):
-    assert await identity.keys.by_digest(digest_of(secret_of(random.randbytes(32)))) is None
+    assert await identity.keys.by_digest(key_digest(format_key(random.randbytes(32)))) is None
     assert await identity.keys.by_digest(b"") is None
 
 
@@ -112,7 +112,7 @@ async def test_uses_noted_at_once_in_any_order_keep_the_latest(identity):
 async def test_an_issued_secret_finds_its_key(identity):
     issue = IssueKey(identity.administration, KeyMint(lambda: NOON, uuid.uuid4, random.randbytes))
     key, secret = await issue(await identity.organization(), name="ci")
-    assert await identity.keys.by_digest(digest_of(secret)) == key
+    assert await identity.keys.by_digest(key_digest(secret)) == key
     assert secret.startswith(key.prefix)
 
 
@@ -127,7 +127,7 @@ def meeting(key: ApiKey, origin: Origin = HOME, second: float = 0) -> Meeting:
 
 async def told(identity, organization: OrganizationId) -> list[AuditEntry]:
     """What the audit log tells of uses of keys, newest first."""
-    log = await identity.directory.audit_log(organization, Window(limit=LIMIT_MAX))
+    log = await identity.directory.audit_log(organization, PageRequest(limit=LIMIT_MAX))
     return [one for one in log.items if one.action is AuditAction.API_KEY_USED]
 
 

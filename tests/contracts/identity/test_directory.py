@@ -15,7 +15,7 @@ from domain.identity.audit import AuditEntry
 from domain.identity.invitation import InvitationStatus, SentInvitation
 from domain.identity.organization import Member, Role
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, UserId
-from domain.page import Position, Window
+from domain.page import PageRequest, Position
 from tests.support.builders.values import NOON, at
 from tests.support.fixtures.data_plane import walked
 from tests.support.fixtures.identities import (
@@ -225,7 +225,7 @@ async def test_the_log_is_told_newest_first_by_offset_and_from_a_position(identi
 
 async def test_the_end_of_a_page_is_where_its_last_entry_stands(identity):
     home, entries = await told(identity)
-    page = await identity.directory.audit_log(home, Window(limit=4, offset=3))
+    page = await identity.directory.audit_log(home, PageRequest(limit=4, offset=3))
     assert list(page.items) == entries[3:7]
     assert page.end == Position(entries[6].at, entries[6].id)
     assert page.total == len(entries)
@@ -234,7 +234,7 @@ async def test_the_end_of_a_page_is_where_its_last_entry_stands(identity):
 async def test_an_offset_past_the_end_tells_the_total_only(identity):
     home, entries = await told(identity)
     for offset in (len(entries), 1_000, 2**63 - 1):
-        page = await identity.directory.audit_log(home, Window(offset=offset))
+        page = await identity.directory.audit_log(home, PageRequest(offset=offset))
         assert (list(page.items), page.total, page.end) == ([], len(entries), None)
 
 
@@ -244,7 +244,7 @@ async def test_a_walk_from_position_to_position_meets_nothing_twice(identity):
     seen: list[AuditEntry] = []
     after: Position | None = None
     while True:
-        page = await identity.directory.audit_log(home, Window(limit=3, after=after))
+        page = await identity.directory.audit_log(home, PageRequest(limit=3, after=after))
         seen += page.items
         await put(identity, home, "record", new_entry(home, at=at(1_000)))
         if (after := page.end) is None:
@@ -257,12 +257,12 @@ async def test_a_position_need_not_be_one_of_an_entry(identity):
     for one, other in pairwise(entries):
         between = Position(one.at, uuid.UUID(int=(one.id.int + other.id.int) // 2))
         if one.at == other.at:
-            page = await identity.directory.audit_log(home, Window(limit=1, after=between))
+            page = await identity.directory.audit_log(home, PageRequest(limit=1, after=between))
             assert list(page.items) == [other]
 
 
 async def test_no_organization_has_no_log(identity):
-    page = await identity.directory.audit_log(OrganizationId(uuid.uuid4()), Window())
+    page = await identity.directory.audit_log(OrganizationId(uuid.uuid4()), PageRequest())
     assert (list(page.items), page.total, page.end) == ([], 0, None)
 
 
@@ -272,7 +272,7 @@ async def test_the_log_stays_when_its_organization_goes(identity):
     async with identity.administration.opened(home) as opened:
         await opened.record(last)
         await opened.remove(at(100))
-    page = await identity.directory.audit_log(home, Window(limit=200))
+    page = await identity.directory.audit_log(home, PageRequest(limit=200))
     assert list(page.items) == [last, *entries]
 
 
@@ -287,7 +287,7 @@ async def test_a_page_and_its_total_are_of_one_moment(identity):
 
     async def read() -> None:
         for _ in range(10):
-            page = await identity.directory.audit_log(home, Window(limit=200))
+            page = await identity.directory.audit_log(home, PageRequest(limit=200))
             assert page.total == len(page.items)
             assert page.total % 3 == 1
 

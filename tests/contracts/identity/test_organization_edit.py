@@ -13,9 +13,9 @@ from domain.identity.api_key import Scope
 from domain.identity.audit import Actor, AuditAction, Origin
 from domain.identity.invitation import InvitationStatus
 from domain.identity.organization import Member, Role
-from domain.identity.organization_bootstrap import Founding
+from domain.identity.organization_bootstrap import NewOrganization
 from domain.ids import ApiKeyId, InvitationId, ProjectId, UserId
-from domain.page import Window
+from domain.page import PageRequest
 from tests.support.builders.values import NOON, at
 from tests.support.fixtures.identities import (
     Identity,
@@ -33,8 +33,8 @@ class Two:
     """An organization that is open, and another beside it."""
 
     opened: OpenOrganization
-    ours: Founding
-    theirs: Founding
+    ours: NewOrganization
+    theirs: NewOrganization
 
     @property
     def id(self):
@@ -408,7 +408,7 @@ async def test_an_entry_reads_back_whole(identity, actor):
     )
     async with identity.administration.opened(ours) as opened:
         await opened.record(entry)
-    log = await identity.directory.audit_log(ours, Window(limit=1))
+    log = await identity.directory.audit_log(ours, PageRequest(limit=1))
     assert log.items[0] == entry
 
 

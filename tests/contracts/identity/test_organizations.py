@@ -10,7 +10,7 @@ from domain.errors import Conflict, Forbidden, NotFound, Unavailable
 from domain.identity.audit import AuditAction
 from domain.identity.organization import Role
 from domain.ids import UserId
-from domain.page import Window
+from domain.page import PageRequest
 from tests.support.builders.values import NOON, at
 from tests.support.fixtures.identities import founding, new_project, over_postgres
 
@@ -29,7 +29,7 @@ async def test_founding_makes_an_organization_its_owner_and_a_project(identity):
     assert await identity.projects.get(organization.id, first.id) == first
     again = new_project("onboarding", organization.id)
     assert await identity.projects.ensure(organization.id, again) == first
-    log = await identity.directory.audit_log(organization.id, Window())
+    log = await identity.directory.audit_log(organization.id, PageRequest())
     assert list(log.items) == [ours.entry]
     assert ours.entry.action is AuditAction.ORGANIZATION_CREATED
 
@@ -43,7 +43,7 @@ async def assert_nothing_made(identity, unwanted):
     with pytest.raises(NotFound):
         await identity.projects.ensure(organization, unwanted.project)
     assert list(await identity.directory.members(organization)) == []
-    assert (await identity.directory.audit_log(organization, Window())).total == 0
+    assert (await identity.directory.audit_log(organization, PageRequest())).total == 0
 
 
 async def test_who_has_a_membership_gets_no_other(identity):
@@ -98,7 +98,7 @@ async def test_another_organization_is_made_beside_the_first(identity):
     organization = second.organization
     assert await identity.directory.organization(organization.id) == organization
     assert list(await identity.directory.projects(organization.id)) == [second.project]
-    log = await identity.directory.audit_log(organization.id, Window())
+    log = await identity.directory.audit_log(organization.id, PageRequest())
     assert list(log.items) == [second.entry]
 
 
@@ -177,7 +177,7 @@ async def test_what_fails_at_the_last_step_leaves_nothing(pool):
     assert list(await identity.organizations.memberships(owner.id)) == []
     with pytest.raises(NotFound):
         await identity.directory.organization(ours.organization.id)
-    assert (await identity.directory.audit_log(ours.organization.id, Window())).total == 0
+    assert (await identity.directory.audit_log(ours.organization.id, PageRequest())).total == 0
 
 
 @pytest.mark.service

@@ -24,13 +24,13 @@ from adapters.postgres.piccolo_conf import DB
 from application.use_cases import Ports
 from domain.errors import Failure, NotFound
 from domain.identity.api_key import ALL_SCOPES, Expiration, Scope
-from domain.identity.audit import NOWHERE, Origin
+from domain.identity.audit import UNKNOWN_ORIGIN, Origin
 from domain.identity.caller import Person
 from domain.identity.login_code import challenge_of, code_digest
 from domain.identity.organization import Role
 from domain.identity.user import Claims
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
-from domain.page import Window
+from domain.page import PageRequest
 from tests.support.fixtures.data_plane import over_memory
 from tests.support.fixtures.identities import postgres_ports
 from tests.support.fixtures.in_memory_app import World, memory_ports
@@ -50,7 +50,7 @@ texts = st.sampled_from(["", "words", " words ", "a\0b", "Ünï 🔑"])
 addresses = st.sampled_from(["p0", "P1", " p2 ", "p3", "new", "ÄÖ", "x" * 400])
 waits = st.sampled_from([0, 0.000_001, 1, 120, 7 * 86_400, 90 * 86_400])
 scopes = st.sampled_from([ALL_SCOPES, frozenset({Scope.READ}), frozenset()])
-windows = st.builds(Window, limit=st.integers(1, 4), offset=st.integers(0, 3))
+windows = st.builds(PageRequest, limit=st.integers(1, 4), offset=st.integers(0, 3))
 
 
 class Histories(RuleBasedStateMachine):
@@ -230,7 +230,7 @@ class Histories(RuleBasedStateMachine):
     @rule(which=some, name=names)
     def use_key(self, which: int, name: str) -> None:
         secret = self.secrets[which % len(self.secrets)]
-        caller = self.both(lambda w: w.do.authenticate_key(secret, name, NOWHERE))
+        caller = self.both(lambda w: w.do.authenticate_key(secret, name, UNKNOWN_ORIGIN))
         if not isinstance(caller, type) and caller.project_id not in self.projects:
             self.projects.append(caller.project_id)
 
@@ -250,7 +250,7 @@ class Histories(RuleBasedStateMachine):
         if self.codes:
             code, verifier = self.codes[which % len(self.codes)]
             said = verifier if right else "wrong"
-            self._made(self.both(lambda w: w.do.exchange_login_code(code, said, NOWHERE)))
+            self._made(self.both(lambda w: w.do.exchange_login_code(code, said, UNKNOWN_ORIGIN)))
 
     @rule(seconds=waits)
     def wait(self, seconds: float) -> None:
@@ -260,11 +260,11 @@ class Histories(RuleBasedStateMachine):
     # --- what is seen ---
 
     @rule(of=some, window=windows)
-    def walk_the_log(self, of: int, window: Window) -> None:
+    def walk_the_log(self, of: int, window: PageRequest) -> None:
         ours = self._one(self.organizations, of)
         page = self.both(lambda w: w.ports.directory.audit_log(ours, window))
         while page.end is not None:
-            window = Window(limit=window.limit, after=page.end)
+            window = PageRequest(limit=window.limit, after=page.end)
             page = self.both(lambda w, at=window: w.ports.directory.audit_log(ours, at))
 
     @invariant()
@@ -294,7 +294,7 @@ class Histories(RuleBasedStateMachine):
             known = await read.organization(organization)
         except NotFound:
             known = None
-        page = await read.audit_log(organization, Window(limit=200))
+        page = await read.audit_log(organization, PageRequest(limit=200))
         return [
             known,
             list(await read.members(organization)),

@@ -15,10 +15,10 @@ from adapters.postgres.identity.project_purge import PROJECT_TABLES
 from domain.errors import NotFound, Unavailable
 from domain.evaluation.scores.query import ScoreFilter
 from domain.evaluation.scores.score import ScoreChange, TraceScore
-from domain.identity.login_code import CODE_LIFE
+from domain.identity.login_code import CODE_LIFETIME
 from domain.identity.organization import Project
 from domain.ids import OrganizationId, ProjectId
-from domain.page import Window
+from domain.page import PageRequest
 from domain.tracing.analytics import Granularity
 from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.trace import Trace
@@ -175,7 +175,7 @@ async def assert_nothing_is_read(land: Land, project: ProjectId) -> None:
     await assert_no_score_is_read(land, project)
     for read in (
         plane.traces.get(project, one.id),
-        plane.sessions.get(project, "s0", Window()),
+        plane.sessions.get(project, "s0", PageRequest()),
     ):
         with pytest.raises(NotFound):
             await read
@@ -423,4 +423,4 @@ async def test_login_codes_that_expired_go_too(land):
     directory = land.world.ports.directory
     known = [await directory.login_code(code.digest) for code in codes]
     assert known == [None, None, codes[2]]
-    assert await land.sweep(NOON + CODE_LIFE) == [1]
+    assert await land.sweep(NOON + CODE_LIFETIME) == [1]

@@ -15,7 +15,7 @@ from adapters.postgres.database.pool import Pool
 from application.identity.ports import Meeting
 from domain.errors import Conflict, Failure, Forbidden, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, ApiKey, Expiration
-from domain.identity.audit import NOWHERE, AuditAction, Origin
+from domain.identity.audit import UNKNOWN_ORIGIN, AuditAction, Origin
 from domain.identity.caller import Person
 from domain.identity.invitation import InvitationStatus
 from domain.identity.login_code import challenge_of
@@ -72,7 +72,7 @@ async def test_first_sign_ins_make_one_user_one_organization_one_project(world, 
     do = world.with_ports(tokens=MemoryTokens({"hers": claims}))
 
     async def sign_in():
-        person = await do.authenticate_token("hers", NOWHERE)
+        person = await do.authenticate_token("hers", UNKNOWN_ORIGIN)
         return person.user.id, await do.resolve_membership(person, None)
 
     [(user, membership), *others] = await at_once(*(sign_in() for _ in range(AT_ONCE)))
@@ -254,7 +254,7 @@ async def test_a_key_that_is_rotated_twice_has_two_successors(world, ours, ada, 
     assert keys == {one.id: one for one in (old, *new)}
     assert len(keys) == 3
     for key, secret in outcomes:
-        caller = await world.do.authenticate_key(secret, "onboarding", NOWHERE)
+        caller = await world.do.authenticate_key(secret, "onboarding", UNKNOWN_ORIGIN)
         assert caller.key_id == key.id
     assert await told(world, ours, AuditAction.API_KEY_ROTATED) == 2
 
@@ -318,7 +318,7 @@ async def test_a_login_code_that_is_exchanged_twice_makes_one_key(world, ours, a
     project = await world.project(ours)
     code = await world.do.issue_login_code(ada, ours, project, challenge_of(VERIFIER), "laptop")
     outcomes = await at_once(
-        *(world.do.exchange_login_code(code, VERIFIER, NOWHERE) for _ in range(AT_ONCE))
+        *(world.do.exchange_login_code(code, VERIFIER, UNKNOWN_ORIGIN) for _ in range(AT_ONCE))
     )
     assert outcomes.count(Unauthenticated) == AT_ONCE - 1
     [(key, _, _)] = [one for one in outcomes if one is not Unauthenticated]
@@ -330,7 +330,7 @@ async def test_a_login_code_of_somebody_who_goes_makes_no_key_that_opens(world, 
     bob, project = await world.member(ours, "bob"), await world.project(ours)
     code = await world.do.issue_login_code(bob, ours, project, challenge_of(VERIFIER), "laptop")
     outcomes = await at_once(
-        world.do.exchange_login_code(code, VERIFIER, NOWHERE),
+        world.do.exchange_login_code(code, VERIFIER, UNKNOWN_ORIGIN),
         world.do.remove_member(ada, ours, bob.user.id),
     )
     assert outcomes[0] is Forbidden or isinstance(outcomes[0], tuple)

@@ -16,11 +16,11 @@ from domain.errors import Conflict, NotFound
 from domain.ids import ProjectId
 from domain.page import SortOrder
 from domain.tracing.analytics import Granularity, usage_buckets
-from domain.tracing.repricing import Difference, Findings, Repricing, RepricingStatus
+from domain.tracing.repricing import CostDelta, Repricing, RepricingReport, RepricingStatus
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace
-from domain.tracing.usage import UNPRICED, Charge, CostSource, Price, Usage
+from domain.tracing.usage import UNPRICED, CostSource, Price, SpanCost, Usage
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON, at, of_table, prices, span, trace
 from tests.support.fixtures import data_plane
@@ -49,7 +49,7 @@ def ours() -> ProjectId:
     return data_plane.project()
 
 
-async def charges(pricing: Pricing, of: ProjectId, sent: Trace) -> list[Charge | None]:
+async def charges(pricing: Pricing, of: ProjectId, sent: Trace) -> list[SpanCost | None]:
     return [one.charge for one in (await pricing.traces.get(of, sent.id)).spans]
 
 
@@ -61,18 +61,18 @@ async def test_spans_of_the_table_and_unpriced_ones_are_charged_anew(pricing, ou
     await pricing.traces.put(ours, sent)
     done = await pricing.repriced(ours, doubled)
     assert await charges(pricing, ours, sent) == [
-        Charge(Decimal(5), CostSource.TABLE, Price(Decimal(5), "v2")),
-        Charge(Decimal(1), CostSource.TABLE, Price(Decimal(1), "v2", NOON)),
+        SpanCost(Decimal(5), CostSource.TABLE, Price(Decimal(5), "v2")),
+        SpanCost(Decimal(1), CostSource.TABLE, Price(Decimal(1), "v2", NOON)),
         UNPRICED,
         UNPRICED,
     ]
     million = Decimal("1E-6")
-    assert done.found.total == Difference(4, 3, Decimal("2.5") + million, Decimal(6))
+    assert done.found.total == CostDelta(4, 3, Decimal("2.5") + million, Decimal(6))
     assert done.found.models == {
-        "gpt-4o": Difference(1, 1, Decimal("2.5"), Decimal(5)),
-        "new": Difference(1, 1, Decimal(0), Decimal(1)),
-        "tiny": Difference(1, 1, million, Decimal(0)),
-        "unlisted": Difference(1, 0, Decimal(0), Decimal(0)),
+        "gpt-4o": CostDelta(1, 1, Decimal("2.5"), Decimal(5)),
+        "new": CostDelta(1, 1, Decimal(0), Decimal(1)),
+        "tiny": CostDelta(1, 1, million, Decimal(0)),
+        "unlisted": CostDelta(1, 0, Decimal(0), Decimal(0)),
     }
     assert [one.model for one in done.found.sample] == ["gpt-4o", "new", "tiny"]
 
@@ -84,7 +84,7 @@ async def test_what_a_client_said_is_never_touched(pricing, ours):
     before = await charges(pricing, ours, sent)
     done = await pricing.repriced(ours, doubled)
     assert await charges(pricing, ours, sent) == before
-    assert done.found == Findings()
+    assert done.found == RepricingReport()
 
 
 async def test_a_dry_one_tells_the_same_and_changes_nothing(pricing, ours):
@@ -158,14 +158,14 @@ async def check_sums(pricing: Pricing, of: ProjectId, ids: Sequence[Any]) -> Non
     whole = [await pricing.traces.get(of, one) for one in ids]
     listed = await data_plane.traces_page(pricing, of)
     assert {one.id: one.totals for one in listed.items} == {
-        one.id: Totals.of(one.spans) for one in whole
+        one.id: Totals.from_spans(one.spans) for one in whole
     }
     shown = await pricing.sessions.summaries(
         of, SessionFilter(), SessionSort.RECENT, SortOrder.DESC, ALL
     )
     for session in shown.items:
         spans = [s for one in whole if one.session_id == session.id for s in one.spans]
-        assert session.totals == Totals.of(spans)
+        assert session.totals == Totals.from_spans(spans)
     spans = [span for one in whole for span in one.spans]
     for by in (Granularity.HOUR, Granularity.WEEK):
         assert list(await pricing.analytics.usage(of, EVER, by)) == usage_buckets(spans, EVER, by)
@@ -245,7 +245,7 @@ async def test_it_goes_on_where_another_worker_left_it(pricing, ours):
     assert await pricing.repricings.step(asked, doubled, NOON, LATER) is None
     done = await pricing.walked(first, doubled)
     assert (done.status, done.completed_at) == (RepricingStatus.COMPLETED, NOON)
-    assert done.found.total == Difference(count, count, count * Decimal("2.5"), count * Decimal(5))
+    assert done.found.total == CostDelta(count, count, count * Decimal("2.5"), count * Decimal(5))
     assert await pricing.repricings.step(done, doubled, NOON, LATER) is None
     assert await pricing.repricings.get(ours, asked.id) == done
 

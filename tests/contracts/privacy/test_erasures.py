@@ -14,9 +14,9 @@ from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.runs.run import TargetType
 from domain.identity.audit import AuditAction, AuditEntry
 from domain.ids import ErasureId, ProjectId
-from domain.page import Window
+from domain.page import PageRequest
 from domain.tracing.change import TraceChange
-from domain.tracing.erasure import Erasure, ErasureState, Owner, OwnerKind
+from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure, ErasureState
 from domain.tracing.trace import Trace
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
 from tests.contracts.evaluation.judging.test_verdict_cache import KEY, a_verdict
@@ -37,8 +37,8 @@ from tests.support.fixtures.in_memory_app import World
 
 STEP_MAX = 1_000  # traces of one step
 STEPS_MAX = 20
-GRACE, ADA = Owner(OwnerKind.USER, "grace"), Owner(OwnerKind.USER, "ada")
-TALK = Owner(OwnerKind.SESSION, "talk")
+GRACE, ADA = DataSubject(DataSubjectKind.USER, "grace"), DataSubject(DataSubjectKind.USER, "ada")
+TALK = DataSubject(DataSubjectKind.SESSION, "talk")
 
 
 def a_trace(**said: Any) -> Trace:
@@ -65,7 +65,7 @@ class Office:
         self.told.append(told(over))
         return self.told[-1]
 
-    async def begun(self, of: ProjectId, owner: Owner = GRACE, **said: Any) -> Erasure:
+    async def begun(self, of: ProjectId, owner: DataSubject = GRACE, **said: Any) -> Erasure:
         erasure = an_erasure(of, owner, **said)
         entry = told(erasure, AuditAction.ERASURE_REQUESTED)
         await self.port.begin(erasure, owner, entry)
@@ -75,14 +75,14 @@ class Office:
         now = datetime.now(UTC) if now is None else now
         return await self.port.advance(erasure.project_id, erasure.id, now, self.tell)
 
-    async def erased(self, of: ProjectId, owner: Owner = GRACE) -> Erasure:
+    async def erased(self, of: ProjectId, owner: DataSubject = GRACE) -> Erasure:
         known = await self.begun(of, owner)
         for _ in range(STEPS_MAX):
             if (known := await self.step(known)).state is ErasureState.REMOVED:
                 return known
         raise AssertionError("it doesn't come to an end")
 
-    async def found(self, erasure: Erasure, owner: Owner) -> tuple[Mapping[str, int], int]:
+    async def found(self, erasure: Erasure, owner: DataSubject) -> tuple[Mapping[str, int], int]:
         found = await self.port.found(erasure, owner)
         return found.rows, found.traces_since
 
@@ -219,7 +219,7 @@ async def test_what_is_over_stays_as_it_is_and_is_told_once(office):
     assert await office.step(erasure, now + timedelta(days=1)) == over
     assert await office.port.get(ours, erasure.id) == over
     assert [one.detail for one in office.told] == [{"sha256": over.sha256}]
-    log = await office.world.ports.directory.audit_log(erasure.organization_id, Window())
+    log = await office.world.ports.directory.audit_log(erasure.organization_id, PageRequest())
     assert {one.action for one in log.items} == {
         AuditAction.ERASURE_REQUESTED,
         AuditAction.ERASURE_FINISHED,
@@ -348,7 +348,7 @@ async def test_nothing_of_a_removed_project_is_found(office):
     erasure = await office.begun(gone)
     await world.do.delete_project(ada, ours, gone)
     assert (gone, erasure.id) not in await office.port.unfinished()
-    assert (await office.port.page(gone, Window())).total == 0
+    assert (await office.port.page(gone, PageRequest())).total == 0
     with pytest.raises(NotFound):
         await office.port.get(gone, erasure.id)
     with pytest.raises(Unavailable):

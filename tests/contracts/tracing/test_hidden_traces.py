@@ -18,9 +18,9 @@ from domain.evaluation.scores.outcome import FailCode, Failed
 from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
 from domain.evaluation.scores.score import ScoreChange
 from domain.ids import ProjectId
-from domain.page import SortOrder, Window
+from domain.page import PageRequest, SortOrder
 from domain.tracing.change import SpanChange, TraceChange
-from domain.tracing.erasure import Owner, OwnerKind
+from domain.tracing.erasure import DataSubject, DataSubjectKind
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.trace import Trace, TraceStatus
@@ -42,7 +42,7 @@ from tests.support.fixtures.evaluation import a_run, work_of
 from tests.support.fixtures.in_memory_app import World
 
 ASC, DESC = SortOrder.ASC, SortOrder.DESC
-TALK = Owner(OwnerKind.SESSION, "gone 0")
+TALK = DataSubject(DataSubjectKind.SESSION, "gone 0")
 OWNERS = pytest.mark.parametrize("owner", [GRACE, TALK], ids=["user", "session"])
 EVER = CreatedWithin()
 CONDITIONS: tuple[dict[str, Any], ...] = (
@@ -65,7 +65,7 @@ CONDITIONS: tuple[dict[str, Any], ...] = (
 )
 
 
-def some(owner: Owner | None, count: int = 12) -> list[Trace]:
+def some(owner: DataSubject | None, count: int = 12) -> list[Trace]:
     """Traces of a user or of a session, whatever of both; None: of others."""
     kind = None if owner is None else owner.kind
     which = "stays" if owner is None else "gone"
@@ -76,8 +76,8 @@ def some(owner: Owner | None, count: int = 12) -> list[Trace]:
             started_at=at(n),
             ended_at=None if n % 4 == 0 else at(n + 1 + n % 3),
             status=TraceStatus.ERROR if n % 3 == 0 else None,
-            session_id=TALK.id if kind is OwnerKind.SESSION else f"{which} {n % 3}",
-            user_id=GRACE.id if kind is OwnerKind.USER else "ada" if n % 2 else None,
+            session_id=TALK.id if kind is DataSubjectKind.SESSION else f"{which} {n % 3}",
+            user_id=GRACE.id if kind is DataSubjectKind.USER else "ada" if n % 2 else None,
             tags=("a",) if n % 2 else ("a", "b"),
             environment="prod" if n % 3 else None,
             metadata=b'{"k":1}' if n % 2 else b"{}",
@@ -118,11 +118,11 @@ async def _lists(plane: DataPlane, of: ProjectId) -> Any:
     for conditions, (sort, order) in product(CONDITIONS, product(TraceSort, SortOrder)):
         matching = TraceFilter(**conditions)
 
-        async def page(window: Window) -> Any:
+        async def page(window: PageRequest) -> Any:
             return await plane.traces.summaries(of, matching, sort, order, window)  # noqa: B023 - asked at once
 
         found.append(await walked(page, 5))
-        found.append(await page(Window(limit=3, offset=2)))
+        found.append(await page(PageRequest(limit=3, offset=2)))
     return found
 
 
@@ -137,7 +137,7 @@ async def _sessions(plane: DataPlane, of: ProjectId) -> Any:
     ):  # fmt: skip
         matching = SessionFilter(**conditions)
 
-        async def page(window: Window) -> Any:
+        async def page(window: PageRequest) -> Any:
             return await plane.sessions.summaries(of, matching, sort, order, window)  # noqa: B023 - asked at once
 
         found.append(await walked(page, 2))
@@ -157,7 +157,7 @@ async def _scores(plane: DataPlane, of: ProjectId) -> Any:
     ):
         matching = ScoreFilter(**conditions)
 
-        async def page(window: Window) -> Any:
+        async def page(window: PageRequest) -> Any:
             return await port.page(of, matching, window)  # noqa: B023 - asked at once
 
         found.append([[one.id for one in pages] for pages in await walked(page, 4)])
@@ -175,7 +175,7 @@ async def _score_figures(plane: DataPlane, of: ProjectId) -> Any:
     found += [await figures.history(of, one, None, 9) for one in ("stays 0", "gone 0")]
     found.append(await walked(lambda window: figures.comparison(of, "m", DESC, window), 2))
     labels = plane.evaluation.labels
-    found += [await labels.held_against_people(of, "m", 0.5, EVER)]
+    found += [await labels.compare_with_human_labels(of, "m", 0.5, EVER)]
     offered = await labels.offered(of, "m", 0.5, "seed", 9)
     return [*found, [(one.score.id, one.why) for one in offered]]
 
@@ -211,7 +211,7 @@ ASKED: dict[str, Ask] = {
 @pytest.mark.parametrize(
     ("owner", "what"), [pair for pair in product((GRACE, TALK), ASKED) if pair != (TALK, "users")]
 )
-async def test_it_is_as_if_it_had_never_been(office: Office, owner: Owner, what: str):
+async def test_it_is_as_if_it_had_never_been(office: Office, owner: DataSubject, what: str):
     plane, ours, bare, stays = office.plane, project(), project(), some(None)
     for sent in (stays, some(owner)):
         await kept(plane, ours, sent)
@@ -228,7 +228,7 @@ async def test_it_is_as_if_it_had_never_been(office: Office, owner: Owner, what:
 
 
 @OWNERS
-async def test_nothing_of_it_is_read_or_changed_by_its_id(office: Office, owner: Owner):
+async def test_nothing_of_it_is_read_or_changed_by_its_id(office: Office, owner: DataSubject):
     plane, ours, gone = office.plane, project(), some(owner)
     await kept(plane, ours, gone)
     one, do = gone[0], plane.evaluation
@@ -306,7 +306,7 @@ async def test_several_are_hidden_at_once(office: Office):
 
 
 @OWNERS
-async def test_no_judge_is_asked_about_it(office: Office, owner: Owner):
+async def test_no_judge_is_asked_about_it(office: Office, owner: DataSubject):
     evaluation, ours, gone = office.plane.evaluation, project(), some(owner)
     await fill(office.plane, ours, *gone)
     run = a_run(ours, 1)
@@ -343,7 +343,7 @@ async def test_exports_go_as_it_begins(office: Office):
 
 
 @OWNERS
-async def test_none_of_it_becomes_somebody_elses(office: Office, owner: Owner):
+async def test_none_of_it_becomes_somebody_elses(office: Office, owner: DataSubject):
     plane, ours = office.plane, project()
     mine = [trace(session_id=TALK.id, user_id=GRACE.id) for _ in range(2)]
     await fill(plane, ours, *mine)

@@ -137,7 +137,7 @@ async def test_aggregates_cover_the_selected_traces_only(plane):
         {"user_id": "v"}, {"tags": ("y",)}, {"started_after": at(5)}, {"user_id": "v", "query": "S"}
     ):  # fmt: skip
         [found] = (await sessions_page(plane, ours, **said)).items
-        assert found == SessionSummary.of("s", [second.settled(PRICE)]), said
+        assert found == SessionSummary.from_traces("s", [second.settled(PRICE)]), said
 
 
 @pytest.mark.parametrize(

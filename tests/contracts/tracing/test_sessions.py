@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from domain.errors import NotFound
-from domain.page import Window
+from domain.page import PageRequest
 from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.session import SessionSummary
 from domain.tracing.span import SpanStatus, Totals
@@ -89,7 +89,7 @@ async def test_any_text_is_the_id_of_a_session(plane, key):
     ours = project()
     await fill(plane, ours, trace(session_id=key), trace(session_id=f"{key}'"), trace())
     assert await session_counts(plane, ours) == {key: 1, f"{key}'": 1}
-    found = await plane.sessions.get(ours, key, Window())
+    found = await plane.sessions.get(ours, key, PageRequest())
     assert (found.summary.id, found.traces[0].session_id) == (key, key)
     assert key in await session_counts(plane, ours, query=key)
     assert await plane.sessions.delete(ours, key) == 1
@@ -110,11 +110,11 @@ async def test_a_session_shows_its_traces_whole_a_page_at_a_time(plane):
     ]  # fmt: skip
     await fill(plane, ours, *sent, trace(session_id="t"))
     whole = sorted((one.settled(PRICE) for one in sent), key=lambda one: (one.started_at, one.id))
-    found = await plane.sessions.get(ours, "s", Window(limit=200))
+    found = await plane.sessions.get(ours, "s", PageRequest(limit=200))
     assert list(found.traces) == whole
-    assert found.summary == SessionSummary.of("s", whole)
+    assert found.summary == SessionSummary.from_traces("s", whole)
     for limit, offset in [(2, 0), (2, 1), (2, 4), (1000, 4), (2, 5), (2, 2**63 - 1)]:
-        part = await plane.sessions.get(ours, "s", Window(limit=limit, offset=offset))
+        part = await plane.sessions.get(ours, "s", PageRequest(limit=limit, offset=offset))
         assert list(part.traces) == whole[offset : offset + limit]
         assert part.summary == found.summary
 
@@ -124,7 +124,7 @@ async def test_a_session_without_traces_is_not_found(plane):
     await fill(plane, ours, trace(session_id="s"), trace())
     for of, key in [(ours, "t"), (ours, "S"), (ours, ""), (theirs, "s")]:
         with pytest.raises(NotFound):
-            await plane.sessions.get(of, key, Window())
+            await plane.sessions.get(of, key, PageRequest())
         assert await plane.sessions.delete(of, key) == 0
     assert await session_counts(plane, ours) == {"s": 1}
     assert await session_counts(plane, theirs) == {}
@@ -154,7 +154,7 @@ async def test_a_deleted_session_takes_its_traces_with_it(plane):
     assert (await traces_page(plane, ours)).total == 2
     await assert_rolled_up(plane, ours)
     await plane.traces.put(ours, trace(id=gone.id, session_id="s"))
-    found = await plane.sessions.get(ours, "s", Window())
+    found = await plane.sessions.get(ours, "s", PageRequest())
     assert (found.summary.trace_count, found.traces[0].spans) == (1, ())
 
 
@@ -214,5 +214,5 @@ async def test_a_session_of_very_many_traces_is_deleted_whole(plane):
     assert await plane.sessions.delete(ours, "many") == 1_010
     assert await plane.sessions.delete(ours, "many") == 0
     with pytest.raises(NotFound):
-        await plane.sessions.get(ours, "many", Window())
+        await plane.sessions.get(ours, "many", PageRequest())
     assert await session_counts(plane, ours) == {"other": 1}

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from domain.page import SortOrder, Window, paged
+from domain.page import PageRequest, SortOrder, paginate
 from domain.tracing.analytics import (
     MODELS_MAX,
     Granularity,
@@ -97,9 +97,9 @@ async def test_percentiles_are_continuous(plane, microseconds):
         trace(ended_at=NOON + timedelta(microseconds=us)) for us in microseconds
     ))  # fmt: skip
     [found] = await plane.analytics.volume(ours, EVER, HOUR)
-    assert found.latencies == Latencies.of(microseconds)
+    assert found.latencies == Latencies.from_microseconds(microseconds)
     [found] = await plane.analytics.volume(ours, Period(NOON, at(1)), WEEK)
-    assert found.latencies == Latencies.of(microseconds)
+    assert found.latencies == Latencies.from_microseconds(microseconds)
 
 
 # --- spans -----------------------------------------------------------------------------------
@@ -205,11 +205,11 @@ async def test_users_come_newest_first_then_by_id_downwards(plane):
     more = [trace(user_id="a", started_at=at(-5), status=TraceStatus.ERROR), trace()]
     await fill(plane, ours, *sent, *more)
     found = user_summaries([one.settled(prices().price) for one in (*sent, *more)])
-    expected = paged(found, lambda one: one.position, SortOrder.DESC, ALL)
+    expected = paginate(found, lambda one: one.position, SortOrder.DESC, ALL)
     assert await plane.analytics.users(ours, ALL) == expected
     by_position, by_offset = await walked(lambda window: plane.analytics.users(ours, window), 2)
     assert by_position == by_offset == expected.items
-    beyond = await plane.analytics.users(ours, Window(offset=2**63 - 1))
+    beyond = await plane.analytics.users(ours, PageRequest(offset=2**63 - 1))
     assert (list(beyond.items), beyond.total, beyond.end) == ([], 7, None)
     assert [one.id for one in expected.items] == ["🐼", "b", "", "\uffff", "é", "a", "B"]
     assert next(one for one in expected.items if one.id == "a").error_count == 1

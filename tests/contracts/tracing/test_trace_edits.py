@@ -232,7 +232,7 @@ async def test_fifty_clients_that_change_one_trace_lose_nothing(plane):
     for n, step in enumerate(steps[1:], start=1):
         assert json.loads(by_id[step.id].metadata) == {f"k{n}": n}
     assert json.loads(by_id[steps[0].id].metadata) == {f"k{n}": n for n in range(CLIENTS)}
-    assert Totals.of(found.spans) == Totals(CLIENTS, cost=Decimal("5.0"), errors=CLIENTS)
+    assert Totals.from_spans(found.spans) == Totals(CLIENTS, cost=Decimal("5.0"), errors=CLIENTS)
     await assert_rolled_up(plane, ours)
 
 
@@ -259,7 +259,7 @@ async def test_changes_and_reports_that_meet_lose_nothing(plane):
         assert json.loads(one.metadata) == {f"k{n}": 1 for n in mine}
         expected = {f"p{n:02}" for n in mine} | {f"r{n:02}" for n in range(24)}
         assert one.tags == tuple(sorted(expected))
-        assert Totals.of(one.spans) == Totals(18, cost=Decimal(6))
+        assert Totals.from_spans(one.spans) == Totals(18, cost=Decimal(6))
 
 
 async def test_changes_of_what_is_being_deleted_leave_no_halves(plane):

@@ -7,7 +7,7 @@ import pytest
 
 from adapters.postgres.tracing.traces import PostgresTraces
 from domain.errors import Invalid, Unavailable
-from domain.page import SortOrder, Window
+from domain.page import PageRequest, SortOrder
 from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.query import TraceFilter, TraceSort
 from tests.support.builders.values import prices, span, trace
@@ -92,7 +92,9 @@ async def test_a_change_that_cant_be_stored_names_its_field_and_changes_nothing(
 
 
 async def count(traces, of) -> int:
-    page = await traces.summaries(of, TraceFilter(), TraceSort.STARTED_AT, SortOrder.ASC, Window())
+    page = await traces.summaries(
+        of, TraceFilter(), TraceSort.STARTED_AT, SortOrder.ASC, PageRequest()
+    )
     return page.total
 
 

@@ -203,7 +203,7 @@ HARD = rb"""{
 async def test_metadata_is_found_as_it_was_sent(plane, key, value, is_there):
     ours = project()
     await fill(plane, ours, trace(metadata=HARD), trace(metadata=b'{"x": "long"}'), trace())
-    expected = TraceFilter(metadata=((key, (value,)),)).admits(trace(metadata=HARD))
+    expected = TraceFilter(metadata=((key, (value,)),)).matches(trace(metadata=HARD))
     assert expected is is_there
     assert len(await names(plane, ours, metadata=((key, (value,)),))) == is_there
 

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from domain.page import Position, SortOrder, Window
+from domain.page import PageRequest, Position, SortOrder
 from domain.tracing.query import TraceSort
 from domain.tracing.trace import Trace, TraceStatus
 from tests.support.builders.values import NOON, at, span, trace, trace_id
@@ -87,10 +87,12 @@ async def test_a_walk_goes_on_where_the_last_item_was_taken_away(plane, sort, or
     ours, sent = project(), varied()
     await fill(plane, ours, *sent)
     expected = in_order(sent, sort, order)
-    first = await traces_page(plane, ours, sort=sort, order=order, window=Window(limit=15))
+    first = await traces_page(plane, ours, sort=sort, order=order, window=PageRequest(limit=15))
     assert first.end is not None
     assert await plane.traces.delete(ours, [first.items[-1].id]) == 1
-    rest = await traces_page(plane, ours, sort=sort, order=order, window=Window(after=first.end))
+    rest = await traces_page(
+        plane, ours, sort=sort, order=order, window=PageRequest(after=first.end)
+    )
     assert [one.id for one in rest.items] == expected[15:]
     assert (rest.total, rest.end) == (16, None)
 
@@ -100,10 +102,10 @@ async def test_a_page_is_a_part_and_the_total_is_the_whole(plane):
     sent = [trace(started_at=at(n // 3)) for n in range(9)]
     await fill(plane, ours, *sent)
     by_start = [one.id for one in sorted(sent, key=lambda one: (one.started_at, one.id))]
-    found = await traces_page(plane, ours, order=DESC, window=Window(limit=4, offset=3))
+    found = await traces_page(plane, ours, order=DESC, window=PageRequest(limit=4, offset=3))
     assert [one.id for one in found.items] == by_start[::-1][3:7]
     assert (found.total, found.end) == (9, Position(at(0), by_start[2]))
-    last = await traces_page(plane, ours, window=Window(limit=4, offset=5))
+    last = await traces_page(plane, ours, window=PageRequest(limit=4, offset=5))
     assert ([one.id for one in last.items], last.end) == (by_start[5:], None)
 
 
@@ -112,7 +114,7 @@ async def test_a_page_is_a_part_and_the_total_is_the_whole(plane):
 async def test_past_the_end_there_is_nothing_and_the_total_is_true(plane, offset, conditions):
     ours = project()
     await fill(plane, ours, *(trace(tags=("t",)) for _ in range(9)))
-    beyond = await traces_page(plane, ours, window=Window(offset=offset), **conditions)
+    beyond = await traces_page(plane, ours, window=PageRequest(offset=offset), **conditions)
     assert (list(beyond.items), beyond.total, beyond.end) == ([], 9, None)
 
 
@@ -135,7 +137,7 @@ async def test_nothing_of_another_project_is_listed_or_counted(plane):
         assert (await names(plane, theirs, **conditions))[0] in {"theirs", "more"}
     assert await names(plane, ours, name="theirs") == []
     position = Position(NOON, trace_id())
-    page = await traces_page(plane, ours, window=Window(after=replace(position, value=at(-1))))
+    page = await traces_page(plane, ours, window=PageRequest(after=replace(position, value=at(-1))))
     assert [one.name for one in page.items] == ["ours"]
 
 
@@ -151,5 +153,5 @@ async def test_totals_are_those_of_the_moment(plane):
         (4, {}), (4, {"tags": ("t",)}), (3, {"status": TraceStatus.RUNNING}),
         (1, {"status": TraceStatus.ERROR}), (1, {"has_error": True}), (3, {"has_error": False}),
     ]:  # fmt: skip
-        page = await traces_page(plane, ours, window=Window(limit=1), **conditions)
+        page = await traces_page(plane, ours, window=PageRequest(limit=1), **conditions)
         assert (page.total, page.end is None) == (total, total == 1)

@@ -15,7 +15,7 @@ from adapters.memory.tracing.traces import MemoryTraces
 from application.tracing.ports import Traces
 from domain.errors import NotFound
 from domain.ids import ProjectId
-from domain.page import Page, SortOrder, Window
+from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import SpanKind, SpanStatus, Totals
 from domain.tracing.trace import TraceStatus, TraceSummary
@@ -129,7 +129,7 @@ async def test_sums_are_right_after_repeats_late_spans_and_corrections(traces):
     await traces.put(ours, trace(replace(step, cost={"total": 1.0}), id=sent.id))
     [summary] = (await page(traces, ours)).items
     assert summary.totals == Totals(2, 1000, 100, Decimal("1.3"), 1)
-    assert summary.totals == Totals.of((await traces.get(ours, sent.id)).spans)
+    assert summary.totals == Totals.from_spans((await traces.get(ours, sent.id)).spans)
 
 
 async def test_a_price_is_found_once_the_missing_half_arrives(traces):
@@ -153,7 +153,9 @@ async def test_token_sums_beyond_64_bits_are_kept(traces):
 
 
 async def page(traces: Traces, of: ProjectId) -> Page[TraceSummary]:
-    return await traces.summaries(of, TraceFilter(), TraceSort.STARTED_AT, SortOrder.DESC, Window())
+    return await traces.summaries(
+        of, TraceFilter(), TraceSort.STARTED_AT, SortOrder.DESC, PageRequest()
+    )
 
 
 # --- at once -------------------------------------------------------------------------------------

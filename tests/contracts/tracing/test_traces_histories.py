@@ -15,7 +15,7 @@ from hypothesis.stateful import initialize, invariant, rule
 
 from domain.errors import Failure
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.page import Page, SortOrder, Window
+from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.query import TraceFilter, TraceSort
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.service
 
 ids = st.lists(strategies.trace_ids, min_size=1, max_size=2)
 
-type Read = Callable[[DataPlane, Window], Awaitable[Page[Any]]]
+type Read = Callable[[DataPlane, PageRequest], Awaitable[Page[Any]]]
 
 
 class Histories(ErasingHistories):
@@ -50,7 +50,7 @@ class Histories(ErasingHistories):
         self.model = over_memory()
         self.erasing = Erasing(self.both)
         self.sent: list[tuple[ProjectId, Trace]] = []
-        self.pages: list[tuple[Read, Window]] = []
+        self.pages: list[tuple[Read, PageRequest]] = []
         self.put_at_once([*((0, one) for one in first), *((1, one) for one in other)])
 
     def both(self, act: Callable[[DataPlane], Awaitable[Any]]) -> Any:
@@ -137,7 +137,7 @@ class Histories(ErasingHistories):
         window=trace_strategies.windows,
     )
     def browse(
-        self, of: int, matching: TraceFilter, sort: TraceSort, order: SortOrder, window: Window
+        self, of: int, matching: TraceFilter, sort: TraceSort, order: SortOrder, window: PageRequest
     ) -> None:
         project = self.projects[of]
         self._page(
@@ -152,7 +152,12 @@ class Histories(ErasingHistories):
         window=trace_strategies.windows,
     )
     def browse_sessions(
-        self, of: int, matching: SessionFilter, sort: SessionSort, order: SortOrder, window: Window
+        self,
+        of: int,
+        matching: SessionFilter,
+        sort: SessionSort,
+        order: SortOrder,
+        window: PageRequest,
     ) -> None:
         project = self.projects[of]
         self._page(
@@ -160,7 +165,7 @@ class Histories(ErasingHistories):
         )
 
     @rule(of=which, window=trace_strategies.windows)
-    def browse_users(self, of: int, window: Window) -> None:
+    def browse_users(self, of: int, window: PageRequest) -> None:
         project = self.projects[of]
         self._page(lambda plane, at: plane.analytics.users(project, at), window)
 
@@ -171,13 +176,13 @@ class Histories(ErasingHistories):
             read, window = data.draw(st.sampled_from(self.pages))
             self._page(read, window)
 
-    def _page(self, read: Read, window: Window) -> None:
+    def _page(self, read: Read, window: PageRequest) -> None:
         page = self.both(lambda plane: read(plane, window))
         if page.end is not None:
             self.pages.append((read, replace(window, offset=0, after=page.end)))
 
     @rule(of=which, session=trace_strategies.sessions, window=trace_strategies.windows)
-    def read_session(self, of: int, session: str, window: Window) -> None:
+    def read_session(self, of: int, session: str, window: PageRequest) -> None:
         self.both(lambda plane: plane.sessions.get(self.projects[of], session, window))
 
     @rule(of=which, period=trace_strategies.periods, by=trace_strategies.granularities)

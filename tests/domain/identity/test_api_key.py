@@ -16,20 +16,20 @@ from domain.identity.api_key import (
     ApiKey,
     Expiration,
     Scope,
-    digest_of,
-    secret_of,
+    format_key,
+    key_digest,
 )
 from domain.ids import ApiKeyId, OrganizationId
 from tests.support.builders.values import NOON, at, trace_id
 
-SECRET = secret_of(bytes(range(RANDOM_BYTES)))
+SECRET = format_key(bytes(range(RANDOM_BYTES)))
 KEY = ApiKey(
     id=ApiKeyId(trace_id()),
     organization_id=OrganizationId(trace_id()),
     created_by=None,
     name="ci",
     prefix=SECRET[:PREFIX_LENGTH],
-    digest=digest_of(SECRET),
+    digest=key_digest(SECRET),
     created_at=NOON,
 )
 
@@ -42,8 +42,8 @@ def test_a_secret_has_the_published_form():
 
 @given(st.binary(min_size=RANDOM_BYTES, max_size=RANDOM_BYTES))
 def test_what_is_stored_is_the_digest_of_the_whole_text(random):
-    secret = secret_of(random)
-    assert digest_of(secret) == hashlib.sha256(secret.encode()).digest()
+    secret = format_key(random)
+    assert key_digest(secret) == hashlib.sha256(secret.encode()).digest()
 
 
 @pytest.mark.parametrize(
@@ -65,23 +65,23 @@ def test_what_is_stored_is_the_digest_of_the_whole_text(random):
 )
 def test_a_text_of_another_form_is_no_key(text):
     with pytest.raises(Unauthenticated):
-        digest_of(text)
+        key_digest(text)
 
 
 def test_a_key_counts_until_the_instant_it_expires_at():
     key = replace(KEY, expires_at=at(10))
-    assert key.checked(at(9.999999)) is None
+    assert key.check_active(at(9.999999)) is None
     for late in (at(10), at(11)):
         with pytest.raises(Unauthenticated, match="expired"):
-            key.checked(late)
+            key.check_active(late)
 
 
 def test_a_revoked_key_is_refused_like_an_unknown_one():
     with pytest.raises(Unauthenticated) as unknown:
-        digest_of("pp_unknown")
+        key_digest("pp_unknown")
     revoked = replace(KEY, revoked_at=at(-1), expires_at=at(-2))
     with pytest.raises(Unauthenticated) as refused:
-        revoked.checked(NOON)
+        revoked.check_active(NOON)
     assert refused.value.message == unknown.value.message
 
 
@@ -98,10 +98,10 @@ def test_a_key_has_every_scope_unless_told_otherwise():
 def test_a_key_is_active_where_it_passes(revoked_at, expires_at, now):
     key = replace(KEY, revoked_at=revoked_at, expires_at=expires_at)
     if key.is_active(now):
-        assert key.checked(now) is None
+        assert key.check_active(now) is None
     else:
         with pytest.raises(Unauthenticated):
-            key.checked(now)
+            key.check_active(now)
     assert key.is_active(now) == (revoked_at is None and (expires_at is None or now < expires_at))
 
 

@@ -4,10 +4,10 @@ import uuid
 
 import pytest
 
-from domain.identity.audit import NOWHERE, OPERATOR, Actor, AuditAction, AuditEntry, Origin
+from domain.identity.audit import OPERATOR, UNKNOWN_ORIGIN, Actor, AuditAction, AuditEntry, Origin
 from domain.identity.caller import Person
 from domain.identity.organization import Membership, Organization, Project, Role
-from domain.identity.organization_bootstrap import Founding
+from domain.identity.organization_bootstrap import NewOrganization
 from domain.identity.user import Claims, User
 from domain.ids import UserId
 from tests.support.builders.values import NOON, at
@@ -37,22 +37,22 @@ def test_an_action_names_its_resource(action):
 
 def test_a_person_acts_under_their_address_as_it_is_then():
     claims = Claims(issuer="i", subject="s", email="ada@example.com", display_name="Ada")
-    user = User.first_seen(claims, UserId(uuid.uuid4()), NOON)
+    user = User.from_claims(claims, UserId(uuid.uuid4()), NOON)
     origin = Origin("192.0.2.1", "Firefox")
     assert Person(user, origin=origin).actor == Actor(
         user_id=user.id, key_id=None, name="ada@example.com", origin=origin
     )
-    assert Person(user).actor.origin == NOWHERE == Origin(None, None)
+    assert Person(user).actor.origin == UNKNOWN_ORIGIN == Origin(None, None)
 
 
 def test_an_operator_has_no_id():
-    assert (OPERATOR.user_id, OPERATOR.key_id, OPERATOR.origin) == (None, None, NOWHERE)
+    assert (OPERATOR.user_id, OPERATOR.key_id, OPERATOR.origin) == (None, None, UNKNOWN_ORIGIN)
 
 
 def test_an_organization_begins_with_its_owner_a_project_and_a_word_in_the_log():
     ids = [uuid.UUID(int=n) for n in range(10)]
     owner, taken = UserId(uuid.uuid4()), iter(ids)
-    made = Founding.of("Ours", owner, OPERATOR, lambda: next(taken), at(5))
+    made = NewOrganization.create("Ours", owner, OPERATOR, lambda: next(taken), at(5))
     organization = made.organization.id
     assert made.organization == Organization(id=organization, name="Ours", created_at=at(5))
     assert made.owner == Membership(

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from domain.errors import Unauthenticated
 from domain.identity.login_code import (
     CODE_BYTES,
-    CODE_LIFE,
+    CODE_LIFETIME,
     LoginCode,
     challenge_of,
     code_digest,
-    code_of,
+    format_code,
     key_name,
 )
 from domain.ids import OrganizationId, ProjectId, UserId
@@ -41,7 +41,7 @@ def code(challenge: str = CHALLENGE) -> LoginCode:
         challenge=challenge,
         label="laptop",
         created_at=NOON,
-        expires_at=NOON + CODE_LIFE,
+        expires_at=NOON + CODE_LIFETIME,
     )
 
 
@@ -55,7 +55,7 @@ def test_the_bytes_of_the_standard_make_its_text():
         *(116, 24, 223, 180, 151, 153, 224, 37, 79, 250, 96, 125, 216, 173, 187, 186),
         *(22, 212, 37, 77, 105, 214, 191, 240, 91, 88, 5, 88, 83, 132, 141, 121),
     ]
-    assert code_of(bytes(octets)) == VERIFIER
+    assert format_code(bytes(octets)) == VERIFIER
 
 
 @given(VERIFIERS, VERIFIERS)
@@ -92,7 +92,7 @@ def test_no_verifier_is_too_odd_to_be_refused(verifier):
 
 
 def test_a_code_is_good_for_two_minutes_to_the_microsecond():
-    assert timedelta(seconds=120) == CODE_LIFE
+    assert timedelta(seconds=120) == CODE_LIFETIME
     assert code().check(VERIFIER, at(120) - timedelta(microseconds=1)) is None
     for late in (at(120), at(121)):
         with pytest.raises(Unauthenticated):
@@ -110,7 +110,7 @@ def test_a_refusal_doesn_t_tell_what_was_wrong():
 
 @given(st.binary(min_size=CODE_BYTES, max_size=CODE_BYTES))
 def test_a_code_is_thirty_two_bytes_in_base64url_without_padding(random):
-    text = code_of(random)
+    text = format_code(random)
     assert len(text) == 43
     assert set(text) <= BASE64URL
     assert base64.urlsafe_b64decode(text + "=") == random

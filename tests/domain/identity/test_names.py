@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import FieldError, Invalid
-from domain.identity.organization import NAME_MAX, checked_name
+from domain.identity.organization import NAME_MAX, validate_name
 
 EDGE = string.ascii_letters + string.digits
 INSIDE = EDGE + " _.'-"
@@ -30,7 +30,7 @@ INSIDE = EDGE + " _.'-"
     ],
 )
 def test_a_name_is_trimmed_and_taken(sent, name):
-    assert checked_name(sent, "name") == name
+    assert validate_name(sent, "name") == name
 
 
 @pytest.mark.parametrize(
@@ -45,16 +45,16 @@ def test_a_name_is_trimmed_and_taken(sent, name):
 )
 def test_any_other_is_refused_naming_the_field(sent):
     with pytest.raises(Invalid) as caught:
-        checked_name(sent, "header.X-Project-Name")
+        validate_name(sent, "header.X-Project-Name")
     [error] = caught.value.errors
     assert isinstance(error, FieldError)
     assert error.field == "header.X-Project-Name"
 
 
 def test_the_bound_is_the_published_one():
-    assert checked_name("x" * 255, "name") == "x" * 255
+    assert validate_name("x" * 255, "name") == "x" * 255
     with pytest.raises(Invalid):
-        checked_name("x" * 256, "name")
+        validate_name("x" * 256, "name")
 
 
 @given(
@@ -63,15 +63,15 @@ def test_the_bound_is_the_published_one():
     st.sampled_from(EDGE),
 )
 def test_every_name_of_the_rule_is_taken_as_it_is(first, inside, last):
-    assert checked_name(first + inside + last, "name") == first + inside + last
+    assert validate_name(first + inside + last, "name") == first + inside + last
 
 
 @given(st.text())
 def test_what_is_taken_is_taken_again_unchanged(text):
     try:
-        name = checked_name(text, "name")
+        name = validate_name(text, "name")
     except Invalid:
         return
-    assert checked_name(name, "name") == name
+    assert validate_name(name, "name") == name
     assert 1 <= len(name) <= NAME_MAX
     assert len(name) == 1 or name.isascii()

@@ -14,9 +14,9 @@ from domain.identity.organization import (
     FIRST_PROJECT,
     NAME_MAX,
     Role,
-    check_an_owner_stays,
-    checked_description,
-    checked_name,
+    check_owner_remains,
+    validate_description,
+    validate_name,
 )
 from domain.ids import UserId
 
@@ -31,24 +31,24 @@ def test_the_roles_are_the_published_ones():
 
 def test_the_first_names_are_the_published_ones():
     assert (FIRST_ORGANIZATION, FIRST_PROJECT) == ("My Organization", "onboarding")
-    assert checked_name(FIRST_ORGANIZATION, "name") == FIRST_ORGANIZATION
-    assert checked_name(FIRST_PROJECT, "name") == FIRST_PROJECT
+    assert validate_name(FIRST_ORGANIZATION, "name") == FIRST_ORGANIZATION
+    assert validate_name(FIRST_PROJECT, "name") == FIRST_PROJECT
     assert NAME_MAX == 255
 
 
 @pytest.mark.parametrize("owners", [[], [ADA], [ADA, ADA]])
 def test_the_last_owner_stays(owners):
     with pytest.raises(Conflict):
-        check_an_owner_stays(owners, ADA)
+        check_owner_remains(owners, ADA)
 
 
 @given(st.lists(USERS), USERS)
 def test_who_leaves_leaves_another_owner(owners, leaving):
     if any(owner != leaving for owner in owners):
-        assert check_an_owner_stays(owners, leaving) is None
+        assert check_owner_remains(owners, leaving) is None
     else:
         with pytest.raises(Conflict):
-            check_an_owner_stays(owners, leaving)
+            check_owner_remains(owners, leaving)
 
 
 @pytest.mark.parametrize(
@@ -65,32 +65,32 @@ def test_who_leaves_leaves_another_owner(owners, leaving):
     ],
 )
 def test_a_description_is_trimmed_and_taken(sent, description):
-    assert checked_description(sent, "description") == description
+    assert validate_description(sent, "description") == description
 
 
 @pytest.mark.parametrize("character", [chr(n) for n in range(256)])
 def test_control_characters_are_refused_but_tab_and_line_breaks(character):
     text = f"a{character}b"
     if unicodedata.category(character) != "Cc" or character in KEPT:
-        assert checked_description(text, "description") == text
+        assert validate_description(text, "description") == text
         return
     with pytest.raises(Invalid) as refused:
-        checked_description(text, "description")
+        validate_description(text, "description")
     assert [error.field for error in refused.value.errors] == ["description"]
 
 
 def test_a_longer_description_is_refused_naming_the_field():
     with pytest.raises(Invalid) as refused:
-        checked_description("x" * (DESCRIPTION_MAX + 1), "description")
+        validate_description("x" * (DESCRIPTION_MAX + 1), "description")
     assert [error.field for error in refused.value.errors] == ["description"]
 
 
 @given(st.text(st.characters(codec="utf-8")))
 def test_what_is_taken_is_taken_again_unchanged(text):
     try:
-        description = checked_description(text, "description")
+        description = validate_description(text, "description")
     except Invalid:
         assert any(unicodedata.category(one) == "Cc" for one in text)
         return
-    assert checked_description(description, "description") == description == text.strip()
+    assert validate_description(description, "description") == description == text.strip()
     assert not any(unicodedata.category(one) == "Cc" and one not in KEPT for one in description)

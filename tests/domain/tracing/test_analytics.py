@@ -97,7 +97,7 @@ some_spans = st.lists(
 @given(some_traces, periods, granularities)
 def test_buckets_part_the_traces_of_a_period(traces, period, granularity):
     found = trace_buckets(traces, period, granularity)
-    within = [one for one in traces if period.holds(one.started_at)]
+    within = [one for one in traces if period.includes(one.started_at)]
     assert [one.bucket for one in found] == sorted(
         {granularity.bucket(one.started_at) for one in within}
     )
@@ -139,8 +139,8 @@ def test_spans_count_by_their_own_start():
 @given(some_spans, periods, granularities)
 def test_buckets_add_up_to_the_spans_of_a_period(spans, period, granularity):
     found = usage_buckets(spans, period, granularity)
-    within = [one for one in spans if period.holds(one.started_at)]
-    totals = Totals.of(within)
+    within = [one for one in spans if period.includes(one.started_at)]
+    totals = Totals.from_spans(within)
     assert sum(one.prompt_tokens for one in found) == totals.prompt_tokens
     assert sum(one.completion_tokens for one in found) == totals.completion_tokens
     costs = (Totals(cost=one.cost) for one in found)
@@ -178,10 +178,10 @@ def test_a_model_is_told_as_it_was_sent_whatever_the_kind_of_its_span():
 
 @given(some_spans, periods)
 def test_models_add_up_to_the_spans_that_have_one(spans, period):
-    called = [one for one in spans if one.model is not None and period.holds(one.started_at)]
+    called = [one for one in spans if one.model is not None and period.includes(one.started_at)]
     found = top_models(spans, period)
     assert sum(one.calls for one in found) == len(called)
-    assert sum(one.tokens for one in found) == Totals.of(called).tokens
+    assert sum(one.tokens for one in found) == Totals.from_spans(called).tokens
 
 
 # --- sessions and users ----------------------------------------------------------------------
@@ -206,7 +206,9 @@ def test_a_session_lies_in_the_bucket_of_its_first_trace_in_the_period():
 @given(some_traces, periods, granularities)
 def test_each_session_of_a_period_is_counted_once(traces, period, granularity):
     found = session_buckets(traces, period, granularity)
-    within = [one for one in traces if period.holds(one.started_at) and one.session_id is not None]
+    within = [
+        one for one in traces if period.includes(one.started_at) and one.session_id is not None
+    ]
     assert sum(one.session_count for one in found) == len({one.session_id for one in within})
     counted = sum(one.mean_traces * one.session_count for one in found)
     assert counted == pytest.approx(len(within))

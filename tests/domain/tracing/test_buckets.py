@@ -13,7 +13,7 @@ from domain.tracing.analytics import (
     Granularity,
     Latencies,
     Period,
-    bounded,
+    check_bucket_count,
     percentile,
 )
 from tests.support.builders import strategies
@@ -66,17 +66,17 @@ def test_a_bucket_holds_its_instant_and_is_its_own(instant, granularity):
 
 def test_a_period_holds_its_first_instant_and_not_its_last():
     period = Period(NOON, at(1))
-    assert [period.holds(at(seconds)) for seconds in (-0.000001, 0, 0.999999, 1)] == [
+    assert [period.includes(at(seconds)) for seconds in (-0.000001, 0, 0.999999, 1)] == [
         *(False, True, True, False),
     ]
-    assert not Period(at(1), NOON).holds(at(0.5))
-    assert not Period(NOON, NOON).holds(NOON)
+    assert not Period(at(1), NOON).includes(at(0.5))
+    assert not Period(NOON, NOON).includes(NOON)
 
 
 def test_buckets_are_bounded():
-    assert len(bounded(range(BUCKETS_MAX))) == BUCKETS_MAX
+    assert len(check_bucket_count(range(BUCKETS_MAX))) == BUCKETS_MAX
     with pytest.raises(Invalid, match="narrow started_after and started_before") as raised:
-        bounded(range(BUCKETS_MAX + 1))
+        check_bucket_count(range(BUCKETS_MAX + 1))
     assert raised.value.errors
 
 
@@ -107,7 +107,7 @@ latencies = st.lists(st.integers(-(10**12), 10**12), min_size=2, max_size=50)
 @given(latencies)
 def test_percentiles_are_those_of_the_inclusive_method(values):
     cuts = statistics.quantiles(values, n=100, method="inclusive")
-    found = Latencies.of(values)
+    found = Latencies.from_microseconds(values)
     expected = [cuts[49] / 1_000, cuts[89] / 1_000, cuts[98] / 1_000]
     assert [found.p50, found.p90, found.p99] == pytest.approx(expected)
     assert found.mean == pytest.approx(statistics.fmean(values) / 1_000)
@@ -115,12 +115,12 @@ def test_percentiles_are_those_of_the_inclusive_method(values):
 
 @given(latencies, st.randoms(use_true_random=False))
 def test_latencies_rise_with_the_share_and_their_order_is_of_no_matter(values, chance):
-    found = Latencies.of(values)
+    found = Latencies.from_microseconds(values)
     low, high = min(values) / 1_000, max(values) / 1_000
     assert low <= found.p50 <= found.p90 <= found.p99 <= high
     chance.shuffle(values)
-    assert Latencies.of(values) == found
+    assert Latencies.from_microseconds(values) == found
 
 
 def test_equal_latencies_have_one_figure():
-    assert Latencies.of([1100] * 7) == Latencies(1.1, 1.1, 1.1, 1.1)
+    assert Latencies.from_microseconds([1100] * 7) == Latencies(1.1, 1.1, 1.1, 1.1)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from domain.tracing.change import SpanChange, TraceChange, retagged
 from domain.tracing.span import Span, SpanKind, SpanStatus
 from domain.tracing.trace import Trace, TraceStatus
-from domain.tracing.usage import NO_USAGE, UNPRICED, Charge, CostSource, Usage
+from domain.tracing.usage import NO_USAGE, UNPRICED, CostSource, SpanCost, Usage
 from tests.support.builders import strategies
 from tests.support.builders.values import at, of_table, prices, span, span_id, trace
 
@@ -167,8 +167,8 @@ def test_metadata_of_a_span_is_merged():
     assert json.loads(changed_span(metadata=b'{"b":2}').metadata) == {"a": 1, "b": 2}
 
 
-def by_client(amount: str) -> Charge:
-    return Charge(Decimal(amount), CostSource.CLIENT, of_table("0.0025").price)
+def by_client(amount: str) -> SpanCost:
+    return SpanCost(Decimal(amount), CostSource.CLIENT, of_table("0.0025").price)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def by_client(amount: str) -> Charge:
             {"cost": None, "token_usage": b'{"completion_tokens":"10"}'},
             of_table("1e-4"),
         ),
-        ({"model": None}, Charge(Decimal("0.5"), CostSource.CLIENT)),
+        ({"model": None}, SpanCost(Decimal("0.5"), CostSource.CLIENT)),
     ],
 )
 def test_a_span_costs_what_is_known_after_the_change(said, charge):

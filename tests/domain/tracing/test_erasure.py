@@ -7,10 +7,16 @@ from dataclasses import replace
 
 from domain.identity.audit import Actor
 from domain.ids import ApiKeyId, ErasureId, OrganizationId, ProjectId
-from domain.tracing.erasure import Erasure, ErasureState, Found, Owner, OwnerKind
+from domain.tracing.erasure import (
+    DataSubject,
+    DataSubjectKind,
+    Erasure,
+    ErasureState,
+    RemainingData,
+)
 from tests.support.builders.values import at
 
-GRACE = Owner(OwnerKind.USER, "grace@example.com")
+GRACE = DataSubject(DataSubjectKind.USER, "grace@example.com")
 SALT = bytes(range(16))
 
 
@@ -36,9 +42,12 @@ def test_a_digest_is_scrypt_of_kind_and_id():
 def test_an_erasure_is_of_its_owner_alone():
     erasure = an_erasure()
     assert erasure.is_of(GRACE.kind, GRACE.digest(SALT))
-    for other in (Owner(OwnerKind.SESSION, GRACE.id), Owner(OwnerKind.USER, "grace@example.org")):
+    for other in (
+        DataSubject(DataSubjectKind.SESSION, GRACE.id),
+        DataSubject(DataSubjectKind.USER, "grace@example.org"),
+    ):
         assert not erasure.is_of(other.kind, other.digest(SALT))
-    assert not erasure.is_of(OwnerKind.SESSION, GRACE.digest(SALT))
+    assert not erasure.is_of(DataSubjectKind.SESSION, GRACE.digest(SALT))
     assert not erasure.is_of(GRACE.kind, GRACE.digest(b"another salt"))
 
 
@@ -52,7 +61,7 @@ def test_rows_add_up_and_tables_without_any_are_left_out():
 def test_a_receipt_is_sealed_once_it_changes_no_more():
     erasure = an_erasure().with_rows({"traces": 2})
     assert erasure.sha256 is None
-    over = erasure.over(at(1.5))
+    over = erasure.finished(at(1.5))
     assert (over.state, over.removed_at) == (ErasureState.REMOVED, at(1.5))
     text = json.dumps(over.receipt(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert over.sha256 == hashlib.sha256(text.encode()).hexdigest()
@@ -66,11 +75,11 @@ def test_a_receipt_is_sealed_once_it_changes_no_more():
 
 
 def test_a_receipt_names_nobody():
-    said = json.dumps(an_erasure().over(at(1)).receipt())
+    said = json.dumps(an_erasure().finished(at(1)).receipt())
     assert GRACE.id not in said
 
 
 def test_what_came_afterwards_is_no_fault_of_an_erasure():
-    assert Found({}, 3).is_nothing
-    assert Found({"traces": 0}, 0).is_nothing
-    assert not Found({"spans": 1}, 0).is_nothing
+    assert RemainingData({}, 3).is_nothing
+    assert RemainingData({"traces": 0}, 0).is_nothing
+    assert not RemainingData({"spans": 1}, 0).is_nothing

@@ -5,7 +5,13 @@ import json
 import pytest
 from hypothesis import given
 
-from domain.tracing.payload import EMPTY_OBJECT, members, merged_objects, scalars, without
+from domain.tracing.payload import (
+    EMPTY_OBJECT,
+    merged_objects,
+    object_members,
+    scalar_members,
+    without_key,
+)
 from tests.support.builders import strategies
 
 
@@ -40,12 +46,12 @@ def _float(digits: str) -> tuple[str, str]:
     ],
 )
 def test_members_are_the_texts_of_top_level_values(text, found):
-    assert members(text) == found
+    assert object_members(text) == found
 
 
 @given(strategies.objects | strategies.hard_objects)
 def test_members_are_what_a_json_reader_sees(text):
-    assert {key: read(value) for key, value in members(text).items()} == read(text)
+    assert {key: read(value) for key, value in object_members(text).items()} == read(text)
 
 
 @given(strategies.objects | strategies.hard_objects, strategies.objects | strategies.hard_objects)
@@ -75,7 +81,7 @@ def test_values_keep_every_digit_and_space_inside():
 @pytest.mark.parametrize("falsy", ["0", "false", "null", '""', "[]", "{}"])
 def test_a_falsy_value_replaces_like_any_other(falsy):
     merged = merged_objects(b'{"a":1}', f'{{"a":{falsy}}}'.encode())
-    assert members(merged) == {"a": falsy}
+    assert object_members(merged) == {"a": falsy}
 
 
 @pytest.mark.parametrize(
@@ -96,14 +102,14 @@ def test_a_falsy_value_replaces_like_any_other(falsy):
     ],
 )
 def test_scalars_are_the_texts_of_what_is_no_object_and_no_array(text, found):
-    assert scalars(text) == found
+    assert scalar_members(text) == found
 
 
 @given(strategies.objects | strategies.hard_objects)
 def test_scalars_are_what_a_json_reader_sees(text):
     told = json.loads(text, parse_int=str, parse_float=str)
     words = {True: "true", False: "false", None: "null"}
-    assert scalars(text) == {
+    assert scalar_members(text) == {
         key: value if isinstance(value, str) else words[value]
         for key, value in told.items()
         if not isinstance(value, dict | list)
@@ -121,4 +127,4 @@ def test_scalars_are_what_a_json_reader_sees(text):
     ],
 )
 def test_an_object_without_one_of_its_keys(text, left):
-    assert without(text, "k") == left
+    assert without_key(text, "k") == left

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.page import Position
-from domain.tracing.query import LATENCY_US_MAX, TraceFilter, TraceSort, folded
+from domain.tracing.query import LATENCY_US_MAX, TraceFilter, TraceSort, fold_case
 from domain.tracing.span import SpanStatus, Totals
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 from tests.support.builders import strategies
@@ -57,7 +57,7 @@ OURS = stored(
     ],
 )
 def test_admitted(condition):
-    assert TraceFilter(**condition).admits(OURS)
+    assert TraceFilter(**condition).matches(OURS)
 
 
 @pytest.mark.parametrize(
@@ -83,15 +83,15 @@ def test_admitted(condition):
     ],
 )
 def test_not_admitted_and_no_other_condition_makes_up_for_it(condition):
-    assert not TraceFilter(**condition).admits(OURS)
-    assert not TraceFilter(**{"user_id": "u", "tags": ("a",)} | condition).admits(OURS)
+    assert not TraceFilter(**condition).matches(OURS)
+    assert not TraceFilter(**{"user_id": "u", "tags": ("a",)} | condition).matches(OURS)
 
 
 @pytest.mark.parametrize("field", ["session_id", "user_id", "environment", "release"])
 def test_nothing_is_not_the_empty_text(field):
     matching = TraceFilter(**{field: ""})
-    assert not matching.admits(stored())
-    assert matching.admits(stored(**{field: ""}))
+    assert not matching.matches(stored())
+    assert matching.matches(stored(**{field: ""}))
 
 
 @pytest.mark.parametrize(
@@ -99,12 +99,12 @@ def test_nothing_is_not_the_empty_text(field):
     [("STRASSE", "straße"), ("Ünïcode", "ÜNÏ"), ("a%b_c\\d", "%B_C\\D"), ("ΣΑΣ", "σας")],
 )
 def test_a_name_is_searched_without_regard_to_case_and_literally(name, part):
-    assert TraceFilter(name=part).admits(stored(name=name))
+    assert TraceFilter(name=part).matches(stored(name=name))
 
 
 @given(strategies.texts)
 def test_case_is_folded_once_for_all(text):
-    assert folded(folded(text)) == folded(text)
+    assert fold_case(fold_case(text)) == fold_case(text)
 
 
 @given(strategies.instants, strategies.instants, strategies.instants)
@@ -113,7 +113,7 @@ def test_windows_that_touch_admit_each_trace_once(start, middle, end):
     windows = [(start, middle), (middle, end)]
     for instant in (start, middle, end):
         admitted = [
-            TraceFilter(started_after=after, started_before=before).admits(
+            TraceFilter(started_after=after, started_before=before).matches(
                 stored(started_at=instant)
             )
             for after, before in windows
@@ -125,8 +125,8 @@ def test_windows_that_touch_admit_each_trace_once(start, middle, end):
 
 
 def test_no_model_is_not_the_empty_one():
-    assert not TraceFilter(model="").admits(stored(span()))
-    assert not TraceFilter(model="").admits(stored())
+    assert not TraceFilter(model="").matches(stored(span()))
+    assert not TraceFilter(model="").matches(stored())
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ def test_no_model_is_not_the_empty_one():
 )
 def test_an_error_is_that_of_the_trace_or_of_a_span(failed, status, steps):
     found = stored(*(span(status=one, error="text alone is none") for one in steps), status=status)
-    assert TraceFilter(has_error=failed).admits(found)
-    assert not TraceFilter(has_error=not failed).admits(found)
+    assert TraceFilter(has_error=failed).matches(found)
+    assert not TraceFilter(has_error=not failed).matches(found)
 
 
 @pytest.mark.parametrize(
@@ -164,25 +164,25 @@ def test_an_error_is_that_of_the_trace_or_of_a_span(failed, status, steps):
     ],
 )
 def test_both_bounds_of_latency_are_included_as_they_are_written(low, high, admitted):
-    assert TraceFilter(min_latency_ms=low, max_latency_ms=high).admits(OURS) is admitted
+    assert TraceFilter(min_latency_ms=low, max_latency_ms=high).matches(OURS) is admitted
 
 
 @pytest.mark.parametrize("bounds", [{"min_latency_ms": -1e18}, {"max_latency_ms": 1e18}])
 def test_a_trace_without_latency_is_within_no_bounds(bounds):
-    assert not TraceFilter(**bounds).admits(stored())
+    assert not TraceFilter(**bounds).matches(stored())
 
 
 def test_a_trace_may_end_before_it_starts():
     backwards = stored(ended_at=at(-2))
-    assert TraceFilter(max_latency_ms=-2000).admits(backwards)
-    assert not TraceFilter(min_latency_ms=-1999.999).admits(backwards)
+    assert TraceFilter(max_latency_ms=-2000).matches(backwards)
+    assert not TraceFilter(min_latency_ms=-1999.999).matches(backwards)
 
 
 @given(st.integers(-(10**6), 10**6))
 def test_the_latency_that_is_shown_finds_the_trace(microseconds):
     found = stored(ended_at=at(microseconds / 10**6))
     shown = found.latency_ms
-    assert TraceFilter(min_latency_ms=shown, max_latency_ms=shown).admits(found)
+    assert TraceFilter(min_latency_ms=shown, max_latency_ms=shown).matches(found)
 
 
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False))
@@ -215,9 +215,9 @@ METADATA = rb"""{
 )
 def test_metadata_is_found_by_the_text_of_a_scalar(key, value):
     found = stored(metadata=METADATA)
-    assert TraceFilter(metadata=((key, (value,)),)).admits(found)
-    assert TraceFilter(metadata=((key, ("other", value)),)).admits(found)
-    assert not TraceFilter(metadata=((key, (f"{value} ",)),)).admits(found)
+    assert TraceFilter(metadata=((key, (value,)),)).matches(found)
+    assert TraceFilter(metadata=((key, ("other", value)),)).matches(found)
+    assert not TraceFilter(metadata=((key, (f"{value} ",)),)).matches(found)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_metadata_is_found_by_the_text_of_a_scalar(key, value):
     ],
 )
 def test_metadata_is_found_by_nothing_else(key, value):
-    assert not TraceFilter(metadata=((key, (value,)),)).admits(stored(metadata=METADATA))
+    assert not TraceFilter(metadata=((key, (value,)),)).matches(stored(metadata=METADATA))
 
 
 @given(strategies.objects)
@@ -241,8 +241,8 @@ def test_every_scalar_member_finds_its_trace(text):
         if isinstance(value, dict | list):
             continue
         shown = value if isinstance(value, str) else json.dumps(value)
-        assert TraceFilter(metadata=((key, (shown,)),)).admits(found)
-        assert not TraceFilter(metadata=((key, (f"{shown}x",)),)).admits(found)
+        assert TraceFilter(metadata=((key, (shown,)),)).matches(found)
+        assert not TraceFilter(metadata=((key, (f"{shown}x",)),)).matches(found)
 
 
 def _digits(digits: str) -> str:

@@ -25,7 +25,7 @@ def stored(*spans, **said) -> Trace:
 
 
 def summary(*traces: Trace) -> SessionSummary:
-    return SessionSummary.of("s", traces)
+    return SessionSummary.from_traces("s", traces)
 
 
 # --- what traces come to ---------------------------------------------------------------------
@@ -141,7 +141,7 @@ def test_filters_select_traces_first_and_then_the_sessions_that_those_form(condi
 
 def test_every_aggregate_covers_the_selected_traces_only():
     [found] = sessions_of(TRACES, SessionFilter(user_id="v"))
-    assert found == SessionSummary.of("Alpha", [TRACES[1]])
+    assert found == SessionSummary.from_traces("Alpha", [TRACES[1]])
     assert (found.tags, found.latency_us, found.first_trace_at) == ((), None, at(10))
 
 
@@ -169,7 +169,7 @@ def test_sessions_part_the_traces_that_have_one(traces):
     assert {one.id for one in found} == {one.session_id for one in traces} - {None}
     assert sum(one.trace_count for one in found) == sum(t.session_id is not None for t in traces)
     spans = [span for one in traces if one.session_id is not None for span in one.spans]
-    assert sum((one.totals for one in found), Totals()) == Totals.of(spans)
+    assert sum((one.totals for one in found), Totals()) == Totals.from_spans(spans)
 
 
 @given(settled, st.permutations(range(6)))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.tracing.span import Span, SpanKind, SpanStatus, Totals, elapsed_ms
-from domain.tracing.usage import UNPRICED, Charge, CostSource, Price, Usage
+from domain.tracing.usage import UNPRICED, CostSource, Price, SpanCost, Usage
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON, at, of_table, prices, span, span_id
 
@@ -111,9 +111,9 @@ def test_a_charge_stays_while_what_it_is_made_of_stays():
 def test_a_change_of_what_is_charged_is_charged_again(said):
     stored = span(**USED).settled(PRICE)
     changed = stored.merged(replace(stored, charge=None, **said)).settled(lambda *_: MUCH)
-    expected = Charge(MUCH.amount, CostSource.TABLE, MUCH)
+    expected = SpanCost(MUCH.amount, CostSource.TABLE, MUCH)
     if said.get("cost"):
-        expected = Charge(Decimal(0), CostSource.CLIENT, MUCH)
+        expected = SpanCost(Decimal(0), CostSource.CLIENT, MUCH)
     assert changed.charge == expected
 
 
@@ -146,7 +146,7 @@ def test_a_cost_sent_late_replaces_a_price_and_a_price_sent_late_no_cost():
     priced, paid = span(**USED), span(cost={"total": 0.5})
     late = priced.settled(PRICE).merged(replace(paid, id=priced.id)).settled(PRICE)
     early = paid.settled(PRICE).merged(replace(priced, id=paid.id)).settled(PRICE)
-    expected = Charge(Decimal("0.5"), CostSource.CLIENT, of_table("2.5").price)
+    expected = SpanCost(Decimal("0.5"), CostSource.CLIENT, of_table("2.5").price)
     assert late.charge == early.charge == expected
 
 
@@ -181,7 +181,7 @@ def test_totals_add_up_tokens_money_and_errors():
         span(**USED),
         span(token_usage=b'{"prompt_tokens":3,"completion_tokens":4}'),
     ]
-    totals = Totals.of(one.settled(PRICE) for one in spans)
+    totals = Totals.from_spans(one.settled(PRICE) for one in spans)
     assert totals == Totals(3, 1_000_003, 4, Decimal("2.8"), 1)
     assert totals.tokens == 1_000_007
 
@@ -191,12 +191,12 @@ some_spans = st.lists(strategies.spans().map(lambda one: one.settled(PRICE)), ma
 
 @given(some_spans, some_spans)
 def test_what_is_added_can_be_taken_away_again_to_the_last_digit(some, more):
-    both = Totals.of(some) + Totals.of(more)
-    assert both == Totals.of([*some, *more]) == Totals.of([*more, *some])
-    assert both - Totals.of(more) == Totals.of(some)
+    both = Totals.from_spans(some) + Totals.from_spans(more)
+    assert both == Totals.from_spans([*some, *more]) == Totals.from_spans([*more, *some])
+    assert both - Totals.from_spans(more) == Totals.from_spans(some)
     assert both - both == Totals()
 
 
 @given(some_spans)
 def test_no_spans_add_nothing(some):
-    assert Totals.of(some) + Totals.of([]) == Totals.of(some)
+    assert Totals.from_spans(some) + Totals.from_spans([]) == Totals.from_spans(some)

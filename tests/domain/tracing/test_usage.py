@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from domain.tracing.usage import (
     TOKENS_MAX,
     UNPRICED,
-    Charge,
     CostSource,
     Price,
+    SpanCost,
     Usage,
     as_float,
-    charged,
     exact_sum,
+    span_cost,
 )
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON
@@ -45,7 +45,7 @@ NONE = Usage()
     ],
 )
 def test_an_integral_count_counts(said, tokens):
-    found = Usage.of(f'{{"prompt_tokens":{said}}}'.encode())
+    found = Usage.from_token_usage(f'{{"prompt_tokens":{said}}}'.encode())
     assert found == Usage(tokens, 0, is_known=True)
 
 
@@ -59,7 +59,7 @@ def test_an_integral_count_counts(said, tokens):
     ],
 )
 def test_anything_else_counts_as_nothing(said):
-    assert Usage.of(f'{{"completion_tokens":{said}}}'.encode()) == NONE
+    assert Usage.from_token_usage(f'{{"completion_tokens":{said}}}'.encode()) == NONE
 
 
 @pytest.mark.parametrize(
@@ -75,23 +75,27 @@ def test_anything_else_counts_as_nothing(said):
     ],
 )
 def test_other_keys_are_not_looked_at(said):
-    assert Usage.of(said) == NONE
+    assert Usage.from_token_usage(said) == NONE
 
 
 def test_both_counts_are_read_each_for_itself():
-    found = Usage.of(b'{"total_tokens":99,"prompt_tokens":12,"completion_tokens":"x"}')
+    found = Usage.from_token_usage(
+        b'{"total_tokens":99,"prompt_tokens":12,"completion_tokens":"x"}'
+    )
     assert found == Usage(12, 0, is_known=True)
-    assert Usage.of(b'{"prompt_tokens":3,"completion_tokens":4}') == Usage(3, 4, is_known=True)
+    assert Usage.from_token_usage(b'{"prompt_tokens":3,"completion_tokens":4}') == Usage(
+        3, 4, is_known=True
+    )
 
 
 def test_a_key_may_be_written_with_escapes_and_the_last_of_two_counts():
-    assert Usage.of(b'{"prompt\\u005ftokens":12}').prompt_tokens == 12
-    assert Usage.of(b'{"prompt_tokens":1,"prompt_tokens":2}').prompt_tokens == 2
+    assert Usage.from_token_usage(b'{"prompt\\u005ftokens":12}').prompt_tokens == 12
+    assert Usage.from_token_usage(b'{"prompt_tokens":1,"prompt_tokens":2}').prompt_tokens == 2
 
 
 @given(st.floats() | st.integers() | st.decimals(allow_nan=False, allow_infinity=False))
 def test_a_number_counts_exactly_where_it_is_integral_and_in_range(number):
-    found = Usage.of(f'{{"prompt_tokens":{json.dumps(str(number))}}}'.encode())
+    found = Usage.from_token_usage(f'{{"prompt_tokens":{json.dumps(str(number))}}}'.encode())
     integral = math.isfinite(number) and number == int(number)
     expected = int(number) if integral and 0 <= number < TOKENS_MAX else None
     assert found == (Usage(expected, 0, is_known=True) if expected is not None else NONE)
@@ -99,7 +103,7 @@ def test_a_number_counts_exactly_where_it_is_integral_and_in_range(number):
 
 @given(strategies.token_usages)
 def test_what_is_counted_is_never_negative_nor_beyond_the_bound(said):
-    found = Usage.of(said)
+    found = Usage.from_token_usage(said)
     assert 0 <= found.prompt_tokens < TOKENS_MAX
     assert 0 <= found.completion_tokens < TOKENS_MAX
     assert found.is_known or found == NONE
@@ -123,9 +127,9 @@ KNOWN = Usage(1_000, 100, is_known=True)
 CENT = Price(Decimal("0.01"), "v", NOON)
 
 
-def client(amount: str) -> Charge:
+def client(amount: str) -> SpanCost:
     """What the client says, beside the price of the table."""
-    return Charge(Decimal(amount), CostSource.CLIENT, CENT)
+    return SpanCost(Decimal(amount), CostSource.CLIENT, CENT)
 
 
 def a_cent(*_: object) -> Price:
@@ -152,24 +156,24 @@ def unlisted(*_: object) -> None:
     ],
 )
 def test_the_clients_word_counts_in_this_order(cost, charge):
-    assert charged(cost, "gpt-4o", KNOWN, NOON, a_cent) == charge
+    assert span_cost(cost, "gpt-4o", KNOWN, NOON, a_cent) == charge
 
 
 @pytest.mark.parametrize("cost", [None, {}])
 def test_without_the_clients_word_the_table_counts(cost):
-    charge = charged(cost, "gpt-4o", KNOWN, NOON, a_cent)
-    assert charge == Charge(Decimal("0.01"), CostSource.TABLE, CENT)
+    charge = span_cost(cost, "gpt-4o", KNOWN, NOON, a_cent)
+    assert charge == SpanCost(Decimal("0.01"), CostSource.TABLE, CENT)
 
 
 def test_a_price_of_nothing_is_a_price():
     nothing = Price(Decimal(0), "v")
-    charge = charged(None, "free", KNOWN, NOON, lambda *_: nothing)
-    assert charge == Charge(Decimal(0), CostSource.TABLE, nothing)
+    charge = span_cost(None, "free", KNOWN, NOON, lambda *_: nothing)
+    assert charge == SpanCost(Decimal(0), CostSource.TABLE, nothing)
 
 
 def test_the_clients_word_stands_alone_where_the_table_has_none():
-    charge = charged({"total": 2.0}, "gpt-4o", KNOWN, NOON, unlisted)
-    assert charge == Charge(Decimal(2), CostSource.CLIENT)
+    charge = span_cost({"total": 2.0}, "gpt-4o", KNOWN, NOON, unlisted)
+    assert charge == SpanCost(Decimal(2), CostSource.CLIENT)
 
 
 @pytest.mark.parametrize(
@@ -177,13 +181,13 @@ def test_the_clients_word_stands_alone_where_the_table_has_none():
     [(None, KNOWN, a_cent), ("", KNOWN, a_cent), ("gpt-4o", NONE, a_cent), ("x", KNOWN, unlisted)],
 )
 def test_what_neither_knows_is_unpriced(model, usage, pricing):
-    assert charged(None, model, usage, NOON, pricing) == UNPRICED
+    assert span_cost(None, model, usage, NOON, pricing) == UNPRICED
     assert UNPRICED.amount == 0
 
 
 def test_the_table_is_asked_for_the_spans_own_instant():
     asked = []
-    charged(None, "gpt-4o", KNOWN, NOON, lambda *what: asked.append(what))
+    span_cost(None, "gpt-4o", KNOWN, NOON, lambda *what: asked.append(what))
     assert asked == [("gpt-4o", KNOWN, NOON)]
 
 

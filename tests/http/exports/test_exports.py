@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from application.exporting.streams import OF_PROJECT_MAX
 from application.use_cases import Ports, UseCases
 from domain.errors import Unavailable
-from domain.exporting.exported_trace import ArchivedTrace
+from domain.exporting.exported_trace import TraceWithScores
 from domain.identity.api_key import Scope
 from domain.ids import ProjectId, TraceId
 from domain.tracing.trace import Trace
@@ -352,21 +352,21 @@ async def charges(ports: Ports, project: ProjectId, traces: Sequence[Trace]) -> 
 class Paused:
     """An archive of two batches, of which the second waits until it is told how it goes on."""
 
-    def __init__(self, first: ArchivedTrace) -> None:
+    def __init__(self, first: TraceWithScores) -> None:
         self.first = first
         self.going_on = asyncio.Event()
         self.failure: Unavailable | None = None
         self.open = 0
 
     @asynccontextmanager
-    async def reading(self, *_: object) -> AsyncIterator[AsyncIterator[Sequence[ArchivedTrace]]]:
+    async def reading(self, *_: object) -> AsyncIterator[AsyncIterator[Sequence[TraceWithScores]]]:
         self.open += 1
         try:
             yield self._batches()
         finally:
             self.open -= 1
 
-    async def _batches(self) -> AsyncIterator[Sequence[ArchivedTrace]]:
+    async def _batches(self) -> AsyncIterator[Sequence[TraceWithScores]]:
         yield [self.first]
         await self.going_on.wait()
         if self.failure is not None:
@@ -417,7 +417,7 @@ async def paused(site: Site, head: dict[str, str]) -> tuple[Any, Paused]:
     await site.http.post("/traces", headers=head, json=sent)
     [project] = site.store.projects
     trace = await site.ports.traces.get(ProjectId(project), TraceId(uuid.UUID(sent["trace_id"])))
-    archive = Paused(ArchivedTrace(trace))
+    archive = Paused(TraceWithScores(trace))
     exporting = replace(site.ports.exporting, archive=archive)
     use_cases = UseCases.over(replace(site.ports, exporting=exporting))
     return create_app(use_cases, CONFIG, RateLimits(site.limiter, {})), archive

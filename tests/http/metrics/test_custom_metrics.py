@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from domain.evaluation.custom_metrics.custom_metric import NAME_MAX
-from domain.evaluation.metrics.definition import Kind
+from domain.evaluation.metrics.definition import DefinitionKind
 from entrypoints.http.controllers.metrics import examples
 from tests.http.conftest import Site, a_span, mistakes
 from tests.support.clients.runs import RUNS, Running
@@ -82,7 +82,7 @@ class TestMaking:
         found = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
         for order in found:
             await made(shop, order)
-        assert {one["kind"] for one in found} == set(Kind)
+        assert {one["kind"] for one in found} == set(DefinitionKind)
 
     async def test_a_request_that_is_sent_again_makes_no_second(self, shop: Running) -> None:
         key = {"idempotency_key": "once"}

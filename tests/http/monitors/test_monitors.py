@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from application.jobs import RunDue
-from domain.evaluation.monitors.monitor import SETTLING
+from domain.evaluation.monitors.monitor import SETTLE_DELAY
 from domain.ids import ProjectId, RunId
 from tests.http.conftest import Site, mistakes
 from tests.support.builders.values import NOON
@@ -373,7 +373,7 @@ class TestRunning:
         made = await monitors(shop, sampling_rate=0)
         if paused:
             await does(shop, made, "pause")
-        shop.site.now = NOON + SETTLING
+        shop.site.now = NOON + SETTLE_DELAY
         run = await does(shop, made, "trigger", 202)
         assert (run["name"], run["monitor_id"]) == ("[Monitor] nightly", made["id"])
         assert (run["total_targets"], run["status"], run["model"]) == (1, "PENDING", "heuristic/1")

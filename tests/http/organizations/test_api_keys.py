@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from domain.identity.api_key import LIFETIME
+from domain.identity.api_key import KEY_LIFETIME
 from tests.http.conftest import Site, a_trace, mistakes
 from tests.support.builders.values import NOON
 from tests.support.clients.organization_members import Somebody, somebody
@@ -123,10 +123,10 @@ async def test_newest_first(site: Site, ada: Somebody, ours: str) -> None:
 
 async def test_an_expired_key(site: Site, ada: Somebody, ours: str) -> None:
     made = await ada.did("POST", ours, {"name": "k", "expiration": "90d"})
-    site.now = NOON + LIFETIME - timedelta(microseconds=1)
+    site.now = NOON + KEY_LIFETIME - timedelta(microseconds=1)
     assert await opened(site, made["raw_key"]) == OPEN
     assert (await ada.got(f"{ours}/{made['id']}"))["is_active"] is True
-    site.now = NOON + LIFETIME
+    site.now = NOON + KEY_LIFETIME
     assert await opened(site, made["raw_key"]) == CLOSED
     assert [one["is_active"] for one in await ada.got(ours)] == [False]
 
@@ -182,7 +182,7 @@ async def test_rotating(site: Site, ada: Somebody, ours: str) -> None:
     assert await opened(site, old["raw_key"]) == await opened(site, new["raw_key"]) == reading
     seen = {"raw_key": None, "last_used_at": "2026-05-20T12:00:00+00:00"}
     assert await ada.got(ours) == [new | seen, old | seen]
-    site.now = NOON + LIFETIME
+    site.now = NOON + KEY_LIFETIME
     assert await opened(site, old["raw_key"]) == CLOSED
     assert await opened(site, new["raw_key"]) == reading
     await ada.did("POST", f"{ours}/{old['id']}/rotate")  # also one that has expired

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from domain.identity.invitation import VALID
+from domain.identity.invitation import INVITATION_LIFETIME
 from domain.limits import Limit
 from entrypoints.http.middleware.rate_limits import RouteClass
 from tests.http.conftest import Site, mistakes
@@ -112,7 +112,7 @@ async def test_an_ending_is_final(
         case "REVOKED":
             await ada.did("DELETE", theirs)
         case "EXPIRED":
-            site.now = NOON + VALID
+            site.now = NOON + INVITATION_LIFETIME
     answers = [
         await grace("POST", f"{mine}/accept"),
         await grace("POST", f"{mine}/decline"),
@@ -124,10 +124,10 @@ async def test_an_ending_is_final(
 
 async def test_seven_days(site: Site, ada: Somebody, grace: Somebody, ours: str) -> None:
     made = await invited(ada, ours)
-    site.now = NOON + VALID - timedelta(microseconds=1)
+    site.now = NOON + INVITATION_LIFETIME - timedelta(microseconds=1)
     assert await grace.got("/me/invitations") == [made]
     assert (await ada("POST", f"{ours}/invitations", {"email": GRACE})).status_code == 409
-    site.now = NOON + VALID
+    site.now = NOON + INVITATION_LIFETIME
     assert await grace.got("/me/invitations") == []
     again = await invited(ada, ours)
     shown = await ada.got(f"{ours}/invitations")

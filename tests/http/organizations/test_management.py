@@ -22,8 +22,8 @@ from adapters.postgres.identity.identity import (
     PostgresUsers,
 )
 from application.use_cases import utc_now
-from domain.identity.api_key import LIFETIME
-from domain.identity.invitation import VALID
+from domain.identity.api_key import KEY_LIFETIME
+from domain.identity.invitation import INVITATION_LIFETIME
 from domain.identity.user import Claims
 from tests.http.conftest import Site
 from tests.support.builders.values import NOON
@@ -60,7 +60,7 @@ STORY: list[tuple[str, str, str, Any, int, str] | timedelta] = [
     ("ada", "POST", f"{ORG}/invitations", {"email": "bob@{tag}"}, 409, ""),
     ("bob", "POST", f"{ORG}/invitations", {"email": "eve@{tag}", "role": "ADMIN"}, 403, ""),
     ("bob", "POST", f"{ORG}/invitations", {"email": "eve@{tag}"}, 201, "late"),
-    VALID,
+    INVITATION_LIFETIME,
     ("eve", "GET", "/me/invitations", None, 200, ""),
     ("eve", "POST", "/me/invitations/{late}/accept", None, 409, ""),
     ("bob", "GET", f"{ORG}/invitations", None, 200, ""),
@@ -104,7 +104,7 @@ STORY: list[tuple[str, str, str, Any, int, str] | timedelta] = [
     ("bob", "DELETE", ORG + "/api-keys/{gone}?permanent=true", None, 204, ""),
     ("bob", "GET", ORG + "/api-keys/{gone}", None, 404, ""),
     ("bob", "GET", ORG + "/api-keys/{key}", None, 200, ""),
-    LIFETIME,
+    KEY_LIFETIME,
     ("bob", "GET", f"{ORG}/api-keys", None, 200, ""),
     # Leaving, and the end.
     ("eve", "DELETE", ORG + "/members/{eve}", None, 204, ""),

@@ -62,13 +62,13 @@ def test_every_sort_has_its_kind() -> None:
 def test_any_position_comes_back(
     one: tuple[PagedList[Any], Any, Position], order: SortOrder
 ) -> None:
-    paged, sort, end = one
-    first = paged.asked(PageQuery(), OURS, None, sort, order)
+    paginate, sort, end = one
+    first = paginate.asked(PageQuery(), OURS, None, sort, order)
     cursor = first.shown(Page([], 0, end), []).next_cursor
     assert cursor is not None
     assert len(cursor) <= CURSOR_MAX
     assert cursor == cursor.strip("=")
-    after = paged.asked(PageQuery(cursor=cursor), OURS, None, sort, order).window.after
+    after = paginate.asked(PageQuery(cursor=cursor), OURS, None, sort, order).window.after
     assert after == end
     assert after is not None
     assert type(after.value) is type(end.value)
@@ -76,15 +76,15 @@ def test_any_position_comes_back(
 
 def test_the_longest_positions_fit() -> None:
     with_dust = exact_sum([Decimal(sys.float_info.max), Decimal("4.9406564584124654e-324")])
-    for paged, sort, end in (
+    for paginate, sort, end in (
         (TRACES, TraceSort.NAME, Position("\x01" * 512, uuid.uuid4())),
         (SESSIONS, SessionSort.COST, Position(with_dust, "\x01" * 255)),
         (USERS, None, Position(datetime.max.replace(tzinfo=UTC), "🐼" * 255)),
     ):
-        pages = paged.asked(PageQuery(), OURS, None, sort, SortOrder.ASC)
+        pages = paginate.asked(PageQuery(), OURS, None, sort, SortOrder.ASC)
         again = PageQuery(cursor=pages.after(end))
         assert len(again.cursor or "") <= CURSOR_MAX
-        assert paged.asked(again, OURS, None, sort, SortOrder.ASC).window.after == end
+        assert paginate.asked(again, OURS, None, sort, SortOrder.ASC).window.after == end
 
 
 MATCHING = TraceFilter(tags=("a",), started_after=datetime(2026, 3, 1, tzinfo=UTC))
@@ -109,9 +109,9 @@ OTHERS: list[tuple[PagedList[Any], uuid.UUID, Any, Any, SortOrder]] = [
 def test_a_cursor_leads_nowhere_in_another_query(other: Any) -> None:
     asked = (OURS, MATCHING, TraceSort.STARTED_AT, SortOrder.ASC)
     cursor = TRACES.asked(PageQuery(), *asked).after(Position(MATCHING.started_after, uuid.uuid4()))
-    paged, *query = other
+    paginate, *query = other
     with pytest.raises(Invalid) as refused:
-        paged.asked(PageQuery(cursor=cursor), *query)
+        paginate.asked(PageQuery(cursor=cursor), *query)
     assert [one.field for one in refused.value.errors] == ["query.cursor"]
 
 

@@ -13,7 +13,7 @@ from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.custom_metrics.custom_metrics import PostgresCustomMetrics
 from application.evaluation.ports.custom_metrics import CustomMetrics
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric
-from domain.evaluation.metrics.definition import Definition, Kind, as_kept
+from domain.evaluation.metrics.definition import Definition, DefinitionKind, encode_definition
 from domain.ids import ProjectId
 from tests.support.builders.values import NOON
 from tests.support.fixtures import evaluation
@@ -48,12 +48,12 @@ def a_definition(**said: Any) -> Definition:
     known: dict[str, Any] = {
         "name": "finished",
         "revision": 1,
-        "kind": Kind.RULE,
+        "kind": DefinitionKind.RULE,
         "description": "Whether it came to its end",
         "threshold": 0.5,
         "body": RULE,
     } | said
-    return Definition(**known | {"body": as_kept(known["body"])})
+    return Definition(**known | {"body": encode_definition(known["body"])})
 
 
 def a_metric(of: ProjectId, **said: Any) -> CustomMetric:

@@ -3,35 +3,35 @@
 import re
 from typing import Any
 
-from domain.evaluation.custom_metrics.parser import metric_of
-from domain.evaluation.metrics.definition import Definition, Kind, as_kept
+from domain.evaluation.custom_metrics.parser import build_metric
+from domain.evaluation.metrics.definition import Definition, DefinitionKind, encode_definition
 from domain.evaluation.metrics.metric import Metric
-from domain.evaluation.metrics.registry import measured
+from domain.evaluation.metrics.registry import compute_metric
 from domain.evaluation.scores.outcome import Outcome
-from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 
 ANCHORS = ["never", "once", "seldom", "often", "nearly always", "always"]
 JUDGE: dict[str, Any] = {"criterion": "Is the answer polite?", "anchors": ANCHORS}
 
 
-def finds(pattern: str, text: str) -> bool:
+def regex_search(pattern: str, text: str) -> bool:
     """As an adapter does, for patterns of ours."""
     return re.search(pattern, text) is not None
 
 
-def definition(kind: Kind, body: Any, **said: Any) -> Definition:
+def definition(kind: DefinitionKind, body: Any, **said: Any) -> Definition:
     known: dict[str, Any] = {"name": "own", "revision": 3, "description": "D", "threshold": 0.5}
-    return Definition(**known | said, kind=kind, body=as_kept(body))
+    return Definition(**known | said, kind=kind, body=encode_definition(body))
 
 
-def metric(kind: Kind, body: Any, **said: Any) -> Metric:
-    return metric_of(definition(kind, body, **said), finds)
+def metric(kind: DefinitionKind, body: Any, **said: Any) -> Metric:
+    return build_metric(definition(kind, body, **said), regex_search)
 
 
-def ruled(body: Any, subject: Subject) -> Outcome:
-    return measured(metric(Kind.RULE, body), subject)
+def evaluate_rule(body: Any, subject: EvaluatedTrace) -> Outcome:
+    return compute_metric(metric(DefinitionKind.RULE, body), subject)
 
 
-def taken(kind: str, subject: Subject, **parameters: Any) -> Outcome:
+def taken(kind: str, subject: EvaluatedTrace, **parameters: Any) -> Outcome:
     body = {"type": kind, "parameters": parameters}
-    return measured(metric(Kind.MEASURED, body), subject)
+    return compute_metric(metric(DefinitionKind.MEASURED, body), subject)

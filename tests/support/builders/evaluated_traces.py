@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from domain.evaluation.scores.outcome import Scored
 from domain.evaluation.sessions.reliability_v1 import TraceSignals
-from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.tracing.span import Span, SpanKind
 from tests.support.builders.values import at, prices, span, trace
 
@@ -38,7 +38,7 @@ def retrieval(got: Any = None, **more: Any) -> Span:
     return span(**known | payloads(more))
 
 
-def subject(*spans: Span, earlier: tuple[str, ...] = (), **said_of_trace: Any) -> Subject:
+def subject(*spans: Span, earlier: tuple[str, ...] = (), **said_of_trace: Any) -> EvaluatedTrace:
     """A settled trace of these spans, one second after the other unless they say when."""
     placed = [
         Span(**{name: getattr(one, name) for name in one.__slots__} | {"started_at": at(n)})
@@ -47,7 +47,7 @@ def subject(*spans: Span, earlier: tuple[str, ...] = (), **said_of_trace: Any) -
         for n, one in enumerate(spans)
     ]
     whole = trace(*placed, **payloads(said_of_trace))
-    return Subject(whole.settled(prices().price), earlier)
+    return EvaluatedTrace(whole.settled(prices().price), earlier)
 
 
 def offering(*tools: Any, **more: Any) -> Span:

@@ -23,7 +23,7 @@ from domain.evaluation.scores.score import (
     TraceScore,
 )
 from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
-from domain.page import SortOrder, Window
+from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity
 from domain.tracing.payload import JsonText
 from tests.support.builders import strategies
@@ -221,7 +221,7 @@ async def figures(
                 found += [replace(one, mean=round(one.mean, 9)) for one in points]
             found += await of_scores.distribution(of, target, name, parts, bounds)
     for order in SortOrder:
-        found.append(await of_scores.comparison(of, "m", order, Window()))
+        found.append(await of_scores.comparison(of, "m", order, PageRequest()))
     for session in ("s", ""):
         found += await of_scores.history(of, session, None, 3)
         found += await of_scores.history(of, session, "m", 200)
@@ -233,7 +233,7 @@ async def labelled(
 ) -> list[Any]:
     """What people said beside judges, and what they may say next."""
     return [
-        *await labels.held_against_people(of, name, threshold, bounds),
+        *await labels.compare_with_human_labels(of, name, threshold, bounds),
         *[await labels.offered(of, name, threshold, "seed", limit) for limit in (1, 5, 100)],
     ]
 

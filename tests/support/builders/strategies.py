@@ -16,7 +16,7 @@ from hypothesis.strategies import SearchStrategy
 
 from domain.ids import SpanId, TraceId
 from domain.limits import Limit
-from domain.tracing.change import UNSAID, SpanChange, TraceChange
+from domain.tracing.change import UNCHANGED, SpanChange, TraceChange
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.span import Span, SpanKind, SpanStatus
 from domain.tracing.trace import Trace, TraceStatus
@@ -183,7 +183,7 @@ def read(span: Span) -> Span:
     said = span.token_usage
     if said is None or b'"cached":1' not in said:
         return replace(span, usage=None)
-    known = Usage.of(said)
+    known = Usage.from_token_usage(said)
     half = known.prompt_tokens // 2
     return replace(span, usage=replace(known, cache_read_tokens=half, cache_write_tokens=half // 2))
 
@@ -216,7 +216,7 @@ def traces(
 
 def clearable[T](values: SearchStrategy[T]) -> SearchStrategy[Any]:
     """Unsaid, null, or a value."""
-    return st.sampled_from([UNSAID, UNSAID, None]) | values
+    return st.sampled_from([UNCHANGED, UNCHANGED, None]) | values
 
 
 trace_changes: Final[SearchStrategy[TraceChange]] = st.builds(

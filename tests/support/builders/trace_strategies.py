@@ -5,7 +5,7 @@ from typing import Any, Final
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from domain.page import SortOrder, Window
+from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.payload import JsonText
@@ -155,7 +155,7 @@ sorts: Final = st.sampled_from(TraceSort)
 session_sorts: Final = st.sampled_from(SessionSort)
 orders: Final = st.sampled_from(SortOrder)
 limits: Final = st.integers(1, 3)
-windows: Final = st.builds(Window, limits, st.integers(0, 3))
+windows: Final = st.builds(PageRequest, limits, st.integers(0, 3))
 granularities: Final = st.sampled_from(Granularity)
 periods: Final = mostly(
     st.lists(starts, min_size=2, max_size=2).map(sorted).map(lambda two: Period(*two)),

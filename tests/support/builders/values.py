@@ -12,7 +12,7 @@ from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.model_price import ModelPrice
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
-from domain.tracing.usage import Charge, CostSource, Price
+from domain.tracing.usage import CostSource, Price, SpanCost
 
 NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OURS: Final = ProjectId(uuid.UUID(int=0xA << 120))
@@ -38,9 +38,9 @@ def project_prices() -> ProjectPrices:
     return ProjectPrices(load, prices().price)
 
 
-def of_table(amount: str) -> Charge:
+def of_table(amount: str) -> SpanCost:
     """The charge of a span by `prices()`."""
-    return Charge(Decimal(amount), CostSource.TABLE, Price(Decimal(amount), prices().version))
+    return SpanCost(Decimal(amount), CostSource.TABLE, Price(Decimal(amount), prices().version))
 
 
 def at(seconds: float = 0) -> datetime:

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 
 from application.use_cases import utc_now
-from domain.identity.api_key import LIFETIME, ApiKey, digest_of, secret_of
-from domain.identity.invitation import VALID, Invitation
+from domain.identity.api_key import KEY_LIFETIME, ApiKey, format_key, key_digest
+from domain.identity.invitation import INVITATION_LIFETIME, Invitation
 from domain.identity.organization import Membership, Organization, Project, Role
 from domain.identity.user import Claims, User
 from domain.ids import (
@@ -69,7 +69,7 @@ def somebody(site: Site, email: str, *, name: str = "", verified: bool = True) -
         issuer=ISSUER, subject=subject, email=email, display_name=name, email_verified=verified
     )
     site.tokens[token] = claims
-    user = User.first_seen(claims, UserId(uuid.uuid4()), NOON)
+    user = User.from_claims(claims, UserId(uuid.uuid4()), NOON)
     site.store.users[user.id] = user
     return Somebody(site, user.id, email, {"authorization": f"Bearer {token}"})
 
@@ -102,16 +102,16 @@ def furnished(site: Site, name: str) -> dict[str, str]:
     site.store.projects[project] = Project(
         id=project, organization_id=organization, name="shop", created_at=NOON
     )
-    now, secret = utc_now(), secret_of(uuid.uuid4().bytes * 2)
+    now, secret = utc_now(), format_key(uuid.uuid4().bytes * 2)
     key = ApiKey(
         id=ApiKeyId(uuid.uuid4()),
         organization_id=organization,
         created_by=people["owner"].id,
         name="ci",
         prefix=secret[:10],
-        digest=digest_of(secret),
+        digest=key_digest(secret),
         created_at=now,
-        expires_at=now + LIFETIME,
+        expires_at=now + KEY_LIFETIME,
     )
     site.store.keys[key.id] = key
     invitation = Invitation(
@@ -121,7 +121,7 @@ def furnished(site: Site, name: str) -> dict[str, str]:
         role=Role.MEMBER,
         invited_by=people["owner"].id,
         created_at=now,
-        expires_at=now + VALID,
+        expires_at=now + INVITATION_LIFETIME,
     )
     site.store.invitations[invitation.id] = invitation
     return {

@@ -22,4 +22,4 @@ async def admitted(redis_url: str, bucket: str, limit: Limit, requests: int) -> 
 
 if __name__ == "__main__":
     url, bucket, limit, requests = sys.argv[1:]
-    print(asyncio.run(admitted(url, bucket, Limit.parsed(limit), int(requests))))
+    print(asyncio.run(admitted(url, bucket, Limit.parse(limit), int(requests))))

@@ -12,8 +12,8 @@ from application.evaluation.use_cases import EvaluationPorts
 from application.exporting.use_cases import ExportPorts
 from application.privacy.use_cases import KeepingPorts
 from domain.evaluation.monitors.monitor import Monitor
-from domain.evaluation.runs.run import Assignment, EvalRun, TargetType
-from domain.evaluation.runs.selection import TraceSelection, echo_of_batch
+from domain.evaluation.runs.run import EvalRun, TargetType, WorkItem
+from domain.evaluation.runs.selection import TraceSelection, batch_as_given
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, SessionScore, TraceScore
 from domain.exporting.export import Export, ExportStatus, FileFormat
 from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
@@ -28,7 +28,7 @@ from domain.ids import (
     ScoreId,
     TraceId,
 )
-from domain.tracing.erasure import Erasure, Owner, OwnerKind
+from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure
 from domain.tracing.query import TraceFilter
 from tests.http.conftest import Site, a_trace
 from tests.support.builders.custom_metric_definitions import RULE, a_metric
@@ -209,11 +209,11 @@ async def put_run(
         name=text,
         metrics=("coherence",),
         targets=1,
-        filters=echo_of_batch(TargetType.TRACE, [trace]),
+        filters=batch_as_given(TargetType.TRACE, [trace]),
         model=text,
         created_at=NOON,
     )
-    await ports.runs.create(made, [Assignment(trace, made.metrics)])
+    await ports.runs.create(made, [WorkItem(trace, made.metrics)])
     await ports.trace_scores.add(
         TraceScore(
             id=made.score_id(trace, "coherence"),
@@ -235,7 +235,7 @@ async def put_erasure(
     ports: KeepingPorts, project: ProjectId, erasure: str, *, organization: str, user: str = "gone"
 ) -> None:
     """One that is asked for, of `user`, by an operator."""
-    owner, new = Owner(OwnerKind.USER, user), ErasureId(uuid.UUID(erasure))
+    owner, new = DataSubject(DataSubjectKind.USER, user), ErasureId(uuid.UUID(erasure))
     asked = Erasure(
         id=new,
         organization_id=OrganizationId(uuid.UUID(organization)),

@@ -11,7 +11,13 @@ from typing import Any
 import httpx
 
 from application.use_cases import utc_now
-from domain.identity.login_code import CODE_LIFE, LoginCode, challenge_of, code_digest, code_of
+from domain.identity.login_code import (
+    CODE_LIFETIME,
+    LoginCode,
+    challenge_of,
+    code_digest,
+    format_code,
+)
 from domain.identity.organization import Role
 from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 from tests.http.conftest import Site, a_span, a_trace
@@ -52,7 +58,7 @@ def texts(name: str) -> dict[str, str]:
         "reader": f"{name}-reader",
         "email": f"{name}@{name}.example",
         "metric_name": f"{name}_metric",
-        "code": code_of(hashlib.sha256(name.encode()).digest()),
+        "code": format_code(hashlib.sha256(name.encode()).digest()),
     }
 
 
@@ -125,7 +131,7 @@ class TwoTenants:
             challenge=challenge_of(name),
             label=name,
             created_at=now,
-            expires_at=now + CODE_LIFE,
+            expires_at=now + CODE_LIFETIME,
         )
         span = a_span(span_id=words["span_id"], model=name, error=name, input=name, output=[name])
         span |= {"metadata": {name: name}, "token_usage": {name: name}, "cost": {"total": 7.25}}

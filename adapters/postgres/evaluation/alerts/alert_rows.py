@@ -5,7 +5,7 @@ from typing import Final
 from asyncpg import Record
 
 from application.evaluation.ports.alerts import Alert, AlertChange, Delivery, Webhook
-from domain.evaluation.monitors.alert import AlertRule, AlertState, Figure, Watch
+from domain.evaluation.monitors.alert import AlertFigure, AlertProgress, AlertRule, AlertState
 from domain.ids import MonitorId, ProjectId, RunId
 
 ALERT_COLUMNS: Final = (
@@ -37,7 +37,7 @@ def alert_row(alert: Alert) -> tuple[object, ...]:
     return (
         alert.project_id, alert.id, alert.monitor_id, rule.metric, rule.figure, rule.threshold,
         rule.clear_at, rule.samples_min, rule.breaches, rule.recoveries, watch.state, watch.since,
-        watch.in_a_row, watch.value, alert.created_at,
+        watch.consecutive, watch.value, alert.created_at,
     )  # fmt: skip
 
 
@@ -48,17 +48,17 @@ def alert_of(row: Record) -> Alert:
         monitor_id=MonitorId(row["monitor_id"]),
         rule=AlertRule(
             metric=row["metric"],
-            figure=Figure(row["figure"]),
+            figure=AlertFigure(row["figure"]),
             threshold=row["threshold"],
             clear_at=row["clear_at"],
             samples_min=row["samples_min"],
             breaches=row["breaches"],
             recoveries=row["recoveries"],
         ),
-        watch=Watch(
+        watch=AlertProgress(
             state=AlertState(row["state"]),
             since=row["since"],
-            in_a_row=row["in_a_row"],
+            consecutive=row["in_a_row"],
             value=row["value"],
         ),
         created_at=row["created_at"],

@@ -47,11 +47,11 @@ from application.evaluation.ports.alerts import (
     deliveries_of,
 )
 from domain.errors import Conflict, NotFound
-from domain.evaluation.monitors.alert import RULES_MAX, Figure, Measured
+from domain.evaluation.monitors.alert import RULES_MAX, AlertFigure, RunMetricStats
 from domain.evaluation.runs.run import RunStatus, TargetType
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import MonitorId, ProjectId, RunId
-from domain.page import Page, Position, Window
+from domain.page import Page, PageRequest, Position
 
 ADVICE: Final = "ask for fewer, or try again later"
 STEP: Final = 2_000  # changes of one transaction, where they are forgotten
@@ -81,7 +81,7 @@ SELECT a.id AS alert_id, a.awaits, {", ".join(f"m.{column}" for column in MONITO
 FROM alerts AS a CROSS JOIN LATERAL (
   SELECT * FROM monitors WHERE project_id = a.project_id AND id = a.monitor_id
 ) AS m
-WHERE a.figure = '{Figure.NO_DATA}' AND m.next_run_at IS DISTINCT FROM a.awaits
+WHERE a.figure = '{AlertFigure.NO_DATA}' AND m.next_run_at IS DISTINCT FROM a.awaits
   AND {not_removed("a")}
 ORDER BY a.project_id, a.id LIMIT {SLOTS_AT_ONCE}
 """
@@ -169,7 +169,7 @@ class PostgresAlerts:
             return await connection.execute(DELETE, project, alert) == "DELETE 1"
 
     async def changes(
-        self, project: ProjectId, monitor: MonitorId, window: Window
+        self, project: ProjectId, monitor: MonitorId, window: PageRequest
     ) -> Page[AlertChange]:
         async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
             await _monitor(connection, READ_MONITOR, project, monitor)
@@ -196,7 +196,9 @@ class PostgresAlerts:
             for row in rows
         ]
 
-    async def measured(self, ended: EndedRun, metric: str, threshold: float) -> Sequence[Measured]:
+    async def measured(
+        self, ended: EndedRun, metric: str, threshold: float
+    ) -> Sequence[RunMetricStats]:
         sql = MEASURED.format(table=table_of(ended.of).name)
         async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
             runs = await connection.fetch(RUN_AND_BEFORE, ended.project, ended.monitor, ended.run)
@@ -204,7 +206,7 @@ class PostgresAlerts:
                 await connection.fetchrow(sql, ended.project, run["id"], metric, threshold)
                 for run in runs
             ]
-        return [Measured(**row) for row in rows if row is not None]
+        return [RunMetricStats(**row) for row in rows if row is not None]
 
     async def assess(self, ended: EndedRun, assess: Assess, now: datetime) -> bool:
         async with transaction(self.pool) as connection:
@@ -245,7 +247,7 @@ async def _monitor(
 
 def _slot_of(row: Record, now: datetime) -> Slot:
     monitor, awaited = monitor_of(row), row["awaits"]
-    quiet = awaited is not None and monitor.was_quiet(awaited, now)
+    quiet = awaited is not None and monitor.skipped_slot(awaited, now)
     return Slot(monitor.project_id, row["alert_id"], awaited, monitor.next_run_at, quiet)
 
 
@@ -255,7 +257,7 @@ async def _keep(
     """Stores how locked alerts stand, and their notices."""
     for one in found:
         watch = one.alert.watch
-        stands = (watch.state, watch.since, watch.in_a_row, watch.value)
+        stands = (watch.state, watch.since, watch.consecutive, watch.value)
         await connection.execute(STAND, project, one.alert.id, *stands)
     notices = [one.notice for one in found if one.notice is not None]
     if notices:

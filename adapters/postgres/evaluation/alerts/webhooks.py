@@ -31,7 +31,7 @@ from application.evaluation.ports.alerts import (
 )
 from domain.errors import Conflict, NotFound
 from domain.ids import ProjectId
-from domain.page import Page, Position, Window
+from domain.page import Page, PageRequest, Position
 
 ADVICE: Final = "ask for fewer, or try again later"
 STEP: Final = 2_000  # deliveries of one transaction, where they are removed
@@ -136,7 +136,9 @@ class PostgresWebhooks:
                 raise NotFound("Webhook not found")
             await connection.execute(INSERT_DELIVERY, *delivery_row(delivery))
 
-    async def deliveries(self, project: ProjectId, webhook: UUID, window: Window) -> Page[Delivery]:
+    async def deliveries(
+        self, project: ProjectId, webhook: UUID, window: PageRequest
+    ) -> Page[Delivery]:
         async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
             if await connection.fetchrow(READ, project, webhook) is None:
                 raise NotFound("Webhook not found")

@@ -8,7 +8,7 @@ from asyncpg import Record
 from msgspec import Raw
 
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision
-from domain.evaluation.metrics.definition import Definition, Kind
+from domain.evaluation.metrics.definition import Definition, DefinitionKind
 from domain.ids import ProjectId
 
 METRIC_COLUMNS: Final = ("project_id", "name", "id", "created_at", "archived_at", "revision")
@@ -20,7 +20,7 @@ REVISION_COLUMNS: Final = (
 class _Kept(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     revision: int
-    kind: Kind
+    kind: DefinitionKind
     description: str
     threshold: float
     body: Raw
@@ -78,7 +78,7 @@ def revision_of(row: Record | Mapping[str, Any]) -> Revision:
     definition = Definition(
         name=row["name"],
         revision=row["revision"],
-        kind=Kind(row["kind"]),
+        kind=DefinitionKind(row["kind"]),
         description=row["description"],
         threshold=row["threshold"],
         body=row["body"],

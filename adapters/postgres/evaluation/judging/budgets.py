@@ -8,7 +8,7 @@ from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool, translated
 from application.evaluation.judging import Reservation
-from domain.evaluation.costs.judge_costs import month_of, month_scope, run_scope
+from domain.evaluation.costs.judge_costs import month_scope, month_start, run_scope
 from domain.ids import ProjectId, RunId
 
 MONTHLY: Final = f"SELECT monthly_usd FROM judge_budgets WHERE {OF_PROJECT}"
@@ -99,5 +99,5 @@ async def _begun(connection: Connection, project: ProjectId, scope: str, now: da
         return
     spent = Decimal(0)
     if scope == month_scope(now):
-        spent = await connection.fetchval(SPENT_IN_MONTH, project, month_of(now))
+        spent = await connection.fetchval(SPENT_IN_MONTH, project, month_start(now))
     await connection.execute(BEGIN, project, scope, spent, now)

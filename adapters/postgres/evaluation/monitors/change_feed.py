@@ -14,9 +14,9 @@ from adapters.postgres.database.leader_election import LEADER
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading, snapshot
 from adapters.postgres.database.sql_builder import Parameters
-from adapters.postgres.evaluation.runs.target_selection import sessions_selected, traces_selected
+from adapters.postgres.evaluation.runs.target_selection import select_sessions, traces_selected
 from adapters.postgres.evaluation.runs.targets import ADVICE
-from domain.evaluation.monitors.monitor import SETTLING, Selection, Watermark
+from domain.evaluation.monitors.monitor import SETTLE_DELAY, Selection, Watermark
 from domain.evaluation.runs.run import Target
 from domain.evaluation.runs.selection import TraceSelection
 from domain.ids import ProjectId
@@ -39,7 +39,7 @@ class PostgresChanged:
     """By the clock of the database. Each read takes `timeout_s` at most."""
 
     pool: Pool
-    settling: timedelta = SETTLING
+    settling: timedelta = SETTLE_DELAY
     timeout_s: float = READ_TIMEOUT_S
 
     async def edge(self) -> Watermark:
@@ -61,7 +61,7 @@ class PostgresChanged:
         async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
             if isinstance(selection, TraceSelection):
                 return await traces_selected(connection, project, selection, most, written)
-            return await sessions_selected(connection, project, selection, most, written)
+            return await select_sessions(connection, project, selection, most, written)
 
 
 def _between(p: Parameters, after: Watermark | None, upto: Watermark) -> str:

@@ -10,7 +10,7 @@ from asyncpg import Record
 
 from domain.evaluation.monitors.monitor import Monitor, MonitorStatus, Selection, Watermark
 from domain.evaluation.runs.run import TargetType
-from domain.evaluation.runs.selection import Dated, SessionSelection, TraceSelection
+from domain.evaluation.runs.selection import GivenInstant, SessionSelection, TraceSelection
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.tracing.trace import TraceStatus
 
@@ -28,7 +28,7 @@ _WEIGHTS: Final = msgspec.json.Decoder(dict[str, float])
 
 def monitor_row(monitor: Monitor) -> tuple[object, ...]:
     """A monitor in the order of MONITOR_COLUMNS."""
-    mark = monitor.looked_at
+    mark = monitor.watermark
     return (
         monitor.project_id, monitor.id, monitor.name, monitor.target_type, monitor.metrics,
         selection_json(monitor.selection), msgspec.json.encode(dict(monitor.signal_weights)),
@@ -60,7 +60,7 @@ def monitor_of(row: Record) -> Monitor:
         last_run_at=row["last_run_at"],
         last_run_id=None if row["last_run_id"] is None else RunId(row["last_run_id"]),
         next_run_at=row["next_run_at"],
-        looked_at=None if marked is None else Watermark(marked, trace),
+        watermark=None if marked is None else Watermark(marked, trace),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )
@@ -85,10 +85,10 @@ def selection_of(of: TargetType, text: bytes) -> Selection:
 
 
 def _kept(value: object) -> object:
-    if isinstance(value, Dated):
+    if isinstance(value, GivenInstant):
         return {"given": value.given, "instant": value.instant.isoformat()}
     return value
 
 
-def _dated(said: Mapping[str, Any]) -> Dated:
-    return Dated(said["given"], datetime.fromisoformat(said["instant"]))
+def _dated(said: Mapping[str, Any]) -> GivenInstant:
+    return GivenInstant(said["given"], datetime.fromisoformat(said["instant"]))

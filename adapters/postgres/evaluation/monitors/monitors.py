@@ -24,9 +24,9 @@ from adapters.postgres.evaluation.work_queue.tally import progress
 from application.evaluation.ports.monitors import DUE_MAX
 from domain.errors import NotFound
 from domain.evaluation.monitors.monitor import Monitor, MonitorStatus
-from domain.evaluation.runs.run import Assignment, EvalRun, RunProgress
+from domain.evaluation.runs.run import EvalRun, RunProgress, WorkItem
 from domain.ids import MonitorId, ProjectId
-from domain.page import Page, Position, Window
+from domain.page import Page, PageRequest, Position
 
 ADVICE: Final = "narrow the list with status, or try again later"
 SHOWN: Final = ", ".join(MONITOR_COLUMNS)
@@ -82,7 +82,7 @@ class PostgresMonitors:
             return await _read(connection, READ, project, monitor)
 
     async def page(
-        self, project: ProjectId, status: MonitorStatus | None, window: Window
+        self, project: ProjectId, status: MonitorStatus | None, window: PageRequest
     ) -> Page[Monitor]:
         ordered = newest_first(project, "monitors", MONITOR_COLUMNS, window)
         where = [] if status is None else [Sql("status = {}", (status,))]
@@ -120,7 +120,7 @@ class PostgresMonitors:
             return await connection.execute(DELETE, project, monitor) == "DELETE 1"
 
     async def runs(
-        self, project: ProjectId, monitor: MonitorId, window: Window
+        self, project: ProjectId, monitor: MonitorId, window: PageRequest
     ) -> Page[RunProgress]:
         ordered = newest_first(project, "eval_runs", (*RUN_COLUMNS, *TALLY_COLUMNS), window)
         async with snapshot(self.pool, ADVICE, self.timeout_s) as connection:
@@ -142,7 +142,7 @@ class PostgresMonitors:
         return [monitor_of(row) for row in rows]
 
     async def fired(
-        self, before: Monitor, after: Monitor, run: EvalRun | None, work: Sequence[Assignment]
+        self, before: Monitor, after: Monitor, run: EvalRun | None, work: Sequence[WorkItem]
     ) -> bool:
         async with transaction(self.pool) as connection:
             row = await connection.fetchrow(LOCK, before.project_id, before.id)

@@ -18,16 +18,16 @@ from adapters.postgres.evaluation.work_queue.settlement import SHOWN, locked_run
 from adapters.postgres.evaluation.work_queue.tally import progress
 from domain.errors import Conflict, NotFound
 from domain.evaluation.runs.run import (
-    Assignment,
     EvalRun,
     Execution,
     RunProgress,
     RunStatus,
     TargetType,
+    WorkItem,
 )
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import ProjectId, RunId
-from domain.page import Page, Position, Window
+from domain.page import Page, PageRequest, Position
 
 ADVICE: Final = "narrow the list with status, or try again later"
 STEP: Final = 5_000  # rows of one transaction, where a run is removed
@@ -66,7 +66,7 @@ class PostgresRuns:
     pool: Pool
     timeout_s: float = READ_TIMEOUT_S
 
-    async def create(self, run: EvalRun, work: Sequence[Assignment]) -> RunProgress:
+    async def create(self, run: EvalRun, work: Sequence[WorkItem]) -> RunProgress:
         async with transaction(self.pool) as connection:
             await store(connection, run, work)
             return await _read(connection, run.project_id, run.id)
@@ -76,7 +76,7 @@ class PostgresRuns:
             return await _read(connection, project, run)
 
     async def page(
-        self, project: ProjectId, of: TargetType, status: RunStatus | None, window: Window
+        self, project: ProjectId, of: TargetType, status: RunStatus | None, window: PageRequest
     ) -> Page[RunProgress]:
         ordered = Ordered(
             project=project,

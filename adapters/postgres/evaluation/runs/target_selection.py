@@ -10,7 +10,7 @@ from adapters.postgres.tracing.trace_filters import clauses_of
 from domain.evaluation.runs.run import Target
 from domain.evaluation.runs.selection import SessionSelection, TraceSelection
 from domain.ids import ProjectId
-from domain.tracing.query import TraceFilter, folded
+from domain.tracing.query import TraceFilter, fold_case
 from domain.tracing.trace import TraceStatus
 
 type Written = Callable[[Parameters], str]
@@ -36,7 +36,7 @@ async def traces_selected(
     return [str(row["trace_id"]) for row in await connection.fetch(sql, *p.values)]
 
 
-async def sessions_selected(
+async def select_sessions(
     connection: Connection,
     project: ProjectId,
     selection: SessionSelection,
@@ -73,7 +73,7 @@ async def admitted(
     connection: Connection, project: ProjectId, matching: TraceFilter
 ) -> tuple[Parameters, str]:
     """What `matching` says of traces, $1 being the project, and its values."""
-    clauses, part = clauses_of(project, matching), folded(matching.name or "")
+    clauses, part = clauses_of(project, matching), fold_case(matching.name or "")
     p = Parameters([project])
     conditions = p.all_of(one.sql for one in clauses)
     if part:

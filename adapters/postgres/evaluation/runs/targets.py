@@ -9,7 +9,7 @@ from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool
 from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading, snapshot
-from adapters.postgres.evaluation.runs.target_selection import sessions_selected, traces_selected
+from adapters.postgres.evaluation.runs.target_selection import select_sessions, traces_selected
 from adapters.postgres.tracing.edits import read_trace
 from adapters.postgres.tracing.trace_rows import SPAN_COLUMNS, TRACE_COLUMNS, span_of, trace_of
 from domain.evaluation.metrics.registry import SPANS_MAX
@@ -17,7 +17,11 @@ from domain.evaluation.runs.run import Target
 from domain.evaluation.runs.selection import SessionSelection, TraceSelection
 from domain.evaluation.scores.outcome import FailCode, Failed, SkipCode, Skipped
 from domain.evaluation.sessions.reliability_v1 import SESSION_TRACES_MAX
-from domain.evaluation.trace_content.evaluated_trace import WINDOW, Subject, answer_of
+from domain.evaluation.trace_content.evaluated_trace import (
+    RECENT_OUTPUTS_MAX,
+    EvaluatedTrace,
+    final_output_text,
+)
 from domain.ids import ProjectId, TraceId
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
@@ -37,7 +41,7 @@ SELECT {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}, NULL::json A
 FROM (
   SELECT * FROM traces
   WHERE {OF_PROJECT} AND session_id = $2 AND (started_at, trace_id) < ($3, $4)
-  ORDER BY started_at DESC, trace_id DESC LIMIT {WINDOW}
+  ORDER BY started_at DESC, trace_id DESC LIMIT {RECENT_OUTPUTS_MAX}
 ) AS traces LEFT JOIN trace_payloads USING (project_id, trace_id)
 ORDER BY traces.started_at, traces.trace_id
 """
@@ -72,9 +76,11 @@ class PostgresTargets:
         self, project: ProjectId, selection: SessionSelection, most: int
     ) -> Sequence[Target]:
         async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
-            return await sessions_selected(connection, project, selection, most)
+            return await select_sessions(connection, project, selection, most)
 
-    async def subject(self, project: ProjectId, trace: TraceId) -> Subject | Skipped | Failed:
+    async def subject(
+        self, project: ProjectId, trace: TraceId
+    ) -> EvaluatedTrace | Skipped | Failed:
         async with snapshot(self.pool, READ_ADVICE, self.timeout_s, shown_of=project) as connection:
             place = await connection.fetchrow(PLACE, project, trace)
             if place is None:
@@ -83,9 +89,9 @@ class PostgresTargets:
                 return Skipped(SkipCode.TRACE_TOO_LARGE)
             read = await read_trace(connection, project, trace)
             if place["session_id"] is None:
-                return Subject(read)
+                return EvaluatedTrace(read)
             earlier = await self._before(connection, project, trace, place)
-            return Subject(read, [answer_of(one) for one in earlier])
+            return EvaluatedTrace(read, [final_output_text(one) for one in earlier])
 
     async def traces_of(self, project: ProjectId, session: str) -> Sequence[TraceId]:
         async with reading(self.pool, READ_ADVICE, self.timeout_s) as connection:

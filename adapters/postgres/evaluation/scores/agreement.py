@@ -9,16 +9,16 @@ from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, snapsho
 from adapters.postgres.database.sql_builder import Parameters
 from adapters.postgres.evaluation.scores.score_analytics import created_within
 from adapters.postgres.evaluation.scores.score_rows import TRACE_SCORES
-from domain.evaluation.agreement.annotation_queue import WAITING_MAX, Offered, mixed
+from domain.evaluation.agreement.annotation_queue import CANDIDATES_MAX, QueueItem, interleave
 from domain.evaluation.agreement.calibration import (
+    JUDGE_SCORES_PER_TRACE_MAX,
     JUDGED_MAX,
     LABELS_MAX,
-    OF_TRACE_MAX,
     JudgeScores,
-    Rated,
-    judges,
+    JudgeVolume,
+    group_by_judge,
 )
-from domain.evaluation.agreement.statistics import Pair
+from domain.evaluation.agreement.statistics import ScorePair
 from domain.evaluation.metrics.metric import JudgeKind
 from domain.evaluation.scores.query import CreatedWithin
 from domain.evaluation.scores.score import ScoreSource, TraceScore
@@ -48,7 +48,7 @@ SELECT fingerprint, judge, person FROM labels CROSS JOIN LATERAL (
   SELECT DISTINCT ON (fingerprint) fingerprint, judge FROM (
     SELECT fingerprint, {_JUDGED} AS judge, created_at, id FROM trace_scores
     WHERE {OF_PROJECT} AND trace_id = labels.trace_id AND name = $2 AND {_JUDGED} IS NOT NULL
-    ORDER BY created_at DESC, id DESC LIMIT {OF_TRACE_MAX}
+    ORDER BY created_at DESC, id DESC LIMIT {JUDGE_SCORES_PER_TRACE_MAX}
   ) AS newest ORDER BY fingerprint, created_at DESC, id DESC
 ) AS judged
 """
@@ -66,7 +66,7 @@ OFFERED: Final = f"""
 WITH newest AS MATERIALIZED (
   SELECT id, trace_id, number, created_at FROM trace_scores
   WHERE {OF_PROJECT} AND name = $2 AND {_IS_AUTOMATED} AND number IS NOT NULL
-  ORDER BY created_at DESC, id DESC LIMIT {WAITING_MAX}
+  ORDER BY created_at DESC, id DESC LIMIT {CANDIDATES_MAX}
 ), of_traces AS MATERIALIZED (
   SELECT DISTINCT ON (trace_id) id, trace_id, number FROM newest
   ORDER BY trace_id, created_at DESC, id DESC
@@ -99,7 +99,7 @@ class PostgresLabels:
     pool: Pool
     timeout_s: float = READ_TIMEOUT_S
 
-    async def held_against_people(
+    async def compare_with_human_labels(
         self, project: ProjectId, name: str, threshold: float, within: CreatedWithin
     ) -> Sequence[JudgeScores]:
         p, q = Parameters([project, name]), Parameters([project, name])
@@ -112,10 +112,10 @@ class PostgresLabels:
         async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
             of_both = await connection.fetch(pairs, *p.values)
             of_judges = await connection.fetch(rated, *q.values)
-        return judges(
-            [(row["fingerprint"], Pair(row["judge"], row["person"])) for row in of_both],
+        return group_by_judge(
+            [(row["fingerprint"], ScorePair(row["judge"], row["person"])) for row in of_both],
             {
-                row["fingerprint"]: Rated(
+                row["fingerprint"]: JudgeVolume(
                     judge_kind=row["judge_kind"], judged=row["judged"], passed=row["passed"]
                 )
                 for row in of_judges
@@ -124,7 +124,7 @@ class PostgresLabels:
 
     async def offered(
         self, project: ProjectId, name: str, threshold: float, seed: str, limit: int
-    ) -> Sequence[Offered]:
+    ) -> Sequence[QueueItem]:
         async with snapshot(
             self.pool, QUEUE_ADVICE, self.timeout_s, shown_of=project
         ) as connection:
@@ -132,4 +132,4 @@ class PostgresLabels:
         lists: dict[bool, list[TraceScore]] = {False: [], True: []}
         for row in rows:
             lists[row["by_chance"]].append(TRACE_SCORES.score(row))
-        return mixed(lists[False], lists[True])
+        return interleave(lists[False], lists[True])

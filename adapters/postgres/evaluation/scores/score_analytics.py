@@ -11,19 +11,19 @@ from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.analytics import (
     HEURISTIC,
     MODEL,
+    HistogramBin,
     HistoryPoint,
-    Part,
     RankedSession,
     ScoreSummary,
     TrendPoint,
-    bounded,
-    part,
-    rank,
+    check_bucket_count,
+    comparison_rank,
+    histogram_bin,
 )
 from domain.evaluation.scores.query import CreatedWithin
 from domain.evaluation.scores.score import DataType, ScoreOutcome
 from domain.ids import ProjectId
-from domain.page import Page, SortOrder, Window
+from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.analytics import BUCKETS_MAX, Granularity
 
 ADVICE: Final = "narrow date_from and date_to"
@@ -141,11 +141,13 @@ class PostgresScoreAnalytics:
         )
         async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
             rows = await connection.fetch(sql, *p.values)
-        return bounded([TrendPoint(row["bucket"], row["mean"], row["count"]) for row in rows])
+        return check_bucket_count(
+            [TrendPoint(row["bucket"], row["mean"], row["count"]) for row in rows]
+        )
 
     async def distribution(
         self, project: ProjectId, of: TargetType, name: str, parts: int, within: CreatedWithin
-    ) -> Sequence[Part]:
+    ) -> Sequence[HistogramBin]:
         p = Parameters([project])
         sql = DISTRIBUTION.format(
             table=_TABLES[of],
@@ -155,7 +157,7 @@ class PostgresScoreAnalytics:
         )
         async with snapshot(self.pool, ADVICE, self.timeout_s, shown_of=project) as connection:
             rows = await connection.fetch(sql, *p.values)
-        return [part(row["part"], parts, row["count"]) for row in rows]
+        return [histogram_bin(row["part"], parts, row["count"]) for row in rows]
 
     async def history(
         self, project: ProjectId, session: str, name: str | None, limit: int
@@ -176,12 +178,12 @@ class PostgresScoreAnalytics:
         ]
 
     async def comparison(
-        self, project: ProjectId, name: str, order: SortOrder, window: Window
+        self, project: ProjectId, name: str, order: SortOrder, window: PageRequest
     ) -> Page[RankedSession]:
         p = Parameters([project, name])
         direction, after = ("DESC" if order is SortOrder.DESC else "ASC"), "true"
         if (place := window.after) is not None:
-            rank(place, order)  # refuses what is no place in this list
+            comparison_rank(place, order)  # refuses what is no place in this list
             number, session = p.put(place.value), p.put(place.id)
             sign = "<" if order is SortOrder.DESC else ">"
             after = f"(number {sign} {number} OR number = {number} AND session_id > {session})"
@@ -204,7 +206,7 @@ class PostgresScoreAnalytics:
 
 
 def created_within(p: Parameters, within: CreatedWithin) -> str:
-    """What `CreatedWithin.admits` says."""
+    """What `CreatedWithin.matches` says."""
     conditions = []
     if within.after is not None:
         conditions.append(f"created_at >= {p.put(within.after)}")

@@ -9,10 +9,10 @@ from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool
 from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading, snapshot
 from adapters.postgres.database.sql_builder import Parameters, Sql
 from adapters.postgres.evaluation.scores.score_rows import ScoreTable
-from domain.evaluation.scores.query import ScoreFilter, place_in_list
+from domain.evaluation.scores.query import ScoreFilter, list_position
 from domain.evaluation.scores.score import Score, ScoreOutcome, ScoreStatus
 from domain.ids import ProjectId
-from domain.page import Page, Window
+from domain.page import Page, PageRequest
 
 ADVICE: Final = "narrow the list with date_from and date_to, or with another filter"
 EQUAL: Final = (
@@ -34,7 +34,7 @@ class ScoreLists[S: Score]:
     table: ScoreTable[S]
     timeout_s: float = READ_TIMEOUT_S
 
-    async def page(self, project: ProjectId, matching: ScoreFilter, window: Window) -> Page[S]:
+    async def page(self, project: ProjectId, matching: ScoreFilter, window: PageRequest) -> Page[S]:
         ordered = Ordered(
             project=project,
             table=self.table.name,
@@ -54,7 +54,7 @@ class ScoreLists[S: Score]:
                 found = await self._narrowed(connection, ordered, where)
         items = [self.table.score(row) for row in found.rows]
         shown = items[: window.limit]
-        end = place_in_list(shown[-1]) if len(items) > len(shown) else None
+        end = list_position(shown[-1]) if len(items) > len(shown) else None
         return Page(shown, found.total, end)
 
     async def all(self, project: ProjectId, column: str, value: object) -> Sequence[S]:
@@ -92,7 +92,7 @@ class ScoreLists[S: Score]:
 
 
 def conditions[S: Score](table: ScoreTable[S], matching: ScoreFilter) -> dict[str, Sql]:
-    """What `ScoreFilter.admits` says, all of which has to hold, by the column that it regards."""
+    """What `ScoreFilter.matches` says, all of which has to hold, by the column that it regards."""
     found = {column: Sql(f"{column} = {{}}", (value,)) for column, value in _equal(matching)}
     if (status := matching.status) is not None:
         found["status"] = Sql("outcome = ANY({}::text[])", (_outcomes(status),))

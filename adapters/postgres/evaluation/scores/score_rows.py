@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from asyncpg import Record
 
-from domain.evaluation.agreement.calibration import original
+from domain.evaluation.agreement.calibration import original_score
 from domain.evaluation.scores.score import (
     DataType,
     Score,
@@ -23,7 +23,7 @@ from domain.evaluation.scores.score import (
     storable_text,
 )
 from domain.ids import ScoreId, TraceId
-from domain.tracing.payload import scalars
+from domain.tracing.payload import scalar_members
 
 KIND_MAX: Final = 40  # characters; those of judges have fewer
 
@@ -65,7 +65,7 @@ class ScoreTable[S: Score]:
 
 def _trace_score_row(score: TraceScore) -> tuple[object, ...]:
     evidence = _told_by_run(score, "evidence_hash")
-    return (*_row(score), score.trace_id, score.environment, evidence, original(score))
+    return (*_row(score), score.trace_id, score.environment, evidence, original_score(score))
 
 
 def _session_score_row(score: SessionScore) -> tuple[object, ...]:
@@ -82,7 +82,7 @@ def _row(score: Score) -> tuple[object, ...]:
 
 
 def _told_by_run(score: Score, key: str) -> str | None:
-    return None if score.run_id is None else _storable(scalars(score.metadata).get(key))
+    return None if score.run_id is None else _storable(scalar_members(score.metadata).get(key))
 
 
 def _kind(kind: str | None) -> str | None:

@@ -29,7 +29,7 @@ from domain.evaluation.scores.score import (
     storable_text,
 )
 from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
-from domain.page import Page, Window
+from domain.page import Page, PageRequest
 
 ADVICE: Final = "try again later"  # one trace can't be narrowed
 TEXTS: Final = ("name", "value", "reason", "environment", "session_id")
@@ -117,7 +117,7 @@ class PostgresTraceScores:
         return await _delete(self.pool, TRACE_SCORES, project, score)
 
     async def page(
-        self, project: ProjectId, matching: ScoreFilter, window: Window
+        self, project: ProjectId, matching: ScoreFilter, window: PageRequest
     ) -> Page[TraceScore]:
         return await self._lists.page(project, matching, window)
 
@@ -148,7 +148,7 @@ class PostgresSessionScores:
         return await _delete(self.pool, SESSION_SCORES, project, score)
 
     async def page(
-        self, project: ProjectId, matching: ScoreFilter, window: Window
+        self, project: ProjectId, matching: ScoreFilter, window: PageRequest
     ) -> Page[SessionScore]:
         return await self._lists.page(project, matching, window)
 

@@ -23,7 +23,7 @@ from adapters.postgres.evaluation.work_queue.settlement import (
     store_ended,
 )
 from adapters.postgres.evaluation.work_queue.tally import counted, ids_of, table_of
-from domain.evaluation.runs.run import Assignment, EvalRun, Tally
+from domain.evaluation.runs.run import EvalRun, Tally, WorkItem
 from domain.evaluation.scores.score import ScoreOutcome
 
 SKIPPED_AT_ONCE: Final = 5_000  # scores of one transaction
@@ -87,7 +87,7 @@ async def _begin(connection: Connection, run: EvalRun, now: datetime) -> Tally:
     """Ends all work of a run; what it came to, but for what is skipped after that."""
     key = (run.project_id, run.id)
     held = await connection.fetch(HOLD_IN_FLIGHT, *key)
-    work = [Assignment(row["target"], tuple(row["metrics"] or run.metrics)) for row in held]
+    work = [WorkItem(row["target"], tuple(row["metrics"] or run.metrics)) for row in held]
     # Whoever is about to write one of these waits, and then finds it skipped.
     table, ids = table_of(run.target_type), [score for one in work for score in ids_of(run, one)]
     begun = await pending_of(connection, table, run.project_id, ids)

@@ -16,7 +16,7 @@ from adapters.postgres.evaluation.work_queue.settlement import (
 )
 from adapters.postgres.evaluation.work_queue.tally import scores_of, table_of
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX, LATELY, LEASE, Claim
-from domain.evaluation.runs.run import Assignment, EvalRun, RunStatus, Target
+from domain.evaluation.runs.run import EvalRun, RunStatus, Target, WorkItem
 from domain.evaluation.scores.outcome import FailCode, Outcome
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import ProjectId, RunId
@@ -92,7 +92,7 @@ async def bury_spent(
     row = await connection.fetchrow(SPENT, project, run, target, now)
     if stored is not None and row is not None:
         known, code = run_of(stored), FailCode(row["last_code"] or FailCode.INTERNAL)
-        work = Assignment(target, tuple(row["metrics"] or known.metrics))
+        work = WorkItem(target, tuple(row["metrics"] or known.metrics))
         await _close(connection, known, work, ("dead", code), now)
 
 
@@ -109,7 +109,7 @@ async def record(
     table, run = table_of(claim.run.target_type), claim.run
     by_id = {run.score_id(claim.target, metric): one for metric, one in outcomes.items()}
     known = await pending_of(connection, table, run.project_id, by_id)
-    await update_scores(connection, table, [one.measured(by_id[one.id], now) for one in known])
+    await update_scores(connection, table, [one.with_outcome(by_id[one.id], now) for one in known])
     return len(known)
 
 
@@ -122,7 +122,7 @@ async def finish(
     if stored is None or row is None:
         return False
     run = run_of(stored)
-    work = Assignment(claim.target, tuple(row["metrics"] or run.metrics))
+    work = WorkItem(claim.target, tuple(row["metrics"] or run.metrics))
     await _close(connection, run, work, (state, code), now)
     return True
 
@@ -130,7 +130,7 @@ async def finish(
 async def _close(
     connection: Connection,
     run: EvalRun,
-    work: Assignment,
+    work: WorkItem,
     how: tuple[str, FailCode],
     now: datetime,
 ) -> None:

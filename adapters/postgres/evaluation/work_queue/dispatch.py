@@ -11,7 +11,7 @@ from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.evaluation.runs.run_rows import RUN_COLUMNS, run_of
 from application.evaluation.ports.work_queue import UNHEARD
 from application.jobs import TargetDue
-from domain.evaluation.custom_metrics.custom_metric import may_wait
+from domain.evaluation.custom_metrics.custom_metric import needs_model
 from domain.evaluation.runs.run import EvalRun
 from domain.ids import ProjectId, RunId
 
@@ -49,7 +49,7 @@ RETURNING eval_jobs.run_id, eval_jobs.target
 def due(run: EvalRun, row: Record) -> TargetDue:
     """The announcement of a row of work, with its `target` and the metrics of its `own`."""
     metrics = row["own"] or run.metrics
-    asks_judge = may_wait(metrics, run.model, run.definitions, run.signal_weights)
+    asks_judge = needs_model(metrics, run.model, run.definitions, run.signal_weights)
     return TargetDue(run.project_id, run.id, row["target"], asks_judge)
 
 

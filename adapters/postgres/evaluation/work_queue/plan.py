@@ -22,13 +22,13 @@ from adapters.postgres.evaluation.work_queue.tally import table_of
 from adapters.postgres.tracing.trace_rows import columns
 from application.evaluation.ports.work_queue import PLANNED_AT_ONCE
 from domain.evaluation.runs.run import (
-    Assignment,
     EvalRun,
     RunStatus,
     Tally,
     Target,
     TargetType,
-    waiting_scores,
+    WorkItem,
+    pending_scores,
 )
 from domain.ids import ProjectId, RunId, TraceId
 
@@ -59,10 +59,10 @@ UPDATE eval_runs SET status = $3, announced_at = $4 WHERE {OF_PROJECT} AND id = 
 """
 
 
-async def store(connection: Connection, run: EvalRun, work: Sequence[Assignment]) -> bool:
+async def store(connection: Connection, run: EvalRun, work: Sequence[WorkItem]) -> bool:
     """Whether the run is new. Raises ProjectRemoved."""
     await check_not_removed(connection, run.project_id)
-    opened = run.opened()
+    opened = run.completed_if_empty()
     tally = tally_row(Tally()) if opened.status.is_final else (None,) * len(TALLY_COLUMNS)
     row = (*run_row(opened), *tally, None if opened.status.is_final else run.created_at)
     if await connection.fetchval(STORE_RUN, *row) is None:
@@ -79,7 +79,7 @@ async def store(connection: Connection, run: EvalRun, work: Sequence[Assignment]
     return True
 
 
-def _own(run: EvalRun, work: Assignment) -> tuple[str, ...] | None:
+def _own(run: EvalRun, work: WorkItem) -> tuple[str, ...] | None:
     return None if work.metrics == run.metrics else work.metrics
 
 
@@ -98,7 +98,7 @@ async def plan(connection: Connection, project: ProjectId, run: RunId, now: date
     await _store_scores(connection, known, next_ones, now)
     if next_ones:
         await connection.execute(PLANNED, project, run, next_ones[-1]["place"], now)
-    announced = (known.status, now) if has_more else (known.begun().status, None)
+    announced = (known.status, now) if has_more else (known.started().status, None)
     await connection.execute(GO_ON, project, run, *announced)
     return has_more
 
@@ -111,9 +111,9 @@ async def _store_scores(
     scores = [
         score
         for one in work
-        for score in waiting_scores(
+        for score in pending_scores(
             run,
-            Assignment(one["target"], tuple(one["metrics"] or run.metrics)),
+            WorkItem(one["target"], tuple(one["metrics"] or run.metrics)),
             now,
             environments.get(one["target"]),
         )

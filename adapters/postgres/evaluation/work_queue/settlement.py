@@ -12,7 +12,7 @@ from adapters.postgres.evaluation.runs.run_rows import RUN_COLUMNS, TALLY_COLUMN
 from adapters.postgres.evaluation.scores.score_rows import ScoreTable
 from adapters.postgres.evaluation.scores.scores import update_scores
 from adapters.postgres.evaluation.work_queue.tally import counted, executed, ids_of, table_of
-from domain.evaluation.runs.run import Assignment, EvalRun, Tally
+from domain.evaluation.runs.run import EvalRun, Tally, WorkItem
 from domain.evaluation.scores.outcome import FailCode, Failed
 from domain.evaluation.scores.score import Score, ScoreOutcome
 from domain.ids import ProjectId, RunId, ScoreId
@@ -41,7 +41,7 @@ async def locked_run(connection: Connection, project: ProjectId, run: RunId) -> 
 
 
 async def closed(
-    connection: Connection, run: EvalRun, work: Assignment, code: FailCode, now: datetime
+    connection: Connection, run: EvalRun, work: WorkItem, code: FailCode, now: datetime
 ) -> tuple[object, ...]:
     """What a target that is finished came to, as its row keeps it: see CAME_TO.
 
@@ -49,7 +49,7 @@ async def closed(
     """
     table, ids = table_of(run.target_type), ids_of(run, work)
     left = await pending_of(connection, table, run.project_id, ids)
-    await update_scores(connection, table, [one.measured(Failed(code), now) for one in left])
+    await update_scores(connection, table, [one.with_outcome(Failed(code), now) for one in left])
     tally = await executed(connection, run, work)
     codes = [*Counter(tally.codes).elements()] or None
     return tally.scored, tally.failed, tally.skipped, codes

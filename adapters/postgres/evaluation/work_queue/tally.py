@@ -10,12 +10,12 @@ from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.evaluation.runs.run_rows import final_tally, run_of
 from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES, ScoreTable
 from domain.evaluation.runs.run import (
-    Assignment,
     EvalRun,
     Execution,
     RunProgress,
     Tally,
     TargetType,
+    WorkItem,
 )
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import ProjectId, RunId, ScoreId
@@ -40,7 +40,7 @@ def table_of(target_type: TargetType) -> ScoreTable[Any]:
     return TRACE_SCORES if target_type is TargetType.TRACE else SESSION_SCORES
 
 
-def ids_of(run: EvalRun, work: Assignment) -> list[ScoreId]:
+def ids_of(run: EvalRun, work: WorkItem) -> list[ScoreId]:
     return [run.score_id(work.target, metric) for metric in work.metrics]
 
 
@@ -59,10 +59,10 @@ async def counted(connection: Connection, run: EvalRun) -> Tally:
     return (await _counted(connection, run.project_id, [run]))[run.id]
 
 
-async def executed(connection: Connection, run: EvalRun, work: Assignment) -> Tally:
+async def executed(connection: Connection, run: EvalRun, work: WorkItem) -> Tally:
     """What the scores of a target that is finished say now."""
     executions = await _executions(connection, run, ids_of(run, work))
-    return Tally.of(run.metrics, 1, executions)
+    return Tally.from_executions(run.metrics, 1, executions)
 
 
 async def _counted(
@@ -93,9 +93,11 @@ def _sum_of(run: EvalRun, row: Record) -> Tally:
 
 
 async def _in_flight(connection: Connection, run: EvalRun, rows: Sequence[Record]) -> Tally:
-    work = [Assignment(row["target"], tuple(row["metrics"] or run.metrics)) for row in rows]
+    work = [WorkItem(row["target"], tuple(row["metrics"] or run.metrics)) for row in rows]
     ids = [score for one in work for score in ids_of(run, one)]
-    return Tally.of(run.metrics, 0, await _executions(connection, run, ids) if ids else ())
+    return Tally.from_executions(
+        run.metrics, 0, await _executions(connection, run, ids) if ids else ()
+    )
 
 
 async def _executions(

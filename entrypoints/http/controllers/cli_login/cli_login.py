@@ -8,7 +8,7 @@ from litestar import Controller, Response, post
 from msgspec import Meta
 
 from domain.identity.api_key import ApiKey
-from domain.identity.login_code import CODE_LIFE
+from domain.identity.login_code import CODE_LIFETIME
 from domain.identity.organization import Project
 from domain.ids import OrganizationId, ProjectId
 from entrypoints.http.authentication import SIGNED_IN, Public
@@ -110,12 +110,12 @@ ISSUE: Final = operation(
         summary="Issue a login code",
         description=(
             "A code for a command line that waits for it, sent by the page on which its user "
-            f"signed in. It is good for {CODE_LIFE.seconds} seconds and one key, and only for who "
-            "knows the verifier of its challenge. Who isn't a member of `org_id` gets 403; a "
+            f"signed in. It is good for {CODE_LIFETIME.seconds} seconds and one key, and only for "
+            "who knows the verifier of its challenge. Who isn't a member of `org_id` gets 403; a "
             "project that isn't of that organization is 404."
         ),
         answer=IssueCodeResponse,
-        example={"code": _CODE, "expires_in": CODE_LIFE.seconds},
+        example={"code": _CODE, "expires_in": CODE_LIFETIME.seconds},
         body_example=_ISSUE_EXAMPLE,
         answers={404: ErrorResponse},
     ),
@@ -152,7 +152,7 @@ class CliLoginController(Controller):
             given.body.code_challenge,
             given.body.label,
         )
-        return await answer(request, IssueCodeResponse(code, CODE_LIFE.seconds), headers=UNKEPT)
+        return await answer(request, IssueCodeResponse(code, CODE_LIFETIME.seconds), headers=UNKEPT)
 
     @post("/exchange", status_code=200, opt=EXCHANGE.opt)
     async def exchange_login_code(self, request: HttpRequest) -> Response[bytes]:

@@ -7,8 +7,8 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from domain.errors import Invalid
-from domain.evaluation.costs.judge_costs import BUDGET_MAX, BUDGET_PLACES, checked_budget
-from domain.evaluation.runs.voting import STEPS, check_votes
+from domain.evaluation.costs.judge_costs import BUDGET_MAX, BUDGET_PLACES, validate_budget
+from domain.evaluation.runs.voting import VOTE_COUNTS, validate_votes
 from domain.tracing.usage import as_float
 from entrypoints.http.requests.scalar_types import Refused
 
@@ -17,12 +17,12 @@ PLACES: Final = f"at most {BUDGET_PLACES} places behind the point"
 
 def check_vote_count(votes: int) -> None:
     """Raises Refused."""
-    _refused(lambda: check_votes(votes))
+    _refused(lambda: validate_votes(votes))
 
 
 def check_usd(usd: float | None) -> None:
     """Raises Refused."""
-    _refused(lambda: None if usd is None else checked_budget(usd_of(usd), ""))
+    _refused(lambda: None if usd is None else validate_budget(usd_of(usd), ""))
 
 
 def _refused(check: Callable[[], object]) -> None:
@@ -53,7 +53,7 @@ type Votes = Annotated[
             "near the metric's threshold, or on both sides of it"
         ),
         extra={"check": check_vote_count},
-        extra_json_schema={"enum": list(STEPS)},
+        extra_json_schema={"enum": list(VOTE_COUNTS)},
     ),
 ]
 type RunBudget = Annotated[

@@ -9,7 +9,12 @@ from msgspec import Meta
 
 from application.costs.organization_usage import MonthlyBudget, OrganizationUsage
 from domain.evaluation.costs import estimate
-from domain.evaluation.costs.judge_costs import PERIOD_MAX, Spending, SpendingBy, SpendingOf
+from domain.evaluation.costs.judge_costs import (
+    PERIOD_MAX,
+    Spending,
+    SpendingGroup,
+    SpendingGrouping,
+)
 from domain.ids import ProjectId
 from domain.tracing.usage import as_float
 from entrypoints.http.config import HttpConfig
@@ -58,7 +63,7 @@ class EvalRunEstimate(msgspec.Struct, frozen=True, kw_only=True):
     assumptions: str
 
     @classmethod
-    def of(cls, found: estimate.Estimate) -> Self:
+    def of(cls, found: estimate.CostEstimate) -> Self:
         return cls(
             model=found.model,
             targets=found.targets,
@@ -100,7 +105,7 @@ class JudgeUsagePart(JudgeUsage, frozen=True, kw_only=True):
     key: str
 
     @classmethod
-    def of_part(cls, part: SpendingOf) -> Self:
+    def of_part(cls, part: SpendingGroup) -> Self:
         return cls(key=part.key, **fields_of(part.spending))
 
 
@@ -128,7 +133,7 @@ _FROM: Final = (
 class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
     date_from: Annotated[QueryInstant, Meta(description=_FROM)] | None = None
     date_to: Annotated[QueryEnd, Meta(description="Asked earlier")] | None = None
-    by: Annotated[SpendingBy, Meta(description="Into which parts")] = SpendingBy.PROJECT
+    by: Annotated[SpendingGrouping, Meta(description="Into which parts")] = SpendingGrouping.PROJECT
 
 
 class OrganizationUsageResponse(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,12 +145,12 @@ class OrganizationUsageResponse(msgspec.Struct, frozen=True, kw_only=True):
 
     date_from: ShownInstant | None
     date_to: ShownInstant | None
-    by: SpendingBy
+    by: SpendingGrouping
     total: JudgeUsage
     parts: list[JudgeUsagePart]
 
     @classmethod
-    def of(cls, by: SpendingBy, found: OrganizationUsage) -> Self:
+    def of(cls, by: SpendingGrouping, found: OrganizationUsage) -> Self:
         return cls(
             date_from=optional_instant(found.within.after),
             date_to=optional_instant(found.within.before),

@@ -12,7 +12,7 @@ from domain.identity.api_key import Scope
 from domain.ids import ErasureId
 from domain.page import SortOrder
 from domain.tracing import erasure as erasures
-from domain.tracing.erasure import ErasureState, Found, Owner, OwnerKind
+from domain.tracing.erasure import DataSubject, DataSubjectKind, ErasureState, RemainingData
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.erasures import examples
@@ -51,11 +51,11 @@ class EraseRequest(msgspec.Struct, frozen=True, kw_only=True):
         if named in ([True, True], [False, False]):  # else one of them is wrong by itself
             yield "", ONE
 
-    def owner(self, _: HttpConfig) -> Owner:
+    def owner(self, _: HttpConfig) -> DataSubject:
         if self.user_id is not None:
-            return Owner(OwnerKind.USER, self.user_id)
+            return DataSubject(DataSubjectKind.USER, self.user_id)
         assert self.session_id is not None
-        return Owner(OwnerKind.SESSION, self.session_id)
+        return DataSubject(DataSubjectKind.SESSION, self.session_id)
 
 
 class ErasurePath(msgspec.Struct, frozen=True):
@@ -81,7 +81,7 @@ class ErasureResponse(msgspec.Struct, frozen=True, kw_only=True):
 
     id: UUID
     project_id: UUID
-    kind: OwnerKind
+    kind: DataSubjectKind
     salt: str
     owner_hash: str
     state: ErasureState
@@ -225,7 +225,9 @@ class ErasureController(Controller):
         return await answer(request, _checked(known, found, instant(checked)))
 
 
-def _checked(known: erasures.Erasure, found: Found, at: ShownInstant) -> ErasureCheckResponse:
+def _checked(
+    known: erasures.Erasure, found: RemainingData, at: ShownInstant
+) -> ErasureCheckResponse:
     return ErasureCheckResponse(
         erasure_id=known.id,
         checked_at=at,

@@ -15,12 +15,12 @@ from domain.evaluation.scores.score import (
     ScoreSource,
     SessionScore,
     TraceScore,
-    checked_value,
+    validate_value,
 )
-from domain.exporting.exported_trace import ArchivedTrace
+from domain.exporting.exported_trace import TraceWithScores
 from domain.ids import ProjectId, ScoreId, TraceId, UserId
 from domain.tracing.span import Span, SpanKind, SpanStatus
-from domain.tracing.usage import NO_USAGE, UNPRICED, Charge, CostSource, Usage, charged
+from domain.tracing.usage import NO_USAGE, UNPRICED, CostSource, SpanCost, Usage, span_cost
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.exports.schemas import CountedUsage, ExactPrice
 from entrypoints.http.controllers.scores.schemas import ScoreName, Value
@@ -46,11 +46,11 @@ class ImportedSpan(SpanCreate, frozen=True, kw_only=True):
         cost, charge = span.cost, None
         match self.cost_source:
             case CostSource.TABLE if self.price is not None:
-                charge, cost = Charge(Decimal(self.price.amount), CostSource.TABLE, price), None
+                charge, cost = SpanCost(Decimal(self.price.amount), CostSource.TABLE, price), None
             case CostSource.TABLE:
                 cost = None  # what is shown for it is a price, and never was its cost
             case CostSource.CLIENT if cost:
-                found = charged(cost, None, NO_USAGE, span.started_at, lambda *_: None)
+                found = span_cost(cost, None, NO_USAGE, span.started_at, lambda *_: None)
                 charge = replace(found, price=price)
             case CostSource.UNPRICED if not cost:
                 charge = UNPRICED
@@ -61,7 +61,7 @@ class ImportedSpan(SpanCreate, frozen=True, kw_only=True):
             kind=span.kind or SpanKind.OTHER,
             status=span.status or SpanStatus.UNSET,
             cost=cost,
-            usage=span.usage or Usage.of(span.token_usage),
+            usage=span.usage or Usage.from_token_usage(span.token_usage),
             charge=charge,
         )
 
@@ -99,7 +99,7 @@ class ImportedScore(msgspec.Struct, frozen=True, kw_only=True):
                 yield "value", f"is {'missing' if value is None else 'there'}, though {outcome}"
             elif isinstance(value, str) and isinstance(data_type, DataType):
                 try:
-                    checked_value(value, data_type)
+                    validate_value(value, data_type)
                 except Invalid as invalid:
                     yield "value", invalid.errors[0].message
 
@@ -137,14 +137,14 @@ class ImportedTrace(TraceCreate, frozen=True, kw_only=True):
     scores: list[ImportedScore] = msgspec.field(default_factory=list)
     session_scores: list[ImportedScore] = msgspec.field(default_factory=list)
 
-    def archived(self, config: HttpConfig) -> ArchivedTrace:
+    def archived(self, config: HttpConfig) -> TraceWithScores:
         """Raises ValueError for what the types alone can't refuse."""
         # A stored trace has as many spans as were added: what bounds it here is the body.
         trace = self.to_domain(replace(config, max_spans=len(self.spans)))
         session, said = trace.session_id, self.session_scores
         if session is None and said:
             raise ValueError("has session_scores, but no session_id")
-        return ArchivedTrace(
+        return TraceWithScores(
             trace,
             tuple([one.of_trace(trace.id) for one in self.scores]),
             () if session is None else tuple([one.of_session(session) for one in said]),

@@ -8,14 +8,14 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from domain.exporting.exported_trace import ArchivedTrace, on_one_line
+from domain.exporting.exported_trace import TraceWithScores, on_one_line
 from domain.ids import ProjectId
 from domain.tracing.span import Span
 from domain.tracing.usage import (
     TOKENS_MAX,
-    Charge,
     CostSource,
     Price,
+    SpanCost,
     Usage,
 )
 from entrypoints.http.controllers.scores.schemas import SessionScoreResponse, TraceScoreResponse
@@ -39,7 +39,7 @@ class ExactPrice(msgspec.Struct, frozen=True):
     since: Instant | None = None
 
     @classmethod
-    def of(cls, charge: Charge | None) -> "ExactPrice | UnsetType":
+    def of(cls, charge: SpanCost | None) -> "ExactPrice | UnsetType":
         """UNSET where the table says nothing."""
         if charge is None or (charge.price is None and charge.source is not CostSource.TABLE):
             return UNSET
@@ -67,7 +67,7 @@ class CountedUsage(msgspec.Struct, frozen=True):
     def of(cls, span: Span) -> "CountedUsage | UnsetType":
         """UNSET where `token_usage` tells them."""
         counted = span.usage
-        if counted is None or counted == Usage.of(span.token_usage):
+        if counted is None or counted == Usage.from_token_usage(span.token_usage):
             return UNSET
         return cls(
             counted.prompt_tokens,
@@ -117,7 +117,7 @@ class ExportedTrace(TraceResponse, frozen=True, kw_only=True):
     export: ExportEnd | UnsetType = UNSET
 
     @classmethod
-    def line(cls, project: ProjectId, archived: ArchivedTrace) -> bytes:
+    def line(cls, project: ProjectId, archived: TraceWithScores) -> bytes:
         """One line of an export, without its end."""
         shown = TraceResponse.of(project, archived.trace)
         fields = {name: getattr(shown, name) for name in TraceResponse.__struct_fields__}
@@ -146,7 +146,7 @@ class ExportLines:
         self._session_scores = 0
         self._digest = sha256()
 
-    def add(self, batch: Sequence[ArchivedTrace]) -> bytes:
+    def add(self, batch: Sequence[TraceWithScores]) -> bytes:
         lines = [ExportedTrace.line(self._project, one)[:-1] for one in batch]
         text = (b"}\n" if self.rows else b"") + b"}\n".join(lines)
         self._digest.update(text)

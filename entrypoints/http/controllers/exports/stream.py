@@ -12,7 +12,7 @@ from application.exporting.imports import Imported
 from application.exporting.ports import Batches
 from application.tracing.ingest import BATCH_MAX
 from domain.errors import Invalid
-from domain.exporting.exported_trace import ArchivedTrace
+from domain.exporting.exported_trace import TraceWithScores
 from domain.identity.api_key import Scope
 from domain.ids import ProjectId
 from entrypoints.http.authentication import data_plane
@@ -115,7 +115,7 @@ class TraceExportController(Controller):
         given = await IMPORT.read(request)
         edge = edge_of(request)
         read = [_read_line(line, edge.config) for line in given.body]
-        good = [one for one in read if isinstance(one, ArchivedTrace)]
+        good = [one for one in read if isinstance(one, TraceWithScores)]
         put = edge.use_cases.exporting.import_traces
         stored = iter(await put(given.caller.project_id, good) if good else ())
         outcomes = [one if isinstance(one, Invalid) else next(stored) for one in read]
@@ -143,7 +143,7 @@ async def lines(project: ProjectId, batches: Batches) -> AsyncIterator[bytes]:
     yield encoder.end()
 
 
-def _read_line(line: bytes, config: HttpConfig) -> ArchivedTrace | Invalid:
+def _read_line(line: bytes, config: HttpConfig) -> TraceWithScores | Invalid:
     mistakes = Mistakes()
     try:
         read = ITEM.part(line, config, mistakes)

@@ -9,7 +9,7 @@ from msgspec import Meta
 from application.evaluation.custom_metrics.custom_metrics import MetricOrder
 from application.evaluation.execution.dry_run import DryRun
 from domain.evaluation.custom_metrics.custom_metric import DESCRIPTION_MAX, CustomMetric, Revision
-from domain.evaluation.metrics.definition import Kind
+from domain.evaluation.metrics.definition import DefinitionKind
 from domain.evaluation.metrics.metric import THRESHOLD
 from domain.evaluation.scores.outcome import Outcome, Scored
 from domain.evaluation.scores.score import ScoreOutcome
@@ -83,7 +83,7 @@ class CreateCustomMetricRequest(ReviseCustomMetricRequest, frozen=True, kw_only=
             examples=[NAME],
         ),
     ]
-    kind: Kind
+    kind: DefinitionKind
 
 
 class CustomMetricResponse(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +92,7 @@ class CustomMetricResponse(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     project_id: UUID
     name: str
-    kind: Kind
+    kind: DefinitionKind
     revision: int
     description: str
     threshold: float
@@ -177,7 +177,7 @@ class DryRunResponse(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     revision: int
-    kind: Kind
+    kind: DefinitionKind
     trace_id: UUID
     evidence_hash: str | None
     prompt: list[PromptPreview]

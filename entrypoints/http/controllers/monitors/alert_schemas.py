@@ -13,11 +13,11 @@ from domain.evaluation.monitors.alert import (
     IN_A_ROW_MAX,
     SAMPLES_MIN,
     SAMPLES_MIN_MAX,
+    AlertFigure,
     AlertRule,
     AlertState,
-    Figure,
 )
-from domain.evaluation.monitors.webhook import URL_MAX, secret_text
+from domain.evaluation.monitors.webhook import URL_MAX, format_secret
 from entrypoints.http.controllers.monitors.alert_examples import ALERT_ID, WEBHOOK_ID
 from entrypoints.http.controllers.monitors.examples import MONITOR_ID
 from entrypoints.http.requests.wire_types import (
@@ -49,7 +49,7 @@ class CreateAlertRequest(msgspec.Struct, frozen=True, kw_only=True):
     metric: Annotated[
         str, Meta(min_length=1, max_length=METRIC_MAX, description="One of the monitor's")
     ]
-    figure: Figure
+    figure: AlertFigure
     threshold: Share | None = None
     clear_at: Share | None = None
     samples_min: Annotated[int, Meta(ge=1, le=SAMPLES_MIN_MAX)] = SAMPLES_MIN
@@ -58,7 +58,7 @@ class CreateAlertRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def rule(self) -> AlertRule:
         """Raises Invalid."""
-        if self.threshold is None and self.figure is not Figure.NO_DATA:
+        if self.threshold is None and self.figure is not AlertFigure.NO_DATA:
             raise Invalid.field("threshold", "must be a number from 0 to 1")
         threshold = self.threshold or 0.0
         return AlertRule(
@@ -79,7 +79,7 @@ class AlertResponse(msgspec.Struct, frozen=True, kw_only=True):
     project_id: UUID
     monitor_id: UUID
     metric: str
-    figure: Figure
+    figure: AlertFigure
     threshold: float
     clear_at: float
     samples_min: int
@@ -176,7 +176,7 @@ class WebhookCreatedResponse(msgspec.Struct, frozen=True, kw_only=True):
             id=webhook.id,
             project_id=webhook.project_id,
             url=webhook.url,
-            secret=secret_text(webhook.secret),
+            secret=format_secret(webhook.secret),
             created_at=instant(webhook.created_at),
         )
 

@@ -15,19 +15,19 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from application.evaluation.monitors.monitors import MonitorOrder
 from application.evaluation.runs.requests import Order
 from domain.errors import FieldError, Invalid
-from domain.evaluation.custom_metrics.custom_metric import check_spelling
+from domain.evaluation.custom_metrics.custom_metric import check_metric_name
 from domain.evaluation.metrics.metric import Category
 from domain.evaluation.monitors.monitor import (
     NAME_MAX,
-    UNSAID,
+    UNCHANGED,
     Monitor,
     MonitorChange,
     MonitorStatus,
     Selection,
 )
-from domain.evaluation.monitors.schedule import CADENCE_MAX, cadence_of
+from domain.evaluation.monitors.schedule import CADENCE_MAX, parse_schedule
 from domain.evaluation.runs.run import TargetType
-from domain.evaluation.runs.selection import SAMPLING_RATE_DEFAULT, echo_of_filters
+from domain.evaluation.runs.selection import SAMPLING_RATE_DEFAULT, filters_as_given
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.costs.money import (
     RunBudget,
@@ -67,7 +67,7 @@ _OF_TRACES: Final = "are of monitors over sessions only"
 def check_cadence(text: str) -> None:
     """Raises Refused."""
     try:
-        cadence_of(text)
+        parse_schedule(text)
     except Invalid as invalid:
         raise Refused(invalid.errors[0].message) from invalid
 
@@ -76,7 +76,7 @@ type MonitorName = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
 type Metrics = Annotated[
     list[str], Meta(min_length=1, description="Of traces or of sessions, as `target_type` says")
 ]
-type Cadence = Annotated[
+type Schedule = Annotated[
     str,
     Meta(
         max_length=CADENCE_MAX,
@@ -107,7 +107,7 @@ class CreateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
     filters: OptionalObject = msgspec.field(default_factory=empty_object)
     sampling_rate: Rate = SAMPLING_RATE_DEFAULT
     model: Model | None = None
-    cadence: Cadence
+    cadence: Schedule
     only_if_changed: bool = True
     signal_weights: Weights | None = None
     votes: Votes = 1
@@ -153,7 +153,7 @@ class UpdateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
     filters: OptionalObject | UnsetType = UNSET
     sampling_rate: Rate | UnsetType = UNSET
     model: Model | UnsetType | None = UNSET
-    cadence: Cadence | UnsetType = UNSET
+    cadence: Schedule | UnsetType = UNSET
     only_if_changed: bool | UnsetType = UNSET
     signal_weights: Weights | UnsetType | None = UNSET
     votes: Votes | UnsetType = UNSET
@@ -174,16 +174,16 @@ class UpdateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
             raise Invalid.fields(found)
         filters, weights, most = self.filters, self.signal_weights, self.max_cost_usd
         return MonitorChange(
-            name=UNSAID if self.name is UNSET else self.name,
-            metrics=tuple(self.metrics) if isinstance(self.metrics, list) else UNSAID,
-            selection=UNSAID if filters is UNSET else _selection(of, filters, Mistakes()),
-            sampling_rate=UNSAID if self.sampling_rate is UNSET else self.sampling_rate,
-            model=UNSAID if self.model is UNSET else self.model,
-            cadence=UNSAID if self.cadence is UNSET else self.cadence,
-            only_if_changed=UNSAID if self.only_if_changed is UNSET else self.only_if_changed,
-            signal_weights=UNSAID if weights is UNSET else weights or {},
-            votes=UNSAID if self.votes is UNSET else self.votes,
-            max_cost_usd=UNSAID if most is UNSET else optional_usd(most),
+            name=UNCHANGED if self.name is UNSET else self.name,
+            metrics=tuple(self.metrics) if isinstance(self.metrics, list) else UNCHANGED,
+            selection=UNCHANGED if filters is UNSET else _selection(of, filters, Mistakes()),
+            sampling_rate=UNCHANGED if self.sampling_rate is UNSET else self.sampling_rate,
+            model=UNCHANGED if self.model is UNSET else self.model,
+            cadence=UNCHANGED if self.cadence is UNSET else self.cadence,
+            only_if_changed=UNCHANGED if self.only_if_changed is UNSET else self.only_if_changed,
+            signal_weights=UNCHANGED if weights is UNSET else weights or {},
+            votes=UNCHANGED if self.votes is UNSET else self.votes,
+            max_cost_usd=UNCHANGED if most is UNSET else optional_usd(most),
         )
 
 
@@ -196,7 +196,7 @@ def mistakes_of(
     """What isn't of the kind that a monitor is about; what was left out is no mistake."""
     for place, name in enumerate(metrics if isinstance(metrics, list) else ()):
         try:
-            check_spelling(name, _CATEGORIES[of])
+            check_metric_name(name, _CATEGORIES[of])
         except Invalid as invalid:
             yield FieldError(f"metrics.{place}", invalid.errors[0].message)
     if isinstance(filters, Raw):
@@ -247,7 +247,7 @@ class MonitorResponse(msgspec.Struct, frozen=True, kw_only=True):
             name=monitor.name,
             target_type=monitor.target_type,
             metric_names=list(monitor.metrics),
-            filters=raw(echo_of_filters(monitor.selection, monitor.signal_weights)),
+            filters=raw(filters_as_given(monitor.selection, monitor.signal_weights)),
             sampling_rate=monitor.sampling_rate,
             model=monitor.model,
             votes=monitor.votes,

@@ -9,7 +9,7 @@ from litestar import Controller, Response, delete, get, post
 from msgspec import Meta
 
 import domain.identity.api_key as keys
-from domain.identity.api_key import ALL_SCOPES, KEY_NAME_MAX, LIFETIME, Expiration, Scope
+from domain.identity.api_key import ALL_SCOPES, KEY_LIFETIME, KEY_NAME_MAX, Expiration, Scope
 from domain.ids import ApiKeyId
 from entrypoints.http.authentication import OF_ORGANIZATION
 from entrypoints.http.controllers.organizations import examples
@@ -126,8 +126,8 @@ ROTATE: Final = operation(
         summary="Rotate an API key",
         description=(
             f"For OWNER and ADMIN. Makes a new key of the same name and scopes, for "
-            f"{LIFETIME.days} days; the old one stays valid until it expires by itself. 422 for a "
-            "key that is revoked or never expires."
+            f"{KEY_LIFETIME.days} days; the old one stays valid until it expires by itself. 422 for "
+            "a key that is revoked or never expires."
         ),
         answer=APIKeyResponse,
         example=examples.NEW_KEY,

@@ -7,7 +7,7 @@ import msgspec
 from litestar import Controller, Response, delete, get, post
 from msgspec import Meta
 
-from domain.identity.invitation import EMAIL_MAX, EMAIL_MIN, VALID, checked_email
+from domain.identity.invitation import EMAIL_MAX, EMAIL_MIN, INVITATION_LIFETIME, validate_email
 from domain.identity.organization import Role
 from domain.ids import InvitationId
 from entrypoints.http.authentication import OF_ORGANIZATION
@@ -23,7 +23,7 @@ from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.operation import Documented, answer, edge_of, operation
 from entrypoints.http.requests.json_body import Body
 
-check_email: Final = ruled(checked_email)
+check_email: Final = ruled(validate_email)
 
 
 class InvitationPath(OrganizationPath, frozen=True):
@@ -55,8 +55,8 @@ INVITE: Final = (
             summary="Invite somebody",
             description=(
                 "An OWNER invites a MEMBER or an ADMIN, an ADMIN a MEMBER; nobody invites an "
-                f"OWNER. Good for {VALID.days} days. Nothing is mailed: who signs in with this "
-                "address finds it under `/me/invitations`. 409 for your own address, for a "
+                f"OWNER. Good for {INVITATION_LIFETIME.days} days. Nothing is mailed: who "
+                "signs in with this address finds it under `/me/invitations`. 409 for your own address, for a "
                 "member's, and where one is pending."
             ),
             answer=OrganizationInvitationResponse,

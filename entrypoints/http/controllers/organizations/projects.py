@@ -8,7 +8,7 @@ from litestar import Controller, Response, delete, get, patch, post, put
 from msgspec import Meta
 
 import domain.identity.organization as organizations
-from domain.identity.organization import DESCRIPTION_MAX, RETENTION_MAX_DAYS, checked_description
+from domain.identity.organization import DESCRIPTION_MAX, RETENTION_MAX_DAYS, validate_description
 from domain.ids import ProjectId
 from entrypoints.http.authentication import OF_ORGANIZATION
 from entrypoints.http.controllers.organizations import examples
@@ -24,7 +24,7 @@ from entrypoints.http.operation import Documented, answer, edge_of, operation
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.wire_types import ShownInstant, instant
 
-check_description: Final = ruled(checked_description)
+check_description: Final = ruled(validate_description)
 
 type Description = Annotated[
     str,

@@ -15,7 +15,7 @@ from domain.identity.organization import (
     Member,
     Membership,
     Role,
-    checked_name,
+    validate_name,
 )
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.problems import ErrorResponse
@@ -37,7 +37,7 @@ def ruled(rule: Callable[[str, str], object]) -> Callable[[str], None]:
     return check
 
 
-check_name: Final = ruled(checked_name)
+check_name: Final = ruled(validate_name)
 
 # The rules count characters once blanks around a text are gone; its bounds are published alone.
 type Name = Annotated[

@@ -11,12 +11,12 @@ from application.pricing.repricing import RepricingOrder
 from domain.tracing.model_price import MATCH_MAX
 from domain.tracing.repricing import (
     MODELS_MAX,
-    Change,
-    Difference,
+    CostChange,
+    CostDelta,
     Repricing,
     RepricingStatus,
 )
-from domain.tracing.usage import Charge, CostSource, as_float
+from domain.tracing.usage import CostSource, SpanCost, as_float
 from entrypoints.http.controllers.pricing.examples import REPRICING_ID
 from entrypoints.http.controllers.pricing.schemas import moment
 from entrypoints.http.requests.wire_types import Instant, ShownInstant, instant, optional_instant
@@ -65,7 +65,7 @@ class ChargeResponse(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None
 
     @classmethod
-    def of(cls, charge: Charge) -> Self:
+    def of(cls, charge: SpanCost) -> Self:
         is_priced = charge.source is not CostSource.UNPRICED
         return cls(
             cost_source=charge.source,
@@ -83,7 +83,7 @@ class ChangeResponse(msgspec.Struct, frozen=True, kw_only=True):
     after: ChargeResponse
 
     @classmethod
-    def of(cls, change: Change) -> Self:
+    def of(cls, change: CostChange) -> Self:
         return cls(
             trace_id=change.trace_id,
             span_id=change.span_id,
@@ -142,7 +142,7 @@ class RepricingResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 def _differences(one: Repricing) -> Iterable[DifferenceResponse]:
     """By model, those with the most spans first."""
-    told: list[tuple[str | None, Difference]] = sorted(
+    told: list[tuple[str | None, CostDelta]] = sorted(
         one.found.models.items(), key=lambda pair: (-pair[1].spans, pair[0])
     )
     if one.found.others.spans:

@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from domain.evaluation.runs.selection import Dated, SessionSelection, TraceSelection
+from domain.evaluation.runs.selection import GivenInstant, SessionSelection, TraceSelection
 from domain.tracing.trace import TraceStatus
 from entrypoints.http.controllers.traces.schemas import Tags
 from entrypoints.http.requests.scalar_types import parse_instant
@@ -69,5 +69,5 @@ class SessionEvalRunFilters(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def _dated(given: str | float | None) -> Dated | None:
-    return None if given is None else Dated(given, parse_instant(given))
+def _dated(given: str | float | None) -> GivenInstant | None:
+    return None if given is None else GivenInstant(given, parse_instant(given))

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from application.evaluation.runs.requests import Order
 from domain.errors import Invalid
-from domain.evaluation.custom_metrics.custom_metric import check_spelling
+from domain.evaluation.custom_metrics.custom_metric import check_metric_name
 from domain.evaluation.metrics.metric import Category
 from domain.evaluation.runs.run import MODEL_MAX, NAME_MAX, RunProgress, RunStatus, TargetType
 from domain.evaluation.runs.selection import (
@@ -48,7 +48,7 @@ def _known(category: Category) -> Callable[[str], None]:
 
     def check(name: str) -> None:
         try:
-            check_spelling(name, category)
+            check_metric_name(name, category)
         except Invalid as invalid:
             raise Refused(invalid.errors[0].message) from invalid
 

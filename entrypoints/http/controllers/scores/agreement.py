@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from litestar import Controller, Response, get
 
-from domain.evaluation.agreement.annotation_queue import WAITING_MAX
+from domain.evaluation.agreement.annotation_queue import CANDIDATES_MAX
 from domain.evaluation.agreement.calibration import (
     CALIBRATED_FROM,
     JUDGED_MAX,
@@ -79,8 +79,8 @@ QUEUE: Final = operation(
         description=(
             "Automated scores of traces that no person has labelled under this name: those that "
             "lie nearest to the threshold, and at every fifth place one drawn by chance, in an "
-            f"order that stays all day (UTC). Chosen from the newest {WAITING_MAX:,}; of a trace "
-            "its newest."
+            f"order that stays all day (UTC). Chosen from the newest {CANDIDATES_MAX:,}; of a "
+            "trace its newest."
         ),
         answer=list[AnnotationQueueItem],
         example=[

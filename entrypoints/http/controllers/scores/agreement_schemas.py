@@ -7,10 +7,15 @@ import msgspec
 from msgspec import Meta
 
 from domain.evaluation.agreement import calibration as calibrations
-from domain.evaluation.agreement.annotation_queue import OFFERED_DEFAULT, OFFERED_MAX, Offered, Why
-from domain.evaluation.agreement.statistics import Confusion, Estimate
+from domain.evaluation.agreement.annotation_queue import (
+    QUEUE_LENGTH_DEFAULT,
+    QUEUE_LENGTH_MAX,
+    QueueItem,
+    SelectionReason,
+)
+from domain.evaluation.agreement.statistics import ConfusionMatrix, IntervalEstimate
 from domain.evaluation.metrics.metric import THRESHOLD
-from domain.tracing.payload import scalars
+from domain.tracing.payload import scalar_members
 from entrypoints.http.controllers.scores.analytics_schemas import CreatedQuery, MetricName
 from entrypoints.http.requests.wire_types import ShownInstant, instant
 
@@ -27,8 +32,8 @@ class AgreementQuery(CreatedQuery, frozen=True, kw_only=True):
 class AnnotationQueueQuery(msgspec.Struct, frozen=True, kw_only=True):
     name: MetricName
     threshold: Threshold = THRESHOLD
-    limit: Annotated[int, Meta(ge=1, le=OFFERED_MAX, description="How many to show")] = (
-        OFFERED_DEFAULT
+    limit: Annotated[int, Meta(ge=1, le=QUEUE_LENGTH_MAX, description="How many to show")] = (
+        QUEUE_LENGTH_DEFAULT
     )
 
 
@@ -45,8 +50,8 @@ class AgreementFigure(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
 
     @classmethod
-    def of(cls, figure: calibrations.Figure) -> Self:
-        if isinstance(figure, Estimate):
+    def of(cls, figure: calibrations.Statistic) -> Self:
+        if isinstance(figure, IntervalEstimate):
             low, value, high = (
                 None if one is None else round(one, 4) + 0.0  # no -0.0
                 for one in (figure.low, figure.value, figure.high)
@@ -65,7 +70,7 @@ class ConfusionCounts(msgspec.Struct, frozen=True, kw_only=True):
     both_fail: int
 
     @classmethod
-    def of(cls, found: Confusion) -> Self:
+    def of(cls, found: ConfusionMatrix) -> Self:
         return cls(
             both_pass=found.both_pass,
             only_judge_passes=found.judge_alone,
@@ -129,17 +134,17 @@ class AnnotationQueueItem(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str | None
     judge_kind: str | None
     created_at: ShownInstant
-    why: Why
+    why: SelectionReason
 
     @classmethod
-    def of(cls, one: Offered) -> Self:
+    def of(cls, one: QueueItem) -> Self:
         score = one.score
         return cls(
             trace_id=score.trace_id,
             score_id=score.id,
             score=score.number,
             reason=score.reason,
-            fingerprint=scalars(score.metadata).get("fingerprint"),
+            fingerprint=scalar_members(score.metadata).get("fingerprint"),
             judge_kind=score.judge_kind,
             created_at=instant(score.created_at),
             why=one.why,

@@ -7,11 +7,11 @@ from msgspec import Meta
 
 from domain.evaluation.scores import analytics as figures
 from domain.evaluation.scores.analytics import (
-    COMPARED_DEFAULT,
-    COMPARED_MAX,
+    BINS_DEFAULT,
+    BINS_MAX,
+    COMPARED_SESSIONS_DEFAULT,
+    COMPARED_SESSIONS_MAX,
     HISTORY_DEFAULT,
-    PARTS_DEFAULT,
-    PARTS_MAX,
 )
 from domain.evaluation.scores.query import CreatedWithin
 from domain.evaluation.scores.score import ScoreStatus
@@ -42,8 +42,8 @@ class TrendQuery(CreatedQuery, frozen=True, kw_only=True):
 
 class DistributionQuery(CreatedQuery, frozen=True, kw_only=True):
     metric_name: MetricName
-    buckets: Annotated[int, Meta(ge=1, le=PARTS_MAX, description="Into how many equal parts")] = (
-        PARTS_DEFAULT
+    buckets: Annotated[int, Meta(ge=1, le=BINS_MAX, description="Into how many equal parts")] = (
+        BINS_DEFAULT
     )
 
 
@@ -57,8 +57,8 @@ class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
 class ComparisonQuery(PageQuery, frozen=True, kw_only=True):
     metric_name: MetricName
     sort_order: Annotated[SortOrder, Meta(description="`asc`: the worst first")] = SortOrder.ASC
-    limit: Annotated[int, Meta(ge=1, le=COMPARED_MAX, description="How many to show")] = (
-        COMPARED_DEFAULT
+    limit: Annotated[int, Meta(ge=1, le=COMPARED_SESSIONS_MAX, description="How many to show")] = (
+        COMPARED_SESSIONS_DEFAULT
     )
 
 
@@ -84,8 +84,8 @@ class ScoreSummaryItem(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             metric_name=row.name,
             avg_score=row.mean,
-            min_score=row.least,
-            max_score=row.most,
+            min_score=row.minimum,
+            max_score=row.maximum,
             median_score=row.median,
             success_count=row.scored,
             failed_count=row.failed,
@@ -118,7 +118,7 @@ class ScoreDistributionItem(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
     @classmethod
-    def of(cls, row: figures.Part) -> Self:
+    def of(cls, row: figures.HistogramBin) -> Self:
         return cls(bucket=row.number, bucket_min=row.lower, bucket_max=row.upper, count=row.count)
 
 

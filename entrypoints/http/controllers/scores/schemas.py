@@ -21,7 +21,7 @@ from domain.evaluation.scores.score import (
     ScoreOutcome,
     ScoreSource,
     ScoreStatus,
-    checked_value,
+    validate_value,
 )
 from domain.ids import UserId
 from entrypoints.http.config import HttpConfig
@@ -77,7 +77,7 @@ class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
         value, data_type = read.get("value"), read.get("data_type")
         if isinstance(value, str) and isinstance(data_type, DataType):
             try:
-                checked_value(value, data_type)
+                validate_value(value, data_type)
             except Invalid as invalid:
                 yield "value", invalid.errors[0].message
 

@@ -9,7 +9,7 @@ from msgspec import Meta
 import domain.tracing.session as sessions
 from domain.identity.api_key import Scope
 from domain.ids import ProjectId
-from domain.page import OFFSET_MAX, SortOrder, Window
+from domain.page import OFFSET_MAX, PageRequest, SortOrder
 from domain.tracing.session import TRACES_DEFAULT, TRACES_MAX, SessionFilter, SessionSort
 from domain.tracing.usage import as_float
 from entrypoints.http.authentication import data_plane
@@ -217,7 +217,7 @@ class SessionController(Controller):
         given = await READ.read(request)
         project = given.caller.project_id
         session = await edge_of(request).use_cases.read_session(
-            project, given.path.session_id, Window(given.query.limit, given.query.offset)
+            project, given.path.session_id, PageRequest(given.query.limit, given.query.offset)
         )
         return await answer(request, SessionDetail.showing(project, session))
 

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from application.tracing.edit import EDITED_MAX
 from domain.ids import TraceId
-from domain.tracing.change import UNSAID, Clearable, SpanChange, TraceChange
+from domain.tracing.change import UNCHANGED, Clearable, SpanChange, TraceChange
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.span import SpanKind, SpanStatus
 from domain.tracing.trace import TraceStatus
@@ -99,21 +99,21 @@ class SpanUpdate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _said[T](value: T | UnsetType | None) -> Clearable[T]:
-    return UNSAID if value is UNSET else value
+    return UNCHANGED if value is UNSET else value
 
 
 def _instant(value: str | float | UnsetType | None) -> Clearable[datetime]:
     if value is UNSET:
-        return UNSAID
+        return UNCHANGED
     return None if value is None else parse_instant(value)
 
 
 def _payload(value: Raw | UnsetType) -> Clearable[JsonText]:
-    return UNSAID if value is UNSET else payload(value)
+    return UNCHANGED if value is UNSET else payload(value)
 
 
 def _object(value: Raw | UnsetType) -> Clearable[JsonText]:
-    return UNSAID if value is UNSET else optional_object_of(value)
+    return UNCHANGED if value is UNSET else optional_object_of(value)
 
 
 type TraceIds = Annotated[list[UUID], Meta(min_length=1, max_length=EDITED_MAX)]

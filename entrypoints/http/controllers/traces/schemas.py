@@ -230,7 +230,7 @@ class TraceResponse(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, project: ProjectId, trace: Trace) -> Self:
         """`trace` is settled."""
         assert trace.status is not None
-        totals = Totals.of(trace.spans)
+        totals = Totals.from_spans(trace.spans)
         return cls(
             trace_id=trace.id,
             project_id=project,

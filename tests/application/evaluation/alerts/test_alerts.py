@@ -12,9 +12,9 @@ from adapters.memory.store import MemoryStore
 from application.evaluation.alerts.alerts import AssessRuns, CreateAlert
 from application.evaluation.ports.alerts import IN_TURN, EndedRun
 from domain.errors import Invalid, NotFound, Unavailable
-from domain.evaluation.monitors.alert import AlertState, Figure
+from domain.evaluation.monitors.alert import AlertFigure, AlertState
 from domain.evaluation.scores.outcome import Scored
-from domain.page import Window
+from domain.page import PageRequest
 from tests.support.builders.values import NOON, THEIRS, at
 from tests.support.fixtures import monitors as watched
 from tests.support.fixtures.alerts import a_rule, a_webhook, ran
@@ -48,7 +48,7 @@ class Desk:
         )()
 
     async def changes(self, monitor):
-        page = await self.monitoring.alerts.changes(monitor.project_id, monitor.id, Window())
+        page = await self.monitoring.alerts.changes(monitor.project_id, monitor.id, PageRequest())
         return list(page.items)
 
     async def states(self, monitor):
@@ -92,7 +92,7 @@ async def test_a_run_that_turned_bad_is_told_and_so_is_one_that_mended():
     assert (raised.before, raised.after, raised.run_id, raised.at) == (OK, ALERTING, bad.id, at(2))
     assert raised.value == pytest.approx(0.2)
     assert (mended.before, mended.after) == (ALERTING, OK)
-    log = await desk.monitoring.webhooks.deliveries(monitor.project_id, webhook.id, Window())
+    log = await desk.monitoring.webhooks.deliveries(monitor.project_id, webhook.id, PageRequest())
     told = {one.change_id: json.loads(one.body) for one in log.items}
     assert told[raised.id] == {
         "type": "alert.changed",
@@ -118,11 +118,11 @@ async def test_a_run_that_turned_bad_is_told_and_so_is_one_that_mended():
     ("said", "expected"),
     [
         ({"samples_min": 3}, NO_DATA),
-        ({"figure": Figure.PASS_RATE}, ALERTING),
-        ({"figure": Figure.FAILED_SHARE}, OK),
-        ({"figure": Figure.DROP, "threshold": 0.3}, ALERTING),
-        ({"figure": Figure.DROP, "threshold": 0.8}, OK),
-        ({"figure": Figure.NO_DATA, "samples_min": 3}, ALERTING),
+        ({"figure": AlertFigure.PASS_RATE}, ALERTING),
+        ({"figure": AlertFigure.FAILED_SHARE}, OK),
+        ({"figure": AlertFigure.DROP, "threshold": 0.3}, ALERTING),
+        ({"figure": AlertFigure.DROP, "threshold": 0.8}, OK),
+        ({"figure": AlertFigure.NO_DATA, "samples_min": 3}, ALERTING),
         ({"breaches": 2}, OK),
         ({"metric": METRICS[1]}, ALERTING),
     ],
@@ -151,7 +151,7 @@ async def test_an_alert_looks_only_at_what_ends_after_it_was_made():
 async def test_a_slot_without_a_run_is_no_data_and_told():
     desk = Desk()
     monitor = await desk.monitoring.stored(project())
-    await desk.alert(monitor, figure=Figure.NO_DATA)
+    await desk.alert(monitor, figure=AlertFigure.NO_DATA)
     await desk.alert(monitor)
     assert await desk.assess() == 0
     desk.now = at(1)

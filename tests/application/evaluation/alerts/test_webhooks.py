@@ -16,7 +16,7 @@ from application.evaluation.alerts.webhooks import CreateWebhook, DeliverMessage
 from application.evaluation.ports.alerts import DELIVERY_HELD, Delivery, Sent, Webhook, Webhooks
 from domain.errors import Invalid, NotFound, Unavailable
 from domain.evaluation.monitors.webhook import DELIVERY_ATTEMPTS_MAX, DELIVERY_WAIT_MAX
-from domain.page import Window
+from domain.page import PageRequest
 from tests.support.builders.values import NOON, OURS, THEIRS
 
 URL = "https://hooks.example/a"
@@ -48,7 +48,7 @@ class Post:
         )
 
     async def log(self, webhook: Webhook) -> list[Delivery]:
-        page = await self.webhooks.deliveries(webhook.project_id, webhook.id, Window())
+        page = await self.webhooks.deliveries(webhook.project_id, webhook.id, PageRequest())
         return list(page.items)
 
 

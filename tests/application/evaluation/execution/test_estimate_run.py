@@ -14,7 +14,7 @@ from application.evaluation.asking import tokens_asked
 from application.evaluation.execution.estimate_run import LOOKED_INTO_MAX, About
 from application.evaluation.runs.requests import Order
 from domain.errors import Invalid
-from domain.evaluation.costs.estimate import ANSWER_TOKENS_MIN, Estimate, Range
+from domain.evaluation.costs.estimate import ANSWER_TOKENS_MIN, CostEstimate, Range
 from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX, CHECK_TOKENS_MAX
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import SessionSelection, TraceSelection
@@ -36,7 +36,7 @@ def ids_of(*traces: Trace) -> Sequence[str]:
 
 async def estimate(
     lab: Laboratory, about: About | None = None, of: TargetType = TargetType.TRACE, **said: Any
-) -> Estimate:
+) -> CostEstimate:
     order = Order(**{"metrics": [NAME], "model": GPT} | said)
     selection = TraceSelection() if of is TargetType.TRACE else SessionSelection()
     return await lab.over().estimate_run(lab.project, of, order, about or selection)

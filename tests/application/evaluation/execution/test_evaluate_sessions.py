@@ -18,7 +18,7 @@ from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
 from domain.evaluation.runs.run import RunStatus
 from domain.evaluation.scores.outcome import FailCode, Scored
 from domain.evaluation.scores.score import DataType, ScoreOutcome, ScoreSource, TraceScore
-from domain.evaluation.sessions.reliability_v1 import SESSION_TRACES_MAX, WEIGHTS
+from domain.evaluation.sessions.reliability_v1 import DEFAULT_WEIGHTS, SESSION_TRACES_MAX
 from domain.ids import ProjectId, ScoreId, TraceId
 from domain.tracing.trace import Trace
 from tests.support.builders.evaluated_traces import model
@@ -26,7 +26,7 @@ from tests.support.builders.values import THEIRS, at
 from tests.support.fixtures.evaluation_harness import Laboratory, metadata
 
 BOTH = "agent_consistency agent_reliability"
-SIGNALS = tuple(WEIGHTS)
+SIGNALS = tuple(DEFAULT_WEIGHTS)
 JUDGED = ("confidence", "tool_correctness")
 AUTH = JudgeRefused(FailCode.AUTH)
 DOWN = JudgeUnavailable(FailCode.JUDGE_UNREACHABLE)
@@ -573,4 +573,4 @@ async def test_a_signal_that_is_removed_while_it_is_used_stays_removed():
     run = await lab.run(BOTH, "chat")
     await lab.work(lab.over(replace(lab.ports, assignments=WithdrawnSignals(lab.store, lab=lab))))
     assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
-    assert (known, await lab.scores_of(traces[1])) == (set(WEIGHTS), [])
+    assert (known, await lab.scores_of(traces[1])) == (set(DEFAULT_WEIGHTS), [])

@@ -14,8 +14,8 @@ from application.evaluation.matter import LARGE
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX, IN_FLIGHT_MAX
 from domain.errors import Unavailable
 from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
-from domain.evaluation.metrics.metric import Way
-from domain.evaluation.metrics.registry import CATALOGUE
+from domain.evaluation.metrics.metric import EvaluationMethod
+from domain.evaluation.metrics.registry import METRIC_REGISTRY
 from domain.evaluation.runs.run import RunStatus
 from domain.evaluation.scores.outcome import FailCode, Scored
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, ScoreStatus
@@ -24,8 +24,12 @@ from domain.tracing.trace import TraceStatus
 from tests.support.builders.evaluated_traces import model, offering, tool
 from tests.support.fixtures.evaluation_harness import PLAN, Laboratory, metadata
 
-JUDGED = [name for name, metric in CATALOGUE.items() if metric.way is Way.JUDGED]
-MEASURED = [name for name, metric in CATALOGUE.items() if metric.way is Way.MEASURED]
+JUDGED = [
+    name for name, metric in METRIC_REGISTRY.items() if metric.method is EvaluationMethod.JUDGED
+]
+MEASURED = [
+    name for name, metric in METRIC_REGISTRY.items() if metric.method is EvaluationMethod.COMPUTED
+]
 SPANS = (model(PLAN), tool("search", {"to": "Oslo"}, "HAT123"))
 AUTH = JudgeRefused(FailCode.AUTH)
 DOWN = JudgeUnavailable(FailCode.JUDGE_UNREACHABLE)
@@ -109,7 +113,7 @@ async def test_evidence_and_fence_are_one_of_a_target():
     await lab.work()
     assert len(lab.judge.asked) == 2 * len(JUDGED)
     assert len({id(question.evidence) for question in lab.judge.asked}) == 2
-    fences = {question.fence for question in lab.judge.asked}
+    fences = {question.boundary for question in lab.judge.asked}
     assert len(fences) == 2
     assert all(len(fence) == 16 and int(fence, 16) >= 0 for fence in fences)
     assert {question.deadline_s for question in lab.judge.asked} == {60.0}
@@ -186,7 +190,7 @@ async def test_with_tool_calls_the_steps_are_judged_without_a_wordless_output(ou
 
 # --- no answer for good ----------------------------------------------------------------------
 
-PAIR_CODES = [code for code in FailCode if not code.is_passing and not code.opens_circuit]
+PAIR_CODES = [code for code in FailCode if not code.is_transient and not code.opens_circuit]
 
 
 @pytest.mark.parametrize("code", PAIR_CODES)

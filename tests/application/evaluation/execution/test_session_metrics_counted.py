@@ -11,8 +11,8 @@ from domain.evaluation.judging.judge import JudgeUnavailable
 from domain.evaluation.runs.run import RunStatus, TargetType
 from domain.evaluation.runs.selection import SessionSelection
 from domain.evaluation.scores.outcome import FailCode
-from domain.evaluation.trace_content.evaluated_trace import Subject
-from domain.evaluation.trace_content.messages import Said
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from domain.evaluation.trace_content.messages import MessageText
 from domain.tracing.trace import TraceStatus
 from tests.application.evaluation.execution.test_evaluate_sessions import OddTargets
 from tests.support.builders.values import at
@@ -108,9 +108,9 @@ async def test_they_cost_nothing():
     assert found.questions.high == Decimal(0)
 
 
-class OddSubject(Subject):
+class OddSubject(EvaluatedTrace):
     @property
-    def request(self) -> Said:
+    def request(self) -> MessageText:
         raise ValueError("odd")
 
 

@@ -7,7 +7,7 @@ from application.evaluation.ports.work_queue import ATTEMPTS_MAX
 from domain.evaluation.judging.judge import JudgeUnavailable
 from domain.evaluation.runs.run import RunStatus
 from domain.evaluation.scores.outcome import FailCode, Scored
-from domain.evaluation.sessions.reliability_v1 import WEIGHTS
+from domain.evaluation.sessions.reliability_v1 import DEFAULT_WEIGHTS
 from domain.tracing.trace import TraceStatus
 from tests.support.fixtures.evaluation_harness import Laboratory, metadata
 
@@ -57,7 +57,7 @@ async def test_both_versions_stand_beside_each_other():
     assert 0 < float(told["agent_reliability"]) <= 0.4
     assert 0 < float(told["agent_consistency_v2"]) <= 0.4
     for trace in traces:
-        assert set(await lab.told(run, trace)) == set(WEIGHTS)
+        assert set(await lab.told(run, trace)) == set(DEFAULT_WEIGHTS)
     prints = {metadata(one)["fingerprint"] for key, one in (await lab.of_run(run)).items()
               if key[0] == "chat"}  # fmt: skip
     assert len(prints) == 4

@@ -17,11 +17,16 @@ from application.evaluation.runs.requests import Order
 from application.jobs import RunDue
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.judging.models import JudgeModels
-from domain.evaluation.monitors.monitor import UNSAID, MonitorChange, MonitorStatus
+from domain.evaluation.monitors.monitor import UNCHANGED, MonitorChange, MonitorStatus
 from domain.evaluation.runs.run import TARGETS_MAX, RunStatus, TargetType
-from domain.evaluation.runs.selection import Dated, SessionSelection, TraceSelection, place_of
+from domain.evaluation.runs.selection import (
+    GivenInstant,
+    SessionSelection,
+    TraceSelection,
+    sampling_rank,
+)
 from domain.ids import MonitorId, ProjectId, RunId
-from domain.page import Window
+from domain.page import PageRequest
 from tests.support.builders.values import NOON, at, trace
 from tests.support.fixtures.in_memory_app import World, memory_ports
 
@@ -38,7 +43,7 @@ OF_SESSIONS = replace(
     run=Order(metrics=["agent_reliability"], signal_weights={"confidence": 2.0}),
     selection=SessionSelection(),
 )
-ALL = Window(limit=200)
+ALL = PageRequest(limit=200)
 
 
 @pytest.fixture
@@ -185,7 +190,7 @@ async def test_a_change_is_made(shop, ours):
     assert changed.next_run_at.isoformat() == "2026-03-02T00:00:00+00:00"
     assert changed.updated_at == shop.world.now
     assert await shop.do.change_monitor(ours, made.id, MonitorChange()) == changed
-    cleared = await shop.do.change_monitor(ours, made.id, MonitorChange(signal_weights=UNSAID))
+    cleared = await shop.do.change_monitor(ours, made.id, MonitorChange(signal_weights=UNCHANGED))
     assert cleared == changed
 
 
@@ -208,7 +213,7 @@ async def test_what_is_nowhere(shop, ours):
 
 async def test_a_slot_makes_a_run_and_tells_of_it(shop, ours, told):
     ids = await shop.stores(trace(), trace())
-    selection = TraceSelection(date_from=Dated("2026-01-01", at(-9_999_999)))
+    selection = TraceSelection(date_from=GivenInstant("2026-01-01", at(-9_999_999)))
     made = await shop.monitors(selection=selection, run=replace(ORDER.run, model="gpt-5"))
     assert await shop.slot() == 1
     [run] = await shop.runs(made)
@@ -317,7 +322,7 @@ async def test_a_share_is_one_target_at_least_and_taken_by_the_monitor(shop, rat
     made = await shop.monitors(run=replace(ORDER.run, sampling_rate=rate))
     await shop.slot()
     [run] = await shop.runs(made)
-    lowest = sorted(ids, key=lambda one: place_of(one, str(made.id)))[:count]
+    lowest = sorted(ids, key=lambda one: sampling_rank(one, str(made.id)))[:count]
     assert (run.targets, run.sampling_rate) == (count, rate)
     assert await shop.targets(run) == sorted(lowest)
 
@@ -446,7 +451,7 @@ async def test_too_much_is_told_in_a_run_that_failed(world, ours, told):
     assert (run.status, run.targets) == (RunStatus.FAILED, 0)
     assert str(TARGETS_MAX) in run.error_message
     assert (await shop.read(made)).last_run_id == run.id
-    assert (await shop.read(made)).looked_at is None
+    assert (await shop.read(made)).watermark is None
     assert told == []
     with pytest.raises(Invalid):
         await shop.do.trigger_monitor(ours, made.id, RunId(uuid.uuid4()))

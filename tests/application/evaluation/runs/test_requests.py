@@ -11,9 +11,9 @@ from application.jobs import RunDue
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.judging.models import JudgeModels
 from domain.evaluation.runs.run import TARGETS_MAX, RunStatus, TargetType
-from domain.evaluation.runs.selection import SessionSelection, TraceSelection, place_of
+from domain.evaluation.runs.selection import SessionSelection, TraceSelection, sampling_rank
 from domain.ids import ProjectId, RunId, TraceId
-from domain.page import Window
+from domain.page import PageRequest
 from tests.support.builders.values import NOON, trace
 
 ORDER = Order(metrics=["trace_success"])
@@ -98,7 +98,7 @@ async def test_a_share_is_taken_by_the_project_and_not_by_chance(world, do, ours
     ids = await fill(world, ours, 10)
     half = replace(ORDER, sampling_rate=0.5)
     run = (await do.start_trace_run(ours, an_id(), half, ALL)).run
-    lowest = sorted(ids, key=lambda one: place_of(one, str(ours)))[:5]
+    lowest = sorted(ids, key=lambda one: sampling_rank(one, str(ours)))[:5]
     assert sorted(await work_of(world, run)) == sorted(lowest)
 
 
@@ -162,7 +162,7 @@ async def test_what_is_wrong_is_named_before_anything_is_looked_for(world, ours,
         with pytest.raises(Invalid) as told:
             await start()
         assert [one.field for one in told.value.errors] == [field]
-    page = await do.list_runs(ours, TargetType.TRACE, None, Window())
+    page = await do.list_runs(ours, TargetType.TRACE, None, PageRequest())
     assert page.total == 0
 
 

@@ -9,11 +9,17 @@ import pytest
 
 from application.evaluation.ports.alerts import IN_TURN, RUNS_BEFORE, Assessed
 from domain.errors import Conflict, Invalid, NotFound
-from domain.evaluation.monitors.alert import RULES_MAX, AlertState, Figure, Measured, Watch
+from domain.evaluation.monitors.alert import (
+    RULES_MAX,
+    AlertFigure,
+    AlertProgress,
+    AlertState,
+    RunMetricStats,
+)
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.outcome import FailCode, Failed, Scored, SkipCode, Skipped
 from domain.ids import MonitorId
-from domain.page import Window
+from domain.page import PageRequest
 from tests.support.builders.values import NOON, at
 from tests.support.fixtures.alerts import (
     BODY,
@@ -29,7 +35,7 @@ from tests.support.fixtures.data_plane import project, walked
 from tests.support.fixtures.evaluation import METRICS, target, work_of
 from tests.support.fixtures.monitors import run_of
 
-ALL = Window(limit=200)
+ALL = PageRequest(limit=200)
 
 
 def nothing(alerts):
@@ -42,9 +48,14 @@ def nothing(alerts):
 async def test_an_alert_is_read_as_it_was_made(monitoring):
     monitor = await monitoring.stored(project())
     rule = a_rule(
-        figure=Figure.DROP, threshold=0.3, clear_at=0.1, samples_min=7, breaches=2, recoveries=3
+        figure=AlertFigure.DROP,
+        threshold=0.3,
+        clear_at=0.1,
+        samples_min=7,
+        breaches=2,
+        recoveries=3,
     )
-    watch = Watch(state=AlertState.NO_DATA, since=at(3), in_a_row=1, value=0.125)
+    watch = AlertProgress(state=AlertState.NO_DATA, since=at(3), consecutive=1, value=0.125)
     made = [an_alert(monitor), an_alert(monitor, rule=rule, watch=watch, created_at=at(1))]
     for one in made:
         assert await monitoring.alerts.create(one) == one
@@ -133,7 +144,7 @@ async def test_runs_that_ended_are_found_the_first_first(monitoring):
     monitor = await monitoring.stored(project())
     second = await ran(monitoring, monitor, created_at=at(2))
     first = await ran(monitoring, monitor, created_at=at(1))
-    broken = run_of(monitor, 0, created_at=at(3)).broken("too much matches", at(3))
+    broken = run_of(monitor, 0, created_at=at(3)).failed("too much matches", at(3))
     await monitoring.evaluating.runs.create(broken, [])
     found = await found_ended(monitoring, monitor.project_id)
     assert found == [ended(first), ended(second), ended(broken)]
@@ -178,8 +189,8 @@ async def test_a_run_is_measured_by_metric_and_with_those_before_it(monitoring, 
     assert [one.passed for one in found] == [2, 2, 2, 0, 0, 0]
     assert {one.scored for one in found} == {2}
     [first] = await monitoring.alerts.measured(ended(runs[0]), metric, 0.5)
-    assert first == Measured(scored=2)
-    assert await monitoring.alerts.measured(ended(runs[0]), "coherence", 0.5) == [Measured()]
+    assert first == RunMetricStats(scored=2)
+    assert await monitoring.alerts.measured(ended(runs[0]), "coherence", 0.5) == [RunMetricStats()]
 
 
 async def test_what_failed_and_what_was_skipped_is_counted(monitoring):
@@ -198,7 +209,7 @@ async def test_what_failed_and_what_was_skipped_is_counted(monitoring):
         claim = await monitoring.evaluating.claim(due)
         line += await monitoring.evaluating.finish(claim, by_target[claim.target])
     [found] = await monitoring.alerts.measured(ended(run), METRICS[0], 0.5)
-    assert found == Measured(scored=2, mean=0.375, passed=1, failed=1, skipped=1)
+    assert found == RunMetricStats(scored=2, mean=0.375, passed=1, failed=1, skipped=1)
 
 
 async def test_cancelled_runs_are_passed_by(monitoring):
@@ -222,7 +233,7 @@ async def test_what_turned_is_kept_and_told_to_every_webhook(monitoring):
     await monitoring.webhooks.create(a_webhook(project()))
     run = ended(await ran(monitoring, monitor))
     raised = turned(run, alerts[0])
-    quiet = Assessed(replace(alerts[1], watch=replace(alerts[1].watch, in_a_row=3, value=0.5)))
+    quiet = Assessed(replace(alerts[1], watch=replace(alerts[1].watch, consecutive=3, value=0.5)))
     seen = []
 
     def assess(there):
@@ -279,7 +290,7 @@ async def test_runs_at_once_see_what_the_other_left(monitoring):
 
     def counting(there):
         return [
-            Assessed(replace(one, watch=replace(one.watch, in_a_row=one.watch.in_a_row + 1)))
+            Assessed(replace(one, watch=replace(one.watch, consecutive=one.watch.consecutive + 1)))
             for one in there
         ]
 
@@ -289,7 +300,7 @@ async def test_runs_at_once_see_what_the_other_left(monitoring):
         )
         assert sum(found) >= 1
         [alert] = await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
-        if alert.watch.in_a_row == 5:
+        if alert.watch.consecutive == 5:
             break
         assert left > 1
     assert await found_ended(monitoring, monitor.project_id) == []
@@ -343,7 +354,7 @@ async def fired(monitoring, monitor, run=None, now=NOON):
 async def waiting(monitoring, **said):
     """A monitor, and a NO_DATA alert that waits for its slot."""
     monitor = await monitoring.stored(project(), **said)
-    alert = an_alert(monitor, rule=a_rule(figure=Figure.NO_DATA))
+    alert = an_alert(monitor, rule=a_rule(figure=AlertFigure.NO_DATA))
     await monitoring.alerts.create(alert)
     [slot] = await slots_of(monitoring, monitor, NOON)
     assert (slot.alert, slot.awaited, slot.quiet) == (alert.id, None, False)

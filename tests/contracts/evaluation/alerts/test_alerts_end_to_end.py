@@ -14,13 +14,13 @@ from adapters.webhook_sender import HttpCourier
 from application.evaluation.monitors.monitors import MonitorOrder
 from application.evaluation.runs.requests import Order
 from application.jobs import Job, RunDue, TargetDue
-from domain.evaluation.monitors.alert import AlertState, Figure
+from domain.evaluation.monitors.alert import AlertFigure, AlertState
 from domain.evaluation.monitors.monitor import Monitor
-from domain.evaluation.monitors.webhook import secret_text
+from domain.evaluation.monitors.webhook import format_secret
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import TraceSelection
 from domain.ids import MonitorId, ProjectId
-from domain.page import Window
+from domain.page import PageRequest
 from domain.tracing.trace import TraceStatus
 from tests.support.builders.evaluated_traces import said
 from tests.support.builders.values import trace
@@ -95,7 +95,9 @@ def agent(world: World) -> Agent:
 async def test_an_alert_arrives_signed_and_so_does_its_end(agent: Agent) -> None:
     alerts = agent.do.alerts
     monitor = await agent.monitored()
-    rule = a_rule(metric="trace_success", figure=Figure.PASS_RATE, threshold=0.5, samples_min=3)
+    rule = a_rule(
+        metric="trace_success", figure=AlertFigure.PASS_RATE, threshold=0.5, samples_min=3
+    )
     alert = await alerts.create(agent.project, monitor.id, uuid.uuid4(), rule)
     async with receiver() as there:
         webhook = await alerts.create_webhook(agent.project, uuid.uuid4(), there.url())
@@ -125,7 +127,7 @@ async def test_an_alert_arrives_signed_and_so_does_its_end(agent: Agent) -> None
         assert states == ["ALERTING", "OK", "OK"]
 
     # Its clock is years back: of the signature only the age is refused.
-    secret = secret_text(webhook.secret)
+    secret = format_secret(webhook.secret)
     for _, head, body in there.got:
         signed_at = datetime.fromtimestamp(int(head["webhook-timestamp"]), UTC)
         assert head["webhook-signature"] == Verifier(secret).sign(
@@ -138,15 +140,15 @@ async def test_an_alert_arrives_signed_and_so_does_its_end(agent: Agent) -> None
 async def agrees(agent: Agent, monitor: Monitor, webhook: Any) -> None:
     """What is listed afterwards is what was told."""
     alerts = agent.do.alerts
-    changes = await alerts.list_changes(agent.project, monitor.id, Window())
+    changes = await alerts.list_changes(agent.project, monitor.id, PageRequest())
     assert [(one.before, one.after) for one in changes.items] == [
         (AlertState.ALERTING, AlertState.OK),
         (AlertState.OK, AlertState.ALERTING),
     ]
-    runs = await agent.do.list_monitor_runs(agent.project, monitor.id, Window())
+    runs = await agent.do.list_monitor_runs(agent.project, monitor.id, PageRequest())
     mended, _, broken, _ = [one.run.id for one in runs.items]
     assert [one.run_id for one in changes.items] == [mended, broken]
-    log = await alerts.list_deliveries(agent.project, webhook, Window())
+    log = await alerts.list_deliveries(agent.project, webhook, PageRequest())
     assert [(one.attempts, one.status) for one in log.items] == [(2, 200), (1, 204)]
     [alert] = await alerts.list(agent.project, monitor.id)
     assert alert.watch.state is AlertState.OK
@@ -167,7 +169,7 @@ async def test_what_has_not_changed_is_not_judged_again(agent: Agent) -> None:
     await agent.world.ports.traces.put(agent.project, changed)
     await agent.six_hours_later()
     assert len(agent.judge.asked) == 2
-    runs = await agent.do.list_monitor_runs(agent.project, monitor.id, Window())
+    runs = await agent.do.list_monitor_runs(agent.project, monitor.id, PageRequest())
     assert [(one.tally.evaluated, one.tally.scored) for one in runs.items] == [
         (2, 2),
         (2, 2),

@@ -17,7 +17,7 @@ from standardwebhooks import WebhookVerificationError
 
 from adapters.webhook_sender import ADDRESSES_MAX, HttpCourier, SystemResolver
 from application.evaluation.ports.alerts import Sent
-from domain.evaluation.monitors.webhook import secret_text
+from domain.evaluation.monitors.webhook import format_secret
 from tests.support.builders.values import NOON
 from tests.support.fakes.webhook_receivers import (
     OK,
@@ -79,9 +79,9 @@ async def test_a_message_is_signed_as_standard_webhooks_says():
     assert head["webhook-id"] == str(delivery.id)
     assert head["webhook-timestamp"] == str(int(now.timestamp()))
     assert body == BODY
-    assert Verifier(secret_text(webhook.secret)).verify(body, head) == json.loads(BODY)
+    assert Verifier(format_secret(webhook.secret)).verify(body, head) == json.loads(BODY)
     other = Verifier("whsec_" + base64.b64encode(b"another" * 5).decode())
-    for wrong, text in ((other, body), (Verifier(secret_text(webhook.secret)), body + b" ")):
+    for wrong, text in ((other, body), (Verifier(format_secret(webhook.secret)), body + b" ")):
         with pytest.raises(WebhookVerificationError):
             wrong.verify(text, head)
 
@@ -93,7 +93,7 @@ async def test_an_old_signature_is_not_accepted_later():
         await private().send(a_delivery(webhook, body=BODY), webhook, then)
     [(_, head, body)] = there.got
     with pytest.raises(WebhookVerificationError):
-        Verifier(secret_text(webhook.secret)).verify(body, head)
+        Verifier(format_secret(webhook.secret)).verify(body, head)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import pytest
 
 from application.evaluation.ports.alerts import DELIVERIES_OF_ONE, DELIVERY_HELD, WEBHOOKS_MAX
 from domain.errors import Conflict, NotFound, Unavailable
-from domain.page import Window
+from domain.page import PageRequest
 from tests.support.builders.values import NOON, at
 from tests.support.fixtures.alerts import a_delivery, a_webhook
 from tests.support.fixtures.data_plane import project, walked
 
-ALL = Window(limit=200)
+ALL = PageRequest(limit=200)
 STEP_MAX = 2_000
 LONG_AGO = NOON - timedelta(days=365)  # before whatever other tests have due
 

@@ -14,12 +14,12 @@ from adapters.judges.policy import PatientJudge
 from adapters.judges.wire import Endpoint
 from adapters.memory.evaluation.scripted_judge import ScriptedJudge
 from application.evaluation.ports.evaluation import Judge
-from domain.evaluation.evidence.builder import evidence_of
+from domain.evaluation.evidence.builder import build_evidence
 from domain.evaluation.judging.heuristics import MODEL
 from domain.evaluation.judging.judge import Answer, JudgeRefused, JudgeUnavailable, Question
 from domain.evaluation.metrics.judged_metrics import JUDGED_METRICS, TASK_COMPLETION
 from domain.evaluation.metrics.metric import JudgeKind, Metric
-from domain.evaluation.metrics.registry import CATALOGUE
+from domain.evaluation.metrics.registry import METRIC_REGISTRY
 from domain.evaluation.scores.outcome import FailCode, Scored, SkipCode, Skipped
 from domain.tracing.span import Span
 from tests.support.builders.evaluated_traces import model, subject, tool
@@ -41,8 +41,8 @@ class Bench:
         shown = spans or (model(PLAN), tool(given={"to": "Oslo"}, got="HAT123"))
         return Question(
             metric=metric,
-            evidence=evidence_of(subject(*shown, **known | said)),
-            fence="0123456789abcdef",
+            evidence=build_evidence(subject(*shown, **known | said)),
+            boundary="0123456789abcdef",
             model=self.model,
             deadline_s=60.0,
         )
@@ -114,7 +114,7 @@ async def test_a_score_is_marked_with_who_gave_it(bench: Bench, metric: Metric):
 
 async def test_it_keeps_nothing_between_questions(bench: Bench):
     first = await bench.judge.ask(bench.question())
-    await bench.judge.ask(bench.question(CATALOGUE["confidence"], output="no"))
+    await bench.judge.ask(bench.question(METRIC_REGISTRY["confidence"], output="no"))
     assert await bench.judge.ask(bench.question()) == first
 
 
@@ -135,7 +135,7 @@ async def test_whoever_has_a_turn_and_leaves_it_by_whatever_way_makes_room(bench
 
 async def test_evidence_of_any_size_is_judged(bench: Bench):
     calls = [tool(given=n, got=n) for n in range(2 * LARGE)]
-    answer = await bench.judge.ask(bench.question(CATALOGUE["tool_correctness"], *calls))
+    answer = await bench.judge.ask(bench.question(METRIC_REGISTRY["tool_correctness"], *calls))
     assert isinstance(answer.outcome, Scored)
 
 
@@ -208,7 +208,7 @@ async def test_a_model_that_nobody_answers_for_is_refused(judge: Judge, name: st
 @pytest.mark.parametrize(("judge", "name"), [(HeuristicJudge(), MODEL), (OF_OPENAI, "openai/tiny")])
 async def test_a_metric_that_nobody_judges_is_refused(judge: Judge, name: str):
     with pytest.raises(JudgeRefused) as refused:
-        await judge.ask(replace(heuristic().question(CATALOGUE["coherence"]), model=name))
+        await judge.ask(replace(heuristic().question(METRIC_REGISTRY["coherence"]), model=name))
     assert refused.value.code is FailCode.MISCONFIGURED
 
 

@@ -8,8 +8,8 @@ import asyncio
 import pytest
 
 from adapters.postgres.evaluation.monitors.change_feed import PostgresChanged
-from domain.evaluation.monitors.monitor import SETTLING
-from domain.evaluation.runs.selection import Dated, SessionSelection, TraceSelection
+from domain.evaluation.monitors.monitor import SETTLE_DELAY
+from domain.evaluation.runs.selection import GivenInstant, SessionSelection, TraceSelection
 from domain.tracing.change import TraceChange
 from domain.tracing.trace import TraceStatus
 from tests.support.builders.values import at, span, trace
@@ -93,8 +93,8 @@ async def test_a_selection_narrows_what_has_changed(monitoring):
     await fill(plane, ours, meant, trace(started_at=at(5)), trace(name="Run 100%"))
     for selection in (
         TraceSelection(tags=("x", "y")),
-        TraceSelection(name="100%", date_from=Dated("x", at(5))),
-        TraceSelection(user_id="u", date_to=Dated("x", at(6))),
+        TraceSelection(name="100%", date_from=GivenInstant("x", at(5))),
+        TraceSelection(user_id="u", date_to=GivenInstant("x", at(6))),
     ):
         assert await monitoring.targets(ours, None, selection) == ids(meant)
 
@@ -130,7 +130,7 @@ async def test_a_session_changes_with_any_trace_and_is_judged_by_its_selected_on
 async def test_what_was_just_written_settles_first(monitoring):
     ours, plane = project(), monitoring.evaluating.plane
     now, settled = await monitoring.changed.edge(), await monitoring.settled.edge()
-    assert now.written_at - settled.written_at <= SETTLING
+    assert now.written_at - settled.written_at <= SETTLE_DELAY
     await fill(plane, ours, trace())
     edge = await monitoring.settled.edge()
     assert await monitoring.settled.targets(ours, TraceSelection(), None, edge, 9) == []

@@ -12,9 +12,9 @@ from application.evaluation.ports.monitors import DUE_MAX
 from domain.errors import Invalid, NotFound, Unavailable
 from domain.evaluation.monitors.monitor import MonitorStatus, Watermark
 from domain.evaluation.runs.run import RunStatus, TargetType
-from domain.evaluation.runs.selection import Dated, SessionSelection, TraceSelection
+from domain.evaluation.runs.selection import GivenInstant, SessionSelection, TraceSelection
 from domain.ids import MonitorId, RunId
-from domain.page import Window
+from domain.page import PageRequest
 from domain.tracing.trace import TraceStatus
 from tests.support.builders.values import NOON, at
 from tests.support.fixtures.data_plane import project, walked
@@ -22,15 +22,15 @@ from tests.support.fixtures.evaluation import later, work_of
 from tests.support.fixtures.monitors import a_monitor, run_of
 
 ACTIVE, PAUSED = MonitorStatus
-ALL = Window(limit=200)
+ALL = PageRequest(limit=200)
 MARK = Watermark(at(5), uuid.UUID(int=5))
 EVERYTHING = [
     {},
     {
         "name": "weekly 🐼",
         "selection": TraceSelection(
-            date_from=Dated("2026-03-01", at(0)),
-            date_to=Dated(1772668800.5, at(1)),
+            date_from=GivenInstant("2026-03-01", at(0)),
+            date_to=GivenInstant(1772668800.5, at(1)),
             status=TraceStatus.ERROR,
             session_id="",
             user_id="ü",
@@ -47,13 +47,13 @@ EVERYTHING = [
         "next_run_at": None,
         "last_run_at": at(7),
         "last_run_id": RunId(uuid.UUID(int=3)),
-        "looked_at": MARK,
+        "watermark": MARK,
     },
     {"selection": TraceSelection(tags=())},
     {
         "target_type": TargetType.SESSION,
         "selection": SessionSelection(
-            date_from=Dated(1772668800, at(0)),
+            date_from=GivenInstant(1772668800, at(0)),
             user_id="u",
             has_error=False,
             tags=("x",),
@@ -228,7 +228,7 @@ async def test_a_firing_without_a_run_is_one_too(monitoring):
 
 async def test_a_run_that_has_failed_already_is_stored_as_it_is(monitoring):
     made = await monitoring.stored(project())
-    run = run_of(made, 0).broken("too much matches", NOON)
+    run = run_of(made, 0).failed("too much matches", NOON)
     assert await monitoring.monitors.fired(made, made.fired(NOON, run.id, None), run, [])
     stored = await monitoring.evaluating.run(run)
     assert (stored.status, stored.error_message) == (RunStatus.FAILED, "too much matches")
@@ -240,7 +240,9 @@ async def test_a_run_that_has_failed_already_is_stored_as_it_is(monitoring):
         lambda one: one.paused(NOON),
         lambda one: replace(one, name="edited"),
         lambda one: one.fired(NOON, RunId(uuid.UUID(int=9)), None),
-        lambda one: replace(one, selection=TraceSelection(date_from=Dated("2026-03-02", NOON))),
+        lambda one: replace(
+            one, selection=TraceSelection(date_from=GivenInstant("2026-03-02", NOON))
+        ),
     ],
     ids=["paused", "edited", "fired", "narrowed"],
 )

@@ -27,15 +27,15 @@ from application.evaluation.runs.requests import Order
 from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
 from domain.errors import Failure
 from domain.evaluation.monitors.monitor import Monitor, MonitorChange, MonitorStatus
-from domain.evaluation.runs.run import Assignment, EvalRun, TargetType
+from domain.evaluation.runs.run import EvalRun, TargetType, WorkItem
 from domain.evaluation.runs.selection import TraceSelection
 from domain.ids import MonitorId, ProjectId, RunId
-from domain.page import Window
+from domain.page import PageRequest
 from tests.support.builders.values import NOON, at, trace
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.monitors import Monitoring, over_memory, over_postgres
 
-ALL: Final = Window(limit=200)
+ALL: Final = PageRequest(limit=200)
 STEPS: Final = ("due", "edge", "changed", "targets", "fired", "stored", "told")
 ORDER: Final = MonitorOrder(
     name="m",
@@ -88,7 +88,7 @@ class Watched:
         return [one for one in found if one.project_id == self.ours]
 
     async def fired(
-        self, before: Monitor, after: Monitor, run: EvalRun | None, work: list[Assignment]
+        self, before: Monitor, after: Monitor, run: EvalRun | None, work: list[WorkItem]
     ) -> bool:
         await self.process.reaches("fired")
         is_ours: bool = await self.inner.fired(before, after, run, work)

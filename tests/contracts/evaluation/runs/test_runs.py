@@ -5,10 +5,10 @@ import uuid
 import pytest
 
 from domain.errors import Conflict, NotFound, Unavailable
-from domain.evaluation.runs.run import Assignment, Execution, RunStatus, Tally, TargetType
+from domain.evaluation.runs.run import Execution, RunStatus, Tally, TargetType, WorkItem
 from domain.evaluation.scores.score import ScoreChange, ScoreOutcome
 from domain.ids import RunId
-from domain.page import Position, Window
+from domain.page import PageRequest, Position
 from tests.support.builders.custom_metric_definitions import a_definition
 from tests.support.builders.values import NOON, trace
 from tests.support.fixtures.data_plane import fill, project
@@ -77,7 +77,7 @@ async def test_runs_of_others_are_not_found(evaluating):
         with pytest.raises(NotFound):
             await ask
     assert (await evaluating.run(run)).status is RUNNING
-    page = await evaluating.runs.page(theirs, TargetType.TRACE, None, Window())
+    page = await evaluating.runs.page(theirs, TargetType.TRACE, None, PageRequest())
     assert (list(page.items), page.total) == ([], 0)
 
 
@@ -93,7 +93,7 @@ async def test_a_page_is_of_one_kind_newest_first(evaluating):
     await evaluating.runs.cancel(ours, made[1].id, NOON)
 
     async def ids(status=None, **window):
-        page = await evaluating.runs.page(ours, TargetType.TRACE, status, Window(**window))
+        page = await evaluating.runs.page(ours, TargetType.TRACE, status, PageRequest(**window))
         return [one.run.id.int for one in page.items], page.total, page.end
 
     assert await ids() == ([4, 3, 2, 1, 0], 5, None)
@@ -104,7 +104,7 @@ async def test_a_page_is_of_one_kind_newest_first(evaluating):
     assert await ids(limit=2, offset=9) == ([], 5, None)
     assert await ids(CANCELLED) == ([1], 1, None)
     assert await ids(COMPLETED) == ([], 0, None)
-    page = await evaluating.runs.page(ours, TargetType.SESSION, PENDING, Window())
+    page = await evaluating.runs.page(ours, TargetType.SESSION, PENDING, PageRequest())
     assert [one.run for one in page.items] == [session]
 
 
@@ -114,7 +114,7 @@ async def test_a_list_tells_how_far_each_run_has_got(evaluating):
     await evaluating.begun(run, work_of(run))
     await evaluating.finish(await evaluating.claim_next(ours), BAD)
     await evaluating.begun(other, work_of(other))
-    page = await evaluating.runs.page(ours, TargetType.TRACE, None, Window())
+    page = await evaluating.runs.page(ours, TargetType.TRACE, None, PageRequest())
     assert [one.tally for one in page.items] == [
         Tally(pending=2),
         Tally(evaluated=1, pending=2, failed=2, codes={"rate_limited": 2}),
@@ -130,7 +130,7 @@ async def test_what_failed_is_listed_signals_included(evaluating):
     run = a_run(ours, 2, target_type=TargetType.SESSION, metrics=("agent_reliability",))
     await evaluating.begun(run, work_of(run))
     claim = await evaluating.claim_next(ours)
-    signal = signal_of(claim.run, one, "confidence").measured(BAD, NOON)
+    signal = signal_of(claim.run, one, "confidence").with_outcome(BAD, NOON)
     await evaluating.assignments.record_signal(claim, signal, NOON)
     await evaluating.finish(claim, BAD)
     found, failed = await evaluating.runs.failures(ours, run.id)
@@ -213,7 +213,7 @@ async def test_a_run_is_removed_in_any_state(evaluating, state, with_scores):
         await evaluating.assignments.plan(ours, run.id, NOON)
         due = await evaluating.assignments.dispatch(ours, NOON)
         claim = await evaluating.claim(due[0])
-        signal = signal_of(run, one, "confidence").measured(BAD, NOON)
+        signal = signal_of(run, one, "confidence").with_outcome(BAD, NOON)
         await evaluating.assignments.record_signal(claim, signal, NOON)
         await evaluating.finish(claim)
         if state == "completed":
@@ -248,7 +248,7 @@ async def test_nothing_of_a_removed_project_is_found(evaluating):
     ):
         with pytest.raises(NotFound):
             await ask
-    page = await evaluating.runs.page(run.project_id, TargetType.TRACE, None, Window())
+    page = await evaluating.runs.page(run.project_id, TargetType.TRACE, None, PageRequest())
     assert page.total == 0
     for new in (a_run(run.project_id), run):
         with pytest.raises(Unavailable):
@@ -304,7 +304,7 @@ async def test_a_target_in_flight_counts_with_its_scores_as_they_are(evaluating)
 
 async def test_targets_may_have_metrics_of_their_own(evaluating):
     run = a_run(project())
-    work = [Assignment(target(run, n), (METRICS[n],)) for n in range(2)]
+    work = [WorkItem(target(run, n), (METRICS[n],)) for n in range(2)]
     await evaluating.begun(run, work)
     assert await evaluating.outcomes(run) == {
         (one.target, one.metrics[0]): "pending" for one in work

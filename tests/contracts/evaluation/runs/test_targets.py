@@ -5,14 +5,14 @@ import uuid
 import pytest
 
 from domain.evaluation.runs.selection import (
-    Dated,
+    GivenInstant,
     SessionSelection,
     TraceSelection,
-    sessions_selected,
+    select_sessions,
 )
 from domain.evaluation.scores.outcome import FailCode, Failed, SkipCode, Skipped
 from domain.evaluation.sessions.reliability_v1 import SESSION_TRACES_MAX
-from domain.evaluation.trace_content.evaluated_trace import WINDOW, Subject
+from domain.evaluation.trace_content.evaluated_trace import RECENT_OUTPUTS_MAX, EvaluatedTrace
 from domain.ids import TraceId
 from domain.tracing.trace import TraceStatus
 from tests.support.builders.values import at, prices, span, trace, trace_id
@@ -22,8 +22,8 @@ from tests.support.fixtures.evaluation import SPANS_MAX
 MANY = 1_000
 
 
-def since(seconds: float) -> Dated:
-    return Dated("as it was typed", at(seconds))
+def since(seconds: float) -> GivenInstant:
+    return GivenInstant("as it was typed", at(seconds))
 
 
 # --- what is selected ------------------------------------------------------------------------
@@ -65,7 +65,7 @@ async def test_the_traces_are_those_that_the_list_would_show(evaluating, selecti
     await fill(evaluating.plane, ours, *TRACES)
     await fill(evaluating.plane, theirs, trace(name="straße %_\\", tags=("x", "y")))
     settled = [one.settled(prices().price) for one in TRACES]
-    meant = sorted(str(one.id) for one in settled if selection.matching.admits(one))
+    meant = sorted(str(one.id) for one in settled if selection.matching.matches(one))
     assert await evaluating.targets.traces(ours, selection, MANY) == meant
     assert await evaluating.targets.traces(ours, selection, 2) == meant[:3]
 
@@ -94,7 +94,7 @@ async def test_the_sessions_are_those_whose_selected_traces_say_so(evaluating, s
     await fill(evaluating.plane, ours, *TRACES, trace(session_id="lone", started_at=at(20)))
     await fill(evaluating.plane, theirs, trace(session_id="theirs", started_at=at(20)))
     sent = [*TRACES, trace(session_id="lone", started_at=at(20))]
-    meant = sessions_selected([one.settled(prices().price) for one in sent], selection)
+    meant = select_sessions([one.settled(prices().price) for one in sent], selection)
     assert await evaluating.targets.sessions(ours, selection, MANY) == meant
     assert await evaluating.targets.sessions(ours, selection, 1) == meant[:2]
 
@@ -112,7 +112,7 @@ async def test_a_trace_is_read_whole(evaluating):
     )
     await fill(evaluating.plane, ours, sent)
     found = await evaluating.targets.subject(ours, sent.id)
-    assert found == Subject(await evaluating.plane.traces.get(ours, sent.id))
+    assert found == EvaluatedTrace(await evaluating.plane.traces.get(ours, sent.id))
 
 
 async def test_a_trace_that_is_gone_fails(evaluating):
@@ -128,23 +128,23 @@ async def test_a_trace_with_too_many_spans_is_skipped(evaluating):
     most = trace(*(span() for _ in range(SPANS_MAX)))
     more = trace(*(span() for _ in range(SPANS_MAX + 1)))
     await fill(evaluating.plane, ours, most, more)
-    assert isinstance(await evaluating.targets.subject(ours, most.id), Subject)
+    assert isinstance(await evaluating.targets.subject(ours, most.id), EvaluatedTrace)
     found = await evaluating.targets.subject(ours, more.id)
     assert found == Skipped(SkipCode.TRACE_TOO_LARGE)
 
 
 async def test_a_subject_knows_the_outputs_before_it_in_its_session(evaluating):
     ours = project()
-    ids = sorted(trace_id() for _ in range(WINDOW + 3))
+    ids = sorted(trace_id() for _ in range(RECENT_OUTPUTS_MAX + 3))
     # The last two start at once: their ids decide.
     sent = [
         trace(
             id=ids[n],
             session_id="s",
-            started_at=at(min(n, WINDOW + 1)),
+            started_at=at(min(n, RECENT_OUTPUTS_MAX + 1)),
             output=None if n == 2 else f'"said {n}"'.encode(),
         )
-        for n in range(WINDOW + 3)
+        for n in range(RECENT_OUTPUTS_MAX + 3)
     ]
     elsewhere = trace(session_id="t", started_at=at(1), output=b'"elsewhere"')
     alone = trace(started_at=at(1), output=b'"alone"')
@@ -153,12 +153,12 @@ async def test_a_subject_knows_the_outputs_before_it_in_its_session(evaluating):
 
     async def earlier(of):
         found = await evaluating.targets.subject(ours, of.id)
-        assert isinstance(found, Subject)
-        return list(found.earlier)
+        assert isinstance(found, EvaluatedTrace)
+        return list(found.earlier_outputs)
 
     assert await earlier(sent[0]) == []
     assert await earlier(sent[1]) == ["said 0"]
-    assert await earlier(sent[WINDOW]) == ["said 0", "said 1", ""]
+    assert await earlier(sent[RECENT_OUTPUTS_MAX]) == ["said 0", "said 1", ""]
     assert await earlier(sent[-1]) == ["", "said 3", "said 4"]
     assert await earlier(elsewhere) == await earlier(alone) == []
 
@@ -170,7 +170,7 @@ async def test_an_earlier_output_may_stand_in_a_span(evaluating):
     after = trace(session_id="s", started_at=at(1))
     await fill(evaluating.plane, ours, before, after)
     found = await evaluating.targets.subject(ours, after.id)
-    assert found.earlier == ["hello"]
+    assert found.earlier_outputs == ["hello"]
 
 
 async def test_an_earlier_trace_with_too_many_spans_is_read_without_them(evaluating):
@@ -182,7 +182,7 @@ async def test_an_earlier_trace_with_too_many_spans_is_read_without_them(evaluat
     after = trace(session_id="s", started_at=at(2))
     await fill(evaluating.plane, ours, large, spoken, after)
     found = await evaluating.targets.subject(ours, after.id)
-    assert found.earlier == ["", "of its own"]
+    assert found.earlier_outputs == ["", "of its own"]
 
 
 async def test_the_traces_of_a_session_in_their_order(evaluating):

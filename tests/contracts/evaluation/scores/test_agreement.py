@@ -6,9 +6,14 @@ import uuid
 
 import pytest
 
-from domain.evaluation.agreement.annotation_queue import Why, drawn
-from domain.evaluation.agreement.calibration import JUDGES_MAX, OF_TRACE_MAX, JudgeScores, Rated
-from domain.evaluation.agreement.statistics import Pair
+from domain.evaluation.agreement.annotation_queue import SelectionReason, random_key
+from domain.evaluation.agreement.calibration import (
+    JUDGE_SCORES_PER_TRACE_MAX,
+    JUDGES_MAX,
+    JudgeScores,
+    JudgeVolume,
+)
+from domain.evaluation.agreement.statistics import ScorePair
 from domain.evaluation.scores.query import CreatedWithin
 from domain.evaluation.scores.score import DataType, ScoreChange
 from tests.support.builders.scores import (
@@ -80,7 +85,7 @@ def change(plane, ours):
 @pytest.fixture
 def against(labels, ours):
     async def against(within=EVER, *, name="m", threshold=0.5, of=None):
-        return [*await labels.held_against_people(of or ours, name, threshold, within)]
+        return [*await labels.compare_with_human_labels(of or ours, name, threshold, within)]
 
     return against
 
@@ -100,8 +105,8 @@ def offered(labels, ours):
 def said(fingerprint, *pairs, judged, passed, kind="model"):
     return JudgeScores(
         fingerprint=fingerprint,
-        pairs=[Pair(*pair) for pair in pairs],
-        rated=Rated(judge_kind=kind, judged=judged, passed=passed),
+        pairs=[ScorePair(*pair) for pair in pairs],
+        rated=JudgeVolume(judge_kind=kind, judged=judged, passed=passed),
     )
 
 
@@ -159,11 +164,11 @@ async def test_the_label_that_was_written_last_counts(against, add, judge, chang
     scored = await judge(0, "0.5")
     first = await add(0, "0.1", created_at=at(1))
     await add(0, "0.2", created_at=at(2))
-    assert (await against())[0].pairs == [Pair(0.5, 0.2)]
+    assert (await against())[0].pairs == [ScorePair(0.5, 0.2)]
     await change(first, seconds=3, value="0.3")
-    assert (await against())[0].pairs == [Pair(0.5, 0.3)]
+    assert (await against())[0].pairs == [ScorePair(0.5, 0.3)]
     await change(scored, seconds=4, value="0.4")
-    assert (await against())[0].pairs == [Pair(0.5, 0.4)]
+    assert (await against())[0].pairs == [ScorePair(0.5, 0.4)]
 
 
 async def test_the_last_score_of_each_judge_counts(against, add, judge):
@@ -197,10 +202,10 @@ async def test_whoever_has_the_most_labels_comes_first_and_there_are_so_many(aga
 
 async def test_of_one_trace_the_newest_scores_are_regarded(against, add, judge):
     await judge(0, "0.9", 0, "old")
-    await asyncio.gather(*(judge(0, "0.5", n) for n in range(1, OF_TRACE_MAX + 1)))
+    await asyncio.gather(*(judge(0, "0.5", n) for n in range(1, JUDGE_SCORES_PER_TRACE_MAX + 1)))
     await add(0, "1")
     assert await against() == [
-        said("f", (0.5, 1.0), judged=OF_TRACE_MAX, passed=OF_TRACE_MAX),
+        said("f", (0.5, 1.0), judged=JUDGE_SCORES_PER_TRACE_MAX, passed=JUDGE_SCORES_PER_TRACE_MAX),
         said("old", judged=1, passed=1),
     ]
 
@@ -210,11 +215,11 @@ async def test_labels_and_pass_rates_are_of_what_was_made_within_the_bounds(agai
         await judge(n, f"0.{n + 1}", n)
         await add(n, "1", created_at=at(n))
     [found] = await against(CreatedWithin(at(1), at(3)))
-    assert (found.pairs, found.rated.judged) == ([Pair(0.2, 1.0), Pair(0.3, 1.0)], 2)
+    assert (found.pairs, found.rated.judged) == ([ScorePair(0.2, 1.0), ScorePair(0.3, 1.0)], 2)
     # A judge's score of another time stands beside a label of this one.
     await add(0, "0", created_at=at(9))
     [found] = await against(CreatedWithin(after=at(9)))
-    assert (found.pairs, found.rated.judged) == ([Pair(0.1, 0.0)], 0)
+    assert (found.pairs, found.rated.judged) == ([ScorePair(0.1, 0.0)], 0)
     assert await against(CreatedWithin(at(3), at(1))) == []
 
 
@@ -229,10 +234,10 @@ async def test_when_a_run_is_gone_its_judge_is_known_and_what_was_written_over_i
         await ports.trace_scores.add(trace_score(ours, one, run_id=run.id, **measured))
     edited = (await ports.trace_scores.of_run(ours, run.id))[0]
     await ports.trace_scores.change(ours, edited.id, ScoreChange(value="0.8"), at(1), ADA)
-    [found] = await ports.labels.held_against_people(ours, "m", 0.5, EVER)
-    assert (found.pairs, found.rated.judged) == ([Pair(0.2, 0.8)], 2)
+    [found] = await ports.labels.compare_with_human_labels(ours, "m", 0.5, EVER)
+    assert (found.pairs, found.rated.judged) == ([ScorePair(0.2, 0.8)], 2)
     await ports.runs.delete(ours, run.id, at(2), with_scores=False)
-    [found] = await ports.labels.held_against_people(ours, "m", 0.5, EVER)
+    [found] = await ports.labels.compare_with_human_labels(ours, "m", 0.5, EVER)
     assert (found.fingerprint, found.pairs, found.rated.judged) == ("f", [], 1)
 
 
@@ -242,21 +247,24 @@ async def test_when_a_run_is_gone_its_judge_is_known_and_what_was_written_over_i
 async def test_the_most_uncertain_come_first_and_a_fifth_by_chance(ours, offered, judge):
     for n, value in enumerate(["0.1", "0.45", "0.9", "0.52", "0.7", "0.5", "0", "1", "0.3", "0.6"]):
         await judge(n, value)
-    order = sorted(range(10), key=lambda n: drawn(SEED, traces(ours)[n]))
+    order = sorted(range(10), key=lambda n: random_key(SEED, traces(ours)[n]))
     chosen = order[:2]
     rest = [n for n in (5, 3, 1, 9, 8, 4, 0, 2, 6, 7) if n not in chosen]
     found = await offered()
-    assert [why for _, why in found] == [*[Why.UNCERTAIN] * 4, Why.RANDOM] * 2
-    assert [n for n, why in found if why is Why.RANDOM] == chosen
+    assert [why for _, why in found] == [
+        *[SelectionReason.UNCERTAIN] * 4,
+        SelectionReason.RANDOM,
+    ] * 2
+    assert [n for n, why in found if why is SelectionReason.RANDOM] == chosen
     # Of as many below as above the threshold either may come first.
-    assert {n for n, why in found if why is Why.UNCERTAIN} == set(rest)
-    assert [n for n, why in found if why is Why.UNCERTAIN][:2] == rest[:2]
+    assert {n for n, why in found if why is SelectionReason.UNCERTAIN} == set(rest)
+    assert [n for n, why in found if why is SelectionReason.UNCERTAIN][:2] == rest[:2]
     assert await offered() == found
     assert len(await offered(3)) == 3
-    other = next(f"{n}" for n in range(99) if drawn(f"{n}", traces(ours)[6]) < min(
-        drawn(f"{n}", one) for k, one in enumerate(traces(ours)[:10]) if k != 6
+    other = next(f"{n}" for n in range(99) if random_key(f"{n}", traces(ours)[6]) < min(
+        random_key(f"{n}", one) for k, one in enumerate(traces(ours)[:10]) if k != 6
     ))  # fmt: skip
-    assert (await offered(5, seed=other))[4] == (6, Why.RANDOM)
+    assert (await offered(5, seed=other))[4] == (6, SelectionReason.RANDOM)
     assert (await offered(1, threshold=0.95))[0][0] in {2, 7}
     assert await offered(of=project()) == []
 
@@ -278,7 +286,7 @@ async def test_of_a_trace_the_newest_score_is_offered_with_all_that_it_says(labe
     await judge(0, None, 3, outcome=FAILED)
     await judge(1, "true", data_type=DataType.BOOLEAN)
     [found] = await labels.offered(ours, "m", 0.5, SEED, 10)
-    assert (found.score, found.why) == (newest, Why.UNCERTAIN)
+    assert (found.score, found.why) == (newest, SelectionReason.UNCERTAIN)
 
 
 async def test_scores_of_removed_traces_are_neither_held_nor_offered(

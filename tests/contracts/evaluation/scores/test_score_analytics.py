@@ -8,16 +8,16 @@ import pytest
 from domain.errors import Invalid
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.analytics import (
-    PARTS_MAX,
+    BINS_MAX,
+    HistogramBin,
     HistoryPoint,
-    Part,
     RankedSession,
     ScoreSummary,
     TrendPoint,
 )
 from domain.evaluation.scores.query import CreatedWithin
 from domain.evaluation.scores.score import DataType, ScoreStatus
-from domain.page import Position, SortOrder, Window
+from domain.page import PageRequest, Position, SortOrder
 from domain.tracing.analytics import BUCKETS_MAX, Granularity
 from tests.support.builders.scores import (
     AUTOMATED,
@@ -108,7 +108,7 @@ async def test_a_summary_tells_of_each_name_what_its_numbers_come_to(figures, ou
 def summary(name, numbers, scored, failed, latest_at, kind=None):
     mean, least, most, median = numbers
     return ScoreSummary(
-        name=name, mean=mean, least=least, most=most, median=median, scored=scored,
+        name=name, mean=mean, minimum=least, maximum=most, median=median, scored=scored,
         failed=failed, latest_at=latest_at, judge_kind=kind,
     )  # fmt: skip
 
@@ -259,7 +259,7 @@ async def test_more_buckets_than_an_answer_holds_are_refused(figures, ours, add)
 
 
 @OF_BOTH
-@pytest.mark.parametrize("parts", [1, 3, 7, 10, 29, PARTS_MAX])
+@pytest.mark.parametrize("parts", [1, 3, 7, 10, 29, BINS_MAX])
 async def test_a_part_holds_its_lower_bound_and_the_last_one_also_1(figures, ours, add, of, parts):
     bounds = [repr(n / parts) for n in range(parts + 1)]
     await add(of, *({"value": value} for value in [*bounds, "-0.0", "1e-400", "1e0"]))
@@ -269,7 +269,7 @@ async def test_a_part_holds_its_lower_bound_and_the_last_one_also_1(figures, our
     assert found[-1].upper == 1.0
     assert found[-1].number == parts
     # A third as a decimal fraction is less than a third.
-    exact = parts in {1, 10, PARTS_MAX}
+    exact = parts in {1, 10, BINS_MAX}
     assert not exact or [one.count for one in found] == (
         [parts + 4] if parts == 1 else [3, *[1] * (parts - 2), 3]
     )
@@ -280,12 +280,12 @@ async def test_parts_are_told_by_number_and_rounded_bounds_and_empty_ones_left_o
 ):
     await add(TRACE, {"value": "0.29"}, {"value": "0.2999"}, {"value": "0.999999"})
     assert await figures.distribution(ours, TRACE, "m", 100, EVER) == [
-        Part(30, 0.29, 0.3, 2),
-        Part(100, 0.99, 1.0, 1),
+        HistogramBin(30, 0.29, 0.3, 2),
+        HistogramBin(100, 0.99, 1.0, 1),
     ]
     assert await figures.distribution(ours, TRACE, "m", 3, EVER) == [
-        Part(1, 0.0, 0.3333, 2),
-        Part(3, 0.6667, 1.0, 1),
+        HistogramBin(1, 0.0, 0.3333, 2),
+        HistogramBin(3, 0.6667, 1.0, 1),
     ]
     assert await figures.distribution(ours, TRACE, "none", 3, EVER) == []
 
@@ -341,9 +341,9 @@ async def test_sessions_are_ranked_by_their_newest_number_and_ties_ascend(
         lambda window: figures.comparison(ours, "m", order, window), limit
     )
     assert by_position == by_offset == ranked
-    beyond = await figures.comparison(ours, "m", order, Window(offset=2**63 - 1))
+    beyond = await figures.comparison(ours, "m", order, PageRequest(offset=2**63 - 1))
     assert (list(beyond.items), beyond.total, beyond.end) == ([], 7, None)
-    nothing = await figures.comparison(project(), "m", order, Window())
+    nothing = await figures.comparison(project(), "m", order, PageRequest())
     assert (list(nothing.items), nothing.total, nothing.end) == ([], 0, None)
 
 
@@ -353,5 +353,5 @@ async def test_sessions_are_ranked_by_their_newest_number_and_ties_ascend(
 )
 async def test_a_place_of_another_list_is_refused(figures, ours, place):
     with pytest.raises(Invalid) as caught:
-        await figures.comparison(ours, "m", ASC, Window(after=place))
+        await figures.comparison(ours, "m", ASC, PageRequest(after=place))
     assert [error.field for error in caught.value.errors] == ["query.cursor"]

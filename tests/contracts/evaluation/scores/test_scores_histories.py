@@ -17,7 +17,7 @@ from domain.errors import Failure
 from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
 from domain.evaluation.scores.score import ScoreChange, SessionScore, TraceScore
 from domain.ids import ProjectId, ScoreId, TraceId
-from domain.page import Page, SortOrder, Window
+from domain.page import Page, PageRequest, SortOrder
 from tests.support.builders import scores, strategies, trace_strategies
 from tests.support.builders.values import at, trace
 from tests.support.fixtures.data_plane import ALL, DataPlane, over_memory, over_postgres
@@ -124,7 +124,7 @@ class Histories(ErasingHistories):
     # --- reads ---
 
     @rule(of=which, matching=scores.filters, window=trace_strategies.windows)
-    def browse(self, of: int, matching: ScoreFilter, window: Window) -> None:
+    def browse(self, of: int, matching: ScoreFilter, window: PageRequest) -> None:
         """Two pages, the second by where the first ended."""
         project = self.projects[of]
 
@@ -132,7 +132,7 @@ class Histories(ErasingHistories):
             found: list[Page[Any]] = []
             for ask in (plane.evaluation.trace_scores.page, plane.evaluation.session_scores.page):
                 page: Page[Any] = await ask(project, matching, window)
-                after = Window(window.limit, after=page.end)
+                after = PageRequest(window.limit, after=page.end)
                 found += [page, await ask(project, matching, after)]
             return found
 
@@ -153,13 +153,13 @@ class Histories(ErasingHistories):
         )
 
     @rule(of=which, order=trace_strategies.orders, window=trace_strategies.windows)
-    def compare(self, of: int, order: SortOrder, window: Window) -> None:
+    def compare(self, of: int, order: SortOrder, window: PageRequest) -> None:
         project = self.projects[of]
 
         async def read(plane: DataPlane) -> list[Any]:
             ask = plane.evaluation.score_analytics.comparison
             page = await ask(project, "m", order, window)
-            return [page, await ask(project, "m", order, Window(window.limit, after=page.end))]
+            return [page, await ask(project, "m", order, PageRequest(window.limit, after=page.end))]
 
         self.both(read)
 

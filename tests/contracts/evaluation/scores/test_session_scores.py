@@ -17,7 +17,7 @@ from domain.evaluation.scores.score import (
     ScoreStatus,
     newest_first,
 )
-from domain.page import OFFSET_MAX, Window
+from domain.page import OFFSET_MAX, PageRequest
 from domain.tracing.change import TraceChange
 from tests.support.builders.scores import (
     ADA,
@@ -144,7 +144,7 @@ async def test_a_list_goes_from_the_newest_to_the_oldest_at_every_page_size(scor
         lambda window: scores.page(ours, ScoreFilter(), window), limit
     )
     assert by_position == by_offset == newest_first(sent)
-    beyond = await scores.page(ours, ScoreFilter(), Window(offset=OFFSET_MAX))
+    beyond = await scores.page(ours, ScoreFilter(), PageRequest(offset=OFFSET_MAX))
     assert (list(beyond.items), beyond.total, beyond.end) == ([], 24, None)
 
 
@@ -154,7 +154,7 @@ async def test_each_filter_narrows_and_all_of_them_together(scores, ours, number
     matched = 0
     for some in combinations(CONDITIONS, number):
         matching = ScoreFilter(**{name: CONDITIONS[name] for name in some})
-        expected = newest_first(one for one in sent if matching.admits(one))
+        expected = newest_first(one for one in sent if matching.matches(one))
         matched += bool(expected)
         assert number > 1 or 0 < len(expected) < len(sent), some
         by_position, by_offset = await walked(

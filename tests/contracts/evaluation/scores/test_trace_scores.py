@@ -18,10 +18,10 @@ from domain.evaluation.scores.score import (
     ScoreOutcome,
     ScoreSource,
     ScoreStatus,
-    latest_of_each_name,
+    latest_by_name,
     newest_first,
 )
-from domain.page import OFFSET_MAX, Window
+from domain.page import OFFSET_MAX, PageRequest
 from tests.support.builders.scores import (
     ADA,
     AUTOMATED,
@@ -244,7 +244,7 @@ async def test_each_filter_narrows_and_all_of_them_together(scores, ours, number
         if "trace_id" in said:
             said["trace_id"] = three(ours)[0]
         matching = ScoreFilter(**said)
-        expected = newest_first(one for one in sent if matching.admits(one))
+        expected = newest_first(one for one in sent if matching.matches(one))
         matched += bool(expected)
         assert number > 1 or 0 < len(expected) < len(sent), said
         assert await all_of(scores, ours, **said) == expected, said
@@ -274,24 +274,24 @@ async def test_every_value_is_found_by_its_filter_and_others_by_none(scores, our
 async def test_an_offset_beyond_the_end_gives_no_scores_and_the_total(scores, ours):
     sent = await stored(scores, ours)
     for matching in (ScoreFilter(), ScoreFilter(name="m"), ScoreFilter(source=AUTOMATED)):
-        page = await scores.page(ours, matching, Window(offset=OFFSET_MAX))
-        expected = sum(map(matching.admits, sent))
+        page = await scores.page(ours, matching, PageRequest(offset=OFFSET_MAX))
+        expected = sum(map(matching.matches, sent))
         assert (list(page.items), page.total, page.end) == ([], expected, None)
 
 
 async def test_a_cursor_goes_on_where_it_stood_whatever_was_added_and_removed(scores, ours):
     sent = newest_first(await stored(scores, ours))
-    page = await scores.page(ours, ScoreFilter(), Window(limit=5))
+    page = await scores.page(ours, ScoreFilter(), PageRequest(limit=5))
     await scores.add(trace_score(ours, three(ours)[0], created_at=at(99)))
     await scores.delete(ours, sent[4].id)
-    later = await scores.page(ours, ScoreFilter(), Window(limit=3, after=page.end))
+    later = await scores.page(ours, ScoreFilter(), PageRequest(limit=3, after=page.end))
     assert (list(later.items), later.total) == (sent[5:8], 24)
 
 
 async def test_the_latest_of_each_name_is_told_and_what_waits_is_not(scores, ours):
     sent = await stored(scores, ours)
     for one in three(ours):
-        expected = latest_of_each_name(score for score in sent if score.trace_id == one)
+        expected = latest_by_name(score for score in sent if score.trace_id == one)
         assert len(expected) > 1
         assert list(await scores.latest(ours, one)) == expected
         assert list(await scores.latest(project(), one)) == []

@@ -15,7 +15,7 @@ from application.evaluation.ports.work_queue import (
     SignalKey,
 )
 from application.jobs import RunDue, TargetDue
-from domain.evaluation.runs.run import Assignment, RunStatus, Tally, TargetType
+from domain.evaluation.runs.run import RunStatus, Tally, TargetType, WorkItem
 from domain.evaluation.scores.outcome import FailCode, Failed, Scored, SkipCode, Skipped
 from domain.evaluation.scores.score import (
     DataType,
@@ -50,7 +50,7 @@ async def test_planning_writes_a_row_a_pair_and_sets_the_run_going(evaluating):
     ours, known = project(), trace(environment="prod")
     await fill(evaluating.plane, ours, known)
     run = a_run(ours)
-    work = [Assignment(str(known.id), METRICS), Assignment(target(run, 7), METRICS[1:])]
+    work = [WorkItem(str(known.id), METRICS), WorkItem(target(run, 7), METRICS[1:])]
     await evaluating.runs.create(run, work)
     assert await evaluating.scores(run) == []
     assert not await evaluating.assignments.plan(ours, run.id, later(seconds=3))
@@ -257,7 +257,7 @@ async def test_a_score_is_written_once_and_in_place(evaluating):
     assert not await evaluating.assignments.record(claim, METRICS[0], BAD, later(seconds=10))
     assert not await evaluating.assignments.record(claim, "coherence", GOOD, NOON)
     score = (await evaluating.scores(run))[0]
-    assert score == before.measured(GOOD, later(seconds=9))
+    assert score == before.with_outcome(GOOD, later(seconds=9))
     assert (score.value, score.judge_kind, score.created_at) == ("0.75", "measured", NOON)
 
 
@@ -366,7 +366,7 @@ async def test_closing_ends_a_run_with_its_last_target(evaluating):
     await evaluating.finish(claims[1], BAD, later(seconds=7))
     over = await evaluating.progress(run)
     assert over.tally == Tally(evaluated=2, failed=4, codes={"rate_limited": 4})
-    assert over.run == run.begun().settled(over.tally, later(seconds=7))
+    assert over.run == run.started().settled(over.tally, later(seconds=7))
     assert over.run.status is FAILED
     assert not await evaluating.assignments.is_live(claims[1])
 
@@ -403,7 +403,7 @@ async def test_a_target_whose_trace_was_removed_is_finished_without_scores(evalu
     ours, known = project(), trace()
     await fill(evaluating.plane, ours, known)
     run = a_run(ours, 1)
-    await evaluating.begun(run, [Assignment(str(known.id), METRICS)])
+    await evaluating.begun(run, [WorkItem(str(known.id), METRICS)])
     claim = await evaluating.claim_next(ours)
     await evaluating.plane.traces.delete(ours, [known.id])
     assert not await evaluating.assignments.record(claim, METRICS[0], GOOD, NOON)
@@ -585,7 +585,7 @@ KEY = SignalKey("abc", "def")
 def measured(run, of, name="confidence", key=KEY, value=0.5, **more):
     told = {"fingerprint": key.fingerprint, "evidence_hash": key.evidence_hash, **more}
     now = later(seconds=value)
-    return signal_of(run, of, name, now).measured(Scored(value, "", told), now)
+    return signal_of(run, of, name, now).with_outcome(Scored(value, "", told), now)
 
 
 async def test_a_signal_is_added_once_while_the_run_is_going_and_its_trace_there(evaluating):
@@ -655,7 +655,7 @@ async def test_the_newest_signal_of_each_name_with_the_same_key_is_used_again(ev
     loop = await add(0, measured(runs[0], known, "loop_detection", SignalKey("abc", "x")))
     await add(1, measured(runs[1], other, value=0.4))
     failed = Failed(FailCode.AUTH, "", {"fingerprint": "abc", "evidence_hash": "def"})
-    await add(2, signal_of(runs[2], known, "confidence", later(days=1)).measured(failed, NOON))
+    await add(2, signal_of(runs[2], known, "confidence", later(days=1)).with_outcome(failed, NOON))
     assert await found(confidence=KEY) == {"confidence": newer}
     assert await found(confidence=KEY, loop_detection=KEY) == {"confidence": newer}
     both = {"confidence": KEY, "loop_detection": SignalKey("abc", "x")}

@@ -20,7 +20,7 @@ from adapters.postgres.database.pool import Engine, Pool, PoolSettings, opened
 from application.evaluation.ports.work_queue import LEASE, UNHEARD, Claim
 from application.jobs import Job, RunDue, TargetDue
 from domain.errors import Failure
-from domain.evaluation.runs.run import Assignment, EvalRun, TargetType
+from domain.evaluation.runs.run import EvalRun, TargetType, WorkItem
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.scores.score import Score, ScoreChange, ScoreOutcome
 from domain.ids import RunId
@@ -125,7 +125,7 @@ class Histories(RuleBasedStateMachine):
         ids += [str(uuid.UUID(int=9)) if kind is TargetType.TRACE else "nobody's"]
         metrics = METRICS if kind is TargetType.TRACE else ("agent_reliability",)
         work = [
-            Assignment(one, metrics[:1] if own and n % own == 1 else metrics)
+            WorkItem(one, metrics[:1] if own and n % own == 1 else metrics)
             for n, one in enumerate(ids[:count])
         ]
         if len(self.runs) == RUNS_MAX:
@@ -144,7 +144,7 @@ class Histories(RuleBasedStateMachine):
     @rule(which=some)
     def create_again(self, which: int) -> None:
         if run := self._one(self.runs, which):
-            work = [Assignment(str(uuid.UUID(int=n)), run.metrics) for n in range(run.targets)]
+            work = [WorkItem(str(uuid.UUID(int=n)), run.metrics) for n in range(run.targets)]
             self.both(lambda to: to.runs.create(run, work))
 
     @rule(which=some)
@@ -199,7 +199,7 @@ class Histories(RuleBasedStateMachine):
         claim = self._one(self.claims, which)
         if claim is not None and claim.run.target_type is TargetType.SESSION:
             signal = signal_of(claim.run, self.settled[of], "confidence", self.now)
-            score = signal.measured(outcome, self.now)
+            score = signal.with_outcome(outcome, self.now)
             self.both(lambda to: to.assignments.record_signal(claim, score, self.now))
 
     @rule(which=some)

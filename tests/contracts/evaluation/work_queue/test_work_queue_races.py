@@ -11,10 +11,10 @@ from adapters.postgres.evaluation.work_queue.work_queue import PostgresAssignmen
 from application.evaluation.ports.work_queue import LEASE
 from application.jobs import TargetDue
 from domain.errors import Conflict, Failure, NotFound
-from domain.evaluation.runs.run import Assignment, RunStatus, TargetType
+from domain.evaluation.runs.run import RunStatus, TargetType, WorkItem
 from domain.evaluation.scores.outcome import FailCode
 from domain.evaluation.scores.score import ScoreChange, ScoreOutcome
-from domain.page import Window
+from domain.page import PageRequest
 from tests.support.builders.values import NOON, trace
 from tests.support.fixtures.data_plane import fill, project
 from tests.support.fixtures.evaluation import (
@@ -253,7 +253,7 @@ async def test_nobody_waits_in_a_circle(evaluating, seed):
     await fill(evaluating.plane, ours, *known)
     runs = [a_run(ours, len(known)) for _ in range(4)]
     for run in runs:
-        await evaluating.begun(run, [Assignment(str(one.id), METRICS) for one in known])
+        await evaluating.begun(run, [WorkItem(str(one.id), METRICS) for one in known])
     crowd = Crowd(evaluating, ours, runs, seed)
     gone = [known[0].id, known[1].id]
     outcomes = await asyncio.gather(
@@ -268,7 +268,7 @@ async def test_nobody_waits_in_a_circle(evaluating, seed):
     assert len(set(crowd.written)) == len(crowd.written)
     with pytest.raises(Failure):
         await evaluating.runs.get(ours, runs[1].id)
-    page = await evaluating.runs.page(ours, TargetType.TRACE, None, Window())
+    page = await evaluating.runs.page(ours, TargetType.TRACE, None, PageRequest())
     for one in page.items:
         if is_over(one.run):
             outcomes = {score.outcome for score in await evaluating.scores(one.run)}

@@ -6,7 +6,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.evaluation.agreement.annotation_queue import Why, offered, seed_of
+from domain.evaluation.agreement.annotation_queue import SelectionReason, build_queue, daily_seed
 from domain.evaluation.scores.score import ScoreSource, TraceScore
 from domain.ids import ProjectId, ScoreId, TraceId
 from tests.support.builders.scores import trace_score
@@ -34,13 +34,15 @@ limits = st.integers(1, 100)
 
 @given(many, st.floats(0, 1), seeds, limits)
 def test_a_fifth_is_by_chance_and_each_is_offered_once(scores, threshold, seed, limit):
-    found = offered(scores, threshold, seed, limit)
+    found = build_queue(scores, threshold, seed, limit)
     assert len(found) == min(limit, len(scores))
     assert len({one.score.id for one in found}) == len(found)
     whys = [one.why for one in found]
-    assert whys.count(Why.RANDOM) == len(found) // 5
-    assert all(why is Why.RANDOM for why in whys[4::5])
-    near = [abs(one.score.number - threshold) for one in found if one.why is Why.UNCERTAIN]
+    assert whys.count(SelectionReason.RANDOM) == len(found) // 5
+    assert all(why is SelectionReason.RANDOM for why in whys[4::5])
+    near = [
+        abs(one.score.number - threshold) for one in found if one.why is SelectionReason.UNCERTAIN
+    ]
     assert near == sorted(near)
     # Whatever is left out lies no nearer than what is offered for being near.
     chosen = {one.score.id for one in found}
@@ -52,7 +54,7 @@ def test_a_fifth_is_by_chance_and_each_is_offered_once(scores, threshold, seed, 
 def test_the_order_of_scores_has_no_part_in_it(scores, seed, limit, chance):
     shuffled = [*scores]
     chance.shuffle(shuffled)
-    assert offered(shuffled, 0.5, seed, limit) == offered(scores, 0.5, seed, limit)
+    assert build_queue(shuffled, 0.5, seed, limit) == build_queue(scores, 0.5, seed, limit)
 
 
 @given(st.lists(st.floats(0, 1), min_size=20, max_size=60), seeds)
@@ -60,19 +62,19 @@ def test_chance_looks_at_no_score(values, seed):
     """Else an estimate by what was drawn would lean one way."""
 
     def drawn(of: list[float]) -> list[ScoreId]:
-        found = offered([judged(n, value) for n, value in enumerate(of)], 0.5, seed, 20)
-        return [one.score.id for one in found if one.why is Why.RANDOM]
+        found = build_queue([judged(n, value) for n, value in enumerate(of)], 0.5, seed, 20)
+        return [one.score.id for one in found if one.why is SelectionReason.RANDOM]
 
     assert drawn(values) == drawn([1 - value for value in values])
 
 
 def test_a_seed_is_that_of_a_project_a_name_and_a_day():
-    same = seed_of(OURS, "m", NOON)
-    assert seed_of(OURS, "m", NOON + timedelta(hours=11)) == same
+    same = daily_seed(OURS, "m", NOON)
+    assert daily_seed(OURS, "m", NOON + timedelta(hours=11)) == same
     others = {
-        seed_of(OURS, "m", NOON + timedelta(hours=12)),
-        seed_of(OURS, "n", NOON),
-        seed_of(ProjectId(THEIRS), "m", NOON),
-        seed_of(OURS, "\ud800", NOON),
+        daily_seed(OURS, "m", NOON + timedelta(hours=12)),
+        daily_seed(OURS, "n", NOON),
+        daily_seed(ProjectId(THEIRS), "m", NOON),
+        daily_seed(OURS, "\ud800", NOON),
     }
     assert len(others | {same}) == 5

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from domain.evaluation.agreement.calibration import (
     CALIBRATED_FROM,
     JudgeScores,
-    Rated,
-    Unknown,
-    calibration,
-    judged,
-    label,
-    original,
+    JudgeVolume,
+    Undefined,
+    calibrate,
+    human_label,
+    judge_score,
+    original_score,
 )
-from domain.evaluation.agreement.statistics import Estimate, Pair
+from domain.evaluation.agreement.statistics import IntervalEstimate, ScorePair
 from domain.evaluation.scores.score import DataType, ScoreChange, ScoreSource, TraceScore
 from domain.ids import RunId, TraceId
 from tests.support.builders.scores import ADA, trace_score
@@ -39,43 +39,43 @@ def of_run(value: str | None = "0.2", **said: Any) -> TraceScore:
 def figures(
     *pairs: tuple[float, float], passed: int = 8, of: int = 10, threshold: float = 0.5
 ) -> Any:
-    rated = Rated(judge_kind="model", judged=of, passed=passed)
-    scores = JudgeScores(fingerprint="f", pairs=[Pair(*pair) for pair in pairs], rated=rated)
-    return calibration(scores, threshold)
+    rated = JudgeVolume(judge_kind="model", judged=of, passed=passed)
+    scores = JudgeScores(fingerprint="f", pairs=[ScorePair(*pair) for pair in pairs], rated=rated)
+    return calibrate(scores, threshold)
 
 
 # --- what a score says -----------------------------------------------------------------------
 
 
 def test_a_judges_score_is_no_label_and_a_label_no_judges():
-    assert (judged(of_run()), label(of_run())) == (0.2, None)
-    assert (judged(score()), label(score())) == (None, 0.2)
+    assert (judge_score(of_run()), human_label(of_run())) == (0.2, None)
+    assert (judge_score(score()), human_label(score())) == (None, 0.2)
     given_by_a_program = score(source=ScoreSource.PROGRAMMATIC)
-    assert (judged(given_by_a_program), label(given_by_a_program)) == (None, None)
+    assert (judge_score(given_by_a_program), human_label(given_by_a_program)) == (None, None)
 
 
 def test_a_value_over_a_runs_score_says_both():
     edited = of_run().patched(ScoreChange(value="0.9"), at(1), ADA)
-    assert (judged(edited), label(edited)) == (0.2, 0.9)
+    assert (judge_score(edited), human_label(edited)) == (0.2, 0.9)
     again = edited.patched(ScoreChange(value="0.8", metadata=b"{}"), at(2), ADA)
-    assert (judged(again), label(again)) == (0.2, 0.8)
+    assert (judge_score(again), human_label(again)) == (0.2, 0.8)
 
 
 def test_a_reason_alone_says_nothing():
     noted = of_run().patched(ScoreChange(reason="looked at"), at(1), ADA)
-    assert (judged(noted), label(noted)) == (None, None)
+    assert (judge_score(noted), human_label(noted)) == (None, None)
 
 
 @pytest.mark.parametrize("forged", ['"1"', "1", '"0.5"', "null", "{}", '"x"'])
 def test_nobody_but_the_server_says_what_the_machine_had_said(forged):
     told = f'{{"a": 1, "original_value": {forged}}}'.encode()
-    assert original(score(metadata=told)) is None
+    assert original_score(score(metadata=told)) is None
     noted = of_run().patched(ScoreChange(metadata=told), at(1), ADA)
     assert json.loads(noted.metadata) == {"a": 1}
     edited = noted.patched(ScoreChange(value="0.9"), at(2), ADA)
-    assert (judged(edited), label(edited)) == (0.2, 0.9)
+    assert (judge_score(edited), human_label(edited)) == (0.2, 0.9)
     both = of_run().patched(ScoreChange(value="0.9", metadata=told), at(1), ADA)
-    assert (judged(both), label(both)) == (0.2, 0.9)
+    assert (judge_score(both), human_label(both)) == (0.2, 0.9)
     # On a score of one's own it is a key like any other.
     ours = score().patched(ScoreChange(metadata=told), at(1), ADA)
     assert ours.metadata == told
@@ -83,10 +83,10 @@ def test_nobody_but_the_server_says_what_the_machine_had_said(forged):
 
 def test_only_numbers_say_something():
     for data_type, value in ((DataType.BOOLEAN, "true"), (DataType.CATEGORICAL, "0.5")):
-        assert label(score(value, data_type=data_type)) is None
-        assert judged(of_run(value, data_type=data_type)) is None
+        assert human_label(score(value, data_type=data_type)) is None
+        assert judge_score(of_run(value, data_type=data_type)) is None
         edited = of_run(value, data_type=data_type).patched(ScoreChange(value=value), at(1), ADA)
-        assert (judged(edited), label(edited)) == (None, None)
+        assert (judge_score(edited), human_label(edited)) == (None, None)
 
 
 # --- figures ---------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_so_many_labels_make_a_judge_calibrated(n):
 )
 def test_what_is_not_defined_is_told_with_the_reason(pairs, unknown):
     found = figures(*pairs)
-    names = [name for name in found.__slots__ if isinstance(getattr(found, name), Unknown)]
+    names = [name for name in found.__slots__ if isinstance(getattr(found, name), Undefined)]
     assert {*names} == {*unknown}
     for name, reason in unknown.items():
         assert getattr(found, name).reason.startswith(reason)
@@ -158,7 +158,7 @@ def test_a_judge_that_scored_nothing_has_no_pass_rate():
     assert (
         found.pass_rate
         == found.corrected_pass_rate
-        == Unknown("the judge scored nothing in this time")
+        == Undefined("the judge scored nothing in this time")
     )
 
 
@@ -169,7 +169,9 @@ shares = st.sampled_from([0.0, 0.2, 0.5, 1.0]) | st.floats(0, 1)
 def test_every_figure_has_its_value_within_its_bounds(pairs, threshold, passed):
     found = figures(*pairs, passed=passed, of=20, threshold=threshold)
     estimates = [
-        value for name in found.__slots__ if isinstance(value := getattr(found, name), Estimate)
+        value
+        for name in found.__slots__
+        if isinstance(value := getattr(found, name), IntervalEstimate)
     ]
     for one in estimates:
         assert -1.0 <= one.value <= 1.0

@@ -7,19 +7,19 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from domain.evaluation.agreement.statistics import (
-    Confusion,
-    Pair,
+    ConfusionMatrix,
+    ScorePair,
     corrected_rate,
     kappa,
-    labels,
+    label_table,
     mean_absolute_error,
-    share,
+    proportion,
     spearman,
     weighted_kappa,
 )
 
 SCORES = st.floats(0, 1)
-PAIRS = st.lists(st.builds(Pair, SCORES, SCORES), min_size=1, max_size=60)
+PAIRS = st.lists(st.builds(ScorePair, SCORES, SCORES), min_size=1, max_size=60)
 
 
 def same(i: int, j: int) -> float:
@@ -48,7 +48,7 @@ def test_weighted_kappa_of_ninety_one_couples():
 
 def test_kappa_of_fifty_grants():
     # Two readers, 20 times yes and 15 times no by both: agreement 0.7, by chance 0.5.
-    found = Confusion(20, 5, 10, 15)
+    found = ConfusionMatrix(20, 5, 10, 15)
     assert found.agreement.value == pytest.approx(0.7)
     assert found.kappa.value == pytest.approx(0.4)
 
@@ -57,7 +57,7 @@ def test_spearman_of_ten_people():
     # IQ and hours of television a week, as textbooks have it: -29/165.
     iq = [106, 100, 86, 101, 99, 103, 97, 113, 112, 110]
     hours = [7, 27, 2, 50, 28, 29, 20, 12, 6, 17]
-    found = spearman([Pair(a / 200, b / 200) for a, b in zip(iq, hours, strict=True)])
+    found = spearman([ScorePair(a / 200, b / 200) for a, b in zip(iq, hours, strict=True)])
     assert found.value == pytest.approx(-29 / 165)
     # Fisher's z: -0.1776 +- 1.96 * sqrt((1 + 0.0154) / 7) = -0.1776 +- 0.7465
     assert (found.low, found.high) == (
@@ -68,26 +68,26 @@ def test_spearman_of_ten_people():
 
 def test_ranks_that_are_shared_are_means():
     # Ranks 1.5, 1.5, 3, 4 and 1, 3, 3, 3: covariance 3, own 4.5 and 3.
-    found = spearman([Pair(0.1, 0), Pair(0.1, 1), Pair(0.2, 1), Pair(0.3, 1)])
+    found = spearman([ScorePair(0.1, 0), ScorePair(0.1, 1), ScorePair(0.2, 1), ScorePair(0.3, 1)])
     assert found.value == pytest.approx(2 / math.sqrt(4.5 * 3))
 
 
 def test_the_mean_absolute_error():
-    found = mean_absolute_error([Pair(0.1, 0.2), Pair(0.9, 0.6)])
+    found = mean_absolute_error([ScorePair(0.1, 0.2), ScorePair(0.9, 0.6)])
     assert found.value == pytest.approx(0.2)
     # A deviation of 0.1414 of two: 0.1 to either side, 1.96 times.
     assert (found.low, found.high) == (
         pytest.approx(0.004, abs=5e-4),
         pytest.approx(0.396, abs=5e-4),
     )
-    assert mean_absolute_error([Pair(1, 0.5)]).value == 0.5
+    assert mean_absolute_error([ScorePair(1, 0.5)]).value == 0.5
     assert mean_absolute_error([]) is None
 
 
-@given(st.lists(st.builds(Pair, SCORES, SCORES), min_size=4, max_size=30))
+@given(st.lists(st.builds(ScorePair, SCORES, SCORES), min_size=4, max_size=30))
 def test_an_order_turned_around_turns_spearman_around(pairs):
     found = spearman(pairs)
-    turned = spearman([Pair(one.judge, 1 - one.person) for one in pairs])
+    turned = spearman([ScorePair(one.judge, 1 - one.person) for one in pairs])
     there = len({one.judge for one in pairs}) > 1 and len({one.person for one in pairs}) > 1
     assert (found is not None) is there
     # 1 - x may make two numbers one.
@@ -101,45 +101,47 @@ def test_an_order_turned_around_turns_spearman_around(pairs):
 
 def test_wilsons_interval():
     # Newcombe (1998), Statistics in Medicine 17, 857-872: 81 of 263, and 0 of 20.
-    found = share(81, 263)
+    found = proportion(81, 263)
     assert (found.low, found.high) == (
         pytest.approx(0.2553, abs=5e-5),
         pytest.approx(0.3662, abs=5e-5),
     )
-    none = share(0, 20)
+    none = proportion(0, 20)
     assert (none.low, none.high) == (0.0, pytest.approx(0.1611, abs=5e-5))
 
 
 def test_the_corrected_pass_rate():
     assert corrected_rate(0.80, 0.85, 0.90) == pytest.approx(0.8667, abs=5e-5)
-    found = Confusion(both_pass=90, judge_alone=15, person_alone=10, both_fail=85)
+    found = ConfusionMatrix(both_pass=90, judge_alone=15, person_alone=10, both_fail=85)
     estimate = found.corrected(passed=800, judged=1_000)
     assert estimate.value == pytest.approx(0.8667, abs=5e-5)
     assert estimate.low < 0.8667 < estimate.high <= 1.0
 
 
-@pytest.mark.parametrize("pair", [Confusion(5, 5, 5, 5), Confusion(1, 9, 9, 1)])
+@pytest.mark.parametrize("pair", [ConfusionMatrix(5, 5, 5, 5), ConfusionMatrix(1, 9, 9, 1)])
 def test_a_judge_no_better_than_chance_has_no_corrected_rate(pair):
     assert pair.corrected(8, 10) is None
 
 
 def test_what_nobody_said_is_not_known():
-    nothing = Confusion.of([], 0.5)
+    nothing = ConfusionMatrix.from_pairs([], 0.5)
     figures = (nothing.agreement, nothing.sensitivity, nothing.specificity, nothing.kappa)
     assert figures == (None,) * 4
     assert weighted_kappa([]) is None
-    assert Confusion(5, 0, 0, 0).specificity is None
-    assert Confusion(5, 0, 0, 0).corrected(5, 5) is None
-    assert Confusion(5, 0, 0, 0).kappa is None  # chance alone agrees in all
-    assert Confusion(9, 1, 1, 9).corrected(0, 0) is None
+    assert ConfusionMatrix(5, 0, 0, 0).specificity is None
+    assert ConfusionMatrix(5, 0, 0, 0).corrected(5, 5) is None
+    assert ConfusionMatrix(5, 0, 0, 0).kappa is None  # chance alone agrees in all
+    assert ConfusionMatrix(9, 1, 1, 9).corrected(0, 0) is None
 
 
 def test_a_threshold_is_reached_by_meeting_it():
-    assert Confusion.of([Pair(0.5, 0.5), Pair(0.49, 0.5)], 0.5) == Confusion(1, 0, 1, 0)
+    assert ConfusionMatrix.from_pairs(
+        [ScorePair(0.5, 0.5), ScorePair(0.49, 0.5)], 0.5
+    ) == ConfusionMatrix(1, 0, 1, 0)
 
 
 def test_scores_stand_for_the_nearest_label():
-    table = labels([Pair(0.0, 1.0), Pair(0.1, 0.3), Pair(0.09, 0.29)])
+    table = label_table([ScorePair(0.0, 1.0), ScorePair(0.1, 0.3), ScorePair(0.09, 0.29)])
     assert table[0][5] == table[1][2] == table[0][1] == 1
     assert sum(map(sum, table)) == 3
 
@@ -148,7 +150,7 @@ def test_scores_stand_for_the_nearest_label():
 def test_quadratic_weights_are_one_minus_the_ratio_of_squared_differences(pairs):
     """As a mean of squares over all pairs of labels, which is how Cohen (1968) tells it."""
     ours = weighted_kappa(pairs)
-    table = labels(pairs)
+    table = label_table(pairs)
     judge = [i for i in range(6) for j in range(6) for _ in range(table[i][j])]
     person = [j for i in range(6) for j in range(6) for _ in range(table[i][j])]
     seen = math.fsum((a - b) ** 2 for a, b in zip(judge, person, strict=True)) / len(judge)
@@ -159,8 +161,8 @@ def test_quadratic_weights_are_one_minus_the_ratio_of_squared_differences(pairs)
 
 @given(PAIRS)
 def test_agreement_regards_both_alike(pairs):
-    turned = [Pair(one.person, one.judge) for one in pairs]
-    there, back = Confusion.of(pairs, 0.5), Confusion.of(turned, 0.5)
+    turned = [ScorePair(one.person, one.judge) for one in pairs]
+    there, back = ConfusionMatrix.from_pairs(pairs, 0.5), ConfusionMatrix.from_pairs(turned, 0.5)
     assert there.agreement == back.agreement
     assert (there.kappa is None) == (back.kappa is None)
     if there.kappa is not None:
@@ -190,28 +192,32 @@ def test_kappa_has_an_interval_from_eight_pairs_on(table):
 
 @given(PAIRS)
 def test_no_interval_has_no_width(pairs):
-    found = (weighted_kappa(pairs), Confusion.of(pairs, 0.5).kappa, mean_absolute_error(pairs))
+    found = (
+        weighted_kappa(pairs),
+        ConfusionMatrix.from_pairs(pairs, 0.5).kappa,
+        mean_absolute_error(pairs),
+    )
     for one in found:
         assert one is None or one.low is None or one.low < one.high
 
 
 def test_other_figures_have_no_interval_of_no_width_either():
-    assert spearman([Pair(n / 5, n / 5) for n in range(5)]).low is None
-    assert mean_absolute_error([Pair(1, 0.5), Pair(0, 0.5)]).low is None
-    assert Confusion(2, 0, 0, 2).corrected(passed=5, judged=5).low is None
+    assert spearman([ScorePair(n / 5, n / 5) for n in range(5)]).low is None
+    assert mean_absolute_error([ScorePair(1, 0.5), ScorePair(0, 0.5)]).low is None
+    assert ConfusionMatrix(2, 0, 0, 2).corrected(passed=5, judged=5).low is None
 
 
 @given(PAIRS)
 def test_who_says_the_same_agrees_wholly(pairs):
-    alike = [Pair(one.person, one.person) for one in pairs]
-    assert Confusion.of(alike, 0.5).agreement.value == 1.0
+    alike = [ScorePair(one.person, one.person) for one in pairs]
+    assert ConfusionMatrix.from_pairs(alike, 0.5).agreement.value == 1.0
     found = weighted_kappa(alike)
     assert found is None or found.value == pytest.approx(1.0)
 
 
 @given(st.integers(0, 50), st.integers(1, 50))
 def test_an_interval_holds_its_share(some, more):
-    found = share(some, some + more)
+    found = proportion(some, some + more)
     assert 0.0 <= found.low <= found.value <= found.high <= 1.0
-    turned = share(more, some + more)
+    turned = proportion(more, some + more)
     assert turned.low == pytest.approx(1 - found.high)

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from domain.evaluation.costs.estimate import (
     ANSWER_TOKENS_MIN,
-    Asked,
-    Estimate,
+    CostEstimate,
+    JudgeWorkload,
     Range,
-    scaled,
-    spread,
+    evenly_spaced,
+    extrapolate,
 )
 from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX
 
@@ -25,16 +25,16 @@ def exactly(number: int | str) -> Range:
     return Range(Decimal(number), Decimal(number))
 
 
-def asked(low: int, high: int, tokens: int = 1_000, usd: str | None = "0.01") -> Asked:
+def asked(low: int, high: int, tokens: int = 1_000, usd: str | None = "0.01") -> JudgeWorkload:
     prices = None if usd is None else Range(Decimal(usd), 2 * Decimal(usd))
-    return Asked.of((low, high), tokens, ANSWER_TOKENS_MAX, prices)
+    return JudgeWorkload.for_question((low, high), tokens, ANSWER_TOKENS_MAX, prices)
 
 
 # --- one pair, one trace ---
 
 
 def test_a_pair_takes_what_its_questions_take():
-    assert asked(1, 3) == Asked(
+    assert asked(1, 3) == JudgeWorkload(
         pairs=1,
         remembered=0,
         questions=Range(Decimal(1), Decimal(3)),
@@ -45,14 +45,14 @@ def test_a_pair_takes_what_its_questions_take():
 
 
 def test_a_remembered_pair_takes_nothing():
-    assert asked(0, 0) == Asked(pairs=1, remembered=1)
+    assert asked(0, 0) == JudgeWorkload(pairs=1, remembered=1)
 
 
 def test_a_trace_takes_what_its_pairs_take():
     both = asked(1, 3) + asked(0, 0)
     assert (both.pairs, both.remembered, both.questions) == (2, 1, asked(1, 3).questions)
     assert (asked(1, 1) + asked(1, 1, usd=None)).usd is None
-    assert (asked(1, 1, usd=None) + Asked()).usd is None
+    assert (asked(1, 1, usd=None) + JudgeWorkload()).usd is None
 
 
 # --- scaling up ---
@@ -61,12 +61,12 @@ def test_a_trace_takes_what_its_pairs_take():
 @given(SEEN)
 def test_where_all_was_seen_it_is_exact(seen):
     total = Range(sum(one.low for one in seen), sum(one.high for one in seen))
-    assert scaled(seen, exactly(len(seen))) == total
+    assert extrapolate(seen, exactly(len(seen))) == total
 
 
 @given(SEEN, st.integers(0, 10**6), st.integers(0, 10**6))
 def test_low_is_never_above_high_and_nothing_seen_is_forgotten(seen, more, most):
-    found = scaled(seen, Range(Decimal(len(seen) + more), Decimal(len(seen) + more + most)))
+    found = extrapolate(seen, Range(Decimal(len(seen) + more), Decimal(len(seen) + more + most)))
     assert sum(one.low for one in seen) <= found.low <= found.high
     assert found.high >= sum(one.high for one in seen)
 
@@ -74,7 +74,7 @@ def test_low_is_never_above_high_and_nothing_seen_is_forgotten(seen, more, most)
 @given(SEEN, st.integers(1, 1_000))
 def test_the_mean_lies_within(seen, more):
     of = len(seen) + more
-    found = scaled(seen, exactly(of))
+    found = extrapolate(seen, exactly(of))
     hair = Decimal("1e-12") * (1 + found.high)
     assert found.low <= of * sum(one.low for one in seen) / len(seen) + hair
     assert found.high >= of * sum(one.high for one in seen) / len(seen) - hair
@@ -84,35 +84,37 @@ def test_the_mean_lies_within(seen, more):
 def test_so_many_times_as_much_is_never_less(seen, more, factor):
     of = exactly(len(seen) + more)
     dearer = [Range(one.low, one.high * factor) for one in seen]
-    assert scaled(dearer, of).high >= scaled(seen, of).high
-    assert scaled(dearer, of).low == scaled(seen, of).low
+    assert extrapolate(dearer, of).high >= extrapolate(seen, of).high
+    assert extrapolate(dearer, of).low == extrapolate(seen, of).low
 
 
 def test_two_standard_errors_on_each_side():
     seen = [exactly(one) for one in (2, 4, 4, 4, 5, 5, 7, 9)]  # mean 5, variance 32 / 7
-    found = scaled(seen, exactly(80))
+    found = extrapolate(seen, exactly(80))
     error = (Decimal(32) / 7 / 8 * 72 / 79).sqrt()
     assert found.low == pytest.approx(80 * (5 - 2 * error))
     assert found.high == pytest.approx(80 * (5 + 2 * error))
 
 
 def test_of_equals_there_is_nothing_to_be_wrong_about():
-    assert scaled([exactly(7)] * 20, exactly(1_000)) == exactly(7_000)
+    assert extrapolate([exactly(7)] * 20, exactly(1_000)) == exactly(7_000)
 
 
 def test_one_says_little_of_others():
-    assert scaled([exactly(5)], exactly(10)) == Range(Decimal(5), Decimal(150))
+    assert extrapolate([exactly(5)], exactly(10)) == Range(Decimal(5), Decimal(150))
 
 
 def test_of_nothing_comes_nothing():
-    assert scaled([], Range(Decimal(0), Decimal(9))) == Range()
+    assert extrapolate([], Range(Decimal(0), Decimal(9))) == Range()
 
 
 # --- a whole run ---
 
 
-def estimate(*seen: Asked, of: int | None = None, votes: int = 1) -> Estimate:
-    return Estimate.of("openai/tiny", votes, 9, seen, exactly(len(seen) if of is None else of))
+def estimate(*seen: JudgeWorkload, of: int | None = None, votes: int = 1) -> CostEstimate:
+    return CostEstimate.from_sample(
+        "openai/tiny", votes, 9, seen, exactly(len(seen) if of is None else of)
+    )
 
 
 def test_an_estimate_is_in_whole_numbers_and_millionths_away_from_the_middle():
@@ -152,9 +154,9 @@ def test_what_it_rests_on_is_told_in_words():
 
 @given(st.integers(1, 200), st.integers(1, 50))
 def test_what_is_picked_is_spread_evenly(count, most):
-    picked = spread(range(count), most)
+    picked = evenly_spaced(range(count), most)
     assert len(picked) == min(count, most)
     assert list(picked) == sorted(set(picked))
     gaps = {after - before for before, after in zip(picked, [*picked[1:], count], strict=True)}
     assert max(gaps) - min(gaps) <= 1
-    assert spread([], most) == []
+    assert evenly_spaced([], most) == []

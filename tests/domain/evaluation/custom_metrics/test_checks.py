@@ -9,12 +9,16 @@ from hypothesis import strategies as st
 
 from domain.errors import Invalid
 from domain.evaluation.custom_metrics.limit_checks import ramp
-from domain.evaluation.custom_metrics.parser import MEASURES
-from domain.evaluation.custom_metrics.text_checks import distance
-from domain.evaluation.custom_metrics.tool_call_checks import CALLS_MAX, in_order, pairs
-from domain.evaluation.metrics.definition import Kind
+from domain.evaluation.custom_metrics.parser import COMPUTED_CHECKS
+from domain.evaluation.custom_metrics.text_checks import edit_distance
+from domain.evaluation.custom_metrics.tool_call_checks import (
+    CALLS_MAX,
+    longest_common_subsequence,
+    maximum_matching,
+)
+from domain.evaluation.metrics.definition import DefinitionKind
 from domain.evaluation.scores.outcome import Scored, SkipCode
-from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.tracing.trace import TraceStatus
 from tests.support.builders import strategies
 from tests.support.builders.custom_metrics import metric, taken
@@ -27,7 +31,7 @@ SCHEMA = {"type": "object", "required": ["id"], "properties": {"id": {"type": "i
 
 def mistakes(kind, **parameters):
     with pytest.raises(Invalid) as refused:
-        metric(Kind.MEASURED, {"type": kind, "parameters": parameters})
+        metric(DefinitionKind.MEASURED, {"type": kind, "parameters": parameters})
     return {one.field.removeprefix("definition.") for one in refused.value.errors}
 
 
@@ -226,7 +230,7 @@ def test_a_distance_is_that_of_the_table(one, other):
         changed = one[i - 1] != other[j - 1]
         return min(table(i - 1, j) + 1, table(i, j - 1) + 1, table(i - 1, j - 1) + changed)
 
-    assert distance(one, other) == table(len(one), len(other))
+    assert edit_distance(one, other) == table(len(one), len(other))
 
 
 KEY = "sk-" + "a1B2" * 8
@@ -329,8 +333,8 @@ def test_as_many_pairs_as_there_can_be(made):
         sum(at is not None and made[due][at] for due, at in enumerate(chosen))
         for chosen in permutations(seats, len(made))
     )
-    assert pairs(made) == best
-    assert in_order(made) <= best
+    assert maximum_matching(made) == best
+    assert longest_common_subsequence(made) <= best
 
 
 @given(st.text(alphabet="ab", max_size=8), st.text(alphabet="ab", max_size=8))
@@ -338,11 +342,11 @@ def test_a_common_order_is_the_same_from_both_sides(one, other):
     def table(left, right):
         return [[a == b for b in right] for a in left]
 
-    found = in_order(table(one, other))
-    assert found == in_order(table(other, one))
-    assert found == in_order(table(one[::-1], other[::-1]))
+    found = longest_common_subsequence(table(one, other))
+    assert found == longest_common_subsequence(table(other, one))
+    assert found == longest_common_subsequence(table(one[::-1], other[::-1]))
     if one:
-        assert in_order(table(one, one)) == len(one)
+        assert longest_common_subsequence(table(one, one)) == len(one)
 
 
 # --- all -------------------------------------------------------------------------------------
@@ -366,13 +370,13 @@ GOOD = {
 
 
 def test_every_measure_is_tried():
-    assert set(GOOD) == set(MEASURES)
+    assert set(GOOD) == set(COMPUTED_CHECKS)
 
 
 @pytest.mark.parametrize("kind", GOOD)
 @given(trace=strategies.traces())
 def test_any_trace_comes_to_a_number_or_a_word(kind, trace):
-    found = taken(kind, Subject(trace.settled(prices().price)), **GOOD[kind])
+    found = taken(kind, EvaluatedTrace(trace.settled(prices().price)), **GOOD[kind])
     if isinstance(found, Scored):
         assert found.metadata["judge_kind"] == "measured"
         assert found.metadata["fingerprint"].startswith(f"measured/{kind}/")

@@ -7,28 +7,28 @@ import pytest
 
 from domain.errors import Invalid
 from domain.evaluation.custom_metrics.custom_metric import (
+    CUSTOM_METRICS_PER_RUN_MAX,
+    DEFINITION_BYTES_PER_RUN_MAX,
     NAME_MAX,
-    OF_RUN_BYTES_MAX,
-    OF_RUN_MAX,
-    Chosen,
     CustomMetric,
-    check_judges,
-    check_spelling,
-    checked_name,
-    chosen,
-    may_wait,
-    metric_in,
-    way_in,
+    SelectedMetrics,
+    check_judge_models,
+    check_metric_name,
+    evaluation_method,
+    get_run_metric,
+    needs_model,
+    select_metrics,
+    validate_name,
 )
-from domain.evaluation.custom_metrics.parser import DEFINITION_MAX, spec_of
+from domain.evaluation.custom_metrics.parser import DEFINITION_MAX, parse_definition
 from domain.evaluation.judging.models import JudgeModels
-from domain.evaluation.judging.prompt import fingerprint, prompt_preview
-from domain.evaluation.metrics.definition import Kind, as_kept
-from domain.evaluation.metrics.metric import Category, Way
-from domain.evaluation.metrics.registry import CATALOGUE, measured
-from domain.evaluation.metrics.rubrics import Form
+from domain.evaluation.judging.prompt import judge_fingerprint, prompt_preview
+from domain.evaluation.metrics.definition import DefinitionKind, encode_definition
+from domain.evaluation.metrics.metric import Category, EvaluationMethod
+from domain.evaluation.metrics.registry import METRIC_REGISTRY, compute_metric
+from domain.evaluation.metrics.rubrics import AnswerFormat
 from domain.evaluation.scores.outcome import SkipCode
-from tests.support.builders.custom_metrics import ANCHORS, JUDGE, definition, finds, metric
+from tests.support.builders.custom_metrics import ANCHORS, JUDGE, definition, metric, regex_search
 from tests.support.builders.evaluated_traces import subject, tool
 from tests.support.builders.values import NOON, OURS
 
@@ -36,14 +36,14 @@ KNOWN = {"model": "openai/m", "base_url": None, "parameters": {}, "evidence_vers
 RULE = {"path": "trace.name", "op": "exists"}
 
 
-def mistakes(body, kind=Kind.JUDGE):
+def mistakes(body, kind=DefinitionKind.JUDGE):
     with pytest.raises(Invalid) as refused:
         metric(kind, body)
     return {one.field for one in refused.value.errors}
 
 
-def own(name="polite", kind=Kind.JUDGE, body=None, *, archived=False, **said):
-    body = (JUDGE if kind is Kind.JUDGE else RULE) if body is None else body
+def own(name="polite", kind=DefinitionKind.JUDGE, body=None, *, archived=False, **said):
+    body = (JUDGE if kind is DefinitionKind.JUDGE else RULE) if body is None else body
     newest = definition(kind, body, name=name, **said)
     return CustomMetric(
         id=uuid.uuid4(),
@@ -64,9 +64,9 @@ def shelf(*metrics):
 
 def test_a_criterion_makes_a_metric_that_a_judge_is_asked_for():
     body = JUDGE | {"model": "gpt-4o", "template": "{{task}}", "sees_reasoning": True}
-    found = metric(Kind.JUDGE, body, name="polite", threshold=0.0)
-    assert (found.name, found.way, found.threshold, found.revision) == (
-        *("polite", Way.JUDGED),
+    found = metric(DefinitionKind.JUDGE, body, name="polite", threshold=0.0)
+    assert (found.name, found.method, found.threshold, found.revision) == (
+        *("polite", EvaluationMethod.JUDGED),
         *(0.0, 3),
     )
     assert (found.model, found.sees_reasoning) == ("openai/gpt-4o", True)
@@ -81,16 +81,16 @@ def test_a_criterion_makes_a_metric_that_a_judge_is_asked_for():
 
 def test_a_checklist_asks_of_each_call():
     body = JUDGE | {"form": "checklist", "anchors": ["rude", "polite"]}
-    found = metric(Kind.JUDGE, body)
+    found = metric(DefinitionKind.JUDGE, body)
     assert found.rubric is not None
-    assert found.rubric.form is Form.CHECKLIST
-    assert found.rule is not None
-    assert found.rule(subject()).code is SkipCode.NO_TOOL_CALLS  # type: ignore[union-attr] # skipped
-    assert found.rule(subject(tool())) is None
+    assert found.rubric.answer_format is AnswerFormat.CHECKLIST
+    assert found.precheck is not None
+    assert found.precheck(subject()).code is SkipCode.NO_TOOL_CALLS  # type: ignore[union-attr] # skipped
+    assert found.precheck(subject(tool())) is None
 
 
 def test_of_a_run_that_did_and_said_nothing_nobody_is_asked():
-    rule = metric(Kind.JUDGE, JUDGE).rule
+    rule = metric(DefinitionKind.JUDGE, JUDGE).precheck
     assert rule is not None
     assert rule(subject()).code is SkipCode.NO_STEPS  # type: ignore[union-attr] # skipped
     assert rule(subject(output="x")) is None
@@ -106,14 +106,14 @@ def test_of_a_run_that_did_and_said_nothing_nobody_is_asked():
     ],
 )
 def test_whatever_a_judge_reads_changes_the_fingerprint(change):
-    mark = fingerprint(metric(Kind.JUDGE, JUDGE), **KNOWN)
-    assert fingerprint(metric(Kind.JUDGE, JUDGE | change), **KNOWN) != mark
+    mark = judge_fingerprint(metric(DefinitionKind.JUDGE, JUDGE), **KNOWN)
+    assert judge_fingerprint(metric(DefinitionKind.JUDGE, JUDGE | change), **KNOWN) != mark
 
 
 def test_what_no_judge_reads_leaves_the_fingerprint_as_it_is():
-    mark = fingerprint(metric(Kind.JUDGE, JUDGE), **KNOWN)
-    other = metric(Kind.JUDGE, JUDGE, revision=9, description="other", threshold=1.0)
-    assert fingerprint(other, **KNOWN) == mark
+    mark = judge_fingerprint(metric(DefinitionKind.JUDGE, JUDGE), **KNOWN)
+    other = metric(DefinitionKind.JUDGE, JUDGE, revision=9, description="other", threshold=1.0)
+    assert judge_fingerprint(other, **KNOWN) == mark
 
 
 @pytest.mark.parametrize(
@@ -144,17 +144,21 @@ def test_what_is_no_criterion_is_refused_at_its_place(change, field):
 
 def test_a_definition_has_a_size():
     with pytest.raises(Invalid, match="Validation"):
-        spec_of("own", Kind.JUDGE, b" " * (DEFINITION_MAX + 1))
+        parse_definition("own", DefinitionKind.JUDGE, b" " * (DEFINITION_MAX + 1))
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", DefinitionKind)
 @pytest.mark.parametrize("body", [1, "x", None, [], {}])
 def test_what_is_no_definition_is_refused(kind, body):
     assert mistakes(body, kind)
 
 
 def test_one_definition_is_kept_in_one_way():
-    assert as_kept({"b": 1, "a": "ü"}) == as_kept({"a": "ü", "b": 1}) == '{"a":"ü","b":1}'.encode()
+    assert (
+        encode_definition({"b": 1, "a": "ü"})
+        == encode_definition({"a": "ü", "b": 1})
+        == '{"a":"ü","b":1}'.encode()
+    )
 
 
 # --- names -----------------------------------------------------------------------------------
@@ -162,8 +166,8 @@ def test_one_definition_is_kept_in_one_way():
 
 @pytest.mark.parametrize("name", ["polite", "a1", "a_b_2", "x" * NAME_MAX])
 def test_what_a_metric_may_be_called(name):
-    assert checked_name(name) == name
-    check_spelling(name, Category.TRACE)
+    assert validate_name(name) == name
+    check_metric_name(name, Category.TRACE)
 
 
 @pytest.mark.parametrize(
@@ -172,41 +176,41 @@ def test_what_a_metric_may_be_called(name):
 )
 def test_what_no_metric_may_be_called(name):
     with pytest.raises(Invalid, match="Validation"):
-        checked_name(name)
+        validate_name(name)
     with pytest.raises(Invalid, match="Validation"):
-        check_spelling(name, Category.TRACE)
+        check_metric_name(name, Category.TRACE)
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", METRIC_REGISTRY)
 def test_no_metric_is_called_as_a_built_in_one(name):
     with pytest.raises(Invalid) as refused:
-        checked_name(name)
+        validate_name(name)
     assert refused.value.errors[0].message == "is the name of a built-in metric"
 
 
 def test_sessions_have_built_in_metrics_only():
-    check_spelling("agent_reliability", Category.SESSION)
+    check_metric_name("agent_reliability", Category.SESSION)
     for name, category in (
         *(("polite", Category.SESSION), ("agent_reliability", Category.TRACE)),
         *(("loop_detection", Category.TRACE), ("task_completion", Category.SESSION)),
     ):
         with pytest.raises(Invalid, match="Validation"):
-            check_spelling(name, category)
+            check_metric_name(name, category)
 
 
 # --- in runs ---------------------------------------------------------------------------------
 
 
 def test_a_run_has_the_newest_definitions_of_its_own_metrics():
-    polite, named = own(), own("named", Kind.RULE)
+    polite, named = own(), own("named", DefinitionKind.RULE)
     names = ["coherence", "polite", "coherence", "named"]
-    found = chosen(names, Category.TRACE, shelf(polite, named, own("other")))
-    assert found == Chosen(("coherence", "polite", "named"), (polite.newest, named.newest))
+    found = select_metrics(names, Category.TRACE, shelf(polite, named, own("other")))
+    assert found == SelectedMetrics(("coherence", "polite", "named"), (polite.newest, named.newest))
 
 
 def test_what_is_unknown_or_archived_is_told_with_its_place():
     with pytest.raises(Invalid) as refused:
-        chosen(
+        select_metrics(
             ["coherence", "nothing", "polite", "loop_detection"],
             Category.TRACE,
             shelf(own(archived=True)),
@@ -216,53 +220,69 @@ def test_what_is_unknown_or_archived_is_told_with_its_place():
     assert told["metrics.2"] == "polite is archived"
     for names in ([], ["polite"]):
         with pytest.raises(Invalid):
-            chosen(names, Category.SESSION, shelf(own()))
+            select_metrics(names, Category.SESSION, shelf(own()))
 
 
 def test_a_projects_own_metric_goes_before_a_later_built_in_one():
-    mine = own("coherence", Kind.RULE)
-    found = chosen(["coherence"], Category.TRACE, shelf(mine))
+    mine = own("coherence", DefinitionKind.RULE)
+    found = select_metrics(["coherence"], Category.TRACE, shelf(mine))
     assert found.definitions == (mine.newest,)
-    assert metric_in(found.definitions, "coherence", finds).way is Way.MEASURED
-    assert metric_in((), "coherence", finds) is CATALOGUE["coherence"]
+    assert (
+        get_run_metric(found.definitions, "coherence", regex_search).method
+        is EvaluationMethod.COMPUTED
+    )
+    assert get_run_metric((), "coherence", regex_search) is METRIC_REGISTRY["coherence"]
 
 
 def test_a_run_keeps_so_many_definitions_and_no_more():
-    many = [own(f"metric_{n}", Kind.RULE) for n in range(OF_RUN_MAX + 1)]
+    many = [own(f"metric_{n}", DefinitionKind.RULE) for n in range(CUSTOM_METRICS_PER_RUN_MAX + 1)]
     names = [one.name for one in many]
-    assert len(chosen(names[:-1], Category.TRACE, shelf(*many)).definitions) == OF_RUN_MAX
+    assert (
+        len(select_metrics(names[:-1], Category.TRACE, shelf(*many)).definitions)
+        == CUSTOM_METRICS_PER_RUN_MAX
+    )
     with pytest.raises(Invalid, match="Validation"):
-        chosen(names, Category.TRACE, shelf(*many))
+        select_metrics(names, Category.TRACE, shelf(*many))
     body = RULE | {"value": True}
-    large = own("large", Kind.RULE, body)
-    huge = replace(large, newest=replace(large.newest, body=b" " * (OF_RUN_BYTES_MAX + 1)))
+    large = own("large", DefinitionKind.RULE, body)
+    huge = replace(
+        large, newest=replace(large.newest, body=b" " * (DEFINITION_BYTES_PER_RUN_MAX + 1))
+    )
     with pytest.raises(Invalid, match="Validation"):
-        chosen(["large"], Category.TRACE, shelf(huge))
+        select_metrics(["large"], Category.TRACE, shelf(huge))
 
 
 MODELS = JudgeModels(preferred="openai/tiny", allowed=("openai/big", "heuristic/1"))
 
 
 def test_the_keyless_judge_knows_no_criteria():
-    picked = chosen(["coherence", "polite"], Category.TRACE, shelf(own()))
-    check_judges(picked, "openai/tiny", MODELS)
+    picked = select_metrics(["coherence", "polite"], Category.TRACE, shelf(own()))
+    check_judge_models(picked, "openai/tiny", MODELS)
     with pytest.raises(Invalid) as refused:
-        check_judges(picked, "heuristic/1", MODELS)
+        check_judge_models(picked, "heuristic/1", MODELS)
     [told] = refused.value.errors
     assert (told.field, "needs a model" in told.message) == ("metrics.1", True)
 
 
 def test_a_metric_may_name_a_judge_of_its_own():
-    named = chosen(["polite"], Category.TRACE, shelf(own(body=JUDGE | {"model": "openai/big"})))
-    check_judges(named, "heuristic/1", MODELS)
-    other = chosen(["polite"], Category.TRACE, shelf(own(body=JUDGE | {"model": "openai/huge"})))
+    named = select_metrics(
+        ["polite"], Category.TRACE, shelf(own(body=JUDGE | {"model": "openai/big"}))
+    )
+    check_judge_models(named, "heuristic/1", MODELS)
+    other = select_metrics(
+        ["polite"], Category.TRACE, shelf(own(body=JUDGE | {"model": "openai/huge"}))
+    )
     with pytest.raises(Invalid) as refused:
-        check_judges(other, "openai/tiny", MODELS)
+        check_judge_models(other, "openai/tiny", MODELS)
     assert refused.value.errors[0].field == "metrics.0"
 
 
 def test_rules_need_no_judge():
-    check_judges(chosen(["r1"], Category.TRACE, shelf(own("r1", Kind.RULE))), "heuristic/1", MODELS)
+    check_judge_models(
+        select_metrics(["r1"], Category.TRACE, shelf(own("r1", DefinitionKind.RULE))),
+        "heuristic/1",
+        MODELS,
+    )
 
 
 @pytest.mark.parametrize(
@@ -284,27 +304,32 @@ def test_rules_need_no_judge():
 )
 def test_what_may_wait_for_a_service(metrics, model, waits):
     definitions = (
-        own("r1", Kind.RULE).newest,
+        own("r1", DefinitionKind.RULE).newest,
         own().newest,
         own("modelled", body=JUDGE | {"model": "gpt-4o"}).newest,
     )
-    assert may_wait(metrics, model, definitions) is waits
+    assert needs_model(metrics, model, definitions) is waits
 
 
 def test_a_session_waits_for_the_judge_once_an_opinion_counts():
-    assert may_wait(["agent_reliability_v2"], "openai/m", signal_weights={"confidence": 1})
-    assert not may_wait(["agent_reliability_v2"], "heuristic/1", signal_weights={"confidence": 1})
+    assert needs_model(["agent_reliability_v2"], "openai/m", signal_weights={"confidence": 1})
+    assert not needs_model(
+        ["agent_reliability_v2"], "heuristic/1", signal_weights={"confidence": 1}
+    )
 
 
 def test_how_a_metric_of_a_run_is_found():
-    definitions = (own(body=JUDGE | {"model": "gpt-4o"}).newest, own("r1", Kind.RULE).newest)
-    assert way_in(definitions, "polite") == (Way.JUDGED, "openai/gpt-4o")
-    assert way_in(definitions, "r1") == (Way.MEASURED, None)
-    assert way_in(definitions, "trace_success") == (Way.MEASURED, None)
-    assert way_in(definitions, "nothing") == (None, None)
+    definitions = (
+        own(body=JUDGE | {"model": "gpt-4o"}).newest,
+        own("r1", DefinitionKind.RULE).newest,
+    )
+    assert evaluation_method(definitions, "polite") == (EvaluationMethod.JUDGED, "openai/gpt-4o")
+    assert evaluation_method(definitions, "r1") == (EvaluationMethod.COMPUTED, None)
+    assert evaluation_method(definitions, "trace_success") == (EvaluationMethod.COMPUTED, None)
+    assert evaluation_method(definitions, "nothing") == (None, None)
 
 
 def test_a_rule_is_measured_with_the_marks_of_its_metric():
-    found = measured(metric(Kind.RULE, RULE, threshold=1.0), subject(name="x"))
+    found = compute_metric(metric(DefinitionKind.RULE, RULE, threshold=1.0), subject(name="x"))
     assert found.metadata["threshold"] == 1.0
     assert found.metadata["success"] is True

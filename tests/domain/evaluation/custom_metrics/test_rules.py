@@ -5,14 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import Invalid
-from domain.evaluation.custom_metrics.rules import CONDITIONS_MAX, DEPTH_MAX, Op
-from domain.evaluation.custom_metrics.trace_path import NoPlace, Place, cost_of, tokens_of
-from domain.evaluation.metrics.definition import Kind
-from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.custom_metrics.rules import CONDITIONS_MAX, DEPTH_MAX, Operator
+from domain.evaluation.custom_metrics.trace_path import (
+    InvalidTracePath,
+    TracePath,
+    total_cost,
+    total_tokens,
+)
+from domain.evaluation.metrics.definition import DefinitionKind
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.tracing.span import SpanStatus
 from domain.tracing.trace import TraceStatus
 from tests.support.builders import strategies
-from tests.support.builders.custom_metrics import metric, ruled
+from tests.support.builders.custom_metrics import evaluate_rule, metric
 from tests.support.builders.evaluated_traces import chat, model, subject, tool
 from tests.support.builders.values import at, prices
 
@@ -33,14 +38,14 @@ TRACE = subject(
 
 def holds(path, op, value=None, **more):
     body = {"path": path, "op": op, **more} | ({} if value is None else {"value": value})
-    outcome = ruled(body, TRACE)
+    outcome = evaluate_rule(body, TRACE)
     assert outcome.value in {0.0, 1.0}
     return outcome.value == 1.0
 
 
 def mistakes(body):
     with pytest.raises(Invalid) as refused:
-        metric(Kind.RULE, body)
+        metric(DefinitionKind.RULE, body)
     return {one.field: one.message for one in refused.value.errors}
 
 
@@ -126,11 +131,11 @@ NO = {"path": "trace.release", "op": "exists"}
     ],
 )
 def test_conditions_hold_together_or_one_of_them_does(body, value):
-    assert ruled(body, TRACE).value == value
+    assert evaluate_rule(body, TRACE).value == value
 
 
 def test_a_score_tells_of_each_condition_and_nothing_of_the_trace():
-    found = ruled({"all": [NO, {"any": [YES, NO]}]}, TRACE)
+    found = evaluate_rule({"all": [NO, {"any": [YES, NO]}]}, TRACE)
     assert found.reason == "the rule does not hold: 1 of 3 conditions do"
     assert found.metadata["conditions"] == [
         {"path": "trace.release", "op": "exists", "holds": False},
@@ -144,7 +149,7 @@ def test_a_score_tells_of_each_condition_and_nothing_of_the_trace():
 
 def test_a_fingerprint_is_of_what_is_asked_and_of_nothing_else():
     def mark(body, **said):
-        outcome = metric(Kind.RULE, body, **said).measure(TRACE)
+        outcome = metric(DefinitionKind.RULE, body, **said).compute(TRACE)
         return outcome.metadata["fingerprint"]
 
     assert mark(YES).startswith("rule/")
@@ -164,8 +169,8 @@ def test_a_fingerprint_is_of_what_is_asked_and_of_nothing_else():
     ],
 )
 def test_what_names_no_place_is_refused(path):
-    with pytest.raises(NoPlace):
-        Place.of(path)
+    with pytest.raises(InvalidTracePath):
+        TracePath.parse(path)
     assert "definition.path" in mistakes({"path": path, "op": "exists"})
 
 
@@ -211,10 +216,10 @@ def nested(levels):
 
 
 def test_rules_have_bounds():
-    assert ruled(nested(DEPTH_MAX), TRACE).value == 1.0
+    assert evaluate_rule(nested(DEPTH_MAX), TRACE).value == 1.0
     assert "nested deeper" in " ".join(mistakes(nested(DEPTH_MAX + 1)).values())
     half = [YES] * (CONDITIONS_MAX // 2)
-    assert ruled({"all": [{"all": half}, {"all": half}]}, TRACE).value == 1.0
+    assert evaluate_rule({"all": [{"all": half}, {"all": half}]}, TRACE).value == 1.0
     assert "at most" in mistakes({"all": [{"all": half}, {"all": half}, YES]})["definition"]
 
 
@@ -225,21 +230,21 @@ def test_all_mistakes_come_together():
 
 def test_money_and_tokens_are_of_who_tells_them():
     priced = model("x", cost={"total": 0.25})
-    assert cost_of(subject(priced, model("y")).spans) == 0.25
-    assert cost_of(subject(model("y")).spans) is None
-    assert tokens_of(subject(tool()).spans) is None
+    assert total_cost(subject(priced, model("y")).spans) == 0.25
+    assert total_cost(subject(model("y")).spans) is None
+    assert total_tokens(subject(tool()).spans) is None
 
 
-@pytest.mark.parametrize("op", Op)
+@pytest.mark.parametrize("op", Operator)
 @given(trace=strategies.traces(), value=st.sampled_from(["a", 1, True]))
 def test_a_rule_comes_to_1_or_0_on_any_trace(op, trace, value):
-    wanted = {Op.IN: [value], Op.MATCHES: "a", Op.EXISTS: True}.get(op, value)
-    if op in {Op.LT, Op.LE, Op.GT, Op.GE}:
+    wanted = {Operator.IN: [value], Operator.MATCHES: "a", Operator.EXISTS: True}.get(op, value)
+    if op in {Operator.LT, Operator.LE, Operator.GT, Operator.GE}:
         wanted = 1
     paths = ["spans.input.a", "trace.output[0]", "spans[kind=TOOL].metadata", "trace.cost"]
     each = [{"path": path, "op": op.value, "value": wanted} for path in paths]
-    settled = Subject(trace.settled(prices().price))
-    assert ruled({"any": each}, settled).value in {0.0, 1.0}
+    settled = EvaluatedTrace(trace.settled(prices().price))
+    assert evaluate_rule({"any": each}, settled).value in {0.0, 1.0}
 
 
 def test_what_is_looked_at_once_is_not_taken_for_something_else():
@@ -254,5 +259,5 @@ def test_what_is_looked_at_once_is_not_taken_for_something_else():
             ("trace.metadata.n", "^1$"),
         )
     ]
-    found = ruled({"all": each}, TRACE)
+    found = evaluate_rule({"all": each}, TRACE)
     assert [one["holds"] for one in found.metadata["conditions"]] == [True] * len(each)

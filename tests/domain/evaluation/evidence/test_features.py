@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.evaluation.evidence.builder import evidence_of
-from domain.evaluation.evidence.features import CallSigns, Signs, signs_of
-from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.evidence.builder import build_evidence
+from domain.evaluation.evidence.features import ToolCallFeatures, TraceFeatures, extract_features
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.tracing.span import Span, SpanStatus
 from tests.support.builders.evaluated_traces import model, offering, retrieval, subject, tool
 from tests.support.builders.values import at, span_id
@@ -21,12 +21,12 @@ TOOL = {
 LOOSE = {"name": "fly", "input_schema": {"type": "object", "pattern": "x"}}
 
 
-def calls(*spans: Span, **said: Any) -> tuple[CallSigns, ...]:
-    return signs_of(subject(*spans, **said)).calls
+def calls(*spans: Span, **said: Any) -> tuple[ToolCallFeatures, ...]:
+    return extract_features(subject(*spans, **said)).calls
 
 
 def test_of_nothing_there_are_no_signs():
-    assert signs_of(subject()) == Signs()
+    assert extract_features(subject()) == TraceFeatures()
 
 
 def test_a_repeat_asked_the_same_and_got_the_same():
@@ -83,23 +83,23 @@ def test_calls_of_one_instant_could_not_know_of_one_another():
     ],
 )
 def test_idle_steps_have_neither_output_nor_error_nor_children(spans, idle):
-    assert signs_of(subject(*spans)).idle_steps == idle
+    assert extract_features(subject(*spans)).idle_steps == idle
     outer = tool(got=None)
     inner = tool(got="x", parent_id=outer.id)
-    assert signs_of(subject(outer, inner)).idle_steps == 0
+    assert extract_features(subject(outer, inner)).idle_steps == 0
 
 
 def test_a_trace_ends_in_error_if_its_last_root_failed():
     bad = tool(status=SpanStatus.ERROR)
-    assert signs_of(subject(tool(), bad)).ends_in_error
-    assert not signs_of(subject(bad, tool())).ends_in_error
+    assert extract_features(subject(tool(), bad)).ends_in_error
+    assert not extract_features(subject(bad, tool())).ends_in_error
     outer = tool()
-    assert not signs_of(subject(outer, replace(bad, parent_id=outer.id))).ends_in_error
+    assert not extract_features(subject(outer, replace(bad, parent_id=outer.id))).ends_in_error
 
 
 def test_signs_are_in_the_hash_and_not_in_the_text():
-    one = evidence_of(subject(tool(given={"q": "HAT123"}, got="x")))
-    other = replace(one, signs=Signs())
+    one = build_evidence(subject(tool(given={"q": "HAT123"}, got="x")))
+    other = replace(one, signs=TraceFeatures())
     assert one.text() == other.text()
     assert one.hash != other.hash
 
@@ -125,9 +125,11 @@ def test_ids_have_no_part_in_signs(some, chance):
             for given, got, when, bad in some
         ]  # fmt: skip
 
-    def seen(spans: list[Span]) -> tuple[Signs, str]:
-        whole: Subject = subject(model(input="HAT123", started_at=at(-1)), *spans, output="HAT123")
-        pack = evidence_of(whole)
+    def seen(spans: list[Span]) -> tuple[TraceFeatures, str]:
+        whole: EvaluatedTrace = subject(
+            model(input="HAT123", started_at=at(-1)), *spans, output="HAT123"
+        )
+        pack = build_evidence(whole)
         return pack.signs, pack.hash
 
     shuffled = spans()
@@ -136,14 +138,14 @@ def test_ids_have_no_part_in_signs(some, chance):
 
 
 def test_nothing_that_would_have_to_be_masked_is_in_the_signs():
-    def planted(text: str) -> Signs:
+    def planted(text: str) -> TraceFeatures:
         some = subject(
             *(tool(f"a {text}", {"q": [text]}, {"a": text}, error=text), tool("b", {"q": text})),
             *(model(text), tool("b", got=text)),
             input=text,
             output=text,
         )
-        return evidence_of(some).signs
+        return build_evidence(some).signs
 
     assert "sk-" not in repr(planted("sk-1234567890abcdef"))
     assert planted("sk-1234567890abcdef") == planted("sk-fedcba0987654321")

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.evaluation.evidence.redaction import Masker, Masking
+from domain.evaluation.evidence.redaction import RedactionMode, Redactor
 from domain.evaluation.evidence.truncation import (
     BYTES_PER_TOKEN,
     QUOTE,
-    Masked,
-    cleaned,
-    looked_at,
-    quoted,
-    tokens_of,
+    RedactedText,
+    estimate_tokens,
+    prepare_text,
+    quote_lines,
+    sanitize_text,
 )
 
 R = "Zq8Rk2Lm5Tn7Vw9Xy1Bc3Df6Gh4Jp0Ks8Mn2Qr5Tv7Wx9Yz"  # no key of anybody
@@ -84,8 +84,8 @@ around = st.text(st.characters(exclude_categories=["Cs", "L", "N"]), max_size=20
 )
 
 
-def masked(text, masking=Masking.SECRETS):
-    return Masker(masking).masked(text)
+def masked(text, masking=RedactionMode.SECRETS):
+    return Redactor(masking).redact(text)
 
 
 @pytest.mark.parametrize("secret", SECRETS)
@@ -112,33 +112,33 @@ def test_no_secret_stays_in_any_text(secret, before, after):
 @given(st.sampled_from(PERSONAL), around, around)
 def test_personal_data_is_masked_where_asked_for(data, before, after):
     text = f"{before} {data} {after}"
-    assert data not in masked(text, Masking.SECRETS_PII)
-    assert data in masked(text, Masking.SECRETS)
+    assert data not in masked(text, RedactionMode.SECRETS_PII)
+    assert data in masked(text, RedactionMode.SECRETS)
 
 
 @pytest.mark.parametrize("text", HARMLESS)
 def test_ordinary_text_stays(text):
-    assert masked(text, Masking.SECRETS_PII) == text
+    assert masked(text, RedactionMode.SECRETS_PII) == text
 
 
 @given(st.text(), st.sampled_from(SECRETS + PERSONAL))
 def test_off_is_off(text, secret):
-    assert masked(text + secret, Masking.OFF) == text + secret
+    assert masked(text + secret, RedactionMode.OFF) == text + secret
 
 
 def test_the_same_text_has_the_same_number():
-    masker = Masker(Masking.SECRETS_PII)
+    redactor = Redactor(RedactionMode.SECRETS_PII)
     one, two = SECRETS[0], SECRETS[9]
-    assert masker.masked(f"{one} {two} {one}") == "[secret:1] [secret:2] [secret:1]"
-    assert masker.masked(f"a@b.co {two}") == "[email:3] [secret:2]"
-    kinds = masker.masked("4111 1111 1111 1111, +14155552671, a@b.co")
+    assert redactor.redact(f"{one} {two} {one}") == "[secret:1] [secret:2] [secret:1]"
+    assert redactor.redact(f"a@b.co {two}") == "[email:3] [secret:2]"
+    kinds = redactor.redact("4111 1111 1111 1111, +14155552671, a@b.co")
     assert kinds == "[card:4], [phone:5], [email:3]"
 
 
 @given(st.text(st.sampled_from("aA0-_.+ ey@:/J|kKEYPRIVATE\n"), max_size=200))
 def test_masking_masked_text_again_changes_nothing_that_matters(text):
-    once = masked(text, Masking.SECRETS_PII)
-    assert masked(once, Masking.SECRETS_PII).count("[") == once.count("[")
+    once = masked(text, RedactionMode.SECRETS_PII)
+    assert masked(once, RedactionMode.SECRETS_PII).count("[") == once.count("[")
 
 
 # --- excerpts ------------------------------------------------------------------------------
@@ -150,19 +150,21 @@ texts = st.text(max_size=300) | st.builds(
 
 @given(texts, st.integers(0, 120))
 def test_a_cut_text_is_within_its_budget(text, tokens):
-    short = Masked(cleaned(text)).cut(tokens)
-    assert tokens_of(quoted(short)) <= tokens or (tokens == 0 and not short) or not short
-    assert (short == cleaned(text)) == Masked(cleaned(text)).fits(tokens) or not text.strip()
+    short = RedactedText(sanitize_text(text)).cut(tokens)
+    assert estimate_tokens(quote_lines(short)) <= tokens or (tokens == 0 and not short) or not short
+    assert (short == sanitize_text(text)) == RedactedText(sanitize_text(text)).fits(
+        tokens
+    ) or not text.strip()
 
 
 @pytest.mark.parametrize("line", ["\n", "a\n", "é\n", "a few words\n"])
 def test_marks_of_quotation_count(line):
-    assert tokens_of(quoted(Masked(line * 5_000).cut(100))) <= 100
+    assert estimate_tokens(quote_lines(RedactedText(line * 5_000).cut(100))) <= 100
 
 
 def test_two_thirds_come_from_the_head_and_one_from_the_tail():
     text = "".join(f"{n:05}" for n in range(2_000))
-    head, mark, tail = Masked(text).cut(100).split("\n")
+    head, mark, tail = RedactedText(text).cut(100).split("\n")
     assert text.startswith(head)
     assert text.endswith(tail)
     assert mark == f"[… {len(text) - len(head) - len(tail)} characters left out …]"
@@ -178,7 +180,7 @@ def test_no_half_secret_stays_where_a_text_was_cut(secret, shift):
         at = edge - len(secret) // 2 + shift
         text = ("word " * 4_000)[:at] + " " + secret + " " + ("word " * 4_000)
         text = text[:12_000]
-        short = looked_at(text, tokens, Masker(Masking.SECRETS))
+        short = prepare_text(text, tokens, Redactor(RedactionMode.SECRETS))
         for part in re.findall(r"[A-Za-z0-9]{16,}", secret):
             assert part[:12] not in short.head + short.tail
             assert part[-12:] not in short.head + short.tail
@@ -186,13 +188,19 @@ def test_no_half_secret_stays_where_a_text_was_cut(secret, shift):
 
 @given(st.text())
 def test_a_cleaned_text_can_be_sent_and_has_no_lines_but_its_own(text):
-    clean = cleaned(text + "\ud800\x00\u2028\x85a")
+    clean = sanitize_text(text + "\ud800\x00\u2028\x85a")
     clean.encode()
     assert len(clean.split("\n")) == max(1, len(clean.splitlines()))
-    assert all(line.startswith(QUOTE) for line in quoted(clean).splitlines())
+    assert all(line.startswith(QUOTE) for line in quote_lines(clean).splitlines())
     assert not set(clean) & {"\x00", "\x1f", "\r", "\u2028"}
 
 
 def test_tokens_are_a_quarter_of_the_bytes():
-    assert [tokens_of(text) for text in ("", "a", "abcd", "abcde", "é" * 4)] == [0, 1, 1, 2, 2]
+    assert [estimate_tokens(text) for text in ("", "a", "abcd", "abcde", "é" * 4)] == [
+        0,
+        1,
+        1,
+        2,
+        2,
+    ]
     assert BYTES_PER_TOKEN == 4

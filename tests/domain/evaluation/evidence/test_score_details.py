@@ -4,15 +4,15 @@ import json
 
 import pytest
 
-from domain.evaluation.evidence.builder import evidence_of
-from domain.evaluation.evidence.score_details import LISTED_MAX, PARAMETERS_MAX, particulars
+from domain.evaluation.evidence.builder import build_evidence
+from domain.evaluation.evidence.score_details import LISTED_MAX, PARAMETERS_MAX, score_details
 from domain.evaluation.metrics.judged_metrics import JUDGED_METRICS
 from domain.evaluation.scores.score import json_text
 from tests.support.builders.evaluated_traces import model, offering, subject, tool
 
 OFFERED = {"name": "search", "description": "finds flights"}
 KEY = "sk-" + "a1B2" * 8
-WHOLE = evidence_of(
+WHOLE = build_evidence(
     subject(
         offering(OFFERED, got="1. search\n2. book"),
         tool("search", {"to": "Oslo", "key": KEY}),
@@ -35,18 +35,18 @@ WHOLE = evidence_of(
     ],
 )
 def test_the_keys_of_each_metric(metric, keys):
-    assert set(particulars(metric, WHOLE)) == keys
+    assert set(score_details(metric, WHOLE)) == keys
 
 
 def test_what_they_hold():
-    tools = particulars("tool_correctness", WHOLE)
+    tools = score_details("tool_correctness", WHOLE)
     assert tools == {
         "user_input": "book a flight",
         "tools_called": [{"name": "search", "parameters": {"to": "Oslo", "key": "[secret:1]"}}],
         "available_tools": [OFFERED],
     }
-    assert particulars("plan_quality", WHOLE)["plan"] == ["search", "book"]
-    outcome = particulars("task_completion", WHOLE)["outcome"]
+    assert score_details("plan_quality", WHOLE)["plan"] == ["search", "book"]
+    outcome = score_details("task_completion", WHOLE)["outcome"]
     assert len(outcome) == 500
     assert outcome.startswith("It is booked. ")
 
@@ -63,7 +63,9 @@ def test_what_they_hold():
     ids=["none", "text", "list", "no number", "long"],
 )
 def test_parameters_of_a_call(given, told):
-    [call] = particulars("tool_correctness", evidence_of(subject(tool("t", given))))["tools_called"]
+    [call] = score_details("tool_correctness", build_evidence(subject(tool("t", given))))[
+        "tools_called"
+    ]
     assert call["parameters"] == told
 
 
@@ -77,7 +79,7 @@ def test_they_are_bounded_and_can_be_stored(metric):
         input=words,
         output=words,
     )
-    told = particulars(metric.name, evidence_of(many))
+    told = score_details(metric.name, build_evidence(many))
     assert len(told.get("tools_called", ())) <= LISTED_MAX
     assert len(json.loads(json_text(told))) == len(told)
     assert len(json_text(told)) < 40_000

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.evaluation.evidence.builder import evidence_of
-from domain.evaluation.evidence.evidence import Evidence, Facts, Gap, Step
-from domain.evaluation.evidence.features import CallSigns, Signs
+from domain.evaluation.evidence.builder import build_evidence
+from domain.evaluation.evidence.evidence import Evidence, OmittedSteps, RunFacts, Step
+from domain.evaluation.evidence.features import ToolCallFeatures, TraceFeatures
 from domain.evaluation.judging.heuristics import HEURISTICS, heuristic_outcome
-from domain.evaluation.metrics.metric import Way
-from domain.evaluation.metrics.registry import CATALOGUE
+from domain.evaluation.metrics.metric import EvaluationMethod
+from domain.evaluation.metrics.registry import METRIC_REGISTRY
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
 from domain.tracing.span import SpanStatus
 from domain.tracing.trace import TraceStatus
@@ -25,7 +25,7 @@ SEARCH = {
 
 
 def judged(metric: str, *spans: Any, **said: Any) -> Outcome:
-    return heuristic_outcome(metric, evidence_of(subject(*spans, **said)))
+    return heuristic_outcome(metric, build_evidence(subject(*spans, **said)))
 
 
 def value(outcome: Outcome) -> float | str:
@@ -132,7 +132,7 @@ def test_arguments_of_which_nothing_can_be_told_are_no_score():
     ],
 )
 def test_a_tool_refuses_arguments_in_the_usual_words(said, rejected):
-    some = evidence_of(subject(tool(given={"q": 1}, error=said)))
+    some = build_evidence(subject(tool(given={"q": 1}, error=said)))
     assert some.signs.calls[0].is_rejected is rejected
 
 
@@ -140,7 +140,7 @@ def test_a_tool_refuses_arguments_in_the_usual_words(said, rejected):
     ("code", "rejected"), [(400, True), (422, True), (404, False), (500, False)]
 )
 def test_a_tool_refuses_arguments_by_status(code, rejected):
-    some = evidence_of(subject(tool(got={"status_code": code})))
+    some = build_evidence(subject(tool(got={"status_code": code})))
     assert some.signs.calls[0].is_rejected is rejected
 
 
@@ -231,7 +231,7 @@ def evidence(**said: Any) -> Evidence:
 shares = st.none() | st.floats(0, 1)
 claims = st.none() | st.booleans()
 calls = st.builds(
-    CallSigns,
+    ToolCallFeatures,
     tool=st.integers(0, 1),
     has_failed=st.booleans(),
     is_rejected=st.booleans(),
@@ -256,21 +256,23 @@ packs = st.builds(
     final_output=texts,
     status=st.sampled_from(TraceStatus).map(str),
     plan=st.lists(texts, max_size=4).map(tuple),
-    facts=st.builds(Facts, steps=st.integers(0, 9)),
+    facts=st.builds(RunFacts, steps=st.integers(0, 9)),
     signs=st.builds(
-        Signs,
+        TraceFeatures,
         calls=st.lists(calls, max_size=6).map(tuple),
         idle_steps=st.integers(0, 9),
         ends_in_error=st.booleans(),
         answer_grounding=shares,
         token_confidence=shares,
     ),
-    steps=st.lists(steps | st.just(Gap("s1", "s2", 2)), max_size=6).map(tuple),
+    steps=st.lists(steps | st.just(OmittedSteps("s1", "s2", 2)), max_size=6).map(tuple),
 )
 
 
 def test_there_is_a_rule_for_every_metric_that_is_judged():
-    assert sorted(HEURISTICS) == [one.name for one in CATALOGUE.values() if one.way is Way.JUDGED]
+    assert sorted(HEURISTICS) == [
+        one.name for one in METRIC_REGISTRY.values() if one.method is EvaluationMethod.JUDGED
+    ]
 
 
 @given(st.sampled_from(list(HEURISTICS)), packs)
@@ -307,7 +309,7 @@ def test_one_more_failure_never_helps(metric, pack):
     """Of the last call, so that it is no retry that something after it makes good."""
     some = pack.signs.calls
     if not some or pack.signs.token_confidence is not None:
-        pack = replace(pack, signs=Signs(calls=(CallSigns(),)))
+        pack = replace(pack, signs=TraceFeatures(calls=(ToolCallFeatures(),)))
         some = pack.signs.calls
     good = replace(some[-1], has_failed=False)
     bad = replace(some[-1], has_failed=True)
@@ -326,13 +328,13 @@ def test_one_more_failure_never_helps(metric, pack):
 def test_20_000_tools_that_all_failed_are_remembered_once_each(metric):
     """Kept anew for each call they would fill the memory of the machine."""
     count = 20_000
-    calls = tuple(CallSigns(tool=n, has_failed=True) for n in range(count))
+    calls = tuple(ToolCallFeatures(tool=n, has_failed=True) for n in range(count))
     evidence = Evidence(
         task="",
         final_output="",
         status="COMPLETED",
-        facts=Facts(steps=count, calls=count, failed_calls=count),
-        signs=Signs(calls=calls),
+        facts=RunFacts(steps=count, calls=count, failed_calls=count),
+        signs=TraceFeatures(calls=calls),
     )
     expected = {"confidence": 0.1, "step_efficiency": 0.9}
     assert value(heuristic_outcome(metric, evidence)) == expected[metric]

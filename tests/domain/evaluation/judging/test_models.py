@@ -8,9 +8,9 @@ from domain.errors import Invalid
 from domain.evaluation.judging.models import (
     PROVIDERS,
     JudgeModels,
-    checked_model,
     provider_of,
-    resolved,
+    resolve_model,
+    validate_model,
 )
 
 
@@ -28,48 +28,48 @@ from domain.evaluation.judging.models import (
     ],
 )
 def test_a_name_without_a_provider_gets_the_one_that_everybody_knows(name: str, model: str) -> None:
-    assert resolved(name) == model
+    assert resolve_model(name) == model
 
 
 @given(st.text(max_size=20) | st.sampled_from(["gpt-", "o1-", "claude-", "x"]).map(lambda a: a + a))
 def test_a_resolved_name_stays(name: str) -> None:
-    assert resolved(resolved(name)) == resolved(name)
-    assert resolved(name).endswith(name)
+    assert resolve_model(resolve_model(name)) == resolve_model(name)
+    assert resolve_model(name).endswith(name)
 
 
 @pytest.mark.parametrize("name", ["nope", "", "/", "gpt", "GPT-5", "else/gpt-5", "openai/", "/x"])
 def test_what_no_provider_has_is_no_model(name: str) -> None:
     with pytest.raises(Invalid) as told:
-        checked_model(resolved(name))
+        validate_model(resolve_model(name))
     assert [one.field for one in told.value.errors] == ["model"]
     assert "openai_compatible/" in told.value.errors[0].message
 
 
 @pytest.mark.parametrize("name", ["gpt-5", "o4-mini", "claude-x", "openai_compatible/org/x"])
 def test_what_a_provider_may_have_is_one(name: str) -> None:
-    assert checked_model(resolved(name)) == resolved(name)
+    assert validate_model(resolve_model(name)) == resolve_model(name)
 
 
 def test_the_default_is_what_is_preferred_else_the_heuristics() -> None:
-    assert JudgeModels().default == JudgeModels().chosen(None) == "heuristic/1"
-    assert JudgeModels("gpt-5").default == JudgeModels("gpt-5").chosen(None) == "openai/gpt-5"
+    assert JudgeModels().default == JudgeModels().select(None) == "heuristic/1"
+    assert JudgeModels("gpt-5").default == JudgeModels("gpt-5").select(None) == "openai/gpt-5"
 
 
 def test_without_a_list_any_model_may_be_named() -> None:
-    assert JudgeModels().chosen("whatever") == "whatever"
-    assert JudgeModels().chosen("gpt-5") == "openai/gpt-5"
+    assert JudgeModels().select("whatever") == "whatever"
+    assert JudgeModels().select("gpt-5") == "openai/gpt-5"
 
 
 @pytest.mark.parametrize("name", ["gpt-5", "openai/gpt-5", "claude-x", "heuristic/1", None])
 def test_of_a_list_each_may_be_named_in_either_form_and_the_default_too(name: str | None) -> None:
     models = JudgeModels(allowed=("openai/gpt-5", "claude-x"))
-    assert models.chosen(name) == ("heuristic/1" if name is None else resolved(name))
+    assert models.select(name) == ("heuristic/1" if name is None else resolve_model(name))
 
 
 @pytest.mark.parametrize("name", ["gpt-5-mini", "gpt", "claude-y", "openai/", "GPT-5"])
 def test_outside_of_the_list_a_model_is_refused_and_the_others_told(name: str) -> None:
     with pytest.raises(Invalid) as told:
-        JudgeModels("o3-pro", allowed=("gpt-5", "claude-x")).chosen(name)
+        JudgeModels("o3-pro", allowed=("gpt-5", "claude-x")).select(name)
     [error] = told.value.errors
     assert error.field == "model"
     assert error.message.endswith("openai/o3-pro, openai/gpt-5, anthropic/claude-x")

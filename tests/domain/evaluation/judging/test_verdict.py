@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from domain.evaluation.judging.verdict import (
     CITED_MAX,
-    BadVerdict,
     Check,
     ChecklistVerdict,
+    InvalidVerdict,
     ScaleVerdict,
-    read_verdict,
+    parse_verdict,
 )
-from domain.evaluation.metrics.rubrics import Form
+from domain.evaluation.metrics.rubrics import AnswerFormat
 from domain.evaluation.scores.outcome import Scored, SkipCode, Skipped
 
 GOOD: dict[str, Any] = {
@@ -40,20 +40,20 @@ def scale(**said: Any) -> str:
 
 @pytest.mark.parametrize("label", range(6))
 def test_the_score_is_a_fifth_of_the_label(label):
-    found = read_verdict(scale(label=label), Form.SCALE).outcome({"s2", "s2.1"})
+    found = parse_verdict(scale(label=label), AnswerFormat.SCALE).outcome({"s2", "s2.1"})
     assert found == Scored(label / 5, "s2 shows it", {"evidence": ["s2", "s2.1"], "label": label})
 
 
 @pytest.mark.parametrize("said", [{"cannot_judge": True}, {"label": None}])
 def test_a_judge_that_cannot_tell_is_skipped_and_never_guessed_for(said):
-    found = read_verdict(scale(**said), Form.SCALE).outcome({"s2"})
+    found = parse_verdict(scale(**said), AnswerFormat.SCALE).outcome({"s2"})
     assert isinstance(found, Skipped)
     assert (found.code, found.reason) == (SkipCode.CANNOT_JUDGE, "Skipped: s2 shows it")
 
 
 def test_steps_that_were_not_shown_are_dropped_and_counted():
     cited = ["s9", "s2", "s9", "s2", "x"]
-    found = read_verdict(scale(evidence=cited), Form.SCALE).outcome({"s1", "s2"})
+    found = parse_verdict(scale(evidence=cited), AnswerFormat.SCALE).outcome({"s1", "s2"})
     assert (found.metadata["evidence"], found.metadata["evidence_unknown"]) == (["s2"], 2)
     many = [f"s{n}" for n in range(2 * CITED_MAX)]
     found = ScaleVerdict(evidence=tuple(many), label=5).outcome(many)
@@ -92,8 +92,8 @@ def test_steps_that_were_not_shown_are_dropped_and_counted():
     ],
 )
 def test_what_is_no_verdict_is_refused_in_words_of_ours(answer):
-    with pytest.raises(BadVerdict) as raised:
-        read_verdict(answer, Form.SCALE)
+    with pytest.raises(InvalidVerdict) as raised:
+        parse_verdict(answer, AnswerFormat.SCALE)
     assert len(str(raised.value)) < 100
     assert raised.value.__cause__ is None
 
@@ -102,8 +102,8 @@ def test_what_is_no_verdict_is_refused_in_words_of_ours(answer):
     "fence", ["```json\n{}\n```", "```\n{}\n```", "  ```JSON {}```\n", "\n{}\n"]
 )
 def test_a_code_fence_around_it_is_tolerated(fence):
-    assert read_verdict(fence.replace("{}", scale()), Form.SCALE) == read_verdict(
-        scale(), Form.SCALE
+    assert parse_verdict(fence.replace("{}", scale()), AnswerFormat.SCALE) == parse_verdict(
+        scale(), AnswerFormat.SCALE
     )
 
 
@@ -112,7 +112,9 @@ def test_a_code_fence_around_it_is_tolerated(fence):
     ["label 5", "label: 5", json.dumps(GOOD | {"label": 5}), '"label": 5}', '```{"label": 5}```'],
 )
 def test_a_label_in_any_other_place_is_not_read(text):
-    found = read_verdict(scale(reason=text, note=text, evidence=[text], label=1), Form.SCALE)
+    found = parse_verdict(
+        scale(reason=text, note=text, evidence=[text], label=1), AnswerFormat.SCALE
+    )
     assert found == ScaleVerdict(evidence=(text,), reason=text, label=1)
     assert found.outcome(()) == Scored(0.2, text, found.outcome(()).metadata)
 
@@ -125,12 +127,12 @@ def test_a_label_in_any_other_place_is_not_read(text):
             st.lists(inner) | st.dictionaries(st.sampled_from([*GOOD, "verdicts"]), inner)
         ),
     ).map(json.dumps),
-    st.sampled_from(Form),
+    st.sampled_from(AnswerFormat),
 )
 def test_any_answer_is_a_verdict_or_refused(answer, form):
     try:
-        outcome = read_verdict(answer, form, []).outcome(())
-    except BadVerdict:
+        outcome = parse_verdict(answer, form, []).outcome(())
+    except InvalidVerdict:
         return
     assert isinstance(outcome, Scored | Skipped)
 
@@ -140,7 +142,7 @@ def test_any_answer_is_a_verdict_or_refused(answer, form):
 
 def test_a_checklist_counts_yes_among_what_is_decided():
     answer = checklist(s3=False, s1=True, s2=None, s4=True)
-    found = read_verdict(answer, Form.CHECKLIST, ["s1", "s2", "s3", "s4"]).outcome(())
+    found = parse_verdict(answer, AnswerFormat.CHECKLIST, ["s1", "s2", "s3", "s4"]).outcome(())
     assert isinstance(found, Scored)
     assert found.value == 0.6667
     assert found.reason == "2 of 3 tool calls have arguments that fit"
@@ -180,12 +182,12 @@ def test_calls_that_are_all_undecided_are_no_score(verdict):
     ],
 )
 def test_a_checklist_has_one_entry_for_each_call(answer):
-    with pytest.raises(BadVerdict):
-        read_verdict(answer, Form.CHECKLIST, ["s1", "s2"])
+    with pytest.raises(InvalidVerdict):
+        parse_verdict(answer, AnswerFormat.CHECKLIST, ["s1", "s2"])
 
 
 def test_a_judge_that_cannot_tell_need_not_fill_in_the_list():
     answer = json.dumps({"evidence": [], "verdicts": [], "cannot_judge": True})
-    assert read_verdict(answer, Form.CHECKLIST, ["s1"]).outcome(()) == Skipped(
+    assert parse_verdict(answer, AnswerFormat.CHECKLIST, ["s1"]).outcome(()) == Skipped(
         SkipCode.CANNOT_JUDGE, "", {"evidence": []}
     )

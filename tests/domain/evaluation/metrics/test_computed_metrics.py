@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.evaluation.metrics.metric import Category
-from domain.evaluation.metrics.registry import SPANS_MAX, listed, measured, metric_named
+from domain.evaluation.metrics.registry import SPANS_MAX, compute_metric, get_metric, listed_metrics
 from domain.evaluation.metrics.tool_use import tool_loop
 from domain.evaluation.scores.outcome import Scored, SkipCode
-from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.tracing.span import SpanKind, SpanStatus
 from domain.tracing.trace import TraceStatus
 from tests.support.builders import strategies
 from tests.support.builders.evaluated_traces import chat, model, offering, retrieval, subject, tool
 from tests.support.builders.values import at, prices, span, span_id, trace
 
-MEASURED = [metric for metric in listed(Category.TRACE) if metric.measure is not None]
+MEASURED = [metric for metric in listed_metrics(Category.TRACE) if metric.compute is not None]
 SENTENCE = "The quick brown fox jumps over the lazy dog near the river bank. "
 PROSE = (
     "Paris is the capital of France and its largest city, with a population of more than two "
@@ -32,7 +32,7 @@ DECLARED = {"name": "search", "input_schema": {"properties": {"q": {"type": "str
 
 
 def score(name, *spans, **more):
-    return measured(metric_named(name, Category.TRACE), subject(*spans, **more))
+    return compute_metric(get_metric(name, Category.TRACE), subject(*spans, **more))
 
 
 def loop(calls: str) -> list:
@@ -220,21 +220,21 @@ def test_nothing_to_measure_is_skipped_with_its_code(name, spans, more, code):
 
 @pytest.mark.parametrize("metric", MEASURED, ids=lambda metric: metric.name)
 def test_an_empty_trace_measures_nothing_but_that_it_ended(metric):
-    assert isinstance(measured(metric, subject()), Scored) == (metric.name == "trace_success")
+    assert isinstance(compute_metric(metric, subject()), Scored) == (metric.name == "trace_success")
 
 
 def test_a_trace_that_is_too_large_is_refused():
     many = tuple(span(kind=SpanKind.TOOL) for _ in range(SPANS_MAX + 1))
     for metric in MEASURED:
-        assert measured(metric, Subject(trace(*many))).code is SkipCode.TRACE_TOO_LARGE
-    fine = Subject(trace(*many[1:]))
-    assert measured(metric_named("tool_success_rate", Category.TRACE), fine).value == 1.0
+        assert compute_metric(metric, EvaluatedTrace(trace(*many))).code is SkipCode.TRACE_TOO_LARGE
+    fine = EvaluatedTrace(trace(*many[1:]))
+    assert compute_metric(get_metric("tool_success_rate", Category.TRACE), fine).value == 1.0
 
 
 # --- whatever the trace --------------------------------------------------------------------
 
 some = st.builds(
-    lambda one, earlier: Subject(one.settled(prices().price), earlier),
+    lambda one, earlier: EvaluatedTrace(one.settled(prices().price), earlier),
     strategies.traces(spans_max=5),
     st.lists(strategies.texts, max_size=4).map(tuple),
 )
@@ -243,7 +243,7 @@ some = st.builds(
 @given(some)
 def test_a_score_lies_between_0_and_1_or_there_is_none(subject_):
     for metric in MEASURED:
-        outcome = measured(metric, subject_)
+        outcome = compute_metric(metric, subject_)
         assert len(outcome.reason) <= 500
         if isinstance(outcome, Scored):
             assert 0 <= outcome.value <= 1
@@ -266,5 +266,5 @@ def test_what_is_not_there_is_never_perfect(subject_):
     }
     for name, kind in needs.items():
         if kind not in kinds:
-            found = measured(metric_named(name, Category.TRACE), subject_)
+            found = compute_metric(get_metric(name, Category.TRACE), subject_)
             assert not isinstance(found, Scored)

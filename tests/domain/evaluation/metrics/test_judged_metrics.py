@@ -3,9 +3,9 @@
 import pytest
 
 from domain.evaluation.metrics.judged_metrics import TASK_COMPLETION, is_output_shown
-from domain.evaluation.metrics.registry import CATALOGUE
+from domain.evaluation.metrics.registry import METRIC_REGISTRY
 from domain.evaluation.scores.outcome import Scored
-from domain.evaluation.trace_content.stated_plan import ITEMS_MAX, plan_of
+from domain.evaluation.trace_content.stated_plan import ITEMS_MAX, find_stated_plan
 from domain.tracing.trace import TraceStatus
 from tests.support.builders.evaluated_traces import chat, model, offering, retrieval, subject, tool
 from tests.support.builders.values import span
@@ -31,7 +31,7 @@ PLAN = ["find", "book"]
     ],
 )
 def test_nothing_to_judge_is_skipped_with_its_code(name, spans, more, code):
-    outcome = CATALOGUE[name].rule(subject(*spans, **more))
+    outcome = METRIC_REGISTRY[name].precheck(subject(*spans, **more))
     assert (outcome and outcome.code) == code
 
 
@@ -52,12 +52,12 @@ def test_nothing_to_judge_is_skipped_with_its_code(name, spans, more, code):
     ],
 )
 def test_otherwise_a_judge_is_asked(name, spans, more):
-    assert CATALOGUE[name].rule(subject(*spans, **more)) is None
+    assert METRIC_REGISTRY[name].precheck(subject(*spans, **more)) is None
 
 
 @pytest.mark.parametrize("output", [":", "…", " - ", "🐼"])
 def test_a_wordless_answer_completes_nothing_and_asks_nobody(output):
-    outcome = TASK_COMPLETION.rule(subject(input="x", output=output))
+    outcome = TASK_COMPLETION.precheck(subject(input="x", output=output))
     assert isinstance(outcome, Scored)
     assert (outcome.value, outcome.metadata) == (0.0, {"judge_kind": "rule"})
 
@@ -66,7 +66,7 @@ def test_a_wordless_answer_completes_nothing_and_asks_nobody(output):
 def test_a_wordless_answer_is_not_shown_to_who_judges_completion(output, shown):
     asked = subject(tool(), input="x", output=output)
     assert is_output_shown(TASK_COMPLETION, asked) is shown
-    assert is_output_shown(CATALOGUE["confidence"], asked)
+    assert is_output_shown(METRIC_REGISTRY["confidence"], asked)
 
 
 # --- plans ---------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ def test_a_wordless_answer_is_not_shown_to_who_judges_completion(output, shown):
     ],
 )
 def test_plans_in_their_shapes(span_):
-    assert list(plan_of(subject(span_))) == PLAN
+    assert list(find_stated_plan(subject(span_))) == PLAN
 
 
 @pytest.mark.parametrize(
@@ -109,23 +109,27 @@ def test_plans_in_their_shapes(span_):
     ],
 )
 def test_what_is_no_plan(span_):
-    assert list(plan_of(subject(span_))) == []
+    assert list(find_stated_plan(subject(span_))) == []
 
 
 def test_the_first_model_output_goes_before_keys_and_keys_before_planning_tools():
     tools = [tool("planner", "c\nd"), tool("write", {"plan": ["e", "f"]})]
-    assert list(plan_of(subject(*tools, model("1. a\n2. b")))) == ["a", "b"]
-    assert list(plan_of(subject(*tools, model("none"), model("1. a\n2. b")))) == ["e", "f"]
-    assert list(plan_of(subject(*tools[:1]))) == ["c", "d"]
+    assert list(find_stated_plan(subject(*tools, model("1. a\n2. b")))) == ["a", "b"]
+    assert list(find_stated_plan(subject(*tools, model("none"), model("1. a\n2. b")))) == ["e", "f"]
+    assert list(find_stated_plan(subject(*tools[:1]))) == ["c", "d"]
 
 
 def test_a_plan_is_the_same_in_any_order_of_keys():
     one, other = {"x": {"plan": PLAN}, "a": {"todos": ["c", "d"]}}, {}
     for key in reversed(one):
         other[key] = one[key]
-    assert list(plan_of(subject(model(one)))) == list(plan_of(subject(model(other)))) == ["c", "d"]
+    assert (
+        list(find_stated_plan(subject(model(one))))
+        == list(find_stated_plan(subject(model(other))))
+        == ["c", "d"]
+    )
 
 
 def test_a_plan_has_an_end():
     long = "\n".join(f"{n}. item" for n in range(1, 100))
-    assert len(plan_of(subject(model(long)))) == ITEMS_MAX
+    assert len(find_stated_plan(subject(model(long)))) == ITEMS_MAX

@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 
 from domain.errors import Invalid
-from domain.evaluation.metrics.metric import Category, Direction, Way
+from domain.evaluation.metrics.metric import Category, Direction, EvaluationMethod
 from domain.evaluation.metrics.registry import (
-    CATALOGUE,
     ERRORS_MAX,
-    listed,
-    measured,
-    metric_named,
-    metrics_named,
+    METRIC_REGISTRY,
+    compute_metric,
+    get_metric,
+    get_metrics,
+    listed_metrics,
 )
 from tests.support.builders.evaluated_traces import subject
 
@@ -29,40 +29,42 @@ MEASURED = {
 
 
 def test_the_lists():
-    traces, sessions = listed(Category.TRACE), listed(Category.SESSION)
+    traces, sessions = listed_metrics(Category.TRACE), listed_metrics(Category.SESSION)
     assert [one.name for one in traces] == sorted(KNOWN | MEASURED)
     assert [one.name for one in sessions] == [
         *("agent_consistency", "agent_consistency_v2"),
         *("agent_reliability", "agent_reliability_v2"),
         *("outcome_consistency", "session_error_rate", "user_repetition"),
     ]
-    assert {one.name for one in traces if one.way is Way.MEASURED} == MEASURED
-    assert set(CATALOGUE) == KNOWN | MEASURED | {one.name for one in sessions} | {"loop_detection"}
+    assert {one.name for one in traces if one.method is EvaluationMethod.COMPUTED} == MEASURED
+    assert set(METRIC_REGISTRY) == KNOWN | MEASURED | {one.name for one in sessions} | {
+        "loop_detection"
+    }
 
 
-@pytest.mark.parametrize("metric", CATALOGUE.values(), ids=lambda metric: metric.name)
+@pytest.mark.parametrize("metric", METRIC_REGISTRY.values(), ids=lambda metric: metric.name)
 def test_every_metric_is_complete(metric):
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*(_v[2-9])?", metric.name)
     assert 20 < len(metric.description) < 80
     assert not metric.description.endswith(".")
     assert metric.threshold == 0.5
-    assert (metric.measure is not None) == (metric.way is Way.MEASURED)
-    assert (metric.rule is not None) == (metric.way is Way.JUDGED)
+    assert (metric.compute is not None) == (metric.method is EvaluationMethod.COMPUTED)
+    assert (metric.precheck is not None) == (metric.method is EvaluationMethod.JUDGED)
     assert (metric.direction is Direction.NEUTRAL) == (metric.name == "refusal")
-    assert not metric.sees_reasoning or metric.way is Way.JUDGED
+    assert not metric.sees_reasoning or metric.method is EvaluationMethod.JUDGED
 
 
 def test_who_sees_what_the_agent_thought():
-    assert {one.name for one in CATALOGUE.values() if one.sees_reasoning} == {
+    assert {one.name for one in METRIC_REGISTRY.values() if one.sees_reasoning} == {
         *("confidence", "plan_adherence", "plan_quality", "step_efficiency")
     }
 
 
 def test_names_are_found_each_once_in_their_order():
     names = ["tool_loop", "coherence", "tool_loop"]
-    found = metrics_named(names, Category.TRACE)
+    found = get_metrics(names, Category.TRACE)
     assert [one.name for one in found] == ["tool_loop", "coherence"]
-    assert metric_named("coherence", Category.TRACE) is found[1]
+    assert get_metric("coherence", Category.TRACE) is found[1]
 
 
 def test_each_unknown_name_is_told_by_its_place_up_to_a_bound():
@@ -73,7 +75,7 @@ def test_each_unknown_name_is_told_by_its_place_up_to_a_bound():
         (["x"] * 1_000, [f"metrics.{place}" for place in range(ERRORS_MAX)]),
     ):
         with pytest.raises(Invalid) as raised:
-            metrics_named(some, Category.TRACE)
+            get_metrics(some, Category.TRACE)
         assert [one.field for one in raised.value.errors] == fields
 
 
@@ -90,20 +92,20 @@ def test_each_unknown_name_is_told_by_its_place_up_to_a_bound():
 )
 def test_an_unknown_name_tells_which_there_are(name, category):
     with pytest.raises(Invalid) as one:
-        metric_named(name, category)
+        get_metric(name, category)
     with pytest.raises(Invalid) as several:
-        metrics_named([name], category)
+        get_metrics([name], category)
     for problem, field in ((one, "metric"), (several, "metrics.0")):
         [error] = problem.value.errors
         assert error.field == field
-        assert all(metric.name in error.message for metric in listed(category))
+        assert all(metric.name in error.message for metric in listed_metrics(category))
         assert len(error.message) < 1_000
 
 
 @pytest.mark.parametrize("name", ["coherence", "task_completion", "agent_reliability"])
 def test_what_is_not_computed_is_not_measured(name):
     with pytest.raises(ValueError, match="is not measured"):
-        measured(CATALOGUE[name], subject())
+        compute_metric(METRIC_REGISTRY[name], subject())
 
 
 @pytest.mark.parametrize(
@@ -111,5 +113,5 @@ def test_what_is_not_computed_is_not_measured(name):
     [(0.5, 0.5, True), (0.5, 0.4999, False), (0, 0.0, True), (0.0, 1.0, True), (1, 0.9999, False)],
 )
 def test_a_threshold_is_met_by_itself_and_0_is_one(threshold, value, success):
-    metric = replace(CATALOGUE["trace_success"], threshold=threshold)
+    metric = replace(METRIC_REGISTRY["trace_success"], threshold=threshold)
     assert metric.marks(value) == {"threshold": threshold, "success": success}

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.evaluation.evidence.redaction import Masking
+from domain.evaluation.evidence.redaction import RedactionMode
 from domain.evaluation.metrics.similarity import (
     COHERENCE,
     ComparedTexts,
     coherence,
-    fingerprint,
+    embedding_fingerprint,
     loop_detection,
 )
 from domain.evaluation.scores.outcome import Scored, SkipCode
@@ -114,9 +114,9 @@ KEY = "sk-" + "a1B2" * 8
 
 
 def test_secrets_are_masked_before_texts_are_compared():
-    texts = ComparedTexts.of(
+    texts = ComparedTexts.from_trace(
         subject(input=f"use {KEY}", output=f"used {KEY}", earlier=(f"had {KEY}",)),
-        Masking.SECRETS,
+        RedactionMode.SECRETS,
     )
     assert texts == ComparedTexts("use [secret:1]", "used [secret:1]", ("had [secret:1]",))
 
@@ -124,7 +124,7 @@ def test_secrets_are_masked_before_texts_are_compared():
 @pytest.mark.parametrize("length", [8_000, 8_001, 32_001, 1_000_000])
 def test_long_texts_are_compared_by_head_and_tail(length):
     text = "ab " * (length // 3) + "the end"
-    texts = ComparedTexts.of(subject(input="a", output=text), Masking.SECRETS)
+    texts = ComparedTexts.from_trace(subject(input="a", output=text), RedactionMode.SECRETS)
     assert len(texts.answer) <= 8_000
     assert texts.answer[:4_000] == text[:4_000]
     assert texts.answer[-2_000:] == text[-2_000:]
@@ -140,5 +140,7 @@ def test_the_hash_of_a_window_knows_the_evidence_and_each_output():
 
 
 def test_the_fingerprint_is_of_the_embedder():
-    assert fingerprint(COHERENCE, "hash") == "hash/1"
-    assert fingerprint(COHERENCE, "openai/small") != fingerprint(COHERENCE, "hash")
+    assert embedding_fingerprint(COHERENCE, "hash") == "hash/1"
+    assert embedding_fingerprint(COHERENCE, "openai/small") != embedding_fingerprint(
+        COHERENCE, "hash"
+    )

@@ -7,22 +7,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import Invalid
-from domain.evaluation.monitors.alert import AlertRule, AlertState, Figure, Measured, Watch
+from domain.evaluation.monitors.alert import (
+    AlertFigure,
+    AlertProgress,
+    AlertRule,
+    AlertState,
+    RunMetricStats,
+)
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 OK, ALERTING, NO_DATA = AlertState.OK, AlertState.ALERTING, AlertState.NO_DATA
-GOOD, BAD = Measured.of((0.9,) * 10), Measured.of((0.2,) * 10)
+GOOD, BAD = RunMetricStats.from_scores((0.9,) * 10), RunMetricStats.from_scores((0.2,) * 10)
 
 
-def rule(figure: Figure = Figure.SCORE_MEAN, threshold: float = 0.5, **more: object) -> AlertRule:
+def rule(
+    figure: AlertFigure = AlertFigure.SCORE_MEAN, threshold: float = 0.5, **more: object
+) -> AlertRule:
     values = {"metric": "task_completion", "figure": figure, "threshold": threshold}
     return AlertRule(**{"clear_at": threshold, **values, **more})
 
 
 def states(watched: AlertRule, values: list[float | None]) -> list[AlertState]:
-    watch, seen = Watch(since=START), []
+    watch, seen = AlertProgress(since=START), []
     for n, value in enumerate(values):
-        watch = watch.after(watched, value, START + timedelta(hours=n))
+        watch = watch.updated(watched, value, START + timedelta(hours=n))
         seen.append(watch.state)
     return seen
 
@@ -31,18 +39,34 @@ def states(watched: AlertRule, values: list[float | None]) -> list[AlertState]:
     ("watched", "run", "value"),
     [
         (rule(), BAD, 0.2),
-        (rule(), Measured.of((0.2,) * 4), None),
-        (rule(samples_min=4), Measured.of((0.2,) * 4), 0.2),
-        (rule(Figure.PASS_RATE), Measured.of((0.5, 0.49, 1.0, 0.0)), None),
-        (rule(Figure.PASS_RATE, samples_min=4), Measured.of((0.5, 0.49, 1.0, 0.0)), 0.5),
-        (rule(Figure.PASS_RATE, samples_min=1), Measured.of((0.1,), threshold=0.0), 1.0),
-        (rule(Figure.FAILED_SHARE), Measured.of((0.9,) * 6, failed=2, skipped=2), 0.2),
-        (rule(Figure.SKIPPED_SHARE), Measured.of((0.9,) * 5, failed=2, skipped=3), 0.3),
-        (rule(Figure.FAILED_SHARE), Measured(failed=3, skipped=1), None),
-        (rule(Figure.NO_DATA), Measured.of((0.9,) * 4, failed=90), 1.0),
-        (rule(Figure.NO_DATA), GOOD, 0.0),
-        (rule(Figure.DROP), BAD, 0.7),
-        (rule(Figure.DROP), Measured.of((1.0,) * 10), 0.0),
+        (rule(), RunMetricStats.from_scores((0.2,) * 4), None),
+        (rule(samples_min=4), RunMetricStats.from_scores((0.2,) * 4), 0.2),
+        (rule(AlertFigure.PASS_RATE), RunMetricStats.from_scores((0.5, 0.49, 1.0, 0.0)), None),
+        (
+            rule(AlertFigure.PASS_RATE, samples_min=4),
+            RunMetricStats.from_scores((0.5, 0.49, 1.0, 0.0)),
+            0.5,
+        ),
+        (
+            rule(AlertFigure.PASS_RATE, samples_min=1),
+            RunMetricStats.from_scores((0.1,), threshold=0.0),
+            1.0,
+        ),
+        (
+            rule(AlertFigure.FAILED_SHARE),
+            RunMetricStats.from_scores((0.9,) * 6, failed=2, skipped=2),
+            0.2,
+        ),
+        (
+            rule(AlertFigure.SKIPPED_SHARE),
+            RunMetricStats.from_scores((0.9,) * 5, failed=2, skipped=3),
+            0.3,
+        ),
+        (rule(AlertFigure.FAILED_SHARE), RunMetricStats(failed=3, skipped=1), None),
+        (rule(AlertFigure.NO_DATA), RunMetricStats.from_scores((0.9,) * 4, failed=90), 1.0),
+        (rule(AlertFigure.NO_DATA), GOOD, 0.0),
+        (rule(AlertFigure.DROP), BAD, 0.7),
+        (rule(AlertFigure.DROP), RunMetricStats.from_scores((1.0,) * 10), 0.0),
     ],
 )
 def test_figures(watched, run, value):
@@ -51,10 +75,10 @@ def test_figures(watched, run, value):
 
 
 def test_a_drop_needs_something_to_drop_from():
-    assert rule(Figure.DROP).value(BAD, []) is None
-    assert rule(Figure.DROP).value(BAD, [Measured.of((0.9,) * 4)]) is None
-    two = [Measured.of((0.9,) * 3), Measured.of((0.7,) * 3)]
-    assert rule(Figure.DROP).value(BAD, two) == pytest.approx(0.6)
+    assert rule(AlertFigure.DROP).value(BAD, []) is None
+    assert rule(AlertFigure.DROP).value(BAD, [RunMetricStats.from_scores((0.9,) * 4)]) is None
+    two = [RunMetricStats.from_scores((0.9,) * 3), RunMetricStats.from_scores((0.7,) * 3)]
+    assert rule(AlertFigure.DROP).value(BAD, two) == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +91,8 @@ def test_a_drop_needs_something_to_drop_from():
         (rule(), [None, 0.9, None, 0.1], [NO_DATA, OK, NO_DATA, ALERTING]),
         (rule(breaches=2), [0.1, None, 0.1, 0.1], [OK, NO_DATA, OK, ALERTING]),
         (rule(), [0.1, None, 0.9], [ALERTING, NO_DATA, OK]),
-        (rule(Figure.DROP, 0.2, clear_at=0.1), [0.3, 0.15, 0.1], [ALERTING, ALERTING, OK]),
-        (rule(Figure.NO_DATA), [1.0, 1.0, 0.0], [ALERTING, ALERTING, OK]),
+        (rule(AlertFigure.DROP, 0.2, clear_at=0.1), [0.3, 0.15, 0.1], [ALERTING, ALERTING, OK]),
+        (rule(AlertFigure.NO_DATA), [1.0, 1.0, 0.0], [ALERTING, ALERTING, OK]),
         (rule(threshold=0.0), [0.0], [OK]),  # nothing lies below a threshold of 0
     ],
 )
@@ -77,8 +101,8 @@ def test_states(watched, values, expected):
 
 
 def test_it_tells_since_when():
-    watch = Watch(since=START).after(rule(), 0.1, START + timedelta(hours=1))
-    later = watch.after(rule(), 0.2, START + timedelta(hours=2))
+    watch = AlertProgress(since=START).updated(rule(), 0.1, START + timedelta(hours=1))
+    later = watch.updated(rule(), 0.2, START + timedelta(hours=2))
     assert (later.state, later.since, later.value) == (ALERTING, START + timedelta(hours=1), 0.2)
 
 
@@ -88,7 +112,7 @@ def test_it_tells_since_when():
         ({"threshold": 1.1}, "threshold"),
         ({"threshold": float("nan")}, "threshold"),
         ({"clear_at": 0.4}, "clear_at"),
-        ({"figure": Figure.DROP, "clear_at": 0.6}, "clear_at"),
+        ({"figure": AlertFigure.DROP, "clear_at": 0.6}, "clear_at"),
         ({"samples_min": 0}, "samples_min"),
         ({"breaches": 101}, "breaches"),
         ({"recoveries": 0}, "recoveries"),

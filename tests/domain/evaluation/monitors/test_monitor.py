@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from domain.evaluation.monitors.monitor import (
-    UNSAID,
+    UNCHANGED,
     Monitor,
     MonitorChange,
     MonitorStatus,
@@ -56,9 +56,9 @@ def test_a_firing_tells_its_run_and_one_without_targets_leaves_the_last():
 def test_it_never_looks_back():
     early, late = Watermark(hours(1), UUID(int=5)), Watermark(hours(1), UUID(int=6))
     looked = monitor().fired(hours(2), RUN, late)
-    assert looked.fired(hours(7), RUN, early).looked_at == late
-    assert looked.triggered(hours(7), RUN, None).looked_at == late
-    assert monitor().fired(hours(2), RUN, early).looked_at == early
+    assert looked.fired(hours(7), RUN, early).watermark == late
+    assert looked.triggered(hours(7), RUN, None).watermark == late
+    assert monitor().fired(hours(2), RUN, early).watermark == early
 
 
 def test_triggering_counts_from_now_also_while_paused():
@@ -90,8 +90,8 @@ def test_only_what_is_said_changes():
     assert (found.model, found.name, found.metrics) == (None, "weekly", known.metrics)
     assert (found.next_run_at, found.updated_at) == (NOON, hours(1))
     assert found.signal_weights == {"confidence": 2.0}
-    assert MonitorChange(model=None).said == {"model": None}
-    assert MonitorChange().metrics is UNSAID
+    assert MonitorChange(model=None).given == {"model": None}
+    assert MonitorChange().metrics is UNCHANGED
 
 
 @pytest.mark.parametrize("is_paused", [False, True])

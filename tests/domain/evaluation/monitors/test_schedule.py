@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from domain.errors import Invalid
 from domain.evaluation.monitors.schedule import (
-    APART_MIN,
     CADENCE_MAX,
-    Cadence,
-    Cron,
-    as_stored,
-    cadence_of,
+    RUN_GAP_MIN,
+    CronSchedule,
+    Schedule,
+    normalize_cadence,
+    parse_schedule,
 )
 
 INSTANTS = st.datetimes(
@@ -57,9 +57,9 @@ FIELDS = st.tuples(
 ).map(" ".join)
 
 
-def accepted(fields: str) -> Cadence | None:
+def accepted(fields: str) -> Schedule | None:
     try:
-        return cadence_of(f"cron:{fields}")
+        return parse_schedule(f"cron:{fields}")
     except Invalid:
         return None
 
@@ -87,7 +87,7 @@ def test_what_is_accepted_never_fires_too_often(minute, hour, day, start):
     due = cadence.next_after(start)
     for _ in range(30):
         later = cadence.next_after(due)
-        assert later - due >= APART_MIN
+        assert later - due >= RUN_GAP_MIN
         due = later
 
 
@@ -113,7 +113,7 @@ def test_what_is_accepted_never_fires_too_often(minute, hour, day, start):
     ],
 )
 def test_next_slot(cadence, after, due):
-    assert cadence_of(cadence).next_after(utc(after)) == utc(due)
+    assert parse_schedule(cadence).next_after(utc(after)) == utc(due)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_next_slot(cadence, after, due):
 )
 def test_what_is_refused_names_the_field(text):
     with pytest.raises(Invalid) as refused:
-        cadence_of(text)
+        parse_schedule(text)
     [error] = refused.value.errors
     assert error.field == "cadence"
 
@@ -148,11 +148,11 @@ def test_what_is_refused_names_the_field(text):
     ],
 )
 def test_two_firings_over_midnight_count_only_where_both_days_are_meant(text):
-    assert cadence_of(text)
+    assert parse_schedule(text)
 
 
 def test_neighbours_are_found_at_the_turn_of_a_month_in_leap_years():
-    pair = Cron(
+    pair = CronSchedule(
         minutes=(0, 1_438),
         days=frozenset({29, 1}),
         months=frozenset({2, 3}),
@@ -163,13 +163,13 @@ def test_neighbours_are_found_at_the_turn_of_a_month_in_leap_years():
 
 
 def test_it_is_shown_as_it_was_sent():
-    assert as_stored("cron:   0 9 *  * MON ") == "cron:0 9 *  * MON "
-    assert as_stored("daily") == "daily"
+    assert normalize_cadence("cron:   0 9 *  * MON ") == "cron:0 9 *  * MON "
+    assert normalize_cadence("daily") == "daily"
 
 
 @given(st.sampled_from(["every_6h", "daily", "weekly", "cron:7 */6 * * *"]), INSTANTS, st.data())
 def test_a_late_firing_shifts_nothing(text, start, data):
-    cadence = cadence_of(text)
+    cadence = parse_schedule(text)
     due = cadence.next_after(start)
     late = data.draw(st.timedeltas(timedelta(0), timedelta(days=30)))
     found = cadence.next_in_series(due, due + late)

@@ -19,11 +19,11 @@ from domain.evaluation.monitors.webhook import (
     DELIVERY_WAIT_MAX,
     DELIVERY_WAIT_MIN,
     URL_MAX,
-    checked_url,
+    format_secret,
     is_public,
-    secret_text,
+    retry_delay,
     signature,
-    wait_after,
+    validate_url,
 )
 
 INSIDE = [
@@ -71,8 +71,8 @@ def test_an_address_in_another_is_judged_as_itself(address):
     ],
 )
 def test_addresses_that_are_taken(url):
-    assert checked_url(url, allow_private=False) == url
-    assert checked_url(url, allow_private=True) == url
+    assert validate_url(url, allow_private=False) == url
+    assert validate_url(url, allow_private=True) == url
 
 
 NEVER = [
@@ -93,24 +93,24 @@ PRIVATE = [
 @pytest.mark.parametrize("allow_private", [False, True])
 def test_addresses_that_are_never_taken(url, allow_private):
     with pytest.raises(Invalid) as refused:
-        checked_url(url, allow_private=allow_private)
+        validate_url(url, allow_private=allow_private)
     assert [error.field for error in refused.value.errors] == ["url"]
 
 
 @pytest.mark.parametrize("url", PRIVATE)
 def test_private_addresses_are_taken_where_they_are_allowed(url):
-    assert checked_url(url, allow_private=True) == url
+    assert validate_url(url, allow_private=True) == url
     with pytest.raises(Invalid):
-        checked_url(url, allow_private=False)
+        validate_url(url, allow_private=False)
 
 
 def test_a_secret_is_told_as_standard_webhooks_wants_it():
-    assert secret_text(bytes(24)) == "whsec_" + "A" * 32
+    assert format_secret(bytes(24)) == "whsec_" + "A" * 32
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
 def test_waits_grow_within_their_bounds_and_end(chance):
-    waits = [wait_after(n, chance) for n in range(1, DELIVERY_ATTEMPTS_MAX + 1)]
+    waits = [retry_delay(n, chance) for n in range(1, DELIVERY_ATTEMPTS_MAX + 1)]
     assert waits.pop() is None
     assert all(one <= other for one, other in pairwise(waits))
     assert DELIVERY_WAIT_MIN * 0.75 <= waits[0] <= DELIVERY_WAIT_MIN
@@ -130,9 +130,9 @@ def test_what_the_page_verifies_by_hand_is_what_is_sent():
         "webhook-timestamp": str(now),
         "webhook-signature": signature(secret, "msg_1", now, body),
     }
-    assert verified(secret_text(secret), head, body)
-    assert not verified(secret_text(secret), head, body + b" ")
-    assert not verified(secret_text(bytes(24)), head, body)
+    assert verified(format_secret(secret), head, body)
+    assert not verified(format_secret(secret), head, body + b" ")
+    assert not verified(format_secret(bytes(24)), head, body)
     late = head | {"webhook-timestamp": str(now - 301)}
     late["webhook-signature"] = signature(secret, "msg_1", now - 301, body)
-    assert not verified(secret_text(secret), late, body)
+    assert not verified(format_secret(secret), late, body)

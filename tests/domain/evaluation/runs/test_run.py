@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from domain.errors import Conflict, Invalid
-from domain.evaluation.runs.retry import retry_of
+from domain.evaluation.runs.retry import build_retry
 from domain.evaluation.runs.run import EvalRun, Execution, RunStatus, Tally, TargetType
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import RunId
@@ -38,21 +38,21 @@ def run(**said: Any) -> EvalRun:
 def tally(*outcomes: ScoreOutcome, finished: int = 2, code: str | None = "auth") -> Tally:
     """Of a run with one metric and as many targets as outcomes."""
     rows = [Execution(f"t{n}", METRICS[0], outcome, code) for n, outcome in enumerate(outcomes)]
-    return Tally.of(METRICS, finished, rows)
+    return Tally.from_executions(METRICS, finished, rows)
 
 
 # --- states ----------------------------------------------------------------------------------
 
 
 def test_a_run_begins_once_and_ends_when_every_target_is_finished_and_no_row_waits():
-    begun = run().begun()
-    assert begun.status is begun.begun().status is RUNNING
+    begun = run().started()
+    assert begun.status is begun.started().status is RUNNING
     assert begun.settled(tally(SCORED, WAITS, finished=1), at(1)) is begun
     assert begun.settled(tally(SCORED, WAITS), at(1)) is begun
     assert begun.settled(tally(SCORED, SCORED, finished=1), at(1)) is begun
     over = begun.settled(tally(SCORED, BROKE), at(1))
     assert (over.status, over.completed_at, over.error_message) == (COMPLETED, at(1), None)
-    assert over.begun() is over.settled(tally(BROKE, BROKE), at(2)) is over
+    assert over.started() is over.settled(tally(BROKE, BROKE), at(2)) is over
 
 
 def test_a_run_that_has_not_begun_does_not_end_by_itself():
@@ -70,7 +70,7 @@ def test_a_run_that_has_not_begun_does_not_end_by_itself():
     ],
 )
 def test_a_run_fails_only_if_every_execution_failed(outcomes, status):
-    assert run().begun().settled(tally(*outcomes), at(1)).status is status
+    assert run().started().settled(tally(*outcomes), at(1)).status is status
 
 
 def test_a_failed_run_names_the_most_frequent_code_and_how_often():
@@ -78,17 +78,17 @@ def test_a_failed_run_names_the_most_frequent_code_and_how_often():
         Execution(f"t{n}", METRICS[0], BROKE, code)
         for n, code in enumerate(["judge_timeout", "auth", None, "judge_timeout", "auth"])
     ]
-    over = run(targets=5).begun().settled(Tally.of(METRICS, 5, rows), at(1))
+    over = run(targets=5).started().settled(Tally.from_executions(METRICS, 5, rows), at(1))
     assert over.error_message == "auth: 2 of 5 failed executions"
 
 
 def test_a_run_without_targets_is_over_as_it_is_made():
-    assert run(targets=0).opened().status is COMPLETED
-    assert run(targets=0).opened().completed_at == NOON
-    assert run().opened() == run()
+    assert run(targets=0).completed_if_empty().status is COMPLETED
+    assert run(targets=0).completed_if_empty().completed_at == NOON
+    assert run().completed_if_empty() == run()
 
 
-@pytest.mark.parametrize("ready", [run(), run().begun()], ids=["pending", "running"])
+@pytest.mark.parametrize("ready", [run(), run().started()], ids=["pending", "running"])
 def test_cancelling_ends_a_live_run_and_is_safe_to_say_twice(ready):
     over = ready.cancelled(at(1))
     assert (over.status, over.completed_at) == (CANCELLED, at(1))
@@ -97,7 +97,7 @@ def test_cancelling_ends_a_live_run_and_is_safe_to_say_twice(ready):
 
 @pytest.mark.parametrize(
     "over",
-    [run().begun().settled(tally(SCORED), at(1)), run().broken("no such thing", at(1))],
+    [run().started().settled(tally(SCORED), at(1)), run().failed("no such thing", at(1))],
     ids=["completed", "failed"],
 )
 def test_what_has_ended_cannot_be_cancelled(over):
@@ -106,10 +106,10 @@ def test_what_has_ended_cannot_be_cancelled(over):
 
 
 def test_a_run_that_cannot_go_on_says_why():
-    over = run().broken("the plan is gone", at(1))
+    over = run().failed("the plan is gone", at(1))
     assert (over.status, over.error_message) == (FAILED, "the plan is gone")
-    assert over.broken("again", at(2)) is over
-    assert run().cancelled(at(1)).broken("late", at(2)).status is CANCELLED
+    assert over.failed("again", at(2)) is over
+    assert run().cancelled(at(1)).failed("late", at(2)).status is CANCELLED
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_counts_are_of_the_runs_own_metrics_and_not_of_signals():
         Execution("t", "confidence", BROKE, "auth"),
         Execution("t", "coherence", SKIPPED, "empty_output"),
     ]
-    found = Tally.of(("agent_reliability", "agent_consistency"), 1, rows)
+    found = Tally.from_executions(("agent_reliability", "agent_consistency"), 1, rows)
     assert found == Tally(evaluated=1, scored=1, skipped=1)
 
 
@@ -189,7 +189,7 @@ def test_a_retry_is_of_exactly_the_failed_pairs():
         Execution("c", "agent_consistency", WAITS),
         Execution("t", "confidence", BROKE, "auth"),
     ]
-    new, work = retry_of(old, rows, RunId(UUID(int=2)), at(9))
+    new, work = build_retry(old, rows, RunId(UUID(int=2)), at(9))
     assert [(one.target, one.metrics) for one in work] == [
         ("a", ("agent_consistency", "agent_reliability")),
         ("é/b", ("agent_reliability",)),
@@ -203,13 +203,13 @@ def test_a_retry_is_of_exactly_the_failed_pairs():
 
 def test_a_retry_without_a_failed_pair_is_refused():
     with pytest.raises(Invalid, match="nothing to retry"):
-        retry_of(run(), [Execution("t", METRICS[0], SKIPPED)], RunId(UUID(int=2)), NOON)
+        build_retry(run(), [Execution("t", METRICS[0], SKIPPED)], RunId(UUID(int=2)), NOON)
 
 
 @pytest.mark.parametrize("name", ["n" * 255, None])
 def test_the_name_of_a_retry_fits(name):
     rows = [Execution("t", METRICS[0], BROKE)]
-    new, _ = retry_of(run(name=name), rows, RunId(UUID(int=2)), NOON)
+    new, _ = build_retry(run(name=name), rows, RunId(UUID(int=2)), NOON)
     assert new.name == f"Retry: {name or run().id}"[:255]
 
 
@@ -228,9 +228,9 @@ def test_a_retry_holds_each_failed_pair_and_no_other(rows):
     failed = {(one.target, one.metric) for one in rows if one.outcome is BROKE}
     if not failed:
         with pytest.raises(Invalid):
-            retry_of(run(), rows, RunId(UUID(int=2)), NOON)
+            build_retry(run(), rows, RunId(UUID(int=2)), NOON)
         return
-    new, work = retry_of(run(), rows, RunId(UUID(int=2)), NOON)
+    new, work = build_retry(run(), rows, RunId(UUID(int=2)), NOON)
     assert {(one.target, metric) for one in work for metric in one.metrics} == failed
     assert new.targets == len({target for target, _ in failed})
     assert set(new.metrics) == {metric for _, metric in failed}
@@ -257,13 +257,13 @@ class Life(RuleBasedStateMachine):
     @property
     def tally(self) -> Tally:
         rows = [Execution(target, METRICS[0], outcome) for target, outcome in self.rows.items()]
-        return Tally.of(self.run.metrics, len(self.finished), rows)
+        return Tally.from_executions(self.run.metrics, len(self.finished), rows)
 
     @rule()
     def a_worker_plans(self):
         if self.run.status is PENDING:
             self.rows = dict.fromkeys("ab", WAITS)
-        self.run = self.run.begun()
+        self.run = self.run.started()
 
     @rule(which=st.sampled_from("ab"), outcome=st.sampled_from([SCORED, BROKE, SKIPPED]))
     def a_worker_measures(self, which, outcome):

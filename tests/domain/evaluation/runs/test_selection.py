@@ -12,22 +12,22 @@ from domain.errors import Invalid
 from domain.evaluation.runs.run import TARGETS_MAX, TargetType
 from domain.evaluation.runs.selection import (
     BATCH_MAX,
-    Dated,
+    GivenInstant,
     SessionSelection,
     TraceSelection,
-    bounded_targets,
-    checked_ids,
-    echo_of_batch,
-    echo_of_filters,
-    place_of,
+    batch_as_given,
+    filters_as_given,
     sampled,
-    sessions_selected,
+    sampling_rank,
+    select_sessions,
+    validate_batch_ids,
+    validate_target_count,
 )
 from domain.tracing.trace import TraceStatus
 from tests.support.builders.values import NOON, at, prices, trace
 
 SALT = "00000000-0000-0000-0000-000000000001"
-MARCH = Dated("2026-03-01", datetime(2026, 3, 1, tzinfo=UTC))
+MARCH = GivenInstant("2026-03-01", datetime(2026, 3, 1, tzinfo=UTC))
 
 targets = st.lists(st.text(max_size=5), max_size=30, unique=True)
 rates = st.floats(0, 1) | st.sampled_from([0.0, 0.29, 0.5, 0.57, 1.0])
@@ -41,7 +41,7 @@ rates = st.floats(0, 1) | st.sampled_from([0.0, 0.29, 0.5, 0.57, 1.0])
 )
 def test_the_place_of_a_target_is_the_golden_one(last, place):
     target = f"00000000-0000-0000-0000-00000000000{last}"
-    assert place_of(target, SALT) / 2**64 == pytest.approx(place, abs=5e-9)
+    assert sampling_rank(target, SALT) / 2**64 == pytest.approx(place, abs=5e-9)
 
 
 @pytest.mark.parametrize(
@@ -98,19 +98,19 @@ def test_another_salt_takes_others():
 
 
 def test_a_batch_holds_1_to_so_many_ids_each_once():
-    assert checked_ids(TargetType.SESSION, ["b", "a", "b"]) == ("b", "a")
-    assert len(checked_ids(TargetType.TRACE, list(map(str, range(BATCH_MAX))))) == BATCH_MAX
+    assert validate_batch_ids(TargetType.SESSION, ["b", "a", "b"]) == ("b", "a")
+    assert len(validate_batch_ids(TargetType.TRACE, list(map(str, range(BATCH_MAX))))) == BATCH_MAX
     for ids in ([], ["a"] * (BATCH_MAX + 1)):
         with pytest.raises(Invalid) as raised:
-            checked_ids(TargetType.TRACE, ids)
+            validate_batch_ids(TargetType.TRACE, ids)
         assert [one.field for one in raised.value.errors] == ["trace_ids"]
 
 
 def test_a_run_has_targets_but_not_any_number():
-    assert bounded_targets(["a"]) == ["a"]
+    assert validate_target_count(["a"]) == ["a"]
     for some in ([], ["a"] * (TARGETS_MAX + 1)):
         with pytest.raises(Invalid):
-            bounded_targets(some)
+            validate_target_count(some)
 
 
 # --- filters ---------------------------------------------------------------------------------
@@ -119,31 +119,31 @@ def test_a_run_has_targets_but_not_any_number():
 def test_filters_are_shown_as_given_and_mean_what_they_say():
     selection = TraceSelection(
         date_from=MARCH,
-        date_to=Dated(1772366400, NOON),
+        date_to=GivenInstant(1772366400, NOON),
         status=TraceStatus.ERROR,
         tags=("prod", "é"),
     )
-    assert json.loads(echo_of_filters(selection)) == {
+    assert json.loads(filters_as_given(selection)) == {
         "date_from": "2026-03-01",
         "date_to": 1772366400,
         "status": "ERROR",
         "tags": ["prod", "é"],
     }
     inside = trace(started_at=MARCH.instant, status=TraceStatus.ERROR, tags=("é",))
-    assert selection.matching.admits(inside)
-    assert not selection.matching.admits(trace(status=TraceStatus.ERROR, tags=("é",)))
-    assert echo_of_filters(TraceSelection(tags=())) == b'{"tags":[]}'
-    assert TraceSelection().matching.admits(trace())
+    assert selection.matching.matches(inside)
+    assert not selection.matching.matches(trace(status=TraceStatus.ERROR, tags=("é",)))
+    assert filters_as_given(TraceSelection(tags=())) == b'{"tags":[]}'
+    assert TraceSelection().matching.matches(trace())
 
 
 def test_weights_stand_beside_filters_only_where_there_are_some():
     weights = {"loop_detection": 1.5}
-    assert json.loads(echo_of_filters(SessionSelection(min_trace_count=3), weights)) == {
+    assert json.loads(filters_as_given(SessionSelection(min_trace_count=3), weights)) == {
         "min_trace_count": 3,
         "signal_weights": weights,
     }
-    assert echo_of_filters(SessionSelection(), {}) == b"{}"
-    assert echo_of_batch(TargetType.TRACE, ["a"]) == b'{"trace_ids":["a"]}'
+    assert filters_as_given(SessionSelection(), {}) == b"{}"
+    assert batch_as_given(TargetType.TRACE, ["a"]) == b'{"trace_ids":["a"]}'
 
 
 def test_sessions_are_judged_by_their_selected_traces():
@@ -156,10 +156,10 @@ def test_sessions_are_judged_by_their_selected_traces():
         trace(),
     ]
     settled = [one.settled(prices().price) for one in known]
-    since_noon = Dated("noon", NOON)
+    since_noon = GivenInstant("noon", NOON)
 
     def found(**said: object) -> list[str]:
-        return sessions_selected(settled, SessionSelection(**said))
+        return select_sessions(settled, SessionSelection(**said))
 
     assert found() == ["a", "b", "c"]
     assert found(date_from=since_noon) == ["a", "b"]

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from domain.errors import Invalid
 from domain.evaluation.runs.voting import (
-    NEAR,
-    STEPS,
-    check_votes,
-    counted,
-    questions_due,
-    votes_due,
+    NEAR_THRESHOLD,
+    VOTE_COUNTS,
+    combine_votes,
+    questions_needed,
+    validate_votes,
+    votes_needed,
 )
 from domain.evaluation.scores.outcome import Scored
 
@@ -48,26 +48,26 @@ def checks(**said: str) -> Scored:
     ],
 )
 def test_near_the_threshold_more_are_asked(values, most, due):
-    assert votes_due(values, 0.5, most) == due
+    assert votes_needed(values, 0.5, most) == due
 
 
 def test_the_edge_of_near_counts_as_near_whatever_doubles_say():
-    assert votes_due([0.6], 0.8, 3) == 2
-    assert votes_due([0.8], 0.6, 3) == 2
-    assert votes_due([0.6 - NEAR - 0.001], 0.6, 3) == 0
+    assert votes_needed([0.6], 0.8, 3) == 2
+    assert votes_needed([0.8], 0.6, 3) == 2
+    assert votes_needed([0.6 - NEAR_THRESHOLD - 0.001], 0.6, 3) == 0
 
 
-@given(st.lists(SHARES, min_size=1, max_size=5), SHARES, st.sampled_from(STEPS))
+@given(st.lists(SHARES, min_size=1, max_size=5), SHARES, st.sampled_from(VOTE_COUNTS))
 def test_asking_ends_and_never_exceeds_what_was_allowed(values, threshold, most):
-    assert 0 <= votes_due(values, threshold, most) <= max(0, most - len(values))
-    assert votes_due(values[:1] * most, threshold, most) == 0
+    assert 0 <= votes_needed(values, threshold, most) <= max(0, most - len(values))
+    assert votes_needed(values[:1] * most, threshold, most) == 0
 
 
-@pytest.mark.parametrize("votes", STEPS)
+@pytest.mark.parametrize("votes", VOTE_COUNTS)
 def test_one_three_or_five_may_be_asked_for(votes):
-    assert check_votes(votes) is None
+    assert validate_votes(votes) is None
     with pytest.raises(Invalid) as refused:
-        check_votes(votes + 1)
+        validate_votes(votes + 1)
     assert refused.value.errors[0].field == "votes"
 
 
@@ -87,10 +87,10 @@ def test_one_three_or_five_may_be_asked_for(votes):
     ],
 )
 def test_what_is_remembered_is_not_asked(known, due):
-    assert questions_due(known, 0.5) == due
+    assert questions_needed(known, 0.5) == due
 
 
-KNOWN = st.sampled_from(STEPS).flatmap(
+KNOWN = st.sampled_from(VOTE_COUNTS).flatmap(
     lambda most: st.lists(st.none() | SHARES, min_size=most, max_size=most)
 )
 
@@ -98,28 +98,28 @@ KNOWN = st.sampled_from(STEPS).flatmap(
 @given(KNOWN, SHARES, st.data())
 def test_asking_lies_within_what_was_told(known, threshold, data):
     """Whatever is said to what isn't remembered."""
-    low, high = questions_due(known, threshold)
+    low, high = questions_needed(known, threshold)
     said = [data.draw(SHARES) if value is None else value for value in known]
     taken = 1
-    while due := votes_due(said[:taken], threshold, len(said)):
+    while due := votes_needed(said[:taken], threshold, len(said)):
         taken += due
     assert low <= known[:taken].count(None) <= high
 
 
 @given(st.lists(st.none() | SHARES, min_size=5, max_size=5), SHARES)
 def test_more_votes_never_take_fewer_questions(known, threshold):
-    bounds = [questions_due(known[:most], threshold) for most in STEPS]
+    bounds = [questions_needed(known[:most], threshold) for most in VOTE_COUNTS]
     for side in range(2):
         assert [one[side] for one in bounds] == sorted(one[side] for one in bounds)
 
 
 def test_one_vote_is_what_it_is():
-    assert counted([vote(0.6, "so so", label=3)], 0.5) == vote(0.6, "so so", label=3)
+    assert combine_votes([vote(0.6, "so so", label=3)], 0.5) == vote(0.6, "so so", label=3)
 
 
 def test_of_a_scale_the_mean_counts():
     votes = [vote(0.4, "poor", label=2), vote(0.6, "fair", label=3), vote(1.0, "good", label=5)]
-    outcome = counted(votes, 0.5)
+    outcome = combine_votes(votes, 0.5)
     assert outcome.value == pytest.approx(2 / 3, abs=1e-4)
     assert outcome.reason == "fair"
     assert outcome.metadata["label"] == 3
@@ -134,7 +134,7 @@ def test_of_a_checklist_the_majority_of_each_call_counts():
         checks(s1="yes", s2="yes"),
         checks(s1="no", s2="no", s3="yes"),
     ]
-    outcome = counted(votes, 0.5)
+    outcome = combine_votes(votes, 0.5)
     assert outcome.value == pytest.approx(2 / 3, abs=1e-4)
     said = outcome.metadata["verdicts"]
     assert [(one["call"], one["verdict"]) for one in said] == [
@@ -145,14 +145,14 @@ def test_of_a_checklist_the_majority_of_each_call_counts():
 
 
 def test_a_tie_about_a_call_decides_nothing_of_it():
-    outcome = counted([checks(s1="yes", s2="no"), checks(s1="yes", s2="yes")], 0.5)
+    outcome = combine_votes([checks(s1="yes", s2="no"), checks(s1="yes", s2="yes")], 0.5)
     assert [one["call"] for one in outcome.metadata["verdicts"]] == ["s1"]
     assert outcome.value == 1.0
 
 
 @given(st.lists(SHARES, min_size=2, max_size=5), SHARES)
 def test_it_lies_among_the_votes(values, threshold):
-    outcome = counted([vote(one) for one in values], threshold)
+    outcome = combine_votes([vote(one) for one in values], threshold)
     assert min(values) <= outcome.value + 1e-4
     assert outcome.value <= max(values) + 1e-4
     assert outcome.value == pytest.approx(fmean(values), abs=1e-4)

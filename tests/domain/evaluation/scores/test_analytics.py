@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 from domain.errors import Invalid
 from domain.evaluation.scores.analytics import (
-    Part,
+    HistogramBin,
+    bin_number,
     comparison,
     distribution,
     history,
-    part_of,
     summaries,
     trend,
 )
-from domain.evaluation.scores.query import ScoreFilter, place_in_list
+from domain.evaluation.scores.query import ScoreFilter, list_position
 from domain.evaluation.scores.score import (
     DataType,
     ScoreOutcome,
@@ -32,7 +32,7 @@ from domain.evaluation.scores.score import (
     newest_first,
 )
 from domain.ids import RunId, ScoreId, TraceId
-from domain.page import Position, SortOrder, Window, paged
+from domain.page import PageRequest, Position, SortOrder, paginate
 from domain.tracing.analytics import BUCKETS_MAX, Granularity
 from tests.support.builders.values import NOON, OURS, at
 
@@ -85,10 +85,10 @@ def test_a_summary_counts_everything_and_averages_only_numbers():
     assert [one.name for one in found] == ["Z", "m", "é"]
     of_m = found[1]
     assert of_m.mean == pytest.approx(0.475)
-    assert (of_m.least, of_m.most, of_m.median) == (0.2, 1.0, pytest.approx(0.35))
+    assert (of_m.minimum, of_m.maximum, of_m.median) == (0.2, 1.0, pytest.approx(0.35))
     assert (of_m.scored, of_m.failed, of_m.latest_at) == (5, 1, at(7))
     nothing = found[2]
-    assert (nothing.mean, nothing.least, nothing.most, nothing.median) == (None,) * 4
+    assert (nothing.mean, nothing.minimum, nothing.maximum, nothing.median) == (None,) * 4
     assert (nothing.scored, nothing.failed, nothing.latest_at) == (0, 0, NOON)
 
 
@@ -124,7 +124,7 @@ def test_the_figures_are_those_of_the_numbers(values):
     numbers = [float(value) for value in values]
     assert found.mean == pytest.approx(statistics.fmean(numbers))
     assert found.median == pytest.approx(statistics.median(numbers))
-    assert (found.least, found.most) == (min(numbers), max(numbers))
+    assert (found.minimum, found.maximum) == (min(numbers), max(numbers))
 
 
 # --- over time -------------------------------------------------------------------------------
@@ -158,12 +158,12 @@ def test_a_trend_is_bounded():
 def test_the_last_part_holds_1_and_empty_parts_are_left_out():
     values = ("0", "0.0999", "0.1", "0.95", "1.0", "1")
     assert distribution([*map(score, values), score(None)], "m", 10) == [
-        Part(1, 0.0, 0.1, 2),
-        Part(2, 0.1, 0.2, 1),
-        Part(10, 0.9, 1.0, 3),
+        HistogramBin(1, 0.0, 0.1, 2),
+        HistogramBin(2, 0.1, 0.2, 1),
+        HistogramBin(10, 0.9, 1.0, 3),
     ]
-    assert distribution([score("1.0"), score("0")], "m", 1) == [Part(1, 0.0, 1.0, 2)]
-    assert distribution([score("0.5")], "m", 3) == [Part(2, 0.3333, 0.6667, 1)]
+    assert distribution([score("1.0"), score("0")], "m", 1) == [HistogramBin(1, 0.0, 1.0, 2)]
+    assert distribution([score("0.5")], "m", 3) == [HistogramBin(2, 0.3333, 0.6667, 1)]
     assert distribution([score(None)], "m", 10) == []
 
 
@@ -172,7 +172,7 @@ def test_the_last_part_holds_1_and_empty_parts_are_left_out():
     [(0.29, 100, 30), (0.57, 100, 58), (0.3, 10, 4), (0.7, 10, 8), (1 / 3, 3, 1), (5e-324, 7, 1)],
 )
 def test_a_bound_belongs_to_the_part_above_it_as_it_is_written(number, parts, part):
-    assert part_of(number, parts) == part
+    assert bin_number(number, parts) == part
 
 
 @given(st.integers(1, 100), st.lists(st.integers(0, 10_000)))
@@ -183,7 +183,7 @@ def test_every_number_lies_in_one_part(parts, tenths_of_mills):
     assert all(one.count and 1 <= one.number <= parts for one in found)
     assert [one.number for one in found] == sorted({one.number for one in found})
     for n in tenths_of_mills:
-        number = part_of(n / 10_000, parts)
+        number = bin_number(n / 10_000, parts)
         assert (number - 1) * 10_000 <= n * parts
         assert n * parts < number * 10_000 or n == 10_000
 
@@ -228,15 +228,15 @@ RANKED = [
     ("order", "sessions"), [(SortOrder.ASC, "abc"), (SortOrder.DESC, "bca")]
 )  # fmt: skip
 def test_sessions_are_ranked_by_their_newest_number_and_ties_by_id_in_both_orders(order, sessions):
-    page = comparison(RANKED, "m", order, Window())
+    page = comparison(RANKED, "m", order, PageRequest())
     assert "".join(one.session_id for one in page.items) == sessions
     assert (page.total, page.end) == (3, None)
-    first = comparison(RANKED, "m", order, Window(limit=1))
+    first = comparison(RANKED, "m", order, PageRequest(limit=1))
     assert first.end == first.items[-1].position
-    rest = comparison(RANKED, "m", order, Window(after=first.end))
+    rest = comparison(RANKED, "m", order, PageRequest(after=first.end))
     assert [*first.items, *rest.items] == page.items
-    assert comparison(RANKED, "m", order, Window(limit=1, offset=1)).items == page.items[1:2]
-    assert comparison(RANKED, "m", order, Window(offset=9)).total == 3
+    assert comparison(RANKED, "m", order, PageRequest(limit=1, offset=1)).items == page.items[1:2]
+    assert comparison(RANKED, "m", order, PageRequest(offset=9)).total == 3
     [of_a] = [one for one in page.items if one.session_id == "a"]
     assert (of_a.number, of_a.evaluated_at, of_a.run_id) == (0.2, at(2), RUN)
 
@@ -244,7 +244,7 @@ def test_sessions_are_ranked_by_their_newest_number_and_ties_by_id_in_both_order
 @pytest.mark.parametrize("place", [Position("x", "s"), Position(None, "s"), Position(1.0, RUN)])
 def test_a_place_of_another_list_is_refused(place):
     with pytest.raises(Invalid) as raised:
-        comparison(RANKED, "m", SortOrder.ASC, Window(after=place))
+        comparison(RANKED, "m", SortOrder.ASC, PageRequest(after=place))
     assert [one.field for one in raised.value.errors] == ["query.cursor"]
 
 
@@ -277,14 +277,14 @@ def test_each_condition_of_a_filter_narrows():
         "data_type": (DataType.BOOLEAN, DataType.NUMERIC),
     }
     for name, (good, bad) in (both | own).items():
-        assert ScoreFilter(**{name: good}).admits(of_trace), name
-        assert not ScoreFilter(**{name: bad}).admits(of_trace), name
-    assert ScoreFilter().admits(known)
-    assert ScoreFilter(session_id="s").admits(known)
+        assert ScoreFilter(**{name: good}).matches(of_trace), name
+        assert not ScoreFilter(**{name: bad}).matches(of_trace), name
+    assert ScoreFilter().matches(known)
+    assert ScoreFilter(session_id="s").matches(known)
     for elsewhere in ({"session_id": "t"}, {"trace_id": trace}, {"environment": "prod"}):
-        assert not ScoreFilter(**elsewhere).admits(known)
+        assert not ScoreFilter(**elsewhere).matches(known)
 
 
 def test_lists_go_from_the_newest_to_the_oldest():
     some = [score("1", seconds) for seconds in (1, 3, 3, 2)]
-    assert paged(some, place_in_list, SortOrder.DESC, Window()).items == newest_first(some)
+    assert paginate(some, list_position, SortOrder.DESC, PageRequest()).items == newest_first(some)

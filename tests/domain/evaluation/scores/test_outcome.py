@@ -16,7 +16,7 @@ from domain.evaluation.scores.outcome import (
     SkipCode,
     Skipped,
     clamped,
-    score_text,
+    format_score,
 )
 
 
@@ -37,7 +37,7 @@ from domain.evaluation.scores.outcome import (
 )
 def test_a_score_is_stored_as_text_with_four_decimals(value, text):
     assert Scored(value, "r").text == text
-    assert score_text(Scored(value, "r").value) == text
+    assert format_score(Scored(value, "r").value) == text
 
 
 @pytest.mark.parametrize("value", [-0.001, 1.001, math.nan, math.inf, -math.inf])
@@ -90,6 +90,6 @@ def test_a_reason_has_at_most_500_characters(outcome):
 
 def test_terminal_codes_are_not_passing():
     opening = {code for code in FailCode if code.opens_circuit}
-    passing = {code for code in FailCode if code.is_passing}
+    passing = {code for code in FailCode if code.is_transient}
     assert opening == {"auth", "quota", "unknown_model", "misconfigured"}
     assert passing == {"judge_timeout", "judge_unreachable", "rate_limited", "provider_error"}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import Invalid
-from domain.evaluation.runs.run import Assignment, EvalRun, Execution, TargetType, waiting_scores
+from domain.evaluation.runs.run import EvalRun, Execution, TargetType, WorkItem, pending_scores
 from domain.evaluation.scores.outcome import FailCode, Failed, Scored, SkipCode, Skipped
 from domain.evaluation.scores.score import (
     VALUE_MAX,
@@ -21,9 +21,9 @@ from domain.evaluation.scores.score import (
     ScoreSource,
     ScoreStatus,
     TraceScore,
-    checked_value,
-    latest_of_each_name,
+    latest_by_name,
     newest_first,
+    validate_value,
 )
 from domain.ids import RunId, ScoreId, TraceId, UserId
 from tests.support.builders.values import NOON, OURS, at
@@ -109,14 +109,14 @@ BAD_NUMBERS = [
 
 @pytest.mark.parametrize("text", GOOD_NUMBERS)
 def test_a_number_from_0_to_1_is_kept_as_it_was_sent(text):
-    assert checked_value(text, DataType.NUMERIC) == text
+    assert validate_value(text, DataType.NUMERIC) == text
     assert 0 <= score(value=text).number <= 1
 
 
 @pytest.mark.parametrize("text", BAD_NUMBERS)
 def test_what_is_no_number_from_0_to_1_is_refused(text):
     with pytest.raises(Invalid) as raised:
-        checked_value(text, DataType.NUMERIC)
+        validate_value(text, DataType.NUMERIC)
     assert [one.field for one in raised.value.errors] == ["value"]
 
 
@@ -124,30 +124,30 @@ def test_what_is_no_number_from_0_to_1_is_refused(text):
 def test_numbers_are_judged_exactly(number):
     # Compared in a context that never rounds; what doesn't fit in it isn't drawn.
     with localcontext(prec=400, Emin=-(10**6), Emax=10**6):
-        is_share = 0 <= Decimal(number) <= 1
+        is_unit_number = 0 <= Decimal(number) <= 1
     text = str(number)
     if len(text) > VALUE_MAX:
         return
     try:
-        assert checked_value(text, DataType.NUMERIC) == text
-        assert is_share
+        assert validate_value(text, DataType.NUMERIC) == text
+        assert is_unit_number
     except Invalid:
-        assert not is_share
+        assert not is_unit_number
 
 
 def test_booleans_are_true_or_false_in_any_case():
     for text in ("true", "False", "TRUE", "fAlSe"):
-        assert checked_value(text, DataType.BOOLEAN) == text
+        assert validate_value(text, DataType.BOOLEAN) == text
     for text in ("", "1", "yes", "true ", "falſe", "ｔrue"):
         with pytest.raises(Invalid):
-            checked_value(text, DataType.BOOLEAN)
+            validate_value(text, DataType.BOOLEAN)
 
 
 def test_a_category_is_any_text_of_a_bounded_length():
     for text in ("", "1.5", "sehr gut", "x" * VALUE_MAX):
-        assert checked_value(text, DataType.CATEGORICAL) == text
+        assert validate_value(text, DataType.CATEGORICAL) == text
     with pytest.raises(Invalid):
-        checked_value("x" * (VALUE_MAX + 1), DataType.CATEGORICAL)
+        validate_value("x" * (VALUE_MAX + 1), DataType.CATEGORICAL)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_only_a_numeric_score_is_a_number():
 
 
 def test_a_waiting_row_takes_what_was_measured():
-    found = waiting().measured(Scored(0.85, "because", {"judge_kind": "model"}), at(1))
+    found = waiting().with_outcome(Scored(0.85, "because", {"judge_kind": "model"}), at(1))
     assert (found.status, found.value, found.reason) == (ScoreStatus.SUCCESS, "0.85", "because")
     assert (found.created_at, found.updated_at) == (NOON, at(1))
     assert (found.judge_kind, found.code) == ("model", None)
@@ -184,26 +184,28 @@ def test_a_waiting_row_takes_what_was_measured():
 def test_skipped_and_failed_look_alike_to_old_clients_and_differ_by_outcome(
     outcome, kind, reason, code
 ):
-    found = waiting().measured(outcome, at(1))
+    found = waiting().with_outcome(outcome, at(1))
     assert (found.status, found.outcome) == (ScoreStatus.FAILED, kind)
     assert (found.value, found.number, found.reason) == (None, None, reason)
     assert (found.code, metadata(found)["code"]) == (code, code)
-    assert Execution.of(TARGET, found) == Execution(TARGET, "taste", ScoreOutcome(kind), code)
+    assert Execution.from_score(TARGET, found) == Execution(
+        TARGET, "taste", ScoreOutcome(kind), code
+    )
 
 
 def test_a_worker_writes_a_row_once_and_never_over_a_person():
-    first = waiting().measured(Scored(0.85, "because"), at(1))
-    assert first.measured(Scored(0.1, "again"), at(2)) is first
+    first = waiting().with_outcome(Scored(0.85, "because"), at(1))
+    assert first.with_outcome(Scored(0.1, "again"), at(2)) is first
     assert first.cancelled(at(2)) is first
     edited = waiting().patched(ScoreChange(value="1"), at(1), ANA)
-    assert edited.measured(Scored(0.1, "late"), at(2)) is edited
+    assert edited.with_outcome(Scored(0.1, "late"), at(2)) is edited
     assert metadata(edited) == {"original_value": None}
 
 
 def test_what_a_person_wrote_on_a_waiting_row_stays():
     noted = waiting().patched(ScoreChange(reason="look here", metadata=b'{"seen":1}'), at(1), ANA)
     assert noted.status is ScoreStatus.PENDING
-    found = noted.measured(Scored(0.85, "because", {"seen": 0, "label": 4}), at(2))
+    found = noted.with_outcome(Scored(0.85, "because", {"seen": 0, "label": 4}), at(2))
     assert (found.reason, found.value, found.author_id) == ("look here", "0.85", ANA)
     assert metadata(found) == {"seen": 1, "label": 4}
     assert found.source is ScoreSource.AUTOMATED
@@ -217,11 +219,11 @@ def test_cancelling_skips_what_waits():
 
 def test_whatever_a_judge_says_can_be_stored():
     said = {"a\x00": ["\ud800", {"b": ("\x00", 1, None, True)}]}
-    found = waiting().measured(Scored(1.0, "x\x00\udfff", said), at(1))
+    found = waiting().with_outcome(Scored(1.0, "x\x00\udfff", said), at(1))
     assert found.reason == "x\ufffd\ufffd"
     assert metadata(found) == {"a\ufffd": ["\ufffd", {"b": ["\ufffd", 1, None, True]}]}
     with pytest.raises(ValueError):
-        waiting().measured(Scored(1.0, "", {"rate": float("nan")}), at(1))
+        waiting().with_outcome(Scored(1.0, "", {"rate": float("nan")}), at(1))
 
 
 @pytest.mark.parametrize("target_type", TargetType)
@@ -230,7 +232,7 @@ def test_every_pair_has_a_waiting_row_before_it_is_measured(target_type):
         id=RUN, project_id=OURS, target_type=target_type, metrics=("b", "a"), targets=1, model="m",
         created_at=NOON,
     )  # fmt: skip
-    rows = waiting_scores(run, Assignment(TARGET, ("b", "a")), at(1))
+    rows = pending_scores(run, WorkItem(TARGET, ("b", "a")), at(1))
     assert [one.name for one in rows] == ["b", "a"]
     assert [one.id for one in rows] == [run.score_id(TARGET, name) for name in "ba"]
     assert {(one.status, one.run_id, one.created_at) for one in rows} == {("PENDING", RUN, at(1))}
@@ -265,7 +267,7 @@ def test_a_persons_change_says_so_and_keeps_what_it_does_not_mention():
     ],
 )
 def test_the_machines_value_is_kept_whatever_follows(outcome, original):
-    machines = waiting().measured(outcome, at(1))
+    machines = waiting().with_outcome(outcome, at(1))
     first = machines.patched(ScoreChange(value="0.2"), at(2), ANA)
     second = first.patched(ScoreChange(value="0.3", metadata=b'{"a":1}'), at(3), BEN)
     third = second.patched(ScoreChange(metadata=b'{"original_value":"mine"}'), at(4), BEN)
@@ -277,14 +279,16 @@ def test_the_machines_value_is_kept_whatever_follows(outcome, original):
 
 
 def test_the_machines_value_is_kept_where_the_reason_was_changed_first():
-    noted = waiting().measured(Scored(0.85, ""), at(1)).patched(ScoreChange(reason="?"), at(2), ANA)
+    noted = (
+        waiting().with_outcome(Scored(0.85, ""), at(1)).patched(ScoreChange(reason="?"), at(2), ANA)
+    )
     assert "original_value" not in metadata(noted)
     found = noted.patched(ScoreChange(value="0.2"), at(3), ANA)
     assert metadata(found)["original_value"] == "0.85"
 
 
 def test_a_reason_alone_gives_a_failed_score_no_status():
-    found = waiting().measured(Failed(FailCode.AUTH), at(1))
+    found = waiting().with_outcome(Failed(FailCode.AUTH), at(1))
     noted = found.patched(ScoreChange(reason="known"), at(2), ANA)
     assert (noted.outcome, noted.source) == (ScoreOutcome.FAILED, ScoreSource.ANNOTATION)
 
@@ -312,5 +316,5 @@ def test_the_latest_of_each_name_leaves_out_what_waits():
         named("a", 5, 0, outcome=ScoreOutcome.FAILED, value=None),
         named("c", 6, 0, **nothing),
     ]
-    assert [one.id.int for one in latest_of_each_name(rows)] == [5, 3]
+    assert [one.id.int for one in latest_by_name(rows)] == [5, 3]
     assert [one.id.int for one in newest_first(rows)] == [4, 3, 2, 6, 5, 1]

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.sessions.counted import (
-    RECENT,
+    RECENT_REQUESTS,
     outcome_consistency,
     session_error_rate,
     user_repetition,
 )
 from domain.evaluation.sessions.reliability_v1 import SESSION_TRACES_MAX, TraceSignals
-from domain.evaluation.trace_content.user_request import Asked
+from domain.evaluation.trace_content.user_request import UserRequest
 
 METRICS = (session_error_rate, user_repetition, outcome_consistency)
 GOOD, BAD = Scored(1.0, ""), Scored(0.0, "")
@@ -33,7 +33,7 @@ TOPICS = (
 def session(*traces: tuple[str, Outcome]) -> list[TraceSignals]:
     """Traces that were asked so, and ended so."""
     return [
-        TraceSignals(f"t{number}", {"trace_success": ended}, Asked.of(text))
+        TraceSignals(f"t{number}", {"trace_success": ended}, UserRequest.from_text(text))
         for number, (text, ended) in enumerate(traces)
     ]
 
@@ -121,7 +121,7 @@ def test_what_is_asked_again_is_told_by_trace_and_not_by_word():
 
 
 def test_an_equal_input_is_found_anywhere_and_a_close_one_among_the_last():
-    between = TOPICS[:RECENT]
+    between = TOPICS[:RECENT_REQUESTS]
     assert value(user_repetition(asked(ORDER, *between, ORDER), {})) < 1
     assert value(user_repetition(asked(ORDER, *between[1:], "how do i cancel my oder"), {})) < 1
     assert value(user_repetition(asked(ORDER, *between, "how do i cancel my oder"), {})) == 1

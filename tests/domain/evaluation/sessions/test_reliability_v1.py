@@ -12,13 +12,13 @@ from domain.errors import Invalid
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.scores.score import json_text
 from domain.evaluation.sessions.reliability_v1 import (
+    DEFAULT_WEIGHTS,
     SESSION_TRACES_MAX,
-    WEIGHTS,
     TraceSignals,
     agent_consistency,
     agent_reliability,
-    checked_weights,
-    merged_weights,
+    default_and_given_weights,
+    validate_weights,
 )
 from tests.support.builders.evaluated_traces import assert_no_risk_raises
 
@@ -156,7 +156,7 @@ def test_coverage_is_told_whatever_comes_of_it(rows, coverage):
         assert told["coverage"] == coverage
         assert told["total_traces_in_session"] == len(rows)
         assert told["traces_evaluated"] == rows.count(USUAL)
-        assert told["signal_weights"] == WEIGHTS
+        assert told["signal_weights"] == DEFAULT_WEIGHTS
 
 
 @pytest.mark.parametrize(
@@ -309,17 +309,20 @@ def test_the_order_of_traces_has_no_part_in_the_score(metric, some, given_weight
 
 
 def test_weights_are_merged_over_the_defaults_and_0_is_a_weight():
-    assert merged_weights({"coherence": 0, "other": 3}) == {**WEIGHTS, "coherence": 0}
+    assert default_and_given_weights({"coherence": 0, "other": 3}) == {
+        **DEFAULT_WEIGHTS,
+        "coherence": 0,
+    }
     assert both((1, 1, 1, 0), coherence=0) == [1.0, 1.0]
-    assert list(merged_weights({})) == list(WEIGHTS)
+    assert list(default_and_given_weights({})) == list(DEFAULT_WEIGHTS)
 
 
 def test_bad_weights_are_all_named():
-    assert checked_weights(None) == {}
-    assert checked_weights({"confidence": 0, "other": 2}) == {"confidence": 0, "other": 2}
+    assert validate_weights(None) == {}
+    assert validate_weights({"confidence": 0, "other": 2}) == {"confidence": 0, "other": 2}
     bad = {"confidence": -1, "b": float("inf"), "coherence": 1, "d": float("nan")}
     with pytest.raises(Invalid) as raised:
-        checked_weights(bad)
+        validate_weights(bad)
     assert [one.field for one in raised.value.errors] == [
         *("signal_weights.confidence", "signal_weights.b", "signal_weights.d"),
     ]

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.scores.score import json_text
 from domain.evaluation.sessions.reliability_v1 import (
+    COMPUTED_SIGNALS,
+    DEFAULT_WEIGHTS,
     SESSION_TRACES_MAX,
-    TRIPWIRES,
     WEIGHT_COUNTED_MAX,
-    WEIGHTS,
     TraceSignals,
     agent_reliability,
 )
 from domain.evaluation.sessions.reliability_v2 import (
-    INTERVAL_FROM,
+    INTERVAL_TRACES_MIN,
     agent_consistency_v2,
     agent_reliability_v2,
     reliability_weights,
@@ -27,7 +27,7 @@ from tests.support.builders.evaluated_traces import assert_no_risk_raises
 
 SKIPPED = Skipped(SkipCode.NO_TOOL_CALLS)
 DOWN = Failed(FailCode.JUDGE_UNREACHABLE)
-NAMES = (*WEIGHTS, *TRIPWIRES)
+NAMES = (*DEFAULT_WEIGHTS, *COMPUTED_SIGNALS)
 METRICS = (agent_reliability_v2, agent_consistency_v2)
 
 
@@ -137,7 +137,7 @@ def test_a_judges_opinion_counts_for_reliability_once_it_has_a_weight():
     assert value(agent_reliability_v2(some, {"confidence": 0, "tool_loop": 0})) == 1.0
     assert value(agent_reliability_v2(some, {"confidence": 9})) == 0.0
     told: Any = agent_reliability_v2(some, {"confidence": 0.5}).metadata
-    assert told["signal_weights"] == {**dict.fromkeys(TRIPWIRES, 1.0), "confidence": 0.5}
+    assert told["signal_weights"] == {**dict.fromkeys(COMPUTED_SIGNALS, 1.0), "confidence": 0.5}
     assert told["per_trace_signals"]["t0"] == {
         "tool_loop_risk": 0.2,
         "trace_success_risk": 0.0,
@@ -156,7 +156,7 @@ def test_a_judge_that_is_not_counted_may_fail():
 
 def test_weights_are_bounded_and_nothing_is_left_to_count_where_all_are_0():
     assert reliability_weights({"tool_loop": 1e308})["tool_loop"] == WEIGHT_COUNTED_MAX
-    nothing = dict.fromkeys(TRIPWIRES, 0.0)
+    nothing = dict.fromkeys(COMPUTED_SIGNALS, 0.0)
     assert reliability_weights(nothing) == {}
     assert value(agent_reliability_v2(ended(1), nothing)) == "insufficient_signals"
 
@@ -194,8 +194,8 @@ def test_there_is_an_interval_from_eight_traces_on(metric):
         some = session(*({"trace_success": good, "confidence": good} for good in goods))
         return metric(some, {}).metadata["interval"]
 
-    assert interval(*[0.5] * (INTERVAL_FROM - 1)) is None
-    assert interval(*[0.5] * INTERVAL_FROM) == {"level": 0.95, "low": 0.5, "high": 0.5}
+    assert interval(*[0.5] * (INTERVAL_TRACES_MIN - 1)) is None
+    assert interval(*[0.5] * INTERVAL_TRACES_MIN) == {"level": 0.95, "low": 0.5, "high": 0.5}
     found = interval(0, *[1] * 9)
     assert found == interval(*[1] * 9, 0)
     # None of ten drawings meets the one in ten in a third of all cases.
@@ -225,7 +225,11 @@ def test_signals_that_all_failed_or_were_skipped_are_never_a_score(metric, some,
 
 @given(metrics, traces(outcomes), weights)
 def test_a_score_speaks_for_half_of_the_traces_at_least(metric, some, given_weights):
-    counted = set(WEIGHTS) if metric is agent_consistency_v2 else reliability_weights(given_weights)
+    counted = (
+        set(DEFAULT_WEIGHTS)
+        if metric is agent_consistency_v2
+        else reliability_weights(given_weights)
+    )
     seen = sum(
         any(isinstance(each.outcomes.get(name), Scored) for name in counted) for each in some
     )
@@ -243,7 +247,7 @@ def test_a_session_too_large_is_refused():
 
 # --- properties ------------------------------------------------------------------------------
 
-rows = st.lists(st.dictionaries(st.sampled_from(TRIPWIRES), scores, min_size=1), min_size=1)
+rows = st.lists(st.dictionaries(st.sampled_from(COMPUTED_SIGNALS), scores, min_size=1), min_size=1)
 ONE_DEAD = [{"trace_success": 0.0}, *[{"trace_success": 1.0}] * 5]  # where version 1 leaps by 0.45
 
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.evaluation.trace_content.evaluated_trace import Subject, answer_of
-from domain.evaluation.trace_content.messages import Said
-from domain.evaluation.trace_content.span_tree import LEVELS_MAX, Tree
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace, final_output_text
+from domain.evaluation.trace_content.messages import MessageText
+from domain.evaluation.trace_content.span_tree import LEVELS_MAX, SpanTree
 from domain.tracing.span import Span, SpanKind
 from tests.support.builders.evaluated_traces import chat, model, said, subject, tool
 from tests.support.builders.values import at, span, span_id, trace
@@ -19,8 +19,8 @@ def run(**more):
 def test_request_and_answer_are_those_of_the_trace():
     asked = chat(("user", "one"), ("assistant", "two"), ("user", "three"))
     found = subject(run(), input=asked, output=chat(("assistant", "four")))
-    assert (found.request, found.answer) == (Said("three"), Said("four"))
-    assert answer_of(found.trace) == "four"
+    assert (found.request, found.answer) == (MessageText("three"), MessageText("four"))
+    assert final_output_text(found.trace) == "four"
 
 
 def test_the_one_span_that_is_the_run_stands_in():
@@ -39,13 +39,13 @@ def test_otherwise_nothing_was_asked_and_nothing_answered(spans):
 def test_calls_and_models_come_in_order():
     spans = [tool("b", started_at=at(2)), model(started_at=at(1)), tool("a", started_at=at(-1))]
     found = subject(*spans)
-    assert [call.name for call in found.calls] == ["a", "b"]
-    assert [one.name for one in found.models] == ["model"]
+    assert [call.name for call in found.tool_calls] == ["a", "b"]
+    assert [one.name for one in found.model_calls] == ["model"]
 
 
 def test_only_the_last_three_outputs_before_are_looked_at():
-    assert list(subject(earlier=("a", "b", "c", "d")).window) == ["b", "c", "d"]
-    assert list(subject().window) == []
+    assert list(subject(earlier=("a", "b", "c", "d")).recent_outputs) == ["b", "c", "d"]
+    assert list(subject().recent_outputs) == []
 
 
 # --- the tree ------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ def tree(parents: dict[str, str]) -> dict[str, str]:
         span(id=ids[name], name=name, started_at=at(n), parent_id=ids.get(parent))
         for n, (name, parent) in enumerate(parents.items())
     ]
-    return {spans[index].name: label for index, label in Tree.of(spans).labelled()}
+    return {spans[index].name: label for index, label in SpanTree.from_spans(spans).labelled()}
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def test_every_span_has_one_label_whatever_the_parents(parents):
         Span(id=ids[n], name="x", started_at=at(n), parent_id=ids[parent] if parent >= 0 else None)
         for n, parent in enumerate(parents)
     ]
-    labelled = Tree.of(spans).labelled()
+    labelled = SpanTree.from_spans(spans).labelled()
     assert sorted(index for index, _ in labelled) == list(range(len(spans)))
     assert len({label for _, label in labelled}) == len(spans)
     place = {index: n for n, (index, _) in enumerate(labelled)}
     label = dict(labelled)
-    for index, below in Tree.of(spans).children.items():
+    for index, below in SpanTree.from_spans(spans).children.items():
         assert all(place[index] < place[child] for child in below)
         assert all(label[child].rpartition(".")[0] == label[index] for child in below) or (
             label[index].count(".") >= LEVELS_MAX - 2
@@ -111,11 +111,11 @@ def test_a_chain_of_20_000_spans_has_short_labels(kind):
     spans = [
         Span(id=ids[n], name="x", started_at=at(n), parent_id=parents(n)) for n in range(count)
     ]
-    labelled = Tree.of(spans).labelled()
+    labelled = SpanTree.from_spans(spans).labelled()
     assert len({label for _, label in labelled}) == count
     assert max(len(label) for _, label in labelled) < 60
 
 
 def test_equal_instants_are_ordered_by_id():
     first, second = sorted([span(), span()], key=lambda one: one.id)
-    assert list(Subject(trace(second, first)).spans) == [first, second]
+    assert list(EvaluatedTrace(trace(second, first)).spans) == [first, second]

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 
-from domain.evaluation.trace_content.evaluated_trace import Subject
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.grounding import answer_grounding, argument_groundings
 from tests.support.builders import strategies
 from tests.support.builders.evaluated_traces import chat, model, retrieval, subject, tool
@@ -63,7 +63,7 @@ def test_answers_that_were_said(answer, share):
 
 @given(strategies.traces(spans_max=5))
 def test_a_share_lies_between_0_and_1_or_there_is_none(one):
-    found = Subject(one.settled(prices().price))
+    found = EvaluatedTrace(one.settled(prices().price))
     shares = [*argument_groundings(found), answer_grounding(found)]
-    assert len(shares) == len(found.calls) + 1
+    assert len(shares) == len(found.tool_calls) + 1
     assert all(share is None or 0 <= share <= 1 for share in shares)

@@ -4,7 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.evaluation.trace_content.json_schema import LEVELS_MAX, fits, is_understood
+from domain.evaluation.trace_content.json_schema import (
+    LEVELS_MAX,
+    is_supported_schema,
+    matches_schema,
+)
 
 OBJECT = {
     "type": "object",
@@ -43,9 +47,9 @@ OBJECT = {
     ],
 )
 def test_what_fits(schema, good, bad):
-    assert is_understood(schema)
-    assert [value for value in good if not fits(value, schema)] == []
-    assert [value for value in bad if fits(value, schema)] == []
+    assert is_supported_schema(schema)
+    assert [value for value in good if not matches_schema(value, schema)] == []
+    assert [value for value in bad if matches_schema(value, schema)] == []
 
 
 @pytest.mark.parametrize(
@@ -63,15 +67,15 @@ def test_what_fits(schema, good, bad):
     ],
 )
 def test_what_is_not_understood_is_said(schema):
-    assert not is_understood(schema)
+    assert not is_supported_schema(schema)
 
 
 def test_a_schema_without_end_is_not_understood():
     deep: dict[str, object] = {}
     for _ in range(LEVELS_MAX):
         deep = {"items": deep}
-    assert not is_understood(deep)
-    assert is_understood(deep["items"])
+    assert not is_supported_schema(deep)
+    assert is_supported_schema(deep["items"])
 
 
 values = st.recursive(
@@ -86,7 +90,7 @@ keys = ["type", "enum", "const", "required", "properties", "items", "minimum", "
 
 @given(values, st.dictionaries(st.sampled_from([*keys, "additionalProperties"]), values))
 def test_whatever_is_understood_can_be_checked(value, schema):
-    if is_understood(schema):
-        assert fits(value, schema) in {True, False}
-    assert fits(value, {"const": value})
-    assert fits(value, {"enum": [value]})
+    if is_supported_schema(schema):
+        assert matches_schema(value, schema) in {True, False}
+    assert matches_schema(value, {"const": value})
+    assert matches_schema(value, {"enum": [value]})

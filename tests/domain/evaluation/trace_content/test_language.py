@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from domain.evaluation.trace_content.language import (
     READ_MAX,
+    DetectedLanguage,
     Language,
-    Spoken,
-    are_alike,
-    is_in,
-    spoken,
+    detect_language,
+    is_language,
+    same_language,
 )
 
 TEXTS = {
@@ -46,7 +46,7 @@ NEIGHBOURS = {
 
 
 def told(text: str) -> str | None:
-    found = spoken(text)
+    found = detect_language(text)
     return found and (found.language or found.script)
 
 
@@ -75,14 +75,14 @@ def test_of_languages_it_does_not_know_it_tells_the_script_alone(text):
     ],
 )
 def test_what_is_short_or_mixed_is_not_guessed_at(text):
-    assert spoken(text) is None
+    assert detect_language(text) is None
 
 
 @pytest.mark.parametrize(
     "text", ["Booking HAT123 SAS Oslo Gardermoen terminal gate", "lorem ipsum dolor sit amet"]
 )
 def test_of_names_only_the_script_is_told(text):
-    assert spoken(text) == Spoken("latin")
+    assert detect_language(text) == DetectedLanguage("latin")
 
 
 @pytest.mark.parametrize(
@@ -101,17 +101,17 @@ def test_foreign_words_and_code_stand_beside(text, language):
 @pytest.mark.parametrize(
     ("found", "language", "says"),
     [
-        (Spoken("latin", Language.EN), Language.EN, True),
-        (Spoken("latin", Language.EN), Language.DE, False),
-        (Spoken("latin", Language.EN), Language.JA, False),
-        (Spoken("latin"), Language.EN, None),
-        (Spoken("latin"), Language.CYRILLIC, False),
-        (Spoken("han", Language.ZH), Language.JA, False),
+        (DetectedLanguage("latin", Language.EN), Language.EN, True),
+        (DetectedLanguage("latin", Language.EN), Language.DE, False),
+        (DetectedLanguage("latin", Language.EN), Language.JA, False),
+        (DetectedLanguage("latin"), Language.EN, None),
+        (DetectedLanguage("latin"), Language.CYRILLIC, False),
+        (DetectedLanguage("han", Language.ZH), Language.JA, False),
         (None, Language.EN, None),
     ],
 )
 def test_whether_a_text_is_in_a_language(found, language, says):
-    assert is_in(found, language) is says
+    assert is_language(found, language) is says
 
 
 @pytest.mark.parametrize(
@@ -124,15 +124,15 @@ def test_whether_a_text_is_in_a_language(found, language, says):
     ],
 )
 def test_whether_two_texts_are_in_one_language(one, other, says):
-    assert are_alike(spoken(TEXTS[one]), spoken(TEXTS[other])) is says
+    assert same_language(detect_language(TEXTS[one]), detect_language(TEXTS[other])) is says
 
 
 def test_nothing_is_said_of_two_texts_where_nothing_is_known_of_one():
-    english, polish = spoken(TEXTS["en"]), spoken(NEIGHBOURS["pl"])
-    assert are_alike(english, polish) is None
-    assert are_alike(polish, polish) is None
-    assert are_alike(None, english) is None
-    assert are_alike(polish, spoken(TEXTS["el"])) is False
+    english, polish = detect_language(TEXTS["en"]), detect_language(NEIGHBOURS["pl"])
+    assert same_language(english, polish) is None
+    assert same_language(polish, polish) is None
+    assert same_language(None, english) is None
+    assert same_language(polish, detect_language(TEXTS["el"])) is False
 
 
 texts = st.text(max_size=60) | st.sampled_from([*TEXTS.values(), *NEIGHBOURS.values()])
@@ -140,14 +140,16 @@ texts = st.text(max_size=60) | st.sampled_from([*TEXTS.values(), *NEIGHBOURS.val
 
 @given(texts, texts)
 def test_likeness_has_no_direction(one, other):
-    assert are_alike(spoken(one), spoken(other)) is are_alike(spoken(other), spoken(one))
+    assert same_language(detect_language(one), detect_language(other)) is same_language(
+        detect_language(other), detect_language(one)
+    )
 
 
 @given(texts, st.sampled_from(Language))
 def test_no_text_is_in_two_languages(text, language):
-    found = spoken(text)
-    if is_in(found, language):
-        assert not any(is_in(found, other) for other in Language if other is not language)
+    found = detect_language(text)
+    if is_language(found, language):
+        assert not any(is_language(found, other) for other in Language if other is not language)
 
 
 @given(st.sampled_from(sorted(TEXTS)), st.integers(1, 5))

@@ -9,13 +9,13 @@ from domain.evaluation.trace_content.messages import (
     ASSISTANT,
     DEPTH_MAX,
     USER,
-    Said,
-    canonical,
+    MessageText,
+    canonical_json,
+    chat_messages,
+    decode_embedded_json,
+    decode_json,
     is_blank,
-    messages_of,
-    parsed,
-    said_by,
-    value_of,
+    last_message_text,
 )
 from tests.support.builders import strategies
 
@@ -24,36 +24,39 @@ CHAT = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "tw
 
 @given(strategies.payloads | strategies.hard_objects)
 def test_any_payload_reads_and_can_be_written_again(text):
-    value = value_of(text)
-    assert canonical(value).isascii()
-    assert json.loads(canonical(value)) == value
-    said_by(USER, value).text.encode(errors="surrogatepass")
+    value = decode_json(text)
+    assert canonical_json(value).isascii()
+    assert json.loads(canonical_json(value)) == value
+    last_message_text(USER, value).text.encode(errors="surrogatepass")
 
 
 @pytest.mark.parametrize("digits", ["1" * 5_000, "1e999", "-1e999"])
 def test_numbers_that_python_cannot_hold_stay_as_they_were_written(digits):
-    assert value_of(f'{{"n":{digits}}}'.encode()) == {"n": digits}
+    assert decode_json(f'{{"n":{digits}}}'.encode()) == {"n": digits}
 
 
 @pytest.mark.parametrize("levels", [DEPTH_MAX + 1, 5_000, 100_000])
 def test_what_is_too_deep_is_text(levels):
     text = "[" * levels + "]" * levels
-    assert value_of(text.encode()) == text
+    assert decode_json(text.encode()) == text
 
 
 def test_what_is_wide_is_not_deep():
     wide = [[[]]] * 1_000
-    assert value_of(json.dumps(wide).encode()) == wide
+    assert decode_json(json.dumps(wide).encode()) == wide
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
 def test_what_is_no_number_stays_as_it_was_written(word):
-    assert parsed(f"[{word}]") == [word]
+    assert decode_embedded_json(f"[{word}]") == [word]
 
 
 def test_canonical_has_no_order_of_keys():
-    one, other = value_of(b'{"a":1,"b":{"x":1,"y":2}}'), value_of(b'{ "b":{"y":2,"x":1},"a":1 }')
-    assert canonical(one) == canonical(other) == '{"a":1,"b":{"x":1,"y":2}}'
+    one, other = (
+        decode_json(b'{"a":1,"b":{"x":1,"y":2}}'),
+        decode_json(b'{ "b":{"y":2,"x":1},"a":1 }'),
+    )
+    assert canonical_json(one) == canonical_json(other) == '{"a":1,"b":{"x":1,"y":2}}'
 
 
 @pytest.mark.parametrize(
@@ -70,7 +73,7 @@ def test_canonical_has_no_order_of_keys():
     ],
 )
 def test_objects_and_arrays_in_strings_are_read(value, read):
-    assert parsed(value) == read
+    assert decode_embedded_json(value) == read
 
 
 @pytest.mark.parametrize(
@@ -101,8 +104,8 @@ def test_blank(value, blank):
     ],
 )
 def test_the_last_of_a_role_speaks(value):
-    assert said_by(USER, value) == Said("one")
-    assert said_by(ASSISTANT, value) == Said("two")
+    assert last_message_text(USER, value) == MessageText("one")
+    assert last_message_text(ASSISTANT, value) == MessageText("two")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +119,7 @@ def test_the_last_of_a_role_speaks(value):
     ],
 )
 def test_answers_of_providers(value):
-    assert said_by(ASSISTANT, value).text == "yes"
+    assert last_message_text(ASSISTANT, value).text == "yes"
 
 
 @pytest.mark.parametrize(
@@ -133,22 +136,24 @@ def test_answers_of_providers(value):
     ],
 )
 def test_thoughts_are_told_apart(message):
-    assert said_by(ASSISTANT, [{"role": "assistant", **message}]) == Said("yes", "hm")
+    assert last_message_text(ASSISTANT, [{"role": "assistant", **message}]) == MessageText(
+        "yes", "hm"
+    )
 
 
 def test_a_call_of_a_tool_says_nothing():
     calls = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]}
-    assert said_by(ASSISTANT, [*CHAT, calls]) == Said("")
+    assert last_message_text(ASSISTANT, [*CHAT, calls]) == MessageText("")
     block = {"role": "assistant", "content": [{"type": "tool_use", "input": {"text": "x"}}]}
-    assert said_by(ASSISTANT, [block]) == Said("")
+    assert last_message_text(ASSISTANT, [block]) == MessageText("")
 
 
 @pytest.mark.parametrize("value", [CHAT[:1], {"messages": CHAT[:1]}])
 def test_a_chat_in_which_nobody_answers_has_no_answer(value):
-    assert said_by(ASSISTANT, value) == Said("")
+    assert last_message_text(ASSISTANT, value) == MessageText("")
 
 
 @pytest.mark.parametrize("value", [{"q": "x"}, ["a"], [], {}, 3, {"messages": "x"}, {"role": "x"}])
 def test_what_is_no_chat_says_itself(value):
-    assert messages_of(value) is None
-    assert json.loads(said_by(USER, value).text) == value
+    assert chat_messages(value) is None
+    assert json.loads(last_message_text(USER, value).text) == value

@@ -12,14 +12,14 @@ from domain.evaluation.trace_content.text import (
     DIMENSIONS,
     STOP_WORDS,
     containment,
+    content_words,
     cosine,
-    embedded_text,
     has_words,
     hashed_vector,
     jaccard,
     shingles,
     to_text,
-    tokens,
+    truncate_for_embedding,
     words,
 )
 
@@ -50,8 +50,8 @@ def test_what_is_no_string_reads_back(value):
 
 def test_long_texts_are_embedded_by_head_and_tail():
     text = "a" * 5_300 + "b" * 2_700
-    assert embedded_text(text) == text
-    assert embedded_text("a" * 5_300 + "x" + "b" * 2_700) == text
+    assert truncate_for_embedding(text) == text
+    assert truncate_for_embedding("a" * 5_300 + "x" + "b" * 2_700) == text
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_words_are_letters_and_digits_and_there_are_some_where_there_are_any(tex
 
 
 def test_tokens_carry_content():
-    assert tokens("The X of a 7 无 flight and no") == {"无", "flight", "no"}
+    assert content_words("The X of a 7 无 flight and no") == {"无", "flight", "no"}
     assert 75 <= len(STOP_WORDS) <= 105
     assert not STOP_WORDS & {"yes", "no", "not", "cancelled"}
 
@@ -92,7 +92,7 @@ def test_tokens_carry_content():
     [("", "", 0), ("flight", "", 0), ("x1 y1", "y1 z1", 1 / 3), ("x1", "x1 x1", 1)],
 )
 def test_jaccard(own, other, jac):
-    assert jaccard(tokens(own), tokens(other)) == jac
+    assert jaccard(content_words(own), content_words(other)) == jac
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,12 @@ import json
 
 import pytest
 
-from domain.evaluation.trace_content.tool_calls import Call, declared_tools, finish_reasons, is_cut
+from domain.evaluation.trace_content.tool_calls import (
+    ToolCall,
+    declared_tools,
+    finish_reasons,
+    is_length_limited,
+)
 from domain.tracing.span import SpanStatus
 from tests.support.builders.evaluated_traces import model, offering, said, tool
 
@@ -24,9 +29,9 @@ SCHEMA = {"type": "object", "properties": {"q": {"type": "string"}}}
     ],
 )
 def test_arguments_are_unwrapped_and_parsed(given_):
-    call = Call.of(tool("f", given_))
+    call = ToolCall.from_span(tool("f", given_))
     assert call.arguments == {"q": 1}
-    assert call.fingerprint == ("f", '{"q":1}')
+    assert call.request_key == ("f", '{"q":1}')
 
 
 @pytest.mark.parametrize(
@@ -40,7 +45,7 @@ def test_arguments_are_unwrapped_and_parsed(given_):
     ],
 )
 def test_unwrapped_once_and_parsed_once(given_, arguments):
-    assert Call.of(tool("f", given_)).arguments == arguments
+    assert ToolCall.from_span(tool("f", given_)).arguments == arguments
 
 
 @pytest.mark.parametrize(
@@ -57,16 +62,16 @@ def test_unwrapped_once_and_parsed_once(given_, arguments):
     ],
 )
 def test_when_a_call_failed(more, failed):
-    assert Call.of(tool("f", {}, **more)).has_failed is failed
+    assert ToolCall.from_span(tool("f", {}, **more)).has_failed is failed
 
 
 def test_one_call_is_another_if_it_asks_and_gets_the_same():
-    one = Call.of(tool("f", {"a": 1, "b": 2}, {"x": 1, "y": 2}))
-    same = Call.of(tool("f", {"b": 2, "a": 1}, {"y": 2, "x": 1}))
-    assert one.key == same.key
-    assert one.fingerprint == Call.of(tool("f", {"a": 1, "b": 2}, "other")).fingerprint
+    one = ToolCall.from_span(tool("f", {"a": 1, "b": 2}, {"x": 1, "y": 2}))
+    same = ToolCall.from_span(tool("f", {"b": 2, "a": 1}, {"y": 2, "x": 1}))
+    assert one.exchange_key == same.exchange_key
+    assert one.request_key == ToolCall.from_span(tool("f", {"a": 1, "b": 2}, "other")).request_key
     others = [tool("g", {"a": 1, "b": 2}, {"x": 1, "y": 2}), tool("f", {"a": 1}, {"x": 1, "y": 2})]
-    assert one.key not in {Call.of(other).key for other in others}
+    assert one.exchange_key not in {ToolCall.from_span(other).exchange_key for other in others}
 
 
 @pytest.mark.parametrize(
@@ -120,8 +125,8 @@ def test_finish_reasons(span, reasons):
 
 @pytest.mark.parametrize("reason", ["length", "max_tokens", "MAX_TOKENS", "max_output_tokens"])
 def test_limits_of_length(reason):
-    assert is_cut(["stop", reason])
-    assert not is_cut(["stop", "content_filter", "tool_calls", "end_turn"])
+    assert is_length_limited(["stop", reason])
+    assert not is_length_limited(["stop", "content_filter", "tool_calls", "end_turn"])
 
 
 def test_payloads_of_tests_read_back():

@@ -5,24 +5,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.evaluation.trace_content.text import has_words
-from domain.evaluation.trace_content.user_request import KEPT_MAX, READ_MAX, Asked, Traits
+from domain.evaluation.trace_content.user_request import (
+    KEPT_MAX,
+    READ_MAX,
+    RequestFingerprint,
+    UserRequest,
+)
 
 ORDER = "How do I cancel my order?"
 
 
-def traits(text: str) -> Traits:
-    return asked(text).traits
+def fingerprint(text: str) -> RequestFingerprint:
+    return asked(text).fingerprint
 
 
-def asked(text: str) -> Asked:
-    found = Asked.of(text)
+def asked(text: str) -> UserRequest:
+    found = UserRequest.from_text(text)
     assert found is not None
     return found
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t\u00a0"])
 def test_where_nothing_was_asked_nothing_is_kept(text):
-    assert Asked.of(text) is None
+    assert UserRequest.from_text(text) is None
 
 
 @pytest.mark.parametrize(
@@ -60,7 +65,7 @@ def test_texts_are_equal_but_for_case_width_and_blanks(one, other, is_equal):
     ],
 )
 def test_what_is_close_asks_the_same(one, other, is_close):
-    assert traits(one).is_close_to(traits(other)) is bool(is_close)
+    assert fingerprint(one).is_similar_to(fingerprint(other)) is bool(is_close)
 
 
 @pytest.mark.parametrize(
@@ -85,19 +90,21 @@ texts = (st.text(max_size=40) | st.sampled_from([ORDER, "a b c", "a b c 1", "取
 
 @given(texts, texts)
 def test_closeness_has_no_direction_and_holds_of_itself(one, other):
-    assert traits(one).is_close_to(traits(one))
-    assert traits(one).is_close_to(traits(other)) is traits(other).is_close_to(traits(one))
+    assert fingerprint(one).is_similar_to(fingerprint(one))
+    assert fingerprint(one).is_similar_to(fingerprint(other)) is fingerprint(other).is_similar_to(
+        fingerprint(one)
+    )
 
 
 @given(texts)
 def test_what_is_equal_is_close(text):
     again = f"  {text.replace(' ', '  ')}\n"
     assert asked(again).digest == asked(text).digest
-    assert traits(again).is_close_to(traits(text))
+    assert fingerprint(again).is_similar_to(fingerprint(text))
 
 
 def test_what_has_no_word_is_close_to_nothing():
-    assert not traits("?").is_close_to(traits("?"))
+    assert not fingerprint("?").is_similar_to(fingerprint("?"))
 
 
 def test_of_a_long_text_only_whether_it_is_equal_can_be_told():
@@ -105,7 +112,7 @@ def test_of_a_long_text_only_whether_it_is_equal_can_be_told():
     one, other = asked(instructions + "Where is Oslo?"), asked(instructions + "Who was Ibsen?")
     assert one.is_question
     assert one.words == ""
-    assert not one.traits.is_close_to(other.traits)
+    assert not one.fingerprint.is_similar_to(other.fingerprint)
     assert one.digest != other.digest
     assert one == asked(instructions.upper() + "where is oslo?")
 
