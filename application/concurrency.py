@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 
-async def at_most[T](limit: int, steps: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+async def gather_limited[T](limit: int, steps: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
     """What each step comes to, in order, with `limit` of them under way at once.
 
     They begin in their order. Where one raises, no other begins, and it is raised once those under

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from application.ports import Part, PartState
+from application.ports import HealthStatus, Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,7 @@ class CheckReadiness:
 
     parts: Mapping[str, Part]
 
-    async def __call__(self) -> Mapping[str, PartState]:
+    async def __call__(self) -> Mapping[str, HealthStatus]:
         """The state of each part by its name."""
         states = await asyncio.gather(*(part.check() for part in self.parts.values()))
         return dict(zip(self.parts, states, strict=True))

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from application.ports import Attempt, Clock, NewId, Replies, Reply, Turn
+from application.ports import Attempt, Clock, IdempotencyLock, IdempotencyStore, NewId, Reply
 from domain.errors import Unavailable
 
 LOOK_EVERY_S: Final = 0.1
@@ -23,10 +23,10 @@ type Write = Callable[[UUID], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerOnce:
+class RunIdempotently:
     """Does a write that wasn't done yet, and gives its answer again where it was."""
 
-    replies: Replies
+    replies: IdempotencyStore
     kept_for: timedelta
     clock: Clock
     new_id: NewId
@@ -51,7 +51,7 @@ class AnswerOnce:
         except Unavailable:
             return reply  # it is done; a repeat finds the object by its id
 
-    async def _awaited(self, attempt: Attempt, pause: Pause) -> Turn | Reply:
+    async def _awaited(self, attempt: Attempt, pause: Pause) -> IdempotencyLock | Reply:
         """Between two looks nothing is held, least of all a connection."""
         for _ in range(LOOKS_MAX):
             now = self.clock()
@@ -63,10 +63,10 @@ class AnswerOnce:
 
 
 @dataclass(frozen=True, slots=True)
-class SweepReplies:
+class DeleteExpiredReplies:
     """Forgets the replies that have been kept for long enough."""
 
-    replies: Replies
+    replies: IdempotencyStore
     clock: Clock
 
     async def __call__(self) -> int:

@@ -9,7 +9,7 @@ from domain.ids import ProjectId, RunId
 
 
 @dataclass(frozen=True, slots=True)
-class RunDue:
+class PlanRunJob:
     """A run that is stored and not planned yet."""
 
     project: ProjectId
@@ -17,7 +17,7 @@ class RunDue:
 
 
 @dataclass(frozen=True, slots=True)
-class TargetDue:
+class EvaluateTargetJob:
     """One target of a run. `asks_judge` where some of it may wait for a model."""
 
     project: ProjectId
@@ -26,10 +26,10 @@ class TargetDue:
     asks_judge: bool = False
 
 
-type Job = RunDue | TargetDue
+type Job = PlanRunJob | EvaluateTargetJob
 
 
-class Lane(StrEnum):
+class JobQueue(StrEnum):
     """Jobs that wait for each other and for no others: a slow model holds up its own lane only."""
 
     PLAN = "plan"
@@ -37,10 +37,10 @@ class Lane(StrEnum):
     JUDGE = "judge"
 
 
-def lane_of(job: Job) -> Lane:
-    if isinstance(job, RunDue):
-        return Lane.PLAN
-    return Lane.JUDGE if job.asks_judge else Lane.MEASURE
+def queue_of(job: Job) -> JobQueue:
+    if isinstance(job, PlanRunJob):
+        return JobQueue.PLAN
+    return JobQueue.JUDGE if job.asks_judge else JobQueue.MEASURE
 
 
 class Jobs(Protocol):

@@ -23,7 +23,7 @@ type RandomBytes = Callable[[int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class PartState:
+class HealthStatus:
     """Whether a part of the service does its work; `detail` says what is wrong, or what to know."""
 
     ok: bool
@@ -33,7 +33,7 @@ class PartState:
 class Part(Protocol):
     """Something that the service can't work without. Contract: tests/contracts/test_health.py."""
 
-    async def check(self) -> PartState:
+    async def check(self) -> HealthStatus:
         """The state right now, within two seconds. Never raises: what fails is told as not ok."""
         ...
 
@@ -84,14 +84,14 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """The right to do a write until `held_until`, and the id that its object gets."""
+class IdempotencyLock:
+    """The right to do a write until `locked_until`, and the id that its object gets."""
 
     object_id: UUID
-    held_until: datetime
+    locked_until: datetime
 
 
-class Replies(Protocol):
+class IdempotencyStore(Protocol):
     """The replies to writes that may be sent again, for as long as they are kept.
 
     Contract of Replies: tests/contracts/test_idempotency.py. What is
@@ -100,7 +100,7 @@ class Replies(Protocol):
 
     async def begin(
         self, attempt: Attempt, new: UUID, now: datetime, expires_at: datetime
-    ) -> Turn | Reply | None:
+    ) -> IdempotencyLock | Reply | None:
         """The reply that is kept; else a turn, for HELD from now; None while another has it.
 
         A turn that was released, or has run out, is given to the next: with the id that the first
@@ -110,11 +110,11 @@ class Replies(Protocol):
         """
         ...
 
-    async def keep(self, attempt: Attempt, turn: Turn, reply: Reply) -> Reply:
+    async def keep(self, attempt: Attempt, turn: IdempotencyLock, reply: Reply) -> Reply:
         """Keeps the first reply of an object, and returns it: another's where that was first."""
         ...
 
-    async def release(self, attempt: Attempt, turn: Turn, now: datetime) -> None:
+    async def release(self, attempt: Attempt, turn: IdempotencyLock, now: datetime) -> None:
         """Ends a turn without a reply. Nothing happens where somebody else has it by now."""
         ...
 

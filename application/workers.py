@@ -5,10 +5,12 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID
 
-SEEN_EVERY: Final = timedelta(seconds=10)
-LOST_AFTER: Final = timedelta(seconds=60)  # of one that hasn't told for so long nothing is expected
-FORGOTTEN_AFTER: Final = timedelta(days=1)
-FORGOTTEN_AT_ONCE: Final = 1_000  # more than workers leave behind between two that tell
+HEARTBEAT_INTERVAL: Final = timedelta(seconds=10)
+WORKER_TIMEOUT: Final = timedelta(
+    seconds=60
+)  # of one that hasn't told for so long nothing is expected
+WORKER_RETENTION: Final = timedelta(days=1)
+WORKERS_DELETED_MAX: Final = 1_000  # more than workers leave behind between two that tell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +23,8 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class Attendance:
-    """How many workers were seen within LOST_AFTER, and when one last was, within a day."""
+class WorkerStatus:
+    """How many workers were seen within WORKER_TIMEOUT, and when one last was, within a day."""
 
     alive: int
     last_seen_at: datetime | None
@@ -44,11 +46,11 @@ class Workers(Protocol):
     """
 
     async def seen(self, worker: Worker, now: datetime) -> None:
-        """It lives. Also forgets some of those that weren't seen for FORGOTTEN_AFTER."""
+        """It lives. Also forgets some of those that weren't seen for WORKER_RETENTION."""
         ...
 
     async def left(self, worker: Worker) -> None:
         """It ends in order, and is forgotten. Nothing happens where it wasn't seen."""
         ...
 
-    async def attendance(self, now: datetime) -> Attendance: ...
+    async def worker_status(self, now: datetime) -> WorkerStatus: ...

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from application.identity.administration import Administration, OpenOrganization
-from application.identity.ports import ApiKeys, Meeting, Projects
+from application.identity.ports import ApiKeys, KeyOrigin, Projects
 from application.ports import Clock
 from domain.identity.api_key import ApiKey
 from domain.identity.organization import Project
@@ -36,7 +36,7 @@ class RememberedApiKeys:
         await self._inner.mark_used(uses)
         self._answers.change(lambda key: _used(key, uses.get(key.id)))
 
-    async def met(self, meetings: Sequence[Meeting]) -> None:
+    async def met(self, meetings: Sequence[KeyOrigin]) -> None:
         await self._inner.met(meetings)
 
     def forget_of(self, organization: OrganizationId) -> None:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
-from application.identity.ports import ApiKeys, Meeting
+from application.identity.ports import ApiKeys, KeyOrigin
 from application.ports import NewId
 from domain.identity.audit import Origin
 from domain.ids import ApiKeyId, AuditEntryId
@@ -38,7 +38,7 @@ class GatheredKeyUses:
         self._new_id = new_id
         self._noted: dict[tuple[ApiKeyId, Origin], datetime] = {}
         self._due: dict[ApiKeyId, datetime] = {}
-        self._met: dict[tuple[ApiKeyId, Origin], Meeting] = {}
+        self._met: dict[tuple[ApiKeyId, Origin], KeyOrigin] = {}
 
     @classmethod
     @asynccontextmanager
@@ -64,7 +64,7 @@ class GatheredKeyUses:
             return  # not as noted: its next use tells of it
         _put(self._noted, (key, origin), at)
         if last is None:
-            meeting = Meeting(key, origin, at, AuditEntryId(self._new_id()))
+            meeting = KeyOrigin(key, origin, at, AuditEntryId(self._new_id()))
             self._met[key, origin] = meeting
 
     def _has_room(self, key: ApiKeyId) -> bool:

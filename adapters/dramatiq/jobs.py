@@ -10,7 +10,7 @@ from typing import Final
 from redis.asyncio import Redis
 
 from adapters.dramatiq.messages import NAMESPACE, encoded
-from application.jobs import Job, Jobs, lane_of
+from application.jobs import Job, Jobs, queue_of
 from application.ports import Ticks
 
 SEND_MAX_S: Final = 2  # for all jobs of a call
@@ -67,7 +67,7 @@ class DramatiqJobs:
         """Two commands a queue, all or none. Raises whatever the client raises."""
         queues: defaultdict[str, list[str | bytes]] = defaultdict(list)  # key, message, key, …
         for job in jobs:
-            queues[lane_of(job)] += encoded(job)
+            queues[queue_of(job)] += encoded(job)
         async with self._client.pipeline(transaction=True) as pipeline:
             for queue, items in queues.items():
                 name = f"{NAMESPACE}:{queue}"

@@ -8,15 +8,15 @@ from uuid import UUID
 
 import msgspec
 
-from application.jobs import Job, Lane, RunDue, TargetDue, lane_of
+from application.jobs import EvaluateTargetJob, Job, JobQueue, PlanRunJob, queue_of
 from domain.ids import ProjectId, RunId
 
 NAMESPACE: Final = "pandaprobe"  # before the name of every key
 # A queue is a lane by its name.
 ACTORS: Final[Mapping[str, str]] = {
-    Lane.PLAN: "plan_run",
-    Lane.MEASURE: "evaluate_target",
-    Lane.JUDGE: "evaluate_target",
+    JobQueue.PLAN: "plan_run",
+    JobQueue.MEASURE: "evaluate_target",
+    JobQueue.JUDGE: "evaluate_target",
 }
 
 
@@ -40,9 +40,9 @@ def encoded(job: Job) -> tuple[str, bytes]:
 
     Raises Exception for a target that is no text in UTF-8, which Postgres can't hold either.
     """
-    queue = lane_of(job).value
+    queue = queue_of(job).value
     args = [str(job.project), str(job.run)]
-    if isinstance(job, TargetDue):
+    if isinstance(job, EvaluateTargetJob):
         args.append(job.target)
     key = str(uuid.uuid4())
     message = Message(
@@ -60,9 +60,12 @@ def encoded(job: Job) -> tuple[str, bytes]:
 def job_of(queue: str, args: Sequence[object]) -> Job:
     """The job that a message of this queue names. Raises ValueError where it names none."""
     match queue, args:
-        case Lane.PLAN, [str() as project, str() as run]:
-            return RunDue(ProjectId(UUID(project)), RunId(UUID(run)))
-        case ((Lane.MEASURE | Lane.JUDGE), [str() as project, str() as run, str() as target]):
+        case JobQueue.PLAN, [str() as project, str() as run]:
+            return PlanRunJob(ProjectId(UUID(project)), RunId(UUID(run)))
+        case (
+            (JobQueue.MEASURE | JobQueue.JUDGE),
+            [str() as project, str() as run, str() as target],
+        ):
             ids = ProjectId(UUID(project)), RunId(UUID(run))
-            return TargetDue(*ids, target, asks_judge=queue == Lane.JUDGE)
+            return EvaluateTargetJob(*ids, target, asks_judge=queue == JobQueue.JUDGE)
     raise ValueError(f"no job of {queue}")

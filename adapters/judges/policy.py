@@ -75,7 +75,7 @@ class PatientJudge:
             except JudgeUnavailable as late:
                 made += late.calls
                 if late.code is FailCode.RATE_LIMITED:
-                    self._turns.too_many(epoch)
+                    self._turns.too_many_erasures(epoch)
                 wait_s = max(self._jitter_s(attempt), late.retry_after_s)
                 if attempt == ATTEMPTS_MAX or self._clock() + wait_s >= until:
                     raise JudgeUnavailable(

@@ -26,7 +26,7 @@ class Turns:
             self.limit = min(self.limit + 1, self._most)
             self._wake()
 
-    def too_many(self, epoch: int) -> None:
+    def too_many_erasures(self, epoch: int) -> None:
         """Halves it; not for what began in an earlier `epoch`, which was told of already."""
         if epoch == self.epoch:
             self.epoch += 1

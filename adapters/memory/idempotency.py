@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from adapters.memory.store import KnownAttempt, MemoryStore
-from application.ports import HELD, Attempt, Reply, Turn
+from application.ports import HELD, Attempt, IdempotencyLock, Reply
 from domain.errors import Conflict, NotFound
 from domain.ids import ProjectId
 
@@ -16,25 +16,25 @@ class MemoryReplies:
 
     async def begin(
         self, attempt: Attempt, new: UUID, now: datetime, expires_at: datetime
-    ) -> Turn | Reply | None:
+    ) -> IdempotencyLock | Reply | None:
         if attempt.project in self.store.removed:
             raise NotFound("Project not found")
         known = self.store.replies.get(_place(attempt))
         if known is not None and known.expires_at <= now:
             known = None
         is_same = known is not None and known.request_hash == attempt.request_hash
-        if known is not None and (known.reply is not None or known.turn.held_until > now):
+        if known is not None and (known.reply is not None or known.turn.locked_until > now):
             if not is_same:
                 raise Conflict("This key was sent with another request")
             return known.reply
         object_id = known.turn.object_id if known is not None and is_same else new
-        turn = Turn(object_id, now + HELD)
+        turn = IdempotencyLock(object_id, now + HELD)
         self.store.replies[_place(attempt)] = KnownAttempt(
             attempt.request_hash, turn, None, expires_at
         )
         return turn
 
-    async def keep(self, attempt: Attempt, turn: Turn, reply: Reply) -> Reply:
+    async def keep(self, attempt: Attempt, turn: IdempotencyLock, reply: Reply) -> Reply:
         known = self.store.replies.get(_place(attempt))
         if known is None or known.turn.object_id != turn.object_id:
             return reply
@@ -42,10 +42,10 @@ class MemoryReplies:
         self.store.replies[_place(attempt)] = replace(known, reply=kept)
         return kept
 
-    async def release(self, attempt: Attempt, turn: Turn, now: datetime) -> None:
+    async def release(self, attempt: Attempt, turn: IdempotencyLock, now: datetime) -> None:
         known = self.store.replies.get(_place(attempt))
         if known is not None and known.turn == turn and known.reply is None:
-            released = replace(known, turn=replace(turn, held_until=now))
+            released = replace(known, turn=replace(turn, locked_until=now))
             self.store.replies[_place(attempt)] = released
 
     async def sweep(self, now: datetime) -> int:

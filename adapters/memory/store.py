@@ -10,7 +10,7 @@ from uuid import UUID
 from adapters.memory.evaluation.work import StoredRun, Work
 from application.evaluation.judging import Verdict
 from application.evaluation.ports.alerts import Alert, AlertChange, Delivery, Webhook
-from application.ports import Reply, Turn
+from application.ports import IdempotencyLock, Reply
 from domain.evaluation.costs.judge_costs import LedgerEntry
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision
 from domain.evaluation.monitors.monitor import Monitor
@@ -47,7 +47,7 @@ class KnownAttempt:
     """A write that may be sent again: who has its turn, and its reply once there is one."""
 
     request_hash: bytes
-    turn: Turn
+    turn: IdempotencyLock
     reply: Reply | None
     expires_at: datetime
 
@@ -98,7 +98,7 @@ class MemoryStore:
     # Which run has written a score, also where the run is gone.
     written_by: dict[tuple[ProjectId, ScoreId], RunId] = field(default_factory=dict)
     runs: dict[tuple[ProjectId, RunId], StoredRun] = field(default_factory=dict)
-    assignments: dict[tuple[ProjectId, RunId, Target], Work] = field(default_factory=dict)
+    work_queue: dict[tuple[ProjectId, RunId, Target], Work] = field(default_factory=dict)
     monitors: dict[tuple[ProjectId, MonitorId], Monitor] = field(default_factory=dict)
     assessed: dict[tuple[ProjectId, RunId], datetime] = field(default_factory=dict)
     alerts: dict[tuple[ProjectId, UUID], Alert] = field(default_factory=dict)
@@ -231,8 +231,8 @@ class MemoryStore:
 
     def work_of(self, project: ProjectId, run: RunId) -> list[Work]:
         """In the order in which it is to be done."""
-        keys = [key for key in self.assignments if key[:2] == (project, run)]
-        ours = [self.assignments[key] for key in keys if project not in self.removed]
+        keys = [key for key in self.work_queue if key[:2] == (project, run)]
+        ours = [self.work_queue[key] for key in keys if project not in self.removed]
         return sorted(ours, key=lambda one: one.place)
 
     def monitor_of(self, project: ProjectId, monitor: MonitorId) -> Monitor | None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from application.evaluation.judging import Budgets, Ledger
 from application.identity.administration import Directory
-from application.identity.organization_edit import Offices
+from application.identity.organization_edit import OrganizationEditor
 from application.identity.ports import Projects
 from application.identity.projects import NO_PROJECT
 from application.ports import Clock
@@ -84,7 +84,7 @@ class ReadBudget:
 
 @dataclass(frozen=True, slots=True)
 class SetBudget:
-    offices: Offices
+    editor: OrganizationEditor
     ledger: Ledger
 
     async def __call__(
@@ -92,8 +92,8 @@ class SetBudget:
     ) -> MonthlyBudget:
         """Of this month and each later one. Raises Invalid, Forbidden, NotFound, Unavailable."""
         new = None if usd is None else validate_budget(usd, "monthly_usd")
-        now = self.offices.clock()
-        async with self.offices.open(organization, person) as office:
+        now = self.editor.clock()
+        async with self.editor.open(organization, person) as office:
             await office.entered(Action.CHANGE_BUDGET)
             if await office.open.project(project) is None:
                 raise NotFound(NO_PROJECT)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Self
 
-from application.concurrency import at_most
+from application.concurrency import gather_limited
 from application.evaluation.circuits import Circuits
 from application.evaluation.judging import JudgingPorts, Reservation, Verdict
 from application.evaluation.matter import Matter
@@ -137,7 +137,7 @@ class Asking:
                 partial(self._further, replace(question, sample=asked + n), matter)
                 for n in range(due)
             ]
-            further = [one for one in await at_most(due, steps) if one is not None]
+            further = [one for one in await gather_limited(due, steps) if one is not None]
             missed += due - sum(isinstance(one.outcome, Scored) for one in further)
             answers += further
         return _told(metric, answers, missed)

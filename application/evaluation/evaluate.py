@@ -8,13 +8,13 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-from application.concurrency import at_most
+from application.concurrency import gather_limited
 from application.evaluation.execution.session_signals import SessionSignals, SignalMeasuring
 from application.evaluation.guarded import GuardedMeasuring
 from application.evaluation.keeping import kept
 from application.evaluation.matter import Matter, MeasuringPolicy
 from application.evaluation.ports.evaluation import OnFault
-from application.evaluation.ports.work_queue import ATTEMPTS_MAX, Assignments, Claim
+from application.evaluation.ports.work_queue import ATTEMPTS_MAX, Claim, WorkQueue
 from application.evaluation.recording import Recording
 from application.jobs import Jobs
 from application.ports import Clock
@@ -44,7 +44,7 @@ class EvaluateTarget:
     Where a judge gives no answer, the rest goes on, and the target is put back for later.
     """
 
-    assignments: Assignments
+    work_queue: WorkQueue
     jobs: Jobs
     measuring: GuardedMeasuring
     signals: SignalMeasuring
@@ -57,35 +57,35 @@ class EvaluateTarget:
 
         After that, or when it is stopped, whoever claims the target next goes on with the rest.
         """
-        claim = await self.assignments.claim(project, run, target, self.clock())
+        claim = await self.work_queue.claim(project, run, target, self.clock())
         if claim is None:
             return
         is_trace = claim.run.target_type is TargetType.TRACE
-        async with kept(self.assignments, claim, self.clock, self.policy.renew_every):
+        async with kept(self.work_queue, claim, self.clock, self.policy.renew_every):
             late = await (self._trace(claim) if is_trace else self._session(claim))
         now = self.clock()
         if late is None:
-            await self.jobs.send(*await self.assignments.close(claim, now))
+            await self.jobs.send(*await self.work_queue.close(claim, now))
             return
         until = now + waiting(claim.attempt, late)
-        await self.assignments.postpone(claim, until, late.code, now)
+        await self.work_queue.postpone(claim, until, late.code, now)
         if claim.attempt >= ATTEMPTS_MAX:  # it was buried, and left room for another
-            await self.jobs.send(*await self.assignments.dispatch(project, now))
+            await self.jobs.send(*await self.work_queue.dispatch(project, now))
 
     # --- traces ---
 
     async def _trace(self, claim: Claim) -> JudgeUnavailable | None:
-        if not claim.metrics or not await self.assignments.is_live(claim):
+        if not claim.metrics or not await self.work_queue.is_live(claim):
             return None
         trace = TraceId(UUID(claim.target))
         matter = await self.measuring.matter(claim.run, trace, claim.metrics)
         if not isinstance(matter, Matter):
             await self._record(claim, dict.fromkeys(claim.metrics, matter))
             return None
-        matter = replace(matter, is_wanted=partial(self.assignments.is_live, claim, trace))
+        matter = replace(matter, is_wanted=partial(self.work_queue.is_live, claim, trace))
         recording = Recording(partial(self._record, claim))
         steps = [partial(self._metric, claim, name, matter, recording) for name in claim.metrics]
-        found = await at_most(self.policy.metrics_at_once, steps)
+        found = await gather_limited(self.policy.metrics_at_once, steps)
         missed = [late for late in found if late is not None]
         return max(missed, key=lambda late: late.retry_after_s, default=None)
 
@@ -95,7 +95,7 @@ class EvaluateTarget:
         """Records what it comes to; where there was no answer and may be one later, tells that."""
         # Computing is over before anybody could cancel it.
         way, _ = evaluation_method(claim.run.definitions, name)
-        if way is not EvaluationMethod.COMPUTED and not await self.assignments.is_live(claim):
+        if way is not EvaluationMethod.COMPUTED and not await self.work_queue.is_live(claim):
             return None
         try:
             outcome = await self.measuring.outcome(name, matter)
@@ -106,7 +106,7 @@ class EvaluateTarget:
 
     async def _record(self, claim: Claim, outcomes: Mapping[str, Outcome]) -> None:
         try:
-            await self.assignments.record_all(claim, outcomes, self.clock())
+            await self.work_queue.record_all(claim, outcomes, self.clock())
         except Unavailable:
             raise
         except Exception as fault:  # noqa: BLE001 - an outcome that can't be stored costs only itself
@@ -116,7 +116,7 @@ class EvaluateTarget:
                 return
             [name] = outcomes
             self.on_fault(claim.run.score_id(claim.target, name), fault)
-            await self.assignments.record(claim, name, Failed(FailCode.INTERNAL), self.clock())
+            await self.work_queue.record(claim, name, Failed(FailCode.INTERNAL), self.clock())
 
     # --- sessions ---
 

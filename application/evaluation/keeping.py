@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
-from application.evaluation.ports.work_queue import LEASE, Assignments, Claim
+from application.evaluation.ports.work_queue import LEASE, Claim, WorkQueue
 from application.ports import Clock
 from domain.errors import Unavailable
 
@@ -16,10 +16,10 @@ RENEW_EVERY: Final = LEASE / 4  # so that one or two that fail cost nothing
 
 @asynccontextmanager
 async def kept(
-    assignments: Assignments, claim: Claim, clock: Clock, every: timedelta
+    work_queue: WorkQueue, claim: Claim, clock: Clock, every: timedelta
 ) -> AsyncIterator[None]:
     """Renews the lease while the block goes on. It ends with the process, and so does the lease."""
-    renewing = asyncio.create_task(_renewed(assignments, claim, clock, every))
+    renewing = asyncio.create_task(_renewed(work_queue, claim, clock, every))
     try:
         yield
     finally:
@@ -27,8 +27,8 @@ async def kept(
         await asyncio.gather(renewing, return_exceptions=True)
 
 
-async def _renewed(assignments: Assignments, claim: Claim, clock: Clock, every: timedelta) -> None:
+async def _renewed(work_queue: WorkQueue, claim: Claim, clock: Clock, every: timedelta) -> None:
     while True:
         await asyncio.sleep(every.total_seconds())
         with contextlib.suppress(Unavailable):  # the next one may succeed
-            await assignments.renew(claim, clock())
+            await work_queue.renew(claim, clock())

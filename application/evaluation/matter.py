@@ -9,7 +9,7 @@ from typing import Final
 
 from application.evaluation.circuits import HEAD_START_S
 from application.evaluation.keeping import RENEW_EVERY
-from application.evaluation.ports.work_queue import LATELY, LEASE
+from application.evaluation.ports.work_queue import LEASE, RENEW_DEBOUNCE
 from domain.evaluation.evidence.builder import EVIDENCE_TOKENS, build_evidence
 from domain.evaluation.evidence.evidence import Evidence
 from domain.evaluation.evidence.redaction import RedactionMode
@@ -44,7 +44,7 @@ class MeasuringPolicy:
     renew_every: timedelta = RENEW_EVERY
 
     def __post_init__(self) -> None:
-        if timedelta(seconds=self.deadline_s + self.head_start_s) >= LEASE - LATELY:
+        if timedelta(seconds=self.deadline_s + self.head_start_s) >= LEASE - RENEW_DEBOUNCE:
             raise ValueError(f"a question of {self.deadline_s} s does not fit into a lease")
 
 

@@ -33,11 +33,11 @@ from application.evaluation.monitors.monitors import (
 )
 from application.evaluation.monitors.scheduler import (
     FireDueMonitors,
+    MonitorRunFactory,
     OnMonitorFault,
-    Runway,
     TriggerMonitor,
 )
-from application.evaluation.ports.custom_metrics import CustomMetrics, Patterns, Shelf
+from application.evaluation.ports.custom_metrics import CustomMetrics, MetricCatalogue, Patterns
 from application.evaluation.ports.evaluation import (
     Embedder,
     Judge,
@@ -48,17 +48,17 @@ from application.evaluation.ports.evaluation import (
     Targets,
     TraceScores,
 )
-from application.evaluation.ports.monitors import Changed, Leadership, Monitors
-from application.evaluation.ports.work_queue import Assignments
-from application.evaluation.runs.budget_rules import ReadRunUsage, SpendingRules
-from application.evaluation.runs.planning import AnnounceOverdue, PlanRun
+from application.evaluation.ports.monitors import ChangeFeed, LeaderElection, Monitors
+from application.evaluation.ports.work_queue import WorkQueue
+from application.evaluation.runs.budget_rules import BudgetRules, ReadRunUsage
+from application.evaluation.runs.planning import PlanRun, RequeueOverdue
 from application.evaluation.runs.requests import (
     CancelRun,
     DeleteRun,
-    Desk,
     ListRuns,
     ReadRun,
     RetryRun,
+    RunFactory,
     SessionScoresOfRun,
     StartBatch,
     StartSessionRun,
@@ -98,11 +98,11 @@ class EvaluationPorts:
     score_analytics: ScoreAnalytics
     labels: Labels
     runs: Runs
-    assignments: Assignments
+    work_queue: WorkQueue
     targets: Targets
     monitors: Monitors
-    changed: Changed
-    leadership: Leadership
+    changed: ChangeFeed
+    leader_election: LeaderElection
     alerting: AlertPorts
     custom_metrics: CustomMetrics
     patterns: Patterns
@@ -122,7 +122,7 @@ class EvaluationUseCases:
     """Every use case of evaluation, ready to call."""
 
     plan_run: PlanRun
-    announce_overdue: AnnounceOverdue
+    requeue_overdue: RequeueOverdue
     evaluate_target: EvaluateTarget
     sweep_judging: SweepJudging
     list_metrics: ListMetrics
@@ -177,15 +177,19 @@ class EvaluationUseCases:
         new_id: NewId,
         random: RandomBytes,
     ) -> Self:
-        custom, patterns, shelf = ports.custom_metrics, ports.patterns, Shelf(ports.custom_metrics)
-        spending = SpendingRules(ports.judging.prices, clock)
-        monitors, rules = ports.monitors, MonitorRules(ports.models, shelf, spending)
-        runway = _runway(ports, spending, clock, new_id)
+        custom, patterns, catalogue = (
+            ports.custom_metrics,
+            ports.patterns,
+            MetricCatalogue(ports.custom_metrics),
+        )
+        spending = BudgetRules(ports.judging.prices, clock)
+        monitors, rules = ports.monitors, MonitorRules(ports.models, catalogue, spending)
+        monitor_runs = _monitor_run_factory(ports, spending, clock, new_id)
         of_traces, of_sessions = ports.trace_scores, ports.session_scores
-        desk = Desk(ports.runs, ports.jobs, ports.models, spending, shelf, clock)
+        run_factory = RunFactory(ports.runs, ports.jobs, ports.models, spending, catalogue, clock)
         return cls(
             list_metrics=ListMetrics(custom),
-            read_run_template=ReadRunTemplate(ports.models, shelf, patterns),
+            read_run_template=ReadRunTemplate(ports.models, catalogue, patterns),
             list_providers=ListProviders(ports.providers),
             record_trace_score=RecordTraceScore(of_traces, clock),
             list_trace_scores=ListTraceScores(of_traces),
@@ -203,10 +207,10 @@ class EvaluationUseCases:
             compare_sessions=CompareSessions(ports.score_analytics),
             read_agreement=ReadAgreement(ports.labels),
             read_annotation_queue=ReadAnnotationQueue(ports.labels, clock),
-            start_trace_run=StartTraceRun(desk, ports.targets),
-            start_session_run=StartSessionRun(desk, ports.targets),
-            start_batch=StartBatch(desk),
-            retry_run=RetryRun(desk),
+            start_trace_run=StartTraceRun(run_factory, ports.targets),
+            start_session_run=StartSessionRun(run_factory, ports.targets),
+            start_batch=StartBatch(run_factory),
+            retry_run=RetryRun(run_factory),
             cancel_run=CancelRun(ports.runs, clock),
             delete_run=DeleteRun(ports.runs, clock),
             read_run=ReadRun(ports.runs),
@@ -214,9 +218,9 @@ class EvaluationUseCases:
             trace_scores_of_run=TraceScoresOfRun(of_traces),
             session_scores_of_run=SessionScoresOfRun(of_sessions),
             read_run_usage=ReadRunUsage(ports.runs, ports.judging.ledger),
-            estimate_run=_estimate_run(ports, desk, new_id),
-            plan_run=PlanRun(ports.assignments, ports.jobs, clock),
-            announce_overdue=AnnounceOverdue(ports.assignments, ports.jobs, clock),
+            estimate_run=_estimate_run(ports, run_factory, new_id),
+            plan_run=PlanRun(ports.work_queue, ports.jobs, clock),
+            requeue_overdue=RequeueOverdue(ports.work_queue, ports.jobs, clock),
             sweep_judging=SweepJudging(ports.judging, clock),
             evaluate_target=evaluate_target(ports, clock, new_id, random),
             create_monitor=CreateMonitor(monitors, rules, clock),
@@ -226,46 +230,50 @@ class EvaluationUseCases:
             pause_monitor=PauseMonitor(monitors, clock),
             resume_monitor=ResumeMonitor(monitors, clock),
             delete_monitor=DeleteMonitor(monitors),
-            trigger_monitor=TriggerMonitor(runway, ports.runs),
+            trigger_monitor=TriggerMonitor(monitor_runs, ports.runs),
             list_monitor_runs=ListMonitorRuns(monitors),
-            fire_due_monitors=FireDueMonitors(runway, ports.leadership, ports.on_monitor_fault),
+            fire_due_monitors=FireDueMonitors(
+                monitor_runs, ports.leader_election, ports.on_monitor_fault
+            ),
             alerts=AlertUseCases.over(ports.alerting, monitors, custom, clock, random),
-            custom_metrics=_custom_metrics(ports, desk, random),
+            custom_metrics=_custom_metrics(ports, run_factory, random),
         )
 
 
-def _estimate_run(ports: EvaluationPorts, desk: Desk, new_id: NewId) -> EstimateRun:
+def _estimate_run(ports: EvaluationPorts, run_factory: RunFactory, new_id: NewId) -> EstimateRun:
     return EstimateRun(
-        desk=desk,
+        run_factory=run_factory,
         targets=ports.targets,
-        assignments=ports.assignments,
+        work_queue=ports.work_queue,
         judge=ports.judge,
         books=ports.judging,
         policy=ports.measuring,
         regex_search=ports.patterns.found,
-        clock=desk.clock,
+        clock=run_factory.clock,
         new_id=new_id,
     )
 
 
 def _custom_metrics(
-    ports: EvaluationPorts, desk: Desk, random: RandomBytes
+    ports: EvaluationPorts, run_factory: RunFactory, random: RandomBytes
 ) -> CustomMetricUseCases:
     return CustomMetricUseCases.over(
         ports.custom_metrics,
         ports.patterns,
         ports.targets,
-        desk,
+        run_factory,
         prices=ports.judging.prices,
         policy=ports.measuring,
         random=random,
     )
 
 
-def _runway(ports: EvaluationPorts, spending: SpendingRules, clock: Clock, new_id: NewId) -> Runway:
+def _monitor_run_factory(
+    ports: EvaluationPorts, spending: BudgetRules, clock: Clock, new_id: NewId
+) -> MonitorRunFactory:
     look = (ports.monitors, ports.changed, ports.targets)
-    shelf = Shelf(ports.custom_metrics)
-    return Runway(*look, ports.jobs, ports.models, shelf, spending, clock, new_id)
+    catalogue = MetricCatalogue(ports.custom_metrics)
+    return MonitorRunFactory(*look, ports.jobs, ports.models, catalogue, spending, clock, new_id)
 
 
 def evaluate_target(
@@ -273,7 +281,7 @@ def evaluate_target(
 ) -> EvaluateTarget:
     """With circuits of its own: one a process."""
     circuits = Circuits(ports.measuring.head_start_s)
-    assignments, targets, policy = ports.assignments, ports.targets, ports.measuring
+    work_queue, targets, policy = ports.work_queue, ports.targets, ports.measuring
     measure = GuardedMeasuring(
         targets,
         Measuring(
@@ -287,10 +295,10 @@ def evaluate_target(
         ports.on_fault,
     )
     return EvaluateTarget(
-        assignments,
+        work_queue,
         ports.jobs,
         measure,
-        SignalMeasuring(assignments, targets, measure, policy, clock),
+        SignalMeasuring(work_queue, targets, measure, policy, clock),
         policy,
         ports.on_fault,
         clock,

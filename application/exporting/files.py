@@ -106,7 +106,7 @@ class ReadExportFile:
 
 
 @dataclass(frozen=True, slots=True)
-class SweepExports:
+class DeleteExpiredExports:
     """Removes what has been kept for as long as it should be."""
 
     exports: Exports

@@ -22,7 +22,7 @@ FULL_OF_YOURS: Final = (
 )
 
 
-class Seats:
+class StreamLimiter:
     """Who streams right now, in this process."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class StreamTraces:
     """Every trace that a filter admits, whole, with its scores, of one moment."""
 
     archive: Archive
-    seats: Seats
+    seats: StreamLimiter
 
     @asynccontextmanager
     async def __call__(

@@ -6,16 +6,16 @@ from typing import Self
 
 from application.evaluation.use_cases import EvaluationPorts
 from application.exporting.files import (
+    DeleteExpiredExports,
     DeleteExport,
     ListExports,
     ReadExport,
     ReadExportFile,
     RequestExport,
-    SweepExports,
 )
 from application.exporting.imports import ImportTraces
 from application.exporting.ports import Archive, Encoders, Exports
-from application.exporting.streams import Seats, StreamTraces
+from application.exporting.streams import StreamLimiter, StreamTraces
 from application.exporting.write_export import WriteExport
 from application.ports import Clock
 from application.tracing.ports import Traces
@@ -44,7 +44,7 @@ class ExportUseCases:
     read_export_file: ReadExportFile
     delete_export: DeleteExport
     write_export: WriteExport
-    sweep_exports: SweepExports
+    delete_expired_exports: DeleteExpiredExports
 
     @classmethod
     def over(
@@ -52,7 +52,7 @@ class ExportUseCases:
     ) -> Self:
         exports = ports.exports
         return cls(
-            stream_traces=StreamTraces(ports.archive, Seats()),
+            stream_traces=StreamTraces(ports.archive, StreamLimiter()),
             import_traces=ImportTraces(
                 ports.archive, traces, evaluation.trace_scores, evaluation.session_scores
             ),
@@ -64,5 +64,5 @@ class ExportUseCases:
             write_export=WriteExport(
                 ports.archive, traces, exports, ports.encoders, ports.size_max, clock
             ),
-            sweep_exports=SweepExports(exports, clock),
+            delete_expired_exports=DeleteExpiredExports(exports, clock),
         )

@@ -180,7 +180,7 @@ class Administration(Protocol):
         ...
 
 
-class Removals(Protocol):
+class RemovedProjects(Protocol):
     """Rows of projects that were removed. No read shows them.
 
     They are taken away in the background, a bounded number at a time.

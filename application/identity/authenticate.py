@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from application.identity.ports import ApiKeys, KeyUse, Organizations, Projects, Tokens, Users
+from application.identity.ports import ApiKeys, KeyUsage, Organizations, Projects, Tokens, Users
 from application.ports import Clock, NewId
 from domain.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, UNKNOWN_KEY, key_digest
@@ -27,7 +27,7 @@ class AuthenticateKey:
 
     keys: ApiKeys
     projects: Projects
-    uses: KeyUse
+    uses: KeyUsage
     clock: Clock
     new_id: NewId
 
@@ -72,7 +72,7 @@ class AuthenticateToken:
         """Raises Unauthenticated, Unavailable."""
         claims = await self.tokens.verify(token)
         new = UserId(self.new_id())
-        user = await self.users.signed_in(claims, new=new, at=self.clock())
+        user = await self.users.record_sign_in(claims, new=new, at=self.clock())
         return Person(user, claims.email_verified, origin)
 
 

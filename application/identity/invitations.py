@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from application.identity.administration import Directory
-from application.identity.organization_edit import Offices
+from application.identity.organization_edit import OrganizationEditor
 from application.ports import Clock
 from domain.errors import Conflict, Forbidden, NotFound
 from domain.identity.audit import AuditAction
@@ -29,16 +29,16 @@ NO_INVITATION: Final = "Invitation not found"
 class Invite:
     """Nothing is mailed: who is invited sees it once they sign in."""
 
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(
         self, person: Person, organization: OrganizationId, email: str, role: Role
     ) -> SentInvitation:
         """Raises Invalid for the address, Forbidden, Conflict, Unavailable."""
         address = validate_email(email, "email")
-        async with self.offices.open(organization, person) as office:
+        async with self.editor.open(organization, person) as office:
             await office.entered(TO_INVITE[role])
-            now = self.offices.clock()
+            now = self.editor.clock()
             if address == normalize_email(person.user.email):
                 raise Conflict("This is your own address")
             if await office.open.has_member(address):
@@ -46,7 +46,7 @@ class Invite:
             if any(one.is_pending(now) for one in await office.open.invitations_to(address)):
                 raise Conflict("An invitation to this address is pending already")
             invitation = Invitation(
-                id=InvitationId(self.offices.new_id()),
+                id=InvitationId(self.editor.new_id()),
                 organization_id=organization,
                 email=address,
                 role=role,
@@ -80,18 +80,18 @@ class ListInvitations:
 
 @dataclass(frozen=True, slots=True)
 class RevokeInvitation:
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(
         self, person: Person, organization: OrganizationId, invitation: InvitationId
     ) -> None:
         """Raises Forbidden, NotFound, Conflict where it isn't pending, Unavailable."""
-        async with self.offices.open(organization, person) as office:
+        async with self.editor.open(organization, person) as office:
             await office.entered(Action.REVOKE_INVITATION)
             known = await office.open.invitation(invitation)
             if known is None:
                 raise NotFound(NO_INVITATION)
-            revoked = known.settled(InvitationStatus.REVOKED, self.offices.clock())
+            revoked = known.settled(InvitationStatus.REVOKED, self.editor.clock())
             await office.open.put_invitation(revoked)
             await office.record(AuditAction.INVITATION_REVOKED, known.id, {"email": known.email})
 
@@ -109,7 +109,7 @@ class ListMyInvitations:
 @dataclass(frozen=True, slots=True)
 class AcceptInvitation:
     directory: Directory
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(
         self, person: Person, invitation: InvitationId
@@ -117,16 +117,16 @@ class AcceptInvitation:
         """Raises NotFound, Forbidden for another's, Conflict, Unavailable; in this order."""
         organization = await _mine(self.directory, person, invitation)
         gone = NotFound(NO_INVITATION)
-        async with self.offices.open(organization, person, gone) as office:
+        async with self.editor.open(organization, person, gone) as office:
             known = await office.open.invitation(invitation)
             if known is None:
                 raise NotFound(NO_INVITATION)
-            now = self.offices.clock()
+            now = self.editor.clock()
             accepted = known.settled(InvitationStatus.ACCEPTED, now)
             if await office.open.member(person.user.id) is not None:
                 raise Conflict("You are a member of this organization already")
             membership = Membership(
-                id=MembershipId(self.offices.new_id()),
+                id=MembershipId(self.editor.new_id()),
                 organization_id=organization,
                 user_id=person.user.id,
                 role=known.role,
@@ -141,17 +141,17 @@ class AcceptInvitation:
 @dataclass(frozen=True, slots=True)
 class DeclineInvitation:
     directory: Directory
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(self, person: Person, invitation: InvitationId) -> None:
         """Raises NotFound, Forbidden for another's, Conflict, Unavailable; in this order."""
         organization = await _mine(self.directory, person, invitation)
         gone = NotFound(NO_INVITATION)
-        async with self.offices.open(organization, person, gone) as office:
+        async with self.editor.open(organization, person, gone) as office:
             known = await office.open.invitation(invitation)
             if known is None:
                 raise NotFound(NO_INVITATION)
-            declined = known.settled(InvitationStatus.DECLINED, self.offices.clock())
+            declined = known.settled(InvitationStatus.DECLINED, self.editor.clock())
             await office.open.put_invitation(declined)
             await office.record(AuditAction.INVITATION_DECLINED, known.id)
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from application.identity.administration import Administration, Directory
-from application.identity.organization_edit import Offices
+from application.identity.organization_edit import OrganizationEditor
 from application.ports import Clock, NewId, RandomBytes
 from domain.errors import NotFound
 from domain.identity.api_key import (
@@ -30,7 +30,7 @@ NO_KEY: Final = "API key not found"
 
 
 @dataclass(frozen=True, slots=True)
-class KeyMint:
+class ApiKeyFactory:
     """Where keys are made. Their secrets are told here, and nowhere and never again."""
 
     clock: Clock
@@ -67,7 +67,7 @@ class IssueKey:
     """Makes a key on an operator's behalf."""
 
     administration: Administration
-    mint: KeyMint
+    key_factory: ApiKeyFactory
 
     async def __call__(
         self,
@@ -78,11 +78,11 @@ class IssueKey:
         expires_at: datetime | None = None,
     ) -> tuple[ApiKey, str]:
         """The key and its secret. Raises NotFound where the organization is gone, Unavailable."""
-        key, secret = self.mint.new(
+        key, secret = self.key_factory.new(
             organization, name=name, created_by=None, scopes=scopes, expires_at=expires_at
         )
         entry = AuditEntry(
-            id=AuditEntryId(self.mint.new_id()),
+            id=AuditEntryId(self.key_factory.new_id()),
             organization_id=organization,
             at=key.created_at,
             actor=OPERATOR,
@@ -98,8 +98,8 @@ class IssueKey:
 
 @dataclass(frozen=True, slots=True)
 class CreateKey:
-    offices: Offices
-    mint: KeyMint
+    editor: OrganizationEditor
+    key_factory: ApiKeyFactory
 
     async def __call__(
         self,
@@ -110,14 +110,14 @@ class CreateKey:
         scopes: frozenset[Scope],
     ) -> tuple[ApiKey, str]:
         """The key and its secret. Raises Forbidden, Unavailable."""
-        key, secret = self.mint.new(
+        key, secret = self.key_factory.new(
             organization,
             name=name,
             created_by=person.user.id,
             scopes=scopes,
-            expires_at=expiration.after(self.offices.clock()),
+            expires_at=expiration.after(self.editor.clock()),
         )
-        async with self.offices.open(organization, person) as office:
+        async with self.editor.open(organization, person) as office:
             await office.entered(Action.CREATE_KEY)
             await office.open.put_key(key)
             await office.record(AuditAction.API_KEY_CREATED, key.id, _detail(key))
@@ -146,25 +146,25 @@ class ReadKey:
 class RotateKey:
     """Makes a key that follows another, which stays valid until its own expiry."""
 
-    offices: Offices
-    mint: KeyMint
+    editor: OrganizationEditor
+    key_factory: ApiKeyFactory
 
     async def __call__(
         self, person: Person, organization: OrganizationId, key: ApiKeyId
     ) -> tuple[ApiKey, str]:
         """The new key and its secret. Raises Forbidden, NotFound, Invalid, Unavailable."""
-        async with self.offices.open(organization, person) as office:
+        async with self.editor.open(organization, person) as office:
             await office.entered(Action.CHANGE_KEY)
             known = await office.open.key(key)
             if known is None:
                 raise NotFound(NO_KEY)
             known.check_rotatable()
-            new, secret = self.mint.new(
+            new, secret = self.key_factory.new(
                 organization,
                 name=known.name,
                 created_by=person.user.id,
                 scopes=known.scopes,
-                expires_at=self.offices.clock() + KEY_LIFETIME,
+                expires_at=self.editor.clock() + KEY_LIFETIME,
             )
             await office.open.put_key(new)
             detail = {**_detail(new), "new_id": str(new.id)}
@@ -176,16 +176,16 @@ class RotateKey:
 class RevokeKey:
     """A revoked key stays to be seen, and opens nothing. Revoking it again changes nothing."""
 
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(self, person: Person, organization: OrganizationId, key: ApiKeyId) -> None:
         """Raises Forbidden, NotFound, Unavailable."""
-        async with self.offices.open(organization, person) as office:
+        async with self.editor.open(organization, person) as office:
             await office.entered(Action.CHANGE_KEY)
             known = await office.open.key(key)
             if known is None:
                 raise NotFound(NO_KEY)
-            revoked = known.revoked(self.offices.clock())
+            revoked = known.revoked(self.editor.clock())
             if revoked != known:
                 await office.open.put_key(revoked)
                 await office.record(AuditAction.API_KEY_REVOKED, key, _detail(known))
@@ -195,11 +195,11 @@ class RevokeKey:
 class DeleteKey:
     """Takes a key away for good: it opens nothing, and no list shows it."""
 
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(self, person: Person, organization: OrganizationId, key: ApiKeyId) -> None:
         """Raises Forbidden, NotFound, Unavailable."""
-        async with self.offices.open(organization, person) as office:
+        async with self.editor.open(organization, person) as office:
             await office.entered(Action.CHANGE_KEY)
             known = await office.open.key(key)
             if known is None:

@@ -8,8 +8,8 @@ from typing import Final
 
 from application.identity.administration import Administration, Directory
 from application.identity.authenticate import NOT_A_MEMBER
-from application.identity.keys import KeyMint
-from application.identity.organization_edit import Offices
+from application.identity.keys import ApiKeyFactory
+from application.identity.organization_edit import OrganizationEditor
 from application.identity.ports import Organizations
 from application.ports import RandomBytes
 from domain.errors import Forbidden, NotFound, Unauthenticated
@@ -37,7 +37,7 @@ NO_LONGER: Final = "Who asked for this code is no longer a member, or its projec
 @dataclass(frozen=True, slots=True)
 class IssueLoginCode:
     organizations: Organizations
-    offices: Offices
+    editor: OrganizationEditor
     random: RandomBytes
 
     async def __call__(
@@ -53,8 +53,8 @@ class IssueLoginCode:
         mine = await self.organizations.memberships(person.user.id)
         if all(one.organization_id != organization for one in mine):
             raise Forbidden(NOT_A_MEMBER)
-        code, now = format_code(self.random(CODE_BYTES)), self.offices.clock()
-        async with self.offices.open(organization, person) as office:
+        code, now = format_code(self.random(CODE_BYTES)), self.editor.clock()
+        async with self.editor.open(organization, person) as office:
             await office.entered(Action.ISSUE_LOGIN_CODE)
             if await office.open.project(project) is None:
                 raise NotFound(NO_PROJECT)
@@ -78,7 +78,7 @@ class IssueLoginCode:
 class ExchangeLoginCode:
     directory: Directory
     administration: Administration
-    mint: KeyMint
+    key_factory: ApiKeyFactory
 
     async def __call__(
         self, code: str, verifier: str, origin: Origin
@@ -89,12 +89,12 @@ class ExchangeLoginCode:
         verifier, which leaves the code as it is; Forbidden where the person's membership ended
         or the project is gone; Unavailable.
         """
-        now = self.mint.clock()
+        now = self.key_factory.clock()
         known = await self.directory.login_code(code_digest(code))
         if known is None:
             raise Unauthenticated(REFUSED)
         known.check(verifier, now)
-        key, secret = self.mint.new(
+        key, secret = self.key_factory.new(
             known.organization_id,
             name=key_name(known.label, now),
             created_by=known.user_id,
@@ -118,7 +118,7 @@ class ExchangeLoginCode:
 
     def _entry(self, code: LoginCode, key: ApiKey, member: Member, origin: Origin) -> AuditEntry:
         return AuditEntry(
-            id=AuditEntryId(self.mint.new_id()),
+            id=AuditEntryId(self.key_factory.new_id()),
             organization_id=code.organization_id,
             at=key.created_at,
             actor=Actor(user_id=code.user_id, name=member.email, origin=origin),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from application.identity.administration import Directory
-from application.identity.organization_edit import Offices
+from application.identity.organization_edit import OrganizationEditor
 from domain.errors import Forbidden, NotFound
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
@@ -27,13 +27,13 @@ class ListMembers:
 
 @dataclass(frozen=True, slots=True)
 class ChangeRole:
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(
         self, person: Person, organization: OrganizationId, user: UserId, role: Role
     ) -> Member:
         """Raises Forbidden, NotFound, Conflict for the last OWNER, Unavailable; in this order."""
-        async with self.offices.open(organization, person) as office:
+        async with self.editor.open(organization, person) as office:
             mine = await office.entered()
             if user == person.user.id:
                 raise Forbidden("Nobody may change their own role")
@@ -58,11 +58,11 @@ class ChangeRole:
 class RemoveMember:
     """Removes a member, or lets the caller leave. Their keys here open nothing from then on."""
 
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(self, person: Person, organization: OrganizationId, user: UserId) -> None:
         """Raises NotFound, Forbidden, Conflict for the last OWNER, Unavailable; in this order."""
-        async with self.offices.open(organization, person) as office:
+        async with self.editor.open(organization, person) as office:
             mine = await office.entered()
             member = await office.open.member(user)
             if member is None:
@@ -71,6 +71,6 @@ class RemoveMember:
             check_right(mine.role, Action.LEAVE if leaves else TO_REMOVE[role])
             if role is Role.OWNER:
                 check_owner_remains(await office.open.owners(), user)
-            keys = await office.open.remove_member(user, self.offices.clock())
+            keys = await office.open.remove_member(user, self.editor.clock())
             action = AuditAction.MEMBER_LEFT if leaves else AuditAction.MEMBER_REMOVED
             await office.record(action, user, {"role": role, "revoked_keys": str(len(keys))})

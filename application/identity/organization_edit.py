@@ -16,7 +16,7 @@ from domain.ids import AuditEntryId, OrganizationId
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
+class OrganizationEdit:
     """An organization that `person` has open: nobody else changes it meanwhile."""
 
     open: OpenOrganization
@@ -50,7 +50,7 @@ class Office:
 
 
 @dataclass(frozen=True, slots=True)
-class Offices:
+class OrganizationEditor:
     """The way into every organization."""
 
     administration: Administration
@@ -60,7 +60,7 @@ class Offices:
     @asynccontextmanager
     async def open(
         self, organization: OrganizationId, person: Person, gone: Failure | None = None
-    ) -> AsyncIterator[Office]:
+    ) -> AsyncIterator[OrganizationEdit]:
         """All that the block does is stored when it is left, or nothing where it raises.
 
         Raises `gone` where the organization isn't there, or else Forbidden: who belongs to none
@@ -70,7 +70,7 @@ class Offices:
         try:
             async with self.administration.opened(organization) as opened:
                 entered = True
-                yield Office(opened, person, self.new_id, self.clock)
+                yield OrganizationEdit(opened, person, self.new_id, self.clock)
         except NotFound as missing:
             if entered:
                 raise

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from application.identity.administration import Directory
 from application.identity.authenticate import NOT_A_MEMBER
-from application.identity.organization_edit import Offices
+from application.identity.organization_edit import OrganizationEditor
 from application.identity.ports import Organizations
 from application.ports import Clock, NewId
 from domain.errors import Forbidden, NotFound
@@ -60,14 +60,14 @@ class ReadOrganization:
 
 @dataclass(frozen=True, slots=True)
 class RenameOrganization:
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(
         self, person: Person, organization: OrganizationId, name: str | None
     ) -> Organization:
         """None changes nothing. Raises Invalid for the name, Forbidden, Unavailable."""
         new = None if name is None else validate_name(name, "name")
-        async with self.offices.open(organization, person) as office:
+        async with self.editor.open(organization, person) as office:
             await office.entered(Action.RENAME)
             known = office.open.organization
             if new is None or new == known.name:
@@ -83,15 +83,15 @@ class RenameOrganization:
 class DeleteOrganization:
     """Everything in it is gone for every reader at once; its rows are removed later."""
 
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(self, person: Person, organization: OrganizationId) -> None:
         """Raises Forbidden, Unavailable."""
-        async with self.offices.open(organization, person) as office:
+        async with self.editor.open(organization, person) as office:
             await office.entered(Action.DELETE)
             known = office.open.organization
             await office.record(AuditAction.ORGANIZATION_DELETED, known.id, {"name": known.name})
-            await office.open.remove(self.offices.clock())
+            await office.open.remove(self.editor.clock())
 
 
 @dataclass(frozen=True, slots=True)

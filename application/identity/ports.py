@@ -29,7 +29,7 @@ class Tokens(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Meeting:
+class KeyOrigin:
     """A key was used from an origin. `entry` is the id of what the audit log may tell of it."""
 
     key: ApiKeyId
@@ -49,7 +49,7 @@ class ApiKeys(Protocol):
         """Moves `last_used_at` of each key forward to its instant, never back. Unknown: ignored."""
         ...
 
-    async def met(self, meetings: Sequence["Meeting"]) -> None:
+    async def met(self, meetings: Sequence["KeyOrigin"]) -> None:
         """Tells the audit log of each key that is met from an origin never seen with it.
 
         Of a key at most ORIGINS_MAX origins are told, by their instants; later ones are
@@ -58,10 +58,10 @@ class ApiKeys(Protocol):
         ...
 
 
-class KeyUse(Protocol):
+class KeyUsage(Protocol):
     """Where the use of a key is noted.
 
-    Contract of KeyUse: tests/contracts/identity/test_key_use.py.
+    Contract of KeyUsage: tests/contracts/identity/test_key_use.py.
     """
 
     def noted(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
@@ -96,7 +96,7 @@ class Projects(Protocol):
 class Users(Protocol):
     """People who signed in. Contract of Users: tests/contracts/identity/test_users.py."""
 
-    async def signed_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
+    async def record_sign_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
         """The user of (`issuer`, `subject`), made with the id `new` at first sight.
 
         The email follows the claims; the display name is filled only while it is empty;

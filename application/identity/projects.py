@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from application.identity.administration import Directory
-from application.identity.organization_edit import Offices
+from application.identity.organization_edit import OrganizationEditor
 from application.identity.ports import Projects
 from domain.errors import Invalid, NotFound
 from domain.identity.audit import AuditAction
@@ -25,20 +25,20 @@ NO_PROJECT: Final = "Project not found"
 
 @dataclass(frozen=True, slots=True)
 class CreateProject:
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(
         self, person: Person, organization: OrganizationId, name: str, description: str
     ) -> Project:
         """Raises Invalid, Forbidden, Conflict where the name is taken, Unavailable."""
         project = Project(
-            id=ProjectId(self.offices.new_id()),
+            id=ProjectId(self.editor.new_id()),
             organization_id=organization,
             name=validate_name(name, "name"),
             description=validate_description(description, "description"),
-            created_at=self.offices.clock(),
+            created_at=self.editor.clock(),
         )
-        async with self.offices.open(organization, person) as office:
+        async with self.editor.open(organization, person) as office:
             await office.entered(Action.CREATE_PROJECT)
             await office.open.put_project(project)
             await office.record(AuditAction.PROJECT_CREATED, project.id, {"name": project.name})
@@ -65,7 +65,7 @@ class ReadProject:
 
 @dataclass(frozen=True, slots=True)
 class ChangeProject:
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(
         self,
@@ -78,7 +78,7 @@ class ChangeProject:
         """None changes nothing. Raises Invalid, Forbidden, NotFound, Conflict, Unavailable."""
         new_name = None if name is None else validate_name(name, "name")
         new_text = None if description is None else validate_description(description, "description")
-        async with self.offices.open(organization, person) as office:
+        async with self.editor.open(organization, person) as office:
             await office.entered(Action.CHANGE_PROJECT)
             known = await office.open.project(project)
             if known is None:
@@ -101,7 +101,7 @@ class ChangeProject:
 class ChangeRetention:
     """Says for how many days a project keeps traces. None: for ever."""
 
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(
         self, person: Person, organization: OrganizationId, project: ProjectId, days: int | None
@@ -109,7 +109,7 @@ class ChangeRetention:
         """Raises Invalid beyond RETENTION_MAX_DAYS, Forbidden, NotFound, Unavailable."""
         if days is not None and not 1 <= days <= RETENTION_MAX_DAYS:
             raise Invalid.field("days", f"must be between 1 and {RETENTION_MAX_DAYS}, or null")
-        async with self.offices.open(organization, person) as office:
+        async with self.editor.open(organization, person) as office:
             await office.entered(Action.CHANGE_RETENTION)
             known = await office.open.project(project)
             if known is None:
@@ -130,16 +130,16 @@ def _told(days: int | None) -> str:
 class DeleteProject:
     """Its data is gone for every reader at once; the rows are removed later."""
 
-    offices: Offices
+    editor: OrganizationEditor
 
     async def __call__(
         self, person: Person, organization: OrganizationId, project: ProjectId
     ) -> None:
         """Raises Forbidden, NotFound, Unavailable."""
-        async with self.offices.open(organization, person) as office:
+        async with self.editor.open(organization, person) as office:
             await office.entered(Action.DELETE_PROJECT)
             known = await office.open.project(project)
             if known is None:
                 raise NotFound(NO_PROJECT)
-            await office.open.remove_project(project, self.offices.clock())
+            await office.open.remove_project(project, self.editor.clock())
             await office.record(AuditAction.PROJECT_DELETED, project, {"name": known.name})

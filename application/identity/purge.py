@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 from typing import Final
 
-from application.identity.administration import Removals
+from application.identity.administration import RemovedProjects
 from application.ports import Clock
 
 STEPS_MAX: Final = 1_000  # of one round: a stop is asked for between rounds
 
 
 @dataclass(frozen=True, slots=True)
-class SweepRemoved:
+class PurgeRemovedProjects:
     """Removes the rows of removed projects, some at a time, until nothing is left for now."""
 
-    removals: Removals
+    removals: RemovedProjects
     clock: Clock
 
     async def __call__(self) -> int:

@@ -49,7 +49,7 @@ class ModelPrices(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PriceOrder:
+class PriceRequest:
     """A price that is asked for, as ModelPrice has it."""
 
     match: str
@@ -66,7 +66,7 @@ class CreateModelPrice:
     prices: ModelPrices
     clock: Clock
 
-    async def __call__(self, project: ProjectId, new: UUID, asked: PriceOrder) -> ModelPrice:
+    async def __call__(self, project: ProjectId, new: UUID, asked: PriceRequest) -> ModelPrice:
         """The price, or the one that has the id `new` already.
 
         Raises Invalid, Conflict, Unavailable.

@@ -15,10 +15,10 @@ from domain.tracing.model_price import pricing_of
 from domain.tracing.repricing import ATTEMPTS_MAX, Repricing
 from domain.tracing.usage import Pricing
 
-REPRICED_AT_ONCE: Final = 500  # spans of one transaction
+REPRICED_SPANS_BATCH: Final = 500  # spans of one transaction
 STEPS_MAX: Final = 20  # of one turn: then others have theirs
-REPRICING_HELD: Final = timedelta(seconds=30)  # longer than any step; who died is replaced then
-REPRICINGS_KEPT: Final = 20  # of one project, the newest
+REPRICING_LEASE: Final = timedelta(seconds=30)  # longer than any step; who died is replaced then
+REPRICINGS_KEPT_MAX: Final = 20  # of one project, the newest
 
 
 class Repricings(Protocol):
@@ -32,7 +32,7 @@ class Repricings(Protocol):
     async def create(self, repricing: Repricing) -> Repricing:
         """Stores it; what has its id already is left, and returned.
 
-        Of the project the newest REPRICINGS_KEPT stay. Raises Conflict while another isn't over.
+        Of the project the newest REPRICINGS_KEPT_MAX stay. Raises Conflict while another isn't over.
         """
         ...
 
@@ -50,7 +50,7 @@ class Repricings(Protocol):
     async def step(
         self, repricing: Repricing, pricing: Pricing, now: datetime, until: datetime
     ) -> Repricing | None:
-        """Looks at the next REPRICED_AT_ONCE spans, and charges those that change if it isn't dry.
+        """Looks at the next REPRICED_SPANS_BATCH spans, and charges those that change if it isn't dry.
 
         Spans whose client said what they cost, without a model or without tokens are passed by.
         Totals of traces, sessions and hours follow. Held `until` then. None, and nothing happens,
@@ -68,7 +68,7 @@ class Repricings(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RepricingOrder:
+class RepricingRequest:
     """Which spans to price again: by their start, and by their models where some are named."""
 
     started_after: datetime | None = None
@@ -83,7 +83,7 @@ class StartRepricing:
     book: PriceBook
     clock: Clock
 
-    async def __call__(self, project: ProjectId, new: UUID, order: RepricingOrder) -> Repricing:
+    async def __call__(self, project: ProjectId, new: UUID, order: RepricingRequest) -> Repricing:
         """What is stored, for workers to do; or what has the id `new` already.
 
         Raises Invalid for a period that ends before it begins, Conflict while another isn't over,
@@ -131,7 +131,7 @@ class RepriceSpans:
         now = self.clock()
         if not self.book.is_loaded:
             return 0
-        going = await self.repricings.claim(now, now + REPRICING_HELD)
+        going = await self.repricings.claim(now, now + REPRICING_LEASE)
         if going is None:
             return 0
         if going.attempts > ATTEMPTS_MAX:
@@ -143,7 +143,7 @@ class RepriceSpans:
             pricing = pricing_of(own, self.book.price)
             for done in range(STEPS_MAX):
                 now = self.clock()
-                after = await self.repricings.step(going, pricing, now, now + REPRICING_HELD)
+                after = await self.repricings.step(going, pricing, now, now + REPRICING_LEASE)
                 if after is None:
                     return done
                 if after.completed_at is not None:

@@ -18,21 +18,21 @@ from domain.tracing.erasure import SALT_BYTES, DataSubject, Erasure, ErasureStat
 WITHIN: Final = timedelta(seconds=10)  # of a request; what is left then, workers remove
 STEPS_AT_ONCE: Final = 200  # of a request, and of one erasure in a round
 OPEN_AT_ONCE: Final = 100  # erasures of one round
-UNDER_WAY_MAX: Final = 100  # erasures of one project: each of its reads has them in hand
+ERASURES_IN_PROGRESS_MAX: Final = 100  # erasures of one project: each of its reads has them in hand
 REFUSED_FOR: Final = timedelta(days=7)  # longer than any client tries again
 FORGET_STEPS_MAX: Final = 1_000  # of one round
 
 type Told = Callable[[Erasure], AuditEntry]
 
 
-def too_many() -> Conflict:
+def too_many_erasures() -> Conflict:
     """Why another erasure can't begin."""
     return Conflict(
-        f"A project has {UNDER_WAY_MAX} erasures under way at most: try again once one is REMOVED"
+        f"A project has {ERASURES_IN_PROGRESS_MAX} erasures under way at most: try again once one is REMOVED"
     )
 
 
-def was_erased() -> Invalid:
+def trace_was_erased() -> Invalid:
     """Why a trace isn't stored again, for whoever sends it late."""
     return Invalid.field("trace_id", "this trace was erased: send what is new under another id")
 
@@ -51,7 +51,7 @@ class Erasures(Protocol):
         The owner is kept until all is removed. From then on nobody reads, changes or evaluates what
         is to go: it is hidden, as if it weren't there. So is a session that loses a trace, with
         its scores. Only sums over a project's traces and spans count what is left of it. Raises
-        Conflict where UNDER_WAY_MAX of the project are not over.
+        Conflict where ERASURES_IN_PROGRESS_MAX of the project are not over.
         """
         ...
 

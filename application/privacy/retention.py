@@ -13,7 +13,7 @@ STEPS_MAX: Final = 1_000  # of one round, over all projects
 PROJECTS_AT_ONCE: Final = 500  # that take turns in one round
 
 
-class Expired(Protocol):
+class ExpiredTraces(Protocol):
     """Traces that were stored for longer than their project keeps any.
 
     A trace is as old as the time since it was first stored, whenever it started.
@@ -35,10 +35,10 @@ class Expired(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class RemoveExpired:
+class DeleteExpiredTraces:
     """Removes traces that were kept for long enough. Projects take turns, some traces each."""
 
-    expired: Expired
+    expired: ExpiredTraces
     clock: Clock
 
     async def __call__(self) -> int:

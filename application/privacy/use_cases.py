@@ -13,22 +13,22 @@ from application.privacy.erasures import (
     ListErasures,
     ReadErasure,
 )
-from application.privacy.retention import Expired, RemoveExpired
+from application.privacy.retention import DeleteExpiredTraces, ExpiredTraces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeepingPorts:
+class PrivacyPorts:
     """Every port of keeping and erasing, filled."""
 
-    expired: Expired
+    expired: ExpiredTraces
     erasures: Erasures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeepingUseCases:
+class PrivacyUseCases:
     """Every use case of keeping and erasing, ready to call."""
 
-    remove_expired: RemoveExpired
+    delete_expired_traces: DeleteExpiredTraces
     erase: Erase
     finish_erasures: FinishErasures
     read_erasure: ReadErasure
@@ -38,7 +38,7 @@ class KeepingUseCases:
     @classmethod
     def over(
         cls,
-        ports: KeepingPorts,
+        ports: PrivacyPorts,
         directory: Directory,
         clock: Clock,
         new_id: NewId,
@@ -46,7 +46,7 @@ class KeepingUseCases:
     ) -> Self:
         erasures = ports.erasures
         return cls(
-            remove_expired=RemoveExpired(ports.expired, clock),
+            delete_expired_traces=DeleteExpiredTraces(ports.expired, clock),
             erase=Erase(erasures, directory, clock, new_id, random),
             finish_erasures=FinishErasures(erasures, clock, new_id),
             read_erasure=ReadErasure(erasures),

@@ -3,8 +3,8 @@
 from adapters.postgres.privacy.erasures import PostgresErasures
 from adapters.postgres.privacy.retention import PostgresExpired
 from adapters.postgres.tracing.edits import TraceEdits
-from application.privacy.use_cases import KeepingPorts
+from application.privacy.use_cases import PrivacyPorts
 
 
-def keeping_ports(edits: TraceEdits) -> KeepingPorts:
-    return KeepingPorts(expired=PostgresExpired(edits), erasures=PostgresErasures(edits))
+def keeping_ports(edits: TraceEdits) -> PrivacyPorts:
+    return PrivacyPorts(expired=PostgresExpired(edits), erasures=PostgresErasures(edits))

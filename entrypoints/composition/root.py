@@ -56,9 +56,9 @@ from adapters.redis.client import RedisPart
 from adapters.redis.client import opened as redis_opened
 from adapters.redis.limits import RedisRateLimiter, RedisWindows
 from application.evaluation.ports.evaluation import Judge
-from application.evaluation.runs.queue_health import BacklogPart
+from application.evaluation.runs.queue_health import QueueHealthCheck
 from application.evaluation.use_cases import EvaluationPorts
-from application.jobs import Job, Jobs, Lane
+from application.jobs import Job, JobQueue, Jobs
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports, utc_now
 from domain.errors import Failure
@@ -156,7 +156,7 @@ async def ports(
         jobs = DramatiqJobs(redis, monotonic_us, otherwise, on_job)
         judge = await stack.enter_async_context(opened_judge(settings))
         evaluation = evaluation_ports(settings, pool, jobs, book, judge)
-        stack.push_async_callback(evaluation.leadership.close)
+        stack.push_async_callback(evaluation.leader_election.close)
         workers = PostgresWorkers(pool)
         limiter = RedisRateLimiter(
             RedisWindows(redis), MemoryRateLimiter(monotonic_us), monotonic_us
@@ -195,7 +195,7 @@ async def ports(
                 "postgres": PostgresPart(pool),
                 "redis": RedisPart(redis),
                 "migrations": MigrationsPart(pool),
-                "queue": BacklogPart(evaluation.assignments, workers, utc_now, age_max),
+                "queue": QueueHealthCheck(evaluation.work_queue, workers, utc_now, age_max),
             },
         )
 
@@ -209,11 +209,11 @@ def evaluation_ports(
         score_analytics=PostgresScoreAnalytics(pool),
         labels=PostgresLabels(pool),
         runs=PostgresRuns(pool),
-        assignments=PostgresAssignments(pool),
+        work_queue=PostgresAssignments(pool),
         targets=PostgresTargets(pool),
         monitors=PostgresMonitors(pool),
         changed=PostgresChanged(pool),
-        leadership=PostgresLeadership(settings.database_url or ""),
+        leader_election=PostgresLeadership(settings.database_url or ""),
         alerting=alert_ports(settings, pool),
         custom_metrics=PostgresCustomMetrics(pool),
         patterns=Re2Patterns(),
@@ -252,7 +252,7 @@ def own_jobs() -> OwnJobs:
     return OwnJobs()
 
 
-def crew(settings: Settings, hands: Mapping[Lane, int], do: Do) -> "Crew":
+def crew(settings: Settings, hands: Mapping[JobQueue, int], do: Do) -> "Crew":
     """The threads of a worker: they have the jobs that Redis tells of done on this loop."""
     from adapters.dramatiq.worker_pool import Crew  # noqa: PLC0415 - only workers need Dramatiq itself
 

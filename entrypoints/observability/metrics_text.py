@@ -50,12 +50,12 @@ class Scrape:
 
 async def installation(ports: Ports) -> Mapping[Named, Samples]:
     """The figures of `named.ASKED`. Raises Unavailable."""
-    now, assignments = ports.clock(), ports.evaluation.assignments
+    now, work_queue = ports.clock(), ports.evaluation.work_queue
     load = await ports.workloads.workload(now)
-    oldest = await assignments.oldest_waiting(now)
-    dead = await assignments.dead()
-    attendance = await ports.workers.attendance(now)
-    seen = attendance.last_seen_at
+    oldest = await work_queue.oldest_waiting(now)
+    dead = await work_queue.dead()
+    worker_status = await ports.workers.worker_status(now)
+    seen = worker_status.last_seen_at
     return {
         definitions.DATABASE_UP: {(): 1.0},
         definitions.RUNS: {("PENDING",): load.pending_runs, ("RUNNING",): load.running_runs},
@@ -63,6 +63,6 @@ async def installation(ports: Ports) -> Mapping[Named, Samples]:
         definitions.RUNNING: {(): load.running},
         definitions.OLDEST: {(): 0.0 if oldest is None else oldest.total_seconds()},
         definitions.DEAD: {(): dead},
-        definitions.WORKERS: {(): attendance.alive},
+        definitions.WORKERS: {(): worker_status.alive},
         definitions.WORKER_SEEN: {(): 0.0 if seen is None else seen.timestamp()},
     }

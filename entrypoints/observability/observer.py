@@ -17,7 +17,7 @@ from adapters.postgres.tracing.group_commit import Batch, GroupCommit
 from adapters.prometheus import definitions
 from adapters.prometheus.process_slots import SeatError
 from adapters.prometheus.registry import Figures
-from application.jobs import Job, RunDue, lane_of
+from application.jobs import Job, PlanRunJob, queue_of
 from domain.evaluation.costs.judge_costs import LedgerEntry
 from entrypoints.http.middleware.observer_ports import Kind
 from entrypoints.settings import Settings, SettingsError, variable
@@ -107,7 +107,7 @@ class Observer:
     def sending(self, job: Job) -> None:
         """A run begins its trace with what a request did; a monitor's begins without."""
         request = here()
-        if self.spans is not None and request is not None and isinstance(job, RunDue):
+        if self.spans is not None and request is not None and isinstance(job, PlanRunJob):
             self.spans.moment(_trace_of(job), "start run", _ids_of(job), request)
 
     # --- workers: entrypoints/worker/worker.py ---
@@ -115,7 +115,7 @@ class Observer:
     @contextmanager
     def job(self, job: Job) -> Iterator["Told"]:
         """What is done for a job in the block; whoever does it tells how it went."""
-        told, began, lane = Told(), time.perf_counter(), lane_of(job).value
+        told, began, lane = Told(), time.perf_counter(), queue_of(job).value
         try:
             with self._span_of(job) as span:
                 yield told
@@ -132,9 +132,9 @@ class Observer:
         if self.spans is None:
             yield Doing("", Place("", ""))
             return
-        name = "plan run" if isinstance(job, RunDue) else "evaluate target"
+        name = "plan run" if isinstance(job, PlanRunJob) else "evaluate target"
         with self.spans.span(name, trace_id=_trace_of(job)) as span:
-            span.attributes.update(_ids_of(job), **{"pandaprobe.lane": lane_of(job).value})
+            span.attributes.update(_ids_of(job), **{"pandaprobe.lane": queue_of(job).value})
             yield span
 
 

@@ -253,7 +253,7 @@ async def _all_get_their_turn(most: int, steps: list[Step]) -> None:
         "leave": lambda n: inside and inside[n % len(inside)].set(),
         "cancel": lambda n: tasks and tasks[n % len(tasks)].cancel(),
         "well": lambda _: [turns.went_well() for _ in range(MORE_AFTER)],
-        "too many": lambda _: turns.too_many(turns.epoch),
+        "too many": lambda _: turns.too_many_erasures(turns.epoch),
     }
     for act, number in steps:
         before = len(inside)

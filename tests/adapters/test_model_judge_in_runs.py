@@ -111,10 +111,10 @@ async def test_who_is_told_to_come_later_comes_later(scene):
     assert len(scene.there.got) == 1
     scene.there.script = ()
     scene.lab.forward(minutes=29)
-    await scene.lab.over().announce_overdue()
+    await scene.lab.over().requeue_overdue()
     await scene.lab.work()
     assert len(scene.there.got) == 1
     scene.lab.forward(minutes=2)
-    await scene.lab.over().announce_overdue()
+    await scene.lab.over().requeue_overdue()
     await scene.lab.work()
     assert await scene.lab.told(run, trace) == {"task_completion": str(GRADE / 5)}

@@ -13,7 +13,7 @@ from adapters.memory.evaluation.judge_costs import MemoryVerdicts, put_budget
 from adapters.memory.evaluation.scripted_judge import USED, ScriptedJudge, Told, a_call
 from application.evaluation.judging import KEPT_FOR, Verdict
 from application.evaluation.matter import USUAL
-from application.jobs import TargetDue
+from application.jobs import EvaluateTargetJob
 from domain.errors import Unavailable
 from domain.evaluation.costs.judge_costs import Spending
 from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
@@ -275,7 +275,7 @@ async def waiting(lab: Laboratory, judge: ScriptedJudge, run: EvalRun) -> list[a
     tasks = [
         asyncio.create_task(do.evaluate_target(job.project, job.run, job.target))
         for job in lab.jobs.sent
-        if isinstance(job, TargetDue)
+        if isinstance(job, EvaluateTargetJob)
     ]
     while not judge.asked:
         await asyncio.sleep(0)

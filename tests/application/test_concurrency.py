@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from application.concurrency import at_most
+from application.concurrency import gather_limited
 
 
 class Turns:
@@ -34,20 +34,20 @@ class Turns:
 async def test_results_are_in_order_and_so_many_are_under_way(limit):
     turns = Turns()
     steps = [partial(turns.step, n) for n in range(10)]
-    assert await at_most(limit, steps) == list(range(10))
+    assert await gather_limited(limit, steps) == list(range(10))
     assert turns.begun == list(range(10))
     assert turns.most == min(limit, 10)
 
 
 async def test_nothing_is_done_at_once():
-    assert await at_most(1, []) == []
+    assert await gather_limited(1, []) == []
 
 
 async def test_where_one_fails_no_other_begins_and_none_is_left():
     turns = Turns()
     steps = [partial(turns.step, 0), partial(turns.broken, 5), *[partial(turns.step, 1)] * 50]
     with pytest.raises(ValueError) as problem:
-        await at_most(2, steps)
+        await gather_limited(2, steps)
     assert problem.value.args == (5,)
     assert turns.under_way == 0
     assert len(turns.begun) < 10
@@ -60,7 +60,7 @@ async def test_where_one_fails_those_under_way_come_to_their_end():
         done.append(await turns.step(0))
 
     with pytest.raises(ValueError):
-        await at_most(2, [slow, partial(turns.broken, 9), slow])
+        await gather_limited(2, [slow, partial(turns.broken, 9), slow])
     assert done == [0]
 
 
@@ -75,7 +75,7 @@ async def test_given_up_it_leaves_nothing_behind():
         finally:
             turns.under_way -= 1
 
-    work = asyncio.create_task(at_most(2, [endless] * 5))
+    work = asyncio.create_task(gather_limited(2, [endless] * 5))
     await started.wait()
     work.cancel()
     with pytest.raises(asyncio.CancelledError):

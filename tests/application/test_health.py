@@ -4,16 +4,16 @@ import asyncio
 from dataclasses import dataclass
 
 from application.health import CheckReadiness
-from application.ports import PartState
+from application.ports import HealthStatus
 
-FINE, BROKEN = PartState(ok=True), PartState(ok=False, detail="connection refused")
+FINE, BROKEN = HealthStatus(ok=True), HealthStatus(ok=False, detail="connection refused")
 
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    state: PartState
+    state: HealthStatus
 
-    async def check(self) -> PartState:
+    async def check(self) -> HealthStatus:
         return self.state
 
 
@@ -23,7 +23,7 @@ class Waiting:
 
     gate: asyncio.Barrier
 
-    async def check(self) -> PartState:
+    async def check(self) -> HealthStatus:
         await self.gate.wait()
         return FINE
 

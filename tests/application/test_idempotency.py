@@ -14,11 +14,11 @@ from application.idempotency import (
     LOOK_EVERY_S,
     LOOKS_MAX,
     STEPS_MAX,
-    AnswerOnce,
-    SweepReplies,
+    DeleteExpiredReplies,
+    RunIdempotently,
     Write,
 )
-from application.ports import HELD, Attempt, Replies, Reply, Turn
+from application.ports import HELD, Attempt, IdempotencyLock, IdempotencyStore, Reply
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.ids import ProjectId
 from tests.support.builders.values import NOON
@@ -32,13 +32,13 @@ ATTEMPT = Attempt(project=SHOP, operation="POST /x", key="k", request_hash=b"1")
 class Counter:
     """A write whose objects are counted, and a clock that pauses move on."""
 
-    replies: Replies = field(default_factory=lambda: MemoryReplies(MemoryStore()))
+    replies: IdempotencyStore = field(default_factory=lambda: MemoryReplies(MemoryStore()))
     now: datetime = NOON
     pauses: int = 0
     made: list[UUID] = field(default_factory=list)
 
     async def once(self, attempt: Attempt, write: Write) -> Reply:
-        once = AnswerOnce(self.replies, DAY, lambda: self.now, uuid.uuid4)
+        once = RunIdempotently(self.replies, DAY, lambda: self.now, uuid.uuid4)
         return await once(attempt, write, self.pause)
 
     async def pause(self, seconds: float) -> None:
@@ -140,13 +140,13 @@ class Unkept:
 
     async def begin(
         self, attempt: Attempt, new: UUID, now: datetime, expires_at: datetime
-    ) -> Turn | Reply | None:
-        return Turn(new, now) if self.turns else None
+    ) -> IdempotencyLock | Reply | None:
+        return IdempotencyLock(new, now) if self.turns else None
 
-    async def keep(self, attempt: Attempt, turn: Turn, reply: Reply) -> Reply:
+    async def keep(self, attempt: Attempt, turn: IdempotencyLock, reply: Reply) -> Reply:
         raise Unavailable("gone")
 
-    async def release(self, attempt: Attempt, turn: Turn, now: datetime) -> None:
+    async def release(self, attempt: Attempt, turn: IdempotencyLock, now: datetime) -> None:
         raise Unavailable("gone")
 
     async def sweep(self, now: datetime) -> int:
@@ -171,12 +171,12 @@ async def test_what_failed_is_told_though_the_turn_cannot_be_released() -> None:
 
 
 async def test_sweeping_goes_on_until_nothing_is_left_and_a_round_is_bounded() -> None:
-    assert await SweepReplies(Unkept(left=[3, 2]), lambda: NOON)() == 5
+    assert await DeleteExpiredReplies(Unkept(left=[3, 2]), lambda: NOON)() == 5
     endless = Unkept(left=[1] * (STEPS_MAX + 5))
-    assert await SweepReplies(endless, lambda: NOON)() == STEPS_MAX
-    assert await SweepReplies(endless, lambda: NOON)() == 5
+    assert await DeleteExpiredReplies(endless, lambda: NOON)() == STEPS_MAX
+    assert await DeleteExpiredReplies(endless, lambda: NOON)() == 5
 
 
 async def test_sweeping_tells_that_the_store_is_gone() -> None:
     with pytest.raises(Unavailable):
-        await SweepReplies(Unkept(left=[1, Unavailable("gone")]), lambda: NOON)()
+        await DeleteExpiredReplies(Unkept(left=[1, Unavailable("gone")]), lambda: NOON)()

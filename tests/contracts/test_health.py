@@ -13,7 +13,7 @@ from adapters.memory.health import FixedPart
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.health import MigrationsPart, PostgresPart
 from adapters.redis.client import RedisPart, opened
-from application.ports import Part, PartState
+from application.ports import HealthStatus, Part
 
 WITHIN_S = 2.5  # the two seconds, and what a busy machine needs
 
@@ -45,7 +45,7 @@ def silent() -> Iterator[str]:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-async def told(part: Part) -> PartState:
+async def told(part: Part) -> HealthStatus:
     """What a part says, once it kept to the time."""
     start = time.perf_counter()
     state = await part.check()
@@ -53,7 +53,7 @@ async def told(part: Part) -> PartState:
     return state
 
 
-@pytest.mark.parametrize("state", [PartState(ok=True), PartState(ok=False, detail="away")])
+@pytest.mark.parametrize("state", [HealthStatus(ok=True), HealthStatus(ok=False, detail="away")])
 async def test_a_fixed_part_says_what_it_was_given(state):
     assert await told(FixedPart(state)) == state
 
@@ -64,7 +64,7 @@ async def test_what_works_is_ok(pool: Pool, redis_url: str):
         states = [
             await told(one) for one in (PostgresPart(pool), MigrationsPart(pool), RedisPart(client))
         ]
-    assert states == [PartState(ok=True)] * 3
+    assert states == [HealthStatus(ok=True)] * 3
 
 
 @pytest.mark.service
@@ -72,7 +72,7 @@ async def test_a_database_that_takes_no_writes_is_told(pool: Pool, postgres_url:
     settings = {"default_transaction_read_only": "on"}  # as the sessions of a standby have it
     async with asyncpg.create_pool(postgres_url, min_size=0, server_settings=settings) as reading:
         state = await told(PostgresPart(reading))
-        assert await told(MigrationsPart(reading)) == PartState(ok=True)
+        assert await told(MigrationsPart(reading)) == HealthStatus(ok=True)
     assert not state.ok
     assert "read-only" in (state.detail or "")
 

@@ -15,7 +15,7 @@ from adapters.memory.idempotency import MemoryReplies
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.idempotency import PostgresReplies
 from adapters.postgres.database.pool import Pool
-from application.ports import HELD, Attempt, Replies, Reply, Turn
+from application.ports import HELD, Attempt, IdempotencyLock, IdempotencyStore, Reply
 from domain.errors import Conflict, NotFound
 from domain.ids import ProjectId
 from tests.support.builders.values import NOON
@@ -27,7 +27,7 @@ DONE = Reply(201, b'{"id":"\xc3\xa9"}')
 
 
 @pytest.fixture
-def replies(adapter: Pool | None) -> Replies:
+def replies(adapter: Pool | None) -> IdempotencyStore:
     return MemoryReplies(MemoryStore()) if adapter is None else PostgresReplies(adapter)
 
 
@@ -42,38 +42,40 @@ def an_attempt(**said: Any) -> Attempt:
 
 
 async def begun(
-    replies: Replies, attempt: Attempt, later: timedelta = timedelta()
-) -> Turn | Reply | None:
+    replies: IdempotencyStore, attempt: Attempt, later: timedelta = timedelta()
+) -> IdempotencyLock | Reply | None:
     now = NOON + later
     return await replies.begin(attempt, uuid.uuid4(), now, now + DAY)
 
 
-async def turn_of(replies: Replies, attempt: Attempt, later: timedelta = timedelta()) -> Turn:
+async def turn_of(
+    replies: IdempotencyStore, attempt: Attempt, later: timedelta = timedelta()
+) -> IdempotencyLock:
     found = await begun(replies, attempt, later)
-    assert isinstance(found, Turn)
+    assert isinstance(found, IdempotencyLock)
     return found
 
 
-async def test_the_first_has_the_turn_with_a_new_id(replies: Replies) -> None:
+async def test_the_first_has_the_turn_with_a_new_id(replies: IdempotencyStore) -> None:
     new = uuid.uuid4()
     found = await replies.begin(an_attempt(), new, NOON, NOON + DAY)
-    assert found == Turn(new, NOON + HELD)
+    assert found == IdempotencyLock(new, NOON + HELD)
 
 
-async def test_meanwhile_nobody_else_has_it(replies: Replies) -> None:
+async def test_meanwhile_nobody_else_has_it(replies: IdempotencyStore) -> None:
     attempt = an_attempt()
     await turn_of(replies, attempt)
     assert await begun(replies, attempt) is None
     assert await begun(replies, attempt, HELD - SECOND) is None
 
 
-async def test_of_many_at_once_one_has_it(replies: Replies) -> None:
+async def test_of_many_at_once_one_has_it(replies: IdempotencyStore) -> None:
     attempt = an_attempt()
     found = await asyncio.gather(*(begun(replies, attempt) for _ in range(20)))
     assert sum(one is not None for one in found) == 1
 
 
-async def test_its_reply_is_given_to_all_that_follow(replies: Replies) -> None:
+async def test_its_reply_is_given_to_all_that_follow(replies: IdempotencyStore) -> None:
     attempt = an_attempt()
     turn = await turn_of(replies, attempt)
     assert await replies.keep(attempt, turn, DONE) == DONE
@@ -81,22 +83,24 @@ async def test_its_reply_is_given_to_all_that_follow(replies: Replies) -> None:
     assert await begun(replies, attempt, DAY - SECOND) == DONE
 
 
-async def test_a_turn_that_runs_out_is_taken_over_with_the_same_id(replies: Replies) -> None:
+async def test_a_turn_that_runs_out_is_taken_over_with_the_same_id(
+    replies: IdempotencyStore,
+) -> None:
     attempt = an_attempt()
     dead = await turn_of(replies, attempt)
     heir = await turn_of(replies, attempt, HELD)
-    assert heir == Turn(dead.object_id, NOON + HELD + HELD)
+    assert heir == IdempotencyLock(dead.object_id, NOON + HELD + HELD)
     assert await begun(replies, attempt, HELD) is None
 
 
-async def test_of_many_heirs_there_is_one(replies: Replies) -> None:
+async def test_of_many_heirs_there_is_one(replies: IdempotencyStore) -> None:
     attempt = an_attempt()
     await turn_of(replies, attempt)
     found = await asyncio.gather(*(begun(replies, attempt, HELD) for _ in range(20)))
     assert sum(one is not None for one in found) == 1
 
 
-async def test_who_was_only_slow_gets_what_the_heir_has_kept(replies: Replies) -> None:
+async def test_who_was_only_slow_gets_what_the_heir_has_kept(replies: IdempotencyStore) -> None:
     attempt = an_attempt()
     slow = await turn_of(replies, attempt)
     heir = await turn_of(replies, attempt, HELD)
@@ -105,7 +109,7 @@ async def test_who_was_only_slow_gets_what_the_heir_has_kept(replies: Replies) -
     assert await begun(replies, attempt, HELD) == DONE
 
 
-async def test_who_was_only_slow_ends_nobodys_turn(replies: Replies) -> None:
+async def test_who_was_only_slow_ends_nobodys_turn(replies: IdempotencyStore) -> None:
     attempt = an_attempt()
     slow = await turn_of(replies, attempt)
     await turn_of(replies, attempt, HELD)
@@ -113,14 +117,14 @@ async def test_who_was_only_slow_ends_nobodys_turn(replies: Replies) -> None:
     assert await begun(replies, attempt, HELD) is None
 
 
-async def test_a_released_turn_is_free_at_once_and_the_id_stays(replies: Replies) -> None:
+async def test_a_released_turn_is_free_at_once_and_the_id_stays(replies: IdempotencyStore) -> None:
     attempt = an_attempt()
     failed = await turn_of(replies, attempt)
     await replies.release(attempt, failed, NOON)
     assert (await turn_of(replies, attempt)).object_id == failed.object_id
 
 
-async def test_a_reply_is_not_released(replies: Replies) -> None:
+async def test_a_reply_is_not_released(replies: IdempotencyStore) -> None:
     attempt = an_attempt()
     turn = await turn_of(replies, attempt)
     await replies.keep(attempt, turn, DONE)
@@ -128,7 +132,9 @@ async def test_a_reply_is_not_released(replies: Replies) -> None:
     assert await begun(replies, attempt) == DONE
 
 
-async def test_another_request_cannot_have_the_key_of_a_turn_or_a_reply(replies: Replies) -> None:
+async def test_another_request_cannot_have_the_key_of_a_turn_or_a_reply(
+    replies: IdempotencyStore,
+) -> None:
     attempt = an_attempt()
     other = replace(attempt, request_hash=b"\x01" * 32)
     turn = await turn_of(replies, attempt)
@@ -142,7 +148,7 @@ async def test_another_request_cannot_have_the_key_of_a_turn_or_a_reply(replies:
 
 @pytest.mark.parametrize("is_released", [True, False])
 async def test_another_request_takes_the_key_of_what_came_to_nothing(
-    replies: Replies, is_released: bool
+    replies: IdempotencyStore, is_released: bool
 ) -> None:
     attempt = an_attempt()
     failed = await turn_of(replies, attempt)
@@ -156,7 +162,9 @@ async def test_another_request_takes_the_key_of_what_came_to_nothing(
 
 
 @pytest.mark.parametrize("is_done", [True, False])
-async def test_what_has_expired_is_as_if_it_had_never_been(replies: Replies, is_done: bool) -> None:
+async def test_what_has_expired_is_as_if_it_had_never_been(
+    replies: IdempotencyStore, is_done: bool
+) -> None:
     attempt = an_attempt()
     old = await turn_of(replies, attempt)
     if is_done:
@@ -168,7 +176,7 @@ async def test_what_has_expired_is_as_if_it_had_never_been(replies: Replies, is_
 
 @pytest.mark.parametrize("said", [{"operation": "POST /others"}, {"key": "K"}, {"key": "k "}])
 async def test_keys_operations_and_projects_know_nothing_of_each_other(
-    replies: Replies, said: dict[str, Any]
+    replies: IdempotencyStore, said: dict[str, Any]
 ) -> None:
     attempt = an_attempt()
     await replies.keep(attempt, await turn_of(replies, attempt), DONE)
@@ -177,7 +185,7 @@ async def test_keys_operations_and_projects_know_nothing_of_each_other(
     assert await begun(replies, attempt) == DONE
 
 
-async def test_sweeping_takes_what_has_expired_and_nothing_else(replies: Replies) -> None:
+async def test_sweeping_takes_what_has_expired_and_nothing_else(replies: IdempotencyStore) -> None:
     old, young = an_attempt(), an_attempt()
     await replies.keep(old, await turn_of(replies, old), DONE)
     await replies.keep(young, await turn_of(replies, young, SECOND), DONE)
@@ -185,11 +193,11 @@ async def test_sweeping_takes_what_has_expired_and_nothing_else(replies: Replies
         pass
     assert await begun(replies, young) == DONE
     new = await replies.begin(old, uuid.uuid4(), NOON, NOON + DAY)  # by a clock that went back
-    assert isinstance(new, Turn)
+    assert isinstance(new, IdempotencyLock)
     assert await replies.sweep(NOON) == 0
 
 
-async def test_sweepers_at_once_do_not_wait_for_each_other(replies: Replies) -> None:
+async def test_sweepers_at_once_do_not_wait_for_each_other(replies: IdempotencyStore) -> None:
     for _ in range(5):
         await turn_of(replies, an_attempt(), -DAY)
     swept = await asyncio.gather(*(replies.sweep(NOON) for _ in range(4)))
@@ -218,11 +226,13 @@ STEPS = st.lists(
 )
 
 
-async def lived(replies: Replies, steps: Sequence[tuple[str, bytes, int, int]]) -> list[object]:
+async def lived(
+    replies: IdempotencyStore, steps: Sequence[tuple[str, bytes, int, int]]
+) -> list[object]:
     """What one key goes through, and what each is told."""
     attempt = an_attempt()
     now, told = NOON, list[object]()
-    turns = list[tuple[Attempt, Turn]]()
+    turns = list[tuple[Attempt, IdempotencyLock]]()
     for number, (step, hash_, pause, back) in enumerate(steps):
         now += timedelta(seconds=pause)
         asked = replace(attempt, request_hash=hash_)
@@ -232,7 +242,7 @@ async def lived(replies: Replies, steps: Sequence[tuple[str, bytes, int, int]]) 
             except Conflict:
                 found = None
                 told.append("conflict")
-            if isinstance(found, Turn):
+            if isinstance(found, IdempotencyLock):
                 turns.append((asked, found))
             told.append(found)
         elif step == "sweep":

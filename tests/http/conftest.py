@@ -28,7 +28,7 @@ from adapters.memory.store import MemoryStore
 from adapters.memory.tracing.traces import MemorySessions, MemoryTraceAnalytics, MemoryTraces
 from adapters.postgres.database.idempotency import PostgresReplies
 from adapters.postgres.database.pool import Pool
-from application.ports import PartState, RateLimiter
+from application.ports import HealthStatus, RateLimiter
 from application.use_cases import Ports, UseCases, utc_now
 from domain.identity.api_key import ALL_SCOPES, ApiKey, Scope, format_key, key_digest
 from domain.identity.organization import Organization, Project
@@ -67,7 +67,9 @@ class Site:
 
     config: HttpConfig = CONFIG
     store: MemoryStore = field(default_factory=MemoryStore)
-    parts: dict[str, PartState] = field(default_factory=lambda: {"postgres": PartState(ok=True)})
+    parts: dict[str, HealthStatus] = field(
+        default_factory=lambda: {"postgres": HealthStatus(ok=True)}
+    )
     swapped: Mapping[str, Any] = field(default_factory=dict)
 
     owned_max: int | None = None

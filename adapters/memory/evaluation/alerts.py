@@ -10,20 +10,20 @@ from uuid import UUID
 from adapters.memory.evaluation.work import StoredRun
 from adapters.memory.store import MemoryStore
 from application.evaluation.ports.alerts import (
-    DELIVERIES_OF_ONE,
-    DELIVERY_HELD,
-    ENDED_AT_ONCE,
-    IN_TURN,
-    RUNS_BEFORE,
-    SLOTS_AT_ONCE,
+    BASELINE_RUNS,
+    DELIVERIES_PER_WEBHOOK_MAX,
+    DELIVERY_LEASE,
+    FINISHED_RUNS_MAX,
+    ORDER_WAIT_MAX,
+    SLOTS_MAX,
     WEBHOOKS_MAX,
     Alert,
     AlertChange,
+    AlertEvaluation,
     Assess,
-    Assessed,
     Delivery,
-    EndedRun,
-    Slot,
+    FinishedRun,
+    MonitorSlot,
     Webhook,
     deliveries_of,
 )
@@ -70,14 +70,14 @@ class MemoryAlerts:
         ]
         return paginate(found, lambda one: Position(one.at, one.id), SortOrder.DESC, window)
 
-    async def ended(self, after: EndedRun | None = None) -> Sequence[EndedRun]:
+    async def ended(self, after: FinishedRun | None = None) -> Sequence[FinishedRun]:
         found = self._unseen()
         following = [one for one in found if after is None or _turn_of(one) > _turn_of(after)]
-        return sorted(following, key=_turn_of)[:ENDED_AT_ONCE]
+        return sorted(following, key=_turn_of)[:FINISHED_RUNS_MAX]
 
-    def _unseen(self) -> list[EndedRun]:
+    def _unseen(self) -> list[FinishedRun]:
         return [
-            EndedRun(run.project_id, run.monitor_id, run.id, run.target_type, run.completed_at)
+            FinishedRun(run.project_id, run.monitor_id, run.id, run.target_type, run.completed_at)
             for key, run in ((key, stored.run) for key, stored in self.store.runs.items())
             if key not in self.store.assessed
             and run.project_id not in self.store.removed
@@ -87,7 +87,7 @@ class MemoryAlerts:
         ]
 
     async def measured(
-        self, ended: EndedRun, metric: str, threshold: float
+        self, ended: FinishedRun, metric: str, threshold: float
     ) -> Sequence[RunMetricStats]:
         runs = [
             one.run
@@ -95,10 +95,10 @@ class MemoryAlerts:
             if one.run.monitor_id == ended.monitor and _says_something(one.run)
         ]
         upto = [one.id for one in runs].index(ended.run) + 1 if self._run(ended) else 0
-        lately = reversed(runs[:upto][-RUNS_BEFORE - 1 :])
+        lately = reversed(runs[:upto][-BASELINE_RUNS - 1 :])
         return [self._came_to(one, metric, threshold) for one in lately]
 
-    async def assess(self, ended: EndedRun, assess: Assess, now: datetime) -> bool:
+    async def assess(self, ended: FinishedRun, assess: Assess, now: datetime) -> bool:
         key = (ended.project, ended.run)
         if key in self.store.assessed or self._run(ended) is None or self._is_early(ended):
             return False
@@ -107,16 +107,16 @@ class MemoryAlerts:
         self._keep(ended.project, found, now)
         return True
 
-    def _is_early(self, ended: EndedRun) -> bool:
+    def _is_early(self, ended: FinishedRun) -> bool:
         """Whether a run that ended before it has its turn first."""
         own = (ended.at, ended.run)
         return any(
-            (one.at, one.run) < own and one.at > ended.at - IN_TURN
+            (one.at, one.run) < own and one.at > ended.at - ORDER_WAIT_MAX
             for one in self._unseen()
             if (one.project, one.monitor) == (ended.project, ended.monitor)
         )
 
-    async def slots(self, now: datetime) -> Sequence[Slot]:
+    async def slots(self, now: datetime) -> Sequence[MonitorSlot]:
         found = []
         for (project, of), alert in sorted(self.store.alerts.items()):
             monitor = self.store.monitor_of(project, alert.monitor_id)
@@ -125,10 +125,10 @@ class MemoryAlerts:
                 continue
             if awaited != monitor.next_run_at:
                 quiet = awaited is not None and monitor.skipped_slot(awaited, now)
-                found.append(Slot(project, of, awaited, monitor.next_run_at, quiet))
-        return found[:SLOTS_AT_ONCE]
+                found.append(MonitorSlot(project, of, awaited, monitor.next_run_at, quiet))
+        return found[:SLOTS_MAX]
 
-    async def passed(self, slot: Slot, assess: Assess, now: datetime) -> bool:
+    async def passed(self, slot: MonitorSlot, assess: Assess, now: datetime) -> bool:
         key = (slot.project, slot.alert)
         alert = None if slot.project in self.store.removed else self.store.alerts.get(key)
         if alert is None or self.store.alert_slots.get(key) != slot.awaited:
@@ -144,7 +144,7 @@ class MemoryAlerts:
             del self.store.alert_changes[key]
         return len(gone)
 
-    def _keep(self, project: ProjectId, found: Sequence[Assessed], now: datetime) -> None:
+    def _keep(self, project: ProjectId, found: Sequence[AlertEvaluation], now: datetime) -> None:
         webhooks = [one for (of, _), one in self.store.webhooks.items() if of == project]
         for one in found:
             self.store.alerts[project, one.alert.id] = one.alert
@@ -154,7 +154,7 @@ class MemoryAlerts:
                 for delivery in deliveries_of(one.notice, webhooks, now):
                     self.store.deliveries[project, delivery.id] = delivery
 
-    def _run(self, ended: EndedRun) -> StoredRun | None:
+    def _run(self, ended: FinishedRun) -> StoredRun | None:
         stored = self.store.run_of(ended.project, ended.run)
         if stored is None or not _says_something(stored.run):
             return None
@@ -178,7 +178,7 @@ class MemoryAlerts:
         )
 
 
-def _turn_of(ended: EndedRun) -> tuple[datetime, ProjectId, RunId]:
+def _turn_of(ended: FinishedRun) -> tuple[datetime, ProjectId, RunId]:
     return ended.at, ended.project, ended.run
 
 
@@ -236,10 +236,12 @@ class MemoryWebhooks:
         ):
             delivery = self.store.deliveries[project, of]
             webhook = self.store.webhook_of(project, delivery.webhook_id)
-            is_free = under_way[delivery.webhook_id] < DELIVERIES_OF_ONE and len(found) < most
+            is_free = (
+                under_way[delivery.webhook_id] < DELIVERIES_PER_WEBHOOK_MAX and len(found) < most
+            )
             if webhook is not None and at <= now and is_free:
                 under_way[webhook.id] += 1
-                self.store.deliveries_held[project, of] = now + DELIVERY_HELD
+                self.store.deliveries_held[project, of] = now + DELIVERY_LEASE
                 found.append((delivery, webhook))
         return found
 

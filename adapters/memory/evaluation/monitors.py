@@ -149,7 +149,7 @@ class MemoryLeadership:
 
     election: Election = field(default_factory=Election)
 
-    async def is_ours(self) -> bool:
+    async def is_leader(self) -> bool:
         if self.election.leader is None:
             self.election.leader = self
         return self.election.leader is self

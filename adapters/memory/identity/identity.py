@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from adapters.memory.store import MemoryStore
-from application.identity.ports import ORIGINS_MAX, OWNED_MAX, Meeting
+from application.identity.ports import ORIGINS_MAX, OWNED_MAX, KeyOrigin
 from application.ports import NewId
 from domain.errors import Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import ApiKey
@@ -41,7 +41,7 @@ class MemoryApiKeys:
         for key, at in uses.items():
             _used(self.store, key, at)
 
-    async def met(self, meetings: Sequence[Meeting]) -> None:
+    async def met(self, meetings: Sequence[KeyOrigin]) -> None:
         for meeting in meetings:
             _met(self.store, meeting)
 
@@ -55,10 +55,10 @@ class MemoryKeyUse:
 
     def noted(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
         _used(self.store, key, at)
-        _met(self.store, Meeting(key, origin, at, AuditEntryId(self.new_id())))
+        _met(self.store, KeyOrigin(key, origin, at, AuditEntryId(self.new_id())))
 
 
-def _met(store: MemoryStore, meeting: Meeting) -> None:
+def _met(store: MemoryStore, meeting: KeyOrigin) -> None:
     key, origins = store.keys.get(meeting.key), store.origins[meeting.key]
     if key is None or meeting.origin in origins or len(origins) >= ORIGINS_MAX:
         return
@@ -104,7 +104,7 @@ class MemoryProjects:
 class MemoryUsers:
     store: MemoryStore
 
-    async def signed_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
+    async def record_sign_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
         user = next((one for one in self.store.users.values() if one.is_bearer_of(claims)), None)
         user = User.from_claims(claims, new, at) if user is None else user.updated_from(claims, at)
         self.store.users[user.id] = user

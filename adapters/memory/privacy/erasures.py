@@ -7,7 +7,12 @@ from datetime import datetime
 from typing import Final
 
 from adapters.memory.store import MemoryStore
-from application.privacy.erasures import OPEN_AT_ONCE, UNDER_WAY_MAX, Told, too_many
+from application.privacy.erasures import (
+    ERASURES_IN_PROGRESS_MAX,
+    OPEN_AT_ONCE,
+    Told,
+    too_many_erasures,
+)
 from domain.errors import NotFound, Unavailable
 from domain.identity.audit import AuditEntry
 from domain.ids import ErasureId, ProjectId, TraceId
@@ -32,8 +37,8 @@ class MemoryErasures:
         if erasure.project_id in self.store.removed:
             raise Unavailable("This project was deleted; send the request again")
         under_way = sum(of == erasure.project_id for of, _ in self.store.erasing)
-        if under_way >= UNDER_WAY_MAX:
-            raise too_many()
+        if under_way >= ERASURES_IN_PROGRESS_MAX:
+            raise too_many_erasures()
         key = (erasure.project_id, erasure.id)
         self.store.erasures[key] = erasure.with_rows(self._files(erasure.project_id))
         self.store.erasing[key] = owner
@@ -96,7 +101,7 @@ class MemoryErasures:
                 for one in scores
             )
             rows["eval_jobs"] = sum(
-                (of, target) == (project, owner.id) for of, _, target in self.store.assignments
+                (of, target) == (project, owner.id) for of, _, target in self.store.work_queue
             )
             rows["judge_calls"] = sum(
                 (of, one.target) == (project, owner.id)
@@ -151,11 +156,11 @@ class MemoryErasures:
         if owner.kind is DataSubjectKind.USER:
             return rows
         project, nobody = known.project_id, name_of(known)
-        for key in [*self.store.assignments]:
+        for key in [*self.store.work_queue]:
             if key[0] == project and key[2] == owner.id:
-                work = self.store.assignments.pop(key)
+                work = self.store.work_queue.pop(key)
                 named = replace(work.assignment, target=nobody)
-                self.store.assignments[project, key[1], nobody] = replace(work, assignment=named)
+                self.store.work_queue[project, key[1], nobody] = replace(work, assignment=named)
                 rows["eval_jobs"] += 1
         for place, entry in [*self.store.ledger.items()]:
             if place[0] == project and entry.target == owner.id:

@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from adapters.postgres.database.pool import OF_PROJECT, Pool, affected, translated
-from application.ports import HELD, Attempt, Reply, Turn
+from application.ports import HELD, Attempt, IdempotencyLock, Reply
 from domain.errors import Conflict, NotFound
 
 SWEPT: Final = 2_000  # rows of one statement
@@ -58,13 +58,13 @@ class PostgresReplies:
 
     async def begin(
         self, attempt: Attempt, new: UUID, now: datetime, expires_at: datetime
-    ) -> Turn | Reply | None:
-        place, held_until = _place(attempt), now + HELD
-        asked = (*place, attempt.request_hash, new, now, held_until, expires_at)
+    ) -> IdempotencyLock | Reply | None:
+        place, locked_until = _place(attempt), now + HELD
+        asked = (*place, attempt.request_hash, new, now, locked_until, expires_at)
         async with translated():
             object_id = await self.pool.fetchval(TAKE, *asked)
             if object_id is not None:
-                return Turn(object_id, held_until)
+                return IdempotencyLock(object_id, locked_until)
             known = await self.pool.fetchrow(KNOWN, *place)
             if known is None and await self.pool.fetchval(IS_REMOVED, attempt.project):
                 raise NotFound("Project not found")
@@ -74,14 +74,14 @@ class PostgresReplies:
             raise Conflict("This key was sent with another request")
         return None if known["status"] is None else Reply(known["status"], known["body"])
 
-    async def keep(self, attempt: Attempt, turn: Turn, reply: Reply) -> Reply:
+    async def keep(self, attempt: Attempt, turn: IdempotencyLock, reply: Reply) -> Reply:
         place = (*_place(attempt), turn.object_id)
         async with translated():
             kept = await self.pool.fetchrow(KEEP, *place, reply.status, reply.body)
         return reply if kept is None else Reply(kept["status"], kept["body"])
 
-    async def release(self, attempt: Attempt, turn: Turn, now: datetime) -> None:
-        place = (*_place(attempt), turn.object_id, turn.held_until)
+    async def release(self, attempt: Attempt, turn: IdempotencyLock, now: datetime) -> None:
+        place = (*_place(attempt), turn.object_id, turn.locked_until)
         async with translated():
             await self.pool.execute(RELEASE, *place, now)
 

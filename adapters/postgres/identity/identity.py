@@ -19,7 +19,7 @@ from adapters.postgres.identity.identity_rows import (
     membership_row,
 )
 from adapters.postgres.schema.tables import MembershipRow, ProjectRow
-from application.identity.ports import ORIGINS_MAX, OWNED_MAX, Meeting
+from application.identity.ports import ORIGINS_MAX, OWNED_MAX, KeyOrigin
 from domain.errors import Forbidden, NotFound, Unavailable
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditAction
@@ -129,7 +129,7 @@ class PostgresApiKeys:
         async with translated():
             await self.pool.execute(MARK_USED, list(uses.keys()), list(uses.values()))
 
-    async def met(self, meetings: Sequence[Meeting]) -> None:
+    async def met(self, meetings: Sequence[KeyOrigin]) -> None:
         async with translated():
             for meeting in sorted(meetings, key=lambda one: one.at):
                 origin = meeting.origin
@@ -178,7 +178,7 @@ class PostgresProjects:
 class PostgresUsers:
     pool: Pool
 
-    async def signed_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
+    async def record_sign_in(self, claims: Claims, *, new: UserId, at: datetime) -> User:
         async with prompt():
             row = await self.pool.fetchrow(USER_OF_CLAIMS, claims.issuer, claims.subject)
             if row is not None:

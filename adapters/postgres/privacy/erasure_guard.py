@@ -6,7 +6,7 @@ from typing import Final
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_projects_shared
 from adapters.postgres.database.pool import Connection
 from adapters.postgres.tracing.trace_rows import columns
-from application.privacy.erasures import was_erased
+from application.privacy.erasures import trace_was_erased
 from domain.ids import ProjectId
 from domain.tracing.erasure import DataSubject
 
@@ -34,4 +34,4 @@ async def check_lost(connection: Connection, lost: Sequence[Owned]) -> None:
     await lock_projects_shared(connection, AdvisoryLock.TRACE_OWNERS, projects)
     rows = [(project, owner.kind.value, owner.id) for project, owner in lost]
     if await connection.fetchval(IS_ERASED, *columns(rows)):
-        raise was_erased()
+        raise trace_was_erased()

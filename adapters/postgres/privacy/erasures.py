@@ -23,7 +23,12 @@ from adapters.postgres.tracing.deletes import (
     delete_traces,
 )
 from adapters.postgres.tracing.edits import TraceEdits
-from application.privacy.erasures import OPEN_AT_ONCE, UNDER_WAY_MAX, Told, too_many
+from application.privacy.erasures import (
+    ERASURES_IN_PROGRESS_MAX,
+    OPEN_AT_ONCE,
+    Told,
+    too_many_erasures,
+)
 from domain.errors import NotFound
 from domain.identity.audit import Actor, AuditEntry
 from domain.ids import ErasureId, OrganizationId, ProjectId, TraceId
@@ -151,8 +156,8 @@ class PostgresErasures:
             exports = affected(await connection.execute(DROP_EXPORTS, project))
             begun = erasure.with_rows({"exports": exports})
             await lock_project(connection, AdvisoryLock.TRACE_OWNERS, project)
-            if await connection.fetchval(UNDER_WAY, project) >= UNDER_WAY_MAX:
-                raise too_many()
+            if await connection.fetchval(UNDER_WAY, project) >= ERASURES_IN_PROGRESS_MAX:
+                raise too_many_erasures()
             await connection.execute(ADD, *_row(begun), owner.id)
             await connection.execute(RECORD, *audit_row(entry))
 

@@ -8,14 +8,14 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from application.evaluation.ports.alerts import (
-    ENDED_AT_ONCE,
+    FINISHED_RUNS_MAX,
     Alert,
     AlertChange,
+    AlertEvaluation,
+    AlertNotification,
     Alerts,
-    Assessed,
-    EndedRun,
-    Notice,
-    Slot,
+    FinishedRun,
+    MonitorSlot,
 )
 from application.evaluation.ports.custom_metrics import CustomMetrics
 from application.evaluation.ports.monitors import Monitors
@@ -28,11 +28,11 @@ from domain.evaluation.monitors.alert import AlertProgress, AlertRule, RunMetric
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, PageRequest
 
-LOOKS_MAX: Final = 100  # of one round: ENDED_AT_ONCE runs each
+LOOKS_MAX: Final = 100  # of one round: FINISHED_RUNS_MAX runs each
 NOTHING: Final = 1.0  # the value of NO_DATA where there is none
 CHANGED: Final = "alert.changed"
 
-type OnAlertFault = Callable[[EndedRun, Exception], None]
+type OnAlertFault = Callable[[FinishedRun, Exception], None]
 """Tells whoever runs the process which run was not looked at, and why; it is tried again."""
 
 
@@ -98,7 +98,7 @@ class ListAlertChanges:
 
 
 @dataclass(frozen=True, slots=True)
-class AssessRuns:
+class EvaluateAlerts:
     """One look at the runs of monitors that have ended, and at slots that had none.
 
     One that fails holds up no other.
@@ -116,23 +116,23 @@ class AssessRuns:
             found = await self.alerts.ended(last)
             for one in found:
                 looked += await self._guarded(one)
-            if len(found) < ENDED_AT_ONCE:
+            if len(found) < FINISHED_RUNS_MAX:
                 break
             last = found[-1]
         for slot in await self.alerts.slots(self.clock()):
             looked += await self._passed(slot)
         return looked
 
-    async def _passed(self, slot: Slot) -> bool:
+    async def _passed(self, slot: MonitorSlot) -> bool:
         """Whether a slot was quiet, which is no data as well: there is no run to look at then."""
         now = self.clock()
 
-        def assess(there: Sequence[Alert]) -> Sequence[Assessed]:
+        def assess(there: Sequence[Alert]) -> Sequence[AlertEvaluation]:
             return [after(one, NOTHING, None, now) for one in there]
 
         return await self.alerts.passed(slot, assess, now) and slot.quiet
 
-    async def _guarded(self, ended: EndedRun) -> bool:
+    async def _guarded(self, ended: FinishedRun) -> bool:
         try:
             return await self._assessed(ended)
         except Unavailable:
@@ -141,7 +141,7 @@ class AssessRuns:
             self.on_fault(ended, fault)
             return False
 
-    async def _assessed(self, ended: EndedRun) -> bool:
+    async def _assessed(self, ended: FinishedRun) -> bool:
         try:
             alerts = await self.alerts.of_monitor(ended.project, ended.monitor)
         except NotFound:  # the monitor was removed meanwhile
@@ -165,11 +165,11 @@ def threshold_of(metric: str, own: Mapping[str, CustomMetric]) -> float:
 
 
 def assessed(
-    ended: EndedRun,
+    ended: FinishedRun,
     alerts: Sequence[Alert],
     found: Mapping[str, Sequence[RunMetricStats]],
     now: datetime,
-) -> list[Assessed]:
+) -> list[AlertEvaluation]:
     """How alerts stand after a run; those that were made since it was measured are passed by."""
     return [
         after(alert, alert.rule.value(measured[0], measured[1:]), ended.run, now)
@@ -178,11 +178,11 @@ def assessed(
     ]
 
 
-def after(alert: Alert, value: float | None, run: RunId | None, now: datetime) -> Assessed:
+def after(alert: Alert, value: float | None, run: RunId | None, now: datetime) -> AlertEvaluation:
     """How an alert stands once there is another value."""
     turned = replace(alert, watch=alert.watch.updated(alert.rule, value, now))
     if turned.watch.state is alert.watch.state:
-        return Assessed(turned)
+        return AlertEvaluation(turned)
     change = AlertChange(
         id=uuid5(alert.id, str(run or now.isoformat())),
         project_id=alert.project_id,
@@ -194,7 +194,7 @@ def after(alert: Alert, value: float | None, run: RunId | None, now: datetime) -
         value=value,
         at=now,
     )
-    return Assessed(turned, Notice(change, message_of(change, alert.rule)))
+    return AlertEvaluation(turned, AlertNotification(change, message_of(change, alert.rule)))
 
 
 def message_of(change: AlertChange, rule: AlertRule) -> bytes:

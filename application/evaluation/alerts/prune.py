@@ -14,7 +14,7 @@ CHANGES_KEPT: Final = timedelta(days=400)  # more than a year: last year's can b
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetAlertHistory:
+class PruneAlertHistory:
     """Removes deliveries and changes that have been kept for long enough, some at a time."""
 
     alerts: Alerts

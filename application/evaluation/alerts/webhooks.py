@@ -8,11 +8,11 @@ from uuid import UUID
 
 from application.evaluation.alerts.alerts import message
 from application.evaluation.ports.alerts import (
-    DELIVERIES_AT_ONCE,
-    Courier,
+    CONCURRENT_DELIVERIES_MAX,
     Delivery,
     Webhook,
     Webhooks,
+    WebhookSender,
 )
 from application.ports import Clock, RandomBytes
 from domain.errors import Failure, NotFound
@@ -105,12 +105,12 @@ class ListDeliveries:
 class DeliverMessages:
     """Sends what is due, and what becomes due meanwhile, until nothing is.
 
-    At most DELIVERIES_AT_ONCE at once, and DELIVERIES_OF_ONE to one webhook: who is slow keeps
+    At most CONCURRENT_DELIVERIES_MAX at once, and DELIVERIES_PER_WEBHOOK_MAX to one webhook: who is slow keeps
     nobody else waiting. A message is sent once at least; its id tells a receiver that it knows it.
     """
 
     webhooks: Webhooks
-    courier: Courier
+    webhook_sender: WebhookSender
     random: RandomBytes
     clock: Clock
 
@@ -120,8 +120,8 @@ class DeliverMessages:
         under_way = set[asyncio.Task[Failure | None]]()
         try:
             for _ in range(LOOKS_MAX):
-                if not failures and len(under_way) < DELIVERIES_AT_ONCE:
-                    room = DELIVERIES_AT_ONCE - len(under_way)
+                if not failures and len(under_way) < CONCURRENT_DELIVERIES_MAX:
+                    room = CONCURRENT_DELIVERIES_MAX - len(under_way)
                     found = await self.webhooks.due(self.clock(), room)
                     under_way |= {asyncio.create_task(self._attempt(*one)) for one in found}
                 if not under_way:
@@ -141,7 +141,7 @@ class DeliverMessages:
 
     async def _attempt(self, delivery: Delivery, webhook: Webhook) -> Failure | None:
         """Sends a message and keeps how that went; why that couldn't be kept."""
-        sent = await self.courier.send(delivery, webhook, self.clock())
+        sent = await self.webhook_sender.send(delivery, webhook, self.clock())
         now, attempts = self.clock(), delivery.attempts + 1
         wait = None if sent.is_received else retry_delay(attempts, self.random(1)[0] / 256)
         after = replace(

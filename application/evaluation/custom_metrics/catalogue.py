@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from application.evaluation.ports.custom_metrics import CustomMetrics, Patterns, Shelf
+from application.evaluation.ports.custom_metrics import CustomMetrics, MetricCatalogue, Patterns
 from domain.evaluation.custom_metrics.custom_metric import get_run_metric
 from domain.evaluation.judging.models import JudgeModels, ProviderState
 from domain.evaluation.judging.prompt import RunTemplate
@@ -30,12 +30,12 @@ class ListMetrics:
 @dataclass(frozen=True, slots=True)
 class ReadRunTemplate:
     models: JudgeModels
-    shelf: Shelf
+    catalogue: MetricCatalogue
     patterns: Patterns
 
     async def __call__(self, project: ProjectId, metric: str) -> RunTemplate:
         """Raises Invalid for what is no metric of traces, or is archived."""
-        picked = await self.shelf.select_metrics(project, [metric], Category.TRACE)
+        picked = await self.catalogue.select_metrics(project, [metric], Category.TRACE)
         found = get_run_metric(picked.definitions, metric, self.patterns.found)
         return RunTemplate(metric=found, model=found.model or self.models.default)
 

@@ -17,7 +17,7 @@ from domain.tracing.payload import JsonText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MetricOrder:
+class MetricRequest:
     """What is asked of a metric, in JSON of its kind as `domain.evaluation.defining` reads it."""
 
     description: str
@@ -32,7 +32,7 @@ class MetricRules:
     models: JudgeModels
     patterns: Patterns
 
-    def checked(self, name: str, kind: DefinitionKind, order: MetricOrder) -> Definition:
+    def checked(self, name: str, kind: DefinitionKind, order: MetricRequest) -> Definition:
         """The first revision. Raises Invalid with every mistake, each at its place."""
         body = encode_definition(decode_json(order.body))
         spec = parse_definition(name, kind, body)
@@ -66,7 +66,7 @@ class CreateCustomMetric:
     clock: Clock
 
     async def __call__(
-        self, project: ProjectId, new: UUID, name: str, kind: DefinitionKind, order: MetricOrder
+        self, project: ProjectId, new: UUID, name: str, kind: DefinitionKind, order: MetricRequest
     ) -> CustomMetric:
         """The metric with its first revision, or the one that has the id `new` already.
 
@@ -88,7 +88,7 @@ class ReviseCustomMetric:
     rules: MetricRules
     clock: Clock
 
-    async def __call__(self, project: ProjectId, name: str, order: MetricOrder) -> CustomMetric:
+    async def __call__(self, project: ProjectId, name: str, order: MetricRequest) -> CustomMetric:
         """The metric, with one more revision unless it says the same already.
 
         Raises NotFound, Invalid for a definition that isn't one of its kind, and Conflict where

@@ -18,7 +18,7 @@ from application.evaluation.judging import Pricings
 from application.evaluation.matter import MeasuringPolicy
 from application.evaluation.ports.custom_metrics import CustomMetrics, Patterns
 from application.evaluation.ports.evaluation import Targets
-from application.evaluation.runs.requests import Desk
+from application.evaluation.runs.requests import RunFactory
 from application.ports import RandomBytes
 
 
@@ -41,13 +41,13 @@ class CustomMetricUseCases:
         metrics: CustomMetrics,
         patterns: Patterns,
         targets: Targets,
-        desk: Desk,
+        run_factory: RunFactory,
         *,
         prices: Pricings,
         policy: MeasuringPolicy,
         random: RandomBytes,
     ) -> Self:
-        rules, clock = MetricRules(desk.models, patterns), desk.clock
+        rules, clock = MetricRules(run_factory.models, patterns), run_factory.clock
         return cls(
             create=CreateCustomMetric(metrics, rules, clock),
             revise=ReviseCustomMetric(metrics, rules, clock),
@@ -56,5 +56,7 @@ class CustomMetricUseCases:
             list=ListCustomMetrics(metrics),
             read=ReadCustomMetric(metrics),
             list_revisions=ListRevisions(metrics),
-            dry_run=TryCustomMetric(metrics, patterns, targets, desk, prices, policy, random),
+            dry_run=TryCustomMetric(
+                metrics, patterns, targets, run_factory, prices, policy, random
+            ),
         )

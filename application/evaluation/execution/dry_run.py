@@ -9,7 +9,7 @@ from application.evaluation.judging import Pricings
 from application.evaluation.matter import Matter, MeasuringPolicy
 from application.evaluation.ports.custom_metrics import CustomMetrics, Patterns
 from application.evaluation.ports.evaluation import Targets
-from application.evaluation.runs.requests import Desk, Order
+from application.evaluation.runs.requests import RunFactory, RunRequest
 from application.ports import RandomBytes
 from domain.errors import NotFound
 from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX, usage_of
@@ -58,7 +58,7 @@ class TryCustomMetric:
     metrics: CustomMetrics
     patterns: Patterns
     targets: Targets
-    desk: Desk
+    run_factory: RunFactory
     prices: Pricings
     policy: MeasuringPolicy
     random: RandomBytes
@@ -112,7 +112,7 @@ class TryCustomMetric:
         text = await matter.seen(lambda _: _prompt(question))
         use = TokenUse(input=estimate_tokens(text), output=ANSWER_TOKENS_MAX)
         pricing = await self.prices.of(known.project_id)
-        price = pricing(question.model, usage_of(use), self.desk.clock())
+        price = pricing(question.model, usage_of(use), self.run_factory.clock())
         return DryRun(
             definition=known.newest,
             evidence_hash=await matter.seen(lambda it: it.evidence_hash),
@@ -125,9 +125,11 @@ class TryCustomMetric:
     async def _asked(
         self, known: CustomMetric, subject: EvaluatedTrace, new: RunId, model: str | None
     ) -> RunProgress:
-        order = Order(metrics=[known.name], name=f"{PREFIX}{known.name}"[:NAME_MAX], model=model)
+        order = RunRequest(
+            metrics=[known.name], name=f"{PREFIX}{known.name}"[:NAME_MAX], model=model
+        )
         targets = [str(subject.trace.id)]
-        return await self.desk.opened(
+        return await self.run_factory.opened(
             known.project_id,
             new,
             TargetType.TRACE,
@@ -146,9 +148,9 @@ class TryCustomMetric:
             target_type=TargetType.TRACE,
             metrics=(known.name,),
             targets=1,
-            model=self.desk.models.select(model),
+            model=self.run_factory.models.select(model),
             definitions=(known.newest,),
-            created_at=self.desk.clock(),
+            created_at=self.run_factory.clock(),
         )
         return Matter(subject, run, self.policy, self.random(_FENCE_BYTES).hex())
 

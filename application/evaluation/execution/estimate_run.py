@@ -7,13 +7,13 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-from application.concurrency import at_most
+from application.concurrency import gather_limited
 from application.evaluation.asking import answer_tokens, key_of, tokens_asked
 from application.evaluation.judging import JudgingPorts
 from application.evaluation.matter import Matter, MeasuringPolicy
 from application.evaluation.ports.evaluation import Judge, Targets
-from application.evaluation.ports.work_queue import Assignments, SignalKey
-from application.evaluation.runs.requests import Desk, Order
+from application.evaluation.ports.work_queue import SignalKey, WorkQueue
+from application.evaluation.runs.requests import RunFactory, RunRequest
 from application.ports import Clock, NewId
 from domain.evaluation.costs.estimate import (
     ANSWER_TOKENS_MIN,
@@ -57,9 +57,9 @@ type About = TraceSelection | SessionSelection | Sequence[Target]
 class EstimateRun:
     """Looks into a few of the traces that a run would be about, and scales up."""
 
-    desk: Desk
+    run_factory: RunFactory
     targets: Targets
-    assignments: Assignments
+    work_queue: WorkQueue
     judge: Judge
     books: JudgingPorts
     policy: MeasuringPolicy
@@ -68,16 +68,16 @@ class EstimateRun:
     new_id: NewId
 
     async def __call__(
-        self, project: ProjectId, of: TargetType, order: Order, about: About
+        self, project: ProjectId, of: TargetType, order: RunRequest, about: About
     ) -> CostEstimate:
         """Raises Invalid for whatever keeps such a run from being made; Unavailable."""
-        run = await self.desk.drafted(project, RunId(self.new_id()), of, order, targets=0)
+        run = await self.run_factory.drafted(project, RunId(self.new_id()), of, order, targets=0)
         targets = await self._targets(run, about)
         metrics = self._asked_for(run)
         traces, count = await self._traces(run, targets if metrics else ())
         pricing = await self.books.prices.of(project)
         steps = [partial(self._trace, run, metrics, pricing, one) for one in traces]
-        seen = await at_most(self.policy.traces_at_once, steps)
+        seen = await gather_limited(self.policy.traces_at_once, steps)
         return CostEstimate.from_sample(run.model, run.votes, len(targets), seen, count)
 
     async def _targets(self, run: EvalRun, about: About) -> Sequence[Target]:
@@ -102,7 +102,7 @@ class EstimateRun:
             partial(self.targets.traces_of, run.project_id, session)
             for session in evenly_spaced(targets, SIZED_MAX)
         ]
-        sessions = await at_most(self.policy.traces_at_once, steps)
+        sessions = await gather_limited(self.policy.traces_at_once, steps)
         # What is too large isn't asked about.
         sized = [one if len(one) <= SESSION_TRACES_MAX else () for one in sessions]
         count = extrapolate([_exactly(len(one)) for one in sized], _exactly(len(targets)))
@@ -147,7 +147,7 @@ class EstimateRun:
         except JudgeRefused:
             return ()
         trace = matter.subject.trace.id
-        scores = await self.assignments.signals(matter.run.project_id, trace, keys)
+        scores = await self.work_queue.signals(matter.run.project_id, trace, keys)
         return {score.name for score in scores}
 
     async def _pair(

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from application.concurrency import at_most
+from application.concurrency import gather_limited
 from application.evaluation.guarded import GuardedMeasuring
 from application.evaluation.matter import Matter, MeasuringPolicy
 from application.evaluation.ports.evaluation import Targets
-from application.evaluation.ports.work_queue import ATTEMPTS_MAX, Assignments, Claim
+from application.evaluation.ports.work_queue import ATTEMPTS_MAX, Claim, WorkQueue
 from application.ports import Clock
 from domain.evaluation.judging.judge import JudgeUnavailable
 from domain.evaluation.metrics.metric import EvaluationMethod
@@ -92,7 +92,7 @@ class SignalMeasuring:
     are in memory at once.
     """
 
-    assignments: Assignments
+    work_queue: WorkQueue
     targets: Targets
     measuring: GuardedMeasuring
     policy: MeasuringPolicy
@@ -104,7 +104,7 @@ class SignalMeasuring:
         traces = await self.targets.traces_of(run.project_id, session.claim.target)
         if len(traces) > SESSION_TRACES_MAX:  # rolling them up refuses it
             return [TraceSignals(str(trace), {}) for trace in traces]
-        await at_most(
+        await gather_limited(
             self.policy.traces_at_once, [partial(self._trace, session, trace) for trace in traces]
         )
         return session.of(traces)
@@ -112,10 +112,10 @@ class SignalMeasuring:
     async def store_failed(self, session: SessionSignals) -> None:
         """Once nothing of the session is tried again."""
         for score in session.failed:
-            await self.assignments.record_signal(session.claim, score, self.clock())
+            await self.work_queue.record_signal(session.claim, score, self.clock())
 
     async def _trace(self, session: SessionSignals, trace: TraceId) -> None:
-        if session.is_given_up or not await self.assignments.is_live(session.claim):
+        if session.is_given_up or not await self.work_queue.is_live(session.claim):
             return
         names = session.names
         matter = await self.measuring.matter(session.claim.run, trace, names)
@@ -125,7 +125,7 @@ class SignalMeasuring:
             for name in names:
                 await self._keep(session, trace, name, matter, None)
             return
-        is_wanted = partial(self.assignments.is_live, session.claim, trace)
+        is_wanted = partial(self.work_queue.is_live, session.claim, trace)
         matter = replace(matter, is_wanted=is_wanted)
         known = await self._known(session.claim, matter, names)
         session.found[trace] = known
@@ -134,7 +134,7 @@ class SignalMeasuring:
             if asked is not None:
                 session.asked[trace] = asked
         missing = [name for name in names if name not in known]
-        await at_most(
+        await gather_limited(
             len(names), [partial(self._signal, session, matter, name) for name in missing]
         )
 
@@ -148,9 +148,9 @@ class SignalMeasuring:
             and (key := await self.measuring.key(name, matter)) is not None
         }
         trace = matter.subject.trace.id
-        scores = await self.assignments.signals(claim.run.project_id, trace, keys)
+        scores = await self.work_queue.signals(claim.run.project_id, trace, keys)
         if scores or not keys:  # nothing of these will be written, which would renew the lease
-            await self.assignments.renew(claim, self.clock())
+            await self.work_queue.renew(claim, self.clock())
         numbers = {score.name: score.number for score in scores}
         return {name: Scored(value, "") for name, value in numbers.items() if value is not None}
 
@@ -185,7 +185,7 @@ class SignalMeasuring:
         if isinstance(outcome, Failed):
             session.failed.append(score)
         else:
-            await self.assignments.record_signal(session.claim, score, now)
+            await self.work_queue.record_signal(session.claim, score, now)
 
 
 def _is_measured(name: str) -> bool:

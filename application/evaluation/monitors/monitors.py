@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from application.evaluation.ports.custom_metrics import Shelf
+from application.evaluation.ports.custom_metrics import MetricCatalogue
 from application.evaluation.ports.monitors import Monitors
-from application.evaluation.runs.budget_rules import SpendingRules
-from application.evaluation.runs.requests import CATEGORIES, Order
+from application.evaluation.runs.budget_rules import BudgetRules
+from application.evaluation.runs.requests import CATEGORIES, RunRequest
 from application.ports import Clock
 from domain.errors import Invalid, NotFound
 from domain.evaluation.custom_metrics.custom_metric import (
@@ -34,12 +34,12 @@ OF_JUDGES: Final = frozenset({"metrics", "model", "votes", "max_cost_usd"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MonitorOrder:
+class MonitorRequest:
     """What is asked of a monitor: of each of its runs, and when they are."""
 
     name: str
     of: TargetType
-    run: Order
+    run: RunRequest
     selection: Selection
     cadence: str
     only_if_changed: bool = True
@@ -50,14 +50,14 @@ class MonitorRules:
     """What monitors may ask for."""
 
     models: JudgeModels
-    shelf: Shelf
-    spending: SpendingRules
+    catalogue: MetricCatalogue
+    spending: BudgetRules
 
     async def own(
         self, project: ProjectId, of: TargetType, metrics: Sequence[str]
     ) -> Mapping[str, CustomMetric]:
         """The project's own among some names. Raises Invalid for too many."""
-        return await self.shelf.own(project, metrics, CATEGORIES[of])
+        return await self.catalogue.own(project, metrics, CATEGORIES[of])
 
     def checked(
         self, of: TargetType, metrics: Sequence[str], own: Mapping[str, CustomMetric]
@@ -91,7 +91,7 @@ class CreateMonitor:
     rules: MonitorRules
     clock: Clock
 
-    async def __call__(self, project: ProjectId, new: MonitorId, asked: MonitorOrder) -> Monitor:
+    async def __call__(self, project: ProjectId, new: MonitorId, asked: MonitorRequest) -> Monitor:
         """The monitor, or the one that has the id `new` already; its first slot counts from now.
 
         Raises Invalid for an unknown metric, a model that isn't allowed, a cadence that is none,

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from application.concurrency import at_most
-from application.evaluation.ports.custom_metrics import Shelf
+from application.concurrency import gather_limited
+from application.evaluation.ports.custom_metrics import MetricCatalogue
 from application.evaluation.ports.evaluation import Runs, Targets
-from application.evaluation.ports.monitors import DUE_MAX, Changed, Leadership, Monitors
-from application.evaluation.runs.budget_rules import SpendingRules
+from application.evaluation.ports.monitors import DUE_MAX, ChangeFeed, LeaderElection, Monitors
+from application.evaluation.runs.budget_rules import BudgetRules
 from application.evaluation.runs.requests import CATEGORIES
-from application.jobs import Jobs, RunDue
+from application.jobs import Jobs, PlanRunJob
 from application.ports import Clock, NewId
 from domain.errors import Conflict, Invalid, NotFound
 from domain.evaluation.custom_metrics.custom_metric import check_judge_models
@@ -47,16 +47,16 @@ type OnMonitorFault = Callable[[Monitor, Exception], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Runway:
+class MonitorRunFactory:
     """Where monitors become runs: over what, and who is told."""
 
     monitors: Monitors
-    changed: Changed
+    changed: ChangeFeed
     targets: Targets
     jobs: Jobs
     models: JudgeModels
-    shelf: Shelf
-    spending: SpendingRules
+    catalogue: MetricCatalogue
+    spending: BudgetRules
     clock: Clock
     new_id: NewId
 
@@ -84,7 +84,7 @@ class Runway:
         or the prices of those aren't there any more, archived metrics included.
         """
         category = CATEGORIES[monitor.target_type]
-        picked = await self.shelf.select_metrics(monitor.project_id, monitor.metrics, category)
+        picked = await self.catalogue.select_metrics(monitor.project_id, monitor.metrics, category)
         model = self.models.select(monitor.model)
         check_judge_models(picked, model, self.models)
         pricing = await self.spending.prices.of(monitor.project_id)
@@ -102,7 +102,7 @@ class Runway:
         return self._of(monitor, new, 0, model).failed(told, self.clock())
 
     async def told(self, run: EvalRun) -> None:
-        await self.jobs.send(RunDue(run.project_id, run.id))
+        await self.jobs.send(PlanRunJob(run.project_id, run.id))
 
     def _of(
         self,
@@ -135,7 +135,7 @@ class Runway:
 class TriggerMonitor:
     """Has a monitor run out of turn, over all that matches, paused or not."""
 
-    runway: Runway
+    run_factory: MonitorRunFactory
     runs: Runs
 
     async def __call__(self, project: ProjectId, monitor: MonitorId, new: RunId) -> RunProgress:
@@ -144,18 +144,18 @@ class TriggerMonitor:
         Raises NotFound, Invalid where nothing matches or too much does, Conflict where others
         don't stop changing the monitor.
         """
-        runway = self.runway
+        run_factory = self.run_factory
         for _ in range(TRIES_MAX):
             with suppress(NotFound):
                 made = await self.runs.get(project, new)
-                await runway.told(made.run)
+                await run_factory.told(made.run)
                 return made
-            known = await runway.monitors.get(project, monitor)
-            edge = await runway.changed.edge()
-            run, work = await runway.run(known, new, await runway.everything(known))
+            known = await run_factory.monitors.get(project, monitor)
+            edge = await run_factory.changed.edge()
+            run, work = await run_factory.run(known, new, await run_factory.everything(known))
             after = known.triggered(run.created_at, new, edge)
-            if await runway.monitors.fired(known, after, run, work):
-                await runway.told(run)
+            if await run_factory.monitors.fired(known, after, run, work):
+                await run_factory.told(run)
                 return RunProgress(run, Tally())
         raise Conflict("This monitor is being changed by others; try again")
 
@@ -164,21 +164,21 @@ class TriggerMonitor:
 class FireDueMonitors:
     """One look at what is due, by whoever leads. One that fails holds up no other."""
 
-    runway: Runway
-    leadership: Leadership
+    run_factory: MonitorRunFactory
+    leader_election: LeaderElection
     on_fault: OnMonitorFault
 
     async def __call__(self) -> int:
         """How many slots were used. Raises Unavailable; what fired before that stays so."""
         used, last = 0, None
         for _ in range(LOOKS_MAX):
-            if not await self.leadership.is_ours():
+            if not await self.leader_election.is_leader():
                 break
-            due = await self.runway.monitors.due(self.runway.clock(), last)
+            due = await self.run_factory.monitors.due(self.run_factory.clock(), last)
             if due:
-                edge = await self.runway.changed.edge()
+                edge = await self.run_factory.changed.edge()
                 steps = [partial(self._guarded, one, edge) for one in due]
-                used += sum(await at_most(FIRED_AT_ONCE, steps))
+                used += sum(await gather_limited(FIRED_AT_ONCE, steps))
             if len(due) < DUE_MAX:
                 break
             last = due[-1]
@@ -198,18 +198,18 @@ class FireDueMonitors:
         It looked as far as `edge` where it has a run to show for it, and only then. One that
         can't run any more uses its slots all the same, with runs that tell why.
         """
-        runway, new = self.runway, RunId(self.runway.new_id())
-        found = await runway.due(monitor, edge)
+        run_factory, new = self.run_factory, RunId(self.run_factory.new_id())
+        found = await run_factory.due(monitor, edge)
         if not found:
-            after = monitor.fired(runway.clock(), None, None)
-            return await runway.monitors.fired(monitor, after, None, [])
+            after = monitor.fired(run_factory.clock(), None, None)
+            return await run_factory.monitors.fired(monitor, after, None, [])
         try:
-            run, work = await runway.run(monitor, new, found)
+            run, work = await run_factory.run(monitor, new, found)
         except Invalid as why:
-            run, work = runway.broken(monitor, new, why), []
+            run, work = run_factory.broken(monitor, new, why), []
         reached = edge if run.status is RunStatus.PENDING else None
         after = monitor.fired(run.created_at, new, reached)
-        is_ours = await runway.monitors.fired(monitor, after, run, work)
-        if is_ours and reached is not None:
-            await runway.told(run)
-        return is_ours
+        is_leader = await run_factory.monitors.fired(monitor, after, run, work)
+        if is_leader and reached is not None:
+            await run_factory.told(run)
+        return is_leader

@@ -12,13 +12,17 @@ from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, PageRequest
 
 WEBHOOKS_MAX: Final = 20  # of one project
-RUNS_BEFORE: Final = 5  # that a drop is a drop against
-ENDED_AT_ONCE: Final = 100
-IN_TURN: Final = timedelta(minutes=10)  # a run waits for those that ended so much earlier at most
-SLOTS_AT_ONCE: Final = 1_000
-DELIVERIES_AT_ONCE: Final = 100
-DELIVERIES_OF_ONE: Final = 5  # at once to one webhook: one that is slow leaves room for others
-DELIVERY_HELD: Final = timedelta(minutes=1)  # longer than any attempt
+BASELINE_RUNS: Final = 5  # that a drop is a drop against
+FINISHED_RUNS_MAX: Final = 100
+ORDER_WAIT_MAX: Final = timedelta(
+    minutes=10
+)  # a run waits for those that ended so much earlier at most
+SLOTS_MAX: Final = 1_000
+CONCURRENT_DELIVERIES_MAX: Final = 100
+DELIVERIES_PER_WEBHOOK_MAX: Final = (
+    5  # at once to one webhook: one that is slow leaves room for others
+)
+DELIVERY_LEASE: Final = timedelta(minutes=1)  # longer than any attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +85,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class EndedRun:
+class FinishedRun:
     """A run of a monitor that has ended by itself, `at` some time, and was not looked at yet."""
 
     project: ProjectId
@@ -92,7 +96,7 @@ class EndedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class MonitorSlot:
     """What a NO_DATA alert waited for, until its monitor waited for the `following` slot.
 
     It was `quiet` where the monitor used it and had nothing to run. `awaited` is None at first.
@@ -106,7 +110,7 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class AlertNotification:
     """A change, and what every webhook of its project is sent."""
 
     change: AlertChange
@@ -114,14 +118,16 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Assessed:
+class AlertEvaluation:
     """An alert as it stands after a run, with a notice where it turned."""
 
     alert: Alert
-    notice: Notice | None = None
+    notice: AlertNotification | None = None
 
 
-def deliveries_of(notice: Notice, webhooks: Sequence[Webhook], now: datetime) -> list[Delivery]:
+def deliveries_of(
+    notice: AlertNotification, webhooks: Sequence[Webhook], now: datetime
+) -> list[Delivery]:
     """What each webhook is sent of a notice; the ids are derived, and so once the same."""
     return [
         Delivery(
@@ -137,7 +143,7 @@ def deliveries_of(notice: Notice, webhooks: Sequence[Webhook], now: datetime) ->
     ]
 
 
-type Assess = Callable[[Sequence[Alert]], Sequence[Assessed]]
+type Assess = Callable[[Sequence[Alert]], Sequence[AlertEvaluation]]
 """How alerts stand after a run: a pure function, called once at most."""
 
 
@@ -169,41 +175,41 @@ class Alerts(Protocol):
         """Of all alerts of a monitor, newest first. Raises NotFound."""
         ...
 
-    async def ended(self, after: EndedRun | None = None) -> Sequence[EndedRun]:
+    async def ended(self, after: FinishedRun | None = None) -> Sequence[FinishedRun]:
         """Runs of monitors that were not looked at, the first to end first.
 
-        At most ENDED_AT_ONCE; where there are more, those after the last are asked for next.
+        At most FINISHED_RUNS_MAX; where there are more, those after the last are asked for next.
         Whether or not there are alerts: one that is made later begins with what ends later. A run
         that was cancelled says nothing of what it measures, and is none of them.
         """
         ...
 
     async def measured(
-        self, ended: EndedRun, metric: str, threshold: float
+        self, ended: FinishedRun, metric: str, threshold: float
     ) -> Sequence[RunMetricStats]:
-        """What it came to in a metric, and then what up to RUNS_BEFORE runs before it did.
+        """What it came to in a metric, and then what up to BASELINE_RUNS runs before it did.
 
         Of its monitor, the newest first; cancelled ones are passed by.
         """
         ...
 
-    async def assess(self, ended: EndedRun, assess: Assess, now: datetime) -> bool:
+    async def assess(self, ended: FinishedRun, assess: Assess, now: datetime) -> bool:
         """Stores how the alerts of a monitor stand after a run, and notices, in one transaction.
 
         A notice is a change, and a delivery for every webhook of the project, due now. Each run is
         looked at once, however many try: False, and nothing is stored, where it was looked at
         before, or where it or its monitor is gone. Alerts don't change meanwhile. It is refused
-        as well while a run of the monitor that ended earlier, by IN_TURN at most, has not been
+        as well while a run of the monitor that ended earlier, by ORDER_WAIT_MAX at most, has not been
         looked at: alerts see runs in their order, whoever looks at them, and one that can't be
         looked at holds up the others for no longer than that.
         """
         ...
 
-    async def slots(self, now: datetime) -> Sequence[Slot]:
-        """What NO_DATA alerts needn't wait for any more; SLOTS_AT_ONCE at most, of all projects."""
+    async def slots(self, now: datetime) -> Sequence[MonitorSlot]:
+        """What NO_DATA alerts needn't wait for any more; SLOTS_MAX at most, of all projects."""
         ...
 
-    async def passed(self, slot: Slot, assess: Assess, now: datetime) -> bool:
+    async def passed(self, slot: MonitorSlot, assess: Assess, now: datetime) -> bool:
         """Stores that an alert waits for what follows, and of a quiet slot how it stands then.
 
         Once for each slot, as `assess` does it for a run; `assess` gets that one alert.
@@ -248,9 +254,9 @@ class Webhooks(Protocol):
         ...
 
     async def due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
-        """Messages whose turn it is, the longest due first; for DELIVERY_HELD nobody else's.
+        """Messages whose turn it is, the longest due first; for DELIVERY_LEASE nobody else's.
 
-        At most `most`, and at most DELIVERIES_OF_ONE to one webhook that are held by anybody.
+        At most `most`, and at most DELIVERIES_PER_WEBHOOK_MAX to one webhook that are held by anybody.
         """
         ...
 
@@ -267,7 +273,7 @@ class Webhooks(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class DeliveryResult:
     """How a message was received: the HTTP status, or a word for why there was none."""
 
     status: int | None
@@ -278,13 +284,13 @@ class Sent:
         return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 - what HTTP calls success
 
 
-class Courier(Protocol):
+class WebhookSender(Protocol):
     """Sends messages to webhooks.
 
     Contract of Courier: tests/contracts/evaluation/alerts/test_webhook_sender.py.
     """
 
-    async def send(self, delivery: Delivery, webhook: Webhook, now: datetime) -> Sent:
+    async def send(self, delivery: Delivery, webhook: Webhook, now: datetime) -> DeliveryResult:
         """Within ten seconds, whatever the receiver does. Never raises: what went wrong is told.
 
         Signed as Standard Webhooks says: `webhook-id` is the delivery's id, `webhook-timestamp`

@@ -79,7 +79,7 @@ class Patterns(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class MetricCatalogue:
     """Where metrics are found by their names."""
 
     custom: CustomMetrics

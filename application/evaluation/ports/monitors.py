@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
-from application.evaluation.ports.work_queue import UNHEARD
+from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT
 from domain.evaluation.monitors.monitor import Monitor, MonitorStatus, Selection, Watermark
 from domain.evaluation.runs.run import EvalRun, RunProgress, Target, WorkItem
 from domain.ids import MonitorId, ProjectId
 from domain.page import Page, PageRequest
 
 DUE_MAX: Final = 1_000  # monitors of one look
-LEADER_GONE: Final = UNHEARD  # within it another scheduler goes on
+LEADER_GONE: Final = ANNOUNCE_TIMEOUT  # within it another scheduler goes on
 
 
 class Monitors(Protocol):
@@ -76,7 +76,7 @@ class Monitors(Protocol):
         ...
 
 
-class Changed(Protocol):
+class ChangeFeed(Protocol):
     """What was written since somebody looked last, by project.
 
     By when the service stored it and never by what clients say: what comes late counts. Contract
@@ -108,7 +108,7 @@ class Changed(Protocol):
         ...
 
 
-class Leadership(Protocol):
+class LeaderElection(Protocol):
     """One of many processes does what one alone should do.
 
     It saves work and no more: two that lead for a moment, as after a break of the network, have
@@ -116,7 +116,7 @@ class Leadership(Protocol):
     Contract of Leadership: tests/contracts/evaluation/monitors/test_leader_election.py.
     """
 
-    async def is_ours(self) -> bool:
+    async def is_leader(self) -> bool:
         """Whether this process leads, from now on at the latest until it ends or is cut off.
 
         Whoever leads keeps it; where nobody does, who asks gets it. Never raises: what can't be

@@ -12,19 +12,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from application.jobs import Job, TargetDue
+from application.jobs import EvaluateTargetJob, Job
 from domain.evaluation.runs.run import EvalRun, Target
 from domain.evaluation.scores.outcome import FailCode, Outcome
 from domain.evaluation.scores.score import TraceScore
 from domain.ids import ProjectId, RunId, TraceId
 
 LEASE: Final = timedelta(minutes=2)  # renewed with every metric that is finished
-LATELY: Final = timedelta(seconds=5)  # but not one that was given so lately, which costs a lock
-UNHEARD: Final = timedelta(seconds=60)  # after that a message counts as lost
-IN_FLIGHT_MAX: Final = 32  # targets of one project, queued or running: a default
+RENEW_DEBOUNCE: Final = timedelta(
+    seconds=5
+)  # but not one that was given so lately, which costs a lock
+ANNOUNCE_TIMEOUT: Final = timedelta(seconds=60)  # after that a message counts as lost
+IN_FLIGHT_TARGETS_MAX: Final = 32  # targets of one project, queued or running: a default
 ATTEMPTS_MAX: Final = 5  # of one target, killed workers included
-PLANNED_AT_ONCE: Final = 1_000  # targets of one transaction
-OVERDUE_MAX: Final = 1_000  # jobs that are found at once
+PLANNED_TARGETS_BATCH: Final = 1_000  # targets of one transaction
+OVERDUE_JOBS_MAX: Final = 1_000  # jobs that are found at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class SignalKey:
     evidence_hash: str
 
 
-class Assignments(Protocol):
+class WorkQueue(Protocol):
     """What runs have to do, row by row, and by whom it is being done.
 
     Postgres holds the truth: a message only says where to look. Every method but `overdue` is one
@@ -61,14 +63,14 @@ class Assignments(Protocol):
     """
 
     async def plan(self, project: ProjectId, run: RunId, now: datetime) -> bool:
-        """Writes the PENDING scores of the next PLANNED_AT_ONCE targets of a PENDING run.
+        """Writes the PENDING scores of the next PLANNED_TARGETS_BATCH targets of a PENDING run.
 
         With the last of them the run is RUNNING. Whether there is more to plan; False where the
         run isn't there, or isn't PENDING. Goes on with cancelling one, where that was interrupted.
         """
         ...
 
-    async def dispatch(self, project: ProjectId, now: datetime) -> Sequence[TargetDue]:
+    async def dispatch(self, project: ProjectId, now: datetime) -> Sequence[EvaluateTargetJob]:
         """Takes targets of the project's RUNNING runs that are to be announced now.
 
         So many that no more than the window of the adapter are queued or running for one
@@ -131,7 +133,7 @@ class Assignments(Protocol):
         """
         ...
 
-    async def close(self, claim: Claim, now: datetime) -> Sequence[TargetDue]:
+    async def close(self, claim: Claim, now: datetime) -> Sequence[EvaluateTargetJob]:
         """The target is done. What is to be announced in its place, as `dispatch`.
 
         A score of it that is PENDING in spite of that becomes FAILED `internal`.
@@ -147,7 +149,7 @@ class Assignments(Protocol):
         ...
 
     async def overdue(self, now: datetime) -> Sequence[Job]:
-        """What has to be announced again, across all projects: at most OVERDUE_MAX jobs.
+        """What has to be announced again, across all projects: at most OVERDUE_JOBS_MAX jobs.
 
         Runs that nobody has planned for UNHEARD; targets whose lease has run out, that nobody
         has claimed for UNHEARD since they were announced, or that were postponed until now. Each
@@ -165,5 +167,5 @@ class Assignments(Protocol):
         ...
 
     async def dead(self) -> int:
-        """How many targets were buried, of runs that are still there; at most OVERDUE_MAX."""
+        """How many targets were buried, of runs that are still there; at most OVERDUE_JOBS_MAX."""
         ...

@@ -17,7 +17,7 @@ from domain.tracing.usage import Pricing
 
 
 @dataclass(frozen=True, slots=True)
-class SpendingRules:
+class BudgetRules:
     """How often a question may be asked, and what all of a run's may cost."""
 
     prices: Pricings

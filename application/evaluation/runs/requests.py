@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
-from application.evaluation.ports.custom_metrics import Shelf
+from application.evaluation.ports.custom_metrics import MetricCatalogue
 from application.evaluation.ports.evaluation import Runs, SessionScores, Targets, TraceScores
-from application.evaluation.runs.budget_rules import SpendingRules
-from application.jobs import Jobs, RunDue
+from application.evaluation.runs.budget_rules import BudgetRules
+from application.jobs import Jobs, PlanRunJob
 from application.ports import Clock
 from domain.evaluation.custom_metrics.custom_metric import SelectedMetrics, check_judge_models
 from domain.evaluation.judging.models import JudgeModels
@@ -46,7 +46,7 @@ CATEGORIES: Final = {TargetType.TRACE: Category.TRACE, TargetType.SESSION: Categ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class RunRequest:
     """What is asked of a run, whatever it is about. `signal_weights` are of session runs only."""
 
     metrics: Sequence[str]
@@ -59,25 +59,25 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class RunFactory:
     """Where orders become runs: what they may ask for, where they are kept, who is told."""
 
     runs: Runs
     jobs: Jobs
     models: JudgeModels
-    spending: SpendingRules
-    shelf: Shelf
+    spending: BudgetRules
+    catalogue: MetricCatalogue
     clock: Clock
 
     async def checked(
-        self, project: ProjectId, of: TargetType, order: Order
+        self, project: ProjectId, of: TargetType, order: RunRequest
     ) -> tuple[SelectedMetrics, str]:
         """The metrics of an order, and its model.
 
         Raises Invalid, also for weights, votes, and what it may cost.
         """
         validate_weights(order.signal_weights)
-        picked = await self.shelf.select_metrics(project, order.metrics, CATEGORIES[of])
+        picked = await self.catalogue.select_metrics(project, order.metrics, CATEGORIES[of])
         model = self.models.select(order.model)
         check_judge_models(picked, model, self.models)
         pricing = await self.spending.prices.of(project)
@@ -89,7 +89,7 @@ class Desk:
         project: ProjectId,
         new: RunId,
         of: TargetType,
-        order: Order,
+        order: RunRequest,
         *,
         targets: int,
         filters: JsonText = EMPTY_OBJECT,
@@ -118,7 +118,7 @@ class Desk:
         project: ProjectId,
         new: RunId,
         of: TargetType,
-        order: Order,
+        order: RunRequest,
         *,
         targets: Sequence[Target],
         filters: JsonText,
@@ -132,7 +132,7 @@ class Desk:
         """Stores a run, or finds it, and tells the workers of it."""
         progress = await self.runs.create(run, work)
         if progress.run.status is RunStatus.PENDING:
-            await self.jobs.send(RunDue(run.project_id, run.id))
+            await self.jobs.send(PlanRunJob(run.project_id, run.id))
         return progress
 
 
@@ -140,22 +140,22 @@ class Desk:
 class StartTraceRun:
     """Over a share of the traces that match."""
 
-    desk: Desk
+    run_factory: RunFactory
     targets: Targets
 
     async def __call__(
-        self, project: ProjectId, new: RunId, order: Order, selection: TraceSelection
+        self, project: ProjectId, new: RunId, order: RunRequest, selection: TraceSelection
     ) -> RunProgress:
         """The run, or the one that has the id `new` already.
 
         Raises Invalid for a metric that is unknown, archived, or needs another judge, a model
         that isn't allowed, and where nothing matches or too much does.
         """
-        await self.desk.checked(project, TargetType.TRACE, order)
+        await self.run_factory.checked(project, TargetType.TRACE, order)
         found = validate_target_count(await self.targets.traces(project, selection, TARGETS_MAX))
         taken = sampled(found, order.sampling_rate, str(project))
         filters = filters_as_given(selection)
-        return await self.desk.opened(
+        return await self.run_factory.opened(
             project, new, TargetType.TRACE, order, targets=taken, filters=filters
         )
 
@@ -164,18 +164,18 @@ class StartTraceRun:
 class StartSessionRun:
     """Over a share of the sessions that match."""
 
-    desk: Desk
+    run_factory: RunFactory
     targets: Targets
 
     async def __call__(
-        self, project: ProjectId, new: RunId, order: Order, selection: SessionSelection
+        self, project: ProjectId, new: RunId, order: RunRequest, selection: SessionSelection
     ) -> RunProgress:
         """As StartTraceRun."""
-        await self.desk.checked(project, TargetType.SESSION, order)
+        await self.run_factory.checked(project, TargetType.SESSION, order)
         found = validate_target_count(await self.targets.sessions(project, selection, TARGETS_MAX))
         taken = sampled(found, order.sampling_rate, str(project))
         filters = filters_as_given(selection, order.signal_weights)
-        return await self.desk.opened(
+        return await self.run_factory.opened(
             project, new, TargetType.SESSION, order, targets=taken, filters=filters
         )
 
@@ -184,14 +184,14 @@ class StartSessionRun:
 class StartBatch:
     """Over what is named, one by one, whether it is there or not."""
 
-    desk: Desk
+    run_factory: RunFactory
 
     async def __call__(
         self,
         project: ProjectId,
         new: RunId,
         of: TargetType,
-        order: Order,
+        order: RunRequest,
         ids: Sequence[Target],
     ) -> RunProgress:
         """The run, or the one that has the id `new` already; its work in the order of `ids`.
@@ -200,20 +200,24 @@ class StartBatch:
         """
         targets = validate_batch_ids(of, ids)
         filters = batch_as_given(of, targets)
-        return await self.desk.opened(project, new, of, order, targets=targets, filters=filters)
+        return await self.run_factory.opened(
+            project, new, of, order, targets=targets, filters=filters
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class RetryRun:
-    desk: Desk
+    run_factory: RunFactory
 
     async def __call__(self, project: ProjectId, run: RunId, new: RunId) -> RunProgress:
         """A run over exactly what failed in another, which stays as it is.
 
         Raises NotFound, and Invalid where nothing failed.
         """
-        known, failures = await self.desk.runs.failures(project, run)
-        return await self.desk.stored(*build_retry(known, failures, new, self.desk.clock()))
+        known, failures = await self.run_factory.runs.failures(project, run)
+        return await self.run_factory.stored(
+            *build_retry(known, failures, new, self.run_factory.clock())
+        )
 
 
 @dataclass(frozen=True, slots=True)

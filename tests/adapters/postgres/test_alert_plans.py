@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from adapters.postgres.evaluation.alerts.webhooks import DUE as DUE_DELIVERIES
-from application.evaluation.ports.alerts import EndedRun
+from application.evaluation.ports.alerts import FinishedRun
 from domain.evaluation.monitors.alert import AlertFigure
 from domain.evaluation.monitors.monitor import Watermark
 from domain.evaluation.runs.run import TargetType
@@ -112,7 +112,7 @@ def of_first(read: Callable[[Seeded, ProjectId, MonitorId], Awaitable[object]]) 
 async def measured(at: Seeded, of: ProjectId, monitor: MonitorId) -> object:
     run = await at.pool.fetchval(LAST_RUN, of, monitor)
     at.statements.clear()
-    ended = EndedRun(of, monitor, RunId(run), TargetType.TRACE, NOON)
+    ended = FinishedRun(of, monitor, RunId(run), TargetType.TRACE, NOON)
     return await at.evaluation.alerting.alerts.measured(ended, "coherence", 0.5)
 
 
@@ -151,7 +151,7 @@ READS: Final[dict[str, tuple[Read, dict[str, int]]]] = {
     ),
     "runs that have ended": (
         lambda at, of: at.evaluation.alerting.alerts.ended(
-            EndedRun(of, MonitorId(of), RunId(of), TargetType.TRACE, NOON)
+            FinishedRun(of, MonitorId(of), RunId(of), TargetType.TRACE, NOON)
         ),
         {"eval_runs": ALL},
     ),

@@ -24,7 +24,7 @@ from adapters.postgres.privacy.erasures import (
 from adapters.postgres.privacy.retention import OLDEST, PROJECTS
 from adapters.postgres.tracing.batch_writer import ERASED, TraceWriter
 from adapters.postgres.tracing.edits import read_trace
-from application.privacy.erasures import UNDER_WAY_MAX
+from application.privacy.erasures import ERASURES_IN_PROGRESS_MAX
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
 from domain.evaluation.scores.score import ScoreChange, ScoreSource, ScoreStatus
@@ -68,7 +68,7 @@ INSERT INTO erasures (project_id, id, organization_id, kind, owner, salt, digest
                       requested_at, actor_name, rows)
 SELECT $1, gen_random_uuid(), $1, CASE WHEN i % 2 > 0 THEN 'user' ELSE 'session' END,
        'nobody-' || i, '', '', 'REMOVING', now(), '', '{{}}'
-FROM generate_series(2, {UNDER_WAY_MAX}) AS i
+FROM generate_series(2, {ERASURES_IN_PROGRESS_MAX}) AS i
 """
 SHOW: Final = "DELETE FROM erasures WHERE project_id = $1"
 
@@ -372,7 +372,7 @@ async def test_what_is_hidden_is_told_row_by_row(seeded, of, read):
     finally:
         await seeded.pool.execute(SHOW, of)
     assert scanned_whole(found) == set()
-    assert read_rows(found)["erasures"] <= LOOKS_MAX * UNDER_WAY_MAX
+    assert read_rows(found)["erasures"] <= LOOKS_MAX * ERASURES_IN_PROGRESS_MAX
 
 
 @pytest.mark.parametrize("sort", TraceSort)

@@ -16,7 +16,9 @@ pytestmark = pytest.mark.service
 
 REWRITE = "UPDATE traces SET updated_at = now() WHERE project_id = $1 AND trace_id = $2"
 STAYED = "SELECT pg_stat_get_xact_tuples_hot_updated('traces'::regclass)"
-LATELY = "EXPLAIN SELECT trace_id FROM traces WHERE updated_at > now() - interval '1 minute'"
+RENEW_DEBOUNCE = (
+    "EXPLAIN SELECT trace_id FROM traces WHERE updated_at > now() - interval '1 minute'"
+)
 
 
 async def test_a_trace_that_is_written_again_can_stay_on_its_page(pool: Pool) -> None:
@@ -30,7 +32,7 @@ async def test_a_trace_that_is_written_again_can_stay_on_its_page(pool: Pool) ->
 
 
 async def test_what_was_written_lately_is_found_by_it(pool: Pool) -> None:
-    plan = await pool.fetch(LATELY)
+    plan = await pool.fetch(RENEW_DEBOUNCE)
     assert any("traces_updated" in row[0] for row in plan)
 
 

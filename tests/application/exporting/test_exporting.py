@@ -12,7 +12,7 @@ import pytest
 from adapters.memory.store import MemoryStore
 from application.exporting.imports import AT_ONCE, Imported
 from application.exporting.ports import PIECE_BYTES
-from application.exporting.streams import AT_ONCE_MAX, OF_PROJECT_MAX, Seats
+from application.exporting.streams import AT_ONCE_MAX, OF_PROJECT_MAX, StreamLimiter
 from application.exporting.write_export import HELD, PUT_OFF
 from application.tracing.ingest import BATCH_MAX
 from domain.errors import Invalid, LimitExceeded, Unavailable
@@ -171,7 +171,7 @@ async def test_any_part_of_a_file_is_that_part(here):
 
 
 def test_seats_are_for_a_project_and_for_all():
-    seats = Seats()
+    seats = StreamLimiter()
     projects = [ProjectId(uuid.uuid4()) for _ in range(AT_ONCE_MAX)]
     taken = [seats.taken(one) for one in projects]
     for one in taken:

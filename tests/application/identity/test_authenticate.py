@@ -24,7 +24,7 @@ from application.identity.authenticate import (
     ResolveMembership,
     ResolveProject,
 )
-from application.identity.keys import IssueKey, KeyMint
+from application.identity.keys import ApiKeyFactory, IssueKey
 from domain.errors import Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
 from domain.identity.api_key import ALL_SCOPES, ApiKey, Scope
 from domain.identity.audit import OPERATOR, Actor, AuditAction, Origin
@@ -50,7 +50,7 @@ class World:
         keys, projects = MemoryApiKeys(self.store), MemoryProjects(self.store)
         clock = lambda: self.now
         self.issue_key = IssueKey(
-            MemoryAdministration(self.store), KeyMint(clock, uuid.uuid4, random.randbytes)
+            MemoryAdministration(self.store), ApiKeyFactory(clock, uuid.uuid4, random.randbytes)
         )
         self.authenticate_key = AuthenticateKey(
             keys, projects, MemoryKeyUse(self.store), clock, uuid.uuid4

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from application.identity.keys import IssueKey, KeyMint
-from application.identity.ports import ORIGINS_MAX, Meeting
+from application.identity.keys import ApiKeyFactory, IssueKey
+from application.identity.ports import ORIGINS_MAX, KeyOrigin
 from domain.errors import Conflict, NotFound
 from domain.identity.api_key import ApiKey, Scope, format_key, key_digest
 from domain.identity.audit import ADDRESS_MAX, AGENT_MAX, Actor, AuditAction, AuditEntry, Origin
@@ -110,7 +110,9 @@ async def test_uses_noted_at_once_in_any_order_keep_the_latest(identity):
 
 
 async def test_an_issued_secret_finds_its_key(identity):
-    issue = IssueKey(identity.administration, KeyMint(lambda: NOON, uuid.uuid4, random.randbytes))
+    issue = IssueKey(
+        identity.administration, ApiKeyFactory(lambda: NOON, uuid.uuid4, random.randbytes)
+    )
     key, secret = await issue(await identity.organization(), name="ci")
     assert await identity.keys.by_digest(key_digest(secret)) == key
     assert secret.startswith(key.prefix)
@@ -121,8 +123,8 @@ async def test_an_issued_secret_finds_its_key(identity):
 HOME = Origin("192.0.2.1", "sdk/1")
 
 
-def meeting(key: ApiKey, origin: Origin = HOME, second: float = 0) -> Meeting:
-    return Meeting(key.id, origin, at(second), AuditEntryId(uuid.uuid4()))
+def meeting(key: ApiKey, origin: Origin = HOME, second: float = 0) -> KeyOrigin:
+    return KeyOrigin(key.id, origin, at(second), AuditEntryId(uuid.uuid4()))
 
 
 async def told(identity, organization: OrganizationId) -> list[AuditEntry]:

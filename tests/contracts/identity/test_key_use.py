@@ -1,4 +1,4 @@
-"""Contract of KeyUse, run against every adapter."""
+"""Contract of KeyUsage, run against every adapter."""
 
 import random
 import uuid
@@ -10,7 +10,7 @@ import pytest
 from adapters.caching.key_usage_buffer import GatheredKeyUses
 from adapters.memory.identity.identity import MemoryApiKeys, MemoryKeyUse
 from adapters.memory.store import MemoryStore
-from application.identity.ports import KeyUse
+from application.identity.ports import KeyUsage
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
 from domain.ids import ApiKeyId, OrganizationId
@@ -23,9 +23,9 @@ OTHER_AGENT = Origin("192.0.2.1", "curl/8")
 
 
 class Uses:
-    """A KeyUse over one key, and what is read of that key once everything is written."""
+    """A KeyUsage over one key, and what is read of that key once everything is written."""
 
-    def __init__(self, store: MemoryStore, port: KeyUse, settle: Callable[[], Awaitable[None]]):
+    def __init__(self, store: MemoryStore, port: KeyUsage, settle: Callable[[], Awaitable[None]]):
         self.store, self.port, self.settle = store, port, settle
         self.key = ApiKey(
             id=ApiKeyId(uuid.uuid4()),

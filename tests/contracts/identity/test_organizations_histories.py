@@ -86,7 +86,7 @@ class Histories(RuleBasedStateMachine):
         # Two of them share an address.
         claims = Claims(issuer="test", subject=f"{self.tag}-{n}", email=self._address(f"P{n % 4}"))
         new = UserId(uuid.uuid4())
-        user = self.both(lambda w: w.ports.users.signed_in(claims, new=new, at=w.now))
+        user = self.both(lambda w: w.ports.users.record_sign_in(claims, new=new, at=w.now))
         return Person(user, origin=Origin(f"192.0.2.{n}", "browser"))
 
     def _address(self, name: str) -> str:

@@ -369,7 +369,7 @@ async def test_a_sweep_doesn_t_wait_for_one_that_is_at_work(pool):
         ada = await world.person("ada")
         ours = (await world.do.create_organization(ada, "Ours")).id
         made = [await world.do.create_project(ada, ours, name, "") for name in ("one", "two")]
-        await world.do.sweep_removed()
+        await world.do.purge_removed_projects()
         for one in made:
             await fill(plane, one.id, a_trace(0))
             await world.do.delete_project(ada, ours, one.id)

@@ -12,7 +12,7 @@ import pytest
 
 from adapters.memory.identity.identity import MemoryTokens
 from adapters.postgres.database.pool import Pool
-from application.identity.ports import Meeting
+from application.identity.ports import KeyOrigin
 from domain.errors import Conflict, Failure, Forbidden, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, ApiKey, Expiration
 from domain.identity.audit import UNKNOWN_ORIGIN, AuditAction, Origin
@@ -282,7 +282,10 @@ async def use_all(world: World, made: list[ApiKey]) -> None:
 
 async def meet_all(world: World, made: list[ApiKey]) -> None:
     await world.ports.keys.met(
-        [Meeting(key.id, Origin("192.0.2.1"), at(0), AuditEntryId(world.new_id())) for key in made]
+        [
+            KeyOrigin(key.id, Origin("192.0.2.1"), at(0), AuditEntryId(world.new_id()))
+            for key in made
+        ]
     )
 
 

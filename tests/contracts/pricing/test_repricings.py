@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from application.pricing.repricing import REPRICED_AT_ONCE, REPRICING_HELD, REPRICINGS_KEPT
+from application.pricing.repricing import REPRICED_SPANS_BATCH, REPRICING_LEASE, REPRICINGS_KEPT_MAX
 from domain.errors import Conflict, NotFound
 from domain.ids import ProjectId
 from domain.page import SortOrder
@@ -227,7 +227,7 @@ async def test_spans_that_are_written_meanwhile_are_counted_once(pricing, ours):
 
 async def many(pricing: Pricing, of: ProjectId) -> int:
     """Spans for more than two steps, many of them at one instant."""
-    count = 2 * REPRICED_AT_ONCE + 1
+    count = 2 * REPRICED_SPANS_BATCH + 1
     spans = [used("gpt-4o", n // 100) for n in range(count)]
     for first in range(0, count, 100):
         await pricing.traces.put(of, trace(*spans[first : first + 100]))
@@ -239,7 +239,10 @@ async def test_it_goes_on_where_another_worker_left_it(pricing, ours):
     asked = await pricing.repricings.create(a_repricing(ours, is_dry=False))
     assert asked.status is RepricingStatus.PENDING
     first = await pricing.repricings.step(asked, doubled, NOON, LATER)
-    assert (first.status, first.found.total.spans) == (RepricingStatus.RUNNING, REPRICED_AT_ONCE)
+    assert (first.status, first.found.total.spans) == (
+        RepricingStatus.RUNNING,
+        REPRICED_SPANS_BATCH,
+    )
     assert await pricing.repricings.get(ours, asked.id) == first
     # Who has an older state than what is stored was overtaken.
     assert await pricing.repricings.step(asked, doubled, NOON, LATER) is None
@@ -257,13 +260,13 @@ async def test_two_that_take_one_step_at_once_take_it_once(pricing, ours):
     found = await asyncio.gather(*steps)
     assert sorted(one is None for one in found) == [False, True, True]
     stored = await pricing.repricings.get(ours, asked.id)
-    assert stored.found.total.spans == REPRICED_AT_ONCE
+    assert stored.found.total.spans == REPRICED_SPANS_BATCH
 
 
 async def claimed(pricing: Pricing, of: ProjectId, now: datetime) -> Repricing | None:
     """What is claimed of a project; other tests leave some of others."""
     while True:
-        found = await pricing.repricings.claim(now, now + REPRICING_HELD)
+        found = await pricing.repricings.claim(now, now + REPRICING_LEASE)
         if found is None or found.project_id == of:
             return found
 
@@ -314,7 +317,7 @@ async def test_one_of_a_project_at_a_time(pricing, ours):
 
 async def test_the_newest_are_kept(pricing, ours):
     made = []
-    for n in range(REPRICINGS_KEPT + 2):
+    for n in range(REPRICINGS_KEPT_MAX + 2):
         made.append(a_repricing(ours, created_at=at(n)))
         await pricing.walked(await pricing.repricings.create(made[-1]), doubled)
     for gone in made[:2]:

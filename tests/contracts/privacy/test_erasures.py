@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from application.privacy.erasures import UNDER_WAY_MAX, Erasures
+from application.privacy.erasures import ERASURES_IN_PROGRESS_MAX, Erasures
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.runs.run import TargetType
 from domain.identity.audit import AuditAction, AuditEntry
@@ -50,7 +50,7 @@ def a_trace(**said: Any) -> Trace:
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
+class OrganizationEdit:
     """Erasures over a store, and what they have told the audit log."""
 
     plane: DataPlane
@@ -88,8 +88,8 @@ class Office:
 
 
 @pytest.fixture
-def office(world: World) -> Office:
-    return Office(DataPlane.of(world.ports), world, [])
+def office(world: World) -> OrganizationEdit:
+    return OrganizationEdit(DataPlane.of(world.ports), world, [])
 
 
 # --- what goes ---------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ async def test_the_oldest_unfinished_ones_come_first(office):
 
 async def test_no_more_than_some_are_under_way_in_a_project(office):
     ours, last = project(), NOON + timedelta(days=9_000)
-    begun = [await office.begun(ours, requested_at=last) for _ in range(UNDER_WAY_MAX)]
+    begun = [await office.begun(ours, requested_at=last) for _ in range(ERASURES_IN_PROGRESS_MAX)]
     with pytest.raises(Conflict):
         await office.begun(ours, TALK)
     await office.step(await office.begun(project()))

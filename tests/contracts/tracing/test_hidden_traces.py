@@ -26,7 +26,7 @@ from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.trace import Trace, TraceStatus
 from tests.contracts.exporting.test_exports import an_export
 from tests.contracts.exporting.test_trace_archive import read
-from tests.contracts.privacy.test_erasures import GRACE, Office
+from tests.contracts.privacy.test_erasures import GRACE, OrganizationEdit
 from tests.support.builders.scores import AUTOMATED, RUNS, session_score, trace_score
 from tests.support.builders.values import NOON, at, span, trace
 from tests.support.fixtures.data_plane import (
@@ -104,8 +104,8 @@ async def kept(plane: DataPlane, of: ProjectId, sent: list[Trace]) -> None:
 
 
 @pytest.fixture
-def office(world: World) -> Office:
-    return Office(DataPlane.of(world.ports), world, [])
+def office(world: World) -> OrganizationEdit:
+    return OrganizationEdit(DataPlane.of(world.ports), world, [])
 
 
 # --- what is asked -----------------------------------------------------------------------------
@@ -211,7 +211,9 @@ ASKED: dict[str, Ask] = {
 @pytest.mark.parametrize(
     ("owner", "what"), [pair for pair in product((GRACE, TALK), ASKED) if pair != (TALK, "users")]
 )
-async def test_it_is_as_if_it_had_never_been(office: Office, owner: DataSubject, what: str):
+async def test_it_is_as_if_it_had_never_been(
+    office: OrganizationEdit, owner: DataSubject, what: str
+):
     plane, ours, bare, stays = office.plane, project(), project(), some(None)
     for sent in (stays, some(owner)):
         await kept(plane, ours, sent)
@@ -228,7 +230,9 @@ async def test_it_is_as_if_it_had_never_been(office: Office, owner: DataSubject,
 
 
 @OWNERS
-async def test_nothing_of_it_is_read_or_changed_by_its_id(office: Office, owner: DataSubject):
+async def test_nothing_of_it_is_read_or_changed_by_its_id(
+    office: OrganizationEdit, owner: DataSubject
+):
     plane, ours, gone = office.plane, project(), some(owner)
     await kept(plane, ours, gone)
     one, do = gone[0], plane.evaluation
@@ -259,7 +263,9 @@ async def test_nothing_of_it_is_read_or_changed_by_its_id(office: Office, owner:
     assert await plane.exporting.archive.known(ours, [one.id]) == []
 
 
-async def test_a_session_is_hidden_that_loses_a_trace_and_its_other_traces_are_not(office: Office):
+async def test_a_session_is_hidden_that_loses_a_trace_and_its_other_traces_are_not(
+    office: OrganizationEdit,
+):
     plane, ours = office.plane, project()
     mine, others = (
         trace(session_id="s", user_id=one, tags=("a",), started_at=NOON)
@@ -292,7 +298,7 @@ async def test_a_session_is_hidden_that_loses_a_trace_and_its_other_traces_are_n
     assert len(await assert_rolled_up(plane, ours)) == 1
 
 
-async def test_several_are_hidden_at_once(office: Office):
+async def test_several_are_hidden_at_once(office: OrganizationEdit):
     plane, ours, stays = office.plane, project(), some(None)
     await fill(plane, ours, *stays, *some(GRACE), *some(TALK))
     first, second = await office.begun(ours), await office.begun(ours, TALK)
@@ -306,23 +312,23 @@ async def test_several_are_hidden_at_once(office: Office):
 
 
 @OWNERS
-async def test_no_judge_is_asked_about_it(office: Office, owner: DataSubject):
+async def test_no_judge_is_asked_about_it(office: OrganizationEdit, owner: DataSubject):
     evaluation, ours, gone = office.plane.evaluation, project(), some(owner)
     await fill(office.plane, ours, *gone)
     run = a_run(ours, 1)
     [work] = work_of(run)
     await evaluation.runs.create(run, [replace(work, target=str(gone[0].id))])
-    await evaluation.assignments.plan(ours, run.id, NOON)
-    [due] = await evaluation.assignments.dispatch(ours, NOON)
-    claim = await evaluation.assignments.claim(ours, run.id, due.target, NOON)
+    await evaluation.work_queue.plan(ours, run.id, NOON)
+    [due] = await evaluation.work_queue.dispatch(ours, NOON)
+    claim = await evaluation.work_queue.claim(ours, run.id, due.target, NOON)
     assert claim is not None
-    assert await evaluation.assignments.is_live(claim, gone[0].id)
+    assert await evaluation.work_queue.is_live(claim, gone[0].id)
     await office.begun(ours, owner)
-    assert not await evaluation.assignments.is_live(claim, gone[0].id)
-    assert await evaluation.assignments.is_live(claim)
+    assert not await evaluation.work_queue.is_live(claim, gone[0].id)
+    assert await evaluation.work_queue.is_live(claim)
 
 
-async def test_exports_go_as_it_begins(office: Office):
+async def test_exports_go_as_it_begins(office: OrganizationEdit):
     ours, exports = project(), office.world.ports.exporting.exports
     made = an_export(ours, due_at=NOON.replace(year=2_000))
     await exports.add(made)
@@ -343,7 +349,7 @@ async def test_exports_go_as_it_begins(office: Office):
 
 
 @OWNERS
-async def test_none_of_it_becomes_somebody_elses(office: Office, owner: DataSubject):
+async def test_none_of_it_becomes_somebody_elses(office: OrganizationEdit, owner: DataSubject):
     plane, ours = office.plane, project()
     mine = [trace(session_id=TALK.id, user_id=GRACE.id) for _ in range(2)]
     await fill(plane, ours, *mine)

@@ -10,7 +10,7 @@ import httpx
 from application.evaluation.alerts.alerts import message
 from application.evaluation.use_cases import EvaluationPorts
 from application.exporting.use_cases import ExportPorts
-from application.privacy.use_cases import KeepingPorts
+from application.privacy.use_cases import PrivacyPorts
 from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.runs.run import EvalRun, TargetType, WorkItem
 from domain.evaluation.runs.selection import TraceSelection, batch_as_given
@@ -232,7 +232,7 @@ async def put_run(
 
 
 async def put_erasure(
-    ports: KeepingPorts, project: ProjectId, erasure: str, *, organization: str, user: str = "gone"
+    ports: PrivacyPorts, project: ProjectId, erasure: str, *, organization: str, user: str = "gone"
 ) -> None:
     """One that is asked for, of `user`, by an operator."""
     owner, new = DataSubject(DataSubjectKind.USER, user), ErasureId(uuid.UUID(erasure))

@@ -23,8 +23,8 @@ from adapters.postgres.evaluation.alerts.alert_rows import (
     webhook_row,
 )
 from application.evaluation.ports.alerts import (
-    DELIVERIES_OF_ONE,
-    DELIVERY_HELD,
+    DELIVERIES_PER_WEBHOOK_MAX,
+    DELIVERY_LEASE,
     WEBHOOKS_MAX,
     Delivery,
     Webhook,
@@ -65,7 +65,7 @@ WITH waiting AS MATERIALIZED (
     PARTITION BY project_id, webhook_id ORDER BY is_held DESC, next_attempt_at, id
   ) AS place FROM waiting
 ), chosen AS MATERIALIZED (
-  SELECT project_id, id FROM ranked WHERE NOT is_held AND place <= {DELIVERIES_OF_ONE}
+  SELECT project_id, id FROM ranked WHERE NOT is_held AND place <= {DELIVERIES_PER_WEBHOOK_MAX}
   ORDER BY next_attempt_at, project_id, id LIMIT $3
 ), free AS MATERIALIZED (
   SELECT d.project_id, d.id FROM alert_deliveries AS d JOIN chosen USING (project_id, id)
@@ -151,7 +151,7 @@ class PostgresWebhooks:
 
     async def due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
         async with transaction(self.pool) as connection:
-            rows = await connection.fetch(DUE, now, now + DELIVERY_HELD, most)
+            rows = await connection.fetch(DUE, now, now + DELIVERY_LEASE, most)
         return [
             (
                 delivery_of(row),

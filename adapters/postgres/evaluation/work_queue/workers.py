@@ -9,11 +9,11 @@ from adapters.postgres.database.read_transactions import reading
 from adapters.postgres.database.removed_projects import not_removed
 from application.evaluation.ports.workload import AGES, BANDS, COUNTED_MAX, OLDER, Workload
 from application.workers import (
-    FORGOTTEN_AFTER,
-    FORGOTTEN_AT_ONCE,
-    LOST_AFTER,
-    Attendance,
+    WORKER_RETENTION,
+    WORKER_TIMEOUT,
+    WORKERS_DELETED_MAX,
     Worker,
+    WorkerStatus,
 )
 
 ADVICE: Final = "try again later"
@@ -66,17 +66,19 @@ class PostgresWorkers:
     async def seen(self, worker: Worker, now: datetime) -> None:
         async with translated(), self.pool.acquire() as connection:
             await connection.execute(SEEN, worker.id, worker.version, worker.started_at, now)
-            await connection.execute(FORGET, now - FORGOTTEN_AFTER, FORGOTTEN_AT_ONCE)
+            await connection.execute(FORGET, now - WORKER_RETENTION, WORKERS_DELETED_MAX)
 
     async def left(self, worker: Worker) -> None:
         async with translated():
             await self.pool.execute(LEFT, worker.id)
 
-    async def attendance(self, now: datetime) -> Attendance:
+    async def worker_status(self, now: datetime) -> WorkerStatus:
         async with reading(self.pool, ADVICE) as connection:
-            row = await connection.fetchrow(ATTENDANCE, now - LOST_AFTER, now - FORGOTTEN_AFTER)
+            row = await connection.fetchrow(
+                ATTENDANCE, now - WORKER_TIMEOUT, now - WORKER_RETENTION
+            )
         assert row is not None, "it has no FROM"
-        return Attendance(row["alive"], row["last"])
+        return WorkerStatus(row["alive"], row["last"])
 
 
 @dataclass(frozen=True, slots=True)

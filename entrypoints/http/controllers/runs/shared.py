@@ -7,7 +7,7 @@ from uuid import UUID
 from litestar import Response
 
 from application.evaluation.execution.estimate_run import LOOKED_INTO_MAX, About
-from application.evaluation.runs.requests import Order
+from application.evaluation.runs.requests import RunRequest
 from application.evaluation.use_cases import EvaluationUseCases
 from domain.evaluation.runs.run import RunProgress, TargetType
 from domain.identity.api_key import Scope
@@ -218,7 +218,7 @@ async def read(request: HttpRequest, asked: OfRun) -> Response[bytes]:
 
 
 async def estimate(
-    request: HttpRequest, caller: Caller, of: TargetType, order: Order, about: About
+    request: HttpRequest, caller: Caller, of: TargetType, order: RunRequest, about: About
 ) -> Response[bytes]:
     found = await use_cases(request).estimate_run(caller.project_id, of, order, about)
     return await answer(request, EvalRunEstimate.of(found))

@@ -9,8 +9,8 @@ import pytest
 from adapters.memory.evaluation.alerts import MemoryAlerts
 from adapters.memory.evaluation.custom_metrics import MemoryCustomMetrics
 from adapters.memory.store import MemoryStore
-from application.evaluation.alerts.alerts import AssessRuns, CreateAlert
-from application.evaluation.ports.alerts import IN_TURN, EndedRun
+from application.evaluation.alerts.alerts import CreateAlert, EvaluateAlerts
+from application.evaluation.ports.alerts import ORDER_WAIT_MAX, FinishedRun
 from domain.errors import Invalid, NotFound, Unavailable
 from domain.evaluation.monitors.alert import AlertFigure, AlertState
 from domain.evaluation.scores.outcome import Scored
@@ -25,13 +25,13 @@ GOOD, BAD = Scored(0.9, "", {}), Scored(0.2, "", {})
 OK, ALERTING, NO_DATA = AlertState
 
 
-class Desk:
+class RunFactory:
     """Monitors and alerts over one store."""
 
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.monitoring = watched.over_memory(self.store)
-        self.faults: list[tuple[EndedRun, Exception]] = []
+        self.faults: list[tuple[FinishedRun, Exception]] = []
         self.now = NOON
 
     async def alert(self, monitor, **said):
@@ -40,7 +40,7 @@ class Desk:
         return await create(monitor.project_id, monitor.id, uuid.uuid4(), rule)
 
     async def assess(self, alerts=None) -> int:
-        return await AssessRuns(
+        return await EvaluateAlerts(
             alerts or self.monitoring.alerts,
             MemoryCustomMetrics(self.store),
             lambda ended, fault: self.faults.append((ended, fault)),
@@ -57,42 +57,44 @@ class Desk:
 
 
 async def test_an_alert_begins_well():
-    desk = Desk()
-    monitor = await desk.monitoring.stored(project())
-    alert = await desk.alert(monitor)
+    run_factory = RunFactory()
+    monitor = await run_factory.monitoring.stored(project())
+    alert = await run_factory.alert(monitor)
     assert (alert.watch.state, alert.watch.since, alert.created_at) == (OK, NOON, NOON)
 
 
 async def test_only_what_a_monitor_measures_can_be_watched():
-    desk = Desk()
-    monitor = await desk.monitoring.stored(project())
+    run_factory = RunFactory()
+    monitor = await run_factory.monitoring.stored(project())
     with pytest.raises(Invalid) as refused:
-        await desk.alert(monitor, metric="coherence")
+        await run_factory.alert(monitor, metric="coherence")
     [error] = refused.value.errors
     assert error.field == "metric"
     assert all(name in error.message for name in monitor.metrics)
     with pytest.raises(NotFound):
-        await desk.alert(replace(monitor, project_id=THEIRS))
+        await run_factory.alert(replace(monitor, project_id=THEIRS))
 
 
 async def test_a_run_that_turned_bad_is_told_and_so_is_one_that_mended():
-    desk = Desk()
-    monitor = await desk.monitoring.stored(project())
-    alert = await desk.alert(monitor)
-    webhook = await desk.monitoring.webhooks.create(a_webhook(monitor.project_id))
-    bad = await ran(desk.monitoring, monitor, 2, BAD, created_at=at(1))
-    desk.now = at(2)
-    assert await desk.assess() == 1
-    assert await desk.assess() == 0
-    await ran(desk.monitoring, monitor, 2, BAD, created_at=at(3))
-    await ran(desk.monitoring, monitor, 2, GOOD, created_at=at(4))
-    desk.now = at(5)
-    assert await desk.assess() == 2
-    mended, raised = await desk.changes(monitor)
+    run_factory = RunFactory()
+    monitor = await run_factory.monitoring.stored(project())
+    alert = await run_factory.alert(monitor)
+    webhook = await run_factory.monitoring.webhooks.create(a_webhook(monitor.project_id))
+    bad = await ran(run_factory.monitoring, monitor, 2, BAD, created_at=at(1))
+    run_factory.now = at(2)
+    assert await run_factory.assess() == 1
+    assert await run_factory.assess() == 0
+    await ran(run_factory.monitoring, monitor, 2, BAD, created_at=at(3))
+    await ran(run_factory.monitoring, monitor, 2, GOOD, created_at=at(4))
+    run_factory.now = at(5)
+    assert await run_factory.assess() == 2
+    mended, raised = await run_factory.changes(monitor)
     assert (raised.before, raised.after, raised.run_id, raised.at) == (OK, ALERTING, bad.id, at(2))
     assert raised.value == pytest.approx(0.2)
     assert (mended.before, mended.after) == (ALERTING, OK)
-    log = await desk.monitoring.webhooks.deliveries(monitor.project_id, webhook.id, PageRequest())
+    log = await run_factory.monitoring.webhooks.deliveries(
+        monitor.project_id, webhook.id, PageRequest()
+    )
     told = {one.change_id: json.loads(one.body) for one in log.items}
     assert told[raised.id] == {
         "type": "alert.changed",
@@ -128,43 +130,43 @@ async def test_a_run_that_turned_bad_is_told_and_so_is_one_that_mended():
     ],
 )
 async def test_each_figure_looks_at_what_it_says(said, expected):
-    desk = Desk()
-    monitor = await desk.monitoring.stored(project())
-    await ran(desk.monitoring, monitor, 2, GOOD, created_at=at(0))
-    await desk.assess()
-    await desk.alert(monitor, **said)
-    await ran(desk.monitoring, monitor, 2, BAD, created_at=at(1))
-    await desk.assess()
-    assert await desk.states(monitor) == [expected]
+    run_factory = RunFactory()
+    monitor = await run_factory.monitoring.stored(project())
+    await ran(run_factory.monitoring, monitor, 2, GOOD, created_at=at(0))
+    await run_factory.assess()
+    await run_factory.alert(monitor, **said)
+    await ran(run_factory.monitoring, monitor, 2, BAD, created_at=at(1))
+    await run_factory.assess()
+    assert await run_factory.states(monitor) == [expected]
 
 
 async def test_an_alert_looks_only_at_what_ends_after_it_was_made():
-    desk = Desk()
-    monitor = await desk.monitoring.stored(project())
-    await ran(desk.monitoring, monitor, 1, BAD)
-    assert await desk.assess() == 1
-    await desk.alert(monitor)
-    assert await desk.assess() == 0
-    assert await desk.states(monitor) == [OK]
+    run_factory = RunFactory()
+    monitor = await run_factory.monitoring.stored(project())
+    await ran(run_factory.monitoring, monitor, 1, BAD)
+    assert await run_factory.assess() == 1
+    await run_factory.alert(monitor)
+    assert await run_factory.assess() == 0
+    assert await run_factory.states(monitor) == [OK]
 
 
 async def test_a_slot_without_a_run_is_no_data_and_told():
-    desk = Desk()
-    monitor = await desk.monitoring.stored(project())
-    await desk.alert(monitor, figure=AlertFigure.NO_DATA)
-    await desk.alert(monitor)
-    assert await desk.assess() == 0
-    desk.now = at(1)
-    used = monitor.fired(desk.now, None, None)
-    assert await desk.monitoring.monitors.fired(monitor, used, None, [])
-    assert await desk.assess() == 1
-    assert await desk.assess() == 0
-    assert sorted(await desk.states(monitor)) == [ALERTING, OK]
-    [change] = await desk.changes(monitor)
+    run_factory = RunFactory()
+    monitor = await run_factory.monitoring.stored(project())
+    await run_factory.alert(monitor, figure=AlertFigure.NO_DATA)
+    await run_factory.alert(monitor)
+    assert await run_factory.assess() == 0
+    run_factory.now = at(1)
+    used = monitor.fired(run_factory.now, None, None)
+    assert await run_factory.monitoring.monitors.fired(monitor, used, None, [])
+    assert await run_factory.assess() == 1
+    assert await run_factory.assess() == 0
+    assert sorted(await run_factory.states(monitor)) == [ALERTING, OK]
+    [change] = await run_factory.changes(monitor)
     assert (change.run_id, change.after, change.at) == (None, ALERTING, at(1))
-    await ran(desk.monitoring, monitor, 1, GOOD, created_at=at(2))
-    assert await desk.assess() == 1
-    assert await desk.states(monitor) == [OK, OK]
+    await ran(run_factory.monitoring, monitor, 1, GOOD, created_at=at(2))
+    assert await run_factory.assess() == 1
+    assert await run_factory.states(monitor) == [OK, OK]
 
 
 class OneIsBroken(MemoryAlerts):
@@ -175,16 +177,16 @@ class OneIsBroken(MemoryAlerts):
 
 
 async def test_one_that_fails_holds_up_no_other_monitor_and_its_own_only_for_a_while():
-    desk = Desk()
-    monitor, other = [await desk.monitoring.stored(project()) for _ in range(2)]
-    await desk.alert(monitor)
-    broken = await ran(desk.monitoring, monitor, 1, BAD, created_at=at(0))
-    await ran(desk.monitoring, other, 1, BAD, created_at=at(1))
-    await ran(desk.monitoring, monitor, 1, BAD, created_at=NOON + IN_TURN)
-    assert await desk.assess(OneIsBroken(desk.store)) == 2
-    assert [ended.run for ended, _ in desk.faults] == [broken.id]
-    assert await desk.states(monitor) == [ALERTING]
-    assert await desk.assess() == 1
+    run_factory = RunFactory()
+    monitor, other = [await run_factory.monitoring.stored(project()) for _ in range(2)]
+    await run_factory.alert(monitor)
+    broken = await ran(run_factory.monitoring, monitor, 1, BAD, created_at=at(0))
+    await ran(run_factory.monitoring, other, 1, BAD, created_at=at(1))
+    await ran(run_factory.monitoring, monitor, 1, BAD, created_at=NOON + ORDER_WAIT_MAX)
+    assert await run_factory.assess(OneIsBroken(run_factory.store)) == 2
+    assert [ended.run for ended, _ in run_factory.faults] == [broken.id]
+    assert await run_factory.states(monitor) == [ALERTING]
+    assert await run_factory.assess() == 1
 
 
 class Away(MemoryAlerts):
@@ -193,10 +195,10 @@ class Away(MemoryAlerts):
 
 
 async def test_without_a_database_it_is_looked_at_later():
-    desk = Desk()
-    monitor = await desk.monitoring.stored(project())
-    await ran(desk.monitoring, monitor)
+    run_factory = RunFactory()
+    monitor = await run_factory.monitoring.stored(project())
+    await ran(run_factory.monitoring, monitor)
     with pytest.raises(Unavailable):
-        await desk.assess(Away(desk.store))
-    assert desk.faults == []
-    assert await desk.assess() == 1
+        await run_factory.assess(Away(run_factory.store))
+    assert run_factory.faults == []
+    assert await run_factory.assess() == 1

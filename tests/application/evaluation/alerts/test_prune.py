@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from application.evaluation.alerts.prune import STEPS_MAX, ForgetAlertHistory
+from application.evaluation.alerts.prune import STEPS_MAX, PruneAlertHistory
 from domain.errors import Unavailable
 from tests.support.builders.values import NOON
 
@@ -27,8 +27,8 @@ class Steps:
         return step
 
 
-def forgetting(alerts: Steps, webhooks: Steps) -> ForgetAlertHistory:
-    return ForgetAlertHistory(alerts, webhooks, MONTH, YEAR, lambda: NOON)
+def forgetting(alerts: Steps, webhooks: Steps) -> PruneAlertHistory:
+    return PruneAlertHistory(alerts, webhooks, MONTH, YEAR, lambda: NOON)
 
 
 async def test_each_is_forgotten_after_a_time_of_its_own():

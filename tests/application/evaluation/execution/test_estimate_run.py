@@ -12,7 +12,7 @@ from adapters.memory.evaluation.scripted_judge import ScriptedJudge
 from adapters.memory.store import MemoryStore
 from application.evaluation.asking import tokens_asked
 from application.evaluation.execution.estimate_run import LOOKED_INTO_MAX, About
-from application.evaluation.runs.requests import Order
+from application.evaluation.runs.requests import RunRequest
 from domain.errors import Invalid
 from domain.evaluation.costs.estimate import ANSWER_TOKENS_MIN, CostEstimate, Range
 from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX, CHECK_TOKENS_MAX
@@ -37,7 +37,7 @@ def ids_of(*traces: Trace) -> Sequence[str]:
 async def estimate(
     lab: Laboratory, about: About | None = None, of: TargetType = TargetType.TRACE, **said: Any
 ) -> CostEstimate:
-    order = Order(**{"metrics": [NAME], "model": GPT} | said)
+    order = RunRequest(**{"metrics": [NAME], "model": GPT} | said)
     selection = TraceSelection() if of is TargetType.TRACE else SessionSelection()
     return await lab.over().estimate_run(lab.project, of, order, about or selection)
 
@@ -56,7 +56,7 @@ def counts(found: Range) -> tuple[int, int]:
 
 
 def everything(store: MemoryStore) -> list[Any]:
-    return [dict(one) for one in (store.runs, store.assignments, store.ledger, store.trace_scores)]
+    return [dict(one) for one in (store.runs, store.work_queue, store.ledger, store.trace_scores)]
 
 
 async def test_what_is_looked_at_whole_is_told_exactly():

@@ -532,7 +532,7 @@ class SlowTargets(MemoryTargets):
 
     async def subject(self, project: ProjectId, trace: TraceId) -> Any:
         self.lab.forward(seconds=90)
-        self.overdue.append(await self.lab.over().announce_overdue())
+        self.overdue.append(await self.lab.over().requeue_overdue())
         return await super(SlowTargets, self).subject(project, trace)
 
 
@@ -571,6 +571,6 @@ async def test_a_signal_that_is_removed_while_it_is_used_stays_removed():
     await lab.work()
     known = {score.name for score in await lab.scores_of(traces[1])}
     run = await lab.run(BOTH, "chat")
-    await lab.work(lab.over(replace(lab.ports, assignments=WithdrawnSignals(lab.store, lab=lab))))
+    await lab.work(lab.over(replace(lab.ports, work_queue=WithdrawnSignals(lab.store, lab=lab))))
     assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
     assert (known, await lab.scores_of(traces[1])) == (set(DEFAULT_WEIGHTS), [])

@@ -11,7 +11,7 @@ from adapters.memory.evaluation.scripted_judge import ScriptedEmbedder, Scripted
 from adapters.memory.evaluation.targets import MemoryTargets
 from adapters.memory.evaluation.work_queue import MemoryAssignments
 from application.evaluation.matter import LARGE
-from application.evaluation.ports.work_queue import ATTEMPTS_MAX, IN_FLIGHT_MAX
+from application.evaluation.ports.work_queue import ATTEMPTS_MAX, IN_FLIGHT_TARGETS_MAX
 from domain.errors import Unavailable
 from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
 from domain.evaluation.metrics.metric import EvaluationMethod
@@ -274,7 +274,7 @@ async def test_where_a_judge_is_away_the_rest_goes_on_and_the_target_waits():
     await do.evaluate_target(lab.project, run.id, str(trace.id))
     assert (await lab.told(run, trace))["confidence"] == "pending"
     lab.forward(seconds=1)
-    await do.announce_overdue()
+    await do.requeue_overdue()
     await lab.work(do)
     assert (await lab.told(run, trace))["confidence"] == "0.6"
     asked = [question.metric.name for question in lab.judge.asked]
@@ -315,13 +315,13 @@ async def test_after_so_many_attempts_it_fails_and_makes_room():
 
 async def test_a_buried_target_makes_room_for_the_next():
     lab = Laboratory(judge=ScriptedJudge({"confidence": [DOWN]}))
-    traces = [lab.put(*SPANS) for _ in range(IN_FLIGHT_MAX + 1)]
+    traces = [lab.put(*SPANS) for _ in range(IN_FLIGHT_TARGETS_MAX + 1)]
     run = await lab.run("confidence", *traces)
     last = str(traces[-1].id)
     await lab.attempts(ATTEMPTS_MAX)
     assert [job.target for job in lab.jobs.sent] == []
     assert (await lab.told(run, last)) == {"confidence": "pending"}
-    assert len(lab.judge.asked) == ATTEMPTS_MAX * IN_FLIGHT_MAX + 1, "the last was taken up"
+    assert len(lab.judge.asked) == ATTEMPTS_MAX * IN_FLIGHT_TARGETS_MAX + 1, "the last was taken up"
 
 
 # --- what nobody expected --------------------------------------------------------------------
@@ -410,7 +410,7 @@ async def test_without_a_database_the_work_is_left_for_later(broken):
     run = await lab.run("confidence tool_success_rate", trace)
     failing = FailingAssignments(lab.store, broken=broken)
     with pytest.raises(Unavailable):
-        await lab.work(lab.over(replace(lab.ports, assignments=failing)))
+        await lab.work(lab.over(replace(lab.ports, work_queue=failing)))
     assert lab.faults == []
     assert (await lab.progress(run)).run.status is RunStatus.RUNNING
     await lab.attempts(2)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from application.evaluation.ports.alerts import IN_TURN, RUNS_BEFORE, Assessed
+from application.evaluation.ports.alerts import BASELINE_RUNS, ORDER_WAIT_MAX, AlertEvaluation
 from domain.errors import Conflict, Invalid, NotFound
 from domain.evaluation.monitors.alert import (
     RULES_MAX,
@@ -181,7 +181,7 @@ async def test_a_run_is_measured_by_metric_and_with_those_before_it(monitoring, 
     metric = monitor.metrics[0]
     runs = [
         await ran(monitoring, monitor, 2, Scored(n / 10, "", {}), created_at=at(n))
-        for n in range(RUNS_BEFORE + 3)
+        for n in range(BASELINE_RUNS + 3)
     ]
     await ran(monitoring, await monitoring.stored(monitor.project_id, target_type=of))
     found = await monitoring.alerts.measured(ended(runs[-1]), metric, 0.5)
@@ -204,7 +204,7 @@ async def test_what_failed_and_what_was_skipped_is_counted(monitoring):
         Skipped(SkipCode.NO_INPUT),
     ]
     by_target = dict(zip([target(run, n) for n in range(4)], outcomes, strict=True))
-    line = [*await monitoring.evaluating.assignments.dispatch(monitor.project_id, NOON)]
+    line = [*await monitoring.evaluating.work_queue.dispatch(monitor.project_id, NOON)]
     for due in line:  # which grows meanwhile
         claim = await monitoring.evaluating.claim(due)
         line += await monitoring.evaluating.finish(claim, by_target[claim.target])
@@ -233,7 +233,9 @@ async def test_what_turned_is_kept_and_told_to_every_webhook(monitoring):
     await monitoring.webhooks.create(a_webhook(project()))
     run = ended(await ran(monitoring, monitor))
     raised = turned(run, alerts[0])
-    quiet = Assessed(replace(alerts[1], watch=replace(alerts[1].watch, consecutive=3, value=0.5)))
+    quiet = AlertEvaluation(
+        replace(alerts[1], watch=replace(alerts[1].watch, consecutive=3, value=0.5))
+    )
     seen = []
 
     def assess(there):
@@ -290,7 +292,9 @@ async def test_runs_at_once_see_what_the_other_left(monitoring):
 
     def counting(there):
         return [
-            Assessed(replace(one, watch=replace(one.watch, consecutive=one.watch.consecutive + 1)))
+            AlertEvaluation(
+                replace(one, watch=replace(one.watch, consecutive=one.watch.consecutive + 1))
+            )
             for one in there
         ]
 
@@ -320,8 +324,8 @@ async def test_a_run_waits_for_those_that_ended_before_it(monitoring):
 async def test_a_run_waits_so_long_and_no_longer_for_one_that_can_not_be_looked_at(monitoring):
     monitor = await monitoring.stored(project())
     first = ended(await ran(monitoring, monitor, created_at=NOON))
-    second = ended(await ran(monitoring, monitor, created_at=first.at + IN_TURN))
-    assert second.at - first.at >= IN_TURN
+    second = ended(await ran(monitoring, monitor, created_at=first.at + ORDER_WAIT_MAX))
+    assert second.at - first.at >= ORDER_WAIT_MAX
     assert await monitoring.alerts.assess(second, nothing, NOON)
     assert await monitoring.alerts.assess(first, nothing, NOON)
 

@@ -7,7 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from application.evaluation.ports.alerts import DELIVERIES_OF_ONE, DELIVERY_HELD, WEBHOOKS_MAX
+from application.evaluation.ports.alerts import (
+    DELIVERIES_PER_WEBHOOK_MAX,
+    DELIVERY_LEASE,
+    WEBHOOKS_MAX,
+)
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, at
@@ -120,9 +124,9 @@ async def test_what_is_due_comes_the_longest_due_first_and_is_held(monitoring):
     await told(monitoring, first, next_attempt_at=None)
     assert await due_of(monitoring, projects) == [(sooner, second), (later, first)]
     assert await due_of(monitoring, projects) == []
-    nearly = LONG_AGO + DELIVERY_HELD - timedelta(seconds=1)
+    nearly = LONG_AGO + DELIVERY_LEASE - timedelta(seconds=1)
     assert (later, first) not in await due_of(monitoring, projects, nearly)
-    again = await due_of(monitoring, projects, LONG_AGO + DELIVERY_HELD)
+    again = await due_of(monitoring, projects, LONG_AGO + DELIVERY_LEASE)
     assert (sooner, second) in again
     assert (later, first) in again
 
@@ -140,12 +144,12 @@ async def test_no_more_come_than_are_asked_for(monitoring):
 async def test_one_webhook_leaves_room_for_others(monitoring):
     slow, other = await made(monitoring, project()), await made(monitoring, project())
     projects = {slow.project_id, other.project_id}
-    for n in range(2 * DELIVERIES_OF_ONE):
+    for n in range(2 * DELIVERIES_PER_WEBHOOK_MAX):
         early = LONG_AGO - timedelta(days=9) + timedelta(seconds=n)
         await told(monitoring, slow, next_attempt_at=early)
     mine = await told(monitoring, other)
     found = await due_of(monitoring, projects)
-    assert len(found) == DELIVERIES_OF_ONE + 1
+    assert len(found) == DELIVERIES_PER_WEBHOOK_MAX + 1
     assert found[-1] == (mine, other)
     assert await due_of(monitoring, projects) == []
     done = replace(found[0][0], attempts=1, delivered_at=NOON, next_attempt_at=None)

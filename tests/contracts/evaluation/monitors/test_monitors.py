@@ -212,9 +212,9 @@ async def test_a_firing_stores_monitor_and_run_together(monitoring):
     assert await monitoring.monitors.fired(made, after, run, work_of(run))
     assert await monitoring.monitors.get(made.project_id, made.id) == after
     assert await monitoring.evaluating.run(run) == run
-    while await monitoring.evaluating.assignments.plan(run.project_id, run.id, NOON):
+    while await monitoring.evaluating.work_queue.plan(run.project_id, run.id, NOON):
         pass
-    due = await monitoring.evaluating.assignments.dispatch(run.project_id, NOON)
+    due = await monitoring.evaluating.work_queue.dispatch(run.project_id, NOON)
     assert [one.target for one in due] == [one.target for one in work_of(run)]
 
 

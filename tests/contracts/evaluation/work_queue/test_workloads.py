@@ -56,7 +56,7 @@ async def test_a_run_is_pending_and_then_running(scene, project):
     run = a_run(project, 2)
     await evaluating.runs.create(run, work_of(run))
     assert await workloads.workload(NOON) == replace(NOTHING, pending_runs=1)
-    while await evaluating.assignments.plan(project, run.id, NOON):
+    while await evaluating.work_queue.plan(project, run.id, NOON):
         pass
     assert await workloads.workload(NOON) == replace(NOTHING, running_runs=1)
     await evaluating.finish_all(project)
@@ -75,7 +75,7 @@ async def test_what_waits_counts_by_its_age(scene, project, age, band):
     evaluating, workloads = scene
     run = a_run(project, WINDOW + 2)
     await evaluating.begun(run, work_of(run))
-    await evaluating.assignments.dispatch(project, NOON)
+    await evaluating.work_queue.dispatch(project, NOON)
     found = await workloads.workload(NOON + age)
     assert found.queued == queued(**{f"_{band}": WINDOW})  # the others' turn hasn't come
     assert band_of(age) == band
@@ -95,7 +95,7 @@ async def test_what_was_postponed_does_not_wait_before_its_time(scene, project):
     evaluating, workloads = scene
     await evaluating.begun(run := a_run(project, 1), work_of(run))
     claim = await evaluating.claim_next(project)
-    await evaluating.assignments.postpone(claim, later(minutes=5), FailCode.RATE_LIMITED, NOON)
+    await evaluating.work_queue.postpone(claim, later(minutes=5), FailCode.RATE_LIMITED, NOON)
     assert (await workloads.workload(later(minutes=4))).queued == queued()
     assert (await workloads.workload(later(minutes=5))).queued == queued(_10s=1)
 
@@ -103,7 +103,7 @@ async def test_what_was_postponed_does_not_wait_before_its_time(scene, project):
 async def test_a_removed_project_has_nothing_to_do(scene, project):
     evaluating, workloads = scene
     await evaluating.begun(run := a_run(project, 2), work_of(run))
-    await evaluating.assignments.dispatch(project, NOON)
+    await evaluating.work_queue.dispatch(project, NOON)
     pending = a_run(project, 1)
     await evaluating.runs.create(pending, work_of(pending))
     await evaluating.remove(project)
