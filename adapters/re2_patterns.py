@@ -21,7 +21,7 @@ class Re2Patterns:
         except re2.error as error:
             raise Invalid(f"is not a pattern of RE2: {_said(error)}") from error
 
-    def found(self, pattern: str, text: str) -> bool:
+    def search(self, pattern: str, text: str) -> bool:
         try:
             compiled = _compiled(pattern)
         except re2.error:

@@ -47,7 +47,7 @@ class RunIdempotently:
                 await self.replies.release(attempt, turn, self.clock())
             raise
         try:
-            return await self.replies.keep(attempt, turn, reply)
+            return await self.replies.complete(attempt, turn, reply)
         except Unavailable:
             return reply  # it is done; a repeat finds the object by its id
 
@@ -73,7 +73,7 @@ class DeleteExpiredReplies:
         """How many were forgotten. Raises Unavailable; what went before stays gone."""
         swept = 0
         for _ in range(STEPS_MAX):
-            gone = await self.replies.sweep(self.clock())
+            gone = await self.replies.delete_expired(self.clock())
             swept += gone
             if not gone:
                 break

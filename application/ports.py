@@ -110,7 +110,7 @@ class IdempotencyStore(Protocol):
         """
         ...
 
-    async def keep(self, attempt: Attempt, turn: IdempotencyLock, reply: Reply) -> Reply:
+    async def complete(self, attempt: Attempt, turn: IdempotencyLock, reply: Reply) -> Reply:
         """Keeps the first reply of an object, and returns it: another's where that was first."""
         ...
 
@@ -118,6 +118,6 @@ class IdempotencyStore(Protocol):
         """Ends a turn without a reply. Nothing happens where somebody else has it by now."""
         ...
 
-    async def sweep(self, now: datetime) -> int:
+    async def delete_expired(self, now: datetime) -> int:
         """Forgets some of what has expired, in all projects; how many, 0 when none is left."""
         ...

@@ -17,7 +17,6 @@ from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
 from application.exporting.use_cases import ExportPorts, ExportUseCases
 from application.health import CheckReadiness
 from application.idempotency import DeleteExpiredReplies, RunIdempotently
-from application.identity.administration import Administration, Directory, RemovedProjects
 from application.identity.authenticate import (
     AuthenticateKey,
     AuthenticateToken,
@@ -53,7 +52,17 @@ from application.identity.organizations import (
     ReadOrganization,
     RenameOrganization,
 )
-from application.identity.ports import ApiKeys, KeyUsage, Organizations, Projects, Tokens, Users
+from application.identity.ports import (
+    Administration,
+    ApiKeys,
+    Directory,
+    KeyUsage,
+    Organizations,
+    Projects,
+    RemovedProjects,
+    Tokens,
+    Users,
+)
 from application.identity.projects import (
     ChangeProject,
     ChangeRetention,
@@ -109,7 +118,7 @@ class Ports:
     organizations: Organizations
     directory: Directory
     administration: Administration
-    removals: RemovedProjects
+    removed_projects: RemovedProjects
     tokens: Tokens
     limiter: RateLimiter
     replies: IdempotencyStore
@@ -266,7 +275,7 @@ class UseCases:
             issue_login_code=IssueLoginCode(ports.organizations, editor, ports.random),
             exchange_login_code=ExchangeLoginCode(directory, ports.administration, key_factory),
             answer_once=RunIdempotently(ports.replies, ports.replies_kept_for, clock, new_id),
-            purge_removed_projects=PurgeRemovedProjects(ports.removals, clock),
+            purge_removed_projects=PurgeRemovedProjects(ports.removed_projects, clock),
             delete_expired_replies=DeleteExpiredReplies(ports.replies, clock),
             check_readiness=CheckReadiness(ports.parts),
         )

@@ -29,7 +29,7 @@ class WorkerStatus:
     alive: int
     last_seen_at: datetime | None
 
-    def said(self, now: datetime) -> str | None:
+    def problem(self, now: datetime) -> str | None:
         """What is wrong with it, in words; None while a worker is alive."""
         if self.alive:
             return None
@@ -45,12 +45,12 @@ class Workers(Protocol):
     Unavailable.
     """
 
-    async def seen(self, worker: Worker, now: datetime) -> None:
+    async def record_heartbeat(self, worker: Worker, now: datetime) -> None:
         """It lives. Also forgets some of those that weren't seen for WORKER_RETENTION."""
         ...
 
-    async def left(self, worker: Worker) -> None:
+    async def remove(self, worker: Worker) -> None:
         """It ends in order, and is forgotten. Nothing happens where it wasn't seen."""
         ...
 
-    async def worker_status(self, now: datetime) -> WorkerStatus: ...
+    async def status(self, now: datetime) -> WorkerStatus: ...

@@ -55,7 +55,7 @@ class GatheredKeyUses:
             await asyncio.wait([rounds])
             await uses._last_round()
 
-    def noted(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
+    def record(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
         last = self._noted.get((key, origin))
         if last is not None and at - last < NOTE_STEP:
             return
@@ -94,7 +94,7 @@ class GatheredKeyUses:
         written = False
         try:
             await self._keys.mark_used(due)
-            await self._keys.met(list(met.values()))
+            await self._keys.record_origins(list(met.values()))
             written = True
         except Exception:  # noqa: BLE001 - whatever it is, the next round tries again
             _log.warning("uses of %d API keys could not be written yet", len(due), exc_info=True)

@@ -34,7 +34,7 @@ class MemoryReplies:
         )
         return turn
 
-    async def keep(self, attempt: Attempt, turn: IdempotencyLock, reply: Reply) -> Reply:
+    async def complete(self, attempt: Attempt, turn: IdempotencyLock, reply: Reply) -> Reply:
         known = self.store.replies.get(_place(attempt))
         if known is None or known.turn.object_id != turn.object_id:
             return reply
@@ -48,7 +48,7 @@ class MemoryReplies:
             released = replace(known, turn=replace(turn, locked_until=now))
             self.store.replies[_place(attempt)] = released
 
-    async def sweep(self, now: datetime) -> int:
+    async def delete_expired(self, now: datetime) -> int:
         expired = [place for place, one in self.store.replies.items() if one.expires_at <= now]
         for place in expired:
             del self.store.replies[place]

@@ -6,9 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 
 from application.evaluation.judging import Budgets, Ledger
-from application.identity.administration import Directory
 from application.identity.organization_edit import OrganizationEditor
-from application.identity.ports import Projects
+from application.identity.ports import Directory, Projects
 from application.identity.projects import NO_PROJECT
 from application.ports import Clock
 from domain.errors import NotFound
@@ -93,15 +92,15 @@ class SetBudget:
         """Of this month and each later one. Raises Invalid, Forbidden, NotFound, Unavailable."""
         new = None if usd is None else validate_budget(usd, "monthly_usd")
         now = self.editor.clock()
-        async with self.editor.open(organization, person) as office:
-            await office.entered(Action.CHANGE_BUDGET)
-            if await office.open.project(project) is None:
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.CHANGE_BUDGET)
+            if await edit.locked.project(project) is None:
                 raise NotFound(NO_PROJECT)
-            known = await office.open.budget(project)
+            known = await edit.locked.budget(project)
             if new != known:
-                await office.open.put_budget(project, new, now)
+                await edit.locked.put_budget(project, new, now)
                 detail = {"from": _told(known), "to": _told(new)}
-                await office.record(AuditAction.PROJECT_BUDGET_CHANGED, project, detail)
+                await edit.record(AuditAction.PROJECT_BUDGET_CHANGED, project, detail)
         return await _this_month(self.ledger, project, new, now)
 
 

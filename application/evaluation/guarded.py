@@ -45,7 +45,7 @@ class GuardedMeasuring:
         Raises Unavailable.
         """
         try:
-            found = await self.targets.subject(run.project_id, trace)
+            found = await self.targets.load_trace(run.project_id, trace)
         except Unavailable:
             raise
         except Exception as fault:  # noqa: BLE001 - a trace that can't be read costs only itself

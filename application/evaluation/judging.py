@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final, Protocol
 
 from application.ports import Clock
-from application.pricing.model_prices import ModelPrices
+from application.pricing.ports import ModelPrices
 from application.tracing.ports import PriceBook
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
@@ -100,7 +100,7 @@ class Reservation:
 class Budgets(Protocol):
     """What may be spent, and what has been spent or set aside.
 
-    What a project may spend is said by `OpenOrganization.put_budget`. A reservation that nobody
+    What a project may spend is said by `LockedOrganization.put_budget`. A reservation that nobody
     settles, as its process was killed, counts as spent. Contract of Budgets:
     tests/contracts/evaluation/judging/test_budgets.py. All raise Unavailable.
     """

@@ -10,6 +10,7 @@ from application.evaluation.circuits import Circuits
 from application.evaluation.custom_metrics.catalogue import (
     ListMetrics,
     ListProviders,
+    MetricCatalogue,
     ReadRunTemplate,
 )
 from application.evaluation.custom_metrics.use_cases import CustomMetricUseCases
@@ -37,7 +38,8 @@ from application.evaluation.monitors.scheduler import (
     OnMonitorFault,
     TriggerMonitor,
 )
-from application.evaluation.ports.custom_metrics import CustomMetrics, MetricCatalogue, Patterns
+from application.evaluation.ports.agreement import Labels
+from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.evaluation.ports.evaluation import (
     Embedder,
     Judge,
@@ -65,7 +67,7 @@ from application.evaluation.runs.requests import (
     StartTraceRun,
     TraceScoresOfRun,
 )
-from application.evaluation.scores.agreement import Labels, ReadAgreement, ReadAnnotationQueue
+from application.evaluation.scores.agreement import ReadAgreement, ReadAnnotationQueue
 from application.evaluation.scores.analytics import (
     CompareSessions,
     ReadSessionHistory,
@@ -105,7 +107,7 @@ class EvaluationPorts:
     leader_election: LeaderElection
     alerting: AlertPorts
     custom_metrics: CustomMetrics
-    patterns: Patterns
+    regex: RegexEngine
     jobs: Jobs
     judge: Judge
     judging: JudgingPorts
@@ -177,9 +179,9 @@ class EvaluationUseCases:
         new_id: NewId,
         random: RandomBytes,
     ) -> Self:
-        custom, patterns, catalogue = (
+        custom, regex, catalogue = (
             ports.custom_metrics,
-            ports.patterns,
+            ports.regex,
             MetricCatalogue(ports.custom_metrics),
         )
         spending = BudgetRules(ports.judging.prices, clock)
@@ -189,7 +191,7 @@ class EvaluationUseCases:
         run_factory = RunFactory(ports.runs, ports.jobs, ports.models, spending, catalogue, clock)
         return cls(
             list_metrics=ListMetrics(custom),
-            read_run_template=ReadRunTemplate(ports.models, catalogue, patterns),
+            read_run_template=ReadRunTemplate(ports.models, catalogue, regex),
             list_providers=ListProviders(ports.providers),
             record_trace_score=RecordTraceScore(of_traces, clock),
             list_trace_scores=ListTraceScores(of_traces),
@@ -248,7 +250,7 @@ def _estimate_run(ports: EvaluationPorts, run_factory: RunFactory, new_id: NewId
         judge=ports.judge,
         books=ports.judging,
         policy=ports.measuring,
-        regex_search=ports.patterns.found,
+        regex_search=ports.regex.search,
         clock=run_factory.clock,
         new_id=new_id,
     )
@@ -259,7 +261,7 @@ def _custom_metrics(
 ) -> CustomMetricUseCases:
     return CustomMetricUseCases.over(
         ports.custom_metrics,
-        ports.patterns,
+        ports.regex,
         ports.targets,
         run_factory,
         prices=ports.judging.prices,
@@ -291,7 +293,7 @@ def evaluate_target(
         ),
         policy,
         random,
-        ports.patterns.found,
+        ports.regex.search,
         ports.on_fault,
     )
     return EvaluateTarget(

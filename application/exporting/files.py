@@ -33,7 +33,7 @@ class RequestExport:
         if format_ is FileFormat.NDJSON and row_kind is not RowKind.TRACES:
             raise Invalid.field("rows", "must be traces for ndjson: their spans are in them")
         now = self.clock()
-        return await self.exports.add(
+        return await self.exports.create(
             Export(
                 id=export,
                 project_id=project,
@@ -99,7 +99,7 @@ class ReadExportFile:
         """
         while start < end:
             number, begin = divmod(start, PIECE_BYTES)
-            piece = await self.exports.piece(export.project_id, export.id, number)
+            piece = await self.exports.read_piece(export.project_id, export.id, number)
             part = piece[begin : begin + end - start]
             start += len(part)
             yield part
@@ -114,4 +114,4 @@ class DeleteExpiredExports:
 
     async def __call__(self) -> int:
         """How many rows; 0 when none is left. Safe to call again. Raises Unavailable."""
-        return await self.exports.sweep(self.clock())
+        return await self.exports.delete_expired(self.clock())

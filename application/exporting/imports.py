@@ -55,7 +55,7 @@ class ImportTraces:
         outcomes: list[Imported | Invalid] = []
         for some in batched(sent, AT_ONCE):
             ids = [one.trace.id for one in some]
-            known = {one.trace.id: one for one in await self.archive.known(project, ids)}
+            known = {one.trace.id: one for one in await self.archive.load(project, ids)}
             outcomes += await asyncio.gather(*(self._put(project, one, known) for one in some))
         return outcomes
 

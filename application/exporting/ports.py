@@ -24,7 +24,7 @@ class Archive(Protocol):
     Contract of Archive: tests/contracts/exporting/test_trace_archive.py.
     """
 
-    def reading(
+    def read(
         self, project: ProjectId, matching: TraceFilter, sort: TraceSort, order: SortOrder
     ) -> AbstractAsyncContextManager[Batches]:
         """All traces that `matching` admits, in the order of the list, as they are at one moment.
@@ -35,7 +35,7 @@ class Archive(Protocol):
         """
         ...
 
-    async def known(
+    async def load(
         self, project: ProjectId, traces: Sequence[TraceId]
     ) -> Sequence[TraceWithScores]:
         """Those of at most BATCH_TRACES_MAX traces that are there, in any order.
@@ -56,7 +56,7 @@ class Exports(Protocol):
     is durable on return. All raise Unavailable.
     """
 
-    async def add(self, export: Export) -> Export:
+    async def create(self, export: Export) -> Export:
         """Stores it; the one that is there under its id, if any.
 
         Raises Conflict where the project has EXPORTS_MAX, Unavailable where it was removed.
@@ -75,7 +75,7 @@ class Exports(Protocol):
         """Removes it with its file, whoever writes it; whether it was there."""
         ...
 
-    async def piece(self, project: ProjectId, export: UUID, number: int) -> bytes:
+    async def read_piece(self, project: ProjectId, export: UUID, number: int) -> bytes:
         """A piece of the file, numbered from 0. Raises NotFound."""
         ...
 
@@ -86,7 +86,7 @@ class Exports(Protocol):
         """
         ...
 
-    async def keep(self, export: Export, *pieces: bytes) -> bool:
+    async def save(self, export: Export, *pieces: bytes) -> bool:
         """Stores how a claimed export stands, and the next pieces of its file, wholly or not.
 
         Every piece has PIECE_BYTES, but the last of the file may have fewer: the first one kept
@@ -95,7 +95,7 @@ class Exports(Protocol):
         """
         ...
 
-    async def sweep(self, now: datetime) -> int:
+    async def delete_expired(self, now: datetime) -> int:
         """Removes some that have expired, with their files; how many rows, 0 when none is left."""
         ...
 

@@ -42,18 +42,18 @@ class WriteExport:
         if export is None:
             return 0
         if export.attempts > ATTEMPTS_MAX:
-            await self.exports.keep(export.failed(GIVEN_UP, now))
+            await self.exports.save(export.failed(GIVEN_UP, now))
             return 1
         try:
             await self._write(export)
         except Unavailable:
-            await self.exports.keep(export.put_off(self.clock() + PUT_OFF))
+            await self.exports.save(export.put_off(self.clock() + PUT_OFF))
             raise
         except asyncio.CancelledError:  # this worker leaves; another may begin at once
-            await self.exports.keep(export.put_off(self.clock()))
+            await self.exports.save(export.put_off(self.clock()))
             raise
         except Exception:
-            await self.exports.keep(export.failed(FAULT, self.clock()))
+            await self.exports.save(export.failed(FAULT, self.clock()))
             raise
         return 1
 
@@ -64,20 +64,20 @@ class WriteExport:
         export = replace(export, traces_total=page.total)
         encoder = self.encoders[export.format](project, export.row_kind)
         file = _Pieces()
-        async with self.archive.reading(project, matching, sort, order) as batches:
+        async with self.archive.read(project, matching, sort, order) as batches:
             async for batch in batches:
                 file.add(encoder.add(batch))
                 export = self._standing(export, encoder, file, len(batch))
                 if file.size > self.size_max:
-                    await self.exports.keep(export.failed(self._too_large, self.clock()))
+                    await self.exports.save(export.failed(self._too_large, self.clock()))
                     return
                 pieces = [*file.whole()]
-                if pieces and not await self.exports.keep(export, *pieces):
+                if pieces and not await self.exports.save(export, *pieces):
                     return  # deleted, or another's by now
         file.add(encoder.end())
         export = self._standing(export, encoder, file, 0)
         done = export.completed(file.digest.hexdigest(), self.clock())
-        await self.exports.keep(done, *file.whole(), *file.rest())
+        await self.exports.save(done, *file.whole(), *file.rest())
 
     def _standing(self, export: Export, encoder: Encoder, file: "_Pieces", done: int) -> Export:
         return replace(

@@ -50,7 +50,7 @@ class AuthenticateKey:
             project = await self.projects.ensure(key.organization_id, wanted)
         except NotFound as gone:  # the organization went while the key was still remembered
             raise Unauthenticated(UNKNOWN_KEY) from gone
-        self.uses.noted(key.id, now, origin)
+        self.uses.record(key.id, now, origin)
         return Caller(
             organization_id=key.organization_id,
             project_id=project.id,
@@ -95,7 +95,7 @@ class ResolveMembership:
             founding = NewOrganization.create(
                 FIRST_ORGANIZATION, user, person.actor, self.new_id, self.clock()
             )
-            memberships = [await self.organizations.found(founding)]
+            memberships = [await self.organizations.create_first(founding)]
         if named is None:
             return memberships[0]
         for membership in memberships:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from application.identity.administration import Directory
 from application.identity.organization_edit import OrganizationEditor
+from application.identity.ports import Directory
 from application.ports import Clock
 from domain.errors import Conflict, Forbidden, NotFound
 from domain.identity.audit import AuditAction
@@ -36,14 +36,14 @@ class Invite:
     ) -> SentInvitation:
         """Raises Invalid for the address, Forbidden, Conflict, Unavailable."""
         address = validate_email(email, "email")
-        async with self.editor.open(organization, person) as office:
-            await office.entered(TO_INVITE[role])
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(TO_INVITE[role])
             now = self.editor.clock()
             if address == normalize_email(person.user.email):
                 raise Conflict("This is your own address")
-            if await office.open.has_member(address):
+            if await edit.locked.has_member(address):
                 raise Conflict("Somebody with this address is a member already")
-            if any(one.is_pending(now) for one in await office.open.invitations_to(address)):
+            if any(one.is_pending(now) for one in await edit.locked.invitations_to(address)):
                 raise Conflict("An invitation to this address is pending already")
             invitation = Invitation(
                 id=InvitationId(self.editor.new_id()),
@@ -54,13 +54,13 @@ class Invite:
                 created_at=now,
                 expires_at=now + INVITATION_LIFETIME,
             )
-            await office.open.put_invitation(invitation)
-            await office.record(
+            await edit.locked.put_invitation(invitation)
+            await edit.record(
                 AuditAction.INVITATION_CREATED, invitation.id, {"email": address, "role": role}
             )
             return SentInvitation(
                 invitation=invitation,
-                organization_name=office.open.organization.name,
+                organization_name=edit.locked.organization.name,
                 inviter_display_name=person.user.display_name,
                 inviter_email=person.user.email,
             )
@@ -86,14 +86,14 @@ class RevokeInvitation:
         self, person: Person, organization: OrganizationId, invitation: InvitationId
     ) -> None:
         """Raises Forbidden, NotFound, Conflict where it isn't pending, Unavailable."""
-        async with self.editor.open(organization, person) as office:
-            await office.entered(Action.REVOKE_INVITATION)
-            known = await office.open.invitation(invitation)
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.REVOKE_INVITATION)
+            known = await edit.locked.invitation(invitation)
             if known is None:
                 raise NotFound(NO_INVITATION)
             revoked = known.settled(InvitationStatus.REVOKED, self.editor.clock())
-            await office.open.put_invitation(revoked)
-            await office.record(AuditAction.INVITATION_REVOKED, known.id, {"email": known.email})
+            await edit.locked.put_invitation(revoked)
+            await edit.record(AuditAction.INVITATION_REVOKED, known.id, {"email": known.email})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +117,13 @@ class AcceptInvitation:
         """Raises NotFound, Forbidden for another's, Conflict, Unavailable; in this order."""
         organization = await _mine(self.directory, person, invitation)
         gone = NotFound(NO_INVITATION)
-        async with self.editor.open(organization, person, gone) as office:
-            known = await office.open.invitation(invitation)
+        async with self.editor.edit(organization, person, gone) as edit:
+            known = await edit.locked.invitation(invitation)
             if known is None:
                 raise NotFound(NO_INVITATION)
             now = self.editor.clock()
             accepted = known.settled(InvitationStatus.ACCEPTED, now)
-            if await office.open.member(person.user.id) is not None:
+            if await edit.locked.member(person.user.id) is not None:
                 raise Conflict("You are a member of this organization already")
             membership = Membership(
                 id=MembershipId(self.editor.new_id()),
@@ -132,10 +132,10 @@ class AcceptInvitation:
                 role=known.role,
                 created_at=now,
             )
-            await office.open.put_membership(membership)
-            await office.open.put_invitation(accepted)
-            await office.record(AuditAction.INVITATION_ACCEPTED, known.id, {"role": known.role})
-            return office.open.organization, membership
+            await edit.locked.put_membership(membership)
+            await edit.locked.put_invitation(accepted)
+            await edit.record(AuditAction.INVITATION_ACCEPTED, known.id, {"role": known.role})
+            return edit.locked.organization, membership
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +147,13 @@ class DeclineInvitation:
         """Raises NotFound, Forbidden for another's, Conflict, Unavailable; in this order."""
         organization = await _mine(self.directory, person, invitation)
         gone = NotFound(NO_INVITATION)
-        async with self.editor.open(organization, person, gone) as office:
-            known = await office.open.invitation(invitation)
+        async with self.editor.edit(organization, person, gone) as edit:
+            known = await edit.locked.invitation(invitation)
             if known is None:
                 raise NotFound(NO_INVITATION)
             declined = known.settled(InvitationStatus.DECLINED, self.editor.clock())
-            await office.open.put_invitation(declined)
-            await office.record(AuditAction.INVITATION_DECLINED, known.id)
+            await edit.locked.put_invitation(declined)
+            await edit.record(AuditAction.INVITATION_DECLINED, known.id)
 
 
 async def _mine(directory: Directory, person: Person, invitation: InvitationId) -> OrganizationId:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from application.identity.administration import Administration, Directory
 from application.identity.organization_edit import OrganizationEditor
+from application.identity.ports import Administration, Directory
 from application.ports import Clock, NewId, RandomBytes
 from domain.errors import NotFound
 from domain.identity.api_key import (
@@ -37,7 +37,7 @@ class ApiKeyFactory:
     new_id: NewId
     random: RandomBytes
 
-    def new(
+    def create(
         self,
         organization: OrganizationId,
         *,
@@ -78,7 +78,7 @@ class IssueKey:
         expires_at: datetime | None = None,
     ) -> tuple[ApiKey, str]:
         """The key and its secret. Raises NotFound where the organization is gone, Unavailable."""
-        key, secret = self.key_factory.new(
+        key, secret = self.key_factory.create(
             organization, name=name, created_by=None, scopes=scopes, expires_at=expires_at
         )
         entry = AuditEntry(
@@ -90,7 +90,7 @@ class IssueKey:
             resource_id=str(key.id),
             detail=_detail(key),
         )
-        async with self.administration.opened(organization) as opened:
+        async with self.administration.lock(organization) as opened:
             await opened.put_key(key)
             await opened.record(entry)
         return key, secret
@@ -110,17 +110,17 @@ class CreateKey:
         scopes: frozenset[Scope],
     ) -> tuple[ApiKey, str]:
         """The key and its secret. Raises Forbidden, Unavailable."""
-        key, secret = self.key_factory.new(
+        key, secret = self.key_factory.create(
             organization,
             name=name,
             created_by=person.user.id,
             scopes=scopes,
             expires_at=expiration.after(self.editor.clock()),
         )
-        async with self.editor.open(organization, person) as office:
-            await office.entered(Action.CREATE_KEY)
-            await office.open.put_key(key)
-            await office.record(AuditAction.API_KEY_CREATED, key.id, _detail(key))
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.CREATE_KEY)
+            await edit.locked.put_key(key)
+            await edit.record(AuditAction.API_KEY_CREATED, key.id, _detail(key))
         return key, secret
 
 
@@ -153,22 +153,22 @@ class RotateKey:
         self, person: Person, organization: OrganizationId, key: ApiKeyId
     ) -> tuple[ApiKey, str]:
         """The new key and its secret. Raises Forbidden, NotFound, Invalid, Unavailable."""
-        async with self.editor.open(organization, person) as office:
-            await office.entered(Action.CHANGE_KEY)
-            known = await office.open.key(key)
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.CHANGE_KEY)
+            known = await edit.locked.key(key)
             if known is None:
                 raise NotFound(NO_KEY)
             known.check_rotatable()
-            new, secret = self.key_factory.new(
+            new, secret = self.key_factory.create(
                 organization,
                 name=known.name,
                 created_by=person.user.id,
                 scopes=known.scopes,
                 expires_at=self.editor.clock() + KEY_LIFETIME,
             )
-            await office.open.put_key(new)
+            await edit.locked.put_key(new)
             detail = {**_detail(new), "new_id": str(new.id)}
-            await office.record(AuditAction.API_KEY_ROTATED, known.id, detail)
+            await edit.record(AuditAction.API_KEY_ROTATED, known.id, detail)
         return new, secret
 
 
@@ -180,15 +180,15 @@ class RevokeKey:
 
     async def __call__(self, person: Person, organization: OrganizationId, key: ApiKeyId) -> None:
         """Raises Forbidden, NotFound, Unavailable."""
-        async with self.editor.open(organization, person) as office:
-            await office.entered(Action.CHANGE_KEY)
-            known = await office.open.key(key)
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.CHANGE_KEY)
+            known = await edit.locked.key(key)
             if known is None:
                 raise NotFound(NO_KEY)
             revoked = known.revoked(self.editor.clock())
             if revoked != known:
-                await office.open.put_key(revoked)
-                await office.record(AuditAction.API_KEY_REVOKED, key, _detail(known))
+                await edit.locked.put_key(revoked)
+                await edit.record(AuditAction.API_KEY_REVOKED, key, _detail(known))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +199,13 @@ class DeleteKey:
 
     async def __call__(self, person: Person, organization: OrganizationId, key: ApiKeyId) -> None:
         """Raises Forbidden, NotFound, Unavailable."""
-        async with self.editor.open(organization, person) as office:
-            await office.entered(Action.CHANGE_KEY)
-            known = await office.open.key(key)
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.CHANGE_KEY)
+            known = await edit.locked.key(key)
             if known is None:
                 raise NotFound(NO_KEY)
-            await office.open.remove_key(key)
-            await office.record(AuditAction.API_KEY_DELETED, key, _detail(known))
+            await edit.locked.remove_key(key)
+            await edit.record(AuditAction.API_KEY_DELETED, key, _detail(known))
 
 
 def _detail(key: ApiKey) -> dict[str, str]:

@@ -6,11 +6,10 @@ Authorization code with PKCE (RFC 7636): who sees the code alone can't exchange 
 from dataclasses import dataclass
 from typing import Final
 
-from application.identity.administration import Administration, Directory
 from application.identity.authenticate import NOT_A_MEMBER
 from application.identity.keys import ApiKeyFactory
 from application.identity.organization_edit import OrganizationEditor
-from application.identity.ports import Organizations
+from application.identity.ports import Administration, Directory, Organizations
 from application.ports import RandomBytes
 from domain.errors import Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, KEY_LIFETIME, ApiKey
@@ -54,11 +53,11 @@ class IssueLoginCode:
         if all(one.organization_id != organization for one in mine):
             raise Forbidden(NOT_A_MEMBER)
         code, now = format_code(self.random(CODE_BYTES)), self.editor.clock()
-        async with self.editor.open(organization, person) as office:
-            await office.entered(Action.ISSUE_LOGIN_CODE)
-            if await office.open.project(project) is None:
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.ISSUE_LOGIN_CODE)
+            if await edit.locked.project(project) is None:
                 raise NotFound(NO_PROJECT)
-            await office.open.add_login_code(
+            await edit.locked.add_login_code(
                 LoginCode(
                     digest=code_digest(code),
                     user_id=person.user.id,
@@ -70,7 +69,7 @@ class IssueLoginCode:
                     expires_at=now + CODE_LIFETIME,
                 )
             )
-            await office.record(AuditAction.LOGIN_CODE_ISSUED, project, {"label": label})
+            await edit.record(AuditAction.LOGIN_CODE_ISSUED, project, {"label": label})
         return code
 
 
@@ -94,7 +93,7 @@ class ExchangeLoginCode:
         if known is None:
             raise Unauthenticated(REFUSED)
         known.check(verifier, now)
-        key, secret = self.key_factory.new(
+        key, secret = self.key_factory.create(
             known.organization_id,
             name=key_name(known.label, now),
             created_by=known.user_id,
@@ -102,7 +101,7 @@ class ExchangeLoginCode:
             expires_at=now + KEY_LIFETIME,
         )
         try:
-            async with self.administration.opened(known.organization_id) as opened:
+            async with self.administration.lock(known.organization_id) as opened:
                 if not await opened.use_login_code(known.digest):
                     raise Unauthenticated(REFUSED)
                 project = await opened.project(known.project_id)

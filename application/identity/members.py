@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from application.identity.administration import Directory
 from application.identity.organization_edit import OrganizationEditor
+from application.identity.ports import Directory
 from domain.errors import Forbidden, NotFound
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
@@ -33,22 +33,22 @@ class ChangeRole:
         self, person: Person, organization: OrganizationId, user: UserId, role: Role
     ) -> Member:
         """Raises Forbidden, NotFound, Conflict for the last OWNER, Unavailable; in this order."""
-        async with self.editor.open(organization, person) as office:
-            mine = await office.entered()
+        async with self.editor.edit(organization, person) as edit:
+            mine = await edit.authorize()
             if user == person.user.id:
                 raise Forbidden("Nobody may change their own role")
             check_right(mine.role, Action.CHANGE_ROLE)
-            member = await office.open.member(user)
+            member = await edit.locked.member(user)
             if member is None:
                 raise NotFound(NO_MEMBER)
             known = member.membership
             if known.role is role:
                 return member
             if known.role is Role.OWNER:
-                check_owner_remains(await office.open.owners(), user)
+                check_owner_remains(await edit.locked.owners(), user)
             changed = replace(known, role=role)
-            await office.open.put_membership(changed)
-            await office.record(
+            await edit.locked.put_membership(changed)
+            await edit.record(
                 AuditAction.MEMBER_ROLE_CHANGED, user, {"from": known.role, "to": role}
             )
             return replace(member, membership=changed)
@@ -62,15 +62,15 @@ class RemoveMember:
 
     async def __call__(self, person: Person, organization: OrganizationId, user: UserId) -> None:
         """Raises NotFound, Forbidden, Conflict for the last OWNER, Unavailable; in this order."""
-        async with self.editor.open(organization, person) as office:
-            mine = await office.entered()
-            member = await office.open.member(user)
+        async with self.editor.edit(organization, person) as edit:
+            mine = await edit.authorize()
+            member = await edit.locked.member(user)
             if member is None:
                 raise NotFound(NO_MEMBER)
             role, leaves = member.membership.role, user == person.user.id
             check_right(mine.role, Action.LEAVE if leaves else TO_REMOVE[role])
             if role is Role.OWNER:
-                check_owner_remains(await office.open.owners(), user)
-            keys = await office.open.remove_member(user, self.editor.clock())
+                check_owner_remains(await edit.locked.owners(), user)
+            keys = await edit.locked.remove_member(user, self.editor.clock())
             action = AuditAction.MEMBER_LEFT if leaves else AuditAction.MEMBER_REMOVED
-            await office.record(action, user, {"role": role, "revoked_keys": str(len(keys))})
+            await edit.record(action, user, {"role": role, "revoked_keys": str(len(keys))})

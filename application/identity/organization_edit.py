@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from application.identity.administration import Administration, OpenOrganization
 from application.identity.authenticate import NOT_A_MEMBER
+from application.identity.ports import Administration, LockedOrganization
 from application.ports import Clock, NewId
 from domain.errors import Failure, Forbidden, NotFound
 from domain.identity.audit import AuditAction, AuditEntry
@@ -19,14 +19,14 @@ from domain.ids import AuditEntryId, OrganizationId
 class OrganizationEdit:
     """An organization that `person` has open: nobody else changes it meanwhile."""
 
-    open: OpenOrganization
+    locked: LockedOrganization
     person: Person
     new_id: NewId
     clock: Clock
 
-    async def entered(self, *actions: Action) -> Membership:
+    async def authorize(self, *actions: Action) -> Membership:
         """The person's membership. Raises Forbidden without one, or without each right."""
-        mine = await self.open.member(self.person.user.id)
+        mine = await self.locked.member(self.person.user.id)
         if mine is None:
             raise Forbidden(NOT_A_MEMBER)
         for action in actions:
@@ -39,14 +39,14 @@ class OrganizationEdit:
         """Tells the audit log what the person does, in the transaction of what it is about."""
         entry = AuditEntry(
             id=AuditEntryId(self.new_id()),
-            organization_id=self.open.organization.id,
+            organization_id=self.locked.organization.id,
             at=self.clock(),
             actor=self.person.actor,
             action=action,
             resource_id=str(resource),
             detail=detail or {},
         )
-        await self.open.record(entry)
+        await self.locked.record(entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class OrganizationEditor:
     new_id: NewId
 
     @asynccontextmanager
-    async def open(
+    async def edit(
         self, organization: OrganizationId, person: Person, gone: Failure | None = None
     ) -> AsyncIterator[OrganizationEdit]:
         """All that the block does is stored when it is left, or nothing where it raises.
@@ -68,7 +68,7 @@ class OrganizationEditor:
         """
         entered = False
         try:
-            async with self.administration.opened(organization) as opened:
+            async with self.administration.lock(organization) as opened:
                 entered = True
                 yield OrganizationEdit(opened, person, self.new_id, self.clock)
         except NotFound as missing:

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from application.identity.administration import Directory
 from application.identity.authenticate import NOT_A_MEMBER
 from application.identity.organization_edit import OrganizationEditor
-from application.identity.ports import Organizations
+from application.identity.ports import Directory, Organizations
 from application.ports import Clock, NewId
 from domain.errors import Forbidden, NotFound
 from domain.identity.audit import AuditAction, AuditEntry
@@ -33,7 +32,7 @@ class CreateOrganization:
         founding = NewOrganization.create(
             name, person.user.id, person.actor, self.new_id, self.clock()
         )
-        await self.organizations.add(founding, self.owned_max)
+        await self.organizations.create(founding, self.owned_max)
         return founding.organization
 
 
@@ -67,13 +66,13 @@ class RenameOrganization:
     ) -> Organization:
         """None changes nothing. Raises Invalid for the name, Forbidden, Unavailable."""
         new = None if name is None else validate_name(name, "name")
-        async with self.editor.open(organization, person) as office:
-            await office.entered(Action.RENAME)
-            known = office.open.organization
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.RENAME)
+            known = edit.locked.organization
             if new is None or new == known.name:
                 return known
-            await office.open.rename(new)
-            await office.record(
+            await edit.locked.rename(new)
+            await edit.record(
                 AuditAction.ORGANIZATION_RENAMED, known.id, {"from": known.name, "to": new}
             )
             return replace(known, name=new)
@@ -87,11 +86,11 @@ class DeleteOrganization:
 
     async def __call__(self, person: Person, organization: OrganizationId) -> None:
         """Raises Forbidden, Unavailable."""
-        async with self.editor.open(organization, person) as office:
-            await office.entered(Action.DELETE)
-            known = office.open.organization
-            await office.record(AuditAction.ORGANIZATION_DELETED, known.id, {"name": known.name})
-            await office.open.remove(self.editor.clock())
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.DELETE)
+            known = edit.locked.organization
+            await edit.record(AuditAction.ORGANIZATION_DELETED, known.id, {"name": known.name})
+            await edit.locked.remove(self.editor.clock())
 
 
 @dataclass(frozen=True, slots=True)

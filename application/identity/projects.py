@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from application.identity.administration import Directory
 from application.identity.organization_edit import OrganizationEditor
-from application.identity.ports import Projects
+from application.identity.ports import Directory, Projects
 from domain.errors import Invalid, NotFound
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
@@ -38,10 +37,10 @@ class CreateProject:
             description=validate_description(description, "description"),
             created_at=self.editor.clock(),
         )
-        async with self.editor.open(organization, person) as office:
-            await office.entered(Action.CREATE_PROJECT)
-            await office.open.put_project(project)
-            await office.record(AuditAction.PROJECT_CREATED, project.id, {"name": project.name})
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.CREATE_PROJECT)
+            await edit.locked.put_project(project)
+            await edit.record(AuditAction.PROJECT_CREATED, project.id, {"name": project.name})
         return project
 
 
@@ -78,9 +77,9 @@ class ChangeProject:
         """None changes nothing. Raises Invalid, Forbidden, NotFound, Conflict, Unavailable."""
         new_name = None if name is None else validate_name(name, "name")
         new_text = None if description is None else validate_description(description, "description")
-        async with self.editor.open(organization, person) as office:
-            await office.entered(Action.CHANGE_PROJECT)
-            known = await office.open.project(project)
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.CHANGE_PROJECT)
+            known = await edit.locked.project(project)
             if known is None:
                 raise NotFound(NO_PROJECT)
             changed = replace(
@@ -89,11 +88,11 @@ class ChangeProject:
                 description=known.description if new_text is None else new_text,
             )
             if changed != known:
-                await office.open.put_project(changed)
+                await edit.locked.put_project(changed)
                 detail = {"from": known.name, "to": changed.name}
                 if changed.description != known.description:
                     detail["description"] = "changed"
-                await office.record(AuditAction.PROJECT_CHANGED, project, detail)
+                await edit.record(AuditAction.PROJECT_CHANGED, project, detail)
             return changed
 
 
@@ -109,16 +108,16 @@ class ChangeRetention:
         """Raises Invalid beyond RETENTION_MAX_DAYS, Forbidden, NotFound, Unavailable."""
         if days is not None and not 1 <= days <= RETENTION_MAX_DAYS:
             raise Invalid.field("days", f"must be between 1 and {RETENTION_MAX_DAYS}, or null")
-        async with self.editor.open(organization, person) as office:
-            await office.entered(Action.CHANGE_RETENTION)
-            known = await office.open.project(project)
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.CHANGE_RETENTION)
+            known = await edit.locked.project(project)
             if known is None:
                 raise NotFound(NO_PROJECT)
             changed = replace(known, retention_days=days)
             if changed != known:
-                await office.open.put_project(changed)
+                await edit.locked.put_project(changed)
                 detail = {"from": _told(known.retention_days), "to": _told(days)}
-                await office.record(AuditAction.PROJECT_RETENTION_CHANGED, project, detail)
+                await edit.record(AuditAction.PROJECT_RETENTION_CHANGED, project, detail)
             return changed
 
 
@@ -136,10 +135,10 @@ class DeleteProject:
         self, person: Person, organization: OrganizationId, project: ProjectId
     ) -> None:
         """Raises Forbidden, NotFound, Unavailable."""
-        async with self.editor.open(organization, person) as office:
-            await office.entered(Action.DELETE_PROJECT)
-            known = await office.open.project(project)
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.DELETE_PROJECT)
+            known = await edit.locked.project(project)
             if known is None:
                 raise NotFound(NO_PROJECT)
-            await office.open.remove_project(project, self.editor.clock())
-            await office.record(AuditAction.PROJECT_DELETED, project, {"name": known.name})
+            await edit.locked.remove_project(project, self.editor.clock())
+            await edit.record(AuditAction.PROJECT_DELETED, project, {"name": known.name})

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from application.identity.administration import RemovedProjects
+from application.identity.ports import RemovedProjects
 from application.ports import Clock
 
 STEPS_MAX: Final = 1_000  # of one round: a stop is asked for between rounds
@@ -13,14 +13,14 @@ STEPS_MAX: Final = 1_000  # of one round: a stop is asked for between rounds
 class PurgeRemovedProjects:
     """Removes the rows of removed projects, some at a time, until nothing is left for now."""
 
-    removals: RemovedProjects
+    removed_projects: RemovedProjects
     clock: Clock
 
     async def __call__(self) -> int:
         """How many rows went. Raises Unavailable; what went before stays gone."""
         swept = 0
         for _ in range(STEPS_MAX):
-            gone = await self.removals.sweep(self.clock())
+            gone = await self.removed_projects.purge(self.clock())
             swept += gone
             if not gone:
                 break

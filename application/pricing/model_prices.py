@@ -1,51 +1,16 @@
 """Prices of a project's own: making them, and finding what has none."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final, Protocol
 from uuid import UUID
 
 from application.ports import Clock
+from application.pricing.ports import ModelPrices
 from domain.errors import NotFound
 from domain.ids import ProjectId
 from domain.tracing.model_price import ModelPrice, UnpricedModel
-
-UNPRICED_MODELS_MAX: Final = 100  # that are shown
-UNPRICED_SPANS_MAX: Final = 100_000  # the newest, that are looked at
-
-
-class ModelPrices(Protocol):
-    """The prices of each project's own, PRICES_MAX at most.
-
-    A span is priced by those that were there some seconds before it came: processes remember them
-    for as long. All raise Unavailable.
-    Contract of ModelPrices: tests/contracts/pricing/test_model_prices.py.
-    """
-
-    async def create(self, price: ModelPrice) -> ModelPrice:
-        """Stores it; what has its id already is left, and returned.
-
-        Raises Conflict where the project has as many as it may.
-        """
-        ...
-
-    async def of(self, projects: Collection[ProjectId]) -> Mapping[ProjectId, Sequence[ModelPrice]]:
-        """Of each of the projects, the newest first."""
-        ...
-
-    async def delete(self, project: ProjectId, price: UUID) -> bool:
-        """Whether it was there."""
-        ...
-
-    async def unpriced(self, project: ProjectId, since: datetime) -> Sequence[UnpricedModel]:
-        """The models of unpriced spans with tokens, the most frequent first, then by name.
-
-        Of spans that started at `since` or later, the newest UNPRICED_SPANS_MAX of them; and
-        UNPRICED_MODELS_MAX models.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,4 +80,4 @@ class ListUnpricedModels:
 
     async def __call__(self, project: ProjectId, days: int) -> Sequence[UnpricedModel]:
         """Those of the last `days`, the most frequent first. Raises Unavailable."""
-        return await self.prices.unpriced(project, self.clock() - timedelta(days=days))
+        return await self.prices.list_unpriced(project, self.clock() - timedelta(days=days))

@@ -2,69 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final, Protocol
+from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from application.ports import Clock
-from application.pricing.model_prices import ModelPrices
+from application.pricing.ports import REPRICING_LEASE, ModelPrices, Repricings
 from application.tracing.ports import PriceBook
 from domain.errors import Unavailable
 from domain.ids import ProjectId
 from domain.tracing.model_price import pricing_of
 from domain.tracing.repricing import ATTEMPTS_MAX, Repricing
-from domain.tracing.usage import Pricing
 
-REPRICED_SPANS_BATCH: Final = 500  # spans of one transaction
 STEPS_MAX: Final = 20  # of one turn: then others have theirs
-REPRICING_LEASE: Final = timedelta(seconds=30)  # longer than any step; who died is replaced then
-REPRICINGS_KEPT_MAX: Final = 20  # of one project, the newest
-
-
-class Repricings(Protocol):
-    """Repricings of each project: what was asked for, and how far it has come.
-
-    What a step charges, its progress and the roll-ups are stored together: whoever goes on after
-    somebody else looks at no span twice. Contract of Repricings:
-    tests/contracts/pricing/test_repricings.py. All raise Unavailable.
-    """
-
-    async def create(self, repricing: Repricing) -> Repricing:
-        """Stores it; what has its id already is left, and returned.
-
-        Of the project the newest REPRICINGS_KEPT_MAX stay. Raises Conflict while another isn't over.
-        """
-        ...
-
-    async def get(self, project: ProjectId, repricing: UUID) -> Repricing:
-        """Raises NotFound."""
-        ...
-
-    async def claim(self, now: datetime, until: datetime) -> Repricing | None:
-        """One of any project that isn't over and that nobody holds; held `until` then.
-
-        This counts as an attempt.
-        """
-        ...
-
-    async def step(
-        self, repricing: Repricing, pricing: Pricing, now: datetime, until: datetime
-    ) -> Repricing | None:
-        """Looks at the next REPRICED_SPANS_BATCH spans, and charges those that change if it isn't dry.
-
-        Spans whose client said what they cost, without a model or without tokens are passed by.
-        Totals of traces, sessions and hours follow. Held `until` then. None, and nothing happens,
-        where it isn't as it is stored: somebody else goes on with it.
-        """
-        ...
-
-    async def release(self, repricing: Repricing, now: datetime) -> None:
-        """Nobody holds it any more from `now` on."""
-        ...
-
-    async def end(self, failed: Repricing) -> None:
-        """Stores that it failed, and why. Nothing where it is over or somebody goes on with it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +85,7 @@ class RepriceSpans:
         if going is None:
             return 0
         if going.attempts > ATTEMPTS_MAX:
-            await self.repricings.end(going.failed(now))
+            await self.repricings.fail(going.failed(now))
             return 0
         try:
             # Asked for and not remembered: what was just made is what it is for.

@@ -1,14 +1,14 @@
 """Erasing what belongs to a user or a session, with a receipt that can be checked."""
 
 import asyncio
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
-from application.identity.administration import Directory
+from application.identity.ports import Directory
 from application.ports import Clock, NewId, RandomBytes
-from domain.errors import Conflict, Invalid, NotFound, Unavailable
+from application.privacy.ports import Erasures
+from domain.errors import Invalid, NotFound, Unavailable
 from domain.identity.audit import Actor, AuditAction, AuditEntry
 from domain.identity.caller import Caller
 from domain.ids import AuditEntryId, ErasureId, ProjectId
@@ -17,75 +17,8 @@ from domain.tracing.erasure import SALT_BYTES, DataSubject, Erasure, ErasureStat
 
 WITHIN: Final = timedelta(seconds=10)  # of a request; what is left then, workers remove
 STEPS_AT_ONCE: Final = 200  # of a request, and of one erasure in a round
-OPEN_AT_ONCE: Final = 100  # erasures of one round
-ERASURES_IN_PROGRESS_MAX: Final = 100  # erasures of one project: each of its reads has them in hand
 REFUSED_FOR: Final = timedelta(days=7)  # longer than any client tries again
 FORGET_STEPS_MAX: Final = 1_000  # of one round
-
-type Told = Callable[[Erasure], AuditEntry]
-
-
-def too_many_erasures() -> Conflict:
-    """Why another erasure can't begin."""
-    return Conflict(
-        f"A project has {ERASURES_IN_PROGRESS_MAX} erasures under way at most: try again once one is REMOVED"
-    )
-
-
-def trace_was_erased() -> Invalid:
-    """Why a trace isn't stored again, for whoever sends it late."""
-    return Invalid.field("trace_id", "this trace was erased: send what is new under another id")
-
-
-class Erasures(Protocol):
-    """Erasures of each project: asked for, carried out, and their receipts.
-
-    The id of a trace that was erased is refused until it is forgotten, so that nothing that comes
-    late brings it back; see `Traces.put`. Contract of Erasures:
-    tests/contracts/privacy/test_erasures.py. All raise Unavailable.
-    """
-
-    async def begin(self, erasure: Erasure, owner: DataSubject, entry: AuditEntry) -> None:
-        """Stores it, tells the audit log, and takes away all exports of the project.
-
-        The owner is kept until all is removed. From then on nobody reads, changes or evaluates what
-        is to go: it is hidden, as if it weren't there. So is a session that loses a trace, with
-        its scores. Only sums over a project's traces and spans count what is left of it. Raises
-        Conflict where ERASURES_IN_PROGRESS_MAX of the project are not over.
-        """
-        ...
-
-    async def advance(
-        self, project: ProjectId, erasure: ErasureId, now: datetime, told: Told
-    ) -> Erasure:
-        """Removes some of what is left, in one transaction; the erasure as it is then.
-
-        As `Traces.delete` does, with all scores of the sessions that lose a trace. Where nothing
-        is left it is over: the owner is forgotten, runs that evaluated a session and what they
-        cost name it no more, and the audit log is `told`. One that is over, or that somebody else
-        is at, stays as it is. Raises NotFound.
-        """
-        ...
-
-    async def unfinished(self) -> Sequence[tuple[ProjectId, ErasureId]]:
-        """Those that are not over, of all projects, the oldest first; at most OPEN_AT_ONCE."""
-        ...
-
-    async def get(self, project: ProjectId, erasure: ErasureId) -> Erasure:
-        """Raises NotFound."""
-        ...
-
-    async def page(self, project: ProjectId, window: PageRequest) -> Page[Erasure]:
-        """Newest first. Positions: instant of the request, id."""
-        ...
-
-    async def found(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
-        """What is stored now of its owner, or of the traces that it removed."""
-        ...
-
-    async def forget(self, before: datetime) -> int:
-        """Forgets some ids of traces that were erased before then, of all projects; how many."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +89,7 @@ class FinishErasures:
         One that can't go on holds no other up.
         """
         over, failures = 0, list[Unavailable]()
-        for project, id_ in await self.erasures.unfinished():
+        for project, id_ in await self.erasures.list_unfinished():
             try:
                 over += await self._finished(project, id_)
             except NotFound:  # its project was removed meanwhile
@@ -165,7 +98,7 @@ class FinishErasures:
                 failures.append(failure)
         before = self.clock() - REFUSED_FOR
         for _ in range(FORGET_STEPS_MAX):
-            if not await self.erasures.forget(before):
+            if not await self.erasures.delete_erased_ids(before):
                 break
         if failures:
             raise failures[0]
@@ -213,7 +146,7 @@ class CheckErasure:
         digest = await asyncio.to_thread(owner.digest, known.salt)
         if not known.is_of(owner.kind, digest):
             raise Invalid.field(f"{owner.kind}_id", "isn't whose data this receipt is about")
-        return known, await self.erasures.found(known, owner)
+        return known, await self.erasures.count_remaining(known, owner)
 
 
 async def _advanced(erasures: Erasures, known: Erasure, now: datetime, new_id: NewId) -> Erasure:

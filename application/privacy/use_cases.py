@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 from typing import Self
 
-from application.identity.administration import Directory
+from application.identity.ports import Directory
 from application.ports import Clock, NewId, RandomBytes
 from application.privacy.erasures import (
     CheckErasure,
     Erase,
-    Erasures,
     FinishErasures,
     ListErasures,
     ReadErasure,
 )
-from application.privacy.retention import DeleteExpiredTraces, ExpiredTraces
+from application.privacy.ports import Erasures, ExpiredTraces
+from application.privacy.retention import DeleteExpiredTraces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,11 +98,11 @@ async def work_found(settings: Settings, pool: Pool) -> list[Finding]:
     age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
     state = await QueueHealthCheck(work_queue, workers, utc_now, age_max).check()
     now = utc_now()
-    worker_status = await workers.worker_status(now)
-    waiting = await work_queue.oldest_waiting(now)
+    worker_status = await workers.status(now)
+    waiting = await work_queue.oldest_wait(now)
     queue = _of("queue", state, "see the logs of workers, or start more")
     advice = "start `pandaprobe-server worker`"
-    said = worker_status.said(now)
+    said = worker_status.problem(now)
     if said is None:
         return [queue, ok("workers", f"{worker_status.alive} at work")]
     if waiting is not None and waiting > WORKER_TIMEOUT:

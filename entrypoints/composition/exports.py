@@ -12,7 +12,7 @@ from adapters.postgres.exports.exports import PostgresExports
 from adapters.postgres.exports.trace_archive import PostgresArchive
 from adapters.tables.parquet import Parquet
 from application.exporting.ports import Encoder, Encoders
-from application.exporting.streams import AT_ONCE_MAX
+from application.exporting.streams import CONCURRENT_STREAMS_MAX
 from application.exporting.use_cases import ExportPorts
 from domain.exporting.export import FileFormat, RowKind
 from domain.ids import ProjectId
@@ -43,7 +43,7 @@ async def export_ports(settings: Settings, pool: Pool) -> AsyncIterator[ExportPo
         Engine({}),
         PoolSettings(
             url=settings.database_url or "",
-            size=AT_ONCE_MAX,
+            size=CONCURRENT_STREAMS_MAX,
             least=0,
             statement_timeout_ms=settings.export_max_seconds * 1_000,
             application_name="pandaprobe exports",

@@ -52,9 +52,9 @@ async def installation(ports: Ports) -> Mapping[Named, Samples]:
     """The figures of `named.ASKED`. Raises Unavailable."""
     now, work_queue = ports.clock(), ports.evaluation.work_queue
     load = await ports.workloads.workload(now)
-    oldest = await work_queue.oldest_waiting(now)
-    dead = await work_queue.dead()
-    worker_status = await ports.workers.worker_status(now)
+    oldest = await work_queue.oldest_wait(now)
+    dead = await work_queue.count_dead()
+    worker_status = await ports.workers.status(now)
     seen = worker_status.last_seen_at
     return {
         definitions.DATABASE_UP: {(): 1.0},

@@ -182,10 +182,10 @@ class Presence:
         """Where the database doesn't answer at once, others find out by themselves."""
         with suppress(Failure, TimeoutError):
             async with asyncio.timeout(LEAVE_S):
-                await self._workers.left(self._me)
+                await self._workers.remove(self._me)
 
     async def _tell(self) -> int:
-        await self._workers.seen(self._me, self._clock())
+        await self._workers.record_heartbeat(self._me, self._clock())
         return 0  # it is no news
 
 

@@ -50,7 +50,7 @@ SPANS = (model("I will look", metadata={"thought": "x"}), tool(given={"to": "Osl
 
 
 @dataclass(frozen=True, slots=True)
-class RunFactory:
+class JudgeHarness:
     """A judge before a provider."""
 
     there: Provider
@@ -87,33 +87,33 @@ class RunFactory:
         return one
 
 
-async def opened(spoken: Format) -> AsyncIterator[RunFactory]:
+async def opened(spoken: Format) -> AsyncIterator[JudgeHarness]:
     async with provider(spoken) as there:
         judge = ModelJudge(there.endpoint("planted"))
-        yield RunFactory(there, judge)
+        yield JudgeHarness(there, judge)
         await judge.close()
 
 
 @pytest.fixture(params=FORMATS, ids=lambda spoken: spoken.provider)
-async def run_factory(request: pytest.FixtureRequest) -> AsyncIterator[RunFactory]:
+async def harness(request: pytest.FixtureRequest) -> AsyncIterator[JudgeHarness]:
     async for one in opened(request.param):
         yield one
 
 
 @pytest.fixture
-async def of_openai() -> AsyncIterator[RunFactory]:
+async def of_openai() -> AsyncIterator[JudgeHarness]:
     async for one in opened(OPENAI):
         yield one
 
 
 @pytest.fixture
-async def of_anthropic() -> AsyncIterator[RunFactory]:
+async def of_anthropic() -> AsyncIterator[JudgeHarness]:
     async for one in opened(ANTHROPIC):
         yield one
 
 
 @pytest.fixture
-async def compatible() -> AsyncIterator[RunFactory]:
+async def compatible() -> AsyncIterator[JudgeHarness]:
     async for one in opened(COMPATIBLE):
         yield one
 
@@ -126,26 +126,26 @@ def says(**changed: object) -> Says:
 
 
 @pytest.mark.parametrize("metric", [TASK_COMPLETION, CHECKLIST, METRIC_REGISTRY["confidence"]])
-async def test_protocol_evidence_and_criterion_are_sent_with_a_strict_schema(run_factory, metric):
-    question = run_factory.question(metric)
-    await run_factory.judge.ask(question)
+async def test_protocol_evidence_and_criterion_are_sent_with_a_strict_schema(harness, metric):
+    question = harness.question(metric)
+    await harness.judge.ask(question)
     fenced = question.evidence.within_boundary(BOUNDARY, reasoning=metric.sees_reasoning)
     calls = ["s2"] if metric is CHECKLIST else []
-    assert run_factory.got.turns == [prompt_text(metric.rubric, fenced, calls)]
-    assert run_factory.got.system == PROTOCOL
+    assert harness.got.turns == [prompt_text(metric.rubric, fenced, calls)]
+    assert harness.got.system == PROTOCOL
     schema = answer_schema(metric.rubric.answer_format)
-    if run_factory.there.format is ANTHROPIC:  # whose client says no type beside an enumeration
+    if harness.there.format is ANTHROPIC:  # whose client says no type beside an enumeration
         schema = json.loads(json.dumps(schema).replace('"type": "integer", "enum"', '"enum"'))
-    assert {key: run_factory.got.schema[key] for key in schema} == schema
-    assert list(run_factory.got.schema["properties"]) == list(schema["properties"])
-    assert run_factory.got.key == "planted"
-    assert run_factory.got.temperature == 0
+    assert {key: harness.got.schema[key] for key in schema} == schema
+    assert list(harness.got.schema["properties"]) == list(schema["properties"])
+    assert harness.got.key == "planted"
+    assert harness.got.temperature == 0
 
 
-async def test_the_vote_is_no_part_of_the_question(run_factory):
+async def test_the_vote_is_no_part_of_the_question(harness):
     for sample in range(3):
-        await run_factory.judge.ask(run_factory.question(sample=sample))
-    assert len({json.dumps(one.body) for one in run_factory.there.got}) == 1
+        await harness.judge.ask(harness.question(sample=sample))
+    assert len({json.dumps(one.body) for one in harness.there.got}) == 1
 
 
 async def test_an_output_that_isnt_to_be_judged_is_not_shown(of_openai):
@@ -205,13 +205,13 @@ async def test_a_model_that_refuses_a_temperature_isnt_sent_one(of_anthropic):
 async def test_a_model_without_schemas_is_told_it_in_words(spoken, name):
     async with provider(spoken) as there:
         judge = ModelJudge(there.endpoint())
-        run_factory = RunFactory(there, judge)
-        answer = await judge.ask(run_factory.question(model=run_factory.named(name)))
+        harness = JudgeHarness(there, judge)
+        answer = await judge.ask(harness.question(model=harness.named(name)))
         await judge.close()
     assert isinstance(answer.outcome, Scored)
-    assert run_factory.got.schema is None
-    assert run_factory.got.system.startswith(PROTOCOL)
-    assert json.dumps(answer_schema(AnswerFormat.SCALE)["required"]) in run_factory.got.system
+    assert harness.got.schema is None
+    assert harness.got.system.startswith(PROTOCOL)
+    assert json.dumps(answer_schema(AnswerFormat.SCALE)["required"]) in harness.got.system
 
 
 async def test_a_compatible_server_may_have_no_key(compatible):
@@ -226,9 +226,9 @@ async def test_a_compatible_server_may_have_no_key(compatible):
 # --- what is made of an answer ---------------------------------------------------------------
 
 
-async def test_a_verdict_is_a_score_with_its_marks_and_tokens(run_factory):
-    question = run_factory.question()
-    answer = await run_factory.judge.ask(question)
+async def test_a_verdict_is_a_score_with_its_marks_and_tokens(harness):
+    question = harness.question()
+    answer = await harness.judge.ask(question)
     assert answer.outcome == Scored(
         GRADE / 5,
         "Well done",
@@ -238,12 +238,12 @@ async def test_a_verdict_is_a_score_with_its_marks_and_tokens(run_factory):
             "truncated": False,
             "omitted_steps": 0,
             "judge_kind": "model",
-            "model": run_factory.there.model,
-            "fingerprint": run_factory.judge.fingerprint(TASK_COMPLETION, run_factory.there.model),
+            "model": harness.there.model,
+            "fingerprint": harness.judge.fingerprint(TASK_COMPLETION, harness.there.model),
         },
     )
     [call] = answer.calls
-    spoken = run_factory.there.format
+    spoken = harness.there.format
     assert (call.provider, call.model, call.code) == (spoken.provider, spoken.model, None)
     assert call.use == answer.use == USED
     assert call.latency_ms > 0
@@ -260,9 +260,9 @@ async def test_a_name_that_is_none_is_not_believed(of_openai):
     assert answer.model == "openai/gpt-4.1-mini"
 
 
-async def test_steps_that_arent_there_are_dropped_and_counted(run_factory):
-    run_factory.there.says(says(evidence=["s2", "s99", "a tool", "s2"]))
-    answer = await run_factory.judge.ask(run_factory.question())
+async def test_steps_that_arent_there_are_dropped_and_counted(harness):
+    harness.there.says(says(evidence=["s2", "s99", "a tool", "s2"]))
+    answer = await harness.judge.ask(harness.question())
     assert answer.outcome.metadata["evidence"] == ["s2"]
     assert answer.outcome.metadata["evidence_unknown"] == 2
 
@@ -300,24 +300,24 @@ BAD = {
 
 
 @pytest.mark.parametrize("text", BAD.values(), ids=BAD)
-async def test_an_answer_that_is_no_verdict_may_be_repaired_once(run_factory, text):
+async def test_an_answer_that_is_no_verdict_may_be_repaired_once(harness, text):
     """No. 12: once is repaired, twice fails, and it never takes more than two requests."""
-    run_factory.there.says(Says(text=text), says())
-    answer = await run_factory.judge.ask(run_factory.question())
+    harness.there.says(Says(text=text), says())
+    answer = await harness.judge.ask(harness.question())
     assert answer.outcome.value == GRADE / 5
     assert [call.code for call in answer.calls] == [FailCode.BAD_VERDICT, None]
     assert answer.use == USED + USED
-    first, second = run_factory.there.got
+    first, second = harness.there.got
     assert second.system == first.system
     assert second.turns[0] == first.user
     if text:
         _, shown, complaint = second.turns
         assert shown == text
         assert "not a valid verdict" in complaint
-    run_factory.there.says(Says(text=text))
-    refused = await run_factory.refused()
+    harness.there.says(Says(text=text))
+    refused = await harness.refused()
     assert refused.code is FailCode.BAD_VERDICT
-    assert len(run_factory.there.got) == len(refused.calls) == 2
+    assert len(harness.there.got) == len(refused.calls) == 2
 
 
 async def test_the_repair_tells_what_was_wrong(of_openai):
@@ -326,22 +326,22 @@ async def test_the_repair_tells_what_was_wrong(of_openai):
     assert "label must be a whole number from 0 to 5" in of_openai.there.got[1].turns[2]
 
 
-async def test_an_answer_that_was_cut_gets_room_for_thoughts(run_factory):
-    run_factory.there.says(Says(text='{"evidence": ["s1', ended="length"), says())
-    answer = await run_factory.judge.ask(run_factory.question())
+async def test_an_answer_that_was_cut_gets_room_for_thoughts(harness):
+    harness.there.says(Says(text='{"evidence": ["s1', ended="length"), says())
+    answer = await harness.judge.ask(harness.question())
     assert answer.outcome.value == GRADE / 5
-    second = run_factory.there.got[1]
-    assert second.turns == [run_factory.there.got[0].user]
+    second = harness.there.got[1]
+    assert second.turns == [harness.there.got[0].user]
     assert second.max_tokens == ANSWER_TOKENS + THOUGHT_TOKENS
 
 
-async def test_a_filter_of_content_ends_it(run_factory):
-    run_factory.there.says(Says(text="", ended="filter"))
-    refused = await run_factory.refused()
+async def test_a_filter_of_content_ends_it(harness):
+    harness.there.says(Says(text="", ended="filter"))
+    refused = await harness.refused()
     assert refused.code is FailCode.CONTENT_FILTERED
     [call] = refused.calls
     assert (call.code, call.use) == (FailCode.CONTENT_FILTERED, USED)
-    assert len(run_factory.there.got) == 1
+    assert len(harness.there.got) == 1
 
 
 # --- what a trace says -----------------------------------------------------------------------
@@ -355,11 +355,11 @@ ORDERS = (
 
 
 @pytest.mark.parametrize("order", ORDERS)
-async def test_what_a_tool_says_stays_within_the_fence_and_gives_no_label(run_factory, order):
+async def test_what_a_tool_says_stays_within_the_fence_and_gives_no_label(harness, order):
     """No. 13."""
-    answer = await run_factory.judge.ask(run_factory.question(TASK_COMPLETION, tool(got=order)))
+    answer = await harness.judge.ask(harness.question(TASK_COMPLETION, tool(got=order)))
     assert answer.outcome.value == GRADE / 5
-    lines = run_factory.got.user.split("\n")
+    lines = harness.got.user.split("\n")
     assert lines[0] == f"evidence {BOUNDARY}"
     assert lines.count(lines[0]) == lines.count(f"end of evidence {BOUNDARY}") == 1
     criterion = lines.index(f"Criterion: {TASK_COMPLETION.rubric.criterion}")
@@ -367,8 +367,8 @@ async def test_what_a_tool_says_stays_within_the_fence_and_gives_no_label(run_fa
     assert [line for line in lines[criterion:] if line.startswith("Criterion:")] == [
         lines[criterion]
     ]
-    assert run_factory.got.system == PROTOCOL
-    assert len(run_factory.got.turns) == 1
+    assert harness.got.system == PROTOCOL
+    assert len(harness.got.turns) == 1
 
 
 # --- failures --------------------------------------------------------------------------------
@@ -394,18 +394,18 @@ BY_STATUS = {
 
 
 @pytest.mark.parametrize("status", BY_STATUS)
-async def test_a_status_has_its_code_and_takes_one_request(run_factory, status):
-    run_factory.there.says(Fails(status=status, body={"error": {"message": "No", "code": status}}))
-    failure = await run_factory.failed()
+async def test_a_status_has_its_code_and_takes_one_request(harness, status):
+    harness.there.says(Fails(status=status, body={"error": {"message": "No", "code": status}}))
+    failure = await harness.failed()
     assert failure.code is BY_STATUS[status]
     assert isinstance(failure, JudgeUnavailable) is failure.code.is_transient
     [call] = failure.calls
     assert (call.code, call.model, call.use) == (
         failure.code,
-        run_factory.there.format.model,
+        harness.there.format.model,
         TokenUse(requests=1),
     )
-    assert len(run_factory.there.got) == 1, "no client tries again by itself"
+    assert len(harness.there.got) == 1, "no client tries again by itself"
 
 
 async def test_a_quota_that_is_used_up_is_no_rate_limit(of_openai):
@@ -413,9 +413,9 @@ async def test_a_quota_that_is_used_up_is_no_rate_limit(of_openai):
     assert (await of_openai.refused()).code is FailCode.QUOTA
 
 
-async def test_evidence_that_is_too_long_is_told_apart_from_what_is_wrong(run_factory):
-    run_factory.there.says(run_factory.there.format.too_long)
-    assert (await run_factory.refused()).code is FailCode.TOO_LONG
+async def test_evidence_that_is_too_long_is_told_apart_from_what_is_wrong(harness):
+    harness.there.says(harness.there.format.too_long)
+    assert (await harness.refused()).code is FailCode.TOO_LONG
 
 
 @pytest.mark.parametrize(
@@ -429,29 +429,29 @@ async def test_evidence_that_is_too_long_is_told_apart_from_what_is_wrong(run_fa
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
     ],
 )
-async def test_when_to_come_again_is_told(run_factory, told, seconds):
-    run_factory.there.says(Fails(status=429, body={}, head=[("retry-after", told)]))
-    assert (await run_factory.unavailable()).retry_after_s == seconds
+async def test_when_to_come_again_is_told(harness, told, seconds):
+    harness.there.says(Fails(status=429, body={}, head=[("retry-after", told)]))
+    assert (await harness.unavailable()).retry_after_s == seconds
 
 
-async def test_who_hangs_up_was_asked_and_can_be_asked_again(run_factory):
-    run_factory.there.says(HANGS_UP)
-    late = await run_factory.unavailable()
+async def test_who_hangs_up_was_asked_and_can_be_asked_again(harness):
+    harness.there.says(HANGS_UP)
+    late = await harness.unavailable()
     assert late.code is FailCode.JUDGE_UNREACHABLE
     assert [call.code for call in late.calls] == [FailCode.JUDGE_UNREACHABLE]
 
 
-async def test_where_nobody_listens_nobody_was_asked(run_factory):
-    gone = ModelJudge(run_factory.there.format.endpoint("http://127.0.0.1:1"))
+async def test_where_nobody_listens_nobody_was_asked(harness):
+    gone = ModelJudge(harness.there.format.endpoint("http://127.0.0.1:1"))
     with pytest.raises(JudgeUnavailable) as late:
-        await gone.ask(run_factory.question())
+        await gone.ask(harness.question())
     await gone.close()
     assert (late.value.code, late.value.calls) == (FailCode.JUDGE_UNREACHABLE, ())
 
 
-async def test_who_says_nothing_is_waited_for_until_the_deadline(run_factory):
-    run_factory.there.says(HANGS)
-    late = await run_factory.unavailable(run_factory.question(deadline_s=0.2))
+async def test_who_says_nothing_is_waited_for_until_the_deadline(harness):
+    harness.there.says(HANGS)
+    late = await harness.unavailable(harness.question(deadline_s=0.2))
     assert late.code is FailCode.JUDGE_TIMEOUT
     assert [call.code for call in late.calls] == [FailCode.JUDGE_TIMEOUT]
 
@@ -477,11 +477,11 @@ NONSENSE: dict[str, object] = {
 
 
 @pytest.mark.parametrize("body", NONSENSE.values(), ids=NONSENSE)
-async def test_an_answer_that_is_none_is_a_failure_like_others(run_factory, body):
-    run_factory.there.says(Fails(status=200, body=body))
-    failure = await run_factory.failed()
+async def test_an_answer_that_is_none_is_a_failure_like_others(harness, body):
+    harness.there.says(Fails(status=200, body=body))
+    failure = await harness.failed()
     assert failure.code in {FailCode.BAD_VERDICT, FailCode.PROVIDER_ERROR}
-    assert 1 <= len(failure.calls) == len(run_factory.there.got) <= 2
+    assert 1 <= len(failure.calls) == len(harness.there.got) <= 2
 
 
 @pytest.mark.parametrize(
@@ -502,12 +502,10 @@ def test_what_nobody_foresaw_is_an_answer_that_makes_no_sense():
     assert (told.code, told.was_sent, told.kind) == (FailCode.BAD_VERDICT, True, "KeyError")
 
 
-async def test_no_key_follows_a_redirect(run_factory):
-    async with provider(run_factory.there.format) as elsewhere:
-        run_factory.there.says(
-            Fails(status=307, body={}, head=[("location", elsewhere.url + "/v1/x")])
-        )
-        await run_factory.failed()
+async def test_no_key_follows_a_redirect(harness):
+    async with provider(harness.there.format) as elsewhere:
+        harness.there.says(Fails(status=307, body={}, head=[("location", elsewhere.url + "/v1/x")]))
+        await harness.failed()
         assert elsewhere.got == []
 
 
@@ -533,9 +531,9 @@ def test_whatever_could_change_a_verdict_changes_the_fingerprint():
     assert told(replace(own, api_key="another")) == told()
 
 
-async def test_it_is_known_before_anybody_is_asked(run_factory):
-    before = run_factory.judge.fingerprint(TASK_COMPLETION, run_factory.there.model)
-    answer = await run_factory.judge.ask(run_factory.question())
+async def test_it_is_known_before_anybody_is_asked(harness):
+    before = harness.judge.fingerprint(TASK_COMPLETION, harness.there.model)
+    answer = await harness.judge.ask(harness.question())
     assert answer.outcome.metadata["fingerprint"] == before
 
 

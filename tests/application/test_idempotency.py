@@ -143,13 +143,13 @@ class Unkept:
     ) -> IdempotencyLock | Reply | None:
         return IdempotencyLock(new, now) if self.turns else None
 
-    async def keep(self, attempt: Attempt, turn: IdempotencyLock, reply: Reply) -> Reply:
+    async def complete(self, attempt: Attempt, turn: IdempotencyLock, reply: Reply) -> Reply:
         raise Unavailable("gone")
 
     async def release(self, attempt: Attempt, turn: IdempotencyLock, now: datetime) -> None:
         raise Unavailable("gone")
 
-    async def sweep(self, now: datetime) -> int:
+    async def delete_expired(self, now: datetime) -> int:
         step = self.left.pop(0) if self.left else 0
         if isinstance(step, Exception):
             raise step

@@ -78,7 +78,7 @@ async def test_of_many_at_once_one_has_it(replies: IdempotencyStore) -> None:
 async def test_its_reply_is_given_to_all_that_follow(replies: IdempotencyStore) -> None:
     attempt = an_attempt()
     turn = await turn_of(replies, attempt)
-    assert await replies.keep(attempt, turn, DONE) == DONE
+    assert await replies.complete(attempt, turn, DONE) == DONE
     assert await begun(replies, attempt) == DONE
     assert await begun(replies, attempt, DAY - SECOND) == DONE
 
@@ -104,8 +104,8 @@ async def test_who_was_only_slow_gets_what_the_heir_has_kept(replies: Idempotenc
     attempt = an_attempt()
     slow = await turn_of(replies, attempt)
     heir = await turn_of(replies, attempt, HELD)
-    assert await replies.keep(attempt, heir, DONE) == DONE
-    assert await replies.keep(attempt, slow, Reply(201, b"another")) == DONE
+    assert await replies.complete(attempt, heir, DONE) == DONE
+    assert await replies.complete(attempt, slow, Reply(201, b"another")) == DONE
     assert await begun(replies, attempt, HELD) == DONE
 
 
@@ -127,7 +127,7 @@ async def test_a_released_turn_is_free_at_once_and_the_id_stays(replies: Idempot
 async def test_a_reply_is_not_released(replies: IdempotencyStore) -> None:
     attempt = an_attempt()
     turn = await turn_of(replies, attempt)
-    await replies.keep(attempt, turn, DONE)
+    await replies.complete(attempt, turn, DONE)
     await replies.release(attempt, turn, NOON)
     assert await begun(replies, attempt) == DONE
 
@@ -140,7 +140,7 @@ async def test_another_request_cannot_have_the_key_of_a_turn_or_a_reply(
     turn = await turn_of(replies, attempt)
     with pytest.raises(Conflict):
         await begun(replies, other)
-    await replies.keep(attempt, turn, DONE)
+    await replies.complete(attempt, turn, DONE)
     with pytest.raises(Conflict):
         await begun(replies, other, DAY - SECOND)
     assert await begun(replies, attempt) == DONE
@@ -157,7 +157,7 @@ async def test_another_request_takes_the_key_of_what_came_to_nothing(
     other = replace(attempt, request_hash=b"\x01" * 32)
     taken = await turn_of(replies, other, HELD)
     assert taken.object_id != failed.object_id
-    assert await replies.keep(attempt, failed, DONE) == DONE
+    assert await replies.complete(attempt, failed, DONE) == DONE
     assert await begun(replies, other, HELD) is None  # the late one has kept nothing
 
 
@@ -168,7 +168,7 @@ async def test_what_has_expired_is_as_if_it_had_never_been(
     attempt = an_attempt()
     old = await turn_of(replies, attempt)
     if is_done:
-        await replies.keep(attempt, old, DONE)
+        await replies.complete(attempt, old, DONE)
     new = await turn_of(replies, attempt, DAY)
     assert new.object_id != old.object_id
     assert await begun(replies, attempt, DAY) is None
@@ -179,7 +179,7 @@ async def test_keys_operations_and_projects_know_nothing_of_each_other(
     replies: IdempotencyStore, said: dict[str, Any]
 ) -> None:
     attempt = an_attempt()
-    await replies.keep(attempt, await turn_of(replies, attempt), DONE)
+    await replies.complete(attempt, await turn_of(replies, attempt), DONE)
     await turn_of(replies, replace(attempt, **said))
     await turn_of(replies, replace(attempt, project=ProjectId(uuid.uuid4())))
     assert await begun(replies, attempt) == DONE
@@ -187,20 +187,20 @@ async def test_keys_operations_and_projects_know_nothing_of_each_other(
 
 async def test_sweeping_takes_what_has_expired_and_nothing_else(replies: IdempotencyStore) -> None:
     old, young = an_attempt(), an_attempt()
-    await replies.keep(old, await turn_of(replies, old), DONE)
-    await replies.keep(young, await turn_of(replies, young, SECOND), DONE)
-    while await replies.sweep(NOON + DAY):
+    await replies.complete(old, await turn_of(replies, old), DONE)
+    await replies.complete(young, await turn_of(replies, young, SECOND), DONE)
+    while await replies.delete_expired(NOON + DAY):
         pass
     assert await begun(replies, young) == DONE
     new = await replies.begin(old, uuid.uuid4(), NOON, NOON + DAY)  # by a clock that went back
     assert isinstance(new, IdempotencyLock)
-    assert await replies.sweep(NOON) == 0
+    assert await replies.delete_expired(NOON) == 0
 
 
 async def test_sweepers_at_once_do_not_wait_for_each_other(replies: IdempotencyStore) -> None:
     for _ in range(5):
         await turn_of(replies, an_attempt(), -DAY)
-    swept = await asyncio.gather(*(replies.sweep(NOON) for _ in range(4)))
+    swept = await asyncio.gather(*(replies.delete_expired(NOON) for _ in range(4)))
     assert sum(swept) == 5
 
 
@@ -209,7 +209,7 @@ async def test_of_a_removed_project_nothing_is_told(world: World) -> None:
     organization = (await world.do.create_organization(owner, "Ours")).id
     project = await world.project(organization)
     replies, attempt = world.ports.replies, an_attempt(project=project)
-    await replies.keep(attempt, await turn_of(replies, attempt), DONE)
+    await replies.complete(attempt, await turn_of(replies, attempt), DONE)
     await world.do.delete_project(owner, organization, project)
     with pytest.raises(NotFound):
         await begun(replies, attempt)
@@ -246,11 +246,11 @@ async def lived(
                 turns.append((asked, found))
             told.append(found)
         elif step == "sweep":
-            await replies.sweep(now)
+            await replies.delete_expired(now)
         elif back < len(turns):
             of, turn = turns[-1 - back]
             if step == "keep":
-                told.append(await replies.keep(of, turn, Reply(201, b"%d" % number)))
+                told.append(await replies.complete(of, turn, Reply(201, b"%d" % number)))
             else:
                 await replies.release(of, turn, now)
     return told

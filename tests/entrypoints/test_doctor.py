@@ -310,11 +310,11 @@ async def test_a_worker_that_is_there_is_fine_and_none_is_told_and_one_that_is_l
     none = await work_found(Settings(), idle)
     assert levels(none) == {"queue": "ok", "workers": "warn"}
     worker = Worker(id=uuid.uuid4(), version="1", started_at=utc_now())
-    await PostgresWorkers(idle).seen(worker, utc_now() - WORKER_TIMEOUT)
+    await PostgresWorkers(idle).record_heartbeat(worker, utc_now() - WORKER_TIMEOUT)
     assert levels(await work_found(Settings(), idle)) == {"queue": "ok", "workers": "fail"}
-    await PostgresWorkers(idle).seen(worker, utc_now())
+    await PostgresWorkers(idle).record_heartbeat(worker, utc_now())
     assert levels(await work_found(Settings(), idle)) == {"queue": "ok", "workers": "ok"}
-    await PostgresWorkers(idle).left(worker)
+    await PostgresWorkers(idle).remove(worker)
     assert levels(await work_found(Settings(), idle)) == {"queue": "ok", "workers": "warn"}
 
 

@@ -242,7 +242,7 @@ async def test_what_the_database_knows_is_told_with_the_rest(figures):
     world = World(memory_ports(MemoryStore()))
     ports = world.ports
     worker = Worker(id=uuid.uuid4(), version="1", started_at=NOON)
-    await ports.workers.seen(worker, NOON)
+    await ports.workers.record_heartbeat(worker, NOON)
     run = a_run(PROJECT)
     await ports.evaluation.runs.create(run, work_of(run))
     at = {"clock": lambda: NOON + timedelta(seconds=20)}

@@ -94,7 +94,7 @@ class Site:
             organizations=MemoryOrganizations(self.store),
             directory=MemoryDirectory(self.store),
             administration=MemoryAdministration(self.store),
-            removals=MemoryRemovals(self.store),
+            removed_projects=MemoryRemovals(self.store),
             tokens=MemoryTokens(self.tokens),
             limiter=self.limiter,
             replies=MemoryReplies(self.store),

@@ -70,7 +70,7 @@ class MemoryAlerts:
         ]
         return paginate(found, lambda one: Position(one.at, one.id), SortOrder.DESC, window)
 
-    async def ended(self, after: FinishedRun | None = None) -> Sequence[FinishedRun]:
+    async def list_finished_runs(self, after: FinishedRun | None = None) -> Sequence[FinishedRun]:
         found = self._unseen()
         following = [one for one in found if after is None or _turn_of(one) > _turn_of(after)]
         return sorted(following, key=_turn_of)[:FINISHED_RUNS_MAX]
@@ -86,7 +86,7 @@ class MemoryAlerts:
             and run.completed_at is not None
         ]
 
-    async def measured(
+    async def metric_stats(
         self, ended: FinishedRun, metric: str, threshold: float
     ) -> Sequence[RunMetricStats]:
         runs = [
@@ -98,7 +98,7 @@ class MemoryAlerts:
         lately = reversed(runs[:upto][-BASELINE_RUNS - 1 :])
         return [self._came_to(one, metric, threshold) for one in lately]
 
-    async def assess(self, ended: FinishedRun, assess: Assess, now: datetime) -> bool:
+    async def apply_run(self, ended: FinishedRun, assess: Assess, now: datetime) -> bool:
         key = (ended.project, ended.run)
         if key in self.store.assessed or self._run(ended) is None or self._is_early(ended):
             return False
@@ -116,7 +116,7 @@ class MemoryAlerts:
             if (one.project, one.monitor) == (ended.project, ended.monitor)
         )
 
-    async def slots(self, now: datetime) -> Sequence[MonitorSlot]:
+    async def list_passed_slots(self, now: datetime) -> Sequence[MonitorSlot]:
         found = []
         for (project, of), alert in sorted(self.store.alerts.items()):
             monitor = self.store.monitor_of(project, alert.monitor_id)
@@ -128,7 +128,7 @@ class MemoryAlerts:
                 found.append(MonitorSlot(project, of, awaited, monitor.next_run_at, quiet))
         return found[:SLOTS_MAX]
 
-    async def passed(self, slot: MonitorSlot, assess: Assess, now: datetime) -> bool:
+    async def apply_slot(self, slot: MonitorSlot, assess: Assess, now: datetime) -> bool:
         key = (slot.project, slot.alert)
         alert = None if slot.project in self.store.removed else self.store.alerts.get(key)
         if alert is None or self.store.alert_slots.get(key) != slot.awaited:
@@ -138,7 +138,7 @@ class MemoryAlerts:
         self._keep(slot.project, found, now)
         return True
 
-    async def forget(self, before: datetime) -> int:
+    async def delete_changes(self, before: datetime) -> int:
         gone = [key for key, one in self.store.alert_changes.items() if one.at < before][:STEP]
         for key in gone:
             del self.store.alert_changes[key]
@@ -213,7 +213,7 @@ class MemoryWebhooks:
         del self.store.webhooks[project, webhook]
         return True
 
-    async def deliver(self, delivery: Delivery) -> None:
+    async def enqueue(self, delivery: Delivery) -> None:
         self._known(delivery.project_id, delivery.webhook_id)
         self.store.deliveries.setdefault((delivery.project_id, delivery.id), delivery)
 
@@ -224,7 +224,7 @@ class MemoryWebhooks:
         found = self._deliveries(project, webhook)
         return paginate(found, lambda one: Position(one.created_at, one.id), SortOrder.DESC, window)
 
-    async def due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
+    async def claim_due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
         under_way = Counter(
             one.webhook_id for one in self.store.deliveries.values() if self._is_held(one, now)
         )
@@ -245,7 +245,7 @@ class MemoryWebhooks:
                 found.append((delivery, webhook))
         return found
 
-    async def attempted(self, delivery: Delivery) -> None:
+    async def record_attempt(self, delivery: Delivery) -> None:
         key = (delivery.project_id, delivery.id)
         known = self.store.deliveries.get(key)
         if known is None or known.delivered_at is not None or key[0] in self.store.removed:
@@ -260,7 +260,7 @@ class MemoryWebhooks:
             delivered_at=delivery.delivered_at,
         )
 
-    async def forget(self, before: datetime) -> int:
+    async def delete_deliveries(self, before: datetime) -> int:
         gone = [
             key
             for key, one in self.store.deliveries.items()

@@ -85,12 +85,12 @@ class MemoryMonitors:
             found, lambda one: Position(one.run.created_at, one.run.id), SortOrder.DESC, window
         )
 
-    async def due(self, now: datetime, after: Monitor | None = None) -> Sequence[Monitor]:
+    async def list_due(self, now: datetime, after: Monitor | None = None) -> Sequence[Monitor]:
         here = [one for of, one in self.store.monitors.items() if of[0] not in self.store.removed]
         due = sorted((one for one in here if one.is_due(now)), key=_turn_of)
         return [one for one in due if after is None or _turn_of(one) > _turn_of(after)][:DUE_MAX]
 
-    async def fired(
+    async def store_run(
         self, before: Monitor, after: Monitor, run: EvalRun | None, work: Sequence[WorkItem]
     ) -> bool:
         project = before.project_id
@@ -109,7 +109,7 @@ class MemoryChanged:
     store: MemoryStore
     settling: timedelta = SETTLE_DELAY
 
-    async def edge(self) -> Watermark:
+    async def readable_until(self) -> Watermark:
         last = UUID(int=2**128 - 1)
         return Watermark(self.store.traces.clock() - self.settling - _MICROSECOND, last)
 

@@ -105,7 +105,7 @@ class MemoryAssignments:
     async def renew(self, claim: Claim, now: datetime) -> None:
         self._renew(claim, now)
 
-    async def signals(
+    async def find_signals(
         self, project: ProjectId, trace: TraceId, wanted: Mapping[str, SignalKey]
     ) -> Sequence[TraceScore]:
         usable = [
@@ -144,14 +144,14 @@ class MemoryAssignments:
         later = replace(row, state=WorkState.QUEUED, run_after=until, due_at=until)
         self._put(stored.run, replace(later, last_code=code.value))
 
-    async def overdue(self, now: datetime) -> Sequence[Job]:
+    async def requeue_overdue(self, now: datetime) -> Sequence[Job]:
         jobs: list[Job] = [*islice(self._unplanned(now), OVERDUE_JOBS_MAX)]
         jobs += islice(self._unheard(now), OVERDUE_JOBS_MAX - len(jobs))
         for project in sorted({project for project, _ in self.store.runs}):
             jobs += self._dispatch(project, now, min(self.window, OVERDUE_JOBS_MAX - len(jobs)))
         return jobs
 
-    async def oldest_waiting(self, now: datetime) -> timedelta | None:
+    async def oldest_wait(self, now: datetime) -> timedelta | None:
         since = [
             stored.run.created_at
             for stored in self._live()
@@ -164,7 +164,7 @@ class MemoryAssignments:
                 since.append(row.due_at)
         return max(now - min(since), timedelta()) if since else None
 
-    async def dead(self) -> int:
+    async def count_dead(self) -> int:
         buried = sum(row.state is WorkState.DEAD for _, row in self._live_work())
         return min(buried, OVERDUE_JOBS_MAX)
 

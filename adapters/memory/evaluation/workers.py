@@ -16,14 +16,14 @@ from domain.evaluation.runs.run import RunStatus
 class MemoryWorkers:
     known: dict[UUID, datetime] = field(default_factory=dict)
 
-    async def seen(self, worker: Worker, now: datetime) -> None:
+    async def record_heartbeat(self, worker: Worker, now: datetime) -> None:
         self.known[worker.id] = now
         self.known = {id_: at for id_, at in self.known.items() if now - at < WORKER_RETENTION}
 
-    async def left(self, worker: Worker) -> None:
+    async def remove(self, worker: Worker) -> None:
         self.known.pop(worker.id, None)
 
-    async def worker_status(self, now: datetime) -> WorkerStatus:
+    async def status(self, now: datetime) -> WorkerStatus:
         kept = [at for at in self.known.values() if now - at < WORKER_RETENTION]
         alive = sum(now - at < WORKER_TIMEOUT for at in kept)
         return WorkerStatus(alive, max(kept, default=None))

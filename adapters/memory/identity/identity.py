@@ -41,7 +41,7 @@ class MemoryApiKeys:
         for key, at in uses.items():
             _used(self.store, key, at)
 
-    async def met(self, meetings: Sequence[KeyOrigin]) -> None:
+    async def record_origins(self, meetings: Sequence[KeyOrigin]) -> None:
         for meeting in meetings:
             _met(self.store, meeting)
 
@@ -53,7 +53,7 @@ class MemoryKeyUse:
     store: MemoryStore
     new_id: NewId = uuid.uuid4
 
-    def noted(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
+    def record(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
         _used(self.store, key, at)
         _met(self.store, KeyOrigin(key, origin, at, AuditEntryId(self.new_id())))
 
@@ -119,7 +119,7 @@ class MemoryOrganizations:
         ours = [one for one in self.store.memberships.values() if one.user_id == user]
         return sorted(ours, key=lambda one: (one.created_at, one.organization_id))
 
-    async def found(self, founding: NewOrganization) -> Membership:
+    async def create_first(self, founding: NewOrganization) -> Membership:
         owner = founding.owner.user_id
         if owner not in self.store.users:
             raise NotFound("User not found")
@@ -128,7 +128,7 @@ class MemoryOrganizations:
         self._put(founding)
         return founding.owner
 
-    async def add(self, founding: NewOrganization, owned_max: int | None) -> None:
+    async def create(self, founding: NewOrganization, owned_max: int | None) -> None:
         owner = founding.owner.user_id
         if owner not in self.store.users:
             raise NotFound("User not found")

@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from adapters.memory.store import MemoryStore
-from application.pricing.model_prices import UNPRICED_MODELS_MAX, UNPRICED_SPANS_MAX
+from application.pricing.ports import UNPRICED_MODELS_MAX, UNPRICED_SPANS_MAX
 from domain.errors import Conflict, Unavailable
 from domain.ids import ProjectId
 from domain.tracing.model_price import PRICES_MAX, ModelPrice, UnpricedModel
@@ -37,7 +37,7 @@ class MemoryModelPrices:
             return False
         return self.store.model_prices.pop((project, price), None) is not None
 
-    async def unpriced(self, project: ProjectId, since: datetime) -> Sequence[UnpricedModel]:
+    async def list_unpriced(self, project: ProjectId, since: datetime) -> Sequence[UnpricedModel]:
         spans = [span for trace in self.store.traces_of(project) for span in trace.spans]
         meant = [span for span in spans if span.started_at >= since and _is_unpriced(span)]
         meant.sort(key=lambda span: span.started_at, reverse=True)

@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from adapters.memory.store import MemoryStore
-from application.pricing.repricing import REPRICED_SPANS_BATCH, REPRICINGS_KEPT_MAX
+from application.pricing.ports import REPRICED_SPANS_BATCH, REPRICINGS_KEPT_MAX
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.ids import ProjectId
 from domain.tracing.repricing import PricedSpan, Repricing
@@ -86,7 +86,7 @@ class MemoryRepricings:
         if key in self.store.repricings:
             self.store.repricings_held[key] = now
 
-    async def end(self, failed: Repricing) -> None:
+    async def fail(self, failed: Repricing) -> None:
         known = self.store.repricings.get(_key_of(failed))
         if known is not None and known == replace(failed, completed_at=None, error=None):
             self.store.repricings[_key_of(failed)] = failed

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from adapters.memory.store import MemoryStore
-from application.privacy.erasures import (
+from application.privacy.ports import (
     ERASURES_IN_PROGRESS_MAX,
     OPEN_AT_ONCE,
     Told,
@@ -62,7 +62,7 @@ class MemoryErasures:
         self.store.erasures[project, erasure] = known
         return known
 
-    async def unfinished(self) -> Sequence[tuple[ProjectId, ErasureId]]:
+    async def list_unfinished(self) -> Sequence[tuple[ProjectId, ErasureId]]:
         known = [self.store.erasures[key] for key in self.store.erasing]
         found = sorted((one.requested_at, one.project_id, one.id) for one in known)
         here = [(of, id_) for _, of, id_ in found if of not in self.store.removed]
@@ -81,7 +81,7 @@ class MemoryErasures:
             found, lambda one: Position(one.requested_at, one.id), SortOrder.DESC, window
         )
 
-    async def found(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
+    async def count_remaining(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
         project, made_at = erasure.project_id, self.store.traces.made_at
         traces = self._traces(project, owner)
         over = erasure.removed_at
@@ -109,7 +109,7 @@ class MemoryErasures:
             )
         return RemainingData({table: count for table, count in rows.items() if count}, len(since))
 
-    async def forget(self, before: datetime) -> int:
+    async def delete_erased_ids(self, before: datetime) -> int:
         gone = [key for key, (_, at) in self.store.erased.items() if at < before][:STEP]
         for key in gone:
             del self.store.erased[key]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from adapters.memory.store import MemoryStore
-from application.privacy.erasures import trace_was_erased
+from application.privacy.ports import trace_was_erased
 from application.tracing.ports import PriceBook
 from domain.errors import NotFound, Unavailable
 from domain.ids import ProjectId, SpanId, TraceId

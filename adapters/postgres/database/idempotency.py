@@ -74,7 +74,7 @@ class PostgresReplies:
             raise Conflict("This key was sent with another request")
         return None if known["status"] is None else Reply(known["status"], known["body"])
 
-    async def keep(self, attempt: Attempt, turn: IdempotencyLock, reply: Reply) -> Reply:
+    async def complete(self, attempt: Attempt, turn: IdempotencyLock, reply: Reply) -> Reply:
         place = (*_place(attempt), turn.object_id)
         async with translated():
             kept = await self.pool.fetchrow(KEEP, *place, reply.status, reply.body)
@@ -85,7 +85,7 @@ class PostgresReplies:
         async with translated():
             await self.pool.execute(RELEASE, *place, now)
 
-    async def sweep(self, now: datetime) -> int:
+    async def delete_expired(self, now: datetime) -> int:
         async with translated():
             return affected(await self.pool.execute(SWEEP, now, SWEPT))
 

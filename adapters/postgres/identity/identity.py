@@ -129,7 +129,7 @@ class PostgresApiKeys:
         async with translated():
             await self.pool.execute(MARK_USED, list(uses.keys()), list(uses.values()))
 
-    async def met(self, meetings: Sequence[KeyOrigin]) -> None:
+    async def record_origins(self, meetings: Sequence[KeyOrigin]) -> None:
         async with translated():
             for meeting in sorted(meetings, key=lambda one: one.at):
                 origin = meeting.origin
@@ -213,7 +213,7 @@ class PostgresOrganizations:
             )
         return [membership_of(row) for row in rows]
 
-    async def found(self, founding: NewOrganization) -> Membership:
+    async def create_first(self, founding: NewOrganization) -> Membership:
         owner = founding.owner.user_id
         async with self._one_at_a_time(owner) as connection:
             row = await connection.fetchrow(OLDEST_MEMBERSHIP, owner)
@@ -222,7 +222,7 @@ class PostgresOrganizations:
             await _put(connection, founding)
             return founding.owner
 
-    async def add(self, founding: NewOrganization, owned_max: int | None) -> None:
+    async def create(self, founding: NewOrganization, owned_max: int | None) -> None:
         owner = founding.owner.user_id
         async with self._one_at_a_time(owner) as connection:
             owned = await connection.fetchval(COUNT_OWNED, owner, Role.OWNER)

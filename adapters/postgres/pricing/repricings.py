@@ -14,7 +14,7 @@ from adapters.postgres.database.removed_projects import check_not_removed, not_r
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.pricing.recharge import charge, following
 from adapters.postgres.tracing.edits import TraceEdits
-from application.pricing.repricing import REPRICED_SPANS_BATCH, REPRICINGS_KEPT_MAX
+from application.pricing.ports import REPRICED_SPANS_BATCH, REPRICINGS_KEPT_MAX
 from domain.errors import Conflict, NotFound
 from domain.ids import ProjectId
 from domain.tracing.repricing import Repricing, RepricingReport, SpanPosition
@@ -122,7 +122,7 @@ class PostgresRepricings:
         async with translated():
             await self.pool.execute(RELEASE, repricing.project_id, repricing.id, now)
 
-    async def end(self, failed: Repricing) -> None:
+    async def fail(self, failed: Repricing) -> None:
         told = (failed.attempts, failed.completed_at, failed.error)
         async with translated():
             await self.pool.execute(END, failed.project_id, failed.id, *told)

@@ -6,7 +6,7 @@ from typing import Final
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_projects_shared
 from adapters.postgres.database.pool import Connection
 from adapters.postgres.tracing.trace_rows import columns
-from application.privacy.erasures import trace_was_erased
+from application.privacy.ports import trace_was_erased
 from domain.ids import ProjectId
 from domain.tracing.erasure import DataSubject
 

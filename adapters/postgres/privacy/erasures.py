@@ -23,7 +23,7 @@ from adapters.postgres.tracing.deletes import (
     delete_traces,
 )
 from adapters.postgres.tracing.edits import TraceEdits
-from application.privacy.erasures import (
+from application.privacy.ports import (
     ERASURES_IN_PROGRESS_MAX,
     OPEN_AT_ONCE,
     Told,
@@ -191,7 +191,7 @@ class PostgresErasures:
             await connection.execute(GO_ON, project, erasure, _encoded(known))
             return known
 
-    async def unfinished(self) -> Sequence[tuple[ProjectId, ErasureId]]:
+    async def list_unfinished(self) -> Sequence[tuple[ProjectId, ErasureId]]:
         async with reading(self.edits.pool, ADVICE) as connection:
             rows = await connection.fetch(OPEN)
         return [(ProjectId(row["project_id"]), ErasureId(row["id"])) for row in rows]
@@ -209,7 +209,7 @@ class PostgresErasures:
         end = Position(shown[-1].requested_at, shown[-1].id) if has_more else None
         return Page(shown, found.total, end)
 
-    async def found(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
+    async def count_remaining(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
         project, over = erasure.project_id, erasure.removed_at
         async with snapshot(self.edits.pool, ADVICE) as connection:
             sql = COUNT_TRACES.format(owner=COLUMN[owner.kind])
@@ -227,7 +227,7 @@ class PostgresErasures:
             {table: count for table, count in rows.items() if count}, traces["since"]
         )
 
-    async def forget(self, before: datetime) -> int:
+    async def delete_erased_ids(self, before: datetime) -> int:
         async with transaction(self.edits.pool) as connection:
             return affected(await connection.execute(FORGET, before))
 

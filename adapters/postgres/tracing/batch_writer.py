@@ -34,7 +34,7 @@ from adapters.postgres.tracing.row_updates import (
 )
 from adapters.postgres.tracing.trace_rows import columns, span_row, trace_row
 from adapters.pricing.price_cache import ProjectPrices
-from application.privacy.erasures import trace_was_erased
+from application.privacy.ports import trace_was_erased
 from domain.errors import FieldError, Invalid, Unavailable
 from domain.ids import ProjectId
 from domain.tracing.erasure import data_subjects_of

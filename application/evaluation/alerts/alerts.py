@@ -113,13 +113,13 @@ class EvaluateAlerts:
         """How many there were. Raises Unavailable; what was looked at before that stays so."""
         looked, last = 0, None
         for _ in range(LOOKS_MAX):
-            found = await self.alerts.ended(last)
+            found = await self.alerts.list_finished_runs(last)
             for one in found:
                 looked += await self._guarded(one)
             if len(found) < FINISHED_RUNS_MAX:
                 break
             last = found[-1]
-        for slot in await self.alerts.slots(self.clock()):
+        for slot in await self.alerts.list_passed_slots(self.clock()):
             looked += await self._passed(slot)
         return looked
 
@@ -130,7 +130,7 @@ class EvaluateAlerts:
         def assess(there: Sequence[Alert]) -> Sequence[AlertEvaluation]:
             return [after(one, NOTHING, None, now) for one in there]
 
-        return await self.alerts.passed(slot, assess, now) and slot.quiet
+        return await self.alerts.apply_slot(slot, assess, now) and slot.quiet
 
     async def _guarded(self, ended: FinishedRun) -> bool:
         try:
@@ -147,13 +147,13 @@ class EvaluateAlerts:
         except NotFound:  # the monitor was removed meanwhile
             return False
         metrics = sorted({one.rule.metric for one in alerts})
-        own = await self.custom.named(ended.project, metrics)
+        own = await self.custom.by_names(ended.project, metrics)
         found = {
-            metric: await self.alerts.measured(ended, metric, threshold_of(metric, own))
+            metric: await self.alerts.metric_stats(ended, metric, threshold_of(metric, own))
             for metric in metrics
         }
         now = self.clock()
-        return await self.alerts.assess(
+        return await self.alerts.apply_run(
             ended, lambda there: assessed(ended, there, found, now), now
         )
 

@@ -26,8 +26,8 @@ class PruneAlertHistory:
     async def __call__(self) -> int:
         """How many went. Raises Unavailable; what went before stays gone."""
         now = self.clock()
-        gone = await _all(self.webhooks.forget, now - self.deliveries_kept_for)
-        return gone + await _all(self.alerts.forget, now - self.changes_kept_for)
+        gone = await _all(self.webhooks.delete_deliveries, now - self.deliveries_kept_for)
+        return gone + await _all(self.alerts.delete_changes, now - self.changes_kept_for)
 
 
 async def _all(forget: Callable[[datetime], Awaitable[int]], before: datetime) -> int:

@@ -86,7 +86,7 @@ class SendTestMessage:
             next_attempt_at=now,
             created_at=now,
         )
-        await self.webhooks.deliver(delivery)
+        await self.webhooks.enqueue(delivery)
         return delivery
 
 
@@ -122,7 +122,7 @@ class DeliverMessages:
             for _ in range(LOOKS_MAX):
                 if not failures and len(under_way) < CONCURRENT_DELIVERIES_MAX:
                     room = CONCURRENT_DELIVERIES_MAX - len(under_way)
-                    found = await self.webhooks.due(self.clock(), room)
+                    found = await self.webhooks.claim_due(self.clock(), room)
                     under_way |= {asyncio.create_task(self._attempt(*one)) for one in found}
                 if not under_way:
                     break
@@ -153,7 +153,7 @@ class DeliverMessages:
             delivered_at=now if sent.is_received else None,
         )
         try:
-            await self.webhooks.attempted(after)
+            await self.webhooks.record_attempt(after)
         except Failure as failure:
             return failure
         return None

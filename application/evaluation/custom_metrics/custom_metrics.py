@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from application.evaluation.ports.custom_metrics import CustomMetrics, Patterns
+from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.ports import Clock
 from domain.errors import FieldError, Invalid
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision, validate_name
@@ -30,7 +30,7 @@ class MetricRules:
     """What metrics may be."""
 
     models: JudgeModels
-    patterns: Patterns
+    regex: RegexEngine
 
     def checked(self, name: str, kind: DefinitionKind, order: MetricRequest) -> Definition:
         """The first revision. Raises Invalid with every mistake, each at its place."""
@@ -39,7 +39,7 @@ class MetricRules:
         errors = []
         for at, pattern in spec.patterns:
             try:
-                self.patterns.check(pattern)
+                self.regex.check(pattern)
             except Invalid as invalid:
                 errors.append(FieldError(at, invalid.message))
         if spec.model is not None:

@@ -16,7 +16,7 @@ from application.evaluation.custom_metrics.custom_metrics import (
 from application.evaluation.execution.dry_run import TryCustomMetric
 from application.evaluation.judging import Pricings
 from application.evaluation.matter import MeasuringPolicy
-from application.evaluation.ports.custom_metrics import CustomMetrics, Patterns
+from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.evaluation.ports.evaluation import Targets
 from application.evaluation.runs.requests import RunFactory
 from application.ports import RandomBytes
@@ -39,7 +39,7 @@ class CustomMetricUseCases:
     def over(
         cls,
         metrics: CustomMetrics,
-        patterns: Patterns,
+        regex: RegexEngine,
         targets: Targets,
         run_factory: RunFactory,
         *,
@@ -47,7 +47,7 @@ class CustomMetricUseCases:
         policy: MeasuringPolicy,
         random: RandomBytes,
     ) -> Self:
-        rules, clock = MetricRules(run_factory.models, patterns), run_factory.clock
+        rules, clock = MetricRules(run_factory.models, regex), run_factory.clock
         return cls(
             create=CreateCustomMetric(metrics, rules, clock),
             revise=ReviseCustomMetric(metrics, rules, clock),
@@ -56,7 +56,5 @@ class CustomMetricUseCases:
             list=ListCustomMetrics(metrics),
             read=ReadCustomMetric(metrics),
             list_revisions=ListRevisions(metrics),
-            dry_run=TryCustomMetric(
-                metrics, patterns, targets, run_factory, prices, policy, random
-            ),
+            dry_run=TryCustomMetric(metrics, regex, targets, run_factory, prices, policy, random),
         )

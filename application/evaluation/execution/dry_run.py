@@ -7,7 +7,7 @@ from uuid import UUID
 
 from application.evaluation.judging import Pricings
 from application.evaluation.matter import Matter, MeasuringPolicy
-from application.evaluation.ports.custom_metrics import CustomMetrics, Patterns
+from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.evaluation.ports.evaluation import Targets
 from application.evaluation.runs.requests import RunFactory, RunRequest
 from application.ports import RandomBytes
@@ -56,7 +56,7 @@ class TryCustomMetric:
     """What is computed is told at once; a judge is asked by a run of one trace, if at all."""
 
     metrics: CustomMetrics
-    patterns: Patterns
+    regex: RegexEngine
     targets: Targets
     run_factory: RunFactory
     prices: Pricings
@@ -79,12 +79,12 @@ class TryCustomMetric:
         does.
         """
         known = await self.metrics.get(project, name)
-        found = await self.targets.subject(project, trace)
+        found = await self.targets.load_trace(project, trace)
         if isinstance(found, Failed):
             raise NotFound("Trace not found")
         if not isinstance(found, EvaluatedTrace):
             return DryRun(definition=known.newest, outcome=found)
-        metric = build_metric(known.newest, self.patterns.found)
+        metric = build_metric(known.newest, self.regex.search)
         if metric.method is EvaluationMethod.COMPUTED:
             outcome = await self._matter(known, found, new, model).seen(
                 lambda it: compute_metric(metric, it.subject)
@@ -129,7 +129,7 @@ class TryCustomMetric:
             metrics=[known.name], name=f"{PREFIX}{known.name}"[:NAME_MAX], model=model
         )
         targets = [str(subject.trace.id)]
-        return await self.run_factory.opened(
+        return await self.run_factory.create(
             known.project_id,
             new,
             TargetType.TRACE,

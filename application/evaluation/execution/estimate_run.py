@@ -71,7 +71,7 @@ class EstimateRun:
         self, project: ProjectId, of: TargetType, order: RunRequest, about: About
     ) -> CostEstimate:
         """Raises Invalid for whatever keeps such a run from being made; Unavailable."""
-        run = await self.run_factory.drafted(project, RunId(self.new_id()), of, order, targets=0)
+        run = await self.run_factory.build(project, RunId(self.new_id()), of, order, targets=0)
         targets = await self._targets(run, about)
         metrics = self._asked_for(run)
         traces, count = await self._traces(run, targets if metrics else ())
@@ -99,7 +99,7 @@ class EstimateRun:
             picked = evenly_spaced(targets, LOOKED_INTO_MAX)
             return [TraceId(UUID(one)) for one in picked], _exactly(len(targets))
         steps = [
-            partial(self.targets.traces_of, run.project_id, session)
+            partial(self.targets.session_traces, run.project_id, session)
             for session in evenly_spaced(targets, SIZED_MAX)
         ]
         sessions = await gather_limited(self.policy.traces_at_once, steps)
@@ -127,7 +127,7 @@ class EstimateRun:
         self, run: EvalRun, metrics: Sequence[Metric], pricing: Pricing, trace: TraceId
     ) -> JudgeWorkload:
         """What asking about it takes; nothing where it is gone, or too large."""
-        found = await self.targets.subject(run.project_id, trace)
+        found = await self.targets.load_trace(run.project_id, trace)
         if not isinstance(found, EvaluatedTrace):
             return JudgeWorkload()
         matter = Matter(found, run, self.policy, _FENCE)
@@ -147,7 +147,7 @@ class EstimateRun:
         except JudgeRefused:
             return ()
         trace = matter.subject.trace.id
-        scores = await self.work_queue.signals(matter.run.project_id, trace, keys)
+        scores = await self.work_queue.find_signals(matter.run.project_id, trace, keys)
         return {score.name for score in scores}
 
     async def _pair(

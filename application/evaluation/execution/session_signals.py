@@ -101,7 +101,7 @@ class SignalMeasuring:
     async def of(self, session: SessionSignals) -> list[TraceSignals]:
         """Of each trace that is there, in order. Raises Unavailable."""
         run = session.claim.run
-        traces = await self.targets.traces_of(run.project_id, session.claim.target)
+        traces = await self.targets.session_traces(run.project_id, session.claim.target)
         if len(traces) > SESSION_TRACES_MAX:  # rolling them up refuses it
             return [TraceSignals(str(trace), {}) for trace in traces]
         await gather_limited(
@@ -148,7 +148,7 @@ class SignalMeasuring:
             and (key := await self.measuring.key(name, matter)) is not None
         }
         trace = matter.subject.trace.id
-        scores = await self.work_queue.signals(claim.run.project_id, trace, keys)
+        scores = await self.work_queue.find_signals(claim.run.project_id, trace, keys)
         if scores or not keys:  # nothing of these will be written, which would renew the lease
             await self.work_queue.renew(claim, self.clock())
         numbers = {score.name: score.number for score in scores}

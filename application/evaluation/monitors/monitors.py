@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from application.evaluation.ports.custom_metrics import MetricCatalogue
+from application.evaluation.custom_metrics.catalogue import MetricCatalogue
 from application.evaluation.ports.monitors import Monitors
 from application.evaluation.runs.budget_rules import BudgetRules
 from application.evaluation.runs.requests import CATEGORIES, RunRequest
@@ -53,11 +53,11 @@ class MonitorRules:
     catalogue: MetricCatalogue
     spending: BudgetRules
 
-    async def own(
+    async def find_custom(
         self, project: ProjectId, of: TargetType, metrics: Sequence[str]
     ) -> Mapping[str, CustomMetric]:
         """The project's own among some names. Raises Invalid for too many."""
-        return await self.catalogue.own(project, metrics, CATEGORIES[of])
+        return await self.catalogue.find_custom(project, metrics, CATEGORIES[of])
 
     def checked(
         self, of: TargetType, metrics: Sequence[str], own: Mapping[str, CustomMetric]
@@ -97,7 +97,7 @@ class CreateMonitor:
         Raises Invalid for an unknown metric, a model that isn't allowed, a cadence that is none,
         weights of traces, votes, and what a run may cost.
         """
-        own = await self.rules.own(project, asked.of, asked.run.metrics)
+        own = await self.rules.find_custom(project, asked.of, asked.run.metrics)
         metrics = self.rules.checked(asked.of, asked.run.metrics, own)
         self.rules.check_weights(asked.of, has_some=bool(asked.run.signal_weights))
         now = self.clock()
@@ -159,7 +159,7 @@ class ChangeMonitor:
         now = self.clock()
         before = await self.monitors.get(project, monitor)
         named = before.metrics if change.metrics is UNCHANGED else change.metrics
-        own = await self.rules.own(project, before.target_type, named)
+        own = await self.rules.find_custom(project, before.target_type, named)
         pricing = await self.rules.spending.prices.of(project)
 
         def edit(known: Monitor) -> Monitor:

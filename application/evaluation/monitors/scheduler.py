@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from application.concurrency import gather_limited
-from application.evaluation.ports.custom_metrics import MetricCatalogue
+from application.evaluation.custom_metrics.catalogue import MetricCatalogue
 from application.evaluation.ports.evaluation import Runs, Targets
 from application.evaluation.ports.monitors import DUE_MAX, ChangeFeed, LeaderElection, Monitors
 from application.evaluation.runs.budget_rules import BudgetRules
@@ -60,22 +60,22 @@ class MonitorRunFactory:
     clock: Clock
     new_id: NewId
 
-    async def everything(self, monitor: Monitor) -> Sequence[Target]:
+    async def all_targets(self, monitor: Monitor) -> Sequence[Target]:
         """All that it is about, changed or not; the first TARGETS_MAX + 1."""
         project, selection = monitor.project_id, monitor.selection
         if isinstance(selection, TraceSelection):
             return await self.targets.traces(project, selection, TARGETS_MAX)
         return await self.targets.sessions(project, selection, TARGETS_MAX)
 
-    async def due(self, monitor: Monitor, edge: Watermark) -> Sequence[Target]:
+    async def due_targets(self, monitor: Monitor, edge: Watermark) -> Sequence[Target]:
         """What its slot is about, as far as one can look; as bounded as `everything`."""
         if not monitor.only_if_changed:
-            return await self.everything(monitor)
+            return await self.all_targets(monitor)
         return await self.changed.targets(
             monitor.project_id, monitor.selection, monitor.watermark, edge, TARGETS_MAX
         )
 
-    async def run(
+    async def build(
         self, monitor: Monitor, new: RunId, found: Sequence[Target]
     ) -> tuple[EvalRun, list[WorkItem]]:
         """A run over its share of what was found, by the newest revisions of its metrics.
@@ -95,13 +95,13 @@ class MonitorRunFactory:
         run = self._of(monitor, new, len(taken), model, picked.definitions)
         return run, [WorkItem(target, run.metrics) for target in taken]
 
-    def broken(self, monitor: Monitor, new: RunId, why: Invalid) -> EvalRun:
+    def failed_run(self, monitor: Monitor, new: RunId, why: Invalid) -> EvalRun:
         """A run that tells why there is none."""
         model = self.models.default if monitor.model is None else resolve_model(monitor.model)
         told = "; ".join(one.message for one in why.errors)
         return self._of(monitor, new, 0, model).failed(told, self.clock())
 
-    async def told(self, run: EvalRun) -> None:
+    async def enqueue(self, run: EvalRun) -> None:
         await self.jobs.send(PlanRunJob(run.project_id, run.id))
 
     def _of(
@@ -148,14 +148,14 @@ class TriggerMonitor:
         for _ in range(TRIES_MAX):
             with suppress(NotFound):
                 made = await self.runs.get(project, new)
-                await run_factory.told(made.run)
+                await run_factory.enqueue(made.run)
                 return made
             known = await run_factory.monitors.get(project, monitor)
-            edge = await run_factory.changed.edge()
-            run, work = await run_factory.run(known, new, await run_factory.everything(known))
+            edge = await run_factory.changed.readable_until()
+            run, work = await run_factory.build(known, new, await run_factory.all_targets(known))
             after = known.triggered(run.created_at, new, edge)
-            if await run_factory.monitors.fired(known, after, run, work):
-                await run_factory.told(run)
+            if await run_factory.monitors.store_run(known, after, run, work):
+                await run_factory.enqueue(run)
                 return RunProgress(run, Tally())
         raise Conflict("This monitor is being changed by others; try again")
 
@@ -174,9 +174,9 @@ class FireDueMonitors:
         for _ in range(LOOKS_MAX):
             if not await self.leader_election.is_leader():
                 break
-            due = await self.run_factory.monitors.due(self.run_factory.clock(), last)
+            due = await self.run_factory.monitors.list_due(self.run_factory.clock(), last)
             if due:
-                edge = await self.run_factory.changed.edge()
+                edge = await self.run_factory.changed.readable_until()
                 steps = [partial(self._guarded, one, edge) for one in due]
                 used += sum(await gather_limited(FIRED_AT_ONCE, steps))
             if len(due) < DUE_MAX:
@@ -199,17 +199,17 @@ class FireDueMonitors:
         can't run any more uses its slots all the same, with runs that tell why.
         """
         run_factory, new = self.run_factory, RunId(self.run_factory.new_id())
-        found = await run_factory.due(monitor, edge)
+        found = await run_factory.due_targets(monitor, edge)
         if not found:
             after = monitor.fired(run_factory.clock(), None, None)
-            return await run_factory.monitors.fired(monitor, after, None, [])
+            return await run_factory.monitors.store_run(monitor, after, None, [])
         try:
-            run, work = await run_factory.run(monitor, new, found)
+            run, work = await run_factory.build(monitor, new, found)
         except Invalid as why:
-            run, work = run_factory.broken(monitor, new, why), []
+            run, work = run_factory.failed_run(monitor, new, why), []
         reached = edge if run.status is RunStatus.PENDING else None
         after = monitor.fired(run.created_at, new, reached)
-        is_leader = await run_factory.monitors.fired(monitor, after, run, work)
-        if is_leader and reached is not None:
-            await run_factory.told(run)
-        return is_leader
+        is_stored = await run_factory.monitors.store_run(monitor, after, run, work)
+        if is_stored and reached is not None:
+            await run_factory.enqueue(run)
+        return is_stored

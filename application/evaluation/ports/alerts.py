@@ -175,7 +175,7 @@ class Alerts(Protocol):
         """Of all alerts of a monitor, newest first. Raises NotFound."""
         ...
 
-    async def ended(self, after: FinishedRun | None = None) -> Sequence[FinishedRun]:
+    async def list_finished_runs(self, after: FinishedRun | None = None) -> Sequence[FinishedRun]:
         """Runs of monitors that were not looked at, the first to end first.
 
         At most FINISHED_RUNS_MAX; where there are more, those after the last are asked for next.
@@ -184,7 +184,7 @@ class Alerts(Protocol):
         """
         ...
 
-    async def measured(
+    async def metric_stats(
         self, ended: FinishedRun, metric: str, threshold: float
     ) -> Sequence[RunMetricStats]:
         """What it came to in a metric, and then what up to BASELINE_RUNS runs before it did.
@@ -193,7 +193,7 @@ class Alerts(Protocol):
         """
         ...
 
-    async def assess(self, ended: FinishedRun, assess: Assess, now: datetime) -> bool:
+    async def apply_run(self, ended: FinishedRun, assess: Assess, now: datetime) -> bool:
         """Stores how the alerts of a monitor stand after a run, and notices, in one transaction.
 
         A notice is a change, and a delivery for every webhook of the project, due now. Each run is
@@ -205,18 +205,18 @@ class Alerts(Protocol):
         """
         ...
 
-    async def slots(self, now: datetime) -> Sequence[MonitorSlot]:
+    async def list_passed_slots(self, now: datetime) -> Sequence[MonitorSlot]:
         """What NO_DATA alerts needn't wait for any more; SLOTS_MAX at most, of all projects."""
         ...
 
-    async def passed(self, slot: MonitorSlot, assess: Assess, now: datetime) -> bool:
+    async def apply_slot(self, slot: MonitorSlot, assess: Assess, now: datetime) -> bool:
         """Stores that an alert waits for what follows, and of a quiet slot how it stands then.
 
         Once for each slot, as `assess` does it for a run; `assess` gets that one alert.
         """
         ...
 
-    async def forget(self, before: datetime) -> int:
+    async def delete_changes(self, before: datetime) -> int:
         """Removes some changes from before an instant, of all projects; 0: none is left."""
         ...
 
@@ -243,7 +243,7 @@ class Webhooks(Protocol):
         """Whether there was one. Its deliveries go along: what wasn't sent yet never is."""
         ...
 
-    async def deliver(self, delivery: Delivery) -> None:
+    async def enqueue(self, delivery: Delivery) -> None:
         """Stores a message for a webhook that is there, once for each id. Raises NotFound."""
         ...
 
@@ -253,18 +253,18 @@ class Webhooks(Protocol):
         """Newest first. Raises NotFound."""
         ...
 
-    async def due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
+    async def claim_due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
         """Messages whose turn it is, the longest due first; for DELIVERY_LEASE nobody else's.
 
         At most `most`, and at most DELIVERIES_PER_WEBHOOK_MAX to one webhook that are held by anybody.
         """
         ...
 
-    async def attempted(self, delivery: Delivery) -> None:
+    async def record_attempt(self, delivery: Delivery) -> None:
         """Stores how an attempt went; nobody holds it then. Nothing where it is gone."""
         ...
 
-    async def forget(self, before: datetime) -> int:
+    async def delete_deliveries(self, before: datetime) -> int:
         """Removes some messages made before an instant, of all projects; 0: none is left.
 
         Never one that is still to be sent, or sent again.

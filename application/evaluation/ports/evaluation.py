@@ -160,7 +160,7 @@ class Targets(Protocol):
         """As `select_sessions`, as bounded as `traces`."""
         ...
 
-    async def subject(
+    async def load_trace(
         self, project: ProjectId, trace: TraceId
     ) -> EvaluatedTrace | Skipped | Failed:
         """A trace to measure, with the outputs before it in its session.
@@ -170,7 +170,7 @@ class Targets(Protocol):
         """
         ...
 
-    async def traces_of(self, project: ProjectId, session: str) -> Sequence[TraceId]:
+    async def session_traces(self, project: ProjectId, session: str) -> Sequence[TraceId]:
         """The traces of a session, by (started_at, id); at most SESSION_TRACES_MAX + 1."""
         ...
 

@@ -57,14 +57,14 @@ class Monitors(Protocol):
         """What it has run, newest first. Raises NotFound."""
         ...
 
-    async def due(self, now: datetime, after: Monitor | None = None) -> Sequence[Monitor]:
+    async def list_due(self, now: datetime, after: Monitor | None = None) -> Sequence[Monitor]:
         """The ACTIVE monitors of all projects whose slot has come, the longest due first.
 
         At most DUE_MAX; where there are more, those after the last of them are asked for next.
         """
         ...
 
-    async def fired(
+    async def store_run(
         self, before: Monitor, after: Monitor, run: EvalRun | None, work: Sequence[WorkItem]
     ) -> bool:
         """Stores what became of a monitor and the run it made, in one transaction, or nothing.
@@ -83,7 +83,7 @@ class ChangeFeed(Protocol):
     of Changed: tests/contracts/evaluation/monitors/test_change_feed.py. All raise Unavailable.
     """
 
-    async def edge(self) -> Watermark:
+    async def readable_until(self) -> Watermark:
         """How far one can look: nothing before it will ever be written any more.
 
         SETTLING before now by the clock that stamps what is written, or earlier while writes that

@@ -116,7 +116,7 @@ class WorkQueue(Protocol):
         """LEASE from now for who has the target still, and has nothing to write."""
         ...
 
-    async def signals(
+    async def find_signals(
         self, project: ProjectId, trace: TraceId, wanted: Mapping[str, SignalKey]
     ) -> Sequence[TraceScore]:
         """Of each name of `wanted` the newest score of the trace that a run wrote and has its key.
@@ -148,7 +148,7 @@ class WorkQueue(Protocol):
         """
         ...
 
-    async def overdue(self, now: datetime) -> Sequence[Job]:
+    async def requeue_overdue(self, now: datetime) -> Sequence[Job]:
         """What has to be announced again, across all projects: at most OVERDUE_JOBS_MAX jobs.
 
         Runs that nobody has planned for UNHEARD; targets whose lease has run out, that nobody
@@ -158,7 +158,7 @@ class WorkQueue(Protocol):
         """
         ...
 
-    async def oldest_waiting(self, now: datetime) -> timedelta | None:
+    async def oldest_wait(self, now: datetime) -> timedelta | None:
         """For how long the oldest thing that could be done has waited, across all projects.
 
         Runs to be planned, targets that are queued and due, or whose lease has run out; those
@@ -166,6 +166,6 @@ class WorkQueue(Protocol):
         """
         ...
 
-    async def dead(self) -> int:
+    async def count_dead(self) -> int:
         """How many targets were buried, of runs that are still there; at most OVERDUE_JOBS_MAX."""
         ...

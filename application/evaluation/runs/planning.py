@@ -38,6 +38,6 @@ class RequeueOverdue:
 
     async def __call__(self) -> int:
         """How many jobs that were. Raises Unavailable."""
-        jobs = await self.work_queue.overdue(self.clock())
+        jobs = await self.work_queue.requeue_overdue(self.clock())
         await self.jobs.send(*jobs)
         return len(jobs)

@@ -29,9 +29,9 @@ class QueueHealthCheck:
         try:
             async with asyncio.timeout(CHECK_MAX_S):
                 now = self.clock()
-                age = await self.work_queue.oldest_waiting(now)
-                dead = await self.work_queue.dead()
-                worker_status = await self.workers.worker_status(now)
+                age = await self.work_queue.oldest_wait(now)
+                dead = await self.work_queue.count_dead()
+                worker_status = await self.workers.status(now)
         except TimeoutError:
             return HealthStatus(ok=False, detail=f"no answer within {CHECK_MAX_S} s")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told
@@ -41,7 +41,7 @@ class QueueHealthCheck:
         words = []
         if age is not None:
             words.append(f"the oldest job has waited {age.total_seconds():.0f} s")
-            if said := worker_status.said(now):
+            if said := worker_status.problem(now):
                 words.append(said)
             elif is_late:
                 words.append(f"workers don't get to it: {worker_status.alive}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
-from application.evaluation.ports.custom_metrics import MetricCatalogue
+from application.evaluation.custom_metrics.catalogue import MetricCatalogue
 from application.evaluation.ports.evaluation import Runs, SessionScores, Targets, TraceScores
 from application.evaluation.runs.budget_rules import BudgetRules
 from application.jobs import Jobs, PlanRunJob
@@ -69,7 +69,7 @@ class RunFactory:
     catalogue: MetricCatalogue
     clock: Clock
 
-    async def checked(
+    async def validate(
         self, project: ProjectId, of: TargetType, order: RunRequest
     ) -> tuple[SelectedMetrics, str]:
         """The metrics of an order, and its model.
@@ -84,7 +84,7 @@ class RunFactory:
         self.spending.check(pricing, order.votes, order.max_cost_usd, *picked.judges(model))
         return picked, model
 
-    async def drafted(
+    async def build(
         self,
         project: ProjectId,
         new: RunId,
@@ -95,7 +95,7 @@ class RunFactory:
         filters: JsonText = EMPTY_OBJECT,
     ) -> EvalRun:
         """The run that an order is for, which isn't stored. Raises Invalid."""
-        picked, model = await self.checked(project, of, order)
+        picked, model = await self.validate(project, of, order)
         return EvalRun(
             id=new,
             project_id=project,
@@ -113,7 +113,7 @@ class RunFactory:
             created_at=self.clock(),
         )
 
-    async def opened(
+    async def create(
         self,
         project: ProjectId,
         new: RunId,
@@ -125,10 +125,12 @@ class RunFactory:
     ) -> RunProgress:
         """The run over these targets, in their order. Raises Invalid."""
         count = len(targets)
-        run = await self.drafted(project, new, of, order, targets=count, filters=filters)
-        return await self.stored(run, [WorkItem(target, run.metrics) for target in targets])
+        run = await self.build(project, new, of, order, targets=count, filters=filters)
+        return await self.store_and_enqueue(
+            run, [WorkItem(target, run.metrics) for target in targets]
+        )
 
-    async def stored(self, run: EvalRun, work: Sequence[WorkItem]) -> RunProgress:
+    async def store_and_enqueue(self, run: EvalRun, work: Sequence[WorkItem]) -> RunProgress:
         """Stores a run, or finds it, and tells the workers of it."""
         progress = await self.runs.create(run, work)
         if progress.run.status is RunStatus.PENDING:
@@ -151,11 +153,11 @@ class StartTraceRun:
         Raises Invalid for a metric that is unknown, archived, or needs another judge, a model
         that isn't allowed, and where nothing matches or too much does.
         """
-        await self.run_factory.checked(project, TargetType.TRACE, order)
+        await self.run_factory.validate(project, TargetType.TRACE, order)
         found = validate_target_count(await self.targets.traces(project, selection, TARGETS_MAX))
         taken = sampled(found, order.sampling_rate, str(project))
         filters = filters_as_given(selection)
-        return await self.run_factory.opened(
+        return await self.run_factory.create(
             project, new, TargetType.TRACE, order, targets=taken, filters=filters
         )
 
@@ -171,11 +173,11 @@ class StartSessionRun:
         self, project: ProjectId, new: RunId, order: RunRequest, selection: SessionSelection
     ) -> RunProgress:
         """As StartTraceRun."""
-        await self.run_factory.checked(project, TargetType.SESSION, order)
+        await self.run_factory.validate(project, TargetType.SESSION, order)
         found = validate_target_count(await self.targets.sessions(project, selection, TARGETS_MAX))
         taken = sampled(found, order.sampling_rate, str(project))
         filters = filters_as_given(selection, order.signal_weights)
-        return await self.run_factory.opened(
+        return await self.run_factory.create(
             project, new, TargetType.SESSION, order, targets=taken, filters=filters
         )
 
@@ -200,7 +202,7 @@ class StartBatch:
         """
         targets = validate_batch_ids(of, ids)
         filters = batch_as_given(of, targets)
-        return await self.run_factory.opened(
+        return await self.run_factory.create(
             project, new, of, order, targets=targets, filters=filters
         )
 
@@ -215,7 +217,7 @@ class RetryRun:
         Raises NotFound, and Invalid where nothing failed.
         """
         known, failures = await self.run_factory.runs.failures(project, run)
-        return await self.run_factory.stored(
+        return await self.run_factory.store_and_enqueue(
             *build_retry(known, failures, new, self.run_factory.clock())
         )
 

@@ -3,33 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
+from application.evaluation.ports.agreement import Labels
 from application.ports import Clock
 from domain.evaluation.agreement.annotation_queue import QueueItem, daily_seed
-from domain.evaluation.agreement.calibration import Calibration, JudgeScores, calibrate
+from domain.evaluation.agreement.calibration import Calibration, calibrate
 from domain.evaluation.scores.query import CreatedWithin
 from domain.ids import ProjectId
-
-
-class Labels(Protocol):
-    """What people said of traces beside what judges did, one project at a time.
-
-    Contract of Labels: tests/contracts/evaluation/scores/test_agreement.py. All raise
-    Unavailable.
-    """
-
-    async def compare_with_human_labels(
-        self, project: ProjectId, name: str, threshold: float, within: CreatedWithin
-    ) -> Sequence[JudgeScores]:
-        """As `domain.evaluation.agreement.calibration.compare_with_human_labels`."""
-        ...
-
-    async def offered(
-        self, project: ProjectId, name: str, threshold: float, seed: str, limit: int
-    ) -> Sequence[QueueItem]:
-        """As `domain.evaluation.agreement.annotation_queue.offered`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +35,4 @@ class ReadAnnotationQueue:
     ) -> Sequence[QueueItem]:
         """What is most worth a label; the same all day but for what has been labelled since."""
         seed = daily_seed(project, name, self.clock())
-        return await self.labels.offered(project, name, threshold, seed, limit)
+        return await self.labels.annotation_queue(project, name, threshold, seed, limit)

@@ -113,12 +113,12 @@ async def measured(at: Seeded, of: ProjectId, monitor: MonitorId) -> object:
     run = await at.pool.fetchval(LAST_RUN, of, monitor)
     at.statements.clear()
     ended = FinishedRun(of, monitor, RunId(run), TargetType.TRACE, NOON)
-    return await at.evaluation.alerting.alerts.measured(ended, "coherence", 0.5)
+    return await at.evaluation.alerting.alerts.metric_stats(ended, "coherence", 0.5)
 
 
 def changed(selection: TraceSelection | SessionSelection) -> Read:
     async def asked(at: Seeded, of: ProjectId) -> object:
-        edge = await at.evaluation.changed.edge()
+        edge = await at.evaluation.changed.readable_until()
         last = Watermark(edge.written_at - timedelta(microseconds=1), edge.trace)
         at.statements.clear()
         return await at.evaluation.changed.targets(of, selection, last, edge, TRACES)
@@ -146,11 +146,11 @@ READS: Final[dict[str, tuple[Read, dict[str, int]]]] = {
     ),
     "what a run came to": (of_first(measured), {"eval_runs": 2 * RUNS, "trace_scores": 0}),
     "due monitors": (
-        lambda at, _: at.evaluation.monitors.due(NOON, None),
+        lambda at, _: at.evaluation.monitors.list_due(NOON, None),
         {"monitors": 3},
     ),
     "runs that have ended": (
-        lambda at, of: at.evaluation.alerting.alerts.ended(
+        lambda at, of: at.evaluation.alerting.alerts.list_finished_runs(
             FinishedRun(of, MonitorId(of), RunId(of), TargetType.TRACE, NOON)
         ),
         {"eval_runs": ALL},

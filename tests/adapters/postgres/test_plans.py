@@ -24,7 +24,7 @@ from adapters.postgres.privacy.erasures import (
 from adapters.postgres.privacy.retention import OLDEST, PROJECTS
 from adapters.postgres.tracing.batch_writer import ERASED, TraceWriter
 from adapters.postgres.tracing.edits import read_trace
-from application.privacy.erasures import ERASURES_IN_PROGRESS_MAX
+from application.privacy.ports import ERASURES_IN_PROGRESS_MAX
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
 from domain.evaluation.scores.score import ScoreChange, ScoreSource, ScoreStatus
@@ -164,7 +164,7 @@ def exported(session: str) -> Read:
         archive = PostgresArchive(at.pool, at.pool, 60)
         matching = TraceFilter(session_id=session)
         by = (TraceSort.STARTED_AT, SortOrder.ASC)
-        async with archive.reading(of, matching, *by) as batches:
+        async with archive.read(of, matching, *by) as batches:
             found = [one async for batch in batches for one in batch]
         assert [len(one.session_scores) for one in found] == [4, *[0] * (LONG - 1)]
 
@@ -301,7 +301,7 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         {"trace_scores": OF_NAME // 10 + 3 * OF_NAME // 100 + 20},
     ),
     "what people may label next": (
-        labels("offered", NAMES[3], 0.5, "seed", 20),
+        labels("annotation_queue", NAMES[3], 0.5, "seed", 20),
         {"trace_scores": 2 * OF_NAME + 2 * 20},  # each score, and whether somebody spoke of it
     ),
     "all scores of a session": (

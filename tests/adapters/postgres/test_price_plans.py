@@ -10,7 +10,7 @@ import pytest
 
 from adapters.postgres.pricing.model_prices import PostgresModelPrices
 from adapters.postgres.pricing.repricings import PostgresRepricings
-from application.pricing.repricing import REPRICED_SPANS_BATCH
+from application.pricing.ports import REPRICED_SPANS_BATCH
 from domain.ids import ProjectId
 from tests.adapters.postgres.test_plans import nodes, plans, read_rows, scanned_whole
 from tests.support.builders.values import NOON, prices
@@ -44,7 +44,7 @@ type Read = Callable[[Seeded, ProjectId], Awaitable[object]]
 
 @pytest.mark.parametrize("of", [OURS, UNKNOWN])
 async def test_unpriced_models_are_told_from_their_own_index(priced: Seeded, of: ProjectId) -> None:
-    read: Read = lambda at, of: PostgresModelPrices(at.pool).unpriced(of, START)
+    read: Read = lambda at, of: PostgresModelPrices(at.pool).list_unpriced(of, START)
     found = await plans(priced, read, of)
     assert not scanned_whole(found)
     assert read_rows(found)["spans"] == 100

@@ -52,7 +52,7 @@ async def test_it_is_bounded_whatever_the_payloads_are_stored_in(pool, traces, c
     tracemalloc.start()
     lines, written = ExportLines(ours), 0
     try:
-        asked = archive.reading(ours, TraceFilter(), TraceSort.STARTED_AT, SortOrder.ASC)
+        asked = archive.read(ours, TraceFilter(), TraceSort.STARTED_AT, SortOrder.ASC)
         async with asked as batches:
             async for batch in batches:
                 written += len(lines.add(batch))

@@ -97,9 +97,9 @@ async def test_whoever_cancels_again_ends_it(evaluating, run):
 
 async def test_upkeep_ends_it_where_nobody_does(evaluating, run):
     ours, now = run.project_id, later(seconds=5) + ANNOUNCE_TIMEOUT
-    early = await evaluating.work_queue.overdue(now - timedelta(seconds=1))
+    early = await evaluating.work_queue.requeue_overdue(now - timedelta(seconds=1))
     assert [one for one in early if one.project == ours] == []
-    found = await evaluating.work_queue.overdue(now)
+    found = await evaluating.work_queue.requeue_overdue(now)
     assert [one for one in found if one.project == ours] == [PlanRunJob(ours, run.id)]
     while await evaluating.work_queue.plan(ours, run.id, now):
         pass

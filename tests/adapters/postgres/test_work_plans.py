@@ -141,7 +141,7 @@ READS: Final[dict[str, tuple[Callable[[EvalRun], Read], dict[str, int]]]] = {
         {"traces": TRACES},
     ),
     "traces of a session": (
-        lambda _: lambda at, of: at.evaluation.targets.traces_of(of, "conv-7"),
+        lambda _: lambda at, of: at.evaluation.targets.session_traces(of, "conv-7"),
         {"traces": 4},
     ),
     "a trace": (lambda _: read_subject, {"traces": 30, "spans": 3 * 4}),
@@ -150,13 +150,13 @@ READS: Final[dict[str, tuple[Callable[[EvalRun], Read], dict[str, int]]]] = {
 
 
 async def read_subject(at: Seeded, of: ProjectId) -> object:
-    last = (await at.evaluation.targets.traces_of(of, "conv-7"))[-1]
-    return await at.evaluation.targets.subject(of, last)
+    last = (await at.evaluation.targets.session_traces(of, "conv-7"))[-1]
+    return await at.evaluation.targets.load_trace(of, last)
 
 
 async def read_signals(at: Seeded, of: ProjectId) -> object:
     wanted = {"metric_1": SignalKey("f1", "e"), "metric_2": SignalKey("f1", "e")}
-    return await at.evaluation.work_queue.signals(of, TraceId(trace_of(of)), wanted)
+    return await at.evaluation.work_queue.find_signals(of, TraceId(trace_of(of)), wanted)
 
 
 @pytest.mark.parametrize("read", READS)
@@ -197,9 +197,9 @@ async def work(seeded: Seeded, of: ProjectId) -> None:
     await work_queue.record_signal(first, signal_of(run, trace(), "confidence"), NOON)
     await work_queue.is_live(first)
     # By one whose window has no room: others than the run would be announced.
-    await PostgresAssignments(seeded.pool, 1).overdue(NOON + timedelta(days=1))
-    await work_queue.oldest_waiting(NOON)
-    await work_queue.dead()
+    await PostgresAssignments(seeded.pool, 1).requeue_overdue(NOON + timedelta(days=1))
+    await work_queue.oldest_wait(NOON)
+    await work_queue.count_dead()
     await PostgresWorkloads(seeded.pool).workload(NOON)
     await do.runs.cancel(of, run.id, NOON)
     await do.runs.delete(of, run.id, NOON, with_scores=False)

@@ -12,7 +12,11 @@ import pytest
 from adapters.memory.store import MemoryStore
 from application.exporting.imports import AT_ONCE, Imported
 from application.exporting.ports import PIECE_BYTES
-from application.exporting.streams import AT_ONCE_MAX, OF_PROJECT_MAX, StreamLimiter
+from application.exporting.streams import (
+    CONCURRENT_STREAMS_MAX,
+    STREAMS_PER_PROJECT_MAX,
+    StreamLimiter,
+)
 from application.exporting.write_export import HELD, PUT_OFF
 from application.tracing.ingest import BATCH_MAX
 from domain.errors import Invalid, LimitExceeded, Unavailable
@@ -36,8 +40,8 @@ class Broken:
     reached: asyncio.Event
 
     @asynccontextmanager
-    async def reading(self, *asked: Any) -> AsyncIterator[Any]:
-        async with self.inner.reading(*asked) as batches:
+    async def read(self, *asked: Any) -> AsyncIterator[Any]:
+        async with self.inner.read(*asked) as batches:
             yield self._some(batches)
 
     async def _some(self, batches: Any) -> AsyncIterator[Any]:
@@ -147,8 +151,8 @@ async def test_one_that_is_deleted_meanwhile_is_given_up(here):
         inner: Any
 
         @asynccontextmanager
-        async def reading(self, *asked: Any) -> AsyncIterator[Any]:
-            async with self.inner.reading(*asked) as batches:
+        async def read(self, *asked: Any) -> AsyncIterator[Any]:
+            async with self.inner.read(*asked) as batches:
                 await here.do.exporting.delete_export(OURS, export.id)
                 yield batches
 
@@ -170,20 +174,20 @@ async def test_any_part_of_a_file_is_that_part(here):
 # --- streams --------------------------------------------------------------------------------------
 
 
-def test_seats_are_for_a_project_and_for_all():
-    seats = StreamLimiter()
-    projects = [ProjectId(uuid.uuid4()) for _ in range(AT_ONCE_MAX)]
-    taken = [seats.taken(one) for one in projects]
+def test_stream_slots_are_limited_by_project_and_in_total():
+    limiter = StreamLimiter()
+    projects = [ProjectId(uuid.uuid4()) for _ in range(CONCURRENT_STREAMS_MAX)]
+    taken = [limiter.slot(one) for one in projects]
     for one in taken:
         one.__enter__()
-    with pytest.raises(Unavailable), seats.taken(ProjectId(uuid.uuid4())):
+    with pytest.raises(Unavailable), limiter.slot(ProjectId(uuid.uuid4())):
         pass
     taken[0].__exit__(None, None, None)
-    with seats.taken(projects[1]), pytest.raises(LimitExceeded), seats.taken(projects[1]):
+    with limiter.slot(projects[1]), pytest.raises(LimitExceeded), limiter.slot(projects[1]):
         pass
-    with seats.taken(OURS), pytest.raises(Unavailable), seats.taken(OURS):
+    with limiter.slot(OURS), pytest.raises(Unavailable), limiter.slot(OURS):
         pass
-    assert OF_PROJECT_MAX == 2
+    assert STREAMS_PER_PROJECT_MAX == 2
 
 
 # --- imports --------------------------------------------------------------------------------------

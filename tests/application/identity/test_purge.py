@@ -17,7 +17,7 @@ class Steps:
     left: list[int | Exception]
     asked: list[datetime] = field(default_factory=list)
 
-    async def sweep(self, now: datetime) -> int:
+    async def purge(self, now: datetime) -> int:
         self.asked.append(now)
         step = self.left.pop(0) if self.left else 0
         if isinstance(step, Exception):

@@ -10,12 +10,8 @@ import pytest
 from adapters.memory.pricing.repricings import MemoryRepricings
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing.traces import MemoryPriceBook
-from application.pricing.repricing import (
-    REPRICED_SPANS_BATCH,
-    REPRICING_LEASE,
-    STEPS_MAX,
-    RepricingRequest,
-)
+from application.pricing.ports import REPRICED_SPANS_BATCH, REPRICING_LEASE
+from application.pricing.repricing import STEPS_MAX, RepricingRequest
 from domain.errors import NotFound, Unavailable
 from domain.ids import ProjectId
 from domain.tracing.repricing import (

@@ -138,7 +138,7 @@ async def test_a_first_meeting_is_told_whole(identity):
     key = new_key(ours, name="Ünïcode 🔑")
     await identity.add_key(key)
     first = meeting(key, second=1)
-    await identity.keys.met([first])
+    await identity.keys.record_origins([first])
     assert await told(identity, ours) == [
         AuditEntry(
             id=first.entry,
@@ -170,7 +170,9 @@ async def test_an_origin_is_its_address_with_its_client(identity, other):
     key = new_key(ours)
     await identity.add_key(key)
     for second in range(2):
-        await identity.keys.met([meeting(key, HOME, second), meeting(key, other, second + 10)])
+        await identity.keys.record_origins(
+            [meeting(key, HOME, second), meeting(key, other, second + 10)]
+        )
     origins = [entry.actor.origin for entry in await told(identity, ours)]
     assert origins == [other, HOME]
 
@@ -180,7 +182,7 @@ async def test_keys_meet_the_same_origin_each_for_itself(identity):
     first, second = new_key(ours), new_key(ours)
     for key in (first, second):
         await identity.add_key(key)
-    await identity.keys.met([meeting(first, second=1), meeting(second, second=2)])
+    await identity.keys.record_origins([meeting(first, second=1), meeting(second, second=2)])
     assert [entry.actor.key_id for entry in await told(identity, ours)] == [second.id, first.id]
 
 
@@ -189,8 +191,8 @@ async def test_a_meeting_that_comes_again_in_one_call_is_told_once(identity):
     key = new_key(ours)
     await identity.add_key(key)
     again = meeting(key, second=1)
-    await identity.keys.met([again, again, meeting(key, second=2)])
-    await identity.keys.met([again])
+    await identity.keys.record_origins([again, again, meeting(key, second=2)])
+    await identity.keys.record_origins([again])
     assert [entry.id for entry in await told(identity, ours)] == [again.entry]
 
 
@@ -198,8 +200,8 @@ async def test_meetings_of_keys_that_are_gone_are_passed_over(identity):
     ours = await identity.organization()
     key, gone = new_key(ours), new_key(ours)
     await identity.add_key(key)
-    await identity.keys.met([meeting(gone), meeting(key), meeting(gone)])
-    await identity.keys.met([])
+    await identity.keys.record_origins([meeting(gone), meeting(key), meeting(gone)])
+    await identity.keys.record_origins([])
     assert [entry.actor.key_id for entry in await told(identity, ours)] == [key.id]
 
 
@@ -211,8 +213,8 @@ async def test_only_the_first_origins_of_a_key_are_told(identity):
     origins = [Origin(f"2001:db8::{n:x}", "sdk/1") for n in range(ORIGINS_MAX + 10)]
     half = ORIGINS_MAX // 2
     for some in (origins[:half], origins[half:]):
-        await identity.keys.met([meeting(key, one) for one in some])
-    await identity.keys.met([meeting(key, Origin("late")), meeting(other)])
+        await identity.keys.record_origins([meeting(key, one) for one in some])
+    await identity.keys.record_origins([meeting(key, Origin("late")), meeting(other)])
     entries = await told(identity, ours)
     met = [entry.actor.origin for entry in entries if entry.actor.key_id == key.id]
     assert set(met) == set(origins[:ORIGINS_MAX])
@@ -230,7 +232,9 @@ async def test_processes_that_meet_an_origin_at_once_tell_of_it_once(identity):
     every = [(key, origin) for key in keys for origin in origins]
     await asyncio.gather(
         *(
-            identity.keys.met([meeting(*one) for one in random.sample(every, len(every))])
+            identity.keys.record_origins(
+                [meeting(*one) for one in random.sample(every, len(every))]
+            )
             for _ in range(10)
         )
     )

@@ -64,39 +64,39 @@ async def uses(request: pytest.FixtureRequest) -> AsyncIterator[Uses]:
 
 
 async def test_a_use_is_written(uses):
-    uses.port.noted(uses.key.id, at(1), HOME)
+    uses.port.record(uses.key.id, at(1), HOME)
     assert await uses.last_used_at() == at(1)
 
 
 async def test_the_latest_of_uses_far_apart_is_written(uses):
     for second in (1, HOUR, 2 * HOUR):
-        uses.port.noted(uses.key.id, at(second), HOME)
+        uses.port.record(uses.key.id, at(second), HOME)
     assert await uses.last_used_at() == at(2 * HOUR)
 
 
 async def test_the_latest_use_counts_wherever_it_came_from(uses):
     for second, origin in ((1, HOME), (HOUR, AWAY), (2 * HOUR, OTHER_AGENT)):
-        uses.port.noted(uses.key.id, at(second), origin)
+        uses.port.record(uses.key.id, at(second), origin)
     assert await uses.last_used_at() == at(2 * HOUR)
 
 
 async def test_a_use_never_moves_back(uses):
-    uses.port.noted(uses.key.id, at(HOUR), HOME)
-    uses.port.noted(uses.key.id, at(1), HOME)
-    uses.port.noted(uses.key.id, at(2), AWAY)
+    uses.port.record(uses.key.id, at(HOUR), HOME)
+    uses.port.record(uses.key.id, at(1), HOME)
+    uses.port.record(uses.key.id, at(2), AWAY)
     assert await uses.last_used_at() == at(HOUR)
 
 
 async def test_a_key_that_is_gone_is_ignored(uses):
-    uses.port.noted(ApiKeyId(uuid.uuid4()), at(1), HOME)
-    uses.port.noted(uses.key.id, at(2), HOME)
+    uses.port.record(ApiKeyId(uuid.uuid4()), at(1), HOME)
+    uses.port.record(uses.key.id, at(2), HOME)
     assert await uses.last_used_at() == at(2)
     assert list(uses.store.keys) == [uses.key.id]
     assert [one.actor.key_id for one in await uses.told()] == [uses.key.id]
 
 
 async def test_the_log_tells_who_what_when_and_from_where(uses):
-    uses.port.noted(uses.key.id, at(1), HOME)
+    uses.port.record(uses.key.id, at(1), HOME)
     [entry] = await uses.told()
     assert entry == AuditEntry(
         id=entry.id,
@@ -112,7 +112,7 @@ async def test_the_log_tells_who_what_when_and_from_where(uses):
 async def test_each_origin_is_told_once_however_often_it_comes(uses):
     for second in range(0, 3 * HOUR, 50):
         for origin in (HOME, AWAY, OTHER_AGENT, Origin()):
-            uses.port.noted(uses.key.id, at(second), origin)
+            uses.port.record(uses.key.id, at(second), origin)
     told = [one.actor.origin for one in await uses.told()]
     assert len(told) == 4
     assert set(told) == {HOME, AWAY, OTHER_AGENT, Origin()}

@@ -1,6 +1,6 @@
 """Any history of managing, told to the memory model and to Postgres: every answer agrees.
 
-Belongs to the contracts of Administration, OpenOrganization, Directory and Organizations.
+Belongs to the contracts of Administration, LockedOrganization, Directory and Organizations.
 """
 
 import asyncio

@@ -115,15 +115,15 @@ async def test_models_without_a_price_are_told_the_most_frequent_first(pricing, 
         ),
     )
     await pricing.traces.put(data_plane.project(), trace(of("theirs", 1)))
-    assert list(await pricing.prices.unpriced(ours, at(0))) == [
+    assert list(await pricing.prices.list_unpriced(ours, at(0))) == [
         UnpricedModel("a", 2, 2_000_000, 20, at(2)),
         UnpricedModel("b", 2, 2_000_000, 20, at(4)),
         UnpricedModel("rare", 1, 1_000_000, 10, at(3)),
     ]
-    later = await pricing.prices.unpriced(ours, at(0) + timedelta(seconds=4))
+    later = await pricing.prices.list_unpriced(ours, at(0) + timedelta(seconds=4))
     assert [one.model for one in later] == ["b"]
 
 
 async def test_where_all_have_a_price_there_is_nothing_to_tell(pricing, ours):
     await pricing.traces.put(ours, trace(span(model="gpt-4o", token_usage=USED)))
-    assert list(await pricing.prices.unpriced(ours, at(-9))) == []
+    assert list(await pricing.prices.list_unpriced(ours, at(-9))) == []

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from application.pricing.repricing import REPRICED_SPANS_BATCH, REPRICING_LEASE, REPRICINGS_KEPT_MAX
+from application.pricing.ports import REPRICED_SPANS_BATCH, REPRICING_LEASE, REPRICINGS_KEPT_MAX
 from domain.errors import Conflict, NotFound
 from domain.ids import ProjectId
 from domain.page import SortOrder
@@ -291,17 +291,17 @@ async def test_one_that_failed_is_over_and_tells_why_and_another_may_begin(prici
     asked = await pricing.repricings.create(a_repricing(ours))
     first = await claimed(pricing, ours, NOON)
     second = await claimed(pricing, ours, LATER)
-    await pricing.repricings.end(first.failed(LATER))  # somebody else goes on with it
+    await pricing.repricings.fail(first.failed(LATER))  # somebody else goes on with it
     assert await pricing.repricings.get(ours, asked.id) == second
     failed = second.failed(LATER)
-    await pricing.repricings.end(failed)
-    await pricing.repricings.end(replace(failed, error="other"))
+    await pricing.repricings.fail(failed)
+    await pricing.repricings.fail(replace(failed, error="other"))
     assert await pricing.repricings.get(ours, asked.id) == failed
     assert (failed.status, failed.completed_at) == (RepricingStatus.FAILED, LATER)
     assert await claimed(pricing, ours, LATER + timedelta(days=1)) is None
     assert await pricing.repricings.step(failed, doubled, LATER, LATER) is None
     done = await pricing.walked(await pricing.repricings.create(a_repricing(ours)), doubled)
-    await pricing.repricings.end(done.failed(LATER))
+    await pricing.repricings.fail(done.failed(LATER))
     assert await pricing.repricings.get(ours, done.id) == done
 
 

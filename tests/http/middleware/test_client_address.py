@@ -69,12 +69,12 @@ def test_a_trusted_proxy_is_known_in_every_spelling(peer: str) -> None:
     assert client(CLIENT, peer=peer) == CLIENT
 
 
-def is_leader(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+def is_ours(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     return any(address in one for one in TRUSTED)
 
 
 strangers = st.ip_addresses().filter(
-    lambda one: not is_leader(getattr(one, "ipv4_mapped", None) or one)
+    lambda one: not is_ours(getattr(one, "ipv4_mapped", None) or one)
 )
 proxies = st.ip_addresses(network="10.0.0.0/8") | st.ip_addresses(network="fd00::/8")
 claims = st.lists(

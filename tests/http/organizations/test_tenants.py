@@ -76,7 +76,7 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         organizations=PostgresOrganizations(pool),
         directory=PostgresDirectory(pool),
         administration=PostgresAdministration(pool),
-        removals=PostgresRemovals(pool),
+        removed_projects=PostgresRemovals(pool),
         tokens=MemoryTokens({}),
         limiter=MemoryRateLimiter(monotonic_us),
         replies=PostgresReplies(pool),

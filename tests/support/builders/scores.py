@@ -9,8 +9,8 @@ from typing import Any, Final
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from application.evaluation.ports.agreement import Labels
 from application.evaluation.ports.evaluation import ScoreAnalytics
-from application.evaluation.scores.agreement import Labels
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
 from domain.evaluation.scores.score import (
@@ -234,7 +234,10 @@ async def labelled(
     """What people said beside judges, and what they may say next."""
     return [
         *await labels.compare_with_human_labels(of, name, threshold, bounds),
-        *[await labels.offered(of, name, threshold, "seed", limit) for limit in (1, 5, 100)],
+        *[
+            await labels.annotation_queue(of, name, threshold, "seed", limit)
+            for limit in (1, 5, 100)
+        ],
     ]
 
 

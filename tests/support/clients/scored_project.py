@@ -169,7 +169,7 @@ async def put_alert(
     told = a_webhook(project, id=uuid.UUID(webhook or alert), url=f"https://hooks.example/{text}")
     await ports.alerting.webhooks.create(told)
     body = message("alert.changed", NOON, {"text": text})
-    await ports.alerting.webhooks.deliver(a_delivery(told, body=body))
+    await ports.alerting.webhooks.enqueue(a_delivery(told, body=body))
 
 
 async def put_export(ports: ExportPorts, project: ProjectId, export: str, text: str = "n") -> None:
@@ -185,15 +185,15 @@ async def put_export(ports: ExportPorts, project: ProjectId, export: str, text: 
         due_at=NOON + timedelta(days=36_500),
         expires_at=NOON + timedelta(days=36_500),
     )
-    await ports.exports.add(made)
-    await ports.exports.keep(made.completed("f" * 64, NOON), text.encode())
+    await ports.exports.create(made)
+    await ports.exports.save(made.completed("f" * 64, NOON), text.encode())
 
 
 async def put_custom_metric(
     ports: EvaluationPorts, project: ProjectId, name: str, *, text: str = "n"
 ) -> None:
     """A rule of the project's own, unless it has one of the name, past the API."""
-    if name not in await ports.custom_metrics.named(project, [name]):
+    if name not in await ports.custom_metrics.by_names(project, [name]):
         body = RULE | {"value": text}
         await ports.custom_metrics.create(a_metric(project, name=name, body=body, description=text))
 

@@ -59,10 +59,10 @@ class Counted:
         self.batches.append(dict(uses))
         await MemoryApiKeys(self.store).mark_used(uses)
 
-    async def met(self, meetings: Sequence[KeyOrigin]) -> None:
+    async def record_origins(self, meetings: Sequence[KeyOrigin]) -> None:
         if meetings:
             self.meetings.append(tuple(meetings))
-        await MemoryApiKeys(self.store).met(meetings)
+        await MemoryApiKeys(self.store).record_origins(meetings)
 
     async def ensure(self, organization: OrganizationId, project: Project) -> Project:
         await self._question()

@@ -179,7 +179,7 @@ class PostgresAlerts:
         has_more = len(found.rows) > len(shown)
         return Page(shown, found.total, Position(shown[-1].at, shown[-1].id) if has_more else None)
 
-    async def ended(self, after: FinishedRun | None = None) -> Sequence[FinishedRun]:
+    async def list_finished_runs(self, after: FinishedRun | None = None) -> Sequence[FinishedRun]:
         async with reading(self.pool, ADVICE, self.timeout_s) as connection:
             if after is None:
                 rows = await connection.fetch(ENDED)
@@ -196,7 +196,7 @@ class PostgresAlerts:
             for row in rows
         ]
 
-    async def measured(
+    async def metric_stats(
         self, ended: FinishedRun, metric: str, threshold: float
     ) -> Sequence[RunMetricStats]:
         sql = MEASURED.format(table=table_of(ended.of).name)
@@ -208,7 +208,7 @@ class PostgresAlerts:
             ]
         return [RunMetricStats(**row) for row in rows if row is not None]
 
-    async def assess(self, ended: FinishedRun, assess: Assess, now: datetime) -> bool:
+    async def apply_run(self, ended: FinishedRun, assess: Assess, now: datetime) -> bool:
         async with transaction(self.pool) as connection:
             if await connection.fetchrow(HOLD_MONITOR, ended.project, ended.monitor) is None:
                 return False
@@ -223,12 +223,12 @@ class PostgresAlerts:
             await _keep(connection, ended.project, found, now)
             return True
 
-    async def slots(self, now: datetime) -> Sequence[MonitorSlot]:
+    async def list_passed_slots(self, now: datetime) -> Sequence[MonitorSlot]:
         async with reading(self.pool, ADVICE, self.timeout_s) as connection:
             rows = await connection.fetch(SLOTS)
         return [_slot_of(row, now) for row in rows]
 
-    async def passed(self, slot: MonitorSlot, assess: Assess, now: datetime) -> bool:
+    async def apply_slot(self, slot: MonitorSlot, assess: Assess, now: datetime) -> bool:
         moved = (slot.alert, slot.awaited, slot.following)
         async with transaction(self.pool) as connection:
             row = await connection.fetchrow(PASSED, slot.project, *moved)
@@ -236,7 +236,7 @@ class PostgresAlerts:
                 await _keep(connection, slot.project, assess([alert_of(row)]), now)
         return row is not None
 
-    async def forget(self, before: datetime) -> int:
+    async def delete_changes(self, before: datetime) -> int:
         async with transaction(self.pool) as connection:
             return affected(await connection.execute(FORGET, before))
 

@@ -129,7 +129,7 @@ class PostgresWebhooks:
                 pass
             return await connection.execute(DELETE, project, webhook) == "DELETE 1"
 
-    async def deliver(self, delivery: Delivery) -> None:
+    async def enqueue(self, delivery: Delivery) -> None:
         async with transaction(self.pool) as connection:
             place = (delivery.project_id, delivery.webhook_id)
             if await connection.fetchrow(HOLD, *place) is None:
@@ -149,7 +149,7 @@ class PostgresWebhooks:
         end = Position(shown[-1].created_at, shown[-1].id) if has_more else None
         return Page(shown, found.total, end)
 
-    async def due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
+    async def claim_due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
         async with transaction(self.pool) as connection:
             rows = await connection.fetch(DUE, now, now + DELIVERY_LEASE, most)
         return [
@@ -166,12 +166,12 @@ class PostgresWebhooks:
             for row in rows
         ]
 
-    async def attempted(self, delivery: Delivery) -> None:
+    async def record_attempt(self, delivery: Delivery) -> None:
         went = (delivery.attempts, delivery.status, delivery.error)
         then = (delivery.next_attempt_at, delivery.delivered_at)
         async with transaction(self.pool) as connection:
             await connection.execute(ATTEMPTED, delivery.project_id, delivery.id, *went, *then)
 
-    async def forget(self, before: datetime) -> int:
+    async def delete_deliveries(self, before: datetime) -> int:
         async with transaction(self.pool) as connection:
             return affected(await connection.execute(FORGET, before))

@@ -83,7 +83,7 @@ async def budget_of(connection: Connection, project: ProjectId) -> Decimal | Non
 async def put_budget(
     connection: Connection, project: ProjectId, usd: Decimal | None, now: datetime
 ) -> None:
-    """As `OpenOrganization.put_budget`, in the transaction that the connection is in."""
+    """As `LockedOrganization.put_budget`, in the transaction that the connection is in."""
     # As long as there is one, what is spent and set aside is counted, whatever it changes to.
     if usd is None or await budget_of(connection, project) is None:
         await connection.execute(FORGET, project, month_scope(now))

@@ -42,7 +42,7 @@ class PostgresChanged:
     settling: timedelta = SETTLE_DELAY
     timeout_s: float = READ_TIMEOUT_S
 
-    async def edge(self) -> Watermark:
+    async def readable_until(self) -> Watermark:
         async with reading(self.pool, "try again later", self.timeout_s) as connection:
             began = await connection.fetchval(UNDER_WAY, self.settling, SILENT_MAX)
         return Watermark(began - _MICROSECOND, _LAST)

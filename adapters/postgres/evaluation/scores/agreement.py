@@ -122,7 +122,7 @@ class PostgresLabels:
             },
         )
 
-    async def offered(
+    async def annotation_queue(
         self, project: ProjectId, name: str, threshold: float, seed: str, limit: int
     ) -> Sequence[QueueItem]:
         async with snapshot(

@@ -91,11 +91,11 @@ async def with_room(connection: Connection, window: int) -> list[ProjectId]:
     return [ProjectId(row["project_id"]) for row in rows]
 
 
-async def oldest_waiting(connection: Connection, now: datetime) -> timedelta | None:
+async def oldest_wait(connection: Connection, now: datetime) -> timedelta | None:
     since: datetime | None = await connection.fetchval(OLDEST, now)
     return None if since is None else max(now - since, timedelta())
 
 
-async def dead(connection: Connection) -> int:
+async def count_dead(connection: Connection) -> int:
     count: int = await connection.fetchval(DEAD)
     return count

@@ -105,7 +105,7 @@ class PostgresAssignments:
         async with transaction(self.pool) as connection:
             await claims.renew(connection, claim, now)
 
-    async def signals(
+    async def find_signals(
         self, project: ProjectId, trace: TraceId, wanted: Mapping[str, SignalKey]
     ) -> Sequence[TraceScore]:
         keys = (
@@ -137,7 +137,7 @@ class PostgresAssignments:
             else:
                 await claims.finish(connection, claim, "dead", code, now)
 
-    async def overdue(self, now: datetime) -> Sequence[Job]:
+    async def requeue_overdue(self, now: datetime) -> Sequence[Job]:
         async with transaction(self.pool) as connection:
             jobs = await overdue.unplanned(connection, now)
         async with transaction(self.pool) as connection:
@@ -150,10 +150,10 @@ class PostgresAssignments:
                     jobs += await dispatch(connection, project, now, self.window, left)
         return jobs
 
-    async def oldest_waiting(self, now: datetime) -> timedelta | None:
+    async def oldest_wait(self, now: datetime) -> timedelta | None:
         async with reading(self.pool, ADVICE) as connection:
-            return await overdue.oldest_waiting(connection, now)
+            return await overdue.oldest_wait(connection, now)
 
-    async def dead(self) -> int:
+    async def count_dead(self) -> int:
         async with reading(self.pool, ADVICE) as connection:
-            return await overdue.dead(connection)
+            return await overdue.count_dead(connection)

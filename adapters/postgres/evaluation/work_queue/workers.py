@@ -63,16 +63,16 @@ SELECT
 class PostgresWorkers:
     pool: Pool
 
-    async def seen(self, worker: Worker, now: datetime) -> None:
+    async def record_heartbeat(self, worker: Worker, now: datetime) -> None:
         async with translated(), self.pool.acquire() as connection:
             await connection.execute(SEEN, worker.id, worker.version, worker.started_at, now)
             await connection.execute(FORGET, now - WORKER_RETENTION, WORKERS_DELETED_MAX)
 
-    async def left(self, worker: Worker) -> None:
+    async def remove(self, worker: Worker) -> None:
         async with translated():
             await self.pool.execute(LEFT, worker.id)
 
-    async def worker_status(self, now: datetime) -> WorkerStatus:
+    async def status(self, now: datetime) -> WorkerStatus:
         async with reading(self.pool, ADVICE) as connection:
             row = await connection.fetchrow(
                 ATTENDANCE, now - WORKER_TIMEOUT, now - WORKER_RETENTION

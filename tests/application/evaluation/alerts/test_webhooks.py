@@ -31,7 +31,7 @@ BROKEN = DeliveryResult(500)
 
 @dataclass
 class Post:
-    """An office with a clock of its own."""
+    """Sends due messages, with a clock of its own."""
 
     webhook_sender: MemoryWebhookSender = field(default_factory=MemoryWebhookSender)
     webhooks: Webhooks = field(default_factory=lambda: MemoryWebhooks(MemoryStore()))
@@ -46,9 +46,9 @@ class Post:
         return await tell(webhook.project_id, webhook.id, uuid.uuid4())
 
     async def deliver(self) -> int:
-        return await self.office()()
+        return await self.deliverer()()
 
-    def office(self, webhook_sender=None) -> DeliverMessages:
+    def deliverer(self, webhook_sender=None) -> DeliverMessages:
         return DeliverMessages(
             self.webhooks,
             webhook_sender or self.webhook_sender,
@@ -155,7 +155,7 @@ async def test_a_slow_receiver_keeps_no_other_waiting():
     for _ in range(3):
         await post.told(other)
     webhook_sender = OneHangs(slow)
-    working = asyncio.create_task(post.office(webhook_sender)())
+    working = asyncio.create_task(post.deliverer(webhook_sender)())
     await asyncio.wait_for(webhook_sender.others.wait(), 10)
     assert webhook_sender.sent == [other] * 3
     assert not working.done()
@@ -169,7 +169,7 @@ async def test_what_was_under_way_at_the_end_is_sent_again():
     webhook = await post.webhook()
     await post.told(webhook)
     webhook_sender = OneHangs(webhook)
-    working = asyncio.create_task(post.office(webhook_sender)())
+    working = asyncio.create_task(post.deliverer(webhook_sender)())
     await asyncio.wait_for(webhook_sender.began.wait(), 10)
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -180,7 +180,7 @@ async def test_what_was_under_way_at_the_end_is_sent_again():
 
 
 class Forgetful(MemoryWebhooks):
-    async def attempted(self, delivery: Delivery) -> None:
+    async def record_attempt(self, delivery: Delivery) -> None:
         raise Unavailable("no database")
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from adapters.memory.evaluation.scripted_judge import ScriptedJudge
 from adapters.memory.store import MemoryStore
+from application.evaluation.custom_metrics.catalogue import METRIC_NAMES_MAX
 from application.evaluation.custom_metrics.custom_metrics import MetricRequest
 from application.evaluation.monitors.monitors import MonitorRequest
-from application.evaluation.ports.custom_metrics import NAMES_MAX
 from application.evaluation.runs.requests import RunRequest
 from application.evaluation.use_cases import EvaluationUseCases
 from domain.errors import Conflict, Invalid, NotFound
@@ -185,7 +185,7 @@ async def test_names_of_others_are_unknown(shop):
 
 
 async def test_a_run_cannot_name_more_metrics_than_there_can_be(shop):
-    names = [f"metric_{n}" for n in range(NAMES_MAX + 1)]
+    names = [f"metric_{n}" for n in range(METRIC_NAMES_MAX + 1)]
     with pytest.raises(Invalid) as refused:
         await shop.starts(*names, of=[shop.lab.put()])
     assert "at most" in refused.value.errors[0].message

@@ -343,10 +343,10 @@ async def test_a_fault_fails_one_pair_and_is_told_by_the_id_of_its_score():
 class PoisonedTargets(MemoryTargets):
     poison: TraceId | None = None
 
-    async def subject(self, project: ProjectId, trace: TraceId) -> Any:
+    async def load_trace(self, project: ProjectId, trace: TraceId) -> Any:
         if trace == self.poison:
             raise ValueError("not JSON")
-        return await super(PoisonedTargets, self).subject(project, trace)
+        return await super(PoisonedTargets, self).load_trace(project, trace)
 
 
 async def test_a_trace_that_cannot_be_read_fails_alone():
@@ -425,7 +425,7 @@ async def test_a_trace_that_was_deleted_is_gone_for_each_metric():
     lab = Laboratory()
     gone, there = lab.put(*SPANS), lab.put(*SPANS)
     run = await lab.run("confidence coherence tool_success_rate", gone, there)
-    await lab.ports.targets.subject(lab.project, gone.id)
+    await lab.ports.targets.load_trace(lab.project, gone.id)
     del lab.store.traces[lab.project, gone.id]
     await lab.work()
     assert await lab.told(run, gone) == dict.fromkeys(run.metrics, "target_gone")

@@ -349,8 +349,8 @@ class Meddling(MemoryMonitors):
 
     meddle = None
 
-    async def due(self, now, after=None):
-        found = await super().due(now, after)
+    async def list_due(self, now, after=None):
+        found = await super().list_due(now, after)
         for one in found:
             await self.meddle(one)
         return found
@@ -435,7 +435,7 @@ async def test_a_fault_of_the_jobs_loses_no_run(world, ours):
     await shop.slot()
     [run] = await shop.runs(made)
     world.forward(seconds=61)
-    overdue = await world.ports.evaluation.work_queue.overdue(world.now)
+    overdue = await world.ports.evaluation.work_queue.requeue_overdue(world.now)
     assert overdue == [PlanRunJob(ours, run.id)]
 
 
@@ -536,10 +536,10 @@ class Dying(MemoryMonitors):
 
     ends = ""
 
-    async def fired(self, before, after, run, work):
+    async def store_run(self, before, after, run, work):
         if self.ends == "before":
             raise Killed
-        done = await super().fired(before, after, run, work)
+        done = await super().store_run(before, after, run, work)
         if self.ends == "after":
             raise Killed
         return done
@@ -581,8 +581,8 @@ async def test_more_than_one_look_finds_are_fired_in_one_round(world, ours, stor
     class Few(MemoryMonitors):
         """A look at a thousand, of which most aren't there to fire."""
 
-        async def due(self, now, after=None):
-            found = list(await super().due(now, after))[:1]
+        async def list_due(self, now, after=None):
+            found = list(await super().list_due(now, after))[:1]
             return found * scheduler.DUE_MAX
 
     shop = Shop(world, ours, monitors=Few(store))
@@ -636,13 +636,13 @@ async def test_a_trigger_beside_an_edit_is_made_after_it_or_told_to_come_back(wo
     class Edited(MemoryMonitors):
         edits = 1
 
-        async def fired(self, before, after, run, work):
+        async def store_run(self, before, after, run, work):
             if self.edits:
                 Edited.edits -= 1
                 await self.edit(
                     before.project_id, before.id, lambda one: replace(one, name=one.name + "!")
                 )
-            return await super().fired(before, after, run, work)
+            return await super().store_run(before, after, run, work)
 
     shop = Shop(world, ours, monitors=Edited(store))
     await shop.stores(trace())

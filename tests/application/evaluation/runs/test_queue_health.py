@@ -36,7 +36,9 @@ async def told(
 ) -> HealthStatus:
     """With a worker that was last seen then; by default it is there."""
     workers = MemoryWorkers()
-    await workers.seen(Worker(id=uuid.uuid4(), version="1", started_at=NOON), seen_at or now)
+    await workers.record_heartbeat(
+        Worker(id=uuid.uuid4(), version="1", started_at=NOON), seen_at or now
+    )
     return await QueueHealthCheck(evaluating.work_queue, workers, lambda: now, AGE_MAX).check()
 
 
@@ -99,12 +101,12 @@ class Broken:
 
     error: Exception | None
 
-    async def oldest_waiting(self, _now: datetime) -> timedelta | None:
+    async def oldest_wait(self, _now: datetime) -> timedelta | None:
         if self.error is None:
             await asyncio.Event().wait()
         raise self.error or AssertionError
 
-    async def dead(self) -> int:
+    async def count_dead(self) -> int:
         return 0
 
 

@@ -32,7 +32,7 @@ def a_verdict(**said: Any) -> Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class MetricCatalogue:
+class CacheHarness:
     """Verdicts, and a project with a trace that they are about."""
 
     verdicts: Verdicts
@@ -46,10 +46,10 @@ class MetricCatalogue:
 
 
 @pytest.fixture
-async def catalogue(world: World) -> MetricCatalogue:
+async def cache(world: World) -> CacheHarness:
     project, one = ProjectId(uuid.uuid4()), trace()
     await world.ports.traces.put(project, one)
-    return MetricCatalogue(world.ports.evaluation.judging.verdicts, world, project, one.id)
+    return CacheHarness(world.ports.evaluation.judging.verdicts, world, project, one.id)
 
 
 @pytest.mark.parametrize(
@@ -63,62 +63,62 @@ async def catalogue(world: World) -> MetricCatalogue:
     ],
     ids=["usual", "unpriced", "free", "bare", "odd texts"],
 )
-async def test_it_is_found_as_it_was_kept(catalogue: MetricCatalogue, said: dict[str, Any]):
-    await catalogue.keep(a_verdict(**said))
-    assert await catalogue.verdicts.find(catalogue.project, KEY, NOON) == a_verdict(**said)
+async def test_it_is_found_as_it_was_kept(cache: CacheHarness, said: dict[str, Any]):
+    await cache.keep(a_verdict(**said))
+    assert await cache.verdicts.find(cache.project, KEY, NOON) == a_verdict(**said)
 
 
-async def test_one_that_was_kept_earlier_is_not_found(catalogue: MetricCatalogue):
-    await catalogue.keep(a_verdict())
+async def test_one_that_was_kept_earlier_is_not_found(cache: CacheHarness):
+    await cache.keep(a_verdict())
     later = NOON + timedelta(microseconds=1)
-    assert await catalogue.verdicts.find(catalogue.project, KEY, later) is None
+    assert await cache.verdicts.find(cache.project, KEY, later) is None
 
 
-async def test_it_is_of_one_question_and_one_project(catalogue: MetricCatalogue):
-    await catalogue.keep(a_verdict())
-    assert await catalogue.verdicts.find(catalogue.project, b"\x01" * 32, NOON) is None
-    assert await catalogue.verdicts.find(ProjectId(uuid.uuid4()), KEY, NOON) is None
+async def test_it_is_of_one_question_and_one_project(cache: CacheHarness):
+    await cache.keep(a_verdict())
+    assert await cache.verdicts.find(cache.project, b"\x01" * 32, NOON) is None
+    assert await cache.verdicts.find(ProjectId(uuid.uuid4()), KEY, NOON) is None
 
 
-async def test_the_later_one_takes_its_place(catalogue: MetricCatalogue):
-    await catalogue.keep(a_verdict(model="openai/small"))
-    await catalogue.keep(a_verdict(), now=NOON + DAY)
-    assert await catalogue.verdicts.find(catalogue.project, KEY, NOON + DAY) == a_verdict()
+async def test_the_later_one_takes_its_place(cache: CacheHarness):
+    await cache.keep(a_verdict(model="openai/small"))
+    await cache.keep(a_verdict(), now=NOON + DAY)
+    assert await cache.verdicts.find(cache.project, KEY, NOON + DAY) == a_verdict()
 
 
-async def test_what_is_not_stored_has_no_verdict(catalogue: MetricCatalogue):
-    await catalogue.keep(a_verdict(), trace=TraceId(uuid.uuid4()))
-    assert await catalogue.verdicts.find(catalogue.project, KEY, NOON) is None
-    await catalogue.keep(a_verdict(), project=ProjectId(uuid.uuid4()))
-    assert await catalogue.verdicts.find(catalogue.project, KEY, NOON) is None
+async def test_what_is_not_stored_has_no_verdict(cache: CacheHarness):
+    await cache.keep(a_verdict(), trace=TraceId(uuid.uuid4()))
+    assert await cache.verdicts.find(cache.project, KEY, NOON) is None
+    await cache.keep(a_verdict(), project=ProjectId(uuid.uuid4()))
+    assert await cache.verdicts.find(cache.project, KEY, NOON) is None
 
 
-async def test_it_goes_with_its_trace(catalogue: MetricCatalogue):
+async def test_it_goes_with_its_trace(cache: CacheHarness):
     other = replace(trace(), id=TraceId(uuid.uuid4()))
-    await catalogue.world.ports.traces.put(catalogue.project, other)
-    await catalogue.keep(a_verdict())
-    await catalogue.keep(a_verdict(), b"\x01" * 32, trace=other.id)
-    await catalogue.world.ports.traces.delete(catalogue.project, [catalogue.trace])
-    assert await catalogue.verdicts.find(catalogue.project, KEY, NOON) is None
-    assert await catalogue.verdicts.find(catalogue.project, b"\x01" * 32, NOON) == a_verdict()
+    await cache.world.ports.traces.put(cache.project, other)
+    await cache.keep(a_verdict())
+    await cache.keep(a_verdict(), b"\x01" * 32, trace=other.id)
+    await cache.world.ports.traces.delete(cache.project, [cache.trace])
+    assert await cache.verdicts.find(cache.project, KEY, NOON) is None
+    assert await cache.verdicts.find(cache.project, b"\x01" * 32, NOON) == a_verdict()
 
 
-async def test_what_no_store_can_hold_is_not_kept_and_harms_nobody(catalogue: MetricCatalogue):
-    await catalogue.keep(a_verdict(outcome=Scored(1.0, "\ud800", {})))
-    known = await catalogue.verdicts.find(catalogue.project, KEY, NOON)
+async def test_what_no_store_can_hold_is_not_kept_and_harms_nobody(cache: CacheHarness):
+    await cache.keep(a_verdict(outcome=Scored(1.0, "\ud800", {})))
+    known = await cache.verdicts.find(cache.project, KEY, NOON)
     assert known is None or known.outcome.reason == "\ud800"
-    await catalogue.keep(a_verdict())
-    assert await catalogue.verdicts.find(catalogue.project, KEY, NOON) == a_verdict()
+    await cache.keep(a_verdict())
+    assert await cache.verdicts.find(cache.project, KEY, NOON) == a_verdict()
 
 
-async def test_the_oldest_are_swept(catalogue: MetricCatalogue):
+async def test_the_oldest_are_swept(cache: CacheHarness):
     long_ago = NOON - 9_000 * DAY  # of this test alone, in a database of all
     for n in range(3):
-        await catalogue.keep(a_verdict(), bytes([n]) * 32, now=long_ago + n * DAY)
-    assert await catalogue.verdicts.sweep(long_ago + 2 * DAY) == 2
+        await cache.keep(a_verdict(), bytes([n]) * 32, now=long_ago + n * DAY)
+    assert await cache.verdicts.sweep(long_ago + 2 * DAY) == 2
     found = [
-        await catalogue.verdicts.find(catalogue.project, bytes([n]) * 32, long_ago) is not None
+        await cache.verdicts.find(cache.project, bytes([n]) * 32, long_ago) is not None
         for n in range(3)
     ]
     assert found == [False, False, True]
-    assert await catalogue.verdicts.sweep(long_ago + 2 * DAY) == 0
+    assert await cache.verdicts.sweep(long_ago + 2 * DAY) == 0

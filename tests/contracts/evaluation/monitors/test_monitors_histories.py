@@ -81,25 +81,25 @@ class Watched:
     used: Callable[[Monitor, EvalRun | None], None]
     ours: ProjectId
 
-    async def due(self, now: datetime, after: Monitor | None = None) -> list[Monitor]:
+    async def list_due(self, now: datetime, after: Monitor | None = None) -> list[Monitor]:
         """Those of other examples, which share the database, aren't fired."""
         await self.process.reaches("due")
-        found = await self.inner.due(now, after)
+        found = await self.inner.list_due(now, after)
         return [one for one in found if one.project_id == self.ours]
 
-    async def fired(
+    async def store_run(
         self, before: Monitor, after: Monitor, run: EvalRun | None, work: list[WorkItem]
     ) -> bool:
         await self.process.reaches("fired")
-        is_leader: bool = await self.inner.fired(before, after, run, work)
-        if is_leader:
+        is_stored: bool = await self.inner.store_run(before, after, run, work)
+        if is_stored:
             self.used(before, run)
         await self.process.reaches("stored")
-        return is_leader
+        return is_stored
 
-    async def edge(self) -> Any:
+    async def readable_until(self) -> Any:
         await self.process.reaches("edge")
-        return await self.inner.edge()
+        return await self.inner.readable_until()
 
     async def targets(self, *asked: Any) -> Any:
         await self.process.reaches("changed")

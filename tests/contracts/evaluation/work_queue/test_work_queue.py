@@ -231,7 +231,7 @@ async def test_a_target_that_kills_its_workers_is_buried(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
-    dead, now = await evaluating.work_queue.dead(), NOON
+    dead, now = await evaluating.work_queue.count_dead(), NOON
     for n in range(ATTEMPTS_MAX):
         assert (await evaluating.claim(due, now)).attempt == n + 1
         now += LEASE
@@ -240,9 +240,9 @@ async def test_a_target_that_kills_its_workers_is_buried(evaluating):
     over = await evaluating.progress(run)
     assert (over.run.status, over.run.completed_at) == (FAILED, now)
     assert over.tally == Tally(evaluated=1, failed=2, codes={"internal": 2})
-    assert await evaluating.work_queue.dead() == dead + 1
+    assert await evaluating.work_queue.count_dead() == dead + 1
     await evaluating.runs.delete(run.project_id, run.id, NOON, with_scores=True)
-    assert await evaluating.work_queue.dead() == dead
+    assert await evaluating.work_queue.count_dead() == dead
 
 
 # --- what it comes to ------------------------------------------------------------------------
@@ -287,7 +287,10 @@ async def test_several_are_written_together_but_for_what_is_there(evaluating):
     outcomes = {METRICS[0]: GOOD, METRICS[1]: BAD, "coherence": GOOD}
     assert await evaluating.work_queue.record_all(claim, {METRICS[1]: GOOD}, NOON) == 1
     assert await evaluating.work_queue.record_all(claim, outcomes, NOON) == 1
-    assert await evaluating.scores(run) == [first.measured(GOOD, NOON), second.measured(GOOD, NOON)]
+    assert await evaluating.scores(run) == [
+        first.with_outcome(GOOD, NOON),
+        second.with_outcome(GOOD, NOON),
+    ]
     assert await evaluating.work_queue.record_all(claim, {}, NOON) == 0
 
 
@@ -313,7 +316,7 @@ async def test_what_a_person_wrote_stays(evaluating):
     remarked = await change(run.project_id, remarked.id, remark, NOON, None)
     assert not await evaluating.work_queue.record(claim, METRICS[0], BAD, NOON)
     assert await evaluating.work_queue.record(claim, METRICS[1], BAD, NOON)
-    assert await evaluating.scores(run) == [edited, remarked.measured(BAD, NOON)]
+    assert await evaluating.scores(run) == [edited, remarked.with_outcome(BAD, NOON)]
 
 
 async def test_what_a_person_remarked_stays_where_a_run_is_cancelled(evaluating):
@@ -436,14 +439,14 @@ async def test_after_the_last_attempt_it_is_buried_instead(evaluating):
     run = a_run(project(), 1)
     await evaluating.begun(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
-    dead = await evaluating.work_queue.dead()
+    dead = await evaluating.work_queue.count_dead()
     for _ in range(ATTEMPTS_MAX):
         claim = await evaluating.claim(due)
         await evaluating.work_queue.postpone(claim, NOON, FailCode.PROVIDER_ERROR, NOON)
     assert await evaluating.work_queue.claim(due.project, due.run, due.target, NOON) is None
     over = await evaluating.progress(run)
     assert (over.run.status, over.tally.codes) == (FAILED, {"provider_error": 2})
-    assert await evaluating.work_queue.dead() == dead + 1
+    assert await evaluating.work_queue.count_dead() == dead + 1
 
 
 async def test_what_was_postponed_and_then_kills_its_workers_fails_for_the_first_reason(
@@ -466,7 +469,7 @@ async def test_what_was_postponed_and_then_kills_its_workers_fails_for_the_first
 
 async def overdue(evaluating, ours, now):
     """Of one project: other tests share the database."""
-    return [one for one in await evaluating.work_queue.overdue(now) if one.project == ours]
+    return [one for one in await evaluating.work_queue.requeue_overdue(now) if one.project == ours]
 
 
 async def test_a_run_that_nobody_plans_is_announced_again(evaluating):
@@ -535,19 +538,19 @@ async def test_it_is_told_for_how_long_the_oldest_thing_waits(evaluating):
     now, begin = NOON, NOON - age
 
     async def waits():
-        found = await evaluating.work_queue.oldest_waiting(now)
+        found = await evaluating.work_queue.oldest_wait(now)
         return found is not None and found >= longest
 
     run = a_run(ours, 1, created_at=begin)
     await evaluating.runs.create(run, work_of(run))
-    assert await evaluating.work_queue.oldest_waiting(now) == age
-    assert await evaluating.work_queue.oldest_waiting(begin) == timedelta()
+    assert await evaluating.work_queue.oldest_wait(now) == age
+    assert await evaluating.work_queue.oldest_wait(begin) == timedelta()
     await evaluating.work_queue.plan(ours, run.id, begin)
     assert not await waits()
     [due] = await evaluating.work_queue.dispatch(ours, begin)
     assert await waits()
     claim = await evaluating.claim(due, begin)
-    assert await evaluating.work_queue.oldest_waiting(now) == age - LEASE
+    assert await evaluating.work_queue.oldest_wait(now) == age - LEASE
     await evaluating.work_queue.postpone(claim, later(days=1), FailCode.RATE_LIMITED, begin)
     assert not await waits()
     await evaluating.runs.delete(ours, run.id, now, with_scores=True)
@@ -560,7 +563,7 @@ async def test_nothing_is_done_for_a_removed_project(evaluating):
     await evaluating.begun(run, work_of(run))
     await evaluating.runs.create(pending, work_of(pending))
     [due, _] = await evaluating.work_queue.dispatch(ours, NOON)
-    claim, dead = await evaluating.claim(due), await evaluating.work_queue.dead()
+    claim, dead = await evaluating.claim(due), await evaluating.work_queue.count_dead()
     await evaluating.remove(ours)
     again, work_queue = later(days=1), evaluating.work_queue
     assert not await work_queue.is_live(claim)
@@ -572,9 +575,9 @@ async def test_nothing_is_done_for_a_removed_project(evaluating):
     assert await work_queue.claim(ours, run.id, due.target, again) is None
     assert await work_queue.dispatch(ours, again) == []
     assert not await work_queue.plan(ours, pending.id, again)
-    assert await work_queue.signals(ours, known.id, {"confidence": KEY}) == []
+    assert await work_queue.find_signals(ours, known.id, {"confidence": KEY}) == []
     assert await overdue(evaluating, ours, again) == []
-    assert await work_queue.dead() == dead
+    assert await work_queue.count_dead() == dead
 
 
 # --- signals ---------------------------------------------------------------------------------
@@ -646,7 +649,7 @@ async def test_the_newest_signal_of_each_name_with_the_same_key_is_used_again(ev
         return score
 
     async def found(**wanted):
-        scores = await evaluating.work_queue.signals(ours, known.id, wanted)
+        scores = await evaluating.work_queue.find_signals(ours, known.id, wanted)
         return {one.name: one for one in scores}
 
     assert await found(confidence=KEY) == {}
@@ -671,7 +674,7 @@ async def test_the_newest_signal_of_each_name_with_the_same_key_is_used_again(ev
     assert [one.value for one in (await found(confidence=KEY)).values()] == ["0.3"]
     await evaluating.trace_scores.change(ours, newer.id, CORRECTED, NOON, None)
     assert await found(confidence=KEY) == {"confidence": older}
-    assert await evaluating.work_queue.signals(project(), known.id, both) == []
+    assert await evaluating.work_queue.find_signals(project(), known.id, both) == []
 
 
 @pytest.mark.parametrize(
@@ -704,7 +707,7 @@ async def test_what_a_person_or_a_program_says_is_no_signal(evaluating, said):
         "updated_at": NOON,
     }
     await evaluating.trace_scores.add(TraceScore(**plain | said))
-    assert await evaluating.work_queue.signals(ours, known.id, {"confidence": KEY}) == []
+    assert await evaluating.work_queue.find_signals(ours, known.id, {"confidence": KEY}) == []
     await evaluating.trace_scores.add(TraceScore(**plain | {"id": ScoreId(uuid.uuid4())}))
-    found = await evaluating.work_queue.signals(ours, known.id, {"confidence": KEY})
+    found = await evaluating.work_queue.find_signals(ours, known.id, {"confidence": KEY})
     assert len(found) == 1

@@ -89,7 +89,7 @@ class Histories(RuleBasedStateMachine):
         self.told: list[Job] = []
         self.claims: list[Claim] = []
         self.measured = set[tuple[RunId, str, str]]()
-        self.buried = self.runner.run(self.postgres.work_queue.dead())
+        self.buried = self.runner.run(self.postgres.work_queue.count_dead())
         self.create(0, 3, TargetType.TRACE, 3)
         self.plan(0)
 
@@ -241,7 +241,7 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def overdue(self) -> None:
         async def act(to: Evaluating) -> list[Job]:
-            return self._ours(list(await to.work_queue.overdue(self.now)))
+            return self._ours(list(await to.work_queue.requeue_overdue(self.now)))
 
         self.told += self.both(act)
 
@@ -271,8 +271,8 @@ class Histories(RuleBasedStateMachine):
         self.both(read)
         for of in self.projects:
             assert self.runner.run(self.pool.fetchval(IN_FLIGHT, of)) <= WINDOW
-        dead = self.runner.run(self.postgres.work_queue.dead())
-        assert dead - self.buried == self.runner.run(self.model.work_queue.dead())
+        dead = self.runner.run(self.postgres.work_queue.count_dead())
+        assert dead - self.buried == self.runner.run(self.model.work_queue.count_dead())
 
     def teardown(self) -> None:
         """Whatever was lost, upkeep brings every run to its end; then nothing is left."""

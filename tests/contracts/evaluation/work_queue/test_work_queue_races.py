@@ -178,7 +178,7 @@ async def test_those_who_finish_at_once_fill_the_window_and_no_more(evaluating):
 async def test_upkeep_in_two_processes_announces_once(evaluating):
     run = a_run(project(), WINDOW)
     await evaluating.begun(run, work_of(run))
-    found = await asyncio.gather(*(evaluating.work_queue.overdue(NOON) for _ in range(4)))
+    found = await asyncio.gather(*(evaluating.work_queue.requeue_overdue(NOON) for _ in range(4)))
     ours = [one for jobs in found for one in jobs if one.project == run.project_id]
     assert sorted(one.target for one in ours) == [target(run, n) for n in range(WINDOW)]
 
@@ -211,7 +211,7 @@ class Crowd:
             self.messages += await self.to.work_queue.dispatch(self.ours, NOON)
             self.messages += [
                 one
-                for one in await self.to.work_queue.overdue(NOON + LEASE)
+                for one in await self.to.work_queue.requeue_overdue(NOON + LEASE)
                 if one.project == self.ours and isinstance(one, EvaluateTargetJob)
             ]
             if not self.messages:
@@ -309,7 +309,7 @@ async def test_no_reader_ever_sees_a_final_run_with_a_pending_score(pool, postgr
         await asyncio.gather(work(), work(), cancel())
         for lap in range(1, LAPS_MAX):  # what was announced to nobody
             now = NOON + lap * LEASE
-            mine = [one for one in await work_queue.overdue(now) if one.project == ours]
+            mine = [one for one in await work_queue.requeue_overdue(now) if one.project == ours]
             for one in mine:
                 claim = await work_queue.claim(one.project, one.run, one.target, now)
                 if claim is not None:

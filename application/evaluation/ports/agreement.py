@@ -1,0 +1,29 @@
+"""The port of agreement: scores of judges next to the labels that people gave."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from domain.evaluation.agreement.annotation_queue import QueueItem
+from domain.evaluation.agreement.calibration import JudgeScores
+from domain.evaluation.scores.query import CreatedWithin
+from domain.ids import ProjectId
+
+
+class Labels(Protocol):
+    """What people said of traces beside what judges did, one project at a time.
+
+    Contract of Labels: tests/contracts/evaluation/scores/test_agreement.py. All raise
+    Unavailable.
+    """
+
+    async def compare_with_human_labels(
+        self, project: ProjectId, name: str, threshold: float, within: CreatedWithin
+    ) -> Sequence[JudgeScores]:
+        """As `domain.evaluation.agreement.calibration.compare_with_human_labels`."""
+        ...
+
+    async def annotation_queue(
+        self, project: ProjectId, name: str, threshold: float, seed: str, limit: int
+    ) -> Sequence[QueueItem]:
+        """As `domain.evaluation.agreement.annotation_queue.offered`."""
+        ...
