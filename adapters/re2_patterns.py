@@ -12,7 +12,7 @@ MEMORY_MAX: Final = 1 << 20  # bytes of one compiled pattern
 COMPILED_MAX: Final = 256  # of those used most recently, in one process
 
 
-class Re2Patterns:
+class Re2Engine:
     def check(self, pattern: str) -> None:
         if len(pattern) > PATTERN_MAX:
             raise Invalid(f"must have at most {PATTERN_MAX} characters")

@@ -16,7 +16,7 @@ from application.evaluation.ports.workload import Workloads
 from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
 from application.exporting.use_cases import ExportPorts, ExportUseCases
 from application.health import CheckReadiness
-from application.idempotency import DeleteExpiredReplies, RunIdempotently
+from application.idempotency import DeleteExpiredResponses, RunIdempotently
 from application.identity.authenticate import (
     AuthenticateKey,
     AuthenticateToken,
@@ -72,7 +72,7 @@ from application.identity.projects import (
     ReadProject,
 )
 from application.identity.purge import PurgeRemovedProjects
-from application.ports import Clock, IdempotencyStore, NewId, Part, RandomBytes, RateLimiter
+from application.ports import Clock, IdempotencyStore, NewId, HealthCheck, RandomBytes, RateLimiter
 from application.pricing.use_cases import PricingPorts, PricingUseCases
 from application.privacy.use_cases import PrivacyPorts, PrivacyUseCases
 from application.tracing.analyze import (
@@ -124,12 +124,12 @@ class Ports:
     replies: IdempotencyStore
     workers: Workers
     workloads: Workloads
-    parts: Mapping[str, Part]
+    parts: Mapping[str, HealthCheck]
     clock: Clock = utc_now
     new_id: NewId = uuid.uuid4
     random: RandomBytes = os.urandom
     owned_organizations_max: int | None = None  # of one person
-    replies_kept_for: timedelta = timedelta(hours=24)
+    idempotency_ttl: timedelta = timedelta(hours=24)
 
     @property
     def key_factory(self) -> ApiKeyFactory:
@@ -199,9 +199,9 @@ class UseCases:
     delete_key: DeleteKey
     issue_login_code: IssueLoginCode
     exchange_login_code: ExchangeLoginCode
-    answer_once: RunIdempotently
+    run_idempotently: RunIdempotently
     purge_removed_projects: PurgeRemovedProjects
-    delete_expired_replies: DeleteExpiredReplies
+    delete_expired_responses: DeleteExpiredResponses
     check_readiness: CheckReadiness
     clock: Clock  # by which all of them go
 
@@ -274,8 +274,8 @@ class UseCases:
             delete_key=DeleteKey(editor),
             issue_login_code=IssueLoginCode(ports.organizations, editor, ports.random),
             exchange_login_code=ExchangeLoginCode(directory, ports.administration, key_factory),
-            answer_once=RunIdempotently(ports.replies, ports.replies_kept_for, clock, new_id),
+            run_idempotently=RunIdempotently(ports.replies, ports.idempotency_ttl, clock, new_id),
             purge_removed_projects=PurgeRemovedProjects(ports.removed_projects, clock),
-            delete_expired_replies=DeleteExpiredReplies(ports.replies, clock),
+            delete_expired_responses=DeleteExpiredResponses(ports.replies, clock),
             check_readiness=CheckReadiness(ports.parts),
         )

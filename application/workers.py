@@ -1,4 +1,4 @@
-"""Which workers there are: each tells of itself, so that others notice when none does."""
+"""The heartbeat of workers: each worker process records that it is alive."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -6,11 +6,9 @@ from typing import Final, Protocol
 from uuid import UUID
 
 HEARTBEAT_INTERVAL: Final = timedelta(seconds=10)
-WORKER_TIMEOUT: Final = timedelta(
-    seconds=60
-)  # of one that hasn't told for so long nothing is expected
+WORKER_TIMEOUT: Final = timedelta(seconds=60)  # without a heartbeat; then a worker counts as dead
 WORKER_RETENTION: Final = timedelta(days=1)
-WORKERS_DELETED_MAX: Final = 1_000  # more than workers leave behind between two that tell
+WORKERS_DELETED_MAX: Final = 1_000  # by one heartbeat; more than die between two heartbeats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +22,13 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """How many workers were seen within WORKER_TIMEOUT, and when one last was, within a day."""
+    """The number of workers alive within WORKER_TIMEOUT, and the last heartbeat within a day."""
 
     alive: int
     last_seen_at: datetime | None
 
     def problem(self, now: datetime) -> str | None:
-        """What is wrong with it, in words; None while a worker is alive."""
+        """What is wrong, in words; None while a worker is alive."""
         if self.alive:
             return None
         if self.last_seen_at is None:
@@ -39,18 +37,18 @@ class WorkerStatus:
 
 
 class Workers(Protocol):
-    """The workers of an installation, of all its projects together.
+    """The workers of an installation; they serve all projects.
 
     Contract of Workers: tests/contracts/evaluation/work_queue/test_workers.py. All raise
     Unavailable.
     """
 
     async def record_heartbeat(self, worker: Worker, now: datetime) -> None:
-        """It lives. Also forgets some of those that weren't seen for WORKER_RETENTION."""
+        """The worker is alive. Also deletes some that had no heartbeat for WORKER_RETENTION."""
         ...
 
     async def remove(self, worker: Worker) -> None:
-        """It ends in order, and is forgotten. Nothing happens where it wasn't seen."""
+        """The worker ends regularly. Does nothing if it isn't known."""
         ...
 
     async def status(self, now: datetime) -> WorkerStatus: ...

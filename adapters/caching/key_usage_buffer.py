@@ -23,7 +23,7 @@ LAST_FLUSH_S: Final = 0.5  # a stop isn't held up longer by a database that does
 _log = logging.getLogger(__name__)
 
 
-class GatheredKeyUses:
+class KeyUsageBuffer:
     """Uses of keys, gathered in memory and written every few seconds.
 
     A database that is away delays the writing and nothing else. What a killed process had
@@ -44,7 +44,7 @@ class GatheredKeyUses:
     @asynccontextmanager
     async def over(
         cls, keys: ApiKeys, every_s: float = FLUSH_EVERY_S
-    ) -> AsyncIterator["GatheredKeyUses"]:
+    ) -> AsyncIterator["KeyUsageBuffer"]:
         """Writes through `keys` while the block is open, and once more when it is left."""
         uses = cls(keys, every_s)
         rounds = asyncio.create_task(uses._rounds())

@@ -6,7 +6,7 @@ from application.ports import HealthStatus
 
 
 @dataclass(frozen=True, slots=True)
-class FixedPart:
+class FixedHealthCheck:
     """Always in one state: a part that isn't there yet, or one that a test wants broken."""
 
     state: HealthStatus

@@ -10,7 +10,7 @@ from uuid import UUID
 from adapters.memory.evaluation.work import StoredRun, Work
 from application.evaluation.judging import Verdict
 from application.evaluation.ports.alerts import Alert, AlertChange, Delivery, Webhook
-from application.ports import IdempotencyLock, Reply
+from application.ports import IdempotencyLock, StoredResponse
 from domain.evaluation.costs.judge_costs import LedgerEntry
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision
 from domain.evaluation.monitors.monitor import Monitor
@@ -44,11 +44,11 @@ from domain.tracing.trace import Trace
 
 @dataclass(frozen=True, slots=True)
 class KnownAttempt:
-    """A write that may be sent again: who has its turn, and its reply once there is one."""
+    """A write that may be sent again: who has its lock, and its response once there is one."""
 
     request_hash: bytes
-    turn: IdempotencyLock
-    reply: Reply | None
+    lock: IdempotencyLock
+    response: StoredResponse | None
     expires_at: datetime
 
 

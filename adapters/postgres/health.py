@@ -14,7 +14,7 @@ IS_READ_ONLY: Final = "SELECT current_setting('transaction_read_only')::bool"
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresPart:
+class PostgresHealthCheck:
     """Ready while the database answers, and takes writes as far as it knows.
 
     A standby, and a server that was told so, know that they don't; a full disk nobody knows of
@@ -35,7 +35,7 @@ class PostgresPart:
 
 
 @dataclass(frozen=True, slots=True)
-class MigrationsPart:
+class MigrationsHealthCheck:
     """Ready while no migration is pending."""
 
     pool: Pool

@@ -31,7 +31,7 @@ async def opened(url: str) -> AsyncIterator[Redis]:
 
 
 @dataclass(frozen=True, slots=True)
-class RedisPart:
+class RedisHealthCheck:
     """Ready while Redis answers."""
 
     client: Redis

@@ -8,7 +8,7 @@ from decimal import Decimal
 from application.evaluation.judging import Budgets, Ledger
 from application.identity.organization_edit import OrganizationEditor
 from application.identity.ports import Directory, Projects
-from application.identity.projects import NO_PROJECT
+from application.identity.projects import PROJECT_NOT_FOUND
 from application.ports import Clock
 from domain.errors import NotFound
 from domain.evaluation.costs.judge_costs import (
@@ -95,7 +95,7 @@ class SetBudget:
         async with self.editor.edit(organization, person) as edit:
             await edit.authorize(Action.CHANGE_BUDGET)
             if await edit.locked.project(project) is None:
-                raise NotFound(NO_PROJECT)
+                raise NotFound(PROJECT_NOT_FOUND)
             known = await edit.locked.budget(project)
             if new != known:
                 await edit.locked.put_budget(project, new, now)

@@ -136,7 +136,7 @@ class Pricings:
 
     async def of(self, project: ProjectId) -> Pricing:
         """Raises Unavailable."""
-        return pricing_of((await self.own.of([project]))[project], self.book.price)
+        return pricing_of((await self.own.for_projects([project]))[project], self.book.price)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

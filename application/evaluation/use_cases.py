@@ -38,7 +38,7 @@ from application.evaluation.monitors.scheduler import (
     OnMonitorFault,
     TriggerMonitor,
 )
-from application.evaluation.ports.agreement import Labels
+from application.evaluation.ports.agreement import HumanLabels
 from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.evaluation.ports.evaluation import (
     Embedder,
@@ -98,7 +98,7 @@ class EvaluationPorts:
     trace_scores: TraceScores
     session_scores: SessionScores
     score_analytics: ScoreAnalytics
-    labels: Labels
+    labels: HumanLabels
     runs: Runs
     work_queue: WorkQueue
     targets: Targets

@@ -8,7 +8,7 @@ from itertools import batched
 from typing import Final
 
 from application.evaluation.ports.evaluation import SessionScores, TraceScores
-from application.exporting.ports import BATCH_TRACES_MAX, Archive
+from application.exporting.ports import BATCH_TRACES_MAX, TraceArchive
 from application.tracing.ingest import BATCH_MAX
 from application.tracing.ports import Traces
 from domain.errors import Invalid, NotFound
@@ -35,7 +35,7 @@ class ImportTraces:
     score that is there nothing is changed. Whatever project they were of, they are now of this one.
     """
 
-    archive: Archive
+    archive: TraceArchive
     traces: Traces
     scores: TraceScores
     session_scores: SessionScores

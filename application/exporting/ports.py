@@ -18,10 +18,10 @@ type Batches = AsyncIterator[Sequence[TraceWithScores]]
 BATCH_TRACES_MAX: Final = 100
 
 
-class Archive(Protocol):
+class TraceArchive(Protocol):
     """Whole traces with their scores and those of their sessions, of one project.
 
-    Contract of Archive: tests/contracts/exporting/test_trace_archive.py.
+    Contract of TraceArchive: tests/contracts/exporting/test_trace_archive.py.
     """
 
     def read(

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from application.exporting.ports import Archive, Batches
+from application.exporting.ports import TraceArchive, Batches
 from domain.errors import LimitExceeded, Unavailable
 from domain.ids import ProjectId
 from domain.page import SortOrder
@@ -50,7 +50,7 @@ class StreamLimiter:
 class StreamTraces:
     """Every trace that a filter admits, whole, with its scores, of one moment."""
 
-    archive: Archive
+    archive: TraceArchive
     limiter: StreamLimiter
 
     @asynccontextmanager

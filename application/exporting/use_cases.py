@@ -14,7 +14,7 @@ from application.exporting.files import (
     RequestExport,
 )
 from application.exporting.imports import ImportTraces
-from application.exporting.ports import Archive, Encoders, Exports
+from application.exporting.ports import TraceArchive, Encoders, Exports
 from application.exporting.streams import StreamLimiter, StreamTraces
 from application.exporting.write_export import WriteExport
 from application.ports import Clock
@@ -25,7 +25,7 @@ from application.tracing.ports import Traces
 class ExportPorts:
     """Every port of exports, filled; and what a file may come to."""
 
-    archive: Archive
+    archive: TraceArchive
     exports: Exports
     encoders: Encoders = field(default_factory=dict)
     kept_for: timedelta = timedelta(days=7)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Final
 
-from application.exporting.ports import PIECE_BYTES, Archive, Encoder, Encoders, Exports
+from application.exporting.ports import PIECE_BYTES, TraceArchive, Encoder, Encoders, Exports
 from application.ports import Clock
 from application.tracing.ports import Traces
 from domain.errors import Unavailable
@@ -28,7 +28,7 @@ class WriteExport:
     One that is broken off begins again, here or elsewhere: its rows are of a later moment then.
     """
 
-    archive: Archive
+    archive: TraceArchive
     traces: Traces
     exports: Exports
     encoders: Encoders

@@ -1,4 +1,4 @@
-"""Asking people into an organization, and their answers."""
+"""Invitations to an organization, and the answers to them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ from domain.identity.organization import Membership, Organization, Role
 from domain.identity.rights import TO_INVITE, Action
 from domain.ids import InvitationId, MembershipId, OrganizationId
 
-NO_INVITATION: Final = "Invitation not found"
+INVITATION_NOT_FOUND: Final = "Invitation not found"
 
 
 @dataclass(frozen=True, slots=True)
 class Invite:
-    """Nothing is mailed: who is invited sees it once they sign in."""
+    """Sends no mail: the invited person finds the invitation after signing in."""
 
     editor: OrganizationEditor
 
@@ -42,7 +42,7 @@ class Invite:
             if address == normalize_email(person.user.email):
                 raise Conflict("This is your own address")
             if await edit.locked.has_member(address):
-                raise Conflict("Somebody with this address is a member already")
+                raise Conflict("A user with this address is a member already")
             if any(one.is_pending(now) for one in await edit.locked.invitations_to(address)):
                 raise Conflict("An invitation to this address is pending already")
             invitation = Invitation(
@@ -72,7 +72,7 @@ class ListInvitations:
     clock: Clock
 
     async def __call__(self, membership: Membership) -> Sequence[SentInvitation]:
-        """Whatever their status, newest first. Raises Unavailable."""
+        """With any status, newest first. Raises Unavailable."""
         now = self.clock()
         sent = await self.directory.invitations(membership.organization_id)
         return [one.as_of(now) for one in sent]
@@ -90,7 +90,7 @@ class RevokeInvitation:
             await edit.authorize(Action.REVOKE_INVITATION)
             known = await edit.locked.invitation(invitation)
             if known is None:
-                raise NotFound(NO_INVITATION)
+                raise NotFound(INVITATION_NOT_FOUND)
             revoked = known.settled(InvitationStatus.REVOKED, self.editor.clock())
             await edit.locked.put_invitation(revoked)
             await edit.record(AuditAction.INVITATION_REVOKED, known.id, {"email": known.email})
@@ -102,7 +102,7 @@ class ListMyInvitations:
     clock: Clock
 
     async def __call__(self, person: Person) -> Sequence[SentInvitation]:
-        """Those to the person's address that wait for an answer, newest first."""
+        """The pending invitations to the person's address, newest first."""
         return await self.directory.invitations_to(normalize_email(person.user.email), self.clock())
 
 
@@ -114,13 +114,13 @@ class AcceptInvitation:
     async def __call__(
         self, person: Person, invitation: InvitationId
     ) -> tuple[Organization, Membership]:
-        """Raises NotFound, Forbidden for another's, Conflict, Unavailable; in this order."""
-        organization = await _mine(self.directory, person, invitation)
-        gone = NotFound(NO_INVITATION)
-        async with self.editor.edit(organization, person, gone) as edit:
+        """Raises NotFound, Forbidden for another address, Conflict, Unavailable; in order."""
+        organization = await _invited_organization(self.directory, person, invitation)
+        not_found = NotFound(INVITATION_NOT_FOUND)
+        async with self.editor.edit(organization, person, not_found) as edit:
             known = await edit.locked.invitation(invitation)
             if known is None:
-                raise NotFound(NO_INVITATION)
+                raise NotFound(INVITATION_NOT_FOUND)
             now = self.editor.clock()
             accepted = known.settled(InvitationStatus.ACCEPTED, now)
             if await edit.locked.member(person.user.id) is not None:
@@ -144,20 +144,22 @@ class DeclineInvitation:
     editor: OrganizationEditor
 
     async def __call__(self, person: Person, invitation: InvitationId) -> None:
-        """Raises NotFound, Forbidden for another's, Conflict, Unavailable; in this order."""
-        organization = await _mine(self.directory, person, invitation)
-        gone = NotFound(NO_INVITATION)
-        async with self.editor.edit(organization, person, gone) as edit:
+        """Raises NotFound, Forbidden for another address, Conflict, Unavailable; in order."""
+        organization = await _invited_organization(self.directory, person, invitation)
+        not_found = NotFound(INVITATION_NOT_FOUND)
+        async with self.editor.edit(organization, person, not_found) as edit:
             known = await edit.locked.invitation(invitation)
             if known is None:
-                raise NotFound(NO_INVITATION)
+                raise NotFound(INVITATION_NOT_FOUND)
             declined = known.settled(InvitationStatus.DECLINED, self.editor.clock())
             await edit.locked.put_invitation(declined)
             await edit.record(AuditAction.INVITATION_DECLINED, known.id)
 
 
-async def _mine(directory: Directory, person: Person, invitation: InvitationId) -> OrganizationId:
-    """Into which organization the person is invited. Raises NotFound, Forbidden."""
+async def _invited_organization(
+    directory: Directory, person: Person, invitation: InvitationId
+) -> OrganizationId:
+    """The organization that the person is invited to. Raises NotFound, Forbidden."""
     sent = (await directory.invitation(invitation)).invitation
     if not sent.is_to(person.user.email):
         raise Forbidden("This invitation is for another address")

@@ -1,4 +1,4 @@
-"""Giving programs a way in, and taking it back."""
+"""API keys: creating, rotating, revoking and deleting them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ from domain.identity.organization import Membership
 from domain.identity.rights import Action
 from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, UserId
 
-NO_KEY: Final = "API key not found"
+KEY_NOT_FOUND: Final = "API key not found"
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyFactory:
-    """Where keys are made. Their secrets are told here, and nowhere and never again."""
+    """Makes keys. Only here is the secret of a key known; it is never stored."""
 
     clock: Clock
     new_id: NewId
@@ -64,7 +64,7 @@ class ApiKeyFactory:
 
 @dataclass(frozen=True, slots=True)
 class IssueKey:
-    """Makes a key on an operator's behalf."""
+    """Creates a key for an operator of the service, without a user."""
 
     administration: Administration
     key_factory: ApiKeyFactory
@@ -77,7 +77,7 @@ class IssueKey:
         scopes: frozenset[Scope] = ALL_SCOPES,
         expires_at: datetime | None = None,
     ) -> tuple[ApiKey, str]:
-        """The key and its secret. Raises NotFound where the organization is gone, Unavailable."""
+        """The key and its secret. Raises NotFound if the organization is gone, Unavailable."""
         key, secret = self.key_factory.create(
             organization, name=name, created_by=None, scopes=scopes, expires_at=expires_at
         )
@@ -88,11 +88,11 @@ class IssueKey:
             actor=OPERATOR,
             action=AuditAction.API_KEY_CREATED,
             resource_id=str(key.id),
-            detail=_detail(key),
+            detail=_audit_detail(key),
         )
-        async with self.administration.lock(organization) as opened:
-            await opened.put_key(key)
-            await opened.record(entry)
+        async with self.administration.lock(organization) as locked:
+            await locked.put_key(key)
+            await locked.record(entry)
         return key, secret
 
 
@@ -120,7 +120,7 @@ class CreateKey:
         async with self.editor.edit(organization, person) as edit:
             await edit.authorize(Action.CREATE_KEY)
             await edit.locked.put_key(key)
-            await edit.record(AuditAction.API_KEY_CREATED, key.id, _detail(key))
+            await edit.record(AuditAction.API_KEY_CREATED, key.id, _audit_detail(key))
         return key, secret
 
 
@@ -144,7 +144,7 @@ class ReadKey:
 
 @dataclass(frozen=True, slots=True)
 class RotateKey:
-    """Makes a key that follows another, which stays valid until its own expiry."""
+    """Creates a key like another one, which stays valid until it expires."""
 
     editor: OrganizationEditor
     key_factory: ApiKeyFactory
@@ -157,7 +157,7 @@ class RotateKey:
             await edit.authorize(Action.CHANGE_KEY)
             known = await edit.locked.key(key)
             if known is None:
-                raise NotFound(NO_KEY)
+                raise NotFound(KEY_NOT_FOUND)
             known.check_rotatable()
             new, secret = self.key_factory.create(
                 organization,
@@ -167,14 +167,14 @@ class RotateKey:
                 expires_at=self.editor.clock() + KEY_LIFETIME,
             )
             await edit.locked.put_key(new)
-            detail = {**_detail(new), "new_id": str(new.id)}
+            detail = {**_audit_detail(new), "new_id": str(new.id)}
             await edit.record(AuditAction.API_KEY_ROTATED, known.id, detail)
         return new, secret
 
 
 @dataclass(frozen=True, slots=True)
 class RevokeKey:
-    """A revoked key stays to be seen, and opens nothing. Revoking it again changes nothing."""
+    """A revoked key is refused but stays listed. Revoking it again changes nothing."""
 
     editor: OrganizationEditor
 
@@ -184,16 +184,16 @@ class RevokeKey:
             await edit.authorize(Action.CHANGE_KEY)
             known = await edit.locked.key(key)
             if known is None:
-                raise NotFound(NO_KEY)
+                raise NotFound(KEY_NOT_FOUND)
             revoked = known.revoked(self.editor.clock())
             if revoked != known:
                 await edit.locked.put_key(revoked)
-                await edit.record(AuditAction.API_KEY_REVOKED, key, _detail(known))
+                await edit.record(AuditAction.API_KEY_REVOKED, key, _audit_detail(known))
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteKey:
-    """Takes a key away for good: it opens nothing, and no list shows it."""
+    """Deletes a key: it is refused, and no longer listed."""
 
     editor: OrganizationEditor
 
@@ -203,10 +203,10 @@ class DeleteKey:
             await edit.authorize(Action.CHANGE_KEY)
             known = await edit.locked.key(key)
             if known is None:
-                raise NotFound(NO_KEY)
+                raise NotFound(KEY_NOT_FOUND)
             await edit.locked.remove_key(key)
-            await edit.record(AuditAction.API_KEY_DELETED, key, _detail(known))
+            await edit.record(AuditAction.API_KEY_DELETED, key, _audit_detail(known))
 
 
-def _detail(key: ApiKey) -> dict[str, str]:
+def _audit_detail(key: ApiKey) -> dict[str, str]:
     return {"name": key.name, "prefix": key.prefix}

@@ -1,6 +1,6 @@
-"""Signing a command line in: a code for a person's browser, exchanged for a key by the program.
+"""Sign-in of the command line: the browser gets a code, the program exchanges it for a key.
 
-Authorization code with PKCE (RFC 7636): who sees the code alone can't exchange it.
+Authorization code with PKCE (RFC 7636): the code alone can't be exchanged.
 """
 
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ from domain.identity.organization import Member, Project
 from domain.identity.rights import Action
 from domain.ids import AuditEntryId, OrganizationId, ProjectId
 
-NO_PROJECT: Final = "Project not found"
-NO_LONGER: Final = "Who asked for this code is no longer a member, or its project is gone"
+PROJECT_NOT_FOUND: Final = "Project not found"
+NOT_A_MEMBER_ANY_MORE: Final = "The user of this code is no longer a member, or its project is gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +47,16 @@ class IssueLoginCode:
         challenge: str,
         label: str,
     ) -> str:
-        """The code, good for CODE_LIFE. Raises Forbidden, NotFound, Unavailable."""
-        # Asked before it is opened: a stranger to an organization must not hold its members up.
-        mine = await self.organizations.memberships(person.user.id)
-        if all(one.organization_id != organization for one in mine):
+        """The code, valid for CODE_LIFETIME. Raises Forbidden, NotFound, Unavailable."""
+        # Checked before locking: outsiders must not be able to delay the members.
+        memberships = await self.organizations.memberships(person.user.id)
+        if all(one.organization_id != organization for one in memberships):
             raise Forbidden(NOT_A_MEMBER)
         code, now = format_code(self.random(CODE_BYTES)), self.editor.clock()
         async with self.editor.edit(organization, person) as edit:
             await edit.authorize(Action.ISSUE_LOGIN_CODE)
             if await edit.locked.project(project) is None:
-                raise NotFound(NO_PROJECT)
+                raise NotFound(PROJECT_NOT_FOUND)
             await edit.locked.add_login_code(
                 LoginCode(
                     digest=code_digest(code),
@@ -82,11 +82,11 @@ class ExchangeLoginCode:
     async def __call__(
         self, code: str, verifier: str, origin: Origin
     ) -> tuple[ApiKey, str, Project]:
-        """A key of the person who asked for the code, its secret, and the project they chose.
+        """A key for the user who requested the code, its secret, and the chosen project.
 
-        Raises Unauthenticated for a code that is unknown, used or expired and for a wrong
-        verifier, which leaves the code as it is; Forbidden where the person's membership ended
-        or the project is gone; Unavailable.
+        Raises Unauthenticated for a code that is unknown, used or expired, and for a wrong
+        verifier, which doesn't use up the code; Forbidden if the membership ended or the project
+        is gone; Unavailable.
         """
         now = self.key_factory.clock()
         known = await self.directory.login_code(code_digest(code))
@@ -101,21 +101,23 @@ class ExchangeLoginCode:
             expires_at=now + KEY_LIFETIME,
         )
         try:
-            async with self.administration.lock(known.organization_id) as opened:
-                if not await opened.use_login_code(known.digest):
+            async with self.administration.lock(known.organization_id) as locked:
+                if not await locked.use_login_code(known.digest):
                     raise Unauthenticated(REFUSED)
-                project = await opened.project(known.project_id)
-                member = await opened.member(known.user_id)
+                project = await locked.project(known.project_id)
+                member = await locked.member(known.user_id)
                 if project is not None and member is not None:
-                    await opened.put_key(key)
-                    await opened.record(self._entry(known, key, member, origin))
+                    await locked.put_key(key)
+                    await locked.record(self._audit_entry(known, key, member, origin))
         except NotFound as gone:
-            raise Forbidden(NO_LONGER) from gone
-        if project is None or member is None:  # the code is used up all the same
-            raise Forbidden(NO_LONGER)
+            raise Forbidden(NOT_A_MEMBER_ANY_MORE) from gone
+        if project is None or member is None:  # the code is used up anyway
+            raise Forbidden(NOT_A_MEMBER_ANY_MORE)
         return key, secret, project
 
-    def _entry(self, code: LoginCode, key: ApiKey, member: Member, origin: Origin) -> AuditEntry:
+    def _audit_entry(
+        self, code: LoginCode, key: ApiKey, member: Member, origin: Origin
+    ) -> AuditEntry:
         return AuditEntry(
             id=AuditEntryId(self.key_factory.new_id()),
             organization_id=code.organization_id,

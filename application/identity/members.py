@@ -1,4 +1,4 @@
-"""Who belongs to an organization, and as what."""
+"""The members of an organization, and their roles."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from domain.identity.organization import Member, Membership, Role, check_owner_r
 from domain.identity.rights import TO_REMOVE, Action, check_right
 from domain.ids import OrganizationId, UserId
 
-NO_MEMBER: Final = "Member not found"
+MEMBER_NOT_FOUND: Final = "Member not found"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class ChangeRole:
         async with self.editor.edit(organization, person) as edit:
             mine = await edit.authorize()
             if user == person.user.id:
-                raise Forbidden("Nobody may change their own role")
+                raise Forbidden("You can't change your own role")
             check_right(mine.role, Action.CHANGE_ROLE)
             member = await edit.locked.member(user)
             if member is None:
-                raise NotFound(NO_MEMBER)
+                raise NotFound(MEMBER_NOT_FOUND)
             known = member.membership
             if known.role is role:
                 return member
@@ -56,7 +56,7 @@ class ChangeRole:
 
 @dataclass(frozen=True, slots=True)
 class RemoveMember:
-    """Removes a member, or lets the caller leave. Their keys here open nothing from then on."""
+    """Removes a member, or lets the caller leave. Revokes their keys of this organization."""
 
     editor: OrganizationEditor
 
@@ -66,7 +66,7 @@ class RemoveMember:
             mine = await edit.authorize()
             member = await edit.locked.member(user)
             if member is None:
-                raise NotFound(NO_MEMBER)
+                raise NotFound(MEMBER_NOT_FOUND)
             role, leaves = member.membership.role, user == person.user.id
             check_right(mine.role, Action.LEAVE if leaves else TO_REMOVE[role])
             if role is Role.OWNER:

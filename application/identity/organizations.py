@@ -1,4 +1,4 @@
-"""Organizations: making, showing, renaming and removing them; their audit log."""
+"""Organizations: creating, reading, renaming and deleting them; their audit log."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from domain.page import Page, PageRequest
 
 @dataclass(frozen=True, slots=True)
 class CreateOrganization:
-    """`owned_max` organizations at most are owned by one person; None: any number."""
+    """A person owns at most `owned_max` organizations; None: no limit."""
 
     organizations: Organizations
     owned_max: int | None
@@ -27,13 +27,11 @@ class CreateOrganization:
     new_id: NewId
 
     async def __call__(self, person: Person, name: str) -> Organization:
-        """Raises Invalid for the name, Forbidden at the cap, Unavailable."""
+        """Raises Invalid for the name, Forbidden at the limit, Unavailable."""
         name = validate_name(name, "name")
-        founding = NewOrganization.create(
-            name, person.user.id, person.actor, self.new_id, self.clock()
-        )
-        await self.organizations.create(founding, self.owned_max)
-        return founding.organization
+        new = NewOrganization.create(name, person.user.id, person.actor, self.new_id, self.clock())
+        await self.organizations.create(new, self.owned_max)
+        return new.organization
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class ListOrganizations:
     directory: Directory
 
     async def __call__(self, person: Person) -> Sequence[tuple[Organization, Role]]:
-        """Those that the person belongs to, newest membership first. Raises Unavailable."""
+        """The person's organizations, newest membership first. Raises Unavailable."""
         return await self.directory.organizations(person.user.id)
 
 
@@ -50,7 +48,7 @@ class ReadOrganization:
     directory: Directory
 
     async def __call__(self, membership: Membership) -> Organization:
-        """Raises Forbidden where it went meanwhile, as where it never was; Unavailable."""
+        """Raises Forbidden if it was deleted meanwhile; Unavailable."""
         try:
             return await self.directory.organization(membership.organization_id)
         except NotFound as gone:
@@ -80,7 +78,7 @@ class RenameOrganization:
 
 @dataclass(frozen=True, slots=True)
 class DeleteOrganization:
-    """Everything in it is gone for every reader at once; its rows are removed later."""
+    """Hides everything in it from all readers at once; the rows are deleted later."""
 
     editor: OrganizationEditor
 

@@ -1,4 +1,4 @@
-"""Projects of an organization."""
+"""The projects of an organization."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from domain.identity.organization import (
 from domain.identity.rights import Action
 from domain.ids import OrganizationId, ProjectId
 
-NO_PROJECT: Final = "Project not found"
+PROJECT_NOT_FOUND: Final = "Project not found"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class CreateProject:
     async def __call__(
         self, person: Person, organization: OrganizationId, name: str, description: str
     ) -> Project:
-        """Raises Invalid, Forbidden, Conflict where the name is taken, Unavailable."""
+        """Raises Invalid, Forbidden, Conflict if the name is taken, Unavailable."""
         project = Project(
             id=ProjectId(self.editor.new_id()),
             organization_id=organization,
@@ -81,7 +81,7 @@ class ChangeProject:
             await edit.authorize(Action.CHANGE_PROJECT)
             known = await edit.locked.project(project)
             if known is None:
-                raise NotFound(NO_PROJECT)
+                raise NotFound(PROJECT_NOT_FOUND)
             changed = replace(
                 known,
                 name=known.name if new_name is None else new_name,
@@ -98,7 +98,7 @@ class ChangeProject:
 
 @dataclass(frozen=True, slots=True)
 class ChangeRetention:
-    """Says for how many days a project keeps traces. None: for ever."""
+    """Sets for how many days a project keeps traces. None: without limit."""
 
     editor: OrganizationEditor
 
@@ -112,22 +112,25 @@ class ChangeRetention:
             await edit.authorize(Action.CHANGE_RETENTION)
             known = await edit.locked.project(project)
             if known is None:
-                raise NotFound(NO_PROJECT)
+                raise NotFound(PROJECT_NOT_FOUND)
             changed = replace(known, retention_days=days)
             if changed != known:
                 await edit.locked.put_project(changed)
-                detail = {"from": _told(known.retention_days), "to": _told(days)}
+                detail = {
+                    "from": _retention_text(known.retention_days),
+                    "to": _retention_text(days),
+                }
                 await edit.record(AuditAction.PROJECT_RETENTION_CHANGED, project, detail)
             return changed
 
 
-def _told(days: int | None) -> str:
+def _retention_text(days: int | None) -> str:
     return "for ever" if days is None else f"{days} days"
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteProject:
-    """Its data is gone for every reader at once; the rows are removed later."""
+    """Hides its data from all readers at once; the rows are deleted later."""
 
     editor: OrganizationEditor
 
@@ -139,6 +142,6 @@ class DeleteProject:
             await edit.authorize(Action.DELETE_PROJECT)
             known = await edit.locked.project(project)
             if known is None:
-                raise NotFound(NO_PROJECT)
+                raise NotFound(PROJECT_NOT_FOUND)
             await edit.locked.remove_project(project, self.editor.clock())
             await edit.record(AuditAction.PROJECT_DELETED, project, {"name": known.name})

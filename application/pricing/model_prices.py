@@ -1,4 +1,4 @@
-"""Prices of a project's own: making them, and finding what has none."""
+"""The prices of models that a project sets, and the models without a price."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from domain.tracing.model_price import ModelPrice, UnpricedModel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceRequest:
-    """A price that is asked for, as ModelPrice has it."""
+    """The fields of a new ModelPrice."""
 
     match: str
     input: Decimal
@@ -31,7 +31,7 @@ class CreateModelPrice:
     prices: ModelPrices
     clock: Clock
 
-    async def __call__(self, project: ProjectId, new: UUID, asked: PriceRequest) -> ModelPrice:
+    async def __call__(self, project: ProjectId, new: UUID, request: PriceRequest) -> ModelPrice:
         """The price, or the one that has the id `new` already.
 
         Raises Invalid, Conflict, Unavailable.
@@ -40,13 +40,13 @@ class CreateModelPrice:
             ModelPrice(
                 id=new,
                 project_id=project,
-                match=asked.match,
-                input=asked.input,
-                output=asked.output,
-                cache_read=asked.cache_read,
-                cache_write=asked.cache_write,
-                effective_from=asked.effective_from,
-                effective_to=asked.effective_to,
+                match=request.match,
+                input=request.input,
+                output=request.output,
+                cache_read=request.cache_read,
+                cache_write=request.cache_write,
+                effective_from=request.effective_from,
+                effective_to=request.effective_to,
                 created_at=self.clock(),
             )
         )
@@ -57,18 +57,18 @@ class ListModelPrices:
     prices: ModelPrices
 
     async def __call__(self, project: ProjectId) -> Sequence[ModelPrice]:
-        """All of the project, in the order in which they are tried. Raises Unavailable."""
-        return (await self.prices.of([project]))[project]
+        """All prices of the project, in the order of precedence. Raises Unavailable."""
+        return (await self.prices.for_projects([project]))[project]
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteModelPrice:
-    """What was priced by it stays as it is, until it is priced again."""
+    """Deletes a price. Spans that were priced with it keep their cost until a repricing."""
 
     prices: ModelPrices
 
     async def __call__(self, project: ProjectId, price: UUID) -> None:
-        """Raises NotFound, the second time too; Unavailable."""
+        """Raises NotFound, also the second time; Unavailable."""
         if not await self.prices.delete(project, price):
             raise NotFound("Price not found")
 
@@ -79,5 +79,5 @@ class ListUnpricedModels:
     clock: Clock
 
     async def __call__(self, project: ProjectId, days: int) -> Sequence[UnpricedModel]:
-        """Those of the last `days`, the most frequent first. Raises Unavailable."""
+        """The unpriced models of the last `days`, most frequent first. Raises Unavailable."""
         return await self.prices.list_unpriced(project, self.clock() - timedelta(days=days))

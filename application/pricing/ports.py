@@ -10,57 +10,61 @@ from domain.tracing.model_price import ModelPrice, UnpricedModel
 from domain.tracing.repricing import Repricing
 from domain.tracing.usage import Pricing
 
-UNPRICED_MODELS_MAX: Final = 100  # that are shown
-UNPRICED_SPANS_MAX: Final = 100_000  # the newest, that are looked at
-REPRICED_SPANS_BATCH: Final = 500  # spans of one transaction
-REPRICING_LEASE: Final = timedelta(seconds=30)  # longer than any step; who died is replaced then
-REPRICINGS_KEPT_MAX: Final = 20  # of one project, the newest
+UNPRICED_MODELS_MAX: Final = 100  # in the list
+UNPRICED_SPANS_MAX: Final = 100_000  # the newest; the list covers only these
+REPRICED_SPANS_BATCH: Final = 500  # in one transaction
+REPRICING_LEASE: Final = timedelta(
+    seconds=30
+)  # longer than any step; then another worker takes over
+REPRICINGS_KEPT_MAX: Final = 20  # of a project, the newest
 
 
 class ModelPrices(Protocol):
-    """The prices of each project's own, PRICES_MAX at most.
+    """The prices that each project sets, PRICES_MAX at most.
 
-    A span is priced by those that were there some seconds before it came: processes remember them
-    for as long. All raise Unavailable.
+    Processes cache prices for some seconds, so a new price applies to spans a little later. All
+    raise Unavailable.
     Contract of ModelPrices: tests/contracts/pricing/test_model_prices.py.
     """
 
     async def create(self, price: ModelPrice) -> ModelPrice:
-        """Stores it; what has its id already is left, and returned.
+        """Stores it; if its id exists, returns the stored one unchanged.
 
-        Raises Conflict where the project has as many as it may.
+        Raises Conflict if the project has PRICES_MAX prices.
         """
         ...
 
-    async def of(self, projects: Collection[ProjectId]) -> Mapping[ProjectId, Sequence[ModelPrice]]:
-        """Of each of the projects, the newest first."""
+    async def for_projects(
+        self, projects: Collection[ProjectId]
+    ) -> Mapping[ProjectId, Sequence[ModelPrice]]:
+        """The prices of each of the projects, newest first."""
         ...
 
     async def delete(self, project: ProjectId, price: UUID) -> bool:
-        """Whether it was there."""
+        """Whether it existed."""
         ...
 
     async def list_unpriced(self, project: ProjectId, since: datetime) -> Sequence[UnpricedModel]:
-        """The models of unpriced spans with tokens, the most frequent first, then by name.
+        """The models of spans with tokens but no price, most frequent first, then by name.
 
-        Of spans that started at `since` or later, the newest UNPRICED_SPANS_MAX of them; and
+        Covers the newest UNPRICED_SPANS_MAX spans that started at `since` or later. At most
         UNPRICED_MODELS_MAX models.
         """
         ...
 
 
 class Repricings(Protocol):
-    """Repricings of each project: what was asked for, and how far it has come.
+    """The repricings of each project, and their progress.
 
-    What a step charges, its progress and the roll-ups are stored together: whoever goes on after
-    somebody else looks at no span twice. Contract of Repricings:
-    tests/contracts/pricing/test_repricings.py. All raise Unavailable.
+    A step stores new costs, progress and roll-ups in one transaction, so no span is processed
+    twice. Contract of Repricings: tests/contracts/pricing/test_repricings.py. All raise
+    Unavailable.
     """
 
     async def create(self, repricing: Repricing) -> Repricing:
-        """Stores it; what has its id already is left, and returned.
+        """Stores it; if its id exists, returns the stored one unchanged.
 
-        Of the project the newest REPRICINGS_KEPT_MAX stay. Raises Conflict while another isn't over.
+        The project keeps its newest REPRICINGS_KEPT_MAX. Raises Conflict while another one runs.
         """
         ...
 
@@ -69,27 +73,27 @@ class Repricings(Protocol):
         ...
 
     async def claim(self, now: datetime, until: datetime) -> Repricing | None:
-        """One of any project that isn't over and that nobody holds; held `until` then.
+        """An unfinished one of any project that no worker has; leased until `until`.
 
-        This counts as an attempt.
+        Counts as an attempt.
         """
         ...
 
     async def step(
         self, repricing: Repricing, pricing: Pricing, now: datetime, until: datetime
     ) -> Repricing | None:
-        """Looks at the next REPRICED_SPANS_BATCH spans, and charges those that change if it isn't dry.
+        """Reprices the next REPRICED_SPANS_BATCH spans; stores new costs unless it is a dry run.
 
-        Spans whose client said what they cost, without a model or without tokens are passed by.
-        Totals of traces, sessions and hours follow. Held `until` then. None, and nothing happens,
-        where it isn't as it is stored: somebody else goes on with it.
+        Skips spans whose client sent a cost, and those without a model or tokens. Updates the
+        totals of traces, sessions and hours. Renews the lease until `until`. Does nothing and
+        returns None if `repricing` isn't as stored: then another worker has it.
         """
         ...
 
     async def release(self, repricing: Repricing, now: datetime) -> None:
-        """Nobody holds it any more from `now` on."""
+        """Ends the lease at `now`."""
         ...
 
     async def fail(self, failed: Repricing) -> None:
-        """Stores that it failed, and why. Nothing where it is over or somebody goes on with it."""
+        """Stores that it failed, and why. Does nothing if it is over or another worker has it."""
         ...

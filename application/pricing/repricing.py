@@ -1,4 +1,4 @@
-"""Pricing stored spans again, by the prices of today: asking for it, and having it done."""
+"""Repricing: computes the cost of stored spans again, with the present prices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from domain.ids import ProjectId
 from domain.tracing.model_price import pricing_of
 from domain.tracing.repricing import ATTEMPTS_MAX, Repricing
 
-STEPS_MAX: Final = 20  # of one turn: then others have theirs
+STEPS_MAX: Final = 20  # of one call; then another project has its turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepricingRequest:
-    """Which spans to price again: by their start, and by their models where some are named."""
+    """Which spans to reprice: by start, and by model if any are named."""
 
     started_after: datetime | None = None
     started_before: datetime | None = None
@@ -33,11 +33,11 @@ class StartRepricing:
     book: PriceBook
     clock: Clock
 
-    async def __call__(self, project: ProjectId, new: UUID, order: RepricingRequest) -> Repricing:
-        """What is stored, for workers to do; or what has the id `new` already.
+    async def __call__(self, project: ProjectId, new: UUID, request: RepricingRequest) -> Repricing:
+        """The stored repricing, for workers to do; or the one that has the id `new` already.
 
-        Raises Invalid for a period that ends before it begins, Conflict while another isn't over,
-        Unavailable, also where the price book couldn't be loaded.
+        Raises Invalid for a period that ends before it begins, Conflict while another one runs,
+        Unavailable, also if the price book couldn't be loaded.
         """
         if not self.book.is_loaded:
             raise Unavailable("The price book can't be loaded: the log of the service says why")
@@ -45,10 +45,10 @@ class StartRepricing:
             Repricing(
                 id=new,
                 project_id=project,
-                started_after=order.started_after,
-                started_before=order.started_before,
-                models=tuple(dict.fromkeys(order.models)),
-                is_dry=order.is_dry,
+                started_after=request.started_after,
+                started_before=request.started_before,
+                models=tuple(dict.fromkeys(request.models)),
+                is_dry=request.is_dry,
                 created_at=self.clock(),
             )
         )
@@ -65,7 +65,7 @@ class ReadRepricing:
 
 @dataclass(frozen=True, slots=True)
 class RepriceSpans:
-    """A worker's turn: one repricing of any project, some steps of it."""
+    """Does some steps of one repricing of any project."""
 
     repricings: Repricings
     prices: ModelPrices
@@ -73,34 +73,34 @@ class RepriceSpans:
     clock: Clock
 
     async def __call__(self) -> int:
-        """The number of steps that were done. Raises Unavailable, and whatever is a fault of ours.
+        """The number of steps done. Raises Unavailable, and any unexpected error.
 
-        After that it goes on in a while, each time a longer one, and fails after ATTEMPTS_MAX.
-        Does nothing without a price book: what is priced would be unpriced.
+        After an error the repricing is retried with growing delays, and fails after ATTEMPTS_MAX.
+        Does nothing without a price book, since priced spans would lose their price.
         """
         now = self.clock()
         if not self.book.is_loaded:
             return 0
-        going = await self.repricings.claim(now, now + REPRICING_LEASE)
-        if going is None:
+        repricing = await self.repricings.claim(now, now + REPRICING_LEASE)
+        if repricing is None:
             return 0
-        if going.attempts > ATTEMPTS_MAX:
-            await self.repricings.fail(going.failed(now))
+        if repricing.attempts > ATTEMPTS_MAX:
+            await self.repricings.fail(repricing.failed(now))
             return 0
         try:
-            # Asked for and not remembered: what was just made is what it is for.
-            own = (await self.prices.of([going.project_id]))[going.project_id]
-            pricing = pricing_of(own, self.book.price)
+            # Not cached: a repricing often follows right after a new price.
+            prices = (await self.prices.for_projects([repricing.project_id]))[repricing.project_id]
+            pricing = pricing_of(prices, self.book.price)
             for done in range(STEPS_MAX):
                 now = self.clock()
-                after = await self.repricings.step(going, pricing, now, now + REPRICING_LEASE)
+                after = await self.repricings.step(repricing, pricing, now, now + REPRICING_LEASE)
                 if after is None:
                     return done
                 if after.completed_at is not None:
                     return done + 1
-                going = after
+                repricing = after
         except Exception:
-            await self.repricings.release(going, self.clock() + going.wait)
+            await self.repricings.release(repricing, self.clock() + repricing.wait)
             raise
-        await self.repricings.release(going, self.clock())
+        await self.repricings.release(repricing, self.clock())
         return STEPS_MAX

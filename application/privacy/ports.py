@@ -10,78 +10,82 @@ from domain.ids import ErasureId, ProjectId
 from domain.page import Page, PageRequest
 from domain.tracing.erasure import DataSubject, Erasure, RemainingData
 
-OPEN_AT_ONCE: Final = 100  # erasures of one round
-ERASURES_IN_PROGRESS_MAX: Final = 100  # erasures of one project: each of its reads has them in hand
-PROJECTS_AT_ONCE: Final = 500  # that take turns in one round
+UNFINISHED_MAX: Final = 100  # erasures of one round
+ERASURES_IN_PROGRESS_MAX: Final = 100  # of a project: each of its reads looks them up
+PROJECTS_AT_ONCE: Final = 500  # with expired traces, of one round
 
-type Told = Callable[[Erasure], AuditEntry]
+type MakeAuditEntry = Callable[[Erasure], AuditEntry]
+"""Makes the audit log entry of a finished erasure."""
 
 
 class ExpiredTraces(Protocol):
-    """Traces that were stored for longer than their project keeps any.
+    """Traces older than the retention of their project.
 
-    A trace is as old as the time since it was first stored, whenever it started.
-    Contract of Expired: tests/contracts/privacy/test_retention.py. Both raise
+    The age counts from when a trace was first stored, not from when it started.
+    Contract of ExpiredTraces: tests/contracts/privacy/test_retention.py. Both raise
     Unavailable.
     """
 
     async def projects(self, now: datetime) -> Sequence[ProjectId]:
-        """Those that have some at `now`; at most PROJECTS_AT_ONCE."""
+        """The projects with expired traces at `now`; at most PROJECTS_AT_ONCE."""
         ...
 
     async def delete(self, project: ProjectId, now: datetime) -> int:
-        """Removes some, the oldest first, as `Traces.delete` does; how many.
+        """Deletes a batch, oldest first, as `Traces.delete` does; how many.
 
-        0: none is left for now, or somebody else is at the rest. With the last trace of a session
-        go its scores. A call is a transaction: a crash between two loses nothing.
+        0 if none is left for now, or another process deletes the rest. The last trace of a session
+        is deleted with the session's scores. A call is one transaction: a crash between two calls
+        loses nothing.
         """
         ...
 
 
 def too_many_erasures() -> Conflict:
-    """Why another erasure can't begin."""
+    """The error if a project has too many erasures in progress."""
     return Conflict(
-        f"A project has {ERASURES_IN_PROGRESS_MAX} erasures under way at most: try again once one is REMOVED"
+        f"A project has at most {ERASURES_IN_PROGRESS_MAX} erasures in progress: "
+        "try again once one is REMOVED"
     )
 
 
 def trace_was_erased() -> Invalid:
-    """Why a trace isn't stored again, for whoever sends it late."""
-    return Invalid.field("trace_id", "this trace was erased: send what is new under another id")
+    """The error for an erased trace that is sent again."""
+    return Invalid.field("trace_id", "this trace was erased: send new data under another id")
 
 
 class Erasures(Protocol):
-    """Erasures of each project: asked for, carried out, and their receipts.
+    """The erasures of each project, and their receipts.
 
-    The id of a trace that was erased is refused until it is forgotten, so that nothing that comes
-    late brings it back; see `Traces.put`. Contract of Erasures:
+    The ids of erased traces are stored for a while and refused by `Traces.put`, so that a late
+    request doesn't restore an erased trace. Contract of Erasures:
     tests/contracts/privacy/test_erasures.py. All raise Unavailable.
     """
 
     async def begin(self, erasure: Erasure, owner: DataSubject, entry: AuditEntry) -> None:
-        """Stores it, tells the audit log, and takes away all exports of the project.
+        """Stores it with its audit log entry, and deletes all exports of the project.
 
-        The owner is kept until all is removed. From then on nobody reads, changes or evaluates what
-        is to go: it is hidden, as if it weren't there. So is a session that loses a trace, with
-        its scores. Only sums over a project's traces and spans count what is left of it. Raises
-        Conflict where ERASURES_IN_PROGRESS_MAX of the project are not over.
+        `owner` is stored until all its data is deleted. From now on that data is hidden: it can't
+        be read, changed or evaluated. So is a session that loses a trace, with its scores. Only
+        totals over all traces and spans of the project still count it. Raises Conflict if the
+        project has ERASURES_IN_PROGRESS_MAX in progress.
         """
         ...
 
     async def advance(
-        self, project: ProjectId, erasure: ErasureId, now: datetime, told: Told
+        self, project: ProjectId, erasure: ErasureId, now: datetime, make_entry: MakeAuditEntry
     ) -> Erasure:
-        """Removes some of what is left, in one transaction; the erasure as it is then.
+        """Deletes a batch of what is left, in one transaction; the erasure after it.
 
-        As `Traces.delete` does, with all scores of the sessions that lose a trace. Where nothing
-        is left it is over: the owner is forgotten, runs that evaluated a session and what they
-        cost name it no more, and the audit log is `told`. One that is over, or that somebody else
-        is at, stays as it is. Raises NotFound.
+        Deletes as `Traces.delete` does, with all scores of the sessions that lose a trace. Once
+        nothing is left the erasure is finished: the owner is deleted, also from the runs that
+        evaluated the session and from the judge ledger, and the entry of `make_entry` is written
+        to the audit log. Does nothing if it is finished, or another process advances it. Raises
+        NotFound.
         """
         ...
 
     async def list_unfinished(self) -> Sequence[tuple[ProjectId, ErasureId]]:
-        """Those that are not over, of all projects, the oldest first; at most OPEN_AT_ONCE."""
+        """Those in progress, of all projects, oldest first; at most UNFINISHED_MAX."""
         ...
 
     async def get(self, project: ProjectId, erasure: ErasureId) -> Erasure:
@@ -93,9 +97,9 @@ class Erasures(Protocol):
         ...
 
     async def count_remaining(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
-        """What is stored now of its owner, or of the traces that it removed."""
+        """What is stored now of `owner`, or of the traces that it deleted."""
         ...
 
     async def delete_erased_ids(self, before: datetime) -> int:
-        """Forgets some ids of traces that were erased before then, of all projects; how many."""
+        """Deletes a batch of ids of traces erased before then, of all projects; how many."""
         ...

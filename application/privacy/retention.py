@@ -1,4 +1,4 @@
-"""How long traces are kept."""
+"""Retention: deletes traces older than their project keeps them."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -7,22 +7,22 @@ from application.ports import Clock
 from application.privacy.ports import ExpiredTraces
 from domain.errors import Failure
 
-STEPS_MAX: Final = 1_000  # of one round, over all projects
+STEPS_MAX: Final = 1_000  # of one round, for all projects
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteExpiredTraces:
-    """Removes traces that were kept for long enough. Projects take turns, some traces each."""
+    """Deletes expired traces. Projects take turns, one batch each."""
 
     expired: ExpiredTraces
     clock: Clock
 
     async def __call__(self) -> int:
-        """How many traces went. Raises Unavailable; what went before stays gone.
+        """The number of deleted traces. Raises Unavailable; earlier batches stay deleted.
 
-        A project that can't go on holds no other up: the others go first.
+        A failing project delays no other: the failure is raised after the others are done.
         """
-        now, removed, steps = self.clock(), 0, 0
+        now, deleted, steps = self.clock(), 0, 0
         failures = list[Failure]()
         waiting = list(await self.expired.projects(now))
         while waiting and steps < STEPS_MAX:
@@ -30,13 +30,13 @@ class DeleteExpiredTraces:
             for project in turn[: STEPS_MAX - steps]:
                 steps += 1
                 try:
-                    gone = await self.expired.delete(project, now)
+                    batch = await self.expired.delete(project, now)
                 except Failure as failure:
                     failures.append(failure)
                     continue
-                removed += gone
-                if gone:
+                deleted += batch
+                if batch:
                     waiting.append(project)
         if failures:
             raise failures[0]
-        return removed
+        return deleted

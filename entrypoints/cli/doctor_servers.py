@@ -13,9 +13,9 @@ from redis.exceptions import RedisError
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.database.server_info import PostgresServer
 from adapters.postgres.database.server_info import server as postgres_server
-from adapters.postgres.evaluation.work_queue.work_queue import PostgresAssignments
+from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
-from adapters.postgres.health import MigrationsPart, PostgresPart
+from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
 from adapters.redis.client import opened
 from adapters.redis.server import server as redis_server
 from application.evaluation.runs.queue_health import QueueHealthCheck
@@ -54,10 +54,10 @@ async def _in_database(settings: Settings, pool: Pool) -> AsyncIterator[Finding]
     server = await postgres_server(pool)
     for found in server_found(server, urlsplit(settings.database_url or "").hostname):
         yield found
-    state = await PostgresPart(pool).check()
+    state = await PostgresHealthCheck(pool).check()
     if not state.ok:
         yield _of("postgres writes", state, "name its primary, or see its log")
-    state = await MigrationsPart(pool).check()
+    state = await MigrationsHealthCheck(pool).check()
     yield _of("migrations", state, None)
     if not state.ok:
         return  # what follows asks tables that may be missing
@@ -94,7 +94,7 @@ def disk_found(name: str, folder: Path) -> Finding:
 
 async def work_found(settings: Settings, pool: Pool) -> list[Finding]:
     """What waits, and who there is to do it. Raises Unavailable."""
-    work_queue, workers = PostgresAssignments(pool), PostgresWorkers(pool)
+    work_queue, workers = PostgresWorkQueue(pool), PostgresWorkers(pool)
     age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
     state = await QueueHealthCheck(work_queue, workers, utc_now, age_max).check()
     now = utc_now()

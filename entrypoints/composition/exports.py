@@ -9,7 +9,7 @@ from typing import Final
 from adapters.export_formats.csv import CommaSeparated
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, opened
 from adapters.postgres.exports.exports import PostgresExports
-from adapters.postgres.exports.trace_archive import PostgresArchive
+from adapters.postgres.exports.trace_archive import PostgresTraceArchive
 from adapters.tables.parquet import Parquet
 from application.exporting.ports import Encoder, Encoders
 from application.exporting.streams import CONCURRENT_STREAMS_MAX
@@ -58,7 +58,7 @@ async def export_ports(settings: Settings, pool: Pool) -> AsyncIterator[ExportPo
 
 def export_ports_over(pool: Pool, streams: Pool, timeout_s: float) -> ExportPorts:
     return ExportPorts(
-        archive=PostgresArchive(pool, streams, timeout_s),
+        archive=PostgresTraceArchive(pool, streams, timeout_s),
         exports=PostgresExports(pool),
         encoders=ENCODERS,
     )

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from litestar import Response
 
-from application.ports import Reply
+from application.ports import StoredResponse
 from domain.errors import Unauthenticated
 from domain.identity.caller import Caller
 from entrypoints.http.authentication import Access, Headers, Incoming, header
@@ -205,15 +205,15 @@ async def answer_once(
         intake.worked()  # who waits for another request keeps no third one waiting
         await asyncio.sleep(seconds)
 
-    async def reply(object_id: UUID) -> Reply:
+    async def reply(object_id: UUID) -> StoredResponse:
         await intake.turn()
-        return Reply(status, msgspec.json.encode(await write(object_id)))
+        return StoredResponse(status, msgspec.json.encode(await write(object_id)))
 
     if given.repeated is None:
-        made = await reply(use_cases.answer_once.new_id())
+        made = await reply(use_cases.run_idempotently.new_id())
     else:
         attempt = given.repeated.within(given.caller.project_id)
-        made = await use_cases.answer_once(attempt, reply, aside)
+        made = await use_cases.run_idempotently(attempt, reply, aside)
     return await _shown(request, made.body, made.status, None)
 
 

@@ -260,7 +260,7 @@ def upkeep(do: UseCases, announce_every_s: float, tick_s: float) -> list[Round]:
         Round(
             "forgetting",
             SWEEP_EVERY_S,
-            do.delete_expired_replies,
+            do.delete_expired_responses,
             "forgot %d replies to old writes",
         ),
         Round("exporting", EXPORT_EVERY_S, exporting.write_export, "wrote %d exports"),

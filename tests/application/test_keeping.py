@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adapters.memory.evaluation.scripted_judge import ScriptedJudge
-from adapters.memory.evaluation.work_queue import MemoryAssignments
+from adapters.memory.evaluation.work_queue import MemoryWorkQueue
 from application.evaluation.keeping import RENEW_EVERY, kept
 from application.evaluation.matter import USUAL
 from application.evaluation.ports.work_queue import LEASE, Claim
@@ -20,7 +20,7 @@ SOON = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
-class Counting(MemoryAssignments):
+class Counting(MemoryWorkQueue):
     """Tells of every renewal; the first `broken` of them don't work."""
 
     broken: int = 0

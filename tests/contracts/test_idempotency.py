@@ -1,4 +1,4 @@
-"""Contract of Replies: one turn at a time, one object a request, its first reply for all."""
+"""Contract of IdempotencyStore: one turn at a time, one object a request, its first reply for all."""
 
 import asyncio
 import uuid
@@ -11,11 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.memory.idempotency import MemoryReplies
+from adapters.memory.idempotency import MemoryIdempotencyStore
 from adapters.memory.store import MemoryStore
-from adapters.postgres.database.idempotency import PostgresReplies
+from adapters.postgres.database.idempotency import PostgresIdempotencyStore
 from adapters.postgres.database.pool import Pool
-from application.ports import HELD, Attempt, IdempotencyLock, IdempotencyStore, Reply
+from application.ports import (
+    IDEMPOTENCY_LOCK_TTL,
+    IdempotentRequest,
+    IdempotencyLock,
+    IdempotencyStore,
+    StoredResponse,
+)
 from domain.errors import Conflict, NotFound
 from domain.ids import ProjectId
 from tests.support.builders.values import NOON
@@ -23,33 +29,37 @@ from tests.support.fixtures.in_memory_app import World
 
 DAY = timedelta(hours=24)
 SECOND = timedelta(seconds=1)
-DONE = Reply(201, b'{"id":"\xc3\xa9"}')
+DONE = StoredResponse(201, b'{"id":"\xc3\xa9"}')
 
 
 @pytest.fixture
 def replies(adapter: Pool | None) -> IdempotencyStore:
-    return MemoryReplies(MemoryStore()) if adapter is None else PostgresReplies(adapter)
+    return (
+        MemoryIdempotencyStore(MemoryStore())
+        if adapter is None
+        else PostgresIdempotencyStore(adapter)
+    )
 
 
-def an_attempt(**said: Any) -> Attempt:
+def an_attempt(**said: Any) -> IdempotentRequest:
     known: dict[str, Any] = {
         "project": ProjectId(uuid.uuid4()),
         "operation": "POST /things",
         "key": "k",
         "request_hash": b"\x00" * 32,
     }
-    return Attempt(**known | said)
+    return IdempotentRequest(**known | said)
 
 
 async def begun(
-    replies: IdempotencyStore, attempt: Attempt, later: timedelta = timedelta()
-) -> IdempotencyLock | Reply | None:
+    replies: IdempotencyStore, attempt: IdempotentRequest, later: timedelta = timedelta()
+) -> IdempotencyLock | StoredResponse | None:
     now = NOON + later
     return await replies.begin(attempt, uuid.uuid4(), now, now + DAY)
 
 
 async def turn_of(
-    replies: IdempotencyStore, attempt: Attempt, later: timedelta = timedelta()
+    replies: IdempotencyStore, attempt: IdempotentRequest, later: timedelta = timedelta()
 ) -> IdempotencyLock:
     found = await begun(replies, attempt, later)
     assert isinstance(found, IdempotencyLock)
@@ -59,14 +69,14 @@ async def turn_of(
 async def test_the_first_has_the_turn_with_a_new_id(replies: IdempotencyStore) -> None:
     new = uuid.uuid4()
     found = await replies.begin(an_attempt(), new, NOON, NOON + DAY)
-    assert found == IdempotencyLock(new, NOON + HELD)
+    assert found == IdempotencyLock(new, NOON + IDEMPOTENCY_LOCK_TTL)
 
 
 async def test_meanwhile_nobody_else_has_it(replies: IdempotencyStore) -> None:
     attempt = an_attempt()
     await turn_of(replies, attempt)
     assert await begun(replies, attempt) is None
-    assert await begun(replies, attempt, HELD - SECOND) is None
+    assert await begun(replies, attempt, IDEMPOTENCY_LOCK_TTL - SECOND) is None
 
 
 async def test_of_many_at_once_one_has_it(replies: IdempotencyStore) -> None:
@@ -88,33 +98,37 @@ async def test_a_turn_that_runs_out_is_taken_over_with_the_same_id(
 ) -> None:
     attempt = an_attempt()
     dead = await turn_of(replies, attempt)
-    heir = await turn_of(replies, attempt, HELD)
-    assert heir == IdempotencyLock(dead.object_id, NOON + HELD + HELD)
-    assert await begun(replies, attempt, HELD) is None
+    heir = await turn_of(replies, attempt, IDEMPOTENCY_LOCK_TTL)
+    assert heir == IdempotencyLock(
+        dead.object_id, NOON + IDEMPOTENCY_LOCK_TTL + IDEMPOTENCY_LOCK_TTL
+    )
+    assert await begun(replies, attempt, IDEMPOTENCY_LOCK_TTL) is None
 
 
 async def test_of_many_heirs_there_is_one(replies: IdempotencyStore) -> None:
     attempt = an_attempt()
     await turn_of(replies, attempt)
-    found = await asyncio.gather(*(begun(replies, attempt, HELD) for _ in range(20)))
+    found = await asyncio.gather(
+        *(begun(replies, attempt, IDEMPOTENCY_LOCK_TTL) for _ in range(20))
+    )
     assert sum(one is not None for one in found) == 1
 
 
 async def test_who_was_only_slow_gets_what_the_heir_has_kept(replies: IdempotencyStore) -> None:
     attempt = an_attempt()
     slow = await turn_of(replies, attempt)
-    heir = await turn_of(replies, attempt, HELD)
+    heir = await turn_of(replies, attempt, IDEMPOTENCY_LOCK_TTL)
     assert await replies.complete(attempt, heir, DONE) == DONE
-    assert await replies.complete(attempt, slow, Reply(201, b"another")) == DONE
-    assert await begun(replies, attempt, HELD) == DONE
+    assert await replies.complete(attempt, slow, StoredResponse(201, b"another")) == DONE
+    assert await begun(replies, attempt, IDEMPOTENCY_LOCK_TTL) == DONE
 
 
 async def test_who_was_only_slow_ends_nobodys_turn(replies: IdempotencyStore) -> None:
     attempt = an_attempt()
     slow = await turn_of(replies, attempt)
-    await turn_of(replies, attempt, HELD)
-    await replies.release(attempt, slow, NOON + HELD)
-    assert await begun(replies, attempt, HELD) is None
+    await turn_of(replies, attempt, IDEMPOTENCY_LOCK_TTL)
+    await replies.release(attempt, slow, NOON + IDEMPOTENCY_LOCK_TTL)
+    assert await begun(replies, attempt, IDEMPOTENCY_LOCK_TTL) is None
 
 
 async def test_a_released_turn_is_free_at_once_and_the_id_stays(replies: IdempotencyStore) -> None:
@@ -155,10 +169,12 @@ async def test_another_request_takes_the_key_of_what_came_to_nothing(
     if is_released:
         await replies.release(attempt, failed, NOON)
     other = replace(attempt, request_hash=b"\x01" * 32)
-    taken = await turn_of(replies, other, HELD)
+    taken = await turn_of(replies, other, IDEMPOTENCY_LOCK_TTL)
     assert taken.object_id != failed.object_id
     assert await replies.complete(attempt, failed, DONE) == DONE
-    assert await begun(replies, other, HELD) is None  # the late one has kept nothing
+    assert (
+        await begun(replies, other, IDEMPOTENCY_LOCK_TTL) is None
+    )  # the late one has kept nothing
 
 
 @pytest.mark.parametrize("is_done", [True, False])
@@ -232,7 +248,7 @@ async def lived(
     """What one key goes through, and what each is told."""
     attempt = an_attempt()
     now, told = NOON, list[object]()
-    turns = list[tuple[Attempt, IdempotencyLock]]()
+    turns = list[tuple[IdempotentRequest, IdempotencyLock]]()
     for number, (step, hash_, pause, back) in enumerate(steps):
         now += timedelta(seconds=pause)
         asked = replace(attempt, request_hash=hash_)
@@ -250,7 +266,7 @@ async def lived(
         elif back < len(turns):
             of, turn = turns[-1 - back]
             if step == "keep":
-                told.append(await replies.complete(of, turn, Reply(201, b"%d" % number)))
+                told.append(await replies.complete(of, turn, StoredResponse(201, b"%d" % number)))
             else:
                 await replies.release(of, turn, now)
     return told
@@ -260,5 +276,5 @@ async def lived(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 async def test_any_history_is_the_same_in_memory_and_in_postgres(pool: Pool, steps: Any) -> None:
-    in_memory = await lived(MemoryReplies(MemoryStore()), steps)
-    assert await lived(PostgresReplies(pool), steps) == in_memory
+    in_memory = await lived(MemoryIdempotencyStore(MemoryStore()), steps)
+    assert await lived(PostgresIdempotencyStore(pool), steps) == in_memory

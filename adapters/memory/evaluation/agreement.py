@@ -14,7 +14,7 @@ from domain.tracing.payload import scalar_members
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryLabels:
+class MemoryHumanLabels:
     store: MemoryStore
 
     async def compare_with_human_labels(

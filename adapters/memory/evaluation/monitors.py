@@ -105,7 +105,7 @@ class MemoryMonitors:
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryChanged:
+class MemoryChangeFeed:
     store: MemoryStore
     settling: timedelta = SETTLE_DELAY
 
@@ -140,11 +140,11 @@ class MemoryChanged:
 class Election:
     """Who leads in one process, where several schedulers are made up."""
 
-    leader: "MemoryLeadership | None" = None
+    leader: "MemoryLeaderElection | None" = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MemoryLeadership:
+class MemoryLeaderElection:
     """Of those of one election one leads, until it closes."""
 
     election: Election = field(default_factory=Election)

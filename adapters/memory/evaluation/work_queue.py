@@ -40,7 +40,7 @@ NOTHING: Final[Sequence[EvaluateTargetJob]] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryAssignments:
+class MemoryWorkQueue:
     """At most `window` targets of a project are queued or running."""
 
     store: MemoryStore

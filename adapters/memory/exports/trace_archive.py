@@ -18,7 +18,7 @@ from domain.tracing.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryArchive:
+class MemoryTraceArchive:
     store: MemoryStore
 
     @asynccontextmanager

@@ -198,7 +198,7 @@ class _Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryRemovals:
+class MemoryRemovedProjects:
     store: MemoryStore
 
     async def purge(self, now: datetime) -> int:

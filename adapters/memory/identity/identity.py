@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from adapters.memory.store import MemoryStore
-from application.identity.ports import ORIGINS_MAX, OWNED_MAX, KeyOrigin
+from application.identity.ports import ORIGINS_MAX, OWNED_LIMIT_MESSAGE, KeyOrigin
 from application.ports import NewId
 from domain.errors import Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import ApiKey
@@ -47,7 +47,7 @@ class MemoryApiKeys:
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryKeyUse:
+class MemoryKeyUsage:
     """Notes each use where it is read from, at once."""
 
     store: MemoryStore
@@ -135,7 +135,7 @@ class MemoryOrganizations:
         ours = await self.memberships(owner)
         owned = sum(one.role is Role.OWNER for one in ours)
         if owned_max is not None and owned >= owned_max:
-            raise Forbidden(OWNED_MAX.format(owned_max))
+            raise Forbidden(OWNED_LIMIT_MESSAGE.format(owned_max))
         self._put(founding)
 
     def _put(self, founding: NewOrganization) -> None:

@@ -29,7 +29,9 @@ class MemoryModelPrices:
             raise Conflict(f"A project has {PRICES_MAX} prices at most: delete one first")
         return self.store.model_prices.setdefault(key, price)
 
-    async def of(self, projects: Collection[ProjectId]) -> Mapping[ProjectId, Sequence[ModelPrice]]:
+    async def for_projects(
+        self, projects: Collection[ProjectId]
+    ) -> Mapping[ProjectId, Sequence[ModelPrice]]:
         return {project: self.store.model_prices_of(project) for project in projects}
 
     async def delete(self, project: ProjectId, price: UUID) -> bool:

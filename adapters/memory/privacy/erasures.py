@@ -9,8 +9,8 @@ from typing import Final
 from adapters.memory.store import MemoryStore
 from application.privacy.ports import (
     ERASURES_IN_PROGRESS_MAX,
-    OPEN_AT_ONCE,
-    Told,
+    UNFINISHED_MAX,
+    MakeAuditEntry,
     too_many_erasures,
 )
 from domain.errors import NotFound, Unavailable
@@ -45,7 +45,7 @@ class MemoryErasures:
         self.store.audit_log[entry.id] = entry
 
     async def advance(
-        self, project: ProjectId, erasure: ErasureId, now: datetime, told: Told
+        self, project: ProjectId, erasure: ErasureId, now: datetime, make_entry: MakeAuditEntry
     ) -> Erasure:
         known = await self.get(project, erasure)
         if known.state is ErasureState.REMOVED:
@@ -57,7 +57,7 @@ class MemoryErasures:
             rows = self._rest(known, owner) + self._files(project)
             known = known.with_rows(rows).finished(now)
             del self.store.erasing[project, erasure]
-            entry = told(known)
+            entry = make_entry(known)
             self.store.audit_log[entry.id] = entry
         self.store.erasures[project, erasure] = known
         return known
@@ -66,7 +66,7 @@ class MemoryErasures:
         known = [self.store.erasures[key] for key in self.store.erasing]
         found = sorted((one.requested_at, one.project_id, one.id) for one in known)
         here = [(of, id_) for _, of, id_ in found if of not in self.store.removed]
-        return here[:OPEN_AT_ONCE]
+        return here[:UNFINISHED_MAX]
 
     async def get(self, project: ProjectId, erasure: ErasureId) -> Erasure:
         found = self.store.erasures.get((project, erasure))

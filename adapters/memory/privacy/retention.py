@@ -12,7 +12,7 @@ STEP = 1_000  # traces that go at once
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryExpired:
+class MemoryExpiredTraces:
     store: MemoryStore
 
     async def projects(self, now: datetime) -> Sequence[ProjectId]:

@@ -34,7 +34,7 @@ IS_OPEN: Final = "SELECT"
 
 
 @dataclass(slots=True)
-class PostgresLeadership:
+class PostgresLeaderElection:
     """Of everybody who asks the database at `url`, one leads. `close` gives that up."""
 
     url: str = field(repr=False)  # it holds a password

@@ -53,7 +53,7 @@ WHERE {OF_PROJECT} AND session_id = ANY($2::text[]) AND outcome <> '{ScoreOutcom
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresArchive:
+class PostgresTraceArchive:
     """Streams on a small pool of their own, each for `timeout_s` at most; the rest on `pool`."""
 
     pool: Pool

@@ -19,7 +19,7 @@ from adapters.postgres.identity.identity_rows import (
     membership_row,
 )
 from adapters.postgres.schema.tables import MembershipRow, ProjectRow
-from application.identity.ports import ORIGINS_MAX, OWNED_MAX, KeyOrigin
+from application.identity.ports import ORIGINS_MAX, OWNED_LIMIT_MESSAGE, KeyOrigin
 from domain.errors import Forbidden, NotFound, Unavailable
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditAction
@@ -31,7 +31,7 @@ from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 ENSURE_ATTEMPTS: Final = 3  # another try is due only where the project is deleted in between
 
 NO_ORGANIZATION: Final = "Organization not found"
-NO_PROJECT: Final = "Project not found"
+PROJECT_NOT_FOUND: Final = "Project not found"
 NO_USER: Final = "User not found"
 
 # Asked with every request of a key that isn't remembered: one look into a unique index.
@@ -170,7 +170,7 @@ class PostgresProjects:
                 .first()
             )
         if row is None:
-            raise NotFound(NO_PROJECT)
+            raise NotFound(PROJECT_NOT_FOUND)
         return Project(**row)
 
 
@@ -227,7 +227,7 @@ class PostgresOrganizations:
         async with self._one_at_a_time(owner) as connection:
             owned = await connection.fetchval(COUNT_OWNED, owner, Role.OWNER)
             if owned_max is not None and owned >= owned_max:
-                raise Forbidden(OWNED_MAX.format(owned_max))
+                raise Forbidden(OWNED_LIMIT_MESSAGE.format(owned_max))
             await _put(connection, founding)
 
     @asynccontextmanager

@@ -44,7 +44,7 @@ DELETE FROM login_codes WHERE digest = ANY(ARRAY(
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresRemovals:
+class PostgresRemovedProjects:
     pool: Pool
 
     async def purge(self, now: datetime) -> int:

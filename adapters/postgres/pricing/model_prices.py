@@ -73,7 +73,9 @@ class PostgresModelPrices:
             self.on_change(project)
         return price
 
-    async def of(self, projects: Collection[ProjectId]) -> Mapping[ProjectId, Sequence[ModelPrice]]:
+    async def for_projects(
+        self, projects: Collection[ProjectId]
+    ) -> Mapping[ProjectId, Sequence[ModelPrice]]:
         found: dict[ProjectId, list[ModelPrice]] = {project: [] for project in projects}
         async with translated():
             for row in await self.pool.fetch(OF_PROJECTS, list(found)):

@@ -25,8 +25,8 @@ from adapters.postgres.tracing.deletes import (
 from adapters.postgres.tracing.edits import TraceEdits
 from application.privacy.ports import (
     ERASURES_IN_PROGRESS_MAX,
-    OPEN_AT_ONCE,
-    Told,
+    UNFINISHED_MAX,
+    MakeAuditEntry,
     too_many_erasures,
 )
 from domain.errors import NotFound
@@ -69,7 +69,7 @@ WHERE {OF_PROJECT} AND id = $2
 """
 OPEN: Final = f"""
 SELECT project_id, id FROM erasures WHERE state = 'REMOVING' AND {not_removed("erasures")}
-ORDER BY requested_at, project_id, id LIMIT {OPEN_AT_ONCE}
+ORDER BY requested_at, project_id, id LIMIT {UNFINISHED_MAX}
 """
 COLUMN: Final = {DataSubjectKind.USER: "user_id", DataSubjectKind.SESSION: "session_id"}
 # Some traces, of CHUNK_SPANS spans together or one trace.
@@ -162,7 +162,7 @@ class PostgresErasures:
             await connection.execute(RECORD, *audit_row(entry))
 
     async def advance(
-        self, project: ProjectId, erasure: ErasureId, now: datetime, told: Told
+        self, project: ProjectId, erasure: ErasureId, now: datetime, make_entry: MakeAuditEntry
     ) -> Erasure:
         async with self.edits.transaction() as (connection, deltas):
             row = await connection.fetchrow(TAKE, project, erasure)
@@ -179,7 +179,7 @@ class PostgresErasures:
                     return known
                 known = known.with_rows(await _rest(connection, known, row["owner"])).finished(now)
                 await connection.execute(END, project, erasure, _encoded(known), now)
-                await connection.execute(RECORD, *audit_row(told(known)))
+                await connection.execute(RECORD, *audit_row(make_entry(known)))
                 return known
             await connection.execute(REFUSE, project, sorted(some), erasure, now)
             gone = await delete_traces(connection, deltas[project], project, some)

@@ -42,7 +42,7 @@ WHERE spans <= {CHUNK_SPANS} OR place = 1
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresExpired:
+class PostgresExpiredTraces:
     """By the clock of the database, as far as it says when a trace was stored."""
 
     edits: TraceEdits

@@ -9,10 +9,10 @@ from domain.evaluation.scores.query import CreatedWithin
 from domain.ids import ProjectId
 
 
-class Labels(Protocol):
+class HumanLabels(Protocol):
     """What people said of traces beside what judges did, one project at a time.
 
-    Contract of Labels: tests/contracts/evaluation/scores/test_agreement.py. All raise
+    Contract of HumanLabels: tests/contracts/evaluation/scores/test_agreement.py. All raise
     Unavailable.
     """
 

@@ -287,7 +287,7 @@ class DeliveryResult:
 class WebhookSender(Protocol):
     """Sends messages to webhooks.
 
-    Contract of Courier: tests/contracts/evaluation/alerts/test_webhook_sender.py.
+    Contract of WebhookSender: tests/contracts/evaluation/alerts/test_webhook_sender.py.
     """
 
     async def send(self, delivery: Delivery, webhook: Webhook, now: datetime) -> DeliveryResult:

@@ -113,7 +113,7 @@ class LeaderElection(Protocol):
 
     It saves work and no more: two that lead for a moment, as after a break of the network, have
     to be harmless.
-    Contract of Leadership: tests/contracts/evaluation/monitors/test_leader_election.py.
+    Contract of LeaderElection: tests/contracts/evaluation/monitors/test_leader_election.py.
     """
 
     async def is_leader(self) -> bool:

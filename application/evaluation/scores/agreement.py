@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from application.evaluation.ports.agreement import Labels
+from application.evaluation.ports.agreement import HumanLabels
 from application.ports import Clock
 from domain.evaluation.agreement.annotation_queue import QueueItem, daily_seed
 from domain.evaluation.agreement.calibration import Calibration, calibrate
@@ -14,7 +14,7 @@ from domain.ids import ProjectId
 
 @dataclass(frozen=True, slots=True)
 class ReadAgreement:
-    labels: Labels
+    labels: HumanLabels
 
     async def __call__(
         self, project: ProjectId, name: str, threshold: float, within: CreatedWithin
@@ -27,7 +27,7 @@ class ReadAgreement:
 
 @dataclass(frozen=True, slots=True)
 class ReadAnnotationQueue:
-    labels: Labels
+    labels: HumanLabels
     clock: Clock
 
     async def __call__(

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from adapters.postgres.database.read_transactions import snapshot
-from adapters.postgres.exports.trace_archive import PostgresArchive
+from adapters.postgres.exports.trace_archive import PostgresTraceArchive
 from adapters.postgres.privacy.erasures import (
     COLUMN,
     COUNT_TRACES,
@@ -161,7 +161,7 @@ def score_figures(figure: str, *arguments: object) -> Read:
 
 def exported(session: str) -> Read:
     async def read(at: Seeded, of: ProjectId) -> None:
-        archive = PostgresArchive(at.pool, at.pool, 60)
+        archive = PostgresTraceArchive(at.pool, at.pool, 60)
         matching = TraceFilter(session_id=session)
         by = (TraceSort.STARTED_AT, SortOrder.ASC)
         async with archive.read(of, matching, *by) as batches:

@@ -84,7 +84,7 @@ async def test_prices_of_projects_are_found_by_their_key(priced: Seeded) -> None
     for of in (OURS, UNKNOWN):
         await at.create(a_price(of))
     priced.statements.clear()
-    assert {of: len(some) for of, some in (await at.of([OURS, UNKNOWN])).items()} == {
+    assert {of: len(some) for of, some in (await at.for_projects([OURS, UNKNOWN])).items()} == {
         OURS: 1,
         UNKNOWN: 1,
     }

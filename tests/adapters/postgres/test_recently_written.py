@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from adapters.postgres.database.pool import Pool
-from adapters.postgres.evaluation.monitors.change_feed import PostgresChanged
+from adapters.postgres.evaluation.monitors.change_feed import PostgresChangeFeed
 from domain.evaluation.runs.selection import TraceSelection
 from domain.ids import ProjectId
 from tests.support.builders.values import trace
@@ -38,7 +38,7 @@ async def test_what_was_written_lately_is_found_by_it(pool: Pool) -> None:
 
 async def test_with_every_condition_that_a_selection_has(pool: Pool) -> None:
     """The statement is one that Postgres takes, whatever is asked."""
-    ours, changed = ProjectId(uuid.uuid4()), PostgresChanged(pool, AT_ONCE)
+    ours, changed = ProjectId(uuid.uuid4()), PostgresChangeFeed(pool, AT_ONCE)
     edge = await changed.readable_until()
     everything = TraceSelection(session_id="s", user_id="u", tags=("a", "b"), name="100%_\\")
     assert await changed.targets(ours, everything, edge, edge, 10) == []

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.postgres.evaluation.alerts.alerts import FORGET as FORGET_CHANGES
 from adapters.postgres.evaluation.alerts.webhooks import FORGET as FORGET_DELIVERIES
-from adapters.postgres.evaluation.work_queue.work_queue import PostgresAssignments
+from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkloads
 from application.evaluation.ports.work_queue import (
     IN_FLIGHT_TARGETS_MAX,
@@ -185,7 +185,7 @@ SMALL: Final = {"eval_runs_running", "eval_runs_announced", "eval_jobs_dead", "e
 
 async def work(seeded: Seeded, of: ProjectId) -> None:
     """A run from its making to its end, with everything that can be done to it."""
-    do, work_queue = seeded.evaluation, PostgresAssignments(seeded.pool, 2 * IN_FLIGHT_TARGETS_MAX)
+    do, work_queue = seeded.evaluation, PostgresWorkQueue(seeded.pool, 2 * IN_FLIGHT_TARGETS_MAX)
     run = a_run(of, 4)
     await do.runs.create(run, work_of(run))
     await work_queue.plan(of, run.id, NOON)
@@ -197,7 +197,7 @@ async def work(seeded: Seeded, of: ProjectId) -> None:
     await work_queue.record_signal(first, signal_of(run, trace(), "confidence"), NOON)
     await work_queue.is_live(first)
     # By one whose window has no room: others than the run would be announced.
-    await PostgresAssignments(seeded.pool, 1).requeue_overdue(NOON + timedelta(days=1))
+    await PostgresWorkQueue(seeded.pool, 1).requeue_overdue(NOON + timedelta(days=1))
     await work_queue.oldest_wait(NOON)
     await work_queue.count_dead()
     await PostgresWorkloads(seeded.pool).workload(NOON)
@@ -205,7 +205,7 @@ async def work(seeded: Seeded, of: ProjectId) -> None:
     await do.runs.delete(of, run.id, NOON, with_scores=False)
 
 
-async def finish(work_queue: PostgresAssignments, claim: Claim) -> None:
+async def finish(work_queue: PostgresWorkQueue, claim: Claim) -> None:
     assert await work_queue.record(claim, METRICS[0], GOOD, NOON)
     await work_queue.close(claim, NOON)
 
@@ -248,7 +248,7 @@ BLOCKS_MAX: Final = 100  # of 8 kB, for one statement: much less than all of a p
 
 async def step(seeded: Seeded, of: ProjectId) -> None:
     """What a worker does all day: its turn, a claim, a score, and the end of the target."""
-    work_queue = PostgresAssignments(seeded.pool, 4 * IN_FLIGHT_TARGETS_MAX)
+    work_queue = PostgresWorkQueue(seeded.pool, 4 * IN_FLIGHT_TARGETS_MAX)
     due = (await work_queue.dispatch(of, NOON))[0]
     claim = await work_queue.claim(due.project, due.run, due.target, NOON)
     assert claim is not None

@@ -11,7 +11,7 @@ import pytest
 from adapters.memory.identity.administration import MemoryAdministration
 from adapters.memory.identity.identity import (
     MemoryApiKeys,
-    MemoryKeyUse,
+    MemoryKeyUsage,
     MemoryOrganizations,
     MemoryProjects,
     MemoryTokens,
@@ -53,7 +53,7 @@ class World:
             MemoryAdministration(self.store), ApiKeyFactory(clock, uuid.uuid4, random.randbytes)
         )
         self.authenticate_key = AuthenticateKey(
-            keys, projects, MemoryKeyUse(self.store), clock, uuid.uuid4
+            keys, projects, MemoryKeyUsage(self.store), clock, uuid.uuid4
         )
         self.authenticate_token = AuthenticateToken(
             MemoryTokens({"ada's": ADA, "eve's": EVE}), MemoryUsers(self.store), clock, uuid.uuid4

@@ -1,4 +1,4 @@
-"""Contract of Archive: whole traces in the order of the list, of one moment, with their scores."""
+"""Contract of TraceArchive: whole traces in the order of the list, of one moment, with their scores."""
 
 import uuid
 from collections.abc import Sequence

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from adapters.caching.key_usage_buffer import GatheredKeyUses
-from adapters.memory.identity.identity import MemoryApiKeys, MemoryKeyUse
+from adapters.caching.key_usage_buffer import KeyUsageBuffer
+from adapters.memory.identity.identity import MemoryApiKeys, MemoryKeyUsage
 from adapters.memory.store import MemoryStore
 from application.identity.ports import KeyUsage
 from domain.identity.api_key import ApiKey
@@ -57,9 +57,9 @@ async def uses(request: pytest.FixtureRequest) -> AsyncIterator[Uses]:
     store = MemoryStore()
     async with AsyncExitStack() as stack:
         if request.param == "memory":
-            yield Uses(store, MemoryKeyUse(store), nothing)
+            yield Uses(store, MemoryKeyUsage(store), nothing)
         else:
-            gathered = GatheredKeyUses.over(MemoryApiKeys(store), every_s=HOUR)
+            gathered = KeyUsageBuffer.over(MemoryApiKeys(store), every_s=HOUR)
             yield Uses(store, await stack.enter_async_context(gathered), stack.aclose)
 
 

@@ -79,7 +79,7 @@ async def test_founding_at_once_makes_one_organization(identity):
 async def test_nobody_founds_nothing(identity):
     nobody = UserId(uuid.uuid4())
     for make in (
-        identity.organizations.found,
+        identity.organizations.create_first,
         lambda one: identity.organizations.create(one, None),
     ):
         ours = founding(nobody)

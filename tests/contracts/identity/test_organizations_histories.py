@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from adapters.memory.identity.identity import MemoryKeyUse
+from adapters.memory.identity.identity import MemoryKeyUsage
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool, PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
@@ -307,7 +307,7 @@ class Histories(RuleBasedStateMachine):
 
 def _ports(ports: Ports, seed: int) -> Ports:
     """With chance that repeats itself, and uses of keys left aside: they are another suite's."""
-    return replace(ports, random=random.Random(seed).randbytes, uses=MemoryKeyUse(MemoryStore()))
+    return replace(ports, random=random.Random(seed).randbytes, uses=MemoryKeyUsage(MemoryStore()))
 
 
 def test_any_history_of_managing_reads_the_same(pool, postgres_url):

@@ -1,4 +1,4 @@
-"""Contract of Removals, run against every adapter."""
+"""Contract of RemovedProjects, run against every adapter."""
 
 import asyncio
 import contextlib

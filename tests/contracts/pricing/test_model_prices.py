@@ -37,14 +37,14 @@ async def test_what_is_made_is_there_the_newest_first_and_in_its_project_only(pr
     for one in (full, plain):
         assert await pricing.prices.create(one) == one
     theirs = data_plane.project()
-    found = await pricing.prices.of([ours, theirs])
+    found = await pricing.prices.for_projects([ours, theirs])
     assert {of: list(some) for of, some in found.items()} == {ours: [full, plain], theirs: []}
 
 
 async def test_made_twice_it_is_made_once_and_stays_as_it_was(pricing, ours):
     one = await pricing.prices.create(a_price(ours))
     assert await pricing.prices.create(replace(one, match="other")) == one
-    assert list((await pricing.prices.of([ours]))[ours]) == [one]
+    assert list((await pricing.prices.for_projects([ours]))[ours]) == [one]
 
 
 async def test_a_project_has_a_bounded_number(pricing, ours):
@@ -64,7 +64,7 @@ async def test_what_is_deleted_is_gone_and_anothers_stays(pricing, ours):
     assert not await pricing.prices.delete(data_plane.project(), one.id)
     assert await pricing.prices.delete(ours, one.id)
     assert not await pricing.prices.delete(ours, one.id)
-    assert list((await pricing.prices.of([ours]))[ours]) == []
+    assert list((await pricing.prices.for_projects([ours]))[ours]) == []
 
 
 async def test_a_span_is_priced_by_its_projects_own_prices_first(pricing, ours):

@@ -1,4 +1,4 @@
-"""Contract of Expired, run against every adapter."""
+"""Contract of ExpiredTraces, run against every adapter."""
 
 import asyncio
 from dataclasses import replace

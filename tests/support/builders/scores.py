@@ -9,7 +9,7 @@ from typing import Any, Final
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from application.evaluation.ports.agreement import Labels
+from application.evaluation.ports.agreement import HumanLabels
 from application.evaluation.ports.evaluation import ScoreAnalytics
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
@@ -229,7 +229,7 @@ async def figures(
 
 
 async def labelled(
-    labels: Labels, of: ProjectId, name: str, threshold: float, bounds: CreatedWithin
+    labels: HumanLabels, of: ProjectId, name: str, threshold: float, bounds: CreatedWithin
 ) -> list[Any]:
     """What people said beside judges, and what they may say next."""
     return [

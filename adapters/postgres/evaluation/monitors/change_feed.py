@@ -35,7 +35,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresChanged:
+class PostgresChangeFeed:
     """By the clock of the database. Each read takes `timeout_s` at most."""
 
     pool: Pool

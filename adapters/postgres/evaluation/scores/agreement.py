@@ -93,7 +93,7 @@ SELECT by_chance, s.* FROM chosen CROSS JOIN LATERAL (
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresLabels:
+class PostgresHumanLabels:
     """Each answer is of one moment, and takes `timeout_s` at most."""
 
     pool: Pool

@@ -63,7 +63,7 @@ CROSS JOIN LATERAL (
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresAssignments:
+class PostgresWorkQueue:
     """At most `window` targets of a project are queued or running."""
 
     pool: Pool

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from application.tracing.edit import EDITED_MAX
+from application.tracing.edit import EDITED_TRACES_MAX
 from domain.ids import TraceId
 from domain.tracing.change import UNCHANGED, Clearable, SpanChange, TraceChange
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
@@ -116,7 +116,7 @@ def _object(value: Raw | UnsetType) -> Clearable[JsonText]:
     return UNCHANGED if value is UNSET else optional_object_of(value)
 
 
-type TraceIds = Annotated[list[UUID], Meta(min_length=1, max_length=EDITED_MAX)]
+type TraceIds = Annotated[list[UUID], Meta(min_length=1, max_length=EDITED_TRACES_MAX)]
 
 
 def ids_of(trace_ids: list[UUID]) -> list[TraceId]:

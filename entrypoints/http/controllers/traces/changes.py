@@ -6,7 +6,7 @@ from uuid import UUID
 from litestar import Controller, Response, delete, patch, post
 from msgspec import Meta
 
-from application.tracing.edit import EDITED_MAX
+from application.tracing.edit import EDITED_TRACES_MAX
 from domain.identity.api_key import Scope
 from domain.ids import SpanId, TraceId
 from entrypoints.http.authentication import data_plane
@@ -82,7 +82,7 @@ DELETE_BATCH: Final = operation(
     Documented(
         summary="Delete many traces",
         description=(
-            f"Removes 1 to {EDITED_MAX} traces with their spans and scores, and says how many "
+            f"Removes 1 to {EDITED_TRACES_MAX} traces with their spans and scores, and says how many "
             "there were. Ids that the project doesn't have are passed over."
         ),
         answer=BatchDeleteResponse,
@@ -96,7 +96,7 @@ TAG_BATCH: Final = operation(
     Documented(
         summary="Tag many traces",
         description=(
-            f"Takes tags from 1 to {EDITED_MAX} traces, then gives them others. After an addition "
+            f"Takes tags from 1 to {EDITED_TRACES_MAX} traces, then gives them others. After an addition "
             "the tags of a trace are sorted, each once; after a mere removal they keep their order."
         ),
         answer=BatchTagsResponse,

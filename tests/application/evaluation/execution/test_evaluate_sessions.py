@@ -11,7 +11,7 @@ import pytest
 from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.evaluation.scripted_judge import ScriptedEmbedder, ScriptedJudge
 from adapters.memory.evaluation.targets import MemoryTargets
-from adapters.memory.evaluation.work_queue import MemoryAssignments
+from adapters.memory.evaluation.work_queue import MemoryWorkQueue
 from application.evaluation.execution.session_signals import SILENCES_MAX
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX, SignalKey
 from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
@@ -550,7 +550,7 @@ async def test_known_signals_renew_the_lease():
 
 
 @dataclass(frozen=True, slots=True)
-class WithdrawnSignals(MemoryAssignments):
+class WithdrawnSignals(MemoryWorkQueue):
     """Signals that somebody removes as soon as they were found."""
 
     lab: Laboratory = field(default_factory=Laboratory)

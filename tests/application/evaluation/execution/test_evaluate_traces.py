@@ -9,7 +9,7 @@ import pytest
 
 from adapters.memory.evaluation.scripted_judge import ScriptedEmbedder, ScriptedJudge
 from adapters.memory.evaluation.targets import MemoryTargets
-from adapters.memory.evaluation.work_queue import MemoryAssignments
+from adapters.memory.evaluation.work_queue import MemoryWorkQueue
 from application.evaluation.matter import LARGE
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX, IN_FLIGHT_TARGETS_MAX
 from domain.errors import Unavailable
@@ -381,7 +381,7 @@ async def test_a_metric_that_is_not_there_any_more_fails_alone():
 
 
 @dataclass(frozen=True, slots=True)
-class FailingAssignments(MemoryAssignments):
+class FailingAssignments(MemoryWorkQueue):
     """Its `broken` method finds no database."""
 
     broken: str = ""

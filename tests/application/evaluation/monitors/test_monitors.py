@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from adapters.memory.evaluation.monitors import Election, MemoryLeadership, MemoryMonitors
+from adapters.memory.evaluation.monitors import Election, MemoryLeaderElection, MemoryMonitors
 from adapters.memory.jobs import RecordedJobs
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing.traces import MemoryPriceBook
@@ -565,7 +565,7 @@ async def test_a_crash_loses_no_slot_and_uses_none_twice(world, ours, store, end
 
 async def test_only_the_leader_looks(world, ours):
     election = Election()
-    first, second = MemoryLeadership(election), MemoryLeadership(election)
+    first, second = MemoryLeaderElection(election), MemoryLeaderElection(election)
     shops = [Shop(world, ours, leader_election=one) for one in (first, second)]
     await shops[0].stores(trace())
     made = await shops[0].monitors()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from adapters.memory.evaluation.work_queue import MemoryAssignments
+from adapters.memory.evaluation.work_queue import MemoryWorkQueue
 from application.evaluation.ports.work_queue import (
     ANNOUNCE_TIMEOUT,
     IN_FLIGHT_TARGETS_MAX,
@@ -61,7 +61,7 @@ async def test_a_cancelled_run_is_not_planned():
 
 
 @dataclass(frozen=True, slots=True)
-class EndlessAssignments(MemoryAssignments):
+class EndlessAssignments(MemoryWorkQueue):
     planned: list[Any] = field(default_factory=list)
 
     async def plan(self, *args: Any) -> bool:
@@ -79,7 +79,7 @@ async def test_planning_ends_whatever_it_is_told():
 
 
 @dataclass(frozen=True, slots=True)
-class FailingAssignments(MemoryAssignments):
+class FailingAssignments(MemoryWorkQueue):
     """Finds no database after so many batches."""
 
     left: list[None] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Contract of Courier, against receivers on loopback addresses."""
+"""Contract of WebhookSender, against receivers on loopback addresses."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Contract of Patterns, run against every adapter: there is one."""
+"""Contract of RegexEngine, run against every adapter: there is one."""
 
 import threading
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.re2_patterns import Re2Patterns
+from adapters.re2_patterns import Re2Engine
 from domain.errors import Invalid
 from domain.evaluation.custom_metrics.regex import PATTERN_MAX, TEXT_MAX
 
@@ -15,7 +15,7 @@ texts = st.text(max_size=50)
 
 @pytest.fixture(scope="module")
 def regex():
-    return Re2Patterns()
+    return Re2Engine()
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_half_a_character_is_no_fault(regex):
 
 @given(st.from_regex(r"\A[a-z ]{1,20}\Z"), texts)
 def test_a_plain_word_is_found_where_it_is(word, text):
-    assert Re2Patterns().search(word, text) is (word in text)
+    assert Re2Engine().search(word, text) is (word in text)
 
 
 def test_threads_may_look_at_once(regex):

@@ -1,4 +1,4 @@
-"""Contract of Changed, run against every adapter.
+"""Contract of ChangeFeed, run against every adapter.
 
 Its clock is the store's own, so what is compared here are marks, and no times.
 """
@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from adapters.postgres.evaluation.monitors.change_feed import PostgresChanged
+from adapters.postgres.evaluation.monitors.change_feed import PostgresChangeFeed
 from domain.evaluation.monitors.monitor import SETTLE_DELAY
 from domain.evaluation.runs.selection import GivenInstant, SessionSelection, TraceSelection
 from domain.tracing.change import TraceChange
@@ -162,7 +162,7 @@ VALUES ($1, $2, 'late', 'late', 'COMPLETED', now(), '{}', '{}', 0, 0, 0, 0, 0, '
 async def test_nobody_looks_beyond_a_write_that_is_under_way(pool, has_written):
     """Others that begin later commit before it: they wait for the next look, and it isn't lost."""
     ours, late = project(), trace()
-    changed = PostgresChanged(pool, AT_ONCE)
+    changed = PostgresChangeFeed(pool, AT_ONCE)
     selection = TraceSelection()
     async with pool.acquire() as connection:
         writing = connection.transaction()
@@ -184,7 +184,7 @@ async def test_nobody_looks_beyond_a_write_that_is_under_way(pool, has_written):
 
 @pytest.mark.service
 async def test_a_write_that_is_given_up_holds_up_nobody(pool):
-    ours, changed = project(), PostgresChanged(pool, AT_ONCE)
+    ours, changed = project(), PostgresChangeFeed(pool, AT_ONCE)
     async with pool.acquire() as connection:
         writing = connection.transaction()
         await writing.start()

@@ -1,4 +1,4 @@
-"""Contract of Leadership, run against every adapter."""
+"""Contract of LeaderElection, run against every adapter."""
 
 import asyncio
 import random
@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from adapters.memory.evaluation.monitors import Election, MemoryLeadership
-from adapters.postgres.database.leader_election import LEADER, PostgresLeadership
+from adapters.memory.evaluation.monitors import Election, MemoryLeaderElection
+from adapters.postgres.database.leader_election import LEADER, PostgresLeaderElection
 
 TRIES_MAX = 100
 
@@ -20,9 +20,9 @@ async def candidate(adapter, request) -> AsyncIterator[Callable[[], object]]:
 
     def new() -> object:
         if adapter is None:
-            made.append(MemoryLeadership(election))
+            made.append(MemoryLeaderElection(election))
         else:
-            made.append(PostgresLeadership(request.getfixturevalue("postgres_url"), key))
+            made.append(PostgresLeaderElection(request.getfixturevalue("postgres_url"), key))
         return made[-1]
 
     yield new
@@ -65,9 +65,9 @@ SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
 
 
 @pytest.fixture
-async def two(postgres_url) -> AsyncIterator[tuple[PostgresLeadership, PostgresLeadership]]:
+async def two(postgres_url) -> AsyncIterator[tuple[PostgresLeaderElection, PostgresLeaderElection]]:
     key = random.getrandbits(62)
-    pair = PostgresLeadership(postgres_url, key), PostgresLeadership(postgres_url, key)
+    pair = PostgresLeaderElection(postgres_url, key), PostgresLeaderElection(postgres_url, key)
     yield pair
     for one in pair:
         await one.close()
@@ -87,7 +87,7 @@ async def test_whose_connection_breaks_notices_and_leads_no_more(pool, two):
 
 @pytest.mark.service
 async def test_who_cannot_ask_does_not_lead(two):
-    nowhere = PostgresLeadership("postgresql://nobody@127.0.0.1:1/nothing")
+    nowhere = PostgresLeaderElection("postgresql://nobody@127.0.0.1:1/nothing")
     assert not await nowhere.is_leader()
     assert not await nowhere.is_leader()
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from adapters.memory.evaluation.monitors import MemoryLeadership
+from adapters.memory.evaluation.monitors import MemoryLeaderElection
 from adapters.memory.jobs import RecordedJobs
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Engine, PoolSettings, opened
@@ -143,7 +143,7 @@ class Histories(RuleBasedStateMachine):
             changed=watched(self.over.changed),
             targets=watched(self.over.evaluating.targets),
             jobs=watched(RecordedJobs()),
-            leader_election=MemoryLeadership(),
+            leader_election=MemoryLeaderElection(),
         )
         schedulers = watched(self.over.monitors)
         use_cases = EvaluationUseCases.over(ports, lambda: self.now, uuid4, bytes)

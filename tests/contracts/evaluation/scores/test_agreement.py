@@ -1,4 +1,4 @@
-"""Contract of Labels, run against every adapter. Any history: test_scores_histories.py."""
+"""Contract of HumanLabels, run against every adapter. Any history: test_scores_histories.py."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Contract of Assignments, run against every adapter."""
+"""Contract of WorkQueue, run against every adapter."""
 
 import uuid
 from dataclasses import replace

@@ -7,7 +7,7 @@ import pytest
 
 from adapters.postgres.database.pool import Engine, PoolSettings, opened
 from adapters.postgres.evaluation.runs.runs import PostgresRuns
-from adapters.postgres.evaluation.work_queue.work_queue import PostgresAssignments
+from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from application.evaluation.ports.work_queue import LEASE
 from application.jobs import EvaluateTargetJob
 from domain.errors import Conflict, Failure, NotFound
@@ -278,7 +278,7 @@ async def test_no_reader_ever_sees_a_final_run_with_a_pending_score(pool, postgr
     """Hammered from other connections, while runs end by finishing, by burying, by cancelling."""
     ours = project()
     async with opened(Engine(config={}), PoolSettings(url=postgres_url, size=2)) as aside:
-        runs, work_queue = PostgresRuns(pool), PostgresAssignments(pool, 8)
+        runs, work_queue = PostgresRuns(pool), PostgresWorkQueue(pool, 8)
         made = [a_run(ours, 4) for _ in range(12)]
         for run in made:
             await runs.create(run, work_of(run))
