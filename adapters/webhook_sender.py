@@ -18,9 +18,16 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from application.evaluation.ports.alerts import Delivery, DeliveryResult, Webhook
+from application.evaluation.ports.alerts import DeliveryResult
 from domain.errors import Invalid
-from domain.evaluation.monitors.webhook import PORTS, is_public, signature, validate_url
+from domain.evaluation.monitors.webhook import (
+    PORTS,
+    Delivery,
+    Webhook,
+    is_public,
+    signature,
+    validate_url,
+)
 
 if TYPE_CHECKING:
     import httpx2

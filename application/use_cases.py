@@ -72,7 +72,7 @@ from application.identity.projects import (
     ReadProject,
 )
 from application.identity.purge import PurgeRemovedProjects
-from application.ports import Clock, IdempotencyStore, NewId, HealthCheck, RandomBytes, RateLimiter
+from application.ports import Clock, HealthCheck, IdempotencyStore, NewId, RandomBytes, RateLimiter
 from application.pricing.use_cases import PricingPorts, PricingUseCases
 from application.privacy.use_cases import PrivacyPorts, PrivacyUseCases
 from application.tracing.analyze import (

@@ -7,8 +7,8 @@ from uuid import UUID
 from adapters.memory.store import KnownAttempt, MemoryStore
 from application.ports import (
     IDEMPOTENCY_LOCK_TTL,
-    IdempotentRequest,
     IdempotencyLock,
+    IdempotentRequest,
     StoredResponse,
 )
 from domain.errors import Conflict, NotFound

@@ -9,11 +9,12 @@ from uuid import UUID
 
 from adapters.memory.evaluation.work import StoredRun, Work
 from application.evaluation.judging import Verdict
-from application.evaluation.ports.alerts import Alert, AlertChange, Delivery, Webhook
 from application.ports import IdempotencyLock, StoredResponse
 from domain.evaluation.costs.judge_costs import LedgerEntry
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision
+from domain.evaluation.monitors.alert import Alert, AlertChange
 from domain.evaluation.monitors.monitor import Monitor
+from domain.evaluation.monitors.webhook import Delivery, Webhook
 from domain.evaluation.runs.run import Target
 from domain.evaluation.scores.score import Score, SessionScore, TraceScore
 from domain.exporting.export import Export

@@ -1,4 +1,4 @@
-"""What the judges of an organization cost, and what those of a project may."""
+"""What the judges of an organization cost, and the monthly budget of a project."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from domain.ids import OrganizationId, ProjectId
 
 @dataclass(frozen=True, slots=True)
 class OrganizationUsage:
-    """What was spent in a period, in all and part by part: not all parts where there are many."""
+    """What was spent in a period: the total and its groups, as many as `Ledger` returns."""
 
     within: CreatedWithin
     total: Spending
@@ -38,7 +38,7 @@ class OrganizationUsage:
 
 @dataclass(frozen=True, slots=True)
 class ReadUsage:
-    """Of the projects that are there: what a removed one took goes with it."""
+    """The usage of the existing projects: that of a removed project is deleted with it."""
 
     directory: Directory
     ledger: Ledger
@@ -51,16 +51,18 @@ class ReadUsage:
         before: datetime | None,
         by: SpendingGrouping,
     ) -> OrganizationUsage:
-        """As `resolve_period`; this month where nothing is said. Raises Invalid, Unavailable."""
+        """As `resolve_period`; by default this month. Raises Invalid, Unavailable."""
         within = resolve_period(after, before, self.clock())
-        projects = [one.id for one in await self.directory.projects(membership.organization_id)]
+        projects = [
+            project.id for project in await self.directory.projects(membership.organization_id)
+        ]
         parts = await self.ledger.of_projects(projects, within, by)
         return OrganizationUsage(within, await self.ledger.total(projects, within), parts)
 
 
 @dataclass(frozen=True, slots=True)
 class MonthlyBudget:
-    """What the judges of a project may cost in a month, None for any amount, and what they did."""
+    """The monthly budget of a project, None without a limit, and what was spent this month."""
 
     month: datetime
     usd: Decimal | None
@@ -75,7 +77,7 @@ class ReadBudget:
     clock: Clock
 
     async def __call__(self, membership: Membership, project: ProjectId) -> MonthlyBudget:
-        """Of this month. Raises NotFound, Unavailable."""
+        """The budget and usage of this month. Raises NotFound, Unavailable."""
         known = await self.projects.get(membership.organization_id, project)
         usd = await self.budgets.monthly(known.id)
         return await _this_month(self.ledger, known.id, usd, self.clock())
@@ -89,7 +91,7 @@ class SetBudget:
     async def __call__(
         self, person: Person, organization: OrganizationId, project: ProjectId, usd: Decimal | None
     ) -> MonthlyBudget:
-        """Of this month and each later one. Raises Invalid, Forbidden, NotFound, Unavailable."""
+        """Sets it from this month on. Raises Invalid, Forbidden, NotFound, Unavailable."""
         new = None if usd is None else validate_budget(usd, "monthly_usd")
         now = self.editor.clock()
         async with self.editor.edit(organization, person) as edit:
@@ -99,7 +101,7 @@ class SetBudget:
             known = await edit.locked.budget(project)
             if new != known:
                 await edit.locked.put_budget(project, new, now)
-                detail = {"from": _told(known), "to": _told(new)}
+                detail = {"from": _budget_text(known), "to": _budget_text(new)}
                 await edit.record(AuditAction.PROJECT_BUDGET_CHANGED, project, detail)
         return await _this_month(self.ledger, project, new, now)
 
@@ -111,5 +113,5 @@ async def _this_month(
     return MonthlyBudget(month, usd, await ledger.total([project], CreatedWithin(month)))
 
 
-def _told(usd: Decimal | None) -> str:
+def _budget_text(usd: Decimal | None) -> str:
     return "none" if usd is None else f"{usd.normalize():f} USD a month"

@@ -1,4 +1,4 @@
-"""The worker's half of exports: one file at a time, from beginning to end."""
+"""Writes the files of exports: the work of a worker, one file at a time."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Final
 
-from application.exporting.ports import PIECE_BYTES, TraceArchive, Encoder, Encoders, Exports
+from application.exporting.ports import PIECE_BYTES, Encoder, Encoders, Exports, TraceArchive
 from application.ports import Clock
 from application.tracing.ports import Traces
 from domain.errors import Unavailable
@@ -15,17 +15,17 @@ from domain.exporting.export import ATTEMPTS_MAX, Export
 from domain.page import PageRequest, SortOrder
 from domain.tracing.query import TraceSort
 
-HELD: Final = timedelta(minutes=5)  # with nothing kept; then its worker is taken for dead
-PUT_OFF: Final = timedelta(seconds=30)  # where something was away
-GIVEN_UP: Final = f"Workers began it {ATTEMPTS_MAX} times, and none could finish it: narrow it"
-FAULT: Final = "An unexpected fault; the log of the worker tells it"
+EXPORT_LEASE: Final = timedelta(minutes=5)  # without progress; then the worker counts as dead
+RETRY_DELAY: Final = timedelta(seconds=30)  # after something was unavailable
+TOO_MANY_ATTEMPTS: Final = f"{ATTEMPTS_MAX} attempts failed to finish it: narrow it"
+UNEXPECTED_ERROR: Final = "An unexpected error; see the log of the worker"
 
 
 @dataclass(frozen=True, slots=True)
 class WriteExport:
-    """Writes the file of the export that waits for longest, all of it of one moment.
+    """Writes the file of the longest waiting export, from one snapshot.
 
-    One that is broken off begins again, here or elsewhere: its rows are of a later moment then.
+    An interrupted one starts again, on any worker, with a later snapshot.
     """
 
     archive: TraceArchive
@@ -36,24 +36,24 @@ class WriteExport:
     clock: Clock
 
     async def __call__(self) -> int:
-        """1 where there was one to write. Raises Unavailable, and whatever is a fault of ours."""
+        """1 if an export was due, else 0. Raises Unavailable, and any unexpected error."""
         now = self.clock()
-        export = await self.exports.claim(now, now + HELD)
+        export = await self.exports.claim(now, now + EXPORT_LEASE)
         if export is None:
             return 0
         if export.attempts > ATTEMPTS_MAX:
-            await self.exports.save(export.failed(GIVEN_UP, now))
+            await self.exports.save(export.failed(TOO_MANY_ATTEMPTS, now))
             return 1
         try:
             await self._write(export)
         except Unavailable:
-            await self.exports.save(export.put_off(self.clock() + PUT_OFF))
+            await self.exports.save(export.put_off(self.clock() + RETRY_DELAY))
             raise
-        except asyncio.CancelledError:  # this worker leaves; another may begin at once
+        except asyncio.CancelledError:  # this worker stops; another may start immediately
             await self.exports.save(export.put_off(self.clock()))
             raise
         except Exception:
-            await self.exports.save(export.failed(FAULT, self.clock()))
+            await self.exports.save(export.failed(UNEXPECTED_ERROR, self.clock()))
             raise
         return 1
 
@@ -63,29 +63,31 @@ class WriteExport:
         page = await self.traces.summaries(project, matching, sort, order, PageRequest(limit=1))
         export = replace(export, traces_total=page.total)
         encoder = self.encoders[export.format](project, export.row_kind)
-        file = _Pieces()
+        file = _PieceBuffer()
         async with self.archive.read(project, matching, sort, order) as batches:
             async for batch in batches:
                 file.add(encoder.add(batch))
-                export = self._standing(export, encoder, file, len(batch))
+                export = self._progress(export, encoder, file, len(batch))
                 if file.size > self.size_max:
                     await self.exports.save(export.failed(self._too_large, self.clock()))
                     return
-                pieces = [*file.whole()]
+                pieces = [*file.whole_pieces()]
                 if pieces and not await self.exports.save(export, *pieces):
-                    return  # deleted, or another's by now
+                    return  # it was deleted, or another attempt has begun
         file.add(encoder.end())
-        export = self._standing(export, encoder, file, 0)
+        export = self._progress(export, encoder, file, 0)
         done = export.completed(file.digest.hexdigest(), self.clock())
-        await self.exports.save(done, *file.whole(), *file.rest())
+        await self.exports.save(done, *file.whole_pieces(), *file.rest())
 
-    def _standing(self, export: Export, encoder: Encoder, file: "_Pieces", done: int) -> Export:
+    def _progress(
+        self, export: Export, encoder: Encoder, file: "_PieceBuffer", batch_traces: int
+    ) -> Export:
         return replace(
             export,
-            traces_done=export.traces_done + done,
+            traces_done=export.traces_done + batch_traces,
             rows=encoder.rows,
             size=file.size,
-            due_at=self.clock() + HELD,
+            due_at=self.clock() + EXPORT_LEASE,
         )
 
     @property
@@ -96,24 +98,24 @@ class WriteExport:
         )
 
 
-class _Pieces:
-    """A file on its way: what of it isn't kept yet, and what all of it comes to."""
+class _PieceBuffer:
+    """The bytes of a file that aren't stored yet, and the size and digest of the whole file."""
 
     def __init__(self) -> None:
         self.size = 0
         self.digest = sha256()
-        self._held = bytearray()
+        self._buffer = bytearray()
 
     def add(self, data: bytes) -> None:
         self.size += len(data)
         self.digest.update(data)
-        self._held += data
+        self._buffer += data
 
-    def whole(self) -> Iterator[bytes]:
-        while len(self._held) >= PIECE_BYTES:
-            piece = bytes(self._held[:PIECE_BYTES])
-            del self._held[:PIECE_BYTES]
+    def whole_pieces(self) -> Iterator[bytes]:
+        while len(self._buffer) >= PIECE_BYTES:
+            piece = bytes(self._buffer[:PIECE_BYTES])
+            del self._buffer[:PIECE_BYTES]
             yield piece
 
     def rest(self) -> list[bytes]:
-        return [bytes(self._held)] if self._held else []
+        return [bytes(self._buffer)] if self._buffer else []

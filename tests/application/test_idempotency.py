@@ -20,9 +20,9 @@ from application.idempotency import (
 )
 from application.ports import (
     IDEMPOTENCY_LOCK_TTL,
-    IdempotentRequest,
     IdempotencyLock,
     IdempotencyStore,
+    IdempotentRequest,
     StoredResponse,
 )
 from domain.errors import Conflict, Invalid, NotFound, Unavailable

@@ -13,7 +13,7 @@ from adapters.memory.health import FixedHealthCheck
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
 from adapters.redis.client import RedisHealthCheck, opened
-from application.ports import HealthStatus, HealthCheck
+from application.ports import HealthCheck, HealthStatus
 
 WITHIN_S = 2.5  # the two seconds, and what a busy machine needs
 

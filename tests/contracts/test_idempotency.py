@@ -17,9 +17,9 @@ from adapters.postgres.database.idempotency import PostgresIdempotencyStore
 from adapters.postgres.database.pool import Pool
 from application.ports import (
     IDEMPOTENCY_LOCK_TTL,
-    IdempotentRequest,
     IdempotencyLock,
     IdempotencyStore,
+    IdempotentRequest,
     StoredResponse,
 )
 from domain.errors import Conflict, NotFound

@@ -17,18 +17,21 @@ from application.evaluation.ports.alerts import (
     ORDER_WAIT_MAX,
     SLOTS_MAX,
     WEBHOOKS_MAX,
-    Alert,
-    AlertChange,
     AlertEvaluation,
-    Assess,
-    Delivery,
+    AlertEvaluator,
     FinishedRun,
     MonitorSlot,
-    Webhook,
-    deliveries_of,
+    deliveries_for,
 )
 from domain.errors import Conflict, NotFound, Unavailable
-from domain.evaluation.monitors.alert import RULES_MAX, AlertFigure, RunMetricStats
+from domain.evaluation.monitors.alert import (
+    RULES_MAX,
+    Alert,
+    AlertChange,
+    AlertFigure,
+    RunMetricStats,
+)
+from domain.evaluation.monitors.webhook import Delivery, Webhook
 from domain.evaluation.runs.run import EvalRun, RunStatus
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import MonitorId, ProjectId, RunId
@@ -98,7 +101,7 @@ class MemoryAlerts:
         lately = reversed(runs[:upto][-BASELINE_RUNS - 1 :])
         return [self._came_to(one, metric, threshold) for one in lately]
 
-    async def apply_run(self, ended: FinishedRun, assess: Assess, now: datetime) -> bool:
+    async def apply_run(self, ended: FinishedRun, assess: AlertEvaluator, now: datetime) -> bool:
         key = (ended.project, ended.run)
         if key in self.store.assessed or self._run(ended) is None or self._is_early(ended):
             return False
@@ -128,7 +131,7 @@ class MemoryAlerts:
                 found.append(MonitorSlot(project, of, awaited, monitor.next_run_at, quiet))
         return found[:SLOTS_MAX]
 
-    async def apply_slot(self, slot: MonitorSlot, assess: Assess, now: datetime) -> bool:
+    async def apply_slot(self, slot: MonitorSlot, assess: AlertEvaluator, now: datetime) -> bool:
         key = (slot.project, slot.alert)
         alert = None if slot.project in self.store.removed else self.store.alerts.get(key)
         if alert is None or self.store.alert_slots.get(key) != slot.awaited:
@@ -151,7 +154,7 @@ class MemoryAlerts:
             if one.notice is not None:
                 change = one.notice.change
                 self.store.alert_changes[project, change.id] = change
-                for delivery in deliveries_of(one.notice, webhooks, now):
+                for delivery in deliveries_for(one.notice, webhooks, now):
                     self.store.deliveries[project, delivery.id] = delivery
 
     def _run(self, ended: FinishedRun) -> StoredRun | None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from application.evaluation.ports.alerts import Delivery, DeliveryResult, Webhook
+from application.evaluation.ports.alerts import DeliveryResult
+from domain.evaluation.monitors.webhook import Delivery, Webhook
 
 RECEIVED: Final = DeliveryResult(204)
 

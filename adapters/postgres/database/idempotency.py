@@ -8,8 +8,8 @@ from uuid import UUID
 from adapters.postgres.database.pool import OF_PROJECT, Pool, affected, translated
 from application.ports import (
     IDEMPOTENCY_LOCK_TTL,
-    IdempotentRequest,
     IdempotencyLock,
+    IdempotentRequest,
     StoredResponse,
 )
 from domain.errors import Conflict, NotFound

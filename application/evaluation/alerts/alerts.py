@@ -9,8 +9,6 @@ from uuid import UUID, uuid5
 
 from application.evaluation.ports.alerts import (
     FINISHED_RUNS_MAX,
-    Alert,
-    AlertChange,
     AlertEvaluation,
     AlertNotification,
     Alerts,
@@ -24,7 +22,13 @@ from domain.errors import Invalid, NotFound, Unavailable
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric
 from domain.evaluation.metrics.metric import THRESHOLD
 from domain.evaluation.metrics.registry import METRIC_REGISTRY
-from domain.evaluation.monitors.alert import AlertProgress, AlertRule, RunMetricStats
+from domain.evaluation.monitors.alert import (
+    Alert,
+    AlertChange,
+    AlertProgress,
+    AlertRule,
+    RunMetricStats,
+)
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, PageRequest
 

@@ -7,16 +7,16 @@ from typing import Final
 from uuid import UUID
 
 from application.evaluation.alerts.alerts import message
-from application.evaluation.ports.alerts import (
-    CONCURRENT_DELIVERIES_MAX,
-    Delivery,
-    Webhook,
-    Webhooks,
-    WebhookSender,
-)
+from application.evaluation.ports.alerts import CONCURRENT_DELIVERIES_MAX, Webhooks, WebhookSender
 from application.ports import Clock, RandomBytes
 from domain.errors import Failure, NotFound
-from domain.evaluation.monitors.webhook import SECRET_BYTES, retry_delay, validate_url
+from domain.evaluation.monitors.webhook import (
+    SECRET_BYTES,
+    Delivery,
+    Webhook,
+    retry_delay,
+    validate_url,
+)
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from adapters.memory.store import MemoryStore
-from application.exporting.imports import AT_ONCE, Imported
+from application.exporting.imports import CHUNK_TRACES, ImportOutcome
 from application.exporting.ports import PIECE_BYTES
 from application.exporting.streams import (
     CONCURRENT_STREAMS_MAX,
     STREAMS_PER_PROJECT_MAX,
     StreamLimiter,
 )
-from application.exporting.write_export import HELD, PUT_OFF
+from application.exporting.write_export import EXPORT_LEASE, RETRY_DELAY
 from application.tracing.ingest import BATCH_MAX
 from domain.errors import Invalid, LimitExceeded, Unavailable
 from domain.exporting.export import ATTEMPTS_MAX, Export, ExportStatus, FileFormat, RowKind
@@ -74,7 +74,7 @@ async def found(world: World, export: Export) -> Export:
 
 async def read(world: World, export: Export, start: int = 0, end: int | None = None) -> bytes:
     file = world.do.exporting.read_export_file
-    known = await file.found(OURS, export.id)
+    known = await file.find(OURS, export.id)
     parts = file(known, start, known.size if end is None else end)
     return b"".join([part async for part in parts])
 
@@ -107,7 +107,7 @@ async def test_a_worker_that_was_killed_is_followed_by_another_and_writes_no_mor
     use_cases, archive = broken(here, None)
     killed = asyncio.create_task(use_cases.write_export())
     await archive.reached.wait()
-    here.forward(seconds=HELD.total_seconds())
+    here.forward(seconds=EXPORT_LEASE.total_seconds())
     assert await here.do.exporting.write_export() == 1
     whole = await read(here, export)
     killed.cancel()
@@ -125,7 +125,7 @@ async def test_what_was_away_is_tried_again_later_and_not_for_ever(here):
         with pytest.raises(Unavailable):
             await use_cases.write_export()
         assert await use_cases.write_export() == 0  # not at once
-        here.forward(seconds=PUT_OFF.total_seconds())
+        here.forward(seconds=RETRY_DELAY.total_seconds())
     assert await use_cases.write_export() == 1
     given_up = await found(here, export)
     assert given_up.status is ExportStatus.FAILED
@@ -209,17 +209,17 @@ async def test_an_import_has_bounds(here):
 
 async def test_outcomes_are_in_the_order_of_what_was_sent(here):
     put = here.do.exporting.import_traces
-    many = [sent(started_at=at(n)) for n in range(2 * AT_ONCE + 1)]
+    many = [sent(started_at=at(n)) for n in range(2 * CHUNK_TRACES + 1)]
     await put(OURS, many[::2])
     outcomes = await put(OURS, many)
-    assert outcomes[::2] == [Imported.UNCHANGED] * (AT_ONCE + 1)
-    assert outcomes[1::2] == [Imported.STORED] * AT_ONCE
+    assert outcomes[::2] == [ImportOutcome.UNCHANGED] * (CHUNK_TRACES + 1)
+    assert outcomes[1::2] == [ImportOutcome.STORED] * CHUNK_TRACES
 
 
 async def test_scores_become_those_of_the_project_that_they_are_put_into(here):
     one = sent()
     theirs = TraceWithScores(one.trace, (a_score(THEIRS, one.trace.id),))
-    assert await here.do.exporting.import_traces(OURS, [theirs]) == [Imported.STORED]
+    assert await here.do.exporting.import_traces(OURS, [theirs]) == [ImportOutcome.STORED]
     store = here.ports.exporting.archive.store
     assert [score.project_id for score in store.trace_scores.values()] == [OURS]
     assert store.traces_of(THEIRS) == []
@@ -246,6 +246,6 @@ async def test_what_is_put_back_again_is_not_taken_for_changed(here):
     store = here.ports.exporting.archive.store
     store.traces.clock = lambda: NOON.replace(year=2030)
     before = dict(store.traces.written_at)
-    assert await here.do.exporting.import_traces(OURS, [one]) == [Imported.UNCHANGED]
+    assert await here.do.exporting.import_traces(OURS, [one]) == [ImportOutcome.UNCHANGED]
     assert store.traces.written_at == before
     assert store.traces[OURS, one.trace.id].tags == ("b", "a")

@@ -36,18 +36,22 @@ from application.evaluation.ports.alerts import (
     FINISHED_RUNS_MAX,
     ORDER_WAIT_MAX,
     SLOTS_MAX,
-    Alert,
-    AlertChange,
     AlertEvaluation,
+    AlertEvaluator,
     AlertNotification,
-    Assess,
     FinishedRun,
     MonitorSlot,
-    Webhook,
-    deliveries_of,
+    deliveries_for,
 )
 from domain.errors import Conflict, NotFound
-from domain.evaluation.monitors.alert import RULES_MAX, AlertFigure, RunMetricStats
+from domain.evaluation.monitors.alert import (
+    RULES_MAX,
+    Alert,
+    AlertChange,
+    AlertFigure,
+    RunMetricStats,
+)
+from domain.evaluation.monitors.webhook import Webhook
 from domain.evaluation.runs.run import RunStatus, TargetType
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import MonitorId, ProjectId, RunId
@@ -208,7 +212,7 @@ class PostgresAlerts:
             ]
         return [RunMetricStats(**row) for row in rows if row is not None]
 
-    async def apply_run(self, ended: FinishedRun, assess: Assess, now: datetime) -> bool:
+    async def apply_run(self, ended: FinishedRun, assess: AlertEvaluator, now: datetime) -> bool:
         async with transaction(self.pool) as connection:
             if await connection.fetchrow(HOLD_MONITOR, ended.project, ended.monitor) is None:
                 return False
@@ -228,7 +232,7 @@ class PostgresAlerts:
             rows = await connection.fetch(SLOTS)
         return [_slot_of(row, now) for row in rows]
 
-    async def apply_slot(self, slot: MonitorSlot, assess: Assess, now: datetime) -> bool:
+    async def apply_slot(self, slot: MonitorSlot, assess: AlertEvaluator, now: datetime) -> bool:
         moved = (slot.alert, slot.awaited, slot.following)
         async with transaction(self.pool) as connection:
             row = await connection.fetchrow(PASSED, slot.project, *moved)
@@ -273,5 +277,5 @@ async def _tell(
     connection: Connection, notice: AlertNotification, webhooks: Sequence[Webhook], now: datetime
 ) -> None:
     await connection.execute(INSERT_CHANGE, *change_row(notice.change))
-    for one in deliveries_of(notice, webhooks, now):  # WEBHOOKS_MAX at most
+    for one in deliveries_for(notice, webhooks, now):  # WEBHOOKS_MAX at most
         await connection.execute(INSERT_DELIVERY, *delivery_row(one))

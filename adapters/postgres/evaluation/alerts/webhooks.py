@@ -26,10 +26,9 @@ from application.evaluation.ports.alerts import (
     DELIVERIES_PER_WEBHOOK_MAX,
     DELIVERY_LEASE,
     WEBHOOKS_MAX,
-    Delivery,
-    Webhook,
 )
 from domain.errors import Conflict, NotFound
+from domain.evaluation.monitors.webhook import Delivery, Webhook
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, Position
 

@@ -138,7 +138,7 @@ class ExportFileController(Controller):
     async def download_export(self, request: HttpRequest) -> Response[bytes]:
         given = await DOWNLOAD.read(request)
         read = _use_cases(request).read_export_file
-        export = await read.found(given.caller.project_id, given.path.export_id)
+        export = await read.find(given.caller.project_id, given.path.export_id)
         etag = f'"{export.sha256}"'
         part = part_of(export.size, etag, dict(request.scope["headers"]))
         head = {"etag": etag, "accept-ranges": "bytes"}

@@ -8,7 +8,7 @@ import msgspec
 from litestar import Controller, Response, get, post
 from msgspec import Meta
 
-from application.exporting.imports import Imported
+from application.exporting.imports import ImportOutcome
 from application.exporting.ports import Batches
 from application.tracing.ingest import BATCH_MAX
 from domain.errors import Invalid
@@ -122,8 +122,8 @@ class TraceExportController(Controller):
         return await answer(
             request,
             ImportResponse(
-                outcomes.count(Imported.STORED),
-                outcomes.count(Imported.UNCHANGED),
+                outcomes.count(ImportOutcome.STORED),
+                outcomes.count(ImportOutcome.UNCHANGED),
                 [
                     BatchRejected(
                         index, [FieldProblem(one.field, one.message) for one in bad.errors]

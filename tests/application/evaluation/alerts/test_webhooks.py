@@ -13,15 +13,14 @@ from adapters.memory.evaluation.alerts import MemoryWebhooks
 from adapters.memory.evaluation.webhook_sender import MemoryWebhookSender
 from adapters.memory.store import MemoryStore
 from application.evaluation.alerts.webhooks import CreateWebhook, DeliverMessages, SendTestMessage
-from application.evaluation.ports.alerts import (
-    DELIVERY_LEASE,
-    Delivery,
-    DeliveryResult,
-    Webhook,
-    Webhooks,
-)
+from application.evaluation.ports.alerts import DELIVERY_LEASE, DeliveryResult, Webhooks
 from domain.errors import Invalid, NotFound, Unavailable
-from domain.evaluation.monitors.webhook import DELIVERY_ATTEMPTS_MAX, DELIVERY_WAIT_MAX
+from domain.evaluation.monitors.webhook import (
+    DELIVERY_ATTEMPTS_MAX,
+    DELIVERY_WAIT_MAX,
+    Delivery,
+    Webhook,
+)
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, OURS, THEIRS
 
