@@ -1,9 +1,9 @@
 #!/bin/sh
-# Brings what `make` needs: uv, if there is none, into .tools; the environment .venv with the
-# locked dependencies, every one checked against its hash; the command `pandaprobe-server`.
-# Everything stays in this folder. Run again, it does nothing until a lock has changed.
+# Installs what `make` needs: uv into .tools, unless it is already installed; the environment .venv
+# with the locked dependencies, each checked against its hash; the command `pandaprobe-server`.
+# Everything stays in this folder. A second run does nothing until a lock file has changed.
 #
-# It lies beside `run` because these two are all that a machine has to start with.
+# It is next to `run` because a new machine starts with these two scripts.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -13,11 +13,11 @@ if [ -x .venv/bin/pandaprobe-server ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wan
     exit 0
 fi
 
-export PIP_ROOT_USER_ACTION=ignore  # root or not, nothing outside this folder is touched
+export PIP_ROOT_USER_ACTION=ignore  # nothing outside this folder is changed, as root or not
 
 say() { echo "bootstrap: $*" >&2; }
 
-# Debian and others split pip and venv off from Python: either one is enough to fetch uv.
+# Debian and others package pip and venv separately from Python: either one suffices to fetch uv.
 fetch_uv() {
     for python in python3.13 python3.12 python3 python3.14 /usr/bin/python3 python; do
         "$python" -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null || continue
@@ -44,7 +44,7 @@ else
     fi
 fi
 
-# A Python that is here already is preferred to one that would have to be fetched.
+# An installed Python is preferred to one that would have to be downloaded.
 if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then
     say "making .venv"
     "$uv" venv --quiet --clear --no-python-downloads --python '>=3.12,<3.14' .venv 2>/dev/null ||
@@ -54,17 +54,18 @@ fi
 
 say "installing the locked dependencies into .venv"
 rm -f "$stamp"
-# Compiled now: a service that starts in a second has no time for it, nor always a folder to write.
+# Compile bytecode now, because the service has to start within a second, and its folder may be
+# read-only then.
 install() {
     "$uv" pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes \
         requirements-dev.lock
 }
-# uv brings certificates of its own; behind a proxy of one's own only the machine's are right.
+# uv has its own certificates; behind a company's proxy only the machine's certificates are valid.
 if ! said=$(install 2>&1); then
     say "trying again with this machine's certificates"
     export UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1 # newer and older versions of uv
     install || { echo "$said" >&2; exit 1; }
 fi
-# The build backend is among the locked: nothing is fetched for this.
+# The build backend is locked too, so nothing is downloaded for this.
 "$uv" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 echo "$wanted" >"$stamp"

@@ -1,11 +1,11 @@
-"""Fetches what `make vendor` keeps in the repository, and checks that it is what was looked at.
+"""Fetches the Swagger UI files that `make vendor` keeps in the repository, and checks their hashes.
 
-Where from is a matter of npm's own configuration. `vendored.json` beside the files says which
-release they are of, the hash that its archive has in the registry, and the hash of each file.
-With a version as its argument it takes that release instead, and writes its hashes down.
+npm's own configuration selects the registry. `vendored.json` next to the files has the release,
+the registry's hash of its archive, and the hash of each file. With a version as its argument, the
+command takes that release instead and stores its hashes.
 """
 
-# ruff: noqa: INP001 - a command of `make`, in no package
+# ruff: noqa: INP001 - a command of `make`, not part of a package
 
 import base64
 import hashlib
@@ -22,7 +22,7 @@ FETCH_MAX_S = 300
 
 
 def digest(algorithm: str, content: bytes) -> str:
-    """As browsers and npm write it (Subresource Integrity)."""
+    """The hash as browsers and npm write it (Subresource Integrity)."""
     found = hashlib.new(algorithm, content).digest()
     return f"{algorithm}-{base64.b64encode(found).decode()}"
 
@@ -57,7 +57,7 @@ def main(wanted: str | None) -> None:
         "files": {name: digest("sha384", one) for name, one in taken.items()},
     }
     if wanted is None and found != said:
-        sys.exit(f"{said['package']} {version} isn't what was looked at: {found}")
+        sys.exit(f"{said['package']} {version} doesn't match vendored.json: {found}")
     for name, one in taken.items():
         (FOLDER / name).write_bytes(one)
     SAID.write_text(json.dumps(found, indent=2) + "\n")

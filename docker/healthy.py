@@ -1,10 +1,10 @@
-"""Whether what is in this container answers: 0 where it does, as Docker's HEALTHCHECK wants it.
+"""Health check of the container for Docker's HEALTHCHECK: exits with 0 if /health answers.
 
-It asks /health, which asks nothing else: a container isn't replaced because a database is away. Of
-the API, or at the port that it is called with: that of a worker.
+/health checks no other server, because replacing a container doesn't help while the database is
+unreachable. The port is the API's, or the first argument, for a worker.
 """
 
-# ruff: noqa: INP001 - a command of the image, in no package
+# ruff: noqa: INP001 - a command of the image, not part of a package
 
 import os
 import sys

@@ -1,1 +1,1 @@
-"""What is true whatever the database: values, rules, arithmetic. Standard library only."""
+"""Values, rules and arithmetic, independent of storage. Imports only the standard library."""

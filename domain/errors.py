@@ -1,35 +1,35 @@
-"""Seven kinds of failure, told by what the caller can do. None of them knows of HTTP.
+"""The seven kinds of failure, distinguished by what the caller can do. Independent of HTTP.
 
 Failure
 ├── Invalid          can never succeed as sent: change the request
-├── Unauthenticated  say who you are
-├── Forbidden        known, and not allowed
-├── NotFound         no such thing, or none that is yours
-├── Conflict         right request, wrong moment: read again and decide
-├── LimitExceeded    wait `retry_after_s`, then send the same again
-└── Unavailable      our fault and passing: wait `retry_after_s`, then send the same again
+├── Unauthenticated  credentials are missing or not accepted
+├── Forbidden        authenticated, but not allowed
+├── NotFound         doesn't exist, or isn't visible to the caller
+├── Conflict         valid request, but the state doesn't allow it: read again and decide
+├── LimitExceeded    wait `retry_after_s`, then send the same request again
+└── Unavailable      temporary fault of the service: wait `retry_after_s`, then retry
 
-A message is for the caller: it says what to change and holds no internals. The cause is chained,
-for the log.
+A message is written for the caller: it says what to change and contains no internals. The cause is
+chained, for the log.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-RETRY_AFTER_S: Final = 1  # long enough for a batch to commit, short enough not to be felt
+RETRY_AFTER_S: Final = 1  # long enough for a batch to commit, short enough to go unnoticed
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One mistake of a request. `field` is a dotted path; "" is the request as a whole."""
+    """One error in a request. `field` is a dotted path; "" stands for the whole request."""
 
     field: str
     message: str
 
 
-class Failure(Exception):  # noqa: N818 - it is not always an error of ours
-    """What a caller may be told. Raise one of the seven kinds."""
+class Failure(Exception):  # noqa: N818 - not always an error of the service
+    """Base of every failure that a caller may see. Raise one of the seven kinds."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -37,7 +37,7 @@ class Failure(Exception):  # noqa: N818 - it is not always an error of ours
 
 
 class Invalid(Failure):
-    """The request can never succeed as sent. `errors` name the fields, at least one."""
+    """The request can never succeed as sent. `errors` names the fields and is never empty."""
 
     def __init__(self, message: str, errors: Sequence[FieldError] = ()) -> None:
         super().__init__(message)
@@ -45,7 +45,7 @@ class Invalid(Failure):
 
     @classmethod
     def fields(cls, errors: Sequence[FieldError]) -> "Invalid":
-        """Mistakes found by looking at the fields; `errors` holds at least one."""
+        """Builds the failure from field errors. `errors` must not be empty."""
         return cls("Validation error", errors)
 
     @classmethod

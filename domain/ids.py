@@ -1,4 +1,4 @@
-"""Names for identifiers, so that a project's id can't be passed where a trace's is due."""
+"""One type per identifier, so that mypy rejects a project id where a trace id is expected."""
 
 from typing import NewType
 from uuid import UUID

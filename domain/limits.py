@@ -1,8 +1,8 @@
-"""How often a caller may ask: the strict sliding window, as arithmetic on whole microseconds.
+"""Rate limits: a strict sliding window, computed in whole microseconds.
 
-A request that is admitted at `t` counts in the half-open span [t, t + window): it still counts one
-microsecond before the window is over, and no longer at its end. So no span of the window's length
-that leaves out one of its ends holds more admitted requests than the limit, wherever it begins.
+A request admitted at `t` counts in the half-open interval [t, t + window). It still counts one
+microsecond before the end of the window and no longer at the end. So no half-open interval of the
+window's length holds more admitted requests than the limit, wherever it begins.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final, Self
 
-# Every instant that counts is kept: at this count 4 MB a bucket in a process, 1 MB in Redis.
+# Every counted instant is stored: at this limit 4 MB per bucket in a process, 1 MB in Redis.
 COUNT_MAX: Final = 100_000
 SECOND_US: Final = 1_000_000
 UNITS_S: Final = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
@@ -20,7 +20,7 @@ _WRITTEN = re.compile(r"([1-9][0-9]{0,5})/(" + "|".join(UNITS_S) + ")", re.ASCII
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `count` requests in any `unit` of time. Written `100/minute`."""
+    """At most `count` requests in any `unit` of time. The text form is `100/minute`."""
 
     count: int
     unit: str
@@ -33,7 +33,7 @@ class Limit:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The limit that `str` writes as `text`. Raises ValueError."""
+        """Parses the text form that `str` produces. Raises ValueError."""
         if not (written := _WRITTEN.fullmatch(text)):
             raise ValueError(f"a limit is written <count>/<{'|'.join(UNITS_S)}>, as in 100/minute")
         return cls(count=int(written[1]), unit=written[2])
@@ -48,11 +48,12 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a request may pass, and what its caller may be told.
+    """Whether a request is admitted, and the figures for its caller.
 
-    `remaining`: how many more would pass at the same instant, after this one. `reset_s`: whole
-    seconds, rounded up, until the oldest request that counts no longer does. `retry_after_s`:
-    whole seconds after which a lone retry is admitted, at least 1; where admitted 0.
+    `remaining` is the number of further requests that would be admitted at the same instant.
+    `reset_s` is the time until the oldest counted request expires, in whole seconds, rounded up.
+    `retry_after_s` is the number of whole seconds after which a single retry is admitted: at least
+    1, or 0 if this request was admitted.
     """
 
     admitted: bool
@@ -63,7 +64,7 @@ class Decision:
 
     @classmethod
     def admitting(cls, limit: Limit, *, counted: int, reset_us: int) -> Self:
-        """`counted`: how many requests count now, this one included."""
+        """`counted` is the number of requests that count now, including this one."""
         return cls(
             admitted=True,
             limit=limit,
@@ -74,7 +75,7 @@ class Decision:
 
     @classmethod
     def refusing(cls, limit: Limit, *, reset_us: int, wait_us: int) -> Self:
-        """`wait_us`: until there is a place, if nobody else comes."""
+        """`wait_us` is the time until a slot is free, if no other request takes it."""
         return cls(
             admitted=False,
             limit=limit,
@@ -89,14 +90,16 @@ def _seconds(us: int) -> int:
 
 
 class SlidingWindow:
-    """The instants at which requests of one bucket were admitted, ascending; those that count.
+    """The instants at which requests of one bucket were admitted, ascending.
 
-    It changes in place: a copy would cost a request as much time as the limit is high. The caller
-    hands in the instants, microseconds of one clock, so a history is as repeatable as a value.
+    It holds only instants that still count. It is mutable, because copying costs time proportional
+    to the limit. The caller passes the instants, in microseconds of one clock, so results are
+    reproducible.
 
-    A clock that is set back never makes anything count for less time. Set back by less than a
-    window, it stands still for us until it has caught up. Set back by more, what was counted is
-    taken to have happened just now: waiting for the clock could shut callers out for hours.
+    A clock that is set back never shortens a request's time in the window. If it is set back by
+    less than a window, the window treats time as standing still until the clock has caught up. If
+    it is set back by more, the counted requests are treated as if they had just happened: waiting
+    for the clock could lock callers out for hours.
     """
 
     __slots__ = ("_instants",)
@@ -108,12 +111,12 @@ class SlidingWindow:
         return len(self._instants)
 
     def admit(self, limit: Limit, now_us: int) -> Decision:
-        """Admits a request and counts it, or refuses it and counts nothing."""
+        """Admits and counts a request, or refuses it and counts nothing."""
         at_us = self._settled(limit, now_us)
         instants, window_us = self._instants, limit.window_us
         surplus = len(instants) - limit.count
         if surplus >= 0:
-            # One has to leave, and more where the limit was lowered.
+            # One instant has to expire first; several if the limit was lowered.
             wait_us = instants[surplus] + window_us - now_us
             reset_us = instants[0] + window_us - now_us
             return Decision.refusing(limit, reset_us=reset_us, wait_us=wait_us)
@@ -123,24 +126,24 @@ class SlidingWindow:
         )
 
     def take_back(self, at_us: int) -> None:
-        """Counts no longer what was admitted at `at_us`; nothing where that has left."""
-        for index in range(len(self._instants) - 1, -1, -1):  # it is among the last, most often
+        """Stops counting the request admitted at `at_us`. No effect if it has expired."""
+        for index in range(len(self._instants) - 1, -1, -1):  # it is usually among the last
             if self._instants[index] <= at_us:
                 if self._instants[index] == at_us:
                     del self._instants[index]
                 return
 
     def counts_at(self, limit: Limit, now_us: int) -> bool:
-        """Whether anything still counts at `now_us`."""
+        """Whether any request still counts at `now_us`."""
         return bool(self._instants) and self._instants[-1] > now_us - limit.window_us
 
     @property
     def newest_us(self) -> int:
-        """When the last one was admitted. Raises IndexError where nothing counts."""
+        """When the newest counted request was admitted. Raises IndexError if none counts."""
         return self._instants[-1]
 
     def _settled(self, limit: Limit, now_us: int) -> int:
-        """The instant that `now_us` stands for, once what has left by then is gone."""
+        """Removes expired instants; returns when a request sent at `now_us` counts."""
         instants = self._instants
         if not instants:
             return now_us

@@ -1,4 +1,4 @@
-"""Pages of a list: by offset, or from a position on."""
+"""Pages of a list, addressed by offset or by the position of the last item (keyset)."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from uuid import UUID
 
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 200  # items; a page is built in memory
-OFFSET_MAX: Final = 2**63 - 1  # what the database counts with
+OFFSET_MAX: Final = 2**63 - 1  # bigint of PostgreSQL
 
 type SortValue = str | int | float | Decimal | datetime | None
 
@@ -22,9 +22,9 @@ class SortOrder(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where an item stands: what the list is sorted by, and the id that breaks ties.
+    """The position of an item in a list: its sort value, and its id as tie-breaker.
 
-    An item without a `value` stands after all that have one, in either order.
+    Items without a `value` come last, in both sort orders.
     """
 
     value: SortValue
@@ -33,7 +33,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """Which part of a list: `limit` items after the first `offset`, or after a position."""
+    """Which part of a list to read: `limit` items after the first `offset`, or after a position."""
 
     limit: int = LIMIT_DEFAULT
     offset: int = 0
@@ -42,9 +42,9 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Page[T]:
-    """Some of the matches in their order, and the exact number of all of them.
+    """Some of the matches, in order, and the exact number of all matches.
 
-    `end` is the position of the last item where more follow, else None.
+    `end` is the position of the last item if more items follow, otherwise None.
     """
 
     items: Sequence[T]
@@ -55,7 +55,10 @@ class Page[T]:
 def paginate[T](
     items: Iterable[T], place: Callable[[T], Position], order: SortOrder, window: PageRequest
 ) -> Page[T]:
-    """What a page is: sorted by value, then id, in one direction; no value comes last in both."""
+    """The reference definition of a page, sorted by value, then id.
+
+    Items without a value come last in both orders.
+    """
     down = order is SortOrder.DESC
     placed = [(place(item), item) for item in items]
     placed.sort(key=lambda one: _comparable(one[0]), reverse=down)

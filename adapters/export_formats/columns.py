@@ -1,10 +1,12 @@
 """The columns of an export, one set for rows of traces and one for rows of spans."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from operator import attrgetter
+from types import NoneType
+from typing import Any, Final, get_args, get_type_hints
 
 import msgspec
 
@@ -130,7 +132,47 @@ _SPAN: Final = (
     Column("input", Kind.JSON, lambda row: row.span.input),
     Column("output", Kind.JSON, lambda row: row.span.output),
 )
-COLUMNS: Final = {RowKind.TRACES: _TRACE, RowKind.SPANS: _SPAN}
+_KINDS: Final = {
+    str: Kind.TEXT,
+    bytes: Kind.JSON,
+    int: Kind.WHOLE,
+    float: Kind.REAL,
+    datetime: Kind.INSTANT,
+}
+
+
+def _with_further(
+    columns: Sequence[Column], entity: type[Any], at: str, *elsewhere: str
+) -> Sequence[Column]:
+    """And, after them, a column for each field of `entity` that has none of its name.
+
+    So a field that is added gets a column, and those before it keep their places. `at` is where a
+    row has the entity; fields that stand `elsewhere` are shown under other names, if at all.
+    """
+    known = {column.name for column in columns} | set(elsewhere)
+    types = get_type_hints(entity)
+    return (
+        *columns,
+        *(
+            Column(one.name, _kind_of(types[one.name]), attrgetter(f"{at}.{one.name}"))
+            for one in fields(entity)
+            if one.name not in known
+        ),
+    )
+
+
+def _kind_of(type_: Any) -> Kind:
+    """Of a field that may be None. Raises KeyError for a type that needs a column of its own."""
+    [present] = {one for one in get_args(type_) or (type_,) if one is not NoneType}
+    return _KINDS[getattr(present, "__value__", present)]
+
+
+COLUMNS: Final = {
+    RowKind.TRACES: _with_further(_TRACE, Trace, "trace", "id", "spans"),
+    RowKind.SPANS: _with_further(
+        _SPAN, Span, "span", "id", "parent_id", "completion_started_at", "usage", "charge"
+    ),
+}
 
 
 def rows_of(kind: RowKind, batch: Sequence[TraceWithScores]) -> Iterator[TraceLine | SpanLine]:

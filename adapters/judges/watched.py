@@ -8,8 +8,8 @@ from application.evaluation.judging import Ledger
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     Spending,
+    SpendingBy,
     SpendingGroup,
-    SpendingGrouping,
 )
 from domain.evaluation.scores.query import CreatedWithin
 from domain.ids import ProjectId, RunId
@@ -34,7 +34,7 @@ class WatchedLedger:
         return await self.ledger.total(projects, within)
 
     async def of_projects(
-        self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingGrouping
+        self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingBy
     ) -> Sequence[SpendingGroup]:
         return await self.ledger.of_projects(projects, within, by)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from adapters.memory.evaluation.work import StoredRun, Work
+from adapters.memory.stored_work import StoredRun, Work
 from application.evaluation.judging import Verdict
 from application.ports import IdempotencyLock, StoredResponse
 from domain.evaluation.costs.judge_costs import LedgerEntry

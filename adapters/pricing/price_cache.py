@@ -1,11 +1,13 @@
 """What spans of each project cost, remembered in the process: a write costs no statement for it."""
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
+from application.tracing.ports import PriceBook
 from domain.ids import ProjectId
 from domain.tracing.model_price import ModelPrice, pricing_of
+from domain.tracing.span import Span
 from domain.tracing.usage import Pricing
 
 REMEMBERED_S: Final = 10.0  # how long a price that was made elsewhere may not count yet
@@ -14,7 +16,7 @@ ROWS_MAX: Final = 20_000  # prices of all of them together: 20 MB
 
 
 class ProjectPrices:
-    """A project's own prices, and those of `otherwise` where none of them fits.
+    """A project's own prices, and those of `book` where none of them fits.
 
     They are asked for by `load`, and REMEMBERED_S old at most.
     """
@@ -24,18 +26,27 @@ class ProjectPrices:
         load: Callable[
             [Collection[ProjectId]], Awaitable[Mapping[ProjectId, Sequence[ModelPrice]]]
         ],
-        otherwise: Pricing,
+        book: PriceBook,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load = load
-        self._otherwise = otherwise
+        self._book = book
+        self._is_book_loaded = False
         self._clock = clock
         self._known: dict[ProjectId, tuple[float, int, Pricing]] = {}
         self._rows = 0
         self._forgotten = 0
 
-    async def of(self, projects: Collection[ProjectId]) -> dict[ProjectId, Pricing]:
-        """The pricing of each of the projects. Raises what `load` raises."""
+    async def of(
+        self, projects: Collection[ProjectId], spans: Iterable[Span] = ()
+    ) -> dict[ProjectId, Pricing]:
+        """The pricing of each of the projects. Raises what `load` raises.
+
+        Loads the book first where one of `spans` may need it.
+        """
+        if not self._is_book_loaded and any(map(_may_be_priced, spans)):
+            await self._book.load()
+            self._is_book_loaded = True
         now = self._clock()
         found: dict[ProjectId, Pricing] = {}
         for project in projects:
@@ -46,7 +57,7 @@ class ProjectPrices:
             forgotten = self._forgotten
             loaded = await self._load(due)
             for project in due:
-                pricing = pricing_of(loaded[project], self._otherwise)
+                pricing = pricing_of(loaded[project], self._book.price)
                 found[project] = pricing
                 # What was forgotten meanwhile may be older than what it was forgotten for.
                 if forgotten == self._forgotten:
@@ -68,3 +79,7 @@ class ProjectPrices:
     def _drop(self, project: ProjectId) -> None:
         if (known := self._known.pop(project, None)) is not None:
             self._rows -= known[1]
+
+
+def _may_be_priced(span: Span) -> bool:
+    return bool(span.model) and (span.token_usage is not None or span.usage is not None)

@@ -44,12 +44,13 @@ class TablePriceBook:
     with a provider fits models with that prefix, and those without any.
     """
 
-    is_loaded = True
-
     def __init__(self, rows: Sequence[_Row], version: str) -> None:
         self._rows = tuple(rows)
         self.version = version
         self._tariffs = lru_cache(maxsize=MODELS_MAX)(self._look_up)
+
+    async def load(self) -> bool:
+        return True
 
     @classmethod
     def from_file(cls, path: Path) -> Self:

@@ -17,9 +17,9 @@ KEY_PREFIX: Final = "limit:"
 
 _log = logging.getLogger(__name__)
 
-# One list a bucket: the instants that count, the oldest first. `SlidingWindow` of
-# domain/limits.py tells why each step is as it is. The key lives a millisecond longer than its youngest instant counts,
-# since Redis cuts the present down to milliseconds before it adds the life of a key to it.
+# One list a bucket: the instants that count, the oldest first. `SlidingWindow` of domain/limits.py
+# tells why each step is as it is. The key lives a millisecond longer than its youngest instant
+# counts, since Redis cuts the present down to milliseconds before it adds the life of a key to it.
 # Numbers are doubles, which hold microseconds exactly for another two centuries.
 ADMIT: Final = """
 local key, count, window = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])

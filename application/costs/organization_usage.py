@@ -13,8 +13,8 @@ from application.ports import Clock
 from domain.errors import NotFound
 from domain.evaluation.costs.judge_costs import (
     Spending,
+    SpendingBy,
     SpendingGroup,
-    SpendingGrouping,
     month_start,
     resolve_period,
     validate_budget,
@@ -49,7 +49,7 @@ class ReadUsage:
         membership: Membership,
         after: datetime | None,
         before: datetime | None,
-        by: SpendingGrouping,
+        by: SpendingBy,
     ) -> OrganizationUsage:
         """As `resolve_period`; by default this month. Raises Invalid, Unavailable."""
         within = resolve_period(after, before, self.clock())

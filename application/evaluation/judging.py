@@ -12,8 +12,8 @@ from application.tracing.ports import PriceBook
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     Spending,
+    SpendingBy,
     SpendingGroup,
-    SpendingGrouping,
 )
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import Scored
@@ -79,7 +79,7 @@ class Ledger(Protocol):
     async def total(self, projects: Sequence[ProjectId], within: CreatedWithin) -> Spending: ...
 
     async def of_projects(
-        self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingGrouping
+        self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingBy
     ) -> Sequence[SpendingGroup]:
         """As `by_key`, the first PARTS_MAX of it; of days the last PARTS_MAX."""
         ...

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from application.exporting.ports import PIECE_BYTES, Exports
+from application.exporting.ports import PIECE_BYTES, Exports, MissingFormats
 from application.ports import Clock
 from domain.errors import Conflict, Invalid, NotFound
 from domain.exporting.export import Export, ExportStatus, FileFormat, RowKind

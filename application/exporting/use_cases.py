@@ -28,6 +28,7 @@ class ExportPorts:
     archive: TraceArchive
     exports: Exports
     encoders: Encoders = field(default_factory=dict)
+    missing_formats: MissingFormats = field(default_factory=dict)
     kept_for: timedelta = timedelta(days=7)
     size_max: int = 2 << 30  # bytes
 
@@ -56,13 +57,19 @@ class ExportUseCases:
             import_traces=ImportTraces(
                 ports.archive, traces, evaluation.trace_scores, evaluation.session_scores
             ),
-            request_export=RequestExport(exports, ports.kept_for, clock),
+            request_export=RequestExport(exports, ports.missing_formats, ports.kept_for, clock),
             list_exports=ListExports(exports),
             read_export=ReadExport(exports),
             read_export_file=ReadExportFile(exports),
             delete_export=DeleteExport(exports),
             write_export=WriteExport(
-                ports.archive, traces, exports, ports.encoders, ports.size_max, clock
+                archive=ports.archive,
+                traces=traces,
+                exports=exports,
+                encoders=ports.encoders,
+                missing_formats=ports.missing_formats,
+                size_max=ports.size_max,
+                clock=clock,
             ),
             delete_expired_exports=DeleteExpiredExports(exports, clock),
         )

@@ -32,6 +32,7 @@ class WriteExport:
     traces: Traces
     exports: Exports
     encoders: Encoders
+    missing_formats: MissingFormats
     size_max: int  # bytes of a file
     clock: Clock
 
@@ -43,6 +44,10 @@ class WriteExport:
             return 0
         if export.attempts > ATTEMPTS_MAX:
             await self.exports.save(export.failed(TOO_MANY_ATTEMPTS, now))
+            return 1
+        # The API refuses such a request, but the API may have libraries that this worker lacks.
+        if (advice := self.missing_formats.get(export.format)) is not None:
+            await self.exports.keep(export.failed(f"On the worker: {advice}", now))
             return 1
         try:
             await self._write(export)

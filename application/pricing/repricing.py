@@ -39,7 +39,7 @@ class StartRepricing:
         Raises Invalid for a period that ends before it begins, Conflict while another one runs,
         Unavailable, also if the price book couldn't be loaded.
         """
-        if not self.book.is_loaded:
+        if not await self.book.load():
             raise Unavailable("The price book can't be loaded: the log of the service says why")
         return await self.repricings.create(
             Repricing(
@@ -86,6 +86,9 @@ class RepriceSpans:
             return 0
         if repricing.attempts > ATTEMPTS_MAX:
             await self.repricings.fail(repricing.failed(now))
+            return 0
+        if not await self.book.load():
+            await self.repricings.release(going, now + going.wait)
             return 0
         try:
             # Not cached: a repricing often follows right after a new price.

@@ -7,9 +7,8 @@ from typing import Final
 from application.tracing.ports import Sessions, Traces
 from domain.errors import Invalid, NotFound
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.tracing.change import SpanChange, TraceChange
-from domain.tracing.span import Span
-from domain.tracing.trace import Trace
+from domain.tracing.span import Span, SpanChange
+from domain.tracing.trace import Trace, TraceChange
 
 EDITED_TRACES_MAX: Final = 500  # in a request: they are locked together
 

@@ -15,11 +15,10 @@ from domain.tracing.analytics import (
     UsageBucket,
     UserSummary,
 )
-from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
-from domain.tracing.span import Span
-from domain.tracing.trace import Trace, TraceSummary
+from domain.tracing.span import Span, SpanChange
+from domain.tracing.trace import Trace, TraceChange, TraceSummary
 from domain.tracing.usage import Price, Usage
 
 

@@ -1,1 +1,1 @@
-"""What leaves the service in a file, and comes back: traces, whole, and files of them."""
+"""Exports of traces to files, and imports of exported traces."""

@@ -1,4 +1,4 @@
-"""An export that is written to a file in the background, and read when it is there."""
+"""An export: a file that workers write in the background, to be downloaded later."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -9,7 +9,7 @@ from uuid import UUID
 from domain.ids import ProjectId
 from domain.tracing.query import TraceFilter
 
-ATTEMPTS_MAX: Final = 3  # of an export that workers began and didn't end
+ATTEMPTS_MAX: Final = 3  # attempts that workers began without finishing
 
 
 class FileFormat(StrEnum):
@@ -19,7 +19,7 @@ class FileFormat(StrEnum):
 
 
 class RowKind(StrEnum):
-    """What a row is of."""
+    """What each row represents."""
 
     TRACES = "traces"
     SPANS = "spans"
@@ -34,14 +34,14 @@ class ExportStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """A file of a project's traces: who asks for it, how far it is, what it came to.
+    """An export file of a project's traces: its request, progress and result.
 
         PENDING ──a worker claims it──▶ RUNNING ──▶ COMPLETED, or FAILED, which `error` explains
            ▲────────it is put off──────────┘
 
-    Until it is over, `rows`, `size` in bytes and `traces_done` are of the present attempt; after
-    it `sha256` tells the file apart. `traces_total` is counted when an attempt begins. Until
-    `due_at`, which is None once it is over, no worker claims it. Kept until `expires_at`.
+    While it isn't final, `rows`, `size` in bytes and `traces_done` belong to the current attempt.
+    `sha256` is the hash of the finished file. `traces_total` is counted when an attempt begins. No
+    worker claims it before `due_at`, which is None once it is final. It is deleted at `expires_at`.
     """
 
     id: UUID
@@ -63,7 +63,7 @@ class Export:
     expires_at: datetime
 
     def claimed(self, until: datetime) -> Self:
-        """As the next attempt begins, which is the only one that may write it from now on."""
+        """At the start of the next attempt, which is the only one that may write from now on."""
         return replace(
             self,
             status=ExportStatus.RUNNING,
@@ -76,7 +76,7 @@ class Export:
         )
 
     def is_of(self, claimed: "Export") -> bool:
-        """Whether the attempt that `claimed` began is still the one that may write."""
+        """Whether the attempt that `claimed` began may still write."""
         return self.status is ExportStatus.RUNNING and self.attempts == claimed.attempts
 
     def put_off(self, until: datetime) -> Self:

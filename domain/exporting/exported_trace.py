@@ -1,4 +1,4 @@
-"""A trace as an export holds it, and when putting one back changes anything."""
+"""A trace in an export, and whether importing it again changes anything."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
@@ -14,10 +14,10 @@ _BLANKED: Final = bytes.maketrans(b"\n\r", b"  ")
 
 @dataclass(frozen=True, slots=True)
 class TraceWithScores:
-    """A settled trace, whole, with what was said of it: its scores, oldest first, none PENDING.
+    """A complete settled trace with its scores, oldest first, without PENDING ones.
 
-    `session_scores` are what was said of its session, in the same order. They come with one of the
-    session's traces only: that which stands first in an export.
+    `session_scores` are the scores of its session, in the same order. They are attached to one
+    trace of the session only, the first in the export.
     """
 
     trace: Trace
@@ -26,19 +26,19 @@ class TraceWithScores:
 
 
 def in_order_of_time[S: Score](scores: Iterable[S]) -> tuple[S, ...]:
-    """The order in which an export shows scores."""
+    """The order of scores in an export."""
     return tuple(sorted(scores, key=lambda one: (one.created_at, one.id)))
 
 
 def on_one_line(text: JsonText) -> JsonText:
-    """JSON text without ends of lines, which stand only between its values, and mean nothing."""
+    """JSON text without line breaks, which can only occur between tokens and carry no meaning."""
     return text.translate(_BLANKED)
 
 
 def has_nothing_new(sent: Trace, known: Trace) -> bool:
-    """Whether `known`, as an export shows it, holds all that `sent` says.
+    """Whether `known`, as an export shows it, contains everything in `sent`.
 
-    Merging would do no more than sort its tags then.
+    Merging would only sort the tags then.
     """
     shown = _flat(known, spans=tuple([_flat(span) for span in known.spans]))
     merged = replace(shown.merged(sent), tags=known.tags)

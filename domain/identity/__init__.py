@@ -1,8 +1,8 @@
-"""Who is asking, and for which project.
+"""Callers and what they may do: organizations, projects, members, API keys.
 
-organization   a tenant: its members, its projects, its API keys
-project        what traces belong to; nothing crosses from one project to another
-member         a user's place in an organization, with a role
-API key        a secret of an organization, for programs; it reaches every project there
-caller         who sent a request, resolved to one project and a set of scopes
+organization  a tenant with members, projects and API keys
+project       the container of traces; no data crosses between projects
+member        a user in an organization, with a role
+API key       a secret of an organization for programs; valid for all its projects
+caller        the sender of a request, resolved to one project and a set of scopes
 """

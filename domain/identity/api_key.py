@@ -11,15 +11,15 @@ from domain.errors import Invalid, Unauthenticated
 from domain.ids import ApiKeyId, OrganizationId, UserId
 
 RANDOM_BYTES: Final = 32
-PREFIX_LENGTH: Final = 10  # characters that may be shown, enough to tell keys apart
+PREFIX_LENGTH: Final = 10  # characters that may be shown, enough to distinguish keys
 KEY_NAME_MAX: Final = 255  # characters
-KEY_LIFETIME: Final = timedelta(days=90)  # of a key that expires
+KEY_LIFETIME: Final = timedelta(days=90)  # of an expiring key
 
 _FORM: Final = re.compile(r"pp_[0-9a-f]{64}")
 
 
 class Scope(StrEnum):
-    """What a key may do. There is no administrative scope: people manage, keys work."""
+    """What a key may do. No scope permits administration, which needs a user."""
 
     INGEST = "ingest"
     READ = "read"
@@ -39,7 +39,7 @@ class Expiration(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """A key as it is stored: its secret is known by digest only."""
+    """A key as it is stored: only the digest of its secret is known."""
 
     id: ApiKeyId
     organization_id: OrganizationId
@@ -58,18 +58,18 @@ class ApiKey:
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
 
     def check_rotatable(self) -> None:
-        """Raises Invalid where the key is revoked or never expires."""
+        """Raises Invalid if the key is revoked or never expires."""
         if self.revoked_at is not None:
             raise Invalid("A revoked key can't be rotated: create a new one")
         if self.expires_at is None:
             raise Invalid("A key that never expires can't be rotated: create a new one")
 
     def revoked(self, now: datetime) -> Self:
-        """Revoked at `now`, or when it was before."""
+        """Revoked at `now`; unchanged if it was revoked before."""
         return self if self.revoked_at is not None else replace(self, revoked_at=now)
 
     def check_active(self, now: datetime) -> None:
-        """Raises Unauthenticated where the key is revoked or expired at `now`."""
+        """Raises Unauthenticated if the key is revoked or expired at `now`."""
         if self.revoked_at is not None:
             raise Unauthenticated(UNKNOWN_KEY)
         if self.expires_at is not None and self.expires_at <= now:
@@ -80,14 +80,14 @@ UNKNOWN_KEY: Final = "Invalid API key"
 
 
 def format_key(random: bytes) -> str:
-    """The text of a key made of RANDOM_BYTES unguessable bytes: `pp_` and 64 hex digits."""
+    """The text of a key from RANDOM_BYTES random bytes: `pp_` and 64 hex digits."""
     return f"pp_{random.hex()}"
 
 
 def key_digest(secret: str) -> bytes:
-    """SHA-256 of the whole text. Raises Unauthenticated where it doesn't have a key's form.
+    """SHA-256 of the whole text. Raises Unauthenticated if it isn't the format of a key.
 
-    A plain digest is enough: 256 random bits can't be guessed, with or without a slow hash.
+    A plain digest is sufficient: 256 random bits can't be guessed, with or without a slow hash.
     """
     if _FORM.fullmatch(secret) is None:
         raise Unauthenticated(UNKNOWN_KEY)

@@ -1,4 +1,4 @@
-"""What the audit log tells: who did what to which resource when, and from where."""
+"""The audit log: who did what to which resource, when, and from where."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,11 +9,11 @@ from typing import Final
 from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, UserId
 
 ADDRESS_MAX: Final = 64  # characters; an IPv6 address with a zone
-AGENT_MAX: Final = 255  # characters of a User-Agent; what is longer is cut
+AGENT_MAX: Final = 255  # characters of a User-Agent; longer ones are cut
 
 
 class AuditAction(StrEnum):
-    """`<resource>.<what was done to it>`."""
+    """`<resource>.<action>`."""
 
     ORGANIZATION_CREATED = "organization.created"
     ORGANIZATION_RENAMED = "organization.renamed"
@@ -36,7 +36,7 @@ class AuditAction(StrEnum):
     API_KEY_ROTATED = "api_key.rotated"
     API_KEY_REVOKED = "api_key.revoked"
     API_KEY_DELETED = "api_key.deleted"
-    API_KEY_USED = "api_key.used"  # from an address or by a client never seen with this key
+    API_KEY_USED = "api_key.used"  # first use from an address or by a client
     LOGIN_CODE_ISSUED = "login_code.issued"
 
     @property
@@ -46,20 +46,20 @@ class AuditAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request came from: the client's address, and what it calls itself. None: unknown."""
+    """Where a request came from: the client's address and User-Agent. None: unknown."""
 
     address: str | None = None
     agent: str | None = None
 
 
-UNKNOWN_ORIGIN: Final = Origin()  # this machine's own command line
+UNKNOWN_ORIGIN: Final = Origin()  # such as the local command line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who did it. `name` is their email, or the prefix of their key, as it was then.
+    """Who did it. `name` is the email, or the key's prefix, at that time.
 
-    With neither id it was an operator at the command line.
+    Without ids it was an operator at the command line.
     """
 
     user_id: UserId | None = None
@@ -73,7 +73,7 @@ OPERATOR: Final = Actor(name="operator")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """`resource_id` is the id of what `action` names; `detail` what else is worth knowing."""
+    """`resource_id` is the id of the resource in `action`; `detail` holds further facts."""
 
     id: AuditEntryId
     organization_id: OrganizationId

@@ -1,4 +1,4 @@
-"""Who sent a request: a caller to the data plane, a person to the management plane."""
+"""The sender of a request: a caller of the data plane, or a person on the management plane."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from domain.ids import ApiKeyId, OrganizationId, ProjectId, UserId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """A key or a user, resolved to the one project that the request is about."""
+    """A key or a user, resolved to the one project of the request."""
 
     organization_id: OrganizationId
     project_id: ProjectId
@@ -20,7 +20,7 @@ class Caller:
     user_id: UserId | None = None
 
     def require(self, *scopes: Scope) -> None:
-        """Raises Forbidden unless the caller has every one of `scopes`."""
+        """Raises Forbidden unless the caller has all `scopes`."""
         for scope in scopes:
             if scope not in self.scopes:
                 raise Forbidden(f"This API key lacks the scope '{scope}'")
@@ -28,7 +28,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who signed in. `email_verified` is what their identity provider says of them."""
+    """A signed-in user. `email_verified` is the claim of the identity provider."""
 
     user: User
     email_verified: bool = True

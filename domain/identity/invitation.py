@@ -1,4 +1,4 @@
-"""Invitations into an organization, by email."""
+"""Invitations to an organization, by email."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ class InvitationStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invitation:
-    """Asks the owner of an email address to join.
+    """Invites the owner of an email address to join.
 
         PENDING ──▶ ACCEPTED, DECLINED or REVOKED; past `expires_at` it counts as EXPIRED
 
@@ -42,7 +42,7 @@ class Invitation:
     expires_at: datetime
 
     def as_of(self, now: datetime) -> Self:
-        """The invitation as it stands at `now`."""
+        """The invitation with its status at `now`."""
         if self.status is InvitationStatus.PENDING and self.expires_at <= now:
             return replace(self, status=InvitationStatus.EXPIRED)
         return self
@@ -51,7 +51,7 @@ class Invitation:
         return self.as_of(now).status is InvitationStatus.PENDING
 
     def settled(self, status: InvitationStatus, now: datetime) -> Self:
-        """Once accepted, declined or revoked at `now`. Raises Conflict where it isn't PENDING."""
+        """With a final status. Raises Conflict if it isn't PENDING at `now`."""
         current = self.as_of(now).status
         if current is not InvitationStatus.PENDING:
             raise Conflict(f"This invitation is {current} already")
@@ -63,7 +63,7 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentInvitation:
-    """An invitation, with what is shown of who sent it and into what."""
+    """An invitation, with display data of its sender and organization."""
 
     invitation: Invitation
     organization_name: str
@@ -75,13 +75,14 @@ class SentInvitation:
 
 
 def normalize_email(text: str) -> str:
-    """Addresses are the same without regard to case and to blanks around them."""
-    # The one sign outside of ASCII whose small letter is in it: it must not pass for a k.
+    """Addresses are compared without case and surrounding whitespace."""
+    # The Kelvin sign is the only non-ASCII character whose lower case is ASCII. It must not
+    # become a k.
     return _KELVIN.join(part.lower() for part in text.strip().split(_KELVIN))
 
 
 def validate_email(text: str, field: str) -> str:
-    """The address of an invitation. Its syntax isn't looked at. Raises Invalid, naming `field`."""
+    """The address of an invitation; its syntax isn't checked. Raises Invalid, naming `field`."""
     email = normalize_email(text)
     if not EMAIL_MIN <= len(email) <= EMAIL_MAX:
         raise Invalid.field(field, f"must be {EMAIL_MIN} to {EMAIL_MAX} characters")

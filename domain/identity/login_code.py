@@ -1,4 +1,4 @@
-"""Codes with which a command line gets a key of its own: an authorization code with PKCE.
+"""Login codes for command lines, exchanged for an API key: authorization codes with PKCE.
 
 Source: RFC 7636 (Proof Key for Code Exchange), method S256.
 """
@@ -15,7 +15,7 @@ from domain.identity.api_key import KEY_NAME_MAX
 from domain.ids import OrganizationId, ProjectId, UserId
 
 CODE_BYTES: Final = 32
-CHALLENGE_MAX: Final = 128  # characters that are kept; a challenge of S256 has 43
+CHALLENGE_MAX: Final = 128  # characters; a challenge of S256 has 43
 CODE_LIFETIME: Final = timedelta(seconds=120)
 KEY_PREFIX: Final = "PandaProbe CLI"
 REFUSED: Final = "This code is unknown, used or expired, or its verifier is wrong"
@@ -23,7 +23,7 @@ REFUSED: Final = "This code is unknown, used or expired, or its verifier is wron
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginCode:
-    """A code as it is stored: by digest. It is used up by the first exchange that succeeds."""
+    """A code as it is stored: by digest. The first successful exchange uses it up."""
 
     digest: bytes
     user_id: UserId
@@ -35,19 +35,19 @@ class LoginCode:
     expires_at: datetime
 
     def check(self, verifier: str, now: datetime) -> None:
-        """Raises Unauthenticated where the code expired or `verifier` isn't the challenge's."""
+        """Raises Unauthenticated if the code expired or `verifier` doesn't match the challenge."""
         proven = hmac.compare_digest(challenge_of(verifier).encode(), self.challenge.encode())
         if not proven or self.expires_at <= now:
             raise Unauthenticated(REFUSED)
 
 
 def format_code(random: bytes) -> str:
-    """The text of a code made of CODE_BYTES unguessable bytes: base64url without padding."""
+    """The text of a code from CODE_BYTES random bytes: base64url without padding."""
     return base64.urlsafe_b64encode(random).rstrip(b"=").decode()
 
 
 def code_digest(code: str) -> bytes:
-    """SHA-256. A plain digest is enough for 256 random bits."""
+    """SHA-256. A plain digest is sufficient for 256 random bits."""
     return hashlib.sha256(code.encode(errors="surrogatepass")).digest()
 
 
@@ -58,5 +58,5 @@ def challenge_of(verifier: str) -> str:
 
 
 def key_name(label: str, at: datetime) -> str:
-    """What the key of a code is called: a fixed prefix, the label, the UTC date."""
+    """The name of a code's key: a fixed prefix, the label, and the UTC date."""
     return f"{KEY_PREFIX} {label} {at.astimezone(UTC).date().isoformat()}"[:KEY_NAME_MAX]

@@ -17,7 +17,7 @@ FIRST_ORGANIZATION: Final = "My Organization"
 FIRST_PROJECT: Final = "onboarding"
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 _.'\-]*[A-Za-z0-9])?")
-# Control characters (Unicode category Cc) but for tab, line feed and carriage return.
+# Control characters (Unicode category Cc) except tab, line feed and carriage return.
 _CONTROL: Final = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 NAME_RULE: Final = (
     "must be 1 to 255 characters: ASCII letters, digits, space and _ . ' - between a first and "
@@ -45,12 +45,12 @@ class Project:
     name: str
     description: str = ""
     created_at: datetime
-    retention_days: int | None = None  # for which traces are kept once they are stored; None: ever
+    retention_days: int | None = None  # after which stored traces are deleted; None: never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
-    """A person's place in an organization."""
+    """A user's membership in an organization."""
 
     id: MembershipId
     organization_id: OrganizationId
@@ -61,7 +61,7 @@ class Membership:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A membership, with what is shown of the person."""
+    """A membership, with display data of the user."""
 
     membership: Membership
     display_name: str
@@ -69,7 +69,7 @@ class Member:
 
 
 def check_owner_remains(owners: Collection[UserId], leaving: UserId) -> None:
-    """Raises Conflict where nobody but `leaving` owns the organization."""
+    """Raises Conflict if `leaving` is the only owner of the organization."""
     if set(owners) <= {leaving}:
         raise Conflict("An organization needs an owner: make another member OWNER first")
 
@@ -89,5 +89,5 @@ def validate_description(text: str, field: str) -> str:
     if len(description) > DESCRIPTION_MAX:
         raise Invalid.field(field, f"must be at most {DESCRIPTION_MAX} characters")
     if _CONTROL.search(description):
-        raise Invalid.field(field, "must not hold control characters but tab and line breaks")
+        raise Invalid.field(field, "must not contain control characters except tab and line breaks")
     return description

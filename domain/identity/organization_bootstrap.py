@@ -1,4 +1,4 @@
-"""What a new organization begins with."""
+"""The initial contents of a new organization."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from domain.ids import AuditEntryId, MembershipId, OrganizationId, ProjectId, Us
 
 @dataclass(frozen=True, slots=True)
 class NewOrganization:
-    """An organization, its OWNER, a first project, and what the audit log tells of it."""
+    """An organization, its OWNER, a first project, and the entry for the audit log."""
 
     organization: Organization
     owner: Membership

@@ -1,4 +1,4 @@
-"""What each role may do to an organization: one table."""
+"""The actions that each role may perform in an organization, in one table."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -9,7 +9,7 @@ from domain.identity.organization import Role
 
 
 class Action(StrEnum):
-    """What somebody may do, as a refusal says it."""
+    """An action of a user, in the wording of the error message."""
 
     READ = "read this organization"
     CREATE_KEY = "create API keys"
@@ -19,7 +19,7 @@ class Action(StrEnum):
     RENAME = "rename this organization"
     CREATE_PROJECT = "create projects"
     CHANGE_PROJECT = "change projects"
-    CHANGE_RETENTION = "say how long projects keep traces"
+    CHANGE_RETENTION = "change the retention of projects"
     CHANGE_BUDGET = "change budgets"
     CHANGE_KEY = "rotate, revoke or delete API keys"
     REVOKE_INVITATION = "revoke invitations"
@@ -57,7 +57,7 @@ _OF_OWNER: Final = _OF_ADMIN | {
     Action.DELETE_PROJECT,
     Action.DELETE,
 }
-# Nobody invites an OWNER: owners are made of members, whom one has met.
+# No role may invite an OWNER: only existing members can become owners.
 RIGHTS: Final[Mapping[Role, frozenset[Action]]] = {
     Role.MEMBER: _OF_MEMBER,
     Role.ADMIN: _OF_ADMIN,
@@ -77,10 +77,10 @@ TO_REMOVE: Final = {
 
 
 def check_right(role: Role, action: Action) -> None:
-    """Raises Forbidden where the role isn't enough, and says which ones are."""
+    """Raises Forbidden if the role doesn't permit the action; names the roles that do."""
     if action in RIGHTS[role]:
         return
     enough = [one for one in Role if action in RIGHTS[one]]
     if not enough:
-        raise Forbidden(f"Nobody may {action}")
+        raise Forbidden(f"No role may {action}")
     raise Forbidden(f"Only {' or '.join(enough)} may {action}")

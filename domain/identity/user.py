@@ -1,4 +1,4 @@
-"""People, as the identity provider tells of them."""
+"""Users, as the identity provider describes them."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -6,13 +6,13 @@ from typing import Final, Self
 
 from domain.ids import UserId
 
-# `last_sign_in_at` moves no more often than this: no write with every request.
+# `last_sign_in_at` is updated at most this often, to avoid a write with every request.
 SIGN_IN_STEP: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """What a verified token says of its bearer. (`issuer`, `subject`) is who they are."""
+    """The claims of a verified token. (`issuer`, `subject`) identifies the user."""
 
     issuer: str
     subject: str
@@ -47,9 +47,9 @@ class User:
         return (self.issuer, self.subject) == (claims.issuer, claims.subject)
 
     def updated_from(self, claims: Claims, at: datetime) -> Self:
-        """The user after a request at `at` with `claims` of theirs; equal where nothing is new.
+        """The user updated from the claims of a request at `at`; equal if nothing is new.
 
-        The email follows the token; the display name is filled only while it is empty.
+        The email follows the token; the display name is set only while it is empty.
         """
         last = self.last_sign_in_at
         return replace(

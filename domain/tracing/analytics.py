@@ -1,7 +1,7 @@
-"""Figures over time: traces, failures, latencies, tokens, costs, models, sessions, users.
+"""Analytics over time: traces, failures, latencies, tokens, costs, models, sessions, users.
 
-Time is cut into buckets in UTC; a bucket without rows is left out. A period holds its first
-instant and not its last.
+Time is divided into buckets in UTC; empty buckets are left out. A period includes its first instant
+and excludes its last.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ from domain.tracing.session import SessionFilter, SessionSummary, sessions_of
 from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace, TraceStatus
 
-BUCKETS_MAX: Final = 10_000  # of one answer: more than a year of hours
+BUCKETS_MAX: Final = 10_000  # of one response: more than a year of hours
 MODELS_MAX: Final = 10
 PERCENTILES: Final = (0.5, 0.9, 0.99)
 
@@ -28,7 +28,7 @@ class Granularity(StrEnum):
     WEEK = "week"
 
     def bucket(self, instant: datetime) -> datetime:
-        """The start of the bucket of an instant in UTC; weeks start on Mondays."""
+        """The start of the bucket that contains an instant in UTC; weeks start on Mondays."""
         hour = instant.replace(minute=0, second=0, microsecond=0)
         if self is Granularity.HOUR:
             return hour
@@ -38,7 +38,7 @@ class Granularity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From `after`, included, to `before`, not included; nothing where they are crossed."""
+    """From `after` (inclusive) to `before` (exclusive); empty if `before` isn't later."""
 
     after: datetime
     before: datetime
@@ -48,9 +48,9 @@ class Period:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The continuous percentile of sorted values, at least one, between the two nearest ranks.
+    """The continuous percentile of sorted values, at least one, by linear interpolation.
 
-    That of SQL's percentile_cont: at rank share · (n - 1), counted from 0, linear in between.
+    As percentile_cont of SQL: the rank is share · (n - 1), counted from 0.
     """
     rank = share * (len(values) - 1)
     below = int(rank)
@@ -60,7 +60,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """Milliseconds: the mean, and the continuous percentiles of PERCENTILES."""
+    """Milliseconds: the mean, and the percentiles of PERCENTILES."""
 
     mean: float
     p50: float
@@ -69,7 +69,7 @@ class Latencies:
 
     @classmethod
     def from_microseconds(cls, values_us: Sequence[int]) -> Self:
-        """Of latencies in microseconds, at least one, in any order."""
+        """From latencies in microseconds, at least one, in any order."""
         in_order = sorted(map(float, values_us))
         p50, p90, p99 = (percentile(in_order, share) / 1_000 for share in PERCENTILES)
         return cls(mean_ms(sum(values_us), len(values_us)), p50, p90, p99)
@@ -81,7 +81,7 @@ def mean_ms(sum_us: int, count: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class TraceBucket:
-    """Traces by their start. Those without latency count, and have no part in `latencies`."""
+    """Traces by their start. Traces without latency are counted, but not in `latencies`."""
 
     bucket: datetime
     trace_count: int
@@ -91,7 +91,7 @@ class TraceBucket:
 
 @dataclass(frozen=True, slots=True)
 class UsageBucket:
-    """What spans consumed, by their start."""
+    """The usage of spans, by their start."""
 
     bucket: datetime
     prompt_tokens: int
@@ -105,7 +105,7 @@ class UsageBucket:
 
 @dataclass(frozen=True, slots=True)
 class ModelUsage:
-    """What the spans of one model consumed."""
+    """The usage of the spans of one model."""
 
     model: str
     calls: int
@@ -117,8 +117,8 @@ class ModelUsage:
 class SessionBucket:
     """Sessions by the start of the first of their traces in the period.
 
-    A session lasts as long as its traces together; those of which no trace has ended have no
-    part in `mean_duration_ms`.
+    The duration of a session is the sum of its traces' latencies. Sessions without an ended trace
+    aren't in `mean_duration_ms`.
     """
 
     bucket: datetime
@@ -129,7 +129,7 @@ class SessionBucket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserSummary:
-    """What one user's traces come to."""
+    """The summary of one user's traces."""
 
     id: str
     trace_count: int
@@ -143,7 +143,7 @@ class UserSummary:
 
 
 def check_bucket_count[T](buckets: Sequence[T]) -> Sequence[T]:
-    """Raises Invalid where there are more than BUCKETS_MAX."""
+    """Returns the buckets. Raises Invalid for more than BUCKETS_MAX."""
     if len(buckets) > BUCKETS_MAX:
         raise Invalid(
             f"more than {BUCKETS_MAX} buckets: narrow started_after and started_before, "
@@ -155,7 +155,7 @@ def check_bucket_count[T](buckets: Sequence[T]) -> Sequence[T]:
 def trace_buckets(
     traces: Iterable[Trace], period: Period, granularity: Granularity
 ) -> list[TraceBucket]:
-    """Ascending by bucket, of settled traces."""
+    """From settled traces, ascending by bucket."""
     within = [trace for trace in traces if period.includes(trace.started_at)]
     return [
         TraceBucket(bucket, len(some), _failed(some), _latencies(some))
@@ -166,7 +166,7 @@ def trace_buckets(
 def usage_buckets(
     spans: Iterable[Span], period: Period, granularity: Granularity
 ) -> list[UsageBucket]:
-    """Ascending by bucket, of settled spans."""
+    """From settled spans, ascending by bucket."""
     within = [span for span in spans if period.includes(span.started_at)]
     found = []
     for bucket, some in _by(within, lambda span: granularity.bucket(span.started_at)).items():
@@ -178,7 +178,7 @@ def usage_buckets(
 
 
 def top_models(spans: Iterable[Span], period: Period) -> list[ModelUsage]:
-    """The MODELS_MAX models called most, most first, ties by name; of settled spans."""
+    """The MODELS_MAX models with the most calls, descending, ties by name; from settled spans."""
     called = [span for span in spans if span.model is not None and period.includes(span.started_at)]
     found = []
     for model, some in _by(called, lambda span: span.model or "").items():
@@ -191,7 +191,7 @@ def top_models(spans: Iterable[Span], period: Period) -> list[ModelUsage]:
 def session_buckets(
     traces: Iterable[Trace], period: Period, granularity: Granularity
 ) -> list[SessionBucket]:
-    """Ascending by bucket, of settled traces."""
+    """From settled traces, ascending by bucket."""
     matching = SessionFilter(started_after=period.after, started_before=period.before)
     sessions = sessions_of(traces, matching)
     by_bucket = _by(sessions, lambda one: granularity.bucket(one.first_trace_at))
@@ -199,7 +199,7 @@ def session_buckets(
 
 
 def user_summaries(traces: Iterable[Trace]) -> list[UserSummary]:
-    """One for each user of settled traces, by name."""
+    """One summary for each user of settled traces, sorted by id."""
     known = [trace for trace in traces if trace.user_id is not None]
     found = []
     for user, some in _by(known, lambda trace: trace.user_id or "").items():

@@ -1,7 +1,7 @@
-"""Erasing what belongs to a user or a session, and the receipt for it.
+"""Erasure of all data of a user or a session, and the receipt for it.
 
-The receipt tells what was removed, and never whose it was: of the id it has a salted hash. Who
-knows the id can show that the receipt is about it, and that nothing of it is stored.
+The receipt states what was removed, but not whose data it was: it contains a salted hash of the id.
+A party that knows the id can prove that the receipt concerns it, and that no data of it is stored.
 """
 
 import hashlib
@@ -18,8 +18,8 @@ from domain.ids import ErasureId, OrganizationId, ProjectId
 from domain.tracing.trace import Trace
 
 SALT_BYTES: Final = 16
-# Ids may be as easy to guess as a mail address: each guess takes 4 MiB and some 15 ms, and so does
-# each request that erases or checks.
+# Ids may be as guessable as an e-mail address, so the hash is slow: each guess takes 4 MiB and
+# about 15 ms, and so does each erasure or check.
 _COST: Final[Mapping[str, int]] = {"n": 2**12, "r": 8, "p": 1, "dklen": 32}
 
 
@@ -30,19 +30,19 @@ class DataSubjectKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DataSubject:
-    """Whose traces are meant: those that name this user, or this session."""
+    """The user or the session whose traces are meant."""
 
     kind: DataSubjectKind
     id: str
 
     def digest(self, salt: bytes) -> bytes:
-        """32 bytes, by scrypt (RFC 7914): takes a while."""
+        """32 bytes, by scrypt (RFC 7914). Deliberately slow."""
         said = f"{self.kind}:{self.id}".encode()
         return hashlib.scrypt(said, salt=salt, **_COST)
 
 
 def data_subjects_of(trace: Trace) -> set[DataSubject]:
-    """The user that it names, and its session."""
+    """The user and the session of a trace."""
     named = {DataSubjectKind.USER: trace.user_id, DataSubjectKind.SESSION: trace.session_id}
     return {DataSubject(kind, id_) for kind, id_ in named.items() if id_ is not None}
 
@@ -54,11 +54,11 @@ class ErasureState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure:
-    """Removes all that belongs to an owner.
+    """Removes all data of a data subject.
 
-        REMOVING ──▶ REMOVED, once nothing is left; it never changes from then on
+        REMOVING ──▶ REMOVED, once nothing is left; final
 
-    `rows` is how many were removed, by table.
+    `rows` counts the removed rows by table.
     """
 
     id: ErasureId
@@ -74,7 +74,7 @@ class Erasure:
     rows: Mapping[str, int] = field(default_factory=dict)
 
     def is_of(self, kind: DataSubjectKind, digest: bytes) -> bool:
-        """Whether it is of this kind, and of the owner with this digest."""
+        """Whether it concerns the data subject of this kind with this digest."""
         return kind is self.kind and hmac.compare_digest(digest, self.digest)
 
     def with_rows(self, more: Mapping[str, int]) -> Self:
@@ -85,7 +85,7 @@ class Erasure:
         return replace(self, state=ErasureState.REMOVED, removed_at=at)
 
     def receipt(self) -> dict[str, Any]:
-        """What it tells, as JSON has it: instants in ISO 8601, bytes in lower-case hex digits."""
+        """The receipt as JSON values: instants in ISO 8601, bytes in lower-case hex."""
         actor, removed_at = self.requested_by, self.removed_at
         return {
             "id": str(self.id),
@@ -106,7 +106,7 @@ class Erasure:
 
     @property
     def sha256(self) -> str | None:
-        """Of the receipt as JSON, keys sorted, no spaces, in UTF-8; None while it may change."""
+        """The hash of the receipt as JSON: keys sorted, no spaces, UTF-8; None while REMOVING."""
         if self.state is not ErasureState.REMOVED:
             return None
         text = json.dumps(self.receipt(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -115,7 +115,7 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class RemainingData:
-    """What is stored of an owner: rows by table, and traces that came after the erasure."""
+    """The rows still stored for a data subject, and its traces that arrived after the erasure."""
 
     rows: Mapping[str, int]
     traces_since: int

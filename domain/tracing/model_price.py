@@ -1,4 +1,4 @@
-"""Prices of a project's own, which come before those that everybody has."""
+"""Prices set by a project, which take precedence over the general price table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from domain.tracing.usage import Price, Pricing, Usage
 
 PRICES_MAX: Final = 200  # of one project
 MATCH_MAX: Final = 255  # characters, as of a model
-MODELS_KEPT: Final = 32  # of a project, for which it is known which prices fit
+MODELS_CACHED: Final = 32  # models of a project whose matching prices are cached
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPrice:
-    """What the tokens of the models that `match` fits cost in a project, in USD per million.
+    """The token prices of the models matching `match` in a project, in USD per million.
 
-    `match` is a pattern with `*` and `?`, without regard to case. It counts from `effective_from`
-    on and before `effective_to`, by the start of a span; None is always. Tokens of a cache cost
-    what others of the prompt do where they have no rate of their own.
+    `match` is a case-insensitive pattern with `*` and `?`. The price is valid for spans that start
+    from `effective_from` on and before `effective_to`; None is unbounded. Without a rate of their
+    own, cache tokens cost as much as other prompt tokens.
     """
 
     id: UUID
@@ -45,7 +45,7 @@ class ModelPrice:
 
     @property
     def version(self) -> str:
-        """By which a span tells that it was priced by this."""
+        """The identifier of this price in spans that were priced by it."""
         return f"project {self.id}"
 
     @property
@@ -69,12 +69,12 @@ def newest_first(prices: Sequence[ModelPrice]) -> list[ModelPrice]:
 
 
 def pricing_of(prices: Sequence[ModelPrice], otherwise: Pricing) -> Pricing:
-    """By the newest of `prices` that fits the model and counts at the instant, else `otherwise`."""
+    """Prices by the newest of `prices` that matches model and instant, else by `otherwise`."""
     if not prices:
         return otherwise
     tried = [(one.match.lower(), one.tariff, one.version) for one in newest_first(prices)]
 
-    @lru_cache(MODELS_KEPT)
+    @lru_cache(MODELS_CACHED)
     def of_model(model: str) -> list[tuple[Tariff, str]]:
         name = model.strip().lower()
         return [(tariff, version) for match, tariff, version in tried if matches_model(match, name)]
@@ -90,7 +90,7 @@ def pricing_of(prices: Sequence[ModelPrice], otherwise: Pricing) -> Pricing:
 
 @dataclass(frozen=True, slots=True)
 class UnpricedModel:
-    """A model that spans of a project used tokens of, and that had no price when they came."""
+    """A model with token usage in a project that had no price when its spans arrived."""
 
     model: str
     spans: int

@@ -1,15 +1,15 @@
-"""JSON that passes through: kept as text, so that every digit and every escape comes back.
+"""JSON payloads, stored as text, so that every digit and escape is returned unchanged.
 
-A payload is the UTF-8 text of one JSON value, as it was sent. Only objects that merge
-(metadata) are ever looked into, and of those only the top-level keys; the ways in refuse NUL and
-lone surrogates there, which are no text to search for.
+A payload is the UTF-8 text of one JSON value, as it was sent. Only metadata objects are parsed, and
+only their top-level keys, to merge and search them. Requests can't contain NUL or unpaired
+surrogates there, since such text can't be searched for.
 """
 
 import json
 from typing import Final
 
 type JsonText = bytes
-"""One JSON value as UTF-8 text. `null` isn't kept: a payload that is absent is None."""
+"""One JSON value as UTF-8 text. `null` isn't stored: an absent payload is None."""
 
 EMPTY_OBJECT: Final[JsonText] = b"{}"
 
@@ -18,7 +18,7 @@ _BLANK: Final = " \t\r\n"
 
 
 def object_members(text: JsonText) -> dict[str, str]:
-    """The top-level keys of a JSON object, each with the text of its value. The last one wins."""
+    """The top-level keys of a JSON object with the text of each value. The last duplicate wins."""
     source = text.decode()
     found: dict[str, str] = {}
     at = _skip(source, source.index("{") + 1)
@@ -34,9 +34,9 @@ def object_members(text: JsonText) -> dict[str, str]:
 
 
 def scalar_members(text: JsonText) -> dict[str, str]:
-    """The top-level members that are no object and no array, each as one text.
+    """The top-level members that aren't objects or arrays, each as text.
 
-    A string is its own text; a number, a boolean and null are their JSON text, as it was sent.
+    A string gives its value; a number, a boolean and null give their JSON text, as it was sent.
     """
     if text == EMPTY_OBJECT:
         return {}
@@ -48,10 +48,10 @@ def scalar_members(text: JsonText) -> dict[str, str]:
 
 
 def merged_objects(old: JsonText, new: JsonText) -> JsonText:
-    """`old` with the top-level keys of `new` put over it: a shallow merge, the newer value wins.
+    """A shallow merge: the top-level keys of `new` override those of `old`.
 
-    Associative in the text too: what was merged has no blanks between members, on whatever way,
-    and an object without any, however it is written, changes nothing.
+    Associative also in its text: a merged object has no whitespace between members, in any order of
+    merging, and merging an empty object, however it is written, changes nothing.
     """
     if new in {EMPTY_OBJECT, old}:
         return old
@@ -65,7 +65,7 @@ def merged_objects(old: JsonText, new: JsonText) -> JsonText:
 
 
 def without_key(text: JsonText, key: str) -> JsonText:
-    """An object without one of its top-level keys; the same text where it hasn't got it."""
+    """The object without one of its top-level keys; the same text if it lacks the key."""
     known = object_members(text)
     return text if known.pop(key, None) is None else _text(known)
 

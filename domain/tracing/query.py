@@ -1,4 +1,4 @@
-"""What the list of traces can be narrowed and sorted by."""
+"""Filters and sort orders of trace lists."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,19 +38,19 @@ class TraceSort(StrEnum):
 
 
 def fold_case(text: str) -> str:
-    """What substring filters compare: text without regard to case, in any script."""
+    """The form that substring filters compare: case-insensitive in any script."""
     return text.casefold()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceFilter:
-    """Conditions that all have to hold; None is no condition.
+    """Conditions that must all hold; None means no condition.
 
-    `name` is a substring without regard to case, and none where empty. `started_after` includes
-    its instant, `started_before` doesn't; both bounds of latency are included, and a trace
-    without latency is in no bounds. Of `tags` one suffices, none is no condition. `model` is that
-    of at least one span. `has_error` regards the trace and its spans. `metadata` holds top-level
-    keys with the texts of which each has to have one, as `scalar_members` tells them.
+    `name` is a case-insensitive substring; empty means no condition. `started_after` is inclusive,
+    `started_before` exclusive; both latency bounds are inclusive, and a trace without latency is in
+    no range. One of `tags` suffices; empty means no condition. `model` must be that of at least one
+    span. `has_error` covers the trace and its spans. `metadata` maps top-level keys to the
+    permitted texts, as `scalar_members` gives them.
     """
 
     session_id: str | None = None
@@ -69,7 +69,7 @@ class TraceFilter:
     metadata: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def matches(self, trace: Trace) -> bool:
-        """Whether a settled trace is among the matches."""
+        """Whether a settled trace matches."""
         return (
             self._matches_labels(trace)
             and (not self.name or fold_case(self.name) in fold_case(trace.name))
@@ -93,7 +93,7 @@ class TraceFilter:
 
     @property
     def latency_us(self) -> tuple[int, int] | None:
-        """The bounds of latency in microseconds, both included; None where there are none."""
+        """The latency bounds in microseconds, both inclusive; None without bounds."""
         if self.min_latency_ms is None and self.max_latency_ms is None:
             return None
         low, high = _us(self.min_latency_ms, ROUND_CEILING), _us(self.max_latency_ms, ROUND_FLOOR)
@@ -115,9 +115,9 @@ class TraceFilter:
 
 
 def _us(bound_ms: float | None, rounding: str) -> int | None:
-    # As it is written: 1.1 ms are 1,100 us, whatever the double that stands for 1.1.
+    # The decimal text of the bound counts: 1.1 ms is 1,100 us, whatever the double rounds to.
     if bound_ms is None:
         return None
     exact = (Decimal(repr(bound_ms)) * 1_000).to_integral_value(rounding)
     most = Decimal(LATENCY_US_MAX)
-    return int(min(max(exact, -most), most))  # of infinity too
+    return int(min(max(exact, -most), most))  # also for infinity

@@ -1,4 +1,4 @@
-"""Pricing again what is stored: which spans, how far it has come, and what difference it makes."""
+"""Repricing of stored spans: which spans, the progress, and the cost difference."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,10 +13,10 @@ from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.usage import EXACT, UNPRICED, CostSource, Pricing, SpanCost, Usage
 
 MODELS_MAX: Final = 100  # that may be named
-MODELS_TOLD_MAX: Final = 200  # whose difference is told for each
+MODELS_REPORTED_MAX: Final = 200  # models with a difference of their own
 SAMPLE_MAX: Final = 20  # changes that are shown
-ATTEMPTS_MAX: Final = 10  # to do the next step; with the waits between them about an hour
-WAIT: Final = timedelta(seconds=30)  # after the first attempt; twice as long after each other
+ATTEMPTS_MAX: Final = 10  # per step; about an hour including the waits
+WAIT: Final = timedelta(seconds=30)  # after the first attempt; doubled after each further one
 WAIT_MAX: Final = timedelta(minutes=10)
 
 type SpanPosition = tuple[datetime, TraceId, SpanId]
@@ -31,7 +31,7 @@ class RepricingStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PricedSpan:
-    """A span that used tokens of a model, and that no client has said the cost of."""
+    """A span with token usage of a model, whose cost wasn't given by the client."""
 
     trace_id: TraceId
     span_id: SpanId
@@ -42,11 +42,11 @@ class PricedSpan:
 
     @property
     def place(self) -> SpanPosition:
-        """Where it stands in the order in which spans are priced again."""
+        """Its position in the order of repricing."""
         return (self.started_at, self.trace_id, self.span_id)
 
     def cost_under(self, pricing: Pricing) -> SpanCost:
-        """By `pricing`, at its own start; its charge of before where that comes to the same."""
+        """The cost under `pricing` at the span's start; the stored cost if it is equal."""
         price = pricing(self.model, self.usage, self.started_at)
         new = UNPRICED if price is None else SpanCost(price.amount, CostSource.TABLE, price)
         known = self.charge
@@ -55,7 +55,7 @@ class PricedSpan:
 
 @dataclass(frozen=True, slots=True)
 class CostChange:
-    """A span that costs something else, or that has a price now, or has none any more."""
+    """A span whose cost changed, or that gained or lost its price."""
 
     trace_id: TraceId
     span_id: SpanId
@@ -67,7 +67,7 @@ class CostChange:
 
 @dataclass(frozen=True, slots=True)
 class CostDelta:
-    """Over some spans: how many, how many of them change, and what all of them cost, in USD."""
+    """Over some spans: their number, how many change, and the cost before and after, in USD."""
 
     spans: int = 0
     changed: int = 0
@@ -85,7 +85,7 @@ class CostDelta:
 
 @dataclass(frozen=True, slots=True)
 class RepricingReport:
-    """What pricing again has found so far. `others` are models beyond MODELS_TOLD_MAX."""
+    """The differences found so far. `others` are models beyond MODELS_REPORTED_MAX."""
 
     total: CostDelta = field(default_factory=CostDelta)
     models: Mapping[str, CostDelta] = field(default_factory=dict)
@@ -93,13 +93,13 @@ class RepricingReport:
     sample: tuple[CostChange, ...] = ()
 
     def plus_spans(self, spans: Iterable[tuple[PricedSpan, SpanCost]]) -> "RepricingReport":
-        """With spans, each with what it is charged now."""
+        """The report after further spans, each with its new cost."""
         total, models, others = self.total, dict(self.models), self.others
         sample = list(self.sample)
         for span, after in spans:
             before = span.charge
             total = total.plus_span(before, after)
-            if span.model in models or len(models) < MODELS_TOLD_MAX:
+            if span.model in models or len(models) < MODELS_REPORTED_MAX:
                 known = models.get(span.model, CostDelta())
                 models[span.model] = known.plus_span(before, after)
             else:
@@ -115,13 +115,13 @@ class RepricingReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repricing:
-    """Prices spans of a project again, a batch at a time, in the order of their places.
+    """Prices spans of a project again, in batches, in the order of their position.
 
         PENDING ──▶ RUNNING ──▶ COMPLETED, or FAILED, which `error` explains
 
-    Of spans that started at `started_after` or later and before `started_before`, and only of
-    `models` where some are named. One that is dry finds the difference and changes nothing.
-    `attempts` were begun since the last step that came through.
+    It covers spans that started at or after `started_after` and before `started_before`, and only
+    `models` if any are named. A dry run computes the difference and changes nothing. `attempts`
+    counts attempts since the last step that succeeded.
     """
 
     id: UUID
@@ -131,7 +131,7 @@ class Repricing:
     models: tuple[str, ...] = ()
     is_dry: bool = True
     created_at: datetime
-    place: SpanPosition | None = None  # of the last span that was looked at
+    place: SpanPosition | None = None  # of the last span processed
     found: RepricingReport = field(default_factory=RepricingReport)
     completed_at: datetime | None = None
     attempts: int = 0
@@ -152,19 +152,19 @@ class Repricing:
 
     @property
     def wait(self) -> timedelta:
-        """How long nobody goes on with it after an attempt that failed."""
+        """How long to wait after a failed attempt."""
         return min(WAIT * (1 << max(self.attempts - 1, 0)), WAIT_MAX)
 
     def failed(self, now: datetime) -> Self:
         where = "" if self.place is None else f" after the span that began at {self.place[0]}"
         error = (
-            f"Workers tried {ATTEMPTS_MAX} times to go on{where}, and couldn't: their log tells "
-            "why. What was priced before stays; price the rest again by `from`, `to` or `models`"
+            f"The next step{where} failed {ATTEMPTS_MAX} times: see the log of the workers. Spans "
+            "repriced before keep their new cost; reprice the rest with `from`, `to` or `models`"
         )
         return replace(self, completed_at=now, error=error)
 
     def selects(self, span: PricedSpan) -> bool:
-        """Whether a span of the period is priced again."""
+        """Whether a span of the period is repriced."""
         return not self.models or span.model in self.models
 
     def after(
@@ -174,7 +174,7 @@ class Repricing:
         most: int,
         now: datetime,
     ) -> Self:
-        """Once the next `most` spans were looked at, or all that are left; some were charged."""
+        """After the next batch, of at most `most` spans; `charged` are the repriced ones."""
         return replace(
             self,
             place=looked_at[-1].place if looked_at else self.place,

@@ -1,4 +1,4 @@
-"""A session: the traces of one conversation, and what they come to together."""
+"""A session: the traces of one conversation, and their summary."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ TRACES_MAX: Final = 1_000  # whole traces on one page of a session
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSummary:
-    """What some traces of one session come to, at least one.
+    """The summary of some traces of one session, at least one.
 
-    `last_trace_at` is when the last of those that ended did, `latency_us` the sum of their
-    latencies in microseconds: both None while none has ended. `last_activity_at` is the latest
-    start or end. The user is that of the earliest trace that has one. Tags are sorted, each once.
-    `has_error` regards the traces and not their spans.
+    `last_trace_at` is the latest end of a trace, `latency_us` the sum of their latencies in
+    microseconds: both None while none has ended. `last_activity_at` is the latest start or end. The
+    user is that of the earliest trace that has one. Tags are sorted and unique. `has_error` covers
+    the traces, not their spans.
     """
 
     id: str
@@ -42,7 +42,7 @@ class SessionSummary:
 
     @classmethod
     def from_traces(cls, session: str, traces: Sequence[Trace]) -> Self:
-        """The summary of settled traces, at least one."""
+        """From settled traces, at least one."""
         starts = [trace.started_at for trace in traces]
         ends = [trace.ended_at for trace in traces if trace.ended_at is not None]
         latencies = [trace.latency_us for trace in traces if trace.latency_us is not None]
@@ -63,7 +63,7 @@ class SessionSummary:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session with some of its traces, by (started_at, id)."""
+    """A session with some of its traces, sorted by (started_at, id)."""
 
     summary: SessionSummary
     traces: Sequence[Trace]
@@ -92,11 +92,11 @@ class SessionSort(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionFilter:
-    """Conditions that all have to hold; None is no condition.
+    """Conditions that must all hold; None means no condition.
 
-    `user_id`, the bounds of `started_at` (the first included) and `tags`, of which one suffices,
-    select traces: a summary then covers only those. `query`, a part of the id without regard to
-    case, and `has_error` select summaries.
+    `user_id`, the bounds of `started_at` (the first inclusive) and `tags`, of which one suffices,
+    select traces: the summary then covers only those. `query`, a case-insensitive substring of the
+    id, and `has_error` select summaries.
     """
 
     user_id: str | None = None
@@ -126,7 +126,7 @@ class SessionFilter:
 
 
 def sessions_of(traces: Iterable[Trace], matching: SessionFilter) -> list[SessionSummary]:
-    """The sessions that the admitted ones of settled traces form, and that are admitted."""
+    """The matching summaries of the sessions that the matching traces form."""
     found: dict[str, list[Trace]] = {}
     for trace in traces:
         if trace.session_id is not None and matching.matches_trace(trace):

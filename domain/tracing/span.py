@@ -1,13 +1,14 @@
 """A span: one step of a trace."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final, Self
 
 from domain.ids import SpanId
+from domain.tracing.change import UNSAID, Clearable, latest, said
 from domain.tracing.payload import EMPTY_OBJECT, JsonText, merged_objects
 from domain.tracing.usage import EXACT, Pricing, SpanCost, Usage, span_cost
 
@@ -32,12 +33,12 @@ class SpanStatus(StrEnum):
 
 
 def elapsed_ms(start: datetime, end: datetime | None) -> float | None:
-    """Milliseconds from `start` to `end`, negative where `end` lies before; None without an end."""
+    """Milliseconds from `start` to `end`, negative if `end` is earlier; None without an end."""
     return None if end is None else (end - start) / _MILLISECOND
 
 
 def elapsed_us(start: datetime, end: datetime | None) -> int | None:
-    """As `elapsed_ms`, in whole microseconds: sums of them are exact."""
+    """As `elapsed_ms`, in whole microseconds: their sums are exact."""
     return None if end is None else (end - start) // _MICROSECOND
 
 
@@ -79,54 +80,41 @@ class Span:
     def time_to_first_token_ms(self) -> float | None:
         return elapsed_ms(self.started_at, self.completion_started_at)
 
-    def merged(self, later: "Span") -> Self:
+    def merged(self, later: "Span") -> "Span":
         """This span with what `later` says of it: null and omitted fields keep what is known.
 
-        Any order of the same partial spans gives the same result, but for two different values
-        of one field, where the later wins. Usage and charge stay while what made them stays.
+        Partial spans give the same result in any order, unless two values of one field differ: then
+        the later wins. Usage and charge are kept while the fields they derive from stay the same.
         """
-        both = replace(
-            self,
-            name=later.name,
-            started_at=later.started_at,
-            parent_id=later.parent_id or self.parent_id,
-            kind=later.kind or self.kind,
-            status=later.status or self.status,
-            ended_at=later.ended_at or self.ended_at,
-            completion_started_at=later.completion_started_at or self.completion_started_at,
-            error=self.error if later.error is None else later.error,
-            model=self.model if later.model is None else later.model,
-            input=self.input if later.input is None else later.input,
-            output=self.output if later.output is None else later.output,
+        both = Span(
+            id=self.id,
             metadata=merged_objects(self.metadata, later.metadata),
-            token_usage=self.token_usage if later.token_usage is None else later.token_usage,
-            model_parameters=(
-                self.model_parameters if later.model_parameters is None else later.model_parameters
-            ),
-            cost=self.cost if later.cost is None else later.cost,
+            usage=self.usage,
+            charge=self.charge,
+            **latest(self, later, _REPLACED),
         )
         return both.repriced_after(self, later.usage)
 
     def repriced_after(self, before: "Span", counted: Usage | None = None) -> Self:
-        """Without usage and charge, which `settled` finds anew, where their causes changed.
+        """Without usage and charge if the fields they derive from changed; `settled` sets them.
 
-        `counted` came with the `token_usage`, where that changed.
+        `counted` came with a changed `token_usage`.
         """
         if _priced_by(self) == _priced_by(before):
             return self
         if self.token_usage == before.token_usage:
-            # What is stored doesn't tell whether anything was counted: it is counted again, but
-            # for what can't be found in `token_usage`.
+            # The stored row doesn't record whether tokens were counted: they are counted again,
+            # unless they can't be derived from `token_usage`.
             known = before.usage
             counted = known if known is not None and (known.is_known or known.has_cached) else None
         return replace(self, usage=counted, charge=None)
 
     def settled(self, pricing: Pricing) -> "Span":
-        """What is stored of it: defaults filled in, usage and charge found where they are not."""
+        """The stored form: defaults filled in, usage and charge set where they are missing."""
         if self.charge is not None:
             return self
         usage = Usage.from_token_usage(self.token_usage) if self.usage is None else self.usage
-        return Span(  # twice as fast as `replace`, on the path of every span that comes in
+        return Span(  # twice as fast as `replace`, and every ingested span passes here
             id=self.id,
             name=self.name,
             started_at=self.started_at,
@@ -148,13 +136,18 @@ class Span:
         )
 
 
+_REPLACED: Final = [
+    one.name for one in fields(Span) if one.name not in {"id", "metadata", "usage", "charge"}
+]
+
+
 def _priced_by(span: Span) -> tuple[object, ...]:
     return (span.cost, span.model, span.token_usage, span.started_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What the spans of a trace add up to. Exact, so what was added can be taken away again."""
+    """The sums over the spans of a trace. Exact, so that a sum can be subtracted again."""
 
     spans: int = 0
     prompt_tokens: int = 0
@@ -168,7 +161,7 @@ class Totals:
 
     @classmethod
     def from_spans(cls, spans: Iterable[Span]) -> Self:
-        """The sum over settled spans, each counted once."""
+        """The sums over settled spans, each counted once."""
         count = prompt = completion = errors = 0
         cost = Decimal(0)
         for span in spans:
@@ -198,3 +191,34 @@ class Totals:
             EXACT.subtract(self.cost, other.cost),
             self.errors - other.errors,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanChange:
+    """New values of a span, as `TraceChange`. Name, kind and status can't be cleared."""
+
+    name: str | None = None
+    kind: SpanKind | None = None
+    status: SpanStatus | None = None
+    metadata: JsonText = EMPTY_OBJECT
+    input: Clearable[JsonText] = UNSAID
+    output: Clearable[JsonText] = UNSAID
+    model: Clearable[str] = UNSAID
+    token_usage: Clearable[JsonText] = UNSAID
+    ended_at: Clearable[datetime] = UNSAID
+    error: Clearable[str] = UNSAID
+    completion_started_at: Clearable[datetime] = UNSAID
+    model_parameters: Clearable[JsonText] = UNSAID
+    cost: Clearable[Mapping[str, float]] = UNSAID
+
+    def applied(self, span: Span, pricing: Pricing) -> Span:
+        """`span`, settled, after the change: priced anew only where what made its price changed."""
+        changed = replace(
+            span,
+            name=self.name or span.name,
+            kind=self.kind or span.kind,
+            status=self.status or span.status,
+            metadata=merged_objects(span.metadata, self.metadata),
+            **said(self),
+        )
+        return changed.repriced_after(span).settled(pricing)

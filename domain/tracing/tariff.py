@@ -1,4 +1,4 @@
-"""What the tokens of a model cost: rates, by what they are priced apart, and from when to when."""
+"""Tariffs: token rates of a model, by token type and prompt size, with their validity."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,11 +9,11 @@ from typing import Final
 
 from domain.tracing.usage import EXACT, Price, Usage
 
-RATE_MAX: Final = 1_000_000  # USD per million tokens: far above any, small enough to store
+RATE_MAX: Final = 1_000_000  # USD per million tokens: far above any real price, safe to store
 _PER_MILLION: Final = -6
 
 type RateSteps = tuple[tuple[int, Decimal], ...]
-"""(tokens, rate), ascending: with more prompt tokens than that, the rate counts for all."""
+"""(tokens, rate), ascending: with more prompt tokens than that, the rate applies to all tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """What a model's tokens cost from `since` on, before `until`, while `holds`; None is always.
+    """The rates of a model from `since` on and before `until`, while `holds`; None is always.
 
-    A rate that is None is free, but for those of a cache: its tokens then cost what others of the
-    prompt do.
+    A rate of None is free, except for cache tokens: without a rate, they cost as much as other
+    prompt tokens.
     """
 
     prompt: Rate | None
@@ -70,9 +70,9 @@ class Tariff:
 
 
 def matches_model(pattern: str, model: str) -> bool:
-    """Whether a model is meant, with its `<provider>/` prefix or without it.
+    """Whether the pattern matches a model, with or without its `<provider>/` prefix.
 
-    Both in lower case; `*` and `?` stand for any characters and for any one.
+    Both are in lower case; `*` and `?` match any characters and any single one.
     """
     _, slash, rest = model.partition("/")
     return fnmatchcase(model, pattern) or (bool(slash) and fnmatchcase(rest, pattern))
@@ -81,7 +81,7 @@ def matches_model(pattern: str, model: str) -> bool:
 def first_price(
     tariffs: Sequence[Tariff], usage: Usage, at: datetime, version: str
 ) -> Price | None:
-    """By the first tariff that is in force at `at`; None where none is."""
+    """The price by the first tariff in force at `at`; None if there is none."""
     for tariff in tariffs:
         if tariff.is_in_force(at):
             return Price(tariff.cost(usage), version, tariff.since)

@@ -1,12 +1,13 @@
-"""A trace: one run of an agent, and how late, partial and repeated reports of it come together."""
+"""A trace: one run of an agent, and how late, partial and repeated reports are merged."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
+from typing import Final, Self
 
 from domain.ids import SpanId, TraceId
+from domain.tracing.change import UNSAID, Clearable, latest, said
 from domain.tracing.payload import EMPTY_OBJECT, JsonText, merged_objects
 from domain.tracing.span import Span, SpanStatus, Totals, elapsed_ms, elapsed_us
 from domain.tracing.usage import Pricing
@@ -23,9 +24,9 @@ class TraceStatus(StrEnum):
 class Trace:
     """One run of an agent, as it was sent or as it is stored.
 
-    As sent, None means "not said". `settled` makes of it what is stored: the status is then
-    always there, and each span id occurs once, ascending by (started_at, id). Times are aware,
-    in UTC.
+    As sent, None means "not given". `settled` returns the stored form, in which the status is
+    always set, and each span id occurs once, ascending by (started_at, id). Times are aware, in
+    UTC.
     """
 
     id: TraceId
@@ -45,7 +46,7 @@ class Trace:
 
     @property
     def latency_ms(self) -> float | None:
-        """Of the trace itself, never derived from its spans."""
+        """From the trace's own times, never derived from its spans."""
         return elapsed_ms(self.started_at, self.ended_at)
 
     @property
@@ -61,35 +62,26 @@ class Trace:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models that its spans called, each once, sorted."""
+        """The models that its spans called, sorted and unique."""
         return models_of(self.spans)
 
-    def merged(self, later: "Trace") -> Self:
+    def merged(self, later: "Trace") -> "Trace":
         """This trace with what `later` says of it: null and omitted fields keep what is known.
 
-        Spans are merged by id, and those that `later` doesn't mention stay. Tags become the
-        sorted union, also where `later` brings none. Any order of the same partial traces gives
-        the same result, but for two different values of one field, where the later wins.
+        Spans are merged by id; spans missing in `later` are kept. Tags become the sorted union,
+        even if `later` has none. Partial traces give the same result in any order, unless two
+        values of one field differ: then the later wins.
         """
-        return replace(
-            self,
-            name=later.name,
-            started_at=later.started_at,
-            status=later.status or self.status,
-            ended_at=later.ended_at or self.ended_at,
-            session_id=self.session_id if later.session_id is None else later.session_id,
-            user_id=self.user_id if later.user_id is None else later.user_id,
-            environment=self.environment if later.environment is None else later.environment,
-            release=self.release if later.release is None else later.release,
-            input=self.input if later.input is None else later.input,
-            output=self.output if later.output is None else later.output,
+        return Trace(
+            id=self.id,
             metadata=merged_objects(self.metadata, later.metadata),
             tags=tuple(sorted({*self.tags, *later.tags})),
             spans=merged_spans((*self.spans, *later.spans)),
+            **latest(self, later, _REPLACED),
         )
 
     def settled(self, pricing: Pricing) -> Self:
-        """What is stored of it: defaults filled in, spans unique, settled and in order."""
+        """The stored form: defaults filled in, spans unique, settled and sorted."""
         return replace(
             self,
             status=self.status or TraceStatus.COMPLETED,
@@ -97,8 +89,13 @@ class Trace:
         )
 
 
+_REPLACED: Final = [
+    one.name for one in fields(Trace) if one.name not in {"id", "metadata", "tags", "spans"}
+]
+
+
 def merged_spans(spans: Sequence[Span]) -> tuple[Span, ...]:
-    """Each id once, merged in the order of arrival; ids keep the place of their first."""
+    """Each id once, merged in the order of arrival; an id keeps the place of its first span."""
     found: dict[SpanId, Span] = {span.id: span for span in spans}
     if len(found) == len(spans):
         return tuple(spans)
@@ -110,18 +107,18 @@ def merged_spans(spans: Sequence[Span]) -> tuple[Span, ...]:
 
 
 def models_of(spans: Iterable[Span]) -> tuple[str, ...]:
-    """The models of spans, each once, sorted."""
+    """The models of spans, sorted and unique."""
     return tuple(sorted({span.model for span in spans if span.model is not None}))
 
 
 def in_order(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """The order in which a trace shows its spans."""
+    """The order of the spans of a trace."""
     return tuple(sorted(spans, key=lambda span: (span.started_at, span.id)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceSummary:
-    """A row of the list of traces: no payload, and what its spans add up to."""
+    """A row of the list of traces: without payloads, with the sums over its spans."""
 
     id: TraceId
     name: str
@@ -135,6 +132,12 @@ class TraceSummary:
     tags: tuple[str, ...]
     totals: Totals
 
+    @classmethod
+    def of(cls, trace: Trace) -> Self:
+        """Of a settled trace."""
+        shown = {one.name: getattr(trace, one.name) for one in fields(cls) if one.name != "totals"}
+        return cls(**shown, totals=Totals.of(trace.spans))
+
     @property
     def latency_ms(self) -> float | None:
         return elapsed_ms(self.started_at, self.ended_at)
@@ -142,3 +145,34 @@ class TraceSummary:
     @property
     def latency_us(self) -> int | None:
         return elapsed_us(self.started_at, self.ended_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceChange:
+    """New values of a trace. UNSAID leaves what is there; None clears it.
+
+    Name, status and tags can't be cleared: there None leaves what is there too. Metadata is
+    merged, a key at a time.
+    """
+
+    name: str | None = None
+    status: TraceStatus | None = None
+    tags: tuple[str, ...] | None = None
+    metadata: JsonText = EMPTY_OBJECT
+    input: Clearable[JsonText] = UNSAID
+    output: Clearable[JsonText] = UNSAID
+    ended_at: Clearable[datetime] = UNSAID
+    session_id: Clearable[str] = UNSAID
+    user_id: Clearable[str] = UNSAID
+    environment: Clearable[str] = UNSAID
+    release: Clearable[str] = UNSAID
+
+    def applied(self, trace: Trace) -> Trace:
+        return replace(
+            trace,
+            name=self.name or trace.name,
+            status=self.status or trace.status,
+            tags=trace.tags if self.tags is None else self.tags,
+            metadata=merged_objects(trace.metadata, self.metadata),
+            **said(self),
+        )

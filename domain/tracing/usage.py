@@ -1,4 +1,4 @@
-"""Tokens and money: what a span consumed, what it cost, and who says so."""
+"""Token usage and cost of a span, and the source of the cost."""
 
 import json
 import re
@@ -12,8 +12,8 @@ from typing import Final
 
 from domain.tracing.payload import JsonText
 
-TOKENS_MAX: Final = 2**53  # exclusive: beyond it a double no longer counts in ones
-# Enough digits to add any two doubles without rounding: 309 before the point, 1074 after it.
+TOKENS_MAX: Final = 2**53  # exclusive: beyond it a double can't represent every integer
+# Enough digits to add any doubles without rounding: 309 before the point, 1074 after it.
 EXACT: Final = Context(prec=1_400)
 
 _decoder: Final = json.JSONDecoder(parse_int=str, parse_float=str)
@@ -22,10 +22,10 @@ _NUMBER: Final = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of a prompt and of its completion; `is_known` where at least one was counted.
+    """The tokens of a prompt and its completion; `is_known` if at least one was counted.
 
-    Of the prompt's, `cache_read_tokens` came out of a cache and `cache_write_tokens` went into one.
-    They are parts of it: what is said beyond the whole is cut off, of those written first.
+    `cache_read_tokens` of the prompt came from a cache, `cache_write_tokens` were written to one.
+    They are parts of the prompt: an excess is cut off, first from the written ones.
     """
 
     prompt_tokens: int = 0
@@ -43,19 +43,19 @@ class Usage:
 
     @property
     def has_cached(self) -> bool:
-        """Whether some of the prompt is priced apart from the rest."""
+        """Whether part of the prompt has rates of its own."""
         return bool(self.cache_read_tokens or self.cache_write_tokens)
 
     @classmethod
     def from_token_usage(cls, token_usage: JsonText | None) -> "Usage":
-        """What counts of a `token_usage` object.
+        """Reads a `token_usage` object.
 
-        `12`, `12.0` and `"12"` count; fractions, negatives, 2^53 and more, and anything else
-        count as 0. Keys other than `prompt_tokens` and `completion_tokens` are not looked at:
-        whoever knows what the others mean hands over a Usage of their own with the span.
+        `12`, `12.0` and `"12"` are valid; fractions, negatives, 2^53 and more, and anything else
+        count as 0. Keys other than `prompt_tokens` and `completion_tokens` are ignored: ingestion
+        that understands the others passes a Usage with the span.
         """
         if token_usage is None or (b"_tokens" not in token_usage and b"\\" not in token_usage):
-            return NO_USAGE  # neither key, nor an escape that may hide one
+            return NO_USAGE  # neither a key, nor an escape that could hide one
         found = _decoder.decode(token_usage.decode())
         prompt, completion = (
             _count(found.get("prompt_tokens")),
@@ -81,7 +81,7 @@ def _count(value: object) -> int | None:
 
 
 class CostSource(StrEnum):
-    """Who says what a span cost."""
+    """The source of a span's cost."""
 
     CLIENT = "client"
     TABLE = "table"
@@ -90,7 +90,7 @@ class CostSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a usage costs in USD, by which prices, and since when those count; None: always."""
+    """The cost of a usage in USD, the price version, and since when it is valid; None: always."""
 
     amount: Decimal
     version: str
@@ -99,9 +99,9 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class SpanCost:
-    """What a span cost in USD. An unpriced span is charged 0, which is no price.
+    """The cost of a span in USD. An unpriced span costs 0, which isn't a price.
 
-    `price` is what the price table says: what is charged, or stands beside what the client said.
+    `price` is the result of the price table, even if the client's cost is used instead.
     """
 
     amount: Decimal
@@ -112,7 +112,7 @@ class SpanCost:
 UNPRICED: Final = SpanCost(Decimal(0), CostSource.UNPRICED)
 
 type Pricing = Callable[[str, Usage, datetime], Price | None]
-"""What a model's usage costs at an instant; None where the model isn't listed. Never raises."""
+"""Prices a model's usage at an instant; None if the model isn't listed. Never raises."""
 
 
 def span_cost(
@@ -122,9 +122,9 @@ def span_cost(
     at: datetime,
     pricing: Pricing,
 ) -> SpanCost:
-    """The charge of a span: what the client says, else what the price table says, else nothing.
+    """The cost given by the client, else that of the price table, else unpriced.
 
-    Of a client's cost: its `total`, else its `total_cost`, else the sum of its members.
+    A client's cost is its `total`, else its `total_cost`, else the sum of its members.
     """
     price = pricing(model, usage, at) if model and usage.is_known else None
     if cost:
@@ -135,7 +135,7 @@ def span_cost(
 
 
 def _exact(value: float) -> Decimal:
-    # The shortest decimal that reads as this double: what the client wrote, not its binary tail.
+    # The shortest decimal that parses to this double: the client's text, not the binary expansion.
     return Decimal(repr(value))
 
 
@@ -148,5 +148,5 @@ def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
 
 
 def as_float(amount: Decimal) -> float:
-    """The nearest finite double: sums of finite costs may lie beyond the largest one."""
+    """The nearest finite double: sums of finite costs may exceed the largest one."""
     return min(max(float(amount), -sys.float_info.max), sys.float_info.max)

@@ -1,5 +1,7 @@
 """`python -m entrypoints.cli`: the same as the command `pandaprobe-server`."""
 
+import sys
+
 from entrypoints.cli.main import main
 
-main()
+sys.exit(main())

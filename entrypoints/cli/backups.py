@@ -1,8 +1,9 @@
-"""`backup` and `restore` of what `dev` keeps: its PostgreSQL, whole and of one moment.
+"""`backup` and `restore` of the PostgreSQL that `dev` starts, by pg_dump and pg_restore.
 
-A backup is a folder: `database.dump`, as `pg_dump` writes it, and `manifest.json`, which says what
-is in it. A restore fills a new database beside the place where it belongs, compares it with the
-manifest table by table, and only then puts it there: what isn't whole is never used.
+A backup is a folder of `database.dump` and `manifest.json`. The manifest has the number of rows of
+each table and a hash of them, read in the snapshot that pg_dump reads. A restore fills a new
+database, compares it with the manifest, and only then moves it to where `dev` finds it, because
+pg_restore alone can't tell that a dump lacks rows, and leaves half a database where it fails.
 """
 
 import asyncio
@@ -10,8 +11,8 @@ import hashlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,9 @@ import msgspec
 from adapters.embedded import dumps, servers
 from adapters.embedded.postgres import MAJOR, start_postgres
 from adapters.embedded.process import StartError
+from adapters.postgres.database.backup_manifest import TableState, open_snapshot
+from adapters.postgres.schema.pending import known
+from entrypoints.composition import root
 from entrypoints.processes import dev_supervisor
 from entrypoints.settings import Settings, variable
 from entrypoints.startup import CommandError
@@ -31,13 +35,8 @@ MANIFEST: Final = "manifest.json"
 DATABASE: Final = f"pg{MAJOR}"
 
 
-class Table(msgspec.Struct, frozen=True):
-    rows: int
-    hash: str
-
-
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """`migrations` are those that the database had; `hash` of a table is a sum over its rows."""
+    """`migrations` are the names of those that the database had."""
 
     format: int
     version: str
@@ -46,7 +45,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     dump_bytes: int
     dump_sha256: str
     migrations: tuple[str, ...]
-    tables: dict[str, Table]
+    tables: dict[str, TableState]
 
 
 def backup(settings: Settings, folder: Path) -> int:
@@ -54,48 +53,46 @@ def backup(settings: Settings, folder: Path) -> int:
     _refuse_own_servers(settings)
     if folder.exists():
         raise CommandError(f"{folder} exists already: name a folder that doesn't")
-    with _told(), _database(settings) as url:
-        draft = _beside(folder)
+    with _command_errors(), _database(settings) as url:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Its owner alone can read it. It gets its name once it is complete.
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            manifest = asyncio.run(_written(url, draft))
+            manifest = asyncio.run(_write(url, draft))
             draft.rename(folder)
-        except BaseException:
+        finally:
             shutil.rmtree(draft, ignore_errors=True)
-            raise
     rows = sum(one.rows for one in manifest.tables.values())
-    _say(
-        f"{folder}: {rows:,} rows of {len(manifest.tables)} tables, "
-        f"{manifest.dump_bytes / (1 << 20):,.1f} MiB"
-    )
+    size = manifest.dump_bytes / (1 << 20)
+    _say(f"{folder}: {rows:,} rows of {len(manifest.tables)} tables, {size:,.1f} MiB")
     return 0
 
 
 def restore(settings: Settings, folder: Path, *, only_verify: bool) -> int:
-    """Fills the data folder from a backup, or only finds out whether that would work.
+    """Fills the data folder from a backup, or only a temporary one, to verify the backup.
 
     Raises CommandError, Unavailable.
     """
     _refuse_own_servers(settings)
     manifest = _read(folder)
     if only_verify:
-        with tempfile.TemporaryDirectory(prefix="pandaprobe-verify-") as place, _told():
-            Path(place).chmod(0o755)  # postgres, as another user, has to pass through
-            _filled(Path(place), folder, manifest)
+        with tempfile.TemporaryDirectory(prefix="pandaprobe-verify-") as place, _command_errors():
+            Path(place).chmod(0o755)  # postgres may run as another user, who has to enter it
+            _fill(Path(place), folder, manifest)
         _say(f"{folder} is whole: restored elsewhere, and every table is as it was")
         return 0
     data = Path(settings.data_dir).absolute()
-    with _told(), servers.locked(data):
-        target = data / DATABASE
+    with _command_errors(), servers.locked(data):
+        target, draft = data / DATABASE, data / "restoring"
         if target.exists():
             raise CommandError(
                 f"{target} holds a database already: move it away, or set "
                 f"{variable('data_dir')} to another folder"
             )
-        draft = data / "restoring"
-        shutil.rmtree(draft, ignore_errors=True)  # of a restore that was killed
+        shutil.rmtree(draft, ignore_errors=True)  # left by a restore that was killed
         draft.mkdir(mode=0o755)
         try:
-            _filled(draft, folder, manifest)
+            _fill(draft, folder, manifest)
             (draft / DATABASE).rename(target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -103,83 +100,62 @@ def restore(settings: Settings, folder: Path, *, only_verify: bool) -> int:
     return 0
 
 
-def _filled(place: Path, folder: Path, manifest: Manifest) -> None:
-    """A new database in `place`, filled, compared and migrated, and stopped again."""
-    from entrypoints.composition import root  # noqa: PLC0415
-
-    with ExitStack() as stack:
-        postgres, url = start_postgres(place)
-        stack.callback(postgres.stop)
-        dumps.load(url, folder / DUMP)
-        if differing := asyncio.run(_differing(url, manifest)):
-            raise CommandError(f"{folder} isn't whole: {', '.join(differing)} came out otherwise")
-        there = msgspec.structs.replace(Settings(), database_url=url)
-        known = asyncio.run(root.migrate(there))
-        if known:
-            _say(f"Migrated: {', '.join(known)}")
-        asyncio.run(_tidied(url))
-
-
-async def _written(url: str, draft: Path) -> Manifest:
-    from adapters.postgres.database.backup_manifest import held  # noqa: PLC0415 - slow to import
-    from entrypoints.composition.root import product_version  # noqa: PLC0415 - as above
-
-    async with held(url) as state:
-        file = draft / DUMP
-        # In a thread: the state is held by a connection of this loop.
-        await asyncio.to_thread(dumps.dump, url, state.snapshot, file)
+async def _write(url: str, draft: Path) -> Manifest:
+    file = draft / DUMP
+    async with open_snapshot(url) as snapshot:
+        # In a thread, because the snapshot ends with its connection, which belongs to this loop.
+        await asyncio.to_thread(dumps.dump, url, snapshot.id, file)
     manifest = Manifest(
         format=FORMAT,
-        version=product_version(),
-        postgres=state.server,
+        version=root.product_version(),
+        postgres=snapshot.server_version,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         dump_bytes=file.stat().st_size,
         dump_sha256=_sha256(file),
-        migrations=state.migrations,
-        tables={name: Table(one.rows, one.hash) for name, one in state.tables.items()},
+        migrations=snapshot.migrations,
+        tables=dict(snapshot.tables),
     )
-    text = msgspec.json.format(msgspec.json.encode(manifest))
-    (draft / MANIFEST).write_bytes(text + b"\n")
+    (draft / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
     return manifest
 
 
 def _read(folder: Path) -> Manifest:
-    """The manifest of a backup whose file is as it was written."""
+    """The manifest of a backup that this version can restore, and whose dump is unchanged."""
     try:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
         is_same = _sha256(folder / DUMP) == manifest.dump_sha256
     except (OSError, msgspec.MsgspecError) as error:
         raise CommandError(f"{folder} is no backup: {error}") from error
-    if manifest.format != FORMAT:
-        raise CommandError(f"{folder} is a backup of a newer version: install that")
-    from adapters.postgres.schema.pending import known  # noqa: PLC0415 - slow to import
-
-    if not set(manifest.migrations) <= set(known()):
+    if manifest.format != FORMAT or not set(manifest.migrations) <= set(known()):
         raise CommandError(f"{folder} is a backup of a newer version: install {manifest.version}")
     if not is_same:
         raise CommandError(f"{folder / DUMP} was changed since it was written")
     return manifest
 
 
-async def _differing(url: str, manifest: Manifest) -> list[str]:
-    """The tables that are otherwise than the manifest says."""
-    from adapters.postgres.database.backup_manifest import held  # noqa: PLC0415 - slow to import
+def _fill(place: Path, folder: Path, manifest: Manifest) -> None:
+    """Makes a database in `place`, fills it, compares it, migrates it, and stops its server."""
+    postgres, url = start_postgres(place)
+    try:
+        dumps.load(url, folder / DUMP)
+        if differing := asyncio.run(_differing_tables(url, manifest)):
+            raise CommandError(f"{folder} isn't whole: {', '.join(differing)} came out otherwise")
+        migrated = asyncio.run(root.migrate(Settings(database_url=url)))
+    finally:
+        postgres.stop()
+    if migrated:
+        _say(f"Migrated: {', '.join(migrated)}")
 
-    async with held(url) as state:
-        found = {name: Table(one.rows, one.hash) for name, one in state.tables.items()}
-    names: Mapping[str, object] = manifest.tables | found
-    return sorted(name for name in names if manifest.tables.get(name) != found.get(name))
 
-
-async def _tidied(url: str) -> None:
-    from adapters.postgres.database.backup_manifest import tidy  # noqa: PLC0415 - slow to import
-
-    await tidy(url)
+async def _differing_tables(url: str, manifest: Manifest) -> list[str]:
+    async with open_snapshot(url) as snapshot:
+        differing = manifest.tables.items() ^ snapshot.tables.items()
+    return sorted({name for name, _ in differing})
 
 
 @contextmanager
 def _database(settings: Settings) -> Iterator[str]:
-    """The URL of the database of the data folder: of a `dev` that runs, or started for this."""
+    """The URL of the database in the data folder: a running `dev` has it, or it is started."""
     data = Path(settings.data_dir).absolute()
     if url := dev_supervisor.running_servers(settings.data_dir).get(variable("database_url")):
         yield url
@@ -194,15 +170,6 @@ def _database(settings: Settings) -> Iterator[str]:
             postgres.stop()
 
 
-def _beside(folder: Path) -> Path:
-    """A new folder, for its owner only, where `folder` is to be."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise CommandError(f"{folder.parent} can't be written to: {error.strerror}") from error
-
-
 def _refuse_own_servers(settings: Settings) -> None:
     if settings.database_url:
         raise CommandError(
@@ -212,10 +179,10 @@ def _refuse_own_servers(settings: Settings) -> None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _command_errors() -> Iterator[None]:
     try:
         yield
-    except StartError as error:
+    except (StartError, OSError) as error:
         raise CommandError(str(error)) from error
 
 

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final, Self, cast
 import msgspec
 
 from application.tracing.ingest import BATCH_MAX
-from entrypoints.cli.progress import Progress
+from entrypoints.progress import Progress
 from entrypoints.startup import CommandError
 
 BATCH_BYTES: Final = 8 << 20  # of lines in one request; a longer line goes alone
@@ -105,7 +105,6 @@ class Importing:
             self._bytes += len(line.text)
         if self._waiting:
             await self._send()
-        self.progress.finish()
 
     def _lines(self, file: BinaryIO) -> Iterator[Line]:
         digest, traces, number, is_ended = sha256(), 0, 0, True
@@ -272,9 +271,9 @@ async def _run(file: BinaryIO, total: int | None, destination: Destination) -> i
                 return Answer(0, f"{destination.url}: {why}".encode())
             return Answer(answer.status_code, answer.content, answer.headers.get("retry-after"))
 
-        progress = Progress(total, sys.stderr)
-        importing = Importing(post, progress, lambda line: sys.stderr.write(f"{line}\n"))
-        await importing.run(file)
+        with Progress(total, sys.stderr) as progress:
+            importing = Importing(post, progress, lambda line: sys.stderr.write(f"{line}\n"))
+            await importing.run(file)
     sys.stdout.write(f"{importing.told()}\n")
     return 0 if importing.is_whole and not importing.refused else 1
 

@@ -24,6 +24,7 @@ from entrypoints.cli.backup_commands import add_backups
 from entrypoints.cli.import_commands import add_import
 from entrypoints.composition.identity_provider import provider_problems
 from entrypoints.default_passwords import published_secrets
+from entrypoints.extras import missing_extras
 from entrypoints.settings import Settings, SettingsError, read_settings
 from entrypoints.startup import CommandError, check_layout, check_servers
 
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         given.environ = told
         command: Command = given.command
         # Half an identity provider stops every command, and so does a secret that is none.
-        return command(given, read_settings(told, provider_problems, published_secrets))
+        checks = (provider_problems, published_secrets, missing_extras)
+        return command(given, read_settings(told, *checks))
     except SettingsError as error:
         if given.command is _doctor:
             return _told_by_doctor(str(error), given)

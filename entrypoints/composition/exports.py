@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import Final
 
 from adapters.export_formats.csv import CommaSeparated
@@ -26,11 +27,27 @@ def _lines(project: ProjectId, _: RowKind) -> Encoder:
     return ExportLines(project)
 
 
+def _parquet(_: ProjectId, kind: RowKind) -> Encoder:
+    # Importing pyarrow takes 40 MB, which only a worker that writes such a file pays.
+    from adapters.export_formats.parquet import Parquet  # noqa: PLC0415 - see above
+
+    return Parquet(kind)
+
+
 ENCODERS: Final[Encoders] = {
     FileFormat.CSV: lambda _, kind: CommaSeparated(kind),
-    FileFormat.PARQUET: lambda _, kind: Parquet(kind),
+    FileFormat.PARQUET: _parquet,
     FileFormat.NDJSON: _lines,
 }
+INSTALL_PARQUET: Final = (
+    "Parquet needs an optional library that is not installed on this server: "
+    "pip install 'pandaprobe-server[parquet]'"
+)
+
+
+def missing_formats() -> MissingFormats:
+    """Looks for the optional libraries without importing them."""
+    return {} if find_spec("pyarrow") else {FileFormat.PARQUET: INSTALL_PARQUET}
 
 
 @asynccontextmanager
@@ -61,4 +78,5 @@ def export_ports_over(pool: Pool, streams: Pool, timeout_s: float) -> ExportPort
         archive=PostgresTraceArchive(pool, streams, timeout_s),
         exports=PostgresExports(pool),
         encoders=ENCODERS,
+        missing_formats=missing_formats(),
     )

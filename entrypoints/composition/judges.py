@@ -14,7 +14,7 @@ from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.judging.budgets import PostgresBudgets
 from adapters.postgres.evaluation.judging.judge_ledger import PostgresLedger
 from adapters.postgres.evaluation.judging.verdict_cache import PostgresVerdicts
-from adapters.postgres.pricing.model_prices import PostgresModelPrices
+from adapters.postgres.tracing.model_prices import PostgresModelPrices
 from application.evaluation.judging import JudgingPorts, Pricings
 from application.evaluation.matter import USUAL, MeasuringPolicy
 from application.evaluation.ports.evaluation import Judge

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from adapters.postgres.database.pool import Pool
-from adapters.postgres.pricing.model_prices import PostgresModelPrices
 from adapters.postgres.pricing.repricings import PostgresRepricings
 from adapters.postgres.tracing.edits import TraceEdits
+from adapters.postgres.tracing.model_prices import PostgresModelPrices
 from adapters.pricing.genai_prices import GenaiPriceBook
 from adapters.pricing.price_table import PriceTableError, TablePriceBook
 from application.pricing.use_cases import PricingPorts
@@ -16,20 +16,11 @@ from entrypoints.settings import Settings, SettingsError, variable
 def price_book(settings: Settings) -> PriceBook:
     """The operator's table where there is one, else the built-in one. Raises SettingsError."""
     if settings.price_table is None:
-        built_in = GenaiPriceBook()
-        built_in.warm()
-        return built_in
+        return GenaiPriceBook()
     try:
         return TablePriceBook.from_file(Path(settings.price_table))
     except PriceTableError as error:
         raise SettingsError(f"{variable('price_table')}: {error}") from error
-
-
-async def loaded(book: PriceBook) -> PriceBook:
-    """The book, once its prices are at hand or can't be had."""
-    if isinstance(book, GenaiPriceBook):
-        await book.loaded()  # or the first span with a model would hold up everybody else's
-    return book
 
 
 def pricing_ports(pool: Pool, book: PriceBook, edits: TraceEdits) -> PricingPorts:

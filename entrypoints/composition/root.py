@@ -73,7 +73,7 @@ from entrypoints.composition.judges import (
     measuring_policy,
     opened_judge,
 )
-from entrypoints.composition.pricing import loaded, price_book, pricing_ports
+from entrypoints.composition.pricing import price_book, pricing_ports
 from entrypoints.composition.privacy import keeping_ports
 from entrypoints.composition.sign_in import tokens
 from entrypoints.observability.observer import Observer, sampled
@@ -145,7 +145,7 @@ async def ports(
         believed = await stack.enter_async_context(tokens(settings))
         pool = await stack.enter_async_context(database(settings))
         redis = await stack.enter_async_context(redis_opened(settings.redis_url or ""))
-        book = await loaded(prices or price_book(settings))
+        book = prices or price_book(settings)
         keys = RememberedApiKeys(PostgresApiKeys(pool), utc_now, seconds)
         projects = RememberedProjects(PostgresProjects(pool), utc_now, seconds)
         traces = await stack.enter_async_context(

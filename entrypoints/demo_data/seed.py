@@ -20,9 +20,9 @@ from domain.identity.organization import Project, validate_name
 from domain.ids import ProjectId
 from domain.tracing.trace import Trace
 from entrypoints import provisioning
-from entrypoints.cli.progress import Progress
 from entrypoints.composition import root
 from entrypoints.demo_data.generator import Recipe, synthetic_traces
+from entrypoints.progress import Progress
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError
 
@@ -92,8 +92,8 @@ class Seeding:
 
     async def run(self) -> None:
         """Returns once everything that was begun is stored or has failed."""
-        await asyncio.gather(*(self._feed() for _ in range(BATCHES_AT_ONCE)))
-        self.progress.finish()
+        with self.progress:
+            await asyncio.gather(*(self._feed() for _ in range(BATCHES_AT_ONCE)))
 
     def told(self, project: str) -> int:
         """Says what was done; the exit status. Raises CommandError where a batch failed."""

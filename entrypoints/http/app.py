@@ -8,6 +8,7 @@ from litestar.datastructures import State
 from litestar.types import ASGIApp
 
 from application.use_cases import UseCases
+from domain.evaluation.runs.run import TargetType
 from entrypoints.http.config import Edge, HttpConfig
 from entrypoints.http.controllers.cli_login.cli_login import CliLoginController
 from entrypoints.http.controllers.cli_login.page import cli_login_pages
@@ -29,10 +30,12 @@ from entrypoints.http.controllers.organizations.organizations import Organizatio
 from entrypoints.http.controllers.organizations.projects import ProjectController
 from entrypoints.http.controllers.pricing.model_prices import ModelPriceController
 from entrypoints.http.controllers.pricing.trace_prices import TracePriceController
-from entrypoints.http.controllers.runs.session_runs import SessionRunController
-from entrypoints.http.controllers.runs.trace_runs import TraceRunController
+from entrypoints.http.controllers.runs.runs import SESSION_RUNS, TRACE_RUNS, run_router
 from entrypoints.http.controllers.scores.agreement import AgreementController
-from entrypoints.http.controllers.scores.analytics import ScoreFigureController
+from entrypoints.http.controllers.scores.analytics import (
+    SessionScoreAnalyticsController,
+    score_analytics_router,
+)
 from entrypoints.http.controllers.scores.session_scores import SessionScoreController
 from entrypoints.http.controllers.scores.trace_scores import TraceScoreController
 from entrypoints.http.controllers.service.api_reference import reference_pages
@@ -43,6 +46,7 @@ from entrypoints.http.controllers.traces.analytics import AnalyticsController
 from entrypoints.http.controllers.traces.changes import TraceChangeController
 from entrypoints.http.controllers.traces.list import TraceListController
 from entrypoints.http.controllers.traces.traces import TraceController
+from entrypoints.http.endpoint import DEPENDENCIES, EDGE, admit
 from entrypoints.http.middleware.access_log import RequestLines
 from entrypoints.http.middleware.cors import Cors
 from entrypoints.http.middleware.load_shedding import Overload
@@ -52,8 +56,8 @@ from entrypoints.http.middleware.request_ids import RequestIds
 from entrypoints.http.middleware.security_headers import SecurityHeaders
 from entrypoints.http.middleware.tracing import Traced
 from entrypoints.http.openapi.document import document
-from entrypoints.http.operation import EDGE
 from entrypoints.http.problems import exception_handlers
+from entrypoints.http.responses import JsonResponse
 
 
 class Traces(TraceController, TraceListController, TraceChangeController, TraceExportController):
@@ -70,11 +74,13 @@ CONTROLLERS: Final = (
     ErasureController,
     EvaluationCatalogueController,
     CustomMetricController,
-    TraceRunController,
-    SessionRunController,
+    run_router(TRACE_RUNS),
+    run_router(SESSION_RUNS),
     TraceScoreController,
     SessionScoreController,
-    ScoreFigureController,
+    score_analytics_router(TargetType.TRACE),
+    score_analytics_router(TargetType.SESSION),
+    SessionScoreAnalyticsController,
     AgreementController,
     MonitorController,
     AlertController,
@@ -104,6 +110,9 @@ def create_app(
     """The service over HTTP. The hooks run in the server's event loop, before and after serving."""
     app = Litestar(
         route_handlers=CONTROLLERS,
+        guards=[admit],
+        dependencies=DEPENDENCIES,
+        response_class=JsonResponse,
         exception_handlers=exception_handlers(),
         on_startup=list(on_startup),
         on_shutdown=list(on_shutdown),

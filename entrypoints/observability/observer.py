@@ -2,15 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from adapters.own_spans import Attributes, Doing, OwnSpans, Place, SpanKind, here, place_of
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.tracing.batch_writer import Item
 from adapters.postgres.tracing.group_commit import Batch, GroupCommit
@@ -22,13 +27,16 @@ from domain.evaluation.costs.judge_costs import LedgerEntry
 from entrypoints.http.middleware.observer_ports import Kind
 from entrypoints.settings import Settings, SettingsError, variable
 
+if TYPE_CHECKING:
+    from adapters.otlp_spans import ActiveSpan, OtlpSpans  # the extra `otel`, which may be missing
+
 SAMPLE_EVERY_S: Final = 5.0  # more often than anybody scrapes
 
 
 class Observer:
     """Counts what happens, and makes spans of it where `spans` are wanted. Never raises."""
 
-    def __init__(self, figures: Figures, spans: OwnSpans | None = None) -> None:
+    def __init__(self, figures: Figures, spans: "OtlpSpans | None" = None) -> None:
         self.figures = figures
         self.spans = spans
 
@@ -51,7 +59,7 @@ class Observer:
     # --- batches: adapters/postgres/tracing/group_commit.py ---
 
     def mark(self) -> object:
-        return None if self.spans is None else here()
+        return None if self.spans is None else self.spans.current()
 
     def settled(self, batch: Batch[Item]) -> None:
         count, observe = self.figures.count, self.figures.observe
@@ -62,11 +70,11 @@ class Observer:
         if batch.error is None:
             count(definitions.STORED_TRACES, by=len(batch.items))
             count(definitions.STORED_SPANS, by=sum(len(trace.spans) for _, trace in batch.items))
-        above = [one for one in batch.marks if isinstance(one, Place)]
+        above: list[Any] = [one for one in batch.marks if one is not None]
         if self.spans is not None and above:
             self.spans.record(
                 "group commit",
-                SpanKind.INTERNAL,
+                "internal",
                 batch.seconds,
                 {"pandaprobe.traces": len(batch.items), "pandaprobe.bytes": batch.bytes},
                 above=above,
@@ -100,7 +108,7 @@ class Observer:
                 "pandaprobe.metric": entry.metric,
             }
             failed = call.code is not None
-            self.spans.record("ask judge", SpanKind.CLIENT, seconds, {**said}, has_failed=failed)
+            self.spans.record("ask judge", "client", seconds, said, has_failed=failed)
 
     # --- runs that are asked for: adapters/dramatiq/jobs.py ---
 
@@ -119,7 +127,8 @@ class Observer:
         try:
             with self._span_of(job) as span:
                 yield told
-                span.has_failed = told.outcome != DONE
+                if span is not None and told.outcome != DONE:
+                    span.fail()
         finally:
             self.figures.count(definitions.JOBS, lane, told.outcome)
             self.figures.observe(definitions.JOB_SECONDS, time.perf_counter() - began, lane)
@@ -127,8 +136,8 @@ class Observer:
     def round(self, name: str, outcome: str) -> None:
         self.figures.count(definitions.ROUNDS, name, outcome)
 
-    @contextmanager
-    def _span_of(self, job: Job) -> Iterator[Doing]:
+    def _span_of(self, job: Job) -> "AbstractContextManager[ActiveSpan | None]":
+        """All spans of a run are in one trace, whose id is the run's: nothing has to carry it."""
         if self.spans is None:
             yield Doing("", Place("", ""))
             return
@@ -138,12 +147,7 @@ class Observer:
             yield span
 
 
-def _trace_of(job: Job) -> str:
-    """One trace for a run, whoever does what of it: nobody has to hand its id on."""
-    return job.run.hex
-
-
-def _ids_of(job: Job) -> Attributes:
+def _ids_of(job: Job) -> dict[str, str]:
     return {"pandaprobe.project_id": str(job.project), "pandaprobe.run_id": str(job.run)}
 
 
@@ -157,28 +161,6 @@ class Told:
     """How a job went: one of the three words above."""
 
     outcome: str = PUT_OFF  # also where it was stopped
-
-
-@dataclass(frozen=True, slots=True)
-class RequestTracer:
-    """As `entrypoints.http.watching.Tracer`."""
-
-    spans: OwnSpans
-
-    @contextmanager
-    def request(self, traceparent: str) -> Iterator["RequestSpan"]:
-        with self.spans.span("request", SpanKind.SERVER, place_of(traceparent)) as doing:
-            yield RequestSpan(doing)
-
-
-@dataclass(frozen=True, slots=True)
-class RequestSpan:
-    doing: Doing
-
-    def ended(self, name: str, attributes: Mapping[str, str | int], *, has_failed: bool) -> None:
-        self.doing.name = name
-        self.doing.attributes.update(attributes)
-        self.doing.has_failed = has_failed
 
 
 _OUTCOMES: Final = {
@@ -217,6 +199,8 @@ async def observed(settings: Settings, figures: Figures, process: str) -> AsyncI
         if endpoint is None:
             yield Observer(figures)
             return
+        from adapters.otlp_spans import OtlpSpans  # noqa: PLC0415 - the extra `otel`
+
         pairs = (one.partition("=") for one in settings.otel_exporter_otlp_headers)
         resource = {
             "service.name": "pandaprobe-server",
@@ -225,11 +209,11 @@ async def observed(settings: Settings, figures: Figures, process: str) -> AsyncI
             "pandaprobe.process": process,
         }
         spans = await stack.enter_async_context(
-            OwnSpans.over(
+            OtlpSpans.exporting(
                 endpoint,
                 {name: value.strip() for name, _, value in pairs},
-                {**resource},
-                lambda what, number: figures.count(definitions.SPANS, what, by=number),
+                resource,
+                lambda fate, number: figures.count(definitions.SPANS, fate, by=number),
             )
         )
         yield Observer(figures, spans)

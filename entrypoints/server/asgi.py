@@ -16,7 +16,7 @@ from entrypoints.http.config import HttpConfig
 from entrypoints.http.middleware.client_address import network
 from entrypoints.http.middleware.rate_limits import RateLimits, RouteClass
 from entrypoints.observability.metrics_text import Scrape
-from entrypoints.observability.observer import RequestTracer, figures_of, observed
+from entrypoints.observability.observer import figures_of, observed
 from entrypoints.settings import Settings
 
 type Message = dict[str, Any]
@@ -71,7 +71,7 @@ class App:
                 self._config,
                 figures=scrape if self._settings.metrics_enabled else None,
                 watch=observer,
-                tracer=None if observer.spans is None else RequestTracer(observer.spans),
+                tracer=observer.spans,
             )
             limits = RateLimits(filled.limiter, rate_limits(self._settings), observer)
             self._http = create_app(UseCases.over(filled), config, limits)

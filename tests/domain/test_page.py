@@ -1,4 +1,4 @@
-"""Pages of a list: their order, where they begin and end, and walking from one to the next."""
+"""Pages of a list: order, bounds, and keyset iteration."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def ids(found: Page[Item]) -> str:
 
 
 def walked(some: Sequence[Item], order: SortOrder, limit: int) -> list[Item]:
-    """All items, a page after another, each page from the end of the one before."""
+    """All items, page by page, each page after the end of the previous one."""
     found, after = [], None
     for _ in range(len(some) + 1):
         part = page(some, order, limit=limit, after=after)
@@ -56,7 +56,7 @@ MIXED = items((2, "a"), (None, "b"), (1, "d"), (1, "c"), (None, "e"), (3, "f"))
 
 
 @pytest.mark.parametrize(("order", "found"), [(ASC, "cdafbe"), (DESC, "fadceb")])
-def test_ties_go_by_id_in_the_same_direction_and_no_value_is_last_in_both(order, found):
+def test_ties_are_sorted_by_id_and_missing_values_last(order, found):
     assert ids(page(MIXED, order)) == found
     assert ids(page(reversed(MIXED), order)) == found
 
@@ -74,7 +74,7 @@ def test_ties_go_by_id_in_the_same_direction_and_no_value_is_last_in_both(order,
         ({"limit": 2, "offset": 2**63 - 1}, "", False),
     ],
 )
-def test_a_page_is_a_part_and_tells_where_it_ends_if_more_follow(window, found, has_more):
+def test_page_has_an_end_only_if_more_follow(window, found, has_more):
     part = page(MIXED, **window)
     assert (ids(part), part.total) == (found, 6)
     assert part.end == (part.items[-1].position if has_more else None)
@@ -96,11 +96,11 @@ def test_a_page_is_a_part_and_tells_where_it_ends_if_more_follow(window, found, 
         (Position(None, "e"), ASC, ""),
     ],
 )
-def test_a_position_holds_also_where_its_item_is_gone(after, order, found):
+def test_position_of_a_deleted_item_is_valid(after, order, found):
     assert ids(page(MIXED, order, after=after)) == found
 
 
-def test_nothing_makes_an_empty_page_with_no_end():
+def test_empty_list_gives_an_empty_page():
     assert page([]) == Page([], 0, None)
 
 
@@ -134,7 +134,7 @@ orders = st.sampled_from(SortOrder)
 
 
 @given(values, orders, st.integers(1, 5))
-def test_a_walk_by_position_is_the_walk_by_offset(some, order, limit):
+def test_keyset_pages_equal_offset_pages(some, order, limit):
     some = [Item(value, f"{n % 7}-{n}") for n, value in enumerate(some)]
     by_offset = [
         one
@@ -146,7 +146,7 @@ def test_a_walk_by_position_is_the_walk_by_offset(some, order, limit):
 
 
 @given(values, orders)
-def test_each_item_is_followed_by_a_greater_one(some, order):
+def test_items_are_strictly_ascending(some, order):
     some = [Item(value, str(n)) for n, value in enumerate(some)]
     found = page(some, order, limit=len(some) + 1).items
     for one, next_one in pairwise(found):
@@ -158,7 +158,7 @@ def test_each_item_is_followed_by_a_greater_one(some, order):
 
 
 @given(values, orders, st.integers(0, 6))
-def test_a_page_goes_on_after_any_item_that_has_been_taken_away(some, order, at):
+def test_paging_continues_after_a_deleted_item(some, order, at):
     some = [Item(value, str(n)) for n, value in enumerate(some)]
     whole = list(page(some, order, limit=len(some) + 1).items)
     if at < len(whole):

@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import sys
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,9 +15,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from adapters.own_spans import AGENT
+from adapters.otlp_spans import USER_AGENT
 from adapters.prometheus.definitions import ASKED, KEPT
-from tests.adapters.test_own_spans import OF_CALLER, attributes, collecting
+from tests.adapters.test_otlp_spans import OF_CALLER, attributes, collecting
 from tests.e2e.test_commands import (
     DEADLINE_S,
     Environment,
@@ -197,14 +198,15 @@ async def test_spans_of_our_own_join_those_of_who_asks(migrated, key):
         async with serving(told) as (_, port), httpx.AsyncClient(headers=head) as http:
             answer = await http.post(f"http://127.0.0.1:{port}/traces", json=TRACE)
             assert answer.status_code == 202
-            lent = {"user-agent": AGENT}  # a server of ours, whose spans lead here
+            lent = {"user-agent": USER_AGENT}  # a server of ours, whose spans lead here
             await http.post(f"http://127.0.0.1:{port}/traces", json=TRACE, headers=lent)
-    served = {one["name"]: one for one in collector.spans}
+    served = {one.name: one for one in collector.spans}
     assert set(served) == {"POST /traces", "group commit"}
     assert len(collector.spans) == 2
-    assert served["POST /traces"]["traceId"] == served["group commit"]["traceId"] in OF_CALLER
-    assert served["group commit"]["parentSpanId"] == served["POST /traces"]["spanId"]
-    assert attributes(served["POST /traces"])["http.response.status_code"] == "202"
+    assert served["POST /traces"].trace_id == served["group commit"].trace_id
+    assert served["POST /traces"].trace_id.hex() in OF_CALLER
+    assert served["group commit"].parent_span_id == served["POST /traces"].span_id
+    assert attributes(served["POST /traces"].attributes)["http.response.status_code"] == 202
 
 
 async def test_spans_of_a_worker_lead_back_to_the_request_of_their_run(migrated, key):
@@ -227,12 +229,13 @@ async def test_spans_of_a_worker_lead_back_to_the_request_of_their_run(migrated,
                 is_so=lambda answer: answer.json()["status"] == "COMPLETED",
             )
         assert await stopped(worker, signal.SIGTERM) == 0
-    of_run = {one["name"]: one for one in collector.spans if one["traceId"] == run.replace("-", "")}
+    trace = uuid.UUID(run).bytes
+    of_run = {one.name: one for one in collector.spans if one.trace_id == trace}
     assert set(of_run) == {"start run", "plan run", "evaluate target"}
-    [request] = [one for one in collector.spans if one["name"] == f"POST {path}"]
-    assert request["traceId"] in OF_CALLER
-    [link] = of_run["start run"]["links"]
-    assert link == {"traceId": request["traceId"], "spanId": request["spanId"]}
+    [request] = [one for one in collector.spans if one.name == f"POST {path}"]
+    assert request.trace_id.hex() in OF_CALLER
+    [link] = of_run["start run"].links
+    assert (link.trace_id, link.span_id) == (request.trace_id, request.span_id)
 
 
 @pytest.mark.parametrize("processes", [1, 2])

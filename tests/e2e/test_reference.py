@@ -173,10 +173,3 @@ def test_nothing_is_wider_than_the_screen(
     called(page, POST)
     called(page, LIST)
     assert page.value("document.documentElement.scrollWidth") <= width
-
-
-def test_without_scripts_it_is_text(page: chromium.Page, dev_server: DevServer) -> None:
-    page.command("Emulation.setScriptExecutionDisabled", value=True)
-    page.open(f"{dev_server.url}/docs")
-    page.wait("location.pathname === '/docs/plain' && document.readyState === 'complete'")
-    assert "Store a trace" in page.text()

@@ -156,7 +156,7 @@ def test_with_one_it_has_nothing_to_say(caplog):
 
 
 def test_what_asks_the_provider_is_not_loaded_before_it_is_needed():
-    look = "import sys, entrypoints.asgi; print('httpx2' in sys.modules)"
+    look = "import sys, entrypoints.server.asgi; print('httpx2' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "False"
 

@@ -14,7 +14,7 @@ from application.tracing.ingest import BATCH_MAX
 from entrypoints.cli import import_client
 from entrypoints.cli.import_client import RETRIES_MAX, TOLD_MAX, Answer, Destination, Importing
 from entrypoints.cli.main import main
-from entrypoints.cli.progress import Progress
+from entrypoints.progress import Progress
 from entrypoints.startup import CommandError
 
 STORED = "stored"
@@ -68,7 +68,6 @@ class Run:
     importing: Importing
     told: list[str]
     waited: list[float]
-    shown: io.StringIO
 
     @property
     def counts(self) -> tuple[int, int, int, bool]:
@@ -79,12 +78,12 @@ class Run:
 async def imported(server: Server, text: bytes) -> Run:
     told: list[str] = []
     waited: list[float] = []
-    shown = io.StringIO()
 
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
 
-    run = Run(Importing(server, Progress(None, shown), told.append, sleep), told, waited, shown)
+    progress = Progress(None, io.StringIO())
+    run = Run(Importing(server, progress, told.append, sleep), told, waited)
     await run.importing.run(io.BytesIO(text))
     return run
 
@@ -96,7 +95,7 @@ async def test_all_lines_arrive_in_batches_without_what_ends_them():
     assert [len(batch) for batch in server.batches] == [BATCH_MAX, 3]
     assert [one for batch in server.batches for one in batch] == [*map(json.loads, sent)]
     assert run.importing.told() == "503 traces stored, 0 were there already"
-    assert run.shown.getvalue().startswith(f"{BATCH_MAX + 3}")
+    assert run.importing.progress.done == BATCH_MAX + 3
 
 
 async def test_again_they_are_there_already():

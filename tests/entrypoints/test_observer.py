@@ -2,18 +2,20 @@
 
 import uuid
 from asyncio import CancelledError
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.judges.watched import WatchedLedger
 from adapters.memory.store import MemoryStore
-from adapters.own_spans import OwnSpans
+from adapters.otlp_spans import OtlpSpans
 from adapters.postgres.tracing.group_commit import Batch
 from adapters.prometheus import definitions
 from adapters.prometheus.definitions import ASKED
@@ -32,7 +34,6 @@ from entrypoints.observability.observer import (
     DONE,
     PUT_OFF,
     Observer,
-    RequestTracer,
     figures_of,
     outcome_of,
 )
@@ -58,15 +59,20 @@ def told(figures: Figures, text: bytes | None = None) -> dict[tuple[str, ...], f
     }
 
 
-class Recorded(OwnSpans):
-    """Sends nothing; `due` is what it would."""
+class Recorded(OtlpSpans):
+    """Keeps the spans that have ended, in place of exporting them."""
 
     def __init__(self) -> None:
-        super().__init__("http://127.0.0.1:9", {}, {})
+        self.exporter = InMemorySpanExporter()
+        super().__init__(SimpleSpanProcessor(self.exporter), {})
 
     @property
-    def due(self) -> list[Mapping[str, Any]]:
-        return list(self._due)
+    def ended(self) -> list[ReadableSpan]:
+        return list(self.exporter.get_finished_spans())
+
+
+def is_below(span: ReadableSpan, parent: ReadableSpan) -> bool:
+    return span.parent == parent.context
 
 
 @pytest.fixture
@@ -167,8 +173,8 @@ def test_a_job_counts_by_lane_and_outcome(figures, outcome):
     with Observer(figures, spans).job(EvaluateTargetJob(PROJECT, RUN, "t", True)) as said:
         said.outcome = outcome
     assert told(figures)["worker_jobs_total", "judge", outcome] == 1
-    [made] = spans.due
-    assert ("status" in made) == (outcome != DONE)
+    [made] = spans.ended
+    assert made.status.is_ok == (outcome == DONE)
 
 
 def test_a_job_that_is_stopped_is_put_off_and_its_error_passes(figures):
@@ -183,15 +189,15 @@ def test_spans_of_one_piece_of_work_are_one_trace(figures):
     with observer.job(EvaluateTargetJob(PROJECT, RUN, "t")) as said:
         observer.entered(an_entry())
         said.outcome = DONE
-    with RequestTracer(spans).request(OF_CALLER) as request:
+    with spans.request(OF_CALLER) as request:
         mark = observer.mark()
         request.ended("POST /traces", {"http.route": "/traces"}, has_failed=False)
     observer.settled(Batch([(PROJECT, trace())], [mark], 1, 0.1, None))
-    judge, target, server, batch = spans.due
-    assert judge["parentSpanId"] == target["spanId"]
-    assert (server["name"], server["parentSpanId"]) == ("POST /traces", "b7ad6b7169203331")
-    assert (batch["name"], batch["parentSpanId"]) == ("group commit", server["spanId"])
-    assert batch["traceId"] == server["traceId"] == "0af7651916cd43dd8448eb211c80319c"
+    judge, target, server, batch = spans.ended
+    assert is_below(judge, target)
+    assert (server.name, f"{server.parent.span_id:x}") == ("POST /traces", "b7ad6b7169203331")
+    assert (batch.name, is_below(batch, server)) == ("group commit", True)
+    assert f"{server.context.trace_id:032x}" == "0af7651916cd43dd8448eb211c80319c"
 
 
 def test_all_that_is_done_for_a_run_is_one_trace_that_leads_back_to_its_request(figures):
@@ -226,7 +232,7 @@ def test_a_batch_that_nobody_traces_makes_no_span(figures):
     observer = Observer(figures, spans)
     assert observer.mark() is None
     observer.settled(Batch([(PROJECT, trace())], [None], 1, 0.1, None))
-    assert spans.due == []
+    assert spans.ended == []
 
 
 def test_a_folder_that_cannot_be_used_is_a_wrong_setting(tmp_path):

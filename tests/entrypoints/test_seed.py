@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.text import Text
 
 from adapters.pricing.genai_prices import GenaiPriceBook
 from application.tracing.ingest import IngestBatch
@@ -23,9 +24,9 @@ from domain.tracing.trace import Trace, TraceStatus
 from domain.tracing.usage import Usage
 from entrypoints.cli.arguments import instant
 from entrypoints.cli.main import main
-from entrypoints.cli.progress import Progress
 from entrypoints.demo_data import scenarios, seed
 from entrypoints.demo_data.generator import Recipe, synthetic_traces
+from entrypoints.progress import Progress
 from entrypoints.startup import CommandError
 from tests.support.builders.values import OURS
 
@@ -325,35 +326,59 @@ async def test_stopping_does_not_wait_for_a_store_that_is_away():
 # --- progress --------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def wide(monkeypatch):
+    """A terminal of 80 columns, whatever the environment of the tests says."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+SHOW_CURSOR = "\x1b[?25h"
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
 
 
-def test_a_log_gets_a_line_every_few_seconds():
+def test_a_log_gets_a_line_every_few_seconds(wide):
     now = [0.0]
     stream = io.StringIO()
-    progress = Progress(10_000, stream, clock=lambda: now[0])
-    for second in range(1, 13):
-        now[0] = float(second)
-        progress.advance(500)
-    assert stream.getvalue().splitlines() == [
-        "2,500/10,000 25 % 500/s 0:15 left",
-        "5,000/10,000 50 % 500/s 0:10 left",
+    with Progress(10_000, stream, clock=lambda: now[0]) as progress:
+        for second in range(1, 13):
+            now[0] = float(second)
+            progress.advance(500)
+    assert [line.split() for line in stream.getvalue().splitlines()] == [
+        ["2500/10000", "25%", "500/s", "0:00:15"],
+        ["5000/10000", "50%", "500/s", "0:00:10"],
+        ["6000/10000", "60%", "500/s", "0:00:08"],
     ]
 
 
-def test_a_terminal_gets_one_bar_that_moves():
+def test_a_log_without_a_total_has_no_percentage(wide):
+    stream = io.StringIO()
+    with Progress(None, stream, clock=lambda: 0.0) as progress:
+        progress.advance(7)
+    assert stream.getvalue().split() == ["7/?"]
+
+
+def test_a_terminal_gets_one_bar_that_moves(wide):
     now = [0.0]
     stream = Terminal()
-    progress = Progress(8_000, stream, clock=lambda: now[0])
-    for second in (0.05, 0.5, 1.0):
-        now[0] = second
-        progress.advance(1)
-    now[0] = 4_000.0
-    progress.done = 4_000
-    progress.finish()
-    drawn = stream.getvalue().split("\r")
-    assert len(drawn) == 4  # nothing before the first, and none for the first 0.05 s
-    assert drawn[-1].startswith("[############............] 4,000/8,000 50 % 1/s 1:06:40 left")
-    assert stream.getvalue().endswith("\n")
+    with Progress(8_000, stream, clock=lambda: now[0]) as progress:
+        for second in range(1, 11):
+            now[0] = float(second)
+            progress.advance(400)
+    drawn = [Text.from_ansi(line).plain for line in stream.getvalue().split("\r")]
+    assert drawn[-1].startswith("━")
+    assert drawn[-1].split()[1:] == ["4000/8000", "50%", "400/s", "0:00:10"]
+    assert stream.getvalue().endswith(f"\n{SHOW_CURSOR}")
+
+
+def test_a_command_that_fails_gives_the_terminal_its_cursor_back(wide):
+    stream = Terminal()
+    with pytest.raises(CommandError), Progress(10, stream):
+        raise CommandError("away")
+    assert stream.getvalue().endswith(SHOW_CURSOR)

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from adapters.memory.evaluation.work import StoredRun
 from adapters.memory.store import MemoryStore
+from adapters.memory.stored_work import StoredRun
 from application.evaluation.ports.alerts import (
     BASELINE_RUNS,
     DELIVERIES_PER_WEBHOOK_MAX,

@@ -10,8 +10,8 @@ from application.evaluation.judging import PARTS_MAX, SWEPT_MAX, Reservation, Ve
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     Spending,
+    SpendingBy,
     SpendingGroup,
-    SpendingGrouping,
     group_spending,
     month_scope,
     month_start,
@@ -63,10 +63,10 @@ class MemoryLedger:
         return Spending.from_entries(self._entered(projects, within))
 
     async def of_projects(
-        self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingGrouping
+        self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingBy
     ) -> Sequence[SpendingGroup]:
         found = group_spending(self._entered(projects, within), by)
-        return found[-PARTS_MAX:] if by is SpendingGrouping.DAY else found[:PARTS_MAX]
+        return found[-PARTS_MAX:] if by is SpendingBy.DAY else found[:PARTS_MAX]
 
     def _entered(
         self, projects: Sequence[ProjectId], within: CreatedWithin

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from adapters.memory.evaluation.work import StoredRun, Work, WorkState
 from adapters.memory.store import MemoryStore
+from adapters.memory.stored_work import StoredRun, Work, WorkState
 from domain.errors import NotFound, Unavailable
 from domain.evaluation.runs.run import (
     EvalRun,

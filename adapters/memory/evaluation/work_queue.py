@@ -9,8 +9,8 @@ from typing import Final
 from uuid import UUID
 
 from adapters.memory.evaluation.runs import counted, executed
-from adapters.memory.evaluation.work import StoredRun, Work, WorkState
 from adapters.memory.store import MemoryStore
+from adapters.memory.stored_work import StoredRun, Work, WorkState
 from application.evaluation.ports.work_queue import (
     ANNOUNCE_TIMEOUT,
     ATTEMPTS_MAX,

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from adapters.memory.evaluation.work import WorkState
 from adapters.memory.store import MemoryStore
+from adapters.memory.stored_work import WorkState
 from application.evaluation.ports.workload import BANDS, COUNTED_MAX, Workload, band_of
 from application.workers import WORKER_RETENTION, WORKER_TIMEOUT, Worker, WorkerStatus
 from domain.evaluation.runs.run import RunStatus

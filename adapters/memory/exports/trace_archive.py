@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from itertools import batched
 
 from adapters.memory.store import MemoryStore
-from adapters.memory.tracing.traces import summary_of
 from application.exporting.ports import BATCH_TRACES_MAX, Batches
 from domain.evaluation.scores.score import ScoreOutcome, SessionScore
 from domain.exporting.exported_trace import TraceWithScores, in_order_of_time
 from domain.ids import ProjectId, TraceId
 from domain.page import PageRequest, Position, SortOrder, paginate
 from domain.tracing.query import TraceFilter, TraceSort
-from domain.tracing.trace import Trace
+from domain.tracing.trace import Trace, TraceSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class MemoryTraceArchive:
         found = [one for one in self.store.shown_traces(project) if matching.matches(one)]
 
         def place(trace: Trace) -> Position:
-            return sort.position(summary_of(trace))
+            return sort.position(TraceSummary.of(trace))
 
         page = paginate(found, place, order, PageRequest(limit=len(found)))
         whole = [self._archived(project, one) for one in page.items]

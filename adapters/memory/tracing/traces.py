@@ -25,7 +25,7 @@ from domain.tracing.analytics import (
     usage_buckets,
     user_summaries,
 )
-from domain.tracing.change import SpanChange, TraceChange, retagged
+from domain.tracing.change import retagged
 from domain.tracing.model_price import pricing_of
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import (
@@ -35,9 +35,9 @@ from domain.tracing.session import (
     SessionSummary,
     sessions_of,
 )
-from domain.tracing.span import Span, Totals
+from domain.tracing.span import Span, SpanChange
 from domain.tracing.tariff import Rate, Tariff
-from domain.tracing.trace import Trace, TraceStatus, TraceSummary
+from domain.tracing.trace import Trace, TraceChange, TraceSummary
 from domain.tracing.usage import Price, Pricing, Usage
 
 
@@ -111,8 +111,8 @@ class MemoryTraces:
         window: PageRequest,
     ) -> Page[TraceSummary]:
         shown = self.store.shown_traces(project)
-        found = [summary_of(one) for one in shown if matching.matches(one)]
-        return paginate(found, sort.position, order, window)
+        found = [TraceSummary.of(one) for one in shown if matching.admits(one)]
+        return paged(found, sort.position, order, window)
 
     async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
         gone = [one for one in dict.fromkeys(traces) if self._stored(project, one) is not None]
@@ -197,22 +197,6 @@ class MemoryTraceAnalytics:
         return [span for trace in self.store.traces_of(project) for span in trace.spans]
 
 
-def summary_of(trace: Trace) -> TraceSummary:
-    return TraceSummary(
-        id=trace.id,
-        name=trace.name,
-        status=trace.status or TraceStatus.COMPLETED,
-        started_at=trace.started_at,
-        ended_at=trace.ended_at,
-        session_id=trace.session_id,
-        user_id=trace.user_id,
-        environment=trace.environment,
-        release=trace.release,
-        tags=trace.tags,
-        totals=Totals.from_spans(trace.spans),
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class MemoryPriceBook:
     """USD per million tokens by model: of prompts, completions, and what a cache gave and took."""
@@ -220,8 +204,7 @@ class MemoryPriceBook:
     per_million: dict[str, tuple[Decimal, ...]]
     version: str = "memory"
 
-    @property
-    def is_loaded(self) -> bool:
+    async def load(self) -> bool:
         return bool(self.per_million)
 
     def price(self, model: str, usage: Usage, at: object) -> Price | None:  # noqa: ARG002 - undated

@@ -1,4 +1,4 @@
-"""A state of the whole database, held still while it is written down, and what is in it."""
+"""The state of every table in one snapshot: what a backup has to hold."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -9,72 +9,58 @@ import asyncpg
 
 from adapters.postgres.database.pool import CONNECT_TIMEOUT_S, translated
 
-SETTINGS: Final = {"timezone": "UTC", "statement_timeout": "0", "application_name": "archive"}
-BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-TABLES: Final = """
+SETTINGS: Final = {"timezone": "UTC", "application_name": "pandaprobe backup"}
+BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+SELECT_TABLES: Final = """
 SELECT c.relname FROM pg_class AS c
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' ORDER BY c.relname
 """
-# The same rows in whatever order give the same sum.
-FINGERPRINT: Final = """
+# The sum doesn't depend on the order of the rows, which a restore may change.
+SELECT_TABLE_STATE: Final = """
 SELECT count(*) AS rows, coalesce(sum(hashtextextended(t::text, 0)::numeric), 0)::text AS hash
 FROM {table} AS t
 """
-MIGRATIONS: Final = "SELECT name FROM migration ORDER BY name"
-TIDY: Final = "VACUUM (ANALYZE)"  # else lists are slow until the server has done it by itself
+SELECT_MIGRATIONS: Final = "SELECT name FROM migration ORDER BY name"
 
 
 @dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """How many rows a table has, and a sum of their hashes."""
+class TableState:
+    """How many rows a table has, and the sum of their hashes."""
 
     rows: int
     hash: str
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """A state of a database. `snapshot` is its name for who else wants to read it meanwhile."""
+class Snapshot:
+    """`id` is what other connections, such as pg_dump's, read the same snapshot by."""
 
-    snapshot: str
-    server: str
+    id: str
+    server_version: str
     migrations: tuple[str, ...]
-    tables: Mapping[str, Fingerprint]
+    tables: Mapping[str, TableState]
 
 
 @asynccontextmanager
-async def held(url: str) -> AsyncIterator[State]:
-    """The state as it is now, for as long as the block is open. Raises Unavailable.
+async def open_snapshot(url: str) -> AsyncIterator[Snapshot]:
+    """Reads every table once. The snapshot lasts as long as the block, and blocks no writer.
 
-    It is read once, wholly. Who writes meanwhile isn't held up.
+    Raises Unavailable.
     """
     async with translated():
         connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings=SETTINGS)
         try:
-            await connection.execute(BEGIN)
+            await connection.execute(BEGIN_SNAPSHOT)
             tables = {}
-            snapshot: str = await connection.fetchval("SELECT pg_export_snapshot()")
-            for row in await connection.fetch(TABLES):
-                sql = FINGERPRINT.format(table=f'"{row[0]}"')
-                found = await connection.fetchrow(sql)
-                assert found is not None
-                tables[row[0]] = Fingerprint(found["rows"], found["hash"])
-            names = await connection.fetch(MIGRATIONS) if "migration" in tables else []
-            yield State(
-                snapshot=snapshot,
-                server=await connection.fetchval("SHOW server_version"),
-                migrations=tuple(row[0] for row in names),
+            for [name] in await connection.fetch(SELECT_TABLES):
+                row = await connection.fetchrow(SELECT_TABLE_STATE.format(table=f'"{name}"'))
+                tables[name] = TableState(**dict(row or {}))
+            migrations = await connection.fetch(SELECT_MIGRATIONS) if "migration" in tables else []
+            yield Snapshot(
+                id=await connection.fetchval("SELECT pg_export_snapshot()"),
+                server_version=await connection.fetchval("SHOW server_version"),
+                migrations=tuple(name for [name] in migrations),
                 tables=tables,
             )
-        finally:
-            await connection.close()
-
-
-async def tidy(url: str) -> None:
-    """Gathers statistics, after a database was filled. Raises Unavailable."""
-    async with translated():
-        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings=SETTINGS)
-        try:
-            await connection.execute(TIDY)
         finally:
             await connection.close()

@@ -43,11 +43,11 @@ SELECT t.trace_id, coalesce((
 FROM unnest($2::uuid[]) WITH ORDINALITY AS t(trace_id, place) ORDER BY place
 """
 SCORES: Final = f"""
-SELECT {", ".join(TRACE_SCORES.columns)} FROM trace_scores
+SELECT {TRACE_SCORES.select()} FROM trace_scores
 WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) AND outcome <> '{ScoreOutcome.PENDING}'
 """
 OF_SESSIONS: Final = f"""
-SELECT {", ".join(SESSION_SCORES.columns)} FROM session_scores
+SELECT {SESSION_SCORES.select()} FROM session_scores
 WHERE {OF_PROJECT} AND session_id = ANY($2::text[]) AND outcome <> '{ScoreOutcome.PENDING}'
 """
 

@@ -13,7 +13,6 @@ from typing import Final
 import asyncpg
 
 from adapters.postgres.database.pool import Connection, Pool, translated
-from adapters.postgres.evaluation.judging.budgets import budget_of, put_budget
 from adapters.postgres.identity.directory import member_of
 from adapters.postgres.identity.identity_rows import (
     PUT_MEMBERSHIP,
@@ -205,7 +204,7 @@ class _Opened:
     async def budget(self, project: ProjectId) -> Decimal | None:
         if await self.project(project) is None:
             return None
-        return await budget_of(self.connection, project)
+        return await read_budget(self.connection, project)
 
     async def put_budget(self, project: ProjectId, usd: Decimal | None, at: datetime) -> None:
         if await self.project(project) is not None:

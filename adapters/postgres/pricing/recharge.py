@@ -7,10 +7,11 @@ from typing import Final
 
 from asyncpg import Record
 
+from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.tracing.rollup_deltas import ByProject
 from adapters.postgres.tracing.row_updates import locked
-from adapters.postgres.tracing.trace_rows import charge_of, columns, usage_of
+from adapters.postgres.tracing.trace_rows import SPANS, TRACES, charge_of, usage_of
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.analytics import Granularity
 from domain.tracing.repricing import PricedSpan, Repricing, SpanPosition
@@ -18,8 +19,9 @@ from domain.tracing.span import Totals
 from domain.tracing.usage import EXACT, CostSource, Pricing, SpanCost
 
 _PRICED: Final = """
-trace_id, span_id, started_at, model, prompt_tokens, completion_tokens, cache_read_tokens,
-cache_write_tokens, cost_amount, cost_source, price_version, price_since, listed_amount
+spans.trace_id, spans.span_id, started_at, model, prompt_tokens, completion_tokens,
+cache_read_tokens, cache_write_tokens, cost_amount, cost_source, price_version, price_since,
+listed_amount
 """
 # As the index `spans_priced` has it.
 _IS_PRICED: Final = f"""
@@ -34,24 +36,19 @@ FIRST: Final = _NEXT.format(after="($4::timestamptz IS NULL OR started_at >= $4)
 FOLLOWING: Final = _NEXT.format(
     after="(started_at, trace_id, span_id) > ($4::timestamptz, $5::uuid, $6::uuid)"
 )
-_OF_KEYS: Final = "spans.project_id = u.p AND spans.trace_id = u.t AND spans.span_id = u.s"
 AGAIN: Final = f"""
-SELECT {_PRICED} FROM spans JOIN unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS u(p, t, s)
-  ON {_OF_KEYS}
+SELECT {_PRICED} FROM spans JOIN {SPANS.unnest_keys("wanted")} ON {SPANS.on_key("wanted")}
 WHERE {_IS_PRICED}
 """
+_CHARGED: Final = ("cost_amount", "cost_source", "price_version", "price_since")
 CHARGE: Final = f"""
-UPDATE spans SET cost_amount = u.amount, cost_source = u.source, price_version = u.version,
-  price_since = u.since, listed_amount = NULL
-FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::numeric[], $5::text[], $6::text[],
-            $7::timestamptz[]) AS u(p, t, s, amount, source, version, since)
-WHERE {_OF_KEYS}
+UPDATE spans SET {", ".join(f"{one} = found.{one}" for one in _CHARGED)}, listed_amount = NULL
+FROM {SPANS.unnest("found", *SPANS.key, *_CHARGED)} WHERE {SPANS.on_key("found")}
 """
 # Not `updated_at`: what a trace costs is no change of what was traced.
-PUT_COSTS: Final = """
-UPDATE traces SET total_cost = u.cost
-FROM unnest($1::uuid[], $2::uuid[], $3::numeric[]) AS u(p, t, cost)
-WHERE traces.project_id = u.p AND traces.trace_id = u.t
+PUT_COSTS: Final = f"""
+UPDATE traces SET total_cost = found.total_cost
+FROM {TRACES.unnest("found", *TRACES.key, "total_cost")} WHERE {TRACES.on_key("found")}
 """
 
 type Charged = tuple[PricedSpan, SpanCost]
@@ -81,12 +78,12 @@ async def charge(
     """
     keys = [(project, one.trace_id, one.span_id) for one, after in found if after != one.charge]
     known = await locked(connection, sorted({key[:2] for key in keys}))
-    again = await connection.fetch(AGAIN, *columns(keys)) if keys else []
+    again = await connection.fetch(AGAIN, *arrays(keys)) if keys else []
     spans = [_priced_of(row) for row in again if (project, row["trace_id"]) in known]
     charged = [(one, one.cost_under(pricing)) for one in spans]
     changed = [(one, after) for one, after in charged if after != one.charge]
     if changed:
-        await connection.execute(CHARGE, *columns(_row(project, *one) for one in changed))
+        await connection.execute(CHARGE, *arrays(_row(project, *one) for one in changed))
         more: dict[TraceId, Decimal] = {}
         for one, after in changed:
             difference = EXACT.subtract(after.amount, one.charge.amount)
@@ -99,7 +96,7 @@ async def charge(
             after_it = replace(before, totals=before.totals + Totals(cost=difference))
             deltas[project].change(before, after_it)
             costs.append((project, trace, after_it.totals.cost))
-        await connection.execute(PUT_COSTS, *columns(costs))
+        await connection.execute(PUT_COSTS, *arrays(costs))
     return [*((one, after) for one, after in found if after == one.charge), *charged]
 
 

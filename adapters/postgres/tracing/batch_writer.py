@@ -7,11 +7,12 @@ written back: no rule of merging is told a second time in SQL. Figures: docs/adr
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 from asyncpg import LockNotAvailableError
 
+from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import (
     OUT_OF_REACH,
     UNSTORABLE,
@@ -20,19 +21,19 @@ from adapters.postgres.database.pool import (
     Pool,
 )
 from adapters.postgres.database.removed_projects import ProjectRemoved, check_not_removed
-from adapters.postgres.privacy.erasure_guard import Owned, check_lost
 from adapters.postgres.tracing import rollups
+from adapters.postgres.tracing.erasure_guard import Owned, check_lost
 from adapters.postgres.tracing.facets import Counted
 from adapters.postgres.tracing.rollup_deltas import by_project
 from adapters.postgres.tracing.row_updates import (
-    UNNESTED,
+    INSERT_TRACES,
     Key,
     copy_spans,
     locked,
     merge,
     payload_rows,
 )
-from adapters.postgres.tracing.trace_rows import columns, span_row, trace_row
+from adapters.postgres.tracing.trace_rows import PAYLOADS, TRACES, span_row, trace_row
 from adapters.pricing.price_cache import ProjectPrices
 from application.privacy.ports import trace_was_erased
 from domain.errors import FieldError, Invalid, Unavailable
@@ -45,33 +46,34 @@ from domain.tracing.usage import Pricing
 
 type Item = tuple[ProjectId, Trace]
 
-NO_PAYLOADS: Final[Sequence[list[object]]] = ([], [], [], [])
+NO_PAYLOADS: Final[Sequence[list[object]]] = tuple([] for _ in PAYLOADS.names)
 UNSTORABLE_RULE: Final = "can't be stored: nested too deep"
 SURELY_STORABLE: Final = 1_000  # levels that every Postgres takes with its default stack
 ROUNDS_MAX: Final = 3  # a trace may be deleted between two statements, hardly three times in a row
 
 # Not as a join: for that the planner may go through all that was erased lately.
 NOT_ERASED: Final = """
-(SELECT erased_at FROM erased_traces AS e WHERE e.project_id = u.p AND e.trace_id = u.t) IS NULL
+(SELECT erased_at FROM erased_traces AS erased
+ WHERE erased.project_id = sent.project_id AND erased.trace_id = sent.trace_id) IS NULL
 """
 # Waits for another writer's uncommitted row of the same key, and then skips it. Payloads come
 # along where the trace is new. Nothing is stored for a project that was removed, or of a trace
 # that was erased.
 INSERT_NEW: Final = f"""
 WITH new AS (
-  {UNNESTED} WHERE NOT EXISTS (SELECT FROM removals WHERE removals.project_id = u.p)
+  {INSERT_TRACES}
+  WHERE NOT EXISTS (SELECT FROM removals WHERE removals.project_id = sent.project_id)
     AND {NOT_ERASED}
   ON CONFLICT DO NOTHING RETURNING project_id, trace_id
 ), payloads AS (
-  INSERT INTO trace_payloads (project_id, trace_id, input, output)
-  SELECT u.* FROM unnest($21::uuid[], $22::uuid[], $23::json[], $24::json[]) AS u(p, t, i, o)
-  JOIN new ON new.project_id = u.p AND new.trace_id = u.t
+  {PAYLOADS.insert_from("sent", first=len(TRACES.names) + 1)}
+  JOIN new ON new.project_id = sent.project_id AND new.trace_id = sent.trace_id
 )
 SELECT project_id, trace_id FROM new
 """
 
 ERASED: Final = f"""
-SELECT NOT bool_and({NOT_ERASED}) FROM unnest($1::uuid[], $2::uuid[]) AS u(p, t)
+SELECT NOT bool_and({NOT_ERASED}) FROM {TRACES.unnest_keys("sent")}
 """
 BLAMED: Final = (*UNSTORABLE, LockNotAvailableError, ProjectRemoved)
 
@@ -100,7 +102,8 @@ class TraceWriter:
         incoming, changed_hands = _by_key(items)
         async with asyncio.timeout(WRITE_TIMEOUT_S):
             # Before there is a transaction: who holds a connection waits for no other one.
-            pricing = await self.prices.of({project for project, _ in incoming})
+            spans = (span for trace in incoming.values() for span in trace.spans)
+            pricing = await self.prices.of({project for project, _ in incoming}, spans)
             for _ in range(ROUNDS_MAX):
                 async with self.pool.acquire() as connection, connection.transaction():
                     incoming = await self._store(connection, incoming, pricing, changed_hands)
@@ -124,8 +127,8 @@ class TraceWriter:
             for whole in (trace.settled(pricing[key[0]]),)
         ]
         rows = list(map(trace_row, settled))
-        payloads = columns(payload_rows(incoming.items())) or NO_PAYLOADS
-        made = await connection.fetch(INSERT_NEW, *columns(rows), *payloads)
+        payloads = arrays(payload_rows(incoming.items())) or NO_PAYLOADS
+        made = await connection.fetch(INSERT_NEW, *arrays(rows), *payloads)
         new = {(row[0], row[1]) for row in made} if len(made) < len(rows) else incoming.keys()
         fresh = [one for one in settled if (one.project, one.trace.id) in new]
         await copy_spans(
@@ -198,18 +201,9 @@ def suspects(prefix: str, owner: Trace | Span) -> Iterable[tuple[str, JsonText]]
 
     Nothing but depth can be wrong with JSON here, and what has few brackets isn't deep.
     """
-    values: list[tuple[str, JsonText | None]] = [
-        ("input", owner.input),
-        ("output", owner.output),
-        ("metadata", owner.metadata),
-    ]
-    if isinstance(owner, Span):
-        values += [
-            ("token_usage", owner.token_usage),
-            ("model_parameters", owner.model_parameters),
-        ]
     return (
-        (prefix + name, text)
-        for name, text in values
-        if text is not None and text.count(b"[") + text.count(b"{") > SURELY_STORABLE
+        (prefix + field.name, text)
+        for field in fields(owner)
+        if isinstance(text := getattr(owner, field.name), bytes)
+        and text.count(b"[") + text.count(b"{") > SURELY_STORABLE
     )

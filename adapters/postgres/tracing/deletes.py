@@ -8,7 +8,7 @@ from typing import Final
 from adapters.postgres.database.pool import OF_PROJECT, Connection, affected
 from adapters.postgres.tracing.rollup_deltas import Deltas
 from adapters.postgres.tracing.row_updates import counted
-from adapters.postgres.tracing.trace_rows import TRACE_COLUMNS
+from adapters.postgres.tracing.trace_rows import TRACES
 from domain.ids import ProjectId, TraceId
 from domain.tracing.usage import EXACT
 
@@ -24,7 +24,7 @@ DELETE FROM traces USING (
   ORDER BY project_id, trace_id FOR UPDATE
 ) AS locked
 WHERE traces.project_id = locked.project_id AND traces.trace_id = locked.trace_id
-RETURNING {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}
+RETURNING {TRACES.select("traces")}
 """
 DELETE_SPANS: Final = f"""
 WITH gone AS (

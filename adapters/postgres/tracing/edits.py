@@ -32,23 +32,23 @@ from adapters.postgres.tracing.row_updates import (
     put_back,
     stored_spans,
 )
-from adapters.postgres.tracing.trace_rows import SPAN_COLUMNS, TRACE_COLUMNS, span_of, trace_of
+from adapters.postgres.tracing.trace_rows import PAYLOADS, SPANS, TRACES, span_of, whole_trace_of
 from adapters.pricing.price_cache import ProjectPrices
 from domain.errors import NotFound
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.tracing.change import UNCHANGED, SpanChange, TraceChange, retagged
-from domain.tracing.span import Span
-from domain.tracing.trace import Trace, in_order
+from domain.tracing.change import UNSAID, retagged
+from domain.tracing.span import Span, SpanChange
+from domain.tracing.trace import Trace, TraceChange, in_order
 
 EDITORS: Final = 2  # who waits for the lock of a busy trace holds a connection: a few may
 
 READ_TRACE: Final = f"""
-SELECT {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}, input, output
+SELECT {TRACES.select("traces")}, {", ".join(PAYLOADS.names_of("json"))}
 FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id)
 WHERE traces.{OF_PROJECT} AND traces.trace_id = $2
 """
 SPANS_OF_TRACE: Final = f"""
-SELECT {", ".join(SPAN_COLUMNS)} FROM spans WHERE {OF_PROJECT} AND trace_id = $2
+SELECT {SPANS.select()} FROM spans WHERE {OF_PROJECT} AND trace_id = $2
 """
 CHANGE_PAYLOADS: Final = """
 INSERT INTO trace_payloads AS t (project_id, trace_id, input, output) VALUES ($1, $2, $3, $4)
@@ -85,7 +85,7 @@ async def read_trace(connection: Connection, project: ProjectId, trace: TraceId)
     if row is None:
         raise NotFound("Trace not found")
     spans = await connection.fetch(SPANS_OF_TRACE, project, trace)
-    return replace(trace_of(row), spans=in_order(map(span_of, spans)))
+    return replace(whole_trace_of(row), spans=in_order(map(span_of, spans)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class TraceEdits:
             raise await unstorable(self.pool, texts) from error
 
     async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
-        pricing = await self.prices.of([project])
+        pricing = await self.prices.of([project], spans)
         async with self.transaction() as (connection, deltas):
             known = await locked(connection, [(project, trace)], LOCK_SHOWN)
             if not known:

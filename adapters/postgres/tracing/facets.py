@@ -36,6 +36,15 @@ class Facet(StrEnum):
     MANY_MEMBERS = "many members"  # instead of those of METADATA
 
 
+LABELS: Final = {
+    Facet.SESSION: "session_id",
+    Facet.ENVIRONMENT: "environment",
+    Facet.RELEASE: "release",
+}
+"""Labels of which a trace has at most one: the column, and the field, that holds each.
+
+A list of traces can be narrowed by each of them.
+"""
 SEARCHED: Final = frozenset({Facet.NAME, Facet.SESSION})  # of which parts are looked for
 
 type FacetKey = tuple[Facet, str]
@@ -70,12 +79,9 @@ class Counted:
         found = {(Facet.ALL, ""), (Facet.NAME, trace.name), (Facet.STATUS, str(trace.status))}
         if self.is_failed or self.totals.errors:
             found.add((Facet.FAILED, ""))
-        if trace.environment is not None:
-            found.add((Facet.ENVIRONMENT, trace.environment))
-        if trace.release is not None:
-            found.add((Facet.RELEASE, trace.release))
-        if trace.session_id is not None:
-            found.add((Facet.SESSION, trace.session_id))
+        for kind, name in LABELS.items():
+            if (label := getattr(trace, name)) is not None:
+                found.add((kind, label))
         found.update((Facet.TAG, tag) for tag in trace.tags)
         found.update((Facet.MODEL, model) for model in self.models)
         if (latency := trace.latency_us) is not None and latency >= 0:

@@ -4,6 +4,7 @@ Each statement takes its rows in the order of their keys, and the tables always 
 writers wait for each other, and never in a circle. Traces are locked before any of it.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -16,121 +17,189 @@ from adapters.postgres.tracing.facets import search_value
 from adapters.postgres.tracing.rollup_deltas import ByProject, SessionGrowth
 from domain.ids import ProjectId
 
-_PUT_FACETS: Final = """
-INSERT INTO trace_facets AS f (project_id, kind, value, search_value, trace_count)
-SELECT * FROM json_to_recordset($1) AS u(p uuid, k text, v text, s text, n bigint)
-ON CONFLICT (project_id, kind, value) DO UPDATE
-SET trace_count = f.trace_count + excluded.trace_count, search_value = excluded.search_value
+
+class _Facet(msgspec.Struct):
+    project_id: UUID
+    kind: str
+    value: str
+    search_value: str | None = None
+    trace_count: int = 0
+
+
+class _Hour(msgspec.Struct):
+    project_id: UUID
+    hour: datetime
+    trace_count: int
+    error_count: int
+    latency_count: int
+    latency_us: int
+
+
+class _Usage(msgspec.Struct):
+    project_id: UUID
+    hour: datetime
+    has_model: bool
+    model: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: Decimal
+
+
+class _Session(msgspec.Struct, kw_only=True):
+    project_id: UUID
+    session_id: str
+    trace_count: int
+    first_started_at: datetime
+    last_started_at: datetime
+    last_ended_at: datetime | None
+    last_activity_at: datetime
+    latency_count: int
+    latency_sum_us: int
+    error_count: int
+    user_id: str | None
+    user_started_at: datetime | None
+    user_trace_id: UUID | None
+    tags: list[str]
+    span_count: int
+    error_span_count: int
+    prompt_tokens: int
+    completion_tokens: int
+    total_cost: Decimal
+
+
+class _StaleSession(msgspec.Struct):
+    project_id: UUID
+    session_id: str
+
+
+class _User(msgspec.Struct):
+    project_id: UUID
+    user_id: str
+    trace_count: int
+    error_count: int
+    first_seen: datetime
+    last_seen: datetime
+
+
+class _StaleUser(msgspec.Struct):
+    project_id: UUID
+    user_id: str
+
+
+def _rows(table: str, parameter: str = "$1") -> str:
+    """Rows of a table out of a JSON array of objects; PostgreSQL knows the types by the table."""
+    return f"json_populate_recordset(NULL::{table}, {parameter})"
+
+
+def _insert(table: str, row: type[msgspec.Struct], parameter: str) -> str:
+    """An ON CONFLICT has to follow."""
+    columns = ", ".join(row.__struct_fields__)
+    return f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {_rows(table, parameter)}"
+
+
+def _added(table: str, *columns: str) -> str:
+    return ", ".join(f"{column} = {table}.{column} + excluded.{column}" for column in columns)
+
+
+_PUT_FACETS: Final = f"""
+{_insert("trace_facets", _Facet, "$1")} ON CONFLICT (project_id, kind, value) DO UPDATE SET
+  {_added("trace_facets", "trace_count")}, search_value = excluded.search_value
 """
-REMOVE_FACETS: Final = """
-DELETE FROM trace_facets AS f USING json_to_recordset($1) AS u(p uuid, k text, v text)
-WHERE f.project_id = u.p AND f.kind = u.k AND f.value = u.v AND f.trace_count = 0
+REMOVE_FACETS: Final = f"""
+DELETE FROM trace_facets USING {_rows("trace_facets")} AS fewer
+WHERE trace_facets.project_id = fewer.project_id AND trace_facets.kind = fewer.kind
+  AND trace_facets.value = fewer.value AND trace_facets.trace_count = 0
 """
-_PUT_HOURS: Final = """
-INSERT INTO trace_hours AS h (project_id, hour, trace_count, error_count, latency_count,
-                              latency_us)
-SELECT * FROM json_to_recordset($2)
-  AS u(p uuid, at timestamptz, n bigint, ec bigint, lc bigint, lu numeric)
-ON CONFLICT (project_id, hour) DO UPDATE SET
-  trace_count = h.trace_count + excluded.trace_count,
-  error_count = h.error_count + excluded.error_count,
-  latency_count = h.latency_count + excluded.latency_count,
-  latency_us = h.latency_us + excluded.latency_us,
-  revision = h.revision + 1
+_PUT_HOURS: Final = f"""
+{_insert("trace_hours", _Hour, "$2")} ON CONFLICT (project_id, hour) DO UPDATE SET
+  {_added("trace_hours", *_Hour.__struct_fields__[2:])}, revision = trace_hours.revision + 1
 """
-_PUT_USAGE: Final = """
-INSERT INTO usage_hours AS h (project_id, hour, has_model, model, calls, prompt_tokens,
-                              completion_tokens, cost)
-SELECT * FROM json_to_recordset($3)
-  AS u(p uuid, at timestamptz, has boolean, m text, n bigint, pt numeric, ct numeric, c numeric)
-ON CONFLICT (project_id, hour, has_model, model) DO UPDATE SET
-  calls = h.calls + excluded.calls,
-  prompt_tokens = h.prompt_tokens + excluded.prompt_tokens,
-  completion_tokens = h.completion_tokens + excluded.completion_tokens,
-  cost = h.cost + excluded.cost
+_PUT_USAGE: Final = f"""
+{_insert("usage_hours", _Usage, "$3")} ON CONFLICT (project_id, hour, has_model, model)
+DO UPDATE SET
+  {_added("usage_hours", *_Usage.__struct_fields__[4:])}
 """
-REMOVE_USAGE: Final = """
-DELETE FROM usage_hours AS h
-USING json_to_recordset($1) AS u(p uuid, at timestamptz, has boolean, m text)
-WHERE h.project_id = u.p AND h.hour = u.at AND h.has_model = u.has AND h.model = u.m
-  AND h.calls = 0
-"""
-_SESSION_COLUMNS: Final = """
-trace_count, first_started_at, last_started_at, last_ended_at,
-last_activity_at, latency_count, latency_sum_us, error_count, user_id, user_started_at,
-user_trace_id, tags, span_count, error_span_count, prompt_tokens, completion_tokens, total_cost
+REMOVE_USAGE: Final = f"""
+DELETE FROM usage_hours USING {_rows("usage_hours")} AS fewer
+WHERE usage_hours.project_id = fewer.project_id AND usage_hours.hour = fewer.hour
+  AND usage_hours.has_model = fewer.has_model AND usage_hours.model = fewer.model
+  AND usage_hours.calls = 0
 """
 _IS_EARLIER: Final = """
-excluded.user_started_at IS NOT NULL AND (s.user_started_at IS NULL
-  OR (excluded.user_started_at, excluded.user_trace_id) <= (s.user_started_at, s.user_trace_id))
+excluded.user_started_at IS NOT NULL AND (sessions.user_started_at IS NULL
+  OR (excluded.user_started_at, excluded.user_trace_id)
+     <= (sessions.user_started_at, sessions.user_trace_id))
 """
-_SUMS: Final = (
+_FIRST_USER: Final = ("user_id", "user_started_at", "user_trace_id")
+_SESSION_SUMS: Final = (
     *("trace_count", "latency_count", "latency_sum_us", "error_count", "span_count"),
     *("error_span_count", "prompt_tokens", "completion_tokens", "total_cost"),
 )
 _PUT_SESSIONS: Final = f"""
-INSERT INTO sessions AS s (project_id, session_id, {_SESSION_COLUMNS})
-SELECT * FROM json_to_recordset($4)
-  AS u(p uuid, s text, n bigint, fs timestamptz, ls timestamptz, le timestamptz, la timestamptz,
-       lc bigint, lu numeric, ec bigint, ui text, us timestamptz, ut uuid, g text[], sc bigint,
-       es bigint, pt numeric, ct numeric, tc numeric)
-ON CONFLICT (project_id, session_id) DO UPDATE SET
-  {", ".join(f"{column} = s.{column} + excluded.{column}" for column in _SUMS)},
-  first_started_at = least(s.first_started_at, excluded.first_started_at),
-  last_started_at = greatest(s.last_started_at, excluded.last_started_at),
-  last_ended_at = greatest(s.last_ended_at, excluded.last_ended_at),
-  last_activity_at = greatest(s.last_activity_at, excluded.last_activity_at),
-  user_id = CASE WHEN {_IS_EARLIER} THEN excluded.user_id ELSE s.user_id END,
-  user_started_at = CASE WHEN {_IS_EARLIER} THEN excluded.user_started_at
-                    ELSE s.user_started_at END,
-  user_trace_id = CASE WHEN {_IS_EARLIER} THEN excluded.user_trace_id ELSE s.user_trace_id END,
-  tags = CASE WHEN s.tags @> excluded.tags THEN s.tags ELSE ARRAY(
-    SELECT DISTINCT tag COLLATE "C" FROM unnest(s.tags || excluded.tags) AS tag ORDER BY 1) END
+{_insert("sessions", _Session, "$4")} ON CONFLICT (project_id, session_id) DO UPDATE SET
+  {_added("sessions", *_SESSION_SUMS)},
+  first_started_at = least(sessions.first_started_at, excluded.first_started_at),
+  last_started_at = greatest(sessions.last_started_at, excluded.last_started_at),
+  last_ended_at = greatest(sessions.last_ended_at, excluded.last_ended_at),
+  last_activity_at = greatest(sessions.last_activity_at, excluded.last_activity_at),
+  {
+    ", ".join(
+        f"{column} = CASE WHEN {_IS_EARLIER} THEN excluded.{column} ELSE sessions.{column} END"
+        for column in _FIRST_USER
+    )
+},
+  tags = CASE WHEN sessions.tags @> excluded.tags THEN sessions.tags ELSE ARRAY(
+    SELECT DISTINCT tag COLLATE "C" FROM unnest(sessions.tags || excluded.tags) AS tag ORDER BY 1)
+  END
 """
-_EARLIEST: Final = "ORDER BY t.started_at, t.trace_id) FILTER (WHERE t.user_id IS NOT NULL))[1]"
-COUNT_SESSIONS: Final = f"""
-UPDATE sessions AS s SET ({_SESSION_COLUMNS}) = (
-  SELECT count(*), min(t.started_at), max(t.started_at), max(t.ended_at),
-         max(greatest(t.started_at, t.ended_at)), count(t.latency_us),
-         coalesce(sum(t.latency_us), 0), count(*) FILTER (WHERE t.status = 'ERROR'),
-         (array_agg(t.user_id {_EARLIEST}, (array_agg(t.started_at {_EARLIEST},
-         (array_agg(t.trace_id {_EARLIEST},
-         ARRAY(SELECT DISTINCT tag COLLATE "C" FROM traces AS g CROSS JOIN unnest(g.tags) AS tag
-               WHERE g.project_id = u.p AND g.session_id = u.s ORDER BY 1),
-         sum(t.span_count), sum(t.error_span_count), sum(t.prompt_tokens),
-         sum(t.completion_tokens), sum(t.total_cost)
-  FROM traces AS t WHERE t.project_id = u.p AND t.session_id = u.s
+_EARLIEST: Final = (
+    "ORDER BY traces.started_at, traces.trace_id) FILTER (WHERE traces.user_id IS NOT NULL))[1]"
 )
-FROM json_to_recordset($1) AS u(p uuid, s text)
-WHERE s.project_id = u.p AND s.session_id = u.s
+COUNT_SESSIONS: Final = f"""
+UPDATE sessions SET ({", ".join(_Session.__struct_fields__[2:])}) = (
+  SELECT count(*), min(started_at), max(started_at), max(ended_at),
+         max(greatest(started_at, ended_at)), count(latency_us),
+         coalesce(sum(latency_us), 0), count(*) FILTER (WHERE status = 'ERROR'),
+         (array_agg(user_id {_EARLIEST}, (array_agg(started_at {_EARLIEST},
+         (array_agg(trace_id {_EARLIEST},
+         ARRAY(SELECT DISTINCT tag COLLATE "C"
+               FROM traces AS tagged CROSS JOIN unnest(tagged.tags) AS tag
+               WHERE tagged.project_id = stale.project_id
+                 AND tagged.session_id = stale.session_id ORDER BY 1),
+         sum(span_count), sum(error_span_count), sum(prompt_tokens),
+         sum(completion_tokens), sum(total_cost)
+  FROM traces
+  WHERE traces.project_id = stale.project_id AND traces.session_id = stale.session_id
+)
+FROM {_rows("sessions")} AS stale
+WHERE sessions.project_id = stale.project_id AND sessions.session_id = stale.session_id
 """
-REMOVE_SESSIONS: Final = """
-DELETE FROM sessions AS s USING json_to_recordset($1) AS u(p uuid, s text)
-WHERE s.project_id = u.p AND s.session_id = u.s AND NOT EXISTS (
-  SELECT FROM traces AS t WHERE t.project_id = u.p AND t.session_id = u.s)
+REMOVE_SESSIONS: Final = f"""
+DELETE FROM sessions USING {_rows("sessions")} AS stale
+WHERE sessions.project_id = stale.project_id AND sessions.session_id = stale.session_id
+  AND NOT EXISTS (SELECT FROM traces WHERE traces.project_id = stale.project_id
+                    AND traces.session_id = stale.session_id)
 """
-_PUT_USERS: Final = """
-INSERT INTO trace_users AS s (project_id, user_id, trace_count, error_count, first_seen, last_seen)
-SELECT * FROM json_to_recordset($5)
-  AS u(p uuid, s text, n bigint, ec bigint, fs timestamptz, ls timestamptz)
-ON CONFLICT (project_id, user_id) DO UPDATE SET
-  trace_count = s.trace_count + excluded.trace_count,
-  error_count = s.error_count + excluded.error_count,
-  first_seen = least(s.first_seen, excluded.first_seen),
-  last_seen = greatest(s.last_seen, excluded.last_seen)
+_PUT_USERS: Final = f"""
+{_insert("trace_users", _User, "$5")} ON CONFLICT (project_id, user_id) DO UPDATE SET
+  {_added("trace_users", "trace_count", "error_count")},
+  first_seen = least(trace_users.first_seen, excluded.first_seen),
+  last_seen = greatest(trace_users.last_seen, excluded.last_seen)
 """
 # What can be taken back was; the first and the last are at the ends of an index.
-COUNT_USERS: Final = """
-UPDATE trace_users AS s SET (first_seen, last_seen) = (
-  SELECT min(t.started_at), max(t.started_at)
-  FROM traces AS t WHERE t.project_id = u.p AND t.user_id = u.s
+COUNT_USERS: Final = f"""
+UPDATE trace_users SET (first_seen, last_seen) = (
+  SELECT min(started_at), max(started_at) FROM traces
+  WHERE traces.project_id = stale.project_id AND traces.user_id = stale.user_id
 )
-FROM json_to_recordset($1) AS u(p uuid, s text)
-WHERE s.project_id = u.p AND s.user_id = u.s
+FROM {_rows("trace_users")} AS stale
+WHERE trace_users.project_id = stale.project_id AND trace_users.user_id = stale.user_id
 """
-REMOVE_USERS: Final = """
-DELETE FROM trace_users AS s USING json_to_recordset($1) AS u(p uuid, s text)
-WHERE s.project_id = u.p AND s.user_id = u.s AND s.trace_count = 0
+REMOVE_USERS: Final = f"""
+DELETE FROM trace_users USING {_rows("trace_users")} AS stale
+WHERE trace_users.project_id = stale.project_id AND trace_users.user_id = stale.user_id
+  AND trace_users.trace_count = 0
 """
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -152,70 +221,6 @@ WITH facets AS ({_PUT_FACETS}), hours AS ({_PUT_HOURS}), usage AS ({_PUT_USAGE})
      sessions_ AS ({_PUT_SESSIONS}), users_ AS ({_PUT_USERS})
 SELECT
 """
-
-
-class _Facet(msgspec.Struct):
-    p: UUID
-    k: str
-    v: str
-    s: str | None = None
-    n: int = 0
-
-
-class _Hour(msgspec.Struct):
-    p: UUID
-    at: datetime
-    n: int
-    ec: int
-    lc: int
-    lu: int
-
-
-class _Usage(msgspec.Struct):
-    p: UUID
-    at: datetime
-    has: bool
-    m: str
-    n: int
-    pt: int
-    ct: int
-    c: Decimal
-
-
-class _Session(msgspec.Struct):
-    p: UUID
-    s: str
-    n: int
-    fs: datetime
-    ls: datetime
-    le: datetime | None
-    la: datetime
-    lc: int
-    lu: int
-    ec: int
-    ui: str | None
-    us: datetime | None
-    ut: UUID | None
-    g: list[str]
-    sc: int
-    es: int
-    pt: int
-    ct: int
-    tc: Decimal
-
-
-class _User(msgspec.Struct):
-    p: UUID
-    s: str
-    n: int
-    ec: int
-    fs: datetime
-    ls: datetime
-
-
-class _Owner(msgspec.Struct):
-    p: UUID
-    s: str
 
 
 async def write(connection: Connection, deltas: ByProject) -> None:
@@ -257,28 +262,48 @@ async def write(connection: Connection, deltas: ByProject) -> None:
             await connection.execute(PUT_COUNTS, *map(_ENCODER.encode, counts))
     elif any(counts) or any(owners):
         await connection.execute(PUT, *map(_ENCODER.encode, (*counts, *owners)))
-    for sql, some in ((REMOVE_USAGE, usage), (REMOVE_FACETS, facets)):
-        if fewer := [one for one in some if one.n < 0]:
-            await connection.execute(sql, _ENCODER.encode(fewer))
+    if less_used := [one for one in usage if one.calls < 0]:
+        await connection.execute(REMOVE_USAGE, _ENCODER.encode(less_used))
+    if fewer := [one for one in facets if one.trace_count < 0]:
+        await connection.execute(REMOVE_FACETS, _ENCODER.encode(fewer))
 
 
-def _stale(deltas: ByProject) -> list[tuple[str, list[_Owner]]]:
+def _stale(deltas: ByProject) -> list[tuple[str, Sequence[msgspec.Struct]]]:
     """What has to be counted anew, and how."""
     of = sorted(deltas.items())
-    users = [_Owner(project, key) for project, one in of for key in sorted(one.stale_users)]
-    sessions = [_Owner(project, key) for project, one in of for key in sorted(one.stale_sessions)]
-    steps = (
-        (REMOVE_USERS, users), (COUNT_USERS, users),
-        (REMOVE_SESSIONS, sessions), (COUNT_SESSIONS, sessions),
-    )  # fmt: skip
+    users = [_StaleUser(project, key) for project, one in of for key in sorted(one.stale_users)]
+    sessions = [
+        _StaleSession(project, key) for project, one in of for key in sorted(one.stale_sessions)
+    ]
+    steps: list[tuple[str, Sequence[msgspec.Struct]]] = [
+        (REMOVE_USERS, users),
+        (COUNT_USERS, users),
+        (REMOVE_SESSIONS, sessions),
+        (COUNT_SESSIONS, sessions),
+    ]
     return [(sql, keys) for sql, keys in steps if keys]
 
 
 def _session(project: ProjectId, session: str, one: SessionGrowth) -> _Session:
     user_at, user_trace, user = one.user or (None, None, None)
     return _Session(
-        project, session, one.traces, one.first_started_at, one.last_started_at, one.last_ended_at,
-        one.last_activity_at, one.latencies, one.latency_us, one.errors, user, user_at, user_trace,
-        sorted(one.tags), one.totals.spans, one.totals.errors, one.totals.prompt_tokens,
-        one.totals.completion_tokens, one.totals.cost,
-    )  # fmt: skip
+        project_id=project,
+        session_id=session,
+        trace_count=one.traces,
+        first_started_at=one.first_started_at,
+        last_started_at=one.last_started_at,
+        last_ended_at=one.last_ended_at,
+        last_activity_at=one.last_activity_at,
+        latency_count=one.latencies,
+        latency_sum_us=one.latency_us,
+        error_count=one.errors,
+        user_id=user,
+        user_started_at=user_at,
+        user_trace_id=user_trace,
+        tags=sorted(one.tags),
+        span_count=one.totals.spans,
+        error_span_count=one.totals.errors,
+        prompt_tokens=one.totals.prompt_tokens,
+        completion_tokens=one.totals.completion_tokens,
+        total_cost=one.totals.cost,
+    )

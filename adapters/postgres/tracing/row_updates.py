@@ -6,14 +6,16 @@ from typing import Final
 
 from asyncpg import Record
 
+from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection
-from adapters.postgres.privacy.erasure_guard import Owned, check_lost
+from adapters.postgres.tracing.erasure_guard import Owned, check_lost
 from adapters.postgres.tracing.facets import Counted
 from adapters.postgres.tracing.rollup_deltas import ByProject
 from adapters.postgres.tracing.trace_rows import (
-    SPAN_COLUMNS,
-    TRACE_COLUMNS,
-    columns,
+    PAYLOADS,
+    SPANS,
+    TRACES,
+    payload_row,
     span_of,
     span_row,
     totals_of,
@@ -29,62 +31,52 @@ from domain.tracing.usage import Pricing
 type Key = tuple[ProjectId, TraceId]
 
 # One array a column: as many parameters as columns, however many traces.
-UNNESTED: Final = f"""
-INSERT INTO traces ({", ".join(TRACE_COLUMNS)})
-SELECT p, t, n, sn, s, sa, ea, si, ui, e, r, g::text[], m, sc, ec, pt, ct, tc, mo::text[],
-       te::bigint[]
-FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
-            $7::timestamptz[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
-            $13::json[], $14::int[], $15::int[], $16::numeric[], $17::numeric[], $18::numeric[],
-            $19::text[], $20::text[])
-     AS u(p, t, n, sn, s, sa, ea, si, ui, e, r, g, m, sc, ec, pt, ct, tc, mo, te)
-"""
+INSERT_TRACES: Final = TRACES.insert_from("sent")
 # Only for rows that this transaction has locked, so that nothing is lost between.
-WRITE_BACK: Final = (
-    f"{UNNESTED} ON CONFLICT (project_id, trace_id) DO UPDATE SET updated_at = now(), "
-    + ", ".join(f"{column} = excluded.{column}" for column in TRACE_COLUMNS[2:])
-)
+WRITE_BACK: Final = f"""
+{INSERT_TRACES}
+ON CONFLICT (project_id, trace_id) DO UPDATE SET updated_at = now(), {TRACES.overwrite()}
+"""
 # In the order of the key, as every writer does: they wait for each other and never in a circle.
 _LOCK: Final = f"""
-SELECT {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}
-FROM {{traces}} AS traces JOIN unnest($1::uuid[], $2::uuid[]) AS u(p, t)
-  ON traces.project_id = u.p AND traces.trace_id = u.t
-WHERE NOT EXISTS (SELECT FROM removals WHERE removals.project_id = u.p)
+SELECT {TRACES.select("traces")}
+FROM {{traces}} AS traces JOIN {TRACES.unnest_keys("wanted")} ON {TRACES.on_key("wanted")}
+WHERE NOT EXISTS (SELECT FROM removals WHERE removals.project_id = wanted.project_id)
 ORDER BY traces.project_id, traces.trace_id
 FOR UPDATE OF traces
 """
 LOCK_KNOWN: Final = _LOCK.format(traces="traces")
 # Of what is being erased nothing is changed by its id, as if it weren't there.
 LOCK_SHOWN: Final = _LOCK.format(traces="veiled.traces")
-_MENTIONED: Final = """
-spans.project_id = u.p AND spans.trace_id = u.t AND spans.span_id = u.s
-"""
 MENTIONED_SPANS: Final = f"""
-SELECT {", ".join(f"spans.{column}" for column in SPAN_COLUMNS)}
-FROM spans JOIN unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS u(p, t, s) ON {_MENTIONED}
+SELECT {SPANS.select("spans")}
+FROM spans JOIN {SPANS.unnest_keys("wanted")} ON {SPANS.on_key("wanted")}
 """
 REMOVE_SPANS: Final = f"""
-DELETE FROM spans USING unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS u(p, t, s) WHERE {_MENTIONED}
+DELETE FROM spans USING {SPANS.unnest_keys("replaced")} WHERE {SPANS.on_key("replaced")}
 """
-READ_MODELS: Final = """
-SELECT u.p, u.t, array_agg(DISTINCT spans.model COLLATE "C")
-FROM unnest($1::uuid[], $2::uuid[]) AS u(p, t)
-JOIN spans ON spans.project_id = u.p AND spans.trace_id = u.t AND spans.model IS NOT NULL
-GROUP BY u.p, u.t
+READ_MODELS: Final = f"""
+SELECT wanted.project_id, wanted.trace_id, array_agg(DISTINCT spans.model COLLATE "C")
+FROM {TRACES.unnest_keys("wanted")}
+JOIN spans ON spans.project_id = wanted.project_id AND spans.trace_id = wanted.trace_id
+  AND spans.model IS NOT NULL
+GROUP BY wanted.project_id, wanted.trace_id
 """
 
 # Payloads of a known trace need no reading: what is sent replaces, what isn't stays. Gives back
 # the traces whose payloads are now others than before.
-PUT_PAYLOADS: Final = """
-INSERT INTO trace_payloads (project_id, trace_id, input, output)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::json[], $4::json[])
+_PAYLOADS: Final = [one.name for one in PAYLOADS.columns]
+PUT_PAYLOADS: Final = f"""
+{PAYLOADS.insert_from("sent")}
 ON CONFLICT (project_id, trace_id) DO UPDATE SET
-  input = coalesce(excluded.input, trace_payloads.input),
-  output = coalesce(excluded.output, trace_payloads.output)
-WHERE coalesce(excluded.input, trace_payloads.input)::text
-      IS DISTINCT FROM trace_payloads.input::text
-   OR coalesce(excluded.output, trace_payloads.output)::text
-      IS DISTINCT FROM trace_payloads.output::text
+  {", ".join(f"{one} = coalesce(excluded.{one}, trace_payloads.{one})" for one in _PAYLOADS)}
+WHERE {
+    " OR ".join(
+        f"coalesce(excluded.{one}, trace_payloads.{one})::text"
+        f" IS DISTINCT FROM trace_payloads.{one}::text"
+        for one in _PAYLOADS
+    )
+}
 RETURNING project_id, trace_id
 """
 
@@ -122,7 +114,7 @@ class Amended:
 
 
 def counted(row: Record) -> Counted:
-    """What the roll-ups count of a row with TRACE_COLUMNS."""
+    """What the roll-ups count of a row of TRACES."""
     return Counted(row["project_id"], trace_of(row), totals_of(row), tuple(row["models"]))
 
 
@@ -130,7 +122,7 @@ async def locked(
     connection: Connection, keys: Collection[Key], sql: str = LOCK_KNOWN
 ) -> dict[Key, Counted]:
     """Those of the traces that are there, or are shown, locked until the transaction ends."""
-    rows = await connection.fetch(sql, *columns(keys)) if keys else []
+    rows = await connection.fetch(sql, *arrays(keys)) if keys else []
     return {(row["project_id"], row["trace_id"]): counted(row) for row in rows}
 
 
@@ -140,7 +132,7 @@ async def stored_spans(
     """Those of the spans that are there, by trace."""
     found: dict[Key, dict[SpanId, Span]] = {}
     if mentioned:
-        for row in await connection.fetch(MENTIONED_SPANS, *columns(mentioned)):
+        for row in await connection.fetch(MENTIONED_SPANS, *arrays(mentioned)):
             key = (row["project_id"], row["trace_id"])
             found.setdefault(key, {})[row["span_id"]] = span_of(row)
     return found
@@ -148,7 +140,7 @@ async def stored_spans(
 
 async def copy_spans(connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
     if rows:
-        await connection.copy_records_to_table("spans", records=rows, columns=SPAN_COLUMNS)
+        await connection.copy_records_to_table("spans", records=rows, columns=SPANS.names)
 
 
 async def merge(
@@ -170,7 +162,7 @@ async def merge(
     )
     renewed: set[Key] = set()
     if payloads := payload_rows(reports.items()):
-        rows = await connection.fetch(PUT_PAYLOADS, *columns(payloads))
+        rows = await connection.fetch(PUT_PAYLOADS, *arrays(payloads))
         renewed = {(row[0], row[1]) for row in rows}
     amended = []
     for key, before in known.items():
@@ -198,7 +190,7 @@ def _changes(
 def payload_rows(traces: Iterable[tuple[Key, Trace]]) -> list[tuple[object, ...]]:
     """Of those that have a payload: project, id, input, output."""
     return [
-        (*key, trace.input, trace.output)
+        payload_row(*key, trace)
         for key, trace in traces
         if trace.input is not None or trace.output is not None
     ]
@@ -221,7 +213,7 @@ async def put_back(
     lost = [(one.key[0], owner) for one in changed for owner in one.lost]
     await check_lost(connection, [*changed_hands, *lost])
     if replaced := [(*one.key, span.id) for one in changed for span in one.replaced]:
-        await connection.execute(REMOVE_SPANS, *columns(replaced))
+        await connection.execute(REMOVE_SPANS, *arrays(replaced))
     await copy_spans(
         connection, [span_row(*one.key, span) for one in changed for span in one.spans.values()]
     )
@@ -245,11 +237,11 @@ async def put_back(
         of_project.add_spans(one.spans.values())
         rows.append(trace_row(after))
     if rows:
-        await connection.execute(WRITE_BACK, *columns(rows))
+        await connection.execute(WRITE_BACK, *arrays(rows))
 
 
 async def _models(connection: Connection, amended: Sequence[Amended]) -> dict[Key, tuple[str, ...]]:
     if not amended:
         return {}
-    rows = await connection.fetch(READ_MODELS, *columns(one.key for one in amended))
+    rows = await connection.fetch(READ_MODELS, *arrays(one.key for one in amended))
     return {(row[0], row[1]): tuple(row[2]) for row in rows}

@@ -7,7 +7,7 @@ from typing import Final
 from adapters.postgres.database.pool import OF_PROJECT
 from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.database.time_buckets import Bounds, parts
-from adapters.postgres.tracing.facets import SEPARATOR, Facet, member_value
+from adapters.postgres.tracing.facets import LABELS, SEPARATOR, Facet, member_value
 from adapters.postgres.tracing.latency_bins import binned
 from adapters.postgres.tracing.search_terms import metadata_terms, term
 from domain.ids import ProjectId
@@ -62,19 +62,13 @@ def facet(kind: Facet, value: str) -> Sql:
 
 
 def _labels(matching: TraceFilter) -> Iterator[Clause]:
-    if (session := matching.session_id) is not None:
-        counter = facet(Facet.SESSION, session)
-        yield Clause(Sql("session_id = {}", (session,)), counter, sorts=STARTED)
+    for kind, column in LABELS.items():
+        if (label := getattr(matching, column)) is not None:
+            yield Clause(Sql(f"{column} = {{}}", (label,)), facet(kind, label), sorts=STARTED)
     if (user := matching.user_id) is not None:
         where = f"WHERE {OF_PROJECT} AND user_id = {{}}"
         counter = Sql(f"(SELECT trace_count FROM trace_users {where})", (user,))
         yield Clause(Sql("user_id = {}", (user,)), counter, sorts=STARTED)
-    if (environment := matching.environment) is not None:
-        counter = facet(Facet.ENVIRONMENT, environment)
-        yield Clause(Sql("environment = {}", (environment,)), counter, sorts=STARTED)
-    if (release := matching.release) is not None:
-        counter = facet(Facet.RELEASE, release)
-        yield Clause(Sql("release = {}", (release,)), counter, sorts=STARTED)
     if (status := matching.status) is not None:
         counter = facet(Facet.STATUS, status)
         sorts = frozenset({TraceSort.STATUS})

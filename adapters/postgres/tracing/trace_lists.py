@@ -3,19 +3,17 @@
 from dataclasses import dataclass
 from typing import Final
 
-from asyncpg import Record
-
 from adapters.postgres.database.keyset_pages import NEAR, Ordered, Where
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading, snapshot
 from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.tracing.counts import Counts, count, counts
 from adapters.postgres.tracing.trace_filters import ALL_TRACES, clauses_of
-from adapters.postgres.tracing.trace_rows import totals_of
-from domain.ids import ProjectId, TraceId
-from domain.page import Page, PageRequest, SortOrder
-from domain.tracing.query import TraceFilter, TraceSort, fold_case
-from domain.tracing.trace import TraceStatus, TraceSummary
+from adapters.postgres.tracing.trace_rows import SUMMARY_COLUMNS, summary_of
+from domain.ids import ProjectId
+from domain.page import Page, SortOrder, Window
+from domain.tracing.query import TraceFilter, TraceSort, folded
+from domain.tracing.trace import TraceSummary
 
 COUNTABLE: Final = 20_000  # traces that are sorted, since counting them would take as long
 
@@ -24,11 +22,6 @@ ADVICE: Final = (
     "environment, release, status, model or one of tags"
 )
 TOTAL: Final = Sql(f"coalesce({ALL_TRACES.text}, 0)::bigint")
-COLUMNS: Final = (
-    "trace_id", "name", "status", "started_at", "ended_at", "session_id", "user_id",
-    "environment", "release", "tags", "span_count", "error_span_count", "prompt_tokens",
-    "completion_tokens", "total_cost",
-)  # fmt: skip
 VALUES: Final = {
     TraceSort.STARTED_AT: "started_at",
     TraceSort.ENDED_AT: "ended_at",
@@ -60,7 +53,7 @@ class TraceLists:
             table="traces",
             id="trace_id",
             value=VALUES[sort],
-            columns=COLUMNS,
+            columns=SUMMARY_COLUMNS,
             down=order is SortOrder.DESC,
             window=window,
             is_nullable=sort in _NULLABLE,
@@ -77,7 +70,7 @@ class TraceLists:
                 if total is None and counted.most > COUNTABLE:
                     total = await count(connection, project, counted.clauses)
                 found = await ordered.matching(connection, _where(counted, sort, total))
-        items = [_summary(row) for row in found.rows]
+        items = [summary_of(row) for row in found.rows]
         shown = items[: window.limit]
         end = sort.position(shown[-1]) if len(items) > len(shown) else None
         return Page(shown, found.total, end)
@@ -94,20 +87,4 @@ def _where(counted: Counts, sort: TraceSort, total: int | None) -> Where:
         rest=[one.clause.sql for one in counted.clauses if one not in inner],
         among=min([counted.all, *(one.most for one in inner if one.most is not None)]),
         total=total,
-    )
-
-
-def _summary(row: Record) -> TraceSummary:
-    return TraceSummary(
-        id=TraceId(row["trace_id"]),
-        name=row["name"],
-        status=TraceStatus(row["status"]),
-        started_at=row["started_at"],
-        ended_at=row["ended_at"],
-        session_id=row["session_id"],
-        user_id=row["user_id"],
-        environment=row["environment"],
-        release=row["release"],
-        tags=tuple(row["tags"]),
-        totals=totals_of(row),
     )

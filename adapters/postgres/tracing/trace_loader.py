@@ -6,15 +6,13 @@ from dataclasses import replace
 from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.tracing.trace_rows import SPAN_COLUMNS, TRACE_COLUMNS, span_of, trace_of
+from adapters.postgres.tracing.trace_rows import PAYLOADS, SPANS, TRACES, span_of, whole_trace_of
 from domain.ids import ProjectId, TraceId
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace, in_order
 
 ROW_BYTES: Final = 600  # what a row weighs beside its payloads, about
-SPAN_PAYLOADS: Final = (
-    *("input", "output", "metadata", "token_usage", "model_parameters", "error", "cost"),
-)
+SPAN_PAYLOADS: Final = (*SPANS.names_of("json"), "error")
 
 
 def stored(columns: Sequence[str]) -> str:
@@ -32,13 +30,13 @@ _OPENED: Final = (
     " ELSE octet_length({0}::text) END"
 )
 READ_TRACES: Final = f"""
-SELECT {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}, input, output
+SELECT {TRACES.select("traces")}, {", ".join(PAYLOADS.names_of("json"))}
 FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id)
 WHERE traces.{OF_PROJECT} AND traces.trace_id = ANY($2::uuid[])
 ORDER BY traces.started_at, traces.trace_id
 """
 READ_SPANS: Final = f"""
-SELECT {", ".join(SPAN_COLUMNS)} FROM spans
+SELECT {SPANS.select()} FROM spans
 WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
 
@@ -51,4 +49,5 @@ async def whole_traces(
     by_trace: dict[TraceId, list[Span]] = defaultdict(list)
     for span in await connection.fetch(READ_SPANS, project, traces):
         by_trace[TraceId(span["trace_id"])].append(span_of(span))
-    return [replace(trace, spans=in_order(by_trace[trace.id])) for trace in map(trace_of, rows)]
+    found = map(whole_trace_of, rows)
+    return [replace(trace, spans=in_order(by_trace[trace.id])) for trace in found]

@@ -1,6 +1,8 @@
-"""Traces and spans as rows, and back."""
+"""Traces, their payloads and spans: the columns of their tables, and rows made and read by them.
 
-from collections.abc import Iterable, Sequence
+A plain field of a trace or span takes one line here.
+"""
+
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -8,116 +10,121 @@ from typing import Final
 import msgspec
 from asyncpg import Record
 
+from adapters.postgres.database.columns import WHOLE, Column, Table, array_text, compile_reader
 from adapters.postgres.tracing.facets import Counted
 from adapters.postgres.tracing.search_terms import trace_terms
-from domain.ids import ProjectId, SpanId, TraceId
-from domain.tracing.query import fold_case
+from domain.tracing.query import folded
 from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
-from domain.tracing.trace import Trace, TraceStatus
-from domain.tracing.usage import NO_USAGE, UNPRICED, CostSource, Price, SpanCost, Usage
+from domain.tracing.trace import Trace, TraceStatus, TraceSummary
+from domain.tracing.usage import Charge, CostSource, Price, Usage
 
 _COST: Final = msgspec.json.Decoder(dict[str, float])
-_BACKSLASHED: Final = str.maketrans({"\\": "\\\\", '"': '\\"'})
-
-TRACE_COLUMNS: Final = (
-    "project_id", "trace_id", "name", "search_name", "status", "started_at", "ended_at",
-    "session_id", "user_id", "environment", "release", "tags", "metadata", "span_count",
-    "error_span_count", "prompt_tokens", "completion_tokens", "total_cost", "models", "terms",
-)  # fmt: skip
-
-SPAN_COLUMNS: Final = (
-    "project_id", "trace_id", "span_id", "parent_span_id", "name", "kind", "status", "started_at",
-    "ended_at", "completion_start_time", "model", "prompt_tokens", "completion_tokens",
-    "cache_read_tokens", "cache_write_tokens", "cost_amount", "cost_source", "error", "input",
-    "output", "metadata", "token_usage", "model_parameters", "cost", "price_version",
-    "price_since", "listed_amount",
-)  # fmt: skip
+_KEY: Final = ("project_id", "trace_id")
 
 
-def trace_row(counted: Counted) -> tuple[object, ...]:
-    """A settled trace in the order of TRACE_COLUMNS; lists as the text of an array."""
-    project, trace, totals = counted.project, counted.trace, counted.totals
-    return (
-        project, trace.id, trace.name, fold_case(trace.name), trace.status, trace.started_at,
-        trace.ended_at, trace.session_id, trace.user_id, trace.environment, trace.release,
-        array_text(trace.tags), trace.metadata, totals.spans, totals.errors, totals.prompt_tokens,
-        totals.completion_tokens, totals.cost, array_text(counted.models),
-        "{" + ",".join(map(str, trace_terms(counted))) + "}",
-    )  # fmt: skip
+def _search_name(stored: Counted) -> str:
+    return folded(stored.trace.name)
 
 
-def trace_of(row: Record) -> Trace:
-    """The trace of a row; without payloads and spans where the row has none."""
-    return Trace(
-        id=TraceId(row["trace_id"]),
-        name=row["name"],
-        status=TraceStatus(row["status"]),
-        started_at=row["started_at"],
-        ended_at=row["ended_at"],
-        session_id=row["session_id"],
-        user_id=row["user_id"],
-        environment=row["environment"],
-        release=row["release"],
-        tags=tuple(row["tags"]),
-        metadata=row["metadata"],
-        input=row.get("input"),
-        output=row.get("output"),
-    )
+def _terms_text(stored: Counted) -> str:
+    return "{" + ",".join(map(str, trace_terms(stored))) + "}"
 
 
-def totals_of(row: Record) -> Totals:
-    return Totals(
-        spans=row["span_count"],
-        prompt_tokens=int(row["prompt_tokens"]),
-        completion_tokens=int(row["completion_tokens"]),
-        cost=row["total_cost"],
-        errors=row["error_span_count"],
-    )
+def _encode_cost(cost: dict[str, float] | None) -> bytes | None:
+    return None if cost is None else msgspec.json.encode(cost)
 
 
-def span_row(project: ProjectId, trace: TraceId, span: Span) -> tuple[object, ...]:
-    """A settled span in the order of SPAN_COLUMNS."""
-    usage, charge = span.usage or NO_USAGE, span.charge or UNPRICED
-    return (
-        project, trace, span.id, span.parent_id, span.name, span.kind, span.status,
-        span.started_at, span.ended_at, span.completion_started_at, span.model,
-        usage.prompt_tokens, usage.completion_tokens, usage.cache_read_tokens or None,
-        usage.cache_write_tokens or None, charge.amount, charge.source, span.error, span.input,
-        span.output, span.metadata, span.token_usage, span.model_parameters,
-        None if span.cost is None else msgspec.json.encode(span.cost), *price_row(charge),
-    )  # fmt: skip
+def _decode_cost(cost: bytes | None) -> dict[str, float] | None:
+    return None if cost is None else _COST.decode(cost)
 
 
-def price_row(charge: SpanCost) -> tuple[str | None, datetime | None, Decimal | None]:
-    """What the price table says; the amount only where another is charged."""
+def _null_for_0(tokens: int) -> int | None:
+    return tokens or None
+
+
+def _price_version(charge: Charge) -> str | None:
+    return None if charge.price is None else charge.price.version
+
+
+def _price_since(charge: Charge) -> datetime | None:
+    return None if charge.price is None else charge.price.since
+
+
+def _listed_amount(charge: Charge) -> Decimal | None:
+    """What the price table says, only where another amount is charged."""
     price = charge.price
-    if price is None:
-        return (None, None, None)
-    return (price.version, price.since, price.amount if price.amount != charge.amount else None)
+    return None if price is None or price.amount == charge.amount else price.amount
 
 
-def span_of(row: Record) -> Span:
-    cost = row["cost"]
-    return Span(
-        id=SpanId(row["span_id"]),
-        parent_id=row["parent_span_id"],
-        name=row["name"],
-        kind=SpanKind(row["kind"]),
-        status=SpanStatus(row["status"]),
-        started_at=row["started_at"],
-        ended_at=row["ended_at"],
-        completion_started_at=row["completion_start_time"],
-        model=row["model"],
-        error=row["error"],
-        input=row["input"],
-        output=row["output"],
-        metadata=row["metadata"],
-        token_usage=row["token_usage"],
-        model_parameters=row["model_parameters"],
-        cost=None if cost is None else _COST.decode(cost),
-        usage=usage_of(row),
-        charge=charge_of(row),
-    )
+TRACES: Final = Table(
+    "traces",
+    key=_KEY,
+    columns=(
+        Column("project_id", "uuid", "project"),
+        Column("trace_id", "uuid", "trace.id"),
+        Column("name", "text", "trace.name"),
+        Column("search_name", "text", WHOLE, write=_search_name),
+        Column("status", "text", "trace.status", read=TraceStatus),
+        Column("started_at", "timestamptz", "trace.started_at"),
+        Column("ended_at", "timestamptz", "trace.ended_at"),
+        Column("session_id", "text", "trace.session_id"),
+        Column("user_id", "text", "trace.user_id"),
+        Column("environment", "text", "trace.environment"),
+        Column("release", "text", "trace.release"),
+        Column("tags", "text[]", "trace.tags", write=array_text, read=tuple),
+        Column("metadata", "json", "trace.metadata"),
+        Column("span_count", "int", "totals.spans"),
+        Column("error_span_count", "int", "totals.errors"),
+        Column("prompt_tokens", "numeric", "totals.prompt_tokens", read=int),
+        Column("completion_tokens", "numeric", "totals.completion_tokens", read=int),
+        Column("total_cost", "numeric", "totals.cost"),
+        Column("models", "text[]", "models", write=array_text),
+        Column("terms", "bigint[]", WHOLE, write=_terms_text),
+    ),
+)
+"""The rows of `Counted`: a settled trace without payloads, and what its spans add up to."""
+
+PAYLOADS: Final = Table(
+    "trace_payloads",
+    key=_KEY,
+    given=(Column("project_id", "uuid"), Column("trace_id", "uuid")),
+    columns=(Column("input", "json"), Column("output", "json")),
+)
+"""The payloads of a trace, which are large and stored apart."""
+
+SPANS: Final = Table(
+    "spans",
+    key=(*_KEY, "span_id"),
+    given=(Column("project_id", "uuid"), Column("trace_id", "uuid")),
+    columns=(
+        Column("span_id", "uuid", "id"),
+        Column("parent_span_id", "uuid", "parent_id"),
+        Column("name", "text"),
+        Column("kind", "text", read=SpanKind),
+        Column("status", "text", read=SpanStatus),
+        Column("started_at", "timestamptz"),
+        Column("ended_at", "timestamptz"),
+        Column("completion_start_time", "timestamptz", "completion_started_at"),
+        Column("model", "text"),
+        Column("prompt_tokens", "bigint", "usage.prompt_tokens"),
+        Column("completion_tokens", "bigint", "usage.completion_tokens"),
+        Column("cache_read_tokens", "bigint", "usage.cache_read_tokens", write=_null_for_0),
+        Column("cache_write_tokens", "bigint", "usage.cache_write_tokens", write=_null_for_0),
+        Column("cost_amount", "numeric", "charge.amount"),
+        Column("cost_source", "text", "charge.source"),
+        Column("error", "text"),
+        Column("input", "json"),
+        Column("output", "json"),
+        Column("metadata", "json"),
+        Column("token_usage", "json"),
+        Column("model_parameters", "json"),
+        Column("cost", "json", write=_encode_cost, read=_decode_cost),
+        Column("price_version", "text", "charge", write=_price_version),
+        Column("price_since", "timestamptz", "charge", write=_price_since),
+        Column("listed_amount", "numeric", "charge", write=_listed_amount),
+    ),
+)
+"""Settled spans."""
 
 
 def usage_of(row: Record) -> Usage:
@@ -140,11 +147,22 @@ def charge_of(row: Record) -> SpanCost:
     return SpanCost(amount, CostSource(row["cost_source"]), price)
 
 
-def array_text(texts: Iterable[str]) -> str:
-    """An array inside an unnested array has to travel as text: unnest() would flatten it."""
-    return "{" + ",".join(f'"{text.translate(_BACKSLASHED)}"' for text in texts) + "}"
+_TRACE: Final = TRACES.fields_of(Trace, at="trace")
+_SUMMARY: Final = TRACES.fields_of(TraceSummary, at="trace")
+_TOTALS: Final = TRACES.fields_of(Totals, at="totals")
+SUMMARY_COLUMNS: Final = tuple(one.name for one in (*_SUMMARY.values(), *_TOTALS.values()))
 
+trace_row: Final = TRACES.compile_row()
+"""Of a `Counted`."""
+payload_row: Final = PAYLOADS.compile_row()
+"""Of a project, the id of a trace, and the trace."""
+span_row: Final = SPANS.compile_row()
+"""Of a project, the id of a trace, and a settled span of it."""
 
-def columns(rows: Iterable[Sequence[object]]) -> list[list[object]]:
-    """One list a column, as `unnest` takes them; none where there is no row."""
-    return [list(column) for column in zip(*rows, strict=True)]
+trace_of: Final = compile_reader(Trace, _TRACE)
+"""Without spans and payloads."""
+whole_trace_of: Final = compile_reader(Trace, _TRACE | PAYLOADS.fields_of(Trace))
+"""Without spans."""
+totals_of: Final = compile_reader(Totals, _TOTALS)
+summary_of: Final = compile_reader(TraceSummary, _SUMMARY, totals=totals_of)
+span_of: Final = compile_reader(Span, SPANS.fields_of(Span), usage=usage_of, charge=charge_of)

@@ -8,7 +8,6 @@ from typing import Final
 from adapters.postgres.database.pool import UNSTORABLE, Pool, translated
 from adapters.postgres.database.read_transactions import snapshot
 from adapters.postgres.database.removed_projects import ProjectRemoved
-from adapters.postgres.pricing.model_prices import PostgresModelPrices
 from adapters.postgres.tracing.batch_writer import (
     Item,
     TraceWriter,
@@ -18,15 +17,15 @@ from adapters.postgres.tracing.batch_writer import (
 )
 from adapters.postgres.tracing.edits import TraceEdits, read_trace
 from adapters.postgres.tracing.group_commit import GroupCommit, Unwatched, Watch
+from adapters.postgres.tracing.model_prices import PostgresModelPrices
 from adapters.postgres.tracing.trace_lists import TraceLists
 from adapters.pricing.price_cache import ProjectPrices
 from application.tracing.ports import PriceBook
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.page import Page, PageRequest, SortOrder
-from domain.tracing.change import SpanChange, TraceChange
+from domain.page import Page, SortOrder, Window
 from domain.tracing.query import TraceFilter, TraceSort
-from domain.tracing.span import Span
-from domain.tracing.trace import Trace, TraceSummary
+from domain.tracing.span import Span, SpanChange
+from domain.tracing.trace import Trace, TraceChange, TraceSummary
 
 ROW_BYTES: Final = 600  # what a row weighs beside its payloads, about; for the bounds of the line
 COST_BYTES: Final = 100  # a member of a span's cost, about

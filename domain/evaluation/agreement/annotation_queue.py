@@ -1,7 +1,7 @@
-"""What is most worth a person's label: where a judge is least sure, and a fifth by chance.
+"""The annotation queue: scores worth labelling, the uncertain ones and a fifth at random.
 
-Those by chance are there for what nobody would have looked at: they are drawn from everything that
-waits, whether or not it is uncertain, by a hash that a seed turns.
+The random ones find errors that an uncertainty ranking would miss: they are drawn from all
+candidates, whether or not the judge is uncertain, by a seeded hash.
 """
 
 import hashlib
@@ -14,16 +14,16 @@ from typing import Final
 from domain.evaluation.scores.score import ScoreSource, TraceScore, newest_first
 from domain.ids import ProjectId, TraceId
 
-CANDIDATES_MAX: Final = 10_000  # scores that are chosen from, the newest
+CANDIDATES_MAX: Final = 10_000  # the newest scores
 QUEUE_LENGTH_MAX: Final = 100
 QUEUE_LENGTH_DEFAULT: Final = 20
-RANDOM_EVERY: Final = 5  # places
+RANDOM_EVERY: Final = 5  # every fifth item
 
 
 class SelectionReason(StrEnum):
-    """Why a score is offered."""
+    """Why a score is in the queue."""
 
-    UNCERTAIN = "uncertain"  # no other lies nearer to the threshold
+    UNCERTAIN = "uncertain"  # nearest to the threshold
     RANDOM = "random"
 
 
@@ -34,7 +34,7 @@ class QueueItem:
 
 
 def unlabelled_scores(scores: Iterable[TraceScore]) -> list[TraceScore]:
-    """Of the scores of a name the newest of a judge on each trace of which no person has spoken."""
+    """The newest judge score of each trace without a human label, for one name."""
     ours = newest_first(scores)
     known = {one.trace_id for one in ours if one.source is ScoreSource.ANNOTATION}
     judged = [
@@ -47,7 +47,7 @@ def unlabelled_scores(scores: Iterable[TraceScore]) -> list[TraceScore]:
 def build_queue(
     scores: Iterable[TraceScore], threshold: float, seed: str, limit: int
 ) -> list[QueueItem]:
-    """At most `limit` of those `unlabelled_scores`, each once."""
+    """At most `limit` of the unlabelled scores, each once."""
     open_ = unlabelled_scores(scores)
     uncertain = sorted(open_, key=lambda one: (abs((one.number or 0.0) - threshold), one.id))
     by_chance = sorted(open_, key=lambda one: random_key(seed, one.trace_id))
@@ -55,9 +55,9 @@ def build_queue(
 
 
 def interleave(uncertain: Sequence[TraceScore], by_chance: Sequence[TraceScore]) -> list[QueueItem]:
-    """The first of both, each at most once: every RANDOM_EVERY-th place is by chance.
+    """Merges both sequences, each score at most once: every RANDOM_EVERY-th one is random.
 
-    Both are of the same scores, in their order, and as long as the answer is to be.
+    Both hold the same scores in their own order, each as long as the result.
     """
     chosen = by_chance[: len(uncertain) // RANDOM_EVERY]
     ids = {one.id for one in chosen}
@@ -72,11 +72,11 @@ def interleave(uncertain: Sequence[TraceScore], by_chance: Sequence[TraceScore])
 
 
 def daily_seed(project: ProjectId, name: str, now: datetime) -> str:
-    """The same all day (UTC), so that whoever asks again sees the same."""
+    """A seed that is constant during a day (UTC), so that repeated requests give the same queue."""
     told = f"{project} {now.date().isoformat()} {name}"
     return hashlib.sha256(told.encode(errors="replace")).hexdigest()
 
 
 def random_key(seed: str, trace: TraceId) -> str:
-    """By what is drawn; in SQL `md5(seed || trace_id::text)`."""
+    """The key of the random order; in SQL `md5(seed || trace_id::text)`."""
     return hashlib.md5(f"{seed}{trace}".encode(), usedforsecurity=False).hexdigest()

@@ -1,8 +1,8 @@
-"""A judge held against people: which scores make pairs, and what can be said of its pass rate.
+"""Compares judges with people: which scores form pairs, and what a pass rate is worth.
 
-A label is what a person said of a trace under a name: the value of an ANNOTATION, or the one
-written over a run's score. A judge's score is an AUTOMATED one, or what a run had measured before a
-person wrote over it. Judges are told apart by the fingerprints of their scores.
+A label is a person's value for a trace under a name: an ANNOTATION, or the value that replaced that
+of a run's score. A judge's score is an AUTOMATED one, or the value that a run computed before a
+person replaced it. Judges are distinguished by the fingerprints of their scores.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,10 +32,10 @@ from domain.evaluation.scores.score import (
 from domain.ids import TraceId
 from domain.tracing.payload import scalar_members
 
-LABELS_MAX: Final = 10_000  # of one answer, the newest
-JUDGED_MAX: Final = 10_000  # scores that a pass rate is of, the newest
-JUDGE_SCORES_PER_TRACE_MAX: Final = 20  # judges' scores of one trace, the newest
-JUDGES_MAX: Final = 50  # of one answer, those with the most labels
+LABELS_MAX: Final = 10_000  # of one response, the newest
+JUDGED_MAX: Final = 10_000  # scores of a pass rate, the newest
+JUDGE_SCORES_PER_TRACE_MAX: Final = 20  # the newest
+JUDGES_MAX: Final = 50  # of one response, those with the most labels
 CALIBRATED_FROM: Final = 30  # labels
 
 NOTHING_SHARED: Final = "no trace has both a score of the judge and a label"
@@ -50,12 +50,12 @@ BY_CHANCE: Final = (
 )
 
 type Fingerprint = str | None
-"""Of a judge; None where no run vouches for it."""
+"""The fingerprint of a judge; None if no run confirms it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Undefined:
-    """A figure that isn't defined, and why. It is never 0."""
+    """A statistic that is undefined, and why. It is never reported as 0."""
 
     reason: str
 
@@ -65,7 +65,7 @@ type Statistic = IntervalEstimate | Undefined
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeVolume:
-    """How many of a judge's newest scores there are, and how many of them pass."""
+    """The number of a judge's newest scores, and how many of them pass."""
 
     judge_kind: str | None
     judged: int
@@ -77,7 +77,7 @@ NO_VOLUME: Final = JudgeVolume(judge_kind=None, judged=0, passed=0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeScores:
-    """What a judge said where people spoke too, in ascending order, and of how much it passed."""
+    """A judge's scores paired with labels, in ascending order, and its volume."""
 
     fingerprint: Fingerprint
     pairs: Sequence[ScorePair]
@@ -86,7 +86,7 @@ class JudgeScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """How far one judge agrees with people at a threshold. `n` counts pairs, one a trace."""
+    """The agreement of one judge with people at a threshold. `n` counts pairs, one per trace."""
 
     fingerprint: Fingerprint
     judge_kind: str | None
@@ -143,9 +143,9 @@ def _why_uncorrected(found: ConfusionMatrix, rated: JudgeVolume) -> str:
 
 
 def original_score(score: Score) -> float | None:
-    """What a run measured, as a number, where a person has given a value over it.
+    """The number that a run computed, if a person has replaced it.
 
-    None where nobody has, and of a score that no run made: anybody may write what looks like it.
+    None otherwise, and for scores without a run: anyone may write metadata that looks like it.
     """
     if score.run_id is None or score.source is not ScoreSource.ANNOTATION or score.number is None:
         return None
@@ -154,12 +154,12 @@ def original_score(score: Score) -> float | None:
 
 
 def judge_score(score: Score) -> float | None:
-    """What a judge said, as a number, also where a person has written over it."""
+    """The number that a judge gave, even if a person has replaced it since."""
     return score.number if score.source is ScoreSource.AUTOMATED else original_score(score)
 
 
 def human_label(score: Score) -> float | None:
-    """What a person said, as a number. Changing the reason alone of a run's score is no label."""
+    """The number that a person gave. Editing only the reason of a run's score isn't a label."""
     is_said = score.source is ScoreSource.ANNOTATION and (
         score.run_id is None or original_score(score) is not None
     )
@@ -169,7 +169,7 @@ def human_label(score: Score) -> float | None:
 def group_by_judge(
     pairs: Iterable[tuple[Fingerprint, ScorePair]], rated: Mapping[Fingerprint, JudgeVolume]
 ) -> list[JudgeScores]:
-    """By judge, those with the most labels first; at most JUDGES_MAX."""
+    """Groups pairs by judge, those with the most labels first; at most JUDGES_MAX."""
     of: dict[Fingerprint, list[ScorePair]] = {fingerprint: [] for fingerprint in rated}
     for fingerprint, pair in pairs:
         of.setdefault(fingerprint, []).append(pair)
@@ -196,10 +196,10 @@ def compare_with_human_labels(
     threshold: float,
     within: CreatedWithin,
 ) -> list[JudgeScores]:
-    """`scores` are those of a name. Labels and pass rates are of those made within the bounds.
+    """Pairs the scores of a name with labels. Both and pass rates are limited to `within`.
 
-    Of several labels of a trace that counts which was written last, of several scores of a judge
-    that which was made last. So many are regarded as the bounds above say.
+    The last written label of a trace counts, and the newest score of a judge. The constants above
+    bound how many of each are used.
     """
     ours = newest_first(scores)
     of_judges = [(one, number) for one in ours if (number := judge_score(one)) is not None]

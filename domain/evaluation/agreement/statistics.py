@@ -1,16 +1,16 @@
-"""How far a judge agrees with people, and what its pass rate is worth.
+"""Statistics of how far a judge agrees with people, and of its pass rate.
 
-Pairs of scores of the same target under the same name: the judge's and a person's, in [0, 1].
-Passing means reaching the threshold. Figures come with their interval of 95 %.
+They are computed from pairs of scores of the same target under the same name: the judge's and a
+person's, in [0, 1]. Passing means reaching the threshold. Statistics come with a 95 % interval.
 
-Cohen's kappa with the variance of Fleiss, Cohen and Everitt (1969, Psychological Bulletin 72,
-323-327), also for quadratic weights on the scale of 0 to 5. It is of large samples: valid from 2k²
-pairs on for k labels (Cicchetti 1981, Applied Psychological Measurement 5, 101-104), and of first
-order, so that it comes to nothing where both agree in all, or one of them said the same throughout,
-however few were asked. There is no interval then. Shares by Wilson's interval (1927).
-The corrected pass rate is the estimator of Rogan and Gladen (1978), which arXiv 2511.21140 takes
-up for judges, with the variance of both samples by the delta method. Spearman's rank correlation
-by Fisher's z with the standard error of Bonett and Wright (2000, Psychometrika 65, 23-28).
+Cohen's kappa uses the variance of Fleiss, Cohen and Everitt (1969, Psychological Bulletin 72,
+323-327), also for quadratic weights on the scale of 0 to 5. It is a large-sample variance: valid
+from 2k² pairs on for k labels (Cicchetti 1981, Applied Psychological Measurement 5, 101-104), and
+of first order, so it is 0 if both agree in all pairs or one of them is constant, however few pairs
+there are. There is no interval then. Proportions use Wilson's interval (1927). The corrected pass
+rate is the estimator of Rogan and Gladen (1978), which arXiv 2511.21140 applies to judges, with the
+variance of both samples by the delta method. Spearman's rank correlation uses Fisher's z with the
+standard error of Bonett and Wright (2000, Psychometrika 65, 23-28).
 """
 
 import math
@@ -26,15 +26,15 @@ Z: Final = 1.959963984540054  # of the normal distribution, two-sided 95 %
 SPEARMAN_MIN: Final = 4  # pairs
 KAPPA_INTERVAL_MIN: Final = 8  # pairs: 2k² of the fewest labels, pass and fail
 
-_EXACT: Final = 1e-13  # in relation to 1: what differs by less is equal, but for rounding
+_EXACT: Final = 1e-13  # relative tolerance: smaller differences are rounding errors
 _NO_VARIANCE: Final = 1e-24
 
 
 @dataclass(frozen=True, slots=True)
 class IntervalEstimate:
-    """A figure with the bounds between which it lies with 95 %.
+    """A statistic with its 95 % interval.
 
-    None for both where the pairs say nothing of how far it may be off.
+    Both bounds are None if the pairs don't determine an interval.
     """
 
     value: float
@@ -44,7 +44,7 @@ class IntervalEstimate:
 
 @dataclass(frozen=True, slots=True)
 class ScorePair:
-    """What a judge and a person said of one target, both in [0, 1]."""
+    """The scores of a judge and a person for one target, both in [0, 1]."""
 
     judge: float
     person: float
@@ -52,7 +52,7 @@ class ScorePair:
 
 @dataclass(frozen=True, slots=True)
 class ConfusionMatrix:
-    """How many pairs pass (+) or fail (-) by the judge and by the person."""
+    """How many pairs pass or fail by the judge and by the person."""
 
     both_pass: int
     judge_alone: int  # passes what the person fails
@@ -79,12 +79,12 @@ class ConfusionMatrix:
 
     @property
     def sensitivity(self) -> IntervalEstimate | None:
-        """Of what people pass, the share that the judge passes; None where they pass nothing."""
+        """The share of pairs passed by people that the judge passes; None without such pairs."""
         return proportion(self.both_pass, self.both_pass + self.person_alone)
 
     @property
     def specificity(self) -> IntervalEstimate | None:
-        """Of what people fail, the share that the judge fails; None where they fail nothing."""
+        """The share of pairs failed by people that the judge fails; None without such pairs."""
         return proportion(self.both_fail, self.both_fail + self.judge_alone)
 
     @property
@@ -93,11 +93,11 @@ class ConfusionMatrix:
         return kappa(table, lambda i, j: float(i == j))
 
     def corrected(self, passed: int, judged: int) -> IntervalEstimate | None:
-        """The pass rate that people would have found, from `passed` of `judged` by the judge.
+        """The estimated pass rate by people, from `passed` of `judged` by the judge.
 
         (p + q0 - 1) / (q0 + q1 - 1), with specificity q0 and sensitivity q1, clamped to [0, 1].
-        None where one of them isn't known, nothing was judged, or the judge is no better than
-        chance: its rate says nothing then.
+        None if one of them is unknown, nothing was judged, or the judge is no better than chance:
+        its rate carries no information then.
         """
         q1, q0 = self.sensitivity, self.specificity
         if q1 is None or q0 is None or judged == 0:
@@ -117,7 +117,7 @@ class ConfusionMatrix:
 
 
 def corrected_rate(rate: float, specificity: float, sensitivity: float) -> float | None:
-    """(p + q0 - 1) / (q0 + q1 - 1) within [0, 1]; None where the judge is no better than chance."""
+    """(p + q0 - 1) / (q0 + q1 - 1) in [0, 1]; None if the judge is no better than chance."""
     better = specificity + sensitivity - 1
     if better <= 0:
         return None
@@ -125,19 +125,19 @@ def corrected_rate(rate: float, specificity: float, sensitivity: float) -> float
 
 
 def proportion(some: int, of: int) -> IntervalEstimate | None:
-    """`some` / `of` with Wilson's interval, which stays inside [0, 1]; None of nothing."""
+    """`some` / `of` with Wilson's interval, which stays inside [0, 1]; None if `of` is 0."""
     if of == 0:
         return None
     rate = some / of
     spread = Z * math.sqrt(rate * (1 - rate) / of + Z**2 / (4 * of**2))
     middle, scale = rate + Z**2 / (2 * of), 1 + Z**2 / of
     low, high = (middle - spread) / scale, (middle + spread) / scale
-    # What all or none did is a bound itself, whatever rounding makes of it.
+    # For none or all, the bound is exactly 0 or 1, whatever rounding gives.
     return IntervalEstimate(rate, 0.0 if some == 0 else low, 1.0 if some == of else high)
 
 
 def label_table(pairs: Sequence[ScorePair]) -> list[list[int]]:
-    """How often each label of 0 to LABEL_MAX by the judge met each by a person: [judge][person]."""
+    """Counts of the labels 0 to LABEL_MAX: [judge][person]."""
     table = [[0] * (LABEL_MAX + 1) for _ in range(LABEL_MAX + 1)]
     for one in pairs:
         table[_label(one.judge)][_label(one.person)] += 1
@@ -145,12 +145,12 @@ def label_table(pairs: Sequence[ScorePair]) -> list[list[int]]:
 
 
 def weighted_kappa(pairs: Sequence[ScorePair]) -> IntervalEstimate | None:
-    """Kappa on the labels of 0 to 5, where being off by more weighs by the square of it."""
+    """Kappa on the labels 0 to 5, with quadratic weights."""
     return kappa(label_table(pairs), lambda i, j: 1 - ((i - j) / LABEL_MAX) ** 2)
 
 
 def mean_absolute_error(pairs: Sequence[ScorePair]) -> IntervalEstimate | None:
-    """By how much judge and person differ on average, with the interval of a mean; None of none."""
+    """The mean absolute difference of judge and person, with the interval of a mean."""
     if not pairs:
         return None
     errors = [abs(one.judge - one.person) for one in pairs]
@@ -162,9 +162,9 @@ def mean_absolute_error(pairs: Sequence[ScorePair]) -> IntervalEstimate | None:
 
 
 def spearman(pairs: Sequence[ScorePair]) -> IntervalEstimate | None:
-    """Whether both put targets in the same order, from 1 down to -1 for the opposite one.
+    """The rank correlation of judge and person, from -1 to 1.
 
-    None of fewer than SPEARMAN_MIN pairs, or where one of both said the same throughout.
+    None for fewer than SPEARMAN_MIN pairs, or if one of both is constant.
     """
     if len(pairs) < SPEARMAN_MIN:
         return None
@@ -175,7 +175,7 @@ def spearman(pairs: Sequence[ScorePair]) -> IntervalEstimate | None:
     if 0.0 in own:
         return None
     value = min(max(both / math.sqrt(own[0] * own[1]), -1.0), 1.0)
-    if math.isclose(abs(value), 1.0, rel_tol=_EXACT):  # Fisher's z has no end there
+    if math.isclose(abs(value), 1.0, rel_tol=_EXACT):  # Fisher's z is infinite there
         return IntervalEstimate(math.copysign(1.0, value), None, None)
     error = Z * math.sqrt((1 + value**2 / 2) / (len(pairs) - 3))
     at = math.atanh(value)
@@ -185,10 +185,10 @@ def spearman(pairs: Sequence[ScorePair]) -> IntervalEstimate | None:
 def kappa(
     table: Sequence[Sequence[int]], weight: Callable[[int, int], float]
 ) -> IntervalEstimate | None:
-    """Agreement beyond chance, 1 at its best; None where chance alone would agree in all.
+    """Agreement beyond chance, at most 1; None if chance alone would agree in all pairs.
 
-    `table` counts [judge][person]; `weight` is how much an outcome counts as agreement, in [0, 1],
-    1 on the diagonal. Without an interval below KAPPA_INTERVAL_MIN pairs.
+    `table` counts [judge][person]; `weight` is how far a cell counts as agreement, in [0, 1], 1 on
+    the diagonal. Without an interval below KAPPA_INTERVAL_MIN pairs.
     """
     size, n = range(len(table)), sum(map(sum, table))
     if n == 0:
@@ -215,8 +215,8 @@ def kappa(
 
 
 def _estimate(value: float, variance: float, least: float) -> IntervalEstimate:
-    """Without an interval where there is no variance: no figure of a sample is certain."""
-    value = min(max(value, least), 1.0)  # rounding may leave the scale
+    """An estimate without an interval if the variance is 0: no sample statistic is certain."""
+    value = min(max(value, least), 1.0)  # rounding may exceed the scale
     if variance < _NO_VARIANCE:
         return IntervalEstimate(value, None, None)
     error = Z * math.sqrt(variance)
@@ -228,7 +228,7 @@ def _label(score: float) -> int:
 
 
 def _ranks(values: Sequence[float]) -> list[float]:
-    """From 1; equal values share the mean of their ranks."""
+    """Ranks from 1; equal values share the mean of their ranks."""
     order = sorted(range(len(values)), key=values.__getitem__)
     ranks = [0.0] * len(values)
     for _, tied in groupby(enumerate(order, start=1), key=lambda placed: values[placed[1]]):

@@ -1,6 +1,6 @@
-"""What a run will cost, as far as one can tell: some of its traces are looked into, and scaled up.
+"""Estimates the cost of a run by extrapolating from a sample of its traces.
 
-All of it is arithmetic on exact decimals; nothing is known of answers but how long they may be.
+All arithmetic uses exact decimals. Of answers, only the maximum length is known.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Final, Self
 from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX, BUDGET_PLACES
 
 ANSWER_TOKENS_MIN: Final = 60  # of a verdict in one short sentence
-ERRORS: Final = 2  # standard errors on each side: 95 of 100 times it lies in between
+STANDARD_ERRORS: Final = 2  # on each side: an interval of about 95 %
 
 _PLACE: Final = Decimal(1).scaleb(-BUDGET_PLACES)
 _NOTHING: Final = Decimal(0)
@@ -19,7 +19,7 @@ _NOTHING: Final = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """What something is at least and at most, both included."""
+    """A minimum and a maximum, both inclusive."""
 
     low: Decimal = _NOTHING
     high: Decimal = _NOTHING
@@ -33,10 +33,10 @@ class Range:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeWorkload:
-    """What asking takes: of one pair, of a trace, or of a run.
+    """The judge work for one pair, for a trace, or for a run.
 
-    `remembered` of `pairs` are answered by a verdict that is known. `usd` is None where the judge
-    has no price. Pairs that no judge is asked for are none.
+    `remembered` of `pairs` have a cached verdict. `usd` is None if the judge has no price. Pairs
+    without a judge aren't counted.
     """
 
     pairs: int = 0
@@ -50,9 +50,9 @@ class JudgeWorkload:
     def for_question(
         cls, questions: tuple[int, int], tokens: int, answer: int, prices: Range | None
     ) -> Self:
-        """Of a pair. One question has `tokens`, its longest answer `answer`.
+        """The work of one pair. A question has `tokens` tokens, its longest answer `answer`.
 
-        `prices` are those of one with the shortest answer, and with the longest.
+        `prices` are those of a question with the shortest and with the longest answer.
         """
         low, high = map(Decimal, questions)
         return cls(
@@ -78,9 +78,10 @@ class JudgeWorkload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostEstimate:
-    """What a run over `targets` will take, of which `looked_at` traces were looked into.
+    """The estimate for a run over `targets`, from a sample of `looked_at` traces.
 
-    Whole numbers, and USD to BUDGET_PLACES places, each rounded away from the middle.
+    Counts are whole numbers and USD has BUDGET_PLACES places; low ends are rounded down, high ends
+    up.
     """
 
     model: str
@@ -97,7 +98,7 @@ class CostEstimate:
     def from_sample(
         cls, model: str, votes: int, targets: int, looked_at: Sequence[JudgeWorkload], traces: Range
     ) -> Self:
-        """Of what each trace takes that was looked into, of `traces` that there are in all."""
+        """Extrapolates from the workload of each sampled trace to `traces`, the total number."""
         pairs = sum(one.pairs for one in looked_at)
         remembered = sum(one.remembered for one in looked_at)
         priced = [one.usd for one in looked_at if one.usd is not None]
@@ -117,39 +118,38 @@ class CostEstimate:
 
     @property
     def assumptions(self) -> str:
-        """In words, what low and high rest on."""
+        """A text that explains what the low and high ends are based on."""
         return (
-            f"Traces that were looked into: {self.looked_at}. The others are taken to be like "
-            f"them, with {ERRORS} standard errors on each side. At the low end each question is "
+            f"Sampled traces: {self.looked_at}. The others are assumed to be similar, within "
+            f"{STANDARD_ERRORS} standard errors on each side. At the low end each question is "
             f"asked once and answered in {ANSWER_TOKENS_MIN} tokens; at the high end up to "
-            f"{self.votes} times, with {ANSWER_TOKENS_MAX} tokens an answer, and more of a "
-            "checklist. Four bytes are taken for a token. What a model thinks before it answers "
-            "isn't known, and comes on top. "
-            "Answers that have to be mended and questions that fail and are asked again come on "
-            "top; what a provider's own cache saves goes off."
+            f"{self.votes} times, with {ANSWER_TOKENS_MAX} tokens per answer, and more for a "
+            "checklist. A token is assumed to have four bytes. Not included: reasoning tokens of "
+            "models, repaired answers, and retries of failed questions, which cost more; and "
+            "savings by a provider's prompt cache."
         )
 
 
 def extrapolate(seen: Sequence[Range], of: Range) -> Range:
-    """What `of` things come to, of which those that are seen were picked evenly.
+    """The total for `of` items, from an evenly picked sample.
 
-    Exact where all were seen; else their mean, and ERRORS standard errors of a sample without
-    replacement, on each side, and never less than what was seen. Of a single one the spread isn't
-    known: it is taken to be as large as itself.
+    Exact if all items were seen. Otherwise the mean, with STANDARD_ERRORS standard errors of a
+    sample without replacement on each side, and never less than the sample itself. For a single
+    item the spread is unknown; it is assumed to be as large as the value.
     """
     if not seen:
         return Range()
     lows, highs = [one.low for one in seen], [one.high for one in seen]
     low, high = Decimal(sum(lows)), Decimal(sum(highs))
     if of.low > len(seen):
-        low = max(low, of.low * _mean(lows, of.low, -ERRORS))
+        low = max(low, of.low * _mean(lows, of.low, -STANDARD_ERRORS))
     if of.high > len(seen):
-        high = max(high, of.high * _mean(highs, of.high, ERRORS))
+        high = max(high, of.high * _mean(highs, of.high, STANDARD_ERRORS))
     return Range(low, high)
 
 
 def _mean(values: Sequence[Decimal], of: Decimal, errors: int) -> Decimal:
-    """The mean of the whole, so many standard errors above or below what the sample says."""
+    """The mean of the population, `errors` standard errors above the mean of the sample."""
     count = Decimal(len(values))
     mean = sum(values, _NOTHING) / count
     if count == 1:
@@ -169,6 +169,6 @@ def _rounded(found: Range, place: Decimal) -> Range:
 
 
 def evenly_spaced[T](everything: Sequence[T], most: int) -> Sequence[T]:
-    """At most so many of them, in their order, at even distances."""
+    """At most `most` items, in order, at even distances."""
     count = min(len(everything), most)
     return [everything[place * len(everything) // count] for place in range(count)]

@@ -1,4 +1,4 @@
-"""What judges cost: each request in a ledger, what may be spent, and what was."""
+"""Costs of judges: the ledger of requests, budgets, and spending."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +16,12 @@ from domain.ids import ProjectId, RunId
 from domain.tracing.usage import Usage, exact_sum
 
 BUDGET_MAX: Final = Decimal(1_000_000)  # USD, of a run or of a month
-BUDGET_PLACES: Final = 6  # of a budget, behind the point
-PERIOD_MAX: Final = timedelta(days=400)  # of one look at what was spent: a year and some
-ANSWER_TOKENS_MAX: Final = 1_500  # bounds an answer that doesn't end; a usual one has 150
-CHECK_TOKENS_MAX: Final = 75  # more, for each call of a checklist
-# A text may have more tokens than it is estimated at, or a second request may have to mend the
-# answer of the first: twice what one takes is set aside.
+BUDGET_PLACES: Final = 6  # decimal places
+PERIOD_MAX: Final = timedelta(days=400)  # of one spending report: somewhat more than a year
+ANSWER_TOKENS_MAX: Final = 1_500  # stops endless answers; a usual one has 150
+CHECK_TOKENS_MAX: Final = 75  # additional, for each call of a checklist
+# The token estimate may be too low, or a second request may have to repair the first answer: twice
+# the estimate is reserved.
 RESERVATION_FACTOR: Final = 2
 
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
@@ -30,10 +30,10 @@ _MOMENT: Final = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """One request that a provider was sent.
+    """One request that was sent to a provider.
 
-    `attempt` numbers the requests of one question, from 1. `price_version` names the price that
-    `usd` is by; both are None where the model has none.
+    `attempt` numbers the requests of one question, from 1. `price_version` identifies the price
+    behind `usd`; both are None if the model has no price.
     """
 
     id: UUID
@@ -50,7 +50,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
-    """What some requests came to. `unpriced` of them have no price, and no part in `usd`."""
+    """The sum over some requests. `unpriced` of them have no price and aren't in `usd`."""
 
     calls: int = 0
     failed: int = 0
@@ -70,8 +70,8 @@ class Spending:
         )
 
 
-class SpendingGrouping(StrEnum):
-    """By what spending is told apart."""
+class SpendingBy(StrEnum):
+    """What spending is grouped by."""
 
     PROJECT = "project"
     MODEL = "model"
@@ -80,13 +80,13 @@ class SpendingGrouping(StrEnum):
 
     def key_of(self, entry: LedgerEntry) -> str:
         match self:
-            case SpendingGrouping.PROJECT:
+            case SpendingBy.PROJECT:
                 return str(entry.project_id)
-            case SpendingGrouping.MODEL:
+            case SpendingBy.MODEL:
                 return f"{entry.call.provider}/{entry.call.model}"
-            case SpendingGrouping.METRIC:
+            case SpendingBy.METRIC:
                 return entry.metric
-            case SpendingGrouping.DAY:
+            case SpendingBy.DAY:
                 return entry.created_at.astimezone(UTC).date().isoformat()
 
 
@@ -99,19 +99,19 @@ class SpendingGroup:
 
 
 def month_start(instant: datetime) -> datetime:
-    """The first instant of its month, in UTC."""
+    """The first instant of the month, in UTC."""
     day = instant.astimezone(UTC)
     return datetime(day.year, day.month, 1, tzinfo=UTC)
 
 
 def resolve_period(after: datetime | None, before: datetime | None, now: datetime) -> CreatedWithin:
-    """From `after` to before `before`; from the first of the month of its end, where it isn't said.
+    """From `after` up to, but excluding, `before`; by default from the first of the end's month.
 
-    Raises Invalid for more than PERIOD_MAX, up to now where there's no end.
+    Raises Invalid for more than PERIOD_MAX; without `before`, the period ends now.
     """
     end = now if before is None else before
     if after is None:
-        # The end lies outside: what ends as a month begins is about the one before.
+        # The end is exclusive: a period that ends at the start of a month is the month before.
         last = end if before is None or before == _FIRST else before - _MOMENT
         return CreatedWithin(month_start(last), before)
     if end - after > PERIOD_MAX:
@@ -120,7 +120,7 @@ def resolve_period(after: datetime | None, before: datetime | None, now: datetim
 
 
 def month_scope(instant: datetime) -> str:
-    """What a month's spending is kept under."""
+    """The key of a month's spending."""
     return f"month {month_start(instant):%Y-%m}"
 
 
@@ -129,7 +129,7 @@ def run_scope(run: RunId) -> str:
 
 
 def validate_budget(usd: Decimal, named: str) -> Decimal:
-    """A budget in USD, 0 included, with at most BUDGET_PLACES places.
+    """A budget in USD, possibly 0, with at most BUDGET_PLACES places.
 
     Raises Invalid, naming `named`.
     """
@@ -137,12 +137,12 @@ def validate_budget(usd: Decimal, named: str) -> Decimal:
         raise Invalid.field(named, f"must be from 0 to {BUDGET_MAX} USD")
     rounded = round(usd, BUDGET_PLACES)
     if rounded != usd:
-        raise Invalid.field(named, f"has more than {BUDGET_PLACES} places behind the point")
+        raise Invalid.field(named, f"must have at most {BUDGET_PLACES} decimal places")
     return rounded
 
 
 def usage_of(use: TokenUse) -> Usage:
-    """Tokens as the price book takes them."""
+    """The tokens in the form that price tables take."""
     return Usage(
         use.input,
         use.output,
@@ -153,12 +153,12 @@ def usage_of(use: TokenUse) -> Usage:
 
 
 def answer_tokens_max(checks: int) -> int:
-    """Of one request's answer, but for a model's thoughts; `checks` are those of a checklist."""
+    """The maximum answer tokens of one request, without reasoning; `checks` for a checklist."""
     return ANSWER_TOKENS_MAX + CHECK_TOKENS_MAX * checks
 
 
 def reservation_amount(question_tokens: int, answer_tokens: int) -> TokenUse:
-    """What is reserved before a question that is estimated at so many tokens, as is its answer."""
+    """The tokens to reserve before a question with these estimates."""
     return TokenUse(
         requests=RESERVATION_FACTOR,
         input=RESERVATION_FACTOR * question_tokens,
@@ -166,12 +166,12 @@ def reservation_amount(question_tokens: int, answer_tokens: int) -> TokenUse:
     )
 
 
-def group_spending(entries: Sequence[LedgerEntry], by: SpendingGrouping) -> list[SpendingGroup]:
-    """The dearest first, then those with more calls, then by key; days in their order."""
+def group_spending(entries: Sequence[LedgerEntry], by: SpendingBy) -> list[SpendingGroup]:
+    """Sorted by cost, then calls, both descending, then by key; days in their order."""
     parts: dict[str, list[LedgerEntry]] = {}
     for one in entries:
         parts.setdefault(by.key_of(one), []).append(one)
     found = [SpendingGroup(key, Spending.from_entries(of)) for key, of in parts.items()]
-    if by is SpendingGrouping.DAY:
+    if by is SpendingBy.DAY:
         return sorted(found, key=lambda one: one.key)
     return sorted(found, key=lambda one: (-one.spending.usd, -one.spending.calls, one.key))

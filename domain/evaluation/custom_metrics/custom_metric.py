@@ -1,4 +1,4 @@
-"""A project's own metrics: their names, their revisions, and which of them runs may use."""
+"""Custom metrics of a project: names, revisions, and their selection for runs."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -24,22 +24,22 @@ from domain.evaluation.sessions.registry import required_signals
 from domain.ids import ProjectId
 
 NAME_MAX: Final = 63  # characters
-METRICS_MAX: Final = 100  # of one project, archived ones included
+METRICS_MAX: Final = 100  # of one project, including archived ones
 REVISIONS_MAX: Final = 100  # of one metric
 DESCRIPTION_MAX: Final = 500  # characters
-CUSTOM_METRICS_PER_RUN_MAX: Final = 20  # own metrics of one run: it keeps their definitions
-DEFINITION_BYTES_PER_RUN_MAX: Final = 32_768  # of their definitions together
+CUSTOM_METRICS_PER_RUN_MAX: Final = 20  # a run stores their definitions
+DEFINITION_BYTES_PER_RUN_MAX: Final = 32_768  # of all their definitions together
 
 _NAME: Final = re.compile(rf"[a-z][a-z0-9_]{{1,{NAME_MAX - 1}}}")
 
 
 def is_custom_metric_name(name: str) -> bool:
-    """Whether a project's own metric may be called so: no built-in one is."""
+    """Whether the name is valid for a custom metric: no built-in metric has it."""
     return name not in METRIC_REGISTRY and _NAME.fullmatch(name) is not None
 
 
 def check_metric_name(name: str, category: Category) -> None:
-    """Raises Invalid for what is no metric of any project: whether one has it isn't asked."""
+    """Raises Invalid if no project can have a metric of this name. Doesn't look up projects."""
     known = METRIC_REGISTRY.get(name)
     if known is not None and known.is_listed and known.category is category:
         return
@@ -48,21 +48,21 @@ def check_metric_name(name: str, category: Category) -> None:
 
 
 def validate_name(name: str) -> str:
-    """Raises Invalid for what isn't a name, or is that of a built-in metric."""
+    """Raises Invalid for a malformed name, or the name of a built-in metric."""
     if name in METRIC_REGISTRY:
         raise Invalid.field("name", "is the name of a built-in metric")
     if _NAME.fullmatch(name) is None:
         raise Invalid.field(
             "name",
-            f"must have 2 to {NAME_MAX} characters: small letters, digits and underscores, "
-            "a letter first",
+            f"must have 2 to {NAME_MAX} characters: lower-case letters, digits and underscores, "
+            "beginning with a letter",
         )
     return name
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A definition, and since when it is there."""
+    """A definition with its creation time."""
 
     definition: Definition
     created_at: datetime
@@ -70,9 +70,9 @@ class Revision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomMetric:
-    """A metric of one project: known by its name, defined by its newest revision.
+    """A metric of one project, identified by its name and defined by its newest revision.
 
-    Revisions count from 1. An archived one is in no new run, and keeps its name, its revisions
+    Revisions count from 1. New runs can't use an archived metric; it keeps its name, its revisions
     and its scores.
     """
 
@@ -89,14 +89,14 @@ class CustomMetric:
 
     @property
     def revision(self) -> Revision:
-        """The newest."""
+        """The newest revision."""
         return Revision(self.newest, self.updated_at)
 
     def revised(self, definition: Definition, now: datetime) -> Self:
-        """With one more revision; itself where that would say the same as the newest.
+        """With one more revision; unchanged if the content equals that of the newest.
 
-        The number and the kind of `definition` are this one's. Raises Conflict where it is
-        archived, or has as many as one may have.
+        Revision number and kind are taken from this metric, not from `definition`. Raises Conflict
+        if the metric is archived, or has the maximum number of revisions.
         """
         own = replace(
             definition, name=self.name, kind=self.newest.kind, revision=self.newest.revision
@@ -106,12 +106,12 @@ class CustomMetric:
         if self.archived_at is not None:
             raise Conflict("This metric is archived; restore it before changing it")
         if self.newest.revision >= REVISIONS_MAX:
-            raise Conflict(f"A metric has {REVISIONS_MAX} revisions at most; make another metric")
+            raise Conflict(f"A metric has at most {REVISIONS_MAX} revisions; create another metric")
         newest = replace(own, revision=self.newest.revision + 1)
         return replace(self, newest=newest, updated_at=now)
 
     def archived(self, now: datetime) -> Self:
-        """Itself where it was archived before."""
+        """Archived; unchanged if it is already."""
         return self if self.archived_at is not None else replace(self, archived_at=now)
 
     def restored(self) -> Self:
@@ -120,13 +120,13 @@ class CustomMetric:
 
 @dataclass(frozen=True, slots=True)
 class SelectedMetrics:
-    """The metrics of a run: their names, each once, and the definitions of the project's own."""
+    """The metrics of a run: their names, each once, and the definitions of the custom ones."""
 
     names: tuple[str, ...]
     definitions: tuple[Definition, ...] = field(default=())
 
     def judges(self, model: str) -> tuple[str, ...]:
-        """Who may be asked: `model`, which is the run's, and those that its own metrics name."""
+        """The judge models: `model`, which is the run's, and those that custom metrics name."""
         named = [resolve_model(one.model) for one in self.definitions if one.model is not None]
         return tuple(dict.fromkeys([model, *named]))
 
@@ -134,9 +134,9 @@ class SelectedMetrics:
 def select_metrics(
     names: Sequence[str], category: Category, own: Mapping[str, CustomMetric]
 ) -> SelectedMetrics:
-    """What names stand for: a project's `own` metrics, archived ones included, or built-in ones.
+    """Resolves names to custom metrics (`own`, including archived ones) or built-in metrics.
 
-    Raises Invalid, naming `metrics.<i>` for each that is unknown or archived.
+    Raises Invalid, naming `metrics.<i>` for each unknown or archived one.
     """
     if category is not Category.TRACE:
         return SelectedMetrics(tuple(one.name for one in get_metrics(names, category)))
@@ -167,9 +167,9 @@ def select_metrics(
 
 
 def check_judge_models(picked: SelectedMetrics, model: str, models: JudgeModels) -> None:
-    """Raises Invalid where nobody can judge: of a criterion the keyless judge knows nothing.
+    """Raises Invalid if a custom judged metric has no model: heuristics can't judge a criterion.
 
-    `model` is the run's. A metric's own has to be one that may be named.
+    `model` is the run's. A model named by a metric must be allowed.
     """
     errors = []
     for definition in picked.definitions:
@@ -183,8 +183,8 @@ def check_judge_models(picked: SelectedMetrics, model: str, models: JudgeModels)
             continue
         if provider_of(asked) == JudgeKind.HEURISTIC:
             message = (
-                f"{definition.name} needs a model, for the built-in heuristics know only "
-                "built-in metrics: name one with the run, or in the metric's definition"
+                f"{definition.name} needs a model, because the built-in heuristics know only "
+                "built-in metrics: name one in the run, or in the metric's definition"
             )
             errors.append(FieldError(at, message))
     if errors:
@@ -197,9 +197,9 @@ def check_judge_models(picked: SelectedMetrics, model: str, models: JudgeModels)
 def get_run_metric(
     definitions: Iterable[Definition], name: str, regex_search: RegexSearch
 ) -> Metric:
-    """The metric of a name in a run with these definitions: its own goes first.
+    """The metric of a name in a run with these definitions; custom metrics take precedence.
 
-    Raises KeyError for an unknown one.
+    Raises KeyError for an unknown name.
     """
     own = next((one for one in definitions if one.name == name), None)
     return METRIC_REGISTRY[name] if own is None else build_metric(own, regex_search)
@@ -208,7 +208,7 @@ def get_run_metric(
 def evaluation_method(
     definitions: Iterable[Definition], name: str
 ) -> tuple[EvaluationMethod | None, str | None]:
-    """How a metric of a run is found, None of an unknown one; and the model that it names."""
+    """The evaluation method of a run's metric, and the model it names; None if unknown."""
     for one in definitions:
         if one.name == name:
             return one.method, None if one.model is None else resolve_model(one.model)
@@ -222,9 +222,9 @@ def needs_model(
     definitions: Sequence[Definition] = (),
     signal_weights: Mapping[str, float] | None = None,
 ) -> bool:
-    """Whether finding some metrics of a run may wait for a service; `model` is the run's judge.
+    """Whether evaluating some metrics of a run may call a service; `model` is the run's judge.
 
-    A metric of sessions waits for its signals, which depend on the run's `signal_weights`.
+    A session metric depends on its signals, which depend on the run's `signal_weights`.
     """
     for name in (*metrics, *required_signals(metrics, signal_weights or {})):
         way, own = evaluation_method(definitions, name)

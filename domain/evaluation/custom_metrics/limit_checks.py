@@ -1,6 +1,6 @@
-"""Measured against limits of a project's own: time, money, tokens, steps.
+"""Checks against limits set by a project: time, cost, tokens, steps.
 
-Each is 1 up to its target and falls evenly to 0 at `hard`, which is twice the target unless said.
+Each score is 1 up to the target and falls linearly to 0 at `hard`, by default twice the target.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,34 +13,34 @@ from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.tracing.usage import CostSource
 
-MS_MAX: Final = 30 * 86_400_000.0  # of a limit of time: 30 days
+MS_MAX: Final = 30 * 86_400_000.0  # of a time limit: 30 days
 USD_MAX: Final = 1_000_000.0
 COUNT_MAX: Final = 1_000_000_000.0
 HARD_LIMIT_FACTOR: Final = 2  # times the target
 
 type CheckFunction = Callable[[EvaluatedTrace, RegexSearch], Outcome]
-"""How a metric with its parameters is taken of a trace. Pure; never raises."""
+"""A check with its parameters, to apply to a trace. Pure; never raises."""
 type CheckReader = Callable[[ObjectReader], CheckFunction]
-"""Reads the parameters of a metric, noting mistakes."""
+"""Reads the parameters of a check, and collects errors."""
 
 
 def ramp(value: float, target: float, hard: float) -> float:
-    """1 up to the target, 0 from `hard` on, which lies above it, and evenly between."""
+    """1 up to the target, 0 from `hard` on, which is larger, and linear in between."""
     if value <= target:
         return 1.0
     return max(0.0, (hard - value) / (hard - target))
 
 
 def _limits(reader: ObjectReader, name: str, most: float) -> tuple[float, float]:
-    """Target and hard limit, of parameters named `name` and `hard_<name's last part>`."""
+    """Target and hard limit, read from `name` and from `hard_` + the last part of `name`."""
     hard_name = f"hard_{name.rpartition('_')[2]}"
     target = reader.number(name, 0, most)
     hard = reader.number(hard_name, 0, HARD_LIMIT_FACTOR * most, default=HARD_LIMIT_FACTOR * target)
     if reader.has(hard_name):
         if hard <= target:
-            reader.refuse(hard_name, "must leave room above the target")
+            reader.refuse(hard_name, "must be above the target")
     elif reader.value(name) == 0:
-        reader.refuse(name, f"must be above 0 where there is no {hard_name}")
+        reader.refuse(name, f"must be above 0 without {hard_name}")
     return target, hard
 
 
@@ -74,7 +74,7 @@ def latency_slo(reader: ObjectReader) -> CheckFunction:
 
 
 def ttft_slo(reader: ObjectReader) -> CheckFunction:
-    """Of the model call whose first token took longest, among those that tell."""
+    """The longest time to first token among the model calls that recorded it."""
 
     def slowest(subject: EvaluatedTrace) -> float | SkipCode:
         told = [span.time_to_first_token_ms for span in subject.model_calls]
@@ -84,7 +84,7 @@ def ttft_slo(reader: ObjectReader) -> CheckFunction:
 
 
 def cost_budget(reader: ObjectReader) -> CheckFunction:
-    """Skipped where a model call has no price: what it cost would be left out."""
+    """Skipped if a model call has no price, since its cost would be missing."""
 
     def spent(subject: EvaluatedTrace) -> float | SkipCode:
         charges = [span.charge for span in subject.model_calls]
@@ -97,7 +97,7 @@ def cost_budget(reader: ObjectReader) -> CheckFunction:
 
 
 def token_budget(reader: ObjectReader) -> CheckFunction:
-    """Skipped where a model call tells no tokens."""
+    """Skipped if a model call has no token usage."""
 
     def used(subject: EvaluatedTrace) -> float | SkipCode:
         if any(span.usage is None or not span.usage.is_known for span in subject.model_calls):
@@ -109,7 +109,7 @@ def token_budget(reader: ObjectReader) -> CheckFunction:
 
 
 def step_budget(reader: ObjectReader) -> CheckFunction:
-    """Of tool calls, model calls, or both: the worse of the two counts."""
+    """Tool calls, model calls, or both: the worse of the two scores counts."""
     budgets = {
         name: reader.number(name, 1, COUNT_MAX)
         for name in ("max_calls", "max_llm")

@@ -1,4 +1,4 @@
-"""Reading the definition of a project's own metric, strictly, and the metric that it makes."""
+"""Parses the definition of a custom metric strictly, and builds the metric from it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -24,34 +24,34 @@ from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.messages import decode_json
 from domain.tracing.payload import JsonText
 
-DEFINITION: Final = "definition"  # where it stands in a request
-DEFINITION_MAX: Final = 8_192  # bytes of it
+DEFINITION: Final = "definition"  # its path in a request
+DEFINITION_MAX: Final = 8_192  # bytes
 CRITERION_MAX: Final = 2_000  # characters
 ANCHOR_MAX: Final = 500
-CHECKLIST_ANCHORS: Final = 2  # anchors of a checklist: of false and of true
+CHECKLIST_ANCHORS: Final = 2  # for false and for true
 COMPUTED_CHECKS: Final = {**LIMIT_CHECKS, **TEXT_CHECKS, **TOOL_CALL_CHECKS}
-"""Every measure with parameters, by its type."""
+"""Every check with parameters, by its type."""
 
 _DIGITS: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedDefinition:
-    """A definition's body, read. `patterns` are those in it, with their places."""
+    """The parsed body of a definition. `patterns` are its regular expressions, with their paths."""
 
     rubric: Rubric | None = None
     sees_reasoning: bool = False
     model: str | None = None
-    taken: CheckFunction | None = None
+    check: CheckFunction | None = None
     judge_kind: JudgeKind = JudgeKind.MEASURED
-    mark: str = ""  # begins the fingerprint of what is computed
+    fingerprint_prefix: str = ""  # of computed scores
     patterns: Sequence[tuple[str, str]] = field(default_factory=tuple)
 
 
 def parse_definition(name: str, kind: DefinitionKind, body: JsonText) -> ParsedDefinition:
-    """Raises Invalid with every mistake, each at its place in the request.
+    """Raises Invalid with all errors, each with its path in the request.
 
-    Whether a pattern is one, and a model may be asked, isn't looked at.
+    The caller checks that patterns are valid and that a model may be used.
     """
     errors = ErrorCollector()
     if len(body) > DEFINITION_MAX:
@@ -68,9 +68,9 @@ def parse_definition(name: str, kind: DefinitionKind, body: JsonText) -> ParsedD
 
 
 def build_metric(definition: Definition, regex_search: RegexSearch) -> Metric:
-    """The metric that a definition makes, which patterns are looked for by `regex_search`.
+    """The metric of a definition; `regex_search` searches its patterns.
 
-    Raises Invalid where it is none.
+    Raises Invalid if the definition is invalid.
     """
     spec = parse_definition(definition.name, definition.kind, definition.body)
     is_checklist = spec.rubric is not None and spec.rubric.answer_format is AnswerFormat.CHECKLIST
@@ -80,8 +80,8 @@ def build_metric(definition: Definition, regex_search: RegexSearch) -> Metric:
         method=definition.method,
         threshold=definition.threshold,
         compute=None
-        if spec.taken is None
-        else _measure(definition, spec, spec.taken, regex_search),
+        if spec.check is None
+        else _measure(definition, spec, spec.check, regex_search),
         rubric=spec.rubric,
         precheck=None if spec.rubric is None else no_tool_calls if is_checklist else nothing_said,
         sees_reasoning=spec.sees_reasoning,
@@ -94,7 +94,10 @@ def _measure(
     definition: Definition, spec: ParsedDefinition, taken: CheckFunction, regex_search: RegexSearch
 ) -> MetricFunction:
     digest = sha256(definition.body).hexdigest()[:_DIGITS]
-    marks = {"judge_kind": spec.judge_kind.value, "fingerprint": f"{spec.mark}/{digest}"}
+    marks = {
+        "judge_kind": spec.judge_kind.value,
+        "fingerprint": f"{spec.fingerprint_prefix}/{digest}",
+    }
 
     def measure(subject: EvaluatedTrace) -> Outcome:
         outcome = taken(subject, regex_search)
@@ -140,9 +143,9 @@ def _rule(_: str, body: object, errors: ErrorCollector) -> ParsedDefinition:
     if node is None:
         return ParsedDefinition()
     return ParsedDefinition(
-        taken=partial(_ruled, node),
+        check=partial(_ruled, node),
         judge_kind=JudgeKind.RULE,
-        mark=JudgeKind.RULE.value,
+        fingerprint_prefix=JudgeKind.RULE.value,
         patterns=tuple(patterns_in(node, DEFINITION)),
     )
 
@@ -167,7 +170,7 @@ def _measured(_: str, body: object, errors: ErrorCollector) -> ParsedDefinition:
     is_pattern = kind == "text_match" and parameters.value("op") == MatchOperator.MATCHES
     pattern = (parameters.at("value"), str(parameters.value("value")))
     return ParsedDefinition(
-        taken=taken,
-        mark=f"{JudgeKind.MEASURED}/{kind}",
+        check=taken,
+        fingerprint_prefix=f"{JudgeKind.MEASURED}/{kind}",
         patterns=(pattern,) if is_pattern else (),
     )

@@ -1,4 +1,4 @@
-"""Rules as data: conditions on places in a trace, all or any of which have to hold."""
+"""Rules as data: conditions on paths of a trace, combined by all and any."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from domain.evaluation.scores.outcome import Outcome, Scored
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.json_schema import is_number, json_equal
 
-DEPTH_MAX: Final = 4  # of `all` and `any` within each other
+DEPTH_MAX: Final = 4  # nesting of `all` and `any`
 CONDITIONS_MAX: Final = 50
-VALUES_MAX: Final = 100  # that one may be among
+VALUES_MAX: Final = 100  # of the operator `in`
 VALUE_MAX: Final = 2_000  # characters
 
 
@@ -37,7 +37,7 @@ class Operator(StrEnum):
 
 
 class Quantifier(StrEnum):
-    """Of how many of the spans that a place is of it has to hold."""
+    """Whether any or all of the matching spans must satisfy the condition."""
 
     ANY = "any"
     ALL = "all"
@@ -45,10 +45,10 @@ class Quantifier(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What has to hold of what is found at a place.
+    """A condition on the values at a path.
 
-    Where nothing is, only `exists` with false holds: what isn't there is neither equal to
-    anything nor different from it. Of no span nothing holds, neither of any nor of all.
+    A missing value satisfies only `exists` with false: it is neither equal to nor different from
+    any value. If no span matches, nothing holds, neither for any nor for all.
     """
 
     place: TracePath
@@ -60,7 +60,7 @@ class Condition:
         held = [self._holds_of(one, resolver, regex_search) for one in self.place.resolve(resolver)]
         return any(held) if self.over is Quantifier.ANY else bool(held) and all(held)
 
-    def _holds_of(self, found: object, resolver: PathResolver, regex_search: RegexSearch) -> bool:  # noqa: PLR0911 - one for each word
+    def _holds_of(self, found: object, resolver: PathResolver, regex_search: RegexSearch) -> bool:  # noqa: PLR0911 - one for each operator
         if self.op is Operator.EXISTS:
             return (found is not None) is self.value
         if found is None:
@@ -83,7 +83,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class RuleGroup:
-    """`of` which all have to hold, or any one."""
+    """`of` are the nodes that must all hold, or of which any must hold."""
 
     is_all: bool
     of: Sequence["RuleNode"]
@@ -118,7 +118,7 @@ def _compared(op: Operator, found: object, value: object) -> bool:
 
 
 def parse_rule(value: object, at: str, errors: ErrorCollector) -> RuleNode | None:
-    """The rule that a JSON value says; None where `errors` of it were found."""
+    """The rule in a JSON value; None if `errors` were added."""
     before = len(errors.items)
     left = [CONDITIONS_MAX]
     found = _node(value, at, errors, DEPTH_MAX, left)
@@ -171,7 +171,7 @@ def _condition(reader: ObjectReader) -> Condition | None:
 
 
 def _unfit(op: Operator, value: object) -> str | None:
-    """What is wrong with a value for an operation."""
+    """The error in a value for an operator; None if it fits."""
     match op:
         case Operator.EXISTS:
             return None if value is None or isinstance(value, bool) else "must be true or false"
@@ -196,7 +196,7 @@ def _is_scalar(value: object) -> bool:
 
 
 def patterns_in(node: RuleNode, at: str) -> Iterator[tuple[str, str]]:
-    """Every pattern of a rule, with the place of its text."""
+    """Every regular expression of a rule, with the path of its text."""
     if isinstance(node, Condition):
         if node.op is Operator.MATCHES:
             yield f"{at}.value", str(node.value)
@@ -205,13 +205,14 @@ def patterns_in(node: RuleNode, at: str) -> Iterator[tuple[str, str]]:
         yield from patterns_in(one, f"{at}.{'all' if node.is_all else 'any'}.{place}")
 
 
-# --- measuring -------------------------------------------------------------------------------
+# --- evaluation ------------------------------------------------------------------------------
 
 
 def evaluate_rule(node: RuleNode, subject: EvaluatedTrace, regex_search: RegexSearch) -> Outcome:
-    """1.0 where the rule holds, else 0.0; with what became of each condition, in its order.
+    """1.0 if the rule holds, else 0.0; with the result of each condition, in order.
 
-    Each is looked at, also where others have decided: so a score tells all of what was wrong.
+    All conditions are evaluated, even after the result is known, so that a score lists every
+    violation.
     """
     told: list[Mapping[str, object]] = []
     holds = _holds(node, PathResolver(subject), regex_search, told)

@@ -1,4 +1,4 @@
-"""The JSON that a metric is defined by, read strictly: every mistake is kept, with its place."""
+"""Strict reading of JSON definitions: collects every error with its path."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -8,8 +8,8 @@ from typing import Final
 
 from domain.errors import FieldError, Invalid
 
-ERRORS_MAX: Final = 100  # of one answer; api.md §1.6
-NAMES_SHOWN: Final = 100  # characters of a name that nobody knows
+ERRORS_MAX: Final = 100  # of one response; api.md §1.6
+UNKNOWN_NAME_MAX: Final = 100  # characters of an unknown name that are shown
 
 
 @dataclass(slots=True)
@@ -20,16 +20,16 @@ class ErrorCollector:
         self.items.append(FieldError(at, message))
 
     def check(self) -> None:
-        """Raises Invalid where there are some."""
+        """Raises Invalid if there are errors."""
         if self.items:
             raise Invalid.fields(self.items[:ERRORS_MAX])
 
 
 class ObjectReader:
-    """The reader of an object, asked for one by one; `end` refuses those that nobody asked for.
+    """Reads the members of an object one by one; `end` rejects those that weren't read.
 
-    `at` is its place, a dotted path. What can't be used is noted among `errors`, and stands for
-    itself by something harmless. A member that is null is absent.
+    `at` is its dotted path. An unusable value is recorded in `errors`, and a harmless default is
+    returned, so that reading continues. A null member counts as absent.
     """
 
     def __init__(self, value: object, at: str, errors: ErrorCollector) -> None:
@@ -52,12 +52,12 @@ class ObjectReader:
         self.errors.add(self.at(name), message)
 
     def value(self, name: str) -> object:
-        """Whatever it is; None where there is none."""
+        """The raw value; None if absent."""
         self._asked.add(name)
         return self._members.get(name)
 
     def text(self, name: str, most: int, *, default: str | None = None, least: int = 1) -> str:
-        """Of `least` to `most` characters; required where there is no default."""
+        """A text of `least` to `most` characters; required without a default."""
         found = self.value(name)
         if found is None:
             return self._absent(name) if default is None else default
@@ -72,7 +72,7 @@ class ObjectReader:
     def texts(
         self, name: str, most: int, characters: int, *, is_required: bool = False
     ) -> tuple[str, ...]:
-        """Of at most `most` texts, each of 1 to `characters`; none where it is absent."""
+        """At most `most` texts, each of 1 to `characters` characters; empty if absent."""
         found = self.value(name)
         if found is None:
             if is_required:
@@ -88,7 +88,7 @@ class ObjectReader:
         return tuple(one for one in found if isinstance(one, str))
 
     def number(self, name: str, low: float, high: float, *, default: float | None = None) -> float:
-        """A finite number of [low, high]; required where there is no default."""
+        """A finite number in [low, high]; required without a default."""
         found = self.value(name)
         if found is None:
             if default is None:
@@ -110,7 +110,7 @@ class ObjectReader:
         return default
 
     def choice[E: StrEnum](self, name: str, among: type[E], *, default: E | None = None) -> E:
-        """One of the words of an enumeration; required where there is no default."""
+        """A value of an enumeration; required without a default."""
         found = self.value(name)
         known = {one.value: one for one in among}
         if found is None and default is not None:
@@ -124,7 +124,7 @@ class ObjectReader:
         return next(iter(among))
 
     def items(self, name: str, most: int) -> Iterator[tuple[str, object]]:
-        """Each item of an array of 1 to `most`, with its place."""
+        """Each item of an array of 1 to `most` items, with its path."""
         found = self.value(name)
         if not isinstance(found, list) or not 1 <= len(found) <= most:
             self.refuse(name, f"must be an array of 1 to {most}")
@@ -133,10 +133,10 @@ class ObjectReader:
             yield self.at(f"{name}.{place}"), one
 
     def end(self) -> None:
-        """A name that nobody asked for is a misspelt one: what it says would be lost."""
+        """Rejects unread names: a misspelt name would otherwise be ignored silently."""
         for name in self._members:
             if name not in self._asked:
-                self.refuse(name[:NAMES_SHOWN], "is not known here")
+                self.refuse(name[:UNKNOWN_NAME_MAX], "is not known here")
 
     def _absent(self, name: str) -> str:
         self.refuse(name, "is required")

@@ -1,4 +1,4 @@
-"""Measured of texts, by parameters of a project's own: JSON, wording, and what may not leak."""
+"""Checks of texts with parameters set by a project: JSON, wording, and leaks."""
 
 import json
 from collections import Counter
@@ -28,7 +28,7 @@ from domain.evaluation.trace_content.language import (
 from domain.evaluation.trace_content.messages import decode_embedded_json
 
 EXPECTED_MAX: Final = 2_000  # characters
-COMPARED_MAX: Final = 10_000  # characters of an answer; each takes longer than a microsecond
+COMPARED_MAX: Final = 10_000  # characters of an answer; each takes more than a microsecond
 ANSWER: Final = "answer"
 SAME_AS_INPUT: Final = "same_as_input"
 
@@ -76,11 +76,11 @@ def _read(text: str) -> tuple[bool, object]:
 
 
 def _refused(word: str) -> object:
-    raise ValueError(word)  # NaN and the infinities are no JSON
+    raise ValueError(word)  # NaN and infinities aren't JSON
 
 
 def json_valid(reader: ObjectReader) -> CheckFunction:
-    """Whether the answer as a whole is JSON; in a fence of Markdown it isn't."""
+    """Whether the whole answer is JSON. JSON in a Markdown fence doesn't count."""
     del reader
 
     def taken(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
@@ -94,7 +94,7 @@ def json_valid(reader: ObjectReader) -> CheckFunction:
 
 
 def json_schema(reader: ObjectReader) -> CheckFunction:
-    """Whether the answer is JSON that fits a schema of the keywords that `schema.py` knows."""
+    """Whether the answer is JSON that matches a schema of supported keywords."""
     schema = reader.value("schema")
     if not isinstance(schema, Mapping):
         reader.refuse("schema", "must be an object")
@@ -124,7 +124,7 @@ def json_schema(reader: ObjectReader) -> CheckFunction:
 
 
 def text_match(reader: ObjectReader) -> CheckFunction:
-    """Whether a text is, holds, begins or ends with another, or a pattern is found in it."""
+    """Whether a text equals, contains, begins or ends with another, or matches a pattern."""
     place = _place(reader, of_one=True)
     op = reader.choice("op", MatchOperator)
     value = reader.text("value", PATTERN_MAX if op is MatchOperator.MATCHES else EXPECTED_MAX)
@@ -154,9 +154,9 @@ def _matches(op: MatchOperator, found: str, value: str, regex_search: RegexSearc
 
 
 def levenshtein(reader: ObjectReader) -> CheckFunction:
-    """1 - edits that make the expected text of the answer / the length of the longer one.
+    """1 - edit distance to the expected text / length of the longer text.
 
-    Of a long answer what comes after COMPARED_MAX characters counts as edits.
+    Characters of the answer beyond COMPARED_MAX each count as one edit.
     """
     expected = reader.text("expected", EXPECTED_MAX)
 
@@ -173,9 +173,10 @@ def levenshtein(reader: ObjectReader) -> CheckFunction:
 
 
 def edit_distance(one: str, other: str) -> int:
-    """The least number of characters put in, taken out or replaced that makes one of the other.
+    """The minimal number of inserted, deleted or replaced characters.
 
-    A column of the usual table at a time, as the bits of two numbers (Myers 1999, Hyyrö 2003).
+    Bit-parallel: one column of the table at a time, as the bits of two integers (Myers 1999, Hyyrö
+    2003).
     """
     if not one:
         return len(other)
@@ -200,7 +201,7 @@ def edit_distance(one: str, other: str) -> int:
 
 
 def language_match(reader: ObjectReader) -> CheckFunction:
-    """Whether the answer is in a language, or in that of the request; by a rule of thumb."""
+    """Whether the answer is in a given language, or in that of the request (heuristic)."""
     known = (*Language, SAME_AS_INPUT)
     wanted = reader.text("language", max(map(len, known)))
     if wanted and wanted not in known:
@@ -212,7 +213,7 @@ def language_match(reader: ObjectReader) -> CheckFunction:
         if not text.strip():
             return Skipped(SkipCode.EMPTY_OUTPUT)
         if decode_embedded_json(text) is not text:
-            return Skipped(SkipCode.STRUCTURED_OUTPUT, "the output is JSON, which is no language")
+            return Skipped(SkipCode.STRUCTURED_OUTPUT, "the output is JSON, which has no language")
         found = detect_language(text)
         if wanted == SAME_AS_INPUT:
             is_match = same_language(detect_language(subject.request.text), found)
@@ -230,12 +231,12 @@ def language_match(reader: ObjectReader) -> CheckFunction:
 
 
 def secret_leak(reader: ObjectReader) -> CheckFunction:
-    """1 where nothing has the shape of a secret. What was found isn't told, only how often."""
+    """1 if no text has the format of a secret. Reports only counts, not the texts found."""
     return _leak(_place(reader, of_one=False), RedactionMode.SECRETS, ("secret",))
 
 
 def pii_leak(reader: ObjectReader) -> CheckFunction:
-    """The same of e-mail addresses, phone numbers and card numbers, or some of these kinds."""
+    """The same for e-mail addresses, phone numbers and card numbers, or some of these kinds."""
     place = _place(reader, of_one=False)
     kinds = reader.texts("kinds", len(Pii), 10) or tuple(Pii)
     unknown = [place for place, kind in enumerate(kinds) if kind not in set(Pii)]

@@ -1,4 +1,4 @@
-"""Measured of tool calls, by parameters of a project's own: which may be made, which are due."""
+"""Checks of tool calls with parameters set by a project: permitted and expected calls."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,25 +16,25 @@ from domain.evaluation.trace_content.tool_calls import ToolCall
 TOOLS_MAX: Final = 100
 TOOL_MAX: Final = 255  # characters of a name
 EXPECTED_MAX: Final = 50  # calls
-CALLS_MAX: Final = 2_000  # of a trace: each is held against each that is expected
-TOLD_MAX: Final = 20
+CALLS_MAX: Final = 2_000  # of a trace: each is compared with each expected call
+REPORTED_MAX: Final = 20  # names of forbidden tools in the metadata
 
 
 class TrajectoryMode(StrEnum):
-    STRICT = "strict"  # those calls and no others, in their order
-    UNORDERED = "unordered"  # those and no others
-    SUBSET = "subset"  # no others
-    SUPERSET = "superset"  # those, and others perhaps
+    STRICT = "strict"  # the expected calls and no others, in order
+    UNORDERED = "unordered"  # the expected calls and no others, in any order
+    SUBSET = "subset"  # no others than the expected calls
+    SUPERSET = "superset"  # all expected calls, and possibly others
 
 
 class ArgumentMode(StrEnum):
     IGNORE = "ignore"
     EXACT = "exact"
-    SUBSET = "subset"  # what is expected is among what was given
+    SUBSET = "subset"  # the expected arguments are among the given ones
 
 
 def tool_permission(reader: ObjectReader) -> CheckFunction:
-    """Calls that were allowed / calls: of `allow`, where there is one, and none of `deny`."""
+    """Permitted calls / calls. A call must be in `allow`, if given, and not in `deny`."""
     allow = reader.texts("allow", TOOLS_MAX, TOOL_MAX)
     deny = reader.texts("deny", TOOLS_MAX, TOOL_MAX)
     has_allow = reader.has("allow")
@@ -46,7 +46,7 @@ def tool_permission(reader: ObjectReader) -> CheckFunction:
         if not names:
             return Skipped(SkipCode.NO_TOOL_CALLS)
         refused = [name for name in names if name in deny or (has_allow and name not in allow)]
-        told = list(dict.fromkeys(refused))[:TOLD_MAX]
+        told = list(dict.fromkeys(refused))[:REPORTED_MAX]
         return Scored(
             1 - len(refused) / len(names),
             f"{len(refused)} of {len(names)} tool calls were not allowed",
@@ -75,9 +75,9 @@ class ExpectedCall:
 
 
 def trajectory_match(reader: ObjectReader) -> CheckFunction:
-    """How far the calls are those that are expected; see Mode.
+    """How far the calls match the expected ones; see TrajectoryMode.
 
-    Strict is the longest common subsequence / the longer of both, the others count pairs.
+    Strict: longest common subsequence / the longer sequence. The other modes count matching pairs.
     """
     mode = reader.choice("mode", TrajectoryMode, default=TrajectoryMode.STRICT)
     arg_mode = reader.choice("arg_mode", ArgumentMode, default=ArgumentMode.IGNORE)
@@ -108,7 +108,7 @@ def trajectory_match(reader: ObjectReader) -> CheckFunction:
 
 
 def _due(one: object, at: str, errors: ErrorCollector, mode: ArgumentMode) -> ExpectedCall:
-    """A name, or an object with `name` and `arguments`."""
+    """An expected call: a name, or an object with `name` and `arguments`."""
     named = {"name": one} if isinstance(one, str) else one
     reader = ObjectReader(named, at, errors)
     name, arguments = reader.text("name", TOOL_MAX), reader.value("arguments")
@@ -119,7 +119,7 @@ def _due(one: object, at: str, errors: ErrorCollector, mode: ArgumentMode) -> Ex
 
 
 type Made = Sequence[Sequence[bool]]
-"""Of each call that is expected, whether each call that was made is that one."""
+"""For each expected call, whether each actual call matches it."""
 
 
 def longest_common_subsequence(made: Made) -> int:
@@ -134,8 +134,8 @@ def longest_common_subsequence(made: Made) -> int:
 
 
 def maximum_matching(made: Made) -> int:
-    """The most pairs of a due and a made call, each in one pair at most."""
-    taken: dict[int, int] = {}  # by the call that was made
+    """The size of a maximum matching: each expected and each actual call in at most one pair."""
+    taken: dict[int, int] = {}  # actual call → expected call
 
     def paired(due: int, tried: set[int]) -> bool:
         for at, is_it in enumerate(made[due]):

@@ -1,11 +1,11 @@
-"""Places in a trace, as rules name them: `trace.metadata.tier`, `spans[kind=TOOL].name`.
+"""Paths into a trace, as rules name them: `trace.metadata.tier`, `spans[kind=TOOL].name`.
 
-    place   = trace.FIELD STEPS | spans FILTER .FIELD STEPS | spans FILTER | request | answer
-    FILTER  = "" | [FIELD=VALUE,…]         all of them; VALUE is a word or a string in quotes
-    STEPS   = ("." KEY | [INDEX])*         into JSON; KEY is a word or a string in quotes
+    path    = trace.FIELD STEPS | spans FILTER .FIELD STEPS | spans FILTER | request | answer
+    FILTER  = "" | [FIELD=VALUE,…]         all must match; VALUE is a word or a quoted string
+    STEPS   = ("." KEY | [INDEX])*         into JSON; KEY is a word or a quoted string
 
-`request` and `answer` are the texts of what was asked and answered last, `spans[…]` by itself is
-the number of such spans. Text is read by our own expressions, which take linear time.
+`request` and `answer` are the texts of the last request and answer; `spans[…]` alone is the number
+of matching spans. Paths are parsed with fixed regular expressions that run in linear time.
 """
 
 import json
@@ -70,13 +70,13 @@ _FILTERED: Final = ("name", "kind", "status", "model")
 
 
 def total_tokens(spans: Sequence[Span]) -> int | None:
-    """All tokens of those spans that tell any; None where none does."""
+    """The tokens of the spans with known usage; None if no span has it."""
     told = [span.usage for span in spans if span.usage is not None and span.usage.is_known]
     return sum(one.prompt_tokens + one.completion_tokens for one in told) if told else None
 
 
 def total_cost(spans: Sequence[Span]) -> float | None:
-    """USD of those spans that have a price; None where none has."""
+    """The cost in USD of the spans with a price; None if no span has one."""
     charges = [span.charge for span in spans if span.charge is not None]
     priced = [one.amount for one in charges if one.source is not CostSource.UNPRICED]
     return as_float(exact_sum(priced)) if priced else None
@@ -84,11 +84,13 @@ def total_cost(spans: Sequence[Span]) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class PathResolver:
-    """A subject while several places of it are looked at: what is large is read once."""
+    """Resolves several paths of one trace; large values are decoded once."""
 
     subject: EvaluatedTrace
     _read: dict[tuple[int, str], object] = field(default_factory=dict)
-    _texts: dict[int, tuple[object, str]] = field(default_factory=dict)  # by ids, so values stay
+    _texts: dict[int, tuple[object, str]] = field(
+        default_factory=dict
+    )  # by id(), so values are kept alive
 
     def of_trace(self, name: str) -> object:
         trace = self.subject.trace
@@ -98,7 +100,7 @@ class PathResolver:
         return self._once(span, name, lambda: _OF_SPAN[name](span))
 
     def text(self, value: object) -> str:
-        """As `to_text`."""
+        """The value as text, as `to_text` gives it."""
         if isinstance(value, str):
             return value
         if id(value) not in self._texts:
@@ -114,17 +116,17 @@ class PathResolver:
         return self._read[key]
 
 
-class InvalidTracePath(ValueError):  # noqa: N818 - it is no error of ours
-    """Text that names no place. The message is for who wrote it."""
+class InvalidTracePath(ValueError):  # noqa: N818 - a mistake of the caller
+    """The text isn't a valid path. The message is written for its author."""
 
 
 @dataclass(frozen=True, slots=True)
 class TracePath:
-    """Where in a trace to resolver. `is_per_span` where it is in each of some spans."""
+    """A path into a trace. With `is_per_span`, it gives one value for each matching span."""
 
     text: str
     is_per_span: bool
-    field: str  # "" for the number of spans, and of `request` and `answer` these words
+    field: str  # "" for the number of spans; "request" or "answer" for these texts
     filters: tuple[tuple[str, str], ...] = ()
     steps: tuple[str | int, ...] = ()
 
@@ -153,9 +155,9 @@ class TracePath:
         return self.is_per_span and not self.field
 
     def resolve(self, resolver: PathResolver) -> Sequence[object]:
-        """What is there, of each span by itself; None where nothing is.
+        """The values at the path, one per matching span; None for a missing value.
 
-        A number of spans is one number.
+        A number of spans is a single value.
         """
         subject = resolver.subject
         if not self.is_per_span:
@@ -177,7 +179,7 @@ def _steps(text: str, start: int) -> tuple[str | int, ...]:
     while start < len(text):
         step = _STEP.match(text, start)
         if step is None:
-            raise InvalidTracePath(f"is not understood from {text[start : start + 20]!r} on")
+            raise InvalidTracePath(f"is invalid from {text[start : start + 20]!r} on")
         try:
             found.append(int(step[3]) if step[3] else _text(step[1] or step[2]))
         except ValueError as error:

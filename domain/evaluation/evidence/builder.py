@@ -1,4 +1,4 @@
-"""Gathers the evidence of a trace and makes it fit its budget. Pure, and bounded in its work."""
+"""Builds the evidence of a trace within a token budget. Pure, with bounded work."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -22,21 +22,21 @@ from domain.evaluation.trace_content.tool_calls import count_repeated_calls, lon
 from domain.tracing.span import Span, SpanStatus
 
 EVIDENCE_TOKENS: Final = 12_000
-EVIDENCE_TOKENS_MIN: Final = 1_000  # with less no step would be left beside task and output
+EVIDENCE_TOKENS_MIN: Final = 1_000  # with less, task and output would leave no room for steps
 TASK_TOKENS: Final = 2_000
 OUTPUT_TOKENS: Final = 2_000
-LINE_TOKENS: Final = 60  # of an item of the plan, or what a tool is for
-SHORT: Final = 80  # tokens that are left of a text where room is wanting
+LINE_TOKENS: Final = 60  # of a plan item or a tool description
+SHORT: Final = 80  # tokens of a text when the budget is tight
 
-# Shares of a budget, where it is too small for the numbers above: more than a third is for steps.
+# Divisors of the budget, if it is too small for the numbers above. Over a third is left for steps.
 _TASK_SHARE: Final = 6
 _OUTPUT_SHARE: Final = 6
 _TOOLS_SHARE: Final = 8
 _PLAN_SHARE: Final = 12
-# A step is at least a label, a kind, a name and a status: more of them are not looked at.
+# A step has at least a label, a kind, a name and a status: no more steps than fit are processed.
 _STEP_BYTES_MIN: Final = 24
 
-# What a step may take, from the first that fits on: what was said least of all counts least.
+# Budgets of a step, tried in order until all steps fit. Model text is the first to be cut.
 _SHORTER: Final = (
     FULL_BUDGET,
     StepBudget(text=SHORT),
@@ -46,7 +46,7 @@ _SHORTER: Final = (
     StepBudget(text=0, document=0, output=SHORT),
     StepBudget(text=0, document=0, output=0),
 )
-# What errors alone may take, once every other step is left out.
+# Budgets of failed steps, once all other steps are omitted.
 _ERRORS: Final = (
     _SHORTER[-1],
     StepBudget(text=0, document=0, output=0, error=SHORT, arguments=SHORT),
@@ -59,11 +59,11 @@ def build_evidence(
     masking: RedactionMode = RedactionMode.SECRETS,
     tokens: int = EVIDENCE_TOKENS,
 ) -> Evidence:
-    """What a judge gets to read of a trace: at most `tokens` of it, by the estimate.
+    """Builds what a judge reads of a trace: at most `tokens` tokens, by the estimate.
 
-    The same for the same content, whatever its ids and instants. Task and final output always
-    stay, and so do errors while there is room for their names; steps go from the middle. Raises
-    ValueError for fewer tokens than EVIDENCE_TOKENS_MIN.
+    Equal content gives equal evidence, whatever the ids and instants. Task and final output are
+    always included, and so are failed steps while their names fit; other steps are omitted from the
+    middle outwards. Raises ValueError for fewer tokens than EVIDENCE_TOKENS_MIN.
     """
     if tokens < EVIDENCE_TOKENS_MIN:
         raise ValueError(f"evidence takes at least {EVIDENCE_TOKENS_MIN} tokens")
@@ -97,7 +97,7 @@ def build_evidence(
 
 @dataclass(slots=True)
 class Truncator:
-    """Cuts texts, and remembers whether anything was lost."""
+    """Truncates texts, and records whether anything was lost."""
 
     lost: bool = False
 
@@ -124,8 +124,8 @@ def _facts(subject: EvaluatedTrace) -> RunFacts:
 def _tools(
     subject: EvaluatedTrace, redactor: Redactor, cut: Truncator, tokens: int
 ) -> tuple[Tool, ...]:
-    """The declared tools that fit: descriptions go first, then the last of the tools."""
-    # No more lines are looked at than could fit.
+    """The declared tools that fit: descriptions are dropped first, then the last tools."""
+    # No more tools are processed than could fit.
     some = list(subject.declared_tools.values())[: tokens * BYTES_PER_TOKEN // _STEP_BYTES_MIN + 1]
     drafts = [
         (
@@ -164,7 +164,7 @@ def _printed(tool: Tool) -> str:
 
 
 def _size(text: str) -> int:
-    # Quotes and backslashes are printed as two, and a line has up to ten bytes around its text.
+    # Quotes and backslashes are escaped, and a line has up to ten bytes around its text.
     return len(text.encode()) + text.count('"') + text.count("\\") + text.count("\n") + 10
 
 
@@ -186,7 +186,7 @@ def _first[T](tokens: int, items: Sequence[T], printed: Callable[[T], str]) -> S
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A step by its place; there is no draft of one that can't be shown in any case."""
+    """A step in order. `draft` is None if the step is certain not to fit."""
 
     label: str
     has_failed: bool
@@ -196,7 +196,7 @@ class _Place:
 def _steps(
     spans: Sequence[Span], redactor: Redactor, room: int
 ) -> tuple[Sequence[Step | OmittedSteps], bool]:
-    """The steps of a tree that fit into `room` bytes, and whether none of them lost a word."""
+    """The steps that fit into `room` bytes, and whether all of them are complete."""
     places = _places(spans, redactor, room)
     drafts = [place.draft for place in places if place.draft is not None]
     is_all_there = len(drafts) == len(places)
@@ -204,7 +204,7 @@ def _steps(
         steps = [one.cut(allowed) for one in drafts]
         if sum(map(_bytes, steps)) <= room:
             return steps, all(one.fits(allowed) for one in drafts)
-    # From the middle outwards, which leaves the beginning and the end.
+    # Omit from the middle outwards, so that the beginning and the end are kept.
     order = sorted(range(len(places)), key=lambda at: (-_from_edge(at, len(places)), at))
     others = [at for at in order if not places[at].has_failed]
     shown = _fitting(places, others, _SHORTER[-1], room)
@@ -217,10 +217,10 @@ def _steps(
 
 
 def _places(spans: Sequence[Span], redactor: Redactor, room: int) -> Sequence[_Place]:
-    # Ids say nothing: spans of one instant stand in the order of what they hold.
+    # Spans of the same instant are ordered by content, since ids are random.
     spans = sorted(spans, key=content_order)
     labelled = SpanTree.from_spans(spans).labelled()
-    near = max(room, 0) // _STEP_BYTES_MIN // 2 + 1  # that many from each end, and as many errors
+    near = max(room, 0) // _STEP_BYTES_MIN // 2 + 1  # steps from each end, and as many errors
     count = len(labelled)
     failed = [at for at, (index, _) in enumerate(labelled) if _has_failed(spans[index])]
     kept = {*failed[:near], *failed[-near:]} | {
@@ -254,7 +254,7 @@ def _fitting(
     allowed: StepBudget,
     room: int,
 ) -> Sequence[Step | OmittedSteps] | None:
-    """The steps without as few of the first of `order` as need be; None where all aren't enough."""
+    """Omits as few of the first of `order` as necessary; None if omitting all isn't enough."""
     cut = [None if place.draft is None else place.draft.cut(allowed) for place in places]
     sizes = [0 if step is None else _bytes(step) for step in cut]
     gone = {at for at, step in enumerate(cut) if step is None}
@@ -265,7 +265,7 @@ def _fitting(
     def fits(count: int) -> bool:
         dropped = gone.union(order[:count])
         kept = sum(size for at, size in enumerate(sizes) if at not in dropped)
-        # Cheaper than printing: the gaps are only looked at where the steps would fit.
+        # The sum is cheaper than printing the gaps, so it is checked first.
         return kept <= room and sum(map(_bytes, without(count))) <= room
 
     if not fits(len(order)):

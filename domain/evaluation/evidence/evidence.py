@@ -1,6 +1,6 @@
-"""Evidence: what of a trace a judge gets to read, how it is printed, and its hash.
+"""Evidence: the part of a trace that a judge reads, its text form, and its hash.
 
-`domain/evaluation/evidence/builder.py` makes it of a trace.
+`domain/evaluation/evidence/builder.py` builds it from a trace.
 """
 
 import json
@@ -15,17 +15,17 @@ from domain.evaluation.evidence.template import render_template, shows_steps
 from domain.evaluation.evidence.truncation import estimate_tokens, quote_lines
 from domain.evaluation.trace_content.messages import canonical_json
 
-BUILDER_VERSION: Final = 1  # a change of what is taken, cut or masked is a new one
+BUILDER_VERSION: Final = 1  # increase it with every change of selection, truncation or redaction
 _BOUNDARY: Final = re.compile(r"[0-9a-f]{16}")
 _NONE: Final = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A span as a judge sees it: neither ids nor instants, but order, duration and what was said.
+    """A span as a judge sees it: without ids and instants, but with order, duration and texts.
 
-    `label` tells its place: `s2.1` is the first step inside the second. Texts are "" where there
-    is nothing, or where it was left out for want of room.
+    `label` is the position in the tree: `s2.1` is the first step inside the second. Texts are "" if
+    there are none, or if they were cut to fit the budget.
     """
 
     label: str
@@ -61,7 +61,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class OmittedSteps:
-    """Steps that were left out for want of room, by the labels of the first and the last."""
+    """A range of steps that were omitted to fit the budget, by first and last label."""
 
     first: str
     last: str
@@ -76,7 +76,7 @@ class OmittedSteps:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool that the agent was offered."""
+    """A tool that was declared to the agent."""
 
     name: str
     description: str = ""
@@ -84,13 +84,13 @@ class Tool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """What can be counted of the whole trace, steps that were left out included."""
+    """Counts over the whole trace, including omitted steps."""
 
     steps: int = 0
     calls: int = 0
     failed_calls: int = 0
-    repeated_calls: int = 0  # that asked and got what an earlier one had
-    longest_block: int = 0  # equal calls in a row
+    repeated_calls: int = 0  # with the request and output of an earlier call
+    longest_block: int = 0  # adjacent identical calls
     open_steps: int = 0  # without an end
 
     def printed(self) -> str:
@@ -104,10 +104,11 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What a judge reads of one trace, the same for all metrics. Everything in it is masked.
+    """What a judge reads of one trace, the same for all metrics. All texts are redacted.
 
-    `truncated` where anything of it was cut or left out; `omitted_steps` were left out whole.
-    `signs` are for the keyless judge, and are not printed. By a `template` only what it names is.
+    `truncated` tells whether anything was cut or omitted; `omitted_steps` counts omitted steps.
+    `signs` are features for the heuristic judge and aren't printed. With a `template`, only its
+    parts are printed.
     """
 
     task: str
@@ -124,12 +125,12 @@ class Evidence:
 
     @property
     def labels(self) -> frozenset[str]:
-        """What a judge may cite."""
+        """The labels that a judge may cite."""
         return frozenset(step.label for step in self._shown if isinstance(step, Step))
 
     @property
     def calls(self) -> Sequence[Step]:
-        """The tool calls that are shown, in the order of the tree."""
+        """The tool calls that are shown, in tree order."""
         return [one for one in self._shown if isinstance(one, Step) and one.kind == "TOOL"]
 
     @property
@@ -138,7 +139,7 @@ class Evidence:
 
     @property
     def hash(self) -> str:
-        """Equal for equal content: 64 hex digits, which depend on no id, instant or boundary."""
+        """64 hex digits, equal for equal content; independent of ids, instants and boundary."""
         held = {**asdict(self), "builder": BUILDER_VERSION}
         if not self.template:
             del held["template"]
@@ -146,11 +147,11 @@ class Evidence:
 
     @property
     def tokens(self) -> int:
-        """The estimate for the most that is printed of it."""
+        """The estimated tokens of the longest text form."""
         return estimate_tokens(self.text())
 
     def marks(self) -> dict[str, object]:
-        """What stands of it in the metadata of a score."""
+        """The entries for the metadata of a score."""
         return {
             "evidence_hash": self.hash,
             "truncated": self.truncated,
@@ -158,10 +159,10 @@ class Evidence:
         }
 
     def text(self, *, reasoning: bool = True, output: bool = True) -> str:
-        """Printed in lines, of which those with foreign text begin with a mark or are quoted.
+        """The text form. Lines with text of the trace have a prefix or are quoted.
 
-        So nothing that a trace says can pass for a line of ours. Without `reasoning` nothing that
-        the agent only thought is shown, without `output` no final output.
+        So no text of a trace can imitate a line of the service. Without `reasoning` the agent's
+        reasoning is left out, without `output` the final output.
         """
         if self.template:
             return render_template(self.template, self._parts(reasoning=reasoning))
@@ -178,7 +179,7 @@ class Evidence:
         return "\n".join(parts)
 
     def _parts(self, *, reasoning: bool) -> Mapping[str, str]:
-        """What the names of a template stand for, each printed as in a text without one."""
+        """The value of each template placeholder, printed as in a text without template."""
         lines = {
             "tools": [_tool(tool) for tool in self.declared_tools],
             "plan": [f"{n}. {_line(item)}" for n, item in enumerate(self.plan, 1)],
@@ -199,10 +200,10 @@ class Evidence:
         ]
 
     def within_boundary(self, boundary: str, *, reasoning: bool = True, output: bool = True) -> str:
-        """The text between two lines with `boundary`, 16 hex digits that its author can't guess.
+        """The text between two lines with `boundary`, 16 hex digits unknown to the trace's author.
 
-        One boundary for all metrics of a target: what they are asked then begins alike. Raises
-        ValueError for another form of boundary.
+        One boundary is used for all metrics of a target, so that prompts share a prefix that
+        providers can cache. Raises ValueError for another format.
         """
         if _BOUNDARY.fullmatch(boundary) is None:
             raise ValueError("a boundary is 16 hex digits")

@@ -1,7 +1,7 @@
-"""Signs: what can be told of a trace without understanding it. The keyless judge goes by them.
+"""Features of a trace that need no understanding of its text, for the heuristic judge.
 
-They are part of the evidence, and so of its hash: a verdict found by its hash is the verdict on
-these signs. They are never printed.
+They are part of the evidence and of its hash, so a cached verdict always belongs to the same
+features. They are never printed.
 """
 
 import math
@@ -19,10 +19,10 @@ from domain.evaluation.trace_content.text import to_text
 from domain.evaluation.trace_content.tool_calls import ToolCall
 from domain.tracing.span import Span, SpanKind, SpanStatus
 
-COMPLAINT_MAX: Final = 4_000  # characters of an error that are looked at
-TOKENS_MAX: Final = 100_000  # token probabilities of one trace that are looked at
+COMPLAINT_MAX: Final = 4_000  # characters of an error that are searched
+TOKENS_MAX: Final = 100_000  # token probabilities of one trace that are read
 
-# What tools say that were called with the wrong arguments, in the words of common frameworks.
+# Error messages of tools that reject their arguments, in the wording of common frameworks.
 _REJECTION: Final = re.compile(
     r"validation ?error|failed validation|schema|type ?error|bad request|unprocessable"
     r"|(?:invalid|unknown|unexpected|missing|malformed) (?:\w+ ){0,3}"
@@ -37,12 +37,12 @@ _REJECTING: Final = frozenset({400, 422})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallFeatures:
-    """Of one tool call. None is what can't be told: nothing declared, or no such argument.
+    """Features of one tool call. None is unknown: nothing is declared, or no such argument.
 
-    Tools are numbered by their first call: nothing that would have to be masked is in here.
-    `asked_before` counts earlier calls with the same arguments, `is_repeat` tells that one of them
-    got the same as well. `is_rejected` where it failed for its arguments. `grounding` is the share
-    of its specific arguments that had been said before.
+    `tool` numbers the tools by their first call, so no text that would need redaction is included.
+    `asked_before` counts earlier calls with the same arguments; `is_repeat` tells whether one of
+    them also had the same output. `is_rejected` tells whether the call failed because of its
+    arguments. `grounding` is the share of its specific arguments that occurred before.
     """
 
     tool: int = 0
@@ -57,11 +57,11 @@ class ToolCallFeatures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceFeatures:
-    """Of a whole trace, steps that a judge isn't shown included. Calls are in order.
+    """Features of a whole trace, including omitted steps. Calls are in order.
 
-    `idle_steps` have neither output nor error nor children. It `ends_in_error` if its last root
-    failed, whatever its status. `token_confidence` is the geometric mean of the probabilities of
-    the models' tokens, None where no model call carries them.
+    `idle_steps` counts steps without output, error and children. `ends_in_error` tells whether the
+    last root span failed, whatever the trace status. `token_confidence` is the geometric mean of
+    the token probabilities; None if no model call recorded them.
     """
 
     calls: tuple[ToolCallFeatures, ...] = ()
@@ -72,7 +72,7 @@ class TraceFeatures:
 
 
 def extract_features(subject: EvaluatedTrace) -> TraceFeatures:
-    """The signs of a trace. The same for the same content, whatever its ids."""
+    """The features of a trace; equal for equal content, whatever the ids."""
     below = subject.tree.children
     roots = [subject.spans[at] for at in subject.tree.roots]
     return TraceFeatures(
@@ -87,13 +87,13 @@ def extract_features(subject: EvaluatedTrace) -> TraceFeatures:
 
 
 def _leaves_nothing(span: Span) -> bool:
-    # An empty list is an answer, and an error tells something too.
+    # An empty list is a result, and so is an error.
     has_failed = span.status is SpanStatus.ERROR or bool(span.error)
     return not has_failed and not to_text(decode_json(span.output)).strip()
 
 
 def content_order(span: Span) -> tuple[object, ...]:
-    """The order of steps in evidence: at one instant by what they hold, since ids say nothing."""
+    """Sort key of steps in evidence: by instant, then by content, since ids are random."""
     kind, status = span.kind or SpanKind.OTHER, span.status or SpanStatus.UNSET
     held = (span.input or b"", span.output or b"", span.error or "", span.model or "")
     return (span.started_at, kind.value, span.name, status.value, *held, span.id)
@@ -149,14 +149,14 @@ def _token_confidence(models: Sequence[Span]) -> float | None:
 
 
 def _log_probabilities(output: object) -> Sequence[float]:
-    """As OpenAI's chat completions tell them: `choices[0].logprobs.content[].logprob`."""
+    """Reads OpenAI's chat completion format: `choices[0].logprobs.content[].logprob`."""
     choice = first_choice(output) if isinstance(output, Mapping) else None
     told = choice.get("logprobs") if choice else None
     content = told.get("content") if isinstance(told, Mapping) else None
     if not isinstance(content, list):
         return []
     values = [one.get("logprob") for one in content[:TOKENS_MAX] if isinstance(one, Mapping)]
-    # A positive one is no logarithm of a probability, and -9999 is OpenAI's way to say "hardly".
+    # Positive values can't be log probabilities. OpenAI uses -9999 for "almost impossible".
     return [float(one) for one in values if isinstance(one, int | float) and one <= 0]
 
 

@@ -1,7 +1,7 @@
-"""Secrets and personal data in a text, replaced before anything leaves or is hashed.
+"""Replaces secrets and personal data in a text before it leaves the service or is hashed.
 
-Shapes only: what looks like a key of a known kind is masked wherever it stands. What has no shape
-of its own, such as a password in a sentence, can't be told from other words.
+Detection is by format: a text with the format of a known kind of key is replaced wherever it
+occurs. A secret without a format of its own, such as a password in a sentence, can't be detected.
 """
 
 import re
@@ -11,33 +11,33 @@ from enum import StrEnum
 from typing import Final
 
 EDGE: Final = string.ascii_letters + string.digits + "_-.+/=~%:@"
-"""The characters that keys are made of. Where a text was cut, a run of them may be half a key."""
+"""Characters that occur in keys. Where a text is cut, a run of them may be part of a key."""
 
 
 class RedactionMode(StrEnum):
-    """What is masked: the setting EVAL_MASK."""
+    """What is redacted: the setting EVAL_MASK."""
 
     SECRETS = "secrets"
     SECRETS_PII = "secrets,pii"
     OFF = "off"
 
 
-# A key starts where no letter or digit stands before it, but for an escape of JSON in JSON.
+# A key begins after a non-alphanumeric character, or after an escape of JSON nested in JSON.
 _AT: Final = r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4}))"
 
-# Each shape with the texts of which one has to be there, so that most are not searched for at all.
+# Each pattern with its hints. A text without any of them isn't searched, which skips most patterns.
 _SHAPES: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     # JSON Web Tokens, signed, encrypted, or without their last part.
     (("eyJ",), _AT + r"eyJ[\w-]{6,4096}+(?:\.[\w-]*){1,4}"),
     # OpenAI, Anthropic, OpenRouter, DeepSeek, Langfuse and others.
     (("sk-", "pk-"), _AT + r"[sp]k-[\w-]{16,}"),
-    # Ours.
+    # API keys of this service.
     (("pp_",), _AT + r"pp_[0-9a-f]{32,}"),
     # Google: API keys, OAuth tokens, client secrets.
     (("AIza",), _AT + r"AIza[\w-]{30,}"),
     (("ya29.",), _AT + r"ya29\.[\w-]{16,}"),
     (("GOCSPX-",), _AT + r"GOCSPX-[\w-]{20,}"),
-    # AWS: key ids, and secret keys where they are called so.
+    # AWS: key ids, and secret keys that follow their usual name.
     (("AKIA", "ASIA", "ABIA", "ACCA"), _AT + r"A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16}"),
     (("ecret", "ECRET"), r"(?i:aws_?secret_?access_?key)\W{1,8}(?P<secret>[\w/+=]{40})"),
     # GitHub, GitLab, npm, PyPI, Hugging Face, DigitalOcean, Doppler.
@@ -68,7 +68,7 @@ _SHAPES: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     (("asic ", "ASIC "), r"(?i:\bbasic) {1,4}(?P<secret>[A-Za-z0-9+/]{16,}={0,2})"),
     (("://",), r"(?<=://)[^\s/@:\"']{0,100}:[^\s/@\"']{1,200}(?=@)"),
 )
-# Private keys, whole or without their end.
+# Private keys, complete or without their end.
 _KEY_BLOCK: Final = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
     r"[\s\S]*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
@@ -85,9 +85,9 @@ _LONGEST_PLAIN: Final = 4  # digits in a row, of a phone number without a plus
 
 
 class Redactor:
-    """Replaces what must not leave by `[secret:1]`, `[email:2]`: the same text by the same number.
+    """Replaces sensitive texts with `[secret:1]`, `[email:2]`: equal texts get equal numbers.
 
-    Numbers count from 1 over all texts that one redactor sees, so the order of the texts matters.
+    Numbers count from 1 over all texts of one redactor, so the order of the texts matters.
     """
 
     def __init__(self, masking: RedactionMode) -> None:
@@ -97,16 +97,17 @@ class Redactor:
         """How many texts of each kind it has replaced: `secret`, `email`, `card`, `phone`."""
 
     def without_key_blocks(self, text: str) -> str:
-        """The text with private keys replaced: of secrets the only ones that fill many lines.
+        """The text with private keys replaced, the only secrets that span many lines.
 
-        Quick, so that it can be done before a text is cut, where a line of them shows no shape.
+        It is fast enough to run before a text is cut. After the cut, a part of a key has no known
+        format.
         """
         if self._masking is RedactionMode.OFF or "PRIVATE KEY" not in text:
             return text
         return _KEY_BLOCK.sub(self._secret, text)
 
     def redact(self, text: str) -> str:
-        """The text with everything replaced that has to be."""
+        """The text with everything sensitive replaced."""
         if self._masking is RedactionMode.OFF:
             return text
         text = self.without_key_blocks(text)
@@ -139,7 +140,7 @@ class Redactor:
 
 
 def _is_phone(text: str, digits: str) -> bool:
-    """With a plus, or grouped as people write them: a plain run of digits is more often an id."""
+    """With a plus sign, or grouped: a plain run of digits is more often an id."""
     if len(digits) not in _PHONE_DIGITS or _DATE.match(text):
         return False
     groups = re.split(r"[^0-9]+", text.strip("(+"))
@@ -149,7 +150,7 @@ def _is_phone(text: str, digits: str) -> bool:
 
 
 def _passes_luhn(digits: str) -> bool:
-    """The check digit of card numbers (ISO/IEC 7812-1, annex B)."""
+    """Checks the check digit of a card number (ISO/IEC 7812-1, annex B)."""
     total = 0
     for at, digit in enumerate(reversed(digits)):
         twice = int(digit) * (1 + at % 2)

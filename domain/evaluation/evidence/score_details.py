@@ -1,4 +1,4 @@
-"""What a judged score tells beside its number: what the judge had before it, in a few fields."""
+"""Details of a judged score: excerpts of what the judge read, in a few metadata fields."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -14,7 +14,7 @@ type ScoreDetails = dict[str, object]
 
 
 def score_details(metric: str, evidence: Evidence) -> ScoreDetails:
-    """The metadata of a metric's score beside the common keys, all of it masked; {} for most."""
+    """The metric-specific metadata of a score, redacted; {} for most metrics."""
     told = _PARTICULARS.get(metric)
     return told(evidence) if told else {}
 
@@ -54,7 +54,7 @@ def _some[T](items: Sequence[T]) -> Sequence[T]:
 
 
 def _parameters(arguments: str) -> object:
-    """What the arguments are where they are short, else the beginning of their text."""
+    """The arguments as JSON if they are short, otherwise the beginning of their text."""
     if not arguments:
         return {}
     return (

@@ -1,4 +1,4 @@
-"""Steps before they are cut: the texts of a span, masked, and how much of them is allowed."""
+"""Steps before truncation: the redacted texts of a span, and the token budget of each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from domain.evaluation.trace_content.text import to_text
 from domain.evaluation.trace_content.tool_calls import tool_arguments
 from domain.tracing.span import Span, SpanKind, SpanStatus
 
-NAME_TOKENS: Final = 30  # of a span or a model: longer names are no names
-DOCUMENTS_MAX: Final = 10  # of one retrieval that are shown: the nearest come first
+NAME_TOKENS: Final = 30  # of a span or model name
+DOCUMENTS_MAX: Final = 10  # of one retrieval; the best matches come first
 
 _DOCUMENT_LISTS: Final = ("documents", "results", "matches", "docs", "hits")
 _DOCUMENT_TEXTS: Final = ("page_content", "text", "content", "document")
@@ -26,12 +26,12 @@ _DOCUMENT_TEXTS: Final = ("page_content", "text", "content", "document")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepBudget:
-    """Tokens that a field may take; 0 leaves it out."""
+    """The tokens that each field may use; 0 omits it."""
 
     error: int = 400
     arguments: int = 400
     output: int = 600
-    text: int = 300  # of a model, and as much again of what it thought
+    text: int = 300  # of a model's text, and the same again for its reasoning
     document: int = 300
 
 
@@ -40,7 +40,7 @@ FULL_BUDGET: Final = StepBudget()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDraft:
-    """A step whose texts are masked, but not cut."""
+    """A step whose texts are redacted, but not truncated."""
 
     label: str
     span: Span
@@ -89,12 +89,12 @@ class StepDraft:
 
 
 def redact_line(text: str, tokens: int, redactor: Redactor) -> RedactedText:
-    """A text that is printed in one line, masked."""
+    """Redacts a text that is printed in one line."""
     return prepare_text(one_line(text), tokens, redactor)
 
 
 def draft_step(label: str, span: Span, redactor: Redactor) -> StepDraft:
-    """What may be shown of a span, by its kind: tools and retrievals, models, and the rest."""
+    """The texts of a span that may be shown, depending on its kind."""
 
     def seen(text: str, tokens: int) -> RedactedText:
         return prepare_text(text, tokens, redactor)
@@ -136,7 +136,7 @@ def draft_step(label: str, span: Span, redactor: Redactor) -> StepDraft:
 
 
 def _summary(span: Span) -> str:
-    # Where the published SDK puts what providers tell of a model's reasoning.
+    # The published SDK stores the reasoning summaries of providers here.
     if b"reasoning_summary" not in span.metadata:
         return ""
     metadata = decode_json(span.metadata)

@@ -1,9 +1,9 @@
-"""What a judge is shown of the evidence, where the author of a metric says so: `{{task}}`.
+"""Templates of custom metrics: which parts of the evidence a judge sees, as `{{task}}`.
 
-Names in double braces stand for parts of the evidence, everything else for itself. There are no
-conditions, loops or filters. What a name stands for is foreign text: it is printed as in any
-evidence, behind marks or in quotation marks, between the two lines with the boundary. So a template
-chooses among what a judge gets to read anyway, masked and cut to its budget, and adds but itself.
+Names in double braces are placeholders for parts of the evidence; all other text is literal. There
+are no conditions, loops or filters. The value of a placeholder is text of the trace: it is printed
+as in any evidence, with prefixes or in quotes, within the boundary. So a template only selects
+parts of the redacted and truncated evidence, and adds its own text.
 """
 
 import re
@@ -17,12 +17,12 @@ TEMPLATE_MAX: Final = 2_000  # characters
 _NAME: Final = re.compile(r"\{\{([^{}]*)\}\}")
 
 
-class InvalidTemplate(ValueError):  # noqa: N818 - it is no error of ours
-    """Text that is no template. The message is for who wrote it."""
+class InvalidTemplate(ValueError):  # noqa: N818 - a mistake of the caller
+    """The text isn't a valid template. The message is written for its author."""
 
 
 def check(text: str) -> None:
-    """Raises InvalidTemplate unless it has names, each known, once, and on a line of its own."""
+    """Raises InvalidTemplate unless each placeholder is known, unique and on its own line."""
     named = _names(text)
     unknown = [name for name in dict.fromkeys(named) if name not in PLACEHOLDERS]
     if unknown:
@@ -42,7 +42,7 @@ def shows_steps(text: str) -> bool:
 
 
 def render_template(text: str, parts: Mapping[str, str]) -> str:
-    """A checked template with what its names stand for."""
+    """A valid template with its placeholders replaced."""
     named = ((line, _NAME.fullmatch(line.strip())) for line in text.splitlines())
     return "\n".join(line if name is None else parts[name[1].strip()] for line, name in named)
 

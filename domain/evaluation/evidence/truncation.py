@@ -1,4 +1,4 @@
-"""Texts cut to a budget of tokens: two thirds from the head, one third from the tail."""
+"""Truncates texts to a token budget: two thirds from the head, one third from the tail."""
 
 import re
 from dataclasses import dataclass
@@ -7,22 +7,24 @@ from typing import Final
 from domain.evaluation.evidence.redaction import EDGE, Redactor
 
 BYTES_PER_TOKEN: Final = 4  # no tokenizer: providers differ, and their usage corrects the ledger
-QUOTE: Final = "| "  # before each line of foreign text, so that none can pass for ours
-# What is looked at of a text, as a multiple of what is shown of it: masking makes texts shorter.
+QUOTE: Final = (
+    "| "  # prefix of each line of a trace, so that none can imitate a line of the service
+)
+# How much of a text is processed, as a multiple of what is shown: redaction shortens texts.
 INPUT_FACTOR: Final = 4
-_MARK_BYTES: Final = 56  # of the line that tells how much was left out
+_MARK_BYTES: Final = 56  # of the line that states how much was omitted
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f]")
 
 
 def estimate_tokens(text: str) -> int:
-    """The estimate: a quarter of its UTF-8 bytes, rounded up."""
+    """The estimated tokens: a quarter of the UTF-8 bytes, rounded up."""
     return -(-len(text.encode()) // BYTES_PER_TOKEN)
 
 
 def sanitize_text(text: str) -> str:
-    """The text as lines that end in a newline and nothing else, without what can't be sent on.
+    """The text with uniform newlines and without characters that providers reject.
 
-    Control characters and lone surrogates, which no provider takes, become blanks or `?`.
+    Control characters become spaces, unpaired surrogates become `?`.
     """
     sendable = text.encode(errors="replace").decode()
     return "\n".join(_CONTROL.sub(" ", sendable).splitlines())
@@ -33,15 +35,16 @@ def one_line(text: str) -> str:
 
 
 def quote_lines(text: str) -> str:
-    """Each of its lines behind a mark."""
+    """The text with QUOTE before each line."""
     return QUOTE + text.replace("\n", f"\n{QUOTE}")
 
 
 @dataclass(frozen=True, slots=True)
 class RedactedText:
-    """A text that may be shown: cleaned, its secrets replaced.
+    """A sanitized, redacted text that may be shown.
 
-    Of a very long one there is only the `head` and the `tail`, `left_out` characters apart.
+    Of a very long text, only the `head` and the `tail` are kept, with `left_out` characters between
+    them.
     """
 
     head: str
@@ -49,18 +52,18 @@ class RedactedText:
     left_out: int = 0
 
     def fits(self, tokens: int) -> bool:
-        """Whether `cut` leaves all of it."""
+        """Whether `cut` keeps the whole text."""
         return not self.left_out and _cost(self.head) <= max(tokens, 0) * BYTES_PER_TOKEN
 
     def cut(self, tokens: int) -> str:
-        """At most `tokens` of it, its quotation marks included; "" for 0 tokens.
+        """At most `tokens` tokens of the text, including line prefixes; "" for 0 tokens.
 
-        What is missing in the middle is told in characters.
+        A line in the middle states how many characters were omitted.
         """
         if tokens <= 0 or self.fits(tokens):
             return self.head if tokens > 0 else ""
         room = tokens * BYTES_PER_TOKEN - _MARK_BYTES - 3 * len(QUOTE)
-        if room <= 0:  # too little to tell what is missing as well
+        if room <= 0:  # no room for the line that states what was omitted
             return _head(self.head, tokens * BYTES_PER_TOKEN - len(QUOTE))
         head = _head(self.head, room * 2 // 3)
         tail = _tail(self.tail or self.head[len(head) :], room - room * 2 // 3)
@@ -87,16 +90,16 @@ def _tail(text: str, room: int) -> str:
 
 
 def prepare_text(text: str, tokens: int, redactor: Redactor) -> RedactedText:
-    """A text of which never more than `tokens` will be shown, masked before it is cut.
+    """Redacts a text before truncation, if at most `tokens` of it will be shown.
 
-    Of a long one only INPUT_FACTOR times as much is looked at, so that the work is bounded too.
+    Only INPUT_FACTOR times as much of a long text is processed, so the work is bounded.
     """
     window = tokens * BYTES_PER_TOKEN * INPUT_FACTOR
     if len(text) > window:
         text = redactor.without_key_blocks(text)
     if len(text) <= window:
         return RedactedText(redactor.redact(sanitize_text(text))) if text else EMPTY_TEXT
-    # Half a key at the edge has lost the shape by which it would be known.
+    # A key that was cut at the edge can't be detected any more, so its rest is dropped.
     head = text[: window * 2 // 3].rstrip(EDGE)
     tail = text[-(window - window * 2 // 3) :].lstrip(EDGE)
     return RedactedText(

@@ -1,8 +1,8 @@
-"""The keyless judge: rules in place of a model, for those who have none.
+"""The heuristic judge: rules instead of a model, for installations without one.
 
-Its marks are what they are: a few tripwires are precise, and the rest carries little (in our data
-.92 of the traces that tripped had failed, and nine in ten failures did not trip). So it never
-claims certainty, says in each score that it was a heuristic, and would rather skip than guess.
+Its scores are rough. A few rules are precise, the rest carry little information: in our data, 92 %
+of the traces that a rule flagged had failed, and nine in ten failures weren't flagged. So it never
+claims certainty, marks each score as heuristic, and skips rather than guesses.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,11 +19,11 @@ MODEL: Final = "heuristic/1"
 SCORE_MIN: Final = 0.1
 SCORE_MAX: Final = 0.9
 
-REPEATS_TRIP: Final = 2  # calls that asked and got what an earlier one had
-FAILURES_TRIP: Final = 3
-SAME_CALL_TRIP: Final = 3  # times that one thing was asked, whatever came of it
-GROUNDED_FROM: Final = 0.5
-MATCHED_FROM: Final = 0.5  # of the content words of an item of the plan
+REPEATS_FLAGGED_FROM: Final = 2  # calls with the request and output of an earlier call
+FAILURES_FLAGGED_FROM: Final = 3
+SAME_CALL_FLAGGED_FROM: Final = 3  # calls with the same request, whatever their output
+GROUNDING_MIN: Final = 0.5
+MATCH_SHARE_MIN: Final = 0.5  # of the content words of a plan item
 
 ERROR_SCORE: Final = 0.1
 TRIPPED_SCORE: Final = 0.2
@@ -38,10 +38,10 @@ _QUESTION_MARKS: Final = ("?", "\uff1f", "\u061f")
 
 
 def heuristic_outcome(metric: str, evidence: Evidence) -> Outcome:
-    """What the rules say of a judged metric, by the evidence alone.
+    """Applies the rules of a judged metric to the evidence alone.
 
-    A score lies in [LEAST, MOST] and is marked as what it is. Raises KeyError for a metric that
-    no judge is asked for.
+    Scores lie in [SCORE_MIN, SCORE_MAX] and are marked as heuristic. Raises KeyError for a metric
+    without a judge.
     """
     outcome = HEURISTICS[metric](evidence)
     marks: dict[str, object] = {
@@ -57,7 +57,7 @@ def heuristic_outcome(metric: str, evidence: Evidence) -> Outcome:
 
 
 def task_completion(evidence: Evidence) -> Outcome:
-    """The first rule that matches; of what nothing speaks against, by how it hangs together."""
+    """The score of the first rule that matches; otherwise by grounding and overlap."""
     calls, output = evidence.signs.calls, evidence.final_output
     if evidence.status == "ERROR":
         return Scored(ERROR_SCORE, "The run ended with an error")
@@ -84,17 +84,17 @@ def task_completion(evidence: Evidence) -> Outcome:
 def _tripped(calls: Sequence[ToolCallFeatures]) -> str | None:
     repeats, failed = sum(one.is_repeat for one in calls), sum(one.has_failed for one in calls)
     most = max((one.asked_before + 1 for one in calls), default=0)
-    if repeats >= REPEATS_TRIP:
+    if repeats >= REPEATS_FLAGGED_FROM:
         return f"{repeats} tool calls repeat an earlier one"
-    if failed >= FAILURES_TRIP:
+    if failed >= FAILURES_FLAGGED_FROM:
         return f"{failed} tool calls failed"
-    if most >= SAME_CALL_TRIP:
+    if most >= SAME_CALL_FLAGGED_FROM:
         return f"One tool call was made {most} times"
     return None
 
 
 def tool_correctness(evidence: Evidence) -> Outcome:
-    """The mean of what there is of: calls of declared tools, calls that succeeded, no repeats."""
+    """The mean of the known shares of: declared tools, successful calls, unrepeated calls."""
     calls = evidence.signs.calls
     if not calls:
         return Skipped(SkipCode.NO_TOOLS, "no tool was called, and rules can't tell whether to")
@@ -113,9 +113,9 @@ def tool_correctness(evidence: Evidence) -> Outcome:
 
 
 def argument_correctness(evidence: Evidence) -> Outcome:
-    """The share of calls that fit their schema, pass on what was said, and weren't refused for it.
+    """The share of calls whose arguments pass: schema, grounding, and not rejected by the tool.
 
-    A call of which none of the three can be told is left out.
+    A call for which none of these is known is left out.
     """
     if not evidence.signs.calls:
         return Skipped(SkipCode.NO_TOOL_CALLS)
@@ -134,12 +134,12 @@ _RIGHT: Final = ("yes", "The arguments pass the rules")
 
 
 def _check(call: ToolCallFeatures) -> tuple[str, str] | None:
-    """The verdict on a call's arguments, and why; None where nothing can be told."""
+    """The verdict on a call's arguments, and its reason; None if nothing is known."""
     if call.is_rejected:
         return ("no", "The tool refused the arguments")
     if call.fits_schema is False:
         return ("no", "The arguments do not fit the declared schema")
-    if call.grounding is not None and call.grounding < GROUNDED_FROM:
+    if call.grounding is not None and call.grounding < GROUNDING_MIN:
         return ("no", "Most of the specific arguments were never said before")
     if call.fits_schema is None and call.grounding is None:
         return None
@@ -165,7 +165,7 @@ def step_efficiency(evidence: Evidence) -> Outcome:
 
 
 def confidence(evidence: Evidence) -> Outcome:
-    """The models' own token probabilities if they were recorded, else by retries and loose ends."""
+    """By recorded token probabilities, otherwise by retries and unresolved failures."""
     signs, steps = evidence.signs, evidence.facts.steps
     if signs.token_confidence is not None:
         return Scored(signs.token_confidence, "By the probability of the models' own tokens")
@@ -184,7 +184,7 @@ def confidence(evidence: Evidence) -> Outcome:
 
 
 def _retries(calls: Sequence[ToolCallFeatures]) -> list[tuple[ToolCallFeatures, bool]]:
-    """Each call, and whether the call of its tool before it had failed."""
+    """Each call, and whether the previous call of its tool had failed."""
     failed: set[int] = set()
     found: list[tuple[ToolCallFeatures, bool]] = []
     for one in calls:
@@ -194,9 +194,10 @@ def _retries(calls: Sequence[ToolCallFeatures]) -> list[tuple[ToolCallFeatures, 
 
 
 def plan_adherence(evidence: Evidence) -> Outcome:
-    """The longest run through the plan that later steps follow in order, as a share of its items.
+    """The longest sequence of plan items that later steps follow in order / items.
 
-    A step matches an item by half of the item's content words. Items without any don't count.
+    A step matches an item if it contains half of the item's content words. Items without content
+    words don't count.
     """
     if not evidence.plan:
         return Skipped(SkipCode.NO_PLAN)
@@ -213,7 +214,7 @@ def plan_adherence(evidence: Evidence) -> Outcome:
 
 
 def _later(steps: Sequence[Step | OmittedSteps]) -> list[Step]:
-    """The steps after the one that states the plan: the first of a model, or a planning tool."""
+    """The steps after the one that states the plan: the first model step, or a planning tool."""
     shown = [step for step in steps if isinstance(step, Step)]
     return shown[next((at for at, step in enumerate(shown) if _states_plans(step)), -1) + 1 :]
 
@@ -228,19 +229,19 @@ def _words_of(step: Step) -> frozenset[str]:
 
 
 def _longest_common(items: Sequence[frozenset[str]], steps: Sequence[frozenset[str]]) -> int:
-    """The length of the longest common subsequence, by match."""
+    """The length of the longest common subsequence."""
     best = [0] * (len(items) + 1)
     for step in steps:
         before = best
         best = [0]
         for at, item in enumerate(items):
-            matches = len(item & step) >= MATCHED_FROM * len(item)
+            matches = len(item & step) >= MATCH_SHARE_MIN * len(item)
             best.append(before[at] + 1 if matches else max(before[at + 1], best[at]))
     return best[-1]
 
 
 def plan_quality(evidence: Evidence) -> Outcome:
-    """Not by rules: whether a plan would lead somewhere takes understanding it."""
+    """Always skipped: assessing a plan requires understanding it."""
     if not evidence.plan:
         return Skipped(SkipCode.NO_PLAN)
     lengths = [len(words(item)) for item in evidence.plan]
@@ -266,4 +267,4 @@ HEURISTICS: Final[Mapping[str, Callable[[Evidence], Outcome]]] = {
     "task_completion": task_completion,
     "tool_correctness": tool_correctness,
 }
-"""By metric: one for each that is judged."""
+"""The rules by metric, one entry for each judged metric."""

@@ -1,4 +1,4 @@
-"""What a judge is asked, what it answers, and why it may give no answer."""
+"""The request to a judge, its answer, and the reasons why there may be none."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,10 @@ from domain.evaluation.scores.outcome import REASONS, FailCode, Scored, Skipped
 class Question:
     """One metric on one piece of evidence.
 
-    `model` is the resolved name, `<provider>/<model>`. `boundary` are 16 hexadecimal digits that
-    the author of the trace can't guess. `is_output_shown` as `rules.is_output_shown` says. `sample`
-    numbers the votes on one question, from 0: each is asked by itself.
+    `model` is the resolved name, `<provider>/<model>`. `boundary` is 16 hexadecimal digits that the
+    author of the trace can't guess. `is_output_shown` is the result of
+    `judged_metrics.is_output_shown`. `sample` numbers the votes on one question, from 0: each is a
+    separate request.
     """
 
     metric: Metric
@@ -28,7 +29,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenUse:
-    """Tokens of some requests; `input` has the cached ones in it, `output` those of reasoning."""
+    """Tokens of some requests. `input` includes cached tokens, `output` includes reasoning."""
 
     requests: int = 0
     input: int = 0
@@ -50,10 +51,10 @@ class TokenUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeCall:
-    """One request that was sent to a provider, whatever came of it: it may cost money.
+    """One request that was sent to a provider. It may cost money even if it failed.
 
-    `model` is the one that answered, else the one that was asked, without its provider. `code` is
-    None where the answer was a verdict.
+    `model` is the model that answered, otherwise the requested one, without its provider. `code` is
+    None if the response was a valid verdict.
     """
 
     provider: str
@@ -65,9 +66,9 @@ class JudgeCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The verdict as an outcome, marked with who gave it; `model` is the one that answered.
+    """The verdict as an outcome that names its judge; `model` is the one that answered.
 
-    `calls` are all requests that it took, in order; none where no provider was asked.
+    `calls` are all requests that were needed, in order; empty if no provider was called.
     """
 
     outcome: Scored | Skipped
@@ -80,7 +81,7 @@ class Answer:
 
 
 class JudgeRefused(Invalid):
-    """The same question would fail again. `calls` as in Answer: what was asked in vain."""
+    """The same question would fail again. `calls` are the requests that were made."""
 
     def __init__(self, code: FailCode, *, calls: tuple[JudgeCall, ...] = ()) -> None:
         super().__init__(REASONS[code])
@@ -89,7 +90,7 @@ class JudgeRefused(Invalid):
 
 
 class JudgeUnavailable(Unavailable):
-    """The same question may succeed, not before `retry_after_s`. `calls` as in Answer."""
+    """The same question may succeed after `retry_after_s`. `calls` are the requests made."""
 
     def __init__(
         self, code: FailCode, *, retry_after_s: int = 1, calls: tuple[JudgeCall, ...] = ()

@@ -1,4 +1,4 @@
-"""Judges' models by their names: who provides them, and what a name that callers give means."""
+"""Names of judge models: their providers, and how names given by callers are resolved."""
 
 import re
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from domain.errors import Invalid
 from domain.evaluation.judging.prompt import HEURISTIC_FINGERPRINT
 
 HEURISTIC_MODEL: Final = HEURISTIC_FINGERPRINT
-NAME_MAX: Final = 255  # of a name as callers give it
+NAME_MAX: Final = 255  # characters of a name given by a caller
 
-# Names without a provider that everybody knows the provider of, by how they begin.
+# Prefixes of model names that identify the provider without naming it.
 _BARE: Final = (
     (re.compile(r"(gpt|o1|o3)-[^/]"), "openai/"),
     (re.compile(r"claude-[^/]"), "anthropic/"),
@@ -21,9 +21,9 @@ _REASONING: Final = re.compile(r"o[0-9]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """Who gives verdicts. `prefix` begins the names of its models.
+    """A provider of verdicts. `prefix` begins the names of its models.
 
-    `small` is the one that judges where nobody says which; None where it can't be known.
+    `small` is the model used if none is named; None if it can't be known.
     """
 
     key: str
@@ -65,22 +65,22 @@ PROVIDERS: Final = (
     Provider(
         key="openai_compatible",
         name="OpenAI-compatible endpoint",
-        description="Whatever speaks the API of OpenAI: vLLM, Ollama, llama.cpp, a gateway",
+        description="Any server with the API of OpenAI: vLLM, Ollama, llama.cpp, a gateway",
         prefix="openai_compatible/",
     ),
     Provider(
         key="heuristic",
         name="Built-in heuristics",
-        description="Signs in the trace itself: no model is asked, and no key is needed",
+        description="Rules over features of the trace: no model and no key needed",
         prefix="heuristic/",
     ),
 )
-"""In the order in which they are shown."""
+"""In display order."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderState:
-    """Whether a provider can be asked; `message` says what is missing, or what isn't known."""
+    """Whether a provider is available; `message` states what is missing or unknown."""
 
     provider: Provider
     is_available: bool
@@ -88,7 +88,7 @@ class ProviderState:
 
 
 def resolve_model(name: str) -> str:
-    """A model's name with its provider; a name that tells none, and isn't known, as it is."""
+    """A model name with its provider. A name with an unknown provider is returned unchanged."""
     if "/" not in name:
         for bare, prefix in _BARE:
             if bare.match(name):
@@ -97,9 +97,9 @@ def resolve_model(name: str) -> str:
 
 
 def provider_of(model: str) -> str:
-    """What stands before the slash of a resolved name; "" where it tells no provider.
+    """The provider of a resolved name; "" if it has none.
 
-    An `o` and a digit begin the names of reasoning models of OpenAI, also of later ones.
+    Names that begin with `o` and a digit are reasoning models of OpenAI, including future ones.
     """
     if "/" in model:
         return model.partition("/")[0]
@@ -107,20 +107,20 @@ def provider_of(model: str) -> str:
 
 
 def validate_model(model: str) -> str:
-    """A resolved name. Raises Invalid, naming `model`, where no provider can have such a model."""
+    """Returns a resolved name. Raises Invalid, naming `model`, if its provider is unknown."""
     known = [one.prefix for one in PROVIDERS]
     name = model.partition("/")[2] if "/" in model else model
     if f"{provider_of(model)}/" not in known or not name:
-        message = f"is no model: write <provider>/<model>, beginning with one of {', '.join(known)}"
+        message = f"must be <provider>/<model>, beginning with one of: {', '.join(known)}"
         raise Invalid.field("model", message)
     return model
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeModels:
-    """Which models runs may ask. `allowed` are names, resolved or not; of none any may be named.
+    """The models that runs may use. Without `allowed` names, any model may be named.
 
-    The default is `preferred`, else the heuristic judge.
+    The default is `preferred`, otherwise the heuristic judge.
     """
 
     preferred: str | None = None
@@ -128,13 +128,13 @@ class JudgeModels:
 
     @property
     def default(self) -> str:
-        """What a run asks that names no model. It may always be named."""
+        """The model of a run that names none. It is always allowed."""
         return HEURISTIC_MODEL if self.preferred is None else resolve_model(self.preferred)
 
     def select(self, name: str | None) -> str:
-        """The resolved model of a run; None is the default. Raises Invalid, naming `model`."""
+        """The resolved model of a run; None selects the default. Raises Invalid, naming `model`."""
         model = self.default if name is None else resolve_model(name)
         if self.allowed and model not in {self.default, *map(resolve_model, self.allowed)}:
             there_are = ", ".join(dict.fromkeys([self.default, *map(resolve_model, self.allowed)]))
-            raise Invalid.field("model", f"is not allowed here; there are: {there_are}")
+            raise Invalid.field("model", f"is not allowed; allowed models: {there_are}")
         return model

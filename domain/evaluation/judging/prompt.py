@@ -1,7 +1,7 @@
-"""A judge's question: its text, the schema of its answer, and the fingerprint of both.
+"""The prompt of a judge: its text, the schema of the answer, and the fingerprint of both.
 
-The evidence comes before the criterion: so all questions about one target begin alike, and a
-provider's prompt cache has something to keep.
+The evidence precedes the criterion, so all prompts about one target share a prefix that the
+provider's prompt cache can reuse.
 """
 
 import json
@@ -14,7 +14,7 @@ from domain.evaluation.metrics.metric import Metric
 from domain.evaluation.metrics.rubrics import LABEL_MAX, PROTOCOL, AnswerFormat, Rubric
 from domain.evaluation.runs.selection import SAMPLING_RATE_DEFAULT, TraceSelection
 
-CALLS_HALF: Final = 20  # calls of a checklist from the beginning, and as many from the end
+CALLS_HALF: Final = 20  # calls of a checklist from the beginning, and the same from the end
 FINGERPRINT_DIGITS: Final = 16
 HEURISTIC_FINGERPRINT: Final = "heuristic/1"
 
@@ -26,23 +26,24 @@ type Schema = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One thing that is done for a metric, and the text that goes with it."""
+    """One step of evaluating a metric, with its text."""
 
     stage: str
     prompt: str
 
 
 def judged_calls(labels: Sequence[str]) -> tuple[Sequence[str], bool]:
-    """The calls that a checklist is about, and whether some in the middle are left out."""
+    """The calls that a checklist covers, and whether some in the middle are omitted."""
     if len(labels) <= 2 * CALLS_HALF:
         return labels, False
     return [*labels[:CALLS_HALF], *labels[-CALLS_HALF:]], True
 
 
 def prompt_text(rubric: Rubric, fenced: str, calls: Sequence[str] = ()) -> str:
-    """What the judge reads after PROTOCOL: `Evidence.fenced`, then the criterion.
+    """The user message, which follows PROTOCOL: evidence within its boundary, then the criterion.
 
-    `calls` are those of a checklist, by label, in order.
+    `fenced` is the result of `Evidence.within_boundary`. `calls` are the labels of the calls of a
+    checklist, in order.
     """
     asked = ["", f"Criterion: {rubric.criterion}", ""]
     if rubric.answer_format is AnswerFormat.CHECKLIST:
@@ -56,9 +57,9 @@ def prompt_text(rubric: Rubric, fenced: str, calls: Sequence[str] = ()) -> str:
 
 
 def answer_schema(form: AnswerFormat) -> Schema:
-    """JSON Schema of an answer: every property required, no open object, null for what is absent.
+    """JSON Schema of an answer: every property is required, no extra ones; null means absent.
 
-    The order of properties is the order of thought, and so is part of the question.
+    The order of the properties is the order in which a model reasons, so it is part of the prompt.
     """
     cited = {
         "type": "array",
@@ -105,10 +106,10 @@ def judge_fingerprint(
     evidence_version: int,
     embedder: str | None = None,
 ) -> str:
-    """What stands on a score that a model gave: only scores of one fingerprint can be compared.
+    """Identifies how a model judge gave a score: only equal fingerprints are comparable.
 
-    `parameters` are what is sent beside the texts. Of a base URL only the hash goes in. Raises
-    ValueError for a metric that no judge is asked for.
+    `parameters` are what is sent in addition to the texts. Only the hash of the base URL is
+    included. Raises ValueError for a metric without a judge.
     """
     rubric = metric.rubric
     if rubric is None:
@@ -131,7 +132,7 @@ def judge_fingerprint(
 def verdict_key(
     fingerprint: str, evidence_hash: str, *, is_output_shown: bool, sample: int
 ) -> bytes:
-    """Under what a verdict is kept, 32 bytes: equal for questions that read alike."""
+    """The cache key of a verdict, 32 bytes: equal for identical prompts."""
     asked = [fingerprint, evidence_hash, is_output_shown, sample]
     return sha256(json.dumps(asked).encode()).digest()
 
@@ -139,10 +140,10 @@ def verdict_key(
 def session_fingerprint(
     metric: Metric, weights: Mapping[str, float], signals: Mapping[str, str]
 ) -> str:
-    """The same for a session's score, of how its signals are judged and weighed.
+    """The fingerprint of a session score: how its signals are judged and weighted.
 
-    `signals` are the fingerprints that the run has for each signal, whether or not a session
-    came to have it: otherwise sessions without tools couldn't be compared with others.
+    `signals` are the run's fingerprints for each signal, whether or not a session has the signal:
+    otherwise sessions without tools couldn't be compared with others.
     """
     return _digest(
         {
@@ -155,12 +156,12 @@ def session_fingerprint(
 
 
 def prompt_hash(rubric: Rubric) -> str:
-    """Of every text that a judge reads for it, but evidence and boundary."""
+    """The hash of every text that a judge reads for a rubric, except evidence and boundary."""
     return _hash(f"{PROTOCOL}\n{_asked(rubric)}")
 
 
 def _asked(rubric: Rubric) -> str:
-    """The question with placeholders for what differs from trace to trace."""
+    """The prompt with placeholders for what differs between traces."""
     shown = rubric.template or "<evidence>"
     fenced = f"evidence {_BOUNDARY_SHOWN}\n{shown}\nend of evidence {_BOUNDARY_SHOWN}"
     return prompt_text(rubric, fenced, [_CALLS_SHOWN])
@@ -175,11 +176,11 @@ def _digest(value: Mapping[str, object]) -> str:
     return _hash(canonical)[:FINGERPRINT_DIGITS]
 
 
-# --- what callers may see of it --------------------------------------------------------------
+# --- preview for callers ---------------------------------------------------------------------
 
 
 def prompt_preview(metric: Metric) -> tuple[Stage, ...]:
-    """What is done for a metric, with placeholders for what differs; () where nobody is asked."""
+    """The evaluation stages of a metric, with placeholders; () if it has no judge."""
     rubric = metric.rubric
     if rubric is None:
         return ()
@@ -195,7 +196,7 @@ def prompt_preview(metric: Metric) -> tuple[Stage, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTemplate:
-    """What a run over traces with one metric would be: a form to be changed and sent."""
+    """A run over traces with one metric, as a template that callers can edit and send."""
 
     metric: Metric
     model: str

@@ -1,4 +1,4 @@
-"""What a judge answered: read strictly, and turned into an outcome."""
+"""Parses a judge's answer strictly, and converts it to an outcome."""
 
 import json
 import re
@@ -9,18 +9,18 @@ from typing import Final
 from domain.evaluation.metrics.rubrics import LABEL_MAX, AnswerFormat
 from domain.evaluation.scores.outcome import Scored, SkipCode, Skipped
 
-CITED_MAX: Final = 100  # steps that a score keeps as its evidence
+CITED_MAX: Final = 100  # cited steps that a score stores
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _FENCED: Final = re.compile(r"```[a-zA-Z]*\s*(.*?)\s*```", re.DOTALL)
 
 
-class InvalidVerdict(ValueError):  # noqa: N818 - it is no error of ours
-    """An answer that is no verdict. The text is for the judge, which may try once more."""
+class InvalidVerdict(ValueError):  # noqa: N818 - a mistake of the judge
+    """The answer isn't a valid verdict. The message is sent to the judge, which may retry once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleVerdict:
-    """One label from 0 to LABEL_MAX for the run; None where the judge can't tell."""
+    """One label from 0 to LABEL_MAX for the run; None if the judge can't decide."""
 
     evidence: tuple[str, ...] = ()
     reason: str = ""
@@ -28,7 +28,7 @@ class ScaleVerdict:
     label: int | None
 
     def outcome(self, known: Collection[str]) -> Scored | Skipped:
-        """`known` are the labels of steps that the judge was shown; others that it cites go."""
+        """`known` are the labels of the steps shown to the judge; other citations are dropped."""
         cited = _cited(self.evidence, known)
         if self.cannot_judge or self.label is None:
             return Skipped(SkipCode.CANNOT_JUDGE, self.reason, cited)
@@ -37,7 +37,7 @@ class ScaleVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Whether one call is right; `ok` is None where the judge can't tell."""
+    """The verdict on one call; `ok` is None if the judge can't decide."""
 
     call: str
     reason: str
@@ -46,7 +46,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChecklistVerdict:
-    """A check for each call, in the order of the calls."""
+    """One check for each call, in the order of the calls."""
 
     evidence: tuple[str, ...] = ()
     checks: tuple[Check, ...]
@@ -82,10 +82,11 @@ def _cited(labels: Sequence[str], known: Collection[str]) -> dict[str, object]:
 
 
 def parse_verdict(answer: str, form: AnswerFormat, calls: Sequence[str] = ()) -> Verdict:
-    """The verdict in a judge's answer, which is one JSON object, in a code fence perhaps.
+    """Parses a judge's answer: one JSON object, optionally in a code fence.
 
-    Only the schema's fields are read. `calls` are the labels that a checklist was about: each
-    has one entry; they are put in order. Raises InvalidVerdict, with words of ours only.
+    Only the fields of the schema are read. `calls` are the labels of the calls of a checklist: each
+    must have exactly one entry; entries are sorted into this order. Raises InvalidVerdict with a
+    fixed message that never quotes the answer.
     """
     fenced = _FENCED.fullmatch(answer.strip())
     try:
@@ -142,5 +143,5 @@ def _text(value: object, key: str) -> str:
     if not isinstance(value, str):
         raise InvalidVerdict(f"{key} must be text")
     if _UNSTORABLE.search(value):
-        raise InvalidVerdict(f"{key} must not hold NUL or half a character")
+        raise InvalidVerdict(f"{key} must not contain NUL or an unpaired surrogate")
     return value

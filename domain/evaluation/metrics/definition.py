@@ -1,4 +1,4 @@
-"""What a project's own metric is defined by: one of three kinds of JSON, kept as it was read."""
+"""The definition of a custom metric: JSON of one of three kinds."""
 
 import json
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from domain.tracing.payload import JsonText
 
 class DefinitionKind(StrEnum):
     JUDGE = "judge"  # a judge reads the evidence
-    RULE = "rule"  # conditions on places in the trace
-    MEASURED = "measured"  # one of MEASURES
+    RULE = "rule"  # conditions on paths of the trace
+    MEASURED = "measured"  # one of `parser.COMPUTED_CHECKS`
 
 
-@dataclass(frozen=True, kw_only=True)  # no slots: what was looked into is kept
+@dataclass(frozen=True, kw_only=True)  # no slots: `cached_property` needs an instance dict
 class Definition:
     """One revision of a custom metric. `body` is the JSON that `encode_definition` wrote.
 
@@ -41,16 +41,16 @@ class Definition:
 
     @cached_property
     def model(self) -> str | None:
-        """The judge that it names; None where the run's is asked, or nobody."""
+        """The judge model that it names; None if it names none or has no judge."""
         value = decode_json(self.body)
         named = value.get("model") if isinstance(value, Mapping) else None
         return str(named) if named is not None and self.kind is DefinitionKind.JUDGE else None
 
     def has_same_content(self, other: "Definition") -> bool:
-        """Whether only the number of the revision is another."""
+        """Whether the other definition differs at most in its revision."""
         return replace(self, revision=other.revision) == other
 
 
 def encode_definition(body: object) -> JsonText:
-    """One text for one definition: keys sorted, no blanks."""
+    """A canonical encoding: keys sorted, no whitespace."""
     return json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""The metrics that a judge is asked for, and when nobody needs to be asked."""
+"""The judged metrics, and the prechecks that decide whether a judge is needed."""
 
 from typing import Final
 
@@ -32,9 +32,11 @@ def nothing_said(subject: EvaluatedTrace) -> Outcome | None:
 
 
 def nothing_to_complete(subject: EvaluatedTrace) -> Outcome | None:
-    """Without a word in the output the steps are judged; without a tool call there are none.
+    """Skips traces without a request, running ones, and those without output and tool calls.
 
-    Short meaningless strings are known to fool judges (arXiv 2507.08794), so none is asked.
+    An output without a word scores 0 if there was no tool call, since there are no steps to judge
+    either. Judges aren't asked then, because short meaningless outputs are known to fool them
+    (arXiv 2507.08794).
     """
     if not subject.request.text.strip():
         return Skipped(SkipCode.NO_INPUT)
@@ -48,9 +50,9 @@ def nothing_to_complete(subject: EvaluatedTrace) -> Outcome | None:
 
 
 def is_output_shown(metric: Metric, subject: EvaluatedTrace) -> bool:
-    """Whether the evidence for a metric shows the final output.
+    """Whether the evidence for a metric includes the final output.
 
-    A wordless one is left out where a judge would be asked how far it fulfils the request.
+    An output without a word is left out where a judge would grade how far it fulfils the request.
     """
     return metric is not TASK_COMPLETION or has_words(subject.answer.text)
 

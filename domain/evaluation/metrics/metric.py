@@ -1,4 +1,4 @@
-"""A metric: what can be measured of a trace or a session, and what its number means."""
+"""A metric: what is evaluated of a trace or a session, and what its number means."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,23 +12,23 @@ THRESHOLD: Final = 0.5
 
 
 class Category(StrEnum):
-    """What a metric is measured of. A metric of the other category is unknown to a run."""
+    """The kind of target. Runs don't know metrics of the other category."""
 
     TRACE = "trace"
     SESSION = "session"
 
 
 class EvaluationMethod(StrEnum):
-    """How a metric comes by its number."""
+    """How a metric gets its value."""
 
     JUDGED = "judged"  # a judge reads the evidence
     EMBEDDED = "embedded"  # texts are compared by their vectors
     COMPUTED = "measured"  # computed from the trace alone
-    AGGREGATED = "rolled_up"  # made of the signals of a session's traces
+    AGGREGATED = "rolled_up"  # aggregated from the signals of a session's traces
 
 
 class JudgeKind(StrEnum):
-    """Who says so: `metadata.judge_kind` of a score."""
+    """What gave the score: `metadata.judge_kind`."""
 
     MODEL = "model"
     HEURISTIC = "heuristic"
@@ -39,11 +39,11 @@ class JudgeKind(StrEnum):
 
 class Direction(StrEnum):
     HIGHER_IS_BETTER = "higher_is_better"
-    NEUTRAL = "neutral"  # neither end is the good one
+    NEUTRAL = "neutral"  # neither end is better
 
 
 class Precheck(Protocol):
-    """What stands instead of a verdict, where nobody needs to be asked; None where a judge is due.
+    """Decides an outcome without a judge; None if a judge is needed.
 
     Pure; never raises.
     """
@@ -52,19 +52,19 @@ class Precheck(Protocol):
 
 
 class MetricFunction(Protocol):
-    """A number from a trace, or a word for why there is none. Pure; never raises."""
+    """Computes the outcome of a trace. Pure; never raises."""
 
     def __call__(self, subject: EvaluatedTrace, /) -> Outcome: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """What a metric is called and how it is found; scores lie in [0, 1].
+    """The definition of a metric; its scores lie in [0, 1].
 
-    `version` changes with the formula or with any text that a judge reads. `measure` is there for
-    metrics by computation, `rubric` and `rule` for those that a judge is asked for. A judge of a
-    metric that `sees_reasoning` reads what the agent thought too; it is `model`, where that is
-    said, else the run's. Unlisted metrics can't be run by name. `revision` is of a project's own.
+    `version` changes with the formula and with any text that a judge reads. `compute` is set for
+    computed metrics, `rubric` and `precheck` for judged ones. With `sees_reasoning`, the judge also
+    reads the agent's reasoning. `model` is the judge of this metric, None for the run's. Unlisted
+    metrics can't be requested by name. `revision` is set for custom metrics only.
     """
 
     name: str
@@ -83,10 +83,9 @@ class Metric:
     revision: int | None = None
 
     def marks(self, value: float) -> dict[str, object]:
-        """`threshold` and `success` of a score, the threshold itself included; none if neutral.
+        """`threshold` and `success` of a score that reaches it or not; empty for neutral metrics.
 
-        A threshold of 0 is a threshold, which every score meets. Of a project's own metric also
-        `metric_revision`.
+        A threshold of 0 is valid, and every score meets it. Custom metrics add `metric_revision`.
         """
         own: dict[str, object] = {}
         if self.revision is not None:

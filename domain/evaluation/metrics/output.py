@@ -1,4 +1,4 @@
-"""Measured metrics of the final output: does it repeat itself, repeat earlier ones, or decline."""
+"""Computed metrics of the final output: repetition within, repetition of earlier ones, refusal."""
 
 import zlib
 from typing import Final
@@ -9,16 +9,16 @@ from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.messages import decode_embedded_json
 from domain.evaluation.trace_content.text import containment, has_words, ngrams, shingles, words
 
-OUTPUT_MAX: Final = 200_000  # characters; of longer outputs the beginning is looked at
+OUTPUT_MAX: Final = 200_000  # characters; only the beginning of longer outputs is read
 NGRAM_WORDS: Final = 4  # words
-NGRAMS_MIN: Final = 8  # with fewer, repetition is chance
+NGRAMS_MIN: Final = 8  # with fewer, repetition may be chance
 COMPRESSED_BYTES_MIN: Final = 512  # shorter texts hardly deflate
 # Prose deflates to 0.42-0.46 of its size, source code to 0.37, a Markdown table to 0.16; one
 # sentence forty times to 0.04.
 COMPRESSION_RATIO_MIN: Final = 0.15
 REPETITION_WORDS_MIN: Final = 8  # shorter answers repeat by chance
 
-# In words as `words` finds them, so that "can't" in any spelling of its apostrophe is "can t".
+# Phrases in the form that `words` gives, so that "can't" with any apostrophe is "can t".
 REFUSALS: Final = (
     *("i can t help with", "i cannot help with", "i can not help with", "i m unable to help"),
     *("i can t assist", "i cannot assist", "i can not assist", "i m not able to assist"),
@@ -34,7 +34,7 @@ REFUSALS: Final = (
 
 
 def output_degeneration(subject: EvaluatedTrace) -> Outcome:
-    """1 - max(repeated, dense): by 4-word grams that occur again, and by how well it deflates."""
+    """1 - max(share of repeated 4-grams, how far the text compresses below prose)."""
     text = subject.answer.text[:OUTPUT_MAX]
     if not text.strip():
         return Skipped(SkipCode.EMPTY_OUTPUT)
@@ -62,14 +62,14 @@ def _density(text: str) -> float:
 
 
 def answer_repetition(subject: EvaluatedTrace) -> Outcome:
-    """1 - the largest share of the output's shingles that one of the last three outputs holds."""
+    """1 - the largest share of the output's shingles found in one of the recent outputs."""
     if not subject.recent_outputs:
         return Skipped(SkipCode.NO_PREVIOUS_TRACES)
     text = subject.answer.text[:OUTPUT_MAX]
     if len(words(text)) < REPETITION_WORDS_MIN:
         return Skipped(SkipCode.TOO_SHORT)
     earlier = [known for one in subject.recent_outputs if (known := shingles(one[:OUTPUT_MAX]))]
-    if not earlier:  # being unlike nothing is no novelty
+    if not earlier:  # nothing to compare with, so novelty is unknown
         return Skipped(SkipCode.NO_PREVIOUS_OUTPUTS)
     own = shingles(text)
     again = max(containment(own, known) for known in earlier)
@@ -81,7 +81,7 @@ def answer_repetition(subject: EvaluatedTrace) -> Outcome:
 
 
 def refusal(subject: EvaluatedTrace) -> Outcome:
-    """1 where the output declines in one of the usual phrases, else 0. Neither is the good end."""
+    """1 if the output declines in one of the usual phrases, else 0. Neutral."""
     text = subject.answer.text[:OUTPUT_MAX]
     if not text.strip():
         return Skipped(SkipCode.EMPTY_OUTPUT)

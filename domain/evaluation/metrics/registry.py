@@ -1,4 +1,4 @@
-"""Every metric by its name, and how one by computation is taken."""
+"""All built-in metrics by name, and the evaluation of computed metrics."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -14,8 +14,8 @@ from domain.evaluation.metrics.tool_use import TOOL_METRICS
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 
-ERRORS_MAX: Final = 100  # of one answer; api.md §1.6
-SPANS_MAX: Final = 20_000  # of a trace: beyond it the work is refused, never the data
+ERRORS_MAX: Final = 100  # of one response; api.md §1.6
+SPANS_MAX: Final = 20_000  # of a trace: larger ones are stored, but not evaluated
 
 AGENT_RELIABILITY: Final = Metric(
     name="agent_reliability",
@@ -78,16 +78,16 @@ METRIC_REGISTRY: Final = _by_name(
         *(SESSION_ERROR_RATE, USER_REPETITION, OUTCOME_CONSISTENCY),
     )
 )
-"""Every metric, unlisted ones included, by name in order of names."""
+"""Every built-in metric by name, in order of names; includes unlisted ones."""
 
 
 def listed_metrics(category: Category) -> Sequence[Metric]:
-    """The metrics that can be asked for, by name."""
+    """The metrics that can be requested, by name."""
     return [one for one in METRIC_REGISTRY.values() if one.category is category and one.is_listed]
 
 
 def get_metric(name: str, category: Category) -> Metric:
-    """The listed metric of a name. Raises Invalid, which tells the names there are."""
+    """The listed metric of a name. Raises Invalid with the known names."""
     metric = METRIC_REGISTRY.get(name)
     if metric is None or not metric.is_listed or metric.category is not category:
         raise Invalid.field("metric", unknown_metric_message(name, category))
@@ -95,9 +95,9 @@ def get_metric(name: str, category: Category) -> Metric:
 
 
 def get_metrics(names: Sequence[str], category: Category) -> Sequence[Metric]:
-    """The listed metrics of some names, at least one: each once, at its first place.
+    """The listed metrics of some names, at least one: each once, at its first occurrence.
 
-    Raises Invalid, naming `metrics.<i>` for each unknown one and telling the names there are.
+    Raises Invalid, naming `metrics.<i>` for each unknown name, with the known names.
     """
     if not names:
         raise Invalid.field("metrics", "must name at least one metric")
@@ -119,9 +119,9 @@ def unknown_metric_message(name: str, category: Category) -> str:
 
 
 def compute_metric(metric: Metric, subject: EvaluatedTrace) -> Outcome:
-    """What a metric by computation comes to, with the keys that every such score has.
+    """The outcome of a computed metric, with the metadata that all such scores share.
 
-    Raises ValueError where the metric isn't found by computation alone.
+    Raises ValueError for a metric that isn't computed.
     """
     if metric.method is not EvaluationMethod.COMPUTED or metric.compute is None:
         raise ValueError(f"{metric.name} is not measured")
@@ -139,5 +139,5 @@ def compute_metric(metric: Metric, subject: EvaluatedTrace) -> Outcome:
 
 
 def computed_fingerprint(metric: Metric) -> str:
-    """What stands on a measured score: only scores of one fingerprint can be compared."""
+    """Identifies how a score was computed: only equal fingerprints are comparable."""
     return f"measured/{metric.version}"

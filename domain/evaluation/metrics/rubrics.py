@@ -1,8 +1,8 @@
-"""What judges are asked: one criterion a question, with anchored labels, in our own words.
+"""Rubrics: one criterion for each judged metric, with anchored labels, in our own words.
 
-Any change to a text here is a new version of the metric
-(domain/evaluation/metrics/judged_metrics.py), so that scores from before and after are never
-taken for one series. A test holds that.
+Any change of a text here needs a new version of the metric
+(domain/evaluation/metrics/judged_metrics.py), so that scores from before and after are never put
+into one series. A test enforces it.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ LABEL_MAX: Final = 5  # discrete scales from 0 to 5 agree best with people (arXi
 
 
 class AnswerFormat(StrEnum):
-    """What an answer is made of."""
+    """The format of a judge's answer."""
 
     SCALE = "scale"  # one label for the whole run
     CHECKLIST = "checklist"  # a yes or no for each tool call
@@ -22,11 +22,11 @@ class AnswerFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rubric:
-    """One criterion, and what each label stands for.
+    """One criterion, and the meaning of each label.
 
-    Of a scale `anchors` are those of the labels 0 to LABEL_MAX, ascending. Each names something
-    that can be pointed at in the evidence. A checklist has those of false and true. Of the
-    evidence everything is shown, or what a `template` names.
+    For a scale, `anchors` describe the labels 0 to LABEL_MAX, ascending; each names something that
+    can be found in the evidence. For a checklist they describe false and true. The judge sees the
+    whole evidence, or the parts named by `template`.
     """
 
     metric: str
@@ -179,4 +179,4 @@ RUBRICS: Final[Mapping[str, Rubric]] = {
         *(STEP_EFFICIENCY, TASK_COMPLETION, TOOL_CORRECTNESS),
     )
 }
-"""By metric: one for each that is judged."""
+"""The rubrics by metric, one entry for each judged metric."""

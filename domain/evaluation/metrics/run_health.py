@@ -1,4 +1,4 @@
-"""Measured metrics of the run as a whole: its end, its model calls, retrievals and instruments."""
+"""Computed metrics of the whole run: success, truncation, retrieval, instrumentation."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ from domain.tracing.usage import Usage
 
 
 def trace_success(subject: EvaluatedTrace) -> Outcome:
-    """1 where the trace is COMPLETED and none of its root spans failed, else 0."""
+    """1 if the trace is COMPLETED and none of its root spans failed, else 0."""
     if subject.is_running:
         return Skipped(SkipCode.TRACE_RUNNING)
     roots = [subject.spans[at] for at in subject.tree.roots]
@@ -26,7 +26,7 @@ def trace_success(subject: EvaluatedTrace) -> Outcome:
 
 
 def untruncated_rate(subject: EvaluatedTrace) -> Outcome:
-    """1 - model calls that finished for length / model calls with a finish reason."""
+    """1 - model calls stopped by a length limit / model calls with a finish reason."""
     told = [reasons for span in subject.model_calls if (reasons := finish_reasons(span))]
     if not told:
         return Skipped(SkipCode.NO_FINISH_REASONS)
@@ -39,7 +39,7 @@ def untruncated_rate(subject: EvaluatedTrace) -> Outcome:
 
 
 def retrieval_hit_rate(subject: EvaluatedTrace) -> Outcome:
-    """Retrievals that found something / retrievals."""
+    """Retrievals with results / retrievals."""
     outputs = [span.output for span in subject.spans if span.kind is SpanKind.RETRIEVER]
     if not outputs:
         return Skipped(SkipCode.NO_RETRIEVALS)
@@ -52,7 +52,7 @@ def retrieval_hit_rate(subject: EvaluatedTrace) -> Outcome:
 
 
 def trace_hygiene(subject: EvaluatedTrace) -> Outcome:
-    """The mean of the shares that exist: spans that end, parents found, model calls with usage."""
+    """The mean of the applicable shares: ended spans, known parents, model calls with usage."""
     spans = subject.spans
     if not spans:
         return Skipped(SkipCode.NO_SPANS)

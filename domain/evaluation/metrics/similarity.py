@@ -1,4 +1,4 @@
-"""How close two texts are: of input and output, and of an output and those before it."""
+"""Similarity metrics: input with output, and an output with earlier outputs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from domain.evaluation.trace_content.text import (
     truncate_for_embedding,
 )
 
-HASH_EMBEDDER: Final = "hash"  # the key of the embedder that needs no model
+HASH_EMBEDDER: Final = "hash"  # key of the embedder without a model
 
 COMPARED_TOKENS: Final = (EMBEDDED_HEAD_CHARS + EMBEDDED_TAIL_CHARS) // BYTES_PER_TOKEN
 
@@ -33,7 +33,7 @@ type Embed = Callable[[str], Vector]
 
 @dataclass(frozen=True, slots=True)
 class ComparedTexts:
-    """What of a trace is compared, masked and as long as `truncate_for_embedding` leaves it.
+    """The texts of a trace that are compared, redacted and truncated for embedding.
 
     `window` as in `loop_detection`.
     """
@@ -57,13 +57,13 @@ class ComparedTexts:
         )
 
     def windowed(self, evidence_hash: str) -> str:
-        """The hash of the evidence and of the window that it is compared with."""
+        """The hash of the evidence and of the outputs it is compared with."""
         held = {"evidence": evidence_hash, "window": self.window}
         return sha256(canonical_json(held).encode()).hexdigest()
 
 
 def coherence(request: str, answer: str, embed: Embed) -> Outcome:
-    """The cosine of input and output, version 1. A text that says nothing is far from any."""
+    """The cosine of input and output, version 1. A text without words is similar to nothing."""
     if not request.strip() or not answer.strip():
         return Skipped(SkipCode.EMPTY_INPUT_OR_OUTPUT)
     near = cosine(embed(truncate_for_embedding(request)), embed(truncate_for_embedding(answer)))
@@ -78,10 +78,10 @@ def coherence(request: str, answer: str, embed: Embed) -> Outcome:
 def loop_detection(
     answer: str, window: Sequence[str], similar: SimilarityFunction = shingle_similarity
 ) -> Outcome:
-    """How unlike the nearest of the last WINDOW outputs of its session an output is, version 1.
+    """1 - similarity to the most similar of the last outputs of the session, version 1.
 
-    `window` holds the outputs of earlier traces, the latest last. `similar` is the cosine of a
-    model embedder; without one, how much of the shingles stands in the earlier output.
+    `window` holds the outputs of earlier traces, the latest last; the last RECENT_OUTPUTS_MAX
+    count. `similar` is the cosine of a model embedder; without one, the containment of shingles.
     """
     recent = window[-RECENT_OUTPUTS_MAX:]
     if not recent:
@@ -132,5 +132,5 @@ LOOP_DETECTION: Final = Metric(
 
 
 def embedding_fingerprint(metric: Metric, embedder: str) -> str:
-    """What stands on a score by the embedder of that key: only those of one can be compared."""
+    """Identifies the embedder of a score: only equal fingerprints are comparable."""
     return f"{embedder}/{metric.version}"

@@ -1,4 +1,4 @@
-"""Measured metrics of tool calls: whether they succeed, repeat, and are what was declared."""
+"""Computed metrics of tool calls: success, repetition, and conformance to declarations."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -16,9 +16,9 @@ from domain.evaluation.trace_content.tool_calls import (
 
 # Near the thresholds of agents' own guards: OpenHands' stuck detector stops at four equal pairs
 # of action and observation, at three equal errors, or after six steps of ping-pong.
-LOOP_LENGTH: Final = 4  # equal calls in a row that make a loop for certain
-FAILED_LOOP_LENGTH: Final = 3  # the same where each of them failed
-ALTERNATION_LENGTH: Final = 6  # calls in a row that take turns: three cycles of two
+LOOP_LENGTH: Final = 4  # adjacent identical calls that are certainly a loop
+FAILED_LOOP_LENGTH: Final = 3  # the same if each of them failed
+ALTERNATION_LENGTH: Final = 6  # adjacent alternating calls: three cycles of two
 
 
 def tool_success_rate(subject: EvaluatedTrace) -> Outcome:
@@ -35,7 +35,7 @@ def tool_success_rate(subject: EvaluatedTrace) -> Outcome:
 
 
 def error_recovery(subject: EvaluatedTrace) -> Outcome:
-    """Failed calls that a later call of the same tool made good / failed calls."""
+    """Failed calls followed by a successful call of the same tool / failed calls."""
     failed = [at for at, call in enumerate(subject.tool_calls) if call.has_failed]
     if not failed:
         return Skipped(SkipCode.NO_FAILED_CALLS)
@@ -63,7 +63,7 @@ def tool_name_validity(subject: EvaluatedTrace) -> Outcome:
 
 
 def tool_args_schema(subject: EvaluatedTrace) -> Outcome:
-    """Calls whose arguments fit / calls that can be checked."""
+    """Calls whose arguments match their schema / calls that can be checked."""
     if not subject.tool_calls:
         return Skipped(SkipCode.NO_TOOL_CALLS)
     schemas = {
@@ -71,7 +71,7 @@ def tool_args_schema(subject: EvaluatedTrace) -> Outcome:
         for name, tool in subject.declared_tools.items()
         if tool.schema is not None and is_supported_schema(tool.schema)
     }
-    # Arguments that nobody recorded are unknown rather than wrong.
+    # Arguments that weren't recorded are unknown rather than wrong.
     checkable = [
         call for call in subject.tool_calls if call.name in schemas and call.arguments is not None
     ]
@@ -86,11 +86,11 @@ def tool_args_schema(subject: EvaluatedTrace) -> Outcome:
 
 
 def tool_loop(subject: EvaluatedTrace, polling_tools: frozenset[str] = frozenset()) -> Outcome:
-    """0 where two calls take turns for three cycles, else 1 - max(redundancy, run).
+    """0 if two calls alternate for three cycles, else 1 - max(redundancy, run).
 
-    Calls are the same if they asked the same and got the same: different outputs are progress.
-    redundancy = (calls - distinct calls) / calls; run grows with the longest block of one call,
-    to 1 at BLOCK of them. Calls of `polling_tools` don't count.
+    Calls are identical if request and output are equal: a different output means progress.
+    redundancy = (calls - distinct calls) / calls. run grows with the longest run of identical
+    calls, up to 1 at LOOP_LENGTH calls. Calls of `polling_tools` don't count.
     """
     calls = [call for call in subject.tool_calls if call.name not in polling_tools]
     if len(calls) < 2:  # noqa: PLR2004 - one call repeats nothing

@@ -1,12 +1,13 @@
-"""Alerts: what a monitor's runs are watched for, and when that is told.
+"""Alerts: conditions on the runs of a monitor, and when they are notified.
 
-Each rule looks at one figure of the runs of its monitor, one run at a time as they end:
+Each rule evaluates one figure of the monitor's runs, one run at a time as they end:
 
     OK ──breached `breaches` times in a row──▶ ALERTING ──clear `recoveries` times in a row──▶ OK
-    any ──nothing to look at──▶ NO_DATA ──something again──▶ OK, or ALERTING as above
+    any ──no data──▶ NO_DATA ──data again──▶ OK, or ALERTING as above
 
-Between the threshold and `clear_at` neither counts: a figure that trembles around its threshold
-tells once. Figures of fewer than `samples_min` executions are no data.
+Values between the threshold and `clear_at` count for neither (hysteresis), so a figure that
+oscillates around its threshold notifies once. Figures of fewer than `samples_min` executions are no
+data.
 """
 
 import math
@@ -23,20 +24,20 @@ from domain.evaluation.scores.analytics import mean
 from domain.ids import MonitorId, ProjectId, RunId
 
 RULES_MAX: Final = 20  # of one monitor
-SAMPLES_MIN: Final = 5  # default: fewer scores say too little
+SAMPLES_MIN: Final = 5  # default: fewer scores aren't meaningful
 SAMPLES_MIN_MAX: Final = 100_000
 IN_A_ROW_MAX: Final = 100
 
 
 class AlertFigure(StrEnum):
-    """What of a run is looked at; each of one metric."""
+    """The figure of a run that is evaluated, for one metric."""
 
     SCORE_MEAN = "score_mean"
     PASS_RATE = "pass_rate"  # noqa: S105 - of scores, no password
     FAILED_SHARE = "failed_share"
     SKIPPED_SHARE = "skipped_share"
-    DROP = "drop"  # of the mean, against that of the runs before it
-    NO_DATA = "no_data"  # nothing else: that nothing was scored
+    DROP = "drop"  # of the mean, compared with the runs before
+    NO_DATA = "no_data"  # whether nothing was scored
 
     @property
     def is_bad_when_low(self) -> bool:
@@ -51,9 +52,9 @@ class AlertState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunMetricStats:
-    """What a run came to in one metric: numbers and their mean, and what gave no number.
+    """The results of a run for one metric: numbers and their mean, failures and skips.
 
-    `passed` of its numbers meet the metric's threshold.
+    `passed` numbers meet the metric's threshold.
     """
 
     scored: int = 0
@@ -86,10 +87,10 @@ class RunMetricStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertRule:
-    """One thing to watch. `threshold` and `clear_at` are in [0, 1]; of NO_DATA they mean nothing.
+    """One alert condition. `threshold` and `clear_at` are in [0, 1]; NO_DATA ignores them.
 
-    A figure that is bad when low breaches below `threshold` and is clear from `clear_at` on,
-    any other breaches above it and is clear up to `clear_at`.
+    A figure that is bad when low breaches below `threshold` and is clear from `clear_at` on; other
+    figures breach above it and are clear up to `clear_at`.
     """
 
     metric: str
@@ -123,9 +124,9 @@ class AlertRule:
             raise Invalid.fields(wrong)
 
     def value(self, run: RunMetricStats, before: Sequence[RunMetricStats]) -> float | None:
-        """The figure, None where there are too few to tell; NO_DATA is 0 or 1, and always told.
+        """The figure; None for too few samples. NO_DATA is 0 or 1, and always defined.
 
-        `before` are the runs that a drop is a drop against: together they need as many scores.
+        `before` are the runs that a drop is compared with: together they need as many scores.
         """
         match self.figure:
             case AlertFigure.NO_DATA:
@@ -164,7 +165,7 @@ class AlertRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertProgress:
-    """How a rule stands: its state since when, and what counts towards leaving it."""
+    """The state of a rule, since when, and the consecutive values that count towards a change."""
 
     state: AlertState = AlertState.OK
     since: datetime
@@ -172,7 +173,7 @@ class AlertProgress:
     value: float | None = None
 
     def updated(self, rule: AlertRule, value: float | None, now: datetime) -> Self:
-        """Once a run has ended in `value`; its state is another one where that is to be told."""
+        """After a run that ended with `value`. A different state must be notified."""
         if value is None:
             return self._turned(AlertState.NO_DATA, None, now)
         if self.state is AlertState.ALERTING:

@@ -1,4 +1,4 @@
-"""Monitors: runs that begin by themselves, in a cadence, over what is new."""
+"""Monitors: scheduled evaluation runs over new traces or sessions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,10 +15,8 @@ from domain.ids import MonitorId, ProjectId, RunId
 
 NAME_MAX: Final = 255
 RUN_PREFIX: Final = "[Monitor] "
-SETTLE_DELAY: Final = timedelta(
-    seconds=5
-)  # what was just written may be followed by what began before
-TARGETS_MIN: Final = 1  # target of a firing, whatever the rate
+SETTLE_DELAY: Final = timedelta(seconds=5)  # transactions that began earlier may commit later
+TARGETS_MIN: Final = 1  # of a run, whatever the sampling rate
 
 type Selection = TraceSelection | SessionSelection
 
@@ -30,7 +28,7 @@ class MonitorStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Watermark:
-    """How far a monitor has looked: by when traces were written last, then by their id."""
+    """How far a monitor has read: the write time of the last trace, then its id."""
 
     written_at: datetime
     trace: UUID
@@ -45,9 +43,9 @@ UNCHANGED: Final = Unchanged.UNCHANGED
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorChange:
-    """What a PATCH says; UNSAID is unchanged, None clears where it can.
+    """The changes of a PATCH; UNCHANGED leaves a field as it is, None clears it where possible.
 
-    `signal_weights` are those that the change leaves, {} for none. `cadence` has been checked.
+    `signal_weights` is the full new mapping, {} for none. `cadence` has been validated.
     """
 
     name: str | Unchanged = UNCHANGED
@@ -63,19 +61,20 @@ class MonitorChange:
 
     @property
     def given(self) -> dict[str, object]:
+        """The fields that the change sets."""
         every = {name: getattr(self, name) for name in self.__slots__}
         return {name: value for name, value in every.items() if value is not UNCHANGED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Monitor:
-    """Runs `metrics` over what `selection` admits whenever its cadence comes round.
+    """Runs `metrics` on its schedule over what `selection` matches.
 
         ACTIVE ──paused──▶ PAUSED ──resumed──▶ ACTIVE
 
     `next_run_at` is None while it is PAUSED, unless it was triggered. `model` is as it was given;
-    each run resolves it. `votes` and `max_cost_usd` are those of each run. `watermark` is how far
-    it has looked, None before its first firing.
+    each run resolves it. `votes` and `max_cost_usd` apply to each run. `watermark` is how far it
+    has read, None before its first run.
     """
 
     id: MonitorId
@@ -118,13 +117,13 @@ class Monitor:
         )
 
     def skipped_slot(self, slot: datetime, now: datetime) -> bool:
-        """Whether it has used a slot and had nothing to run in it. It has moved on since."""
+        """Whether the monitor used a slot without a run, for lack of targets."""
         is_used = self.next_run_at is not None and slot < self.next_run_at and slot <= now
         has_run = self.last_run_at is not None and self.last_run_at >= slot
         return self.status is MonitorStatus.ACTIVE and is_used and not has_run
 
     def changed(self, change: MonitorChange, now: datetime) -> Self:
-        """Itself where the change says nothing. A new cadence counts from now, paused or not."""
+        """Unchanged if the change is empty. A new schedule counts from now, paused or not."""
         said = change.given
         if not said:
             return self
@@ -144,16 +143,16 @@ class Monitor:
         return replace(self, status=MonitorStatus.ACTIVE, next_run_at=due, updated_at=now)
 
     def fired(self, now: datetime, run: RunId | None, watermark: Watermark | None) -> Self:
-        """Once a due slot was used: with the run that it made, or with none for want of targets.
+        """After a due slot was used, with the run created, or None for lack of targets.
 
-        `watermark` is how far it looked; None leaves it where it was.
+        `watermark` is how far it read; None keeps the old one.
         """
         assert self.next_run_at is not None
         slot = parse_schedule(self.cadence).next_in_series(self.next_run_at, now)
         return self._ran(now, run, watermark, slot)
 
     def triggered(self, now: datetime, run: RunId, watermark: Watermark | None) -> Self:
-        """Once somebody had it run out of turn; the next slot counts from now, paused or not."""
+        """After a manual run. The next slot counts from now, paused or not."""
         return self._ran(now, run, watermark, parse_schedule(self.cadence).next_after(now))
 
     def _ran(

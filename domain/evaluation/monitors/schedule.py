@@ -1,9 +1,9 @@
-"""How often a monitor runs: a fixed period, or five fields of cron in UTC.
+"""The schedule of a monitor: a fixed interval, or five cron fields in UTC.
 
-Fields are minute, hour, day of month, month and day of week. Each is `*`, a number, a range
-`a-b`, a step `*/n` or `a-b/n`, or a list of these; months and days of the week have English names
-too, and 7 is Sunday like 0. As in the cron of Debian a day field that begins with `*` restricts
-nothing by itself; with both day fields restricted a day that either admits is one.
+The fields are minute, hour, day of month, month and day of week. Each is `*`, a number, a range
+`a-b`, a step `*/n` or `a-b/n`, or a list of these. Months and days of the week also have English
+names, and 7 is Sunday like 0. As in Debian's cron, a day field that begins with `*` doesn't
+restrict; if both day fields restrict, a day matches if either does.
 """
 
 import re
@@ -17,13 +17,13 @@ from typing import Final, Protocol
 from domain.errors import Invalid
 
 CADENCE_MAX: Final = 50  # characters
-RUN_GAP_MIN: Final = timedelta(minutes=5)  # two firings: a run takes its time
+RUN_GAP_MIN: Final = timedelta(minutes=5)  # between two runs, since a run takes some time
 
 _DAY: Final = timedelta(days=1)
 _LEAP_YEAR: Final = 2000
 _MINUTES_OF_DAY: Final = 24 * 60
 _CRON: Final = "cron:"
-# Every kind of year, and every kind of turn from one to the next, is among these.
+# These include every kind of year and every kind of transition between years.
 _YEARS_LOOKED_AT: Final = range(1972, 2001)
 _ITEM: Final = re.compile(
     r"(\*|[0-9]{1,2}|[a-z]{3})(?:-([0-9]{1,2}|[a-z]{3}))?(?:/([1-9][0-9]{0,2}))?"
@@ -33,23 +33,23 @@ _WEEKDAYS: Final = ("sun mon tue wed thu fri sat").split()  # noqa: SIM905 - as 
 
 
 class Schedule(Protocol):
-    """When something is due."""
+    """When a monitor is due."""
 
     def next_after(self, instant: datetime) -> datetime:
         """The first slot strictly after an instant, both in UTC."""
         ...
 
     def next_in_series(self, due: datetime, now: datetime) -> datetime:
-        """The first slot after `now` of the series that the slot `due` is one of.
+        """The first slot after `now` in the series that contains the slot `due`.
 
-        So a firing that comes late shifts no later one, and slots that were missed count as one.
+        So a late run doesn't shift later slots, and missed slots count as one.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class IntervalSchedule:
-    """So long after whatever instant is given: not aligned to anything."""
+    """A fixed interval after a given instant; not aligned to the clock."""
 
     length: timedelta
 
@@ -70,9 +70,10 @@ INTERVALS: Final[Mapping[str, IntervalSchedule]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CronSchedule:
-    """Minutes of the day, ascending, on each day that it admits. Sunday is 0.
+    """Minutes of the day, ascending, on each matching day. Sunday is 0.
 
-    `is_either` says that a day of the month or of the week suffices; else it takes both.
+    With `is_either`, a matching day of the month or of the week suffices; otherwise both must
+    match.
     """
 
     minutes: tuple[int, ...]
@@ -88,7 +89,7 @@ class CronSchedule:
         return (of_month or of_week) if self.is_either else (of_month and of_week)
 
     def next_after(self, instant: datetime) -> datetime:
-        """As `Schedule`. Raises OverflowError beyond the year 9999."""
+        """As in `Schedule`. Raises OverflowError beyond the year 9999."""
         here = instant.astimezone(UTC)
         minute = here.hour * 60 + here.minute
         if self.matches(here.date()):
@@ -97,7 +98,7 @@ class CronSchedule:
                     return _at(here.date(), later)
         day = here.date() + _DAY
         while not self.matches(day):
-            # A month that is never meant is passed over at once: leap days lie years apart.
+            # Months that don't match are skipped whole, since leap days are years apart.
             day = day + _DAY if day.month in self.months else _first_of_next_month(day)
         return _at(day, self.minutes[0])
 
@@ -106,7 +107,7 @@ class CronSchedule:
 
     @property
     def ever_comes(self) -> bool:
-        """Whether there is a day that it admits; any date falls on every day of the week."""
+        """Whether any day matches. Every date falls on every day of the week at some time."""
         if self.is_either:
             return True
         longest = [monthrange(_LEAP_YEAR, month)[1] for month in self.months]
@@ -114,10 +115,10 @@ class CronSchedule:
 
     @property
     def shortest_gap(self) -> timedelta:
-        """The least time between two firings."""
+        """The least time between two slots."""
         gaps = [later - earlier for earlier, later in pairwise(self.minutes)]
         overnight = self.minutes[0] + _MINUTES_OF_DAY - self.minutes[-1]
-        # Whether two days in a row are meant is only asked where it would be too soon.
+        # Adjacent days are only checked if their slots would be too close.
         if timedelta(minutes=overnight) >= RUN_GAP_MIN or self._has_neighbours():
             gaps.append(overnight)
         return timedelta(minutes=min(gaps, default=_MINUTES_OF_DAY))
@@ -127,7 +128,7 @@ class CronSchedule:
 
 
 def parse_schedule(text: str) -> Schedule:
-    """Raises Invalid, naming `cadence`, for what is none, never comes, or comes too often."""
+    """Raises Invalid, naming `cadence`, if it is invalid, never comes, or comes too often."""
     if len(text) > CADENCE_MAX:
         raise Invalid.field("cadence", f"must have at most {CADENCE_MAX} characters")
     if (period := INTERVALS.get(text)) is not None:
@@ -140,12 +141,12 @@ def parse_schedule(text: str) -> Schedule:
         raise Invalid.field("cadence", "names a date that never comes")
     if cron.shortest_gap < RUN_GAP_MIN:
         least = int(RUN_GAP_MIN.total_seconds() // 60)
-        raise Invalid.field("cadence", f"must leave {least} minutes between two firings at least")
+        raise Invalid.field("cadence", f"must leave at least {least} minutes between two runs")
     return cron
 
 
 def normalize_cadence(text: str) -> str:
-    """A cadence as it is shown again: as it was sent, without blanks after `cron:`."""
+    """The text that is stored and shown: as sent, without blanks after `cron:`."""
     if not text.startswith(_CRON):
         return text
     return _CRON + text.removeprefix(_CRON).lstrip(" ")
@@ -192,12 +193,12 @@ def _items(item: str, field: str, least: int, most: int, names: Sequence[str]) -
     if first == "*":
         if last is not None:
             raise _wrong(field, item)
-        # 7 is another name of a day that `*` has already.
+        # 7 is another name of Sunday, which `*` includes as 0.
         low, high = least, 6 if names is _WEEKDAYS else most
     else:
         low = _number(first, field, names)
         if step is not None and last is None:
-            raise _wrong(field, item)  # a step of one number: implementations disagree on it
+            raise _wrong(field, item)  # implementations disagree on a step of one number
         high = low if last is None else _number(last, field, names)
     if not least <= low <= high <= most:
         raise _wrong(field, item)
@@ -213,7 +214,7 @@ def _number(text: str, field: str, names: Sequence[str]) -> int:
 
 
 def _wrong(field: str, item: str) -> Invalid:
-    return Invalid.field("cadence", f"{item[:20]!r} is no {field}")
+    return Invalid.field("cadence", f"{item[:20]!r} is not a valid {field}")
 
 
 def _at(day: date, minute: int) -> datetime:

@@ -1,4 +1,4 @@
-"""Webhooks: where messages may be sent to, when they are sent again, and what signs them."""
+"""Webhooks: permitted target addresses, retry delays, and signatures."""
 
 import hmac
 from base64 import b64encode
@@ -14,26 +14,26 @@ from domain.ids import ProjectId
 
 URL_MAX: Final = 2_048
 SECRET_BYTES: Final = 32
-SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what Standard Webhooks marks a secret with
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - the prefix of secrets in Standard Webhooks
 DELIVERY_ATTEMPTS_MAX: Final = 10
 DELIVERY_WAIT_MIN: Final = timedelta(seconds=5)  # after the first attempt
 DELIVERY_WAIT_GROWTH: Final = 4  # ten attempts take about a day
 DELIVERY_WAIT_MAX: Final = timedelta(hours=6)
 
 PORTS: Final = {"http": 80, "https": 443}
-# Only here are addresses that the Internet routes; the rest of IPv6 is local or reserved.
+# The only IPv6 range with routed addresses; the rest is local or reserved.
 _GLOBAL_UNICAST: Final = ip_network("2000::/3")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
-# Of these the standard library says that they are global, and nobody on the Internet has them:
-# relays of 6to4, and what Azure gives machines to be asked at.
+# Global according to the standard library, but not on the Internet: 6to4 relays, and the virtual
+# address of Azure's platform services.
 _INSIDE: Final = (ip_network("192.88.99.0/24"), ip_network("168.63.129.16/32"))
 _INSIDE_V6: Final = (IPv6Network("2001::/32"), IPv6Network("3fff::/20"), IPv6Network("5f00::/16"))
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the Internet, and leads to none that isn't.
+    """Whether an IP address is on the Internet, and doesn't lead to a private one.
 
-    False for what is no address. An IPv4 address inside an IPv6 one is judged as itself.
+    False for an invalid address. An IPv4 address embedded in IPv6 is checked as IPv4.
     """
     try:
         meant = ip_address(address)
@@ -48,7 +48,7 @@ def is_public(address: str) -> bool:
 
 
 def _inner(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that packets to this one end at."""
+    """The IPv4 address to which packets for this address are delivered."""
     if address.scope_id is None and address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour
@@ -69,10 +69,10 @@ def _is_in_v6(address: IPv6Address) -> bool:
 
 
 def validate_url(url: str, *, allow_private: bool) -> str:
-    """The URL of a webhook as it is given. Raises Invalid.
+    """Returns the URL of a webhook unchanged. Raises Invalid.
 
-    https, or http as well where private targets are allowed; no user, password or fragment. What
-    its name resolves to is checked whenever something is sent.
+    https, or also http if private targets are allowed; no user, password or fragment. The resolved
+    address is checked with every delivery.
     """
     try:
         parts = urlsplit(url)
@@ -108,20 +108,20 @@ def _refused(message: str) -> Invalid:
 
 
 def format_secret(secret: bytes) -> str:
-    """A secret as its receiver is given it."""
+    """A secret in the form given to its receiver."""
     return SECRET_PREFIX + b64encode(secret).decode()
 
 
 def signature(secret: bytes, message: str, timestamp: int, body: bytes) -> str:
-    """What Standard Webhooks has in `webhook-signature`: of an id, whole seconds, and a body."""
+    """The `webhook-signature` header of Standard Webhooks, over id, seconds and body."""
     signed = b"%s.%d.%s" % (message.encode(), timestamp, body)
     return f"v1,{b64encode(hmac.digest(secret, signed, 'sha256')).decode()}"
 
 
 def retry_delay(attempts: int, chance: float) -> timedelta | None:
-    """How long to wait after so many attempts, of which none succeeded; None: no more of them.
+    """The delay after so many failed attempts; None if there are no more attempts.
 
-    `chance` in [0, 1) takes up to a quarter off, so that not all come back at once.
+    `chance` in [0, 1) shortens it by up to a quarter, so that retries are spread over time.
     """
     if attempts >= DELIVERY_ATTEMPTS_MAX:
         return None

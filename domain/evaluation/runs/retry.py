@@ -1,4 +1,4 @@
-"""A run over what failed in another."""
+"""Builds a run that retries the failures of another."""
 
 import json
 from collections.abc import Iterable
@@ -16,17 +16,17 @@ PREFIX: Final = "Retry: "
 def build_retry(
     run: EvalRun, executions: Iterable[Execution], new: RunId, now: datetime
 ) -> tuple[EvalRun, list[WorkItem]]:
-    """A new run, and what it has to do: exactly what failed in `run`, in whatever state that is.
+    """A new run and its work: exactly the failures of `run`, whatever the run's state.
 
-    Skipped pairs aren't tried again, nor are the signals of a session run, which a new one
-    computes where they are missing. Raises Invalid where nothing failed.
+    Skipped pairs aren't retried. Neither are the signals of a session run, which a new run computes
+    if they are missing. Raises Invalid if nothing failed.
     """
     failed: dict[Target, set[str]] = {}
     for one in executions:
         if one.outcome is ScoreOutcome.FAILED and one.metric in run.metrics:
             failed.setdefault(one.target, set()).add(one.metric)
     if not failed:
-        raise Invalid("There is nothing to retry: no score of this run has failed")
+        raise Invalid("Nothing to retry: no score of this run has failed")
     work = [WorkItem(target, tuple(sorted(failed[target]))) for target in sorted(failed)]
     tried = {metric for one in work for metric in one.metrics}
     echo = {"retry_of": str(run.id), run.target_type.ids_key: [one.target for one in work]}

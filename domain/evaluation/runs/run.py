@@ -1,4 +1,4 @@
-"""Runs: what is scored with which metrics, how far it has got, and how it ends."""
+"""Evaluation runs: their targets and metrics, their progress, and their states."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ from domain.tracing.payload import EMPTY_OBJECT, JsonText
 
 NAME_MAX: Final = 255
 MODEL_MAX: Final = 255
-TARGETS_MAX: Final = 100_000  # of one run: each is a row that waits and a score a metric
+TARGETS_MAX: Final = 100_000  # of one run: each is a work item, and one score per metric
 
 
 class RunStatus(StrEnum):
@@ -46,17 +46,17 @@ class TargetType(StrEnum):
 
     @property
     def ids_key(self) -> str:
-        """Under which key the filters of a run name its targets."""
+        """The key that names the targets in the filters of a run."""
         return "trace_ids" if self is TargetType.TRACE else "session_ids"
 
 
 type Target = str
-"""What is scored: a trace's id in lower case with hyphens, or a session's id."""
+"""What is scored: a trace id in lower case with hyphens, or a session id."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """What is to be measured of one target: one row of work, and a score for each metric."""
+    """The metrics to evaluate on one target: one row of work, and one score per metric."""
 
     target: Target
     metrics: tuple[str, ...]
@@ -64,7 +64,7 @@ class WorkItem:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One metric on one target: what its score's row says. `code` tells why it failed."""
+    """One metric on one target, as recorded in its score. `code` is the failure code."""
 
     target: Target
     metric: str
@@ -78,11 +78,11 @@ class Execution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What the targets of a run, or some of them, come to.
+    """The counts of a run, or of some of its targets.
 
-    `evaluated` targets are finished, vanished ones included. The others count executions of the
-    run's own metrics; the signals that a session run computes on its way have no part in them. Of
-    a target that is finished they are what they were then, whatever becomes of its scores.
+    `evaluated` counts finished targets, including deleted ones. The other fields count executions
+    of the run's own metrics; the signals that a session run computes aren't included. For a
+    finished target they stay as they were when it finished, even if its scores change later.
     """
 
     evaluated: int = 0
@@ -96,7 +96,7 @@ class Tally:
     def from_executions(
         cls, metrics: Sequence[str], finished: int, executions: Iterable[Execution]
     ) -> Self:
-        """Of the rows of work that are finished, and what the score rows say."""
+        """Counts executions, given the number of finished work items."""
         own = [one for one in executions if one.metric in metrics]
         outcomes = Counter(one.outcome for one in own)
         codes = Counter(
@@ -123,29 +123,29 @@ class Tally:
 
     @property
     def has_only_failures(self) -> bool:
-        """Whether something was to be measured, and nothing else came of it than failures."""
+        """Whether there was something to evaluate, and everything failed."""
         return self.failed > 0 and self.scored == self.skipped == self.pending == 0
 
     @property
     def failure_summary(self) -> str:
-        """The most frequent code and how often, ties by name. There is at least one."""
+        """The most frequent failure code and its count; ties by name. There must be a failure."""
         code, count = min(self.codes.items(), key=lambda one: (-one[1], one[0]))
         return f"{code}: {count} of {self.failed} failed executions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalRun:
-    """Scores `targets` targets, each with every metric, or with those assigned to it.
+    """Scores `targets` targets, each with every metric or with its assigned ones.
 
-        PENDING ──begun──▶ RUNNING ──settled──▶ COMPLETED, or FAILED where every execution failed
+        PENDING ──started──▶ RUNNING ──settled──▶ COMPLETED, or FAILED if every execution failed
            └──────────────────┴──cancelled──▶ CANCELLED
-           └──────────────────┴──broken──▶ FAILED
+           └──────────────────┴──failed──▶ FAILED
 
-    A final status never changes. Counts are not kept here: see Tally. `filters` are the JSON that
-    is shown again: what the caller selected by, as it was given. `signal_weights` are overrides as
-    given, of session runs only. `model` is resolved. `definitions` are those of the project's own
-    metrics, as they were when it was made. `votes` is how often one question may be asked (see
-    votes.py), `max_cost_usd` what its judges may cost. Without targets it is over as it is made.
+    A final status never changes. Counts are stored separately: see Tally. `filters` is the JSON of
+    the caller's selection, as it was given. `signal_weights` are the given overrides, for session
+    runs only. `model` is resolved. `definitions` are those of custom metrics at the time of
+    creation. `votes` is the maximum number of votes per question (see voting.py), `max_cost_usd`
+    the budget for its judges. A run without targets is completed when it is created.
     """
 
     id: RunId
@@ -169,9 +169,9 @@ class EvalRun:
 
     def __post_init__(self) -> None:
         if not self.metrics or len(set(self.metrics)) < len(self.metrics):
-            raise ValueError("a run has metrics, each once")
+            raise ValueError("a run needs metrics, each once")
         if self.targets < 0 or not 0 <= self.sampling_rate <= 1:
-            raise ValueError("a run of less than nothing")
+            raise ValueError("targets or sampling_rate of a run is out of range")
         if self.votes not in VOTE_COUNTS:
             raise ValueError(f"a run with {self.votes} votes")
         if (self.completed_at is not None) is not self.status.is_final:
@@ -180,21 +180,21 @@ class EvalRun:
             raise ValueError(f"a run that is {self.status} says: {self.error_message}")
 
     def score_id(self, target: Target, metric: str) -> ScoreId:
-        """The id of the one score of a pair. Derived: measured twice, it is the same row."""
+        """The id of a pair's score. Derived: a repeated evaluation writes the same row."""
         return ScoreId(uuid5(self.id, f"{target}\n{metric}"))
 
     def completed_if_empty(self) -> Self:
-        """As it is stored: COMPLETED where there's nothing to do, so that no worker is needed."""
+        """COMPLETED if the run has no targets, so that no worker is needed; otherwise unchanged."""
         if self.targets or self.status.is_final:
             return self
         return replace(self, status=RunStatus.COMPLETED, completed_at=self.created_at)
 
     def started(self) -> Self:
-        """Once all its score rows exist; itself where it had begun, or is over."""
+        """RUNNING, once all its scores exist; unchanged if it isn't PENDING."""
         return replace(self, status=RunStatus.RUNNING) if self._is(RunStatus.PENDING) else self
 
     def settled(self, tally: Tally, now: datetime) -> Self:
-        """Once `tally` is known: over, where every target is finished and no row is PENDING."""
+        """Final, if `tally` has every target finished and no score PENDING; otherwise unchanged."""
         done = tally.evaluated >= self.targets and not tally.pending
         if not (self._is(RunStatus.RUNNING) and done):
             return self
@@ -203,13 +203,13 @@ class EvalRun:
         return replace(self, status=RunStatus.COMPLETED, completed_at=now)
 
     def failed(self, why: str, now: datetime) -> Self:
-        """Once it can't go on; itself where it is over. `why` is shown to callers."""
+        """FAILED with a message for callers; unchanged if it is final already."""
         if self.status.is_final:
             return self
         return replace(self, status=RunStatus.FAILED, error_message=why, completed_at=now)
 
     def cancelled(self, now: datetime) -> Self:
-        """Once a caller has cancelled it, also for the second time. Raises Conflict if it ended."""
+        """CANCELLED, also if it was already. Raises Conflict if the run ended otherwise."""
         if self.status is RunStatus.CANCELLED:
             return self
         if self.status.is_final:
@@ -217,7 +217,7 @@ class EvalRun:
         return replace(self, status=RunStatus.CANCELLED, completed_at=now)
 
     def progress(self, tally: Tally) -> float:
-        """The share of its targets that is finished, in [0, 1]; 1.0 where there are none."""
+        """The share of finished targets, in [0, 1]; 1.0 without targets."""
         return min(tally.evaluated / self.targets, 1.0) if self.targets else 1.0
 
     def _is(self, status: RunStatus) -> bool:
@@ -226,7 +226,7 @@ class EvalRun:
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """A run, and what its rows come to at that moment."""
+    """A run with its counts at one moment."""
 
     run: EvalRun
     tally: Tally
@@ -235,9 +235,9 @@ class RunProgress:
 def pending_scores(
     run: EvalRun, work: WorkItem, now: datetime, environment: str | None = None
 ) -> list[TraceScore] | list[SessionScore]:
-    """The PENDING rows of a target, in the order of its metrics; there before it is looked at.
+    """The PENDING scores of a target, in the order of its metrics, created before evaluation.
 
-    `environment` is the trace's; a session has none.
+    `environment` is that of the trace; None for a session.
     """
     if run.target_type is TargetType.TRACE:
         trace = TraceId(UUID(work.target))
@@ -260,7 +260,7 @@ def signal_score(
     *,
     environment: str | None,
 ) -> TraceScore:
-    """What a session run leaves of a signal that it measured. There is no row of it before."""
+    """The score of a signal that a session run computed. It has no PENDING state before."""
     work = WorkItem(str(trace), (signal,))
     row = _waiting(run, work, signal, now)
     return TraceScore(**row, trace_id=trace, environment=environment).with_outcome(outcome, now)

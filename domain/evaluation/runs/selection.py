@@ -1,4 +1,4 @@
-"""What a run is about: filters as they were given, ids one by one, and the share that is taken."""
+"""The targets of a run: filters as they were given, lists of ids, and sampling."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ SAMPLING_RATE_DEFAULT: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class GivenInstant:
-    """A bound of time: what was typed, which is shown again, and the instant that it means."""
+    """A time bound: the given value, which is shown again, and the instant it means."""
 
     given: str | int | float
     instant: datetime
@@ -29,7 +29,7 @@ class GivenInstant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceSelection:
-    """Which traces a run or a monitor is about; None is no condition. See TraceFilter.
+    """The traces of a run or monitor; None means no condition. See TraceFilter.
 
     Its fields are the keys of the filters on the wire, in their order.
     """
@@ -57,11 +57,10 @@ class TraceSelection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSelection:
-    """Which sessions a run or a monitor is about; None is no condition.
+    """The sessions of a run or monitor; None means no condition.
 
-    Dates, user and tags select traces, and every session with one of them is looked at.
-    `has_error` and `min_trace_count` regard its selected traces. What is scored in the end is
-    the whole session.
+    Dates, user and tags select traces; every session with such a trace is considered. `has_error`
+    and `min_trace_count` apply to these selected traces. The whole session is scored.
     """
 
     date_from: GivenInstant | None = None
@@ -73,7 +72,7 @@ class SessionSelection:
 
     @property
     def matching(self) -> SessionFilter:
-        """All of it but `min_trace_count`, which `admits` adds."""
+        """All conditions except `min_trace_count`, which `matches` adds."""
         return SessionFilter(
             started_after=_instant(self.date_from),
             started_before=_instant(self.date_to),
@@ -83,12 +82,12 @@ class SessionSelection:
         )
 
     def matches(self, session: SessionSummary) -> bool:
-        """Whether a session is meant, by the summary of its selected traces."""
+        """Whether a session is selected, given the summary of its selected traces."""
         return self.matching.matches(session) and session.trace_count >= (self.min_trace_count or 1)
 
 
 def select_sessions(traces: Iterable[Trace], selection: SessionSelection) -> list[str]:
-    """The ids of the sessions that are meant, ascending, of the settled traces of a project."""
+    """The ids of the selected sessions, ascending, from the settled traces of a project."""
     found = sessions_of(traces, selection.matching)
     return sorted(session.id for session in found if selection.matches(session))
 
@@ -96,7 +95,7 @@ def select_sessions(traces: Iterable[Trace], selection: SessionSelection) -> lis
 def filters_as_given(
     selection: TraceSelection | SessionSelection, signal_weights: Mapping[str, float] | None = None
 ) -> JsonText:
-    """The filters as a run shows them: what was given, without nulls; then the weights, if any."""
+    """The filters as a run shows them: the given values without nulls, then any weights."""
     given = {one.name: getattr(selection, one.name) for one in fields(selection)}
     echo = {key: _as_given(value) for key, value in given.items() if value is not None}
     if signal_weights:
@@ -123,7 +122,7 @@ def _json(value: object) -> JsonText:
 def validate_batch_ids(target_type: TargetType, ids: Sequence[Target]) -> tuple[Target, ...]:
     """The targets of a batch, each once, at its first place. Raises Invalid, naming the field.
 
-    Whether they exist isn't asked: one that doesn't counts as failed when its turn comes.
+    Existence isn't checked here: a target that doesn't exist fails during evaluation.
     """
     if not 1 <= len(ids) <= BATCH_MAX:
         raise Invalid.field(target_type.ids_key, f"must hold 1 to {BATCH_MAX} ids")
@@ -131,7 +130,7 @@ def validate_batch_ids(target_type: TargetType, ids: Sequence[Target]) -> tuple[
 
 
 def sampling_rank(target: Target, salt: str) -> int:
-    """Where a target stands in the order of sampling: 0 to 2⁶⁴ - 1, evenly spread."""
+    """The rank of a target in the sampling order: 0 to 2⁶⁴ - 1, uniformly distributed."""
     digest = hashlib.sha256(f"{salt}\n{target}".encode()).digest()
     return int.from_bytes(digest[:8], "big")
 
@@ -139,12 +138,12 @@ def sampling_rank(target: Target, salt: str) -> int:
 def sampled(
     targets: Iterable[Target], rate: float, salt: str, *, least: int = 0
 ) -> tuple[Target, ...]:
-    """The share `rate` of the targets, in the order given, each once; no chance is involved.
+    """The share `rate` of the targets, in the given order, each once; deterministic.
 
-    ⌊matches · rate⌋ of them, and one at least where the rate isn't 0: those that stand lowest
-    by `sampling_rank`. So a higher rate keeps everything that a lower one had, the same rate finds
-    the same targets again, and whatever else matches doesn't change how two of them compare.
-    `salt` is the id of the monitor, or of the project. A monitor asks for one at `least`.
+    ⌊matches · rate⌋ targets, at least one unless the rate is 0: those with the lowest
+    `sampling_rank`. So a higher rate includes all targets of a lower one, the same rate selects the
+    same targets again, and other matches don't change the order of two targets. `salt` is the id of
+    the monitor or of the project. `least` is the minimum number of targets; monitors pass 1.
     """
     distinct = list(dict.fromkeys(targets))
     count = min(max(_share(len(distinct), rate), least), len(distinct))
@@ -156,13 +155,13 @@ def sampled(
 
 
 def _share(matches: int, rate: float) -> int:
-    # The rate as it is written: 0.29 of 100 are 29, whatever the double that stands for 0.29.
+    # The decimal text of the rate counts: 0.29 of 100 is 29, whatever the double rounds to.
     exact = int(matches * Decimal(repr(rate)))
     return max(exact, 1) if rate > 0 else 0
 
 
 def validate_target_count(targets: Sequence[Target]) -> Sequence[Target]:
-    """Raises Invalid where there are none to choose from, or more than a run can hold."""
+    """Raises Invalid if there are no targets, or more than a run can hold."""
     if not targets:
         raise Invalid("Nothing matches these filters")
     if len(targets) > TARGETS_MAX:

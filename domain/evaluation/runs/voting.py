@@ -1,7 +1,7 @@
-"""Votes: one question asked several times, where one answer isn't enough to tell.
+"""Votes: one question is asked several times if the first answer isn't decisive.
 
-A verdict near the threshold flips when it is asked again (arXiv 2606.13685), one far from it
-hardly ever does: only the former is worth more questions.
+A verdict near the threshold often flips when the judge is asked again (arXiv 2606.13685); one far
+from it hardly ever does. So only the former is worth more questions.
 """
 
 from collections import Counter
@@ -13,9 +13,9 @@ from typing import Final
 from domain.errors import Invalid
 from domain.evaluation.scores.outcome import Scored
 
-VOTE_COUNTS: Final = (1, 3, 5)  # votes that there may be, and what they escalate to
-NEAR_THRESHOLD: Final = 0.2  # of the threshold
-_HAIR: Final = 1e-9  # 0.8 - 0.6 is a little more than 0.2
+VOTE_COUNTS: Final = (1, 3, 5)  # permitted numbers of votes, in the order of escalation
+NEAR_THRESHOLD: Final = 0.2  # distance from the threshold
+_EPSILON: Final = 1e-9  # 0.8 - 0.6 is slightly more than 0.2
 
 
 def validate_votes(votes: int) -> None:
@@ -25,20 +25,21 @@ def validate_votes(votes: int) -> None:
 
 
 def votes_needed(values: Sequence[float], threshold: float, most: int) -> int:
-    """How many more votes to ask for, of `most` in all: 0 where these are enough.
+    """How many more votes to ask for, of at most `most`; 0 if these are enough.
 
-    More are due while their mean is within NEAR of the threshold, or they lie on both of its sides.
+    More are needed while their mean is within NEAR_THRESHOLD of the threshold, or while they lie on
+    both sides of it.
     """
     step = next((one for one in VOTE_COUNTS if one > len(values)), len(values))
     sides = {value >= threshold for value in values}
-    is_near = abs(fmean(values) - threshold) <= NEAR_THRESHOLD + _HAIR
+    is_near = abs(fmean(values) - threshold) <= NEAR_THRESHOLD + _EPSILON
     return max(0, min(step, most) - len(values)) if is_near or len(sides) > 1 else 0
 
 
 def questions_needed(known: Sequence[float | None], threshold: float) -> tuple[int, int]:
-    """How many questions asking takes, at least and at most.
+    """The minimum and maximum number of questions to ask.
 
-    `known` has each vote that there may be, in order: its value where it is remembered.
+    `known` holds each possible vote, in order: its value if it is cached.
     """
     if known[0] is None:
         return 1, known.count(None)
@@ -52,12 +53,12 @@ def questions_needed(known: Sequence[float | None], threshold: float) -> tuple[i
 
 
 def combine_votes(votes: Sequence[Scored], threshold: float) -> Scored:
-    """One outcome of several, at least one, in the order in which they were asked.
+    """Combines at least one vote, in the order of asking.
 
-    The mean of a scale, the majority of a checklist call by call, of which a tie decides nothing.
-    Reason and marks are those of the vote that is nearest to it, of equals the first. `agreement`
-    is the share of votes on the side of the threshold where the outcome lies, `stderr` the
-    standard error of their mean. A single vote stays as it is.
+    For a scale, the mean; for a checklist, the majority for each call, where a tie decides nothing.
+    Reason and metadata are those of the vote nearest to the result, the first of equals.
+    `agreement` is the share of votes on the result's side of the threshold, `stderr` the standard
+    error of their mean. A single vote is returned unchanged.
     """
     if len(votes) == 1:
         return votes[0]
@@ -78,7 +79,7 @@ def combine_votes(votes: Sequence[Scored], threshold: float) -> Scored:
 
 
 def _majority(lists: Sequence[list[dict[str, object]]]) -> list[dict[str, object]]:
-    """The calls that more votes say yes to than no, or the other way round, in their order."""
+    """The calls with a majority for yes or no, in their order."""
     said: dict[object, list[dict[str, object]]] = {}
     for checks in lists:
         for check in checks:

@@ -1,8 +1,8 @@
-"""Figures of scores: what summaries, trends, distributions, histories and comparisons mean.
+"""Score analytics: summaries, trends, distributions, histories and comparisons.
 
-Everything takes scores that have been narrowed down already, in any order. Only what is NUMERIC
-and was scored is a number; what is pending, failed or skipped is counted at most. The values of
-the heuristic judge and those of a model are never mixed: see `comparable_scores`.
+All functions take scores that are already filtered, in any order. Only scored NUMERIC values are
+numbers; pending, failed and skipped scores are at most counted. Values of the heuristic judge and
+of model judges are never mixed: see `comparable_scores`.
 """
 
 import math
@@ -36,11 +36,11 @@ MODEL: Final = "model"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreSummary:
-    """What the scores of one name come to.
+    """The summary of the scores of one name.
 
-    The figures are of the comparable numbers, None where there are none. `scored` counts values
-    of any data type, `failed` no skipped ones, `latest_at` is of any status. `judge_kind` tells
-    which kind of judge the numbers are from, where it was one that can't be mixed with another.
+    The statistics cover the comparable numbers and are None without any. `scored` counts values of
+    every data type, `failed` excludes skipped scores, `latest_at` covers every status. `judge_kind`
+    is the kind of judge that gave the numbers, if that kind can't be mixed with another.
     """
 
     name: str
@@ -56,7 +56,7 @@ class ScoreSummary:
 
 @dataclass(frozen=True, slots=True)
 class TrendPoint:
-    """The mean of the numbers made in one bucket of time; there is one at least."""
+    """The mean of the numbers created in one time bucket; a point has at least one number."""
 
     bucket: datetime
     mean: float
@@ -65,7 +65,7 @@ class TrendPoint:
 
 @dataclass(frozen=True, slots=True)
 class HistogramBin:
-    """One of equal parts of [0, 1], counted from 1, and how many numbers lie in it."""
+    """One of several equal bins of [0, 1], numbered from 1, and its count."""
 
     number: int
     lower: float
@@ -75,7 +75,7 @@ class HistogramBin:
 
 @dataclass(frozen=True, slots=True)
 class HistoryPoint:
-    """A score of a session as its history shows it; `number` is None where nothing was measured."""
+    """A score in the history of its session; `number` is None if it was failed or skipped."""
 
     name: str
     number: float | None
@@ -86,7 +86,7 @@ class HistoryPoint:
 
 @dataclass(frozen=True, slots=True)
 class RankedSession:
-    """A session by its newest number under one name."""
+    """A session with its newest number of one name."""
 
     session_id: str
     number: float
@@ -99,15 +99,15 @@ class RankedSession:
 
 
 def numeric_scores[S: Score](scores: Iterable[S]) -> list[S]:
-    """Those that are numbers."""
+    """The scores with a number."""
     return [one for one in scores if one.number is not None]
 
 
 def comparable_scores[S: Score](scores: Sequence[S]) -> tuple[list[S], str | None]:
-    """Those numbers of one name that may be averaged, and the kind of judge they are from.
+    """The numbers of one name that may be averaged, and the kind of judge that gave them.
 
-    Where both the heuristic judge and models gave some, those of the kind that gave the newest
-    stay, and the others are left out. What a person, a rule or a measure gave stays in any case.
+    If both the heuristic judge and models gave numbers, only those of the kind with the newest
+    number are kept. Numbers from people, rules and computed metrics are always kept.
     """
     found = newest_first(numeric_scores(scores))
     kinds = [kind for one in found if (kind := one.judge_kind) in {HEURISTIC, MODEL}]
@@ -118,12 +118,12 @@ def comparable_scores[S: Score](scores: Sequence[S]) -> tuple[list[S], str | Non
 
 
 def mean(values: Sequence[float]) -> float:
-    """The mean of one value at least. SQL may differ in the last digits of the double."""
+    """The mean of at least one value. SQL may differ in the last digits of the double."""
     return math.fsum(values) / len(values)
 
 
 def summaries(scores: Iterable[Score]) -> list[ScoreSummary]:
-    """One for each name, sorted by name."""
+    """One summary for each name, sorted by name."""
     by_name = _grouped(scores, lambda one: one.name)
     return [_summary(name, by_name[name]) for name in sorted(by_name)]
 
@@ -145,9 +145,9 @@ def _summary(name: str, scores: Sequence[Score]) -> ScoreSummary:
 
 
 def trend(scores: Iterable[Score], name: str, granularity: Granularity) -> Sequence[TrendPoint]:
-    """The means over time, by creation, ascending; buckets without a number are left out.
+    """The means over time by creation, ascending; buckets without a number are left out.
 
-    Raises Invalid where there are more than BUCKETS_MAX.
+    Raises Invalid for more than BUCKETS_MAX points.
     """
     compared, _ = comparable_scores([one for one in scores if one.name == name])
     buckets = _grouped(compared, lambda one: granularity.bucket(one.created_at))
@@ -160,7 +160,7 @@ def trend(scores: Iterable[Score], name: str, granularity: Granularity) -> Seque
 
 
 def check_bucket_count(points: Sequence[TrendPoint]) -> Sequence[TrendPoint]:
-    """The points of a trend. Raises Invalid where there are more than BUCKETS_MAX."""
+    """Returns the points of a trend. Raises Invalid for more than BUCKETS_MAX."""
     if len(points) > BUCKETS_MAX:
         raise Invalid(
             f"more than {BUCKETS_MAX} buckets: narrow date_from and date_to, "
@@ -170,10 +170,10 @@ def check_bucket_count(points: Sequence[TrendPoint]) -> Sequence[TrendPoint]:
 
 
 def distribution(scores: Iterable[Score], name: str, parts: int) -> list[HistogramBin]:
-    """How the numbers spread over `parts` equal parts, ascending; empty parts are left out.
+    """A histogram of the numbers in `parts` equal bins, ascending; empty bins are left out.
 
-    A part holds its lower bound and not its upper, but the last one holds 1.0. `parts` is 1 to
-    PARTS_MAX, which has been checked.
+    A bin contains its lower bound and not its upper; the last one contains 1.0. The caller has
+    checked that `parts` is between 1 and BINS_MAX.
     """
     compared, _ = comparable_scores([one for one in scores if one.name == name])
     counts = _grouped(compared, lambda one: bin_number(one.number or 0.0, parts))
@@ -181,15 +181,15 @@ def distribution(scores: Iterable[Score], name: str, parts: int) -> list[Histogr
 
 
 def histogram_bin(number: int, parts: int, count: int) -> HistogramBin:
-    """The `number`th of `parts`, its bounds rounded to 4 decimals."""
+    """The bin with a number, its bounds rounded to 4 decimals."""
     return HistogramBin(number, round((number - 1) / parts, 4), round(number / parts, 4), count)
 
 
 def bin_number(number: float, parts: int) -> int:
-    """In which of equal parts of [0, 1] a number lies, from 1.
+    """The bin of [0, 1] that contains a number, from 1.
 
-    As it is written: 0.29 begins the 30th of 100 parts, though 0.29 · 100 is less than 29 as a
-    double. In SQL `least(floor(number::text::numeric * parts)::int + 1, parts)`.
+    Computed on the decimal text: 0.29 is the start of bin 30 of 100, though 0.29 · 100 is less than
+    29 as a double. In SQL `least(floor(number::text::numeric * parts)::int + 1, parts)`.
     """
     return min(int(Decimal(repr(number)) * parts) + 1, parts)
 
@@ -199,7 +199,7 @@ def history(
 ) -> list[HistoryPoint]:
     """The newest `limit` NUMERIC scores of a session, of one name or of all, ascending by time.
 
-    Failed and skipped ones are shown without a number. What is pending is no history yet.
+    Failed and skipped scores are included without a number. Pending scores are left out.
     """
     found = newest_first(
         one
@@ -218,9 +218,9 @@ def history(
 def comparison(
     scores: Iterable[SessionScore], name: str, order: SortOrder, window: PageRequest
 ) -> Page[RankedSession]:
-    """Sessions by their newest number of one name; ties by session, ascending in both orders.
+    """Sessions ranked by their newest number of one name; ties by session id, always ascending.
 
-    `total` counts the sessions ranked. Raises Invalid for a position that is none of this list.
+    `total` counts the ranked sessions. Raises Invalid for a position of another list.
     """
     newest: dict[str, RankedSession] = {}
     for one in newest_first(one for one in scores if one.name == name):
@@ -238,7 +238,7 @@ def comparison(
 
 
 def comparison_rank(position: Position, order: SortOrder) -> tuple[float, str]:
-    """What a comparison is sorted by, ascending. `domain.page` would turn ties around as well."""
+    """The ascending sort key of a comparison. `domain.page` would reverse ties as well."""
     if not isinstance(position.value, int | float) or not isinstance(position.id, str):
         raise Invalid.field("query.cursor", "is not a place in this list")
     number = float(position.value)

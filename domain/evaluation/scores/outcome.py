@@ -1,4 +1,4 @@
-"""What measuring ends in: a number, or a word for why there is none."""
+"""The outcome of an evaluation: a number, or a code for why there is none."""
 
 import math
 from collections.abc import Mapping
@@ -7,11 +7,11 @@ from enum import StrEnum
 from typing import Final
 
 REASON_MAX: Final = 500  # characters; api.md §6.2
-SKIPPED_PREFIX: Final = "Skipped: "  # published clients know no skipped score: the reason says it
+SKIPPED_PREFIX: Final = "Skipped: "  # for published clients, which don't know skipped scores
 
 
 class SkipCode(StrEnum):
-    """Why there was nothing to measure, or not enough to measure it with."""
+    """Why there was nothing to evaluate, or not enough."""
 
     NO_TOOLS = "no_tools"
     NO_TOOL_CALLS = "no_tool_calls"
@@ -44,7 +44,7 @@ class SkipCode(StrEnum):
 
 
 class FailCode(StrEnum):
-    """What broke while measuring."""
+    """What broke during the evaluation."""
 
     TARGET_GONE = "target_gone"
     JUDGE_TIMEOUT = "judge_timeout"
@@ -64,12 +64,12 @@ class FailCode(StrEnum):
 
     @property
     def is_transient(self) -> bool:
-        """Whether the same question may succeed later; it fails for good once retries are spent."""
+        """Whether a retry may succeed. Once retries are exhausted, the failure is final."""
         return self in _PASSING
 
     @property
     def opens_circuit(self) -> bool:
-        """Whether no other question of the run can succeed either."""
+        """Whether every further judge call of the run would fail too."""
         return self in _OPENING
 
 
@@ -130,21 +130,21 @@ REASONS: Final[Mapping[SkipCode | FailCode, str]] = {
     FailCode.BAD_VERDICT: "the judge's answer was not a valid verdict",
     FailCode.INTERNAL: "the measurement broke; the log says why",
 }
-"""A safe sentence for every code."""
+"""A sentence for every code that is safe to show to callers."""
 
 
 def truncate_reason(reason: str) -> str:
-    """At most REASON_MAX characters of it, with a mark where something is missing."""
+    """At most REASON_MAX characters of a reason, with an ellipsis if it was cut."""
     return reason if len(reason) <= REASON_MAX else reason[: REASON_MAX - 1] + "…"
 
 
 def format_score(value: float) -> str:
-    """A score as it is stored: `"0.85"`, `"1.0"`."""
+    """A score in its stored form: `"0.85"`, `"1.0"`."""
     return str(round(value, 4))
 
 
 def clamped(value: float) -> float:
-    """The nearest number of [0, 1]. What is no number has no score: ValueError."""
+    """The nearest number in [0, 1]. Raises ValueError for NaN."""
     if math.isnan(value):
         raise ValueError("not a number")
     return min(max(value, 0.0), 1.0)
@@ -152,10 +152,10 @@ def clamped(value: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Something was measured.
+    """The evaluation gave a number.
 
-    `value` is rounded to 4 decimals: what is compared with a threshold is what people see. One
-    outside [0, 1] is a fault of the measure: ValueError.
+    `value` is rounded to 4 decimals, so that the number compared with a threshold is the number
+    that people see. A value outside [0, 1] is a bug of the metric: ValueError.
     """
 
     value: float
@@ -175,7 +175,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """There was nothing to measure. `reason` begins with SKIPPED_PREFIX, as clients see it."""
+    """There was nothing to evaluate. `reason` begins with SKIPPED_PREFIX."""
 
     code: SkipCode
     reason: str = ""
@@ -189,7 +189,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The measurement broke. `reason` is a sentence of ours, never an exception's text."""
+    """The evaluation broke. `reason` is a fixed sentence, never the text of an exception."""
 
     code: FailCode
     reason: str = ""

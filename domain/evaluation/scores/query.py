@@ -1,4 +1,4 @@
-"""What lists of scores can be narrowed by."""
+"""Filters of score lists."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,10 +18,10 @@ from domain.page import Position
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreFilter:
-    """Conditions that all have to hold; None is no condition. Texts are compared as they are.
+    """Conditions that must all hold; None means no condition. Texts are compared exactly.
 
-    `created_after` includes its instant, `created_before` doesn't. `trace_id` and `environment`
-    are of trace scores, `session_id` of session scores: no other has them.
+    `created_after` is inclusive, `created_before` exclusive. `trace_id` and `environment` apply to
+    trace scores, `session_id` to session scores; other scores don't match them.
     """
 
     trace_id: TraceId | None = None
@@ -64,7 +64,7 @@ class ScoreFilter:
 
 @dataclass(frozen=True, slots=True)
 class CreatedWithin:
-    """When something was made: `after` includes its instant, `before` doesn't; None is no bound."""
+    """A range of creation times: `after` is inclusive, `before` exclusive; None means unbounded."""
 
     after: datetime | None = None
     before: datetime | None = None
@@ -79,5 +79,5 @@ class CreatedWithin:
 
 
 def list_position(score: Score) -> Position:
-    """Where a score stands in a list, which goes from the newest to the oldest."""
+    """The position of a score in a list, which is sorted from newest to oldest."""
     return Position(score.created_at, score.id)

@@ -1,4 +1,4 @@
-"""Scores of traces and sessions: what may stand in one, who wrote it, and which writes it takes."""
+"""Scores of traces and sessions: their values, authors, and permitted changes."""
 
 import json
 import re
@@ -41,7 +41,7 @@ class ScoreSource(StrEnum):
 
 
 class ScoreStatus(StrEnum):
-    """What published clients know. They refuse any other."""
+    """The status that published clients know. They reject any other value."""
 
     PENDING = "PENDING"
     SUCCESS = "SUCCESS"
@@ -49,7 +49,7 @@ class ScoreStatus(StrEnum):
 
 
 class ScoreOutcome(StrEnum):
-    """What became of it: tells apart what the status FAILED has to stand for both times."""
+    """The state of a score. Unlike the status, it distinguishes failed from skipped."""
 
     PENDING = "pending"
     SCORED = "scored"
@@ -69,7 +69,7 @@ class ScoreOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreChange:
-    """What a PATCH says; None is unchanged. `metadata` replaces."""
+    """The changes of a PATCH; None means unchanged. `metadata` replaces the old metadata."""
 
     value: str | None = None
     reason: str | None = None
@@ -82,14 +82,15 @@ class ScoreChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """What is said of one target under one name.
+    """One named score of one target.
 
-        PENDING ──worker, once──▶ SCORED, FAILED or SKIPPED; by cancelling SKIPPED
+        PENDING ──worker, once──▶ SCORED, FAILED or SKIPPED; cancelling: SKIPPED
         any ──patched with a value──▶ SCORED
 
-    A worker writes a row only while it is PENDING, a person at any time: whatever a person wrote
-    is never written over. There is a value exactly where it is SCORED. `value` is text of the data
-    type, as it was given. `run_id` is None where no run made it, or the run has been deleted.
+    A worker writes a score only while it is PENDING; a person may write it at any time, and a
+    worker never overwrites what a person wrote. A score has a value if and only if it is SCORED.
+    `value` is text of the data type, as it was given. `run_id` is None if no run created the score,
+    or the run was deleted.
     """
 
     id: ScoreId
@@ -116,29 +117,29 @@ class Score:
 
     @property
     def number(self) -> float | None:
-        """The value as a number in [0, 1]; None where it is none, or isn't there."""
+        """The value as a number in [0, 1]; None if it isn't numeric or is missing."""
         if self.value is None or self.data_type is not DataType.NUMERIC:
             return None
         return float(self.value)
 
     @property
     def judge_kind(self) -> str | None:
-        """Which kind of judge the value is from; None where a person or a program gave it."""
+        """The kind of judge that gave the value; None if a person or a program gave it."""
         if self.source is not ScoreSource.AUTOMATED:
             return None
         return scalar_members(self.metadata).get("judge_kind")
 
     @property
     def code(self) -> str | None:
-        """Why nothing was measured, as one word; None where something was, or is to be."""
+        """The code of a failed or skipped score, otherwise None."""
         if self.outcome in {ScoreOutcome.PENDING, ScoreOutcome.SCORED}:
             return None
         return scalar_members(self.metadata).get("code")
 
     def with_outcome(self, outcome: Outcome, now: datetime) -> Self:
-        """As a worker leaves it; itself where it isn't PENDING any more.
+        """The score after a worker's evaluation; unchanged if it isn't PENDING any more.
 
-        What a person wrote on the waiting row stays: their reason, and their keys of metadata.
+        If a person edited the pending score, their reason and their metadata keys are kept.
         """
         if self.outcome is not ScoreOutcome.PENDING:
             return self
@@ -153,15 +154,16 @@ class Score:
         )
 
     def cancelled(self, now: datetime) -> Self:
-        """As cancelling its run leaves it: SKIPPED where it was PENDING."""
+        """The score after its run was cancelled: SKIPPED if it was PENDING."""
         return self.with_outcome(Skipped(SkipCode.CANCELLED), now)
 
     def patched(self, change: ScoreChange, now: datetime, author: UserId | None) -> Self:
-        """As a person leaves it; itself where the change says nothing. `author` None keeps theirs.
+        """The score after a person's change; unchanged if the change is empty.
 
-        The first value given over a machine's keeps that as `original_value`, null where the
-        machine had none, and later changes keep the entry; of a run's score nobody else writes it.
-        Raises Invalid, naming `value`.
+        `author` None keeps the previous author. The first value that replaces a machine's value
+        stores that as `original_value` in the metadata, null if the machine had none; later changes
+        keep this entry. In a run's score, callers can't set the entry themselves. Raises Invalid,
+        naming `value`.
         """
         if change.is_empty:
             return self
@@ -181,7 +183,7 @@ class Score:
 
     def _metadata_after(self, change: ScoreChange) -> JsonText:
         known = object_members(self.metadata).get(ORIGINAL_VALUE)
-        # Somebody may have changed the reason first: of a run's row the value is the machine's yet.
+        # A person may have changed only the reason before: the value is still the machine's.
         is_machines = self.source is ScoreSource.AUTOMATED or (
             self.run_id is not None and known is None
         )
@@ -195,7 +197,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceScore(Score):
-    """Of a trace. `environment` is a copy of the trace's where a run made the score."""
+    """A score of a trace. `environment` is copied from the trace if a run created the score."""
 
     trace_id: TraceId
     environment: str | None = None
@@ -214,22 +216,22 @@ _KINDS: Final[Mapping[type, ScoreOutcome]] = {
 
 
 def newest_first[S: Score](scores: Iterable[S]) -> list[S]:
-    """By (created_at, id), descending: the order of every list of scores."""
+    """Sorted by (created_at, id), descending: the order of every list of scores."""
     return sorted(scores, key=lambda one: (one.created_at, one.id), reverse=True)
 
 
 def latest_by_name[S: Score](scores: Iterable[S]) -> list[S]:
-    """The newest of each name, sorted by name. PENDING ones are left out: they say nothing yet."""
+    """The newest score of each name, sorted by name. PENDING scores are left out."""
     known = (one for one in scores if one.outcome is not ScoreOutcome.PENDING)
     newest = {one.name: one for one in reversed(newest_first(known))}
     return [newest[name] for name in sorted(newest)]
 
 
 def validate_value(text: str, data_type: DataType) -> str:
-    """The value as it is kept, which is as it was sent. Raises Invalid, naming `value`.
+    """Returns the value unchanged. Raises Invalid, naming `value`.
 
-    NUMERIC is a decimal number in ASCII within [0, 1], an exponent allowed; BOOLEAN is `true` or
-    `false` in any case; CATEGORICAL any text. At most VALUE_MAX characters.
+    NUMERIC is an ASCII decimal number within [0, 1], with an optional exponent; BOOLEAN is `true`
+    or `false` in any case; CATEGORICAL is any text. At most VALUE_MAX characters.
     """
     if len(text) > VALUE_MAX:
         raise Invalid.field("value", f"must have at most {VALUE_MAX} characters")
@@ -243,19 +245,19 @@ def validate_value(text: str, data_type: DataType) -> str:
 
 
 def is_unit_number(text: str) -> bool:
-    """Whether it is a number within [0, 1], exactly, whatever a double makes of it."""
+    """Whether the text is a number within [0, 1], decided exactly, without rounding to a double."""
     if (found := _DECIMAL.fullmatch(text)) is None:
         return False
     if not found[2].strip("0."):
-        return True  # zero, of either sign and with any exponent
-    near = float(text)  # never raises: what is too small is 0.0, what is too large infinite
+        return True  # zero, with any sign and exponent
+    near = float(text)  # never raises: underflow gives 0.0, overflow infinity
     if found[1] == "-" or near > 1:
         return False
     return near < 1 or _is_at_most_one(text)
 
 
 def _is_at_most_one(text: str) -> bool:
-    # Near 1 the double may have rounded down. The exponent is small here, as the digits are few.
+    # Near 1 the double may have been rounded down. The exponent is small: the digits are few.
     mantissa, _, exponent = text.lower().partition("e")
     whole, _, part = mantissa.lstrip("+").partition(".")
     one = "1" + "0" * (len(part) - int(exponent or 0))
@@ -263,12 +265,12 @@ def _is_at_most_one(text: str) -> bool:
 
 
 def storable_text(text: str) -> str:
-    """Text that every column takes: of what a judge or a trace said, no NUL, no lone surrogate."""
+    """Text that PostgreSQL can store: NUL and unpaired surrogates are replaced."""
     return _UNSTORABLE.sub("\ufffd", text)
 
 
 def json_text(value: Mapping[str, object]) -> JsonText:
-    """A score's metadata as it is stored, compact. What is no number is refused: ValueError."""
+    """A score's metadata in its stored form, compact JSON. Raises ValueError for NaN."""
     return json.dumps(
         _storable(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")
     ).encode()

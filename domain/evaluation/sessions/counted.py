@@ -1,4 +1,4 @@
-"""Session metrics that are counted, not weighed: failures, questions asked again, and luck."""
+"""Unweighted session metrics: error rate, repeated requests, consistency of outcomes."""
 
 import math
 from collections import deque
@@ -10,20 +10,18 @@ from domain.evaluation.sessions.reliability_v1 import TraceSignals, insufficient
 from domain.evaluation.trace_content.user_request import RequestFingerprint
 
 TRACE_SUCCESS: Final = "trace_success"
-RECENT_REQUESTS: Final = (
-    10  # earlier inputs that one is compared with; an equal one is found anywhere
-)
+RECENT_REQUESTS: Final = 10  # compared for similarity; equal requests are found at any distance
 PASS_K: Final = 2  # k of pass^k
 
 
 def trace_success_only(given: Mapping[str, float]) -> dict[str, float]:
-    """The one signal that these metrics take, whatever weights are given: nothing is weighed."""
+    """The only signal of these metrics; given weights are ignored."""
     del given
     return {TRACE_SUCCESS: 1.0}
 
 
 def session_error_rate(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
-    """1 - traces that failed / traces that ended, so that 1 is the good end."""
+    """1 - failed traces / ended traces, so that 1 is the good end."""
     weights = trace_success_only(given)
     ended = _successes(session)
     failed = [trace for trace, success in ended.items() if not success]
@@ -40,16 +38,16 @@ def session_error_rate(session: Sequence[TraceSignals], given: Mapping[str, floa
 
 
 def user_repetition(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
-    """1 - inputs that ask again what an earlier one asked / inputs after the first.
+    """1 - inputs that repeat an earlier request / inputs after the first.
 
-    Of inputs that are long enough. One asks again if it is equal to any earlier one, or close to
-    one of the last RECENT.
+    Only inputs that are long enough count. An input repeats if it is equal to any earlier one, or
+    similar to one of the last RECENT_REQUESTS.
     """
     asked = [(one.trace, one.request) for one in session if one.request and one.request.is_question]
     known: dict[str, Any] = {"total_traces_in_session": len(session), "inputs": len(asked)}
     if (refusal := _unread(session, known, given)) is not None:
         return refusal
-    if len(asked) < 2:  # noqa: PLR2004 - one and one before it
+    if len(asked) < 2:  # noqa: PLR2004 - a comparison needs two
         return Skipped(SkipCode.TOO_FEW_INPUTS, metadata=known)
     seen: set[bytes] = set()
     recent: deque[RequestFingerprint] = deque(maxlen=RECENT_REQUESTS)
@@ -68,10 +66,11 @@ def user_repetition(session: Sequence[TraceSignals], given: Mapping[str, float])
 
 
 def outcome_consistency(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
-    """pass^2 over equal inputs: how likely two tries of one input, drawn at random, both succeed.
+    """pass^2 over equal inputs: the probability that two random tries of an input succeed.
 
-    Of each input that n traces ended with, n at least 2, of which c succeeded: C(c, 2) / C(n, 2);
-    then the mean. The estimator of τ-bench (arXiv 2406.12045), over what happens to repeat.
+    For each input with n ended traces, n at least 2, of which c succeeded: C(c, 2) / C(n, 2); then
+    the mean. This is the estimator of τ-bench (arXiv 2406.12045), applied to inputs that happen to
+    recur.
     """
     ended = _successes(session)
     tries: dict[bytes, list[bool]] = {}
@@ -105,7 +104,7 @@ def outcome_consistency(session: Sequence[TraceSignals], given: Mapping[str, flo
 
 
 def _successes(session: Sequence[TraceSignals]) -> dict[str, bool]:
-    """Of each trace that has ended whether it succeeded, in order."""
+    """Whether each ended trace succeeded, in order."""
     return {
         one.trace: outcome.value == 1
         for one in session
@@ -116,7 +115,7 @@ def _successes(session: Sequence[TraceSignals]) -> dict[str, bool]:
 def _unread(
     session: Sequence[TraceSignals], known: Mapping[str, object], given: Mapping[str, float]
 ) -> Outcome | None:
-    """Why there can be no number where most of the traces couldn't be looked into."""
+    """The outcome if too few traces could be evaluated, else None."""
     read = sum(_is_read(one.outcomes.get(TRACE_SUCCESS)) for one in session)
     return insufficient_signals(session, read, known, trace_success_only(given))
 

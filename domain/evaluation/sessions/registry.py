@@ -1,4 +1,4 @@
-"""Every session metric by its name: what it is made of, and how."""
+"""All session metrics by name: how they are computed, and from which signals."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ from domain.evaluation.sessions.reliability_v2 import (
 
 @dataclass(frozen=True, slots=True)
 class SessionMetric:
-    """A session metric: what its signals come to, and with which weights those count.
+    """How a session metric is computed from its signals, and the weights of these signals.
 
-    `needs_requests` where it takes what was asked in each trace, too.
+    `needs_requests` tells whether it also reads the user request of each trace.
     """
 
     compute: Callable[[Sequence[TraceSignals], Mapping[str, float]], Outcome]
@@ -52,7 +52,7 @@ SESSION_METRICS: Final[Mapping[str, SessionMetric]] = {
 
 
 def required_signals(metrics: Iterable[str], given: Mapping[str, float]) -> tuple[str, ...]:
-    """The signals that some session metrics are made of, in the order of WEIGHTS and TRIPWIRES."""
+    """The signals that some session metrics need, in a fixed order."""
     taken = {
         signal
         for name in metrics
@@ -63,5 +63,5 @@ def required_signals(metrics: Iterable[str], given: Mapping[str, float]) -> tupl
 
 
 def needs_requests(metrics: Iterable[str]) -> bool:
-    """Whether one of some session metrics takes what was asked in each trace."""
+    """Whether one of some session metrics reads the user requests."""
     return any(SESSION_METRICS[name].needs_requests for name in metrics if name in SESSION_METRICS)

@@ -1,8 +1,9 @@
-"""Session metrics, version 1 (2: sessions_v2.py): what the signals of a session's traces add up to.
+"""Session metrics, version 1: reliability and consistency from the signals of the traces.
 
-The shapes follow TRACER (arXiv 2602.11409, the worst step and a tail) and SAUP (arXiv 2412.01033,
-a root mean square of weighted uncertainty). Both take uncertainty from the agent's own token
-probabilities; here a judge's opinion, or something measured, stands in its place.
+Version 2 is in reliability_v2.py. The formulas follow TRACER (arXiv 2602.11409, the worst step and
+a tail) and SAUP (arXiv 2412.01033, a root mean square of weighted uncertainty). Both take the
+uncertainty from the agent's own token probabilities; here a judge's score or a computed metric
+replaces it.
 """
 
 import math
@@ -23,8 +24,8 @@ from domain.evaluation.scores.outcome import (
 )
 from domain.evaluation.trace_content.user_request import UserRequest
 
-SESSION_TRACES_MAX: Final = 1_000  # default; beyond it the work is refused, never the data
-COVERAGE_MIN: Final = 0.5  # of a session's traces; below it a score would speak for the unseen
+SESSION_TRACES_MAX: Final = 1_000  # default; larger sessions are stored, but not evaluated
+COVERAGE_MIN: Final = 0.5  # of a session's traces; below it a score wouldn't represent them
 
 CONFIDENCE: Final = "confidence"
 COHERENCE: Final = "coherence"
@@ -38,15 +39,15 @@ DEFAULT_WEIGHTS: Final[Mapping[str, float]] = {
 }
 """The signals in their order, with their default weights."""
 JUDGED_SIGNALS: Final = frozenset({CONFIDENCE, TOOL_CORRECTNESS})
-"""The signals that a judge is asked for."""
+"""The signals that need a judge."""
 
 COMPUTED_SIGNALS: Final = ("tool_loop", "tool_success_rate", "trace_success")
-"""Measured, without a judge: signals of version 2 beside those of WEIGHTS."""
+"""Signals computed without a judge, added by version 2 to those of DEFAULT_WEIGHTS."""
 
-WEIGHT_COUNTED_MAX: Final = 1e6  # a larger weight counts as this: sums of squares stay finite
+WEIGHT_COUNTED_MAX: Final = 1e6  # larger weights are clamped: sums of squares stay finite
 FLAGGED_ABOVE: Final = 0.5
 TAIL_PERCENT: Final = 15
-WORST_TRACE_SHARE: Final = 0.1  # of the worst trace, beside the mean of the tail
+WORST_TRACE_SHARE: Final = 0.1  # weight of the worst trace; the rest is the mean of the tail
 CONSISTENT_FROM: Final = 0.8
 INCONSISTENT_BELOW: Final = 0.5
 
@@ -61,10 +62,10 @@ RISK_NAMES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class TraceSignals:
-    """What measuring the signals of one trace ended in, by signal; one may be missing.
+    """The outcome of each signal of one trace; a signal may be missing.
 
-    Only what was scored is a number. Nothing stands in for the rest. `asked` is there for metrics
-    that read it, where the trace has an input.
+    Only scored signals are numbers; nothing replaces the others. `request` is set for metrics that
+    read it, if the trace has an input.
     """
 
     trace: str
@@ -73,7 +74,7 @@ class TraceSignals:
 
     @property
     def risks(self) -> dict[str, float]:
-        """1 - score of each signal of WEIGHTS that was scored, in [0, 1], in their order."""
+        """1 - score for each scored signal of DEFAULT_WEIGHTS, in their order."""
         return self.risks_of(DEFAULT_WEIGHTS)
 
     def risks_of(self, signals: Iterable[str]) -> dict[str, float]:
@@ -85,9 +86,10 @@ class TraceSignals:
 
 
 def validate_weights(given: Mapping[str, float] | None) -> Mapping[str, float]:
-    """Overrides as they are kept. Raises Invalid, naming `signal_weights.<key>` for each bad one.
+    """Returns the overrides. Raises Invalid, naming `signal_weights.<key>` for each bad value.
 
-    Keys that are no signal do nothing, but their values are looked at: it's a slip all the same.
+    Unknown signals have no effect, but their values are checked too: a bad value is a mistake
+    anyway.
     """
     wrong = [
         FieldError(f"signal_weights.{key}", "must be a finite number, 0 or more")
@@ -100,7 +102,7 @@ def validate_weights(given: Mapping[str, float] | None) -> Mapping[str, float]:
 
 
 def default_and_given_weights(given: Mapping[str, float]) -> dict[str, float]:
-    """The weight of each signal: what is given, else the default. A weight of 0 is a weight."""
+    """The weight of each signal: the given one, else the default. 0 is a valid weight."""
     return {
         signal: min(float(given.get(signal, default)), WEIGHT_COUNTED_MAX)
         for signal, default in DEFAULT_WEIGHTS.items()
@@ -108,10 +110,11 @@ def default_and_given_weights(given: Mapping[str, float]) -> dict[str, float]:
 
 
 def agent_reliability(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
-    """How bad the worst traces are. `session` holds every trace, in order; `given` overrides.
+    """How bad the worst traces are.
 
-    Per trace the largest weighted risk; then 0.9 · the mean of the worst 15 % (at least one)
-    + 0.1 · the worst. Raising a risk never raises the score.
+    `session` holds every trace, in order; `given` overrides weights. Per trace, the largest
+    weighted risk; then 0.9 · the mean of the worst 15 % (at least one trace) + 0.1 · the worst.
+    Raising a risk never raises the score.
     """
     weights = default_and_given_weights(given)
     worst = {
@@ -146,10 +149,10 @@ def agent_reliability(session: Sequence[TraceSignals], given: Mapping[str, float
 
 
 def agent_consistency(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
-    """How even the behaviour is. `session` holds every trace, in order; `given` overrides.
+    """How even the behaviour is. `session` holds every trace, in order; `given` overrides weights.
 
-    Of traces with a confidence signal: its weighted risk, times 1 + the weighted risks of the
-    others that are present; then the root mean square. Raising a risk never raises the score.
+    For traces with a confidence signal: its weighted risk, times 1 + the weighted risks of the
+    other signals; then the root mean square. Raising a risk never raises the score.
     """
     weights = default_and_given_weights(given)
     penalties: dict[str, float] = {}
@@ -188,7 +191,7 @@ def signal_metadata(
     evaluated: Mapping[str, float],
     figure: str,
 ) -> dict[str, Any]:
-    """The metadata that is there whatever comes of it; `figure` names what `evaluated` holds.
+    """The metadata of every outcome; `figure` names the numbers in `evaluated`.
 
     `weights` are those of the signals that count.
     """
@@ -214,7 +217,7 @@ def insufficient_signals(
     known: Mapping[str, object],
     signals: Collection[str] = DEFAULT_WEIGHTS,
 ) -> Outcome | None:
-    """Why there can be no number; None where there can. `signals` are those that count."""
+    """The outcome if there can be no number, else None. `signals` are those that count."""
     if not session:
         return Failed(FailCode.TARGET_GONE, "The session has no trace", known)
     if len(session) > SESSION_TRACES_MAX:
@@ -237,7 +240,7 @@ def insufficient_signals(
 
 
 def _is_judge_out_of_reach(session: Sequence[TraceSignals], asked: frozenset[str]) -> bool:
-    """Whether a judge failed wherever it was asked: what was measured without it isn't enough."""
+    """Whether every judge call failed: computed signals alone aren't enough."""
     judged = {type(one.outcomes[signal]) for one in session for signal in asked & set(one.outcomes)}
     return Failed in judged and Scored not in judged
 

@@ -1,10 +1,9 @@
-"""Session metrics, version 2, under names of their own: version 1 stays comparable.
+"""Session metrics, version 2, under new names, so that version 1 scores stay comparable.
 
-Reliability regards tripwires, which are measured, and of the other signals only those that a run
-gives a weight to, as whoever has held a judge against people may do. Its tail grows evenly with
-the session: adding a perfect trace never lowers the score, and raises it by less than 0.12.
-Consistency takes every risk of a trace for itself (noisy-or), so that nothing has to be doubted
-first to count.
+Reliability uses the computed signals, plus every judged signal to which the run gives a weight,
+which is sensible after calibrating the judge. Its tail grows continuously with the session: adding
+a perfect trace never lowers the score and raises it by less than 0.12. Consistency combines the
+risks of a trace by noisy-or, so each risk counts without depending on another.
 """
 
 import math
@@ -30,25 +29,25 @@ from domain.evaluation.sessions.reliability_v1 import (
     signal_metadata,
 )
 
-INTERVAL_TRACES_MIN: Final = 8  # traces; fewer say too little to be drawn from again
+INTERVAL_TRACES_MIN: Final = 8  # fewer traces are too few to resample
 RESAMPLES: Final = 400
 CONFIDENCE_LEVEL: Final = 0.95
 
-_SEED: Final = 2  # any: the same risks have the same interval
+_SEED: Final = 2  # arbitrary but fixed: the same risks give the same interval
 
 
 @dataclass(frozen=True, slots=True)
 class TraceRisk:
-    """The risk of a trace, in [0, 1], and the signal that has the largest part in it."""
+    """The risk of a trace, in [0, 1], and the signal that contributes most."""
 
     risk: float
     signal: str
 
 
 def reliability_weights(given: Mapping[str, float]) -> dict[str, float]:
-    """Of the signals that count, those of a weight above 0.
+    """The weights above 0 of the signals that count.
 
-    A tripwire has 1 unless `given` says otherwise; any other signal only what is given.
+    A computed signal has weight 1 unless `given` overrides it; other signals count only if given.
     """
     usual = dict.fromkeys(COMPUTED_SIGNALS, 1.0) | dict.fromkeys(DEFAULT_WEIGHTS, 0.0)
     named = {
@@ -59,10 +58,11 @@ def reliability_weights(given: Mapping[str, float]) -> dict[str, float]:
 
 
 def agent_reliability_v2(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
-    """How bad the worst traces are. `session` holds every trace, in order; `given` overrides.
+    """How bad the worst traces are.
 
-    Per trace the largest weighted risk, 1 at most; then 0.9 · the mean of the worst 15 %, the last
-    of them in part (at least one whole) + 0.1 · the worst. Raising a risk never raises the score.
+    `session` holds every trace, in order; `given` overrides weights. Per trace, the largest
+    weighted risk, at most 1; then 0.9 · the mean of the worst 15 %, with the last of them in part
+    (at least one whole) + 0.1 · the worst. Raising a risk never raises the score.
     """
     weights = reliability_weights(given)
     worst = {one.trace: found for one in session if (found := _largest(one, weights)) is not None}
@@ -92,9 +92,9 @@ def agent_reliability_v2(session: Sequence[TraceSignals], given: Mapping[str, fl
 
 
 def agent_consistency_v2(session: Sequence[TraceSignals], given: Mapping[str, float]) -> Outcome:
-    """How even the behaviour is. `session` holds every trace, in order; `given` overrides.
+    """How even the behaviour is. `session` holds every trace, in order; `given` overrides weights.
 
-    Per trace 1 - the product of 1 - each weighted risk, 1 at most; then the root mean square.
+    Per trace, 1 - the product of 1 - each weighted risk, at most 1; then the root mean square.
     Raising a risk never raises the score.
     """
     weights = default_and_given_weights(given)
@@ -148,7 +148,7 @@ def _risks(worst: Mapping[str, TraceRisk]) -> dict[str, float]:
 
 
 def _tail(risks: Sequence[float]) -> float:
-    """The mean of the worst 15 % of `risks`, which descend; in whole numbers as far as it goes."""
+    """The mean of the worst 15 % of `risks`, which descend; in integers where possible."""
     percents = TAIL_PERCENT * len(risks)
     if percents <= 100:  # noqa: PLR2004 - one trace
         return risks[0]
@@ -166,7 +166,7 @@ def _rms(risks: Sequence[float]) -> float:
     return math.sqrt(math.fsum(risk * risk for risk in risks) / len(risks))
 
 
-# --- beside the score ------------------------------------------------------------------------
+# --- further metadata ------------------------------------------------------------------------
 
 
 def _beside(
@@ -174,7 +174,7 @@ def _beside(
     worst: Mapping[str, TraceRisk],
     risk_of: Callable[[Sequence[float]], float],
 ) -> dict[str, Any]:
-    """The worst trace (the first of several), where the session goes, and how sure the score is."""
+    """The worst trace (the first of several), the trend, and the confidence interval."""
     trace = max(worst, key=lambda one: worst[one].risk)
     of_worst = worst[trace]
     told = {"trace_id": trace, "signal": of_worst.signal, "risk": rounded(of_worst.risk)}
@@ -187,7 +187,7 @@ def _beside(
 
 
 def _slope(places: Sequence[int], goods: Sequence[float]) -> float | None:
-    """By how much 1 - risk changes a trace, by least squares; None of fewer than two traces."""
+    """The change of 1 - risk per trace, by least squares; None for fewer than two traces."""
     if len(places) < 2:  # noqa: PLR2004 - a line
         return None
     middle, mean = math.fsum(places) / len(places), math.fsum(goods) / len(goods)
@@ -200,13 +200,13 @@ def _slope(places: Sequence[int], goods: Sequence[float]) -> float | None:
 def _interval(
     risks: Sequence[float], risk_of: Callable[[Sequence[float]], float]
 ) -> dict[str, float] | None:
-    """Between which bounds the score lies when traces are drawn again, with repetition.
+    """The bootstrap interval of the score: traces are resampled with replacement.
 
-    The percentiles of RESAMPLES drawings, which are the same for the same risks in any order.
+    The percentiles of RESAMPLES samples, equal for equal risks in any order.
     """
     if (count := len(risks)) < INTERVAL_TRACES_MIN:
         return None
-    chance, known = Random(_SEED), sorted(risks)  # noqa: S311 - nothing is kept secret by it
+    chance, known = Random(_SEED), sorted(risks)  # noqa: S311 - not for security
     scores = sorted(
         clamped(1 - risk_of([known[int(chance.random() * count)] for _ in known]))
         for _ in range(RESAMPLES)

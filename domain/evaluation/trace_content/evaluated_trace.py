@@ -1,4 +1,4 @@
-"""What a measure reads: a trace, looked into once, and the outputs of its session before it."""
+"""A trace as metrics read it: derived values are computed once, earlier outputs come along."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ from domain.tracing.payload import JsonText
 from domain.tracing.span import Span, SpanKind
 from domain.tracing.trace import Trace, TraceStatus, in_order
 
-RECENT_OUTPUTS_MAX: Final = 3  # earlier traces of the session that an output is compared with
+RECENT_OUTPUTS_MAX: Final = 3  # earlier outputs of the session that an output is compared with
 _RUNS: Final = frozenset({SpanKind.AGENT, SpanKind.CHAIN})
 
 
-@dataclass(frozen=True)  # no slots: what was looked into is kept
+@dataclass(frozen=True)  # no slots: `cached_property` needs an instance dict
 class EvaluatedTrace:
-    """A settled trace to measure.
+    """A settled trace that is evaluated.
 
-    `earlier` are the texts of the final outputs of the traces before it in its session, by
-    (started_at, id), the latest last; at most the last WINDOW are looked at. Empty where it has
-    no session or is the first.
+    `earlier_outputs` are the final output texts of the preceding traces of the session, by
+    (started_at, id), the latest last. Only the last RECENT_OUTPUTS_MAX of them are used. Empty if
+    the trace has no session or is the first of it.
     """
 
     trace: Trace
@@ -58,12 +58,12 @@ class EvaluatedTrace:
 
     @cached_property
     def request(self) -> MessageText:
-        """What was asked: the input, of a chat what the user said last."""
+        """What the user asked: the input, or a chat's last user message."""
         return last_message_text(USER, decode_json(self._first_input()))
 
     @cached_property
     def answer(self) -> MessageText:
-        """What was answered: the output, of a chat what the assistant said last."""
+        """What the agent answered: the output, or a chat's last assistant message."""
         return last_message_text(ASSISTANT, decode_json(self._last_output()))
 
     @property
@@ -82,14 +82,14 @@ class EvaluatedTrace:
 
     @property
     def _whole(self) -> Span | None:
-        """The one span that stands for the run, where instrumentation gave only spans payloads.
+        """The single root span that stands for the run, if only spans carry payloads.
 
-        A tool or a model at the root doesn't: what it gives back is no answer to anybody.
+        A tool or model call at the root doesn't count: its output isn't an answer to the user.
         """
         roots = [self.spans[at] for at in self.tree.roots]
         return roots[0] if len(roots) == 1 and roots[0].kind in _RUNS else None
 
 
 def final_output_text(trace: Trace) -> str:
-    """The text of a trace's final output, as `Subject.earlier` wants it of earlier traces."""
+    """The text of a trace's final output, in the form that `earlier_outputs` holds."""
     return EvaluatedTrace(trace).answer.text

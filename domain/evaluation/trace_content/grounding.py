@@ -1,6 +1,6 @@
-"""Whether what an agent passed on, or answered, was ever said to it.
+"""Grounding: whether the values an agent used in tool calls, or answered, occurred earlier.
 
-Two measures that the keyless judge reads; no metrics of their own yet.
+Two measures for the heuristic judge. They aren't metrics of their own yet.
 """
 
 import re
@@ -14,8 +14,8 @@ from domain.evaluation.trace_content.text import to_text
 from domain.tracing.payload import JsonText
 from domain.tracing.span import SpanKind
 
-SOURCE_MAX: Final = 200_000  # characters of one payload that count as said
-ARGUMENTS_MAX: Final = 200  # specific arguments of a call that are looked for
+SOURCE_MAX: Final = 200_000  # characters of one payload that are searched
+ARGUMENTS_MAX: Final = 200  # specific arguments of a call that are checked
 ARGUMENT_LENGTH_MIN: Final = 3  # shorter ones occur everywhere
 ANSWER_DIGITS_MIN: Final = 2
 
@@ -25,18 +25,19 @@ _THOUSANDS: Final = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
 
 
 def argument_groundings(subject: EvaluatedTrace) -> Sequence[float | None]:
-    """For every call, in order, the share of its specific arguments that were said before it.
+    """For every call, in order, the share of its specific arguments that occurred before the call.
 
-    Specific are numbers of 3 digits and more, and strings of 3 characters and more without
-    blanks: ids, e-mails, codes. Said is what the trace was asked, what models were told before
-    the first call, and what tools and retrievals answered before. What a model says isn't: it
-    names the arguments itself. None for a call without specific arguments.
+    Specific arguments are numbers of at least 3 digits, and strings of at least 3 characters
+    without whitespace: ids, e-mail addresses, codes. Sources are the trace input, the inputs of
+    models and other spans up to the first call, and the outputs of earlier tools and retrievals.
+    Model outputs don't count, because the model names the arguments itself. None for a call without
+    specific arguments.
     """
     said = _terms(to_text(decode_json(subject.trace.input)))
     calls = iter(subject.tool_calls)
     shares: list[float | None] = []
     for _, same in groupby(subject.spans, key=lambda span: span.started_at):
-        at_once = list(same)  # they could not wait for one another, whatever their ids say
+        at_once = list(same)  # they started together, so none can depend on another
         if not shares:
             for span in at_once:
                 if span.kind is not SpanKind.TOOL:
@@ -50,9 +51,10 @@ def argument_groundings(subject: EvaluatedTrace) -> Sequence[float | None]:
 
 
 def answer_grounding(subject: EvaluatedTrace) -> float | None:
-    """The share of the numbers of 2 digits and more, ids and dates in the answer that were said.
+    """The share of the numbers, ids and dates of the answer that occurred before.
 
-    Said is the input, and what tools answered. None where the answer has none of them.
+    Numbers count from 2 digits on. Sources are the input and the outputs of tools. None if the
+    answer contains no such value.
     """
     said = _terms(to_text(decode_json(subject.trace.input)) + "\n" + subject.request.text)
     for call in subject.tool_calls:
@@ -66,7 +68,7 @@ def _share(asked: Sequence[str], said: set[str]) -> float | None:
 
 
 def _was_said(term: str, said: set[str]) -> bool:
-    """Whole, or part by part, as "W123/1250" was where both were."""
+    """Whether the whole term, or each part of it, is known: "W123/1250" if both parts are."""
     return term in said or said.issuperset(_PART.findall(term) or [term])
 
 

@@ -1,18 +1,18 @@
-"""The part of JSON Schema that tool arguments are checked against. Not a validator for others.
+"""The subset of JSON Schema that tool arguments are checked against. Not a general validator.
 
-A schema that uses more than is known here is not understood, and says nothing about a call: a
-check that skips a keyword would call arguments good that nobody has checked.
+A schema with keywords outside the subset is unsupported, and calls aren't checked against it.
+Ignoring a keyword would report arguments as valid that were never checked.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
-LEVELS_MAX: Final = 50  # of a schema; deeper ones are not understood
+LEVELS_MAX: Final = 50  # of a schema; deeper ones are unsupported
 _CHECKED: Final = frozenset(
     {"type", "enum", "const", "required", "properties", "additionalProperties", "items"}
     | {"minLength", "maxLength", "minimum", "maximum"}
 )
-# They describe and assert nothing (JSON Schema 2020-12, Core 8, Validation 9).
+# Annotations, which assert nothing (JSON Schema 2020-12, Core 8, Validation 9).
 _DESCRIBING: Final = frozenset(
     {"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly"}
     | {"$schema", "$id", "$comment"}
@@ -28,7 +28,7 @@ _TYPES: Final = frozenset({*_CLASSES, "number", "integer"})
 
 
 def is_supported_schema(schema: object, levels: int = LEVELS_MAX) -> bool:
-    """Whether `matches_schema` can check everything that a schema asks for."""
+    """Whether `matches_schema` can check every keyword of a schema."""
     if isinstance(schema, bool):
         return True
     if not isinstance(schema, Mapping) or not levels or schema.keys() - _CHECKED - _DESCRIBING:
@@ -50,10 +50,10 @@ def is_supported_schema(schema: object, levels: int = LEVELS_MAX) -> bool:
 
 
 def matches_schema(value: object, schema: object) -> bool:
-    """Whether a value is what an understood schema asks for.
+    """Whether a value conforms to a supported schema.
 
-    Where `properties` are given, a field that is none of them is invalid unless the schema allows
-    it in so many words: a model that invents an argument has made a mistake.
+    If the schema has `properties`, unlisted fields are invalid unless `additionalProperties` allows
+    them explicitly: a model that invents an argument has made an error.
     """
     if not isinstance(schema, Mapping):
         return schema is not False
@@ -113,7 +113,7 @@ def _is_between(value: object, least: object, most: object) -> bool:
 
 
 def json_equal(one: object, other: object) -> bool:
-    """Whether two values are one in JSON: `1` and `1.0` are, `1` and `true` are not."""
+    """Whether two values are equal in JSON: `1` and `1.0` are, `1` and `true` are not."""
     if is_number(one) and is_number(other):
         return one == other
     if isinstance(one, Mapping) and isinstance(other, Mapping):

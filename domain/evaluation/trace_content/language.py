@@ -1,8 +1,8 @@
-"""In which language a text seems to be: by its script, and in Latin script by function words.
+"""Guesses the language of a text: by script, and for Latin script by function words.
 
-A rule of thumb without a model. It knows seven languages in Latin script, and takes Afrikaans for
-Dutch and Galician for Portuguese. Languages that share another script it doesn't tell apart, and of
-what is short or mixed it says nothing.
+A heuristic without a model. It knows seven languages in Latin script, and takes Afrikaans for Dutch
+and Galician for Portuguese. It doesn't distinguish languages that share another script. For short
+or mixed texts it gives no result.
 """
 
 import re
@@ -14,17 +14,17 @@ from typing import Final
 
 from domain.evaluation.trace_content.text import words
 
-READ_MAX: Final = 20_000  # characters of a text that are looked at, from its beginning
-WORDS_MIN: Final = 4  # of a script; where one is written without blanks, characters
-LEADING: Final = 0.6  # share of the words that one script has; else the text is mixed
-KANA_MIN: Final = 0.1  # of Han and kana together: from there on it is Japanese
-HITS_MIN: Final = 2.0  # function words, those of several languages counting in part
+READ_MAX: Final = 20_000  # characters of a text that are read, from its beginning
+WORDS_MIN: Final = 4  # words of the script; characters for scripts without spaces
+SCRIPT_SHARE_MIN: Final = 0.6  # of the words; below it the text is mixed
+KANA_SHARE_MIN: Final = 0.1  # of Han and kana together; from there on it is Japanese
+HITS_MIN: Final = 2.0  # function words; a word of several languages counts in part
 HITS_SHARE_MIN: Final = 0.15  # of the words: prose has 0.2 to 0.5 in its own language
-AHEAD: Final = 1.4  # times the hits of the language next to it
+LEAD_MIN: Final = 1.4  # times the hits of the second language
 
 
 class Language(StrEnum):
-    """A language by its code of ISO 639; a script by its name, where many languages have it."""
+    """A language by its ISO 639 code, or a script by its name if many languages share it."""
 
     EN = "en"
     DE = "de"
@@ -59,8 +59,8 @@ _SCRIPTS: Final = re.compile(
     rf"|(?P<{_KANA}>[\u3041-\u30ff\u31f0-\u31ff])"
     rf"|(?P<{_HAN}>[\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
 )
-_BESIDE: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|\bhttps?://\S+", re.DOTALL)
-"""Code and addresses, which are in no language."""
+_CODE_OR_URL: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|\bhttps?://\S+", re.DOTALL)
+"""Code and URLs, which belong to no language."""
 
 _FUNCTION_WORDS: Final = {
     Language.EN: (
@@ -103,7 +103,7 @@ _FUNCTION_WORDS: Final = {
 
 
 def _weights() -> dict[str, dict[Language, float]]:
-    """Of each function word its languages, and how much it speaks for each of them."""
+    """Function word → its languages, each with weight 1 / number of languages."""
     having: dict[str, list[Language]] = {}
     for language, listed in _FUNCTION_WORDS.items():
         for word in dict.fromkeys(listed.split()):
@@ -116,41 +116,43 @@ _WEIGHTS: Final = _weights()
 
 @dataclass(frozen=True, slots=True)
 class DetectedLanguage:
-    """What can be told of a text's language: of one in Latin script maybe the script alone."""
+    """The result of detection. For Latin script `language` may be unknown (None)."""
 
     script: str
     language: Language | None = None
 
 
 def detect_language(text: str) -> DetectedLanguage | None:
-    """None where a text is too short, or mixed. Of code and addresses nothing is looked at."""
-    found = words(_BESIDE.sub(" ", text[:READ_MAX]))
+    """Detects the language of a text, ignoring code and URLs. None if it is too short or mixed."""
+    found = words(_CODE_OR_URL.sub(" ", text[:READ_MAX]))
     scripts = Counter(script for word in found if (script := _script_of(word)))
     written = sum(scripts.values())
     kana = scripts.pop(_KANA, 0)
-    if kana:  # Japanese is written in both
+    if kana:  # Japanese uses both
         scripts[_HAN] += kana
     script, count = max(scripts.items(), key=lambda one: one[1], default=("", 0))
-    if count < WORDS_MIN or count < LEADING * written:
+    if count < WORDS_MIN or count < SCRIPT_SHARE_MIN * written:
         return None
     if script == LATIN:
         return DetectedLanguage(LATIN, _latin(found, count))
     if script == _HAN:
-        return DetectedLanguage(_HAN, Language.JA if kana >= KANA_MIN * count else Language.ZH)
+        return DetectedLanguage(
+            _HAN, Language.JA if kana >= KANA_SHARE_MIN * count else Language.ZH
+        )
     return DetectedLanguage(script, Language(script))
 
 
 def is_language(found: DetectedLanguage | None, language: Language) -> bool | None:
-    """Whether a text is in a language; None where it can't be told."""
+    """Whether a text is in `language`; None if that is unknown."""
     if found is None:
         return None
     if found.language is not None:
         return found.language is language
-    return None if language in _FUNCTION_WORDS else False  # another script is another language
+    return None if language in _FUNCTION_WORDS else False  # a different script decides it
 
 
 def same_language(one: DetectedLanguage | None, other: DetectedLanguage | None) -> bool | None:
-    """Whether two texts are in one language; None where it can't be told."""
+    """Whether two texts are in the same language; None if that is unknown."""
     if one is None or other is None:
         return None
     if one.script != other.script:
@@ -161,7 +163,7 @@ def same_language(one: DetectedLanguage | None, other: DetectedLanguage | None) 
 
 
 def _script_of(word: str) -> str | None:
-    """That of its first letter that has one."""
+    """The script of the first letter with a known script."""
     found = _SCRIPTS.search(word)
     return found.lastgroup if found else None
 
@@ -172,6 +174,6 @@ def _latin(found: list[str], count: int) -> Language | None:
         for language, weight in _WEIGHTS.get(word, {}).items():
             hits[language] += weight
     first, second = nlargest(2, hits, key=hits.__getitem__)
-    if hits[first] < max(HITS_MIN, HITS_SHARE_MIN * count, AHEAD * hits[second]):
+    if hits[first] < max(HITS_MIN, HITS_SHARE_MIN * count, LEAD_MIN * hits[second]):
         return None
     return first

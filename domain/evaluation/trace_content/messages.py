@@ -1,4 +1,4 @@
-"""What payloads say: JSON read with bounds, chat messages in their usual shapes, plain text."""
+"""Reads payloads: bounded JSON decoding, chat messages in their usual shapes, plain text."""
 
 import json
 import math
@@ -10,9 +10,9 @@ from typing import Final
 from domain.evaluation.trace_content.text import to_text
 from domain.tracing.payload import JsonText
 
-DEPTH_MAX: Final = 500  # levels; deeper values are looked at as text, not as what they hold
-DIGITS_MAX: Final = 4_000  # of an integer: Python refuses to read more
-BLOCKS_DEPTH_MAX: Final = 8  # blocks of a message that hold blocks
+DEPTH_MAX: Final = 500  # levels; deeper values are treated as text
+DIGITS_MAX: Final = 4_000  # of an integer: Python refuses to parse more
+BLOCKS_DEPTH_MAX: Final = 8  # levels of nested content blocks of a message
 
 USER: Final = frozenset({"user", "human"})
 ASSISTANT: Final = frozenset({"assistant", "ai", "model"})
@@ -24,7 +24,7 @@ _THOUGHT_TAG: Final = re.compile(r"<(think|thinking)>(.*?)(?:</\1>|\Z)", re.DOTA
 
 @dataclass(frozen=True, slots=True)
 class MessageText:
-    """What one side said, and what it thought before."""
+    """The text of a message, and the reasoning that came with it."""
 
     text: str
     reasoning: str = ""
@@ -37,10 +37,9 @@ class Message:
 
 
 def decode_json(text: JsonText | None) -> object:
-    """The value of a payload; the payload itself as text where it is too deep to look into.
+    """Decodes a payload. A payload that is too deep or invalid is returned as text.
 
-    Numbers that Python can't hold are the text they were written in, so every value can be
-    written as JSON again.
+    Numbers that Python can't represent are returned as text, so every value can be encoded again.
     """
     if text is None:
         return None
@@ -74,21 +73,21 @@ def _is_too_deep(value: object) -> bool:
 
 
 def child_values(value: object) -> Iterable[object]:
-    """The members of an object or an array; of anything else nothing."""
+    """The values of an object or the items of an array; empty for anything else."""
     if isinstance(value, Mapping):
         return value.values()
     return value if isinstance(value, list) else ()
 
 
 def canonical_json(value: object) -> str:
-    """One text for one value: keys sorted, no blanks, ASCII only."""
+    """A canonical encoding: keys sorted, no whitespace, ASCII only."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def decode_embedded_json(value: object) -> object:
-    """The object or array that a string holds as JSON; anything else is itself.
+    """Decodes a string that holds a JSON object or array; returns anything else unchanged.
 
-    A string that reads as a number stays: somebody searched for "2024".
+    A string that looks like a number stays a string: "2024" may be a search term.
     """
     if not isinstance(value, str) or value.lstrip()[:1] not in {"{", "["}:
         return value
@@ -97,7 +96,7 @@ def decode_embedded_json(value: object) -> object:
 
 
 def is_blank(value: object) -> bool:
-    """Whether there is nothing in it: null, blank text, or only such members, however deep."""
+    """Whether a value is null, blank text, or contains nothing else at any depth."""
     left = [value]
     while left:
         one = left.pop()
@@ -112,9 +111,9 @@ def is_blank(value: object) -> bool:
 
 
 def chat_messages(value: object) -> Sequence[Message] | None:
-    """The chat messages of a payload; None where it holds none.
+    """The chat messages of a payload; None if it isn't a chat.
 
-    Known shapes: a list of messages, `{"messages": […]}`, one message, and the answers of
+    Known shapes: a list of messages, `{"messages": […]}`, a single message, and responses of
     providers, `{"choices": [{"message": …}]}` and `{"candidates": [{"content": …}]}`.
     """
     found: object = value
@@ -136,7 +135,7 @@ def _first_answer(value: Mapping[str, object]) -> object:
 
 
 def first_choice(value: Mapping[str, object]) -> Mapping[str, object] | None:
-    """The first of a provider's answers."""
+    """The first choice of a provider's response."""
     for key in ("choices", "candidates"):
         choices = value.get(key)
         if isinstance(choices, list) and choices and isinstance(choices[0], Mapping):
@@ -190,7 +189,7 @@ def _collect(block: object, texts: list[str], thoughts: list[str], levels: int) 
 
 
 def split_reasoning(text: str) -> MessageText:
-    """A text without the passages that open models mark as thinking, and those passages."""
+    """Separates the passages that open models mark as thinking from the rest of a text."""
     if "<think" not in text:
         return MessageText(text)
     thoughts = [match[2].strip() for match in _THOUGHT_TAG.finditer(text)]
@@ -198,9 +197,9 @@ def split_reasoning(text: str) -> MessageText:
 
 
 def last_message_text(roles: frozenset[str], value: object) -> MessageText:
-    """What the last message of one of `roles` says; what is no chat says itself.
+    """The text of the last message by one of `roles`; the whole value as text if it isn't a chat.
 
-    A chat in which none of them speaks says nothing.
+    Empty if the chat has no message by these roles.
     """
     chat = chat_messages(value)
     if chat is None:

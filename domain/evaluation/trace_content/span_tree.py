@@ -1,4 +1,4 @@
-"""The tree that spans form by their parents, whatever those parents are."""
+"""The tree that spans form by their parent ids, robust to missing parents and cycles."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from typing import Final, Self
 from domain.ids import SpanId
 from domain.tracing.span import Span
 
-LEVELS_MAX: Final = 8  # of a label; what lies deeper is numbered along under the last level
+LEVELS_MAX: Final = 8  # of a label; deeper spans are numbered under the last level
 
 
 @dataclass(frozen=True, slots=True)
 class SpanTree:
-    """Indexes into spans that are in order (started_at, id).
+    """The tree as indexes into spans that are sorted by (started_at, id).
 
     A span without a known parent is a root. A cycle is cut at its earliest span, which becomes a
-    root. So every span is reached from a root, once.
+    root. So every span is reachable from exactly one root.
     """
 
     roots: Sequence[int]
@@ -34,11 +34,11 @@ class SpanTree:
     def labelled(self) -> Sequence[tuple[int, str]]:
         """Every index with its label, parents before children: `s1`, `s1.1`, `s1.1.1`, `s2`.
 
-        Labels have at most LEVELS_MAX levels: in a chain of 20,000 spans they would otherwise
-        come to 800 MB.
+        Labels have at most LEVELS_MAX levels: for a chain of 20,000 spans, full labels would take
+        800 MB.
         """
         found: list[tuple[int, str]] = []
-        given: dict[str, int] = {}  # how many labels lie directly below one
+        given: dict[str, int] = {}  # number of labels directly below each label
         left = [(index, "s", 0) for index in reversed(self.roots)]
         while left:
             index, above, level = left.pop()
@@ -57,13 +57,13 @@ def _known(at: Mapping[SpanId, int], span: Span) -> int | None:
 def _uncycled(parents: Sequence[int | None]) -> list[int | None]:
     """The same parents, but None for the first index of every cycle."""
     cut = list(parents)
-    seen = [0] * len(cut)  # the walk in which an index was met, from 1
+    seen = [0] * len(cut)  # the number of the walk that visited an index, from 1
     for start in range(len(cut)):
         at: int | None = start
         while at is not None and not seen[at]:
             seen[at] = start + 1
             at = cut[at]
-        if at is not None and seen[at] == start + 1:  # this walk met itself
+        if at is not None and seen[at] == start + 1:  # a cycle within this walk
             first, walk = at, cut[at]
             while walk is not None and walk != at:
                 first, walk = min(first, walk), cut[walk]

@@ -1,4 +1,4 @@
-"""The plan that an agent stated, where it stated one."""
+"""Finds the plan that an agent stated, if any."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,10 +14,10 @@ from domain.evaluation.trace_content.messages import (
 )
 from domain.evaluation.trace_content.text import to_text
 
-ITEMS_MIN: Final = 2  # one step is no plan
-ITEMS_MAX: Final = 30  # of a plan that are kept: the first ones
-LEVELS_MAX: Final = 5  # below the top of an output in which a plan is looked for
-TEXT_MAX: Final = 20_000  # characters of a text in which numbers are looked for
+ITEMS_MIN: Final = 2  # a single step isn't a plan
+ITEMS_MAX: Final = 30  # only the first items of a plan are used
+LEVELS_MAX: Final = 5  # nesting levels of an output that are searched
+TEXT_MAX: Final = 20_000  # characters of a text that are searched
 
 _KEYS: Final = ("plan", "todos", "steps")
 _ITEM_KEYS: Final = ("content", "title", "description", "task", "step", "text", "name")
@@ -27,10 +27,10 @@ _NUMBERED: Final = re.compile(
 
 
 def find_stated_plan(subject: EvaluatedTrace) -> Sequence[str]:
-    """The items of the plan, in order; empty where none is stated.
+    """The items of the plan, in order; empty if none is stated.
 
-    The first of: a numbered list in the first model output; a list under one of the usual keys
-    in an output of a model or in a tool's arguments; the argument of a planning tool.
+    Tries, in this order: a numbered list in the first model output; a list under one of the usual
+    keys in a model output or in tool arguments; the argument of a planning tool.
     """
     for found in _candidates(subject):
         if found:
@@ -53,7 +53,7 @@ def _candidates(subject: EvaluatedTrace) -> Iterable[Sequence[str]]:
 
 
 def _numbered(text: str) -> Sequence[str]:
-    """The first list in it that counts from 1 by ones."""
+    """The first list in the text that is numbered consecutively from 1."""
     items: list[str] = []
     for number, item in _NUMBERED.findall(text[:TEXT_MAX]):
         if int(number) == len(items) + 1:
@@ -79,7 +79,7 @@ def _under_a_key(value: object) -> Sequence[str]:
 
 def _by_key(value: object) -> Iterable[object]:
     if isinstance(value, Mapping):
-        return [value[key] for key in sorted(value)]  # whatever order a store gives them back in
+        return [value[key] for key in sorted(value)]  # a store may not preserve the key order
     return child_values(value)
 
 

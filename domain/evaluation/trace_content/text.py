@@ -1,4 +1,4 @@
-"""Words of a text, and how much two texts have in common: by shingles and by hashed vectors."""
+"""Words of a text, and text similarity by shingles and by hashed vectors."""
 
 import json
 import math
@@ -10,15 +10,15 @@ from hashlib import blake2b
 from itertools import pairwise
 from typing import Final
 
-EMBEDDED_HEAD_CHARS: Final = 5_300  # characters of a text that are embedded, from its beginning
-EMBEDDED_TAIL_CHARS: Final = 2_700  # and from its end: answers sum up there
+EMBEDDED_HEAD_CHARS: Final = 5_300  # embedded from the beginning of a text
+EMBEDDED_TAIL_CHARS: Final = 2_700  # and from its end, where answers summarize
 DIMENSIONS: Final = 1_024
 SHINGLE_WORDS: Final = 3
 
 type Vector = Sequence[float]
 type Shingle = tuple[str, ...]
 
-# Scripts that are written without blanks: every character is a word of its own.
+# Scripts without spaces between words: every character counts as a word.
 _ALONE: Final = (
     r"\u0e00-\u0e7f\u1100-\u11ff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff"
     r"\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -34,13 +34,13 @@ STOP_WORDS: Final = frozenset(
         "those there here who whom which what when where how so such too very just also"
     ).split()
 )
-"""English function words, which two answers share whatever they say. `no` and `not` are none."""
+"""English function words, which any two answers share; without `no` and `not`."""
 
 
 def to_text(value: object) -> str:
     """A JSON value as text: null is empty, a string is itself, anything else is compact JSON.
 
-    Keys are sorted, since a store may give them back in another order.
+    Keys are sorted, since a store may not preserve their order.
     """
     if value is None:
         return ""
@@ -50,34 +50,33 @@ def to_text(value: object) -> str:
 
 
 def truncate_for_embedding(text: str) -> str:
-    """What of a text is embedded: all of it, or its head and tail."""
+    """The part of a text that is embedded: all of it, or its head and tail."""
     if len(text) <= EMBEDDED_HEAD_CHARS + EMBEDDED_TAIL_CHARS:
         return text
     return text[:EMBEDDED_HEAD_CHARS] + text[-EMBEDDED_TAIL_CHARS:]
 
 
 def words(text: str) -> list[str]:
-    """Runs of letters and digits, in NFKC, case folded; in scripts without blanks every character.
+    """Runs of letters and digits, normalized; in scripts without spaces every character is a word.
 
-    Folding may take a text out of NFKC, so what it gives is normalized again: words of words
-    are themselves.
+    Idempotent: the words of a word are the word itself.
     """
     return _WORD.findall(normalize_text(text))
 
 
 def normalize_text(text: str) -> str:
-    """A text in NFKC and case folded, whose own folded text is itself."""
+    """NFKC, then case folding, then NFKC again, since folding may leave NFKC. Idempotent."""
     once = unicodedata.normalize("NFKC", text).casefold()
     return unicodedata.normalize("NFKC", once)
 
 
 def has_words(text: str) -> bool:
-    """Whether there is a letter or a digit in it."""
+    """Whether the text contains a letter or digit."""
     return any(map(str.isalnum, text))
 
 
 def content_words(text: str) -> frozenset[str]:
-    """The words that carry content: no single ASCII character, no English function word."""
+    """The words that carry content: no single ASCII characters, no English function words."""
     return frozenset(
         word
         for word in words(text)
@@ -86,14 +85,14 @@ def content_words(text: str) -> frozenset[str]:
 
 
 def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
-    """How many of all words both have: 0 where they share none, or have none, 1 where equal."""
+    """Jaccard index: shared elements / all elements. 0 for two empty sets."""
     shared = len(one & other)
     union = len(one) + len(other) - shared
     return shared / union if union else 0.0
 
 
 def shingles(text: str) -> frozenset[Shingle]:
-    """Each three words in a row. Fewer words than three are one shingle, none are none."""
+    """All runs of three words. A shorter text is one shingle; an empty text has none."""
     found = words(text)
     if len(found) < SHINGLE_WORDS:
         return frozenset([tuple(found)] if found else [])
@@ -101,21 +100,21 @@ def shingles(text: str) -> frozenset[Shingle]:
 
 
 def ngrams(items: Sequence[str], size: int) -> Iterable[tuple[str, ...]]:
-    """Each `size` items in a row, in order."""
+    """All runs of `size` adjacent items, in order."""
     return zip(*(items[at:] for at in range(size)), strict=False)
 
 
 def containment(own: frozenset[Shingle], other: frozenset[Shingle]) -> float:
-    """|A ∩ B| / |A|: how much of the first stands in the second; 0 where the first is empty."""
+    """|A ∩ B| / |A|: the share of A that is contained in B; 0 if A is empty."""
     return len(own & other) / len(own) if own else 0.0
 
 
 type SimilarityFunction = Callable[[str, str], float]
-"""How alike two texts are, 0 to 1."""
+"""The similarity of two texts, from 0 to 1."""
 
 
 def shingle_similarity(own: str, other: str) -> float:
-    """How much of `own` stands in `other`, by its shingles."""
+    """The share of the shingles of `own` that occur in `other`."""
     return containment(shingles(own), shingles(other))
 
 
@@ -123,17 +122,17 @@ def shingle_similarity(own: str, other: str) -> float:
 
 
 def cosine(one: Vector, other: Vector) -> float:
-    """The cosine of two vectors of one length; 0 where one of them is zero."""
+    """The cosine of two vectors of the same length; 0 if one of them is zero."""
     norms = math.sqrt(math.sumprod(one, one) * math.sumprod(other, other))
     return math.sumprod(one, other) / norms if norms else 0.0
 
 
 def hashed_vector(text: str) -> Vector:
-    """A text as DIMENSIONS numbers of length 1, without a model: signed feature hashing.
+    """A text as a unit vector of DIMENSIONS numbers, by signed feature hashing, without a model.
 
-    Features are the character 3-, 4- and 5-grams and the pairs of adjacent words, each added
-    with its own sign at its own index (Weinberger et al. 2009). Never Python's `hash`, which is
-    salted per process. A text without words gives the zero vector.
+    Features are the character 3-, 4- and 5-grams and the pairs of adjacent words. Each is added
+    with a hashed sign at a hashed index (Weinberger et al. 2009). Python's `hash` isn't used,
+    because it is salted per process. A text without words gives the zero vector.
     """
     found = words(text)
     vector = array("d", bytes(8 * DIMENSIONS))

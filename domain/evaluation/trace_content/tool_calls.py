@@ -1,4 +1,4 @@
-"""Tool calls of a trace, the tools that were declared, and why model calls finished."""
+"""Tool calls of a trace, the tools declared to models, and finish reasons of model calls."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from domain.evaluation.trace_content.messages import (
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.span import Span, SpanKind, SpanStatus
 
-DECLARED_MAX: Final = 1_000  # tools of a trace; agents offer up to some hundred
+DECLARED_MAX: Final = 1_000  # tools of a trace; agents declare up to a few hundred
 HTTP_ERROR: Final = 400
 
 _WRAPPERS: Final = frozenset({"arguments", "args", "input", "parameters"})
@@ -25,9 +25,10 @@ _FINISH_KEYS: Final = ("finish_reason", "stop_reason", "finishReason")
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A tool call. `arguments` is None where none were recorded.
+    """A tool call. `arguments` is None if none were recorded.
 
-    Two calls with one `fingerprint` asked the same, with one `key` they also got the same.
+    Calls with the same `request_key` have the same tool and arguments. Calls with the same
+    `exchange_key` also have the same output.
     """
 
     span: Span
@@ -50,7 +51,7 @@ class ToolCall:
 
 
 def tool_arguments(text: JsonText | None) -> object:
-    """What a tool was called with: unwrapped once, and parsed once if it is JSON in a string."""
+    """The arguments of a call: unwrapped once, and parsed once if they are JSON in a string."""
     value = decode_json(text)
     read = decode_embedded_json(value)
     is_parsed = read is not value
@@ -61,7 +62,7 @@ def tool_arguments(text: JsonText | None) -> object:
 
 
 def has_failed(span: Span, output: object) -> bool:
-    """Whether a call failed, by its span or by what the tool answered."""
+    """Whether a call failed, by the status of its span or by the tool's output."""
     if span.status is SpanStatus.ERROR or span.error:
         return True
     if not isinstance(output, Mapping):
@@ -79,7 +80,7 @@ def _is_http_error(status: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredTool:
-    """A tool that a model was offered. `schema` is None where its arguments aren't described."""
+    """A tool that was declared to a model. `schema` is None if its parameters aren't described."""
 
     name: str
     description: str = ""
@@ -87,12 +88,12 @@ class DeclaredTool:
 
 
 def declared_tools(spans: Iterable[Span]) -> Mapping[str, DeclaredTool]:
-    """The tools that model calls were offered, by name, in order of appearance.
+    """The tools declared to model calls, by name, in order of appearance.
 
-    Of several declarations of one name the first counts. At most DECLARED_MAX.
+    The first declaration of a name wins. At most DECLARED_MAX tools.
     """
     found: dict[str, DeclaredTool] = {}
-    seen: set[JsonText] = set()  # an agent offers the same tools at every turn
+    seen: set[JsonText] = set()  # an agent declares the same tools in every turn
     for span in spans:
         if span.kind is not SpanKind.LLM:
             continue
@@ -106,7 +107,7 @@ def declared_tools(spans: Iterable[Span]) -> Mapping[str, DeclaredTool]:
                 for tool in tools:
                     if len(found) < DECLARED_MAX:
                         found.setdefault(tool.name, tool)
-                break  # metadata goes before parameters
+                break  # metadata takes precedence over parameters
     return found
 
 
@@ -138,7 +139,7 @@ def _declared(one: object) -> Iterable[DeclaredTool]:
 
 
 def finish_reasons(span: Span) -> Sequence[str]:
-    """Why a model call finished, as its provider says; empty where it isn't told."""
+    """The finish reasons that the provider reported for a model call; empty if unknown."""
     if b"finish_reasons" in span.metadata:
         metadata = decode_json(span.metadata)
         told = metadata.get("finish_reasons") if isinstance(metadata, Mapping) else None
@@ -160,7 +161,7 @@ def _texts(value: object) -> Sequence[str]:
 
 
 def is_length_limited(reasons: Iterable[str]) -> bool:
-    """Whether one of the reasons is a limit of length."""
+    """Whether one of the finish reasons is a length limit."""
     return any(reason.lower() in _LENGTH for reason in reasons)
 
 

@@ -1,6 +1,7 @@
 """The OpenAPI document, made of the routes that are served and of the types that they use."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.operation import OneOf, Operation
+from entrypoints.http.endpoint import Endpoint, RequestShape, endpoint_of
 from entrypoints.http.problems import ErrorResponse
 from entrypoints.http.requests.body_io import JSON
 from entrypoints.http.requests.idempotency_key import KEY_PARAMETER
@@ -28,6 +29,10 @@ _PUBLISHED: Final = {
     "JudgeProvider": "ProviderInfo",
     "RunStatus": "EvaluationStatus",
     "DataType": "ScoreDataType",
+    "DataSubjectKind": "OwnerKind",
+    "DefinitionKind": "Kind",
+    "AlertFigure": "Figure",
+    "SelectionReason": "Why",
 }
 _EMPTY: Final = 204
 
@@ -98,13 +103,12 @@ _BODY_REFUSALS: Final = (400, 413, 415, 422)
 
 
 def document(app: Litestar, config: HttpConfig) -> dict[str, Any]:
-    """The document of every handler of `app` that has an operation."""
-    handlers = sorted(_handlers(app), key=lambda one: (one[0], one[1]))
-    operations = [operation for _, _, operation, _ in handlers]
-    schemas = _Schemas(_types(operations), _word_types(operations), config)
+    """The document of every endpoint of `app`."""
+    served = sorted(_served(app), key=lambda one: (one.path, one.method))
+    schemas = _Schemas(_types(served), _parameter_types(served), config)
     paths: dict[str, dict[str, Any]] = {}
-    for path, method, operation, handler in handlers:
-        paths.setdefault(path, {})[method] = _described(path, operation, handler, schemas)
+    for one in served:
+        paths.setdefault(one.path, {})[one.method] = _operation(one, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -119,36 +123,41 @@ def document(app: Litestar, config: HttpConfig) -> dict[str, Any]:
     }
 
 
-type _Any = Operation[Any, Any, Any, Any]
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """An endpoint at one path and method."""
+
+    path: str
+    method: str
+    endpoint: Endpoint
+    shape: RequestShape
+    handler: HTTPRouteHandler
 
 
-def _handlers(app: Litestar) -> Iterator[tuple[str, str, _Any, HTTPRouteHandler]]:
+def _served(app: Litestar) -> Iterator[_Served]:
     for route in app.routes:
         for handler in getattr(route, "route_handlers", ()):
-            operation = handler.opt.get("operation")
-            if operation is not None:
+            if (endpoint := endpoint_of(handler)) is not None:
                 for method in handler.http_methods:
-                    yield route.path_format, method.lower(), operation, handler
+                    shape = endpoint.shape(handler)
+                    yield _Served(route.path_format, method.lower(), endpoint, shape, handler)
 
 
-def _types(operations: Iterable[_Any]) -> list[Any]:
+def _types(served: Iterable[_Served]) -> list[Any]:
+    """Every type of a part or an answer, once."""
     found: list[Any] = [ErrorResponse]
-    for one in operations:
-        parts = [part.wire for part in (one.path, one.query, one.body) if part is not None]
-        told = one.documented.answer
-        answers = told.types if isinstance(told, OneOf) else (told,)
-        wires = (*parts, *answers, *one.documented.answers.values(), *one.documented.parts)
-        found += [wire for wire in wires if wire is not None and wire not in found]
+    for one in served:
+        shape, endpoint = one.shape, one.endpoint
+        parts = [part.wire for part in (shape.path, shape.params, shape.content) if part]
+        wires = (*parts, *shape.answers, *endpoint.answers.values(), *endpoint.referenced_types)
+        found += [wire for wire in wires if wire not in found]
     return found
 
 
-def _word_types(operations: Iterable[_Any]) -> set[str]:
+def _parameter_types(served: Iterable[_Served]) -> set[str]:
     """Names of the types of paths and queries, which are published as parameters."""
     return {
-        part.wire.__name__
-        for one in operations
-        for part in (one.path, one.query)
-        if part is not None
+        part.wire.__name__ for one in served for part in (one.shape.path, one.shape.params) if part
     }
 
 
@@ -165,10 +174,11 @@ class _Schemas:
         }
         self.components = {name: one for name, one in self._all.items() if name not in words}
 
-    def of(self, wire: Any) -> dict[str, Any]:
-        if isinstance(wire, OneOf):
-            return {"anyOf": [self.of(one) for one in wire.types]}
-        found: dict[str, Any] = self._schemas[self._types.index(wire)]
+    def of(self, *wires: Any) -> dict[str, Any]:
+        """The schema of a type, or of one of several."""
+        if len(wires) > 1:
+            return {"anyOf": [self.of(one) for one in wires]}
+        found: dict[str, Any] = self._schemas[self._types.index(wires[0])]
         return found
 
     def words(self, wire: Any) -> Iterator[tuple[str, dict[str, Any], bool]]:
@@ -197,21 +207,19 @@ class _Schemas:
         return found
 
 
-def _described(
-    path: str, operation: _Any, handler: HTTPRouteHandler, schemas: _Schemas
-) -> dict[str, Any]:
-    told = operation.documented
+def _operation(served: _Served, schemas: _Schemas) -> dict[str, Any]:
+    endpoint, shape, handler = served.endpoint, served.shape, served.handler
     described: dict[str, Any] = {
-        "operationId": handler.handler_name,
-        "summary": told.summary,
-        "description": told.description,
-        "tags": [_tag(path)],
-        "security": operation.access.security,
-        "parameters": list(_parameters(operation, schemas)),
-        "responses": _responses(operation, handler, schemas),
+        "operationId": handler.operation_id or handler.handler_name,
+        "summary": endpoint.summary,
+        "description": endpoint.description,
+        "tags": [_tag(served.path)],
+        "security": endpoint.access.security,
+        "parameters": list(_parameters(shape, schemas)),
+        "responses": _responses(served, schemas),
     }
-    if operation.body is not None:
-        media = {"schema": schemas.of(operation.body.wire), "example": told.body_example}
+    if shape.content is not None:
+        media = {"schema": schemas.of(shape.content.wire), "example": endpoint.body_example}
         described["requestBody"] = {"required": True, "content": {JSON: media}}
     return described
 
@@ -228,8 +236,8 @@ def _tags(paths: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
     return [{"name": name, "description": told} for name, told in _TAGS.items() if name in used]
 
 
-def _parameters(operation: _Any, schemas: _Schemas) -> Iterator[dict[str, Any]]:
-    for part in (operation.path, operation.query):
+def _parameters(shape: RequestShape, schemas: _Schemas) -> Iterator[dict[str, Any]]:
+    for part in (shape.path, shape.params):
         if part is None:
             continue
         for name, schema, is_required in schemas.words(part.wire):
@@ -242,7 +250,7 @@ def _parameters(operation: _Any, schemas: _Schemas) -> Iterator[dict[str, Any]]:
             if "patternProperties" in schema:
                 parameter |= {"style": "form", "explode": True}  # a parameter for each property
             yield {**parameter, "schema": _untold(schema)}
-    if operation.documented.is_once:
+    if shape.takes_key:
         yield KEY_PARAMETER
 
 
@@ -256,30 +264,27 @@ def _untold(schema: Any) -> Any:
     return {name: _untold(one) for name, one in schema.items() if name not in told}
 
 
-def _responses(
-    operation: _Any, handler: HTTPRouteHandler, schemas: _Schemas
-) -> dict[str, dict[str, Any]]:
-    told = operation.documented
-    status = handler.status_code
+def _responses(served: _Served, schemas: _Schemas) -> dict[str, dict[str, Any]]:
+    endpoint, shape, status = served.endpoint, served.shape, served.handler.status_code
     success: dict[str, Any] = {"description": HTTPStatus(status).phrase, "headers": _REQUEST_ID}
     if status != _EMPTY:
-        shown = {"schema": schemas.of(told.answer), "example": told.example}
-        success["content"] = dict.fromkeys(told.media_types, shown)
+        shown = {"schema": schemas.of(*shape.answers), "example": endpoint.example}
+        success["content"] = dict.fromkeys(endpoint.media_types, shown)
     found = {str(status): success}
-    refusals = {*operation.access.refusals, 500}
-    if told.route_class is not None:
+    refusals = {*endpoint.access.refusals, 500}
+    if endpoint.route_class is not None:
         refusals.update((429, 503))  # of too much at once
         success["headers"] = _REQUEST_ID | _RATE_LIMIT
-    if operation.body is not None:
+    if shape.content is not None:
         refusals.update(_BODY_REFUSALS)
-    if operation.path is not None:
+    if shape.path is not None:
         refusals.update((404, 422))
-    if operation.query is not None:
+    if shape.params is not None:
         refusals.add(422)
-    if told.is_once:
+    if shape.takes_key:
         refusals.add(409)
-    for code in sorted({*refusals, *told.answers}):
-        wire = told.answers.get(code, ErrorResponse)
+    for code in sorted({*refusals, *endpoint.answers}):
+        wire = endpoint.answers.get(code, ErrorResponse)
         found[str(code)] = {
             "description": _REFUSALS[code],
             "headers": _REQUEST_ID | _MORE.get(code, {}),

@@ -130,6 +130,6 @@
   choose();
   show().catch((error) => {
     console.error(error);
-    complain(`${error.message}. The same as text: ${location.origin}/docs/plain`);
+    complain(`${error.message}. The OpenAPI document: ${location.origin}/openapi.json`);
   });
 })();

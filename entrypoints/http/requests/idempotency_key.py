@@ -1,4 +1,4 @@
-"""By what a write that is sent again is known: a key of the caller's, and the request itself."""
+"""Recognises a retried write by its Idempotency-Key and a hash of the request."""
 
 import re
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ KEY_PARAMETER: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated:
-    """As an Attempt, of whatever project."""
+class IdempotencyKey:
+    """What makes two requests the same write, within a project that is not known yet."""
 
     operation: str
     key: str
@@ -44,7 +44,7 @@ class Repeated:
         )
 
 
-def repeated_of(scope: Any, body: bytes, mistakes: Mistakes) -> Repeated | None:
+def parse_idempotency_key(scope: Any, body: bytes, mistakes: Mistakes) -> IdempotencyKey | None:
     """None without a key; `body` is what was sent, decompressed."""
     given = next((value.strip() for name, value in scope["headers"] if name == HEADER), b"")
     if given and _FORM.fullmatch(given) is None:
@@ -54,7 +54,7 @@ def repeated_of(scope: Any, body: bytes, mistakes: Mistakes) -> Repeated | None:
     if key is None:
         return None
     path = scope["path"].rstrip("/").encode(errors="surrogateescape")
-    return Repeated(
+    return IdempotencyKey(
         operation=f"{scope['method']} {scope['path_template'].rstrip('/')}",
         key=key,
         request_hash=sha256(path + b"\0" + body).digest(),

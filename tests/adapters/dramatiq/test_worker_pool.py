@@ -16,7 +16,7 @@ from dramatiq.brokers.redis import RedisBroker
 from redis.asyncio import Redis
 
 from adapters.dramatiq.jobs import DramatiqJobs
-from adapters.dramatiq.messages import NAMESPACE, encoded
+from adapters.dramatiq.messages import NAMESPACE, build_message
 from adapters.dramatiq.worker_pool import Crew
 from adapters.memory.rate_limiter import monotonic_us
 from adapters.redis.client import opened
@@ -221,7 +221,7 @@ def a_message(**changed: object) -> Callable[[str], bytes]:
     """One as it should be, but for what is changed."""
 
     def made(key: str) -> bytes:
-        message = json.loads(encoded(some_targets(1)[0])[1])
+        message = json.loads(build_message(some_targets(1)[0]).encode())
         message["options"] = {"redis_message_id": key}
         return json.dumps(message | changed).encode()
 

@@ -10,9 +10,9 @@ from uuid import UUID
 
 import pytest
 
-from adapters.postgres.evaluation.judging.budgets import put_budget
+from adapters.postgres.identity.project_budgets import put_budget
 from application.evaluation.judging import JudgingPorts, Reservation, Verdict
-from domain.evaluation.costs.judge_costs import SpendingGrouping, month_scope
+from domain.evaluation.costs.judge_costs import SpendingBy, month_scope
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import Scored
 from domain.evaluation.scores.query import CreatedWithin
@@ -86,7 +86,7 @@ READS: Final[dict[str, tuple[Act, dict[str, int]]]] = {
             lambda at, of, by=by: at.ledger.of_projects([of], WITHIN, by),
             {"judge_calls": 30 * OF_DAY},
         )
-        for by in SpendingGrouping
+        for by in SpendingBy
     },
     "a verdict": (lambda at, of: at.verdicts.find(of, key_of(of), SINCE), {"judge_verdicts": 1}),
     "a budget": (lambda at, of: at.budgets.monthly(of), {}),

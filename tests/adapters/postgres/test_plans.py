@@ -31,11 +31,11 @@ from domain.evaluation.scores.score import ScoreChange, ScoreSource, ScoreStatus
 from domain.ids import ProjectId, RunId, TraceId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
-from domain.tracing.change import SpanChange, TraceChange
-from domain.tracing.erasure import DataSubjectKind
+from domain.tracing.erasure import OwnerKind
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
-from domain.tracing.trace import TraceStatus
+from domain.tracing.span import SpanChange
+from domain.tracing.trace import TraceChange, TraceStatus
 from tests.support.builders.many_scores import NAMES, OF_RUN, SESSION_NAMES, UNTIL
 from tests.support.builders.scores import session_score, trace_score
 from tests.support.builders.values import at, project_prices, span, trace

@@ -8,7 +8,6 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from adapters.postgres.pricing.model_prices import PostgresModelPrices
 from adapters.postgres.pricing.repricings import PostgresRepricings
 from application.pricing.ports import REPRICED_SPANS_BATCH
 from domain.ids import ProjectId

@@ -16,9 +16,9 @@ from adapters.postgres.pricing.repricings import PostgresRepricings
 from adapters.postgres.tracing.traces import PostgresTraces
 from domain.errors import NotFound
 from domain.ids import ProjectId
-from domain.tracing.change import UNCHANGED, SpanChange, TraceChange
-from domain.tracing.span import Span, SpanStatus
-from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.change import UNSAID
+from domain.tracing.span import Span, SpanChange, SpanStatus
+from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from domain.tracing.usage import Price
 from tests.adapters.recount import RECOUNT
 from tests.support.builders.values import NOON, prices, span, span_id, trace, trace_id

@@ -3,13 +3,19 @@
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 
+import pytest
+
+from adapters.postgres.database.pool import Pool
+from adapters.postgres.tracing.traces import PostgresTraces
 from adapters.pricing.price_cache import PROJECTS_MAX, REMEMBERED_S, ROWS_MAX, ProjectPrices
 from domain.ids import ProjectId
 from domain.tracing.model_price import PRICES_MAX, ModelPrice
-from domain.tracing.usage import Usage
-from tests.support.builders.values import NOON, OURS, THEIRS, prices
+from domain.tracing.span import Span
+from domain.tracing.usage import CostSource, Price, SpanCost, Usage
+from tests.support.builders.values import NOON, OURS, THEIRS, prices, span, trace
 
 USAGE = Usage(1_000_000, 0, is_known=True)
 
@@ -24,7 +30,7 @@ class Stored:
     meanwhile: list[ProjectId] = field(default_factory=list)  # changed while they are asked for
 
     def __post_init__(self) -> None:
-        self.remembered = ProjectPrices(self.load, prices().price, lambda: self.now)
+        self.remembered = ProjectPrices(self.load, prices(), lambda: self.now)
 
     async def load(
         self, projects: Collection[ProjectId]
@@ -98,3 +104,64 @@ async def test_it_remembers_a_bounded_number_of_projects_and_prices() -> None:
     await stored.remembered.of(more)
     assert list(stored.remembered._known) == more
     assert stored.remembered._rows == 0
+
+
+@dataclass
+class CountedBook:
+    """Counts how often it was loaded."""
+
+    loads: int = 0
+    version: str = "counted"
+
+    async def load(self) -> bool:
+        self.loads += 1
+        return True
+
+    def price(self, _model: str, _usage: Usage, _at: datetime) -> Price | None:
+        assert self.loads, "a price before the book was loaded holds up the event loop"
+        return Price(Decimal(3), self.version)
+
+
+PRICED = span(model="gpt-4o", usage=USAGE)
+
+
+@pytest.mark.parametrize(
+    ("spans", "loads"),
+    [
+        ([], 0),
+        ([span()], 0),
+        ([span(model="gpt-4o")], 0),
+        ([span(usage=USAGE)], 0),
+        ([span(), PRICED], 1),
+        ([span(model="gpt-4o", token_usage=b'{"prompt_tokens":1}')], 1),
+    ],
+)
+async def test_the_book_is_loaded_before_the_first_span_that_may_need_it(
+    spans: list[Span], loads: int
+) -> None:
+    book = CountedBook()
+    remembered = ProjectPrices(Stored().load, book)
+    await remembered.of([OURS], spans)
+    assert book.loads == loads
+    for _ in range(2):
+        pricing = (await remembered.of([OURS], [PRICED]))[OURS]
+    assert book.loads == 1
+    assert pricing("gpt-4o", USAGE, NOON) == Price(Decimal(3), "counted")
+
+
+@pytest.mark.service
+async def test_what_is_stored_loads_the_book_only_once_a_span_is_priced(pool: Pool) -> None:
+    book = CountedBook()
+    async with PostgresTraces.over(pool, book) as traces:
+        project = ProjectId(uuid.uuid4())
+        plain, priced, late = trace(span()), trace(PRICED), trace()
+        await traces.put(project, plain)
+        await traces.put(project, late)
+        assert book.loads == 0
+        await traces.add_spans(project, late.id, [PRICED])
+        await traces.put(project, priced)
+        found = await traces.get(project, priced.id)
+    assert book.loads == 1
+    assert found.spans[0].charge == SpanCost(
+        Decimal(3), CostSource.TABLE, Price(Decimal(3), "counted")
+    )

@@ -142,6 +142,18 @@ async def test_a_fault_fails_the_export_and_is_raised_for_the_log(here):
     assert "ZeroDivision" not in str(failed.error)
 
 
+async def test_a_worker_without_the_library_fails_the_export_and_says_what_to_install(here):
+    export = await ordered(here, FileFormat.PARQUET)
+    after = await ordered(here)
+    missing = {FileFormat.PARQUET: "pip install it"}
+    exporting = replace(here.ports.exporting, missing_formats=missing)
+    use_cases = here.with_ports(exporting=exporting).exporting
+    assert [await use_cases.write_export() for _ in range(3)] == [1, 1, 0]
+    failed = await found(here, export)
+    assert (failed.status, failed.error) == (ExportStatus.FAILED, "On the worker: pip install it")
+    assert (await found(here, after)).status is ExportStatus.COMPLETED
+
+
 async def test_one_that_is_deleted_meanwhile_is_given_up(here):
     export = await ordered(here)
     store = here.ports.exporting.archive.store

@@ -15,7 +15,7 @@ from application.pricing.repricing import STEPS_MAX, RepricingRequest
 from domain.errors import NotFound, Unavailable
 from domain.ids import ProjectId
 from domain.tracing.repricing import (
-    MODELS_TOLD_MAX,
+    MODELS_REPORTED_MAX,
     SAMPLE_MAX,
     PricedSpan,
     Repricing,
@@ -112,6 +112,9 @@ async def test_without_a_price_book_nothing_is_priced_again(
         await broken.pricing.start_repricing(OURS, world.new_id(), RepricingRequest())
     waiting = await world.do.pricing.read_repricing(OURS, asked)
     assert waiting.status is RepricingStatus.PENDING
+    assert await world.do.pricing.reprice_spans() == 0  # it waits, as after any fault
+    world.now += REPRICING_HELD
+    assert await world.do.pricing.reprice_spans() == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +163,14 @@ async def test_what_no_worker_can_go_on_with_fails_after_longer_and_longer_waits
 def test_what_is_told_of_it_is_bounded_and_nothing_is_left_out_of_the_sum() -> None:
     spans = [
         PricedSpan(trace_id(), span_id(), NOON, f"m{n}", Usage(1, 0, is_known=True), of_table("1"))
-        for n in range(MODELS_TOLD_MAX + 3)
+        for n in range(MODELS_REPORTED_MAX + 3)
     ]
     found = (
         RepricingReport()
         .plus_spans((one, UNPRICED) for one in spans)
         .plus_spans([(spans[0], UNPRICED)])
     )
-    assert (len(found.models), len(found.sample)) == (MODELS_TOLD_MAX, SAMPLE_MAX)
+    assert (len(found.models), len(found.sample)) == (MODELS_REPORTED_MAX, SAMPLE_MAX)
     assert (found.models["m0"].spans, found.others.spans) == (2, 3)
-    assert found.total.before == MODELS_TOLD_MAX + 4
+    assert found.total.before == MODELS_REPORTED_MAX + 4
     assert sum(one.spans for one in found.models.values()) + 3 == found.total.spans

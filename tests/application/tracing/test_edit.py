@@ -19,8 +19,8 @@ from application.tracing.edit import (
 )
 from domain.errors import Invalid, NotFound, Unavailable
 from domain.ids import ProjectId, TraceId
-from domain.tracing.change import SpanChange, TraceChange
-from domain.tracing.trace import Trace
+from domain.tracing.span import SpanChange
+from domain.tracing.trace import Trace, TraceChange
 from domain.tracing.usage import CostSource
 from tests.support.builders.values import OURS, THEIRS, prices, span, span_id, trace, trace_id
 

@@ -20,8 +20,8 @@ from domain.identity.organization import Project
 from domain.ids import OrganizationId, ProjectId
 from domain.page import PageRequest
 from domain.tracing.analytics import Granularity
-from domain.tracing.change import SpanChange, TraceChange
-from domain.tracing.trace import Trace
+from domain.tracing.span import SpanChange
+from domain.tracing.trace import Trace, TraceChange
 from tests.support.builders.scores import EVER as ALWAYS
 from tests.support.builders.scores import RUNS, figures, score_id, session_score, trace_score
 from tests.support.builders.values import NOON, at, span, trace

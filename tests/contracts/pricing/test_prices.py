@@ -1,6 +1,8 @@
 """Contract of PriceBook, and what each book promises beyond it."""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,10 +18,12 @@ from adapters.memory.tracing.traces import MemoryPriceBook
 from adapters.pricing.genai_prices import MODELS_MAX, GenaiPriceBook
 from adapters.pricing.price_table import PriceTableError, TablePriceBook
 from application.tracing.ports import PriceBook
+from domain.tracing.tariff import Tariff
 from domain.tracing.usage import TOKENS_MAX, Usage
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON
 
+ROOT = Path(__file__).parents[2]
 GPT_4O = {"match": "gpt-4o*", "provider": "openai", "input": "2.50", "output": "10.00"} | {
     "cache_read": "1.25"
 }
@@ -99,6 +103,12 @@ def test_the_largest_usage_is_priced_to_the_last_digit(book: PriceBook):
     most = TOKENS_MAX - 1
     exact = (Decimal("2.50") * most + 10 * most).scaleb(-6)
     assert usd(book, "gpt-4o", Usage(most, most, is_known=True), NOON) == exact
+
+
+async def test_prices_can_be_loaded_any_number_of_times(book: PriceBook):
+    assert await book.load()
+    assert await book.load()
+    assert usd(book, "gpt-4o", THOUSAND, NOON) == Decimal("0.0035")
 
 
 def test_a_version_names_the_prices(book: PriceBook):
@@ -253,6 +263,71 @@ def test_every_model_costs_what_the_package_says(genai, package, usage, at):
                     assert said == right.total_price, name
                     compared += 1
     assert compared > 2_000
+
+
+# In a process of its own: this one has loaded the package for others.
+LAZY = """
+import asyncio, sys
+from datetime import UTC, datetime
+from adapters.pricing.genai_prices import GenaiPriceBook
+from domain.tracing.usage import Usage
+
+PACKAGE = "genai_prices"
+sys.modules.update(dict.fromkeys(sys.argv[1:]))  # as where they aren't installed
+
+async def said():
+    book = GenaiPriceBook()
+    before = PACKAGE in sys.modules
+    price = book.price("gpt-4o", Usage(1_000, 100, is_known=True), datetime.now(UTC))
+    after = PACKAGE in sys.modules
+    return before, after, price and float(price.amount), await book.load(), await book.load()
+
+print(asyncio.run(said()))
+"""
+
+
+def lazily(*missing: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", LAZY, *missing],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+
+def test_the_package_is_loaded_with_the_first_price():
+    assert lazily().stdout.strip() == "(False, True, 0.0035, True, True)"
+
+
+def test_without_the_package_everything_is_unpriced_and_the_log_says_why():
+    done = lazily("genai_prices.data")
+    assert done.stdout.strip() == "(False, False, None, False, False)"
+    [line] = done.stderr.splitlines()
+    assert line.startswith("prices can't be loaded: ")
+    assert "genai_prices.data" in line
+
+
+class Faulty(GenaiPriceBook):
+    """Finds no model that starts with `new`, by a fault."""
+
+    def _finder(self) -> Callable[[str], tuple[Tariff, ...]]:
+        find = super()._finder()
+
+        def found(model: str) -> tuple[Tariff, ...]:
+            if model.startswith("new"):
+                raise TypeError(model)
+            return find(model)
+
+        return found
+
+
+def test_a_fault_of_one_model_leaves_it_unpriced_and_others_as_they_are(caplog):
+    book = Faulty()
+    assert usd(book, "new-model", THOUSAND, NOON) is None
+    assert "no price" in caplog.text
+    assert usd(book, "gpt-4o", THOUSAND, NOON) == Decimal("0.0035")
 
 
 def test_a_price_is_fast_once_it_was_asked_for(genai):

@@ -14,10 +14,9 @@ from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.runs.run import TargetType
 from domain.identity.audit import AuditAction, AuditEntry
 from domain.ids import ErasureId, ProjectId
-from domain.page import PageRequest
-from domain.tracing.change import TraceChange
-from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure, ErasureState
-from domain.tracing.trace import Trace
+from domain.page import Window
+from domain.tracing.erasure import Erasure, ErasureState, Owner, OwnerKind
+from domain.tracing.trace import Trace, TraceChange
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
 from tests.contracts.evaluation.judging.test_verdict_cache import KEY, a_verdict
 from tests.contracts.exporting.test_exports import an_export

@@ -18,12 +18,12 @@ from domain.evaluation.scores.outcome import FailCode, Failed
 from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
 from domain.evaluation.scores.score import ScoreChange
 from domain.ids import ProjectId
-from domain.page import PageRequest, SortOrder
-from domain.tracing.change import SpanChange, TraceChange
-from domain.tracing.erasure import DataSubject, DataSubjectKind
+from domain.page import SortOrder, Window
+from domain.tracing.erasure import Owner, OwnerKind
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
-from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.span import SpanChange
+from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from tests.contracts.exporting.test_exports import an_export
 from tests.contracts.exporting.test_trace_archive import read
 from tests.contracts.privacy.test_erasures import GRACE, ErasureHarness

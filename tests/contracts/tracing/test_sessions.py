@@ -7,11 +7,10 @@ from decimal import Decimal
 import pytest
 
 from domain.errors import NotFound
-from domain.page import PageRequest
-from domain.tracing.change import SpanChange, TraceChange
+from domain.page import Window
 from domain.tracing.session import SessionSummary
-from domain.tracing.span import SpanStatus, Totals
-from domain.tracing.trace import TraceStatus
+from domain.tracing.span import SpanChange, SpanStatus, Totals
+from domain.tracing.trace import TraceChange, TraceStatus
 from tests.support.builders.values import NOON, at, prices, span, trace, trace_id
 from tests.support.fixtures.data_plane import (
     assert_rolled_up,

@@ -18,8 +18,8 @@ from domain.tracing.analytics import (
     UsageBucket,
     user_summaries,
 )
-from domain.tracing.change import SpanChange, TraceChange
-from domain.tracing.trace import TraceStatus
+from domain.tracing.span import SpanChange
+from domain.tracing.trace import TraceChange, TraceStatus
 from tests.support.builders.values import NOON, at, prices, span, trace, trace_id
 from tests.support.fixtures.data_plane import (
     ALL,

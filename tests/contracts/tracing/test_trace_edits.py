@@ -8,9 +8,8 @@ from decimal import Decimal
 import pytest
 
 from domain.errors import NotFound
-from domain.tracing.change import SpanChange, TraceChange
-from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
-from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus, Totals
+from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from domain.tracing.usage import CostSource
 from tests.support.builders.values import at, prices, span, span_id, trace, trace_id
 from tests.support.fixtures.data_plane import (

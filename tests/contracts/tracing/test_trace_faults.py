@@ -7,9 +7,10 @@ import pytest
 
 from adapters.postgres.tracing.traces import PostgresTraces
 from domain.errors import Invalid, Unavailable
-from domain.page import PageRequest, SortOrder
-from domain.tracing.change import SpanChange, TraceChange
+from domain.page import SortOrder, Window
 from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.span import SpanChange
+from domain.tracing.trace import TraceChange
 from tests.support.builders.values import prices, span, trace
 from tests.support.fixtures.data_plane import project
 

@@ -17,11 +17,10 @@ from domain.errors import Failure
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
-from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
-from domain.tracing.span import Span
-from domain.tracing.trace import Trace
+from domain.tracing.span import Span, SpanChange
+from domain.tracing.trace import Trace, TraceChange
 from tests.support.builders import strategies, trace_strategies
 from tests.support.fixtures.data_plane import ALL, EVER, DataPlane, over_memory, over_postgres
 from tests.support.fixtures.erasures import Erasing, ErasingHistories, which

@@ -1,4 +1,4 @@
-"""API keys: their form, what is stored of them, until when they count."""
+"""API keys: format, stored digest, and validity."""
 
 import hashlib
 from dataclasses import replace
@@ -34,14 +34,14 @@ KEY = ApiKey(
 )
 
 
-def test_a_secret_has_the_published_form():
+def test_secret_has_the_published_format():
     assert SECRET == "pp_000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
     assert len(SECRET) == 67
     assert KEY.prefix == "pp_0001020"
 
 
 @given(st.binary(min_size=RANDOM_BYTES, max_size=RANDOM_BYTES))
-def test_what_is_stored_is_the_digest_of_the_whole_text(random):
+def test_digest_covers_the_whole_text(random):
     secret = format_key(random)
     assert key_digest(secret) == hashlib.sha256(secret.encode()).digest()
 
@@ -63,12 +63,12 @@ def test_what_is_stored_is_the_digest_of_the_whole_text(random):
         "x" * 1_000_000,
     ],
 )
-def test_a_text_of_another_form_is_no_key(text):
+def test_malformed_key_is_rejected(text):
     with pytest.raises(Unauthenticated):
         key_digest(text)
 
 
-def test_a_key_counts_until_the_instant_it_expires_at():
+def test_key_is_valid_until_its_expiry():
     key = replace(KEY, expires_at=at(10))
     assert key.check_active(at(9.999999)) is None
     for late in (at(10), at(11)):
@@ -76,7 +76,7 @@ def test_a_key_counts_until_the_instant_it_expires_at():
             key.check_active(late)
 
 
-def test_a_revoked_key_is_refused_like_an_unknown_one():
+def test_revoked_key_is_rejected_like_an_unknown_one():
     with pytest.raises(Unauthenticated) as unknown:
         key_digest("pp_unknown")
     revoked = replace(KEY, revoked_at=at(-1), expires_at=at(-2))
@@ -85,7 +85,7 @@ def test_a_revoked_key_is_refused_like_an_unknown_one():
     assert refused.value.message == unknown.value.message
 
 
-def test_a_key_has_every_scope_unless_told_otherwise():
+def test_key_has_every_scope_by_default():
     assert KEY.scopes == ALL_SCOPES == {Scope.INGEST, Scope.READ, Scope.EVALUATE}
 
 
@@ -95,7 +95,7 @@ def test_a_key_has_every_scope_unless_told_otherwise():
     st.integers(-20, 20).map(at),
 )
 @example(None, at(5), at(5))
-def test_a_key_is_active_where_it_passes(revoked_at, expires_at, now):
+def test_is_active_agrees_with_check_active(revoked_at, expires_at, now):
     key = replace(KEY, revoked_at=revoked_at, expires_at=expires_at)
     if key.is_active(now):
         assert key.check_active(now) is None
@@ -105,13 +105,13 @@ def test_a_key_is_active_where_it_passes(revoked_at, expires_at, now):
     assert key.is_active(now) == (revoked_at is None and (expires_at is None or now < expires_at))
 
 
-def test_a_key_lives_ninety_days_or_for_ever():
+def test_key_lifetime_is_90_days_or_unlimited():
     assert [str(one) for one in Expiration] == ["never", "90d"]
     assert Expiration.NEVER.after(NOON) is None
     assert Expiration.DAYS_90.after(NOON) == NOON + timedelta(days=90)
 
 
-def test_a_key_is_revoked_once():
+def test_revoking_is_idempotent():
     revoked = KEY.revoked(at(1))
     assert revoked == replace(KEY, revoked_at=at(1))
     assert revoked.revoked(at(2)) == revoked
@@ -126,11 +126,11 @@ def test_a_key_is_revoked_once():
         ({"expires_at": None}, "never expires"),
     ],
 )
-def test_a_revoked_or_everlasting_key_is_not_rotated(said, word):
+def test_revoked_or_unlimited_key_cannot_be_rotated(said, word):
     with pytest.raises(Invalid, match=word):
         replace(KEY, **said).check_rotatable()
 
 
-def test_a_key_that_expires_or_has_expired_is_rotated():
+def test_expiring_or_expired_key_can_be_rotated():
     assert replace(KEY, expires_at=at(-1)).check_rotatable() is None
     assert replace(KEY, expires_at=at(1)).check_rotatable() is None

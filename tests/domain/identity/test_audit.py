@@ -1,4 +1,4 @@
-"""What the audit log tells, and what a new organization begins with."""
+"""The audit log, and the contents of a new organization."""
 
 import uuid
 
@@ -23,7 +23,7 @@ ACTIONS = {
 }
 
 
-def test_the_actions_are_these():
+def test_audit_actions():
     assert {str(one) for one in AuditAction} == {
         f"{resource}.{done}" for resource, verbs in ACTIONS.items() for done in verbs
     }
@@ -35,7 +35,7 @@ def test_an_action_names_its_resource(action):
     assert action.removeprefix(f"{action.resource}.") in ACTIONS[action.resource]
 
 
-def test_a_person_acts_under_their_address_as_it_is_then():
+def test_actor_name_is_the_current_email():
     claims = Claims(issuer="i", subject="s", email="ada@example.com", display_name="Ada")
     user = User.from_claims(claims, UserId(uuid.uuid4()), NOON)
     origin = Origin("192.0.2.1", "Firefox")
@@ -49,7 +49,7 @@ def test_an_operator_has_no_id():
     assert (OPERATOR.user_id, OPERATOR.key_id, OPERATOR.origin) == (None, None, UNKNOWN_ORIGIN)
 
 
-def test_an_organization_begins_with_its_owner_a_project_and_a_word_in_the_log():
+def test_new_organization_has_owner_project_and_audit_entry():
     ids = [uuid.UUID(int=n) for n in range(10)]
     owner, taken = UserId(uuid.uuid4()), iter(ids)
     made = NewOrganization.create("Ours", owner, OPERATOR, lambda: next(taken), at(5))

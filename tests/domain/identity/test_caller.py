@@ -1,4 +1,4 @@
-"""What a caller may do."""
+"""The scopes of a caller."""
 
 from itertools import chain, combinations
 
@@ -19,7 +19,7 @@ def caller(scopes: frozenset[Scope]) -> Caller:
 
 @pytest.mark.parametrize("needed", SETS)
 @pytest.mark.parametrize("scopes", SETS)
-def test_every_scope_that_is_needed_has_to_be_there(scopes, needed):
+def test_caller_needs_every_required_scope(scopes, needed):
     lacking = needed - scopes
     if not lacking:
         assert caller(scopes).require(*needed) is None

@@ -1,4 +1,4 @@
-"""Invitations: until when they count, how they end, to whom they are."""
+"""Invitations: validity, statuses, and addresses."""
 
 import uuid
 from dataclasses import replace
@@ -37,15 +37,15 @@ FINAL = [InvitationStatus.ACCEPTED, InvitationStatus.DECLINED, InvitationStatus.
 INSTANTS = st.integers(-120, 120).map(at)
 
 
-def test_an_invitation_is_good_for_seven_days():
+def test_invitation_lifetime_is_7_days():
     assert timedelta(days=7) == INVITATION_LIFETIME
 
 
-def test_the_states_are_the_published_ones():
+def test_invitation_statuses_are_the_published_ones():
     assert {*FINAL, PENDING, EXPIRED} == set(InvitationStatus)
 
 
-def test_a_pending_one_expires_to_the_microsecond():
+def test_pending_invitation_expires_exactly():
     last = at(60) - timedelta(microseconds=1)
     assert SENT.as_of(last) == SENT
     assert SENT.is_pending(last)
@@ -54,7 +54,7 @@ def test_a_pending_one_expires_to_the_microsecond():
 
 
 @given(st.sampled_from(FINAL), INSTANTS)
-def test_a_final_status_is_seen_as_it_is_and_never_changes(status, now):
+def test_final_status_never_changes(status, now):
     settled = replace(SENT, status=status)
     assert settled.as_of(now) == settled
     assert not settled.is_pending(now)
@@ -64,7 +64,7 @@ def test_a_final_status_is_seen_as_it_is_and_never_changes(status, now):
 
 
 @given(st.sampled_from(FINAL), INSTANTS)
-def test_it_is_settled_while_it_is_pending_and_only_then(status, now):
+def test_only_pending_invitation_can_be_settled(status, now):
     if now < SENT.expires_at:
         assert SENT.settled(status, now) == replace(SENT, status=status)
     else:
@@ -73,13 +73,13 @@ def test_it_is_settled_while_it_is_pending_and_only_then(status, now):
 
 
 @given(INSTANTS, INSTANTS)
-def test_what_expired_stays_expired(one, other):
+def test_expired_invitation_stays_expired(one, other):
     early, late = sorted((one, other))
     assert SENT.is_pending(early) or not SENT.is_pending(late)
     assert SENT.as_of(early).as_of(late) == SENT.as_of(late)
 
 
-def test_what_is_shown_of_it_changes_with_it():
+def test_sent_invitation_shows_the_current_status():
     shown = SentInvitation(
         invitation=SENT, organization_name="Ours", inviter_display_name="Bob", inviter_email="b@b.b"
     )
@@ -98,7 +98,7 @@ def test_what_is_shown_of_it_changes_with_it():
         ("", False),
     ],
 )
-def test_it_is_to_an_address_without_regard_to_case(email, same):
+def test_invitation_address_is_case_insensitive(email, same):
     assert SENT.is_to(email) is same
 
 
@@ -114,24 +114,24 @@ def test_it_is_to_an_address_without_regard_to_case(email, same):
         ("ÄDA@EXAMPLE.COM", "äda@example.com"),
     ],
 )
-def test_an_address_is_trimmed_and_folded_and_its_syntax_not_looked_at(sent, email):
+def test_email_is_normalized_without_syntax_check(sent, email):
     assert validate_email(sent, "email") == email
 
 
 @pytest.mark.parametrize("sent", ["", "ab", " ab ", "x" * 321, "   "])
-def test_an_address_of_another_length_is_refused_naming_the_field(sent):
+def test_email_length_error_names_the_field(sent):
     with pytest.raises(Invalid) as refused:
         validate_email(sent, "email")
     assert [error.field for error in refused.value.errors] == ["email"]
 
 
-def test_the_bounds_are_the_published_ones():
+def test_email_length_limits_are_the_published_ones():
     assert validate_email("x" * 3, "email") == "x" * 3
     assert validate_email("x" * 320, "email") == "x" * 320
 
 
 @given(st.text(max_size=330))
-def test_what_is_taken_is_taken_again_unchanged(text):
+def test_validation_is_idempotent(text):
     try:
         email = validate_email(text, "email")
     except Invalid:
@@ -143,11 +143,11 @@ def test_what_is_taken_is_taken_again_unchanged(text):
 
 
 @pytest.mark.parametrize(("status", "again"), list(product(FINAL, FINAL)))
-def test_two_answers_don_t_both_count(status, again):
+def test_second_answer_is_a_conflict(status, again):
     with pytest.raises(Conflict):
         SENT.settled(status, NOON).settled(again, NOON)
 
 
-def test_no_other_sign_passes_for_an_ascii_letter_of_an_address():
+def test_no_other_character_normalizes_to_an_ascii_letter():
     for code in range(0x80, 0x110000):
         assert not normalize_email(f"a{chr(code)}a").isascii()

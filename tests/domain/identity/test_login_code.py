@@ -1,4 +1,4 @@
-"""Login codes: who may exchange them, until when, and what their key is called."""
+"""Login codes: verification, validity, and the name of the key."""
 
 import base64
 import hashlib
@@ -28,7 +28,7 @@ VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
 BASE64URL = set(string.ascii_letters + string.digits + "-_")
-UNRESERVED = string.ascii_letters + string.digits + "-._~"  # of which verifiers are made
+UNRESERVED = string.ascii_letters + string.digits + "-._~"  # the characters of verifiers
 VERIFIERS = st.text(st.sampled_from(UNRESERVED), min_size=43, max_size=128)
 
 
@@ -45,12 +45,12 @@ def code(challenge: str = CHALLENGE) -> LoginCode:
     )
 
 
-def test_the_challenge_is_the_one_of_the_standard():
+def test_challenge_matches_rfc_7636_example():
     assert challenge_of(VERIFIER) == CHALLENGE
     assert code().check(VERIFIER, NOON) is None
 
 
-def test_the_bytes_of_the_standard_make_its_text():
+def test_code_matches_rfc_7636_example():
     octets = [
         *(116, 24, 223, 180, 151, 153, 224, 37, 79, 250, 96, 125, 216, 173, 187, 186),
         *(22, 212, 37, 77, 105, 214, 191, 240, 91, 88, 5, 88, 83, 132, 141, 121),
@@ -59,7 +59,7 @@ def test_the_bytes_of_the_standard_make_its_text():
 
 
 @given(VERIFIERS, VERIFIERS)
-def test_only_its_own_verifier_opens_a_code(mine, other):
+def test_only_the_matching_verifier_is_accepted(mine, other):
     assert code(challenge_of(mine)).check(mine, NOON) is None
     if mine != other:
         with pytest.raises(Unauthenticated):
@@ -67,7 +67,7 @@ def test_only_its_own_verifier_opens_a_code(mine, other):
 
 
 @given(st.text())
-def test_any_text_has_a_challenge_and_none_opens_the_code_of_the_standard(text):
+def test_any_other_verifier_is_rejected(text):
     challenge = challenge_of(text)
     assert len(challenge) == 43
     assert set(challenge) <= BASE64URL
@@ -80,18 +80,18 @@ def test_any_text_has_a_challenge_and_none_opens_the_code_of_the_standard(text):
     "challenge",
     [CHALLENGE + "=", CHALLENGE.lower(), CHALLENGE[:-1], "", VERIFIER, "é" * 43, CHALLENGE + "\n"],
 )
-def test_a_challenge_is_compared_whole(challenge):
+def test_challenge_is_compared_completely(challenge):
     with pytest.raises(Unauthenticated):
         code(challenge).check(VERIFIER, NOON)
 
 
 @pytest.mark.parametrize("verifier", ["", "\0", "\ud800", "x" * 1_000_000, CHALLENGE])
-def test_no_verifier_is_too_odd_to_be_refused(verifier):
+def test_malformed_verifiers_are_rejected(verifier):
     with pytest.raises(Unauthenticated):
         code().check(verifier, NOON)
 
 
-def test_a_code_is_good_for_two_minutes_to_the_microsecond():
+def test_code_is_valid_for_exactly_120_seconds():
     assert timedelta(seconds=120) == CODE_LIFETIME
     assert code().check(VERIFIER, at(120) - timedelta(microseconds=1)) is None
     for late in (at(120), at(121)):
@@ -99,7 +99,7 @@ def test_a_code_is_good_for_two_minutes_to_the_microsecond():
             code().check(VERIFIER, late)
 
 
-def test_a_refusal_doesn_t_tell_what_was_wrong():
+def test_rejection_does_not_reveal_the_reason():
     told = set()
     for verifier, now in ((VERIFIER, at(120)), ("wrong", NOON), ("wrong", at(120))):
         with pytest.raises(Unauthenticated) as refused:
@@ -118,7 +118,7 @@ def test_a_code_is_thirty_two_bytes_in_base64url_without_padding(random):
 
 
 @given(st.text())
-def test_any_text_may_be_asked_for_as_a_code(text):
+def test_any_text_has_a_code_digest(text):
     assert len(code_digest(text)) == 32
 
 
@@ -126,14 +126,14 @@ def test_a_key_is_named_after_its_label_and_day():
     assert key_name("Ada's laptop", NOON) == "PandaProbe CLI Ada's laptop 2026-03-01"
 
 
-def test_a_long_name_is_cut():
+def test_long_key_name_is_truncated():
     assert key_name("x" * 255, NOON) == ("PandaProbe CLI " + "x" * 255)[:255]
     assert len(key_name("x" * 229, NOON)) == 255
     assert key_name("x" * 229, NOON).endswith("x 2026-03-01")
 
 
 @pytest.mark.parametrize("hours", [-12, 0, 14])
-def test_the_date_of_a_name_is_that_of_utc(hours):
+def test_date_in_key_name_is_utc(hours):
     midnight = datetime(2026, 3, 1, 0, 30, tzinfo=UTC)
     there = midnight.astimezone(timezone(timedelta(hours=hours)))
     assert key_name("x", there) == "PandaProbe CLI x 2026-03-01"

@@ -29,7 +29,7 @@ INSIDE = EDGE + " _.'-"
         (" " * 300 + "x" * NAME_MAX, "x" * NAME_MAX),
     ],
 )
-def test_a_name_is_trimmed_and_taken(sent, name):
+def test_valid_name_is_trimmed(sent, name):
     assert validate_name(sent, "name") == name
 
 
@@ -43,7 +43,7 @@ def test_a_name_is_trimmed_and_taken(sent, name):
         "x" * (NAME_MAX + 1),
     ],
 )
-def test_any_other_is_refused_naming_the_field(sent):
+def test_invalid_name_error_names_the_field(sent):
     with pytest.raises(Invalid) as caught:
         validate_name(sent, "header.X-Project-Name")
     [error] = caught.value.errors
@@ -51,7 +51,7 @@ def test_any_other_is_refused_naming_the_field(sent):
     assert error.field == "header.X-Project-Name"
 
 
-def test_the_bound_is_the_published_one():
+def test_name_length_limit_is_the_published_one():
     assert validate_name("x" * 255, "name") == "x" * 255
     with pytest.raises(Invalid):
         validate_name("x" * 256, "name")
@@ -62,12 +62,12 @@ def test_the_bound_is_the_published_one():
     st.text(st.sampled_from(INSIDE), max_size=NAME_MAX - 2),
     st.sampled_from(EDGE),
 )
-def test_every_name_of_the_rule_is_taken_as_it_is(first, inside, last):
+def test_every_valid_name_is_unchanged(first, inside, last):
     assert validate_name(first + inside + last, "name") == first + inside + last
 
 
 @given(st.text())
-def test_what_is_taken_is_taken_again_unchanged(text):
+def test_validation_is_idempotent(text):
     try:
         name = validate_name(text, "name")
     except Invalid:

@@ -1,4 +1,4 @@
-"""Organizations: an owner stays; descriptions. Names: test_names.py."""
+"""Organizations: the last owner, and descriptions. Names: test_names.py."""
 
 import unicodedata
 import uuid
@@ -29,7 +29,7 @@ def test_the_roles_are_the_published_ones():
     assert [str(role) for role in Role] == ["OWNER", "ADMIN", "MEMBER"]
 
 
-def test_the_first_names_are_the_published_ones():
+def test_default_names_are_the_published_ones():
     assert (FIRST_ORGANIZATION, FIRST_PROJECT) == ("My Organization", "onboarding")
     assert validate_name(FIRST_ORGANIZATION, "name") == FIRST_ORGANIZATION
     assert validate_name(FIRST_PROJECT, "name") == FIRST_PROJECT
@@ -37,13 +37,13 @@ def test_the_first_names_are_the_published_ones():
 
 
 @pytest.mark.parametrize("owners", [[], [ADA], [ADA, ADA]])
-def test_the_last_owner_stays(owners):
+def test_last_owner_cannot_leave(owners):
     with pytest.raises(Conflict):
         check_owner_remains(owners, ADA)
 
 
 @given(st.lists(USERS), USERS)
-def test_who_leaves_leaves_another_owner(owners, leaving):
+def test_owner_may_leave_if_another_remains(owners, leaving):
     if any(owner != leaving for owner in owners):
         assert check_owner_remains(owners, leaving) is None
     else:
@@ -61,15 +61,15 @@ def test_who_leaves_leaves_another_owner(owners, leaving):
         ("Ünïcode 🔑 日本", "Ünïcode 🔑 日本"),
         ("x" * 2_000, "x" * 2_000),
         (" " * 3_000 + "x" * 2_000 + "\n", "x" * 2_000),
-        ("a\u200bb\u2028c", "a\u200bb\u2028c"),  # odd, and no control characters
+        ("a\u200bb\u2028c", "a\u200bb\u2028c"),  # unusual, but not control characters
     ],
 )
-def test_a_description_is_trimmed_and_taken(sent, description):
+def test_valid_description_is_trimmed(sent, description):
     assert validate_description(sent, "description") == description
 
 
 @pytest.mark.parametrize("character", [chr(n) for n in range(256)])
-def test_control_characters_are_refused_but_tab_and_line_breaks(character):
+def test_control_characters_are_rejected_except_tab_and_line_breaks(character):
     text = f"a{character}b"
     if unicodedata.category(character) != "Cc" or character in KEPT:
         assert validate_description(text, "description") == text
@@ -79,14 +79,14 @@ def test_control_characters_are_refused_but_tab_and_line_breaks(character):
     assert [error.field for error in refused.value.errors] == ["description"]
 
 
-def test_a_longer_description_is_refused_naming_the_field():
+def test_too_long_description_error_names_the_field():
     with pytest.raises(Invalid) as refused:
         validate_description("x" * (DESCRIPTION_MAX + 1), "description")
     assert [error.field for error in refused.value.errors] == ["description"]
 
 
 @given(st.text(st.characters(codec="utf-8")))
-def test_what_is_taken_is_taken_again_unchanged(text):
+def test_validation_is_idempotent(text):
     try:
         description = validate_description(text, "description")
     except Invalid:

@@ -1,4 +1,4 @@
-"""What each role may do: the table of the contract, written out once more."""
+"""The rights of each role: the table of the contract, repeated independently."""
 
 from itertools import product
 
@@ -35,7 +35,7 @@ TABLE = {
     Action.DELETE: {OWNER},
     # invite as OWNER
     Action.INVITE_OWNER: set(),
-    # ours
+    # additional actions of this service
     Action.CHANGE_BUDGET: {OWNER, ADMIN},
     Action.READ_AUDIT_LOG: {OWNER, ADMIN},
     Action.CHANGE_RETENTION: {OWNER, ADMIN},
@@ -64,21 +64,21 @@ def test_a_role_may_do_what_the_table_says_and_nothing_else(role, action):
     [
         (Action.RENAME, "Only OWNER or ADMIN may rename this organization"),
         (Action.DELETE, "Only OWNER may delete this organization"),
-        (Action.INVITE_OWNER, "Nobody may invite an OWNER"),
+        (Action.INVITE_OWNER, "No role may invite an OWNER"),
     ],
 )
-def test_a_refusal_says_whose_right_it_is(action, said):
+def test_error_names_the_permitted_roles(action, said):
     with pytest.raises(Forbidden) as refused:
         check_right(Role.MEMBER, action)
     assert refused.value.message == said
 
 
-def test_whom_one_invites_or_removes_decides_which_right_it_takes():
+def test_invite_and_remove_actions_depend_on_the_role():
     invite = {MEMBER: Action.INVITE_MEMBER, ADMIN: Action.INVITE_ADMIN, OWNER: Action.INVITE_OWNER}
     remove = {MEMBER: Action.REMOVE_MEMBER, ADMIN: Action.REMOVE_ADMIN, OWNER: Action.REMOVE_OWNER}
     assert invite == TO_INVITE
     assert remove == TO_REMOVE
 
 
-def test_more_is_never_less():
+def test_higher_roles_include_the_rights_of_lower_ones():
     assert RIGHTS[MEMBER] < RIGHTS[ADMIN] < RIGHTS[OWNER]

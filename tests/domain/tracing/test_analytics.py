@@ -1,4 +1,4 @@
-"""Figures over time, and that nothing is counted twice or lost."""
+"""Analytics over time: everything is counted exactly once."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -62,7 +62,7 @@ def test_traces_are_counted_by_their_start_ascending_without_empty_buckets():
     assert trace_buckets(traces[1:2], EVER, DAY)[0].latencies is None
 
 
-def test_a_bucket_on_the_edge_holds_only_what_the_period_holds():
+def test_edge_buckets_contain_only_traces_of_the_period():
     traces = [stored(started_at=at(seconds)) for seconds in (-600, 0, 599, 600, 1800)]
     found = trace_buckets(traces, Period(NOON, at(600)), WEEK)
     assert [(one.bucket, one.trace_count) for one in found] == [(WEEK.bucket(NOON), 2)]
@@ -95,7 +95,7 @@ some_spans = st.lists(
 
 
 @given(some_traces, periods, granularities)
-def test_buckets_part_the_traces_of_a_period(traces, period, granularity):
+def test_buckets_partition_the_traces_of_a_period(traces, period, granularity):
     found = trace_buckets(traces, period, granularity)
     within = [one for one in traces if period.includes(one.started_at)]
     assert [one.bucket for one in found] == sorted(
@@ -108,7 +108,7 @@ def test_buckets_part_the_traces_of_a_period(traces, period, granularity):
 
 
 @given(some_traces, st.lists(edges, min_size=3, max_size=3).map(sorted), granularities)
-def test_periods_that_touch_count_each_trace_once(traces, instants, granularity):
+def test_adjacent_periods_count_each_trace_once(traces, instants, granularity):
     start, middle, end = instants
     first, second, whole = (
         sum(one.trace_count for one in trace_buckets(traces, Period(after, before), granularity))
@@ -150,7 +150,7 @@ def test_buckets_add_up_to_the_spans_of_a_period(spans, period, granularity):
     )
 
 
-def test_models_are_ranked_by_calls_then_by_name_and_cut():
+def test_top_models_are_sorted_by_calls_then_name_and_limited():
     names = [f"m{n:02}" for n in range(MODELS_MAX + 2)]
     calls = [*names, "m11", "m11", "m05"]
     spans = [priced(model=name) for name in reversed(calls)] + [priced(), priced(started_at=at(-1))]
@@ -161,7 +161,7 @@ def test_models_are_ranked_by_calls_then_by_name_and_cut():
     ][:MODELS_MAX]
 
 
-def test_a_model_is_told_as_it_was_sent_whatever_the_kind_of_its_span():
+def test_models_count_for_every_span_kind():
     usage = b'{"prompt_tokens":1000000}'
     spans = [
         priced(model="gpt-4o", token_usage=usage),
@@ -214,7 +214,7 @@ def test_each_session_of_a_period_is_counted_once(traces, period, granularity):
     assert counted == pytest.approx(len(within))
 
 
-def test_users_are_told_with_their_first_and_last_start():
+def test_user_summary_has_first_and_last_start():
     traces = [
         stored(user_id="u", started_at=at(5), status=TraceStatus.ERROR, ended_at=at(99)),
         stored(user_id="u"),
@@ -229,7 +229,7 @@ def test_users_are_told_with_their_first_and_last_start():
 
 
 @given(some_traces)
-def test_users_part_the_traces_that_have_one(traces):
+def test_users_partition_their_traces(traces):
     found = user_summaries(traces)
     known = [one for one in traces if one.user_id is not None]
     assert {one.id for one in found} == {one.user_id for one in known}

@@ -1,4 +1,4 @@
-"""Buckets of time, periods, and percentiles: what figures over time are made of."""
+"""Time buckets, periods, and percentiles."""
 
 import statistics
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ HOUR, DAY, WEEK = Granularity
 FIRST = datetime(1, 1, 1, tzinfo=UTC)
 LAST = datetime.max.replace(tzinfo=UTC)
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
-"""NOON is on the Sunday before."""
+"""NOON is on the Sunday before it."""
 
 
 # --- buckets ---------------------------------------------------------------------------------
@@ -57,14 +57,14 @@ LENGTHS = {HOUR: timedelta(hours=1), DAY: timedelta(days=1), WEEK: timedelta(day
 
 
 @given(strategies.instants, st.sampled_from(Granularity))
-def test_a_bucket_holds_its_instant_and_is_its_own(instant, granularity):
+def test_bucket_contains_its_instant_and_is_idempotent(instant, granularity):
     bucket = granularity.bucket(instant)
     assert timedelta(0) <= instant - bucket < LENGTHS[granularity]
     assert granularity.bucket(bucket) == bucket
     assert granularity is not WEEK or bucket.isoweekday() == 1
 
 
-def test_a_period_holds_its_first_instant_and_not_its_last():
+def test_period_end_is_exclusive():
     period = Period(NOON, at(1))
     assert [period.includes(at(seconds)) for seconds in (-0.000001, 0, 0.999999, 1)] == [
         *(False, True, True, False),
@@ -73,7 +73,7 @@ def test_a_period_holds_its_first_instant_and_not_its_last():
     assert not Period(NOON, NOON).includes(NOON)
 
 
-def test_buckets_are_bounded():
+def test_bucket_count_is_limited():
     assert len(check_bucket_count(range(BUCKETS_MAX))) == BUCKETS_MAX
     with pytest.raises(Invalid, match="narrow started_after and started_before") as raised:
         check_bucket_count(range(BUCKETS_MAX + 1))
@@ -114,7 +114,7 @@ def test_percentiles_are_those_of_the_inclusive_method(values):
 
 
 @given(latencies, st.randoms(use_true_random=False))
-def test_latencies_rise_with_the_share_and_their_order_is_of_no_matter(values, chance):
+def test_percentiles_are_monotonic_and_ignore_order(values, chance):
     found = Latencies.from_microseconds(values)
     low, high = min(values) / 1_000, max(values) / 1_000
     assert low <= found.p50 <= found.p90 <= found.p99 <= high
@@ -122,5 +122,5 @@ def test_latencies_rise_with_the_share_and_their_order_is_of_no_matter(values, c
     assert Latencies.from_microseconds(values) == found
 
 
-def test_equal_latencies_have_one_figure():
+def test_percentiles_of_equal_latencies_are_equal():
     assert Latencies.from_microseconds([1100] * 7) == Latencies(1.1, 1.1, 1.1, 1.1)

@@ -1,4 +1,4 @@
-"""What a change makes of a trace and of a span, and what becomes of tags."""
+"""Changes of traces, spans and tags."""
 
 import json
 from dataclasses import fields, replace
@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.tracing.change import SpanChange, TraceChange, retagged
-from domain.tracing.span import Span, SpanKind, SpanStatus
-from domain.tracing.trace import Trace, TraceStatus
-from domain.tracing.usage import NO_USAGE, UNPRICED, CostSource, SpanCost, Usage
+from domain.tracing.change import UNSAID, retagged
+from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus
+from domain.tracing.trace import Trace, TraceChange, TraceStatus
+from domain.tracing.usage import NO_USAGE, UNPRICED, Charge, CostSource, Usage
 from tests.support.builders import strategies
 from tests.support.builders.values import at, of_table, prices, span, span_id, trace
 
@@ -48,11 +48,17 @@ SPAN = span(
     cost={"total": 0.5},
 ).settled(PRICE)
 
-NEW_OF_TRACE = {
+
+def clearable(change: type[Any]) -> dict[str, Any]:
+    """Another value for each field that null clears."""
+    return {field.name: "another" for field in fields(change) if field.default is UNSAID}
+
+
+NEW_OF_TRACE = clearable(TraceChange) | {
     "input": b'"i"', "output": b"[]", "ended_at": at(9), "session_id": "", "user_id": "v",
     "environment": "", "release": "2",
 }  # fmt: skip
-NEW_OF_SPAN = {
+NEW_OF_SPAN = clearable(SpanChange) | {
     "input": b'"i"', "output": b"[]", "model": "tiny", "token_usage": b"{}", "ended_at": at(9),
     "error": "", "completion_started_at": at(3), "model_parameters": b"{}", "cost": {"total": 0.0},
 }  # fmt: skip
@@ -69,13 +75,13 @@ def changed_span(of: Span = SPAN, **said: Any) -> Span:
 # --- a trace ---------------------------------------------------------------------------------
 
 
-def test_every_field_of_a_trace_is_changeable_but_its_identity_start_and_spans():
+def test_changeable_fields_of_a_trace():
     said = {field.name for field in fields(TraceChange)}
     assert {field.name for field in fields(Trace)} - said == {"id", "started_at", "spans"}
     assert said == {"name", "status", "tags", "metadata", *NEW_OF_TRACE}
 
 
-def test_a_change_that_says_nothing_changes_nothing():
+def test_empty_change_has_no_effect():
     assert changed() == TRACE
     assert changed(name=None, status=None, tags=None, metadata=b"{}") == TRACE
 
@@ -86,7 +92,7 @@ def test_null_clears_one_field_of_a_trace(field):
 
 
 @pytest.mark.parametrize(("field", "value"), NEW_OF_TRACE.items())
-def test_a_value_replaces_one_field_of_a_trace_also_an_empty_one(field, value):
+def test_value_replaces_one_field_of_a_trace(field, value):
     assert changed(**{field: value}) == replace(TRACE, **{field: value})
 
 
@@ -94,7 +100,7 @@ def test_a_value_replaces_one_field_of_a_trace_also_an_empty_one(field, value):
     ("field", "value"),
     [("name", "renamed"), ("status", TraceStatus.ERROR), ("tags", ("z", "a", "z")), ("tags", ())],
 )
-def test_what_null_leaves_a_value_replaces(field, value):
+def test_null_keeps_name_status_and_tags(field, value):
     assert changed(**{field: value}) == replace(TRACE, **{field: value})
 
 
@@ -106,12 +112,12 @@ def test_what_null_leaves_a_value_replaces(field, value):
         (b'{"a":null}', {"a": None, "b": {"x": 1}}),
     ],
 )
-def test_metadata_is_merged_a_key_at_a_time(said, found):
+def test_metadata_is_merged_by_key(said, found):
     assert json.loads(changed(metadata=said).metadata) == found
 
 
 @given(st.permutations([f"k{n}" for n in range(5)]))
-def test_changes_of_different_keys_give_the_same_in_any_order(keys):
+def test_changes_of_different_keys_commute(keys):
     found = TRACE
     for key in keys:
         found = TraceChange(metadata=f'{{"{key}":1}}'.encode()).applied(found)
@@ -119,7 +125,7 @@ def test_changes_of_different_keys_give_the_same_in_any_order(keys):
 
 
 @given(strategies.traces(), strategies.trace_changes)
-def test_the_same_change_twice_is_that_change(one, change):
+def test_change_is_idempotent(one, change):
     once = change.applied(one.settled(PRICE))
     assert change.applied(once) == once
 
@@ -127,7 +133,7 @@ def test_the_same_change_twice_is_that_change(one, change):
 # --- a span ----------------------------------------------------------------------------------
 
 
-def test_every_field_of_a_span_is_changeable_but_its_ids_and_start():
+def test_changeable_fields_of_a_span():
     said = {field.name for field in fields(SpanChange)}
     derived = {"usage", "charge"}
     assert {field.name for field in fields(Span)} - said - derived == {
@@ -136,7 +142,7 @@ def test_every_field_of_a_span_is_changeable_but_its_ids_and_start():
     assert said == {"name", "kind", "status", "metadata", *NEW_OF_SPAN}
 
 
-def test_a_change_that_says_nothing_changes_no_span():
+def test_empty_span_change_has_no_effect():
     assert changed_span() == SPAN
     assert changed_span(name=None, kind=None, status=None, metadata=b"{}") == SPAN
 
@@ -156,7 +162,7 @@ def test_null_clears_one_field_of_a_span(field):
         *(("name", "renamed"), ("kind", SpanKind.TOOL), ("status", SpanStatus.ERROR)),
     ],
 )
-def test_a_value_replaces_one_field_of_a_span_also_a_falsy_one(field, value):
+def test_value_replaces_one_field_of_a_span(field, value):
     found = changed_span(**{field: value})
     assert replace(found, usage=None, charge=None) == replace(
         SPAN, **{field: value}, usage=None, charge=None
@@ -190,11 +196,11 @@ def by_client(amount: str) -> SpanCost:
         ({"model": None}, SpanCost(Decimal("0.5"), CostSource.CLIENT)),
     ],
 )
-def test_a_span_costs_what_is_known_after_the_change(said, charge):
+def test_cost_follows_the_changed_fields(said, charge):
     assert changed_span(**said).charge == charge
 
 
-def test_tokens_are_counted_anew_under_a_price_of_the_client():
+def test_usage_is_recounted_with_a_client_cost():
     found = changed_span(token_usage=b'{"prompt_tokens":7,"completion_tokens":1}')
     assert (found.usage, found.charge.amount) == (Usage(7, 1), SPAN.charge.amount)
     assert found.charge.price.amount == Decimal("0.0000275")
@@ -202,7 +208,7 @@ def test_tokens_are_counted_anew_under_a_price_of_the_client():
 
 
 STORED = replace(SPAN, cost=None, charge=of_table("99"))
-"""A span whose table price is none of today."""
+"""A span with a table price that is no longer current."""
 
 
 @pytest.mark.parametrize(
@@ -216,22 +222,22 @@ STORED = replace(SPAN, cost=None, charge=of_table("99"))
         {"model": STORED.model, "token_usage": STORED.token_usage, "cost": None},
     ],
 )
-def test_a_stored_price_stays_while_what_made_it_stays(said):
+def test_price_is_kept_if_its_inputs_are_unchanged(said):
     assert changed_span(STORED, **said).charge == STORED.charge
 
 
 @pytest.mark.parametrize(
     "said", [{"model": "openai/gpt-4o"}, {"token_usage": b'{"prompt_tokens":1000.0}'}]
 )
-def test_a_stored_price_is_found_anew_where_what_made_it_changes(said):
+def test_price_is_recomputed_if_its_inputs_change(said):
     assert changed_span(STORED, **said).charge == of_table("0.0025")
 
 
 @given(strategies.spans(), strategies.span_changes)
-def test_a_span_is_settled_after_any_change_and_the_same_change_twice_is_one(one, change):
+def test_span_change_is_idempotent_and_settles(one, change):
     once = change.applied(one.settled(PRICE), PRICE)
     assert change.applied(once, PRICE) == once
-    # What was cached of a prompt its sender told: its token usage by itself doesn't say.
+    # Cache tokens come from the client; `token_usage` alone doesn't contain them.
     told = once.usage if once.usage is not None and once.usage.has_cached else None
     assert once == replace(once, usage=told, charge=None).settled(PRICE)
 
@@ -254,12 +260,12 @@ def test_a_span_is_settled_after_any_change_and_the_same_change_twice_is_one(one
         ("", "", "a", ""),
     ],
 )
-def test_tags_are_removed_then_added_and_sorted_only_by_an_addition(tags, add, remove, found):
+def test_retagged(tags, add, remove, found):
     assert retagged(tuple(tags), tuple(add), tuple(remove)) == tuple(found)
 
 
 @given(strategies.tags, strategies.tags, strategies.tags)
-def test_what_was_added_is_there_and_what_was_removed_is_not(tags, add, remove):
+def test_retagged_contains_added_and_not_removed_tags(tags, add, remove):
     found = retagged(tags, add, remove)
     assert set(found) == (set(tags) - set(remove)) | set(add)
     assert retagged(found, add, remove) == found

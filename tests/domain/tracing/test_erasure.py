@@ -39,7 +39,7 @@ def test_a_digest_is_scrypt_of_kind_and_id():
     assert GRACE.digest(SALT) == expected
 
 
-def test_an_erasure_is_of_its_owner_alone():
+def test_erasure_matches_only_its_data_subject():
     erasure = an_erasure()
     assert erasure.is_of(GRACE.kind, GRACE.digest(SALT))
     for other in (
@@ -51,14 +51,14 @@ def test_an_erasure_is_of_its_owner_alone():
     assert not erasure.is_of(GRACE.kind, GRACE.digest(b"another salt"))
 
 
-def test_rows_add_up_and_tables_without_any_are_left_out():
+def test_rows_are_summed_and_empty_tables_omitted():
     erasure = an_erasure().with_rows({"traces": 2, "spans": 5, "trace_scores": 0})
     erasure = erasure.with_rows({"spans": 1, "session_scores": 3})
     assert erasure.rows == {"session_scores": 3, "spans": 6, "traces": 2}
     assert list(erasure.rows) == sorted(erasure.rows)
 
 
-def test_a_receipt_is_sealed_once_it_changes_no_more():
+def test_receipt_has_a_hash_once_final():
     erasure = an_erasure().with_rows({"traces": 2})
     assert erasure.sha256 is None
     over = erasure.finished(at(1.5))
@@ -74,12 +74,12 @@ def test_a_receipt_is_sealed_once_it_changes_no_more():
         assert other.sha256 != over.sha256
 
 
-def test_a_receipt_names_nobody():
+def test_receipt_does_not_contain_the_id():
     said = json.dumps(an_erasure().finished(at(1)).receipt())
     assert GRACE.id not in said
 
 
-def test_what_came_afterwards_is_no_fault_of_an_erasure():
+def test_remaining_data_ignores_later_traces():
     assert RemainingData({}, 3).is_nothing
     assert RemainingData({"traces": 0}, 0).is_nothing
     assert not RemainingData({"spans": 1}, 0).is_nothing

@@ -1,4 +1,4 @@
-"""Prices of a project's own: which of them counts."""
+"""Prices set by a project, and their precedence."""
 
 import uuid
 from decimal import Decimal
@@ -32,12 +32,12 @@ def cost(prices, model="m", usage=MILLION, seconds=0):
     return pricing_of(prices, lambda *_: OTHERWISE)(model, usage, at(seconds)).amount
 
 
-def test_the_newest_that_fits_counts():
+def test_newest_matching_price_is_used():
     older, newer = a_price(input=1), a_price(input=2, created_at=at(1))
     assert cost([older, newer]) == cost([newer, older]) == 2
 
 
-def test_one_that_does_not_count_then_leaves_it_to_the_next():
+def test_price_outside_its_validity_is_skipped():
     always = a_price(input=1)
     for_a_while = a_price(input=2, created_at=at(1), effective_from=at(0), effective_to=at(9))
     found = [cost([always, for_a_while], seconds=second) for second in (-1, 0, 8.999999, 9)]
@@ -56,15 +56,15 @@ def test_one_that_does_not_count_then_leaves_it_to_the_next():
         ("a.c", "abc", False),
     ],
 )
-def test_a_pattern_means_models_with_and_without_their_provider(match, model, is_meant):
+def test_pattern_matches_with_and_without_provider(match, model, is_meant):
     assert (cost([a_price(match)], model) == 1) is is_meant
 
 
-def test_what_none_fits_is_priced_by_the_book():
+def test_unmatched_models_use_the_general_prices():
     assert cost([a_price("other")]) == cost([]) == 99
 
 
-def test_cached_tokens_have_their_own_rates_or_those_of_the_prompt():
+def test_cache_tokens_use_their_own_or_the_prompt_rate():
     usage = Usage(
         1_000_000, 0, is_known=True, cache_read_tokens=500_000, cache_write_tokens=250_000
     )
@@ -73,13 +73,13 @@ def test_cached_tokens_have_their_own_rates_or_those_of_the_prompt():
     assert cost([a_price(input=4, **rates)], usage=usage) == 3
 
 
-def test_a_price_is_told_by_its_id_and_its_start():
+def test_price_version_contains_its_id():
     one = a_price(effective_from=at(-1))
     found = pricing_of([one], lambda *_: None)("m", MILLION, at(0))
     assert found == Price(Decimal(1), f"project {one.id}", at(-1))
 
 
 @pytest.mark.parametrize("until", [0, -1])
-def test_a_price_ends_after_it_begins(until):
+def test_price_must_end_after_it_begins(until):
     with pytest.raises(Invalid, match="Validation"):
         a_price(effective_from=at(0), effective_to=at(until))

@@ -1,4 +1,4 @@
-"""JSON text that passes through: what merging objects keeps of it."""
+"""JSON payloads: stored text, and merging of objects."""
 
 import json
 
@@ -16,7 +16,7 @@ from tests.support.builders import strategies
 
 
 def read(text: bytes | str) -> object:
-    """JSON with its numbers as they are written."""
+    """JSON with the numbers as text."""
     return json.loads(text, parse_int=lambda digits: ("number", digits), parse_float=_float)
 
 
@@ -67,19 +67,19 @@ def test_merging_is_associative_and_idempotent(one, two, three):
 
 
 @given(strategies.objects)
-def test_nothing_new_changes_not_a_byte(text):
+def test_merging_nothing_keeps_the_text(text):
     assert merged_objects(text, EMPTY_OBJECT) == text
     assert merged_objects(text, text) == text
     assert merged_objects(EMPTY_OBJECT, text) == text
 
 
-def test_values_keep_every_digit_and_space_inside():
+def test_values_keep_their_text():
     old = b'{"a": 1.0, "deep": {"x" : [ 1e2 ]}}'
     assert merged_objects(old, b'{"b": -0.0}') == b'{"a":1.0,"deep":{"x" : [ 1e2 ]},"b":-0.0}'
 
 
 @pytest.mark.parametrize("falsy", ["0", "false", "null", '""', "[]", "{}"])
-def test_a_falsy_value_replaces_like_any_other(falsy):
+def test_falsy_value_replaces(falsy):
     merged = merged_objects(b'{"a":1}', f'{{"a":{falsy}}}'.encode())
     assert object_members(merged) == {"a": falsy}
 
@@ -101,7 +101,7 @@ def test_a_falsy_value_replaces_like_any_other(falsy):
         (b'{"a":"\\u0000","\\u0000":1}', {"a": "\0", "\0": "1"}),
     ],
 )
-def test_scalars_are_the_texts_of_what_is_no_object_and_no_array(text, found):
+def test_scalar_members_exclude_objects_and_arrays(text, found):
     assert scalar_members(text) == found
 
 
@@ -126,5 +126,5 @@ def test_scalars_are_what_a_json_reader_sees(text):
         (b"{}", b"{}"),
     ],
 )
-def test_an_object_without_one_of_its_keys(text, left):
+def test_without_key(text, left):
     assert without_key(text, "k") == left

@@ -1,18 +1,19 @@
-"""Which traces a filter admits, and what they are sorted by."""
+"""Trace filters and sort orders."""
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.page import Position
-from domain.tracing.query import LATENCY_US_MAX, TraceFilter, TraceSort, fold_case
-from domain.tracing.span import SpanStatus, Totals
+from domain.tracing.query import LATENCY_US_MAX, TraceFilter, TraceSort, folded
+from domain.tracing.span import SpanStatus
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 from tests.support.builders import strategies
-from tests.support.builders.values import NOON, at, prices, span, trace, trace_id
+from tests.support.builders.values import NOON, at, prices, span, trace
 
 
 def stored(*spans, **said) -> Trace:
@@ -56,7 +57,7 @@ OURS = stored(
         {"metadata": (("tier", ("silver", "gold")),)},
     ],
 )
-def test_admitted(condition):
+def test_matching_traces(condition):
     assert TraceFilter(**condition).matches(OURS)
 
 
@@ -82,13 +83,13 @@ def test_admitted(condition):
         {"metadata": (("tier", ("gold",)), ("plan", ("gold",)))},
     ],
 )
-def test_not_admitted_and_no_other_condition_makes_up_for_it(condition):
+def test_one_failing_condition_excludes_the_trace(condition):
     assert not TraceFilter(**condition).matches(OURS)
     assert not TraceFilter(**{"user_id": "u", "tags": ("a",)} | condition).matches(OURS)
 
 
 @pytest.mark.parametrize("field", ["session_id", "user_id", "environment", "release"])
-def test_nothing_is_not_the_empty_text(field):
+def test_none_differs_from_empty_text(field):
     matching = TraceFilter(**{field: ""})
     assert not matching.matches(stored())
     assert matching.matches(stored(**{field: ""}))
@@ -98,17 +99,17 @@ def test_nothing_is_not_the_empty_text(field):
     ("name", "part"),
     [("STRASSE", "straße"), ("Ünïcode", "ÜNÏ"), ("a%b_c\\d", "%B_C\\D"), ("ΣΑΣ", "σας")],
 )
-def test_a_name_is_searched_without_regard_to_case_and_literally(name, part):
+def test_name_search_is_case_insensitive_and_literal(name, part):
     assert TraceFilter(name=part).matches(stored(name=name))
 
 
 @given(strategies.texts)
-def test_case_is_folded_once_for_all(text):
+def test_fold_case_is_idempotent(text):
     assert fold_case(fold_case(text)) == fold_case(text)
 
 
 @given(strategies.instants, strategies.instants, strategies.instants)
-def test_windows_that_touch_admit_each_trace_once(start, middle, end):
+def test_adjacent_time_ranges_match_each_trace_once(start, middle, end):
     start, middle, end = sorted((start, middle, end))
     windows = [(start, middle), (middle, end)]
     for instant in (start, middle, end):
@@ -124,7 +125,7 @@ def test_windows_that_touch_admit_each_trace_once(start, middle, end):
 # --- models, errors, latency -----------------------------------------------------------------
 
 
-def test_no_model_is_not_the_empty_one():
+def test_missing_model_differs_from_empty_model():
     assert not TraceFilter(model="").matches(stored(span()))
     assert not TraceFilter(model="").matches(stored())
 
@@ -139,7 +140,7 @@ def test_no_model_is_not_the_empty_one():
         (False, None, (None,)),
     ],
 )
-def test_an_error_is_that_of_the_trace_or_of_a_span(failed, status, steps):
+def test_has_error_covers_trace_and_spans(failed, status, steps):
     found = stored(*(span(status=one, error="text alone is none") for one in steps), status=status)
     assert TraceFilter(has_error=failed).matches(found)
     assert not TraceFilter(has_error=not failed).matches(found)
@@ -163,12 +164,12 @@ def test_an_error_is_that_of_the_trace_or_of_a_span(failed, status, steps):
         (-math.inf, math.inf, True),
     ],
 )
-def test_both_bounds_of_latency_are_included_as_they_are_written(low, high, admitted):
+def test_latency_bounds_are_inclusive_and_decimal(low, high, admitted):
     assert TraceFilter(min_latency_ms=low, max_latency_ms=high).matches(OURS) is admitted
 
 
 @pytest.mark.parametrize("bounds", [{"min_latency_ms": -1e18}, {"max_latency_ms": 1e18}])
-def test_a_trace_without_latency_is_within_no_bounds(bounds):
+def test_trace_without_latency_matches_no_bounds(bounds):
     assert not TraceFilter(**bounds).matches(stored())
 
 
@@ -179,14 +180,14 @@ def test_a_trace_may_end_before_it_starts():
 
 
 @given(st.integers(-(10**6), 10**6))
-def test_the_latency_that_is_shown_finds_the_trace(microseconds):
+def test_displayed_latency_finds_the_trace(microseconds):
     found = stored(ended_at=at(microseconds / 10**6))
     shown = found.latency_ms
     assert TraceFilter(min_latency_ms=shown, max_latency_ms=shown).matches(found)
 
 
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False))
-def test_bounds_are_whole_microseconds_that_a_database_can_compare(low, high):
+def test_latency_bounds_are_bigint_microseconds(low, high):
     found = TraceFilter(min_latency_ms=low, max_latency_ms=high).latency_us
     assert found is not None
     assert all(abs(bound) <= LATENCY_US_MAX < 2**63 for bound in found)
@@ -213,7 +214,7 @@ METADATA = rb"""{
         *(("word", "null"), ("a.b", "dotted"), ("", "no key"), ("é", "e"), ("twice", "last")),
     ],
 )
-def test_metadata_is_found_by_the_text_of_a_scalar(key, value):
+def test_metadata_matches_scalar_text(key, value):
     found = stored(metadata=METADATA)
     assert TraceFilter(metadata=((key, (value,)),)).matches(found)
     assert TraceFilter(metadata=((key, ("other", value)),)).matches(found)
@@ -229,7 +230,7 @@ def test_metadata_is_found_by_the_text_of_a_scalar(key, value):
         *(("twice", "first"), ("gone", "text"), ("gone", "{}"), ("Text", "gold")),
     ],
 )
-def test_metadata_is_found_by_nothing_else(key, value):
+def test_metadata_does_not_match_other_text(key, value):
     assert not TraceFilter(metadata=((key, (value,)),)).matches(stored(metadata=METADATA))
 
 
@@ -263,11 +264,7 @@ def _digits(digits: str) -> str:
     ],
 )
 def test_a_trace_stands_where_its_value_and_its_id_say(sort, value, bare):
-    known = {
-        "id": trace_id(), "name": "run", "status": TraceStatus.ERROR, "started_at": NOON,
-        "session_id": None, "user_id": None, "environment": None, "release": None,
-        "tags": (), "totals": Totals(),
-    }  # fmt: skip
-    ended = TraceSummary(**known, ended_at=at(1.5))
+    sent = trace(name="run", status=TraceStatus.ERROR, started_at=NOON)
+    ended = TraceSummary.of(replace(sent, ended_at=at(1.5)))
     assert sort.position(ended) == Position(value, ended.id)
-    assert sort.position(TraceSummary(**known, ended_at=None)).value == bare
+    assert sort.position(TraceSummary.of(sent)).value == bare

@@ -1,4 +1,4 @@
-"""What the traces of a session come to, and which of them a filter selects."""
+"""Session summaries, and session filters."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -28,10 +28,10 @@ def summary(*traces: Trace) -> SessionSummary:
     return SessionSummary.from_traces("s", traces)
 
 
-# --- what traces come to ---------------------------------------------------------------------
+# --- summaries -------------------------------------------------------------------------------
 
 
-def test_a_session_of_one_trace_that_says_nothing():
+def test_session_of_one_minimal_trace():
     assert summary(stored()) == SessionSummary(
         id="s",
         trace_count=1,
@@ -70,14 +70,14 @@ def test_the_last_activity_is_a_start_where_the_newest_trace_still_runs():
     assert (found.last_trace_at, found.last_activity_at) == (at(3), at(9))
 
 
-def test_a_trace_that_ends_before_it_starts_takes_away():
+def test_negative_latency_is_subtracted():
     found = summary(stored(ended_at=at(-2)), stored(ended_at=at(1)))
     assert (found.latency_ms, found.last_trace_at, found.last_activity_at) == (-1000, at(1), at(1))
     assert summary(stored(ended_at=at(-2))).last_activity_at == NOON
 
 
 @pytest.mark.parametrize("status", TraceStatus)
-def test_only_a_trace_in_error_makes_a_session_fail(status):
+def test_has_error_ignores_failed_spans(status):
     found = summary(stored(), stored(span(status=SpanStatus.ERROR), status=status))
     assert found.has_error is (status is TraceStatus.ERROR)
 
@@ -135,7 +135,7 @@ def counts(**conditions) -> dict[str, int]:
         ({"query": "a", "tags": ("z",), "user_id": "u", "has_error": False}, {"a%b_": 1}),
     ],
 )
-def test_filters_select_traces_first_and_then_the_sessions_that_those_form(conditions, found):
+def test_filters_select_traces_then_sessions(conditions, found):
     assert counts(**conditions) == found
 
 
@@ -164,7 +164,7 @@ settled = st.lists(strategies.traces(st.uuids(), spans_max=1), max_size=6).map(
 
 
 @given(settled)
-def test_sessions_part_the_traces_that_have_one(traces):
+def test_sessions_partition_their_traces(traces):
     found = sessions_of(traces, ALL)
     assert {one.id for one in found} == {one.session_id for one in traces} - {None}
     assert sum(one.trace_count for one in found) == sum(t.session_id is not None for t in traces)
@@ -173,14 +173,14 @@ def test_sessions_part_the_traces_that_have_one(traces):
 
 
 @given(settled, st.permutations(range(6)))
-def test_the_order_in_which_traces_came_is_of_no_matter(traces, order):
+def test_summary_is_independent_of_trace_order(traces, order):
     shuffled = [traces[n] for n in order if n < len(traces)]
     by_id = {one.id: one for one in sessions_of(traces, ALL)}
     assert {one.id: one for one in sessions_of(shuffled, ALL)} == by_id
 
 
 @given(settled)
-def test_a_filter_that_selects_no_traces_leaves_sessions_whole(traces):
+def test_filter_without_trace_conditions_keeps_whole_sessions(traces):
     whole = {one.id: one for one in sessions_of(traces, ALL)}
     for failed in (True, False):
         for one in sessions_of(traces, SessionFilter(has_error=failed)):
@@ -201,20 +201,20 @@ def test_a_filter_that_selects_no_traces_leaves_sessions_whole(traces):
         (SessionSort.COST, Decimal("0.1")),
     ],
 )
-def test_a_session_stands_where_its_value_and_its_id_say(sort, value):
+def test_session_position_is_value_and_id(sort, value):
     assert sort.position(summary(stored(span(cost={"a": 0.1}), ended_at=at(2)))) == Position(
         value, "s"
     )
 
 
-def test_only_latency_may_be_lacking():
+def test_only_latency_position_may_be_none():
     running = summary(stored())
     lacking = [sort for sort in SessionSort if sort.position(running).value is None]
     assert lacking == [SessionSort.LATENCY]
 
 
 @given(st.lists(strategies.instants, min_size=2, max_size=4))
-def test_activity_never_goes_back_as_traces_come(instants):
+def test_last_activity_never_decreases(instants):
     traces = [stored(started_at=start, ended_at=end) for start, end in pairwise(instants)]
     activity = [summary(*traces[: n + 1]).last_activity_at for n in range(len(traces))]
     assert activity == sorted(activity)

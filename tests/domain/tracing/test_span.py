@@ -1,4 +1,4 @@
-"""A span: how reports of it merge, what it costs, what spans add up to."""
+"""Spans: merging, cost, and totals."""
 
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -43,7 +43,7 @@ def same(name: str) -> Span:
 
 
 @pytest.mark.parametrize("field", OPTIONAL)
-def test_what_is_not_said_again_stays_and_what_was_not_said_comes(field):
+def test_merge_keeps_known_and_adds_new_fields(field):
     assert getattr(FULL.merged(same("late")), field) == getattr(FULL, field)
     assert getattr(same("early").merged(FULL), field) == getattr(FULL, field)
 
@@ -66,8 +66,16 @@ def test_name_and_start_are_always_replaced():
         *(("kind", SpanKind.OTHER), ("status", SpanStatus.UNSET)),
     ],
 )
-def test_a_value_that_says_little_replaces_all_the_same(field, falsy):
+def test_falsy_value_replaces_on_merge(field, falsy):
     assert getattr(FULL.merged(span(id=FULL.id, **{field: falsy})), field) == falsy
+
+
+@given(strategies.spans())
+def test_settling_keeps_whatever_was_said(one):
+    settled = one.settled(PRICE)
+    for field in fields(Span):
+        if (said := getattr(one, field.name)) is not None:
+            assert getattr(settled, field.name) == said
 
 
 @given(strategies.spans())
@@ -82,16 +90,16 @@ def test_settling_before_or_after_a_merge_is_the_same(one, two):
     assert one.settled(PRICE).merged(two).settled(PRICE) == one.merged(two).settled(PRICE)
 
 
-# --- what is stored ------------------------------------------------------------------------
+# --- stored form --------------------------------------------------------------------------
 
 
-def test_defaults_come_when_it_is_stored():
+def test_settling_sets_defaults():
     stored = span().settled(PRICE)
     assert (stored.kind, stored.status) == (SpanKind.OTHER, SpanStatus.UNSET)
     assert stored.charge == UNPRICED
 
 
-def test_a_charge_stays_while_what_it_is_made_of_stays():
+def test_charge_is_kept_if_its_inputs_are_unchanged():
     stored = span(**USED).settled(PRICE)
     assert stored.charge == of_table("2.5")
     again = stored.merged(replace(FULL, cost=None, token_usage=None, model="gpt-4o"))
@@ -108,7 +116,7 @@ def test_a_charge_stays_while_what_it_is_made_of_stays():
         {"started_at": at(1)},
     ],
 )
-def test_a_change_of_what_is_charged_is_charged_again(said):
+def test_charge_is_recomputed_if_its_inputs_change(said):
     stored = span(**USED).settled(PRICE)
     changed = stored.merged(replace(stored, charge=None, **said)).settled(lambda *_: MUCH)
     expected = SpanCost(MUCH.amount, CostSource.TABLE, MUCH)
@@ -121,7 +129,7 @@ CACHED = Usage(1_000_000, 0, is_known=True, cache_read_tokens=500_000)
 READ = USED | {"usage": CACHED}
 
 
-def test_a_usage_that_was_sent_counts_and_stays_while_its_token_usage_does():
+def test_sent_usage_takes_precedence():
     stored = span(**READ).settled(PRICE)
     assert stored.usage == CACHED
     assert stored.charge == of_table("1.875")
@@ -129,7 +137,7 @@ def test_a_usage_that_was_sent_counts_and_stays_while_its_token_usage_does():
     assert (moved.usage, moved.charge) == (CACHED, stored.charge)
 
 
-def test_a_usage_that_was_sent_comes_and_goes_with_its_token_usage():
+def test_sent_usage_is_replaced_with_its_token_usage():
     early = span(model="gpt-4o").settled(PRICE)
     late = early.merged(span(id=early.id, **READ)).settled(PRICE)
     assert late.usage == CACHED
@@ -137,12 +145,12 @@ def test_a_usage_that_was_sent_comes_and_goes_with_its_token_usage():
     assert late.merged(said).settled(PRICE).usage == Usage(2, 0)
 
 
-def test_cached_tokens_that_only_token_usage_tells_of_are_not_looked_at():
+def test_cache_tokens_in_token_usage_are_ignored():
     usage = b'{"prompt_tokens":1000000,"completion_tokens":0,"cache_read_tokens":500000}'
     assert span(model="gpt-4o", token_usage=usage).settled(PRICE).charge == of_table("2.5")
 
 
-def test_a_cost_sent_late_replaces_a_price_and_a_price_sent_late_no_cost():
+def test_client_cost_takes_precedence_in_any_order():
     priced, paid = span(**USED), span(cost={"total": 0.5})
     late = priced.settled(PRICE).merged(replace(paid, id=priced.id)).settled(PRICE)
     early = paid.settled(PRICE).merged(replace(priced, id=paid.id)).settled(PRICE)
@@ -190,7 +198,7 @@ some_spans = st.lists(strategies.spans().map(lambda one: one.settled(PRICE)), ma
 
 
 @given(some_spans, some_spans)
-def test_what_is_added_can_be_taken_away_again_to_the_last_digit(some, more):
+def test_totals_subtract_exactly(some, more):
     both = Totals.from_spans(some) + Totals.from_spans(more)
     assert both == Totals.from_spans([*some, *more]) == Totals.from_spans([*more, *some])
     assert both - Totals.from_spans(more) == Totals.from_spans(some)
@@ -198,5 +206,5 @@ def test_what_is_added_can_be_taken_away_again_to_the_last_digit(some, more):
 
 
 @given(some_spans)
-def test_no_spans_add_nothing(some):
+def test_totals_of_no_spans_are_zero(some):
     assert Totals.from_spans(some) + Totals.from_spans([]) == Totals.from_spans(some)

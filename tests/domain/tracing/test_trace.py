@@ -1,4 +1,4 @@
-"""A trace: however its reports are cut, ordered and repeated, it is the same trace."""
+"""Traces: partial, reordered and repeated reports give the same trace."""
 
 import json
 from dataclasses import replace
@@ -35,7 +35,7 @@ def merged(reports: list[Trace]) -> Trace:
 
 
 def shape(of: Trace) -> Trace:
-    """The trace without the order of metadata keys, which a merge doesn't promise."""
+    """The trace without the order of metadata keys, which a merge doesn't guarantee."""
     return replace(
         of,
         metadata=_sorted(of.metadata),
@@ -51,7 +51,7 @@ def _sorted(text: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("field", OPTIONAL)
-def test_what_is_not_said_again_stays_and_what_was_not_said_comes(field):
+def test_merge_keeps_known_and_adds_new_fields(field):
     bare = trace(id=FULL.id)
     assert getattr(FULL.merged(bare), field) == getattr(FULL, field)
     assert getattr(bare.merged(FULL), field) == getattr(FULL, field)
@@ -69,7 +69,7 @@ def test_what_is_not_said_again_stays_and_what_was_not_said_comes(field):
         ("status", TraceStatus.PENDING),
     ],
 )
-def test_a_value_that_says_little_replaces_all_the_same(field, falsy):
+def test_falsy_value_replaces_on_merge(field, falsy):
     assert getattr(FULL.merged(trace(id=FULL.id, **{field: falsy})), field) == falsy
 
 
@@ -85,13 +85,13 @@ def test_tags_stay_as_sent_until_a_merge_makes_them_a_sorted_union():
     assert first.merged(trace(tags=("ä", "Z", "b"))).tags == ("Z", "a", "b", "ä")
 
 
-def test_a_union_of_tags_is_not_cut():
+def test_tag_union_is_unlimited():
     halves = [trace(id=FULL.id, tags=tuple(f"{n}{i:03}" for i in range(100))) for n in "ab"]
     assert len(merged(halves).tags) == 200
 
 
 @given(strategies.traces())
-def test_a_trace_sent_again_is_the_same_but_for_the_order_of_its_tags(sent):
+def test_trace_merge_is_idempotent_except_tag_order(sent):
     stored = sent.settled(PRICE)
     twice = stored.merged(sent).settled(PRICE)
     assert twice == replace(stored, tags=tuple(sorted(set(sent.tags))))
@@ -99,13 +99,13 @@ def test_a_trace_sent_again_is_the_same_but_for_the_order_of_its_tags(sent):
 
 
 @given(strategies.reports())
-def test_reports_that_do_not_contradict_give_one_trace_in_any_order(reports):
+def test_consistent_reports_merge_in_any_order(reports):
     results = [shape(merged(list(some)).settled(PRICE)) for some in permutations(reports)]
     assert all(result == results[0] for result in results)
 
 
 @given(strategies.reports(), st.data())
-def test_stored_one_by_one_or_merged_before_it_is_the_same_trace(reports, data):
+def test_merging_before_or_after_storing_is_equal(reports, data):
     cut = data.draw(st.integers(1, len(reports) - 1))
     before, after = merged(reports[:cut]), merged(reports[cut:])
     one_by_one = before.settled(PRICE).merged(after).settled(PRICE)
@@ -113,7 +113,7 @@ def test_stored_one_by_one_or_merged_before_it_is_the_same_trace(reports, data):
 
 
 @given(one_trace, one_trace, one_trace)
-def test_a_batch_is_the_sequence_of_its_items_also_where_they_contradict(one, two, three):
+def test_batch_merge_equals_sequential_merges(one, two, three):
     sequence = one.settled(PRICE).merged(two).settled(PRICE).merged(three).settled(PRICE)
     assert one.merged(two).merged(three).settled(PRICE) == sequence
     assert shape(one.merged(two.merged(three)).settled(PRICE)) == shape(sequence)
@@ -134,13 +134,13 @@ def test_what_is_stored_has_each_span_once_in_order_and_is_settled(sent):
     assert stored.settled(PRICE) == stored
 
 
-def test_a_span_that_occurs_twice_is_merged_as_it_came():
+def test_duplicate_spans_are_merged_in_order():
     first, second = span(name="a", error="e"), span(name="b", model="m")
     [found] = merged_spans([first, replace(second, id=first.id)])
     assert (found.name, found.error, found.model) == ("b", "e", "m")
 
 
-def test_spans_that_are_not_mentioned_stay():
+def test_unmentioned_spans_are_kept():
     one, two = span(), span()
     both = FULL.merged(replace(FULL, spans=(one,))).merged(replace(FULL, spans=(two,)))
     assert both.spans == (one, two)
@@ -152,6 +152,6 @@ def test_order_is_by_start_then_id(spans: list[Span]):
     assert list(shown) == sorted(spans, key=lambda one: (one.started_at, one.id.int))
 
 
-def test_latency_is_the_traces_own():
+def test_latency_comes_from_the_trace_itself():
     assert trace(span(ended_at=at(9))).latency_ms is None
     assert trace(span(ended_at=at(9)), started_at=NOON, ended_at=at(-1)).latency_ms == -1000.0

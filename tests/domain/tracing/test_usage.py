@@ -1,4 +1,4 @@
-"""Tokens and money of a span, as the table of derived values has them."""
+"""Token usage and cost of a span, by the table of derived values."""
 
 import json
 import math
@@ -44,7 +44,7 @@ NONE = Usage()
         ('"9007199254740991.000"', TOKENS_MAX - 1),
     ],
 )
-def test_an_integral_count_counts(said, tokens):
+def test_integral_counts_are_read(said, tokens):
     found = Usage.from_token_usage(f'{{"prompt_tokens":{said}}}'.encode())
     assert found == Usage(tokens, 0, is_known=True)
 
@@ -58,7 +58,7 @@ def test_an_integral_count_counts(said, tokens):
         *('"\\u0661\\u0662"', '"\\u00b2"', '"12\\n"', '".5"', '"5."', "1." + "0" * 40 + "1"),
     ],
 )
-def test_anything_else_counts_as_nothing(said):
+def test_other_values_count_as_0(said):
     assert Usage.from_token_usage(f'{{"completion_tokens":{said}}}'.encode()) == NONE
 
 
@@ -74,11 +74,11 @@ def test_anything_else_counts_as_nothing(said):
         b'{"usage":{"prompt_tokens":12}}',
     ],
 )
-def test_other_keys_are_not_looked_at(said):
+def test_other_keys_are_ignored(said):
     assert Usage.from_token_usage(said) == NONE
 
 
-def test_both_counts_are_read_each_for_itself():
+def test_both_counts_are_read_independently():
     found = Usage.from_token_usage(
         b'{"total_tokens":99,"prompt_tokens":12,"completion_tokens":"x"}'
     )
@@ -88,13 +88,13 @@ def test_both_counts_are_read_each_for_itself():
     )
 
 
-def test_a_key_may_be_written_with_escapes_and_the_last_of_two_counts():
+def test_escaped_keys_are_read_and_the_last_duplicate_wins():
     assert Usage.from_token_usage(b'{"prompt\\u005ftokens":12}').prompt_tokens == 12
     assert Usage.from_token_usage(b'{"prompt_tokens":1,"prompt_tokens":2}').prompt_tokens == 2
 
 
 @given(st.floats() | st.integers() | st.decimals(allow_nan=False, allow_infinity=False))
-def test_a_number_counts_exactly_where_it_is_integral_and_in_range(number):
+def test_any_integral_number_in_range_counts(number):
     found = Usage.from_token_usage(f'{{"prompt_tokens":{json.dumps(str(number))}}}'.encode())
     integral = math.isfinite(number) and number == int(number)
     expected = int(number) if integral and 0 <= number < TOKENS_MAX else None
@@ -102,7 +102,7 @@ def test_a_number_counts_exactly_where_it_is_integral_and_in_range(number):
 
 
 @given(strategies.token_usages)
-def test_what_is_counted_is_never_negative_nor_beyond_the_bound(said):
+def test_counts_are_within_bounds(said):
     found = Usage.from_token_usage(said)
     assert 0 <= found.prompt_tokens < TOKENS_MAX
     assert 0 <= found.completion_tokens < TOKENS_MAX
@@ -110,7 +110,7 @@ def test_what_is_counted_is_never_negative_nor_beyond_the_bound(said):
 
 
 @given(*[st.integers(-10, 50)] * 2, st.integers(0, 20))
-def test_what_was_cached_is_a_part_of_the_prompt(read, written, prompt):
+def test_cache_tokens_are_limited_to_the_prompt(read, written, prompt):
     found = Usage(prompt, 7, cache_read_tokens=read, cache_write_tokens=written)
     cached = (found.cache_read_tokens, found.cache_write_tokens)
     assert min(cached) >= 0
@@ -128,7 +128,7 @@ CENT = Price(Decimal("0.01"), "v", NOON)
 
 
 def client(amount: str) -> SpanCost:
-    """What the client says, beside the price of the table."""
+    """The client's cost, with the table price in addition."""
     return SpanCost(Decimal(amount), CostSource.CLIENT, CENT)
 
 
@@ -155,23 +155,23 @@ def unlisted(*_: object) -> None:
         ({"prompt": 1e16, "completion": -1e16, "image": 0.1}, client("0.1")),
     ],
 )
-def test_the_clients_word_counts_in_this_order(cost, charge):
+def test_client_cost_precedence(cost, charge):
     assert span_cost(cost, "gpt-4o", KNOWN, NOON, a_cent) == charge
 
 
 @pytest.mark.parametrize("cost", [None, {}])
-def test_without_the_clients_word_the_table_counts(cost):
+def test_price_table_is_used_without_client_cost(cost):
     charge = span_cost(cost, "gpt-4o", KNOWN, NOON, a_cent)
     assert charge == SpanCost(Decimal("0.01"), CostSource.TABLE, CENT)
 
 
-def test_a_price_of_nothing_is_a_price():
+def test_zero_price_is_a_price():
     nothing = Price(Decimal(0), "v")
     charge = span_cost(None, "free", KNOWN, NOON, lambda *_: nothing)
     assert charge == SpanCost(Decimal(0), CostSource.TABLE, nothing)
 
 
-def test_the_clients_word_stands_alone_where_the_table_has_none():
+def test_client_cost_without_table_price():
     charge = span_cost({"total": 2.0}, "gpt-4o", KNOWN, NOON, unlisted)
     assert charge == SpanCost(Decimal(2), CostSource.CLIENT)
 
@@ -180,19 +180,19 @@ def test_the_clients_word_stands_alone_where_the_table_has_none():
     ("model", "usage", "pricing"),
     [(None, KNOWN, a_cent), ("", KNOWN, a_cent), ("gpt-4o", NONE, a_cent), ("x", KNOWN, unlisted)],
 )
-def test_what_neither_knows_is_unpriced(model, usage, pricing):
+def test_unknown_cost_is_unpriced(model, usage, pricing):
     assert span_cost(None, model, usage, NOON, pricing) == UNPRICED
     assert UNPRICED.amount == 0
 
 
-def test_the_table_is_asked_for_the_spans_own_instant():
+def test_price_is_looked_up_at_the_span_start():
     asked = []
     span_cost(None, "gpt-4o", KNOWN, NOON, lambda *what: asked.append(what))
     assert asked == [("gpt-4o", KNOWN, NOON)]
 
 
 @given(st.lists(strategies.amounts, max_size=20), st.randoms(use_true_random=False))
-def test_a_sum_is_exact_in_any_order(amounts, random):
+def test_exact_sum_is_exact_in_any_order(amounts, random):
     exact = [Decimal(repr(one)) for one in amounts]
     total = exact_sum(exact)
     assert Fraction(total) == sum(map(Fraction, exact), Fraction(0))
@@ -213,10 +213,10 @@ def test_a_sum_is_exact_in_any_order(amounts, random):
         ("0.1000000000000000055511151231257827", 0.1),
     ],
 )
-def test_an_amount_goes_out_as_the_nearest_finite_double(amount, double):
+def test_as_float_gives_the_nearest_finite_double(amount, double):
     assert as_float(Decimal(amount)) == double
 
 
 @given(strategies.amounts)
-def test_a_double_comes_back_as_it_came(amount):
+def test_doubles_round_trip(amount):
     assert as_float(Decimal(repr(amount))) == amount

@@ -13,12 +13,15 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
+from adapters.memory.store import MemoryStore
 from application.exporting.ports import EXPORTS_MAX, PIECE_BYTES
 from application.use_cases import UseCases, utc_now
 from domain.exporting.export import FileFormat
+from entrypoints.composition.exports import INSTALL_PARQUET
 from entrypoints.http.controllers.exports.files import MEDIA_TYPES
 from tests.http.conftest import Site, a_span, mistakes
 from tests.support.clients.scored_project import Scored
+from tests.support.fixtures.in_memory_app import memory_exporting
 
 EXPORTS = "/traces/exports"
 
@@ -95,6 +98,20 @@ async def test_the_formats_and_the_rows(files):
     assert given in [score for line in text.splitlines() for score in json.loads(line)["scores"]]
     refused = await files("POST", EXPORTS, {"format": "ndjson", "rows": "spans"})
     assert set(mistakes(refused)) == {"rows"}
+
+
+async def test_parquet_without_its_library_is_refused_with_what_to_install():
+    store = MemoryStore()
+    missing = {FileFormat.PARQUET: INSTALL_PARQUET}
+    exporting = replace(memory_exporting(store), missing_formats=missing)
+    here = await Files.new(Site(store=store, swapped={"exporting": exporting}))
+    refused = await here("POST", EXPORTS, {"format": "parquet"})
+    assert refused.status_code == 422
+    assert mistakes(refused) == {"format": INSTALL_PARQUET}
+    assert "pip install 'pandaprobe-server[parquet]'" in INSTALL_PARQUET
+    assert await here.got(EXPORTS) == []
+    for format_ in ("csv", "ndjson"):
+        assert (await here.written(format=format_))["status"] == "COMPLETED"
 
 
 async def test_every_filter_is_taken_and_shown_again(files):

@@ -1,7 +1,7 @@
 """The OpenAPI document."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from litestar import Litestar
 
 from entrypoints.http.app import CONTROLLERS
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.operation import OneOf
+from entrypoints.http.endpoint import DEPENDENCIES, Endpoint, RequestShape, endpoint_of
 from entrypoints.http.problems import Mistakes
 from tests.http.conftest import CONFIG, Site
 from tests.support.clients.contract_checks import broken, operations
@@ -229,23 +229,23 @@ async def test_all_that_the_contract_promises_is_kept(document: Any) -> None:
     assert TIGHTER - found == set(), "no difference any more: take it off the list"
 
 
-def documented() -> list[Any]:
-    app = Litestar(route_handlers=CONTROLLERS, openapi_config=None)
-    handlers = [one for route in app.routes for one in getattr(route, "route_handlers", ())]
-    return [one.opt["operation"] for one in handlers if "operation" in one.opt]
+def endpoints() -> Iterator[tuple[Endpoint, RequestShape]]:
+    app = Litestar(route_handlers=CONTROLLERS, dependencies=DEPENDENCIES, openapi_config=None)
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            if (endpoint := endpoint_of(handler)) is not None:
+                yield endpoint, endpoint.shape(handler)
 
 
-def test_examples_are_what_they_are_examples_of() -> None:
-    for operation in documented():
-        told = operation.documented
-        kinds = told.answer.types if isinstance(told.answer, OneOf) else (told.answer,)
-        text = msgspec.json.encode(told.example)
-        if told.answer is not None:
-            assert any(fits(text, kind) for kind in kinds), told.summary
-        if operation.body is not None:
+def test_examples_have_the_types_that_they_are_examples_of() -> None:
+    for endpoint, shape in endpoints():
+        text = msgspec.json.encode(endpoint.example)
+        if shape.answers:
+            assert any(fits(text, kind) for kind in shape.answers), endpoint.summary
+        if shape.content is not None:
             mistakes = Mistakes()
-            sent = msgspec.json.encode(told.body_example)
-            assert operation.body.part(sent, CONFIG, mistakes) is not None, told.summary
+            sent = msgspec.json.encode(endpoint.body_example)
+            assert shape.content.part(sent, CONFIG, mistakes) is not None, endpoint.summary
             assert mistakes.found == []
 
 
@@ -337,10 +337,8 @@ class Tags(HTMLParser):
         super().__init__()
         self.opened: list[str] = []
         self.targets: list[str] = []
-        self.ids: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.opened.append(tag)
         found = dict(attrs)
         self.targets += [found[name] or "" for name in ("href", "src") if name in found]
-        self.ids += [found["id"] or ""] if "id" in found else []

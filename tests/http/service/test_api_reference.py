@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import zstandard
@@ -14,7 +13,6 @@ import zstandard
 from entrypoints.http.controllers.service.api_reference import ASSETS
 from tests.http.conftest import Site
 from tests.http.openapi.test_openapi import Tags
-from tests.support.clients.contract_checks import operations
 
 FOLDER = Path(__file__).parents[3] / "entrypoints/http/pages/swagger-ui"
 VENDORED = json.loads((FOLDER / "vendored.json").read_text())
@@ -35,7 +33,7 @@ class TestPage:
         page.feed(text)
         loaded = re.findall(r'<(?:script|link)[^>]* (?:src|href)="([^"]*)"', text)
         assert sorted(loaded) == sorted([*PATHS, "data:,"])
-        assert {*page.targets} - {*loaded} == {"#reference", "/docs/plain", "/openapi.json"}
+        assert {*page.targets} - {*loaded} == {"#reference", "/openapi.json"}
         assert not {"img", "iframe", "object", "base"} & set(page.opened)
         assert set(re.findall(r"https?://[^\s`\"'<]*", text)) == set()
 
@@ -79,26 +77,11 @@ class TestPage:
         asked = re.findall(r'data-scheme="(\w+)"', text)
         assert sorted(asked) == sorted(document["components"]["securitySchemes"])
 
-    async def test_without_scripts_the_plain_one_is_shown(self, site: Site) -> None:
+    async def test_without_scripts_it_leads_to_the_openapi_document(self, site: Site) -> None:
         text = (await site.http.get("/docs")).text
-        assert (
-            '<noscript><meta http-equiv="refresh" content="0;url=/docs/plain"></noscript>' in text
-        )
-
-
-class TestPlain:
-    async def test_it_tells_all_and_loads_nothing(self, site: Site) -> None:
-        answer = await site.http.get("/docs/plain")
-        assert answer.headers["content-type"] == "text/html; charset=utf-8"
-        assert "default-src 'none'" in answer.headers["content-security-policy"]
-        page = Tags()
-        page.feed(answer.text)
-        assert not {"script", "link", "img", "iframe"} & set(page.opened)
-        assert all(target.startswith(("#", "/openapi.json", "/docs")) for target in page.targets)
-        assert {target[1:] for target in page.targets if target[0] == "#"} <= set(page.ids)
-        document: Any = (await site.http.get("/openapi.json")).json()
-        for told in operations(document).values():
-            assert told["operationId"] in page.ids
+        [shown] = re.findall("<noscript>(.*?)</noscript>", text, re.DOTALL)
+        assert "needs JavaScript" in shown
+        assert 'href="/openapi.json"' in shown
 
 
 class TestAssets:

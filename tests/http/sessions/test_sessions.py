@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from entrypoints.http.controllers.traces import examples
+from entrypoints.http.controllers.traces import examples, schemas
 from tests.http.conftest import Site, a_span, a_trace, mistakes
 
 TRACES: list[dict[str, Any]] = [
@@ -74,7 +74,7 @@ async def test_what_the_contract_shows(site: Site, head: dict[str, str]) -> None
         "next_cursor": None,
     }
     detail = (await site.http.get("/sessions/conv-42", headers=head)).json()
-    shown = examples.TRACE_RESPONSE | {"project_id": project}
+    shown = schemas.TRACE_RESPONSE | {"project_id": project}
     assert detail == examples.SESSION | {"traces": [shown]}
 
 

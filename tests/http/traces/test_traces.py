@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from entrypoints.http.controllers.traces import examples
+from entrypoints.http.controllers.traces import examples, schemas
 from tests.http.conftest import Site, a_span, a_trace, mistakes
 
 
@@ -21,9 +21,9 @@ async def test_what_the_contract_shows_going_in_comes_out_as_it_shows_it(
     project = str(next(iter(site.store.projects)))
     read = await site.http.get(f"/traces/{examples.TRACE_ID}", headers=head)
     assert read.status_code == 200
-    assert read.json() == examples.TRACE_RESPONSE | {"project_id": project}
+    assert read.json() == schemas.TRACE_RESPONSE | {"project_id": project}
     listed = await site.http.get("/traces", headers=head)
-    assert listed.json() == examples.PAGE
+    assert listed.json() == schemas.PAGE
 
 
 async def test_an_answer_is_compact_and_has_every_field(site: Site, head: dict[str, str]) -> None:
@@ -32,9 +32,9 @@ async def test_an_answer_is_compact_and_has_every_field(site: Site, head: dict[s
     assert ", " not in read.text
     assert '": ' not in read.text
     assert read.headers["content-type"] == "application/json"
-    assert set(read.json()) == set(examples.TRACE_RESPONSE)
+    assert set(read.json()) == set(schemas.TRACE_RESPONSE)
     [span] = read.json()["spans"]
-    assert set(span) == set(examples.TRACE_RESPONSE["spans"][0])
+    assert set(span) == set(schemas.TRACE_RESPONSE["spans"][0])
     assert (span["kind"], span["status"], span["cost_source"]) == ("OTHER", "UNSET", "unpriced")
     assert (span["metadata"], span["cost"], span["token_usage"]) == ({}, None, None)
     assert read.json()["status"] == "COMPLETED"

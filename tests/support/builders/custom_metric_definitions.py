@@ -1,4 +1,4 @@
-"""A project's own metrics in a few words, for the tests of their ports."""
+"""Builders of custom metrics for the tests of their ports."""
 
 import json
 import uuid
@@ -23,7 +23,7 @@ RULE: Final[dict[str, Any]] = {"path": "trace.status", "op": "eq", "value": "COM
 
 @dataclass(frozen=True, slots=True)
 class Customizing:
-    """`remove` hides a project as its removal does."""
+    """`remove` hides a project as deleting it does."""
 
     metrics: CustomMetrics
     remove: Callable[[ProjectId], Awaitable[None]]
@@ -44,7 +44,7 @@ async def over_postgres(pool: Pool) -> AsyncIterator[Customizing]:
 
 
 def a_definition(**said: Any) -> Definition:
-    """A rule, or what is `said`; `body` is any JSON."""
+    """A rule, unless `said` overrides fields; `body` is any JSON."""
     known: dict[str, Any] = {
         "name": "finished",
         "revision": 1,
@@ -68,5 +68,5 @@ def a_metric(of: ProjectId, **said: Any) -> CustomMetric:
 
 
 def shown(metric: CustomMetric) -> Any:
-    """Its newest definition as JSON."""
+    """The newest definition as JSON."""
     return json.loads(metric.newest.body)

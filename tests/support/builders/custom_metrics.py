@@ -1,4 +1,4 @@
-"""Definitions of a project's own metrics, and what they come to on a trace."""
+"""Definitions of custom metrics, and their outcomes for a trace."""
 
 import re
 from typing import Any
@@ -15,7 +15,7 @@ JUDGE: dict[str, Any] = {"criterion": "Is the answer polite?", "anchors": ANCHOR
 
 
 def regex_search(pattern: str, text: str) -> bool:
-    """As an adapter does, for patterns of ours."""
+    """Searches like an adapter, for the patterns of tests."""
     return re.search(pattern, text) is not None
 
 

@@ -1,4 +1,4 @@
-"""Traces to measure, in a few words."""
+"""Builders of evaluated traces."""
 
 import json
 from typing import Any
@@ -39,7 +39,7 @@ def retrieval(got: Any = None, **more: Any) -> Span:
 
 
 def subject(*spans: Span, earlier: tuple[str, ...] = (), **said_of_trace: Any) -> EvaluatedTrace:
-    """A settled trace of these spans, one second after the other unless they say when."""
+    """A settled trace of these spans, one second apart unless they have a start."""
     placed = [
         Span(**{name: getattr(one, name) for name in one.__slots__} | {"started_at": at(n)})
         if one.started_at == at()
@@ -51,7 +51,7 @@ def subject(*spans: Span, earlier: tuple[str, ...] = (), **said_of_trace: Any) -
 
 
 def offering(*tools: Any, **more: Any) -> Span:
-    """A model call that was offered these tools."""
+    """A model call with these declared tools."""
     return model(metadata={"tools": list(tools)}, **more)
 
 
@@ -60,7 +60,7 @@ def chat(*turns: tuple[str, Any]) -> dict[str, Any]:
 
 
 def assert_no_risk_raises(metric: Any, some: list[TraceSignals], weights: Any, data: Any) -> None:
-    """Of a session metric: with one score of a trace lowered it is no higher than before."""
+    """Asserts that lowering one score of a trace never raises the session metric."""
     before = metric(some, weights)
     scored = [
         (place, name)

@@ -1,4 +1,4 @@
-"""Very many scores of one project, made in the database: for benchmarks, and for tests of plans."""
+"""Many scores of one project, created in the database, for benchmarks and query plans."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,10 +11,10 @@ PERIOD: Final = timedelta(days=30)
 NAMES: Final = tuple(f"metric_{n}" for n in range(10))  # each on every trace
 SESSION_NAMES: Final = ("agent_reliability", "agent_consistency")
 OF_RUN: Final = 10_000  # scores
-TWICE: Final = 2  # a session is scored so often under each name
+TWICE: Final = 2  # scores of a session under each name
 
-# Of ten scores eight are a model's, one is the heuristic judge's and one a person's, written over
-# what a judge had said; of twenty one failed and one was skipped.
+# Out of ten scores, eight are from a model, one from the heuristic judge and one from a person, in
+# place of a judge's. Out of twenty, one failed and one was skipped.
 _TOLD: Final = """
 CASE i % 20 WHEN 0 THEN 'failed' WHEN 1 THEN 'skipped' ELSE 'scored' END,
 CASE WHEN i % 20 > 1 THEN number::text END, CASE WHEN i % 20 > 1 THEN number END, 'NUMERIC',
@@ -52,7 +52,7 @@ SELECT $1::uuid, gen_random_uuid(), 'conv-' || i / 2 % ($2::int / 4),
 def inserts(
     project: ProjectId, traces: int, sessions: int
 ) -> Sequence[tuple[str, tuple[Any, ...]]]:
-    """Statements, with their arguments, that make so many scores of traces and of sessions."""
+    """Statements, with their arguments, that create this many trace and session scores."""
     return [
         (sql, (project, scores, UNTIL - PERIOD, PERIOD / scores))
         for sql, scores in ((_TRACE_SCORES, traces), (_SESSION_SCORES, sessions))

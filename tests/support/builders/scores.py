@@ -1,4 +1,4 @@
-"""Scores for tests, strategies of scores that meet, and what two adapters have to agree on."""
+"""Scores for tests, strategies of overlapping scores, and results that adapters must share."""
 
 import json
 import uuid
@@ -42,7 +42,7 @@ SCORED, FAILED, SKIPPED, PENDING = (
 
 
 def by(kind: str, **more: object) -> JsonText:
-    """The metadata of a score that a judge of this kind gave."""
+    """The metadata of a score from this kind of judge."""
     return json.dumps({"judge_kind": kind} | more).encode()
 
 
@@ -51,7 +51,7 @@ def score_id() -> ScoreId:
 
 
 def _known(of: ProjectId, said: dict[str, Any]) -> dict[str, Any]:
-    """A person's 0.5 under the name m, made at noon, and what is `said`; None is no value."""
+    """A person's 0.5 named m, created at noon, with the `said` fields; None gives no value."""
     made = said.get("created_at", NOON)
     outcome = SCORED if said.get("value", "") is not None else FAILED
     known: dict[str, Any] = {
@@ -122,7 +122,7 @@ def _said(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def trace_scores(draw: st.DrawFn) -> TraceScore:
-    """Of the few traces of `strategies`; the project is to be replaced."""
+    """Scores of the few traces of `strategies`; the caller replaces the project."""
     environment = draw(maybe(environments))
     return trace_score(OURS, draw(strategies.trace_ids), environment=environment, **draw(_said()))
 
@@ -162,7 +162,7 @@ filters: Final[SearchStrategy[ScoreFilter]] = (
 
 
 def varied(of: ProjectId, traces: tuple[TraceId, ...] = TRACE_IDS) -> list[TraceScore]:
-    """Scores of which every filter admits some and not others, many of them at one instant."""
+    """Scores of which every filter matches some, many of them at the same instant."""
     found = []
     for n in range(24):
         outcome = (SCORED, SCORED, SCORED, FAILED, SKIPPED, PENDING)[n % 6]
@@ -203,7 +203,7 @@ def varied_of_sessions(of: ProjectId) -> list[SessionScore]:
 async def figures(
     of_scores: ScoreAnalytics, of: ProjectId, bounds: CreatedWithin, parts: int
 ) -> list[Any]:
-    """All figures of a project; means rounded, as they may differ in the last digits."""
+    """All analytics of a project; means are rounded, as the last digits may differ."""
     found: list[Any] = []
     for target in TargetType:
         summaries = await of_scores.summaries(of, target, bounds)
@@ -231,7 +231,7 @@ async def figures(
 async def labelled(
     labels: HumanLabels, of: ProjectId, name: str, threshold: float, bounds: CreatedWithin
 ) -> list[Any]:
-    """What people said beside judges, and what they may say next."""
+    """Scores of people and judges, and the next changes."""
     return [
         *await labels.compare_with_human_labels(of, name, threshold, bounds),
         *[

@@ -1,7 +1,7 @@
 """Hypothesis strategies of domain values, shared.
 
-Ids come from small pools, so that traces and spans meet and merge. What these strategies draw
-can be stored by every adapter, but for `hard_texts` and `hard_payloads`.
+Ids come from small pools, so that traces and spans collide and merge. Every adapter can store the
+values, except those of `hard_texts` and `hard_payloads`.
 """
 
 import json
@@ -16,10 +16,10 @@ from hypothesis.strategies import SearchStrategy
 
 from domain.ids import SpanId, TraceId
 from domain.limits import Limit
-from domain.tracing.change import UNCHANGED, SpanChange, TraceChange
+from domain.tracing.change import UNSAID
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
-from domain.tracing.span import Span, SpanKind, SpanStatus
-from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus
+from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from domain.tracing.usage import Usage
 from tests.support.builders.values import NOON, PRICES
 
@@ -39,12 +39,12 @@ _TRICKY: Final = [
 texts: Final = st.sampled_from(_TRICKY) | st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12
 )
-"""Any Unicode that a text column holds: no NUL, no lone surrogate; may be empty."""
+"""Any Unicode that a text column can store: no NUL, no unpaired surrogate; may be empty."""
 
 hard_texts: Final = st.text(st.characters(), max_size=8).map(lambda text: text + "\x00") | (
     st.sampled_from(["\ud800", "\udfff", "a\udc00b", "\x00"])
 )
-"""Text with a NUL or a lone surrogate."""
+"""Text with a NUL or an unpaired surrogate."""
 
 names: Final = texts.filter(bool)
 labels: Final = st.none() | st.sampled_from(["", "a", "b"]) | texts
@@ -92,7 +92,7 @@ def _values(scalars: SearchStrategy[str]) -> SearchStrategy[str]:
 payloads: Final[SearchStrategy[JsonText]] = (
     _values(_scalars | st.sampled_from(_HARD)).filter(lambda text: text != "null").map(str.encode)
 )
-"""Any JSON value but `null`, as somebody may have written it, hard escapes included."""
+"""Any JSON value except `null`, in any spelling, including hard escapes."""
 
 objects: Final[SearchStrategy[JsonText]] = st.just(EMPTY_OBJECT) | (
     _object(_values(_scalars)).map(str.encode)
@@ -104,7 +104,7 @@ hard_objects: Final[SearchStrategy[JsonText]] = st.builds(
     _keys | st.sampled_from(_HARD),
     st.sampled_from(_HARD),
 )
-"""JSON objects with an escaped NUL or a lone surrogate, which not every reader takes."""
+"""JSON objects with an escaped NUL or unpaired surrogate, which some readers reject."""
 
 # --- tokens, money, time --------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ edges: Final = st.builds(
         lambda microseconds: timedelta(microseconds=microseconds)
     ),
 )
-"""Instants on and beside the edges of hours, days and weeks."""
+"""Instants on and near the edges of hours, days and weeks."""
 
 
 def maybe[T](values: SearchStrategy[T]) -> SearchStrategy[T | None]:
@@ -155,7 +155,7 @@ def maybe[T](values: SearchStrategy[T]) -> SearchStrategy[T | None]:
 
 
 def spans(ids: SearchStrategy[SpanId] = span_ids) -> SearchStrategy[Span]:
-    """Spans as sent: any field may be unsaid."""
+    """Spans as sent: any field may be missing."""
     return st.builds(
         Span,
         id=ids,
@@ -179,7 +179,7 @@ def spans(ids: SearchStrategy[SpanId] = span_ids) -> SearchStrategy[Span]:
 
 
 def read(span: Span) -> Span:
-    """A span whose sender told what of the prompt was cached, where its token usage says so."""
+    """A span with cache tokens given by the client, if it has token usage."""
     said = span.token_usage
     if said is None or b'"cached":1' not in said:
         return replace(span, usage=None)
@@ -191,7 +191,7 @@ def read(span: Span) -> Span:
 def traces(
     ids: SearchStrategy[TraceId] = trace_ids, *, spans_max: int = 4
 ) -> SearchStrategy[Trace]:
-    """Traces as sent: any field may be unsaid, a span id may occur twice."""
+    """Traces as sent: any field may be missing, a span id may occur twice."""
     return st.builds(
         Trace,
         id=ids,
@@ -215,7 +215,7 @@ def traces(
 
 
 def clearable[T](values: SearchStrategy[T]) -> SearchStrategy[Any]:
-    """Unsaid, null, or a value."""
+    """Left out, null, or a value."""
     return st.sampled_from([UNCHANGED, UNCHANGED, None]) | values
 
 
@@ -254,16 +254,16 @@ span_changes: Final[SearchStrategy[SpanChange]] = st.builds(
 
 
 def one_of_each_id(spans: Sequence[Span]) -> tuple[Span, ...]:
-    """Of spans with one id the last."""
+    """The last of the spans with the same id."""
     return tuple({span.id: span for span in spans}.values())
 
 
 @st.composite
 def reports(draw: st.DrawFn, *, parts_max: int = 3) -> Sequence[Trace]:
-    """Partial reports of one trace that contradict each other nowhere, two at least.
+    """At least two partial reports of one trace that don't contradict each other.
 
-    Each says some of what the trace is: no two give different values for one field, nor for
-    one key of metadata. Any order of them has to give the same trace.
+    No two give different values for a field or a metadata key, so every order must give the same
+    trace.
     """
     whole = draw(traces())
     whole = replace(whole, spans=one_of_each_id(whole.spans))
@@ -293,11 +293,11 @@ def _part[T: (Span, Trace)](draw: st.DrawFn, whole: T) -> T:
 # --- limits ---------------------------------------------------------------------------------
 
 limits: Final = st.builds(Limit, st.integers(1, 5), st.sampled_from(["minute", "hour"]))
-"""Small enough to be used up. No window is so short that Redis, by its own clock, forgets it."""
+"""Small enough to be exhausted. No window is so short that Redis expires it in between."""
 
 
 def steps_us(limit: Limit) -> SearchStrategy[int]:
-    """Microseconds between two requests: around the ends of the window, where mistakes are."""
+    """Microseconds between two requests, around the ends of the window."""
     window_us = limit.window_us
     edges = [0, 0, 0, 1, window_us - 1, window_us, window_us + 1, window_us // 2]
     return st.sampled_from(edges) | st.integers(0, 2 * window_us // limit.count)

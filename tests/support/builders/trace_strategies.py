@@ -1,4 +1,4 @@
-"""Strategies of traces, filters and periods that meet: few values of each, instants on edges."""
+"""Strategies of overlapping traces, filters and periods: few values, instants on edges."""
 
 from typing import Any, Final
 
@@ -7,18 +7,17 @@ from hypothesis.strategies import SearchStrategy
 
 from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
-from domain.tracing.change import SpanChange, TraceChange
 from domain.tracing.payload import JsonText
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
-from domain.tracing.span import Span, SpanStatus
-from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.span import Span, SpanChange, SpanStatus
+from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from tests.support.builders import strategies
 from tests.support.builders.strategies import clearable, maybe
 
 
 def mostly[T](usual: SearchStrategy[T], rare: SearchStrategy[T]) -> SearchStrategy[T]:
-    """Four of five times the usual."""
+    """The usual value in four of five cases."""
     return st.integers(0, 4).flatmap(lambda n: rare if n == 4 else usual)
 
 
@@ -68,7 +67,7 @@ def spans() -> SearchStrategy[Span]:
 
 
 def traces() -> SearchStrategy[Trace]:
-    """Mostly of few values, now and then of any."""
+    """Mostly from few values, sometimes any."""
     close = st.builds(
         Trace,
         id=strategies.trace_ids,
@@ -108,7 +107,7 @@ span_changes: Final = strategies.span_changes | st.builds(
     ended_at=clearable(ends),
 )
 
-# --- what is asked ---------------------------------------------------------------------------
+# --- filters ---------------------------------------------------------------------------------
 
 _asked: Final[dict[str, SearchStrategy[Any]]] = {
     "session_id": sessions,
@@ -144,7 +143,7 @@ _asked_of_sessions: Final[dict[str, SearchStrategy[Any]]] = {
 
 
 def _some(of: dict[str, SearchStrategy[Any]], most: int) -> SearchStrategy[dict[str, Any]]:
-    """Values for a few of the conditions: with all of them nothing would ever match."""
+    """Values for a few of the conditions: with all of them, no trace would match."""
     chosen = st.lists(st.sampled_from(sorted(of)), max_size=most, unique=True)
     return chosen.flatmap(lambda names: st.fixed_dictionaries({name: of[name] for name in names}))
 

@@ -1,4 +1,4 @@
-"""Values for tests, where only what a test is about needs to be said."""
+"""Values for tests; a test sets only the fields it is about."""
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -30,12 +30,12 @@ def prices() -> MemoryPriceBook:
 
 
 def project_prices() -> ProjectPrices:
-    """Those of `prices()`, where no project has its own."""
+    """The prices of `prices()`, for projects without their own."""
 
     async def load(projects: Collection[ProjectId]) -> Mapping[ProjectId, Sequence[ModelPrice]]:
         return dict.fromkeys(projects, ())
 
-    return ProjectPrices(load, prices().price)
+    return ProjectPrices(load, prices())
 
 
 def of_table(amount: str) -> SpanCost:
@@ -44,7 +44,7 @@ def of_table(amount: str) -> SpanCost:
 
 
 def at(seconds: float = 0) -> datetime:
-    """So many seconds after NOON."""
+    """NOON plus this many seconds."""
     return NOON + timedelta(seconds=seconds)
 
 
@@ -57,12 +57,12 @@ def span_id() -> SpanId:
 
 
 def span(**said: Any) -> Span:
-    """A span as sent: a fresh id, a name, a start, and what is `said`."""
+    """A span as sent: a new id, a name, a start, and the `said` fields."""
     known: dict[str, Any] = {"id": span_id(), "name": "step", "started_at": NOON}
     return Span(**known | said)
 
 
 def trace(*spans: Span, **said: Any) -> Trace:
-    """A trace as sent: a fresh id, a name, a start, and what is `said`."""
+    """A trace as sent: a new id, a name, a start, and the `said` fields."""
     known: dict[str, Any] = {"id": trace_id(), "name": "run", "started_at": NOON, "spans": spans}
     return Trace(**known | said)

@@ -26,7 +26,7 @@ from adapters.postgres.evaluation.alerts.alert_rows import (
     insert,
     webhook_of,
 )
-from adapters.postgres.evaluation.alerts.deletes import drop_changes
+from adapters.postgres.evaluation.monitors.alert_deletes import drop_changes
 from adapters.postgres.evaluation.monitors.monitor_rows import MONITOR_COLUMNS, monitor_of
 from adapters.postgres.evaluation.monitors.monitors import LOCK as LOCK_MONITOR
 from adapters.postgres.evaluation.monitors.monitors import READ as READ_MONITOR

@@ -7,19 +7,11 @@ from decimal import Decimal
 from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool, translated
+from adapters.postgres.identity.project_budgets import read_budget
 from application.evaluation.judging import Reservation
 from domain.evaluation.costs.judge_costs import month_scope, month_start, run_scope
 from domain.ids import ProjectId, RunId
 
-MONTHLY: Final = f"SELECT monthly_usd FROM judge_budgets WHERE {OF_PROJECT}"
-SET_MONTHLY: Final = """
-INSERT INTO judge_budgets (project_id, monthly_usd, updated_at) VALUES ($1, $2, $3)
-ON CONFLICT (project_id) DO UPDATE
-SET monthly_usd = excluded.monthly_usd, updated_at = excluded.updated_at
-"""
-DROP_MONTHLY: Final = f"DELETE FROM judge_budgets WHERE {OF_PROJECT}"
-# What is spent without a budget is in the ledger alone: with another one it is counted anew.
-FORGET: Final = f"DELETE FROM judge_spending WHERE {OF_PROJECT} AND scope = $2"
 SPENT_IN_MONTH: Final = f"""
 SELECT coalesce(sum(usd), 0) FROM judge_calls WHERE {OF_PROJECT} AND created_at >= $2
 """
@@ -47,7 +39,7 @@ class PostgresBudgets:
 
     async def monthly(self, project: ProjectId) -> Decimal | None:
         async with translated(), self.pool.acquire() as connection:
-            return await budget_of(connection, project)
+            return await read_budget(connection, project)
 
     async def reserve(
         self, project: ProjectId, run: RunId, of_run: Decimal | None, usd: Decimal, now: datetime

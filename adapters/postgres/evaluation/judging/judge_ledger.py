@@ -14,8 +14,8 @@ from application.evaluation.judging import PARTS_MAX
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     Spending,
+    SpendingBy,
     SpendingGroup,
-    SpendingGrouping,
 )
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.query import CreatedWithin
@@ -43,10 +43,10 @@ coalesce(sum(reasoning_tokens), 0) AS reasoning, coalesce(sum(usd), 0) AS usd
 """
 OF_RUN: Final = f"SELECT {SUMS} FROM judge_calls WHERE {OF_PROJECT} AND run_id = $2"
 KEYS: Final = {
-    SpendingGrouping.PROJECT: "project_id::text",
-    SpendingGrouping.MODEL: "provider || '/' || model",
-    SpendingGrouping.METRIC: "metric",
-    SpendingGrouping.DAY: "to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
+    SpendingBy.PROJECT: "project_id::text",
+    SpendingBy.MODEL: "provider || '/' || model",
+    SpendingBy.METRIC: "metric",
+    SpendingBy.DAY: "to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
 }
 ENTERED: Final = """
 FROM judge_calls WHERE project_id = ANY($1::uuid[]) AND created_at >= $2 AND created_at < $3
@@ -87,14 +87,14 @@ class PostgresLedger:
         return _spending(row)
 
     async def of_projects(
-        self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingGrouping
+        self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingBy
     ) -> Sequence[SpendingGroup]:
-        order = "key DESC" if by is SpendingGrouping.DAY else DEAREST
+        order = "key DESC" if by is SpendingBy.DAY else DEAREST
         sql = OF_PROJECTS.format(key=KEYS[by], order=order)
         async with reading(self.pool, ADVICE, self.timeout_s) as connection:
             rows = await connection.fetch(sql, projects, *_bounds(within), PARTS_MAX)
         found = [SpendingGroup(row["key"], _spending(row)) for row in rows]
-        return found[::-1] if by is SpendingGrouping.DAY else found
+        return found[::-1] if by is SpendingBy.DAY else found
 
     async def sweep(self, before: datetime) -> int:
         return await swept(self.pool, "judge_calls", "id", before)

@@ -11,15 +11,15 @@ from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
 from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.database.transactions import transaction
-from adapters.postgres.evaluation.alerts.deletes import drop_alerts
+from adapters.postgres.evaluation.monitors.alert_deletes import drop_alerts
 from adapters.postgres.evaluation.monitors.monitor_rows import (
     MONITOR_COLUMNS,
     monitor_of,
     monitor_row,
 )
-from adapters.postgres.evaluation.runs.run_rows import RUN_COLUMNS, TALLY_COLUMNS
 from adapters.postgres.evaluation.runs.runs import STEP
 from adapters.postgres.evaluation.work_queue.plan import store
+from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, TALLY_COLUMNS
 from adapters.postgres.evaluation.work_queue.tally import progress
 from application.evaluation.ports.monitors import DUE_MAX
 from domain.errors import NotFound

@@ -10,10 +10,10 @@ from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool
 from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, snapshot
 from adapters.postgres.database.sql_builder import Parameters, Sql
 from adapters.postgres.database.transactions import transaction
-from adapters.postgres.evaluation.runs.run_rows import RUN_COLUMNS, TALLY_COLUMNS, run_of
 from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES
 from adapters.postgres.evaluation.work_queue.cancel import cancel
 from adapters.postgres.evaluation.work_queue.plan import store
+from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, TALLY_COLUMNS, run_of
 from adapters.postgres.evaluation.work_queue.settlement import SHOWN, locked_run
 from adapters.postgres.evaluation.work_queue.tally import progress
 from domain.errors import Conflict, NotFound

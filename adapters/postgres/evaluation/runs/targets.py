@@ -11,7 +11,7 @@ from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool
 from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading, snapshot
 from adapters.postgres.evaluation.runs.target_selection import select_sessions, traces_selected
 from adapters.postgres.tracing.edits import read_trace
-from adapters.postgres.tracing.trace_rows import SPAN_COLUMNS, TRACE_COLUMNS, span_of, trace_of
+from adapters.postgres.tracing.trace_rows import SPANS, TRACES, span_of, whole_trace_of
 from domain.evaluation.metrics.registry import SPANS_MAX
 from domain.evaluation.runs.run import Target
 from domain.evaluation.runs.selection import SessionSelection, TraceSelection
@@ -37,7 +37,7 @@ PLACE: Final = f"""
 SELECT span_count, session_id, started_at FROM traces WHERE {OF_PROJECT} AND trace_id = $2
 """
 BEFORE: Final = f"""
-SELECT {", ".join(f"traces.{column}" for column in TRACE_COLUMNS)}, NULL::json AS input, output
+SELECT {TRACES.select("traces")}, NULL::json AS input, output
 FROM (
   SELECT * FROM traces
   WHERE {OF_PROJECT} AND session_id = $2 AND (started_at, trace_id) < ($3, $4)
@@ -53,7 +53,7 @@ _UNREAD: Final = {
     "model_parameters": "NULL::json",
 }
 OUTPUTS: Final = f"""
-SELECT {", ".join(f"{_UNREAD[one]} AS {one}" if one in _UNREAD else one for one in SPAN_COLUMNS)}
+SELECT {", ".join(f"{_UNREAD[one]} AS {one}" if one in _UNREAD else one for one in SPANS.names)}
 FROM spans WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
 
@@ -113,4 +113,4 @@ class PostgresTargets:
         if silent:
             for row in await connection.fetch(OUTPUTS, project, silent):
                 spans[TraceId(row["trace_id"])].append(span_of(row))
-        return [replace(one, spans=tuple(spans[one.id])) for one in (trace_of(row) for row in rows)]
+        return [replace(one, spans=tuple(spans[one.id])) for one in map(whole_trace_of, rows)]

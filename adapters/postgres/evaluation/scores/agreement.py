@@ -86,7 +86,7 @@ WITH newest AS MATERIALIZED (
   ) AS by_chance)
 )
 SELECT by_chance, s.* FROM chosen CROSS JOIN LATERAL (
-  SELECT {", ".join(TRACE_SCORES.columns)} FROM trace_scores
+  SELECT {TRACE_SCORES.select()} FROM trace_scores
   WHERE {OF_PROJECT} AND id = chosen.id OFFSET 0
 ) AS s ORDER BY by_chance, place
 """

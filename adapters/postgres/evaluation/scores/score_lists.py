@@ -40,7 +40,7 @@ class ScoreLists[S: Score]:
             table=self.table.name,
             id="id",
             value="created_at",
-            columns=tuple(self.table.types),
+            columns=self.table.names,
             down=True,
             window=window,
         )
@@ -60,7 +60,7 @@ class ScoreLists[S: Score]:
     async def all(self, project: ProjectId, column: str, value: object) -> Sequence[S]:
         """Those with a value in a column, newest first."""
         sql = f"""
-        SELECT {", ".join(self.table.types)} FROM {self.table.name}
+        SELECT {self.table.select()} FROM {self.table.name}
         WHERE {OF_PROJECT} AND {column} = $2 ORDER BY created_at DESC, id DESC
         """
         async with snapshot(self.pool, ALL_ADVICE, self.timeout_s, shown_of=project) as connection:
@@ -100,7 +100,7 @@ def conditions[S: Score](table: ScoreTable[S], matching: ScoreFilter) -> dict[st
     if within := [(sign, bound) for sign, bound in bounds if bound is not None]:
         sql = " AND ".join(f"created_at {sign} {{}}" for sign, _ in within)
         found["created_at"] = Sql(sql, tuple(bound for _, bound in within))
-    for column in {"trace_id", "environment", "session_id"} & found.keys() - table.types.keys():
+    for column in {"trace_id", "environment", "session_id"} & found.keys() - set(table.names):
         found[column] = Sql("false")  # no score of this kind has it
     return found
 

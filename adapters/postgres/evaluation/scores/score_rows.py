@@ -6,13 +6,14 @@ signal is found again are of runs' scores only, and stay where the run is remove
 a score that looks like one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from asyncpg import Record
 
-from domain.evaluation.agreement.calibration import original_score
+from adapters.postgres.database.columns import WHOLE, Column, Table, compile_reader
+from domain.evaluation.agreement.calibration import original
 from domain.evaluation.scores.score import (
     DataType,
     Score,
@@ -22,63 +23,26 @@ from domain.evaluation.scores.score import (
     TraceScore,
     storable_text,
 )
-from domain.ids import ScoreId, TraceId
-from domain.tracing.payload import scalar_members
+from domain.tracing.payload import scalars
 
 KIND_MAX: Final = 40  # characters; those of judges have fewer
 
-_TYPES: Final = {
-    "project_id": "uuid",
-    "id": "uuid",
-    "name": "text",
-    "outcome": "text",
-    "value": "text",
-    "number": "float8",
-    "data_type": "text",
-    "source": "text",
-    "run_id": "uuid",
-    "author_id": "uuid",
-    "reason": "text",
-    "metadata": "json",
-    "judge_kind": "text",
-    "fingerprint": "text",
-    "code": "text",
-    "created_at": "timestamptz",
-    "updated_at": "timestamptz",
-}
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreTable[S: Score](Table):
+    """Where the scores of one kind of target are; `target` is the column that names the target."""
 
-@dataclass(frozen=True, slots=True)
-class ScoreTable[S: Score]:
-    """Where the scores of one kind of target are. `types`: of the columns, in their order."""
-
-    name: str
     target: str
-    types: dict[str, str]
     row: Callable[[S], tuple[object, ...]]
     score: Callable[[Record], S]
 
-    @property
-    def columns(self) -> Sequence[str]:
-        return tuple(self.types)
+
+def _fingerprint(score: Score) -> str | None:
+    return _told_by_run(score, "fingerprint")
 
 
-def _trace_score_row(score: TraceScore) -> tuple[object, ...]:
-    evidence = _told_by_run(score, "evidence_hash")
-    return (*_row(score), score.trace_id, score.environment, evidence, original_score(score))
-
-
-def _session_score_row(score: SessionScore) -> tuple[object, ...]:
-    return (*_row(score), score.session_id)
-
-
-def _row(score: Score) -> tuple[object, ...]:
-    return (
-        score.project_id, score.id, score.name, score.outcome, score.value, score.number,
-        score.data_type, score.source, score.run_id, score.author_id, score.reason, score.metadata,
-        _kind(score.judge_kind), _told_by_run(score, "fingerprint"), _storable(score.code),
-        score.created_at, score.updated_at,
-    )  # fmt: skip
+def _evidence_hash(score: Score) -> str | None:
+    return _told_by_run(score, "evidence_hash")
 
 
 def _told_by_run(score: Score, key: str) -> str | None:
@@ -94,46 +58,53 @@ def _storable(text: str | None) -> str | None:
     return None if text is None else storable_text(text)
 
 
-def _trace_score(row: Record) -> TraceScore:
-    return TraceScore(
-        **_fields(row), trace_id=TraceId(row["trace_id"]), environment=row["environment"]
+_KEY: Final = ("project_id", "id")
+_COLUMNS: Final = (
+    Column("project_id", "uuid"),
+    Column("id", "uuid"),
+    Column("name", "text"),
+    Column("outcome", "text", read=ScoreOutcome),
+    Column("value", "text"),
+    Column("number", "float8"),
+    Column("data_type", "text", read=DataType),
+    Column("source", "text", read=ScoreSource),
+    Column("run_id", "uuid"),
+    Column("author_id", "uuid"),
+    Column("reason", "text"),
+    Column("metadata", "json"),
+    Column("judge_kind", "text", write=_kind),
+    Column("fingerprint", "text", WHOLE, write=_fingerprint),
+    Column("code", "text", write=_storable),
+    Column("created_at", "timestamptz"),
+    Column("updated_at", "timestamptz"),
+)
+
+
+def _table[S: Score](
+    entity: type[S], name: str, target: str, columns: tuple[Column, ...]
+) -> ScoreTable[S]:
+    table = Table(name, _KEY, (*_COLUMNS, *columns))
+    return ScoreTable(
+        name=name,
+        key=_KEY,
+        columns=table.columns,
+        target=target,
+        row=table.compile_row(),
+        score=compile_reader(entity, table.fields_of(entity)),
     )
 
 
-def _session_score(row: Record) -> SessionScore:
-    return SessionScore(**_fields(row), session_id=row["session_id"])
-
-
-def _fields(row: Record) -> dict[str, Any]:
-    return {
-        "id": ScoreId(row["id"]),
-        "project_id": row["project_id"],
-        "name": row["name"],
-        "outcome": ScoreOutcome(row["outcome"]),
-        "value": row["value"],
-        "data_type": DataType(row["data_type"]),
-        "source": ScoreSource(row["source"]),
-        "run_id": row["run_id"],
-        "author_id": row["author_id"],
-        "reason": row["reason"],
-        "metadata": row["metadata"],
-        "created_at": row["created_at"],
-        "updated_at": row["updated_at"],
-    }
-
-
-TRACE_SCORES: Final = ScoreTable(
-    name="trace_scores",
-    target="trace_id",
-    types=_TYPES
-    | {"trace_id": "uuid", "environment": "text", "evidence_hash": "text", "original": "float8"},
-    row=_trace_score_row,
-    score=_trace_score,
+TRACE_SCORES: Final = _table(
+    TraceScore,
+    "trace_scores",
+    "trace_id",
+    (
+        Column("trace_id", "uuid"),
+        Column("environment", "text"),
+        Column("evidence_hash", "text", WHOLE, write=_evidence_hash),
+        Column("original", "float8", WHOLE, write=original),
+    ),
 )
-SESSION_SCORES: Final = ScoreTable(
-    name="session_scores",
-    target="session_id",
-    types=_TYPES | {"session_id": "text"},
-    row=_session_score_row,
-    score=_session_score,
+SESSION_SCORES: Final = _table(
+    SessionScore, "session_scores", "session_id", (Column("session_id", "text"),)
 )

@@ -38,12 +38,12 @@ UNSTORABLE_JSON: Final = "can't be stored: nested too deep"
 
 # Its scores lie together, in the order of their names; of one name the newest last.
 LATEST: Final = f"""
-SELECT DISTINCT ON (name) {", ".join(TRACE_SCORES.columns)} FROM veiled.trace_scores
+SELECT DISTINCT ON (name) {TRACE_SCORES.select()} FROM veiled.trace_scores
 WHERE {OF_PROJECT} AND trace_id = $2 AND outcome <> '{ScoreOutcome.PENDING}'
 ORDER BY name DESC, created_at DESC, id DESC
 """
 LOCK: Final = f"""
-SELECT {", ".join(TRACE_SCORES.columns)} FROM veiled.trace_scores
+SELECT {TRACE_SCORES.select()} FROM veiled.trace_scores
 WHERE {OF_PROJECT} AND id = $2 FOR UPDATE
 """
 
@@ -54,26 +54,23 @@ def _add_statement[S: Score](table: ScoreTable[S], target: str) -> str:
     Whoever removes the trace waits for this one, and then removes the score too. Where the id is
     taken the row that has it is written as it is: so it is given whoever else writes it.
     """
-    place = table.columns.index(table.target) + 1
+    place = table.names.index(table.target) + 1
     where = f"{OF_PROJECT} AND {target} = ${place}"
     # One that loses a trace is hidden as a whole, and its scores go.
     is_shown = f"AND EXISTS (SELECT FROM veiled.sessions WHERE {where})"
-    values = ", ".join(f"${n}::{kind}" for n, kind in enumerate(table.types.values(), start=1))
     return f"""
     WITH target AS MATERIALIZED (
       SELECT FROM veiled.traces WHERE {where} {is_shown if target == "session_id" else ""}
       LIMIT 1 FOR KEY SHARE
     )
-    INSERT INTO {table.name} AS s ({", ".join(table.columns)}) SELECT {values} FROM target
+    INSERT INTO {table.name} ({table.select()}) SELECT {table.typed_parameters()} FROM target
     ON CONFLICT (project_id, id) DO UPDATE SET id = excluded.id
-    RETURNING {", ".join(f"s.{column}" for column in table.columns)}
+    RETURNING {table.select(table.name)}
     """
 
 
 def _update_statement[S: Score](table: ScoreTable[S]) -> str:
-    places = enumerate(table.types.items(), start=1)
-    sets = ", ".join(f"{column} = ${n}::{kind}" for n, (column, kind) in places)
-    return f"UPDATE {table.name} SET {sets} WHERE {OF_PROJECT} AND id = $2"
+    return f"UPDATE {table.name} SET {table.assignments()} WHERE {OF_PROJECT} AND id = $2"
 
 
 ADD_TO_TRACE: Final = _add_statement(TRACE_SCORES, "trace_id")

@@ -12,9 +12,14 @@ from typing import Any, Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.evaluation.runs.run_rows import TALLY_COLUMNS, final_tally, run_of, tally_row
 from adapters.postgres.evaluation.scores.score_rows import ScoreTable
 from adapters.postgres.evaluation.scores.scores import update_scores
+from adapters.postgres.evaluation.work_queue.run_rows import (
+    TALLY_COLUMNS,
+    final_tally,
+    run_of,
+    tally_row,
+)
 from adapters.postgres.evaluation.work_queue.settlement import (
     IS_PENDING,
     OPEN,
@@ -111,8 +116,7 @@ async def _skip_alike(
     connection: Connection, table: ScoreTable[Any], key: tuple[Any, ...], now: datetime, most: int
 ) -> int:
     """Those that nobody has said anything about: one tells how all of them end."""
-    columns = ", ".join(table.types)
-    one = f"SELECT {columns} FROM {table.name} WHERE {OF_PROJECT} AND {WAITS} LIMIT 1"
+    one = f"SELECT {table.select()} FROM {table.name} WHERE {OF_PROJECT} AND {WAITS} LIMIT 1"
     row = await connection.fetchrow(one, *key)
     if row is None:
         return 0

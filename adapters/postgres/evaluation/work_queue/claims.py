@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.evaluation.runs.run_rows import RUN_COLUMNS, run_of
 from adapters.postgres.evaluation.scores.scores import update_scores
+from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, run_of
 from adapters.postgres.evaluation.work_queue.settlement import (
     CAME_TO,
     closed,

@@ -7,16 +7,17 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.removed_projects import check_not_removed
-from adapters.postgres.evaluation.runs.run_rows import (
+from adapters.postgres.evaluation.work_queue.cancel import cancel
+from adapters.postgres.evaluation.work_queue.run_rows import (
     RUN_COLUMNS,
     TALLY_COLUMNS,
     run_of,
     run_row,
     tally_row,
 )
-from adapters.postgres.evaluation.work_queue.cancel import cancel
 from adapters.postgres.evaluation.work_queue.settlement import locked_run
 from adapters.postgres.evaluation.work_queue.tally import table_of
 from adapters.postgres.tracing.trace_rows import columns
@@ -118,14 +119,10 @@ async def _store_scores(
             environments.get(one["target"]),
         )
     ]
-    values = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(table.types.values(), start=1))
     # Planned again after a crash, the same ids come to the same rows.
-    sql = f"""
-    INSERT INTO {table.name} ({", ".join(table.types)}) SELECT * FROM unnest({values})
-    ON CONFLICT (project_id, id) DO NOTHING
-    """
+    sql = f"{table.insert_from('waiting')} ON CONFLICT (project_id, id) DO NOTHING"
     if scores:
-        await connection.execute(sql, *columns(map(table.row, scores)))
+        await connection.execute(sql, *arrays(map(table.row, scores)))
 
 
 async def _environments(

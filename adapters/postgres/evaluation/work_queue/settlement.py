@@ -8,9 +8,9 @@ from typing import Any, Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.evaluation.runs.run_rows import RUN_COLUMNS, TALLY_COLUMNS, tally_row
 from adapters.postgres.evaluation.scores.score_rows import ScoreTable
 from adapters.postgres.evaluation.scores.scores import update_scores
+from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, TALLY_COLUMNS, tally_row
 from adapters.postgres.evaluation.work_queue.tally import counted, executed, ids_of, table_of
 from domain.evaluation.runs.run import EvalRun, Tally, WorkItem
 from domain.evaluation.scores.outcome import FailCode, Failed
@@ -77,7 +77,7 @@ async def pending(
     """Scores that `where` says, locked; those that somebody holds are left out."""
     rows = await connection.fetch(
         f"""
-        SELECT {", ".join(table.types)} FROM {table.name}
+        SELECT {table.select()} FROM {table.name}
         WHERE {OF_PROJECT} AND {where} ORDER BY project_id, id FOR UPDATE SKIP LOCKED
         """,
         project, *values,
@@ -91,7 +91,7 @@ async def pending_of(
     """Those of some scores that are PENDING, locked in the order of the key."""
     rows = await connection.fetch(
         f"""
-        SELECT {", ".join(f"found.{column}" for column in table.types)}
+        SELECT {table.select("found")}
         FROM unnest($2::uuid[]) AS wanted (id) CROSS JOIN LATERAL (
           SELECT * FROM {table.name} WHERE {OF_PROJECT} AND id = wanted.id AND {IS_PENDING}
           LIMIT 1 FOR UPDATE

@@ -7,8 +7,8 @@ from typing import Any, Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.evaluation.runs.run_rows import final_tally, run_of
 from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES, ScoreTable
+from adapters.postgres.evaluation.work_queue.run_rows import final_tally, run_of
 from domain.evaluation.runs.run import (
     EvalRun,
     Execution,

@@ -36,23 +36,21 @@ IS_LIVE: Final = f"""
   SELECT FROM veiled.traces WHERE {OF_PROJECT} AND trace_id = $3
 ))
 """
-_TYPES: Final = list(TRACE_SCORES.types)
-_PLACES: Final = {name: f"${n}" for n, name in enumerate(_TYPES, start=1)}
+_TRACE_ID: Final = f"${TRACE_SCORES.names.index('trace_id') + 1}::uuid"
 # Whoever removes the run or the trace waits, and then removes or frees the signal too.
 HOLD_RUN: Final = f"{LIVE} FOR KEY SHARE"
 ADD_SIGNAL: Final = f"""
 WITH trace AS MATERIALIZED (
-  SELECT FROM traces WHERE {OF_PROJECT} AND trace_id = {_PLACES["trace_id"]}::uuid FOR KEY SHARE
+  SELECT FROM traces WHERE {OF_PROJECT} AND trace_id = {_TRACE_ID} FOR KEY SHARE
 )
-INSERT INTO trace_scores ({", ".join(_TYPES)})
-SELECT {", ".join(f"{_PLACES[name]}::{kind}" for name, kind in TRACE_SCORES.types.items())}
+INSERT INTO trace_scores ({TRACE_SCORES.select()}) SELECT {TRACE_SCORES.typed_parameters()}
 FROM trace ON CONFLICT (project_id, id) DO NOTHING
 """
 # A judge's fingerprint stands on what a run measured, and on nothing that a person wrote over.
 SIGNALS: Final = f"""
 SELECT found.* FROM unnest($3::text[], $4::text[], $5::text[]) AS wanted (name, mark, evidence)
 CROSS JOIN LATERAL (
-  SELECT {", ".join(_TYPES)} FROM trace_scores
+  SELECT {TRACE_SCORES.select()} FROM trace_scores
   WHERE {OF_PROJECT} AND trace_id = $2 AND name = wanted.name
     AND fingerprint = wanted.mark AND evidence_hash = wanted.evidence
     AND outcome = '{ScoreOutcome.SCORED}' AND data_type = '{DataType.NUMERIC}'

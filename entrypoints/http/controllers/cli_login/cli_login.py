@@ -4,20 +4,22 @@ from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Response, post
+from litestar import Controller, post
 from msgspec import Meta
 
+from application.use_cases import UseCases
 from domain.identity.api_key import ApiKey
+from domain.identity.audit import Origin
+from domain.identity.caller import Person
 from domain.identity.login_code import CODE_LIFETIME
 from domain.identity.organization import Project
 from domain.ids import OrganizationId, ProjectId
 from entrypoints.http.authentication import SIGNED_IN, Public
+from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.middleware.rate_limits import RouteClass
-from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.operation import Documented, answer, edge_of, operation
 from entrypoints.http.problems import ErrorResponse
-from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.wire_types import ShownInstant, optional_instant
+from entrypoints.http.responses import JsonResponse
 
 LABEL_MAX: Final = 255
 DAYS: Final = 90
@@ -104,60 +106,62 @@ _EXCHANGE_EXAMPLE: Final = {
     "expires_at": "2026-05-30T08:00:00.000100+00:00",
 }
 
-ISSUE: Final = operation(
+ISSUE: Final = endpoint(
     SIGNED_IN,
-    Documented(
-        summary="Issue a login code",
-        description=(
-            "A code for a command line that waits for it, sent by the page on which its user "
-            f"signed in. It is good for {CODE_LIFETIME.seconds} seconds and one key, and only for "
-            "who knows the verifier of its challenge. Who isn't a member of `org_id` gets 403; a "
-            "project that isn't of that organization is 404."
-        ),
-        answer=IssueCodeResponse,
-        example={"code": _CODE, "expires_in": CODE_LIFETIME.seconds},
-        body_example=_ISSUE_EXAMPLE,
-        answers={404: ErrorResponse},
+    summary="Issue a login code",
+    description=(
+        "A code for a command line that waits for it, sent by the page on which its user "
+        f"signed in. It is good for {CODE_LIFETIME.seconds} seconds and one key, and only for who "
+        "knows the verifier of its challenge. Who isn't a member of `org_id` gets 403; a "
+        "project that isn't of that organization is 404."
     ),
-).with_body(Body(IssueCodeRequest, lambda wire, _: wire))
+    example={"code": _CODE, "expires_in": CODE_LIFETIME.seconds},
+    body_example=_ISSUE_EXAMPLE,
+    answers={404: ErrorResponse},
+)
 
-EXCHANGE: Final = operation(
+EXCHANGE: Final = endpoint(
     Public([], refusals=(401, 403, 503)),
-    Documented(
-        summary="Exchange a login code for an API key",
-        description=(
-            f"Makes a key with all scopes for {DAYS} days. A code that is unknown, used or expired "
-            "is 401; so is a wrong verifier, after which the code can still be used. 403 where "
-            "the person who asked for the code is no longer a member. Needs no credentials, and "
-            "looks at none."
-        ),
-        answer=ExchangeResponse,
-        example=_EXCHANGE_EXAMPLE,
-        body_example={"code": _CODE, "code_verifier": _VERIFIER},
-        route_class=RouteClass.CLI_EXCHANGE,
+    summary="Exchange a login code for an API key",
+    description=(
+        f"Makes a key with all scopes for {DAYS} days. A code that is unknown, used or expired "
+        "is 401; so is a wrong verifier, after which the code can still be used. 403 where "
+        "the person who asked for the code is no longer a member. Needs no credentials, and "
+        "looks at none."
     ),
-).with_body(Body(ExchangeRequest, lambda wire, _: wire))
+    example=_EXCHANGE_EXAMPLE,
+    body_example={"code": _CODE, "code_verifier": _VERIFIER},
+    route_class=RouteClass.CLI_EXCHANGE,
+)
 
 
 class CliLoginController(Controller):
     path = "/cli/auth"
 
-    @post("/codes", opt=ISSUE.opt)
-    async def issue_login_code(self, request: HttpRequest) -> Response[bytes]:
-        given = await ISSUE.read(request)
-        code = await edge_of(request).use_cases.issue_login_code(
-            given.caller,
-            OrganizationId(given.body.org_id),
-            ProjectId(given.body.project_id),
-            given.body.code_challenge,
-            given.body.label,
+    @post("/codes", **ISSUE)
+    async def issue_login_code(
+        self,
+        caller: Injected[Person],
+        content: Injected[IssueCodeRequest],
+        use_cases: Injected[UseCases],
+    ) -> JsonResponse[IssueCodeResponse]:
+        code = await use_cases.issue_login_code(
+            caller,
+            OrganizationId(content.org_id),
+            ProjectId(content.project_id),
+            content.code_challenge,
+            content.label,
         )
-        return await answer(request, IssueCodeResponse(code, CODE_LIFETIME.seconds), headers=UNKEPT)
+        return JsonResponse(IssueCodeResponse(code, CODE_LIFETIME.seconds), headers=UNKEPT)
 
-    @post("/exchange", status_code=200, opt=EXCHANGE.opt)
-    async def exchange_login_code(self, request: HttpRequest) -> Response[bytes]:
-        given = await EXCHANGE.read(request)
-        key, secret, project = await edge_of(request).use_cases.exchange_login_code(
-            given.body.code, given.body.code_verifier, given.caller
+    @post("/exchange", status_code=200, **EXCHANGE)
+    async def exchange_login_code(
+        self,
+        caller: Injected[Origin],
+        content: Injected[ExchangeRequest],
+        use_cases: Injected[UseCases],
+    ) -> JsonResponse[ExchangeResponse]:
+        key, secret, project = await use_cases.exchange_login_code(
+            content.code, content.code_verifier, caller
         )
-        return await answer(request, ExchangeResponse.of(key, secret, project), headers=UNKEPT)
+        return JsonResponse(ExchangeResponse.of(key, secret, project), headers=UNKEPT)

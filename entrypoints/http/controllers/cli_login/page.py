@@ -9,10 +9,11 @@ from litestar import Response, get, post
 
 from domain.errors import Forbidden
 from entrypoints.http.config import HttpConfig
+from entrypoints.http.endpoint import admit_by_address
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.openapi.page_assets import assembled, policy
-from entrypoints.http.operation import admit_anybody, answer
 from entrypoints.http.requests.body_io import compressed_aside
+from entrypoints.http.responses import JsonResponse
 
 ONLY_HERE: Final = (
     "This page signs in by itself only on the machine of the service, at http://127.0.0.1 or "
@@ -41,7 +42,7 @@ def cli_login_pages(config: HttpConfig) -> Sequence[Any]:
 
     @get("/cli-login")
     async def cli_login_page(request: HttpRequest) -> Response[bytes]:
-        await admit_anybody(request)
+        await admit_by_address(request)
         body, coding = await compressed_aside(page, request.scope["headers"])
         return Response(body, media_type="text/html", headers={**headers, **coding})
 
@@ -52,11 +53,11 @@ def cli_login_pages(config: HttpConfig) -> Sequence[Any]:
 
 def _token_route(make: Callable[[], str]) -> Any:
     @post("/cli-login/token", status_code=200)
-    async def development_token(request: HttpRequest) -> Response[bytes]:
-        await admit_anybody(request)
+    async def development_token(request: HttpRequest) -> JsonResponse[dict[str, str]]:
+        await admit_by_address(request)
         if not is_from_our_page(request.scope):
             raise Forbidden(ONLY_HERE)
-        return await answer(request, {"token": make()}, headers={"cache-control": "no-store"})
+        return JsonResponse({"token": make()}, headers={"cache-control": "no-store"})
 
     return development_token
 

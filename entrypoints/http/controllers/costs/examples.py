@@ -13,7 +13,7 @@ ESTIMATE: Final[dict[str, Any]] = {
     "output_tokens": {"low": 3_480, "high": 112_500},
     "cost_usd": {"low": 0.3383, "high": 1.59825},
     "remembered_share": 0.1,
-    "assumptions": "Traces that were looked into: 20. The others are taken to be like them, …",
+    "assumptions": "Sampled traces: 20. The others are assumed to be similar, …",
 }
 USAGE: Final[dict[str, Any]] = {
     "calls": 120,

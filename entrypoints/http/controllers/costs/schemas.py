@@ -12,8 +12,8 @@ from domain.evaluation.costs import estimate
 from domain.evaluation.costs.judge_costs import (
     PERIOD_MAX,
     Spending,
+    SpendingBy,
     SpendingGroup,
-    SpendingGrouping,
 )
 from domain.ids import ProjectId
 from domain.tracing.usage import as_float
@@ -133,7 +133,7 @@ _FROM: Final = (
 class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
     date_from: Annotated[QueryInstant, Meta(description=_FROM)] | None = None
     date_to: Annotated[QueryEnd, Meta(description="Asked earlier")] | None = None
-    by: Annotated[SpendingGrouping, Meta(description="Into which parts")] = SpendingGrouping.PROJECT
+    by: Annotated[SpendingBy, Meta(description="Into which parts")] = SpendingBy.PROJECT
 
 
 class OrganizationUsageResponse(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,12 +145,12 @@ class OrganizationUsageResponse(msgspec.Struct, frozen=True, kw_only=True):
 
     date_from: ShownInstant | None
     date_to: ShownInstant | None
-    by: SpendingGrouping
+    by: SpendingBy
     total: JudgeUsage
     parts: list[JudgeUsagePart]
 
     @classmethod
-    def of(cls, by: SpendingGrouping, found: OrganizationUsage) -> Self:
+    def of(cls, by: SpendingBy, found: OrganizationUsage) -> Self:
         return cls(
             date_from=optional_instant(found.within.after),
             date_to=optional_instant(found.within.before),

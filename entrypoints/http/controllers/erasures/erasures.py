@@ -5,10 +5,12 @@ from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Response, get, post
+from litestar import Controller, get, post
 from msgspec import Meta
 
+from application.use_cases import UseCases
 from domain.identity.api_key import Scope
+from domain.identity.caller import Caller
 from domain.ids import ErasureId
 from domain.page import SortOrder
 from domain.tracing import erasure as erasures
@@ -18,8 +20,7 @@ from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.erasures import examples
 from entrypoints.http.controllers.scores.examples import page_of
 from entrypoints.http.controllers.traces.schemas import WORD_MAX
-from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.operation import Documented, answer, edge_of, operation
+from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.problems import ErrorResponse
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
 from entrypoints.http.requests.json_body import Body
@@ -127,102 +128,104 @@ class ErasureCheckResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 RECEIPTS: Final = PagedList("erasures", {None: INSTANT}, ID)
 
-ERASE: Final = operation(
+ErasedOwner = Annotated[DataSubject, Body(EraseRequest, EraseRequest.owner)]
+
+ERASE: Final = endpoint(
     data_plane(Scope.INGEST, Scope.READ),
-    Documented(
-        summary="Erase a user or a session",
-        description=(
-            "Removes all traces that name the user or the session, with their spans, payloads, "
-            "scores and cached verdicts, and all scores of the sessions that lose a trace. From "
-            "then on no reader sees any of it, however much there is. Mostly it is REMOVED when "
-            "this is answered; what is REMOVING goes in pieces, within minutes, and with it what "
-            "comes in of the same user or session meanwhile. Late reports of the same traces are "
-            "refused for seven days; new traces of the same user are stored again once it is "
-            "REMOVED. The answer is a receipt, which keeps a salted hash of the id and not the id; "
-            "409 where a hundred erasures of the project are REMOVING already."
-        ),
-        answer=ErasureResponse,
-        answers={409: ErrorResponse},
-        example=examples.RECEIPT,
-        body_example=examples.ORDER,
+    summary="Erase a user or a session",
+    description=(
+        "Removes all traces that name the user or the session, with their spans, payloads, "
+        "scores and cached verdicts, and all scores of the sessions that lose a trace. From "
+        "then on no reader sees any of it, however much there is. Mostly it is REMOVED when "
+        "this is answered; what is REMOVING goes in pieces, within minutes, and with it what "
+        "comes in of the same user or session meanwhile. Late reports of the same traces are "
+        "refused for seven days; new traces of the same user are stored again once it is "
+        "REMOVED. The answer is a receipt, which keeps a salted hash of the id and not the id; "
+        "409 where a hundred erasures of the project are REMOVING already."
     ),
-).with_body(Body(EraseRequest, EraseRequest.owner))
+    answers={409: ErrorResponse},
+    example=examples.RECEIPT,
+    body_example=examples.ORDER,
+)
 
-LIST: Final = operation(
+LIST: Final = endpoint(
     data_plane(Scope.READ),
-    Documented(
-        summary="List erasures",
-        description="A page of the receipts of the project, the newest first.",
-        answer=PaginatedResponse[ErasureResponse],
-        example=page_of(examples.RECEIPT),
-    ),
-).with_query(PageQuery)
+    summary="List erasures",
+    description="A page of the receipts of the project, the newest first.",
+    example=page_of(examples.RECEIPT),
+)
 
-READ: Final = operation(
+READ: Final = endpoint(
     data_plane(Scope.READ),
-    Documented(
-        summary="Read an erasure",
-        description="The receipt as it is now: it changes no more once it is REMOVED.",
-        answer=ErasureResponse,
-        example=examples.RECEIPT,
-    ),
-).with_path(ErasurePath)
+    summary="Read an erasure",
+    description="The receipt as it is now: it changes no more once it is REMOVED.",
+    example=examples.RECEIPT,
+)
 
-CHECK: Final = (
-    operation(
-        data_plane(Scope.READ),
-        Documented(
-            summary="Check an erasure",
-            description=(
-                "Looks again for what belongs to the user or the session, whose id the receipt "
-                "doesn't hold and has to be given: 422 where the receipt is about another. "
-                "`is_erased` where the erasure is REMOVED and nothing is found."
-            ),
-            answer=ErasureCheckResponse,
-            example=examples.CHECK,
-            body_example=examples.ORDER,
-        ),
-    )
-    .with_path(ErasurePath)
-    .with_body(Body(EraseRequest, EraseRequest.owner))
+CHECK: Final = endpoint(
+    data_plane(Scope.READ),
+    summary="Check an erasure",
+    description=(
+        "Looks again for what belongs to the user or the session, whose id the receipt "
+        "doesn't hold and has to be given: 422 where the receipt is about another. "
+        "`is_erased` where the erasure is REMOVED and nothing is found."
+    ),
+    example=examples.CHECK,
+    body_example=examples.ORDER,
 )
 
 
 class ErasureController(Controller):
     path = "/erasures"
 
-    @post("/", status_code=202, opt=ERASE.opt)
-    async def erase(self, request: HttpRequest) -> Response[bytes]:
-        given = await ERASE.read(request)
-        receipt = await edge_of(request).use_cases.keeping.erase(given.caller, given.body)
-        return await answer(request, ErasureResponse.of(receipt))
+    @post("/", status_code=202, **ERASE)
+    async def erase(
+        self,
+        caller: Injected[Caller],
+        content: Injected[ErasedOwner],
+        use_cases: Injected[UseCases],
+    ) -> ErasureResponse:
+        receipt = await use_cases.keeping.erase(caller, content)
+        return ErasureResponse.of(receipt)
 
-    @get("/", opt=LIST.opt)
-    async def list_erasures(self, request: HttpRequest) -> Response[bytes]:
-        given = await LIST.read(request)
-        project = given.caller.project_id
-        pages = RECEIPTS.asked(given.query, project, None, None, SortOrder.DESC)
-        page = await edge_of(request).use_cases.keeping.list_erasures(project, pages.window)
-        shown = pages.shown(page, [ErasureResponse.of(one) for one in page.items])
-        return await answer(request, shown)
+    @get("/", **LIST)
+    async def list_erasures(
+        self,
+        caller: Injected[Caller],
+        params: Injected[PageQuery],
+        use_cases: Injected[UseCases],
+    ) -> PaginatedResponse[ErasureResponse]:
+        project = caller.project_id
+        pages = RECEIPTS.asked(params, project, None, None, SortOrder.DESC)
+        page = await use_cases.keeping.list_erasures(project, pages.window)
+        return pages.shown(page, [ErasureResponse.of(one) for one in page.items])
 
-    @get("/{erasure_id:str}", opt=READ.opt)
-    async def read_erasure(self, request: HttpRequest) -> Response[bytes]:
-        given = await READ.read(request)
-        receipt = await edge_of(request).use_cases.keeping.read_erasure(
-            given.caller.project_id, ErasureId(given.path.erasure_id)
+    @get("/{erasure_id:str}", **READ)
+    async def read_erasure(
+        self,
+        caller: Injected[Caller],
+        path: Injected[ErasurePath],
+        use_cases: Injected[UseCases],
+    ) -> ErasureResponse:
+        receipt = await use_cases.keeping.read_erasure(
+            caller.project_id, ErasureId(path.erasure_id)
         )
-        return await answer(request, ErasureResponse.of(receipt))
+        return ErasureResponse.of(receipt)
 
-    @post("/{erasure_id:str}/check", status_code=200, opt=CHECK.opt)
-    async def check_erasure(self, request: HttpRequest) -> Response[bytes]:
-        given = await CHECK.read(request)
-        do = edge_of(request).use_cases
+    @post("/{erasure_id:str}/check", status_code=200, **CHECK)
+    async def check_erasure(
+        self,
+        caller: Injected[Caller],
+        content: Injected[ErasedOwner],
+        path: Injected[ErasurePath],
+        use_cases: Injected[UseCases],
+    ) -> ErasureCheckResponse:
+        do = use_cases
         checked = do.clock()
         known, found = await do.keeping.check_erasure(
-            given.caller.project_id, ErasureId(given.path.erasure_id), given.body
+            caller.project_id, ErasureId(path.erasure_id), content
         )
-        return await answer(request, _checked(known, found, instant(checked)))
+        return _checked(known, found, instant(checked))
 
 
 def _checked(

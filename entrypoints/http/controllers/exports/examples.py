@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from entrypoints.http.controllers.scores.examples import PROJECT_ID, SESSION_SCORE, TRACE_SCORE
-from entrypoints.http.controllers.traces.examples import TRACE_RESPONSE
+from entrypoints.http.controllers.traces.schemas import TRACE_RESPONSE
 
 LINE: Final[dict[str, Any]] = {
     **TRACE_RESPONSE,

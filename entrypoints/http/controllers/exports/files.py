@@ -13,6 +13,8 @@ from application.exporting.ports import EXPORTS_MAX
 from application.exporting.use_cases import ExportUseCases
 from domain.exporting.export import FileFormat
 from domain.identity.api_key import Scope
+from domain.identity.caller import Caller
+from domain.tracing.query import TraceFilter
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.exports import examples
 from entrypoints.http.controllers.exports.file_schemas import (
@@ -21,11 +23,13 @@ from entrypoints.http.controllers.exports.file_schemas import (
     ExportResponse,
 )
 from entrypoints.http.controllers.exports.stream import NDJSON
+from entrypoints.http.endpoint import Injected, edge_of, endpoint
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.operation import Documented, answer, answer_once, edge_of, operation
 from entrypoints.http.problems import ErrorResponse, Problem
 from entrypoints.http.requests.byte_ranges import part_of
+from entrypoints.http.requests.idempotency_key import IdempotencyKey
 from entrypoints.http.requests.json_body import Body
+from entrypoints.http.responses import JsonResponse, respond_once
 from entrypoints.http.streams import Streamed
 
 MEDIA_TYPES: Final = {
@@ -35,108 +39,117 @@ MEDIA_TYPES: Final = {
 }
 type Binary = Annotated[Raw, Meta(extra_json_schema={"type": "string", "format": "binary"})]
 
-CREATE: Final = operation(
-    data_plane(Scope.READ),
-    Documented(
-        summary="Export traces to a file",
-        description=(
-            "Has a worker write a file of all traces that the filters admit, by their start, of "
-            "one moment. Poll it until it is COMPLETED or FAILED. A project keeps "
-            f"{EXPORTS_MAX} exports, each until `expires_at` or until it is deleted; what was "
-            "deleted from the project since is still in them."
-        ),
-        answer=ExportResponse,
-        example=examples.EXPORT
-        | {"status": "PENDING", "traces_total": None, "traces_done": 0, "row_count": 0, "size": 0}
-        | {"sha256": None, "completed_at": None},
-        body_example=examples.ORDER,
-        is_once=True,
-    ),
-).with_body(Body(CreateExportRequest, CreateExportRequest.checked))
+NewExport = Annotated[
+    tuple[CreateExportRequest, TraceFilter], Body(CreateExportRequest, CreateExportRequest.checked)
+]
 
-LIST: Final = operation(
+CREATE: Final = endpoint(
     data_plane(Scope.READ),
-    Documented(
-        summary="List exports",
-        description="All files that the project keeps or waits for, the newest first.",
-        answer=list[ExportResponse],
-        example=[examples.EXPORT],
+    summary="Export traces to a file",
+    description=(
+        "Has a worker write a file of all traces that the filters admit, by their start, of "
+        "one moment. Poll it until it is COMPLETED or FAILED. A project keeps "
+        f"{EXPORTS_MAX} exports, each until `expires_at` or until it is deleted; what was "
+        "deleted from the project since is still in them."
     ),
+    example=examples.EXPORT
+    | {"status": "PENDING", "traces_total": None, "traces_done": 0, "row_count": 0, "size": 0}
+    | {"sha256": None, "completed_at": None},
+    body_example=examples.ORDER,
 )
 
-READ: Final = operation(
+LIST: Final = endpoint(
     data_plane(Scope.READ),
-    Documented(
-        summary="Read an export",
-        description="How far it is; once it is over, how many rows and bytes, and their SHA-256.",
-        answer=ExportResponse,
-        example=examples.EXPORT,
-    ),
-).with_path(ExportPath)
+    summary="List exports",
+    description="All files that the project keeps or waits for, the newest first.",
+    example=[examples.EXPORT],
+)
 
-DOWNLOAD: Final = operation(
+READ: Final = endpoint(
     data_plane(Scope.READ),
-    Documented(
-        summary="Download an export",
-        description=(
-            "The file. The ETag is its SHA-256; `Range` with one range, and `If-Range`, go on "
-            "with a download that was broken off: 206, or 416 beyond the end. 409 while there is "
-            "no file."
-        ),
-        answer=Binary,
-        example="PAR1…",
-        answers={409: ErrorResponse, 416: ErrorResponse},
-        media_types=tuple(MEDIA_TYPES.values()),
-    ),
-).with_path(ExportPath)
+    summary="Read an export",
+    description="How far it is; once it is over, how many rows and bytes, and their SHA-256.",
+    example=examples.EXPORT,
+)
 
-DELETE: Final = operation(
+DOWNLOAD: Final = endpoint(
     data_plane(Scope.READ),
-    Documented(
-        summary="Delete an export",
-        description="Removes it with its file. One that is being written is given up.",
-        answer=None,
+    summary="Download an export",
+    description=(
+        "The file. The ETag is its SHA-256; `Range` with one range, and `If-Range`, go on "
+        "with a download that was broken off: 206, or 416 beyond the end. 409 while there is "
+        "no file."
     ),
-).with_path(ExportPath)
+    example="PAR1…",
+    answers={409: ErrorResponse, 416: ErrorResponse},
+    media_types=tuple(MEDIA_TYPES.values()),
+    answer=Binary,
+)
+
+DELETE: Final = endpoint(
+    data_plane(Scope.READ),
+    summary="Delete an export",
+    description="Removes it with its file. One that is being written is given up.",
+)
 
 
 class ExportFileController(Controller):
     path = "/traces/exports"
 
-    @post("/", status_code=202, opt=CREATE.opt)
-    async def create_export(self, request: HttpRequest) -> Response[bytes]:
-        given = await CREATE.read(request)
-        order, matching = given.body
+    @post("/", status_code=202, **CREATE)
+    async def create_export(
+        self,
+        request: HttpRequest,
+        caller: Injected[Caller],
+        content: Injected[NewExport],
+        key: Injected[IdempotencyKey | None],
+    ) -> JsonResponse[ExportResponse]:
+        order, matching = content
 
         async def write(id_: UUID) -> ExportResponse:
             made = await _use_cases(request).request_export(
-                given.caller.project_id, id_, order.format, order.rows, matching
+                caller.project_id, id_, order.format, order.rows, matching
             )
             return ExportResponse.of(made)
 
-        return await answer_once(request, given, 202, write)
+        return await respond_once(request, caller, key, 202, write)
 
-    @get("/", opt=LIST.opt)
-    async def list_exports(self, request: HttpRequest) -> Response[bytes]:
-        given = await LIST.read(request)
-        found = await _use_cases(request).list_exports(given.caller.project_id)
-        return await answer(request, [ExportResponse.of(one) for one in found])
+    @get("/", **LIST)
+    async def list_exports(
+        self,
+        request: HttpRequest,
+        caller: Injected[Caller],
+    ) -> list[ExportResponse]:
+        found = await _use_cases(request).list_exports(caller.project_id)
+        return [ExportResponse.of(one) for one in found]
 
-    @get("/{export_id:str}", opt=READ.opt)
-    async def read_export(self, request: HttpRequest) -> Response[bytes]:
-        given = await READ.read(request)
-        project = given.caller.project_id
-        found = await _use_cases(request).read_export(project, given.path.export_id)
-        return await answer(request, ExportResponse.of(found))
+    @get("/{export_id:str}", **READ)
+    async def read_export(
+        self,
+        request: HttpRequest,
+        caller: Injected[Caller],
+        path: Injected[ExportPath],
+    ) -> ExportResponse:
+        project = caller.project_id
+        found = await _use_cases(request).read_export(project, path.export_id)
+        return ExportResponse.of(found)
 
-    @delete("/{export_id:str}", opt=DELETE.opt)
-    async def delete_export(self, request: HttpRequest) -> None:
-        given = await DELETE.read(request)
-        await _use_cases(request).delete_export(given.caller.project_id, given.path.export_id)
+    @delete("/{export_id:str}", **DELETE)
+    async def delete_export(
+        self,
+        request: HttpRequest,
+        caller: Injected[Caller],
+        path: Injected[ExportPath],
+    ) -> None:
+        await _use_cases(request).delete_export(caller.project_id, path.export_id)
 
-    @get("/{export_id:str}/download", opt=DOWNLOAD.opt)
-    async def download_export(self, request: HttpRequest) -> Response[bytes]:
-        given = await DOWNLOAD.read(request)
+    @get("/{export_id:str}/download", **DOWNLOAD)
+    async def download_export(
+        self,
+        request: HttpRequest,
+        caller: Injected[Caller],
+        path: Injected[ExportPath],
+    ) -> Response[bytes]:
         read = _use_cases(request).read_export_file
         export = await read.find(given.caller.project_id, given.path.export_id)
         etag = f'"{export.sha256}"'

@@ -11,9 +11,11 @@ from msgspec import Meta
 from application.exporting.imports import ImportOutcome
 from application.exporting.ports import Batches
 from application.tracing.ingest import BATCH_MAX
+from application.use_cases import UseCases
 from domain.errors import Invalid
 from domain.exporting.exported_trace import TraceWithScores
 from domain.identity.api_key import Scope
+from domain.identity.caller import Caller
 from domain.ids import ProjectId
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.config import HttpConfig
@@ -22,9 +24,9 @@ from entrypoints.http.controllers.exports.import_schemas import ImportedTrace
 from entrypoints.http.controllers.exports.schemas import ExportedTrace, ExportLines
 from entrypoints.http.controllers.traces.list import TraceConditions
 from entrypoints.http.controllers.traces.traces import BatchRejected
+from entrypoints.http.endpoint import Injected, edge_of, endpoint
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.operation import Documented, answer, edge_of, operation
 from entrypoints.http.problems import FieldProblem, Mistakes
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.wire_types import Deferred
@@ -55,52 +57,55 @@ class ImportResponse(msgspec.Struct, frozen=True):
     rejected: list[BatchRejected]
 
 
-EXPORT: Final = operation(
+EXPORT: Final = endpoint(
     data_plane(Scope.READ),
-    Documented(
-        summary="Export traces",
-        description=(
-            "Every trace that the filters of the list admit, as they are at one moment: one a "
-            "line, each with its spans and payloads as `GET /traces/{trace_id}` shows them, and "
-            "with its scores; the first of each session also with `session_scores`, those of the "
-            "session. Nothing of it waits in memory, so it may be of any length. The "
-            "last line has a member `export` beside, with the numbers of traces, spans and "
-            "scores and the SHA-256 of the text without it: a file whose last line lacks it isn't "
-            "whole. No trace, no line. docs/exports.md has more."
-        ),
-        answer=ExportedTrace,
-        example=examples.LINE,
-        media_types=(NDJSON,),
+    summary="Export traces",
+    description=(
+        "Every trace that the filters of the list admit, as they are at one moment: one a "
+        "line, each with its spans and payloads as `GET /traces/{trace_id}` shows them, and "
+        "with its scores; the first of each session also with `session_scores`, those of the "
+        "session. Nothing of it waits in memory, so it may be of any length. The "
+        "last line has a member `export` beside, with the numbers of traces, spans and "
+        "scores and the SHA-256 of the text without it: a file whose last line lacks it isn't "
+        "whole. No trace, no line. docs/exports.md has more."
     ),
-).with_query(TraceConditions)
+    example=examples.LINE,
+    media_types=(NDJSON,),
+    answer=ExportedTrace,
+)
 
-IMPORT: Final = operation(
+ImportedLines = Annotated[
+    list[bytes], Body(ImportBatch, lambda batch, _: [bytes(one) for one in batch.traces])
+]
+
+IMPORT: Final = endpoint(
     data_plane(Scope.INGEST, Scope.EVALUATE),
-    Documented(
-        summary="Import exported traces",
-        description=(
-            f"Puts 1 to {BATCH_MAX} lines of an export back, each for itself: a trace is merged "
-            "by its id, and not written where it says nothing new; spans keep what they were "
-            "charged, and scores their ids, authors and times. A score that is there stays as it "
-            "is. Safe to repeat. `pandaprobe-server import` sends whole files."
-        ),
-        answer=ImportResponse,
-        example={"stored": 1, "unchanged": 0, "rejected": []},
-        body_example={"traces": [examples.LINE]},
-        route_class=RouteClass.INGEST,
-        parts=(ImportedTrace,),
+    summary="Import exported traces",
+    description=(
+        f"Puts 1 to {BATCH_MAX} lines of an export back, each for itself: a trace is merged "
+        "by its id, and not written where it says nothing new; spans keep what they were "
+        "charged, and scores their ids, authors and times. A score that is there stays as it "
+        "is. Safe to repeat. `pandaprobe-server import` sends whole files."
     ),
-).with_body(Body(ImportBatch, lambda batch, _: [bytes(one) for one in batch.traces]))
+    example={"stored": 1, "unchanged": 0, "rejected": []},
+    body_example={"traces": [examples.LINE]},
+    route_class=RouteClass.INGEST,
+    referenced_types=(ImportedTrace,),
+)
 
 
 class TraceExportController(Controller):
     path = "/traces"
 
-    @get("/export", opt=EXPORT.opt)
-    async def export_traces(self, request: HttpRequest) -> Response[bytes]:
-        given = await EXPORT.read(request)
-        query, project = given.query, given.caller.project_id
-        stream = edge_of(request).use_cases.exporting.stream_traces
+    @get("/export", **EXPORT)
+    async def export_traces(
+        self,
+        caller: Injected[Caller],
+        params: Injected[TraceConditions],
+        use_cases: Injected[UseCases],
+    ) -> Response[bytes]:
+        query, project = params, caller.project_id
+        stream = use_cases.exporting.stream_traces
 
         @asynccontextmanager
         async def chunks() -> AsyncIterator[AsyncIterator[bytes]]:
@@ -110,14 +115,19 @@ class TraceExportController(Controller):
 
         return Streamed(chunks, NDJSON)
 
-    @post("/import", status_code=200, opt=IMPORT.opt)
-    async def import_traces(self, request: HttpRequest) -> Response[bytes]:
-        given = await IMPORT.read(request)
+    @post("/import", status_code=200, **IMPORT)
+    async def import_traces(
+        self,
+        request: HttpRequest,
+        caller: Injected[Caller],
+        content: Injected[ImportedLines],
+        use_cases: Injected[UseCases],
+    ) -> ImportResponse:
         edge = edge_of(request)
-        read = [_read_line(line, edge.config) for line in given.body]
+        read = [_read_line(line, edge.config) for line in content]
         good = [one for one in read if isinstance(one, TraceWithScores)]
         put = edge.use_cases.exporting.import_traces
-        stored = iter(await put(given.caller.project_id, good) if good else ())
+        stored = iter(await put(caller.project_id, good) if good else ())
         outcomes = [one if isinstance(one, Invalid) else next(stored) for one in read]
         return await answer(
             request,

@@ -3,20 +3,21 @@
 from typing import Annotated, Final, Self
 
 import msgspec
-from litestar import Controller, Response, get
+from litestar import Controller, get
 from msgspec import Meta
 
 import domain.evaluation.metrics.metric as metrics
+from application.use_cases import UseCases
 from domain.errors import Invalid
 from domain.evaluation.judging import prompt
 from domain.evaluation.judging.models import HEURISTIC_MODEL, ProviderState
 from domain.evaluation.metrics.metric import THRESHOLD, Category
 from domain.identity.api_key import Scope
+from domain.identity.caller import Caller
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.runs.filters import EvalRunFilters
 from entrypoints.http.controllers.runs.schemas import check_trace_metric
-from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.operation import Documented, answer, edge_of, operation
+from entrypoints.http.endpoint import Injected, endpoint
 
 
 class TemplateQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,115 +105,115 @@ class JudgeProvider(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-TRACE_METRICS: Final = operation(
+TRACE_METRICS: Final = endpoint(
     data_plane(Scope.READ),
-    Documented(
-        summary="List metrics of traces",
-        description=(
-            "Every metric that a run over traces can have, by name; the project's own among them."
-        ),
-        answer=list[MetricSummary],
-        example=[
-            {
-                "name": "task_completion",
-                "description": "Whether the agent did what was asked",
-                "category": "trace",
-            }
-        ],
+    summary="List metrics of traces",
+    description=(
+        "Every metric that a run over traces can have, by name; the project's own among them."
     ),
+    example=[
+        {
+            "name": "task_completion",
+            "description": "Whether the agent did what was asked",
+            "category": "trace",
+        }
+    ],
 )
 
-SESSION_METRICS: Final = operation(
+SESSION_METRICS: Final = endpoint(
     data_plane(Scope.READ),
-    Documented(
-        summary="List metrics of sessions",
-        description="Every metric that a run over sessions can have, by name.",
-        answer=list[MetricSummary],
-        example=[
-            {
-                "name": "agent_reliability",
-                "description": "Tail risk: how bad the worst traces of the session are",
-                "category": "session",
-            }
-        ],
-    ),
+    summary="List metrics of sessions",
+    description="Every metric that a run over sessions can have, by name.",
+    example=[
+        {
+            "name": "agent_reliability",
+            "description": "Tail risk: how bad the worst traces of the session are",
+            "category": "session",
+        }
+    ],
 )
 
-TEMPLATE: Final = operation(
+TEMPLATE: Final = endpoint(
     data_plane(Scope.READ),
-    Documented(
-        summary="Read a template of a run",
-        description=(
-            "A run over traces with one metric, to be changed and sent, and what a judge is "
-            "asked for that metric."
-        ),
-        answer=EvalRunTemplate,
-        example={
-            "metric": {
-                "name": "tool_correctness",
-                "description": "Whether the right tools were called",
-                "category": "trace",
-                "default_threshold": THRESHOLD,
-                "prompt_preview": [{"stage": "judge", "prompt": "Criterion: …"}],
-            },
-            "filters": dict.fromkeys(EvalRunFilters.__struct_fields__),
-            "sampling_rate": 1.0,
-            "model": HEURISTIC_MODEL,
+    summary="Read a template of a run",
+    description=(
+        "A run over traces with one metric, to be changed and sent, and what a judge is "
+        "asked for that metric."
+    ),
+    example={
+        "metric": {
+            "name": "tool_correctness",
+            "description": "Whether the right tools were called",
+            "category": "trace",
+            "default_threshold": THRESHOLD,
+            "prompt_preview": [{"stage": "judge", "prompt": "Criterion: …"}],
         },
-    ),
-).with_query(TemplateQuery)
+        "filters": dict.fromkeys(EvalRunFilters.__struct_fields__),
+        "sampling_rate": 1.0,
+        "model": HEURISTIC_MODEL,
+    },
+)
 
-PROVIDERS: Final = operation(
+PROVIDERS: Final = endpoint(
     data_plane(Scope.READ),
-    Documented(
-        summary="List providers of judges",
-        description=(
-            "Everybody who may judge, and whether the server has what it takes to ask them. "
-            "Nobody is asked."
-        ),
-        answer=list[JudgeProvider],
-        example=[
-            {
-                "key": "heuristic",
-                "name": "Built-in heuristics",
-                "description": "Signs in the trace itself",
-                "available": True,
-                "message": "Ready",
-            }
-        ],
+    summary="List providers of judges",
+    description=(
+        "Everybody who may judge, and whether the server has what it takes to ask them. "
+        "Nobody is asked."
     ),
+    example=[
+        {
+            "key": "heuristic",
+            "name": "Built-in heuristics",
+            "description": "Signs in the trace itself",
+            "available": True,
+            "message": "Ready",
+        }
+    ],
 )
 
 
 class EvaluationCatalogueController(Controller):
     path = "/evaluations"
 
-    @get("/trace-metrics", opt=TRACE_METRICS.opt)
-    async def list_trace_metrics(self, request: HttpRequest) -> Response[bytes]:
-        given = await TRACE_METRICS.read(request)
-        list_metrics = edge_of(request).use_cases.evaluation.list_metrics
-        found = await list_metrics(given.caller.project_id, Category.TRACE)
-        return await answer(request, [MetricSummary.of(one) for one in found])
+    @get("/trace-metrics", **TRACE_METRICS)
+    async def list_trace_metrics(
+        self,
+        caller: Injected[Caller],
+        use_cases: Injected[UseCases],
+    ) -> list[MetricSummary]:
+        list_metrics = use_cases.evaluation.list_metrics
+        found = await list_metrics(caller.project_id, Category.TRACE)
+        return [MetricSummary.of(one) for one in found]
 
-    @get("/session-metrics", opt=SESSION_METRICS.opt)
-    async def list_session_metrics(self, request: HttpRequest) -> Response[bytes]:
-        given = await SESSION_METRICS.read(request)
-        list_metrics = edge_of(request).use_cases.evaluation.list_metrics
-        found = await list_metrics(given.caller.project_id, Category.SESSION)
-        return await answer(request, [MetricSummary.of(one) for one in found])
+    @get("/session-metrics", **SESSION_METRICS)
+    async def list_session_metrics(
+        self,
+        caller: Injected[Caller],
+        use_cases: Injected[UseCases],
+    ) -> list[MetricSummary]:
+        list_metrics = use_cases.evaluation.list_metrics
+        found = await list_metrics(caller.project_id, Category.SESSION)
+        return [MetricSummary.of(one) for one in found]
 
-    @get("/trace-runs/template", opt=TEMPLATE.opt)
-    async def read_run_template(self, request: HttpRequest) -> Response[bytes]:
-        given = await TEMPLATE.read(request)
-        read = edge_of(request).use_cases.evaluation.read_run_template
+    @get("/trace-runs/template", **TEMPLATE)
+    async def read_run_template(
+        self,
+        caller: Injected[Caller],
+        params: Injected[TemplateQuery],
+        use_cases: Injected[UseCases],
+    ) -> EvalRunTemplate:
+        read = use_cases.evaluation.read_run_template
         try:
-            template = await read(given.caller.project_id, given.query.metric)
+            template = await read(caller.project_id, params.metric)
         except Invalid as invalid:  # told by the place that it has in a query
             raise Invalid.field("query.metric", invalid.errors[0].message) from invalid
-        return await answer(request, EvalRunTemplate.of(template))
+        return EvalRunTemplate.of(template)
 
-    @get("/providers", opt=PROVIDERS.opt)
-    async def list_providers(self, request: HttpRequest) -> Response[bytes]:
-        await PROVIDERS.read(request)
-        found = edge_of(request).use_cases.evaluation.list_providers()
-        return await answer(request, [JudgeProvider.of(one) for one in found])
+    @get("/providers", **PROVIDERS)
+    async def list_providers(
+        self,
+        use_cases: Injected[UseCases],
+    ) -> list[JudgeProvider]:
+        found = use_cases.evaluation.list_providers()
+        return [JudgeProvider.of(one) for one in found]

@@ -5,18 +5,17 @@ from typing import Annotated, Final, Self
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Response, delete, get, post
+from litestar import Controller, delete, get, post
 from msgspec import Meta
 
 import domain.identity.api_key as keys
+from application.use_cases import UseCases
 from domain.identity.api_key import ALL_SCOPES, KEY_LIFETIME, KEY_NAME_MAX, Expiration, Scope
 from domain.ids import ApiKeyId
-from entrypoints.http.authentication import OF_ORGANIZATION
+from entrypoints.http.authentication import OF_ORGANIZATION, Colleague
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.controllers.organizations.schemas import OrganizationPath
-from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.operation import Documented, answer, edge_of, operation
-from entrypoints.http.requests.json_body import Body
+from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.requests.wire_types import ShownInstant, instant, optional_instant
 
 
@@ -82,117 +81,116 @@ class APIKeyResponse(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-CREATE: Final = (
-    operation(
-        OF_ORGANIZATION,
-        Documented(
-            summary="Create an API key",
-            description=(
-                "For every member. The key reaches all projects of the organization, and nothing "
-                "but the data plane. `raw_key` is its secret, and is never shown again."
-            ),
-            answer=APIKeyResponse,
-            example=examples.NEW_KEY,
-            body_example={"name": "ci", "expiration": "90d", "scopes": ["ingest"]},
-        ),
-    )
-    .with_path(OrganizationPath)
-    .with_body(Body(CreateAPIKeyRequest, lambda wire, _: wire))
+CREATE: Final = endpoint(
+    OF_ORGANIZATION,
+    summary="Create an API key",
+    description=(
+        "For every member. The key reaches all projects of the organization, and nothing "
+        "but the data plane. `raw_key` is its secret, and is never shown again."
+    ),
+    example=examples.NEW_KEY,
+    body_example={"name": "ci", "expiration": "90d", "scopes": ["ingest"]},
 )
 
-LIST: Final = operation(
+LIST: Final = endpoint(
     OF_ORGANIZATION,
-    Documented(
-        summary="List API keys",
-        description="All keys, revoked and expired ones included, newest first.",
-        answer=list[APIKeyResponse],
-        example=[examples.KEY],
-    ),
-).with_path(OrganizationPath)
+    summary="List API keys",
+    description="All keys, revoked and expired ones included, newest first.",
+    example=[examples.KEY],
+)
 
-READ: Final = operation(
+READ: Final = endpoint(
     OF_ORGANIZATION,
-    Documented(
-        summary="Read an API key",
-        description="One key of the organization, without its secret.",
-        answer=APIKeyResponse,
-        example=examples.KEY,
-    ),
-).with_path(KeyPath)
+    summary="Read an API key",
+    description="One key of the organization, without its secret.",
+    example=examples.KEY,
+)
 
-ROTATE: Final = operation(
+ROTATE: Final = endpoint(
     OF_ORGANIZATION,
-    Documented(
-        summary="Rotate an API key",
-        description=(
-            f"For OWNER and ADMIN. Makes a new key of the same name and scopes, for "
-            f"{KEY_LIFETIME.days} days; the old one stays valid until it expires by itself. 422 for "
-            "a key that is revoked or never expires."
-        ),
-        answer=APIKeyResponse,
-        example=examples.NEW_KEY,
+    summary="Rotate an API key",
+    description=(
+        f"For OWNER and ADMIN. Makes a new key of the same name and scopes, for "
+        f"{KEY_LIFETIME.days} days; the old one stays valid until it expires by itself. 422 for a "
+        "key that is revoked or never expires."
     ),
-).with_path(KeyPath)
+    example=examples.NEW_KEY,
+)
 
-DELETE: Final = (
-    operation(
-        OF_ORGANIZATION,
-        Documented(
-            summary="Revoke or delete an API key",
-            description=(
-                "For OWNER and ADMIN. Either way the key opens nothing any more; a revoked one is "
-                "still listed. Processes that remember it may let it in for some seconds yet."
-            ),
-            answer=None,
-        ),
-    )
-    .with_path(KeyPath)
-    .with_query(DeleteKeyQuery)
+DELETE: Final = endpoint(
+    OF_ORGANIZATION,
+    summary="Revoke or delete an API key",
+    description=(
+        "For OWNER and ADMIN. Either way the key opens nothing any more; a revoked one is "
+        "still listed. Processes that remember it may let it in for some seconds yet."
+    ),
 )
 
 
 class ApiKeyController(Controller):
     path = "/organizations/{org_id:str}/api-keys"
 
-    @post("/", opt=CREATE.opt)
-    async def create_api_key(self, request: HttpRequest) -> Response[bytes]:
-        given = await CREATE.read(request)
-        do, body = edge_of(request).use_cases, given.body
+    @post("/", **CREATE)
+    async def create_api_key(
+        self,
+        caller: Injected[Colleague],
+        content: Injected[CreateAPIKeyRequest],
+        path: Injected[OrganizationPath],
+        use_cases: Injected[UseCases],
+    ) -> APIKeyResponse:
+        do, body = use_cases, content
         made, secret = await do.create_key(
-            given.caller.person,
-            given.caller.organization,
+            caller.person,
+            caller.organization,
             body.name,
             body.expiration,
             body.granted,
         )
-        return await answer(request, APIKeyResponse.of(made, do.clock(), secret))
+        return APIKeyResponse.of(made, do.clock(), secret)
 
-    @get("/", opt=LIST.opt)
-    async def list_api_keys(self, request: HttpRequest) -> Response[bytes]:
-        given = await LIST.read(request)
-        do = edge_of(request).use_cases
-        found, now = await do.list_keys(given.caller.membership), do.clock()
-        return await answer(request, [APIKeyResponse.of(one, now) for one in found])
+    @get("/", **LIST)
+    async def list_api_keys(
+        self,
+        caller: Injected[Colleague],
+        path: Injected[OrganizationPath],
+        use_cases: Injected[UseCases],
+    ) -> list[APIKeyResponse]:
+        do = use_cases
+        found, now = await do.list_keys(caller.membership), do.clock()
+        return [APIKeyResponse.of(one, now) for one in found]
 
-    @get("/{key_id:str}", opt=READ.opt)
-    async def read_api_key(self, request: HttpRequest) -> Response[bytes]:
-        given = await READ.read(request)
-        do = edge_of(request).use_cases
-        found = await do.read_key(given.caller.membership, ApiKeyId(given.path.key_id))
-        return await answer(request, APIKeyResponse.of(found, do.clock()))
+    @get("/{key_id:str}", **READ)
+    async def read_api_key(
+        self,
+        caller: Injected[Colleague],
+        path: Injected[KeyPath],
+        use_cases: Injected[UseCases],
+    ) -> APIKeyResponse:
+        do = use_cases
+        found = await do.read_key(caller.membership, ApiKeyId(path.key_id))
+        return APIKeyResponse.of(found, do.clock())
 
-    @post("/{key_id:str}/rotate", opt=ROTATE.opt)
-    async def rotate_api_key(self, request: HttpRequest) -> Response[bytes]:
-        given = await ROTATE.read(request)
-        do = edge_of(request).use_cases
+    @post("/{key_id:str}/rotate", **ROTATE)
+    async def rotate_api_key(
+        self,
+        caller: Injected[Colleague],
+        path: Injected[KeyPath],
+        use_cases: Injected[UseCases],
+    ) -> APIKeyResponse:
+        do = use_cases
         made, secret = await do.rotate_key(
-            given.caller.person, given.caller.organization, ApiKeyId(given.path.key_id)
+            caller.person, caller.organization, ApiKeyId(path.key_id)
         )
-        return await answer(request, APIKeyResponse.of(made, do.clock(), secret))
+        return APIKeyResponse.of(made, do.clock(), secret)
 
-    @delete("/{key_id:str}", status_code=204, opt=DELETE.opt)
-    async def delete_api_key(self, request: HttpRequest) -> None:
-        given = await DELETE.read(request)
-        do = edge_of(request).use_cases
-        take_away = do.delete_key if given.query.permanent else do.revoke_key
-        await take_away(given.caller.person, given.caller.organization, ApiKeyId(given.path.key_id))
+    @delete("/{key_id:str}", status_code=204, **DELETE)
+    async def delete_api_key(
+        self,
+        caller: Injected[Colleague],
+        path: Injected[KeyPath],
+        params: Injected[DeleteKeyQuery],
+        use_cases: Injected[UseCases],
+    ) -> None:
+        do = use_cases
+        take_away = do.delete_key if params.permanent else do.revoke_key
+        await take_away(caller.person, caller.organization, ApiKeyId(path.key_id))

@@ -4,16 +4,16 @@ from typing import Final, Self
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Response, get
+from litestar import Controller, get
 
+from application.use_cases import UseCases
 from domain.identity import audit
 from domain.identity.audit import AuditAction
 from domain.page import SortOrder
-from entrypoints.http.authentication import OF_ORGANIZATION
+from entrypoints.http.authentication import OF_ORGANIZATION, Colleague
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.controllers.organizations.schemas import OrganizationPath
-from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.operation import Documented, answer, edge_of, operation
+from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
 from entrypoints.http.requests.wire_types import PaginatedResponse, ShownInstant, instant
 
@@ -69,40 +69,36 @@ class AuditEntryResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 ENTRIES: Final = PagedList("audit log", {None: INSTANT}, ID)
 
-LIST: Final = (
-    operation(
-        OF_ORGANIZATION,
-        Documented(
-            summary="Read the audit log",
-            description=(
-                "For OWNER and ADMIN. A page of what was done in the organization, newest first. "
-                "Entries are never changed or removed. An API key appears when it is used from "
-                "an address or by a client for the first time."
-            ),
-            answer=PaginatedResponse[AuditEntryResponse],
-            example={
-                "items": [examples.AUDIT_ENTRY],
-                "total": 1,
-                "limit": 50,
-                "offset": 0,
-                "next_cursor": None,
-            },
-        ),
-    )
-    .with_path(OrganizationPath)
-    .with_query(AuditLogQuery)
+LIST: Final = endpoint(
+    OF_ORGANIZATION,
+    summary="Read the audit log",
+    description=(
+        "For OWNER and ADMIN. A page of what was done in the organization, newest first. "
+        "Entries are never changed or removed. An API key appears when it is used from "
+        "an address or by a client for the first time."
+    ),
+    example={
+        "items": [examples.AUDIT_ENTRY],
+        "total": 1,
+        "limit": 50,
+        "offset": 0,
+        "next_cursor": None,
+    },
 )
 
 
 class AuditLogController(Controller):
     path = "/organizations/{org_id:str}/audit-log"
 
-    @get("/", opt=LIST.opt)
-    async def list_audit_log(self, request: HttpRequest) -> Response[bytes]:
-        given = await LIST.read(request)
-        membership = given.caller.membership
-        pages = ENTRIES.asked(given.query, membership.organization_id, None, None, SortOrder.DESC)
-        page = await edge_of(request).use_cases.list_audit_log(membership, pages.window)
-        return await answer(
-            request, pages.shown(page, [AuditEntryResponse.of(one) for one in page.items])
-        )
+    @get("/", **LIST)
+    async def list_audit_log(
+        self,
+        caller: Injected[Colleague],
+        path: Injected[OrganizationPath],
+        params: Injected[AuditLogQuery],
+        use_cases: Injected[UseCases],
+    ) -> PaginatedResponse[AuditEntryResponse]:
+        membership = caller.membership
+        pages = ENTRIES.asked(params, membership.organization_id, None, None, SortOrder.DESC)
+        page = await use_cases.list_audit_log(membership, pages.window)
+        return pages.shown(page, [AuditEntryResponse.of(one) for one in page.items])

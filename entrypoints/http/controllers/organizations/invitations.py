@@ -4,13 +4,14 @@ from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Response, delete, get, post
+from litestar import Controller, delete, get, post
 from msgspec import Meta
 
+from application.use_cases import UseCases
 from domain.identity.invitation import EMAIL_MAX, EMAIL_MIN, INVITATION_LIFETIME, validate_email
 from domain.identity.organization import Role
 from domain.ids import InvitationId
-from entrypoints.http.authentication import OF_ORGANIZATION
+from entrypoints.http.authentication import OF_ORGANIZATION, Colleague
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.controllers.organizations.schemas import (
     CONFLICT,
@@ -18,10 +19,8 @@ from entrypoints.http.controllers.organizations.schemas import (
     OrganizationPath,
     ruled,
 )
+from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.middleware.rate_limits import RouteClass
-from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.operation import Documented, answer, edge_of, operation
-from entrypoints.http.requests.json_body import Body
 
 check_email: Final = ruled(validate_email)
 
@@ -48,71 +47,71 @@ class CreateInvitationRequest(msgspec.Struct, frozen=True, kw_only=True):
         check_email(self.email)
 
 
-INVITE: Final = (
-    operation(
-        OF_ORGANIZATION,
-        Documented(
-            summary="Invite somebody",
-            description=(
-                "An OWNER invites a MEMBER or an ADMIN, an ADMIN a MEMBER; nobody invites an "
-                f"OWNER. Good for {INVITATION_LIFETIME.days} days. Nothing is mailed: who "
-                "signs in with this address finds it under `/me/invitations`. 409 for your own address, for a "
-                "member's, and where one is pending."
-            ),
-            answer=OrganizationInvitationResponse,
-            example=examples.INVITATION,
-            body_example={"email": "grace@example.com", "role": "MEMBER"},
-            route_class=RouteClass.INVITATIONS,
-            answers=CONFLICT,
-        ),
-    )
-    .with_path(OrganizationPath)
-    .with_body(Body(CreateInvitationRequest, lambda wire, _: wire))
+INVITE: Final = endpoint(
+    OF_ORGANIZATION,
+    summary="Invite a person",
+    description=(
+        "An OWNER invites a MEMBER or an ADMIN, an ADMIN invites a MEMBER. An OWNER can't be "
+        f"invited. It is valid for {INVITATION_LIFETIME.days} days. No mail is sent: the person "
+        "who signs in with this address finds it under `/me/invitations`. 409 for your own "
+        "address, for a member's, and if an invitation is pending."
+    ),
+    example=examples.INVITATION,
+    body_example={"email": "grace@example.com", "role": "MEMBER"},
+    route_class=RouteClass.INVITATIONS,
+    answers=CONFLICT,
 )
 
-LIST: Final = operation(
+LIST: Final = endpoint(
     OF_ORGANIZATION,
-    Documented(
-        summary="List invitations",
-        description="All invitations that were ever sent, whatever became of them, newest first.",
-        answer=list[OrganizationInvitationResponse],
-        example=[examples.INVITATION],
-    ),
-).with_path(OrganizationPath)
+    summary="List invitations",
+    description="All invitations that were ever sent, whatever became of them, newest first.",
+    example=[examples.INVITATION],
+)
 
-REVOKE: Final = operation(
+REVOKE: Final = endpoint(
     OF_ORGANIZATION,
-    Documented(
-        summary="Revoke an invitation",
-        description="For OWNER and ADMIN. 409 where it isn't pending any more.",
-        answer=None,
-        answers=CONFLICT,
-    ),
-).with_path(InvitationPath)
+    summary="Revoke an invitation",
+    description="For OWNER and ADMIN. 409 where it isn't pending any more.",
+    answers=CONFLICT,
+)
 
 
 class InvitationController(Controller):
     path = "/organizations/{org_id:str}/invitations"
 
-    @post("/", opt=INVITE.opt)
-    async def invite(self, request: HttpRequest) -> Response[bytes]:
-        given = await INVITE.read(request)
-        sent = await edge_of(request).use_cases.invite(
-            given.caller.person, given.caller.organization, given.body.email, given.body.role
+    @post("/", **INVITE)
+    async def invite(
+        self,
+        caller: Injected[Colleague],
+        content: Injected[CreateInvitationRequest],
+        path: Injected[OrganizationPath],
+        use_cases: Injected[UseCases],
+    ) -> OrganizationInvitationResponse:
+        sent = await use_cases.invite(
+            caller.person, caller.organization, content.email, content.role
         )
-        return await answer(request, OrganizationInvitationResponse.of(sent))
+        return OrganizationInvitationResponse.of(sent)
 
-    @get("/", opt=LIST.opt)
-    async def list_invitations(self, request: HttpRequest) -> Response[bytes]:
-        given = await LIST.read(request)
-        found = await edge_of(request).use_cases.list_invitations(given.caller.membership)
-        return await answer(request, [OrganizationInvitationResponse.of(one) for one in found])
+    @get("/", **LIST)
+    async def list_invitations(
+        self,
+        caller: Injected[Colleague],
+        path: Injected[OrganizationPath],
+        use_cases: Injected[UseCases],
+    ) -> list[OrganizationInvitationResponse]:
+        found = await use_cases.list_invitations(caller.membership)
+        return [OrganizationInvitationResponse.of(one) for one in found]
 
-    @delete("/{invitation_id:str}", status_code=204, opt=REVOKE.opt)
-    async def revoke_invitation(self, request: HttpRequest) -> None:
-        given = await REVOKE.read(request)
-        await edge_of(request).use_cases.revoke_invitation(
-            given.caller.person,
-            given.caller.organization,
-            InvitationId(given.path.invitation_id),
+    @delete("/{invitation_id:str}", status_code=204, **REVOKE)
+    async def revoke_invitation(
+        self,
+        caller: Injected[Colleague],
+        path: Injected[InvitationPath],
+        use_cases: Injected[UseCases],
+    ) -> None:
+        await use_cases.revoke_invitation(
+            caller.person,
+            caller.organization,
+            InvitationId(path.invitation_id),
         )

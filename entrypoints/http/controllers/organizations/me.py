@@ -4,9 +4,11 @@ from typing import Annotated, Final, Self
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Response, get, post
+from litestar import Controller, get, post
 from msgspec import Meta
 
+from application.use_cases import UseCases
+from domain.identity.caller import Person
 from domain.identity.user import User
 from domain.ids import InvitationId
 from entrypoints.http.authentication import SIGNED_IN
@@ -16,8 +18,7 @@ from entrypoints.http.controllers.organizations.schemas import (
     MyInvitationResponse,
     MyMembershipResponse,
 )
-from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.operation import Documented, answer, edge_of, operation
+from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.requests.wire_types import ShownInstant, instant, optional_instant
 
 
@@ -47,89 +48,84 @@ class MyInvitationPath(msgspec.Struct, frozen=True):
     ]
 
 
-PROFILE: Final = operation(
+PROFILE: Final = endpoint(
     SIGNED_IN,
-    Documented(
-        summary="Read my profile",
-        description=(
-            "Who the token says you are. Your first request makes an organization of your own, "
-            "with a project, where you belong to none."
-        ),
-        answer=UserProfileResponse,
-        example=examples.PROFILE,
+    summary="Read my profile",
+    description=(
+        "Who the token says you are. Your first request makes an organization of your own, "
+        "with a project, where you belong to none."
     ),
+    example=examples.PROFILE,
 )
 
-INVITATIONS: Final = operation(
+INVITATIONS: Final = endpoint(
     SIGNED_IN,
-    Documented(
-        summary="List my invitations",
-        description=(
-            "All invitations to your email address that wait for an answer and haven't expired, "
-            "newest first."
-        ),
-        answer=list[MyInvitationResponse],
-        example=[examples.INVITATION],
+    summary="List my invitations",
+    description=(
+        "All invitations to your email address that wait for an answer and haven't expired, "
+        "newest first."
     ),
+    example=[examples.INVITATION],
 )
 
-ACCEPT: Final = operation(
+ACCEPT: Final = endpoint(
     SIGNED_IN,
-    Documented(
-        summary="Accept an invitation",
-        description=(
-            "Makes you a member, with the role of the invitation. 403 where it is to another "
-            "address, or your identity provider says that yours isn't verified; 409 where it was "
-            "answered, revoked or has expired, or you are a member already."
-        ),
-        answer=MyMembershipResponse,
-        example=examples.MEMBERSHIP,
-        answers=CONFLICT,
+    summary="Accept an invitation",
+    description=(
+        "Makes you a member, with the role of the invitation. 403 where it is to another "
+        "address, or your identity provider says that yours isn't verified; 409 where it was "
+        "answered, revoked or has expired, or you are a member already."
     ),
-).with_path(MyInvitationPath)
+    example=examples.MEMBERSHIP,
+    answers=CONFLICT,
+)
 
-DECLINE: Final = operation(
+DECLINE: Final = endpoint(
     SIGNED_IN,
-    Documented(
-        summary="Decline an invitation",
-        description=(
-            "403 where it is to another address, or your identity provider says that yours isn't "
-            "verified; 409 where it was answered, revoked or has expired."
-        ),
-        answer=None,
-        answers=CONFLICT,
+    summary="Decline an invitation",
+    description=(
+        "403 where it is to another address, or your identity provider says that yours isn't "
+        "verified; 409 where it was answered, revoked or has expired."
     ),
-).with_path(MyInvitationPath)
+    answers=CONFLICT,
+)
 
 
 class MeController(Controller):
     path = "/me"
 
-    @get("/", opt=PROFILE.opt)
-    async def read_my_profile(self, request: HttpRequest) -> Response[bytes]:
-        given = await PROFILE.read(request)
-        return await answer(request, UserProfileResponse.of(given.caller.user))
+    @get("/", **PROFILE)
+    async def read_my_profile(
+        self,
+        caller: Injected[Person],
+    ) -> UserProfileResponse:
+        return UserProfileResponse.of(caller.user)
 
-    @get("/invitations", opt=INVITATIONS.opt)
-    async def list_my_invitations(self, request: HttpRequest) -> Response[bytes]:
-        given = await INVITATIONS.read(request)
-        found = await edge_of(request).use_cases.list_my_invitations(given.caller)
-        return await answer(request, [MyInvitationResponse.of(one) for one in found])
+    @get("/invitations", **INVITATIONS)
+    async def list_my_invitations(
+        self,
+        caller: Injected[Person],
+        use_cases: Injected[UseCases],
+    ) -> list[MyInvitationResponse]:
+        found = await use_cases.list_my_invitations(caller)
+        return [MyInvitationResponse.of(one) for one in found]
 
-    @post("/invitations/{invitation_id:str}/accept", status_code=200, opt=ACCEPT.opt)
-    async def accept_invitation(self, request: HttpRequest) -> Response[bytes]:
-        given = await ACCEPT.read(request)
-        _, membership = await edge_of(request).use_cases.accept_invitation(
-            given.caller, InvitationId(given.path.invitation_id)
-        )
-        user = given.caller.user
-        return await answer(
-            request, MyMembershipResponse.showing(membership, user.display_name, user.email)
-        )
+    @post("/invitations/{invitation_id:str}/accept", status_code=200, **ACCEPT)
+    async def accept_invitation(
+        self,
+        caller: Injected[Person],
+        path: Injected[MyInvitationPath],
+        use_cases: Injected[UseCases],
+    ) -> MyMembershipResponse:
+        _, membership = await use_cases.accept_invitation(caller, InvitationId(path.invitation_id))
+        user = caller.user
+        return MyMembershipResponse.showing(membership, user.display_name, user.email)
 
-    @post("/invitations/{invitation_id:str}/decline", status_code=204, opt=DECLINE.opt)
-    async def decline_invitation(self, request: HttpRequest) -> None:
-        given = await DECLINE.read(request)
-        await edge_of(request).use_cases.decline_invitation(
-            given.caller, InvitationId(given.path.invitation_id)
-        )
+    @post("/invitations/{invitation_id:str}/decline", status_code=204, **DECLINE)
+    async def decline_invitation(
+        self,
+        caller: Injected[Person],
+        path: Injected[MyInvitationPath],
+        use_cases: Injected[UseCases],
+    ) -> None:
+        await use_cases.decline_invitation(caller, InvitationId(path.invitation_id))

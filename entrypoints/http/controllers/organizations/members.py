@@ -4,21 +4,20 @@ from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Response, delete, get, patch
+from litestar import Controller, delete, get, patch
 from msgspec import Meta
 
+from application.use_cases import UseCases
 from domain.identity.organization import Role
 from domain.ids import UserId
-from entrypoints.http.authentication import OF_ORGANIZATION
+from entrypoints.http.authentication import OF_ORGANIZATION, Colleague
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.controllers.organizations.schemas import (
     CONFLICT,
     OrganizationMembershipResponse,
     OrganizationPath,
 )
-from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.operation import Documented, answer, edge_of, operation
-from entrypoints.http.requests.json_body import Body
+from entrypoints.http.endpoint import Injected, endpoint
 
 
 class MemberPath(OrganizationPath, frozen=True):
@@ -29,72 +28,70 @@ class UpdateMemberRoleRequest(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
 
 
-LIST: Final = operation(
+LIST: Final = endpoint(
     OF_ORGANIZATION,
-    Documented(
-        summary="List members",
-        description="All members, oldest membership first.",
-        answer=list[OrganizationMembershipResponse],
-        example=[examples.MEMBERSHIP],
-    ),
-).with_path(OrganizationPath)
-
-CHANGE: Final = (
-    operation(
-        OF_ORGANIZATION,
-        Documented(
-            summary="Change a member's role",
-            description=(
-                "For an OWNER, who may change every role but their own. 409 where nobody would "
-                "be OWNER any more."
-            ),
-            answer=OrganizationMembershipResponse,
-            example=examples.MEMBERSHIP,
-            body_example={"role": "MEMBER"},
-            answers=CONFLICT,
-        ),
-    )
-    .with_path(MemberPath)
-    .with_body(Body(UpdateMemberRoleRequest, lambda wire, _: wire))
+    summary="List members",
+    description="All members, oldest membership first.",
+    example=[examples.MEMBERSHIP],
 )
 
-DELETE: Final = operation(
+CHANGE: Final = endpoint(
     OF_ORGANIZATION,
-    Documented(
-        summary="Remove a member, or leave",
-        description=(
-            "An OWNER removes anybody, an ADMIN a MEMBER; with your own id you leave. The API keys "
-            "that the person made here are revoked. 409 for the last OWNER."
-        ),
-        answer=None,
-        answers=CONFLICT,
+    summary="Change a member's role",
+    description=(
+        "For an OWNER, who may change every role but their own. 409 where nobody would "
+        "be OWNER any more."
     ),
-).with_path(MemberPath)
+    example=examples.MEMBERSHIP,
+    body_example={"role": "MEMBER"},
+    answers=CONFLICT,
+)
+
+DELETE: Final = endpoint(
+    OF_ORGANIZATION,
+    summary="Remove a member, or leave",
+    description=(
+        "An OWNER removes anybody, an ADMIN a MEMBER; with your own id you leave. The API keys "
+        "that the person made here are revoked. 409 for the last OWNER."
+    ),
+    answers=CONFLICT,
+)
 
 
 class MemberController(Controller):
     path = "/organizations/{org_id:str}/members"
 
-    @get("/", opt=LIST.opt)
-    async def list_members(self, request: HttpRequest) -> Response[bytes]:
-        given = await LIST.read(request)
-        found = await edge_of(request).use_cases.list_members(given.caller.membership)
-        return await answer(request, [OrganizationMembershipResponse.of(one) for one in found])
+    @get("/", **LIST)
+    async def list_members(
+        self,
+        caller: Injected[Colleague],
+        path: Injected[OrganizationPath],
+        use_cases: Injected[UseCases],
+    ) -> list[OrganizationMembershipResponse]:
+        found = await use_cases.list_members(caller.membership)
+        return [OrganizationMembershipResponse.of(one) for one in found]
 
-    @patch("/{user_id:str}", opt=CHANGE.opt)
-    async def change_role(self, request: HttpRequest) -> Response[bytes]:
-        given = await CHANGE.read(request)
-        changed = await edge_of(request).use_cases.change_role(
-            given.caller.person,
-            given.caller.organization,
-            UserId(given.path.user_id),
-            given.body.role,
+    @patch("/{user_id:str}", **CHANGE)
+    async def change_role(
+        self,
+        caller: Injected[Colleague],
+        content: Injected[UpdateMemberRoleRequest],
+        path: Injected[MemberPath],
+        use_cases: Injected[UseCases],
+    ) -> OrganizationMembershipResponse:
+        changed = await use_cases.change_role(
+            caller.person,
+            caller.organization,
+            UserId(path.user_id),
+            content.role,
         )
-        return await answer(request, OrganizationMembershipResponse.of(changed))
+        return OrganizationMembershipResponse.of(changed)
 
-    @delete("/{user_id:str}", status_code=204, opt=DELETE.opt)
-    async def remove_member(self, request: HttpRequest) -> None:
-        given = await DELETE.read(request)
-        await edge_of(request).use_cases.remove_member(
-            given.caller.person, given.caller.organization, UserId(given.path.user_id)
-        )
+    @delete("/{user_id:str}", status_code=204, **DELETE)
+    async def remove_member(
+        self,
+        caller: Injected[Colleague],
+        path: Injected[MemberPath],
+        use_cases: Injected[UseCases],
+    ) -> None:
+        await use_cases.remove_member(caller.person, caller.organization, UserId(path.user_id))

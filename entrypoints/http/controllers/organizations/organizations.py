@@ -4,15 +4,15 @@ from typing import Final, Self
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Response, delete, get, patch, post
+from litestar import Controller, delete, get, patch, post
 
+from application.use_cases import UseCases
+from domain.identity.caller import Person
 from domain.identity.organization import Organization, Role
-from entrypoints.http.authentication import OF_ORGANIZATION, SIGNED_IN
+from entrypoints.http.authentication import OF_ORGANIZATION, SIGNED_IN, Colleague
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.controllers.organizations.schemas import Name, OrganizationPath, check_name
-from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.operation import Documented, answer, edge_of, operation
-from entrypoints.http.requests.json_body import Body
+from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.requests.wire_types import ShownInstant, instant
 
 
@@ -64,101 +64,100 @@ class MyOrganizationResponse(OrganizationResponse, frozen=True, kw_only=True):
         )
 
 
-CREATE: Final = operation(
+CREATE: Final = endpoint(
     SIGNED_IN,
-    Documented(
-        summary="Create an organization",
-        description=(
-            "You become its OWNER, and it begins with a project `onboarding`. 403 where you own "
-            "as many organizations as this service allows."
-        ),
-        answer=OrganizationResponse,
-        example=examples.ORGANIZATION,
-        body_example={"name": "Acme"},
+    summary="Create an organization",
+    description=(
+        "You become its OWNER, and it begins with a project `onboarding`. 403 where you own "
+        "as many organizations as this service allows."
     ),
-).with_body(Body(CreateOrganizationRequest, lambda wire, _: wire))
-
-LIST: Final = operation(
-    SIGNED_IN,
-    Documented(
-        summary="List my organizations",
-        description="All organizations that you belong to, newest membership first.",
-        answer=list[MyOrganizationResponse],
-        example=[examples.MY_ORGANIZATION],
-    ),
+    example=examples.ORGANIZATION,
+    body_example={"name": "Acme"},
 )
 
-READ: Final = operation(
-    OF_ORGANIZATION,
-    Documented(
-        summary="Read an organization",
-        description="The organization, and your role in it.",
-        answer=MyOrganizationResponse,
-        example=examples.MY_ORGANIZATION,
-    ),
-).with_path(OrganizationPath)
-
-CHANGE: Final = (
-    operation(
-        OF_ORGANIZATION,
-        Documented(
-            summary="Rename an organization",
-            description="For OWNER and ADMIN. A name that is left out or null changes nothing.",
-            answer=OrganizationResponse,
-            example=examples.ORGANIZATION,
-            body_example={"name": "Acme"},
-        ),
-    )
-    .with_path(OrganizationPath)
-    .with_body(Body(UpdateOrganizationRequest, lambda wire, _: wire))
+LIST: Final = endpoint(
+    SIGNED_IN,
+    summary="List my organizations",
+    description="All organizations that you belong to, newest membership first.",
+    example=[examples.MY_ORGANIZATION],
 )
 
-DELETE: Final = operation(
+READ: Final = endpoint(
     OF_ORGANIZATION,
-    Documented(
-        summary="Delete an organization",
-        description=(
-            "For an OWNER. All that is in it is gone for every reader from then on: projects with "
-            "their data, members, invitations, API keys."
-        ),
-        answer=None,
+    summary="Read an organization",
+    description="The organization, and your role in it.",
+    example=examples.MY_ORGANIZATION,
+)
+
+CHANGE: Final = endpoint(
+    OF_ORGANIZATION,
+    summary="Rename an organization",
+    description="For OWNER and ADMIN. A name that is left out or null changes nothing.",
+    example=examples.ORGANIZATION,
+    body_example={"name": "Acme"},
+)
+
+DELETE: Final = endpoint(
+    OF_ORGANIZATION,
+    summary="Delete an organization",
+    description=(
+        "For an OWNER. All that is in it is gone for every reader from then on: projects with "
+        "their data, members, invitations, API keys."
     ),
-).with_path(OrganizationPath)
+)
 
 
 class OrganizationController(Controller):
     path = "/organizations"
 
-    @post("/", opt=CREATE.opt)
-    async def create_organization(self, request: HttpRequest) -> Response[bytes]:
-        given = await CREATE.read(request)
-        made = await edge_of(request).use_cases.create_organization(given.caller, given.body.name)
-        return await answer(request, OrganizationResponse.of(made))
+    @post("/", **CREATE)
+    async def create_organization(
+        self,
+        caller: Injected[Person],
+        content: Injected[CreateOrganizationRequest],
+        use_cases: Injected[UseCases],
+    ) -> OrganizationResponse:
+        made = await use_cases.create_organization(caller, content.name)
+        return OrganizationResponse.of(made)
 
-    @get("/", opt=LIST.opt)
-    async def list_organizations(self, request: HttpRequest) -> Response[bytes]:
-        given = await LIST.read(request)
-        found = await edge_of(request).use_cases.list_organizations(given.caller)
-        return await answer(request, [MyOrganizationResponse.to_member(*one) for one in found])
+    @get("/", **LIST)
+    async def list_organizations(
+        self,
+        caller: Injected[Person],
+        use_cases: Injected[UseCases],
+    ) -> list[MyOrganizationResponse]:
+        found = await use_cases.list_organizations(caller)
+        return [MyOrganizationResponse.to_member(*one) for one in found]
 
-    @get("/{org_id:str}", opt=READ.opt)
-    async def read_organization(self, request: HttpRequest) -> Response[bytes]:
-        given = await READ.read(request)
-        membership = given.caller.membership
-        found = await edge_of(request).use_cases.read_organization(membership)
-        return await answer(request, MyOrganizationResponse.to_member(found, membership.role))
+    @get("/{org_id:str}", **READ)
+    async def read_organization(
+        self,
+        caller: Injected[Colleague],
+        path: Injected[OrganizationPath],
+        use_cases: Injected[UseCases],
+    ) -> MyOrganizationResponse:
+        membership = caller.membership
+        found = await use_cases.read_organization(membership)
+        return MyOrganizationResponse.to_member(found, membership.role)
 
-    @patch("/{org_id:str}", opt=CHANGE.opt)
-    async def rename_organization(self, request: HttpRequest) -> Response[bytes]:
-        given = await CHANGE.read(request)
-        changed = await edge_of(request).use_cases.rename_organization(
-            given.caller.person, given.caller.organization, given.body.name
+    @patch("/{org_id:str}", **CHANGE)
+    async def rename_organization(
+        self,
+        caller: Injected[Colleague],
+        content: Injected[UpdateOrganizationRequest],
+        path: Injected[OrganizationPath],
+        use_cases: Injected[UseCases],
+    ) -> OrganizationResponse:
+        changed = await use_cases.rename_organization(
+            caller.person, caller.organization, content.name
         )
-        return await answer(request, OrganizationResponse.of(changed))
+        return OrganizationResponse.of(changed)
 
-    @delete("/{org_id:str}", status_code=204, opt=DELETE.opt)
-    async def delete_organization(self, request: HttpRequest) -> None:
-        given = await DELETE.read(request)
-        await edge_of(request).use_cases.delete_organization(
-            given.caller.person, given.caller.organization
-        )
+    @delete("/{org_id:str}", status_code=204, **DELETE)
+    async def delete_organization(
+        self,
+        caller: Injected[Colleague],
+        path: Injected[OrganizationPath],
+        use_cases: Injected[UseCases],
+    ) -> None:
+        await use_cases.delete_organization(caller.person, caller.organization)

@@ -4,13 +4,14 @@ from typing import Annotated, Final, Self
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Response, delete, get, patch, post, put
+from litestar import Controller, delete, get, patch, post, put
 from msgspec import Meta
 
 import domain.identity.organization as organizations
+from application.use_cases import UseCases
 from domain.identity.organization import DESCRIPTION_MAX, RETENTION_MAX_DAYS, validate_description
 from domain.ids import ProjectId
-from entrypoints.http.authentication import OF_ORGANIZATION
+from entrypoints.http.authentication import OF_ORGANIZATION, Colleague
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.controllers.organizations.schemas import (
     CONFLICT,
@@ -19,9 +20,7 @@ from entrypoints.http.controllers.organizations.schemas import (
     check_name,
     ruled,
 )
-from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.operation import Documented, answer, edge_of, operation
-from entrypoints.http.requests.json_body import Body
+from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.requests.wire_types import ShownInstant, instant
 
 check_description: Final = ruled(validate_description)
@@ -89,151 +88,146 @@ class ProjectResponse(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-CREATE: Final = (
-    operation(
-        OF_ORGANIZATION,
-        Documented(
-            summary="Create a project",
-            description="For OWNER and ADMIN. 409 where the organization has one of this name.",
-            answer=ProjectResponse,
-            example=examples.PROJECT,
-            body_example={
-                "name": examples.PROJECT["name"],
-                "description": examples.PROJECT["description"],
-            },
-            answers=CONFLICT,
-        ),
-    )
-    .with_path(OrganizationPath)
-    .with_body(Body(CreateProjectRequest, lambda wire, _: wire))
+CREATE: Final = endpoint(
+    OF_ORGANIZATION,
+    summary="Create a project",
+    description="For OWNER and ADMIN. 409 where the organization has one of this name.",
+    example=examples.PROJECT,
+    body_example={
+        "name": examples.PROJECT["name"],
+        "description": examples.PROJECT["description"],
+    },
+    answers=CONFLICT,
 )
 
-LIST: Final = operation(
+LIST: Final = endpoint(
     OF_ORGANIZATION,
-    Documented(
-        summary="List projects",
-        description="All projects of the organization, newest first.",
-        answer=list[ProjectResponse],
-        example=[examples.PROJECT],
-    ),
-).with_path(OrganizationPath)
-
-READ: Final = operation(
-    OF_ORGANIZATION,
-    Documented(
-        summary="Read a project",
-        description="One project of the organization.",
-        answer=ProjectResponse,
-        example=examples.PROJECT,
-    ),
-).with_path(ProjectPath)
-
-CHANGE: Final = (
-    operation(
-        OF_ORGANIZATION,
-        Documented(
-            summary="Change a project",
-            description=(
-                "For OWNER and ADMIN. What is left out or null stays as it is. 409 where another "
-                "project has the name. Programs name their project: a renamed one is not found by "
-                "its old name, which makes a new one."
-            ),
-            answer=ProjectResponse,
-            example=examples.PROJECT,
-            body_example={"description": examples.PROJECT["description"]},
-            answers=CONFLICT,
-        ),
-    )
-    .with_path(ProjectPath)
-    .with_body(Body(UpdateProjectRequest, lambda wire, _: wire))
+    summary="List projects",
+    description="All projects of the organization, newest first.",
+    example=[examples.PROJECT],
 )
 
-KEEP: Final = (
-    operation(
-        OF_ORGANIZATION,
-        Documented(
-            summary="Say how long a project keeps traces",
-            description=(
-                "For OWNER and ADMIN. A trace that was stored so many days ago is removed within "
-                "minutes, with its spans and scores, and can't be brought back. What counts is "
-                "when it was first stored, not when it started. Null keeps them for ever."
-            ),
-            answer=ProjectResponse,
-            example=examples.PROJECT | {"retention_days": 90},
-            body_example={"days": 90},
-        ),
-    )
-    .with_path(ProjectPath)
-    .with_body(Body(RetentionRequest, lambda wire, _: wire))
+READ: Final = endpoint(
+    OF_ORGANIZATION,
+    summary="Read a project",
+    description="One project of the organization.",
+    example=examples.PROJECT,
 )
 
-DELETE: Final = operation(
+CHANGE: Final = endpoint(
     OF_ORGANIZATION,
-    Documented(
-        summary="Delete a project",
-        description=(
-            "For an OWNER. Its traces, spans and all that belongs to them are gone for every "
-            "reader from then on. API keys stay as they are."
-        ),
-        answer=None,
+    summary="Change a project",
+    description=(
+        "For OWNER and ADMIN. What is left out or null stays as it is. 409 where another "
+        "project has the name. Programs name their project: a renamed one is not found by "
+        "its old name, which makes a new one."
     ),
-).with_path(ProjectPath)
+    example=examples.PROJECT,
+    body_example={"description": examples.PROJECT["description"]},
+    answers=CONFLICT,
+)
+
+KEEP: Final = endpoint(
+    OF_ORGANIZATION,
+    summary="Say how long a project keeps traces",
+    description=(
+        "For OWNER and ADMIN. A trace that was stored so many days ago is removed within "
+        "minutes, with its spans and scores, and can't be brought back. What counts is "
+        "when it was first stored, not when it started. Null keeps them for ever."
+    ),
+    example=examples.PROJECT | {"retention_days": 90},
+    body_example={"days": 90},
+)
+
+DELETE: Final = endpoint(
+    OF_ORGANIZATION,
+    summary="Delete a project",
+    description=(
+        "For an OWNER. Its traces, spans and all that belongs to them are gone for every "
+        "reader from then on. API keys stay as they are."
+    ),
+)
 
 
 class ProjectController(Controller):
     path = "/organizations/{org_id:str}/projects"
 
-    @post("/", opt=CREATE.opt)
-    async def create_project(self, request: HttpRequest) -> Response[bytes]:
-        given = await CREATE.read(request)
-        made = await edge_of(request).use_cases.create_project(
-            given.caller.person,
-            given.caller.organization,
-            given.body.name,
-            given.body.description,
+    @post("/", **CREATE)
+    async def create_project(
+        self,
+        caller: Injected[Colleague],
+        content: Injected[CreateProjectRequest],
+        path: Injected[OrganizationPath],
+        use_cases: Injected[UseCases],
+    ) -> ProjectResponse:
+        made = await use_cases.create_project(
+            caller.person,
+            caller.organization,
+            content.name,
+            content.description,
         )
-        return await answer(request, ProjectResponse.of(made))
+        return ProjectResponse.of(made)
 
-    @get("/", opt=LIST.opt)
-    async def list_projects(self, request: HttpRequest) -> Response[bytes]:
-        given = await LIST.read(request)
-        found = await edge_of(request).use_cases.list_projects(given.caller.membership)
-        return await answer(request, [ProjectResponse.of(one) for one in found])
+    @get("/", **LIST)
+    async def list_projects(
+        self,
+        caller: Injected[Colleague],
+        path: Injected[OrganizationPath],
+        use_cases: Injected[UseCases],
+    ) -> list[ProjectResponse]:
+        found = await use_cases.list_projects(caller.membership)
+        return [ProjectResponse.of(one) for one in found]
 
-    @get("/{project_id:str}", opt=READ.opt)
-    async def read_project(self, request: HttpRequest) -> Response[bytes]:
-        given = await READ.read(request)
-        found = await edge_of(request).use_cases.read_project(
-            given.caller.membership, ProjectId(given.path.project_id)
+    @get("/{project_id:str}", **READ)
+    async def read_project(
+        self,
+        caller: Injected[Colleague],
+        path: Injected[ProjectPath],
+        use_cases: Injected[UseCases],
+    ) -> ProjectResponse:
+        found = await use_cases.read_project(caller.membership, ProjectId(path.project_id))
+        return ProjectResponse.of(found)
+
+    @patch("/{project_id:str}", **CHANGE)
+    async def change_project(
+        self,
+        caller: Injected[Colleague],
+        content: Injected[UpdateProjectRequest],
+        path: Injected[ProjectPath],
+        use_cases: Injected[UseCases],
+    ) -> ProjectResponse:
+        changed = await use_cases.change_project(
+            caller.person,
+            caller.organization,
+            ProjectId(path.project_id),
+            content.name,
+            content.description,
         )
-        return await answer(request, ProjectResponse.of(found))
+        return ProjectResponse.of(changed)
 
-    @patch("/{project_id:str}", opt=CHANGE.opt)
-    async def change_project(self, request: HttpRequest) -> Response[bytes]:
-        given = await CHANGE.read(request)
-        changed = await edge_of(request).use_cases.change_project(
-            given.caller.person,
-            given.caller.organization,
-            ProjectId(given.path.project_id),
-            given.body.name,
-            given.body.description,
+    @put("/{project_id:str}/retention", **KEEP)
+    async def change_retention(
+        self,
+        caller: Injected[Colleague],
+        content: Injected[RetentionRequest],
+        path: Injected[ProjectPath],
+        use_cases: Injected[UseCases],
+    ) -> ProjectResponse:
+        changed = await use_cases.change_retention(
+            caller.person,
+            caller.organization,
+            ProjectId(path.project_id),
+            content.days,
         )
-        return await answer(request, ProjectResponse.of(changed))
+        return ProjectResponse.of(changed)
 
-    @put("/{project_id:str}/retention", opt=KEEP.opt)
-    async def change_retention(self, request: HttpRequest) -> Response[bytes]:
-        given = await KEEP.read(request)
-        changed = await edge_of(request).use_cases.change_retention(
-            given.caller.person,
-            given.caller.organization,
-            ProjectId(given.path.project_id),
-            given.body.days,
-        )
-        return await answer(request, ProjectResponse.of(changed))
-
-    @delete("/{project_id:str}", status_code=204, opt=DELETE.opt)
-    async def delete_project(self, request: HttpRequest) -> None:
-        given = await DELETE.read(request)
-        await edge_of(request).use_cases.delete_project(
-            given.caller.person, given.caller.organization, ProjectId(given.path.project_id)
+    @delete("/{project_id:str}", status_code=204, **DELETE)
+    async def delete_project(
+        self,
+        caller: Injected[Colleague],
+        path: Injected[ProjectPath],
+        use_cases: Injected[UseCases],
+    ) -> None:
+        await use_cases.delete_project(
+            caller.person, caller.organization, ProjectId(path.project_id)
         )

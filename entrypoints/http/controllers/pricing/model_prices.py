@@ -1,12 +1,15 @@
 """Prices of a project's own, models that have none, and pricing again what is stored."""
 
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID
 
-from litestar import Controller, Response, delete, get, post
+from litestar import Controller, delete, get, post
 
+from application.pricing.model_prices import PriceOrder
+from application.pricing.repricing import RepricingOrder
 from application.pricing.use_cases import PricingUseCases
 from domain.identity.api_key import Scope
+from domain.identity.caller import Caller
 from domain.tracing.model_price import PRICES_MAX
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.pricing import examples
@@ -22,132 +25,141 @@ from entrypoints.http.controllers.pricing.schemas import (
     UnpricedModelResponse,
     UnpricedQuery,
 )
+from entrypoints.http.endpoint import Injected, edge_of, endpoint
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.operation import Documented, answer, answer_once, edge_of, operation
+from entrypoints.http.requests.idempotency_key import IdempotencyKey
 from entrypoints.http.requests.json_body import Body
+from entrypoints.http.responses import JsonResponse, respond_once
 
-CREATE: Final = operation(
+NewPrice = Annotated[PriceOrder, Body(CreateModelPriceRequest, lambda wire, _: wire.order())]
+
+CREATE: Final = endpoint(
     data_plane(Scope.EVALUATE),
-    Documented(
-        summary="Create a price",
-        description=(
-            "What the tokens of some models cost in this project, before any other price: of "
-            "several that fit a model and count at the start of a span, the newest. Spans that "
-            "are stored from then on are priced by it, within ten seconds. Those that are stored "
-            f"already stay as they are, until they are priced again. {PRICES_MAX} at most."
-        ),
-        answer=ModelPriceResponse,
-        example=examples.PRICE,
-        body_example=examples.ORDER,
-        is_once=True,
+    summary="Create a price",
+    description=(
+        "What the tokens of some models cost in this project, before any other price: of "
+        "several that fit a model and count at the start of a span, the newest. Spans that "
+        "are stored from then on are priced by it, within ten seconds. Those that are stored "
+        f"already stay as they are, until they are priced again. {PRICES_MAX} at most."
     ),
-).with_body(Body(CreateModelPriceRequest, lambda wire, _: wire.order()))
-
-LIST: Final = operation(
-    data_plane(Scope.READ),
-    Documented(
-        summary="List prices",
-        description="All of the project's own, in the order in which they are tried.",
-        answer=list[ModelPriceResponse],
-        example=[examples.PRICE],
-    ),
+    example=examples.PRICE,
+    body_example=examples.ORDER,
 )
 
-DELETE: Final = operation(
-    data_plane(Scope.EVALUATE),
-    Documented(
-        summary="Delete a price",
-        description="What was priced by it stays as it is, until it is priced again.",
-        answer=None,
-    ),
-).with_path(PricePath)
-
-UNPRICED: Final = operation(
+LIST: Final = endpoint(
     data_plane(Scope.READ),
-    Documented(
-        summary="List models without a price",
-        description=(
-            "Those of which spans used tokens without being priced, the most frequent first."
-        ),
-        answer=list[UnpricedModelResponse],
-        example=[examples.UNPRICED],
-    ),
-).with_query(UnpricedQuery)
+    summary="List prices",
+    description="All of the project's own, in the order in which they are tried.",
+    example=[examples.PRICE],
+)
 
-REPRICE: Final = operation(
+DELETE: Final = endpoint(
     data_plane(Scope.EVALUATE),
-    Documented(
-        summary="Price stored spans again",
-        description=(
-            "By the prices of today, each span by its own start. Workers do it, and the answer "
-            "tells where to read how far they are. What a client said that a span cost is never "
-            "touched. One at a time in a project."
-        ),
-        answer=RepricingResponse,
-        example=examples.REPRICING_BEGUN,
-        body_example=examples.REPRICE,
-        is_once=True,
-    ),
-).with_body(Body(RepriceRequest, lambda wire, _: wire.order()))
+    summary="Delete a price",
+    description="What was priced by it stays as it is, until it is priced again.",
+)
 
-READ_REPRICING: Final = operation(
+UNPRICED: Final = endpoint(
     data_plane(Scope.READ),
-    Documented(
-        summary="Read a repricing",
-        description="How far it has come, and what difference it makes. The newest 20 are kept.",
-        answer=RepricingResponse,
-        example=examples.REPRICING,
+    summary="List models without a price",
+    description="Those of which spans used tokens without being priced, the most frequent first.",
+    example=[examples.UNPRICED],
+)
+
+NewRepricing = Annotated[RepricingOrder, Body(RepriceRequest, lambda wire, _: wire.order())]
+
+REPRICE: Final = endpoint(
+    data_plane(Scope.EVALUATE),
+    summary="Price stored spans again",
+    description=(
+        "By the prices of today, each span by its own start. Workers do it, and the answer "
+        "tells where to read how far they are. What a client said that a span cost is never "
+        "touched. One at a time in a project."
     ),
-).with_path(RepricingPath)
+    example=examples.REPRICING_BEGUN,
+    body_example=examples.REPRICE,
+)
+
+READ_REPRICING: Final = endpoint(
+    data_plane(Scope.READ),
+    summary="Read a repricing",
+    description="How far it has come, and what difference it makes. The newest 20 are kept.",
+    example=examples.REPRICING,
+)
 
 
 class ModelPriceController(Controller):
     path = "/model-prices"
 
-    @post("/", status_code=201, opt=CREATE.opt)
-    async def create_model_price(self, request: HttpRequest) -> Response[bytes]:
-        given = await CREATE.read(request)
-        project, create = given.caller.project_id, _use_cases(request).create
+    @post("/", status_code=201, **CREATE)
+    async def create_model_price(
+        self,
+        request: HttpRequest,
+        caller: Injected[Caller],
+        content: Injected[NewPrice],
+        key: Injected[IdempotencyKey | None],
+    ) -> JsonResponse[ModelPriceResponse]:
+        project, create = caller.project_id, _use_cases(request).create
 
         async def write(new: UUID) -> ModelPriceResponse:
-            return ModelPriceResponse.of(await create(project, new, given.body))
+            return ModelPriceResponse.of(await create(project, new, content))
 
-        return await answer_once(request, given, 201, write)
+        return await respond_once(request, caller, key, 201, write)
 
-    @get("/", opt=LIST.opt)
-    async def list_model_prices(self, request: HttpRequest) -> Response[bytes]:
-        given = await LIST.read(request)
-        found = await _use_cases(request).list(given.caller.project_id)
-        return await answer(request, [ModelPriceResponse.of(one) for one in found])
+    @get("/", **LIST)
+    async def list_model_prices(
+        self,
+        request: HttpRequest,
+        caller: Injected[Caller],
+    ) -> list[ModelPriceResponse]:
+        found = await _use_cases(request).list(caller.project_id)
+        return [ModelPriceResponse.of(one) for one in found]
 
-    @delete("/{price_id:str}", status_code=204, opt=DELETE.opt)
-    async def delete_model_price(self, request: HttpRequest) -> None:
-        given = await DELETE.read(request)
-        await _use_cases(request).delete(given.caller.project_id, given.path.price_id)
+    @delete("/{price_id:str}", status_code=204, **DELETE)
+    async def delete_model_price(
+        self,
+        request: HttpRequest,
+        caller: Injected[Caller],
+        path: Injected[PricePath],
+    ) -> None:
+        await _use_cases(request).delete(caller.project_id, path.price_id)
 
-    @get("/unpriced", opt=UNPRICED.opt)
-    async def list_unpriced_models(self, request: HttpRequest) -> Response[bytes]:
-        given = await UNPRICED.read(request)
-        project = given.caller.project_id
-        found = await _use_cases(request).list_unpriced(project, given.query.days)
-        return await answer(request, [UnpricedModelResponse.of(one) for one in found])
+    @get("/unpriced", **UNPRICED)
+    async def list_unpriced_models(
+        self,
+        request: HttpRequest,
+        caller: Injected[Caller],
+        params: Injected[UnpricedQuery],
+    ) -> list[UnpricedModelResponse]:
+        project = caller.project_id
+        found = await _use_cases(request).list_unpriced(project, params.days)
+        return [UnpricedModelResponse.of(one) for one in found]
 
-    @post("/reprice", status_code=202, opt=REPRICE.opt)
-    async def reprice(self, request: HttpRequest) -> Response[bytes]:
-        given = await REPRICE.read(request)
-        project, start = given.caller.project_id, _use_cases(request).start_repricing
+    @post("/reprice", status_code=202, **REPRICE)
+    async def reprice(
+        self,
+        request: HttpRequest,
+        caller: Injected[Caller],
+        content: Injected[NewRepricing],
+        key: Injected[IdempotencyKey | None],
+    ) -> JsonResponse[RepricingResponse]:
+        project, start = caller.project_id, _use_cases(request).start_repricing
 
         async def write(new: UUID) -> RepricingResponse:
-            return RepricingResponse.of(await start(project, new, given.body))
+            return RepricingResponse.of(await start(project, new, content))
 
-        return await answer_once(request, given, 202, write)
+        return await respond_once(request, caller, key, 202, write)
 
-    @get("/reprice/{repricing_id:str}", opt=READ_REPRICING.opt)
-    async def read_repricing(self, request: HttpRequest) -> Response[bytes]:
-        given = await READ_REPRICING.read(request)
-        project, repricing = given.caller.project_id, given.path.repricing_id
+    @get("/reprice/{repricing_id:str}", **READ_REPRICING)
+    async def read_repricing(
+        self,
+        request: HttpRequest,
+        caller: Injected[Caller],
+        path: Injected[RepricingPath],
+    ) -> RepricingResponse:
+        project, repricing = caller.project_id, path.repricing_id
         found = await _use_cases(request).read_repricing(project, repricing)
-        return await answer(request, RepricingResponse.of(found))
+        return RepricingResponse.of(found)
 
 
 def _use_cases(request: HttpRequest) -> PricingUseCases:

@@ -2,8 +2,10 @@
 
 from typing import Any, Final
 
-from litestar import Controller, Response, get
+from litestar import Controller, Router, get
+from litestar.handlers import HTTPRouteHandler
 
+from application.use_cases import UseCases
 from domain.evaluation.runs.run import TargetType
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
@@ -23,8 +25,7 @@ from entrypoints.http.controllers.scores.analytics_schemas import (
 )
 from entrypoints.http.controllers.scores.examples import AT, page_of
 from entrypoints.http.controllers.sessions.sessions import SessionPath
-from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.operation import Documented, Operation, answer, edge_of, operation
+from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.requests.cursors import NUMBER, TEXT, PagedList
 from entrypoints.http.requests.wire_types import PaginatedResponse
 
@@ -33,187 +34,156 @@ NUMBERS: Final = (
     "heuristics and those of models are never mixed: the kind that gave the newest counts."
 )
 
-type Asked[Q] = Operation[Caller, None, Q, None]
-
-
-def summaries(of: str) -> Asked[CreatedQuery]:
-    return operation(
-        data_plane(Scope.READ),
-        Documented(
-            summary=f"Sum up scores of {of}",
-            description=f"What the scores of each name come to, by name. {NUMBERS}",
-            answer=list[ScoreSummaryItem],
-            example=[
-                {
-                    "metric_name": "task_completion",
-                    "avg_score": 0.8,
-                    "min_score": 0.5,
-                    "max_score": 1.0,
-                    "median_score": 0.9,
-                    "success_count": 3,
-                    "failed_count": 0,
-                    "latest_score_at": AT,
-                    "judge_kind": "heuristic",
-                }
-            ],
-        ),
-    ).with_query(CreatedQuery)
-
-
-def trends(of: str) -> Asked[TrendQuery]:
-    return operation(
-        data_plane(Scope.READ),
-        Documented(
-            summary=f"Trend of scores of {of}",
-            description=f"The means over time, by creation, ascending. {NUMBERS}",
-            answer=list[ScoreTrendItem],
-            example=[
-                {
-                    "bucket": "2026-03-01T00:00:00+00:00",
-                    "metric_name": "task_completion",
-                    "avg_score": 0.8,
-                    "count": 3,
-                }
-            ],
-        ),
-    ).with_query(TrendQuery)
-
-
-def distributions(of: str) -> Asked[DistributionQuery]:
-    return operation(
-        data_plane(Scope.READ),
-        Documented(
-            summary=f"Distribution of scores of {of}",
-            description=(
-                "How the numbers spread over equal parts from 0 to 1, ascending; empty parts are "
-                f"left out. A part holds its lower bound, the last one 1.0 as well. {NUMBERS}"
-            ),
-            answer=list[ScoreDistributionItem],
-            example=[{"bucket": 9, "bucket_min": 0.8, "bucket_max": 0.9, "count": 3}],
-        ),
-    ).with_query(DistributionQuery)
-
-
-TRACES: Final = summaries("traces"), trends("traces"), distributions("traces")
-SESSIONS: Final = summaries("sessions"), trends("sessions"), distributions("sessions")
 COMPARED: Final = PagedList("sessions compared", {None: NUMBER}, TEXT)
 
-HISTORY: Final = (
-    operation(
-        data_plane(Scope.READ),
-        Documented(
-            summary="History of a session's scores",
-            description=(
-                "The newest NUMERIC scores of a session, by time, ascending; those that failed or "
-                "were skipped without a number."
-            ),
-            answer=list[SessionScoreHistoryItem],
-            example=[
-                {
-                    "metric_name": "agent_reliability",
-                    "score": 0.8,
-                    "eval_run_id": None,
-                    "created_at": AT,
-                    "status": "SUCCESS",
-                }
-            ],
-        ),
-    )
-    .with_path(SessionPath)
-    .with_query(HistoryQuery)
+HISTORY: Final = endpoint(
+    data_plane(Scope.READ),
+    summary="History of a session's scores",
+    description=(
+        "The newest NUMERIC scores of a session, by time, ascending; those that failed or "
+        "were skipped without a number."
+    ),
+    example=[
+        {
+            "metric_name": "agent_reliability",
+            "score": 0.8,
+            "eval_run_id": None,
+            "created_at": AT,
+            "status": "SUCCESS",
+        }
+    ],
 )
 
-COMPARISON: Final = operation(
+COMPARISON: Final = endpoint(
     data_plane(Scope.READ),
-    Documented(
-        summary="Compare sessions",
-        description=(
-            "A page of the sessions that have a number of this name, each with its newest; ties "
-            "by the session's id, ascending."
-        ),
-        answer=PaginatedResponse[SessionComparisonItem],
-        example=page_of(
-            {"session_id": "conv-42", "score": 0.8, "evaluated_at": AT, "eval_run_id": None}, 20
-        ),
+    summary="Compare sessions",
+    description=(
+        "A page of the sessions that have a number of this name, each with its newest; ties "
+        "by the session's id, ascending."
     ),
-).with_query(ComparisonQuery)
+    example=page_of(
+        {"session_id": "conv-42", "score": 0.8, "evaluated_at": AT, "eval_run_id": None}, 20
+    ),
+)
 
 
-class ScoreFigureController(Controller):
+class SessionScoreAnalyticsController(Controller):
     path = "/evaluations/analytics"
 
-    @get("/trace-scores/summary", opt=TRACES[0].opt)
-    async def sum_up_trace_scores(self, request: HttpRequest) -> Response[bytes]:
-        return await _summaries(request, TargetType.TRACE, TRACES[0])
-
-    @get("/session-scores/summary", opt=SESSIONS[0].opt)
-    async def sum_up_session_scores(self, request: HttpRequest) -> Response[bytes]:
-        return await _summaries(request, TargetType.SESSION, SESSIONS[0])
-
-    @get("/trace-scores/trend", opt=TRACES[1].opt)
-    async def trend_of_trace_scores(self, request: HttpRequest) -> Response[bytes]:
-        return await _trend(request, TargetType.TRACE, TRACES[1])
-
-    @get("/session-scores/trend", opt=SESSIONS[1].opt)
-    async def trend_of_session_scores(self, request: HttpRequest) -> Response[bytes]:
-        return await _trend(request, TargetType.SESSION, SESSIONS[1])
-
-    @get("/trace-scores/distribution", opt=TRACES[2].opt)
-    async def distribution_of_trace_scores(self, request: HttpRequest) -> Response[bytes]:
-        return await _distribution(request, TargetType.TRACE, TRACES[2])
-
-    @get("/session-scores/distribution", opt=SESSIONS[2].opt)
-    async def distribution_of_session_scores(self, request: HttpRequest) -> Response[bytes]:
-        return await _distribution(request, TargetType.SESSION, SESSIONS[2])
-
-    @get("/session-scores/history/{session_id:str}", opt=HISTORY.opt)
-    async def read_session_history(self, request: HttpRequest) -> Response[bytes]:
-        given = await HISTORY.read(request)
-        query, session = given.query, given.path.session_id
-        found = await edge_of(request).use_cases.evaluation.read_session_history(
-            given.caller.project_id, session, query.metric_name, query.limit
+    @get("/session-scores/history/{session_id:str}", **HISTORY)
+    async def read_session_history(
+        self,
+        caller: Injected[Caller],
+        path: Injected[SessionPath],
+        params: Injected[HistoryQuery],
+        use_cases: Injected[UseCases],
+    ) -> list[SessionScoreHistoryItem]:
+        query, session = params, path.session_id
+        found = await use_cases.evaluation.read_session_history(
+            caller.project_id, session, query.metric_name, query.limit
         )
-        return await answer(request, [SessionScoreHistoryItem.of(row) for row in found])
+        return [SessionScoreHistoryItem.of(row) for row in found]
 
-    @get("/session-scores/comparison", opt=COMPARISON.opt)
-    async def compare_sessions(self, request: HttpRequest) -> Response[bytes]:
-        given = await COMPARISON.read(request)
-        query, project = given.query, given.caller.project_id
+    @get("/session-scores/comparison", **COMPARISON)
+    async def compare_sessions(
+        self,
+        caller: Injected[Caller],
+        params: Injected[ComparisonQuery],
+        use_cases: Injected[UseCases],
+    ) -> PaginatedResponse[SessionComparisonItem]:
+        query, project = params, caller.project_id
         order: SortOrder = query.sort_order
         pages = COMPARED.asked(query, project, query.metric_name, None, order)
-        page = await edge_of(request).use_cases.evaluation.compare_sessions(
+        page = await use_cases.evaluation.compare_sessions(
             project, query.metric_name, order, pages.window
         )
-        return await answer(
-            request, pages.shown(page, [SessionComparisonItem.of(row) for row in page.items])
+        return pages.shown(page, [SessionComparisonItem.of(row) for row in page.items])
+
+
+def score_analytics_router(of: TargetType) -> Router:
+    """The analytics that scores of traces and of sessions have in common."""
+    name = of.lower()
+    return Router(f"/evaluations/analytics/{name}-scores", route_handlers=_analytics(of, name))
+
+
+def _analytics(of: TargetType, name: str) -> list[HTTPRouteHandler]:
+    @get("/summary", operation_id=f"sum_up_{name}_scores", **_summary_docs(name))
+    async def summarize_scores(
+        caller: Injected[Caller], params: Injected[CreatedQuery], use_cases: Injected[UseCases]
+    ) -> list[ScoreSummaryItem]:
+        summarize = use_cases.evaluation.score_summaries
+        return [
+            ScoreSummaryItem.of(row)
+            for row in await summarize(caller.project_id, of, params.within)
+        ]
+
+    @get("/trend", operation_id=f"trend_of_{name}_scores", **_trend_docs(name))
+    async def read_trend(
+        caller: Injected[Caller], params: Injected[TrendQuery], use_cases: Injected[UseCases]
+    ) -> list[ScoreTrendItem]:
+        found = await use_cases.evaluation.score_trend(
+            caller.project_id, of, params.metric_name, params.granularity, params.within
         )
+        return [ScoreTrendItem.of(params.metric_name, row) for row in found]
+
+    @get("/distribution", operation_id=f"distribution_of_{name}_scores", **_distribution_docs(name))
+    async def read_distribution(
+        caller: Injected[Caller],
+        params: Injected[DistributionQuery],
+        use_cases: Injected[UseCases],
+    ) -> list[ScoreDistributionItem]:
+        found = await use_cases.evaluation.score_distribution(
+            caller.project_id, of, params.metric_name, params.buckets, params.within
+        )
+        return [ScoreDistributionItem.of(row) for row in found]
+
+    return [summarize_scores, read_trend, read_distribution]
 
 
-async def _summaries(
-    request: HttpRequest, of: TargetType, asked: Asked[CreatedQuery]
-) -> Response[Any]:
-    given = await asked.read(request)
-    found = await edge_of(request).use_cases.evaluation.score_summaries(
-        given.caller.project_id, of, given.query.within
+def _summary_docs(name: str) -> dict[str, Any]:
+    return endpoint(
+        data_plane(Scope.READ),
+        summary=f"Sum up scores of {name}s",
+        description=f"What the scores of each name come to, by name. {NUMBERS}",
+        example=[
+            {
+                "metric_name": "task_completion",
+                "avg_score": 0.8,
+                "min_score": 0.5,
+                "max_score": 1.0,
+                "median_score": 0.9,
+                "success_count": 3,
+                "failed_count": 0,
+                "latest_score_at": AT,
+                "judge_kind": "heuristic",
+            }
+        ],
     )
-    return await answer(request, [ScoreSummaryItem.of(row) for row in found])
 
 
-async def _trend(request: HttpRequest, of: TargetType, asked: Asked[TrendQuery]) -> Response[Any]:
-    given = await asked.read(request)
-    query = given.query
-    found = await edge_of(request).use_cases.evaluation.score_trend(
-        given.caller.project_id, of, query.metric_name, query.granularity, query.within
+def _trend_docs(name: str) -> dict[str, Any]:
+    return endpoint(
+        data_plane(Scope.READ),
+        summary=f"Trend of scores of {name}s",
+        description=f"The means over time, by creation, ascending. {NUMBERS}",
+        example=[
+            {
+                "bucket": "2026-03-01T00:00:00+00:00",
+                "metric_name": "task_completion",
+                "avg_score": 0.8,
+                "count": 3,
+            }
+        ],
     )
-    return await answer(request, [ScoreTrendItem.of(query.metric_name, row) for row in found])
 
 
-async def _distribution(
-    request: HttpRequest, of: TargetType, asked: Asked[DistributionQuery]
-) -> Response[Any]:
-    given = await asked.read(request)
-    query = given.query
-    found = await edge_of(request).use_cases.evaluation.score_distribution(
-        given.caller.project_id, of, query.metric_name, query.buckets, query.within
+def _distribution_docs(name: str) -> dict[str, Any]:
+    return endpoint(
+        data_plane(Scope.READ),
+        summary=f"Distribution of scores of {name}s",
+        description=(
+            "How the numbers spread over equal parts from 0 to 1, ascending; empty parts are "
+            f"left out. A part holds its lower bound, the last one 1.0 as well. {NUMBERS}"
+        ),
+        example=[{"bucket": 9, "bucket_min": 0.8, "bucket_max": 0.9, "count": 3}],
     )
-    return await answer(request, [ScoreDistributionItem.of(row) for row in found])

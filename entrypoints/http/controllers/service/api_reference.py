@@ -1,9 +1,8 @@
-"""The API reference, where calls can be tried and where they are only read, and what it is made of.
+"""The API reference at `/docs`, the OpenAPI document that it shows, and the files that it loads.
 
-Calls are tried with Swagger UI: among those that are well kept the one that asks nobody else for
-anything, needs no `eval` and writes no inline styles, and is 1.9 MB, 0.5 MB as sent. Its files lie
-in the repository (`make vendor`), and are served under the release that they are of, so that
-browsers may keep them for good.
+The reference is Swagger UI. Among well-kept ones it is the one that loads nothing from other hosts,
+needs no `eval` and writes no inline styles. It is 1.9 MB, 0.5 MB compressed. Its files are in the
+repository (`make vendor`). Their paths contain its version, so that browsers can cache them.
 """
 
 import asyncio
@@ -15,10 +14,9 @@ from typing import Any, Final
 import msgspec
 from litestar import Response, get
 
+from entrypoints.http.endpoint import admit_by_address
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.openapi.page_assets import PAGES, assembled, policy
-from entrypoints.http.openapi.plain_page import PLAIN_POLICY, page
-from entrypoints.http.operation import admit_anybody
 from entrypoints.http.requests.body_io import JSON, compressed_aside, wanted_coding, whole_as
 
 ASSETS: Final = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
@@ -28,13 +26,13 @@ _KEPT_FOR_GOOD: Final = {"cache-control": "public, max-age=31536000, immutable"}
 
 
 def reference_pages(document: dict[str, Any]) -> Sequence[Any]:
-    """The routes of the OpenAPI document, of the reference made of it, and of what that loads."""
-    openapi, plain = msgspec.json.encode(document), page(document)
+    """The routes of the OpenAPI document, of the reference, and of the files that it loads."""
+    openapi = msgspec.json.encode(document)
     vendored = json.loads((_FOLDER / "vendored.json").read_text())
     release = f"/docs/swagger-ui-{vendored['version']}"
     info = {name: escape(document["info"][name]) for name in ("version", "description")}
     words = info | {"release": release}
-    tried, own = assembled(
+    page, own = assembled(
         "reference", **words, **{name: vendored["files"][name] for name in ASSETS}
     )
     sources = {
@@ -53,15 +51,10 @@ def reference_pages(document: dict[str, Any]) -> Sequence[Any]:
 
     @get("/docs")
     async def reference_page(request: HttpRequest) -> Response[bytes]:
-        return await _answer(request, tried, "text/html", headers)
-
-    @get("/docs/plain")
-    async def plain_reference_page(request: HttpRequest) -> Response[bytes]:
-        plain_headers = _KEPT | {"content-security-policy": PLAIN_POLICY}
-        return await _answer(request, plain, "text/html", plain_headers)
+        return await _answer(request, page, "text/html", headers)
 
     assets = (_asset(release, name, media_type) for name, media_type in ASSETS.items())
-    return (openapi_document, reference_page, plain_reference_page, *assets)
+    return (openapi_document, reference_page, *assets)
 
 
 def _asset(release: str, name: str, media_type: str) -> Any:
@@ -71,7 +64,7 @@ def _asset(release: str, name: str, media_type: str) -> Any:
 
     @get(f"{release}/{name}", name=name)
     async def asset(request: HttpRequest) -> Response[bytes]:
-        await admit_anybody(request)
+        await admit_by_address(request)
         coding = wanted_coding(request.scope["headers"])
         if coding is not None and coding not in made:
             made[coding] = await asyncio.to_thread(whole_as, coding, whole)
@@ -84,6 +77,6 @@ def _asset(release: str, name: str, media_type: str) -> Any:
 async def _answer(
     request: HttpRequest, text: bytes, media_type: str, headers: dict[str, str]
 ) -> Response[bytes]:
-    await admit_anybody(request)
+    await admit_by_address(request)
     body, coding = await compressed_aside(text, request.scope["headers"])
     return Response(body, media_type=media_type, headers={**headers, **coding})

@@ -5,14 +5,15 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 import msgspec
-from litestar import Controller, Response, get
+from litestar import Controller, get
 
 from application.ports import HealthStatus
 from domain.errors import RETRY_AFTER_S
 from entrypoints.http.authentication import PUBLIC
+from entrypoints.http.endpoint import Injected, edge_of, endpoint
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.operation import Documented, answer, edge_of, operation
 from entrypoints.http.requests.wire_types import ShownInstant, instant
+from entrypoints.http.responses import JsonResponse
 
 NAME: Final = "pandaprobe-server"
 
@@ -58,77 +59,75 @@ class NotReady(msgspec.Struct, frozen=True):
 
 _EXAMPLE_CHECKS: Final = {"postgres": {"ok": True, "detail": None}}
 
-WELCOME: Final = operation(
+WELCOME: Final = endpoint(
     PUBLIC,
-    Documented(
-        summary="What this is",
-        description="Names the service, and where its documentation is.",
-        answer=Welcome,
-        example={
-            "name": NAME,
-            "version": "0.1.0",
-            "status": "healthy",
-            "docs": "/docs",
-            "openapi": "/openapi.json",
-        },
-    ),
+    summary="What this is",
+    description="Names the service, and where its documentation is.",
+    example={
+        "name": NAME,
+        "version": "0.1.0",
+        "status": "healthy",
+        "docs": "/docs",
+        "openapi": "/openapi.json",
+    },
 )
 
-HEALTH: Final = operation(
+HEALTH: Final = endpoint(
     PUBLIC,
-    Documented(
-        summary="Whether the process lives",
-        description="Asks nothing that the service depends on.",
-        answer=Health,
-        example={
-            "status": "healthy",
-            "version": "0.1.0",
-            "environment": "production",
-            "timestamp": "2026-03-01T09:00:00.502441+00:00",
-        },
-        route_class=None,
-    ),
+    summary="Whether the process lives",
+    description="Asks nothing that the service depends on.",
+    example={
+        "status": "healthy",
+        "version": "0.1.0",
+        "environment": "production",
+        "timestamp": "2026-03-01T09:00:00.502441+00:00",
+    },
+    route_class=None,
 )
 
-READY: Final = operation(
+READY: Final = endpoint(
     PUBLIC,
-    Documented(
-        summary="Whether the service can do its work",
-        description="Asks each part; 503 where one of them fails.",
-        answer=Ready,
-        example={"status": "ready", "checks": _EXAMPLE_CHECKS},
-        answers={503: NotReady},
-        route_class=None,
-    ),
+    summary="Whether the service can do its work",
+    description="Asks each part; 503 where one of them fails.",
+    example={"status": "ready", "checks": _EXAMPLE_CHECKS},
+    answers={503: NotReady},
+    route_class=None,
 )
 
 
 class PublicController(Controller):
     path = "/"
 
-    @get("/", opt=WELCOME.opt)
-    async def welcome(self, request: HttpRequest) -> Response[bytes]:
-        await WELCOME.read(request)
+    @get("/", **WELCOME)
+    async def welcome(
+        self,
+        request: HttpRequest,
+    ) -> Welcome:
         version = edge_of(request).config.version
-        return await answer(request, Welcome(NAME, version, "healthy", "/docs", "/openapi.json"))
+        return Welcome(NAME, version, "healthy", "/docs", "/openapi.json")
 
-    @get("/health", opt=HEALTH.opt)
-    async def health(self, request: HttpRequest) -> Response[bytes]:
+    @get("/health", **HEALTH)
+    async def health(
+        self,
+        request: HttpRequest,
+    ) -> Health:
         config = edge_of(request).config
         now = instant(datetime.now(UTC))
-        return await answer(request, Health("healthy", config.version, config.environment, now))
+        return Health("healthy", config.version, config.environment, now)
 
-    @get("/health/ready", opt=READY.opt)
-    async def ready(self, request: HttpRequest) -> Response[bytes]:
-        states = await edge_of(request).use_cases.check_readiness()
+    @get("/health/ready", **READY)
+    async def ready(
+        self,
+        use_cases: Injected[UseCases],
+    ) -> Ready | JsonResponse[NotReady]:
+        states = await use_cases.check_readiness()
         checks = {name: Check(state.ok, state.detail) for name, state in states.items()}
         failing = _failing(states)
         if not failing:
-            return await answer(request, Ready("ready", checks))
-        return await answer(
-            request,
+            return Ready("ready", checks)
+        return JsonResponse(
             NotReady(f"Not ready: {', '.join(failing)}", "not_ready", checks),
-            status=503,
+            status_code=503,
             headers={"retry-after": str(RETRY_AFTER_S)},
         )
 

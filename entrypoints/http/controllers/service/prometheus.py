@@ -6,9 +6,9 @@ from typing import Any
 from litestar import Response, get
 
 from entrypoints.http.config import HttpConfig
+from entrypoints.http.endpoint import admit_by_address
 from entrypoints.http.middleware.metrics_access import CONTENT_TYPE, refusal
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.operation import admit_anybody
 from entrypoints.http.problems import Problem
 
 
@@ -23,7 +23,7 @@ def metrics_pages(config: HttpConfig) -> Sequence[Any]:
         client = request.scope["client"]
         refused = refusal(client and client[0], dict(request.scope["headers"]), token)
         if refused is not None:
-            await admit_anybody(request)  # guessing at the token counts as guessing at any other
+            await admit_by_address(request)  # guessing at the token counts as guessing at any other
             raise Problem(*refused)
         text = await figures()
         return Response(text, media_type=CONTENT_TYPE, headers={"cache-control": "no-store"})

@@ -3,11 +3,13 @@
 from typing import Annotated, Any, Final, Self
 
 import msgspec
-from litestar import Controller, Response, delete, get
+from litestar import Controller, delete, get
 from msgspec import Meta
 
 import domain.tracing.session as sessions
+from application.use_cases import UseCases
 from domain.identity.api_key import Scope
+from domain.identity.caller import Caller
 from domain.ids import ProjectId
 from domain.page import OFFSET_MAX, PageRequest, SortOrder
 from domain.tracing.session import TRACES_DEFAULT, TRACES_MAX, SessionFilter, SessionSort
@@ -15,9 +17,8 @@ from domain.tracing.usage import as_float
 from entrypoints.http.authentication import data_plane
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.controllers.traces.list import any_of
-from entrypoints.http.controllers.traces.schemas import Tags, TraceResponse
-from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.operation import Documented, answer, edge_of, operation
+from entrypoints.http.controllers.traces.schemas import TRACE_RESPONSE, Tags, TraceResponse
+from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.requests.cursors import (
     AMOUNT,
     DIRECTION,
@@ -151,80 +152,76 @@ SESSIONS: Final = PagedList(
     TEXT,
 )
 
-LIST: Final = operation(
+LIST: Final = endpoint(
     data_plane(Scope.READ),
-    Documented(
-        summary="List sessions",
-        description=(
-            "A page of the project's sessions. Filters select traces first, and a session is then "
-            "summed up over those alone; `query` and `has_error` select sessions. `recent` sorts "
-            "by the last start or end of a trace."
-        ),
-        answer=PaginatedResponse[SessionSummary],
-        example={
-            "items": [examples.SESSION],
-            "total": 1,
-            "limit": 50,
-            "offset": 0,
-            "next_cursor": None,
-        },
+    summary="List sessions",
+    description=(
+        "A page of the project's sessions. Filters select traces first, and a session is then "
+        "summed up over those alone; `query` and `has_error` select sessions. `recent` sorts "
+        "by the last start or end of a trace."
     ),
-).with_query(SessionQuery)
-
-READ: Final = (
-    operation(
-        data_plane(Scope.READ),
-        Documented(
-            summary="Read a session",
-            description="The sums of a whole session, and a page of its traces with their spans.",
-            answer=SessionDetail,
-            example=examples.SESSION | {"traces": [examples.TRACE_RESPONSE]},
-        ),
-    )
-    .with_path(SessionPath)
-    .with_query(SessionTracesQuery)
+    example={
+        "items": [examples.SESSION],
+        "total": 1,
+        "limit": 50,
+        "offset": 0,
+        "next_cursor": None,
+    },
 )
 
-DELETE: Final = operation(
+READ: Final = endpoint(
+    data_plane(Scope.READ),
+    summary="Read a session",
+    description="The sums of a whole session, and a page of its traces with their spans.",
+    example=examples.SESSION | {"traces": [TRACE_RESPONSE]},
+)
+
+DELETE: Final = endpoint(
     data_plane(Scope.INGEST, Scope.READ),
-    Documented(
-        summary="Delete a session",
-        description="Removes all traces of a session with their spans and scores.",
-        answer=SessionDeleteResponse,
-        example={"deleted": 1},
-    ),
-).with_path(SessionPath)
+    summary="Delete a session",
+    description="Removes all traces of a session with their spans and scores.",
+    example={"deleted": 1},
+)
 
 
 class SessionController(Controller):
     path = "/sessions"
 
-    @get("/", opt=LIST.opt)
-    async def list_sessions(self, request: HttpRequest) -> Response[bytes]:
-        given = await LIST.read(request)
-        query, project = given.query, given.caller.project_id
+    @get("/", **LIST)
+    async def list_sessions(
+        self,
+        caller: Injected[Caller],
+        params: Injected[SessionQuery],
+        use_cases: Injected[UseCases],
+    ) -> PaginatedResponse[SessionSummary]:
+        query, project = params, caller.project_id
         matching = query.to_domain()
         pages = SESSIONS.asked(query, project, matching, query.sort_by, query.sort_order)
-        page = await edge_of(request).use_cases.list_sessions(
+        page = await use_cases.list_sessions(
             project, matching, query.sort_by, query.sort_order, pages.window
         )
-        return await answer(
-            request, pages.shown(page, [SessionSummary.of(one) for one in page.items])
-        )
+        return pages.shown(page, [SessionSummary.of(one) for one in page.items])
 
-    @get("/{session_id:str}", opt=READ.opt)
-    async def read_session(self, request: HttpRequest) -> Response[bytes]:
-        given = await READ.read(request)
-        project = given.caller.project_id
-        session = await edge_of(request).use_cases.read_session(
-            project, given.path.session_id, PageRequest(given.query.limit, given.query.offset)
+    @get("/{session_id:str}", **READ)
+    async def read_session(
+        self,
+        caller: Injected[Caller],
+        path: Injected[SessionPath],
+        params: Injected[SessionTracesQuery],
+        use_cases: Injected[UseCases],
+    ) -> SessionDetail:
+        project = caller.project_id
+        session = await use_cases.read_session(
+            project, path.session_id, PageRequest(params.limit, params.offset)
         )
-        return await answer(request, SessionDetail.showing(project, session))
+        return SessionDetail.showing(project, session)
 
-    @delete("/{session_id:str}", status_code=200, opt=DELETE.opt)
-    async def delete_session(self, request: HttpRequest) -> Response[bytes]:
-        given = await DELETE.read(request)
-        deleted = await edge_of(request).use_cases.delete_session(
-            given.caller.project_id, given.path.session_id
-        )
-        return await answer(request, SessionDeleteResponse(deleted))
+    @delete("/{session_id:str}", status_code=200, **DELETE)
+    async def delete_session(
+        self,
+        caller: Injected[Caller],
+        path: Injected[SessionPath],
+        use_cases: Injected[UseCases],
+    ) -> SessionDeleteResponse:
+        deleted = await use_cases.delete_session(caller.project_id, path.session_id)
+        return SessionDeleteResponse(deleted)

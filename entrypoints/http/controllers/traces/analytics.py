@@ -1,14 +1,15 @@
 """Figures over time: traces, tokens and costs, models, sessions."""
 
-from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 
 import msgspec
-from litestar import Controller, Response, get
+from litestar import Controller, get
 from msgspec import Meta
 
+from application.use_cases import UseCases
 from domain.identity.api_key import Scope
+from domain.identity.caller import Caller
 from domain.ids import ProjectId
 from domain.tracing.analytics import (
     BUCKETS_MAX,
@@ -22,8 +23,7 @@ from domain.tracing.analytics import (
 )
 from domain.tracing.usage import as_float
 from entrypoints.http.authentication import data_plane
-from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.operation import Documented, OneOf, answer, edge_of, operation
+from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.requests.wire_types import QueryEnd, QueryInstant, ShownInstant, instant
 
 BUCKETS: Final = (
@@ -142,70 +142,72 @@ class SessionAnalyticsBucket(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-ANALYZE: Final = operation(
+ANALYZE: Final = endpoint(
     data_plane(Scope.READ),
-    Documented(
-        summary="Figures over traces",
-        description=(
-            "`volume`, `errors` and `latency` give the same rows over traces, `cost` and `tokens` "
-            f"the same over spans, `models` the {MODELS_MAX} models that were called most."
-        ),
-        answer=OneOf(list[AnalyticsBucket], list[TokenCostBucket], list[TopModel]),
-        example=[
-            {
-                "bucket": "2026-03-01T00:00:00+00:00",
-                "trace_count": 4,
-                "error_count": 1,
-                "avg_latency_ms": 900.0,
-                "p50_latency_ms": 850.0,
-                "p90_latency_ms": 1210.0,
-                "p99_latency_ms": 1246.0,
-            }
-        ],
+    summary="Figures over traces",
+    description=(
+        "`volume`, `errors` and `latency` give the same rows over traces, `cost` and `tokens` "
+        f"the same over spans, `models` the {MODELS_MAX} models that were called most."
     ),
-).with_query(AnalyticsQuery)
+    example=[
+        {
+            "bucket": "2026-03-01T00:00:00+00:00",
+            "trace_count": 4,
+            "error_count": 1,
+            "avg_latency_ms": 900.0,
+            "p50_latency_ms": 850.0,
+            "p90_latency_ms": 1210.0,
+            "p99_latency_ms": 1246.0,
+        }
+    ],
+)
 
-ANALYZE_SESSIONS: Final = operation(
+ANALYZE_SESSIONS: Final = endpoint(
     data_plane(Scope.READ),
-    Documented(
-        summary="Figures over sessions",
-        description=(
-            "How many sessions began, and how long they were, over the traces of the period. A "
-            "session's duration is the sum of its traces' latencies."
-        ),
-        answer=list[SessionAnalyticsBucket],
-        example=[
-            {
-                "bucket": "2026-03-01T00:00:00+00:00",
-                "session_count": 2,
-                "avg_traces_per_session": 1.5,
-                "avg_session_duration_ms": 3250.0,
-            }
-        ],
+    summary="Figures over sessions",
+    description=(
+        "How many sessions began, and how long they were, over the traces of the period. A "
+        "session's duration is the sum of its traces' latencies."
     ),
-).with_query(SessionAnalyticsQuery)
+    example=[
+        {
+            "bucket": "2026-03-01T00:00:00+00:00",
+            "session_count": 2,
+            "avg_traces_per_session": 1.5,
+            "avg_session_duration_ms": 3250.0,
+        }
+    ],
+)
 
 
 class AnalyticsController(Controller):
     path = "/"
 
-    @get("/traces/analytics", opt=ANALYZE.opt)
-    async def analyze_traces(self, request: HttpRequest) -> Response[bytes]:
-        given = await ANALYZE.read(request)
-        return await answer(request, await _rows(request, given.caller.project_id, given.query))
+    @get("/traces/analytics", **ANALYZE)
+    async def analyze_traces(
+        self,
+        caller: Injected[Caller],
+        params: Injected[AnalyticsQuery],
+        use_cases: Injected[UseCases],
+    ) -> list[AnalyticsBucket] | list[TokenCostBucket] | list[TopModel]:
+        return await _rows(use_cases, caller.project_id, params)
 
-    @get("/sessions/analytics", opt=ANALYZE_SESSIONS.opt)
-    async def analyze_sessions(self, request: HttpRequest) -> Response[bytes]:
-        given = await ANALYZE_SESSIONS.read(request)
-        query = given.query
-        found = await edge_of(request).use_cases.session_volume(
-            given.caller.project_id, query.period, query.granularity
-        )
-        return await answer(request, [SessionAnalyticsBucket.of(row) for row in found])
+    @get("/sessions/analytics", **ANALYZE_SESSIONS)
+    async def analyze_sessions(
+        self,
+        caller: Injected[Caller],
+        params: Injected[SessionAnalyticsQuery],
+        use_cases: Injected[UseCases],
+    ) -> list[SessionAnalyticsBucket]:
+        query = params
+        found = await use_cases.session_volume(caller.project_id, query.period, query.granularity)
+        return [SessionAnalyticsBucket.of(row) for row in found]
 
 
-async def _rows(request: HttpRequest, project: ProjectId, query: AnalyticsQuery) -> Sequence[Any]:
-    use, period = edge_of(request).use_cases, query.period
+async def _rows(
+    use: UseCases, project: ProjectId, query: AnalyticsQuery
+) -> list[AnalyticsBucket] | list[TokenCostBucket] | list[TopModel]:
+    period = query.period
     match query.metric:
         case AnalyticsMetric.VOLUME | AnalyticsMetric.ERRORS | AnalyticsMetric.LATENCY:
             volume = await use.trace_volume(project, period, query.granularity)

@@ -1,7 +1,11 @@
-"""One trace and its session, as the reference shows them going in and coming out."""
+"""One trace and its session as a client sends them; `schemas` has what is answered."""
 
 from typing import Any, Final
+from uuid import UUID
 
+from domain.ids import ProjectId
+
+PROJECT_ID: Final = ProjectId(UUID("7c1e0b52-0f0e-4d0b-8a4e-2f1d9b6c1111"))
 TRACE_ID: Final = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10"
 SPAN_ID: Final = "0d6c2c2e-3b55-4a35-9f0b-55b0a8a0c001"
 
@@ -43,40 +47,6 @@ TRACE: Final[dict[str, Any]] = {**_RUN, **_PAYLOADS, "spans": [SPAN]}
 ACCEPTED: Final[dict[str, Any]] = {
     "trace_id": TRACE_ID,
     "task_id": "8f2c0c1e-5d7b-4b0a-9d3e-6a1f0e4b2c77",
-}
-
-SPAN_RESPONSE: Final[dict[str, Any]] = {
-    **SPAN,
-    "trace_id": TRACE_ID,
-    "parent_span_id": None,
-    "input": None,
-    "output": None,
-    "metadata": {},
-    "error": None,
-    "model_parameters": None,
-    "latency_ms": 1000.0,
-    "time_to_first_token_ms": 300.0,
-    "cost_source": "client",
-}
-
-TRACE_RESPONSE: Final[dict[str, Any]] = {
-    **_RUN,
-    **_PAYLOADS,
-    "project_id": "7c1e0b52-0f0e-4d0b-8a4e-2f1d9b6c1111",
-    "metadata": {},
-    "spans": [SPAN_RESPONSE],
-    "total_tokens": 17,
-    "total_cost": 0.0004,
-}
-
-PAGE: Final[dict[str, Any]] = {
-    "items": [
-        {**_RUN, "latency_ms": 1250.0, "span_count": 1, "total_tokens": 17, "total_cost": 0.0004}
-    ],
-    "total": 1,
-    "limit": 50,
-    "offset": 0,
-    "next_cursor": None,
 }
 
 SESSION: Final[dict[str, Any]] = {

@@ -3,19 +3,19 @@
 from typing import Annotated, Final, Self
 
 import msgspec
-from litestar import Controller, Response, get
+from litestar import Controller, get
 from msgspec import Meta
 
+from application.use_cases import UseCases
 from domain.identity.api_key import Scope
+from domain.identity.caller import Caller
 from domain.page import LIMIT_DEFAULT, SortOrder
 from domain.tracing import analytics
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.trace import TraceStatus
 from entrypoints.http.authentication import data_plane
-from entrypoints.http.controllers.traces import examples
-from entrypoints.http.controllers.traces.schemas import Tags, TraceListItem
-from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.operation import Documented, answer, edge_of, operation
+from entrypoints.http.controllers.traces.schemas import PAGE, Tags, TraceListItem
+from entrypoints.http.endpoint import Injected, endpoint
 from entrypoints.http.requests.cursors import (
     DIRECTION,
     ID,
@@ -155,64 +155,64 @@ TRACES: Final = PagedList(
 )
 USERS: Final = PagedList("users", {None: INSTANT}, TEXT)
 
-LIST: Final = operation(
+LIST: Final = endpoint(
     data_plane(Scope.READ),
-    Documented(
-        summary="List traces",
-        description=(
-            "A page of the project's traces, without their payloads. All filters that are given "
-            "have to hold. What has no `ended_at` or latency comes last in either order."
-        ),
-        answer=PaginatedResponse[TraceListItem],
-        example=examples.PAGE,
+    summary="List traces",
+    description=(
+        "A page of the project's traces, without their payloads. All filters that are given "
+        "have to hold. What has no `ended_at` or latency comes last in either order."
     ),
-).with_query(TraceQuery)
+    example=PAGE,
+)
 
-LIST_USERS: Final = operation(
+LIST_USERS: Final = endpoint(
     data_plane(Scope.READ),
-    Documented(
-        summary="List users",
-        description="A page of the users that traces name, the last seen first.",
-        answer=PaginatedResponse[UserSummary],
-        example={
-            "items": [
-                {
-                    "user_id": "u-7",
-                    "trace_count": 1,
-                    "first_seen": "2026-03-01T09:00:00+00:00",
-                    "last_seen": "2026-03-01T09:00:00+00:00",
-                    "error_count": 0,
-                }
-            ],
-            "total": 1,
-            "limit": 50,
-            "offset": 0,
-            "next_cursor": None,
-        },
-    ),
-).with_query(UserQuery)
+    summary="List users",
+    description="A page of the users that traces name, the last seen first.",
+    example={
+        "items": [
+            {
+                "user_id": "u-7",
+                "trace_count": 1,
+                "first_seen": "2026-03-01T09:00:00+00:00",
+                "last_seen": "2026-03-01T09:00:00+00:00",
+                "error_count": 0,
+            }
+        ],
+        "total": 1,
+        "limit": 50,
+        "offset": 0,
+        "next_cursor": None,
+    },
+)
 
 
 class TraceListController(Controller):
     path = "/traces"
 
-    @get("/", opt=LIST.opt)
-    async def list_traces(self, request: HttpRequest) -> Response[bytes]:
-        given = await LIST.read(request)
-        query, project = given.query, given.caller.project_id
+    @get("/", **LIST)
+    async def list_traces(
+        self,
+        caller: Injected[Caller],
+        params: Injected[TraceQuery],
+        use_cases: Injected[UseCases],
+    ) -> PaginatedResponse[TraceListItem]:
+        query, project = params, caller.project_id
         matching = query.to_domain()
         pages = TRACES.asked(query, project, matching, query.sort_by, query.sort_order)
-        page = await edge_of(request).use_cases.list_traces(
+        page = await use_cases.list_traces(
             project, matching, query.sort_by, query.sort_order, pages.window
         )
-        return await answer(
-            request, pages.shown(page, [TraceListItem.of(one) for one in page.items])
-        )
+        return pages.shown(page, [TraceListItem.of(one) for one in page.items])
 
-    @get("/users", opt=LIST_USERS.opt)
-    async def list_users(self, request: HttpRequest) -> Response[bytes]:
-        given = await LIST_USERS.read(request)
-        project = given.caller.project_id
-        pages = USERS.asked(given.query, project, None, None, SortOrder.DESC)
-        page = await edge_of(request).use_cases.list_users(project, pages.window)
-        return await answer(request, pages.shown(page, [UserSummary.of(one) for one in page.items]))
+    @get("/users", **LIST_USERS)
+    async def list_users(
+        self,
+        caller: Injected[Caller],
+        params: Injected[UserQuery],
+        use_cases: Injected[UseCases],
+    ) -> PaginatedResponse[UserSummary]:
+        project = caller.project_id
+        pages = USERS.asked(params, project, None, None, SortOrder.DESC)
+        page = await use_cases.list_users(project, pages.window)
+        return pages.shown(page, [UserSummary.of(one) for one in page.items])

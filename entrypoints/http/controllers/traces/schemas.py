@@ -1,23 +1,31 @@
-"""Traces and spans on the wire: as they come in, and as they are shown."""
+"""Traces and spans on the wire: as they come in, as they are changed, and as they are shown.
 
-from typing import Annotated, Final, Self
+In a change a key that is left out changes nothing. Null clears what may be empty, and changes
+nothing else.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Self
 from uuid import UUID, uuid4
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
-from domain.tracing.trace import Trace, TraceStatus, TraceSummary
+from domain.tracing.change import UNSAID, Clearable
+from domain.tracing.payload import EMPTY_OBJECT, JsonText
+from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus, Totals
+from domain.tracing.trace import Trace, TraceChange, TraceStatus, TraceSummary
 from domain.tracing.usage import CostSource, as_float
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.controllers.traces.examples import TRACE_ID
+from entrypoints.http.controllers.traces import examples
 from entrypoints.http.requests.scalar_types import parse_instant
 from entrypoints.http.requests.wire_types import (
     AnyJson,
     Instant,
     JsonObject,
     OptionalObject,
+    OptionalPlainObject,
     PlainObject,
     ShownInstant,
     capped,
@@ -47,7 +55,7 @@ type Cost = Annotated[
 
 
 class TracePath(msgspec.Struct, frozen=True):
-    trace_id: Annotated[UUID, Meta(description="The trace's id", examples=[TRACE_ID])]
+    trace_id: Annotated[UUID, Meta(description="The trace's id", examples=[examples.TRACE_ID])]
 
 
 class SpanCreate(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +145,92 @@ def spans_of(spans: list[SpanCreate], config: HttpConfig) -> tuple[Span, ...]:
     if len(spans) > config.max_spans:
         raise ValueError(TOO_MANY_SPANS)
     return tuple([span.to_domain() for span in spans])
+
+
+class TraceUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """New values of a trace. `metadata` is merged, a key at a time; `tags` replace the old ones."""
+
+    name: Name | None = None
+    status: TraceStatus | None = None
+    input: AnyJson | UnsetType = UNSET
+    output: AnyJson | UnsetType = UNSET
+    metadata: OptionalPlainObject = msgspec.field(default_factory=empty_object)
+    ended_at: Instant | UnsetType | None = UNSET
+    session_id: Word | UnsetType | None = UNSET
+    user_id: Word | UnsetType | None = UNSET
+    tags: Tags | None = None
+    environment: Word | UnsetType | None = UNSET
+    release: Word | UnsetType | None = UNSET
+
+    def to_domain(self, _: HttpConfig) -> TraceChange:
+        """Raises ValueError for what the types alone can't refuse."""
+        return TraceChange(
+            name=self.name,
+            status=self.status,
+            tags=None if self.tags is None else tuple(self.tags),
+            metadata=optional_object_of(self.metadata) or EMPTY_OBJECT,
+            input=_clearable_payload(self.input),
+            output=_clearable_payload(self.output),
+            ended_at=_clearable_instant(self.ended_at),
+            session_id=_clearable(self.session_id),
+            user_id=_clearable(self.user_id),
+            environment=_clearable(self.environment),
+            release=_clearable(self.release),
+        )
+
+
+class SpanUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """New values of a span. `metadata` is merged, a key at a time."""
+
+    name: Name | None = None
+    kind: SpanKind | None = None
+    status: SpanStatus | None = None
+    input: AnyJson | UnsetType = UNSET
+    output: AnyJson | UnsetType = UNSET
+    model: Word | UnsetType | None = UNSET
+    token_usage: OptionalObject | UnsetType = UNSET
+    metadata: OptionalPlainObject = msgspec.field(default_factory=empty_object)
+    ended_at: Instant | UnsetType | None = UNSET
+    error: str | UnsetType | None = UNSET
+    completion_start_time: Instant | UnsetType | None = UNSET
+    model_parameters: OptionalObject | UnsetType = UNSET
+    cost: Cost | UnsetType | None = UNSET
+
+    def to_domain(self, _: HttpConfig) -> SpanChange:
+        """Raises ValueError for what the types alone can't refuse."""
+        return SpanChange(
+            name=self.name,
+            kind=self.kind,
+            status=self.status,
+            metadata=optional_object_of(self.metadata) or EMPTY_OBJECT,
+            input=_clearable_payload(self.input),
+            output=_clearable_payload(self.output),
+            model=_clearable(self.model),
+            token_usage=_clearable_object(self.token_usage),
+            ended_at=_clearable_instant(self.ended_at),
+            error=_clearable(self.error),
+            completion_started_at=_clearable_instant(self.completion_start_time),
+            model_parameters=_clearable_object(self.model_parameters),
+            cost=_clearable(self.cost),
+        )
+
+
+def _clearable[T](value: T | UnsetType | None) -> Clearable[T]:
+    return UNSAID if value is UNSET else value
+
+
+def _clearable_instant(value: str | float | UnsetType | None) -> Clearable[datetime]:
+    if value is UNSET:
+        return UNSAID
+    return None if value is None else parse_instant(value)
+
+
+def _clearable_payload(value: Raw | UnsetType) -> Clearable[JsonText]:
+    return UNSAID if value is UNSET else payload(value)
+
+
+def _clearable_object(value: Raw | UnsetType) -> Clearable[JsonText]:
+    return UNSAID if value is UNSET else optional_object_of(value)
 
 
 class TraceAccepted(msgspec.Struct, frozen=True):
@@ -286,3 +380,24 @@ class TraceListItem(msgspec.Struct, frozen=True, kw_only=True):
             total_tokens=trace.totals.tokens,
             total_cost=as_float(trace.totals.cost),
         )
+
+
+def _example(answer: msgspec.Struct) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(answer))
+
+
+# How the trace of `examples` is shown: a field that it doesn't say is shown too.
+_TRACE: Final = (
+    msgspec.json.decode(msgspec.json.encode(examples.TRACE), type=TraceCreate)
+    .to_domain(HttpConfig(version="", environment=""))
+    .settled(lambda *_: None)
+)
+TRACE_RESPONSE: Final = _example(TraceResponse.of(examples.PROJECT_ID, _TRACE))
+SPAN_RESPONSE: Final = TRACE_RESPONSE["spans"][0]
+PAGE: Final = {
+    "items": [_example(TraceListItem.of(TraceSummary.of(_TRACE)))],
+    "total": 1,
+    "limit": 50,
+    "offset": 0,
+    "next_cursor": None,
+}

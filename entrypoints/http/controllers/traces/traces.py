@@ -5,12 +5,14 @@ from typing import Annotated, Final
 from uuid import uuid4
 
 import msgspec
-from litestar import Controller, Response, get, post
+from litestar import Controller, get, post
 from msgspec import Meta
 
 from application.tracing.ingest import BATCH_MAX
+from application.use_cases import UseCases
 from domain.errors import FieldError, Invalid
 from domain.identity.api_key import Scope
+from domain.identity.caller import Caller
 from domain.ids import SpanId, TraceId
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
@@ -18,6 +20,7 @@ from entrypoints.http.authentication import data_plane
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.controllers.traces.schemas import (
+    TRACE_RESPONSE,
     SpanCreate,
     SpansAccepted,
     TraceAccepted,
@@ -26,9 +29,9 @@ from entrypoints.http.controllers.traces.schemas import (
     TraceResponse,
     spans_of,
 )
+from entrypoints.http.endpoint import Injected, edge_of, endpoint
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.operation import Documented, answer, edge_of, operation
 from entrypoints.http.problems import FieldProblem, Mistakes
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.wire_types import Deferred, capped
@@ -64,119 +67,120 @@ class BatchAccepted(msgspec.Struct, frozen=True):
     rejected: list[BatchRejected]
 
 
-INGEST: Final = operation(
-    data_plane(Scope.INGEST),
-    Documented(
-        summary="Store a trace",
-        description=(
-            "Stores a trace with its spans, and answers once they are on disk: every endpoint "
-            "can read them from then on. A trace or span that is sent again is merged with what "
-            "is known of it, so a request is safe to repeat."
-        ),
-        answer=TraceAccepted,
-        example=examples.ACCEPTED,
-        body_example=examples.TRACE,
-        route_class=RouteClass.INGEST,
-    ),
-).with_body(TRACE)
+NewTrace = Annotated[Trace, TRACE]
 
-INGEST_BATCH: Final = operation(
+INGEST: Final = endpoint(
     data_plane(Scope.INGEST),
-    Documented(
-        summary="Store many traces",
-        description=(
-            f"Stores 1 to {BATCH_MAX} traces, each as `POST /traces` does. One that can't be "
-            "taken is told of under `rejected` and costs only itself. Where none can be taken "
-            "the answer is 422."
-        ),
-        answer=BatchAccepted,
-        example={"accepted": [examples.ACCEPTED], "rejected": []},
-        body_example={"traces": [examples.TRACE]},
-        route_class=RouteClass.INGEST,
+    summary="Store a trace",
+    description=(
+        "Stores a trace with its spans, and answers once they are on disk: every endpoint "
+        "can read them from then on. A trace or span that is sent again is merged with what "
+        "is known of it, so a request is safe to repeat."
     ),
-).with_body(Body(BatchCreate, lambda batch, _: [bytes(one) for one in batch.traces]))
-
-ADD_SPANS: Final = (
-    operation(
-        data_plane(Scope.INGEST),
-        Documented(
-            summary="Add spans to a trace",
-            description="Merges spans by their ids into a trace that is stored already.",
-            answer=SpansAccepted,
-            example={"span_ids": [examples.SPAN_ID]},
-            body_example=[examples.SPAN],
-        ),
-    )
-    .with_path(TracePath)
-    .with_body(SPANS)
+    example=examples.ACCEPTED,
+    body_example=examples.TRACE,
+    route_class=RouteClass.INGEST,
 )
 
-READ: Final = operation(
-    data_plane(Scope.READ),
-    Documented(
-        summary="Read a trace",
-        description="One trace with all its spans, by their start.",
-        answer=TraceResponse,
-        example=examples.TRACE_RESPONSE,
+NewTraces = Annotated[
+    list[bytes], Body(BatchCreate, lambda batch, _: [bytes(one) for one in batch.traces])
+]
+
+INGEST_BATCH: Final = endpoint(
+    data_plane(Scope.INGEST),
+    summary="Store many traces",
+    description=(
+        f"Stores 1 to {BATCH_MAX} traces, each as `POST /traces` does. One that can't be "
+        "taken is told of under `rejected` and costs only itself. Where none can be taken "
+        "the answer is 422."
     ),
-).with_path(TracePath)
+    example={"accepted": [examples.ACCEPTED], "rejected": []},
+    body_example={"traces": [examples.TRACE]},
+    route_class=RouteClass.INGEST,
+)
+
+NewSpans = Annotated[list[Span], SPANS]
+
+ADD_SPANS: Final = endpoint(
+    data_plane(Scope.INGEST),
+    summary="Add spans to a trace",
+    description="Merges spans by their ids into a trace that is stored already.",
+    example={"span_ids": [examples.SPAN_ID]},
+    body_example=[examples.SPAN],
+)
+
+READ: Final = endpoint(
+    data_plane(Scope.READ),
+    summary="Read a trace",
+    description="One trace with all its spans, by their start.",
+    example=TRACE_RESPONSE,
+)
 
 
 class TraceController(Controller):
     path = "/traces"
 
-    @post("/", status_code=202, opt=INGEST.opt)
-    async def ingest_trace(self, request: HttpRequest) -> Response[bytes]:
-        given = await INGEST.read(request)
-        await edge_of(request).use_cases.ingest_trace(given.caller.project_id, given.body)
-        return await answer(request, _accepted(given.body.id))
+    @post("/", status_code=202, **INGEST)
+    async def ingest_trace(
+        self,
+        caller: Injected[Caller],
+        content: Injected[NewTrace],
+        use_cases: Injected[UseCases],
+    ) -> TraceAccepted:
+        await use_cases.ingest_trace(caller.project_id, content)
+        return _accepted(content.id)
 
-    @post("/batch", status_code=202, opt=INGEST_BATCH.opt)
-    async def ingest_batch(self, request: HttpRequest) -> Response[bytes]:
-        given = await INGEST_BATCH.read(request)
+    @post("/batch", status_code=202, **INGEST_BATCH)
+    async def ingest_batch(
+        self,
+        request: HttpRequest,
+        caller: Injected[Caller],
+        content: Injected[NewTraces],
+        use_cases: Injected[UseCases],
+    ) -> BatchAccepted:
         edge = edge_of(request)
-        read = [_read_item(item, edge.config) for item in given.body]
+        read = [_read_item(item, edge.config) for item in content]
         good = [one for one in read if isinstance(one, Trace)]
-        stored = iter(
-            await edge.use_cases.ingest_batch(given.caller.project_id, good) if good else ()
-        )
+        stored = iter(await edge.use_cases.ingest_batch(caller.project_id, good) if good else ())
         outcomes = [one if isinstance(one, Invalid) else next(stored) for one in read]
         if all(outcomes):
             raise Invalid.fields(_all_mistakes(outcomes))
-        return await answer(
-            request,
-            BatchAccepted(
-                [
-                    _accepted(one.id)
-                    for one, outcome in zip(read, outcomes, strict=True)
-                    if isinstance(one, Trace) and outcome is None
-                ],
-                [
-                    BatchRejected(
-                        index, [FieldProblem(one.field, one.message) for one in bad.errors]
-                    )
-                    for index, bad in enumerate(outcomes)
-                    if bad is not None
-                ],
-            ),
+        return BatchAccepted(
+            [
+                _accepted(one.id)
+                for one, outcome in zip(read, outcomes, strict=True)
+                if isinstance(one, Trace) and outcome is None
+            ],
+            [
+                BatchRejected(index, [FieldProblem(one.field, one.message) for one in bad.errors])
+                for index, bad in enumerate(outcomes)
+                if bad is not None
+            ],
         )
 
-    @post("/{trace_id:str}/spans", status_code=201, opt=ADD_SPANS.opt)
-    async def add_spans(self, request: HttpRequest) -> Response[bytes]:
-        given = await ADD_SPANS.read(request)
-        spans: Sequence[Span] = given.body
-        await edge_of(request).use_cases.add_spans(
-            given.caller.project_id, TraceId(given.path.trace_id), spans
-        )
+    @post("/{trace_id:str}/spans", status_code=201, **ADD_SPANS)
+    async def add_spans(
+        self,
+        caller: Injected[Caller],
+        content: Injected[NewSpans],
+        path: Injected[TracePath],
+        use_cases: Injected[UseCases],
+    ) -> SpansAccepted:
+        spans: Sequence[Span] = content
+        await use_cases.add_spans(caller.project_id, TraceId(path.trace_id), spans)
         ids: list[SpanId] = [span.id for span in spans]
-        return await answer(request, SpansAccepted(list(ids)))
+        return SpansAccepted(list(ids))
 
-    @get("/{trace_id:str}", opt=READ.opt)
-    async def read_trace(self, request: HttpRequest) -> Response[bytes]:
-        given = await READ.read(request)
-        project = given.caller.project_id
-        trace = await edge_of(request).use_cases.read_trace(project, TraceId(given.path.trace_id))
-        return await answer(request, TraceResponse.of(project, trace))
+    @get("/{trace_id:str}", **READ)
+    async def read_trace(
+        self,
+        caller: Injected[Caller],
+        path: Injected[TracePath],
+        use_cases: Injected[UseCases],
+    ) -> TraceResponse:
+        project = caller.project_id
+        trace = await use_cases.read_trace(project, TraceId(path.trace_id))
+        return TraceResponse.of(project, trace)
 
 
 def _accepted(trace: TraceId) -> TraceAccepted:

@@ -9,7 +9,7 @@ import pytest
 
 from application.evaluation.runs.requests import RunRequest
 from domain.errors import Forbidden, Invalid, NotFound
-from domain.evaluation.costs.judge_costs import Spending, SpendingGrouping
+from domain.evaluation.costs.judge_costs import Spending, SpendingBy
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import TraceSelection
@@ -119,7 +119,7 @@ async def used(
     world: World,
     ours: OrganizationId,
     person: Person,
-    by: SpendingGrouping,
+    by: SpendingBy,
     *bounds: datetime | None,
 ) -> tuple[Decimal, dict[str, Decimal]]:
     after, before = bounds or (None, None)
@@ -138,23 +138,23 @@ async def test_usage_is_that_of_all_projects_of_the_organization(world, ours, ad
     await entered(world, bot, usd=Decimal(8), created_at=world.now - timedelta(days=31))
     bob = await world.member(ours, "bob")
     for by, parts in (
-        (SpendingGrouping.PROJECT, {str(other): 2, str(bot): 1}),
-        (SpendingGrouping.MODEL, {"openai/b": 2, "openai/a": 1}),
-        (SpendingGrouping.METRIC, {"confidence": 2, "task_completion": 1}),
-        (SpendingGrouping.DAY, {"2026-03-01": 3}),
+        (SpendingBy.PROJECT, {str(other): 2, str(bot): 1}),
+        (SpendingBy.MODEL, {"openai/b": 2, "openai/a": 1}),
+        (SpendingBy.METRIC, {"confidence": 2, "task_completion": 1}),
+        (SpendingBy.DAY, {"2026-03-01": 3}),
     ):
         assert await used(world, ours, bob, by) == (3, parts)
     january = datetime(2026, 1, 1, tzinfo=UTC)
-    assert (await used(world, ours, ada, SpendingGrouping.PROJECT, january, None))[0] == 11
-    assert (await used(world, ours, ada, SpendingGrouping.PROJECT, january, world.now))[0] == 8
+    assert (await used(world, ours, ada, SpendingBy.PROJECT, january, None))[0] == 11
+    assert (await used(world, ours, ada, SpendingBy.PROJECT, january, world.now))[0] == 8
     with pytest.raises(Invalid):
-        await used(world, ours, ada, SpendingGrouping.DAY, january - timedelta(days=400), None)
+        await used(world, ours, ada, SpendingBy.DAY, january - timedelta(days=400), None)
 
 
 async def test_what_a_removed_project_took_goes_with_it(world, ours, ada, bot):
     await entered(world, bot, usd=Decimal(1))
     await world.do.delete_project(ada, ours, bot)
-    assert await used(world, ours, ada, SpendingGrouping.PROJECT) == (0, {})
+    assert await used(world, ours, ada, SpendingBy.PROJECT) == (0, {})
 
 
 # --- runs and monitors ---

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from adapters.memory.evaluation import judge_costs as memory
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool
-from adapters.postgres.evaluation.judging import budgets as postgres
+from adapters.postgres.evaluation.judging.budgets import PostgresBudgets
 from adapters.postgres.evaluation.judging.judge_ledger import PostgresLedger
+from adapters.postgres.identity import project_budgets
 from application.evaluation.judging import Budgets, Ledger, Reservation
 from domain.ids import ProjectId, RunId
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
@@ -38,7 +39,7 @@ class Books:
             memory.put_budget(self.at, project, usd, now)
             return
         async with self.at.acquire() as connection, connection.transaction():
-            await postgres.put_budget(connection, project, usd, now)
+            await project_budgets.put_budget(connection, project, usd, now)
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def books(adapter: Pool | None) -> Books:
     if adapter is None:
         store = MemoryStore()
         return Books(memory.MemoryBudgets(store), memory.MemoryLedger(store), store)
-    return Books(postgres.PostgresBudgets(adapter), PostgresLedger(adapter), adapter)
+    return Books(PostgresBudgets(adapter), PostgresLedger(adapter), adapter)
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from application.evaluation.judging import PARTS_MAX, Ledger
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     Spending,
+    SpendingBy,
     SpendingGroup,
-    SpendingGrouping,
     group_spending,
 )
 from domain.evaluation.judging.judge import JudgeCall, TokenUse
@@ -82,8 +82,8 @@ async def test_what_nobody_asked_cost_nothing(ledger: Ledger):
     await ledger.enter([])
     project = ProjectId(uuid.uuid4())
     assert await ledger.of_run(project, RunId(uuid.uuid4())) == Spending()
-    assert await ledger.of_projects([project], ALWAYS, SpendingGrouping.MODEL) == []
-    assert await ledger.of_projects([], ALWAYS, SpendingGrouping.MODEL) == []
+    assert await ledger.of_projects([project], ALWAYS, SpendingBy.MODEL) == []
+    assert await ledger.of_projects([], ALWAYS, SpendingBy.MODEL) == []
     assert await ledger.total([project], ALWAYS) == Spending()
     assert await ledger.total([], ALWAYS) == Spending()
 
@@ -99,7 +99,7 @@ async def test_a_period_has_its_beginning_and_not_its_end(ledger: Ledger):
     entries = [an_entry(project_id=project, created_at=NOON + n * DAY) for n in range(3)]
     await ledger.enter(entries)
     within = CreatedWithin(NOON, NOON + 2 * DAY)
-    days = await ledger.of_projects([project], within, SpendingGrouping.DAY)
+    days = await ledger.of_projects([project], within, SpendingBy.DAY)
     assert [(one.key, one.spending.calls) for one in days] == [
         (f"{NOON + n * DAY:%Y-%m-%d}", 1) for n in range(2)
     ]
@@ -131,10 +131,8 @@ def many(projects: Sequence[ProjectId]) -> st.SearchStrategy[list[LedgerEntry]]:
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data(), by=st.sampled_from(SpendingGrouping))
-async def test_it_adds_up_as_the_entries_do(
-    ledger: Ledger, data: st.DataObject, by: SpendingGrouping
-):
+@given(data=st.data(), by=st.sampled_from(SpendingBy))
+async def test_it_adds_up_as_the_entries_do(ledger: Ledger, data: st.DataObject, by: SpendingBy):
     projects = [ProjectId(uuid.uuid4()) for _ in range(3)]
     entries = data.draw(many(projects))
     await ledger.enter(entries)
@@ -153,9 +151,9 @@ async def test_of_many_parts_some_are_told_and_the_total_is_that_of_all(ledger: 
         for n in range(PARTS_MAX + 2)
     ]
     await ledger.enter(entries)
-    metrics = await ledger.of_projects([project], ALWAYS, SpendingGrouping.METRIC)
+    metrics = await ledger.of_projects([project], ALWAYS, SpendingBy.METRIC)
     assert [one.key for one in metrics] == [f"m{n:03}" for n in range(PARTS_MAX)]
-    days = await ledger.of_projects([project], ALWAYS, SpendingGrouping.DAY)
+    days = await ledger.of_projects([project], ALWAYS, SpendingBy.DAY)
     assert len(days) == PARTS_MAX
     assert days[-1].key == f"{entries[-1].created_at:%Y-%m-%d}"
     assert (await ledger.total([project], ALWAYS)).calls == len(entries)
@@ -168,6 +166,6 @@ async def test_the_oldest_are_swept(ledger: Ledger):
         [an_entry(project_id=project, created_at=long_ago + n * DAY) for n in range(3)]
     )
     assert await ledger.sweep(long_ago + 2 * DAY) == 2
-    [left] = await ledger.of_projects([project], ALWAYS, SpendingGrouping.PROJECT)
+    [left] = await ledger.of_projects([project], ALWAYS, SpendingBy.PROJECT)
     assert left == SpendingGroup(str(project), left.spending)
     assert left.spending.calls == 1

@@ -137,7 +137,7 @@ async def test_the_bounds_hold_the_first_instant_and_not_the_last(figures, ours,
     await add(of, *({"value": f"0.{n}", "created_at": at(n)} for n in range(1, 5)))
     within = CreatedWithin(at(2), at(4))
     [found] = await figures.summaries(ours, of, within)
-    assert (found.scored, found.least, found.most) == (2, 0.2, 0.3)
+    assert (found.scored, found.minimum, found.maximum) == (2, 0.2, 0.3)
     [point] = await figures.trend(ours, of, "m", HOUR, within)
     assert (point.count, point.mean) == (2, pytest.approx(0.25))
     assert [one.number for one in await figures.distribution(ours, of, "m", 10, within)] == [3, 4]
@@ -193,7 +193,7 @@ async def test_the_bounds_hold_the_first_instant_and_not_the_last(figures, ours,
 async def test_heuristics_and_models_are_never_mixed(figures, ours, add, of, said, numbers, kind):
     await add(of, *said)
     [found] = [one for one in await figures.summaries(ours, of, EVER) if one.name == "m"]
-    assert (found.least, found.most, found.judge_kind) == (min(numbers), max(numbers), kind)
+    assert (found.minimum, found.maximum, found.judge_kind) == (min(numbers), max(numbers), kind)
     assert found.mean == pytest.approx(sum(numbers) / len(numbers))
     assert found.median == pytest.approx(sum(numbers) / len(numbers))
     [point] = await figures.trend(ours, of, "m", DAY, EVER)

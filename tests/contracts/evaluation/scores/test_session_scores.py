@@ -17,8 +17,8 @@ from domain.evaluation.scores.score import (
     ScoreStatus,
     newest_first,
 )
-from domain.page import OFFSET_MAX, PageRequest
-from domain.tracing.change import TraceChange
+from domain.page import OFFSET_MAX, Window
+from domain.tracing.trace import TraceChange
 from tests.support.builders.scores import (
     ADA,
     AUTOMATED,

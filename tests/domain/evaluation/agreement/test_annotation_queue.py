@@ -1,4 +1,4 @@
-"""What is offered to be labelled: how much by chance, and that it stays."""
+"""The annotation queue: its random share, and its stability during a day."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -33,7 +33,7 @@ limits = st.integers(1, 100)
 
 
 @given(many, st.floats(0, 1), seeds, limits)
-def test_a_fifth_is_by_chance_and_each_is_offered_once(scores, threshold, seed, limit):
+def test_every_fifth_item_is_random_and_each_item_unique(scores, threshold, seed, limit):
     found = build_queue(scores, threshold, seed, limit)
     assert len(found) == min(limit, len(scores))
     assert len({one.score.id for one in found}) == len(found)
@@ -44,22 +44,22 @@ def test_a_fifth_is_by_chance_and_each_is_offered_once(scores, threshold, seed, 
         abs(one.score.number - threshold) for one in found if one.why is SelectionReason.UNCERTAIN
     ]
     assert near == sorted(near)
-    # Whatever is left out lies no nearer than what is offered for being near.
+    # No omitted score is nearer to the threshold than an uncertain one of the queue.
     chosen = {one.score.id for one in found}
     left = [abs(one.number - threshold) for one in scores if one.id not in chosen]
     assert not near or not left or max(near) <= min(left)
 
 
 @given(many, seeds, limits, st.randoms())
-def test_the_order_of_scores_has_no_part_in_it(scores, seed, limit, chance):
+def test_queue_is_independent_of_input_order(scores, seed, limit, chance):
     shuffled = [*scores]
     chance.shuffle(shuffled)
     assert build_queue(shuffled, 0.5, seed, limit) == build_queue(scores, 0.5, seed, limit)
 
 
 @given(st.lists(st.floats(0, 1), min_size=20, max_size=60), seeds)
-def test_chance_looks_at_no_score(values, seed):
-    """Else an estimate by what was drawn would lean one way."""
+def test_random_order_ignores_score_values(values, seed):
+    """Otherwise estimates from the random items would be biased."""
 
     def drawn(of: list[float]) -> list[ScoreId]:
         found = build_queue([judged(n, value) for n, value in enumerate(of)], 0.5, seed, 20)
@@ -68,7 +68,7 @@ def test_chance_looks_at_no_score(values, seed):
     assert drawn(values) == drawn([1 - value for value in values])
 
 
-def test_a_seed_is_that_of_a_project_a_name_and_a_day():
+def test_seed_depends_on_project_name_and_day():
     same = daily_seed(OURS, "m", NOON)
     assert daily_seed(OURS, "m", NOON + timedelta(hours=11)) == same
     others = {

@@ -1,4 +1,4 @@
-"""Which scores make pairs, and what is said where a figure isn't defined."""
+"""Which scores form pairs, and the reasons of undefined statistics."""
 
 import json
 from typing import Any
@@ -44,30 +44,30 @@ def figures(
     return calibrate(scores, threshold)
 
 
-# --- what a score says -----------------------------------------------------------------------
+# --- judge scores and labels-------------------------------------------------------------------
 
 
-def test_a_judges_score_is_no_label_and_a_label_no_judges():
+def test_judge_scores_and_human_labels_are_disjoint():
     assert (judge_score(of_run()), human_label(of_run())) == (0.2, None)
     assert (judge_score(score()), human_label(score())) == (None, 0.2)
     given_by_a_program = score(source=ScoreSource.PROGRAMMATIC)
     assert (judge_score(given_by_a_program), human_label(given_by_a_program)) == (None, None)
 
 
-def test_a_value_over_a_runs_score_says_both():
+def test_replaced_run_score_is_judge_score_and_label():
     edited = of_run().patched(ScoreChange(value="0.9"), at(1), ADA)
     assert (judge_score(edited), human_label(edited)) == (0.2, 0.9)
     again = edited.patched(ScoreChange(value="0.8", metadata=b"{}"), at(2), ADA)
     assert (judge_score(again), human_label(again)) == (0.2, 0.8)
 
 
-def test_a_reason_alone_says_nothing():
+def test_editing_only_the_reason_is_not_a_label():
     noted = of_run().patched(ScoreChange(reason="looked at"), at(1), ADA)
     assert (judge_score(noted), human_label(noted)) == (None, None)
 
 
 @pytest.mark.parametrize("forged", ['"1"', "1", '"0.5"', "null", "{}", '"x"'])
-def test_nobody_but_the_server_says_what_the_machine_had_said(forged):
+def test_original_value_from_callers_is_ignored(forged):
     told = f'{{"a": 1, "original_value": {forged}}}'.encode()
     assert original_score(score(metadata=told)) is None
     noted = of_run().patched(ScoreChange(metadata=told), at(1), ADA)
@@ -76,12 +76,12 @@ def test_nobody_but_the_server_says_what_the_machine_had_said(forged):
     assert (judge_score(edited), human_label(edited)) == (0.2, 0.9)
     both = of_run().patched(ScoreChange(value="0.9", metadata=told), at(1), ADA)
     assert (judge_score(both), human_label(both)) == (0.2, 0.9)
-    # On a score of one's own it is a key like any other.
+    # In a score without a run it is an ordinary key.
     ours = score().patched(ScoreChange(metadata=told), at(1), ADA)
     assert ours.metadata == told
 
 
-def test_only_numbers_say_something():
+def test_non_numeric_scores_are_neither_judge_score_nor_label():
     for data_type, value in ((DataType.BOOLEAN, "true"), (DataType.CATEGORICAL, "0.5")):
         assert human_label(score(value, data_type=data_type)) is None
         assert judge_score(of_run(value, data_type=data_type)) is None
@@ -92,7 +92,7 @@ def test_only_numbers_say_something():
 # --- figures ---------------------------------------------------------------------------------
 
 
-def test_the_corrected_pass_rate_of_the_literature():
+def test_corrected_pass_rate_matches_published_example():
     """Pass rate 0.80, specificity 0.85, sensitivity 0.90: 0.8667 (arXiv 2511.21140)."""
     pairs = [(1, 1)] * 90 + [(0, 1)] * 10 + [(0, 0)] * 85 + [(1, 0)] * 15
     found = figures(*pairs, passed=800, of=1_000)
@@ -102,7 +102,7 @@ def test_the_corrected_pass_rate_of_the_literature():
 
 
 @pytest.mark.parametrize("n", [CALIBRATED_FROM - 1, CALIBRATED_FROM])
-def test_so_many_labels_make_a_judge_calibrated(n):
+def test_judge_is_calibrated_from_30_labels_on(n):
     assert figures(*[(1, 1)] * n).is_calibrated is (n == CALIBRATED_FROM)
 
 
@@ -145,7 +145,7 @@ def test_so_many_labels_make_a_judge_calibrated(n):
         ),
     ],
 )
-def test_what_is_not_defined_is_told_with_the_reason(pairs, unknown):
+def test_undefined_statistics_carry_a_reason(pairs, unknown):
     found = figures(*pairs)
     names = [name for name in found.__slots__ if isinstance(getattr(found, name), Undefined)]
     assert {*names} == {*unknown}
@@ -153,7 +153,7 @@ def test_what_is_not_defined_is_told_with_the_reason(pairs, unknown):
         assert getattr(found, name).reason.startswith(reason)
 
 
-def test_a_judge_that_scored_nothing_has_no_pass_rate():
+def test_judge_without_scores_has_no_pass_rate():
     found = figures((1, 1), (0, 0), passed=0, of=0)
     assert (
         found.pass_rate
@@ -166,7 +166,7 @@ shares = st.sampled_from([0.0, 0.2, 0.5, 1.0]) | st.floats(0, 1)
 
 
 @given(st.lists(st.tuples(shares, shares), max_size=40), shares, st.integers(0, 20))
-def test_every_figure_has_its_value_within_its_bounds(pairs, threshold, passed):
+def test_every_statistic_lies_within_its_interval(pairs, threshold, passed):
     found = figures(*pairs, passed=passed, of=20, threshold=threshold)
     estimates = [
         value

@@ -1,4 +1,4 @@
-"""Agreement of judges with people, held to worked examples of the literature."""
+"""Agreement statistics, compared with worked examples of the literature."""
 
 import math
 
@@ -26,14 +26,14 @@ def same(i: int, j: int) -> float:
     return float(i == j)
 
 
-def test_kappa_of_fleiss_three_diagnoses():
+def test_kappa_matches_fleiss_example_of_diagnoses():
     # Fleiss, Statistical Methods for Rates and Proportions, on 100 patients: 0.676 +- 0.087.
     found = kappa([[75, 1, 4], [5, 4, 1], [0, 0, 10]], same)
     assert found.value == pytest.approx(0.676, abs=0.0005)
     assert (found.high - found.low) / 2 / 1.96 == pytest.approx(0.087, abs=0.001)
 
 
-def test_weighted_kappa_of_ninety_one_couples():
+def test_weighted_kappa_matches_published_example_of_couples():
     # Hout, Duncan and Sobel (1987), with weights in equal steps: 0.2374 +- 0.0783, and without
     # any 0.1293 +- 0.0686.
     table = [[7, 7, 2, 3], [2, 8, 3, 7], [1, 5, 4, 9], [2, 8, 9, 14]]
@@ -46,14 +46,14 @@ def test_weighted_kappa_of_ninety_one_couples():
         assert (found.high - found.low) / 2 / 1.96 == pytest.approx(error, abs=5e-5)
 
 
-def test_kappa_of_fifty_grants():
+def test_kappa_matches_published_example_of_grants():
     # Two readers, 20 times yes and 15 times no by both: agreement 0.7, by chance 0.5.
     found = ConfusionMatrix(20, 5, 10, 15)
     assert found.agreement.value == pytest.approx(0.7)
     assert found.kappa.value == pytest.approx(0.4)
 
 
-def test_spearman_of_ten_people():
+def test_spearman_matches_published_example():
     # IQ and hours of television a week, as textbooks have it: -29/165.
     iq = [106, 100, 86, 101, 99, 103, 97, 113, 112, 110]
     hours = [7, 27, 2, 50, 28, 29, 20, 12, 6, 17]
@@ -66,13 +66,13 @@ def test_spearman_of_ten_people():
     )
 
 
-def test_ranks_that_are_shared_are_means():
+def test_tied_ranks_are_averaged():
     # Ranks 1.5, 1.5, 3, 4 and 1, 3, 3, 3: covariance 3, own 4.5 and 3.
     found = spearman([ScorePair(0.1, 0), ScorePair(0.1, 1), ScorePair(0.2, 1), ScorePair(0.3, 1)])
     assert found.value == pytest.approx(2 / math.sqrt(4.5 * 3))
 
 
-def test_the_mean_absolute_error():
+def test_mean_absolute_error():
     found = mean_absolute_error([ScorePair(0.1, 0.2), ScorePair(0.9, 0.6)])
     assert found.value == pytest.approx(0.2)
     # A deviation of 0.1414 of two: 0.1 to either side, 1.96 times.
@@ -85,12 +85,12 @@ def test_the_mean_absolute_error():
 
 
 @given(st.lists(st.builds(ScorePair, SCORES, SCORES), min_size=4, max_size=30))
-def test_an_order_turned_around_turns_spearman_around(pairs):
+def test_reversed_order_negates_spearman(pairs):
     found = spearman(pairs)
     turned = spearman([ScorePair(one.judge, 1 - one.person) for one in pairs])
     there = len({one.judge for one in pairs}) > 1 and len({one.person for one in pairs}) > 1
     assert (found is not None) is there
-    # 1 - x may make two numbers one.
+    # 1 - x may make two different numbers equal.
     if found is not None and len({1 - one.person for one in pairs}) == len(
         {one.person for one in pairs}
     ):
@@ -99,7 +99,7 @@ def test_an_order_turned_around_turns_spearman_around(pairs):
         assert found.low is None or -1.0 <= found.low <= found.value <= found.high <= 1.0
 
 
-def test_wilsons_interval():
+def test_wilson_interval():
     # Newcombe (1998), Statistics in Medicine 17, 857-872: 81 of 263, and 0 of 20.
     found = proportion(81, 263)
     assert (found.low, found.high) == (
@@ -110,7 +110,7 @@ def test_wilsons_interval():
     assert (none.low, none.high) == (0.0, pytest.approx(0.1611, abs=5e-5))
 
 
-def test_the_corrected_pass_rate():
+def test_corrected_pass_rate():
     assert corrected_rate(0.80, 0.85, 0.90) == pytest.approx(0.8667, abs=5e-5)
     found = ConfusionMatrix(both_pass=90, judge_alone=15, person_alone=10, both_fail=85)
     estimate = found.corrected(passed=800, judged=1_000)
@@ -119,11 +119,11 @@ def test_the_corrected_pass_rate():
 
 
 @pytest.mark.parametrize("pair", [ConfusionMatrix(5, 5, 5, 5), ConfusionMatrix(1, 9, 9, 1)])
-def test_a_judge_no_better_than_chance_has_no_corrected_rate(pair):
+def test_judge_no_better_than_chance_has_no_corrected_rate(pair):
     assert pair.corrected(8, 10) is None
 
 
-def test_what_nobody_said_is_not_known():
+def test_statistics_without_pairs_are_none():
     nothing = ConfusionMatrix.from_pairs([], 0.5)
     figures = (nothing.agreement, nothing.sensitivity, nothing.specificity, nothing.kappa)
     assert figures == (None,) * 4
@@ -134,21 +134,21 @@ def test_what_nobody_said_is_not_known():
     assert ConfusionMatrix(9, 1, 1, 9).corrected(0, 0) is None
 
 
-def test_a_threshold_is_reached_by_meeting_it():
+def test_score_equal_to_threshold_passes():
     assert ConfusionMatrix.from_pairs(
         [ScorePair(0.5, 0.5), ScorePair(0.49, 0.5)], 0.5
     ) == ConfusionMatrix(1, 0, 1, 0)
 
 
-def test_scores_stand_for_the_nearest_label():
+def test_scores_map_to_the_nearest_label():
     table = label_table([ScorePair(0.0, 1.0), ScorePair(0.1, 0.3), ScorePair(0.09, 0.29)])
     assert table[0][5] == table[1][2] == table[0][1] == 1
     assert sum(map(sum, table)) == 3
 
 
 @given(PAIRS)
-def test_quadratic_weights_are_one_minus_the_ratio_of_squared_differences(pairs):
-    """As a mean of squares over all pairs of labels, which is how Cohen (1968) tells it."""
+def test_weighted_kappa_equals_its_definition(pairs):
+    """Compared with Cohen (1968), who defines it by a mean of squares over all pairs."""
     ours = weighted_kappa(pairs)
     table = label_table(pairs)
     judge = [i for i in range(6) for j in range(6) for _ in range(table[i][j])]
@@ -160,7 +160,7 @@ def test_quadratic_weights_are_one_minus_the_ratio_of_squared_differences(pairs)
 
 
 @given(PAIRS)
-def test_agreement_regards_both_alike(pairs):
+def test_agreement_is_symmetric(pairs):
     turned = [ScorePair(one.person, one.judge) for one in pairs]
     there, back = ConfusionMatrix.from_pairs(pairs, 0.5), ConfusionMatrix.from_pairs(turned, 0.5)
     assert there.agreement == back.agreement
@@ -172,26 +172,26 @@ def test_agreement_regards_both_alike(pairs):
 @pytest.mark.parametrize(
     "table",
     [
-        *([[1, 0], [0, 1]], [[1, 1], [0, 0]], [[0, 1], [1, 0]]),  # all that two pairs can be
-        *([[50, 0], [0, 50]], [[3333, 0], [0, 6667]]),  # agreed in all
-        *([[7, 3], [0, 0]], [[9_999, 0], [1, 0]]),  # one of both said the same throughout
-        [[4, 1], [0, 2]],  # one pair less than there have to be
+        *([[1, 0], [0, 1]], [[1, 1], [0, 0]], [[0, 1], [1, 0]]),  # all cases of two pairs
+        *([[50, 0], [0, 50]], [[3333, 0], [0, 6667]]),  # complete agreement
+        *([[7, 3], [0, 0]], [[9_999, 0], [1, 0]]),  # one of both is constant
+        [[4, 1], [0, 2]],  # one pair less than the minimum
     ],
 )
-def test_kappa_has_no_interval_of_no_width(table):
+def test_kappa_interval_is_never_empty(table):
     found = kappa(table, lambda i, j: float(i == j))
     assert -1.0 <= found.value <= 1.0
     assert (found.low, found.high) == (None, None)
 
 
 @pytest.mark.parametrize("table", [[[4, 1], [1, 2]], [[9_998, 1], [1, 0]], [[9_998, 1], [0, 1]]])
-def test_kappa_has_an_interval_from_eight_pairs_on(table):
+def test_kappa_has_an_interval_from_8_pairs_on(table):
     found = kappa(table, lambda i, j: float(i == j))
     assert found.low < found.value < found.high
 
 
 @given(PAIRS)
-def test_no_interval_has_no_width(pairs):
+def test_intervals_are_never_empty(pairs):
     found = (
         weighted_kappa(pairs),
         ConfusionMatrix.from_pairs(pairs, 0.5).kappa,
@@ -201,14 +201,14 @@ def test_no_interval_has_no_width(pairs):
         assert one is None or one.low is None or one.low < one.high
 
 
-def test_other_figures_have_no_interval_of_no_width_either():
+def test_intervals_of_other_statistics_are_never_empty():
     assert spearman([ScorePair(n / 5, n / 5) for n in range(5)]).low is None
     assert mean_absolute_error([ScorePair(1, 0.5), ScorePair(0, 0.5)]).low is None
     assert ConfusionMatrix(2, 0, 0, 2).corrected(passed=5, judged=5).low is None
 
 
 @given(PAIRS)
-def test_who_says_the_same_agrees_wholly(pairs):
+def test_identical_scores_agree_completely(pairs):
     alike = [ScorePair(one.person, one.person) for one in pairs]
     assert ConfusionMatrix.from_pairs(alike, 0.5).agreement.value == 1.0
     found = weighted_kappa(alike)
@@ -216,7 +216,7 @@ def test_who_says_the_same_agrees_wholly(pairs):
 
 
 @given(st.integers(0, 50), st.integers(1, 50))
-def test_an_interval_holds_its_share(some, more):
+def test_interval_covers_the_true_value_in_95_percent(some, more):
     found = proportion(some, some + more)
     assert 0.0 <= found.low <= found.value <= found.high <= 1.0
     turned = proportion(more, some + more)

@@ -1,4 +1,4 @@
-"""What a run would take: looked into here and there, and scaled up."""
+"""Cost estimates of runs, extrapolated from a sample."""
 
 from decimal import Decimal
 
@@ -33,7 +33,7 @@ def asked(low: int, high: int, tokens: int = 1_000, usd: str | None = "0.01") ->
 # --- one pair, one trace ---
 
 
-def test_a_pair_takes_what_its_questions_take():
+def test_workload_of_a_pair_is_that_of_its_questions():
     assert asked(1, 3) == JudgeWorkload(
         pairs=1,
         remembered=0,
@@ -44,35 +44,35 @@ def test_a_pair_takes_what_its_questions_take():
     )
 
 
-def test_a_remembered_pair_takes_nothing():
+def test_cached_pair_needs_no_work():
     assert asked(0, 0) == JudgeWorkload(pairs=1, remembered=1)
 
 
-def test_a_trace_takes_what_its_pairs_take():
+def test_workload_of_a_trace_is_the_sum_of_its_pairs():
     both = asked(1, 3) + asked(0, 0)
     assert (both.pairs, both.remembered, both.questions) == (2, 1, asked(1, 3).questions)
     assert (asked(1, 1) + asked(1, 1, usd=None)).usd is None
     assert (asked(1, 1, usd=None) + JudgeWorkload()).usd is None
 
 
-# --- scaling up ---
+# --- extrapolation ---
 
 
 @given(SEEN)
-def test_where_all_was_seen_it_is_exact(seen):
+def test_extrapolation_is_exact_if_all_items_were_seen(seen):
     total = Range(sum(one.low for one in seen), sum(one.high for one in seen))
     assert extrapolate(seen, exactly(len(seen))) == total
 
 
 @given(SEEN, st.integers(0, 10**6), st.integers(0, 10**6))
-def test_low_is_never_above_high_and_nothing_seen_is_forgotten(seen, more, most):
+def test_low_is_at_most_high_and_at_least_the_sample(seen, more, most):
     found = extrapolate(seen, Range(Decimal(len(seen) + more), Decimal(len(seen) + more + most)))
     assert sum(one.low for one in seen) <= found.low <= found.high
     assert found.high >= sum(one.high for one in seen)
 
 
 @given(SEEN, st.integers(1, 1_000))
-def test_the_mean_lies_within(seen, more):
+def test_extrapolated_mean_lies_within_the_range(seen, more):
     of = len(seen) + more
     found = extrapolate(seen, exactly(of))
     hair = Decimal("1e-12") * (1 + found.high)
@@ -81,14 +81,14 @@ def test_the_mean_lies_within(seen, more):
 
 
 @given(SEEN, st.integers(1, 1_000), st.integers(1, 5))
-def test_so_many_times_as_much_is_never_less(seen, more, factor):
+def test_larger_population_never_lowers_the_estimate(seen, more, factor):
     of = exactly(len(seen) + more)
     dearer = [Range(one.low, one.high * factor) for one in seen]
     assert extrapolate(dearer, of).high >= extrapolate(seen, of).high
     assert extrapolate(dearer, of).low == extrapolate(seen, of).low
 
 
-def test_two_standard_errors_on_each_side():
+def test_range_has_two_standard_errors_on_each_side():
     seen = [exactly(one) for one in (2, 4, 4, 4, 5, 5, 7, 9)]  # mean 5, variance 32 / 7
     found = extrapolate(seen, exactly(80))
     error = (Decimal(32) / 7 / 8 * 72 / 79).sqrt()
@@ -96,15 +96,15 @@ def test_two_standard_errors_on_each_side():
     assert found.high == pytest.approx(80 * (5 + 2 * error))
 
 
-def test_of_equals_there_is_nothing_to_be_wrong_about():
+def test_equal_items_give_an_exact_range():
     assert extrapolate([exactly(7)] * 20, exactly(1_000)) == exactly(7_000)
 
 
-def test_one_says_little_of_others():
+def test_single_item_has_a_spread_as_large_as_itself():
     assert extrapolate([exactly(5)], exactly(10)) == Range(Decimal(5), Decimal(150))
 
 
-def test_of_nothing_comes_nothing():
+def test_empty_sample_gives_zero():
     assert extrapolate([], Range(Decimal(0), Decimal(9))) == Range()
 
 
@@ -117,7 +117,7 @@ def estimate(*seen: JudgeWorkload, of: int | None = None, votes: int = 1) -> Cos
     )
 
 
-def test_an_estimate_is_in_whole_numbers_and_millionths_away_from_the_middle():
+def test_estimate_is_rounded_outwards():
     found = estimate(asked(1, 1), asked(0, 0), of=7)
     for one in (found.questions, found.input_tokens, found.output_tokens):
         assert one.low == int(one.low)
@@ -128,14 +128,14 @@ def test_an_estimate_is_in_whole_numbers_and_millionths_away_from_the_middle():
     assert (found.targets, found.looked_at, found.remembered_share) == (9, 2, 0.5)
 
 
-def test_without_a_price_there_is_no_cost_and_without_questions_none_to_pay():
+def test_cost_is_none_without_price_and_zero_without_questions():
     assert estimate(asked(1, 1, usd=None), asked(1, 1)).usd is None
     assert estimate(of=5).usd == exactly(0)
     assert estimate(of=5).remembered_share == 0
 
 
 @given(st.lists(st.integers(0, 1).map(lambda due: asked(due, due)), max_size=20))
-def test_what_was_seen_whole_is_told_exactly(seen):
+def test_estimate_of_a_full_sample_is_exact(seen):
     due = sum(one.pairs - one.remembered for one in seen)
     found = estimate(*seen)
     assert found.questions == exactly(due)
@@ -143,17 +143,17 @@ def test_what_was_seen_whole_is_told_exactly(seen):
     assert found.output_tokens.low == ANSWER_TOKENS_MIN * due
 
 
-def test_what_it_rests_on_is_told_in_words():
+def test_assumptions_name_sample_votes_and_tokens():
     told = estimate(asked(1, 3), votes=3).assumptions
-    for word in ("looked into: 1.", "up to 3 times", f"{ANSWER_TOKENS_MAX} tokens"):
+    for word in ("Sampled traces: 1.", "up to 3 times", f"{ANSWER_TOKENS_MAX} tokens"):
         assert word in told
 
 
-# --- which are looked into ---
+# --- sampling ---
 
 
 @given(st.integers(1, 200), st.integers(1, 50))
-def test_what_is_picked_is_spread_evenly(count, most):
+def test_evenly_spaced_items_have_even_distances(count, most):
     picked = evenly_spaced(range(count), most)
     assert len(picked) == min(count, most)
     assert list(picked) == sorted(set(picked))

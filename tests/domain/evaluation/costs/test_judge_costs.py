@@ -1,4 +1,4 @@
-"""What judges cost: months, budgets, and what is set aside."""
+"""Costs of judges: months, budgets, and reservations."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -24,7 +24,7 @@ from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.query import CreatedWithin
 
 
-def test_a_month_begins_in_utc():
+def test_month_starts_in_utc():
     new_year_in_tokyo = datetime(2026, 1, 1, 8, tzinfo=timezone(timedelta(hours=9)))
     assert month_start(new_year_in_tokyo) == datetime(2025, 12, 1, tzinfo=UTC)
     assert month_scope(new_year_in_tokyo) == "month 2025-12"
@@ -39,22 +39,22 @@ def test_every_instant_lies_in_its_month(instant):
 
 
 @pytest.mark.parametrize("usd", ["0", "0.000001", "12.5", str(BUDGET_MAX)])
-def test_a_budget_is_kept_as_it_is_said(usd):
+def test_valid_budget_is_unchanged(usd):
     assert validate_budget(Decimal(usd), "max_cost_usd") == Decimal(usd)
 
 
 @pytest.mark.parametrize("usd", ["-0.01", "NaN", "Infinity", "1000000.01", "0.0000001"])
-def test_what_is_no_budget_is_refused_by_its_name(usd):
+def test_invalid_budget_names_its_field(usd):
     with pytest.raises(Invalid) as refused:
         validate_budget(Decimal(usd), "max_cost_usd")
     assert refused.value.errors[0].field == "max_cost_usd"
 
 
-def test_twice_what_one_request_takes_is_set_aside():
+def test_reservation_is_twice_the_estimate():
     assert reservation_amount(1_000, 70) == TokenUse(requests=2, input=2_000, output=140)
 
 
-def test_an_answer_has_a_bound_and_a_checklist_more_for_each_call():
+def test_answer_token_limit_grows_with_checks():
     assert answer_tokens_max(0) == ANSWER_TOKENS_MAX
     assert answer_tokens_max(2) - answer_tokens_max(0) == 2 * CHECK_TOKENS_MAX
 
@@ -67,21 +67,21 @@ MARCH, NOW = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 15, 9, tzinfo=U
     [
         (None, None, MARCH),
         (None, MARCH + timedelta(microseconds=1), MARCH),
-        (None, MARCH, datetime(2026, 2, 1, tzinfo=UTC)),  # what ends as March begins
+        (None, MARCH, datetime(2026, 2, 1, tzinfo=UTC)),  # a period that ends when March begins
         (None, datetime(2026, 1, 20, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)),
         (None, datetime.min.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)),
         (NOW - PERIOD_MAX, None, NOW - PERIOD_MAX),
         (MARCH - PERIOD_MAX, MARCH, MARCH - PERIOD_MAX),
-        (NOW, MARCH, NOW),  # crossed: nothing lies in it
+        (NOW, MARCH, NOW),  # reversed bounds: empty
         (NOW + PERIOD_MAX, None, NOW + PERIOD_MAX),
     ],
 )
-def test_a_period_is_a_month_where_nothing_is_said(after, before, begins):
+def test_period_defaults_to_the_month_of_its_end(after, before, begins):
     assert resolve_period(after, before, NOW) == CreatedWithin(begins, before)
 
 
 @pytest.mark.parametrize("before", [None, NOW])
-def test_a_period_has_a_bound(before):
+def test_period_longer_than_the_maximum_is_rejected(before):
     with pytest.raises(Invalid) as refused:
         resolve_period(NOW - PERIOD_MAX - timedelta(microseconds=1), before, NOW)
     assert refused.value.errors[0].field == "query.date_from"

@@ -1,4 +1,4 @@
-"""Measures with parameters: golden values, what is skipped, what is refused, and properties."""
+"""Checks with parameters: golden values, skips, errors, and properties."""
 
 from functools import cache
 from itertools import permutations
@@ -75,7 +75,7 @@ def answering(output, **more):
         ("step_budget", {"max_llm": 1}, calls("abc"), 1.0),
     ],
 )
-def test_within_the_target_is_1_and_falls_to_0(kind, parameters, of, value):
+def test_limit_checks_fall_from_1_to_0(kind, parameters, of, value):
     assert taken(kind, of, **parameters).value == value
 
 
@@ -118,11 +118,11 @@ def test_within_the_target_is_1_and_falls_to_0(kind, parameters, of, value):
         ),
     ],
 )
-def test_nothing_to_measure_is_skipped_and_never_1(kind, parameters, of, code):
+def test_checks_without_data_are_skipped(kind, parameters, of, code):
     assert taken(kind, of, **parameters).code is code
 
 
-def test_a_trace_with_too_many_calls_is_not_compared():
+def test_trajectory_match_skips_too_many_calls():
     many = calls("a" * (CALLS_MAX + 1))
     found = taken("trajectory_match", many, expected=["a"])
     assert found.code is SkipCode.TRACE_TOO_LARGE
@@ -132,7 +132,7 @@ numbers = st.floats(0, 1e6)
 
 
 @given(value=numbers, more=numbers, target=numbers, room=st.floats(1e-3, 1e6))
-def test_a_ramp_falls_and_stays_between_1_and_0(value, more, target, room):
+def test_ramp_is_monotonic_within_0_and_1(value, more, target, room):
     first, then = ramp(value, target, target + room), ramp(value + more, target, target + room)
     assert 0.0 <= then <= first <= 1.0
     assert ramp(target, target, target + room) == 1.0
@@ -157,7 +157,7 @@ def test_a_ramp_falls_and_stays_between_1_and_0(value, more, target, room):
         ("hello", False),
     ],
 )
-def test_what_is_json(text, is_json):
+def test_json_valid(text, is_json):
     assert taken("json_valid", answering(text)).value == float(is_json)
 
 
@@ -165,7 +165,7 @@ def test_what_is_json(text, is_json):
     ("text", "value"),
     [('{"id": 1}', 1.0), ('{"id": "1"}', 0.0), ('{"id": 1, "x": 2}', 0.0), ("no", 0.0)],
 )
-def test_what_fits_a_schema(text, value):
+def test_json_schema(text, value):
     assert taken("json_schema", answering(text), schema=SCHEMA).value == value
 
 
@@ -184,12 +184,12 @@ def test_what_fits_a_schema(text, value):
         ({"op": "contains", "value": "gold", "path": "trace.metadata.nothing"}, 0.0),
     ],
 )
-def test_what_a_text_says(parameters, value):
+def test_text_match(parameters, value):
     of = answering("Flight booked.", metadata={"tier": "gold"})
     assert taken("text_match", of, **parameters).value == value
 
 
-def test_the_share_of_edits():
+def test_levenshtein():
     found = taken("levenshtein", answering("sitting"), expected="kitten")
     assert (found.value, found.metadata["edits"]) == (0.5714, 3)
     assert taken("levenshtein", answering("same"), expected="same").value == 1.0
@@ -211,7 +211,7 @@ ENGLISH, GERMAN = "This is what you have asked me for.", "Das ist es, was Sie ha
         ("same_as_input", "Рейс в Осло забронирован", ENGLISH, 0.0),
     ],
 )
-def test_the_language_of_an_answer(language, asked, answered, value):
+def test_language_match(language, asked, answered, value):
     found = taken("language_match", answering(answered, input=asked), language=language)
     assert found.value == value
     assert found.reason.startswith("the answer seems to be ")
@@ -222,7 +222,7 @@ words = st.text(alphabet="abc", max_size=12)
 
 @given(one=words, other=words)
 @example(one="a" * 70, other="b" * 65)
-def test_a_distance_is_that_of_the_table(one, other):
+def test_edit_distance_equals_the_table_algorithm(one, other):
     @cache
     def table(i: int, j: int) -> int:
         if not i or not j:
@@ -248,7 +248,7 @@ MAIL, CARD = "ada@example.com", "4111 1111 1111 1111"
         ("pii_leak", {}, "nothing here", {}),
     ],
 )
-def test_what_leaks_is_counted_and_not_told(kind, parameters, text, found):
+def test_leaks_are_counted_but_not_quoted(kind, parameters, text, found):
     outcome = taken(kind, answering(text), **parameters)
     assert outcome.value == (0.0 if found else 1.0)
     assert outcome.metadata["found"] == found
@@ -257,7 +257,7 @@ def test_what_leaks_is_counted_and_not_told(kind, parameters, text, found):
     assert MAIL not in told
 
 
-def test_leaks_are_looked_for_where_one_says():
+def test_leaks_are_searched_at_the_given_path():
     of = subject(tool("mail", {"to": MAIL}), output="sent")
     assert taken("pii_leak", of).value == 1.0
     assert taken("pii_leak", of, path="spans[kind=TOOL].input").value == 0.0
@@ -276,7 +276,7 @@ def test_leaks_are_looked_for_where_one_says():
         ({"allow": ["a", "b"], "deny": ["b"]}, 0.5),
     ],
 )
-def test_the_share_of_calls_that_were_allowed(parameters, value):
+def test_tool_permission(parameters, value):
     assert taken("tool_permission", calls("aabc"), **parameters).value == value
 
 
@@ -299,7 +299,7 @@ def test_the_share_of_calls_that_were_allowed(parameters, value):
         ("aa", "subset", 0.5),
     ],
 )
-def test_the_calls_that_were_expected(made, mode, value):
+def test_trajectory_match(made, mode, value):
     found = taken("trajectory_match", calls(made), expected=["a", "b", "c"], mode=mode)
     assert found.value == value
 
@@ -314,7 +314,7 @@ def test_the_calls_that_were_expected(made, mode, value):
         ("subset", {"via": None}, 0.0),
     ],
 )
-def test_arguments_may_count(arg_mode, arguments, value):
+def test_trajectory_match_can_compare_arguments(arg_mode, arguments, value):
     of = subject(tool("fly", {"to": "Oslo", "n": 1.0}))
     due = {"name": "fly", "arguments": arguments}
     assert taken("trajectory_match", of, expected=[due], arg_mode=arg_mode).value == value
@@ -326,7 +326,7 @@ tables = st.integers(0, 4).flatmap(
 
 
 @given(tables)
-def test_as_many_pairs_as_there_can_be(made):
+def test_maximum_matching_equals_brute_force(made):
     width = len(made[0]) if made else 0
     seats = [*range(width), *([None] * len(made))]
     best = max(
@@ -338,7 +338,7 @@ def test_as_many_pairs_as_there_can_be(made):
 
 
 @given(st.text(alphabet="ab", max_size=8), st.text(alphabet="ab", max_size=8))
-def test_a_common_order_is_the_same_from_both_sides(one, other):
+def test_longest_common_subsequence_is_symmetric(one, other):
     def table(left, right):
         return [[a == b for b in right] for a in left]
 
@@ -369,13 +369,13 @@ GOOD = {
 }
 
 
-def test_every_measure_is_tried():
+def test_every_check_has_test_parameters():
     assert set(GOOD) == set(COMPUTED_CHECKS)
 
 
 @pytest.mark.parametrize("kind", GOOD)
 @given(trace=strategies.traces())
-def test_any_trace_comes_to_a_number_or_a_word(kind, trace):
+def test_checks_of_any_trace_give_an_outcome(kind, trace):
     found = taken(kind, EvaluatedTrace(trace.settled(prices().price)), **GOOD[kind])
     if isinstance(found, Scored):
         assert found.metadata["judge_kind"] == "measured"
@@ -390,11 +390,11 @@ def test_any_trace_comes_to_a_number_or_a_word(kind, trace):
     [
         ({}, "is required"),
         ({"target_ms": "1"}, "must be a number"),
-        ({"target_ms": 0}, "must be above 0 where there is no hard_ms"),
-        ({"target_ms": 0, "hard_ms": 0}, "must leave room above the target"),
+        ({"target_ms": 0}, "must be above 0 without hard_ms"),
+        ({"target_ms": 0, "hard_ms": 0}, "must be above the target"),
     ],
 )
-def test_a_bad_limit_is_told_once(parameters, told):
+def test_invalid_limit_is_reported_once(parameters, told):
     with pytest.raises(Invalid) as refused:
         taken("latency_slo", subject(tool()), **parameters)
     assert [one.message for one in refused.value.errors] == [told]
@@ -443,10 +443,10 @@ def test_a_bad_limit_is_told_once(parameters, told):
         ("topicality", {}, {"type"}),
     ],
 )  # fmt: skip
-def test_what_is_no_parameter_is_refused_at_its_place(kind, parameters, fields):
+def test_invalid_parameter_is_reported_with_its_path(kind, parameters, fields):
     assert mistakes(kind, **parameters) == fields
 
 
-def test_a_running_trace_has_no_latency_yet():
+def test_latency_slo_skips_running_traces():
     running = subject(tool(), status=TraceStatus.RUNNING)
     assert taken("latency_slo", running, target_ms=1).code is SkipCode.TRACE_RUNNING

@@ -1,4 +1,4 @@
-"""A project's own metrics: judges' criteria, names, and which of them runs may have."""
+"""Custom metrics: judge definitions, names, and their selection for runs."""
 
 import uuid
 from dataclasses import replace
@@ -62,7 +62,7 @@ def catalogue(*metrics):
 # --- criteria --------------------------------------------------------------------------------
 
 
-def test_a_criterion_makes_a_metric_that_a_judge_is_asked_for():
+def test_judge_definition_builds_a_judged_metric():
     body = JUDGE | {"model": "gpt-4o", "template": "{{task}}", "sees_reasoning": True}
     found = metric(DefinitionKind.JUDGE, body, name="polite", threshold=0.0)
     assert (found.name, found.method, found.threshold, found.revision) == (
@@ -79,7 +79,7 @@ def test_a_criterion_makes_a_metric_that_a_judge_is_asked_for():
     assert "5 = always\n4 = nearly always" in preview
 
 
-def test_a_checklist_asks_of_each_call():
+def test_checklist_definition_needs_tool_calls():
     body = JUDGE | {"form": "checklist", "anchors": ["rude", "polite"]}
     found = metric(DefinitionKind.JUDGE, body)
     assert found.rubric is not None
@@ -89,7 +89,7 @@ def test_a_checklist_asks_of_each_call():
     assert found.precheck(subject(tool())) is None
 
 
-def test_of_a_run_that_did_and_said_nothing_nobody_is_asked():
+def test_judged_custom_metric_skips_empty_traces():
     rule = metric(DefinitionKind.JUDGE, JUDGE).precheck
     assert rule is not None
     assert rule(subject()).code is SkipCode.NO_STEPS  # type: ignore[union-attr] # skipped
@@ -105,12 +105,12 @@ def test_of_a_run_that_did_and_said_nothing_nobody_is_asked():
         {"form": "checklist", "anchors": ["no", "yes"]},
     ],
 )
-def test_whatever_a_judge_reads_changes_the_fingerprint(change):
+def test_fingerprint_changes_with_prompt_texts(change):
     mark = judge_fingerprint(metric(DefinitionKind.JUDGE, JUDGE), **KNOWN)
     assert judge_fingerprint(metric(DefinitionKind.JUDGE, JUDGE | change), **KNOWN) != mark
 
 
-def test_what_no_judge_reads_leaves_the_fingerprint_as_it_is():
+def test_fingerprint_ignores_name_and_threshold():
     mark = judge_fingerprint(metric(DefinitionKind.JUDGE, JUDGE), **KNOWN)
     other = metric(DefinitionKind.JUDGE, JUDGE, revision=9, description="other", threshold=1.0)
     assert judge_fingerprint(other, **KNOWN) == mark
@@ -138,22 +138,22 @@ def test_what_no_judge_reads_leaves_the_fingerprint_as_it_is():
         ({"treshold": 1}, "treshold"),
     ],
 )
-def test_what_is_no_criterion_is_refused_at_its_place(change, field):
+def test_invalid_judge_definition_is_reported_with_its_path(change, field):
     assert f"definition.{field}" in mistakes(JUDGE | change)
 
 
-def test_a_definition_has_a_size():
+def test_definition_size_is_limited():
     with pytest.raises(Invalid, match="Validation"):
         parse_definition("own", DefinitionKind.JUDGE, b" " * (DEFINITION_MAX + 1))
 
 
 @pytest.mark.parametrize("kind", DefinitionKind)
 @pytest.mark.parametrize("body", [1, "x", None, [], {}])
-def test_what_is_no_definition_is_refused(kind, body):
+def test_non_object_definition_is_rejected(kind, body):
     assert mistakes(body, kind)
 
 
-def test_one_definition_is_kept_in_one_way():
+def test_encoding_of_a_definition_is_canonical():
     assert (
         encode_definition({"b": 1, "a": "ü"})
         == encode_definition({"a": "ü", "b": 1})
@@ -165,7 +165,7 @@ def test_one_definition_is_kept_in_one_way():
 
 
 @pytest.mark.parametrize("name", ["polite", "a1", "a_b_2", "x" * NAME_MAX])
-def test_what_a_metric_may_be_called(name):
+def test_valid_metric_names(name):
     assert validate_name(name) == name
     check_metric_name(name, Category.TRACE)
 
@@ -174,7 +174,7 @@ def test_what_a_metric_may_be_called(name):
     "name",
     ["", "a", "A", "Polite", "1a", "_a", "a-b", "a.b", "ü", "a b", "a\n", "x" * (NAME_MAX + 1)],
 )
-def test_what_no_metric_may_be_called(name):
+def test_invalid_metric_names(name):
     with pytest.raises(Invalid, match="Validation"):
         validate_name(name)
     with pytest.raises(Invalid, match="Validation"):
@@ -182,13 +182,13 @@ def test_what_no_metric_may_be_called(name):
 
 
 @pytest.mark.parametrize("name", METRIC_REGISTRY)
-def test_no_metric_is_called_as_a_built_in_one(name):
+def test_built_in_names_are_reserved(name):
     with pytest.raises(Invalid) as refused:
         validate_name(name)
     assert refused.value.errors[0].message == "is the name of a built-in metric"
 
 
-def test_sessions_have_built_in_metrics_only():
+def test_session_metrics_cannot_be_custom():
     check_metric_name("agent_reliability", Category.SESSION)
     for name, category in (
         *(("polite", Category.SESSION), ("agent_reliability", Category.TRACE)),
@@ -201,14 +201,14 @@ def test_sessions_have_built_in_metrics_only():
 # --- in runs ---------------------------------------------------------------------------------
 
 
-def test_a_run_has_the_newest_definitions_of_its_own_metrics():
+def test_run_gets_the_newest_definitions():
     polite, named = own(), own("named", DefinitionKind.RULE)
     names = ["coherence", "polite", "coherence", "named"]
     found = select_metrics(names, Category.TRACE, catalogue(polite, named, own("other")))
     assert found == SelectedMetrics(("coherence", "polite", "named"), (polite.newest, named.newest))
 
 
-def test_what_is_unknown_or_archived_is_told_with_its_place():
+def test_unknown_and_archived_metrics_are_reported_with_index():
     with pytest.raises(Invalid) as refused:
         select_metrics(
             ["coherence", "nothing", "polite", "loop_detection"],
@@ -223,7 +223,7 @@ def test_what_is_unknown_or_archived_is_told_with_its_place():
             select_metrics(names, Category.SESSION, catalogue(own()))
 
 
-def test_a_projects_own_metric_goes_before_a_later_built_in_one():
+def test_custom_metric_takes_precedence_over_later_built_in():
     mine = own("coherence", DefinitionKind.RULE)
     found = select_metrics(["coherence"], Category.TRACE, catalogue(mine))
     assert found.definitions == (mine.newest,)
@@ -234,7 +234,7 @@ def test_a_projects_own_metric_goes_before_a_later_built_in_one():
     assert get_run_metric((), "coherence", regex_search) is METRIC_REGISTRY["coherence"]
 
 
-def test_a_run_keeps_so_many_definitions_and_no_more():
+def test_custom_metrics_per_run_are_limited():
     many = [own(f"metric_{n}", DefinitionKind.RULE) for n in range(CUSTOM_METRICS_PER_RUN_MAX + 1)]
     names = [one.name for one in many]
     assert (
@@ -264,7 +264,7 @@ def test_the_keyless_judge_knows_no_criteria():
     assert (told.field, "needs a model" in told.message) == ("metrics.1", True)
 
 
-def test_a_metric_may_name_a_judge_of_its_own():
+def test_custom_metric_may_name_its_model():
     named = select_metrics(
         ["polite"], Category.TRACE, catalogue(own(body=JUDGE | {"model": "openai/big"}))
     )
@@ -277,7 +277,7 @@ def test_a_metric_may_name_a_judge_of_its_own():
     assert refused.value.errors[0].field == "metrics.0"
 
 
-def test_rules_need_no_judge():
+def test_rule_metrics_need_no_model():
     check_judge_models(
         select_metrics(["r1"], Category.TRACE, catalogue(own("r1", DefinitionKind.RULE))),
         "heuristic/1",
@@ -298,11 +298,11 @@ def test_rules_need_no_judge():
         (["nothing"], "heuristic/1", True),
         (["outcome_consistency", "session_error_rate", "user_repetition"], "openai/m", False),
         (["agent_reliability_v2"], "openai/m", False),
-        (["agent_reliability"], "heuristic/1", True),  # an embedder is asked
+        (["agent_reliability"], "heuristic/1", True),  # uses an embedder
         (["session_error_rate", "agent_consistency_v2"], "openai/m", True),
     ],
 )
-def test_what_may_wait_for_a_service(metrics, model, waits):
+def test_needs_model(metrics, model, waits):
     definitions = (
         own("r1", DefinitionKind.RULE).newest,
         own().newest,
@@ -311,14 +311,14 @@ def test_what_may_wait_for_a_service(metrics, model, waits):
     assert needs_model(metrics, model, definitions) is waits
 
 
-def test_a_session_waits_for_the_judge_once_an_opinion_counts():
+def test_session_metric_needs_model_if_a_judged_signal_has_weight():
     assert needs_model(["agent_reliability_v2"], "openai/m", signal_weights={"confidence": 1})
     assert not needs_model(
         ["agent_reliability_v2"], "heuristic/1", signal_weights={"confidence": 1}
     )
 
 
-def test_how_a_metric_of_a_run_is_found():
+def test_evaluation_method_of_run_metrics():
     definitions = (
         own(body=JUDGE | {"model": "gpt-4o"}).newest,
         own("r1", DefinitionKind.RULE).newest,
@@ -329,7 +329,7 @@ def test_how_a_metric_of_a_run_is_found():
     assert evaluation_method(definitions, "nothing") == (None, None)
 
 
-def test_a_rule_is_measured_with_the_marks_of_its_metric():
+def test_rule_scores_carry_metric_metadata():
     found = compute_metric(metric(DefinitionKind.RULE, RULE, threshold=1.0), subject(name="x"))
     assert found.metadata["threshold"] == 1.0
     assert found.metadata["success"] is True

@@ -1,4 +1,4 @@
-"""Rules: places in a trace, what is compared there, and what is no rule."""
+"""Rules: paths into a trace, comparisons, and invalid rules."""
 
 import pytest
 from hypothesis import given
@@ -82,17 +82,17 @@ def mistakes(body):
         ("trace.metadata.n", "exists", None),
     ],
 )
-def test_what_is_there_holds(path, op, value):
+def test_conditions_that_hold(path, op, value):
     assert holds(path, op, value)
 
 
 @pytest.mark.parametrize(
     ("path", "op", "value"),
     [
-        ("trace.release", "ne", "1"),  # what isn't there is no different either
-        ("trace.metadata.n", "eq", True),  # one and true are two
+        ("trace.release", "ne", "1"),  # a missing value isn't different either
+        ("trace.metadata.n", "eq", True),  # 1 and true differ
         ("trace.metadata.n", "eq", "1"),
-        ("trace.metadata.tier", "lt", 5),  # of numbers only
+        ("trace.metadata.tier", "lt", 5),  # numbers only
         ("trace.metadata.tier.deeper", "exists", True),
         ("trace.metadata.n[0]", "exists", None),
         ("trace.tags[2]", "exists", None),
@@ -103,11 +103,11 @@ def test_what_is_there_holds(path, op, value):
         ("answer", "matches", "^sorry"),
     ],
 )
-def test_what_is_not_there_does_not_hold(path, op, value):
+def test_conditions_that_do_not_hold(path, op, value):
     assert not holds(path, op, value)
 
 
-def test_of_spans_any_or_all_have_to_be_so():
+def test_quantifier_any_and_all_over_spans():
     path = "spans[kind=TOOL].status"
     assert holds(path, "eq", "ERROR")
     assert holds(path, "eq", "ERROR", over="any")
@@ -130,11 +130,11 @@ NO = {"path": "trace.release", "op": "exists"}
         ({"all": [YES, {"any": [NO, {"all": [YES]}]}]}, 1.0),
     ],
 )
-def test_conditions_hold_together_or_one_of_them_does(body, value):
+def test_groups_combine_by_all_and_any(body, value):
     assert evaluate_rule(body, TRACE).value == value
 
 
-def test_a_score_tells_of_each_condition_and_nothing_of_the_trace():
+def test_metadata_lists_conditions_without_trace_content():
     found = evaluate_rule({"all": [NO, {"any": [YES, NO]}]}, TRACE)
     assert found.reason == "the rule does not hold: 1 of 3 conditions do"
     assert found.metadata["conditions"] == [
@@ -147,7 +147,7 @@ def test_a_score_tells_of_each_condition_and_nothing_of_the_trace():
     assert found.metadata["success"] is False
 
 
-def test_a_fingerprint_is_of_what_is_asked_and_of_nothing_else():
+def test_rule_fingerprint_depends_only_on_the_rule():
     def mark(body, **said):
         outcome = metric(DefinitionKind.RULE, body, **said).compute(TRACE)
         return outcome.metadata["fingerprint"]
@@ -168,7 +168,7 @@ def test_a_fingerprint_is_of_what_is_asked_and_of_nothing_else():
         "spans[" + ",".join(["kind=TOOL"] * 6) + "].name",
     ],
 )
-def test_what_names_no_place_is_refused(path):
+def test_invalid_paths_are_rejected(path):
     with pytest.raises(InvalidTracePath):
         TracePath.parse(path)
     assert "definition.path" in mistakes({"path": path, "op": "exists"})
@@ -204,7 +204,7 @@ def test_what_names_no_place_is_refused(path):
         ({"path": 5, "op": "exists"}, "definition.path"),
     ],
 )
-def test_what_is_no_rule_is_refused_at_its_place(body, field):
+def test_invalid_rule_is_reported_with_its_path(body, field):
     assert field in mistakes(body)
 
 
@@ -215,7 +215,7 @@ def nested(levels):
     return body
 
 
-def test_rules_have_bounds():
+def test_rule_size_is_limited():
     assert evaluate_rule(nested(DEPTH_MAX), TRACE).value == 1.0
     assert "nested deeper" in " ".join(mistakes(nested(DEPTH_MAX + 1)).values())
     half = [YES] * (CONDITIONS_MAX // 2)
@@ -223,12 +223,12 @@ def test_rules_have_bounds():
     assert "at most" in mistakes({"all": [{"all": half}, {"all": half}, YES]})["definition"]
 
 
-def test_all_mistakes_come_together():
+def test_all_errors_are_reported_together():
     found = mistakes({"all": [{"path": "x", "op": "eq"}, {"op": "lt", "value": "y"}]})
     assert set(found) == {"definition.all.0.path", "definition.all.0.value", "definition.all.1"}
 
 
-def test_money_and_tokens_are_of_who_tells_them():
+def test_totals_cover_only_spans_with_cost_and_usage():
     priced = model("x", cost={"total": 0.25})
     assert total_cost(subject(priced, model("y")).spans) == 0.25
     assert total_cost(subject(model("y")).spans) is None
@@ -237,7 +237,7 @@ def test_money_and_tokens_are_of_who_tells_them():
 
 @pytest.mark.parametrize("op", Operator)
 @given(trace=strategies.traces(), value=st.sampled_from(["a", 1, True]))
-def test_a_rule_comes_to_1_or_0_on_any_trace(op, trace, value):
+def test_rule_gives_0_or_1_for_any_trace(op, trace, value):
     wanted = {Operator.IN: [value], Operator.MATCHES: "a", Operator.EXISTS: True}.get(op, value)
     if op in {Operator.LT, Operator.LE, Operator.GT, Operator.GE}:
         wanted = 1
@@ -247,7 +247,7 @@ def test_a_rule_comes_to_1_or_0_on_any_trace(op, trace, value):
     assert evaluate_rule({"any": each}, settled).value in {0.0, 1.0}
 
 
-def test_what_is_looked_at_once_is_not_taken_for_something_else():
+def test_resolver_cache_distinguishes_values():
     each = [
         {"path": path, "op": "matches", "value": pattern}
         for _ in range(5)

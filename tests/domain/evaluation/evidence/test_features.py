@@ -1,4 +1,4 @@
-"""Signs: the same for the same content, about all of a trace, and never printed."""
+"""Features: equal for equal content, over the whole trace, and never printed."""
 
 from dataclasses import replace
 from typing import Any
@@ -25,18 +25,18 @@ def calls(*spans: Span, **said: Any) -> tuple[ToolCallFeatures, ...]:
     return extract_features(subject(*spans, **said)).calls
 
 
-def test_of_nothing_there_are_no_signs():
+def test_empty_trace_has_no_features():
     assert extract_features(subject()) == TraceFeatures()
 
 
-def test_a_repeat_asked_the_same_and_got_the_same():
+def test_repeat_has_same_request_and_output():
     found = calls(tool(given=1, got=1), tool(given=1, got=2), tool(given=1, got=1), tool(given=2))
     assert [(one.asked_before, one.is_repeat) for one in found] == [
         *((0, False), (1, False), (2, True), (0, False)),
     ]
 
 
-def test_what_was_not_declared_or_not_recorded_cannot_be_told():
+def test_features_without_declaration_are_none():
     [plain] = calls(tool(given={"q": "x"}))
     assert (plain.is_declared, plain.fits_schema, plain.grounding) == (None, None, None)
     found = calls(
@@ -51,7 +51,7 @@ def test_what_was_not_declared_or_not_recorded_cannot_be_told():
     assert [one.fits_schema for one in found] == [True, False, None, None, None]
 
 
-def test_arguments_are_grounded_in_what_was_said_before_them():
+def test_grounding_counts_only_earlier_values():
     found = calls(
         model("I will look up HAT777", input="earlier I asked for HAT123"),
         tool(given={"a": "HAT123", "b": "HAT777"}, got="HAT555"),
@@ -64,7 +64,7 @@ def test_arguments_are_grounded_in_what_was_said_before_them():
     assert [one.grounding for one in calls(*told_later)] == [0.0, 0.0]
 
 
-def test_calls_of_one_instant_could_not_know_of_one_another():
+def test_calls_of_one_instant_do_not_ground_each_other():
     pair = [
         tool(given="HAT123", got="HAT456", started_at=at(1)),
         tool(given="HAT456", started_at=at(1)),
@@ -89,7 +89,7 @@ def test_idle_steps_have_neither_output_nor_error_nor_children(spans, idle):
     assert extract_features(subject(outer, inner)).idle_steps == 0
 
 
-def test_a_trace_ends_in_error_if_its_last_root_failed():
+def test_ends_in_error_if_the_last_root_failed():
     bad = tool(status=SpanStatus.ERROR)
     assert extract_features(subject(tool(), bad)).ends_in_error
     assert not extract_features(subject(bad, tool())).ends_in_error
@@ -97,7 +97,7 @@ def test_a_trace_ends_in_error_if_its_last_root_failed():
     assert not extract_features(subject(outer, replace(bad, parent_id=outer.id))).ends_in_error
 
 
-def test_signs_are_in_the_hash_and_not_in_the_text():
+def test_features_are_in_the_hash_but_not_in_the_text():
     one = build_evidence(subject(tool(given={"q": "HAT123"}, got="x")))
     other = replace(one, signs=TraceFeatures())
     assert one.text() == other.text()
@@ -114,9 +114,9 @@ contents = st.tuples(
 
 
 @given(st.lists(contents, max_size=6), st.randoms())
-def test_ids_have_no_part_in_signs(some, chance):
+def test_features_ignore_ids(some, chance):
     def spans() -> list[Span]:
-        """The same calls with ids of their own, which settle the order of one instant."""
+        """The same calls with other ids, which decide the order within one instant."""
         return [
             tool(
                 given=given, got=got, started_at=when, id=span_id(),
@@ -137,7 +137,7 @@ def test_ids_have_no_part_in_signs(some, chance):
     assert seen(spans()) == seen(shuffled)
 
 
-def test_nothing_that_would_have_to_be_masked_is_in_the_signs():
+def test_features_contain_no_sensitive_text():
     def planted(text: str) -> TraceFeatures:
         some = subject(
             *(tool(f"a {text}", {"q": [text]}, {"a": text}, error=text), tool("b", {"q": text})),

@@ -1,4 +1,4 @@
-"""Secrets and personal data leave no trace."""
+"""Redaction of secrets and personal data."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from domain.evaluation.evidence.truncation import (
     sanitize_text,
 )
 
-R = "Zq8Rk2Lm5Tn7Vw9Xy1Bc3Df6Gh4Jp0Ks8Mn2Qr5Tv7Wx9Yz"  # no key of anybody
+R = "Zq8Rk2Lm5Tn7Vw9Xy1Bc3Df6Gh4Jp0Ks8Mn2Qr5Tv7Wx9Yz"  # not a real key
 HEX = "0123456789abcdef" * 4
 PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{R}\n{R}\n-----END RSA PRIVATE KEY-----"
 SECRETS = [
@@ -58,7 +58,7 @@ SECRETS = [
     PEM.replace("RSA ", "OPENSSH ").replace("\n", "\\n"),
     PEM.partition("\n-----END")[0],
 ]
-# The part that is secret, and what it stands in.
+# The secret part, and its context.
 SHOWN_BY_ITS_PLACE = [
     (R, "Authorization: Bearer {}"),
     (R, "authorization: bearer {}"),
@@ -90,19 +90,19 @@ def masked(text, masking=RedactionMode.SECRETS):
 
 @pytest.mark.parametrize("secret", SECRETS)
 @pytest.mark.parametrize("place", ["{}", "key: {}.", '{{"a":"{}"}}', "x\\n{}\\n", "\\u0022{}"])
-def test_secrets_are_masked_wherever_they_stand(secret, place):
+def test_secrets_are_redacted_anywhere_in_a_text(secret, place):
     left = masked(place.format(secret))
     assert re.search(r"\[secret:1\]", left)
     assert not set(re.findall(r"\w{8,}", secret)) & set(re.findall(r"\w{8,}", left))
 
 
 @pytest.mark.parametrize(("secret", "place"), SHOWN_BY_ITS_PLACE)
-def test_secrets_that_are_known_by_their_place(secret, place):
+def test_secrets_after_known_names_are_redacted(secret, place):
     assert masked(place.format(secret)) == place.format("[secret:1]")
 
 
 @given(st.sampled_from(SECRETS), around, around)
-def test_no_secret_stays_in_any_text(secret, before, after):
+def test_no_secret_remains_in_any_text(secret, before, after):
     text = before + secret + after
     assert secret not in masked(text)
     assert secret not in masked(json.dumps({"a": text}))
@@ -110,23 +110,23 @@ def test_no_secret_stays_in_any_text(secret, before, after):
 
 
 @given(st.sampled_from(PERSONAL), around, around)
-def test_personal_data_is_masked_where_asked_for(data, before, after):
+def test_personal_data_is_redacted_in_pii_mode(data, before, after):
     text = f"{before} {data} {after}"
     assert data not in masked(text, RedactionMode.SECRETS_PII)
     assert data in masked(text, RedactionMode.SECRETS)
 
 
 @pytest.mark.parametrize("text", HARMLESS)
-def test_ordinary_text_stays(text):
+def test_ordinary_text_is_unchanged(text):
     assert masked(text, RedactionMode.SECRETS_PII) == text
 
 
 @given(st.text(), st.sampled_from(SECRETS + PERSONAL))
-def test_off_is_off(text, secret):
+def test_mode_off_changes_nothing(text, secret):
     assert masked(text + secret, RedactionMode.OFF) == text + secret
 
 
-def test_the_same_text_has_the_same_number():
+def test_equal_texts_get_equal_numbers():
     redactor = Redactor(RedactionMode.SECRETS_PII)
     one, two = SECRETS[0], SECRETS[9]
     assert redactor.redact(f"{one} {two} {one}") == "[secret:1] [secret:2] [secret:1]"
@@ -136,12 +136,12 @@ def test_the_same_text_has_the_same_number():
 
 
 @given(st.text(st.sampled_from("aA0-_.+ ey@:/J|kKEYPRIVATE\n"), max_size=200))
-def test_masking_masked_text_again_changes_nothing_that_matters(text):
+def test_redaction_is_idempotent(text):
     once = masked(text, RedactionMode.SECRETS_PII)
     assert masked(once, RedactionMode.SECRETS_PII).count("[") == once.count("[")
 
 
-# --- excerpts ------------------------------------------------------------------------------
+# --- truncation ----------------------------------------------------------------------------
 
 texts = st.text(max_size=300) | st.builds(
     lambda part, times: part * times, st.text(min_size=1, max_size=4), st.integers(1, 3_000)
@@ -149,7 +149,7 @@ texts = st.text(max_size=300) | st.builds(
 
 
 @given(texts, st.integers(0, 120))
-def test_a_cut_text_is_within_its_budget(text, tokens):
+def test_truncated_text_is_within_its_budget(text, tokens):
     short = RedactedText(sanitize_text(text)).cut(tokens)
     assert estimate_tokens(quote_lines(short)) <= tokens or (tokens == 0 and not short) or not short
     assert (short == sanitize_text(text)) == RedactedText(sanitize_text(text)).fits(
@@ -158,7 +158,7 @@ def test_a_cut_text_is_within_its_budget(text, tokens):
 
 
 @pytest.mark.parametrize("line", ["\n", "a\n", "é\n", "a few words\n"])
-def test_marks_of_quotation_count(line):
+def test_line_prefixes_count_towards_the_budget(line):
     assert estimate_tokens(quote_lines(RedactedText(line * 5_000).cut(100))) <= 100
 
 
@@ -174,7 +174,7 @@ def test_two_thirds_come_from_the_head_and_one_from_the_tail():
 
 @pytest.mark.parametrize("secret", [*SECRETS, "a" * 5_000 + "." + R])
 @pytest.mark.parametrize("shift", [0, 1, 7, 20])
-def test_no_half_secret_stays_where_a_text_was_cut(secret, shift):
+def test_no_partial_secret_remains_at_a_cut(secret, shift):
     tokens, window = 100, 1_600
     for edge in (window * 2 // 3, 12_000 - (window - window * 2 // 3)):
         at = edge - len(secret) // 2 + shift
@@ -187,7 +187,7 @@ def test_no_half_secret_stays_where_a_text_was_cut(secret, shift):
 
 
 @given(st.text())
-def test_a_cleaned_text_can_be_sent_and_has_no_lines_but_its_own(text):
+def test_sanitized_text_is_encodable_with_uniform_newlines(text):
     clean = sanitize_text(text + "\ud800\x00\u2028\x85a")
     clean.encode()
     assert len(clean.split("\n")) == max(1, len(clean.splitlines()))
@@ -195,7 +195,7 @@ def test_a_cleaned_text_can_be_sent_and_has_no_lines_but_its_own(text):
     assert not set(clean) & {"\x00", "\x1f", "\r", "\u2028"}
 
 
-def test_tokens_are_a_quarter_of_the_bytes():
+def test_token_estimate_is_a_quarter_of_the_bytes():
     assert [estimate_tokens(text) for text in ("", "a", "abcd", "abcde", "é" * 4)] == [
         0,
         1,

@@ -1,4 +1,4 @@
-"""What a judged score tells beside its number."""
+"""Details in the metadata of judged scores."""
 
 import json
 
@@ -34,11 +34,11 @@ WHOLE = build_evidence(
         ("tool_correctness", {"user_input", "tools_called", "available_tools"}),
     ],
 )
-def test_the_keys_of_each_metric(metric, keys):
+def test_detail_keys_of_each_metric(metric, keys):
     assert set(score_details(metric, WHOLE)) == keys
 
 
-def test_what_they_hold():
+def test_detail_values():
     tools = score_details("tool_correctness", WHOLE)
     assert tools == {
         "user_input": "book a flight",
@@ -62,7 +62,7 @@ def test_what_they_hold():
     ],
     ids=["none", "text", "list", "no number", "long"],
 )
-def test_parameters_of_a_call(given, told):
+def test_call_parameters(given, told):
     [call] = score_details("tool_correctness", build_evidence(subject(tool("t", given))))[
         "tools_called"
     ]
@@ -70,7 +70,7 @@ def test_parameters_of_a_call(given, told):
 
 
 @pytest.mark.parametrize("metric", JUDGED_METRICS, ids=lambda metric: metric.name)
-def test_they_are_bounded_and_can_be_stored(metric):
+def test_details_are_bounded_and_storable(metric):
     words = "word " * 5_000
     many = subject(
         offering(*({"name": f"t{n}", "description": words} for n in range(500))),

@@ -1,4 +1,4 @@
-"""Templates: which names they know, and that what a name stands for stays data."""
+"""Templates: known placeholders, and trace text that stays data."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def shown(template, *spans, **said):
     return replace(build_evidence(subject(*spans, **said)), template=template)
 
 
-def test_each_name_stands_for_its_part():
+def test_placeholders_are_replaced_by_their_parts():
     evidence = shown(
         ALL,
         offering({"name": "search", "description": "finds"}, got="1. look\n2. book"),
@@ -48,7 +48,7 @@ def test_each_name_stands_for_its_part():
     assert "two flights" in text
 
 
-def test_what_is_not_named_is_not_shown():
+def test_parts_without_placeholder_are_omitted():
     evidence = shown("Was it polite?\n{{final_output}}", tool("search", "secret plan"), output="Hi")
     assert evidence.text() == "Was it polite?\n| Hi"
     assert evidence.labels == frozenset()
@@ -56,7 +56,7 @@ def test_what_is_not_named_is_not_shown():
     assert shown("{{steps}}", tool("search")).labels == {"s1"}
 
 
-def test_what_is_not_there_is_told():
+def test_empty_parts_are_shown_as_none():
     assert shown("{{plan}}\n{{tools}}\n{{steps}}").text() == "none\nnone\nnone"
 
 
@@ -64,7 +64,7 @@ foreign = st.text(max_size=60) | st.sampled_from([FORGED, "{{task}}", "| x", "en
 
 
 @given(task=foreign, output=foreign, name=foreign)
-def test_a_line_with_foreign_text_is_marked_whatever_it_says(task, output, name):
+def test_trace_text_in_templates_is_quoted(task, output, name):
     template = "Task\n{{task}}\nOutput\n{{final_output}}\nSteps\n{{steps}}"
     spans = [tool(name, {"x": task}, output), model(output)]
     given_lines = shown(template, *spans, input=task, output=output).text().split("\n")
@@ -74,13 +74,13 @@ def test_a_line_with_foreign_text_is_marked_whatever_it_says(task, output, name)
 
 
 @given(task=foreign)
-def test_a_name_in_foreign_text_stands_for_nothing(task):
+def test_placeholders_in_trace_text_are_literal(task):
     held = shown("{{task}}", input=f"a {task} b {{{{steps}}}} c", output="x").text()
     assert "{{steps}}" in held
     assert held.split("\n") == [line for line in held.split("\n") if line.startswith("| ")]
 
 
-def test_the_hash_of_evidence_is_as_it_was_without_a_template():
+def test_template_changes_the_evidence_hash_only_if_set():
     plain = build_evidence(subject(tool(), input="a", output="b"))
     assert shown("", tool(), input="a", output="b").hash == plain.hash
     one = shown("{{task}}", tool(), input="a", output="b")
@@ -89,7 +89,7 @@ def test_the_hash_of_evidence_is_as_it_was_without_a_template():
 
 
 @pytest.mark.parametrize("text", ["{{task}}", "{{ task }}", "a\n\t{{steps}} \nb {c} }", ALL])
-def test_what_is_a_template(text):
+def test_valid_templates(text):
     check(text)
     parts = dict.fromkeys(PLACEHOLDERS, "X")
     assert render_template(text, parts).count("X") == text.count("{{")
@@ -104,6 +104,6 @@ def test_what_is_a_template(text):
         *("{{task}}\n{{", "{{task.x}}", "{{task|upper}}", "{{ta\nsk}}"),
     ],
 )
-def test_what_is_no_template(text):
+def test_invalid_templates(text):
     with pytest.raises(InvalidTemplate):
         check(text)

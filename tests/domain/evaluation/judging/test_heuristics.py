@@ -1,4 +1,4 @@
-"""The keyless judge: its rules one by one, its range and marks, and what it declines to guess."""
+"""The heuristic judge: its rules, its score range, its metadata, and its skips."""
 
 from dataclasses import replace
 from typing import Any
@@ -38,7 +38,7 @@ def failed(name: str = "search", **said: Any) -> Any:
 
 # --- task completion -------------------------------------------------------------------------
 
-ASKED = "book flight HAT123 to Oslo"  # four words that carry content
+ASKED = "book flight HAT123 to Oslo"  # four content words
 DONE: dict[str, Any] = {"input": ASKED, "output": "Done."}
 
 
@@ -66,12 +66,12 @@ DONE: dict[str, Any] = {"input": ASKED, "output": "Done."}
         ([], {"input": ASKED}, "empty_output"),
     ],
 )
-def test_task_completion_goes_by_the_first_rule_that_matches(spans, said, score):
+def test_task_completion_uses_the_first_matching_rule(spans, said, score):
     assert value(judged("task_completion", *fresh(spans), **said)) == score
 
 
 def fresh(spans: list[Any]) -> list[Any]:
-    """Each with an id of its own, where one was repeated."""
+    """Gives repeated spans distinct ids."""
     return [replace(one, id=tool().id) for one in spans]
 
 
@@ -89,21 +89,21 @@ def fresh(spans: list[Any]) -> list[Any]:
         ([model("hello")], "no_tools"),
     ],
 )
-def test_tool_correctness_is_the_mean_of_what_there_is(spans, score):
+def test_tool_correctness_is_the_mean_of_known_shares(spans, score):
     assert value(judged("tool_correctness", *spans)) == score
 
 
-def test_arguments_are_right_if_they_fit_were_said_and_were_not_refused():
+def test_argument_correctness():
     found = judged(
         "argument_correctness",
         offering(SEARCH),
-        tool(given={"q": "HAT123"}),  # fits, and was said
-        tool(given={"q": "HAT999"}),  # was never said
-        tool("fly", given={"to": "HAT123", "by": "HAT998"}),  # half of it was said
+        tool(given={"q": "HAT123"}),  # fits, and occurred before
+        tool(given={"q": "HAT999"}),  # never occurred before
+        tool("fly", given={"to": "HAT123", "by": "HAT998"}),  # half of it occurred before
         tool(given={"n": "HAT123"}),  # doesn't fit
-        tool("fly", given={"to": "HAT123"}, got={"error": "invalid argument: to"}),  # was refused
+        tool("fly", given={"to": "HAT123"}, got={"error": "invalid argument: to"}),  # was rejected
         tool("fly", given={"to": "HAT123"}, got={"error": "the airline is on strike"}),
-        tool("wait", given={"s": 1}),  # nothing to go by
+        tool("wait", given={"s": 1}),  # nothing is known
         input=ASKED,
     )
     assert found.value == 0.5
@@ -112,7 +112,7 @@ def test_arguments_are_right_if_they_fit_were_said_and_were_not_refused():
     ]
 
 
-def test_arguments_of_which_nothing_can_be_told_are_no_score():
+def test_argument_correctness_skips_unknown_arguments():
     assert value(judged("argument_correctness", tool("wait", given={"s": 1}))) == "cannot_judge"
     assert value(judged("argument_correctness", model("x"))) == "no_tool_calls"
 
@@ -131,7 +131,7 @@ def test_arguments_of_which_nothing_can_be_told_are_no_score():
         ("file not found", False),
     ],
 )
-def test_a_tool_refuses_arguments_in_the_usual_words(said, rejected):
+def test_rejection_is_detected_by_message(said, rejected):
     some = build_evidence(subject(tool(given={"q": 1}, error=said)))
     assert some.signs.calls[0].is_rejected is rejected
 
@@ -139,7 +139,7 @@ def test_a_tool_refuses_arguments_in_the_usual_words(said, rejected):
 @pytest.mark.parametrize(
     ("code", "rejected"), [(400, True), (422, True), (404, False), (500, False)]
 )
-def test_a_tool_refuses_arguments_by_status(code, rejected):
+def test_rejection_is_detected_by_status(code, rejected):
     some = build_evidence(subject(tool(got={"status_code": code})))
     assert some.signs.calls[0].is_rejected is rejected
 
@@ -174,11 +174,11 @@ def test_step_efficiency_is_the_share_of_steps_that_were_not_wasted(spans, score
         ([], {"output": "x"}, "no_steps"),
     ],
 )
-def test_confidence_goes_by_retries_and_loose_ends_and_not_by_hedges(spans, said, score):
+def test_confidence_counts_retries_and_unresolved_failures(spans, said, score):
     assert value(judged("confidence", *spans, **said)) == score
 
 
-def test_confidence_is_the_models_own_where_it_was_recorded():
+def test_confidence_uses_recorded_token_probabilities():
     tokens = [
         {"token": "a", "logprob": -0.5},
         {"token": "b", "logprob": -1.5},
@@ -205,16 +205,16 @@ PLAN = "1. Search flights to Oslo\n2. Book the cheapest flight\n3. Send a confir
         ([], 0.1),
     ],
 )
-def test_plan_adherence_is_the_share_of_the_plan_that_later_steps_follow_in_order(spans, score):
+def test_plan_adherence(spans, score):
     assert value(judged("plan_adherence", model(PLAN), *spans)) == score
 
 
-def test_a_plan_without_words_and_no_plan_are_no_score():
+def test_plan_adherence_skips_missing_or_wordless_plans():
     assert value(judged("plan_adherence", model("hello"))) == "no_plan"
     assert value(heuristic_outcome("plan_adherence", evidence(plan=("…", "a")))) == "cannot_judge"
 
 
-def test_how_good_a_plan_is_no_rule_tells():
+def test_plan_quality_is_always_skipped():
     found = judged("plan_quality", model(PLAN))
     assert value(found) == "cannot_judge"
     assert found.metadata["plan_items"] == 3
@@ -269,14 +269,14 @@ packs = st.builds(
 )
 
 
-def test_there_is_a_rule_for_every_metric_that_is_judged():
+def test_every_judged_metric_has_a_heuristic():
     assert sorted(HEURISTICS) == [
         one.name for one in METRIC_REGISTRY.values() if one.method is EvaluationMethod.JUDGED
     ]
 
 
 @given(st.sampled_from(list(HEURISTICS)), packs)
-def test_the_keyless_judge_never_claims_certainty_and_says_who_it_is(metric, pack):
+def test_heuristic_scores_are_marked_with_low_confidence(metric, pack):
     found = heuristic_outcome(metric, pack)
     if isinstance(found, Scored):
         assert 0.1 <= found.value <= 0.9
@@ -300,13 +300,13 @@ def test_the_keyless_judge_never_claims_certainty_and_says_who_it_is(metric, pac
         ("tool_correctness", SkipCode.NO_TOOLS),
     ],
 )
-def test_of_nothing_there_is_nothing_to_tell(metric, code):
+def test_empty_trace_is_skipped_by_all_heuristics(metric, code):
     assert value(heuristic_outcome(metric, evidence())) == code
 
 
 @given(st.sampled_from(["tool_correctness", "step_efficiency", "confidence"]), packs)
-def test_one_more_failure_never_helps(metric, pack):
-    """Of the last call, so that it is no retry that something after it makes good."""
+def test_additional_failure_never_raises_a_score(metric, pack):
+    """The last call fails, so that no later call can recover from it."""
     some = pack.signs.calls
     if not some or pack.signs.token_confidence is not None:
         pack = replace(pack, signs=TraceFeatures(calls=(ToolCallFeatures(),)))
@@ -325,8 +325,8 @@ def test_one_more_failure_never_helps(metric, pack):
 
 
 @pytest.mark.parametrize("metric", ["confidence", "step_efficiency"])
-def test_20_000_tools_that_all_failed_are_remembered_once_each(metric):
-    """Kept anew for each call they would fill the memory of the machine."""
+def test_20_000_failed_tools_take_bounded_memory(metric):
+    """A copy of the state per call would take quadratic memory."""
     count = 20_000
     calls = tuple(ToolCallFeatures(tool=n, has_failed=True) for n in range(count))
     evidence = Evidence(

@@ -1,4 +1,4 @@
-"""What a model's name means."""
+"""Names of judge models, and their providers."""
 
 import pytest
 from hypothesis import given
@@ -27,18 +27,18 @@ from domain.evaluation.judging.models import (
         *((one, one) for one in ("heuristic/1", "", "/", "gemini-/x")),
     ],
 )
-def test_a_name_without_a_provider_gets_the_one_that_everybody_knows(name: str, model: str) -> None:
+def test_well_known_names_get_their_provider(name: str, model: str) -> None:
     assert resolve_model(name) == model
 
 
 @given(st.text(max_size=20) | st.sampled_from(["gpt-", "o1-", "claude-", "x"]).map(lambda a: a + a))
-def test_a_resolved_name_stays(name: str) -> None:
+def test_resolving_is_idempotent(name: str) -> None:
     assert resolve_model(resolve_model(name)) == resolve_model(name)
     assert resolve_model(name).endswith(name)
 
 
 @pytest.mark.parametrize("name", ["nope", "", "/", "gpt", "GPT-5", "else/gpt-5", "openai/", "/x"])
-def test_what_no_provider_has_is_no_model(name: str) -> None:
+def test_models_of_unknown_providers_are_rejected(name: str) -> None:
     with pytest.raises(Invalid) as told:
         validate_model(resolve_model(name))
     assert [one.field for one in told.value.errors] == ["model"]
@@ -46,28 +46,28 @@ def test_what_no_provider_has_is_no_model(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt-5", "o4-mini", "claude-x", "openai_compatible/org/x"])
-def test_what_a_provider_may_have_is_one(name: str) -> None:
+def test_models_of_known_providers_are_accepted(name: str) -> None:
     assert validate_model(resolve_model(name)) == resolve_model(name)
 
 
-def test_the_default_is_what_is_preferred_else_the_heuristics() -> None:
+def test_default_is_the_preferred_model_or_the_heuristics() -> None:
     assert JudgeModels().default == JudgeModels().select(None) == "heuristic/1"
     assert JudgeModels("gpt-5").default == JudgeModels("gpt-5").select(None) == "openai/gpt-5"
 
 
-def test_without_a_list_any_model_may_be_named() -> None:
+def test_without_allowed_list_any_model_is_accepted() -> None:
     assert JudgeModels().select("whatever") == "whatever"
     assert JudgeModels().select("gpt-5") == "openai/gpt-5"
 
 
 @pytest.mark.parametrize("name", ["gpt-5", "openai/gpt-5", "claude-x", "heuristic/1", None])
-def test_of_a_list_each_may_be_named_in_either_form_and_the_default_too(name: str | None) -> None:
+def test_allowed_models_may_be_named_in_both_forms(name: str | None) -> None:
     models = JudgeModels(allowed=("openai/gpt-5", "claude-x"))
     assert models.select(name) == ("heuristic/1" if name is None else resolve_model(name))
 
 
 @pytest.mark.parametrize("name", ["gpt-5-mini", "gpt", "claude-y", "openai/", "GPT-5"])
-def test_outside_of_the_list_a_model_is_refused_and_the_others_told(name: str) -> None:
+def test_disallowed_model_is_rejected_with_the_allowed_ones(name: str) -> None:
     with pytest.raises(Invalid) as told:
         JudgeModels("o3-pro", allowed=("gpt-5", "claude-x")).select(name)
     [error] = told.value.errors
@@ -75,7 +75,7 @@ def test_outside_of_the_list_a_model_is_refused_and_the_others_told(name: str) -
     assert error.message.endswith("openai/o3-pro, openai/gpt-5, anthropic/claude-x")
 
 
-def test_providers_are_told_apart() -> None:
+def test_providers_are_distinct() -> None:
     assert [one.key for one in PROVIDERS] == [
         *("openai", "anthropic", "google_genai", "vertex_ai", "openai_compatible", "heuristic")
     ]
@@ -95,5 +95,5 @@ def test_providers_are_told_apart() -> None:
         ("/mystery", ""),
     ],
 )
-def test_the_provider_of_a_model(model: str, provider: str) -> None:
+def test_provider_of_a_model(model: str, provider: str) -> None:
     assert provider_of(model) == provider

@@ -1,4 +1,4 @@
-"""What judges are asked: complete rubrics, strict schemas, prompts that a trace can't bend."""
+"""Prompts: complete rubrics, strict schemas, and resistance to prompt injection."""
 
 import json
 import re
@@ -35,7 +35,7 @@ SCALE = RUBRICS["task_completion"]
 CHECKLIST = RUBRICS["argument_correctness"]
 JUDGED = [metric for metric in METRIC_REGISTRY.values() if metric.method is EvaluationMethod.JUDGED]
 
-# Whoever changes a text that a judge reads changes this, and raises the metric's version with it.
+# A change of a text that a judge reads changes a hash here, and needs a new metric version.
 PINNED = {
     ("argument_correctness", 1): "1ea4491f90a7",
     ("confidence", 1): "659e2bf2fbee",
@@ -69,7 +69,7 @@ def test_every_judged_metric_has_a_rubric_and_no_other_has():
 
 
 @pytest.mark.parametrize("rubric", RUBRICS.values(), ids=list(RUBRICS))
-def test_the_labels_of_a_rubric_stand_for_different_things(rubric):
+def test_rubric_anchors_are_distinct(rubric):
     assert len(set(rubric.anchors)) == len(rubric.anchors)
     assert all(20 < len(anchor) < 120 for anchor in rubric.anchors)
     with pytest.raises(ValueError):
@@ -77,7 +77,7 @@ def test_the_labels_of_a_rubric_stand_for_different_things(rubric):
 
 
 @pytest.mark.parametrize("metric", JUDGED, ids=lambda metric: metric.name)
-def test_a_changed_text_is_a_new_version(metric):
+def test_prompt_hashes_are_pinned_by_version(metric):
     assert prompt_hash(RUBRICS[metric.name])[:12] == PINNED[metric.name, metric.version]
 
 
@@ -85,20 +85,20 @@ def test_a_changed_text_is_a_new_version(metric):
 
 
 def objects(schema: Any) -> list[dict[str, Any]]:
-    """Every object schema within."""
+    """Every nested object schema."""
     inner = [schema.get("items"), *schema.get("anyOf", []), *schema.get("properties", {}).values()]
     found = [one for each in inner if each for one in objects(each)]
     return [schema, *found] if schema.get("type") == "object" else found
 
 
 @pytest.mark.parametrize("form", AnswerFormat)
-def test_every_property_of_an_answer_is_required_and_no_object_is_open(form):
+def test_answer_schema_is_strict(form):
     for schema in objects(answer_schema(form)):
         assert schema["required"] == list(schema["properties"])
         assert schema["additionalProperties"] is False
 
 
-def test_an_answer_is_written_in_the_order_of_thought():
+def test_answer_schema_has_reason_before_grade():
     scale: Any = answer_schema(AnswerFormat.SCALE)
     assert list(scale["properties"]) == ["evidence", "reason", "cannot_judge", "label"]
     assert scale["properties"]["label"]["anyOf"][0]["enum"] == list(range(LABEL_MAX + 1))
@@ -112,14 +112,14 @@ def test_an_answer_is_written_in_the_order_of_thought():
 # --- prompts ---------------------------------------------------------------------------------
 
 
-def test_the_evidence_comes_first_so_that_questions_about_one_target_begin_alike():
+def test_prompts_of_one_target_share_a_prefix():
     fenced = build_evidence(subject(tool(), input="find it")).within_boundary(BOUNDARY)
     texts = [prompt_text(rubric, fenced, ["s1"]) for rubric in RUBRICS.values()]
     assert all(text.startswith(fenced) for text in texts)
     assert len(set(texts)) == len(RUBRICS)
 
 
-def test_every_label_is_told_with_what_it_stands_for():
+def test_prompt_lists_every_label_with_its_anchor():
     text = prompt_text(SCALE, "evidence")
     places = [text.index(f"{n} = {anchor}\n") for n, anchor in enumerate(SCALE.anchors) if n]
     assert places == sorted(places, reverse=True)
@@ -131,8 +131,8 @@ def test_every_label_is_told_with_what_it_stands_for():
 
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("rubric", [SCALE, CHECKLIST], ids=["scale", "checklist"])
-def test_what_a_trace_says_changes_nothing_of_what_is_asked(rubric, text):
-    """The author of a trace can't know the fence. Even if they did, their lines aren't ours."""
+def test_trace_text_cannot_change_the_prompt(rubric, text):
+    """The boundary is unknown to a trace's author. Even if known, their lines are quoted."""
 
     def asked(said: str) -> list[str]:
         some = subject(model(said, error=said), tool(said, got=said), input=said, output=said)
@@ -156,8 +156,8 @@ def test_what_a_trace_says_changes_nothing_of_what_is_asked(rubric, text):
     st.integers(0, 3_000),
     st.integers(0, 3_000),
 )
-def test_no_prompt_holds_a_secret_an_address_or_a_user(rubric, secret, address, before, after):
-    """Wherever they stand in a trace, also where its texts are cut."""
+def test_prompt_contains_no_sensitive_data(rubric, secret, address, before, after):
+    """Anywhere in a trace, also where its texts are truncated."""
     short = f"{secret} {address}"
     long = f"{'word ' * before}{short}{' word' * after}"
     thought = [{"type": "thinking", "thinking": long}, {"text": f"1. {long}\n2. {short}"}]
@@ -179,7 +179,7 @@ def test_no_prompt_holds_a_secret_an_address_or_a_user(rubric, secret, address, 
     assert [one for one in (secret, address, *keys, "user-4711") if one in text] == []
 
 
-def test_a_checklist_is_about_the_first_and_the_last_calls():
+def test_checklist_covers_first_and_last_calls():
     labels = [f"s{n}" for n in range(50)]
     assert judged_calls(labels[: 2 * CALLS_HALF]) == (labels[: 2 * CALLS_HALF], False)
     some, is_length_limited = judged_calls(labels)
@@ -208,16 +208,16 @@ KNOWN: dict[str, Any] = {
         {"embedder": None},
     ],
 )
-def test_whatever_changes_a_verdict_changes_the_fingerprint(other):
+def test_fingerprint_depends_on_everything_that_affects_a_verdict(other):
     metric = get_metric("confidence", Category.TRACE)
     found = judge_fingerprint(metric, **KNOWN)
-    assert found == "07d4b191652ce1c9"  # as PINNED: a change is a new version
+    assert found == "07d4b191652ce1c9"  # like PINNED: a change needs a new version
     assert judge_fingerprint(metric, **(KNOWN | other)) != found
     assert judge_fingerprint(replace(metric, version=2), **KNOWN) != found
     assert judge_fingerprint(get_metric("plan_quality", Category.TRACE), **KNOWN) != found
 
 
-def test_the_order_of_parameters_has_no_part_in_it():
+def test_fingerprint_ignores_parameter_order():
     metric = get_metric("confidence", Category.TRACE)
     turned = dict(reversed(KNOWN["parameters"].items()))
     assert judge_fingerprint(metric, **(KNOWN | {"parameters": turned})) == judge_fingerprint(
@@ -226,7 +226,7 @@ def test_the_order_of_parameters_has_no_part_in_it():
 
 
 @given(st.permutations(["confidence", "coherence", "loop_detection"]))
-def test_the_fingerprint_of_a_session_is_that_of_its_signals_and_weights(names):
+def test_session_fingerprint_depends_on_signals_and_weights(names):
     metric = get_metric("agent_reliability", Category.SESSION)
     weights, signals = dict.fromkeys(names, 1), dict.fromkeys(names, "heuristic/1")
     found = session_fingerprint(metric, dict.fromkeys(sorted(names), 1.0), signals)
@@ -239,7 +239,7 @@ def test_the_fingerprint_of_a_session_is_that_of_its_signals_and_weights(names):
 
 
 @pytest.mark.parametrize("metric", METRIC_REGISTRY.values(), ids=lambda metric: metric.name)
-def test_the_preview_shows_what_is_really_asked(metric):
+def test_preview_equals_the_real_prompt(metric):
     stages = prompt_preview(metric)
     if metric.method is not EvaluationMethod.JUDGED:
         assert stages == ()
@@ -252,7 +252,7 @@ def test_the_preview_shows_what_is_really_asked(metric):
     assert ("reasoning is kept" in evidence.prompt) is metric.sees_reasoning
 
 
-def test_a_template_is_a_run_over_everything():
+def test_run_template_selects_everything():
     metric = get_metric("coherence", Category.TRACE)
     found = RunTemplate(metric=metric, model="heuristic/1")
     assert (found.filters, found.sampling_rate) == (TraceSelection(), 1.0)
@@ -261,6 +261,6 @@ def test_a_template_is_a_run_over_everything():
     assert all(isinstance(one, Stage) for one in judged.prompt_preview)
 
 
-def test_a_schema_is_json():
+def test_answer_schema_is_json():
     for form in AnswerFormat:
         assert json.loads(json.dumps(answer_schema(form))) == answer_schema(form)

@@ -1,4 +1,4 @@
-"""Verdicts: read strictly, and nothing but the schema's fields."""
+"""Verdicts: strict parsing of the fields of the schema only."""
 
 import json
 from typing import Any
@@ -39,19 +39,19 @@ def scale(**said: Any) -> str:
 
 
 @pytest.mark.parametrize("label", range(6))
-def test_the_score_is_a_fifth_of_the_label(label):
+def test_scale_score_is_label_divided_by_5(label):
     found = parse_verdict(scale(label=label), AnswerFormat.SCALE).outcome({"s2", "s2.1"})
     assert found == Scored(label / 5, "s2 shows it", {"evidence": ["s2", "s2.1"], "label": label})
 
 
 @pytest.mark.parametrize("said", [{"cannot_judge": True}, {"label": None}])
-def test_a_judge_that_cannot_tell_is_skipped_and_never_guessed_for(said):
+def test_cannot_judge_is_skipped(said):
     found = parse_verdict(scale(**said), AnswerFormat.SCALE).outcome({"s2"})
     assert isinstance(found, Skipped)
     assert (found.code, found.reason) == (SkipCode.CANNOT_JUDGE, "Skipped: s2 shows it")
 
 
-def test_steps_that_were_not_shown_are_dropped_and_counted():
+def test_unknown_citations_are_dropped_and_counted():
     cited = ["s9", "s2", "s9", "s2", "x"]
     found = parse_verdict(scale(evidence=cited), AnswerFormat.SCALE).outcome({"s1", "s2"})
     assert (found.metadata["evidence"], found.metadata["evidence_unknown"]) == (["s2"], 2)
@@ -91,7 +91,7 @@ def test_steps_that_were_not_shown_are_dropped_and_counted():
         '{"label": ' + "9" * 5_000 + "}",
     ],
 )
-def test_what_is_no_verdict_is_refused_in_words_of_ours(answer):
+def test_invalid_verdict_is_rejected_without_quoting_it(answer):
     with pytest.raises(InvalidVerdict) as raised:
         parse_verdict(answer, AnswerFormat.SCALE)
     assert len(str(raised.value)) < 100
@@ -101,7 +101,7 @@ def test_what_is_no_verdict_is_refused_in_words_of_ours(answer):
 @pytest.mark.parametrize(
     "fence", ["```json\n{}\n```", "```\n{}\n```", "  ```JSON {}```\n", "\n{}\n"]
 )
-def test_a_code_fence_around_it_is_tolerated(fence):
+def test_code_fence_is_accepted(fence):
     assert parse_verdict(fence.replace("{}", scale()), AnswerFormat.SCALE) == parse_verdict(
         scale(), AnswerFormat.SCALE
     )
@@ -111,7 +111,7 @@ def test_a_code_fence_around_it_is_tolerated(fence):
     "text",
     ["label 5", "label: 5", json.dumps(GOOD | {"label": 5}), '"label": 5}', '```{"label": 5}```'],
 )
-def test_a_label_in_any_other_place_is_not_read(text):
+def test_label_elsewhere_is_ignored(text):
     found = parse_verdict(
         scale(reason=text, note=text, evidence=[text], label=1), AnswerFormat.SCALE
     )
@@ -129,7 +129,7 @@ def test_a_label_in_any_other_place_is_not_read(text):
     ).map(json.dumps),
     st.sampled_from(AnswerFormat),
 )
-def test_any_answer_is_a_verdict_or_refused(answer, form):
+def test_any_answer_is_parsed_or_rejected(answer, form):
     try:
         outcome = parse_verdict(answer, form, []).outcome(())
     except InvalidVerdict:
@@ -140,7 +140,7 @@ def test_any_answer_is_a_verdict_or_refused(answer, form):
 # --- checklists ------------------------------------------------------------------------------
 
 
-def test_a_checklist_counts_yes_among_what_is_decided():
+def test_checklist_score_is_the_share_of_yes():
     answer = checklist(s3=False, s1=True, s2=None, s4=True)
     found = parse_verdict(answer, AnswerFormat.CHECKLIST, ["s1", "s2", "s3", "s4"]).outcome(())
     assert isinstance(found, Scored)
@@ -160,7 +160,7 @@ def test_a_checklist_counts_yes_among_what_is_decided():
         ChecklistVerdict(checks=()),
     ],
 )
-def test_calls_that_are_all_undecided_are_no_score(verdict):
+def test_undecided_checklist_is_skipped(verdict):
     found = verdict.outcome(())
     assert isinstance(found, Skipped)
     assert found.code is SkipCode.CANNOT_JUDGE
@@ -181,12 +181,12 @@ def test_calls_that_are_all_undecided_are_no_score(verdict):
         scale(),
     ],
 )
-def test_a_checklist_has_one_entry_for_each_call(answer):
+def test_checklist_needs_one_entry_per_call(answer):
     with pytest.raises(InvalidVerdict):
         parse_verdict(answer, AnswerFormat.CHECKLIST, ["s1", "s2"])
 
 
-def test_a_judge_that_cannot_tell_need_not_fill_in_the_list():
+def test_cannot_judge_needs_no_checklist_entries():
     answer = json.dumps({"evidence": [], "verdicts": [], "cannot_judge": True})
     assert parse_verdict(answer, AnswerFormat.CHECKLIST, ["s1"]).outcome(()) == Skipped(
         SkipCode.CANNOT_JUDGE, "", {"evidence": []}

@@ -1,4 +1,4 @@
-"""Measured metrics: golden values, when there is nothing to measure, and properties of them all."""
+"""Computed metrics: golden values, skips without data, and common properties."""
 
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ def score(name, *spans, **more):
 
 
 def loop(calls: str) -> list:
-    """One call a letter; a capital gets the same each time, a small letter something new."""
+    """One call per letter; capitals always get the same output, small letters a new one."""
     return [
         tool(letter.upper(), {}, "same" if letter.isupper() else f"new {n}")
         for n, letter in enumerate(calls)
@@ -67,7 +67,7 @@ def test_tool_loop(calls, value):
     assert score("tool_loop", *loop(calls)).value == value
 
 
-def test_failed_calls_make_a_loop_sooner():
+def test_failed_calls_form_a_loop_sooner():
     failed = [tool("A", {}, "same", **FAILS)] * 3
     unlike = [replace(one, id=span_id()) for one in failed]
     assert score("tool_loop", *unlike).value == 0.0
@@ -75,7 +75,7 @@ def test_failed_calls_make_a_loop_sooner():
     assert score("tool_loop", *mixed).value == 0.3333
 
 
-def test_one_call_six_times_is_no_alternation_but_a_loop():
+def test_six_identical_calls_are_a_loop_not_an_alternation():
     found = score("tool_loop", *loop("AAAAAA"))
     assert (found.value, found.metadata["alternates"]) == (0.0, False)
     assert found.metadata["longest_block"] == 6
@@ -113,11 +113,11 @@ def test_polling_tools_do_not_count():
         ("trace_success", [], 1.0),
     ],
 )
-def test_shares(name, spans, value):
+def test_share_metrics(name, spans, value):
     assert score(name, *spans).value == value
 
 
-def test_a_failed_step_below_a_good_root_is_no_failed_run():
+def test_failed_child_span_does_not_fail_the_run():
     root = span(ended_at=at(1))
     below = span(parent_id=root.id, started_at=at(1), **FAILS)
     assert score("trace_success", root, below).value == 1.0
@@ -131,7 +131,7 @@ def test_a_failed_step_below_a_good_root_is_no_failed_run():
         ("Paris is the capital of France.", 1.0, 1.0),
         (SENTENCE * 40, 0.0, 0.1),
         ("no " * 11, 0.125, 0.125),
-        ("no " * 10, 1.0, 1.0),  # 7 grams: too few to say
+        ("no " * 10, 1.0, 1.0),  # 7 n-grams: too few
         ("a" * 511, 1.0, 1.0),
         ("a" * 600, 0.0, 0.25),
         ("…: -", 0.0, 0.0),
@@ -168,13 +168,13 @@ def test_answer_repetition(earlier, value):
         ("Ali can't help with homework, but done.", 0.0),
     ],
 )
-def test_refusal_is_neither_good_nor_bad(output, value):
+def test_refusal_is_neutral(output, value):
     found = score("refusal", output=output)
     assert found.value == value
     assert not {"success", "threshold"} & found.metadata.keys()
 
 
-# --- nothing to measure --------------------------------------------------------------------
+# --- without data --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -212,18 +212,18 @@ def test_refusal_is_neither_good_nor_bad(output, value):
         ),
     ],
 )
-def test_nothing_to_measure_is_skipped_with_its_code(name, spans, more, code):
+def test_metrics_without_data_are_skipped_with_code(name, spans, more, code):
     outcome = score(name, *spans, **more)
     assert outcome.code == outcome.metadata["code"] == code
     assert outcome.reason.startswith("Skipped: ")
 
 
 @pytest.mark.parametrize("metric", MEASURED, ids=lambda metric: metric.name)
-def test_an_empty_trace_measures_nothing_but_that_it_ended(metric):
+def test_empty_trace_has_only_trace_success(metric):
     assert isinstance(compute_metric(metric, subject()), Scored) == (metric.name == "trace_success")
 
 
-def test_a_trace_that_is_too_large_is_refused():
+def test_too_large_trace_is_skipped():
     many = tuple(span(kind=SpanKind.TOOL) for _ in range(SPANS_MAX + 1))
     for metric in MEASURED:
         assert compute_metric(metric, EvaluatedTrace(trace(*many))).code is SkipCode.TRACE_TOO_LARGE
@@ -231,7 +231,7 @@ def test_a_trace_that_is_too_large_is_refused():
     assert compute_metric(get_metric("tool_success_rate", Category.TRACE), fine).value == 1.0
 
 
-# --- whatever the trace --------------------------------------------------------------------
+# --- properties ----------------------------------------------------------------------------
 
 some = st.builds(
     lambda one, earlier: EvaluatedTrace(one.settled(prices().price), earlier),
@@ -241,7 +241,7 @@ some = st.builds(
 
 
 @given(some)
-def test_a_score_lies_between_0_and_1_or_there_is_none(subject_):
+def test_score_of_any_trace_is_within_0_and_1(subject_):
     for metric in MEASURED:
         outcome = compute_metric(metric, subject_)
         assert len(outcome.reason) <= 500
@@ -253,7 +253,7 @@ def test_a_score_lies_between_0_and_1_or_there_is_none(subject_):
 
 
 @given(some)
-def test_what_is_not_there_is_never_perfect(subject_):
+def test_missing_data_never_scores_1(subject_):
     kinds = {one.kind for one in subject_.spans}
     needs = {
         "tool_success_rate": SpanKind.TOOL,

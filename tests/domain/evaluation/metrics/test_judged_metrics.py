@@ -1,4 +1,4 @@
-"""When nobody needs to be asked, and the plans that agents state."""
+"""Prechecks of judged metrics, and the plans that agents state."""
 
 import pytest
 
@@ -30,7 +30,7 @@ PLAN = ["find", "book"]
         ("tool_correctness", [model("x"), retrieval(["x"])], {}, "no_tools"),
     ],
 )
-def test_nothing_to_judge_is_skipped_with_its_code(name, spans, more, code):
+def test_prechecks_skip_with_code(name, spans, more, code):
     outcome = METRIC_REGISTRY[name].precheck(subject(*spans, **more))
     assert (outcome and outcome.code) == code
 
@@ -51,19 +51,19 @@ def test_nothing_to_judge_is_skipped_with_its_code(name, spans, more, code):
         ("tool_correctness", [offering({"name": "f"})], {}),
     ],
 )
-def test_otherwise_a_judge_is_asked(name, spans, more):
+def test_prechecks_pass_judgeable_traces(name, spans, more):
     assert METRIC_REGISTRY[name].precheck(subject(*spans, **more)) is None
 
 
 @pytest.mark.parametrize("output", [":", "…", " - ", "🐼"])
-def test_a_wordless_answer_completes_nothing_and_asks_nobody(output):
+def test_wordless_answer_scores_0_without_a_judge(output):
     outcome = TASK_COMPLETION.precheck(subject(input="x", output=output))
     assert isinstance(outcome, Scored)
     assert (outcome.value, outcome.metadata) == (0.0, {"judge_kind": "rule"})
 
 
 @pytest.mark.parametrize(("output", "shown"), [("…", False), (None, False), ("ok", True)])
-def test_a_wordless_answer_is_not_shown_to_who_judges_completion(output, shown):
+def test_wordless_answer_is_hidden_from_the_judge(output, shown):
     asked = subject(tool(), input="x", output=output)
     assert is_output_shown(TASK_COMPLETION, asked) is shown
     assert is_output_shown(METRIC_REGISTRY["confidence"], asked)
@@ -89,7 +89,7 @@ def test_a_wordless_answer_is_not_shown_to_who_judges_completion(output, shown):
         tool("planner", PLAN),
     ],
 )
-def test_plans_in_their_shapes(span_):
+def test_plan_formats(span_):
     assert list(find_stated_plan(subject(span_))) == PLAN
 
 
@@ -108,18 +108,18 @@ def test_plans_in_their_shapes(span_):
         span(output=b'"1. a\\n2. b"'),
     ],
 )
-def test_what_is_no_plan(span_):
+def test_texts_that_are_not_plans(span_):
     assert list(find_stated_plan(subject(span_))) == []
 
 
-def test_the_first_model_output_goes_before_keys_and_keys_before_planning_tools():
+def test_plan_source_precedence():
     tools = [tool("planner", "c\nd"), tool("write", {"plan": ["e", "f"]})]
     assert list(find_stated_plan(subject(*tools, model("1. a\n2. b")))) == ["a", "b"]
     assert list(find_stated_plan(subject(*tools, model("none"), model("1. a\n2. b")))) == ["e", "f"]
     assert list(find_stated_plan(subject(*tools[:1]))) == ["c", "d"]
 
 
-def test_a_plan_is_the_same_in_any_order_of_keys():
+def test_plan_is_independent_of_key_order():
     one, other = {"x": {"plan": PLAN}, "a": {"todos": ["c", "d"]}}, {}
     for key in reversed(one):
         other[key] = one[key]
@@ -130,6 +130,6 @@ def test_a_plan_is_the_same_in_any_order_of_keys():
     )
 
 
-def test_a_plan_has_an_end():
+def test_plan_length_is_limited():
     long = "\n".join(f"{n}. item" for n in range(1, 100))
     assert len(find_stated_plan(subject(model(long)))) == ITEMS_MAX

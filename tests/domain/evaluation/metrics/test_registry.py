@@ -1,4 +1,4 @@
-"""The catalogue: what it lists, what it says of names it doesn't know."""
+"""The metric registry: listed metrics, and errors for unknown names."""
 
 import re
 from dataclasses import replace
@@ -28,7 +28,7 @@ MEASURED = {
 }
 
 
-def test_the_lists():
+def test_listed_metrics():
     traces, sessions = listed_metrics(Category.TRACE), listed_metrics(Category.SESSION)
     assert [one.name for one in traces] == sorted(KNOWN | MEASURED)
     assert [one.name for one in sessions] == [
@@ -54,20 +54,20 @@ def test_every_metric_is_complete(metric):
     assert not metric.sees_reasoning or metric.method is EvaluationMethod.JUDGED
 
 
-def test_who_sees_what_the_agent_thought():
+def test_metrics_that_see_reasoning():
     assert {one.name for one in METRIC_REGISTRY.values() if one.sees_reasoning} == {
         *("confidence", "plan_adherence", "plan_quality", "step_efficiency")
     }
 
 
-def test_names_are_found_each_once_in_their_order():
+def test_get_metrics_removes_duplicates_and_keeps_order():
     names = ["tool_loop", "coherence", "tool_loop"]
     found = get_metrics(names, Category.TRACE)
     assert [one.name for one in found] == ["tool_loop", "coherence"]
     assert get_metric("coherence", Category.TRACE) is found[1]
 
 
-def test_each_unknown_name_is_told_by_its_place_up_to_a_bound():
+def test_unknown_names_are_reported_with_index_up_to_a_limit():
     names = ["coherence", "loop_detection", "tool_loop", "x"]
     for some, fields in (
         (names, ["metrics.1", "metrics.3"]),
@@ -90,7 +90,7 @@ def test_each_unknown_name_is_told_by_its_place_up_to_a_bound():
         ("x" * 10_000, Category.SESSION),
     ],
 )
-def test_an_unknown_name_tells_which_there_are(name, category):
+def test_unknown_name_error_lists_known_names(name, category):
     with pytest.raises(Invalid) as one:
         get_metric(name, category)
     with pytest.raises(Invalid) as several:
@@ -103,7 +103,7 @@ def test_an_unknown_name_tells_which_there_are(name, category):
 
 
 @pytest.mark.parametrize("name", ["coherence", "task_completion", "agent_reliability"])
-def test_what_is_not_computed_is_not_measured(name):
+def test_compute_metric_rejects_other_methods(name):
     with pytest.raises(ValueError, match="is not measured"):
         compute_metric(METRIC_REGISTRY[name], subject())
 
@@ -112,6 +112,6 @@ def test_what_is_not_computed_is_not_measured(name):
     ("threshold", "value", "success"),
     [(0.5, 0.5, True), (0.5, 0.4999, False), (0, 0.0, True), (0.0, 1.0, True), (1, 0.9999, False)],
 )
-def test_a_threshold_is_met_by_itself_and_0_is_one(threshold, value, success):
+def test_threshold_is_inclusive_and_may_be_0(threshold, value, success):
     metric = replace(METRIC_REGISTRY["trace_success"], threshold=threshold)
     assert metric.marks(value) == {"threshold": threshold, "success": success}

@@ -34,11 +34,11 @@ def alike(_one, _other):
         ("hello world foo", ["hello world foo", "", "different thing entirely"], 0.0),
     ],
 )
-def test_the_golden_loops(answer, window, score):
+def test_loop_detection_matches_golden_values(answer, window, score):
     assert loop_detection(answer, window, alike).value == score
 
 
-def test_comparisons_count_the_window_before_empty_outputs_are_dropped():
+def test_comparison_index_includes_empty_outputs():
     window = ["hello world foo", "", "different thing entirely"]
     found = loop_detection("hello world foo", window, alike).metadata
     assert [one["trace_index"] for one in found["comparisons"]] == [0, 2]
@@ -61,18 +61,18 @@ def test_comparisons_count_the_window_before_empty_outputs_are_dropped():
         ("x", ["x", "", " ", "\n"], SkipCode.NO_PREVIOUS_OUTPUTS),
     ],
 )
-def test_nothing_to_compare_is_skipped(answer, window, code):
+def test_loop_detection_without_outputs_is_skipped(answer, window, code):
     assert loop_detection(answer, window).code is code
 
 
-def test_only_the_last_three_outputs_are_looked_at():
+def test_loop_detection_uses_the_last_three_outputs():
     window = ["the same old answer", "one thing", "another thing", "some third matter"]
     assert loop_detection("the same old answer", window).value == 1.0
     assert loop_detection("the same old answer", window[:3]).value == 0.0
 
 
 @given(some_texts, st.lists(some_texts, max_size=4), st.sampled_from([alike, shingle_similarity]))
-def test_a_loop_score_is_a_number_between_0_and_1_or_none(answer, window, similar):
+def test_loop_score_is_within_0_and_1(answer, window, similar):
     outcome = loop_detection(answer, window, similar)
     assert not isinstance(outcome, Scored) or 0 <= outcome.value <= 1
     assert isinstance(outcome, Scored) == bool(
@@ -84,11 +84,11 @@ def test_a_loop_score_is_a_number_between_0_and_1_or_none(answer, window, simila
 
 
 @pytest.mark.parametrize(("request_", "answer"), [("", "x"), ("x", " "), ("", ""), ("\n", "x")])
-def test_without_a_text_there_is_no_coherence(request_, answer):
+def test_coherence_without_text_is_skipped(request_, answer):
     assert coherence(request_, answer, hashed_vector).code is SkipCode.EMPTY_INPUT_OR_OUTPUT
 
 
-def test_what_says_nothing_is_far_from_everything():
+def test_coherence_of_wordless_text_is_0():
     outcome = coherence(":", ":", hashed_vector)
     assert (outcome.value, outcome.metadata) == (0.0, {"coherence_gap": 1.0})
 
@@ -102,18 +102,18 @@ def test_coherence_is_the_cosine():
 
 
 @given(some_texts, some_texts)
-def test_a_coherence_is_a_number_between_0_and_1_or_none(request_, answer):
+def test_coherence_is_within_0_and_1(request_, answer):
     outcome = coherence(request_, answer, hashed_vector)
     assert isinstance(outcome, Scored) == bool(request_.strip() and answer.strip())
     assert not isinstance(outcome, Scored) or 0 <= outcome.value <= 1
 
 
-# --- what is compared ------------------------------------------------------------------------
+# --- compared texts --------------------------------------------------------------------------
 
 KEY = "sk-" + "a1B2" * 8
 
 
-def test_secrets_are_masked_before_texts_are_compared():
+def test_compared_texts_are_redacted():
     texts = ComparedTexts.from_trace(
         subject(input=f"use {KEY}", output=f"used {KEY}", earlier=(f"had {KEY}",)),
         RedactionMode.SECRETS,
@@ -130,7 +130,7 @@ def test_long_texts_are_compared_by_head_and_tail(length):
     assert texts.answer[-2_000:] == text[-2_000:]
 
 
-def test_the_hash_of_a_window_knows_the_evidence_and_each_output():
+def test_window_hash_depends_on_evidence_and_outputs():
     hashes = {
         ComparedTexts("a", "b", window).windowed(evidence)
         for evidence in ("1", "2")
@@ -139,7 +139,7 @@ def test_the_hash_of_a_window_knows_the_evidence_and_each_output():
     assert len(hashes) == 8
 
 
-def test_the_fingerprint_is_of_the_embedder():
+def test_fingerprint_names_the_embedder():
     assert embedding_fingerprint(COHERENCE, "hash") == "hash/1"
     assert embedding_fingerprint(COHERENCE, "openai/small") != embedding_fingerprint(
         COHERENCE, "hash"

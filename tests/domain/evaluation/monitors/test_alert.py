@@ -1,4 +1,4 @@
-"""When a monitor's alert is raised, and when it is over."""
+"""Alerts: figures and state transitions."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -69,12 +69,12 @@ def states(watched: AlertRule, values: list[float | None]) -> list[AlertState]:
         (rule(AlertFigure.DROP), RunMetricStats.from_scores((1.0,) * 10), 0.0),
     ],
 )
-def test_figures(watched, run, value):
+def test_alert_figures(watched, run, value):
     found = watched.value(run, [GOOD])
     assert found == (None if value is None else pytest.approx(value))
 
 
-def test_a_drop_needs_something_to_drop_from():
+def test_drop_needs_earlier_runs():
     assert rule(AlertFigure.DROP).value(BAD, []) is None
     assert rule(AlertFigure.DROP).value(BAD, [RunMetricStats.from_scores((0.9,) * 4)]) is None
     two = [RunMetricStats.from_scores((0.9,) * 3), RunMetricStats.from_scores((0.7,) * 3)]
@@ -93,14 +93,14 @@ def test_a_drop_needs_something_to_drop_from():
         (rule(), [0.1, None, 0.9], [ALERTING, NO_DATA, OK]),
         (rule(AlertFigure.DROP, 0.2, clear_at=0.1), [0.3, 0.15, 0.1], [ALERTING, ALERTING, OK]),
         (rule(AlertFigure.NO_DATA), [1.0, 1.0, 0.0], [ALERTING, ALERTING, OK]),
-        (rule(threshold=0.0), [0.0], [OK]),  # nothing lies below a threshold of 0
+        (rule(threshold=0.0), [0.0], [OK]),  # no value is below a threshold of 0
     ],
 )
-def test_states(watched, values, expected):
+def test_alert_state_transitions(watched, values, expected):
     assert states(watched, values) == expected
 
 
-def test_it_tells_since_when():
+def test_since_changes_with_the_state():
     watch = AlertProgress(since=START).updated(rule(), 0.1, START + timedelta(hours=1))
     later = watch.updated(rule(), 0.2, START + timedelta(hours=2))
     assert (later.state, later.since, later.value) == (ALERTING, START + timedelta(hours=1), 0.2)
@@ -118,7 +118,7 @@ def test_it_tells_since_when():
         ({"recoveries": 0}, "recoveries"),
     ],
 )
-def test_a_rule_that_makes_no_sense_names_the_field(wrong, field):
+def test_invalid_alert_rule_names_the_field(wrong, field):
     with pytest.raises(Invalid) as refused:
         rule(**wrong)
     assert field in [error.field for error in refused.value.errors]
@@ -129,7 +129,7 @@ def test_a_rule_that_makes_no_sense_names_the_field(wrong, field):
     st.integers(1, 4),
     st.integers(1, 4),
 )
-def test_it_is_told_only_after_enough_in_a_row(values, breaches, recoveries):
+def test_state_changes_only_after_enough_consecutive_values(values, breaches, recoveries):
     watched = rule(threshold=0.4, clear_at=0.6, breaches=breaches, recoveries=recoveries)
     seen = states(watched, values)
     for n, (earlier, later) in enumerate(zip([OK, *seen], seen, strict=False)):

@@ -1,4 +1,4 @@
-"""Monitors: when they are due, and what changes leave of them."""
+"""Monitors: when they are due, and their changes."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -40,12 +40,12 @@ def hours(count: float) -> datetime:
     return NOON + timedelta(hours=count)
 
 
-def test_a_late_firing_keeps_to_the_series_and_missed_slots_count_as_one():
+def test_late_run_keeps_the_series_and_missed_slots_count_as_one():
     assert monitor().fired(hours(0.5), RUN, None).next_run_at == hours(6)
     assert monitor().fired(hours(19), RUN, None).next_run_at == hours(24)
 
 
-def test_a_firing_tells_its_run_and_one_without_targets_leaves_the_last():
+def test_fired_sets_the_last_run_only_with_targets():
     fired = monitor().fired(hours(0), RUN, None)
     assert (fired.last_run_at, fired.last_run_id, fired.updated_at) == (NOON, RUN, NOON)
     again = fired.fired(hours(6), None, None)
@@ -53,7 +53,7 @@ def test_a_firing_tells_its_run_and_one_without_targets_leaves_the_last():
     assert again.next_run_at == hours(12)
 
 
-def test_it_never_looks_back():
+def test_watermark_never_moves_back():
     early, late = Watermark(hours(1), UUID(int=5)), Watermark(hours(1), UUID(int=6))
     looked = monitor().fired(hours(2), RUN, late)
     assert looked.fired(hours(7), RUN, early).watermark == late
@@ -61,14 +61,14 @@ def test_it_never_looks_back():
     assert monitor().fired(hours(2), RUN, early).watermark == early
 
 
-def test_triggering_counts_from_now_also_while_paused():
+def test_triggered_monitor_counts_from_now_even_if_paused():
     paused = monitor().paused(hours(1))
     found = paused.triggered(hours(2), RUN, None)
     assert (found.status, found.next_run_at) == (MonitorStatus.PAUSED, hours(8))
     assert not found.is_due(hours(9))
 
 
-def test_pausing_and_resuming_twice_changes_nothing_the_second_time():
+def test_pausing_and_resuming_are_idempotent():
     paused = monitor().paused(hours(1))
     assert (paused.next_run_at, paused.updated_at) == (None, hours(1))
     assert paused.paused(hours(2)) is paused
@@ -77,13 +77,13 @@ def test_pausing_and_resuming_twice_changes_nothing_the_second_time():
     assert resumed.resumed(hours(4)) is resumed
 
 
-def test_it_is_due_from_its_slot_on():
+def test_monitor_is_due_from_its_slot_on():
     assert not monitor().is_due(hours(-0.01))
     assert monitor().is_due(NOON)
     assert not monitor().paused(NOON).is_due(hours(99))
 
 
-def test_only_what_is_said_changes():
+def test_change_affects_only_given_fields():
     known = monitor(model="openai/gpt-5-mini", signal_weights={"confidence": 2.0})
     assert known.changed(MonitorChange(), hours(1)) is known
     found = known.changed(MonitorChange(model=None, name="weekly"), hours(1))
@@ -95,19 +95,19 @@ def test_only_what_is_said_changes():
 
 
 @pytest.mark.parametrize("is_paused", [False, True])
-def test_a_new_cadence_counts_from_now(is_paused):
+def test_new_cadence_counts_from_now(is_paused):
     known = monitor().paused(NOON) if is_paused else monitor()
     found = known.changed(MonitorChange(cadence="cron:0 6 * * 1"), hours(1))
     assert found.next_run_at == datetime(2026, 3, 2, 6, tzinfo=UTC)
 
 
-def test_what_cannot_be_is_refused():
+def test_impossible_monitor_cannot_be_built():
     with pytest.raises(ValueError, match="never due"):
         monitor(next_run_at=None)
     with pytest.raises(ValueError, match="TRACE"):
         monitor(selection=SessionSelection())
 
 
-def test_the_name_of_its_runs_fits():
+def test_run_name_is_truncated():
     assert monitor().run_name == "[Monitor] nightly"
     assert len(monitor(name="x" * 255).run_name) == 255

@@ -1,4 +1,4 @@
-"""When a monitor is due, compared with an implementation that follows Debian's cron."""
+"""Schedules, compared with an implementation that follows Debian's cron."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -36,7 +36,7 @@ def ranges(draw, least: int, most: int, names: tuple[str, ...] = ()) -> str:
         return draw(st.sampled_from([str(number), name, name.upper()]))
 
     one = draw(st.sampled_from([shown(low), f"{shown(low)}-{shown(high)}", "*"]))
-    # The other implementation takes a range of one number for an open one.
+    # The other implementation treats a range of one number as an open range.
     if ("-" in one and low < high) or one == "*":
         one += draw(st.sampled_from(["", "", f"/{draw(st.integers(1, most + 3))}"]))
     return one
@@ -65,7 +65,7 @@ def accepted(fields: str) -> Schedule | None:
 
 
 @given(FIELDS.filter(lambda text: len(text) <= CADENCE_MAX - len("cron:")), INSTANTS)
-def test_slots_are_those_of_debians_cron(text, start):
+def test_slots_match_debian_cron(text, start):
     cadence = accepted(text)
     if cadence is None:
         with pytest.raises(StopIteration):
@@ -80,7 +80,7 @@ def test_slots_are_those_of_debians_cron(text, start):
 
 
 @given(field(0, 59), field(0, 23), field(1, 31), INSTANTS)
-def test_what_is_accepted_never_fires_too_often(minute, hour, day, start):
+def test_accepted_schedules_keep_the_minimum_gap(minute, hour, day, start):
     cadence = accepted(f"{minute} {hour} {day} * *")
     if cadence is None:
         return
@@ -102,7 +102,11 @@ def test_what_is_accepted_never_fires_too_often(minute, hour, day, start):
         ("cron:0 6 * * 1", "2026-03-02T05:59:59.999999", "2026-03-02T06:00:00"),
         ("cron:0 0 29 2 *", "2096-03-01T00:00:00", "2104-02-29T00:00:00"),
         ("cron:0 0 29 feb *", "2026-01-01T00:00:00", "2028-02-29T00:00:00"),
-        ("cron:30 2 * * *", "2026-03-29T01:00:00", "2026-03-29T02:30:00"),  # no summer time in UTC
+        (
+            "cron:30 2 * * *",
+            "2026-03-29T01:00:00",
+            "2026-03-29T02:30:00",
+        ),  # UTC has no daylight saving time
         ("cron:0 12 13 * fri", "2026-01-01T00:00:00", "2026-01-02T12:00:00"),
         ("cron:0 12 13 * fri", "2026-01-09T12:00:00", "2026-01-13T12:00:00"),
         ("cron:59 23 31 12 *", "2026-12-31T23:59:00", "2027-12-31T23:59:00"),
@@ -132,7 +136,7 @@ def test_next_slot(cadence, after, due):
         "cron:" + ",".join(["0"] * 40) + " 6 * * 1",
     ],
 )
-def test_what_is_refused_names_the_field(text):
+def test_invalid_schedule_names_the_field(text):
     with pytest.raises(Invalid) as refused:
         parse_schedule(text)
     [error] = refused.value.errors
@@ -142,16 +146,16 @@ def test_what_is_refused_names_the_field(text):
 @pytest.mark.parametrize(
     "text",
     [
-        "cron:58 23 28 2 *",  # a night before the 1st of March, never followed by itself
+        "cron:58 23 28 2 *",  # late on February 28, which is never adjacent to itself
         "cron:2 0,23 */2 * *",
         "cron:59,1 0-23/23 1 * *",
     ],
 )
-def test_two_firings_over_midnight_count_only_where_both_days_are_meant(text):
+def test_gap_over_midnight_counts_only_for_adjacent_days(text):
     assert parse_schedule(text)
 
 
-def test_neighbours_are_found_at_the_turn_of_a_month_in_leap_years():
+def test_adjacent_days_are_found_at_month_ends_in_leap_years():
     pair = CronSchedule(
         minutes=(0, 1_438),
         days=frozenset({29, 1}),
@@ -162,13 +166,13 @@ def test_neighbours_are_found_at_the_turn_of_a_month_in_leap_years():
     assert pair.shortest_gap == timedelta(minutes=2)
 
 
-def test_it_is_shown_as_it_was_sent():
+def test_cadence_is_shown_as_sent():
     assert normalize_cadence("cron:   0 9 *  * MON ") == "cron:0 9 *  * MON "
     assert normalize_cadence("daily") == "daily"
 
 
 @given(st.sampled_from(["every_6h", "daily", "weekly", "cron:7 */6 * * *"]), INSTANTS, st.data())
-def test_a_late_firing_shifts_nothing(text, start, data):
+def test_late_run_does_not_shift_later_slots(text, start, data):
     cadence = parse_schedule(text)
     due = cadence.next_after(start)
     late = data.draw(st.timedeltas(timedelta(0), timedelta(days=30)))

@@ -1,4 +1,4 @@
-"""Where webhooks may lead, and when a message is sent again."""
+"""Webhooks: permitted addresses, retry delays, and signatures."""
 
 import base64
 import hmac
@@ -43,17 +43,17 @@ OUTSIDE = [
 
 
 @pytest.mark.parametrize("address", INSIDE)
-def test_what_lies_inside_a_network_is_not_public(address):
+def test_private_addresses_are_not_public(address):
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", OUTSIDE)
-def test_what_the_internet_routes_is_public(address):
+def test_routed_addresses_are_public(address):
     assert is_public(address)
 
 
 @given(st.ip_addresses(v=4))
-def test_an_address_in_another_is_judged_as_itself(address):
+def test_embedded_ipv4_is_checked_as_ipv4(address):
     packed = int(address)
     mapped, nat64 = f"::ffff:{address}", f"64:ff9b::{packed >> 16:x}:{packed & 0xFFFF:x}"
     sixtofour = f"2002:{packed >> 16:x}:{packed & 0xFFFF:x}::1"
@@ -70,7 +70,7 @@ def test_an_address_in_another_is_judged_as_itself(address):
         "HTTPS://Example.com/%20",
     ],
 )
-def test_addresses_that_are_taken(url):
+def test_accepted_urls(url):
     assert validate_url(url, allow_private=False) == url
     assert validate_url(url, allow_private=True) == url
 
@@ -91,25 +91,25 @@ PRIVATE = [
 
 @pytest.mark.parametrize("url", NEVER)
 @pytest.mark.parametrize("allow_private", [False, True])
-def test_addresses_that_are_never_taken(url, allow_private):
+def test_rejected_urls(url, allow_private):
     with pytest.raises(Invalid) as refused:
         validate_url(url, allow_private=allow_private)
     assert [error.field for error in refused.value.errors] == ["url"]
 
 
 @pytest.mark.parametrize("url", PRIVATE)
-def test_private_addresses_are_taken_where_they_are_allowed(url):
+def test_private_urls_are_accepted_if_allowed(url):
     assert validate_url(url, allow_private=True) == url
     with pytest.raises(Invalid):
         validate_url(url, allow_private=False)
 
 
-def test_a_secret_is_told_as_standard_webhooks_wants_it():
+def test_secret_format_is_that_of_standard_webhooks():
     assert format_secret(bytes(24)) == "whsec_" + "A" * 32
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
-def test_waits_grow_within_their_bounds_and_end(chance):
+def test_retry_delays_grow_within_bounds_and_end(chance):
     waits = [retry_delay(n, chance) for n in range(1, DELIVERY_ATTEMPTS_MAX + 1)]
     assert waits.pop() is None
     assert all(one <= other for one, other in pairwise(waits))
@@ -118,11 +118,11 @@ def test_waits_grow_within_their_bounds_and_end(chance):
     assert sum(waits, timedelta()) > timedelta(hours=12)
 
 
-def test_what_the_page_verifies_by_hand_is_what_is_sent():
+def test_documented_verification_accepts_the_signature():
     page = (Path(__file__).parents[4] / "docs" / "monitors.md").read_text()
     [program] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     known: dict[str, Any] = {"base64": base64, "hmac": hmac, "time": time}
-    exec(program, known)  # what readers copy
+    exec(program, known)  # the code that readers copy
     verified = known["verified"]
     secret, body, now = bytes(range(24)), b'{"type":"alert.changed"}', int(time.time())
     head = {

@@ -1,4 +1,4 @@
-"""Runs: their states, what their rows come to, and trying again what failed."""
+"""Runs: states, tallies, and retries."""
 
 import json
 from dataclasses import replace
@@ -36,7 +36,7 @@ def run(**said: Any) -> EvalRun:
 
 
 def tally(*outcomes: ScoreOutcome, finished: int = 2, code: str | None = "auth") -> Tally:
-    """Of a run with one metric and as many targets as outcomes."""
+    """The tally of a run with one metric, and one target per outcome."""
     rows = [Execution(f"t{n}", METRICS[0], outcome, code) for n, outcome in enumerate(outcomes)]
     return Tally.from_executions(METRICS, finished, rows)
 
@@ -44,7 +44,7 @@ def tally(*outcomes: ScoreOutcome, finished: int = 2, code: str | None = "auth")
 # --- states ----------------------------------------------------------------------------------
 
 
-def test_a_run_begins_once_and_ends_when_every_target_is_finished_and_no_row_waits():
+def test_run_starts_once_and_ends_when_all_targets_are_finished():
     begun = run().started()
     assert begun.status is begun.started().status is RUNNING
     assert begun.settled(tally(SCORED, WAITS, finished=1), at(1)) is begun
@@ -55,7 +55,7 @@ def test_a_run_begins_once_and_ends_when_every_target_is_finished_and_no_row_wai
     assert over.started() is over.settled(tally(BROKE, BROKE), at(2)) is over
 
 
-def test_a_run_that_has_not_begun_does_not_end_by_itself():
+def test_pending_run_does_not_settle():
     assert run().settled(tally(SCORED, SCORED), at(1)).status is PENDING
 
 
@@ -69,11 +69,11 @@ def test_a_run_that_has_not_begun_does_not_end_by_itself():
         ([], COMPLETED),
     ],
 )
-def test_a_run_fails_only_if_every_execution_failed(outcomes, status):
+def test_run_fails_only_if_every_execution_failed(outcomes, status):
     assert run().started().settled(tally(*outcomes), at(1)).status is status
 
 
-def test_a_failed_run_names_the_most_frequent_code_and_how_often():
+def test_failed_run_names_the_most_frequent_code():
     rows = [
         Execution(f"t{n}", METRICS[0], BROKE, code)
         for n, code in enumerate(["judge_timeout", "auth", None, "judge_timeout", "auth"])
@@ -82,14 +82,14 @@ def test_a_failed_run_names_the_most_frequent_code_and_how_often():
     assert over.error_message == "auth: 2 of 5 failed executions"
 
 
-def test_a_run_without_targets_is_over_as_it_is_made():
+def test_run_without_targets_is_completed_at_creation():
     assert run(targets=0).completed_if_empty().status is COMPLETED
     assert run(targets=0).completed_if_empty().completed_at == NOON
     assert run().completed_if_empty() == run()
 
 
 @pytest.mark.parametrize("ready", [run(), run().started()], ids=["pending", "running"])
-def test_cancelling_ends_a_live_run_and_is_safe_to_say_twice(ready):
+def test_cancelling_is_idempotent(ready):
     over = ready.cancelled(at(1))
     assert (over.status, over.completed_at) == (CANCELLED, at(1))
     assert over.cancelled(at(2)) is over
@@ -100,12 +100,12 @@ def test_cancelling_ends_a_live_run_and_is_safe_to_say_twice(ready):
     [run().started().settled(tally(SCORED), at(1)), run().failed("no such thing", at(1))],
     ids=["completed", "failed"],
 )
-def test_what_has_ended_cannot_be_cancelled(over):
+def test_ended_run_cannot_be_cancelled(over):
     with pytest.raises(Conflict, match=over.status):
         over.cancelled(at(2))
 
 
-def test_a_run_that_cannot_go_on_says_why():
+def test_failed_run_has_an_error_message():
     over = run().failed("the plan is gone", at(1))
     assert (over.status, over.error_message) == (FAILED, "the plan is gone")
     assert over.failed("again", at(2)) is over
@@ -126,7 +126,7 @@ def test_a_run_that_cannot_go_on_says_why():
         {"error_message": "why"},
     ],
 )
-def test_an_impossible_run_cannot_be_built(said):
+def test_impossible_run_cannot_be_built(said):
     with pytest.raises(ValueError):
         run(**said)
 
@@ -134,7 +134,7 @@ def test_an_impossible_run_cannot_be_built(said):
 # --- counts ----------------------------------------------------------------------------------
 
 
-def test_what_two_parts_of_a_run_come_to_is_their_sum():
+def test_tallies_add_up():
     parts = [tally(BROKE, SCORED), tally(WAITS, BROKE, SKIPPED, finished=1, code="quota")]
     parts.append(tally(BROKE, finished=0))
     assert sum(parts, Tally()) == Tally(
@@ -142,7 +142,7 @@ def test_what_two_parts_of_a_run_come_to_is_their_sum():
     )
 
 
-def test_counts_are_of_the_runs_own_metrics_and_not_of_signals():
+def test_tally_excludes_signals():
     rows = [
         Execution("s", "agent_reliability", SCORED),
         Execution("s", "agent_consistency", SKIPPED, "insufficient_signals"),
@@ -159,7 +159,7 @@ def test_progress_is_the_share_of_finished_targets():
     assert run(targets=0).progress(Tally()) == 1
 
 
-def test_the_id_of_a_score_comes_from_run_target_and_metric():
+def test_score_id_derives_from_run_target_and_metric():
     target = "00000000-0000-0000-0000-000000000007"
     found = run().score_id(target, "task_completion")
     assert str(found) == "9902941e-05d8-5819-b62e-52bcc18ded40"
@@ -167,10 +167,10 @@ def test_the_id_of_a_score_comes_from_run_target_and_metric():
     assert replace(run(), id=RunId(UUID(int=2))).score_id(target, "task_completion") != found
 
 
-# --- trying again ----------------------------------------------------------------------------
+# --- retries ---------------------------------------------------------------------------------
 
 
-def test_a_retry_is_of_exactly_the_failed_pairs():
+def test_retry_covers_exactly_the_failed_pairs():
     old = run(
         target_type=TargetType.SESSION,
         metrics=("agent_reliability", "agent_consistency"),
@@ -201,13 +201,13 @@ def test_a_retry_is_of_exactly_the_failed_pairs():
     assert json.loads(new.filters) == {"retry_of": str(old.id), "session_ids": ["a", "é/b"]}
 
 
-def test_a_retry_without_a_failed_pair_is_refused():
-    with pytest.raises(Invalid, match="nothing to retry"):
+def test_retry_without_failures_is_rejected():
+    with pytest.raises(Invalid, match="Nothing to retry"):
         build_retry(run(), [Execution("t", METRICS[0], SKIPPED)], RunId(UUID(int=2)), NOON)
 
 
 @pytest.mark.parametrize("name", ["n" * 255, None])
-def test_the_name_of_a_retry_fits(name):
+def test_retry_name_is_truncated(name):
     rows = [Execution("t", METRICS[0], BROKE)]
     new, _ = build_retry(run(name=name), rows, RunId(UUID(int=2)), NOON)
     assert new.name == f"Retry: {name or run().id}"[:255]
@@ -224,7 +224,7 @@ def test_the_name_of_a_retry_fits(name):
         unique_by=lambda one: (one.target, one.metric),
     )
 )
-def test_a_retry_holds_each_failed_pair_and_no_other(rows):
+def test_retry_of_any_run_covers_exactly_the_failed_pairs(rows):
     failed = {(one.target, one.metric) for one in rows if one.outcome is BROKE}
     if not failed:
         with pytest.raises(Invalid):
@@ -236,11 +236,11 @@ def test_a_retry_holds_each_failed_pair_and_no_other(rows):
     assert set(new.metrics) == {metric for _, metric in failed}
 
 
-# --- a whole life ----------------------------------------------------------------------------
+# --- state machine ---------------------------------------------------------------------------
 
 
 class Life(RuleBasedStateMachine):
-    """A run of two targets with one metric: whatever comes in whatever order, nothing is lost."""
+    """A run of two targets with one metric: no order of events loses a result."""
 
     def __init__(self) -> None:
         super().__init__()

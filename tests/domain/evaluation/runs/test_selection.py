@@ -1,4 +1,4 @@
-"""What a run is about: filters, ids, metrics, and the share that is taken."""
+"""The targets of a run: filters, ids, and sampling."""
 
 import json
 from datetime import UTC, datetime
@@ -39,7 +39,7 @@ rates = st.floats(0, 1) | st.sampled_from([0.0, 0.29, 0.5, 0.57, 1.0])
 @pytest.mark.parametrize(
     ("last", "place"), [("7", 0.95239938), ("8", 0.09932577), ("9", 0.54073755)]
 )
-def test_the_place_of_a_target_is_the_golden_one(last, place):
+def test_sampling_rank_matches_golden_value(last, place):
     target = f"00000000-0000-0000-0000-00000000000{last}"
     assert sampling_rank(target, SALT) / 2**64 == pytest.approx(place, abs=5e-9)
 
@@ -51,23 +51,23 @@ def test_the_place_of_a_target_is_the_golden_one(last, place):
         *((100, 0.0, 0), (100, 1e-300, 1), (1, 0.5, 1), (0, 0.5, 0), (7, 1.0, 7), (7, 0.999, 6)),
     ],
 )
-def test_so_many_are_taken(matches, rate, count):
+def test_sample_size(matches, rate, count):
     assert len(sampled(map(str, range(matches)), rate, SALT)) == count
 
 
-def test_a_monitor_takes_one_at_least_where_there_is_one():
+def test_monitor_samples_at_least_one_target():
     assert sampled("ab", 0.0, SALT) == ()
     assert len(sampled("ab", 0.0, SALT, least=1)) == 1
     assert sampled("", 0.0, SALT, least=1) == ()
 
 
 @given(targets, rates, rates)
-def test_a_higher_rate_keeps_everything_that_a_lower_one_had(some, one, other):
+def test_higher_rate_includes_the_sample_of_a_lower_one(some, one, other):
     low, high = sorted((one, other))
     assert set(sampled(some, low, SALT)) <= set(sampled(some, high, SALT)) <= set(some)
 
 
-def test_rates_are_nested_like_dolls():
+def test_samples_of_all_rates_are_nested():
     some = [str(n) for n in range(100)]
     taken = [set(sampled(some, tenth / 10, SALT)) for tenth in range(11)]
     assert [len(one) for one in taken] == list(range(0, 101, 10))
@@ -75,7 +75,7 @@ def test_rates_are_nested_like_dolls():
 
 
 @given(targets, rates, st.randoms())
-def test_the_same_are_taken_whatever_their_order_and_however_often_they_come(some, rate, chance):
+def test_sample_ignores_order_and_duplicates(some, rate, chance):
     shuffled = [*some, *some]
     chance.shuffle(shuffled)
     found = sampled(some, rate, SALT)
@@ -84,20 +84,20 @@ def test_the_same_are_taken_whatever_their_order_and_however_often_they_come(som
 
 
 @given(targets, rates, st.text(max_size=5))
-def test_one_more_match_drives_out_none_but_what_it_replaces(some, rate, new):
+def test_additional_match_replaces_at_most_one_target(some, rate, new):
     before, after = set(sampled(some, rate, SALT)), set(sampled([*some, new], rate, SALT))
     assert len(before - after) <= 1
 
 
-def test_another_salt_takes_others():
+def test_salt_changes_the_sample():
     some = [str(n) for n in range(100)]
     assert set(sampled(some, 0.5, SALT)) != set(sampled(some, 0.5, "other"))
 
 
-# --- what is asked for -----------------------------------------------------------------------
+# --- batches and limits ----------------------------------------------------------------------
 
 
-def test_a_batch_holds_1_to_so_many_ids_each_once():
+def test_batch_size_is_limited_and_ids_unique():
     assert validate_batch_ids(TargetType.SESSION, ["b", "a", "b"]) == ("b", "a")
     assert len(validate_batch_ids(TargetType.TRACE, list(map(str, range(BATCH_MAX))))) == BATCH_MAX
     for ids in ([], ["a"] * (BATCH_MAX + 1)):
@@ -106,7 +106,7 @@ def test_a_batch_holds_1_to_so_many_ids_each_once():
         assert [one.field for one in raised.value.errors] == ["trace_ids"]
 
 
-def test_a_run_has_targets_but_not_any_number():
+def test_target_count_is_limited():
     assert validate_target_count(["a"]) == ["a"]
     for some in ([], ["a"] * (TARGETS_MAX + 1)):
         with pytest.raises(Invalid):
@@ -116,7 +116,7 @@ def test_a_run_has_targets_but_not_any_number():
 # --- filters ---------------------------------------------------------------------------------
 
 
-def test_filters_are_shown_as_given_and_mean_what_they_say():
+def test_filters_are_shown_as_given():
     selection = TraceSelection(
         date_from=MARCH,
         date_to=GivenInstant(1772366400, NOON),
@@ -136,7 +136,7 @@ def test_filters_are_shown_as_given_and_mean_what_they_say():
     assert TraceSelection().matching.matches(trace())
 
 
-def test_weights_stand_beside_filters_only_where_there_are_some():
+def test_filters_show_weights_only_if_given():
     weights = {"loop_detection": 1.5}
     assert json.loads(filters_as_given(SessionSelection(min_trace_count=3), weights)) == {
         "min_trace_count": 3,
@@ -146,7 +146,7 @@ def test_weights_stand_beside_filters_only_where_there_are_some():
     assert batch_as_given(TargetType.TRACE, ["a"]) == b'{"trace_ids":["a"]}'
 
 
-def test_sessions_are_judged_by_their_selected_traces():
+def test_sessions_are_selected_by_their_matching_traces():
     known = [
         trace(session_id="a", started_at=at(-1), status=TraceStatus.ERROR),
         trace(session_id="a"),

@@ -1,4 +1,4 @@
-"""Votes: when one answer isn't enough, and what several say."""
+"""Votes: when more are needed, and how they are combined."""
 
 from statistics import fmean
 
@@ -44,27 +44,27 @@ def checks(**said: str) -> Scored:
         ([0.4, 1.0, 1.0], 5, 2),  # they disagree
         ([0.4, 1.0, 1.0], 3, 0),
         ([0.6, 0.6, 0.6, 0.4, 0.6], 5, 0),
-        ([0.6], 2, 1),  # one of three can't be had
+        ([0.6], 2, 1),  # two votes are the maximum here
     ],
 )
-def test_near_the_threshold_more_are_asked(values, most, due):
+def test_more_votes_near_the_threshold(values, most, due):
     assert votes_needed(values, 0.5, most) == due
 
 
-def test_the_edge_of_near_counts_as_near_whatever_doubles_say():
+def test_near_threshold_boundary_is_inclusive():
     assert votes_needed([0.6], 0.8, 3) == 2
     assert votes_needed([0.8], 0.6, 3) == 2
     assert votes_needed([0.6 - NEAR_THRESHOLD - 0.001], 0.6, 3) == 0
 
 
 @given(st.lists(SHARES, min_size=1, max_size=5), SHARES, st.sampled_from(VOTE_COUNTS))
-def test_asking_ends_and_never_exceeds_what_was_allowed(values, threshold, most):
+def test_voting_terminates_within_the_limit(values, threshold, most):
     assert 0 <= votes_needed(values, threshold, most) <= max(0, most - len(values))
     assert votes_needed(values[:1] * most, threshold, most) == 0
 
 
 @pytest.mark.parametrize("votes", VOTE_COUNTS)
-def test_one_three_or_five_may_be_asked_for(votes):
+def test_votes_must_be_1_3_or_5(votes):
     assert validate_votes(votes) is None
     with pytest.raises(Invalid) as refused:
         validate_votes(votes + 1)
@@ -83,10 +83,10 @@ def test_one_three_or_five_may_be_asked_for(votes):
         ([0.6, 1.0, None, None, None], (1, 3)),
         ([0.6, 0.6, 0.6, None, 0.6], (1, 1)),
         ([0.6, 1.0, 1.0, None, None], (0, 0)),
-        ([None, 0.6, 0.6], (1, 1)),  # only the first was forgotten
+        ([None, 0.6, 0.6], (1, 1)),  # only the first isn't cached
     ],
 )
-def test_what_is_remembered_is_not_asked(known, due):
+def test_cached_votes_need_no_question(known, due):
     assert questions_needed(known, 0.5) == due
 
 
@@ -96,8 +96,8 @@ KNOWN = st.sampled_from(VOTE_COUNTS).flatmap(
 
 
 @given(KNOWN, SHARES, st.data())
-def test_asking_lies_within_what_was_told(known, threshold, data):
-    """Whatever is said to what isn't remembered."""
+def test_actual_questions_lie_within_the_prediction(known, threshold, data):
+    """For any answers to the questions that aren't cached."""
     low, high = questions_needed(known, threshold)
     said = [data.draw(SHARES) if value is None else value for value in known]
     taken = 1
@@ -107,17 +107,17 @@ def test_asking_lies_within_what_was_told(known, threshold, data):
 
 
 @given(st.lists(st.none() | SHARES, min_size=5, max_size=5), SHARES)
-def test_more_votes_never_take_fewer_questions(known, threshold):
+def test_more_votes_never_need_fewer_questions(known, threshold):
     bounds = [questions_needed(known[:most], threshold) for most in VOTE_COUNTS]
     for side in range(2):
         assert [one[side] for one in bounds] == sorted(one[side] for one in bounds)
 
 
-def test_one_vote_is_what_it_is():
+def test_single_vote_is_unchanged():
     assert combine_votes([vote(0.6, "so so", label=3)], 0.5) == vote(0.6, "so so", label=3)
 
 
-def test_of_a_scale_the_mean_counts():
+def test_scale_votes_are_averaged():
     votes = [vote(0.4, "poor", label=2), vote(0.6, "fair", label=3), vote(1.0, "good", label=5)]
     outcome = combine_votes(votes, 0.5)
     assert outcome.value == pytest.approx(2 / 3, abs=1e-4)
@@ -128,7 +128,7 @@ def test_of_a_scale_the_mean_counts():
     assert outcome.metadata["stderr"] == pytest.approx(0.176383, abs=1e-6)
 
 
-def test_of_a_checklist_the_majority_of_each_call_counts():
+def test_checklist_votes_are_combined_by_majority():
     votes = [
         checks(s1="yes", s2="no"),
         checks(s1="yes", s2="yes"),
@@ -144,14 +144,14 @@ def test_of_a_checklist_the_majority_of_each_call_counts():
     ]
 
 
-def test_a_tie_about_a_call_decides_nothing_of_it():
+def test_tied_call_is_undecided():
     outcome = combine_votes([checks(s1="yes", s2="no"), checks(s1="yes", s2="yes")], 0.5)
     assert [one["call"] for one in outcome.metadata["verdicts"]] == ["s1"]
     assert outcome.value == 1.0
 
 
 @given(st.lists(SHARES, min_size=2, max_size=5), SHARES)
-def test_it_lies_among_the_votes(values, threshold):
+def test_combined_value_lies_within_the_votes(values, threshold):
     outcome = combine_votes([vote(one) for one in values], threshold)
     assert min(values) <= outcome.value + 1e-4
     assert outcome.value <= max(values) + 1e-4

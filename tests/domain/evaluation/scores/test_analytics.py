@@ -1,4 +1,4 @@
-"""Figures of scores, and what lists of them can be narrowed by."""
+"""Score analytics, and filters of score lists."""
 
 import json
 import statistics
@@ -42,7 +42,7 @@ GONE = {"value": None}
 
 
 def score(value: str | None = "0.5", seconds: float = 0, **said: Any) -> SessionScore:
-    """A machine's score of the session s, under the name m, `seconds` after noon."""
+    """An automated score of the session s named m, `seconds` after noon."""
     outcome = ScoreOutcome.FAILED if value is None else ScoreOutcome.SCORED
     kind = said.pop("kind", None)
     known: dict[str, Any] = {
@@ -68,7 +68,7 @@ CATEGORY = {"data_type": DataType.CATEGORICAL}
 # --- summaries -------------------------------------------------------------------------------
 
 
-def test_a_summary_counts_everything_and_averages_only_numbers():
+def test_summary_counts_all_scores_and_averages_numbers():
     some = [
         score("0.2", 1),
         score("1.0", 2),
@@ -96,7 +96,7 @@ def test_a_summary_counts_everything_and_averages_only_numbers():
     ("last", "mean", "kind"), [("model", 0.8, "model"), ("heuristic", 0.25, "heuristic")]
 )
 def test_heuristic_and_model_scores_of_one_name_are_not_averaged(last, mean, kind):
-    """The kind that scored last counts; what a person or a rule gave counts with either."""
+    """The kind that scored last counts; scores of people and rules always count."""
     some = [
         score("0.9", 1, kind="model"),
         score("0.9", 2, kind="model"),
@@ -119,7 +119,7 @@ def test_heuristic_and_model_scores_of_one_name_are_not_averaged(last, mean, kin
 
 
 @given(st.lists(st.integers(0, 10_000).map(lambda n: str(n / 10_000)), min_size=1))
-def test_the_figures_are_those_of_the_numbers(values):
+def test_summary_statistics_match_the_numbers(values):
     [found] = summaries([score(value) for value in values])
     numbers = [float(value) for value in values]
     assert found.mean == pytest.approx(statistics.fmean(numbers))
@@ -130,7 +130,7 @@ def test_the_figures_are_those_of_the_numbers(values):
 # --- over time -------------------------------------------------------------------------------
 
 
-def test_a_trend_goes_by_creation_and_leaves_out_empty_buckets():
+def test_trend_groups_by_creation_without_empty_buckets():
     hour = timedelta(hours=1) / timedelta(seconds=1)
     some = [
         score("0.2", 2 * hour),
@@ -145,7 +145,7 @@ def test_a_trend_goes_by_creation_and_leaves_out_empty_buckets():
     assert [one.mean for one in found] == [1.0, pytest.approx(0.3)]
 
 
-def test_a_trend_is_bounded():
+def test_trend_length_is_limited():
     some = [score("1", 3_600 * n) for n in range(BUCKETS_MAX + 1)]
     assert len(trend(some[1:], "m", Granularity.HOUR)) == BUCKETS_MAX
     with pytest.raises(Invalid, match="date_from"):
@@ -155,7 +155,7 @@ def test_a_trend_is_bounded():
 # --- distribution ----------------------------------------------------------------------------
 
 
-def test_the_last_part_holds_1_and_empty_parts_are_left_out():
+def test_last_bin_includes_1_and_empty_bins_are_omitted():
     values = ("0", "0.0999", "0.1", "0.95", "1.0", "1")
     assert distribution([*map(score, values), score(None)], "m", 10) == [
         HistogramBin(1, 0.0, 0.1, 2),
@@ -171,12 +171,12 @@ def test_the_last_part_holds_1_and_empty_parts_are_left_out():
     ("number", "parts", "part"),
     [(0.29, 100, 30), (0.57, 100, 58), (0.3, 10, 4), (0.7, 10, 8), (1 / 3, 3, 1), (5e-324, 7, 1)],
 )
-def test_a_bound_belongs_to_the_part_above_it_as_it_is_written(number, parts, part):
+def test_bin_bounds_are_decimal_and_belong_to_the_upper_bin(number, parts, part):
     assert bin_number(number, parts) == part
 
 
 @given(st.integers(1, 100), st.lists(st.integers(0, 10_000)))
-def test_every_number_lies_in_one_part(parts, tenths_of_mills):
+def test_every_number_lies_in_one_bin(parts, tenths_of_mills):
     some = [score(str(n / 10_000)) for n in tenths_of_mills]
     found = distribution(some, "m", parts)
     assert sum(one.count for one in found) == len(some)
@@ -191,7 +191,7 @@ def test_every_number_lies_in_one_part(parts, tenths_of_mills):
 # --- sessions --------------------------------------------------------------------------------
 
 
-def test_a_history_is_the_newest_so_many_ascending():
+def test_history_has_the_newest_scores_ascending():
     some = [
         score("0.1", 1, run_id=RUN),
         score(None, 2),
@@ -227,7 +227,7 @@ RANKED = [
 @pytest.mark.parametrize(
     ("order", "sessions"), [(SortOrder.ASC, "abc"), (SortOrder.DESC, "bca")]
 )  # fmt: skip
-def test_sessions_are_ranked_by_their_newest_number_and_ties_by_id_in_both_orders(order, sessions):
+def test_sessions_are_ranked_by_newest_number_then_id(order, sessions):
     page = comparison(RANKED, "m", order, PageRequest())
     assert "".join(one.session_id for one in page.items) == sessions
     assert (page.total, page.end) == (3, None)
@@ -242,7 +242,7 @@ def test_sessions_are_ranked_by_their_newest_number_and_ties_by_id_in_both_order
 
 
 @pytest.mark.parametrize("place", [Position("x", "s"), Position(None, "s"), Position(1.0, RUN)])
-def test_a_place_of_another_list_is_refused(place):
+def test_position_of_another_list_is_rejected(place):
     with pytest.raises(Invalid) as raised:
         comparison(RANKED, "m", SortOrder.ASC, PageRequest(after=place))
     assert [one.field for one in raised.value.errors] == ["query.cursor"]
@@ -285,6 +285,6 @@ def test_each_condition_of_a_filter_narrows():
         assert not ScoreFilter(**elsewhere).matches(known)
 
 
-def test_lists_go_from_the_newest_to_the_oldest():
+def test_lists_are_sorted_from_newest_to_oldest():
     some = [score("1", seconds) for seconds in (1, 3, 3, 2)]
     assert paginate(some, list_position, SortOrder.DESC, PageRequest()).items == newest_first(some)

@@ -1,4 +1,4 @@
-"""Outcomes: numbers of [0, 1] or none at all, with a word for why."""
+"""Outcomes: numbers in [0, 1], or a code for why there is none."""
 
 import math
 
@@ -41,19 +41,19 @@ def test_a_score_is_stored_as_text_with_four_decimals(value, text):
 
 
 @pytest.mark.parametrize("value", [-0.001, 1.001, math.nan, math.inf, -math.inf])
-def test_a_score_outside_0_and_1_is_no_score(value):
+def test_score_outside_0_and_1_is_rejected(value):
     with pytest.raises(ValueError, match="a score of"):
         Scored(value, "r")
 
 
-def test_what_is_no_number_is_not_clamped_into_one():
+def test_clamping_nan_raises():
     assert [clamped(value) for value in (-1, 0.3, 2, math.inf)] == [0, 0.3, 1, 1]
     with pytest.raises(ValueError, match="not a number"):
         clamped(math.nan)
 
 
 @given(st.floats(0, 1))
-def test_any_score_reads_back_as_itself(value):
+def test_score_text_round_trips(value):
     scored = Scored(value, "")
     assert 0 <= scored.value <= 1
     assert float(scored.text) == scored.value
@@ -61,14 +61,14 @@ def test_any_score_reads_back_as_itself(value):
 
 
 @pytest.mark.parametrize("code", [*SkipCode, *FailCode])
-def test_every_code_has_a_sentence_and_stands_in_the_metadata(code):
+def test_every_code_has_a_reason_and_is_in_the_metadata(code):
     kind = Skipped if isinstance(code, SkipCode) else Failed
     outcome = kind(code, metadata={"coverage": 0.25})
     assert REASONS[code] in outcome.reason
     assert outcome.metadata == {"coverage": 0.25, "code": str(code)}
 
 
-def test_a_skipped_reason_tells_so_once():
+def test_skipped_reason_has_one_prefix():
     assert Skipped(SkipCode.NO_PLAN).reason == "Skipped: the trace states no plan"
     assert Skipped(SkipCode.NO_PLAN, "Skipped: why").reason == "Skipped: why"
     assert not Failed(FailCode.INTERNAL).reason.startswith(SKIPPED_PREFIX)
@@ -88,7 +88,7 @@ def test_a_reason_has_at_most_500_characters(outcome):
     assert len(Scored(1, "x" * 500).reason) == REASON_MAX
 
 
-def test_terminal_codes_are_not_passing():
+def test_circuit_opening_codes_are_not_transient():
     opening = {code for code in FailCode if code.opens_circuit}
     passing = {code for code in FailCode if code.is_transient}
     assert opening == {"auth", "quota", "unknown_model", "misconfigured"}

@@ -1,4 +1,4 @@
-"""Scores: what a value may be, who may write, and what stays of what was written before."""
+"""Scores: valid values, writers, and what a change keeps."""
 
 import json
 from dataclasses import replace
@@ -34,7 +34,7 @@ TARGET = "00000000-0000-0000-0000-000000000007"
 
 
 def score(**said: Any) -> TraceScore:
-    """A human's score: 0.5 at noon."""
+    """A person's score: 0.5 at noon."""
     known: dict[str, Any] = {
         "id": ScoreId(UUID(int=9)),
         "project_id": OURS,
@@ -108,21 +108,21 @@ BAD_NUMBERS = [
 
 
 @pytest.mark.parametrize("text", GOOD_NUMBERS)
-def test_a_number_from_0_to_1_is_kept_as_it_was_sent(text):
+def test_number_from_0_to_1_is_unchanged(text):
     assert validate_value(text, DataType.NUMERIC) == text
     assert 0 <= score(value=text).number <= 1
 
 
 @pytest.mark.parametrize("text", BAD_NUMBERS)
-def test_what_is_no_number_from_0_to_1_is_refused(text):
+def test_other_numbers_are_rejected(text):
     with pytest.raises(Invalid) as raised:
         validate_value(text, DataType.NUMERIC)
     assert [one.field for one in raised.value.errors] == ["value"]
 
 
 @given(st.decimals(-2, 2, places=30) | st.decimals(allow_nan=False, allow_infinity=False))
-def test_numbers_are_judged_exactly(number):
-    # Compared in a context that never rounds; what doesn't fit in it isn't drawn.
+def test_number_range_is_checked_exactly(number):
+    # Compared in a context without rounding; numbers too long for it aren't generated.
     with localcontext(prec=400, Emin=-(10**6), Emax=10**6):
         is_unit_number = 0 <= Decimal(number) <= 1
     text = str(number)
@@ -143,7 +143,7 @@ def test_booleans_are_true_or_false_in_any_case():
             validate_value(text, DataType.BOOLEAN)
 
 
-def test_a_category_is_any_text_of_a_bounded_length():
+def test_category_is_any_text_up_to_a_limit():
     for text in ("", "1.5", "sehr gut", "x" * VALUE_MAX):
         assert validate_value(text, DataType.CATEGORICAL) == text
     with pytest.raises(Invalid):
@@ -153,7 +153,7 @@ def test_a_category_is_any_text_of_a_bounded_length():
 @pytest.mark.parametrize(
     "said", [{"value": None}, *({"outcome": one} for one in ScoreOutcome if one != "scored")]
 )
-def test_a_score_has_a_value_exactly_where_it_is_scored(said):
+def test_score_has_a_value_only_if_scored(said):
     with pytest.raises(ValueError):
         score(**said)
 
@@ -164,10 +164,10 @@ def test_only_a_numeric_score_is_a_number():
     assert waiting().number is None
 
 
-# --- what a worker writes --------------------------------------------------------------------
+# --- writes of a worker ----------------------------------------------------------------------
 
 
-def test_a_waiting_row_takes_what_was_measured():
+def test_pending_score_takes_the_outcome():
     found = waiting().with_outcome(Scored(0.85, "because", {"judge_kind": "model"}), at(1))
     assert (found.status, found.value, found.reason) == (ScoreStatus.SUCCESS, "0.85", "because")
     assert (found.created_at, found.updated_at) == (NOON, at(1))
@@ -181,9 +181,7 @@ def test_a_waiting_row_takes_what_was_measured():
         (Failed(FailCode.AUTH, "refused"), "failed", "refused", "auth"),
     ],
 )
-def test_skipped_and_failed_look_alike_to_old_clients_and_differ_by_outcome(
-    outcome, kind, reason, code
-):
+def test_skipped_and_failed_share_a_status_but_not_an_outcome(outcome, kind, reason, code):
     found = waiting().with_outcome(outcome, at(1))
     assert (found.status, found.outcome) == (ScoreStatus.FAILED, kind)
     assert (found.value, found.number, found.reason) == (None, None, reason)
@@ -193,7 +191,7 @@ def test_skipped_and_failed_look_alike_to_old_clients_and_differ_by_outcome(
     )
 
 
-def test_a_worker_writes_a_row_once_and_never_over_a_person():
+def test_worker_writes_once_and_never_overwrites_a_person():
     first = waiting().with_outcome(Scored(0.85, "because"), at(1))
     assert first.with_outcome(Scored(0.1, "again"), at(2)) is first
     assert first.cancelled(at(2)) is first
@@ -202,7 +200,7 @@ def test_a_worker_writes_a_row_once_and_never_over_a_person():
     assert metadata(edited) == {"original_value": None}
 
 
-def test_what_a_person_wrote_on_a_waiting_row_stays():
+def test_edits_of_a_pending_score_are_kept():
     noted = waiting().patched(ScoreChange(reason="look here", metadata=b'{"seen":1}'), at(1), ANA)
     assert noted.status is ScoreStatus.PENDING
     found = noted.with_outcome(Scored(0.85, "because", {"seen": 0, "label": 4}), at(2))
@@ -211,13 +209,13 @@ def test_what_a_person_wrote_on_a_waiting_row_stays():
     assert found.source is ScoreSource.AUTOMATED
 
 
-def test_cancelling_skips_what_waits():
+def test_cancelling_skips_pending_scores():
     found = waiting().cancelled(at(1))
     assert (found.outcome, found.code) == (ScoreOutcome.SKIPPED, "cancelled")
     assert found.reason.startswith("Skipped: ")
 
 
-def test_whatever_a_judge_says_can_be_stored():
+def test_any_judge_text_is_storable():
     said = {"a\x00": ["\ud800", {"b": ("\x00", 1, None, True)}]}
     found = waiting().with_outcome(Scored(1.0, "x\x00\udfff", said), at(1))
     assert found.reason == "x\ufffd\ufffd"
@@ -227,7 +225,7 @@ def test_whatever_a_judge_says_can_be_stored():
 
 
 @pytest.mark.parametrize("target_type", TargetType)
-def test_every_pair_has_a_waiting_row_before_it_is_measured(target_type):
+def test_pending_scores_exist_for_every_pair(target_type):
     run = EvalRun(
         id=RUN, project_id=OURS, target_type=target_type, metrics=("b", "a"), targets=1, model="m",
         created_at=NOON,
@@ -240,15 +238,15 @@ def test_every_pair_has_a_waiting_row_before_it_is_measured(target_type):
     assert of == [TARGET, TARGET]
 
 
-# --- what a person writes --------------------------------------------------------------------
+# --- writes of a person ----------------------------------------------------------------------
 
 
-def test_a_change_that_says_nothing_changes_nothing():
+def test_empty_change_has_no_effect():
     some = score()
     assert some.patched(ScoreChange(), at(1), ANA) is some
 
 
-def test_a_persons_change_says_so_and_keeps_what_it_does_not_mention():
+def test_patch_sets_the_author_and_keeps_other_fields():
     some = score(source=ScoreSource.PROGRAMMATIC, reason="r", metadata=b'{"a":1}', author_id=ANA)
     found = some.patched(ScoreChange(value="1"), at(1), None)
     assert found == replace(
@@ -266,7 +264,7 @@ def test_a_persons_change_says_so_and_keeps_what_it_does_not_mention():
         (Failed(FailCode.AUTH), None),
     ],
 )
-def test_the_machines_value_is_kept_whatever_follows(outcome, original):
+def test_original_value_is_kept_after_later_changes(outcome, original):
     machines = waiting().with_outcome(outcome, at(1))
     first = machines.patched(ScoreChange(value="0.2"), at(2), ANA)
     second = first.patched(ScoreChange(value="0.3", metadata=b'{"a":1}'), at(3), BEN)
@@ -278,7 +276,7 @@ def test_the_machines_value_is_kept_whatever_follows(outcome, original):
     assert (third.value, third.judge_kind) == ("0.3", None)
 
 
-def test_the_machines_value_is_kept_where_the_reason_was_changed_first():
+def test_original_value_is_kept_if_the_reason_changed_first():
     noted = (
         waiting().with_outcome(Scored(0.85, ""), at(1)).patched(ScoreChange(reason="?"), at(2), ANA)
     )
@@ -287,14 +285,14 @@ def test_the_machines_value_is_kept_where_the_reason_was_changed_first():
     assert metadata(found)["original_value"] == "0.85"
 
 
-def test_a_reason_alone_gives_a_failed_score_no_status():
+def test_changing_the_reason_keeps_the_failed_status():
     found = waiting().with_outcome(Failed(FailCode.AUTH), at(1))
     noted = found.patched(ScoreChange(reason="known"), at(2), ANA)
     assert (noted.outcome, noted.source) == (ScoreOutcome.FAILED, ScoreSource.ANNOTATION)
 
 
 @pytest.mark.parametrize("data_type", [DataType.NUMERIC, DataType.BOOLEAN])
-def test_a_changed_value_is_of_the_rows_data_type(data_type):
+def test_patched_value_must_fit_the_data_type(data_type):
     with pytest.raises(Invalid) as raised:
         score(data_type=data_type).patched(ScoreChange(value="good"), at(1), ANA)
     assert [one.field for one in raised.value.errors] == ["value"]
@@ -303,7 +301,7 @@ def test_a_changed_value_is_of_the_rows_data_type(data_type):
 # --- lists -----------------------------------------------------------------------------------
 
 
-def test_the_latest_of_each_name_leaves_out_what_waits():
+def test_latest_by_name_excludes_pending():
     def named(name: str, number: int, seconds: float, **said: Any) -> TraceScore:
         return score(name=name, id=ScoreId(UUID(int=number)), created_at=at(seconds), **said)
 

@@ -1,4 +1,4 @@
-"""Session metrics that are counted: golden values, each vacuous case, and what always holds."""
+"""Counted session metrics: golden values, cases without data, and properties."""
 
 from itertools import combinations
 from typing import Any
@@ -31,7 +31,7 @@ TOPICS = (
 
 
 def session(*traces: tuple[str, Outcome]) -> list[TraceSignals]:
-    """Traces that were asked so, and ended so."""
+    """Traces with these requests and results."""
     return [
         TraceSignals(f"t{number}", {"trace_success": ended}, UserRequest.from_text(text))
         for number, (text, ended) in enumerate(traces)
@@ -47,7 +47,7 @@ def asked(*texts: str) -> list[TraceSignals]:
 
 
 def tries(*inputs: str) -> list[TraceSignals]:
-    """For each input how its traces ended, in order: + and -."""
+    """For each input, the results of its traces in order: + and -."""
     return session(
         *(
             (f"input {'abcdefgh'[number]}", GOOD if one == "+" else BAD)
@@ -77,11 +77,11 @@ def value(outcome: Outcome) -> float | str:
         ([BROKE], "insufficient_signals"),
     ],
 )
-def test_the_share_of_traces_that_did_not_fail(outcomes, score):
+def test_session_error_rate(outcomes, score):
     assert value(session_error_rate(ended(*outcomes), {})) == score
 
 
-def test_failures_are_told_by_trace():
+def test_failed_traces_are_listed():
     found = session_error_rate(ended(GOOD, BAD, RUNS, BAD), {})
     assert found.reason == "2 of 3 traces failed"
     assert found.metadata == {
@@ -106,11 +106,11 @@ def test_failures_are_told_by_trace():
         ([""], "too_few_inputs"),
     ],
 )
-def test_the_share_of_inputs_that_ask_nothing_again(texts, score):
+def test_user_repetition(texts, score):
     assert value(user_repetition(asked(*texts), {})) == score
 
 
-def test_what_is_asked_again_is_told_by_trace_and_not_by_word():
+def test_repeated_requests_are_listed_by_trace_only():
     found = user_repetition(asked(ORDER, "yes", TOPICS[0], "How can I cancel my order?"), {})
     assert found.reason == "1 of 2 inputs after the first repeat an earlier one"
     assert found.metadata == {
@@ -120,7 +120,7 @@ def test_what_is_asked_again_is_told_by_trace_and_not_by_word():
     }
 
 
-def test_an_equal_input_is_found_anywhere_and_a_close_one_among_the_last():
+def test_equal_requests_are_found_anywhere_similar_ones_nearby():
     between = TOPICS[:RECENT_REQUESTS]
     assert value(user_repetition(asked(ORDER, *between, ORDER), {})) < 1
     assert value(user_repetition(asked(ORDER, *between[1:], "how do i cancel my oder"), {})) < 1
@@ -136,16 +136,16 @@ def test_an_equal_input_is_found_anywhere_and_a_close_one_among_the_last():
         (["++-"], 0.3333),  # C(2, 2) / C(3, 2)
         (["+++-"], 0.5),  # C(3, 2) / C(4, 2)
         (["++", "--"], 0.5),
-        (["++-", "++", "+"], 0.6667),  # what was tried once has no part in it
+        (["++-", "++", "+"], 0.6667),  # inputs tried once don't count
         (["+", "-"], "no_repeated_inputs"),
         ([], "target_gone"),
     ],
 )
-def test_two_tries_of_one_input_have_both_to_succeed(inputs, score):
+def test_outcome_consistency_is_pass_2(inputs, score):
     assert value(outcome_consistency(tries(*inputs), {})) == score
 
 
-def test_consistency_tells_how_it_came_about():
+def test_consistency_metadata():
     found = outcome_consistency(tries("++-", "++", "-"), {})
     assert found.reason == "1 of 2 repeated inputs succeeded each time"
     assert found.metadata == {
@@ -166,22 +166,22 @@ def test_consistency_tells_how_it_came_about():
         ([GOOD, LARGE, LARGE], "insufficient_signals"),
     ],
 )
-def test_what_has_not_ended_is_no_try(outcomes, score):
+def test_running_traces_are_not_tries(outcomes, score):
     assert value(outcome_consistency(ended(*outcomes), {})) == score
 
 
-def test_inputs_that_are_close_are_not_equal_and_no_input_is_none():
+def test_only_equal_inputs_are_tries():
     close = session((ORDER, GOOD), ("how do i cancel my oder", BAD))
     assert value(outcome_consistency(close, {})) == "no_repeated_inputs"
     nothing = session(("", GOOD), (" ", BAD))
     assert value(outcome_consistency(nothing, {})) == "no_repeated_inputs"
 
 
-def test_a_trace_that_runs_has_asked_already():
+def test_running_traces_count_for_user_repetition():
     assert value(user_repetition(ended(RUNS, RUNS), {})) == 0.0
 
 
-# --- what always holds -----------------------------------------------------------------------
+# --- properties ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -194,7 +194,7 @@ def test_a_trace_that_runs_has_asked_already():
         ([TraceSignals("t", {})] * (SESSION_TRACES_MAX + 1), "trace_too_large"),
     ],
 )
-def test_where_there_is_nothing_to_measure_there_is_no_number(metric, some, code):
+def test_metrics_without_data_have_no_number(metric, some, code):
     assert value(metric(some, {})) == code
 
 
@@ -204,13 +204,13 @@ sessions = st.lists(st.tuples(texts, outcomes), max_size=12)
 
 
 @given(st.sampled_from(METRICS), sessions, st.floats(0, 9))
-def test_weights_have_no_part_in_it(metric, some, weight):
+def test_weights_are_ignored(metric, some, weight):
     here = metric(session(*some), {})
     assert metric(session(*some), {"trace_success": weight, "confidence": weight}) == here
 
 
 @given(st.sampled_from(METRICS[::2]), sessions, st.data())
-def test_a_failure_more_never_raises_a_score(metric, some, data):
+def test_additional_failure_never_raises_the_score(metric, some, data):
     before = metric(session(*some), {})
     good = [place for place, (_, outcome) in enumerate(some) if outcome is GOOD]
     assume(good)
@@ -222,14 +222,14 @@ def test_a_failure_more_never_raises_a_score(metric, some, data):
 
 
 @given(st.sampled_from(METRICS[::2]), sessions, st.randoms())
-def test_the_order_of_traces_has_no_part_in_what_is_only_counted(metric, some, chance):
+def test_counted_metrics_ignore_trace_order(metric, some, chance):
     shuffled = [*some]
     chance.shuffle(shuffled)
     assert value(metric(session(*shuffled), {})) == value(metric(session(*some), {}))
 
 
 @given(sessions.filter(lambda some: len(some) > 1))
-def test_asking_the_first_question_again_never_raises_the_score(some):
+def test_repeating_the_first_request_never_raises_the_score(some):
     before = user_repetition(asked(*(text for text, _ in some)), {})
     assume(isinstance(before, Scored))
     first = next(text for text, _ in some if text not in {"", "yes"})
@@ -239,7 +239,7 @@ def test_asking_the_first_question_again_never_raises_the_score(some):
 
 
 @given(st.lists(st.text("+-", min_size=2, max_size=5), min_size=1, max_size=6))
-def test_the_estimator_is_the_share_of_pairs_that_both_succeeded(inputs):
+def test_pass_2_equals_the_share_of_successful_pairs(inputs):
     shares = []
     for one in inputs:
         pairs = [*combinations(one, 2)]

@@ -1,4 +1,4 @@
-"""Every session metric by its name, and what has to be measured for it."""
+"""The session metrics, and the signals they need."""
 
 import pytest
 
@@ -25,11 +25,11 @@ NAMES = (*DEFAULT_WEIGHTS, *COMPUTED_SIGNALS)
         ([], {}, ()),
     ],
 )
-def test_only_the_signals_of_the_metrics_asked_for_are_measured(metrics, given_weights, signals):
+def test_required_signals_of_metrics(metrics, given_weights, signals):
     assert required_signals(metrics, given_weights) == signals
 
 
-def test_every_roll_up_is_a_metric_of_sessions():
+def test_every_session_metric_is_registered():
     assert [*SESSION_METRICS] == sorted(SESSION_METRICS)
     for name, roll_up in SESSION_METRICS.items():
         assert set(roll_up.weights({})) == set(required_signals([name], {}))
@@ -38,7 +38,7 @@ def test_every_roll_up_is_a_metric_of_sessions():
         assert METRIC_REGISTRY[name].method is EvaluationMethod.AGGREGATED
 
 
-def test_inputs_are_read_for_those_that_take_them_alone():
+def test_needs_requests():
     reading = {name for name in SESSION_METRICS if needs_requests([name])}
     assert reading == {"outcome_consistency", "user_repetition"}
     assert needs_requests(["session_error_rate", "user_repetition"])

@@ -1,4 +1,4 @@
-"""Session metrics: golden vectors, and that nothing unmeasured is ever a number."""
+"""Session metrics, version 1: golden values, and no number without signals."""
 
 import json
 import math
@@ -34,7 +34,7 @@ type Row = tuple[float | None, ...]
 
 
 def signals(row: Row, number: int = 0) -> TraceSignals:
-    """Of a trace: a number for what was scored, None for what was skipped."""
+    """The signals of a trace: numbers for scored ones, None for skipped ones."""
     return TraceSignals(
         f"t{number}",
         {
@@ -89,7 +89,7 @@ GOOD = (0.95, 1, 0.95, 0.8)
         ([], {}, ["target_gone"] * 2),
     ],
 )
-def test_golden_vectors(rows, weights, scores):
+def test_golden_values(rows, weights, scores):
     assert both(*rows, **weights) == scores
 
 
@@ -104,7 +104,7 @@ def test_golden_vectors(rows, weights, scores):
         ),
     ],
 )
-def test_reliability_tells_how_it_came_about(rows, aggregation, flagged):
+def test_reliability_metadata(rows, aggregation, flagged):
     found = agent_reliability(session(*rows), {})
     told: Any = found.metadata
     assert told["aggregation"] == {
@@ -126,13 +126,13 @@ def test_reliability_tells_how_it_came_about(rows, aggregation, flagged):
         ([GOOD] * 9 + [(0.1, 0.3, 0.2, 0.4)], {}, 0.8388),
     ],
 )
-def test_consistency_tells_how_it_came_about(rows, weights, rms):
+def test_consistency_metadata(rows, weights, rms):
     told: Any = agent_consistency(session(*rows), weights).metadata
     assert told["aggregation"] == {"method": "weighted_rms", "rms_value": rms}
     assert told["raw_instability"] == rms
 
 
-def test_what_is_told_of_each_trace_is_unweighted_but_for_its_figures():
+def test_per_trace_signals_are_unweighted():
     rows = session(USUAL, (None, 0.2, 0.3, 0.4), NONE)
     risks = {"confidence_risk": 0.5, "coherence_risk": 0.3, "loop_risk": 0.2, "tool_risk": 0.1}
     others = {"coherence_risk": 0.6, "loop_risk": 0.8, "tool_risk": 0.7}
@@ -140,7 +140,7 @@ def test_what_is_told_of_each_trace_is_unweighted_but_for_its_figures():
         "t0": risks | {"step_risk": 0.5},
         "t1": others | {"step_risk": 0.8},
     }
-    # One of three has confidence: it is told all the same.
+    # One of three has confidence; coverage is reported anyway.
     assert agent_consistency(rows, {}).metadata["per_trace_signals"] == {
         "t0": risks | {"situational_penalty": 0.58, "weighted_uncertainty": 0.79},
         "t1": others,
@@ -150,7 +150,7 @@ def test_what_is_told_of_each_trace_is_unweighted_but_for_its_figures():
 @pytest.mark.parametrize(
     ("rows", "coverage"), [([USUAL] * 2 + [NONE] * 2, 0.5), ([USUAL] + [NONE] * 2, 0.3333), ([], 0)]
 )
-def test_coverage_is_told_whatever_comes_of_it(rows, coverage):
+def test_coverage_is_always_reported(rows, coverage):
     for metric in SESSION_METRICS.values():
         told = metric(session(*rows), {}).metadata
         assert told["coverage"] == coverage
@@ -162,26 +162,26 @@ def test_coverage_is_told_whatever_comes_of_it(rows, coverage):
 @pytest.mark.parametrize(
     ("risk", "score", "band"), [(0.2, 0.8, "even"), (0.5, 0.5, "varies"), (0.51, 0.49, "uneven")]
 )
-def test_consistency_is_told_in_three_bands(risk, score, band):
+def test_consistency_descriptions(risk, score, band):
     found = agent_consistency(session((1 - risk, 1, 1, 1)), {})
     assert (value(found), band in found.reason) == (score, True)
 
 
-def test_a_risk_of_exactly_one_half_is_not_flagged_whatever_floats_make_of_it():
+def test_risk_of_exactly_one_half_is_not_flagged():
     # 0.8 · (1 - 0.375) = 0.5
     assert agent_reliability(session((1, 1, 0.375, 1)), {}).metadata["flagged_traces"] == []
     assert agent_reliability(session((0.4999, 1, 1, 1)), {}).metadata["flagged_traces"] == ["t0"]
 
 
 @pytest.mark.parametrize("count", [1, 6, 7, 20, 21, 40, 60, 100, 1_000])
-def test_the_tail_is_15_percent_rounded_up(count):
+def test_tail_is_15_percent_rounded_up(count):
     bad = math.ceil(count * 15 / 100)
     assert both(*[DEAD] * bad, *[PERFECT] * (count - bad))[0] == 0.0
     if bad > 1:
         assert both(*[DEAD] * (bad - 1), *[PERFECT] * (count - bad + 1))[0] > 0.0
 
 
-# --- never a vacuous number ------------------------------------------------------------------
+# --- without signals -------------------------------------------------------------------------
 
 nothing = st.sampled_from([Skipped(SkipCode.NO_STEPS), Failed(FailCode.JUDGE_TIMEOUT)])
 scores = st.integers(0, 10_000).map(lambda n: n / 10_000)
@@ -202,14 +202,14 @@ metrics = st.sampled_from(list(SESSION_METRICS.values()))
 
 
 @given(metrics, traces(nothing), weights)
-def test_signals_that_all_failed_or_were_skipped_are_never_a_score(metric, some, given_weights):
+def test_no_score_without_scored_signals(metric, some, given_weights):
     found = metric(some, given_weights)
     assert not isinstance(found, Scored)
     assert value(found) == ("insufficient_signals" if some else "target_gone")
 
 
 @given(metrics, traces(outcomes), weights)
-def test_a_score_speaks_for_half_of_the_traces_at_least(metric, some, given_weights):
+def test_score_needs_half_of_the_traces(metric, some, given_weights):
     needed = "confidence" if metric is agent_consistency else ""
     evaluated = sum(
         any(isinstance(one, Scored) for name, one in each.outcomes.items() if needed in name)
@@ -228,7 +228,7 @@ def test_a_score_speaks_for_half_of_the_traces_at_least(metric, some, given_weig
     json.loads(json_text(found.metadata))  # finite, whatever the weights
 
 
-def test_the_reason_of_a_refusal_counts_what_failed_and_what_was_skipped():
+def test_reason_counts_failed_and_skipped_signals():
     some = [
         TraceSignals("a", {"confidence": Failed(FailCode.AUTH), "other": Failed(FailCode.AUTH)}),
         TraceSignals("b", {"coherence": Skipped(SkipCode.EMPTY_OUTPUT)}),
@@ -255,12 +255,12 @@ ALIKE = Scored(1.0, "")
         ({"confidence": NO_TOOLS, "tool_correctness": NO_TOOLS}, 1.0),
     ],
 )
-def test_what_is_measured_without_the_judge_does_not_stand_in_for_it(judged, reliability):
+def test_computed_signals_do_not_replace_the_judge(judged, reliability):
     some = [TraceSignals("a", {"coherence": ALIKE, "loop_detection": ALIKE} | judged)]
     assert value(agent_reliability(some, {})) == reliability
 
 
-def test_a_judge_out_of_reach_is_told():
+def test_unreachable_judge_is_reported():
     some = [TraceSignals("a", {"coherence": ALIKE, "confidence": DOWN})]
     found = agent_reliability(some, {})
     assert found.reason == (
@@ -269,7 +269,7 @@ def test_a_judge_out_of_reach_is_told():
     assert found.metadata["coverage"] == 1.0
 
 
-def test_a_session_too_large_is_refused():
+def test_too_large_session_is_skipped():
     some = session(*[PERFECT] * (SESSION_TRACES_MAX + 1))
     assert value(agent_reliability(some, {})) == "trace_too_large"
     assert value(agent_reliability(some[1:], {})) == 1.0
@@ -287,19 +287,19 @@ def test_raising_any_risk_never_raises_a_session_score(metric, some, given_weigh
     ("count", "score"),
     [(5, 0), (6, 0), (7, 0.45), (13, 0.45), (14, 0.6), (20, 0.6), (21, 0.675)],
 )
-def test_one_dead_trace_among_perfect_ones_in_version_1(count, score):
+def test_one_failed_trace_among_perfect_ones_in_version_1(count, score):
     assert both(*[PERFECT] * (count - 1), DEAD)[0] == score
 
 
 @given(st.lists(st.tuples(scores, scores, scores, scores), min_size=1, max_size=40))
-def test_adding_a_perfect_trace_raises_reliability_by_its_known_step_at_most(rows):
-    """0.45 at most, where the tail takes in a second trace; it never falls."""
+def test_perfect_trace_raises_reliability_by_at_most_one_step(rows):
+    """The score rises by at most 0.45, where the tail gains a second trace, and never falls."""
     before, after = both(*rows)[0], both(*rows, PERFECT)[0]
     assert before - 1e-4 <= after <= before + 0.45 + 1e-4
 
 
 @given(metrics, traces(outcomes), weights, st.randoms())
-def test_the_order_of_traces_has_no_part_in_the_score(metric, some, given_weights, chance):
+def test_score_is_independent_of_trace_order(metric, some, given_weights, chance):
     shuffled = [*some]
     chance.shuffle(shuffled)
     assert value(metric(shuffled, given_weights)) == value(metric(some, given_weights))
@@ -308,7 +308,7 @@ def test_the_order_of_traces_has_no_part_in_the_score(metric, some, given_weight
 # --- weights ---------------------------------------------------------------------------------
 
 
-def test_weights_are_merged_over_the_defaults_and_0_is_a_weight():
+def test_weights_override_defaults_and_may_be_0():
     assert default_and_given_weights({"coherence": 0, "other": 3}) == {
         **DEFAULT_WEIGHTS,
         "coherence": 0,
@@ -317,7 +317,7 @@ def test_weights_are_merged_over_the_defaults_and_0_is_a_weight():
     assert list(default_and_given_weights({})) == list(DEFAULT_WEIGHTS)
 
 
-def test_bad_weights_are_all_named():
+def test_all_invalid_weights_are_named():
     assert validate_weights(None) == {}
     assert validate_weights({"confidence": 0, "other": 2}) == {"confidence": 0, "other": 2}
     bad = {"confidence": -1, "b": float("inf"), "coherence": 1, "d": float("nan")}

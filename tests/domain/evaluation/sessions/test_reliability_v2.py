@@ -1,4 +1,4 @@
-"""Session metrics, version 2: golden vectors, and what version 1 couldn't promise."""
+"""Session metrics, version 2: golden values, and the guarantees beyond version 1."""
 
 import json
 from typing import Any
@@ -32,7 +32,7 @@ METRICS = (agent_reliability_v2, agent_consistency_v2)
 
 
 def one(number: int = 0, /, **scores: float | Outcome) -> TraceSignals:
-    """A trace with these signals: numbers for what was scored."""
+    """A trace with these scored signals."""
     told = {
         name: Scored(score, "") if isinstance(score, int | float) else score
         for name, score in scores.items()
@@ -45,12 +45,12 @@ def session(*traces: dict[str, Any]) -> list[TraceSignals]:
 
 
 def ended(*goods: float) -> list[TraceSignals]:
-    """Traces that ended so well."""
+    """Traces with these scores."""
     return session(*({"trace_success": good} for good in goods))
 
 
 def judged(*rows: tuple[float, float, float, float]) -> list[TraceSignals]:
-    """Confidence, loop, tool, coherence, as the golden vectors have it."""
+    """Confidence, loop, tool, coherence, in the order of the golden values."""
     order = ("confidence", "loop_detection", "tool_correctness", "coherence")
     return session(*(dict(zip(order, row, strict=True)) for row in rows))
 
@@ -74,13 +74,13 @@ def value(outcome: Outcome) -> float | str:
         (21, 0.675, 0.6143),
     ],
 )
-def test_one_dead_trace_among_perfect_ones(count, first, second):
+def test_one_failed_trace_among_perfect_ones(count, first, second):
     dead, perfect = (0.0,) * 4, (1.0,) * 4
     assert value(agent_reliability(judged(dead, *[perfect] * (count - 1)), {})) == first
     assert value(agent_reliability_v2(ended(0, *[1] * (count - 1)), {})) == second
 
 
-def test_the_last_of_the_tail_counts_in_part():
+def test_tail_counts_its_last_trace_partially():
     # 1.5 of ten traces: all of 0.8, half of 0.6; then 0.9 · 1.1 / 1.5 + 0.1 · 0.8 = 0.74
     found = agent_reliability_v2(ended(1, 0.2, *[1] * 5, 0.4, 1, 0.9), {})
     assert found.value == 0.26
@@ -106,11 +106,11 @@ def test_the_last_of_the_tail_counts_in_part():
         ([(0, 1, 1, 1), (1, 1, 1, 1)], 0.2929),
     ],
 )
-def test_each_risk_of_a_trace_counts_for_itself(rows, score):
+def test_noisy_or_combines_risks(rows, score):
     assert value(agent_consistency_v2(judged(*rows), {})) == score
 
 
-def test_consistency_tells_how_it_came_about():
+def test_consistency_metadata():
     found = agent_consistency_v2(judged((0.5, 0.8, 0.9, 0.7)), {})
     told: Any = found.metadata
     assert told["aggregation"] == {"method": "noisy_or_rms", "rms_value": 0.7424}
@@ -127,10 +127,10 @@ def test_consistency_tells_how_it_came_about():
     assert (told["worst_trace"]["signal"], "uneven" in found.reason) == ("confidence", True)
 
 
-# --- what counts -----------------------------------------------------------------------------
+# --- weights ---------------------------------------------------------------------------------
 
 
-def test_a_judges_opinion_counts_for_reliability_once_it_has_a_weight():
+def test_judged_signal_counts_only_with_a_weight():
     some = session({"confidence": 0.1, "coherence": 0.2, "trace_success": 1, "tool_loop": 0.8})
     assert value(agent_reliability_v2(some, {})) == 0.8
     assert value(agent_reliability_v2(some, {"confidence": 0.5})) == 0.55
@@ -146,7 +146,7 @@ def test_a_judges_opinion_counts_for_reliability_once_it_has_a_weight():
     }
 
 
-def test_a_judge_that_is_not_counted_may_fail():
+def test_failure_of_an_unweighted_judge_is_ignored():
     some = session({"trace_success": 1, "confidence": DOWN, "tool_correctness": DOWN})
     assert value(agent_reliability_v2(some, {})) == 1.0
     asked = agent_reliability_v2(some, {"confidence": 1})
@@ -154,17 +154,17 @@ def test_a_judge_that_is_not_counted_may_fail():
     assert asked.reason.endswith("1 signals failed and 0 were skipped")
 
 
-def test_weights_are_bounded_and_nothing_is_left_to_count_where_all_are_0():
+def test_weights_are_clamped_and_may_all_be_0():
     assert reliability_weights({"tool_loop": 1e308})["tool_loop"] == WEIGHT_COUNTED_MAX
     nothing = dict.fromkeys(COMPUTED_SIGNALS, 0.0)
     assert reliability_weights(nothing) == {}
     assert value(agent_reliability_v2(ended(1), nothing)) == "insufficient_signals"
 
 
-# --- beside the score ------------------------------------------------------------------------
+# --- further metadata ------------------------------------------------------------------------
 
 
-def test_the_worst_trace_is_told_with_what_drove_it():
+def test_worst_trace_is_reported_with_its_signal():
     some = session(
         {"trace_success": 1, "tool_success_rate": 0.5},
         {"trace_success": 1, "tool_loop": 0.25},
@@ -179,17 +179,17 @@ def test_the_worst_trace_is_told_with_what_drove_it():
     ("goods", "slope"),
     [((0, 0.5, 1), 0.5), ((1, 0.75, 0.5), -0.25), ((0.5, 0.5), 0.0), ((1,), None)],
 )
-def test_the_slope_tells_where_the_session_goes(goods, slope):
+def test_slope(goods, slope):
     assert agent_reliability_v2(ended(*goods), {}).metadata["slope"] == slope
 
 
-def test_a_trace_without_signals_has_its_place_on_the_line():
+def test_slope_keeps_the_index_of_traces_without_signals():
     some = session({"trace_success": 0}, {"trace_success": SKIPPED}, {"trace_success": 1})
     assert agent_reliability_v2(some, {}).metadata["slope"] == 0.5
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_there_is_an_interval_from_eight_traces_on(metric):
+def test_interval_from_8_traces_on(metric):
     def interval(*goods):
         some = session(*({"trace_success": good, "confidence": good} for good in goods))
         return metric(some, {}).metadata["interval"]
@@ -198,11 +198,11 @@ def test_there_is_an_interval_from_eight_traces_on(metric):
     assert interval(*[0.5] * INTERVAL_TRACES_MIN) == {"level": 0.95, "low": 0.5, "high": 0.5}
     found = interval(0, *[1] * 9)
     assert found == interval(*[1] * 9, 0)
-    # None of ten drawings meets the one in ten in a third of all cases.
+    # With probability 1/3, ten draws miss the one failed trace of ten.
     assert (found["low"] < 0.5, found["high"]) == (True, 1.0)
 
 
-# --- never a vacuous number ------------------------------------------------------------------
+# --- without signals -------------------------------------------------------------------------
 
 scores = st.integers(0, 10_000).map(lambda n: n / 10_000)
 outcomes = st.sampled_from([SKIPPED, DOWN]) | scores.map(lambda score: Scored(score, ""))
@@ -218,13 +218,13 @@ def traces(of: st.SearchStrategy[Outcome]) -> st.SearchStrategy[list[TraceSignal
 
 
 @given(metrics, traces(st.sampled_from([SKIPPED, DOWN])), weights)
-def test_signals_that_all_failed_or_were_skipped_are_never_a_score(metric, some, given_weights):
+def test_no_score_without_scored_signals(metric, some, given_weights):
     expected = "insufficient_signals" if some else "target_gone"
     assert value(metric(some, given_weights)) == expected
 
 
 @given(metrics, traces(outcomes), weights)
-def test_a_score_speaks_for_half_of_the_traces_at_least(metric, some, given_weights):
+def test_score_needs_half_of_the_traces(metric, some, given_weights):
     counted = (
         set(DEFAULT_WEIGHTS)
         if metric is agent_consistency_v2
@@ -239,7 +239,7 @@ def test_a_score_speaks_for_half_of_the_traces_at_least(metric, some, given_weig
     json.loads(json_text(found.metadata))  # finite, whatever the weights
 
 
-def test_a_session_too_large_is_refused():
+def test_too_large_session_is_skipped():
     assert value(agent_reliability_v2(ended(*[1] * (SESSION_TRACES_MAX + 1)), {})) == (
         "trace_too_large"
     )
@@ -248,16 +248,14 @@ def test_a_session_too_large_is_refused():
 # --- properties ------------------------------------------------------------------------------
 
 rows = st.lists(st.dictionaries(st.sampled_from(COMPUTED_SIGNALS), scores, min_size=1), min_size=1)
-ONE_DEAD = [{"trace_success": 0.0}, *[{"trace_success": 1.0}] * 5]  # where version 1 leaps by 0.45
+ONE_DEAD = [{"trace_success": 0.0}, *[{"trace_success": 1.0}] * 5]  # where version 1 jumps by 0.45
 
 
 @given(rows.filter(lambda some: len(some) <= 60), weights)
 @example(ONE_DEAD, {})
-def test_adding_a_perfect_trace_never_lowers_reliability_and_raises_it_by_less_than_012(
-    some, given_weights
-):
+def test_perfect_trace_raises_reliability_by_less_than_012(some, given_weights):
     counted = reliability_weights(given_weights)
-    # Each trace has the signals that count, so that coverage is no matter.
+    # Each trace has the signals that count, so coverage is complete.
     filled = [dict.fromkeys(counted, 1.0) | each for each in some]
     before = agent_reliability_v2(session(*filled), given_weights)
     after = agent_reliability_v2(session(*filled, dict.fromkeys(counted, 1.0)), given_weights)
@@ -273,7 +271,7 @@ def test_raising_any_risk_never_raises_a_session_score(metric, some, given_weigh
 
 
 @given(metrics, traces(outcomes), weights, st.randoms())
-def test_the_order_of_traces_has_no_part_in_score_and_interval(metric, some, given_weights, chance):
+def test_score_and_interval_ignore_trace_order(metric, some, given_weights, chance):
     shuffled = [*some]
     chance.shuffle(shuffled)
     here, there = metric(some, given_weights), metric(shuffled, given_weights)
@@ -282,6 +280,6 @@ def test_the_order_of_traces_has_no_part_in_score_and_interval(metric, some, giv
 
 
 @given(metrics, traces(outcomes), weights)
-def test_an_interval_lies_within_the_scale_and_is_in_order(metric, some, given_weights):
+def test_interval_is_ordered_within_0_and_1(metric, some, given_weights):
     interval: Any = metric(some, given_weights).metadata.get("interval")
     assert interval is None or 0 <= interval["low"] <= interval["high"] <= 1

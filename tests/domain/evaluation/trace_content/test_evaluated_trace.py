@@ -1,4 +1,4 @@
-"""What a measure reads of a trace, and the tree of its spans."""
+"""Derived values of an evaluated trace, and its span tree."""
 
 import pytest
 from hypothesis import given
@@ -16,14 +16,14 @@ def run(**more):
     return span(kind=SpanKind.AGENT, input=said("asked"), output=said("told"), **more)
 
 
-def test_request_and_answer_are_those_of_the_trace():
+def test_request_and_answer_come_from_the_trace():
     asked = chat(("user", "one"), ("assistant", "two"), ("user", "three"))
     found = subject(run(), input=asked, output=chat(("assistant", "four")))
     assert (found.request, found.answer) == (MessageText("three"), MessageText("four"))
     assert final_output_text(found.trace) == "four"
 
 
-def test_the_one_span_that_is_the_run_stands_in():
+def test_single_root_span_replaces_missing_payloads():
     whole = run()
     below = tool(parent_id=whole.id, given="x", got="y", started_at=at(1))
     found = subject(whole, below)
@@ -31,19 +31,19 @@ def test_the_one_span_that_is_the_run_stands_in():
 
 
 @pytest.mark.parametrize("spans", [[tool(given="x")], [model("x")], [run(), run()], []])
-def test_otherwise_nothing_was_asked_and_nothing_answered(spans):
+def test_request_and_answer_are_empty_otherwise(spans):
     found = subject(*spans)
     assert (found.request.text, found.answer.text) == ("", "")
 
 
-def test_calls_and_models_come_in_order():
+def test_tool_and_model_calls_are_in_order():
     spans = [tool("b", started_at=at(2)), model(started_at=at(1)), tool("a", started_at=at(-1))]
     found = subject(*spans)
     assert [call.name for call in found.tool_calls] == ["a", "b"]
     assert [one.name for one in found.model_calls] == ["model"]
 
 
-def test_only_the_last_three_outputs_before_are_looked_at():
+def test_recent_outputs_are_the_last_three():
     assert list(subject(earlier=("a", "b", "c", "d")).recent_outputs) == ["b", "c", "d"]
     assert list(subject().recent_outputs) == []
 
@@ -52,7 +52,7 @@ def test_only_the_last_three_outputs_before_are_looked_at():
 
 
 def tree(parents: dict[str, str]) -> dict[str, str]:
-    """Labels by name of spans that start one after the other; `?` is an unknown parent."""
+    """Labels by name of spans that start in this order; `?` is an unknown parent."""
     ids = {name: span_id() for name in [*parents, "?"]}
     spans = [
         span(id=ids[name], name=name, started_at=at(n), parent_id=ids.get(parent))
@@ -81,7 +81,7 @@ def test_orphans_are_roots_and_cycles_are_cut_at_their_earliest_span(parents, la
 
 
 @given(st.lists(st.integers(-1, 9), min_size=1, max_size=10))
-def test_every_span_has_one_label_whatever_the_parents(parents):
+def test_every_span_has_one_label_for_any_parents(parents):
     ids = [span_id() for _ in range(10)]
     spans = [
         Span(id=ids[n], name="x", started_at=at(n), parent_id=ids[parent] if parent >= 0 else None)

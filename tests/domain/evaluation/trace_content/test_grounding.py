@@ -1,4 +1,4 @@
-"""Whether arguments and answers were said before."""
+"""Grounding of arguments and answers."""
 
 import pytest
 from hypothesis import given
@@ -26,22 +26,22 @@ ASK = "Refund order W123 of jo@example.org, 1,250 dollars."
         (None, None),
     ],
 )
-def test_arguments_that_were_said(given_, share):
+def test_argument_grounding(given_, share):
     assert list(argument_groundings(subject(tool("f", given_), input=ASK))) == [share]
 
 
-def test_what_tools_answered_counts_for_later_calls_only():
+def test_tool_outputs_ground_only_later_calls():
     calls = [tool("f", {"id": "K42"}, {"id": "K43"}), tool("f", {"id": "K43"}, "x")]
     assert list(argument_groundings(subject(*calls))) == [0.0, 1.0]
     found = subject(retrieval(["see K42"]), *calls)
     assert list(argument_groundings(found)) == [1.0, 1.0]
 
 
-def test_what_a_model_says_grounds_nothing_but_what_it_was_told_does():
+def test_model_inputs_ground_but_outputs_do_not():
     asks = chat(("system", "policy P77"), ("user", "x"))
     spans = [model("I use K42", input=asks), tool("f", {"id": "K42", "policy": "P77"})]
     assert list(argument_groundings(subject(*spans))) == [0.5]
-    # Later inputs of models hold what they said before.
+    # Later model inputs contain earlier model outputs.
     later = [tool("f"), model(input="K42"), tool("f", {"id": "K42"})]
     assert list(argument_groundings(subject(*later))) == [None, 0.0]
 
@@ -56,13 +56,13 @@ def test_what_a_model_says_grounds_nothing_but_what_it_was_told_does():
         ("Call 555-0199", 0.0),
     ],
 )
-def test_answers_that_were_said(answer, share):
+def test_answer_grounding(answer, share):
     found = subject(tool("f", {}, {"on": "2024-05-17"}), input=ASK, output=answer)
     assert answer_grounding(found) == (None if share is None else pytest.approx(share))
 
 
 @given(strategies.traces(spans_max=5))
-def test_a_share_lies_between_0_and_1_or_there_is_none(one):
+def test_grounding_is_within_0_and_1(one):
     found = EvaluatedTrace(one.settled(prices().price))
     shares = [*argument_groundings(found), answer_grounding(found)]
     assert len(shares) == len(found.tool_calls) + 1

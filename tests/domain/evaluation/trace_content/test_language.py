@@ -1,4 +1,4 @@
-"""Languages by a rule of thumb: golden texts, what isn't told, and what always holds."""
+"""Language detection: sample texts, undetected texts, and properties."""
 
 import pytest
 from hypothesis import given
@@ -50,18 +50,18 @@ def told(text: str) -> str | None:
     return found and (found.language or found.script)
 
 
-def test_every_language_has_its_text():
+def test_every_language_has_a_sample():
     assert set(TEXTS) == set(Language)
 
 
 @pytest.mark.parametrize(("language", "text"), TEXTS.items())
-def test_a_sentence_is_told(language, text):
+def test_languages_are_detected(language, text):
     assert told(text) == language
     assert told(text.upper()) == language
 
 
 @pytest.mark.parametrize("text", NEIGHBOURS.values(), ids=NEIGHBOURS)
-def test_of_languages_it_does_not_know_it_tells_the_script_alone(text):
+def test_unknown_latin_languages_give_only_the_script(text):
     assert told(text) == "latin"
 
 
@@ -74,14 +74,14 @@ def test_of_languages_it_does_not_know_it_tells_the_script_alone(text):
         "Рейс в Осло забронирован, your flight is booked",  # half and half
     ],
 )
-def test_what_is_short_or_mixed_is_not_guessed_at(text):
+def test_short_or_mixed_texts_are_undetected(text):
     assert detect_language(text) is None
 
 
 @pytest.mark.parametrize(
     "text", ["Booking HAT123 SAS Oslo Gardermoen terminal gate", "lorem ipsum dolor sit amet"]
 )
-def test_of_names_only_the_script_is_told(text):
+def test_names_give_only_the_script(text):
     assert detect_language(text) == DetectedLanguage("latin")
 
 
@@ -94,7 +94,7 @@ def test_of_names_only_the_script_is_told(text):
         ("Привет means hello, and that is how it is said in Russian", "en"),
     ],
 )
-def test_foreign_words_and_code_stand_beside(text, language):
+def test_foreign_words_and_code_are_ignored(text, language):
     assert told(text) == language
 
 
@@ -110,7 +110,7 @@ def test_foreign_words_and_code_stand_beside(text, language):
         (None, Language.EN, None),
     ],
 )
-def test_whether_a_text_is_in_a_language(found, language, says):
+def test_is_language(found, language, says):
     assert is_language(found, language) is says
 
 
@@ -123,11 +123,11 @@ def test_whether_a_text_is_in_a_language(found, language, says):
         ("en", "cyrillic", False),
     ],
 )
-def test_whether_two_texts_are_in_one_language(one, other, says):
+def test_same_language(one, other, says):
     assert same_language(detect_language(TEXTS[one]), detect_language(TEXTS[other])) is says
 
 
-def test_nothing_is_said_of_two_texts_where_nothing_is_known_of_one():
+def test_same_language_is_none_if_one_is_unknown():
     english, polish = detect_language(TEXTS["en"]), detect_language(NEIGHBOURS["pl"])
     assert same_language(english, polish) is None
     assert same_language(polish, polish) is None
@@ -139,24 +139,24 @@ texts = st.text(max_size=60) | st.sampled_from([*TEXTS.values(), *NEIGHBOURS.val
 
 
 @given(texts, texts)
-def test_likeness_has_no_direction(one, other):
+def test_same_language_is_symmetric(one, other):
     assert same_language(detect_language(one), detect_language(other)) is same_language(
         detect_language(other), detect_language(one)
     )
 
 
 @given(texts, st.sampled_from(Language))
-def test_no_text_is_in_two_languages(text, language):
+def test_text_is_in_at_most_one_language(text, language):
     found = detect_language(text)
     if is_language(found, language):
         assert not any(is_language(found, other) for other in Language if other is not language)
 
 
 @given(st.sampled_from(sorted(TEXTS)), st.integers(1, 5))
-def test_more_of_a_language_is_in_that_language(language, times):
+def test_repeated_text_keeps_its_language(language, times):
     assert told(" ".join([TEXTS[language]] * times)) == language
 
 
-def test_of_a_long_text_the_beginning_counts():
+def test_only_the_beginning_of_a_long_text_is_read():
     text = f"{TEXTS['en']} " * (READ_MAX // len(TEXTS["en"]) + 1)
     assert told(text + TEXTS["cyrillic"] * 10_000) == "en"

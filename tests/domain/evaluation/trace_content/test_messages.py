@@ -1,4 +1,4 @@
-"""What payloads say: JSON with bounds, chat messages in their usual shapes."""
+"""Payloads: bounded JSON decoding, and chat messages in their usual formats."""
 
 import json
 
@@ -23,7 +23,7 @@ CHAT = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "tw
 
 
 @given(strategies.payloads | strategies.hard_objects)
-def test_any_payload_reads_and_can_be_written_again(text):
+def test_any_payload_can_be_decoded_and_encoded(text):
     value = decode_json(text)
     assert canonical_json(value).isascii()
     assert json.loads(canonical_json(value)) == value
@@ -31,27 +31,27 @@ def test_any_payload_reads_and_can_be_written_again(text):
 
 
 @pytest.mark.parametrize("digits", ["1" * 5_000, "1e999", "-1e999"])
-def test_numbers_that_python_cannot_hold_stay_as_they_were_written(digits):
+def test_unrepresentable_numbers_stay_text(digits):
     assert decode_json(f'{{"n":{digits}}}'.encode()) == {"n": digits}
 
 
 @pytest.mark.parametrize("levels", [DEPTH_MAX + 1, 5_000, 100_000])
-def test_what_is_too_deep_is_text(levels):
+def test_too_deep_payload_is_text(levels):
     text = "[" * levels + "]" * levels
     assert decode_json(text.encode()) == text
 
 
-def test_what_is_wide_is_not_deep():
+def test_wide_payload_is_decoded():
     wide = [[[]]] * 1_000
     assert decode_json(json.dumps(wide).encode()) == wide
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
-def test_what_is_no_number_stays_as_it_was_written(word):
+def test_non_finite_constants_stay_text(word):
     assert decode_embedded_json(f"[{word}]") == [word]
 
 
-def test_canonical_has_no_order_of_keys():
+def test_canonical_json_sorts_keys():
     one, other = (
         decode_json(b'{"a":1,"b":{"x":1,"y":2}}'),
         decode_json(b'{ "b":{"y":2,"x":1},"a":1 }'),
@@ -72,7 +72,7 @@ def test_canonical_has_no_order_of_keys():
         (None, None),
     ],
 )
-def test_objects_and_arrays_in_strings_are_read(value, read):
+def test_embedded_objects_and_arrays_are_decoded(value, read):
     assert decode_embedded_json(value) == read
 
 
@@ -83,7 +83,7 @@ def test_objects_and_arrays_in_strings_are_read(value, read):
         *((value, False) for value in (0, False, "x", [0], {"documents": ["x"]}, {"n": 0})),
     ],
 )
-def test_blank(value, blank):
+def test_is_blank(value, blank):
     assert is_blank(value) is blank
 
 
@@ -103,7 +103,7 @@ def test_blank(value, blank):
         [{"role": "user", "content": "zero"}, *CHAT],
     ],
 )
-def test_the_last_of_a_role_speaks(value):
+def test_last_message_of_a_role_is_used(value):
     assert last_message_text(USER, value) == MessageText("one")
     assert last_message_text(ASSISTANT, value) == MessageText("two")
 
@@ -118,7 +118,7 @@ def test_the_last_of_a_role_speaks(value):
         "yes",
     ],
 )
-def test_answers_of_providers(value):
+def test_provider_responses(value):
     assert last_message_text(ASSISTANT, value).text == "yes"
 
 
@@ -135,13 +135,13 @@ def test_answers_of_providers(value):
         {"parts": [{"text": "hm", "thought": True}, {"text": "yes"}]},
     ],
 )
-def test_thoughts_are_told_apart(message):
+def test_reasoning_is_separated(message):
     assert last_message_text(ASSISTANT, [{"role": "assistant", **message}]) == MessageText(
         "yes", "hm"
     )
 
 
-def test_a_call_of_a_tool_says_nothing():
+def test_tool_call_message_has_no_text():
     calls = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]}
     assert last_message_text(ASSISTANT, [*CHAT, calls]) == MessageText("")
     block = {"role": "assistant", "content": [{"type": "tool_use", "input": {"text": "x"}}]}
@@ -149,11 +149,11 @@ def test_a_call_of_a_tool_says_nothing():
 
 
 @pytest.mark.parametrize("value", [CHAT[:1], {"messages": CHAT[:1]}])
-def test_a_chat_in_which_nobody_answers_has_no_answer(value):
+def test_chat_without_assistant_has_no_answer(value):
     assert last_message_text(ASSISTANT, value) == MessageText("")
 
 
 @pytest.mark.parametrize("value", [{"q": "x"}, ["a"], [], {}, 3, {"messages": "x"}, {"role": "x"}])
-def test_what_is_no_chat_says_itself(value):
+def test_non_chat_payload_is_its_own_text(value):
     assert chat_messages(value) is None
     assert json.loads(last_message_text(USER, value).text) == value

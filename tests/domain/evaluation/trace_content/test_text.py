@@ -38,12 +38,12 @@ texts = st.text(max_size=40)
         ({"b": [1, None], "a": "é"}, '{"a":"é","b":[1,null]}'),
     ],
 )
-def test_a_value_as_text(value, text):
+def test_to_text(value, text):
     assert to_text(value) == text
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x, max_size=3)))
-def test_what_is_no_string_reads_back(value):
+def test_to_text_of_non_strings_round_trips(value):
     if value is not None and not isinstance(value, str):
         assert json.loads(to_text(value)) == value
 
@@ -75,13 +75,13 @@ def test_words(text, found):
 
 
 @given(texts)
-def test_words_are_letters_and_digits_and_there_are_some_where_there_are_any(text):
+def test_words_consist_of_letters_and_digits(text):
     found = words(text)
     assert all(word and all(map(str.isalnum, word)) for word in found)
     assert not has_words(text) or found
 
 
-def test_tokens_carry_content():
+def test_content_words():
     assert content_words("The X of a 7 无 flight and no") == {"无", "flight", "no"}
     assert 75 <= len(STOP_WORDS) <= 105
     assert not STOP_WORDS & {"yes", "no", "not", "cancelled"}
@@ -109,7 +109,7 @@ def test_shingles(text, found):
     assert shingles(text) == found
 
 
-def test_containment_looks_from_the_first():
+def test_containment_is_asymmetric():
     short, long = shingles("a b c"), shingles("a b c d e")
     assert containment(short, long) == 1
     assert containment(long, short) == 1 / 3
@@ -119,7 +119,7 @@ def test_containment_looks_from_the_first():
 # --- vectors -------------------------------------------------------------------------------
 
 
-def test_the_golden_feature():
+def test_hashed_vector_matches_golden_feature():
     digest = blake2b(b"w2:hello world", digest_size=8).digest()
     assert digest.hex() == "494d759562d9ac42"
     assert place("w2:hello world") == (329, -1)
@@ -131,7 +131,7 @@ def place(feature: str) -> tuple[int, int]:
 
 
 def told_again(text: str) -> list[float]:
-    """The definition, word by word and slowly."""
+    """The definition, implemented literally and slowly."""
     found = words(text)
     s = " " + " ".join(found) + " "
     grams = [f"c{n}:{s[at : at + n]}" for n in (3, 4, 5) for at in range(max(0, len(s) - n + 1))]
@@ -145,7 +145,7 @@ def told_again(text: str) -> list[float]:
 
 
 @given(texts)
-def test_a_vector_is_what_its_definition_says(text):
+def test_hashed_vector_equals_its_definition(text):
     assert list(hashed_vector(text)) == pytest.approx(told_again(text))
 
 
@@ -157,13 +157,13 @@ def test_a_vector_is_what_its_definition_says(text):
         ("cancel MY flight, to Paris: on Monday!", 1.0),
     ],
 )
-def test_the_golden_cosines(other, near):
+def test_cosines_match_golden_values(other, near):
     one = hashed_vector("Cancel my flight to Paris on Monday")
     assert round(cosine(one, hashed_vector(other)), 4) == near
 
 
 @given(texts)
-def test_a_vector_has_length_1_or_0(text):
+def test_vector_has_length_1_or_0(text):
     vector = hashed_vector(text)
     assert len(vector) == DIMENSIONS
     if words(text) == []:
@@ -173,6 +173,6 @@ def test_a_vector_has_length_1_or_0(text):
         assert any(vector) <= math.isclose(math.hypot(*vector), 1)
 
 
-def test_nothing_is_near_to_nothing():
+def test_cosine_of_zero_vectors_is_0():
     assert cosine(hashed_vector(""), hashed_vector("")) == 0
     assert cosine(hashed_vector(""), hashed_vector("flight")) == 0

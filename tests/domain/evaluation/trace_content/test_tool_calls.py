@@ -44,7 +44,7 @@ def test_arguments_are_unwrapped_and_parsed(given_):
         (None, None),
     ],
 )
-def test_unwrapped_once_and_parsed_once(given_, arguments):
+def test_arguments_are_unwrapped_and_parsed_only_once(given_, arguments):
     assert ToolCall.from_span(tool("f", given_)).arguments == arguments
 
 
@@ -61,11 +61,11 @@ def test_unwrapped_once_and_parsed_once(given_, arguments):
         *(({"status": SpanStatus.OK}, False), ({"error": ""}, False)),
     ],
 )
-def test_when_a_call_failed(more, failed):
+def test_has_failed(more, failed):
     assert ToolCall.from_span(tool("f", {}, **more)).has_failed is failed
 
 
-def test_one_call_is_another_if_it_asks_and_gets_the_same():
+def test_exchange_key_covers_request_and_output():
     one = ToolCall.from_span(tool("f", {"a": 1, "b": 2}, {"x": 1, "y": 2}))
     same = ToolCall.from_span(tool("f", {"b": 2, "a": 1}, {"y": 2, "x": 1}))
     assert one.exchange_key == same.exchange_key
@@ -85,14 +85,14 @@ def test_one_call_is_another_if_it_asks_and_gets_the_same():
         {"name": "f", "description": "d", "input_schema": json.dumps(SCHEMA)},
     ],
 )
-def test_declared_tools_in_their_shapes(declared):
+def test_declared_tool_formats(declared):
     for span in (offering(declared), model(model_parameters={"tools": [declared]})):
         found = declared_tools([span])
         assert list(found) == ["f"]
         assert (found["f"].description, found["f"].schema) == ("d", SCHEMA)
 
 
-def test_metadata_goes_before_parameters_and_the_first_before_later_ones():
+def test_declared_tool_precedence():
     both = model(
         metadata={"tools": [{"name": "a"}]}, model_parameters={"tools": [{"name": "never"}]}
     )
@@ -103,7 +103,7 @@ def test_metadata_goes_before_parameters_and_the_first_before_later_ones():
 
 
 @pytest.mark.parametrize("declared", [None, 3, "f", {}, {"name": 3}, {"name": ""}, [], {"a": []}])
-def test_what_declares_nothing(declared):
+def test_payloads_without_declared_tools(declared):
     assert declared_tools([offering(declared), tool(metadata={"tools": [{"name": "f"}]})]) == {}
 
 
@@ -124,10 +124,10 @@ def test_finish_reasons(span, reasons):
 
 
 @pytest.mark.parametrize("reason", ["length", "max_tokens", "MAX_TOKENS", "max_output_tokens"])
-def test_limits_of_length(reason):
+def test_length_limit_reasons(reason):
     assert is_length_limited(["stop", reason])
     assert not is_length_limited(["stop", "content_filter", "tool_calls", "end_turn"])
 
 
-def test_payloads_of_tests_read_back():
+def test_test_payloads_round_trip():
     assert json.loads(said({"a": 1}) or b"") == {"a": 1}

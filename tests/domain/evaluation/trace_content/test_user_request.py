@@ -1,4 +1,4 @@
-"""What was asked, kept short: what is equal, what is close, and what is too short to say."""
+"""User requests: equal, similar, and too short ones."""
 
 import pytest
 from hypothesis import given
@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from domain.evaluation.trace_content.text import has_words
 from domain.evaluation.trace_content.user_request import (
-    KEPT_MAX,
     READ_MAX,
+    WORDS_CHARS_MAX,
     RequestFingerprint,
     UserRequest,
 )
@@ -26,7 +26,7 @@ def asked(text: str) -> UserRequest:
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t\u00a0"])
-def test_where_nothing_was_asked_nothing_is_kept(text):
+def test_blank_request_is_none(text):
     assert UserRequest.from_text(text) is None
 
 
@@ -43,7 +43,7 @@ def test_where_nothing_was_asked_nothing_is_kept(text):
         ("x" * READ_MAX + "a", "x" * READ_MAX + "a", True),
     ],
 )
-def test_texts_are_equal_but_for_case_width_and_blanks(one, other, is_equal):
+def test_digest_ignores_case_width_and_whitespace(one, other, is_equal):
     assert (asked(one).digest == asked(other).digest) is is_equal
 
 
@@ -60,11 +60,11 @@ def test_texts_are_equal_but_for_case_width_and_blanks(one, other, is_equal):
         ("Translate this into French please", "Translate this into German please", False),
         ("summarise document 17 for me", "summarise document 18 for me", False),
         ("summarise document 17 for me", "summarize document 17 for me", True),
-        # In a long question one word is too little to be noticed.
+        # In a long question, one different word isn't significant.
         ("turn on the lights in the kitchen", "turn off the lights in the kitchen", True),
     ],
 )
-def test_what_is_close_asks_the_same(one, other, is_close):
+def test_similar_requests(one, other, is_close):
     assert fingerprint(one).is_similar_to(fingerprint(other)) is bool(is_close)
 
 
@@ -79,7 +79,7 @@ def test_what_is_close_asks_the_same(one, other, is_close):
         ("x " * 2_000, True),
     ],
 )
-def test_short_replies_are_no_questions(text, is_question):
+def test_short_replies_are_not_questions(text, is_question):
     assert asked(text).is_question is is_question
 
 
@@ -89,7 +89,7 @@ texts = (st.text(max_size=40) | st.sampled_from([ORDER, "a b c", "a b c 1", "取
 
 
 @given(texts, texts)
-def test_closeness_has_no_direction_and_holds_of_itself(one, other):
+def test_similarity_is_symmetric_and_reflexive(one, other):
     assert fingerprint(one).is_similar_to(fingerprint(one))
     assert fingerprint(one).is_similar_to(fingerprint(other)) is fingerprint(other).is_similar_to(
         fingerprint(one)
@@ -97,17 +97,17 @@ def test_closeness_has_no_direction_and_holds_of_itself(one, other):
 
 
 @given(texts)
-def test_what_is_equal_is_close(text):
+def test_equal_requests_are_similar(text):
     again = f"  {text.replace(' ', '  ')}\n"
     assert asked(again).digest == asked(text).digest
     assert fingerprint(again).is_similar_to(fingerprint(text))
 
 
-def test_what_has_no_word_is_close_to_nothing():
+def test_wordless_requests_are_similar_to_none():
     assert not fingerprint("?").is_similar_to(fingerprint("?"))
 
 
-def test_of_a_long_text_only_whether_it_is_equal_can_be_told():
+def test_long_requests_are_compared_by_digest_only():
     instructions = "Answer from these pages alone. " * 20
     one, other = asked(instructions + "Where is Oslo?"), asked(instructions + "Who was Ibsen?")
     assert one.is_question
@@ -117,7 +117,7 @@ def test_of_a_long_text_only_whether_it_is_equal_can_be_told():
     assert one == asked(instructions.upper() + "where is oslo?")
 
 
-def test_little_is_kept():
-    found = asked("é" * KEPT_MAX)
-    assert (len(found.words), len(found.digest)) == (KEPT_MAX, 16)
-    assert asked("é" * (KEPT_MAX + 1)).words == ""
+def test_stored_request_is_small():
+    found = asked("é" * WORDS_CHARS_MAX)
+    assert (len(found.words), len(found.digest)) == (WORDS_CHARS_MAX, 16)
+    assert asked("é" * (WORDS_CHARS_MAX + 1)).words == ""

@@ -1,0 +1,110 @@
+"""Finds a model and its prices in `genai-prices`.
+
+Importing this module loads the package: up to 13 MB, a tenth of a second.
+`adapters.pricing.genai_prices` does so with the first price that is asked for.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, time
+from decimal import Decimal
+from typing import Final
+
+from genai_prices.data import providers
+from genai_prices.data_snapshot import find_provider_by_id
+from genai_prices.types import (
+    ConditionalPrice,
+    ModelInfo,
+    ModelPrice,
+    Provider,
+    StartDateConstraint,
+    TieredPrices,
+)
+
+from domain.tracing.tariff import Rate, Tariff
+
+# Names that tracing libraries use, and those of the package.
+PROVIDERS: Final = {
+    "x_ai": "x-ai",
+    "azure.ai.openai": "azure",
+    "az.ai.openai": "azure",
+    "azure_ai": "azure",
+    "fireworks_ai": "fireworks",
+}
+PREFIXES_MAX: Final = 4  # parts of a name, as in `litellm_proxy/openrouter/openai/gpt-4o`
+NO_PROVIDERS: Final = frozenset({"models", "litellm", "litellm_proxy"})  # name none: cut off
+FREE_PROVIDERS: Final = frozenset({"ollama", "lmstudio", "vllm", "llama.cpp", "huggingface_local"})
+
+_OPENAI_MODELS: Final = ("text-embedding-3-", "text-embedding-ada-002")
+_BEDROCK_MODELS: Final = re.compile(
+    r"(?:[a-z-]{2,6}\.)?(?:ai21|amazon|anthropic|cohere|deepseek|meta|mistral)\."
+)
+
+
+def find_tariffs(model: str) -> tuple[Tariff, ...]:
+    """The prices of a model in the order in which to try them; none where it is unpriced.
+
+    The package's own look-up isn't used: it keeps every name that it is asked for, without a bound.
+    """
+    name = model.strip().lower()
+    for _ in range(PREFIXES_MAX):
+        prefix, slash, rest = name.partition("/")
+        if prefix in FREE_PROVIDERS:
+            return ()
+        known = PROVIDERS.get(prefix, prefix)
+        if slash and (provider := find_provider_by_id(providers, known)) is not None:
+            inner = rest.rpartition("/")[2]  # `vertex_ai/anthropic/claude-…`
+            return _tariffs(rest, provider) or _tariffs(inner, provider)
+        if prefix not in NO_PROVIDERS and (found := _tariffs(name, _provider_of(name))):
+            return found
+        name = rest  # the prefix names no provider
+    return ()
+
+
+def _provider_of(name: str) -> Provider | None:
+    if name.startswith(_OPENAI_MODELS):
+        return find_provider_by_id(providers, "openai")
+    if _BEDROCK_MODELS.match(name):
+        return find_provider_by_id(providers, "aws")
+    return next(
+        (one for one in providers if one.model_match and one.model_match.is_match(name)), None
+    )
+
+
+def _tariffs(name: str, provider: Provider | None) -> tuple[Tariff, ...]:
+    model = None if provider is None else provider.find_model(name, all_providers=providers)
+    if model is None:
+        return ()
+    # The last that holds counts, and the first where none does.
+    found = [_tariff(one) for one in _conditional_prices(model)]
+    found = [*reversed(found), *(replace(one, since=None, holds=None) for one in found[:1])]
+    # A model that is priced only by the hour or the page has no price of a token.
+    return tuple(found) if any(one.prompt or one.completion for one in found) else ()
+
+
+def _conditional_prices(model: ModelInfo) -> Sequence[ConditionalPrice]:
+    if isinstance(model.prices, ModelPrice):
+        return [ConditionalPrice(prices=model.prices)]
+    return model.prices
+
+
+def _tariff(price: ConditionalPrice) -> Tariff:
+    tokens = price.prices
+    rates = map(
+        _rate,
+        (tokens.input_mtok, tokens.output_mtok, tokens.cache_read_mtok, tokens.cache_write_mtok),
+    )
+    match price.constraint:
+        case None:
+            return Tariff(*rates)
+        case StartDateConstraint(start_date):
+            return Tariff(*rates, since=datetime.combine(start_date, time.min, UTC))
+        case constraint:
+            return Tariff(*rates, holds=constraint.active)
+
+
+def _rate(price: Decimal | TieredPrices | None) -> Rate | None:
+    if isinstance(price, TieredPrices):
+        return Rate(price.base, tuple((tier.start, tier.price) for tier in price.tiers))
+    return None if price is None else Rate(price)

@@ -1,0 +1,119 @@
+"""Column specs: what is derived from them, and that the tables are as they say."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from adapters.postgres.database.columns import (
+    WHOLE,
+    Column,
+    Table,
+    array_text,
+    arrays,
+    compile_reader,
+)
+from adapters.postgres.database.pool import Pool
+from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES
+from adapters.postgres.tracing.trace_rows import PAYLOADS, SPANS, TRACES
+
+TABLES = (TRACES, PAYLOADS, SPANS, TRACE_SCORES, SESSION_SCORES)
+
+
+@dataclass(frozen=True)
+class Author:
+    name: str
+
+
+@dataclass(frozen=True)
+class Book:
+    id: int
+    title: str
+    author: Author
+    tags: tuple[str, ...] = ()
+    pages: int | None = None
+    length: int = field(init=False, default=0)
+
+
+BOOKS = Table(
+    "books",
+    key=("shelf", "book_id"),
+    given=(Column("shelf", "text"),),
+    columns=(
+        Column("book_id", "int", "id"),
+        Column("title", "text"),
+        Column("search_title", "text", WHOLE, write=lambda book: book.title.casefold()),
+        Column("author_name", "text", "author.name"),
+        Column("tags", "text[]", write=array_text, read=tuple),
+    ),
+)
+row_of = BOOKS.compile_row()
+book_of: Any = compile_reader(
+    Book, BOOKS.fields_of(Book), author=lambda row: Author(row["author_name"])
+)
+
+
+def test_a_row_has_what_is_given_and_then_the_values_of_the_columns():
+    book = Book(7, "ZEN", Author("Robert"), tags=("a", 'b"\\'))
+    assert row_of("north", book) == ("north", 7, "ZEN", "zen", "Robert", r'{"a","b\"\\"}')
+    assert BOOKS.names == ("shelf", "book_id", "title", "search_title", "author_name", "tags")
+
+
+def test_a_reader_takes_fields_from_their_columns_and_its_parts_from_several():
+    row = {"book_id": 7, "title": "ZEN", "search_title": "?", "author_name": "R", "tags": ["a"]}
+    assert book_of(row) == Book(7, "ZEN", Author("R"), tags=("a",))
+
+
+def test_what_repeats_other_columns_is_not_read_back():
+    assert set(BOOKS.fields_of(Book)) == {"id", "title", "tags"}
+    assert set(BOOKS.fields_of(Author, at="author")) == {"name"}
+
+
+def test_statements_have_the_names_of_the_columns():
+    assert BOOKS.select("b") == (
+        "b.shelf, b.book_id, b.title, b.search_title, b.author_name, b.tags"
+    )
+    assert BOOKS.insert_from("sent", first=3) == (
+        "INSERT INTO books (shelf, book_id, title, search_title, author_name, tags) "
+        "SELECT sent.shelf, sent.book_id, sent.title, sent.search_title, sent.author_name, "
+        "sent.tags::text[] FROM unnest($3::text[], $4::int[], $5::text[], $6::text[], $7::text[], "
+        "$8::text[]) AS sent (shelf, book_id, title, search_title, author_name, tags)"
+    )
+    assert BOOKS.unnest("found", "title", "book_id") == (
+        "unnest($1::text[], $2::int[]) AS found (title, book_id)"
+    )
+    assert BOOKS.on_key("found") == "books.shelf = found.shelf AND books.book_id = found.book_id"
+    assert BOOKS.overwrite().startswith("title = excluded.title, search_title = ")
+    assert BOOKS.assignments().startswith("title = $3, search_title = $4, ")
+
+
+def test_rows_become_one_array_a_column():
+    assert arrays([(1, "a"), (2, "b")]) == [[1, 2], ["a", "b"]]
+    assert arrays([]) == []
+
+
+# --- against the database ------------------------------------------------------------------------
+
+STORED = """
+SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
+       a.attnotnull AND NOT a.atthasdef AS is_required
+FROM pg_attribute AS a WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped
+"""
+KEY = """
+SELECT array(
+  SELECT a.attname::text FROM unnest(i.indkey) WITH ORDINALITY AS k (number, place)
+  JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number ORDER BY k.place
+) FROM pg_index AS i WHERE i.indrelid = $1::text::regclass AND i.indisprimary
+"""
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+async def test_the_columns_are_those_of_the_table(pool: Pool, table: Table):
+    stored = {row["name"]: row for row in await pool.fetch(STORED, table.name)}
+    for column in table.all_columns:
+        type_ = await pool.fetchval("SELECT $1::text::regtype::text", column.type)
+        assert (column.name, stored[column.name]["type"]) == (column.name, type_)
+    required = {name for name, row in stored.items() if row["is_required"]}
+    assert required <= set(table.names)
+    assert tuple(await pool.fetchval(KEY, table.name)) == table.key

@@ -1,0 +1,329 @@
+"""Spans of this server: joined to their callers', exported as OTLP, and never in the way."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry import trace as opentelemetry_trace
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanContext, TraceFlags
+
+from adapters.embedded.process import free_port
+from adapters.otlp_spans import (
+    BATCH_SPANS_MAX,
+    EXPORT_TIMEOUT_S,
+    LINKS_MAX,
+    QUEUED_SPANS_MAX,
+    USER_AGENT,
+    OtlpSpans,
+)
+from entrypoints.http.middleware.tracing import SENDERS
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+OF_CALLER = f"00-{TRACE}-{SPAN}-01"
+NEVER_S = 3_600.0
+DEADLINE_S = 30.0
+
+
+def attributes(of: Iterable[KeyValue]) -> dict[str, object]:
+    return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in of}
+
+
+@dataclass
+class Collector:
+    """Accepts OTLP over HTTP on loopback, and answers with `status` once `is_open` is set."""
+
+    url: str = ""
+    status: int = 200
+    is_open: asyncio.Event = field(default_factory=asyncio.Event)
+    is_asked: asyncio.Event = field(default_factory=asyncio.Event)
+    heads: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+
+    @property
+    def requests(self) -> list[ExportTraceServiceRequest]:
+        return list(map(ExportTraceServiceRequest.FromString, self.bodies))
+
+    @property
+    def spans(self) -> list[Span]:
+        return [
+            span
+            for request in self.requests
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+        length = int(head.partition("content-length: ")[2].split("\r\n")[0])
+        body = await reader.readexactly(length)
+        self.is_asked.set()
+        await self.is_open.wait()
+        self.heads.append(head)
+        self.bodies.append(body)
+        writer.write(f"HTTP/1.1 {self.status} -\r\ncontent-length: 0\r\n".encode())
+        writer.write(b"connection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def collecting() -> AsyncIterator[Collector]:
+    collector = Collector()
+    collector.is_open.set()
+    async with await asyncio.start_server(collector.answer, "127.0.0.1", 0) as server:
+        collector.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield collector
+        collector.is_open.set()  # or the server would wait for its requests
+
+
+@pytest.fixture
+async def collector() -> AsyncIterator[Collector]:
+    async with collecting() as made:
+        yield made
+
+
+@pytest.fixture
+def fates() -> Counter[str]:
+    """Of spans, as `count_in` counts them."""
+    return Counter()
+
+
+async def until(fates: Counter[str], expected: dict[str, int]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while fates != expected:
+            await asyncio.sleep(0.01)
+
+
+def count_in(fates: Counter[str]):
+    def count(fate: str, number: int) -> None:
+        fates[fate] += number
+
+    return count
+
+
+def context(number: int, *, is_sampled: bool = True) -> SpanContext:
+    return SpanContext(number, number, is_remote=True, trace_flags=TraceFlags(is_sampled))
+
+
+async def test_what_is_left_is_exported_at_the_end(collector):
+    resource = {"service.name": "ours"}
+    headers = {"x-token": "secret"}
+    async with OtlpSpans.exporting(
+        collector.url + "/", headers, resource, every_s=NEVER_S
+    ) as spans:
+        with spans.request(OF_CALLER) as request:
+            spans.record("inside", "internal", 0.0, {"share": 0.5, "is_new": True})
+            said = {"http.response.status_code": 202, "http.route": "/traces"}
+            request.ended("POST /traces", said, has_failed=False)
+    [body] = collector.requests
+    resource = attributes(body.resource_spans[0].resource.attributes)
+    assert resource["service.name"] == "ours"
+    assert resource["telemetry.sdk.language"] == "python"
+    inner, outer = collector.spans
+    assert (outer.trace_id.hex(), outer.parent_span_id.hex()) == (TRACE, SPAN)
+    assert (inner.trace_id.hex(), inner.parent_span_id) == (TRACE, outer.span_id)
+    assert (outer.kind, inner.kind) == (Span.SPAN_KIND_SERVER, Span.SPAN_KIND_INTERNAL)
+    assert (outer.name, attributes(outer.attributes)) == ("POST /traces", said)
+    assert attributes(inner.attributes) == {"share": 0.5, "is_new": True}
+    assert outer.start_time_unix_nano <= inner.start_time_unix_nano
+    assert inner.end_time_unix_nano <= outer.end_time_unix_nano
+    assert outer.status.code == Status.STATUS_CODE_UNSET
+    [head] = collector.heads
+    assert head.startswith("post /v1/traces http/1.1")
+    assert "x-token: secret" in head
+    assert "content-type: application/x-protobuf" in head
+    assert f"user-agent: {USER_AGENT}" in head
+
+
+async def test_a_span_whose_work_fails_says_so_and_no_more(collector):
+    async with OtlpSpans.exporting(collector.url, {}, {}) as spans:
+        with pytest.raises(KeyError), spans.request(""):
+            raise KeyError("a secret")
+    [span] = collector.spans
+    assert (span.status.code, span.status.message) == (Status.STATUS_CODE_ERROR, "")
+    assert not any(b"secret" in body for body in collector.bodies)
+    assert span.parent_span_id == b""
+
+
+async def test_a_caller_that_does_not_sample_gets_no_spans(collector):
+    async with OtlpSpans.exporting(collector.url, {}, {}) as spans:
+        with spans.request(f"00-{TRACE}-{SPAN}-00"):
+            current = spans.current()
+            spans.record("group commit", "internal", 0.1, {}, above=[current])
+    assert collector.bodies == []
+
+
+async def test_what_many_share_is_below_the_first_and_linked_to_a_bounded_number(collector):
+    many = [context(n) for n in range(1, LINKS_MAX + 9)]
+    async with OtlpSpans.exporting(collector.url, {}, {}) as spans:
+        spans.record("group commit", "internal", 1.5, {"n": 3}, above=many)
+    [span] = collector.spans
+    assert (int.from_bytes(span.trace_id), int.from_bytes(span.parent_span_id)) == (1, 1)
+    assert [int.from_bytes(one.span_id) for one in span.links] == [*range(2, LINKS_MAX + 2)]
+    assert span.end_time_unix_nano - span.start_time_unix_nano == 1_500_000_000
+
+
+async def test_the_trace_of_a_given_id_holds_what_is_done_for_it(collector):
+    run = UUID("0192f1c0-0000-7000-8000-000000000007")
+    async with OtlpSpans.exporting(collector.url, {}, {}) as spans:
+        with spans.request(OF_CALLER):
+            with spans.root(run, "start", {"n": 1}, spans.current()):
+                pass
+            with spans.root(run, "work", {"n": 2}):
+                spans.record("inside", "client", 0.0, {})
+    start, inside, work, request = collector.spans
+    assert {one.trace_id for one in (start, inside, work)} == {run.bytes}
+    [link] = start.links
+    assert (link.trace_id, link.span_id) == (request.trace_id, request.span_id)
+    assert start.parent_span_id == work.parent_span_id == b""
+    assert inside.parent_span_id == work.span_id
+    assert request.trace_id.hex() == TRACE
+
+
+async def test_each_task_is_in_its_own_span(collector):
+    async with OtlpSpans.exporting(collector.url, {}, {}) as spans:
+
+        async def work(name: str) -> None:
+            with spans.request("") as request:
+                await asyncio.sleep(0)
+                spans.record(f"{name} judge", "client", 0.0, {})
+                request.ended(name, {}, has_failed=False)
+
+        await asyncio.gather(work("a"), work("b"))
+        assert spans.current() is None
+    known = {one.name: one for one in collector.spans}
+    for name in "ab":
+        assert known[f"{name} judge"].parent_span_id == known[name].span_id
+    assert known["a"].trace_id != known["b"].trace_id
+
+
+async def test_too_many_are_dropped_and_counted_and_exported_in_batches(collector, fates):
+    collector.is_open.clear()
+    async with OtlpSpans.exporting(collector.url, {}, {}, count_in(fates)) as spans:
+        for _ in range(QUEUED_SPANS_MAX + 3):
+            spans.record("x", "internal", 0.0, {})
+        assert fates == {"dropped": 3}
+        collector.is_open.set()
+        await until(fates, {"dropped": 3, "sent": QUEUED_SPANS_MAX})
+    assert len(collector.bodies) == QUEUED_SPANS_MAX // BATCH_SPANS_MAX
+
+
+async def test_failures_in_a_row_are_logged_once(collector, fates, caplog):
+    collector.status = 400
+    async with OtlpSpans.exporting(collector.url, {}, {}, count_in(fates), every_s=0.01) as spans:
+        for number in (1, 2):
+            spans.record("x", "internal", 0.0, {})
+            await until(fates, {"refused": number})
+        assert len(caplog.records) == 1
+        collector.status = 200
+        spans.record("x", "internal", 0.0, {})
+        await until(fates, {"refused": 2, "sent": 1})
+        collector.status = 400
+        spans.record("x", "internal", 0.0, {})
+    assert fates == {"refused": 3, "sent": 1}
+    assert len(caplog.records) == 2
+
+
+async def test_a_collector_that_is_away_costs_spans_and_nothing_else(fates):
+    away = f"http://127.0.0.1:{free_port()}"
+    async with OtlpSpans.exporting(away, {}, {}, count_in(fates), every_s=0.01) as spans:
+        spans.record("x", "internal", 0.0, {})
+    await until(fates, {"refused": 1})
+    assert fates.total() == 1
+
+
+async def test_a_collector_that_does_not_answer_delays_the_end_by_a_bound(collector, caplog):
+    collector.is_open.clear()
+    async with OtlpSpans.exporting(collector.url, {}, {}, every_s=0.01) as spans:
+        spans.record("x", "internal", 0.0, {})
+        await collector.is_asked.wait()
+        began = time.monotonic()
+    assert time.monotonic() - began < EXPORT_TIMEOUT_S  # which the batch under way may take
+    assert "1 spans of this server were not exported" in caplog.messages
+
+
+async def test_what_waits_behind_a_batch_at_the_end_is_exported_too(collector):
+    collector.is_open.clear()
+    async with OtlpSpans.exporting(collector.url, {}, {}, every_s=0.01) as spans:
+        spans.record("a", "internal", 0.0, {})
+        await collector.is_asked.wait()
+        spans.record("b", "internal", 0.0, {})
+        asyncio.get_running_loop().call_soon(collector.is_open.set)
+    assert [one.name for one in collector.spans] == ["a", "b"]
+
+
+async def test_they_are_exported_by_themselves(collector, fates):
+    async with OtlpSpans.exporting(collector.url, {}, {}, count_in(fates), every_s=0.01) as spans:
+        spans.record("x", "internal", 0.0, {})
+        await until(fates, {"sent": 1})
+    assert len(collector.spans) == 1
+
+
+async def test_libraries_of_this_process_make_no_spans(collector):
+    async with OtlpSpans.exporting(collector.url, {}, {}) as spans:
+        with spans.request(""):
+            assert not isinstance(opentelemetry_trace.get_tracer_provider(), TracerProvider)
+            with opentelemetry_trace.get_tracer("a library").start_as_current_span("theirs"):
+                pass
+    assert [one.name for one in collector.spans] == ["request"]
+
+
+def test_our_own_exporter_is_known_where_its_requests_come_in():
+    assert USER_AGENT.encode().startswith(SENDERS)
+
+
+IN_MEMORY = OtlpSpans(SimpleSpanProcessor(InMemorySpanExporter()), {})
+
+
+def trace_of_request(traceparent: str) -> SpanContext:
+    with IN_MEMORY.request(traceparent):
+        found = IN_MEMORY.current()
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "00",
+        OF_CALLER[:-1],
+        f"ff-{TRACE}-{SPAN}-01",
+        f"00-{'0' * 32}-{SPAN}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        OF_CALLER.upper(),
+        f"{OF_CALLER}-more",
+    ],
+)
+def test_a_malformed_traceparent_is_passed_over(header):
+    found = trace_of_request(header)
+    assert (f"{found.trace_id:032x}" != TRACE, found.trace_flags.sampled) == (True, True)
+
+
+@pytest.mark.parametrize("header", [OF_CALLER, f"01-{TRACE}-{SPAN}-01", f"cc-{TRACE}-{SPAN}-01-x"])
+def test_a_traceparent_of_a_later_version_is_read_as_far_as_it_is_known(header):
+    assert f"{trace_of_request(header).trace_id:032x}" == TRACE
+
+
+@given(st.text(st.characters(max_codepoint=255)))
+def test_no_header_breaks_anything(text):
+    assert trace_of_request(text).is_valid
+
+
+@pytest.mark.parametrize(("flags", "is_sampled"), [("00", False), ("01", True), ("03", True)])
+def test_the_flag_of_a_traceparent_decides(flags, is_sampled):
+    assert trace_of_request(f"00-{TRACE}-{SPAN}-{flags}").trace_flags.sampled == is_sampled
