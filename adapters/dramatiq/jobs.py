@@ -9,8 +9,8 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from adapters.dramatiq.messages import NAMESPACE, encoded
-from application.jobs import Job, Jobs, queue_of
+from adapters.dramatiq.messages import NAMESPACE, build_message
+from application.jobs import Job, Jobs
 from application.ports import MonotonicClock
 
 SEND_MAX_S: Final = 2  # for all jobs of a call
@@ -67,7 +67,8 @@ class DramatiqJobs:
         """Two commands a queue, all or none. Raises whatever the client raises."""
         queues: defaultdict[str, list[str | bytes]] = defaultdict(list)  # key, message, key, …
         for job in jobs:
-            queues[queue_of(job)] += encoded(job)
+            message = build_message(job)
+            queues[message.queue_name] += message.message_id, message.encode()
         async with self._client.pipeline(transaction=True) as pipeline:
             for queue, items in queues.items():
                 name = f"{NAMESPACE}:{queue}"

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-import msgspec
-
 from application.jobs import EvaluateTargetJob, Job, JobQueue, PlanRunJob, queue_of
 from domain.ids import ProjectId, RunId
 
@@ -27,27 +25,8 @@ def build_message(job: Job) -> "Message[None]":
     # An API that has sent no job doesn't load Dramatiq.
     from dramatiq.message import Message  # noqa: PLC0415 - see above
 
-    queue_name: str
-    actor_name: str
-    args: Sequence[str]
-    kwargs: dict[str, str]
-    options: dict[str, str]
-    message_id: str
-    message_timestamp: int  # milliseconds
-
-
-_encoder: Final = msgspec.json.Encoder()
-
-
-def encoded(job: Job) -> tuple[str, bytes]:
-    """The id under which Redis keeps the message of a job, new each time, and the message.
-
-    Raises Exception for a target that is no text in UTF-8, which Postgres can't hold either.
-    """
     queue = queue_of(job).value
-    args = [str(job.project), str(job.run)]
-    if isinstance(job, EvaluateTargetJob):
-        args.append(job.target)
+    target = (job.target,) if isinstance(job, EvaluateTargetJob) else ()
     key = str(uuid.uuid4())
     return Message(
         queue_name=queue,

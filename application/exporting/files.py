@@ -18,6 +18,7 @@ class RequestExport:
     """Creates an export, whose file a worker writes."""
 
     exports: Exports
+    missing_formats: MissingFormats
     retention: timedelta
     clock: Clock
 
@@ -30,6 +31,8 @@ class RequestExport:
         matching: TraceFilter,
     ) -> Export:
         """The export, or the one that has the id already. Raises Invalid, Conflict, Unavailable."""
+        if (advice := self.missing_formats.get(format_)) is not None:
+            raise Invalid.field("format", advice)
         if format_ is FileFormat.NDJSON and row_kind is not RowKind.TRACES:
             raise Invalid.field("rows", "must be traces for ndjson: their spans are in them")
         now = self.clock()

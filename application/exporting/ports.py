@@ -122,3 +122,6 @@ class Encoder(Protocol):
 
 type Encoders = Mapping[FileFormat, Callable[[ProjectId, RowKind], Encoder]]
 """For each format, what starts a new file."""
+
+type MissingFormats = Mapping[FileFormat, str]
+"""Formats that need an optional library that isn't installed; the advice to install it."""

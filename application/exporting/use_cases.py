@@ -14,7 +14,7 @@ from application.exporting.files import (
     RequestExport,
 )
 from application.exporting.imports import ImportTraces
-from application.exporting.ports import Encoders, Exports, TraceArchive
+from application.exporting.ports import Encoders, Exports, MissingFormats, TraceArchive
 from application.exporting.streams import StreamLimiter, StreamTraces
 from application.exporting.write_export import WriteExport
 from application.ports import Clock

@@ -7,7 +7,14 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Final
 
-from application.exporting.ports import PIECE_BYTES, Encoder, Encoders, Exports, TraceArchive
+from application.exporting.ports import (
+    PIECE_BYTES,
+    Encoder,
+    Encoders,
+    Exports,
+    MissingFormats,
+    TraceArchive,
+)
 from application.ports import Clock
 from application.tracing.ports import Traces
 from domain.errors import Unavailable
@@ -47,7 +54,7 @@ class WriteExport:
             return 1
         # The API refuses such a request, but the API may have libraries that this worker lacks.
         if (advice := self.missing_formats.get(export.format)) is not None:
-            await self.exports.keep(export.failed(f"On the worker: {advice}", now))
+            await self.exports.save(export.failed(f"On the worker: {advice}", now))
             return 1
         try:
             await self._write(export)

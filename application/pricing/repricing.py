@@ -76,11 +76,9 @@ class RepriceSpans:
         """The number of steps done. Raises Unavailable, and any unexpected error.
 
         After an error the repricing is retried with growing delays, and fails after ATTEMPTS_MAX.
-        Does nothing without a price book, since priced spans would lose their price.
+        The same if the price book can't be loaded: without it priced spans would lose their price.
         """
         now = self.clock()
-        if not self.book.is_loaded:
-            return 0
         repricing = await self.repricings.claim(now, now + REPRICING_LEASE)
         if repricing is None:
             return 0
@@ -88,7 +86,7 @@ class RepriceSpans:
             await self.repricings.fail(repricing.failed(now))
             return 0
         if not await self.book.load():
-            await self.repricings.release(going, now + going.wait)
+            await self.repricings.release(repricing, now + repricing.wait)
             return 0
         try:
             # Not cached: a repricing often follows right after a new price.

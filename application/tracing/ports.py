@@ -30,15 +30,18 @@ class PriceBook(Protocol):
         """Name and version of the price table, e.g. `genai-prices 0.2.3`."""
         ...
 
-    @property
-    def is_loaded(self) -> bool:
-        """Whether the prices could be loaded. If not, no model has a price."""
+    async def load(self) -> bool:
+        """Loads the prices unless they are in memory, without blocking the event loop.
+
+        False if they can't be loaded; then no model has a price.
+        """
         ...
 
     def price(self, model: str, usage: Usage, at: datetime) -> Price | None:
         """The price of `usage` at the instant `at`; None if the model is unknown.
 
         `model` may have a prefix `<provider>/`. Deterministic for a version; never raises.
+        Without an earlier `load`, the first call blocks while the prices are loaded.
         """
         ...
 

@@ -22,7 +22,7 @@ def said(change: Any) -> dict[str, Any]:
     return {
         one.name: value
         for one in fields(change)
-        if one.default is UNSAID and (value := getattr(change, one.name)) is not UNSAID
+        if one.default is UNCHANGED and (value := getattr(change, one.name)) is not UNCHANGED
     }
 
 

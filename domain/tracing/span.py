@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final, Self
 
 from domain.ids import SpanId
-from domain.tracing.change import UNSAID, Clearable, latest, said
+from domain.tracing.change import UNCHANGED, Clearable, latest, said
 from domain.tracing.payload import EMPTY_OBJECT, JsonText, merged_objects
 from domain.tracing.usage import EXACT, Pricing, SpanCost, Usage, span_cost
 
@@ -201,15 +201,15 @@ class SpanChange:
     kind: SpanKind | None = None
     status: SpanStatus | None = None
     metadata: JsonText = EMPTY_OBJECT
-    input: Clearable[JsonText] = UNSAID
-    output: Clearable[JsonText] = UNSAID
-    model: Clearable[str] = UNSAID
-    token_usage: Clearable[JsonText] = UNSAID
-    ended_at: Clearable[datetime] = UNSAID
-    error: Clearable[str] = UNSAID
-    completion_started_at: Clearable[datetime] = UNSAID
-    model_parameters: Clearable[JsonText] = UNSAID
-    cost: Clearable[Mapping[str, float]] = UNSAID
+    input: Clearable[JsonText] = UNCHANGED
+    output: Clearable[JsonText] = UNCHANGED
+    model: Clearable[str] = UNCHANGED
+    token_usage: Clearable[JsonText] = UNCHANGED
+    ended_at: Clearable[datetime] = UNCHANGED
+    error: Clearable[str] = UNCHANGED
+    completion_started_at: Clearable[datetime] = UNCHANGED
+    model_parameters: Clearable[JsonText] = UNCHANGED
+    cost: Clearable[Mapping[str, float]] = UNCHANGED
 
     def applied(self, span: Span, pricing: Pricing) -> Span:
         """`span`, settled, after the change: priced anew only where what made its price changed."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final, Self
 
 from domain.ids import SpanId, TraceId
-from domain.tracing.change import UNSAID, Clearable, latest, said
+from domain.tracing.change import UNCHANGED, Clearable, latest, said
 from domain.tracing.payload import EMPTY_OBJECT, JsonText, merged_objects
 from domain.tracing.span import Span, SpanStatus, Totals, elapsed_ms, elapsed_us
 from domain.tracing.usage import Pricing
@@ -136,7 +136,7 @@ class TraceSummary:
     def of(cls, trace: Trace) -> Self:
         """Of a settled trace."""
         shown = {one.name: getattr(trace, one.name) for one in fields(cls) if one.name != "totals"}
-        return cls(**shown, totals=Totals.of(trace.spans))
+        return cls(**shown, totals=Totals.from_spans(trace.spans))
 
     @property
     def latency_ms(self) -> float | None:
@@ -159,13 +159,13 @@ class TraceChange:
     status: TraceStatus | None = None
     tags: tuple[str, ...] | None = None
     metadata: JsonText = EMPTY_OBJECT
-    input: Clearable[JsonText] = UNSAID
-    output: Clearable[JsonText] = UNSAID
-    ended_at: Clearable[datetime] = UNSAID
-    session_id: Clearable[str] = UNSAID
-    user_id: Clearable[str] = UNSAID
-    environment: Clearable[str] = UNSAID
-    release: Clearable[str] = UNSAID
+    input: Clearable[JsonText] = UNCHANGED
+    output: Clearable[JsonText] = UNCHANGED
+    ended_at: Clearable[datetime] = UNCHANGED
+    session_id: Clearable[str] = UNCHANGED
+    user_id: Clearable[str] = UNCHANGED
+    environment: Clearable[str] = UNCHANGED
+    release: Clearable[str] = UNCHANGED
 
     def applied(self, trace: Trace) -> Trace:
         return replace(

@@ -11,8 +11,7 @@ from adapters.export_formats.csv import CommaSeparated
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, opened
 from adapters.postgres.exports.exports import PostgresExports
 from adapters.postgres.exports.trace_archive import PostgresTraceArchive
-from adapters.tables.parquet import Parquet
-from application.exporting.ports import Encoder, Encoders
+from application.exporting.ports import Encoder, Encoders, MissingFormats
 from application.exporting.streams import CONCURRENT_STREAMS_MAX
 from application.exporting.use_cases import ExportPorts
 from domain.exporting.export import FileFormat, RowKind

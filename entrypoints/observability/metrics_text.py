@@ -54,8 +54,8 @@ async def installation(ports: Ports) -> Mapping[Named, Samples]:
     load = await ports.workloads.workload(now)
     oldest = await work_queue.oldest_wait(now)
     dead = await work_queue.count_dead()
-    worker_status = await ports.workers.status(now)
-    seen = worker_status.last_seen_at
+    attendance = await ports.workers.status(now)
+    seen = attendance.last_seen_at
     return {
         definitions.DATABASE_UP: {(): 1.0},
         definitions.RUNS: {("PENDING",): load.pending_runs, ("RUNNING",): load.running_runs},
@@ -63,6 +63,6 @@ async def installation(ports: Ports) -> Mapping[Named, Samples]:
         definitions.RUNNING: {(): load.running},
         definitions.OLDEST: {(): 0.0 if oldest is None else oldest.total_seconds()},
         definitions.DEAD: {(): dead},
-        definitions.WORKERS: {(): worker_status.alive},
+        definitions.WORKERS: {(): attendance.alive},
         definitions.WORKER_SEEN: {(): 0.0 if seen is None else seen.timestamp()},
     }

@@ -114,9 +114,12 @@ class Observer:
 
     def sending(self, job: Job) -> None:
         """A run begins its trace with what a request did; a monitor's begins without."""
-        request = here()
-        if self.spans is not None and request is not None and isinstance(job, PlanRunJob):
-            self.spans.moment(_trace_of(job), "start run", _ids_of(job), request)
+        if self.spans is None or not isinstance(job, PlanRunJob):
+            return
+        request = self.spans.current()
+        if request is not None and request.trace_flags.sampled:
+            with self.spans.root(job.run, "start run", _ids_of(job), request):
+                pass  # an instant: it leads from the run's trace to the request's
 
     # --- workers: entrypoints/worker/worker.py ---
 
@@ -139,12 +142,10 @@ class Observer:
     def _span_of(self, job: Job) -> "AbstractContextManager[ActiveSpan | None]":
         """All spans of a run are in one trace, whose id is the run's: nothing has to carry it."""
         if self.spans is None:
-            yield Doing("", Place("", ""))
-            return
+            return nullcontext()
         name = "plan run" if isinstance(job, PlanRunJob) else "evaluate target"
-        with self.spans.span(name, trace_id=_trace_of(job)) as span:
-            span.attributes.update(_ids_of(job), **{"pandaprobe.lane": queue_of(job).value})
-            yield span
+        attributes = {**_ids_of(job), "pandaprobe.lane": queue_of(job).value}
+        return self.spans.root(job.run, name, attributes)
 
 
 def _ids_of(job: Job) -> dict[str, str]:

@@ -50,7 +50,7 @@ SPANS = (model("I will look", metadata={"thought": "x"}), tool(given={"to": "Osl
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeHarness:
+class Desk:
     """A judge before a provider."""
 
     there: Provider
@@ -87,33 +87,33 @@ class JudgeHarness:
         return one
 
 
-async def opened(spoken: Format) -> AsyncIterator[JudgeHarness]:
+async def opened(spoken: Format) -> AsyncIterator[Desk]:
     async with provider(spoken) as there:
         judge = ModelJudge(there.endpoint("planted"))
-        yield JudgeHarness(there, judge)
+        yield Desk(there, judge)
         await judge.close()
 
 
 @pytest.fixture(params=FORMATS, ids=lambda spoken: spoken.provider)
-async def harness(request: pytest.FixtureRequest) -> AsyncIterator[JudgeHarness]:
+async def desk(request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
     async for one in opened(request.param):
         yield one
 
 
 @pytest.fixture
-async def of_openai() -> AsyncIterator[JudgeHarness]:
+async def of_openai() -> AsyncIterator[Desk]:
     async for one in opened(OPENAI):
         yield one
 
 
 @pytest.fixture
-async def of_anthropic() -> AsyncIterator[JudgeHarness]:
+async def of_anthropic() -> AsyncIterator[Desk]:
     async for one in opened(ANTHROPIC):
         yield one
 
 
 @pytest.fixture
-async def compatible() -> AsyncIterator[JudgeHarness]:
+async def compatible() -> AsyncIterator[Desk]:
     async for one in opened(COMPATIBLE):
         yield one
 
@@ -126,26 +126,26 @@ def says(**changed: object) -> Says:
 
 
 @pytest.mark.parametrize("metric", [TASK_COMPLETION, CHECKLIST, METRIC_REGISTRY["confidence"]])
-async def test_protocol_evidence_and_criterion_are_sent_with_a_strict_schema(harness, metric):
-    question = harness.question(metric)
-    await harness.judge.ask(question)
+async def test_protocol_evidence_and_criterion_are_sent_with_a_strict_schema(desk, metric):
+    question = desk.question(metric)
+    await desk.judge.ask(question)
     fenced = question.evidence.within_boundary(BOUNDARY, reasoning=metric.sees_reasoning)
     calls = ["s2"] if metric is CHECKLIST else []
-    assert harness.got.turns == [prompt_text(metric.rubric, fenced, calls)]
-    assert harness.got.system == PROTOCOL
+    assert desk.got.turns == [prompt_text(metric.rubric, fenced, calls)]
+    assert desk.got.system == PROTOCOL
     schema = answer_schema(metric.rubric.answer_format)
-    if harness.there.format is ANTHROPIC:  # whose client says no type beside an enumeration
+    if desk.there.format is ANTHROPIC:  # whose client says no type beside an enumeration
         schema = json.loads(json.dumps(schema).replace('"type": "integer", "enum"', '"enum"'))
-    assert {key: harness.got.schema[key] for key in schema} == schema
-    assert list(harness.got.schema["properties"]) == list(schema["properties"])
-    assert harness.got.key == "planted"
-    assert harness.got.temperature == 0
+    assert {key: desk.got.schema[key] for key in schema} == schema
+    assert list(desk.got.schema["properties"]) == list(schema["properties"])
+    assert desk.got.key == "planted"
+    assert desk.got.temperature == 0
 
 
-async def test_the_vote_is_no_part_of_the_question(harness):
+async def test_the_vote_is_no_part_of_the_question(desk):
     for sample in range(3):
-        await harness.judge.ask(harness.question(sample=sample))
-    assert len({json.dumps(one.body) for one in harness.there.got}) == 1
+        await desk.judge.ask(desk.question(sample=sample))
+    assert len({json.dumps(one.body) for one in desk.there.got}) == 1
 
 
 async def test_an_output_that_isnt_to_be_judged_is_not_shown(of_openai):
@@ -205,13 +205,13 @@ async def test_a_model_that_refuses_a_temperature_isnt_sent_one(of_anthropic):
 async def test_a_model_without_schemas_is_told_it_in_words(spoken, name):
     async with provider(spoken) as there:
         judge = ModelJudge(there.endpoint())
-        harness = JudgeHarness(there, judge)
-        answer = await judge.ask(harness.question(model=harness.named(name)))
+        desk = Desk(there, judge)
+        answer = await judge.ask(desk.question(model=desk.named(name)))
         await judge.close()
     assert isinstance(answer.outcome, Scored)
-    assert harness.got.schema is None
-    assert harness.got.system.startswith(PROTOCOL)
-    assert json.dumps(answer_schema(AnswerFormat.SCALE)["required"]) in harness.got.system
+    assert desk.got.schema is None
+    assert desk.got.system.startswith(PROTOCOL)
+    assert json.dumps(answer_schema(AnswerFormat.SCALE)["required"]) in desk.got.system
 
 
 async def test_a_compatible_server_may_have_no_key(compatible):
@@ -226,9 +226,9 @@ async def test_a_compatible_server_may_have_no_key(compatible):
 # --- what is made of an answer ---------------------------------------------------------------
 
 
-async def test_a_verdict_is_a_score_with_its_marks_and_tokens(harness):
-    question = harness.question()
-    answer = await harness.judge.ask(question)
+async def test_a_verdict_is_a_score_with_its_marks_and_tokens(desk):
+    question = desk.question()
+    answer = await desk.judge.ask(question)
     assert answer.outcome == Scored(
         GRADE / 5,
         "Well done",
@@ -238,12 +238,12 @@ async def test_a_verdict_is_a_score_with_its_marks_and_tokens(harness):
             "truncated": False,
             "omitted_steps": 0,
             "judge_kind": "model",
-            "model": harness.there.model,
-            "fingerprint": harness.judge.fingerprint(TASK_COMPLETION, harness.there.model),
+            "model": desk.there.model,
+            "fingerprint": desk.judge.fingerprint(TASK_COMPLETION, desk.there.model),
         },
     )
     [call] = answer.calls
-    spoken = harness.there.format
+    spoken = desk.there.format
     assert (call.provider, call.model, call.code) == (spoken.provider, spoken.model, None)
     assert call.use == answer.use == USED
     assert call.latency_ms > 0
@@ -260,9 +260,9 @@ async def test_a_name_that_is_none_is_not_believed(of_openai):
     assert answer.model == "openai/gpt-4.1-mini"
 
 
-async def test_steps_that_arent_there_are_dropped_and_counted(harness):
-    harness.there.says(says(evidence=["s2", "s99", "a tool", "s2"]))
-    answer = await harness.judge.ask(harness.question())
+async def test_steps_that_arent_there_are_dropped_and_counted(desk):
+    desk.there.says(says(evidence=["s2", "s99", "a tool", "s2"]))
+    answer = await desk.judge.ask(desk.question())
     assert answer.outcome.metadata["evidence"] == ["s2"]
     assert answer.outcome.metadata["evidence_unknown"] == 2
 
@@ -300,24 +300,24 @@ BAD = {
 
 
 @pytest.mark.parametrize("text", BAD.values(), ids=BAD)
-async def test_an_answer_that_is_no_verdict_may_be_repaired_once(harness, text):
+async def test_an_answer_that_is_no_verdict_may_be_repaired_once(desk, text):
     """No. 12: once is repaired, twice fails, and it never takes more than two requests."""
-    harness.there.says(Says(text=text), says())
-    answer = await harness.judge.ask(harness.question())
+    desk.there.says(Says(text=text), says())
+    answer = await desk.judge.ask(desk.question())
     assert answer.outcome.value == GRADE / 5
     assert [call.code for call in answer.calls] == [FailCode.BAD_VERDICT, None]
     assert answer.use == USED + USED
-    first, second = harness.there.got
+    first, second = desk.there.got
     assert second.system == first.system
     assert second.turns[0] == first.user
     if text:
         _, shown, complaint = second.turns
         assert shown == text
         assert "not a valid verdict" in complaint
-    harness.there.says(Says(text=text))
-    refused = await harness.refused()
+    desk.there.says(Says(text=text))
+    refused = await desk.refused()
     assert refused.code is FailCode.BAD_VERDICT
-    assert len(harness.there.got) == len(refused.calls) == 2
+    assert len(desk.there.got) == len(refused.calls) == 2
 
 
 async def test_the_repair_tells_what_was_wrong(of_openai):
@@ -326,22 +326,22 @@ async def test_the_repair_tells_what_was_wrong(of_openai):
     assert "label must be a whole number from 0 to 5" in of_openai.there.got[1].turns[2]
 
 
-async def test_an_answer_that_was_cut_gets_room_for_thoughts(harness):
-    harness.there.says(Says(text='{"evidence": ["s1', ended="length"), says())
-    answer = await harness.judge.ask(harness.question())
+async def test_an_answer_that_was_cut_gets_room_for_thoughts(desk):
+    desk.there.says(Says(text='{"evidence": ["s1', ended="length"), says())
+    answer = await desk.judge.ask(desk.question())
     assert answer.outcome.value == GRADE / 5
-    second = harness.there.got[1]
-    assert second.turns == [harness.there.got[0].user]
+    second = desk.there.got[1]
+    assert second.turns == [desk.there.got[0].user]
     assert second.max_tokens == ANSWER_TOKENS + THOUGHT_TOKENS
 
 
-async def test_a_filter_of_content_ends_it(harness):
-    harness.there.says(Says(text="", ended="filter"))
-    refused = await harness.refused()
+async def test_a_filter_of_content_ends_it(desk):
+    desk.there.says(Says(text="", ended="filter"))
+    refused = await desk.refused()
     assert refused.code is FailCode.CONTENT_FILTERED
     [call] = refused.calls
     assert (call.code, call.use) == (FailCode.CONTENT_FILTERED, USED)
-    assert len(harness.there.got) == 1
+    assert len(desk.there.got) == 1
 
 
 # --- what a trace says -----------------------------------------------------------------------
@@ -355,11 +355,11 @@ ORDERS = (
 
 
 @pytest.mark.parametrize("order", ORDERS)
-async def test_what_a_tool_says_stays_within_the_fence_and_gives_no_label(harness, order):
+async def test_what_a_tool_says_stays_within_the_fence_and_gives_no_label(desk, order):
     """No. 13."""
-    answer = await harness.judge.ask(harness.question(TASK_COMPLETION, tool(got=order)))
+    answer = await desk.judge.ask(desk.question(TASK_COMPLETION, tool(got=order)))
     assert answer.outcome.value == GRADE / 5
-    lines = harness.got.user.split("\n")
+    lines = desk.got.user.split("\n")
     assert lines[0] == f"evidence {BOUNDARY}"
     assert lines.count(lines[0]) == lines.count(f"end of evidence {BOUNDARY}") == 1
     criterion = lines.index(f"Criterion: {TASK_COMPLETION.rubric.criterion}")
@@ -367,8 +367,8 @@ async def test_what_a_tool_says_stays_within_the_fence_and_gives_no_label(harnes
     assert [line for line in lines[criterion:] if line.startswith("Criterion:")] == [
         lines[criterion]
     ]
-    assert harness.got.system == PROTOCOL
-    assert len(harness.got.turns) == 1
+    assert desk.got.system == PROTOCOL
+    assert len(desk.got.turns) == 1
 
 
 # --- failures --------------------------------------------------------------------------------
@@ -394,18 +394,18 @@ BY_STATUS = {
 
 
 @pytest.mark.parametrize("status", BY_STATUS)
-async def test_a_status_has_its_code_and_takes_one_request(harness, status):
-    harness.there.says(Fails(status=status, body={"error": {"message": "No", "code": status}}))
-    failure = await harness.failed()
+async def test_a_status_has_its_code_and_takes_one_request(desk, status):
+    desk.there.says(Fails(status=status, body={"error": {"message": "No", "code": status}}))
+    failure = await desk.failed()
     assert failure.code is BY_STATUS[status]
     assert isinstance(failure, JudgeUnavailable) is failure.code.is_transient
     [call] = failure.calls
     assert (call.code, call.model, call.use) == (
         failure.code,
-        harness.there.format.model,
+        desk.there.format.model,
         TokenUse(requests=1),
     )
-    assert len(harness.there.got) == 1, "no client tries again by itself"
+    assert len(desk.there.got) == 1, "no client tries again by itself"
 
 
 async def test_a_quota_that_is_used_up_is_no_rate_limit(of_openai):
@@ -413,9 +413,9 @@ async def test_a_quota_that_is_used_up_is_no_rate_limit(of_openai):
     assert (await of_openai.refused()).code is FailCode.QUOTA
 
 
-async def test_evidence_that_is_too_long_is_told_apart_from_what_is_wrong(harness):
-    harness.there.says(harness.there.format.too_long)
-    assert (await harness.refused()).code is FailCode.TOO_LONG
+async def test_evidence_that_is_too_long_is_told_apart_from_what_is_wrong(desk):
+    desk.there.says(desk.there.format.too_long)
+    assert (await desk.refused()).code is FailCode.TOO_LONG
 
 
 @pytest.mark.parametrize(
@@ -429,29 +429,29 @@ async def test_evidence_that_is_too_long_is_told_apart_from_what_is_wrong(harnes
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
     ],
 )
-async def test_when_to_come_again_is_told(harness, told, seconds):
-    harness.there.says(Fails(status=429, body={}, head=[("retry-after", told)]))
-    assert (await harness.unavailable()).retry_after_s == seconds
+async def test_when_to_come_again_is_told(desk, told, seconds):
+    desk.there.says(Fails(status=429, body={}, head=[("retry-after", told)]))
+    assert (await desk.unavailable()).retry_after_s == seconds
 
 
-async def test_who_hangs_up_was_asked_and_can_be_asked_again(harness):
-    harness.there.says(HANGS_UP)
-    late = await harness.unavailable()
+async def test_who_hangs_up_was_asked_and_can_be_asked_again(desk):
+    desk.there.says(HANGS_UP)
+    late = await desk.unavailable()
     assert late.code is FailCode.JUDGE_UNREACHABLE
     assert [call.code for call in late.calls] == [FailCode.JUDGE_UNREACHABLE]
 
 
-async def test_where_nobody_listens_nobody_was_asked(harness):
-    gone = ModelJudge(harness.there.format.endpoint("http://127.0.0.1:1"))
+async def test_where_nobody_listens_nobody_was_asked(desk):
+    gone = ModelJudge(desk.there.format.endpoint("http://127.0.0.1:1"))
     with pytest.raises(JudgeUnavailable) as late:
-        await gone.ask(harness.question())
+        await gone.ask(desk.question())
     await gone.close()
     assert (late.value.code, late.value.calls) == (FailCode.JUDGE_UNREACHABLE, ())
 
 
-async def test_who_says_nothing_is_waited_for_until_the_deadline(harness):
-    harness.there.says(HANGS)
-    late = await harness.unavailable(harness.question(deadline_s=0.2))
+async def test_who_says_nothing_is_waited_for_until_the_deadline(desk):
+    desk.there.says(HANGS)
+    late = await desk.unavailable(desk.question(deadline_s=0.2))
     assert late.code is FailCode.JUDGE_TIMEOUT
     assert [call.code for call in late.calls] == [FailCode.JUDGE_TIMEOUT]
 
@@ -477,11 +477,11 @@ NONSENSE: dict[str, object] = {
 
 
 @pytest.mark.parametrize("body", NONSENSE.values(), ids=NONSENSE)
-async def test_an_answer_that_is_none_is_a_failure_like_others(harness, body):
-    harness.there.says(Fails(status=200, body=body))
-    failure = await harness.failed()
+async def test_an_answer_that_is_none_is_a_failure_like_others(desk, body):
+    desk.there.says(Fails(status=200, body=body))
+    failure = await desk.failed()
     assert failure.code in {FailCode.BAD_VERDICT, FailCode.PROVIDER_ERROR}
-    assert 1 <= len(failure.calls) == len(harness.there.got) <= 2
+    assert 1 <= len(failure.calls) == len(desk.there.got) <= 2
 
 
 @pytest.mark.parametrize(
@@ -502,10 +502,10 @@ def test_what_nobody_foresaw_is_an_answer_that_makes_no_sense():
     assert (told.code, told.was_sent, told.kind) == (FailCode.BAD_VERDICT, True, "KeyError")
 
 
-async def test_no_key_follows_a_redirect(harness):
-    async with provider(harness.there.format) as elsewhere:
-        harness.there.says(Fails(status=307, body={}, head=[("location", elsewhere.url + "/v1/x")]))
-        await harness.failed()
+async def test_no_key_follows_a_redirect(desk):
+    async with provider(desk.there.format) as elsewhere:
+        desk.there.says(Fails(status=307, body={}, head=[("location", elsewhere.url + "/v1/x")]))
+        await desk.failed()
         assert elsewhere.got == []
 
 
@@ -531,9 +531,9 @@ def test_whatever_could_change_a_verdict_changes_the_fingerprint():
     assert told(replace(own, api_key="another")) == told()
 
 
-async def test_it_is_known_before_anybody_is_asked(harness):
-    before = harness.judge.fingerprint(TASK_COMPLETION, harness.there.model)
-    answer = await harness.judge.ask(harness.question())
+async def test_it_is_known_before_anybody_is_asked(desk):
+    before = desk.judge.fingerprint(TASK_COMPLETION, desk.there.model)
+    answer = await desk.judge.ask(desk.question())
     assert answer.outcome.metadata["fingerprint"] == before
 
 

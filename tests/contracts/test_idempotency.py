@@ -1,4 +1,4 @@
-"""Contract of IdempotencyStore: one turn at a time, one object a request, its first reply for all."""
+"""Contract of IdempotencyStore: the first response is stored; one attempt at a time holds the lock."""
 
 import asyncio
 import uuid

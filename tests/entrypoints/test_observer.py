@@ -203,7 +203,7 @@ def test_spans_of_one_piece_of_work_are_one_trace(figures):
 def test_all_that_is_done_for_a_run_is_one_trace_that_leads_back_to_its_request(figures):
     spans = Recorded()
     observer = Observer(figures, spans)
-    with RequestTracer(spans).request(OF_CALLER) as request:
+    with spans.request(OF_CALLER) as request:
         observer.sending(PlanRunJob(PROJECT, RUN))
         request.ended("POST /evaluations/trace-runs", {}, has_failed=False)
     for job in (PlanRunJob(PROJECT, RUN), EvaluateTargetJob(PROJECT, RUN, "t")):
@@ -211,20 +211,20 @@ def test_all_that_is_done_for_a_run_is_one_trace_that_leads_back_to_its_request(
             observer.sending(
                 EvaluateTargetJob(PROJECT, RunId(uuid.UUID(int=3)), "t")
             )  # what is next
-    start, server, *work = spans.due
-    assert [one["name"] for one in work] == ["plan run", "evaluate target"]
-    assert {one["traceId"] for one in (start, *work)} == {RUN.hex}
-    assert not any("parentSpanId" in one for one in (start, *work))
-    assert start["links"] == [{"traceId": server["traceId"], "spanId": server["spanId"]}]
+    start, server, *work = spans.ended
+    assert [one.name for one in work] == ["plan run", "evaluate target"]
+    assert {one.context.trace_id for one in (start, *work)} == {RUN.int}
+    assert not any(one.parent for one in (start, *work))
+    assert [one.context for one in start.links] == [server.context]
 
 
 def test_a_run_that_no_request_starts_or_one_without_spans_has_no_start(figures):
     spans = Recorded()
     Observer(figures, spans).sending(PlanRunJob(PROJECT, RUN))
     Observer(figures).sending(PlanRunJob(PROJECT, RUN))
-    with RequestTracer(spans).request(OF_CALLER.removesuffix("1") + "0"):
+    with spans.request(OF_CALLER.removesuffix("1") + "0"):
         Observer(figures, spans).sending(PlanRunJob(PROJECT, RUN))
-    assert spans.due == []
+    assert spans.ended == []
 
 
 def test_a_batch_that_nobody_traces_makes_no_span(figures):

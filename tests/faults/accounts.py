@@ -10,7 +10,7 @@ from adapters.postgres.database.pool import PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
 from domain.ids import ProjectId
 from entrypoints.settings import Settings
-from tests.faults.clients import PAYLOAD, Load, SentTrace
+from tests.faults.clients import PAYLOAD, Load, Sent
 from tests.support.fixtures.data_plane import assert_rolled_up, over_postgres
 
 PAGE: Final = 200
@@ -30,7 +30,7 @@ async def assert_kept(load: Load, settings: Settings, recounted: int = 3) -> Non
     """
     assert not load.unexpected, load.outcomes
     assert load.accepted, load.outcomes
-    projects: dict[str, dict[str, SentTrace]] = defaultdict(dict)
+    projects: dict[str, dict[str, Sent]] = defaultdict(dict)
     for trace, sent in load.sent.items():
         projects[sent.project][trace] = sent
     async with httpx.AsyncClient(base_url=load.url, timeout=30) as http:
@@ -64,7 +64,7 @@ async def assert_flood_kept(
 
 
 async def _assert_project(
-    http: httpx.AsyncClient, headers: Mapping[str, str], traces: Mapping[str, SentTrace]
+    http: httpx.AsyncClient, headers: Mapping[str, str], traces: Mapping[str, Sent]
 ) -> None:
     answer = await http.get("/traces", params={"limit": PAGE}, headers=headers)
     assert answer.status_code == 200, answer.text

@@ -23,7 +23,7 @@ NO_ADVICE: Final = "503 without Retry-After"
 
 
 @dataclass
-class SentTrace:
+class Sent:
     """One trace on its way; `spans` grows where a part is sent later."""
 
     project: str
@@ -46,7 +46,7 @@ class Load:
     clients: int = 8
     pace_s: float = PACE_S
     seed: int = 1
-    sent: dict[str, SentTrace] = field(default_factory=dict)
+    sent: dict[str, Sent] = field(default_factory=dict)
     outcomes: Counter[object] = field(default_factory=Counter)
     dropped: int = 0
     slowest_s: float = 0.0  # of all requests, answered or not
@@ -81,7 +81,7 @@ class Load:
         self, http: httpx.AsyncClient, project: str, number: int, chance: random.Random
     ) -> None:
         trace, spans = str(uuid.uuid4()), [str(uuid.uuid4()) for _ in range(SPANS)]
-        self.sent[trace] = sent = SentTrace(project, number, set(spans))
+        self.sent[trace] = sent = Sent(project, number, set(spans))
         body = {
             "trace_id": trace,
             "name": f"t{number}",

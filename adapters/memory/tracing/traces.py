@@ -111,8 +111,8 @@ class MemoryTraces:
         window: PageRequest,
     ) -> Page[TraceSummary]:
         shown = self.store.shown_traces(project)
-        found = [TraceSummary.of(one) for one in shown if matching.admits(one)]
-        return paged(found, sort.position, order, window)
+        found = [TraceSummary.of(one) for one in shown if matching.matches(one)]
+        return paginate(found, sort.position, order, window)
 
     async def delete(self, project: ProjectId, traces: Sequence[TraceId]) -> int:
         gone = [one for one in dict.fromkeys(traces) if self._stored(project, one) is not None]

@@ -22,6 +22,7 @@ from adapters.postgres.identity.identity_rows import (
     key_of,
     membership_row,
 )
+from adapters.postgres.identity.project_budgets import put_budget, read_budget
 from application.identity.ports import LockedOrganization
 from domain.errors import Conflict, NotFound
 from domain.identity.api_key import ApiKey

@@ -36,7 +36,7 @@ from adapters.postgres.tracing.trace_rows import PAYLOADS, SPANS, TRACES, span_o
 from adapters.pricing.price_cache import ProjectPrices
 from domain.errors import NotFound
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.tracing.change import UNSAID, retagged
+from domain.tracing.change import UNCHANGED, retagged
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange, in_order
 

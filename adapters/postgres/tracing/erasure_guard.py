@@ -6,7 +6,6 @@ from typing import Final
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_projects_shared
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection
-from adapters.postgres.tracing.trace_rows import columns
 from application.privacy.ports import trace_was_erased
 from domain.ids import ProjectId
 from domain.tracing.erasure import DataSubject
@@ -35,5 +34,5 @@ async def check_lost(connection: Connection, lost: Sequence[Owned]) -> None:
     projects = list({project for project, _ in lost})
     await lock_projects_shared(connection, AdvisoryLock.TRACE_OWNERS, projects)
     rows = [(project, owner.kind.value, owner.id) for project, owner in lost]
-    if await connection.fetchval(IS_ERASED, *columns(rows)):
+    if await connection.fetchval(IS_ERASED, *arrays(rows)):
         raise trace_was_erased()

@@ -11,8 +11,8 @@ from adapters.postgres.tracing.counts import Counts, count, counts
 from adapters.postgres.tracing.trace_filters import ALL_TRACES, clauses_of
 from adapters.postgres.tracing.trace_rows import SUMMARY_COLUMNS, summary_of
 from domain.ids import ProjectId
-from domain.page import Page, SortOrder, Window
-from domain.tracing.query import TraceFilter, TraceSort, folded
+from domain.page import Page, PageRequest, SortOrder
+from domain.tracing.query import TraceFilter, TraceSort, fold_case
 from domain.tracing.trace import TraceSummary
 
 COUNTABLE: Final = 20_000  # traces that are sorted, since counting them would take as long

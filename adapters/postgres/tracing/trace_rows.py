@@ -13,17 +13,17 @@ from asyncpg import Record
 from adapters.postgres.database.columns import WHOLE, Column, Table, array_text, compile_reader
 from adapters.postgres.tracing.facets import Counted
 from adapters.postgres.tracing.search_terms import trace_terms
-from domain.tracing.query import folded
+from domain.tracing.query import fold_case
 from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
-from domain.tracing.usage import Charge, CostSource, Price, Usage
+from domain.tracing.usage import CostSource, Price, SpanCost, Usage
 
 _COST: Final = msgspec.json.Decoder(dict[str, float])
 _KEY: Final = ("project_id", "trace_id")
 
 
 def _search_name(stored: Counted) -> str:
-    return folded(stored.trace.name)
+    return fold_case(stored.trace.name)
 
 
 def _terms_text(stored: Counted) -> str:
@@ -42,15 +42,15 @@ def _null_for_0(tokens: int) -> int | None:
     return tokens or None
 
 
-def _price_version(charge: Charge) -> str | None:
+def _price_version(charge: SpanCost) -> str | None:
     return None if charge.price is None else charge.price.version
 
 
-def _price_since(charge: Charge) -> datetime | None:
+def _price_since(charge: SpanCost) -> datetime | None:
     return None if charge.price is None else charge.price.since
 
 
-def _listed_amount(charge: Charge) -> Decimal | None:
+def _listed_amount(charge: SpanCost) -> Decimal | None:
     """What the price table says, only where another amount is charged."""
     price = charge.price
     return None if price is None or price.amount == charge.amount else price.amount

@@ -22,7 +22,7 @@ from adapters.postgres.tracing.trace_lists import TraceLists
 from adapters.pricing.price_cache import ProjectPrices
 from application.tracing.ports import PriceBook
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.page import Page, SortOrder, Window
+from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange, TraceSummary
@@ -55,7 +55,7 @@ class PostgresTraces:
         Spans are priced by their project's own prices, and by `book`. `on_removed` is told of a
         project that was written to though another process removed it.
         """
-        prices = ProjectPrices(PostgresModelPrices(pool).for_projects, book.price)
+        prices = ProjectPrices(PostgresModelPrices(pool).for_projects, book)
         line: GroupCommit[Item] = GroupCommit(
             TraceWriter(pool, prices).write, is_transient, watch=watch or Unwatched()
         )

@@ -49,5 +49,5 @@ class Traced:
                     "pandaprobe.request_id": request_id_of(scope),
                     **{f"pandaprobe.{name}": value for name, value in line.ids.items()},
                 }
-                is_server_error = line.status >= HTTPStatus.INTERNAL_SERVER_ERROR or not line.status
-                span.ended(f"{method} {line.route}", said, has_failed=is_server_error)
+                is_ours = line.status >= HTTPStatus.INTERNAL_SERVER_ERROR or not line.status
+                span.ended(f"{method} {line.route}", said, has_failed=is_ours)

@@ -323,7 +323,8 @@ async def test_it_ends_in_time_while_redis_is_silent(valkey):
 async def test_what_a_killed_worker_had_fetched_comes_back(redis, redis_url):
     """Its broker is silent for longer than HEARTBEAT_TIMEOUT_MS."""
     [due] = some_targets(1)
-    key, data = encoded(due)
+    message = build_message(due)
+    key, data = message.message_id, message.encode()
     dead = f"{NAMESPACE}:__acks__.dead.{JobQueue.MEASURE}"
     await redis.hset(f"{NAMESPACE}:{JobQueue.MEASURE}.msgs", key, data)
     await redis.sadd(dead, key)

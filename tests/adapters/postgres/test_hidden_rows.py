@@ -17,7 +17,7 @@ from adapters.postgres.evaluation.scores.scores import ADD_TO_SESSION, ADD_TO_TR
 from adapters.postgres.tracing.batch_writer import TraceWriter
 from domain.errors import Failure, Invalid, NotFound
 from domain.ids import ProjectId
-from domain.tracing.erasure import Owner, OwnerKind
+from domain.tracing.erasure import DataSubject, DataSubjectKind
 from domain.tracing.trace import TraceChange
 from tests.adapters.postgres.test_erased_files import WAIT_S, WAITS
 from tests.support.builders.scores import session_score, trace_score

@@ -31,7 +31,7 @@ from domain.evaluation.scores.score import ScoreChange, ScoreSource, ScoreStatus
 from domain.ids import ProjectId, RunId, TraceId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
-from domain.tracing.erasure import OwnerKind
+from domain.tracing.erasure import DataSubjectKind
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import SpanChange

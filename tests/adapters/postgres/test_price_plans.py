@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from adapters.postgres.pricing.repricings import PostgresRepricings
+from adapters.postgres.tracing.model_prices import PostgresModelPrices
 from application.pricing.ports import REPRICED_SPANS_BATCH
 from domain.ids import ProjectId
 from tests.adapters.postgres.test_plans import nodes, plans, read_rows, scanned_whole

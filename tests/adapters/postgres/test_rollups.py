@@ -16,7 +16,7 @@ from adapters.postgres.pricing.repricings import PostgresRepricings
 from adapters.postgres.tracing.traces import PostgresTraces
 from domain.errors import NotFound
 from domain.ids import ProjectId
-from domain.tracing.change import UNSAID
+from domain.tracing.change import UNCHANGED
 from domain.tracing.span import Span, SpanChange, SpanStatus
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from domain.tracing.usage import Price

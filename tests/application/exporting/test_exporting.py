@@ -129,7 +129,7 @@ async def test_what_was_away_is_tried_again_later_and_not_for_ever(here):
     assert await use_cases.write_export() == 1
     given_up = await found(here, export)
     assert given_up.status is ExportStatus.FAILED
-    assert "could finish it" in str(given_up.error)
+    assert "failed to finish it" in str(given_up.error)
 
 
 async def test_a_fault_fails_the_export_and_is_raised_for_the_log(here):

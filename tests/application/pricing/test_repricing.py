@@ -113,7 +113,7 @@ async def test_without_a_price_book_nothing_is_priced_again(
     waiting = await world.do.pricing.read_repricing(OURS, asked)
     assert waiting.status is RepricingStatus.PENDING
     assert await world.do.pricing.reprice_spans() == 0  # it waits, as after any fault
-    world.now += REPRICING_HELD
+    world.now += REPRICING_LEASE
     assert await world.do.pricing.reprice_spans() == 1
 
 

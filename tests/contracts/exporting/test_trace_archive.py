@@ -1,4 +1,4 @@
-"""Contract of TraceArchive: whole traces in the order of the list, of one moment, with their scores."""
+"""Contract of TraceArchive: whole traces with their scores, in order, from one snapshot."""
 
 import uuid
 from collections.abc import Sequence

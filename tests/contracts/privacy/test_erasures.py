@@ -14,8 +14,8 @@ from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.runs.run import TargetType
 from domain.identity.audit import AuditAction, AuditEntry
 from domain.ids import ErasureId, ProjectId
-from domain.page import Window
-from domain.tracing.erasure import Erasure, ErasureState, Owner, OwnerKind
+from domain.page import PageRequest
+from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure, ErasureState
 from domain.tracing.trace import Trace, TraceChange
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
 from tests.contracts.evaluation.judging.test_verdict_cache import KEY, a_verdict
@@ -49,7 +49,7 @@ def a_trace(**said: Any) -> Trace:
 
 
 @dataclass(frozen=True, slots=True)
-class ErasureHarness:
+class Office:
     """Erasures over a store, and what they have told the audit log."""
 
     plane: DataPlane
@@ -87,8 +87,8 @@ class ErasureHarness:
 
 
 @pytest.fixture
-def harness(world: World) -> ErasureHarness:
-    return ErasureHarness(DataPlane.of(world.ports), world, [])
+def harness(world: World) -> Office:
+    return Office(DataPlane.of(world.ports), world, [])
 
 
 # --- what goes ---------------------------------------------------------------------------------

@@ -18,15 +18,15 @@ from domain.evaluation.scores.outcome import FailCode, Failed
 from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
 from domain.evaluation.scores.score import ScoreChange
 from domain.ids import ProjectId
-from domain.page import SortOrder, Window
-from domain.tracing.erasure import Owner, OwnerKind
+from domain.page import PageRequest, SortOrder
+from domain.tracing.erasure import DataSubject, DataSubjectKind
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import SpanChange
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from tests.contracts.exporting.test_exports import an_export
 from tests.contracts.exporting.test_trace_archive import read
-from tests.contracts.privacy.test_erasures import GRACE, ErasureHarness
+from tests.contracts.privacy.test_erasures import GRACE, Office
 from tests.support.builders.scores import AUTOMATED, RUNS, session_score, trace_score
 from tests.support.builders.values import NOON, at, span, trace
 from tests.support.fixtures.data_plane import (
@@ -104,8 +104,8 @@ async def kept(plane: DataPlane, of: ProjectId, sent: list[Trace]) -> None:
 
 
 @pytest.fixture
-def harness(world: World) -> ErasureHarness:
-    return ErasureHarness(DataPlane.of(world.ports), world, [])
+def harness(world: World) -> Office:
+    return Office(DataPlane.of(world.ports), world, [])
 
 
 # --- what is asked -----------------------------------------------------------------------------
@@ -211,9 +211,7 @@ ASKED: dict[str, Ask] = {
 @pytest.mark.parametrize(
     ("owner", "what"), [pair for pair in product((GRACE, TALK), ASKED) if pair != (TALK, "users")]
 )
-async def test_it_is_as_if_it_had_never_been(
-    harness: ErasureHarness, owner: DataSubject, what: str
-):
+async def test_it_is_as_if_it_had_never_been(harness: Office, owner: DataSubject, what: str):
     plane, ours, bare, stays = harness.plane, project(), project(), some(None)
     for sent in (stays, some(owner)):
         await kept(plane, ours, sent)
@@ -230,9 +228,7 @@ async def test_it_is_as_if_it_had_never_been(
 
 
 @OWNERS
-async def test_nothing_of_it_is_read_or_changed_by_its_id(
-    harness: ErasureHarness, owner: DataSubject
-):
+async def test_nothing_of_it_is_read_or_changed_by_its_id(harness: Office, owner: DataSubject):
     plane, ours, gone = harness.plane, project(), some(owner)
     await kept(plane, ours, gone)
     one, do = gone[0], plane.evaluation
@@ -263,9 +259,7 @@ async def test_nothing_of_it_is_read_or_changed_by_its_id(
     assert await plane.exporting.archive.load(ours, [one.id]) == []
 
 
-async def test_a_session_is_hidden_that_loses_a_trace_and_its_other_traces_are_not(
-    harness: ErasureHarness,
-):
+async def test_a_session_is_hidden_that_loses_a_trace_and_its_other_traces_are_not(harness: Office):
     plane, ours = harness.plane, project()
     mine, others = (
         trace(session_id="s", user_id=one, tags=("a",), started_at=NOON)
@@ -298,7 +292,7 @@ async def test_a_session_is_hidden_that_loses_a_trace_and_its_other_traces_are_n
     assert len(await assert_rolled_up(plane, ours)) == 1
 
 
-async def test_several_are_hidden_at_once(harness: ErasureHarness):
+async def test_several_are_hidden_at_once(harness: Office):
     plane, ours, stays = harness.plane, project(), some(None)
     await fill(plane, ours, *stays, *some(GRACE), *some(TALK))
     first, second = await harness.begun(ours), await harness.begun(ours, TALK)
@@ -312,7 +306,7 @@ async def test_several_are_hidden_at_once(harness: ErasureHarness):
 
 
 @OWNERS
-async def test_no_judge_is_asked_about_it(harness: ErasureHarness, owner: DataSubject):
+async def test_no_judge_is_asked_about_it(harness: Office, owner: DataSubject):
     evaluation, ours, gone = harness.plane.evaluation, project(), some(owner)
     await fill(harness.plane, ours, *gone)
     run = a_run(ours, 1)
@@ -328,7 +322,7 @@ async def test_no_judge_is_asked_about_it(harness: ErasureHarness, owner: DataSu
     assert await evaluation.work_queue.is_live(claim)
 
 
-async def test_exports_go_as_it_begins(harness: ErasureHarness):
+async def test_exports_go_as_it_begins(harness: Office):
     ours, exports = project(), harness.world.ports.exporting.exports
     made = an_export(ours, due_at=NOON.replace(year=2_000))
     await exports.create(made)
@@ -349,7 +343,7 @@ async def test_exports_go_as_it_begins(harness: ErasureHarness):
 
 
 @OWNERS
-async def test_none_of_it_becomes_somebody_elses(harness: ErasureHarness, owner: DataSubject):
+async def test_none_of_it_becomes_somebody_elses(harness: Office, owner: DataSubject):
     plane, ours = harness.plane, project()
     mine = [trace(session_id=TALK.id, user_id=GRACE.id) for _ in range(2)]
     await fill(plane, ours, *mine)

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from domain.errors import NotFound
-from domain.page import Window
+from domain.page import PageRequest
 from domain.tracing.session import SessionSummary
 from domain.tracing.span import SpanChange, SpanStatus, Totals
 from domain.tracing.trace import TraceChange, TraceStatus

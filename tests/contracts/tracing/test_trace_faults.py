@@ -7,7 +7,7 @@ import pytest
 
 from adapters.postgres.tracing.traces import PostgresTraces
 from domain.errors import Invalid, Unavailable
-from domain.page import SortOrder, Window
+from domain.page import PageRequest, SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import SpanChange
 from domain.tracing.trace import TraceChange

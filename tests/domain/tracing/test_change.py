@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.tracing.change import UNSAID, retagged
+from domain.tracing.change import UNCHANGED, retagged
 from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
-from domain.tracing.usage import NO_USAGE, UNPRICED, Charge, CostSource, Usage
+from domain.tracing.usage import NO_USAGE, UNPRICED, CostSource, SpanCost, Usage
 from tests.support.builders import strategies
 from tests.support.builders.values import at, of_table, prices, span, span_id, trace
 
@@ -51,7 +51,7 @@ SPAN = span(
 
 def clearable(change: type[Any]) -> dict[str, Any]:
     """Another value for each field that null clears."""
-    return {field.name: "another" for field in fields(change) if field.default is UNSAID}
+    return {field.name: "another" for field in fields(change) if field.default is UNCHANGED}
 
 
 NEW_OF_TRACE = clearable(TraceChange) | {

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.page import Position
-from domain.tracing.query import LATENCY_US_MAX, TraceFilter, TraceSort, folded
+from domain.tracing.query import LATENCY_US_MAX, TraceFilter, TraceSort, fold_case
 from domain.tracing.span import SpanStatus
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 from tests.support.builders import strategies

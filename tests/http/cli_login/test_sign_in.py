@@ -22,7 +22,7 @@ from tests.support.fakes.openid_provider import ADA, CALLBACK, openid_provider
 CLIENT = "pandaprobe-web"
 
 
-async def sign_in(issuer: str, client_id: str = CLIENT) -> dict[str, str]:
+async def signed_in(issuer: str, client_id: str = CLIENT) -> dict[str, str]:
     """The tokens that a page gets by the authorization code flow with PKCE."""
     verifier, state, nonce = generate_token(48), secrets.token_hex(8), secrets.token_hex(8)
     async with httpx.AsyncClient(trust_env=False) as browser:
@@ -74,7 +74,7 @@ async def asked(site: Site, token: str, project: str) -> httpx.Response:
 
 async def test_a_person_signs_in_and_works_on_their_first_project():
     with openid_provider() as provider:
-        given = await sign_in(provider.issuer)
+        given = await signed_in(provider.issuer)
         async with installed(provider.issuer) as site:
             elsewhere = await asked(site, given["id_token"], site.project())
             assert elsewhere.status_code == 404
@@ -84,15 +84,15 @@ async def test_a_person_signs_in_and_works_on_their_first_project():
             [first] = [one for one in site.store.projects.values() if one.name == "onboarding"]
             answer = await asked(site, given["id_token"], str(first.id))
             assert (answer.status_code, answer.json()["items"]) == (200, [])
-            again = (await sign_in(provider.issuer))["id_token"]
+            again = (await signed_in(provider.issuer))["id_token"]
             assert (await asked(site, again, str(first.id))).status_code == 200
             assert len(site.store.users) == 1
 
 
 async def test_other_tokens_of_the_provider_are_refused():
     with openid_provider() as provider:
-        given = await sign_in(provider.issuer)
-        foreign = await sign_in(provider.issuer, "another-app")
+        given = await signed_in(provider.issuer)
+        foreign = await signed_in(provider.issuer, "another-app")
         async with installed(provider.issuer) as site:
             # The access token of the flow is for the provider, not for us.
             for token in (given["access_token"], foreign["id_token"]):
@@ -106,14 +106,14 @@ async def test_whoever_has_a_token_works_on_while_the_provider_is_away():
     async with AsyncExitStack() as stack:
         with openid_provider() as provider:
             site = await stack.enter_async_context(installed(provider.issuer))
-            early, late = [(await sign_in(provider.issuer))["id_token"] for _ in range(2)]
+            early, late = [(await signed_in(provider.issuer))["id_token"] for _ in range(2)]
             assert (await asked(site, early, site.project())).status_code == 404
         assert (await asked(site, late, site.project())).status_code == 404
 
 
 async def test_a_provider_that_is_gone_from_the_start_is_our_fault():
     with openid_provider() as provider:
-        token = (await sign_in(provider.issuer))["id_token"]
+        token = (await signed_in(provider.issuer))["id_token"]
     async with installed(provider.issuer) as site:
         answer = await asked(site, token, site.project())
     assert answer.status_code == 503
@@ -128,7 +128,7 @@ async def test_the_development_issuer_signs_in_beside_a_provider(tmp_path):
         subject="ada-1", email="ada@localhost", name="", expires_in_s=60, now=utc_now()
     )
     with openid_provider() as provider:
-        person = (await sign_in(provider.issuer))["id_token"]
+        person = (await signed_in(provider.issuer))["id_token"]
         async with installed(provider.issuer, **local) as site:
             for token in (developer, person):
                 assert (await asked(site, token, site.project())).status_code == 404
@@ -151,7 +151,7 @@ async def test_an_issuer_with_a_shared_secret_is_not_asked_for_keys():
 @pytest.mark.parametrize("said", [{"AUTH_ISSUER": "http://127.0.0.1:9"}, {"AUTH_AUDIENCE": "x"}])
 async def test_a_provider_s_token_opens_no_other_installation(said):
     with openid_provider() as provider:
-        token = (await sign_in(provider.issuer))["id_token"]
+        token = (await signed_in(provider.issuer))["id_token"]
         async with installed(**{"issuer": provider.issuer} | said) as site:
             assert (await asked(site, token, site.project())).status_code == 401
             assert site.store.users == {}

@@ -9,8 +9,8 @@ from typing import Any, Final
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from application.evaluation.ports.agreement import HumanLabels
 from application.evaluation.ports.evaluation import ScoreAnalytics
+from application.evaluation.scores.agreement import HumanLabels
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.query import CreatedWithin, ScoreFilter
 from domain.evaluation.scores.score import (

@@ -66,25 +66,6 @@ class PostgresBudgets:
                 await connection.execute(SETTLE, project, scope, usd - reservation.usd)
 
 
-async def budget_of(connection: Connection, project: ProjectId) -> Decimal | None:
-    """As `Budgets.monthly`."""
-    usd: Decimal | None = await connection.fetchval(MONTHLY, project)
-    return usd
-
-
-async def put_budget(
-    connection: Connection, project: ProjectId, usd: Decimal | None, now: datetime
-) -> None:
-    """As `LockedOrganization.put_budget`, in the transaction that the connection is in."""
-    # As long as there is one, what is spent and set aside is counted, whatever it changes to.
-    if usd is None or await budget_of(connection, project) is None:
-        await connection.execute(FORGET, project, month_scope(now))
-    if usd is None:
-        await connection.execute(DROP_MONTHLY, project)
-    else:
-        await connection.execute(SET_MONTHLY, project, usd, now)
-
-
 async def _begun(connection: Connection, project: ProjectId, scope: str, now: datetime) -> None:
     """Makes sure that there's a row to count in, with what was spent before it."""
     if await connection.fetchval(BEGUN, project, scope):

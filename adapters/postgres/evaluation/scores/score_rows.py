@@ -13,7 +13,7 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.columns import WHOLE, Column, Table, compile_reader
-from domain.evaluation.agreement.calibration import original
+from domain.evaluation.agreement.calibration import original_score
 from domain.evaluation.scores.score import (
     DataType,
     Score,
@@ -23,7 +23,7 @@ from domain.evaluation.scores.score import (
     TraceScore,
     storable_text,
 )
-from domain.tracing.payload import scalars
+from domain.tracing.payload import scalar_members
 
 KIND_MAX: Final = 40  # characters; those of judges have fewer
 
@@ -102,7 +102,7 @@ TRACE_SCORES: Final = _table(
         Column("trace_id", "uuid"),
         Column("environment", "text"),
         Column("evidence_hash", "text", WHOLE, write=_evidence_hash),
-        Column("original", "float8", WHOLE, write=original),
+        Column("original", "float8", WHOLE, write=original_score),
     ),
 )
 SESSION_SCORES: Final = _table(

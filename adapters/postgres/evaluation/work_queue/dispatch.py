@@ -8,7 +8,7 @@ from asyncpg import Record
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.evaluation.runs.run_rows import RUN_COLUMNS, run_of
+from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, run_of
 from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT
 from application.jobs import EvaluateTargetJob
 from domain.evaluation.custom_metrics.custom_metric import needs_model

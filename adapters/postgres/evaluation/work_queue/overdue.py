@@ -9,6 +9,7 @@ from typing import Final
 from adapters.postgres.database.pool import Connection
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.evaluation.work_queue.dispatch import due
+from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, run_of
 from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT, OVERDUE_JOBS_MAX
 from application.jobs import Job, PlanRunJob
 from domain.ids import ProjectId, RunId

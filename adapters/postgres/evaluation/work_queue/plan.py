@@ -20,7 +20,6 @@ from adapters.postgres.evaluation.work_queue.run_rows import (
 )
 from adapters.postgres.evaluation.work_queue.settlement import locked_run
 from adapters.postgres.evaluation.work_queue.tally import table_of
-from adapters.postgres.tracing.trace_rows import columns
 from application.evaluation.ports.work_queue import PLANNED_TARGETS_BATCH
 from domain.evaluation.runs.run import (
     EvalRun,

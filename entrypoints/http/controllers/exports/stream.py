@@ -129,19 +129,14 @@ class TraceExportController(Controller):
         put = edge.use_cases.exporting.import_traces
         stored = iter(await put(caller.project_id, good) if good else ())
         outcomes = [one if isinstance(one, Invalid) else next(stored) for one in read]
-        return await answer(
-            request,
-            ImportResponse(
-                outcomes.count(ImportOutcome.STORED),
-                outcomes.count(ImportOutcome.UNCHANGED),
-                [
-                    BatchRejected(
-                        index, [FieldProblem(one.field, one.message) for one in bad.errors]
-                    )
-                    for index, bad in enumerate(outcomes)
-                    if isinstance(bad, Invalid)
-                ],
-            ),
+        return ImportResponse(
+            outcomes.count(ImportOutcome.STORED),
+            outcomes.count(ImportOutcome.UNCHANGED),
+            [
+                BatchRejected(index, [FieldProblem(one.field, one.message) for one in bad.errors])
+                for index, bad in enumerate(outcomes)
+                if isinstance(bad, Invalid)
+            ],
         )
 
 

@@ -8,6 +8,7 @@ import msgspec
 from litestar import Controller, get
 
 from application.ports import HealthStatus
+from application.use_cases import UseCases
 from domain.errors import RETRY_AFTER_S
 from entrypoints.http.authentication import PUBLIC
 from entrypoints.http.endpoint import Injected, edge_of, endpoint

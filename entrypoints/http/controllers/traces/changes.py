@@ -7,6 +7,7 @@ from litestar import Controller, delete, patch, post
 from msgspec import Meta
 
 from application.tracing.edit import EDITED_TRACES_MAX
+from application.use_cases import UseCases
 from domain.identity.api_key import Scope
 from domain.identity.caller import Caller
 from domain.ids import SpanId, TraceId
@@ -40,63 +41,13 @@ class SpanPath(TracePath, frozen=True):
 
 ChangedTrace = Annotated[TraceChange, Body(TraceUpdate, TraceUpdate.to_domain)]
 
-CHANGE_SPAN: Final = (
-    operation(
-        data_plane(Scope.INGEST),
-        Documented(
-            summary="Change a span",
-            description=(
-                "Only the keys of the body act. Null is ignored in `name`, `kind`, `status` and "
-                "`metadata`, and clears everything else. `metadata` is merged by its top-level "
-                "keys. What the span costs is found anew where what it depends on changed."
-            ),
-            answer=SpanResponse,
-            example=examples.SPAN_RESPONSE,
-            body_example={"status": "ERROR", "error": "The tool did not answer"},
-        ),
-    )
-    .with_path(SpanPath)
-    .with_body(Body(SpanUpdate, SpanUpdate.to_domain))
-)
-
-DELETE: Final = operation(
-    data_plane(Scope.INGEST, Scope.READ),
-    Documented(
-        summary="Delete a trace",
-        description="Removes a trace with its spans and scores.",
-        answer=None,
-    ),
-).with_path(TracePath)
-
-DELETE_BATCH: Final = operation(
-    data_plane(Scope.INGEST, Scope.READ),
-    Documented(
-        summary="Delete many traces",
-        description=(
-            f"Removes 1 to {EDITED_TRACES_MAX} traces with their spans and scores, and says how many "
-            "there were. Ids that the project doesn't have are passed over."
-        ),
-        answer=BatchDeleteResponse,
-        example={"deleted": 1},
-        body_example={"trace_ids": [examples.TRACE_ID]},
-    ),
-).with_body(Body(BatchDeleteRequest, lambda wire, _: wire))
-
-TAG_BATCH: Final = operation(
+CHANGE: Final = endpoint(
     data_plane(Scope.INGEST),
-    Documented(
-        summary="Tag many traces",
-        description=(
-            f"Takes tags from 1 to {EDITED_TRACES_MAX} traces, then gives them others. After an addition "
-            "the tags of a trace are sorted, each once; after a mere removal they keep their order."
-        ),
-        answer=BatchTagsResponse,
-        example={"updated": 1},
-        body_example={
-            "trace_ids": [examples.TRACE_ID],
-            "add_tags": ["reviewed"],
-            "remove_tags": ["prod"],
-        },
+    summary="Change a trace",
+    description=(
+        "Only the keys of the body act. Null is ignored in `name`, `status`, `tags` and "
+        "`metadata`, and clears everything else. `metadata` is merged by its top-level "
+        "keys; `tags` replace the old ones."
     ),
     example=TRACE_RESPONSE,
     body_example={"status": "COMPLETED", "metadata": {"reviewed": True}},
@@ -126,7 +77,7 @@ DELETE_BATCH: Final = endpoint(
     data_plane(Scope.INGEST, Scope.READ),
     summary="Delete many traces",
     description=(
-        f"Removes 1 to {EDITED_MAX} traces with their spans and scores, and says how many "
+        f"Removes 1 to {EDITED_TRACES_MAX} traces with their spans and scores, and says how many "
         "there were. Ids that the project doesn't have are passed over."
     ),
     example={"deleted": 1},
@@ -137,7 +88,7 @@ TAG_BATCH: Final = endpoint(
     data_plane(Scope.INGEST),
     summary="Tag many traces",
     description=(
-        f"Takes tags from 1 to {EDITED_MAX} traces, then gives them others. After an addition "
+        f"Takes tags from 1 to {EDITED_TRACES_MAX} traces, then gives them others. After an addition "
         "the tags of a trace are sorted, each once; after a mere removal they keep their order."
     ),
     example={"updated": 1},

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.tracing.change import UNSAID, Clearable
+from domain.tracing.change import UNCHANGED, Clearable
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus, Totals
 from domain.tracing.trace import Trace, TraceChange, TraceStatus, TraceSummary
@@ -216,21 +216,21 @@ class SpanUpdate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _clearable[T](value: T | UnsetType | None) -> Clearable[T]:
-    return UNSAID if value is UNSET else value
+    return UNCHANGED if value is UNSET else value
 
 
 def _clearable_instant(value: str | float | UnsetType | None) -> Clearable[datetime]:
     if value is UNSET:
-        return UNSAID
+        return UNCHANGED
     return None if value is None else parse_instant(value)
 
 
 def _clearable_payload(value: Raw | UnsetType) -> Clearable[JsonText]:
-    return UNSAID if value is UNSET else payload(value)
+    return UNCHANGED if value is UNSET else payload(value)
 
 
 def _clearable_object(value: Raw | UnsetType) -> Clearable[JsonText]:
-    return UNSAID if value is UNSET else optional_object_of(value)
+    return UNCHANGED if value is UNSET else optional_object_of(value)
 
 
 class TraceAccepted(msgspec.Struct, frozen=True):

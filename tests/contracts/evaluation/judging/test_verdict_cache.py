@@ -32,7 +32,7 @@ def a_verdict(**said: Any) -> Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class CacheHarness:
+class Shelf:
     """Verdicts, and a project with a trace that they are about."""
 
     verdicts: Verdicts
@@ -46,10 +46,10 @@ class CacheHarness:
 
 
 @pytest.fixture
-async def cache(world: World) -> CacheHarness:
+async def shelf(world: World) -> Shelf:
     project, one = ProjectId(uuid.uuid4()), trace()
     await world.ports.traces.put(project, one)
-    return CacheHarness(world.ports.evaluation.judging.verdicts, world, project, one.id)
+    return Shelf(world.ports.evaluation.judging.verdicts, world, project, one.id)
 
 
 @pytest.mark.parametrize(
@@ -63,62 +63,62 @@ async def cache(world: World) -> CacheHarness:
     ],
     ids=["usual", "unpriced", "free", "bare", "odd texts"],
 )
-async def test_it_is_found_as_it_was_kept(cache: CacheHarness, said: dict[str, Any]):
-    await cache.keep(a_verdict(**said))
-    assert await cache.verdicts.find(cache.project, KEY, NOON) == a_verdict(**said)
+async def test_it_is_found_as_it_was_kept(shelf: Shelf, said: dict[str, Any]):
+    await shelf.keep(a_verdict(**said))
+    assert await shelf.verdicts.find(shelf.project, KEY, NOON) == a_verdict(**said)
 
 
-async def test_one_that_was_kept_earlier_is_not_found(cache: CacheHarness):
-    await cache.keep(a_verdict())
+async def test_one_that_was_kept_earlier_is_not_found(shelf: Shelf):
+    await shelf.keep(a_verdict())
     later = NOON + timedelta(microseconds=1)
-    assert await cache.verdicts.find(cache.project, KEY, later) is None
+    assert await shelf.verdicts.find(shelf.project, KEY, later) is None
 
 
-async def test_it_is_of_one_question_and_one_project(cache: CacheHarness):
-    await cache.keep(a_verdict())
-    assert await cache.verdicts.find(cache.project, b"\x01" * 32, NOON) is None
-    assert await cache.verdicts.find(ProjectId(uuid.uuid4()), KEY, NOON) is None
+async def test_it_is_of_one_question_and_one_project(shelf: Shelf):
+    await shelf.keep(a_verdict())
+    assert await shelf.verdicts.find(shelf.project, b"\x01" * 32, NOON) is None
+    assert await shelf.verdicts.find(ProjectId(uuid.uuid4()), KEY, NOON) is None
 
 
-async def test_the_later_one_takes_its_place(cache: CacheHarness):
-    await cache.keep(a_verdict(model="openai/small"))
-    await cache.keep(a_verdict(), now=NOON + DAY)
-    assert await cache.verdicts.find(cache.project, KEY, NOON + DAY) == a_verdict()
+async def test_the_later_one_takes_its_place(shelf: Shelf):
+    await shelf.keep(a_verdict(model="openai/small"))
+    await shelf.keep(a_verdict(), now=NOON + DAY)
+    assert await shelf.verdicts.find(shelf.project, KEY, NOON + DAY) == a_verdict()
 
 
-async def test_what_is_not_stored_has_no_verdict(cache: CacheHarness):
-    await cache.keep(a_verdict(), trace=TraceId(uuid.uuid4()))
-    assert await cache.verdicts.find(cache.project, KEY, NOON) is None
-    await cache.keep(a_verdict(), project=ProjectId(uuid.uuid4()))
-    assert await cache.verdicts.find(cache.project, KEY, NOON) is None
+async def test_what_is_not_stored_has_no_verdict(shelf: Shelf):
+    await shelf.keep(a_verdict(), trace=TraceId(uuid.uuid4()))
+    assert await shelf.verdicts.find(shelf.project, KEY, NOON) is None
+    await shelf.keep(a_verdict(), project=ProjectId(uuid.uuid4()))
+    assert await shelf.verdicts.find(shelf.project, KEY, NOON) is None
 
 
-async def test_it_goes_with_its_trace(cache: CacheHarness):
+async def test_it_goes_with_its_trace(shelf: Shelf):
     other = replace(trace(), id=TraceId(uuid.uuid4()))
-    await cache.world.ports.traces.put(cache.project, other)
-    await cache.keep(a_verdict())
-    await cache.keep(a_verdict(), b"\x01" * 32, trace=other.id)
-    await cache.world.ports.traces.delete(cache.project, [cache.trace])
-    assert await cache.verdicts.find(cache.project, KEY, NOON) is None
-    assert await cache.verdicts.find(cache.project, b"\x01" * 32, NOON) == a_verdict()
+    await shelf.world.ports.traces.put(shelf.project, other)
+    await shelf.keep(a_verdict())
+    await shelf.keep(a_verdict(), b"\x01" * 32, trace=other.id)
+    await shelf.world.ports.traces.delete(shelf.project, [shelf.trace])
+    assert await shelf.verdicts.find(shelf.project, KEY, NOON) is None
+    assert await shelf.verdicts.find(shelf.project, b"\x01" * 32, NOON) == a_verdict()
 
 
-async def test_what_no_store_can_hold_is_not_kept_and_harms_nobody(cache: CacheHarness):
-    await cache.keep(a_verdict(outcome=Scored(1.0, "\ud800", {})))
-    known = await cache.verdicts.find(cache.project, KEY, NOON)
+async def test_what_no_store_can_hold_is_not_kept_and_harms_nobody(shelf: Shelf):
+    await shelf.keep(a_verdict(outcome=Scored(1.0, "\ud800", {})))
+    known = await shelf.verdicts.find(shelf.project, KEY, NOON)
     assert known is None or known.outcome.reason == "\ud800"
-    await cache.keep(a_verdict())
-    assert await cache.verdicts.find(cache.project, KEY, NOON) == a_verdict()
+    await shelf.keep(a_verdict())
+    assert await shelf.verdicts.find(shelf.project, KEY, NOON) == a_verdict()
 
 
-async def test_the_oldest_are_swept(cache: CacheHarness):
+async def test_the_oldest_are_swept(shelf: Shelf):
     long_ago = NOON - 9_000 * DAY  # of this test alone, in a database of all
     for n in range(3):
-        await cache.keep(a_verdict(), bytes([n]) * 32, now=long_ago + n * DAY)
-    assert await cache.verdicts.sweep(long_ago + 2 * DAY) == 2
+        await shelf.keep(a_verdict(), bytes([n]) * 32, now=long_ago + n * DAY)
+    assert await shelf.verdicts.sweep(long_ago + 2 * DAY) == 2
     found = [
-        await cache.verdicts.find(cache.project, bytes([n]) * 32, long_ago) is not None
+        await shelf.verdicts.find(shelf.project, bytes([n]) * 32, long_ago) is not None
         for n in range(3)
     ]
     assert found == [False, False, True]
-    assert await cache.verdicts.sweep(long_ago + 2 * DAY) == 0
+    assert await shelf.verdicts.sweep(long_ago + 2 * DAY) == 0

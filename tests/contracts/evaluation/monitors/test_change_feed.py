@@ -10,8 +10,7 @@ import pytest
 from adapters.postgres.evaluation.monitors.change_feed import PostgresChangeFeed
 from domain.evaluation.monitors.monitor import SETTLE_DELAY
 from domain.evaluation.runs.selection import GivenInstant, SessionSelection, TraceSelection
-from domain.tracing.change import TraceChange
-from domain.tracing.trace import TraceStatus
+from domain.tracing.trace import TraceChange, TraceStatus
 from tests.support.builders.values import at, span, trace
 from tests.support.fixtures.data_plane import fill, project
 from tests.support.fixtures.monitors import AT_ONCE, over_postgres

@@ -91,11 +91,11 @@ class Watched:
         self, before: Monitor, after: Monitor, run: EvalRun | None, work: list[WorkItem]
     ) -> bool:
         await self.process.reaches("fired")
-        is_stored: bool = await self.inner.store_run(before, after, run, work)
-        if is_stored:
+        is_leader: bool = await self.inner.store_run(before, after, run, work)
+        if is_leader:
             self.used(before, run)
         await self.process.reaches("stored")
-        return is_stored
+        return is_leader
 
     async def readable_until(self) -> Any:
         await self.process.reaches("edge")

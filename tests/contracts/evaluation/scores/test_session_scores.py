@@ -17,7 +17,7 @@ from domain.evaluation.scores.score import (
     ScoreStatus,
     newest_first,
 )
-from domain.page import OFFSET_MAX, Window
+from domain.page import OFFSET_MAX, PageRequest
 from domain.tracing.trace import TraceChange
 from tests.support.builders.scores import (
     ADA,

@@ -276,7 +276,7 @@ async def test_whatever_an_outcome_says_is_kept(evaluating, outcome):
     claim = await evaluating.claim_next(run.project_id)
     before = (await evaluating.scores(run))[0]
     assert await evaluating.work_queue.record(claim, METRICS[0], outcome, NOON)
-    assert (await evaluating.scores(run))[0] == before.measured(outcome, NOON)
+    assert (await evaluating.scores(run))[0] == before.with_outcome(outcome, NOON)
 
 
 async def test_several_are_written_together_but_for_what_is_there(evaluating):

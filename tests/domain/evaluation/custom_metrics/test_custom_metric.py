@@ -55,7 +55,7 @@ def own(name="polite", kind=DefinitionKind.JUDGE, body=None, *, archived=False, 
     )
 
 
-def catalogue(*metrics):
+def shelf(*metrics):
     return {one.name: one for one in metrics}
 
 
@@ -204,7 +204,7 @@ def test_session_metrics_cannot_be_custom():
 def test_run_gets_the_newest_definitions():
     polite, named = own(), own("named", DefinitionKind.RULE)
     names = ["coherence", "polite", "coherence", "named"]
-    found = select_metrics(names, Category.TRACE, catalogue(polite, named, own("other")))
+    found = select_metrics(names, Category.TRACE, shelf(polite, named, own("other")))
     assert found == SelectedMetrics(("coherence", "polite", "named"), (polite.newest, named.newest))
 
 
@@ -213,19 +213,19 @@ def test_unknown_and_archived_metrics_are_reported_with_index():
         select_metrics(
             ["coherence", "nothing", "polite", "loop_detection"],
             Category.TRACE,
-            catalogue(own(archived=True)),
+            shelf(own(archived=True)),
         )
     told = {one.field: one.message for one in refused.value.errors}
     assert set(told) == {"metrics.1", "metrics.2", "metrics.3"}
     assert told["metrics.2"] == "polite is archived"
     for names in ([], ["polite"]):
         with pytest.raises(Invalid):
-            select_metrics(names, Category.SESSION, catalogue(own()))
+            select_metrics(names, Category.SESSION, shelf(own()))
 
 
 def test_custom_metric_takes_precedence_over_later_built_in():
     mine = own("coherence", DefinitionKind.RULE)
-    found = select_metrics(["coherence"], Category.TRACE, catalogue(mine))
+    found = select_metrics(["coherence"], Category.TRACE, shelf(mine))
     assert found.definitions == (mine.newest,)
     assert (
         get_run_metric(found.definitions, "coherence", regex_search).method
@@ -238,25 +238,25 @@ def test_custom_metrics_per_run_are_limited():
     many = [own(f"metric_{n}", DefinitionKind.RULE) for n in range(CUSTOM_METRICS_PER_RUN_MAX + 1)]
     names = [one.name for one in many]
     assert (
-        len(select_metrics(names[:-1], Category.TRACE, catalogue(*many)).definitions)
+        len(select_metrics(names[:-1], Category.TRACE, shelf(*many)).definitions)
         == CUSTOM_METRICS_PER_RUN_MAX
     )
     with pytest.raises(Invalid, match="Validation"):
-        select_metrics(names, Category.TRACE, catalogue(*many))
+        select_metrics(names, Category.TRACE, shelf(*many))
     body = RULE | {"value": True}
     large = own("large", DefinitionKind.RULE, body)
     huge = replace(
         large, newest=replace(large.newest, body=b" " * (DEFINITION_BYTES_PER_RUN_MAX + 1))
     )
     with pytest.raises(Invalid, match="Validation"):
-        select_metrics(["large"], Category.TRACE, catalogue(huge))
+        select_metrics(["large"], Category.TRACE, shelf(huge))
 
 
 MODELS = JudgeModels(preferred="openai/tiny", allowed=("openai/big", "heuristic/1"))
 
 
-def test_the_keyless_judge_knows_no_criteria():
-    picked = select_metrics(["coherence", "polite"], Category.TRACE, catalogue(own()))
+def test_heuristic_judge_rejects_custom_criteria():
+    picked = select_metrics(["coherence", "polite"], Category.TRACE, shelf(own()))
     check_judge_models(picked, "openai/tiny", MODELS)
     with pytest.raises(Invalid) as refused:
         check_judge_models(picked, "heuristic/1", MODELS)
@@ -266,11 +266,11 @@ def test_the_keyless_judge_knows_no_criteria():
 
 def test_custom_metric_may_name_its_model():
     named = select_metrics(
-        ["polite"], Category.TRACE, catalogue(own(body=JUDGE | {"model": "openai/big"}))
+        ["polite"], Category.TRACE, shelf(own(body=JUDGE | {"model": "openai/big"}))
     )
     check_judge_models(named, "heuristic/1", MODELS)
     other = select_metrics(
-        ["polite"], Category.TRACE, catalogue(own(body=JUDGE | {"model": "openai/huge"}))
+        ["polite"], Category.TRACE, shelf(own(body=JUDGE | {"model": "openai/huge"}))
     )
     with pytest.raises(Invalid) as refused:
         check_judge_models(other, "openai/tiny", MODELS)
@@ -279,7 +279,7 @@ def test_custom_metric_may_name_its_model():
 
 def test_rule_metrics_need_no_model():
     check_judge_models(
-        select_metrics(["r1"], Category.TRACE, catalogue(own("r1", DefinitionKind.RULE))),
+        select_metrics(["r1"], Category.TRACE, shelf(own("r1", DefinitionKind.RULE))),
         "heuristic/1",
         MODELS,
     )
