@@ -7,7 +7,7 @@ from uuid import UUID
 
 from adapters.memory.store import MemoryStore
 from adapters.memory.stored_work import WorkState
-from application.evaluation.ports.workload import BANDS, COUNTED_MAX, Workload, band_of
+from application.evaluation.ports.workload import AGE_BANDS, COUNTED_ROWS_MAX, Workload, age_band
 from application.workers import WORKER_RETENTION, WORKER_TIMEOUT, Worker, WorkerStatus
 from domain.evaluation.runs.run import RunStatus
 
@@ -44,15 +44,15 @@ class MemoryWorkloads:
             for one in work
         )
         ages = Counter(
-            band_of(now - since)
+            age_band(now - since)
             for one in work
             if (since := _waits_since(one.state, one.run_after, one.due_at)) and since <= now
         )
         return Workload(
-            pending_runs=min(runs[RunStatus.PENDING], COUNTED_MAX),
-            running_runs=min(runs[RunStatus.RUNNING], COUNTED_MAX),
-            queued={band: min(ages[band], COUNTED_MAX) for band in BANDS},
-            running=min(running, COUNTED_MAX),
+            pending_runs=min(runs[RunStatus.PENDING], COUNTED_ROWS_MAX),
+            running_runs=min(runs[RunStatus.RUNNING], COUNTED_ROWS_MAX),
+            queued={band: min(ages[band], COUNTED_ROWS_MAX) for band in AGE_BANDS},
+            running=min(running, COUNTED_ROWS_MAX),
         )
 
 

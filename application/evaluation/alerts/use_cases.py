@@ -12,7 +12,11 @@ from application.evaluation.alerts.alerts import (
     ListAlerts,
     OnAlertFault,
 )
-from application.evaluation.alerts.prune import CHANGES_KEPT, DELIVERIES_KEPT, PruneAlertHistory
+from application.evaluation.alerts.prune import (
+    CHANGES_RETENTION,
+    DELIVERIES_RETENTION,
+    PruneAlertHistory,
+)
 from application.evaluation.alerts.webhooks import (
     CreateWebhook,
     DeleteWebhook,
@@ -36,8 +40,8 @@ class AlertPorts:
     webhook_sender: WebhookSender
     on_fault: OnAlertFault
     allow_private: bool = False
-    deliveries_kept_for: timedelta = DELIVERIES_KEPT
-    changes_kept_for: timedelta = CHANGES_KEPT
+    deliveries_kept_for: timedelta = DELIVERIES_RETENTION
+    changes_kept_for: timedelta = CHANGES_RETENTION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

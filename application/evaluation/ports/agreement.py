@@ -1,4 +1,4 @@
-"""The port of agreement: scores of judges next to the labels that people gave."""
+"""The port of agreement: scores of judges compared with labels of people."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,7 +10,7 @@ from domain.ids import ProjectId
 
 
 class HumanLabels(Protocol):
-    """What people said of traces beside what judges did, one project at a time.
+    """The labels of people and the scores of judges on the same traces, by project.
 
     Contract of HumanLabels: tests/contracts/evaluation/scores/test_agreement.py. All raise
     Unavailable.
@@ -25,5 +25,5 @@ class HumanLabels(Protocol):
     async def annotation_queue(
         self, project: ProjectId, name: str, threshold: float, seed: str, limit: int
     ) -> Sequence[QueueItem]:
-        """As `domain.evaluation.agreement.annotation_queue.offered`."""
+        """The queue that `domain.evaluation.agreement.annotation_queue` defines."""
         ...

@@ -1,4 +1,4 @@
-"""Getting work to the workers: planning a run, and finding what was told in vain."""
+"""Plans runs, and announces overdue work again."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -14,14 +14,14 @@ BATCHES_MAX: Final = -(-TARGETS_MAX // PLANNED_TARGETS_BATCH)  # of one run
 
 @dataclass(frozen=True, slots=True)
 class PlanRun:
-    """Writes the PENDING scores of a run batch by batch, and tells of its first targets."""
+    """Writes the PENDING scores of a run in batches, and enqueues its first targets."""
 
     work_queue: WorkQueue
     jobs: Jobs
     clock: Clock
 
     async def __call__(self, project: ProjectId, run: RunId) -> None:
-        """Safe to repeat, and to stop halfway. Raises Unavailable."""
+        """Idempotent; resumes after an interruption. Raises Unavailable."""
         for _ in range(BATCHES_MAX):
             if not await self.work_queue.plan(project, run, self.clock()):
                 break
@@ -30,14 +30,14 @@ class PlanRun:
 
 @dataclass(frozen=True, slots=True)
 class RequeueOverdue:
-    """Tells once more of what nobody has taken up, or was left by somebody who went away."""
+    """Announces again the work that no worker has claimed, or that a dead worker held."""
 
     work_queue: WorkQueue
     jobs: Jobs
     clock: Clock
 
     async def __call__(self) -> int:
-        """How many jobs that were. Raises Unavailable."""
+        """The number of jobs. Raises Unavailable."""
         jobs = await self.work_queue.requeue_overdue(self.clock())
         await self.jobs.send(*jobs)
         return len(jobs)

@@ -1,4 +1,4 @@
-"""Whether what is to be evaluated is being evaluated: the part `queue` of the service."""
+"""The health check `queue`: whether waiting work is being done."""
 
 import asyncio
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ CHECK_MAX_S: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class QueueHealthCheck:
-    """Ready while nothing that a worker could begin has waited for longer than `age_max`.
+    """Ok while no ready work has waited for longer than `age_max`.
 
-    Tells also of targets that were given up; a retry takes them up again.
+    The detail also counts dead targets; retrying their runs evaluates them again.
     """
 
     work_queue: WorkQueue
@@ -31,20 +31,20 @@ class QueueHealthCheck:
                 now = self.clock()
                 age = await self.work_queue.oldest_wait(now)
                 dead = await self.work_queue.count_dead()
-                worker_status = await self.workers.status(now)
+                status = await self.workers.status(now)
         except TimeoutError:
             return HealthStatus(ok=False, detail=f"no answer within {CHECK_MAX_S} s")
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-            told = error.message if isinstance(error, Failure) else type(error).__name__
-            return HealthStatus(ok=False, detail=told)
+        except Exception as error:  # noqa: BLE001 - any error is a status
+            reason = error.message if isinstance(error, Failure) else type(error).__name__
+            return HealthStatus(ok=False, detail=reason)
         is_late = age is not None and age > self.age_max
         words = []
         if age is not None:
             words.append(f"the oldest job has waited {age.total_seconds():.0f} s")
-            if said := worker_status.problem(now):
-                words.append(said)
+            if problem := status.problem(now):
+                words.append(problem)
             elif is_late:
-                words.append(f"workers don't get to it: {worker_status.alive}")
+                words.append(f"workers don't get to it: {status.alive}")
         if dead:
             words.append(f"{dead} targets were given up: see the log, then retry their runs")
         return HealthStatus(ok=not is_late, detail="; ".join(words) or None)

@@ -1,4 +1,4 @@
-"""Judges held against people, and what people may label next: the port, and the use cases."""
+"""Agreement of judges with people, and the annotation queue."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ class ReadAgreement:
     async def __call__(
         self, project: ProjectId, name: str, threshold: float, within: CreatedWithin
     ) -> Sequence[Calibration]:
-        """Of each judge that has scored under the name, those with the most labels first."""
-        found = await self.labels.compare_with_human_labels(project, name, threshold, within)
-        # Of ten thousand pairs it takes a while, in which nobody else would get a turn.
-        return await asyncio.to_thread(lambda: [calibrate(one, threshold) for one in found])
+        """One calibration for each judge that has scores of the name; most labels first."""
+        compared = await self.labels.compare_with_human_labels(project, name, threshold, within)
+        # In a thread: with ten thousand pairs it would block the event loop noticeably.
+        return await asyncio.to_thread(lambda: [calibrate(one, threshold) for one in compared])
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,6 @@ class ReadAnnotationQueue:
     async def __call__(
         self, project: ProjectId, name: str, threshold: float, limit: int
     ) -> Sequence[QueueItem]:
-        """What is most worth a label; the same all day but for what has been labelled since."""
+        """The traces most worth a label; stable for a day, except for new labels."""
         seed = daily_seed(project, name, self.clock())
         return await self.labels.annotation_queue(project, name, threshold, seed, limit)

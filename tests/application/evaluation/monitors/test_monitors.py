@@ -649,7 +649,7 @@ async def test_a_trigger_beside_an_edit_is_made_after_it_or_told_to_come_back(wo
     made = await shop.monitors()
     started = await shop.do.trigger_monitor(ours, made.id, RunId(uuid.uuid4()))
     assert started.run.name == "[Monitor] nightly!"
-    Edited.edits = scheduler.TRIES_MAX
+    Edited.edits = scheduler.TRIGGER_TRIES_MAX
     with pytest.raises(Conflict):
         await shop.do.trigger_monitor(ours, made.id, RunId(uuid.uuid4()))
 

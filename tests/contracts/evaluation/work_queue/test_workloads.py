@@ -12,14 +12,20 @@ from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkloads
 from application.evaluation.ports.work_queue import LEASE
-from application.evaluation.ports.workload import AGES, BANDS, Workload, Workloads, band_of
+from application.evaluation.ports.workload import (
+    AGE_BANDS,
+    AGE_LIMITS,
+    Workload,
+    Workloads,
+    age_band,
+)
 from domain.evaluation.scores.outcome import FailCode
 from domain.ids import ProjectId
 from tests.support.builders.values import NOON
 from tests.support.fixtures import evaluation
 from tests.support.fixtures.evaluation import WINDOW, Evaluating, a_run, later, work_of
 
-NOTHING = Workload(pending_runs=0, running_runs=0, queued=dict.fromkeys(BANDS, 0), running=0)
+NOTHING = Workload(pending_runs=0, running_runs=0, queued=dict.fromkeys(AGE_BANDS, 0), running=0)
 
 type Asked = Callable[[datetime], Awaitable[Workload]]
 
@@ -44,7 +50,7 @@ def project() -> ProjectId:
 
 
 def queued(**bands: int) -> dict[str, int]:
-    return {band: bands.get(f"_{band}", 0) for band in BANDS}
+    return {band: bands.get(f"_{band}", 0) for band in AGE_BANDS}
 
 
 async def test_nothing_to_do(scene: tuple[Evaluating, Workloads]):
@@ -67,7 +73,7 @@ async def test_a_run_is_pending_and_then_running(scene, project):
     ("age", "band"),
     [
         (timedelta(), "10s"),
-        *((below, band) for below, band in zip(AGES.values(), BANDS[1:], strict=True)),
+        *((below, band) for below, band in zip(AGE_LIMITS.values(), AGE_BANDS[1:], strict=True)),
         (timedelta(days=30), "more"),
     ],
 )
@@ -78,7 +84,7 @@ async def test_what_waits_counts_by_its_age(scene, project, age, band):
     await evaluating.work_queue.dispatch(project, NOON)
     found = await workloads.workload(NOON + age)
     assert found.queued == queued(**{f"_{band}": WINDOW})  # the others' turn hasn't come
-    assert band_of(age) == band
+    assert age_band(age) == band
 
 
 async def test_what_is_held_runs_until_its_lease_is_over(scene, project):
