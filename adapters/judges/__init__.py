@@ -1,1 +1,1 @@
-"""Who judges: by rules, and by model."""
+"""Judges: by rules, and by language models."""

@@ -1,7 +1,6 @@
-"""One judge out of several: whoever answers for the provider of a model."""
+"""One judge for all models: picks the judge of a model's provider."""
 
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
 
 from application.evaluation.ports.evaluation import Judge
 from domain.evaluation.judging.judge import Answer, JudgeRefused, Question
@@ -13,23 +12,20 @@ from domain.evaluation.scores.outcome import FailCode
 class JudgeByProvider:
     """Picks by `provider_of` a model's name.
 
-    `judges` has every known provider; None for one that isn't configured: its models are refused
-    as `misconfigured`, those of anybody else as `unknown_model`.
+    `judges` has every known provider, with None for one that isn't configured. The models of such
+    a provider are refused as `misconfigured`, those of an unknown provider as `unknown_model`.
     """
 
     def __init__(self, judges: Mapping[str, Judge | None]) -> None:
         self._judges = judges
 
     def fingerprint(self, metric: Metric, model: str) -> str:
-        return self._of(model).fingerprint(metric, model)
-
-    def turn(self, model: str) -> AbstractAsyncContextManager[None]:
-        return self._of(model).turn(model)
+        return self._judge_for(model).fingerprint(metric, model)
 
     async def ask(self, question: Question) -> Answer:
-        return await self._of(question.model).ask(question)
+        return await self._judge_for(question.model).ask(question)
 
-    def _of(self, model: str) -> Judge:
+    def _judge_for(self, model: str) -> Judge:
         provider = provider_of(model)
         if provider not in self._judges:
             raise JudgeRefused(FailCode.UNKNOWN_MODEL)

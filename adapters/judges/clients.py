@@ -1,6 +1,6 @@
 """Requests to models, through pydantic-ai. Loading it takes a second and a hundred megabytes.
 
-So nothing imports this module but the model judge, once it is asked something.
+So only the model judge imports this module, with its first question.
 """
 
 import logging
@@ -21,47 +21,47 @@ from pydantic_ai.models import Model, ModelRequestParameters, create_async_httpx
 from pydantic_ai.output import OutputObjectDefinition
 from pydantic_ai.settings import ModelSettings
 
-from adapters.judges.failures import trouble
+from adapters.judges.failures import provider_error
 from adapters.judges.wire import (
     ATTEMPT_MAX_S,
     CONNECT_S,
     TEMPERATURE,
     THOUGHT_TOKENS,
     Endpoint,
+    ProviderError,
     Reply,
     Request,
-    Trouble,
 )
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import FailCode
 
-# Their own addresses, said here: otherwise variables of the environment could lead elsewhere.
+# The providers' own addresses. Without them, environment variables could lead elsewhere.
 OPENAI_URL: Final = "https://api.openai.com/v1"
 ANTHROPIC_URL: Final = "https://api.anthropic.com"
 GEMINI_URL: Final = "https://generativelanguage.googleapis.com"
-TALKATIVE: Final = (  # libraries that log whole requests, or parts of them
+VERBOSE_LOGGERS: Final = (  # libraries that log whole requests, or parts of them
     *("openai", "anthropic", "google_genai", "google.auth", "pydantic_ai"),
     *("httpx2", "httpcore2", "httpx", "httpcore", "urllib3"),
 )
 
-type Models = Callable[[str], Model]
-"""Makes a model of its name, without the provider. Raises UserError."""
+type ModelFactory = Callable[[str], Model]
+"""Creates a model by its name without the provider. Raises UserError."""
 
 
 class ModelClient:
-    """Asks any model of one provider. One for each endpoint and process, closed at the end."""
+    """Asks any model of one provider. One for each endpoint and process, closed at its end."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        for name in TALKATIVE:
+        for name in VERBOSE_LOGGERS:
             logging.getLogger(name).setLevel(logging.WARNING)
         timeout = httpx2.Timeout(ATTEMPT_MAX_S, connect=CONNECT_S)
-        self._http = create_async_httpx2_client(timeout=timeout)  # which follows no redirect
-        self._models = _models(endpoint, self._http)
+        self._http = create_async_httpx2_client(timeout=timeout)  # it follows no redirect
+        self._create_model = _model_factory(endpoint, self._http)
 
-    async def ask(self, name: str, request: Request, seconds: float) -> Reply | Trouble:
-        """Sends it once, and waits so long. Raises nothing but what cancels it."""
+    async def ask(self, name: str, request: Request, seconds: float) -> Reply | ProviderError:
+        """Sends the request once, and waits at most so long. Raises only CancelledError."""
         try:
-            model = self._models(name)
+            model = self._create_model(name)
             response = await model_request(
                 model,
                 _messages(request),
@@ -70,24 +70,24 @@ class ModelClient:
                 instrument=False,
             )
             return _reply(response)
-        except Exception as error:  # noqa: BLE001 - each has its code, which also tells an unforeseen one
-            return trouble(error)
+        except Exception as error:  # noqa: BLE001 - each exception has a code, unforeseen ones included
+            return provider_error(error)
 
     async def close(self) -> None:
         await self._http.aclose()
 
 
 def _messages(request: Request) -> Sequence[ModelMessage]:
-    asked: list[ModelMessage] = [
+    messages: list[ModelMessage] = [
         ModelRequest(parts=[SystemPromptPart(request.system), UserPromptPart(request.user)])
     ]
     if request.repaired is not None:
         answer, complaint = request.repaired
-        asked += [
+        messages += [
             ModelResponse(parts=[TextPart(answer)]),
             ModelRequest(parts=[UserPromptPart(complaint)]),
         ]
-    return asked
+    return messages
 
 
 def _settings(model: Model, request: Request, seconds: float) -> ModelSettings:
@@ -118,7 +118,7 @@ def _parameters(model: Model, request: Request) -> ModelRequestParameters:
     )
 
 
-def _reply(response: ModelResponse) -> Reply | Trouble:
+def _reply(response: ModelResponse) -> Reply | ProviderError:
     usage = response.usage
     use = TokenUse(
         requests=1,
@@ -129,7 +129,7 @@ def _reply(response: ModelResponse) -> Reply | Trouble:
         reasoning=usage.output_reasoning_tokens,
     )
     if response.finish_reason == "content_filter":
-        return Trouble(code=FailCode.CONTENT_FILTERED, use=use, kind="content_filter")
+        return ProviderError(code=FailCode.CONTENT_FILTERED, use=use, kind="content_filter")
     return Reply(
         text=response.text or "",
         model=response.model_name or "",
@@ -139,11 +139,11 @@ def _reply(response: ModelResponse) -> Reply | Trouble:
 
 
 # --- providers -------------------------------------------------------------------------------
-# Each has its client loaded where it is used: tens of megabytes, which those with another save.
+# Each function imports its client: tens of megabytes, which other providers don't need.
 # ruff: noqa: PLC0415
 
 
-def _models(endpoint: Endpoint, http: httpx2.AsyncClient) -> Models:
+def _model_factory(endpoint: Endpoint, http: httpx2.AsyncClient) -> ModelFactory:
     match endpoint.provider:
         case "openai":
             return _openai(endpoint, http)
@@ -159,7 +159,7 @@ def _models(endpoint: Endpoint, http: httpx2.AsyncClient) -> Models:
             raise ValueError(f"no client for {other}")
 
 
-def _openai(endpoint: Endpoint, http: httpx2.AsyncClient) -> Models:
+def _openai(endpoint: Endpoint, http: httpx2.AsyncClient) -> ModelFactory:
     from pydantic_ai.models.openai import OpenAIChatModel
     from pydantic_ai.providers.openai import OpenAIProvider
 
@@ -168,7 +168,7 @@ def _openai(endpoint: Endpoint, http: httpx2.AsyncClient) -> Models:
     return lambda name: OpenAIChatModel(name, provider=provider)
 
 
-def _openai_compatible(endpoint: Endpoint, http: httpx2.AsyncClient) -> Models:
+def _openai_compatible(endpoint: Endpoint, http: httpx2.AsyncClient) -> ModelFactory:
     from pydantic_ai.models.openai import OpenAIChatModel
     from pydantic_ai.profiles.openai import OpenAIModelProfile
     from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
@@ -178,13 +178,13 @@ def _openai_compatible(endpoint: Endpoint, http: httpx2.AsyncClient) -> Models:
         base_url=endpoint.base_url or "",
         api_key=endpoint.api_key,
         http_client=http,
-        # The older name of the limit is the one that every server knows.
+        # Every server knows the older name of the token limit.
         profile=OpenAIModelProfile(openai_chat_supports_max_completion_tokens=False),
     )
     return lambda name: OpenAIChatModel(name, provider=provider)
 
 
-def _anthropic(endpoint: Endpoint, http: httpx2.AsyncClient) -> Models:
+def _anthropic(endpoint: Endpoint, http: httpx2.AsyncClient) -> ModelFactory:
     from pydantic_ai.models.anthropic import AnthropicModel
     from pydantic_ai.providers.anthropic import AnthropicProvider
 
@@ -193,7 +193,7 @@ def _anthropic(endpoint: Endpoint, http: httpx2.AsyncClient) -> Models:
     return lambda name: AnthropicModel(name, provider=provider)
 
 
-def _gemini(endpoint: Endpoint, http: httpx2.AsyncClient) -> Models:
+def _gemini(endpoint: Endpoint, http: httpx2.AsyncClient) -> ModelFactory:
     from pydantic_ai.models.google import GoogleModel
     from pydantic_ai.providers.google import GoogleProvider
 
@@ -202,7 +202,7 @@ def _gemini(endpoint: Endpoint, http: httpx2.AsyncClient) -> Models:
     return lambda name: GoogleModel(name, provider=provider)
 
 
-def _vertex_ai(endpoint: Endpoint, http: httpx2.AsyncClient) -> Models:
+def _vertex_ai(endpoint: Endpoint, http: httpx2.AsyncClient) -> ModelFactory:
     from pydantic_ai.models.google import GoogleModel
     from pydantic_ai.providers.google_cloud import GoogleCloudProvider
 

@@ -1,19 +1,19 @@
-"""What providers' clients raise, in our words: a code, and when to come again."""
+"""Translates exceptions of providers' clients: a code, and when to ask again."""
 
 import math
 from typing import Final
 
 from pydantic_ai import exceptions as raised
 
-from adapters.judges.wire import Trouble
+from adapters.judges.wire import ProviderError
 from domain.evaluation.scores.outcome import FailCode
 
-RETRY_AFTER_MAX_S: Final = 24 * 60 * 60  # what asks for more is no number to reckon with
-PASSING_STATUS: Final = frozenset({408, 409, 425})
+RETRY_AFTER_MAX_S: Final = 24 * 60 * 60  # a provider that asks for more gets this
+TRANSIENT_STATUS: Final = frozenset({408, 409, 425})
 TOO_LARGE_STATUS: Final = 413
-UNSENT_PHASES: Final = frozenset({"pool", "connect"})  # of a connection that never came about
+UNSENT_PHASES: Final = frozenset({"pool", "connect"})  # the connection was never established
 
-# The first that fits counts: most of them are of several kinds.
+# The first match counts: most of the exceptions are instances of several of these.
 _CODES: Final = (
     (raised.ModelTimeoutError, FailCode.JUDGE_TIMEOUT),
     (raised.ModelRequestTimeout, FailCode.JUDGE_TIMEOUT),
@@ -27,19 +27,19 @@ _CODES: Final = (
     (raised.ModelNotFoundError, FailCode.UNKNOWN_MODEL),
     (raised.ModelRequestRejectedError, FailCode.REJECTED),
     (raised.ModelHTTPError, FailCode.REJECTED),
-    (raised.ModelAPIError, FailCode.PROVIDER_ERROR),  # an answer that is no JSON, a redirect
+    (raised.ModelAPIError, FailCode.PROVIDER_ERROR),  # an answer that isn't JSON, a redirect
     (raised.UserError, FailCode.MISCONFIGURED),
     (raised.ContentFilterError, FailCode.CONTENT_FILTERED),
 )
 
 
-def trouble(error: Exception) -> Trouble:
-    """What an exception of a client comes to. What nobody foresaw is an answer that makes no sense.
+def provider_error(error: Exception) -> ProviderError:
+    """The code of a client's exception; BAD_VERDICT for an unforeseen one.
 
-    No text of it is kept: providers quote keys and prompts.
+    It keeps no text of the exception: providers quote keys and prompts.
     """
     status = error.status_code if isinstance(error, raised.ModelHTTPError) else None
-    return Trouble(
+    return ProviderError(
         code=_code(error, status),
         was_sent=_was_sent(error),
         retry_after_s=_retry_after_s(error),
@@ -49,7 +49,7 @@ def trouble(error: Exception) -> Trouble:
 
 
 def _code(error: Exception, status: int | None) -> FailCode:
-    if status in PASSING_STATUS:
+    if status in TRANSIENT_STATUS:
         return FailCode.PROVIDER_ERROR
     if status == TOO_LARGE_STATUS:
         return FailCode.TOO_LONG
@@ -60,7 +60,7 @@ def _code(error: Exception, status: int | None) -> FailCode:
 
 
 def _google_code(error: Exception) -> FailCode | None:
-    """Of the credentials of a machine, which are looked for with the first request."""
+    """The code of a fault of the machine's credentials, which the first request looks for."""
     if not type(error).__module__.startswith("google.auth."):
         return None
     is_transport = type(error).__name__ == "TransportError"

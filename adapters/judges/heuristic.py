@@ -1,7 +1,6 @@
-"""The keyless judge: the port over the rules of the domain. Always there, offline, at no cost."""
+"""The heuristic judge: the rules of the domain behind the port. It needs no key and no network."""
 
 import asyncio
-from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final
 
 from domain.evaluation.judging.heuristics import HEURISTICS, MODEL, heuristic_outcome
@@ -10,27 +9,24 @@ from domain.evaluation.judging.prompt import HEURISTIC_FINGERPRINT
 from domain.evaluation.metrics.metric import Metric
 from domain.evaluation.scores.outcome import FailCode, Failed
 
-LARGE: Final = 500  # steps, or calls: from here on the rules take milliseconds
+LARGE: Final = 500  # steps, or calls: from here on the rules take milliseconds, so in a thread
 
 
 class HeuristicJudge:
-    """Answers for the model `heuristic/1`, at once."""
+    """Answers for the model `heuristic/1`."""
 
     def fingerprint(self, metric: Metric, model: str) -> str:
         _check(metric, model)
         return HEURISTIC_FINGERPRINT
 
-    def turn(self, model: str) -> AbstractAsyncContextManager[None]:  # noqa: ARG002 - all are free
-        return nullcontext()
-
     async def ask(self, question: Question) -> Answer:
         _check(question.metric, question.model)
         evidence = question.evidence
-        asked = (question.metric.name, evidence)
+        arguments = (question.metric.name, evidence)
         if max(len(evidence.steps), len(evidence.signs.calls)) < LARGE:
-            outcome = heuristic_outcome(*asked)
+            outcome = heuristic_outcome(*arguments)
         else:
-            outcome = await asyncio.to_thread(heuristic_outcome, *asked)
+            outcome = await asyncio.to_thread(heuristic_outcome, *arguments)
         if isinstance(outcome, Failed):  # no rule fails
             raise JudgeRefused(outcome.code)
         return Answer(outcome=outcome, model=MODEL)

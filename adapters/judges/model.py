@@ -1,6 +1,6 @@
-"""The judge that is a language model: renders questions, and reads verdicts out of answers.
+"""The judge that is a language model: renders questions, and parses verdicts from answers.
 
-What talks to providers is in `clients.py`, which is loaded once a model is asked something.
+`clients.py` talks to providers. It is slow to load, so it is loaded with the first question.
 """
 
 import asyncio
@@ -8,7 +8,6 @@ import logging
 import re
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -19,10 +18,10 @@ from adapters.judges.wire import (
     TEMPERATURE,
     THOUGHT_TOKENS,
     Endpoint,
+    ProviderError,
     Reply,
     Request,
-    Trouble,
-    again,
+    repair_request,
 )
 from domain.evaluation.evidence.evidence import BUILDER_VERSION
 from domain.evaluation.judging.judge import (
@@ -47,30 +46,30 @@ from domain.evaluation.scores.outcome import FailCode, SkipCode, Skipped
 if TYPE_CHECKING:
     from adapters.judges.clients import ModelClient
 
-TURNS: Final = 2  # the question, and one more where the answer was no verdict
+REQUESTS_MAX: Final = 2  # the question, and one more if the answer was no verdict
 COMPLAINT: Final = (
     "That is not a valid verdict: {fault}. Answer the question again, with one JSON object of the "
     "given schema and nothing else."
 )
-# What is sent beside the texts. Which of it a model gets, its name decides.
+# What is sent in addition to the texts. The model's name decides which of these it gets.
 PARAMETERS: Final = {
     "answer_tokens": ANSWER_TOKENS,
     "check_tokens": CHECK_TOKENS,
     "thought_tokens": THOUGHT_TOKENS,
     "temperature": TEMPERATURE,
 }
-_MODEL: Final = re.compile(r"[\x21-\x7e]{1,200}")  # what a provider may call a model
+_MODEL_NAME: Final = re.compile(r"[\x21-\x7e]{1,200}")  # a provider may report any name
 
 _log: Final = logging.getLogger(__name__)
 
 type Seconds = Callable[[], float]
-"""A clock that only goes forward."""
+"""A monotonic clock."""
 
 
 class ModelJudge:
-    """Answers for the models of one provider, with one request, and a second one for a repair.
+    """Answers for the models of one provider: one request, and a second one to repair an answer.
 
-    Each takes `attempt_s` at most, however much is left for the question.
+    A request takes at most `attempt_s`, even if the question has more time left.
     """
 
     def __init__(
@@ -96,30 +95,27 @@ class ModelJudge:
             evidence_version=BUILDER_VERSION,
         )
 
-    def turn(self, model: str) -> AbstractAsyncContextManager[None]:  # noqa: ARG002 - all are free
-        return nullcontext()
-
     async def ask(self, question: Question) -> Answer:
         until = self._clock() + question.deadline_s
         name, rubric = self._name(question.model), _rubric(question.metric)
         calls, is_cut = judged_calls([step.label for step in question.evidence.calls])
         if (
             rubric.answer_format is AnswerFormat.CHECKLIST and not calls
-        ):  # none of them fitted into the evidence
+        ):  # the evidence had no room for any of them
             return Answer(outcome=Skipped(SkipCode.CANNOT_JUDGE), model=question.model)
         request = _request(question, rubric, calls)
-        client = await self._opened()
+        client = await self._open_client()
         made: list[JudgeCall] = []
-        for _ in range(TURNS):
+        for _ in range(REQUESTS_MAX):
             began = self._clock()
             seconds = min(self._attempt_s, until - began)
             if seconds <= 0:
                 raise JudgeUnavailable(FailCode.JUDGE_TIMEOUT, retry_after_s=0, calls=tuple(made))
             reply = await client.ask(name, request, seconds)
             call = self._call(question, reply, (self._clock() - began) * 1_000)
-            if isinstance(reply, Trouble):
+            if isinstance(reply, ProviderError):
                 made += [call] if reply.was_sent else []
-                self._tell(reply)
+                self._log_error(reply)
                 if reply.code is not FailCode.BAD_VERDICT:
                     raise _failure(reply, tuple(made))
                 continue
@@ -127,7 +123,7 @@ class ModelJudge:
                 verdict = parse_verdict(reply.text, rubric.answer_format, calls)
             except InvalidVerdict as bad:
                 made.append(replace(call, code=FailCode.BAD_VERDICT))
-                request = again(request, reply, COMPLAINT.format(fault=bad))
+                request = repair_request(request, reply, COMPLAINT.format(fault=bad))
                 continue
             made.append(call)
             outcome = verdict.outcome(question.evidence.labels)
@@ -139,44 +135,46 @@ class ModelJudge:
         raise JudgeRefused(FailCode.BAD_VERDICT, calls=tuple(made))
 
     async def close(self) -> None:
-        """Once nobody asks any more."""
+        """To be called after the last question."""
         if self._client is not None:
             await self._client.close()
             self._client = None
 
-    async def _opened(self) -> "ModelClient":
+    async def _open_client(self) -> "ModelClient":
         async with self._opening:
             if self._client is None:
-                # Beside the loop: loading takes seconds, in which nobody else would get a turn.
+                # In a thread: loading takes seconds, for which it would block the event loop.
                 try:
-                    self._client = await asyncio.to_thread(_loaded, self._endpoint)
-                except Exception as fault:  # noqa: BLE001 - whatever it is, nobody can be asked
-                    told = {"provider": self._endpoint.provider, "kind": type(fault).__name__}
-                    _log.warning("nobody can be asked at such an address", extra=told)
+                    self._client = await asyncio.to_thread(_load_client, self._endpoint)
+                except Exception as fault:  # noqa: BLE001 - whatever it is, no question can be asked
+                    extra = {"provider": self._endpoint.provider, "kind": type(fault).__name__}
+                    _log.warning("can't open a client of this provider", extra=extra)
                     raise JudgeRefused(FailCode.MISCONFIGURED) from None  # it may quote a password
         return self._client
 
     def _name(self, model: str) -> str:
-        """Without the provider. Raises JudgeRefused for models of others."""
+        """The name without the provider. Raises JudgeRefused for models of other providers."""
         name = model.partition("/")[2] if "/" in model else model
         if provider_of(model) != self._endpoint.provider or not name:
             raise JudgeRefused(FailCode.UNKNOWN_MODEL)
         return name
 
-    def _call(self, question: Question, reply: Reply | Trouble, latency_ms: float) -> JudgeCall:
+    def _call(
+        self, question: Question, reply: Reply | ProviderError, latency_ms: float
+    ) -> JudgeCall:
         model = self._name(question.model)
-        if isinstance(reply, Reply) and _MODEL.fullmatch(reply.model):
+        if isinstance(reply, Reply) and _MODEL_NAME.fullmatch(reply.model):
             model = reply.model
         return JudgeCall(
             provider=self._endpoint.provider,
             model=model,
             use=reply.use,
             latency_ms=latency_ms,
-            code=reply.code if isinstance(reply, Trouble) else None,
+            code=reply.code if isinstance(reply, ProviderError) else None,
         )
 
     def _marks(self, question: Question, model: str, *, is_cut: bool) -> dict[str, object]:
-        """Also of what was shown, which may be less than others see of the trace."""
+        """With what was shown of the evidence, which may be less than other metrics see."""
         evidence = question.evidence
         return {
             "truncated": is_cut or evidence.truncated,
@@ -186,21 +184,21 @@ class ModelJudge:
             "fingerprint": self.fingerprint(question.metric, question.model),
         }
 
-    def _tell(self, trouble: Trouble) -> None:
-        level = logging.INFO if trouble.code.is_transient else logging.WARNING
-        told = {
+    def _log_error(self, error: ProviderError) -> None:
+        level = logging.INFO if error.code.is_transient else logging.WARNING
+        extra = {
             "provider": self._endpoint.provider,
-            "code": trouble.code.value,
-            "status": trouble.status,
-            "kind": trouble.kind,
+            "code": error.code.value,
+            "status": error.status,
+            "kind": error.kind,
         }
-        _log.log(level, "a request to a model failed", extra=told)
+        _log.log(level, "a request to a model failed", extra=extra)
 
 
-def _failure(trouble: Trouble, calls: tuple[JudgeCall, ...]) -> JudgeRefused | JudgeUnavailable:
-    if not trouble.code.is_transient:
-        return JudgeRefused(trouble.code, calls=calls)
-    return JudgeUnavailable(trouble.code, retry_after_s=trouble.retry_after_s, calls=calls)
+def _failure(error: ProviderError, calls: tuple[JudgeCall, ...]) -> JudgeRefused | JudgeUnavailable:
+    if not error.code.is_transient:
+        return JudgeRefused(error.code, calls=calls)
+    return JudgeUnavailable(error.code, retry_after_s=error.retry_after_s, calls=calls)
 
 
 def _rubric(metric: Metric) -> Rubric:
@@ -224,7 +222,7 @@ def _request(question: Question, rubric: Rubric, calls: Sequence[str]) -> Reques
     )
 
 
-def _loaded(endpoint: Endpoint) -> "ModelClient":
+def _load_client(endpoint: Endpoint) -> "ModelClient":
     from adapters.judges.clients import ModelClient  # noqa: PLC0415 - loads a hundred megabytes
 
     return ModelClient(endpoint)

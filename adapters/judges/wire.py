@@ -1,4 +1,7 @@
-"""What the model judge says to a provider and hears of it, told without any provider's library."""
+"""Requests to providers and their answers, in types of our own.
+
+This module imports no provider's library, so that the model judge can be loaded without one.
+"""
 
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -8,22 +11,22 @@ from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.judging.prompt import Schema
 from domain.evaluation.scores.outcome import FailCode
 
-ATTEMPT_S: Final = 45.0  # of one request, where nothing else is said
+ATTEMPT_S: Final = 45.0  # of one request: the default
 ATTEMPT_MAX_S: Final = 90.0
 CONNECT_S: Final = 5.0
 ANSWER_TOKENS: Final = ANSWER_TOKENS_MAX
 CHECK_TOKENS: Final = CHECK_TOKENS_MAX
-UNTOLD: Final = TokenUse(requests=1)  # of a request whose tokens nobody told
-THOUGHT_TOKENS: Final = 8_000  # more, where a model's thoughts count as a part of the answer
-TEMPERATURE: Final = 0.0  # where a model takes it; nothing depends on it
+UNREPORTED_USE: Final = TokenUse(requests=1)  # of a request whose tokens were not reported
+THOUGHT_TOKENS: Final = 8_000  # in addition, if a model's thoughts count as part of the answer
+TEMPERATURE: Final = 0.0  # for models that take one; nothing depends on it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where models of one provider are asked, and with which key.
+    """The address of one provider, and the key for it.
 
-    `provider` begins their names. `base_url` is None for the provider's own address. Vertex AI has
-    `project` and `location`, and takes the credentials of the machine.
+    The names of its models begin with `provider`. `base_url` is None for the provider's own
+    address. Vertex AI has `project` and `location`, and uses the credentials of the machine.
     """
 
     provider: str
@@ -37,8 +40,8 @@ class Endpoint:
 class Request:
     """One request: texts, the schema of the answer, and how long that may be.
 
-    `repaired` are an answer that was no verdict and what was wrong with it, to be shown.
-    `may_think` gives room for thoughts also where a model isn't known to have any.
+    `repaired` is set in a second request: an answer that was no verdict, and what was wrong with
+    it. `may_think` allows tokens for thoughts even if the model isn't known to think.
     """
 
     system: str
@@ -51,9 +54,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What a model said; `model` is the one that answered, without its provider.
+    """The answer of a model; `model` is the one that answered, without its provider.
 
-    `is_cut` where it had no more tokens.
+    `is_cut` if it ran out of tokens.
     """
 
     text: str
@@ -63,25 +66,25 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
-    """Why there is no reply. `was_sent` where the provider may have had the request.
+class ProviderError:
+    """Why there is no reply. `was_sent` if the provider may have received the request.
 
-    `retry_after_s` is what the provider asked for; 0 where it said nothing. `status` is that of
-    HTTP, `kind` the name of what was raised: for the log.
+    `retry_after_s` is what the provider asked for, 0 if it asked for nothing. `status` is the HTTP
+    status, `kind` the name of the exception: both for the log.
     """
 
     code: FailCode
-    use: TokenUse = UNTOLD
+    use: TokenUse = UNREPORTED_USE
     was_sent: bool = True
     retry_after_s: int = 0
     status: int | None = None
     kind: str = ""
 
 
-def again(request: Request, reply: Reply, complaint: str) -> Request:
+def repair_request(request: Request, reply: Reply, complaint: str) -> Request:
     """The same request after an answer that was no verdict.
 
-    One that was cut isn't shown: it gets more room instead, in which a model may think.
+    An answer that was cut isn't shown: the next gets more tokens instead, also for thoughts.
     """
     shown = None if reply.is_cut or not reply.text.strip() else (reply.text, complaint)
     return replace(request, repaired=shown, may_think=reply.is_cut)

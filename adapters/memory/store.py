@@ -8,7 +8,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from adapters.memory.stored_work import StoredRun, Work
-from application.evaluation.judging import Verdict
+from application.evaluation.ports.judging import Verdict
 from application.ports import IdempotencyLock, StoredResponse
 from domain.evaluation.costs.judge_costs import LedgerEntry
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision

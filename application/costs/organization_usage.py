@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from application.evaluation.judging import Budgets, Ledger
+from application.evaluation.ports.judging import Budgets, Ledger
 from application.identity.organization_edit import OrganizationEditor
 from application.identity.ports import Directory, Projects
 from application.identity.projects import PROJECT_NOT_FOUND
@@ -13,8 +13,8 @@ from application.ports import Clock
 from domain.errors import NotFound
 from domain.evaluation.costs.judge_costs import (
     Spending,
-    SpendingBy,
     SpendingGroup,
+    SpendingBy,
     month_start,
     resolve_period,
     validate_budget,

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from application.evaluation.alerts.use_cases import AlertPorts, AlertUseCases
-from application.evaluation.asking import Asking
-from application.evaluation.circuits import Circuits
 from application.evaluation.custom_metrics.catalogue import (
     ListMetrics,
     ListProviders,
@@ -14,13 +12,14 @@ from application.evaluation.custom_metrics.catalogue import (
     ReadRunTemplate,
 )
 from application.evaluation.custom_metrics.use_cases import CustomMetricUseCases
-from application.evaluation.evaluate import EvaluateTarget
 from application.evaluation.execution.estimate_run import EstimateRun
-from application.evaluation.execution.session_signals import SignalMeasuring
-from application.evaluation.guarded import GuardedMeasuring
-from application.evaluation.judging import JudgingPorts, SweepJudging
-from application.evaluation.matter import USUAL, MeasuringPolicy
-from application.evaluation.measuring import Measuring
+from application.evaluation.execution.evaluate_target import EvaluateTarget
+from application.evaluation.execution.metric_evaluator import MetricEvaluator
+from application.evaluation.execution.safe_evaluator import FaultTolerantEvaluator
+from application.evaluation.execution.session_signals import SignalEvaluator
+from application.evaluation.judging.circuit_breaker import CircuitBreaker
+from application.evaluation.judging.evaluation_policy import DEFAULT_POLICY, EvaluationPolicy
+from application.evaluation.judging.judge_client import JudgeClient, RetryTiming
 from application.evaluation.monitors.monitors import (
     ChangeMonitor,
     CreateMonitor,
@@ -50,6 +49,7 @@ from application.evaluation.ports.evaluation import (
     Targets,
     TraceScores,
 )
+from application.evaluation.ports.judging import JudgingPorts, SweepJudging
 from application.evaluation.ports.monitors import ChangeFeed, LeaderElection, Monitors
 from application.evaluation.ports.work_queue import WorkQueue
 from application.evaluation.runs.budget_rules import BudgetRules, ReadRunUsage
@@ -114,7 +114,8 @@ class EvaluationPorts:
     embedder: Embedder
     on_fault: OnFault
     on_monitor_fault: OnMonitorFault
-    measuring: MeasuringPolicy = USUAL
+    policy: EvaluationPolicy = DEFAULT_POLICY
+    retry_timing: RetryTiming = field(default_factory=RetryTiming)
     models: JudgeModels = field(default_factory=JudgeModels)
     providers: Sequence[ProviderState] = ()
 
@@ -186,7 +187,7 @@ class EvaluationUseCases:
         )
         spending = BudgetRules(ports.judging.prices, clock)
         monitors, rules = ports.monitors, MonitorRules(ports.models, catalogue, spending)
-        monitor_runs = _monitor_run_factory(ports, spending, clock, new_id)
+        runway = _runway(ports, spending, clock, new_id)
         of_traces, of_sessions = ports.trace_scores, ports.session_scores
         run_factory = RunFactory(ports.runs, ports.jobs, ports.models, spending, catalogue, clock)
         return cls(
@@ -232,10 +233,10 @@ class EvaluationUseCases:
             pause_monitor=PauseMonitor(monitors, clock),
             resume_monitor=ResumeMonitor(monitors, clock),
             delete_monitor=DeleteMonitor(monitors),
-            trigger_monitor=TriggerMonitor(monitor_runs, ports.runs),
+            trigger_monitor=TriggerMonitor(runway, ports.runs),
             list_monitor_runs=ListMonitorRuns(monitors),
             fire_due_monitors=FireDueMonitors(
-                monitor_runs, ports.leader_election, ports.on_monitor_fault
+                runway, ports.leader_election, ports.on_monitor_fault
             ),
             alerts=AlertUseCases.over(ports.alerting, monitors, custom, clock, random),
             custom_metrics=_custom_metrics(ports, run_factory, random),
@@ -248,8 +249,8 @@ def _estimate_run(ports: EvaluationPorts, run_factory: RunFactory, new_id: NewId
         targets=ports.targets,
         work_queue=ports.work_queue,
         judge=ports.judge,
-        books=ports.judging,
-        policy=ports.measuring,
+        ports=ports.judging,
+        policy=ports.policy,
         regex_search=ports.regex.search,
         clock=run_factory.clock,
         new_id=new_id,
@@ -265,12 +266,12 @@ def _custom_metrics(
         ports.targets,
         run_factory,
         prices=ports.judging.prices,
-        policy=ports.measuring,
+        policy=ports.policy,
         random=random,
     )
 
 
-def _monitor_run_factory(
+def _runway(
     ports: EvaluationPorts, spending: BudgetRules, clock: Clock, new_id: NewId
 ) -> MonitorRunFactory:
     look = (ports.monitors, ports.changed, ports.targets)
@@ -281,26 +282,30 @@ def _monitor_run_factory(
 def evaluate_target(
     ports: EvaluationPorts, clock: Clock, new_id: NewId, random: RandomBytes
 ) -> EvaluateTarget:
-    """With circuits of its own: one a process."""
-    circuits = Circuits(ports.measuring.head_start_s)
-    work_queue, targets, policy = ports.work_queue, ports.targets, ports.measuring
-    measure = GuardedMeasuring(
-        targets,
-        Measuring(
-            Asking.over(ports.judge, circuits, ports.judging, clock, new_id),
-            ports.embedder,
-            circuits,
-        ),
+    """With circuits and concurrency limits of its own: one for each process."""
+    policy, breaker = ports.policy, CircuitBreaker(ports.policy.head_start_s)
+    judge = JudgeClient(
+        ports.judge,
+        breaker=breaker,
+        ports=ports.judging,
+        policy=policy,
+        clock=clock,
+        new_id=new_id,
+        timing=ports.retry_timing,
+    )
+    evaluator = FaultTolerantEvaluator(
+        ports.targets,
+        MetricEvaluator(judge, ports.embedder, breaker),
         policy,
         random,
         ports.regex.search,
         ports.on_fault,
     )
     return EvaluateTarget(
-        work_queue,
+        ports.work_queue,
         ports.jobs,
-        measure,
-        SignalMeasuring(work_queue, targets, measure, policy, clock),
+        evaluator,
+        SignalEvaluator(ports.work_queue, ports.targets, evaluator, policy, clock),
         policy,
         ports.on_fault,
         clock,

@@ -37,8 +37,8 @@ class DataSubject:
 
     def digest(self, salt: bytes) -> bytes:
         """32 bytes, by scrypt (RFC 7914). Deliberately slow."""
-        said = f"{self.kind}:{self.id}".encode()
-        return hashlib.scrypt(said, salt=salt, **_COST)
+        text = f"{self.kind}:{self.id}".encode()
+        return hashlib.scrypt(text, salt=salt, **_COST)
 
 
 def data_subjects_of(trace: Trace) -> set[DataSubject]:

@@ -159,7 +159,7 @@ class Repricing:
         where = "" if self.place is None else f" after the span that began at {self.place[0]}"
         error = (
             f"The next step{where} failed {ATTEMPTS_MAX} times: see the log of the workers. Spans "
-            "repriced before keep their new cost; reprice the rest with `from`, `to` or `models`"
+            "repriced before keep their new cost; reprice the rest by `from`, `to` or `models`"
         )
         return replace(self, completed_at=now, error=error)
 

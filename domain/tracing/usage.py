@@ -128,8 +128,8 @@ def span_cost(
     """
     price = pricing(model, usage, at) if model and usage.is_known else None
     if cost:
-        said = cost.get("total", cost.get("total_cost"))
-        amount = exact_sum(map(_exact, cost.values())) if said is None else _exact(said)
+        total = cost.get("total", cost.get("total_cost"))
+        amount = exact_sum(map(_exact, cost.values())) if total is None else _exact(total)
         return SpanCost(amount, CostSource.CLIENT, price)
     return UNPRICED if price is None else SpanCost(price.amount, CostSource.TABLE, price)
 

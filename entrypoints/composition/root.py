@@ -20,7 +20,6 @@ from adapters.caching.identity_cache import (
 from adapters.caching.key_usage_buffer import KeyUsageBuffer
 from adapters.dramatiq.jobs import DramatiqJobs
 from adapters.hash_embedder import HashEmbedder
-from adapters.judges.watched import WatchedLedger
 from adapters.memory.jobs import OwnJobs
 from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
 from adapters.postgres.database.idempotency import PostgresIdempotencyStore
@@ -67,10 +66,10 @@ from domain.ids import ScoreId
 from entrypoints.composition.alerts import alert_ports
 from entrypoints.composition.exports import export_ports
 from entrypoints.composition.judges import (
+    evaluation_policy,
     judge_models,
     judge_providers,
     judging_ports,
-    measuring_policy,
     opened_judge,
 )
 from entrypoints.composition.pricing import price_book, pricing_ports
@@ -163,9 +162,8 @@ async def ports(
         )
         if observer is not None:
             limiter.on_fallback = observer.unshared
-            books = evaluation.judging
-            books = replace(books, ledger=WatchedLedger(books.ledger, observer.entered))
-            evaluation = replace(evaluation, judging=books)
+            judging = replace(evaluation.judging, on_entry=observer.entered)
+            evaluation = replace(evaluation, judging=judging)
             await stack.enter_async_context(sampled(observer.figures, pool, traces.line))
         age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
         yield Ports(
@@ -225,7 +223,7 @@ def evaluation_ports(
         providers=judge_providers(settings),
         on_fault=_tell_fault,
         on_monitor_fault=_tell_monitor_fault,
-        measuring=measuring_policy(settings),
+        policy=evaluation_policy(settings),
     )
 
 

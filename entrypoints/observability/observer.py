@@ -81,7 +81,7 @@ class Observer:
                 has_failed=batch.error is not None,
             )
 
-    # --- judges: adapters/judges/watched.py ---
+    # --- judges: application/evaluation/judging/judge_client.py ---
 
     def entered(self, entry: LedgerEntry) -> None:
         call = entry.call

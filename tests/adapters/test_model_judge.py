@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 
-from adapters.judges.failures import RETRY_AFTER_MAX_S, trouble
+from adapters.judges.failures import RETRY_AFTER_MAX_S, provider_error
 from adapters.judges.model import ModelJudge
 from adapters.judges.wire import ANSWER_TOKENS, CHECK_TOKENS, THOUGHT_TOKENS, Endpoint
 from domain.evaluation.evidence.builder import build_evidence
@@ -493,12 +493,12 @@ async def test_an_answer_that_is_none_is_a_failure_like_others(desk, body):
     ],
 )
 def test_a_machine_without_credentials_has_asked_nobody(error, code):
-    told = trouble(error)
+    told = provider_error(error)
     assert (told.code, told.was_sent) == (code, False)
 
 
 def test_what_nobody_foresaw_is_an_answer_that_makes_no_sense():
-    told = trouble(KeyError("?"))
+    told = provider_error(KeyError("?"))
     assert (told.code, told.was_sent, told.kind) == (FailCode.BAD_VERDICT, True, "KeyError")
 
 

@@ -1,4 +1,4 @@
-"""Runs that a model judges, over memory and a provider on loopback: what one refusal costs."""
+"""Runs judged by a model, over memory and a provider on loopback."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from adapters.judges.model import ModelJudge
-from adapters.judges.policy import PatientJudge
+from application.evaluation.judging.evaluation_policy import DEFAULT_POLICY
 from domain.evaluation.metrics.metric import EvaluationMethod
 from domain.evaluation.metrics.registry import METRIC_REGISTRY
 from domain.evaluation.runs.run import EvalRun, RunStatus
@@ -36,7 +36,7 @@ class Scene:
 async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
     async with provider(request.param) as there:
         asked = ModelJudge(there.endpoint())
-        yield Scene(Laboratory(judge=PatientJudge(asked, at_once=8)), there)
+        yield Scene(Laboratory(judge=asked, policy=DEFAULT_POLICY), there)
         await asked.close()
 
 
@@ -59,7 +59,7 @@ async def test_a_model_judges_every_metric_of_a_trace(scene):
 @pytest.mark.parametrize(
     ("status", "code"), [(401, "auth"), (402, "quota"), (404, "unknown_model")]
 )
-async def test_one_terminal_refusal_is_one_request_of_a_provider_and_a_run(scene, status, code):
+async def test_a_terminal_refusal_is_the_only_request_of_a_run_to_a_provider(scene, status, code):
     """No. 10."""
     traces = [scene.lab.put(*SPANS) for _ in range(3)]
     scene.there.says(Fails(status=status, body={"error": {"message": "no"}}))
@@ -74,7 +74,7 @@ async def test_one_terminal_refusal_is_one_request_of_a_provider_and_a_run(scene
     assert len(scene.there.got) == 1, "another run asks again, once"
 
 
-async def test_evidence_that_is_too_long_is_sent_once_more_by_half(scene):
+async def test_evidence_that_is_too_long_is_sent_again_by_half(scene):
     text = "word " * 300
     large = [tool(f"t{n}", given=text, got=text) for n in range(60)]
     trace, other = scene.lab.put(*large), scene.lab.put(*large, output="Something else")
@@ -94,7 +94,7 @@ async def test_evidence_that_is_too_long_is_sent_once_more_by_half(scene):
     assert len(scene.there.got) == 2
 
 
-async def test_a_refusal_of_one_question_costs_only_that(scene):
+async def test_a_refusal_of_one_question_fails_only_that(scene):
     trace = scene.lab.put(*SPANS)
     scene.there.says(Says(text="", ended="filter"))
     run = await scene.run(trace)
@@ -102,7 +102,7 @@ async def test_a_refusal_of_one_question_costs_only_that(scene):
     assert len(scene.there.got) == len(JUDGED)
 
 
-async def test_who_is_told_to_come_later_comes_later(scene):
+async def test_a_target_waits_as_long_as_the_provider_asks_for(scene):
     trace = scene.lab.put(*SPANS)
     later = Fails(status=429, body={}, head=[("retry-after", "1800")])
     scene.there.says(later)

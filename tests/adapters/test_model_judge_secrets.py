@@ -1,4 +1,4 @@
-"""No. 29: keys and prompts stay between judge and provider, also where that repeats them."""
+"""No. 29: keys and prompts stay between judge and provider, even if the provider repeats them."""
 
 import json
 import logging
@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 
 from adapters.judges.model import ModelJudge
-from adapters.judges.policy import PatientJudge
+from application.evaluation.judging.evaluation_policy import DEFAULT_POLICY
+from application.evaluation.judging.judge_client import Retry, RetryTiming
 from domain.evaluation.evidence.builder import build_evidence
 from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable, Question
 from domain.evaluation.metrics.judged_metrics import TASK_COMPLETION
@@ -26,7 +27,8 @@ from tests.support.fakes.model_provider import (
     Told,
     provider,
 )
-from tests.support.fixtures.evaluation_harness import Laboratory
+from tests.support.fixtures.evaluation_harness import Laboratory, no_wait
+from tests.support.fixtures.judge_policies import Ask, ask_through
 
 KEY = "planted-key-8f31b7"
 WORD = "planted-word-5c90aa"  # of a trace
@@ -41,7 +43,7 @@ def echoing(status: int) -> Fails:
     return Fails(status=status, body={"error": error, "message": said}, head=head)
 
 
-async def everything_told(judge: PatientJudge, there: Provider) -> str:
+async def everything_told(ask: Ask, there: Provider) -> str:
     question = Question(
         metric=TASK_COMPLETION,
         evidence=build_evidence(subject(tool(got=WORD), input=WORD, output="done")),
@@ -50,7 +52,7 @@ async def everything_told(judge: PatientJudge, there: Provider) -> str:
         deadline_s=30.0,
     )
     try:
-        answer = await judge.ask(question)
+        answer = await ask(question)
     except (JudgeRefused, JudgeUnavailable) as failure:
         return "".join([*map(_told, _chain(failure)), *traceback.format_exception(failure)])
     return repr(answer)
@@ -73,7 +75,7 @@ def _told(error: BaseException) -> str:
     [*map(echoing, STATUSES), HANGS_UP, Says(text=f"{KEY} {WORD}"), Says(text=KEY, ended="filter")],
     ids=lambda one: str(getattr(one, "status", getattr(one, "ended", one))),
 )
-async def test_nothing_of_it_is_told(
+async def test_no_answer_error_or_log_holds_key_or_prompt(
     spoken: Format,
     told: Told,
     caplog: pytest.LogCaptureFixture,
@@ -82,9 +84,9 @@ async def test_nothing_of_it_is_told(
     caplog.set_level(logging.DEBUG)
     async with provider(spoken, told) as there:
         asked = ModelJudge(there.endpoint(KEY))
-        judge = PatientJudge(asked, at_once=1, sleep=_at_once)
-        heard = await everything_told(judge, there)
-        heard += repr(asked) + repr(there.endpoint(KEY)) + repr(judge)
+        retry = Retry(DEFAULT_POLICY.judge_attempts, RetryTiming(sleep=no_wait))
+        heard = await everything_told(ask_through([retry], asked), there)
+        heard += repr(asked) + repr(there.endpoint(KEY))
         assert there.got
         assert there.got[0].key == KEY
         await asked.close()
@@ -97,16 +99,13 @@ async def test_nothing_of_it_is_told(
         assert WORD not in told_of
 
 
-async def _at_once(_: float) -> None:
-    """No wait."""
-
-
 @pytest.mark.parametrize("spoken", FORMATS, ids=lambda one: one.provider)
-async def test_no_score_of_a_run_holds_it(spoken: Format) -> None:
+async def test_no_score_holds_the_key(spoken: Format) -> None:
     for told in (*map(echoing, STATUSES), Says(text=f"{KEY}")):
         async with provider(spoken, told) as there:
             asked = ModelJudge(replace(there.endpoint(), api_key=KEY))
-            lab = Laboratory(judge=PatientJudge(asked, at_once=1, sleep=_at_once))
+            policy = replace(DEFAULT_POLICY, judge_concurrency=1)
+            lab = Laboratory(judge=asked, policy=policy)
             trace = lab.put(tool(got="x"))
             run = await lab.run("task_completion", trace, model=there.model)
             await lab.attempts(5)

@@ -22,14 +22,14 @@ PROMISES: Final = {
         "domain/evaluation/runs/test_run.py::test_score_id_derives_from_run_target_and_metric",
     ),
     "signals that all failed or were skipped are no score, nor is a judge that stays away": (
-        ("domain/evaluation/sessions/test_reliability_v1.py::test_no_score_without_scored_signals"),
+        "domain/evaluation/sessions/test_reliability_v1.py::test_no_score_without_scored_signals",
         (
             "application/evaluation/execution/test_evaluate_sessions.py"
-            "::test_signals_that_all_failed_or_were_skipped_are_no_number"
+            "::test_without_a_single_signal_the_session_gets_no_number"
         ),
         (
             "application/evaluation/execution/test_evaluate_sessions.py"
-            "::test_a_judge_that_stays_away_leaves_no_number_for_the_session"
+            "::test_an_unavailable_judge_leaves_the_session_without_a_number"
         ),
     ),
     "where there is nothing to measure, the code says what is missing": (
@@ -55,7 +55,7 @@ PROMISES: Final = {
         ),
     ),
     "a person's score is no signal": (
-        "application/evaluation/execution/test_evaluate_sessions.py::test_a_persons_score_is_no_signal",
+        "application/evaluation/execution/test_evaluate_sessions.py::test_a_score_by_a_person_is_not_used_as_a_signal",
         "contracts/evaluation/work_queue/test_work_queue.py::test_what_a_person_or_a_program_says_is_no_signal",
     ),
     "a score of another project, fingerprint or evidence, or one that failed, is not used again": (
@@ -63,33 +63,33 @@ PROMISES: Final = {
             "contracts/evaluation/work_queue/test_work_queue.py"
             "::test_the_newest_signal_of_each_name_with_the_same_key_is_used_again"
         ),
-        "application/evaluation/execution/test_evaluate_sessions.py::test_signals_of_another_project_are_not_seen",
+        "application/evaluation/execution/test_evaluate_sessions.py::test_signals_of_another_project_are_not_used",
         (
             "application/evaluation/execution/test_evaluate_sessions.py"
-            "::test_signals_of_another_fingerprint_are_measured_anew"
+            "::test_signals_with_another_fingerprint_are_evaluated_again"
         ),
         (
             "application/evaluation/execution/test_evaluate_sessions.py"
-            "::test_a_trace_that_has_changed_is_measured_anew_and_no_other"
+            "::test_only_a_changed_trace_is_evaluated_again"
         ),
     ),
     "a threshold of 0 is one": (
         "domain/evaluation/metrics/test_registry.py::test_threshold_is_inclusive_and_may_be_0",
     ),
     "the same trace again asks nobody, changed content asks once": (
-        "application/test_asking.py::test_the_same_trace_ingested_again_asks_nobody",
-        "application/test_asking.py::test_changed_content_is_asked_about_once",
+        "application/evaluation/judging/test_judge_client.py::test_the_same_content_in_another_trace_is_answered_from_the_cache",
+        "application/evaluation/judging/test_judge_client.py::test_changed_content_is_asked_about_once",
     ),
     "a key that is refused costs one request of a provider and a run": (
         (
             "adapters/test_model_judge_in_runs.py"
-            "::test_one_terminal_refusal_is_one_request_of_a_provider_and_a_run"
+            "::test_a_terminal_refusal_is_the_only_request_of_a_run_to_a_provider"
         ),
     ),
     "who asks for patience gets it, and who is down for a moment is asked again": (
-        "adapters/test_judge_policy.py::test_429_with_retry_after_7_is_asked_again_no_sooner",
+        "application/evaluation/judging/test_retry.py::test_429_with_retry_after_7_is_asked_again_no_sooner",
         (
-            "adapters/test_judge_policy.py"
+            "application/evaluation/judging/test_retry.py"
             "::test_503_twice_and_then_an_answer_is_an_answer_after_three_attempts"
         ),
     ),
@@ -97,17 +97,17 @@ PROMISES: Final = {
         "adapters/test_model_judge.py::test_an_answer_that_is_no_verdict_may_be_repaired_once",
     ),
     "what a tool says gives the judge no orders": (
-        ("domain/evaluation/judging/test_prompt.py::test_trace_text_cannot_change_the_prompt"),
+        "domain/evaluation/judging/test_prompt.py::test_trace_text_cannot_change_the_prompt",
         "domain/evaluation/judging/test_verdict.py::test_label_elsewhere_is_ignored",
         "domain/evaluation/evidence/test_evidence.py::test_boundary_changes_only_two_lines",
-        "contracts/evaluation/judging/test_judge.py::test_what_a_tool_says_gives_no_orders",
+        "contracts/evaluation/judging/test_judge.py::test_the_output_of_a_tool_cannot_set_the_grade",
         (
             "adapters/test_model_judge.py"
             "::test_what_a_tool_says_stays_within_the_fence_and_gives_no_label"
         ),
     ),
     "every property of an answer is required, and no object is open": (
-        ("domain/evaluation/judging/test_prompt.py::test_answer_schema_is_strict"),
+        "domain/evaluation/judging/test_prompt.py::test_answer_schema_is_strict",
     ),
     "no secret, no address and no user is in a prompt": (
         "domain/evaluation/judging/test_prompt.py::test_prompt_contains_no_sensitive_data",
@@ -126,7 +126,7 @@ PROMISES: Final = {
             "domain/evaluation/trace_content/test_evaluated_trace.py"
             "::test_orphans_are_roots_and_cycles_are_cut_at_their_earliest_span"
         ),
-        ("domain/evaluation/evidence/test_evidence.py::test_20_000_spans_take_bounded_time"),
+        "domain/evaluation/evidence/test_evidence.py::test_20_000_spans_take_bounded_time",
         (
             "application/evaluation/execution/test_evaluate_traces.py"
             "::test_a_trace_that_is_too_large_is_refused_and_not_read"
@@ -134,7 +134,7 @@ PROMISES: Final = {
     ),
     "a killed worker's run is finished, each pair judged once": (
         "e2e/test_workers.py::test_a_killed_worker_leaves_what_another_resumes",
-        "application/evaluation/execution/test_evaluate_traces.py::test_a_killed_worker_leaves_what_it_finished",
+        "application/evaluation/execution/test_evaluate_traces.py::test_a_killed_worker_leaves_what_it_finished_and_another_does_the_rest",
     ),
     "Redis that is emptied loses no work": (
         "e2e/test_workers.py::test_redis_that_forgets_everything_costs_nothing_but_time",
@@ -159,11 +159,11 @@ PROMISES: Final = {
     "no execution begins once a run is cancelled or deleted, whatever its state": (
         "contracts/evaluation/runs/test_runs.py::test_cancelling_skips_what_is_left_and_nothing_begins_after_it",
         "contracts/evaluation/runs/test_runs.py::test_cancelling_twice_is_cancelling_once",
-        "contracts/evaluation/runs/test_runs.py::test_ended_run_cannot_be_cancelled",
+        "contracts/evaluation/runs/test_runs.py::test_what_has_ended_cannot_be_cancelled",
         "contracts/evaluation/runs/test_runs.py::test_a_run_is_removed_in_any_state",
         "adapters/postgres/test_work_cancel.py::test_who_had_claimed_something_writes_no_more",
         "application/evaluation/execution/test_evaluate_traces.py::test_no_execution_begins_once_a_run_is_cancelled",
-        "application/evaluation/execution/test_evaluate_traces.py::test_a_run_that_is_deleted_while_it_is_measured",
+        "application/evaluation/execution/test_evaluate_traces.py::test_no_execution_begins_once_a_run_is_deleted",
     ),
     "a run fails only if every execution failed": (
         "domain/evaluation/runs/test_run.py::test_run_fails_only_if_every_execution_failed",
@@ -181,7 +181,7 @@ PROMISES: Final = {
             "::test_higher_rate_includes_the_sample_of_a_lower_one"
         ),
         "domain/evaluation/runs/test_selection.py::test_sample_size",
-        ("domain/evaluation/runs/test_selection.py::test_sample_ignores_order_and_duplicates"),
+        "domain/evaluation/runs/test_selection.py::test_sample_ignores_order_and_duplicates",
     ),
     "a trace that comes late is evaluated, a broken monitor holds up none, a crash loses no slot": (
         "application/evaluation/monitors/test_monitors.py::test_a_trace_that_comes_late_is_evaluated",
@@ -196,17 +196,17 @@ PROMISES: Final = {
         "architecture/test_light.py::test_a_worker_that_asks_no_model_loads_none_either",
     ),
     "keys and prompts are told to nobody": (
-        "adapters/test_model_judge_secrets.py::test_nothing_of_it_is_told",
-        "adapters/test_model_judge_secrets.py::test_no_score_of_a_run_holds_it",
+        "adapters/test_model_judge_secrets.py::test_no_answer_error_or_log_holds_key_or_prompt",
+        "adapters/test_model_judge_secrets.py::test_no_score_holds_the_key",
         "e2e/test_model_judge.py::test_a_run_is_judged_by_a_model_and_no_log_holds_key_or_prompt",
     ),
     "heuristic, scripted and model judges keep one contract": (
-        "contracts/evaluation/judging/test_judge.py::test_a_score_is_marked_with_who_gave_it",
-        "contracts/evaluation/judging/test_judge.py::test_it_keeps_nothing_between_questions",
-        "contracts/evaluation/judging/test_judge.py::test_questions_at_once_are_answered_each_for_itself",
+        "contracts/evaluation/judging/test_judge.py::test_a_score_is_marked_with_the_judge_that_gave_it",
+        "contracts/evaluation/judging/test_judge.py::test_an_answer_does_not_depend_on_an_earlier_question",
+        "contracts/evaluation/judging/test_judge.py::test_concurrent_questions_are_answered_independently",
         "contracts/evaluation/judging/test_judge.py::test_evidence_of_any_size_is_judged",
-        "contracts/evaluation/judging/test_judge.py::test_a_model_that_nobody_answers_for_is_refused",
-        "contracts/evaluation/judging/test_judge.py::test_who_doesnt_answer_in_time_is_unavailable",
+        "contracts/evaluation/judging/test_judge.py::test_a_model_of_another_provider_is_refused",
+        "contracts/evaluation/judging/test_judge.py::test_a_judge_that_misses_the_deadline_is_unavailable",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Contract of IdempotencyStore: the first response is stored; one attempt at a time holds the lock."""
+"""Contract of IdempotencyStore: one lock at a time, and the first response for all retries."""
 
 import asyncio
 import uuid

@@ -13,7 +13,6 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
 
-from adapters.judges.watched import WatchedLedger
 from adapters.memory.store import MemoryStore
 from adapters.otlp_spans import OtlpSpans
 from adapters.postgres.tracing.group_commit import Batch
@@ -23,7 +22,6 @@ from adapters.prometheus.registry import Figures
 from application.jobs import EvaluateTargetJob, PlanRunJob
 from application.workers import Worker
 from domain.errors import Unavailable
-from domain.evaluation.costs.judge_costs import LedgerEntry
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import FailCode
 from domain.ids import ProjectId, RunId
@@ -153,18 +151,6 @@ def test_no_token_of_a_judge_counts_twice(figures):
     assert found["judge_cost_usd_total", "openai"] == 0.25
     tokens = {kind[1]: n for kind, n in found.items() if kind[0] == "judge_tokens_total"}
     assert tokens == {"input": 45, "cached_input": 60, "output": 30, "reasoning": 20}
-
-
-async def test_what_cannot_be_entered_is_told_all_the_same():
-    class Away:
-        async def enter(self, _entries: object) -> None:
-            raise Unavailable("away")
-
-    seen: list[LedgerEntry] = []
-    entry = an_entry()
-    with pytest.raises(Unavailable):
-        await WatchedLedger(Away(), seen.append).enter([entry])
-    assert seen == [entry]
 
 
 @pytest.mark.parametrize("outcome", [DONE, PUT_OFF, BROKEN])

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from application.evaluation.matter import MeasuringPolicy
+from application.evaluation.judging.evaluation_policy import EvaluationPolicy
 from domain.evaluation.evidence.builder import EVIDENCE_TOKENS, EVIDENCE_TOKENS_MIN
 from domain.evaluation.evidence.redaction import RedactionMode
 from entrypoints import settings
@@ -15,7 +15,7 @@ def test_what_settings_allow_evaluation_takes():
     assert read_settings({}).eval_evidence_tokens == EVIDENCE_TOKENS
     assert {one.value for one in RedactionMode} == set(get_args(settings.RedactionMode.__value__))
     longest = read_settings({"PANDAPROBE_EVAL_JUDGE_TIMEOUT_SECONDS": "90"})
-    assert MeasuringPolicy(deadline_s=longest.eval_judge_timeout_seconds)
+    assert EvaluationPolicy(deadline_s=longest.eval_judge_timeout_seconds)
     least = read_settings({"PANDAPROBE_EVAL_EVIDENCE_TOKENS": str(EVIDENCE_TOKENS_MIN)})
     assert least.eval_evidence_tokens == EVIDENCE_TOKENS_MIN
 

@@ -6,12 +6,12 @@ from datetime import datetime
 from decimal import Decimal
 
 from adapters.memory.store import KeptVerdict, MemoryStore
-from application.evaluation.judging import PARTS_MAX, SWEPT_MAX, Reservation, Verdict
+from application.evaluation.ports.judging import PARTS_MAX, SWEPT_MAX, Reservation, Verdict
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     Spending,
-    SpendingBy,
     SpendingGroup,
+    SpendingBy,
     group_spending,
     month_scope,
     month_start,

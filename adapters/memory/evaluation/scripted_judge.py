@@ -1,9 +1,8 @@
-"""A judge and an embedder that do as they are told: for tests of whoever asks them."""
+"""A scripted judge and a scripted embedder, for tests of what asks them."""
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,22 +24,21 @@ USED: Final = TokenUse(requests=1, input=1_000, output=50)
 
 
 def a_call(model: str = "openai/tiny", code: FailCode | None = None) -> JudgeCall:
-    """One request, of which a provider tells tokens."""
+    """One request whose tokens the provider reported."""
     provider, name = provider_of(model), model.rpartition("/")[2]
     return JudgeCall(provider=provider, model=name, use=USED, latency_ms=200.0, code=code)
 
 
 type Told = Scored | Skipped | Exception
-"""What comes of a question: an outcome, or what is raised."""
+"""The answer to a question: an outcome, or an exception to raise."""
 
 
 @dataclass(slots=True)
 class ScriptedJudge:
-    """Does what `script` has for a metric, question by question, the last again and again.
+    """Answers as `script` says for a metric, question by question, and then always as its last.
 
-    Of a metric that isn't in it everything is FAIR. While `gate` is closed nobody gets an answer;
-    `asked` and `most_at_once` tell what went on. It answers for every model but those of
-    `unknown`.
+    Metrics that aren't in the script get FAIR. It doesn't answer while `gate` is closed. `asked`
+    and `most_at_once` record the questions. It answers for every model but those of `unknown`.
     """
 
     script: Mapping[str, Sequence[Told]] = field(default_factory=dict)
@@ -56,9 +54,6 @@ class ScriptedJudge:
         self._check(model)
         return f"{self.revision}/{metric.name}"
 
-    def turn(self, model: str) -> AbstractAsyncContextManager[None]:  # noqa: ARG002 - all are free
-        return nullcontext()
-
     async def ask(self, question: Question) -> Answer:
         self._check(question.model)
         self.asked.append(question)
@@ -72,7 +67,7 @@ class ScriptedJudge:
 
     async def _wait(self, seconds: float) -> None:
         if self.gate is None:
-            await asyncio.sleep(0)  # as everybody who asks over a wire: others get their turn
+            await asyncio.sleep(0)  # as a request over a network would: other tasks go on
             return
         try:
             async with asyncio.timeout(seconds):
@@ -103,7 +98,7 @@ class ScriptedJudge:
 
 @dataclass(slots=True)
 class ScriptedEmbedder:
-    """Gives the vectors of a hash under a name of its own, or raises what `script` has next."""
+    """Gives the vectors of the hash embedder under another name, or raises the next of `script`."""
 
     key: str = "scripted/embedder"
     script: Sequence[Exception | None] = ()

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from adapters.postgres.database.pool import Pool, affected, translated
-from application.evaluation.judging import SWEPT_MAX
+from application.evaluation.ports.judging import SWEPT_MAX
 
 # What somebody holds is passed by, and goes at the next turn.
 SWEEP: Final = """

@@ -14,10 +14,10 @@ from application.evaluation.custom_metrics.custom_metrics import (
     ReviseCustomMetric,
 )
 from application.evaluation.execution.dry_run import TryCustomMetric
-from application.evaluation.judging import Pricings
-from application.evaluation.matter import MeasuringPolicy
+from application.evaluation.judging.evaluation_policy import EvaluationPolicy
 from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.evaluation.ports.evaluation import Targets
+from application.evaluation.ports.judging import Pricings
 from application.evaluation.runs.requests import RunFactory
 from application.ports import RandomBytes
 
@@ -44,7 +44,7 @@ class CustomMetricUseCases:
         run_factory: RunFactory,
         *,
         prices: Pricings,
-        policy: MeasuringPolicy,
+        policy: EvaluationPolicy,
         random: RandomBytes,
     ) -> Self:
         rules, clock = MetricRules(run_factory.models, regex), run_factory.clock

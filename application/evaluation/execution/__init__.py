@@ -1,1 +1,1 @@
-"""Evaluating one target: what a worker does with a claimed item of work."""
+"""Evaluates the targets of a run: metrics of traces, signals of sessions, estimates, dry runs."""

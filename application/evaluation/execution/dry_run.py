@@ -1,14 +1,15 @@
-"""Trying a project's own metric on one trace, without a score."""
+"""Tries a custom metric on one trace, without storing a score."""
 
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-from application.evaluation.judging import Pricings
-from application.evaluation.matter import Matter, MeasuringPolicy
+from application.evaluation.judging.evaluation_policy import EvaluationPolicy
+from application.evaluation.judging.trace_context import TraceContext
 from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.evaluation.ports.evaluation import Targets
+from application.evaluation.ports.judging import Pricings
 from application.evaluation.runs.requests import RunFactory, RunRequest
 from application.ports import RandomBytes
 from domain.errors import NotFound
@@ -34,12 +35,12 @@ _FENCE_BYTES: Final = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRun:
-    """What a metric comes to on a trace.
+    """The outcome of a metric on a trace, or what a judge would be asked for it.
 
-    `prompt` is what a judge would read, word by word but for the boundary, which is drawn anew each
-    time; () where nobody is asked. `outcome` is None where only a judge can tell: `run`, where
-    there is one, is asking it. `model` is that judge, `usd` an estimate of what one request to it
-    costs at most, None where its tokens have no price; 0 where nobody is asked.
+    `prompt` is what a judge would read, word by word but for the fence, which is random each time;
+    () if no judge is needed. `outcome` is None if only a judge can tell: then `run`, if there is
+    one, asks it. `model` is that judge, `usd` an estimate of what one request to it costs at most:
+    None if its tokens have no price, 0 if no judge is needed.
     """
 
     definition: Definition
@@ -53,14 +54,14 @@ class DryRun:
 
 @dataclass(frozen=True, slots=True)
 class TryCustomMetric:
-    """What is computed is told at once; a judge is asked by a run of one trace, if at all."""
+    """Computes what needs no judge; a judge is asked by a run of one trace, and only on request."""
 
     metrics: CustomMetrics
     regex: RegexEngine
     targets: Targets
     run_factory: RunFactory
     prices: Pricings
-    policy: MeasuringPolicy
+    policy: EvaluationPolicy
     random: RandomBytes
 
     async def __call__(
@@ -73,10 +74,9 @@ class TryCustomMetric:
         model: str | None = None,
         ask: bool = False,
     ) -> DryRun:
-        """By the newest revision, of an archived metric too; `ask` makes the run `new`.
+        """Tries the newest revision, also of an archived metric. `ask` creates the run `new`.
 
-        Raises NotFound for what is no metric or no trace of the project, and Invalid as a run
-        does.
+        Raises NotFound if the project has no such metric or trace, and Invalid as a run does.
         """
         known = await self.metrics.get(project, name)
         found = await self.targets.load_trace(project, trace)
@@ -86,7 +86,7 @@ class TryCustomMetric:
             return DryRun(definition=known.newest, outcome=found)
         metric = build_metric(known.newest, self.regex.search)
         if metric.method is EvaluationMethod.COMPUTED:
-            outcome = await self._matter(known, found, new, model).seen(
+            outcome = await self._context(known, found, new, model).compute(
                 lambda it: compute_metric(metric, it.subject)
             )
             return DryRun(definition=known.newest, outcome=outcome)
@@ -102,27 +102,27 @@ class TryCustomMetric:
         model: str | None,
         ask: bool,
     ) -> DryRun:
-        matter = self._matter(known, subject, new, model)
-        ruled = await matter.seen(
+        context = self._context(known, subject, new, model)
+        ruled = await context.compute(
             lambda it: metric.precheck(it.subject) if metric.precheck else None
         )
         if ruled is not None:
             return DryRun(definition=known.newest, outcome=ruled)
-        question = await matter.seen(lambda it: it.question(metric))
-        text = await matter.seen(lambda _: _prompt(question))
+        question = await context.compute(lambda it: it.question(metric))
+        text = await context.compute(lambda _: _prompt(question))
         use = TokenUse(input=estimate_tokens(text), output=ANSWER_TOKENS_MAX)
         pricing = await self.prices.of(known.project_id)
         price = pricing(question.model, usage_of(use), self.run_factory.clock())
         return DryRun(
             definition=known.newest,
-            evidence_hash=await matter.seen(lambda it: it.evidence_hash),
+            evidence_hash=await context.compute(lambda it: it.evidence_hash),
             prompt=(Stage("judge", text),),
-            run=await self._asked(known, subject, new, model) if ask else None,
+            run=await self._start_run(known, subject, new, model) if ask else None,
             model=question.model,
             usd=None if price is None else price.amount,
         )
 
-    async def _asked(
+    async def _start_run(
         self, known: CustomMetric, subject: EvaluatedTrace, new: RunId, model: str | None
     ) -> RunProgress:
         order = RunRequest(
@@ -138,10 +138,10 @@ class TryCustomMetric:
             filters=batch_as_given(TargetType.TRACE, targets),
         )
 
-    def _matter(
+    def _context(
         self, known: CustomMetric, subject: EvaluatedTrace, new: UUID, model: str | None
-    ) -> Matter:
-        """In a run that nobody stores."""
+    ) -> TraceContext:
+        """The trace in a run that is not stored."""
         run = EvalRun(
             id=RunId(new),
             project_id=known.project_id,
@@ -152,11 +152,11 @@ class TryCustomMetric:
             definitions=(known.newest,),
             created_at=self.run_factory.clock(),
         )
-        return Matter(subject, run, self.policy, self.random(_FENCE_BYTES).hex())
+        return TraceContext(subject, run, self.policy, self.random(_FENCE_BYTES).hex())
 
 
 def _prompt(question: Question) -> str:
-    """All that a judge reads."""
+    """Everything that a judge reads."""
     metric, evidence = question.metric, question.evidence
     assert metric.rubric is not None, "a metric that is judged has a rubric"
     calls, _ = judged_calls([step.label for step in evidence.calls])

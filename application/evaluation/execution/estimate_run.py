@@ -1,4 +1,4 @@
-"""What a run would take, before there is one: nothing of it is stored."""
+"""Estimates what a run would ask and cost, before it is created; stores nothing."""
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
@@ -8,10 +8,15 @@ from typing import Final
 from uuid import UUID
 
 from application.concurrency import gather_limited
-from application.evaluation.asking import answer_tokens, key_of, tokens_asked
-from application.evaluation.judging import JudgingPorts
-from application.evaluation.matter import Matter, MeasuringPolicy
+from application.evaluation.judging.evaluation_policy import EvaluationPolicy
+from application.evaluation.judging.judge_client import (
+    answer_tokens,
+    prompt_tokens,
+    verdict_cache_key,
+)
+from application.evaluation.judging.trace_context import TraceContext
 from application.evaluation.ports.evaluation import Judge, Targets
+from application.evaluation.ports.judging import JudgingPorts
 from application.evaluation.ports.work_queue import SignalKey, WorkQueue
 from application.evaluation.runs.requests import RunFactory, RunRequest
 from application.ports import Clock, NewId
@@ -44,43 +49,43 @@ from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.ids import ProjectId, RunId, TraceId
 from domain.tracing.usage import Pricing
 
-LOOKED_INTO_MAX: Final = 20  # traces of one estimate: each may take as long as reading it does
-SIZED_MAX: Final = 20  # sessions of one estimate whose traces are counted
+SAMPLED_TRACES_MAX: Final = 20  # of one estimate: each takes as long as reading the whole trace
+SAMPLED_SESSIONS_MAX: Final = 20  # of one estimate: sessions whose traces are counted
 
-_FENCE: Final = "0" * 16  # nobody is sent it
+_FENCE: Final = "0" * 16  # it is never sent
 
-type About = TraceSelection | SessionSelection | Sequence[Target]
-"""What a run is over: a share of what matches, or what is named."""
+type RunTargets = TraceSelection | SessionSelection | Sequence[Target]
+"""The targets of a run: a sample of those that match a selection, or ids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimateRun:
-    """Looks into a few of the traces that a run would be about, and scales up."""
+    """Looks at a sample of the traces that a run would evaluate, and scales up."""
 
     run_factory: RunFactory
     targets: Targets
     work_queue: WorkQueue
     judge: Judge
-    books: JudgingPorts
-    policy: MeasuringPolicy
+    ports: JudgingPorts
+    policy: EvaluationPolicy
     regex_search: RegexSearch
     clock: Clock
     new_id: NewId
 
     async def __call__(
-        self, project: ProjectId, of: TargetType, order: RunRequest, about: About
+        self, project: ProjectId, of: TargetType, order: RunRequest, about: RunTargets
     ) -> CostEstimate:
-        """Raises Invalid for whatever keeps such a run from being made; Unavailable."""
+        """Raises Invalid for whatever such a run is refused for; Unavailable."""
         run = await self.run_factory.build(project, RunId(self.new_id()), of, order, targets=0)
         targets = await self._targets(run, about)
-        metrics = self._asked_for(run)
+        metrics = self._paid_metrics(run)
         traces, count = await self._traces(run, targets if metrics else ())
-        pricing = await self.books.prices.of(project)
+        pricing = await self.ports.prices.of(project)
         steps = [partial(self._trace, run, metrics, pricing, one) for one in traces]
-        seen = await gather_limited(self.policy.traces_at_once, steps)
+        seen = await gather_limited(self.policy.concurrent_traces, steps)
         return CostEstimate.from_sample(run.model, run.votes, len(targets), seen, count)
 
-    async def _targets(self, run: EvalRun, about: About) -> Sequence[Target]:
+    async def _targets(self, run: EvalRun, about: RunTargets) -> Sequence[Target]:
         project = run.project_id
         match about:
             case TraceSelection():
@@ -94,22 +99,22 @@ class EstimateRun:
     async def _traces(
         self, run: EvalRun, targets: Sequence[Target]
     ) -> tuple[Sequence[TraceId], Range]:
-        """Those to look into, and how many there are in all."""
+        """The traces to look at, and how many there are in total."""
         if run.target_type is TargetType.TRACE:
-            picked = evenly_spaced(targets, LOOKED_INTO_MAX)
+            picked = evenly_spaced(targets, SAMPLED_TRACES_MAX)
             return [TraceId(UUID(one)) for one in picked], _exactly(len(targets))
         steps = [
             partial(self.targets.session_traces, run.project_id, session)
-            for session in evenly_spaced(targets, SIZED_MAX)
+            for session in evenly_spaced(targets, SAMPLED_SESSIONS_MAX)
         ]
-        sessions = await gather_limited(self.policy.traces_at_once, steps)
-        # What is too large isn't asked about.
-        sized = [one if len(one) <= SESSION_TRACES_MAX else () for one in sessions]
-        count = extrapolate([_exactly(len(one)) for one in sized], _exactly(len(targets)))
-        return evenly_spaced([trace for one in sized for trace in one], LOOKED_INTO_MAX), count
+        sessions = await gather_limited(self.policy.concurrent_traces, steps)
+        # A session with too many traces is not judged.
+        judged = [one if len(one) <= SESSION_TRACES_MAX else () for one in sessions]
+        count = extrapolate([_exactly(len(one)) for one in judged], _exactly(len(targets)))
+        return evenly_spaced([trace for one in judged for trace in one], SAMPLED_TRACES_MAX), count
 
-    def _asked_for(self, run: EvalRun) -> Sequence[Metric]:
-        """The metrics for which a provider is asked; of sessions their signals."""
+    def _paid_metrics(self, run: EvalRun) -> Sequence[Metric]:
+        """The metrics that need a provider; for sessions, their signals that do."""
         names = run.metrics
         if run.target_type is TargetType.SESSION:
             names = required_signals(run.metrics, run.signal_weights)
@@ -126,63 +131,65 @@ class EstimateRun:
     async def _trace(
         self, run: EvalRun, metrics: Sequence[Metric], pricing: Pricing, trace: TraceId
     ) -> JudgeWorkload:
-        """What asking about it takes; nothing where it is gone, or too large."""
+        """The questions about one trace; none if it is gone or too large."""
         found = await self.targets.load_trace(run.project_id, trace)
         if not isinstance(found, EvaluatedTrace):
             return JudgeWorkload()
-        matter = Matter(found, run, self.policy, _FENCE)
-        due = await matter.seen(lambda it: _unruled(metrics, it.subject))
-        known = await self._signals(matter, due) if run.target_type is TargetType.SESSION else ()
-        pairs = [await self._pair(matter, one, pricing, is_known=one.name in known) for one in due]
+        context = TraceContext(found, run, self.policy, _FENCE)
+        due = await context.compute(lambda it: _undecided(metrics, it.subject))
+        known = await self._signals(context, due) if run.target_type is TargetType.SESSION else ()
+        pairs = [await self._pair(context, one, pricing, is_known=one.name in known) for one in due]
         return sum(pairs, JudgeWorkload())
 
-    async def _signals(self, matter: Matter, metrics: Sequence[Metric]) -> Container[str]:
-        """The signals that an earlier score of the trace would stand for."""
-        evidence_hash = await matter.seen(lambda it: it.evidence_hash)
+    async def _signals(self, context: TraceContext, metrics: Sequence[Metric]) -> Container[str]:
+        """The signals for which an earlier score of the trace would be used again."""
+        evidence_hash = await context.compute(lambda it: it.evidence_hash)
         try:
             keys = {
-                one.name: SignalKey(self.judge.fingerprint(one, matter.run.model), evidence_hash)
+                one.name: SignalKey(self.judge.fingerprint(one, context.run.model), evidence_hash)
                 for one in metrics
             }
         except JudgeRefused:
             return ()
-        trace = matter.subject.trace.id
-        scores = await self.work_queue.find_signals(matter.run.project_id, trace, keys)
+        trace = context.subject.trace.id
+        scores = await self.work_queue.find_signals(context.run.project_id, trace, keys)
         return {score.name for score in scores}
 
     async def _pair(
-        self, matter: Matter, metric: Metric, pricing: Pricing, *, is_known: bool
+        self, context: TraceContext, metric: Metric, pricing: Pricing, *, is_known: bool
     ) -> JudgeWorkload:
-        question = await matter.seen(lambda it: it.question(metric))
-        tokens = await matter.seen(lambda _: tokens_asked(question))
+        question = await context.compute(lambda it: it.question(metric))
+        tokens = await context.compute(lambda _: prompt_tokens(question))
         answer = answer_tokens(question)
         prices = self._prices(pricing, question.model, tokens, answer)
         if is_known:
             return JudgeWorkload.for_question((0, 0), tokens, answer, prices)
-        votes = await self._remembered(matter, question)
+        votes = await self._cached_votes(context, question)
         return JudgeWorkload.for_question(
             questions_needed(votes, metric.threshold), tokens, answer, prices
         )
 
-    async def _remembered(self, matter: Matter, question: Question) -> Sequence[float | None]:
-        """The value of each vote that is remembered; none where this process has no such judge."""
-        most = matter.run.votes
-        evidence_hash = await matter.seen(lambda it: it.evidence_hash)
-        since = self.clock() - self.books.kept_for
+    async def _cached_votes(
+        self, context: TraceContext, question: Question
+    ) -> Sequence[float | None]:
+        """The value of each vote in the verdict cache; empty if this process lacks the judge."""
+        most = context.run.votes
+        evidence_hash = await context.compute(lambda it: it.evidence_hash)
+        since = self.clock() - self.ports.kept_for
         found: list[float | None] = []
         for sample in range(most):
             try:
-                key = key_of(replace(question, sample=sample), self.judge, evidence_hash)
+                key = verdict_cache_key(replace(question, sample=sample), self.judge, evidence_hash)
             except JudgeRefused:
                 break
-            verdict = await self.books.verdicts.find(matter.run.project_id, key, since)
+            verdict = await self.ports.verdicts.find(context.run.project_id, key, since)
             if verdict is None and not found:
-                break  # without the first there are hardly ever others
+                break  # without the first vote there are hardly ever others
             found.append(None if verdict is None else verdict.outcome.value)
         return [*found, *[None] * (most - len(found))]
 
     def _prices(self, pricing: Pricing, model: str, tokens: int, answer: int) -> Range | None:
-        """Of a question with the shortest answer, and with the longest."""
+        """The price of a question with the shortest answer, and with the longest."""
         low = self._price(pricing, model, tokens, ANSWER_TOKENS_MIN)
         high = self._price(pricing, model, tokens, answer)
         return None if low is None or high is None else Range(low, high)
@@ -193,8 +200,8 @@ class EstimateRun:
         return None if price is None else price.amount
 
 
-def _unruled(metrics: Sequence[Metric], subject: EvaluatedTrace) -> Sequence[Metric]:
-    """Those that somebody needs to be asked for."""
+def _undecided(metrics: Sequence[Metric], subject: EvaluatedTrace) -> Sequence[Metric]:
+    """The metrics whose rule doesn't decide, so that a judge has to."""
     return [one for one in metrics if one.precheck is None or one.precheck(subject) is None]
 
 

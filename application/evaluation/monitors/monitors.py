@@ -70,7 +70,7 @@ class MonitorRules:
         if has_some and of is TargetType.TRACE:
             raise Invalid.field("signal_weights", "are of monitors over sessions only")
 
-    def check_judges(
+    def check_judge_models(
         self, monitor: Monitor, custom: Mapping[str, CustomMetric], pricing: Pricing
     ) -> None:
         """Raises Invalid for a model that isn't allowed, for votes, and the budget of a run.
@@ -121,7 +121,7 @@ class CreateMonitor:
             created_at=now,
             updated_at=now,
         )
-        self.rules.check_judges(monitor, custom, await self.rules.spending.prices.of(project))
+        self.rules.check_judge_models(monitor, custom, await self.rules.spending.prices.of(project))
         return await self.monitors.create(monitor)
 
 
@@ -167,7 +167,7 @@ class ChangeMonitor:
         def edit(known: Monitor) -> Monitor:
             changed = known.changed(self._validate(known.target_type, change, custom), now)
             if JUDGE_FIELDS & change.given.keys():
-                self.rules.check_judges(changed, custom, pricing)
+                self.rules.check_judge_models(changed, custom, pricing)
             return changed
 
         return await self.monitors.edit(project, monitor, edit)

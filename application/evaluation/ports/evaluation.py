@@ -1,7 +1,6 @@
 """The ports of scores, targets, runs, judges and embedders."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -237,31 +236,23 @@ EMBEDDED_MAX: Final = 256  # texts in a call
 
 
 class Judge(Protocol):
-    """Gives a verdict on evidence.
+    """Gives a verdict on evidence. It is asked through JudgeClient, which limits and retries.
 
     Contract of Judge: tests/contracts/evaluation/judging/test_judge.py.
     """
 
     def fingerprint(self, metric: Metric, model: str) -> str:
-        """The fingerprint on the scores that `ask` gives; computed without a request.
+        """What identifies the judge on the scores that `ask` gives; known without asking.
 
-        Raises JudgeRefused if no provider serves the model.
-        """
-        ...
-
-    def turn(self, model: str) -> AbstractAsyncContextManager[None]:
-        """To be had while a model is asked one question; entering it waits until there is one.
-
-        Where any number may ask at once nobody waits. May raise JudgeRefused where nobody answers
-        for the model.
+        Raises JudgeRefused if no judge answers for the model.
         """
         ...
 
     async def ask(self, question: Question) -> Answer:
-        """One verdict, after at most `question.deadline_s` seconds, whatever is tried in them.
+        """One verdict, after at most `question.deadline_s` seconds.
 
-        Raises JudgeRefused where the same question fails again, JudgeUnavailable where it may not;
-        nothing else. No answer depends on an earlier question.
+        Raises JudgeRefused if the same question would fail again, JudgeUnavailable if it may
+        succeed later; nothing else. No answer depends on an earlier question.
         """
         ...
 

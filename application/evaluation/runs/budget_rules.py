@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from application.evaluation.judging import Ledger, Pricings
 from application.evaluation.ports.evaluation import Runs
+from application.evaluation.ports.judging import Ledger, Pricings
 from application.ports import Clock
 from domain.errors import Invalid
 from domain.evaluation.costs.judge_costs import Spending, usage_of, validate_budget

@@ -73,8 +73,8 @@ def interleave(uncertain: Sequence[TraceScore], by_chance: Sequence[TraceScore])
 
 def daily_seed(project: ProjectId, name: str, now: datetime) -> str:
     """A seed that is constant during a day (UTC), so that repeated requests give the same queue."""
-    told = f"{project} {now.date().isoformat()} {name}"
-    return hashlib.sha256(told.encode(errors="replace")).hexdigest()
+    text = f"{project} {now.date().isoformat()} {name}"
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
 
 def random_key(seed: str, trace: TraceId) -> str:

@@ -149,8 +149,8 @@ def original_score(score: Score) -> float | None:
     """
     if score.run_id is None or score.source is not ScoreSource.ANNOTATION or score.number is None:
         return None
-    told = scalar_members(score.metadata).get(ORIGINAL_VALUE)
-    return None if told is None or not is_unit_number(told) else float(told)
+    text = scalar_members(score.metadata).get(ORIGINAL_VALUE)
+    return None if text is None or not is_unit_number(text) else float(text)
 
 
 def judge_score(score: Score) -> float | None:

@@ -53,14 +53,14 @@ def _limited(
 ) -> CheckFunction:
     target, hard = _limits(reader, name, most)
 
-    def taken(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
         found = of(subject)
         if isinstance(found, SkipCode):
             return Skipped(found)
-        told = {"measured": found, "target": target, "hard": hard}
-        return Scored(ramp(found, target, hard), f"{found:g} {unit} of {target:g}", told)
+        details = {"measured": found, "target": target, "hard": hard}
+        return Scored(ramp(found, target, hard), f"{found:g} {unit} of {target:g}", details)
 
-    return taken
+    return check
 
 
 def latency_slo(reader: ObjectReader) -> CheckFunction:
@@ -77,8 +77,8 @@ def ttft_slo(reader: ObjectReader) -> CheckFunction:
     """The longest time to first token among the model calls that recorded it."""
 
     def slowest(subject: EvaluatedTrace) -> float | SkipCode:
-        told = [span.time_to_first_token_ms for span in subject.model_calls]
-        return max((one for one in told if one is not None), default=SkipCode.NOT_TIMED)
+        times = [span.time_to_first_token_ms for span in subject.model_calls]
+        return max((one for one in times if one is not None), default=SkipCode.NOT_TIMED)
 
     return _limited(reader, "target_ms", MS_MAX, "ms", slowest)
 
@@ -118,7 +118,7 @@ def step_budget(reader: ObjectReader) -> CheckFunction:
     if not budgets:
         reader.refuse("max_calls", "or max_llm is required")
 
-    def taken(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
         if not subject.spans:
             return Skipped(SkipCode.NO_SPANS)
         counts = {"max_calls": len(subject.tool_calls), "max_llm": len(subject.model_calls)}
@@ -128,10 +128,10 @@ def step_budget(reader: ObjectReader) -> CheckFunction:
         }
         worst = min(values, key=values.__getitem__)
         word = "tool calls" if worst == "max_calls" else "model calls"
-        told = {"calls": counts["max_calls"], "llm": counts["max_llm"]}
-        return Scored(values[worst], f"{counts[worst]} {word} of {budgets[worst]:g}", told)
+        details = {"calls": counts["max_calls"], "llm": counts["max_llm"]}
+        return Scored(values[worst], f"{counts[worst]} {word} of {budgets[worst]:g}", details)
 
-    return taken
+    return check
 
 
 LIMIT_CHECKS: Final[Mapping[str, CheckReader]] = {

@@ -214,14 +214,14 @@ def evaluate_rule(node: RuleNode, subject: EvaluatedTrace, regex_search: RegexSe
     All conditions are evaluated, even after the result is known, so that a score lists every
     violation.
     """
-    told: list[Mapping[str, object]] = []
-    holds = _holds(node, PathResolver(subject), regex_search, told)
-    held = sum(one["holds"] is True for one in told)
+    results: list[Mapping[str, object]] = []
+    holds = _holds(node, PathResolver(subject), regex_search, results)
+    held = sum(one["holds"] is True for one in results)
     word = "holds" if holds else "does not hold"
     return Scored(
         float(holds),
-        f"the rule {word}: {held} of {len(told)} conditions do",
-        {"conditions": told},
+        f"the rule {word}: {held} of {len(results)} conditions do",
+        {"conditions": results},
     )
 
 
@@ -229,11 +229,11 @@ def _holds(
     node: RuleNode,
     resolver: PathResolver,
     regex_search: RegexSearch,
-    told: list[Mapping[str, object]],
+    results: list[Mapping[str, object]],
 ) -> bool:
     if isinstance(node, Condition):
         holds = node.holds(resolver, regex_search)
-        told.append({"path": node.place.text, "op": node.op.value, "holds": holds})
+        results.append({"path": node.place.text, "op": node.op.value, "holds": holds})
         return holds
-    each = [_holds(one, resolver, regex_search, told) for one in node.of]
+    each = [_holds(one, resolver, regex_search, results) for one in node.of]
     return all(each) if node.is_all else any(each)

@@ -83,14 +83,14 @@ def json_valid(reader: ObjectReader) -> CheckFunction:
     """Whether the whole answer is JSON. JSON in a Markdown fence doesn't count."""
     del reader
 
-    def taken(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
         text = subject.answer.text.strip()
         if not text:
             return Skipped(SkipCode.EMPTY_OUTPUT)
         is_json, _value = _read(text)
         return Scored(float(is_json), f"the answer is {'' if is_json else 'not '}JSON")
 
-    return taken
+    return check
 
 
 def json_schema(reader: ObjectReader) -> CheckFunction:
@@ -105,7 +105,7 @@ def json_schema(reader: ObjectReader) -> CheckFunction:
             "minLength, maxLength, minimum, maximum",
         )
 
-    def taken(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
         text = subject.answer.text.strip()
         if not text:
             return Skipped(SkipCode.EMPTY_OUTPUT)
@@ -117,7 +117,7 @@ def json_schema(reader: ObjectReader) -> CheckFunction:
             float(is_fit), f"the answer {'fits' if is_fit else 'does not fit'} the schema"
         )
 
-    return taken
+    return check
 
 
 # --- wording ---------------------------------------------------------------------------------
@@ -129,14 +129,14 @@ def text_match(reader: ObjectReader) -> CheckFunction:
     op = reader.choice("op", MatchOperator)
     value = reader.text("value", PATTERN_MAX if op is MatchOperator.MATCHES else EXPECTED_MAX)
 
-    def taken(subject: EvaluatedTrace, regex_search: RegexSearch) -> Outcome:
+    def check(subject: EvaluatedTrace, regex_search: RegexSearch) -> Outcome:
         found = next(iter(_texts_at(place, subject)), "")
         if not found and place.text == ANSWER:
             return Skipped(SkipCode.EMPTY_OUTPUT)
         is_match = found != "" and _matches(op, found, value, regex_search)
         return Scored(float(is_match), f"the text {'matches' if is_match else 'does not match'}")
 
-    return taken
+    return check
 
 
 def _matches(op: MatchOperator, found: str, value: str, regex_search: RegexSearch) -> bool:
@@ -160,16 +160,16 @@ def levenshtein(reader: ObjectReader) -> CheckFunction:
     """
     expected = reader.text("expected", EXPECTED_MAX)
 
-    def taken(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
         found = subject.answer.text
         if not found:
             return Skipped(SkipCode.EMPTY_OUTPUT)
         longer = max(len(expected), len(found))
         edits = edit_distance(expected, found[:COMPARED_MAX]) + len(found[COMPARED_MAX:])
-        told = {"edits": edits, "characters": longer}
-        return Scored(1 - edits / longer, f"{edits} edits in {longer} characters", told)
+        details = {"edits": edits, "characters": longer}
+        return Scored(1 - edits / longer, f"{edits} edits in {longer} characters", details)
 
-    return taken
+    return check
 
 
 def edit_distance(one: str, other: str) -> int:
@@ -208,7 +208,7 @@ def language_match(reader: ObjectReader) -> CheckFunction:
         reader.refuse("language", f"must be one of: {', '.join(known)}")
         wanted = ""
 
-    def taken(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
         text = subject.answer.text
         if not text.strip():
             return Skipped(SkipCode.EMPTY_OUTPUT)
@@ -224,7 +224,7 @@ def language_match(reader: ObjectReader) -> CheckFunction:
         seems = found.language or found.script
         return Scored(float(is_match), f"the answer seems to be {seems}", {"language": seems})
 
-    return taken
+    return check
 
 
 # --- leaks -----------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ def pii_leak(reader: ObjectReader) -> CheckFunction:
 
 
 def _leak(place: TracePath, masking: RedactionMode, kinds: tuple[str, ...]) -> CheckFunction:
-    def taken(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
         texts = [text for text in _texts_at(place, subject) if text]
         if not texts:
             return Skipped(SkipCode.EMPTY_OUTPUT)
@@ -256,10 +256,10 @@ def _leak(place: TracePath, masking: RedactionMode, kinds: tuple[str, ...]) -> C
             redactor.redact(text)
             found += redactor.counts
         leaked = {str(kind): found[kind] for kind in kinds if found[kind]}
-        told = ", ".join(f"{kind}: {count}" for kind, count in leaked.items()) or "nothing found"
-        return Scored(0.0 if leaked else 1.0, told, {"found": leaked})
+        reason = ", ".join(f"{kind}: {count}" for kind, count in leaked.items()) or "nothing found"
+        return Scored(0.0 if leaked else 1.0, reason, {"found": leaked})
 
-    return taken
+    return check
 
 
 TEXT_CHECKS: Final[Mapping[str, CheckReader]] = {

@@ -41,19 +41,19 @@ def tool_permission(reader: ObjectReader) -> CheckFunction:
     if not has_allow and not deny:
         reader.refuse("allow", "or deny is required")
 
-    def taken(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
         names = [call.name for call in subject.tool_calls]
         if not names:
             return Skipped(SkipCode.NO_TOOL_CALLS)
         refused = [name for name in names if name in deny or (has_allow and name not in allow)]
-        told = list(dict.fromkeys(refused))[:REPORTED_MAX]
+        forbidden = list(dict.fromkeys(refused))[:REPORTED_MAX]
         return Scored(
             1 - len(refused) / len(names),
             f"{len(refused)} of {len(names)} tool calls were not allowed",
-            {"forbidden_tools": told},
+            {"forbidden_tools": forbidden},
         )
 
-    return taken
+    return check
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def trajectory_match(reader: ObjectReader) -> CheckFunction:
         _due(one, at, reader.errors, arg_mode) for at, one in reader.items("expected", EXPECTED_MAX)
     ]
 
-    def taken(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
         calls = subject.tool_calls
         if len(calls) > CALLS_MAX:
             return Skipped(SkipCode.TRACE_TOO_LARGE)
@@ -101,10 +101,10 @@ def trajectory_match(reader: ObjectReader) -> CheckFunction:
             TrajectoryMode.SUBSET: len(calls),
             TrajectoryMode.SUPERSET: len(expected),
         }.get(mode, max(len(calls), len(expected)))
-        told = {"expected": len(expected), "calls": len(calls), "common": common}
-        return Scored(common / among, f"{common} of {among} calls are as expected", told)
+        details = {"expected": len(expected), "calls": len(calls), "common": common}
+        return Scored(common / among, f"{common} of {among} calls are as expected", details)
 
-    return taken
+    return check
 
 
 def _due(one: object, at: str, errors: ErrorCollector, mode: ArgumentMode) -> ExpectedCall:
@@ -135,14 +135,14 @@ def longest_common_subsequence(made: Made) -> int:
 
 def maximum_matching(made: Made) -> int:
     """The size of a maximum matching: each expected and each actual call in at most one pair."""
-    taken: dict[int, int] = {}  # actual call → expected call
+    matched: dict[int, int] = {}  # actual call → expected call
 
     def paired(due: int, tried: set[int]) -> bool:
         for at, is_it in enumerate(made[due]):
             if is_it and at not in tried:
                 tried.add(at)
-                if at not in taken or paired(taken[at], tried):
-                    taken[at] = due
+                if at not in matched or paired(matched[at], tried):
+                    matched[at] = due
                     return True
         return False
 

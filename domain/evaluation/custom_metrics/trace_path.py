@@ -71,8 +71,8 @@ _FILTERED: Final = ("name", "kind", "status", "model")
 
 def total_tokens(spans: Sequence[Span]) -> int | None:
     """The tokens of the spans with known usage; None if no span has it."""
-    told = [span.usage for span in spans if span.usage is not None and span.usage.is_known]
-    return sum(one.prompt_tokens + one.completion_tokens for one in told) if told else None
+    usages = [span.usage for span in spans if span.usage is not None and span.usage.is_known]
+    return sum(one.prompt_tokens + one.completion_tokens for one in usages) if usages else None
 
 
 def total_cost(spans: Sequence[Span]) -> float | None:
@@ -162,8 +162,8 @@ class TracePath:
         subject = resolver.subject
         if not self.is_per_span:
             if self.field in {"request", "answer"}:
-                said = subject.request if self.field == "request" else subject.answer
-                return [said.text or None]
+                message = subject.request if self.field == "request" else subject.answer
+                return [message.text or None]
             return [_into(resolver.of_trace(self.field), self.steps)]
         spans = [span for span in subject.spans if self._matches(span)]
         if self.is_count:

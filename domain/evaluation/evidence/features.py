@@ -136,8 +136,8 @@ def _is_rejected(call: ToolCall) -> bool:
         codes = (call.output.get(key) for key in ("status", "status_code", "statusCode"))
         if any(isinstance(code, int) and code in _REJECTING for code in codes):
             return True
-    said = (call.span.error or "", to_text(call.output))
-    return any(_REJECTION.search(text[:COMPLAINT_MAX]) for text in said)
+    texts = (call.span.error or "", to_text(call.output))
+    return any(_REJECTION.search(text[:COMPLAINT_MAX]) for text in texts)
 
 
 def _token_confidence(models: Sequence[Span]) -> float | None:
@@ -151,8 +151,8 @@ def _token_confidence(models: Sequence[Span]) -> float | None:
 def _log_probabilities(output: object) -> Sequence[float]:
     """Reads OpenAI's chat completion format: `choices[0].logprobs.content[].logprob`."""
     choice = first_choice(output) if isinstance(output, Mapping) else None
-    told = choice.get("logprobs") if choice else None
-    content = told.get("content") if isinstance(told, Mapping) else None
+    logprobs = choice.get("logprobs") if choice else None
+    content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
     if not isinstance(content, list):
         return []
     values = [one.get("logprob") for one in content[:TOKENS_MAX] if isinstance(one, Mapping)]

@@ -15,8 +15,8 @@ type ScoreDetails = dict[str, object]
 
 def score_details(metric: str, evidence: Evidence) -> ScoreDetails:
     """The metric-specific metadata of a score, redacted; {} for most metrics."""
-    told = _PARTICULARS.get(metric)
-    return told(evidence) if told else {}
+    build_details = _DETAILS.get(metric)
+    return build_details(evidence) if build_details else {}
 
 
 def _request(evidence: Evidence) -> ScoreDetails:
@@ -68,7 +68,7 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-_PARTICULARS: Final[Mapping[str, Callable[[Evidence], ScoreDetails]]] = {
+_DETAILS: Final[Mapping[str, Callable[[Evidence], ScoreDetails]]] = {
     "argument_correctness": _request,
     "plan_adherence": _plan,
     "plan_quality": _plan,

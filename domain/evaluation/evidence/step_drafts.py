@@ -96,19 +96,19 @@ def redact_line(text: str, tokens: int, redactor: Redactor) -> RedactedText:
 def draft_step(label: str, span: Span, redactor: Redactor) -> StepDraft:
     """The texts of a span that may be shown, depending on its kind."""
 
-    def seen(text: str, tokens: int) -> RedactedText:
+    def prepare(text: str, tokens: int) -> RedactedText:
         return prepare_text(text, tokens, redactor)
 
     name = redact_line(span.name, NAME_TOKENS, redactor).cut(NAME_TOKENS)
-    error = seen(span.error or "", FULL_BUDGET.error)
+    error = prepare(span.error or "", FULL_BUDGET.error)
     if span.kind is SpanKind.TOOL:
         return StepDraft(
             label=label,
             span=span,
             name=name,
             error=error,
-            arguments=seen(to_text(tool_arguments(span.input)), FULL_BUDGET.arguments),
-            output=seen(to_text(decode_json(span.output)), FULL_BUDGET.output),
+            arguments=prepare(to_text(tool_arguments(span.input)), FULL_BUDGET.arguments),
+            output=prepare(to_text(decode_json(span.output)), FULL_BUDGET.output),
         )
     if span.kind is SpanKind.RETRIEVER:
         documents = _documents(decode_json(span.output))
@@ -117,20 +117,22 @@ def draft_step(label: str, span: Span, redactor: Redactor) -> StepDraft:
             span=span,
             name=name,
             error=error,
-            arguments=seen(to_text(tool_arguments(span.input)), FULL_BUDGET.arguments),
-            documents=tuple(seen(one, FULL_BUDGET.document) for one in documents[:DOCUMENTS_MAX]),
+            arguments=prepare(to_text(tool_arguments(span.input)), FULL_BUDGET.arguments),
+            documents=tuple(
+                prepare(one, FULL_BUDGET.document) for one in documents[:DOCUMENTS_MAX]
+            ),
             more_documents=len(documents) > DOCUMENTS_MAX,
         )
     if span.kind is SpanKind.LLM:
-        said = last_message_text(ASSISTANT, decode_json(span.output))
+        message = last_message_text(ASSISTANT, decode_json(span.output))
         return StepDraft(
             label=label,
             span=span,
             name=name,
             model=redact_line(span.model or "", NAME_TOKENS, redactor).cut(NAME_TOKENS),
             error=error,
-            text=seen(said.text, FULL_BUDGET.text),
-            reasoning=seen(said.reasoning or _summary(span), FULL_BUDGET.text),
+            text=prepare(message.text, FULL_BUDGET.text),
+            reasoning=prepare(message.reasoning or _summary(span), FULL_BUDGET.text),
         )
     return StepDraft(label=label, span=span, name=name, error=error)
 
@@ -155,6 +157,6 @@ def _documents(output: object) -> Sequence[str]:
 
 def _document(one: object) -> str:
     if isinstance(one, Mapping):
-        told = (one[key] for key in _DOCUMENT_TEXTS if isinstance(one.get(key), str))
-        return next(told, to_text(one))
+        texts = (one[key] for key in _DOCUMENT_TEXTS if isinstance(one.get(key), str))
+        return next(texts, to_text(one))
     return to_text(one)

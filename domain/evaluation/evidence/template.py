@@ -26,8 +26,8 @@ def check(text: str) -> None:
     named = _names(text)
     unknown = [name for name in dict.fromkeys(named) if name not in PLACEHOLDERS]
     if unknown:
-        told = ", ".join(repr(name[:50]) for name in unknown[: len(PLACEHOLDERS)])
-        raise InvalidTemplate(f"does not know {told}; there are: {', '.join(PLACEHOLDERS)}")
+        names = ", ".join(repr(name[:50]) for name in unknown[: len(PLACEHOLDERS)])
+        raise InvalidTemplate(f"does not know {names}; there are: {', '.join(PLACEHOLDERS)}")
     without = _NAME.sub("", text)
     if "{{" in without or "}}" in without:
         raise InvalidTemplate("has braces that are not closed")

@@ -59,7 +59,7 @@ class ChecklistVerdict:
         if self.cannot_judge or not decided:
             return Skipped(SkipCode.CANNOT_JUDGE, "", cited)
         yes = sum(check.ok is True for check in decided)
-        told = [
+        verdicts = [
             {"call": one.call, "verdict": "yes" if one.ok else "no", "reason": one.reason}
             for one in decided
         ]
@@ -67,7 +67,7 @@ class ChecklistVerdict:
         return Scored(
             yes / len(decided),
             f"{yes} of {len(decided)} tool calls have arguments that fit",
-            {**cited, "verdicts": told, **({"undecided": undecided} if undecided else {})},
+            {**cited, "verdicts": verdicts, **({"undecided": undecided} if undecided else {})},
         )
 
 

@@ -27,14 +27,14 @@ def trace_success(subject: EvaluatedTrace) -> Outcome:
 
 def untruncated_rate(subject: EvaluatedTrace) -> Outcome:
     """1 - model calls stopped by a length limit / model calls with a finish reason."""
-    told = [reasons for span in subject.model_calls if (reasons := finish_reasons(span))]
-    if not told:
+    reasons_by_call = [reasons for span in subject.model_calls if (reasons := finish_reasons(span))]
+    if not reasons_by_call:
         return Skipped(SkipCode.NO_FINISH_REASONS)
-    cut = sum(map(is_length_limited, told))
+    cut = sum(map(is_length_limited, reasons_by_call))
     return Scored(
-        1 - cut / len(told),
-        f"{cut} of {len(told)} model answers were cut by a length limit",
-        {"answers": len(told), "cut_answers": cut},
+        1 - cut / len(reasons_by_call),
+        f"{cut} of {len(reasons_by_call)} model answers were cut by a length limit",
+        {"answers": len(reasons_by_call), "cut_answers": cut},
     )
 
 

@@ -124,12 +124,12 @@ class Monitor:
 
     def changed(self, change: MonitorChange, now: datetime) -> Self:
         """Unchanged if the change is empty. A new schedule counts from now, paused or not."""
-        said = change.given
-        if not said:
+        given = change.given
+        if not given:
             return self
-        if "cadence" in said:
-            said["next_run_at"] = parse_schedule(str(said["cadence"])).next_after(now)
-        return replace(self, **said, updated_at=now)  # type: ignore[arg-type]  # as MonitorChange has them
+        if "cadence" in given:
+            given["next_run_at"] = parse_schedule(str(given["cadence"])).next_after(now)
+        return replace(self, **given, updated_at=now)  # type: ignore[arg-type]  # as MonitorChange has them
 
     def paused(self, now: datetime) -> Self:
         if self.status is MonitorStatus.PAUSED:

@@ -68,24 +68,24 @@ def combine_votes(votes: Sequence[Scored], threshold: float) -> Scored:
     value = fmean(one["verdict"] == "yes" for one in calls) if calls else fmean(values)
     nearest = min(votes, key=lambda vote: abs(vote.value - value))
     agreeing = sum((one >= threshold) is (value >= threshold) for one in values)
-    told: dict[str, object] = {
+    details: dict[str, object] = {
         "votes": values,
         "agreement": agreeing / len(votes),
         "stderr": stdev(values) / sqrt(len(values)),
     }
     if calls:
-        told["verdicts"] = calls
-    return Scored(value, nearest.reason, {**nearest.metadata, **told})
+        details["verdicts"] = calls
+    return Scored(value, nearest.reason, {**nearest.metadata, **details})
 
 
 def _majority(lists: Sequence[list[dict[str, object]]]) -> list[dict[str, object]]:
     """The calls with a majority for yes or no, in their order."""
-    said: dict[object, list[dict[str, object]]] = {}
+    checks_by_call: dict[object, list[dict[str, object]]] = {}
     for checks in lists:
         for check in checks:
-            said.setdefault(check["call"], []).append(check)
+            checks_by_call.setdefault(check["call"], []).append(check)
     decided = []
-    for checks in said.values():
+    for checks in checks_by_call.values():
         count = Counter(check["verdict"] for check in checks)
         [(verdict, most), *rest] = count.most_common()
         if not rest or most > rest[0][1]:

@@ -182,8 +182,8 @@ class Skipped:
     metadata: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        told = (self.reason or REASONS[self.code]).removeprefix(SKIPPED_PREFIX)
-        object.__setattr__(self, "reason", truncate_reason(SKIPPED_PREFIX + told))
+        reason = (self.reason or REASONS[self.code]).removeprefix(SKIPPED_PREFIX)
+        object.__setattr__(self, "reason", truncate_reason(SKIPPED_PREFIX + reason))
         object.__setattr__(self, "metadata", {**self.metadata, "code": self.code.value})
 
 
@@ -196,8 +196,8 @@ class Failed:
     metadata: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        told = self.reason or REASONS[self.code]
-        object.__setattr__(self, "reason", truncate_reason(told))
+        reason = self.reason or REASONS[self.code]
+        object.__setattr__(self, "reason", truncate_reason(reason))
         object.__setattr__(self, "metadata", {**self.metadata, "code": self.code.value})
 
 

@@ -198,10 +198,10 @@ def signal_metadata(
     per_trace: dict[str, dict[str, float]] = {}
     for one in session:
         if risks := one.risks_of(weights):
-            told = {RISK_NAMES[signal]: rounded(risk) for signal, risk in risks.items()}
+            figures = {RISK_NAMES[signal]: rounded(risk) for signal, risk in risks.items()}
             if one.trace in evaluated:
-                told[figure] = rounded(evaluated[one.trace])
-            per_trace[one.trace] = told
+                figures[figure] = rounded(evaluated[one.trace])
+            per_trace[one.trace] = figures
     return {
         "total_traces_in_session": len(session),
         "traces_evaluated": len(evaluated),

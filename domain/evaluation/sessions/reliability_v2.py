@@ -177,10 +177,10 @@ def _beside(
     """The worst trace (the first of several), the trend, and the confidence interval."""
     trace = max(worst, key=lambda one: worst[one].risk)
     of_worst = worst[trace]
-    told = {"trace_id": trace, "signal": of_worst.signal, "risk": rounded(of_worst.risk)}
+    worst_trace = {"trace_id": trace, "signal": of_worst.signal, "risk": rounded(of_worst.risk)}
     places = [place for place, one in enumerate(session) if one.trace in worst]
     return {
-        "worst_trace": told if of_worst.risk > 0 else None,
+        "worst_trace": worst_trace if of_worst.risk > 0 else None,
         "slope": _slope(places, [1 - one.risk for one in worst.values()]),
         "interval": _interval([one.risk for one in worst.values()], risk_of),
     }

@@ -33,7 +33,7 @@ def argument_groundings(subject: EvaluatedTrace) -> Sequence[float | None]:
     Model outputs don't count, because the model names the arguments itself. None for a call without
     specific arguments.
     """
-    said = _terms(to_text(decode_json(subject.trace.input)))
+    known = _terms(to_text(decode_json(subject.trace.input)))
     calls = iter(subject.tool_calls)
     shares: list[float | None] = []
     for _, same in groupby(subject.spans, key=lambda span: span.started_at):
@@ -41,12 +41,12 @@ def argument_groundings(subject: EvaluatedTrace) -> Sequence[float | None]:
         if not shares:
             for span in at_once:
                 if span.kind is not SpanKind.TOOL:
-                    said |= _payload(span.input)
+                    known |= _payload(span.input)
         tools = sum(span.kind is SpanKind.TOOL for span in at_once)
-        shares += [_share(_specific(call.arguments), said) for call in islice(calls, tools)]
+        shares += [_share(_specific(call.arguments), known) for call in islice(calls, tools)]
         for span in at_once:
             if span.kind in {SpanKind.TOOL, SpanKind.RETRIEVER}:
-                said |= _payload(span.output)
+                known |= _payload(span.output)
     return shares
 
 
@@ -56,20 +56,20 @@ def answer_grounding(subject: EvaluatedTrace) -> float | None:
     Numbers count from 2 digits on. Sources are the input and the outputs of tools. None if the
     answer contains no such value.
     """
-    said = _terms(to_text(decode_json(subject.trace.input)) + "\n" + subject.request.text)
+    known = _terms(to_text(decode_json(subject.trace.input)) + "\n" + subject.request.text)
     for call in subject.tool_calls:
-        said |= _payload(call.span.output)
+        known |= _payload(call.span.output)
     answered = set(_SPECIFIC.findall(_folded(subject.answer.text)))
-    return _share([one for one in answered if _is_exact(one)], said)
+    return _share([one for one in answered if _is_exact(one)], known)
 
 
-def _share(asked: Sequence[str], said: set[str]) -> float | None:
-    return sum(_was_said(one, said) for one in asked) / len(asked) if asked else None
+def _share(asked: Sequence[str], known: set[str]) -> float | None:
+    return sum(_is_known(one, known) for one in asked) / len(asked) if asked else None
 
 
-def _was_said(term: str, said: set[str]) -> bool:
+def _is_known(term: str, known: set[str]) -> bool:
     """Whether the whole term, or each part of it, is known: "W123/1250" if both parts are."""
-    return term in said or said.issuperset(_PART.findall(term) or [term])
+    return term in known or known.issuperset(_PART.findall(term) or [term])
 
 
 def _payload(text: JsonText | None) -> set[str]:

@@ -92,8 +92,8 @@ def _items(value: object) -> Sequence[str]:
 
 def _item(one: object) -> str:
     if isinstance(one, Mapping):
-        told = next((one[key] for key in _ITEM_KEYS if isinstance(one.get(key), str)), None)
-        return to_text(one if told is None else told)
+        text = next((one[key] for key in _ITEM_KEYS if isinstance(one.get(key), str)), None)
+        return to_text(one if text is None else text)
     return to_text(one)
 
 

@@ -142,8 +142,8 @@ def finish_reasons(span: Span) -> Sequence[str]:
     """The finish reasons that the provider reported for a model call; empty if unknown."""
     if b"finish_reasons" in span.metadata:
         metadata = decode_json(span.metadata)
-        told = metadata.get("finish_reasons") if isinstance(metadata, Mapping) else None
-        if reasons := _texts(decode_embedded_json(told)):
+        reported = metadata.get("finish_reasons") if isinstance(metadata, Mapping) else None
+        if reasons := _texts(decode_embedded_json(reported)):
             return reasons
     output = decode_embedded_json(decode_json(span.output))
     if not isinstance(output, Mapping):

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from adapters.postgres.identity.project_budgets import put_budget
-from application.evaluation.judging import JudgingPorts, Reservation, Verdict
+from application.evaluation.ports.judging import JudgingPorts, Reservation, Verdict
 from domain.evaluation.costs.judge_costs import SpendingBy, month_scope
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import Scored

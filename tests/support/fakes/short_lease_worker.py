@@ -11,12 +11,11 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from adapters.judges.policy import PatientJudge
 from adapters.memory.evaluation.scripted_judge import ScriptedJudge
 from application.jobs import Jobs
 from application.ports import Clock
@@ -44,7 +43,7 @@ def hasty_clock(epoch_s: float, haste: int) -> Clock:
 
 @dataclass(frozen=True, slots=True)
 class SlowJudge:
-    """Fair, after a while; writes down what it is asked."""
+    """Answers FAIR after a while, and records the questions in a file."""
 
     answer_s: float
     file: Path | None = None
@@ -53,14 +52,11 @@ class SlowJudge:
     def fingerprint(self, metric: Metric, model: str) -> str:
         return self.fair.fingerprint(metric, model)
 
-    def turn(self, model: str) -> AbstractAsyncContextManager[None]:
-        return self.fair.turn(model)
-
     async def ask(self, question: Question) -> Answer:
         if self.file is not None:
             line = f"{question.metric.name}\t{question.evidence.task}\n".encode()
             descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            os.write(descriptor, line)  # one write: whole, whoever else writes, whatever comes
+            os.write(descriptor, line)  # one write, so that lines of several processes don't mix
             os.close(descriptor)
         if self.answer_s:
             done = asyncio.Event()
@@ -81,8 +77,7 @@ def main() -> int:
         settings: Settings, otherwise: Jobs, observer: Observer
     ) -> AsyncIterator[Ports]:
         async with root.workers_ports(settings, otherwise, observer) as ports:
-            patient = PatientJudge(judge, at_once=settings.eval_judge_concurrency)
-            yield replace(ports, clock=clock, evaluation=replace(ports.evaluation, judge=patient))
+            yield replace(ports, clock=clock, evaluation=replace(ports.evaluation, judge=judge))
 
     settings = read_settings(os.environ, provider_problems)
     return worker.work(settings, hasty_ports, ANNOUNCE_EVERY_S)

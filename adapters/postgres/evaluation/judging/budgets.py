@@ -8,7 +8,7 @@ from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool, translated
 from adapters.postgres.identity.project_budgets import read_budget
-from application.evaluation.judging import Reservation
+from application.evaluation.ports.judging import Reservation
 from domain.evaluation.costs.judge_costs import month_scope, month_start, run_scope
 from domain.ids import ProjectId, RunId
 

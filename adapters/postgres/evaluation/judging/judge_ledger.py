@@ -10,12 +10,12 @@ from asyncpg import Record
 from adapters.postgres.database.bounded_delete import swept
 from adapters.postgres.database.pool import OF_PROJECT, Pool, translated
 from adapters.postgres.database.read_transactions import READ_TIMEOUT_S, reading
-from application.evaluation.judging import PARTS_MAX
+from application.evaluation.ports.judging import PARTS_MAX
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     Spending,
-    SpendingBy,
     SpendingGroup,
+    SpendingBy,
 )
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.query import CreatedWithin

@@ -9,7 +9,7 @@ import msgspec
 
 from adapters.postgres.database.bounded_delete import swept
 from adapters.postgres.database.pool import OF_PROJECT, UNSTORABLE, Pool, translated
-from application.evaluation.judging import Verdict
+from application.evaluation.ports.judging import Verdict
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import Scored
 from domain.ids import ProjectId, TraceId

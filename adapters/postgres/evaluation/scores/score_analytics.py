@@ -56,8 +56,8 @@ CROSS JOIN LATERAL (SELECT ({_NEWEST.replace("{name}", "names.name")}) AS newest
 CROSS JOIN LATERAL (SELECT {_OTHER} AS other OFFSET 0) AS left_out
 CROSS JOIN LATERAL (
   SELECT avg(number) FILTER (WHERE is_compared) AS mean,
-         min(number) FILTER (WHERE is_compared) AS least,
-         max(number) FILTER (WHERE is_compared) AS most,
+         min(number) FILTER (WHERE is_compared) AS minimum,
+         max(number) FILTER (WHERE is_compared) AS maximum,
          percentile_cont(0.5) WITHIN GROUP (ORDER BY number) FILTER (WHERE is_compared) AS median,
          count(*) FILTER (WHERE outcome = '{ScoreOutcome.SCORED}') AS scored,
          count(*) FILTER (WHERE outcome = '{ScoreOutcome.FAILED}') AS failed,

@@ -8,7 +8,7 @@ from uuid import UUID
 from litestar import Router, delete, get, post
 from litestar.handlers import HTTPRouteHandler
 
-from application.evaluation.execution.estimate_run import LOOKED_INTO_MAX, About
+from application.evaluation.execution.estimate_run import SAMPLED_TRACES_MAX, RunTargets
 from application.evaluation.runs.requests import RunRequest
 from application.evaluation.use_cases import EvaluationUseCases
 from application.use_cases import UseCases
@@ -194,7 +194,7 @@ def _estimate(kind: RunKind) -> list[HTTPRouteHandler]:
             summary=f"Estimate a run over {kind.name}s{by_ids}",
             description=(
                 "What the run of this body would take: questions, tokens, and USD, each at least "
-                f"and at most. At most {LOOKED_INTO_MAX} of its traces are looked into. Nothing "
+                f"and at most. At most {SAMPLED_TRACES_MAX} of its traces are looked into. Nothing "
                 "is stored, and no model is asked."
             ),
             example=cost_examples.ESTIMATE,
@@ -205,7 +205,7 @@ def _estimate(kind: RunKind) -> list[HTTPRouteHandler]:
 
     async def estimate(
         caller: Injected[Caller],
-        content: Injected[tuple[RunRequest, About]],
+        content: Injected[tuple[RunRequest, RunTargets]],
         use_cases: Injected[UseCases],
     ) -> EvalRunEstimate:
         order, targets = content

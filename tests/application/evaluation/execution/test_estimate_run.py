@@ -1,4 +1,4 @@
-"""What a run would take, before there is one: by looking into what it would be about."""
+"""Estimates of runs: how many questions, tokens and USD, by looking at a sample of the traces."""
 
 import uuid
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ import pytest
 
 from adapters.memory.evaluation.scripted_judge import ScriptedJudge
 from adapters.memory.store import MemoryStore
-from application.evaluation.asking import tokens_asked
-from application.evaluation.execution.estimate_run import LOOKED_INTO_MAX, About
+from application.evaluation.execution.estimate_run import SAMPLED_TRACES_MAX, RunTargets
+from application.evaluation.judging.judge_client import prompt_tokens
 from application.evaluation.runs.requests import RunRequest
 from domain.errors import Invalid
 from domain.evaluation.costs.estimate import ANSWER_TOKENS_MIN, CostEstimate, Range
@@ -35,7 +35,7 @@ def ids_of(*traces: Trace) -> Sequence[str]:
 
 
 async def estimate(
-    lab: Laboratory, about: About | None = None, of: TargetType = TargetType.TRACE, **said: Any
+    lab: Laboratory, about: RunTargets | None = None, of: TargetType = TargetType.TRACE, **said: Any
 ) -> CostEstimate:
     order = RunRequest(**{"metrics": [NAME], "model": GPT} | said)
     selection = TraceSelection() if of is TargetType.TRACE else SessionSelection()
@@ -43,7 +43,7 @@ async def estimate(
 
 
 async def asked(lab: Laboratory, *targets: Trace | str, **said: Any) -> int:
-    """How many questions the run really takes."""
+    """How many questions the run actually asks."""
     before = len(lab.judge.asked)
     metrics = said.pop("metrics", [NAME])
     await lab.run(metrics, *targets, model=GPT, **said)
@@ -59,7 +59,7 @@ def everything(store: MemoryStore) -> list[Any]:
     return [dict(one) for one in (store.runs, store.work_queue, store.ledger, store.trace_scores)]
 
 
-async def test_what_is_looked_at_whole_is_told_exactly():
+async def test_an_estimate_of_few_traces_is_exact():
     lab = Laboratory()
     traces = [lab.put(output=f"Flight {n}") for n in range(3)]
     before = everything(lab.store)
@@ -79,13 +79,13 @@ async def test_what_is_looked_at_whole_is_told_exactly():
     assert await asked(lab, *traces) == 3
 
 
-async def test_tokens_are_those_of_the_question():
+async def test_estimated_tokens_are_those_of_the_question():
     lab = Laboratory()
     trace = lab.put()
     await asked(lab, trace)
     other = replace(lab, store=MemoryStore(), judge=ScriptedJudge())
     other.store.traces[other.project, trace.id] = trace
-    assert (await estimate(other)).input_tokens.low == tokens_asked(lab.judge.asked[0])
+    assert (await estimate(other)).input_tokens.low == prompt_tokens(lab.judge.asked[0])
 
 
 async def test_a_checklist_has_longer_answers():
@@ -95,13 +95,13 @@ async def test_a_checklist_has_longer_answers():
     assert found.output_tokens.high == ANSWER_TOKENS_MAX + CHECK_TOKENS_MAX
 
 
-async def test_of_many_a_few_are_looked_at():
+async def test_an_estimate_of_many_traces_looks_at_a_sample():
     lab = Laboratory()
-    for n in range(3 * LOOKED_INTO_MAX):
+    for n in range(3 * SAMPLED_TRACES_MAX):
         # Which are looked at goes by their ids; a range of 20 holds the whole mostly, not always.
         lab.put(id=TraceId(uuid.UUID(int=n)), output=f"Flight {n} " + "is booked " * (n % 7))
     found = await estimate(lab)
-    assert (found.targets, found.looked_at) == (60, LOOKED_INTO_MAX)
+    assert (found.targets, found.looked_at) == (60, SAMPLED_TRACES_MAX)
     assert counts(found.questions) == (60, 60)
     assert found.input_tokens.low < found.input_tokens.high
     whole = sum([one.low for one in await one_by_one(lab)])
@@ -113,7 +113,7 @@ async def one_by_one(lab: Laboratory) -> list[Range]:
     return [(await estimate(lab, [name])).input_tokens for name in names]
 
 
-async def test_what_a_rule_says_and_what_is_measured_is_not_asked():
+async def test_rules_and_computed_metrics_need_no_question():
     lab = Laboratory()
     lab.put(input=None)  # nothing to complete
     asks = lab.put()
@@ -124,14 +124,14 @@ async def test_what_a_rule_says_and_what_is_measured_is_not_asked():
     assert (found.questions, found.usd, found.looked_at) == (NOTHING, NOTHING, 0)
 
 
-async def test_the_keyless_judge_costs_nothing():
+async def test_the_heuristic_judge_costs_nothing():
     lab = Laboratory()
     lab.put()
     found = await estimate(lab, model="heuristic/1", votes=5)
     assert (found.questions, found.usd, found.targets, found.looked_at) == (NOTHING, NOTHING, 1, 0)
 
 
-async def test_what_is_remembered_is_not_asked_again():
+async def test_cached_verdicts_need_no_question():
     lab = Laboratory()
     known = lab.put()
     await asked(lab, known)
@@ -145,7 +145,7 @@ async def test_what_is_remembered_is_not_asked_again():
     assert counts((await estimate(lab)).questions) == (2, 2)
 
 
-async def test_another_model_remembers_nothing_and_one_that_is_not_here_neither():
+async def test_another_judge_or_an_unknown_model_has_no_cached_verdicts():
     lab = Laboratory()
     trace = lab.put()
     await asked(lab, trace)
@@ -159,7 +159,9 @@ async def test_another_model_remembers_nothing_and_one_that_is_not_here_neither(
     ("first", "votes", "due"),
     [(0.6, 1, (0, 0)), (0.6, 3, (2, 2)), (0.6, 5, (2, 4)), (1.0, 5, (0, 0)), (None, 5, (1, 5))],
 )
-async def test_votes_are_at_the_upper_end(first: float | None, votes: int, due: tuple[int, int]):
+async def test_further_votes_count_in_the_upper_bound(
+    first: float | None, votes: int, due: tuple[int, int]
+):
     lab = Laboratory(judge=ScriptedJudge({NAME: [Scored(first or 1.0, "")]}))
     trace = lab.put()
     if first is not None:
@@ -177,7 +179,7 @@ async def test_without_a_price_the_cost_is_unknown():
     assert (counts(found.questions), found.usd) == ((1, 1), None)
 
 
-async def test_a_price_of_the_projects_own_comes_before_the_book():
+async def test_a_price_of_the_project_comes_before_the_price_book():
     lab = Laboratory()
     lab.put()
     before = await estimate(lab)
@@ -187,7 +189,7 @@ async def test_a_price_of_the_projects_own_comes_before_the_book():
     assert (await estimate(lab)).usd == NOTHING
 
 
-async def test_a_model_that_only_the_project_prices_may_have_a_bound():
+async def test_a_model_that_only_the_project_has_a_price_for_may_have_a_budget():
     lab = Laboratory()
     lab.put()
     said = {"model": "openai_compatible/our-llama", "max_cost_usd": Decimal(1)}
@@ -201,7 +203,7 @@ async def test_a_model_that_only_the_project_prices_may_have_a_bound():
         await estimate(replace(lab, project=THEIRS), **said)
 
 
-async def test_what_is_named_and_nowhere_is_not_asked_about():
+async def test_an_unknown_trace_needs_no_question():
     lab = Laboratory()
     trace = lab.put()
     found = await estimate(lab, [str(uuid.uuid4()), *ids_of(trace, trace)])
@@ -209,7 +211,7 @@ async def test_what_is_named_and_nowhere_is_not_asked_about():
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5])
-async def test_it_is_about_the_share_that_the_run_would_take(rate: float):
+async def test_an_estimate_covers_the_sample_that_the_run_would_take(rate: float):
     lab = Laboratory()
     for n in range(10):
         lab.put(output=f"Flight {n}")
@@ -228,7 +230,7 @@ async def test_it_is_about_the_share_that_the_run_would_take(rate: float):
         ({"signal_weights": {"confidence": -1.0}}, "signal_weights.confidence"),
     ],
 )
-async def test_what_no_run_may_ask_for_is_refused_here_too(said: dict[str, Any], field: str):
+async def test_an_invalid_run_is_refused_with_its_field(said: dict[str, Any], field: str):
     lab = Laboratory()
     lab.put()
     with pytest.raises(Invalid) as refused:
@@ -236,7 +238,7 @@ async def test_what_no_run_may_ask_for_is_refused_here_too(said: dict[str, Any],
     assert refused.value.errors[0].field == field
 
 
-async def test_where_nothing_matches_there_is_nothing_to_estimate():
+async def test_a_selection_without_traces_is_refused():
     with pytest.raises(Invalid):
         await estimate(Laboratory())
 
@@ -247,7 +249,7 @@ SESSION = TargetType.SESSION
 RELIABILITY = ["agent_reliability"]
 
 
-async def test_a_session_is_asked_about_trace_by_trace():
+async def test_a_session_is_estimated_trace_by_trace():
     lab = Laboratory()
     lab.session(3)
     found = await estimate(lab, of=SESSION, metrics=RELIABILITY)
@@ -258,7 +260,7 @@ async def test_a_session_is_asked_about_trace_by_trace():
     assert (counts(again.questions), again.remembered_share) == ((0, 0), 1.0)
 
 
-async def test_a_known_signal_stands_for_its_question_though_no_verdict_is_kept():
+async def test_a_known_signal_needs_no_question_without_a_cached_verdict():
     lab = Laboratory()
     lab.session(2)
     await asked(lab, "chat", metrics=RELIABILITY)
@@ -267,25 +269,25 @@ async def test_a_known_signal_stands_for_its_question_though_no_verdict_is_kept(
     assert counts(found.questions) == (0, 0)
 
 
-async def test_of_many_sessions_a_few_traces_are_looked_at():
+async def test_an_estimate_of_many_sessions_looks_at_a_sample_of_traces():
     lab = Laboratory()
     for n in range(40):
         lab.session(1 + n % 3, name=f"chat-{n}")
     found = await estimate(lab, of=SESSION, metrics=RELIABILITY)
-    assert (found.targets, found.looked_at) == (40, LOOKED_INTO_MAX)
+    assert (found.targets, found.looked_at) == (40, SAMPLED_TRACES_MAX)
     low, high = counts(found.questions)
     assert low <= 2 * len(lab.store.traces) <= high
     assert high < 2 * low
 
 
-async def test_what_is_too_large_is_not_asked_about():
+async def test_a_session_that_is_too_large_needs_no_question():
     lab = Laboratory()
     lab.session(SESSION_TRACES_MAX + 1)
     found = await estimate(lab, of=SESSION, metrics=RELIABILITY)
     assert (found.targets, found.looked_at, found.questions) == (1, 0, NOTHING)
 
 
-async def test_sessions_may_be_named():
+async def test_sessions_may_be_given_by_id():
     lab = Laboratory()
     lab.session(2)
     found = await estimate(lab, ["chat", "nobody's"], SESSION, metrics=RELIABILITY)

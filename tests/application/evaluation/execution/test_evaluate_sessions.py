@@ -1,4 +1,4 @@
-"""Sessions in a run: signals that are known or measured, and what they are rolled up to."""
+"""Sessions in a run: signals are used again or evaluated, and aggregated to session scores."""
 
 import asyncio
 import uuid
@@ -12,7 +12,7 @@ from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.evaluation.scripted_judge import ScriptedEmbedder, ScriptedJudge
 from adapters.memory.evaluation.targets import MemoryTargets
 from adapters.memory.evaluation.work_queue import MemoryWorkQueue
-from application.evaluation.execution.session_signals import SILENCES_MAX
+from application.evaluation.execution.session_signals import UNANSWERED_MAX
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX, SignalKey
 from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
 from domain.evaluation.runs.run import RunStatus
@@ -33,7 +33,7 @@ DOWN = JudgeUnavailable(FailCode.JUDGE_UNREACHABLE)
 
 
 def judged(*told: Any) -> ScriptedJudge:
-    """Both signals that are judged come to the same, question by question."""
+    """Both judged signals get the same answers, question by question."""
     return ScriptedJudge(dict.fromkeys(JUDGED, told))
 
 
@@ -45,10 +45,10 @@ def session_score(told: dict[str, str]) -> list[str]:
     return [told["agent_consistency"], told["agent_reliability"]]
 
 
-# --- what is written -------------------------------------------------------------------------
+# --- what is stored --------------------------------------------------------------------------
 
 
-async def test_signals_are_stored_as_scores_of_their_traces_and_rolled_up():
+async def test_signals_are_stored_as_scores_of_their_traces_and_aggregated():
     lab = Laboratory(judge=judged(Scored(0.6, "so so")))
     traces = lab.session(2, environment="production")
     run = await lab.run(BOTH, "chat")
@@ -83,7 +83,7 @@ async def test_signals_are_stored_as_scores_of_their_traces_and_rolled_up():
     assert (progress.tally.scored, progress.tally.failed, progress.tally.skipped) == (2, 0, 0)
 
 
-async def test_the_keyless_judge_does_a_whole_session():
+async def test_the_heuristic_judge_scores_a_whole_session():
     lab = Laboratory()
     lab.session(3)
     run = await lab.run(BOTH, "chat", model="heuristic/1")
@@ -93,7 +93,7 @@ async def test_the_keyless_judge_does_a_whole_session():
     assert metadata(score)["judge_kind"] == '"heuristic"'
 
 
-async def test_sessions_judged_and_weighed_alike_can_be_compared():
+async def test_sessions_with_the_same_judge_and_weights_have_the_same_fingerprint():
     lab = Laboratory()
     lab.session(2, "one")
     lab.session(3, "two")
@@ -116,7 +116,7 @@ async def test_sessions_judged_and_weighed_alike_can_be_compared():
         assert metadata(score)["fingerprint"] not in prints.values()
 
 
-async def test_weights_that_a_run_overrides_count():
+async def test_weights_of_a_run_override_the_default():
     lab = Laboratory(judge=judged(Scored(0.5, "")))
     lab.put(session_id="chat", output="book a flight to Oslo")
     usual = await lab.run("agent_reliability", "chat")
@@ -126,10 +126,10 @@ async def test_weights_that_a_run_overrides_count():
     assert await lab.told(light, "chat") == {"agent_reliability": "0.6"}
 
 
-# --- what is known already -------------------------------------------------------------------
+# --- known signals ---------------------------------------------------------------------------
 
 
-async def test_known_signals_are_taken_and_no_question_is_asked():
+async def test_known_signals_are_used_again_without_a_question():
     lab = Laboratory()
     traces = lab.session(3)
     first = await lab.run(BOTH, "chat")
@@ -143,7 +143,7 @@ async def test_known_signals_are_taken_and_no_question_is_asked():
     assert await lab.told(second, traces[1]) == {}
 
 
-async def test_scores_of_a_trace_run_are_signals_too():
+async def test_scores_of_a_trace_run_are_used_as_signals():
     lab = Laboratory()
     [trace] = lab.session(1)
     await lab.run("confidence coherence tool_correctness", trace)
@@ -156,7 +156,7 @@ async def test_scores_of_a_trace_run_are_signals_too():
     assert (await lab.of_run(run))["chat", "agent_consistency"].outcome is ScoreOutcome.SCORED
 
 
-async def test_signals_of_another_fingerprint_are_measured_anew():
+async def test_signals_with_another_fingerprint_are_evaluated_again():
     lab = Laboratory()
     traces = lab.session(2)
     await lab.run(BOTH, "chat")
@@ -171,7 +171,7 @@ async def test_signals_of_another_fingerprint_are_measured_anew():
     assert set(await lab.told(run, traces[1])) == {"coherence", "loop_detection"}
 
 
-async def test_a_trace_that_has_changed_is_measured_anew_and_no_other():
+async def test_only_a_changed_trace_is_evaluated_again():
     lab = Laboratory()
     traces = lab.session(5)
     await lab.run(BOTH, "chat")
@@ -180,15 +180,15 @@ async def test_a_trace_that_has_changed_is_measured_anew_and_no_other():
     run = await lab.run(BOTH, "chat")
     await lab.work()
     assert [set(await lab.told(run, trace)) for trace in traces] == [
-        {"loop_detection"},  # which has nothing to look at, and is no signal
+        {"loop_detection"},  # without an earlier answer it is skipped, and not used as a signal
         set(SIGNALS),
-        {"loop_detection"},  # its window holds the output that has changed
+        {"loop_detection"},  # its window holds the changed output
         {"loop_detection"},
         {"loop_detection"},
     ]
 
 
-async def test_the_same_trace_of_other_ids_and_instants_is_the_same_evidence():
+async def test_ids_and_names_of_a_trace_do_not_change_its_evidence():
     lab = Laboratory()
     [trace] = lab.session(1)
     await lab.run(BOTH, "chat")
@@ -225,8 +225,8 @@ async def _annotated(lab: Laboratory, trace: Trace, **said: Any) -> None:
     ],
     ids=["boolean", "categorical", "numeric", "a program's"],
 )
-async def test_a_persons_score_is_no_signal(said):
-    """Not even where it looks like one in everything else."""
+async def test_a_score_by_a_person_is_not_used_as_a_signal(said):
+    """Even if everything else about it looks like a signal."""
     lab = Laboratory(judge=judged(Scored(0.9, "")))
     [trace] = lab.session(1)
     first = await lab.run("agent_consistency", "chat")
@@ -242,7 +242,7 @@ async def test_a_persons_score_is_no_signal(said):
     assert await lab.told(run, "chat") == await lab.told(first, "chat")
 
 
-async def test_a_signal_that_a_person_changed_is_no_signal_any_more_and_stays():
+async def test_a_signal_that_a_person_changed_stays_and_is_not_used_again():
     lab = Laboratory(judge=judged(Scored(0.9, "")))
     [trace] = lab.session(1)
     first = await lab.run("agent_consistency", "chat")
@@ -255,7 +255,7 @@ async def test_a_signal_that_a_person_changed_is_no_signal_any_more_and_stays():
     assert (await lab.told(second, trace))["confidence"] == "0.9"
 
 
-async def test_signals_of_another_project_are_not_seen():
+async def test_signals_of_another_project_are_not_used():
     lab = Laboratory()
     [trace] = lab.session(1)
     await lab.run(BOTH, "chat")
@@ -269,10 +269,10 @@ async def test_signals_of_another_project_are_not_seen():
     assert set(await theirs.told(run, trace)) == set(SIGNALS)
 
 
-# --- signals that there are not --------------------------------------------------------------
+# --- missing signals -------------------------------------------------------------------------
 
 
-async def test_a_failed_signal_is_stored_left_out_and_measured_by_the_next_run():
+async def test_a_failed_signal_is_left_out_and_evaluated_by_the_next_run():
     bad = JudgeRefused(FailCode.BAD_VERDICT)
     lab = Laboratory(judge=ScriptedJudge({"confidence": [bad, Scored(0.9, "")]}))
     traces = lab.session(1)
@@ -290,7 +290,7 @@ async def test_a_failed_signal_is_stored_left_out_and_measured_by_the_next_run()
     assert float((await lab.told(second, "chat"))["agent_consistency"]) > 0
 
 
-async def test_signals_that_all_failed_or_were_skipped_are_no_number():
+async def test_without_a_single_signal_the_session_gets_no_number():
     lab = Laboratory(judge=judged(JudgeRefused(FailCode.REJECTED)))
     lab.put(model("hi"), session_id="chat", output="", started_at=at(0))
     lab.put(session_id="chat", output="", started_at=at(1))
@@ -304,7 +304,7 @@ async def test_signals_that_all_failed_or_were_skipped_are_no_number():
     assert "2 signals failed and 6 were skipped" in skipped.reason
 
 
-async def test_with_refused_credentials_a_session_has_no_score_and_one_question_was_asked():
+async def test_refused_credentials_cost_a_session_one_question_and_its_score():
     lab = Laboratory(judge=judged(AUTH))
     traces = lab.session(4)
     run = await lab.run(BOTH, "chat")
@@ -315,7 +315,7 @@ async def test_with_refused_credentials_a_session_has_no_score_and_one_question_
     assert sorted(codes) == ["auth", *["circuit_open"] * 7]
 
 
-async def test_a_session_without_a_trace_is_gone():
+async def test_a_session_without_traces_fails_with_target_gone():
     lab = Laboratory()
     run = await lab.run(BOTH, "nobody's")
     await lab.work()
@@ -333,7 +333,7 @@ async def test_a_session_that_is_too_large_is_refused_and_not_read():
     assert len(await lab.of_run(run)) == 2
 
 
-async def test_a_trace_that_is_too_large_is_one_without_signals():
+async def test_a_trace_that_is_too_large_counts_as_one_without_signals():
     lab = Laboratory()
     small, large = lab.session(1)[0], lab.put(model("a"), model("b"), session_id="chat")
     run = await lab.run(BOTH, "chat")
@@ -347,7 +347,7 @@ async def test_a_trace_that_is_too_large_is_one_without_signals():
 
 @dataclass(frozen=True, slots=True)
 class OddTargets(MemoryTargets):
-    """Of one trace it raises, or says, what it is told to."""
+    """Raises or returns `told` for the trace `odd`."""
 
     odd: TraceId | None = None
     told: Any = None
@@ -360,7 +360,7 @@ class OddTargets(MemoryTargets):
         return self.told
 
 
-async def test_a_trace_that_goes_meanwhile_is_no_part_of_the_session():
+async def test_a_trace_deleted_meanwhile_is_not_counted():
     lab = Laboratory()
     traces = lab.session(3)
     run = await lab.run(BOTH, "chat")
@@ -372,7 +372,7 @@ async def test_a_trace_that_goes_meanwhile_is_no_part_of_the_session():
     assert marks["total_traces_in_session"] == "2"
 
 
-async def test_a_trace_that_cannot_be_read_is_one_without_signals():
+async def test_a_trace_that_cannot_be_read_counts_as_one_without_signals():
     lab = Laboratory()
     traces = lab.session(3)
     run = await lab.run(BOTH, "chat")
@@ -385,7 +385,7 @@ async def test_a_trace_that_cannot_be_read_is_one_without_signals():
     assert metadata((await lab.of_run(run))["chat", "agent_reliability"])["coverage"] == "0.6667"
 
 
-async def test_a_fault_of_one_signal_costs_that_signal():
+async def test_a_fault_fails_only_its_signal():
     lab = Laboratory(judge=ScriptedJudge({"tool_correctness": [RuntimeError("odd")]}))
     [trace] = lab.session(1)
     run = await lab.run(BOTH, "chat")
@@ -395,7 +395,7 @@ async def test_a_fault_of_one_signal_costs_that_signal():
     assert float((await lab.told(run, "chat"))["agent_consistency"]) > 0
 
 
-# --- a judge that is away --------------------------------------------------------------------
+# --- an unavailable judge --------------------------------------------------------------------
 
 
 async def test_a_signal_without_an_answer_is_not_stored_and_asked_for_again():
@@ -411,8 +411,8 @@ async def test_a_signal_without_an_answer_is_not_stored_and_asked_for_again():
     assert float((await lab.told(run, "chat"))["agent_consistency"]) > 0
 
 
-async def test_a_signal_that_failed_for_good_is_stored_once_the_session_is_over():
-    """Else the next attempt would find its place taken."""
+async def test_a_failed_signal_is_stored_only_when_nothing_is_tried_again():
+    """Otherwise its score would stand in the way of the next attempt."""
     script = {
         "confidence": [DOWN, Scored(0.9, "")],
         "tool_correctness": [JudgeRefused(FailCode.BAD_VERDICT), Scored(0.7, "")],
@@ -426,7 +426,7 @@ async def test_a_signal_that_failed_for_good_is_stored_once_the_session_is_over(
     assert (await lab.told(run, trace))["tool_correctness"] == "0.7"
 
 
-async def test_a_judge_that_stays_away_leaves_no_number_for_the_session():
+async def test_an_unavailable_judge_leaves_the_session_without_a_number():
     lab = Laboratory(judge=judged(DOWN))
     traces = lab.session(3)
     run = await lab.run(BOTH, "chat")
@@ -441,7 +441,7 @@ async def test_a_judge_that_stays_away_leaves_no_number_for_the_session():
     assert progress.run.error_message == "judge_unreachable: 2 of 2 failed executions"
 
 
-async def test_at_last_what_was_judged_counts_and_the_rest_is_left_out():
+async def test_after_the_last_attempt_judged_signals_count_and_the_others_are_left_out():
     lab = Laboratory(
         judge=ScriptedJudge({"confidence": [DOWN], "tool_correctness": [Scored(0.5, "")]})
     )
@@ -456,24 +456,24 @@ async def test_at_last_what_was_judged_counts_and_the_rest_is_left_out():
     assert asked_of(lab).count("tool_correctness") == 2, "what was answered is not asked again"
 
 
-async def test_a_silent_judge_is_not_asked_about_a_whole_session():
-    lab = Laboratory(judge=judged(DOWN), policy=replace(Laboratory().policy, traces_at_once=1))
+async def test_an_unavailable_judge_is_not_asked_about_every_trace():
+    lab = Laboratory(judge=judged(DOWN), policy=replace(Laboratory().policy, concurrent_traces=1))
     lab.session(20)
     run = await lab.run(BOTH, "chat")
     await lab.work()
     questions = len(lab.judge.asked)
-    assert SILENCES_MAX <= questions <= SILENCES_MAX + 1
+    assert UNANSWERED_MAX <= questions <= UNANSWERED_MAX + 1
     await lab.attempts(ATTEMPTS_MAX + 1)
-    assert len(lab.judge.asked) <= ATTEMPTS_MAX * (SILENCES_MAX + 1)
+    assert len(lab.judge.asked) <= ATTEMPTS_MAX * (UNANSWERED_MAX + 1)
     assert set((await lab.told(run, "chat")).values()) == {"judge_unreachable"}
     assert len(await lab.of_run(run)) == 2 + 20 * len(SIGNALS)
 
 
-async def test_an_answer_in_between_ends_the_silence():
+async def test_an_answer_resets_the_count_of_unanswered_questions():
     now_and_then = [DOWN, DOWN, Scored(0.9, "")] * 10
     lab = Laboratory(
         judge=ScriptedJudge({"confidence": now_and_then}),
-        policy=replace(Laboratory().policy, traces_at_once=1),
+        policy=replace(Laboratory().policy, concurrent_traces=1),
     )
     for n in range(9):
         lab.put(model("hi"), session_id="chat", started_at=at(n), output=f"Answer {n}")
@@ -483,7 +483,7 @@ async def test_an_answer_in_between_ends_the_silence():
     assert len([key for key in await lab.of_run(run) if key[1] == "confidence"]) == 3
 
 
-async def test_an_embedder_that_is_away_holds_up_nothing_but_its_signals():
+async def test_an_unavailable_embedder_fails_only_its_signals():
     lab = Laboratory(embedder=ScriptedEmbedder(script=[JudgeUnavailable(FailCode.RATE_LIMITED)]))
     traces = lab.session(2)
     run = await lab.run(BOTH, "chat")
@@ -493,12 +493,12 @@ async def test_an_embedder_that_is_away_holds_up_nothing_but_its_signals():
     assert session_score(await lab.told(run, "chat")) == ["0.768", "0.8"]
 
 
-# --- meanwhile -------------------------------------------------------------------------------
+# --- concurrency -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-async def test_so_many_traces_are_looked_at_at_once(limit):
-    lab = Laboratory(policy=replace(Laboratory().policy, traces_at_once=limit))
+async def test_the_concurrent_traces_of_a_session_are_limited(limit):
+    lab = Laboratory(policy=replace(Laboratory().policy, concurrent_traces=limit))
     lab.session(8)
     await lab.run(BOTH, "chat")
     await lab.work()
@@ -506,8 +506,8 @@ async def test_so_many_traces_are_looked_at_at_once(limit):
     assert len(lab.judge.asked) == 8 * len(JUDGED)
 
 
-async def test_a_session_of_a_cancelled_run_is_left_alone():
-    lab = Laboratory(policy=replace(Laboratory().policy, traces_at_once=1))
+async def test_a_session_of_a_cancelled_run_asks_no_further_question():
+    lab = Laboratory(policy=replace(Laboratory().policy, concurrent_traces=1))
     traces = lab.session(5)
     run = await lab.run(BOTH, "chat")
     lab.judge.gate = asyncio.Event()
@@ -525,7 +525,7 @@ async def test_a_session_of_a_cancelled_run_is_left_alone():
 
 @dataclass(frozen=True, slots=True)
 class SlowTargets(MemoryTargets):
-    """Takes more than half of a lease for each trace, while others look for what is overdue."""
+    """Takes more than half of a lease for each trace, while a worker requeues overdue targets."""
 
     lab: Laboratory = field(default_factory=Laboratory)
     overdue: list[int] = field(default_factory=list)
@@ -537,8 +537,8 @@ class SlowTargets(MemoryTargets):
 
 
 async def test_known_signals_renew_the_lease():
-    """A session of which all is known writes nothing, and takes its time nevertheless."""
-    lab = Laboratory(policy=replace(Laboratory().policy, traces_at_once=1))
+    """A session whose signals are all known stores nothing, but takes its time."""
+    lab = Laboratory(policy=replace(Laboratory().policy, concurrent_traces=1))
     lab.session(5)
     await lab.run(BOTH, "chat")
     await lab.work()
@@ -551,7 +551,7 @@ async def test_known_signals_renew_the_lease():
 
 @dataclass(frozen=True, slots=True)
 class WithdrawnSignals(MemoryWorkQueue):
-    """Signals that somebody removes as soon as they were found."""
+    """Deletes signals as soon as they were found."""
 
     lab: Laboratory = field(default_factory=Laboratory)
 
@@ -564,7 +564,7 @@ class WithdrawnSignals(MemoryWorkQueue):
         return found
 
 
-async def test_a_signal_that_is_removed_while_it_is_used_stays_removed():
+async def test_a_signal_deleted_while_it_is_used_stays_deleted():
     lab = Laboratory()
     traces = lab.session(2)
     await lab.run(BOTH, "chat")

@@ -1,4 +1,4 @@
-"""Traces in a run: each metric by itself, and whatever goes wrong costs no more than it has to."""
+"""Traces in a run: each metric is evaluated on its own, and a failure affects only what it must."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ import pytest
 from adapters.memory.evaluation.scripted_judge import ScriptedEmbedder, ScriptedJudge
 from adapters.memory.evaluation.targets import MemoryTargets
 from adapters.memory.evaluation.work_queue import MemoryWorkQueue
-from application.evaluation.matter import LARGE
+from application.evaluation.judging.trace_context import LARGE_TRACE_STEPS
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX, IN_FLIGHT_TARGETS_MAX
 from domain.errors import Unavailable
 from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
@@ -35,10 +35,10 @@ AUTH = JudgeRefused(FailCode.AUTH)
 DOWN = JudgeUnavailable(FailCode.JUDGE_UNREACHABLE)
 
 
-# --- what is written -------------------------------------------------------------------------
+# --- what is stored --------------------------------------------------------------------------
 
 
-async def test_every_metric_of_the_catalogue_is_measured_in_place():
+async def test_every_metric_of_the_catalogue_replaces_its_pending_score():
     lab = Laboratory()
     trace = lab.put(*SPANS, environment="production")
     names = [*JUDGED, *MEASURED, "coherence"]
@@ -64,7 +64,7 @@ async def test_every_metric_of_the_catalogue_is_measured_in_place():
     assert lab.faults == []
 
 
-async def test_the_marks_of_a_judged_score():
+async def test_a_judged_score_has_all_its_metadata():
     good = Scored(1.0, "All of it is done", {"evidence": ["s2"], "label": 5})
     lab = Laboratory(judge=ScriptedJudge({"task_completion": [good]}))
     trace = lab.put(*SPANS)
@@ -91,7 +91,7 @@ async def test_the_marks_of_a_judged_score():
     }
 
 
-async def test_the_marks_of_an_embedded_score():
+async def test_an_embedded_score_has_all_its_metadata():
     lab = Laboratory()
     trace = lab.put(*SPANS, output="I book a flight to Oslo")
     run = await lab.run("coherence task_completion", trace)
@@ -106,7 +106,7 @@ async def test_the_marks_of_an_embedded_score():
     assert lab.embedder.asked == [["book a flight to Oslo", "I book a flight to Oslo"]]
 
 
-async def test_evidence_and_fence_are_one_of_a_target():
+async def test_questions_about_one_trace_share_evidence_and_fence():
     lab = Laboratory()
     traces = [lab.put(*SPANS, output=said) for said in ("It is booked", "I booked it")]
     await lab.run(JUDGED, *traces)
@@ -131,15 +131,18 @@ async def test_no_secret_reaches_judge_embedder_or_score():
     assert not [one for one in (await lab.of_run(run)).values() if key in repr(one)]
 
 
-async def test_a_large_trace_comes_to_the_same_beside_the_loop():
+async def test_a_large_trace_evaluated_in_a_thread_gets_the_same_scores():
     lab = Laboratory()
-    small, large = lab.put(*SPANS), lab.put(*SPANS, output="I booked HAT123. " * 100 * LARGE)
+    small, large = (
+        lab.put(*SPANS),
+        lab.put(*SPANS, output="I booked HAT123. " * 100 * LARGE_TRACE_STEPS),
+    )
     run = await lab.run([*JUDGED, "tool_success_rate"], small, large)
     await lab.work()
     assert await lab.told(run, large) == await lab.told(run, small)
 
 
-# --- nobody needs to be asked ----------------------------------------------------------------
+# --- without a question ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -157,7 +160,9 @@ async def test_a_large_trace_comes_to_the_same_beside_the_loop():
         ("coherence", (), {"output": " "}, "empty_input_or_output"),
     ],
 )
-async def test_what_has_nothing_to_judge_is_answered_without_a_question(metric, spans, said, told):
+async def test_a_trace_with_nothing_to_judge_is_answered_without_a_question(
+    metric, spans, said, told
+):
     lab = Laboratory()
     trace = lab.put(*spans, **said)
     run = await lab.run(metric, trace)
@@ -167,7 +172,7 @@ async def test_what_has_nothing_to_judge_is_answered_without_a_question(metric, 
     assert lab.embedder.asked == []
 
 
-async def test_a_wordless_output_is_a_score_by_rule():
+async def test_a_wordless_output_is_scored_by_rule():
     lab = Laboratory()
     trace = lab.put(model(), output=":")
     run = await lab.run("task_completion", trace)
@@ -188,13 +193,13 @@ async def test_with_tool_calls_the_steps_are_judged_without_a_wordless_output(ou
     assert shown == {"task_completion": is_shown, "step_efficiency": True}
 
 
-# --- no answer for good ----------------------------------------------------------------------
+# --- refused questions -----------------------------------------------------------------------
 
 PAIR_CODES = [code for code in FailCode if not code.is_transient and not code.opens_circuit]
 
 
 @pytest.mark.parametrize("code", PAIR_CODES)
-async def test_a_question_that_is_refused_fails_alone(code):
+async def test_a_refused_question_fails_only_its_metric(code):
     lab = Laboratory(judge=ScriptedJudge({"plan_quality": [JudgeRefused(code)]}))
     trace = lab.put(*SPANS)
     run = await lab.run("plan_quality step_efficiency", trace)
@@ -204,7 +209,7 @@ async def test_a_question_that_is_refused_fails_alone(code):
 
 
 @pytest.mark.parametrize("code", [code for code in FailCode if code.opens_circuit])
-async def test_what_no_question_can_get_around_is_found_by_one(code):
+async def test_a_refusal_of_every_question_is_found_by_one_question(code):
     lab = Laboratory(judge=ScriptedJudge(dict.fromkeys(JUDGED, (JudgeRefused(code),))))
     traces = [lab.put(*SPANS) for _ in range(3)]
     run = await lab.run([*JUDGED, "coherence", "tool_success_rate"], *traces)
@@ -218,7 +223,7 @@ async def test_what_no_question_can_get_around_is_found_by_one(code):
     assert (await lab.progress(run)).tally.failed == 3 * len(JUDGED)
 
 
-async def test_another_run_asks_again():
+async def test_an_open_circuit_does_not_stop_another_run():
     lab = Laboratory(judge=ScriptedJudge({"confidence": [AUTH, Scored(0.6, "")]}))
     trace = lab.put(*SPANS)
     do = lab.over()
@@ -235,7 +240,7 @@ async def test_another_run_asks_again():
     )
 
 
-async def test_a_model_that_nobody_answers_for_fails_what_is_judged():
+async def test_an_unknown_model_fails_only_judged_metrics():
     lab = Laboratory(judge=ScriptedJudge(unknown=frozenset({"mystery"})))
     trace = lab.put(*SPANS)
     run = await lab.run("confidence tool_success_rate", trace, model="mystery")
@@ -243,7 +248,7 @@ async def test_a_model_that_nobody_answers_for_fails_what_is_judged():
     assert await lab.told(run, trace) == {"confidence": "unknown_model", "tool_success_rate": "1.0"}
 
 
-async def test_an_embedder_has_a_circuit_of_its_own():
+async def test_a_refused_embedder_does_not_stop_the_judge():
     lab = Laboratory(embedder=ScriptedEmbedder(script=[AUTH]))
     traces = [lab.put(*SPANS), lab.put(*SPANS)]
     run = await lab.run("coherence confidence", *traces)
@@ -255,10 +260,10 @@ async def test_an_embedder_has_a_circuit_of_its_own():
     ]
 
 
-# --- no answer for now -----------------------------------------------------------------------
+# --- unavailable judges ----------------------------------------------------------------------
 
 
-async def test_where_a_judge_is_away_the_rest_goes_on_and_the_target_waits():
+async def test_with_the_judge_unavailable_other_metrics_go_on_and_the_target_is_postponed():
     good = Scored(0.6, "")
     lab = Laboratory(judge=ScriptedJudge({"confidence": [DOWN, good]}))
     trace = lab.put(*SPANS)
@@ -285,7 +290,7 @@ async def test_where_a_judge_is_away_the_rest_goes_on_and_the_target_waits():
 @pytest.mark.parametrize(
     ("code", "after"), [(FailCode.RATE_LIMITED, 7), (FailCode.PROVIDER_ERROR, 90)]
 )
-async def test_a_provider_says_for_how_long_to_wait(code, after):
+async def test_a_target_waits_as_long_as_the_provider_asks_for(code, after):
     busy = JudgeUnavailable(code, retry_after_s=after)
     lab = Laboratory(judge=ScriptedJudge({"confidence": [busy, Scored(0.6, "")]}))
     trace = lab.put(*SPANS)
@@ -298,7 +303,7 @@ async def test_a_provider_says_for_how_long_to_wait(code, after):
         assert await lab.told(run, trace) == {"confidence": told}
 
 
-async def test_after_so_many_attempts_it_fails_and_makes_room():
+async def test_after_the_last_attempt_the_open_metrics_fail_with_the_last_code():
     lab = Laboratory(judge=ScriptedJudge({"confidence": [DOWN]}))
     first = await lab.run("confidence tool_success_rate", lab.put(*SPANS))
     await lab.attempts(ATTEMPTS_MAX - 1)
@@ -324,10 +329,10 @@ async def test_a_buried_target_makes_room_for_the_next():
     assert len(lab.judge.asked) == ATTEMPTS_MAX * IN_FLIGHT_TARGETS_MAX + 1, "the last was taken up"
 
 
-# --- what nobody expected --------------------------------------------------------------------
+# --- faults ----------------------------------------------------------------------------------
 
 
-async def test_a_fault_fails_one_pair_and_is_told_by_the_id_of_its_score():
+async def test_a_fault_fails_one_metric_and_is_reported_with_the_id_of_its_score():
     broken = RuntimeError("postgres://user:password@host")
     lab = Laboratory(judge=ScriptedJudge({"confidence": [broken]}))
     trace = lab.put(*SPANS)
@@ -372,7 +377,7 @@ async def test_an_outcome_that_cannot_be_stored_fails_alone():
     assert [score for score, _ in lab.faults] == [run.score_id(str(trace.id), "confidence")]
 
 
-async def test_a_metric_that_is_not_there_any_more_fails_alone():
+async def test_a_metric_that_no_longer_exists_fails_alone():
     lab = Laboratory()
     trace = lab.put(*SPANS)
     run = await lab.run("withdrawn confidence", trace)
@@ -382,7 +387,7 @@ async def test_a_metric_that_is_not_there_any_more_fails_alone():
 
 @dataclass(frozen=True, slots=True)
 class FailingAssignments(MemoryWorkQueue):
-    """Its `broken` method finds no database."""
+    """Its `broken` method raises Unavailable."""
 
     broken: str = ""
 
@@ -404,7 +409,7 @@ class FailingAssignments(MemoryWorkQueue):
 
 
 @pytest.mark.parametrize("broken", ["record_all", "is_live", "close"])
-async def test_without_a_database_the_work_is_left_for_later(broken):
+async def test_without_a_database_the_target_is_left_for_a_later_attempt(broken):
     lab = Laboratory()
     trace = lab.put(*SPANS)
     run = await lab.run("confidence tool_success_rate", trace)
@@ -421,7 +426,7 @@ async def test_without_a_database_the_work_is_left_for_later(broken):
 # --- targets that change ---------------------------------------------------------------------
 
 
-async def test_a_trace_that_was_deleted_is_gone_for_each_metric():
+async def test_a_deleted_trace_fails_every_metric_with_target_gone():
     lab = Laboratory()
     gone, there = lab.put(*SPANS), lab.put(*SPANS)
     run = await lab.run("confidence coherence tool_success_rate", gone, there)
@@ -442,7 +447,7 @@ async def test_a_trace_that_is_too_large_is_refused_and_not_read():
     assert await lab.told(run, trace) == dict.fromkeys(run.metrics, "trace_too_large")
 
 
-async def test_a_trace_is_measured_as_it_is_by_then():
+async def test_a_trace_is_evaluated_as_it_is_when_the_worker_reads_it():
     lab = Laboratory()
     trace = lab.put(*SPANS)
     run = await lab.run("confidence tool_success_rate", trace)
@@ -454,13 +459,13 @@ async def test_a_trace_is_measured_as_it_is_by_then():
     assert question.evidence.facts.failed_calls == 1
 
 
-# --- meanwhile -------------------------------------------------------------------------------
+# --- concurrency -----------------------------------------------------------------------------
 
 
 async def while_asked(
     lab: Laboratory, deed: Callable[[], Awaitable[object]], questions: int = 1
 ) -> None:
-    """Works; does a deed once so many questions are under way, and only then lets them go."""
+    """Works, and calls `deed` while so many questions wait for their answers."""
     lab.judge.gate = asyncio.Event()
     working = asyncio.create_task(lab.work())
     while len(lab.judge.asked) < questions:
@@ -471,7 +476,7 @@ async def while_asked(
     lab.judge.gate = None
 
 
-async def test_what_a_person_wrote_meanwhile_stays():
+async def test_a_value_that_a_person_wrote_meanwhile_stays():
     lab = Laboratory()
     trace = lab.put(*SPANS)
     run = await lab.run("confidence tool_success_rate", trace)
@@ -483,7 +488,7 @@ async def test_what_a_person_wrote_meanwhile_stays():
 
 
 async def test_no_execution_begins_once_a_run_is_cancelled():
-    lab = Laboratory(policy=replace(Laboratory().policy, metrics_at_once=1))
+    lab = Laboratory(policy=replace(Laboratory().policy, concurrent_metrics=1))
     trace, later = lab.put(*SPANS), lab.put(*SPANS)
     run = await lab.run("tool_success_rate confidence plan_quality", trace, later)
     await while_asked(lab, lambda: lab.cancel(run))
@@ -497,8 +502,8 @@ async def test_no_execution_begins_once_a_run_is_cancelled():
     assert (await lab.progress(run)).run.status is RunStatus.CANCELLED
 
 
-async def test_no_judge_is_asked_about_a_trace_that_is_gone():
-    lab = Laboratory(policy=replace(Laboratory().policy, metrics_at_once=1))
+async def test_no_judge_is_asked_about_a_deleted_trace():
+    lab = Laboratory(policy=replace(Laboratory().policy, concurrent_metrics=1))
     trace = lab.put(*SPANS)
     run = await lab.run("confidence coherence plan_quality tool_success_rate", trace)
 
@@ -513,8 +518,8 @@ async def test_no_judge_is_asked_about_a_trace_that_is_gone():
 
 
 @pytest.mark.parametrize("with_scores", [True, False])
-async def test_a_run_that_is_deleted_while_it_is_measured(with_scores):
-    lab = Laboratory(policy=replace(Laboratory().policy, metrics_at_once=1))
+async def test_no_execution_begins_once_a_run_is_deleted(with_scores):
+    lab = Laboratory(policy=replace(Laboratory().policy, concurrent_metrics=1))
     trace = lab.put(*SPANS)
     run = await lab.run("tool_success_rate confidence plan_quality", trace)
 
@@ -528,7 +533,7 @@ async def test_a_run_that_is_deleted_while_it_is_measured(with_scores):
     assert left == ({} if with_scores else kept)
 
 
-async def test_a_run_that_was_cancelled_before_is_not_looked_at():
+async def test_a_target_of_a_cancelled_run_is_not_evaluated():
     lab = Laboratory()
     trace = lab.put(*SPANS)
     run = await lab.run("confidence", trace)
@@ -538,7 +543,7 @@ async def test_a_run_that_was_cancelled_before_is_not_looked_at():
     assert await lab.told(run, trace) == {"confidence": "cancelled"}
 
 
-async def test_two_workers_with_one_message_judge_once():
+async def test_two_workers_with_one_message_ask_once():
     lab = Laboratory()
     trace = lab.put(*SPANS)
     run = await lab.run("confidence plan_quality", trace)
@@ -550,7 +555,7 @@ async def test_two_workers_with_one_message_judge_once():
     assert len(await lab.scores_of(trace)) == 2
 
 
-async def test_who_lost_the_lease_changes_nothing_any_more():
+async def test_a_worker_that_lost_its_lease_writes_nothing():
     lab = Laboratory()
     trace = lab.put(*SPANS)
     run = await lab.run("confidence plan_quality", trace)
@@ -566,8 +571,8 @@ async def test_who_lost_the_lease_changes_nothing_any_more():
     assert (await lab.progress(run)).run.status is RunStatus.COMPLETED
 
 
-async def test_a_killed_worker_leaves_what_it_finished():
-    lab = Laboratory(policy=replace(Laboratory().policy, metrics_at_once=1))
+async def test_a_killed_worker_leaves_what_it_finished_and_another_does_the_rest():
+    lab = Laboratory(policy=replace(Laboratory().policy, concurrent_metrics=1))
     trace = lab.put(*SPANS)
     run = await lab.run("tool_success_rate confidence plan_quality", trace)
     lab.judge.gate = asyncio.Event()
@@ -588,15 +593,15 @@ async def test_a_killed_worker_leaves_what_it_finished():
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5])
-async def test_so_many_questions_of_a_target_are_under_way_at_once(limit):
-    lab = Laboratory(policy=replace(Laboratory().policy, metrics_at_once=limit))
+async def test_the_concurrent_questions_of_a_target_are_limited(limit):
+    lab = Laboratory(policy=replace(Laboratory().policy, concurrent_metrics=limit))
     await lab.run(JUDGED, lab.put(*SPANS))
     await lab.work()
     assert len(lab.judge.asked) == len(JUDGED)
     assert lab.judge.most_at_once == limit
 
 
-async def test_declared_tools_alone_are_judged():
+async def test_declared_tools_are_judged_without_any_call():
     lab = Laboratory()
     trace = lab.put(offering({"name": "search", "description": "finds flights"}))
     run = await lab.run("tool_correctness", trace)

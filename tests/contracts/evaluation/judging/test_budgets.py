@@ -16,7 +16,7 @@ from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.judging.budgets import PostgresBudgets
 from adapters.postgres.evaluation.judging.judge_ledger import PostgresLedger
 from adapters.postgres.identity import project_budgets
-from application.evaluation.judging import Budgets, Ledger, Reservation
+from application.evaluation.ports.judging import Budgets, Ledger, Reservation
 from domain.ids import ProjectId, RunId
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
 from tests.support.builders.values import NOON

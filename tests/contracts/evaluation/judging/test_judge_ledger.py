@@ -11,17 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.judges.watched import WatchedLedger
 from adapters.memory.evaluation.judge_costs import MemoryLedger
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.judging.judge_ledger import PostgresLedger
-from application.evaluation.judging import PARTS_MAX, Ledger
+from application.evaluation.ports.judging import PARTS_MAX, Ledger
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
     Spending,
-    SpendingBy,
     SpendingGroup,
+    SpendingBy,
     group_spending,
 )
 from domain.evaluation.judging.judge import JudgeCall, TokenUse
@@ -34,10 +33,9 @@ DAY = timedelta(days=1)
 ALWAYS = CreatedWithin()
 
 
-@pytest.fixture(params=[False, True], ids=["", "watched"])
-def ledger(adapter: Pool | None, request: pytest.FixtureRequest) -> Ledger:
-    plain = MemoryLedger(MemoryStore()) if adapter is None else PostgresLedger(adapter)
-    return WatchedLedger(plain, lambda _: None) if request.param else plain
+@pytest.fixture
+def ledger(adapter: Pool | None) -> Ledger:
+    return MemoryLedger(MemoryStore()) if adapter is None else PostgresLedger(adapter)
 
 
 def an_entry(**said: Any) -> LedgerEntry:

@@ -1,4 +1,4 @@
-"""Contract of Verdicts: what was kept is found for as long as it is asked for, and its trace is."""
+"""Contract of VerdictCache: a verdict is found until it is too old, or its trace is deleted."""
 
 import uuid
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from application.evaluation.judging import Verdict, Verdicts
+from application.evaluation.ports.judging import Verdict, VerdictCache
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import Scored
 from domain.ids import ProjectId, TraceId
@@ -33,9 +33,9 @@ def a_verdict(**said: Any) -> Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """Verdicts, and a project with a trace that they are about."""
+    """A verdict cache, and a project with a trace that verdicts are about."""
 
-    verdicts: Verdicts
+    verdicts: VerdictCache
     world: World
     project: ProjectId
     trace: TraceId

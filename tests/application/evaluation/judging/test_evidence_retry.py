@@ -1,17 +1,22 @@
-"""Evidence that is too long for the judge: half of it is shown, and no less."""
+"""Evidence that is too long for the model: asked once more, with half of it and never less."""
 
 import pytest
 
 from adapters.memory.evaluation.scripted_judge import FAIR, ScriptedJudge, a_call
-from application.evaluation.matter import Matter
-from application.evaluation.too_long import answered, halved
+from application.evaluation.judging.judge_client import (
+    EvidenceRetry,
+    JudgeRequest,
+    JudgeResponse,
+    chain,
+)
+from application.evaluation.judging.trace_context import TraceContext
 from domain.evaluation.evidence.builder import EVIDENCE_TOKENS_MIN
-from domain.evaluation.judging.judge import Answer, JudgeRefused, JudgeUnavailable
+from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
 from domain.evaluation.metrics.judged_metrics import TASK_COMPLETION
 from domain.evaluation.scores.outcome import FailCode
-from tests.application.test_matter import matter
 from tests.support.builders.evaluated_traces import tool
 from tests.support.fixtures.evaluation_harness import Laboratory, metadata
+from tests.support.fixtures.judge_policies import trace_context
 
 TEXT = "word " * 300
 LONG = [tool(f"t{n}", given=TEXT, got=TEXT) for n in range(60)]
@@ -19,13 +24,18 @@ TOO_LONG = JudgeRefused(FailCode.TOO_LONG, calls=(a_call(code=FailCode.TOO_LONG)
 NAME = TASK_COMPLETION.name
 
 
-async def asked(judge: ScriptedJudge, whole: Matter) -> Answer:
-    return await answered(whole, lambda it: judge.ask(it.question(TASK_COMPLETION)))
+async def ask(judge: ScriptedJudge, trace: TraceContext) -> JudgeResponse:
+    async def ask_judge(request: JudgeRequest) -> JudgeResponse:
+        answer = await judge.ask(request.question)
+        return JudgeResponse(answer.outcome, answer.model, answer.calls)
+
+    request = JudgeRequest(trace.question(TASK_COMPLETION), trace)
+    return await chain([EvidenceRetry()], ask_judge)(request)
 
 
-async def test_it_is_asked_once_more_with_half_of_it():
-    judge, whole = ScriptedJudge({NAME: [TOO_LONG, FAIR]}), matter(*LONG)
-    answer = await asked(judge, whole)
+async def test_after_too_long_it_asks_once_more_with_half_of_the_evidence():
+    judge, whole = ScriptedJudge({NAME: [TOO_LONG, FAIR]}), trace_context(*LONG)
+    answer = await ask(judge, whole)
     assert answer.outcome.value == FAIR.value
     first, second = judge.asked
     assert first.evidence == whole.evidence
@@ -34,9 +44,9 @@ async def test_it_is_asked_once_more_with_half_of_it():
     assert second.boundary == first.boundary
 
 
-async def test_the_hash_stays_that_of_the_whole():
-    whole = matter(*LONG)
-    half = halved(whole)
+async def test_half_of_the_evidence_keeps_the_hash_of_the_whole():
+    whole = trace_context(*LONG)
+    half = whole.halved()
     assert half is not None
     assert half.evidence.hash != whole.evidence.hash
     assert half.evidence_hash == whole.evidence_hash == whole.evidence.hash
@@ -50,42 +60,42 @@ async def test_the_hash_stays_that_of_the_whole():
         JudgeUnavailable(FailCode.RATE_LIMITED, retry_after_s=7),
     ],
 )
-async def test_what_comes_of_the_second_counts(then):
+async def test_a_failure_of_the_second_question_is_raised(then):
     judge = ScriptedJudge({NAME: [TOO_LONG, then]})
     with pytest.raises(type(then)) as failure:
-        await asked(judge, matter(*LONG))
+        await ask(judge, trace_context(*LONG))
     assert failure.value is then
     assert len(judge.asked) == 2
 
 
-async def test_another_refusal_is_none_of_its_business():
+async def test_another_refusal_is_raised_without_a_second_question():
     judge = ScriptedJudge({NAME: [JudgeRefused(FailCode.REJECTED)]})
     with pytest.raises(JudgeRefused):
-        await asked(judge, matter(*LONG))
+        await ask(judge, trace_context(*LONG))
     assert len(judge.asked) == 1
 
 
-async def test_where_there_is_no_less_of_it_it_is_not_asked_again():
-    judge, small = ScriptedJudge({NAME: [TOO_LONG]}), matter(tool())
+async def test_minimal_evidence_is_not_asked_about_again():
+    judge, small = ScriptedJudge({NAME: [TOO_LONG]}), trace_context(tool())
     assert small.evidence.tokens <= EVIDENCE_TOKENS_MIN
     with pytest.raises(JudgeRefused) as refused:
-        await asked(judge, small)
+        await ask(judge, small)
     assert refused.value is TOO_LONG
     assert len(judge.asked) == 1
 
 
-async def test_the_half_is_never_less_than_the_least():
-    """A model with a tiny window: what is little already is cut to the least, not to half."""
-    little = matter(*LONG[:2])
+async def test_evidence_is_never_cut_below_the_minimum():
+    """A model with a tiny window: evidence below twice the minimum is cut to the minimum."""
+    little = trace_context(*LONG[:2])
     assert EVIDENCE_TOKENS_MIN < little.evidence.tokens < 2 * EVIDENCE_TOKENS_MIN
-    half = halved(little)
+    half = little.halved()
     assert half is not None
     assert half.policy.evidence_tokens == EVIDENCE_TOKENS_MIN
-    assert halved(half) is None
+    assert half.halved() is None
 
 
-async def test_a_verdict_on_half_is_remembered_of_the_whole():
-    """The next run asks nothing, though it begins with all of it; both requests are told."""
+async def test_a_verdict_on_half_is_cached_for_the_whole():
+    """The next run asks nothing, although it begins with the whole. The ledger has both."""
     lab = Laboratory(judge=ScriptedJudge({NAME: [TOO_LONG, FAIR]}))
     trace = lab.put(*LONG)
     runs = []

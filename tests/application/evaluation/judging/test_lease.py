@@ -1,4 +1,4 @@
-"""A target is kept while it is measured, however long that takes."""
+"""The lease of a target is renewed while it is evaluated, however long that takes."""
 
 import asyncio
 from dataclasses import dataclass, field, replace
@@ -9,11 +9,10 @@ import pytest
 
 from adapters.memory.evaluation.scripted_judge import ScriptedJudge
 from adapters.memory.evaluation.work_queue import MemoryWorkQueue
-from application.evaluation.keeping import RENEW_EVERY, kept
-from application.evaluation.matter import USUAL
+from application.evaluation.judging.lease import RENEW_EVERY, renewing_lease
 from application.evaluation.ports.work_queue import LEASE, Claim
 from domain.errors import Unavailable
-from tests.support.fixtures.evaluation_harness import Laboratory
+from tests.support.fixtures.evaluation_harness import ONE_ATTEMPT, Laboratory
 
 WAIT_MAX_S = 20
 SOON = timedelta(microseconds=1)
@@ -21,7 +20,7 @@ SOON = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class Counting(MemoryWorkQueue):
-    """Tells of every renewal; the first `broken` of them don't work."""
+    """Records every renewal; the first `broken` of them fail."""
 
     broken: int = 0
     renewed: list[Claim] = field(default_factory=list)
@@ -37,7 +36,7 @@ class Counting(MemoryWorkQueue):
 
 
 @pytest.mark.parametrize("broken", [0, 3])
-async def test_the_lease_is_renewed_until_it_is_done_whatever_breaks(broken):
+async def test_the_lease_is_renewed_until_the_block_ends_even_after_failures(broken):
     lab = Laboratory()
     trace = lab.put()
     run = await lab.run("task_completion", trace)
@@ -45,7 +44,7 @@ async def test_the_lease_is_renewed_until_it_is_done_whatever_breaks(broken):
     claim = await work_queue.claim(lab.project, run.id, str(trace.id), lab.now)
     assert claim is not None
     lab.forward(seconds=LEASE.total_seconds() - 1)
-    async with kept(work_queue, claim, lambda: lab.now, SOON):
+    async with renewing_lease(work_queue, claim, lambda: lab.now, SOON):
         await work_queue.often.wait()
     lab.forward(seconds=2)
     assert set(map(id, work_queue.renewed)) == {id(claim)}
@@ -56,9 +55,9 @@ async def test_the_lease_is_renewed_until_it_is_done_whatever_breaks(broken):
     assert len(work_queue.renewed) == count, "it ends with the block"
 
 
-async def test_a_target_whose_question_waits_for_its_turn_goes_to_nobody_else():
+async def test_a_target_whose_question_waits_cannot_be_claimed_by_another_worker():
     judge = ScriptedJudge(gate=asyncio.Event())
-    lab = Laboratory(judge=judge, policy=replace(USUAL, renew_every=SOON))
+    lab = Laboratory(judge=judge, policy=replace(ONE_ATTEMPT, renew_every=SOON))
     work_queue = Counting(lab.store)
     worker = lab.over(replace(lab.ports, work_queue=work_queue))
     trace = lab.put()
@@ -78,7 +77,7 @@ async def test_a_target_whose_question_waits_for_its_turn_goes_to_nobody_else():
     assert len(judge.asked) == 1
 
 
-async def test_what_goes_wrong_inside_ends_it_too():
+async def test_an_exception_in_the_block_ends_the_renewals():
     lab = Laboratory()
     run = await lab.run("task_completion", trace := lab.put())
     work_queue = Counting(lab.store)
@@ -86,10 +85,10 @@ async def test_what_goes_wrong_inside_ends_it_too():
     assert claim is not None
     before = asyncio.all_tasks()
     with pytest.raises(ZeroDivisionError):
-        async with kept(work_queue, claim, lambda: lab.now, SOON):
+        async with renewing_lease(work_queue, claim, lambda: lab.now, SOON):
             raise ZeroDivisionError
     assert asyncio.all_tasks() == before
 
 
-def test_a_renewal_that_fails_leaves_time_for_another():
+def test_a_failed_renewal_leaves_time_for_another():
     assert 2 * RENEW_EVERY < LEASE

@@ -1,4 +1,4 @@
-"""Keeping a target while its questions wait for their turn: nobody else is to begin on it."""
+"""Renews the lease of a target while its questions wait, so that no other worker begins on it."""
 
 import asyncio
 import contextlib
@@ -11,15 +11,18 @@ from application.evaluation.ports.work_queue import LEASE, Claim, WorkQueue
 from application.ports import Clock
 from domain.errors import Unavailable
 
-RENEW_EVERY: Final = LEASE / 4  # so that one or two that fail cost nothing
+RENEW_EVERY: Final = LEASE / 4  # so that one or two failed renewals do no harm
 
 
 @asynccontextmanager
-async def kept(
+async def renewing_lease(
     work_queue: WorkQueue, claim: Claim, clock: Clock, every: timedelta
 ) -> AsyncIterator[None]:
-    """Renews the lease while the block goes on. It ends with the process, and so does the lease."""
-    renewing = asyncio.create_task(_renewed(work_queue, claim, clock, every))
+    """Renews the lease in the background until the block ends.
+
+    It stops with the process, so a killed worker's lease runs out.
+    """
+    renewing = asyncio.create_task(_renew_forever(work_queue, claim, clock, every))
     try:
         yield
     finally:
@@ -27,8 +30,10 @@ async def kept(
         await asyncio.gather(renewing, return_exceptions=True)
 
 
-async def _renewed(work_queue: WorkQueue, claim: Claim, clock: Clock, every: timedelta) -> None:
+async def _renew_forever(
+    work_queue: WorkQueue, claim: Claim, clock: Clock, every: timedelta
+) -> None:
     while True:
         await asyncio.sleep(every.total_seconds())
-        with contextlib.suppress(Unavailable):  # the next one may succeed
+        with contextlib.suppress(Unavailable):  # the next renewal may succeed
             await work_queue.renew(claim, clock())

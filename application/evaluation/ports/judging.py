@@ -1,0 +1,170 @@
+"""Ports of judging: the verdict cache, the ledger of requests, budgets, and prices."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final, Protocol
+
+from application.ports import Clock
+from application.pricing.ports import ModelPrices
+from application.tracing.ports import PriceBook
+from domain.evaluation.costs.judge_costs import (
+    LedgerEntry,
+    Spending,
+    SpendingGroup,
+    SpendingBy,
+)
+from domain.evaluation.judging.judge import TokenUse
+from domain.evaluation.scores.outcome import Scored
+from domain.evaluation.scores.query import CreatedWithin
+from domain.ids import ProjectId, RunId, TraceId
+from domain.tracing.model_price import pricing_of
+from domain.tracing.usage import Pricing
+
+PARTS_MAX: Final = 400  # groups of one spending report: the days of a year and some
+SWEPT_MAX: Final = 2_000  # rows that one sweep deletes
+KEPT_FOR: Final = timedelta(days=30)  # of a verdict: the default of a setting
+ENTERED_FOR: Final = timedelta(days=400)  # of a ledger entry: the default of a setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The answer of a judge to a question, and what it cost."""
+
+    outcome: Scored
+    model: str
+    use: TokenUse
+    usd: Decimal | None
+
+
+class VerdictCache(Protocol):
+    """Verdicts by the key of their question, each project apart.
+
+    Contract of VerdictCache: tests/contracts/evaluation/judging/test_verdict_cache.py. All
+    raise Unavailable.
+    """
+
+    async def find(self, project: ProjectId, key: bytes, since: datetime) -> Verdict | None:
+        """The verdict under the key, if it was stored at `since` or later."""
+        ...
+
+    async def keep(
+        self, project: ProjectId, key: bytes, trace: TraceId, verdict: Verdict, now: datetime
+    ) -> None:
+        """Stores the verdict, replacing an earlier one. It is deleted with its trace.
+
+        Does nothing if the trace doesn't exist, or the verdict can't be stored.
+        """
+        ...
+
+    async def sweep(self, before: datetime) -> int:
+        """Deletes at most SWEPT_MAX older verdicts, across all projects; how many."""
+        ...
+
+
+class Ledger(Protocol):
+    """Every request that was sent to a provider. Entries never change.
+
+    Contract of Ledger: tests/contracts/evaluation/judging/test_judge_ledger.py. All raise
+    Unavailable.
+    """
+
+    async def enter(self, entries: Sequence[LedgerEntry]) -> None:
+        """Stores all entries or none. An entry whose id is stored already is left as it is."""
+        ...
+
+    async def of_run(self, project: ProjectId, run: RunId) -> Spending: ...
+
+    async def total(self, projects: Sequence[ProjectId], within: CreatedWithin) -> Spending: ...
+
+    async def of_projects(
+        self, projects: Sequence[ProjectId], within: CreatedWithin, by: SpendingBy
+    ) -> Sequence[SpendingGroup]:
+        """As `by_key`, the first PARTS_MAX groups; by day the last PARTS_MAX."""
+        ...
+
+    async def sweep(self, before: datetime) -> int:
+        """Deletes at most SWEPT_MAX older entries, across all projects; how many."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What is reserved for one question, in each budget that applies to it."""
+
+    scopes: tuple[str, ...]
+    usd: Decimal
+
+
+class Budgets(Protocol):
+    """What may be spent, and what has been spent or reserved.
+
+    `LockedOrganization.put_budget` sets what a project may spend. A reservation that is never
+    settled, because its process was killed, counts as spent. Contract of Budgets:
+    tests/contracts/evaluation/judging/test_budgets.py. All raise Unavailable.
+    """
+
+    async def monthly(self, project: ProjectId) -> Decimal | None:
+        """The limit in USD for each calendar month in UTC; None without one."""
+        ...
+
+    async def reserve(
+        self, project: ProjectId, run: RunId, of_run: Decimal | None, usd: Decimal, now: datetime
+    ) -> Reservation | None:
+        """Reserves `usd` in the budgets of the month and of the run; None if either has less left.
+
+        `of_run` is the limit of the run. Without any limit the reservation has no scope.
+        Concurrent calls never reserve more than there is.
+        """
+        ...
+
+    async def settle(self, project: ProjectId, reservation: Reservation, usd: Decimal) -> None:
+        """Replaces the reservation by `usd`, which was spent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pricings:
+    """What tokens cost a project: by a price of its `own`, else by the price book.
+
+    Nothing is cached: a run with a budget may be created right after its model was given a price.
+    """
+
+    own: ModelPrices
+    book: PriceBook
+
+    async def of(self, project: ProjectId) -> Pricing:
+        """Raises Unavailable."""
+        return pricing_of((await self.own.for_projects([project]))[project], self.book.price)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgingPorts:
+    """Everything that is stored about judging, and the prices.
+
+    Verdicts are kept for `kept_for`, ledger entries for `entered_for`. `on_entry` gets each ledger
+    entry before it is stored, also if that fails.
+    """
+
+    verdicts: VerdictCache
+    ledger: Ledger
+    budgets: Budgets
+    prices: Pricings
+    kept_for: timedelta = KEPT_FOR
+    entered_for: timedelta = ENTERED_FOR
+    on_entry: Callable[[LedgerEntry], None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepJudging:
+    """Deletes verdicts and ledger entries that have been kept for long enough."""
+
+    ports: JudgingPorts
+    clock: Clock
+
+    async def __call__(self) -> int:
+        """How many rows; what is left goes with the next calls. Raises Unavailable."""
+        now, ports = self.clock(), self.ports
+        verdicts = await ports.verdicts.sweep(now - ports.kept_for)
+        return verdicts + await ports.ledger.sweep(now - ports.entered_for)

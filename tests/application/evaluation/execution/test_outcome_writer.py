@@ -1,0 +1,97 @@
+"""The outcome writer: outcomes of one target on their way into the store."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pytest
+
+from adapters.memory.evaluation.work_queue import MemoryWorkQueue
+from application.evaluation.execution.outcome_writer import OutcomeWriter
+from application.evaluation.ports.work_queue import Claim
+from domain.errors import Unavailable
+from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored
+from domain.ids import ScoreId
+from tests.support.fixtures.evaluation_harness import Laboratory
+
+
+@dataclass(frozen=True)
+class GatedAssignments(MemoryWorkQueue):
+    """Writes once `gate` is open. Raises `failure` for outcomes of `broken`."""
+
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    broken: tuple[str, ...] = ()
+    failure: Exception = field(default_factory=lambda: ValueError("not JSON"))
+    written: list[dict[str, Outcome]] = field(default_factory=list)
+
+    async def record_all(self, claim: Claim, outcomes: Mapping[str, Outcome], now: datetime) -> int:
+        await self.gate.wait()
+        if set(outcomes) & set(self.broken):
+            raise self.failure
+        self.written.append(dict(outcomes))
+        return len(outcomes)
+
+    async def record(self, claim: Claim, metric: str, outcome: Outcome, now: datetime) -> bool:
+        self.written.append({metric: outcome})
+        return True
+
+
+async def writer_over(
+    work_queue: GatedAssignments, lab: Laboratory
+) -> tuple[OutcomeWriter, list[tuple[ScoreId, Exception]], Claim]:
+    trace = lab.put()
+    run = await lab.run("confidence", trace)
+    claim = await MemoryWorkQueue(lab.store).claim(lab.project, run.id, str(trace.id), lab.now)
+    assert claim is not None
+    faults: list[tuple[ScoreId, Exception]] = []
+    writer = OutcomeWriter(
+        work_queue, claim, lambda: lab.now, lambda score, fault: faults.append((score, fault))
+    )
+    return writer, faults, claim
+
+
+def scored(value: float) -> Outcome:
+    return Scored(value, "")
+
+
+async def test_outcomes_that_come_during_a_write_are_written_together():
+    lab = Laboratory()
+    store = GatedAssignments(lab.store)
+    writer, _, _ = await writer_over(store, lab)
+    puts = [asyncio.create_task(writer.put(name, scored(n / 10))) for n, name in enumerate("abc")]
+    await asyncio.sleep(0)
+    assert not any(put.done() for put in puts)
+    store.gate.set()
+    await asyncio.gather(*puts)
+    assert store.written == [{"a": scored(0)}, {"b": scored(0.1), "c": scored(0.2)}]
+
+
+async def test_outcomes_that_come_one_after_the_other_are_written_alone():
+    lab = Laboratory()
+    store = GatedAssignments(lab.store)
+    store.gate.set()
+    writer, _, _ = await writer_over(store, lab)
+    for name in "ab":
+        await writer.put(name, scored(1))
+    assert store.written == [{"a": scored(1)}, {"b": scored(1)}]
+
+
+async def test_without_a_database_unavailable_is_raised_to_the_call_that_writes():
+    lab = Laboratory()
+    store = GatedAssignments(lab.store, broken=("a",), failure=Unavailable("no database"))
+    store.gate.set()
+    writer, faults, _ = await writer_over(store, lab)
+    with pytest.raises(Unavailable):
+        await writer.put("a", scored(1))
+    assert (store.written, faults) == ([], [])
+
+
+async def test_an_outcome_that_cannot_be_stored_fails_alone_and_is_reported():
+    lab = Laboratory()
+    store = GatedAssignments(lab.store, broken=("b",))
+    store.gate.set()
+    writer, faults, claim = await writer_over(store, lab)
+    await writer.write({name: scored(1) for name in "abc"})
+    assert store.written == [{"a": scored(1)}, {"b": Failed(FailCode.INTERNAL)}, {"c": scored(1)}]
+    assert faults == [(claim.run.score_id(claim.target, "b"), store.failure)]

@@ -1,0 +1,167 @@
+"""Adaptive concurrency: the limit halves on a 429, rises with successes, and is never exceeded."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.memory.evaluation.scripted_judge import FAIR, ScriptedJudge, Told, a_call
+from application.evaluation.judging.adaptive_concurrency import (
+    SUCCESSES_PER_SLOT,
+    AdaptiveLimiter,
+)
+from application.evaluation.judging.judge_client import ConcurrencyLimit, RateLimitFeedback
+from domain.evaluation.judging.judge import JudgeUnavailable
+from domain.evaluation.judging.models import provider_of
+from domain.evaluation.scores.outcome import FailCode
+from tests.contracts.evaluation.judging.test_judge import scripted
+from tests.support.fixtures.judge_policies import Ask, ask_through, run_loop
+
+QUESTION = scripted().question()
+
+
+def failure(code: FailCode) -> JudgeUnavailable:
+    return JudgeUnavailable(code, retry_after_s=0, calls=(a_call(code=code),))
+
+
+LIMITED = failure(FailCode.RATE_LIMITED)
+
+
+class LimitedJudge:
+    """A scripted judge behind a limiter that allows `limit_max` questions at most."""
+
+    def __init__(self, *script: Told, limit_max: int) -> None:
+        self.judge = ScriptedJudge({QUESTION.metric.name: script} if script else {})
+        self.limiter = AdaptiveLimiter(limit_max)
+        limiters = {provider_of(QUESTION.model): self.limiter}
+        policies = [ConcurrencyLimit(limiters), RateLimitFeedback(limiters)]
+        self.ask: Ask = ask_through(policies, self.judge)
+
+    async def ask_together(self, questions: int) -> int:
+        """How many of so many questions reach the judge before it answers the first."""
+        self.judge.gate = asyncio.Event()
+        self.judge.most_at_once = 0
+        tasks = [asyncio.create_task(self.ask(QUESTION)) for _ in range(questions)]
+        await run_loop()
+        most = self.judge.most_at_once
+        self.judge.gate.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.judge.gate = None
+        return most
+
+    async def ask_in_turn(self, questions: int) -> None:
+        for _ in range(questions):
+            await asyncio.gather(self.ask(QUESTION), return_exceptions=True)
+
+
+async def test_no_more_questions_than_the_limit_reach_the_judge_at_once():
+    limited = LimitedJudge(limit_max=3)
+    assert await limited.ask_together(10) == 3
+    assert len(limited.judge.asked) == 10
+
+
+async def test_a_429_halves_the_limit_and_every_20_successes_raise_it_by_one():
+    limited = LimitedJudge(LIMITED, FAIR, limit_max=8)
+    await limited.ask_in_turn(1)
+    assert limited.limiter.limit == 4
+    assert await limited.ask_together(8) == 4
+    await limited.ask_in_turn(SUCCESSES_PER_SLOT - 8 - 1)
+    assert limited.limiter.limit == 4
+    await limited.ask_in_turn(1)
+    assert limited.limiter.limit == 5
+
+
+async def test_a_burst_of_429_halves_the_limit_once():
+    limited = LimitedJudge(LIMITED, limit_max=8)
+    assert await limited.ask_together(4) == 4
+    assert limited.limiter.limit == 4
+
+
+async def test_the_limit_stays_between_one_and_the_maximum():
+    limited = LimitedJudge(*[LIMITED] * 5, FAIR, limit_max=2)
+    await limited.ask_in_turn(5)
+    assert limited.limiter.limit == 1
+    await limited.ask_in_turn(3 * SUCCESSES_PER_SLOT)
+    assert limited.limiter.limit == 2
+
+
+async def test_only_a_429_lowers_the_limit():
+    limited = LimitedJudge(failure(FailCode.PROVIDER_ERROR), FAIR, limit_max=8)
+    await limited.ask_in_turn(2)
+    assert limited.limiter.limit == 8
+
+
+async def test_a_failed_question_frees_its_slot():
+    limiter = AdaptiveLimiter(1)
+    for _ in range(10):
+        with pytest.raises(KeyError):
+            async with limiter:
+                raise KeyError
+    async with asyncio.timeout(5), limiter:
+        assert limiter.limit == 1
+
+
+async def test_a_cancelled_question_frees_its_slot_and_its_place_in_the_queue():
+    limited = LimitedJudge(limit_max=1)
+    limited.judge.gate = asyncio.Event()
+    first, waiting, last = (asyncio.create_task(limited.ask(QUESTION)) for _ in range(3))
+    await run_loop()
+    waiting.cancel()
+    first.cancel()
+    limited.judge.gate.set()
+    assert (await last).outcome.value == FAIR.value
+    assert [one.cancelled() for one in (first, waiting)] == [True, True]
+    assert (await limited.ask(QUESTION)).outcome.value == FAIR.value
+
+
+type Step = tuple[str, int]
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["enter", "leave", "cancel", "succeed", "rate limit"]), st.integers(0, 9)
+    ),
+    max_size=60,
+)
+
+
+@given(limit_max=st.integers(1, 5), steps=STEPS)
+def test_every_question_gets_a_slot_and_the_limit_is_never_exceeded(
+    limit_max: int, steps: Sequence[Step]
+):
+    asyncio.run(_check_slots(limit_max, steps))
+
+
+async def _check_slots(limit_max: int, steps: Sequence[Step]) -> None:
+    limiter, inside = AdaptiveLimiter(limit_max), list[asyncio.Event]()
+    tasks: list[asyncio.Task[None]] = []
+    done: list[int] = []
+
+    async def one(number: int) -> None:
+        async with limiter:
+            leave = asyncio.Event()
+            inside.append(leave)
+            try:
+                await leave.wait()
+            finally:
+                inside.remove(leave)
+        done.append(number)
+
+    acts: dict[str, Callable[[int], object]] = {
+        "enter": lambda _: tasks.append(asyncio.create_task(one(len(tasks)))),
+        "leave": lambda n: inside and inside[n % len(inside)].set(),
+        "cancel": lambda n: tasks and tasks[n % len(tasks)].cancel(),
+        "succeed": lambda _: [limiter.record_success() for _ in range(SUCCESSES_PER_SLOT)],
+        "rate limit": lambda _: limiter.record_rate_limit(limiter.epoch),
+    }
+    for act, number in steps:
+        before = len(inside)
+        acts[act](number)
+        await run_loop(3)
+        assert 1 <= limiter.limit <= limit_max
+        assert len(inside) <= max(limiter.limit, before)
+    while any(not task.done() for task in tasks):
+        assert inside, "a question waits although no slot is held"
+        inside[0].set()
+        await run_loop(3)
+    assert sorted(done) == [n for n, task in enumerate(tasks) if not task.cancelled()]

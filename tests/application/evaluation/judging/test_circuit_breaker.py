@@ -1,0 +1,135 @@
+"""Circuit breaker: the first question goes alone, and what it finds holds for the whole run."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from application.evaluation.judging.circuit_breaker import CIRCUITS_MAX, CircuitBreaker
+from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
+from domain.evaluation.scores.outcome import FailCode
+from domain.ids import RunId
+from tests.support.fixtures.judge_policies import run_loop
+
+RUN = RunId(uuid.UUID(int=1))
+OTHER = RunId(uuid.UUID(int=2))
+
+
+@dataclass(slots=True)
+class Provider:
+    """Answers, or raises `failure`, once `gate` is open."""
+
+    failure: Exception | None = None
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: int = 0
+
+    async def __call__(self) -> str:
+        self.asked += 1
+        await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        return "an answer"
+
+
+def opened(failure: Exception | None = None) -> Provider:
+    provider = Provider(failure)
+    provider.gate.set()
+    return provider
+
+
+async def ask_together(breaker: CircuitBreaker, provider: Provider, count: int) -> list[object]:
+    questions = [breaker.call(RUN, "p", provider) for _ in range(count)]
+    return await asyncio.gather(*questions, return_exceptions=True)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0)
+
+
+def codes(answers: list[object]) -> list[str]:
+    return [getattr(one, "code", one) for one in answers]
+
+
+async def test_the_first_question_goes_alone_and_the_others_follow_its_answer():
+    breaker, provider = CircuitBreaker(), Provider()
+    asking = asyncio.create_task(ask_together(breaker, provider, 5))
+    await run_loop()
+    assert provider.asked == 1
+    provider.gate.set()
+    assert await asking == ["an answer"] * 5
+    assert provider.asked == 5
+
+
+@pytest.mark.parametrize("code", list(FailCode))
+async def test_only_a_refusal_of_every_question_opens_the_circuit(code):
+    breaker, provider = CircuitBreaker(), opened(JudgeRefused(code))
+    answers = await ask_together(breaker, provider, 3)
+    if code.opens_circuit:
+        assert codes(answers) == [code, FailCode.CIRCUIT_OPEN, FailCode.CIRCUIT_OPEN]
+    else:
+        assert codes(answers) == [code] * 3
+
+
+@pytest.mark.parametrize("code", [FailCode.AUTH, FailCode.REJECTED])
+async def test_check_raises_only_once_the_circuit_is_open(code):
+    breaker = CircuitBreaker()
+    breaker.check(RUN, "p")
+    await ask_together(breaker, opened(JudgeRefused(code)), 1)
+    if not code.opens_circuit:
+        breaker.check(RUN, "p")
+        return
+    with pytest.raises(JudgeRefused) as refused:
+        breaker.check(RUN, "p")
+    assert refused.value.code is FailCode.CIRCUIT_OPEN
+
+
+async def test_an_unavailable_answer_to_the_first_question_leaves_the_circuit_closed():
+    breaker, provider = CircuitBreaker(), opened(JudgeUnavailable(FailCode.JUDGE_TIMEOUT))
+    assert codes(await ask_together(breaker, provider, 3)) == [FailCode.JUDGE_TIMEOUT] * 3
+
+
+async def test_after_the_head_start_the_others_dont_wait_for_the_first_question():
+    breaker, provider = CircuitBreaker(head_start_s=0), Provider()
+    asking = asyncio.create_task(ask_together(breaker, provider, 3))
+    await until(lambda: provider.asked == 3)
+    provider.gate.set()
+    assert await asking == ["an answer"] * 3
+
+
+async def test_a_cancelled_first_question_lets_the_others_go():
+    breaker, provider = CircuitBreaker(), Provider()
+    first = asyncio.create_task(breaker.call(RUN, "p", provider))
+    await until(lambda: provider.asked == 1)
+    others = asyncio.create_task(ask_together(breaker, provider, 2))
+    first.cancel()
+    await until(lambda: provider.asked == 3)
+    provider.gate.set()
+    assert await others == ["an answer"] * 2
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+
+async def test_an_open_circuit_stops_neither_other_runs_nor_other_providers():
+    breaker, good = CircuitBreaker(), opened()
+    await ask_together(breaker, opened(JudgeRefused(FailCode.QUOTA)), 1)
+    assert await breaker.call(OTHER, "p", good) == "an answer"
+    assert await breaker.call(RUN, "q", good) == "an answer"
+    with pytest.raises(JudgeRefused) as refused:
+        await breaker.call(RUN, "p", good)
+    assert refused.value.code is FailCode.CIRCUIT_OPEN
+
+
+async def test_beyond_the_maximum_the_least_recently_used_circuit_is_dropped():
+    breaker, good = CircuitBreaker(), opened()
+    await ask_together(breaker, opened(JudgeRefused(FailCode.QUOTA)), 1)
+    for n in range(CIRCUITS_MAX - 1):
+        await breaker.call(RunId(uuid.UUID(int=100 + n)), "p", good)
+    with pytest.raises(JudgeRefused):
+        await breaker.call(RUN, "p", good)
+    for n in range(CIRCUITS_MAX):
+        await breaker.call(RunId(uuid.UUID(int=10_000 + n)), "p", good)
+    assert len(breaker) == CIRCUITS_MAX
+    assert await breaker.call(RUN, "p", good) == "an answer", "it is forgotten"

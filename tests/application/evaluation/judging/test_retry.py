@@ -1,0 +1,184 @@
+"""Retry: attempts and the waits between them, by a clock that moves only during a wait."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.judges.model import ModelJudge
+from adapters.judges.wire import Endpoint
+from adapters.memory.evaluation.scripted_judge import FAIR, ScriptedJudge, Told, a_call
+from application.evaluation.judging.adaptive_concurrency import AdaptiveLimiter
+from application.evaluation.judging.evaluation_policy import DEFAULT_POLICY
+from application.evaluation.judging.judge_client import (
+    JITTER_MAX_S,
+    ConcurrencyLimit,
+    RateLimitFeedback,
+    Retry,
+    RetryTiming,
+)
+from application.evaluation.ports.evaluation import Judge
+from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable, Question
+from domain.evaluation.judging.models import provider_of
+from domain.evaluation.scores.outcome import FailCode
+from tests.contracts.evaluation.judging.test_judge import scripted
+from tests.support.fixtures.judge_policies import Ask, ask_through, run_loop
+
+ATTEMPTS = DEFAULT_POLICY.judge_attempts
+QUESTION = scripted().question()
+
+
+def failure(code: FailCode = FailCode.PROVIDER_ERROR, retry_after_s: int = 0) -> JudgeUnavailable:
+    return JudgeUnavailable(code, retry_after_s=retry_after_s, calls=(a_call(code=code),))
+
+
+def rate_limited(retry_after_s: int = 0) -> JudgeUnavailable:
+    return failure(FailCode.RATE_LIMITED, retry_after_s)
+
+
+@dataclass(slots=True)
+class Time:
+    """`chance` is every random number. `slept` records the waits."""
+
+    now: float = 1_000.0
+    chance: float = 0.5
+    slept: list[float] = field(default_factory=list)
+
+    @property
+    def timing(self) -> RetryTiming:
+        return RetryTiming(monotonic=lambda: self.now, sleep=self.sleep, random=lambda: self.chance)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def retrying(self, *script: Told) -> tuple[Ask, ScriptedJudge]:
+        judge = ScriptedJudge({QUESTION.metric.name: script} if script else {})
+        return ask_through([Retry(ATTEMPTS, self.timing)], judge), judge
+
+
+async def test_503_twice_and_then_an_answer_is_an_answer_after_three_attempts():
+    """No. 11."""
+    ask, judge = Time().retrying(failure(), failure(), FAIR)
+    answer = await ask(QUESTION)
+    assert answer.outcome.value == FAIR.value
+    assert [call.code for call in answer.calls] == [
+        *(FailCode.PROVIDER_ERROR, FailCode.PROVIDER_ERROR),
+        None,
+    ]
+    assert len(judge.asked) == 3
+
+
+async def test_after_three_attempts_it_raises_the_last_failure_with_all_calls():
+    ask, judge = Time().retrying(failure(FailCode.JUDGE_TIMEOUT), failure())
+    with pytest.raises(JudgeUnavailable) as raised:
+        await ask(QUESTION)
+    assert raised.value.code is FailCode.PROVIDER_ERROR, "of the last attempt"
+    assert len(judge.asked) == len(raised.value.calls) == ATTEMPTS == 3
+
+
+async def test_429_with_retry_after_7_is_asked_again_no_sooner():
+    """No. 11."""
+    time = Time(chance=0.0)
+    ask, _ = time.retrying(rate_limited(7), FAIR)
+    await ask(QUESTION)
+    assert time.slept == [7]
+
+
+@pytest.mark.parametrize("seconds", [60, 3_600])
+async def test_retry_after_beyond_the_deadline_is_raised_at_once(seconds):
+    time = Time()
+    ask, judge = time.retrying(rate_limited(seconds), FAIR)
+    with pytest.raises(JudgeUnavailable) as raised:
+        await ask(QUESTION)
+    assert raised.value.retry_after_s == seconds
+    assert (len(judge.asked), time.slept) == (1, [])
+
+
+async def test_a_refusal_is_raised_without_another_attempt():
+    refused = JudgeRefused(FailCode.REJECTED, calls=(a_call(code=FailCode.REJECTED),))
+    ask, judge = Time().retrying(failure(), refused)
+    with pytest.raises(JudgeRefused) as raised:
+        await ask(QUESTION)
+    assert [call.code for call in raised.value.calls] == [
+        FailCode.PROVIDER_ERROR,
+        FailCode.REJECTED,
+    ]
+    assert len(judge.asked) == 2
+
+
+async def test_each_attempt_has_what_is_left_of_the_deadline():
+    ask, judge = Time(chance=1.0).retrying(failure(), failure(), FAIR)
+    await ask(replace(QUESTION, deadline_s=10.0))
+    assert [one.deadline_s for one in judge.asked] == [10.0, 9.0, 7.0]
+
+
+async def test_it_gives_up_if_the_next_wait_goes_beyond_the_deadline():
+    time = Time(chance=1.0)
+    ask, judge = time.retrying(failure())
+    with pytest.raises(JudgeUnavailable):
+        await ask(replace(QUESTION, deadline_s=1.5))
+    assert (time.slept, len(judge.asked)) == ([1.0], 2)
+
+
+@given(chance=st.floats(0, 1, exclude_max=True), retry_after_s=st.integers(0, 40))
+def test_a_wait_is_random_below_a_doubling_bound_and_never_less_than_asked_for(
+    chance, retry_after_s
+):
+    time = Time(chance=chance)
+    ask, _ = time.retrying(failure(retry_after_s=retry_after_s), failure(), FAIR)
+    asyncio.run(_answer(ask, replace(QUESTION, deadline_s=1_000.0)))
+    first, second = time.slept
+    assert first == max(chance * 1.0, retry_after_s)
+    assert second == chance * 2.0 <= JITTER_MAX_S
+
+
+async def _answer(ask: Ask, question: Question) -> None:
+    await ask(question)
+
+
+async def test_waiting_for_a_slot_costs_nothing_of_the_deadline():
+    time, judge = Time(), ScriptedJudge(gate=asyncio.Event())
+    limiters = {provider_of(QUESTION.model): AdaptiveLimiter(1)}
+    assert judge.gate is not None
+    policies = [ConcurrencyLimit(limiters), Retry(ATTEMPTS, time.timing)]
+    ask = ask_through(policies, judge)
+    tasks = [asyncio.create_task(_answer(ask, QUESTION)) for _ in range(2)]
+    await run_loop()
+    time.now += 10 * QUESTION.deadline_s
+    judge.gate.set()
+    await asyncio.gather(*tasks)
+    assert [one.deadline_s for one in judge.asked] == [QUESTION.deadline_s] * 2
+
+
+async def test_each_attempt_that_gets_a_429_halves_the_concurrency_limit():
+    limiter = AdaptiveLimiter(8)
+    limiters = {provider_of(QUESTION.model): limiter}
+    judge = ScriptedJudge({QUESTION.metric.name: [rate_limited(), rate_limited(), FAIR]})
+    policies = [
+        ConcurrencyLimit(limiters),
+        Retry(ATTEMPTS, Time().timing),
+        RateLimitFeedback(limiters),
+    ]
+    await ask_through(policies, judge)(QUESTION)
+    assert limiter.limit == 2
+
+
+OF_OPENAI = ModelJudge(Endpoint(provider="openai", api_key="k"))
+
+
+@pytest.mark.parametrize("judge", [ScriptedJudge(gate=asyncio.Event()), OF_OPENAI])
+async def test_a_judge_that_misses_the_deadline_is_unavailable(judge: Judge):
+    ask = ask_through([Retry(ATTEMPTS, RetryTiming())], judge)
+    with pytest.raises(JudgeUnavailable) as late:
+        await ask(replace(QUESTION, deadline_s=0.0))
+    assert late.value.code is FailCode.JUDGE_TIMEOUT
+
+
+async def test_the_question_reaches_the_judge_unchanged_but_for_its_deadline():
+    ask, judge = Time().retrying()
+    await ask(QUESTION)
+    [question] = judge.asked
+    assert replace(question, deadline_s=QUESTION.deadline_s) == QUESTION

@@ -1,0 +1,55 @@
+"""The trace context: computes once what several metrics need, and in a thread if it is large."""
+
+import asyncio
+import threading
+
+import pytest
+
+from application.evaluation.judging.trace_context import LARGE_TRACE_STEPS, TraceContext
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from tests.support.builders.evaluated_traces import tool
+from tests.support.fixtures.judge_policies import trace_context
+
+TEXT = "word " * 200  # a kilobyte
+
+
+def thread_of(_: TraceContext) -> int:
+    return threading.get_ident()
+
+
+def large_context() -> TraceContext:
+    return trace_context(*[tool(given=n) for n in range(LARGE_TRACE_STEPS)])
+
+
+@pytest.mark.parametrize(
+    ("trace", "is_large"),
+    [
+        (trace_context(), False),
+        (trace_context(tool(), input=TEXT), False),
+        (trace_context(*[tool()] * (LARGE_TRACE_STEPS // 2)), False),
+        (large_context(), True),
+        (trace_context(output=TEXT * LARGE_TRACE_STEPS), True),
+        (trace_context(tool(got=TEXT * LARGE_TRACE_STEPS)), True),
+        (trace_context(earlier=(TEXT * LARGE_TRACE_STEPS,)), True),
+    ],
+    ids=["empty", "small", "some steps", "many steps", "answer", "payload", "window"],
+)
+async def test_only_a_large_trace_is_computed_in_a_thread(trace, is_large):
+    assert (await trace.compute(thread_of) != threading.get_ident()) is is_large
+
+
+async def test_concurrent_computations_share_what_the_first_has_computed():
+    large = large_context()
+    computations = [large.compute(lambda it: it.evidence) for _ in range(5)]
+    assert len({id(evidence) for evidence in await asyncio.gather(*computations)}) == 1
+
+
+async def test_an_exception_is_raised_and_the_next_computation_goes_on():
+    large = large_context()
+
+    def fail(_: TraceContext) -> None:
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        await large.compute(fail)
+    assert isinstance(await large.compute(lambda it: it.subject), EvaluatedTrace)
