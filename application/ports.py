@@ -31,7 +31,10 @@ class HealthStatus:
 
 
 class HealthCheck(Protocol):
-    """Checks something that the service depends on. Contract: tests/contracts/test_health.py."""
+    """Checks a dependency of the service.
+
+    Contract of HealthCheck: tests/contracts/test_health.py.
+    """
 
     async def check(self) -> HealthStatus:
         """The present status, within two seconds. Never raises: a failure is a status."""

@@ -1,4 +1,4 @@
-"""Contract of Part: every part tells its state within two seconds and never raises."""
+"""Contract of HealthCheck: answers within two seconds and never raises."""
 
 import socket
 import time

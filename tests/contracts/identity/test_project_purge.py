@@ -86,7 +86,7 @@ class Land:
     async def sweep(self, now=NOON) -> list[int]:
         """Sweeps until nothing is left for now; how many rows went each time."""
         swept: list[int] = []
-        while gone := await self.world.ports.removed_projects.sweep(now):
+        while gone := await self.world.ports.removed_projects.purge(now):
             swept.append(gone)
         return swept
 
@@ -320,7 +320,7 @@ async def test_a_large_project_goes_in_pieces(land):
     rows = await land.rows(land.gone.id)
     await land.remove()
     swept: list[int] = []
-    while gone := await land.world.ports.removed_projects.sweep(NOON):
+    while gone := await land.world.ports.removed_projects.purge(NOON):
         swept.append(gone)
         assert await land.rows(land.gone.id) == rows - sum(swept)
         await assert_nothing_is_read(land, land.gone.id)
@@ -333,7 +333,7 @@ async def test_a_sweep_that_is_cut_off_goes_on_with_the_next(land):
     rows = await land.rows(land.gone.id)
     await land.remove()
     for turns in range(TURNS):
-        sweeping = asyncio.create_task(land.world.ports.removed_projects.sweep(NOON))
+        sweeping = asyncio.create_task(land.world.ports.removed_projects.purge(NOON))
         for _ in range(turns):
             await asyncio.sleep(0)
         sweeping.cancel()
@@ -376,7 +376,7 @@ async def test_a_sweep_doesn_t_wait_for_one_that_is_at_work(pool):
     busy = "SELECT FROM removals WHERE project_id = $1 FOR UPDATE"
     async with pool.acquire() as at_work, at_work.transaction():
         await at_work.execute(busy, made[0].id)
-        while await world.ports.removed_projects.sweep(NOON):
+        while await world.ports.removed_projects.purge(NOON):
             pass
     land = Land(world, pool, ours, made[0], made[1], [])
     assert await land.rows(made[0].id) > 0
@@ -411,7 +411,7 @@ async def test_a_code_that_is_just_used_holds_no_sweep_up(land):
             await opened.add_login_code(code)
     async with administration.lock(land.organization) as opened:
         assert await opened.use_login_code(codes[0].digest)
-        assert await removed_projects.sweep(LATER) > 0  # and waits for nobody
+        assert await removed_projects.purge(LATER) > 0  # and waits for nobody
     assert await land.world.ports.directory.login_code(codes[1].digest) is None
 
 
