@@ -222,11 +222,11 @@ async def test_sweepers_at_once_do_not_wait_for_each_other(replies: IdempotencyS
 
 async def test_of_a_removed_project_nothing_is_told(world: World) -> None:
     owner = await world.person("ada")
-    organization = (await world.do.create_organization(owner, "Ours")).id
+    organization = (await world.do.identity.create_organization(owner, "Ours")).id
     project = await world.project(organization)
-    replies, attempt = world.ports.replies, an_attempt(project=project)
+    replies, attempt = world.ports.idempotency, an_attempt(project=project)
     await replies.complete(attempt, await turn_of(replies, attempt), DONE)
-    await world.do.delete_project(owner, organization, project)
+    await world.do.identity.delete_project(owner, organization, project)
     with pytest.raises(NotFound):
         await begun(replies, attempt)
 

@@ -65,7 +65,7 @@ async def ended(
 
 async def project_of(world: World) -> ProjectId:
     ada = await world.person("ada")
-    return await world.project((await world.do.create_organization(ada, "Ours")).id)
+    return await world.project((await world.do.identity.create_organization(ada, "Ours")).id)
 
 
 async def test_traces_are_scored_to_the_end(world: World):

@@ -299,9 +299,9 @@ async def _furnish(site: Site) -> None:
     await put_score(site.ports.evaluation, project, ID, trace=ID)
     await put_run(site.ports.evaluation, project, ID, trace=ID)
     await put_monitor(site.ports.evaluation, project, ID)
-    await put_erasure(site.ports.keeping, project, ID, organization=str(site.organization))
+    await put_erasure(site.ports.privacy, project, ID, organization=str(site.organization))
     await put_alert(site.ports.evaluation, project, ID, monitor=ID)
-    await put_export(site.ports.exporting, project, ID)
+    await put_export(site.ports.exports, project, ID)
     site.store.custom_metrics.clear()  # where a route has made one, its name is taken
     await put_custom_metric(site.ports.evaluation, project, "own_metric")
     site.store.repricings.clear()

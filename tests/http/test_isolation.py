@@ -394,7 +394,7 @@ async def test_what_is_another_tenants_is_as_what_is_nowhere(
 @pytest.mark.parametrize("label", ON_DATA)
 async def test_so_it_is_over_postgres(pool: Any, label: str) -> None:
     async with data_plane.over_postgres(pool) as plane:
-        names = ("traces", "sessions", "analytics", "evaluation", "exporting", "keeping", "pricing")
+        names = ("traces", "sessions", "analytics", "evaluation", "exports", "privacy", "pricing")
         ports = {name: getattr(plane, name) for name in names}
         world = TwoTenants(Site(swapped=ports))
         async with world.site.http:

@@ -47,7 +47,7 @@ async def plane(pool: Pool) -> AsyncIterator[DataPlane]:
 
 async def begin(plane: DataPlane, of: ProjectId) -> None:
     erasure = an_erasure(of, GRACE, requested_at=LAST)
-    await plane.keeping.erasures.begin(erasure, GRACE, told(erasure))
+    await plane.privacy.erasures.begin(erasure, GRACE, told(erasure))
 
 
 async def after(

@@ -226,7 +226,7 @@ async def test_another_project_sees_and_removes_nothing(exports):
 
 
 async def test_of_a_removed_project_nothing_is_there_or_due(world):
-    ours, exports = project(), world.ports.exporting.exports
+    ours, exports = project(), world.ports.exports.exports
     past = utc_now() - WEEK
     export = await exports.create(an_export(ours, due_at=past))
     if isinstance(exports, MemoryExports):

@@ -118,37 +118,37 @@ class Histories(RuleBasedStateMachine):
 
     @rule(who=actors, name=names)
     def create_organization(self, who: int, name: str) -> None:
-        made = self.both(lambda w: w.do.create_organization(self.people[who], name))
+        made = self.both(lambda w: w.do.identity.create_organization(self.people[who], name))
         if not isinstance(made, type):
             self.organizations.append(made.id)
 
     @rule(who=actors, of=some)
     def resolve(self, who: int, of: int) -> None:
         named = self._one(self.organizations, of) if of % 2 else None
-        found = self.both(lambda w: w.do.resolve_membership(self.people[who], named))
+        found = self.both(lambda w: w.do.identity.resolve_membership(self.people[who], named))
         if not isinstance(found, type) and found.organization_id not in self.organizations:
             self.organizations.append(found.organization_id)
 
     @rule(who=actors, of=some, name=st.none() | names)
     def rename(self, who: int, of: int, name: str | None) -> None:
         ours = self._one(self.organizations, of)
-        self.both(lambda w: w.do.rename_organization(self.people[who], ours, name))
+        self.both(lambda w: w.do.identity.rename_organization(self.people[who], ours, name))
 
     @rule(who=actors, of=some, really=st.integers(0, 3))
     def delete_organization(self, who: int, of: int, really: int) -> None:
         if really == 0:
             ours = self._one(self.organizations, of)
-            self.both(lambda w: w.do.delete_organization(self.people[who], ours))
+            self.both(lambda w: w.do.identity.delete_organization(self.people[who], ours))
 
     @rule(who=actors, of=some, whom=people, role=roles)
     def change_role(self, who: int, of: int, whom: int, role: Role) -> None:
         ours, user = self._one(self.organizations, of), self.people[whom].user.id
-        self.both(lambda w: w.do.change_role(self.people[who], ours, user, role))
+        self.both(lambda w: w.do.identity.change_role(self.people[who], ours, user, role))
 
     @rule(who=actors, of=some, whom=people)
     def remove_member(self, who: int, of: int, whom: int) -> None:
         ours, user = self._one(self.organizations, of), self.people[whom].user.id
-        self.both(lambda w: w.do.remove_member(self.people[who], ours, user))
+        self.both(lambda w: w.do.identity.remove_member(self.people[who], ours, user))
 
     @rule(who=actors, of=some)
     def leave(self, who: int, of: int) -> None:
@@ -159,7 +159,7 @@ class Histories(RuleBasedStateMachine):
     @rule(who=actors, of=some, name=addresses, role=roles)
     def invite(self, who: int, of: int, name: str, role: Role) -> None:
         ours, email = self._one(self.organizations, of), self._address(name)
-        sent = self.both(lambda w: w.do.invite(self.people[who], ours, email, role))
+        sent = self.both(lambda w: w.do.identity.invite(self.people[who], ours, email, role))
         if not isinstance(sent, type):
             self.invitations.append(sent.invitation.id)
 
@@ -168,22 +168,22 @@ class Histories(RuleBasedStateMachine):
         person = replace(self.people[who], email_verified=verified > 0)
         invitation = self.invitations[asked % len(self.invitations)]
         self.both(
-            lambda w: (w.do.accept_invitation if accepts else w.do.decline_invitation)(
-                person, invitation
-            )
+            lambda w: (
+                w.do.identity.accept_invitation if accepts else w.do.identity.decline_invitation
+            )(person, invitation)
         )
 
     @rule(who=actors, of=some, asked=some)
     def revoke_invitation(self, who: int, of: int, asked: int) -> None:
         ours, one = self._one(self.organizations, of), self._one(self.invitations, asked)
-        self.both(lambda w: w.do.revoke_invitation(self.people[who], ours, one))
+        self.both(lambda w: w.do.identity.revoke_invitation(self.people[who], ours, one))
 
     # --- projects ---
 
     @rule(who=actors, of=some, name=names, text=texts)
     def create_project(self, who: int, of: int, name: str, text: str) -> None:
         ours = self._one(self.organizations, of)
-        made = self.both(lambda w: w.do.create_project(self.people[who], ours, name, text))
+        made = self.both(lambda w: w.do.identity.create_project(self.people[who], ours, name, text))
         if not isinstance(made, type):
             self.projects.append(made.id)
 
@@ -192,12 +192,12 @@ class Histories(RuleBasedStateMachine):
         self, who: int, of: int, which: int, name: str | None, text: str | None
     ) -> None:
         ours, one = self._one(self.organizations, of), self._one(self.projects, which)
-        self.both(lambda w: w.do.change_project(self.people[who], ours, one, name, text))
+        self.both(lambda w: w.do.identity.change_project(self.people[who], ours, one, name, text))
 
     @rule(who=actors, of=some, which=some)
     def delete_project(self, who: int, of: int, which: int) -> None:
         ours, one = self._one(self.organizations, of), self._one(self.projects, which)
-        self.both(lambda w: w.do.delete_project(self.people[who], ours, one))
+        self.both(lambda w: w.do.identity.delete_project(self.people[who], ours, one))
 
     # --- keys ---
 
@@ -205,13 +205,15 @@ class Histories(RuleBasedStateMachine):
     def create_key(self, who: int, of: int, expiration: Expiration, may: frozenset[Scope]) -> None:
         ours = self._one(self.organizations, of)
         self._made(
-            self.both(lambda w: w.do.create_key(self.people[who], ours, "k", expiration, may))
+            self.both(
+                lambda w: w.do.identity.create_key(self.people[who], ours, "k", expiration, may)
+            )
         )
 
     @rule(who=actors, of=some, which=some)
     def rotate_key(self, who: int, of: int, which: int) -> None:
         ours, one = self._one(self.organizations, of), self._one(self.keys, which)
-        self._made(self.both(lambda w: w.do.rotate_key(self.people[who], ours, one)))
+        self._made(self.both(lambda w: w.do.identity.rotate_key(self.people[who], ours, one)))
 
     def _made(self, made: Any) -> None:
         if not isinstance(made, type):
@@ -222,7 +224,7 @@ class Histories(RuleBasedStateMachine):
     def take_key(self, who: int, of: int, which: int, for_good: bool) -> None:
         ours, one = self._one(self.organizations, of), self._one(self.keys, which)
         self.both(
-            lambda w: (w.do.delete_key if for_good else w.do.revoke_key)(
+            lambda w: (w.do.identity.delete_key if for_good else w.do.identity.revoke_key)(
                 self.people[who], ours, one
             )
         )
@@ -230,7 +232,7 @@ class Histories(RuleBasedStateMachine):
     @rule(which=some, name=names)
     def use_key(self, which: int, name: str) -> None:
         secret = self.secrets[which % len(self.secrets)]
-        caller = self.both(lambda w: w.do.authenticate_key(secret, name, UNKNOWN_ORIGIN))
+        caller = self.both(lambda w: w.do.identity.authenticate_key(secret, name, UNKNOWN_ORIGIN))
         if not isinstance(caller, type) and caller.project_id not in self.projects:
             self.projects.append(caller.project_id)
 
@@ -240,7 +242,9 @@ class Histories(RuleBasedStateMachine):
         verifier = f"v{len(self.codes)}"
         challenge = challenge_of(verifier)
         code = self.both(
-            lambda w: w.do.issue_login_code(self.people[who], ours, one, challenge, "laptop")
+            lambda w: w.do.identity.issue_login_code(
+                self.people[who], ours, one, challenge, "laptop"
+            )
         )
         if not isinstance(code, type):
             self.codes.append((code, verifier))
@@ -250,7 +254,9 @@ class Histories(RuleBasedStateMachine):
         if self.codes:
             code, verifier = self.codes[which % len(self.codes)]
             said = verifier if right else "wrong"
-            self._made(self.both(lambda w: w.do.exchange_login_code(code, said, UNKNOWN_ORIGIN)))
+            self._made(
+                self.both(lambda w: w.do.identity.exchange_login_code(code, said, UNKNOWN_ORIGIN))
+            )
 
     @rule(seconds=waits)
     def wait(self, seconds: float) -> None:
@@ -281,8 +287,8 @@ class Histories(RuleBasedStateMachine):
         read, do = world.ports.directory, world.do
         about = await asyncio.gather(*(self._of(world, one) for one in self.organizations))
         others = await asyncio.gather(
-            *(do.list_my_invitations(person) for person in self.people),
-            *(do.list_organizations(person) for person in self.people),
+            *(do.identity.list_my_invitations(person) for person in self.people),
+            *(do.identity.list_organizations(person) for person in self.people),
             *(world.ports.organizations.memberships(one.user.id) for one in self.people),
             *(read.login_code(code_digest(code)) for code, _ in self.codes),
         )
@@ -307,7 +313,9 @@ class Histories(RuleBasedStateMachine):
 
 def _ports(ports: Ports, seed: int) -> Ports:
     """With chance that repeats itself, and uses of keys left aside: they are another suite's."""
-    return replace(ports, random=random.Random(seed).randbytes, uses=MemoryKeyUsage(MemoryStore()))
+    return replace(
+        ports, random=random.Random(seed).randbytes, key_usage=MemoryKeyUsage(MemoryStore())
+    )
 
 
 def test_any_history_of_managing_reads_the_same(pool, postgres_url):

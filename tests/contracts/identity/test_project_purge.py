@@ -136,7 +136,7 @@ def a_trace(n: int) -> Trace:
 @pytest.fixture
 async def land(world: World, adapter: Pool | None) -> Land:
     ada = await world.person("ada")
-    ours = (await world.do.create_organization(ada, "Ours")).id
+    ours = (await world.do.identity.create_organization(ada, "Ours")).id
     gone, kept = new_project("gone", ours), new_project("kept", ours)
     async with world.ports.administration.lock(ours) as opened:
         for one in (gone, kept):
@@ -367,12 +367,14 @@ async def test_a_sweep_doesn_t_wait_for_one_that_is_at_work(pool):
     async with data_plane.over_postgres(pool) as plane:
         world = World(postgres_ports(pool, plane))
         ada = await world.person("ada")
-        ours = (await world.do.create_organization(ada, "Ours")).id
-        made = [await world.do.create_project(ada, ours, name, "") for name in ("one", "two")]
-        await world.do.purge_removed_projects()
+        ours = (await world.do.identity.create_organization(ada, "Ours")).id
+        made = [
+            await world.do.identity.create_project(ada, ours, name, "") for name in ("one", "two")
+        ]
+        await world.do.identity.purge_removed_projects()
         for one in made:
             await fill(plane, one.id, a_trace(0))
-            await world.do.delete_project(ada, ours, one.id)
+            await world.do.identity.delete_project(ada, ours, one.id)
     busy = "SELECT FROM removals WHERE project_id = $1 FOR UPDATE"
     async with pool.acquire() as at_work, at_work.transaction():
         await at_work.execute(busy, made[0].id)

@@ -58,7 +58,7 @@ class Office:
 
     @property
     def port(self) -> Erasures:
-        return self.plane.keeping.erasures
+        return self.plane.privacy.erasures
 
     def tell(self, over: Erasure) -> AuditEntry:
         self.told.append(told(over))
@@ -137,7 +137,7 @@ async def test_all_of_a_session_goes(harness):
 
 
 async def test_files_that_may_hold_it_go_with_it(harness):
-    ours, theirs, exports = project(), project(), harness.world.ports.exporting.exports
+    ours, theirs, exports = project(), project(), harness.world.ports.exports.exports
     mine, others = an_export(ours), an_export(theirs)
     for one in (mine, others):
         await exports.create(one)
@@ -342,10 +342,10 @@ async def test_receipts_are_listed_newest_first(harness):
 async def test_nothing_of_a_removed_project_is_found(harness):
     world = harness.world
     ada = await world.person("ada")
-    ours = (await world.do.create_organization(ada, "Ours")).id
-    gone = (await world.do.create_project(ada, ours, "gone", "")).id
+    ours = (await world.do.identity.create_organization(ada, "Ours")).id
+    gone = (await world.do.identity.create_project(ada, ours, "gone", "")).id
     erasure = await harness.begun(gone)
-    await world.do.delete_project(ada, ours, gone)
+    await world.do.identity.delete_project(ada, ours, gone)
     assert (gone, erasure.id) not in await harness.port.list_unfinished()
     assert (await harness.port.page(gone, PageRequest())).total == 0
     with pytest.raises(NotFound):

@@ -256,7 +256,7 @@ async def test_nothing_of_it_is_read_or_changed_by_its_id(harness: Office, owner
     assert not await do.trace_scores.delete(ours, score.id)
     assert not await do.session_scores.delete(ours, of_session.id)
     assert await do.targets.load_trace(ours, one.id) == Failed(FailCode.TARGET_GONE)
-    assert await plane.exporting.archive.load(ours, [one.id]) == []
+    assert await plane.exports.archive.load(ours, [one.id]) == []
 
 
 async def test_a_session_is_hidden_that_loses_a_trace_and_its_other_traces_are_not(harness: Office):
@@ -323,7 +323,7 @@ async def test_no_judge_is_asked_about_it(harness: Office, owner: DataSubject):
 
 
 async def test_exports_go_as_it_begins(harness: Office):
-    ours, exports = project(), harness.world.ports.exporting.exports
+    ours, exports = project(), harness.world.ports.exports.exports
     made = an_export(ours, due_at=NOON.replace(year=2_000))
     await exports.create(made)
     claimed = await exports.claim(NOON.replace(year=2_000), NOON)

@@ -66,11 +66,11 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         sessions=plane.sessions,
         analytics=plane.analytics,
         evaluation=plane.evaluation,
-        exporting=plane.exporting,
-        keeping=plane.keeping,
+        exports=plane.exports,
+        privacy=plane.privacy,
         pricing=plane.pricing,
         keys=RememberedApiKeys(PostgresApiKeys(pool), utc_now, 30),
-        uses=MemoryKeyUsage(MemoryStore()),
+        key_usage=MemoryKeyUsage(MemoryStore()),
         projects=RememberedProjects(PostgresProjects(pool), utc_now, 30),
         users=PostgresUsers(pool),
         organizations=PostgresOrganizations(pool),
@@ -79,10 +79,10 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         removed_projects=PostgresRemovedProjects(pool),
         tokens=MemoryTokens({}),
         limiter=MemoryRateLimiter(monotonic_us),
-        replies=PostgresIdempotencyStore(pool),
+        idempotency=PostgresIdempotencyStore(pool),
         workers=PostgresWorkers(pool),
         workloads=PostgresWorkloads(pool),
-        parts={},
+        health_checks={},
     )
 
 

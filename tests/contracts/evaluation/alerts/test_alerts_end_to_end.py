@@ -74,7 +74,7 @@ class Agent:
     async def six_hours_later(self) -> None:
         """The monitor fires, workers work, alerts look, and messages go out."""
         self.world.forward(hours=6)
-        assert await self.do.fire_due_monitors() == 1
+        assert await self.do.run_due_monitors() == 1
         await self.jobs.done(self._do)
         await self.do.alerts.evaluate_runs()
         await self.do.alerts.deliver_messages()

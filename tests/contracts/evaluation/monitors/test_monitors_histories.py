@@ -147,10 +147,10 @@ class Histories(RuleBasedStateMachine):
         )
         schedulers = watched(self.over.monitors)
         use_cases = EvaluationUseCases.over(ports, lambda: self.now, uuid4, bytes)
-        fire = use_cases.fire_due_monitors
+        fire = use_cases.run_due_monitors
         return replace(
             use_cases,
-            fire_due_monitors=replace(
+            run_due_monitors=replace(
                 fire, run_factory=replace(fire.run_factory, monitors=schedulers)
             ),
         )
@@ -239,7 +239,7 @@ class Histories(RuleBasedStateMachine):
         processes = [self._process(Process(one)) for one in ends]
 
         async def go() -> list[Any]:
-            looks: list[Awaitable[Any]] = [one.fire_due_monitors() for one in processes]
+            looks: list[Awaitable[Any]] = [one.run_due_monitors() for one in processes]
             if paused is not None and paused < len(self.monitors):
                 looks.append(self.do.pause_monitor(self.ours, self.monitors[paused]))
             return await asyncio.gather(*looks, return_exceptions=True)
