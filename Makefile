@@ -6,11 +6,13 @@ LOCK := uv pip compile --universal --generate-hashes --no-header --no-emit-index
 	--python-version 3.12 --quiet pyproject.toml
 # uv is in .tools/bin if the bootstrap had to fetch it.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
+# Processes that the tests start use compiled product files: compiling takes as long as importing.
+unexport PYTHONDONTWRITEBYTECODE
 # Number of test processes, each with its own servers.
 TEST_PROCESSES ?= 2
 TRACES ?= 1000
 
-.PHONY: help dev test test-faults check lint types imports format serve worker migrate seed bench lock vendor clean setup
+.PHONY: help dev test test-all test-faults check lint types imports format serve worker migrate seed bench lock vendor clean setup
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,12 +23,15 @@ dev: setup ## run everything on this machine: a private PostgreSQL and Valkey, t
 test: setup lint types imports ## lint, types, import rules, and all tests, on embedded servers
 	@$(BIN)/pytest -n $(TEST_PROCESSES)
 
+test-all: setup lint types imports ## the same with every example and combination: half an hour or more
+	@$(BIN)/pytest -n $(TEST_PROCESSES) --hypothesis-profile=full -m "not faults"
+
 test-faults: setup ## fault tests: kill, stop, freeze and slow every component, for minutes; see docs/reliability.md
 	@$(BIN)/pytest tests/faults -m "faults or e2e" -rP
 
-check: setup ## the fast part of test: without services, in seconds
+check: setup ## the fast part of test: without services, within a minute
 	@start=$$(date +%s); \
-	$(MAKE) lint types imports && $(BIN)/pytest -n $(TEST_PROCESSES) --hypothesis-profile=quick -m "not service and not e2e and not slow" && \
+	$(MAKE) lint types imports && $(BIN)/pytest -n $(TEST_PROCESSES) --hypothesis-profile=quick -m "not service and not e2e and not slow and not exhaustive" && \
 	echo "check: $$(( $$(date +%s) - start )) s"
 
 lint: setup ## check style and formatting

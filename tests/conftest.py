@@ -14,13 +14,15 @@ from adapters.embedded.valkey import start_valkey
 from adapters.postgres.database.pool import Pool, PoolSettings, opened
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
+from tests.support.hypothesis_scale import OF_PROFILES
 
-# `make check` takes a look, `make test` a good one; timings are never asserted.
-settings.register_profile("quick", max_examples=10, deadline=None)
-# People's runs draw examples anew, and so find what is rare; a change is judged by the same ones
-# each time, and not refused for what another has let in.
-settings.register_profile("full", deadline=None, derandomize=bool(os.environ.get("CI")))
-settings.load_profile("full")
+# Timings are never asserted. People's runs draw other examples each time, and so find what is
+# rare; CI judges a change by the same ones each time, so that it isn't refused for another's fault.
+for name, examples in OF_PROFILES.items():
+    settings.register_profile(
+        name, max_examples=examples, deadline=None, derandomize=bool(os.environ.get("CI"))
+    )
+settings.load_profile("usual")
 
 # Nothing in the tests that share this server survives it, so it need not wait for the disk.
 HASTY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from domain.evaluation.agreement.annotation_queue import CANDIDATES_MAX, QUEUE_LENGTH_MAX
 from domain.evaluation.agreement.calibration import (
     JUDGE_SCORES_PER_TRACE_MAX,
@@ -31,11 +29,10 @@ from domain.evaluation.runs.selection import BATCH_MAX
 from domain.evaluation.scores.outcome import FailCode
 from domain.evaluation.sessions.reliability_v1 import SESSION_TRACES_MAX
 from domain.evaluation.trace_content.language import Language
+from tests.architecture.problems import for_each
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("domain", "application", "adapters", "entrypoints")
-README = ROOT / "README.md"
-ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
 DECISIONS = sorted((ROOT / "docs/adr").glob("*.md"))
 PAGES = [
     *sorted(ROOT.glob("*.md")),
@@ -43,18 +40,10 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 SECTIONS = ["Context", "Decision", "Consequences", "When to revisit", "Enforced by"]
-BY_NAME = {"ids": lambda path: path.relative_to(ROOT).as_posix()}
 
 
-def folders() -> list[str]:
-    """The packages, and what lies right below them."""
-    inner = [
-        folder.relative_to(ROOT).as_posix()
-        for package in PACKAGES
-        for folder in sorted((ROOT / package).iterdir())
-        if (folder / "__init__.py").exists()
-    ]
-    return [*(f"{package}/" for package in PACKAGES), *inner]
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
 
 
 def section(text: str, title: str) -> str:
@@ -63,17 +52,7 @@ def section(text: str, title: str) -> str:
     return found[1].strip()
 
 
-@pytest.mark.parametrize("folder", folders())
-def test_the_map_names_every_folder(folder):
-    assert f"`{folder}`" in ARCHITECTURE
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "tests").iterdir()), **BY_NAME)
-def test_the_map_names_every_kind_of_test(path):
-    assert path.suffix or path.name == "__pycache__" or f"`tests/{path.name}`" in ARCHITECTURE
-
-
-@pytest.mark.parametrize("path", PAGES, **BY_NAME)
+@for_each(PAGES, relative)
 def test_what_a_page_names_exists(path):
     text = path.read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
@@ -82,13 +61,7 @@ def test_what_a_page_names_exists(path):
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_the_architecture_names_modules_by_their_names():
-    named = set(re.findall(r"`(\w+\.py)`", ARCHITECTURE))
-    there = {path.name for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
-    assert named <= there
-
-
-@pytest.mark.parametrize("path", DECISIONS, **BY_NAME)
+@for_each(DECISIONS, relative)
 def test_a_decision_has_its_sections_and_names_its_tests(path):
     text = path.read_text()
     assert text.startswith(f"# {path.name[:4]}: ")
@@ -108,11 +81,6 @@ def test_decisions_that_the_code_names_exist():
         for number in re.findall(r"(?:docs/adr/|ADR )(\d{4})", path.read_text())
     }
     assert named <= {path.name[:4] for path in DECISIONS}
-
-
-def test_adding_an_endpoint_takes_nine_steps():
-    steps = re.findall(r"^(\d)\. ", (ROOT / "docs/adding-an-endpoint.md").read_text(), re.MULTILINE)
-    assert steps == list("123456789")
 
 
 def test_the_licence_is_the_one_that_the_package_declares():

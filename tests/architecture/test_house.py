@@ -1,21 +1,20 @@
-"""The rules of the house that a machine can hold. Who may import whom: import-linter, pyproject."""
+"""The rules of the house that a machine can hold. Those of imports are in pyproject.toml."""
 
 import ast
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from tests.architecture.problems import Check, for_each
+
 ROOT: Final = Path(__file__).parents[2]
 PACKAGES: Final = ("domain", "application", "adapters", "entrypoints")
 FUNCTION_LINES_MAX: Final = 70  # a screen
-VAGUE: Final = {"manager", "helper", "helpers", "util", "utils", "base", "abstract", "impl"} | {
-    *("dto", "service", "services", "info", "common", "shared", "core", "misc", "lib", "kit"),
-}
 # An import inside a function speaks for itself: slow, or not needed by whoever calls another.
 SPEAKS_FOR_ITSELF: Final = {"PLC0415"}
 
@@ -32,11 +31,22 @@ def relative(path: Path) -> str:
 
 @cache  # every rule looks at every file
 def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(), str(path))
+    return ast.parse(text(path), str(path))
+
+
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    """All there is in a module, parents before children."""
+    return list(ast.walk(tree(path)))
+
+
+@cache
+def text(path: Path) -> str:
+    return path.read_text()
 
 
 def functions(path: Path) -> Iterator[Function]:
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, Function.__value__):
             yield node
 
@@ -45,7 +55,7 @@ def imported(folder: str) -> set[str]:
     """The first names of every module that a folder imports, wherever the import stands."""
     names: set[str] = set()
     for path in modules(folder):
-        for node in ast.walk(tree(path)):
+        for node in nodes(path):
             if isinstance(node, ast.Import):
                 names |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
@@ -61,34 +71,18 @@ def dotted(node: ast.expr) -> str:
     return f"{dotted(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else ""
 
 
-def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Call):
-            yield dotted(node.func), node
+@cache
+def calls(path: Path) -> list[tuple[str, ast.Call]]:
+    return [(dotted(node.func), node) for node in nodes(path) if isinstance(node, ast.Call)]
 
 
 CODE: Final = modules(*PACKAGES)
 TESTS: Final = modules("tests")
 
 
-def in_each(paths: Sequence[Path]) -> Callable[[Callable[[Path], None]], Callable[[], None]]:
+def in_each(paths: Iterable[Path]) -> Callable[[Check], Check]:
     """One test that goes through all the files, and names each that doesn't pass."""
-
-    def test_of(check: Callable[[Path], None]) -> Callable[[], None]:
-        def test() -> None:
-            assert paths
-            problems: dict[str, str] = {}
-            for path in paths:
-                try:
-                    check(path)
-                except AssertionError as problem:
-                    problems[relative(path)] = str(problem)
-            assert problems == {}
-
-        test.__name__, test.__doc__ = check.__name__, check.__doc__
-        return test
-
-    return test_of
+    return for_each(paths, relative)
 
 
 # --- the hexagon ---------------------------------------------------------------------------
@@ -144,28 +138,33 @@ def test_no_use_case_calls_another():
 
 
 def test_every_use_case_is_ready_to_call():
-    text = "".join(
-        path.read_text() for path in modules("application") if path.stem.endswith("use_cases")
-    )
-    assert [name for name in classes_with_call() if f"{name}(" not in text] == []
+    made = "".join(text(path) for path in modules("application") if "use_cases" in path.stem)
+    assert [name for name in classes_with_call() if f"{name}(" not in made] == []
 
 
 # --- ports ---------------------------------------------------------------------------------
 
 
+@cache
 def ports() -> dict[str, ast.ClassDef]:
     return {
         node.name: node
         for path in modules("application")
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.ClassDef) and any(dotted(one) == "Protocol" for one in node.bases)
     }
 
 
-@pytest.mark.parametrize("port", ports())
+@cache
+def ports_with_a_contract() -> set[str]:
+    """Those that the suites of contracts name."""
+    suites = [path for path in TESTS if path.name.startswith("test_") and path != Path(__file__)]
+    return {name for path in suites for name in re.findall(r"Contract of (\w+)", text(path))}
+
+
+@for_each(ports())
 def test_every_port_has_a_contract(port):
-    contracts = [path for path in TESTS if path.name.startswith("test_") and path != Path(__file__)]
-    assert any(re.search(rf"Contract of {port}\b", path.read_text()) for path in contracts)
+    assert port in ports_with_a_contract()
     assert re.search(r"tests/contracts/[\w/]*test_\w+\.py", ast.get_docstring(ports()[port]) or "")
 
 
@@ -179,36 +178,18 @@ def test_the_pages_that_ports_name_exist():
     named = {
         name
         for path in CODE
-        for name in re.findall(r"(?:tests|docs)/[\w/-]+\.(?:py|md)", path.read_text())
+        for name in re.findall(r"(?:tests|docs)/[\w/-]+\.(?:py|md)", text(path))
     }
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
-# --- shape and names -----------------------------------------------------------------------
+# --- shape ---------------------------------------------------------------------------------
 
 
-@in_each([p for p in CODE if "migrations" not in p.parts])
+@in_each([path for path in CODE + TESTS if "migrations" not in path.parts])
 def test_a_function_is_a_screen(path):
     for node in functions(path):
         assert (node.end_lineno or 0) - node.lineno < FUNCTION_LINES_MAX, node.name
-
-
-@in_each(TESTS)
-def test_a_function_of_the_tests_is_a_screen_too(path):
-    for node in functions(path):
-        assert (node.end_lineno or 0) - node.lineno < FUNCTION_LINES_MAX, node.name
-
-
-def words(name: str) -> set[str]:
-    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[A-Z]", name)}
-
-
-@in_each(CODE + TESTS)
-def test_no_name_says_nothing(path):
-    names = [path.stem, path.parent.name]
-    if path in CODE:
-        names += [node.name for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef)]
-    assert [name for name in names if words(name) & VAGUE] == []
 
 
 @in_each([path for path in CODE if path.name != "__init__.py"])
@@ -226,7 +207,7 @@ def reason(line: str, before: str, mark: str) -> str:
 
 @in_each([p for p in CODE + TESTS if p != Path(__file__)])
 def test_an_exception_to_a_check_names_its_code_and_says_why(path):
-    lines = ["", *path.read_text().splitlines()]
+    lines = ["", *text(path).splitlines()]
     for number, line in enumerate(lines[1:], 1):
         for mark, code in (
             ("# noqa", r"# noqa: [A-Z]+\d+"),
@@ -243,7 +224,7 @@ def test_an_exception_to_a_check_names_its_code_and_says_why(path):
 
 @in_each([p for p in TESTS if "benchmarks" not in p.parts])
 def test_tests_use_the_real_thing_and_do_not_sleep(path):
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         names = [alias.name for alias in getattr(node, "names", []) if isinstance(alias, ast.alias)]
         names.append(str(getattr(node, "module", "")))
         assert not any("mock" in name for name in names), "a mock agrees with whatever it is told"
@@ -288,26 +269,26 @@ def test_every_folder_of_tests_is_a_namespace():
 
 # --- the repository ------------------------------------------------------------------------
 
-CACHES: Final = {"__pycache__", "node_modules", "dist", "build"}
+CACHES: Final = {"__pycache__", "node_modules", "dist", "build", ".git"}
 BINARY: Final = {".png", ".ico", ".woff2", ".gz", ".whl", ".db"}
 
 
 def files() -> Iterator[Path]:
     """What is written by hand: no cache, no hidden folder but CI's, no binary."""
-    for path in sorted(ROOT.rglob("*")):
-        parts = path.relative_to(ROOT).parts
-        hidden = any(part.startswith(".") and part != ".ci" for part in parts[:-1])
-        if path.is_file() and not hidden and not CACHES & set(parts) and path.suffix not in BINARY:
-            yield path
+    for folder, inner, names in ROOT.walk():
+        hidden = {one for one in inner if one.startswith(".") and one != ".ci"}
+        inner[:] = sorted({*inner} - hidden - CACHES)
+        for path in (folder / name for name in sorted({*names} - CACHES)):
+            if path.suffix not in BINARY:
+                yield path
 
 
 def test_nothing_depends_on_the_machine_it_was_written_on():
-    place = re.compile(r"(?<![\w.$}])/" + r"(?:work|tmp|home|root)/")
+    place = re.compile(r"(?<![\w.$}])/" + r"(?:work|tmp|home|root)/.*")
     found = [
-        f"{relative(path)}: {line.strip()[:80]}"
+        f"{relative(path)}: {found[:80]}"
         for path in files()
         if path.stat().st_size < 1 << 20
-        for line in path.read_text(errors="replace").splitlines()
-        if place.search(line)
+        for found in place.findall(path.read_text(errors="replace"))
     ]
     assert found == []

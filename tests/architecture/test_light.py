@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from entrypoints.composition.exports import missing_formats
+from tests.support.waiting import WAIT_MAX_S
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("pydantic_ai", "openai", "anthropic", "google.genai", "pyarrow")
@@ -78,7 +79,7 @@ def loaded(program: str, *arguments: str) -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WAIT_MAX_S,
         check=True,
     )
     return done.stdout.splitlines()[-1]
@@ -99,14 +100,15 @@ def test_the_api_and_other_formats_work_without_the_library_of_parquet():
     assert missing_formats() == {}  # here it is installed, for the tests
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     ("provider", "client"),
     [
         ("openai", "openai"),
-        ("openai_compatible", "openai"),
+        pytest.param("openai_compatible", "openai", marks=pytest.mark.exhaustive),
         ("anthropic", "anthropic"),
         ("gemini", "google.genai"),
-        ("vertex_ai", "google.genai"),
+        pytest.param("vertex_ai", "google.genai", marks=pytest.mark.exhaustive),
     ],
 )
 def test_one_that_does_loads_the_client_of_that_provider(provider, client):

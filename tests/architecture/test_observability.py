@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import promql_parser
-import pytest
 import yaml
 
 from adapters.otlp_spans import BATCH_SPANS_MAX, QUEUED_SPANS_MAX
@@ -16,6 +15,7 @@ from adapters.prometheus.definitions import ASKED, KEPT, Named
 from application.evaluation.ports.workload import AGE_BANDS
 from entrypoints.http.middleware.observer_ports import Kind
 from entrypoints.observability.observer import BROKEN, DONE, PUT_OFF, outcome_of
+from tests.architecture.problems import for_each
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/observability.md").read_text()
@@ -68,7 +68,7 @@ def in_prometheus(text: str) -> str:
     return text.replace("$__rate_interval", "1m").replace("$instance", ".*")
 
 
-@pytest.mark.parametrize(("where", "text"), EXPRESSIONS)
+@for_each(EXPRESSIONS)
 def test_an_expression_asks_for_what_there_is(where, text):
     found = list(selectors(promql_parser.parse(in_prometheus(text))))
     assert found, where
@@ -85,7 +85,7 @@ def test_an_expression_asks_for_what_there_is(where, text):
     assert groupings(text) <= may_group, where
 
 
-@pytest.mark.parametrize(("where", "text"), EXPRESSIONS)
+@for_each(EXPRESSIONS)
 def test_counters_are_asked_for_their_rate_and_gauges_are_not(where, text):
     for one in selectors(promql_parser.parse(in_prometheus(text))):
         if one.name in OF_PROMETHEUS:
@@ -95,7 +95,7 @@ def test_counters_are_asked_for_their_rate_and_gauges_are_not(where, text):
         assert has_rate != is_gauge, one.name
 
 
-@pytest.mark.parametrize(("where", "text"), EXPRESSIONS)
+@for_each(EXPRESSIONS)
 def test_what_every_serve_tells_is_not_summed_up(where, text):
     for one in ASKED:
         assert not re.search(rf"sum[^(]*\([^)]*\)?\s*\(?{one.name}\b", text), where
@@ -184,7 +184,7 @@ def test_the_bounds_of_the_page_are_those_of_the_code():
     assert f"at most {LINE_BYTES_MAX >> 20} MiB of a process" in PAGE
 
 
-@pytest.mark.parametrize("named", SERVED.values(), ids=lambda one: one.name)
+@for_each(SERVED.values(), lambda one: one.name)
 def test_a_name_is_as_prometheus_wants_it(named):
     assert re.fullmatch(r"pandaprobe_[a-z]+(_[a-z]+)*", named.name)
     assert named.name.endswith("_total") == (named.kind == "counter")

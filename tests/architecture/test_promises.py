@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-import pytest
+from tests.architecture.problems import for_each
 
 TESTS: Final = Path(__file__).parents[1]
 
@@ -213,7 +213,7 @@ PROMISES: Final = {
 NUMBERED: Final = re.compile(r'^(?:async )?def (\w+)\([^"]*"""No\. (\d+)', re.MULTILINE)
 
 
-@pytest.mark.parametrize("promise", PROMISES)
+@for_each(PROMISES)
 def test_a_promise_has_its_tests(promise):
     for place in PROMISES[promise]:
         path, _, name = place.partition("::")

@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from entrypoints.settings import Settings, read_settings, variable
+from tests.architecture.problems import for_each
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/settings.md").read_text()
@@ -23,7 +22,7 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize("field", FIELDS)
+@for_each(FIELDS)
 def test_every_setting_is_a_row_of_the_page(field):
     assert re.search(rf"^\| `{variable(field)}` \|[^|]+\|[^|]{{10,}}\|$", PAGE, re.MULTILINE)
 
@@ -42,7 +41,7 @@ def test_the_values_of_the_example_are_the_defaults():
     assert read_settings(example) == Settings()
 
 
-@pytest.mark.parametrize("field", FIELDS)
+@for_each(FIELDS)
 def test_the_page_tells_the_default(field):
     default = getattr(Settings(), field)
     spelled = {None: "none", (): "none", "True": "on", "False": "off"}

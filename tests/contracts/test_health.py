@@ -15,7 +15,7 @@ from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
 from adapters.redis.client import RedisHealthCheck, opened
 from application.ports import HealthCheck, HealthStatus
 
-WITHIN_S = 2.5  # the two seconds, and what a busy machine needs
+WITHIN_S = 2.5  # the two seconds, plus what a busy machine needs
 
 type Opened = Callable[[str], AbstractAsyncContextManager[HealthCheck]]
 
@@ -40,7 +40,7 @@ REMOTE = pytest.mark.parametrize("part", [redis_part, postgres_part])
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """The address of a server that takes connections and says nothing."""
+    """Yields the address of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
@@ -59,7 +59,7 @@ async def test_a_fixed_part_says_what_it_was_given(state):
 
 
 @pytest.mark.service
-async def test_what_works_is_ok(pool: Pool, redis_url: str):
+async def test_reachable_parts_are_ok(pool: Pool, redis_url: str):
     async with opened(redis_url) as client:
         states = [
             await told(one)
@@ -73,7 +73,7 @@ async def test_what_works_is_ok(pool: Pool, redis_url: str):
 
 
 @pytest.mark.service
-async def test_a_database_that_takes_no_writes_is_told(pool: Pool, postgres_url: str):
+async def test_read_only_database_is_reported(pool: Pool, postgres_url: str):
     settings = {"default_transaction_read_only": "on"}  # as the sessions of a standby have it
     async with asyncpg.create_pool(postgres_url, min_size=0, server_settings=settings) as reading:
         state = await told(PostgresHealthCheck(reading))
@@ -83,24 +83,24 @@ async def test_a_database_that_takes_no_writes_is_told(pool: Pool, postgres_url:
 
 
 @REMOTE
-async def test_what_cannot_be_reached_is_told(part: Opened):
+async def test_unreachable_part_is_reported(part: PartOpener):
     async with part(f"127.0.0.1:{free_port()}") as unreachable:
-        state = await told(unreachable)
+        state = await check_in_time(unreachable)
     assert not state.ok
     assert state.detail
 
 
 @REMOTE
 @pytest.mark.slow
-async def test_what_does_not_answer_is_told_in_time(part: Opened, silent: str):
+async def test_silent_part_is_reported_in_time(part: PartOpener, silent: str):
     async with part(silent) as mute:
-        state = await told(mute)
+        state = await check_in_time(mute)
     assert not state.ok
     assert state.detail
 
 
 @REMOTE
-async def test_no_password_is_told(part: Opened):
+async def test_detail_contains_no_password(part: PartOpener):
     async with part(f"127.0.0.1:{free_port()}") as unreachable:
-        detail = (await told(unreachable)).detail or ""
+        detail = (await check_in_time(unreachable)).detail or ""
     assert "://" not in detail

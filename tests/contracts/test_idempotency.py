@@ -81,7 +81,7 @@ async def test_meanwhile_nobody_else_has_it(replies: IdempotencyStore) -> None:
 
 async def test_of_many_at_once_one_has_it(replies: IdempotencyStore) -> None:
     attempt = an_attempt()
-    found = await asyncio.gather(*(begun(replies, attempt) for _ in range(20)))
+    found = await asyncio.gather(*(begin(replies, attempt) for _ in range(20)))
     assert sum(one is not None for one in found) == 1
 
 
@@ -143,7 +143,7 @@ async def test_a_reply_is_not_released(replies: IdempotencyStore) -> None:
     turn = await turn_of(replies, attempt)
     await replies.complete(attempt, turn, DONE)
     await replies.release(attempt, turn, NOON)
-    assert await begun(replies, attempt) == DONE
+    assert await begin(replies, attempt) == DONE
 
 
 async def test_another_request_cannot_have_the_key_of_a_turn_or_a_reply(
@@ -156,8 +156,8 @@ async def test_another_request_cannot_have_the_key_of_a_turn_or_a_reply(
         await begun(replies, other)
     await replies.complete(attempt, turn, DONE)
     with pytest.raises(Conflict):
-        await begun(replies, other, DAY - SECOND)
-    assert await begun(replies, attempt) == DONE
+        await begin(replies, other, DAY - SECOND)
+    assert await begin(replies, attempt) == DONE
 
 
 @pytest.mark.parametrize("is_released", [True, False])
@@ -187,7 +187,7 @@ async def test_what_has_expired_is_as_if_it_had_never_been(
         await replies.complete(attempt, old, DONE)
     new = await turn_of(replies, attempt, DAY)
     assert new.object_id != old.object_id
-    assert await begun(replies, attempt, DAY) is None
+    assert await begin(replies, attempt, DAY) is None
 
 
 @pytest.mark.parametrize("said", [{"operation": "POST /others"}, {"key": "K"}, {"key": "k "}])
@@ -198,7 +198,7 @@ async def test_keys_operations_and_projects_know_nothing_of_each_other(
     await replies.complete(attempt, await turn_of(replies, attempt), DONE)
     await turn_of(replies, replace(attempt, **said))
     await turn_of(replies, replace(attempt, project=ProjectId(uuid.uuid4())))
-    assert await begun(replies, attempt) == DONE
+    assert await begin(replies, attempt) == DONE
 
 
 async def test_sweeping_takes_what_has_expired_and_nothing_else(replies: IdempotencyStore) -> None:
@@ -207,7 +207,7 @@ async def test_sweeping_takes_what_has_expired_and_nothing_else(replies: Idempot
     await replies.complete(young, await turn_of(replies, young, SECOND), DONE)
     while await replies.delete_expired(NOON + DAY):
         pass
-    assert await begun(replies, young) == DONE
+    assert await begin(replies, young) == DONE
     new = await replies.begin(old, uuid.uuid4(), NOON, NOON + DAY)  # by a clock that went back
     assert isinstance(new, IdempotencyLock)
     assert await replies.delete_expired(NOON) == 0
@@ -220,7 +220,7 @@ async def test_sweepers_at_once_do_not_wait_for_each_other(replies: IdempotencyS
     assert sum(swept) == 5
 
 
-async def test_of_a_removed_project_nothing_is_told(world: World) -> None:
+async def test_removed_project_has_no_replies(world: World) -> None:
     owner = await world.person("ada")
     organization = (await world.do.identity.create_organization(owner, "Ours")).id
     project = await world.project(organization)
@@ -228,15 +228,15 @@ async def test_of_a_removed_project_nothing_is_told(world: World) -> None:
     await replies.complete(attempt, await turn_of(replies, attempt), DONE)
     await world.do.identity.delete_project(owner, organization, project)
     with pytest.raises(NotFound):
-        await begun(replies, attempt)
+        await begin(replies, attempt)
 
 
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["begin", "begin", "keep", "release", "sweep"]),
         st.sampled_from([b"a", b"b"]),
-        st.sampled_from([0, 1, 5, 10, 3600, 86_400]),  # seconds that pass before it
-        st.integers(0, 3),  # by how many turns back it is meant
+        st.sampled_from([0, 1, 5, 10, 3600, 86_400]),  # seconds that pass before the step
+        st.integers(0, 3),  # how many turns back the step refers to
     ),
     max_size=20,
 )
@@ -251,10 +251,10 @@ async def lived(
     turns = list[tuple[IdempotentRequest, IdempotencyLock]]()
     for number, (step, hash_, pause, back) in enumerate(steps):
         now += timedelta(seconds=pause)
-        asked = replace(attempt, request_hash=hash_)
+        request = replace(attempt, request_hash=hash_)
         if step == "begin":
             try:
-                found = await replies.begin(asked, uuid.UUID(int=number), now, now + DAY)
+                found = await replies.begin(request, uuid.UUID(int=number), now, now + DAY)
             except Conflict:
                 found = None
                 told.append("conflict")
@@ -269,7 +269,7 @@ async def lived(
                 told.append(await replies.complete(of, turn, StoredResponse(201, b"%d" % number)))
             else:
                 await replies.release(of, turn, now)
-    return told
+    return answers
 
 
 @pytest.mark.service

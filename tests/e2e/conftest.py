@@ -1,4 +1,4 @@
-"""The product as a new user starts it: `pandaprobe-server dev`, on its own folder and port."""
+"""Starts the product as a new user does: `pandaprobe-server dev`, with its own folder and port."""
 
 import os
 import re
@@ -14,18 +14,18 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, Page
 
 from adapters.embedded.process import free_port
-from tests.support.clients import chromium
+from tests.e2e.browser import PageLog, executable, opened_page, started
+from tests.support.waiting import WAIT_MAX_S, wait_a_moment
 
-READY_MAX_S = 60
-STOP_MAX_S = 15
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
 class DevServer:
-    """A running `dev`: where it answers, and what it wrote into dev.env."""
+    """A running `dev`: its URL, and the variables of its dev.env."""
 
     folder: Path
     environ: dict[str, str]  # as a user has it after `set -a; . dev.env`
@@ -43,13 +43,13 @@ class DevServer:
         }
 
     def client(self, **headers: str) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers=headers or self.headers, timeout=30)
+        return httpx.Client(base_url=self.url, headers=headers or self.headers, timeout=WAIT_MAX_S)
 
 
 def own_environ(folder: Path, port: int) -> dict[str, str]:
-    """The environment of this process without settings of ours, but for folder and port.
+    """Returns this process's environment with only these PANDAPROBE_ variables.
 
-    Nothing is limited: tests send what nobody would send in a minute.
+    Rate limits are off, since tests send more than a client would.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PANDAPROBE_")}
     return kept | {
@@ -66,7 +66,7 @@ def read_env(path: Path) -> dict[str, str]:
 
 
 def spawn_dev(folder: Path, port: int, **settings: str) -> subprocess.Popen[bytes]:
-    """Starts `dev` with these variables beside, and waits for nothing."""
+    """Starts `dev` with these extra variables, and does not wait."""
     with (folder / "dev.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "entrypoints.cli", "dev"],
@@ -79,7 +79,7 @@ def spawn_dev(folder: Path, port: int, **settings: str) -> subprocess.Popen[byte
 
 
 def start_dev(folder: Path, port: int, **settings: str) -> DevServer:
-    """As `spawn_dev`, and waits until it is ready; what isn't in time is ended."""
+    """Starts `dev` and waits until it is ready; kills it on timeout."""
     process = spawn_dev(folder, port, **settings)
     try:
         return DevServer(folder, _environ_once_ready(folder, port, process), process)
@@ -89,16 +89,21 @@ def start_dev(folder: Path, port: int, **settings: str) -> DevServer:
         raise
 
 
+def is_ready(port: int) -> bool:
+    answer = httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=WAIT_MAX_S)
+    return answer.status_code == 200
+
+
 def _environ_once_ready(
     folder: Path, port: int, process: subprocess.Popen[bytes]
 ) -> dict[str, str]:
-    deadline = time.monotonic() + READY_MAX_S
+    deadline = time.monotonic() + WAIT_MAX_S
     while True:
-        said = (folder / "dev.log").read_text()
-        assert process.poll() is None, f"dev ended:\n{said}"
-        assert time.monotonic() < deadline, f"dev isn't ready:\n{said}"
+        output = (folder / "dev.log").read_text()
+        assert process.poll() is None, f"dev ended:\n{output}"
+        assert time.monotonic() < deadline, f"dev isn't ready:\n{output}"
         try:
-            if httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200:
+            if is_ready(port):
                 environ = read_env(folder / "dev.env")
                 if environ.get("PANDAPROBE_API_KEY"):
                     return environ
@@ -107,16 +112,8 @@ def _environ_once_ready(
         wait_a_moment(process)
 
 
-def wait_a_moment(process: subprocess.Popen[bytes]) -> None:
-    """Up to a twentieth of a second, less where the process ends."""
-    try:
-        process.wait(0.05)
-    except subprocess.TimeoutExpired:
-        return
-
-
 def children_of(supervisor: int) -> dict[str, int]:
-    """The process ids of what a `dev` started, by a word of their command."""
+    """Returns the process ids of a `dev`'s children, by a word of their command."""
     found = {}
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -138,8 +135,8 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def all_gone(pids: Iterable[int], deadline_s: float = STOP_MAX_S) -> bool:
-    """Waits until none of `pids` is left."""
+def all_gone(pids: Iterable[int], deadline_s: float = WAIT_MAX_S) -> bool:
+    """Waits until all `pids` have ended; returns whether they have."""
     descriptors = []
     for pid in pids:
         try:
@@ -155,7 +152,7 @@ def all_gone(pids: Iterable[int], deadline_s: float = STOP_MAX_S) -> bool:
 
 @pytest.fixture(scope="session")
 def enterable_folder() -> Iterator[Path]:
-    """A folder that the user `nobody`, as whom postgres runs for root, can enter."""
+    """A folder that postgres can enter: for root, it runs as the user `nobody`."""
     folder = Path(tempfile.mkdtemp(prefix="pandaprobe-e2e-"))
     folder.chmod(0o755)
     yield folder
@@ -169,31 +166,39 @@ def dev_server(enterable_folder: Path) -> Iterator[DevServer]:
     server = start_dev(folder, free_port())
     yield server
     server.process.terminate()
-    server.process.wait(STOP_MAX_S)
+    server.process.wait(WAIT_MAX_S)
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[chromium.Browser]:
-    program = chromium.executable()
+@pytest.fixture(scope="module")  # not of the session, or no asynchronous test could follow
+def browser() -> Iterator[Browser]:
+    program = executable()
     if program is None:
-        pytest.skip("no Chromium is installed to open the page with")
-    with chromium.running(program) as browser:
+        pytest.skip("no Chromium or Chrome is installed")
+    with started(program) as browser:
         yield browser
 
 
 @pytest.fixture
-def page(browser: chromium.Browser) -> chromium.Page:
-    return browser.page()
+def page(browser: Browser) -> Iterator[Page]:
+    with opened_page(browser) as page:
+        yield page
 
 
 @pytest.fixture
-def photographed(page: chromium.Page) -> Callable[[str], None]:
-    """Takes pictures into the folder that SCREENSHOTS names, for who wants to look."""
+def page_log(page: Page) -> PageLog:
+    log = PageLog()
+    log.watch(page)
+    return log
+
+
+@pytest.fixture
+def take_screenshot(page: Page) -> Callable[[str], None]:
+    """Returns a function that saves screenshots to the folder named by SCREENSHOTS, if any."""
 
     def take(name: str) -> None:
         if folder := os.environ.get("SCREENSHOTS"):
             for scheme in ("light", "dark"):
-                page.prefer(scheme)
-                page.screenshot(Path(folder) / f"{name}-{scheme}.png")
+                page.emulate_media(color_scheme=scheme)
+                page.screenshot(path=Path(folder) / f"{name}-{scheme}.png")
 
     return take

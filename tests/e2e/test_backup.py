@@ -1,4 +1,4 @@
-"""`backup` and `restore`: while `dev` serves, and into another folder."""
+"""`backup` and `restore`: while `dev` runs, and into another folder."""
 
 import asyncio
 import json
@@ -7,9 +7,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
@@ -19,28 +20,32 @@ from adapters.embedded.process import free_port
 from entrypoints.processes.dev_supervisor import running_servers
 from tests.e2e.conftest import (
     ROOT,
-    STOP_MAX_S,
     DevServer,
     own_environ,
     start_dev,
-    wait_a_moment,
 )
+from tests.support.waiting import WAIT_MAX_S, until_while
 
 pytestmark = pytest.mark.e2e
 
 TRACES = 60
 ERASED = "u1"
-DEADLINE_S = 60
 READS = ("/traces?limit=200", "/sessions", "/traces/users", "/evaluations/trace-scores")
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
+@contextmanager
+def enterable() -> Iterator[Path]:
     """A folder that postgres can enter as another user."""
     folder = Path(tempfile.mkdtemp(prefix="pandaprobe-backup-"))
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def base_folder() -> Iterator[Path]:
+    with enterable() as folder:
+        yield folder
 
 
 def command(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -51,7 +56,7 @@ def command(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=WAIT_MAX_S,
         check=False,
     )
 
@@ -69,28 +74,28 @@ def a_trace(n: int) -> dict[str, object]:
     }
 
 
-def started(folder: Path) -> DevServer:
+def start(folder: Path) -> DevServer:
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
     return start_dev(folder, free_port())
 
 
-def stopped(server: DevServer) -> None:
+def stop(server: DevServer) -> None:
     server.process.terminate()
-    server.process.wait(STOP_MAX_S)
+    server.process.wait(WAIT_MAX_S)
 
 
-def read(server: DevServer) -> list[object]:
+def read_all(server: DevServer) -> list[object]:
     with server.client() as http:
         listed = http.get("/traces", params={"limit": 200}).json()["items"]
         whole = [http.get(f"/traces/{one['trace_id']}").json() for one in listed]
         return [whole, *(http.get(path).json() for path in READS)]
 
 
-async def backed_up_while_erasing(
+async def backup_while_erasing(
     server: DevServer, data: Path, backup: Path
 ) -> subprocess.CompletedProcess[str]:
-    """A backup while an erasure has begun, and can't go on: somebody holds its traces."""
+    """Runs a backup while an erasure is blocked by a lock on its traces."""
     url = running_servers(str(data))["PANDAPROBE_DATABASE_URL"]
     holder = await asyncpg.connect(url)
     try:
@@ -105,9 +110,13 @@ async def backed_up_while_erasing(
         await holder.close()
 
 
-def test_a_backup_of_a_running_server_is_of_one_moment_and_comes_back(place: Path) -> None:
-    data, copy, backup = place / "data", place / "copy", place / "backups" / "monday"
-    server = started(data)
+def test_backup_of_running_server_is_consistent_and_restorable(base_folder: Path) -> None:
+    data, copy, backup = (
+        base_folder / "data",
+        base_folder / "copy",
+        base_folder / "backups" / "monday",
+    )
+    server = start(data)
     is_over = threading.Event()
 
     def write() -> None:
@@ -121,74 +130,91 @@ def test_a_backup_of_a_running_server_is_of_one_moment_and_comes_back(place: Pat
                 assert http.post("/traces", json=a_trace(n)).status_code == 202
         writer = threading.Thread(target=write)
         writer.start()
-        made = asyncio.run(backed_up_while_erasing(server, data, backup))
+        made = asyncio.run(backup_while_erasing(server, data, backup))
         is_over.set()
         writer.join()
         assert made.returncode == 0, made.stderr
-        assert command(data, "backup", backup).returncode == 1  # it is there already
+        assert command(data, "backup", backup).returncode == 1  # the backup exists already
     finally:
         is_over.set()
-        stopped(server)
+        stop(server)
     manifest = json.loads((backup / "manifest.json").read_text())
     assert manifest["tables"]["traces"]["rows"] >= TRACES
     assert (backup / "database.dump").stat().st_mode & 0o077 == 0
 
-    verified = command(place / "nowhere", "restore", backup, "--verify")
+    verified = command(base_folder / "nowhere", "restore", backup, "--verify")
     assert verified.returncode == 0, verified.stderr
-    assert not (place / "nowhere").exists()
+    assert not (base_folder / "nowhere").exists()
     restored = command(copy, "restore", backup)
     assert restored.returncode == 0, restored.stderr
     again = command(copy, "restore", backup)
     assert again.returncode == 1
     assert "holds a database already" in again.stderr
 
-    other = started(copy)
+    other = start(copy)
     try:
-        with other.client(**server.headers) as http:  # the key that was there before
+        with other.client(**server.headers) as http:  # the key from before the backup
             page = http.get("/traces", params={"limit": 1}).json()
             erased = sum(a_trace(n)["user_id"] == ERASED for n in range(TRACES))
             assert page["total"] == manifest["tables"]["traces"]["rows"] - erased
             assert http.post("/traces", json=a_trace(2)).status_code == 202
-            deadline = time.monotonic() + DEADLINE_S
-            while (receipt := http.get("/erasures").json()["items"][0])["state"] != "REMOVED":
-                assert time.monotonic() < deadline
-                wait_a_moment(other.process)
+            receipt = until_while(
+                other.process,
+                lambda: http.get("/erasures").json()["items"][0],
+                lambda one: one["state"] == "REMOVED",
+            )
             assert receipt["rows"]["traces"] == erased
     finally:
-        stopped(other)
+        stop(other)
 
 
-def test_a_stopped_server_is_backed_up_and_answers_the_same_once_restored(place: Path) -> None:
-    data, copy, backup = place / "data", place / "copy", place / "backup"
-    server = started(data)
+@dataclass(frozen=True, slots=True)
+class BackedUp:
+    """What a server answered before it was stopped, and the backup that was made then."""
+
+    server: DevServer
+    answers: list[object]
+    backup: Path
+
+
+@pytest.fixture(scope="module")
+def backed_up() -> Iterator[BackedUp]:
+    with enterable() as folder:
+        server = start(folder / "data")
+        try:
+            with server.client() as http:
+                for n in range(TRACES):
+                    trace = a_trace(n)
+                    http.post("/traces", json=trace)
+                    score = {"trace_id": trace["trace_id"], "name": "ok", "value": "1"}
+                    assert http.post("/evaluations/trace-scores", json=score).status_code == 201
+            before = read_all(server)
+        finally:
+            stop(server)
+        assert command(folder / "data", "backup", folder / "backup").returncode == 0
+        yield BackedUp(server, before, folder / "backup")
+
+
+def test_restored_server_answers_as_before(backed_up: BackedUp, base_folder: Path) -> None:
+    copy = base_folder / "copy"
+    assert command(copy, "restore", backed_up.backup).returncode == 0
+    other = start(copy)
     try:
-        with server.client() as http:
-            for n in range(TRACES):
-                trace = a_trace(n)
-                http.post("/traces", json=trace)
-                score = {"trace_id": trace["trace_id"], "name": "ok", "value": "1"}
-                assert http.post("/evaluations/trace-scores", json=score).status_code == 201
-        before = read(server)
+        environ = backed_up.server.environ | {"PANDAPROBE_ENDPOINT": other.url}
+        known = DevServer(copy, environ, other.process)
+        assert read_all(known) == backed_up.answers
     finally:
-        stopped(server)
-    assert command(data, "backup", backup).returncode == 0
-    assert command(copy, "restore", backup).returncode == 0
-    other = started(copy)
-    try:
-        known = DevServer(copy, server.environ | {"PANDAPROBE_ENDPOINT": other.url}, other.process)
-        assert read(known) == before
-    finally:
-        stopped(other)
+        stop(other)
 
 
-def test_what_is_no_whole_backup_is_refused_and_nothing_is_left_of_it(place: Path) -> None:
-    data, copy, backup = place / "data", place / "copy", place / "backup"
-    nothing = command(data, "backup", backup)
+def test_invalid_backup_is_refused_and_leaves_no_files(
+    backed_up: BackedUp, base_folder: Path
+) -> None:
+    copy, backup = base_folder / "copy", base_folder / "backup"
+    nothing = command(base_folder / "data", "backup", backup)
     assert nothing.returncode == 1
     assert "nothing to back up" in nothing.stderr
-    server = started(data)
-    stopped(server)
-    assert command(data, "backup", backup).returncode == 0
+    shutil.copytree(backed_up.backup, backup)
     manifest = json.loads((backup / "manifest.json").read_text())
 
     manifest["tables"]["projects"]["rows"] += 1
@@ -213,4 +239,4 @@ def test_what_is_no_whole_backup_is_refused_and_nothing_is_left_of_it(place: Pat
     changed = command(copy, "restore", backup)
     assert changed.returncode == 1
     assert "was changed" in changed.stderr
-    assert command(copy, "restore", place / "nothing").returncode == 1
+    assert command(copy, "restore", base_folder / "nothing").returncode == 1

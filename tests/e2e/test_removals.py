@@ -1,12 +1,11 @@
-"""What is removed is gone for every process, and swept whatever is killed meanwhile."""
+"""Removed data is gone in every process, and swept even if workers are killed."""
 
 import asyncio
 import contextlib
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,19 +20,19 @@ from domain.identity.organization import FIRST_PROJECT
 from entrypoints.composition import root
 from entrypoints.composition.sign_in import development_issuer
 from entrypoints.settings import Settings, read_settings
-from tests.e2e.conftest import own_environ, wait_a_moment
+from tests.e2e.conftest import own_environ
+from tests.support.waiting import WAIT_MAX_S, until_while
 
 pytestmark = pytest.mark.e2e
 
-REMEMBERED_S = 1
-WAIT_MAX_S = 60
+KEY_CACHE_S = 1
 TRACES = 6_000
 KILLS = 2
 
 
 @dataclass
 class Installation:
-    """Servers of its own, two API processes on them, and workers that are started by hand."""
+    """Servers for this module, two API processes, and workers started by tests."""
 
     environ: dict[str, str]
     ports: tuple[int, int]
@@ -52,7 +51,7 @@ class Installation:
         return child
 
     def person(self, process: int = 0) -> httpx.Client:
-        """A client of the one who owns everything here."""
+        """Returns a client of the user who owns everything here."""
         from application.use_cases import utc_now
 
         token = development_issuer(self.settings).token(
@@ -62,7 +61,9 @@ class Installation:
 
     def client(self, process: int, **headers: str) -> httpx.Client:
         url = f"http://127.0.0.1:{self.ports[process]}"
-        return self.clients.enter_context(httpx.Client(base_url=url, headers=headers, timeout=30))
+        return self.clients.enter_context(
+            httpx.Client(base_url=url, headers=headers, timeout=WAIT_MAX_S)
+        )
 
     def rows(self, project: str) -> int:
         async def counted() -> int:
@@ -87,7 +88,7 @@ def installation(enterable_folder: Path) -> Iterator[Installation]:
         "PANDAPROBE_DATABASE_URL": database_url,
         "PANDAPROBE_REDIS_URL": redis_url,
         "PANDAPROBE_AUTH_DEV_ISSUER": "on",
-        "PANDAPROBE_API_KEY_CACHE_SECONDS": str(REMEMBERED_S),
+        "PANDAPROBE_API_KEY_CACHE_SECONDS": str(KEY_CACHE_S),
         "PANDAPROBE_LOG_LEVEL": "ERROR",
     }
     made = Installation(environ, (free_port(), free_port()))
@@ -96,7 +97,7 @@ def installation(enterable_folder: Path) -> Iterator[Installation]:
         for process, port in enumerate(made.ports):
             api = made.start("serve", PANDAPROBE_PORT=str(port))
             client = made.client(process)
-            until(lambda client=client: is_up(client), api)
+            until_while(api, lambda client=client: is_up(client))
         yield made
     finally:
         made.clients.close()
@@ -113,42 +114,32 @@ def is_up(client: httpx.Client) -> bool:
     return False
 
 
-def until(
-    is_so: Callable[[], bool], child: subprocess.Popen[bytes], within_s: float = WAIT_MAX_S
-) -> None:
-    """Looks again and again, while the child runs."""
-    deadline = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < deadline
-        wait_a_moment(child)
-
-
 def a_trace(name: str = "run") -> dict[str, str]:
     return {"name": name, "started_at": "2026-03-01T09:00:00Z"}
 
 
-def made_key(person: httpx.Client) -> tuple[str, str, dict[str, str]]:
-    """The organization, the id of a new key, and the headers of a program that uses it."""
+def create_key(person: httpx.Client) -> tuple[str, str, dict[str, str]]:
+    """Returns the organization's path, the id of a new key, and the headers of its client."""
     [organization] = person.get("/organizations").json()
     path = f"/organizations/{organization['id']}"
     made = person.post(f"{path}/api-keys", json={"name": "bot"}).json()
     return path, made["id"], {"X-API-Key": made["raw_key"], "X-Project-Name": "bot"}
 
 
-def test_a_removed_project_is_gone_in_every_process_at_once(installation: Installation) -> None:
+def test_removed_project_is_gone_in_every_process(installation: Installation) -> None:
     person = installation.person()
-    path, _, head = made_key(person)
+    path, _, head = create_key(person)
     here, elsewhere = (installation.client(process, **head) for process in (0, 1))
     for client in (here, elsewhere):
         assert client.post("/traces", json=a_trace()).status_code == 202
         assert client.get("/traces").json()["total"] >= 1
     [old] = [one["id"] for one in person.get(f"{path}/projects").json() if one["name"] == "bot"]
     assert person.delete(f"{path}/projects/{old}").status_code == 204
-    # The other process still knows the name; nothing of what it stands for is shown.
+    # The other process still has the name cached, but shows nothing of the project.
     assert elsewhere.get("/traces").json()["total"] == 0
     by_id = installation.person(1)
     assert by_id.get("/traces", headers={"X-Project-ID": old}).status_code == 404
-    # Nothing is accepted into what is gone: a client that repeats itself gets a new project.
+    # The removed project accepts nothing: a client that retries gets a new project.
     answers = [elsewhere.post("/traces", json=a_trace("new")) for _ in range(2)]
     assert [one.status_code for one in answers] in ([503, 202], [202, 202])
     assert all("retry-after" in one.headers for one in answers if one.status_code == 503)
@@ -158,20 +149,20 @@ def test_a_removed_project_is_gone_in_every_process_at_once(installation: Instal
     assert new != old
 
 
-def test_a_revoked_key_opens_nothing_here_at_once_and_elsewhere_soon(
+def test_revoked_key_is_refused_here_at_once_and_elsewhere_soon(
     installation: Installation,
 ) -> None:
     person = installation.person()
-    path, key, head = made_key(person)
+    path, key, head = create_key(person)
     here, elsewhere = (installation.client(process, **head) for process in (0, 1))
     assert [client.get("/traces").status_code for client in (here, elsewhere)] == [200, 200]
     assert person.delete(f"{path}/api-keys/{key}").status_code == 204
     assert here.get("/traces").status_code == 401
     api = installation.children[1]
-    until(lambda: elsewhere.get("/traces").status_code == 401, api, within_s=30)
+    until_while(api, lambda: elsewhere.get("/traces").status_code == 401)
 
 
-def test_killed_workers_leave_nothing_unswept(installation: Installation) -> None:
+def test_sweep_completes_although_workers_are_killed(installation: Installation) -> None:
     person = installation.person()
     [organization] = person.get("/organizations").json()
     path = f"/organizations/{organization['id']}"
@@ -187,11 +178,11 @@ def test_killed_workers_leave_nothing_unswept(installation: Installation) -> Non
     left = before
     for _ in range(KILLS):
         worker = installation.start("worker")
-        until(lambda left=left: installation.rows(named["large"]) < left, worker)
+        until_while(worker, lambda left=left: installation.rows(named["large"]) < left)
         worker.kill()
         worker.wait()
         left = installation.rows(named["large"])
     assert 0 < left < before
     worker = installation.start("worker")
-    until(lambda: installation.rows(named["large"]) == 0, worker)
+    until_while(worker, lambda: installation.rows(named["large"]) == 0)
     assert installation.rows(named[FIRST_PROJECT]) == kept

@@ -16,7 +16,7 @@ TRACED = Settings(otel_exporter_otlp_endpoint="http://127.0.0.1:4318")
 WITHOUT = """
 import sys
 sys.modules[sys.argv.pop(1)] = None
-from entrypoints.cli import main
+from entrypoints.cli.main import main
 sys.exit(main(sys.argv[1:], {"PANDAPROBE_OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}))
 """
 

@@ -276,8 +276,10 @@ ROUTES: list[tuple[str, str, Any, set[Scope]]] = [
 async def test_each_route_asks_for_its_scopes(
     site: Site, method: str, path: str, body: Any, needed: set[Scope]
 ) -> None:
+    await _furnish(site)
+    furnished = site.state()
     for scopes in ({READ}, {WRITE}, {JUDGE}, {READ, JUDGE}, {WRITE, JUDGE}, {READ, WRITE}):
-        await _furnish(site)
+        site.restore(furnished)
         head = site.headers(*scopes)
         answer = await site.http.request(method, path, headers=head, json=body)
         assert (answer.status_code == 403) is not (needed <= scopes)
@@ -304,7 +306,6 @@ async def _furnish(site: Site) -> None:
     await put_export(site.ports.exports, project, ID)
     site.store.custom_metrics.clear()  # where a route has made one, its name is taken
     await put_custom_metric(site.ports.evaluation, project, "own_metric")
-    site.store.repricings.clear()
     await put_prices(site.ports.pricing, project, ID, ID)
 
 

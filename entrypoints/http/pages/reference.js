@@ -98,7 +98,8 @@
   }
 
   function forget() {
-    ui.authActions.logout(Object.keys(schemes));
+    const used = [...ui.authSelectors.authorized().keys()];
+    if (used.length > 0) ui.authActions.logout(used); // of none it is an error
     $("forget").hidden = true;
     $("said").textContent = "Calls are sent without credentials.";
   }

@@ -11,7 +11,8 @@ from domain.errors import Unavailable
 from domain.identity.audit import Origin
 from domain.ids import ApiKeyId
 from tests.support.builders.values import at
-from tests.support.fakes.query_counter import SOON_S, Counted, turns, until
+from tests.support.fakes.query_counter import Counted, turns
+from tests.support.waiting import in_time, until
 
 HOME = Origin("192.0.2.1", "sdk/1")
 AWAY = Origin("198.51.100.7", "sdk/1")

@@ -1,6 +1,5 @@
 """Signing a command line in: a code for a person, exchanged for a key by their program."""
 
-import asyncio
 import uuid
 from datetime import timedelta
 
@@ -12,6 +11,7 @@ from domain.identity.audit import Origin
 from domain.identity.login_code import challenge_of
 from domain.identity.organization import Role
 from domain.ids import ProjectId
+from tests.support.waiting import in_time
 
 VERIFIER = "v" * 43
 TERMINAL = Origin("192.0.2.9", "pandaprobe-cli/1")

@@ -1,7 +1,7 @@
 """Contract of Administration and Contract of LockedOrganization, run against every adapter.
 
-Here: blocks, one at a time, stored whole or not at all. What each method of an open organization
-does: test_open_organization.py.
+This module tests the blocks: they run one at a time, and are stored completely or not at all.
+test_organization_edit.py tests each method of an open organization.
 """
 
 import asyncio
@@ -31,20 +31,20 @@ from tests.support.fixtures.identities import (
     new_project,
     over_postgres,
 )
+from tests.support.waiting import in_time
 
 AT_ONCE = 20
-WAIT_S = 10
 
 
-class House:
-    """An organization with a key, a code and a project, and all that can be done to it."""
+class AdministrationFixture:
+    """An organization with a key, a code and a project, and actions on it."""
 
-    def __init__(self, identity: Identity, founded: NewOrganization, guest: User) -> None:
-        self.identity, self.founded, self.guest = identity, founded, guest
-        self.id = founded.organization.id
-        owner = founded.owner.user_id
+    def __init__(self, identity: Identity, created: NewOrganization, guest: User) -> None:
+        self.identity, self.created, self.guest = identity, created, guest
+        self.id = created.organization.id
+        owner = created.owner.user_id
         self.key: ApiKey = new_key(self.id, created_by=owner)
-        self.code: LoginCode = new_code(founded.project, owner)
+        self.code: LoginCode = new_code(created.project, owner)
         self.invitation = new_invitation(self.id, owner)
 
     @classmethod
@@ -71,8 +71,8 @@ class House:
         await opened.remove_project(project.id, at(1))
         await opened.record(new_entry(self.id))
 
-    async def seen(self) -> list[object]:
-        """All that the directory tells of it."""
+    async def read_all(self) -> list[object]:
+        """Reads everything that the directory knows of the organization."""
         directory = self.identity.directory
         try:
             organization = await directory.organization(self.id)
@@ -95,11 +95,11 @@ class House:
 
 
 @pytest.fixture
-async def house(identity: Identity) -> House:
-    return await House.built(identity)
+async def fixture(identity: Identity) -> AdministrationFixture:
+    return await AdministrationFixture.create(identity)
 
 
-# --- all or nothing ------------------------------------------------------------------------------
+# --- atomicity -----------------------------------------------------------------------------------
 
 
 async def test_what_a_block_did_is_stored_once_it_is_left(identity, house):
@@ -117,8 +117,8 @@ async def test_what_a_block_did_is_stored_once_it_is_left(identity, house):
     ids=["failure", "fault", "cancelled"],
 )
 @pytest.mark.parametrize("removed", [False, True])
-async def test_a_block_that_raises_stores_nothing(identity, house, error, removed):
-    before = await house.seen()
+async def test_block_that_raises_stores_nothing(identity, fixture, error, removed):
+    before = await fixture.read_all()
 
     async def fail() -> None:
         async with identity.administration.lock(house.id) as opened:
@@ -132,24 +132,24 @@ async def test_a_block_that_raises_stores_nothing(identity, house, error, remove
     assert await house.seen() == before
     async with identity.administration.lock(house.id) as opened:
         await opened.rename("Still usable")
-    assert (await identity.directory.organization(house.id)).name == "Still usable"
+    assert (await identity.directory.organization(fixture.id)).name == "Still usable"
 
 
-async def test_a_failure_of_a_method_takes_the_whole_block_back(identity, house):
-    before = await house.seen()
+async def test_failing_method_rolls_back_block(identity, fixture):
+    before = await fixture.read_all()
 
     async def fail() -> None:
         async with identity.administration.lock(house.id) as opened:
             await opened.rename("Renamed")
-            await opened.put_project(new_project("onboarding", house.id))
+            await opened.put_project(new_project("onboarding", fixture.id))
 
     with pytest.raises(Conflict):
         await fail()
-    assert await house.seen() == before
+    assert await fixture.read_all() == before
 
 
-async def test_a_block_that_is_cancelled_in_the_middle_stores_nothing(identity, house):
-    before, inside = await house.seen(), asyncio.Event()
+async def test_cancelled_block_stores_nothing(identity, fixture):
+    before, inside = await fixture.read_all(), asyncio.Event()
 
     async def hang() -> None:
         async with identity.administration.lock(house.id) as opened:
@@ -172,15 +172,15 @@ async def test_a_block_sees_what_it_did(identity, house):
         await house.change(opened)
         owner, project = house.founded.owner.user_id, house.founded.project
         assert await opened.member(owner) is None
-        assert (await opened.member(house.guest.id)).membership.role is Role.ADMIN
+        assert (await opened.member(fixture.guest.id)).membership.role is Role.ADMIN
         assert list(await opened.owners()) == []
         assert not await opened.has_member("ada@example.com")
         assert await opened.has_member("g@example.com")
         assert len(await opened.invitations_to("other@example.com")) == 1
         assert await opened.project(project.id) is None
-        assert await opened.key(house.key.id) is None
-        assert not await opened.use_login_code(house.code.digest)
-        assert opened.organization == house.founded.organization  # as it was when it was opened
+        assert await opened.key(fixture.key.id) is None
+        assert not await opened.use_login_code(fixture.code.digest)
+        assert opened.organization == fixture.created.organization  # as it was when opened
 
 
 async def test_a_block_that_does_nothing_changes_nothing(identity, house):
@@ -190,11 +190,11 @@ async def test_a_block_that_does_nothing_changes_nothing(identity, house):
     assert await house.seen() == before
 
 
-# --- one at a time -------------------------------------------------------------------------------
+# --- isolation -----------------------------------------------------------------------------------
 
 
-async def test_blocks_of_one_organization_take_turns(identity):
-    """Each reads a number and puts the next: none is lost."""
+async def test_blocks_of_one_organization_run_one_at_a_time(identity):
+    """Each reads a number and stores the next; no increment may be lost."""
     await identity.warm()
     ours = (await identity.founded("0")).organization.id
 
@@ -207,7 +207,7 @@ async def test_blocks_of_one_organization_take_turns(identity):
     assert (await identity.directory.organization(ours)).name == str(AT_ONCE)
 
 
-async def test_a_block_waits_for_the_one_before_and_not_for_other_organizations(identity):
+async def test_block_waits_for_previous_of_same_organization_only(identity):
     await identity.warm()
     ours, theirs = await identity.organization(), await identity.organization()
     order: list[str] = []
@@ -227,7 +227,7 @@ async def test_a_block_waits_for_the_one_before_and_not_for_other_organizations(
     assert order == ["first", "second, Renamed"]
 
 
-async def test_a_block_that_waited_for_a_failed_one_sees_nothing_of_it(identity, house):
+async def test_block_sees_nothing_of_failed_previous(identity, fixture):
     inside, go_on = asyncio.Event(), asyncio.Event()
 
     async def fail() -> None:
@@ -264,23 +264,23 @@ async def test_who_gives_up_waiting_holds_nobody_up(identity, house):
         assert opened.organization.name == "Renamed"
 
 
-async def test_the_data_plane_goes_on_meanwhile(identity, house):
-    """Reading keys, making projects by name, noting uses: nothing waits for people."""
-    wanted, used = new_project("new bot", house.id), new_key(house.id)
+async def test_data_plane_does_not_wait_for_block(identity, fixture):
+    """Reading keys, creating projects by name and noting uses do not wait for administrators."""
+    wanted, used = new_project("new bot", fixture.id), new_key(fixture.id)
     await identity.add_key(used)
     async with asyncio.timeout(WAIT_S), identity.administration.lock(house.id) as opened:
         await opened.rename("Renamed")
-        assert await identity.keys.by_digest(house.key.digest) == house.key
-        assert await identity.projects.ensure(house.id, wanted) == wanted
+        assert await identity.keys.by_digest(fixture.key.digest) == fixture.key
+        assert await identity.projects.ensure(fixture.id, wanted) == wanted
         await identity.keys.mark_used({used.id: at(5)})
-    assert await identity.projects.get(house.id, wanted.id) == wanted
+    assert await identity.projects.get(fixture.id, wanted.id) == wanted
     assert await identity.keys.by_digest(used.digest) == replace(used, last_used_at=at(5))
 
 
-# --- organizations that are gone -----------------------------------------------------------------
+# --- missing organizations -----------------------------------------------------------------------
 
 
-async def test_an_organization_that_isn_t_there_can_t_be_opened(identity):
+async def test_unknown_organization_is_not_found(identity):
     with pytest.raises(NotFound):
         await identity.administration.lock(OrganizationId(uuid.uuid4())).__aenter__()
 
@@ -292,7 +292,7 @@ async def test_an_organization_that_was_removed_can_t_be_opened(identity, house)
         await identity.administration.lock(house.id).__aenter__()
 
 
-async def test_who_waited_for_its_removal_finds_it_gone(identity, house):
+async def test_waiting_block_finds_removed_organization_gone(identity, fixture):
     await identity.warm()
     other = await identity.organization()
     async with identity.administration.lock(house.id) as opened:
@@ -307,10 +307,10 @@ async def test_who_waited_for_its_removal_finds_it_gone(identity, house):
 
 
 @pytest.mark.service
-async def test_a_connection_that_is_cut_stores_nothing_and_is_passing(pool):
+async def test_lost_connection_stores_nothing_and_is_unavailable(pool):
     identity = over_postgres(pool)
-    house = await House.built(identity)
-    before = await house.seen()
+    fixture = await AdministrationFixture.create(identity)
+    before = await fixture.read_all()
 
     async def be_cut() -> None:
         async with identity.administration.lock(house.id) as opened:
@@ -324,5 +324,5 @@ async def test_a_connection_that_is_cut_stores_nothing_and_is_passing(pool):
     assert await house.seen() == before
     async with identity.administration.lock(house.id) as opened:
         await opened.rename("Again")
-    assert (await identity.directory.organization(house.id)).name == "Again"
-    assert house.founded.organization.created_at == NOON
+    assert (await identity.directory.organization(fixture.id)).name == "Again"
+    assert fixture.created.organization.created_at == NOON

@@ -42,18 +42,18 @@ class Uses:
         await self.settle()
         return self.store.keys[self.key.id].last_used_at
 
-    async def told(self) -> list[AuditEntry]:
-        """What the audit log tells of the key, oldest first."""
+    async def audit_entries(self) -> list[AuditEntry]:
+        """Reads the audit log, oldest first."""
         await self.settle()
         return sorted(self.store.audit_log.values(), key=lambda one: one.at)
 
 
-async def nothing() -> None:
+async def no_op() -> None:
     """For adapters that write at once."""
 
 
 @pytest.fixture(params=["memory", "gathered"])
-async def uses(request: pytest.FixtureRequest) -> AsyncIterator[Uses]:
+async def fixture(request: pytest.FixtureRequest) -> AsyncIterator[KeyUseFixture]:
     store = MemoryStore()
     async with AsyncExitStack() as stack:
         if request.param == "memory":
@@ -68,13 +68,13 @@ async def test_a_use_is_written(uses):
     assert await uses.last_used_at() == at(1)
 
 
-async def test_the_latest_of_uses_far_apart_is_written(uses):
+async def test_latest_use_is_written(fixture):
     for second in (1, HOUR, 2 * HOUR):
         uses.port.record(uses.key.id, at(second), HOME)
     assert await uses.last_used_at() == at(2 * HOUR)
 
 
-async def test_the_latest_use_counts_wherever_it_came_from(uses):
+async def test_latest_use_counts_from_any_origin(fixture):
     for second, origin in ((1, HOME), (HOUR, AWAY), (2 * HOUR, OTHER_AGENT)):
         uses.port.record(uses.key.id, at(second), origin)
     assert await uses.last_used_at() == at(2 * HOUR)
@@ -100,16 +100,16 @@ async def test_the_log_tells_who_what_when_and_from_where(uses):
     [entry] = await uses.told()
     assert entry == AuditEntry(
         id=entry.id,
-        organization_id=uses.key.organization_id,
+        organization_id=fixture.key.organization_id,
         at=at(1),
-        actor=Actor(key_id=uses.key.id, name=uses.key.prefix, origin=HOME),
+        actor=Actor(key_id=fixture.key.id, name=fixture.key.prefix, origin=HOME),
         action=AuditAction.API_KEY_USED,
-        resource_id=str(uses.key.id),
-        detail={"name": uses.key.name},
+        resource_id=str(fixture.key.id),
+        detail={"name": fixture.key.name},
     )
 
 
-async def test_each_origin_is_told_once_however_often_it_comes(uses):
+async def test_origin_is_audited_once(fixture):
     for second in range(0, 3 * HOUR, 50):
         for origin in (HOME, AWAY, OTHER_AGENT, Origin()):
             uses.port.record(uses.key.id, at(second), origin)

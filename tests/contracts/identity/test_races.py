@@ -1,6 +1,6 @@
-"""Use cases at once, over every backend: one wins, the others are told, and the state agrees.
+"""Use cases run concurrently over every backend: one wins, the others fail, the state agrees.
 
-Belongs to the contracts of Administration, Organizations, Projects and ApiKeys.
+Part of the contracts of Administration, Organizations, Projects and ApiKeys.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from tests.support.builders.values import at
 from tests.support.fixtures.identities import new_key, new_project, warm
 from tests.support.fixtures.in_memory_app import World
 
-ROUNDS = 5  # of each race: who wins is chance
+ROUNDS = 5  # of each race, since the winner is random
 AT_ONCE = 10
 KEYS = 300
 VERIFIER = "v" * 43
@@ -35,13 +35,13 @@ pytestmark = pytest.mark.parametrize("turn", range(ROUNDS))
 
 
 @pytest.fixture
-async def warmed(adapter: Pool | None) -> None:
+async def open_connections(adapter: Pool | None) -> None:
     if adapter is not None:
         await warm(adapter)
 
 
 @pytest.fixture
-async def ada(world, warmed):
+async def ada(world, open_connections):
     return await world.person("ada")
 
 
@@ -52,7 +52,7 @@ async def ours(world, ada):
 
 
 async def at_once(*calls: Awaitable[Any]) -> list[Any]:
-    """What each answers, or the kind of its failure; what is no failure of ours is raised."""
+    """Returns the result of each call, or the type of its Failure; raises any other exception."""
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     for one in outcomes:
         if isinstance(one, BaseException) and not isinstance(one, Failure):
@@ -60,14 +60,14 @@ async def at_once(*calls: Awaitable[Any]) -> list[Any]:
     return [type(one) if isinstance(one, Failure) else one for one in outcomes]
 
 
-async def told(world: World, organization, action: AuditAction) -> int:
+async def count_entries(world: World, organization, action: AuditAction) -> int:
     return sum(one.action is action for one in await world.log(organization))
 
 
 # --- people --------------------------------------------------------------------------------------
 
 
-async def test_first_sign_ins_make_one_user_one_organization_one_project(world, warmed, turn):
+async def test_concurrent_first_sign_ins_create_one_of_each(world, open_connections, turn):
     claims = Claims(issuer="test", subject=random.randbytes(8).hex(), email="ada@example.com")
     do = world.with_ports(tokens=MemoryTokens({"hers": claims}))
 
@@ -81,10 +81,10 @@ async def test_first_sign_ins_make_one_user_one_organization_one_project(world, 
     [(organization, role)] = await directory.organizations(user)
     assert (organization.id, role) == (membership.organization_id, Role.OWNER)
     assert [one.name for one in await directory.projects(organization.id)] == ["onboarding"]
-    assert await told(world, organization.id, AuditAction.ORGANIZATION_CREATED) == 1
+    assert await count_entries(world, organization.id, AuditAction.ORGANIZATION_CREATED) == 1
 
 
-async def test_two_owners_who_demote_each_other_leave_one(world, ours, ada, turn):
+async def test_two_owners_demoting_each_other_leave_one(world, ours, ada, turn):
     bob = await world.member(ours, "bob", Role.OWNER)
     outcomes = await at_once(
         world.do.identity.change_role(ada, ours, bob.user.id, Role.MEMBER),
@@ -94,21 +94,21 @@ async def test_two_owners_who_demote_each_other_leave_one(world, ours, ada, turn
     assert len(failed) == 1
     assert failed[0] in {Conflict, Forbidden}
     assert sorted((await world.roles(ours)).values()) == [Role.MEMBER, Role.OWNER]
-    assert await told(world, ours, AuditAction.MEMBER_ROLE_CHANGED) == 1
+    assert await count_entries(world, ours, AuditAction.MEMBER_ROLE_CHANGED) == 1
 
 
-async def test_of_owners_who_leave_at_once_one_stays(world, ours, ada, turn):
+async def test_last_of_concurrently_leaving_owners_stays(world, ours, ada, turn):
     owners = [ada, *[await world.member(ours, f"owner-{n}", Role.OWNER) for n in range(3)]]
     outcomes = await at_once(
         *(world.do.identity.remove_member(one, ours, one.user.id) for one in owners)
     )
     assert sorted(outcomes, key=str) == [Conflict, None, None, None]
-    [stayed] = [one for one, told in zip(owners, outcomes, strict=True) if told is Conflict]
+    [stayed] = [one for one, outcome in zip(owners, outcomes, strict=True) if outcome is Conflict]
     assert await world.roles(ours) == {stayed.user.id: Role.OWNER}
-    assert await told(world, ours, AuditAction.MEMBER_LEFT) == 3
+    assert await count_entries(world, ours, AuditAction.MEMBER_LEFT) == 3
 
 
-async def test_an_owner_stays_whatever_owners_do_to_each_other(world, ours, ada, turn):
+async def test_one_owner_always_remains(world, ours, ada, turn):
     owners = [ada, *[await world.member(ours, f"owner-{n}", Role.OWNER) for n in range(3)]]
     calls = []
     for one in owners:
@@ -123,7 +123,7 @@ async def test_an_owner_stays_whatever_owners_do_to_each_other(world, ours, ada,
     assert Role.OWNER in roles.values()
 
 
-async def test_a_member_who_is_removed_leaves_no_key_that_opens(world, ours, ada, turn):
+async def test_removed_member_leaves_no_active_key(world, ours, ada, turn):
     bob = await world.member(ours, "bob")
     calls = [
         world.do.identity.create_key(bob, ours, f"k{n}", Expiration.NEVER, ALL_SCOPES)
@@ -134,11 +134,11 @@ async def test_a_member_who_is_removed_leaves_no_key_that_opens(world, ours, ada
     made = [one for one in outcomes if isinstance(one, tuple)]
     assert {one for one in outcomes if not isinstance(one, tuple)} <= {None, Forbidden}
     keys = await world.ports.directory.keys(ours)
-    assert len(keys) == len(made) == await told(world, ours, AuditAction.API_KEY_CREATED)
+    assert len(keys) == len(made) == await count_entries(world, ours, AuditAction.API_KEY_CREATED)
     assert not any(key.is_active(world.now) for key in keys)
 
 
-async def test_a_role_that_changes_while_its_bearer_is_removed(world, ours, ada, turn):
+async def test_role_change_does_not_restore_removed_member(world, ours, ada, turn):
     bob = await world.member(ours, "bob")
     await at_once(
         world.do.identity.change_role(ada, ours, bob.user.id, Role.ADMIN),
@@ -151,7 +151,7 @@ async def test_a_role_that_changes_while_its_bearer_is_removed(world, ours, ada,
 
 
 @pytest.mark.parametrize("other", ["revoke", "decline", "accept"])
-async def test_of_two_answers_to_an_invitation_one_counts(world, ours, ada, other, turn):
+async def test_invitation_is_answered_once(world, ours, ada, other, turn):
     do, bob = world.do, await world.person("bob")
     asked = (await do.identity.invite(ada, ours, bob.user.email, Role.ADMIN)).invitation.id
     rival = {
@@ -177,7 +177,7 @@ async def test_of_two_answers_to_an_invitation_one_counts(world, ours, ada, othe
     assert len(answers) == 2
 
 
-async def test_an_address_is_invited_once(world, ours, ada, turn):
+async def test_email_is_invited_once(world, ours, ada, turn):
     admin = await world.member(ours, "admin", Role.ADMIN)
     outcomes = await at_once(
         *(
@@ -190,7 +190,7 @@ async def test_an_address_is_invited_once(world, ours, ada, turn):
     assert len(await world.ports.directory.invitations(ours)) == 1
 
 
-async def test_two_people_with_one_address_accept_once(world, ours, ada, turn):
+async def test_two_users_with_one_email_accept_once(world, ours, ada, turn):
     twins = [await world.person("bob") for _ in range(2)]
     asked = (
         await world.do.identity.invite(ada, ours, "bob@example.com", Role.MEMBER)
@@ -200,7 +200,7 @@ async def test_two_people_with_one_address_accept_once(world, ours, ada, turn):
     assert len(await world.roles(ours)) == 2
 
 
-async def test_accepting_while_the_organization_goes(world, ours, ada, turn):
+async def test_accepting_while_organization_is_deleted(world, ours, ada, turn):
     bob = await world.person("bob")
     asked = (await world.do.identity.invite(ada, ours, bob.user.email, Role.MEMBER)).invitation.id
     await at_once(
@@ -214,7 +214,7 @@ async def test_accepting_while_the_organization_goes(world, ours, ada, turn):
 # --- projects ------------------------------------------------------------------------------------
 
 
-async def test_a_name_is_given_to_one_project(world, ours, ada, turn):
+async def test_project_name_is_created_once(world, ours, ada, turn):
     outcomes = await at_once(
         *(world.do.identity.create_project(ada, ours, "bot", "") for _ in range(AT_ONCE))
     )
@@ -222,10 +222,10 @@ async def test_a_name_is_given_to_one_project(world, ours, ada, turn):
     [made] = [one for one in outcomes if one is not Conflict]
     named = [one for one in await world.ports.directory.projects(ours) if one.name == "bot"]
     assert named == [made]
-    assert await told(world, ours, AuditAction.PROJECT_CREATED) == 1
+    assert await count_entries(world, ours, AuditAction.PROJECT_CREATED) == 1
 
 
-async def test_programs_and_people_who_make_a_project_agree_on_it(world, ours, ada, turn):
+async def test_create_and_ensure_agree_on_one_project(world, ours, ada, turn):
     calls = [
         *(world.do.identity.create_project(ada, ours, "bot", "by hand") for _ in range(3)),
         *(world.ports.projects.ensure(ours, new_project("bot", ours)) for _ in range(6)),
@@ -263,7 +263,7 @@ async def test_a_key_that_is_rotated_twice_has_two_successors(world, ours, ada, 
     for key, secret in outcomes:
         caller = await world.do.identity.authenticate_key(secret, "onboarding", UNKNOWN_ORIGIN)
         assert caller.key_id == key.id
-    assert await told(world, ours, AuditAction.API_KEY_ROTATED) == 2
+    assert await count_entries(world, ours, AuditAction.API_KEY_ROTATED) == 2
 
 
 async def test_a_revocation_wins_over_a_rotation_or_comes_after_it(world, ours, ada, turn):
@@ -275,7 +275,7 @@ async def test_a_revocation_wins_over_a_rotation_or_comes_after_it(world, ours, 
     assert not (await world.ports.directory.key(ours, old.id)).is_active(world.now)
 
 
-async def used_by_bob(world: World, ours) -> tuple[Person, list[ApiKey]]:
+async def create_keys_of_bob(world: World, ours) -> tuple[Person, list[ApiKey]]:
     bob = await world.member(ours, "bob")
     made = [new_key(ours, created_by=bob.user.id) for _ in range(KEYS)]
     async with world.ports.administration.lock(ours) as opened:
@@ -299,9 +299,9 @@ async def meet_all(world: World, made: list[ApiKey]) -> None:
     )
 
 
-async def test_keys_in_use_while_their_maker_goes(world, ours, ada, turn):
-    """Locks of many keys are taken in one order: nobody is told that the service is down."""
-    bob, made = await used_by_bob(world, ours)
+async def test_keys_in_use_while_their_creator_is_removed(world, ours, ada, turn):
+    """Locks on many keys are taken in one order, so no call fails as Unavailable."""
+    bob, made = await create_keys_of_bob(world, ours)
     calls = [
         *(use_all(world, made) for _ in range(3)),
         meet_all(world, made[:50]),
@@ -313,8 +313,8 @@ async def test_keys_in_use_while_their_maker_goes(world, ours, ada, turn):
     assert [key.last_used_at for key in found] == [at(9)] * KEYS
 
 
-async def test_keys_in_use_while_their_organization_goes(world, ours, ada, turn):
-    _, made = await used_by_bob(world, ours)
+async def test_keys_in_use_while_their_organization_is_deleted(world, ours, ada, turn):
+    _, made = await create_keys_of_bob(world, ours)
     calls = [
         *(use_all(world, made) for _ in range(3)),
         meet_all(world, made[:50]),
@@ -327,7 +327,7 @@ async def test_keys_in_use_while_their_organization_goes(world, ours, ada, turn)
 # --- login codes ---------------------------------------------------------------------------------
 
 
-async def test_a_login_code_that_is_exchanged_twice_makes_one_key(world, ours, ada, turn):
+async def test_login_code_is_exchanged_once(world, ours, ada, turn):
     project = await world.project(ours)
     code = await world.do.identity.issue_login_code(
         ada, ours, project, challenge_of(VERIFIER), "laptop"
@@ -341,10 +341,10 @@ async def test_a_login_code_that_is_exchanged_twice_makes_one_key(world, ours, a
     assert outcomes.count(Unauthenticated) == AT_ONCE - 1
     [(key, _, _)] = [one for one in outcomes if one is not Unauthenticated]
     assert list(await world.ports.directory.keys(ours)) == [key]
-    assert await told(world, ours, AuditAction.API_KEY_CREATED) == 1
+    assert await count_entries(world, ours, AuditAction.API_KEY_CREATED) == 1
 
 
-async def test_a_login_code_of_somebody_who_goes_makes_no_key_that_opens(world, ours, ada, turn):
+async def test_login_code_of_removed_member_leaves_no_active_key(world, ours, ada, turn):
     bob, project = await world.member(ours, "bob"), await world.project(ours)
     code = await world.do.identity.issue_login_code(
         bob, ours, project, challenge_of(VERIFIER), "laptop"

@@ -14,13 +14,14 @@ from adapters.memory.store import MemoryStore
 from domain.identity.user import Claims, User
 from domain.ids import UserId
 from tests.support.builders.values import NOON, at
+from tests.support.hypothesis_scale import scaled
 
 MINUTE = 60
 
 
-def somebody(**said) -> Claims:
+def new_claims(**overrides) -> Claims:
     known = {"issuer": "https://id.example.com", "subject": uuid.uuid4().hex, "email": "a@b.c"}
-    return Claims(**known | said)
+    return Claims(**known | overrides)
 
 
 def new_id() -> UserId:
@@ -54,8 +55,8 @@ async def test_the_email_follows_the_token(identity):
     assert (await identity.users.record_sign_in(moved, new=new_id(), at=at(2))).email == moved.email
 
 
-async def test_the_display_name_is_filled_only_while_empty(identity):
-    claims = somebody(display_name="")
+async def test_display_name_is_filled_only_while_empty(identity):
+    claims = new_claims(display_name="")
     seen = []
     for second, name in enumerate(["", "Ada", "Countess", ""]):
         said = replace(claims, display_name=name)
@@ -81,8 +82,8 @@ async def test_the_sign_in_moves_once_it_is_a_minute_old(identity, second, seen)
     assert user.created_at == NOON
 
 
-async def test_issuer_and_subject_together_are_who_somebody_is(identity):
-    claims = somebody()
+async def test_user_is_identified_by_issuer_and_subject(identity):
+    claims = new_claims()
     others = [
         replace(claims, issuer="https://id.example.org"),
         replace(claims, subject=claims.subject.upper() + "x"),
@@ -94,9 +95,9 @@ async def test_issuer_and_subject_together_are_who_somebody_is(identity):
     assert {user.email for user in users} == {claims.email}
 
 
-async def test_first_requests_at_once_make_one_user(identity):
+async def test_concurrent_first_requests_create_one_user(identity):
     await identity.warm()
-    claims = somebody()
+    claims = new_claims()
     users = await asyncio.gather(
         *(identity.users.record_sign_in(claims, new=new_id(), at=at(n)) for n in range(50))
     )
@@ -104,7 +105,9 @@ async def test_first_requests_at_once_make_one_user(identity):
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=scaled(30),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     history=st.lists(
@@ -116,10 +119,10 @@ async def test_first_requests_at_once_make_one_user(identity):
         max_size=6,
     )
 )
-async def test_any_history_reads_the_same_as_in_memory(identity, history):
-    model, claims = MemoryUsers(MemoryStore()), somebody()
+async def test_random_histories_agree_with_memory(identity, history):
+    model, claims = MemoryUsers(MemoryStore()), new_claims()
     for second, email, name in history:
-        said = replace(claims, email=email, display_name=name)
+        changed = replace(claims, email=email, display_name=name)
         new, now = new_id(), NOON + timedelta(seconds=second)
         expected = await model.record_sign_in(said, new=new, at=now)
         assert await identity.users.record_sign_in(said, new=new, at=now) == expected

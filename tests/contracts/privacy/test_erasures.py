@@ -30,56 +30,56 @@ from tests.support.fixtures.data_plane import (
     stored,
     walked,
 )
-from tests.support.fixtures.erasures import an_erasure, told
+from tests.support.fixtures.erasures import an_erasure, audit_entry
 from tests.support.fixtures.evaluation import a_run, work_of
 from tests.support.fixtures.in_memory_app import World
 
-STEP_MAX = 1_000  # traces of one step
+STEP_MAX = 1_000  # traces per step
 STEPS_MAX = 20
 GRACE, ADA = DataSubject(DataSubjectKind.USER, "grace"), DataSubject(DataSubjectKind.USER, "ada")
 TALK = DataSubject(DataSubjectKind.SESSION, "talk")
 
 
-def a_trace(**said: Any) -> Trace:
+def a_trace(**overrides: Any) -> Trace:
     return trace(
         span(model="gpt-4o", token_usage=b'{"prompt_tokens":3}'),
         span(),
-        **{"session_id": "s", "user_id": GRACE.id, "tags": ("a",), "input": b"[1]"} | said,
+        **{"session_id": "s", "user_id": GRACE.id, "tags": ("a",), "input": b"[1]"} | overrides,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
-    """Erasures over a store, and what they have told the audit log."""
+class ErasureFixture:
+    """Erasures over a store, and their audit entries."""
 
     plane: DataPlane
     world: World
-    told: list[AuditEntry]
+    entries: list[AuditEntry]
 
     @property
     def port(self) -> Erasures:
         return self.plane.privacy.erasures
 
-    def tell(self, over: Erasure) -> AuditEntry:
-        self.told.append(told(over))
-        return self.told[-1]
+    def add_entry(self, over: Erasure) -> AuditEntry:
+        self.entries.append(audit_entry(over))
+        return self.entries[-1]
 
-    async def begun(self, of: ProjectId, owner: DataSubject = GRACE, **said: Any) -> Erasure:
-        erasure = an_erasure(of, owner, **said)
-        entry = told(erasure, AuditAction.ERASURE_REQUESTED)
+    async def request(self, of: ProjectId, owner: DataSubject = GRACE, **overrides: Any) -> Erasure:
+        erasure = an_erasure(of, owner, **overrides)
+        entry = audit_entry(erasure, AuditAction.ERASURE_REQUESTED)
         await self.port.begin(erasure, owner, entry)
         return erasure
 
     async def step(self, erasure: Erasure, now: datetime | None = None) -> Erasure:
         now = datetime.now(UTC) if now is None else now
-        return await self.port.advance(erasure.project_id, erasure.id, now, self.tell)
+        return await self.port.advance(erasure.project_id, erasure.id, now, self.add_entry)
 
-    async def erased(self, of: ProjectId, owner: DataSubject = GRACE) -> Erasure:
-        known = await self.begun(of, owner)
+    async def erase(self, of: ProjectId, owner: DataSubject = GRACE) -> Erasure:
+        known = await self.request(of, owner)
         for _ in range(STEPS_MAX):
             if (known := await self.step(known)).state is ErasureState.REMOVED:
                 return known
-        raise AssertionError("it doesn't come to an end")
+        raise AssertionError("the erasure does not end")
 
     async def found(self, erasure: Erasure, owner: DataSubject) -> tuple[Mapping[str, int], int]:
         found = await self.port.count_remaining(erasure, owner)
@@ -91,7 +91,7 @@ def harness(world: World) -> Office:
     return Office(DataPlane.of(world.ports), world, [])
 
 
-# --- what goes ---------------------------------------------------------------------------------
+# --- what is erased ----------------------------------------------------------------------------
 
 
 async def test_all_that_names_a_user_goes_and_nothing_else(harness):
@@ -117,7 +117,7 @@ async def test_all_that_names_a_user_goes_and_nothing_else(harness):
     assert {one.id for one in await stored(plane, ours)} == {one.id for one in others}
     assert len(await assert_rolled_up(plane, ours)) == 2
     assert len(await plane.evaluation.trace_scores.latest(ours, others[0].id)) == 1
-    # Scores of a session that lost a trace are about that trace as well.
+    # Scores of a session that lost a trace are about that trace too, so they are erased.
     scores = plane.evaluation.session_scores
     assert [len(await scores.of_session(ours, one)) for one in "st"] == [0, 1]
     assert await verdicts.find(ours, KEY, NOON) is None
@@ -185,7 +185,7 @@ async def test_another_project_keeps_its_own(harness):
     await harness.plane.traces.put(theirs, one)
 
 
-# --- how it goes -------------------------------------------------------------------------------
+# --- steps -------------------------------------------------------------------------------------
 
 
 async def test_it_goes_in_steps_and_any_may_be_the_last_of_a_process(harness):
@@ -258,7 +258,7 @@ async def test_no_more_than_some_are_under_way_in_a_project(harness):
         await harness.step(one)
 
 
-# --- what comes late ---------------------------------------------------------------------------
+# --- late writes -------------------------------------------------------------------------------
 
 
 async def test_a_trace_that_was_erased_is_not_stored_again(harness):

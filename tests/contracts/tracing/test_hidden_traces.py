@@ -1,6 +1,8 @@
-"""What is being erased is hidden once that has begun: belongs to the contract of Erasures.
+"""Data under erasure is hidden once the erasure has begun.
 
-A project with what is to go, and one that never had it, are asked the same.
+Part of the contract of Erasures.
+
+The tests compare a project that has the subject's traces with one that never had them.
 """
 
 import uuid
@@ -26,7 +28,7 @@ from domain.tracing.span import SpanChange
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from tests.contracts.exporting.test_exports import an_export
 from tests.contracts.exporting.test_trace_archive import read
-from tests.contracts.privacy.test_erasures import GRACE, Office
+from tests.contracts.privacy.test_erasures import GRACE, ErasureFixture
 from tests.support.builders.scores import AUTOMATED, RUNS, session_score, trace_score
 from tests.support.builders.values import NOON, at, span, trace
 from tests.support.fixtures.data_plane import (
@@ -43,7 +45,7 @@ from tests.support.fixtures.in_memory_app import World
 
 ASC, DESC = SortOrder.ASC, SortOrder.DESC
 TALK = DataSubject(DataSubjectKind.SESSION, "gone 0")
-OWNERS = pytest.mark.parametrize("owner", [GRACE, TALK], ids=["user", "session"])
+BOTH_SUBJECTS = pytest.mark.parametrize("owner", [GRACE, TALK], ids=["user", "session"])
 EVER = CreatedWithin()
 CONDITIONS: tuple[dict[str, Any], ...] = (
     {},
@@ -65,8 +67,8 @@ CONDITIONS: tuple[dict[str, Any], ...] = (
 )
 
 
-def some(owner: DataSubject | None, count: int = 12) -> list[Trace]:
-    """Traces of a user or of a session, whatever of both; None: of others."""
+def traces_of(owner: DataSubject | None, count: int = 12) -> list[Trace]:
+    """Returns traces of a user or of a session; with None, of neither."""
     kind = None if owner is None else owner.kind
     which = "stays" if owner is None else "gone"
     return [
@@ -87,8 +89,8 @@ def some(owner: DataSubject | None, count: int = 12) -> list[Trace]:
     ]
 
 
-async def kept(plane: DataPlane, of: ProjectId, sent: list[Trace]) -> None:
-    """Stored, with scores of each trace and of each session."""
+async def put_with_scores(plane: DataPlane, of: ProjectId, sent: list[Trace]) -> None:
+    """Stores traces, with scores of each trace and of each session."""
     await fill(plane, of, *sent)
     for n, one in enumerate(sent):
         for source, name in ((AUTOMATED, "m"), (AUTOMATED, "n")):
@@ -108,9 +110,9 @@ def harness(world: World) -> Office:
     return Office(DataPlane.of(world.ports), world, [])
 
 
-# --- what is asked -----------------------------------------------------------------------------
+# --- reads -------------------------------------------------------------------------------------
 
-type Ask = Callable[[DataPlane, ProjectId], Awaitable[Any]]
+type Read = Callable[[DataPlane, ProjectId], Awaitable[Any]]
 
 
 async def _lists(plane: DataPlane, of: ProjectId) -> Any:
@@ -196,7 +198,7 @@ async def _archive(plane: DataPlane, of: ProjectId) -> Any:
     return [one.trace for one in await read(plane, of)]
 
 
-ASKED: dict[str, Ask] = {
+READS: dict[str, Read] = {
     "traces": _lists,
     "sessions": _sessions,
     "users": _users,
@@ -207,9 +209,9 @@ ASKED: dict[str, Ask] = {
 }
 
 
-# What a user's traces come to is a sum: it counts a session until that has gone.
+# The totals of a user are a sum, which counts a session until the session is deleted.
 @pytest.mark.parametrize(
-    ("owner", "what"), [pair for pair in product((GRACE, TALK), ASKED) if pair != (TALK, "users")]
+    ("owner", "what"), [pair for pair in product((GRACE, TALK), READS) if pair != (TALK, "users")]
 )
 async def test_it_is_as_if_it_had_never_been(harness: Office, owner: DataSubject, what: str):
     plane, ours, bare, stays = harness.plane, project(), project(), some(None)
@@ -223,8 +225,8 @@ async def test_it_is_as_if_it_had_never_been(harness: Office, owner: DataSubject
     assert await ask(plane, ours) == meant
     # Of another project nothing is hidden.
     other = project()
-    await kept(plane, other, [*stays, *some(owner)])
-    assert await ask(plane, other) != meant
+    await put_with_scores(plane, other, [*others, *traces_of(owner)])
+    assert await ask(plane, other) != expected
 
 
 @OWNERS
@@ -246,9 +248,9 @@ async def test_nothing_of_it_is_read_or_changed_by_its_id(harness: Office, owner
         do.trace_scores.add(trace_score(ours, one.id)),
         do.session_scores.add(session_score(ours, one.session_id)),
     ]
-    for asked in reads:
+    for call in reads:
         with pytest.raises(NotFound):
-            await asked
+            await call
     assert await plane.traces.retag(ours, [one.id], ["b"], []) == 0
     assert await plane.traces.delete(ours, [one.id]) == 0
     assert await plane.sessions.delete(ours, one.session_id) == 0
@@ -265,7 +267,7 @@ async def test_a_session_is_hidden_that_loses_a_trace_and_its_other_traces_are_n
         trace(session_id="s", user_id=one, tags=("a",), started_at=NOON)
         for one in (GRACE.id, "ada")
     )
-    await kept(plane, ours, [mine, others])
+    await put_with_scores(plane, ours, [mine, others])
     filters: list[dict[str, Any]] = [
         {}, {"user_id": "ada"}, {"tags": ("a",)}, {"started_after": NOON}, {"query": "S"},
         {"has_error": False}, {"user_id": "ada", "has_error": False, "query": "s"},
@@ -275,12 +277,12 @@ async def test_a_session_is_hidden_that_loses_a_trace_and_its_other_traces_are_n
     erasure = await harness.begun(ours)
     for one in filters:
         assert await session_counts(plane, ours, **one) == {}
-    for asked in (
+    for call in (
         plane.sessions.get(ours, "s", ALL),
         plane.evaluation.session_scores.add(session_score(ours, "s")),
     ):
         with pytest.raises(NotFound):
-            await asked
+            await call
     assert await plane.sessions.delete(ours, "s") == 0
     assert await plane.evaluation.session_scores.of_session(ours, "s") == []
     assert (await plane.traces.get(ours, others.id)).id == others.id
@@ -297,12 +299,12 @@ async def test_several_are_hidden_at_once(harness: Office):
     await fill(plane, ours, *stays, *some(GRACE), *some(TALK))
     first, second = await harness.begun(ours), await harness.begun(ours, TALK)
     page = await plane.traces.summaries(ours, TraceFilter(), TraceSort.STARTED_AT, ASC, ALL)
-    assert {one.id for one in page.items} == {one.id for one in stays}
-    assert page.total == len(stays)
+    assert {one.id for one in page.items} == {one.id for one in others}
+    assert page.total == len(others)
     for erasure in (first, second):
         while not (await harness.step(erasure)).removed_at:
             pass
-    assert len(await assert_rolled_up(plane, ours)) == len(stays)
+    assert len(await assert_rolled_up(plane, ours)) == len(others)
 
 
 @OWNERS
@@ -333,7 +335,7 @@ async def test_exports_go_as_it_begins(harness: Office):
     assert await exports.read_piece(ours, made.id, 0) == b"piece"
     erasure = await harness.begun(ours)
     assert await exports.all(ours) == []
-    # Who is in the middle of a download gets no more of it.
+    # A client in the middle of a download gets no further piece.
     with pytest.raises(NotFound):
         await exports.read_piece(ours, made.id, 0)
     assert not await exports.save(claimed, b"more")
@@ -354,7 +356,7 @@ async def test_none_of_it_becomes_somebody_elses(harness: Office, owner: DataSub
     with pytest.raises(Invalid) as refused:
         await plane.traces.put(ours, trace(id=mine[0].id, **takes))
     assert [error.field for error in refused.value.errors] == ["trace_id"]
-    # What comes late of it and doesn't is stored, and goes too.
+    # A late trace that keeps the subject, or names none, is stored and erased too.
     await plane.traces.put(ours, trace(id=mine[1].id))
     await plane.traces.put(ours, trace(id=mine[1].id, **keeps))
     while not (erasure := await harness.step(erasure)).removed_at:

@@ -78,11 +78,18 @@ class Desk:
         del self.site.store.memberships[member]
 
 
-@pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
+@pytest.fixture(scope="module")
+def of_two_people() -> tuple[Site, Clock]:
     clock = Clock()
     tokens = MemoryTokens({TOKEN: ADA, "a-token-of-bob": BOB})
-    site = Site(swapped={"clock": clock, "tokens": tokens})
+    return Site(swapped={"clock": clock, "tokens": tokens}), clock
+
+
+@pytest.fixture
+async def desk(of_two_people: tuple[Site, Clock]) -> AsyncIterator[Desk]:
+    site, clock = of_two_people
+    site.begin()
+    clock.now = NOON
     async with site.http:
         # Who signs in for the first time gets an organization with a project.
         first = {"org_id": SOME_ID, "project_id": SOME_ID, "code_challenge": "c", "label": "l"}

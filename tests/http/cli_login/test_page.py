@@ -17,15 +17,20 @@ OURS = {"host": "127.0.0.1:8000", "origin": HERE, "sec-fetch-site": "same-origin
 LINK = "/cli-login?port=1&state=s&code_challenge=c&code_challenge_method=S256&label=l"
 
 
-@pytest.fixture
-async def developers() -> AsyncIterator[Site]:
-    """With the development issuer, and a CORS that lets anybody in."""
+@pytest.fixture(scope="module")
+def with_development_issuer() -> Site:
+    """Its CORS lets any origin in."""
     config = replace(
         CONFIG, development_token=lambda: TOKEN, allowed_origins=("*", ORIGIN, HERE + "1")
     )
-    site = Site(config=config)
-    async with site.http:
-        yield site
+    return Site(config=config)
+
+
+@pytest.fixture
+async def developers(with_development_issuer: Site) -> AsyncIterator[Site]:
+    with_development_issuer.begin()
+    async with with_development_issuer.http:
+        yield with_development_issuer
 
 
 async def token(site: Site, peer: str = "127.0.0.1", **headers: str | None) -> httpx.Response:

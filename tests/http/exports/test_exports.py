@@ -28,6 +28,8 @@ from entrypoints.http.middleware.rate_limits import RateLimits
 from tests.http.conftest import CONFIG, Site, a_span, a_trace, mistakes
 from tests.support.builders import strategies
 from tests.support.clients.scored_project import Scored
+from tests.support.hypothesis_scale import scaled
+from tests.support.waiting import WAIT_MAX_S
 
 PRICE = {"amount": "12.50", "version": "of then", "since": "2026-01-01T00:00:00+00:00"}
 MODEL = {"model": "gpt-4o", "token_usage": {"prompt_tokens": 7, "completion_tokens": 3}}
@@ -317,7 +319,7 @@ def _is_acceptable(trace: Trace) -> bool:
 @given(sent=st.lists(strategies.traces(), min_size=1, max_size=4))
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
-    max_examples=40,
+    max_examples=scaled(40),
 )
 async def test_any_traces_come_back_byte_for_byte(either, sent):
     assume(all(map(_is_acceptable, sent)))
@@ -407,7 +409,7 @@ class Client:
         return {"type": "http.disconnect"}
 
     async def next(self) -> Any:
-        return await asyncio.wait_for(self.sent.get(), 5)
+        return await asyncio.wait_for(self.sent.get(), WAIT_MAX_S)
 
 
 @pytest.fixture

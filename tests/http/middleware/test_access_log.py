@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from domain.errors import Unavailable
 from entrypoints.observability.logs import ConsoleLines, JsonLines
 from tests.http.conftest import TOKEN, Site, a_span, a_trace
+from tests.support.hypothesis_scale import scaled
 
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 CANARY = "canary7f3c"
@@ -228,7 +229,7 @@ def test_a_value_can_t_pass_for_several() -> None:
     assert line.endswith('x said="a user_id=b"')
 
 
-@settings(max_examples=30, suppress_health_check=list(HealthCheck))
+@settings(max_examples=scaled(30), suppress_health_check=list(HealthCheck))
 @given(word=st.text(st.sampled_from('\n\r\x1b[2J\x85\x9b ={}"') | st.characters(codec="latin-1")))
 async def test_no_header_or_path_forges_a_line(site: Site, written: Written, word: str) -> None:
     said = word.encode("latin-1")

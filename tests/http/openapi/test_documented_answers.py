@@ -4,8 +4,8 @@ import asyncio
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -14,7 +14,6 @@ import schemathesis.openapi
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 
-from domain.errors import NotFound
 from domain.identity.login_code import challenge_of
 from domain.identity.organization import Role
 from domain.ids import InvitationId, OrganizationId, ProjectId
@@ -30,7 +29,7 @@ from entrypoints.http.controllers.traces import examples
 from tests.http.conftest import TOKEN, Site, a_trace
 from tests.support.clients.contract_checks import operations
 from tests.support.clients.documented_answers import checks_of_answers, taken
-from tests.support.clients.organization_members import Somebody, furnished, joined
+from tests.support.clients.organization_members import furnished, joined
 from tests.support.clients.priced_project import put_prices
 from tests.support.clients.scored_project import (
     put_alert,
@@ -42,7 +41,8 @@ from tests.support.clients.scored_project import (
     put_score,
 )
 
-EXAMPLES = {"quick": 6, "full": 10}  # a mode and operation
+EXAMPLES = {"quick": 1, "usual": 1, "full": 10}  # a mode, operation and kind of credential
+CREDENTIALS = {"authorization", "x-api-key", "x-project-name", "x-project-id", "x-organization-id"}
 STORED = {
     "trace_id": examples.TRACE_ID,
     "span_id": examples.SPAN_ID,
@@ -101,36 +101,54 @@ def is_managing(operation: Any) -> bool:
     return bool(operation.path.startswith(MANAGED))
 
 
-class Traced:
-    """Requests of a key, or of a person with a token; a trace is stored."""
+class World:
+    """What requests of one kind of credential are about: made once, put back before each."""
 
-    def __init__(self, *, by_key: bool = True) -> None:
+    def __init__(self) -> None:
         SITE.begin()
-        project = SITE.project("shop")
-        self.head = SITE.headers()
-        if not by_key:
-            person = joined(SITE, SITE.organization, "ada@example.com", Role.MEMBER)
-            self.head = person.bearer | {"x-project-id": project}
+        self.head, self.ids = self._made()
+        self.tokens, self.state = dict(SITE.tokens), SITE.state()
+
+    def _made(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Headers, and what stands for each parameter of a path."""
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        SITE.clear()
+        SITE.tokens.update(self.tokens)
+        SITE.restore(self.state)
 
     def meets(self, case: Any, mode: GenerationMode) -> None:
         """Makes `case` be about what is stored."""
-        if mode is GenerationMode.POSITIVE and isinstance(case.body, dict):
-            case.body = taken(case.body, case.operation.path)
-        case.headers.pop("X-Organization-ID", None)  # as it would be one of nobody
-        SITE.store.erased.clear()  # or what an erasure took couldn't be stored again
-        for name in case.path_parameters.keys() & STORED.keys():
-            case.path_parameters[name] = STORED[name]
-        stored = case.operation.schema["/traces"]["POST"].Case(
-            body=a_trace(**examples.TRACE), media_type="application/json"
-        )
-        assert stored.call(app=SITE.app, headers=self.head).status_code == 202
-        for of in SITE.store.projects:
-            with suppress(NotFound):  # of a project that it isn't about
-                asyncio.run(self._scored(of))
+        self.begin()
+        for name in [name for name in case.headers if name.lower() in CREDENTIALS]:
+            del case.headers[name]  # in place of ours
+        for name in case.path_parameters.keys() & self.ids.keys():
+            case.path_parameters[name] = self.ids[name]
+        self.completes(case, mode)
+
+    def completes(self, case: Any, mode: GenerationMode) -> None:
+        """Also of a body as it has to be so that it can be taken."""
+
+
+class Traced(World):
+    """Requests about a project that has one of everything, by a key."""
+
+    def _made(self) -> tuple[dict[str, str], dict[str, str]]:
+        project = SITE.project("shop")
+        asyncio.run(self._fill(ProjectId(uuid.UUID(project))))
+        return self._head(project), STORED
+
+    def _head(self, project: str) -> dict[str, str]:
+        return SITE.headers()
 
     @staticmethod
-    async def _scored(project: ProjectId) -> None:
+    async def _fill(project: ProjectId) -> None:
         ports, trace = SITE.ports.evaluation, examples.TRACE_ID
+        async with SITE.http as http:
+            sent = a_trace(**examples.TRACE)
+            answer = await http.post("/traces", headers=SITE.headers(), json=sent)
+            assert answer.status_code == 202
         await put_score(ports, project, SCORE_ID, trace=trace)
         await put_run(ports, project, RUN_ID, trace=trace)
         await put_monitor(ports, project, MONITOR_ID)
@@ -141,63 +159,68 @@ class Traced:
         await put_export(SITE.ports.exports, project, EXPORT_ID)  # an erasure takes others away
         await put_prices(SITE.ports.pricing, project, PRICE_ID, REPRICING_ID)
 
+    def completes(self, case: Any, mode: GenerationMode) -> None:
+        path = case.operation.path
+        if mode is GenerationMode.POSITIVE and path.endswith("/template"):
+            case.query["metric"] = "coherence"
+        if mode is GenerationMode.POSITIVE and isinstance(case.body, dict):
+            case.body = taken(case.body, path)
 
-class Managed:
-    """An owner's requests; their organization is furnished anew each time it is met."""
 
-    def __init__(self) -> None:
-        SITE.begin()
-        self.caller = self._caller()
+class TracedByToken(Traced):
+    """The same, by a member with a token."""
 
-    @property
-    def head(self) -> dict[str, str]:
-        return self.caller.bearer
+    def _head(self, project: str) -> dict[str, str]:
+        person = joined(SITE, SITE.organization, "ada@example.com", Role.MEMBER)
+        return person.bearer | {"x-project-id": project}
 
-    def _caller(self) -> Somebody:
+
+class Managed(World):
+    """An owner's requests about an organization that has one of everything."""
+
+    def _made(self) -> tuple[dict[str, str], dict[str, str]]:
         SITE.clear()
-        self.ours, theirs = furnished(SITE, "ours"), furnished(SITE, "theirs")
-        organization = OrganizationId(uuid.UUID(self.ours["org_id"]))
+        ours, theirs = furnished(SITE, "ours"), furnished(SITE, "theirs")
+        organization = OrganizationId(uuid.UUID(ours["org_id"]))
         caller = joined(SITE, organization, "ada@example.com", Role.OWNER)
         self.to_me = InvitationId(uuid.UUID(theirs["invitation_id"]))
         known = SITE.store.invitations
         known[self.to_me] = replace(known[self.to_me], email=caller.email)
-        return caller
+        return caller.bearer, ours | {"user_id": ours["member"]}
 
-    def meets(self, case: Any, _mode: GenerationMode) -> None:
-        """As above; a name that is taken from nowhere is hardly ever one."""
-        self.caller = self._caller()
-        case.headers.pop("X-Organization-ID", None)  # or nothing else would be looked at
-        stored = self.ours | {"user_id": self.ours["member"]}
-        if case.operation.path.startswith("/me"):
-            stored["invitation_id"] = str(self.to_me)
-        for name in case.path_parameters.keys() & stored.keys():
-            case.path_parameters[name] = stored[name]
+    def completes(self, case: Any, mode: GenerationMode) -> None:
+        if case.operation.path.startswith("/me") and "invitation_id" in case.path_parameters:
+            case.path_parameters["invitation_id"] = str(self.to_me)
         if isinstance(case.body, dict) and isinstance(case.body.get("name"), str):
-            case.body["name"] = "store"
+            case.body["name"] = "store"  # or it would hardly ever be a name
 
 
 class SigningIn(Traced):
     """Requests of a person and of their command line: with a project or a code that is good."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.head |= {"authorization": f"Bearer {TOKEN}"}
+    def _head(self, project: str) -> dict[str, str]:
+        return SITE.headers() | {"authorization": f"Bearer {TOKEN}"}
 
-    def meets(self, case: Any, mode: GenerationMode) -> None:
+    def completes(self, case: Any, mode: GenerationMode) -> None:
         if mode is GenerationMode.POSITIVE:
             case.body = LOGINS[case.operation.label](self.head, case.body)
 
 
-def worlds_of(operation: Any) -> Iterator[Traced | Managed]:
+@cache
+def made(kind: type[World]) -> World:
+    return kind()
+
+
+def worlds_of(operation: Any) -> Iterator[World]:
     """One for each kind of credential that the operation takes."""
     if is_managing(operation):
-        yield Managed()
+        yield made(Managed)
     elif operation.label in LOGINS:
-        yield SigningIn()
+        yield made(SigningIn)
     else:
-        yield Traced()
+        yield made(Traced)
         if any("HTTPBearer" in way for way in operation.definition.raw.get("security", ())):
-            yield Traced(by_key=False)
+            yield made(TracedByToken)
 
 
 def tried(operation: Any, mode: GenerationMode, checks: list[Any]) -> Iterator[Counter[int]]:
@@ -206,10 +229,9 @@ def tried(operation: Any, mode: GenerationMode, checks: list[Any]) -> Iterator[C
         yield tried_in(world, operation, mode, checks)
 
 
-def tried_in(
-    world: Traced | Managed, operation: Any, mode: GenerationMode, checks: list[Any]
-) -> Counter[int]:
+def tried_in(world: World, operation: Any, mode: GenerationMode, checks: list[Any]) -> Counter[int]:
     statuses: Counter[int] = Counter()
+    world.begin()
 
     @settings(
         max_examples=EXAMPLES[settings.get_current_profile_name()],

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from tests.http.conftest import Site, a_trace
 from tests.support.builders.strategies import hard_objects, hard_texts, objects, payloads
 from tests.support.clients.contract_checks import operations
+from tests.support.hypothesis_scale import scaled
 
-EXAMPLES = {"quick": 60, "full": 400}  # of a test: the whole takes some seconds
+EXAMPLES = 400  # of a test
 DEPTH_MAX = 10_000
 TRACE_ID, SPAN_ID = ("5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10", "0d6c2c2e-3b55-4a35-9f0b-55b0a8a0c001")
 # Each member as JSON text: what is fuzzed is what a client writes, not what it means.
@@ -185,8 +186,7 @@ def check_refused(answer: httpx.Response, statuses: set[int]) -> None:
 
 
 def fuzzed(test: Any) -> Any:
-    examples = EXAMPLES[settings.get_current_profile_name()]
-    return settings(max_examples=examples, suppress_health_check=list(HealthCheck))(test)
+    return settings(max_examples=scaled(EXAMPLES), suppress_health_check=list(HealthCheck))(test)
 
 
 GOOD = text_of([*TRACE.items(), ("spans", f"[{text_of(list(SPAN.items()))}]")]).encode()
@@ -259,7 +259,7 @@ async def test_other_writes_are_refused_as_documented_or_done(
 
 @pytest.mark.parametrize("brackets", ["[]", '{"a":}'])
 @pytest.mark.parametrize("field", ["input", "metadata", "name", "spans", "unknown"])
-@settings(max_examples=15, suppress_health_check=list(HealthCheck))
+@settings(max_examples=scaled(15), suppress_health_check=list(HealthCheck))
 @given(depth=st.integers(1, 200) | st.integers(1, DEPTH_MAX), cut=st.booleans())
 async def test_nesting_is_stored_whole_or_refused(
     kept_in: Site, documented: Any, field: str, brackets: str, depth: int, cut: bool

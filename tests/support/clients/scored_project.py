@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any, Self
 
 import httpx
@@ -231,6 +232,11 @@ async def put_run(
     )
 
 
+@cache  # it is slow by intention
+def _digest(owner: DataSubject) -> bytes:
+    return owner.digest(b"salt")
+
+
 async def put_erasure(
     ports: PrivacyPorts, project: ProjectId, erasure: str, *, organization: str, user: str = "gone"
 ) -> None:
@@ -242,7 +248,7 @@ async def put_erasure(
         project_id=project,
         kind=owner.kind,
         salt=b"salt",
-        digest=owner.digest(b"salt"),
+        digest=_digest(owner),
         requested_at=NOON,
         requested_by=OPERATOR,
     )

@@ -23,6 +23,7 @@ from domain.evaluation.monitors.webhook import (
 )
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, OURS, THEIRS
+from tests.support.waiting import WAIT_MAX_S
 
 URL = "https://hooks.example/a"
 BROKEN = DeliveryResult(500)

@@ -13,8 +13,8 @@ from application.evaluation.judging.lease import RENEW_EVERY, renewing_lease
 from application.evaluation.ports.work_queue import LEASE, Claim
 from domain.errors import Unavailable
 from tests.support.fixtures.evaluation_harness import ONE_ATTEMPT, Laboratory
+from tests.support.waiting import in_time
 
-WAIT_MAX_S = 20
 SOON = timedelta(microseconds=1)
 
 

@@ -16,6 +16,7 @@ from domain.errors import Unavailable
 from domain.ids import ProjectId
 from tests.support.builders.values import NOON
 from tests.support.fixtures.evaluation import Evaluating, a_run, later, over_memory, work_of
+from tests.support.waiting import in_time
 
 AGE_MAX = timedelta(minutes=5)
 FINE = HealthStatus(ok=True)

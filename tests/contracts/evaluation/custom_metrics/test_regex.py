@@ -76,7 +76,7 @@ def test_threads_may_look_at_once(regex):
     def look(number: int) -> None:
         found.extend(regex.search(f"w{one}$", f"w{one}") for one in range(number, number + 300))
 
-    threads = [threading.Thread(target=look, args=(100 * n,)) for n in range(4)]
+    threads = [threading.Thread(target=search, args=(100 * n,)) for n in range(4)]
     for one in threads:
         one.start()
     for one in threads:

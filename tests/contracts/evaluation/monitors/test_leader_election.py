@@ -14,7 +14,7 @@ TRIES_MAX = 100
 
 @pytest.fixture
 async def candidate(adapter, request) -> AsyncIterator[Callable[[], object]]:
-    """Makes one more that wants to lead; nobody of another test is among them."""
+    """Returns a factory of candidates for one leadership that no other test uses."""
     made = []
     election, key = Election(), random.getrandbits(62)
 
@@ -30,21 +30,21 @@ async def candidate(adapter, request) -> AsyncIterator[Callable[[], object]]:
         await one.close()
 
 
-async def test_whoever_asks_first_leads_and_keeps_it(candidate):
+async def test_first_caller_leads_and_keeps_leadership(candidate):
     first, second = candidate(), candidate()
     for _ in range(3):
         assert await first.is_leader()
         assert not await second.is_leader()
 
 
-async def test_of_many_at_once_one_leads(candidate):
+async def test_of_concurrent_candidates_one_leads(candidate):
     many = [candidate() for _ in range(5)]
     found = await asyncio.gather(*(one.is_leader() for one in many))
     assert sum(found) == 1
     assert await asyncio.gather(*(one.is_leader() for one in many)) == found
 
 
-async def test_who_gives_it_up_is_followed(candidate):
+async def test_released_leadership_passes_to_next(candidate):
     first, second = candidate(), candidate()
     assert await first.is_leader()
     await first.close()
@@ -56,9 +56,9 @@ async def test_who_gives_it_up_is_followed(candidate):
 
 # --- over a connection ---------------------------------------------------------------------------
 
-CUT_OFF = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1"
-THEIRS = "SELECT pid FROM pg_stat_activity WHERE application_name = $1"
-HOLDER = """
+TERMINATE_BACKEND = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1"
+SELECT_PIDS_BY_APPLICATION = "SELECT pid FROM pg_stat_activity WHERE application_name = $1"
+SELECT_LOCK_HOLDER = """
 SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
   AND (classid::bigint << 32) | objid::bigint = $1
 """
@@ -101,7 +101,7 @@ async def test_who_does_not_lead_keeps_no_connection(pool, two):
         left = await pool.fetch(THEIRS, LEADER)
         if len(left) == 1:
             break
-    assert [row["pid"] for row in left] == [await pool.fetchval(HOLDER, first.key)]
+    assert [row["pid"] for row in left] == [await pool.fetchval(SELECT_LOCK_HOLDER, first.key)]
 
 
 @pytest.mark.service

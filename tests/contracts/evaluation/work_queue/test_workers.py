@@ -1,4 +1,4 @@
-"""Contract of Workers: who was seen lately lives, and who wasn't for long is forgotten."""
+"""Contract of Workers: counts those seen recently, and forgets those not seen for long."""
 
 import uuid
 from datetime import timedelta
@@ -30,7 +30,7 @@ async def test_nobody_was_seen_at_first(workers):
     assert await workers.status(NOON) == WorkerStatus(0, None)
 
 
-async def test_each_counts_once_however_often_it_tells(workers):
+async def test_worker_counts_once_per_many_heartbeats(workers):
     first, second = a_worker(), a_worker()
     await workers.record_heartbeat(first, NOON)
     await workers.record_heartbeat(second, NOON + timedelta(seconds=5))
@@ -55,7 +55,7 @@ async def test_who_was_not_seen_for_a_day_is_forgotten(workers):
     assert await workers.status(NOON) == WorkerStatus(0, None)
 
 
-async def test_who_leaves_is_gone_at_once_and_nobody_else(workers):
+async def test_leaving_worker_is_removed_at_once(workers):
     staying, leaving = a_worker(), a_worker()
     await workers.record_heartbeat(staying, NOON)
     await workers.record_heartbeat(leaving, NOON)

@@ -28,6 +28,7 @@ from tests.support.builders.evaluated_traces import (
     tool,
 )
 from tests.support.builders.values import at, prices, span, span_id, trace
+from tests.support.hypothesis_scale import scaled
 
 BOUNDARY = "0123456789abcdef"
 SECRET = "sk-proj-Zq8Rk2Lm5Tn7Vw9Xy1Bc3Df6"
@@ -356,7 +357,7 @@ budgets = st.sampled_from([EVIDENCE_TOKENS_MIN, 1_001, 2_000, EVIDENCE_TOKENS //
 
 
 @given(strategies.traces(spans_max=5), budgets, st.integers(1, 3_000), st.integers(1, 60))
-@settings(max_examples=60)
+@settings(max_examples=scaled(60))
 def test_evidence_of_any_trace_fits_its_budget(one, tokens, longer, more):
     """Any trace, enlarged in depth and width."""
     grown = tuple(
@@ -430,18 +431,18 @@ def test_texts_are_cut_before_documents_and_outputs():
 
 
 def test_steps_are_omitted_from_the_middle_except_failed_ones():
-    failed = frozenset({3, 2_500, 2_501, 4_000})
-    found = build_evidence(long_run(5_000, failed))
+    failed = frozenset({3, 1_500, 1_501, 2_200})
+    found = build_evidence(long_run(3_000, failed))
     assert (found.task, found.final_output) == ("the task", "the answer")
     errors = [step.error for step in found.steps if isinstance(step, Step) and step.error]
     assert errors == [f"broke at {n}" for n in sorted(failed)]
     gaps = [step for step in found.steps if isinstance(step, OmittedSteps)]
     assert [gap.failed for gap in gaps] == [0, 0, 0]
-    assert sum(gap.steps for gap in gaps) == found.omitted_steps > 3_000
+    assert sum(gap.steps for gap in gaps) == found.omitted_steps > 1_000
     printed = found.text().splitlines()
     assert f"{gaps[0].first}–{gaps[0].last}: {gaps[0].steps} steps left out" in printed
     assert found.steps[0].label == "s1"
-    assert found.steps[-1].label == "s5000"
+    assert found.steps[-1].label == "s3000"
     assert EVIDENCE_TOKENS - 100 < found.tokens <= EVIDENCE_TOKENS
 
 
@@ -458,11 +459,11 @@ def test_failed_steps_are_shortened_before_being_omitted():
 
 
 def test_omitted_failed_steps_are_counted():
-    found = build_evidence(long_run(3_000, frozenset(range(0, 3_000, 2))), tokens=2_000)
+    found = build_evidence(long_run(1_000, frozenset(range(0, 1_000, 2))), tokens=2_000)
     assert found.tokens <= 2_000
     told_failed = sum(gap.failed for gap in found.steps if isinstance(gap, OmittedSteps))
     kept = sum(bool(step.error) for step in found.steps if isinstance(step, Step))
-    assert told_failed + kept == 1_500
+    assert told_failed + kept == 500
     assert kept > 20
     assert re.search(r"steps left out, [0-9]+ of them failed", found.text())
 
@@ -528,7 +529,10 @@ def test_facts_count_repeated_calls():
     assert found == RunFacts(steps=5, calls=5, repeated_calls=3, longest_block=3, open_steps=5)
 
 
-@pytest.mark.parametrize("shape", ["flat", "chain", "ring"])
+@pytest.mark.parametrize(
+    "shape",
+    ["ring", *(pytest.param(one, marks=pytest.mark.exhaustive) for one in ("flat", "chain"))],
+)
 def test_20_000_spans_take_bounded_time(shape):
     count = 20_000
     many = [span_id() for _ in range(count)]

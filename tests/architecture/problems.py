@@ -1,0 +1,27 @@
+"""One test for many things of a kind: quicker than a test each, and it names all that fail."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+type Check = Callable[..., None]
+
+
+def for_each(things: Iterable[Any], name: Callable[[Any], str] = str) -> Callable[[Check], Check]:
+    """Makes one test of a check of one thing; what it asserts is told by the thing's name."""
+    known = list(things)
+
+    def test_of(check: Check) -> Check:
+        def test() -> None:
+            assert known
+            problems: dict[str, str] = {}
+            for thing in known:
+                try:
+                    check(*thing) if isinstance(thing, tuple) else check(thing)
+                except AssertionError as problem:
+                    problems[name(thing)] = str(problem)
+            assert problems == {}
+
+        test.__name__, test.__doc__ = check.__name__, check.__doc__
+        return test
+
+    return test_of
