@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from application.health import CheckReadiness
 from application.ports import HealthStatus
+from tests.support.waiting import in_time
 
 FINE, BROKEN = HealthStatus(ok=True), HealthStatus(ok=False, detail="connection refused")
 

@@ -132,13 +132,15 @@ GROUPS: Final[dict[str, dict[str, Read]]] = {
         "the latest of a trace": latest,
         "a run's 10,000, all of them": of_run,
     },
-    "Figures of trace scores": {
-        "summary": figures("summaries", OF_TRACE, EVER),
-        "summary of a week": figures("summaries", OF_TRACE, WEEK),
-        "trend, 30 days, day": figures("trend", OF_TRACE, NAME, DAY, MONTH),
-        "trend, 30 days, hour": figures("trend", OF_TRACE, NAME, HOUR, MONTH),
-        "distribution": figures("distribution", OF_TRACE, NAME, 10, EVER),
-        "agreement, a tenth labelled": labels("held_against_people", NAME, THRESHOLD, EVER),
+    "Statistics of trace scores": {
+        "summary": statistics("summaries", OF_TRACE, ALL_TIME),
+        "summary of a week": statistics("summaries", OF_TRACE, WEEK),
+        "trend, 30 days, day": statistics("trend", OF_TRACE, NAME, DAY, MONTH),
+        "trend, 30 days, hour": statistics("trend", OF_TRACE, NAME, HOUR, MONTH),
+        "distribution": statistics("distribution", OF_TRACE, NAME, 10, ALL_TIME),
+        "agreement, a tenth labelled": labels(
+            "compare_with_human_labels", NAME, THRESHOLD, ALL_TIME
+        ),
         "annotation queue": labels(
             "annotation_queue", NAME, THRESHOLD, "seed", QUEUE_LENGTH_DEFAULT
         ),

@@ -49,11 +49,9 @@ async def messages(client: Redis, queue: str) -> list[Message]:
     return [Message.decode(one) for one in found]
 
 
-async def told_to(client: Redis) -> list[Job]:
+async def read_jobs(client: Redis) -> list[Job]:
     return [
-        job_of(queue, message.args)
-        for queue in JobQueue
-        for message in await messages(client, queue)
+        job_of(lane, message.args) for lane in JobQueue for message in await messages(client, lane)
     ]
 
 
@@ -111,8 +109,8 @@ async def test_sending_no_jobs_sends_nothing(queue):
     assert await received() == []
 
 
-async def test_the_same_job_may_be_sent_again(telling):
-    jobs, told = telling
+async def test_same_job_may_be_sent_again(queue):
+    jobs, received = queue
     job = PlanRunJob(*a_run())
     await jobs.send(job, job)
     await jobs.send(job)
@@ -270,25 +268,28 @@ async def duration_s(sending: Awaitable[None]) -> float:
 async def test_unreachable_redis_raises_nothing_and_counts_lost():
     run = a_run()
     due = [EvaluateTargetJob(*run, str(n)) for n in range(5)]
-    async with telling_nobody(f"redis://127.0.0.1:{free_port()}/0", Hands()) as (jobs, untold):
-        assert await took_s(jobs.send(*due)) < WITHIN_S
-        assert untold == due
+    async with unreachable_jobs(f"redis://127.0.0.1:{free_port()}/0", ManualClock()) as (
+        jobs,
+        unsent,
+    ):
+        assert await duration_s(jobs.send(*due)) < WITHIN_S
+        assert unsent == due
         assert (jobs.sent, jobs.lost) == (0, 5)
 
 
 @pytest.mark.slow
-async def test_a_redis_that_says_nothing_is_waited_for_two_seconds_once(silent):
-    run, ticks = a_run(), Hands()
-    async with telling_nobody(silent, ticks) as (jobs, untold):
+async def test_silent_redis_is_waited_for_once(silent):
+    run, ticks = a_run(), ManualClock()
+    async with unreachable_jobs(silent, ticks) as (jobs, unsent):
         assert (
-            await took_s(jobs.send(*(EvaluateTargetJob(*run, str(n)) for n in range(3_000))))
+            await duration_s(jobs.send(*(EvaluateTargetJob(*run, str(n)) for n in range(3_000))))
             < WITHIN_S
         )
-        for _ in range(100):  # the next ones don't ask at all
+        for _ in range(100):  # the next ones do not ask Redis at all
             await jobs.send(PlanRunJob(*run))
-        assert len(untold) == jobs.lost == 3_100
+        assert len(unsent) == jobs.lost == 3_100
         ticks.now_us += 1_000_000
-        assert await took_s(jobs.send(PlanRunJob(*run))) < WITHIN_S
+        assert await duration_s(jobs.send(PlanRunJob(*run))) < WITHIN_S
 
 
 async def test_outage_is_logged_once(caplog):

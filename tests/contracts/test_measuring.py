@@ -53,13 +53,13 @@ async def complete_run(
     assert isinstance(jobs, RecordedJobs)
     await ports.runs.create(run, [WorkItem(target, metrics) for target in targets])
 
-    async def done(job: Job) -> Any:
+    async def run_job(job: Job) -> Any:
         if isinstance(job, PlanRunJob):
             return await do.plan_run(job.project, job.run)
         return await do.evaluate_target(job.project, job.run, job.target)
 
     await jobs.send(PlanRunJob(project, run.id))
-    await jobs.done(done)
+    await jobs.done(run_job)
     return (await ports.runs.get(project, run.id)).run
 
 

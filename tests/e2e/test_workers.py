@@ -195,7 +195,7 @@ async def start_run(
     )
     await ports.evaluation.runs.create(run, [WorkItem(one, run.metrics) for one in targets])
     await ports.evaluation.jobs.send(PlanRunJob(project, run.id))
-    return Watched(ports, run)
+    return RunUnderWay(ports, run)
 
 
 def count_questions(workers: Workers) -> Counter[tuple[str, str]]:
@@ -367,12 +367,12 @@ async def test_jobs_that_name_nothing_are_dropped(workers: Workers) -> None:
             EvaluateTargetJob(project, nothing, "no id", asks_judge=True),
         )
         workers.start()
-        watched = await started(ports, project, targets)
-        await watched.completed()
-        await ports.evaluation.jobs.send(  # of another project, and what is done already
-            PlanRunJob(a_project(), watched.run.id),
-            EvaluateTargetJob(a_project(), watched.run.id, targets[0], asks_judge=True),
-            EvaluateTargetJob(project, watched.run.id, targets[0], asks_judge=True),
+        run_under_way = await start_run(ports, project, targets)
+        await run_under_way.wait_completed()
+        await ports.evaluation.jobs.send(  # of another project, and done already
+            PlanRunJob(a_project(), run_under_way.run.id),
+            EvaluateTargetJob(a_project(), run_under_way.run.id, targets[0], asks_judge=True),
+            EvaluateTargetJob(project, run_under_way.run.id, targets[0], asks_judge=True),
         )
         await (await start_run(ports, project, targets)).wait_completed()
     assert len(count_questions(workers)) == 3 * len(JUDGED)

@@ -304,7 +304,6 @@ async def _furnish(site: Site) -> None:
     await put_erasure(site.ports.privacy, project, ID, organization=str(site.organization))
     await put_alert(site.ports.evaluation, project, ID, monitor=ID)
     await put_export(site.ports.exports, project, ID)
-    site.store.custom_metrics.clear()  # where a route has made one, its name is taken
     await put_custom_metric(site.ports.evaluation, project, "own_metric")
     await put_prices(site.ports.pricing, project, ID, ID)
 

@@ -392,8 +392,7 @@ async def test_what_is_another_tenants_is_as_what_is_nowhere(
 async def over_postgres(pool: Any) -> AsyncIterator[TwoTenants]:
     async with data_plane.over_postgres(pool) as plane:
         names = ("traces", "sessions", "analytics", "evaluation", "exports", "privacy", "pricing")
-        ports = {name: getattr(plane, name) for name in names}
-        world = TwoTenants(Site(swapped=ports))
+        world = TwoTenants(Site(swapped={name: getattr(plane, name) for name in names}))
         async with world.site.http:
             yield world
 

@@ -72,7 +72,7 @@ DUE: Final = f"""
 SELECT {_SHOWN} FROM exports WHERE due_at <= $1 AND {not_removed("exports")}
 ORDER BY due_at, project_id, id LIMIT 1 FOR UPDATE SKIP LOCKED
 """
-UPDATE: Final = f"UPDATE exports SET {EXPORTS.assignments()} WHERE {OF_PROJECT} AND id = $2"
+UPDATE: Final = f"UPDATE exports SET {EXPORTS.work_queue()} WHERE {OF_PROJECT} AND id = $2"
 ADD_PIECE: Final = f"""
 INSERT INTO export_pieces (project_id, export_id, number, content)
 SELECT $1::uuid, $2::uuid, coalesce(max(number) + 1, 0), $3

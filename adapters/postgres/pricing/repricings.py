@@ -138,8 +138,13 @@ class PostgresRepricings:
                 found = await charge(connection, project, found, pricing, deltas)
             found.sort(key=lambda one: one[0].place)
             after = repricing.after(looked_at, found, REPRICED_SPANS_BATCH, now)
-            place = None if after.place is None else _encoder.encode(after.place)
-            told = (place, _encoder.encode(after.found), after.completed_at, until, after.attempts)
+            told = (
+                _encode_position(after.place),
+                _encoder.encode(after.found),
+                after.completed_at,
+                until,
+                after.attempts,
+            )
             await connection.execute(GO_ON, project, repricing.id, *told)
             return after
 

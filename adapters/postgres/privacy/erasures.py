@@ -199,7 +199,7 @@ class PostgresErasures:
                     await connection.execute(GO_ON, project, erasure, object_text(known.rows))
                     return known
                 known = known.with_rows(await _rest(connection, known, row["owner"])).finished(now)
-                await connection.execute(END, project, erasure, _encoded(known), now)
+                await connection.execute(END, project, erasure, object_text(known.rows), now)
                 await connection.execute(RECORD, *audit_row(make_entry(known)))
                 return known
             await connection.execute(REFUSE, project, sorted(some), erasure, now)

@@ -88,10 +88,9 @@ async def test_a_database_that_is_away_delays_the_writing_only(inner, caplog, er
 async def test_a_database_that_never_answers_holds_up_no_stop(inner, caplog):
     key = inner.key()
     inner.gate = asyncio.Event()
-    async with asyncio.timeout(SOON_S):
-        async with KeyUsageBuffer.over(inner, every_s=0.001) as uses:
-            uses.record(key.id, at(1), HOME)
-            await until(lambda: inner.asked)
+    async with in_time(), KeyUsageBuffer.over(inner, every_s=0.001) as uses:
+        uses.record(key.id, at(1), HOME)
+        await until(lambda: inner.asked)
     assert inner.batches == []
     assert "were not written" in caplog.text
 

@@ -27,7 +27,6 @@ from tests.support.waiting import WAIT_MAX_S, in_time, until
 
 pytestmark = pytest.mark.service
 
-SOON_S = 20  # for what takes a moment, on a machine that is busy
 HANDS = {JobQueue.PLAN: 1, JobQueue.MEASURE: 2, JobQueue.JUDGE: 2}
 
 

@@ -30,7 +30,7 @@ async def test_a_later_export_keeps_its_file(pool: Pool):
     before, later = an_export(ours), an_export(ours, due_at=NOON - timedelta(days=9_000))
     grace = DataSubject(DataSubjectKind.USER, "grace")
     erasure = an_erasure(ours, grace)
-    await erasures.begin(erasure, grace, told(erasure))
+    await erasures.begin(erasure, grace, audit_entry(erasure))
     await exports.create(before)
     async with pool.acquire() as holder:
         lock = holder.transaction()

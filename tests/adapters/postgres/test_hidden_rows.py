@@ -47,8 +47,8 @@ async def plane(pool: Pool) -> AsyncIterator[DataPlane]:
 
 
 async def begin(plane: DataPlane, of: ProjectId) -> None:
-    erasure = an_erasure(of, GRACE, requested_at=LAST)
-    await plane.privacy.erasures.begin(erasure, GRACE, told(erasure))
+    erasure = an_erasure(of, GRACE, requested_at=FAR_FUTURE)
+    await plane.privacy.erasures.begin(erasure, GRACE, audit_entry(erasure))
 
 
 async def after(

@@ -38,7 +38,7 @@ async def test_what_was_written_lately_is_found_by_it(pool: Pool) -> None:
 
 async def test_with_every_condition_that_a_selection_has(pool: Pool) -> None:
     """The statement is one that Postgres takes, whatever is asked."""
-    ours, changed = ProjectId(uuid.uuid4()), PostgresChangeFeed(pool, AT_ONCE)
+    ours, changed = ProjectId(uuid.uuid4()), PostgresChangeFeed(pool, NO_DELAY)
     edge = await changed.readable_until()
     everything = TraceSelection(session_id="s", user_id="u", tags=("a", "b"), name="100%_\\")
     assert await changed.targets(ours, everything, edge, edge, 10) == []

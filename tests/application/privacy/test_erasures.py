@@ -94,28 +94,29 @@ async def test_no_two_receipts_have_the_same_hash(world, caller):
 
 async def test_what_takes_too_long_is_left_to_workers(world, caller):
     await filled(world, caller)
-    keeping = slowly(world, step=REQUEST_TIME_MAX + timedelta(seconds=1))
-    receipt = await keeping.erase(caller, GRACE)
+    privacy = slowly(world, step=REQUEST_TIME_MAX + timedelta(seconds=1))
+    receipt = await privacy.erase_data_subject(caller, GRACE)
     assert (receipt.state, receipt.rows) == (ErasureState.REMOVING, {"traces": 3})
-    assert await keeping.finish_erasures() == 1
-    over = await keeping.read_erasure(caller.project_id, receipt.id)
+    assert await privacy.finish_erasures() == 1
+    over = await privacy.read_erasure(caller.project_id, receipt.id)
     assert (over.state, over.rows) == (ErasureState.REMOVED, receipt.rows)
-    assert await keeping.finish_erasures() == 0
+    assert await privacy.finish_erasures() == 0
 
 
 async def test_what_has_begun_is_answered_though_it_cannot_go_on(world, caller):
     await filled(world, caller)
-    keeping = slowly(world, failures=[Unavailable("down"), Unavailable("still")])
-    receipt = await keeping.erase(caller, GRACE)
+    privacy = slowly(world, failures=[Unavailable("down"), Unavailable("still")])
+    receipt = await privacy.erase_data_subject(caller, GRACE)
     assert receipt.state is ErasureState.REMOVING
     with pytest.raises(Unavailable):
-        await keeping.finish_erasures()
-    assert await keeping.finish_erasures() == 1
+        await privacy.finish_erasures()
+    assert await privacy.finish_erasures() == 1
 
 
 async def test_one_whose_project_goes_meanwhile_holds_no_other_up(world, caller):
     first, second = [
-        await slowly(world, failures=[Unavailable("down")]).erase(caller, GRACE) for _ in range(2)
+        await slowly(world, failures=[Unavailable("down")]).erase_data_subject(caller, GRACE)
+        for _ in range(2)
     ]
     assert await slowly(world, failures=[NotFound("gone")]).finish_erasures() == 1
     states = [(await world.do.privacy.read_erasure(caller.project_id, one.id)).state
@@ -153,7 +154,9 @@ async def test_who_knows_the_id_can_check_and_nobody_else(world, caller):
 
 async def test_one_that_cannot_go_on_holds_no_other_up(world, caller):
     down = [Unavailable("down")]
-    first, second = [await slowly(world, failures=[*down]).erase(caller, GRACE) for _ in range(2)]
+    first, second = [
+        await slowly(world, failures=[*down]).erase_data_subject(caller, GRACE) for _ in range(2)
+    ]
     with pytest.raises(Unavailable):
         await slowly(world, failures=[*down]).finish_erasures()
     states = {(await world.do.privacy.read_erasure(caller.project_id, one.id)).state

@@ -60,8 +60,8 @@ def an_export(of: ProjectId, **overrides: Any) -> Export:
     return Export(**known | overrides)
 
 
-async def claimed(exports: Exports, of: ProjectId, **said: Any) -> Export:
-    await exports.create(an_export(of, **said))
+async def claim_new(exports: Exports, of: ProjectId, **overrides: Any) -> Export:
+    await exports.create(an_export(of, **overrides))
     found = await exports.claim(NOON, NOON + MINUTE)
     assert found is not None
     return found
@@ -150,7 +150,7 @@ async def test_completed_export_is_not_claimed_or_written(exports):
 
 async def test_superseded_attempt_cannot_write(exports):
     ours = project()
-    slow = await claimed(exports, ours)
+    slow = await claim_new(exports, ours)
     assert await exports.save(slow, b"old")
     fresh = await exports.claim(NOON + MINUTE, NOON + 2 * MINUTE)
     assert fresh is not None
@@ -164,7 +164,7 @@ async def test_superseded_attempt_cannot_write(exports):
 
 async def test_failed_export_has_no_file(exports):
     ours = project()
-    export = await claimed(exports, ours)
+    export = await claim_new(exports, ours)
     await exports.save(export, *(b"x" for _ in range(3)))
     failed = export.failed("no", NOON)
     assert await exports.save(failed)
@@ -173,8 +173,8 @@ async def test_failed_export_has_no_file(exports):
         await exports.read_piece(ours, export.id, 0)
 
 
-async def test_what_is_put_off_is_due_again_later(exports):
-    export = await claimed(exports, project())
+async def test_postponed_export_is_due_later(exports):
+    export = await claim_new(exports, project())
     assert await exports.save(export.put_off(NOON + MINUTE))
     assert await exports.claim(NOON, NOON + MINUTE) is None
     again = await exports.claim(NOON + MINUTE, NOON + 2 * MINUTE)
@@ -184,7 +184,7 @@ async def test_what_is_put_off_is_due_again_later(exports):
 
 async def test_deleted_export_loses_its_file_and_rejects_writes(exports):
     ours = project()
-    export = await claimed(exports, ours)
+    export = await claim_new(exports, ours)
     await exports.save(export, *(b"x" for _ in range(STEP + 1)))
     assert await exports.delete(ours, export.id)
     assert not await exports.delete(ours, export.id)
@@ -200,7 +200,7 @@ async def test_deleted_export_loses_its_file_and_rejects_writes(exports):
 async def test_sweep_deletes_expired_exports_only(exports):
     ours = project()
     kept = await exports.create(an_export(ours, expires_at=NOON + MINUTE))
-    old = await claimed(exports, project(), due_at=NOON - MINUTE, expires_at=NOON)
+    old = await claim_new(exports, project(), due_at=NOON - MINUTE, expires_at=NOON)
     await exports.save(old.completed("f" * 64, NOON), *(b"x" for _ in range(STEP + 1)))
     assert await exports.delete_expired(NOON - MINUTE) == 0
     while await exports.delete_expired(NOON):
@@ -213,7 +213,7 @@ async def test_sweep_deletes_expired_exports_only(exports):
 
 async def test_exports_of_another_project_are_not_found(exports):
     ours, theirs = project(), project()
-    export = await claimed(exports, theirs)
+    export = await claim_new(exports, theirs)
     await exports.save(export.completed("f" * 64, NOON), b"theirs")
     assert await exports.all(ours) == []
     assert not await exports.delete(ours, export.id)
@@ -225,7 +225,7 @@ async def test_exports_of_another_project_are_not_found(exports):
     assert await exports.read_piece(theirs, export.id, 0) == b"theirs"
 
 
-async def test_of_a_removed_project_nothing_is_there_or_due(world):
+async def test_exports_of_removed_project_are_not_found_or_due(world):
     ours, exports = project(), world.ports.exports.exports
     past = utc_now() - WEEK
     export = await exports.create(an_export(ours, due_at=past))

@@ -1,4 +1,4 @@
-"""Contract of Administration and Contract of LockedOrganization, run against every adapter.
+"""Contracts of Administration and LockedOrganization, run against every adapter.
 
 This module tests the blocks: they run one at a time, and are stored completely or not at all.
 test_organization_edit.py tests each method of an open organization.
@@ -48,17 +48,17 @@ class AdministrationFixture:
         self.invitation = new_invitation(self.id, owner)
 
     @classmethod
-    async def built(cls, identity: Identity) -> "House":
-        house = cls(identity, await identity.founded(), await identity.person("g@example.com"))
-        async with identity.administration.lock(house.id) as opened:
-            await opened.put_key(house.key)
-            await opened.add_login_code(house.code)
-            await opened.put_invitation(house.invitation)
-        return house
+    async def create(cls, identity: Identity) -> "AdministrationFixture":
+        fixture = cls(identity, await identity.founded(), await identity.person("g@example.com"))
+        async with identity.administration.lock(fixture.id) as opened:
+            await opened.put_key(fixture.key)
+            await opened.add_login_code(fixture.code)
+            await opened.put_invitation(fixture.invitation)
+        return fixture
 
     async def change(self, opened: LockedOrganization) -> None:
-        """One change by each method that makes any, but for `remove`."""
-        owner, project = self.founded.owner.user_id, self.founded.project
+        """Makes one change with each method that makes any, except `remove`."""
+        owner, project = self.created.owner.user_id, self.created.project
         await opened.rename("Renamed")
         await opened.put_membership(new_membership(self.id, self.guest.id, Role.ADMIN))
         await opened.remove_member(owner, at(1))
@@ -102,12 +102,12 @@ async def fixture(identity: Identity) -> AdministrationFixture:
 # --- atomicity -----------------------------------------------------------------------------------
 
 
-async def test_what_a_block_did_is_stored_once_it_is_left(identity, house):
-    before = await house.seen()
-    async with identity.administration.lock(house.id) as opened:
-        await house.change(opened)
-        assert await house.seen() == before  # nobody else sees a half of it
-    after = await house.seen()
+async def test_block_is_stored_when_left(identity, fixture):
+    before = await fixture.read_all()
+    async with identity.administration.lock(fixture.id) as opened:
+        await fixture.change(opened)
+        assert await fixture.read_all() == before  # other readers see no partial change
+    after = await fixture.read_all()
     assert all(old != new for old, new in zip(before, after, strict=True))
 
 
@@ -121,16 +121,16 @@ async def test_block_that_raises_stores_nothing(identity, fixture, error, remove
     before = await fixture.read_all()
 
     async def fail() -> None:
-        async with identity.administration.lock(house.id) as opened:
-            await house.change(opened)
+        async with identity.administration.lock(fixture.id) as opened:
+            await fixture.change(opened)
             if removed:
                 await opened.remove(at(2))
             raise error
 
     with pytest.raises(type(error)):
         await fail()
-    assert await house.seen() == before
-    async with identity.administration.lock(house.id) as opened:
+    assert await fixture.read_all() == before
+    async with identity.administration.lock(fixture.id) as opened:
         await opened.rename("Still usable")
     assert (await identity.directory.organization(fixture.id)).name == "Still usable"
 
@@ -139,7 +139,7 @@ async def test_failing_method_rolls_back_block(identity, fixture):
     before = await fixture.read_all()
 
     async def fail() -> None:
-        async with identity.administration.lock(house.id) as opened:
+        async with identity.administration.lock(fixture.id) as opened:
             await opened.rename("Renamed")
             await opened.put_project(new_project("onboarding", fixture.id))
 
@@ -152,8 +152,8 @@ async def test_cancelled_block_stores_nothing(identity, fixture):
     before, inside = await fixture.read_all(), asyncio.Event()
 
     async def hang() -> None:
-        async with identity.administration.lock(house.id) as opened:
-            await house.change(opened)
+        async with identity.administration.lock(fixture.id) as opened:
+            await fixture.change(opened)
             inside.set()
             await asyncio.Event().wait()
 
@@ -162,15 +162,15 @@ async def test_cancelled_block_stores_nothing(identity, fixture):
     hanging.cancel()
     with pytest.raises(asyncio.CancelledError):
         await hanging
-    assert await house.seen() == before
-    async with identity.administration.lock(house.id) as opened:
-        assert opened.organization == house.founded.organization
+    assert await fixture.read_all() == before
+    async with identity.administration.lock(fixture.id) as opened:
+        assert opened.organization == fixture.created.organization
 
 
-async def test_a_block_sees_what_it_did(identity, house):
-    async with identity.administration.lock(house.id) as opened:
-        await house.change(opened)
-        owner, project = house.founded.owner.user_id, house.founded.project
+async def test_block_sees_its_own_changes(identity, fixture):
+    async with identity.administration.lock(fixture.id) as opened:
+        await fixture.change(opened)
+        owner, project = fixture.created.owner.user_id, fixture.created.project
         assert await opened.member(owner) is None
         assert (await opened.member(fixture.guest.id)).membership.role is Role.ADMIN
         assert list(await opened.owners()) == []
@@ -183,11 +183,11 @@ async def test_a_block_sees_what_it_did(identity, house):
         assert opened.organization == fixture.created.organization  # as it was when opened
 
 
-async def test_a_block_that_does_nothing_changes_nothing(identity, house):
-    before = await house.seen()
-    async with identity.administration.lock(house.id) as opened:
-        assert opened.organization == house.founded.organization
-    assert await house.seen() == before
+async def test_block_without_changes_changes_nothing(identity, fixture):
+    before = await fixture.read_all()
+    async with identity.administration.lock(fixture.id) as opened:
+        assert opened.organization == fixture.created.organization
+    assert await fixture.read_all() == before
 
 
 # --- isolation -----------------------------------------------------------------------------------
@@ -231,16 +231,16 @@ async def test_block_sees_nothing_of_failed_previous(identity, fixture):
     inside, go_on = asyncio.Event(), asyncio.Event()
 
     async def fail() -> None:
-        async with identity.administration.lock(house.id) as opened:
-            await house.change(opened)
+        async with identity.administration.lock(fixture.id) as opened:
+            await fixture.change(opened)
             inside.set()
             await go_on.wait()
             raise Conflict("no")
 
     async def wait() -> None:
-        async with identity.administration.lock(house.id) as opened:
-            assert opened.organization == house.founded.organization
-            assert list(await opened.owners()) == [house.founded.owner.user_id]
+        async with identity.administration.lock(fixture.id) as opened:
+            assert opened.organization == fixture.created.organization
+            assert list(await opened.owners()) == [fixture.created.owner.user_id]
 
     failing = asyncio.create_task(fail())
     await inside.wait()
@@ -252,15 +252,15 @@ async def test_block_sees_nothing_of_failed_previous(identity, fixture):
     await waiting
 
 
-async def test_who_gives_up_waiting_holds_nobody_up(identity, house):
-    async with identity.administration.lock(house.id) as opened:
-        waiting = asyncio.create_task(identity.administration.lock(house.id).__aenter__())
+async def test_cancelled_waiter_blocks_no_other(identity, fixture):
+    async with identity.administration.lock(fixture.id) as opened:
+        waiting = asyncio.create_task(identity.administration.lock(fixture.id).__aenter__())
         async with identity.administration.lock(await identity.organization()):
             waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
         await opened.rename("Renamed")
-    async with identity.administration.lock(house.id) as opened:
+    async with identity.administration.lock(fixture.id) as opened:
         assert opened.organization.name == "Renamed"
 
 
@@ -268,7 +268,7 @@ async def test_data_plane_does_not_wait_for_block(identity, fixture):
     """Reading keys, creating projects by name and noting uses do not wait for administrators."""
     wanted, used = new_project("new bot", fixture.id), new_key(fixture.id)
     await identity.add_key(used)
-    async with asyncio.timeout(WAIT_S), identity.administration.lock(house.id) as opened:
+    async with in_time(), identity.administration.lock(fixture.id) as opened:
         await opened.rename("Renamed")
         assert await identity.keys.by_digest(fixture.key.digest) == fixture.key
         assert await identity.projects.ensure(fixture.id, wanted) == wanted
@@ -285,19 +285,19 @@ async def test_unknown_organization_is_not_found(identity):
         await identity.administration.lock(OrganizationId(uuid.uuid4())).__aenter__()
 
 
-async def test_an_organization_that_was_removed_can_t_be_opened(identity, house):
-    async with identity.administration.lock(house.id) as opened:
+async def test_removed_organization_is_not_found(identity, fixture):
+    async with identity.administration.lock(fixture.id) as opened:
         await opened.remove(at(1))
     with pytest.raises(NotFound):
-        await identity.administration.lock(house.id).__aenter__()
+        await identity.administration.lock(fixture.id).__aenter__()
 
 
 async def test_waiting_block_finds_removed_organization_gone(identity, fixture):
     await identity.warm()
     other = await identity.organization()
-    async with identity.administration.lock(house.id) as opened:
+    async with identity.administration.lock(fixture.id) as opened:
         waiting = [
-            asyncio.create_task(identity.administration.lock(house.id).__aenter__())
+            asyncio.create_task(identity.administration.lock(fixture.id).__aenter__())
             for _ in range(3)
         ]
         async with identity.administration.lock(other):
@@ -312,17 +312,17 @@ async def test_lost_connection_stores_nothing_and_is_unavailable(pool):
     fixture = await AdministrationFixture.create(identity)
     before = await fixture.read_all()
 
-    async def be_cut() -> None:
-        async with identity.administration.lock(house.id) as opened:
-            await house.change(opened)
+    async def lose_connection() -> None:
+        async with identity.administration.lock(fixture.id) as opened:
+            await fixture.change(opened)
             mine = await opened.connection.fetchval("SELECT pg_backend_pid()")
             await pool.execute("SELECT pg_terminate_backend($1)", mine)
             await opened.rename("Late")
 
     with pytest.raises(Unavailable):
-        await be_cut()
-    assert await house.seen() == before
-    async with identity.administration.lock(house.id) as opened:
+        await lose_connection()
+    assert await fixture.read_all() == before
+    async with identity.administration.lock(fixture.id) as opened:
         await opened.rename("Again")
     assert (await identity.directory.organization(fixture.id)).name == "Again"
     assert fixture.created.organization.created_at == NOON

@@ -109,7 +109,7 @@ async def test_concurrent_mark_used_keeps_latest(identity):
     assert {key.last_used_at for key in found} == {at(19)}
 
 
-async def test_an_issued_secret_finds_its_key(identity):
+async def test_issued_secret_finds_its_key(identity):
     issue = IssueKey(
         identity.administration, ApiKeyFactory(lambda: NOON, uuid.uuid4, random.randbytes)
     )
@@ -139,7 +139,7 @@ async def test_first_use_from_origin_is_audited_in_full(identity):
     await identity.add_key(key)
     first = meeting(key, second=1)
     await identity.keys.record_origins([first])
-    assert await told(identity, ours) == [
+    assert await list_key_uses(identity, ours) == [
         AuditEntry(
             id=first.entry,
             organization_id=ours,
@@ -173,7 +173,7 @@ async def test_origin_is_address_and_client(identity, other):
         await identity.keys.record_origins(
             [meeting(key, HOME, second), meeting(key, other, second + 10)]
         )
-    origins = [entry.actor.origin for entry in await told(identity, ours)]
+    origins = [entry.actor.origin for entry in await list_key_uses(identity, ours)]
     assert origins == [other, HOME]
 
 
@@ -183,7 +183,10 @@ async def test_origins_are_audited_per_key(identity):
     for key in (first, second):
         await identity.add_key(key)
     await identity.keys.record_origins([meeting(first, second=1), meeting(second, second=2)])
-    assert [entry.actor.key_id for entry in await told(identity, ours)] == [second.id, first.id]
+    assert [entry.actor.key_id for entry in await list_key_uses(identity, ours)] == [
+        second.id,
+        first.id,
+    ]
 
 
 async def test_repeated_origin_in_one_call_is_audited_once(identity):
@@ -193,7 +196,7 @@ async def test_repeated_origin_in_one_call_is_audited_once(identity):
     again = meeting(key, second=1)
     await identity.keys.record_origins([again, again, meeting(key, second=2)])
     await identity.keys.record_origins([again])
-    assert [entry.id for entry in await told(identity, ours)] == [again.entry]
+    assert [entry.id for entry in await list_key_uses(identity, ours)] == [again.entry]
 
 
 async def test_origins_of_deleted_keys_are_ignored(identity):
@@ -202,7 +205,7 @@ async def test_origins_of_deleted_keys_are_ignored(identity):
     await identity.add_key(key)
     await identity.keys.record_origins([meeting(gone), meeting(key), meeting(gone)])
     await identity.keys.record_origins([])
-    assert [entry.actor.key_id for entry in await told(identity, ours)] == [key.id]
+    assert [entry.actor.key_id for entry in await list_key_uses(identity, ours)] == [key.id]
 
 
 async def test_audited_origins_of_a_key_are_limited(identity):
@@ -215,7 +218,7 @@ async def test_audited_origins_of_a_key_are_limited(identity):
     for some in (origins[:half], origins[half:]):
         await identity.keys.record_origins([meeting(key, one) for one in some])
     await identity.keys.record_origins([meeting(key, Origin("late")), meeting(other)])
-    entries = await told(identity, ours)
+    entries = await list_key_uses(identity, ours)
     met = [entry.actor.origin for entry in entries if entry.actor.key_id == key.id]
     assert set(met) == set(origins[:ORIGINS_MAX])
     assert len(met) == ORIGINS_MAX

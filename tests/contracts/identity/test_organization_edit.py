@@ -1,4 +1,4 @@
-"""Belongs to the contract of LockedOrganization: what each method does, and never to others."""
+"""Part of the contract of LockedOrganization: each method's effect, on this organization only."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -49,7 +49,7 @@ class TwoOrganizations:
 async def fixture(identity: Identity) -> AsyncIterator[TwoOrganizations]:
     ours, theirs = await identity.founded(), await identity.founded("Theirs")
     async with identity.administration.lock(ours.organization.id) as opened:
-        yield Two(opened, ours, theirs)
+        yield TwoOrganizations(opened, ours, theirs)
 
 
 # --- members -------------------------------------------------------------------------------------

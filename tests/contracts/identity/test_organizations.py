@@ -75,13 +75,13 @@ async def test_concurrent_founding_creates_one_organization(identity):
             await assert_nothing_made(identity, one)
 
 
-async def test_nobody_founds_nothing(identity):
-    nobody = UserId(uuid.uuid4())
+async def test_unknown_user_founds_nothing(identity):
+    unknown = UserId(uuid.uuid4())
     for make in (
         identity.organizations.create_first,
         lambda one: identity.organizations.create(one, None),
     ):
-        ours = founding(nobody)
+        ours = founding(unknown)
         with pytest.raises(NotFound):
             await make(ours)
         await assert_nothing_made(identity, ours)
@@ -95,8 +95,8 @@ async def test_add_creates_second_organization(identity):
     first, second = founding(owner.id), founding(owner.id, "Second", at(1))
     await identity.organizations.create_first(first)
     await identity.organizations.create(second, None)
-    told = await identity.organizations.memberships(owner.id)
-    assert list(told) == [first.owner, second.owner]
+    memberships = await identity.organizations.memberships(owner.id)
+    assert list(memberships) == [first.owner, second.owner]
     organization = second.organization
     assert await identity.directory.organization(organization.id) == organization
     assert list(await identity.directory.projects(organization.id)) == [second.project]
@@ -151,10 +151,10 @@ async def test_memberships_are_listed_oldest_first(identity):
     assert list(await identity.organizations.memberships(member.id)) == []
     joined = {second: await identity.join(member.id, at(second)) for second in (30, 10, 20)}
     tied = sorted([joined[10], await identity.join(member.id, at(10))])
-    told = await identity.organizations.memberships(member.id)
-    assert [one.organization_id for one in told] == [*tied, joined[20], joined[30]]
+    memberships = await identity.organizations.memberships(member.id)
+    assert [one.organization_id for one in memberships] == [*tied, joined[20], joined[30]]
     oldest = await identity.organizations.create_first(founding(member.id))
-    assert oldest == told[0]
+    assert oldest == memberships[0]
 
 
 async def test_memberships_of_others_are_not_listed(identity):

@@ -1,6 +1,6 @@
 """Random histories of administration read the same from memory and from PostgreSQL.
 
-Belongs to the contracts of Administration, LockedOrganization, Directory and Organizations.
+Part of the contracts of Administration, LockedOrganization, Directory and Organizations.
 """
 
 import asyncio
@@ -87,7 +87,7 @@ class Histories(RuleBasedStateMachine):
         # Two of them share an email.
         claims = Claims(issuer="test", subject=f"{self.tag}-{n}", email=self._address(f"P{n % 4}"))
         new = UserId(uuid.uuid4())
-        user = self.both(lambda w: w.ports.users.record_sign_in(claims, new=new, at=w.now))
+        user = self.run_on_both(lambda w: w.ports.users.record_sign_in(claims, new=new, at=w.now))
         return Person(user, origin=Origin(f"192.0.2.{n}", "browser"))
 
     def _address(self, name: str) -> str:
@@ -119,37 +119,39 @@ class Histories(RuleBasedStateMachine):
 
     @rule(who=actors, name=names)
     def create_organization(self, who: int, name: str) -> None:
-        made = self.both(lambda w: w.do.identity.create_organization(self.people[who], name))
+        made = self.run_on_both(lambda w: w.do.identity.create_organization(self.people[who], name))
         if not isinstance(made, type):
             self.organizations.append(made.id)
 
     @rule(who=actors, of=indexes)
     def resolve(self, who: int, of: int) -> None:
-        named = self._one(self.organizations, of) if of % 2 else None
-        found = self.both(lambda w: w.do.identity.resolve_membership(self.people[who], named))
+        named = self._pick(self.organizations, of) if of % 2 else None
+        found = self.run_on_both(
+            lambda w: w.do.identity.resolve_membership(self.people[who], named)
+        )
         if not isinstance(found, type) and found.organization_id not in self.organizations:
             self.organizations.append(found.organization_id)
 
     @rule(who=actors, of=indexes, name=st.none() | names)
     def rename(self, who: int, of: int, name: str | None) -> None:
-        ours = self._one(self.organizations, of)
-        self.both(lambda w: w.do.identity.rename_organization(self.people[who], ours, name))
+        ours = self._pick(self.organizations, of)
+        self.run_on_both(lambda w: w.do.identity.rename_organization(self.people[who], ours, name))
 
     @rule(who=actors, of=indexes, really=st.integers(0, 3))
     def delete_organization(self, who: int, of: int, really: int) -> None:
         if really == 0:
-            ours = self._one(self.organizations, of)
-            self.both(lambda w: w.do.identity.delete_organization(self.people[who], ours))
+            ours = self._pick(self.organizations, of)
+            self.run_on_both(lambda w: w.do.identity.delete_organization(self.people[who], ours))
 
     @rule(who=actors, of=indexes, whom=people, role=roles)
     def change_role(self, who: int, of: int, whom: int, role: Role) -> None:
-        ours, user = self._one(self.organizations, of), self.people[whom].user.id
-        self.both(lambda w: w.do.identity.change_role(self.people[who], ours, user, role))
+        ours, user = self._pick(self.organizations, of), self.people[whom].user.id
+        self.run_on_both(lambda w: w.do.identity.change_role(self.people[who], ours, user, role))
 
     @rule(who=actors, of=indexes, whom=people)
     def remove_member(self, who: int, of: int, whom: int) -> None:
-        ours, user = self._one(self.organizations, of), self.people[whom].user.id
-        self.both(lambda w: w.do.identity.remove_member(self.people[who], ours, user))
+        ours, user = self._pick(self.organizations, of), self.people[whom].user.id
+        self.run_on_both(lambda w: w.do.identity.remove_member(self.people[who], ours, user))
 
     @rule(who=actors, of=indexes)
     def leave(self, who: int, of: int) -> None:
@@ -159,8 +161,8 @@ class Histories(RuleBasedStateMachine):
 
     @rule(who=actors, of=indexes, name=addresses, role=roles)
     def invite(self, who: int, of: int, name: str, role: Role) -> None:
-        ours, email = self._one(self.organizations, of), self._address(name)
-        sent = self.both(lambda w: w.do.identity.invite(self.people[who], ours, email, role))
+        ours, email = self._pick(self.organizations, of), self._address(name)
+        sent = self.run_on_both(lambda w: w.do.identity.invite(self.people[who], ours, email, role))
         if not isinstance(sent, type):
             self.invitations.append(sent.invitation.id)
 
@@ -168,7 +170,7 @@ class Histories(RuleBasedStateMachine):
     def answer(self, who: int, asked: int, accepts: bool, verified: int = 1) -> None:
         person = replace(self.people[who], email_verified=verified > 0)
         invitation = self.invitations[asked % len(self.invitations)]
-        self.both(
+        self.run_on_both(
             lambda w: (
                 w.do.identity.accept_invitation if accepts else w.do.identity.decline_invitation
             )(person, invitation)
@@ -176,15 +178,17 @@ class Histories(RuleBasedStateMachine):
 
     @rule(who=actors, of=indexes, asked=indexes)
     def revoke_invitation(self, who: int, of: int, asked: int) -> None:
-        ours, one = self._one(self.organizations, of), self._one(self.invitations, asked)
-        self.both(lambda w: w.do.identity.revoke_invitation(self.people[who], ours, one))
+        ours, one = self._pick(self.organizations, of), self._pick(self.invitations, asked)
+        self.run_on_both(lambda w: w.do.identity.revoke_invitation(self.people[who], ours, one))
 
     # --- projects ---
 
     @rule(who=actors, of=indexes, name=names, text=texts)
     def create_project(self, who: int, of: int, name: str, text: str) -> None:
-        ours = self._one(self.organizations, of)
-        made = self.both(lambda w: w.do.identity.create_project(self.people[who], ours, name, text))
+        ours = self._pick(self.organizations, of)
+        made = self.run_on_both(
+            lambda w: w.do.identity.create_project(self.people[who], ours, name, text)
+        )
         if not isinstance(made, type):
             self.projects.append(made.id)
 
@@ -192,39 +196,43 @@ class Histories(RuleBasedStateMachine):
     def change_project(
         self, who: int, of: int, which: int, name: str | None, text: str | None
     ) -> None:
-        ours, one = self._one(self.organizations, of), self._one(self.projects, which)
-        self.both(lambda w: w.do.identity.change_project(self.people[who], ours, one, name, text))
+        ours, one = self._pick(self.organizations, of), self._pick(self.projects, which)
+        self.run_on_both(
+            lambda w: w.do.identity.change_project(self.people[who], ours, one, name, text)
+        )
 
     @rule(who=actors, of=indexes, which=indexes)
     def delete_project(self, who: int, of: int, which: int) -> None:
-        ours, one = self._one(self.organizations, of), self._one(self.projects, which)
-        self.both(lambda w: w.do.identity.delete_project(self.people[who], ours, one))
+        ours, one = self._pick(self.organizations, of), self._pick(self.projects, which)
+        self.run_on_both(lambda w: w.do.identity.delete_project(self.people[who], ours, one))
 
     # --- keys ---
 
     @rule(who=actors, of=indexes, expiration=st.sampled_from(Expiration), may=scopes)
     def create_key(self, who: int, of: int, expiration: Expiration, may: frozenset[Scope]) -> None:
-        ours = self._one(self.organizations, of)
-        self._made(
-            self.both(
+        ours = self._pick(self.organizations, of)
+        self._remember_key(
+            self.run_on_both(
                 lambda w: w.do.identity.create_key(self.people[who], ours, "k", expiration, may)
             )
         )
 
     @rule(who=actors, of=indexes, which=indexes)
     def rotate_key(self, who: int, of: int, which: int) -> None:
-        ours, one = self._one(self.organizations, of), self._one(self.keys, which)
-        self._made(self.both(lambda w: w.do.identity.rotate_key(self.people[who], ours, one)))
+        ours, one = self._pick(self.organizations, of), self._pick(self.keys, which)
+        self._remember_key(
+            self.run_on_both(lambda w: w.do.identity.rotate_key(self.people[who], ours, one))
+        )
 
     def _remember_key(self, made: Any) -> None:
         if not isinstance(made, type):
             self.keys.append(made[0].id)
             self.secrets.append(made[1])
 
-    @rule(who=actors, of=some, which=some, for_good=st.booleans())
-    def take_key(self, who: int, of: int, which: int, for_good: bool) -> None:
-        ours, one = self._one(self.organizations, of), self._one(self.keys, which)
-        self.both(
+    @rule(who=actors, of=indexes, which=indexes, for_good=st.booleans())
+    def delete_or_revoke_key(self, who: int, of: int, which: int, for_good: bool) -> None:
+        ours, one = self._pick(self.organizations, of), self._pick(self.keys, which)
+        self.run_on_both(
             lambda w: (w.do.identity.delete_key if for_good else w.do.identity.revoke_key)(
                 self.people[who], ours, one
             )
@@ -233,7 +241,9 @@ class Histories(RuleBasedStateMachine):
     @rule(which=indexes, name=names)
     def use_key(self, which: int, name: str) -> None:
         secret = self.secrets[which % len(self.secrets)]
-        caller = self.both(lambda w: w.do.identity.authenticate_key(secret, name, UNKNOWN_ORIGIN))
+        caller = self.run_on_both(
+            lambda w: w.do.identity.authenticate_key(secret, name, UNKNOWN_ORIGIN)
+        )
         if not isinstance(caller, type) and caller.project_id not in self.projects:
             self.projects.append(caller.project_id)
 
@@ -242,7 +252,7 @@ class Histories(RuleBasedStateMachine):
         ours, one = self._pick(self.organizations, of), self._pick(self.projects, which)
         verifier = f"v{len(self.codes)}"
         challenge = challenge_of(verifier)
-        code = self.both(
+        code = self.run_on_both(
             lambda w: w.do.identity.issue_login_code(
                 self.people[who], ours, one, challenge, "laptop"
             )
@@ -254,9 +264,11 @@ class Histories(RuleBasedStateMachine):
     def exchange(self, which: int, right: int) -> None:
         if self.codes:
             code, verifier = self.codes[which % len(self.codes)]
-            said = verifier if right else "wrong"
-            self._made(
-                self.both(lambda w: w.do.identity.exchange_login_code(code, said, UNKNOWN_ORIGIN))
+            answer = verifier if right else "wrong"
+            self._remember_key(
+                self.run_on_both(
+                    lambda w: w.do.identity.exchange_login_code(code, answer, UNKNOWN_ORIGIN)
+                )
             )
 
     @rule(seconds=waits)
@@ -315,7 +327,7 @@ class Histories(RuleBasedStateMachine):
 
 
 def _ports(ports: Ports, seed: int) -> Ports:
-    """With chance that repeats itself, and uses of keys left aside: they are another suite's."""
+    """Uses repeatable randomness, and discards key uses, which another suite tests."""
     return replace(
         ports, random=random.Random(seed).randbytes, key_usage=MemoryKeyUsage(MemoryStore())
     )

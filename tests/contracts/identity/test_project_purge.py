@@ -323,7 +323,7 @@ async def test_large_project_is_deleted_in_batches(fixture):
     rows = await fixture.rows(fixture.gone.id)
     await fixture.remove()
     swept: list[int] = []
-    while gone := await land.world.ports.removed_projects.purge(NOON):
+    while gone := await fixture.world.ports.removed_projects.purge(NOON):
         swept.append(gone)
         assert await fixture.rows(fixture.gone.id) == rows - sum(swept)
         await assert_not_readable(fixture, fixture.gone.id)
@@ -336,7 +336,7 @@ async def test_cancelled_sweep_is_continued_by_next(fixture):
     rows = await fixture.rows(fixture.gone.id)
     await fixture.remove()
     for turns in range(TURNS):
-        sweeping = asyncio.create_task(land.world.ports.removed_projects.purge(NOON))
+        sweeping = asyncio.create_task(fixture.world.ports.removed_projects.purge(NOON))
         for _ in range(turns):
             await asyncio.sleep(0)
         sweeping.cancel()
@@ -349,14 +349,14 @@ async def test_cancelled_sweep_is_continued_by_next(fixture):
     assert len(await assert_rolled_up(fixture.plane, fixture.kept.id)) == len(fixture.traces)
 
 
-async def test_sweeps_at_once_share_the_work(land):
-    others = [new_project(f"other {n}", land.organization) for n in range(4)]
-    async with land.world.ports.administration.lock(land.organization) as opened:
+async def test_concurrent_sweeps_share_the_work(fixture):
+    others = [new_project(f"other {n}", fixture.organization) for n in range(4)]
+    async with fixture.world.ports.administration.lock(fixture.organization) as opened:
         for one in others:
             await opened.put_project(one)
     for one in others:
-        await fill(land.plane, one.id, *land.traces)
-    async with land.world.ports.administration.lock(land.organization) as opened:
+        await fill(fixture.plane, one.id, *fixture.traces)
+    async with fixture.world.ports.administration.lock(fixture.organization) as opened:
         for one in others:
             await opened.remove_project(one.id, NOON)
     await asyncio.gather(*(fixture.sweep() for _ in range(4)))
@@ -404,26 +404,26 @@ async def test_late_rows_stay_hidden_and_are_swept(fixture):
     assert len(await assert_rolled_up(fixture.plane, fixture.kept.id)) == len(fixture.traces)
 
 
-async def test_a_code_that_is_just_used_holds_no_sweep_up(land):
-    ada = await land.world.person("ada")
-    codes = [new_code(land.kept, ada.user.id, expires_at=at(n)) for n in (10, 20)]
+async def test_login_code_in_use_does_not_block_sweep(fixture):
+    ada = await fixture.world.person("ada")
+    codes = [new_code(fixture.kept, ada.user.id, expires_at=at(n)) for n in (10, 20)]
     administration, removed_projects = (
-        land.world.ports.administration,
-        land.world.ports.removed_projects,
+        fixture.world.ports.administration,
+        fixture.world.ports.removed_projects,
     )
-    async with administration.lock(land.organization) as opened:
+    async with administration.lock(fixture.organization) as opened:
         for code in codes:
             await opened.add_login_code(code)
-    async with administration.lock(land.organization) as opened:
+    async with administration.lock(fixture.organization) as opened:
         assert await opened.use_login_code(codes[0].digest)
-        assert await removed_projects.purge(LATER) > 0  # and waits for nobody
-    assert await land.world.ports.directory.login_code(codes[1].digest) is None
+        assert await removed_projects.purge(LATER) > 0  # without waiting
+    assert await fixture.world.ports.directory.login_code(codes[1].digest) is None
 
 
-async def test_login_codes_that_expired_go_too(land):
-    ada = await land.world.person("ada")
-    codes = [new_code(land.kept, ada.user.id, expires_at=at(n)) for n in (10, 20, 30)]
-    async with land.world.ports.administration.lock(land.organization) as opened:
+async def test_sweep_deletes_expired_login_codes(fixture):
+    ada = await fixture.world.person("ada")
+    codes = [new_code(fixture.kept, ada.user.id, expires_at=at(n)) for n in (10, 20, 30)]
+    async with fixture.world.ports.administration.lock(fixture.organization) as opened:
         for code in codes:
             await opened.add_login_code(code)
     assert await fixture.sweep(at(20) - timedelta(microseconds=1)) == [1]

@@ -47,7 +47,7 @@ async def ada(world, open_connections):
 
 @pytest.fixture
 async def ours(world, ada):
-    """An organization of Ada's."""
+    """An organization owned by Ada."""
     return (await world.do.identity.create_organization(ada, "Ours")).id
 
 
@@ -239,7 +239,7 @@ async def test_create_and_ensure_agree_on_one_project(world, ours, ada, turn):
     assert {one for one in by_hand if one is not Conflict} <= {only}
 
 
-async def test_a_new_name_is_given_to_one_of_two_projects(world, ours, ada, turn):
+async def test_new_name_is_given_to_one_of_two_projects(world, ours, ada, turn):
     made = [await world.do.identity.create_project(ada, ours, name, "") for name in ("a", "b")]
     outcomes = await at_once(
         *(world.do.identity.change_project(ada, ours, one.id, "new", None) for one in made)
@@ -253,7 +253,7 @@ async def test_a_new_name_is_given_to_one_of_two_projects(world, ours, ada, turn
 # --- keys ----------------------------------------------------------------------------------------
 
 
-async def test_a_key_that_is_rotated_twice_has_two_successors(world, ours, ada, turn):
+async def test_key_rotated_twice_has_two_successors(world, ours, ada, turn):
     old, _ = await world.do.identity.create_key(ada, ours, "ci", Expiration.DAYS_90, ALL_SCOPES)
     outcomes = await at_once(*(world.do.identity.rotate_key(ada, ours, old.id) for _ in range(2)))
     new = [key for key, _ in outcomes]
@@ -266,7 +266,7 @@ async def test_a_key_that_is_rotated_twice_has_two_successors(world, ours, ada, 
     assert await count_entries(world, ours, AuditAction.API_KEY_ROTATED) == 2
 
 
-async def test_a_revocation_wins_over_a_rotation_or_comes_after_it(world, ours, ada, turn):
+async def test_revocation_and_rotation_leave_old_key_inactive(world, ours, ada, turn):
     old, _ = await world.do.identity.create_key(ada, ours, "ci", Expiration.DAYS_90, ALL_SCOPES)
     await at_once(
         world.do.identity.rotate_key(ada, ours, old.id),
@@ -290,7 +290,7 @@ async def use_all(world: World, made: list[ApiKey]) -> None:
         await world.ports.keys.mark_used({key.id: at(n) for key in order})
 
 
-async def meet_all(world: World, made: list[ApiKey]) -> None:
+async def record_origins(world: World, made: list[ApiKey]) -> None:
     await world.ports.keys.record_origins(
         [
             KeyOrigin(key.id, Origin("192.0.2.1"), at(0), AuditEntryId(world.new_id()))
@@ -304,7 +304,7 @@ async def test_keys_in_use_while_their_creator_is_removed(world, ours, ada, turn
     bob, made = await create_keys_of_bob(world, ours)
     calls = [
         *(use_all(world, made) for _ in range(3)),
-        meet_all(world, made[:50]),
+        record_origins(world, made[:50]),
         world.do.identity.remove_member(ada, ours, bob.user.id),
     ]
     assert await at_once(*calls) == [None] * len(calls)
@@ -317,7 +317,7 @@ async def test_keys_in_use_while_their_organization_is_deleted(world, ours, ada,
     _, made = await create_keys_of_bob(world, ours)
     calls = [
         *(use_all(world, made) for _ in range(3)),
-        meet_all(world, made[:50]),
+        record_origins(world, made[:50]),
         world.do.identity.delete_organization(ada, ours),
     ]
     assert await at_once(*calls) == [None] * len(calls)

@@ -240,10 +240,10 @@ async def test_concurrently_added_spans_are_counted_once(pricing, ours):
 # --- leases ----------------------------------------------------------------------------------
 
 
-async def many(pricing: Pricing, of: ProjectId) -> int:
-    """Spans for more than two steps, many of them at one instant."""
+async def put_many_spans(pricing: Pricing, of: ProjectId) -> int:
+    """Stores spans for more than two steps, many of them at one instant, and counts them."""
     count = 2 * REPRICED_SPANS_BATCH + 1
-    spans = [used("gpt-4o", n // 100) for n in range(count)]
+    spans = [span_using("gpt-4o", n // 100) for n in range(count)]
     for first in range(0, count, 100):
         await pricing.traces.put(of, trace(*spans[first : first + 100]))
     return count
@@ -304,9 +304,9 @@ async def test_claim_is_exclusive_until_expired_or_released(pricing, ours):
 async def test_failed_repricing_is_final_and_allows_another(pricing, ours):
     await pricing.traces.put(ours, trace(span_using("gpt-4o")))
     asked = await pricing.repricings.create(a_repricing(ours))
-    first = await claimed(pricing, ours, NOON)
-    second = await claimed(pricing, ours, LATER)
-    await pricing.repricings.fail(first.failed(LATER))  # somebody else goes on with it
+    first = await claim_of_project(pricing, ours, NOON)
+    second = await claim_of_project(pricing, ours, LATER)
+    await pricing.repricings.fail(first.failed(LATER))  # another worker continues with it
     assert await pricing.repricings.get(ours, asked.id) == second
     failed = second.failed(LATER)
     await pricing.repricings.fail(failed)

@@ -72,9 +72,9 @@ async def test_traces_stored_before_retention_are_deleted(world, plane):
         await plane.traces.get(ours, old[0].id)
 
 
-async def test_what_comes_again_afterwards_is_new(world, plane):
-    ours, one = await keeping(world, DAYS), a_trace()
-    middle = await split(plane, ours, [one], [])
+async def test_deleted_trace_sent_again_is_new(world, plane):
+    ours, one = await project_keeping_days(world, DAYS), a_trace()
+    middle = await put_around_instant(plane, ours, [one], [])
     assert await plane.privacy.expired.delete(ours, middle + KEPT) == 1
     await plane.traces.put(ours, one)
     assert await plane.privacy.expired.delete(ours, middle + KEPT) == 0

@@ -233,9 +233,9 @@ async def test_a_download_ends_where_the_export_is_deleted(files):
 
 async def test_it_expires(files):
     done = await files.written()
-    kept = utc_now() + files.use_cases.request_export.kept_for
+    kept = utc_now() + files.use_cases.request_export.retention
     assert done["expires_at"] < (kept + timedelta(seconds=1)).isoformat()
-    exports = replace(files.site.ports, **files.site.swapped).exporting.exports
+    exports = replace(files.site.ports, **files.site.swapped).exports.exports
     while await exports.delete_expired(kept + timedelta(days=1)):
         pass
     assert await files.got(EXPORTS) == []

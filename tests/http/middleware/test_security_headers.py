@@ -106,7 +106,7 @@ class Broken:
 async def test_faults_and_what_is_not_ready_and_what_is_too_much_send_them() -> None:
     site = Site(
         swapped={"traces": Broken()},
-        health_checks={"redis": HealthStatus(ok=False)},
+        parts={"redis": HealthStatus(ok=False)},
         limits={RouteClass.DEFAULT: Limit(1, "minute")},
     )
     async with site.http:

@@ -156,7 +156,7 @@ class Traced(World):
         await put_custom_metric(ports, project, NAME)
         organization = str(SITE.organization)
         await put_erasure(SITE.ports.privacy, project, ERASURE_ID, organization=organization)
-        await put_export(SITE.ports.exports, project, EXPORT_ID)  # an erasure takes others away
+        await put_export(SITE.ports.exports, project, EXPORT_ID)
         await put_prices(SITE.ports.pricing, project, PRICE_ID, REPRICING_ID)
 
     def completes(self, case: Any, mode: GenerationMode) -> None:

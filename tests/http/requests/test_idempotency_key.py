@@ -232,7 +232,7 @@ async def test_who_waits_for_the_first_keeps_nobody_else_waiting(
     shop.site.now = (
         NOON + IDEMPOTENCY_LOCK_TTL
     )  # one of those that wait takes over, and all have its answer
-    async with asyncio.timeout(WAIT_S):
+    async with in_time():
         answers = await asyncio.gather(*sent[1:])
     assert {one.status_code for one in answers} == {201}
     assert len({one.content for one in answers}) == len(set(scores.ids)) == 1

@@ -2,8 +2,7 @@
 
 from typing import Final
 
-from asyncpg import Record
-
+from adapters.postgres.database.columns import Column, Table, compile_reader
 from domain.evaluation.monitors.alert import (
     Alert,
     AlertChange,
@@ -13,7 +12,6 @@ from domain.evaluation.monitors.alert import (
     AlertState,
 )
 from domain.evaluation.monitors.webhook import Delivery, Webhook
-from domain.ids import MonitorId, ProjectId, RunId
 
 _KEY: Final = ("project_id", "id")
 ALERTS: Final = Table(

@@ -39,7 +39,7 @@ READ: Final = f"SELECT {SHOWN} FROM monitors WHERE {OF_PROJECT} AND id = $2"
 # Who edits, fires and removes it go one after the other.
 LOCK: Final = f"{READ} FOR UPDATE"
 PUT: Final = f"""
-UPDATE monitors SET {MONITORS.assignments()}
+UPDATE monitors SET {MONITORS.work_queue()}
 WHERE {OF_PROJECT} AND id = $2
 """
 DELETE: Final = f"DELETE FROM monitors WHERE {OF_PROJECT} AND id = $2"

@@ -156,7 +156,7 @@ async def test_a_slow_receiver_keeps_no_other_waiting():
         await post.told(other)
     webhook_sender = OneHangs(slow)
     working = asyncio.create_task(post.deliverer(webhook_sender)())
-    await asyncio.wait_for(webhook_sender.others.wait(), 10)
+    await asyncio.wait_for(webhook_sender.others.wait(), WAIT_MAX_S)
     assert webhook_sender.sent == [other] * 3
     assert not working.done()
     webhook_sender.free.set()
@@ -170,7 +170,7 @@ async def test_what_was_under_way_at_the_end_is_sent_again():
     await post.told(webhook)
     webhook_sender = OneHangs(webhook)
     working = asyncio.create_task(post.deliverer(webhook_sender)())
-    await asyncio.wait_for(webhook_sender.began.wait(), 10)
+    await asyncio.wait_for(webhook_sender.began.wait(), WAIT_MAX_S)
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working

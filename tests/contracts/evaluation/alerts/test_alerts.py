@@ -130,7 +130,7 @@ async def test_alerts_of_removed_project_are_not_found(monitoring):
     run = await ran(monitoring, monitor)
     await monitoring.evaluating.remove(monitor.project_id)
     assert await found_ended(monitoring, monitor.project_id) == []
-    assert not await monitoring.alerts.apply_run(ended(run), nothing, NOON)
+    assert not await monitoring.alerts.apply_run(ended(run), assess_none, NOON)
     assert not await monitoring.alerts.delete(monitor.project_id, monitor.id, alert.id)
     assert await monitoring.alerts.metric_stats(ended(run), METRICS[0], 0.5) == []
     with pytest.raises(NotFound):
@@ -161,7 +161,7 @@ async def test_running_cancelled_and_manual_runs_are_not_listed(monitoring):
     await monitoring.evaluating.runs.create(replace(free, targets=0), [])
     assert await found_ended(monitoring, monitor.project_id) == []
     for run in (going, cancelled):
-        assert not await monitoring.alerts.apply_run(ended(run), nothing, NOON)
+        assert not await monitoring.alerts.apply_run(ended(run), assess_none, NOON)
 
 
 async def test_runs_of_deleted_monitor_are_not_listed(monitoring):
@@ -169,7 +169,7 @@ async def test_runs_of_deleted_monitor_are_not_listed(monitoring):
     run = await ran(monitoring, monitor)
     await monitoring.monitors.delete(monitor.project_id, monitor.id)
     assert await found_ended(monitoring, monitor.project_id) == []
-    assert not await monitoring.alerts.apply_run(ended(run), nothing, NOON)
+    assert not await monitoring.alerts.apply_run(ended(run), assess_none, NOON)
 
 
 # --- run statistics ----------------------------------------------------------------------------
@@ -262,7 +262,7 @@ async def test_run_is_assessed_once(monitoring):
     monitor = await monitoring.stored(project())
     await monitoring.alerts.create(an_alert(monitor))
     run = ended(await ran(monitoring, monitor))
-    assert await monitoring.alerts.apply_run(run, nothing, NOON)
+    assert await monitoring.alerts.apply_run(run, assess_none, NOON)
     assert await found_ended(monitoring, monitor.project_id) == []
     asked = [
         turned(run, one) for one in await monitoring.alerts.of_monitor(run.project, monitor.id)
@@ -319,10 +319,10 @@ async def test_run_is_assessed_after_runs_that_ended_before_it(monitoring):
     first, second = [ended(await ran(monitoring, monitor, created_at=at(n))) for n in range(2)]
     elsewhere = ended(await ran(monitoring, other, created_at=at(1)))
     assert first.at < second.at
-    assert not await monitoring.alerts.apply_run(second, nothing, NOON)
-    assert await monitoring.alerts.apply_run(elsewhere, nothing, NOON)
-    assert await monitoring.alerts.apply_run(first, nothing, NOON)
-    assert await monitoring.alerts.apply_run(second, nothing, NOON)
+    assert not await monitoring.alerts.apply_run(second, assess_none, NOON)
+    assert await monitoring.alerts.apply_run(elsewhere, assess_none, NOON)
+    assert await monitoring.alerts.apply_run(first, assess_none, NOON)
+    assert await monitoring.alerts.apply_run(second, assess_none, NOON)
 
 
 async def test_run_stops_waiting_for_earlier_run_after_timeout(monitoring):
@@ -330,8 +330,8 @@ async def test_run_stops_waiting_for_earlier_run_after_timeout(monitoring):
     first = ended(await ran(monitoring, monitor, created_at=NOON))
     second = ended(await ran(monitoring, monitor, created_at=first.at + ORDER_WAIT_MAX))
     assert second.at - first.at >= ORDER_WAIT_MAX
-    assert await monitoring.alerts.apply_run(second, nothing, NOON)
-    assert await monitoring.alerts.apply_run(first, nothing, NOON)
+    assert await monitoring.alerts.apply_run(second, assess_none, NOON)
+    assert await monitoring.alerts.apply_run(first, assess_none, NOON)
 
 
 async def test_error_in_assessment_changes_nothing(monitoring):
@@ -371,7 +371,7 @@ async def create_waiting_alert(monitoring, **overrides):
     [slot] = await slots_of(monitoring, monitor, NOON)
     assert (slot.alert, slot.awaited, slot.quiet) == (alert.id, None, False)
     assert slot.following == monitor.next_run_at
-    assert await monitoring.alerts.apply_slot(slot, nothing, NOON)
+    assert await monitoring.alerts.apply_slot(slot, assess_none, NOON)
     assert await slots_of(monitoring, monitor, NOON) == []
     return monitor, alert
 

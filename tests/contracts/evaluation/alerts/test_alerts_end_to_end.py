@@ -55,7 +55,9 @@ class MonitoredAgent:
         assert isinstance(ports.jobs, RecordedJobs)
         self.jobs = ports.jobs
 
-    async def monitored(self, metric: str = "trace_success", model: str | None = None) -> Monitor:
+    async def create_monitor(
+        self, metric: str = "trace_success", model: str | None = None
+    ) -> Monitor:
         order = MonitorRequest(
             name="hourly",
             of=TargetType.TRACE,

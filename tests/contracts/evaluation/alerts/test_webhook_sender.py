@@ -53,15 +53,15 @@ class ScriptedResolver:
 LOCAL = ["127.0.0.1"]
 
 
-def private(*answers: Sequence[str], **said) -> HttpWebhookSender:
-    """One that may go anywhere."""
-    known = {"admits": lambda _: True, "allow_private": True, "timeout_s": SOON_S}
-    return HttpWebhookSender(Script(*(answers or (LOCAL,))), **known | said)
+def unrestricted_sender(*answers: Sequence[str], **overrides) -> HttpWebhookSender:
+    """Builds a sender that may reach private addresses."""
+    known = {"admits": lambda _: True, "allow_private": True, "timeout_s": WAIT_MAX_S}
+    return HttpWebhookSender(ScriptedResolver(*(answers or (LOCAL,))), **known | overrides)
 
 
-async def sent_to(webhook_sender, url, **said) -> DeliveryResult:
+async def send_to(webhook_sender, url, **overrides) -> DeliveryResult:
     webhook = a_webhook(project(), url=url)
-    return await webhook_sender.send(a_delivery(webhook, body=BODY, **said), webhook, NOON)
+    return await webhook_sender.send(a_delivery(webhook, body=BODY, **overrides), webhook, NOON)
 
 
 # --- messages ----------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ async def test_message_is_signed_as_standard_webhooks_says():
     async with receiver() as there:
         webhook = a_webhook(project(), url=there.url("/a/b?c=%20d"))
         delivery = a_delivery(webhook, body=BODY)
-        assert await private().send(delivery, webhook, now) == DeliveryResult(204)
+        assert await unrestricted_sender().send(delivery, webhook, now) == DeliveryResult(204)
     [(line, head, body)] = there.got
     assert line == "POST /a/b?c=%20d HTTP/1.1"
     assert head["host"] == f"hooks.example:{there.port}"
@@ -103,7 +103,7 @@ async def test_old_signature_is_rejected():
 )
 async def test_response_status_is_reported(line, is_received):
     async with receiver(answer=with_status(line)) as there:
-        sent = await sent_to(private(), there.url())
+        sent = await send_to(unrestricted_sender(), there.url())
     assert sent == DeliveryResult(int(line[:3]))
     assert sent.is_received is is_received
 
@@ -113,7 +113,7 @@ async def test_redirects_are_not_followed(status):
     async with receiver() as elsewhere:
         answer = with_status(f"{status} Away", f"location: {elsewhere.url()}")
         async with receiver(answer=answer) as there:
-            sent = await sent_to(private(), there.url())
+            sent = await send_to(unrestricted_sender(), there.url())
     assert sent == DeliveryResult(status)
     assert not sent.is_received
     assert elsewhere.got == []
@@ -124,7 +124,7 @@ async def test_redirects_are_not_followed(status):
 
 async def test_endless_body_is_not_read():
     async with receiver(answer=endless_body) as there:
-        assert await sent_to(private(), there.url()) == DeliveryResult(200)
+        assert await send_to(unrestricted_sender(), there.url()) == DeliveryResult(200)
 
 
 @pytest.mark.parametrize(
@@ -141,13 +141,15 @@ async def test_endless_body_is_not_read():
 )
 async def test_invalid_response_is_reported_by_error_code(answer, error):
     async with receiver(answer=answer) as there:
-        assert await sent_to(private(), there.url()) == DeliveryResult(None, error)
+        within_s = SOON_S if error == "timeout" else WAIT_MAX_S
+        webhook_sender = unrestricted_sender(timeout_s=within_s)
+        assert await send_to(webhook_sender, there.url()) == DeliveryResult(None, error)
 
 
 async def test_closed_port_is_unreachable():
     async with receiver() as there:
         pass
-    assert await sent_to(private(), there.url()) == DeliveryResult(None, "unreachable")
+    assert await send_to(unrestricted_sender(), there.url()) == DeliveryResult(None, "unreachable")
 
 
 async def test_unknown_host_and_slow_lookup_are_reported():
@@ -157,18 +159,23 @@ async def test_unknown_host_and_slow_lookup_are_reported():
     async def slow(host, port):
         await silence(None)
 
-    for resolve, error in ((unknown, "unknown_host"), (slow, "timeout")):
-        webhook_sender = replace(private(), resolve=resolve)
-        assert await sent_to(webhook_sender, "http://x.example/") == DeliveryResult(None, error)
-    assert await sent_to(private([]), "http://x.example/") == DeliveryResult(None, "unknown_host")
+    for resolve, error, within_s in (
+        (unknown, "unknown_host", WAIT_MAX_S),
+        (slow, "timeout", SOON_S),
+    ):
+        webhook_sender = replace(unrestricted_sender(timeout_s=within_s), resolve=resolve)
+        assert await send_to(webhook_sender, "http://x.example/") == DeliveryResult(None, error)
+    assert await send_to(unrestricted_sender([]), "http://x.example/") == DeliveryResult(
+        None, "unknown_host"
+    )
 
 
 async def test_unexpected_error_is_reported_as_internal():
     async def broken(host, port):
         raise RuntimeError("no")
 
-    webhook_sender = replace(private(), resolve=broken)
-    assert await sent_to(webhook_sender, "http://x.example/") == DeliveryResult(None, "internal")
+    webhook_sender = replace(unrestricted_sender(), resolve=broken)
+    assert await send_to(webhook_sender, "http://x.example/") == DeliveryResult(None, "internal")
 
 
 # --- admitted addresses ------------------------------------------------------------------------
@@ -190,15 +197,15 @@ async def test_unexpected_error_is_reported_as_internal():
 )
 async def test_private_addresses_are_refused(found):
     async with receiver() as there:
-        webhook_sender = HttpWebhookSender(Script(found), timeout_s=SOON_S)
-        sent = await sent_to(webhook_sender, there.url(scheme="https"))
+        webhook_sender = HttpWebhookSender(ScriptedResolver(found), timeout_s=WAIT_MAX_S)
+        sent = await send_to(webhook_sender, there.url(scheme="https"))
     assert sent == DeliveryResult(None, "refused_target")
     assert there.got == []
 
 
-async def test_plain_http_is_refused_before_any_name_is_looked_up():
-    script = Script(["8.8.8.8"])
-    assert await sent_to(HttpWebhookSender(script), "http://x.example/") == DeliveryResult(
+async def test_plain_http_is_refused_before_lookup():
+    script = ScriptedResolver(["8.8.8.8"])
+    assert await send_to(HttpWebhookSender(script), "http://x.example/") == DeliveryResult(
         None, "refused_target"
     )
     assert script.asked == []
@@ -207,13 +214,13 @@ async def test_plain_http_is_refused_before_any_name_is_looked_up():
 async def test_changed_dns_answer_cannot_redirect_to_private_address():
     # 127.0.0.2 is admitted: it stands for the Internet.
     async with receiver("127.0.0.2") as outside, receiver("127.0.0.1", outside.port) as inside:
-        script = Script(["127.0.0.2"], ["127.0.0.1"])
+        script = ScriptedResolver(["127.0.0.2"], ["127.0.0.1"])
         webhook_sender = replace(
-            private(), resolve=script, admits=lambda address: address == "127.0.0.2"
+            unrestricted_sender(), resolve=script, admits=lambda address: address == "127.0.0.2"
         )
-        assert await sent_to(webhook_sender, outside.url()) == DeliveryResult(204)
+        assert await send_to(webhook_sender, outside.url()) == DeliveryResult(204)
         assert script.asked == [("hooks.example", outside.port)]
-        assert await sent_to(webhook_sender, outside.url()) == DeliveryResult(
+        assert await send_to(webhook_sender, outside.url()) == DeliveryResult(
             None, "refused_target"
         )
     assert len(outside.got) == 1
@@ -223,9 +230,13 @@ async def test_changed_dns_answer_cannot_redirect_to_private_address():
 async def test_first_reachable_address_is_used_up_to_limit():
     async with receiver("127.0.0.2") as there:
         silent = [f"127.0.0.{n}" for n in range(3, 3 + ADDRESSES_MAX - 1)]
-        assert await sent_to(private([*silent, "127.0.0.2"]), there.url()) == DeliveryResult(204)
+        assert await send_to(
+            unrestricted_sender([*silent, "127.0.0.2"]), there.url()
+        ) == DeliveryResult(204)
         beyond = [*silent, "127.0.0.9", "127.0.0.2"]
-        assert await sent_to(private(beyond), there.url()) == DeliveryResult(None, "unreachable")
+        assert await send_to(unrestricted_sender(beyond), there.url()) == DeliveryResult(
+            None, "unreachable"
+        )
 
 
 async def test_names_are_resolved_by_the_host():
@@ -273,19 +284,19 @@ def tls_contexts(name: str, folder) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 async def test_tls_verifies_host_name(tmp_path):
     server, client = tls_contexts("hooks.example", tmp_path)
     async with receiver(tls=server) as there:
-        webhook_sender = private(tls=client, allow_private=False)
-        assert await sent_to(webhook_sender, there.url(scheme="https")) == DeliveryResult(204)
+        webhook_sender = unrestricted_sender(tls=client, allow_private=False)
+        assert await send_to(webhook_sender, there.url(scheme="https")) == DeliveryResult(204)
         wrong = there.url(host="other.example", scheme="https")
-        assert await sent_to(webhook_sender, wrong) == DeliveryResult(None, "tls")
-        untrusting = private(allow_private=False)
-        assert await sent_to(untrusting, there.url(scheme="https")) == DeliveryResult(None, "tls")
+        assert await send_to(webhook_sender, wrong) == DeliveryResult(None, "tls")
+        untrusting = unrestricted_sender(allow_private=False)
+        assert await send_to(untrusting, there.url(scheme="https")) == DeliveryResult(None, "tls")
     [(_, head, _)] = there.got
     assert head["host"] == f"hooks.example:{there.port}"
 
 
 async def test_connections_are_not_reused():
     async with receiver(answer=OK) as there:
-        webhook_sender = private()
+        webhook_sender = unrestricted_sender()
         for _ in range(3):
-            assert await sent_to(webhook_sender, there.url()) == DeliveryResult(204)
+            assert await send_to(webhook_sender, there.url()) == DeliveryResult(204)
     assert [head["connection"] for _, head, _ in there.got] == ["close"] * 3

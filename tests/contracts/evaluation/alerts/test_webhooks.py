@@ -27,8 +27,8 @@ async def create_webhook(monitoring, of, **overrides):
     return await monitoring.webhooks.create(a_webhook(of, **overrides))
 
 
-async def told(monitoring, webhook, **said):
-    delivery = a_delivery(webhook, **{"next_attempt_at": LONG_AGO} | said)
+async def enqueue_delivery(monitoring, webhook, **overrides):
+    delivery = a_delivery(webhook, **{"next_attempt_at": LONG_AGO} | overrides)
     await monitoring.webhooks.enqueue(delivery)
     return delivery
 
@@ -106,9 +106,9 @@ async def test_webhooks_of_removed_project_are_not_found_sent_or_created(monitor
         await create_webhook(monitoring, webhook.project_id)
 
 
-async def test_a_message_is_stored_once_and_listed_newest_first(monitoring):
-    webhook = await made(monitoring, project())
-    sent = [await told(monitoring, webhook, created_at=at(n // 2)) for n in range(5)]
+async def test_delivery_is_stored_once_and_listed_newest_first(monitoring):
+    webhook = await create_webhook(monitoring, project())
+    sent = [await enqueue_delivery(monitoring, webhook, created_at=at(n // 2)) for n in range(5)]
     await monitoring.webhooks.enqueue(replace(sent[0], body=b"other"))
     sent.sort(key=lambda one: (one.created_at, one.id), reverse=True)
     by_position, by_offset = await walked(
@@ -200,7 +200,7 @@ async def test_late_attempt_does_not_overwrite_delivery(monitoring):
     done = replace(delivery, attempts=1, status=204, next_attempt_at=None, delivered_at=at(1))
     await monitoring.webhooks.record_attempt(done)
     late = replace(delivery, attempts=1, error="timeout", next_attempt_at=at(2))
-    await monitoring.webhooks.record_attempt(late)  # of somebody who was slow
+    await monitoring.webhooks.record_attempt(late)  # of a slow sender
     assert await log_of(monitoring, webhook) == [done]
 
 

@@ -37,7 +37,7 @@ from tests.support.fixtures.monitors import Monitoring, over_memory, over_postgr
 from tests.support.hypothesis_scale import scaled
 
 ALL: Final = PageRequest(limit=200)
-STEPS: Final = ("due", "edge", "changed", "targets", "fired", "stored", "told")
+STEPS: Final = ("due", "edge", "changed", "targets", "fired", "stored", "sent")
 ORDER: Final = MonitorRequest(
     name="m",
     of=TargetType.TRACE,
@@ -83,7 +83,7 @@ class CrashingPort:
     ours: ProjectId
 
     async def list_due(self, now: datetime, after: Monitor | None = None) -> list[Monitor]:
-        """Those of other examples, which share the database, aren't fired."""
+        """Leaves out monitors of other examples, which share the database."""
         await self.process.reaches("due")
         found = await self.inner.list_due(now, after)
         return [one for one in found if one.project_id == self.ours]
@@ -141,9 +141,9 @@ class Histories(RuleBasedStateMachine):
         ports: EvaluationPorts = replace(
             known,
             monitors=self.over.monitors,
-            changed=watched(self.over.changed),
-            targets=watched(self.over.evaluating.targets),
-            jobs=watched(RecordedJobs()),
+            changed=crashing(self.over.changed),
+            targets=crashing(self.over.evaluating.targets),
+            jobs=crashing(RecordedJobs()),
             leader_election=MemoryLeaderElection(),
         )
         schedulers = crashing(self.over.monitors)
@@ -244,7 +244,7 @@ class Histories(RuleBasedStateMachine):
         processes = [self._process(Process(one)) for one in ends]
 
         async def go() -> list[Any]:
-            looks: list[Awaitable[Any]] = [one.run_due_monitors() for one in processes]
+            calls: list[Awaitable[Any]] = [one.run_due_monitors() for one in processes]
             if paused is not None and paused < len(self.monitors):
                 calls.append(self.do.pause_monitor(self.ours, self.monitors[paused]))
             return await asyncio.gather(*calls, return_exceptions=True)

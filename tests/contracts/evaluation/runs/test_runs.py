@@ -161,8 +161,8 @@ async def test_cancelling_skips_remaining_work_and_blocks_claims(evaluating):
     assert await evaluating.progress(run) == over
     assert not await evaluating.work_queue.is_live(held)
     for one in (*due, *(target(run, n) for n in range(4))):
-        told = one if isinstance(one, str) else one.target
-        assert await evaluating.work_queue.claim(ours, run.id, told, later(days=1)) is None
+        name = one if isinstance(one, str) else one.target
+        assert await evaluating.work_queue.claim(ours, run.id, name, later(days=1)) is None
     assert not await evaluating.work_queue.record(held, METRICS[1], BAD, NOON)
     assert await evaluating.work_queue.close(held, NOON) == ()
     assert await evaluating.work_queue.dispatch(ours, NOON) == []

@@ -180,7 +180,7 @@ async def test_earlier_trace_with_too_many_spans_is_read_without_spans(evaluatin
     large = trace(*roots, *inner, session_id="s")
     with_output = trace(*roots, *inner, session_id="s", started_at=at(1), output=b'"of its own"')
     after = trace(session_id="s", started_at=at(2))
-    await fill(evaluating.plane, ours, large, spoken, after)
+    await fill(evaluating.plane, ours, large, with_output, after)
     found = await evaluating.targets.load_trace(ours, after.id)
     assert found.earlier_outputs == ["", "of its own"]
 
@@ -190,8 +190,8 @@ async def test_session_traces_come_in_order(evaluating):
     sent = [trace(session_id="s", started_at=at(n // 2)) for n in range(6)]
     await fill(evaluating.plane, ours, *reversed(sent), trace(session_id="t"), trace())
     await fill(evaluating.plane, project(), trace(session_id="s"))
-    meant = [one.id for one in sorted(sent, key=lambda one: (one.started_at, one.id))]
-    assert await evaluating.targets.session_traces(ours, "s") == meant
+    expected = [one.id for one in sorted(sent, key=lambda one: (one.started_at, one.id))]
+    assert await evaluating.targets.session_traces(ours, "s") == expected
     assert await evaluating.targets.session_traces(ours, "nobody's") == []
 
 
@@ -208,7 +208,7 @@ async def test_targets_of_removed_project_are_not_found(evaluating):
     ours, sent = project(), trace(session_id="s")
     await fill(evaluating.plane, ours, sent)
     await evaluating.remove(ours)
-    assert await evaluating.targets.traces(ours, TraceSelection(), MANY) == []
-    assert await evaluating.targets.sessions(ours, SessionSelection(), MANY) == []
+    assert await evaluating.targets.traces(ours, TraceSelection(), LIMIT) == []
+    assert await evaluating.targets.sessions(ours, SessionSelection(), LIMIT) == []
     assert await evaluating.targets.session_traces(ours, "s") == []
     assert await evaluating.targets.load_trace(ours, sent.id) == Failed(FailCode.TARGET_GONE)

@@ -73,7 +73,7 @@ async def test_session_run_has_session_rows(evaluating):
     assert {one.session_id for one in scores} == {"s0", "s1"}
 
 
-async def test_a_large_run_is_planned_in_pieces_and_runs_after_the_last(evaluating):
+async def test_large_run_is_planned_in_batches_and_starts_after_last(evaluating):
     run = a_run(project(), PLANNED_TARGETS_BATCH + 1, metrics=METRICS[:1])
     await evaluating.runs.create(run, work_of(run))
     assert await evaluating.work_queue.plan(run.project_id, run.id, NOON)
@@ -108,7 +108,7 @@ async def test_targets_in_flight_are_limited_by_window(evaluating):
     assert await evaluating.work_queue.dispatch(ours, NOON) == []
     claims = [await evaluating.claim(one) for one in first]
     assert await evaluating.work_queue.dispatch(ours, NOON) == []
-    # The next ones come in place of those that are closed.
+    # The next targets replace those that are closed.
     assert [one.target for one in await evaluating.finish(claims[1])] == [target(run, WINDOW)]
     other = a_run(project(), 1)  # whose project has its own window
     await evaluating.begun(other, work_of(other))
@@ -428,7 +428,8 @@ async def test_postponed_target_is_claimed_when_due(evaluating):
     early = until - timedelta(seconds=1)
     again = (due.project, due.run, due.target)
     assert await evaluating.work_queue.claim(*again, early) is None
-    assert await evaluating.work_queue.dispatch(ours, early) == []  # it keeps its place
+    # it keeps its place in the window
+    assert await evaluating.work_queue.dispatch(ours, early) == []
     second = await evaluating.claim(due, until)
     assert (second.metrics, second.attempt) == (METRICS[1:], 2)
 
@@ -466,7 +467,7 @@ async def test_dead_target_keeps_code_of_its_postponement(
 
 
 async def overdue(evaluating, ours, now):
-    """Of one project: other tests share the database."""
+    """Returns the overdue jobs of one project, since other tests share the database."""
     return [one for one in await evaluating.work_queue.requeue_overdue(now) if one.project == ours]
 
 
@@ -480,7 +481,7 @@ async def test_unplanned_run_is_announced_again(evaluating):
     assert await overdue(evaluating, ours, NOON + 2 * ANNOUNCE_TIMEOUT) == [due]
 
 
-async def test_a_plan_that_was_interrupted_is_announced_again(evaluating):
+async def test_interrupted_plan_is_announced_again(evaluating):
     run = a_run(project(), PLANNED_TARGETS_BATCH + 1, metrics=METRICS[:1])
     await evaluating.runs.create(run, work_of(run))
     await evaluating.work_queue.plan(run.project_id, run.id, NOON + ANNOUNCE_TIMEOUT)
@@ -626,7 +627,7 @@ async def test_lease_is_renewed_without_recording(evaluating):
     assert await evaluating.work_queue.claim(*again, claim.target, NOON + LEASE) is None
     assert "pending" in (await evaluating.outcomes(run)).values()
     assert await evaluating.work_queue.claim(*again, claim.target, NOON + 1.5 * LEASE) is not None
-    # Who has lost the target doesn't renew it for the other.
+    # A worker that has lost the target does not renew its lease for the other.
     await evaluating.work_queue.renew(claim, NOON + 2.5 * LEASE)
     assert await evaluating.work_queue.claim(*again, claim.target, NOON + 2.5 * LEASE) is not None
 
@@ -704,7 +705,7 @@ async def test_scores_without_run_or_key_are_not_signals(evaluating, overrides):
         "created_at": NOON,
         "updated_at": NOON,
     }
-    await evaluating.trace_scores.add(TraceScore(**plain | said))
+    await evaluating.trace_scores.add(TraceScore(**plain | overrides))
     assert await evaluating.work_queue.find_signals(ours, known.id, {"confidence": KEY}) == []
     await evaluating.trace_scores.add(TraceScore(**plain | {"id": ScoreId(uuid.uuid4())}))
     found = await evaluating.work_queue.find_signals(ours, known.id, {"confidence": KEY})

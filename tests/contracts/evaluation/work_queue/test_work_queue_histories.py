@@ -90,7 +90,7 @@ class Histories(RuleBasedStateMachine):
         self.jobs_sent: list[Job] = []
         self.claims: list[Claim] = []
         self.measured = set[tuple[RunId, str, str]]()
-        self.buried = self.runner.run(self.postgres.work_queue.count_dead())
+        self.dead_before = self.runner.run(self.postgres.work_queue.count_dead())
         self.create(0, 3, TargetType.TRACE, 3)
         self.plan(0)
 
@@ -142,7 +142,7 @@ class Histories(RuleBasedStateMachine):
         )
         self.run_on_both(lambda to: to.runs.create(run, work))
         self.runs.append(run)
-        self.told.append(PlanRunJob(run.project_id, run.id))
+        self.jobs_sent.append(PlanRunJob(run.project_id, run.id))
 
     @rule(which=indexes)
     def create_again(self, which: int) -> None:
@@ -152,8 +152,8 @@ class Histories(RuleBasedStateMachine):
 
     @rule(which=indexes)
     def plan(self, which: int) -> None:
-        if run := self._one(self.runs, which):
-            self.both(lambda to: to.work_queue.plan(run.project_id, run.id, self.now))
+        if run := self._pick(self.runs, which):
+            self.run_on_both(lambda to: to.work_queue.plan(run.project_id, run.id, self.now))
 
     @rule(which=indexes, really=st.booleans())
     def cancel(self, which: int, really: bool) -> None:
@@ -172,15 +172,17 @@ class Histories(RuleBasedStateMachine):
 
     @rule(of=st.sampled_from([0, 0, 1]))
     def dispatch(self, of: int) -> None:
-        self.told += self.both(lambda to: to.work_queue.dispatch(self.projects[of], self.now))
+        self.jobs_sent += self.run_on_both(
+            lambda to: to.work_queue.dispatch(self.projects[of], self.now)
+        )
 
     @rule(which=indexes)
     def claim(self, which: int) -> None:
-        """By a message that may be the second of its kind, or late."""
-        targets = [one for one in self.told if isinstance(one, EvaluateTargetJob)]
-        if due := self._one(targets, which):
+        """Claims by a job that may be a duplicate, or late."""
+        targets = [one for one in self.jobs_sent if isinstance(one, EvaluateTargetJob)]
+        if due := self._pick(targets, which):
             key = (due.project, due.run, due.target, self.now)
-            if claim := self.both(lambda to: to.work_queue.claim(*key)):
+            if claim := self.run_on_both(lambda to: to.work_queue.claim(*key)):
                 self.claims.append(claim)
 
     @rule(which=indexes, metric=st.integers(0, 1), outcome=outcomes)
@@ -192,7 +194,7 @@ class Histories(RuleBasedStateMachine):
             self._record(claim, name, outcome)
 
     def _record(self, claim: Claim, metric: str, outcome: Outcome) -> None:
-        if self.both(lambda to: to.work_queue.record(claim, metric, outcome, self.now)):
+        if self.run_on_both(lambda to: to.work_queue.record(claim, metric, outcome, self.now)):
             pair = (claim.run.id, claim.target, metric)
             assert pair not in self.measured
             self.measured.add(pair)
@@ -203,23 +205,23 @@ class Histories(RuleBasedStateMachine):
         if claim is not None and claim.run.target_type is TargetType.SESSION:
             signal = signal_of(claim.run, self.settled[of], "confidence", self.now)
             score = signal.with_outcome(outcome, self.now)
-            self.both(lambda to: to.work_queue.record_signal(claim, score, self.now))
+            self.run_on_both(lambda to: to.work_queue.record_signal(claim, score, self.now))
 
     @rule(which=indexes)
     def renew(self, which: int) -> None:
-        if claim := self._one(self.claims, which):
-            self.both(lambda to: to.work_queue.renew(claim, self.now))
+        if claim := self._pick(self.claims, which):
+            self.run_on_both(lambda to: to.work_queue.renew(claim, self.now))
 
     @rule(which=indexes)
     def close(self, which: int) -> None:
-        if claim := self._one(self.claims, which):
-            self.told += self.both(lambda to: to.work_queue.close(claim, self.now))
+        if claim := self._pick(self.claims, which):
+            self.jobs_sent += self.run_on_both(lambda to: to.work_queue.close(claim, self.now))
 
     @rule(which=indexes, seconds=waits, code=codes)
     def postpone(self, which: int, seconds: int, code: FailCode) -> None:
         if claim := self._pick(self.claims, which):
             until = self.now + timedelta(seconds=seconds)
-            self.both(lambda to: to.work_queue.postpone(claim, until, code, self.now))
+            self.run_on_both(lambda to: to.work_queue.postpone(claim, until, code, self.now))
 
     # --- time, people, upkeep ---
 
@@ -256,7 +258,7 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def every_read_agrees(self) -> None:
         async def read(to: Evaluating) -> Any:
-            """What can be read of all of it, each run with its scores."""
+            """Reads all runs, each with its scores and failures."""
             found: list[Any] = [await to.work_queue.is_live(one) for one in self.claims[-2:]]
             for of in self.projects:
                 for kind in TargetType:
@@ -273,9 +275,9 @@ class Histories(RuleBasedStateMachine):
             return
         self.run_on_both(read)
         for of in self.projects:
-            assert self.runner.run(self.pool.fetchval(IN_FLIGHT, of)) <= WINDOW
+            assert self.runner.run(self.pool.fetchval(COUNT_IN_FLIGHT, of)) <= WINDOW
         dead = self.runner.run(self.postgres.work_queue.count_dead())
-        assert dead - self.buried == self.runner.run(self.model.work_queue.count_dead())
+        assert dead - self.dead_before == self.runner.run(self.model.work_queue.count_dead())
 
     def teardown(self) -> None:
         """Upkeep ends every run, whatever jobs were lost; then every run is deleted."""
@@ -285,7 +287,7 @@ class Histories(RuleBasedStateMachine):
             if all(self._is_over(run) for run in self.runs):
                 break
             self.now += max(LEASE, ANNOUNCE_TIMEOUT, timedelta(minutes=10))
-            self.told = []
+            self.jobs_sent = []
             self.overdue()
             for job in list(self.jobs_sent):
                 self._do(job)
@@ -301,14 +303,14 @@ class Histories(RuleBasedStateMachine):
 
     def _do(self, job: Job) -> None:
         if isinstance(job, PlanRunJob):
-            self.both(lambda to: to.work_queue.plan(job.project, job.run, self.now))
+            self.run_on_both(lambda to: to.work_queue.plan(job.project, job.run, self.now))
             return
         key = (job.project, job.run, job.target, self.now)
-        if (claim := self.both(lambda to: to.work_queue.claim(*key))) is None:
+        if (claim := self.run_on_both(lambda to: to.work_queue.claim(*key))) is None:
             return
         for metric in claim.metrics:
             self._record(claim, metric, Failed(FailCode.INTERNAL))
-        self.both(lambda to: to.work_queue.close(claim, self.now))
+        self.run_on_both(lambda to: to.work_queue.close(claim, self.now))
 
 
 async def open_postgres(url: str, stack: AsyncExitStack) -> tuple[Pool, Evaluating]:

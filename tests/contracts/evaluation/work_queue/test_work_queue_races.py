@@ -165,9 +165,9 @@ async def test_concurrent_closes_fill_window_exactly(evaluating):
     while line:
         claims = [await evaluating.claim(one) for one in line]
         assert len(claims) <= WINDOW
-        told = await asyncio.gather(*(evaluating.finish(one) for one in claims))
+        closed = await asyncio.gather(*(evaluating.finish(one) for one in claims))
         more = await asyncio.gather(*(evaluating.work_queue.dispatch(ours, NOON) for _ in range(3)))
-        line = [due for some in (*told, *more) for due in some]
+        line = [due for some in (*closed, *more) for due in some]
         seen += len(line)
         # The first to close still saw the others in flight; later dispatches filled the window.
         assert len(line) == min(WINDOW, 18 - seen + len(line))
@@ -307,8 +307,8 @@ async def test_ended_run_never_has_pending_scores(pool, postgres_url):
             asyncio.create_task(watch(COUNT_IN_FLIGHT, 8)),
         ]
         await asyncio.gather(work(), work(), cancel())
-        for lap in range(1, LAPS_MAX):  # what was announced to nobody
-            now = NOON + lap * LEASE
+        for round_number in range(1, ROUNDS_MAX):  # announced, but not worked on
+            now = NOON + round_number * LEASE
             mine = [one for one in await work_queue.requeue_overdue(now) if one.project == ours]
             for one in mine:
                 claim = await work_queue.claim(one.project, one.run, one.target, now)

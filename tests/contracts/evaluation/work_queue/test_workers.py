@@ -26,7 +26,7 @@ def a_worker() -> Worker:
     return Worker(id=uuid.uuid4(), version="1.2.3", started_at=NOON)
 
 
-async def test_nobody_was_seen_at_first(workers):
+async def test_no_workers_at_first(workers):
     assert await workers.status(NOON) == WorkerStatus(0, None)
 
 
@@ -39,13 +39,13 @@ async def test_worker_counts_once_per_many_heartbeats(workers):
     assert await workers.status(now) == WorkerStatus(2, NOON + timedelta(seconds=10))
 
 
-async def test_who_is_silent_for_too_long_is_lost_but_remembered(workers):
+async def test_silent_worker_is_lost_but_last_seen_is_kept(workers):
     await workers.record_heartbeat(a_worker(), NOON)
     assert (await workers.status(NOON + WORKER_TIMEOUT - INSTANT)).alive == 1
     assert await workers.status(NOON + WORKER_TIMEOUT) == WorkerStatus(0, NOON)
 
 
-async def test_who_was_not_seen_for_a_day_is_forgotten(workers):
+async def test_worker_is_forgotten_after_a_day(workers):
     await workers.record_heartbeat(a_worker(), NOON)
     almost = NOON + WORKER_RETENTION - INSTANT
     assert await workers.status(almost) == WorkerStatus(0, NOON)

@@ -83,7 +83,7 @@ async def test_queued_targets_count_by_age(ports, project, age, band):
     await evaluating.begun(run, work_of(run))
     await evaluating.work_queue.dispatch(project, NOON)
     found = await workloads.workload(NOON + age)
-    assert found.queued == queued(**{f"_{band}": WINDOW})  # the others' turn hasn't come
+    assert found.queued == queued(**{f"_{band}": WINDOW})  # the others have not been dispatched
     assert age_band(age) == band
 
 
