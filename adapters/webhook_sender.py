@@ -18,9 +18,16 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from application.evaluation.ports.alerts import Delivery, Sent, Webhook
+from application.evaluation.ports.alerts import DeliveryResult
 from domain.errors import Invalid
-from domain.evaluation.monitors.webhook import PORTS, is_public, signature, validate_url
+from domain.evaluation.monitors.webhook import (
+    PORTS,
+    Delivery,
+    Webhook,
+    is_public,
+    signature,
+    validate_url,
+)
 
 if TYPE_CHECKING:
     import httpx2
@@ -74,7 +81,7 @@ class HttpWebhookSender:
     timeout_s: float = TIMEOUT_S
     connect_timeout_s: float = CONNECT_TIMEOUT_S
 
-    async def send(self, delivery: Delivery, webhook: Webhook, now: datetime) -> Sent:
+    async def send(self, delivery: Delivery, webhook: Webhook, now: datetime) -> DeliveryResult:
         try:
             async with asyncio.timeout(self.timeout_s):
                 return await self._deliver(delivery, webhook, now)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
-from application.identity.ports import ApiKeys, Meeting
+from application.identity.ports import ApiKeys, KeyOrigin
 from application.ports import NewId
 from domain.identity.audit import Origin
 from domain.ids import ApiKeyId, AuditEntryId

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from adapters.dramatiq.messages import NAMESPACE, build_message
 from application.jobs import Job, Jobs
-from application.ports import Ticks
+from application.ports import MonotonicClock
 
 SEND_TIMEOUT_S: Final = 2  # for all jobs of a call
 TRANSACTION_JOBS_MAX: Final = 1_000  # about 0.3 MB of messages

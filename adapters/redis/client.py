@@ -7,7 +7,7 @@ from typing import Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
 
-from application.ports import PartState
+from application.ports import HealthStatus
 
 CONNECTIONS_MAX: Final = 20
 TIMEOUT_S: Final = 2  # to connect, to get a connection, and to get an answer
@@ -31,12 +31,12 @@ async def opened(url: str) -> AsyncIterator[Redis]:
 
 
 @dataclass(frozen=True, slots=True)
-class RedisPart:
+class RedisHealthCheck:
     """Ready while Redis answers."""
 
     client: Redis
 
-    async def check(self) -> PartState:
+    async def check(self) -> HealthStatus:
         try:
             await self.client.ping()
         except Exception as error:  # noqa: BLE001 - whatever the cause, it is reported

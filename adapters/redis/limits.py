@@ -9,7 +9,7 @@ from typing import Final, Protocol, cast
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from application.ports import ADMIT_MAX_S, Ticks
+from application.ports import ADMIT_MAX_S, MonotonicClock
 from domain.limits import SECOND_US, Decision, Limit
 
 RETRY_AFTER_S: Final = 1  # after a failure, one request per second tries Redis again

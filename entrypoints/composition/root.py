@@ -23,7 +23,7 @@ from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
 from adapters.postgres.database.idempotency import PostgresReplies
 from adapters.postgres.database.pool import Pool, PoolSettings, opened
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers, PostgresWorkloads
-from adapters.postgres.health import MigrationsPart, PostgresPart
+from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
 from adapters.postgres.identity.administration import PostgresAdministration
 from adapters.postgres.identity.directory import PostgresDirectory
 from adapters.postgres.identity.identity import (
@@ -32,7 +32,7 @@ from adapters.postgres.identity.identity import (
     PostgresProjects,
     PostgresUsers,
 )
-from adapters.postgres.identity.project_purge import PostgresRemovals
+from adapters.postgres.identity.project_purge import PostgresRemovedProjects
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.privacy.erasures import PostgresErasures
 from adapters.postgres.privacy.retention import PostgresExpired
@@ -129,7 +129,7 @@ async def ports(
         jobs = DramatiqJobs(redis, monotonic_us, fallback_jobs, on_job)
         judge = await stack.enter_async_context(open_judge(settings))
         evaluation = evaluation_ports(settings, pool, jobs, book, judge)
-        stack.push_async_callback(evaluation.leadership.close)
+        stack.push_async_callback(evaluation.leader_election.close)
         workers = PostgresWorkers(pool)
         limiter = RedisRateLimiter(
             RedisSlidingWindows(redis), MemoryRateLimiter(monotonic_us), monotonic_us
@@ -146,10 +146,10 @@ async def ports(
             analytics=PostgresTraceAnalytics(pool),
             pricing=pricing_ports(pool, book, traces.edits),
             evaluation=evaluation,
-            exporting=await stack.enter_async_context(export_ports(settings, pool)),
-            keeping=keeping_ports(traces.edits),
+            exports=await stack.enter_async_context(export_ports(settings, pool)),
+            privacy=privacy_ports(traces.edits),
             keys=keys,
-            uses=uses,
+            key_usage=uses,
             projects=projects,
             users=PostgresUsers(pool),
             organizations=PostgresOrganizations(pool),
@@ -160,16 +160,16 @@ async def ports(
             removals=PostgresRemovals(pool),
             tokens=verifier,
             limiter=limiter,
-            replies=PostgresReplies(pool),
+            idempotency=PostgresIdempotencyStore(pool),
             workers=workers,
             workloads=PostgresWorkloads(pool),
-            replies_kept_for=timedelta(hours=settings.idempotency_ttl_hours),
+            idempotency_ttl=timedelta(hours=settings.idempotency_ttl_hours),
             owned_organizations_max=settings.max_owned_organizations or None,
-            parts={
-                "postgres": PostgresPart(pool),
-                "redis": RedisPart(redis),
-                "migrations": MigrationsPart(pool),
-                "queue": BacklogPart(evaluation.assignments, workers, utc_now, age_max),
+            health_checks={
+                "postgres": PostgresHealthCheck(pool),
+                "redis": RedisHealthCheck(redis),
+                "migrations": MigrationsHealthCheck(pool),
+                "queue": QueueHealthCheck(evaluation.work_queue, workers, utc_now, age_max),
             },
         )
 

@@ -12,7 +12,7 @@ from adapters.oidc.issuers import TokensByIssuer
 from adapters.oidc.jwks import JwksClient, JwksError
 from adapters.oidc.tokens import DevelopmentIssuer, JwtTokens, KeySource, static_keys
 from application.identity.ports import Tokens
-from application.ports import PartState
+from application.ports import HealthStatus
 from application.use_cases import utc_now
 from entrypoints.composition.identity_provider import IdentityProvider, identity_provider
 from entrypoints.settings import Settings, SettingsError, variable
@@ -85,7 +85,7 @@ async def sign_in_state(settings: Settings) -> PartState:
     try:
         keys = await JwksClient(provider.issuer, provider.jwks_url)()
     except JwksError as error:
-        return PartState(ok=False, detail=str(error))
+        return HealthStatus(ok=False, detail=str(error))
     count = len(keys.keys) or "no"
     detail = f"{provider.issuer} has {count} usable {'keys' if len(keys.keys) > 1 else 'key'}"
     return PartState(ok=bool(keys) or provider.secret is not None, detail=detail)

@@ -52,7 +52,7 @@ def run(settings: Settings, recipe: Recipe, *, organization: str | None, project
 async def _run(settings: Settings, recipe: Recipe, organization: str | None, project: str) -> int:
     name = _project_name(project)
     async with root.ports(settings) as ports:
-        migrations = await ports.parts["migrations"].check()
+        migrations = await ports.health_checks["migrations"].check()
         if not migrations.ok:
             raise CommandError(f"migrations: {migrations.detail}")
         owner = await provisioning.resolve_organization(settings, ports, organization)

@@ -54,9 +54,9 @@ async def read_database_metrics(ports: Ports) -> Mapping[MetricDefinition, Sampl
     """The values of `DATABASE_METRICS`. Raises Unavailable."""
     now, assignments = ports.clock(), ports.evaluation.assignments
     load = await ports.workloads.workload(now)
-    oldest = await assignments.oldest_waiting(now)
-    dead = await assignments.dead()
-    attendance = await ports.workers.attendance(now)
+    oldest = await work_queue.oldest_wait(now)
+    dead = await work_queue.count_dead()
+    attendance = await ports.workers.status(now)
     seen = attendance.last_seen_at
     return {
         definitions.DATABASE_UP: {(): 1.0},

@@ -146,8 +146,8 @@ class Observer:
         """A span in the trace of the run. The trace has the run's id, so no message carries it."""
         if self.spans is None:
             return nullcontext()
-        name = "plan run" if isinstance(job, RunDue) else "evaluate target"
-        attributes = {**_ids_of(job), "pandaprobe.lane": lane_of(job).value}
+        name = "plan run" if isinstance(job, PlanRunJob) else "evaluate target"
+        attributes = {**_ids_of(job), "pandaprobe.lane": queue_of(job).value}
         return self.spans.root(job.run, name, attributes)
 
 

@@ -28,7 +28,7 @@ from adapters.prometheus.registry import MetricsRegistry
 from application.jobs import Job, Jobs, Lane, RunDue, TargetDue, lane_of
 from application.ports import Clock
 from application.use_cases import Ports, UseCases
-from application.workers import SEEN_EVERY, Worker, Workers
+from application.workers import HEARTBEAT_INTERVAL, Worker, Workers
 from domain.errors import Failure
 from domain.evaluation.runs.run import Target
 from domain.ids import ProjectId, RunId
@@ -229,9 +229,9 @@ class JobRunner:
 
     async def _run(self, job: Job) -> None:
         match job:
-            case RunDue():
+            case PlanRunJob():
                 await self.plan(job.project, job.run)
-            case TargetDue():
+            case EvaluateTargetJob():
                 await self.evaluate(job.project, job.run, job.target)
 
 

@@ -172,7 +172,7 @@ def test_the_page_has_a_row_for_each_figure_and_no_other():
 def test_the_page_tells_every_word_of_a_label():
     for word in (
         *(outcome_of(status) for status in (0, 200, 400, 429, 500, 503)),
-        *(DONE, PUT_OFF, BROKEN, *Kind, *BANDS),
+        *(DONE, PUT_OFF, BROKEN, *Kind, *AGE_BANDS),
     ):
         assert f"`{word}`" in PAGE, word
 

@@ -19,7 +19,7 @@ from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
 from adapters.redis.client import opened
 from adapters.redis.server import parse_info
 from application.use_cases import utc_now
-from application.workers import LOST_AFTER, Worker
+from application.workers import WORKER_TIMEOUT, Worker
 from domain.ids import ProjectId
 from entrypoints.cli import doctor
 from entrypoints.cli.doctor import (

@@ -234,7 +234,7 @@ async def test_database_metrics_are_in_the_text(figures):
     world = World(memory_ports(MemoryStore()))
     ports = world.ports
     worker = Worker(id=uuid.uuid4(), version="1", started_at=NOON)
-    await ports.workers.seen(worker, NOON)
+    await ports.workers.record_heartbeat(worker, NOON)
     run = a_run(PROJECT)
     await ports.evaluation.runs.create(run, work_of(run))
     at = {"clock": lambda: NOON + timedelta(seconds=20)}

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from application.jobs import Lane, RunDue, TargetDue
+from application.jobs import EvaluateTargetJob, JobQueue, PlanRunJob
 from domain.errors import Unavailable
 from domain.ids import ProjectId, RunId
 from entrypoints.cli.main import main
@@ -37,18 +37,18 @@ def a_workbench(called: list[object], room: int = 2) -> JobRunner:
 async def test_each_job_finds_its_use_case():
     called: list[object] = []
     workbench = a_workbench(called)
-    await workbench(RunDue(PROJECT, RUN))
-    await workbench(TargetDue(PROJECT, RUN, "t"))
-    await workbench(TargetDue(PROJECT, RUN, "u", asks_judge=True))
+    await workbench(PlanRunJob(PROJECT, RUN))
+    await workbench(EvaluateTargetJob(PROJECT, RUN, "t"))
+    await workbench(EvaluateTargetJob(PROJECT, RUN, "u", asks_judge=True))
     assert called == [(PROJECT, RUN), (PROJECT, RUN, "t"), (PROJECT, RUN, "u")]
 
 
 @pytest.mark.parametrize(
     ("job", "named"),
     [
-        (RunDue(PROJECT, RUN), {"lane": "plan", **NAMED}),
-        (TargetDue(PROJECT, RUN, "t"), {"lane": "measure", **NAMED, "target": "t"}),
-        (TargetDue(PROJECT, RUN, "t", True), {"lane": "judge", **NAMED, "target": "t"}),
+        (PlanRunJob(PROJECT, RUN), {"lane": "plan", **NAMED}),
+        (EvaluateTargetJob(PROJECT, RUN, "t"), {"lane": "measure", **NAMED, "target": "t"}),
+        (EvaluateTargetJob(PROJECT, RUN, "t", True), {"lane": "judge", **NAMED, "target": "t"}),
     ],
     ids=["plan", "measure", "judge"],
 )

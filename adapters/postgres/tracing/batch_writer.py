@@ -161,7 +161,7 @@ async def _check_storable(connection: Connection, keys: Iterable[Key]) -> None:
     projects, traces = map(list, zip(*keys, strict=True))
     await check_not_removed(connection, *projects)
     if await connection.fetchval(ERASED, projects, traces):
-        raise was_erased()
+        raise trace_was_erased()
 
 
 async def unstorable(pool: Pool, suspects: Iterable[tuple[str, JsonText]]) -> Invalid:

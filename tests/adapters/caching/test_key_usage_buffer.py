@@ -28,7 +28,7 @@ async def test_uses_are_flushed_periodically(inner):
     async with KeyUsageBuffer.flushing_to(inner, every_s=0.001) as uses:
         uses.noted(key.id, at(1), HOME)
         await until(lambda: inner.store.keys[key.id].last_used_at == at(1))
-        uses.noted(key.id, at(61), HOME)
+        uses.record(key.id, at(61), HOME)
         await until(lambda: inner.store.keys[key.id].last_used_at == at(61))
     assert inner.batches == [{key.id: at(1)}, {key.id: at(61)}]
 
@@ -43,7 +43,7 @@ async def test_use_is_buffered_once_per_minute(inner):
     key = inner.key()
     async with KeyUsageBuffer.flushing_to(inner, every_s=0.001) as uses:
         for second in range(180):
-            uses.noted(key.id, at(second), HOME)
+            uses.record(key.id, at(second), HOME)
             await turns()
     written = [instant for batch in inner.batches for instant in batch.values()]
     assert len(written) <= 3
@@ -63,7 +63,7 @@ async def test_uses_of_many_keys_are_flushed_together_at_the_end(inner):
     noted = [inner.key() for _ in range(20)]
     async with KeyUsageBuffer.flushing_to(inner) as uses:
         for key in noted:
-            uses.noted(key.id, at(1), HOME)
+            uses.record(key.id, at(1), HOME)
         assert inner.batches == []
     assert inner.batches == [{key.id: at(1) for key in noted}]
 
@@ -76,8 +76,8 @@ async def test_unavailable_database_delays_the_flush(inner, caplog, error):
         async with KeyUsageBuffer.flushing_to(inner, every_s=0.001) as uses:
             uses.noted(key.id, at(1), HOME)
             await until(lambda: inner.asked >= 2)
-            uses.noted(key.id, at(61), HOME)
-            uses.noted(other.id, at(2), HOME)
+            uses.record(key.id, at(61), HOME)
+            uses.record(other.id, at(2), HOME)
             inner.fail = None
             await until(lambda: inner.batches)
     assert inner.batches == [{key.id: at(61), other.id: at(2)}]
@@ -122,9 +122,9 @@ async def test_new_origin_is_reported_once(inner):
         uses.noted(key.id, at(1), HOME)
         await until(lambda: inner.meetings)
         for second in range(2, 200):
-            uses.noted(key.id, at(second), HOME)
+            uses.record(key.id, at(second), HOME)
             await turns()
-        uses.noted(key.id, at(200), AWAY)
+        uses.record(key.id, at(200), AWAY)
     assert met(inner) == [(key.id, HOME), (key.id, AWAY)]
     [[first], [second]] = inner.meetings
     assert (first.at, second.at) == (at(1), at(200))
@@ -147,7 +147,7 @@ async def test_failed_new_origins_are_flushed_later_unchanged(inner):
     async with KeyUsageBuffer.flushing_to(inner, every_s=0.001) as uses:
         uses.noted(key.id, at(1), HOME)
         await until(lambda: inner.asked >= 2)
-        uses.noted(key.id, at(2), AWAY)
+        uses.record(key.id, at(2), AWAY)
         inner.fail = None
     assert [one.at for some in inner.meetings for one in some] == [at(1), at(2)]
     assert met(inner) == [(key.id, HOME), (key.id, AWAY)]

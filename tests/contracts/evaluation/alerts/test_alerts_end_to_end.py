@@ -58,10 +58,10 @@ class MonitoredAgent:
     async def create_monitor(
         self, metric: str = "trace_success", model: str | None = None
     ) -> Monitor:
-        order = MonitorOrder(
+        order = MonitorRequest(
             name="hourly",
             of=TargetType.TRACE,
-            run=Order(metrics=[metric], model=model),
+            run=RunRequest(metrics=[metric], model=model),
             selection=TraceSelection(),
             cadence="every_6h",
             only_if_changed=False,  # changes are marked by the database's own clock
@@ -76,16 +76,16 @@ class MonitoredAgent:
     async def advance_six_hours(self) -> None:
         """Fires the monitor, runs the jobs, assesses the alerts and sends the messages."""
         self.world.forward(hours=6)
-        assert await self.do.fire_due_monitors() == 1
+        assert await self.do.run_due_monitors() == 1
         await self.jobs.done(self._do)
-        await self.do.alerts.assess_runs()
+        await self.do.alerts.evaluate_runs()
         await self.do.alerts.deliver_messages()
 
     async def _do(self, job: Job) -> None:
         match job:
-            case RunDue():
+            case PlanRunJob():
                 await self.do.plan_run(job.project, job.run)
-            case TargetDue():
+            case EvaluateTargetJob():
                 await self.do.evaluate_target(job.project, job.run, job.target)
 
 
