@@ -86,9 +86,9 @@ class HttpWebhookSender:
             async with asyncio.timeout(self.timeout_s):
                 return await self._deliver(delivery, webhook, now)
         except Exception as error:  # noqa: BLE001 - one failed message must not stop the others
-            return Sent(None, _failure_code(error, webhook))
+            return DeliveryResult(None, _failure_code(error, webhook))
 
-    async def _deliver(self, delivery: Delivery, webhook: Webhook, now: datetime) -> Sent:
+    async def _deliver(self, delivery: Delivery, webhook: Webhook, now: datetime) -> DeliveryResult:
         import httpx2  # noqa: PLC0415 - slow to import, and only workers need it
 
         url = validate_url(webhook.url, allow_private=self.allow_private)
@@ -130,7 +130,7 @@ def _system_tls() -> ssl.SSLContext:
 
 async def _post(
     client: "httpx2.AsyncClient", url: str, address: str, headers: Mapping[str, str], body: bytes
-) -> Sent:
+) -> DeliveryResult:
     import httpx2  # noqa: PLC0415
 
     target = httpx2.URL(url)
@@ -141,7 +141,7 @@ async def _post(
         content=body,
         extensions={"sni_hostname": target.host},
     ) as response:
-        return Sent(response.status_code)  # the body isn't read
+        return DeliveryResult(response.status_code)  # the body isn't read
 
 
 def _headers(delivery: Delivery, webhook: Webhook, now: datetime) -> Mapping[str, str]:

@@ -38,7 +38,7 @@ class KeyUsageBuffer:
         self._new_id = new_id
         self._last_noted: dict[tuple[ApiKeyId, Origin], datetime] = {}
         self._pending_uses: dict[ApiKeyId, datetime] = {}
-        self._pending_meetings: dict[tuple[ApiKeyId, Origin], Meeting] = {}
+        self._pending_meetings: dict[tuple[ApiKeyId, Origin], KeyOrigin] = {}
 
     @classmethod
     @asynccontextmanager
@@ -55,7 +55,7 @@ class KeyUsageBuffer:
             await asyncio.wait([flushing])
             await buffer._flush_finally()
 
-    def noted(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
+    def record(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
         last = self._last_noted.get((key, origin))
         if last is not None and at - last < LAST_USED_RESOLUTION:
             return
@@ -64,7 +64,7 @@ class KeyUsageBuffer:
             return  # without an entry in `_last_noted`, so that its next use reports the origin
         _put_newest(self._last_noted, (key, origin), at)
         if last is None:
-            meeting = Meeting(key, origin, at, AuditEntryId(self._new_id()))
+            meeting = KeyOrigin(key, origin, at, AuditEntryId(self._new_id()))
             self._pending_meetings[key, origin] = meeting
 
     def _has_room(self, key: ApiKeyId) -> bool:
@@ -97,7 +97,7 @@ class KeyUsageBuffer:
         written = False
         try:
             await self._keys.mark_used(uses)
-            await self._keys.met(list(meetings.values()))
+            await self._keys.record_origins(list(meetings.values()))
             written = True
         except Exception:  # noqa: BLE001 - whatever the cause, the next flush tries again
             _log.warning("uses of %d API keys could not be written yet", len(uses), exc_info=True)

@@ -31,7 +31,7 @@ class DramatiqJobs:
     def __init__(
         self,
         client: Redis,
-        ticks: Ticks,
+        ticks: MonotonicClock,
         fallback: Jobs | None = None,
         on_job: Callable[[Job], None] | None = None,
     ) -> None:

@@ -48,5 +48,5 @@ def parse_job(queue: str, args: Sequence[object]) -> Job:
             [str() as project, str() as run, str() as target],
         ):
             ids = ProjectId(UUID(project)), RunId(UUID(run))
-            return TargetDue(*ids, target, asks_judge=queue == Lane.JUDGE)
+            return EvaluateTargetJob(*ids, target, asks_judge=queue == JobQueue.JUDGE)
     raise ValueError(f"not a job of {queue}")

@@ -12,7 +12,7 @@ import dramatiq
 
 from adapters.dramatiq.broker import QueueBroker
 from adapters.dramatiq.messages import ACTORS, parse_job
-from application.jobs import Job, Lane
+from application.jobs import Job, JobQueue
 
 IDLE_POLL_MS: Final = 1_000  # how often an idle thread checks whether it has to stop
 CLOSE_TIMEOUT_S: Final = 3  # for consumers to end and to requeue their messages
@@ -30,7 +30,7 @@ class WorkerPool:
     thread does nothing but wait for the event loop.
     """
 
-    def __init__(self, url: str, concurrency: Mapping[Lane, int], run_job: RunJob) -> None:
+    def __init__(self, url: str, concurrency: Mapping[JobQueue, int], run_job: RunJob) -> None:
         self._loop = asyncio.get_running_loop()
         self._run_job = run_job
         self._running: set[Future[None]] = set()

@@ -173,7 +173,7 @@ def _matches(algorithm: JWSAlgModel, key: Key) -> bool:
 class _Edwards(JWSAlgModel):
     """Ed25519 under its old name `EdDSA` (RFC 8037) as well as its new one (RFC 9864).
 
-    Issuers still use the old name, in tokens and in key sets; joserfc warns about it.
+    TokensByIssuer still use the old name, in tokens and in key sets; joserfc warns about it.
     """
 
     name = "EdDSA"

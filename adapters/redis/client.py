@@ -40,5 +40,5 @@ class RedisHealthCheck:
         try:
             await self.client.ping()
         except Exception as error:  # noqa: BLE001 - whatever the cause, it is reported
-            return PartState(ok=False, detail=f"no answer: {type(error).__name__}")
-        return PartState(ok=True)
+            return HealthStatus(ok=False, detail=f"no answer: {type(error).__name__}")
+        return HealthStatus(ok=True)

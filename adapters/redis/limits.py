@@ -101,7 +101,9 @@ class RedisRateLimiter:
     `fallbacks` counts the requests decided without Redis; `on_fallback` is called for each.
     """
 
-    def __init__(self, windows: RedisSlidingWindows, local: LocalLimiter, ticks: Ticks) -> None:
+    def __init__(
+        self, windows: RedisSlidingWindows, local: LocalLimiter, ticks: MonotonicClock
+    ) -> None:
         self.fallbacks = 0
         self.on_fallback: Callable[[], None] = lambda: None
         self._windows = windows

@@ -21,15 +21,15 @@ from adapters.oidc.issuer_urls import is_private
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.database.server_info import PostgresServer
 from adapters.postgres.database.server_info import server as postgres_server
-from adapters.postgres.evaluation.work_queue.work_queue import PostgresAssignments
+from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
-from adapters.postgres.health import MigrationsPart, PostgresPart
+from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
 from adapters.redis.client import opened
 from adapters.redis.server import read_server_info
-from application.evaluation.runs.queue_health import BacklogPart
-from application.ports import PartState
+from application.evaluation.runs.queue_health import QueueHealthCheck
+from application.ports import HealthStatus
 from application.use_cases import utc_now
-from application.workers import LOST_AFTER
+from application.workers import WORKER_TIMEOUT
 from domain.errors import Failure
 from entrypoints.composition import root
 from entrypoints.composition.sign_in import sign_in_state
@@ -275,10 +275,10 @@ async def _check_connected_database(settings: Settings, pool: Pool) -> AsyncIter
     server = await postgres_server(pool)
     for finding in check_postgres_server(server, urlsplit(settings.database_url or "").hostname):
         yield finding
-    state = await PostgresPart(pool).check()
+    state = await PostgresHealthCheck(pool).check()
     if not state.ok:
         yield _from_state("postgres writes", state, "use its primary, or see its log")
-    state = await MigrationsPart(pool).check()
+    state = await MigrationsHealthCheck(pool).check()
     yield _from_state("migrations", state, None)
     if not state.ok:
         return  # the tables of the next checks may be missing
@@ -310,20 +310,20 @@ def check_clock(ahead: timedelta, within: timedelta) -> Finding:
 
 async def check_workers(settings: Settings, pool: Pool) -> list[Finding]:
     """Checks the age of the queue, and whether workers are alive. Raises Unavailable."""
-    assignments, workers = PostgresAssignments(pool), PostgresWorkers(pool)
+    work_queue, workers = PostgresWorkQueue(pool), PostgresWorkers(pool)
     age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
-    state = await BacklogPart(assignments, workers, utc_now, age_max).check()
+    state = await QueueHealthCheck(work_queue, workers, utc_now, age_max).check()
     now = utc_now()
-    attendance = await workers.attendance(now)
-    waiting = await assignments.oldest_waiting(now)
+    worker_status = await workers.status(now)
+    waiting = await work_queue.oldest_wait(now)
     queue = _from_state("queue", state, "see the logs of workers, or start more")
     advice = "start `pandaprobe-server worker`"
-    problem = attendance.said(now)
+    problem = worker_status.problem(now)
     if problem is None:
-        return [queue, ok("workers", f"{attendance.alive} running")]
-    if waiting is not None and waiting > LOST_AFTER:
+        return [queue, ok("workers", f"{worker_status.alive} running")]
+    if waiting is not None and waiting > WORKER_TIMEOUT:
         return [queue, fail("workers", f"{problem}, and jobs are waiting", advice)]
-    if attendance.last_seen_at is not None:  # a worker that stops normally removes its heartbeat
+    if worker_status.last_seen_at is not None:  # a worker that stops normally removes its heartbeat
         return [queue, fail("workers", f"{problem}, and it didn't stop normally", advice)]
     return [queue, warn("workers", problem, advice)]
 
@@ -343,7 +343,7 @@ async def check_redis(settings: Settings) -> list[Finding]:
     return findings or [ok("redis", f"version {server.version}")]
 
 
-def _from_state(name: str, state: PartState, advice: str | None) -> Finding:
+def _from_state(name: str, state: HealthStatus, advice: str | None) -> Finding:
     if state.ok:
         return ok(name, state.detail)
     return fail(name, state.detail or "it doesn't work", advice)

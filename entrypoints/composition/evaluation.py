@@ -11,7 +11,7 @@ from adapters.judges.by_provider import JudgeByProvider
 from adapters.judges.heuristic import HeuristicJudge
 from adapters.judges.model import ModelJudge
 from adapters.judges.wire import Endpoint
-from adapters.postgres.database.leader_election import PostgresLeadership
+from adapters.postgres.database.leader_election import PostgresLeaderElection
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.alerts.alerts import PostgresAlerts
 from adapters.postgres.evaluation.alerts.webhooks import PostgresWebhooks
@@ -19,23 +19,22 @@ from adapters.postgres.evaluation.custom_metrics.custom_metrics import PostgresC
 from adapters.postgres.evaluation.judging.budgets import PostgresBudgets
 from adapters.postgres.evaluation.judging.judge_ledger import PostgresLedger
 from adapters.postgres.evaluation.judging.verdict_cache import PostgresVerdicts
-from adapters.postgres.evaluation.monitors.change_feed import PostgresChanged
+from adapters.postgres.evaluation.monitors.change_feed import PostgresChangeFeed
 from adapters.postgres.evaluation.monitors.monitors import PostgresMonitors
 from adapters.postgres.evaluation.runs.runs import PostgresRuns
 from adapters.postgres.evaluation.runs.targets import PostgresTargets
-from adapters.postgres.evaluation.scores.agreement import PostgresLabels
+from adapters.postgres.evaluation.scores.agreement import PostgresHumanLabels
 from adapters.postgres.evaluation.scores.score_analytics import PostgresScoreAnalytics
 from adapters.postgres.evaluation.scores.scores import PostgresSessionScores, PostgresTraceScores
-from adapters.postgres.evaluation.work_queue.work_queue import PostgresAssignments
+from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.tracing.model_prices import PostgresModelPrices
-from adapters.re2_patterns import Re2Patterns
+from adapters.re2_patterns import Re2Engine
 from adapters.webhook_sender import HttpWebhookSender, SystemResolver
-from application.evaluation.alerts.use_cases import AlertPorts
 from application.evaluation.judging.evaluation_policy import DEFAULT_POLICY, EvaluationPolicy
-from application.evaluation.ports.alerts import EndedRun
+from application.evaluation.ports.alerts import FinishedRun
 from application.evaluation.ports.evaluation import Judge
 from application.evaluation.ports.judging import JudgingPorts, Pricings
-from application.evaluation.use_cases import EvaluationPorts
+from application.evaluation.use_cases import AlertPorts, EvaluationPorts
 from application.jobs import Jobs
 from application.tracing.ports import PriceBook
 from domain.errors import Failure
@@ -67,16 +66,16 @@ def evaluation_ports(
         trace_scores=PostgresTraceScores(pool),
         session_scores=PostgresSessionScores(pool),
         score_analytics=PostgresScoreAnalytics(pool),
-        labels=PostgresLabels(pool),
+        labels=PostgresHumanLabels(pool),
         runs=PostgresRuns(pool),
-        assignments=PostgresAssignments(pool),
+        work_queue=PostgresWorkQueue(pool),
         targets=PostgresTargets(pool),
         monitors=PostgresMonitors(pool),
-        changed=PostgresChanged(pool),
-        leadership=PostgresLeadership(settings.database_url or ""),
+        changed=PostgresChangeFeed(pool),
+        leader_election=PostgresLeaderElection(settings.database_url or ""),
         alerting=_alert_ports(settings, pool),
         custom_metrics=PostgresCustomMetrics(pool),
-        patterns=Re2Patterns(),
+        regex=Re2Engine(),
         jobs=jobs,
         judge=judge,
         judging=judging_ports(settings, pool, book),
@@ -178,7 +177,7 @@ def _alert_ports(settings: Settings, pool: Pool) -> AlertPorts:
     return AlertPorts(
         alerts=PostgresAlerts(pool),
         webhooks=PostgresWebhooks(pool),
-        courier=webhook_sender(settings),
+        webhook_sender=webhook_sender(settings),
         on_fault=_log_alert_error,
         allow_private=settings.alert_allow_private_targets,
         deliveries_kept_for=timedelta(days=settings.alert_delivery_ttl_days),
@@ -205,6 +204,6 @@ def _log_monitor_error(monitor: Monitor, error: Exception) -> None:
         _log.error("firing a monitor failed with an internal error", exc_info=error, extra=fields)
 
 
-def _log_alert_error(ended: EndedRun, error: Exception) -> None:
+def _log_alert_error(ended: FinishedRun, error: Exception) -> None:
     fields = {"project_id": str(ended.project), "run_id": str(ended.run)}
     _log.error("evaluating alerts of a run failed; it is retried", exc_info=error, extra=fields)

@@ -20,7 +20,7 @@ from adapters.caching.key_usage_buffer import KeyUsageBuffer
 from adapters.dramatiq.jobs import DramatiqJobs
 from adapters.memory.jobs import OwnJobs
 from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
-from adapters.postgres.database.idempotency import PostgresReplies
+from adapters.postgres.database.idempotency import PostgresIdempotencyStore
 from adapters.postgres.database.pool import Pool, PoolSettings, opened
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers, PostgresWorkloads
 from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
@@ -35,18 +35,18 @@ from adapters.postgres.identity.identity import (
 from adapters.postgres.identity.project_purge import PostgresRemovedProjects
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.privacy.erasures import PostgresErasures
-from adapters.postgres.privacy.retention import PostgresExpired
+from adapters.postgres.privacy.retention import PostgresExpiredTraces
 from adapters.postgres.schema.pending import pending as schema_pending
 from adapters.postgres.tracing.analytics import PostgresTraceAnalytics
 from adapters.postgres.tracing.edits import TraceEdits
 from adapters.postgres.tracing.sessions import PostgresSessions
 from adapters.postgres.tracing.traces import PostgresTraces
-from adapters.redis.client import RedisPart
+from adapters.redis.client import RedisHealthCheck
 from adapters.redis.client import opened as redis_opened
 from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
-from application.evaluation.runs.queue_health import BacklogPart
-from application.jobs import Job, Jobs, Lane
-from application.privacy.use_cases import KeepingPorts
+from application.evaluation.runs.queue_health import QueueHealthCheck
+from application.jobs import Job, JobQueue, Jobs
+from application.privacy.use_cases import PrivacyPorts
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports, utc_now
 from entrypoints.composition.evaluation import evaluation_ports, open_judge
@@ -157,7 +157,7 @@ async def ports(
             administration=CacheInvalidatingAdministration(
                 PostgresAdministration(pool), keys, projects
             ),
-            removals=PostgresRemovals(pool),
+            removed_projects=PostgresRemovedProjects(pool),
             tokens=verifier,
             limiter=limiter,
             idempotency=PostgresIdempotencyStore(pool),
@@ -174,8 +174,8 @@ async def ports(
         )
 
 
-def keeping_ports(edits: TraceEdits) -> KeepingPorts:
-    return KeepingPorts(expired=PostgresExpired(edits), erasures=PostgresErasures(edits))
+def privacy_ports(edits: TraceEdits) -> PrivacyPorts:
+    return PrivacyPorts(expired=PostgresExpiredTraces(edits), erasures=PostgresErasures(edits))
 
 
 def workers_ports(
@@ -190,7 +190,7 @@ def own_jobs() -> OwnJobs:
 
 
 def create_worker_pool(
-    settings: Settings, concurrency: Mapping[Lane, int], run_job: RunJob
+    settings: Settings, concurrency: Mapping[JobQueue, int], run_job: RunJob
 ) -> "WorkerPool":
     """The threads of a worker, which run the jobs from Redis on this event loop."""
     from adapters.dramatiq.worker_pool import WorkerPool  # noqa: PLC0415 - only workers need Dramatiq

@@ -73,22 +73,22 @@ async def _keys(provider: IdentityProvider) -> AsyncIterator[KeySource]:
         yield keys
 
 
-async def sign_in_state(settings: Settings) -> PartState:
+async def sign_in_state(settings: Settings) -> HealthStatus:
     """Whether users can sign in. Fetches the keys of the identity provider."""
     provider = identity_provider(settings)
     if provider is None:
-        return PartState(
+        return HealthStatus(
             ok=True, detail=DEVELOPMENT_ISSUER_ONLY if settings.auth_dev_issuer else NO_SIGN_IN
         )
     if not provider.publishes_keys:
-        return PartState(ok=True, detail=f"{provider.issuer}, with a shared secret")
+        return HealthStatus(ok=True, detail=f"{provider.issuer}, with a shared secret")
     try:
         keys = await JwksClient(provider.issuer, provider.jwks_url)()
     except JwksError as error:
         return HealthStatus(ok=False, detail=str(error))
     count = len(keys.keys) or "no"
     detail = f"{provider.issuer} has {count} usable {'keys' if len(keys.keys) > 1 else 'key'}"
-    return PartState(ok=bool(keys) or provider.secret is not None, detail=detail)
+    return HealthStatus(ok=bool(keys) or provider.secret is not None, detail=detail)
 
 
 def development_token_factory(settings: Settings) -> Callable[[], str] | None:

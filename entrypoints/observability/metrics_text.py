@@ -52,7 +52,7 @@ class MetricsText:
 
 async def read_database_metrics(ports: Ports) -> Mapping[MetricDefinition, Samples]:
     """The values of `DATABASE_METRICS`. Raises Unavailable."""
-    now, assignments = ports.clock(), ports.evaluation.assignments
+    now, work_queue = ports.clock(), ports.evaluation.work_queue
     load = await ports.workloads.workload(now)
     oldest = await work_queue.oldest_wait(now)
     dead = await work_queue.count_dead()

@@ -22,7 +22,7 @@ from adapters.postgres.tracing.group_commit import Batch, GroupCommit
 from adapters.prometheus import definitions
 from adapters.prometheus.process_slots import ProcessSlotError
 from adapters.prometheus.registry import MetricsRegistry
-from application.jobs import Job, RunDue, lane_of
+from application.jobs import Job, PlanRunJob, queue_of
 from domain.evaluation.costs.judge_costs import LedgerEntry
 from entrypoints.http.middleware.observer_ports import Kind
 from entrypoints.settings import Settings, SettingsError, variable
@@ -117,7 +117,7 @@ class Observer:
 
         The run of a monitor has no request.
         """
-        if self.spans is None or not isinstance(job, RunDue):
+        if self.spans is None or not isinstance(job, PlanRunJob):
             return
         request = self.spans.current()
         if request is not None and request.trace_flags.sampled:
@@ -129,7 +129,7 @@ class Observer:
     @contextmanager
     def observe_job(self, job: Job) -> Iterator["JobOutcome"]:
         """Observes the job that runs in the block, which sets the outcome."""
-        outcome, began, lane = JobOutcome(), time.perf_counter(), lane_of(job).value
+        outcome, began, lane = JobOutcome(), time.perf_counter(), queue_of(job).value
         try:
             with self._job_span(job) as span:
                 yield outcome

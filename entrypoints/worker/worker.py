@@ -25,7 +25,7 @@ from uuid import UUID
 from msgspec import structs
 
 from adapters.prometheus.registry import MetricsRegistry
-from application.jobs import Job, Jobs, Lane, RunDue, TargetDue, lane_of
+from application.jobs import EvaluateTargetJob, Job, JobQueue, Jobs, PlanRunJob, queue_of
 from application.ports import Clock
 from application.use_cases import Ports, UseCases
 from application.workers import HEARTBEAT_INTERVAL, Worker, Workers
@@ -131,14 +131,14 @@ async def _work(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     targets = settings.eval_worker_concurrency
-    concurrency = {Lane.PLAN: 1, Lane.MEASURE: targets, Lane.JUDGE: targets}
+    concurrency = {JobQueue.PLAN: 1, JobQueue.MEASURE: targets, JobQueue.JUDGE: targets}
     own_jobs = root.own_jobs()
     async with (
         observe_process(settings, metrics, "worker") as observer,
         open_ports(settings, own_jobs, observer) as ports,
     ):
         for name in REQUIRED_CHECKS:
-            state = await ports.parts[name].check()
+            state = await ports.health_checks[name].check()
             if not state.ok:
                 raise CommandError(f"{name}: {state.detail}")
         use_cases = UseCases.over(ports)
@@ -184,16 +184,16 @@ class Heartbeat:
 
     @property
     def task(self) -> "PeriodicTask":
-        return PeriodicTask("telling", SEEN_EVERY.total_seconds(), self._send, "")
+        return PeriodicTask("telling", HEARTBEAT_INTERVAL.total_seconds(), self._send, "")
 
     async def leave(self) -> None:
         """Reports the stop. If the database doesn't answer, the heartbeat just expires."""
         with suppress(Failure, TimeoutError):
             async with asyncio.timeout(LEAVE_TIMEOUT_S):
-                await self._workers.left(self._worker)
+                await self._workers.remove(self._worker)
 
     async def _send(self) -> int:
-        await self._workers.seen(self._worker, self._clock())
+        await self._workers.record_heartbeat(self._worker, self._clock())
         return 0  # not worth a log line
 
 
@@ -206,13 +206,13 @@ class JobRunner:
 
     plan: Callable[[ProjectId, RunId], Awaitable[None]]
     evaluate: Callable[[ProjectId, RunId, Target], Awaitable[None]]
-    slots: Mapping[Lane, asyncio.Semaphore]
+    slots: Mapping[JobQueue, asyncio.Semaphore]
     observe: Callable[[Job], AbstractContextManager[JobOutcome]] = lambda _: nullcontext(
         JobOutcome()
     )
 
     async def __call__(self, job: Job) -> None:
-        async with self.slots[lane_of(job)]:
+        async with self.slots[queue_of(job)]:
             began = time.perf_counter()
             with self.observe(job) as outcome:
                 try:
@@ -236,8 +236,8 @@ class JobRunner:
 
 
 def _log_fields(job: Job) -> dict[str, str]:
-    fields = {"lane": lane_of(job).value, "project_id": str(job.project), "run_id": str(job.run)}
-    return fields if isinstance(job, RunDue) else {**fields, "target": job.target}
+    fields = {"lane": queue_of(job).value, "project_id": str(job.project), "run_id": str(job.run)}
+    return fields if isinstance(job, PlanRunJob) else {**fields, "target": job.target}
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,21 +256,41 @@ class PeriodicTask:
 def periodic_tasks(
     use_cases: UseCases, requeue_every_s: float, tick_s: float
 ) -> list[PeriodicTask]:
-    evaluation, exporting = use_cases.evaluation, use_cases.exporting
-    alerts, privacy, pricing = evaluation.alerts, use_cases.keeping, use_cases.pricing
+    evaluation, exporting = use_cases.evaluation, use_cases.exports
+    alerts, privacy, pricing = evaluation.alerts, use_cases.privacy, use_cases.pricing
     tasks: tuple[tuple[str, float, Callable[[], Awaitable[int]], str], ...] = (
-        ("sweeping", PURGE_EVERY_S, use_cases.sweep_removed, "purged %d rows of removed projects"),
-        ("expiring", EXPIRE_EVERY_S, privacy.remove_expired, "removed %d expired traces"),
+        (
+            "sweeping",
+            PURGE_EVERY_S,
+            use_cases.identity.purge_removed_projects,
+            "purged %d rows of removed projects",
+        ),
+        ("expiring", EXPIRE_EVERY_S, privacy.delete_expired_traces, "removed %d expired traces"),
         ("erasing", PURGE_EVERY_S, privacy.finish_erasures, "finished %d erasures"),
-        ("forgetting", PURGE_EVERY_S, use_cases.sweep_replies, "deleted %d idempotent responses"),
+        (
+            "forgetting",
+            PURGE_EVERY_S,
+            use_cases.delete_expired_responses,
+            "deleted %d idempotent responses",
+        ),
         ("exporting", EXPORT_EVERY_S, exporting.write_export, "wrote %d exports"),
-        ("clearing", PURGE_EVERY_S, exporting.sweep_exports, "deleted %d rows of old exports"),
-        ("pruning", PURGE_EVERY_S, evaluation.sweep_judging, "deleted %d old rows of judging"),
-        ("announcing", requeue_every_s, evaluation.announce_overdue, "re-enqueued %d overdue jobs"),
+        (
+            "clearing",
+            PURGE_EVERY_S,
+            exporting.delete_expired_exports,
+            "deleted %d rows of old exports",
+        ),
+        (
+            "pruning",
+            PURGE_EVERY_S,
+            evaluation.prune_judge_records,
+            "deleted %d old rows of judging",
+        ),
+        ("announcing", requeue_every_s, evaluation.requeue_overdue, "re-enqueued %d overdue jobs"),
         ("repricing", REPRICE_EVERY_S, pricing.reprice_spans, "ran %d steps of repricing"),
-        ("firing", tick_s, evaluation.fire_due_monitors, "fired %d monitor slots"),
-        ("assessing", EVALUATE_ALERTS_EVERY_S, alerts.assess_runs, "evaluated alerts of %d runs"),
-        ("tidying", PRUNE_EVERY_S, alerts.forget_history, "deleted %d old alert rows"),
+        ("firing", tick_s, evaluation.run_due_monitors, "fired %d monitor slots"),
+        ("assessing", EVALUATE_ALERTS_EVERY_S, alerts.evaluate_runs, "evaluated alerts of %d runs"),
+        ("tidying", PRUNE_EVERY_S, alerts.prune_history, "deleted %d old alert rows"),
         ("delivering", DELIVER_EVERY_S, alerts.deliver_messages, "sent %d webhook messages"),
     )
     return [PeriodicTask(*task) for task in tasks]

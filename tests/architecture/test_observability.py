@@ -12,7 +12,7 @@ import yaml
 from adapters.otlp_spans import BATCH_SPANS_MAX, QUEUED_SPANS_MAX
 from adapters.postgres.tracing.group_commit import LINE_BYTES_MAX, LINE_ITEMS_MAX
 from adapters.prometheus.definitions import DATABASE_METRICS, PROCESS_METRICS, MetricDefinition
-from application.evaluation.ports.workload import BANDS
+from application.evaluation.ports.workload import AGE_BANDS
 from entrypoints.http.middleware.observer_ports import Kind
 from entrypoints.observability.observer import BROKEN, DONE, PUT_OFF, outcome_of
 from tests.architecture.problems import for_each

@@ -51,7 +51,9 @@ async def messages(client: Redis, queue: str) -> list[Message]:
 
 async def read_jobs(client: Redis) -> list[Job]:
     return [
-        parse_job(lane, message.args) for lane in Lane for message in await messages(client, lane)
+        parse_job(lane, message.args)
+        for lane in JobQueue
+        for message in await messages(client, lane)
     ]
 
 
@@ -120,7 +122,7 @@ async def test_same_job_may_be_sent_again(queue):
 async def test_jobs_beyond_one_transaction_all_arrive(queue):
     jobs, received = queue
     run = a_run()
-    due = [TargetDue(*run, str(n)) for n in range(2 * TRANSACTION_JOBS_MAX + 1)]
+    due = [EvaluateTargetJob(*run, str(n)) for n in range(2 * TRANSACTION_JOBS_MAX + 1)]
     await jobs.send(*due)
     if isinstance(jobs, OwnJobs):  # the queue is bounded; the rest is found in the database
         assert jobs.dropped == len(due) - WAITING_MAX
@@ -196,7 +198,7 @@ def test_message_of_older_version_is_read():
     fields |= {"args": [str(project), str(run), "é"], "options": options, "message_id": "k"}
     data = json.dumps(fields | {"message_timestamp": 1}, ensure_ascii=False).encode()
     message = Message.decode(data)
-    assert parse_job(message.queue_name, message.args) == TargetDue(
+    assert parse_job(message.queue_name, message.args) == EvaluateTargetJob(
         project, run, "é", asks_judge=True
     )
 

@@ -19,7 +19,7 @@ from adapters.postgres.tracing.group_commit import Batch
 from adapters.prometheus import definitions
 from adapters.prometheus.definitions import DATABASE_METRICS
 from adapters.prometheus.registry import MetricsRegistry
-from application.jobs import RunDue, TargetDue
+from application.jobs import EvaluateTargetJob, PlanRunJob
 from application.workers import Worker
 from domain.errors import Unavailable
 from domain.evaluation.judging.judge import TokenUse
@@ -156,7 +156,9 @@ def test_judge_tokens_count_once(figures):
 @pytest.mark.parametrize("outcome", [DONE, PUT_OFF, BROKEN])
 def test_a_job_counts_by_lane_and_outcome(figures, outcome):
     spans = Recorded()
-    with Observer(figures, spans).observe_job(TargetDue(PROJECT, RUN, "t", True)) as job_outcome:
+    with Observer(figures, spans).observe_job(
+        EvaluateTargetJob(PROJECT, RUN, "t", True)
+    ) as job_outcome:
         job_outcome.value = outcome
     assert told(figures)["worker_jobs_total", "judge", outcome] == 1
     [made] = spans.ended
@@ -164,7 +166,7 @@ def test_a_job_counts_by_lane_and_outcome(figures, outcome):
 
 
 def test_cancelled_job_counts_as_postponed(figures):
-    with pytest.raises(CancelledError), Observer(figures).observe_job(RunDue(PROJECT, RUN)):
+    with pytest.raises(CancelledError), Observer(figures).observe_job(PlanRunJob(PROJECT, RUN)):
         raise CancelledError
     assert told(figures)["worker_jobs_total", "plan", PUT_OFF] == 1
 
@@ -172,7 +174,7 @@ def test_cancelled_job_counts_as_postponed(figures):
 def test_spans_of_a_job_are_one_trace(figures):
     spans = Recorded()
     observer = Observer(figures, spans)
-    with observer.observe_job(TargetDue(PROJECT, RUN, "t")) as job_outcome:
+    with observer.observe_job(EvaluateTargetJob(PROJECT, RUN, "t")) as job_outcome:
         observer.record_judge_call(an_entry())
         job_outcome.value = DONE
     with spans.request(OF_CALLER) as request:
@@ -190,12 +192,12 @@ def test_run_is_one_trace_linked_to_its_request(figures):
     spans = Recorded()
     observer = Observer(figures, spans)
     with spans.request(OF_CALLER) as request:
-        observer.record_sent_job(RunDue(PROJECT, RUN))
+        observer.record_sent_job(PlanRunJob(PROJECT, RUN))
         request.ended("POST /evaluations/trace-runs", {}, has_failed=False)
-    for job in (RunDue(PROJECT, RUN), TargetDue(PROJECT, RUN, "t")):
+    for job in (PlanRunJob(PROJECT, RUN), EvaluateTargetJob(PROJECT, RUN, "t")):
         with observer.observe_job(job):
             observer.record_sent_job(
-                TargetDue(PROJECT, RunId(uuid.UUID(int=3)), "t")
+                EvaluateTargetJob(PROJECT, RunId(uuid.UUID(int=3)), "t")
             )  # what is next
     start, server, *work = spans.ended
     assert [one.name for one in work] == ["plan run", "evaluate target"]
@@ -206,10 +208,10 @@ def test_run_is_one_trace_linked_to_its_request(figures):
 
 def test_run_without_sampled_request_has_no_start_span(figures):
     spans = Recorded()
-    Observer(figures, spans).record_sent_job(RunDue(PROJECT, RUN))
-    Observer(figures).record_sent_job(RunDue(PROJECT, RUN))
+    Observer(figures, spans).record_sent_job(PlanRunJob(PROJECT, RUN))
+    Observer(figures).record_sent_job(PlanRunJob(PROJECT, RUN))
     with spans.request(OF_CALLER.removesuffix("1") + "0"):
-        Observer(figures, spans).record_sent_job(RunDue(PROJECT, RUN))
+        Observer(figures, spans).record_sent_job(PlanRunJob(PROJECT, RUN))
     assert spans.ended == []
 
 

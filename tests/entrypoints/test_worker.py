@@ -31,7 +31,7 @@ def a_workbench(called: list[object], room: int = 2) -> JobRunner:
         if raising:
             raise raising[0]
 
-    return JobRunner(call, call, {lane: asyncio.Semaphore(room) for lane in Lane})
+    return JobRunner(call, call, {lane: asyncio.Semaphore(room) for lane in JobQueue})
 
 
 async def test_each_job_finds_its_use_case():
@@ -79,7 +79,7 @@ async def test_observer_gets_the_outcome_of_a_job(error, outcome):
         yield told
 
     bench = replace(a_workbench([error] if error else []), observe=watch)
-    job = TargetDue(PROJECT, RUN, "t")
+    job = EvaluateTargetJob(PROJECT, RUN, "t")
     await bench(job)
     assert seen == [(job, JobOutcome(outcome))]
 
@@ -88,8 +88,8 @@ async def test_cancelled_job_is_not_logged(caplog):
     async def never(*_: object) -> None:
         await asyncio.Event().wait()
 
-    workbench = JobRunner(never, never, {lane: asyncio.Semaphore(1) for lane in Lane})
-    doing = asyncio.create_task(workbench(RunDue(PROJECT, RUN)))
+    workbench = JobRunner(never, never, {lane: asyncio.Semaphore(1) for lane in JobQueue})
+    doing = asyncio.create_task(workbench(PlanRunJob(PROJECT, RUN)))
     await asyncio.sleep(0)
     doing.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -104,8 +104,8 @@ async def test_concurrency_of_each_lane_is_limited():
         begun.append(arguments)
         await gate.wait()
 
-    workbench = JobRunner(wait, wait, {lane: asyncio.Semaphore(2) for lane in Lane})
-    jobs = [TargetDue(PROJECT, RUN, str(n), n % 2 == 0) for n in range(10)]
+    workbench = JobRunner(wait, wait, {lane: asyncio.Semaphore(2) for lane in JobQueue})
+    jobs = [EvaluateTargetJob(PROJECT, RUN, str(n), n % 2 == 0) for n in range(10)]
     async with asyncio.TaskGroup() as group:
         for job in jobs:
             group.create_task(workbench(job))

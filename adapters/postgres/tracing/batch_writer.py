@@ -35,7 +35,7 @@ from adapters.postgres.tracing.row_updates import (
 )
 from adapters.postgres.tracing.trace_rows import PAYLOADS, TRACES, span_row, trace_row
 from adapters.pricing.price_cache import ProjectPriceCache
-from application.privacy.erasures import was_erased
+from application.privacy.ports import trace_was_erased
 from domain.errors import FieldError, Invalid, Unavailable
 from domain.ids import ProjectId
 from domain.tracing.erasure import data_subjects_of

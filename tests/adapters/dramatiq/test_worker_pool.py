@@ -56,7 +56,7 @@ class Doing:
 
 @contextlib.asynccontextmanager
 async def at_work(
-    url: str, doing: Doing, hands: Mapping[Lane, int] = HANDS
+    url: str, doing: Doing, hands: Mapping[JobQueue, int] = HANDS
 ) -> AsyncIterator[WorkerPool]:
     crew = WorkerPool(url, hands, doing)
     crew.start()
@@ -180,7 +180,7 @@ async def test_stop_finishes_running_jobs_and_requeues_the_rest(redis, redis_url
     gate, doing = asyncio.Event(), Doing()
     doing.gate = lambda _: gate
     due = some_targets(20)
-    crew = WorkerPool(redis_url, {Lane.MEASURE: 2}, doing)
+    crew = WorkerPool(redis_url, {JobQueue.MEASURE: 2}, doing)
     await DramatiqJobs(redis, monotonic_us).send(*due)
     crew.start()
     await until(lambda: len(doing.begun) == 2)

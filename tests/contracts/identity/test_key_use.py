@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from adapters.caching.key_usage_buffer import KeyUsageBuffer
-from adapters.memory.identity.identity import MemoryApiKeys, MemoryKeyUse
+from adapters.memory.identity.identity import MemoryApiKeys, MemoryKeyUsage
 from adapters.memory.store import MemoryStore
 from application.identity.ports import KeyUsage
 from domain.identity.api_key import ApiKey

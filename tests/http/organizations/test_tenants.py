@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from adapters.caching.identity_cache import CachedApiKeys, CachedProjects
-from adapters.memory.identity.identity import MemoryKeyUse, MemoryTokens
+from adapters.memory.identity.identity import MemoryKeyUsage, MemoryTokens
 from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.idempotency import PostgresIdempotencyStore
@@ -70,7 +70,7 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         privacy=plane.privacy,
         pricing=plane.pricing,
         keys=CachedApiKeys(PostgresApiKeys(pool), utc_now, 30),
-        uses=MemoryKeyUse(MemoryStore()),
+        key_usage=MemoryKeyUsage(MemoryStore()),
         projects=CachedProjects(PostgresProjects(pool), utc_now, 30),
         users=PostgresUsers(pool),
         organizations=PostgresOrganizations(pool),

@@ -11,9 +11,9 @@ from standardwebhooks import Webhook as Verifier
 from adapters.memory.evaluation.scripted_judge import ScriptedJudge
 from adapters.memory.jobs import RecordedJobs
 from adapters.webhook_sender import HttpWebhookSender
-from application.evaluation.monitors.monitors import MonitorOrder
-from application.evaluation.runs.requests import Order
-from application.jobs import Job, RunDue, TargetDue
+from application.evaluation.monitors.monitors import MonitorRequest
+from application.evaluation.runs.requests import RunRequest
+from application.jobs import EvaluateTargetJob, Job, PlanRunJob
 from domain.evaluation.monitors.alert import AlertFigure, AlertState
 from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.monitors.webhook import format_secret
@@ -48,8 +48,8 @@ class MonitoredAgent:
     def __post_init__(self) -> None:
         self.world.now = EARLY
         evaluation = self.world.ports.evaluation
-        courier = HttpWebhookSender(loopback, is_allowed=lambda _: True, allow_private=True)
-        alerting = replace(evaluation.alerting, courier=courier, allow_private=True)
+        webhook_sender = HttpWebhookSender(loopback, is_allowed=lambda _: True, allow_private=True)
+        alerting = replace(evaluation.alerting, webhook_sender=webhook_sender, allow_private=True)
         ports = replace(evaluation, alerting=alerting, judge=self.judge)
         self.do = self.world.with_ports(evaluation=ports).evaluation
         assert isinstance(ports.jobs, RecordedJobs)

@@ -16,7 +16,7 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from adapters.webhook_sender import ADDRESSES_MAX, HttpWebhookSender, SystemResolver
-from application.evaluation.ports.alerts import Sent
+from application.evaluation.ports.alerts import DeliveryResult
 from domain.evaluation.monitors.webhook import format_secret
 from tests.support.builders.values import NOON
 from tests.support.fakes.webhook_receivers import (
@@ -197,15 +197,15 @@ async def test_unexpected_error_is_reported_as_internal():
 )
 async def test_private_addresses_are_refused(found):
     async with receiver() as there:
-        courier = HttpWebhookSender(ScriptedResolver(found), timeout_s=WAIT_MAX_S)
-        sent = await send_to(courier, there.url(scheme="https"))
-    assert sent == Sent(None, "refused_target")
+        webhook_sender = HttpWebhookSender(ScriptedResolver(found), timeout_s=WAIT_MAX_S)
+        sent = await send_to(webhook_sender, there.url(scheme="https"))
+    assert sent == DeliveryResult(None, "refused_target")
     assert there.got == []
 
 
 async def test_plain_http_is_refused_before_lookup():
     script = ScriptedResolver(["8.8.8.8"])
-    assert await send_to(HttpWebhookSender(script), "http://x.example/") == Sent(
+    assert await send_to(HttpWebhookSender(script), "http://x.example/") == DeliveryResult(
         None, "refused_target"
     )
     assert script.asked == []
@@ -215,7 +215,7 @@ async def test_changed_dns_answer_cannot_redirect_to_private_address():
     # 127.0.0.2 is admitted: it stands for the Internet.
     async with receiver("127.0.0.2") as outside, receiver("127.0.0.1", outside.port) as inside:
         script = ScriptedResolver(["127.0.0.2"], ["127.0.0.1"])
-        courier = replace(
+        webhook_sender = replace(
             unrestricted_sender(), resolve=script, is_allowed=lambda address: address == "127.0.0.2"
         )
         assert await send_to(webhook_sender, outside.url()) == DeliveryResult(204)
