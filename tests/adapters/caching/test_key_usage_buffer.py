@@ -26,7 +26,7 @@ def inner() -> Counted:
 async def test_uses_are_flushed_periodically(inner):
     key = inner.key()
     async with KeyUsageBuffer.flushing_to(inner, every_s=0.001) as uses:
-        uses.noted(key.id, at(1), HOME)
+        uses.record(key.id, at(1), HOME)
         await until(lambda: inner.store.keys[key.id].last_used_at == at(1))
         uses.record(key.id, at(61), HOME)
         await until(lambda: inner.store.keys[key.id].last_used_at == at(61))
@@ -53,9 +53,9 @@ async def test_use_is_buffered_once_per_minute(inner):
 async def test_many_origins_of_one_key_do_not_displace_another_key(inner):
     stolen, noisy = inner.key(), inner.key()
     uses = KeyUsageBuffer(inner)
-    uses.noted(stolen.id, at(0), AWAY)
+    uses.record(stolen.id, at(0), AWAY)
     for n in range(NEW_ORIGINS_MAX * 2):
-        uses.noted(noisy.id, at(1), Origin("192.0.2.1", f"sdk/{n}"))
+        uses.record(noisy.id, at(1), Origin("192.0.2.1", f"sdk/{n}"))
     assert any(key == stolen.id for key, _ in uses._pending_meetings)
 
 
@@ -74,7 +74,7 @@ async def test_unavailable_database_delays_the_flush(inner, caplog, error):
     inner.fail = error
     with caplog.at_level(logging.WARNING):
         async with KeyUsageBuffer.flushing_to(inner, every_s=0.001) as uses:
-            uses.noted(key.id, at(1), HOME)
+            uses.record(key.id, at(1), HOME)
             await until(lambda: inner.asked >= 2)
             uses.record(key.id, at(61), HOME)
             uses.record(other.id, at(2), HOME)
@@ -89,7 +89,7 @@ async def test_silent_database_does_not_block_the_stop(inner, caplog):
     key = inner.key()
     inner.gate = asyncio.Event()
     async with in_time(), KeyUsageBuffer.flushing_to(inner, every_s=0.001) as uses:
-        uses.noted(key.id, at(1), HOME)
+        uses.record(key.id, at(1), HOME)
         await until(lambda: inner.asked)
     assert inner.batches == []
     assert "were not written" in caplog.text
@@ -99,7 +99,7 @@ async def test_buffered_uses_are_bounded_during_an_outage(inner):
     inner.fail = Unavailable("down")
     async with KeyUsageBuffer.flushing_to(inner, every_s=0.001) as uses:
         for n in range(BUFFERED_USES_MAX + 100):
-            uses.noted(ApiKeyId(uuid.UUID(int=n)), at(n), HOME)
+            uses.record(ApiKeyId(uuid.UUID(int=n)), at(n), HOME)
             if n % 1000 == 0:
                 await until(lambda seen=inner.asked: inner.asked > seen)
         inner.fail = None
@@ -119,7 +119,7 @@ def met(inner: Counted) -> list[tuple[ApiKeyId, Origin]]:
 async def test_new_origin_is_reported_once(inner):
     key = inner.key()
     async with KeyUsageBuffer.flushing_to(inner, every_s=0.001) as uses:
-        uses.noted(key.id, at(1), HOME)
+        uses.record(key.id, at(1), HOME)
         await until(lambda: inner.meetings)
         for second in range(2, 200):
             uses.record(key.id, at(second), HOME)
@@ -134,9 +134,9 @@ async def test_new_origin_is_reported_once(inner):
 async def test_another_origin_is_buffered_within_the_minute(inner):
     key = inner.key()
     async with KeyUsageBuffer.flushing_to(inner) as uses:
-        uses.noted(key.id, at(1), HOME)
-        uses.noted(key.id, at(2), AWAY)
-        uses.noted(key.id, at(3), HOME)
+        uses.record(key.id, at(1), HOME)
+        uses.record(key.id, at(2), AWAY)
+        uses.record(key.id, at(3), HOME)
     assert inner.batches == [{key.id: at(2)}]
     assert met(inner) == [(key.id, HOME), (key.id, AWAY)]
 
@@ -145,7 +145,7 @@ async def test_failed_new_origins_are_flushed_later_unchanged(inner):
     key = inner.key()
     inner.fail = Unavailable("down")
     async with KeyUsageBuffer.flushing_to(inner, every_s=0.001) as uses:
-        uses.noted(key.id, at(1), HOME)
+        uses.record(key.id, at(1), HOME)
         await until(lambda: inner.asked >= 2)
         uses.record(key.id, at(2), AWAY)
         inner.fail = None
@@ -158,5 +158,5 @@ async def test_new_origins_are_bounded_during_an_outage(inner):
     keys = [inner.key() for _ in range(NEW_ORIGINS_MAX + 10)]
     async with KeyUsageBuffer.flushing_to(inner) as uses:
         for n, key in enumerate(keys):
-            uses.noted(key.id, at(n), Origin(f"192.0.2.{n}"))
+            uses.record(key.id, at(n), Origin(f"192.0.2.{n}"))
     assert len(met(inner)) == NEW_ORIGINS_MAX
