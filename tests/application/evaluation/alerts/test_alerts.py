@@ -17,7 +17,7 @@ from domain.evaluation.scores.outcome import Scored
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, THEIRS, at
 from tests.support.fixtures import monitors as watched
-from tests.support.fixtures.alerts import a_rule, a_webhook, ran
+from tests.support.fixtures.alerts import a_rule, a_webhook, complete_run
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.evaluation import METRICS
 
@@ -58,14 +58,14 @@ class Desk:
 
 async def test_an_alert_begins_well():
     desk = Desk()
-    monitor = await desk.monitoring.stored(project())
+    monitor = await desk.monitoring.create_monitor(project())
     alert = await desk.alert(monitor)
     assert (alert.watch.state, alert.watch.since, alert.created_at) == (OK, NOON, NOON)
 
 
 async def test_only_what_a_monitor_measures_can_be_watched():
     desk = Desk()
-    monitor = await desk.monitoring.stored(project())
+    monitor = await desk.monitoring.create_monitor(project())
     with pytest.raises(Invalid) as refused:
         await desk.alert(monitor, metric="coherence")
     [error] = refused.value.errors
@@ -77,15 +77,15 @@ async def test_only_what_a_monitor_measures_can_be_watched():
 
 async def test_a_run_that_turned_bad_is_told_and_so_is_one_that_mended():
     desk = Desk()
-    monitor = await desk.monitoring.stored(project())
+    monitor = await desk.monitoring.create_monitor(project())
     alert = await desk.alert(monitor)
     webhook = await desk.monitoring.webhooks.create(a_webhook(monitor.project_id))
-    bad = await ran(desk.monitoring, monitor, 2, BAD, created_at=at(1))
+    bad = await complete_run(desk.monitoring, monitor, 2, BAD, created_at=at(1))
     desk.now = at(2)
     assert await desk.assess() == 1
     assert await desk.assess() == 0
-    await ran(desk.monitoring, monitor, 2, BAD, created_at=at(3))
-    await ran(desk.monitoring, monitor, 2, GOOD, created_at=at(4))
+    await complete_run(desk.monitoring, monitor, 2, BAD, created_at=at(3))
+    await complete_run(desk.monitoring, monitor, 2, GOOD, created_at=at(4))
     desk.now = at(5)
     assert await desk.assess() == 2
     mended, raised = await desk.changes(monitor)
@@ -129,19 +129,19 @@ async def test_a_run_that_turned_bad_is_told_and_so_is_one_that_mended():
 )
 async def test_each_figure_looks_at_what_it_says(said, expected):
     desk = Desk()
-    monitor = await desk.monitoring.stored(project())
-    await ran(desk.monitoring, monitor, 2, GOOD, created_at=at(0))
+    monitor = await desk.monitoring.create_monitor(project())
+    await complete_run(desk.monitoring, monitor, 2, GOOD, created_at=at(0))
     await desk.assess()
     await desk.alert(monitor, **said)
-    await ran(desk.monitoring, monitor, 2, BAD, created_at=at(1))
+    await complete_run(desk.monitoring, monitor, 2, BAD, created_at=at(1))
     await desk.assess()
     assert await desk.states(monitor) == [expected]
 
 
 async def test_an_alert_looks_only_at_what_ends_after_it_was_made():
     desk = Desk()
-    monitor = await desk.monitoring.stored(project())
-    await ran(desk.monitoring, monitor, 1, BAD)
+    monitor = await desk.monitoring.create_monitor(project())
+    await complete_run(desk.monitoring, monitor, 1, BAD)
     assert await desk.assess() == 1
     await desk.alert(monitor)
     assert await desk.assess() == 0
@@ -150,7 +150,7 @@ async def test_an_alert_looks_only_at_what_ends_after_it_was_made():
 
 async def test_a_slot_without_a_run_is_no_data_and_told():
     desk = Desk()
-    monitor = await desk.monitoring.stored(project())
+    monitor = await desk.monitoring.create_monitor(project())
     await desk.alert(monitor, figure=AlertFigure.NO_DATA)
     await desk.alert(monitor)
     assert await desk.assess() == 0
@@ -162,7 +162,7 @@ async def test_a_slot_without_a_run_is_no_data_and_told():
     assert sorted(await desk.states(monitor)) == [ALERTING, OK]
     [change] = await desk.changes(monitor)
     assert (change.run_id, change.after, change.at) == (None, ALERTING, at(1))
-    await ran(desk.monitoring, monitor, 1, GOOD, created_at=at(2))
+    await complete_run(desk.monitoring, monitor, 1, GOOD, created_at=at(2))
     assert await desk.assess() == 1
     assert await desk.states(monitor) == [OK, OK]
 
@@ -176,11 +176,11 @@ class OneIsBroken(MemoryAlerts):
 
 async def test_one_that_fails_holds_up_no_other_monitor_and_its_own_only_for_a_while():
     desk = Desk()
-    monitor, other = [await desk.monitoring.stored(project()) for _ in range(2)]
+    monitor, other = [await desk.monitoring.create_monitor(project()) for _ in range(2)]
     await desk.alert(monitor)
-    broken = await ran(desk.monitoring, monitor, 1, BAD, created_at=at(0))
-    await ran(desk.monitoring, other, 1, BAD, created_at=at(1))
-    await ran(desk.monitoring, monitor, 1, BAD, created_at=NOON + IN_TURN)
+    broken = await complete_run(desk.monitoring, monitor, 1, BAD, created_at=at(0))
+    await complete_run(desk.monitoring, other, 1, BAD, created_at=at(1))
+    await complete_run(desk.monitoring, monitor, 1, BAD, created_at=NOON + IN_TURN)
     assert await desk.assess(OneIsBroken(desk.store)) == 2
     assert [ended.run for ended, _ in desk.faults] == [broken.id]
     assert await desk.states(monitor) == [ALERTING]
@@ -194,8 +194,8 @@ class Away(MemoryAlerts):
 
 async def test_without_a_database_it_is_looked_at_later():
     desk = Desk()
-    monitor = await desk.monitoring.stored(project())
-    await ran(desk.monitoring, monitor)
+    monitor = await desk.monitoring.create_monitor(project())
+    await complete_run(desk.monitoring, monitor)
     with pytest.raises(Unavailable):
         await desk.assess(Away(desk.store))
     assert desk.faults == []
