@@ -22,7 +22,7 @@ from domain.page import PageRequest
 from domain.tracing.analytics import Granularity
 from domain.tracing.span import SpanChange
 from domain.tracing.trace import Trace, TraceChange
-from tests.support.builders.scores import ALL_TIME as ALWAYS
+from tests.support.builders.scores import EVER as ALWAYS
 from tests.support.builders.scores import RUNS, figures, score_id, session_score, trace_score
 from tests.support.builders.values import NOON, at, span, trace
 from tests.support.fixtures import data_plane
