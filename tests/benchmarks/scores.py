@@ -141,7 +141,9 @@ GROUPS: Final[dict[str, dict[str, Read]]] = {
         "agreement, a tenth labelled": labels(
             "compare_with_human_labels", NAME, THRESHOLD, ALL_TIME
         ),
-        "annotation queue": labels("offered", NAME, THRESHOLD, "seed", QUEUE_LENGTH_DEFAULT),
+        "annotation queue": labels(
+            "annotation_queue", NAME, THRESHOLD, "seed", QUEUE_LENGTH_DEFAULT
+        ),
     },
     "Session scores, a fifth as many": {
         "first page": session_page,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from application.pricing.repricing import REPRICED_AT_ONCE, REPRICING_HELD, REPRICINGS_KEPT
+from application.pricing.ports import REPRICED_SPANS_BATCH, REPRICING_LEASE, REPRICINGS_KEPT_MAX
 from domain.errors import Conflict, NotFound
 from domain.ids import ProjectId
 from domain.page import SortOrder
@@ -244,7 +244,7 @@ async def test_concurrently_added_spans_are_counted_once(pricing, ours):
 
 async def put_many_spans(pricing: Pricing, of: ProjectId) -> int:
     """Stores spans for more than two steps, many of them at one instant, and counts them."""
-    count = 2 * REPRICED_AT_ONCE + 1
+    count = 2 * REPRICED_SPANS_BATCH + 1
     spans = [span_using("gpt-4o", n // 100) for n in range(count)]
     for first in range(0, count, 100):
         await pricing.traces.put(of, trace(*spans[first : first + 100]))
@@ -256,7 +256,10 @@ async def test_another_worker_continues_where_the_last_stopped(pricing, ours):
     asked = await pricing.repricings.create(a_repricing(ours, is_dry=False))
     assert asked.status is RepricingStatus.PENDING
     first = await pricing.repricings.step(asked, doubled, NOON, LATER)
-    assert (first.status, first.found.total.spans) == (RepricingStatus.RUNNING, REPRICED_AT_ONCE)
+    assert (first.status, first.found.total.spans) == (
+        RepricingStatus.RUNNING,
+        REPRICED_SPANS_BATCH,
+    )
     assert await pricing.repricings.get(ours, asked.id) == first
     # A worker with an older state than the stored one was overtaken.
     assert await pricing.repricings.step(asked, doubled, NOON, LATER) is None
@@ -274,13 +277,13 @@ async def test_concurrent_steps_run_once(pricing, ours):
     found = await asyncio.gather(*steps)
     assert sorted(one is None for one in found) == [False, True, True]
     stored = await pricing.repricings.get(ours, asked.id)
-    assert stored.found.total.spans == REPRICED_AT_ONCE
+    assert stored.found.total.spans == REPRICED_SPANS_BATCH
 
 
 async def claim_of_project(pricing: Pricing, of: ProjectId, now: datetime) -> Repricing | None:
     """Claims until the repricing is of this project; other tests leave some in other projects."""
     while True:
-        found = await pricing.repricings.claim(now, now + REPRICING_HELD)
+        found = await pricing.repricings.claim(now, now + REPRICING_LEASE)
         if found is None or found.project_id == of:
             return found
 
@@ -305,17 +308,17 @@ async def test_failed_repricing_is_final_and_allows_another(pricing, ours):
     asked = await pricing.repricings.create(a_repricing(ours))
     first = await claim_of_project(pricing, ours, NOON)
     second = await claim_of_project(pricing, ours, LATER)
-    await pricing.repricings.end(first.failed(LATER))  # another worker continues with it
+    await pricing.repricings.fail(first.failed(LATER))  # another worker continues with it
     assert await pricing.repricings.get(ours, asked.id) == second
     failed = second.failed(LATER)
-    await pricing.repricings.end(failed)
-    await pricing.repricings.end(replace(failed, error="other"))
+    await pricing.repricings.fail(failed)
+    await pricing.repricings.fail(replace(failed, error="other"))
     assert await pricing.repricings.get(ours, asked.id) == failed
     assert (failed.status, failed.completed_at) == (RepricingStatus.FAILED, LATER)
     assert await claim_of_project(pricing, ours, LATER + timedelta(days=1)) is None
     assert await pricing.repricings.step(failed, doubled, LATER, LATER) is None
     done = await pricing.run_to_end(await pricing.repricings.create(a_repricing(ours)), doubled)
-    await pricing.repricings.end(done.failed(LATER))
+    await pricing.repricings.fail(done.failed(LATER))
     assert await pricing.repricings.get(ours, done.id) == done
 
 
@@ -331,7 +334,7 @@ async def test_project_has_one_repricing_at_a_time(pricing, ours):
 
 async def test_newest_repricings_are_kept(pricing, ours):
     made = []
-    for n in range(REPRICINGS_KEPT + 2):
+    for n in range(REPRICINGS_KEPT_MAX + 2):
         made.append(a_repricing(ours, created_at=at(n)))
         await pricing.run_to_end(await pricing.repricings.create(made[-1]), doubled)
     for gone in made[:2]:

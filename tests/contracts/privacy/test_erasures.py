@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from application.privacy.erasures import UNDER_WAY_MAX, Erasures
+from application.privacy.ports import ERASURES_IN_PROGRESS_MAX, Erasures
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.runs.run import TargetType
 from domain.identity.audit import AuditAction, AuditEntry
@@ -58,7 +58,7 @@ class ErasureFixture:
 
     @property
     def port(self) -> Erasures:
-        return self.plane.keeping.erasures
+        return self.plane.privacy.erasures
 
     def add_entry(self, over: Erasure) -> AuditEntry:
         self.entries.append(audit_entry(over))
@@ -82,7 +82,7 @@ class ErasureFixture:
         raise AssertionError("the erasure does not end")
 
     async def found(self, erasure: Erasure, owner: DataSubject) -> tuple[Mapping[str, int], int]:
-        found = await self.port.found(erasure, owner)
+        found = await self.port.count_remaining(erasure, owner)
         return found.rows, found.traces_since
 
 
@@ -137,17 +137,17 @@ async def test_erases_everything_of_a_session(fixture):
 
 
 async def test_erases_exports_that_may_contain_the_subject(fixture):
-    ours, theirs, exports = project(), project(), fixture.world.ports.exporting.exports
+    ours, theirs, exports = project(), project(), fixture.world.ports.exports.exports
     mine, others = an_export(ours), an_export(theirs)
     for one in (mine, others):
-        await exports.add(one)
+        await exports.create(one)
     claimed = mine.claimed(NOON + timedelta(minutes=1))
     await fixture.plane.traces.put(ours, a_trace())
     erasure = await fixture.erase(ours)
     assert erasure.rows["exports"] == 1
     assert await exports.all(ours) == []
     assert [one.id for one in await exports.all(theirs)] == [others.id]
-    assert not await exports.keep(claimed, b"written by a worker that began before")
+    assert not await exports.save(claimed, b"written by a worker that began before")
     assert await fixture.found(erasure, GRACE) == ({}, 0)
     await exports.delete(theirs, others.id)
 
@@ -201,11 +201,11 @@ async def test_erasure_runs_in_steps_and_may_be_resumed(fixture):
     assert (first.state, first.rows) == (ErasureState.REMOVING, {"traces": STEP_MAX})
     assert await fixture.port.get(ours, erasure.id) == first
     assert await fixture.found(first, GRACE) == ({"traces": 1}, 0)
-    assert (ours, erasure.id) in await fixture.port.unfinished()
+    assert (ours, erasure.id) in await fixture.port.list_unfinished()
     second = await fixture.step(erasure)
     assert second.rows == {"traces": STEP_MAX + 1}
     assert (await fixture.step(erasure)).state is ErasureState.REMOVED
-    assert (ours, erasure.id) not in await fixture.port.unfinished()
+    assert (ours, erasure.id) not in await fixture.port.list_unfinished()
 
 
 async def test_finished_erasure_is_final_and_audited_once(fixture):
@@ -240,7 +240,7 @@ async def test_unfinished_erasures_come_oldest_first(fixture):
     ours, long_ago = project(), NOON - timedelta(days=9_000)
     later = await fixture.request(ours, requested_at=long_ago + timedelta(seconds=1))
     sooner = await fixture.request(ours, requested_at=long_ago)
-    found = [id_ for of, id_ in await fixture.port.unfinished() if of == ours]
+    found = [id_ for of, id_ in await fixture.port.list_unfinished() if of == ours]
     assert found == [sooner.id, later.id]
     for one in (sooner, later):
         await fixture.step(one)
@@ -248,7 +248,9 @@ async def test_unfinished_erasures_come_oldest_first(fixture):
 
 async def test_erasures_under_way_per_project_are_limited(fixture):
     ours, last = project(), NOON + timedelta(days=9_000)
-    request = [await fixture.request(ours, requested_at=last) for _ in range(UNDER_WAY_MAX)]
+    request = [
+        await fixture.request(ours, requested_at=last) for _ in range(ERASURES_IN_PROGRESS_MAX)
+    ]
     with pytest.raises(Conflict):
         await fixture.request(ours, TALK)
     await fixture.step(await fixture.request(project()))
@@ -300,8 +302,8 @@ async def test_erased_id_is_free_after_forgetting(fixture):
     erasure = await fixture.request(ours)
     await fixture.step(erasure, long_ago)
     await fixture.step(erasure)
-    assert await fixture.port.forget(long_ago) == 0
-    assert await fixture.port.forget(long_ago + timedelta(microseconds=1)) == 1
+    assert await fixture.port.delete_erased_ids(long_ago) == 0
+    assert await fixture.port.delete_erased_ids(long_ago + timedelta(microseconds=1)) == 1
     await fixture.plane.traces.put(ours, one)
     assert len(await assert_summaries_match(fixture.plane, ours)) == 1
 
@@ -342,11 +344,11 @@ async def test_receipts_are_listed_newest_first(fixture):
 async def test_erasures_of_removed_project_are_not_found(fixture):
     world = fixture.world
     ada = await world.person("ada")
-    ours = (await world.do.create_organization(ada, "Ours")).id
-    gone = (await world.do.create_project(ada, ours, "gone", "")).id
+    ours = (await world.do.identity.create_organization(ada, "Ours")).id
+    gone = (await world.do.identity.create_project(ada, ours, "gone", "")).id
     erasure = await fixture.request(gone)
-    await world.do.delete_project(ada, ours, gone)
-    assert (gone, erasure.id) not in await fixture.port.unfinished()
+    await world.do.identity.delete_project(ada, ours, gone)
+    assert (gone, erasure.id) not in await fixture.port.list_unfinished()
     assert (await fixture.port.page(gone, PageRequest())).total == 0
     with pytest.raises(NotFound):
         await fixture.port.get(gone, erasure.id)

@@ -178,18 +178,18 @@ async def _score_figures(plane: DataPlane, of: ProjectId) -> Any:
     found.append(await read_all_pages(lambda window: figures.comparison(of, "m", DESC, window), 2))
     labels = plane.evaluation.labels
     found += [await labels.compare_with_human_labels(of, "m", 0.5, EVER)]
-    offered = await labels.offered(of, "m", 0.5, "seed", 9)
+    offered = await labels.annotation_queue(of, "m", 0.5, "seed", 9)
     return [*found, [(one.score.id, one.why) for one in offered]]
 
 
 async def _targets(plane: DataPlane, of: ProjectId) -> Any:
     targets, changed = plane.evaluation.targets, plane.evaluation.changed
-    upto = replace(await changed.edge(), written_at=NOON.replace(year=2_100))
+    upto = replace(await changed.readable_until(), written_at=NOON.replace(year=2_100))
     selections = (TraceSelection(), SessionSelection())
     return [
         await targets.traces(of, TraceSelection(), 99),
         await targets.sessions(of, SessionSelection(), 99),
-        *[await targets.traces_of(of, one) for one in ("stays 0", "gone 0")],
+        *[await targets.session_traces(of, one) for one in ("stays 0", "gone 0")],
         *[await changed.targets(of, one, None, upto, 99) for one in selections],
     ]
 
@@ -261,8 +261,8 @@ async def test_hidden_data_cannot_be_read_or_changed_by_id(
     assert await do.trace_scores.latest(ours, one.id) == []
     assert not await do.trace_scores.delete(ours, score.id)
     assert not await do.session_scores.delete(ours, of_session.id)
-    assert await do.targets.subject(ours, one.id) == Failed(FailCode.TARGET_GONE)
-    assert await plane.exporting.archive.known(ours, [one.id]) == []
+    assert await do.targets.load_trace(ours, one.id) == Failed(FailCode.TARGET_GONE)
+    assert await plane.exports.archive.load(ours, [one.id]) == []
 
 
 async def test_session_that_loses_a_trace_is_hidden_but_its_other_traces_are_not(
@@ -320,31 +320,31 @@ async def test_hidden_trace_is_not_judged(fixture: ErasureFixture, owner: DataSu
     run = a_run(ours, 1)
     [work] = work_of(run)
     await evaluation.runs.create(run, [replace(work, target=str(gone[0].id))])
-    await evaluation.assignments.plan(ours, run.id, NOON)
-    [due] = await evaluation.assignments.dispatch(ours, NOON)
-    claim = await evaluation.assignments.claim(ours, run.id, due.target, NOON)
+    await evaluation.work_queue.plan(ours, run.id, NOON)
+    [due] = await evaluation.work_queue.dispatch(ours, NOON)
+    claim = await evaluation.work_queue.claim(ours, run.id, due.target, NOON)
     assert claim is not None
-    assert await evaluation.assignments.is_live(claim, gone[0].id)
+    assert await evaluation.work_queue.is_live(claim, gone[0].id)
     await fixture.request(ours, owner)
-    assert not await evaluation.assignments.is_live(claim, gone[0].id)
-    assert await evaluation.assignments.is_live(claim)
+    assert not await evaluation.work_queue.is_live(claim, gone[0].id)
+    assert await evaluation.work_queue.is_live(claim)
 
 
 async def test_exports_are_deleted_when_erasure_begins(fixture: ErasureFixture):
-    ours, exports = project(), fixture.world.ports.exporting.exports
+    ours, exports = project(), fixture.world.ports.exports.exports
     made = an_export(ours, due_at=NOON.replace(year=2_000))
-    await exports.add(made)
+    await exports.create(made)
     claimed = await exports.claim(NOON.replace(year=2_000), NOON)
     assert claimed is not None
     assert claimed.id == made.id
-    assert await exports.keep(claimed, b"piece")
-    assert await exports.piece(ours, made.id, 0) == b"piece"
+    assert await exports.save(claimed, b"piece")
+    assert await exports.read_piece(ours, made.id, 0) == b"piece"
     erasure = await fixture.request(ours)
     assert await exports.all(ours) == []
     # A client in the middle of a download gets no further piece.
     with pytest.raises(NotFound):
-        await exports.piece(ours, made.id, 0)
-    assert not await exports.keep(claimed, b"more")
+        await exports.read_piece(ours, made.id, 0)
+    assert not await exports.save(claimed, b"more")
     known = await fixture.port.get(ours, erasure.id)
     assert known.rows["exports"] == 1
     assert (await fixture.step(erasure)).rows == {"exports": 1, "export_pieces": 1}

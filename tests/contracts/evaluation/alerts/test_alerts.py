@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from application.evaluation.ports.alerts import IN_TURN, RUNS_BEFORE, Assessed
+from application.evaluation.ports.alerts import BASELINE_RUNS, ORDER_WAIT_MAX, AlertEvaluation
 from domain.errors import Conflict, Invalid, NotFound
 from domain.evaluation.monitors.alert import (
     RULES_MAX,
@@ -103,7 +103,7 @@ async def test_deleting_alert_deletes_its_changes(monitoring):
     monitor = await monitoring.create_monitor(project())
     alerts = [await monitoring.alerts.create(an_alert(monitor)) for _ in range(2)]
     run = ended_run_of(await complete_run(monitoring, monitor))
-    await monitoring.alerts.assess(
+    await monitoring.alerts.apply_run(
         run, lambda there: [raised_alert(run, one) for one in there], NOON
     )
     assert await monitoring.alerts.delete(monitor.project_id, monitor.id, alerts[0].id)
@@ -116,7 +116,7 @@ async def test_deleting_monitor_deletes_its_alerts(monitoring):
     monitor = await monitoring.create_monitor(project())
     alert = await monitoring.alerts.create(an_alert(monitor))
     run = ended_run_of(await complete_run(monitoring, monitor))
-    await monitoring.alerts.assess(
+    await monitoring.alerts.apply_run(
         run, lambda there: [raised_alert(run, one) for one in there], NOON
     )
     assert await monitoring.monitors.delete(monitor.project_id, monitor.id)
@@ -134,9 +134,9 @@ async def test_alerts_of_removed_project_are_not_found(monitoring):
     run = await complete_run(monitoring, monitor)
     await monitoring.evaluating.remove(monitor.project_id)
     assert await list_ended_runs(monitoring, monitor.project_id) == []
-    assert not await monitoring.alerts.assess(ended_run_of(run), assess_none, NOON)
+    assert not await monitoring.alerts.apply_run(ended_run_of(run), assess_none, NOON)
     assert not await monitoring.alerts.delete(monitor.project_id, monitor.id, alert.id)
-    assert await monitoring.alerts.measured(ended_run_of(run), METRICS[0], 0.5) == []
+    assert await monitoring.alerts.metric_stats(ended_run_of(run), METRICS[0], 0.5) == []
     with pytest.raises(NotFound):
         await monitoring.alerts.create(an_alert(monitor))
 
@@ -165,7 +165,7 @@ async def test_running_cancelled_and_manual_runs_are_not_listed(monitoring):
     await monitoring.evaluating.runs.create(replace(free, targets=0), [])
     assert await list_ended_runs(monitoring, monitor.project_id) == []
     for run in (going, cancelled):
-        assert not await monitoring.alerts.assess(ended_run_of(run), assess_none, NOON)
+        assert not await monitoring.alerts.apply_run(ended_run_of(run), assess_none, NOON)
 
 
 async def test_runs_of_deleted_monitor_are_not_listed(monitoring):
@@ -173,7 +173,7 @@ async def test_runs_of_deleted_monitor_are_not_listed(monitoring):
     run = await complete_run(monitoring, monitor)
     await monitoring.monitors.delete(monitor.project_id, monitor.id)
     assert await list_ended_runs(monitoring, monitor.project_id) == []
-    assert not await monitoring.alerts.assess(ended_run_of(run), assess_none, NOON)
+    assert not await monitoring.alerts.apply_run(ended_run_of(run), assess_none, NOON)
 
 
 # --- run statistics ----------------------------------------------------------------------------
@@ -185,18 +185,18 @@ async def test_measured_returns_statistics_of_run_and_those_before(monitoring, o
     metric = monitor.metrics[0]
     runs = [
         await complete_run(monitoring, monitor, 2, Scored(n / 10, "", {}), created_at=at(n))
-        for n in range(RUNS_BEFORE + 3)
+        for n in range(BASELINE_RUNS + 3)
     ]
     await complete_run(
         monitoring, await monitoring.create_monitor(monitor.project_id, target_type=of)
     )
-    found = await monitoring.alerts.measured(ended_run_of(runs[-1]), metric, 0.5)
+    found = await monitoring.alerts.metric_stats(ended_run_of(runs[-1]), metric, 0.5)
     assert [one.mean for one in found] == pytest.approx([0.7, 0.6, 0.5, 0.4, 0.3, 0.2])
     assert [one.passed for one in found] == [2, 2, 2, 0, 0, 0]
     assert {one.scored for one in found} == {2}
-    [first] = await monitoring.alerts.measured(ended_run_of(runs[0]), metric, 0.5)
+    [first] = await monitoring.alerts.metric_stats(ended_run_of(runs[0]), metric, 0.5)
     assert first == RunMetricStats(scored=2)
-    assert await monitoring.alerts.measured(ended_run_of(runs[0]), "coherence", 0.5) == [
+    assert await monitoring.alerts.metric_stats(ended_run_of(runs[0]), "coherence", 0.5) == [
         RunMetricStats()
     ]
 
@@ -212,11 +212,11 @@ async def test_measured_counts_failed_and_skipped(monitoring):
         Skipped(SkipCode.NO_INPUT),
     ]
     by_target = dict(zip([target(run, n) for n in range(4)], outcomes, strict=True))
-    line = [*await monitoring.evaluating.assignments.dispatch(monitor.project_id, NOON)]
+    line = [*await monitoring.evaluating.work_queue.dispatch(monitor.project_id, NOON)]
     for due in line:  # which grows meanwhile
         claim = await monitoring.evaluating.claim(due)
         line += await monitoring.evaluating.finish(claim, by_target[claim.target])
-    [found] = await monitoring.alerts.measured(ended_run_of(run), METRICS[0], 0.5)
+    [found] = await monitoring.alerts.metric_stats(ended_run_of(run), METRICS[0], 0.5)
     assert found == RunMetricStats(scored=2, mean=0.375, passed=1, failed=1, skipped=1)
 
 
@@ -227,7 +227,7 @@ async def test_measured_leaves_out_cancelled_runs(monitoring):
     await monitoring.evaluating.start_run(cancelled, work_of(cancelled))
     await monitoring.evaluating.runs.cancel(monitor.project_id, cancelled.id, at(1))
     last = await complete_run(monitoring, monitor, 3, created_at=at(2))
-    found = await monitoring.alerts.measured(ended_run_of(last), METRICS[0], 0.5)
+    found = await monitoring.alerts.metric_stats(ended_run_of(last), METRICS[0], 0.5)
     assert [one.scored for one in found] == [3, before.targets]
 
 
@@ -241,14 +241,16 @@ async def test_assess_stores_change_and_enqueues_delivery_per_webhook(monitoring
     await monitoring.webhooks.create(a_webhook(project()))
     run = ended_run_of(await complete_run(monitoring, monitor))
     raised = raised_alert(run, alerts[0])
-    quiet = Assessed(replace(alerts[1], watch=replace(alerts[1].watch, consecutive=3, value=0.5)))
+    quiet = AlertEvaluation(
+        replace(alerts[1], watch=replace(alerts[1].watch, consecutive=3, value=0.5))
+    )
     seen = []
 
     def assess(there):
         seen.extend(there)
         return [raised, quiet]
 
-    assert await monitoring.alerts.assess(run, assess, at(9))
+    assert await monitoring.alerts.apply_run(run, assess, at(9))
     assert sorted(seen, key=lambda one: one.created_at) == alerts
     there = await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
     assert there == [raised.alert, quiet.alert]
@@ -266,13 +268,13 @@ async def test_run_is_assessed_once(monitoring):
     monitor = await monitoring.create_monitor(project())
     await monitoring.alerts.create(an_alert(monitor))
     run = ended_run_of(await complete_run(monitoring, monitor))
-    assert await monitoring.alerts.assess(run, assess_none, NOON)
+    assert await monitoring.alerts.apply_run(run, assess_none, NOON)
     assert await list_ended_runs(monitoring, monitor.project_id) == []
     asked = [
         raised_alert(run, one)
         for one in await monitoring.alerts.of_monitor(run.project, monitor.id)
     ]
-    assert not await monitoring.alerts.assess(run, lambda _: asked, NOON)
+    assert not await monitoring.alerts.apply_run(run, lambda _: asked, NOON)
     assert (await monitoring.alerts.changes(run.project, monitor.id, ALL)).total == 0
 
 
@@ -283,7 +285,7 @@ async def test_concurrent_assessments_of_one_run_apply_once(monitoring):
     run = ended_run_of(await complete_run(monitoring, monitor))
     results = await asyncio.gather(
         *(
-            monitoring.alerts.assess(
+            monitoring.alerts.apply_run(
                 run, lambda there: [raised_alert(run, one) for one in there], NOON
             )
             for _ in range(5)
@@ -303,13 +305,15 @@ async def test_concurrent_assessments_of_several_runs_lose_no_update(monitoring)
 
     def counting(there):
         return [
-            Assessed(replace(one, watch=replace(one.watch, consecutive=one.watch.consecutive + 1)))
+            AlertEvaluation(
+                replace(one, watch=replace(one.watch, consecutive=one.watch.consecutive + 1))
+            )
             for one in there
         ]
 
     for left in range(5, 0, -1):  # a run is assessed once the run before it was
         found = await asyncio.gather(
-            *(monitoring.alerts.assess(one, counting, NOON) for one in runs)
+            *(monitoring.alerts.apply_run(one, counting, NOON) for one in runs)
         )
         assert sum(found) >= 1
         [alert] = await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)
@@ -329,19 +333,21 @@ async def test_run_is_assessed_after_runs_that_ended_before_it(monitoring):
     ]
     elsewhere = ended_run_of(await complete_run(monitoring, other, created_at=at(1)))
     assert first.at < second.at
-    assert not await monitoring.alerts.assess(second, assess_none, NOON)
-    assert await monitoring.alerts.assess(elsewhere, assess_none, NOON)
-    assert await monitoring.alerts.assess(first, assess_none, NOON)
-    assert await monitoring.alerts.assess(second, assess_none, NOON)
+    assert not await monitoring.alerts.apply_run(second, assess_none, NOON)
+    assert await monitoring.alerts.apply_run(elsewhere, assess_none, NOON)
+    assert await monitoring.alerts.apply_run(first, assess_none, NOON)
+    assert await monitoring.alerts.apply_run(second, assess_none, NOON)
 
 
 async def test_run_stops_waiting_for_earlier_run_after_timeout(monitoring):
     monitor = await monitoring.create_monitor(project())
     first = ended_run_of(await complete_run(monitoring, monitor, created_at=NOON))
-    second = ended_run_of(await complete_run(monitoring, monitor, created_at=first.at + IN_TURN))
-    assert second.at - first.at >= IN_TURN
-    assert await monitoring.alerts.assess(second, assess_none, NOON)
-    assert await monitoring.alerts.assess(first, assess_none, NOON)
+    second = ended_run_of(
+        await complete_run(monitoring, monitor, created_at=first.at + ORDER_WAIT_MAX)
+    )
+    assert second.at - first.at >= ORDER_WAIT_MAX
+    assert await monitoring.alerts.apply_run(second, assess_none, NOON)
+    assert await monitoring.alerts.apply_run(first, assess_none, NOON)
 
 
 async def test_error_in_assessment_changes_nothing(monitoring):
@@ -352,7 +358,7 @@ async def test_error_in_assessment_changes_nothing(monitoring):
         raise Invalid("no")
 
     with pytest.raises(Invalid, match="no"):
-        await monitoring.alerts.assess(run, refuse, NOON)
+        await monitoring.alerts.apply_run(run, refuse, NOON)
     assert await list_ended_runs(monitoring, monitor.project_id) == [run]
 
 
@@ -360,12 +366,16 @@ async def test_error_in_assessment_changes_nothing(monitoring):
 
 
 async def slots_of(monitoring, monitor, now):
-    return [one for one in await monitoring.alerts.slots(now) if one.project == monitor.project_id]
+    return [
+        one
+        for one in await monitoring.alerts.list_passed_slots(now)
+        if one.project == monitor.project_id
+    ]
 
 
 async def fired(monitoring, monitor, run=None, now=NOON):
     after = monitor.fired(now, run and run.id, None)
-    assert await monitoring.monitors.fired(monitor, after, run, work_of(run) if run else [])
+    assert await monitoring.monitors.store_run(monitor, after, run, work_of(run) if run else [])
     return after
 
 
@@ -377,7 +387,7 @@ async def create_waiting_alert(monitoring, **overrides):
     [slot] = await slots_of(monitoring, monitor, NOON)
     assert (slot.alert, slot.awaited, slot.quiet) == (alert.id, None, False)
     assert slot.following == monitor.next_run_at
-    assert await monitoring.alerts.passed(slot, assess_none, NOON)
+    assert await monitoring.alerts.apply_slot(slot, assess_none, NOON)
     assert await slots_of(monitoring, monitor, NOON) == []
     return monitor, alert
 
@@ -389,7 +399,7 @@ async def test_slot_without_run_is_quiet_once(monitoring):
     assert (slot.awaited, slot.following, slot.quiet) == (NOON, after.next_run_at, True)
     raised = raised_alert(ended_run_of(run_of(monitor)), alert, run_id=None)
     results = await asyncio.gather(
-        *(monitoring.alerts.passed(slot, lambda _: [raised], NOON) for _ in range(3))
+        *(monitoring.alerts.apply_slot(slot, lambda _: [raised], NOON) for _ in range(3))
     )
     assert sorted(results) == [False, False, True]
     assert await slots_of(monitoring, monitor, NOON) == []
@@ -403,7 +413,7 @@ async def test_slot_with_run_is_not_quiet(monitoring):
     await fired(monitoring, monitor, run_of(monitor))
     [slot] = await slots_of(monitoring, monitor, NOON)
     assert not slot.quiet
-    assert await monitoring.alerts.passed(slot, lambda _: pytest.fail("it was quiet"), NOON)
+    assert await monitoring.alerts.apply_slot(slot, lambda _: pytest.fail("it was quiet"), NOON)
 
 
 @pytest.mark.parametrize(
@@ -435,7 +445,7 @@ async def test_changes_are_listed_newest_first(monitoring):
         run = ended_run_of(await complete_run(monitoring, monitor, created_at=at(n)))
         one = raised_alert(run, alert, at=at(n // 2))
         made.append(one.notice.change)
-        await monitoring.alerts.assess(run, lambda _, one=one: [one], at(n))
+        await monitoring.alerts.apply_run(run, lambda _, one=one: [one], at(n))
     made.sort(key=lambda one: (one.at, one.id), reverse=True)
     by_position, by_offset = await read_all_pages(
         lambda window: monitoring.alerts.changes(monitor.project_id, monitor.id, window), 2
@@ -451,9 +461,9 @@ async def test_forget_deletes_old_changes_and_keeps_alert_state(monitoring):
     for when in (old, NOON):
         last = ended_run_of(await complete_run(monitoring, monitor))
         raised = [raised_alert(last, alert, at=when)]
-        await monitoring.alerts.assess(last, lambda _, found=raised: found, NOON)
-    assert await monitoring.alerts.forget(old) == 0
-    assert await monitoring.alerts.forget(old + timedelta(microseconds=1)) == 1
+        await monitoring.alerts.apply_run(last, lambda _, found=raised: found, NOON)
+    assert await monitoring.alerts.delete_changes(old) == 0
+    assert await monitoring.alerts.delete_changes(old + timedelta(microseconds=1)) == 1
     page = await monitoring.alerts.changes(monitor.project_id, monitor.id, ALL)
     assert [one.at for one in page.items] == [NOON]
     [stands] = await monitoring.alerts.of_monitor(monitor.project_id, monitor.id)

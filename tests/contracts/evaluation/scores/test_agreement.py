@@ -1,4 +1,4 @@
-"""Contract of Labels, run against every adapter. Random histories: test_scores_histories.py."""
+"""Contract of HumanLabels. Random histories: test_scores_histories.py."""
 
 import asyncio
 import json
