@@ -69,7 +69,7 @@ async def test_that_there_is_no_worker_is_told_once_something_waits(evaluating, 
 
 
 async def test_what_is_being_done_does_not_wait(evaluating, project):
-    run = await evaluating.begun(one := a_run(project, 1), work_of(one))
+    run = await evaluating.start_run(one := a_run(project, 1), work_of(one))
     claim = await evaluating.claim_next(project)
     assert await told(evaluating, later(minutes=1)) == FINE
     await evaluating.finish(claim)
@@ -78,13 +78,13 @@ async def test_what_is_being_done_does_not_wait(evaluating, project):
 
 
 async def test_what_a_worker_left_behind_waits_from_the_end_of_its_lease(evaluating, project):
-    await evaluating.begun(run := a_run(project, 1), work_of(run))
+    await evaluating.start_run(run := a_run(project, 1), work_of(run))
     await evaluating.claim_next(project)
     assert not (await told(evaluating, later(hours=1))).ok
 
 
 async def test_what_was_given_up_is_counted_and_is_no_reason_not_to_be_ready(evaluating, project):
-    await evaluating.begun(run := a_run(project, 2), work_of(run))
+    await evaluating.start_run(run := a_run(project, 2), work_of(run))
     now = NOON
     due, _ = await evaluating.work_queue.dispatch(project, now)
     for _ in range(ATTEMPTS_MAX):
